@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The `morph` dialect record and the base classes that its ops, attributes and types share.
+
+#ifndef MORPH_BASE_TD
+#define MORPH_BASE_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+
+def Morph_Dialect : Dialect {
+  let name = "morph";
+  let cppNamespace = "::morph";
+  let summary = "Models that turn from full attention into hybrids with linear attention";
+  let description = [{
+    A `morph.model` is a symbol table of weights, gates and functions over builtin tensors. It passes through the
+    phases *base* (every token mixer is full attention), *paired* (every mixer is a choice between candidates),
+    *relaxed* (choices are blends weighted by gates) and *hybrid* (one mixer a layer is left). Program functions
+    (`align`, `gates`, `distill`, ...) are made from the model's functions by passes and are what the runtime executes.
+
+    Activations are f32 in the IR whatever the checkpoint's dtype: the precision of products is a policy of the
+    runtime. Batch, sequence and row dimensions are dynamic.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
+class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mnemonic, traits>;
+
+class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<Morph_Dialect, name, traits> {
+  let mnemonic = attrMnemonic;
+}
+
+def Morph_Float : TensorOf<[F32]>;
+def Morph_Index : TensorOf<[I64]>;
+
+#endif // MORPH_BASE_TD

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Primitive ops of the forward pass. Shapes: B batch, T positions, S cached positions, C hidden, H heads, G key-value
+// heads, D head dimension, N rows, V vocabulary.
+
+#ifndef MORPH_COMPUTE_OPS_TD
+#define MORPH_COMPUTE_OPS_TD
+
+include "dialect/MorphBase.td"
+include "dialect/MorphInterfaces.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
+    : Morph_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>], traits)> {
+  let assemblyFormat = "operands attr-dict `:` type(operands)";
+}
+class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
+    : Morph_ComputeOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
+class Morph_UnaryOp<string mnemonic, string text> : Morph_DifferentiableOp<mnemonic> {
+  let summary = text;
+  let arguments = (ins Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+}
+
+//===----------------------------------------------------------------------===//
+// Embedding, projections, norms
+//===----------------------------------------------------------------------===//
+
+def Morph_EmbeddingOp : Morph_DifferentiableOp<"embedding"> {
+  let summary = "Rows of a table [V,C] at token ids [B,T]: [B,T,C]";
+  let arguments = (ins Morph_Index:$ids, Morph_Float:$table);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
+  let summary = "x [...,I] times weight [O,I] transposed, plus bias [O]: [...,O]";
+  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$bias);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$x `,` $weight (`,` $bias^)? attr-dict `:` type($x) `,` type($weight) (`,` type($bias)^)?";
+}
+
+def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm"> {
+  let summary = "weight * x / sqrt(mean(x^2) + eps) over the last dimension, statistics in fp32";
+  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
+  let summary = "x / sqrt(sum(x^2) + eps) over the last dimension";
+  let arguments = (ins Morph_Float:$x, F64Attr:$eps);
+  let results = (outs Morph_Float:$result);
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
+  let summary = "[B,T,H*D] as [B,T,H,D]";
+  let arguments = (ins Morph_Float:$x, I64Attr:$heads);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads"> {
+  let summary = "[B,T,H,D] as [B,T,H*D]";
+  let arguments = (ins Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows"> {
+  let summary = "Rows of x [B,T,C] at positions [N] = b*T+t: [N,C]";
+  let arguments = (ins Morph_Float:$x, Morph_Index:$positions);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_LastRowsOp : Morph_ComputeOp<"last_rows"> {
+  let summary = "The last position of each sequence of x [B,T,C]: [B,C]";
+  let arguments = (ins Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
+  let summary = "x [B,T,C] with the positions before start [B] set to zero";
+  let description = [{The positions of `x` are `offset` (a scalar) and following; `start` counts from position 0.}];
+  let arguments = (ins Morph_Float:$x, Morph_Index:$start, Morph_Index:$offset);
+  let results = (outs Morph_Float:$result);
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+def Morph_AddOp : Morph_DifferentiableOp<"add"> {
+  let summary = "lhs + rhs, where rhs has lhs's trailing dimensions";
+  let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
+  let summary = "lhs * rhs, where rhs has lhs's trailing dimensions";
+  let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_ScaleOp : Morph_DifferentiableOp<"scale"> {
+  let summary = "factor * x, with a constant factor";
+  let arguments = (ins Morph_Float:$x, F64Attr:$factor);
+  let results = (outs Morph_Float:$result);
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x">;
+def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))">;
+def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)">;
+def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))">;
+
+def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands]> {
+  let summary = "silu(gate) * x";
+  let arguments = (ins Morph_Float:$gate, Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$gate `,` $x attr-dict `:` type($x)";
+}
+
+//===----------------------------------------------------------------------===//
+// Token mixing
+//===----------------------------------------------------------------------===//
+
+def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Rotary position embedding of x [B,T,H,D], rotate-half";
+  let description = [{
+    The first 2*F of the D elements are rotated, F the table's length; sine and cosine are multiplied by the table's
+    attention factor. Position t has index offset + t (offset a scalar, 0 where absent). With `inverse` the rotation
+    is transposed, which is its gradient.
+  }];
+  let arguments = (ins Morph_Float:$x, Optional<Morph_Index>:$offset, FlatSymbolRefAttr:$table, UnitAttr:$inverse);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = [{
+    $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
+  }];
+}
+
+def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
+  let summary = "Causal grouped-query softmax attention of q [B,T,H,D] on k, v [B,S,G,D]: [B,T,H,D]";
+  let description = [{
+    Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
+    with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
+  }];
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start, F64Attr:$scale,
+      OptionalAttr<I64Attr>:$window);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
+    `:` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
+  }];
+}
+
+def Morph_ConcatOp : Morph_ComputeOp<"concat"> {
+  let summary = "past [B,S,...] followed by x [B,T,...] along the second dimension: a cache with its new positions";
+  let arguments = (ins Morph_Float:$past, Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+}
+
+def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSizedOperandSegments]> {
+  let summary = "The recurrence of a linear-attention backend on q, k, v [B,T,H,*]: output and final state";
+  let description = [{
+    `kind` names the backend; `extras` are its further operands (decay, beta, ...), `state` [B,H,K,V] the recurrent
+    state before the first position (zero where absent). Computed in chunks of `chunk` positions; the result does not
+    depend on it but for rounding. `scale` multiplies q.
+  }];
+  let arguments = (ins StrAttr:$kind, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Variadic<Morph_Float>:$extras,
+      Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
+  let results = (outs Morph_Float:$result, Morph_Float:$final_state);
+  let assemblyFormat = [{
+    $kind $q `,` $k `,` $v (`with` $extras^)? (`state` $state^)? `scale` $scale `chunk` $chunk attr-dict
+    `:` type($q) `,` type($k) `,` type($v) (`with` type($extras)^)? (`state` type($state)^)?
+  }];
+}
+
+def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
+  let summary = "Causal depthwise convolution of x [B,T,C] with weight [C,1,W]: output [B,T,C] and final state";
+  let description = [{
+    `state` [B,W-1,C] holds the inputs before the first position (zero where absent); the final state is the last W-1
+    inputs.
+  }];
+  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
+  let results = (outs Morph_Float:$result, Morph_Float:$final_state);
+  let assemblyFormat = [{
+    $x `,` $weight (`state` $state^)? attr-dict `:` type($x) `,` type($weight) (`,` type($state)^)?
+  }];
+}
+
+#endif // MORPH_COMPUTE_OPS_TD

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Op interfaces of the `morph` dialect and the plain structs they speak in.
+
+#ifndef MORPH_DIALECT_MORPHINTERFACES_H
+#define MORPH_DIALECT_MORPHINTERFACES_H
+
+#include "dialect/MorphAttrs.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/OpDefinition.h"
+
+namespace morph {
+
+/// A weight that a token mixer reads: its whole name, its shape, and the initial value of a weight that no checkpoint
+/// holds (null for a mixer that is imported).
+struct MixerParameter {
+  std::string name;
+  llvm::SmallVector<int64_t> shape;
+  InitAttr init;
+};
+
+/// What a mixer keeps between steps of decoding: a name suffix ('k', 'v', 'state', 'conv_q', ...) and its type, with
+/// the batch first and the cached length dynamic.
+struct MixerState {
+  std::string name;
+  mlir::RankedTensorType type;
+};
+
+/// The operands of a mixer's expansion. `start` [B] is the index of the first real position of each left-padded row,
+/// `offset` (a scalar) the position of the first of the new tokens; both null where there is no padding and no cache.
+/// `states` has one value a MixerState when decoding, and is empty otherwise.
+struct MixerInputs {
+  mlir::Value hidden; ///< [B,T,C], normalised.
+  mlir::Value start;
+  mlir::Value offset;
+  llvm::SmallVector<mlir::Value> states;
+};
+
+/// The result of a mixer's expansion: the mixed hidden state [B,T,C] and, when decoding, the next states.
+struct MixerExpansion {
+  mlir::Value hidden;
+  llvm::SmallVector<mlir::Value> states;
+};
+
+} // namespace morph
+
+#include "dialect/MorphInterfaces.h.inc"
+
+#endif // MORPH_DIALECT_MORPHINTERFACES_H

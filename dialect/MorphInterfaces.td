@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Op interfaces: what passes ask of a token mixer, and how an op is differentiated.
+
+#ifndef MORPH_INTERFACES_TD
+#define MORPH_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def TokenMixerOpInterface : OpInterface<"TokenMixerOpInterface"> {
+  let cppNamespace = "::morph";
+  let description = [{
+    A token mixer: the op of a layer that lets positions see each other. It names its weights by a prefix, knows how
+    they start from the full attention it may replace, what it costs, and how it is written in primitive ops.
+  }];
+  let methods = [
+    InterfaceMethod<"The layer's index, from 0.", "int64_t", "getMixerLayer">,
+    InterfaceMethod<"The name by which specs and selections call this kind of mixer ('full', 'gated_deltanet', ...).",
+        "::llvm::StringRef", "getMixerKind">,
+    InterfaceMethod<"The prefix of the mixer's weights' names, without the final dot.",
+        "::llvm::StringRef", "getWeightPrefix">,
+    InterfaceMethod<[{The mixer's weights in the order of its documentation: name (prefix included), shape and, for a
+        mixer that no checkpoint holds, the initial value.}],
+        "::llvm::SmallVector<::morph::MixerParameter>", "getMixerParameters">,
+    InterfaceMethod<[{The mixer's state between steps of decoding: name suffix and type, in order. A full attention's
+        key and value caches grow with the context; a linear attention's states do not.}],
+        "::llvm::SmallVector<::morph::MixerState>", "getMixerStates">,
+    InterfaceMethod<[{Builds the mixer from primitive ops at the builder's insertion point.}],
+        "::morph::MixerExpansion", "expandMixer",
+        (ins "::mlir::OpBuilder &":$builder, "const ::morph::MixerInputs &":$inputs)>,
+    InterfaceMethod<[{Floating-point operations to mix `tokens` new positions of one sequence whose context, the new
+        positions included, is `context` tokens long.}],
+        "double", "getMixerFlops", (ins "int64_t":$tokens, "int64_t":$context)>,
+    InterfaceMethod<[{Bytes of cache or state for one sequence at a context length, with `elementBytes` a cached key or
+        value element; recurrent states are fp32 whatever it is.}],
+        "int64_t", "getMixerCacheBytes", (ins "int64_t":$context, "int64_t":$elementBytes)>,
+  ];
+}
+
+def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
+  let cppNamespace = "::morph";
+  let description = [{
+    An op with a vector-Jacobian product. An op without it blocks no gradient that is not asked for: differentiating
+    through it is an error that names the op.
+  }];
+  let methods = [
+    InterfaceMethod<[{Builds the gradients of the operands that are `needed` (one flag an operand), given those of the
+        results (null where no gradient reaches a result; at least one is not null). Returns one value an operand, null
+        where it is not needed. Gradients that are not needed must not be computed.}],
+        "::llvm::SmallVector<::mlir::Value>", "buildGradients",
+        (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$resultGradients,
+             "::llvm::ArrayRef<bool>":$needed)>,
+  ];
+}
+
+#endif // MORPH_INTERFACES_TD

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ops that hold a model together: the model, its symbols, its token mixers and the choices between them.
+
+#ifndef MORPH_MODEL_OPS_TD
+#define MORPH_MODEL_OPS_TD
+
+include "dialect/MorphAttrs.td"
+include "dialect/MorphBase.td"
+include "dialect/MorphInterfaces.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTerminator, SingleBlock, NoRegionArguments]> {
+  let summary = "A model: its weights, gates, rope tables and functions";
+  let description = [{
+    `forward` is the model's trunk: token ids [B,T] to the final normalised hidden state [B,T,C]. `head` maps rows of
+    hidden state [N,C] to logits [N,V]. Programs are further functions made by passes.
+
+    Example:
+
+    ```mlir
+    morph.model @tiny base architecture "llama" layers 1 {
+      morph.weight @"model.embed_tokens.weight" : tensor<256x128xbf16>
+    }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Morph_PhaseAttr:$phase, StrAttr:$architecture, I64Attr:$layers);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name $phase `architecture` $architecture `layers` $layers attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+def Morph_WeightOp : Morph_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "A weight of the model, named as in the checkpoint";
+  let description = [{
+    A weight without `init` is read from the model's checkpoint under its own name. A weight with `init` is new. A
+    weight with `teacher_of` is the frozen value that the base checkpoint has under that name, kept apart because a
+    program trains the weight of that name.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, OptionalAttr<Morph_InitAttr>:$init,
+      OptionalAttr<StrAttr>:$teacher_of);
+  let assemblyFormat = [{
+    $sym_name `:` $type (`init` $init^)? (`teacher_of` $teacher_of^)? attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def Morph_GateOp : Morph_Op<"gate", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "The gate of one layer's choice";
+  let description = [{
+    Of N candidates the first N-1 have a gate in [0,1] each; the last candidate's share is one less their sum. With two
+    candidates this is FlashMorph's scalar a_l (arXiv 2606.30562). `value` is the initial value.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$layer, StrArrayAttr:$candidates, DenseF64ArrayAttr:$value);
+  let assemblyFormat = "$sym_name `layer` $layer `of` $candidates `value` $value attr-dict";
+  let hasVerifier = 1;
+}
+
+def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "Inverse frequencies of rotary position embedding, scaling applied";
+  let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inverse_frequencies, F64Attr:$attention_factor);
+  let assemblyFormat = "$sym_name $inverse_frequencies `attention_factor` $attention_factor attr-dict";
+  let hasVerifier = 1;
+}
+
+def Morph_ParamOp : Morph_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "The value of a weight or gate, as f32";
+  let arguments = (ins FlatSymbolRefAttr:$symbol);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$symbol attr-dict `:` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Token mixers
+//===----------------------------------------------------------------------===//
+
+class Morph_MixerOp<string mnemonic> : Morph_Op<mnemonic, [Pure, SameOperandsAndResultType,
+    DeclareOpInterfaceMethods<TokenMixerOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
+
+def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
+  let summary = "Causal softmax attention of one layer, from normalised hidden state to output projection";
+  let description = [{
+    Its weights are `<prefix>.{q,k,v,o}_proj.weight`, their biases where `qkv_bias` or `o_bias` is set, and
+    `<prefix>.{q,k}_norm.weight` where `qk_norm_eps` is. `window` positions at most are seen, the own one included; all
+    where it is absent. The mixer's kind is 'full', or 'sliding_window' where there is a window.
+  }];
+  let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
+      I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
+      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = [{
+    $hidden `layer` $layer `weights` $prefix `heads` $heads `kv_heads` $kv_heads `head_dim` $head_dim `rope` $rope
+    `scale` $scale (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)? (`window` $window^)?
+    attr-dict `:` type($hidden)
+  }];
+  let hasVerifier = 1;
+}
+
+def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
+  let summary = "Linear attention of one layer, from normalised hidden state to output projection";
+  let description = [{
+    `kind` names a backend of `dialect/backends`, which gives the weights, their initial values from the layer's full
+    attention (`source`), the expansion and the costs. `options` are the backend's parameters, all present.
+  }];
+  let arguments = (ins Morph_Float:$hidden, StrAttr:$kind, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
+      I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
+      UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, F64Attr:$norm_eps, DictionaryAttr:$options);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = [{
+    $kind $hidden `layer` $layer `weights` $prefix `from` $source `heads` $heads `source_kv_heads` $source_kv_heads
+    `head_dim` $head_dim `rope` $rope (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
+    `norm_eps` $norm_eps `options` $options attr-dict `:` type($hidden)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Choices and blends
+//===----------------------------------------------------------------------===//
+
+def Morph_ChoiceOp : Morph_Op<"choice", [NoRegionArguments, SingleBlock,
+    RecursiveMemoryEffects, RecursivelySpeculatable]> {
+  let summary = "A layer's candidates for its token mixer, one region each";
+  let description = [{
+    Phase paired. Every region holds one token mixer and yields its result; the first candidate is the layer's full
+    attention and gives the value of the choice until it is relaxed.
+
+    Example:
+
+    ```mlir
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x128xf32> {
+      morph.yield %a : tensor<?x?x128xf32>
+    }, {
+      morph.yield %b : tensor<?x?x128xf32>
+    }
+    ```
+  }];
+  let arguments = (ins I64Attr:$layer, StrArrayAttr:$candidates);
+  let results = (outs Morph_Float:$result);
+  let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
+  let assemblyFormat = "`layer` $layer `of` $candidates attr-dict `:` type($result) $bodies";
+  let hasVerifier = 1;
+}
+
+def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]> {
+  let summary = "The value of a candidate";
+  let arguments = (ins Morph_Float:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+def Morph_BlendOp : Morph_Op<"blend", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>,
+    DeclareOpInterfaceMethods<DifferentiableOpInterface>]> {
+  let summary = "Candidates weighted by a gate";
+  let description = [{
+    With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase relaxed.
+  }];
+  let arguments = (ins Morph_Float:$gate, Variadic<Morph_Float>:$candidates);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+}
+
+#endif // MORPH_MODEL_OPS_TD

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// All ops of the `morph` dialect, one file a group.
+
+#ifndef MORPH_OPS_TD
+#define MORPH_OPS_TD
+
+include "dialect/MorphModelOps.td"
+include "dialect/MorphComputeOps.td"
+include "dialect/MorphLossOps.td"
+include "dialect/MorphGradientOps.td"
+
+#endif // MORPH_OPS_TD

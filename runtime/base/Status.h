@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Errors as values. Every public entry of the runtime returns a Status or a StatusOr; exceptions of LibTorch and of the
+// standard library are caught inside (TorchGuard.h).
+
+#ifndef MORPH_RUNTIME_BASE_STATUS_H
+#define MORPH_RUNTIME_BASE_STATUS_H
+
+#include <cassert>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace morph {
+
+/// What kind of thing went wrong; tools map it to their exit code.
+enum class StatusCode {
+  Ok,
+  InvalidInput, ///< The user's spec, plan, checkpoint or arguments: exit code 2.
+  Failed,       ///< Everything else: disk full, out of memory, a failed check: exit code 1.
+};
+
+/// Success, or an error with a message and an optional hint.
+class [[nodiscard]] Status {
+public:
+  Status() = default;
+  static Status invalid(std::string message, std::string hint = "") {
+    return Status(StatusCode::InvalidInput, std::move(message), std::move(hint));
+  }
+  static Status failed(std::string message, std::string hint = "") {
+    return Status(StatusCode::Failed, std::move(message), std::move(hint));
+  }
+
+  bool ok() const { return code_ == StatusCode::Ok; }
+  StatusCode code() const { return code_; }
+  const std::string &message() const { return message_; }
+  const std::string &hint() const { return hint_; }
+  int exitCode() const { return ok() ? 0 : code_ == StatusCode::InvalidInput ? 2 : 1; }
+
+  /// The same error with `context` in front: "context: message".
+  Status withContext(const std::string &context) && {
+    if (!ok())
+      message_ = context + ": " + message_;
+    return std::move(*this);
+  }
+
+private:
+  Status(StatusCode code, std::string message, std::string hint)
+      : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
+
+  StatusCode code_ = StatusCode::Ok;
+  std::string message_;
+  std::string hint_;
+};
+
+/// A value or the error that prevented it.
+template <typename T> class [[nodiscard]] StatusOr {
+public:
+  StatusOr(T value) : value_(std::move(value)) {}
+  StatusOr(Status status) : status_(std::move(status)) { assert(!status_.ok() && "a StatusOr without a value needs an error"); }
+
+  bool ok() const { return value_.has_value(); }
+  const Status &status() const & { return status_; }
+  Status status() && { return std::move(status_); }
+  T &operator*() & { return *value_; }
+  const T &operator*() const & { return *value_; }
+  T &&operator*() && { return *std::move(value_); }
+  T *operator->() { return &*value_; }
+  const T *operator->() const { return &*value_; }
+
+private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+} // namespace morph
+
+#define MORPH_CONCAT_IMPL(a, b) a##b
+#define MORPH_CONCAT(a, b) MORPH_CONCAT_IMPL(a, b)
+
+/// Returns the error of `expression` from the enclosing function, if it is one.
+#define MORPH_RETURN_IF_ERROR(expression)                                                                              \
+  do {                                                                                                                 \
+    if (::morph::Status status_ = (expression); !status_.ok())                                                         \
+      return status_;                                                                                                  \
+  } while (false)
+
+/// Declares `variable` as the value of a StatusOr, or returns its error from the enclosing function.
+#define MORPH_ASSIGN_OR_RETURN(variable, expression)                                                                   \
+  auto MORPH_CONCAT(statusOr_, __LINE__) = (expression);                                                               \
+  if (!MORPH_CONCAT(statusOr_, __LINE__).ok())                                                                         \
+    return std::move(MORPH_CONCAT(statusOr_, __LINE__)).status();                                                      \
+  variable = *std::move(MORPH_CONCAT(statusOr_, __LINE__))
+
+#endif // MORPH_RUNTIME_BASE_STATUS_H

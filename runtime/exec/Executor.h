@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Executes a plan, instruction by instruction, and frees every value at its last use.
+
+#ifndef MORPH_RUNTIME_EXEC_EXECUTOR_H
+#define MORPH_RUNTIME_EXEC_EXECUTOR_H
+
+#include "runtime/kernels/Kernel.h"
+#include "runtime/weights/WeightStore.h"
+
+#include <map>
+#include <memory>
+
+namespace morph {
+
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+class Executor {
+public:
+  /// Binds every weight of the plan: trainable ones and gates as fp32 masters (fp64 under F64) of this executor, frozen ones
+  /// as views of the store where the dtype allows, cast once otherwise. Weights that the store lacks are made by their
+  /// `init` with the run's `seed`. Errors: a weight with neither, a shape that differs, a NaN or infinity (the weight and
+  /// the file are named).
+  static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
+                                                    uint64_t seed);
+
+  /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`. Errors: a missing
+  /// input, a wrong rank, dtype or size, token ids out of range.
+  StatusOr<NamedTensors> run(const NamedTensors &inputs);
+
+  /// As `run`, with autograd recording (for the tests' oracle: masters must be set to require grad).
+  StatusOr<NamedTensors> runRecording(const NamedTensors &inputs);
+
+  /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads, after
+  /// `mastersChanged`.
+  NamedTensors &masters() { return masters_; }
+  /// Drops the copies of masters in other dtypes.
+  void mastersChanged();
+
+  const plan::Plan &plan() const { return plan_; }
+
+private:
+  plan::Plan plan_;
+  Precision precision_ = Precision::F32;
+  NamedTensors masters_;
+  std::vector<at::Tensor> bound_;               ///< One a weight: what instructions read.
+  std::vector<std::vector<int64_t>> lastUses_;  ///< Values to free after instruction i.
+  StatusOr<NamedTensors> execute(const NamedTensors &inputs);
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_EXEC_EXECUTOR_H

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The interface of a linear-attention backend's kernel. One file a backend; a static registration makes it known.
+// Shapes: B batch, T positions, H heads, K key and V value dimension.
+
+#ifndef MORPH_RUNTIME_KERNELS_LINEARATTENTION_H
+#define MORPH_RUNTIME_KERNELS_LINEARATTENTION_H
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+struct LinearAttentionInputs {
+  at::Tensor q_BTHK, k_BTHK, v_BTHV;
+  std::vector<at::Tensor> extras; ///< What the backend documents: decay, beta, ...
+  at::Tensor state_BHKV;          ///< Before the first position; undefined: zero.
+  double scale = 1;               ///< Multiplies q.
+  int64_t chunk = 64;
+};
+
+struct LinearAttentionResult {
+  at::Tensor o_BTHV;
+  at::Tensor state_BHKV; ///< After the last position.
+};
+
+struct LinearAttentionGradients {
+  at::Tensor dq_BTHK, dk_BTHK, dv_BTHV;
+  std::vector<at::Tensor> dextras;
+};
+
+/// The recurrence of one backend. Every backend keeps the contracts of test/runtime/LinearAttentionContractTest.cpp:
+/// chunked = recurrent for any chunk and length, a split sequence = the whole, left padding of zeros = none.
+class LinearAttentionKernel {
+public:
+  virtual ~LinearAttentionKernel() = default;
+  /// Chunked, parallel over batch, heads and chunks; differentiable by autograd.
+  virtual LinearAttentionResult forward(const LinearAttentionInputs &inputs) const = 0;
+  /// Position by position, the plain reference.
+  virtual LinearAttentionResult recurrent(const LinearAttentionInputs &inputs) const = 0;
+  /// Gradients for a zero gradient of the final state. The default runs autograd over `forward`.
+  virtual LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
+};
+
+/// The kernel of a backend, or null.
+const LinearAttentionKernel *findLinearAttention(const std::string &kind);
+
+struct LinearAttentionRegistration {
+  LinearAttentionRegistration(const std::string &kind, std::unique_ptr<LinearAttentionKernel> kernel);
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_KERNELS_LINEARATTENTION_H

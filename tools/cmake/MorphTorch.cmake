@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# LibTorch from the torch wheel of the Python environment, or from -DTorch_DIR. `find_package(Torch)` of the CUDA wheel
+# looks for a CUDA compiler, which the CPU build does not need: an imported target over its libraries is enough.
+
+if(Torch_DIR)
+  get_filename_component(torchRoot ${Torch_DIR}/../../.. ABSOLUTE)
+else()
+  file(GLOB torchRoot ${MORPH_PYTHON_ENV}/lib/python3*/site-packages/torch)
+endif()
+if(NOT EXISTS "${torchRoot}/lib/libtorch_cpu.so")
+  message(FATAL_ERROR "no LibTorch at '${torchRoot}': run tools/setup, or give -DTorch_DIR")
+endif()
+set(MORPH_TORCH_ROOT ${torchRoot})
+add_library(torch_c10 SHARED IMPORTED)
+set_target_properties(torch_c10 PROPERTIES IMPORTED_LOCATION ${torchRoot}/lib/libc10.so)
+add_library(torch::cpu SHARED IMPORTED)
+set_target_properties(torch::cpu PROPERTIES
+  IMPORTED_LOCATION ${torchRoot}/lib/libtorch_cpu.so
+  INTERFACE_INCLUDE_DIRECTORIES "${torchRoot}/include;${torchRoot}/include/torch/csrc/api/include"
+  INTERFACE_LINK_LIBRARIES torch_c10
+  # The wheel's own dependencies (libcudart, libgomp, ...) are found by its rpath when a program starts.
+  INTERFACE_LINK_OPTIONS "-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
+
+# ATen's headers take half a minute to parse: once for all.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)
+add_library(MorphTorchPch OBJECT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp)
+_morph_runtime_world(MorphTorchPch)
+target_link_libraries(MorphTorchPch PUBLIC torch::cpu)
+target_precompile_headers(MorphTorchPch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <functional> <map> <memory> <string>
+                          <variant> <vector>)
