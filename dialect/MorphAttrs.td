@@ -27,6 +27,12 @@ def Morph_InitKind : I32EnumAttr<"InitKind", "how a new weight gets its first va
 }
 def Morph_InitKindAttr : EnumAttr<Morph_Dialect, Morph_InitKind, "init_kind">;
 
+/// `[1.0, 0.5]` with every digit: DenseF64ArrayAttr's own printer keeps seven.
+def Morph_OptionalF64Array : OptionalParameter<"::mlir::DenseF64ArrayAttr"> {
+  let parser = "::morph::parseF64Array($_parser)";
+  let printer = "::morph::printF64Array($_printer, $_self)";
+}
+
 def Morph_InitAttr : Morph_Attr<"Init", "init"> {
   let summary = "How a weight that no checkpoint holds gets its first value";
   let description = [{
@@ -35,7 +41,10 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
       grouped-query keys and values become one head a query head.
     - `constant`: every element is `value`.
     - `normal`: independent normal draws with standard deviation `value`, seeded by the run's seed and the weight's name.
-    - `values`: the elements are `values`, in row-major order.
+    - `values`: the elements are `values`, in row-major order, repeated until the weight is full.
+
+    Constraints: init_c1 copy and repeat_heads have a source; init_c2 repeat_heads has positive `heads` and `times`;
+    init_c3 constant and normal have a value, a normal's is not negative; init_c4 values has values.
   }];
   let parameters = (ins
       EnumParameter<Morph_InitKind>:$kind,
@@ -43,7 +52,8 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
       DefaultValuedParameter<"int64_t", "0">:$heads,
       DefaultValuedParameter<"int64_t", "0">:$times,
       OptionalParameter<"::mlir::FloatAttr">:$value,
-      OptionalParameter<"::mlir::DenseF64ArrayAttr">:$values);
+      Morph_OptionalF64Array:$values);
+  let genVerifyDecl = 1;
   let assemblyFormat = "`<` $kind (`,` struct($source, $heads, $times, $value, $values)^)? `>`";
 }
 

@@ -23,6 +23,7 @@ def Morph_Dialect : Dialect {
   }];
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::func::FuncDialect"];
+  let extraClassDeclaration = "void registerMorphAttributes();";
 }
 
 class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mnemonic, traits>;
@@ -31,7 +32,9 @@ class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : At
   let mnemonic = attrMnemonic;
 }
 
-def Morph_Float : TensorOf<[F32]>;
-def Morph_Index : TensorOf<[I64]>;
+// Constraints that a type or an attribute cannot say have a label, `<op>_c<n>`: it is written at the op's definition, in
+// the error that reports it and in the test that breaks it (test/dialect/labels.py checks the three).
+def Morph_Float : RankedTensorOf<[F32]>;
+def Morph_Index : RankedTensorOf<[I64]>;
 
 #endif // MORPH_BASE_TD

@@ -12,7 +12,7 @@ include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
 class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
-    : Morph_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>], traits)> {
+    : Morph_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor], traits)> {
   let assemblyFormat = "operands attr-dict `:` type(operands)";
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
@@ -29,12 +29,16 @@ class Morph_UnaryOp<string mnemonic, string text> : Morph_DifferentiableOp<mnemo
 
 def Morph_EmbeddingOp : Morph_DifferentiableOp<"embedding"> {
   let summary = "Rows of a table [V,C] at token ids [B,T]: [B,T,C]";
+  let description = "Constraints: embedding_c1 ids is [B,T]; embedding_c2 table is [V,C].";
   let arguments = (ins Morph_Index:$ids, Morph_Float:$table);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
   let summary = "x [...,I] times weight [O,I] transposed, plus bias [O]: [...,O]";
+  let description = [{
+    Constraints: linear_c1 weight is [O,I] with I the last dimension of x; linear_c2 bias is [O].
+  }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$bias);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$x `,` $weight (`,` $bias^)? attr-dict `:` type($x) `,` type($weight) (`,` type($bias)^)?";
@@ -42,14 +46,20 @@ def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
 
 def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm"> {
   let summary = "weight * x / sqrt(mean(x^2) + eps) over the last dimension, statistics in fp32";
+  let description = [{
+    Constraints: rms_norm_c1 weight is [C] with C the last dimension of x; rms_norm_c2 eps is positive.
+  }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($x) `,` type($weight)";
 }
 
 def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
   let summary = "x / sqrt(sum(x^2) + eps) over the last dimension";
+  let description = "Constraints: l2_norm_c1 x has a dimension; l2_norm_c2 eps is positive.";
   let arguments = (ins Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$x `eps` $eps attr-dict `:` type($x)";
 }
 
 //===----------------------------------------------------------------------===//
@@ -58,33 +68,44 @@ def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
 
 def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
   let summary = "[B,T,H*D] as [B,T,H,D]";
+  let description = "Constraints: split_heads_c1 x is [B,T,E]; split_heads_c2 `heads` divides E.";
   let arguments = (ins Morph_Float:$x, I64Attr:$heads);
   let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$x `heads` $heads attr-dict `:` type($x)";
+  let hasFolder = 1;
 }
 
 def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads"> {
   let summary = "[B,T,H,D] as [B,T,H*D]";
+  let description = "Constraints: merge_heads_c1 x is [B,T,H,D]; merge_heads_c2 H and D are known.";
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let hasFolder = 1;
 }
 
 def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows"> {
   let summary = "Rows of x [B,T,C] at positions [N] = b*T+t: [N,C]";
+  let description = "Constraints: take_rows_c1 x is [B,T,C]; take_rows_c2 positions is [N].";
   let arguments = (ins Morph_Float:$x, Morph_Index:$positions);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_LastRowsOp : Morph_ComputeOp<"last_rows"> {
   let summary = "The last position of each sequence of x [B,T,C]: [B,C]";
+  let description = "Constraints: last_rows_c1 x is [B,T,C].";
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
   let summary = "x [B,T,C] with the positions before start [B] set to zero";
-  let description = [{The positions of `x` are `offset` (a scalar) and following; `start` counts from position 0.}];
+  let description = [{
+    The positions of `x` are `offset` (a scalar) and following; `start` counts from position 0.
+    Constraints: mask_padding_c1 x is [B,T,C]; mask_padding_c2 start is [B]; mask_padding_c3 offset is a scalar.
+  }];
   let arguments = (ins Morph_Float:$x, Morph_Index:$start, Morph_Index:$offset);
   let results = (outs Morph_Float:$result);
+  let hasFolder = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -93,12 +114,14 @@ def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
 
 def Morph_AddOp : Morph_DifferentiableOp<"add"> {
   let summary = "lhs + rhs, where rhs has lhs's trailing dimensions";
+  let description = "Constraints: add_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
   let summary = "lhs * rhs, where rhs has lhs's trailing dimensions";
+  let description = "Constraints: mul_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
   let results = (outs Morph_Float:$result);
 }
@@ -107,6 +130,7 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale"> {
   let summary = "factor * x, with a constant factor";
   let arguments = (ins Morph_Float:$x, F64Attr:$factor);
   let results = (outs Morph_Float:$result);
+  let assemblyFormat = "$x `by` $factor attr-dict `:` type($x)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
 }
@@ -133,12 +157,15 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
     The first 2*F of the D elements are rotated, F the table's length; sine and cosine are multiplied by the table's
     attention factor. Position t has index offset + t (offset a scalar, 0 where absent). With `inverse` the rotation
     is transposed, which is its gradient.
+    Constraints: rope_c1 x is [B,T,H,D]; rope_c2 offset is a scalar; rope_c3 the model has a rope table of that name;
+    rope_c4 2*F is at most D.
   }];
   let arguments = (ins Morph_Float:$x, Optional<Morph_Index>:$offset, FlatSymbolRefAttr:$table, UnitAttr:$inverse);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
     $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
   }];
+  let hasFolder = 1;
 }
 
 def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
@@ -146,6 +173,8 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
   let description = [{
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
     with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
+    Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
+    G divides H; attention_c5 start is [B]; attention_c6 window is positive.
   }];
   let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start, F64Attr:$scale,
       OptionalAttr<I64Attr>:$window);
@@ -158,6 +187,9 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
 
 def Morph_ConcatOp : Morph_ComputeOp<"concat"> {
   let summary = "past [B,S,...] followed by x [B,T,...] along the second dimension: a cache with its new positions";
+  let description = [{
+    Constraints: concat_c1 past has two dimensions or more; concat_c2 x has past's dimensions but for the second.
+  }];
   let arguments = (ins Morph_Float:$past, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
 }
@@ -168,6 +200,9 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSi
     `kind` names the backend; `extras` are its further operands (decay, beta, ...), `state` [B,H,K,V] the recurrent
     state before the first position (zero where absent). Computed in chunks of `chunk` positions; the result does not
     depend on it but for rounding. `scale` multiplies q.
+    Constraints: linear_attention_c1 q is [B,T,H,K]; linear_attention_c2 k is [B,T,H,K]; linear_attention_c3 v is
+    [B,T,H,V]; linear_attention_c4 a backend has a kernel of that kind; linear_attention_c5 the extras are those of the
+    kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive.
   }];
   let arguments = (ins StrAttr:$kind, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Variadic<Morph_Float>:$extras,
       Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
@@ -183,6 +218,8 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
   let description = [{
     `state` [B,W-1,C] holds the inputs before the first position (zero where absent); the final state is the last W-1
     inputs.
+    Constraints: short_conv_c1 x is [B,T,C]; short_conv_c2 weight is [C,1,W] with W at least 2; short_conv_c3 state is
+    [B,W-1,C].
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);

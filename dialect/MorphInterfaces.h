@@ -18,6 +18,7 @@ struct MixerParameter {
   std::string name;
   llvm::SmallVector<int64_t> shape;
   InitAttr init;
+  bool trainable = true; ///< False for a constant of the backend, such as fixed decays.
 };
 
 /// What a mixer keeps between steps of decoding: a name suffix ('k', 'v', 'state', 'conv_q', ...) and its type, with

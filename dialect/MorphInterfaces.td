@@ -45,7 +45,8 @@ def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
   let methods = [
     InterfaceMethod<[{Builds the gradients of the operands that are `needed` (one flag an operand), given those of the
         results (null where no gradient reaches a result; at least one is not null). Returns one value an operand, null
-        where it is not needed. Gradients that are not needed must not be computed.}],
+        where it is not needed or where the op's documentation says that it gets no gradient. Gradients that are not
+        needed must not be computed. An empty list where there is no gradient, after an error has been reported.}],
         "::llvm::SmallVector<::mlir::Value>", "buildGradients",
         (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$resultGradients,
              "::llvm::ArrayRef<bool>":$needed)>,

@@ -8,19 +8,24 @@ include "dialect/MorphComputeOps.td"
 
 def Morph_TokenNllOp : Morph_DifferentiableOp<"token_nll"> {
   let summary = "-log softmax(logits [N,V]) at targets [N]: nats a row [N]";
+  let description = [{Constraints: token_nll_c1 logits is [N,V]; token_nll_c2 targets is [N].}];
   let arguments = (ins Morph_Float:$logits, Morph_Index:$targets);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_KlDivergenceOp : Morph_DifferentiableOp<"kl_divergence"> {
   let summary = "KL(softmax(teacher) || softmax(student)) a row [N], logits [N,V]";
-  let description = "The teacher gets no gradient.";
+  let description = [{
+    The teacher gets no gradient.
+    Constraints: kl_divergence_c1 teacher and student are [N,V].
+  }];
   let arguments = (ins Morph_Float:$teacher, Morph_Float:$student);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_CorrectOp : Morph_ComputeOp<"correct"> {
   let summary = "1 where the largest logit of the row is the target's, else 0: [N]";
+  let description = [{Constraints: correct_c1 logits is [N,V] and targets [N].}];
   let arguments = (ins Morph_Float:$logits, Morph_Index:$targets);
   let results = (outs Morph_Float:$result);
 }
@@ -30,25 +35,28 @@ def Morph_SquaredErrorOp : Morph_DifferentiableOp<"squared_error", [SameTypeOper
   let description = [{
     `normalize`: `mean` divides the sum of squares by the number of elements, `rows` by the number of rows (elements over
     the last dimension), `relative` by the sum of squares of the target. The target gets no gradient.
+    Constraints: squared_error_c1 normalize is one of 'mean', 'rows', 'relative'.
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$target, StrAttr:$normalize);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$x `,` $target `normalize` $normalize attr-dict `:` type($x)";
-  let hasVerifier = 1;
 }
 
 def Morph_WeightedMeanOp : Morph_DifferentiableOp<"weighted_mean"> {
   let summary = "sum(weights * x) / sum(weights) of x [N], a scalar";
-  let description = "The weights get no gradient.";
+  let description = [{
+    The weights get no gradient.
+    Constraints: weighted_mean_c1 x and weights are [N].
+  }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weights);
   let results = (outs Morph_Float:$result);
 }
 
 def Morph_StackOp : Morph_ComputeOp<"stack", [SameTypeOperands]> {
   let summary = "Scalars as a vector";
+  let description = [{Constraints: stack_c1 there is one operand or more, all scalars.}];
   let arguments = (ins Variadic<Morph_Float>:$scalars);
   let results = (outs Morph_Float:$result);
-  let assemblyFormat = "$scalars attr-dict `:` type($scalars)";
 }
 
 #endif // MORPH_LOSS_OPS_TD

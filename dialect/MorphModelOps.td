@@ -23,6 +23,8 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
     `forward` is the model's trunk: token ids [B,T] to the final normalised hidden state [B,T,C]. `head` maps rows of
     hidden state [N,C] to logits [N,V]. Programs are further functions made by passes.
 
+    Constraints: model_c1 `layers` is positive; model_c2 the body holds weights, gates, rope tables and functions.
+
     Example:
 
     ```mlir
@@ -33,7 +35,7 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Morph_PhaseAttr:$phase, StrAttr:$architecture, I64Attr:$layers);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name $phase `architecture` $architecture `layers` $layers attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name `` $phase `architecture` $architecture `layers` $layers attr-dict-with-keyword $body";
   let hasVerifier = 1;
 }
 
@@ -43,6 +45,9 @@ def Morph_WeightOp : Morph_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
     A weight without `init` is read from the model's checkpoint under its own name. A weight with `init` is new. A
     weight with `teacher_of` is the frozen value that the base checkpoint has under that name, kept apart because a
     program trains the weight of that name.
+
+    Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is not both new and a teacher's;
+    weight_c3 the initial value fits the shape.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, OptionalAttr<Morph_InitAttr>:$init,
       OptionalAttr<StrAttr>:$teacher_of);
@@ -57,21 +62,32 @@ def Morph_GateOp : Morph_Op<"gate", [Symbol, HasParent<"ModelOp">]> {
   let description = [{
     Of N candidates the first N-1 have a gate in [0,1] each; the last candidate's share is one less their sum. With two
     candidates this is FlashMorph's scalar a_l (arXiv 2606.30562). `value` is the initial value.
+
+    Constraints: gate_c1 there are two candidates or more; gate_c2 value has one element fewer than there are candidates;
+    gate_c3 the values are in [0,1] and so is their sum.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$layer, StrArrayAttr:$candidates, DenseF64ArrayAttr:$value);
-  let assemblyFormat = "$sym_name `layer` $layer `of` $candidates `value` $value attr-dict";
+  let assemblyFormat = "$sym_name `layer` $layer `of` $candidates `value` custom<F64Array>($value) attr-dict";
   let hasVerifier = 1;
 }
 
 def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
   let summary = "Inverse frequencies of rotary position embedding, scaling applied";
+  let description = [{
+    Constraints: rope_table_c1 there is a frequency, and all are positive and finite; rope_table_c2 the attention factor
+    is positive and finite.
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inverse_frequencies, F64Attr:$attention_factor);
-  let assemblyFormat = "$sym_name $inverse_frequencies `attention_factor` $attention_factor attr-dict";
+  let assemblyFormat = "$sym_name custom<F64Array>($inverse_frequencies) `attention_factor` $attention_factor attr-dict";
   let hasVerifier = 1;
 }
 
 def Morph_ParamOp : Morph_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "The value of a weight or gate, as f32";
+  let description = [{
+    Constraints: param_c1 the model has a weight or gate of that name; param_c2 the result has its shape, a gate's being
+    [N-1] for N candidates.
+  }];
   let arguments = (ins FlatSymbolRefAttr:$symbol);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$symbol attr-dict `:` type($result)";
@@ -90,15 +106,22 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
     Its weights are `<prefix>.{q,k,v,o}_proj.weight`, their biases where `qkv_bias` or `o_bias` is set, and
     `<prefix>.{q,k}_norm.weight` where `qk_norm_eps` is. `window` positions at most are seen, the own one included; all
     where it is absent. The mixer's kind is 'full', or 'sliding_window' where there is a window.
+
+    A candidate that only narrows the window of the model's own attention reads its weights and says in `source_window`
+    what the window was (0: none), so that the teacher can be rebuilt when the candidate is all that is left.
+
+    Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known; softmax_mixer_c2 layer is not negative and heads,
+    kv_heads, head_dim and window are positive; softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has
+    the rope table, of at most head_dim/2 frequencies; softmax_mixer_c5 the model has the weights, of the right shapes.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
       I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
-      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window);
+      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window, OptionalAttr<I64Attr>:$source_window);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
     $hidden `layer` $layer `weights` $prefix `heads` $heads `kv_heads` $kv_heads `head_dim` $head_dim `rope` $rope
     `scale` $scale (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)? (`window` $window^)?
-    attr-dict `:` type($hidden)
+    (`source_window` $source_window^)? attr-dict `:` type($hidden)
   }];
   let hasVerifier = 1;
 }
@@ -108,15 +131,24 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
   let description = [{
     `kind` names a backend of `dialect/backends`, which gives the weights, their initial values from the layer's full
     attention (`source`), the expansion and the costs. `options` are the backend's parameters, all present.
+    `source_scale` (head_dim^-0.5 where absent) and `source_window` (none where absent) are what else the full attention
+    had: with them and the attributes above a teacher is rebuilt from a hybrid model.
+
+    Constraints: linear_mixer_c1 hidden is [B,T,C] with C known; linear_mixer_c2 layer is not negative and heads,
+    source_kv_heads and head_dim are positive; linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model
+    has the rope table, of at most head_dim/2 frequencies; linear_mixer_c5 the model has the weights, of the right
+    shapes; linear_mixer_c6 `kind` is a backend's; linear_mixer_c7 the options are all the backend's, and valid.
   }];
   let arguments = (ins Morph_Float:$hidden, StrAttr:$kind, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
-      UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, F64Attr:$norm_eps, DictionaryAttr:$options);
+      UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, F64Attr:$norm_eps, DictionaryAttr:$options,
+      OptionalAttr<F64Attr>:$source_scale, OptionalAttr<I64Attr>:$source_window);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
     $kind $hidden `layer` $layer `weights` $prefix `from` $source `heads` $heads `source_kv_heads` $source_kv_heads
     `head_dim` $head_dim `rope` $rope (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
-    `norm_eps` $norm_eps `options` $options attr-dict `:` type($hidden)
+    `norm_eps` $norm_eps `options` $options (`source_scale` $source_scale^)? (`source_window` $source_window^)?
+    attr-dict `:` type($hidden)
   }];
   let hasVerifier = 1;
 }
@@ -131,6 +163,10 @@ def Morph_ChoiceOp : Morph_Op<"choice", [NoRegionArguments, SingleBlock,
   let description = [{
     Phase paired. Every region holds one token mixer and yields its result; the first candidate is the layer's full
     attention and gives the value of the choice until it is relaxed.
+
+    Constraints: choice_c1 there are two candidates or more, of different names, and a region each; choice_c2 every
+    region ends with a yield of the result's type; choice_c3 every region holds one token mixer of the choice's layer;
+    choice_c4 the first is a softmax_mixer, the others are of the kind their name says.
 
     Example:
 
@@ -155,16 +191,17 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
 
-def Morph_BlendOp : Morph_Op<"blend", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>,
+def Morph_BlendOp : Morph_Op<"blend", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<DifferentiableOpInterface>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
     With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase relaxed.
+
+    Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1].
   }];
   let arguments = (ins Morph_Float:$gate, Variadic<Morph_Float>:$candidates);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
-  let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
 

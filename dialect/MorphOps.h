@@ -20,4 +20,18 @@
 #define GET_OP_CLASSES
 #include "dialect/MorphOps.h.inc"
 
+namespace morph {
+
+/// The f32 tensor of a shape; ShapedType::kDynamic stands for a dimension that is known when the program runs.
+mlir::RankedTensorType getTensorType(mlir::MLIRContext *context, llvm::ArrayRef<int64_t> shape);
+
+/// The i64 tensor of a shape.
+mlir::RankedTensorType getIndexTensorType(mlir::MLIRContext *context, llvm::ArrayRef<int64_t> shape);
+
+/// A `morph.param` of the weight or gate `name`, which has that shape.
+mlir::Value createParam(mlir::OpBuilder &builder, mlir::Location location, llvm::StringRef name,
+                        llvm::ArrayRef<int64_t> shape);
+
+} // namespace morph
+
 #endif // MORPH_DIALECT_MORPHOPS_H

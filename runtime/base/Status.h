@@ -56,7 +56,9 @@ private:
 template <typename T> class [[nodiscard]] StatusOr {
 public:
   StatusOr(T value) : value_(std::move(value)) {}
-  StatusOr(Status status) : status_(std::move(status)) { assert(!status_.ok() && "a StatusOr without a value needs an error"); }
+  StatusOr(Status status) : status_(std::move(status)) {
+    assert(!status_.ok() && "a StatusOr without a value needs an error");
+  }
 
   bool ok() const { return value_.has_value(); }
   const Status &status() const & { return status_; }

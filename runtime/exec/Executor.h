@@ -16,10 +16,11 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 
 class Executor {
 public:
-  /// Binds every weight of the plan: trainable ones and gates as fp32 masters (fp64 under F64) of this executor, frozen ones
-  /// as views of the store where the dtype allows, cast once otherwise. Weights that the store lacks are made by their
-  /// `init` with the run's `seed`. Errors: a weight with neither, a shape that differs, a NaN or infinity (the weight and
-  /// the file are named).
+  ~Executor();
+  /// Binds every weight of the plan: trainable ones and gates as fp32 masters (fp64 under F64) of this executor, frozen
+  /// ones as views of the store where the dtype allows, cast once otherwise. Weights that the store lacks are made by
+  /// their `init` with the run's `seed`. Errors: a weight with neither, a shape that differs, a NaN or infinity (the
+  /// weight and the file are named).
   static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
                                                     uint64_t seed);
 
@@ -30,8 +31,8 @@ public:
   /// As `run`, with autograd recording (for the tests' oracle: masters must be set to require grad).
   StatusOr<NamedTensors> runRecording(const NamedTensors &inputs);
 
-  /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads, after
-  /// `mastersChanged`.
+  /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads,
+  /// after `mastersChanged`.
   NamedTensors &masters() { return masters_; }
   /// Drops the copies of masters in other dtypes.
   void mastersChanged();
@@ -39,12 +40,28 @@ public:
   const plan::Plan &plan() const { return plan_; }
 
 private:
+  /// When instruction i has run, a value is freed whose last use as it is and as a bf16 factor are both not after i.
+  struct Lifetime {
+    int64_t lastFull = -1;   ///< Last use other than as a factor of a product; outputs and weights live for ever.
+    int64_t lastFactor = -1; ///< Last use as a factor.
+  };
+
   plan::Plan plan_;
   Precision precision_ = Precision::F32;
   NamedTensors masters_;
-  std::vector<at::Tensor> bound_;               ///< One a weight: what instructions read.
-  std::vector<std::vector<int64_t>> lastUses_;  ///< Values to free after instruction i.
-  StatusOr<NamedTensors> execute(const NamedTensors &inputs);
+  std::vector<at::Tensor> bound_;  ///< One a weight: what instructions read.
+  std::vector<at::Tensor> halves_; ///< One a weight: its bf16 copy under BF16, made when first used.
+  std::vector<const Kernel *> kernels_;
+  std::vector<std::vector<bool>> factors_; ///< One flag an operand of an instruction: a factor of a product.
+  std::vector<Lifetime> lifetimes_;
+  std::vector<int64_t> weightOf_; ///< The weight that defines a value, or -1.
+  std::unique_ptr<class InputChecker> inputs_;
+
+  Executor() = default;
+  Status prepare();
+  Status bindWeights(const WeightStore &store, uint64_t seed);
+  StatusOr<NamedTensors> execute(const NamedTensors &inputs, bool recording);
+  void runInstruction(size_t i, std::vector<at::Tensor> &values, std::vector<at::Tensor> &halves, bool recording);
 };
 
 } // namespace morph

@@ -28,7 +28,9 @@ struct KernelCall {
 
   int64_t integer(const std::string &name) const { return std::get<int64_t>(instruction.attributes.at(name)); }
   double number(const std::string &name) const { return std::get<double>(instruction.attributes.at(name)); }
-  const std::string &text(const std::string &name) const { return std::get<std::string>(instruction.attributes.at(name)); }
+  const std::string &text(const std::string &name) const {
+    return std::get<std::string>(instruction.attributes.at(name));
+  }
   bool flag(const std::string &name) const { return instruction.attributes.count(name) != 0; }
 };
 

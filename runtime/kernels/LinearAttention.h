@@ -31,14 +31,16 @@ struct LinearAttentionGradients {
   std::vector<at::Tensor> dextras;
 };
 
-/// The recurrence of one backend. Every backend keeps the contracts of test/runtime/LinearAttentionContractTest.cpp:
-/// chunked = recurrent for any chunk and length, a split sequence = the whole, left padding of zeros = none.
+/// The recurrence of one backend. Every backend keeps the contracts of test/kernels/LinearAttentionTest.cpp:
+/// chunked = recurrent for any chunk and length, a split sequence = the whole, left padding of zeros = none. Inputs are
+/// fp32 or fp64, and computed in their type; the state is never of lower precision than fp32.
 class LinearAttentionKernel {
 public:
   virtual ~LinearAttentionKernel() = default;
-  /// Chunked, parallel over batch, heads and chunks; differentiable by autograd.
+  /// Chunked, parallel over batch and heads. Differentiable by autograd: where an input requires a gradient, a backend
+  /// whose chunked form is no composition of ATen functions computes `recurrent` instead.
   virtual LinearAttentionResult forward(const LinearAttentionInputs &inputs) const = 0;
-  /// Position by position, the plain reference.
+  /// Position by position in ATen functions, the plain reference, differentiable by autograd.
   virtual LinearAttentionResult recurrent(const LinearAttentionInputs &inputs) const = 0;
   /// Gradients for a zero gradient of the final state. The default runs autograd over `forward`.
   virtual LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
@@ -46,6 +48,9 @@ public:
 
 /// The kernel of a backend, or null.
 const LinearAttentionKernel *findLinearAttention(const std::string &kind);
+
+/// The names of all backends, sorted.
+std::vector<std::string> linearAttentionKinds();
 
 struct LinearAttentionRegistration {
   LinearAttentionRegistration(const std::string &kind, std::unique_ptr<LinearAttentionKernel> kernel);

@@ -45,10 +45,10 @@ struct Weight {
   std::string name;
   std::vector<int64_t> shape;
   DType dtype = DType::F32;
-  bool trainable = false;      ///< The program has an output `grad.<name>`.
-  bool gate = false;           ///< A gate: `init` gives its first value, `layer` its layer.
-  int64_t layer = -1;          ///< Gates only.
-  std::string teacherOf;       ///< Not empty: always the base checkpoint's tensor of this name.
+  bool trainable = false; ///< The program has an output `grad.<name>`.
+  bool gate = false;      ///< A gate: `init` gives its first value, `layer` its layer.
+  int64_t layer = -1;     ///< Gates only.
+  std::string teacherOf;  ///< Not empty: always the base checkpoint's tensor of this name.
   std::optional<Init> init;
 };
 
@@ -92,7 +92,8 @@ struct Plan {
 /// undefined, redefined or out-of-range values, shapes that do not agree, weights without a source, missing tables.
 Status validate(const Plan &plan);
 
-/// Parses and validates; `where` names the file in errors. A plan of a newer version is refused with both versions named.
+/// Parses and validates; `where` names the file in errors. A plan of a newer version is refused with both versions
+/// named.
 StatusOr<Plan> parsePlan(const std::string &text, const std::string &where);
 StatusOr<Plan> readPlan(const std::string &path);
 

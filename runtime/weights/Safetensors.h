@@ -36,6 +36,8 @@ private:
     std::vector<int64_t> shape;
     uint64_t begin, end;
   };
+  SafetensorsFile() = default;
+  Status readHeader(const std::string &text);
   std::string path_;
   void *map_ = nullptr;
   uint64_t size_ = 0;
@@ -44,8 +46,8 @@ private:
   std::map<std::string, std::string> metadata_;
 };
 
-/// Writes `path` under a temporary name beside it, syncs and renames: the file is whole or absent. Tensors are written in
-/// the order of their names, so the same tensors give the same bytes.
+/// Writes `path` under a temporary name beside it, syncs and renames: the file is whole or absent. Tensors are written
+/// in the order of their names, so the same tensors give the same bytes.
 Status writeSafetensors(const std::string &path, const std::map<std::string, at::Tensor> &tensors,
                         const std::map<std::string, std::string> &metadata = {});
 

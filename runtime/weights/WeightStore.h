@@ -17,17 +17,28 @@ class WeightStore {
 public:
   /// Opens each path: a `.safetensors` file, or a folder with `model.safetensors` or `model.safetensors.index.json`.
   static StatusOr<WeightStore> open(const std::vector<std::string> &paths);
+  /// A store of tensors in memory: one base checkpoint without a file.
+  static WeightStore inMemory(std::map<std::string, at::Tensor> tensors);
 
-  /// The tensor of the newest file that has it, as a view of the mapped file; undefined where none has it. The tensor keeps the
-  /// mapping alive.
+  /// The tensor of the newest file that has it, as a view of the mapped file; undefined where none has it. The tensor
+  /// keeps the mapping alive.
   at::Tensor find(const std::string &name) const;
   /// As `find`, in the base checkpoint only.
   at::Tensor findBase(const std::string &name) const;
   /// The file that `find` reads the name from, for messages.
   std::string fileOf(const std::string &name) const;
+  /// All names, sorted.
+  std::vector<std::string> names() const;
 
 private:
-  std::vector<std::vector<std::shared_ptr<SafetensorsFile>>> layers_;
+  /// One path of `open`: the shards of a folder, or one file.
+  struct Layer {
+    std::vector<std::shared_ptr<SafetensorsFile>> files;
+    std::map<std::string, at::Tensor> memory;
+    at::Tensor find(const std::string &name) const;
+  };
+  static StatusOr<Layer> openLayer(const std::string &path);
+  std::vector<Layer> layers_;
 };
 
 } // namespace morph

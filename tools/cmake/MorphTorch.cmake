@@ -18,8 +18,10 @@ set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION ${torchRoot}/lib/libtorch_cpu.so
   INTERFACE_INCLUDE_DIRECTORIES "${torchRoot}/include;${torchRoot}/include/torch/csrc/api/include"
   INTERFACE_LINK_LIBRARIES torch_c10
+  # at::parallel_for is a header template: without OpenMP it runs on one thread. The wheel's libgomp.so.1 is the one loaded.
+  INTERFACE_COMPILE_OPTIONS -fopenmp
   # The wheel's own dependencies (libcudart, libgomp, ...) are found by its rpath when a program starts.
-  INTERFACE_LINK_OPTIONS "-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
+  INTERFACE_LINK_OPTIONS "-fopenmp;-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
 
 # ATen's headers take half a minute to parse: once for all.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)

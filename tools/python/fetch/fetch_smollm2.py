@@ -193,6 +193,9 @@ def check(folder):
     """Lets stock transformers answer a question with the folder, greedily; anything else than ANSWER is an error."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vector-Jacobian products: what morph-differentiate asks of each op. In every function `dy` is the gradient of the
+// op's (first) result and `needed` has a flag an operand.
+
+#include "dialect/MorphOps.h"
+
+using namespace mlir;
+using namespace morph;
+
+using Gradients = SmallVector<Value>;
+
+/// The sum of `gradient` over the dimensions that `like` was broadcast along.
+static Value reduceLike(OpBuilder &builder, Location location, Value gradient, Value like) {
+  int64_t rank = cast<RankedTensorType>(like.getType()).getRank();
+  if (rank == cast<RankedTensorType>(gradient.getType()).getRank())
+    return gradient;
+  return builder.create<ReduceToOp>(location, gradient, rank);
+}
+
+//===----------------------------------------------------------------------===//
+// Embedding, projections, norms
+//===----------------------------------------------------------------------===//
+
+Gradients EmbeddingOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(2);
+  int64_t rows = cast<RankedTensorType>(getTable().getType()).getDimSize(0);
+  if (needed[1])
+    gradients[1] = builder.create<EmbeddingGradOp>(getLoc(), dy[0], getIds(), rows);
+  return gradients;
+}
+
+Gradients LinearOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  if (needed[0])
+    gradients[0] = builder.create<LinearInputGradOp>(getLoc(), dy[0], getWeight());
+  if (needed[1])
+    gradients[1] = builder.create<LinearWeightGradOp>(getLoc(), dy[0], getX());
+  if (getBias() && needed[2])
+    gradients[2] = reduceLike(builder, getLoc(), dy[0], getBias());
+  return gradients;
+}
+
+Gradients RmsNormOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(2);
+  if (needed[0])
+    gradients[0] = builder.create<RmsNormInputGradOp>(getLoc(), dy[0], getX(), getWeight(), getEps());
+  if (needed[1])
+    gradients[1] = builder.create<RmsNormWeightGradOp>(getLoc(), dy[0], getX(), getEps());
+  return gradients;
+}
+
+Gradients L2NormOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<L2NormGradOp>(getLoc(), dy[0], getX(), getEps()) : Value()};
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+Gradients SplitHeadsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<MergeHeadsOp>(getLoc(), dy[0]) : Value()};
+}
+
+Gradients MergeHeadsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  int64_t heads = cast<RankedTensorType>(getX().getType()).getDimSize(2);
+  return {needed[0] ? builder.create<SplitHeadsOp>(getLoc(), dy[0], heads) : Value()};
+}
+
+Gradients TakeRowsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<ScatterRowsOp>(getLoc(), dy[0], getPositions(), getX()) : Value(), Value()};
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+Gradients AddOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(2);
+  if (needed[0])
+    gradients[0] = dy[0];
+  if (needed[1])
+    gradients[1] = reduceLike(builder, getLoc(), dy[0], getRhs());
+  return gradients;
+}
+
+Gradients MulOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(2);
+  if (needed[0])
+    gradients[0] = builder.create<MulOp>(getLoc(), dy[0], getRhs());
+  if (needed[1])
+    gradients[1] = reduceLike(builder, getLoc(), builder.create<MulOp>(getLoc(), dy[0], getLhs()), getRhs());
+  return gradients;
+}
+
+Gradients ScaleOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<ScaleOp>(getLoc(), dy[0], getFactor()) : Value()};
+}
+
+Gradients ExpOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<MulOp>(getLoc(), dy[0], getResult()) : Value()};
+}
+
+Gradients SigmoidOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<SigmoidGradOp>(getLoc(), dy[0], getResult()) : Value()};
+}
+
+Gradients SiluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<SiluGradOp>(getLoc(), dy[0], getX()) : Value()};
+}
+
+Gradients SoftplusOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  if (!needed[0])
+    return {Value()};
+  Value slope = builder.create<SigmoidOp>(getLoc(), getX());
+  return {builder.create<MulOp>(getLoc(), dy[0], slope)};
+}
+
+Gradients SwigluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  if (!needed[0] && !needed[1])
+    return {Value(), Value()};
+  auto gradient = builder.create<SwigluGradOp>(getLoc(), dy[0], getGate(), getX());
+  return {needed[0] ? gradient.getDgate() : Value(), needed[1] ? gradient.getDx() : Value()};
+}
+
+//===----------------------------------------------------------------------===//
+// Token mixing
+//===----------------------------------------------------------------------===//
+
+Gradients RopeOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  if (needed[0])
+    gradients[0] = builder.create<RopeOp>(getLoc(), dy[0], getOffset(), getTable(), !getInverse());
+  return gradients;
+}
+
+Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  if (!llvm::is_contained(needed.take_front(3), true))
+    return gradients;
+  auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(), getScaleAttr(),
+                                                  getWindowAttr());
+  for (int i = 0; i < 3; ++i)
+    if (needed[i])
+      gradients[i] = gradient.getResult(i);
+  return gradients;
+}
+
+Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  size_t inputs = 3 + getExtras().size();
+  if (dy[1] || (getState() && needed[inputs])) {
+    emitOpError() << "has no gradient by its states";
+    return {};
+  }
+  if (!llvm::is_contained(needed.take_front(inputs), true))
+    return gradients;
+  auto gradient = builder.create<LinearAttentionGradOp>(getLoc(), getKindAttr(), dy[0], getQ(), getK(), getV(),
+                                                        getExtras(), getState(), getScaleAttr(), getChunkAttr());
+  for (size_t i = 0; i < inputs; ++i)
+    if (needed[i])
+      gradients[i] = gradient->getResult(i);
+  return gradients;
+}
+
+Gradients ShortConvOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  if (dy[1] || (getState() && needed[2])) {
+    emitOpError() << "has no gradient by its states";
+    return {};
+  }
+  if (!needed[0] && !needed[1])
+    return gradients;
+  auto gradient = builder.create<ShortConvGradOp>(getLoc(), dy[0], getX(), getWeight(), getState());
+  if (needed[0])
+    gradients[0] = gradient.getDx();
+  if (needed[1])
+    gradients[1] = gradient.getDweight();
+  return gradients;
+}
+
+Gradients BlendOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(getNumOperands());
+  if (needed[0])
+    gradients[0] = builder.create<BlendGateGradOp>(getLoc(), dy[0], getCandidates());
+  for (size_t i = 0; i < getCandidates().size(); ++i)
+    if (needed[1 + i])
+      gradients[1 + i] = builder.create<BlendCandidateGradOp>(getLoc(), dy[0], getGate(), i);
+  return gradients;
+}
+
+//===----------------------------------------------------------------------===//
+// Losses: a teacher, a target and weights get no gradient
+//===----------------------------------------------------------------------===//
+
+Gradients TokenNllOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<TokenNllGradOp>(getLoc(), dy[0], getLogits(), getTargets()) : Value(), Value()};
+}
+
+Gradients KlDivergenceOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {Value(),
+          needed[1] ? builder.create<KlDivergenceGradOp>(getLoc(), dy[0], getTeacher(), getStudent()) : Value()};
+}
+
+Gradients SquaredErrorOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<SquaredErrorGradOp>(getLoc(), dy[0], getX(), getTarget(), getNormalize())
+                    : Value(),
+          Value()};
+}
+
+Gradients WeightedMeanOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<WeightedMeanGradOp>(getLoc(), dy[0], getWeights()) : Value(), Value()};
+}

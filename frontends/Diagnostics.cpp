@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "frontends/Diagnostics.h"
+
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace morph;
+
+SourceRange morph::makeRange(llvm::StringRef part) {
+  return {llvm::SMLoc::getFromPointer(part.begin()), llvm::SMLoc::getFromPointer(part.end())};
+}
+
+llvm::StringRef Diagnostics::addText(llvm::StringRef name, llvm::StringRef text) {
+  unsigned id = sources_.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), llvm::SMLoc());
+  return sources_.getMemoryBuffer(id)->getBuffer();
+}
+
+std::optional<llvm::StringRef> Diagnostics::addFile(llvm::StringRef path, SourceRange usedAt) {
+  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false);
+  if (!buffer) {
+    error(usedAt, "cannot read '" + path + "': " + buffer.getError().message());
+    return std::nullopt;
+  }
+  unsigned id = sources_.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+  return sources_.getMemoryBuffer(id)->getBuffer();
+}
+
+void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint) {
+  ++errors_;
+  std::string hintText = hint.str();
+  if (range.isValid()) {
+    // A caret under the first character and tildes under the rest of the line's part.
+    sources_.PrintMessage(os_, range.Start, llvm::SourceMgr::DK_Error, message, {range});
+  } else {
+    os_ << program_ << ": error: " << message << "\n";
+  }
+  if (!hintText.empty())
+    os_ << "hint: " << hintText << "\n";
+}
+
+std::pair<unsigned, unsigned> Diagnostics::getLineAndColumn(SourceRange range) const {
+  if (!range.isValid())
+    return {0, 0};
+  return sources_.getLineAndColumn(range.Start);
+}
+
+llvm::StringRef Diagnostics::getTextName(SourceRange range) const {
+  if (!range.isValid())
+    return "";
+  unsigned id = sources_.FindBufferContainingLoc(range.Start);
+  return id == 0 ? "" : sources_.getMemoryBuffer(id)->getBufferIdentifier();
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Errors of the frontends: what, where with a caret, and a hint.
+
+#ifndef MORPH_FRONTENDS_DIAGNOSTICS_H
+#define MORPH_FRONTENDS_DIAGNOSTICS_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/SMLoc.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <string>
+
+namespace morph {
+
+/// Where in a text something stands: a range of a buffer of the Diagnostics' source manager. Invalid: nowhere.
+using SourceRange = llvm::SMRange;
+
+/// Collects and prints errors in the style of LLVM: `file:line:col: error: ...`, the source line and a caret.
+class Diagnostics {
+public:
+  /// Errors are printed to `os`; names of programs are put before errors without a place.
+  Diagnostics(llvm::StringRef program, llvm::raw_ostream &os) : program_(program), os_(os) {}
+
+  /// Takes a text into the source manager and returns it; it lives as long as the Diagnostics.
+  llvm::StringRef addText(llvm::StringRef name, llvm::StringRef text);
+  /// Reads a file into the source manager; on failure prints an error and returns nothing.
+  std::optional<llvm::StringRef> addFile(llvm::StringRef path, SourceRange usedAt = {});
+
+  /// Prints an error at a place; `hint` follows on a line of its own where it is not empty.
+  void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "");
+  /// Prints an error that has no place in a text, or whose place is named in the message.
+  void error(const llvm::Twine &message, const llvm::Twine &hint = "") { error(SourceRange(), message, hint); }
+
+  /// Line and column, both from 1, of a place; zeros where it is invalid.
+  std::pair<unsigned, unsigned> getLineAndColumn(SourceRange range) const;
+  /// The name of the text that a place is in.
+  llvm::StringRef getTextName(SourceRange range) const;
+
+  unsigned getErrorCount() const { return errors_; }
+  bool hasErrors() const { return errors_ != 0; }
+
+private:
+  std::string program_;
+  llvm::raw_ostream &os_;
+  llvm::SourceMgr sources_;
+  unsigned errors_ = 0;
+};
+
+/// The range of a part of a text.
+SourceRange makeRange(llvm::StringRef part);
+
+} // namespace morph
+
+#endif // MORPH_FRONTENDS_DIAGNOSTICS_H

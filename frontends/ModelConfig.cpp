@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "frontends/ModelConfig.h"
+
+using namespace morph;
+
+llvm::StringRef morph::getWeightTypeName(WeightType type) {
+  switch (type) {
+  case WeightType::F32:
+    return "F32";
+  case WeightType::F16:
+    return "F16";
+  case WeightType::BF16:
+    return "BF16";
+  }
+  return "";
+}
+
+bool ModelConfig::isHybrid() const {
+  for (const LayerConfig &layer : layers)
+    if (layer.kind != "full" && layer.kind != "sliding_window")
+      return true;
+  return false;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a model is, whatever file it was read from: the input of ModelBuilder.
+
+#ifndef MORPH_FRONTENDS_MODELCONFIG_H
+#define MORPH_FRONTENDS_MODELCONFIG_H
+
+#include "llvm/Support/JSON.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// Element types of weights that are read; as in safetensors headers.
+enum class WeightType { F32, F16, BF16 };
+
+/// "F32", "F16", "BF16".
+llvm::StringRef getWeightTypeName(WeightType type);
+
+/// Rotary position embedding: inverse frequencies [head_dim / 2] with all scaling applied, and the factor that
+/// multiplies sine and cosine.
+struct RopeConfig {
+  std::vector<double> inverseFrequencies;
+  double attentionFactor = 1;
+};
+
+/// The token mixer of one layer.
+struct LayerConfig {
+  /// 'full', 'sliding_window' or the name of a linear-attention backend.
+  std::string kind = "full";
+  /// Positions seen, the own one included; sliding_window only.
+  int64_t window = 0;
+};
+
+/// How new weights start, for a base that is made and not read.
+struct InitConfig {
+  double embeddingStd = 0;
+  double outputScale = 0;
+};
+
+/// A decoder-only Transformer of the Llama family, or a hybrid made from one.
+struct ModelConfig {
+  std::string architecture; ///< llama | mistral | qwen2 | qwen3
+  int64_t vocab = 0;
+  int64_t hidden = 0;
+  int64_t ffn = 0;
+  int64_t heads = 0;
+  int64_t kvHeads = 0;
+  int64_t headDim = 0;
+  int64_t maxPositions = 0;
+  double normEps = 0;
+  bool qkvBias = false;
+  bool outputBias = false;
+  bool qkNorm = false;
+  bool tied = false;
+  RopeConfig rope;
+  double ropeTheta = 0; ///< Of a base that is made.
+  std::vector<LayerConfig> layers;
+  /// Element type of the weights where no checkpoint says it.
+  WeightType weightType = WeightType::BF16;
+  /// Present for a base that is made: every weight has an initial value.
+  std::optional<InitConfig> init;
+  /// Hybrids: the linear mixers' options, and the epsilon of their output norm.
+  llvm::json::Object mixerOptions;
+  double mixerNormEps = 0;
+  /// The linear kind whose weights are under `linear_attn`; further kinds have their own name there.
+  std::string firstLinearKind;
+
+  int64_t getLayerCount() const { return static_cast<int64_t>(layers.size()); }
+  /// Whether some layer has linear attention.
+  bool isHybrid() const;
+  /// The last part of the weights' prefix of a linear mixer.
+  llvm::StringRef getLinearPrefix(llvm::StringRef kind) const { return kind == firstLinearKind ? "linear_attn" : kind; }
+};
+
+} // namespace morph
+
+#endif // MORPH_FRONTENDS_MODELCONFIG_H

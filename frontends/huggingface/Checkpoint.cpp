@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "frontends/huggingface/Checkpoint.h"
+
+#include "frontends/huggingface/JsonFile.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace morph;
+
+static std::string join(llvm::StringRef folder, llvm::StringRef name) {
+  llvm::SmallString<256> path(folder);
+  llvm::sys::path::append(path, name);
+  return std::string(path);
+}
+
+static constexpr llvm::StringLiteral kSingleName = "model.safetensors";
+static constexpr llvm::StringLiteral kIndexName = "model.safetensors.index.json";
+
+bool Checkpoint::exists(llvm::StringRef folder) {
+  return llvm::sys::fs::exists(join(folder, kSingleName)) || llvm::sys::fs::exists(join(folder, kIndexName));
+}
+
+const Checkpoint::Tensor *Checkpoint::find(llvm::StringRef name) const {
+  auto found = tensors_.find(name);
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+std::vector<llvm::StringRef> Checkpoint::getNames() const {
+  std::vector<llvm::StringRef> names;
+  for (const auto &tensor : tensors_)
+    names.push_back(tensor.first());
+  llvm::sort(names);
+  return names;
+}
+
+/// The shards that an index names, in sorted order, and the file it gives for each tensor. False after an error.
+static bool readIndex(llvm::StringRef path, Diagnostics &diagnostics, std::vector<std::string> &files,
+                      llvm::StringMap<std::string> &fileOf) {
+  std::optional<JsonFile> index = JsonFile::read(path, diagnostics);
+  if (!index)
+    return false;
+  const llvm::json::Object *map = index->getRoot().getObject("weight_map");
+  if (!map || map->empty()) {
+    index->error("weight_map", "the index has no 'weight_map'");
+    return false;
+  }
+  llvm::StringSet<> seen;
+  for (const auto &member : *map) {
+    std::optional<llvm::StringRef> file = member.second.getAsString();
+    // A name with a folder in it could point anywhere.
+    if (!file || file->empty() || llvm::sys::path::filename(*file) != *file) {
+      index->error("weight_map",
+                   "the index gives no file of its own folder for the tensor '" + llvm::StringRef(member.first) + "'");
+      return false;
+    }
+    fileOf[member.first] = file->str();
+    if (seen.insert(*file).second)
+      files.push_back(file->str());
+  }
+  llvm::sort(files);
+  return true;
+}
+
+std::optional<Checkpoint> Checkpoint::read(llvm::StringRef folder, Diagnostics &diagnostics) {
+  Checkpoint checkpoint;
+  checkpoint.folder_ = folder.str();
+  std::vector<std::string> files;
+  llvm::StringMap<std::string> fileOf;
+  if (llvm::sys::fs::exists(join(folder, kSingleName))) {
+    files.push_back(kSingleName.str());
+  } else if (llvm::sys::fs::exists(join(folder, kIndexName))) {
+    if (!readIndex(join(folder, kIndexName), diagnostics, files, fileOf))
+      return std::nullopt;
+  } else {
+    bool pickled = llvm::sys::fs::exists(join(folder, "pytorch_model.bin"));
+    diagnostics.error("'" + folder + "' holds no weights: there is neither '" + kSingleName + "' nor '" + kIndexName +
+                          "'",
+                      pickled ? "pickled weights ('pytorch_model.bin') are not read: convert them to safetensors"
+                              : "a folder with config.json alone can be planned with --config-only, not run");
+    return std::nullopt;
+  }
+
+  for (const std::string &file : files) {
+    std::string path = join(folder, file);
+    std::optional<std::vector<TensorEntry>> entries = readSafetensorsHeader(path, diagnostics);
+    if (!entries)
+      return std::nullopt;
+    for (TensorEntry &entry : *entries) {
+      if (!fileOf.empty() && fileOf.lookup(entry.name) != file) {
+        diagnostics.error("'" + path + "' holds the tensor '" + entry.name + "', which the index gives to " +
+                          (fileOf.count(entry.name) ? "'" + fileOf[entry.name] + "'" : std::string("no file")));
+        return std::nullopt;
+      }
+      Tensor tensor;
+      std::optional<WeightType> type = llvm::StringSwitch<std::optional<WeightType>>(entry.type)
+                                           .Case("F32", WeightType::F32)
+                                           .Case("F16", WeightType::F16)
+                                           .Case("BF16", WeightType::BF16)
+                                           .Default(std::nullopt);
+      tensor.supportedType = type.has_value();
+      tensor.type = type.value_or(WeightType::F32);
+      tensor.file = path;
+      std::string name = entry.name;
+      tensor.entry = std::move(entry);
+      checkpoint.tensors_[name] = std::move(tensor);
+    }
+  }
+  for (const auto &member : fileOf)
+    if (!checkpoint.find(member.first())) {
+      diagnostics.error("'" + join(folder, member.second) + "' lacks the tensor '" + member.first() +
+                        "', which the index promises");
+      return std::nullopt;
+    }
+  return checkpoint;
+}
+
+static std::string printShape(llvm::ArrayRef<int64_t> shape) {
+  std::string text = "[";
+  llvm::raw_string_ostream os(text);
+  llvm::interleaveComma(shape, os);
+  os << "]";
+  return text;
+}
+
+/// "'a', 'b' and 7 more".
+static std::string printNames(llvm::ArrayRef<std::string> names) {
+  std::string text;
+  size_t shown = std::min<size_t>(names.size(), 4);
+  for (size_t i = 0; i < shown; ++i)
+    text += (i ? ", '" : "'") + names[i] + "'";
+  if (shown < names.size())
+    text += " and " + std::to_string(names.size() - shown) + " more";
+  return text;
+}
+
+bool morph::checkWeights(const Checkpoint &checkpoint, llvm::ArrayRef<ExpectedWeight> expected, bool tied,
+                         Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  llvm::StringSet<> used;
+  std::vector<std::string> missing;
+  for (const ExpectedWeight &weight : expected) {
+    used.insert(weight.name);
+    const Checkpoint::Tensor *tensor = checkpoint.find(weight.name);
+    if (!tensor) {
+      missing.push_back(weight.name);
+      continue;
+    }
+    if (llvm::ArrayRef<int64_t>(tensor->entry.shape) != llvm::ArrayRef<int64_t>(weight.shape))
+      diagnostics.error("'" + tensor->file + "': the tensor '" + weight.name + "' has shape " +
+                        printShape(tensor->entry.shape) + ", but config.json needs " + printShape(weight.shape));
+    if (!tensor->supportedType)
+      diagnostics.error("'" + tensor->file + "': the tensor '" + weight.name + "' has type " + tensor->entry.type +
+                        ", expected F32, F16 or BF16");
+  }
+
+  std::vector<std::string> unused;
+  for (llvm::StringRef name : checkpoint.getNames()) {
+    bool harmless = name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+    if (!harmless && !used.contains(name))
+      unused.push_back(name.str());
+  }
+  if (!missing.empty())
+    diagnostics.error("'" + checkpoint.getFolder() + "' lacks " + llvm::Twine(missing.size()) +
+                          (missing.size() == 1 ? " tensor" : " tensors") +
+                          " that the model of config.json reads: " + printNames(missing),
+                      !tied && missing.size() == 1 && missing.front() == "lm_head.weight"
+                          ? "a checkpoint whose head is the embedding says \"tie_word_embeddings\": true"
+                          : "");
+  if (!unused.empty()) {
+    std::string hint;
+    if (missing.size() == 1 && unused.size() == 1)
+      hint = "is '" + unused.front() + "' meant to be '" + missing.front() + "'?";
+    diagnostics.error("'" + checkpoint.getFolder() + "' holds " + llvm::Twine(unused.size()) +
+                          (unused.size() == 1 ? " tensor" : " tensors") +
+                          " that the model of config.json does not use: " + printNames(unused),
+                      hint);
+  }
+  return diagnostics.getErrorCount() == before;
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "frontends/huggingface/Config.h"
+
+#include "frontends/huggingface/Rope.h"
+#include "frontends/spec/Schema.h"
+
+using namespace morph;
+
+namespace {
+
+/// What the four architectures differ in.
+struct Family {
+  llvm::StringLiteral name;
+  bool alwaysQkvBias;
+  bool attentionBiasOption; ///< `attention_bias` sets the biases of all four projections.
+  bool qkNorm;
+  bool headDimDefaults128; ///< Qwen3's own default, instead of hidden / heads.
+  bool windowOption;       ///< `use_sliding_window`, `max_window_layers` and `layer_types`.
+  bool windowEverywhere;   ///< `sliding_window` holds for every layer.
+};
+
+constexpr Family kFamilies[] = {
+    {"llama", false, true, false, false, false, false},
+    {"mistral", false, false, false, false, false, true},
+    {"qwen2", true, false, false, false, true, false},
+    {"qwen3", false, true, true, true, true, false},
+};
+
+/// Configuration members that would change the model; refused where they are present and not the neutral value.
+constexpr llvm::StringLiteral kRefused[] = {"quantization_config", "attn_logit_softcapping", "final_logit_softcapping",
+                                            "num_local_experts", "num_experts"};
+
+const Family *findFamily(const JsonFile &config, llvm::StringRef path, llvm::StringRef type) {
+  llvm::SmallVector<llvm::StringRef> names;
+  for (const Family &family : kFamilies) {
+    if (family.name == type)
+      return &family;
+    names.push_back(family.name);
+  }
+  llvm::StringRef nearest = spec::findNearest(type, names);
+  config.error(path, "the architecture '" + type + "' is not supported",
+               "supported are llama, mistral, qwen2 and qwen3" +
+                   (nearest.empty() ? std::string() : "; did you mean '" + nearest.str() + "'?"));
+  return nullptr;
+}
+
+/// The element type of weights, from `dtype` (transformers 5) or `torch_dtype`.
+std::optional<WeightType> readWeightType(const JsonFile &config) {
+  std::string path = config.has("dtype") ? "dtype" : "torch_dtype";
+  std::optional<std::string> name = config.getString(path, "bfloat16");
+  if (!name)
+    return std::nullopt;
+  if (*name == "bfloat16")
+    return WeightType::BF16;
+  if (*name == "float16")
+    return WeightType::F16;
+  if (*name == "float32" || *name == "auto")
+    return WeightType::F32;
+  config.error(path, "the weights' type '" + *name + "' is not supported",
+               "supported are float32, float16 and bfloat16");
+  return std::nullopt;
+}
+
+/// The kinds that `layer_types` names, or nothing after an error. `linearKind` is what 'linear_attention' means.
+bool readLayerTypes(const JsonFile &config, const Family &family, llvm::StringRef linearKind, int64_t window,
+                    int64_t candidateWindow, std::vector<LayerConfig> &layers) {
+  const llvm::json::Array *types = config.find("layer_types")->getAsArray();
+  if (!types || types->size() != layers.size()) {
+    config.error("layer_types",
+                 "'layer_types' is not a list of " + llvm::Twine(layers.size()) + " strings, one for each layer");
+    return false;
+  }
+  for (auto [index, value] : llvm::enumerate(*types)) {
+    llvm::StringRef type = value.getAsString().value_or("");
+    LayerConfig &layer = layers[index];
+    if (type == "full_attention" || type == "full") {
+      layer = {};
+    } else if (type == "sliding_attention" && window > 0) {
+      layer = {"sliding_window", window};
+    } else if (type == "sliding_window" && candidateWindow > 0) {
+      layer = {"sliding_window", candidateWindow};
+    } else if (type == "linear_attention" && !linearKind.empty()) {
+      layer = {linearKind.str(), 0};
+    } else if (!linearKind.empty() && !type.empty() && type != "sliding_attention" && type != "sliding_window") {
+      layer = {type.str(), 0};
+    } else {
+      config.error("layer_types",
+                   "layer " + llvm::Twine(index) + " has the type '" + type + "', which a " + family.name +
+                       " model cannot have here",
+                   type.starts_with("sliding") ? "a sliding layer needs a 'sliding_window'" : "");
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Sliding windows and layer types. Returns false after an error.
+bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef linearKind,
+                std::vector<LayerConfig> &layers) {
+  int64_t window = 0;
+  if (family.windowEverywhere || family.windowOption) {
+    // Mistral's default is in transformers a window of 4096, but every published config says what it has; null: none.
+    std::optional<int64_t> given = config.getInteger("sliding_window", 0, 0);
+    std::optional<bool> used = config.getBoolean("use_sliding_window", false);
+    if (!given || !used)
+      return false;
+    if (family.windowEverywhere || *used)
+      window = *given;
+    if (family.windowOption && *used && *given == 0 && !config.has("sliding_window"))
+      window = 4096;
+  } else if (config.has("sliding_window")) {
+    config.error("sliding_window", "'sliding_window' is not supported for " + family.name + " models");
+    return false;
+  }
+  std::optional<int64_t> candidateWindow = config.getInteger("morph.window", 0, 0);
+  if (!candidateWindow)
+    return false;
+  if (config.has("layer_types") && (family.windowOption || !linearKind.empty()))
+    return readLayerTypes(config, family, linearKind, window, *candidateWindow, layers);
+  if (config.has("layer_types") && family.windowEverywhere) {
+    config.error("layer_types", "'layer_types' is not supported for " + family.name + " models");
+    return false;
+  }
+  std::optional<int64_t> first = family.windowOption ? config.getInteger("max_window_layers", 28, 0) : 0;
+  if (!first)
+    return false;
+  if (window > 0)
+    for (size_t layer = *first; layer < layers.size(); ++layer)
+      layers[layer] = {"sliding_window", window};
+  return true;
+}
+
+/// The linear mixers of a hybrid export. Returns false after an error.
+bool readHybrid(const JsonFile &config, ModelConfig &model) {
+  const llvm::json::Value *options = config.find("morph.options");
+  if (options) {
+    if (!options->getAsObject()) {
+      config.error("morph.options", "'morph.options' is not an object");
+      return false;
+    }
+    model.mixerOptions = *options->getAsObject();
+  }
+  std::optional<double> eps = config.getNumber("morph.norm_eps", model.normEps);
+  if (eps)
+    model.mixerNormEps = *eps;
+  return eps.has_value();
+}
+
+} // namespace
+
+std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
+  std::optional<std::string> type = config.getString("model_type");
+  if (!type)
+    return std::nullopt;
+  std::string familyPath = "model_type";
+  std::string linearKind;
+  if (*type == "morph_hybrid") {
+    familyPath = config.has("base_model_type") ? "base_model_type" : "morph.base_model_type";
+    type = config.getString(familyPath);
+    std::optional<std::string> kind = config.getString(config.has("morph.kind") ? "morph.kind" : "morph.backend");
+    if (!type || !kind)
+      return std::nullopt;
+    linearKind = *kind;
+  }
+  const Family *family = findFamily(config, familyPath, *type);
+  if (!family)
+    return std::nullopt;
+
+  for (llvm::StringRef name : kRefused)
+    if (config.has(name)) {
+      config.error(name, "'" + name + "' is not supported",
+                   name == "quantization_config" ? "give a checkpoint that is not quantised" : "");
+      return std::nullopt;
+    }
+  std::optional<std::string> activation = config.getString("hidden_act", "silu");
+  if (!activation)
+    return std::nullopt;
+  if (*activation != "silu" && *activation != "swish") {
+    config.error("hidden_act", "the activation '" + *activation + "' is not supported", "supported is silu");
+    return std::nullopt;
+  }
+  std::optional<bool> mlpBias = config.getBoolean("mlp_bias", false);
+  std::optional<bool> attentionBias = config.getBoolean("attention_bias", false);
+  std::optional<bool> tied = config.getBoolean("tie_word_embeddings", false);
+  if (!mlpBias || !attentionBias || !tied)
+    return std::nullopt;
+  if (*mlpBias) {
+    config.error("mlp_bias", "'mlp_bias' true is not supported");
+    return std::nullopt;
+  }
+
+  ModelConfig model;
+  model.architecture = family->name.str();
+  model.tied = *tied;
+  model.qkNorm = family->qkNorm;
+  model.qkvBias = family->alwaysQkvBias || (family->attentionBiasOption && *attentionBias);
+  model.outputBias = family->attentionBiasOption && *attentionBias;
+
+  std::optional<int64_t> layers = config.getInteger("num_hidden_layers");
+  std::optional<int64_t> hidden = config.getInteger("hidden_size");
+  std::optional<int64_t> ffn = config.getInteger("intermediate_size");
+  std::optional<int64_t> vocab = config.getInteger("vocab_size");
+  std::optional<int64_t> heads = config.getInteger("num_attention_heads");
+  if (!layers || !hidden || !ffn || !vocab || !heads)
+    return std::nullopt;
+  if (*layers > 4096) {
+    config.error("num_hidden_layers", "'num_hidden_layers' is " + llvm::Twine(*layers) + ", expected at most 4096");
+    return std::nullopt;
+  }
+  std::optional<int64_t> kvHeads = config.getInteger("num_key_value_heads", *heads);
+  std::optional<int64_t> headDim =
+      config.getInteger("head_dim", family->headDimDefaults128 ? int64_t(128) : *hidden / *heads);
+  std::optional<int64_t> positions = config.getInteger("max_position_embeddings", 2048);
+  std::optional<double> eps = config.getNumber("rms_norm_eps", 1e-6);
+  if (!kvHeads || !headDim || !positions || !eps)
+    return std::nullopt;
+  if (*heads % *kvHeads != 0) {
+    config.error("num_key_value_heads", "'num_key_value_heads' is " + llvm::Twine(*kvHeads) +
+                                            ", which does not divide 'num_attention_heads' " + llvm::Twine(*heads));
+    return std::nullopt;
+  }
+  if (!config.has("head_dim") && !family->headDimDefaults128 && *hidden % *heads != 0) {
+    config.error("hidden_size",
+                 "'hidden_size' " + llvm::Twine(*hidden) + " is not a multiple of 'num_attention_heads' " +
+                     llvm::Twine(*heads),
+                 "give 'head_dim' where the heads are not hidden_size / num_attention_heads wide");
+    return std::nullopt;
+  }
+  if (*headDim < 2 || *headDim % 2 != 0) {
+    config.error("head_dim", "the head dimension is " + llvm::Twine(*headDim) + ", expected an even number");
+    return std::nullopt;
+  }
+  if (!(*eps > 0)) {
+    config.error("rms_norm_eps", "'rms_norm_eps' is not above 0");
+    return std::nullopt;
+  }
+  model.vocab = *vocab;
+  model.hidden = *hidden;
+  model.ffn = *ffn;
+  model.heads = *heads;
+  model.kvHeads = *kvHeads;
+  model.headDim = *headDim;
+  model.maxPositions = *positions;
+  model.normEps = *eps;
+  model.layers.resize(*layers);
+
+  std::optional<RopeConfig> rope = readRope(config, *headDim, *positions);
+  std::optional<WeightType> weightType = readWeightType(config);
+  if (!rope || !weightType || !readLayers(config, *family, linearKind, model.layers))
+    return std::nullopt;
+  model.rope = std::move(*rope);
+  model.weightType = *weightType;
+  if (!linearKind.empty()) {
+    model.firstLinearKind = linearKind;
+    if (!readHybrid(config, model))
+      return std::nullopt;
+  }
+  return model;
+}

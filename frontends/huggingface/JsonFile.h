@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A JSON file whose members are asked for by path, with errors at their places.
+
+#ifndef MORPH_FRONTENDS_HUGGINGFACE_JSONFILE_H
+#define MORPH_FRONTENDS_HUGGINGFACE_JSONFILE_H
+
+#include "frontends/Diagnostics.h"
+
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/JSON.h"
+
+#include <optional>
+#include <string>
+
+namespace morph {
+
+/// A JSON object and the places of its members, by dotted path ("rope_scaling.factor"). Members that are null count as
+/// absent, as in Hugging Face configurations.
+class JsonFile {
+public:
+  /// Reads a file. Prints an error and returns nothing where it is missing, no JSON, no object, or has a name twice.
+  static std::optional<JsonFile> read(llvm::StringRef path, Diagnostics &diagnostics);
+
+  llvm::StringRef getPath() const { return path_; }
+  const llvm::json::Object &getRoot() const { return root_; }
+
+  /// The value at a dotted path, null where it is absent or null.
+  const llvm::json::Value *find(llvm::StringRef path) const;
+  bool has(llvm::StringRef path) const { return find(path) != nullptr; }
+  /// The place of the member's name, or the file's beginning where there is no such member.
+  SourceRange getPlace(llvm::StringRef path) const;
+
+  /// Typed reading. Where the member is absent the fallback is given, or an error printed where there is none; where it
+  /// has another type an error is printed. After an error the result is nothing.
+  std::optional<int64_t> getInteger(llvm::StringRef path, std::optional<int64_t> fallback = std::nullopt,
+                                    int64_t minimum = 1) const;
+  std::optional<double> getNumber(llvm::StringRef path, std::optional<double> fallback = std::nullopt) const;
+  std::optional<bool> getBoolean(llvm::StringRef path, bool fallback) const;
+  std::optional<std::string> getString(llvm::StringRef path, std::optional<std::string> fallback = std::nullopt) const;
+
+  void error(llvm::StringRef path, const llvm::Twine &message, const llvm::Twine &hint = "") const;
+
+private:
+  JsonFile(Diagnostics &diagnostics) : diagnostics_(&diagnostics) {}
+
+  std::string path_;
+  llvm::json::Object root_;
+  llvm::StringMap<SourceRange> places_;
+  SourceRange begin_;
+  Diagnostics *diagnostics_;
+};
+
+} // namespace morph
+
+#endif // MORPH_FRONTENDS_HUGGINGFACE_JSONFILE_H

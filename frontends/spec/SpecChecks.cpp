@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16, S17 and the
+// defaults that follow from other keys.
+
+#include "frontends/spec/Schema.h"
+#include "frontends/spec/Spec.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+
+using namespace morph;
+using namespace morph::spec;
+
+namespace {
+
+class Checker {
+public:
+  Checker(Spec &spec, const SpecOptions &options, Diagnostics &diagnostics)
+      : spec_(spec), options_(options), diagnostics_(diagnostics) {}
+
+  void check() {
+    checkHeader();
+    checkData();
+    checkTasks();
+    checkStages();
+    fillPretrain();
+  }
+
+private:
+  void error(llvm::StringRef path, const llvm::Twine &message, const llvm::Twine &hint = "") {
+    diagnostics_.error(spec_.getPlace(path), message, hint);
+  }
+  bool isPretrain() const { return spec_.values.getObject("pretrain") != nullptr; }
+  size_t getTaskCount() const { return spec_.values.getArray("tasks")->size(); }
+  std::string resolvePath(llvm::StringRef path, llvm::StringRef key) const;
+  bool usesWords() const;
+
+  void checkHeader();
+  void checkData();
+  void checkTasks();
+  void checkTask(const std::string &path);
+  void checkStages();
+  void checkTaskNames(llvm::StringRef path);
+  void fillPretrain();
+
+  Spec &spec_;
+  const SpecOptions &options_;
+  Diagnostics &diagnostics_;
+};
+
+/// Paths of the file are relative to its folder, paths of the command line to the current one; `cache:` is where
+/// tools/fetch-model puts models.
+std::string Checker::resolvePath(llvm::StringRef path, llvm::StringRef key) const {
+  llvm::SmallString<256> resolved;
+  if (path.consume_front("cache:")) {
+    if (std::optional<std::string> cache = llvm::sys::Process::GetEnv("MORPH_CACHE"))
+      resolved = *cache;
+    else if (llvm::sys::path::home_directory(resolved))
+      llvm::sys::path::append(resolved, ".cache", "morph");
+  } else if (!llvm::sys::path::is_absolute(path) && diagnostics_.getTextName(spec_.getPlace(key)) != "--set")
+    resolved = llvm::sys::path::parent_path(spec_.path);
+  llvm::sys::path::append(resolved, path);
+  llvm::sys::fs::make_absolute(resolved);
+  llvm::sys::path::remove_dots(resolved, /*remove_dot_dot=*/true);
+  return std::string(resolved);
+}
+
+bool Checker::usesWords() const {
+  for (const llvm::json::Value &task : *spec_.values.getArray("tasks"))
+    if (task.getAsObject()->getString("space") == "words")
+      return true;
+  return false;
+}
+
+void Checker::checkHeader() {
+  int64_t version = spec_.getInteger("version");
+  if (version != 1)
+    error("version", "'version' is " + llvm::Twine(version) + ", expected 1 [S1]",
+          version > 1 ? "the spec is for a newer Morph" : "");
+  if (!spec_.isGiven("name"))
+    spec_.values["name"] = llvm::sys::path::stem(spec_.path).str();
+
+  bool hasPath = spec_.isGiven("model.path");
+  if (hasPath && isPretrain())
+    error("model.path", "'model.path' and [pretrain] are both given [S2]",
+          "a base is either read from a folder or made by [pretrain]");
+  else if (!hasPath && !isPretrain())
+    error("model.path", "'model.path' is missing [S2]",
+          "name the Hugging Face folder of the base model: path = \"models/base\" in [model]");
+  else
+    (*spec_.getTable("model"))["path"] = hasPath ? resolvePath(spec_.getString("model.path"), "model.path") : "";
+}
+
+void Checker::checkData() {
+  std::vector<std::string> files = spec_.getStrings("data.text");
+  llvm::json::Array resolved;
+  for (const auto &[index, file] : llvm::enumerate(files)) {
+    std::string key = "data.text[" + std::to_string(index) + "]";
+    llvm::StringRef package = file;
+    std::string path;
+    if (package.consume_front("package:")) {
+      if (package != "jargon-text") {
+        error(key, "unknown text package '" + package + "' [S7]", "known is package:jargon-text");
+        continue;
+      }
+      path = "/usr/share/doc/jargon-text/jargon.txt.gz";
+    } else {
+      path = resolvePath(file, key);
+    }
+    if (!options_.configOnly && !llvm::sys::fs::is_regular_file(path))
+      error(key, "there is no file '" + path + "' [S7]",
+            package.data() != file.data() ? "tools/setup installs the package " + package.str() : "");
+    resolved.push_back(path);
+  }
+  llvm::json::Object &data = *spec_.getTable("data");
+  data["text"] = std::move(resolved);
+
+  std::string folder = spec_.getString("model.path");
+  bool given = spec_.isGiven("data.tokenizer");
+  std::string tokenizer = given ? resolvePath(spec_.getString("data.tokenizer"), "data.tokenizer") : folder;
+  data["tokenizer"] = tokenizer;
+  bool needed = given || (!folder.empty() && (usesWords() || !files.empty()));
+  if (!needed || options_.configOnly || tokenizer.empty())
+    return;
+  llvm::SmallString<256> file(tokenizer);
+  if (llvm::sys::fs::is_directory(file))
+    llvm::sys::path::append(file, "tokenizer.json");
+  // A wrong model folder has an error of its own.
+  bool folderMissing = !given && !llvm::sys::fs::exists(tokenizer);
+  if (!folderMissing && !llvm::sys::fs::is_regular_file(file))
+    error(given ? "data.tokenizer" : "model.path", "there is no tokenizer '" + file + "' [S7]",
+          given ? "" : "texts and tasks in words need one; name it with 'tokenizer' in [data]");
+}
+
+void Checker::checkTasks() {
+  llvm::StringMap<std::string> seen;
+  for (size_t i = 0; i < getTaskCount(); ++i) {
+    std::string path = "task[" + std::to_string(i) + "]";
+    std::string name = spec_.getString(path + ".name");
+    if (name.empty() || name.find_first_of("/\\ ") != std::string::npos || name.front() == '.')
+      error(path + ".name", "'" + name + "' is no name for a task [S8]", "letters, digits, '_' and '-' are");
+    else if (!seen.try_emplace(name, path).second)
+      error(path + ".name", "the task '" + name + "' is there already [S8]");
+    checkTask(path);
+  }
+}
+
+void Checker::checkTask(const std::string &path) {
+  llvm::json::Object &task = *spec_.getTable(path);
+  bool tokens = task.getString("space") == "tokens";
+  if (!task.get("value_length"))
+    task["value_length"] = tokens ? 1 : 7;
+  if (task.getArray("length")->empty())
+    error(path + ".length", "'" + path + ".length' is empty [S9]");
+
+  std::string kind = spec_.getString(path + ".kind");
+  int64_t needles = spec_.getInteger(path + ".needles"), queries = spec_.getInteger(path + ".queries");
+  bool asksOnce = kind == "niah_multi_value" || kind == "variable_tracking";
+  bool asksAll = kind == "passkeys" || kind == "mqar";
+  if (asksOnce && queries != 1)
+    error(path + ".queries",
+          "'" + path + ".queries' is " + llvm::Twine(queries) + ", but " + kind + " asks for one key [S10]");
+  else if (!asksAll && queries > needles)
+    error(path + ".queries",
+          "'" + path + ".queries' is " + llvm::Twine(queries) + ", more than its " + llvm::Twine(needles) +
+              " needles [S10]",
+          "raise 'needles'");
+
+  const llvm::json::Array &depth = *task.getArray("depth");
+  if (*depth[0].getAsNumber() > *depth[1].getAsNumber())
+    error(path + ".depth", "'" + path + ".depth' falls: the first is the least [S11]");
+
+  std::string background = spec_.getString(path + ".background");
+  if (background == "text" && spec_.getStrings("data.text").empty() && !options_.configOnly)
+    error(path + ".background",
+          "the background of task '" + spec_.getString(path + ".name") + "' is text, but [data] names none [S12]",
+          "give 'text' in [data], or background = \"noise\" or \"repeat\"");
+  if (tokens && background != "text" && task.getArray("noise_tokens")->empty())
+    error(path + ".noise_tokens", "background '" + background + "' in token space needs 'noise_tokens' [S12]",
+          "noise_tokens = [first, last + 1]");
+}
+
+void Checker::checkTaskNames(llvm::StringRef path) {
+  llvm::SmallVector<std::string> owned;
+  for (size_t i = 0; i < getTaskCount(); ++i)
+    owned.push_back(spec_.getString("task[" + std::to_string(i) + "].name"));
+  llvm::SmallVector<llvm::StringRef> names(owned.begin(), owned.end());
+  for (const auto &[index, name] : llvm::enumerate(spec_.getStrings(path))) {
+    if (llvm::is_contained(names, name))
+      continue;
+    llvm::StringRef nearest = findNearest(name, names);
+    error((path + "[" + llvm::Twine(index) + "]").str(), "there is no task '" + name + "' [S14]",
+          !nearest.empty() ? "did you mean '" + nearest.str() + "'?"
+          : names.empty()  ? std::string("a task is a section [[task]] with this name")
+                           : "tasks of this spec: " + llvm::join(names, ", "));
+  }
+}
+
+void Checker::checkStages() {
+  bool hasText = !spec_.getStrings("data.text").empty() || options_.configOnly;
+  for (llvm::StringRef stage : {"align", "distill", "finetune"}) {
+    llvm::json::Object &table = *spec_.getTable(stage);
+    std::string prefix = stage.str() + ".";
+    if (!table.get("lr_end"))
+      table["lr_end"] = spec_.getNumber(prefix + "lr");
+    checkTaskNames(prefix + "tasks");
+    int64_t steps = spec_.getInteger(prefix + "steps");
+    if (steps == 0)
+      continue;
+    bool hasTasks = !table.getArray("tasks")->empty();
+    if (!hasText && !hasTasks)
+      error(prefix + "tasks", "stage '" + stage + "' has neither text nor tasks [S14]",
+            "give 'text' in [data] or 'tasks' in [" + stage.str() + "]");
+    else if (!hasText && spec_.getNumber(prefix + "task_fraction") < 1)
+      error(prefix + "task_fraction", "stage '" + stage + "' mixes text with its tasks, but [data] names none [S14]",
+            "give 'text' in [data], or task_fraction = 1");
+    if (spec_.getInteger(prefix + "warmup") > steps)
+      error(prefix + "warmup",
+            "'" + prefix + "warmup' is longer than the stage's " + llvm::Twine(steps) + " steps [S17]");
+  }
+
+  llvm::json::Object &select = *spec_.getTable("select");
+  if (!select.get("lr_end"))
+    select["lr_end"] = spec_.getNumber("select.lr");
+  checkTaskNames("select.tasks");
+  std::string method = spec_.getString("select.method");
+  if (!isPretrain() && (method == "gates" || method == "layer_mse") && select.getArray("tasks")->empty())
+    error("select.tasks", "'select.tasks' is empty, but method '" + method + "' needs tasks [S14]",
+          "name the tasks whose answers decide, or take method = \"uniform\"");
+  if (spec_.getString("select.target") == "local" && spec_.getString("select.loss") != "layers")
+    error("select.target", "'select.target' local goes with loss \"layers\" only, not with \"" +
+                               spec_.getString("select.loss") + "\" [S16]");
+  if (method == "gates" && spec_.getInteger("select.warmup") > spec_.getInteger("select.steps"))
+    error("select.warmup", "'select.warmup' is longer than the stage's steps [S17]");
+
+  llvm::json::Object &evaluate = *spec_.getTable("evaluate");
+  if (!spec_.isGiven("evaluate.tasks"))
+    evaluate["tasks"] = llvm::json::Array(*select.getArray("tasks"));
+  else
+    checkTaskNames("evaluate.tasks");
+  if (!evaluate.get("lengths"))
+    evaluate["lengths"] = llvm::json::Array();
+}
+
+void Checker::fillPretrain() {
+  llvm::json::Object *pretrain = spec_.getTable("pretrain");
+  if (!pretrain)
+    return;
+  if (!pretrain->get("lr_end"))
+    (*pretrain)["lr_end"] = spec_.getNumber("pretrain.lr");
+  checkTaskNames("pretrain.tasks");
+  if (pretrain->getArray("tasks")->empty()) {
+    error("pretrain.tasks", "'pretrain.tasks' is empty [S14]", "name the tasks whose answers are learnt");
+    return;
+  }
+  if (!pretrain->getObject("base"))
+    error("pretrain", "[pretrain] has no [pretrain.base] [S2]", "give the shape of the base in [pretrain.base]");
+  llvm::json::Array &phases = *pretrain->getArray("phase");
+  if (phases.empty())
+    error("pretrain", "[pretrain] has no [[pretrain.phase]]", "give at least one step of the curriculum");
+
+  // A phase takes from the first task what it does not say.
+  std::string first = spec_.getStrings("pretrain.tasks").front();
+  const llvm::json::Object *task = nullptr;
+  for (const llvm::json::Value &candidate : *spec_.values.getArray("tasks"))
+    if (candidate.getAsObject()->getString("name") == llvm::StringRef(first))
+      task = candidate.getAsObject();
+  for (llvm::json::Value &phase : phases)
+    for (llvm::StringRef key : {"needles", "background"})
+      if (task && !phase.getAsObject()->get(key))
+        (*phase.getAsObject())[key] = *task->get(key);
+}
+
+} // namespace
+
+bool morph::spec::checkBeforeModel(Spec &spec, const SpecOptions &options, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  Checker(spec, options, diagnostics).check();
+  return diagnostics.getErrorCount() == before;
+}

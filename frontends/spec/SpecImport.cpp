@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// A spec from its file to IR.
+
+#include "dialect/MorphOps.h"
+#include "frontends/ModelBuilder.h"
+#include "frontends/huggingface/Checkpoint.h"
+#include "frontends/huggingface/Import.h"
+#include "frontends/huggingface/Rope.h"
+#include "frontends/spec/Spec.h"
+#include "frontends/spec/SpecTree.h"
+
+#include "mlir/IR/Verifier.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace morph;
+
+/// The shape of the base that [pretrain.base] describes (S15). Nothing after an error.
+static std::optional<ModelConfig> readBase(Spec &spec, Diagnostics &diagnostics) {
+  auto get = [&](StringRef key) { return spec.getInteger(("pretrain.base." + key).str()); };
+  auto fail = [&](StringRef key, const Twine &message) {
+    diagnostics.error(spec.getPlace(("pretrain.base." + key).str()), message + " [S15]");
+    return std::nullopt;
+  };
+  llvm::json::Object &base = *spec.getTable("pretrain.base");
+  ModelConfig model;
+  model.architecture = "llama";
+  model.hidden = get("hidden");
+  model.ffn = get("ffn");
+  model.vocab = get("vocab");
+  model.heads = get("heads");
+  model.kvHeads = base.get("kv_heads") ? get("kv_heads") : model.heads;
+  if (!base.get("head_dim") && model.hidden % model.heads != 0)
+    return fail("heads", "'heads' " + Twine(model.heads) + " does not divide 'hidden' " + Twine(model.hidden) +
+                             ", and 'head_dim' is not given");
+  model.headDim = base.get("head_dim") ? get("head_dim") : model.hidden / model.heads;
+  if (model.heads % model.kvHeads != 0)
+    return fail("kv_heads", "'kv_heads' " + Twine(model.kvHeads) + " does not divide 'heads' " + Twine(model.heads));
+  if (model.headDim % 2 != 0)
+    return fail("head_dim", "the head dimension is " + Twine(model.headDim) + ", expected an even number");
+  base["kv_heads"] = model.kvHeads;
+  base["head_dim"] = model.headDim;
+  model.maxPositions = get("max_positions");
+  model.normEps = spec.getNumber("pretrain.base.norm_eps");
+  model.tied = base.getBoolean("tied").value_or(true);
+  model.rope = makeRope(spec.getNumber("pretrain.base.theta"), model.headDim);
+  model.ropeTheta = spec.getNumber("pretrain.base.theta");
+  model.layers.resize(get("layers"));
+  model.weightType = WeightType::F32;
+  model.init = InitConfig{spec.getNumber("pretrain.base.embedding_std"), spec.getNumber("pretrain.base.output_scale")};
+  return model;
+}
+
+/// What readers of the resolved spec want to know of its model.
+static llvm::json::Object makeModelInfo(const ModelConfig &model, ModuleOp module, bool hasWeights) {
+  int64_t parameters = 0;
+  module.walk([&](WeightOp weight) { parameters += weight.getType().getNumElements(); });
+  return llvm::json::Object{
+      {"architecture", model.architecture},
+      {"layers", model.getLayerCount()},
+      {"hidden", model.hidden},
+      {"ffn", model.ffn},
+      {"heads", model.heads},
+      {"kv_heads", model.kvHeads},
+      {"head_dim", model.headDim},
+      {"vocab", model.vocab},
+      {"max_positions", model.maxPositions},
+      {"norm_eps", model.normEps},
+      {"tied", model.tied},
+      {"dtype", getWeightTypeName(model.weightType).lower()},
+      {"parameters", parameters},
+      {"has_weights", hasWeights},
+  };
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
+                                              Diagnostics &diagnostics) {
+  std::optional<StringRef> text = diagnostics.addFile(path);
+  if (!text)
+    return std::nullopt;
+  std::optional<spec::Node> root = spec::readToml(*text, diagnostics);
+  if (!root)
+    return std::nullopt;
+  for (const std::string &assignment : options.overrides)
+    if (!spec::applyOverride(*root, assignment, diagnostics))
+      return std::nullopt;
+  std::optional<Spec> read = spec::readDocument(*root, path, makeRange(text->take_front(1)), diagnostics);
+  // What is wrong with the model is said together with what is wrong between the spec's own keys.
+  if (!read)
+    return std::nullopt;
+  bool ok = spec::checkBeforeModel(*read, options, diagnostics);
+
+  ImportedSpec imported;
+  imported.spec = std::move(*read);
+  Spec &spec = imported.spec;
+  std::string folder = spec.getString("model.path");
+  bool hasWeights = false;
+  if (!folder.empty()) {
+    WeightCheck check = options.requireWeights && !options.configOnly ? WeightCheck::Required : WeightCheck::IfPresent;
+    imported.module = importHuggingFace(context, folder, spec.getString("name"), check, diagnostics,
+                                        spec.getPlace("model.path"), &imported.model);
+    hasWeights = Checkpoint::exists(folder);
+    if (imported.module && imported.model.isHybrid()) {
+      diagnostics.error(spec.getPlace("model.path"), "the model is a hybrid already: expected a base [S2]");
+      return std::nullopt;
+    }
+  } else if (spec.getTable("pretrain.base")) {
+    std::optional<ModelConfig> model = readBase(spec, diagnostics);
+    if (!model)
+      return std::nullopt;
+    imported.model = std::move(*model);
+    auto [line, column] = diagnostics.getLineAndColumn(spec.getPlace("pretrain.base.layers"));
+    imported.module =
+        buildModel(context, imported.model, spec.getString("name"), FileLineColLoc::get(&context, path, line, column));
+    if (imported.module && failed(verify(*imported.module)))
+      return std::nullopt;
+  }
+  if (!imported.module)
+    return std::nullopt;
+  loadModelDialects(context);
+  if (!spec::checkAgainstModel(spec, imported.model, context, diagnostics) || !ok)
+    return std::nullopt;
+  spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
+  return imported;
+}
+
+std::string morph::printBaseConfig(const ModelConfig &model) {
+  llvm::json::Object config{
+      {"architectures", llvm::json::Array{"LlamaForCausalLM"}},
+      {"model_type", model.architecture},
+      {"hidden_size", model.hidden},
+      {"intermediate_size", model.ffn},
+      {"num_hidden_layers", model.getLayerCount()},
+      {"num_attention_heads", model.heads},
+      {"num_key_value_heads", model.kvHeads},
+      {"head_dim", model.headDim},
+      {"vocab_size", model.vocab},
+      {"max_position_embeddings", model.maxPositions},
+      {"rms_norm_eps", model.normEps},
+      {"rope_theta", model.ropeTheta},
+      {"hidden_act", "silu"},
+      {"attention_bias", false},
+      {"mlp_bias", false},
+      {"tie_word_embeddings", model.tied},
+      {"torch_dtype", "bfloat16"},
+  };
+  return llvm::formatv("{0:2}\n", llvm::json::Value(std::move(config))).str();
+}

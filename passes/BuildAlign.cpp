@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-build-align: each linear candidate against its layer's full attention, in the teacher's forward.
+
+#include "passes/Passes.h"
+#include "passes/ProgramBuilder.h"
+
+namespace morph {
+#define GEN_PASS_DEF_BUILDALIGNPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
+  using BuildAlignPassBase::BuildAlignPassBase;
+
+  LogicalResult build(ModelOp model) {
+    if (failed(requirePhase(model, {Phase::Paired}, getArgument())) ||
+        failed(checkOption(model, "normalize", normalize, {"relative", "mean", "rows"})))
+      return failure();
+    FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "align");
+    if (failed(program))
+      return failure();
+    OpBuilder &builder = program->builder();
+    Value tokens = program->addTokens();
+
+    SmallVector<Value> losses;
+    SymbolNames trained;
+    auto measure = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
+      auto choice = dyn_cast<ChoiceOp>(op);
+      if (!choice)
+        return Value();
+      Value full = program->copyCandidate(choice, 0, mapping);
+      for (unsigned candidate = 1; candidate < choice.getBodies().size(); ++candidate) {
+        SymbolNames weights = linearSymbols(choice.getBodies()[candidate]);
+        if (weights.empty())
+          continue; // A candidate without weights of its own has nothing to align.
+        Value mixed = program->copyCandidate(choice, candidate, mapping);
+        losses.push_back(
+            builder.create<SquaredErrorOp>(choice.getLoc(), mixed, full, builder.getStringAttr(normalize)));
+        trained.insert(weights.begin(), weights.end());
+      }
+      return full;
+    };
+    IRMapping mapping;
+    if (failed(program->copyForward(tokens, mapping, measure)))
+      return failure();
+    if (losses.empty())
+      return emitModelError(model) << "has no linear candidate to align";
+    program->addOutput("loss", program->mean(losses));
+    program->addOutput("layer_loss", builder.create<StackOp>(program->loc(), losses));
+    program->finish(trained);
+    return success();
+  }
+
+  void runOnOperation() override {
+    if (failed(build(getOperation())))
+      signalPassFailure();
+  }
+};
+
+} // namespace

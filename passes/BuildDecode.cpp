@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-build-decode: new tokens on top of caches and states.
+
+#include "passes/Passes.h"
+#include "passes/ProgramBuilder.h"
+
+namespace morph {
+#define GEN_PASS_DEF_BUILDDECODEPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass> {
+  /// One cache or state of a mixer: its name, and its value after the new tokens.
+  struct NextState {
+    std::string name;
+    Value value;
+  };
+
+  /// Names of the dynamic dimensions of a state: the batch, then the cached length.
+  static SmallVector<StringRef> dimNames(RankedTensorType type) {
+    SmallVector<StringRef> names;
+    for (auto [index, size] : llvm::enumerate(type.getShape()))
+      if (ShapedType::isDynamic(size))
+        names.push_back(index == 0 ? "B" : "S");
+    return names;
+  }
+
+  LogicalResult build(ModelOp model) {
+    if (failed(requirePhase(model, {Phase::Base, Phase::Paired, Phase::Hybrid}, getArgument())))
+      return failure();
+    FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "decode");
+    if (failed(program))
+      return failure();
+    OpBuilder &builder = program->builder();
+    Value tokens = program->addTokens();
+    Value start =
+        program->addInput("start", RankedTensorType::get({ShapedType::kDynamic}, builder.getI64Type()), {"B"});
+    Value offset = program->addInput("offset", RankedTensorType::get({}, builder.getI64Type()), {});
+
+    SmallVector<NextState> next;
+    auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> Value {
+      std::string layer = std::to_string(mixer.getMixerLayer()) + ".";
+      MixerInputs inputs{mapping.lookup(mixer->getOperand(0)), start, offset, {}};
+      SmallVector<MixerState> states = mixer.getMixerStates();
+      for (const MixerState &state : states)
+        inputs.states.push_back(program->addInput("cache." + layer + state.name, state.type, dimNames(state.type)));
+      MixerExpansion expansion = mixer.expandMixer(builder, inputs);
+      for (auto [state, value] : llvm::zip_equal(states, expansion.states))
+        next.push_back({layer + state.name, value});
+      return expansion.hidden;
+    };
+    auto rewrite = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
+      if (auto mixer = dyn_cast<TokenMixerOpInterface>(op))
+        return expand(mixer, mapping);
+      if (auto choice = dyn_cast<ChoiceOp>(op))
+        if (auto mixer = choice.getBodies()
+                             .front()
+                             .front()
+                             .getTerminator()
+                             ->getOperand(0)
+                             .getDefiningOp<TokenMixerOpInterface>())
+          return expand(mixer, mapping);
+      return Value();
+    };
+    IRMapping mapping;
+    FailureOr<Value> hidden = program->copyForward(tokens, mapping, rewrite);
+    if (failed(hidden))
+      return failure();
+    FailureOr<Value> logits = program->copyHead(builder.create<LastRowsOp>(program->loc(), *hidden));
+    if (failed(logits))
+      return failure();
+    program->addOutput("logits", *logits);
+    for (const NextState &state : next)
+      program->addOutput("next." + state.name, state.value);
+    program->finish();
+    return success();
+  }
+
+  void runOnOperation() override {
+    if (failed(build(getOperation())))
+      signalPassFailure();
+  }
+};
+
+} // namespace

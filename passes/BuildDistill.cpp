@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-build-distill: the hybrid against the base model that it was made from.
+
+#include "passes/Passes.h"
+#include "passes/ProgramBuilder.h"
+
+namespace morph {
+#define GEN_PASS_DEF_BUILDDISTILLPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+constexpr llvm::StringLiteral kTeacherPrefix = "teacher.";
+
+struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillPass> {
+  using BuildDistillPassBase::BuildDistillPassBase;
+
+  /// Copies the model's ops as the teacher's: mixers become what they replaced, and weights that are trained, or that
+  /// the hybrid no longer has, are read as `teacher.<name>`.
+  class TeacherRewrite {
+  public:
+    TeacherRewrite(ProgramBuilder &program, const SymbolNames &trained) : program(program), trained(trained) {}
+
+    FailureOr<Value> operator()(Operation *op, IRMapping &mapping) {
+      if (auto param = dyn_cast<ParamOp>(op))
+        return copyParam(param);
+      if (auto linear = dyn_cast<LinearMixerOp>(op))
+        return fullAttentionOf(linear, mapping);
+      if (auto softmax = dyn_cast<SoftmaxMixerOp>(op))
+        return copySoftmax(softmax, mapping);
+      return Value();
+    }
+
+  private:
+    Value copyParam(ParamOp param) {
+      StringAttr name = param.getSymbolAttr().getAttr();
+      if (!trained.contains(name))
+        return Value();
+      auto weight = cast<WeightOp>(SymbolTable::lookupSymbolIn(program.model(), name));
+      addTeacherWeight(program.model(), kTeacherPrefix, weight);
+      auto symbol = FlatSymbolRefAttr::get(param.getContext(), (kTeacherPrefix + name.getValue()).str());
+      return program.builder().create<ParamOp>(param.getLoc(), param.getType(), symbol);
+    }
+
+    /// The softmax mixer that a linear mixer replaced.
+    Value fullAttentionOf(LinearMixerOp linear, IRMapping &mapping) {
+      OpBuilder &builder = program.builder();
+      FloatAttr scale = linear.getSourceScaleAttr();
+      if (!scale)
+        scale = builder.getF64FloatAttr(1.0 / std::sqrt(static_cast<double>(linear.getHeadDim())));
+      OperationState state(linear.getLoc(), SoftmaxMixerOp::getOperationName());
+      SoftmaxMixerOp::build(builder, state, linear.getType(), mapping.lookup(linear.getHidden()), linear.getLayerAttr(),
+                            builder.getStringAttr(kTeacherPrefix + linear.getSource()), linear.getHeadsAttr(),
+                            linear.getSourceKvHeadsAttr(), linear.getHeadDimAttr(), linear.getRopeAttr(), scale,
+                            linear.getQkvBiasAttr(), linear.getOBiasAttr(), linear.getQkNormEpsAttr(),
+                            linear.getSourceWindowAttr(), /*source_window=*/IntegerAttr());
+      return addWeights(cast<SoftmaxMixerOp>(builder.create(state)));
+    }
+
+    /// The model's own softmax mixer, with the window it had in the base and the teacher's weights.
+    Value copySoftmax(SoftmaxMixerOp mixer, IRMapping &mapping) {
+      OpBuilder &builder = program.builder();
+      auto copy = cast<SoftmaxMixerOp>(builder.clone(*mixer, mapping));
+      if (std::optional<uint64_t> window = copy.getSourceWindow()) {
+        copy.setWindowAttr(*window ? builder.getI64IntegerAttr(*window) : IntegerAttr());
+        copy.removeSourceWindowAttr();
+      }
+      auto parameters = cast<TokenMixerOpInterface>(mixer.getOperation()).getMixerParameters();
+      bool isTrained = llvm::any_of(parameters, [&](const MixerParameter &parameter) {
+        return trained.contains(builder.getStringAttr(parameter.name));
+      });
+      if (!isTrained)
+        return copy.getResult();
+      copy.setPrefix((kTeacherPrefix + mixer.getPrefix()).str());
+      return addWeights(copy);
+    }
+
+    Value addWeights(SoftmaxMixerOp mixer) {
+      addMixerWeights(program.model(), cast<TokenMixerOpInterface>(mixer.getOperation()), kTeacherPrefix);
+      return mixer.getResult();
+    }
+
+    ProgramBuilder &program;
+    const SymbolNames &trained;
+  };
+
+  LogicalResult build(ModelOp model) {
+    if (failed(requirePhase(model, {Phase::Hybrid}, getArgument())) ||
+        failed(checkOption(model, "train", train, {"linear", "all"})))
+      return failure();
+    FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "distill");
+    if (failed(program))
+      return failure();
+    SymbolNames trained;
+    if (train == "linear") {
+      trained = linearSymbols(program->forward().getBody());
+    } else {
+      trained = readSymbols(program->forward());
+      SymbolNames ofHead = readSymbols(program->head());
+      trained.insert(ofHead.begin(), ofHead.end());
+      trained = trainableSymbols(model, trained);
+    }
+    if (trained.empty())
+      return emitModelError(model) << "has no linear attention, so there is nothing to distil with train 'linear'";
+
+    OpBuilder &builder = program->builder();
+    Value tokens = program->addTokens(), positions = program->addPositions(), weights = program->addWeights();
+    TeacherRewrite rewrite(*program, trained);
+    IRMapping mapping;
+    FailureOr<Value> hidden = program->copyForward(tokens, mapping, rewrite);
+    if (failed(hidden))
+      return failure();
+    FailureOr<Value> teacher =
+        program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions), rewrite);
+    if (failed(teacher))
+      return failure();
+    hidden = program->copyForward(tokens);
+    if (failed(hidden))
+      return failure();
+    FailureOr<Value> student = program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions));
+    if (failed(student))
+      return failure();
+    Value divergence = builder.create<KlDivergenceOp>(program->loc(), *teacher, *student);
+    program->addOutput("loss", builder.create<WeightedMeanOp>(program->loc(), divergence, weights));
+    program->finish(trained);
+    return success();
+  }
+
+  void runOnOperation() override {
+    if (failed(build(getOperation())))
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-build-gates: the relaxed model against its teacher.
+
+#include "passes/Passes.h"
+#include "passes/ProgramBuilder.h"
+
+namespace morph {
+#define GEN_PASS_DEF_BUILDGATESPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+/// In the teacher every blend is its first candidate, the full attention.
+FailureOr<Value> takeFull(Operation *op, IRMapping &mapping) {
+  if (auto blend = dyn_cast<BlendOp>(op))
+    return mapping.lookup(blend.getCandidates().front());
+  return Value();
+}
+
+FailureOr<Value> keepBlends(Operation *, IRMapping &) { return Value(); }
+
+struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
+  using BuildGatesPassBase::BuildGatesPassBase;
+
+  struct Inputs {
+    Value tokens, positions, targets, weights;
+  };
+
+  /// Rows of `state` at the positions, made right after it so that the whole state need not live on.
+  static Value rowsAt(ProgramBuilder &program, const Inputs &inputs, Value state) {
+    OpBuilder::InsertionGuard guard(program.builder());
+    program.builder().setInsertionPointAfterValue(state);
+    return program.builder().create<TakeRowsOp>(program.loc(), state, inputs.positions);
+  }
+
+  Value squaredError(ProgramBuilder &program, Value x, Value target) {
+    return program.builder().create<SquaredErrorOp>(program.loc(), x, target,
+                                                    program.builder().getStringAttr(normalize));
+  }
+
+  /// loss = kl | ce | final_hidden: what the end of the model says.
+  FailureOr<Value> buildEndLoss(ProgramBuilder &program, const Inputs &inputs) {
+    OpBuilder &builder = program.builder();
+    Value teacher;
+    if (loss != "ce") {
+      IRMapping mapping;
+      FailureOr<Value> hidden = program.copyForward(inputs.tokens, mapping, takeFull);
+      if (failed(hidden))
+        return failure();
+      teacher = rowsAt(program, inputs, *hidden);
+      if (loss == "kl") {
+        FailureOr<Value> logits = program.copyHead(teacher);
+        if (failed(logits))
+          return failure();
+        teacher = *logits;
+      }
+    }
+    FailureOr<Value> hidden = program.copyForward(inputs.tokens);
+    if (failed(hidden))
+      return failure();
+    Value rows = rowsAt(program, inputs, *hidden);
+    if (loss == "final_hidden")
+      return squaredError(program, rows, teacher);
+    FailureOr<Value> logits = program.copyHead(rows);
+    if (failed(logits))
+      return failure();
+    Value rowLoss = loss == "ce" ? builder.create<TokenNllOp>(program.loc(), *logits, inputs.targets).getResult()
+                                 : builder.create<KlDivergenceOp>(program.loc(), teacher, *logits).getResult();
+    return builder.create<WeightedMeanOp>(program.loc(), rowLoss, inputs.weights).getResult();
+  }
+
+  /// loss = layers, target = teacher: each layer's residual stream after its mixer in two passes.
+  FailureOr<Value> buildLayerLoss(ProgramBuilder &program, const Inputs &inputs, ArrayRef<BlendOp> blends) {
+    IRMapping teacher, student;
+    if (failed(program.copyForward(inputs.tokens, teacher, takeFull)) ||
+        failed(program.copyForward(inputs.tokens, student, keepBlends)))
+      return failure();
+    SmallVector<Value> losses;
+    for (BlendOp blend : blends) {
+      AddOp residual = findResidual(blend.getResult());
+      if (!residual)
+        return failure();
+      Value target = rowsAt(program, inputs, teacher.lookup(residual.getResult()));
+      Value rows = rowsAt(program, inputs, student.lookup(residual.getResult()));
+      losses.push_back(squaredError(program, rows, target));
+    }
+    return program.mean(losses);
+  }
+
+  /// loss = layers, target = local: each blend and the full attention on the teacher's stream.
+  FailureOr<Value> buildLocalLoss(ProgramBuilder &program, const Inputs &inputs) {
+    OpBuilder &builder = program.builder();
+    SmallVector<Value> losses;
+    auto measure = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
+      auto blend = dyn_cast<BlendOp>(op);
+      if (!blend)
+        return Value();
+      AddOp residual = findResidual(blend.getResult());
+      if (!residual)
+        return failure();
+      Value full = mapping.lookup(blend.getCandidates().front());
+      Value mixed = builder.clone(*blend, mapping)->getResult(0);
+      Value stream = residual.getLhs() == blend.getResult() ? residual.getRhs() : residual.getLhs();
+      auto rowsAfter = [&](Value state) {
+        Value sum = builder.create<AddOp>(op->getLoc(), mapping.lookup(stream), state);
+        return builder.create<TakeRowsOp>(op->getLoc(), sum, inputs.positions).getResult();
+      };
+      Value rows = rowsAfter(mixed);
+      losses.push_back(squaredError(program, rows, rowsAfter(full)));
+      return full;
+    };
+    IRMapping mapping;
+    if (failed(program.copyForward(inputs.tokens, mapping, measure)))
+      return failure();
+    return program.mean(losses);
+  }
+
+  LogicalResult build(ModelOp model) {
+    if (failed(requirePhase(model, {Phase::Relaxed}, getArgument())) ||
+        failed(checkOption(model, "loss", loss, {"kl", "ce", "final_hidden", "layers"})) ||
+        failed(checkOption(model, "target", target, {"teacher", "local"})) ||
+        failed(checkOption(model, "normalize", normalize, {"relative", "mean", "rows"})))
+      return failure();
+    if (target == "local" && loss != "layers")
+      return emitError(model.getLoc()) << "option target is 'local', which only loss 'layers' has, but loss is '"
+                                       << loss << "'";
+    FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "gates");
+    if (failed(program))
+      return failure();
+    SmallVector<BlendOp> blends(program->forward().getBody().getOps<BlendOp>());
+    if (blends.empty())
+      return emitModelError(model) << "has no blend in @forward, so there is no gate to train";
+    SymbolNames gates;
+    for (auto gate : model.getBody().getOps<GateOp>())
+      gates.insert(gate.getSymNameAttr());
+
+    Inputs inputs;
+    inputs.tokens = program->addTokens();
+    inputs.positions = program->addPositions();
+    inputs.targets = program->addTargets();
+    inputs.weights = program->addWeights();
+    FailureOr<Value> value = loss != "layers"    ? buildEndLoss(*program, inputs)
+                             : target == "local" ? buildLocalLoss(*program, inputs)
+                                                 : buildLayerLoss(*program, inputs, blends);
+    if (failed(value))
+      return failure();
+    program->addOutput("loss", *value);
+    program->finish(gates);
+    return success();
+  }
+
+  void runOnOperation() override {
+    if (failed(build(getOperation())))
+      signalPassFailure();
+  }
+};
+
+} // namespace

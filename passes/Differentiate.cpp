@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-differentiate: the backward of a program by reverse accumulation over the values that depend on trained
+// symbols.
+
+#include "passes/Passes.h"
+#include "passes/Phases.h"
+
+#include "llvm/ADT/MapVector.h"
+
+namespace morph {
+#define GEN_PASS_DEF_DIFFERENTIATEPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+constexpr llvm::StringLiteral kLoss = "loss";
+constexpr llvm::StringLiteral kGradientPrefix = "grad.";
+
+/// Builds the gradients of one program. The activity analysis is forward: a value is active if it depends on a trained
+/// symbol. The backward sweep only enters ops with an active result that a gradient reaches, and asks them only for the
+/// gradients of their active operands.
+class Differentiation {
+public:
+  explicit Differentiation(func::FuncOp function)
+      : function(function), body(function.getBody().front()), builder(body.getTerminator()) {}
+
+  LogicalResult run() {
+    if (failed(findLoss()) || failed(markActive()) || failed(sweepBack()) || failed(appendResults()))
+      return failure();
+    placeEarly();
+    return success();
+  }
+
+private:
+  StringRef programName() { return function.getSymName(); }
+
+  LogicalResult findLoss() {
+    if (!function.getBody().hasOneBlock())
+      return emitFunctionError(function) << "has more than one block; programs are straight lines";
+    for (unsigned index = 0; index < function.getNumResults(); ++index) {
+      auto name = function.getResultAttrOfType<StringAttr>(index, kNameAttr);
+      if (name && name.getValue() == kLoss)
+        loss = body.getTerminator()->getOperand(index);
+      if (name && name.getValue().starts_with(kGradientPrefix))
+        return emitFunctionError(function) << "already has a result '" << name.getValue() << "'";
+    }
+    if (!loss)
+      return emitFunctionError(function) << "has no result named 'loss' to differentiate";
+    auto type = dyn_cast<RankedTensorType>(loss.getType());
+    if (!type || type.getRank() != 0 || !type.getElementType().isF32())
+      return emitFunctionError(function) << "has a loss of type " << loss.getType() << ", expected tensor<f32>";
+    return success();
+  }
+
+  /// Finds the params of the trained symbols and what depends on them. `source` maps an active value to a param that it
+  /// depends on, for error messages.
+  LogicalResult markActive() {
+    for (Attribute symbol : function->getAttrOfType<ArrayAttr>(kTrainableAttr)) {
+      auto reference = dyn_cast<FlatSymbolRefAttr>(symbol);
+      if (!reference)
+        return emitFunctionError(function)
+               << "has an attribute " << kTrainableAttr << " that holds " << symbol << ", expected a symbol";
+      params[reference.getAttr()] = {};
+    }
+    for (Operation &op : body.without_terminator()) {
+      if (auto param = dyn_cast<ParamOp>(op)) {
+        auto entry = params.find(param.getSymbolAttr().getAttr());
+        if (entry == params.end())
+          continue;
+        entry->second.push_back(param);
+        source[param.getResult()] = param;
+        continue;
+      }
+      for (Value operand : op.getOperands())
+        if (ParamOp param = source.lookup(operand)) {
+          for (Value result : op.getResults())
+            source[result] = param;
+          break;
+        }
+    }
+    if (!source.contains(loss)) {
+      InFlightDiagnostic error = emitFunctionError(function) << "has a loss that depends on no trained symbol";
+      error.attachNote(loss.getLoc()) << "the loss is computed here";
+      return error;
+    }
+    return success();
+  }
+
+  LogicalResult accumulate(Operation *op, Value value, Value gradient) {
+    if (gradient.getType() != value.getType())
+      return op->emitOpError() << "builds a gradient of type " << gradient.getType() << " for an operand of type "
+                               << value.getType();
+    Value &sum = gradients[value];
+    sum = sum ? builder.create<AddOp>(op->getLoc(), sum, gradient).getResult() : gradient;
+    return success();
+  }
+
+  LogicalResult differentiate(Operation *op) {
+    SmallVector<Value> resultGradients;
+    for (Value result : op->getResults())
+      resultGradients.push_back(gradients.lookup(result));
+    if (llvm::none_of(resultGradients, [](Value gradient) { return static_cast<bool>(gradient); }))
+      return success();
+    SmallVector<bool> needed;
+    for (Value operand : op->getOperands())
+      needed.push_back(source.contains(operand));
+    if (llvm::none_of(needed, [](bool flag) { return flag; }))
+      return success();
+
+    auto differentiable = dyn_cast<DifferentiableOpInterface>(op);
+    if (!differentiable) {
+      InFlightDiagnostic error = op->emitOpError()
+                                 << "has no gradient, but lies between a trained symbol and the loss of program '"
+                                 << programName() << "'";
+      error.attachNote(source.lookup(op->getResult(0)).getLoc())
+          << "@" << source.lookup(op->getResult(0)).getSymbol() << " is trained and read here";
+      if (isa<TokenMixerOpInterface>(op))
+        error.attachNote() << "morph-expand-mixers writes token mixers in ops that have one";
+      return error;
+    }
+    SmallVector<Value> operandGradients = differentiable.buildGradients(builder, resultGradients, needed);
+    if (operandGradients.size() != needed.size())
+      return operandGradients.empty()
+                 ? failure()
+                 : LogicalResult(op->emitOpError() << "builds " << operandGradients.size() << " gradients for "
+                                                   << needed.size() << " operands");
+    for (auto [operand, gradient, isNeeded] : llvm::zip_equal(op->getOperands(), operandGradients, needed))
+      if (isNeeded && gradient && failed(accumulate(op, operand, gradient)))
+        return failure();
+    return success();
+  }
+
+  LogicalResult sweepBack() {
+    SmallVector<Operation *> forward;
+    for (Operation &op : body.without_terminator())
+      forward.push_back(&op);
+    numForward = forward.size();
+    gradients[loss] = builder.create<OnesOp>(loss.getLoc(), loss.getType());
+    for (int64_t index = numForward - 1; index >= 0; --index) {
+      if (isa<ParamOp>(forward[index]))
+        continue;
+      Operation *last = body.getTerminator()->getPrevNode();
+      if (failed(differentiate(forward[index])))
+        return failure();
+      for (Operation *op = last->getNextNode(); op != body.getTerminator(); op = op->getNextNode())
+        origin[op] = index;
+    }
+    return success();
+  }
+
+  LogicalResult appendResults() {
+    Operation *terminator = body.getTerminator();
+    for (auto &[symbol, reads] : params) {
+      Value sum;
+      for (ParamOp param : reads)
+        if (Value gradient = gradients.lookup(param.getResult()))
+          sum = sum ? builder.create<AddOp>(param.getLoc(), sum, gradient).getResult() : gradient;
+      if (!sum) {
+        InFlightDiagnostic error = emitFunctionError(function)
+                                   << "trains @" << symbol.getValue() << ", on which its loss does not depend";
+        if (!reads.empty())
+          error.attachNote(reads.front().getLoc()) << "it is read here";
+        return error;
+      }
+      NamedAttribute name = builder.getNamedAttr(kNameAttr, builder.getStringAttr(kGradientPrefix + symbol.getValue()));
+      function.insertResult(function.getNumResults(), sum.getType(), builder.getDictionaryAttr(name));
+      terminator->insertOperands(terminator->getNumOperands(), sum);
+    }
+    return success();
+  }
+
+  static bool isScalarOp(Operation *op) {
+    return llvm::all_of(op->getOperandTypes(), [](Type type) { return cast<RankedTensorType>(type).getRank() == 0; });
+  }
+
+  /// Moves each gradient op to just after the last of the ops that it needs and the op that it is the gradient of,
+  /// keeping the order of those with the same place, so that a value of the forward lives no longer than it must. Ops
+  /// on scalars go as early as they can: they hold nothing, and a layer's own loss need not wait for the mean of all.
+  void placeEarly() {
+    llvm::DenseMap<Operation *, int64_t> place;
+    llvm::MapVector<int64_t, SmallVector<Operation *>> moved;
+    SmallVector<Operation *> forward;
+    for (auto [index, op] : llvm::enumerate(body.without_terminator())) {
+      if (index < numForward) {
+        place[&op] = index;
+        forward.push_back(&op);
+        continue;
+      }
+      auto from = origin.find(&op);
+      int64_t last = from == origin.end() || isScalarOp(&op) ? -1 : from->second;
+      for (Value operand : op.getOperands())
+        if (Operation *definition = operand.getDefiningOp())
+          last = std::max(last, place.lookup(definition));
+      place[&op] = last;
+      moved[last].push_back(&op);
+    }
+    for (auto &[index, ops] : moved) {
+      Operation *after = index < 0 ? nullptr : forward[index];
+      for (Operation *op : ops) {
+        if (after)
+          op->moveAfter(after);
+        else
+          op->moveBefore(&body, body.begin());
+        after = op;
+      }
+    }
+  }
+
+  func::FuncOp function;
+  Block &body;
+  OpBuilder builder;
+  Value loss;
+  size_t numForward = 0;
+  llvm::MapVector<StringAttr, SmallVector<ParamOp, 1>> params;
+  llvm::DenseMap<Value, ParamOp> source;
+  llvm::DenseMap<Value, Value> gradients;
+  llvm::DenseMap<Operation *, int64_t> origin; ///< The number of the forward op that a gradient op belongs to.
+};
+
+struct DifferentiatePass : public morph::impl::DifferentiatePassBase<DifferentiatePass> {
+  using DifferentiatePassBase::DifferentiatePassBase;
+
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    if (!program.empty() && !findProgram(model, program)) {
+      emitModelError(model) << "has no program '" << program << "' to differentiate";
+      return signalPassFailure();
+    }
+    for (auto function : model.getBody().getOps<func::FuncOp>()) {
+      auto name = function->getAttrOfType<StringAttr>(kProgramAttr);
+      if (!name || (!program.empty() && name.getValue() != program) || !function->hasAttr(kTrainableAttr))
+        continue;
+      if (failed(Differentiation(function).run()))
+        return signalPassFailure();
+    }
+  }
+};
+
+} // namespace

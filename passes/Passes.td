@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records of all passes, grouped by what they work on. A record FooPass is implemented in Foo.cpp.
+
+#ifndef MORPH_PASSES_TD
+#define MORPH_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+class Morph_Pass<string argument> : Pass<argument, "::morph::ModelOp"> {
+  let dependentDialects = ["::morph::MorphDialect", "::mlir::func::FuncDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+def PairBranchesPass : Morph_Pass<"morph-pair-branches"> {
+  let summary = "Pair each layer's full attention with candidates that may replace it";
+  let description = [{
+    Phase base -> paired. Every softmax mixer of the model's functions becomes a choice: its first region keeps the
+    mixer, each further region holds one candidate. A linear candidate gets its own weights under
+    `model.layers.<l>.linear_attn` (the first) or `model.layers.<l>.<kind>` (further ones), initialised from the layer's
+    full attention; a `sliding_window` candidate reads the weights of the full attention.
+
+    ```mlir
+    %m = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
+    ==>
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x16xf32> {
+      %a = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
+      morph.yield %a : tensor<?x?x16xf32>
+    }, {
+      %b = morph.linear_mixer "lightning" %h layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" ...
+      morph.yield %b : tensor<?x?x16xf32>
+    }
+    ```
+  }];
+  let options = [
+    ListOption<"candidates", "candidates", "std::string",
+               "Kinds of the candidates beside full attention (default: gated_deltanet)">,
+    ListOption<"backendOptions", "options", "std::string",
+               "Parameters of the linear candidates, key=value; each goes to the candidates that know it">,
+    Option<"window", "window", "int64_t", /*default=*/"0", "Positions that a sliding_window candidate sees">,
+  ];
+}
+
+def RelaxGatesPass : Morph_Pass<"morph-relax-gates"> {
+  let summary = "Turn choices into blends weighted by gates";
+  let description = [{
+    Phase paired -> relaxed. Every choice becomes its candidates side by side and a blend of their values, weighted by
+    the new gate `@gate.<layer>`.
+
+    ```mlir
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x16xf32> {...}, {...}
+    ==>
+    %a = morph.softmax_mixer ...
+    %b = morph.linear_mixer ...
+    %g = morph.param @gate.0 : tensor<1xf32>
+    %m = morph.blend %g of %a, %b : tensor<1xf32>, tensor<?x?x16xf32>, tensor<?x?x16xf32>
+    ```
+  }];
+  let options = [
+    Option<"init", "init", "double", /*default=*/"1.0",
+           "Initial share of full attention; the last candidate gets the rest">,
+  ];
+}
+
+def DiscretizePass : Morph_Pass<"morph-discretize"> {
+  let summary = "Leave one token mixer a layer, as a selection says";
+  let description = [{
+    Phase paired or relaxed -> hybrid. The kept layers keep full attention, every other layer its chosen candidate.
+    Choices, blends, gates and the weights of the unused branches go: the linear weights of kept layers and the full
+    attention's weights of the others. So do programs, which were built from the phase that ends.
+
+    The kept layers are named by exactly one of `kept`, `uniform` (layers floor(i*L/K)) and `selection`. A selection is a
+    JSON file: with a budget given here (`budget` or `ratio`), its `scores` (or else its `gates`) rank the layers, the
+    largest first, ties to the lower layer; without one its `kept` is taken as it stands, or its scores and its own
+    budget. `keep` and `linear` pin layers to full attention and to a candidate; pins of full attention count in the
+    budget. The candidate of a layer that is not kept is the entry of the selection's `chosen` (one kind a layer), else
+    the option `candidate`, else the first one.
+
+    ```mlir
+    %m = morph.blend %g of %full, %linear : ...   // layer 0, not kept
+    ==>
+    the uses of %m use %linear; @gate.0 and the weights of %full are gone
+    ```
+  }];
+  let options = [
+    Option<"selection", "selection", "std::string", /*default=*/"", "JSON file with kept layers or scores">,
+    ListOption<"kept", "kept", "int64_t", "Layers that keep full attention">,
+    Option<"uniform", "uniform", "int64_t", /*default=*/"-1", "Keep this many layers at even distances">,
+    Option<"budget", "budget", "int64_t", /*default=*/"-1", "Layers to keep by their scores">,
+    Option<"ratio", "ratio", "double", /*default=*/"-1.0",
+           "Share of the layers to keep by their scores, rounded to the nearest number of layers">,
+    ListOption<"keep", "keep", "int64_t", "Layers pinned to full attention">,
+    ListOption<"linear", "linear", "int64_t", "Layers pinned to a candidate">,
+    Option<"candidate", "candidate", "std::string", /*default=*/"",
+           "Kind of mixer of the layers that are not kept (default: the first candidate)">,
+  ];
+}
+
+def VerifyPhasePass : Morph_Pass<"morph-verify-phase"> {
+  let summary = "Check that a model is what its phase says";
+  let description = [{
+    Checks the model's functions (programs apart) against the contract of a phase: each layer has exactly one token mixer
+    (base, hybrid), choice (paired) or blend with its gate (relaxed), and nothing of another phase is there. In hybrid no
+    gate is left and every weight is read. Errors name the pass that should have done the work. Changes nothing.
+  }];
+  let options = [
+    Option<"phase", "phase", "std::string", /*default=*/"", "base, paired, relaxed or hybrid (default: the model's own)">,
+  ];
+}
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+def BuildAlignPass : Morph_Pass<"morph-build-align"> {
+  let summary = "Build the program that fits each linear branch to its layer's full attention";
+  let description = [{
+    Phase paired. Adds `@align(tokens [B,T]) -> loss, layer_loss`: the teacher's forward, where each layer's linear
+    candidates also mix the teacher's normalised hidden state. `layer_loss` holds their squared errors against the full
+    attention's output, layer by layer and candidate by candidate; `loss` is its mean. Trained: every weight of the
+    linear candidates but the constants. No gradient crosses layers, since only frozen values do.
+  }];
+  let options = [
+    Option<"normalize", "normalize", "std::string", /*default=*/"\"relative\"",
+           "Scale of the squared error: relative, mean or rows">,
+  ];
+}
+
+def BuildGatesPass : Morph_Pass<"morph-build-gates"> {
+  let summary = "Build the program that trains the gates";
+  let description = [{
+    Phase relaxed. Adds `@gates(tokens [B,T], positions [N], targets [N], weights [N]) -> loss`; trained: the gates.
+
+    `loss`: `kl` KL(teacher || relaxed) of the next token at the positions; `ce` the cross-entropy of the targets;
+    `final_hidden` the squared error of the final hidden state; `layers` the mean over layers of the squared error of
+    the residual stream after the mixer, all at the positions. `target` of `layers`: `teacher` compares with a separate
+    teacher pass; `local` gives every layer the teacher's stream, so that each gate sees its own layer's error only.
+  }];
+  let options = [
+    Option<"loss", "loss", "std::string", /*default=*/"\"kl\"", "kl, ce, final_hidden or layers">,
+    Option<"target", "target", "std::string", /*default=*/"\"teacher\"", "teacher or local (loss=layers only)">,
+    Option<"normalize", "normalize", "std::string", /*default=*/"\"relative\"",
+           "Scale of squared errors: relative, mean or rows">,
+  ];
+}
+
+def BuildDistillPass : Morph_Pass<"morph-build-distill"> {
+  let summary = "Build the program that distils the teacher into the hybrid";
+  let description = [{
+    Phase hybrid. Adds `@distill(tokens [B,T], positions [N], weights [N]) -> loss`: the weighted mean over the positions
+    of KL(teacher || hybrid). The teacher is the hybrid's forward with each candidate replaced by the full attention it
+    was made from; weights that the hybrid lost or trains are added as `teacher.<name>` with `teacher_of`.
+  }];
+  let options = [
+    Option<"train", "train", "std::string", /*default=*/"\"linear\"",
+           "linear: the weights of linear attention; all: every weight of the hybrid">,
+  ];
+}
+
+def BuildPretrainPass : Morph_Pass<"morph-build-pretrain"> {
+  let summary = "Build the program that trains a base model by next-token cross-entropy";
+  let description = [{
+    Phase base. Adds `@pretrain(tokens [B,T], positions [N], targets [N], weights [N]) -> loss`: the weighted mean
+    cross-entropy of the targets at the positions. Trained: every weight.
+  }];
+}
+
+def BuildFinetunePass : Morph_Pass<"morph-build-finetune"> {
+  let summary = "Build the program that finetunes a hybrid by next-token cross-entropy";
+  let description = [{
+    Phase base or hybrid. Adds `@finetune`, which is `@pretrain` with a choice of what is trained.
+  }];
+  let options = [
+    Option<"train", "train", "std::string", /*default=*/"\"all\"",
+           "all: every weight; linear: the weights of linear attention">,
+  ];
+}
+
+def BuildScorePass : Morph_Pass<"morph-build-score"> {
+  let summary = "Build the program that measures a model at positions";
+  let description = [{
+    Any phase. Adds `@score(tokens [B,T], positions [N], targets [N]) -> nll [N], correct [N]`; with `kl` also the input
+    `teacher_logits` [N,V] and the output `kl` [N]. A choice counts as its first candidate; gates are weights, so that a
+    relaxed model scores any subset of layers by setting them to 0 and 1.
+  }];
+  let options = [
+    Option<"kl", "kl", "bool", /*default=*/"false", "Also measure KL(teacher || model) from given teacher logits">,
+  ];
+}
+
+def BuildLogitsPass : Morph_Pass<"morph-build-logits"> {
+  let summary = "Build the program that gives logits at positions";
+  let description = [{Any phase. Adds `@logits(tokens [B,T], positions [N]) -> logits [N,V]`.}];
+}
+
+def BuildDecodePass : Morph_Pass<"morph-build-decode"> {
+  let summary = "Build the program that continues sequences with caches and states";
+  let description = [{
+    Phase base, paired (first candidates) or hybrid. Adds `@decode(tokens [B,T], start [B], offset [],
+    cache.<layer>.<state>...) -> logits [B,V], next.<layer>.<state>...`. `offset` is the position of the first of the T
+    new tokens, `start` the index of the first real position of each left-padded row. Mixers are expanded here, since
+    their caches are inputs and outputs of the program. A prefill is a decode with empty caches and zero states.
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Lowering of programs
+//===----------------------------------------------------------------------===//
+
+def ExpandMixersPass : Morph_Pass<"morph-expand-mixers"> {
+  let summary = "Write the token mixers of programs in primitive ops";
+  let description = [{
+    Every token mixer of a program function becomes the ops that its interface builds and reads its weights by
+    `morph.param`.
+
+    ```mlir
+    %m = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
+    ==>
+    %w = morph.param @model.layers.0.self_attn.q_proj.weight : tensor<32x16xf32>
+    %q = morph.linear %h, %w : ...
+    ...
+    ```
+  }];
+}
+
+def DifferentiatePass : Morph_Pass<"morph-differentiate"> {
+  let summary = "Build the backward of a program";
+  let description = [{
+    Appends to a program with the attribute `morph.trainable = [@a, @b, ...]` a result `grad.<symbol>` for each symbol: the
+    gradient of its result `loss`. Only values that depend on a trained symbol get a gradient, so frozen weights cost no
+    product and nothing below the lowest trained symbol has a backward. Each gradient op is placed as soon as its operands
+    are there: programs whose layers' losses are independent hold one layer's activations at a time.
+
+    An op on the way from a trained symbol to the loss that has no gradient is an error, as is a trained symbol that the
+    loss does not depend on.
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program (default: all that train)">,
+  ];
+}
+
+def EmitPlanPass : Morph_Pass<"morph-emit-plan"> {
+  let summary = "Write a program as a plan for the runtime";
+  let description = [{
+    Writes the program as JSON (runtime/plan/Plan.h). The program must be in primitive ops: see morph-program-pipeline.
+    The IR is not changed. `morph-translate --emit-plan` is the same without the IR's print.
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
+    Option<"output", "output", "std::string", /*default=*/"\"-\"", "File to write, - for the standard output">,
+  ];
+}
+
+#endif // MORPH_PASSES_TD

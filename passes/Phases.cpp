@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Questions that several passes ask about the phase of a model.
+
+#include "passes/Phases.h"
+
+#include "llvm/ADT/SmallVectorExtras.h"
+
+using namespace mlir;
+
+namespace morph {
+
+InFlightDiagnostic emitModelError(ModelOp model) {
+  return emitError(model.getLoc()) << "model @" << model.getSymName() << " ";
+}
+
+InFlightDiagnostic emitFunctionError(func::FuncOp function) {
+  return emitError(function.getLoc()) << "function @" << function.getSymName() << " ";
+}
+
+StringRef passThatMakes(Phase phase) {
+  switch (phase) {
+  case Phase::Base:
+    return "morph-translate";
+  case Phase::Paired:
+    return "morph-pair-branches";
+  case Phase::Relaxed:
+    return "morph-relax-gates";
+  case Phase::Hybrid:
+    return "morph-discretize";
+  }
+  llvm_unreachable("unknown phase");
+}
+
+/// Appends "a, b or c".
+static void appendChoice(InFlightDiagnostic &error, ArrayRef<StringRef> names) {
+  for (auto [index, name] : llvm::enumerate(names))
+    error << (index == 0 ? "" : index + 1 == names.size() ? " or " : ", ") << name;
+}
+
+LogicalResult requirePhase(ModelOp model, ArrayRef<Phase> phases, StringRef pass) {
+  if (llvm::is_contained(phases, model.getPhase()))
+    return success();
+  InFlightDiagnostic error = emitModelError(model) << "is in phase " << stringifyPhase(model.getPhase()) << ", but "
+                                                   << pass << " takes phase ";
+  llvm::interleave(phases, [&](Phase phase) { error << stringifyPhase(phase); }, [&] { error << " or "; });
+  for (Phase phase : phases)
+    error.attachNote() << passThatMakes(phase) << " brings a model into phase " << stringifyPhase(phase);
+  return error;
+}
+
+SmallVector<func::FuncOp> modelFunctions(ModelOp model) {
+  SmallVector<func::FuncOp> functions;
+  for (auto function : model.getBody().getOps<func::FuncOp>())
+    if (!function->hasAttr(kProgramAttr))
+      functions.push_back(function);
+  return functions;
+}
+
+func::FuncOp findProgram(ModelOp model, StringRef program) {
+  for (auto function : model.getBody().getOps<func::FuncOp>())
+    if (auto name = function->getAttrOfType<StringAttr>(kProgramAttr); name && name.getValue() == program)
+      return function;
+  return nullptr;
+}
+
+LogicalResult checkOption(ModelOp model, StringRef option, StringRef value, ArrayRef<StringRef> allowed) {
+  if (llvm::is_contained(allowed, value))
+    return success();
+  InFlightDiagnostic error = emitError(model.getLoc()) << "option " << option << " is '" << value << "', expected ";
+  appendChoice(error, allowed);
+  return error;
+}
+
+} // namespace morph

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Questions that several passes ask about the phase of a model.
+
+#ifndef MORPH_PASSES_PHASES_H
+#define MORPH_PASSES_PHASES_H
+
+#include "dialect/MorphOps.h"
+
+namespace morph {
+
+/// The name of the pass that brings a model into `phase`; for the base phase, of the tool that imports models.
+llvm::StringRef passThatMakes(Phase phase);
+
+/// Succeeds if the model is in one of `phases`; else emits an error that says which phases `pass` takes and how to get
+/// there.
+mlir::LogicalResult requirePhase(ModelOp model, llvm::ArrayRef<Phase> phases, llvm::StringRef pass);
+
+/// An error that begins with "model @name ". Errors about models and programs do not go through the op, whose whole
+/// text MLIR would add.
+mlir::InFlightDiagnostic emitModelError(ModelOp model);
+
+/// An error that begins with "function @name ".
+mlir::InFlightDiagnostic emitFunctionError(mlir::func::FuncOp function);
+
+/// The model's own functions: those that are not programs.
+llvm::SmallVector<mlir::func::FuncOp> modelFunctions(ModelOp model);
+
+/// The program function of a name, or null.
+mlir::func::FuncOp findProgram(ModelOp model, llvm::StringRef program);
+
+/// Succeeds if `value` is one of `allowed`; else emits an error at the model that names the option and what it takes.
+mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, llvm::StringRef value,
+                                llvm::ArrayRef<llvm::StringRef> allowed);
+
+/// Names of the discardable attributes that mark programs.
+/// On a function: the program's name.
+inline constexpr llvm::StringLiteral kProgramAttr = "morph.program";
+/// On a function: array of references to the weights or gates it trains.
+inline constexpr llvm::StringLiteral kTrainableAttr = "morph.trainable";
+/// On an argument or result: its name for the runtime.
+inline constexpr llvm::StringLiteral kNameAttr = "morph.name";
+/// On an argument: array of the names of its dynamic dimensions, in order.
+inline constexpr llvm::StringLiteral kDimsAttr = "morph.dims";
+
+} // namespace morph
+
+#endif // MORPH_PASSES_PHASES_H

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipelines of passes, with the option struct that tools fill. Pipelines take a module or a model.
+
+#ifndef MORPH_PASSES_PIPELINES_H
+#define MORPH_PASSES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+
+#include "llvm/Support/Error.h"
+
+#include <string>
+
+namespace morph {
+
+/// Which program to build, and how. Options that a program does not have are not looked at by it.
+struct ProgramOptions {
+  /// align, gates, distill, finetune, pretrain, score, logits or decode.
+  std::string program;
+  /// gates: kl, ce, final_hidden or layers.
+  std::string loss = "kl";
+  /// gates with loss layers: teacher or local.
+  std::string target = "teacher";
+  /// align, gates: relative, mean or rows.
+  std::string normalize = "relative";
+  /// distill, finetune: linear or all; empty: the program's own default (distill linear, finetune all).
+  std::string train;
+  /// score: also the KL from given teacher logits.
+  bool kl = false;
+};
+
+/// Names of all programs.
+llvm::ArrayRef<llvm::StringRef> programNames();
+
+/// Parses "key=value,key=value" into the options of `program`. An error names an unknown program, an unknown key, a key
+/// that the program does not have, or a value that is not one of its kind.
+llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
+
+/// Adds everything between a model and a program in primitive ops, ready for emitPlan: build the program, expand its
+/// mixers, share what is computed twice, differentiate what trains, clean up. The program must be one of
+/// programNames().
+void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
+
+/// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and
+/// morph-program-pipeline with the command line of an opt tool.
+void registerPipelines();
+
+} // namespace morph
+
+#endif // MORPH_PASSES_PIPELINES_H

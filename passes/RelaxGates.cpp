@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-relax-gates: phase paired -> relaxed.
+
+#include "passes/Passes.h"
+#include "passes/Phases.h"
+
+namespace morph {
+#define GEN_PASS_DEF_RELAXGATESPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+struct RelaxGatesPass : public morph::impl::RelaxGatesPassBase<RelaxGatesPass> {
+  using RelaxGatesPassBase::RelaxGatesPassBase;
+
+  /// Adds the gate of a choice before the model's first function.
+  GateOp addGate(ModelOp model, ChoiceOp choice) {
+    OpBuilder builder(model.getContext());
+    builder.setInsertionPoint(*model.getBody().getOps<func::FuncOp>().begin());
+    SmallVector<double> value(choice.getCandidates().size() - 1, 0.0);
+    value.front() = init;
+    return builder.create<GateOp>(choice.getLoc(), builder.getStringAttr("gate." + Twine(choice.getLayer())),
+                                  choice.getLayerAttr(), choice.getCandidatesAttr(),
+                                  builder.getDenseF64ArrayAttr(value));
+  }
+
+  void relax(ModelOp model, ChoiceOp choice) {
+    GateOp gate = addGate(model, choice);
+    OpBuilder builder(choice);
+    SmallVector<Value> values;
+    for (Region &region : choice.getBodies()) {
+      Operation *yield = region.front().getTerminator();
+      values.push_back(yield->getOperand(0));
+      yield->erase();
+      choice->getBlock()->getOperations().splice(Block::iterator(choice), region.front().getOperations());
+    }
+    auto gateType = RankedTensorType::get({static_cast<int64_t>(values.size()) - 1}, builder.getF32Type());
+    Value share = builder.create<ParamOp>(choice.getLoc(), gateType, FlatSymbolRefAttr::get(gate.getSymNameAttr()));
+    choice.replaceAllUsesWith(builder.create<BlendOp>(choice.getLoc(), share, values).getResult());
+    choice.erase();
+  }
+
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    if (failed(requirePhase(model, {Phase::Paired}, getArgument())))
+      return signalPassFailure();
+    if (!(init >= 0 && init <= 1)) {
+      emitError(model.getLoc()) << "option init is " << init << ", expected a share between 0 and 1";
+      return signalPassFailure();
+    }
+    SmallVector<ChoiceOp> choices;
+    for (func::FuncOp function : modelFunctions(model))
+      function.walk([&](ChoiceOp choice) { choices.push_back(choice); });
+    for (ChoiceOp choice : choices)
+      relax(model, choice);
+    model.setPhase(Phase::Relaxed);
+  }
+};
+
+} // namespace

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which weights and gates a piece of IR reads, and adding and removing them.
+
+#ifndef MORPH_PASSES_SYMBOLS_H
+#define MORPH_PASSES_SYMBOLS_H
+
+#include "dialect/MorphOps.h"
+
+#include "llvm/ADT/SetVector.h"
+
+namespace morph {
+
+/// A set of symbol names in a deterministic order.
+using SymbolNames = llvm::SetVector<mlir::StringAttr>;
+
+/// Names of the weights and gates that `scope` reads: by `morph.param`, or as parameters of token mixers.
+SymbolNames readSymbols(mlir::Operation *scope);
+
+/// Names among `names` that the runtime may train: all but the constants of backends (fixed decays), whose mixers are
+/// looked for in the whole model.
+SymbolNames trainableSymbols(ModelOp model, const SymbolNames &names);
+
+/// Trained names of the weights of the linear mixers in `scope`.
+SymbolNames linearSymbols(mlir::Region &scope);
+
+/// Adds the weights of `mixer` that the model does not have yet, after its other weights. Weights with an initial value
+/// are f32; `teacherPrefix`, where not empty, is taken off the name to give `teacher_of`.
+void addMixerWeights(ModelOp model, TokenMixerOpInterface mixer, llvm::StringRef teacherPrefix = "");
+
+/// Adds the weight `prefix + name` that holds the base checkpoint's value of the weight `name`, if it is not there yet.
+void addTeacherWeight(ModelOp model, llvm::StringRef prefix, WeightOp weight);
+
+/// Erases the weights and gates that no function of the model reads.
+void eraseUnreadSymbols(ModelOp model);
+
+} // namespace morph
+
+#endif // MORPH_PASSES_SYMBOLS_H

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The token pieces that retrieval tasks are written with. A words-space lexicon is made by tools/python/morph_data.py
+// with the model's tokenizer and chat template; a token-space lexicon is made here from ranges of ids. Generators see
+// no difference between the two.
+
+#ifndef MORPH_RUNTIME_DATA_LEXICON_H
+#define MORPH_RUNTIME_DATA_LEXICON_H
+
+#include "runtime/base/Status.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+using Piece = std::vector<int64_t>;
+
+/// Fixed tokens, or a place that the generator fills: "key" or "value", "source" (variable tracking: the key that a
+/// key is set to), "keys" (all asked keys, `keyJoin` between them).
+struct TemplatePart {
+  Piece tokens;
+  std::string slot;
+};
+using Template = std::vector<TemplatePart>;
+
+/// A sample is: prefix, context (background with needles and links inserted), question, then for each answer its lead
+/// and the answer's tokens, `answerJoin` between answers.
+struct Lexicon {
+  int64_t vocabulary = 0; ///< Every id is below it.
+  std::vector<Piece> keys;
+  std::vector<Piece> values; ///< What values are made of.
+  int64_t valueAtoms = 1;    ///< How many entries of `values` make one value.
+  Template prefix, needle, link, question, lead;
+  Piece keyJoin;                        ///< Between keys of the slot "keys".
+  Piece answerJoin;                     ///< Between an answer and the next lead.
+  Piece listJoin;                       ///< Between answers that share one lead (multi-value, variable tracking).
+  Piece repeat;                         ///< The sentence of the background "repeat".
+  int64_t noiseBegin = 0, noiseEnd = 0; ///< Ids of the background "noise"; empty range: none.
+  std::vector<bool> breakAfter;         ///< By id: text may be interrupted after this token. Empty: anywhere.
+};
+
+/// Checks a lexicon from a file (format "morph-lexicon", version 1): every key's type, ids in [0, vocabulary), known
+/// slots, nothing empty that a generator needs. `where` names the file in errors.
+StatusOr<Lexicon> parseLexicon(const std::string &text, const std::string &where);
+StatusOr<Lexicon> readLexicon(const std::string &path);
+
+/// A token-space lexicon from a task's `key_tokens`, `value_tokens`, `noise_tokens` ([first, last_exclusive]),
+/// `value_length` and `kind`: a needle is `key value`, a link `key source`, a question nothing, a lead the key (for
+/// variable_tracking the value). `vocabulary` bounds the ranges.
+StatusOr<Lexicon> tokenLexicon(const nlohmann::json &task, int64_t vocabulary);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_DATA_LEXICON_H

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/data/Retrieval.h"
+
+#include "runtime/base/Json.h"
+#include "runtime/data/Tasks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace morph {
+namespace {
+
+/// The parameters of a [[task]] section.
+StatusOr<TaskParameters> readParameters(const Json &task, const std::string &where) {
+  TaskParameters parameters;
+  MORPH_ASSIGN_OR_RETURN(parameters.name, jsonGet<std::string>(task, "name", where));
+  MORPH_ASSIGN_OR_RETURN(parameters.kind, jsonGet<std::string>(task, "kind", where));
+  MORPH_ASSIGN_OR_RETURN(parameters.needles, jsonGetOr<int64_t>(task, "needles", 1, where));
+  MORPH_ASSIGN_OR_RETURN(parameters.queries, jsonGetOr<int64_t>(task, "queries", 1, where));
+  MORPH_ASSIGN_OR_RETURN(parameters.hops, jsonGetOr<int64_t>(task, "hops", parameters.hops, where));
+  MORPH_ASSIGN_OR_RETURN(std::vector<double> depth, jsonGetOr<std::vector<double>>(task, "depth", {0.05, 0.95}, where));
+  for (int64_t count : {parameters.needles, parameters.queries, parameters.hops})
+    if (count < 1 || count > 65536)
+      return Status::invalid(where + ": 'needles', 'queries' and 'hops' must be in 1..65536, not " +
+                             std::to_string(count));
+  if (depth.size() != 2 || !(depth[0] >= 0 && depth[0] <= depth[1] && depth[1] <= 1))
+    return Status::invalid(where + ": 'depth' must be [lowest, highest] within 0..1, not " + task.at("depth").dump());
+  parameters.depthLow = depth[0];
+  parameters.depthHigh = depth[1];
+  return parameters;
+}
+
+/// `length` of a task: a number or a list of numbers.
+StatusOr<std::vector<int64_t>> readLengths(const Json &task, const std::string &where) {
+  std::vector<int64_t> lengths;
+  if (task.contains("length") && task.at("length").is_number_integer()) {
+    MORPH_ASSIGN_OR_RETURN(int64_t length, jsonGet<int64_t>(task, "length", where));
+    lengths = {length};
+  } else {
+    MORPH_ASSIGN_OR_RETURN(lengths, jsonGet<std::vector<int64_t>>(task, "length", where));
+  }
+  if (lengths.empty())
+    return Status::invalid(where + ": 'length' must be a list of one or more numbers of tokens");
+  for (int64_t length : lengths)
+    if (length < 2 || length > INT32_MAX)
+      return Status::invalid(where + ": 'length' must be 2 tokens or more, not " + task.at("length").dump());
+  return lengths;
+}
+
+/// Places where text may be interrupted: moves `offset` to the nearest place behind a token of `breakAfter`, at most
+/// `reach` tokens away; unchanged where there is none.
+int64_t snapToBreak(const Piece &background, int64_t offset, const std::vector<bool> &breakAfter, int64_t reach) {
+  int64_t size = static_cast<int64_t>(background.size());
+  auto isBreak = [&](int64_t at) {
+    return at >= 0 && at <= size && (at == 0 || at == size || breakAfter[background[at - 1]]);
+  };
+  for (int64_t distance = 0; distance <= reach; ++distance) {
+    if (isBreak(offset - distance))
+      return offset - distance;
+    if (isBreak(offset + distance))
+      return offset + distance;
+  }
+  return offset;
+}
+
+/// Tokens that are not background: prefix, needles, question, leads and answers.
+int64_t fixedLength(const Piece &prefix, const TaskPlan &plan) {
+  size_t fixed = prefix.size() + plan.question.size();
+  for (const Needle &needle : plan.needles)
+    fixed += needle.tokens.size();
+  for (const Answer &answer : plan.answers)
+    fixed += answer.lead.size() + answer.tokens.size();
+  return static_cast<int64_t>(fixed);
+}
+
+/// The lexicon with every key and value as long as the longest, for an upper bound of a sample's length.
+Lexicon longestPieces(Lexicon lexicon) {
+  for (std::vector<Piece> *pieces : {&lexicon.keys, &lexicon.values}) {
+    Piece longest = *std::max_element(pieces->begin(), pieces->end(),
+                                      [](const Piece &a, const Piece &b) { return a.size() < b.size(); });
+    std::fill(pieces->begin(), pieces->end(), longest);
+  }
+  return lexicon;
+}
+
+std::string joinNames(const std::vector<std::string> &names) {
+  std::string text;
+  for (const std::string &name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+} // namespace
+
+StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const Json &task, const std::string &dataDir,
+                                                               std::shared_ptr<const TextStore> text,
+                                                               int64_t vocabulary) {
+  MORPH_ASSIGN_OR_RETURN(std::string name, jsonGet<std::string>(task, "name", "task"));
+  std::string where = "task '" + name + "'";
+  std::unique_ptr<TaskGenerator> generator(new TaskGenerator);
+  MORPH_ASSIGN_OR_RETURN(std::string kindName, jsonGet<std::string>(task, "kind", where));
+  generator->kind_ = findTaskKind(kindName);
+  if (!generator->kind_)
+    return Status::invalid(where + ": unknown kind '" + kindName + "'", "known kinds: " + joinNames(taskKindNames()));
+  MORPH_ASSIGN_OR_RETURN(generator->parameters_, readParameters(task, where));
+
+  MORPH_ASSIGN_OR_RETURN(std::string space, jsonGetOr<std::string>(task, "space", "words", where));
+  if (space == "tokens") {
+    MORPH_ASSIGN_OR_RETURN(generator->lexicon_, tokenLexicon(task, vocabulary));
+  } else if (space == "words") {
+    std::string path = dataDir + "/lexicon-" + name + ".json";
+    MORPH_ASSIGN_OR_RETURN(generator->lexicon_, readLexicon(path));
+    if (generator->lexicon_.vocabulary > vocabulary)
+      return Status::invalid(path + ": its vocabulary has " + std::to_string(generator->lexicon_.vocabulary) +
+                             " ids and the model's " + std::to_string(vocabulary));
+  } else {
+    return Status::invalid(where + ": 'space' must be \"words\" or \"tokens\", not '" + space + "'");
+  }
+  const Lexicon &lexicon = generator->lexicon_;
+  generator->prefix_ = fill(lexicon.prefix, {});
+
+  MORPH_ASSIGN_OR_RETURN(std::string background, jsonGetOr<std::string>(task, "background", "text", where));
+  if (background == "text") {
+    generator->background_ = Background::Text;
+    if (!text)
+      return Status::invalid(where + ": its background is text, and the spec has no text",
+                             "give data.text, or another background");
+  } else if (background == "noise") {
+    generator->background_ = Background::Noise;
+    if (lexicon.noiseBegin == lexicon.noiseEnd)
+      return Status::invalid(where + ": its background is noise, and it has no 'noise_tokens'");
+  } else if (background == "repeat") {
+    generator->background_ = Background::Repeat;
+    if (lexicon.repeat.empty())
+      return Status::invalid(where + ": its background is repeat, and its lexicon has nothing to repeat",
+                             "in token space give 'noise_tokens'");
+  } else {
+    return Status::invalid(where + ": 'background' must be \"text\", \"noise\" or \"repeat\", not '" + background +
+                           "'");
+  }
+  generator->text_ = std::move(text);
+
+  MORPH_ASSIGN_OR_RETURN(generator->lengths_, readLengths(task, where));
+  MORPH_RETURN_IF_ERROR(generator->kind_->check(generator->parameters_, lexicon));
+  MORPH_RETURN_IF_ERROR(
+      generator->checkLength(*std::min_element(generator->lengths_.begin(), generator->lengths_.end())));
+  return generator;
+}
+
+int64_t TaskGenerator::drawLength(uint64_t seed, uint64_t index) const {
+  return lengths_[Random(seed, "length/" + parameters_.name, index).below(static_cast<int64_t>(lengths_.size()))];
+}
+
+Status TaskGenerator::checkLength(int64_t length) const {
+  Random random(0, "check", 0);
+  int64_t needed = fixedLength(prefix_, kind_->plan(parameters_, longestPieces(lexicon_), random, std::nullopt));
+  if (needed <= length)
+    return {};
+  return Status::invalid("task '" + parameters_.name + "': " + std::to_string(length) +
+                             " tokens have no room for its needles and its question, which take up to " +
+                             std::to_string(needed),
+                         "raise length, or ask fewer needles");
+}
+
+Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, TextStore::Part part) const {
+  Piece tokens;
+  if (length == 0)
+    return tokens;
+  switch (background_) {
+  case Background::Text:
+    return text_->window(Random::streamSeed(seed, parameters_.name), index, length, part);
+  case Background::Noise: {
+    Random random(seed, "noise/" + parameters_.name, index);
+    for (int64_t i = 0; i < length; ++i)
+      tokens.push_back(lexicon_.noiseBegin + random.below(lexicon_.noiseEnd - lexicon_.noiseBegin));
+    return tokens;
+  }
+  case Background::Repeat:
+    for (int64_t i = 0; i < length; ++i)
+      tokens.push_back(lexicon_.repeat[i % static_cast<int64_t>(lexicon_.repeat.size())]);
+    return tokens;
+  }
+  return tokens;
+}
+
+StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t length,
+                                       const SampleOptions &options) const {
+  Random random(seed, "task/" + parameters_.name, index);
+  TaskPlan plan = kind_->plan(parameters_, lexicon_, random, options.depth);
+  int64_t backgroundLength = length - fixedLength(prefix_, plan);
+  if (backgroundLength < 0) {
+    MORPH_RETURN_IF_ERROR(checkLength(length));
+    return Status::failed("task '" + parameters_.name + "': sample " + std::to_string(index) +
+                          " is longer than the task's own bound");
+  }
+  Piece text = background(seed, index, backgroundLength, options.part);
+
+  std::vector<int64_t> offsets;
+  for (const Needle &needle : plan.needles) {
+    int64_t offset = std::llround(needle.depth * static_cast<double>(backgroundLength));
+    if (!lexicon_.breakAfter.empty())
+      offset = snapToBreak(text, offset, lexicon_.breakAfter, std::max<int64_t>(32, backgroundLength / 20));
+    offsets.push_back(offset);
+  }
+  // Equal places keep the order of the plan, so that chains of needles stay in order.
+  std::vector<size_t> order(plan.needles.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return offsets[a] < offsets[b]; });
+
+  Sample sample;
+  sample.isTask = true;
+  sample.tokens.reserve(length);
+  sample.tokens = prefix_;
+  int64_t written = 0;
+  auto writeBackground = [&](int64_t end) {
+    for (; written < end; ++written) {
+      if (background_ == Background::Text && !sample.tokens.empty())
+        sample.textPositions.push_back(static_cast<int64_t>(sample.tokens.size()) - 1);
+      sample.tokens.push_back(text[written]);
+    }
+  };
+  for (size_t needle : order) {
+    writeBackground(offsets[needle]);
+    append(sample.tokens, plan.needles[needle].tokens);
+  }
+  writeBackground(backgroundLength);
+  append(sample.tokens, plan.question);
+  for (size_t i = 0; i < plan.answers.size(); ++i) {
+    const Answer &answer = plan.answers[i];
+    append(sample.tokens, answer.lead);
+    for (int64_t token : answer.tokens) {
+      sample.positions.push_back(static_cast<int64_t>(sample.tokens.size()) - 1);
+      sample.targets.push_back(token);
+      sample.answerId.push_back(static_cast<int>(i));
+      sample.tokens.push_back(token);
+    }
+    double depth = backgroundLength > 0
+                       ? static_cast<double>(offsets[answer.needle]) / static_cast<double>(backgroundLength)
+                       : plan.needles[answer.needle].depth;
+    sample.answerDepth.push_back(depth);
+    sample.depth += depth / static_cast<double>(plan.answers.size());
+  }
+  return sample;
+}
+
+Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions,
+                  TextStore::Part part) {
+  Sample sample;
+  sample.tokens = text.window(seed, index, length, part);
+  int64_t rows = length - 1;
+  if (lastPositions > 0)
+    rows = std::min(rows, lastPositions);
+  for (int64_t position = length - 1 - rows; position < length - 1; ++position) {
+    sample.positions.push_back(position);
+    sample.targets.push_back(sample.tokens[position + 1]);
+    sample.answerId.push_back(-1);
+  }
+  return sample;
+}
+
+} // namespace morph

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Synthetic retrieval tasks: samples of exactly the asked length, with the positions of their answers. One interface
+// for all tasks, in token space for tiny bases and in words for real ones. A new task is a new file under tasks/ and a
+// line in Tasks.cpp.
+
+#ifndef MORPH_RUNTIME_DATA_RETRIEVAL_H
+#define MORPH_RUNTIME_DATA_RETRIEVAL_H
+
+#include "runtime/data/Lexicon.h"
+#include "runtime/data/Random.h"
+#include "runtime/data/TextStore.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// One sequence and the rows whose next token counts. `positions[i]` is the index of the token before `targets[i]`:
+/// tokens[positions[i] + 1] == targets[i]. A text sample has answerId -1 everywhere.
+struct Sample {
+  std::vector<int64_t> tokens;        ///< [T]
+  std::vector<int64_t> positions;     ///< [N], increasing.
+  std::vector<int64_t> targets;       ///< [N]
+  std::vector<int> answerId;          ///< [N] which answer of the sample; an answer is right when all its targets are.
+  std::vector<int64_t> textPositions; ///< Positions whose next token is background text (pretraining's second loss).
+  std::vector<double> answerDepth;    ///< By answer id: tokens of background before its needle / all background.
+  double depth = 0;                   ///< Mean of answerDepth.
+  bool isTask = false;
+  int answers() const { return static_cast<int>(answerDepth.size()); }
+};
+
+/// A needle: tokens put into the background at a depth in [0, 1].
+struct Needle {
+  Piece tokens;
+  double depth = 0;
+};
+
+/// What follows the question: tokens that are given, and an answer that must be predicted.
+struct Answer {
+  Piece lead;
+  Piece tokens;
+  size_t needle = 0; ///< The needle that holds it.
+};
+
+/// What a task decides about a sample; the generator adds the background and lays it out.
+struct TaskPlan {
+  std::vector<Needle> needles; ///< Needles of equal depth keep their order.
+  Piece question;
+  std::vector<Answer> answers;
+};
+
+/// A task's parameters, from its [[task]] section.
+struct TaskParameters {
+  std::string name, kind;
+  int64_t needles = 1; ///< Variable tracking: chains.
+  int64_t queries = 1; ///< Of kinds that do not ask for all they hide.
+  int64_t hops = 2;    ///< Variable tracking: assignments of a chain.
+  double depthLow = 0.05, depthHigh = 0.95;
+  int64_t depthCandidates = 1000;
+};
+
+/// A kind of task. Stateless; all randomness comes from `random`.
+class TaskKind {
+public:
+  virtual ~TaskKind() = default;
+  /// Parameters that this kind cannot do, with the lexicon at hand: too few keys, more queries than needles.
+  virtual Status check(const TaskParameters &parameters, const Lexicon &lexicon) const = 0;
+  /// Needles, question and answers of one sample. `depth`, when set, is where the asked needles go.
+  virtual TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+                        std::optional<double> depth) const = 0;
+};
+
+/// The kind of that name, or null. Kinds are listed in Tasks.cpp.
+const TaskKind *findTaskKind(const std::string &name);
+std::vector<std::string> taskKindNames();
+
+struct SampleOptions {
+  std::optional<double> depth;                      ///< Where the asked needles go; unset: drawn.
+  TextStore::Part part = TextStore::Part::Training; ///< Where background text comes from.
+};
+
+/// Makes the samples of one task.
+class TaskGenerator {
+public:
+  /// A generator for the [[task]] object of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`;
+  /// background "text" needs `text`. `vocabulary` is the model's.
+  static StatusOr<std::unique_ptr<TaskGenerator>> create(const nlohmann::json &task, const std::string &dataDir,
+                                                         std::shared_ptr<const TextStore> text, int64_t vocabulary);
+
+  const std::string &name() const { return parameters_.name; }
+  const TaskParameters &parameters() const { return parameters_; }
+  /// The task's lengths in tokens: its `length` key.
+  const std::vector<int64_t> &lengths() const { return lengths_; }
+  /// The length of batch `index`, one of `lengths`.
+  int64_t drawLength(uint64_t seed, uint64_t index) const;
+  /// An error where samples of `length` tokens have no room for the needles and the question.
+  Status checkLength(int64_t length) const;
+
+  /// Sample `index` of the stream `seed` (any 64 bits; see Random::streamSeed), exactly `length` tokens. The same
+  /// arguments give the same sample whatever was made before. An error where it does not fit.
+  StatusOr<Sample> sample(uint64_t seed, uint64_t index, int64_t length, const SampleOptions &options = {}) const;
+
+private:
+  TaskGenerator() = default;
+  Piece background(uint64_t seed, uint64_t index, int64_t length, TextStore::Part part) const;
+
+  enum class Background { Text, Noise, Repeat };
+  TaskParameters parameters_;
+  const TaskKind *kind_ = nullptr;
+  Lexicon lexicon_;
+  Piece prefix_;
+  std::shared_ptr<const TextStore> text_;
+  Background background_ = Background::Text;
+  std::vector<int64_t> lengths_;
+};
+
+/// `length` tokens of text whose last `lastPositions` next-token rows count (all of them when 0 or too large).
+Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions = 0,
+                  TextStore::Part part = TextStore::Part::Training);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_DATA_RETRIEVAL_H

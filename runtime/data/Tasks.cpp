@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/data/Tasks.h"
+
+namespace morph {
+
+static const TaskKinds &taskKinds() {
+  static const TaskKinds kinds = [] {
+    TaskKinds all;
+    addRecallKinds(all);
+    addMultiValueKind(all);
+    addVariableTrackingKind(all);
+    return all;
+  }();
+  return kinds;
+}
+
+const TaskKind *findTaskKind(const std::string &name) {
+  auto found = taskKinds().find(name);
+  return found == taskKinds().end() ? nullptr : found->second;
+}
+
+std::vector<std::string> taskKindNames() {
+  std::vector<std::string> names;
+  for (const auto &[name, kind] : taskKinds())
+    names.push_back(name);
+  return names;
+}
+
+Piece fill(const Template &parts, const std::map<std::string, Piece> &slots) {
+  Piece tokens;
+  for (const TemplatePart &part : parts)
+    append(tokens, part.slot.empty() ? part.tokens : slots.at(part.slot));
+  return tokens;
+}
+
+void append(Piece &to, const Piece &tokens) { to.insert(to.end(), tokens.begin(), tokens.end()); }
+
+Piece drawValue(const Lexicon &lexicon, Random &random) {
+  Piece value;
+  for (int64_t i = 0; i < lexicon.valueAtoms; ++i)
+    append(value, lexicon.values[random.below(static_cast<int64_t>(lexicon.values.size()))]);
+  return value;
+}
+
+double drawDepth(const TaskParameters &parameters, Random &random) {
+  int64_t candidate = random.below(parameters.depthCandidates);
+  double share = parameters.depthCandidates > 1
+                     ? static_cast<double>(candidate) / static_cast<double>(parameters.depthCandidates - 1)
+                     : 0.5;
+  return parameters.depthLow + (parameters.depthHigh - parameters.depthLow) * share;
+}
+
+Piece joinKeys(const Lexicon &lexicon, const std::vector<int64_t> &keys) {
+  Piece tokens;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i > 0)
+      append(tokens, lexicon.keyJoin);
+    append(tokens, lexicon.keys[keys[i]]);
+  }
+  return tokens;
+}
+
+Status checkKeys(const TaskParameters &parameters, const Lexicon &lexicon, int64_t needed) {
+  if (needed <= static_cast<int64_t>(lexicon.keys.size()))
+    return {};
+  return Status::invalid("task '" + parameters.name + "': it needs " + std::to_string(needed) +
+                             " different keys and there are " + std::to_string(lexicon.keys.size()),
+                         "lower needles, or give more keys");
+}
+
+} // namespace morph

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files under tasks/ share. Each defines kinds and offers them by a function that Tasks.cpp lists.
+
+#ifndef MORPH_RUNTIME_DATA_TASKS_H
+#define MORPH_RUNTIME_DATA_TASKS_H
+
+#include "runtime/data/Retrieval.h"
+
+#include <map>
+
+namespace morph {
+
+/// Kinds by name.
+using TaskKinds = std::map<std::string, const TaskKind *>;
+
+/// Adds a file's kinds.
+void addRecallKinds(TaskKinds &kinds);
+void addMultiValueKind(TaskKinds &kinds);
+void addVariableTrackingKind(TaskKinds &kinds);
+
+/// The tokens of a template with its slots filled; every slot that occurs must be given.
+Piece fill(const Template &parts, const std::map<std::string, Piece> &slots);
+
+void append(Piece &to, const Piece &tokens);
+
+/// A random value: `valueAtoms` entries of `values`.
+Piece drawValue(const Lexicon &lexicon, Random &random);
+
+/// A depth among the task's candidates between its lowest and highest.
+double drawDepth(const TaskParameters &parameters, Random &random);
+
+/// All `keys` (indices into lexicon.keys) with keyJoin between them.
+Piece joinKeys(const Lexicon &lexicon, const std::vector<int64_t> &keys);
+
+/// An error where a task needs more different keys than the lexicon has.
+Status checkKeys(const TaskParameters &parameters, const Lexicon &lexicon, int64_t needed);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_DATA_TASKS_H

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// niah_multi_value (RULER MV): one key with N values in needles of their own; all are asked, in the order in which they
+// stand in the context.
+
+#include "runtime/data/Tasks.h"
+
+#include <algorithm>
+
+namespace morph {
+namespace {
+
+class MultiValueKind : public TaskKind {
+public:
+  Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
+    if (parameters.queries != 1)
+      return Status::invalid("task '" + parameters.name + "': niah_multi_value asks for one key: 'queries' must be 1");
+    return checkKeys(parameters, lexicon, 1);
+  }
+
+  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+                std::optional<double> depth) const override {
+    TaskPlan plan;
+    const Piece &key = lexicon.keys[random.below(static_cast<int64_t>(lexicon.keys.size()))];
+    std::vector<double> depths;
+    for (int64_t i = 0; i < parameters.needles; ++i)
+      depths.push_back(depth ? *depth : drawDepth(parameters, random));
+    std::sort(depths.begin(), depths.end());
+    for (int64_t i = 0; i < parameters.needles; ++i) {
+      Piece value = drawValue(lexicon, random);
+      plan.needles.push_back({fill(lexicon.needle, {{"key", key}, {"value", value}}), depths[i]});
+      Piece lead = i == 0 ? fill(lexicon.lead, {{"key", key}, {"value", value}}) : lexicon.listJoin;
+      plan.answers.push_back({lead, value, static_cast<size_t>(i)});
+    }
+    plan.question = fill(lexicon.question, {{"key", key}, {"keys", key}, {"value", {}}});
+    return plan;
+  }
+};
+
+} // namespace
+
+void addMultiValueKind(TaskKinds &kinds) {
+  static const MultiValueKind kind;
+  kinds["niah_multi_value"] = &kind;
+}
+
+} // namespace morph

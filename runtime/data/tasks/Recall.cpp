@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks of keyed needles: N different keys, each with a value of its own, of which Q are asked in random order. They
+// differ in how many are asked, and in the words of their lexicon.
+//   passkeys          all keys asked (the gate data of FlashMorph, after DuoAttention: 10 passkeys of 32 words)
+//   niah_single       one key (RULER S-1, S-2, S-3 by the kind of value and background)
+//   niah_multi_key    several keys, one asked (RULER MK)
+//   niah_multi_query  several keys, several asked (RULER MQ)
+//   mqar              multi-query associative recall (Zoology): all keys asked
+
+#include "runtime/data/Tasks.h"
+
+namespace morph {
+namespace {
+
+class RecallKind : public TaskKind {
+public:
+  explicit RecallKind(bool asksAll) : asksAll_(asksAll) {}
+
+  Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
+    if (!asksAll_ && parameters.queries > parameters.needles)
+      return Status::invalid("task '" + parameters.name + "': 'queries' is " + std::to_string(parameters.queries) +
+                             ", more than its " + std::to_string(parameters.needles) + " needles");
+    return checkKeys(parameters, lexicon, parameters.needles);
+  }
+
+  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+                std::optional<double> depth) const override {
+    TaskPlan plan;
+    std::vector<int64_t> keys = random.choose(parameters.needles, static_cast<int64_t>(lexicon.keys.size()));
+    std::vector<int64_t> asked = random.choose(asksAll_ ? parameters.needles : parameters.queries, parameters.needles);
+    std::vector<Piece> values;
+    for (int64_t key : keys) {
+      values.push_back(drawValue(lexicon, random));
+      plan.needles.push_back({fill(lexicon.needle, {{"key", lexicon.keys[key]}, {"value", values.back()}}),
+                              drawDepth(parameters, random)});
+    }
+    std::vector<int64_t> askedKeys;
+    for (int64_t needle : asked) {
+      if (depth)
+        plan.needles[needle].depth = *depth;
+      askedKeys.push_back(keys[needle]);
+    }
+    plan.question = fill(
+        lexicon.question,
+        {{"key", lexicon.keys[askedKeys[0]]}, {"keys", joinKeys(lexicon, askedKeys)}, {"value", values[asked[0]]}});
+    for (size_t i = 0; i < asked.size(); ++i) {
+      Piece lead = i == 0 ? Piece{} : lexicon.answerJoin;
+      append(lead, fill(lexicon.lead, {{"key", lexicon.keys[askedKeys[i]]}, {"value", {}}}));
+      plan.answers.push_back({lead, values[asked[i]], static_cast<size_t>(asked[i])});
+    }
+    return plan;
+  }
+
+private:
+  bool asksAll_; ///< Instead of `queries` needles.
+};
+
+} // namespace
+
+void addRecallKinds(TaskKinds &kinds) {
+  static const RecallKind all(true), some(false);
+  kinds["passkeys"] = &all;
+  kinds["niah_single"] = &some;
+  kinds["niah_multi_key"] = &some;
+  kinds["niah_multi_query"] = &some;
+  kinds["mqar"] = &all;
+}
+
+} // namespace morph

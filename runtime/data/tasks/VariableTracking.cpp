@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// variable_tracking (RULER VT): N chains of `hops` assignments, a key set to a value and further keys each set to the
+// one before. Asked are all keys of one chain, by its value, in the order in which they were set.
+
+#include "runtime/data/Tasks.h"
+
+#include <algorithm>
+
+namespace morph {
+namespace {
+
+class VariableTrackingKind : public TaskKind {
+public:
+  Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
+    if (parameters.queries != 1)
+      return Status::invalid("task '" + parameters.name +
+                             "': variable_tracking asks for one chain: 'queries' must be 1");
+    if (lexicon.link.empty())
+      return Status::invalid("task '" + parameters.name + "': its lexicon has no 'link'",
+                             "make the lexicon again with kind variable_tracking");
+    return checkKeys(parameters, lexicon, parameters.needles * parameters.hops);
+  }
+
+  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+                std::optional<double> depth) const override {
+    TaskPlan plan;
+    int64_t perChain = parameters.hops;
+    std::vector<int64_t> keys = random.choose(parameters.needles * perChain, static_cast<int64_t>(lexicon.keys.size()));
+    int64_t asked = random.below(parameters.needles);
+    Piece askedValue;
+    for (int64_t chain = 0; chain < parameters.needles; ++chain) {
+      Piece value = drawValue(lexicon, random);
+      std::vector<double> depths;
+      for (int64_t i = 0; i < perChain; ++i)
+        depths.push_back(depth && chain == asked ? *depth : drawDepth(parameters, random));
+      std::sort(depths.begin(), depths.end());
+      for (int64_t i = 0; i < perChain; ++i) {
+        const Piece &key = lexicon.keys[keys[chain * perChain + i]];
+        Piece tokens =
+            i == 0 ? fill(lexicon.needle, {{"key", key}, {"value", value}})
+                   : fill(lexicon.link, {{"key", key}, {"source", lexicon.keys[keys[chain * perChain + i - 1]]}});
+        if (chain == asked)
+          plan.answers.push_back({i == 0 ? Piece{} : lexicon.listJoin, key, plan.needles.size()});
+        plan.needles.push_back({std::move(tokens), depths[i]});
+      }
+      if (chain == asked)
+        askedValue = value;
+    }
+    const Piece &firstKey = plan.answers[0].tokens;
+    plan.question = fill(lexicon.question, {{"key", firstKey}, {"keys", firstKey}, {"value", askedValue}});
+    plan.answers[0].lead = fill(lexicon.lead, {{"key", firstKey}, {"value", askedValue}});
+    return plan;
+  }
+};
+
+} // namespace
+
+void addVariableTrackingKind(TaskKinds &kinds) {
+  static const VariableTrackingKind kind;
+  kinds["variable_tracking"] = &kind;
+}
+
+} // namespace morph

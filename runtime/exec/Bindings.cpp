@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/exec/Bindings.h"
+
+#include "runtime/plan/OpTable.h"
+#include "runtime/weights/Initialize.h"
+
+#include <cmath>
+#include <set>
+
+namespace morph {
+
+namespace {
+
+std::string sizesText(at::IntArrayRef sizes) {
+  return plan::shapeText(std::vector<plan::Dim>(sizes.begin(), sizes.end()));
+}
+
+/// Resolves one weight, following `init` sources that are themselves new weights of the plan.
+class Loader {
+public:
+  Loader(const plan::Plan &plan, const WeightStore &store, uint64_t seed, at::ScalarType dtype)
+      : plan(plan), store(store), seed(seed), dtype(dtype) {}
+
+  StatusOr<at::Tensor> load(const plan::Weight &weight) {
+    at::Tensor found = weight.teacherOf.empty() ? store.find(weight.name) : store.findBase(weight.teacherOf);
+    if (found.defined())
+      return checked(weight, found);
+    if (!weight.init)
+      return Status::invalid("the checkpoint has no weight '" +
+                                 (weight.teacherOf.empty() ? weight.name : weight.teacherOf) + "' that program '" +
+                                 plan.program + "' reads",
+                             "the plan was made for another model, or weights of an earlier stage are not given");
+    if (!visited.insert(weight.name).second)
+      return Status::invalid("the init of weight '" + weight.name + "' leads back to itself");
+    at::Tensor source;
+    if (!weight.init->source.empty()) {
+      source = store.find(weight.init->source);
+      for (const plan::Weight &other : plan.weights)
+        if (!source.defined() && other.name == weight.init->source) {
+          MORPH_ASSIGN_OR_RETURN(source, load(other));
+        }
+    }
+    return initialValue(weight, source, seed, dtype);
+  }
+
+private:
+  const plan::Plan &plan;
+  const WeightStore &store;
+  uint64_t seed;
+  at::ScalarType dtype;
+  std::set<std::string> visited;
+
+  StatusOr<at::Tensor> checked(const plan::Weight &weight, const at::Tensor &tensor) const {
+    const std::string &name = weight.teacherOf.empty() ? weight.name : weight.teacherOf;
+    std::string what = "weight '" + name + "' of '" + store.fileOf(name) + "'";
+    if (tensor.sizes() != at::IntArrayRef(weight.shape))
+      return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", the plan expects " +
+                             sizesText(weight.shape));
+    if (!at::isFloatingType(tensor.scalar_type()))
+      return Status::invalid(what + " must be of a floating-point type, not " + c10::toString(tensor.scalar_type()));
+    // The least and the greatest value show NaN and infinity in one pass without memory.
+    auto [least, greatest] = at::aminmax(tensor);
+    if (!std::isfinite(least.item<double>()) || !std::isfinite(greatest.item<double>())) {
+      int64_t bad = at::isfinite(tensor).logical_not().sum().item<int64_t>();
+      return Status::invalid(what + " holds " + std::to_string(bad) + " of " + std::to_string(tensor.numel()) +
+                                 " values that are NaN or infinite",
+                             "the file is corrupt, or a training run diverged");
+    }
+    return tensor;
+  }
+};
+
+/// The operand of an op whose sizes bound the values of an index operand, and which of its dimensions do.
+struct Bound {
+  const char *op, *index, *operand;
+  size_t begin, end;
+};
+const Bound kBounds[] = {
+    {"embedding", "ids", "table", 0, 1},         {"take_rows", "positions", "x", 0, 2},
+    {"scatter_rows", "positions", "like", 0, 2}, {"token_nll", "targets", "logits", 1, 2},
+    {"correct", "targets", "logits", 1, 2},      {"token_nll_grad", "targets", "logits", 1, 2},
+};
+
+} // namespace
+
+StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weight, const WeightStore &store,
+                                uint64_t seed, at::ScalarType dtype) {
+  return Loader(plan, store, seed, dtype).load(weight);
+}
+
+InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
+  for (size_t i = 0; i < plan.inputs.size(); ++i) {
+    size_t value = static_cast<size_t>(plan.inputs[i].value);
+    if (plan.values[value].dtype != plan::DType::I64)
+      continue;
+    ranges_.push_back({i, {}}); // Never negative.
+    for (const plan::Instruction &instruction : plan.instructions)
+      for (const Bound &bound : kBounds) {
+        const plan::OpRule *rule = instruction.op == bound.op ? plan::findOpRule(instruction.op) : nullptr;
+        if (!rule)
+          continue;
+        auto operand = [&](const char *name) {
+          return instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, *rule, name))];
+        };
+        if (operand(bound.index) != static_cast<int64_t>(value))
+          continue;
+        const auto &shape = plan.values[static_cast<size_t>(operand(bound.operand))].shape;
+        std::vector<plan::Dim> limit(shape.begin() + static_cast<std::ptrdiff_t>(bound.begin),
+                                     shape.begin() + static_cast<std::ptrdiff_t>(bound.end));
+        if (ranges_.back().limit != limit)
+          ranges_.push_back({i, std::move(limit)});
+      }
+  }
+}
+
+Status InputChecker::bind(const NamedTensors &inputs, at::ScalarType dtype, std::vector<at::Tensor> &values) const {
+  std::map<std::string, std::pair<int64_t, std::string>> sizes; // Value and the input that gave it.
+  for (const plan::NamedValue &input : plan_.inputs) {
+    const plan::TensorType &type = plan_.values[static_cast<size_t>(input.value)];
+    auto found = inputs.find(input.name);
+    std::string what = "input '" + input.name + "' of program '" + plan_.program + "'";
+    if (found == inputs.end() || !found->second.defined())
+      return Status::invalid(what + " is missing");
+    const at::Tensor &tensor = found->second;
+    bool index = type.dtype == plan::DType::I64;
+    if (index ? tensor.scalar_type() != at::kLong : !at::isFloatingType(tensor.scalar_type()))
+      return Status::invalid(what + " has dtype " + c10::toString(tensor.scalar_type()) + ", expected " +
+                             (index ? "int64" : "a floating-point type"));
+    if (tensor.dim() != static_cast<int64_t>(type.shape.size()))
+      return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", expected " +
+                             plan::shapeText(type.shape));
+    for (size_t d = 0; d < type.shape.size(); ++d) {
+      int64_t size = tensor.size(static_cast<int64_t>(d));
+      if (const int64_t *expected = std::get_if<int64_t>(&type.shape[d])) {
+        if (size != *expected)
+          return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", expected " +
+                                 plan::shapeText(type.shape));
+        continue;
+      }
+      const std::string &name = std::get<std::string>(type.shape[d]);
+      if (size == 0 && name != "S")
+        return Status::invalid(what + " has no elements: its size " + name + " is 0");
+      auto [known, added] = sizes.emplace(name, std::make_pair(size, input.name));
+      if (!added && known->second.first != size)
+        return Status::invalid(what + " has " + name + " = " + std::to_string(size) + ", input '" +
+                               known->second.second + "' has " + std::to_string(known->second.first));
+    }
+    values[static_cast<size_t>(input.value)] = (index ? tensor : tensor.to(dtype)).contiguous();
+  }
+
+  for (const IndexRange &range : ranges_) {
+    const plan::NamedValue &input = plan_.inputs[range.input];
+    const at::Tensor &tensor = values[static_cast<size_t>(input.value)];
+    int64_t limit = 1;
+    for (const plan::Dim &dim : range.limit) {
+      const std::string *name = std::get_if<std::string>(&dim);
+      auto bound = name ? sizes.find(*name) : sizes.end();
+      if (!name)
+        limit *= std::get<int64_t>(dim);
+      else if (bound != sizes.end())
+        limit *= bound->second.first;
+      else
+        limit = std::numeric_limits<int64_t>::max();
+      if (limit == std::numeric_limits<int64_t>::max())
+        break;
+    }
+    if (range.limit.empty())
+      limit = std::numeric_limits<int64_t>::max();
+    const int64_t *data = tensor.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < tensor.numel(); ++i)
+      if (data[i] < 0 || data[i] >= limit)
+        return Status::invalid("input '" + input.name + "' of program '" + plan_.program + "' holds " +
+                               std::to_string(data[i]) + " at element " + std::to_string(i) + ", expected 0 " +
+                               (range.limit.empty() ? "or more" : "to " + std::to_string(limit - 1)));
+  }
+  return Status();
+}
+
+} // namespace morph

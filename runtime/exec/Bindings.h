@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes into a program: weights from a store, and checked inputs.
+
+#ifndef MORPH_RUNTIME_EXEC_BINDINGS_H
+#define MORPH_RUNTIME_EXEC_BINDINGS_H
+
+#include "runtime/exec/Executor.h"
+
+namespace morph {
+
+/// The first value of one weight of a plan: the store's tensor (the base checkpoint's for `teacher_of`), else made by
+/// its `init` in `dtype`. The result may be a read-only view of a mapped file. Errors: no source, another shape, a
+/// value that is not finite; the weight and its file are named.
+StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weight, const WeightStore &store,
+                                uint64_t seed, at::ScalarType dtype);
+
+/// Checks a program's inputs against the plan: presence, rank, dtype, sizes that agree, indices in range.
+class InputChecker {
+public:
+  explicit InputChecker(const plan::Plan &plan);
+  /// Puts the inputs into `values` by value number, floats as `dtype`.
+  Status bind(const NamedTensors &inputs, at::ScalarType dtype, std::vector<at::Tensor> &values) const;
+
+  /// What indices of an input may be: 0 to the product of `limit` less one, or any number from 0 where it is empty.
+  struct IndexRange {
+    size_t input = 0;
+    std::vector<plan::Dim> limit;
+  };
+  const std::vector<IndexRange> &ranges() const { return ranges_; }
+
+private:
+  const plan::Plan &plan_;
+  std::vector<IndexRange> ranges_;
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_EXEC_BINDINGS_H

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blends of candidates by a gate: sum_i g_i c_i + (1 - sum_i g_i) c_last, and their gradients.
+
+#include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/RowLoops.h"
+#include "runtime/kernels/Rows.h"
+
+namespace morph {
+
+namespace {
+
+std::vector<at::Tensor> blend(const KernelCall &call) {
+  const at::Tensor &gate = call.operands[0], &last = call.operands.back();
+  size_t gates = call.operands.size() - 2;
+  // lerp is exact at both ends, so that a gate of 0 or 1 gives a candidate itself.
+  if (gates == 1)
+    return {at::lerp(last, call.operands[1], gate[0])};
+  at::Tensor sum = last * (1 - gate.sum());
+  for (size_t i = 0; i < gates; ++i)
+    sum = sum + call.operands[1 + i] * gate[static_cast<int64_t>(i)];
+  return {sum};
+}
+
+std::vector<at::Tensor> blendGateGrad(const KernelCall &call) {
+  at::Tensor dy = call.operands[0].contiguous(), last = call.operands.back().contiguous();
+  size_t gates = call.operands.size() - 2;
+  std::vector<double> result(gates);
+  for (size_t i = 0; i < gates; ++i) {
+    at::Tensor candidate = call.operands[1 + i].contiguous();
+    TORCH_CHECK(candidate.sizes() == dy.sizes() && last.sizes() == dy.sizes(), "dy ", dy.sizes(), ", candidate ",
+                candidate.sizes());
+    result[i] = withType(dy, [&](auto *type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      const T *d = dy.const_data_ptr<T>(), *a = candidate.const_data_ptr<T>(), *b = last.const_data_ptr<T>();
+      return sumBlocks(dy.numel(), [&](int64_t begin, int64_t end) {
+        return differenceDot(d + begin, a + begin, b + begin, end - begin);
+      });
+    });
+  }
+  return {at::tensor(at::ArrayRef<double>(result), at::kDouble).to(dy.scalar_type())};
+}
+
+std::vector<at::Tensor> blendCandidateGrad(const KernelCall &call) {
+  const at::Tensor &dy = call.operands[0], &gate = call.operands[1];
+  int64_t index = call.integer("index");
+  at::Tensor share = index < gate.size(0) ? gate[index] : 1 - gate.sum();
+  return {dy * share};
+}
+
+const KernelRegistration blendRegistration("blend", blend);
+const KernelRegistration blendGateGradRegistration("blend_gate_grad", blendGateGrad);
+const KernelRegistration blendCandidateGradRegistration("blend_candidate_grad", blendCandidateGrad);
+
+} // namespace
+
+} // namespace morph

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses, measures and their gradients. Legend: N rows, V vocabulary. A row of logits is read from memory once; the
+// further passes over it hit the cache.
+
+#include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/LossLoops.h"
+#include "runtime/kernels/RowLoops.h"
+#include "runtime/kernels/Rows.h"
+
+#include <limits>
+
+namespace morph {
+
+namespace {
+
+std::vector<at::Tensor> tokenNll(const KernelCall &call) {
+  if (recording())
+    return {-at::log_softmax(call.operands[0], 1).gather(1, call.operands[1].unsqueeze(1)).squeeze(1)};
+  at::Tensor logits_NV = call.operands[0].contiguous(), targets_N = call.operands[1].contiguous();
+  int64_t rows = logits_NV.size(0), width = logits_NV.size(1);
+  TORCH_CHECK(targets_N.numel() == rows, "targets ", targets_N.sizes(), " for logits ", logits_NV.sizes());
+  at::Tensor nll_N = at::empty({rows}, logits_NV.options());
+  const int64_t *target = targets_N.const_data_ptr<int64_t>();
+  withType(logits_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *x = logits_NV.const_data_ptr<T>();
+    T *out = nll_N.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n)
+        out[n] = logSumExpRow(x + n * width, width) - x[n * width + target[n]];
+    });
+  });
+  return {nll_N};
+}
+
+std::vector<at::Tensor> tokenNllGrad(const KernelCall &call) {
+  at::Tensor dy_N = call.operands[0].contiguous(), logits_NV = call.operands[1].contiguous();
+  at::Tensor targets_N = call.operands[2].contiguous(), result_NV = at::empty_like(logits_NV);
+  int64_t rows = logits_NV.size(0), width = logits_NV.size(1);
+  TORCH_CHECK(targets_N.numel() == rows && dy_N.numel() == rows, "dy ", dy_N.sizes(), " for logits ",
+              logits_NV.sizes());
+  const int64_t *target = targets_N.const_data_ptr<int64_t>();
+  withType(logits_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *dy = dy_N.const_data_ptr<T>(), *x = logits_NV.const_data_ptr<T>();
+    T *out = result_NV.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T *row = x + n * width;
+        softmaxRow(row, out + n * width, width, logSumExpRow(row, width), dy[n]);
+        out[n * width + target[n]] -= dy[n];
+      }
+    });
+  });
+  return {result_NV};
+}
+
+std::vector<at::Tensor> klDivergence(const KernelCall &call) {
+  if (recording()) {
+    at::Tensor p = at::log_softmax(call.operands[0].detach(), 1), q = at::log_softmax(call.operands[1], 1);
+    return {(p.exp() * (p - q)).sum(1)};
+  }
+  at::Tensor teacher_NV = call.operands[0].contiguous(), student_NV = call.operands[1].contiguous();
+  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
+              student_NV.sizes());
+  int64_t rows = student_NV.size(0), width = student_NV.size(1);
+  at::Tensor kl_N = at::empty({rows}, student_NV.options());
+  withType(student_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
+    T *out = kl_N.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T *teacher = p + n * width, *student = q + n * width;
+        out[n] = klRow(teacher, student, width, logSumExpRow(teacher, width), logSumExpRow(student, width));
+      }
+    });
+  });
+  return {kl_N};
+}
+
+std::vector<at::Tensor> klDivergenceGrad(const KernelCall &call) {
+  at::Tensor dy_N = call.operands[0].contiguous();
+  at::Tensor teacher_NV = call.operands[1].contiguous(), student_NV = call.operands[2].contiguous();
+  at::Tensor result_NV = at::empty_like(student_NV);
+  int64_t rows = student_NV.size(0), width = student_NV.size(1);
+  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes() && dy_N.numel() == rows, "teacher ", teacher_NV.sizes(),
+              ", student ", student_NV.sizes());
+  withType(student_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *dy = dy_N.const_data_ptr<T>(), *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
+    T *out = result_NV.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T *teacher = p + n * width, *student = q + n * width;
+        klGradRow(teacher, student, out + n * width, width, logSumExpRow(teacher, width), logSumExpRow(student, width),
+                  dy[n]);
+      }
+    });
+  });
+  return {result_NV};
+}
+
+std::vector<at::Tensor> correct(const KernelCall &call) {
+  const at::Tensor &logits_NV = call.operands[0];
+  return {at::argmax(logits_NV, 1).eq(call.operands[1]).to(logits_NV.scalar_type())};
+}
+
+/// What squared_error divides the sum of squares by. A target of zeros counts as the least positive number, not as
+/// zero.
+double denominatorOf(const at::Tensor &target, const std::string &normalize) {
+  if (normalize == "mean")
+    return static_cast<double>(target.numel());
+  if (normalize == "rows")
+    return static_cast<double>(target.numel() / target.size(-1));
+  double sum = withType(target, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *data = target.const_data_ptr<T>();
+    return sumBlocks(target.numel(),
+                     [&](int64_t begin, int64_t end) { return squaredNorm(data + begin, end - begin); });
+  });
+  return std::max(sum, static_cast<double>(std::numeric_limits<float>::min()));
+}
+
+std::vector<at::Tensor> squaredError(const KernelCall &call) {
+  at::Tensor target = call.operands[1].detach().contiguous();
+  double denominator = denominatorOf(target, call.text("normalize"));
+  if (recording())
+    return {(call.operands[0] - target).square().sum() / denominator};
+  at::Tensor x = call.operands[0].contiguous();
+  TORCH_CHECK(x.sizes() == target.sizes(), "x ", x.sizes(), ", target ", target.sizes());
+  double sum = withType(x, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *a = x.const_data_ptr<T>(), *b = target.const_data_ptr<T>();
+    return sumBlocks(x.numel(),
+                     [&](int64_t begin, int64_t end) { return squaredDistance(a + begin, b + begin, end - begin); });
+  });
+  return {at::full({}, sum / denominator, x.options())};
+}
+
+std::vector<at::Tensor> squaredErrorGrad(const KernelCall &call) {
+  at::Tensor target = call.operands[2].contiguous();
+  double factor = 2 * call.operands[0].item<double>() / denominatorOf(target, call.text("normalize"));
+  return {at::sub(call.operands[1], target).mul_(factor)};
+}
+
+std::vector<at::Tensor> weightedMean(const KernelCall &call) {
+  at::Tensor weights = call.operands[1].detach();
+  return {(call.operands[0] * weights).sum() / weights.sum()};
+}
+
+std::vector<at::Tensor> weightedMeanGrad(const KernelCall &call) {
+  return {call.operands[1] * (call.operands[0] / call.operands[1].sum())};
+}
+
+const KernelRegistration tokenNllRegistration("token_nll", tokenNll);
+const KernelRegistration tokenNllGradRegistration("token_nll_grad", tokenNllGrad);
+const KernelRegistration klDivergenceRegistration("kl_divergence", klDivergence);
+const KernelRegistration klDivergenceGradRegistration("kl_divergence_grad", klDivergenceGrad);
+const KernelRegistration correctRegistration("correct", correct);
+const KernelRegistration squaredErrorRegistration("squared_error", squaredError);
+const KernelRegistration squaredErrorGradRegistration("squared_error_grad", squaredErrorGrad);
+const KernelRegistration weightedMeanRegistration("weighted_mean", weightedMean);
+const KernelRegistration weightedMeanGradRegistration("weighted_mean_grad", weightedMeanGrad);
+
+} // namespace
+
+} // namespace morph

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef MORPH_RUNTIME_KERNELS_MATRIX_H
+#define MORPH_RUNTIME_KERNELS_MATRIX_H
+
+#include <cstdint>
+
+namespace morph {
+
+/// A row-major matrix in memory; `stride` elements lie between the starts of two rows.
+template <typename T> struct Matrix {
+  T *data = nullptr;
+  int64_t stride = 0;
+
+  T *row(int64_t i) const { return data + i * stride; }
+  Matrix below(int64_t rows) const { return {data + rows * stride, stride}; }
+  Matrix right(int64_t columns) const { return {data + columns, stride}; }
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_KERNELS_MATRIX_H

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rotary position embedding. Legend: B batch, T positions, H heads, D head dimension, F frequencies.
+
+#include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/RowLoops.h"
+#include "runtime/kernels/Rows.h"
+
+#include <list>
+#include <mutex>
+
+namespace morph {
+
+namespace {
+
+/// Cosines and sines [T,F] of the positions `offset` and following, times the attention factor.
+struct Angles {
+  plan::RopeTable table;
+  int64_t offset = 0, length = 0;
+  at::ScalarType dtype = at::kFloat;
+  at::Tensor cosine_TF, sine_TF;
+};
+
+/// The angles of the last calls are kept: every layer asks for the same ones. Angles are computed in double.
+Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at::ScalarType dtype) {
+  static std::mutex mutex;
+  static std::list<Angles> recent;
+  constexpr size_t capacity = 4;
+  std::lock_guard<std::mutex> lock(mutex);
+  for (auto angles = recent.begin(); angles != recent.end(); ++angles)
+    if (angles->offset == offset && angles->length == length && angles->dtype == dtype &&
+        angles->table.attentionFactor == table.attentionFactor &&
+        angles->table.inverseFrequencies == table.inverseFrequencies) {
+      recent.splice(recent.begin(), recent, angles);
+      return recent.front();
+    }
+  at::NoGradGuard noGrad;
+  at::Tensor frequency_F = at::tensor(at::ArrayRef<double>(table.inverseFrequencies), at::kDouble);
+  at::Tensor angle_TF = at::outer(at::arange(offset, offset + length, at::kDouble), frequency_F);
+  recent.push_front({table, offset, length, dtype, (angle_TF.cos() * table.attentionFactor).to(dtype),
+                     (angle_TF.sin() * table.attentionFactor).to(dtype)});
+  if (recent.size() > capacity)
+    recent.pop_back();
+  return recent.front();
+}
+
+std::vector<at::Tensor> rope(const KernelCall &call) {
+  at::Tensor x = call.operands[0].contiguous();
+  int64_t offset = call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0;
+  int64_t length = x.size(1), heads = x.size(2), width = x.size(3);
+  Angles angles = anglesOf(call.plan.ropeTables.at(call.text("table")), offset, length, x.scalar_type());
+  at::Tensor cosine_TF = angles.cosine_TF, sine_TF = call.flag("inverse") ? -angles.sine_TF : angles.sine_TF;
+  int64_t half = cosine_TF.size(1);
+  TORCH_CHECK(2 * half <= width, "x ", x.sizes(), " for ", half, " frequencies");
+  if (recording()) {
+    at::Tensor cosine = cosine_TF.unsqueeze(1), sine = sine_TF.unsqueeze(1);
+    at::Tensor low = x.narrow(-1, 0, half), high = x.narrow(-1, half, half);
+    return {at::cat({low * cosine - high * sine, high * cosine + low * sine, x.narrow(-1, 2 * half, width - 2 * half)},
+                    -1)};
+  }
+  at::Tensor y = at::empty_like(x);
+  withType(x, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *px = x.const_data_ptr<T>(), *pc = cosine_TF.const_data_ptr<T>(), *ps = sine_TF.const_data_ptr<T>();
+    T *py = y.mutable_data_ptr<T>();
+    forRows(x.size(0) * length, heads * width, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        ropeRows(px + row * heads * width, pc + row % length * half, ps + row % length * half, py + row * heads * width,
+                 heads, width, half);
+    });
+  });
+  return {y};
+}
+
+const KernelRegistration ropeRegistration("rope", rope);
+
+} // namespace
+
+} // namespace morph

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Helpers of the kernels that run plain loops over tensors.
+
+#ifndef MORPH_RUNTIME_KERNELS_ROWS_H
+#define MORPH_RUNTIME_KERNELS_ROWS_H
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+namespace morph {
+
+/// Whether autograd records: then kernels must use differentiable ATen functions instead of plain loops.
+inline bool recording() { return c10::GradMode::is_enabled(); }
+
+/// Calls `function` with a null pointer of the tensor's element type, float or double.
+template <typename Function> auto withType(const at::Tensor &tensor, Function &&function) {
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble, "expected fp32 or fp64, got ",
+              tensor.scalar_type());
+  if (tensor.scalar_type() == at::kDouble)
+    return function(static_cast<double *>(nullptr));
+  return function(static_cast<float *>(nullptr));
+}
+
+/// Calls `body(begin, end)` over ranges of `count` rows of `width` elements, on several threads where it pays.
+template <typename Body> void forRows(int64_t count, int64_t width, const Body &body) {
+  int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(width, 1));
+  at::parallel_for(0, count, grain, body);
+}
+
+/// The sum over blocks of `count` elements of `part(begin, end)`, accumulated in double in the order of the blocks: the
+/// result does not depend on the number of threads.
+template <typename Part> double sumBlocks(int64_t count, const Part &part) {
+  constexpr int64_t block = 8192;
+  int64_t blocks = (count + block - 1) / block;
+  std::vector<double> parts(static_cast<size_t>(blocks));
+  at::parallel_for(0, blocks, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      parts[static_cast<size_t>(b)] = static_cast<double>(part(b * block, std::min(count, (b + 1) * block)));
+  });
+  double sum = 0;
+  for (double value : parts)
+    sum += value;
+  return sum;
+}
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_KERNELS_ROWS_H

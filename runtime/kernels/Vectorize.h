@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What loops over plain arrays need to be compiled for the vector unit of the machine that runs them. The loops call no
+// library function, so that the compiler can vectorise them whole.
+
+#ifndef MORPH_RUNTIME_KERNELS_VECTORIZE_H
+#define MORPH_RUNTIME_KERNELS_VECTORIZE_H
+
+#include <cmath>
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+/// Compiles a function once for each of these machines; the first call chooses.
+#define MORPH_VECTORIZE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define MORPH_VECTORIZE
+#endif
+#define MORPH_INLINE inline __attribute__((always_inline))
+
+namespace morph {
+
+/// e to the x in fp32, relative error below 2e-7 (tested): 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' expf). Held
+/// at e^-80 below and e^88 above: a compiler that computes the clamped lanes of a vector too must not meet numbers below
+/// the normal range, each of which costs more than the whole vector.
+MORPH_INLINE float fastExp(float x) {
+  x = x < -80.0f ? -80.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
+  float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+  float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+}
+MORPH_INLINE double fastExp(double x) { return std::exp(x); }
+
+/// 1 / (1 + exp(-x)), in fp32 held at its value of -60 below, for the reason above: it stands in products.
+MORPH_INLINE float fastSigmoid(float x) {
+  x = x < -60.0f ? -60.0f : x;
+  return 1.0f / (1.0f + fastExp(-x));
+}
+MORPH_INLINE double fastSigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_KERNELS_VECTORIZE_H

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans as JSON. One value, weight and instruction a line, so that a plan can be read and compared.
+
+#include "runtime/base/Json.h"
+#include "runtime/plan/OpTable.h"
+
+#include <cstdio>
+#include <filesystem>
+
+namespace morph::plan {
+
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+constexpr const char *kFormat = "morph-plan";
+
+const std::pair<DType, const char *> kDTypes[] = {
+    {DType::F32, "f32"}, {DType::F16, "f16"}, {DType::BF16, "bf16"}, {DType::F64, "f64"}, {DType::I64, "i64"}};
+
+const char *dtypeName(DType dtype) {
+  for (const auto &[value, name] : kDTypes)
+    if (value == dtype)
+      return name;
+  return "?";
+}
+
+//===----------------------------------------------------------------------===//
+// Reading
+//===----------------------------------------------------------------------===//
+
+/// Reads the parts of a plan; every function returns an error that starts with the place.
+class PlanReader {
+public:
+  PlanReader(const Json &root, std::string where) : root(root), where(std::move(where)) {}
+
+  StatusOr<Plan> read() {
+    MORPH_ASSIGN_OR_RETURN(std::string format, jsonGet<std::string>(root, "format", where));
+    if (format != kFormat)
+      return Status::invalid(where + ": 'format' is '" + format + "', expected '" + kFormat + "'");
+    MORPH_ASSIGN_OR_RETURN(int64_t version, jsonGet<int64_t>(root, "version", where));
+    if (version != kPlanVersion)
+      return Status::invalid(where + ": plan of version " + std::to_string(version) + ", this program reads version " +
+                                 std::to_string(kPlanVersion),
+                             version > kPlanVersion ? "update this program, or emit the plan with its own compiler"
+                                                    : "emit the plan again with this compiler");
+    MORPH_RETURN_IF_ERROR(onlyMembers(root, where,
+                                      {"format", "version", "model", "program", "values", "inputs", "outputs",
+                                       "weights", "rope_tables", "instructions"}));
+    MORPH_ASSIGN_OR_RETURN(plan.model, jsonGet<std::string>(root, "model", where));
+    MORPH_ASSIGN_OR_RETURN(plan.program, jsonGet<std::string>(root, "program", where));
+    MORPH_RETURN_IF_ERROR(each("values", [&](const Json &json, const std::string &at) { return readValue(json, at); }));
+    MORPH_RETURN_IF_ERROR(
+        each("inputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.inputs); }));
+    MORPH_RETURN_IF_ERROR(
+        each("outputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.outputs); }));
+    MORPH_RETURN_IF_ERROR(
+        each("weights", [&](const Json &json, const std::string &at) { return readWeight(json, at); }));
+    MORPH_RETURN_IF_ERROR(readTables());
+    MORPH_RETURN_IF_ERROR(
+        each("instructions", [&](const Json &json, const std::string &at) { return readInstruction(json, at); }));
+    return std::move(plan);
+  }
+
+private:
+  const Json &root;
+  std::string where;
+  Plan plan;
+
+  template <typename Function> Status each(const char *key, Function &&function) {
+    auto found = root.find(key);
+    if (found == root.end() || !found->is_array())
+      return Status::invalid(where + ": '" + key + "' must be an array");
+    size_t i = 0;
+    for (const Json &element : *found)
+      MORPH_RETURN_IF_ERROR(function(element, where + ": " + key + "[" + std::to_string(i++) + "]"));
+    return Status();
+  }
+
+  static Status onlyMembers(const Json &object, const std::string &at, const std::set<std::string> &known) {
+    if (!object.is_object())
+      return Status::invalid(at + ": expected an object");
+    for (const auto &[key, value] : object.items())
+      if (!known.count(key))
+        return Status::invalid(at + ": unknown member '" + key + "'");
+    return Status();
+  }
+
+  static StatusOr<DType> readDType(const Json &json, const std::string &at) {
+    MORPH_ASSIGN_OR_RETURN(std::string name, jsonGet<std::string>(json, "dtype", at));
+    for (const auto &[value, known] : kDTypes)
+      if (name == known)
+        return value;
+    return Status::invalid(at + ": unknown dtype '" + name + "'", "known ones are f32, f16, bf16, f64, i64");
+  }
+
+  Status readValue(const Json &json, const std::string &at) {
+    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"shape", "dtype"}));
+    TensorType type;
+    MORPH_ASSIGN_OR_RETURN(type.dtype, readDType(json, at));
+    auto shape = json.find("shape");
+    if (shape == json.end() || !shape->is_array())
+      return Status::invalid(at + ": 'shape' must be an array");
+    for (const Json &dim : *shape) {
+      if (detail::JsonKind<int64_t>::is(dim))
+        type.shape.push_back(dim.get<int64_t>());
+      else if (dim.is_string())
+        type.shape.push_back(dim.get<std::string>());
+      else
+        return Status::invalid(at + ": 'shape' must hold integers and names, not " + dim.dump().substr(0, 40));
+    }
+    plan.values.push_back(std::move(type));
+    return Status();
+  }
+
+  static Status readNamed(const Json &json, const std::string &at, std::vector<NamedValue> &values) {
+    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"name", "value"}));
+    NamedValue value;
+    MORPH_ASSIGN_OR_RETURN(value.name, jsonGet<std::string>(json, "name", at));
+    MORPH_ASSIGN_OR_RETURN(value.value, jsonGet<int64_t>(json, "value", at));
+    values.push_back(std::move(value));
+    return Status();
+  }
+
+  Status readWeight(const Json &json, const std::string &at) {
+    MORPH_RETURN_IF_ERROR(
+        onlyMembers(json, at, {"name", "shape", "dtype", "value", "trainable", "gate", "layer", "teacher_of", "init"}));
+    Weight weight;
+    MORPH_ASSIGN_OR_RETURN(weight.name, jsonGet<std::string>(json, "name", at));
+    MORPH_ASSIGN_OR_RETURN(weight.shape, jsonGet<std::vector<int64_t>>(json, "shape", at));
+    MORPH_ASSIGN_OR_RETURN(weight.dtype, readDType(json, at));
+    MORPH_ASSIGN_OR_RETURN(weight.trainable, jsonGetOr<bool>(json, "trainable", false, at));
+    MORPH_ASSIGN_OR_RETURN(weight.gate, jsonGetOr<bool>(json, "gate", false, at));
+    MORPH_ASSIGN_OR_RETURN(weight.layer, jsonGetOr<int64_t>(json, "layer", -1, at));
+    MORPH_ASSIGN_OR_RETURN(weight.teacherOf, jsonGetOr<std::string>(json, "teacher_of", "", at));
+    if (auto init = json.find("init"); init != json.end() && !init->is_null()) {
+      MORPH_ASSIGN_OR_RETURN(weight.init, readInit(*init, at + ".init"));
+    }
+    MORPH_ASSIGN_OR_RETURN(int64_t value, jsonGet<int64_t>(json, "value", at));
+    plan.weightValues.push_back(value);
+    plan.weights.push_back(std::move(weight));
+    return Status();
+  }
+
+  static StatusOr<Init> readInit(const Json &json, const std::string &at) {
+    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"kind", "source", "heads", "times", "value", "values"}));
+    Init init;
+    MORPH_ASSIGN_OR_RETURN(init.kind, jsonGet<std::string>(json, "kind", at));
+    MORPH_ASSIGN_OR_RETURN(init.source, jsonGetOr<std::string>(json, "source", "", at));
+    MORPH_ASSIGN_OR_RETURN(init.heads, jsonGetOr<int64_t>(json, "heads", 0, at));
+    MORPH_ASSIGN_OR_RETURN(init.times, jsonGetOr<int64_t>(json, "times", 0, at));
+    MORPH_ASSIGN_OR_RETURN(init.value, jsonGetOr<double>(json, "value", 0, at));
+    MORPH_ASSIGN_OR_RETURN(init.values, jsonGetOr<std::vector<double>>(json, "values", {}, at));
+    return init;
+  }
+
+  Status readTables() {
+    auto tables = root.find("rope_tables");
+    if (tables == root.end())
+      return Status();
+    if (!tables->is_object())
+      return Status::invalid(where + ": 'rope_tables' must be an object");
+    for (const auto &[name, json] : tables->items()) {
+      std::string at = where + ": rope_tables." + name;
+      MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"inverse_frequencies", "attention_factor"}));
+      RopeTable table;
+      MORPH_ASSIGN_OR_RETURN(table.inverseFrequencies, jsonGet<std::vector<double>>(json, "inverse_frequencies", at));
+      MORPH_ASSIGN_OR_RETURN(table.attentionFactor, jsonGetOr<double>(json, "attention_factor", 1, at));
+      plan.ropeTables[name] = std::move(table);
+    }
+    return Status();
+  }
+
+  Status readInstruction(const Json &json, const std::string &at) {
+    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"op", "operands", "results", "attributes"}));
+    Instruction instruction;
+    MORPH_ASSIGN_OR_RETURN(instruction.op, jsonGet<std::string>(json, "op", at));
+    MORPH_ASSIGN_OR_RETURN(instruction.operands, jsonGet<std::vector<int64_t>>(json, "operands", at));
+    MORPH_ASSIGN_OR_RETURN(instruction.results, jsonGet<std::vector<int64_t>>(json, "results", at));
+    if (auto attributes = json.find("attributes"); attributes != json.end()) {
+      if (!attributes->is_object())
+        return Status::invalid(at + ": 'attributes' must be an object");
+      const OpRule *rule = findOpRule(instruction.op);
+      for (const auto &[name, value] : attributes->items())
+        MORPH_RETURN_IF_ERROR(readAttribute(rule, name, value, at, instruction.attributes[name]));
+    }
+    plan.instructions.push_back(std::move(instruction));
+    return Status();
+  }
+
+  static Status readAttribute(const OpRule *rule, const std::string &name, const Json &value, const std::string &at,
+                              Attribute &attribute) {
+    bool real = false;
+    if (rule)
+      for (const AttributeRule &expected : rule->attributes)
+        real |= expected.name == name && expected.kind == AttributeKind::Real;
+    if (value.is_boolean())
+      attribute = value.get<bool>();
+    else if (value.is_string())
+      attribute = value.get<std::string>();
+    else if (value.is_number() && (real || value.is_number_float()))
+      attribute = value.get<double>();
+    else if (detail::JsonKind<int64_t>::is(value))
+      attribute = value.get<int64_t>();
+    else
+      return Status::invalid(at + ": attribute '" + name + "' must be a boolean, number or string, not " +
+                             value.dump().substr(0, 40));
+    return Status();
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Writing
+//===----------------------------------------------------------------------===//
+
+OrderedJson toJson(const std::vector<Dim> &shape) {
+  OrderedJson json = OrderedJson::array();
+  for (const Dim &dim : shape)
+    std::visit([&](const auto &size) { json.push_back(size); }, dim);
+  return json;
+}
+
+OrderedJson toJson(const NamedValue &value) { return {{"name", value.name}, {"value", value.value}}; }
+
+OrderedJson toJson(const Init &init) {
+  OrderedJson json = {{"kind", init.kind}};
+  if (!init.source.empty())
+    json["source"] = init.source;
+  if (init.heads)
+    json["heads"] = init.heads;
+  if (init.times)
+    json["times"] = init.times;
+  if (init.kind == "constant" || init.kind == "normal")
+    json["value"] = init.value;
+  if (!init.values.empty())
+    json["values"] = init.values;
+  return json;
+}
+
+OrderedJson toJson(const Weight &weight, int64_t value) {
+  OrderedJson json = {
+      {"name", weight.name}, {"shape", weight.shape}, {"dtype", dtypeName(weight.dtype)}, {"value", value}};
+  if (weight.trainable)
+    json["trainable"] = true;
+  if (weight.gate)
+    json["gate"] = true;
+  if (weight.layer >= 0)
+    json["layer"] = weight.layer;
+  if (!weight.teacherOf.empty())
+    json["teacher_of"] = weight.teacherOf;
+  if (weight.init)
+    json["init"] = toJson(*weight.init);
+  return json;
+}
+
+OrderedJson toJson(const Instruction &instruction) {
+  OrderedJson json = {{"op", instruction.op}, {"operands", instruction.operands}, {"results", instruction.results}};
+  if (!instruction.attributes.empty()) {
+    OrderedJson attributes = OrderedJson::object();
+    for (const auto &[name, attribute] : instruction.attributes)
+      std::visit([&, key = name](const auto &value) { attributes[key] = value; }, attribute);
+    json["attributes"] = attributes;
+  }
+  return json;
+}
+
+/// Text that is not UTF-8 (a name from a hostile file) is written with replacement characters instead of throwing.
+std::string dump(const OrderedJson &json) { return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace); }
+
+std::string array(const std::vector<OrderedJson> &elements) {
+  if (elements.empty())
+    return "[]";
+  std::string text = "[\n";
+  for (size_t i = 0; i < elements.size(); ++i)
+    text += "    " + dump(elements[i]) + (i + 1 < elements.size() ? ",\n" : "\n");
+  return text + "  ]";
+}
+
+} // namespace
+
+StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
+  try {
+    MORPH_ASSIGN_OR_RETURN(Json root, parseJson(text, where));
+    MORPH_ASSIGN_OR_RETURN(Plan plan, PlanReader(root, where).read());
+    if (Status status = validate(plan); !status.ok())
+      return std::move(status).withContext(where);
+    return plan;
+  } catch (const std::exception &error) {
+    return Status::invalid(where + ": not a plan: " + error.what());
+  }
+}
+
+StatusOr<Plan> readPlan(const std::string &path) {
+  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path));
+  return parsePlan(text, path);
+}
+
+std::string printPlan(const Plan &plan) {
+  auto list = [](const auto &items, auto &&convert) {
+    std::vector<OrderedJson> elements;
+    for (const auto &item : items)
+      elements.push_back(convert(item));
+    return array(elements);
+  };
+  auto named = [](const NamedValue &value) { return toJson(value); };
+  std::vector<OrderedJson> weights;
+  for (size_t i = 0; i < plan.weights.size(); ++i)
+    weights.push_back(toJson(plan.weights[i], i < plan.weightValues.size() ? plan.weightValues[i] : -1));
+  OrderedJson tables = OrderedJson::object();
+  for (const auto &[name, table] : plan.ropeTables)
+    tables[name] = {{"inverse_frequencies", table.inverseFrequencies}, {"attention_factor", table.attentionFactor}};
+
+  std::string text = "{\n";
+  text += "  \"format\": \"" + std::string(kFormat) + "\",\n";
+  text += "  \"version\": " + std::to_string(kPlanVersion) + ",\n";
+  text += "  \"model\": " + dump(plan.model) + ",\n";
+  text += "  \"program\": " + dump(plan.program) + ",\n";
+  text += "  \"inputs\": " + list(plan.inputs, named) + ",\n";
+  text += "  \"outputs\": " + list(plan.outputs, named) + ",\n";
+  text += "  \"weights\": " + array(weights) + ",\n";
+  text += "  \"rope_tables\": " + dump(tables) + ",\n";
+  text += "  \"instructions\": " +
+          list(plan.instructions, [](const Instruction &instruction) { return toJson(instruction); }) + ",\n";
+  text += "  \"values\": " + list(plan.values, [](const TensorType &type) {
+            return OrderedJson{{"shape", toJson(type.shape)}, {"dtype", dtypeName(type.dtype)}};
+          });
+  return text + "\n}\n";
+}
+
+Status writePlan(const Plan &plan, const std::string &path) {
+  std::string text = printPlan(plan);
+  std::string temporary = path + ".tmp";
+  errno = 0;
+  std::FILE *file = std::fopen(temporary.c_str(), "wb");
+  if (!file)
+    return Status::failed("cannot write '" + temporary + "': " + std::strerror(errno));
+  bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  written &= std::fclose(file) == 0;
+  written = written && std::rename(temporary.c_str(), path.c_str()) == 0;
+  if (written)
+    return Status();
+  std::string reason = std::strerror(errno);
+  std::remove(temporary.c_str());
+  return Status::failed("cannot write '" + path + "': " + reason);
+}
+
+} // namespace morph::plan

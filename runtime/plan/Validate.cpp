@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan/OpTable.h"
+
+#include <cmath>
+#include <set>
+
+namespace morph::plan {
+
+namespace {
+
+/// No tensor of a plan may have more elements, so that sizes in bytes cannot overflow.
+constexpr int64_t kMaximumElements = int64_t(1) << 48;
+
+class Validator {
+public:
+  explicit Validator(const Plan &plan) : plan(plan), defined(plan.values.size(), false) {}
+
+  Status run() {
+    MORPH_RETURN_IF_ERROR(checkValues());
+    MORPH_RETURN_IF_ERROR(checkTables());
+    MORPH_RETURN_IF_ERROR(checkInputs());
+    MORPH_RETURN_IF_ERROR(checkWeights());
+    for (size_t i = 0; i < plan.instructions.size(); ++i)
+      if (Status status = checkInstruction(plan.instructions[i]); !status.ok())
+        return std::move(status).withContext("instruction " + std::to_string(i) + " (" + plan.instructions[i].op + ")");
+    for (size_t i = 0; i < defined.size(); ++i)
+      if (!defined[i])
+        return Status::invalid("value " + std::to_string(i) + " is never defined");
+    return checkOutputs();
+  }
+
+private:
+  const Plan &plan;
+  std::vector<bool> defined;
+
+  static Status checkShape(const std::vector<Dim> &shape) {
+    int64_t elements = 1;
+    for (const Dim &dim : shape) {
+      if (const std::string *name = std::get_if<std::string>(&dim)) {
+        if (name->empty() || name->size() > 64)
+          return Status::invalid("a size has an empty or overlong name");
+        continue;
+      }
+      int64_t size = std::get<int64_t>(dim);
+      if (size < 1 || size > kMaximumElements || elements > kMaximumElements / size)
+        return Status::invalid("shape " + shapeText(shape) + " is out of range");
+      elements *= size;
+    }
+    return Status();
+  }
+
+  Status checkValues() const {
+    if (plan.model.empty() || plan.program.empty())
+      return Status::invalid("'model' and 'program' must not be empty");
+    for (size_t i = 0; i < plan.values.size(); ++i) {
+      DType dtype = plan.values[i].dtype;
+      if (dtype != DType::F32 && dtype != DType::I64)
+        return Status::invalid("value " + std::to_string(i) + " must be f32 or i64");
+      if (Status status = checkShape(plan.values[i].shape); !status.ok())
+        return std::move(status).withContext("value " + std::to_string(i));
+    }
+    return Status();
+  }
+
+  Status checkTables() const {
+    for (const auto &[name, table] : plan.ropeTables) {
+      if (table.inverseFrequencies.empty() || table.inverseFrequencies.size() > 1 << 16)
+        return Status::invalid("rope table '" + name + "' must have 1 to 65536 frequencies");
+      bool finite = std::isfinite(table.attentionFactor);
+      for (double frequency : table.inverseFrequencies)
+        finite &= std::isfinite(frequency);
+      if (!finite)
+        return Status::invalid("rope table '" + name + "' has a value that is not finite");
+    }
+    return Status();
+  }
+
+  Status define(int64_t value) {
+    if (value < 0 || value >= static_cast<int64_t>(defined.size()))
+      return Status::invalid("value " + std::to_string(value) + " is out of range, the plan has " +
+                             std::to_string(defined.size()));
+    if (defined[static_cast<size_t>(value)])
+      return Status::invalid("value " + std::to_string(value) + " is defined twice");
+    defined[static_cast<size_t>(value)] = true;
+    return Status();
+  }
+  Status use(int64_t value) const {
+    if (value < 0 || value >= static_cast<int64_t>(defined.size()))
+      return Status::invalid("value " + std::to_string(value) + " is out of range, the plan has " +
+                             std::to_string(defined.size()));
+    if (!defined[static_cast<size_t>(value)])
+      return Status::invalid("value " + std::to_string(value) + " is used before it is defined");
+    return Status();
+  }
+
+  Status checkInputs() {
+    std::set<std::string> names;
+    for (const NamedValue &input : plan.inputs) {
+      if (input.name.empty() || !names.insert(input.name).second)
+        return Status::invalid("input name '" + input.name + "' is empty or given twice");
+      if (Status status = define(input.value); !status.ok())
+        return std::move(status).withContext("input '" + input.name + "'");
+    }
+    return Status();
+  }
+
+  Status checkInit(const Weight &weight) const {
+    const Init &init = *weight.init;
+    int64_t elements = 1;
+    for (int64_t size : weight.shape)
+      elements *= size;
+    if (init.kind == "copy" || init.kind == "repeat_heads") {
+      if (init.source.empty())
+        return Status::invalid("init '" + init.kind + "' needs a source");
+      if (init.kind == "copy")
+        return Status();
+      if (init.heads < 1 || init.times < 1 || weight.shape.empty() || init.times > weight.shape[0] ||
+          init.heads > weight.shape[0] / init.times || weight.shape[0] % (init.heads * init.times) != 0)
+        return Status::invalid("init 'repeat_heads' of " + std::to_string(init.heads) + " heads " +
+                               std::to_string(init.times) + " times does not fit the shape");
+      return Status();
+    }
+    if (init.kind == "constant" || init.kind == "normal") {
+      if (!std::isfinite(init.value) || (init.kind == "normal" && init.value < 0))
+        return Status::invalid("init '" + init.kind + "' has a value out of range");
+      return Status();
+    }
+    if (init.kind == "values") {
+      // The values are repeated until the weight is full.
+      if (init.values.empty() || elements % static_cast<int64_t>(init.values.size()) != 0)
+        return Status::invalid("init 'values' has " + std::to_string(init.values.size()) + " values, the weight has " +
+                               std::to_string(elements) + " elements");
+      for (double value : init.values)
+        if (!std::isfinite(value))
+          return Status::invalid("init 'values' has a value that is not finite");
+      return Status();
+    }
+    return Status::invalid("unknown init '" + init.kind + "'",
+                           "known ones are copy, repeat_heads, constant, normal, values");
+  }
+
+  Status checkWeight(const Weight &weight, int64_t value) {
+    MORPH_RETURN_IF_ERROR(define(value));
+    const TensorType &type = plan.values[static_cast<size_t>(value)];
+    std::vector<Dim> shape(weight.shape.begin(), weight.shape.end());
+    MORPH_RETURN_IF_ERROR(checkShape(shape));
+    if (weight.dtype == DType::I64)
+      return Status::invalid("its dtype must be a floating-point type");
+    if (type.dtype != DType::F32 || type.shape != shape)
+      return Status::invalid("it has shape " + shapeText(shape) + ", its value " + shapeText(type.shape) +
+                             (type.dtype == DType::F32 ? "" : " and dtype i64"));
+    if (weight.gate && (weight.layer < 0 || !weight.init))
+      return Status::invalid("a gate needs 'layer' and 'init'");
+    if (!weight.teacherOf.empty() && (weight.trainable || weight.init || weight.gate))
+      return Status::invalid("a weight with 'teacher_of' is frozen and has no init");
+    if (weight.init)
+      return checkInit(weight);
+    return Status();
+  }
+
+  Status checkWeights() {
+    if (plan.weights.size() != plan.weightValues.size())
+      return Status::invalid("every weight needs a value");
+    std::set<std::string> names;
+    for (size_t i = 0; i < plan.weights.size(); ++i) {
+      const Weight &weight = plan.weights[i];
+      if (weight.name.empty() || !names.insert(weight.name).second)
+        return Status::invalid("weight name '" + weight.name + "' is empty or given twice");
+      if (Status status = checkWeight(weight, plan.weightValues[i]); !status.ok())
+        return std::move(status).withContext("weight '" + weight.name + "'");
+    }
+    return Status();
+  }
+
+  static Status checkAttributes(const Instruction &instruction, const OpRule &rule) {
+    for (const AttributeRule &expected : rule.attributes) {
+      auto found = instruction.attributes.find(expected.name);
+      if (found == instruction.attributes.end()) {
+        if (expected.required)
+          return Status::invalid("attribute '" + expected.name + "' is missing");
+        continue;
+      }
+      const Attribute &value = found->second;
+      bool fits = false;
+      switch (expected.kind) {
+      case AttributeKind::Flag:
+        fits = std::holds_alternative<bool>(value) && std::get<bool>(value);
+        break;
+      case AttributeKind::Integer:
+        fits = std::holds_alternative<int64_t>(value);
+        break;
+      case AttributeKind::Real:
+        fits = std::holds_alternative<double>(value) && std::isfinite(std::get<double>(value));
+        break;
+      case AttributeKind::Text:
+        fits = std::holds_alternative<std::string>(value);
+        break;
+      }
+      static const char *const kinds[] = {"true", "an integer", "a finite number", "a string"};
+      if (!fits)
+        return Status::invalid("attribute '" + expected.name + "' must be " + kinds[static_cast<int>(expected.kind)]);
+    }
+    for (const auto &[name, value] : instruction.attributes) {
+      bool known = false;
+      for (const AttributeRule &expected : rule.attributes)
+        known |= expected.name == name;
+      if (!known)
+        return Status::invalid("unknown attribute '" + name + "'");
+    }
+    return Status();
+  }
+
+  Status checkOperands(const Instruction &instruction, const OpRule &rule,
+                       std::vector<const std::vector<Dim> *> &shapes) const {
+    for (size_t i = 0; i < instruction.operands.size(); ++i) {
+      const OperandRule &operand = operandRuleAt(instruction, rule, i);
+      int64_t value = instruction.operands[i];
+      if (value == -1) {
+        if (operand.arity != Arity::Optional)
+          return Status::invalid("operand '" + operand.name + "' is absent but not optional");
+        shapes.push_back(nullptr);
+        continue;
+      }
+      if (Status status = use(value); !status.ok())
+        return std::move(status).withContext("operand '" + operand.name + "'");
+      const TensorType &type = plan.values[static_cast<size_t>(value)];
+      if ((type.dtype == DType::I64) != operand.index)
+        return Status::invalid("operand '" + operand.name + "' must be " + (operand.index ? "i64" : "f32"));
+      shapes.push_back(&type.shape);
+    }
+    return Status();
+  }
+
+  Status checkInstruction(const Instruction &instruction) {
+    const OpRule *rule = findOpRule(instruction.op);
+    if (!rule)
+      return Status::invalid("unknown op", "the plan may come from a newer compiler: build runtime and compiler alike");
+    MORPH_RETURN_IF_ERROR(checkAttributes(instruction, *rule));
+    if (instruction.operands.size() != expectedOperands(instruction, *rule))
+      return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands, expected " +
+                             std::to_string(expectedOperands(instruction, *rule)));
+    if (instruction.results.size() != expectedResults(instruction, *rule))
+      return Status::invalid("has " + std::to_string(instruction.results.size()) + " results, expected " +
+                             std::to_string(expectedResults(instruction, *rule)));
+    std::vector<const std::vector<Dim> *> operands;
+    MORPH_RETURN_IF_ERROR(checkOperands(instruction, *rule, operands));
+    MORPH_ASSIGN_OR_RETURN(auto shapes, inferShapes(plan, instruction, operands));
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
+      const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
+      if (type.dtype != DType::F32 || !sameShape(shapes[i], type.shape))
+        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) +
+                               (type.dtype == DType::F32 ? "" : " of i64") + " but is " + shapeText(shapes[i]));
+    }
+    return Status();
+  }
+
+  static bool sameShape(const std::vector<Dim> &a, const std::vector<Dim> &b) {
+    if (a.size() != b.size())
+      return false;
+    for (size_t i = 0; i < a.size(); ++i) {
+      const int64_t *x = std::get_if<int64_t>(&a[i]), *y = std::get_if<int64_t>(&b[i]);
+      if (x && y && *x != *y)
+        return false;
+    }
+    return true;
+  }
+
+  Status checkOutputs() const {
+    std::map<std::string, int64_t> names;
+    for (const NamedValue &output : plan.outputs) {
+      if (output.name.empty() || !names.emplace(output.name, output.value).second)
+        return Status::invalid("output name '" + output.name + "' is empty or given twice");
+      if (Status status = use(output.value); !status.ok())
+        return std::move(status).withContext("output '" + output.name + "'");
+    }
+    if (plan.outputs.empty())
+      return Status::invalid("the plan has no outputs");
+    for (size_t i = 0; i < plan.weights.size(); ++i) {
+      auto found = names.find("grad." + plan.weights[i].name);
+      if (plan.weights[i].trainable != (found != names.end()))
+        return Status::invalid("weight '" + plan.weights[i].name + "' is " +
+                               (plan.weights[i].trainable
+                                    ? "trainable but has no output 'grad." + plan.weights[i].name + "'"
+                                    : "not trainable but has a gradient"));
+      if (found == names.end())
+        continue;
+      const TensorType &type = plan.values[static_cast<size_t>(found->second)];
+      if (!sameShape(type.shape, plan.values[static_cast<size_t>(plan.weightValues[i])].shape))
+        return Status::invalid("output '" + found->first + "' has shape " + shapeText(type.shape) +
+                               ", which is not its weight's");
+    }
+    return Status();
+  }
+};
+
+} // namespace
+
+Status validate(const Plan &plan) { return Validator(plan).run(); }
+
+} // namespace morph::plan

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/FileIo.h"
+#include "runtime/train/HeldOut.h"
+#include "runtime/train/Stages.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace morph {
+
+namespace {
+
+/// KL on held-out tasks and on held-out text, each where the stage has it.
+struct Probe {
+  std::unique_ptr<BatchStream> tasks, text;
+  int64_t batches = 1;
+
+  StatusOr<Json> measure(Executor &executor) const {
+    Json result = Json::object();
+    for (const auto &[name, stream] : {std::pair<const char *, const BatchStream *>{"tasks", tasks.get()},
+                                       std::pair<const char *, const BatchStream *>{"text", text.get()}}) {
+      if (!stream)
+        continue;
+      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, *stream, batches));
+      result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}};
+    }
+    return result;
+  }
+};
+
+} // namespace
+
+StatusOr<StageOutcome> runDistill(const StageContext &context) {
+  SpecReader section(context.spec, "distill");
+  BatchStreamOptions data;
+  data.batch = section.integerAtLeast("batch", 1, 1);
+  data.length = section.integerAtLeast("length", 512, 2);
+  data.taskFraction = section.number("task_fraction", 0.5);
+  data.textPositions = section.integerAtLeast("text_positions", 128, 0);
+  const std::vector<std::string> tasks = section.texts("tasks");
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
+                         context.loopOptions("distill", section, 3e-4, "cosine", {"distill"}));
+  if (tasks.empty())
+    data.taskFraction = 0;
+
+  data.stream = "distill";
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  Probe probe;
+  probe.batches = std::max<int64_t>(1, 8 / data.batch);
+  BatchStreamOptions held = data;
+  held.sample.part = TextStore::Part::Holdout;
+  if (data.taskFraction > 0) {
+    held.stream = "held-out/distill/tasks";
+    held.taskFraction = 1;
+    MORPH_ASSIGN_OR_RETURN(probe.tasks, context.stream(held, tasks));
+  }
+  if (data.taskFraction < 1) {
+    held.stream = "held-out/distill/text";
+    held.taskFraction = 0;
+    MORPH_ASSIGN_OR_RETURN(probe.text, context.stream(held, {}));
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
+
+  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
+    return loopBatch(batch, executor->plan());
+  };
+  Json before;
+  LoopHooks hooks;
+  // The first gradients are those of the weights as they came: the probe belongs before the first update.
+  hooks.onGradients = [&](int64_t step, NamedTensors &, double) -> Status {
+    if (step != 0)
+      return Status();
+    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*executor));
+    return Status();
+  };
+  hooks.save = [&](Json &state, NamedTensors &) { state = before; };
+  hooks.restore = [&](const Json &state, const NamedTensors &) {
+    before = state;
+    return Status();
+  };
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options, hooks));
+  if (result.interrupted)
+    return StageOutcome::Interrupted;
+
+  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*executor));
+  for (const auto &[name, value] : after.items()) {
+    if (!before.is_object() || !before.contains(name))
+      continue;
+    const double was = before[name]["kl"], is = value["kl"];
+    const double error = before[name]["standard_error"].get<double>() + value["standard_error"].get<double>();
+    if (is > was + error)
+      std::fprintf(stderr,
+                   "distill: warning: KL to the teacher on held-out %s rose from %.4g to %.4g\n"
+                   "distill: hint: lower distill.lr, or change distill.task_fraction\n",
+                   name.c_str(), was, is);
+  }
+  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
+  const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
+                                          {"tokens", result.tokens},        {"seconds", result.seconds},
+                                          {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss},
+                                          {"held_out_before", before},      {"held_out_after", after}};
+  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("distill.json"), summary.dump(2) + "\n"));
+  return StageOutcome::Done;
+}
+
+} // namespace morph

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/FileIo.h"
+#include "runtime/train/Stages.h"
+
+namespace morph {
+
+StatusOr<StageOutcome> runFinetune(const StageContext &context) {
+  SpecReader section(context.spec, "finetune");
+  BatchStreamOptions data;
+  data.batch = section.integerAtLeast("batch", 1, 1);
+  data.length = section.integerAtLeast("length", 1024, 2);
+  data.taskFraction = section.number("task_fraction", 0.5);
+  data.textPositions = section.integerAtLeast("text_positions", 0, 0);
+  // Joining short documents would train on contexts that are not there.
+  data.longDocuments = section.flag("long_documents", false);
+  const std::vector<std::string> tasks = section.texts("tasks");
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
+                         context.loopOptions("finetune", section, 1e-5, "constant", {"finetune"}));
+  data.stream = "finetune";
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
+
+  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
+    return loopBatch(batch, executor->plan());
+  };
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options));
+  if (result.interrupted)
+    return StageOutcome::Interrupted;
+  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
+  const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
+                                          {"tokens", result.tokens},        {"seconds", result.seconds},
+                                          {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss}};
+  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("finetune.json"), summary.dump(2) + "\n"));
+  return StageOutcome::Done;
+}
+
+} // namespace morph

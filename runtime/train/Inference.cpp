@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/Inference.h"
+
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/Progress.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace morph {
+
+/// Documents as spans, cut to the length.
+static StatusOr<std::vector<TokenSpan>> cutDocuments(const TokenFile &file, const EvalOptions &options) {
+  std::vector<TokenSpan> spans;
+  if (options.begin) {
+    MORPH_ASSIGN_OR_RETURN(spans, file.documentsBeginningWith(*options.begin, options.documents));
+    for (TokenSpan &span : spans)
+      span.end = std::min(span.end, span.begin + options.length);
+    return spans;
+  }
+  for (int64_t begin = 0; begin < file.size(); begin += options.length) {
+    if (options.documents >= 0 && static_cast<int64_t>(spans.size()) >= options.documents)
+      break;
+    spans.push_back({begin, std::min(file.size(), begin + options.length)});
+  }
+  return spans;
+}
+
+StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &options) {
+  const auto started = std::chrono::steady_clock::now();
+  if (options.length < 2)
+    return Status::invalid("--length must be 2 or more: the first token of a document is no target");
+  MORPH_ASSIGN_OR_RETURN(const TokenDType dtype, parseTokenDType(options.dtype));
+  MORPH_ASSIGN_OR_RETURN(const auto file, TokenFile::open(options.tokens, dtype, context.vocabulary));
+  MORPH_ASSIGN_OR_RETURN(const std::vector<TokenSpan> spans, cutDocuments(*file, options));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("score"));
+
+  EvalResult result;
+  double sum = 0;
+  std::vector<at::Tensor> logprobs;
+  Progress progress("eval", static_cast<int64_t>(spans.size()), 0, "document");
+  int64_t seen = 0;
+  for (const TokenSpan &span : spans) {
+    if (interrupted()) {
+      result.interrupted = true;
+      return result;
+    }
+    ++result.documents;
+    if (span.size() < 2)
+      continue;
+    const std::vector<int64_t> ids = file->tokens(span);
+    at::Tensor tokens = at::empty({1, span.size()}, at::kLong);
+    std::copy(ids.begin(), ids.end(), tokens.data_ptr<int64_t>());
+    NamedTensors inputs;
+    inputs["tokens"] = tokens;
+    inputs["positions"] = at::arange(span.size() - 1, at::kLong);
+    inputs["targets"] = tokens.flatten().slice(0, 1).contiguous();
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
+    const at::Tensor nll = outputs.at("nll").to(at::kFloat);
+    sum += nll.sum(at::kDouble).item<double>();
+    result.tokens += nll.numel();
+    if (!options.perToken.empty())
+      logprobs.push_back(nll.neg());
+    seen += span.size();
+    progress.update(result.documents, seen, "", result.documents % 100 == 0);
+  }
+  progress.finish();
+  if (result.tokens == 0)
+    return Status::invalid("'" + options.tokens + "' has no document with a target token");
+  result.crossEntropy = sum / static_cast<double>(result.tokens);
+  result.perplexity = std::exp(result.crossEntropy);
+  if (!std::isfinite(result.crossEntropy))
+    return Status::failed("eval: the cross-entropy is not a number");
+  if (!options.perToken.empty())
+    MORPH_RETURN_IF_ERROR(writeSafetensors(options.perToken, {{"logprob", at::cat(logprobs).contiguous()}}));
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return result;
+}
+
+StatusOr<std::unique_ptr<Decoder>> Decoder::create(std::unique_ptr<Executor> executor, const at::Tensor &start_B) {
+  std::unique_ptr<Decoder> decoder(new Decoder());
+  const std::map<std::string, int64_t> sizes = {{"B", start_B.numel()}, {"S", 0}};
+  const plan::Plan &plan = executor->plan();
+  for (const plan::NamedValue &input : plan.inputs) {
+    if (input.name == "start")
+      decoder->inputs_["start"] = start_B;
+    if (input.name.rfind("cache.", 0) != 0)
+      continue;
+    std::vector<int64_t> shape;
+    for (const plan::Dim &dim : plan.values[static_cast<size_t>(input.value)].shape) {
+      if (const int64_t *size = std::get_if<int64_t>(&dim)) {
+        shape.push_back(*size);
+        continue;
+      }
+      auto found = sizes.find(std::get<std::string>(dim));
+      if (found == sizes.end())
+        return Status::invalid("the plan 'decode' has a cache of unknown size '" + std::get<std::string>(dim) + "'");
+      shape.push_back(found->second);
+    }
+    decoder->inputs_[input.name] = at::zeros(shape, at::kFloat);
+  }
+  decoder->executor_ = std::move(executor);
+  return decoder;
+}
+
+StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
+  inputs_["tokens"] = tokens;
+  for (const plan::NamedValue &input : executor_->plan().inputs)
+    if (input.name == "offset")
+      inputs_["offset"] = at::scalar_tensor(offset_, at::kLong);
+  MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
+  const std::string prefix = "next.";
+  for (auto &[name, tensor] : outputs)
+    if (name.rfind(prefix, 0) == 0)
+      inputs_["cache." + name.substr(prefix.size())] = tensor;
+  offset_ += tokens.size(1);
+  auto logits = outputs.find("logits");
+  if (logits == outputs.end())
+    return Status::invalid("the plan 'decode' has no output 'logits'");
+  return logits->second;
+}
+
+Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
+  if (options.prompt.empty())
+    return Status::invalid("the prompt has no token");
+  MORPH_ASSIGN_OR_RETURN(auto executor, context.executor("decode"));
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(std::move(executor), at::zeros({1}, at::kLong)));
+  at::Tensor tokens = at::empty({1, static_cast<int64_t>(options.prompt.size())}, at::kLong);
+  std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
+  for (int64_t i = 0; i < options.maxTokens && !interrupted(); ++i) {
+    MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
+    const int64_t next = logits.flatten().argmax().item<int64_t>();
+    const bool ended = std::find(options.eos.begin(), options.eos.end(), next) != options.eos.end();
+    if (!emit(next) || ended)
+      break;
+    tokens = at::full({1, 1}, next, at::kLong);
+  }
+  return Status();
+}
+
+Status computeLogits(const StageContext &context, const std::string &input, int64_t split, const std::string &output) {
+  MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(input));
+  const at::Tensor tokens = file->tensor("tokens");
+  if (!tokens.defined() || tokens.dim() != 2 || tokens.scalar_type() != at::kLong || tokens.numel() == 0)
+    return Status::invalid("'" + input + "' has no tensor 'tokens' [B,T] of I64");
+  const int64_t batch = tokens.size(0), length = tokens.size(1);
+  at::Tensor start = file->tensor("start");
+  if (!start.defined())
+    start = at::zeros({batch}, at::kLong);
+  if (start.dim() != 1 || start.numel() != batch || start.scalar_type() != at::kLong)
+    return Status::invalid("'" + input + "': 'start' must be I64 of shape [" + std::to_string(batch) + "]");
+  std::map<std::string, at::Tensor> results;
+  if (context.hasPlan("logits")) {
+    MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("logits"));
+    NamedTensors inputs;
+    inputs["tokens"] = tokens;
+    inputs["positions"] = at::arange(batch * length, at::kLong);
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
+    results["whole"] = outputs.at("logits").to(at::kFloat).view({batch, length, -1}).contiguous();
+  }
+  if (context.hasPlan("decode")) {
+    if (split < 1 || split > length)
+      return Status::invalid("--split must be from 1 to the sequences' " + std::to_string(length) + " tokens");
+    MORPH_ASSIGN_OR_RETURN(auto executor, context.executor("decode"));
+    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(std::move(executor), start));
+    std::vector<at::Tensor> rows;
+    for (int64_t end = split; end <= length; ++end) {
+      const int64_t begin = end == split ? 0 : end - 1;
+      MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens.slice(1, begin, end).contiguous()));
+      rows.push_back(logits.to(at::kFloat));
+    }
+    results["decode"] = at::stack(rows, 1).contiguous();
+  }
+  if (results.empty())
+    return Status::invalid("logits: no plan was given", "give --plan logits=FILE, --plan decode=FILE or both");
+  return writeSafetensors(output, results);
+}
+
+} // namespace morph

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs on a finished model, without a spec: scoring a token file, generating, logits for comparisons.
+
+#ifndef MORPH_RUNTIME_TRAIN_INFERENCE_H
+#define MORPH_RUNTIME_TRAIN_INFERENCE_H
+
+#include "runtime/train/StageContext.h"
+
+#include <functional>
+
+namespace morph {
+
+struct EvalOptions {
+  std::string tokens;           ///< Token file.
+  std::string dtype = "u16";    ///< u16 | u32
+  std::optional<int64_t> begin; ///< Documents begin with this id; unset: the file is cut into pieces of `length`.
+  int64_t documents = -1;       ///< The first so many; negative: all.
+  int64_t length = 512;         ///< Each document is cut to so many tokens.
+  std::string perToken;         ///< Safetensors file for `logprob` [targets] fp32; empty: none.
+};
+struct EvalResult {
+  double crossEntropy = 0; ///< Nats a target token, over all target tokens.
+  double perplexity = 0;
+  int64_t tokens = 0; ///< Target tokens: every token of a document but its first.
+  int64_t documents = 0;
+  double seconds = 0;
+  bool interrupted = false;
+};
+/// Log-probabilities of the tokens of a file. Plan `score`. Documents of fewer than two tokens have no target.
+StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &options);
+
+struct GenerateOptions {
+  std::vector<int64_t> prompt;
+  int64_t maxTokens = 64;
+  std::vector<int64_t> eos; ///< Stop after one of these (it is emitted).
+};
+/// Greedy continuation with caches; `emit` gets each id as it comes and returns false to stop. Plan `decode`.
+Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit);
+
+/// Logits for comparisons. `input` is a safetensors file with `tokens` [B,T] I64 and, for left-padded rows, `start` [B]
+/// I64 (index of each row's first real token). Writes to `output`: with a plan `logits`, `whole` [B,T,V], all positions
+/// in one run (rows with padding are not masked there); with a plan `decode`, `decode` [B,T-split+1,V]: a prefill of
+/// `split` tokens, then one token at a time; element i is the row of position split-1+i.
+Status computeLogits(const StageContext &context, const std::string &input, int64_t split, const std::string &output);
+
+/// Steps the program `decode`: keeps caches and states between calls.
+class Decoder {
+public:
+  static StatusOr<std::unique_ptr<Decoder>> create(std::unique_ptr<Executor> executor, const at::Tensor &start_B);
+  /// Appends tokens [B,T]; logits [B,V] of the last position.
+  StatusOr<at::Tensor> append(const at::Tensor &tokens);
+
+private:
+  std::unique_ptr<Executor> executor_;
+  NamedTensors inputs_; ///< start and cache.<layer>.<state>
+  int64_t offset_ = 0;
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_INFERENCE_H

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGINT and SIGTERM as a flag that loops look at between steps.
+
+#ifndef MORPH_RUNTIME_TRAIN_INTERRUPT_H
+#define MORPH_RUNTIME_TRAIN_INTERRUPT_H
+
+namespace morph {
+
+/// Exit code of a program that stopped after a checkpoint because it was asked to.
+inline constexpr int kInterruptedExitCode = 130;
+
+/// From now on the first SIGINT or SIGTERM sets the flag; the second ends the program at once.
+void catchInterrupts();
+
+/// Whether a signal has come.
+bool interrupted();
+
+/// Sets the flag as a signal would (tests).
+void requestInterrupt(bool value = true);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_INTERRUPT_H

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/FileIo.h"
+#include "runtime/train/Stages.h"
+
+#include <cstdio>
+
+namespace morph {
+
+namespace {
+
+/// One step of the curriculum, with its data.
+struct Phase {
+  int64_t stepsMax = 1;
+  double advanceAt = 0.9;
+  std::unique_ptr<BatchStream> training, heldOut;
+};
+
+/// Steps between measurements of the accuracy.
+constexpr int64_t measureEvery = 10;
+/// Answer tokens that one measurement has at least.
+constexpr int64_t measureRows = 128;
+
+class Curriculum {
+public:
+  Curriculum(const StageContext &context) : context_(context) {}
+  Status read(SpecReader &section);
+  StatusOr<StageOutcome> run(const LoopOptions &options);
+  int64_t stepsMax() const {
+    int64_t sum = 0;
+    for (const Phase &phase : phases_)
+      sum += phase.stepsMax;
+    return sum;
+  }
+
+private:
+  /// Share of answer tokens right on `rows` or more held-out answer tokens of a phase, by the program `score`.
+  StatusOr<double> accuracy(NamedTensors &masters, const Phase &phase, int64_t rows);
+  /// Moves on where the current phase is through; whether it was the last.
+  StatusOr<bool> advance(int64_t step, NamedTensors &masters);
+
+  const StageContext &context_;
+  std::vector<Phase> phases_;
+  size_t current_ = 0;
+  int64_t begin_ = 0; ///< Step at which the current phase began.
+  double accuracy_ = 0;
+  Json history_ = Json::array();
+};
+
+} // namespace
+
+Status Curriculum::read(SpecReader &section) {
+  const std::vector<std::string> tasks = section.texts("tasks");
+  const double textWeight = section.number("text_weight", 0.3);
+  MORPH_RETURN_IF_ERROR(section.status());
+  if (tasks.empty())
+    return Status::invalid("spec: 'pretrain.tasks' must name at least one task");
+  const Json list = section.object().value("phase", Json::array());
+  if (!list.is_array() || list.empty())
+    return Status::invalid("spec: pretrain needs at least one [[pretrain.phase]]");
+  MORPH_ASSIGN_OR_RETURN(const std::shared_ptr<const TextStore> text, context_.text());
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Json holder = {{"phase", list[i]}};
+    SpecReader reader(holder, "phase");
+    Phase phase;
+    phase.stepsMax = reader.integerAtLeast("steps_max", 500, 1);
+    phase.advanceAt = reader.number("advance_at", 0.9);
+    BatchStreamOptions data;
+    data.seed = context_.seed;
+    data.batch = reader.integerAtLeast("batch", 16, 1);
+    data.length = reader.integerAtLeast("length", 64, 2);
+    data.textWeight = textWeight;
+    std::vector<std::shared_ptr<const TaskGenerator>> generators;
+    for (const std::string &name : tasks) {
+      MORPH_ASSIGN_OR_RETURN(Json task, findTask(context_.spec, name));
+      if (reader.has("needles")) {
+        // All needles are asked for.
+        task["needles"] = reader.integerAtLeast("needles", 1, 1);
+        task["queries"] = task["needles"];
+      }
+      if (reader.has("background"))
+        task["background"] = reader.text("background", "text");
+      task["length"] = Json::array({data.length});
+      MORPH_ASSIGN_OR_RETURN(std::shared_ptr<const TaskGenerator> generator,
+                             TaskGenerator::create(task, context_.dataDir(), text, context_.vocabulary));
+      generators.push_back(std::move(generator));
+    }
+    MORPH_RETURN_IF_ERROR(Status(reader.status()).withContext("pretrain.phase " + std::to_string(i)));
+    data.stream = "pretrain/phase " + std::to_string(i);
+    MORPH_ASSIGN_OR_RETURN(phase.training, BatchStream::create(data, generators, text));
+    data.stream = "held-out/pretrain/phase " + std::to_string(i);
+    data.textWeight = 0;
+    data.sample.part =
+        text && text->tokenCount(TextStore::Part::Holdout) > 0 ? TextStore::Part::Holdout : TextStore::Part::Training;
+    MORPH_ASSIGN_OR_RETURN(phase.heldOut, BatchStream::create(data, generators, text));
+    phases_.push_back(std::move(phase));
+  }
+  return Status();
+}
+
+StatusOr<double> Curriculum::accuracy(NamedTensors &masters, const Phase &phase, int64_t rows) {
+  MORPH_ASSIGN_OR_RETURN(plan::Plan program, context_.plan("score"));
+  MORPH_ASSIGN_OR_RETURN(const auto scorer, Executor::create(std::move(program), WeightStore::inMemory(masters),
+                                                             context_.precision, context_.seed));
+  double right = 0, count = 0;
+  for (uint64_t i = 0; count < static_cast<double>(rows); ++i) {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, phase.heldOut->batch(i));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, scorer->run(loopBatch(batch, scorer->plan()).inputs));
+    right += outputs.at("correct").sum(at::kDouble).item<double>();
+    count += static_cast<double>(batch.positions.numel());
+  }
+  return right / count;
+}
+
+StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
+  const Phase &phase = phases_[current_];
+  const int64_t done = step + 1 - begin_;
+  const bool last = done >= phase.stepsMax;
+  if (done % measureEvery != 0 && !last)
+    return false;
+  MORPH_ASSIGN_OR_RETURN(accuracy_, accuracy(masters, phase, measureRows));
+  // advance_at = 1 asks for all steps: a sample of rows may well be all right.
+  const bool reached = accuracy_ >= phase.advanceAt && phase.advanceAt < 1;
+  if (!reached && !last)
+    return false;
+  history_.push_back({{"phase", current_}, {"steps", done}, {"accuracy", accuracy_}});
+  if (current_ + 1 == phases_.size())
+    return true;
+  ++current_;
+  begin_ = step + 1;
+  return false;
+}
+
+StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
+  MORPH_ASSIGN_OR_RETURN(plan::Plan program, context_.plan("pretrain"));
+  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(context_.weightPaths));
+  MORPH_ASSIGN_OR_RETURN(const auto executor,
+                         Executor::create(std::move(program), store, context_.precision, context_.seed));
+  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, phases_[current_].training->batch(static_cast<uint64_t>(index - begin_)));
+    return loopBatch(batch, executor->plan());
+  };
+  LoopHooks hooks;
+  // The curriculum's length is not known beforehand: the rate is constant until the last phase, and falls in it.
+  hooks.rate = [&](int64_t step) {
+    Schedule schedule = options.schedule;
+    if (step < schedule.warmup)
+      return schedule.rate(step);
+    if (current_ + 1 < phases_.size())
+      return schedule.peak;
+    schedule.warmup = 0;
+    schedule.steps = phases_.back().stepsMax;
+    return schedule.rate(step - begin_);
+  };
+  hooks.finished = [&](int64_t step, NamedTensors &masters) { return advance(step, masters); };
+  hooks.onLog = [&](int64_t, const NamedTensors &, nlohmann::ordered_json &line) {
+    line["phase"] = current_;
+    line["accuracy"] = accuracy_;
+  };
+  hooks.save = [&](Json &state, NamedTensors &) {
+    state = {{"phase", current_}, {"begin", begin_}, {"accuracy", accuracy_}, {"history", history_}};
+  };
+  hooks.restore = [&](const Json &state, const NamedTensors &) {
+    current_ = state.value("phase", size_t(0));
+    begin_ = state.value("begin", int64_t(0));
+    accuracy_ = state.value("accuracy", 0.0);
+    history_ = state.value("history", Json::array());
+    return current_ < phases_.size() ? Status() : Status::failed("checkpoint: it is of a longer curriculum");
+  };
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options, hooks));
+  if (result.interrupted)
+    return StageOutcome::Interrupted;
+
+  // What is written is bf16: that is what the accuracy is of.
+  std::map<std::string, at::Tensor> weights;
+  NamedTensors rounded;
+  for (const auto &[name, tensor] : trainedTensors(*executor)) {
+    weights[name] = tensor.to(at::kBFloat16);
+    rounded[name] = weights[name].to(at::kFloat);
+  }
+  MORPH_ASSIGN_OR_RETURN(const double recall, accuracy(rounded, phases_.back(), 4096));
+  std::fprintf(stderr, "pretrain: the base recalls %.2f %% of held-out answer tokens\n", 100 * recall);
+  MORPH_RETURN_IF_ERROR(writeSafetensors(context_.outPath("model.safetensors"), weights, {{"format", "pt"}}));
+  const nlohmann::ordered_json stats = {{"steps", result.steps},     {"tokens", result.tokens},
+                                        {"seconds", result.seconds}, {"last_loss", result.lastLoss},
+                                        {"phases", history_},        {"held_out_accuracy", recall},
+                                        {"seed", context_.seed}};
+  MORPH_RETURN_IF_ERROR(writeTextAtomic(context_.outPath("stats.json"), stats.dump(2) + "\n"));
+  return StageOutcome::Done;
+}
+
+StatusOr<StageOutcome> runPretrain(const StageContext &context) {
+  SpecReader section(context.spec, "pretrain");
+  Curriculum curriculum(context);
+  MORPH_RETURN_IF_ERROR(curriculum.read(section));
+  MORPH_ASSIGN_OR_RETURN(LoopOptions options,
+                         context.loopOptions("pretrain", section, 3e-3, "constant", {"pretrain", "score"}));
+  options.steps = curriculum.stepsMax();
+  options.schedule.steps = options.steps;
+  return curriculum.run(options);
+}
+
+} // namespace morph

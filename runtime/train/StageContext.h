@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every stage gets: the resolved spec, where the run lives, plans by name, weights, and the readers of the keys
+// that stages share.
+
+#ifndef MORPH_RUNTIME_TRAIN_STAGECONTEXT_H
+#define MORPH_RUNTIME_TRAIN_STAGECONTEXT_H
+
+#include "runtime/data/Batch.h"
+#include "runtime/exec/Executor.h"
+#include "runtime/train/SpecReader.h"
+#include "runtime/train/TrainLoop.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// "fp32", "bf16" or, for tests, "fp64".
+StatusOr<Precision> parsePrecision(const std::string &name);
+
+/// How a stage ended when it did not fail.
+enum class StageOutcome {
+  Done,        ///< Its files are in `out`.
+  Interrupted, ///< A checkpoint is in `out`; the same command continues.
+};
+
+class StageContext {
+public:
+  Json spec;
+  std::string runDir;
+  std::string out;     ///< The stage's folder (`DIR/STAGE.partial`).
+  std::string variant; ///< distill, finetune, evaluate: which selection ("selected", "uniform").
+  std::map<std::string, std::string> planPaths;
+  std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
+
+  // From the spec, by `prepare`.
+  uint64_t seed = 0;
+  Precision precision = Precision::F32;
+  int64_t vocabulary = 0; ///< 0: unknown.
+  int64_t layers = 0;
+
+  /// Reads seed, precision, threads and model_info; makes `out`; sets LibTorch's threads.
+  Status prepare();
+
+  bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }
+  /// The plan given as `--plan name=FILE`; an error that names the flag where it was not.
+  StatusOr<plan::Plan> plan(const std::string &name) const;
+  /// An executor of that plan on the context's weights (and `extraWeights` over them).
+  StatusOr<std::unique_ptr<Executor>> executor(const std::string &name,
+                                               const std::vector<std::string> &extraWeights = {}) const;
+  std::string outPath(const std::string &file) const { return out + "/" + file; }
+  std::string metricsPath() const { return runDir.empty() ? "" : runDir + "/metrics.jsonl"; }
+  std::string dataDir() const { return runDir + "/data"; }
+
+  /// The run's general text; null where `DIR/data` has none.
+  StatusOr<std::shared_ptr<const TextStore>> text() const;
+  /// Task generators by name.
+  StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>> tasks(const std::vector<std::string> &names,
+                                                                    const std::shared_ptr<const TextStore> &text) const;
+  /// The batches of a stage over `names` and the run's text.
+  StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,
+                                                const std::vector<std::string> &names) const;
+
+  /// Reads the keys that training stages share (steps, accumulate, clip, betas, weight_decay, lr, lr_end, warmup,
+  /// schedule, log_every, checkpoint_every) and fills in paths and the fingerprint. `plans` are the plans that the
+  /// numbers depend on.
+  StatusOr<LoopOptions> loopOptions(const std::string &stage, SpecReader &section, double rate,
+                                    const std::string &schedule, const std::vector<std::string> &plans) const;
+};
+
+/// The inputs of a program among a batch's tensors (tokens, positions, targets, weights), by the names it has.
+LoopBatch loopBatch(const Batch &batch, const plan::Plan &plan);
+
+/// The masters of an executor as tensors to write.
+std::map<std::string, at::Tensor> trainedTensors(Executor &executor);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_STAGECONTEXT_H

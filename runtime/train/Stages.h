@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stages of a run. Each reads its section of the spec, runs, and leaves its files in `context.out`.
+
+#ifndef MORPH_RUNTIME_TRAIN_STAGES_H
+#define MORPH_RUNTIME_TRAIN_STAGES_H
+
+#include "runtime/train/StageContext.h"
+
+namespace morph {
+
+/// Trains a base model from its initial values. Section `pretrain`: a curriculum of `phase`s, each left when the
+/// accuracy on held-out samples reaches its `advance_at` (1: never) or its `steps_max` are through. The learning rate
+/// follows the schedule within the last phase and is constant before it. Plans: `pretrain`; `score` (of the base), with
+/// which the accuracy is measured. Writes model.safetensors (bf16) and stats.json.
+StatusOr<StageOutcome> runPretrain(const StageContext &context);
+
+/// Trains every layer's linear branches on the teacher's hidden states. Plan `align`. Writes branches.safetensors
+/// (fp32) and align.json with each layer's loss on held-out data.
+StatusOr<StageOutcome> runAlign(const StageContext &context);
+
+/// Chooses the layers that keep full attention with the selector that `select.method` names. Plans: see select/*.cpp.
+/// Writes selection.json.
+StatusOr<StageOutcome> runSelect(const StageContext &context);
+
+/// KL from the teacher to the hybrid. Plan `distill`. Writes weights.safetensors (fp32) and distill.json with the KL on
+/// held-out tasks and text before and after; warns where it rose.
+StatusOr<StageOutcome> runDistill(const StageContext &context);
+
+/// Next-token cross-entropy. Plan `finetune`. Writes weights.safetensors and finetune.json.
+StatusOr<StageOutcome> runFinetune(const StageContext &context);
+
+struct EvaluateOptions {
+  std::string modelName; ///< teacher | uniform | selected: the rows' `model`.
+  std::string after;     ///< selection | distill | finetune: the rows' `after`.
+};
+/// Answer accuracy by task, length and depth, and perplexity on held-out text. Plan `score`. Writes rows.json: a list
+/// of rows with model, after, task, length, depth (null: drawn), samples, accuracy (answers with every token right),
+/// standard_error (over samples), cross_entropy (nats an answer token), token_accuracy. The row of task "text" has
+/// perplexity, and its accuracy is that of tokens. Finished rows survive an interruption.
+StatusOr<StageOutcome> runEvaluate(const StageContext &context, const EvaluateOptions &options);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_STAGES_H

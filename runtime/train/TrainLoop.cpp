@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/TrainLoop.h"
+
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/Metrics.h"
+#include "runtime/train/Progress.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+namespace morph {
+
+namespace {
+
+/// State of a running loop.
+class Loop {
+public:
+  Loop(Executor &executor, const BatchSource &source, const LoopOptions &options, const LoopHooks &hooks)
+      : executor_(executor), source_(source), options_(options), hooks_(hooks), optimizer_(options.optimizer) {}
+
+  StatusOr<LoopResult> run();
+
+private:
+  Status resume();
+  Status checkpoint();
+  /// Loss of the step and its gradients, averaged over the batches.
+  StatusOr<double> evaluate(int64_t step, NamedTensors &gradients, NamedTensors &outputs);
+  double elapsed() const {
+    return secondsBefore_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+
+  Executor &executor_;
+  const BatchSource &source_;
+  const LoopOptions &options_;
+  const LoopHooks &hooks_;
+  AdamW optimizer_;
+
+  int64_t step_ = 0, tokens_ = 0;
+  double secondsBefore_ = 0;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  double intervalLoss_ = 0; ///< Sum since the last logged step.
+  int64_t intervalSteps_ = 0;
+  double firstLoss_ = 0, lastLoss_ = 0;
+  bool stopped_ = false; ///< The stage's `finished` said so.
+};
+
+} // namespace
+
+Status Loop::resume() {
+  if (options_.checkpointPath.empty())
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(std::optional<Checkpoint> saved,
+                         readCheckpoint(options_.checkpointPath, options_.fingerprint));
+  if (!saved)
+    return Status();
+  MORPH_RETURN_IF_ERROR(restoreMasters(executor_.masters(), saved->masters));
+  executor_.mastersChanged();
+  MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer, executor_.masters()));
+  step_ = saved->step;
+  tokens_ = saved->tokens;
+  secondsBefore_ = saved->seconds;
+  intervalLoss_ = saved->state.value("interval_loss", 0.0);
+  intervalSteps_ = saved->state.value("interval_steps", int64_t(0));
+  firstLoss_ = saved->state.value("first_loss", 0.0);
+  lastLoss_ = saved->state.value("last_loss", 0.0);
+  stopped_ = saved->state.value("stopped", false);
+  if (hooks_.restore)
+    MORPH_RETURN_IF_ERROR(hooks_.restore(saved->state.value("stage", Json()), saved->stage));
+  return Status();
+}
+
+Status Loop::checkpoint() {
+  if (options_.checkpointPath.empty())
+    return Status();
+  Checkpoint checkpoint;
+  checkpoint.step = step_;
+  checkpoint.tokens = tokens_;
+  checkpoint.seconds = elapsed();
+  checkpoint.fingerprint = options_.fingerprint;
+  checkpoint.masters = executor_.masters();
+  checkpoint.optimizer = optimizer_.state();
+  Json stage;
+  if (hooks_.save)
+    hooks_.save(stage, checkpoint.stage);
+  checkpoint.state = {{"interval_loss", intervalLoss_},
+                      {"interval_steps", intervalSteps_},
+                      {"first_loss", firstLoss_},
+                      {"last_loss", lastLoss_},
+                      {"stopped", stopped_},
+                      {"stage", stage}};
+  return writeCheckpoint(options_.checkpointPath, checkpoint);
+}
+
+StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTensors &outputs) {
+  const std::string prefix = "grad.";
+  double loss = 0;
+  for (int64_t i = 0; i < options_.accumulate; ++i) {
+    MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
+    MORPH_ASSIGN_OR_RETURN(outputs, executor_.run(batch.inputs));
+    auto found = outputs.find("loss");
+    if (found == outputs.end())
+      return Status::invalid("the plan '" + executor_.plan().program + "' has no output 'loss'");
+    const double value = found->second.item<double>();
+    if (!std::isfinite(value)) {
+      std::string where;
+      if (auto layers = outputs.find("layer_loss"); layers != outputs.end()) {
+        const at::Tensor bad = at::isfinite(layers->second).logical_not().nonzero().flatten();
+        if (bad.numel() > 0)
+          where = " (first in layer " + std::to_string(bad[0].item<int64_t>()) + ")";
+      }
+      return Status::failed(options_.stage + ": the loss of step " + std::to_string(step + 1) + " is " +
+                                (std::isnan(value) ? "not a number" : "infinite") + where,
+                            "lower the learning rate, or use precision = \"fp32\"; the last "
+                            "checkpoint is kept");
+    }
+    loss += value / static_cast<double>(options_.accumulate);
+    tokens_ += batch.tokens;
+    for (auto &[name, tensor] : outputs) {
+      if (name.rfind(prefix, 0) != 0)
+        continue;
+      at::Tensor &sum = gradients[name.substr(prefix.size())];
+      // Outputs may be views of what the executor holds: never scale them in place.
+      const at::Tensor share = options_.accumulate == 1 ? tensor.clone() : tensor / options_.accumulate;
+      sum = sum.defined() ? sum.add_(share) : share;
+    }
+  }
+  return loss;
+}
+
+StatusOr<LoopResult> Loop::run() {
+  MORPH_RETURN_IF_ERROR(resume());
+  const int64_t resumedAt = step_, tokensBefore = tokens_;
+  MORPH_ASSIGN_OR_RETURN(MetricsFile metrics,
+                         options_.metricsPath.empty()
+                             ? StatusOr<MetricsFile>(MetricsFile())
+                             : MetricsFile::open(options_.metricsPath, options_.stage, options_.variant, step_));
+  const std::string label = options_.stage + (options_.variant.empty() ? "" : " " + options_.variant);
+  Progress progress(label, options_.steps, step_);
+  if (step_ > 0 && step_ < options_.steps)
+    progress.note("continuing after step " + std::to_string(step_));
+  begin_ = std::chrono::steady_clock::now();
+
+  while (step_ < options_.steps && !stopped_) {
+    NamedTensors gradients, outputs;
+    MORPH_ASSIGN_OR_RETURN(const double loss, evaluate(step_, gradients, outputs));
+    if (hooks_.onGradients)
+      MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, gradients, loss));
+    const double norm = clipByGlobalNorm(gradients, options_.clip);
+    if (!std::isfinite(norm))
+      return Status::failed(options_.stage + ": the gradient of step " + std::to_string(step_ + 1) + " is not finite",
+                            "lower the learning rate; the last checkpoint is kept");
+    const double rate = hooks_.rate ? hooks_.rate(step_) : options_.schedule.rate(step_);
+    MORPH_RETURN_IF_ERROR(optimizer_.step(executor_.masters(), gradients, rate));
+    if (hooks_.onUpdate)
+      MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, executor_.masters()));
+    executor_.mastersChanged();
+
+    if (step_ == 0)
+      firstLoss_ = loss;
+    lastLoss_ = loss;
+    intervalLoss_ += loss;
+    ++intervalSteps_;
+    ++step_;
+    if (hooks_.finished) {
+      MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, executor_.masters()));
+    }
+    const bool last = step_ == options_.steps || stopped_;
+    const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
+    char details[64];
+    std::snprintf(details, sizeof details, "loss %.4g", intervalLoss_ / static_cast<double>(intervalSteps_));
+    progress.update(step_, tokens_ - tokensBefore, details, log);
+    if (log) {
+      nlohmann::ordered_json line = {{"step", step_},     {"loss", intervalLoss_ / static_cast<double>(intervalSteps_)},
+                                     {"tokens", tokens_}, {"seconds", elapsed()},
+                                     {"lr", rate},        {"grad_norm", norm}};
+      if (hooks_.onLog)
+        hooks_.onLog(step_ - 1, outputs, line);
+      MORPH_RETURN_IF_ERROR(metrics.append(line));
+      intervalLoss_ = 0;
+      intervalSteps_ = 0;
+    }
+    const bool stop = interrupted() && !last;
+    if (last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0))
+      MORPH_RETURN_IF_ERROR(checkpoint());
+    if (stop) {
+      progress.finish();
+      LoopResult result;
+      result.interrupted = true;
+      result.steps = step_;
+      std::fprintf(stderr, "%s: stopped after step %lld of %lld (%lld here); run again to continue\n", label.c_str(),
+                   static_cast<long long>(step_), static_cast<long long>(options_.steps),
+                   static_cast<long long>(step_ - resumedAt));
+      return result;
+    }
+  }
+  progress.finish();
+  LoopResult result;
+  result.steps = step_;
+  result.tokens = tokens_;
+  result.seconds = elapsed();
+  result.firstLoss = firstLoss_;
+  result.lastLoss = lastLoss_;
+  return result;
+}
+
+StatusOr<LoopResult> runTrainLoop(Executor &executor, const BatchSource &source, const LoopOptions &options,
+                                  const LoopHooks &hooks) {
+  return Loop(executor, source, options, hooks).run();
+}
+
+} // namespace morph

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranks layers by the error of their aligned linear branch on held-out data: output `layer_loss` of the plan `align`.
+// The error is normalised as that plan says (align.normalize); with several linear candidates a layer counts its best
+// one.
+
+#include "runtime/train/HeldOut.h"
+#include "runtime/train/select/Selector.h"
+
+#include <chrono>
+
+namespace morph {
+
+static StatusOr<Selection> selectLayerMse(const StageContext &context, const SelectionRequest &request) {
+  const auto begin = std::chrono::steady_clock::now();
+  SpecReader section(context.spec, "select"), align(context.spec, "align");
+  BatchStreamOptions data;
+  data.batch = section.integerAtLeast("batch", 1, 1);
+  data.length = align.integerAtLeast("length", 512, 2);
+  data.taskFraction = align.number("task_fraction", 0.5);
+  data.stream = "held-out/layer_mse";
+  data.sample.part = TextStore::Part::Holdout;
+  const int64_t samples = section.integerAtLeast("samples", 32, 1);
+  const std::vector<std::string> tasks = align.texts("tasks");
+  MORPH_RETURN_IF_ERROR(section.status());
+  MORPH_RETURN_IF_ERROR(align.status());
+
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
+  const int64_t batches = (samples + data.batch - 1) / data.batch;
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, batches));
+  const int64_t branches = static_cast<int64_t>(loss.layerLoss.size());
+  if (branches == 0 || branches % request.layers != 0)
+    return Status::invalid("layer_mse: the plan 'align' gives " + std::to_string(branches) +
+                           " layer losses for a model of " + std::to_string(request.layers) + " layers");
+  const int64_t candidates = branches / request.layers;
+  // Which of all candidates the losses are of: one that has no weights of its own is not aligned.
+  SpecReader linear(context.spec, "linear");
+  std::vector<int64_t> mixers = {0};
+  const std::vector<std::string> further = linear.texts("candidates");
+  for (size_t i = 0; i < further.size(); ++i)
+    if (further[i] != "sliding_window")
+      mixers.push_back(static_cast<int64_t>(i) + 1);
+  MORPH_RETURN_IF_ERROR(linear.status());
+  if (static_cast<int64_t>(mixers.size()) != candidates)
+    return Status::invalid("layer_mse: the plan 'align' has " + std::to_string(candidates) +
+                           " linear candidates a layer, but the spec's 'linear' names " +
+                           std::to_string(mixers.size()));
+  Selection selection;
+  for (int64_t layer = 0; layer < request.layers; ++layer) {
+    int64_t best = 0;
+    for (int64_t c = 1; c < candidates; ++c)
+      if (loss.layerLoss[static_cast<size_t>(layer * candidates + c)] <
+          loss.layerLoss[static_cast<size_t>(layer * candidates + best)])
+        best = c;
+    selection.scores.push_back(loss.layerLoss[static_cast<size_t>(layer * candidates + best)]);
+    selection.standardErrors.push_back(loss.layerStandardErrors[static_cast<size_t>(layer * candidates + best)]);
+    if (mixers.size() > 1)
+      selection.chosen.push_back(mixers[static_cast<size_t>(best)]);
+  }
+  selection.kept = largestLayers(selection.scores, {}, request);
+  selection.tokens = loss.tokens;
+  selection.flops = loss.flops;
+  selection.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  selection.details["samples"] = batches * data.batch;
+  return selection;
+}
+
+static const SelectorRegistration registration("layer_mse", "the error of each layer's linear branch", selectLayerMse);
+
+} // namespace morph

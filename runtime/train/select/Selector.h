@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Selectors: how the layers that keep full attention are chosen. A selector is one file in this folder that registers
+// itself; the spec names it in `select.method`.
+
+#ifndef MORPH_RUNTIME_TRAIN_SELECT_SELECTOR_H
+#define MORPH_RUNTIME_TRAIN_SELECT_SELECTOR_H
+
+#include "runtime/train/StageContext.h"
+
+#include <functional>
+
+namespace morph {
+
+/// What is asked.
+struct SelectionRequest {
+  int64_t layers = 0;
+  int64_t budget = 0;          ///< Layers that keep full attention, pinned ones included.
+  std::vector<int64_t> keep;   ///< Pinned: always full.
+  std::vector<int64_t> linear; ///< Pinned: never full.
+};
+
+/// What was chosen and what it cost.
+struct Selection {
+  std::vector<int64_t> kept;          ///< Sorted.
+  std::vector<double> scores;         ///< One a layer; the larger, the more it should keep full attention.
+  std::vector<double> standardErrors; ///< One a layer; 0 where the method has none.
+  std::vector<int64_t>
+      chosen; ///< With several candidates: which (0: the first) each layer takes if linear; else empty.
+  int64_t tokens = 0;
+  double flops = 0;
+  double seconds = 0;
+  bool interrupted = false;                                          ///< Nothing else is valid then.
+  nlohmann::ordered_json details = nlohmann::ordered_json::object(); ///< Of the method, for people.
+};
+
+using Selector = std::function<StatusOr<Selection>(const StageContext &, const SelectionRequest &)>;
+
+/// Makes a selector known. `summary` is one line for messages.
+struct SelectorRegistration {
+  SelectorRegistration(const std::string &name, const std::string &summary, Selector selector);
+};
+
+/// The selector of that name, or null.
+const Selector *findSelector(const std::string &name);
+/// All names, sorted.
+std::vector<std::string> selectorNames();
+
+/// Reads `budget` and checks it: 0 <= keep <= budget <= layers - linear, indices in range, no layer in both lists.
+StatusOr<SelectionRequest> readSelectionRequest(const Json &spec, int64_t layers);
+
+/// The `budget` layers of largest score, pins respected, sorted. Equal scores: the larger `tieBreak` (may be empty),
+/// then the lower layer.
+std::vector<int64_t> largestLayers(const std::vector<double> &scores, const std::vector<double> &tieBreak,
+                                   const SelectionRequest &request);
+
+/// What selection.json holds. `kinds` names the linear candidates, for `chosen`: one kind a layer, as morph-discretize
+/// reads it.
+nlohmann::ordered_json selectionJson(const Selection &selection, const SelectionRequest &request,
+                                     const std::string &method, uint64_t seed, const std::vector<std::string> &kinds);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_SELECT_SELECTOR_H

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/data/Batch.h"
+#include "test/data/DataTesting.h"
+
+#include <nlohmann/json.hpp>
+
+namespace morph {
+namespace {
+
+using nlohmann::json;
+
+json recallTask(const std::string &name, int64_t needles) {
+  return {{"name", name},         {"kind", "mqar"},           {"space", "tokens"},
+          {"length", {48, 64}},   {"needles", needles},       {"value_length", 2},
+          {"background", "text"}, {"key_tokens", {128, 192}}, {"value_tokens", {192, 256}}};
+}
+
+std::shared_ptr<const TextStore> asciiText() { return countingText({5000}, 0.1, 128); }
+
+std::vector<std::shared_ptr<const TaskGenerator>> tasks(const std::vector<int64_t> &needles) {
+  json spec = {{"tasks", json::array()}};
+  for (int64_t count : needles)
+    spec["tasks"].push_back(recallTask("recall" + std::to_string(count), count));
+  auto made = createTasks(spec, {}, "", asciiText(), 256);
+  EXPECT_TRUE(made.ok()) << made.status().message();
+  return *made;
+}
+
+std::vector<int64_t> values(const at::Tensor &tensor) {
+  at::Tensor flat = tensor.contiguous();
+  return {flat.data_ptr<int64_t>(), flat.data_ptr<int64_t>() + flat.numel()};
+}
+
+TEST(Batch, RowsPredictTheTokensBehindThem) {
+  auto task = tasks({3})[0];
+  std::vector<Sample> samples;
+  for (uint64_t index = 0; index < 4; ++index)
+    samples.push_back(*task->sample(1, index, 48));
+  auto batch = makeBatch(samples);
+  ASSERT_TRUE(batch.ok());
+  EXPECT_EQ(batch->tokens.sizes(), (std::vector<int64_t>{4, 48}));
+  EXPECT_EQ(batch->tokenCount(), 192);
+  std::vector<int64_t> tokens = values(batch->tokens), positions = values(batch->positions),
+                       targets = values(batch->targets);
+  ASSERT_EQ(positions.size(), 4u * 3 * 2);
+  for (size_t i = 0; i < positions.size(); ++i)
+    EXPECT_EQ(tokens[positions[i] + 1], targets[i]);
+  EXPECT_TRUE(std::is_sorted(positions.begin(), positions.end()));
+  EXPECT_NEAR(batch->weights.sum().item<float>(), 1, 1e-6);
+  EXPECT_EQ(batch->answerOffsets, (std::vector<int64_t>{0, 3, 6, 9, 12}));
+}
+
+TEST(Batch, ExactMatchNeedsEveryTokenOfAnAnswer) {
+  auto task = tasks({2})[0];
+  auto batch = makeBatch({*task->sample(1, 0, 48), *task->sample(1, 1, 48)});
+  ASSERT_TRUE(batch.ok());
+  at::Tensor correct = at::ones({8});
+  correct[3] = 0; // the second token of the second answer
+  EXPECT_EQ(exactMatches(*batch, correct), (std::vector<double>{1, 0, 1, 1}));
+}
+
+TEST(Batch, SamplesWeighTheSame) {
+  auto text = asciiText();
+  auto task = tasks({2})[0];
+  auto batch = makeBatch({textSample(*text, 0, 0, 48, 16), *task->sample(1, 0, 48)});
+  ASSERT_TRUE(batch.ok());
+  ASSERT_EQ(batch->positions.numel(), 16 + 4);
+  std::vector<int64_t> positions = values(batch->positions);
+  EXPECT_EQ(positions[0], 48 - 1 - 16);
+  EXPECT_EQ(positions[15], 46);
+  EXPECT_NEAR(batch->weights.slice(0, 0, 16).sum().item<float>(), 0.5, 1e-6);
+  EXPECT_NEAR(batch->weights.slice(0, 16).sum().item<float>(), 0.5, 1e-6);
+  EXPECT_EQ(batch->answerIndex[0], -1);
+  EXPECT_EQ(batch->answerIndex[16], 0);
+}
+
+TEST(Batch, TextRowsOfTasksWeighTextWeightTogether) {
+  auto task = tasks({3})[0];
+  auto batch = makeBatch({*task->sample(1, 0, 48), *task->sample(1, 1, 48)}, {0.3});
+  ASSERT_TRUE(batch.ok());
+  double text = 0, answers = 0;
+  std::vector<int64_t> tokens = values(batch->tokens), positions = values(batch->positions),
+                       targets = values(batch->targets);
+  for (size_t i = 0; i < positions.size(); ++i) {
+    EXPECT_EQ(tokens[positions[i] + 1], targets[i]);
+    EXPECT_EQ(targets[i] < 128, batch->answerIndex[i] < 0);
+    (targets[i] < 128 ? text : answers) += batch->weights[static_cast<int64_t>(i)].item<float>();
+  }
+  EXPECT_NEAR(text / answers, 0.3, 1e-5);
+  EXPECT_NEAR(text + answers, 1, 1e-5);
+}
+
+TEST(Batch, RefusesSamplesOfDifferentLengths) {
+  auto task = tasks({2})[0];
+  EXPECT_FALSE(makeBatch({*task->sample(1, 0, 48), *task->sample(1, 0, 49)}).ok());
+  EXPECT_FALSE(makeBatch({}).ok());
+}
+
+TEST(BatchStream, MixesByTheFractionAndStartsAnywhere) {
+  BatchStreamOptions options;
+  options.stream = "align";
+  options.batch = 3;
+  options.length = 64;
+  options.taskFraction = 0.4;
+  options.textPositions = 8;
+  auto stream = BatchStream::create(options, tasks({2, 3}), asciiText());
+  ASSERT_TRUE(stream.ok()) << stream.status().message();
+  int64_t taskSamples = 0;
+  std::set<size_t> rows;
+  for (uint64_t index = 0; index < 20; ++index) {
+    auto batch = (*stream)->batch(index);
+    ASSERT_TRUE(batch.ok());
+    for (const Sample &sample : batch->samples) {
+      taskSamples += sample.isTask;
+      rows.insert(sample.positions.size());
+    }
+  }
+  EXPECT_EQ(taskSamples, 24);
+  EXPECT_EQ(rows, (std::set<size_t>{4, 6, 8})) << "two tasks and text";
+
+  auto again = BatchStream::create(options, tasks({2, 3}), asciiText());
+  EXPECT_TRUE(at::equal((*again)->batch(13)->tokens, (*stream)->batch(13)->tokens));
+  options.stream = "distill";
+  auto other = BatchStream::create(options, tasks({2, 3}), asciiText());
+  EXPECT_FALSE(at::equal((*other)->batch(13)->tokens, (*stream)->batch(13)->tokens));
+}
+
+TEST(BatchStream, TakesLengthsFromTheTask) {
+  BatchStreamOptions options;
+  options.stream = "select";
+  auto stream = BatchStream::create(options, tasks({2}), nullptr);
+  ASSERT_TRUE(stream.ok());
+  std::set<int64_t> lengths;
+  for (uint64_t index = 0; index < 30; ++index)
+    lengths.insert((*stream)->batch(index)->tokens.size(1));
+  EXPECT_EQ(lengths, (std::set<int64_t>{48, 64}));
+}
+
+TEST(BatchStream, WhatWouldFailLaterIsRefused) {
+  auto create = [](auto change, std::vector<std::shared_ptr<const TaskGenerator>> made, bool withText) {
+    BatchStreamOptions options;
+    options.stream = "align";
+    options.length = 64;
+    change(options);
+    return BatchStream::create(options, std::move(made), withText ? asciiText() : nullptr).status();
+  };
+  auto nothing = [](BatchStreamOptions &) {};
+  EXPECT_TRUE(refused(create(nothing, {}, false), "no text"));
+  EXPECT_TRUE(refused(create([](auto &o) { o.length = 0; }, {}, true), "'length' is missing"));
+  EXPECT_TRUE(refused(create([](auto &o) { o.length = 16; }, tasks({8}), true), "no room"));
+  EXPECT_TRUE(refused(create([](auto &o) { o.batch = 0; }, {}, true), "batch"));
+  EXPECT_TRUE(refused(create([](auto &o) { o.taskFraction = 1.5; }, tasks({2}), true), "task_fraction"));
+  EXPECT_TRUE(
+      refused(create([](auto &o) { o.longDocuments = true, o.length = 6000; }, {}, true), "no document has 6000"));
+  EXPECT_TRUE(refused(createTasks(json{{"tasks", json::array()}}, {"x"}, "", nullptr, 256).status(), "named 'x'"));
+}
+
+} // namespace
+} // namespace morph

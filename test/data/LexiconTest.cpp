@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/data/Lexicon.h"
+#include "runtime/data/Random.h"
+#include "test/data/DataTesting.h"
+
+#include <nlohmann/json.hpp>
+
+namespace morph {
+namespace {
+
+nlohmann::json validLexicon() {
+  return nlohmann::json::parse(R"({"format": "morph-lexicon", "version": 1, "vocabulary": 50,
+    "keys": [[1], [2, 3]], "values": [[10, 11]], "prefix": [{"tokens": [40]}],
+    "needle": [{"slot": "key"}, {"tokens": [20]}, {"slot": "value"}],
+    "question": [{"tokens": [21]}, {"slot": "keys"}], "lead": [{"slot": "key"}],
+    "key_join": [22], "answer_join": [23], "list_join": [24], "repeat": [25, 26], "break_after": [20, 49]})");
+}
+
+TEST(Lexicon, ReadsEveryMember) {
+  auto lexicon = parseLexicon(validLexicon().dump(), "l.json");
+  ASSERT_TRUE(lexicon.ok()) << lexicon.status().message();
+  EXPECT_EQ(lexicon->keys.size(), 2u);
+  EXPECT_EQ(lexicon->needle.size(), 3u);
+  EXPECT_EQ(lexicon->needle[2].slot, "value");
+  EXPECT_EQ(lexicon->answerJoin, Piece{23});
+  EXPECT_EQ(lexicon->breakAfter.size(), 50u);
+  EXPECT_TRUE(lexicon->breakAfter[49]);
+  EXPECT_FALSE(lexicon->breakAfter[48]);
+}
+
+TEST(Lexicon, RefusesWhatIsWrongByName) {
+  auto with = [](const std::string &key, const std::string &value) {
+    nlohmann::json json = validLexicon();
+    if (value.empty())
+      json.erase(key);
+    else
+      json[key] = nlohmann::json::parse(value);
+    return parseLexicon(json.dump(), "l.json").status();
+  };
+  EXPECT_TRUE(refused(with("format", "\"other\""), "other"));
+  EXPECT_TRUE(refused(with("version", "2"), "version 2"));
+  EXPECT_TRUE(refused(with("vocabulary", "0"), "vocabulary"));
+  EXPECT_TRUE(refused(with("vocabulary", "30"), "40, which is no token id below"));
+  EXPECT_TRUE(refused(with("keys", ""), "keys"));
+  EXPECT_TRUE(refused(with("keys", "[]"), "keys"));
+  EXPECT_TRUE(refused(with("keys", "[[]]"), "entry without tokens"));
+  EXPECT_TRUE(refused(with("values", "[[-1]]"), "-1"));
+  EXPECT_TRUE(refused(with("values", "[[1.5]]"), "1.5"));
+  EXPECT_TRUE(refused(with("value_atoms", "0"), "value_atoms"));
+  EXPECT_TRUE(refused(with("needle", ""), "needle"));
+  EXPECT_TRUE(refused(with("needle", "[{\"slot\": \"source\"}]"), "'source'"));
+  EXPECT_TRUE(refused(with("prefix", "[{\"slot\": \"key\"}]"), "'key'"));
+  EXPECT_TRUE(refused(with("lead", "[[1]]"), "lead"));
+  EXPECT_TRUE(refused(with("break_after", "[50]"), "break_after"));
+  EXPECT_TRUE(refused(parseLexicon("[", "l.json").status(), "malformed JSON"));
+  EXPECT_TRUE(refused(readLexicon("/nowhere/lexicon.json").status(), "/nowhere/lexicon.json"));
+}
+
+TEST(Lexicon, DamagedFilesAreRefusedOrReadWhole) {
+  const std::string valid = validLexicon().dump();
+  int read = 0;
+  for (uint64_t index = 0; index < 3000; ++index) {
+    Random random(1, "damage", index);
+    std::string text = valid;
+    for (int64_t changes = 1 + random.below(3); changes > 0; --changes) {
+      int64_t at = random.below(static_cast<int64_t>(text.size()));
+      switch (random.below(3)) {
+      case 0:
+        text[at] = static_cast<char>(random.below(256));
+        break;
+      case 1:
+        text.erase(at, 1 + random.below(8));
+        break;
+      default:
+        text.insert(at, 1, "[]{}\",:0-9e"[random.below(12)]);
+      }
+    }
+    auto lexicon = parseLexicon(text, "l.json");
+    if (!lexicon.ok()) {
+      EXPECT_EQ(lexicon.status().code(), StatusCode::InvalidInput);
+      continue;
+    }
+    ++read;
+    for (const auto *pieces : {&lexicon->keys, &lexicon->values})
+      for (const Piece &piece : *pieces) {
+        EXPECT_FALSE(piece.empty());
+        for (int64_t id : piece) {
+          EXPECT_GE(id, 0);
+          EXPECT_LT(id, lexicon->vocabulary);
+        }
+      }
+  }
+  EXPECT_GT(read, 0);
+}
+
+TEST(Lexicon, TokenSpaceIsMadeOfRanges) {
+  auto task = nlohmann::json::parse(R"({"name": "t", "kind": "mqar", "key_tokens": [10, 12],
+    "value_tokens": [20, 25], "noise_tokens": [0, 3], "value_length": 2})");
+  auto lexicon = tokenLexicon(task, 25);
+  ASSERT_TRUE(lexicon.ok()) << lexicon.status().message();
+  EXPECT_EQ(lexicon->keys, (std::vector<Piece>{{10}, {11}}));
+  EXPECT_EQ(lexicon->values.size(), 5u);
+  EXPECT_EQ(lexicon->valueAtoms, 2);
+  EXPECT_EQ(lexicon->noiseEnd, 3);
+  EXPECT_TRUE(refused(tokenLexicon(task, 24).status(), "value_tokens"));
+  task["key_tokens"] = {12, 12};
+  EXPECT_TRUE(refused(tokenLexicon(task, 25).status(), "key_tokens"));
+  task.erase("key_tokens");
+  EXPECT_TRUE(refused(tokenLexicon(task, 25).status(), "'key_tokens' is missing"));
+}
+
+} // namespace
+} // namespace morph

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/data/DataTesting.h"
+
+#include <set>
+
+namespace morph {
+namespace {
+
+TEST(TextStore, WindowsStayInsideTrainingPartsOfDocuments) {
+  auto text = countingText({100, 30, 50}, 0.1); // training parts [0,90) [100,127) [130,175)
+  std::set<int64_t> documents;
+  for (uint64_t index = 0; index < 500; ++index) {
+    std::vector<int64_t> window = text->window(7, index, 25);
+    ASSERT_EQ(window.size(), 25u);
+    EXPECT_EQ(window.back() - window.front(), 24) << "a window crosses documents";
+    int64_t begin = window.front(), end = window.back();
+    int document = end < 90 ? 0 : begin >= 100 && end < 127 ? 1 : begin >= 130 && end < 175 ? 2 : -1;
+    EXPECT_NE(document, -1) << begin;
+    documents.insert(document);
+  }
+  EXPECT_EQ(documents.size(), 3u);
+}
+
+TEST(TextStore, LongWindowsComeFromLongDocumentsOnly) {
+  auto text = countingText({30, 200, 30}, 0.0);
+  for (uint64_t index = 0; index < 100; ++index) {
+    std::vector<int64_t> window = text->window(1, index, 150);
+    EXPECT_GE(window.front(), 30);
+    EXPECT_LT(window.back(), 230);
+  }
+  EXPECT_TRUE(text->checkInsideDocuments(200).ok());
+  EXPECT_TRUE(refused(text->checkInsideDocuments(201), "longest has 200"));
+}
+
+TEST(TextStore, JoinsDocumentsWhereNoneIsLongEnough) {
+  auto text = countingText({10, 10, 10}, 0.0);
+  std::vector<int64_t> window = text->window(3, 0, 45);
+  ASSERT_EQ(window.size(), 45u);
+  for (size_t i = 1; i < window.size(); ++i)
+    EXPECT_EQ(window[i], (window[i - 1] + 1) % 30);
+  EXPECT_EQ(text->windowSpan(3, 0, 45).size(), 0);
+}
+
+TEST(TextStore, WindowIsAFunctionOfSeedAndIndex) {
+  auto text = countingText({1000}, 0.2);
+  auto again = countingText({1000}, 0.2);
+  for (uint64_t index : {5u, 3u, 4u})
+    EXPECT_EQ(text->window(1, index, 20), again->window(1, index, 20));
+  EXPECT_NE(text->window(1, 0, 20), text->window(2, 0, 20));
+  EXPECT_NE(text->window(1, 0, 20), text->window(1, 1, 20));
+}
+
+TEST(TextStore, HoldoutWindowsAreTheTails) {
+  auto text = countingText({100, 15, 50}, 0.2); // held out [80,100) [112,115) [155,165)
+  auto windows = text->holdoutWindows(8);
+  ASSERT_EQ(windows.size(), 3u);
+  EXPECT_EQ(windows[0].front(), 80);
+  EXPECT_EQ(windows[1].front(), 88);
+  EXPECT_EQ(windows[2].front(), 155);
+  EXPECT_EQ(text->holdoutWindows(8, 16).size(), 2u);
+  EXPECT_EQ(text->holdoutWindows(8, 16)[1].front(), 88);
+  EXPECT_EQ(text->holdoutWindows(8, 1).size(), 1u);
+  EXPECT_EQ(text->holdoutWindows(30).size(), 1u); // joined: 20 + 3 + 7 tokens
+  EXPECT_EQ(text->holdoutWindows(30)[0][20], 112);
+  EXPECT_EQ(text->holdoutWindows(64)[0].size(), 33u);
+  EXPECT_TRUE(countingText({50}, 0.0)->holdoutWindows(8).empty());
+  for (uint64_t index = 0; index < 50; ++index)
+    EXPECT_GE(text->window(1, index, 18, TextStore::Part::Holdout).front(), 80);
+}
+
+TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
+  TemporaryFolder folder;
+  folder.writeU16("text.tokens", {1, 2, 3, 4, 5, 6});
+  folder.write("text.json", R"({"dtype": "u16", "count": 6, "documents": [0, 2], "holdout": 0.5})");
+  auto text = TextStore::open(folder.path(), 7);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_EQ((*text)->documentCount(), 2);
+  EXPECT_EQ((*text)->tokenCount(TextStore::Part::Holdout), 3);
+  EXPECT_TRUE(refused(TextStore::open(folder.path(), 6).status(), "id 6 at token 5"));
+}
+
+TEST(TextStore, RefusesMalformedDescriptions) {
+  TemporaryFolder folder;
+  folder.writeU16("text.tokens", {1, 2, 3, 4, 5, 6});
+  auto open = [&](const std::string &json) {
+    folder.write("text.json", json);
+    return TextStore::open(folder.path()).status();
+  };
+  EXPECT_TRUE(refused(open("{"), "malformed JSON"));
+  EXPECT_TRUE(refused(open(R"({"count": 6, "documents": [0]})"), "'dtype' is missing"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "f32", "count": 6, "documents": [0]})"), "f32"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 7, "documents": [0]})"), "'count' is 7"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u32", "count": 6, "documents": [0]})"), "'count' is 6"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0, 9]})"), "document 1 begins at token 9"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": "all"})"), "documents"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0], "holdout": 1})"), "holdout"));
+}
+
+} // namespace
+} // namespace morph

@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""tools/python/morph_data.py with the tiny tokenizer and with a byte-level one: what it writes, and what it refuses."""
+
+import gzip
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy
+
+SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+SCRIPT = SOURCE / "tools" / "python" / "morph_data.py"
+sys.path.insert(0, str(SCRIPT.parent))
+import morph_lexicon  # noqa: E402
+
+KINDS = morph_lexicon.KINDS
+CHAT = ("{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}")
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def make_byte_level(folder):
+    """A byte-level BPE tokenizer with merges and a chat template, trained on made-up text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    generator = random.Random(0)
+    words = morph_lexicon.CITIES + morph_lexicon.THINGS + "the special magic number for is what in text above".split()
+    text = [" ".join(generator.choices(words, k=12)) + "." for _ in range(400)]
+    tokenizer.train_from_iterator(text, trainers.BpeTrainer(
+        vocab_size=700, special_tokens=["<|start|>", "<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT, "eos_token": "<|end|>"}))
+
+
+class MorphDataTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        cls.tiny = cls.folder / "tiny"
+        done = run("make-tiny-tokenizer", cls.tiny)
+        assert done.returncode == 0, done.stderr
+        cls.byte_level = cls.folder / "byte-level"
+        make_byte_level(cls.byte_level)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def refused(self, done, *parts):
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        for part in parts:
+            self.assertIn(part, done.stderr)
+
+    def test_tiny_tokenizer_in_transformers(self):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.tiny)
+        self.assertEqual(len(tokenizer), 256)
+        text = "Hello,\n\n world\t<k0><v63> end"
+        ids = tokenizer(text)["input_ids"]
+        self.assertEqual(ids[:8], [72, 101, 108, 108, 111, 44, 10, 10])
+        self.assertIn(128, ids)
+        self.assertIn(255, ids)
+        self.assertEqual(tokenizer.decode(ids), text)
+        self.assertEqual(tokenizer.decode(tokenizer.encode("“naïve” — \u4e2d")), '"naive" - ?')
+        for i in (0, 1, 9, 10, 13, 31, 32, 63, 127):
+            self.assertEqual(tokenizer.encode(chr(i)), [i])
+
+    def test_tokenize_keeps_documents(self):
+        plain, packed, out = self.folder / "a.txt", self.folder / "b.txt.gz", self.folder / "tokens"
+        plain.write_text("one\ftwo two\f\f\n", encoding="utf-8")
+        packed.write_bytes(gzip.compress("three".encode()))
+        done = run("tokenize", "--tokenizer", self.tiny, "--text", plain, packed, "--out", out, "--holdout", 0.25,
+                   "--vocab", 256)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        tokens = numpy.fromfile(out / "text.tokens", dtype="<u2")
+        info = json.loads((out / "text.json").read_text())
+        self.assertEqual(bytes(tokens.astype("u1")), b"onetwo twothree")
+        self.assertEqual(info["documents"], [0, 3, 10])
+        self.assertEqual((info["dtype"], info["count"], info["holdout"]), ("u16", 15, 0.25))
+        self.assertEqual([source["documents"] for source in info["sources"]], [2, 1])
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["text.json", "text.tokens"])
+
+        done = run("tokenize", "--tokenizer", self.tiny, "--text", packed, "--out", out, "--vocab", 70000)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(numpy.fromfile(out / "text.tokens", dtype="<u4").tolist(), list(b"three"))
+
+    def test_tokenize_takes_special_tokens_for_text(self):
+        path, out = self.folder / "special.txt", self.folder / "special"
+        path.write_text("a <|end|> b", encoding="utf-8")
+        done = run("tokenize", "--tokenizer", self.byte_level, "--text", path, "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn(1, numpy.fromfile(out / "text.tokens", dtype="<u2").tolist())
+
+    def test_tokenize_refuses(self):
+        binary, empty, cut = self.folder / "bad.txt", self.folder / "empty.txt", self.folder / "cut.gz"
+        binary.write_bytes(b"ab\xffcd")
+        empty.write_text(" \n")
+        cut.write_bytes(gzip.compress(b"some text" * 50)[:-20])
+        base = ["tokenize", "--tokenizer", self.tiny, "--out", self.folder / "refused", "--text"]
+        self.refused(run(*base, binary), "bad.txt", "byte 2 is 0xff")
+        self.refused(run(*base, empty), "empty.txt", "no text")
+        self.refused(run(*base, cut), "cut.gz")
+        self.refused(run(*base, self.folder / "none.txt"), "none.txt", "No such file")
+        self.refused(run(*base, empty, "--vocab", 100), "256 ids")
+        self.refused(run(*base, empty, "--holdout", 1), "--holdout")
+        self.refused(run("tokenize", "--tokenizer", self.folder, "--out", "x", "--text", empty), "no tokenizer")
+        self.assertFalse((self.folder / "refused").exists())
+
+    def lexicon(self, tokenizer, task):
+        out = self.folder / "lexicon.json"
+        done = run("lexicon", "--tokenizer", tokenizer, "--task", json.dumps(task), "--out", out, "--seed", 3)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(out.read_text())
+
+    def test_lexicon_of_every_kind(self):
+        from transformers import AutoTokenizer
+
+        for folder in (self.tiny, self.byte_level):
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            for kind in KINDS:
+                task = {"name": "t", "kind": kind, "values": "words" if kind == "passkeys" else "number"}
+                lexicon = morph_lexicon.make_lexicon(str(folder), task, 0)
+                ids = morph_lexicon.compose({**lexicon, "atoms": lexicon["value_atoms"]}, random.Random(5), tokens=True)
+                text = tokenizer.decode(ids)
+                self.assertEqual(tokenizer.encode(text, add_special_tokens=False), ids)
+                self.assertEqual("<|start|>assistant" in text, folder == self.byte_level)
+
+    def test_lexicon_file(self):
+        task = {"name": "t", "kind": "niah_single", "values": "number", "value_length": 5}
+        lexicon = self.lexicon(self.byte_level, task)
+        self.assertEqual((lexicon["format"], lexicon["version"], lexicon["value_atoms"]), ("morph-lexicon", 1, 1))
+        self.assertEqual(len(lexicon["values"]), 4096)
+        self.assertTrue(all(len(value) == 6 for value in lexicon["values"]))  # a space and five digits
+        self.assertTrue(lexicon["break_after"])
+        again = self.lexicon(self.byte_level, task)
+        self.assertEqual(lexicon, again)
+        plain = self.lexicon(self.byte_level, {"name": "t", "kind": "niah_single", "chat": False})
+        self.assertNotEqual(plain["prefix"], lexicon["prefix"])
+
+    def test_prepare_does_what_a_spec_needs(self):
+        text, spec, out = self.folder / "p.txt", self.folder / "resolved.json", self.folder / "prepared"
+        text.write_text("some text to read")
+        resolved = {"seed": 1, "data": {"text": [str(text)], "tokenizer": str(self.tiny), "holdout": 0.1},
+                    "model_info": {"vocab": 256}, "tasks": [{"name": "a", "kind": "mqar", "space": "tokens"},
+                                                            {"name": "b", "kind": "niah_single", "space": "words"}]}
+        spec.write_text(json.dumps(resolved))
+        done = run("prepare", "--spec", spec, "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["lexicon-b.json", "text.json", "text.tokens"])
+        del resolved["data"]
+        spec.write_text(json.dumps(resolved))
+        self.refused(run("prepare", "--spec", spec, "--out", out), "no resolved spec", "'data'")
+
+    def test_lexicon_refuses(self):
+        base = ["lexicon", "--tokenizer", self.tiny, "--out", self.folder / "none.json", "--task"]
+        self.refused(run(*base, "{"), "no JSON")
+        self.refused(run(*base, '{"name": "t", "kind": "riddle"}'), "variable_tracking")
+        self.refused(run(*base, '{"name": "t", "kind": "mqar", "values": "colours"}'), "'values'", "colours")
+        self.refused(run(*base, '{"name": "t", "kind": "mqar", "value_length": 0}'), "'value_length'")
+        self.refused(run(*base, self.folder / "none"), "none", "No such file")
+        self.assertFalse((self.folder / "none.json").exists())
+
+    def test_lexicon_fails_where_pieces_do_not_join(self):
+        # Text cut every seven characters: what a piece becomes depends on where it stands.
+        folder = self.folder / "joined"
+        folder.mkdir()
+        text = json.loads((self.byte_level / "tokenizer.json").read_text())
+        tiny = json.loads((self.tiny / "tokenizer.json").read_text())
+        text["pre_tokenizer"] = tiny["pre_tokenizer"]
+        text["pre_tokenizer"]["pattern"] = {"Regex": "[\\s\\S]{1,7}"}
+        text["model"]["merges"] = [["a", "t"], ["t", "h"], ["i", "s"]]
+        (folder / "tokenizer.json").write_text(json.dumps(text))
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+        done = run("lexicon", "--tokenizer", folder, "--task", '{"name": "t", "kind": "niah_single"}', "--out",
+                   self.folder / "none.json")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("not what the tokenizer", done.stderr)
+        self.assertFalse((self.folder / "none.json").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

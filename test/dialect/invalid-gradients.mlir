@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every constraint of the gradient ops broken. A function is named by the label it breaks.
+// RUN: morph-opt %s --split-input-file --verify-diagnostics
+
+func.func @reduce_to_c1(%x: tensor<?x8xf32>) {
+  // expected-error@below {{reduce_to_c1: rank is 3, expected 0 to 2}}
+  %0 = morph.reduce_to %x rank 3 : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_grad_c1(%dy: tensor<?x?x8xf32>, %ids: tensor<?xi64>) {
+  // expected-error@below {{embedding_grad_c1: ids is tensor<?xi64>, expected [B,T]}}
+  %0 = morph.embedding_grad %dy, %ids rows 4 : tensor<?x?x8xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @embedding_grad_c2(%dy: tensor<?x?x8xf32>, %ids: tensor<?x?xi64>) {
+  // expected-error@below {{embedding_grad_c2: rows is 0, expected a positive number}}
+  %0 = morph.embedding_grad %dy, %ids rows 0 : tensor<?x?x8xf32>, tensor<?x?xi64>
+  return
+}
+
+// -----
+
+func.func @linear_input_grad_c1(%dy: tensor<?x8xf32>, %w: tensor<4x8xf32>) {
+  // expected-error@below {{linear_input_grad_c1: weight is tensor<4x8xf32>, expected [O,I]: O is 4, but 8 in dy (tensor<?x8xf32>)}}
+  %0 = morph.linear_input_grad %dy, %w : tensor<?x8xf32>, tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_weight_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x?x4xf32>) {
+  // expected-error@below {{linear_weight_grad_c1: x is tensor<?x?x4xf32>, expected [...,I]: the leading dimensions are not those of dy (tensor<?x8xf32>)}}
+  %0 = morph.linear_weight_grad %dy, %x : tensor<?x8xf32>, tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_input_grad_c1(%x: tensor<?x8xf32>, %w: tensor<4xf32>) {
+  // expected-error@below {{rms_norm_input_grad_c1: weight is tensor<4xf32>, expected [C]: C is 4, but 8 in dy (tensor<?x8xf32>)}}
+  %0 = morph.rms_norm_input_grad %x, %x, %w eps 1.0 : tensor<?x8xf32>, tensor<?x8xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_weight_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x4xf32>) {
+  // expected-error@below {{rms_norm_weight_grad_c1: x is tensor<?x4xf32>, expected [...,C]: C is 4, but 8 in dy (tensor<?x8xf32>)}}
+  %0 = morph.rms_norm_weight_grad %dy, %x eps 1.0 : tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @l2_norm_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x4xf32>) {
+  // expected-error@below {{l2_norm_grad_c1: x is tensor<?x4xf32>, expected [...,C]: C is 4, but 8 in dy (tensor<?x8xf32>)}}
+  %0 = morph.l2_norm_grad %dy, %x eps 1.0 : tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @scatter_rows_c1(%dy: tensor<?x8xf32>, %p: tensor<?xi64>, %x: tensor<?x?x4xf32>) {
+  // expected-error@below {{scatter_rows_c1: like is tensor<?x?x4xf32>, expected [B,T,C]: C is 4, but 8 in dy (tensor<?x8xf32>)}}
+  %0 = morph.scatter_rows %dy, %p, %x : tensor<?x8xf32>, tensor<?xi64>, tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @silu_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x4xf32>) {
+  // expected-error@below {{silu_grad_c1: x is tensor<?x4xf32>, expected [...]: the leading dimensions are not those of dy (tensor<?x8xf32>)}}
+  %0 = morph.silu_grad %dy, %x : tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @sigmoid_grad_c1(%dy: tensor<?x8xf32>, %y: tensor<?x4xf32>) {
+  // expected-error@below {{sigmoid_grad_c1: y is tensor<?x4xf32>, expected [...]: the leading dimensions are not those of dy (tensor<?x8xf32>)}}
+  %0 = morph.sigmoid_grad %dy, %y : tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @swiglu_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x4xf32>) {
+  // expected-error@below {{swiglu_grad_c1: x is tensor<?x4xf32>, expected [...]: the leading dimensions are not those of dy (tensor<?x8xf32>)}}
+  %0:2 = morph.swiglu_grad %dy, %dy, %x : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @blend_gate_grad_c1(%dy: tensor<?x8xf32>) {
+  // expected-error@below {{blend_gate_grad_c1: got 1 candidates, expected two or more}}
+  %0 = morph.blend_gate_grad %dy, %dy : tensor<?x8xf32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @blend_candidate_grad_c1(%dy: tensor<?x8xf32>, %g: tensor<1xf32>) {
+  // expected-error@below {{blend_candidate_grad_c1: index is 2, expected 0 to 1, the gate's elements}}
+  %0 = morph.blend_candidate_grad %dy, %g index 2 : tensor<?x8xf32>, tensor<1xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c1(%dy: tensor<?x?x4x4xf32>, %q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c1: q is tensor<?x?x2x4xf32>, expected [B,T,H,D]: H is 2, but 4 in dy (tensor<?x?x4x4xf32>)}}
+  %0:3 = morph.attention_grad %dy, %q, %q, %q scale 0.5 : tensor<?x?x4x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c2(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>) {
+  // expected-error@below {{attention_grad_c2: v is tensor<?x?x1x4xf32>, expected [B,S,G,D]: G is 1, but 2 in k (tensor<?x?x2x4xf32>)}}
+  %0:3 = morph.attention_grad %q, %q, %q, %v scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_grad_c1(%dy: tensor<?x?x2x8xf32>, %q: tensor<?x?x2x4xf32>, %d: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_grad_c1: dy is tensor<?x?x2x8xf32>, expected [B,T,H,V]: V is 8, but 4 in v (tensor<?x?x2x4xf32>)}}
+  %0:4 = morph.linear_attention_grad "fixed_decay" %dy, %q, %q, %q with %d scale 0.5 chunk 64 : tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_grad_c1(%dy: tensor<?x?x4xf32>, %x: tensor<?x?x8xf32>, %w: tensor<8x1x4xf32>) {
+  // expected-error@below {{short_conv_grad_c1: dy is tensor<?x?x4xf32>, expected [B,T,C]: C is 4, but 8 in x (tensor<?x?x8xf32>)}}
+  %0:2 = morph.short_conv_grad %dy, %x, %w : tensor<?x?x4xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @token_nll_grad_c1(%dy: tensor<4xf32>, %logits: tensor<5x8xf32>, %t: tensor<5xi64>) {
+  // expected-error@below {{token_nll_grad_c1: logits is tensor<5x8xf32>, expected [N,V]: N is 5, but 4 in dy (tensor<4xf32>)}}
+  %0 = morph.token_nll_grad %dy, %logits, %t : tensor<4xf32>, tensor<5x8xf32>, tensor<5xi64>
+  return
+}
+
+// -----
+
+func.func @kl_divergence_grad_c1(%dy: tensor<?xf32>, %a: tensor<?x8xf32>, %b: tensor<?x4xf32>) {
+  // expected-error@below {{kl_divergence_grad_c1: student is tensor<?x4xf32>, expected [N,V]: V is 4, but 8 in teacher (tensor<?x8xf32>)}}
+  %0 = morph.kl_divergence_grad %dy, %a, %b : tensor<?xf32>, tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @squared_error_grad_c1(%dy: tensor<1xf32>, %x: tensor<?x8xf32>) {
+  // expected-error@below {{squared_error_grad_c1: dy is tensor<1xf32>, expected a scalar}}
+  %0 = morph.squared_error_grad %dy, %x, %x normalize "mean" : tensor<1xf32>, tensor<?x8xf32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @squared_error_grad_c2(%dy: tensor<f32>, %x: tensor<?x8xf32>) {
+  // expected-error@below {{squared_error_grad_c2: normalize is 'sum', expected 'mean', 'rows' or 'relative'}}
+  %0 = morph.squared_error_grad %dy, %x, %x normalize "sum" : tensor<f32>, tensor<?x8xf32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @weighted_mean_grad_c1(%dy: tensor<1xf32>, %w: tensor<?xf32>) {
+  // expected-error@below {{weighted_mean_grad_c1: dy is tensor<1xf32>, expected a scalar}}
+  %0 = morph.weighted_mean_grad %dy, %w : tensor<1xf32>, tensor<?xf32>
+  return
+}

@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every constraint of models, symbols, mixers and choices broken. A model is named by the label it breaks.
+// RUN: morph-opt %s --split-input-file --verify-diagnostics
+
+// expected-error@below {{model_c1: `layers` is 0, expected a positive number}}
+morph.model @model_c1 base architecture "llama" layers 0 {
+}
+
+// -----
+
+// expected-error@below {{model_c2: the body holds weights, gates, rope tables and functions, not 'morph.ones'}}
+morph.model @model_c2 base architecture "llama" layers 1 {
+  // expected-note@below {{this op}}
+  %0 = morph.ones : tensor<f32>
+}
+
+// -----
+
+morph.model @init_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{init_c1: 'copy' needs the name of a `source` weight}}
+  morph.weight @w : tensor<4xf32> init <copy>
+}
+
+// -----
+
+morph.model @init_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{init_c2: 'repeat_heads' needs positive `heads` and `times`, got 1 and 0}}
+  morph.weight @w : tensor<4xf32> init <repeat_heads, source = "s", heads = 1>
+}
+
+// -----
+
+morph.model @init_c3 base architecture "llama" layers 1 {
+  // expected-error@below {{init_c3: 'constant' needs a `value`}}
+  morph.weight @w : tensor<4xf32> init <constant>
+}
+
+// -----
+
+morph.model @init_c3_negative base architecture "llama" layers 1 {
+  // expected-error@below {{init_c3: the standard deviation of 'normal' is not negative, got}}
+  morph.weight @w : tensor<4xf32> init <normal, value = -1.0 : f64>
+}
+
+// -----
+
+morph.model @init_c4 base architecture "llama" layers 1 {
+  // expected-error@below {{init_c4: 'values' needs `values`}}
+  morph.weight @w : tensor<4xf32> init <values>
+}
+
+// -----
+
+morph.model @weight_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c1: the elements are 'i8', expected f32, f16, bf16 or f64}}
+  morph.weight @w : tensor<4xi8>
+}
+
+// -----
+
+morph.model @weight_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c2: a weight with `init` is new, one with `teacher_of` is the checkpoint's}}
+  morph.weight @w : tensor<4xf32> init <copy, source = "s"> teacher_of "s"
+}
+
+// -----
+
+morph.model @weight_c3_heads base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c3: `init` makes 6 groups of rows (heads 2, times 3), which the first dimension of 'tensor<8x4xf32>' cannot be split into}}
+  morph.weight @w : tensor<8x4xf32> init <repeat_heads, source = "s", heads = 2, times = 3>
+}
+
+// -----
+
+morph.model @weight_c3_values base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c3: `init` has 3 values, expected a divisor of the 8 elements of 'tensor<8xf32>'}}
+  morph.weight @w : tensor<8xf32> init <values, values = [1.0, 2.0, 3.0]>
+}
+
+// -----
+
+morph.model @gate_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{gate_c1: got 1 candidates, expected two or more}}
+  morph.gate @g layer 0 of ["full"] value []
+}
+
+// -----
+
+morph.model @gate_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{gate_c2: `value` has 2 elements, expected 1, one fewer than the candidates}}
+  morph.gate @g layer 0 of ["full", "lightning"] value [0.5, 0.5]
+}
+
+// -----
+
+morph.model @gate_c3 base architecture "llama" layers 1 {
+  // expected-error@below {{gate_c3: a share is 1.5}}
+  morph.gate @g layer 0 of ["full", "lightning"] value [1.5]
+}
+
+// -----
+
+morph.model @gate_c3_sum base architecture "llama" layers 1 {
+  // expected-error@below {{gate_c3: the shares sum to 1.5}}
+  morph.gate @g layer 0 of ["full", "sliding_window", "lightning"] value [0.75, 0.75]
+}
+
+// -----
+
+morph.model @rope_table_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{rope_table_c1: got no frequency, expected one or more}}
+  morph.rope_table @r [] attention_factor 1.0
+}
+
+// -----
+
+morph.model @rope_table_c1_value base architecture "llama" layers 1 {
+  // expected-error@below {{rope_table_c1: frequency 1 is -1.0}}
+  morph.rope_table @r [1.0, -1.0] attention_factor 1.0
+}
+
+// -----
+
+morph.model @rope_table_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{rope_table_c2: the attention factor is 0.0}}
+  morph.rope_table @r [1.0] attention_factor 0.0
+}
+
+// -----
+
+morph.model @param_c1 base architecture "llama" layers 1 {
+  func.func @f() {
+    // expected-error@below {{param_c1: the model has no weight or gate @w}}
+    %0 = morph.param @w : tensor<4xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @param_c1_kind base architecture "llama" layers 1 {
+  // expected-note@below {{@r is this}}
+  morph.rope_table @r [1.0] attention_factor 1.0
+  func.func @f() {
+    // expected-error@below {{param_c1: the model has no weight or gate @r}}
+    %0 = morph.param @r : tensor<4xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @param_c2 base architecture "llama" layers 1 {
+  // expected-note@below {{@w is defined here}}
+  morph.weight @w : tensor<8xbf16>
+  func.func @f() {
+    // expected-error@below {{param_c2: the result is 'tensor<4xf32>', expected 'tensor<8xf32>'}}
+    %0 = morph.param @w : tensor<4xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @param_c2_gate base architecture "llama" layers 1 {
+  // expected-note@below {{@g is defined here}}
+  morph.gate @g layer 0 of ["full", "lightning"] value [1.0]
+  func.func @f() {
+    // expected-error@below {{param_c2: the result is 'tensor<2xf32>', expected 'tensor<1xf32>'}}
+    %0 = morph.param @g : tensor<2xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @rope_c3 base architecture "llama" layers 1 {
+  func.func @f(%x: tensor<?x?x2x4xf32>) {
+    // expected-error@below {{rope_c3: the model has no rope table @rope}}
+    %0 = morph.rope %x table @rope : tensor<?x?x2x4xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @rope_c4 base architecture "llama" layers 1 {
+  // expected-note@below {{the table is defined here}}
+  morph.rope_table @rope [1.0, 0.5, 0.25] attention_factor 1.0
+  func.func @f(%x: tensor<?x?x2x4xf32>) {
+    // expected-error@below {{rope_c4: rope table @rope turns 6 elements, but a head has 4}}
+    %0 = morph.rope %x table @rope : tensor<?x?x2x4xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c1 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x?xf32>) {
+    // expected-error@below {{softmax_mixer_c1: hidden is 'tensor<?x?x?xf32>', expected [B,T,C] with a known C}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x?xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c2 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c2: kv_heads is 0, expected a positive number}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 0 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c2_layer base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c2: the layer is -1, expected 0 or more}}
+    %0 = morph.softmax_mixer %x layer -1 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c2_window base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c2: window is 0, expected a positive number}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 0 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c3 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c3: 3 heads are not a multiple of 2 key-value heads}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 3 kv_heads 2 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c4 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c4: the model has no rope table @other}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @other scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c4_length base architecture "llama" layers 1 {
+  // expected-note@below {{the table is defined here}}
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c4: rope table @rope turns 4 elements, but a head has 2}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 2 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c5 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c5: the model has no weight 'a.q_proj.bias', expected one of 'tensor<8xf32>'}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 qkv_bias : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c5_shape base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  // expected-note@below {{it is defined here}}
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c5: 'a.k_proj.weight' must be a weight of the shape of 'tensor<8x8xf32>'}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 2 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c1 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x8xf32>) {
+    // expected-error@below {{linear_mixer_c1: hidden is 'tensor<?x8xf32>', expected [B,T,C] with a known C}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c2: head_dim is 0, expected a positive number}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 0 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c3 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c3: 2 heads are not a multiple of 3 key-value heads}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 3 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c4 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c4: the model has no rope table @other}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @other norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c5 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c5: the model has no weight 'l.q_proj.weight', expected one of 'tensor<8x8xf32>'}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c6 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c6: unknown linear attention 'lightening'; there are: gated_deltanet, lightning}}
+    %0 = morph.linear_mixer "lightening" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c7_unknown base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c7: 'lightning' has no option 'conv'; it has: chunk}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64, conv = 4 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c7_type base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is not a 64-bit whole number}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i32} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c7_limits base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is 0, expected 1 to 1024}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 0 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c7_missing base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c7: options is {chunk = 64 : i64}, expected all of the backend's: {chunk = 64 : i64, conv = 0 : i64}}}
+    %0 = morph.linear_mixer "gated_deltanet" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c7_conv base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c7: option 'conv' of 'gated_deltanet' is 1, expected 0 (no convolution) or a width of at least 2}}
+    %0 = morph.linear_mixer "gated_deltanet" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64, conv = 1 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c1 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c1: got 1 candidates, expected two or more}}
+    %m = morph.choice layer 0 of ["full"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c1_twice base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c1: candidate "full" is there twice}}
+    %m = morph.choice layer 0 of ["full", "full"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c1_regions base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c1: got 2 candidates and 1 regions, expected a region each}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c2 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c2: candidate "lightning" does not end with a 'morph.yield' of 'tensor<?x?x8xf32>'}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %c = morph.param @a.q_proj.weight : tensor<8x8xf32>
+      // expected-note@below {{it ends here}}
+      morph.yield %c : tensor<8x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c3 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c3: candidate "lightning" holds 0 token mixers, expected one}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      morph.yield %x : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c3_two base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c3: candidate "full" holds 2 token mixers, expected one}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      // expected-note@below {{a token mixer}}
+      %b = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      // expected-note@below {{a token mixer}}
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c3_layer base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c3: candidate "lightning" is a mixer of layer 3, expected layer 0}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      // expected-note@below {{this mixer}}
+      %a = morph.linear_mixer "lightning" %x layer 3 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c4 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c4: candidate "gated_deltanet" is a mixer of kind 'lightning'}}
+    %m = morph.choice layer 0 of ["full", "gated_deltanet"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      // expected-note@below {{this mixer}}
+      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c4_first base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c4: candidate "lightning" is a mixer of kind 'lightning'}}
+    %m = morph.choice layer 0 of ["lightning", "full"] : tensor<?x?x8xf32> {
+      // expected-note@below {{the first candidate must be the layer's softmax attention}}
+      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }
+    return
+  }
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every constraint broken: shapes of forward ops. A function is named by the label it breaks.
+// RUN: morph-opt %s --split-input-file --verify-diagnostics
+
+func.func @embedding_c1(%ids: tensor<?xi64>, %table: tensor<32x8xf32>) {
+  // expected-error@below {{'morph.embedding' op embedding_c1: ids is tensor<?xi64>, expected [B,T]}}
+  %0 = morph.embedding %ids, %table : tensor<?xi64>, tensor<32x8xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_c2(%ids: tensor<?x?xi64>, %table: tensor<8xf32>) {
+  // expected-error@below {{embedding_c2: table is tensor<8xf32>, expected [V,C]}}
+  %0 = morph.embedding %ids, %table : tensor<?x?xi64>, tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c1(%x: tensor<?x?x8xf32>, %weight: tensor<16x12xf32>) {
+  // expected-error@below {{'morph.linear' op linear_c1: weight is tensor<16x12xf32>, expected [O,I]: I is 12, but 8 in x (tensor<?x?x8xf32>)}}
+  %0 = morph.linear %x, %weight : tensor<?x?x8xf32>, tensor<16x12xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c1_rank(%x: tensor<f32>, %weight: tensor<16x12xf32>) {
+  // expected-error@below {{linear_c1: x is tensor<f32>, expected [...,I]}}
+  %0 = morph.linear %x, %weight : tensor<f32>, tensor<16x12xf32>
+  return
+}
+
+// -----
+
+func.func @linear_element_type(%x: tensor<?x12xbf16>, %weight: tensor<16x12xf32>) {
+  // expected-error@below {{operand #0 must be ranked tensor of 32-bit float values, but got 'tensor<?x12xbf16>'}}
+  %0 = morph.linear %x, %weight : tensor<?x12xbf16>, tensor<16x12xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c2(%x: tensor<?x?x8xf32>, %weight: tensor<16x8xf32>, %bias: tensor<8xf32>) {
+  // expected-error@below {{linear_c2: bias is tensor<8xf32>, expected [O]: O is 8, but 16 in weight (tensor<16x8xf32>)}}
+  %0 = morph.linear %x, %weight, %bias : tensor<?x?x8xf32>, tensor<16x8xf32>, tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_result(%x: tensor<?x?x8xf32>, %weight: tensor<16x8xf32>) {
+  // expected-error@+2 {{'morph.linear' op inferred type(s) 'tensor<?x?x16xf32>' are incompatible with return type(s) of operation 'tensor<?x?x8xf32>'}}
+  // expected-error@+1 {{failed to infer returned types}}
+  %0 = "morph.linear"(%x, %weight) : (tensor<?x?x8xf32>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_c1(%x: tensor<?x?x8xf32>, %weight: tensor<4xf32>) {
+  // expected-error@below {{rms_norm_c1: weight is tensor<4xf32>, expected [C]: C is 4, but 8 in x (tensor<?x?x8xf32>)}}
+  %0 = morph.rms_norm %x, %weight eps 1.0e-5 : tensor<?x?x8xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_c2(%x: tensor<?x?x8xf32>, %weight: tensor<8xf32>) {
+  // expected-error@below {{rms_norm_c2: eps is -1, expected a positive number}}
+  %0 = morph.rms_norm %x, %weight eps -1.0 : tensor<?x?x8xf32>, tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func @l2_norm_c1(%x: tensor<f32>) {
+  // expected-error@below {{l2_norm_c1: x is tensor<f32>, expected [...,C]}}
+  %0 = morph.l2_norm %x eps 1.0e-6 : tensor<f32>
+  return
+}
+
+// -----
+
+func.func @l2_norm_c2(%x: tensor<4xf32>) {
+  // expected-error@below {{l2_norm_c2: eps is 0, expected a positive number}}
+  %0 = morph.l2_norm %x eps 0.0 : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @split_heads_c1(%x: tensor<?x8xf32>) {
+  // expected-error@below {{split_heads_c1: x is tensor<?x8xf32>, expected [B,T,E]}}
+  %0 = morph.split_heads %x heads 2 : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @split_heads_c2(%x: tensor<?x?x8xf32>) {
+  // expected-error@below {{split_heads_c2: the last dimension of x (8) cannot be split into 3 heads}}
+  %0 = morph.split_heads %x heads 3 : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_heads_c1(%x: tensor<?x?x8xf32>) {
+  // expected-error@below {{merge_heads_c1: x is tensor<?x?x8xf32>, expected [B,T,H,D]}}
+  %0 = morph.merge_heads %x : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge_heads_c2(%x: tensor<?x?x?x8xf32>) {
+  // expected-error@below {{merge_heads_c2: the last two dimensions of x must be known}}
+  %0 = morph.merge_heads %x : tensor<?x?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @take_rows_c1(%x: tensor<?x8xf32>, %positions: tensor<?xi64>) {
+  // expected-error@below {{take_rows_c1: x is tensor<?x8xf32>, expected [B,T,C]}}
+  %0 = morph.take_rows %x, %positions : tensor<?x8xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @take_rows_c2(%x: tensor<?x?x8xf32>, %positions: tensor<?x?xi64>) {
+  // expected-error@below {{take_rows_c2: positions is tensor<?x?xi64>, expected [N]}}
+  %0 = morph.take_rows %x, %positions : tensor<?x?x8xf32>, tensor<?x?xi64>
+  return
+}
+
+// -----
+
+func.func @last_rows_c1(%x: tensor<?x8xf32>) {
+  // expected-error@below {{last_rows_c1: x is tensor<?x8xf32>, expected [B,T,C]}}
+  %0 = morph.last_rows %x : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @mask_padding_c1(%x: tensor<?x8xf32>, %start: tensor<?xi64>, %offset: tensor<i64>) {
+  // expected-error@below {{mask_padding_c1: x is tensor<?x8xf32>, expected [B,T,C]}}
+  %0 = morph.mask_padding %x, %start, %offset : tensor<?x8xf32>, tensor<?xi64>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @mask_padding_c2(%x: tensor<2x?x8xf32>, %start: tensor<3xi64>, %offset: tensor<i64>) {
+  // expected-error@below {{mask_padding_c2: start is tensor<3xi64>, expected [B]: B is 3, but 2 in x (tensor<2x?x8xf32>)}}
+  %0 = morph.mask_padding %x, %start, %offset : tensor<2x?x8xf32>, tensor<3xi64>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @mask_padding_c3(%x: tensor<?x?x8xf32>, %start: tensor<?xi64>) {
+  // expected-error@below {{mask_padding_c3: offset is tensor<?xi64>, expected a scalar}}
+  %0 = morph.mask_padding %x, %start, %start : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @add_c1(%x: tensor<?x?x8xf32>, %y: tensor<4xf32>) {
+  // expected-error@below {{add_c1: rhs is tensor<4xf32>, expected the trailing dimensions of lhs (tensor<?x?x8xf32>)}}
+  %0 = morph.add %x, %y : tensor<?x?x8xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @mul_c1(%x: tensor<8xf32>, %y: tensor<?x?x8xf32>) {
+  // expected-error@below {{mul_c1: rhs is tensor<?x?x8xf32>, expected the trailing dimensions of lhs (tensor<8xf32>)}}
+  %0 = morph.mul %x, %y : tensor<8xf32>, tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c1(%x: tensor<?x?x8xf32>) {
+  // expected-error@below {{rope_c1: x is tensor<?x?x8xf32>, expected [B,T,H,D]}}
+  %0 = morph.rope %x table @rope : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c2(%x: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
+  // expected-error@below {{rope_c2: offset is tensor<?xi64>, expected a scalar}}
+  %0 = morph.rope %x offset %offset table @rope : tensor<?x?x2x4xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @attention_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_c1: q is tensor<?x?x8xf32>, expected [B,T,H,D]}}
+  %0 = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c2(%q: tensor<?x?x2x4xf32>, %k: tensor<?x?x2x8xf32>) {
+  // expected-error@below {{attention_c2: k is tensor<?x?x2x8xf32>, expected [B,S,G,D]: D is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0 = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c3(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>) {
+  // expected-error@below {{attention_c3: v is tensor<?x?x1x4xf32>, expected [B,S,G,D]: G is 1, but 2 in k (tensor<?x?x2x4xf32>)}}
+  %0 = morph.attention %q, %q, %v scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c4(%q: tensor<?x?x4x4xf32>, %k: tensor<?x?x3x4xf32>) {
+  // expected-error@below {{attention_c4: the heads of q (4) must be a multiple of the heads of k and v (3)}}
+  %0 = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x4x4xf32>, tensor<?x?x3x4xf32>, tensor<?x?x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c5(%q: tensor<?x?x2x4xf32>, %start: tensor<i64>) {
+  // expected-error@below {{attention_c5: start is tensor<i64>, expected [B]}}
+  %0 = morph.attention %q, %q, %q start %start scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_c6: window is 0, expected a positive number of positions}}
+  %0 = morph.attention %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @concat_c1(%past: tensor<?xf32>, %x: tensor<?x?xf32>) {
+  // expected-error@below {{concat_c1: past needs two dimensions or more}}
+  %0 = morph.concat %past, %x : tensor<?xf32>, tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @concat_c2(%past: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>) {
+  // expected-error@below {{concat_c2: x is tensor<?x?x1x4xf32>, expected the dimensions of past (tensor<?x?x2x4xf32>) but for the second}}
+  %0 = morph.concat %past, %x : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c1: q is tensor<?x?x8xf32>, expected [B,T,H,K]}}
+  %0:2 = morph.linear_attention "fixed_decay" %q, %k, %k with %decay scale 0.5 chunk 64 : tensor<?x?x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c2(%q: tensor<?x?x2x4xf32>, %k: tensor<?x?x2x8xf32>, %decay: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c2: k is tensor<?x?x2x8xf32>, expected [B,T,H,K]: K is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention "fixed_decay" %q, %k, %q with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c3(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>, %decay: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c3: v is tensor<?x?x1x4xf32>, expected [B,T,H,V]: H is 1, but 2 in q (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %v with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32> with tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c4(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_c4: no backend has a kernel 'lightning'; there are: fixed_decay, gated_delta_rule}}
+  %0:2 = morph.linear_attention "lightning" %q, %q, %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c5_count(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>) {
+  // expected-error@below {{linear_attention_c5: kernel 'gated_delta_rule' takes 2 further operands, got 1}}
+  %0:2 = morph.linear_attention "gated_delta_rule" %q, %q, %q with %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c5_shape(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>, %beta: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c5: beta is tensor<2xf32>, expected [B,T,H]}}
+  %0:2 = morph.linear_attention "gated_delta_rule" %q, %q, %q with %g, %beta scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c6(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>, %state: tensor<?x2x4x8xf32>) {
+  // expected-error@below {{linear_attention_c6: state is tensor<?x2x4x8xf32>, expected [B,H,K,V]: V is 8, but 4 in v (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %q with %decay state %state scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32> state tensor<?x2x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c7(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c7: chunk is 0, expected a positive number of positions}}
+  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %q with %decay scale 0.5 chunk 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_c1(%x: tensor<?x8xf32>, %weight: tensor<8x1x4xf32>) {
+  // expected-error@below {{short_conv_c1: x is tensor<?x8xf32>, expected [B,T,C]}}
+  %0:2 = morph.short_conv %x, %weight : tensor<?x8xf32>, tensor<8x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_c2(%x: tensor<?x?x8xf32>, %weight: tensor<8x2x4xf32>) {
+  // expected-error@below {{short_conv_c2: weight is tensor<8x2x4xf32>, expected [C,1,W]: 2 where there is 1}}
+  %0:2 = morph.short_conv %x, %weight : tensor<?x?x8xf32>, tensor<8x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_c2_width(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x1xf32>) {
+  // expected-error@below {{short_conv_c2: the convolution's width must be known and at least 2}}
+  %0:2 = morph.short_conv %x, %weight : tensor<?x?x8xf32>, tensor<8x1x1xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_c3(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %state: tensor<?x4x8xf32>) {
+  // expected-error@below {{short_conv_c3: state is tensor<?x4x8xf32>, expected [B,P,C]: P is 4, but W-1 is 3}}
+  %0:2 = morph.short_conv %x, %weight state %state : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @blend_c1(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>, %b: tensor<?x?x4xf32>) {
+  // expected-error@below {{blend_c1: candidate 1 is tensor<?x?x4xf32>, expected [...]: the leading dimensions are not those of candidate 0 (tensor<?x?x8xf32>)}}
+  %0 = morph.blend %gate of %a, %b : tensor<1xf32>, tensor<?x?x8xf32>, tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @blend_c1_count(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>) {
+  // expected-error@below {{blend_c1: got 1 candidates, expected two or more}}
+  %0 = morph.blend %gate of %a : tensor<1xf32>, tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @blend_c2(%gate: tensor<2xf32>, %a: tensor<?x?x8xf32>) {
+  // expected-error@below {{blend_c2: gate is tensor<2xf32>, expected [N]: N is 2, but one less than the candidates is 1}}
+  %0 = morph.blend %gate of %a, %a : tensor<2xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @token_nll_c1(%logits: tensor<?x?x32xf32>, %targets: tensor<?xi64>) {
+  // expected-error@below {{token_nll_c1: logits is tensor<?x?x32xf32>, expected [N,V]}}
+  %0 = morph.token_nll %logits, %targets : tensor<?x?x32xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @token_nll_c2(%logits: tensor<4x32xf32>, %targets: tensor<5xi64>) {
+  // expected-error@below {{token_nll_c2: targets is tensor<5xi64>, expected [N]: N is 5, but 4 in logits (tensor<4x32xf32>)}}
+  %0 = morph.token_nll %logits, %targets : tensor<4x32xf32>, tensor<5xi64>
+  return
+}
+
+// -----
+
+func.func @kl_divergence_c1(%teacher: tensor<?x32xf32>, %student: tensor<?x16xf32>) {
+  // expected-error@below {{kl_divergence_c1: student is tensor<?x16xf32>, expected [N,V]: V is 16, but 32 in teacher (tensor<?x32xf32>)}}
+  %0 = morph.kl_divergence %teacher, %student : tensor<?x32xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @correct_c1(%logits: tensor<?x32xf32>, %targets: tensor<?x?xi64>) {
+  // expected-error@below {{correct_c1: targets is tensor<?x?xi64>, expected [N]}}
+  %0 = morph.correct %logits, %targets : tensor<?x32xf32>, tensor<?x?xi64>
+  return
+}
+
+// -----
+
+func.func @squared_error_c1(%x: tensor<?x?x8xf32>) {
+  // expected-error@below {{squared_error_c1: normalize is 'sum', expected 'mean', 'rows' or 'relative'}}
+  %0 = morph.squared_error %x, %x normalize "sum" : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @weighted_mean_c1(%x: tensor<4xf32>, %weights: tensor<5xf32>) {
+  // expected-error@below {{weighted_mean_c1: weights is tensor<5xf32>, expected [N]: N is 5, but 4 in x (tensor<4xf32>)}}
+  %0 = morph.weighted_mean %x, %weights : tensor<4xf32>, tensor<5xf32>
+  return
+}
+
+// -----
+
+func.func @stack_c1(%x: tensor<1xf32>) {
+  // expected-error@below {{stack_c1: operand is tensor<1xf32>, expected a scalar}}
+  %0 = morph.stack %x : tensor<1xf32>
+  return
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`morph eval` gives transformers' per-token log-probabilities (1e-4, fp32) on random models of every architecture:
+tied and untied, one file and shards, biases, q/k norms, scaled RoPE, head_dim other than hidden / heads, windows."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+from support import run
+
+SHAPE = dict(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=80,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=128,
+)
+LLAMA3 = dict(
+    rope_type="llama3",
+    rope_theta=10000.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
+LINEAR = dict(rope_type="linear", rope_theta=10000.0, factor=2.0)
+CASES = {
+    "llama-tied": ("Llama", dict(tie_word_embeddings=True)),
+    "llama-untied-sharded": ("Llama", dict(tie_word_embeddings=False), "20KB"),
+    "llama-bias": ("Llama", dict(attention_bias=True)),
+    "llama-llama3-rope": ("Llama", dict(rope_parameters=LLAMA3)),
+    "llama-head-dim": ("Llama", dict(head_dim=12)),
+    "mistral-window": ("Mistral", dict(sliding_window=9)),
+    "mistral-no-window": ("Mistral", dict(sliding_window=None, rope_parameters=LINEAR)),
+    "qwen2-bias-tied": ("Qwen2", dict(tie_word_embeddings=True)),
+    "qwen2-yarn": ("Qwen2", dict(rope_parameters=YARN)),
+    "qwen2-some-windows": ("Qwen2", dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
+    "qwen3-norms-head-dim": ("Qwen3", dict(head_dim=16, tie_word_embeddings=True)),
+    "qwen3-untied-bf16": ("Qwen3", dict(head_dim=8, dtype="bfloat16"), "30KB"),
+}
+TOLERANCE = 1e-4
+
+
+def reference(model, documents):
+    """Log-probabilities of every target token of every document, in order."""
+    rows = []
+    with torch.no_grad():
+        for document in documents:
+            ids = torch.tensor([document])
+            logprob = model(ids).logits.float().log_softmax(-1)
+            rows.append(logprob[0, :-1].gather(-1, ids[0, 1:, None])[:, 0])
+    return torch.cat(rows)
+
+
+def main():
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    # Documents of different lengths, each begun by id 1; one longer than the cut.
+    documents = [[1, *generator.integers(3, 96, size=n)] for n in (5, 40, 63, 90)]
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        np.array([t for d in documents for t in d], dtype=np.uint16).tofile(folder / "tokens.u16")
+        for name, (architecture, changes, *shard) in CASES.items():
+            config_class = getattr(transformers, f"{architecture}Config")
+            config = config_class(**{**SHAPE, **changes}, attn_implementation="eager")
+            model = getattr(transformers, f"{architecture}ForCausalLM")(config).eval()
+            for parameter in model.parameters():
+                # Norm weights and biases start at one and zero, which would hide a mistake with them.
+                if parameter.dim() == 1:
+                    torch.nn.init.uniform_(parameter, -0.5, 1.5)
+                else:
+                    torch.nn.init.normal_(parameter, std=0.25)
+            if changes.get("dtype") == "bfloat16":
+                model = model.to(torch.bfloat16)
+            model.save_pretrained(folder / name, max_shard_size=shard[0] if shard else "1GB")
+            model = type(model).from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager").eval()
+            out = folder / f"{name}.safetensors"
+            run("morph", "eval", folder / name, "--tokens", folder / "tokens.u16", "--token-dtype", "u16",
+                "--documents", len(documents), "--begin", 1, "--length", 64, "--per-token", out, "--json")
+            ours = load_file(out)["logprob"]
+            theirs = reference(model, [d[:64] for d in documents])
+            assert ours.dtype == torch.float32 and ours.shape == theirs.shape, (name, ours.shape, theirs.shape)
+            error = (ours - theirs).abs().max().item()
+            print(f"{name:24} max |delta logprob| {error:.2e}")
+            worst = max(worst, error)
+            assert error <= TOLERANCE, f"{name}: {error} > {TOLERANCE}"
+    print(f"{len(CASES)} models, worst {worst:.2e}")
+
+
+main()

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// attention and attention_grad against the plain definition in fp64: every way through the kernel (whole, blocks,
+// single), grouped queries, windows, left padding and caches.
+
+#include "test/kernels/CallOp.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <ostream>
+
+namespace morph {
+namespace {
+
+struct Case {
+  std::string name;
+  int64_t batch, queries, keys, heads, kvHeads, width, window;
+  std::vector<int64_t> start;
+};
+
+const std::vector<Case> kCases = {
+    {"Plain", 2, 33, 33, 4, 4, 16, 0, {}},
+    {"Grouped", 2, 70, 70, 6, 2, 8, 0, {}},
+    {"OneKeyHead", 1, 40, 40, 3, 1, 64, 0, {}},
+    {"Window", 2, 70, 70, 4, 2, 8, 9, {}},
+    {"WindowOverBlocks", 1, 600, 600, 2, 1, 8, 100, {}},
+    {"WindowOfOne", 1, 20, 20, 2, 2, 8, 1, {}},
+    {"WindowWiderThanAll", 1, 20, 20, 2, 2, 8, 50, {}},
+    {"Start", 3, 50, 50, 4, 2, 8, 0, {0, 7, 49}},
+    {"StartOverBlocks", 2, 300, 300, 2, 1, 8, 0, {280, 3}},
+    {"StartBeyondAll", 2, 10, 10, 2, 1, 8, 0, {10, 0}},
+    {"StartAndWindow", 2, 50, 50, 4, 2, 8, 11, {20, 1}},
+    {"Cache", 2, 13, 40, 4, 2, 8, 0, {}},
+    {"CacheStartWindow", 2, 13, 40, 4, 2, 8, 30, {5, 33}},
+    {"Decode", 2, 1, 77, 6, 2, 16, 0, {}},
+    {"DecodeStart", 3, 1, 77, 6, 2, 16, 0, {0, 50, 77}},
+    {"DecodeWindow", 2, 1, 77, 4, 4, 16, 12, {}},
+    {"DecodeStartWindow", 2, 1, 77, 4, 2, 16, 12, {70, 3}},
+    {"First", 2, 1, 1, 4, 2, 8, 0, {}},
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
+
+at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale) {
+  const at::Tensor query = at::arange(c.keys - c.queries, c.keys, at::kLong).view({1, 1, -1, 1});
+  const at::Tensor key = at::arange(c.keys, at::kLong).view({1, 1, 1, -1});
+  at::Tensor visible = key <= query;
+  if (c.window > 0)
+    visible = visible.logical_and(key > query - c.window);
+  if (!c.start.empty())
+    visible = visible.logical_and(key >= at::tensor(c.start, at::kLong).view({-1, 1, 1, 1}));
+  const int64_t group = c.heads / c.kvHeads;
+  const at::Tensor keys = k.repeat_interleave(group, 2), values = v.repeat_interleave(group, 2);
+  at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, keys}) * scale;
+  scores = scores.masked_fill(visible.logical_not(), -1e300);
+  const at::Tensor shares = at::softmax(scores, -1) * visible;
+  return at::einsum("bhts,bshd->bthd", {shares, values});
+}
+
+class AttentionTest : public testing::TestWithParam<Case> {
+protected:
+  void SetUp() override {
+    at::manual_seed(11);
+    const Case &c = GetParam();
+    q = at::randn({c.batch, c.queries, c.heads, c.width}, at::kDouble);
+    k = at::randn({c.batch, c.keys, c.kvHeads, c.width}, at::kDouble);
+    v = at::randn({c.batch, c.keys, c.kvHeads, c.width}, at::kDouble);
+    dy = at::randn(q.sizes(), at::kDouble);
+    scale = 1.3 / std::sqrt(static_cast<double>(c.width));
+    attributes = {{"scale", scale}};
+    if (c.window > 0)
+      attributes["window"] = c.window;
+    if (!c.start.empty())
+      start = at::tensor(c.start, at::kLong);
+  }
+  at::Tensor forward(at::ScalarType type, Precision precision) const {
+    return callOp("attention", {q.to(type), k.to(type), v.to(type), start}, attributes, precision)[0];
+  }
+  std::vector<at::Tensor> backward(at::ScalarType type, Precision precision) const {
+    return callOp("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start}, attributes, precision);
+  }
+  static void expectClose(const at::Tensor &actual, const at::Tensor &expected, double tolerance) {
+    ASSERT_EQ(actual.sizes(), expected.sizes());
+    // Gradients through a softmax over one key are zero but for rounding of terms of size one.
+    const double scale = std::max(0.1, expected.abs().max().item<double>());
+    const double error = (actual.to(at::kDouble) - expected).abs().max().item<double>() / scale;
+    EXPECT_TRUE(std::isfinite(error));
+    EXPECT_LT(error, tolerance);
+  }
+
+  at::Tensor q, k, v, dy, start;
+  double scale = 1;
+  std::map<std::string, plan::Attribute> attributes;
+};
+
+TEST_P(AttentionTest, ForwardIsTheDefinition) {
+  const at::Tensor expected = naive(GetParam(), q, k, v, scale);
+  expectClose(forward(at::kDouble, Precision::F64), expected, 1e-12);
+  expectClose(forward(at::kFloat, Precision::F32), expected, 1e-5);
+  const at::Tensor low = forward(at::kFloat, Precision::BF16);
+  EXPECT_EQ(low.scalar_type(), at::kFloat);
+  expectClose(low, expected, 3e-2);
+}
+
+TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
+  const at::Tensor leaves[] = {q.clone().requires_grad_(true), k.clone().requires_grad_(true),
+                               v.clone().requires_grad_(true)};
+  naive(GetParam(), leaves[0], leaves[1], leaves[2], scale).backward(dy);
+  // The executor may run in inference mode.
+  c10::InferenceMode inference;
+  const std::vector<at::Tensor> wide = backward(at::kDouble, Precision::F64),
+                                single = backward(at::kFloat, Precision::F32),
+                                low = backward(at::kFloat, Precision::BF16);
+  ASSERT_EQ(wide.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    SCOPED_TRACE(testing::Message() << "operand " << i);
+    expectClose(wide[i], leaves[i].grad(), 1e-11);
+    expectClose(single[i], leaves[i].grad(), 2e-5);
+    expectClose(low[i], leaves[i].grad(), 6e-2);
+    EXPECT_EQ(low[i].scalar_type(), at::kFloat);
+  }
+}
+
+TEST_P(AttentionTest, ForwardIsDifferentiable) {
+  const at::Tensor expected = callOp("attention_grad", {dy, q, k, v, start}, attributes, Precision::F64)[2];
+  v.requires_grad_(true);
+  forward(at::kDouble, Precision::F64).backward(dy);
+  expectClose(v.grad(), expected, 1e-11);
+}
+
+TEST_P(AttentionTest, SameBitsEveryTime) {
+  const at::Tensor first = forward(at::kFloat, Precision::BF16);
+  EXPECT_TRUE(at::equal(first, forward(at::kFloat, Precision::BF16)));
+  const std::vector<at::Tensor> gradients = backward(at::kFloat, Precision::F32),
+                                again = backward(at::kFloat, Precision::F32);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(at::equal(gradients[i], again[i]));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest, testing::ValuesIn(kCases),
+                         [](const auto &info) { return info.param.name; });
+
+TEST(AttentionErrorTest, ShapesAreNamed) {
+  const at::Tensor q = at::zeros({1, 4, 3, 8}), k = at::zeros({1, 4, 2, 8});
+  EXPECT_THROW(callOp("attention", {q, k, k, {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(callOp("attention", {q, q.slice(1, 0, 2), q.slice(1, 0, 2), {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(callOp("attention", {q, q, q, at::zeros({2}, at::kLong)}, {{"scale", 1.0}}), c10::Error);
+}
+
+} // namespace
+} // namespace morph

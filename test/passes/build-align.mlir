@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet,lightning,sliding_window window=8" --morph-build-align=normalize=rows | FileCheck %s
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning" --morph-program-pipeline=program=align | FileCheck %s --check-prefix=PROGRAM
+
+// CHECK: func.func @align(%[[IDS:.*]]: tensor<?x?xi64> {morph.dims = ["B", "T"], morph.name = "tokens"}) -> (tensor<f32> {morph.name = "loss"}, tensor<4xf32> {morph.name = "layer_loss"})
+// CHECK-SAME: morph.program = "align", morph.trainable = [@model.layers.0.linear_attn.q_proj.weight
+// The constant decays are not trained.
+// CHECK-NOT: decay
+// CHECK: %[[H:.*]] = morph.rms_norm
+// CHECK-NEXT: %[[FULL:.*]] = morph.softmax_mixer %[[H]] layer 0
+// CHECK-NEXT: %[[DELTA:.*]] = morph.linear_mixer "gated_deltanet" %[[H]] layer 0
+// CHECK-NEXT: %[[L0:.*]] = morph.squared_error %[[DELTA]], %[[FULL]] normalize "rows"
+// CHECK-NEXT: %[[LIGHT:.*]] = morph.linear_mixer "lightning" %[[H]] layer 0
+// CHECK-NEXT: %[[L1:.*]] = morph.squared_error %[[LIGHT]], %[[FULL]] normalize "rows"
+// The stream goes on with the teacher's output.
+// CHECK-NEXT: morph.add %{{.*}}, %[[FULL]]
+// CHECK: %[[L2:.*]] = morph.squared_error
+// CHECK: %[[L3:.*]] = morph.squared_error
+// CHECK: %[[LOSS:.*]] = morph.scale %{{.*}} by 2.500000e-01
+// CHECK-NEXT: %[[LAYERS:.*]] = morph.stack %[[L0]], %[[L1]], %[[L2]], %[[L3]]
+// CHECK-NEXT: return %[[LOSS]], %[[LAYERS]]
+
+// Each layer's backward follows its forward, and ends at the teacher's hidden state: no gradient crosses layers.
+// PROGRAM: func.func @align(%{{.*}}) -> (tensor<f32> {morph.name = "loss"}, tensor<2xf32> {morph.name = "layer_loss"}, tensor<32x16xf32> {morph.name = "grad.model.layers.0.linear_attn.q_proj.weight"}
+// PROGRAM: %[[ONE:.*]] = morph.ones
+// PROGRAM: %[[HALF:.*]] = morph.scale %[[ONE]] by 5.000000e-01
+// PROGRAM: %[[H0:.*]] = morph.rms_norm
+// PROGRAM: morph.linear_attention "fixed_decay"
+// PROGRAM: morph.squared_error_grad %[[HALF]]
+// PROGRAM: morph.linear_attention_grad "fixed_decay"
+// PROGRAM-COUNT-3: morph.linear_weight_grad %{{.*}}, %[[H0]]
+// PROGRAM-NOT: _grad
+// PROGRAM: morph.swiglu
+// PROGRAM: morph.squared_error
+// PROGRAM: morph.squared_error_grad
+// PROGRAM-NOT: morph.swiglu
+// PROGRAM-NOT: morph.rms_norm_input_grad %{{.*}} : tensor<?x?x16xf32>
+// PROGRAM: return

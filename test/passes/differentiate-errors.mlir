@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// RUN: morph-opt %s --morph-differentiate --split-input-file --verify-diagnostics
+
+morph.model @no_gradient base architecture "llama" layers 1 {
+  morph.weight @table : tensor<8x4xf32>
+  func.func @program(%ids: tensor<?x?xi64>, %rows: tensor<?x4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@table]} {
+    // expected-note @below {{@table is trained and read here}}
+    %t = morph.param @table : tensor<8x4xf32>
+    %x = morph.embedding %ids, %t : tensor<?x?xi64>, tensor<8x4xf32>
+    // expected-error @below {{'morph.last_rows' op has no gradient, but lies between a trained symbol and the loss of program 'program'}}
+    %r = morph.last_rows %x : tensor<?x?x4xf32>
+    %loss = morph.squared_error %r, %rows normalize "mean" : tensor<?x4xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @unexpanded base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @n : tensor<2xf32>
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@n]} {
+    // expected-note @below {{@n is trained and read here}}
+    %n = morph.param @n : tensor<2xf32>
+    %h = morph.rms_norm %x, %n eps 1.0e-5 : tensor<?x?x2xf32>, tensor<2xf32>
+    // expected-error @below {{'morph.softmax_mixer' op has no gradient}}
+    // expected-note @below {{morph-expand-mixers writes token mixers in ops that have one}}
+    %m = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    %loss = morph.squared_error %m, %x normalize "mean" : tensor<?x?x2xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @unreached base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  morph.weight @b : tensor<4xf32>
+  // expected-error @below {{trains @b, on which its loss does not depend}}
+  func.func @program(%x: tensor<4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a, @b]} {
+    %a = morph.param @a : tensor<4xf32>
+    // expected-note @below {{it is read here}}
+    %b = morph.param @b : tensor<4xf32>
+    %loss = morph.squared_error %a, %b normalize "mean" : tensor<4xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @constant_loss base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  // expected-error @below {{has a loss that depends on no trained symbol}}
+  func.func @program(%x: tensor<4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+    // expected-note @below {{the loss is computed here}}
+    %loss = morph.squared_error %x, %x normalize "mean" : tensor<4xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @no_loss base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  // expected-error @below {{has no result named 'loss' to differentiate}}
+  func.func @program() -> (tensor<4xf32> {morph.name = "y"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+    %a = morph.param @a : tensor<4xf32>
+    return %a : tensor<4xf32>
+  }
+}
+
+// -----
+
+morph.model @vector_loss base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  // expected-error @below {{has a loss of type 'tensor<4xf32>', expected tensor<f32>}}
+  func.func @program() -> (tensor<4xf32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+    %a = morph.param @a : tensor<4xf32>
+    return %a : tensor<4xf32>
+  }
+}
+
+// -----
+
+morph.model @twice base architecture "llama" layers 1 {
+  morph.weight @a : tensor<f32>
+  // expected-error @below {{already has a result 'grad.a'}}
+  func.func @program() -> (tensor<f32> {morph.name = "loss"}, tensor<f32> {morph.name = "grad.a"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+    %a = morph.param @a : tensor<f32>
+    return %a, %a : tensor<f32>, tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @not_symbols base architecture "llama" layers 1 {
+  morph.weight @a : tensor<f32>
+  // expected-error @below {{has an attribute morph.trainable that holds "a", expected a symbol}}
+  func.func @program() -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = ["a"]} {
+    %a = morph.param @a : tensor<f32>
+    return %a : tensor<f32>
+  }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each wrong file and option, on a paired model.
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches -o %t.mlir
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/malformed.json" 2>&1 | FileCheck %s --check-prefix=MALFORMED
+// MALFORMED: error: selection file '{{.*}}malformed.json' is not JSON: [2:0, byte=13]: Unexpected EOF
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/array.json" 2>&1 | FileCheck %s --check-prefix=ARRAY
+// ARRAY: is not a JSON object
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/missing.json" 2>&1 | FileCheck %s --check-prefix=MISSING
+// MISSING: cannot read selection file '{{.*}}missing.json': {{N|n}}o such file or directory
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/outside.json" 2>&1 | FileCheck %s --check-prefix=OUTSIDE
+// OUTSIDE: outside.json': 'kept' names layer 2, but the model has layers 0 to 1
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/twice.json" 2>&1 | FileCheck %s --check-prefix=TWICE
+// TWICE: 'kept' names layer 1 twice
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/fraction.json" 2>&1 | FileCheck %s --check-prefix=FRACTION
+// FRACTION: 'kept' holds an entry that is not a whole number
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/newer.json" 2>&1 | FileCheck %s --check-prefix=NEWER
+// NEWER: 'version' is 9, but this tool reads version 1
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/other-model.json" 2>&1 | FileCheck %s --check-prefix=OTHER
+// OTHER: 'layers' is 28, but the model has 2
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/long.json budget=1" 2>&1 | FileCheck %s --check-prefix=LONG
+// LONG: 'scores' has 3 entries, but the model has 2 layers
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/text.json budget=1" 2>&1 | FileCheck %s --check-prefix=TEXT
+// TEXT: 'scores' entry 1 is not a finite number
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/no-budget.json" 2>&1 | FileCheck %s --check-prefix=NOBUDGET
+// NOBUDGET: has no 'kept', and no budget is given there or as an option
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/no-scores.json" 2>&1 | FileCheck %s --check-prefix=NOSCORES
+// NOSCORES: has no 'scores' to rank the layers by
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/budget.json" 2>&1 | FileCheck %s --check-prefix=BUDGET
+// BUDGET: 'budget' is not a number of layers from 0 to 2
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/unknown-kind.json" 2>&1 | FileCheck %s --check-prefix=KIND
+// KIND: error: 'morph.choice' op of layer 1 has no candidate 'mamba' beside full attention
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 candidate=mamba" 2>&1 | FileCheck %s --check-prefix=KINDNOTE
+// KINDNOTE: note: its candidates are ["full", "gated_deltanet"]
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 uniform=1" 2>&1 | FileCheck %s --check-prefix=SOURCES
+// SOURCES: discretizing needs exactly one of the options kept, uniform and selection, not 2
+
+// RUN: not morph-opt %t.mlir --morph-discretize="budget=1" 2>&1 | FileCheck %s --check-prefix=NOTHING
+// NOTHING: discretizing needs exactly one of the options kept, uniform and selection, not 0
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 budget=1" 2>&1 | FileCheck %s --check-prefix=NORANK
+// NORANK: option budget ranks layers by scores, which only option selection gives
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=1 ratio=0.5" 2>&1 | FileCheck %s --check-prefix=BOTH
+// BOTH: options budget and ratio are both given, expected one
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json ratio=1.5" 2>&1 | FileCheck %s --check-prefix=RATIO
+// RATIO: option ratio is 1.5{{.*}}, expected a share between 0 and 1
+
+// RUN: not morph-opt %t.mlir --morph-discretize="uniform=3" 2>&1 | FileCheck %s --check-prefix=LARGE
+// LARGE: is asked to keep 3 layers, but has 2
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 keep=1" 2>&1 | FileCheck %s --check-prefix=PIN
+// PIN: layer 1 is pinned by keep, but the selection does not keep it
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 linear=0" 2>&1 | FileCheck %s --check-prefix=PINLINEAR
+// PINLINEAR: layer 0 is pinned by linear, but the selection keeps it
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 keep=0 linear=0" 2>&1 | FileCheck %s --check-prefix=PINBOTH
+// PINBOTH: layer 0 is pinned by both keep and linear
+
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 keep=7" 2>&1 | FileCheck %s --check-prefix=PINOUTSIDE
+// PINOUTSIDE: option keep names layer 7, but the model has layers 0 to 1
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=1 keep=0,1" 2>&1 | FileCheck %s --check-prefix=PINMANY
+// PINMANY: the budget is 1 layers, but 2 are pinned to full attention
+
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=2 linear=0" 2>&1 | FileCheck %s --check-prefix=PINFEW
+// PINFEW: the budget is 2 layers, but only 1 are not pinned to a candidate
+
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-discretize=kept=0 2>&1 | FileCheck %s --check-prefix=PHASE
+// PHASE: is in phase base, but morph-discretize takes phase paired or relaxed
+// PHASE: note: morph-pair-branches brings a model into phase paired
+// PHASE: note: morph-relax-gates brings a model into phase relaxed

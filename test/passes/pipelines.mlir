@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline="candidates=lightning options=chunk=16" | FileCheck %s --check-prefix=SEARCH
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-commit-pipeline=selection=%S/Inputs/selection.json | FileCheck %s --check-prefix=COMMIT
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --pass-pipeline="builtin.module(morph.model(morph-pair-branches,morph-relax-gates))" | FileCheck %s --check-prefix=NESTED
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline="program=gates options=loss=layers,target=local" | FileCheck %s --check-prefix=PROGRAM
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline=program=train 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=score options=loss=kl" 2>&1 | FileCheck %s --check-prefix=OPTION
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=loss=mse" 2>&1 | FileCheck %s --check-prefix=VALUE
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=target=local" 2>&1 | FileCheck %s --check-prefix=LOCAL
+
+// SEARCH: morph.model @tiny relaxed
+// SEARCH: morph.linear_mixer "lightning" {{.*}} {chunk = 16 : i64}
+// COMMIT: morph.model @tiny hybrid
+// NESTED: morph.model @tiny relaxed
+// PROGRAM: func.func @gates
+// PROGRAM: morph.blend_gate_grad
+// UNKNOWN: unknown program 'train', expected one of align, gates, distill, finetune, pretrain, score, logits, decode
+// OPTION: program 'score' has no option 'loss'
+// VALUE: option 'loss' of program 'gates' is 'mse', expected one of kl, ce, final_hidden, layers
+// LOCAL: option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is 'kl'

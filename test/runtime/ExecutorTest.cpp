@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// The executor: results, lifetimes, masters, errors.
+
+#include "runtime/exec/Executor.h"
+#include "test/plan/PlanBuilder.h"
+
+#include <cmath>
+
+namespace morph {
+namespace {
+
+using plan::Dim;
+
+NamedTensors smallWeights() {
+  return {{"embed.weight", at::arange(66, at::kFloat).view({11, 6}).sin()},
+          {"norm.weight", at::ones({6})},
+          {"proj.weight", at::arange(36, at::kFloat).view({6, 6}).cos() * 0.3},
+          {"head.weight", at::arange(66, at::kFloat).view({11, 6}).cos()}};
+}
+
+NamedTensors smallInputs() {
+  return {{"tokens", at::arange(8, at::kLong).view({2, 4})},
+          {"positions", at::tensor({1, 3, 6}, at::kLong)},
+          {"weights", at::ones({3})},
+          {"teacher_logits", at::arange(33, at::kFloat).view({3, 11}).sin()}};
+}
+
+std::unique_ptr<Executor> make(const plan::Plan &plan, const NamedTensors &weights,
+                               Precision precision = Precision::F32) {
+  auto executor = Executor::create(plan, WeightStore::inMemory(weights), precision, 1);
+  EXPECT_TRUE(executor.ok()) << executor.status().message();
+  return executor.ok() ? std::move(*executor) : nullptr;
+}
+
+std::string createError(const plan::Plan &plan, const NamedTensors &weights) {
+  auto executor = Executor::create(plan, WeightStore::inMemory(weights), Precision::F32, 1);
+  return executor.ok() ? "created" : executor.status().message();
+}
+
+TEST(ExecutorTest, RunsAPlanInEachPrecision) {
+  NamedTensors wide = *make(smallTrainingPlan(), smallWeights(), Precision::F64)->run(smallInputs());
+  NamedTensors single = *make(smallTrainingPlan(), smallWeights(), Precision::F32)->run(smallInputs());
+  NamedTensors half = *make(smallTrainingPlan(), smallWeights(), Precision::BF16)->run(smallInputs());
+  EXPECT_EQ(wide.at("loss").scalar_type(), at::kDouble);
+  EXPECT_EQ(half.at("loss").scalar_type(), at::kFloat);
+  for (const char *name : {"loss", "grad.norm.weight", "grad.proj.weight"}) {
+    double size = wide.at(name).abs().max().item<double>();
+    EXPECT_LT((single.at(name).to(at::kDouble) - wide.at(name)).abs().max().item<double>(), 1e-5 * size) << name;
+    EXPECT_LT((half.at(name).to(at::kDouble) - wide.at(name)).abs().max().item<double>(), 0.05 * size) << name;
+  }
+}
+
+TEST(ExecutorTest, TheSameRunGivesTheSameBits) {
+  auto executor = make(smallTrainingPlan(), smallWeights());
+  NamedTensors first = *executor->run(smallInputs()), second = *executor->run(smallInputs());
+  for (const auto &[name, value] : first)
+    EXPECT_TRUE(at::equal(value, second.at(name))) << name;
+}
+
+TEST(ExecutorTest, MastersAreTrainedInPlace) {
+  for (Precision precision : {Precision::F32, Precision::BF16}) {
+    NamedTensors weights = smallWeights();
+    at::Tensor original = weights["proj.weight"].clone();
+    auto executor = make(smallTrainingPlan(), weights, precision);
+    EXPECT_EQ(executor->masters().size(), 2u);
+    NamedTensors before = *executor->run(smallInputs());
+    for (int step = 0; step < 20; ++step) {
+      NamedTensors outputs = *executor->run(smallInputs());
+      for (auto &[name, master] : executor->masters())
+        master.sub_(outputs.at("grad." + name), 0.5);
+      executor->mastersChanged();
+    }
+    NamedTensors after = *executor->run(smallInputs());
+    EXPECT_LT(after.at("loss").item<float>(), 0.8f * before.at("loss").item<float>());
+    EXPECT_TRUE(at::equal(weights["proj.weight"], original)) << "the store's tensor was written";
+  }
+}
+
+TEST(ExecutorTest, ValuesAreFreedAtTheirLastUse) {
+  // 40 values of 4 MB in a row: freed in time, the peak is a few of them.
+  PlanBuilder b;
+  int64_t x = b.input("x", {Dim(std::string("N"))});
+  int64_t y = x;
+  for (int i = 0; i < 40; ++i)
+    y = b.op("scale", {y}, {{"factor", 1.01}});
+  b.output("y", y);
+  auto executor = make(b.plan, {});
+  auto residentPeak = [] {
+    std::FILE *status = std::fopen("/proc/self/status", "r");
+    char line[256];
+    long kilobytes = 0;
+    while (status && std::fgets(line, sizeof line, status))
+      if (std::sscanf(line, "VmHWM: %ld kB", &kilobytes) == 1)
+        break;
+    if (status)
+      std::fclose(status);
+    return kilobytes;
+  };
+  at::Tensor input = at::ones({1 << 20});
+  (void)executor->run({{"x", input.narrow(0, 0, 1000)}});
+  long before = residentPeak();
+  NamedTensors outputs = *executor->run({{"x", input}});
+  EXPECT_NEAR(outputs.at("y")[0].item<double>(), std::pow(1.01, 40), 1e-4);
+  EXPECT_LT(residentPeak() - before, 40 * 1024);
+}
+
+TEST(ExecutorTest, AnInputAndAWeightMayBeOutputs) {
+  PlanBuilder b;
+  int64_t x = b.input("x", {Dim(std::string("N"))});
+  int64_t w = b.weight("w", {3});
+  b.output("x", x);
+  b.output("w", w);
+  b.output("sum", b.op("add", {x, w}));
+  NamedTensors outputs = *make(b.plan, {{"w", at::ones({3})}})->run({{"x", at::ones({3})}});
+  EXPECT_EQ(outputs.at("sum")[2].item<float>(), 2);
+  EXPECT_EQ(outputs.at("x")[2].item<float>(), 1);
+  EXPECT_EQ(outputs.at("w")[2].item<float>(), 1);
+}
+
+TEST(ExecutorTest, BadWeightsAreErrors) {
+  NamedTensors weights = smallWeights();
+  weights.erase("head.weight");
+  EXPECT_NE(createError(smallTrainingPlan(), weights).find("no weight 'head.weight'"), std::string::npos);
+  weights["head.weight"] = at::zeros({11, 7});
+  EXPECT_NE(createError(smallTrainingPlan(), weights).find("has shape [11,7], the plan expects [11,6]"),
+            std::string::npos);
+  weights["head.weight"] = at::zeros({11, 6}, at::kLong);
+  EXPECT_NE(createError(smallTrainingPlan(), weights).find("floating-point"), std::string::npos);
+  for (double bad : std::vector<double>{std::nan(""), INFINITY, -INFINITY})
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      weights["head.weight"] = at::zeros({11, 6}, dtype);
+      weights["head.weight"][10][5] = bad;
+      EXPECT_NE(createError(smallTrainingPlan(), weights).find("'head.weight' of 'memory' holds 1 of 66 values"),
+                std::string::npos)
+          << createError(smallTrainingPlan(), weights);
+    }
+}
+
+TEST(ExecutorTest, InitsFollowEachOther) {
+  plan::Plan plan = smallTrainingPlan();
+  NamedTensors weights = smallWeights();
+  weights.erase("proj.weight");
+  plan.weights[2].init = plan::Init{"normal", "", 0, 0, 0.1, {}};
+  auto executor = make(plan, weights);
+  EXPECT_NEAR(executor->masters().at("proj.weight").std().item<double>(), 0.1, 0.05);
+  weights.erase("head.weight");
+  weights.erase("embed.weight");
+  plan.weights[3].init = plan::Init{"copy", "embed.weight", 0, 0, 0, {}};
+  plan.weights[0].init = plan::Init{"normal", "", 0, 0, 0.1, {}};
+  EXPECT_NE(make(plan, weights), nullptr);
+  plan.weights[0].init = plan::Init{"copy", "head.weight", 0, 0, 0, {}};
+  EXPECT_NE(createError(plan, weights).find("leads back to itself"), std::string::npos);
+}
+
+TEST(ExecutorTest, TeachersComeFromTheBase) {
+  PlanBuilder b;
+  int64_t w = b.weight("w", {2}), teacher = b.weight("teacher.w", {2});
+  b.plan.weights[1].teacherOf = "w";
+  b.output("difference", b.op("add", {w, b.op("scale", {teacher}, {{"factor", -1.0}})}));
+  std::string base = testing::TempDir() + "/morph-base.safetensors",
+              trained = testing::TempDir() + "/morph-t.safetensors";
+  ASSERT_TRUE(writeSafetensors(base, {{"w", at::zeros({2})}}).ok());
+  ASSERT_TRUE(writeSafetensors(trained, {{"w", at::ones({2})}}).ok());
+  auto store = WeightStore::open({base, trained});
+  ASSERT_TRUE(store.ok());
+  auto executor = Executor::create(b.plan, *store, Precision::F32, 1);
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  EXPECT_EQ((*executor)->run({})->at("difference")[0].item<float>(), 1);
+  std::remove(base.c_str());
+  std::remove(trained.c_str());
+}
+
+struct BadInput {
+  const char *name;
+  std::function<void(NamedTensors &)> damage;
+  const char *message;
+};
+
+TEST(ExecutorTest, BadInputsAreErrors) {
+  const BadInput tests[] = {
+      {"missing", [](NamedTensors &in) { in.erase("tokens"); }, "input 'tokens' of program 'distill' is missing"},
+      {"dtype", [](NamedTensors &in) { in["tokens"] = in["tokens"].to(at::kInt); }, "expected int64"},
+      {"float", [](NamedTensors &in) { in["weights"] = at::ones({3}, at::kLong); }, "expected a floating-point type"},
+      {"rank", [](NamedTensors &in) { in["tokens"] = in["tokens"].view(-1); }, "has shape [8], expected [B,T]"},
+      {"static", [](NamedTensors &in) { in["teacher_logits"] = at::zeros({3, 12}); }, "expected [N,11]"},
+      {"sizes", [](NamedTensors &in) { in["weights"] = at::ones({4}); }, "has N = 4, input 'positions' has 3"},
+      {"empty", [](NamedTensors &in) { in["tokens"] = at::zeros({0, 4}, at::kLong); }, "its size B is 0"},
+      {"id", [](NamedTensors &in) { in["tokens"][1][2] = 11; }, "holds 11 at element 6, expected 0 to 10"},
+      {"negative", [](NamedTensors &in) { in["tokens"][0][0] = -1; }, "holds -1 at element 0"},
+      {"position", [](NamedTensors &in) { in["positions"][2] = 8; }, "holds 8 at element 2, expected 0 to 7"},
+  };
+  auto executor = make(smallTrainingPlan(), smallWeights());
+  for (const BadInput &test : tests) {
+    NamedTensors inputs = smallInputs();
+    for (auto &[name, tensor] : inputs)
+      tensor = tensor.clone();
+    test.damage(inputs);
+    auto outputs = executor->run(inputs);
+    ASSERT_FALSE(outputs.ok()) << test.name;
+    EXPECT_NE(outputs.status().message().find(test.message), std::string::npos) << outputs.status().message();
+    EXPECT_EQ(outputs.status().exitCode(), 2);
+  }
+  EXPECT_TRUE(executor->run(smallInputs()).ok());
+}
+
+TEST(ExecutorTest, AKernelsErrorNamesTheInstruction) {
+  PlanBuilder b;
+  int64_t x = b.input("x", {Dim(std::string("B")), Dim(std::string("T"))});
+  int64_t y = b.input("y", {Dim(std::string("N")), Dim(std::string("S"))});
+  b.output("z", b.op("swiglu", {x, y}));
+  auto outputs = make(b.plan, {})->run({{"x", at::ones({2, 3})}, {"y", at::ones({2, 4})}});
+  ASSERT_FALSE(outputs.ok());
+  EXPECT_NE(outputs.status().message().find("instruction 0 (swiglu)"), std::string::npos) << outputs.status().message();
+}
+
+} // namespace
+} // namespace morph

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every forward kernel against a float64 reference written another way; the path that autograd records and the fast
+// path must both agree with it, in fp32 and in fp64.
+
+#include "RunKernel.h"
+
+#include "runtime/kernels/Vectorize.h"
+
+#include <gtest/gtest.h>
+
+namespace morph {
+namespace {
+
+at::Tensor normal(at::IntArrayRef shape, int64_t salt = 0) {
+  at::Tensor values = at::arange(at::empty(shape).numel(), at::kDouble);
+  // Irrational steps give numbers without a pattern, in [-2, 2], the same on every run.
+  return (at::sin(values * 12.9898 + static_cast<double>(salt) * 78.233) * 43758.5453).frac().mul(2).view(shape);
+}
+
+struct ForwardCase {
+  std::string name, op;
+  std::vector<at::Tensor> operands; ///< Floats in fp64.
+  Attributes attributes;
+  at::Tensor expected;
+  double tolerance = 1e-5; ///< In fp32, relative to the largest element.
+};
+
+at::Tensor ropeReference(const at::Tensor &x, int64_t offset, bool inverse) {
+  const double frequencies[] = {1, 0.3, 0.02};
+  at::Tensor y = x.clone();
+  for (int64_t t = 0; t < x.size(1); ++t)
+    for (int64_t i = 0; i < 3; ++i) {
+      double angle = static_cast<double>(offset + t) * frequencies[i] * (inverse ? -1 : 1);
+      at::Tensor low = x.select(1, t).select(2, i), high = x.select(1, t).select(2, 3 + i);
+      y.select(1, t).select(2, i).copy_(1.1 * (low * std::cos(angle) - high * std::sin(angle)));
+      y.select(1, t).select(2, 3 + i).copy_(1.1 * (low * std::sin(angle) + high * std::cos(angle)));
+    }
+  return y;
+}
+
+std::vector<ForwardCase> cases() {
+  at::Tensor x = normal({2, 3, 8}), wide = normal({4, 1000}, 3), other = normal({4, 1000}, 4) * 3;
+  at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0}, at::kLong).view({2, 3});
+  at::Tensor positions = at::tensor({5, 0, 3, 3}, at::kLong), targets = at::tensor({0, 999, 17, 500}, at::kLong);
+  at::Tensor table = normal({5, 8}, 1), weight = normal({7, 8}, 2), bias = normal({7}, 5), scale = normal({8}, 6);
+  at::Tensor heads = normal({2, 3, 2, 8}, 7), offset = at::full({}, 5, at::kLong);
+  at::Tensor p = wide.softmax(1), q = other.softmax(1), rowWeights = normal({4}, 8).abs();
+  at::Tensor padded = x.clone();
+  padded[0].narrow(0, 0, 2).zero_(); // Start 7 with offset 5.
+  at::Tensor gate1 = at::tensor({0.3}, at::kDouble), gate2 = at::tensor({0.3, 0.5}, at::kDouble);
+  Attributes eps = {{"eps", 1e-5}};
+  at::Tensor mean = x.pow(2).sum(-1, true) / 8;
+  return {
+      {"Embedding", "embedding", {ids, table}, {}, table.index({ids})},
+      {"Linear", "linear", {x, weight, at::Tensor()}, {}, at::einsum("bti,oi->bto", {x, weight})},
+      {"LinearBias", "linear", {x, weight, bias}, {}, at::einsum("bti,oi->bto", {x, weight}) + bias},
+      {"RmsNorm", "rms_norm", {x, scale}, eps, x / (mean + 1e-5).sqrt() * scale},
+      {"L2Norm", "l2_norm", {heads}, eps, heads / (heads.pow(2).sum(-1, true) + 1e-5).sqrt()},
+      {"SplitHeads", "split_heads", {x}, {{"heads", int64_t(4)}}, x.view({2, 3, 4, 2})},
+      {"MergeHeads", "merge_heads", {heads.transpose(1, 2).contiguous().transpose(1, 2)}, {}, heads.view({2, 3, 16})},
+      {"TakeRows", "take_rows", {x, positions}, {}, at::stack({x[1][2], x[0][0], x[1][0], x[1][0]})},
+      {"LastRows", "last_rows", {x}, {}, at::stack({x[0][2], x[1][2]})},
+      {"MaskPadding", "mask_padding", {x, at::tensor({7, 5}, at::kLong), offset}, {}, padded},
+      {"MaskNothing", "mask_padding", {x, at::tensor({0, 5}, at::kLong), offset}, {}, x},
+      {"Add", "add", {x, scale}, {}, x + scale},
+      {"AddScalar", "add", {x, at::full({}, 2.0, at::kDouble)}, {}, x + 2},
+      {"Mul", "mul", {x, scale}, {}, x * scale},
+      {"Scale", "scale", {x}, {{"factor", 0.25}}, x / 4},
+      {"Exp", "exp", {x}, {}, x.exp()},
+      {"Sigmoid", "sigmoid", {x * 8}, {}, 1 / (1 + (-x * 8).exp())},
+      {"Silu", "silu", {x * 8}, {}, x * 8 / (1 + (-x * 8).exp())},
+      {"Softplus", "softplus", {x * 20}, {}, (x * 20).clamp_min(0) + (-(x * 20).abs()).exp().log1p()},
+      {"Swiglu", "swiglu", {x, x.flip(0)}, {}, x / (1 + (-x).exp()) * x.flip(0)},
+      {"Rope", "rope", {heads, at::Tensor()}, {{"table", std::string("rope")}}, ropeReference(heads, 0, false)},
+      {"RopeOffset", "rope", {heads, offset}, {{"table", std::string("rope")}}, ropeReference(heads, 5, false)},
+      {"RopeInverse",
+       "rope",
+       {heads, offset},
+       {{"table", std::string("rope")}, {"inverse", true}},
+       ropeReference(heads, 5, true)},
+      {"Concat", "concat", {heads, heads.narrow(1, 0, 1)}, {}, at::cat({heads, heads.narrow(1, 0, 1)}, 1)},
+      {"ConcatEmpty", "concat", {heads.narrow(1, 0, 0), heads}, {}, heads},
+      {"Blend", "blend", {gate1, x, x.flip(0)}, {}, 0.3 * x + 0.7 * x.flip(0)},
+      {"BlendThree", "blend", {gate2, x, x.flip(0), x.flip(1)}, {}, 0.3 * x + 0.5 * x.flip(0) + 0.2 * x.flip(1)},
+      {"TokenNll", "token_nll", {wide, targets}, {}, -p.log().gather(1, targets.unsqueeze(1)).squeeze(1)},
+      {"KlDivergence", "kl_divergence", {wide, other}, {}, (p * (p.log() - q.log())).sum(1)},
+      {"Correct",
+       "correct",
+       {wide, at::stack({wide[0].argmax(), wide[1].argmin(), wide[2].argmax(), wide[3].argmin()})},
+       {},
+       at::tensor({1.0, 0.0, 1.0, 0.0}, at::kDouble)},
+      {"SquaredErrorMean",
+       "squared_error",
+       {wide, other},
+       {{"normalize", std::string("mean")}},
+       (wide - other).pow(2).mean()},
+      {"SquaredErrorRows",
+       "squared_error",
+       {wide, other},
+       {{"normalize", std::string("rows")}},
+       (wide - other).pow(2).sum() / 4},
+      {"SquaredErrorRelative",
+       "squared_error",
+       {wide, other},
+       {{"normalize", std::string("relative")}},
+       (wide - other).pow(2).sum() / other.pow(2).sum()},
+      {"WeightedMean",
+       "weighted_mean",
+       {normal({4}), rowWeights},
+       {},
+       (normal({4}) * rowWeights).sum() / rowWeights.sum()},
+      {"Stack", "stack", {bias[0], bias[1], bias[2]}, {}, bias.narrow(0, 0, 3)},
+      {"Ones", "ones", {}, {}, at::ones({}, at::kDouble)},
+      {"ReduceTo", "reduce_to", {heads}, {{"rank", int64_t(2)}}, heads.sum(at::IntArrayRef({0, 1}))},
+      {"ReduceToScalar", "reduce_to", {heads}, {{"rank", int64_t(0)}}, heads.sum()},
+      {"ScatterRows",
+       "scatter_rows",
+       {at::ones({4, 8}, at::kDouble), positions, x},
+       {},
+       at::tensor({1.0, 0.0, 0.0, 2.0, 0.0, 1.0}, at::kDouble).view({2, 3, 1}).expand({2, 3, 8})},
+      {"EmbeddingGrad",
+       "embedding_grad",
+       {at::ones({2, 3, 4}, at::kDouble), ids},
+       {{"rows", int64_t(6)}},
+       at::tensor({2.0, 1.0, 2.0, 0.0, 1.0, 0.0}, at::kDouble).view({6, 1}).expand({6, 4})},
+  };
+}
+
+double relativeError(const at::Tensor &a, const at::Tensor &b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  return (a.to(at::kDouble) - b).abs().max().item<double>() / std::max(b.abs().max().item<double>(), 1e-30);
+}
+
+TEST(ForwardKernelTest, AgreesWithTheReference) {
+  for (const ForwardCase &test : cases())
+    for (Precision precision : {Precision::F64, Precision::F32})
+      for (bool record : {false, true}) {
+        SCOPED_TRACE(test.name + (record ? " recorded" : "") + (precision == Precision::F64 ? " fp64" : " fp32"));
+        std::vector<at::Tensor> operands, before;
+        for (const at::Tensor &operand : test.operands) {
+          bool real = operand.defined() && operand.scalar_type() == at::kDouble;
+          operands.push_back(real && precision == Precision::F32 ? operand.to(at::kFloat) : operand);
+          before.push_back(operand.defined() ? operands.back().clone() : operand);
+        }
+        at::Tensor result = runKernel(test.op, operands, test.attributes, precision, record)[0];
+        EXPECT_EQ(result.scalar_type(), precision == Precision::F64 ? at::kDouble : at::kFloat);
+        EXPECT_LT(relativeError(result, test.expected), precision == Precision::F64 ? 1e-12 : test.tolerance);
+        for (size_t i = 0; i < operands.size(); ++i) {
+          bool same = !operands[i].defined() || at::equal(operands[i], before[i]);
+          EXPECT_TRUE(same) << "operand " << i << " was written";
+        }
+      }
+}
+
+TEST(ForwardKernelTest, Bf16ProductsRoundOnlyTheirFactors) {
+  at::Tensor x = normal({3, 5, 64}).to(at::kFloat), weight = normal({33, 64}, 1).to(at::kFloat);
+  auto rounded = [](const at::Tensor &t) { return t.to(at::kBFloat16).to(at::kDouble); };
+  at::Tensor expected = at::matmul(rounded(x), rounded(weight).t());
+  at::Tensor y = runKernel("linear", {x, weight, at::Tensor()}, {}, Precision::BF16)[0];
+  EXPECT_EQ(y.scalar_type(), at::kFloat);
+  EXPECT_LT(relativeError(y, expected), 8e-3); // ATen's own bf16 product rounds its result.
+  at::Tensor dx = runKernel("linear_input_grad", {y, weight}, {}, Precision::BF16)[0];
+  EXPECT_LT(relativeError(dx, at::matmul(rounded(y), rounded(weight))), 8e-3);
+  at::Tensor dw = runKernel("linear_weight_grad", {y, x}, {}, Precision::BF16)[0];
+  EXPECT_LT(relativeError(dw, at::matmul(rounded(y).reshape({15, 33}).t(), rounded(x).reshape({15, 64}))), 8e-3);
+}
+
+TEST(ForwardKernelTest, Bf16TablesGiveFp32Rows) {
+  at::Tensor table = normal({5, 8}).to(at::kBFloat16);
+  at::Tensor rows = runKernel("embedding", {at::tensor({1, 3}, at::kLong).view({1, 2}), table})[0];
+  EXPECT_EQ(rows.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(rows[0][1], table[3].to(at::kFloat)));
+}
+
+TEST(ForwardKernelTest, AGateAtItsEndGivesTheCandidateItself) {
+  at::Tensor a = normal({64}).to(at::kFloat), b = normal({64}, 1).to(at::kFloat);
+  EXPECT_TRUE(at::equal(runKernel("blend", {at::ones({1}), a, b})[0], a));
+  EXPECT_TRUE(at::equal(runKernel("blend", {at::zeros({1}), a, b})[0], b));
+}
+
+TEST(ForwardKernelTest, LossesStandLargeLogits) {
+  at::Tensor logits = at::tensor({1000.0f, -1000.0f, 0.0f}, at::kFloat).view({1, 3});
+  at::Tensor target = at::tensor({1}, at::kLong);
+  EXPECT_FLOAT_EQ(runKernel("token_nll", {logits, target})[0].item<float>(), 2000);
+  EXPECT_FLOAT_EQ(runKernel("kl_divergence", {logits, logits})[0].item<float>(), 0);
+  EXPECT_TRUE(at::isfinite(runKernel("kl_divergence", {logits, -logits})[0]).all().item<bool>());
+}
+
+TEST(ForwardKernelTest, FastExpIsGoodTo2e7) {
+  double worst = 0;
+  for (double x = -79; x < 88; x += 0.00137) {
+    double value = static_cast<double>(fastExp(static_cast<float>(x)));
+    double expected = std::exp(static_cast<double>(static_cast<float>(x)));
+    worst = std::max(worst, std::abs(value - expected) / expected);
+  }
+  EXPECT_LT(worst, 2e-7);
+  EXPECT_LT(fastExp(-1e30f), 1e-34f);
+  EXPECT_GT(fastExp(1e30f), 1e38f);
+}
+
+} // namespace
+} // namespace morph

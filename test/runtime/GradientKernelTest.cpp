@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every gradient kernel against autograd of its forward kernel and against central differences, in fp64; and against
+// itself in fp64 when run in fp32.
+
+#include "RunKernel.h"
+
+#include "runtime/weights/Initialize.h"
+
+#include <gtest/gtest.h>
+
+namespace morph {
+namespace {
+
+using Tensors = std::vector<at::Tensor>;
+
+/// How the gradient of one operand of a forward op is computed by kernels from dy and the operands.
+struct GradientCase {
+  std::string name, op;
+  Tensors operands;
+  Attributes attributes;
+  size_t operand; ///< The operand whose gradient is checked.
+  std::function<at::Tensor(const at::Tensor &dy, const Tensors &operands, Precision precision)> gradient;
+};
+
+at::Tensor normal(at::IntArrayRef shape, const std::string &name) {
+  return seededNormal(shape, 1, 3, name, at::kDouble);
+}
+
+std::vector<GradientCase> cases() {
+  at::Tensor x = normal({2, 5, 8}, "x"), y = normal({2, 5, 8}, "y"), weight = normal({7, 8}, "weight");
+  at::Tensor scale = normal({8}, "scale"), heads = normal({2, 5, 2, 8}, "heads"), table = normal({6, 8}, "table");
+  at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0, 5, 5, 5, 1}, at::kLong).view({2, 5});
+  at::Tensor positions = at::tensor({5, 0, 3, 3}, at::kLong), targets = at::tensor({0, 9, 3, 3}, at::kLong);
+  at::Tensor logits = normal({4, 10}, "logits") * 2, teacher = normal({4, 10}, "teacher") * 2;
+  at::Tensor rowWeights = normal({4}, "weights").abs(), losses = normal({4}, "losses");
+  at::Tensor gate1 = at::tensor({0.3}, at::kDouble), gate2 = at::tensor({0.3, 0.5}, at::kDouble);
+  at::Tensor z = normal({2, 5, 8}, "z"), long1 = normal({100, 24}, "long"), longScale = normal({24}, "longScale");
+  Attributes eps = {{"eps", 1e-2}};
+
+  // The gradient kernel `op` on dy and the operands of the given numbers; result number `result`.
+  auto kernel = [](std::string op, std::vector<size_t> picks, Attributes attributes = {}, size_t result = 0) {
+    return [=](const at::Tensor &dy, const Tensors &operands, Precision precision) {
+      Tensors all = {dy};
+      for (size_t pick : picks)
+        all.push_back(operands[pick]);
+      return runKernel(op, all, attributes, precision)[result];
+    };
+  };
+  std::vector<GradientCase> all = {
+      {"LinearInput", "linear", {x, weight, at::Tensor()}, {}, 0, kernel("linear_input_grad", {1})},
+      {"LinearWeight", "linear", {x, weight, at::Tensor()}, {}, 1, kernel("linear_weight_grad", {0})},
+      {"LinearBias",
+       "linear",
+       {x, weight, weight.select(1, 0).contiguous()},
+       {},
+       2,
+       kernel("reduce_to", {}, {{"rank", int64_t(1)}})},
+      {"Embedding", "embedding", {ids, table}, {}, 1, kernel("embedding_grad", {0}, {{"rows", int64_t(6)}})},
+      {"RmsNormInput", "rms_norm", {x, scale}, eps, 0, kernel("rms_norm_input_grad", {0, 1}, eps)},
+      {"RmsNormWeight", "rms_norm", {x, scale}, eps, 1, kernel("rms_norm_weight_grad", {0}, eps)},
+      {"RmsNormWeightManyRows", "rms_norm", {long1, longScale}, eps, 1, kernel("rms_norm_weight_grad", {0}, eps)},
+      {"L2Norm", "l2_norm", {heads}, eps, 0, kernel("l2_norm_grad", {0}, eps)},
+      {"TakeRows", "take_rows", {x, positions}, {}, 0, kernel("scatter_rows", {1, 0})},
+      {"Silu", "silu", {x}, {}, 0, kernel("silu_grad", {0})},
+      {"SwigluGate", "swiglu", {x, y}, {}, 0, kernel("swiglu_grad", {0, 1}, {}, 0)},
+      {"SwigluInput", "swiglu", {x, y}, {}, 1, kernel("swiglu_grad", {0, 1}, {}, 1)},
+      {"Sigmoid",
+       "sigmoid",
+       {x},
+       {},
+       0,
+       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
+         return runKernel("sigmoid_grad", {dy, runKernel("sigmoid", operands, {}, precision)[0]}, {}, precision)[0];
+       }},
+      {"Softplus",
+       "softplus",
+       {x},
+       {},
+       0,
+       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
+         return runKernel("mul", {dy, runKernel("sigmoid", operands, {}, precision)[0]}, {}, precision)[0];
+       }},
+      {"BlendGate", "blend", {gate1, x, y}, {}, 0, kernel("blend_gate_grad", {1, 2})},
+      {"BlendGateThree", "blend", {gate2, x, y, z}, {}, 0, kernel("blend_gate_grad", {1, 2, 3})},
+      {"BlendFirst", "blend", {gate1, x, y}, {}, 1, kernel("blend_candidate_grad", {0}, {{"index", int64_t(0)}})},
+      {"BlendSecondOfThree",
+       "blend",
+       {gate2, x, y, z},
+       {},
+       2,
+       kernel("blend_candidate_grad", {0}, {{"index", int64_t(1)}})},
+      {"BlendLastOfThree",
+       "blend",
+       {gate2, x, y, z},
+       {},
+       3,
+       kernel("blend_candidate_grad", {0}, {{"index", int64_t(2)}})},
+      {"TokenNll", "token_nll", {logits, targets}, {}, 0, kernel("token_nll_grad", {0, 1})},
+      {"KlDivergence", "kl_divergence", {teacher, logits}, {}, 1, kernel("kl_divergence_grad", {0, 1})},
+      {"WeightedMean", "weighted_mean", {losses, rowWeights}, {}, 0, kernel("weighted_mean_grad", {1})},
+      {"Rope",
+       "rope",
+       {heads, at::full({}, 3, at::kLong)},
+       {{"table", std::string("rope")}},
+       0,
+       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
+         return runKernel("rope", {dy, operands[1]}, {{"table", std::string("rope")}, {"inverse", true}}, precision)[0];
+       }},
+  };
+  for (const char *normalize : {"mean", "rows", "relative"}) {
+    Attributes attributes = {{"normalize", std::string(normalize)}};
+    all.push_back({std::string("SquaredError_") + normalize,
+                   "squared_error",
+                   {x, y},
+                   attributes,
+                   0,
+                   kernel("squared_error_grad", {0, 1}, attributes)});
+  }
+  return all;
+}
+
+double largestDifference(const at::Tensor &a, const at::Tensor &b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+class GradientKernel : public testing::TestWithParam<GradientCase> {};
+
+TEST_P(GradientKernel, AgreesWithAutogradAndDifferences) {
+  const GradientCase &test = GetParam();
+  auto forward = [&](const Tensors &operands, bool record) {
+    return runKernel(test.op, operands, test.attributes, Precision::F64, record)[0];
+  };
+  at::Tensor dy = normal(forward(test.operands, false).sizes(), "dy");
+  at::Tensor gradient = test.gradient(dy, test.operands, Precision::F64);
+
+  Tensors recorded = test.operands;
+  recorded[test.operand] = recorded[test.operand].clone().requires_grad_(true);
+  {
+    c10::AutoGradMode record(true);
+    (forward(recorded, true) * dy).sum().backward();
+  }
+  at::Tensor expected = recorded[test.operand].grad();
+  double size = expected.abs().max().item<double>();
+  ASSERT_GT(size, 0);
+  EXPECT_LT(largestDifference(gradient, expected), 1e-11 * std::max(size, 1.0));
+
+  // The fast path of the forward kernel must have this derivative too.
+  at::Tensor flat = gradient.reshape(-1);
+  for (int64_t at = 0; at < flat.numel(); at += 1 + flat.numel() / 7) {
+    double sides[2];
+    for (int side = 0; side < 2; ++side) {
+      Tensors moved = test.operands;
+      moved[test.operand] = moved[test.operand].clone();
+      moved[test.operand].view(-1)[at].add_(side ? -1e-6 : 1e-6);
+      sides[side] = (forward(moved, false) * dy).sum().item<double>();
+    }
+    EXPECT_NEAR((sides[0] - sides[1]) / 2e-6, flat[at].item<double>(), 2e-7 * std::max(size, 1.0));
+  }
+
+  Tensors narrow = test.operands;
+  for (at::Tensor &operand : narrow)
+    if (operand.defined() && operand.scalar_type() == at::kDouble)
+      operand = operand.to(at::kFloat);
+  at::Tensor single = test.gradient(dy.to(at::kFloat), narrow, Precision::F32);
+  EXPECT_EQ(single.scalar_type(), at::kFloat);
+  EXPECT_LT(largestDifference(single, gradient), 1e-5 * std::max(size, 1.0));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GradientKernel, testing::ValuesIn(cases()),
+                         [](const auto &info) { return info.param.name; });
+
+TEST(GradientKernelTest, TargetsAndTeachersGetNoGradient) {
+  c10::AutoGradMode record(true);
+  at::Tensor a = normal({4, 6}, "a").requires_grad_(true), b = normal({4, 6}, "b").requires_grad_(true);
+  runKernel("kl_divergence", {a, b}, {}, Precision::F64, true)[0].sum().backward();
+  EXPECT_FALSE(a.grad().defined());
+  at::Tensor c = normal({4, 6}, "a").requires_grad_(true);
+  runKernel("squared_error", {b, c}, {{"normalize", std::string("relative")}}, Precision::F64, true)[0].backward();
+  EXPECT_FALSE(c.grad().defined());
+}
+
+TEST(GradientKernelTest, AZeroTargetGivesFiniteGradients) {
+  at::Tensor x = at::ones({3, 4}), target = at::zeros({3, 4});
+  Attributes relative = {{"normalize", std::string("relative")}};
+  at::Tensor dx = runKernel("squared_error_grad", {at::zeros({}), x, target}, relative)[0];
+  EXPECT_TRUE(at::isfinite(dx).all().item<bool>());
+}
+
+} // namespace
+} // namespace morph

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-run: executes plans. One subcommand a stage; the driver `morph` starts it, people rarely do.
+
+#include "runtime/base/Json.h"
+#include "runtime/base/Log.h"
+#include "runtime/base/TorchGuard.h"
+#include "runtime/train/Inference.h"
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/Stages.h"
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+using namespace morph;
+
+namespace {
+
+/// Flags as they were typed.
+struct Flags {
+  std::string spec, run, out, variant;
+  std::vector<std::string> plans, weights;
+  std::string precision;
+  int threads = -1;
+  EvaluateOptions evaluate;
+  EvalOptions eval;
+  int64_t begin = -1;
+  bool json = false;
+  GenerateOptions generate;
+  std::string input;
+  int64_t split = 1;
+};
+
+/// The stages that a run directory has.
+struct Stage {
+  const char *name;
+  const char *summary;
+  const char *plans;
+  StatusOr<StageOutcome> (*run)(const StageContext &);
+};
+constexpr Stage stages[] = {
+    {"pretrain", "train a base model from its initial values", "pretrain, score", runPretrain},
+    {"align", "fit every linear branch to its layer's full attention", "align", runAlign},
+    {"select", "choose the layers that keep full attention", "gates (method gates) or align (layer_mse)", runSelect},
+    {"distill", "KL from the teacher to the hybrid", "distill", runDistill},
+    {"finetune", "next-token cross-entropy on the hybrid", "finetune", runFinetune},
+};
+
+} // namespace
+
+static Status fillContext(const Flags &flags, bool needsSpec, StageContext &context) {
+  for (const std::string &text : flags.plans) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+      return Status::invalid("--plan " + text + ": expected NAME=FILE");
+    context.planPaths[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  context.weightPaths = flags.weights;
+  context.runDir = flags.run;
+  context.variant = flags.variant;
+  if (needsSpec || !flags.spec.empty()) {
+    MORPH_ASSIGN_OR_RETURN(context.spec, readJson(flags.spec));
+    if (!context.spec.is_object())
+      return Status::invalid("'" + flags.spec + "' is not a resolved spec",
+                             "make one with: morph-translate --spec-to-json SPEC");
+  } else {
+    context.spec = Json::object();
+  }
+  if (needsSpec)
+    context.out = flags.out;
+  MORPH_RETURN_IF_ERROR(context.prepare());
+  if (!flags.precision.empty()) {
+    MORPH_ASSIGN_OR_RETURN(context.precision, parsePrecision(flags.precision));
+  }
+  if (flags.threads > 0)
+    at::set_num_threads(flags.threads);
+  return Status();
+}
+
+static int finish(const StatusOr<StageOutcome> &outcome) {
+  if (!outcome.ok())
+    return reportError("morph-run", outcome.status());
+  return *outcome == StageOutcome::Interrupted ? kInterruptedExitCode : 0;
+}
+
+static StatusOr<StageOutcome> runEval(const StageContext &context, const Flags &flags) {
+  EvalOptions options = flags.eval;
+  if (flags.begin >= 0)
+    options.begin = flags.begin;
+  MORPH_ASSIGN_OR_RETURN(const EvalResult result, evalTokens(context, options));
+  if (result.interrupted)
+    return StageOutcome::Interrupted;
+  if (flags.json) {
+    const nlohmann::ordered_json line = {{"cross_entropy", result.crossEntropy},
+                                         {"perplexity", result.perplexity},
+                                         {"tokens", result.tokens},
+                                         {"documents", result.documents},
+                                         {"seconds", result.seconds}};
+    std::printf("%s\n", line.dump().c_str());
+  } else {
+    std::printf("cross-entropy %.6f nats a token, perplexity %.4f, over %lld tokens of %lld documents\n",
+                result.crossEntropy, result.perplexity, static_cast<long long>(result.tokens),
+                static_cast<long long>(result.documents));
+  }
+  return StageOutcome::Done;
+}
+
+static StatusOr<StageOutcome> runGenerate(const StageContext &context, const Flags &flags) {
+  MORPH_RETURN_IF_ERROR(generate(context, flags.generate, [](int64_t token) {
+    // A line a token, at once: the driver shows text as it comes. A closed pipe ends the generation.
+    std::printf("{\"token\":%lld}\n", static_cast<long long>(token));
+    return std::fflush(stdout) == 0;
+  }));
+  return interrupted() ? StageOutcome::Interrupted : StageOutcome::Done;
+}
+
+int main(int argc, char **argv) {
+  CLI::App app{"Executes the plans of Morph's compiler: training stages of a run, scoring, generation.\n"
+               "The driver 'morph' starts it; 'morph run SPEC --out DIR' is what people type."};
+  app.name("morph-run");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "morph-run 0.1.0 (plan version " + std::to_string(plan::kPlanVersion) + ")");
+  app.footer("Exit codes: 0 done, 1 failed, 2 wrong input, 130 stopped by a signal after a checkpoint (run again to\n"
+             "continue).");
+  Flags flags;
+
+  const auto addCommon = [&](CLI::App *command, const std::string &plans) {
+    command->add_option("--plan", flags.plans, "NAME=FILE, a program as a plan; this command reads: " + plans)
+        ->type_name("NAME=FILE");
+    command
+        ->add_option("--weights", flags.weights,
+                     "Folder or .safetensors file; the base first, each later one overrides names")
+        ->type_name("PATH");
+    command->add_option("--precision", flags.precision, "fp32 or bf16 products (default: the spec's, else fp32)");
+    command->add_option("--threads", flags.threads, "CPU threads (default: the spec's, else all cores)");
+  };
+  const auto addStage = [&](CLI::App *command, const std::string &plans) {
+    command->add_option("--spec", flags.spec, "Resolved spec (morph-translate --spec-to-json)")->required();
+    command->add_option("--run", flags.run, "Run directory: its data/ is read, its metrics.jsonl grows")->required();
+    command->add_option("--out", flags.out, "Folder for checkpoints and results of this stage")->required();
+    command->add_option("--variant", flags.variant, "Which selection this is of (selected, uniform, ...)");
+    addCommon(command, plans);
+  };
+
+  for (const Stage &stage : stages)
+    addStage(app.add_subcommand(stage.name, stage.summary), stage.plans);
+  CLI::App *evaluate = app.add_subcommand("evaluate", "answer accuracy by task, length and depth; perplexity");
+  addStage(evaluate, "score");
+  evaluate->add_option("--model-name", flags.evaluate.modelName, "The rows' model: teacher, uniform, selected")
+      ->required();
+  evaluate->add_option("--after", flags.evaluate.after, "The rows' stage: selection, distill, finetune")->required();
+
+  CLI::App *eval = app.add_subcommand("eval", "cross-entropy of a token file");
+  addCommon(eval, "score");
+  eval->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  eval->add_option("--tokens", flags.eval.tokens, "Raw little-endian token ids")->required();
+  eval->add_option("--token-dtype", flags.eval.dtype, "u16 or u32")->capture_default_str();
+  eval->add_option("--documents", flags.eval.documents, "Only the first N documents");
+  eval->add_option("--begin", flags.begin, "Documents begin with this id (default: pieces of --length tokens)");
+  eval->add_option("--length", flags.eval.length, "Tokens to which each document is cut")->capture_default_str();
+  eval->add_option("--per-token", flags.eval.perToken, "Write `logprob`, fp32, one a target token, to this file");
+  eval->add_flag("--json", flags.json, "Print JSON: cross_entropy, perplexity, tokens, documents, seconds");
+
+  CLI::App *generateCommand = app.add_subcommand("generate", "greedy continuation; prints {\"token\": id} lines");
+  addCommon(generateCommand, "decode");
+  generateCommand->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  generateCommand->add_option("--prompt-tokens", flags.generate.prompt, "Ids of the prompt, separated by commas")
+      ->delimiter(',')
+      ->required();
+  generateCommand->add_option("--max-tokens", flags.generate.maxTokens, "New tokens at most")->capture_default_str();
+  generateCommand->add_option("--eos", flags.generate.eos, "Ids that end the text, separated by commas")
+      ->delimiter(',');
+
+  CLI::App *logits = app.add_subcommand("logits", "logits of given tokens, whole and by prefill and decoding");
+  addCommon(logits, "logits, decode (one or both)");
+  logits->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  logits
+      ->add_option("--input", flags.input,
+                   "Safetensors with `tokens` [B,T] I64 and, for left-padded rows, `start` [B] I64")
+      ->required();
+  logits->add_option("--split", flags.split, "Tokens of the prefill; the others follow one by one")
+      ->capture_default_str();
+  logits->add_option("--out", flags.out, "Safetensors to write: `whole` [B,T,V], `decode` [B,T-split+1,V]")->required();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success &success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError &error) {
+    return reportError("morph-run", Status::invalid(error.what(), "see morph-run --help"));
+  }
+
+  const CLI::App *command = app.get_subcommands().front();
+  catchInterrupts();
+  return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
+    StageContext context;
+    const bool free = command == eval || command == generateCommand || command == logits;
+    MORPH_RETURN_IF_ERROR(fillContext(flags, !free, context));
+    if (command == eval)
+      return runEval(context, flags);
+    if (command == generateCommand)
+      return runGenerate(context, flags);
+    if (command == logits) {
+      MORPH_RETURN_IF_ERROR(computeLogits(context, flags.input, flags.split, flags.out));
+      return StageOutcome::Done;
+    }
+    if (command == evaluate)
+      return runEvaluate(context, flags.evaluate);
+    for (const Stage &stage : stages)
+      if (command->get_name() == stage.name)
+        return stage.run(context);
+    return Status::invalid("unknown stage");
+  }));
+}

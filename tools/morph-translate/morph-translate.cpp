@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Specs and Hugging Face folders to IR, and IR to plans.
+
+#include "MixerCosts.h"
+
+#include "frontends/ModelBuilder.h"
+#include "frontends/huggingface/Import.h"
+#include "frontends/spec/Schema.h"
+#include "frontends/spec/Spec.h"
+#include "passes/EmitPlan.h"
+#include "passes/Pipelines.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
+
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace morph;
+namespace cl = llvm::cl;
+
+namespace {
+
+enum ExitCode { kOk = 0, kFailed = 1, kWrongInput = 2 };
+
+enum class Mode { None, ImportSpec, SpecToJson, BaseConfig, ImportHf, EmitPlan, MixerCosts, SpecDocs };
+
+cl::OptionCategory category("morph-translate options");
+
+cl::opt<Mode> mode(cl::desc("What to do (one of):"), cl::cat(category), cl::init(Mode::None),
+                   cl::values(clEnumValN(Mode::ImportSpec, "import-spec", "SPEC.toml to IR of the base phase"),
+                              clEnumValN(Mode::SpecToJson, "spec-to-json",
+                                         "SPEC.toml to JSON with defaults filled in and paths absolute"),
+                              clEnumValN(Mode::BaseConfig, "base-config",
+                                         "SPEC.toml with [pretrain.base] to the base's config.json"),
+                              clEnumValN(Mode::ImportHf, "import-hf",
+                                         "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
+                              clEnumValN(Mode::EmitPlan, "emit-plan", "IR to the plan of --program"),
+                              clEnumValN(Mode::MixerCosts, "mixer-costs",
+                                         "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
+                              clEnumValN(Mode::SpecDocs, "spec-docs",
+                                         "print the tables of all keys; given README.md, put them into it")));
+cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
+cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
+                            cl::init("-"), cl::cat(category));
+cl::list<std::string> overrides("set", cl::desc("Override a key of the spec: align.steps=100, task.<name>.queries=2"),
+                                cl::value_desc("key=value"), cl::cat(category));
+cl::opt<bool> configOnly("config-only", cl::desc("For planning: weights, tokenizer and data files need not be there"),
+                         cl::cat(category));
+cl::opt<std::string> modelName("name", cl::desc("Name of the model in the IR (default: the folder's)"),
+                               cl::value_desc("name"), cl::cat(category));
+cl::opt<std::string> program("program", cl::desc("align, gates, distill, finetune, pretrain, score, logits or decode"),
+                             cl::value_desc("program"), cl::cat(category));
+cl::opt<std::string> programOptions("program-options", cl::desc("Options of the program, for example loss=kl,kl=true"),
+                                    cl::value_desc("key=value,..."), cl::cat(category));
+cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
+                              cl::init(2), cl::cat(category));
+cl::opt<bool> locations("locations", cl::desc("Print where in the input each op comes from"), cl::cat(category));
+
+/// An error without a place in a text.
+ExitCode fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hint = "") {
+  llvm::errs() << "morph-translate: error: " << message << "\n";
+  if (!hint.isTriviallyEmpty())
+    llvm::errs() << "hint: " << hint << "\n";
+  return code;
+}
+
+/// Writes the output under a temporary name and renames it, so that a failed run leaves nothing half-written.
+ExitCode write(llvm::function_ref<void(llvm::raw_ostream &)> print) {
+  llvm::Error error = llvm::writeToOutput(output, [&](llvm::raw_ostream &os) {
+    print(os);
+    os.flush();
+    return llvm::Error::success();
+  });
+  if (error)
+    return fail(kFailed, "cannot write '" + output + "': " + llvm::toString(std::move(error)));
+  return kOk;
+}
+
+ExitCode writeModule(ModuleOp module) {
+  OpPrintingFlags flags;
+  if (locations)
+    flags.enableDebugInfo(/*enable=*/true, /*prettyForm=*/false);
+  return write([&](llvm::raw_ostream &os) { module.print(os, flags); });
+}
+
+ExitCode translateSpec(MLIRContext &context) {
+  Diagnostics diagnostics("morph-translate", llvm::errs());
+  SpecOptions options;
+  options.overrides = overrides;
+  options.configOnly = configOnly;
+  options.requireWeights = mode == Mode::ImportSpec;
+  std::optional<ImportedSpec> imported = importSpec(context, input, options, diagnostics);
+  if (!imported)
+    return kWrongInput;
+  if (mode == Mode::SpecToJson)
+    return write([&](llvm::raw_ostream &os) { os << printSpec(imported->spec); });
+  if (mode == Mode::BaseConfig) {
+    if (!imported->model.init)
+      return fail(kWrongInput, "'" + input + "' makes no base: it has no [pretrain.base]");
+    return write([&](llvm::raw_ostream &os) { os << printBaseConfig(imported->model); });
+  }
+  return writeModule(*imported->module);
+}
+
+ExitCode translateHuggingFace(MLIRContext &context) {
+  Diagnostics diagnostics("morph-translate", llvm::errs());
+  // 'models/tiny/' is named tiny, too.
+  std::string name = modelName.empty() ? llvm::sys::path::filename(llvm::StringRef(input).rtrim('/')).str() : modelName;
+  OwningOpRef<ModuleOp> module =
+      importHuggingFace(context, input, name, configOnly ? WeightCheck::IfPresent : WeightCheck::Required, diagnostics);
+  return module ? writeModule(*module) : kWrongInput;
+}
+
+/// Reads IR and finds its model; null after an error, which is printed.
+OwningOpRef<ModuleOp> readModule(MLIRContext &context, llvm::SourceMgr &sources, ModelOp &model) {
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
+  if (!file) {
+    fail(kWrongInput, message);
+    return nullptr;
+  }
+  sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
+  if (!module)
+    return nullptr;
+  auto models = module->getOps<ModelOp>();
+  if (!llvm::hasSingleElement(models)) {
+    fail(kWrongInput, "'" + input + "' has " + llvm::Twine(std::distance(models.begin(), models.end())) +
+                          " models, expected one morph.model");
+    return nullptr;
+  }
+  model = *models.begin();
+  return module;
+}
+
+ExitCode translateToPlan(MLIRContext &context) {
+  llvm::Expected<ProgramOptions> options = parseProgramOptions(program, programOptions);
+  if (!options)
+    return fail(kWrongInput, llvm::toString(options.takeError()),
+                program.empty() ? "name the program with --program=gates" : "");
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  ModelOp model;
+  OwningOpRef<ModuleOp> module = readModule(context, sources, model);
+  if (!module)
+    return kWrongInput;
+  PassManager manager(&context, ModuleOp::getOperationName());
+  addProgramPipeline(manager, *options);
+  if (failed(manager.run(*module)))
+    return kWrongInput;
+  // The pipeline may have put another op in the model's place.
+  FailureOr<plan::Plan> plan = emitPlan(*module->getOps<ModelOp>().begin(), program);
+  if (failed(plan))
+    return kFailed;
+  if (Status status = plan::validate(*plan); !status.ok())
+    return fail(kFailed, "the plan that was made is not valid: " + status.message(),
+                "this is an error of Morph, not of the input");
+  return write([&](llvm::raw_ostream &os) { os << plan::printPlan(*plan); });
+}
+
+/// The schema's tables; between the marker lines of the input where there is one.
+ExitCode printSpecDocs() {
+  std::string tables = spec::makeDocumentation();
+  if (input.empty())
+    return write([&](llvm::raw_ostream &os) { os << tables; });
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
+  if (!file)
+    return fail(kWrongInput, message);
+  constexpr llvm::StringLiteral kBegin = "<!-- begin: morph-translate --spec-docs -->\n";
+  constexpr llvm::StringLiteral kEnd = "<!-- end: morph-translate --spec-docs -->\n";
+  auto [before, rest] = file->getBuffer().split(kBegin);
+  size_t end = rest.find(kEnd);
+  if (end == llvm::StringRef::npos)
+    return fail(kWrongInput, "'" + input + "' lacks the marker lines between which the tables go",
+                llvm::Twine("they are ") + kBegin.rtrim() + " and " + kEnd.rtrim());
+  std::string text = (before + kBegin + "\n" + tables + "\n" + rest.substr(end)).str();
+  return write([&](llvm::raw_ostream &os) { os << text; });
+}
+
+ExitCode printMixerCosts(MLIRContext &context) {
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  ModelOp model;
+  OwningOpRef<ModuleOp> module = readModule(context, sources, model);
+  if (!module)
+    return kWrongInput;
+  return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", makeMixerCosts(model, elementBytes)); });
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::HideUnrelatedOptions(category);
+  constexpr llvm::StringLiteral kOverview =
+      "Turns specs and Hugging Face folders into Morph IR, and IR into plans\n\n"
+      "  morph-translate --import-spec specs/quickstart.toml -o base.mlir\n"
+      "  morph-translate --import-hf models/tiny -o base.mlir\n"
+      "  morph-translate --emit-plan relaxed.mlir --program=gates -o gates.json\n\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong input.\n";
+  std::string message;
+  llvm::raw_string_ostream messageStream(message);
+  if (!cl::ParseCommandLineOptions(argc, argv, kOverview, &messageStream)) {
+    llvm::errs() << message;
+    return kWrongInput;
+  }
+  if (mode == Mode::None)
+    return fail(kWrongInput, "nothing to do: no mode is given", "morph-translate --help lists the modes");
+  if (mode == Mode::SpecDocs)
+    return printSpecDocs();
+  if (input.empty())
+    return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
+
+  // Models are small for a compiler: threads would only cost their start.
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadModelDialects(context);
+  switch (mode) {
+  case Mode::ImportSpec:
+  case Mode::SpecToJson:
+  case Mode::BaseConfig:
+    return translateSpec(context);
+  case Mode::ImportHf:
+    return translateHuggingFace(context);
+  case Mode::EmitPlan:
+    return translateToPlan(context);
+  default:
+    return printMixerCosts(context);
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compiler's programs as functions: spec to JSON, model to IR, phase to phase, IR to plan.
+
+#ifndef MORPH_TOOLS_MORPH_COMPILER_H
+#define MORPH_TOOLS_MORPH_COMPILER_H
+
+#include "tools/morph/Files.h"
+#include "tools/morph/Process.h"
+#include "tools/morph/Toolchain.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// Runs one helper. Its own words on standard error are the report: the error returned has its kind (exit code 2: wrong
+/// input) and no message, but for a helper that died from a signal.
+Status runHelper(const Command &command);
+/// The same for a helper that has ended.
+Status toStatus(const ProcessResult &result, const Command &command);
+
+class Compiler {
+public:
+  explicit Compiler(const Toolchain &tools) : tools_(tools) {}
+
+  /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
+  /// and texts need not be there.
+  StatusOr<Json> resolve(const fs::path &spec, const std::vector<std::string> &settings, bool configOnly = false) const;
+  /// The base model of a spec as IR.
+  Status importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
+                    bool configOnly = false) const;
+  /// config.json of the base that a spec makes.
+  Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
+  /// A Hugging Face folder (base or hybrid) as IR.
+  Status importModel(const fs::path &folder, const fs::path &output) const;
+
+  /// Phase base -> paired, with the candidates and options of the spec's section `linear`.
+  Status pair(const fs::path &input, const Json &linear, const fs::path &output) const;
+  /// Phase paired -> relaxed.
+  Status relax(const fs::path &input, const fs::path &output) const;
+  /// Phase paired -> hybrid, by a selection's `kept`.
+  Status discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const;
+  /// Phase paired -> hybrid with these layers kept.
+  Status discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const;
+
+  /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between.
+  Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,
+                  const fs::path &output) const;
+
+private:
+  /// Runs program `name` with `-o` a temporary name that becomes `output` when it succeeds.
+  Status translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const;
+  Toolchain tools_;
+};
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_COMPILER_H

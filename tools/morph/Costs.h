@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run will take, from its plans and spec alone: tokens, arithmetic, memory, disk, cache at context lengths.
+
+#ifndef MORPH_TOOLS_MORPH_COSTS_H
+#define MORPH_TOOLS_MORPH_COSTS_H
+
+#include "runtime/plan/Plan.h"
+#include "tools/morph/Files.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// The cost of one stage, of one of its variants.
+struct StageCost {
+  std::string stage;
+  int64_t steps = 0;
+  double tokens = 0;
+  double flops = 0;
+  double memoryBytes = 0; ///< Weights, optimizer state and values at their peak.
+  double diskBytes = 0;   ///< What it leaves; checkpoints come on top while it runs.
+  double checkpointBytes = 0;
+};
+
+/// Where the plans of a run lie, by program ("align", "gates", "distill", "finetune", "score", "decode", "pretrain").
+/// A program without a plan has no cost.
+using PlanFiles = std::map<std::string, fs::path>;
+
+/// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured.
+StatusOr<std::vector<StageCost>> estimateStages(const Json &resolved, const PlanFiles &plans, int64_t variants);
+
+/// Steps, tokens a step of a training section: batch * accumulate * length.
+double sectionTokens(const Json &section);
+
+/// Bytes of caches and states of one sequence at a context length, by the inputs of a decode program: keys and values
+/// with `elementBytes` an element and no longer than their attention's window, recurrent states fp32.
+double cacheBytes(const plan::Plan &decode, int64_t context, int64_t elementBytes);
+
+/// Free memory of this machine in bytes: what the kernel calls available, within the limits of the control group.
+double availableMemory();
+/// Free disk space for the folder (or the nearest one above that exists).
+double availableDisk(const fs::path &folder);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_COSTS_H

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph doctor: what of the machine and of Morph's own parts is found.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Costs.h"
+#include "tools/morph/Process.h"
+#include "tools/morph/Report.h"
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <unistd.h>
+
+using namespace morph;
+
+namespace {
+
+/// One line of the report.
+struct Finding {
+  std::string name;
+  bool found = false;
+  bool needed = true;
+  std::string detail;
+};
+
+/// The first line that a command prints, or nothing.
+std::string firstLine(std::vector<std::string> arguments) {
+  auto result = runProcess({std::move(arguments), true, true});
+  if (!result.ok() || !result->ok())
+    return "";
+  std::istringstream text(result->output);
+  std::string line;
+  std::getline(text, line);
+  return line;
+}
+
+Finding findProgram(const Toolchain &tools, const std::string &name) {
+  auto path = tools.program(name);
+  return {name, path.ok(), true, path.ok() ? *path : Status(path.status()).message()};
+}
+
+/// Versions of the Python packages that Morph uses, by one start of Python.
+Finding findPython(const Toolchain &tools) {
+  auto python = tools.python();
+  if (!python.ok())
+    return {"Python environment", false, true, Status(python.status()).message() + " (tools/setup makes it)"};
+  const std::string code = "from importlib.metadata import version\n"
+                           "print(', '.join(n + ' ' + version(n) for n in "
+                           "('torch', 'transformers', 'tokenizers', 'safetensors', 'gguf')))";
+  const std::string versions = firstLine({*python, "-c", code});
+  if (versions.empty())
+    return {"Python environment", false, true, tools.pythonFolder + " lacks packages (tools/setup makes it anew)"};
+  return {"Python environment", true, true, tools.pythonFolder + " (" + versions + ")"};
+}
+
+Finding findLibTorch(const Toolchain &tools) {
+  std::error_code error;
+  for (const fs::directory_entry &entry : fs::directory_iterator(tools.pythonFolder + "/lib", error)) {
+    const fs::path root = entry.path() / "site-packages/torch";
+    if (!fs::exists(root / "lib/libtorch_cpu.so", error))
+      continue;
+    std::ifstream file(root / "version.py");
+    std::string line, version = "unknown version";
+    while (std::getline(file, line))
+      if (line.rfind("__version__ = ", 0) == 0)
+        version = line.substr(15, line.size() - 16);
+    return {"LibTorch", true, true, version + " in " + root.string()};
+  }
+  return {"LibTorch", false, true, "no libtorch_cpu.so in the Python environment"};
+}
+
+Finding findMlir(const Toolchain &tools) {
+  auto program = tools.program("morph-opt");
+  if (!program.ok())
+    return {"MLIR", false, true, "morph-opt is not built"};
+  // "  LLVM version 19.1.7" stands on one of the first lines.
+  auto result = runProcess({{*program, "--version"}, true, true});
+  if (result.ok() && result->ok()) {
+    std::istringstream text(result->output);
+    std::string line;
+    while (std::getline(text, line))
+      if (const size_t at = line.find("version "); at != std::string::npos)
+        return {"MLIR", true, true, "LLVM " + line.substr(at + 8)};
+  }
+  return {"MLIR", false, true, "morph-opt --version fails"};
+}
+
+std::set<std::string> cpuFlags(std::string &model) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  std::set<std::string> flags;
+  while (std::getline(file, line)) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos)
+      continue;
+    if (line.rfind("model name", 0) == 0)
+      model = line.substr(colon + 2);
+    if (line.rfind("flags", 0) != 0)
+      continue;
+    std::istringstream words(line.substr(colon + 1));
+    for (std::string word; words >> word;)
+      flags.insert(word);
+    break;
+  }
+  return flags;
+}
+
+Status examine(const Toolchain &tools, bool json) {
+  std::vector<Finding> findings = {findProgram(tools, "morph-translate"),
+                                   findProgram(tools, "morph-opt"),
+                                   findProgram(tools, "morph-run"),
+                                   findMlir(tools),
+                                   findLibTorch(tools),
+                                   findPython(tools)};
+  auto script = tools.script("export/morph_export.py");
+  findings.push_back({"Python scripts", script.ok(), true,
+                      script.ok() ? tools.sourceFolder + "/tools/python" : Status(script.status()).message()});
+  std::string model = "unknown";
+  const std::set<std::string> flags = cpuFlags(model);
+  findings.push_back({"CPU", true, true,
+                      model + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores, " +
+                          formatBytes(availableMemory()) + " of memory free"});
+  for (const auto &[name, flag, use] :
+       {std::tuple<const char *, const char *, const char *>{"AVX-512", "avx512f", "vector kernels"},
+        {"AVX512-BF16", "avx512_bf16", "bf16 products"},
+        {"AMX-BF16", "amx_bf16", "fast bf16 products"}})
+    findings.push_back({name, flags.count(flag) != 0, false, flags.count(flag) ? use : std::string("not on this CPU")});
+  std::string gpu;
+  for (const char *path : {"/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi"})
+    if (gpu.empty() && ::access(path, X_OK) == 0)
+      gpu = firstLine({path, "--query-gpu=name,memory.total", "--format=csv,noheader"});
+  findings.push_back({"GPU", !gpu.empty(), false, gpu.empty() ? "none found; none is needed" : gpu});
+
+  bool complete = true;
+  Json report = Json::array();
+  for (const Finding &finding : findings) {
+    complete &= finding.found || !finding.needed;
+    report.push_back(
+        {{"name", finding.name}, {"found", finding.found}, {"needed", finding.needed}, {"detail", finding.detail}});
+    if (!json)
+      std::printf("  %-4s %-18s %s\n",
+                  finding.found    ? "ok"
+                  : finding.needed ? "MISS"
+                                   : "-",
+                  finding.name.c_str(), finding.detail.c_str());
+  }
+  if (json)
+    std::printf("%s\n", report.dump(2).c_str());
+  if (!complete)
+    return Status::failed("something that Morph needs is missing (above)",
+                          "tools/quickstart sets up and builds all of it");
+  return Status();
+}
+
+} // namespace
+
+void morph::addDoctorCommand(CLI::App &app, Action &action) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App *command = app.add_subcommand("doctor", "Show which programs, libraries and hardware are found");
+  command->add_flag("--json", *json, "Print JSON");
+  command->callback([&action, json] { action = [json](const Toolchain &tools) { return examine(tools, *json); }; });
+}

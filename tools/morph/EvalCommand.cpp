@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph eval: cross-entropy of any Hugging Face folder on a file of token ids.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Compiler.h"
+
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments {
+  std::string model, tokens, tokenType = "u16", perToken, precision;
+  int64_t documents = 0, begin = -1, length = 0;
+  bool json = false;
+};
+
+Status evaluate(const Toolchain &tools, const Arguments &arguments) {
+  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
+  std::error_code error;
+  if (!fs::is_directory(arguments.model, error))
+    return Status::invalid("no such model folder: " + arguments.model,
+                           "expected a folder with config.json and *.safetensors");
+  if (!fs::exists(arguments.tokens, error))
+    return Status::invalid("no such token file: " + arguments.tokens);
+  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
+  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, ir));
+  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "", plan));
+  Command command{{runtime, "eval", "--plan", "score=" + plan.string(), "--weights", arguments.model, "--tokens",
+                   arguments.tokens, "--token-dtype", arguments.tokenType, "--length",
+                   std::to_string(arguments.length)}};
+  auto add = [&](const char *name, const std::string &value) {
+    command.arguments.insert(command.arguments.end(), {name, value});
+  };
+  if (arguments.documents > 0)
+    add("--documents", std::to_string(arguments.documents));
+  if (arguments.begin >= 0)
+    add("--begin", std::to_string(arguments.begin));
+  if (!arguments.perToken.empty())
+    add("--per-token", arguments.perToken);
+  if (!arguments.precision.empty())
+    add("--precision", arguments.precision);
+  if (arguments.json)
+    command.arguments.push_back("--json");
+  return runHelper(command);
+}
+
+} // namespace
+
+void morph::addEvalCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("eval", "Cross-entropy and perplexity of a Hugging Face folder on token ids");
+  command->add_option("MODEL", arguments->model, "The folder, a base model's or a hybrid's")->required();
+  command->add_option("--tokens", arguments->tokens, "File of token ids, little endian")->required();
+  command->add_option("--token-dtype", arguments->tokenType, "Type of an id")
+      ->check(CLI::IsMember({"u16", "u32"}))
+      ->capture_default_str();
+  CLI::Option *documents = command->add_option("--documents", arguments->documents, "Read only the first N documents")
+                               ->check(CLI::PositiveNumber);
+  CLI::Option *begin = command->add_option("--begin", arguments->begin, "Id with which a document begins")
+                           ->check(CLI::NonNegativeNumber);
+  documents->needs(begin);
+  command->add_option("--length", arguments->length, "Tokens of a sequence; a document is cut to it")
+      ->required()
+      ->check(CLI::Range(int64_t(2), int64_t(1) << 30));
+  command->add_option("--per-token", arguments->perToken,
+                      "Write each target's log-probability to this safetensors file");
+  command->add_option("--precision", arguments->precision, "Element type of products (default: fp32)")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  command->add_flag("--json", arguments->json, "Print JSON: cross_entropy, perplexity, tokens");
+  command->callback(
+      [&action, arguments] { action = [arguments](const Toolchain &tools) { return evaluate(tools, *arguments); }; });
+}

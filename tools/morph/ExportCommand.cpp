@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph export: the Hugging Face folder of a run, written and checked again.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Pipeline.h"
+
+#include <cstdio>
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments {
+  std::string run, copy;
+  bool json = false;
+};
+
+Status exportRun(const Toolchain &tools, const Arguments &arguments) {
+  MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
+  Pipeline pipeline(tools, run, run.file("spec.toml"), {});
+  MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
+  fs::path folder = run.file("hybrid");
+  if (!arguments.copy.empty()) {
+    std::error_code error;
+    if (fs::exists(arguments.copy, error))
+      return Status::invalid(arguments.copy + " exists already", "--to names a folder that is to be made");
+    fs::copy(folder, arguments.copy, fs::copy_options::recursive, error);
+    if (error) {
+      (void)removeAll(arguments.copy);
+      return Status::failed("cannot copy the hybrid to " + arguments.copy + ": " + error.message());
+    }
+    folder = arguments.copy;
+  }
+  if (arguments.json)
+    std::printf("%s\n", Json({{"hybrid", fs::absolute(folder).string()}}).dump().c_str());
+  else
+    std::printf("The hybrid: %s\n", folder.c_str());
+  return Status();
+}
+
+} // namespace
+
+void morph::addExportCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("export", "Write and check the Hugging Face folder of a run's hybrid");
+  command->add_option("DIR", arguments->run, "The run directory")->required();
+  command->add_option("--to", arguments->copy, "Also copy the folder here");
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback(
+      [&action, arguments] { action = [arguments](const Toolchain &tools) { return exportRun(tools, *arguments); }; });
+}

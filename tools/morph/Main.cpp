@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph: the command people type. It starts the compiler's and the runtime's programs and shows what they do.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Process.h"
+#include "tools/morph/Report.h"
+
+#include <cstdio>
+#include <exception>
+
+using namespace morph;
+
+int main(int argc, char **argv) {
+  installSignalHandlers();
+  CLI::App app{
+      "Turns a pretrained Transformer into a hybrid: a few layers keep softmax attention, the others get linear "
+      "attention."};
+  app.name("morph");
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App *, const CLI::Error &error) {
+    return std::string("morph: error: ") + error.what() +
+           "\nmorph: hint: 'morph --help' and 'morph COMMAND --help' say "
+           "what is expected\n";
+  });
+  app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage or input. Specs are described in specs/README.md.");
+  Action action;
+  addRunCommand(app, action);
+  addPlanCommand(app, action);
+  addSelectCommand(app, action);
+  addEvalCommand(app, action);
+  addGenerateCommand(app, action);
+  addExportCommand(app, action);
+  addDoctorCommand(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  Status status;
+  try {
+    status = action(Toolchain::find());
+  } catch (const std::exception &error) {
+    status = Status::failed(std::string("unexpected: ") + error.what(), "please report this with the command");
+  }
+  if (const int signal = stopSignal()) {
+    std::fprintf(stderr, "morph: stopped; the same command continues\n");
+    return 128 + signal;
+  }
+  printError(status);
+  return status.exitCode();
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/morph/Pipeline.h"
+
+#include "tools/morph/Report.h"
+
+#include <chrono>
+#include <cstdio>
+
+using namespace morph;
+
+namespace {
+
+double secondsSince(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+} // namespace
+
+bool Pipeline::has(const std::string &section) const {
+  const auto found = resolved_.find(section);
+  return found != resolved_.end() && found->is_object();
+}
+
+int64_t Pipeline::steps(const std::string &section) const {
+  return has(section) ? resolved_[section].value("steps", int64_t(0)) : 0;
+}
+
+std::vector<std::string> Pipeline::variants() const {
+  std::vector<std::string> names = {"selected"};
+  if (has("evaluate"))
+    for (const Json &name : resolved_["evaluate"].value("baselines", Json::array()))
+      names.insert(names.end() - 1, name.get<std::string>());
+  return names;
+}
+
+size_t Pipeline::countStages(Until until) const {
+  if (has("pretrain"))
+    return 4; // data, pretrain, base, evaluate
+  if (until == Until::Select)
+    return 3;
+  const size_t trained = (steps("distill") > 0) + (steps("finetune") > 0);
+  const size_t all = variants().size();
+  // data, align, select; the teacher's evaluation; each variant's selection, trainings and evaluations; export.
+  return 3 + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
+}
+
+Status Pipeline::runStage(const std::string &folder, const std::string &title, const StageKey &stageKey,
+                          const Body &body) {
+  const std::string key = StageKey(stageKey).finish();
+  const StageFolder stage(run_.root(), folder);
+  const std::string number = "[" + std::to_string(records_.size() + 1) + "/" + std::to_string(stages_) + "] ";
+  Json record;
+  if (std::optional<Json> finished = stage.finished(key)) {
+    record = *finished;
+    std::fprintf(stderr, "%s%s: done before (%s)\n", number.c_str(), title.c_str(),
+                 formatDuration(record.value("seconds", 0.0)).c_str());
+  } else {
+    MORPH_ASSIGN_OR_RETURN(const double before, stage.begin(key));
+    std::fprintf(stderr, "%s%s%s\n", number.c_str(), title.c_str(), before > 0 ? " (continued)" : "");
+    const auto begin = std::chrono::steady_clock::now();
+    const Status status = body(stage.partialPath());
+    const double seconds = before + secondsSince(begin);
+    if (!status.ok() || stopSignal()) {
+      // Best effort: the disk may be full, which must not hide the error.
+      (void)stage.pause(key, seconds);
+      if (stopSignal())
+        return Status::failed("");
+      if (status.message().empty())
+        return Status::failed("stage '" + folder + "' failed; the reason stands above",
+                              "the same command continues with this stage");
+      return Status(status).withContext("stage '" + folder + "'");
+    }
+    record = {{"seconds", seconds}};
+    // What the runtime says of the stage: tokens and FLOPs, and time without the interruptions.
+    for (const char *file : {"align.json", "distill.json", "finetune.json", "stats.json", "selection.json"}) {
+      std::error_code error;
+      if (!fs::exists(stage.partialPath() / file, error))
+        continue;
+      MORPH_ASSIGN_OR_RETURN(const Json summary, readJson((stage.partialPath() / file).string()));
+      const Json &cost = summary.contains("cost") ? summary["cost"] : summary;
+      for (const char *name : {"tokens", "flops", "seconds"})
+        if (cost.contains(name) && cost[name].is_number())
+          record[name] = cost[name];
+    }
+    MORPH_RETURN_IF_ERROR(stage.commit(key, record));
+    record["now"] = true;
+  }
+  record["stage"] = folder;
+  keys_[folder] = key;
+  records_.push_back(record);
+  return Status();
+}
+
+/// IR and plans of the base, and what can be known to fail before the first step.
+Status Pipeline::prepare() {
+  MORPH_RETURN_IF_ERROR(compileBase());
+  return preflight();
+}
+
+Status Pipeline::preflight() {
+  PlanFiles plans;
+  for (const char *program : {"pretrain", "align", "gates"})
+    plans[program] = planFile(program);
+  plans["score"] = planFile("score-teacher");
+  // Which layers are kept is not known yet; any choice of the budget's size costs the same.
+  for (const char *program : {"distill", "finetune"})
+    plans[program] = planFile(std::string(program) + "-estimate");
+  std::error_code error;
+  for (auto it = plans.begin(); it != plans.end();)
+    it = fs::exists(it->second, error) ? std::next(it) : plans.erase(it);
+  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
+                         estimateStages(resolved_, plans, static_cast<int64_t>(variants().size())));
+
+  double disk = 0, checkpoint = 0;
+  const double memory = availableMemory();
+  for (const StageCost &cost : costs) {
+    if (cost.memoryBytes > memory)
+      return Status::failed("stage '" + cost.stage + "' needs about " + formatBytes(cost.memoryBytes) +
+                                " of memory, and " + formatBytes(memory) + " are free",
+                            "lower " + cost.stage + ".batch or the lengths, or set model.precision=\"bf16\"");
+    // A stage that is whole needs no more room.
+    if (fs::exists(run_.file(cost.stage) / "stage.json", error))
+      continue;
+    disk += cost.diskBytes;
+    checkpoint = std::max(checkpoint, cost.checkpointBytes);
+  }
+  // While a checkpoint is replaced there are two.
+  disk += 2 * checkpoint;
+  if (!fs::exists(run_.file("hybrid/stage.json"), error) && has("model") && resolved_["model"].contains("path"))
+    for (const fs::directory_entry &entry : fs::directory_iterator(baseFolder(), error))
+      if (entry.is_regular_file(error))
+        disk += static_cast<double>(entry.file_size(error));
+  const double available = availableDisk(run_.root());
+  if (disk > available)
+    return Status::failed("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
+                              ", and " + formatBytes(available) + " are free",
+                          "free some space, or name a folder on another disk with --out");
+  return Status();
+}
+
+Status Pipeline::mergeEvaluation() {
+  Json rows = Json::array();
+  for (const std::string &folder : evaluated_) {
+    MORPH_ASSIGN_OR_RETURN(const Json part, readJson(run_.file(folder + "/rows.json").string()));
+    for (const Json &row : part.is_object() ? part.value("rows", Json::array()) : part)
+      rows.push_back(row);
+  }
+  return writeJson(run_.file("evaluation.json"), rows);
+}
+
+Status Pipeline::execute(Until until) {
+  stages_ = countStages(until);
+  MORPH_RETURN_IF_ERROR(prepare());
+  MORPH_RETURN_IF_ERROR(data());
+  if (has("pretrain")) {
+    MORPH_RETURN_IF_ERROR(pretrain());
+    MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
+    return mergeEvaluation();
+  }
+  MORPH_RETURN_IF_ERROR(align());
+  MORPH_RETURN_IF_ERROR(select("selected"));
+  MORPH_RETURN_IF_ERROR(copyFile(run_.file("select/selection.json"), run_.file("selection.json")));
+  if (until == Until::Select)
+    return Status();
+
+  MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
+  for (const std::string &variant : variants()) {
+    if (variant != "selected")
+      MORPH_RETURN_IF_ERROR(select(variant));
+    MORPH_RETURN_IF_ERROR(compileHybrid(variant));
+    MORPH_RETURN_IF_ERROR(evaluate(variant, "selection"));
+  }
+  for (const char *stage : {"distill", "finetune"}) {
+    if (steps(stage) == 0)
+      continue;
+    for (const std::string &variant : variants()) {
+      MORPH_RETURN_IF_ERROR(train(stage, variant));
+      MORPH_RETURN_IF_ERROR(evaluate(variant, stage));
+    }
+  }
+  MORPH_RETURN_IF_ERROR(mergeEvaluation());
+  return exportHybrid();
+}
+
+Status Pipeline::exportOnly() {
+  std::error_code error;
+  if (!fs::exists(run_.file("selection.json"), error))
+    return Status::invalid(run_.root().string() + " has no selection.json yet",
+                           "'morph run' makes it; export comes after it");
+  stages_ = 1;
+  // Keys of the stages that the export builds on, as they are.
+  for (const std::string folder : {"align", "select", "distill/selected", "finetune/selected"})
+    if (fs::exists(run_.file(folder) / "stage.json", error)) {
+      MORPH_ASSIGN_OR_RETURN(const Json record, readJson((run_.file(folder) / "stage.json").string()));
+      keys_[folder] = record.value("key", "");
+    }
+  MORPH_RETURN_IF_ERROR(compileHybrid("selected"));
+  return exportHybrid();
+}

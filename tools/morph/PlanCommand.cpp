@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph plan: what a spec would run and need, from its config alone.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Compiler.h"
+#include "tools/morph/Costs.h"
+#include "tools/morph/Report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments {
+  std::string spec;
+  std::vector<std::string> settings;
+  bool json = false;
+};
+
+/// Any `full_layers` layers that the budget's pins allow: which ones does not matter to the cost.
+std::vector<int64_t> someLayers(const Json &resolved) {
+  const Json budget = resolved.value("budget", Json::object());
+  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
+  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
+  const int64_t layers = resolved.value("model_info", Json::object()).value("layers", int64_t(0));
+  for (int64_t layer = 0; layer < layers && static_cast<int64_t>(kept.size()) < budget.value("full_layers", int64_t(0));
+       ++layer)
+    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
+        std::find(pinned.begin(), pinned.end(), layer) == pinned.end())
+      kept.push_back(layer);
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
+/// Compiles what the spec's stages need into `folder`.
+StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments, const Json &resolved,
+                            const fs::path &folder) {
+  PlanFiles plans;
+  auto ir = [&](const char *name) { return folder / (std::string(name) + ".mlir"); };
+  auto emit = [&](const char *input, const std::string &program, const std::string &options, const std::string &name) {
+    plans[name] = folder / (name + ".json");
+    return compiler.emitPlan(ir(input), program, options, plans[name]);
+  };
+  MORPH_RETURN_IF_ERROR(compiler.importSpec(arguments.spec, arguments.settings, ir("base"), /*configOnly=*/true));
+  MORPH_RETURN_IF_ERROR(emit("base", "decode", "", "decode-full"));
+  if (resolved.contains("pretrain")) {
+    MORPH_RETURN_IF_ERROR(emit("base", "score", "", "score"));
+    MORPH_RETURN_IF_ERROR(emit("base", "pretrain", "", "pretrain"));
+    return plans;
+  }
+  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.value("linear", Json::object()), ir("paired")));
+  const Json align = resolved.value("align", Json::object()), select = resolved.value("select", Json::object());
+  MORPH_RETURN_IF_ERROR(emit("paired", "align", "normalize=" + align.value("normalize", "relative"), "align"));
+  if (select.value("method", "gates") == "gates") {
+    MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
+    MORPH_RETURN_IF_ERROR(emit("relaxed", "gates",
+                               "loss=" + select.value("loss", "kl") + ",target=" + select.value("target", "teacher") +
+                                   ",normalize=" + select.value("normalize", "relative"),
+                               "gates"));
+  }
+  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), someLayers(resolved), ir("hybrid")));
+  for (const char *stage : {"distill", "finetune"}) {
+    const Json section = resolved.value(stage, Json::object());
+    if (section.value("steps", int64_t(0)) > 0)
+      MORPH_RETURN_IF_ERROR(emit("hybrid", stage, "train=" + section.value("train", "linear"), stage));
+  }
+  MORPH_RETURN_IF_ERROR(emit("hybrid", "score", "", "score"));
+  MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", "", "decode"));
+  return plans;
+}
+
+Json toJson(const std::vector<StageCost> &costs) {
+  Json stages = Json::array();
+  for (const StageCost &cost : costs)
+    stages.push_back({{"stage", cost.stage},
+                      {"steps", cost.steps},
+                      {"tokens", cost.tokens},
+                      {"flops", cost.flops},
+                      {"memory_bytes", cost.memoryBytes},
+                      {"disk_bytes", cost.diskBytes}});
+  return stages;
+}
+
+void print(const Json &report) {
+  const Json &model = report["model"];
+  std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
+              report["name"].get<std::string>().c_str(), model.value("architecture", "").c_str(),
+              static_cast<long long>(model.value("layers", int64_t(0))),
+              static_cast<long long>(report.value("full_layers", int64_t(0))), report.value("backend", "").c_str());
+  Table stages({"stage", "steps", "tokens", "FLOPs", "peak memory", "disk"});
+  for (const Json &stage : report["stages"])
+    stages.add({stage["stage"], stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
+                formatCount(stage["tokens"]), formatCount(stage["flops"]), formatBytes(stage["memory_bytes"]),
+                stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-"});
+  std::printf("%s\n", stages.print().c_str());
+  if (report["cache"].empty())
+    return;
+  std::printf("Cache of one sequence while decoding (keys and values bf16, recurrent states fp32):\n\n");
+  Table cache({"context", "full", "hybrid", "ratio"});
+  for (const Json &line : report["cache"]) {
+    const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];
+    cache.add({std::to_string(line["context"].get<int64_t>() / 1024) + "K", formatBytes(full), formatBytes(hybrid),
+               formatFixed(full / hybrid, 2) + "x"});
+  }
+  std::printf("%s", cache.print().c_str());
+}
+
+Status planSpec(const Toolchain &tools, const Arguments &arguments) {
+  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const Json resolved,
+                         compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
+  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+  MORPH_ASSIGN_OR_RETURN(const PlanFiles plans, compile(compiler, arguments, resolved, folder.path()));
+  const size_t baselines = resolved.value("evaluate", Json::object()).value("baselines", Json::array()).size();
+  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
+                         estimateStages(resolved, plans, static_cast<int64_t>(1 + baselines)));
+  Json report = {{"name", resolved.value("name", "")},
+                 {"model", resolved.value("model_info", Json::object())},
+                 {"full_layers", resolved.value("budget", Json::object()).value("full_layers", int64_t(0))},
+                 {"backend", resolved.value("linear", Json::object()).value("backend", "")},
+                 {"stages", toJson(costs)},
+                 {"cache", Json::array()}};
+  if (plans.count("decode")) {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan full, plan::readPlan(plans.at("decode-full").string()));
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.at("decode").string()));
+    for (int64_t context = 8192; context <= 262144; context *= 2)
+      report["cache"].push_back({{"context", context},
+                                 {"full_bytes", cacheBytes(full, context, 2)},
+                                 {"hybrid_bytes", cacheBytes(hybrid, context, 2)}});
+  }
+  if (arguments.json)
+    std::printf("%s\n", report.dump(2).c_str());
+  else
+    print(report);
+  return Status();
+}
+
+} // namespace
+
+void morph::addPlanCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command =
+      app.add_subcommand("plan", "Print a spec's stages, tokens, FLOPs, memory and cache sizes; runs nothing");
+  command->add_option("SPEC", arguments->spec, "The spec, a TOML file")->required();
+  command->add_option("--set", arguments->settings, "Override a key of the spec: KEY=VALUE")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback(
+      [&action, arguments] { action = [arguments](const Toolchain &tools) { return planSpec(tools, *arguments); }; });
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text for people: tables, quantities, and the driver's messages.
+
+#ifndef MORPH_TOOLS_MORPH_REPORT_H
+#define MORPH_TOOLS_MORPH_REPORT_H
+
+#include "runtime/base/Status.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// A table with a header line; the first column is aligned left, the others right.
+class Table {
+public:
+  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  /// Lines indented by two spaces, with a rule below the header.
+  std::string print() const;
+
+private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string formatFixed(double value, int digits);
+/// "1.5 GB": powers of ten.
+std::string formatBytes(double bytes);
+/// "82 k", "1.3 M"; "2.5e+17" from 10^15.
+std::string formatCount(double count);
+/// "43 s", "4 min 10 s", "2 h 5 min".
+std::string formatDuration(double seconds);
+/// "4 16 18 23", or "none".
+std::string formatLayers(const std::vector<int64_t> &layers);
+
+/// Prints "morph: error: ..." and the hint to standard error. An error without a message was reported already.
+void printError(const Status &status);
+/// Prints "morph: note: ..." to standard error.
+void printNote(const std::string &text);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_REPORT_H

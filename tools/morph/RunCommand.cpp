@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph run and morph select: the pipeline, whole or up to the selection.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Pipeline.h"
+#include "tools/morph/Report.h"
+#include "tools/morph/Summary.h"
+
+#include <cstdio>
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments {
+  std::string spec, out;
+  std::vector<std::string> settings;
+  bool update = false, json = false;
+};
+
+Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until until) {
+  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const Json resolved, compiler.resolve(arguments.spec, arguments.settings));
+  const fs::path out =
+      arguments.out.empty() ? fs::path(resolved.value("name", "morph") + ".run") : fs::path(arguments.out);
+  MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out, resolved, arguments.spec, arguments.update));
+  Pipeline pipeline(tools, run, fs::absolute(arguments.spec), arguments.settings);
+  MORPH_RETURN_IF_ERROR(pipeline.execute(until));
+  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.stageRecords()));
+  const std::string text = arguments.json ? summary.dump(2) + "\n" : printSummary(summary);
+  std::fputs(text.c_str(), stdout);
+  return Status();
+}
+
+void addArguments(CLI::App &command, Arguments &arguments) {
+  command.add_option("SPEC", arguments.spec, "The spec, a TOML file (specs/README.md)")->required();
+  command.add_option("--out", arguments.out, "The run directory (default: NAME.run, NAME the spec's name)");
+  command.add_option("--set", arguments.settings, "Override a key of the spec: KEY=VALUE")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_flag("--update", arguments.update,
+                   "The directory may belong to another spec: run the changed stages again");
+  command.add_flag("--json", arguments.json, "Print the results as JSON");
+}
+
+} // namespace
+
+void morph::addRunCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command =
+      app.add_subcommand("run", "Run all stages of a spec; the same line again continues or does nothing");
+  addArguments(*command, *arguments);
+  command->callback([&action, arguments] {
+    action = [arguments](const Toolchain &tools) { return runPipeline(tools, *arguments, Until::End); };
+  });
+}
+
+void morph::addSelectCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("select", "Run the stages up to the choice of layers (DIR/selection.json)");
+  addArguments(*command, *arguments);
+  command->callback([&action, arguments] {
+    action = [arguments](const Toolchain &tools) { return runPipeline(tools, *arguments, Until::Select); };
+  });
+}

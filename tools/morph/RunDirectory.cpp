@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/morph/RunDirectory.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <set>
+#include <sys/file.h>
+#include <unistd.h>
+
+using namespace morph;
+
+namespace {
+
+constexpr const char *kResolved = "resolved.json";
+constexpr const char *kLock = ".lock";
+
+/// Whether a key of the spec can be changed without changing any number of the run.
+bool changesNothing(const std::string &path) {
+  const std::string leaf = path.substr(path.rfind('.') + 1);
+  return leaf == "log_every" || leaf == "checkpoint_every";
+}
+
+void compare(const Json &first, const Json &second, const std::string &path, std::set<std::string> &found) {
+  if (first == second)
+    return;
+  auto descend = [&](const std::string &name) { return path.empty() ? name : path + "." + name; };
+  if (first.is_object() && second.is_object()) {
+    std::set<std::string> names;
+    for (const auto &[name, value] : first.items())
+      names.insert(name);
+    for (const auto &[name, value] : second.items())
+      names.insert(name);
+    for (const std::string &name : names)
+      compare(first.value(name, Json()), second.value(name, Json()), descend(name), found);
+    return;
+  }
+  if (first.is_array() && second.is_array() && first.size() == second.size() && !first.empty() &&
+      first[0].is_object()) {
+    for (size_t i = 0; i < first.size(); ++i)
+      compare(first[i], second[i], path + "[" + std::to_string(i) + "]", found);
+    return;
+  }
+  if (!changesNothing(path))
+    found.insert(path);
+}
+
+} // namespace
+
+std::vector<std::string> morph::differingKeys(const Json &first, const Json &second) {
+  std::set<std::string> found;
+  compare(first, second, "", found);
+  return {found.begin(), found.end()};
+}
+
+RunDirectory::RunDirectory(RunDirectory &&other) noexcept
+    : root_(std::move(other.root_)), lock_(other.lock_), resolved_(std::move(other.resolved_)) {
+  other.lock_ = -1;
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ >= 0)
+    ::close(lock_);
+}
+
+StatusOr<RunDirectory> RunDirectory::lockFolder(const fs::path &path) {
+  const fs::path name = path / kLock;
+  const int lock = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0)
+    return Status::failed("cannot write into " + path.string() + ": " + std::strerror(errno),
+                          "--out names where the run directory goes");
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock);
+    return Status::failed("another morph works in " + path.string(), "wait for it, or name another folder with --out");
+  }
+  return RunDirectory(path, lock);
+}
+
+StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const Json &resolved, const fs::path &specFile,
+                                          bool update) {
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_directory(path, error))
+    return Status::invalid(path.string() + " is a file, expected a folder for the run", "name another one with --out");
+  bool known = false;
+  if (fs::exists(path / kResolved, error)) {
+    MORPH_ASSIGN_OR_RETURN(const Json before, readJson((path / kResolved).string()));
+    const std::vector<std::string> keys = differingKeys(before, resolved);
+    known = keys.empty();
+    if (!known && !update) {
+      std::string names;
+      for (size_t i = 0; i < keys.size() && i < 8; ++i)
+        names += (i ? ", " : "") + keys[i];
+      if (keys.size() > 8)
+        names += " and " + std::to_string(keys.size() - 8) + " more";
+      return Status::invalid(path.string() + " belongs to another spec; these keys differ: " + names,
+                             "name another folder with --out, or give --update to run the changed stages again here");
+    }
+  } else if (fs::exists(path, error)) {
+    for (const fs::directory_entry &entry : fs::directory_iterator(path, error))
+      if (entry.path().filename() != kLock)
+        return Status::invalid(path.string() + " is not empty and not a run directory", "name another one with --out");
+  }
+  MORPH_RETURN_IF_ERROR(makeFolder(path));
+  MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
+  run.resolved_ = resolved;
+  for (const char *folder : {"ir", "plans"})
+    MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
+  if (!known) {
+    MORPH_RETURN_IF_ERROR(copyFile(specFile, run.file("spec.toml")));
+    // Last, because it says that the folder belongs to the spec.
+    MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
+  } else if (Json before = *readJson((path / kResolved).string()); before != resolved) {
+    MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
+  }
+  return run;
+}
+
+StatusOr<RunDirectory> RunDirectory::reopen(const fs::path &path) {
+  std::error_code error;
+  if (!fs::exists(path / kResolved, error))
+    return Status::invalid(path.string() + " is not a run directory (it has no " + kResolved + ")",
+                           "'morph run SPEC --out DIR' makes one");
+  MORPH_ASSIGN_OR_RETURN(Json resolved, readJson((path / kResolved).string()));
+  MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
+  run.resolved_ = std::move(resolved);
+  return run;
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The directory of one run: which spec it belongs to, who works in it, and the small files at its top.
+
+#ifndef MORPH_TOOLS_MORPH_RUNDIRECTORY_H
+#define MORPH_TOOLS_MORPH_RUNDIRECTORY_H
+
+#include "tools/morph/Files.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// Dotted paths of the keys in which two resolved specs differ, sorted. Keys that change no number (how often to log or
+/// to save, threads' names) are left out.
+std::vector<std::string> differingKeys(const Json &first, const Json &second);
+
+class RunDirectory {
+public:
+  /// Makes or reopens `path` for a spec. Errors: the folder belongs to another spec (exit code 2, the differing keys
+  /// named) unless `update`; it holds something else; it cannot be written; another run works in it.
+  static StatusOr<RunDirectory> open(const fs::path &path, const Json &resolved, const fs::path &specFile, bool update);
+  /// Reopens an existing run as it is, for commands that work on its results.
+  static StatusOr<RunDirectory> reopen(const fs::path &path);
+
+  RunDirectory(RunDirectory &&other) noexcept;
+  RunDirectory(const RunDirectory &) = delete;
+  ~RunDirectory();
+
+  const fs::path &root() const { return root_; }
+  fs::path file(const std::string &name) const { return root_ / name; }
+  const Json &resolved() const { return resolved_; }
+
+private:
+  RunDirectory(fs::path root, int lock) : root_(std::move(root)), lock_(lock) {}
+  static StatusOr<RunDirectory> lockFolder(const fs::path &path);
+
+  fs::path root_;
+  int lock_ = -1;
+  Json resolved_;
+};
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_RUNDIRECTORY_H

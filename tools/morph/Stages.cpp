@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each stage of a run is: its inputs, its key, and the program that does it.
+
+#include "tools/morph/Pipeline.h"
+
+#include <algorithm>
+#include <cstdio>
+
+using namespace morph;
+
+namespace {
+
+/// "80 steps of 1 x 1024 tokens".
+std::string describeSteps(const Json &section) {
+  const int64_t batch = section.value("batch", int64_t(1)) * section.value("accumulate", int64_t(1));
+  return std::to_string(section.value("steps", int64_t(0))) + " steps of " + std::to_string(batch) + " x " +
+         std::to_string(section.value("length", int64_t(0))) + " tokens";
+}
+
+/// The run's files that a folder of a base or hybrid model is copied from, in a fixed order.
+std::vector<fs::path> modelFiles(const fs::path &folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const fs::directory_entry &entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "config.json" || entry.path().extension() == ".safetensors" || name == "tokenizer.json")
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+} // namespace
+
+fs::path Pipeline::baseFolder() const {
+  if (has("pretrain"))
+    return run_.file("base");
+  return resolved_.at("model").value("path", "");
+}
+
+fs::path Pipeline::selectionFile(const std::string &variant) const {
+  return variant == "selected" ? run_.file("select/selection.json")
+                               : run_.file("baselines/" + variant + "/selection.json");
+}
+
+std::vector<fs::path> Pipeline::weights(const std::string &variant) const {
+  std::vector<fs::path> paths = {baseFolder()};
+  if (variant == "teacher")
+    return paths;
+  paths.push_back(run_.file("align/branches.safetensors"));
+  for (const std::string stage : {"distill/", "finetune/"})
+    if (keys_.count(stage + variant))
+      paths.push_back(run_.file(stage + variant + "/weights.safetensors"));
+  return paths;
+}
+
+StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::path &out, const std::string &variant,
+                                           const std::vector<std::pair<std::string, std::string>> &plans,
+                                           const std::vector<fs::path> &weights, const fs::path &spec) const {
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
+  Command command{{program, stage, "--spec", spec.string(), "--run", run_.root().string(), "--out", out.string()}};
+  for (const auto &[name, file] : plans)
+    command.arguments.insert(command.arguments.end(), {"--plan", name + "=" + planFile(file).string()});
+  for (const fs::path &path : weights)
+    command.arguments.insert(command.arguments.end(), {"--weights", path.string()});
+  if (!variant.empty())
+    command.arguments.insert(command.arguments.end(), {"--variant", variant});
+  return command;
+}
+
+StatusOr<std::string> Pipeline::modelHash() {
+  const fs::path cacheFile = run_.file("model.json");
+  Json cache = Json::object();
+  std::error_code error;
+  if (fs::exists(cacheFile, error))
+    if (auto read = readJson(cacheFile.string()); read.ok() && read->is_object())
+      cache = *read;
+  Json fresh = Json::object();
+  Sha256 hash;
+  for (const fs::path &file : modelFiles(baseFolder())) {
+    const std::string name = file.filename().string();
+    const Json stamp = {{"size", fs::file_size(file, error)},
+                        {"time", fs::last_write_time(file, error).time_since_epoch().count()}};
+    Json entry = cache.value(name, Json::object());
+    if (entry.value("stamp", Json()) != stamp) {
+      MORPH_ASSIGN_OR_RETURN(const std::string digest, sha256File(file.string()));
+      entry = {{"stamp", stamp}, {"sha256", digest}};
+    }
+    const std::string line = name + " " + entry["sha256"].get<std::string>() + "\n";
+    hash.add(line.data(), line.size());
+    fresh[name] = entry;
+  }
+  if (fresh != cache)
+    MORPH_RETURN_IF_ERROR(writeJson(cacheFile, fresh));
+  return hash.finish();
+}
+
+StatusOr<StageKey> Pipeline::stageKey(const std::string &folder, const std::vector<std::string> &sections,
+                                      const std::vector<std::string> &plans, const std::vector<std::string> &inputs) {
+  StageKey key(folder);
+  key.add("seed", resolved_.value("seed", Json(0)));
+  for (const std::string &section : sections) {
+    Json slice = resolved_.value(section, Json());
+    if (slice.is_object())
+      for (const char *name : {"log_every", "checkpoint_every"})
+        slice.erase(name);
+    key.add(section, slice);
+  }
+  for (const std::string &plan : plans)
+    MORPH_RETURN_IF_ERROR(key.addFile(plan, planFile(plan)));
+  if (!has("pretrain")) {
+    MORPH_ASSIGN_OR_RETURN(const std::string model, modelHash());
+    key.add("base", model);
+  }
+  for (const std::string &input : inputs)
+    if (const auto found = keys_.find(input); found != keys_.end())
+      key.add(input, found->second);
+  return key;
+}
+
+Status Pipeline::compileBase() {
+  std::fprintf(stderr, "morph: compiling %s\n", resolved_.value("name", "").c_str());
+  MORPH_RETURN_IF_ERROR(compiler_.importSpec(spec_, settings_, ir("base")));
+  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "score", "", planFile("score-teacher")));
+  if (has("pretrain"))
+    return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
+  const Json align = resolved_.value("align", Json::object()), select = resolved_.value("select", Json::object());
+  MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.value("linear", Json::object()), ir("paired")));
+  MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
+  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("paired"), "align", "normalize=" + align.value("normalize", "relative"),
+                                           planFile("align")));
+  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "gates",
+                                           "loss=" + select.value("loss", "kl") +
+                                               ",target=" + select.value("target", "teacher") +
+                                               ",normalize=" + select.value("normalize", "relative"),
+                                           planFile("gates")));
+  if (select.value("swap", false)) {
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", "kl=true", planFile("score-relaxed")));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "logits", "", planFile("logits-teacher")));
+  }
+  // A hybrid of the budget's size, for the estimates of memory and disk.
+  const Json budget = resolved_.value("budget", Json::object());
+  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
+  const int64_t full = budget.value("full_layers", int64_t(0));
+  const int64_t layers = modelInfo().value("layers", int64_t(0));
+  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
+  for (int64_t layer = 0; layer < layers && static_cast<int64_t>(kept.size()) < full; ++layer)
+    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
+        std::find(pinned.begin(), pinned.end(), layer) == pinned.end())
+      kept.push_back(layer);
+  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
+  for (const char *stage : {"distill", "finetune"})
+    if (steps(stage) > 0)
+      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage,
+                                               "train=" + resolved_[stage].value("train", "linear"),
+                                               planFile(std::string(stage) + "-estimate")));
+  return Status();
+}
+
+Status Pipeline::compileHybrid(const std::string &variant) {
+  const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
+  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
+  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
+  for (const char *stage : {"distill", "finetune"})
+    if (steps(stage) > 0)
+      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), stage, "train=" + resolved_[stage].value("train", "linear"),
+                                               planFile(std::string(stage) + "-" + variant)));
+  if (variant == "selected")
+    for (const char *program : {"logits", "decode"})
+      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
+  return Status();
+}
+
+Status Pipeline::data() {
+  MORPH_ASSIGN_OR_RETURN(StageKey key, stageKey("data", {"data", "tasks", "model_info"}, {}, {}));
+  for (const Json &file : resolved_.value("data", Json::object()).value("text", Json::array())) {
+    std::error_code error;
+    if (file.is_string() && fs::exists(file.get<std::string>(), error))
+      MORPH_RETURN_IF_ERROR(key.addFile("text", file.get<std::string>()));
+  }
+  return runStage("data", "data: texts and tasks to tokens", key, [&](const fs::path &out) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
+    MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
+    const Json section = resolved_.value("data", Json::object());
+    const std::string tokenizer = section.value("tokenizer", "");
+    // What the script says of its work goes to standard error, like everything that is not a result.
+    auto call = [&](std::vector<std::string> arguments) -> Status {
+      arguments.insert(arguments.begin(), {python, script});
+      Command command{std::move(arguments), /*captureOutput=*/true};
+      MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+      std::fputs(result.output.c_str(), stderr);
+      return toStatus(result, command);
+    };
+    const Json texts = section.value("text", Json::array());
+    if (!texts.empty()) {
+      std::vector<std::string> arguments = {"tokenize",
+                                            "--tokenizer",
+                                            tokenizer,
+                                            "--out",
+                                            out.string(),
+                                            "--holdout",
+                                            section.value("holdout", Json(0.1)).dump(),
+                                            "--vocab",
+                                            modelInfo().value("vocab", Json(0)).dump(),
+                                            "--text"};
+      for (const Json &text : texts)
+        arguments.push_back(text.get<std::string>());
+      MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
+    }
+    for (const Json &task : resolved_.value("tasks", Json::array()))
+      if (task.value("space", "words") == "words")
+        MORPH_RETURN_IF_ERROR(call({"lexicon", "--tokenizer", tokenizer, "--task", task.dump(), "--seed",
+                                    resolved_.value("seed", Json(0)).dump(), "--out",
+                                    (out / ("lexicon-" + task.value("name", "") + ".json")).string()}));
+    return Status();
+  });
+}
+
+Status Pipeline::align() {
+  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("align", {"align", "model"}, {"align"}, {"data"}));
+  const std::string title = "align: every layer's linear branch, " + describeSteps(resolved_["align"]);
+  return runStage("align", title, key, [&](const fs::path &out) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand("align", out, "", {{"align", "align"}},
+                                                                 weights("teacher"), run_.file("resolved.json")));
+    return runHelper(command);
+  });
+}
+
+Status Pipeline::select(const std::string &variant) {
+  const bool baseline = variant != "selected";
+  const std::string folder = baseline ? "baselines/" + variant : "select";
+  const Json section = resolved_.value("select", Json::object());
+  const std::string method = baseline ? variant : section.value("method", "gates");
+  std::vector<std::pair<std::string, std::string>> plans = {{"align", "align"}, {"gates", "gates"}};
+  if (section.value("swap", false))
+    plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
+  std::vector<std::string> files;
+  for (const auto &[name, file] : plans)
+    files.push_back(file);
+  // A choice that looks at no weights depends on the budget alone.
+  const bool blind = method == "uniform" || method == "random";
+  auto made = blind ? stageKey(folder, {"budget", "linear", "model_info"}, {}, {})
+                    : stageKey(folder, {"select", "budget", "linear", "model", "tasks"}, files, {"data", "align"});
+  if (!made.ok())
+    return std::move(made).status();
+  StageKey key = *std::move(made);
+  key.add("method", method);
+  std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
+  if (method == "gates")
+    title += ", " + std::to_string(section.value("steps", int64_t(0))) + " steps";
+  return runStage(folder, title, key, [&](const fs::path &out) -> Status {
+    fs::path spec = run_.file("resolved.json");
+    if (baseline) {
+      Json changed = resolved_;
+      changed["select"]["method"] = method;
+      spec = out / "resolved.json";
+      MORPH_RETURN_IF_ERROR(writeJson(spec, changed));
+    }
+    std::vector<fs::path> files = weights("teacher");
+    files.push_back(run_.file("align/branches.safetensors"));
+    MORPH_ASSIGN_OR_RETURN(const Command command,
+                           runtimeCommand("select", out, baseline ? variant : "", plans, files, spec));
+    return runHelper(command);
+  });
+}
+
+Status Pipeline::train(const std::string &stage, const std::string &variant) {
+  const std::string folder = stage + "/" + variant, plan = stage + "-" + variant;
+  MORPH_RETURN_IF_ERROR(makeFolder(run_.file(stage)));
+  const std::string selection = variant == "selected" ? "select" : "baselines/" + variant;
+  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey(folder, {stage, "model", "tasks"}, {plan},
+                                                      {"data", "align", selection, "distill/" + variant}));
+  const std::string title = stage + " " + variant + ": " + describeSteps(resolved_[stage]);
+  return runStage(folder, title, key, [&](const fs::path &out) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, variant, {{stage, plan}}, weights(variant),
+                                                                 run_.file("resolved.json")));
+    return runHelper(command);
+  });
+}
+
+Status Pipeline::evaluate(const std::string &model, const std::string &after) {
+  const std::string folder = "evaluate/" + model + (model == "teacher" ? "" : "-" + after);
+  MORPH_RETURN_IF_ERROR(makeFolder(run_.file("evaluate")));
+  std::vector<std::string> inputs = {"data", "base"};
+  if (model != "teacher") {
+    inputs.push_back("align");
+    if (after != "selection")
+      inputs.push_back("distill/" + model);
+    if (after == "finetune")
+      inputs.push_back("finetune/" + model);
+  }
+  MORPH_ASSIGN_OR_RETURN(const StageKey key,
+                         stageKey(folder, {"evaluate", "model", "tasks"}, {"score-" + model}, inputs));
+  const std::string title = "evaluate " + model + (model == "teacher" ? "" : " after " + after);
+  MORPH_RETURN_IF_ERROR(runStage(folder, title, key, [&](const fs::path &out) -> Status {
+    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("evaluate", out, model, {{"score", "score-" + model}},
+                                                           weights(model), run_.file("resolved.json")));
+    command.arguments.insert(command.arguments.end(), {"--model-name", model, "--after", after});
+    return runHelper(command);
+  }));
+  evaluated_.push_back(folder);
+  return Status();
+}
+
+Status Pipeline::pretrain() {
+  MORPH_ASSIGN_OR_RETURN(const StageKey trainKey,
+                         stageKey("pretrain", {"pretrain", "model", "tasks"}, {"pretrain", "score-teacher"}, {"data"}));
+  MORPH_RETURN_IF_ERROR(
+      runStage("pretrain", "pretrain: a base model from nothing", trainKey, [&](const fs::path &out) -> Status {
+        MORPH_ASSIGN_OR_RETURN(const Command command,
+                               runtimeCommand("pretrain", out, "",
+                                              {{"pretrain", "pretrain"}, {"score", "score-teacher"}}, {},
+                                              run_.file("resolved.json")));
+        return runHelper(command);
+      }));
+  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("base", {"pretrain", "data"}, {}, {"pretrain"}));
+  return runStage("base", "base: the model as a Hugging Face folder", key, [&](const fs::path &out) -> Status {
+    MORPH_RETURN_IF_ERROR(compiler_.baseConfig(spec_, settings_, out / "config.json"));
+    MORPH_RETURN_IF_ERROR(copyFile(run_.file("pretrain/model.safetensors"), out / "model.safetensors"));
+    const fs::path tokenizer = resolved_.value("data", Json::object()).value("tokenizer", "");
+    std::error_code error;
+    for (const char *name : {"tokenizer.json", "tokenizer_config.json"})
+      if (!tokenizer.empty() && fs::exists(tokenizer / name, error))
+        MORPH_RETURN_IF_ERROR(copyFile(tokenizer / name, out / name));
+    return Status();
+  });
+}
+
+Status Pipeline::exportHybrid() {
+  MORPH_ASSIGN_OR_RETURN(const StageKey key,
+                         stageKey("hybrid", {"export", "linear", "model"}, {"logits-selected", "decode-selected"},
+                                  {"align", "select", "distill/selected", "finetune/selected"}));
+  return runStage(
+      "hybrid", "export: a Hugging Face folder, compared with transformers", key, [&](const fs::path &out) -> Status {
+        MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
+        MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
+        Command command{{python, writer, "--base", baseFolder().string(), "--spec", run_.file("resolved.json").string(),
+                         "--selection", selectionFile("selected").string(), "--plan",
+                         planFile("decode-selected").string(), "--out", out.string()}};
+        const std::vector<fs::path> files = weights("selected");
+        for (size_t i = 1; i < files.size(); ++i)
+          command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});
+        MORPH_RETURN_IF_ERROR(runHelper(command));
+        const Json section = resolved_.value("export", Json::object());
+        if (!section.value("check", true))
+          return Status();
+        MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
+        MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
+        return runHelper({{python, checker, "--folder", out.string(), "--morph-run", runtime, "--logits-plan",
+                           planFile("logits-selected").string(), "--decode-plan", planFile("decode-selected").string(),
+                           "--tolerance", Json(section.value("tolerance", 1e-3)).dump()}});
+      });
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of a run as a table for people and as JSON for programs.
+
+#ifndef MORPH_TOOLS_MORPH_SUMMARY_H
+#define MORPH_TOOLS_MORPH_SUMMARY_H
+
+#include "tools/morph/Costs.h"
+#include "tools/morph/RunDirectory.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// What a finished run has to say. Members: run, selection, evaluation (rows), stages (stage, seconds, tokens, flops),
+/// hybrid (folder, or null), max_logit_difference.
+StatusOr<Json> summarize(const RunDirectory &run, const std::vector<Json> &stageRecords);
+
+/// The same as tables: recall and perplexity by model and stage, cost by stage, where the hybrid lies.
+std::string printSummary(const Json &summary);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_SUMMARY_H

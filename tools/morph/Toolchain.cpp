@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/morph/Toolchain.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <unistd.h>
+
+using namespace morph;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string environmentOr(const char *name, const char *fallback) {
+  const char *value = std::getenv(name);
+  return value && *value ? value : fallback;
+}
+
+} // namespace
+
+Toolchain Toolchain::find() {
+  Toolchain tools;
+  std::error_code error;
+  tools.binFolder = fs::read_symlink("/proc/self/exe", error).parent_path().string();
+  tools.pythonFolder = environmentOr("MORPH_PYTHON_ENV", MORPH_PYTHON_ENV);
+  tools.sourceFolder = environmentOr("MORPH_SOURCE_DIR", MORPH_SOURCE_DIR);
+  return tools;
+}
+
+StatusOr<std::string> Toolchain::program(const std::string &name) const {
+  const std::string path = binFolder + "/" + name;
+  if (::access(path.c_str(), X_OK) != 0)
+    return Status::failed("the program " + name + " is not beside this one (" + binFolder + ")",
+                          name == "morph-run" ? "build with -DMORPH_BUILD_RUNTIME=ON (tools/quickstart does)"
+                                              : "build with -DMORPH_BUILD_COMPILER=ON (tools/quickstart does)");
+  return path;
+}
+
+StatusOr<std::string> Toolchain::python() const {
+  const std::string path = pythonFolder + "/bin/python";
+  if (::access(path.c_str(), X_OK) != 0)
+    return Status::failed("no Python environment at " + pythonFolder,
+                          "run tools/setup, or name another one in MORPH_PYTHON_ENV");
+  return path;
+}
+
+StatusOr<std::string> Toolchain::script(const std::string &name) const {
+  const std::string path = sourceFolder + "/tools/python/" + name;
+  if (::access(path.c_str(), R_OK) != 0)
+    return Status::failed("no Python script at " + path, "MORPH_SOURCE_DIR names the project's folder");
+  return path;
+}

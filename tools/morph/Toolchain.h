@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the driver's helpers are: the compiler's and runtime's programs beside its own, the Python environment and the
+// Python scripts.
+
+#ifndef MORPH_TOOLS_MORPH_TOOLCHAIN_H
+#define MORPH_TOOLS_MORPH_TOOLCHAIN_H
+
+#include "runtime/base/Status.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+class Toolchain {
+public:
+  /// Looks beside the running program. The environment variables MORPH_PYTHON_ENV and MORPH_SOURCE_DIR win over what
+  /// was known when it was built.
+  static Toolchain find();
+
+  std::string binFolder;    ///< Folder of the running program.
+  std::string pythonFolder; ///< The Python environment (tools/setup).
+  std::string sourceFolder; ///< The project, for its Python scripts.
+
+  /// Full paths of a program (morph-translate, morph-opt, morph-run), Python, and a script below tools/python. Errors
+  /// name what is missing and how to get it.
+  StatusOr<std::string> program(const std::string &name) const;
+  StatusOr<std::string> python() const;
+  StatusOr<std::string> script(const std::string &name) const;
+};
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_TOOLCHAIN_H

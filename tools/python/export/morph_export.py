@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a hybrid as a Hugging Face folder that stock transformers loads with trust_remote_code.
+
+Which weights the hybrid has is read from its decode plan; their values come from the weight files (the last one that
+holds a name wins), then from the base checkpoint, then from the plan's initial values (constant buffers such as decays).
+Matrices keep the type that the plan says (the base's); vectors of linear attention are fp32, because decays and norms
+are sensitive to rounding and take no room.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).resolve().parent
+REMOTE_CODE = ("configuration_morph.py", "modeling_morph.py")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                   "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
+                   "LICENSE")
+DTYPES = {"f32": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16,
+          "fp16": torch.float16}
+SHARD_BYTES = 4 << 30
+# What the recurrent states are, for whoever writes an engine for them.
+STATES = {
+    "full": {"k, v": "[batch, positions, kv_heads, head_dim], rotary applied to k"},
+    "sliding_window": {"k, v": "[batch, positions, kv_heads, head_dim], rotary applied to k"},
+    "gated_deltanet": {
+        "state": "[batch, heads, key_dim, value_dim] fp32, keys first",
+        "q_conv, k_conv, v_conv": "[batch, width - 1, heads * head_dim], the last inputs (only with a convolution)",
+        "update": "S <- exp(g) S; S <- S + k (beta (v - S^T k))^T; o = S^T (q head_dim^-0.5)",
+        "decay": "g = -exp(A_log) softplus(a_proj x + dt_bias), natural logarithm, at most 0",
+        "qk": "silu, then x / sqrt(sum x^2 + 1e-6)",
+    },
+    "lightning": {
+        "state": "[batch, heads, key_dim, value_dim] fp32, keys first",
+        "update": "S <- exp(decay) S + k v^T; o = S^T (q head_dim^-0.5)",
+        "decay": "weight `decay` [heads], natural logarithm, at most 0, not trained",
+        "qk": "the base's q/k norm, or head_dim^0.5 x / sqrt(sum x^2 + 1e-6) where it has none; then rotary",
+    },
+}
+
+
+class ExportError(Exception):
+    """The export cannot be made; the message says why."""
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class WeightFiles:
+    """Tensors by name over several safetensors files; the last file that holds a name wins."""
+
+    def __init__(self, base, overrides):
+        self.files, self.owner = [], {}
+        for path in [*sorted(pathlib.Path(base).glob("*.safetensors")), *map(pathlib.Path, overrides)]:
+            file = safe_open(path, framework="pt")
+            self.files.append(file)
+            for name in file.keys():
+                self.owner[name] = file
+
+    def __contains__(self, name):
+        return name in self.owner
+
+    def __getitem__(self, name):
+        return self.owner[name].get_tensor(name)
+
+
+def initial_value(weight, weights):
+    """The first value of a weight that no file holds, as dialect/MorphAttrs.td defines it."""
+    init = weight.get("init")
+    if init is None:
+        raise ExportError(f"no file holds the weight {weight['name']}")
+    kind, shape = init["kind"], weight["shape"]
+    if kind == "values":
+        return torch.tensor(init["values"], dtype=torch.float32).reshape(shape)
+    if kind == "constant":
+        return torch.full(shape, float(init["value"]), dtype=torch.float32)
+    if kind == "copy":
+        return weights[init["source"]].reshape(shape)
+    if kind == "repeat_heads":
+        source = weights[init["source"]]
+        groups = source.reshape(init["heads"], -1, *source.shape[1:])
+        return groups.repeat_interleave(init["times"], dim=0).reshape(shape)
+    raise ExportError(f"the weight {weight['name']} was never trained and starts from random values")
+
+
+def base_windows(config):
+    """The sliding window of each layer of the base, None where it sees everything."""
+    layers, window = config["num_hidden_layers"], config.get("sliding_window")
+    if config["model_type"] == "mistral":
+        return [window] * layers
+    if not config.get("use_sliding_window"):
+        return [None] * layers
+    if "layer_types" in config:
+        return [window if kind.startswith("sliding") else None for kind in config["layer_types"]]
+    return [window if i >= config.get("max_window_layers", 28) else None for i in range(layers)]
+
+
+def make_mixers(base, spec, selection):
+    """The token mixer of every layer: kind, name of its module, window or options."""
+    linear, kept = spec["linear"], set(selection["kept"])
+    windows = base_windows(base)
+    mixers = []
+    for layer in range(base["num_hidden_layers"]):
+        chosen = selection.get("chosen")
+        kind = "full" if layer in kept else chosen[layer] if chosen else linear["backend"]
+        if kind in ("full", "sliding_window"):
+            window = windows[layer]
+            if kind == "sliding_window":
+                window = min(window, linear["window"]) if window else linear["window"]
+            mixers.append({"kind": "sliding_window" if window else "full", "weights": "self_attn", "window": window})
+        else:
+            options = {"chunk": linear.get("chunk", 64)}
+            if kind == "gated_deltanet":
+                options["conv"] = linear.get("conv", 0)
+            mixers.append({"kind": kind, "weights": "linear_attn" if kind == linear["backend"] else kind,
+                           "options": options})
+    return mixers
+
+
+def layer_type(mixer, backend, base_window):
+    """The name in `layer_types`: transformers' where there is one, Morph's own for further candidates."""
+    if mixer["kind"] == "full":
+        return "full_attention"
+    if mixer["kind"] == "sliding_window":
+        return "sliding_attention" if mixer["window"] == base_window else "sliding_window"
+    return "linear_attention" if mixer["kind"] == backend else mixer["kind"]
+
+
+def make_config(base, spec, selection, plan):
+    """config.json of the hybrid: the base's, and what transformers and Morph's importer need beside it."""
+    names = [weight["name"] for weight in plan["weights"]]
+    mixers = make_mixers(base, spec, selection)
+    backend = spec["linear"]["backend"]
+    tables = plan.get("rope_tables", {})
+    table = next(iter(tables.values())) if isinstance(tables, dict) and tables else (tables[0] if tables else {})
+    eps = base.get("rms_norm_eps", 1e-6)
+    config = {key: value for key, value in base.items() if key not in ("architectures", "auto_map", "layer_types")}
+    config.update({
+        "architectures": ["MorphForCausalLM"],
+        "auto_map": {"AutoConfig": "configuration_morph.MorphConfig",
+                     "AutoModel": "modeling_morph.MorphModel",
+                     "AutoModelForCausalLM": "modeling_morph.MorphForCausalLM"},
+        "model_type": "morph_hybrid",
+        "base_model_type": base["model_type"],
+        "layer_types": [layer_type(*layer) for layer in zip(mixers, [backend] * len(mixers), base_windows(base))],
+        "morph": {
+            "version": 1,
+            "base_model_type": base["model_type"],
+            "kind": backend,
+            "options": next((mixer["options"] for mixer in mixers if mixer["kind"] == backend), {}),
+            "window": spec["linear"].get("window", 0),
+            "norm_eps": eps,
+            "mixers": mixers,
+            "qkv_bias": any(name.endswith("q_proj.bias") for name in names),
+            "o_bias": any(name.endswith("o_proj.bias") for name in names),
+            "qk_norm_eps": eps if any(name.endswith("q_norm.weight") for name in names) else None,
+            "rope": {"inverse_frequencies": table.get("inverse_frequencies", []),
+                     "attention_factor": table.get("attention_factor", 1.0)},
+        },
+    })
+    return config
+
+
+def write_weights(plan, weights, out):
+    """The plan's weights as one safetensors file, or as shards of 4 GB with an index."""
+    shards, current, size = [], {}, 0
+    for weight in sorted(plan["weights"], key=lambda weight: weight["name"]):
+        name = weight["name"]
+        if weight.get("teacher_of") or weight.get("gate"):
+            continue
+        tensor = weights[name] if name in weights else initial_value(weight, weights)
+        if list(tensor.shape) != weight["shape"]:
+            raise ExportError(f"the weight {name} has shape {list(tensor.shape)}, expected {weight['shape']}")
+        if not torch.isfinite(tensor).all():
+            raise ExportError(f"the weight {name} holds values that are not finite")
+        vector = tensor.dim() == 1 and ".layers." in name and weight.get("init") is not None
+        tensor = tensor.to(torch.float32 if vector else DTYPES[weight["dtype"]]).contiguous()
+        if current and size + tensor.nbytes > SHARD_BYTES:
+            shards.append(current)
+            current, size = {}, 0
+        current[name] = tensor.clone()
+        size += tensor.nbytes
+    shards.append(current)
+    if len(shards) == 1:
+        save_file(shards[0], out / "model.safetensors", metadata={"format": "pt"})
+        (out / "model.safetensors").chmod(0o644)
+        return
+    index = {"metadata": {"total_size": sum(t.nbytes for shard in shards for t in shard.values())}, "weight_map": {}}
+    for i, shard in enumerate(shards):
+        file = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
+        save_file(shard, out / file, metadata={"format": "pt"})
+        (out / file).chmod(0o644)
+        index["weight_map"].update({name: file for name in shard})
+    write_json(out / "model.safetensors.index.json", index)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def make_manifest(base, base_config, spec, selection, config, overrides):
+    """conversion_manifest.json: where the model comes from and what its states mean."""
+    kinds = sorted({mixer["kind"] for mixer in config["morph"]["mixers"]})
+    return {
+        "version": 1,
+        "source": {"folder": base.name, "model_type": base_config["model_type"],
+                   "sha256": {path.name: sha256(path) for path in
+                              sorted([base / "config.json", *base.glob("*.safetensors")])}},
+        "trained_weights": {"/".join(path.parts[-3:]): sha256(path) for path in map(pathlib.Path, overrides)},
+        "selection": {key: selection.get(key) for key in
+                      ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "cost", "seed")
+                      if key in selection},
+        "backend": spec["linear"]["backend"],
+        "options": config["morph"]["options"],
+        "norm_eps": config["morph"]["norm_eps"],
+        "l2_norm_eps": 1e-6,
+        "state_layout": {kind: STATES.get(kind, {}) for kind in kinds},
+        "max_logit_difference": None,
+    }
+
+
+def export(arguments):
+    base, out = arguments.base, arguments.out
+    base_config = json.loads((base / "config.json").read_text())
+    spec = json.loads(arguments.spec.read_text())
+    selection = json.loads(arguments.selection.read_text())
+    plan = json.loads(arguments.plan.read_text())
+    out.mkdir(parents=True, exist_ok=True)
+    weights = WeightFiles(base, arguments.weights)
+    config = make_config(base_config, spec, selection, plan)
+    for file in REMOTE_CODE:
+        shutil.copyfile(HERE / file, out / file)
+    for file in TOKENIZER_FILES:
+        if (base / file).exists():
+            shutil.copyfile(base / file, out / file)
+    write_weights(plan, weights, out)
+    write_json(out / "config.json", config)
+    write_json(out / "conversion_manifest.json",
+               make_manifest(base, base_config, spec, selection, config, arguments.weights))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
+    parser.add_argument("--spec", type=pathlib.Path, required=True, help="the resolved spec, JSON")
+    parser.add_argument("--selection", type=pathlib.Path, required=True, help="selection.json")
+    parser.add_argument("--plan", type=pathlib.Path, required=True, help="the hybrid's decode plan")
+    parser.add_argument("--weights", action="append", default=[], help="trained weights; later ones win")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write")
+    try:
+        export(parser.parse_args())
+    except (ExportError, OSError) as error:
+        print(f"morph_export: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
