@@ -40,7 +40,8 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
     - `repeat_heads`: `source` holds `heads` groups of rows; each group is repeated `times` times in place, so that
       grouped-query keys and values become one head a query head.
     - `constant`: every element is `value`.
-    - `normal`: independent normal draws with standard deviation `value`, seeded by the run's seed and the weight's name.
+    - `normal`: independent normal draws with standard deviation `value`, seeded by the run's seed and the
+      weight's name.
     - `values`: the elements are `values`, in row-major order, repeated until the weight is full.
 
     Constraints: init_c1 copy and repeat_heads have a source; init_c2 repeat_heads has positive `heads` and `times`;

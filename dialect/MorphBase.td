@@ -32,8 +32,8 @@ class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : At
   let mnemonic = attrMnemonic;
 }
 
-// Constraints that a type or an attribute cannot say have a label, `<op>_c<n>`: it is written at the op's definition, in
-// the error that reports it and in the test that breaks it (test/dialect/labels.py checks the three).
+// Constraints that a type or an attribute cannot say have a label, `<op>_c<n>`: it is written at the op's definition,
+// in the error that reports it and in the test that breaks it (test/dialect/labels.py checks the three).
 def Morph_Float : RankedTensorOf<[F32]>;
 def Morph_Index : RankedTensorOf<[I64]>;
 

@@ -46,7 +46,9 @@ def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad"> {
 
 def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
   let summary = "Gradient of rms_norm by x";
-  let description = [{Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension.}];
+  let description = [{
+    Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension.
+  }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$dy `,` $x `,` $weight `eps` $eps attr-dict `:` type(operands)";
@@ -113,7 +115,9 @@ def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad"> {
 
 def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad"> {
   let summary = "Gradients of attention by q, k and v";
-  let description = [{Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B].}];
+  let description = [{
+    Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B].
+  }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
       F64Attr:$scale, OptionalAttr<I64Attr>:$window);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
@@ -141,7 +145,8 @@ def Morph_ShortConvGradOp : Morph_ComputeOp<"short_conv_grad"> {
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
   let results = (outs Morph_Float:$dx, Morph_Float:$dweight);
   let assemblyFormat = [{
-    $dy `,` $x `,` $weight (`state` $state^)? attr-dict `:` type($dy) `,` type($x) `,` type($weight) (`,` type($state)^)?
+    $dy `,` $x `,` $weight (`state` $state^)? attr-dict
+    `:` type($dy) `,` type($x) `,` type($weight) (`,` type($state)^)?
   }];
 }
 
@@ -161,7 +166,10 @@ def Morph_KlDivergenceGradOp : Morph_ComputeOp<"kl_divergence_grad"> {
 
 def Morph_SquaredErrorGradOp : Morph_ComputeOp<"squared_error_grad"> {
   let summary = "Gradient of squared_error by x, dy a scalar";
-  let description = [{Constraints: squared_error_grad_c1 dy is a scalar and x of the shape of target; squared_error_grad_c2 normalize is as in squared_error.}];
+  let description = [{
+    Constraints: squared_error_grad_c1 dy is a scalar and x of the shape of target; squared_error_grad_c2 normalize
+    is as in squared_error.
+  }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$target, StrAttr:$normalize);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$dy `,` $x `,` $target `normalize` $normalize attr-dict `:` type(operands)";

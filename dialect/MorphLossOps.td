@@ -33,7 +33,8 @@ def Morph_CorrectOp : Morph_ComputeOp<"correct"> {
 def Morph_SquaredErrorOp : Morph_DifferentiableOp<"squared_error", [SameTypeOperands]> {
   let summary = "A scalar squared distance of x to target";
   let description = [{
-    `normalize`: `mean` divides the sum of squares by the number of elements, `rows` by the number of rows (elements over
+    `normalize`: `mean` divides the sum of squares by the number of elements, `rows` by the number of rows (elements
+    over
     the last dimension), `relative` by the sum of squares of the target. The target gets no gradient.
     Constraints: squared_error_c1 normalize is one of 'mean', 'rows', 'relative'.
   }];

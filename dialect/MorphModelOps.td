@@ -46,10 +46,11 @@ def Morph_WeightOp : Morph_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
     weight with `teacher_of` is the frozen value that the base checkpoint has under that name, kept apart because a
     program trains the weight of that name.
 
-    Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is not both new and a teacher's;
-    weight_c3 the initial value fits the shape.
+    Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is not both new and a
+    teacher's; weight_c3 the initial value fits the shape.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, OptionalAttr<Morph_InitAttr>:$init,
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type,
+      OptionalAttr<Morph_InitAttr>:$init,
       OptionalAttr<StrAttr>:$teacher_of);
   let assemblyFormat = [{
     $sym_name `:` $type (`init` $init^)? (`teacher_of` $teacher_of^)? attr-dict
@@ -63,7 +64,8 @@ def Morph_GateOp : Morph_Op<"gate", [Symbol, HasParent<"ModelOp">]> {
     Of N candidates the first N-1 have a gate in [0,1] each; the last candidate's share is one less their sum. With two
     candidates this is FlashMorph's scalar a_l (arXiv 2606.30562). `value` is the initial value.
 
-    Constraints: gate_c1 there are two candidates or more; gate_c2 value has one element fewer than there are candidates;
+    Constraints: gate_c1 there are two candidates or more; gate_c2 value has one element fewer than there are
+    candidates;
     gate_c3 the values are in [0,1] and so is their sum.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$layer, StrArrayAttr:$candidates, DenseF64ArrayAttr:$value);
@@ -78,7 +80,9 @@ def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
     is positive and finite.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inverse_frequencies, F64Attr:$attention_factor);
-  let assemblyFormat = "$sym_name custom<F64Array>($inverse_frequencies) `attention_factor` $attention_factor attr-dict";
+  let assemblyFormat = [{
+    $sym_name custom<F64Array>($inverse_frequencies) `attention_factor` $attention_factor attr-dict
+  }];
   let hasVerifier = 1;
 }
 
@@ -195,7 +199,8 @@ def Morph_BlendOp : Morph_Op<"blend", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<DifferentiableOpInterface>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
-    With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase relaxed.
+    With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase
+    relaxed.
 
     Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1].
   }];

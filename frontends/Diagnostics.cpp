@@ -2,7 +2,10 @@
 
 #include "frontends/Diagnostics.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
+
+#include <functional>
 
 using namespace morph;
 
@@ -28,14 +31,28 @@ std::optional<llvm::StringRef> Diagnostics::addFile(llvm::StringRef path, Source
 void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint) {
   ++errors_;
   std::string hintText = hint.str();
+  Error error{~0u, nullptr, ""};
+  llvm::raw_string_ostream os(error.message);
   if (range.isValid()) {
+    error.text = sources_.FindBufferContainingLoc(range.Start);
+    error.place = range.Start.getPointer();
     // A caret under the first character and tildes under the rest of the line's part.
-    sources_.PrintMessage(os_, range.Start, llvm::SourceMgr::DK_Error, message, {range});
+    sources_.PrintMessage(os, range.Start, llvm::SourceMgr::DK_Error, message, {range});
   } else {
-    os_ << program_ << ": error: " << message << "\n";
+    os << program_ << ": error: " << message << "\n";
   }
   if (!hintText.empty())
-    os_ << "hint: " << hintText << "\n";
+    os << "hint: " << hintText << "\n";
+  pending_.push_back(std::move(error));
+}
+
+void Diagnostics::flush() {
+  llvm::stable_sort(pending_, [](const Error &a, const Error &b) {
+    return a.text != b.text ? a.text < b.text : std::less<const char *>()(a.place, b.place);
+  });
+  for (const Error &error : pending_)
+    os_ << error.message;
+  pending_.clear();
 }
 
 std::pair<unsigned, unsigned> Diagnostics::getLineAndColumn(SourceRange range) const {

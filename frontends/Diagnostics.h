@@ -10,28 +10,35 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace morph {
 
 /// Where in a text something stands: a range of a buffer of the Diagnostics' source manager. Invalid: nowhere.
 using SourceRange = llvm::SMRange;
 
-/// Collects and prints errors in the style of LLVM: `file:line:col: error: ...`, the source line and a caret.
+/// Collects errors and prints them, by flush() or at the end of its life, in the style of LLVM: `file:line:col: error:
+/// ...`, the source line and a caret.
 class Diagnostics {
 public:
-  /// Errors are printed to `os`; names of programs are put before errors without a place.
+  /// Errors go to `os`; the program's name is put before errors without a place.
   Diagnostics(llvm::StringRef program, llvm::raw_ostream &os) : program_(program), os_(os) {}
+  ~Diagnostics() { flush(); }
 
   /// Takes a text into the source manager and returns it; it lives as long as the Diagnostics.
   llvm::StringRef addText(llvm::StringRef name, llvm::StringRef text);
   /// Reads a file into the source manager; on failure prints an error and returns nothing.
   std::optional<llvm::StringRef> addFile(llvm::StringRef path, SourceRange usedAt = {});
 
-  /// Prints an error at a place; `hint` follows on a line of its own where it is not empty.
+  /// Adds an error at a place; `hint` follows on a line of its own where it is not empty.
   void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "");
-  /// Prints an error that has no place in a text, or whose place is named in the message.
+  /// Adds an error that has no place in a text, or whose place is named in the message.
   void error(const llvm::Twine &message, const llvm::Twine &hint = "") { error(SourceRange(), message, hint); }
+
+  /// Prints the errors added so far in the order of their places, text by text; those without a place come last.
+  void flush();
 
   /// Line and column, both from 1, of a place; zeros where it is invalid.
   std::pair<unsigned, unsigned> getLineAndColumn(SourceRange range) const;
@@ -42,9 +49,16 @@ public:
   bool hasErrors() const { return errors_ != 0; }
 
 private:
+  struct Error {
+    unsigned text;     ///< Number of the text; the largest number where there is none.
+    const char *place; ///< Null where there is none.
+    std::string message;
+  };
+
   std::string program_;
   llvm::raw_ostream &os_;
   llvm::SourceMgr sources_;
+  std::vector<Error> pending_;
   unsigned errors_ = 0;
 };
 

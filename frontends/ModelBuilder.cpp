@@ -126,27 +126,26 @@ private:
                                            llvm::APFloat(1.0 / std::sqrt(double(config_.headDim))), config_.qkvBias,
                                            config_.outputBias, qkNormEps, window, IntegerAttr());
     } else {
-      FailureOr<DictionaryAttr> options = getMixerOptions(kind.kind);
+      FailureOr<DictionaryAttr> options = getMixerOptions(kind);
       if (failed(options))
         return nullptr;
       op = builder_.create<LinearMixerOp>(
-          *layerLocation_, x, kind.kind, uint64_t(layer), (prefix + "." + config_.getLinearPrefix(kind.kind)).str(), source,
-          uint64_t(config_.heads), uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName, config_.qkvBias,
-          config_.outputBias, qkNormEps, llvm::APFloat(config_.mixerNormEps), *options, FloatAttr(), IntegerAttr());
+          *layerLocation_, x, kind.kind, uint64_t(layer), prefix + "." + kind.weights, source, uint64_t(config_.heads),
+          uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName, config_.qkvBias, config_.outputBias,
+          qkNormEps, llvm::APFloat(config_.mixerNormEps), *options, FloatAttr(), IntegerAttr());
     }
     for (const MixerParameter &parameter : cast<TokenMixerOpInterface>(op).getMixerParameters())
       addWeight(parameter.name, parameter.shape);
     return op->getResult(0);
   }
 
-  /// The options of a hybrid's configuration that a backend knows, its defaults for the others.
-  FailureOr<DictionaryAttr> getMixerOptions(StringRef kind) {
+  /// The options that a layer's configuration gives, the backend's defaults for the others.
+  FailureOr<DictionaryAttr> getMixerOptions(const LayerConfig &layer) {
     SmallVector<NamedAttribute> given;
-    if (const LinearAttentionBackend *backend = getLinearAttentionBackend(kind))
-      for (const LinearMixerOption &option : backend->getOptions())
-        if (std::optional<int64_t> value = config_.mixerOptions.getInteger(option.name))
-          given.push_back(builder_.getNamedAttr(option.name, builder_.getI64IntegerAttr(*value)));
-    return linearMixerOptions(kind, builder_.getDictionaryAttr(given), [&] { return emitError(location_); });
+    for (const auto &option : layer.options)
+      if (std::optional<int64_t> value = option.second.getAsInteger())
+        given.push_back(builder_.getNamedAttr(StringRef(option.first), builder_.getI64IntegerAttr(*value)));
+    return linearMixerOptions(layer.kind, builder_.getDictionaryAttr(given), [&] { return emitError(location_); });
   }
 
   void buildHead() {

@@ -32,6 +32,9 @@ struct LayerConfig {
   std::string kind = "full";
   /// Positions seen, the own one included; sliding_window only.
   int64_t window = 0;
+  /// Linear mixers: the last part of their weights' prefix, and their options as far as they are given.
+  std::string weights;
+  llvm::json::Object options;
 };
 
 /// How new weights start, for a base that is made and not read.
@@ -62,17 +65,12 @@ struct ModelConfig {
   WeightType weightType = WeightType::BF16;
   /// Present for a base that is made: every weight has an initial value.
   std::optional<InitConfig> init;
-  /// Hybrids: the linear mixers' options, and the epsilon of their output norm.
-  llvm::json::Object mixerOptions;
+  /// Hybrids: the epsilon of the linear mixers' output norm.
   double mixerNormEps = 0;
-  /// The linear kind whose weights are under `linear_attn`; further kinds have their own name there.
-  std::string firstLinearKind;
 
   int64_t getLayerCount() const { return static_cast<int64_t>(layers.size()); }
   /// Whether some layer has linear attention.
   bool isHybrid() const;
-  /// The last part of the weights' prefix of a linear mixer.
-  llvm::StringRef getLinearPrefix(llvm::StringRef kind) const { return kind == firstLinearKind ? "linear_attn" : kind; }
 };
 
 } // namespace morph

@@ -42,7 +42,7 @@ LogicalResult requirePhase(ModelOp model, ArrayRef<Phase> phases, StringRef pass
     return success();
   InFlightDiagnostic error = emitModelError(model) << "is in phase " << stringifyPhase(model.getPhase()) << ", but "
                                                    << pass << " takes phase ";
-  llvm::interleave(phases, [&](Phase phase) { error << stringifyPhase(phase); }, [&] { error << " or "; });
+  appendChoice(error, llvm::map_to_vector(phases, stringifyPhase));
   for (Phase phase : phases)
     error.attachNote() << passThatMakes(phase) << " brings a model into phase " << stringifyPhase(phase);
   return error;

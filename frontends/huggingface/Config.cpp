@@ -75,15 +75,15 @@ bool readLayerTypes(const JsonFile &config, const Family &family, llvm::StringRe
     llvm::StringRef type = value.getAsString().value_or("");
     LayerConfig &layer = layers[index];
     if (type == "full_attention" || type == "full") {
-      layer = {};
+      layer = LayerConfig();
     } else if (type == "sliding_attention" && window > 0) {
-      layer = {"sliding_window", window};
+      layer = {"sliding_window", window, "", {}};
     } else if (type == "sliding_window" && candidateWindow > 0) {
-      layer = {"sliding_window", candidateWindow};
+      layer = {"sliding_window", candidateWindow, "", {}};
     } else if (type == "linear_attention" && !linearKind.empty()) {
-      layer = {linearKind.str(), 0};
+      layer = {linearKind.str(), 0, "linear_attn", {}};
     } else if (!linearKind.empty() && !type.empty() && type != "sliding_attention" && type != "sliding_window") {
-      layer = {type.str(), 0};
+      layer = {type.str(), 0, type.str(), {}};
     } else {
       config.error("layer_types",
                    "layer " + llvm::Twine(index) + " has the type '" + type + "', which a " + family.name +
@@ -116,6 +116,8 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
   std::optional<int64_t> candidateWindow = config.getInteger("morph.window", 0, 0);
   if (!candidateWindow)
     return false;
+  if (!linearKind.empty() && config.has("morph.mixers"))
+    return true;
   if (config.has("layer_types") && (family.windowOption || !linearKind.empty()))
     return readLayerTypes(config, family, linearKind, window, *candidateWindow, layers);
   if (config.has("layer_types") && family.windowEverywhere) {
@@ -127,19 +129,54 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
     return false;
   if (window > 0)
     for (size_t layer = *first; layer < layers.size(); ++layer)
-      layers[layer] = {"sliding_window", window};
+      layers[layer] = {"sliding_window", window, "", {}};
+  return true;
+}
+
+/// The mixers that a hybrid export says layer by layer, which goes before `layer_types`: transformers knows fewer
+/// names.
+bool readMixers(const JsonFile &config, std::vector<LayerConfig> &layers) {
+  const llvm::json::Array *mixers = config.find("morph.mixers")->getAsArray();
+  if (!mixers || mixers->size() != layers.size()) {
+    config.error("morph.mixers",
+                 "'morph.mixers' is not a list of " + llvm::Twine(layers.size()) + " objects, one for each layer");
+    return false;
+  }
+  for (auto [index, value] : llvm::enumerate(*mixers)) {
+    const llvm::json::Object *mixer = value.getAsObject();
+    std::optional<llvm::StringRef> kind = mixer ? mixer->getString("kind") : std::nullopt;
+    LayerConfig &layer = layers[index];
+    layer = LayerConfig();
+    if (!kind) {
+      config.error("morph.mixers", "the mixer of layer " + llvm::Twine(index) + " has no 'kind'");
+      return false;
+    }
+    layer.kind = kind->str();
+    layer.window = mixer->getInteger("window").value_or(0);
+    layer.weights = mixer->getString("weights").value_or("linear_attn").str();
+    if (const llvm::json::Object *options = mixer->getObject("options"))
+      layer.options = *options;
+    if (layer.kind == "sliding_window" && layer.window < 1) {
+      config.error("morph.mixers", "the sliding_window of layer " + llvm::Twine(index) + " has no 'window'");
+      return false;
+    }
+  }
   return true;
 }
 
 /// The linear mixers of a hybrid export. Returns false after an error.
 bool readHybrid(const JsonFile &config, ModelConfig &model) {
-  const llvm::json::Value *options = config.find("morph.options");
-  if (options) {
+  if (config.has("morph.mixers")) {
+    if (!readMixers(config, model.layers))
+      return false;
+  } else if (const llvm::json::Value *options = config.find("morph.options")) {
     if (!options->getAsObject()) {
       config.error("morph.options", "'morph.options' is not an object");
       return false;
     }
-    model.mixerOptions = *options->getAsObject();
+    for (LayerConfig &layer : model.layers)
+      if (layer.weights == "linear_attn")
+        layer.options = *options->getAsObject();
   }
   std::optional<double> eps = config.getNumber("morph.norm_eps", model.normEps);
   if (eps)
@@ -251,10 +288,7 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
     return std::nullopt;
   model.rope = std::move(*rope);
   model.weightType = *weightType;
-  if (!linearKind.empty()) {
-    model.firstLinearKind = linearKind;
-    if (!readHybrid(config, model))
-      return std::nullopt;
-  }
+  if (!linearKind.empty() && !readHybrid(config, model))
+    return std::nullopt;
   return model;
 }

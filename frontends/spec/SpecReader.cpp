@@ -204,7 +204,8 @@ std::optional<llvm::json::Value> Reader::readScalar(const Node &node, const Key 
     std::string hint;
     if (type == ValueType::Integer && node.kind == Node::Kind::Float)
       hint = "write it without a point or exponent";
-    if (node.kind == Node::Kind::String && type != ValueType::String)
+    bool quoted = node.range.isValid() && llvm::StringRef("\"'").contains(*node.range.Start.getPointer());
+    if (node.kind == Node::Kind::String && type != ValueType::String && quoted)
       hint = "write it without quotes";
     diagnostics_.error(node.range,
                        "'" + path + "' is " + getArticle(found) + found + ", expected " + getArticle(expected) +

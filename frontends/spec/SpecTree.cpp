@@ -27,7 +27,7 @@ llvm::StringRef morph::spec::getKindName(Node::Kind kind) {
   case Node::Kind::Integer:
     return "integer";
   case Node::Kind::Float:
-    return "number";
+    return "float";
   case Node::Kind::String:
     return "string";
   case Node::Kind::List:

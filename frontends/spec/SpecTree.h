@@ -33,7 +33,7 @@ struct Node {
   SourceRange getPlace() const { return keyRange.isValid() ? keyRange : range; }
 };
 
-/// "integer", "string", "list", "table", ...
+/// "integer", "float", "string", "list", "table", ...: TOML's own words.
 llvm::StringRef getKindName(Node::Kind kind);
 
 /// Reads a TOML text that Diagnostics holds. Prints an error and returns nothing where it is malformed.

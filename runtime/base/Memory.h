@@ -10,8 +10,8 @@
 
 namespace morph {
 
-/// Tells the allocator to keep freed memory for the next step instead of giving it back to the system, which would cost a
-/// page fault for every 4 KB of every tensor of every step. Peak memory does not change. A no-op without glibc.
+/// Tells the allocator to keep freed memory for the next step instead of giving it back to the system, which would cost
+/// a page fault for every 4 KB of every tensor of every step. Peak memory does not change. A no-op without glibc.
 inline void keepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20); // The most that glibc takes.

@@ -4,6 +4,10 @@
 // Shapes: B batch, T positions, C channels, W taps.
 
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/Rows.h"
+#include "runtime/kernels/Vectorize.h"
+
+#include <ATen/Parallel.h>
 
 namespace morph {
 namespace {
@@ -33,20 +37,55 @@ std::vector<at::Tensor> shortConv(const KernelCall &call) {
   return {y_BTC, inputs.narrow(1, length, taps - 1).clone()};
 }
 
+/// sums_l += sum_t a_{t,l} * b_{t,l} over `count` rows of `stride` elements, for the first `n` of each row.
+template <typename T>
+MORPH_INLINE void addColumnDotsOf(int64_t count, int64_t stride, int64_t n, const T *a, const T *b, T *sums) {
+  for (int64_t t = 0; t < count; ++t) {
+    const T *__restrict x = a + t * stride;
+    const T *__restrict y = b + t * stride;
+    T *__restrict to = sums;
+    for (int64_t l = 0; l < n; ++l)
+      to[l] += x[l] * y[l];
+  }
+}
+MORPH_VECTORIZE void addColumnDots(int64_t count, int64_t stride, int64_t n, const float *a, const float *b,
+                                   float *sums) {
+  addColumnDotsOf(count, stride, n, a, b, sums);
+}
+void addColumnDots(int64_t count, int64_t stride, int64_t n, const double *a, const double *b, double *sums) {
+  addColumnDotsOf(count, stride, n, a, b, sums);
+}
+
+/// The weight's gradient as rows [W,C]: blocks of channels in parallel, positions in order.
+at::Tensor weightGradient(const at::Tensor &dy_BTC, const at::Tensor &inputs, int64_t taps) {
+  const int64_t batch = dy_BTC.size(0), length = dy_BTC.size(1), channels = dy_BTC.size(2);
+  const at::Tensor result_WC = at::zeros({taps, channels}, dy_BTC.options());
+  constexpr int64_t kChannels = 64;
+  withType(dy_BTC, [&](auto *null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    const T *dy = dy_BTC.const_data_ptr<T>(), *x = inputs.const_data_ptr<T>();
+    T *result = result_WC.mutable_data_ptr<T>();
+    at::parallel_for(0, (channels + kChannels - 1) / kChannels, 1, [&](int64_t begin, int64_t end) {
+      const int64_t first = begin * kChannels, count = std::min(channels, end * kChannels) - first;
+      for (int64_t b = 0; b < batch; ++b)
+        for (int64_t tap = 0; tap < taps; ++tap)
+          addColumnDots(length, channels, count, dy + b * length * channels + first,
+                        x + (b * (length + taps - 1) + tap) * channels + first, result + tap * channels + first);
+    });
+  });
+  return result_WC;
+}
+
 std::vector<at::Tensor> shortConvGrad(const KernelCall &call) {
-  const at::Tensor &dy_BTC = call.operands[0], &x_BTC = call.operands[1], &weight_C1W = call.operands[2];
+  const at::Tensor dy_BTC = call.operands[0].contiguous();
+  const at::Tensor &x_BTC = call.operands[1], &weight_C1W = call.operands[2];
   const int64_t length = x_BTC.size(1), taps = weight_C1W.size(2);
   const at::Tensor inputs = extended(x_BTC, call.operands[3], taps), rows_WC = tapRows(weight_C1W);
   // dx_t = sum_w weight_w * dy_{t + W - 1 - w}, zero after the end.
   at::Tensor dx_BTC = dy_BTC * rows_WC[taps - 1];
-  const at::Tensor dweight_C1W = at::empty_like(weight_C1W);
-  for (int64_t tap = 0; tap < taps; ++tap) {
-    const int64_t ahead = taps - 1 - tap;
-    if (ahead > 0 && ahead < length)
-      dx_BTC.narrow(1, 0, length - ahead).addcmul_(dy_BTC.narrow(1, ahead, length - ahead), rows_WC[tap]);
-    dweight_C1W.select(2, tap).squeeze(1).copy_((dy_BTC * inputs.narrow(1, tap, length)).sum(at::IntArrayRef{0, 1}));
-  }
-  return {dx_BTC, dweight_C1W};
+  for (int64_t ahead = 1; ahead < std::min(taps, length); ++ahead)
+    dx_BTC.narrow(1, 0, length - ahead).addcmul_(dy_BTC.narrow(1, ahead, length - ahead), rows_WC[taps - 1 - ahead]);
+  return {dx_BTC, weightGradient(dy_BTC, inputs.contiguous(), taps).t().contiguous().unsqueeze(1)};
 }
 
 const KernelRegistration forwardRegistration("short_conv", shortConv);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that every constraint label is in the op's definition, in the code that reports it and in a test that breaks it.
+"""Checks that every constraint label is in the op's definition, in the code that reports it and in a breaking test.
 
 Usage: labels.py SOURCE_DIR. A test is a function or model named by the label, or by the label and a suffix.
 """

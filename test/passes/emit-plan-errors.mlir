@@ -48,13 +48,3 @@ morph.model @nameless_output base architecture "llama" layers 1 {
     return %x : tensor<?x2xf32>
   }
 }
-
-// -----
-
-morph.model @unknown_dim base architecture "llama" layers 1 {
-  func.func @score(%gate: tensor<1xf32> {morph.name = "gate"}, %dy: tensor<2x4xf32> {morph.name = "dy"}) -> (tensor<?x4xf32> {morph.name = "y"}) attributes {morph.program = "score"} {
-    // expected-error @below {{has a dynamic dimension #0 of result #0 that no input of the program names}}
-    %y = "morph.silu"(%dy) : (tensor<2x4xf32>) -> tensor<?x4xf32>
-    return %y : tensor<?x4xf32>
-  }
-}

@@ -16,10 +16,10 @@
 #include "mlir/Support/FileUtilities.h"
 
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 using namespace morph;
@@ -73,13 +73,28 @@ ExitCode fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hint
 
 /// Writes the output under a temporary name and renames it, so that a failed run leaves nothing half-written.
 ExitCode write(llvm::function_ref<void(llvm::raw_ostream &)> print) {
-  llvm::Error error = llvm::writeToOutput(output, [&](llvm::raw_ostream &os) {
-    print(os);
-    os.flush();
-    return llvm::Error::success();
-  });
-  if (error)
-    return fail(kFailed, "cannot write '" + output + "': " + llvm::toString(std::move(error)));
+  auto failWrite = [](const llvm::Twine &why) { return fail(kFailed, "cannot write '" + output + "': " + why); };
+  // A device is written to; renaming would put a file in its place.
+  bool device = output == "-" || (llvm::sys::fs::exists(output) && !llvm::sys::fs::is_regular_file(output));
+  std::string path = device ? output.getValue() : output + ".partial";
+  std::error_code code;
+  llvm::raw_fd_ostream os(path, code);
+  if (code)
+    return failWrite(code.message());
+  print(os);
+  os.flush();
+  if (os.has_error()) {
+    code = os.error();
+    os.clear_error();
+    if (!device)
+      llvm::sys::fs::remove(path);
+    return failWrite(code.message());
+  }
+  if (!device)
+    if ((code = llvm::sys::fs::rename(path, output))) {
+      llvm::sys::fs::remove(path);
+      return failWrite(code.message());
+    }
   return kOk;
 }
 

@@ -17,14 +17,14 @@ struct Arguments {
 };
 
 Status evaluate(const Toolchain &tools, const Arguments &arguments) {
-  const Compiler compiler(tools);
-  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   std::error_code error;
   if (!fs::is_directory(arguments.model, error))
     return Status::invalid("no such model folder: " + arguments.model,
                            "expected a folder with config.json and *.safetensors");
   if (!fs::exists(arguments.tokens, error))
     return Status::invalid("no such token file: " + arguments.tokens);
+  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, ir));

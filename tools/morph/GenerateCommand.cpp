@@ -25,14 +25,14 @@ std::string joinIds(const Json &ids) {
 }
 
 Status generate(const Toolchain &tools, const Arguments &arguments) {
-  const Compiler compiler(tools);
-  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
-  MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
-  MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
   std::error_code error;
   if (!fs::is_directory(arguments.model, error))
     return Status::invalid("no such model folder: " + arguments.model,
                            "expected a folder with config.json, *.safetensors and tokenizer.json");
+  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
+  MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
+  MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
   Command tokenise{{python, script, "encode", "--model", arguments.model, "--prompt", arguments.prompt}, true};
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");

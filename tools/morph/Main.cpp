@@ -31,6 +31,19 @@ int main(int argc, char **argv) {
   addGenerateCommand(app, action);
   addExportCommand(app, action);
   addDoctorCommand(app, action);
+  // CLI11 would only say that a subcommand is required.
+  if (argc > 1 && argv[1][0] != '-') {
+    std::string names;
+    bool known = false;
+    for (const CLI::App *command : app.get_subcommands([](const CLI::App *) { return true; })) {
+      known |= command->get_name() == argv[1];
+      names += (names.empty() ? "" : ", ") + command->get_name();
+    }
+    if (!known) {
+      printError(Status::invalid("there is no command '" + std::string(argv[1]) + "'", "the commands are " + names));
+      return 2;
+    }
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

@@ -66,9 +66,13 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
       (void)stage.pause(key, seconds);
       if (stopSignal())
         return Status::failed("");
-      if (status.message().empty())
-        return Status::failed("stage '" + folder + "' failed; the reason stands above",
-                              "the same command continues with this stage");
+      if (status.message().empty()) {
+        // The stage's program has said what is wrong; its kind of exit code stays.
+        const std::string message = "stage '" + folder + "' failed; the reason stands above";
+        return status.code() == StatusCode::InvalidInput
+                   ? Status::invalid(message)
+                   : Status::failed(message, "the same command continues with this stage");
+      }
       return Status(status).withContext("stage '" + folder + "'");
     }
     record = {{"seconds", seconds}};
@@ -175,6 +179,12 @@ Status Pipeline::execute(Until until) {
     if (steps(stage) == 0)
       continue;
     for (const std::string &variant : variants()) {
+      MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
+      if (!trains(stage, linear)) {
+        printNote("no layer of '" + variant + "' has linear attention: " + stage + " has nothing to train");
+        stages_ -= 2;
+        continue;
+      }
       MORPH_RETURN_IF_ERROR(train(stage, variant));
       MORPH_RETURN_IF_ERROR(evaluate(variant, stage));
     }

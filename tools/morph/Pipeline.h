@@ -61,6 +61,10 @@ private:
   int64_t steps(const std::string &section) const;
   Json modelInfo() const { return resolved_.value("model_info", Json::object()); }
   std::vector<std::string> variants() const;
+  /// Whether a stage of training has anything to train: with `train` linear, some layer must have linear attention.
+  bool trains(const std::string &stage, bool hasLinear) const;
+  /// Whether a variant's selection leaves a layer to linear attention.
+  StatusOr<bool> hasLinear(const std::string &variant) const;
   fs::path ir(const std::string &name) const { return run_.file("ir/" + name + ".mlir"); }
   fs::path planFile(const std::string &name) const { return run_.file("plans/" + name + ".json"); }
   fs::path selectionFile(const std::string &variant) const;

@@ -20,12 +20,16 @@ struct Arguments {
   bool json = false;
 };
 
+size_t modelLayers(const Json &resolved) {
+  return resolved.value("model_info", Json::object()).value("layers", size_t(0));
+}
+
 /// Any `full_layers` layers that the budget's pins allow: which ones does not matter to the cost.
 std::vector<int64_t> someLayers(const Json &resolved) {
   const Json budget = resolved.value("budget", Json::object());
   std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
   const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
-  const int64_t layers = resolved.value("model_info", Json::object()).value("layers", int64_t(0));
+  const auto layers = static_cast<int64_t>(modelLayers(resolved));
   for (int64_t layer = 0; layer < layers && static_cast<int64_t>(kept.size()) < budget.value("full_layers", int64_t(0));
        ++layer)
     if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
@@ -64,7 +68,9 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), someLayers(resolved), ir("hybrid")));
   for (const char *stage : {"distill", "finetune"}) {
     const Json section = resolved.value(stage, Json::object());
-    if (section.value("steps", int64_t(0)) > 0)
+    // With every layer kept there is nothing linear to train.
+    const bool linear = someLayers(resolved).size() < modelLayers(resolved);
+    if (section.value("steps", int64_t(0)) > 0 && (linear || section.value("train", "linear") != "linear"))
       MORPH_RETURN_IF_ERROR(emit("hybrid", stage, "train=" + section.value("train", "linear"), stage));
   }
   MORPH_RETURN_IF_ERROR(emit("hybrid", "score", "", "score"));

@@ -39,7 +39,7 @@ std::string Table::print() const {
     std::string line = "  ";
     for (size_t i = 0; i < rows_[r].size(); ++i) {
       const std::string space(widths[i] - width(rows_[r][i]), ' ');
-      line += (i ? "  " : "") + (i ? space + rows_[r][i] : rows_[r][i] + space);
+      line += (i ? "  " : "") + (i < left_ ? rows_[r][i] + space : space + rows_[r][i]);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";

@@ -12,16 +12,17 @@
 
 namespace morph {
 
-/// A table with a header line; the first column is aligned left, the others right.
+/// A table with a header line; the first `left` columns are aligned left, the others right.
 class Table {
 public:
-  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+  explicit Table(std::vector<std::string> header, size_t left = 1) : rows_{std::move(header)}, left_(left) {}
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   /// Lines indented by two spaces, with a rule below the header.
   std::string print() const;
 
 private:
   std::vector<std::vector<std::string>> rows_;
+  size_t left_;
 };
 
 std::string formatFixed(double value, int digits);

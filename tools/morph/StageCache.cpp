@@ -60,6 +60,9 @@ Status StageFolder::commit(const std::string &key, Json record) const {
   record["key"] = key;
   record["stage"] = name_;
   record["complete"] = true;
+  // A whole stage needs no checkpoint, and it may be three times as large as the result.
+  for (const char *name : {"checkpoint.safetensors", "checkpoint.json"})
+    MORPH_RETURN_IF_ERROR(removeAll(partialPath() / name));
   MORPH_RETURN_IF_ERROR(writeJson(partialPath() / kRecord, record));
   const fs::path old = path().string() + ".old";
   std::error_code error;

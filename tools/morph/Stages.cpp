@@ -43,6 +43,21 @@ fs::path Pipeline::selectionFile(const std::string &variant) const {
                                : run_.file("baselines/" + variant + "/selection.json");
 }
 
+bool Pipeline::trains(const std::string &stage, bool hasLinear) const {
+  return steps(stage) > 0 && (hasLinear || resolved_[stage].value("train", "linear") != "linear");
+}
+
+StatusOr<bool> Pipeline::hasLinear(const std::string &variant) const {
+  MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(selectionFile(variant).string()));
+  const std::vector<int64_t> kept = selection.value("kept", std::vector<int64_t>());
+  const std::vector<std::string> chosen = selection.value("chosen", std::vector<std::string>());
+  for (int64_t layer = 0; layer < modelInfo().value("layers", int64_t(0)); ++layer)
+    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
+        (chosen.empty() || chosen.at(static_cast<size_t>(layer)) != "sliding_window"))
+      return true;
+  return false;
+}
+
 std::vector<fs::path> Pipeline::weights(const std::string &variant) const {
   std::vector<fs::path> paths = {baseFolder()};
   if (variant == "teacher")
@@ -150,7 +165,7 @@ Status Pipeline::compileBase() {
       kept.push_back(layer);
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
   for (const char *stage : {"distill", "finetune"})
-    if (steps(stage) > 0)
+    if (trains(stage, full < layers))
       MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage,
                                                "train=" + resolved_[stage].value("train", "linear"),
                                                planFile(std::string(stage) + "-estimate")));
@@ -161,8 +176,9 @@ Status Pipeline::compileHybrid(const std::string &variant) {
   const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
+  MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
   for (const char *stage : {"distill", "finetune"})
-    if (steps(stage) > 0)
+    if (trains(stage, linear))
       MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), stage, "train=" + resolved_[stage].value("train", "linear"),
                                                planFile(std::string(stage) + "-" + variant)));
   if (variant == "selected")

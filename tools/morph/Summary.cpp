@@ -144,7 +144,7 @@ std::string morph::printSummary(const Json &summary) {
     }
     if (hasText)
       header.push_back("perplexity");
-    Table table(header);
+    Table table(header, /*left=*/3);
     for (const auto &model : evaluation.models) {
       const bool teacher = model.first == "teacher";
       std::string kept = "all";

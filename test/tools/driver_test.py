@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver by itself: the real `morph` beside small stand-ins of the programs it starts, so that every test takes
+moments. Stage cache, stopping and killing, other spec's directories, messages and exit codes."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ["MORPH_BIN"])
+
+# Stand-ins write a line to $CALLS each time they are started.
+COMMON = """#!{python}
+import json, os, pathlib, signal, sys, time
+arguments = sys.argv[1:]
+def option(name, default=None):
+    return arguments[arguments.index(name) + 1] if name in arguments else default
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(pathlib.Path(sys.argv[0]).name + " " + " ".join(arguments) + "\\n")
+"""
+PLAN = {"format": "morph-plan", "version": 1, "model": "m", "program": "p", "values": [{"shape": ["B", "T"], "dtype": "i64"}],
+        "inputs": [{"name": "tokens", "value": 0}], "outputs": [{"name": "tokens", "value": 0}], "weights": [],
+        "rope_tables": {}, "instructions": []}
+TRANSLATE = COMMON + f"""
+if "--spec-to-json" in arguments:
+    spec = json.loads(pathlib.Path(arguments[1]).read_text())
+    for setting in [a[6:] for a in arguments if a.startswith("--set=")]:
+        key, value = setting.split("=", 1)
+        section, name = key.split(".")
+        spec[section][name] = json.loads(value)
+    print(json.dumps(spec))
+else:
+    pathlib.Path(option("-o")).write_text(json.dumps({PLAN!r}))
+"""
+OPT = COMMON + """
+pathlib.Path(option("-o")).write_text("module {}")
+"""
+# A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE.
+RUN = COMMON + """
+stage, out = arguments[0], pathlib.Path(option("--out"))
+out.mkdir(parents=True, exist_ok=True)
+if stage == os.environ.get("SLOW"):
+    signal.signal(signal.SIGTERM, lambda *_: ((out / "stopped").write_text(""), os._exit(130)))
+    (out / "checkpoint.safetensors").write_text("half")
+    pathlib.Path(os.environ["CALLS"] + ".started").write_text(str(os.getpid()))
+    time.sleep(60)
+if stage == os.environ.get("BROKEN"):
+    print("morph-run: error: something of the stage", file=sys.stderr)
+    sys.exit(int(os.environ["CODE"]))
+if (out / "checkpoint.safetensors").exists():
+    (out / "resumed").write_text("")
+if stage == "select":
+    (out / "selection.json").write_text(json.dumps({"version": 1, "method": "gates", "layers": 4, "budget": 1,
+        "kept": [2], "scores": [0, 0, 1, 0], "standard_errors": [0] * 4, "seed": 0,
+        "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
+if stage == "evaluate":
+    (out / "rows.json").write_text(json.dumps([{"model": option("--model-name"), "after": option("--after"),
+        "task": "needle", "length": 64, "depth": None, "samples": 10, "accuracy": 0.75, "standard_error": 0.02,
+        "cross_entropy": 0.5}]))
+"""
+PYTHON = COMMON + """
+out = option("--out")
+if out:
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    (pathlib.Path(out) / "model.safetensors").write_text("weights")
+"""
+SPEC = {"version": 1, "name": "fake", "seed": 0, "model": {"path": "", "precision": "fp32"},
+        "linear": {"backend": "gated_deltanet", "candidates": [], "chunk": 16, "conv": 0, "window": 0},
+        "budget": {"full_layers": 1, "keep": [], "linear": []}, "data": {"text": [], "tokenizer": ""}, "tasks": [],
+        "align": {"steps": 2, "batch": 1, "length": 16, "log_every": 1}, "select": {"method": "gates", "steps": 2},
+        "distill": {"steps": 0}, "finetune": {"steps": 0}, "evaluate": {"tasks": [], "baselines": ["uniform"]},
+        "export": {"check": False}, "model_info": {"layers": 4, "vocab": 16}}
+
+
+class DriverTest(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.root = pathlib.Path(self.holder.name)
+        self.bin = self.root / "bin"
+        (self.root / "env/bin").mkdir(parents=True)
+        self.bin.mkdir()
+        shutil.copy(BIN / "morph", self.bin / "morph")
+        for path, text in {"bin/morph-translate": TRANSLATE, "bin/morph-opt": OPT, "bin/morph-run": RUN,
+                           "env/bin/python": PYTHON}.items():
+            file = self.root / path
+            file.write_text(text.replace("{python}", sys.executable, 1))
+            file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        for name in ("morph_data.py", "export/morph_export.py", "export/check_export.py"):
+            script = self.root / "source/tools/python" / name
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text("")
+        (self.root / "model").mkdir()
+        (self.root / "model/config.json").write_text("{}")
+        (self.root / "model/model.safetensors").write_text("base")
+        self.spec = self.root / "fake.toml"
+        self.write_spec()
+        self.out = self.root / "out"
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def write_spec(self, **changes):
+        spec = json.loads(json.dumps(SPEC))
+        spec["model"]["path"] = str(self.root / "model")
+        for key, value in changes.items():
+            section, name = key.split("__")
+            spec[section][name] = value
+        self.spec.write_text(json.dumps(spec))
+
+    def environment(self, **more):
+        return os.environ | {"CALLS": str(self.root / "calls"), "MORPH_PYTHON_ENV": str(self.root / "env"),
+                             "MORPH_SOURCE_DIR": str(self.root / "source")} | more
+
+    def morph(self, *arguments, expect=0, **environment):
+        """Runs the driver; its finished process. Its calls are in self.calls."""
+        (self.root / "calls").write_text("")
+        done = subprocess.run([self.bin / "morph", *map(str, arguments)], capture_output=True, text=True,
+                              env=self.environment(**environment), timeout=60)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        self.calls = (self.root / "calls").read_text().splitlines()
+        return done
+
+    def stages(self):
+        """The runtime's stages that the last call started."""
+        return [call.split()[1] for call in self.calls if call.startswith("morph-run")]
+
+    def test_run_and_run_again(self):
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), ["align", "select", "evaluate", "select", "evaluate", "evaluate"])
+        self.assertIn("[1/8] data", done.stderr)
+        self.assertIn("[8/8] export", done.stderr)
+        self.assertIn("Full attention stays in 1 of 4 layers: 2 (gates)", done.stdout)
+        self.assertIn("0.750 ±.020", done.stdout)
+        rows = json.loads((self.out / "evaluation.json").read_text())
+        self.assertEqual([(row["model"], row["after"]) for row in rows],
+                         [("teacher", "selection"), ("uniform", "selection"), ("selected", "selection")])
+        self.assertEqual(json.loads((self.out / "selection.json").read_text())["kept"], [2])
+        self.assertTrue((self.out / "hybrid/model.safetensors").exists())
+        self.assertFalse(list(self.out.rglob("*.partial")), "something half-written is left")
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), [])
+        self.assertEqual(done.stderr.count("done before"), 8)
+
+    def test_json(self):
+        summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
+        self.assertEqual(summary["selection"]["kept"], [2])
+        self.assertEqual(len(summary["evaluation"]), 3)
+        self.assertEqual(summary["hybrid"], str(self.out / "hybrid"))
+        select = next(stage for stage in summary["stages"] if stage["stage"] == "select")
+        self.assertEqual((select["tokens"], select["flops"]), (1000, 2e9))
+
+    def test_select_stops_before_evaluation(self):
+        self.morph("select", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), ["align", "select"])
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), ["evaluate", "select", "evaluate", "evaluate"])
+
+    def test_other_spec(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(align__steps=3, select__steps=9)
+        done = self.morph("run", self.spec, "--out", self.out, expect=2)
+        self.assertIn("belongs to another spec; these keys differ: align.steps, select.steps", done.stderr)
+        self.assertIn("--update", done.stderr)
+        self.assertEqual(self.stages(), [])
+
+    def test_update_reruns_what_depends_on_the_change(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(evaluate__samples=9)
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertEqual(self.stages(), ["evaluate"] * 3)
+        self.write_spec(evaluate__samples=9, align__steps=3)
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertEqual(self.stages(), ["align", "select", "evaluate", "evaluate"])
+
+    def test_how_often_to_log_changes_nothing(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.morph("run", self.spec, "--out", self.out, "--set", "align.log_every=7")
+        self.assertEqual(self.stages(), [])
+
+    def test_changed_base_reruns(self):
+        self.morph("run", self.spec, "--out", self.out)
+        (self.root / "model/model.safetensors").write_text("another base")
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertIn("align", self.stages())
+
+    def start(self, stage):
+        """The driver while that stage waits; the stage's process id."""
+        process = subprocess.Popen([self.bin / "morph", "run", self.spec, "--out", self.out], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.environment(SLOW=stage))
+        started = self.root / "calls.started"
+        deadline = time.monotonic() + 30
+        while not (started.exists() and started.read_text()):
+            self.assertLess(time.monotonic(), deadline, "the stage does not start")
+            time.sleep(0.02)
+        return process, int(started.read_text())
+
+    def gone(self, process):
+        """Whether a process ends within some seconds."""
+        for _ in range(200):
+            try:
+                os.kill(process, 0)
+            except ProcessLookupError:
+                return True
+            if pathlib.Path(f"/proc/{process}/stat").read_text().split()[2] == "Z":
+                return True
+            time.sleep(0.05)
+        return False
+
+    def test_stop_reaches_the_stage(self):
+        process, child = self.start("align")
+        process.send_signal(signal.SIGTERM)
+        _, words = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 128 + signal.SIGTERM)
+        self.assertIn("stopped; the same command continues", words)
+        self.assertTrue((self.out / "align.partial/stopped").exists())
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertTrue((self.out / "align/resumed").exists(), "the stage did not continue from its checkpoint")
+        self.assertFalse((self.out / "align/checkpoint.safetensors").exists())
+
+    def test_killed_driver_takes_the_stage_with_it(self):
+        process, child = self.start("align")
+        process.kill()
+        process.communicate(timeout=30)
+        self.assertTrue(self.gone(child), "the stage lives on")
+        self.assertFalse((self.out / "align").exists())
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertTrue((self.out / "align/resumed").exists())
+
+    def test_two_at_once(self):
+        process, _ = self.start("align")
+        done = self.morph("run", self.spec, "--out", self.out, expect=1)
+        self.assertIn("another morph works in", done.stderr)
+        process.kill()
+        process.communicate(timeout=30)
+
+    def test_failed_stage(self):
+        done = self.morph("run", self.spec, "--out", self.out, expect=1, BROKEN="align", CODE="1")
+        self.assertIn("something of the stage", done.stderr)
+        self.assertIn("stage 'align' failed; the reason stands above", done.stderr)
+        self.assertFalse((self.out / "align").exists())
+        self.morph("run", self.spec, "--out", self.out, expect=2, BROKEN="align", CODE="2")
+        self.morph("run", self.spec, "--out", self.out)
+
+    def test_folder_of_something_else(self):
+        self.out.mkdir()
+        (self.out / "letter.txt").write_text("dear")
+        done = self.morph("run", self.spec, "--out", self.out, expect=2)
+        self.assertIn("is not empty and not a run directory", done.stderr)
+        done = self.morph("run", self.spec, "--out", self.out / "letter.txt", expect=2)
+        self.assertIn("is a file, expected a folder", done.stderr)
+
+    def test_missing_program(self):
+        (self.bin / "morph-run").unlink()
+        done = self.morph("run", self.spec, "--out", self.out, expect=1)
+        self.assertIn("the program morph-run is not beside this one", done.stderr)
+        self.assertIn("MISS morph-run", self.morph("doctor", expect=1).stdout)
+
+    def test_usage(self):
+        for arguments, words in {
+            ("frobnicate",): "there is no command 'frobnicate'",
+            (): "A subcommand is required",
+            ("run",): "SPEC is required",
+            ("run", "a", "--frob"): "--frob",
+            ("eval", "model", "--tokens", "t", "--length", "1"): "--length",
+            ("eval", "nowhere", "--tokens", "t", "--length", "8"): "no such model folder: nowhere",
+            ("generate", "nowhere", "--prompt", "a"): "no such model folder: nowhere",
+            ("export", "nowhere"): "is not a run directory",
+        }.items():
+            with self.subTest(arguments=arguments):
+                self.assertIn(words, self.morph(*arguments, expect=2).stderr)
+
+    def test_full_disk(self):
+        disk = self.root / "disk"
+        disk.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk],
+                                               capture_output=True).returncode != 0:
+            self.skipTest("mounting a small disk needs root")
+        try:
+            done = self.morph("run", self.spec, "--out", disk / "out", expect=1)
+            self.assertRegex(done.stderr, "No space left on device|of disk in")
+            self.assertFalse(list(disk.rglob("*.json.partial")), "something half-written is left")
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
