@@ -9,6 +9,24 @@
 
 using namespace morph;
 
+/// Shortens the quoted line of a message, and the carets under it, to what surrounds the caret: a config.json may be one
+/// line of a thousand characters.
+static std::string shortenQuote(llvm::StringRef message) {
+  constexpr size_t kWidth = 110, kBefore = 50;
+  auto [head, rest] = message.split('\n');
+  auto [line, carets] = rest.split('\n');
+  size_t caret = carets.find_first_of("^~");
+  if (line.size() <= kWidth || caret == llvm::StringRef::npos)
+    return message.str();
+  size_t begin = caret > kBefore ? caret - kBefore : 0;
+  std::string quote = begin == 0 ? "" : "...";
+  std::string marks = std::string(quote.size(), ' ') + carets.substr(begin, kWidth).rtrim('\n').str();
+  quote += line.substr(begin, kWidth);
+  if (begin + kWidth < line.size())
+    quote += "...";
+  return head.str() + "\n" + quote + "\n" + marks + "\n";
+}
+
 SourceRange morph::makeRange(llvm::StringRef part) {
   return {llvm::SMLoc::getFromPointer(part.begin()), llvm::SMLoc::getFromPointer(part.end())};
 }
@@ -37,7 +55,10 @@ void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llv
     error.text = sources_.FindBufferContainingLoc(range.Start);
     error.place = range.Start.getPointer();
     // A caret under the first character and tildes under the rest of the line's part.
-    sources_.PrintMessage(os, range.Start, llvm::SourceMgr::DK_Error, message, {range});
+    std::string quoted;
+    llvm::raw_string_ostream quotedStream(quoted);
+    sources_.PrintMessage(quotedStream, range.Start, llvm::SourceMgr::DK_Error, message, {range});
+    os << shortenQuote(quoted);
   } else {
     os << program_ << ": error: " << message << "\n";
   }

@@ -96,7 +96,7 @@ constexpr Key kKeys[] = {
     {"pretrain.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers are learnt, in turn."},
     {"pretrain.lr", kNumber, "", "0.003", "> 0", "pretrain_c1", "Learning rate of AdamW."},
     {"pretrain.lr_end", kNumber, "", "<lr>", ">= 0", "pretrain_c2", "Learning rate at the end of the schedule."},
-    {"pretrain.schedule", kString, "", "\"constant\"", "constant | cosine | linear", "pretrain_c3",
+    {"pretrain.schedule", kString, "", "\"constant\"", "constant | cosine | linear | warm_flat_cooldown", "pretrain_c3",
      "Course of the learning rate after the warm-up."},
     {"pretrain.warmup", kInteger, "steps", "60", ">= 0", "pretrain_c4", "Steps in which the learning rate rises."},
     {"pretrain.betas", kNumbers, "", "[0.9, 0.98]", "count 2, >= 0, < 1", "pretrain_c5", "Decays of AdamW's moments."},
@@ -144,7 +144,7 @@ constexpr Key kKeys[] = {
        kString,                                                                                                        \
        "",                                                                                                             \
        schedule,                                                                                                       \
-       "cosine | linear | constant",                                                                                   \
+       "cosine | linear | constant | warm_flat_cooldown",                                                                                   \
        section "_c7",                                                                                                  \
        "Course of the learning rate from `lr` to `lr_end`."},                                                          \
       {section ".betas",                                                                                               \
@@ -179,7 +179,7 @@ constexpr Key kKeys[] = {
     {"select.lr", kNumber, "", "0.05", "> 0", "select_c4", "Learning rate of the gates (Adam)."},
     {"select.lr_end", kNumber, "", "<lr>", ">= 0", "select_c5", "Learning rate at the last step."},
     {"select.warmup", kInteger, "steps", "0", ">= 0", "select_c6", "Steps in which the learning rate rises."},
-    {"select.schedule", kString, "", "\"constant\"", "constant | cosine | linear", "select_c7",
+    {"select.schedule", kString, "", "\"constant\"", "constant | cosine | linear | warm_flat_cooldown", "select_c7",
      "Course of the learning rate from `lr` to `lr_end`."},
     {"select.betas", kNumbers, "", "[0.9, 0.999]", "count 2, >= 0, < 1", "select_c8", "Decays of Adam's moments."},
     {"select.loss", kString, "", "\"kl\"", "kl | ce | final_hidden | layers", "select_c9",

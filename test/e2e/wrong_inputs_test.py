@@ -58,7 +58,7 @@ def main():
         fails(folder, "budget", SPEC.replace("full_layers = 1", "full_layers = 9"), rf":{line('full_layers')}:\d+: error", "9", str(LAYERS))
         fails(folder, "backend", SPEC.replace('"gated_deltanet"', '"gated_deltanets"'), "gated_deltanets", "gated_deltanet", r"\^")
         fails(folder, "malformed", SPEC.replace("[budget]", "[budget"), rf"malformed\.toml:{line('[budget]')}:\d+: error")
-        fails(folder, "set-argument", SPEC, "algn.steps", "align.steps", args=("--set", "algn.steps=3"))
+        fails(folder, "set-argument", SPEC, "algn.steps", "did you mean .align.", r"\^", args=("--set", "algn.steps=3"))
 
         spec = model_variant(folder, "gpt", lambda m: edit_json(m / "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"]))
         fails(folder, "architecture", spec, "gpt_neox", "llama")

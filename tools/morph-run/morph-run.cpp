@@ -172,6 +172,9 @@ int main(int argc, char **argv) {
   generateCommand->add_option("--eos", flags.generate.eos, "Ids that end the text, separated by commas")
       ->delimiter(',');
 
+  CLI::App *check = app.add_subcommand("check", "bind a plan's weights and run nothing: finds what is missing or NaN");
+  addCommon(check, "any one or several");
+
   CLI::App *logits = app.add_subcommand("logits", "logits of given tokens, whole and by prefill and decoding");
   addCommon(logits, "logits, decode (one or both)");
   logits->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
@@ -195,12 +198,17 @@ int main(int argc, char **argv) {
   catchInterrupts();
   return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
     StageContext context;
-    const bool free = command == eval || command == generateCommand || command == logits;
+    const bool free = command == eval || command == generateCommand || command == logits || command == check;
     MORPH_RETURN_IF_ERROR(fillContext(flags, !free, context));
     if (command == eval)
       return runEval(context, flags);
     if (command == generateCommand)
       return runGenerate(context, flags);
+    if (command == check) {
+      for (const auto &[name, path] : context.planPaths)
+        MORPH_RETURN_IF_ERROR(context.executor(name).status());
+      return StageOutcome::Done;
+    }
     if (command == logits) {
       MORPH_RETURN_IF_ERROR(computeLogits(context, flags.input, flags.split, flags.out));
       return StageOutcome::Done;

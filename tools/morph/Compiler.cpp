@@ -103,7 +103,7 @@ Status Compiler::relax(const fs::path &input, const fs::path &output) const {
 }
 
 Status Compiler::discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const {
-  return translate("morph-opt", {input.string(), "--morph-discretize=selection=" + selection.string()}, output);
+  return translate("morph-opt", {input.string(), "--morph-discretize=selection=\"" + selection.string() + "\""}, output);
 }
 
 Status Compiler::discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const {

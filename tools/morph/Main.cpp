@@ -6,12 +6,15 @@
 #include "tools/morph/Report.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 using namespace morph;
 
 int main(int argc, char **argv) {
   installSignalHandlers();
+  // Threads that spin while they wait make a run on a shared machine several times slower, and a quiet one no faster.
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   CLI::App app{
       "Turns a pretrained Transformer into a hybrid: a few layers keep softmax attention, the others get linear "
       "attention."};

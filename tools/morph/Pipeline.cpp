@@ -140,7 +140,12 @@ Status Pipeline::preflight() {
     return Status::failed("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
                               ", and " + formatBytes(available) + " are free",
                           "free some space, or name a folder on another disk with --out");
-  return Status();
+  // Every weight is looked at before the first step; later runs in the folder have the stages' own checks.
+  if (has("pretrain") || fs::exists(run_.file("align/stage.json"), error))
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
+  return runHelper({{program, "check", "--plan", "score=" + planFile("score-teacher").string(), "--weights",
+                     baseFolder().string()}});
 }
 
 Status Pipeline::mergeEvaluation() {
@@ -155,7 +160,10 @@ Status Pipeline::mergeEvaluation() {
 
 Status Pipeline::execute(Until until) {
   stages_ = countStages(until);
-  MORPH_RETURN_IF_ERROR(prepare());
+  if (Status status = prepare(); !status.ok()) {
+    run_.removeIfNew();
+    return status;
+  }
   MORPH_RETURN_IF_ERROR(data());
   if (has("pretrain")) {
     MORPH_RETURN_IF_ERROR(pretrain());

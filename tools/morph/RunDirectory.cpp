@@ -55,7 +55,7 @@ std::vector<std::string> morph::differingKeys(const Json &first, const Json &sec
 }
 
 RunDirectory::RunDirectory(RunDirectory &&other) noexcept
-    : root_(std::move(other.root_)), lock_(other.lock_), resolved_(std::move(other.resolved_)) {
+    : root_(std::move(other.root_)), lock_(other.lock_), isNew_(other.isNew_), resolved_(std::move(other.resolved_)) {
   other.lock_ = -1;
 }
 
@@ -101,8 +101,10 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const Json &reso
       if (entry.path().filename() != kLock)
         return Status::invalid(path.string() + " is not empty and not a run directory", "name another one with --out");
   }
+  const bool isNew = !fs::exists(path, error);
   MORPH_RETURN_IF_ERROR(makeFolder(path));
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
+  run.isNew_ = isNew;
   run.resolved_ = resolved;
   for (const char *folder : {"ir", "plans"})
     MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
@@ -114,6 +116,12 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const Json &reso
     MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
   }
   return run;
+}
+
+void RunDirectory::removeIfNew() const {
+  std::error_code error;
+  if (isNew_)
+    fs::remove_all(root_, error);
 }
 
 StatusOr<RunDirectory> RunDirectory::reopen(const fs::path &path) {

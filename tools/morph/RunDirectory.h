@@ -27,6 +27,9 @@ public:
   RunDirectory(const RunDirectory &) = delete;
   ~RunDirectory();
 
+  /// Removes the folder if `open` made it: for a run that ends before its first stage, so that nothing is left behind.
+  void removeIfNew() const;
+
   const fs::path &root() const { return root_; }
   fs::path file(const std::string &name) const { return root_ / name; }
   const Json &resolved() const { return resolved_; }
@@ -37,6 +40,7 @@ private:
 
   fs::path root_;
   int lock_ = -1;
+  bool isNew_ = false;
   Json resolved_;
 };
 
