@@ -9,8 +9,8 @@
 
 using namespace morph;
 
-/// Shortens the quoted line of a message, and the carets under it, to what surrounds the caret: a config.json may be one
-/// line of a thousand characters.
+/// Shortens the quoted line of a message, and the carets under it, to what surrounds the caret: a config.json may be
+/// one line of a thousand characters.
 static std::string shortenQuote(llvm::StringRef message) {
   constexpr size_t kWidth = 110, kBefore = 50;
   auto [head, rest] = message.split('\n');

@@ -33,3 +33,5 @@ if os.environ.get("MORPH_OPT_CHECK_ROUNDTRIP"):
     )
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.morph_tools_dir, append_path=True)
+# Programs that only tests use.
+llvm_config.with_environment("PATH", os.path.join(config.morph_obj_root, "bin"), append_path=True)

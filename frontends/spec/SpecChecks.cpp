@@ -234,6 +234,8 @@ void Checker::checkStages() {
   if (spec_.getString("select.target") == "local" && spec_.getString("select.loss") != "layers")
     error("select.target", "'select.target' local goes with loss \"layers\" only, not with \"" +
                                spec_.getString("select.loss") + "\" [S16]");
+  if (!isPretrain() && method == "gates" && spec_.getInteger("select.steps") == 0)
+    error("select.steps", "'select.steps' is 0, but method 'gates' trains them for at least one step [S17]");
   if (method == "gates" && spec_.getInteger("select.warmup") > spec_.getInteger("select.steps"))
     error("select.warmup", "'select.warmup' is longer than the stage's steps [S17]");
 

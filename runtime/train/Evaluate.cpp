@@ -75,7 +75,8 @@ Status Evaluation::read() {
   if (text_ && textTokens > 0) {
     windows_ = text_->holdoutWindows(textLength, textTokens);
     if (!windows_.empty())
-      cells_.push_back({nullptr, textLength, std::nullopt});
+      // A held-out text shorter than a window gives one window: all of it.
+      cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().size()), std::nullopt});
   }
   if (cells_.empty())
     return Status::invalid("evaluate: there is neither a task nor held-out text to measure",

@@ -4,7 +4,9 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <thread>
 #include <unistd.h>
 
 namespace morph {
@@ -19,6 +21,16 @@ StatusOr<Precision> parsePrecision(const std::string &name) {
   return Status::invalid("unknown precision '" + name + "'", "use fp32 or bf16");
 }
 
+Status setThreads(int64_t threads) {
+  const int64_t most = 4 * std::max<int64_t>(1, std::thread::hardware_concurrency());
+  if (threads > most)
+    return Status::invalid("model.threads is " + std::to_string(threads) + ", and at most " + std::to_string(most) +
+                               " make sense on this machine",
+                           "0 takes one thread a core");
+  at::set_num_threads(static_cast<int>(threads));
+  return Status();
+}
+
 Status StageContext::prepare() {
   SpecReader root(spec, ""), model(spec, "model"), info(spec, "model_info");
   seed = static_cast<uint64_t>(root.integer("seed", 0));
@@ -30,7 +42,7 @@ Status StageContext::prepare() {
     MORPH_RETURN_IF_ERROR(reader->status());
   MORPH_ASSIGN_OR_RETURN(precision, parsePrecision(precisionName));
   if (threads > 0)
-    at::set_num_threads(static_cast<int>(threads));
+    MORPH_RETURN_IF_ERROR(setThreads(threads));
   if (!out.empty()) {
     std::error_code error;
     std::filesystem::create_directories(out, error);

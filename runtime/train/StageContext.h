@@ -20,6 +20,9 @@ namespace morph {
 /// "fp32", "bf16" or, for tests, "fp64".
 StatusOr<Precision> parsePrecision(const std::string &name);
 
+/// Sets LibTorch's threads. An error for more than four a core: OpenMP crashes where a thread cannot be made.
+Status setThreads(int64_t threads);
+
 /// How a stage ended when it did not fail.
 enum class StageOutcome {
   Done,        ///< Its files are in `out`.

@@ -8,6 +8,9 @@
 
 namespace morph {
 
+/// Errors of the stages' tasks and lengths that would otherwise be found when the stage is reached. Reads `DIR/data`.
+Status checkTasks(const StageContext &context);
+
 /// Trains a base model from its initial values. Section `pretrain`: a curriculum of `phase`s, each left when the
 /// accuracy on held-out samples reaches its `advance_at` (1: never) or its `steps_max` are through. The learning rate
 /// follows the schedule within the last phase and is constant before it. Plans: `pretrain`; `score` (of the base), with

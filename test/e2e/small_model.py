@@ -73,8 +73,8 @@ log_every = 1
 [evaluate]
 tasks = ["recall"]
 samples = 4
-perplexity_tokens = 256
-perplexity_length = 64
+perplexity_tokens = 4096
+perplexity_length = 4096
 """
 LAYERS = 4
 

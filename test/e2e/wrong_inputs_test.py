@@ -60,6 +60,11 @@ def main():
         fails(folder, "malformed", SPEC.replace("[budget]", "[budget"), rf"malformed\.toml:{line('[budget]')}:\d+: error")
         fails(folder, "set-argument", SPEC, "algn.steps", "did you mean .align.", r"\^", args=("--set", "algn.steps=3"))
 
+        fails(folder, "no-steps", SPEC.replace("steps = 10", "steps = 0"), rf":{line('steps = 10')}:\d+: error", "gates")
+        fails(folder, "short-task", SPEC, "evaluate", "recall", "room", args=("--set", "evaluate.lengths=[10]"))
+        fails(folder, "short-text", SPEC, r"align\.length", "tokens", args=("--set", "align.length=200000"))
+        fails(folder, "threads", SPEC, r"model\.threads", "9999", args=("--set", "model.threads=9999"))
+
         spec = model_variant(folder, "gpt", lambda m: edit_json(m / "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"]))
         fails(folder, "architecture", spec, "gpt_neox", "llama")
         spec = model_variant(folder, "dynamic", lambda m: edit_json(m / "config.json", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}))

@@ -74,7 +74,7 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
     MORPH_ASSIGN_OR_RETURN(context.precision, parsePrecision(flags.precision));
   }
   if (flags.threads > 0)
-    at::set_num_threads(flags.threads);
+    MORPH_RETURN_IF_ERROR(setThreads(flags.threads));
   return Status();
 }
 
@@ -172,8 +172,11 @@ int main(int argc, char **argv) {
   generateCommand->add_option("--eos", flags.generate.eos, "Ids that end the text, separated by commas")
       ->delimiter(',');
 
-  CLI::App *check = app.add_subcommand("check", "bind a plan's weights and run nothing: finds what is missing or NaN");
-  addCommon(check, "any one or several");
+  CLI::App *check =
+      app.add_subcommand("check", "find what would fail later: weights that lack or hold NaN, tasks without room");
+  addCommon(check, "any one or several; their weights are bound");
+  check->add_option("--spec", flags.spec, "Resolved spec; with --run, its tasks are checked too");
+  check->add_option("--run", flags.run, "Run directory, for its data/");
 
   CLI::App *logits = app.add_subcommand("logits", "logits of given tokens, whole and by prefill and decoding");
   addCommon(logits, "logits, decode (one or both)");
@@ -207,6 +210,8 @@ int main(int argc, char **argv) {
     if (command == check) {
       for (const auto &[name, path] : context.planPaths)
         MORPH_RETURN_IF_ERROR(context.executor(name).status());
+      if (!flags.run.empty())
+        MORPH_RETURN_IF_ERROR(checkTasks(context));
       return StageOutcome::Done;
     }
     if (command == logits) {

@@ -89,10 +89,13 @@ Status Compiler::pair(const fs::path &input, const Json &linear, const fs::path 
   const std::vector<std::string> further = linear.value("candidates", std::vector<std::string>());
   for (const std::string &candidate : further)
     candidates += "," + candidate;
-  std::string options = "candidates=" + candidates + " options=chunk=" + std::to_string(linear.value("chunk", 64));
-  // Only gated DeltaNet has a short convolution; a width of 0 is every backend's default.
-  if (const int64_t width = linear.value("conv", int64_t(0)))
-    options += ",conv=" + std::to_string(width);
+  // What is neither a candidate nor the window is an option of the backends.
+  std::string backendOptions;
+  for (const auto &[name, value] : linear.items())
+    if (name != "backend" && name != "candidates" && name != "window")
+      backendOptions += (backendOptions.empty() ? "" : ",") + name + "=" +
+                        (value.is_string() ? value.get<std::string>() : value.dump());
+  std::string options = "candidates=" + candidates + " options=" + backendOptions;
   if (const int64_t window = linear.value("window", int64_t(0)))
     options += " window=" + std::to_string(window);
   return translate("morph-opt", {input.string(), "--morph-pair-branches=" + options}, output);

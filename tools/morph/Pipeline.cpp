@@ -148,6 +148,16 @@ Status Pipeline::preflight() {
                      baseFolder().string()}});
 }
 
+/// Tasks can be checked once they are tokens, which is before the first step still.
+Status Pipeline::checkTasks() {
+  std::error_code error;
+  if (has("pretrain") || fs::exists(run_.file("align/stage.json"), error))
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
+  return runHelper(
+      {{program, "check", "--spec", run_.file("resolved.json").string(), "--run", run_.root().string()}});
+}
+
 Status Pipeline::mergeEvaluation() {
   Json rows = Json::array();
   for (const std::string &folder : evaluated_) {
@@ -165,6 +175,10 @@ Status Pipeline::execute(Until until) {
     return status;
   }
   MORPH_RETURN_IF_ERROR(data());
+  if (Status status = checkTasks(); !status.ok()) {
+    run_.removeIfNew();
+    return status;
+  }
   if (has("pretrain")) {
     MORPH_RETURN_IF_ERROR(pretrain());
     MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));

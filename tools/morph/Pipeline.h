@@ -43,6 +43,7 @@ private:
   Status runStage(const std::string &folder, const std::string &title, const StageKey &key, const Body &body);
   Status prepare();
   Status preflight();
+  Status checkTasks();
   Status mergeEvaluation();
   size_t countStages(Until until) const;
 

@@ -23,7 +23,8 @@ std::vector<fs::path> modelFiles(const fs::path &folder) {
   std::error_code error;
   for (const fs::directory_entry &entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    if (name == "config.json" || entry.path().extension() == ".safetensors" || name == "tokenizer.json")
+    if (name == "config.json" || entry.path().extension() == ".safetensors" || name == "tokenizer.json" ||
+        name == "tokenizer_config.json" || name == "chat_template.jinja")
       files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
@@ -194,6 +195,9 @@ Status Pipeline::data() {
     if (file.is_string() && fs::exists(file.get<std::string>(), error))
       MORPH_RETURN_IF_ERROR(key.addFile("text", file.get<std::string>()));
   }
+  for (const fs::path &file : modelFiles(resolved_.value("data", Json::object()).value("tokenizer", "")))
+    if (file.extension() != ".safetensors")
+      MORPH_RETURN_IF_ERROR(key.addFile("tokenizer", file));
   return runStage("data", "data: texts and tasks to tokens", key, [&](const fs::path &out) -> Status {
     MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
     MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
