@@ -67,6 +67,7 @@ constexpr Key kKeys[] = {
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that is kept for perplexity."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},
+    {"data.separator", kString, "", "<form feed>", "", "S18", "What divides documents within a file."},
 
     {"task[].name", kString, "", "required", "", "S8", "The task's name, once in a spec."},
     {"task[].kind", kString, "", "required",
@@ -144,7 +145,7 @@ constexpr Key kKeys[] = {
        kString,                                                                                                        \
        "",                                                                                                             \
        schedule,                                                                                                       \
-       "cosine | linear | constant | warm_flat_cooldown",                                                                                   \
+       "cosine | linear | constant | warm_flat_cooldown",                                                              \
        section "_c7",                                                                                                  \
        "Course of the learning rate from `lr` to `lr_end`."},                                                          \
       {section ".betas",                                                                                               \
@@ -169,12 +170,15 @@ constexpr Key kKeys[] = {
       {section ".log_every", kInteger, "steps", "10", ">= 1", section "_c14", "Steps between lines of metrics."}
     MORPH_TRAINING_KEYS("align", "required", "512", "0.001", "1e-5", "\"cosine\""),
     {"align.normalize", kString, "", "\"relative\"", "relative | mean | rows", "align_c15",
-     "A layer's squared error over its target's power, over its elements, or over its rows."},
+     "A layer's squared error over its target's power, over its elements, or over its rows. `select.method` "
+     "layer_mse ranks by this error too; the D_l of FlashMorph's paper is mean."},
 
     {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
      "How the layers are chosen."},
     {"select.steps", kInteger, "steps", "80", ">= 0", "select_c2", "Steps of the gates' optimizer (method gates)."},
-    {"select.batch", kInteger, "sequences", "1", ">= 1", "select_c3", "Sequences a step."},
+    {"select.batch", kInteger, "sequences", "1", ">= 1", "select_c3", "Sequences a step and accumulation."},
+    {"select.accumulate", kInteger, "", "1", ">= 1", "select_c19",
+     "Batches whose gradients make one step (method gates)."},
     {"select.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers decide, in turn."},
     {"select.lr", kNumber, "", "0.05", "> 0", "select_c4", "Learning rate of the gates (Adam)."},
     {"select.lr_end", kNumber, "", "<lr>", ">= 0", "select_c5", "Learning rate at the last step."},
@@ -194,10 +198,13 @@ constexpr Key kKeys[] = {
     {"select.pressure", kString, "", "\"budget\"", "budget | fixed", "select_c12",
      "Gates driven to the budget in their sum, or `lambda` times their sum added to the loss."},
     {"select.lambda", kNumber, "", "0.1", ">= 0", "select_c13",
-     "Strength of the pressure, in units of (loss all linear - loss all full) / layers."},
+     "Strength of the pressure, in units of (loss all linear - loss all full) / layers; with pressure fixed only."},
     {"select.anneal", kNumber, "", "0.6", ">= 0, <= 1", "select_c14",
-     "Share of the steps over which the target of the sum falls from all layers to the budget."},
-    {"select.swap", kBoolean, "", "false", "", "", "Refine by exchanging single layers while that lowers the KL."},
+     "Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget "
+     "only."},
+    {"select.swap", kBoolean, "", "false", "", "",
+     "Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because "
+     "of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},
     {"select.swap_samples", kInteger, "sequences", "64", ">= 1", "select_c15", "Sequences that judge an exchange."},
     {"select.samples", kInteger, "sequences", "32", ">= 1", "select_c16", "Sequences that score layers (layer_mse)."},
     {"select.checkpoint_every", kInteger, "steps", "20", ">= 1", "select_c17", "Steps between checkpoints."},
@@ -212,6 +219,9 @@ constexpr Key kKeys[] = {
     MORPH_TRAINING_KEYS("finetune", "0", "1024", "1e-5", "<lr>", "\"constant\""),
     {"finetune.train", kString, "", "\"all\"", "all | linear", "finetune_c15",
      "What is trained: every weight, or the linear branches."},
+    {"finetune.long_documents", kBoolean, "", "false", "", "",
+     "Windows of text lie inside one document; an error where none is as long. Set it for true long contexts: false "
+     "joins documents that are too short."},
 #undef MORPH_TRAINING_KEYS
 
     {"evaluate.tasks", kStrings, "", "<select.tasks>", "", "S14", "Tasks whose accuracy is measured."},
@@ -250,6 +260,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S15", "`kv_heads` divides `heads`; `head_dim` is even; without `head_dim`, `heads` divides `hidden`."},
     {"S16", "`select.target` local goes with `select.loss` layers."},
     {"S17", "A warm-up is not longer than its stage."},
+    {"S18", "`data.separator` is not empty."},
 };
 
 } // namespace

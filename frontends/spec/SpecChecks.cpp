@@ -37,6 +37,7 @@ private:
   bool isPretrain() const { return spec_.values.getObject("pretrain") != nullptr; }
   size_t getTaskCount() const { return spec_.values.getArray("tasks")->size(); }
   std::string resolvePath(llvm::StringRef path, llvm::StringRef key) const;
+  std::string resolveModel();
   bool usesWords() const;
 
   void checkHeader();
@@ -76,6 +77,16 @@ bool Checker::usesWords() const {
   return false;
 }
 
+/// `model.path` as an absolute path; empty after an error that says how to get a fetched model.
+std::string Checker::resolveModel() {
+  std::string given = spec_.getString("model.path"), folder = resolvePath(given, "model.path");
+  llvm::StringRef name = given;
+  if (!name.consume_front("cache:models/") || llvm::sys::fs::exists(folder))
+    return folder;
+  error("model.path", "there is no folder '" + folder + "' [S2]", "run tools/fetch-model " + name);
+  return "";
+}
+
 void Checker::checkHeader() {
   int64_t version = spec_.getInteger("version");
   if (version != 1)
@@ -92,7 +103,7 @@ void Checker::checkHeader() {
     error("model.path", "'model.path' is missing [S2]",
           "name the Hugging Face folder of the base model: path = \"models/base\" in [model]");
   else
-    (*spec_.getTable("model"))["path"] = hasPath ? resolvePath(spec_.getString("model.path"), "model.path") : "";
+    (*spec_.getTable("model"))["path"] = hasPath ? resolveModel() : "";
 }
 
 void Checker::checkData() {
@@ -118,6 +129,8 @@ void Checker::checkData() {
   }
   llvm::json::Object &data = *spec_.getTable("data");
   data["text"] = std::move(resolved);
+  if (spec_.isGiven("data.separator") && spec_.getString("data.separator").empty())
+    error("data.separator", "'data.separator' is empty [S18]", "without the key a form feed divides documents");
 
   std::string folder = spec_.getString("model.path");
   bool given = spec_.isGiven("data.tokenizer");

@@ -12,6 +12,7 @@ Status checkTasks(const StageContext &context) {
     const bool trains = std::string(name) != "evaluate";
     const int64_t steps = section.integer("steps", 0), length = section.integer("length", 0);
     const double fraction = section.number("task_fraction", 1);
+    const bool longDocuments = section.flag("long_documents", false);
     const std::vector<std::string> names = section.texts("tasks");
     std::vector<int64_t> lengths = trains ? std::vector<int64_t>() : section.integers("lengths");
     MORPH_RETURN_IF_ERROR(section.status());
@@ -22,6 +23,8 @@ Status checkTasks(const StageContext &context) {
                                  ", but the text to train on has " +
                                  std::to_string(text->tokenCount(TextStore::Part::Training)) + " tokens",
                              "give more files in data.text, or a shorter length");
+    if (trains && text && (fraction < 1 || names.empty()) && longDocuments)
+      MORPH_RETURN_IF_ERROR(text->checkInsideDocuments(length).withContext(name));
     if (names.empty())
       continue;
     if (trains && length > 0)

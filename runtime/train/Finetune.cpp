@@ -11,7 +11,6 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   data.batch = section.integerAtLeast("batch", 1, 1);
   data.length = section.integerAtLeast("length", 1024, 2);
   data.taskFraction = section.number("task_fraction", 0.5);
-  data.textPositions = section.integerAtLeast("text_positions", 0, 0);
   // Joining short documents would train on contexts that are not there.
   data.longDocuments = section.flag("long_documents", false);
   const std::vector<std::string> tasks = section.texts("tasks");

@@ -70,9 +70,10 @@ class ExportTest(unittest.TestCase):
                                                        "kept": KEPT, "scores": [0.1, 0.9, 0.2]},
                             "plan": self.plan()}.items():
             (self.root / f"{name}.json").write_text(json.dumps(value))
-        save_file(branches, self.root / "branches.safetensors")
+        (self.root / "align").mkdir()
+        save_file(branches, self.root / "align/branches.safetensors")
         command = [sys.executable, SOURCE / "tools/python/export/morph_export.py", "--out", self.root / "hybrid",
-                   "--weights", self.root / "branches.safetensors"]
+                   "--weights", self.root / "align/branches.safetensors"]
         for name in ("spec", "selection", "plan"):
             command += [f"--{name}", self.root / f"{name}.json"]
         done = subprocess.run([*map(str, command), "--base", str(self.root / "base")], capture_output=True, text=True)
@@ -107,6 +108,7 @@ class ExportTest(unittest.TestCase):
         manifest = json.loads((self.root / "hybrid/conversion_manifest.json").read_text())
         self.assertEqual(manifest["selection"]["kept"], KEPT)
         self.assertEqual(len(manifest["source"]["sha256"]["model.safetensors"]), 64)
+        self.assertEqual(list(manifest["trained_weights"]), ["align/branches.safetensors"])
         self.assertEqual(set(manifest["state_layout"]), {"full", "lightning"})
         self.assertIsNone(manifest["max_logit_difference"])
 

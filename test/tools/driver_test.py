@@ -44,6 +44,8 @@ pathlib.Path(option("-o")).write_text("module {}")
 """
 # A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE.
 RUN = COMMON + """
+if arguments[0] == "check":
+    sys.exit()
 stage, out = arguments[0], pathlib.Path(option("--out"))
 out.mkdir(parents=True, exist_ok=True)
 if stage == os.environ.get("SLOW"):
@@ -129,7 +131,8 @@ class DriverTest(unittest.TestCase):
 
     def stages(self):
         """The runtime's stages that the last call started."""
-        return [call.split()[1] for call in self.calls if call.startswith("morph-run")]
+        names = [call.split()[1] for call in self.calls if call.startswith("morph-run")]
+        return [name for name in names if name != "check"]
 
     def test_run_and_run_again(self):
         done = self.morph("run", self.spec, "--out", self.out)
@@ -155,6 +158,20 @@ class DriverTest(unittest.TestCase):
         self.assertEqual(summary["hybrid"], str(self.out / "hybrid"))
         select = next(stage for stage in summary["stages"] if stage["stage"] == "select")
         self.assertEqual((select["tokens"], select["flops"]), (1000, 2e9))
+
+    def test_evaluation_counts_its_tokens(self):
+        summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
+        tokens = {stage["stage"]: stage["tokens"] for stage in summary["stages"]}
+        self.assertEqual(tokens["evaluate/teacher"], 10 * 64)
+
+    def test_no_alignment(self):
+        self.write_spec(align__steps=0)
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertIn("the linear branches are not aligned", done.stderr)
+        self.assertNotIn("align:", done.stderr)
+        self.assertIn("[7/7] export", done.stderr)
+        self.assertEqual(self.stages()[0], "align", "select and evaluate read the branches")
+        self.assertNotIn("\nalign", done.stdout)
 
     def test_select_stops_before_evaluation(self):
         self.morph("select", self.spec, "--out", self.out)

@@ -2,6 +2,7 @@
 
 #include "tools/morph/Compiler.h"
 
+#include <algorithm>
 #include <csignal>
 
 using namespace morph;
@@ -33,6 +34,32 @@ Status morph::toStatus(const ProcessResult &result, const Command &command) {
 Status morph::runHelper(const Command &command) {
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   return toStatus(result, command);
+}
+
+std::string morph::programOptions(const Json &resolved, const std::string &program) {
+  const Json section = resolved.value(program == "gates" ? "select" : program, Json::object());
+  if (program == "align")
+    return "normalize=" + section.value("normalize", "relative");
+  if (program == "gates")
+    return "loss=" + section.value("loss", "kl") + ",target=" + section.value("target", "teacher") +
+           ",normalize=" + section.value("normalize", "relative");
+  return "train=" + section.value("train", "linear");
+}
+
+std::vector<int64_t> morph::layersOfBudget(const Json &resolved) {
+  const Json budget = resolved.value("budget", Json::object());
+  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
+  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
+  auto holds = [](const std::vector<int64_t> &list, int64_t layer) {
+    return std::find(list.begin(), list.end(), layer) != list.end();
+  };
+  const auto full = budget.value("full_layers", size_t(0));
+  const int64_t layers = resolved.value("model_info", Json::object()).value("layers", int64_t(0));
+  for (int64_t layer = 0; layer < layers && kept.size() < full; ++layer)
+    if (!holds(kept, layer) && !holds(pinned, layer))
+      kept.push_back(layer);
+  std::sort(kept.begin(), kept.end());
+  return kept;
 }
 
 StatusOr<Json> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
@@ -106,7 +133,8 @@ Status Compiler::relax(const fs::path &input, const fs::path &output) const {
 }
 
 Status Compiler::discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const {
-  return translate("morph-opt", {input.string(), "--morph-discretize=selection=\"" + selection.string() + "\""}, output);
+  return translate("morph-opt", {input.string(), "--morph-discretize=selection=\"" + selection.string() + "\""},
+                   output);
 }
 
 Status Compiler::discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const {

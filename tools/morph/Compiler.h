@@ -19,6 +19,11 @@ Status runHelper(const Command &command);
 /// The same for a helper that has ended.
 Status toStatus(const ProcessResult &result, const Command &command);
 
+/// Options of the builder of a program (align, gates, distill, finetune) as a resolved spec says.
+std::string programOptions(const Json &resolved, const std::string &program);
+/// Any `full_layers` layers that the budget's pins allow, in order: which ones does not matter to a cost.
+std::vector<int64_t> layersOfBudget(const Json &resolved);
+
 class Compiler {
 public:
   explicit Compiler(const Toolchain &tools) : tools_(tools) {}
@@ -43,7 +48,7 @@ public:
   /// Phase paired -> hybrid with these layers kept.
   Status discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const;
 
-  /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between.
+  /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,
                   const fs::path &output) const;
 

@@ -71,6 +71,7 @@ public:
   StatusOr<StageCost> estimateLengths(const std::string &stage, const std::string &program, double passes, double steps,
                                       int64_t batch, const std::vector<int64_t> &lengths, int64_t rows) const {
     StageCost total;
+    total.stage = stage;
     for (int64_t length : lengths) {
       MORPH_ASSIGN_OR_RETURN(
           const StageCost cost,
@@ -109,7 +110,9 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
   const StageEstimator estimator(resolved, plans);
   std::vector<StageCost> costs;
   auto section = [&](const char *name) { return resolved.value(name, Json::object()); };
-  auto times = [](StageCost cost, double factor) {
+  auto times = [](StageCost cost, int64_t models) {
+    const auto factor = static_cast<double>(models);
+    cost.models = models;
     cost.tokens *= factor;
     cost.flops *= factor;
     cost.diskBytes *= factor;
@@ -134,7 +137,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
     }
     costs.push_back(total);
   }
-  if (estimator.has("align")) {
+  if (estimator.has("align") && number(section("align"), "steps", 0) > 0) {
     MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", "align", 0));
     costs.push_back(cost);
   }
@@ -143,8 +146,9 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
     const double steps = number(select, "steps", 0);
     const auto batch = static_cast<int64_t>(number(select, "batch", 1));
     const std::vector<int64_t> lengths = sampleLengths(resolved, select.value("tasks", Json::array()), Json::array());
-    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("select", "gates", steps, steps, batch, lengths,
-                                                                     batch * kAnswerPositions));
+    MORPH_ASSIGN_OR_RETURN(StageCost cost,
+                           estimator.estimateLengths("select", "gates", steps * number(select, "accumulate", 1), steps,
+                                                     batch, lengths, batch * kAnswerPositions));
     costs.push_back(cost);
   }
   if (estimator.has("distill") && number(section("distill"), "steps", 0) > 0) {
@@ -181,7 +185,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
       cost.memoryBytes = std::max(cost.memoryBytes, text.memoryBytes);
     }
     // The teacher once; every hybrid after each stage that changes it.
-    double stages = 1;
+    int64_t stages = 1;
     for (const char *name : {"distill", "finetune"})
       stages += number(section(name), "steps", 0) > 0;
     costs.push_back(times(cost, resolved.contains("pretrain") ? 1 : 1 + variants * stages));

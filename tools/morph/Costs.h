@@ -13,9 +13,10 @@
 
 namespace morph {
 
-/// The cost of one stage, of one of its variants.
+/// The cost of one stage; tokens, FLOPs and disk are those of all its models together.
 struct StageCost {
   std::string stage;
+  int64_t models = 1; ///< How many models go through the stage, each with all its steps.
   int64_t steps = 0;
   double tokens = 0;
   double flops = 0;

@@ -37,27 +37,32 @@ std::vector<std::string> Pipeline::variants() const {
 size_t Pipeline::countStages(Until until) const {
   if (has("pretrain"))
     return 4; // data, pretrain, base, evaluate
+  // data, align (where it has steps), select
+  const size_t first = steps("align") > 0 ? 3 : 2;
   if (until == Until::Select)
-    return 3;
+    return first;
   const size_t trained = (steps("distill") > 0) + (steps("finetune") > 0);
   const size_t all = variants().size();
-  // data, align, select; the teacher's evaluation; each variant's selection, trainings and evaluations; export.
-  return 3 + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
+  // Those; the teacher's evaluation; each variant's selection, trainings and evaluations; export.
+  return first + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
 }
 
 Status Pipeline::runStage(const std::string &folder, const std::string &title, const StageKey &stageKey,
                           const Body &body) {
   const std::string key = StageKey(stageKey).finish();
   const StageFolder stage(run_.root(), folder);
+  const bool counted = !title.empty();
   const std::string number = "[" + std::to_string(records_.size() + 1) + "/" + std::to_string(stages_) + "] ";
   Json record;
   if (std::optional<Json> finished = stage.finished(key)) {
     record = *finished;
-    std::fprintf(stderr, "%s%s: done before (%s)\n", number.c_str(), title.c_str(),
-                 formatDuration(record.value("seconds", 0.0)).c_str());
+    if (counted)
+      std::fprintf(stderr, "%s%s: done before (%s)\n", number.c_str(), title.c_str(),
+                   formatDuration(record.value("seconds", 0.0)).c_str());
   } else {
     MORPH_ASSIGN_OR_RETURN(const double before, stage.begin(key));
-    std::fprintf(stderr, "%s%s%s\n", number.c_str(), title.c_str(), before > 0 ? " (continued)" : "");
+    if (counted)
+      std::fprintf(stderr, "%s%s%s\n", number.c_str(), title.c_str(), before > 0 ? " (continued)" : "");
     const auto begin = std::chrono::steady_clock::now();
     const Status status = body(stage.partialPath());
     const double seconds = before + secondsSince(begin);
@@ -76,9 +81,9 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
       return Status(status).withContext("stage '" + folder + "'");
     }
     record = {{"seconds", seconds}};
+    std::error_code error;
     // What the runtime says of the stage: tokens and FLOPs, and time without the interruptions.
     for (const char *file : {"align.json", "distill.json", "finetune.json", "stats.json", "selection.json"}) {
-      std::error_code error;
       if (!fs::exists(stage.partialPath() / file, error))
         continue;
       MORPH_ASSIGN_OR_RETURN(const Json summary, readJson((stage.partialPath() / file).string()));
@@ -87,12 +92,20 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
         if (cost.contains(name) && cost[name].is_number())
           record[name] = cost[name];
     }
+    if (const fs::path rows = stage.partialPath() / "rows.json"; fs::exists(rows, error)) {
+      MORPH_ASSIGN_OR_RETURN(const Json evaluation, readJson(rows.string()));
+      double tokens = 0;
+      for (const Json &row : evaluation)
+        tokens += row.value("samples", 0.0) * row.value("length", 0.0);
+      record["tokens"] = tokens;
+    }
     MORPH_RETURN_IF_ERROR(stage.commit(key, record));
     record["now"] = true;
   }
   record["stage"] = folder;
   keys_[folder] = key;
-  records_.push_back(record);
+  if (counted)
+    records_.push_back(record);
   return Status();
 }
 
@@ -100,6 +113,30 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
 Status Pipeline::prepare() {
   MORPH_RETURN_IF_ERROR(compileBase());
   return preflight();
+}
+
+bool Pipeline::isWhole(const std::string &stage) const {
+  auto whole = [&](const std::string &folder) {
+    std::error_code error;
+    return fs::exists(run_.file(folder) / "stage.json", error);
+  };
+  const bool evaluation = stage == "evaluate";
+  if (!evaluation && stage != "distill" && stage != "finetune")
+    return whole(stage);
+  if (evaluation && !whole("evaluate/teacher"))
+    return false;
+  if (has("pretrain"))
+    return true;
+  for (const std::string &variant : variants()) {
+    const StatusOr<bool> linear = hasLinear(variant);
+    if (!linear.ok() || (evaluation && !whole("evaluate/" + variant + "-selection")))
+      return false;
+    for (const std::string training : {"distill", "finetune"})
+      if ((evaluation || stage == training) && trains(training, *linear) &&
+          !whole(evaluation ? "evaluate/" + variant + "-" + training : stage + "/" + variant))
+        return false;
+  }
+  return true;
 }
 
 Status Pipeline::preflight() {
@@ -119,13 +156,13 @@ Status Pipeline::preflight() {
   double disk = 0, checkpoint = 0;
   const double memory = availableMemory();
   for (const StageCost &cost : costs) {
+    // A stage that is whole needs no more room.
+    if (isWhole(cost.stage))
+      continue;
     if (cost.memoryBytes > memory)
       return Status::failed("stage '" + cost.stage + "' needs about " + formatBytes(cost.memoryBytes) +
                                 " of memory, and " + formatBytes(memory) + " are free",
                             "lower " + cost.stage + ".batch or the lengths, or set model.precision=\"bf16\"");
-    // A stage that is whole needs no more room.
-    if (fs::exists(run_.file(cost.stage) / "stage.json", error))
-      continue;
     disk += cost.diskBytes;
     checkpoint = std::max(checkpoint, cost.checkpointBytes);
   }
@@ -154,8 +191,7 @@ Status Pipeline::checkTasks() {
   if (has("pretrain") || fs::exists(run_.file("align/stage.json"), error))
     return Status();
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
-  return runHelper(
-      {{program, "check", "--spec", run_.file("resolved.json").string(), "--run", run_.root().string()}});
+  return runHelper({{program, "check", "--spec", run_.file("resolved.json").string(), "--run", run_.root().string()}});
 }
 
 Status Pipeline::mergeEvaluation() {

@@ -40,10 +40,13 @@ private:
   using Body = std::function<Status(const fs::path &partial)>;
 
   // Pipeline.cpp: the order, and the frame that every stage runs in.
+  /// A stage without a title is part of another: it is neither announced nor counted.
   Status runStage(const std::string &folder, const std::string &title, const StageKey &key, const Body &body);
   Status prepare();
   Status preflight();
   Status checkTasks();
+  /// Whether all folders of a stage of the estimate are whole.
+  bool isWhole(const std::string &stage) const;
   Status mergeEvaluation();
   size_t countStages(Until until) const;
 

@@ -6,7 +6,6 @@
 #include "tools/morph/Costs.h"
 #include "tools/morph/Report.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -19,25 +18,6 @@ struct Arguments {
   std::vector<std::string> settings;
   bool json = false;
 };
-
-size_t modelLayers(const Json &resolved) {
-  return resolved.value("model_info", Json::object()).value("layers", size_t(0));
-}
-
-/// Any `full_layers` layers that the budget's pins allow: which ones does not matter to the cost.
-std::vector<int64_t> someLayers(const Json &resolved) {
-  const Json budget = resolved.value("budget", Json::object());
-  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
-  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
-  const auto layers = static_cast<int64_t>(modelLayers(resolved));
-  for (int64_t layer = 0; layer < layers && static_cast<int64_t>(kept.size()) < budget.value("full_layers", int64_t(0));
-       ++layer)
-    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
-        std::find(pinned.begin(), pinned.end(), layer) == pinned.end())
-      kept.push_back(layer);
-  std::sort(kept.begin(), kept.end());
-  return kept;
-}
 
 /// Compiles what the spec's stages need into `folder`.
 StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments, const Json &resolved,
@@ -56,22 +36,19 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
     return plans;
   }
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.value("linear", Json::object()), ir("paired")));
-  const Json align = resolved.value("align", Json::object()), select = resolved.value("select", Json::object());
-  MORPH_RETURN_IF_ERROR(emit("paired", "align", "normalize=" + align.value("normalize", "relative"), "align"));
-  if (select.value("method", "gates") == "gates") {
+  MORPH_RETURN_IF_ERROR(emit("paired", "align", programOptions(resolved, "align"), "align"));
+  if (resolved.value("select", Json::object()).value("method", "gates") == "gates") {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
-    MORPH_RETURN_IF_ERROR(emit("relaxed", "gates",
-                               "loss=" + select.value("loss", "kl") + ",target=" + select.value("target", "teacher") +
-                                   ",normalize=" + select.value("normalize", "relative"),
-                               "gates"));
+    MORPH_RETURN_IF_ERROR(emit("relaxed", "gates", programOptions(resolved, "gates"), "gates"));
   }
-  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), someLayers(resolved), ir("hybrid")));
-  for (const char *stage : {"distill", "finetune"}) {
+  const std::vector<int64_t> kept = layersOfBudget(resolved);
+  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), kept, ir("hybrid")));
+  // With every layer kept there is nothing linear to train.
+  const bool linear = kept.size() < resolved.value("model_info", Json::object()).value("layers", size_t(0));
+  for (const std::string stage : {"distill", "finetune"}) {
     const Json section = resolved.value(stage, Json::object());
-    // With every layer kept there is nothing linear to train.
-    const bool linear = someLayers(resolved).size() < modelLayers(resolved);
     if (section.value("steps", int64_t(0)) > 0 && (linear || section.value("train", "linear") != "linear"))
-      MORPH_RETURN_IF_ERROR(emit("hybrid", stage, "train=" + section.value("train", "linear"), stage));
+      MORPH_RETURN_IF_ERROR(emit("hybrid", stage, programOptions(resolved, stage), stage));
   }
   MORPH_RETURN_IF_ERROR(emit("hybrid", "score", "", "score"));
   MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", "", "decode"));
@@ -82,6 +59,7 @@ Json toJson(const std::vector<StageCost> &costs) {
   Json stages = Json::array();
   for (const StageCost &cost : costs)
     stages.push_back({{"stage", cost.stage},
+                      {"models", cost.models},
                       {"steps", cost.steps},
                       {"tokens", cost.tokens},
                       {"flops", cost.flops},
@@ -97,10 +75,15 @@ void print(const Json &report) {
               static_cast<long long>(model.value("layers", int64_t(0))),
               static_cast<long long>(report.value("full_layers", int64_t(0))), report.value("backend", "").c_str());
   Table stages({"stage", "steps", "tokens", "FLOPs", "peak memory", "disk"});
-  for (const Json &stage : report["stages"])
-    stages.add({stage["stage"], stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
+  for (const Json &stage : report["stages"]) {
+    // Tokens, FLOPs and disk are those of all models together.
+    std::string name = stage["stage"];
+    if (stage["models"] > 1)
+      name += " x" + std::to_string(stage["models"].get<int64_t>());
+    stages.add({name, stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
                 formatCount(stage["tokens"]), formatCount(stage["flops"]), formatBytes(stage["memory_bytes"]),
                 stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-"});
+  }
   std::printf("%s\n", stages.print().c_str());
   if (report["cache"].empty())
     return;

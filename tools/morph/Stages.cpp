@@ -3,6 +3,8 @@
 
 #include "tools/morph/Pipeline.h"
 
+#include "tools/morph/Report.h"
+
 #include <algorithm>
 #include <cstdio>
 
@@ -140,36 +142,23 @@ Status Pipeline::compileBase() {
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "score", "", planFile("score-teacher")));
   if (has("pretrain"))
     return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
-  const Json align = resolved_.value("align", Json::object()), select = resolved_.value("select", Json::object());
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.value("linear", Json::object()), ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("paired"), "align", "normalize=" + align.value("normalize", "relative"),
-                                           planFile("align")));
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "gates",
-                                           "loss=" + select.value("loss", "kl") +
-                                               ",target=" + select.value("target", "teacher") +
-                                               ",normalize=" + select.value("normalize", "relative"),
-                                           planFile("gates")));
-  if (select.value("swap", false)) {
+  MORPH_RETURN_IF_ERROR(
+      compiler_.emitPlan(ir("paired"), "align", programOptions(resolved_, "align"), planFile("align")));
+  MORPH_RETURN_IF_ERROR(
+      compiler_.emitPlan(ir("relaxed"), "gates", programOptions(resolved_, "gates"), planFile("gates")));
+  if (resolved_.value("select", Json::object()).value("swap", false)) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", "kl=true", planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "logits", "", planFile("logits-teacher")));
   }
   // A hybrid of the budget's size, for the estimates of memory and disk.
-  const Json budget = resolved_.value("budget", Json::object());
-  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
-  const int64_t full = budget.value("full_layers", int64_t(0));
-  const int64_t layers = modelInfo().value("layers", int64_t(0));
-  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
-  for (int64_t layer = 0; layer < layers && static_cast<int64_t>(kept.size()) < full; ++layer)
-    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
-        std::find(pinned.begin(), pinned.end(), layer) == pinned.end())
-      kept.push_back(layer);
+  const std::vector<int64_t> kept = layersOfBudget(resolved_);
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
-  for (const char *stage : {"distill", "finetune"})
-    if (trains(stage, full < layers))
-      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage,
-                                               "train=" + resolved_[stage].value("train", "linear"),
-                                               planFile(std::string(stage) + "-estimate")));
+  for (const std::string stage : {"distill", "finetune"})
+    if (trains(stage, kept.size() < modelInfo().value("layers", size_t(0))))
+      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage, programOptions(resolved_, stage),
+                                               planFile(stage + "-estimate")));
   return Status();
 }
 
@@ -178,10 +167,10 @@ Status Pipeline::compileHybrid(const std::string &variant) {
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
   MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
-  for (const char *stage : {"distill", "finetune"})
+  for (const std::string stage : {"distill", "finetune"})
     if (trains(stage, linear))
-      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), stage, "train=" + resolved_[stage].value("train", "linear"),
-                                               planFile(std::string(stage) + "-" + variant)));
+      MORPH_RETURN_IF_ERROR(
+          compiler_.emitPlan(ir(name), stage, programOptions(resolved_, stage), planFile(stage + "-" + variant)));
   if (variant == "selected")
     for (const char *program : {"logits", "decode"})
       MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
@@ -221,8 +210,11 @@ Status Pipeline::data() {
                                             "--holdout",
                                             section.value("holdout", Json(0.1)).dump(),
                                             "--vocab",
-                                            modelInfo().value("vocab", Json(0)).dump(),
-                                            "--text"};
+                                            modelInfo().value("vocab", Json(0)).dump()};
+      // In one word: a separator may begin with a dash.
+      if (section.contains("separator"))
+        arguments.push_back("--separator=" + section.value("separator", ""));
+      arguments.push_back("--text");
       for (const Json &text : texts)
         arguments.push_back(text.get<std::string>());
       MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
@@ -238,7 +230,12 @@ Status Pipeline::data() {
 
 Status Pipeline::align() {
   MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("align", {"align", "model"}, {"align"}, {"data"}));
-  const std::string title = "align: every layer's linear branch, " + describeSteps(resolved_["align"]);
+  std::string title = "align: every layer's linear branch, " + describeSteps(resolved_.value("align", Json::object()));
+  if (steps("align") == 0) {
+    // The stages after it still read the branches, with the values that they start from.
+    printNote("the linear branches are not aligned: the spec gives stage align no steps");
+    title.clear();
+  }
   return runStage("align", title, key, [&](const fs::path &out) -> Status {
     MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand("align", out, "", {{"align", "align"}},
                                                                  weights("teacher"), run_.file("resolved.json")));

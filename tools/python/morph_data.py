@@ -132,7 +132,7 @@ def write_tokens(tokenizer_path, texts, out, separator, holdout, model_vocabular
         json.dump({"dtype": dtype, "count": count, "documents": offsets, "holdout": holdout,
                    "vocabulary": vocabulary, "tokenizer_sha256": digest, "sources": sources}, stream, indent=1)
         stream.write("\n")
-    print(f"{count} tokens ({dtype}) of {len(offsets)} documents in {out}")
+    print(f"{count} tokens ({dtype}) of {len(offsets)} document{'s' if len(offsets) > 1 else ''}")
 
 
 def write_lexicon(tokenizer, task, out, seed):
@@ -145,7 +145,7 @@ def write_lexicon(tokenizer, task, out, seed):
     with whole_file(out) as stream:
         json.dump(result, stream, separators=(",", ":"))
         stream.write("\n")
-    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {len(result['values'])} values, {out}")
+    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {len(result['values'])} values")
 
 
 def lexicon(arguments):

@@ -67,8 +67,7 @@ Status GateSelector::read() {
   kl_ = section.text("loss", "kl") == "kl";
   MORPH_ASSIGN_OR_RETURN(options_, context_.loopOptions("select", section, 0.05, "constant", {"gates"}));
   // The pressure is not part of the objective's norm: clipping would weigh one against the other.
-  if (!section.has("clip"))
-    options_.clip = 0;
+  options_.clip = 0;
   if (parametrization != "clamp" && parametrization != "sigmoid")
     return Status::invalid("select.parametrization: '" + parametrization + "' is neither clamp nor sigmoid");
   if (pressure != "budget" && pressure != "fixed")
@@ -117,7 +116,7 @@ Status GateSelector::measureUnit() {
   for (int linear = 0; linear < 2; ++linear) {
     space_.setSubset(executor_->masters(), linear ? std::vector<int64_t>() : all, {});
     executor_->mastersChanged();
-    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, *unitStream_, 2));
+    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, *unitStream_, 2 * options_.accumulate));
     objective[linear] = loss.loss;
     tokens_ += loss.tokens;
     flops_ += loss.flops;

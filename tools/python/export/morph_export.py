@@ -210,7 +210,13 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def make_manifest(base, base_config, spec, selection, config, overrides):
+def name_in(folder, path):
+    """A file's path within a folder, its name alone where it lies elsewhere."""
+    path, folder = path.resolve(), folder.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
+def make_manifest(base, base_config, spec, selection, config, run, overrides):
     """conversion_manifest.json: where the model comes from and what its states mean."""
     kinds = sorted({mixer["kind"] for mixer in config["morph"]["mixers"]})
     return {
@@ -218,7 +224,7 @@ def make_manifest(base, base_config, spec, selection, config, overrides):
         "source": {"folder": base.name, "model_type": base_config["model_type"],
                    "sha256": {path.name: sha256(path) for path in
                               sorted([base / "config.json", *base.glob("*.safetensors")])}},
-        "trained_weights": {"/".join(path.parts[-3:]): sha256(path) for path in map(pathlib.Path, overrides)},
+        "trained_weights": {name_in(run, path): sha256(path) for path in map(pathlib.Path, overrides)},
         "selection": {key: selection.get(key) for key in
                       ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "cost", "seed")
                       if key in selection},
@@ -248,13 +254,14 @@ def export(arguments):
     write_weights(plan, weights, out)
     write_json(out / "config.json", config)
     write_json(out / "conversion_manifest.json",
-               make_manifest(base, base_config, spec, selection, config, arguments.weights))
+               make_manifest(base, base_config, spec, selection, config, arguments.spec.parent,
+                             arguments.weights))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
-    parser.add_argument("--spec", type=pathlib.Path, required=True, help="the resolved spec, JSON")
+    parser.add_argument("--spec", type=pathlib.Path, required=True, help="the resolved spec, JSON, in the run's folder")
     parser.add_argument("--selection", type=pathlib.Path, required=True, help="selection.json")
     parser.add_argument("--plan", type=pathlib.Path, required=True, help="the hybrid's decode plan")
     parser.add_argument("--weights", action="append", default=[], help="trained weights; later ones win")
