@@ -88,7 +88,7 @@ def main():
 
         # Killed every `pause` seconds until it gets through: every stage is interrupted somewhere. The pause grows, so
         # that the run ends even where a stage starts over from its beginning.
-        pause, kills = duration / 8, 0
+        pause, kills = duration / 12, 0
         while killed_run(spec, folder / "killed", pause):
             kills += 1
             pause *= 1.1
