@@ -183,7 +183,7 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
     uint64_t offset = 0;
     for (const auto &[name, tensor] : tensors) {
       auto known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                [&](auto &pair) { return tensor.scalar_type() == pair.second; });
+                                [type = tensor.scalar_type()](auto &pair) { return type == pair.second; });
       if (known == std::end(kDTypes))
         return Status::failed("cannot write '" + path + "': tensor '" + name + "' has a dtype without a name");
       uint64_t end = offset + static_cast<uint64_t>(tensor.nbytes());

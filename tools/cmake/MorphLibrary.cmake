@@ -3,6 +3,9 @@
 # and LibTorch are system headers.
 
 set(MORPH_WARNINGS -Wall -Wextra -Werror)
+# Seconds that one test may take.
+set(MORPH_TEST_TIMEOUT 300)
+set(MORPH_PYTHON_TEST_TIMEOUT 900)
 
 # Compile options of one world on a target. The worlds differ: LLVM's world has no exceptions.
 function(_morph_compiler_world target)
@@ -89,13 +92,13 @@ function(morph_gtest name)
   endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES TEST_PREFIX "${name}."
-                       PROPERTIES TIMEOUT 300 ENVIRONMENT "OMP_NUM_THREADS=1")
+                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ENVIRONMENT "OMP_NUM_THREADS=1")
 endfunction()
 
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and
 # MORPH_SOURCE_DIR set. Exit code 77 means skipped.
 function(morph_python_test name script)
   add_test(NAME python.${name} COMMAND ${MORPH_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})
-  set_tests_properties(python.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900
+  set_tests_properties(python.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MORPH_PYTHON_TEST_TIMEOUT}
     ENVIRONMENT "MORPH_BIN=${CMAKE_BINARY_DIR}/bin;MORPH_SOURCE_DIR=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1")
 endfunction()

@@ -11,6 +11,12 @@ if(NOT EXISTS "${torchRoot}/lib/libtorch_cpu.so")
   message(FATAL_ERROR "no LibTorch at '${torchRoot}': run tools/setup, or give -DTorch_DIR")
 endif()
 set(MORPH_TORCH_ROOT ${torchRoot})
+# at::parallel_for is a header template: without OpenMP it runs on one thread. The wheel's libgomp.so.1 is the one loaded;
+# clang has no code for it and runs our loops on one thread.
+set(openmp -fopenmp)
+if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+  set(openmp -fopenmp=libgomp)
+endif()
 add_library(torch_c10 SHARED IMPORTED)
 set_target_properties(torch_c10 PROPERTIES IMPORTED_LOCATION ${torchRoot}/lib/libc10.so)
 add_library(torch::cpu SHARED IMPORTED)
@@ -18,10 +24,9 @@ set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION ${torchRoot}/lib/libtorch_cpu.so
   INTERFACE_INCLUDE_DIRECTORIES "${torchRoot}/include;${torchRoot}/include/torch/csrc/api/include"
   INTERFACE_LINK_LIBRARIES torch_c10
-  # at::parallel_for is a header template: without OpenMP it runs on one thread. The wheel's libgomp.so.1 is the one loaded.
-  INTERFACE_COMPILE_OPTIONS -fopenmp
+  INTERFACE_COMPILE_OPTIONS ${openmp}
   # The wheel's own dependencies (libcudart, libgomp, ...) are found by its rpath when a program starts.
-  INTERFACE_LINK_OPTIONS "-fopenmp;-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
+  INTERFACE_LINK_OPTIONS "${openmp};-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
 
 # ATen's headers take half a minute to parse: once for all.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)

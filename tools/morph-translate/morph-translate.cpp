@@ -10,6 +10,7 @@
 #include "passes/EmitPlan.h"
 #include "passes/Pipelines.h"
 
+#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -139,6 +140,11 @@ OwningOpRef<ModuleOp> readModule(MLIRContext &context, llvm::SourceMgr &sources,
   std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
   if (!file) {
     fail(kWrongInput, message);
+    return nullptr;
+  }
+  if (isBytecode(*file)) {
+    // MLIR's reader of bytecode trusts its input: a damaged file ends the process.
+    fail(kWrongInput, "'" + input + "' is MLIR bytecode, expected text", "morph-opt turns it into text");
     return nullptr;
   }
   sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// A lexicon file, and samples of every kind of task made with it.
+
+#include "TokenMutator.h"
+
+#include "runtime/data/Lexicon.h"
+#include "runtime/data/Retrieval.h"
+
+using namespace morph;
+
+const std::vector<std::string> &fuzz::formatWords() {
+  static const std::vector<std::string> words{
+      "format", "version",  "vocabulary", "keys",     "values",      "value_atoms", "prefix", "needle",
+      "link",   "question", "lead",       "key_join", "answer_join", "list_join",   "repeat", "break_after",
+      "tokens", "slot",     "key",        "value",    "source",      "null"};
+  return words;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  auto lexicon = parseLexicon(std::string(reinterpret_cast<const char *>(data), size), "lexicon.json");
+  if (!lexicon.ok())
+    return 0;
+  for (const std::string &name : taskKindNames()) {
+    const TaskKind &kind = *findTaskKind(name);
+    TaskParameters parameters;
+    parameters.name = parameters.kind = name;
+    parameters.needles = 2;
+    Random random(0, name, size);
+    if (kind.check(parameters, *lexicon).ok())
+      kind.plan(parameters, *lexicon, random, std::nullopt);
+  }
+  return 0;
+}

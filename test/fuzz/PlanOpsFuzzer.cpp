@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans made from bytes op by op, so that every input reaches the kernels: operands are any values that the op's shape
+// rule takes, however odd together.
+
+#include "PlanRunner.h"
+
+#include "runtime/plan/OpTable.h"
+
+using namespace morph;
+
+namespace {
+
+using plan::Dim;
+
+/// The input as a stream of choices; zeros after its end.
+class Choices {
+public:
+  Choices(const uint8_t *data, size_t size) : next_(data), end_(data + size) {}
+  size_t below(size_t bound) { return next_ == end_ ? 0 : *next_++ % bound; }
+  template <typename List> const auto &pick(const List &list) { return list[below(std::size(list))]; }
+  bool empty() const { return next_ == end_; }
+
+private:
+  const uint8_t *next_, *end_;
+};
+
+class PlanMaker {
+public:
+  explicit PlanMaker(Choices choices) : choices(choices) {
+    plan.model = "model";
+    plan.program = "fuzz";
+    plan.ropeTables["rope"] = {{1.0, 0.5}, 1.0};
+  }
+
+  plan::Plan make() {
+    addInput("tokens", {name("B"), name("T")}, plan::DType::I64);
+    addInput("positions", {name("N")}, plan::DType::I64);
+    addInput("start", {name("B")}, plan::DType::I64);
+    addInput("offset", {}, plan::DType::I64);
+    for (size_t count = 2 + choices.below(6); count > 0; --count)
+      addFloat();
+    for (size_t count = 1 + choices.below(8); count > 0 && !choices.empty(); --count)
+      addInstruction();
+    for (int64_t value = 0; value < static_cast<int64_t>(plan.values.size()); ++value)
+      if (plan.values[static_cast<size_t>(value)].dtype == plan::DType::F32)
+        plan.outputs.push_back({"v" + std::to_string(value), value});
+    return std::move(plan);
+  }
+
+private:
+  Choices choices;
+  plan::Plan plan;
+
+  static Dim name(const char *text) { return Dim(std::string(text)); }
+
+  int64_t define(std::vector<Dim> shape, plan::DType dtype) {
+    plan.values.push_back({std::move(shape), dtype});
+    return static_cast<int64_t>(plan.values.size()) - 1;
+  }
+  void addInput(const std::string &called, std::vector<Dim> shape, plan::DType dtype) {
+    plan.inputs.push_back({called, define(std::move(shape), dtype)});
+  }
+
+  /// A float input, or a weight where all sizes are numbers.
+  void addFloat() {
+    const Dim dims[] = {name("B"),       name("T"),       name("N"),       name("S"),       Dim(int64_t(1)),
+                        Dim(int64_t(2)), Dim(int64_t(4)), Dim(int64_t(8)), Dim(int64_t(3)), name("S+T")};
+    const std::vector<Dim> menu[] = {
+        {dims[0], dims[1], dims[6]},
+        {dims[0], dims[1], dims[7]},
+        {dims[0], dims[1], dims[5], dims[6]},
+        {dims[0], dims[9], dims[5], dims[6]},
+        {dims[2], dims[7]},
+        {dims[6]},
+        {dims[7]},
+        {dims[7], dims[6]},
+        {dims[6], dims[6]},
+        {dims[4]},
+        {dims[5]},
+        {},
+        {dims[2]},
+        {dims[0], dims[1]},
+        {dims[0], dims[5], dims[6], dims[6]},
+        {dims[0], dims[1], dims[5]},
+        {dims[6], dims[4], dims[8]},
+        {dims[0], dims[3], dims[5], dims[6]},
+    };
+    std::vector<Dim> shape;
+    if (choices.below(4))
+      shape = choices.pick(menu);
+    else
+      for (size_t rank = choices.below(5); rank > 0; --rank)
+        shape.push_back(choices.pick(dims));
+    std::string called = "x" + std::to_string(plan.values.size());
+    plan::Weight weight;
+    for (const Dim &dim : shape)
+      if (const int64_t *size = std::get_if<int64_t>(&dim))
+        weight.shape.push_back(*size);
+    if (shape.empty() || weight.shape.size() < shape.size() || choices.below(2))
+      return addInput(called, shape, plan::DType::F32);
+    weight.name = called;
+    plan.weights.push_back(weight);
+    plan.weightValues.push_back(define(shape, plan::DType::F32));
+  }
+
+  plan::Attribute attribute(const plan::AttributeRule &rule) {
+    const int64_t integers[] = {1, 2, 0, 3, 4, 8, 16, -1, 1 << 16, int64_t(1) << 31, int64_t(1) << 62};
+    const double reals[] = {1e-5, 1, 0, 0.5, -1, 1e30};
+    const std::string texts[] = {"rope", "gated_delta_rule", "fixed_decay", "relative", "mean", "rows", "none"};
+    switch (rule.kind) {
+    case plan::AttributeKind::Flag:
+      return true;
+    case plan::AttributeKind::Integer:
+      return choices.pick(integers);
+    case plan::AttributeKind::Real:
+      return choices.pick(reals);
+    case plan::AttributeKind::Text:
+      return choices.pick(texts);
+    }
+    return false;
+  }
+
+  int64_t operand(bool index) {
+    std::vector<int64_t> fitting;
+    for (size_t value = 0; value < plan.values.size(); ++value)
+      if ((plan.values[value].dtype == plan::DType::I64) == index)
+        fitting.push_back(static_cast<int64_t>(value));
+    return choices.pick(fitting);
+  }
+
+  void addInstruction() {
+    static const std::vector<std::string> ops = plan::opNames();
+    const plan::OpRule &rule = *plan::findOpRule(choices.pick(ops));
+    for (int attempt = 0; attempt < 32 && !choices.empty(); ++attempt) {
+      plan::Instruction instruction;
+      instruction.op = rule.name;
+      for (const plan::AttributeRule &one : rule.attributes)
+        if (one.required || choices.below(2))
+          instruction.attributes[one.name] = attribute(one);
+      for (const plan::OperandRule &one : rule.operands)
+        if (one.arity == plan::Arity::Variadic)
+          instruction.attributes[one.name + "_count"] = static_cast<int64_t>(choices.below(4));
+      if (instruction.attributes.count("dextras_count"))
+        instruction.attributes["dextras_count"] = instruction.attributes["extras_count"];
+      size_t slots = plan::expectedOperands(instruction, rule);
+      for (size_t i = 0; i < slots; ++i) {
+        const plan::OperandRule &one = plan::operandRuleAt(instruction, rule, i);
+        bool absent = one.arity == plan::Arity::Optional && choices.below(2);
+        instruction.operands.push_back(absent ? -1 : operand(one.index));
+      }
+      std::vector<const std::vector<Dim> *> shapes;
+      for (int64_t value : instruction.operands)
+        shapes.push_back(value < 0 ? nullptr : &plan.values[static_cast<size_t>(value)].shape);
+      auto results = plan::inferShapes(plan, instruction, shapes);
+      if (!results.ok())
+        continue;
+      for (std::vector<Dim> &shape : *results)
+        instruction.results.push_back(define(std::move(shape), plan::DType::F32));
+      plan.instructions.push_back(std::move(instruction));
+      return;
+    }
+  }
+};
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  plan::Plan plan = PlanMaker(Choices(data, size)).make();
+  if (plan::validate(plan).ok())
+    fuzz::runPlan(std::move(plan), size % 2 ? Precision::F32 : Precision::BF16);
+  return 0;
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A task of a resolved spec, in token space, and samples of it.
+
+#include "TokenMutator.h"
+
+#include "runtime/base/Json.h"
+#include "runtime/data/Retrieval.h"
+
+using namespace morph;
+
+const std::vector<std::string> &fuzz::formatWords() {
+  static const std::vector<std::string> words = [] {
+    std::vector<std::string> words{"name",       "kind",         "space",        "tokens", "words",
+                                   "length",     "needles",      "queries",      "hops",   "value_length",
+                                   "depth",      "background",   "text",         "noise",  "repeat",
+                                   "key_tokens", "value_tokens", "noise_tokens", "null"};
+    for (const std::string &kind : taskKindNames())
+      words.push_back(kind);
+    return words;
+  }();
+  return words;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  constexpr int64_t kVocabulary = 256;
+  static const std::shared_ptr<const TextStore> text = [] {
+    std::vector<int64_t> tokens;
+    for (int64_t i = 0; i < 1000; ++i)
+      tokens.push_back(i % kVocabulary);
+    auto file = TokenFile::fromTokens(tokens);
+    return *TextStore::create(file, {{0, 300}, {300, 1000}}, 0.1);
+  }();
+  auto task = parseJson(std::string(reinterpret_cast<const char *>(data), size), "task");
+  if (!task.ok())
+    return 0;
+  auto generator = TaskGenerator::create(*task, "/nowhere", text, kVocabulary);
+  if (!generator.ok())
+    return 0;
+  for (uint64_t index = 0; index < 2; ++index)
+    if (int64_t length = (*generator)->drawLength(0, index); length <= 1 << 16)
+      (void)(*generator)->sample(/*seed=*/0, index, length);
+  return 0;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token files: text.json and text.tokens. An input is the JSON, a byte 0 and the tokens.
+
+#include "MemoryFile.h"
+
+#include "runtime/data/Retrieval.h"
+#include "runtime/data/TextStore.h"
+
+#include <cstring>
+
+using namespace morph;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static fuzz::MemoryFile json, tokens;
+  static fuzz::MemoryFolder folder;
+  static bool added = (folder.add("text.json", json), folder.add("text.tokens", tokens), true);
+  (void)added;
+  const void *zero = size ? std::memchr(data, 0, size) : nullptr;
+  size_t cut = zero ? static_cast<size_t>(static_cast<const uint8_t *>(zero) - data) : size;
+  json.set(data, cut);
+  size_t begin = zero ? cut + 1 : size;
+  tokens.set(data + begin, size - begin);
+  auto store = TextStore::open(folder.path(), /*vocabulary=*/256);
+  if (!store.ok())
+    return 0;
+  for (auto part : {TextStore::Part::Training, TextStore::Part::Holdout})
+    for (int64_t length : {1, 7, 100})
+      textSample(**store, /*seed=*/0, size, length, /*lastPositions=*/3, part);
+  (*store)->holdoutWindows(8, 64);
+  return 0;
+}
