@@ -3,6 +3,7 @@
 
 #include "frontends/spec/Schema.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -70,13 +71,19 @@ llvm::SmallVector<llvm::StringRef> morph::spec::getAllowedWords(const Key &key) 
   return words;
 }
 
-bool morph::spec::isAllowedNumber(const Key &key, double value) {
+llvm::SmallVector<llvm::StringRef> morph::spec::getAllowedConditions(const Key &key) {
   llvm::SmallVector<llvm::StringRef> conditions;
+  if (key.allowed.contains('|'))
+    return conditions;
   key.allowed.split(conditions, ',', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
-  for (llvm::StringRef condition : conditions) {
+  for (llvm::StringRef &condition : conditions)
     condition = condition.trim();
-    if (condition.starts_with("count"))
-      continue;
+  llvm::erase_if(conditions, [](llvm::StringRef condition) { return condition.starts_with("count"); });
+  return conditions;
+}
+
+bool morph::spec::isAllowedNumber(const Key &key, double value) {
+  for (llvm::StringRef condition : getAllowedConditions(key)) {
     bool orEqual = condition.substr(1, 1) == "=";
     double bound = 0;
     condition.drop_front(orEqual ? 2 : 1).trim().getAsDouble(bound);

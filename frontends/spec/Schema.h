@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The schema of spec v1: one table that the reader, its errors and the documentation are made from.
+// The schema of spec v1: one table that the reader, its errors, the documentation and the runtime's structs are made
+// from.
 
 #ifndef MORPH_FRONTENDS_SPEC_SCHEMA_H
 #define MORPH_FRONTENDS_SPEC_SCHEMA_H
@@ -45,6 +46,16 @@ struct Section {
   bool always;
 };
 
+/// What several sections have in common: a base of their structs in runtime/spec/Spec.h, for code that serves them all.
+struct Group {
+  /// "training": the struct is TrainingSpec.
+  llvm::StringRef name;
+  llvm::StringRef text;
+  /// Names of the sections with commas between. The group's keys are those that all of them have, alike in type,
+  /// unit and allowed values.
+  llvm::StringRef sections;
+};
+
 /// Constraints between keys, checked once every key by itself is right.
 struct CrossConstraint {
   llvm::StringRef label;
@@ -55,11 +66,18 @@ struct CrossConstraint {
 llvm::ArrayRef<Section> getSections();
 llvm::ArrayRef<Key> getKeys();
 llvm::ArrayRef<CrossConstraint> getCrossConstraints();
+llvm::ArrayRef<Group> getGroups();
+
+/// What resolving adds under "model_info" of what it knows of the spec's model; no keys of a spec.
+llvm::ArrayRef<Key> getModelInfoKeys();
 
 /// The keys of one section, by its name.
 llvm::SmallVector<const Key *> getKeysOf(llvm::StringRef section);
 /// The tables directly inside a section: "phase[]" for "pretrain".
 llvm::SmallVector<llvm::StringRef> getSubsectionsOf(llvm::StringRef section);
+
+/// Whether a section takes options of the backends that are no keys of this table.
+inline bool takesBackendOptions(llvm::StringRef section) { return section == "linear"; }
 
 /// The part of a key's path after its section.
 llvm::StringRef getLeafName(const Key &key);
@@ -68,6 +86,8 @@ llvm::StringRef getSectionName(const Key &key);
 
 /// The words of an enumeration, empty where `allowed` is not one.
 llvm::SmallVector<llvm::StringRef> getAllowedWords(const Key &key);
+/// The conditions on numbers in `allowed`: "> 0", "<= 1".
+llvm::SmallVector<llvm::StringRef> getAllowedConditions(const Key &key);
 /// Whether a number meets the conditions of `allowed`.
 bool isAllowedNumber(const Key &key, double value);
 /// The exact length of a list, where `allowed` has one.
@@ -78,6 +98,10 @@ llvm::StringRef findNearest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef
 
 /// The documentation's tables of keys and constraints, as Markdown.
 std::string makeDocumentation();
+
+/// runtime/spec/Spec.h and Spec.cpp: a struct a section, and what reads and writes it, as clang-format leaves them.
+std::string makeStructsHeader();
+std::string makeStructsSource();
 
 } // namespace morph::spec
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of spec v1. A new key is one line here: reading, defaults, errors and specs/README.md follow.
+// The table of spec v1. A new key is one line here: reading, defaults, errors, specs/README.md and the runtime's
+// structs follow; the last two are files, which these renew:
+//   morph-translate --spec-docs specs/README.md -o specs/README.md
+//   morph-translate --spec-structs runtime/spec
 
 #include "frontends/spec/Schema.h"
 
@@ -67,7 +70,7 @@ constexpr Key kKeys[] = {
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that is kept for perplexity."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},
-    {"data.separator", kString, "", "<form feed>", "", "S18", "What divides documents within a file."},
+    {"data.separator", kString, "", R"("\f")", "", "S18", "What divides documents within a file."},
 
     {"task[].name", kString, "", "required", "", "S8", "The task's name, once in a spec."},
     {"task[].kind", kString, "", "required",
@@ -241,6 +244,28 @@ constexpr Key kKeys[] = {
     {"export.tolerance", kNumber, "", "0.001", "> 0", "export_c1", "Largest |difference of logits| that passes."},
 };
 
+constexpr Group kGroups[] = {
+    {"optimizer", "What every section has that drives an optimizer.", "pretrain, align, select, distill, finetune"},
+    {"training", "What the stages that train weights on text and tasks have.", "align, distill, finetune"},
+};
+
+constexpr Key kModelInfoKeys[] = {
+    {"model_info.architecture", kString, "", "", "", "", "Its `model_type` in config.json."},
+    {"model_info.layers", kInteger, "layers", "", ">= 1", "", "Layers."},
+    {"model_info.hidden", kInteger, "", "", ">= 1", "", "Size of the residual stream."},
+    {"model_info.ffn", kInteger, "", "", ">= 1", "", "Inner size of the feed-forward network."},
+    {"model_info.heads", kInteger, "", "", ">= 1", "", "Query heads."},
+    {"model_info.kv_heads", kInteger, "", "", ">= 1", "", "Key-value heads."},
+    {"model_info.head_dim", kInteger, "", "", ">= 1", "", "Elements of a head."},
+    {"model_info.vocab", kInteger, "tokens", "", ">= 1", "", "Size of the vocabulary."},
+    {"model_info.max_positions", kInteger, "tokens", "", ">= 0", "", "Longest context, of config.json."},
+    {"model_info.norm_eps", kNumber, "", "", ">= 0", "", "Epsilon of the RMS norms."},
+    {"model_info.tied", kBoolean, "", "", "", "", "The head is the embedding's table."},
+    {"model_info.dtype", kString, "", "", "", "", "Element type of its weights: \"bf16\", \"f32\"."},
+    {"model_info.parameters", kInteger, "", "", ">= 0", "", "Elements of all weights."},
+    {"model_info.has_weights", kBoolean, "", "", "", "", "The folder holds its weights."},
+};
+
 constexpr CrossConstraint kCrossConstraints[] = {
     {"S1", "`version` is 1."},
     {"S2", "Exactly one of `model.path` and `[pretrain]` is given; the folder exists and holds a supported model."},
@@ -268,3 +293,5 @@ constexpr CrossConstraint kCrossConstraints[] = {
 llvm::ArrayRef<Section> morph::spec::getSections() { return kSections; }
 llvm::ArrayRef<Key> morph::spec::getKeys() { return kKeys; }
 llvm::ArrayRef<CrossConstraint> morph::spec::getCrossConstraints() { return kCrossConstraints; }
+llvm::ArrayRef<Group> morph::spec::getGroups() { return kGroups; }
+llvm::ArrayRef<Key> morph::spec::getModelInfoKeys() { return kModelInfoKeys; }

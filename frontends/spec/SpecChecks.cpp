@@ -129,7 +129,7 @@ void Checker::checkData() {
   }
   llvm::json::Object &data = *spec_.getTable("data");
   data["text"] = std::move(resolved);
-  if (spec_.isGiven("data.separator") && spec_.getString("data.separator").empty())
+  if (spec_.getString("data.separator").empty())
     error("data.separator", "'data.separator' is empty [S18]", "without the key a form feed divides documents");
 
   std::string folder = spec_.getString("model.path");

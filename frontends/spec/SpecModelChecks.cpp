@@ -135,11 +135,8 @@ void ModelChecker::checkBudget() {
                                     llvm::Twine(layers) + " layers [S5]");
     return;
   }
-  // The budget is in layers from here on. The table is made anew: a member erased from llvm::json's object comes back
-  // when it is printed.
-  budget = llvm::json::Object{{"full_layers", full},
-                              {"keep", llvm::json::Array(*budget.getArray("keep"))},
-                              {"linear", llvm::json::Array(*budget.getArray("linear"))}};
+  // The budget is in layers from here on.
+  budget["full_layers"] = full;
 
   std::set<int64_t> keep = checkPins("budget.keep"), linear = checkPins("budget.linear");
   for (const auto &[index, layer] : llvm::enumerate(spec_.getIntegers("budget.linear")))

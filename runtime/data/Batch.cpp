@@ -143,28 +143,25 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
   return makeBatch(std::move(samples), {options_.textWeight});
 }
 
+StatusOr<TaskSpec> findTask(const std::vector<TaskSpec> &tasks, const std::string &name) {
+  std::string known;
+  for (const TaskSpec &task : tasks) {
+    if (task.name == name)
+      return task;
+    known += (known.empty() ? "" : ", ") + task.name;
+  }
+  return Status::invalid("the spec has no [[task]] named '" + name + "'",
+                         known.empty() ? "the spec has no [[task]]" : "the tasks are: " + known);
+}
+
 StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>>
-createTasks(const Json &spec, const std::vector<std::string> &names, const std::string &dataDir,
+createTasks(const std::vector<TaskSpec> &tasks, const std::vector<std::string> &names, const std::string &dataDir,
             std::shared_ptr<const TextStore> text, int64_t vocabulary) {
   std::vector<std::shared_ptr<const TaskGenerator>> generators;
-  Json tasks = spec.is_object() && spec.contains("tasks") ? spec.at("tasks") : Json::array();
-  if (!tasks.is_array())
-    return Status::invalid("the spec's 'tasks' must be an array");
-  auto add = [&](const Json &task) -> Status {
+  for (const std::string &name : names) {
+    MORPH_ASSIGN_OR_RETURN(const TaskSpec task, findTask(tasks, name));
     MORPH_ASSIGN_OR_RETURN(auto generator, TaskGenerator::create(task, dataDir, text, vocabulary));
     generators.push_back(std::move(generator));
-    return {};
-  };
-  if (names.empty())
-    for (const Json &task : tasks)
-      MORPH_RETURN_IF_ERROR(add(task));
-  for (const std::string &name : names) {
-    auto found = std::find_if(tasks.begin(), tasks.end(), [&](const Json &task) {
-      return task.is_object() && task.contains("name") && task.at("name") == name;
-    });
-    if (found == tasks.end())
-      return Status::invalid("the spec has no [[task]] named '" + name + "'");
-    MORPH_RETURN_IF_ERROR(add(*found));
   }
   return generators;
 }

@@ -72,9 +72,12 @@ private:
   std::shared_ptr<const TextStore> text_;
 };
 
-/// All task generators of a resolved spec (`tasks`), by name, over `<runDir>/data`. `names` empty: all of them.
+/// The task of that name; an error lists those that there are.
+StatusOr<TaskSpec> findTask(const std::vector<TaskSpec> &tasks, const std::string &name);
+
+/// Generators of the tasks with these names, in their order, over `<runDir>/data`.
 StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>>
-createTasks(const nlohmann::json &spec, const std::vector<std::string> &names, const std::string &dataDir,
+createTasks(const std::vector<TaskSpec> &tasks, const std::vector<std::string> &names, const std::string &dataDir,
             std::shared_ptr<const TextStore> text, int64_t vocabulary);
 
 } // namespace morph

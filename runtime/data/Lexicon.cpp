@@ -111,17 +111,17 @@ private:
   int64_t vocabulary_ = 0;
 };
 
-/// A [first, last_exclusive] member of a task as a range below the vocabulary.
-StatusOr<std::pair<int64_t, int64_t>> idRange(const Json &task, const std::string &key, int64_t vocabulary,
-                                              const std::string &where) {
-  MORPH_ASSIGN_OR_RETURN(std::vector<int64_t> range, jsonGet<std::vector<int64_t>>(task, key, where));
-  if (range.size() != 2 || range[0] < 0 || range[0] >= range[1] || range[1] > vocabulary)
+/// A [first, last_exclusive] key of a task as a range below the vocabulary.
+StatusOr<std::pair<int64_t, int64_t>> idRange(const std::vector<int64_t> &range, const std::string &key,
+                                              int64_t vocabulary, const std::string &where) {
+  if (range.size() != 2)
+    return Status::invalid(where + ": '" + key + "' is missing: space \"tokens\" needs it");
+  if (range[0] < 0 || range[0] >= range[1] || range[1] > vocabulary)
     return Status::invalid(where + ": '" + key + "' must be [first, last_exclusive] within 0.." +
-                           std::to_string(vocabulary) + ", not " + task.at(key).dump());
+                           std::to_string(vocabulary) + ", not [" + std::to_string(range[0]) + ", " +
+                           std::to_string(range[1]) + "]");
   return std::make_pair(range[0], range[1]);
 }
-
-bool has(const Json &object, const char *key) { return object.contains(key) && !object.at(key).is_null(); }
 
 } // namespace
 
@@ -141,23 +141,21 @@ StatusOr<Lexicon> readLexicon(const std::string &path) {
   return parseLexicon(text, path);
 }
 
-StatusOr<Lexicon> tokenLexicon(const Json &task, int64_t vocabulary) {
-  std::string name = task.is_object() ? task.value("name", "?") : "?";
-  std::string where = "task '" + name + "'";
-  MORPH_ASSIGN_OR_RETURN(std::string kind, jsonGet<std::string>(task, "kind", where));
-  MORPH_ASSIGN_OR_RETURN(auto keys, idRange(task, "key_tokens", vocabulary, where));
-  MORPH_ASSIGN_OR_RETURN(auto values, idRange(task, "value_tokens", vocabulary, where));
+StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
+  std::string where = "task '" + task.name + "'";
+  MORPH_ASSIGN_OR_RETURN(auto keys, idRange(task.keyTokens, "key_tokens", vocabulary, where));
+  MORPH_ASSIGN_OR_RETURN(auto values, idRange(task.valueTokens, "value_tokens", vocabulary, where));
   Lexicon lexicon;
   lexicon.vocabulary = vocabulary;
-  MORPH_ASSIGN_OR_RETURN(lexicon.valueAtoms, jsonGetOr<int64_t>(task, "value_length", 1, where));
+  lexicon.valueAtoms = task.valueLength;
   if (lexicon.valueAtoms < 1 || lexicon.valueAtoms > 65536)
     return Status::invalid(where + ": 'value_length' must be in 1..65536, not " + std::to_string(lexicon.valueAtoms));
   for (int64_t id = keys.first; id < keys.second; ++id)
     lexicon.keys.push_back({id});
   for (int64_t id = values.first; id < values.second; ++id)
     lexicon.values.push_back({id});
-  if (has(task, "noise_tokens") && !task.at("noise_tokens").empty()) {
-    MORPH_ASSIGN_OR_RETURN(auto noise, idRange(task, "noise_tokens", vocabulary, where));
+  if (!task.noiseTokens.empty()) {
+    MORPH_ASSIGN_OR_RETURN(auto noise, idRange(task.noiseTokens, "noise_tokens", vocabulary, where));
     lexicon.noiseBegin = noise.first;
     lexicon.noiseEnd = noise.second;
     for (int64_t id = noise.first; id < noise.second; ++id)
@@ -165,7 +163,7 @@ StatusOr<Lexicon> tokenLexicon(const Json &task, int64_t vocabulary) {
   }
   lexicon.needle = {{{}, "key"}, {{}, "value"}};
   lexicon.link = {{{}, "key"}, {{}, "source"}};
-  lexicon.lead = {{{}, kind == "variable_tracking" ? "value" : "key"}};
+  lexicon.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
   return lexicon;
 }
 

@@ -7,8 +7,7 @@
 #define MORPH_RUNTIME_DATA_LEXICON_H
 
 #include "runtime/base/Status.h"
-
-#include <nlohmann/json_fwd.hpp>
+#include "runtime/spec/Spec.h"
 
 #include <cstdint>
 #include <map>
@@ -51,7 +50,7 @@ StatusOr<Lexicon> readLexicon(const std::string &path);
 /// A token-space lexicon from a task's `key_tokens`, `value_tokens`, `noise_tokens` ([first, last_exclusive]),
 /// `value_length` and `kind`: a needle is `key value`, a link `key source`, a question nothing, a lead the key (for
 /// variable_tracking the value). `vocabulary` bounds the ranges.
-StatusOr<Lexicon> tokenLexicon(const nlohmann::json &task, int64_t vocabulary);
+StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary);
 
 } // namespace morph
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/data/Retrieval.h"
 
-#include "runtime/base/Json.h"
 #include "runtime/data/Tasks.h"
 
 #include <algorithm>
@@ -11,41 +10,20 @@
 namespace morph {
 namespace {
 
-/// The parameters of a [[task]] section.
-StatusOr<TaskParameters> readParameters(const Json &task, const std::string &where) {
-  TaskParameters parameters;
-  MORPH_ASSIGN_OR_RETURN(parameters.name, jsonGet<std::string>(task, "name", where));
-  MORPH_ASSIGN_OR_RETURN(parameters.kind, jsonGet<std::string>(task, "kind", where));
-  MORPH_ASSIGN_OR_RETURN(parameters.needles, jsonGetOr<int64_t>(task, "needles", 1, where));
-  MORPH_ASSIGN_OR_RETURN(parameters.queries, jsonGetOr<int64_t>(task, "queries", 1, where));
-  MORPH_ASSIGN_OR_RETURN(parameters.hops, jsonGetOr<int64_t>(task, "hops", parameters.hops, where));
-  MORPH_ASSIGN_OR_RETURN(std::vector<double> depth, jsonGetOr<std::vector<double>>(task, "depth", {0.05, 0.95}, where));
-  for (int64_t count : {parameters.needles, parameters.queries, parameters.hops})
+/// What of a task's sizes would not end in a sample.
+Status checkSizes(const TaskSpec &task, const std::string &where) {
+  for (int64_t count : {task.needles, task.queries, task.hops})
     if (count < 1 || count > 65536)
       return Status::invalid(where + ": 'needles', 'queries' and 'hops' must be in 1..65536, not " +
                              std::to_string(count));
-  if (depth.size() != 2 || !(depth[0] >= 0 && depth[0] <= depth[1] && depth[1] <= 1))
-    return Status::invalid(where + ": 'depth' must be [lowest, highest] within 0..1, not " + task.at("depth").dump());
-  parameters.depthLow = depth[0];
-  parameters.depthHigh = depth[1];
-  return parameters;
-}
-
-/// `length` of a task: a number or a list of numbers.
-StatusOr<std::vector<int64_t>> readLengths(const Json &task, const std::string &where) {
-  std::vector<int64_t> lengths;
-  if (task.contains("length") && task.at("length").is_number_integer()) {
-    MORPH_ASSIGN_OR_RETURN(int64_t length, jsonGet<int64_t>(task, "length", where));
-    lengths = {length};
-  } else {
-    MORPH_ASSIGN_OR_RETURN(lengths, jsonGet<std::vector<int64_t>>(task, "length", where));
-  }
-  if (lengths.empty())
+  if (task.depth[0] > task.depth[1])
+    return Status::invalid(where + ": 'depth' must be [lowest, highest], and it falls");
+  if (task.length.empty())
     return Status::invalid(where + ": 'length' must be a list of one or more numbers of tokens");
-  for (int64_t length : lengths)
+  for (int64_t length : task.length)
     if (length < 2 || length > INT32_MAX)
-      return Status::invalid(where + ": 'length' must be 2 tokens or more, not " + task.at("length").dump());
-  return lengths;
+      return Status::invalid(where + ": 'length' must be 2 tokens or more, not " + std::to_string(length));
+  return {};
 }
 
 /// Places where text may be interrupted: moves `offset` to the nearest place behind a token of `breakAfter`, at most
@@ -93,55 +71,56 @@ std::string joinNames(const std::vector<std::string> &names) {
 
 } // namespace
 
-StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const Json &task, const std::string &dataDir,
+StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &task, const std::string &dataDir,
                                                                std::shared_ptr<const TextStore> text,
                                                                int64_t vocabulary) {
-  MORPH_ASSIGN_OR_RETURN(std::string name, jsonGet<std::string>(task, "name", "task"));
-  std::string where = "task '" + name + "'";
+  std::string where = "task '" + task.name + "'";
   std::unique_ptr<TaskGenerator> generator(new TaskGenerator);
-  MORPH_ASSIGN_OR_RETURN(std::string kindName, jsonGet<std::string>(task, "kind", where));
-  generator->kind_ = findTaskKind(kindName);
+  generator->kind_ = findTaskKind(toWord(task.kind));
   if (!generator->kind_)
-    return Status::invalid(where + ": unknown kind '" + kindName + "'", "known kinds: " + joinNames(taskKindNames()));
-  MORPH_ASSIGN_OR_RETURN(generator->parameters_, readParameters(task, where));
+    return Status::invalid(where + ": unknown kind '" + toWord(task.kind) + "'",
+                           "known kinds: " + joinNames(taskKindNames()));
+  MORPH_RETURN_IF_ERROR(checkSizes(task, where));
+  TaskParameters &parameters = generator->parameters_;
+  parameters.name = task.name;
+  parameters.needles = task.needles;
+  parameters.queries = task.queries;
+  parameters.hops = task.hops;
+  parameters.depthLow = task.depth[0];
+  parameters.depthHigh = task.depth[1];
 
-  MORPH_ASSIGN_OR_RETURN(std::string space, jsonGetOr<std::string>(task, "space", "words", where));
-  if (space == "tokens") {
+  if (task.space == TaskSpec::Space::Tokens) {
     MORPH_ASSIGN_OR_RETURN(generator->lexicon_, tokenLexicon(task, vocabulary));
-  } else if (space == "words") {
-    std::string path = dataDir + "/lexicon-" + name + ".json";
+  } else {
+    std::string path = dataDir + "/lexicon-" + task.name + ".json";
     MORPH_ASSIGN_OR_RETURN(generator->lexicon_, readLexicon(path));
     if (generator->lexicon_.vocabulary > vocabulary)
       return Status::invalid(path + ": its vocabulary has " + std::to_string(generator->lexicon_.vocabulary) +
                              " ids and the model's " + std::to_string(vocabulary));
-  } else {
-    return Status::invalid(where + ": 'space' must be \"words\" or \"tokens\", not '" + space + "'");
   }
   const Lexicon &lexicon = generator->lexicon_;
   generator->prefix_ = fill(lexicon.prefix, {});
 
-  MORPH_ASSIGN_OR_RETURN(std::string background, jsonGetOr<std::string>(task, "background", "text", where));
-  if (background == "text") {
-    generator->background_ = Background::Text;
+  generator->background_ = task.background;
+  switch (task.background) {
+  case TaskSpec::Background::Text:
     if (!text)
       return Status::invalid(where + ": its background is text, and the spec has no text",
                              "give data.text, or another background");
-  } else if (background == "noise") {
-    generator->background_ = Background::Noise;
+    break;
+  case TaskSpec::Background::Noise:
     if (lexicon.noiseBegin == lexicon.noiseEnd)
       return Status::invalid(where + ": its background is noise, and it has no 'noise_tokens'");
-  } else if (background == "repeat") {
-    generator->background_ = Background::Repeat;
+    break;
+  case TaskSpec::Background::Repeat:
     if (lexicon.repeat.empty())
       return Status::invalid(where + ": its background is repeat, and its lexicon has nothing to repeat",
                              "in token space give 'noise_tokens'");
-  } else {
-    return Status::invalid(where + ": 'background' must be \"text\", \"noise\" or \"repeat\", not '" + background +
-                           "'");
+    break;
   }
   generator->text_ = std::move(text);
 
-  MORPH_ASSIGN_OR_RETURN(generator->lengths_, readLengths(task, where));
+  generator->lengths_ = task.length;
   MORPH_RETURN_IF_ERROR(generator->kind_->check(generator->parameters_, lexicon));
   MORPH_RETURN_IF_ERROR(
       generator->checkLength(*std::min_element(generator->lengths_.begin(), generator->lengths_.end())));
@@ -168,15 +147,15 @@ Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, T
   if (length == 0)
     return tokens;
   switch (background_) {
-  case Background::Text:
+  case TaskSpec::Background::Text:
     return text_->window(Random::streamSeed(seed, parameters_.name), index, length, part);
-  case Background::Noise: {
+  case TaskSpec::Background::Noise: {
     Random random(seed, "noise/" + parameters_.name, index);
     for (int64_t i = 0; i < length; ++i)
       tokens.push_back(lexicon_.noiseBegin + random.below(lexicon_.noiseEnd - lexicon_.noiseBegin));
     return tokens;
   }
-  case Background::Repeat:
+  case TaskSpec::Background::Repeat:
     for (int64_t i = 0; i < length; ++i)
       tokens.push_back(lexicon_.repeat[i % static_cast<int64_t>(lexicon_.repeat.size())]);
     return tokens;
@@ -215,7 +194,7 @@ StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t le
   int64_t written = 0;
   auto writeBackground = [&](int64_t end) {
     for (; written < end; ++written) {
-      if (background_ == Background::Text && !sample.tokens.empty())
+      if (background_ == TaskSpec::Background::Text && !sample.tokens.empty())
         sample.textPositions.push_back(static_cast<int64_t>(sample.tokens.size()) - 1);
       sample.tokens.push_back(text[written]);
     }

@@ -9,8 +9,7 @@
 #include "runtime/data/Lexicon.h"
 #include "runtime/data/Random.h"
 #include "runtime/data/TextStore.h"
-
-#include <nlohmann/json_fwd.hpp>
+#include "runtime/spec/Spec.h"
 
 #include <memory>
 #include <optional>
@@ -55,7 +54,7 @@ struct TaskPlan {
 
 /// A task's parameters, from its [[task]] section.
 struct TaskParameters {
-  std::string name, kind;
+  std::string name;
   int64_t needles = 1; ///< Variable tracking: chains.
   int64_t queries = 1; ///< Of kinds that do not ask for all they hide.
   int64_t hops = 2;    ///< Variable tracking: assignments of a chain.
@@ -86,9 +85,9 @@ struct SampleOptions {
 /// Makes the samples of one task.
 class TaskGenerator {
 public:
-  /// A generator for the [[task]] object of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`;
+  /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`;
   /// background "text" needs `text`. `vocabulary` is the model's.
-  static StatusOr<std::unique_ptr<TaskGenerator>> create(const nlohmann::json &task, const std::string &dataDir,
+  static StatusOr<std::unique_ptr<TaskGenerator>> create(const TaskSpec &task, const std::string &dataDir,
                                                          std::shared_ptr<const TextStore> text, int64_t vocabulary);
 
   const std::string &name() const { return parameters_.name; }
@@ -108,13 +107,12 @@ private:
   TaskGenerator() = default;
   Piece background(uint64_t seed, uint64_t index, int64_t length, TextStore::Part part) const;
 
-  enum class Background { Text, Noise, Repeat };
   TaskParameters parameters_;
   const TaskKind *kind_ = nullptr;
   Lexicon lexicon_;
   Piece prefix_;
   std::shared_ptr<const TextStore> text_;
-  Background background_ = Background::Text;
+  TaskSpec::Background background_ = TaskSpec::Background::Text;
   std::vector<int64_t> lengths_;
 };
 

@@ -9,21 +9,18 @@
 namespace morph {
 
 StatusOr<StageOutcome> runAlign(const StageContext &context) {
-  SpecReader section(context.spec, "align");
+  const AlignSpec &section = context.spec.align;
   BatchStreamOptions data;
-  data.batch = section.integerAtLeast("batch", 1, 1);
-  data.length = section.integerAtLeast("length", 512, 2);
-  data.taskFraction = section.number("task_fraction", 0.5);
-  const std::vector<std::string> tasks = section.texts("tasks");
-  MORPH_ASSIGN_OR_RETURN(LoopOptions options, context.loopOptions("align", section, 1e-3, "cosine", {"align"}));
-  if (!section.has("lr_end"))
-    options.schedule.end = options.schedule.peak / 100;
+  data.batch = section.batch;
+  data.length = section.length;
+  data.taskFraction = section.taskFraction;
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("align", section, {"align"}));
 
   data.stream = "align";
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   data.stream = "held-out/align";
   data.sample.part = TextStore::Part::Holdout;
-  MORPH_ASSIGN_OR_RETURN(const auto heldOut, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto heldOut, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {

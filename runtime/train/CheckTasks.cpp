@@ -6,35 +6,36 @@
 namespace morph {
 
 Status checkTasks(const StageContext &context) {
+  const ResolvedSpec &spec = context.spec;
   MORPH_ASSIGN_OR_RETURN(const auto text, context.text());
-  for (const char *name : {"align", "select", "distill", "finetune", "evaluate"}) {
-    SpecReader section(context.spec, name);
-    const bool trains = std::string(name) != "evaluate";
-    const int64_t steps = section.integer("steps", 0), length = section.integer("length", 0);
-    const double fraction = section.number("task_fraction", 1);
-    const bool longDocuments = section.flag("long_documents", false);
-    const std::vector<std::string> names = section.texts("tasks");
-    std::vector<int64_t> lengths = trains ? std::vector<int64_t>() : section.integers("lengths");
-    MORPH_RETURN_IF_ERROR(section.status());
-    if (trains && steps == 0)
-      continue;
-    if (trains && text && (fraction < 1 || names.empty()) && length > text->tokenCount(TextStore::Part::Training))
-      return Status::invalid(std::string(name) + ".length is " + std::to_string(length) +
-                                 ", but the text to train on has " +
-                                 std::to_string(text->tokenCount(TextStore::Part::Training)) + " tokens",
-                             "give more files in data.text, or a shorter length");
-    if (trains && text && (fraction < 1 || names.empty()) && longDocuments)
-      MORPH_RETURN_IF_ERROR(text->checkInsideDocuments(length).withContext(name));
-    if (names.empty())
-      continue;
-    if (trains && length > 0)
-      lengths = {length};
+  // `lengths` empty: the tasks' own.
+  const auto checkRoom = [&](const char *stage, const std::vector<std::string> &names,
+                             const std::vector<int64_t> &lengths) -> Status {
     MORPH_ASSIGN_OR_RETURN(const auto tasks, context.tasks(names, text));
     for (const auto &task : tasks)
       for (int64_t tokens : lengths.empty() ? task->lengths() : lengths)
-        MORPH_RETURN_IF_ERROR(task->checkLength(tokens).withContext(name));
+        MORPH_RETURN_IF_ERROR(task->checkLength(tokens).withContext(stage));
+    return Status();
+  };
+  const std::pair<const char *, const TrainingSpec &> stages[] = {
+      {"align", spec.align}, {"distill", spec.distill}, {"finetune", spec.finetune}};
+  for (const auto &[name, section] : stages) {
+    if (section.steps == 0)
+      continue;
+    if (text && (section.taskFraction < 1 || section.tasks.empty())) {
+      const int64_t tokens = text->tokenCount(TextStore::Part::Training);
+      if (section.length > tokens)
+        return Status::invalid(std::string(name) + ".length is " + std::to_string(section.length) +
+                                   ", but the text to train on has " + std::to_string(tokens) + " tokens",
+                               "give more files in data.text, or a shorter length");
+      if (&section == &spec.finetune && spec.finetune.longDocuments)
+        MORPH_RETURN_IF_ERROR(text->checkInsideDocuments(section.length).withContext(name));
+    }
+    MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, {section.length}));
   }
-  return Status();
+  if (spec.select.steps > 0)
+    MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, {}));
+  return checkRoom("evaluate", spec.evaluate.tasks, spec.evaluate.lengths);
 }
 
 } // namespace morph

@@ -32,20 +32,16 @@ struct Probe {
 } // namespace
 
 StatusOr<StageOutcome> runDistill(const StageContext &context) {
-  SpecReader section(context.spec, "distill");
+  const DistillSpec &section = context.spec.distill;
   BatchStreamOptions data;
-  data.batch = section.integerAtLeast("batch", 1, 1);
-  data.length = section.integerAtLeast("length", 512, 2);
-  data.taskFraction = section.number("task_fraction", 0.5);
-  data.textPositions = section.integerAtLeast("text_positions", 128, 0);
-  const std::vector<std::string> tasks = section.texts("tasks");
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
-                         context.loopOptions("distill", section, 3e-4, "cosine", {"distill"}));
-  if (tasks.empty())
-    data.taskFraction = 0;
+  data.batch = section.batch;
+  data.length = section.length;
+  data.taskFraction = section.tasks.empty() ? 0 : section.taskFraction;
+  data.textPositions = section.textPositions;
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("distill", section, {"distill"}));
 
   data.stream = "distill";
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   Probe probe;
   probe.batches = std::max<int64_t>(1, 8 / data.batch);
   BatchStreamOptions held = data;
@@ -53,7 +49,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   if (data.taskFraction > 0) {
     held.stream = "held-out/distill/tasks";
     held.taskFraction = 1;
-    MORPH_ASSIGN_OR_RETURN(probe.tasks, context.stream(held, tasks));
+    MORPH_ASSIGN_OR_RETURN(probe.tasks, context.stream(held, section.tasks));
   }
   if (data.taskFraction < 1) {
     held.stream = "held-out/distill/text";

@@ -41,7 +41,7 @@ private:
   std::vector<std::vector<int64_t>> windows_;
   std::unique_ptr<Executor> executor_;
   TextStore::Part part_ = TextStore::Part::Training;
-  int64_t samples_ = 32, batch_ = 1;
+  int64_t samples_ = 0, batch_ = 0;
   int64_t done_ = 0, tokens_ = 0;
   std::string fingerprint_;
 };
@@ -49,31 +49,24 @@ private:
 } // namespace
 
 Status Evaluation::read() {
-  SpecReader section(context_.spec, "evaluate"), select(context_.spec, "select");
-  const std::vector<std::string> names = section.texts("tasks", select.texts("tasks"));
-  const std::vector<int64_t> lengths = section.integers("lengths");
-  const std::vector<double> depths = section.numbers("depths");
-  samples_ = section.integerAtLeast("samples", 32, 1);
-  batch_ = section.integerAtLeast("batch", 1, 1);
-  const int64_t textTokens = section.integerAtLeast("perplexity_tokens", 16384, 0);
-  const int64_t textLength = section.integerAtLeast("perplexity_length", 512, 2);
-  MORPH_RETURN_IF_ERROR(section.status());
-  MORPH_RETURN_IF_ERROR(select.status());
+  const EvaluateSpec &section = context_.spec.evaluate;
+  samples_ = section.samples;
+  batch_ = section.batch;
   MORPH_ASSIGN_OR_RETURN(text_, context_.text());
   if (text_ && text_->tokenCount(TextStore::Part::Holdout) > 0)
     part_ = TextStore::Part::Holdout;
-  MORPH_ASSIGN_OR_RETURN(const auto tasks, context_.tasks(names, text_));
+  MORPH_ASSIGN_OR_RETURN(const auto tasks, context_.tasks(section.tasks, text_));
   for (const auto &task : tasks) {
-    for (int64_t length : lengths.empty() ? task->lengths() : lengths) {
+    for (int64_t length : section.lengths.empty() ? task->lengths() : section.lengths) {
       MORPH_RETURN_IF_ERROR(task->checkLength(length));
-      if (depths.empty())
+      if (section.depths.empty())
         cells_.push_back({task, length, std::nullopt});
-      for (double depth : depths)
+      for (double depth : section.depths)
         cells_.push_back({task, length, depth});
     }
   }
-  if (text_ && textTokens > 0) {
-    windows_ = text_->holdoutWindows(textLength, textTokens);
+  if (text_ && section.perplexityTokens > 0) {
+    windows_ = text_->holdoutWindows(section.perplexityLength, section.perplexityTokens);
     if (!windows_.empty())
       // A held-out text shorter than a window gives one window: all of it.
       cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().size()), std::nullopt});
@@ -82,10 +75,11 @@ Status Evaluation::read() {
     return Status::invalid("evaluate: there is neither a task nor held-out text to measure",
                            "give evaluate.tasks, or data.text with data.holdout > 0");
   MORPH_ASSIGN_OR_RETURN(const std::string plan, readTextFile(context_.planPaths.at("score")));
-  Json key = {{"seed", context_.seed}, {"evaluate", section.object()}, {"tasks", context_.spec.value("tasks", Json())}};
+  const Json resolved = toJson(context_.spec);
+  Json key = {{"seed", context_.seed}, {"evaluate", resolved.at("evaluate")}, {"tasks", resolved.at("tasks")}};
   key["model"] = {options_.modelName, options_.after, context_.variant};
   key["weights"] = context_.weightPaths;
-  key["model_section"] = context_.spec.value("model", Json());
+  key["model_section"] = resolved.at("model");
   key["plan"] = Random::streamSeed(0, plan);
   fingerprint_ = std::to_string(Random::streamSeed(0, key.dump()));
   return Status();

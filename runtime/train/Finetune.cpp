@@ -6,18 +6,16 @@
 namespace morph {
 
 StatusOr<StageOutcome> runFinetune(const StageContext &context) {
-  SpecReader section(context.spec, "finetune");
+  const FinetuneSpec &section = context.spec.finetune;
   BatchStreamOptions data;
-  data.batch = section.integerAtLeast("batch", 1, 1);
-  data.length = section.integerAtLeast("length", 1024, 2);
-  data.taskFraction = section.number("task_fraction", 0.5);
+  data.batch = section.batch;
+  data.length = section.length;
+  data.taskFraction = section.taskFraction;
   // Joining short documents would train on contexts that are not there.
-  data.longDocuments = section.flag("long_documents", false);
-  const std::vector<std::string> tasks = section.texts("tasks");
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
-                         context.loopOptions("finetune", section, 1e-5, "constant", {"finetune"}));
+  data.longDocuments = section.longDocuments;
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("finetune", section, {"finetune"}));
   data.stream = "finetune";
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {

@@ -24,7 +24,7 @@ constexpr int64_t measureRows = 128;
 class Curriculum {
 public:
   Curriculum(const StageContext &context) : context_(context) {}
-  Status read(SpecReader &section);
+  Status read(const PretrainSpec &section);
   StatusOr<StageOutcome> run(const LoopOptions &options);
   int64_t stepsMax() const {
     int64_t sum = 0;
@@ -49,43 +49,33 @@ private:
 
 } // namespace
 
-Status Curriculum::read(SpecReader &section) {
-  const std::vector<std::string> tasks = section.texts("tasks");
-  const double textWeight = section.number("text_weight", 0.3);
-  MORPH_RETURN_IF_ERROR(section.status());
-  if (tasks.empty())
+Status Curriculum::read(const PretrainSpec &section) {
+  if (section.tasks.empty())
     return Status::invalid("spec: 'pretrain.tasks' must name at least one task");
-  const Json list = section.object().value("phase", Json::array());
-  if (!list.is_array() || list.empty())
+  if (section.phase.empty())
     return Status::invalid("spec: pretrain needs at least one [[pretrain.phase]]");
   MORPH_ASSIGN_OR_RETURN(const std::shared_ptr<const TextStore> text, context_.text());
-  for (size_t i = 0; i < list.size(); ++i) {
-    const Json holder = {{"phase", list[i]}};
-    SpecReader reader(holder, "phase");
+  for (size_t i = 0; i < section.phase.size(); ++i) {
+    const PretrainPhaseSpec &asked = section.phase[i];
     Phase phase;
-    phase.stepsMax = reader.integerAtLeast("steps_max", 500, 1);
-    phase.advanceAt = reader.number("advance_at", 0.9);
+    phase.stepsMax = asked.stepsMax;
+    phase.advanceAt = asked.advanceAt;
     BatchStreamOptions data;
     data.seed = context_.seed;
-    data.batch = reader.integerAtLeast("batch", 16, 1);
-    data.length = reader.integerAtLeast("length", 64, 2);
-    data.textWeight = textWeight;
+    data.batch = asked.batch;
+    data.length = asked.length;
+    data.textWeight = section.textWeight;
     std::vector<std::shared_ptr<const TaskGenerator>> generators;
-    for (const std::string &name : tasks) {
-      MORPH_ASSIGN_OR_RETURN(Json task, findTask(context_.spec, name));
-      if (reader.has("needles")) {
-        // All needles are asked for.
-        task["needles"] = reader.integerAtLeast("needles", 1, 1);
-        task["queries"] = task["needles"];
-      }
-      if (reader.has("background"))
-        task["background"] = reader.text("background", "text");
-      task["length"] = Json::array({data.length});
+    for (const std::string &name : section.tasks) {
+      MORPH_ASSIGN_OR_RETURN(TaskSpec task, findTask(context_.spec.tasks, name));
+      // All needles are asked for.
+      task.needles = task.queries = asked.needles;
+      task.background = asked.background;
+      task.length = {asked.length};
       MORPH_ASSIGN_OR_RETURN(std::shared_ptr<const TaskGenerator> generator,
                              TaskGenerator::create(task, context_.dataDir(), text, context_.vocabulary));
       generators.push_back(std::move(generator));
     }
-    MORPH_RETURN_IF_ERROR(Status(reader.status()).withContext("pretrain.phase " + std::to_string(i)));
     data.stream = "pretrain/phase " + std::to_string(i);
     MORPH_ASSIGN_OR_RETURN(phase.training, BatchStream::create(data, generators, text));
     data.stream = "held-out/pretrain/phase " + std::to_string(i);
@@ -190,13 +180,15 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
 }
 
 StatusOr<StageOutcome> runPretrain(const StageContext &context) {
-  SpecReader section(context.spec, "pretrain");
+  if (!context.spec.pretrain)
+    return Status::invalid("spec: it has no [pretrain]");
+  const PretrainSpec &section = *context.spec.pretrain;
   Curriculum curriculum(context);
   MORPH_RETURN_IF_ERROR(curriculum.read(section));
   MORPH_ASSIGN_OR_RETURN(LoopOptions options,
-                         context.loopOptions("pretrain", section, 3e-3, "constant", {"pretrain", "score"}));
-  options.steps = curriculum.stepsMax();
-  options.schedule.steps = options.steps;
+                         context.loopOptions("pretrain", section, curriculum.stepsMax(), {"pretrain", "score"}));
+  options.clip = section.clip;
+  options.optimizer.weightDecay = section.weightDecay;
   return curriculum.run(options);
 }
 

@@ -34,16 +34,4 @@ double Schedule::rate(int64_t step) const {
   return peak;
 }
 
-StatusOr<Schedule::Kind> parseScheduleKind(const std::string &name) {
-  if (name == "constant")
-    return Schedule::Kind::Constant;
-  if (name == "cosine")
-    return Schedule::Kind::Cosine;
-  if (name == "linear")
-    return Schedule::Kind::Linear;
-  if (name == "warm_flat_cooldown")
-    return Schedule::Kind::WarmFlatCooldown;
-  return Status::invalid("unknown schedule '" + name + "'", "use constant, cosine, linear or warm_flat_cooldown");
-}
-
 } // namespace morph

@@ -32,17 +32,12 @@ Status setThreads(int64_t threads) {
 }
 
 Status StageContext::prepare() {
-  SpecReader root(spec, ""), model(spec, "model"), info(spec, "model_info");
-  seed = static_cast<uint64_t>(root.integer("seed", 0));
-  const std::string precisionName = model.text("precision", "fp32");
-  const int64_t threads = model.integerAtLeast("threads", 0, 0);
-  vocabulary = info.integer("vocab", 0);
-  layers = info.integer("layers", 0);
-  for (const SpecReader *reader : {&root, &model, &info})
-    MORPH_RETURN_IF_ERROR(reader->status());
-  MORPH_ASSIGN_OR_RETURN(precision, parsePrecision(precisionName));
-  if (threads > 0)
-    MORPH_RETURN_IF_ERROR(setThreads(threads));
+  seed = static_cast<uint64_t>(spec.seed);
+  vocabulary = spec.modelInfo.vocab;
+  layers = spec.modelInfo.layers;
+  MORPH_ASSIGN_OR_RETURN(precision, parsePrecision(toWord(spec.model.precision)));
+  if (spec.model.threads > 0)
+    MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads));
   if (!out.empty()) {
     std::error_code error;
     std::filesystem::create_directories(out, error);
@@ -78,7 +73,7 @@ StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>>
 StageContext::tasks(const std::vector<std::string> &names, const std::shared_ptr<const TextStore> &text) const {
   if (names.empty())
     return std::vector<std::shared_ptr<const TaskGenerator>>();
-  return createTasks(spec, names, dataDir(), text, vocabulary);
+  return createTasks(spec.tasks, names, dataDir(), text, vocabulary);
 }
 
 StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions options,
@@ -91,41 +86,41 @@ StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions o
   return BatchStream::create(options, std::move(generators), std::move(store));
 }
 
-StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, SpecReader &section, double rate,
-                                                const std::string &schedule,
+StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, const TrainingSpec &section,
+                                                const std::vector<std::string> &plans) const {
+  MORPH_ASSIGN_OR_RETURN(LoopOptions options, loopOptions(stage, section, section.steps, plans));
+  options.accumulate = section.accumulate;
+  options.clip = section.clip;
+  options.optimizer.weightDecay = section.weightDecay;
+  return options;
+}
+
+StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps,
                                                 const std::vector<std::string> &plans) const {
   LoopOptions options;
   options.stage = stage;
   options.variant = variant;
-  options.steps = section.integerAtLeast("steps", 0, 0);
-  options.accumulate = section.integerAtLeast("accumulate", 1, 1);
-  options.clip = section.number("clip", 1);
-  options.logEvery = section.integerAtLeast("log_every", 10, 1);
-  options.checkpointEvery = section.integerAtLeast("checkpoint_every", 50, 1);
-  const std::vector<double> betas = section.numbers("betas", {0.9, 0.999});
-  options.optimizer.weightDecay = section.number("weight_decay", 0);
-  options.schedule.peak = section.number("lr", rate);
-  options.schedule.end = section.number("lr_end", options.schedule.peak);
-  options.schedule.warmup = section.integerAtLeast("warmup", 0, 0);
-  options.schedule.steps = options.steps;
-  const std::string kind = section.text("schedule", schedule);
-  MORPH_RETURN_IF_ERROR(section.status());
-  if (betas.size() != 2 || betas[0] < 0 || betas[0] >= 1 || betas[1] < 0 || betas[1] >= 1)
-    return Status::invalid("spec: '" + stage + ".betas' must be two numbers in [0, 1)");
-  options.optimizer.beta1 = betas[0];
-  options.optimizer.beta2 = betas[1];
-  MORPH_ASSIGN_OR_RETURN(options.schedule.kind, parseScheduleKind(kind));
+  options.steps = steps;
+  options.accumulate = 1;
+  options.clip = 0;
+  options.logEvery = section.logEvery;
+  options.checkpointEvery = section.checkpointEvery;
+  options.optimizer.beta1 = section.betas[0];
+  options.optimizer.beta2 = section.betas[1];
+  options.optimizer.weightDecay = 0;
+  options.schedule = {section.schedule, section.lr, section.lrEnd, section.warmup, steps};
 
   options.metricsPath = metricsPath();
   if (!out.empty())
     options.checkpointPath = outPath("checkpoint.safetensors");
   // What the numbers depend on. How often to log or to save is not part of it.
-  Json key = {{"seed", seed}, {"model", spec.value("model", Json())}, {"variant", variant}};
-  key["section"] = section.object();
+  const Json resolved = toJson(spec);
+  Json key = {{"seed", seed}, {"variant", variant}};
+  for (const char *name : {"model", "tasks", "budget"})
+    key[name] = resolved.at(name);
+  key["section"] = resolved.at(stage);
   for (const char *name : {"log_every", "checkpoint_every"})
     key["section"].erase(name);
-  key["tasks"] = spec.value("tasks", Json());
-  key["budget"] = spec.value("budget", Json());
   for (const std::string &name : plans) {
     auto found = planPaths.find(name);
     if (found == planPaths.end())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every stage gets: the resolved spec, where the run lives, plans by name, weights, and the readers of the keys
+// What every stage gets: the resolved spec, where the run lives, plans by name, weights, and what follows from the keys
 // that stages share.
 
 #ifndef MORPH_RUNTIME_TRAIN_STAGECONTEXT_H
@@ -7,7 +7,7 @@
 
 #include "runtime/data/Batch.h"
 #include "runtime/exec/Executor.h"
-#include "runtime/train/SpecReader.h"
+#include "runtime/spec/Spec.h"
 #include "runtime/train/TrainLoop.h"
 
 #include <map>
@@ -31,7 +31,7 @@ enum class StageOutcome {
 
 class StageContext {
 public:
-  Json spec;
+  ResolvedSpec spec; ///< All zeros for programs that need none.
   std::string runDir;
   std::string out;     ///< The stage's folder (`DIR/STAGE.partial`).
   std::string variant; ///< distill, finetune, evaluate: which selection ("selected", "uniform").
@@ -44,7 +44,7 @@ public:
   int64_t vocabulary = 0; ///< 0: unknown.
   int64_t layers = 0;
 
-  /// Reads seed, precision, threads and model_info; makes `out`; sets LibTorch's threads.
+  /// Takes seed, precision, threads and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
   Status prepare();
 
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }
@@ -66,11 +66,13 @@ public:
   StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,
                                                 const std::vector<std::string> &names) const;
 
-  /// Reads the keys that training stages share (steps, accumulate, clip, betas, weight_decay, lr, lr_end, warmup,
-  /// schedule, log_every, checkpoint_every) and fills in paths and the fingerprint. `plans` are the plans that the
-  /// numbers depend on.
-  StatusOr<LoopOptions> loopOptions(const std::string &stage, SpecReader &section, double rate,
-                                    const std::string &schedule, const std::vector<std::string> &plans) const;
+  /// The loop of a stage as its section says, with paths and the fingerprint. `stage` is the section's name, `plans`
+  /// are the plans that the numbers depend on.
+  StatusOr<LoopOptions> loopOptions(const std::string &stage, const TrainingSpec &section,
+                                    const std::vector<std::string> &plans) const;
+  /// The same for a section of its own kind: one batch a step, neither clipping nor weight decay.
+  StatusOr<LoopOptions> loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps,
+                                    const std::vector<std::string> &plans) const;
 };
 
 /// The inputs of a program among a batch's tensors (tokens, positions, targets, weights), by the names it has.

@@ -2,26 +2,27 @@
 #include "runtime/data/Batch.h"
 #include "test/data/DataTesting.h"
 
-#include <nlohmann/json.hpp>
-
 namespace morph {
 namespace {
 
-using nlohmann::json;
-
-json recallTask(const std::string &name, int64_t needles) {
-  return {{"name", name},         {"kind", "mqar"},           {"space", "tokens"},
-          {"length", {48, 64}},   {"needles", needles},       {"value_length", 2},
-          {"background", "text"}, {"key_tokens", {128, 192}}, {"value_tokens", {192, 256}}};
+TaskSpec recallTask(const std::string &name, int64_t needles) {
+  TaskSpec task = makeTask(name, TaskSpec::Kind::Mqar, needles);
+  task.length = {48, 64};
+  task.keyTokens = {128, 192};
+  task.valueTokens = {192, 256};
+  return task;
 }
 
 std::shared_ptr<const TextStore> asciiText() { return countingText({5000}, 0.1, 128); }
 
 std::vector<std::shared_ptr<const TaskGenerator>> tasks(const std::vector<int64_t> &needles) {
-  json spec = {{"tasks", json::array()}};
-  for (int64_t count : needles)
-    spec["tasks"].push_back(recallTask("recall" + std::to_string(count), count));
-  auto made = createTasks(spec, {}, "", asciiText(), 256);
+  std::vector<TaskSpec> specs;
+  std::vector<std::string> names;
+  for (int64_t count : needles) {
+    names.push_back("recall" + std::to_string(count));
+    specs.push_back(recallTask(names.back(), count));
+  }
+  auto made = createTasks(specs, names, "", asciiText(), 256);
   EXPECT_TRUE(made.ok()) << made.status().message();
   return *made;
 }
@@ -152,7 +153,9 @@ TEST(BatchStream, WhatWouldFailLaterIsRefused) {
   EXPECT_TRUE(refused(create([](auto &o) { o.taskFraction = 1.5; }, tasks({2}), true), "task_fraction"));
   EXPECT_TRUE(
       refused(create([](auto &o) { o.longDocuments = true, o.length = 6000; }, {}, true), "no document has 6000"));
-  EXPECT_TRUE(refused(createTasks(json{{"tasks", json::array()}}, {"x"}, "", nullptr, 256).status(), "named 'x'"));
+  const Status missing = createTasks({recallTask("a", 1), recallTask("b", 1)}, {"x"}, "", nullptr, 256).status();
+  EXPECT_TRUE(refused(missing, "named 'x'"));
+  EXPECT_EQ(missing.hint(), "the tasks are: a, b");
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 #define MORPH_TEST_DATA_DATATESTING_H
 
 #include "runtime/data/TextStore.h"
+#include "runtime/spec/Spec.h"
 
 #include <gtest/gtest.h>
 
@@ -39,6 +40,21 @@ public:
 private:
   std::filesystem::path path_;
 };
+
+/// A task in token space over text, with values of two tokens; its ids and lengths are the test's.
+inline TaskSpec makeTask(const std::string &name, TaskSpec::Kind kind, int64_t needles) {
+  TaskSpec task;
+  task.name = name;
+  task.kind = kind;
+  task.space = TaskSpec::Space::Tokens;
+  task.needles = needles;
+  task.queries = 1;
+  task.hops = 2;
+  task.valueLength = 2;
+  task.depth = {0.05, 0.95};
+  task.background = TaskSpec::Background::Text;
+  return task;
+}
 
 /// Documents of these sizes. Token i of the whole is i modulo `modulus`, so that a window tells where it is from.
 inline std::shared_ptr<const TextStore> countingText(const std::vector<int64_t> &sizes, double holdout,

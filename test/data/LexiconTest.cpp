@@ -94,8 +94,10 @@ TEST(Lexicon, DamagedFilesAreRefusedOrReadWhole) {
 }
 
 TEST(Lexicon, TokenSpaceIsMadeOfRanges) {
-  auto task = nlohmann::json::parse(R"({"name": "t", "kind": "mqar", "key_tokens": [10, 12],
-    "value_tokens": [20, 25], "noise_tokens": [0, 3], "value_length": 2})");
+  TaskSpec task = makeTask("t", TaskSpec::Kind::Mqar, 1);
+  task.keyTokens = {10, 12};
+  task.valueTokens = {20, 25};
+  task.noiseTokens = {0, 3};
   auto lexicon = tokenLexicon(task, 25);
   ASSERT_TRUE(lexicon.ok()) << lexicon.status().message();
   EXPECT_EQ(lexicon->keys, (std::vector<Piece>{{10}, {11}}));
@@ -103,9 +105,9 @@ TEST(Lexicon, TokenSpaceIsMadeOfRanges) {
   EXPECT_EQ(lexicon->valueAtoms, 2);
   EXPECT_EQ(lexicon->noiseEnd, 3);
   EXPECT_TRUE(refused(tokenLexicon(task, 24).status(), "value_tokens"));
-  task["key_tokens"] = {12, 12};
+  task.keyTokens = {12, 12};
   EXPECT_TRUE(refused(tokenLexicon(task, 25).status(), "key_tokens"));
-  task.erase("key_tokens");
+  task.keyTokens = {};
   EXPECT_TRUE(refused(tokenLexicon(task, 25).status(), "'key_tokens' is missing"));
 }
 

@@ -17,20 +17,15 @@ using nlohmann::json;
 // Ids below 1000 are background, then 64 keys, 64 values, and in words the fixed pieces.
 constexpr int64_t kKeys = 1000, kValues = 1064, kFixed = 1128, kVocabulary = 1200;
 
-json tokenTask(const std::string &kind, int64_t needles, int64_t queries = 1) {
-  return {{"name", "t"},
-          {"kind", kind},
-          {"space", "tokens"},
-          {"length", {96, 192}},
-          {"needles", needles},
-          {"queries", queries},
-          {"hops", 3},
-          {"value_length", 2},
-          {"background", "text"},
-          {"depth", {0.05, 0.95}},
-          {"key_tokens", {1000, 1064}},
-          {"value_tokens", {1064, 1128}},
-          {"noise_tokens", {0, 1000}}};
+TaskSpec tokenTask(const std::string &kind, int64_t needles, int64_t queries = 1) {
+  TaskSpec task = makeTask("t", *fromWord<TaskSpec::Kind>(kind), needles);
+  task.length = {96, 192};
+  task.queries = queries;
+  task.hops = 3;
+  task.keyTokens = {1000, 1064};
+  task.valueTokens = {1064, 1128};
+  task.noiseTokens = {0, 1000};
+  return task;
 }
 
 /// A words-space lexicon with pieces of several tokens.
@@ -54,7 +49,7 @@ json wordLexicon() {
   return lexicon;
 }
 
-std::unique_ptr<TaskGenerator> make(const json &task, const std::string &dir = "") {
+std::unique_ptr<TaskGenerator> make(const TaskSpec &task, const std::string &dir = "") {
   auto generator = TaskGenerator::create(task, dir, countingText({4000, 900}, 0.25, 1000), kVocabulary);
   EXPECT_TRUE(generator.ok()) << generator.status().message();
   return generator.ok() ? *std::move(generator) : nullptr;
@@ -141,9 +136,9 @@ TEST_P(EveryTask, WordSpaceSamplesHoldTheirPromises) {
   if (std::string(c.kind) == "variable_tracking")
     lexicon["lead"] = json::array({{{"slot", "value"}}});
   folder.write("lexicon-t.json", lexicon.dump());
-  json task = tokenTask(c.kind, c.needles, c.queries);
-  task["space"] = "words";
-  task["length"] = {160};
+  TaskSpec task = tokenTask(c.kind, c.needles, c.queries);
+  task.space = TaskSpec::Space::Words;
+  task.length = {160};
   auto generator = make(task, folder.path());
   ASSERT_TRUE(generator);
   for (int64_t length : {160, 255})
@@ -194,9 +189,9 @@ TEST(Tasks, EveryKindIsTested) {
 }
 
 TEST(Tasks, MqarFillsTheSequenceWithoutBackground) {
-  json task = tokenTask("mqar", 4);
-  task["length"] = {24};
-  task["background"] = "noise";
+  TaskSpec task = tokenTask("mqar", 4);
+  task.length = {24};
+  task.background = TaskSpec::Background::Noise;
   auto generator = make(task);
   ASSERT_TRUE(generator);
   Sample sample = sampleOf(*generator, 0, 24);
@@ -245,8 +240,8 @@ TEST(Tasks, NeedlesAreInsertedBehindBreaks) {
   for (int64_t id = 0; id < 1000; id += 10)
     lexicon["break_after"].push_back(id);
   folder.write("lexicon-t.json", lexicon.dump());
-  json task = tokenTask("niah_multi_query", 4, 2);
-  task["space"] = "words";
+  TaskSpec task = tokenTask("niah_multi_query", 4, 2);
+  task.space = TaskSpec::Space::Words;
   auto generator = make(task, folder.path());
   ASSERT_TRUE(generator);
   for (uint64_t index = 0; index < 20; ++index) {
@@ -259,14 +254,14 @@ TEST(Tasks, NeedlesAreInsertedBehindBreaks) {
 }
 
 TEST(Tasks, RepeatAndNoiseBackgrounds) {
-  json task = tokenTask("niah_single", 1);
-  task["background"] = "repeat";
-  task["noise_tokens"] = {3, 5};
+  TaskSpec task = tokenTask("niah_single", 1);
+  task.background = TaskSpec::Background::Repeat;
+  task.noiseTokens = {3, 5};
   auto repeat = make(task);
   Sample sample = sampleOf(*repeat, 0, 96);
   EXPECT_EQ(std::count(sample.tokens.begin(), sample.tokens.end(), 3), 45);
   EXPECT_EQ(std::count(sample.tokens.begin(), sample.tokens.end(), 4), 45);
-  task["background"] = "noise";
+  task.background = TaskSpec::Background::Noise;
   auto noise = make(task);
   sample = sampleOf(*noise, 0, 96);
   EXPECT_EQ(std::count(sample.tokens.begin(), sample.tokens.end(), 3) +
@@ -284,26 +279,26 @@ TEST(Tasks, LengthsAreDrawnFromTheList) {
 }
 
 TEST(Tasks, WhatCannotBeDoneIsRefusedByName) {
-  auto with = [](json task, const std::string &key, json value, std::shared_ptr<const TextStore> text = nullptr) {
-    task[key] = std::move(value);
-    return TaskGenerator::create(task, "/nowhere", text ? text : countingText({500}, 0, 1000), kVocabulary).status();
+  auto with = [](TaskSpec task, auto change) {
+    change(task);
+    return TaskGenerator::create(task, "/nowhere", countingText({500}, 0, 1000), kVocabulary).status();
   };
-  json single = tokenTask("niah_single", 1);
-  EXPECT_TRUE(refused(with(single, "kind", "niah"), "unknown kind 'niah'"));
-  EXPECT_TRUE(refused(with(single, "queries", 2), "more than its 1 needles"));
-  EXPECT_TRUE(refused(with(single, "needles", 0), "1..65536"));
-  EXPECT_TRUE(refused(with(single, "length", json::array()), "length"));
-  EXPECT_TRUE(refused(with(single, "length", {4}), "4 tokens have no room"));
-  EXPECT_TRUE(refused(with(single, "depth", {0.5, 0.2}), "depth"));
-  EXPECT_TRUE(refused(with(single, "background", "grass"), "grass"));
-  EXPECT_TRUE(refused(with(single, "space", "bytes"), "bytes"));
-  EXPECT_TRUE(refused(with(single, "space", "words"), "/nowhere/lexicon-t.json"));
-  EXPECT_TRUE(refused(with(single, "needles", "one"), "'needles' must be an integer"));
-  EXPECT_TRUE(refused(with(tokenTask("mqar", 65), "length", {4096}), "65 different keys"));
-  EXPECT_TRUE(refused(with(tokenTask("variable_tracking", 30), "length", {4096}), "90 different keys"));
-  json noise = single;
-  noise["noise_tokens"] = json::array();
-  EXPECT_TRUE(refused(with(noise, "background", "noise"), "noise_tokens"));
+  TaskSpec single = tokenTask("niah_single", 1);
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.queries = 2; }), "more than its 1 needles"));
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.needles = 0; }), "1..65536"));
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.length = {}; }), "length"));
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.length = {4}; }), "4 tokens have no room"));
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.depth = {0.5, 0.2}; }), "depth"));
+  EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.space = TaskSpec::Space::Words; }), "/nowhere/lexicon-t.json"));
+  EXPECT_TRUE(refused(with(tokenTask("mqar", 65), [](TaskSpec &t) { t.length = {4096}; }), "65 different keys"));
+  EXPECT_TRUE(
+      refused(with(tokenTask("variable_tracking", 30), [](TaskSpec &t) { t.length = {4096}; }), "90 different keys"));
+  EXPECT_TRUE(refused(with(single,
+                           [](TaskSpec &t) {
+                             t.noiseTokens = {};
+                             t.background = TaskSpec::Background::Noise;
+                           }),
+                      "noise_tokens"));
   EXPECT_TRUE(refused(TaskGenerator::create(single, "", nullptr, kVocabulary).status(), "no text"));
   EXPECT_TRUE(refused(make(tokenTask("mqar", 14))->sample(0, 0, 64).status(), "no room"));
 }

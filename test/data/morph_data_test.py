@@ -24,6 +24,16 @@ CHAT = ("{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|en
         "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}")
 
 
+# What tokenize reads of a spec; a later word of the same name takes an earlier one's place.
+DATA = ["tokenize", "--separator", "\f", "--holdout", 0.1, "--vocab", 0]
+
+
+def make_task(**keys):
+    """A [[task]] of niah_single as a resolved spec has it, but for these keys."""
+    return {"name": "t", "kind": "niah_single", "keys": "words", "values": "number", "value_length": 7, "chat": True,
+            **keys}
+
+
 def run(*arguments):
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
 
@@ -87,7 +97,7 @@ class MorphDataTest(unittest.TestCase):
         plain, packed, out = self.folder / "a.txt", self.folder / "b.txt.gz", self.folder / "tokens"
         plain.write_text("one\ftwo two\f\f\n", encoding="utf-8")
         packed.write_bytes(gzip.compress("three".encode()))
-        done = run("tokenize", "--tokenizer", self.tiny, "--text", plain, packed, "--out", out, "--holdout", 0.25,
+        done = run(*DATA, "--tokenizer", self.tiny, "--text", plain, packed, "--out", out, "--holdout", 0.25,
                    "--vocab", 256)
         self.assertEqual(done.returncode, 0, done.stderr)
         tokens = numpy.fromfile(out / "text.tokens", dtype="<u2")
@@ -98,14 +108,14 @@ class MorphDataTest(unittest.TestCase):
         self.assertEqual([source["documents"] for source in info["sources"]], [2, 1])
         self.assertEqual(sorted(p.name for p in out.iterdir()), ["text.json", "text.tokens"])
 
-        done = run("tokenize", "--tokenizer", self.tiny, "--text", packed, "--out", out, "--vocab", 70000)
+        done = run(*DATA, "--tokenizer", self.tiny, "--text", packed, "--out", out, "--vocab", 70000)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(numpy.fromfile(out / "text.tokens", dtype="<u4").tolist(), list(b"three"))
 
     def test_tokenize_takes_special_tokens_for_text(self):
         path, out = self.folder / "special.txt", self.folder / "special"
         path.write_text("a <|end|> b", encoding="utf-8")
-        done = run("tokenize", "--tokenizer", self.byte_level, "--text", path, "--out", out)
+        done = run(*DATA, "--tokenizer", self.byte_level, "--text", path, "--out", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotIn(1, numpy.fromfile(out / "text.tokens", dtype="<u2").tolist())
 
@@ -114,14 +124,14 @@ class MorphDataTest(unittest.TestCase):
         binary.write_bytes(b"ab\xffcd")
         empty.write_text(" \n")
         cut.write_bytes(gzip.compress(b"some text" * 50)[:-20])
-        base = ["tokenize", "--tokenizer", self.tiny, "--out", self.folder / "refused", "--text"]
+        base = [*DATA, "--tokenizer", self.tiny, "--out", self.folder / "refused", "--text"]
         self.refused(run(*base, binary), "bad.txt", "byte 2 is 0xff")
         self.refused(run(*base, empty), "empty.txt", "no text")
         self.refused(run(*base, cut), "cut.gz")
         self.refused(run(*base, self.folder / "none.txt"), "none.txt", "No such file")
         self.refused(run(*base, empty, "--vocab", 100), "256 ids")
         self.refused(run(*base, empty, "--holdout", 1), "--holdout")
-        self.refused(run("tokenize", "--tokenizer", self.folder, "--out", "x", "--text", empty), "no tokenizer")
+        self.refused(run(*DATA, "--tokenizer", self.folder, "--out", "x", "--text", empty), "no tokenizer")
         self.assertFalse((self.folder / "refused").exists())
 
     def lexicon(self, tokenizer, task):
@@ -136,7 +146,7 @@ class MorphDataTest(unittest.TestCase):
         for folder in (self.tiny, self.byte_level):
             tokenizer = AutoTokenizer.from_pretrained(folder)
             for kind in KINDS:
-                task = {"name": "t", "kind": kind, "values": "words" if kind == "passkeys" else "number"}
+                task = make_task(kind=kind, values="words" if kind == "passkeys" else "number")
                 lexicon = morph_lexicon.make_lexicon(str(folder), task, 0)
                 ids = morph_lexicon.compose({**lexicon, "atoms": lexicon["value_atoms"]}, random.Random(5), tokens=True)
                 text = tokenizer.decode(ids)
@@ -144,7 +154,7 @@ class MorphDataTest(unittest.TestCase):
                 self.assertEqual("<|start|>assistant" in text, folder == self.byte_level)
 
     def test_lexicon_file(self):
-        task = {"name": "t", "kind": "niah_single", "values": "number", "value_length": 5}
+        task = make_task(value_length=5)
         lexicon = self.lexicon(self.byte_level, task)
         self.assertEqual((lexicon["format"], lexicon["version"], lexicon["value_atoms"]), ("morph-lexicon", 1, 1))
         self.assertEqual(len(lexicon["values"]), 4096)
@@ -152,29 +162,16 @@ class MorphDataTest(unittest.TestCase):
         self.assertTrue(lexicon["break_after"])
         again = self.lexicon(self.byte_level, task)
         self.assertEqual(lexicon, again)
-        plain = self.lexicon(self.byte_level, {"name": "t", "kind": "niah_single", "chat": False})
+        plain = self.lexicon(self.byte_level, make_task(chat=False))
         self.assertNotEqual(plain["prefix"], lexicon["prefix"])
 
-    def test_prepare_does_what_a_spec_needs(self):
-        text, spec, out = self.folder / "p.txt", self.folder / "resolved.json", self.folder / "prepared"
-        text.write_text("some text to read")
-        resolved = {"seed": 1, "data": {"text": [str(text)], "tokenizer": str(self.tiny), "holdout": 0.1},
-                    "model_info": {"vocab": 256}, "tasks": [{"name": "a", "kind": "mqar", "space": "tokens"},
-                                                            {"name": "b", "kind": "niah_single", "space": "words"}]}
-        spec.write_text(json.dumps(resolved))
-        done = run("prepare", "--spec", spec, "--out", out)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(sorted(p.name for p in out.iterdir()), ["lexicon-b.json", "text.json", "text.tokens"])
-        del resolved["data"]
-        spec.write_text(json.dumps(resolved))
-        self.refused(run("prepare", "--spec", spec, "--out", out), "no resolved spec", "'data'")
-
     def test_lexicon_refuses(self):
-        base = ["lexicon", "--tokenizer", self.tiny, "--out", self.folder / "none.json", "--task"]
+        base = ["lexicon", "--tokenizer", self.tiny, "--out", self.folder / "none.json", "--seed", 0, "--task"]
         self.refused(run(*base, "{"), "no JSON")
-        self.refused(run(*base, '{"name": "t", "kind": "riddle"}'), "variable_tracking")
-        self.refused(run(*base, '{"name": "t", "kind": "mqar", "values": "colours"}'), "'values'", "colours")
-        self.refused(run(*base, '{"name": "t", "kind": "mqar", "value_length": 0}'), "'value_length'")
+        self.refused(run(*base, json.dumps(make_task(kind="riddle"))), "variable_tracking")
+        self.refused(run(*base, json.dumps(make_task(values="colours"))), "'values'", "colours")
+        self.refused(run(*base, json.dumps(make_task(value_length=0))), "'value_length'")
+        self.refused(run(*base, '{"name": "t", "kind": "mqar", "keys": "words"}'), "'values' is missing")
         self.refused(run(*base, self.folder / "none"), "none", "No such file")
         self.assertFalse((self.folder / "none.json").exists())
 
@@ -189,7 +186,7 @@ class MorphDataTest(unittest.TestCase):
         text["model"]["merges"] = [["a", "t"], ["t", "h"], ["i", "s"]]
         (folder / "tokenizer.json").write_text(json.dumps(text))
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-        done = run("lexicon", "--tokenizer", folder, "--task", '{"name": "t", "kind": "niah_single"}', "--out",
+        done = run("lexicon", "--tokenizer", folder, "--task", json.dumps(make_task()), "--seed", 0, "--out",
                    self.folder / "none.json")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("not what the tokenizer", done.stderr)

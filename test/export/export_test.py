@@ -65,7 +65,8 @@ class ExportTest(unittest.TestCase):
 
     def export(self, branches, selection=None):
         """Runs the exporter; its exit status and words."""
-        for name, value in {"spec": {"linear": {"backend": "lightning", "candidates": [], "chunk": 16, "conv": 0}},
+        for name, value in {"spec": {"linear": {"backend": "lightning", "candidates": [], "chunk": 16, "conv": 0,
+                                                "window": 0}},
                             "selection": selection or {"version": 1, "method": "gates", "layers": LAYERS, "budget": 1,
                                                        "kept": KEPT, "scores": [0.1, 0.9, 0.2]},
                             "plan": self.plan()}.items():

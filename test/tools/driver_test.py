@@ -73,12 +73,25 @@ if out:
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     (pathlib.Path(out) / "model.safetensors").write_text("weights")
 """
-SPEC = {"version": 1, "name": "fake", "seed": 0, "model": {"path": "", "precision": "fp32"},
-        "linear": {"backend": "gated_deltanet", "candidates": [], "chunk": 16, "conv": 0, "window": 0},
-        "budget": {"full_layers": 1, "keep": [], "linear": []}, "data": {"text": [], "tokenizer": ""}, "tasks": [],
-        "align": {"steps": 2, "batch": 1, "length": 16, "log_every": 1}, "select": {"method": "gates", "steps": 2},
-        "distill": {"steps": 0}, "finetune": {"steps": 0}, "evaluate": {"tasks": [], "baselines": ["uniform"]},
-        "export": {"check": False}, "model_info": {"layers": 4, "vocab": 16}}
+
+
+def make_spec():
+    """A resolved spec of a small run: a shipped one with little to do."""
+    source = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
+    done = subprocess.run([BIN / "morph-translate", "--spec-to-json", "--config-only", source / "specs/quickstart.toml"],
+                          capture_output=True, text=True, check=True)
+    spec = json.loads(done.stdout)
+    changes = {"linear": {"chunk": 16}, "budget": {"full_layers": 1}, "data": {"text": [], "tokenizer": ""},
+               "align": {"steps": 2, "batch": 1, "length": 16, "tasks": []}, "select": {"steps": 2, "tasks": []},
+               "distill": {"steps": 0, "tasks": []}, "finetune": {"steps": 0, "tasks": []},
+               "evaluate": {"tasks": [], "baselines": ["uniform"]}, "export": {"check": False},
+               "model_info": {"layers": 4, "vocab": 16}}
+    for section, keys in changes.items():
+        spec[section] |= keys
+    return spec | {"name": "fake", "tasks": []}
+
+
+SPEC = make_spec()
 
 
 class DriverTest(unittest.TestCase):

@@ -56,13 +56,5 @@ TEST(Schedule, OneStepHasAFiniteRate) {
     EXPECT_NEAR(make(kind, 0, 1).rate(0), 1, 1e-12);
 }
 
-TEST(Schedule, KnowsItsNames) {
-  for (const char *name : {"constant", "cosine", "linear", "warm_flat_cooldown"})
-    EXPECT_TRUE(parseScheduleKind(name).ok()) << name;
-  const auto unknown = parseScheduleKind("sawtooth");
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_NE(unknown.status().message().find("sawtooth"), std::string::npos);
-}
-
 } // namespace
 } // namespace morph

@@ -60,16 +60,12 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   context.runDir = flags.run;
   context.variant = flags.variant;
   if (needsSpec || !flags.spec.empty()) {
-    MORPH_ASSIGN_OR_RETURN(context.spec, readJson(flags.spec));
-    if (!context.spec.is_object())
-      return Status::invalid("'" + flags.spec + "' is not a resolved spec",
-                             "make one with: morph-translate --spec-to-json SPEC");
-  } else {
-    context.spec = Json::object();
+    MORPH_ASSIGN_OR_RETURN(const Json json, readJson(flags.spec));
+    MORPH_ASSIGN_OR_RETURN(context.spec, readSpec(json, flags.spec));
+    if (needsSpec)
+      context.out = flags.out;
+    MORPH_RETURN_IF_ERROR(context.prepare());
   }
-  if (needsSpec)
-    context.out = flags.out;
-  MORPH_RETURN_IF_ERROR(context.prepare());
   if (!flags.precision.empty()) {
     MORPH_ASSIGN_OR_RETURN(context.precision, parsePrecision(flags.precision));
   }

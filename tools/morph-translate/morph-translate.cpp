@@ -30,7 +30,7 @@ namespace {
 
 enum ExitCode { kOk = 0, kFailed = 1, kWrongInput = 2 };
 
-enum class Mode { None, ImportSpec, SpecToJson, BaseConfig, ImportHf, EmitPlan, MixerCosts, SpecDocs };
+enum class Mode { None, ImportSpec, SpecToJson, BaseConfig, ImportHf, EmitPlan, MixerCosts, SpecDocs, SpecStructs };
 
 cl::OptionCategory category("morph-translate options");
 
@@ -46,7 +46,9 @@ cl::opt<Mode> mode(cl::desc("What to do (one of):"), cl::cat(category), cl::init
                               clEnumValN(Mode::MixerCosts, "mixer-costs",
                                          "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
                               clEnumValN(Mode::SpecDocs, "spec-docs",
-                                         "print the tables of all keys; given README.md, put them into it")));
+                                         "print the tables of all keys; given README.md, put them into it"),
+                              clEnumValN(Mode::SpecStructs, "spec-structs",
+                                         "write Spec.h and Spec.cpp of the runtime into the folder <input>")));
 cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
                             cl::init("-"), cl::cat(category));
@@ -72,12 +74,12 @@ ExitCode fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hint
   return code;
 }
 
-/// Writes the output under a temporary name and renames it, so that a failed run leaves nothing half-written.
-ExitCode write(llvm::function_ref<void(llvm::raw_ostream &)> print) {
-  auto failWrite = [](const llvm::Twine &why) { return fail(kFailed, "cannot write '" + output + "': " + why); };
+/// Writes a file under a temporary name and renames it, so that a failed run leaves nothing half-written.
+ExitCode writeFile(const std::string &output, llvm::function_ref<void(llvm::raw_ostream &)> print) {
+  auto failWrite = [&](const llvm::Twine &why) { return fail(kFailed, "cannot write '" + output + "': " + why); };
   // A device is written to; renaming would put a file in its place.
   bool device = output == "-" || (llvm::sys::fs::exists(output) && !llvm::sys::fs::is_regular_file(output));
-  std::string path = device ? output.getValue() : output + ".partial";
+  std::string path = device ? output : output + ".partial";
   std::error_code code;
   llvm::raw_fd_ostream os(path, code);
   if (code)
@@ -98,6 +100,8 @@ ExitCode write(llvm::function_ref<void(llvm::raw_ostream &)> print) {
     }
   return kOk;
 }
+
+ExitCode write(llvm::function_ref<void(llvm::raw_ostream &)> print) { return writeFile(output, print); }
 
 ExitCode writeModule(ModuleOp module) {
   OpPrintingFlags flags;
@@ -206,6 +210,18 @@ ExitCode printSpecDocs() {
   return write([&](llvm::raw_ostream &os) { os << text; });
 }
 
+/// The schema as the structs that the runtime reads resolved specs into.
+ExitCode writeSpecStructs() {
+  for (const auto &[name, text] :
+       {std::pair("Spec.h", spec::makeStructsHeader()), std::pair("Spec.cpp", spec::makeStructsSource())}) {
+    llvm::SmallString<128> path(input);
+    llvm::sys::path::append(path, name);
+    if (ExitCode code = writeFile(std::string(path), [&](llvm::raw_ostream &os) { os << text; }); code != kOk)
+      return code;
+  }
+  return kOk;
+}
+
 ExitCode printMixerCosts(MLIRContext &context) {
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
@@ -239,6 +255,8 @@ int main(int argc, char **argv) {
     return printSpecDocs();
   if (input.empty())
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
+  if (mode == Mode::SpecStructs)
+    return writeSpecStructs();
 
   // Models are small for a compiler: threads would only cost their start.
   MLIRContext context(MLIRContext::Threading::DISABLED);

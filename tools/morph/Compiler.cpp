@@ -36,34 +36,32 @@ Status morph::runHelper(const Command &command) {
   return toStatus(result, command);
 }
 
-std::string morph::programOptions(const Json &resolved, const std::string &program) {
-  const Json section = resolved.value(program == "gates" ? "select" : program, Json::object());
+std::string morph::programOptions(const ResolvedSpec &resolved, const std::string &program) {
+  const auto normalize = [](AlignSpec::Normalize value) { return "normalize=" + std::string(toWord(value)); };
   if (program == "align")
-    return "normalize=" + section.value("normalize", "relative");
+    return normalize(resolved.align.normalize);
   if (program == "gates")
-    return "loss=" + section.value("loss", "kl") + ",target=" + section.value("target", "teacher") +
-           ",normalize=" + section.value("normalize", "relative");
-  return "train=" + section.value("train", "linear");
+    return "loss=" + std::string(toWord(resolved.select.loss)) + ",target=" + toWord(resolved.select.target) + "," +
+           normalize(resolved.select.normalize);
+  return "train=" + std::string(toWord(program == "distill" ? resolved.distill.train : resolved.finetune.train));
 }
 
-std::vector<int64_t> morph::layersOfBudget(const Json &resolved) {
-  const Json budget = resolved.value("budget", Json::object());
-  std::vector<int64_t> kept = budget.value("keep", std::vector<int64_t>());
-  const std::vector<int64_t> pinned = budget.value("linear", std::vector<int64_t>());
+std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {
+  std::vector<int64_t> kept = resolved.budget.keep;
+  const std::vector<int64_t> &pinned = resolved.budget.linear;
   auto holds = [](const std::vector<int64_t> &list, int64_t layer) {
     return std::find(list.begin(), list.end(), layer) != list.end();
   };
-  const auto full = budget.value("full_layers", size_t(0));
-  const int64_t layers = resolved.value("model_info", Json::object()).value("layers", int64_t(0));
-  for (int64_t layer = 0; layer < layers && kept.size() < full; ++layer)
+  const auto full = static_cast<size_t>(resolved.budget.fullLayers);
+  for (int64_t layer = 0; layer < resolved.modelInfo.layers && kept.size() < full; ++layer)
     if (!holds(kept, layer) && !holds(pinned, layer))
       kept.push_back(layer);
   std::sort(kept.begin(), kept.end());
   return kept;
 }
 
-StatusOr<Json> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
-                                 bool configOnly) const {
+StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
+                                         bool configOnly) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
   Command command{{program, "--spec-to-json", spec.string()}, /*captureOutput=*/true};
   if (configOnly)
@@ -72,7 +70,9 @@ StatusOr<Json> Compiler::resolve(const fs::path &spec, const std::vector<std::st
     command.arguments.push_back("--set=" + setting);
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
-  return parseJson(result.output, "the output of morph-translate --spec-to-json");
+  const std::string where = "the output of morph-translate --spec-to-json";
+  MORPH_ASSIGN_OR_RETURN(const Json json, parseJson(result.output, where));
+  return readSpec(json, where);
 }
 
 Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const {
@@ -111,20 +111,18 @@ Status Compiler::importModel(const fs::path &folder, const fs::path &output) con
   return translate("morph-translate", {"--import-hf", folder.string()}, output);
 }
 
-Status Compiler::pair(const fs::path &input, const Json &linear, const fs::path &output) const {
-  std::string candidates = linear.value("backend", "gated_deltanet");
-  const std::vector<std::string> further = linear.value("candidates", std::vector<std::string>());
-  for (const std::string &candidate : further)
+Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const {
+  std::string candidates = linear.backend;
+  for (const std::string &candidate : linear.candidates)
     candidates += "," + candidate;
   // What is neither a candidate nor the window is an option of the backends.
   std::string backendOptions;
-  for (const auto &[name, value] : linear.items())
+  for (const auto &[name, value] : toJson(linear).items())
     if (name != "backend" && name != "candidates" && name != "window")
-      backendOptions += (backendOptions.empty() ? "" : ",") + name + "=" +
-                        (value.is_string() ? value.get<std::string>() : value.dump());
+      backendOptions += (backendOptions.empty() ? "" : ",") + name + "=" + value.dump();
   std::string options = "candidates=" + candidates + " options=" + backendOptions;
-  if (const int64_t window = linear.value("window", int64_t(0)))
-    options += " window=" + std::to_string(window);
+  if (linear.window)
+    options += " window=" + std::to_string(linear.window);
   return translate("morph-opt", {input.string(), "--morph-pair-branches=" + options}, output);
 }
 

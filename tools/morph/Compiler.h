@@ -4,6 +4,7 @@
 #ifndef MORPH_TOOLS_MORPH_COMPILER_H
 #define MORPH_TOOLS_MORPH_COMPILER_H
 
+#include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
 #include "tools/morph/Process.h"
 #include "tools/morph/Toolchain.h"
@@ -20,9 +21,9 @@ Status runHelper(const Command &command);
 Status toStatus(const ProcessResult &result, const Command &command);
 
 /// Options of the builder of a program (align, gates, distill, finetune) as a resolved spec says.
-std::string programOptions(const Json &resolved, const std::string &program);
+std::string programOptions(const ResolvedSpec &resolved, const std::string &program);
 /// Any `full_layers` layers that the budget's pins allow, in order: which ones does not matter to a cost.
-std::vector<int64_t> layersOfBudget(const Json &resolved);
+std::vector<int64_t> layersOfBudget(const ResolvedSpec &resolved);
 
 class Compiler {
 public:
@@ -30,7 +31,8 @@ public:
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
   /// and texts need not be there.
-  StatusOr<Json> resolve(const fs::path &spec, const std::vector<std::string> &settings, bool configOnly = false) const;
+  StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
+                                 bool configOnly = false) const;
   /// The base model of a spec as IR.
   Status importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
                     bool configOnly = false) const;
@@ -40,7 +42,7 @@ public:
   Status importModel(const fs::path &folder, const fs::path &output) const;
 
   /// Phase base -> paired, with the candidates and options of the spec's section `linear`.
-  Status pair(const fs::path &input, const Json &linear, const fs::path &output) const;
+  Status pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const;
   /// Phase paired -> relaxed.
   Status relax(const fs::path &input, const fs::path &output) const;
   /// Phase paired -> hybrid, by a selection's `kept`.

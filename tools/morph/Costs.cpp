@@ -11,24 +11,15 @@ using namespace morph;
 
 namespace {
 
-double number(const Json &section, const char *name, double fallback) {
-  const auto found = section.find(name);
-  return found != section.end() && found->is_number() ? found->get<double>() : fallback;
-}
-
-/// The lengths that samples of these tasks have: `lengths`, or else those of the tasks (all tasks where none is named).
-std::vector<int64_t> sampleLengths(const Json &resolved, const Json &names, const Json &lengths) {
-  std::vector<int64_t> result;
-  for (const Json &length : lengths)
-    result.push_back(length.get<int64_t>());
-  if (result.empty())
-    for (const Json &task : resolved.value("tasks", Json::array())) {
-      if (!names.empty() && std::find(names.begin(), names.end(), task.value("name", "")) == names.end())
-        continue;
-      for (const Json &length : task.value("length", Json::array()))
-        result.push_back(length.get<int64_t>());
-    }
-  return result.empty() ? std::vector<int64_t>{512} : result;
+/// The lengths that samples of these tasks have: `lengths`, or else those of the tasks.
+std::vector<int64_t> sampleLengths(const ResolvedSpec &resolved, const std::vector<std::string> &names,
+                                   const std::vector<int64_t> &lengths) {
+  std::vector<int64_t> result = lengths;
+  if (lengths.empty())
+    for (const TaskSpec &task : resolved.tasks)
+      if (std::find(names.begin(), names.end(), task.name) != names.end())
+        result.insert(result.end(), task.length.begin(), task.length.end());
+  return result;
 }
 
 /// Positions that a sample of the tasks reads, at most: a guess, because texts are tokenised later.
@@ -36,7 +27,7 @@ constexpr int64_t kAnswerPositions = 64;
 
 class StageEstimator {
 public:
-  StageEstimator(const Json &resolved, const PlanFiles &plans) : resolved_(resolved), plans_(plans) {}
+  StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : resolved_(resolved), plans_(plans) {}
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
 
@@ -54,7 +45,7 @@ public:
     result.flops = passes * cost.flops;
     // Weights are held in fp32, and in bf16 beside that where products are.
     double weights = 0;
-    const double elementBytes = resolved_.value("model", Json::object()).value("precision", "fp32") == "bf16" ? 6 : 4;
+    const double elementBytes = resolved_.model.precision == ModelSpec::Precision::Bf16 ? 6 : 4;
     for (const plan::Weight &weight : plan.weights) {
       double elements = elementBytes;
       for (int64_t size : weight.shape)
@@ -86,30 +77,23 @@ public:
   }
 
   /// A training stage as its section says.
-  StatusOr<StageCost> training(const std::string &stage, const std::string &program, int64_t rows) const {
-    const Json section = resolved_.value(stage, Json::object());
-    const double steps = number(section, "steps", 0);
-    const auto batch = static_cast<int64_t>(number(section, "batch", 1));
-    const auto length = static_cast<int64_t>(number(section, "length", 512));
-    return estimate(stage, program, steps * number(section, "accumulate", 1), steps, batch, length, rows);
+  StatusOr<StageCost> training(const std::string &stage, const TrainingSpec &section, int64_t rows) const {
+    const double steps = static_cast<double>(section.steps);
+    return estimate(stage, stage, steps * static_cast<double>(section.accumulate), steps, section.batch, section.length,
+                    rows);
   }
 
 private:
-  const Json &resolved_;
+  const ResolvedSpec &resolved_;
   const PlanFiles &plans_;
 };
 
 } // namespace
 
-double morph::sectionTokens(const Json &section) {
-  return number(section, "steps", 0) * number(section, "batch", 1) * number(section, "accumulate", 1) *
-         number(section, "length", 512);
-}
-
-StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, const PlanFiles &plans, int64_t variants) {
+StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
+                                                       int64_t variants) {
   const StageEstimator estimator(resolved, plans);
   std::vector<StageCost> costs;
-  auto section = [&](const char *name) { return resolved.value(name, Json::object()); };
   auto times = [](StageCost cost, int64_t models) {
     const auto factor = static_cast<double>(models);
     cost.models = models;
@@ -119,13 +103,12 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
     return cost;
   };
 
-  if (estimator.has("pretrain")) {
+  if (estimator.has("pretrain") && resolved.pretrain) {
     StageCost total;
     total.stage = "pretrain";
-    for (const Json &phase : section("pretrain").value("phase", Json::array())) {
-      const auto batch = static_cast<int64_t>(number(phase, "batch", 1));
-      const auto length = static_cast<int64_t>(number(phase, "length", 64));
-      const double steps = number(phase, "steps_max", 0);
+    for (const PretrainPhaseSpec &phase : resolved.pretrain->phase) {
+      const int64_t batch = phase.batch, length = phase.length;
+      const double steps = static_cast<double>(phase.stepsMax);
       MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.estimate("pretrain", "pretrain", steps, steps, batch,
                                                                       length, batch * (length - 1)));
       total.steps += cost.steps;
@@ -137,58 +120,55 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const Json &resolved, con
     }
     costs.push_back(total);
   }
-  if (estimator.has("align") && number(section("align"), "steps", 0) > 0) {
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", "align", 0));
+  const AlignSpec &align = resolved.align;
+  if (estimator.has("align") && align.steps > 0) {
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", align, 0));
     costs.push_back(cost);
   }
-  if (estimator.has("gates") && section("select").value("method", "gates") == "gates") {
-    const Json select = section("select");
-    const double steps = number(select, "steps", 0);
-    const auto batch = static_cast<int64_t>(number(select, "batch", 1));
-    const std::vector<int64_t> lengths = sampleLengths(resolved, select.value("tasks", Json::array()), Json::array());
+  const SelectSpec &select = resolved.select;
+  if (estimator.has("gates") && select.method == SelectSpec::Method::Gates) {
+    const double steps = static_cast<double>(select.steps);
+    const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
     MORPH_ASSIGN_OR_RETURN(StageCost cost,
-                           estimator.estimateLengths("select", "gates", steps * number(select, "accumulate", 1), steps,
-                                                     batch, lengths, batch * kAnswerPositions));
+                           estimator.estimateLengths("select", "gates", steps * static_cast<double>(select.accumulate),
+                                                     steps, select.batch, lengths, select.batch * kAnswerPositions));
     costs.push_back(cost);
   }
-  if (estimator.has("distill") && number(section("distill"), "steps", 0) > 0) {
-    const Json distill = section("distill");
-    const auto rows = static_cast<int64_t>(number(distill, "batch", 1) * number(distill, "text_positions", 128));
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("distill", "distill", rows));
+  const DistillSpec &distill = resolved.distill;
+  if (estimator.has("distill") && distill.steps > 0) {
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                           estimator.training("distill", distill, distill.batch * distill.textPositions));
     costs.push_back(times(cost, variants));
   }
-  if (estimator.has("finetune") && number(section("finetune"), "steps", 0) > 0) {
-    const Json finetune = section("finetune");
-    const auto rows = static_cast<int64_t>(number(finetune, "batch", 1) * (number(finetune, "length", 512) - 1));
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", "finetune", rows));
+  const FinetuneSpec &finetune = resolved.finetune;
+  if (estimator.has("finetune") && finetune.steps > 0) {
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                           estimator.training("finetune", finetune, finetune.batch * (finetune.length - 1)));
     costs.push_back(times(cost, variants));
   }
   if (estimator.has("score")) {
-    const Json evaluate = section("evaluate");
-    const Json tasks = evaluate.value("tasks", Json::array());
-    const std::vector<int64_t> lengths = sampleLengths(resolved, tasks, evaluate.value("lengths", Json::array()));
+    const EvaluateSpec &evaluate = resolved.evaluate;
+    const std::vector<int64_t> lengths = sampleLengths(resolved, evaluate.tasks, evaluate.lengths);
     // Given lengths are measured for each task, a task's own lengths once.
-    const bool given = !evaluate.value("lengths", Json::array()).empty();
-    const double depths = std::max<double>(1, evaluate.value("depths", Json::array()).size());
-    const double groups =
-        static_cast<double>(lengths.size()) * (given ? std::max<double>(1, tasks.size()) : 1) * depths;
-    const auto batch = static_cast<int64_t>(number(evaluate, "batch", 1));
-    const double passes = groups * number(evaluate, "samples", 32) / batch;
-    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("evaluate", "score", passes, 0, batch, lengths,
-                                                                     batch * kAnswerPositions));
-    if (const double tokens = number(evaluate, "perplexity_tokens", 0)) {
-      const auto length = static_cast<int64_t>(number(evaluate, "perplexity_length", 512));
-      MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", "score", tokens / (batch * length), 0,
-                                                                      batch, length, batch * (length - 1)));
+    const double tasks = evaluate.lengths.empty() ? 1 : static_cast<double>(evaluate.tasks.size());
+    const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
+    const double groups = static_cast<double>(lengths.size()) * tasks * depths;
+    const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
+    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch,
+                                                                     lengths, evaluate.batch * kAnswerPositions));
+    if (evaluate.perplexityTokens > 0) {
+      const int64_t batch = evaluate.batch, length = evaluate.perplexityLength;
+      MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", "score",
+                                                                      static_cast<double>(evaluate.perplexityTokens) /
+                                                                          static_cast<double>(batch * length),
+                                                                      0, batch, length, batch * (length - 1)));
       cost.tokens += text.tokens;
       cost.flops += text.flops;
       cost.memoryBytes = std::max(cost.memoryBytes, text.memoryBytes);
     }
     // The teacher once; every hybrid after each stage that changes it.
-    int64_t stages = 1;
-    for (const char *name : {"distill", "finetune"})
-      stages += number(section(name), "steps", 0) > 0;
-    costs.push_back(times(cost, resolved.contains("pretrain") ? 1 : 1 + variants * stages));
+    const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);
+    costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + variants * stages));
   }
   return costs;
 }

@@ -5,6 +5,7 @@
 #define MORPH_TOOLS_MORPH_COSTS_H
 
 #include "runtime/plan/Plan.h"
+#include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
 
 #include <map>
@@ -30,10 +31,7 @@ struct StageCost {
 using PlanFiles = std::map<std::string, fs::path>;
 
 /// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured.
-StatusOr<std::vector<StageCost>> estimateStages(const Json &resolved, const PlanFiles &plans, int64_t variants);
-
-/// Steps, tokens a step of a training section: batch * accumulate * length.
-double sectionTokens(const Json &section);
+StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans, int64_t variants);
 
 /// Bytes of caches and states of one sequence at a context length, by the inputs of a decode program: keys and values
 /// with `elementBytes` an element and no longer than their attention's window, recurrent states fp32.

@@ -17,31 +17,20 @@ double secondsSince(std::chrono::steady_clock::time_point begin) {
 
 } // namespace
 
-bool Pipeline::has(const std::string &section) const {
-  const auto found = resolved_.find(section);
-  return found != resolved_.end() && found->is_object();
-}
-
-int64_t Pipeline::steps(const std::string &section) const {
-  return has(section) ? resolved_[section].value("steps", int64_t(0)) : 0;
-}
-
 std::vector<std::string> Pipeline::variants() const {
-  std::vector<std::string> names = {"selected"};
-  if (has("evaluate"))
-    for (const Json &name : resolved_["evaluate"].value("baselines", Json::array()))
-      names.insert(names.end() - 1, name.get<std::string>());
+  std::vector<std::string> names = resolved_.evaluate.baselines;
+  names.push_back("selected");
   return names;
 }
 
 size_t Pipeline::countStages(Until until) const {
-  if (has("pretrain"))
+  if (resolved_.pretrain)
     return 4; // data, pretrain, base, evaluate
   // data, align (where it has steps), select
-  const size_t first = steps("align") > 0 ? 3 : 2;
+  const size_t first = resolved_.align.steps > 0 ? 3 : 2;
   if (until == Until::Select)
     return first;
-  const size_t trained = (steps("distill") > 0) + (steps("finetune") > 0);
+  const size_t trained = (resolved_.distill.steps > 0) + (resolved_.finetune.steps > 0);
   const size_t all = variants().size();
   // Those; the teacher's evaluation; each variant's selection, trainings and evaluations; export.
   return first + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
@@ -125,7 +114,7 @@ bool Pipeline::isWhole(const std::string &stage) const {
     return whole(stage);
   if (evaluation && !whole("evaluate/teacher"))
     return false;
-  if (has("pretrain"))
+  if (resolved_.pretrain)
     return true;
   for (const std::string &variant : variants()) {
     const StatusOr<bool> linear = hasLinear(variant);
@@ -168,7 +157,7 @@ Status Pipeline::preflight() {
   }
   // While a checkpoint is replaced there are two.
   disk += 2 * checkpoint;
-  if (!fs::exists(run_.file("hybrid/stage.json"), error) && has("model") && resolved_["model"].contains("path"))
+  if (!fs::exists(run_.file("hybrid/stage.json"), error) && !resolved_.model.path.empty())
     for (const fs::directory_entry &entry : fs::directory_iterator(baseFolder(), error))
       if (entry.is_regular_file(error))
         disk += static_cast<double>(entry.file_size(error));
@@ -178,7 +167,7 @@ Status Pipeline::preflight() {
                               ", and " + formatBytes(available) + " are free",
                           "free some space, or name a folder on another disk with --out");
   // Every weight is looked at before the first step; later runs in the folder have the stages' own checks.
-  if (has("pretrain") || fs::exists(run_.file("align/stage.json"), error))
+  if (resolved_.pretrain || fs::exists(run_.file("align/stage.json"), error))
     return Status();
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
   return runHelper({{program, "check", "--plan", "score=" + planFile("score-teacher").string(), "--weights",
@@ -188,7 +177,7 @@ Status Pipeline::preflight() {
 /// Tasks can be checked once they are tokens, which is before the first step still.
 Status Pipeline::checkTasks() {
   std::error_code error;
-  if (has("pretrain") || fs::exists(run_.file("align/stage.json"), error))
+  if (resolved_.pretrain || fs::exists(run_.file("align/stage.json"), error))
     return Status();
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
   return runHelper({{program, "check", "--spec", run_.file("resolved.json").string(), "--run", run_.root().string()}});
@@ -215,7 +204,7 @@ Status Pipeline::execute(Until until) {
     run_.removeIfNew();
     return status;
   }
-  if (has("pretrain")) {
+  if (resolved_.pretrain) {
     MORPH_RETURN_IF_ERROR(pretrain());
     MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
     return mergeEvaluation();
@@ -234,7 +223,7 @@ Status Pipeline::execute(Until until) {
     MORPH_RETURN_IF_ERROR(evaluate(variant, "selection"));
   }
   for (const char *stage : {"distill", "finetune"}) {
-    if (steps(stage) == 0)
+    if (trainingSection(stage).steps == 0)
       continue;
     for (const std::string &variant : variants()) {
       MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));

@@ -61,9 +61,8 @@ private:
   Status evaluate(const std::string &model, const std::string &after);
   Status exportHybrid();
 
-  bool has(const std::string &section) const;
-  int64_t steps(const std::string &section) const;
-  Json modelInfo() const { return resolved_.value("model_info", Json::object()); }
+  /// The section of stage distill or finetune.
+  const TrainingSpec &trainingSection(const std::string &stage) const;
   std::vector<std::string> variants() const;
   /// Whether a stage of training has anything to train: with `train` linear, some layer must have linear attention.
   bool trains(const std::string &stage, bool hasLinear) const;
@@ -88,7 +87,7 @@ private:
   Toolchain tools_;
   Compiler compiler_;
   const RunDirectory &run_;
-  Json resolved_;
+  ResolvedSpec resolved_;
   fs::path spec_;
   std::vector<std::string> settings_;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.

@@ -20,7 +20,7 @@ struct Arguments {
 };
 
 /// Compiles what the spec's stages need into `folder`.
-StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments, const Json &resolved,
+StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments, const ResolvedSpec &resolved,
                             const fs::path &folder) {
   PlanFiles plans;
   auto ir = [&](const char *name) { return folder / (std::string(name) + ".mlir"); };
@@ -30,26 +30,28 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
   };
   MORPH_RETURN_IF_ERROR(compiler.importSpec(arguments.spec, arguments.settings, ir("base"), /*configOnly=*/true));
   MORPH_RETURN_IF_ERROR(emit("base", "decode", "", "decode-full"));
-  if (resolved.contains("pretrain")) {
+  if (resolved.pretrain) {
     MORPH_RETURN_IF_ERROR(emit("base", "score", "", "score"));
     MORPH_RETURN_IF_ERROR(emit("base", "pretrain", "", "pretrain"));
     return plans;
   }
-  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.value("linear", Json::object()), ir("paired")));
+  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.linear, ir("paired")));
   MORPH_RETURN_IF_ERROR(emit("paired", "align", programOptions(resolved, "align"), "align"));
-  if (resolved.value("select", Json::object()).value("method", "gates") == "gates") {
+  if (resolved.select.method == SelectSpec::Method::Gates) {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
     MORPH_RETURN_IF_ERROR(emit("relaxed", "gates", programOptions(resolved, "gates"), "gates"));
   }
   const std::vector<int64_t> kept = layersOfBudget(resolved);
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), kept, ir("hybrid")));
   // With every layer kept there is nothing linear to train.
-  const bool linear = kept.size() < resolved.value("model_info", Json::object()).value("layers", size_t(0));
-  for (const std::string stage : {"distill", "finetune"}) {
-    const Json section = resolved.value(stage, Json::object());
-    if (section.value("steps", int64_t(0)) > 0 && (linear || section.value("train", "linear") != "linear"))
-      MORPH_RETURN_IF_ERROR(emit("hybrid", stage, programOptions(resolved, stage), stage));
-  }
+  const bool linear = static_cast<int64_t>(kept.size()) < resolved.modelInfo.layers;
+  const auto trains = [&](const TrainingSpec &section, DistillSpec::Train train) {
+    return section.steps > 0 && (linear || train != DistillSpec::Train::Linear);
+  };
+  if (trains(resolved.distill, resolved.distill.train))
+    MORPH_RETURN_IF_ERROR(emit("hybrid", "distill", programOptions(resolved, "distill"), "distill"));
+  if (trains(resolved.finetune, resolved.finetune.train))
+    MORPH_RETURN_IF_ERROR(emit("hybrid", "finetune", programOptions(resolved, "finetune"), "finetune"));
   MORPH_RETURN_IF_ERROR(emit("hybrid", "score", "", "score"));
   MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", "", "decode"));
   return plans;
@@ -71,9 +73,9 @@ Json toJson(const std::vector<StageCost> &costs) {
 void print(const Json &report) {
   const Json &model = report["model"];
   std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
-              report["name"].get<std::string>().c_str(), model.value("architecture", "").c_str(),
-              static_cast<long long>(model.value("layers", int64_t(0))),
-              static_cast<long long>(report.value("full_layers", int64_t(0))), report.value("backend", "").c_str());
+              report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
+              model["layers"].get<long long>(), report["full_layers"].get<long long>(),
+              report["backend"].get<std::string>().c_str());
   Table stages({"stage", "steps", "tokens", "FLOPs", "peak memory", "disk"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
@@ -99,17 +101,17 @@ void print(const Json &report) {
 
 Status planSpec(const Toolchain &tools, const Arguments &arguments) {
   const Compiler compiler(tools);
-  MORPH_ASSIGN_OR_RETURN(const Json resolved,
+  MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_ASSIGN_OR_RETURN(const PlanFiles plans, compile(compiler, arguments, resolved, folder.path()));
-  const size_t baselines = resolved.value("evaluate", Json::object()).value("baselines", Json::array()).size();
+  const size_t baselines = resolved.evaluate.baselines.size();
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                          estimateStages(resolved, plans, static_cast<int64_t>(1 + baselines)));
-  Json report = {{"name", resolved.value("name", "")},
-                 {"model", resolved.value("model_info", Json::object())},
-                 {"full_layers", resolved.value("budget", Json::object()).value("full_layers", int64_t(0))},
-                 {"backend", resolved.value("linear", Json::object()).value("backend", "")},
+  Json report = {{"name", resolved.name},
+                 {"model", toJson(resolved.modelInfo)},
+                 {"full_layers", resolved.budget.fullLayers},
+                 {"backend", resolved.linear.backend},
                  {"stages", toJson(costs)},
                  {"cache", Json::array()}};
   if (plans.count("decode")) {

@@ -21,9 +21,8 @@ struct Arguments {
 
 Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until until) {
   const Compiler compiler(tools);
-  MORPH_ASSIGN_OR_RETURN(const Json resolved, compiler.resolve(arguments.spec, arguments.settings));
-  const fs::path out =
-      arguments.out.empty() ? fs::path(resolved.value("name", "morph") + ".run") : fs::path(arguments.out);
+  MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
+  const fs::path out = arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out, resolved, arguments.spec, arguments.update));
   Pipeline pipeline(tools, run, fs::absolute(arguments.spec), arguments.settings);
   MORPH_RETURN_IF_ERROR(pipeline.execute(until));

@@ -77,8 +77,9 @@ StatusOr<RunDirectory> RunDirectory::lockFolder(const fs::path &path) {
   return RunDirectory(path, lock);
 }
 
-StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const Json &resolved, const fs::path &specFile,
+StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSpec &spec, const fs::path &specFile,
                                           bool update) {
+  const Json resolved = toJson(spec);
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_directory(path, error))
     return Status::invalid(path.string() + " is a file, expected a folder for the run", "name another one with --out");
@@ -105,7 +106,7 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const Json &reso
   MORPH_RETURN_IF_ERROR(makeFolder(path));
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
   run.isNew_ = isNew;
-  run.resolved_ = resolved;
+  run.resolved_ = spec;
   for (const char *folder : {"ir", "plans"})
     MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
   if (!known) {
@@ -129,7 +130,9 @@ StatusOr<RunDirectory> RunDirectory::reopen(const fs::path &path) {
   if (!fs::exists(path / kResolved, error))
     return Status::invalid(path.string() + " is not a run directory (it has no " + kResolved + ")",
                            "'morph run SPEC --out DIR' makes one");
-  MORPH_ASSIGN_OR_RETURN(Json resolved, readJson((path / kResolved).string()));
+  const std::string file = (path / kResolved).string();
+  MORPH_ASSIGN_OR_RETURN(const Json json, readJson(file));
+  MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved, readSpec(json, file));
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
   run.resolved_ = std::move(resolved);
   return run;

@@ -4,6 +4,7 @@
 #ifndef MORPH_TOOLS_MORPH_RUNDIRECTORY_H
 #define MORPH_TOOLS_MORPH_RUNDIRECTORY_H
 
+#include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
 
 #include <string>
@@ -19,7 +20,8 @@ class RunDirectory {
 public:
   /// Makes or reopens `path` for a spec. Errors: the folder belongs to another spec (exit code 2, the differing keys
   /// named) unless `update`; it holds something else; it cannot be written; another run works in it.
-  static StatusOr<RunDirectory> open(const fs::path &path, const Json &resolved, const fs::path &specFile, bool update);
+  static StatusOr<RunDirectory> open(const fs::path &path, const ResolvedSpec &resolved, const fs::path &specFile,
+                                     bool update);
   /// Reopens an existing run as it is, for commands that work on its results.
   static StatusOr<RunDirectory> reopen(const fs::path &path);
 
@@ -32,7 +34,7 @@ public:
 
   const fs::path &root() const { return root_; }
   fs::path file(const std::string &name) const { return root_ / name; }
-  const Json &resolved() const { return resolved_; }
+  const ResolvedSpec &resolved() const { return resolved_; }
 
 private:
   RunDirectory(fs::path root, int lock) : root_(std::move(root)), lock_(lock) {}
@@ -41,7 +43,7 @@ private:
   fs::path root_;
   int lock_ = -1;
   bool isNew_ = false;
-  Json resolved_;
+  ResolvedSpec resolved_;
 };
 
 } // namespace morph

@@ -13,10 +13,9 @@ using namespace morph;
 namespace {
 
 /// "80 steps of 1 x 1024 tokens".
-std::string describeSteps(const Json &section) {
-  const int64_t batch = section.value("batch", int64_t(1)) * section.value("accumulate", int64_t(1));
-  return std::to_string(section.value("steps", int64_t(0))) + " steps of " + std::to_string(batch) + " x " +
-         std::to_string(section.value("length", int64_t(0))) + " tokens";
+std::string describeSteps(const TrainingSpec &section) {
+  return std::to_string(section.steps) + " steps of " + std::to_string(section.batch * section.accumulate) + " x " +
+         std::to_string(section.length) + " tokens";
 }
 
 /// The run's files that a folder of a base or hybrid model is copied from, in a fixed order.
@@ -36,9 +35,9 @@ std::vector<fs::path> modelFiles(const fs::path &folder) {
 } // namespace
 
 fs::path Pipeline::baseFolder() const {
-  if (has("pretrain"))
+  if (resolved_.pretrain)
     return run_.file("base");
-  return resolved_.at("model").value("path", "");
+  return resolved_.model.path;
 }
 
 fs::path Pipeline::selectionFile(const std::string &variant) const {
@@ -47,14 +46,20 @@ fs::path Pipeline::selectionFile(const std::string &variant) const {
 }
 
 bool Pipeline::trains(const std::string &stage, bool hasLinear) const {
-  return steps(stage) > 0 && (hasLinear || resolved_[stage].value("train", "linear") != "linear");
+  const bool distills = stage == "distill";
+  const auto train = distills ? resolved_.distill.train : resolved_.finetune.train;
+  return trainingSection(stage).steps > 0 && (hasLinear || train != DistillSpec::Train::Linear);
+}
+
+const TrainingSpec &Pipeline::trainingSection(const std::string &stage) const {
+  return stage == "distill" ? static_cast<const TrainingSpec &>(resolved_.distill) : resolved_.finetune;
 }
 
 StatusOr<bool> Pipeline::hasLinear(const std::string &variant) const {
   MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(selectionFile(variant).string()));
   const std::vector<int64_t> kept = selection.value("kept", std::vector<int64_t>());
   const std::vector<std::string> chosen = selection.value("chosen", std::vector<std::string>());
-  for (int64_t layer = 0; layer < modelInfo().value("layers", int64_t(0)); ++layer)
+  for (int64_t layer = 0; layer < resolved_.modelInfo.layers; ++layer)
     if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
         (chosen.empty() || chosen.at(static_cast<size_t>(layer)) != "sliding_window"))
       return true;
@@ -116,9 +121,10 @@ StatusOr<std::string> Pipeline::modelHash() {
 StatusOr<StageKey> Pipeline::stageKey(const std::string &folder, const std::vector<std::string> &sections,
                                       const std::vector<std::string> &plans, const std::vector<std::string> &inputs) {
   StageKey key(folder);
-  key.add("seed", resolved_.value("seed", Json(0)));
+  const Json resolved = toJson(resolved_);
+  key.add("seed", resolved.at("seed"));
   for (const std::string &section : sections) {
-    Json slice = resolved_.value(section, Json());
+    Json slice = resolved.value(section, Json());
     if (slice.is_object())
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
@@ -126,7 +132,7 @@ StatusOr<StageKey> Pipeline::stageKey(const std::string &folder, const std::vect
   }
   for (const std::string &plan : plans)
     MORPH_RETURN_IF_ERROR(key.addFile(plan, planFile(plan)));
-  if (!has("pretrain")) {
+  if (!resolved_.pretrain) {
     MORPH_ASSIGN_OR_RETURN(const std::string model, modelHash());
     key.add("base", model);
   }
@@ -137,18 +143,18 @@ StatusOr<StageKey> Pipeline::stageKey(const std::string &folder, const std::vect
 }
 
 Status Pipeline::compileBase() {
-  std::fprintf(stderr, "morph: compiling %s\n", resolved_.value("name", "").c_str());
+  std::fprintf(stderr, "morph: compiling %s\n", resolved_.name.c_str());
   MORPH_RETURN_IF_ERROR(compiler_.importSpec(spec_, settings_, ir("base")));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "score", "", planFile("score-teacher")));
-  if (has("pretrain"))
+  if (resolved_.pretrain)
     return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
-  MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.value("linear", Json::object()), ir("paired")));
+  MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
   MORPH_RETURN_IF_ERROR(
       compiler_.emitPlan(ir("paired"), "align", programOptions(resolved_, "align"), planFile("align")));
   MORPH_RETURN_IF_ERROR(
       compiler_.emitPlan(ir("relaxed"), "gates", programOptions(resolved_, "gates"), planFile("gates")));
-  if (resolved_.value("select", Json::object()).value("swap", false)) {
+  if (resolved_.select.swap) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", "kl=true", planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "logits", "", planFile("logits-teacher")));
   }
@@ -156,7 +162,7 @@ Status Pipeline::compileBase() {
   const std::vector<int64_t> kept = layersOfBudget(resolved_);
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
   for (const std::string stage : {"distill", "finetune"})
-    if (trains(stage, kept.size() < modelInfo().value("layers", size_t(0))))
+    if (trains(stage, static_cast<int64_t>(kept.size()) < resolved_.modelInfo.layers))
       MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage, programOptions(resolved_, stage),
                                                planFile(stage + "-estimate")));
   return Status();
@@ -179,19 +185,18 @@ Status Pipeline::compileHybrid(const std::string &variant) {
 
 Status Pipeline::data() {
   MORPH_ASSIGN_OR_RETURN(StageKey key, stageKey("data", {"data", "tasks", "model_info"}, {}, {}));
-  for (const Json &file : resolved_.value("data", Json::object()).value("text", Json::array())) {
+  const DataSpec &section = resolved_.data;
+  for (const std::string &file : section.text) {
     std::error_code error;
-    if (file.is_string() && fs::exists(file.get<std::string>(), error))
-      MORPH_RETURN_IF_ERROR(key.addFile("text", file.get<std::string>()));
+    if (fs::exists(file, error))
+      MORPH_RETURN_IF_ERROR(key.addFile("text", file));
   }
-  for (const fs::path &file : modelFiles(resolved_.value("data", Json::object()).value("tokenizer", "")))
+  for (const fs::path &file : modelFiles(section.tokenizer))
     if (file.extension() != ".safetensors")
       MORPH_RETURN_IF_ERROR(key.addFile("tokenizer", file));
   return runStage("data", "data: texts and tasks to tokens", key, [&](const fs::path &out) -> Status {
     MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
     MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
-    const Json section = resolved_.value("data", Json::object());
-    const std::string tokenizer = section.value("tokenizer", "");
     // What the script says of its work goes to standard error, like everything that is not a result.
     auto call = [&](std::vector<std::string> arguments) -> Status {
       arguments.insert(arguments.begin(), {python, script});
@@ -200,38 +205,35 @@ Status Pipeline::data() {
       std::fputs(result.output.c_str(), stderr);
       return toStatus(result, command);
     };
-    const Json texts = section.value("text", Json::array());
-    if (!texts.empty()) {
+    if (!section.text.empty()) {
       std::vector<std::string> arguments = {"tokenize",
                                             "--tokenizer",
-                                            tokenizer,
+                                            section.tokenizer,
                                             "--out",
                                             out.string(),
                                             "--holdout",
-                                            section.value("holdout", Json(0.1)).dump(),
+                                            Json(section.holdout).dump(),
                                             "--vocab",
-                                            modelInfo().value("vocab", Json(0)).dump()};
+                                            std::to_string(resolved_.modelInfo.vocab)};
       // In one word: a separator may begin with a dash.
-      if (section.contains("separator"))
-        arguments.push_back("--separator=" + section.value("separator", ""));
+      arguments.push_back("--separator=" + section.separator);
       arguments.push_back("--text");
-      for (const Json &text : texts)
-        arguments.push_back(text.get<std::string>());
+      arguments.insert(arguments.end(), section.text.begin(), section.text.end());
       MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
     }
-    for (const Json &task : resolved_.value("tasks", Json::array()))
-      if (task.value("space", "words") == "words")
-        MORPH_RETURN_IF_ERROR(call({"lexicon", "--tokenizer", tokenizer, "--task", task.dump(), "--seed",
-                                    resolved_.value("seed", Json(0)).dump(), "--out",
-                                    (out / ("lexicon-" + task.value("name", "") + ".json")).string()}));
+    for (const TaskSpec &task : resolved_.tasks)
+      if (task.space == TaskSpec::Space::Words)
+        MORPH_RETURN_IF_ERROR(
+            call({"lexicon", "--tokenizer", section.tokenizer, "--task", toJson(task).dump(), "--seed",
+                  std::to_string(resolved_.seed), "--out", (out / ("lexicon-" + task.name + ".json")).string()}));
     return Status();
   });
 }
 
 Status Pipeline::align() {
   MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("align", {"align", "model"}, {"align"}, {"data"}));
-  std::string title = "align: every layer's linear branch, " + describeSteps(resolved_.value("align", Json::object()));
-  if (steps("align") == 0) {
+  std::string title = "align: every layer's linear branch, " + describeSteps(resolved_.align);
+  if (resolved_.align.steps == 0) {
     // The stages after it still read the branches, with the values that they start from.
     printNote("the linear branches are not aligned: the spec gives stage align no steps");
     title.clear();
@@ -246,10 +248,10 @@ Status Pipeline::align() {
 Status Pipeline::select(const std::string &variant) {
   const bool baseline = variant != "selected";
   const std::string folder = baseline ? "baselines/" + variant : "select";
-  const Json section = resolved_.value("select", Json::object());
-  const std::string method = baseline ? variant : section.value("method", "gates");
+  const SelectSpec &section = resolved_.select;
+  const std::string method = baseline ? variant : toWord(section.method);
   std::vector<std::pair<std::string, std::string>> plans = {{"align", "align"}, {"gates", "gates"}};
-  if (section.value("swap", false))
+  if (section.swap)
     plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
   std::vector<std::string> files;
   for (const auto &[name, file] : plans)
@@ -264,14 +266,15 @@ Status Pipeline::select(const std::string &variant) {
   key.add("method", method);
   std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
   if (method == "gates")
-    title += ", " + std::to_string(section.value("steps", int64_t(0))) + " steps";
+    title += ", " + std::to_string(section.steps) + " steps";
   return runStage(folder, title, key, [&](const fs::path &out) -> Status {
     fs::path spec = run_.file("resolved.json");
     if (baseline) {
-      Json changed = resolved_;
-      changed["select"]["method"] = method;
+      // A baseline is called like its method.
+      ResolvedSpec changed = resolved_;
+      changed.select.method = *fromWord<SelectSpec::Method>(method);
       spec = out / "resolved.json";
-      MORPH_RETURN_IF_ERROR(writeJson(spec, changed));
+      MORPH_RETURN_IF_ERROR(writeJson(spec, toJson(changed)));
     }
     std::vector<fs::path> files = weights("teacher");
     files.push_back(run_.file("align/branches.safetensors"));
@@ -287,7 +290,7 @@ Status Pipeline::train(const std::string &stage, const std::string &variant) {
   const std::string selection = variant == "selected" ? "select" : "baselines/" + variant;
   MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey(folder, {stage, "model", "tasks"}, {plan},
                                                       {"data", "align", selection, "distill/" + variant}));
-  const std::string title = stage + " " + variant + ": " + describeSteps(resolved_[stage]);
+  const std::string title = stage + " " + variant + ": " + describeSteps(trainingSection(stage));
   return runStage(folder, title, key, [&](const fs::path &out) -> Status {
     MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, variant, {{stage, plan}}, weights(variant),
                                                                  run_.file("resolved.json")));
@@ -334,7 +337,7 @@ Status Pipeline::pretrain() {
   return runStage("base", "base: the model as a Hugging Face folder", key, [&](const fs::path &out) -> Status {
     MORPH_RETURN_IF_ERROR(compiler_.baseConfig(spec_, settings_, out / "config.json"));
     MORPH_RETURN_IF_ERROR(copyFile(run_.file("pretrain/model.safetensors"), out / "model.safetensors"));
-    const fs::path tokenizer = resolved_.value("data", Json::object()).value("tokenizer", "");
+    const fs::path tokenizer = resolved_.data.tokenizer;
     std::error_code error;
     for (const char *name : {"tokenizer.json", "tokenizer_config.json"})
       if (!tokenizer.empty() && fs::exists(tokenizer / name, error))
@@ -358,13 +361,12 @@ Status Pipeline::exportHybrid() {
         for (size_t i = 1; i < files.size(); ++i)
           command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});
         MORPH_RETURN_IF_ERROR(runHelper(command));
-        const Json section = resolved_.value("export", Json::object());
-        if (!section.value("check", true))
+        if (!resolved_.export_.check)
           return Status();
         MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
         MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
         return runHelper({{python, checker, "--folder", out.string(), "--morph-run", runtime, "--logits-plan",
                            planFile("logits-selected").string(), "--decode-plan", planFile("decode-selected").string(),
-                           "--tolerance", Json(section.value("tolerance", 1e-3)).dump()}});
+                           "--tolerance", Json(resolved_.export_.tolerance).dump()}});
       });
 }

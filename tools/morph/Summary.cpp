@@ -67,7 +67,7 @@ double costNumber(const Json &record, const char *name) {
 
 StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<Json> &stageRecords) {
   std::error_code error;
-  Json summary = {{"run", run.root().string()}, {"name", run.resolved().value("name", "")}};
+  Json summary = {{"run", run.root().string()}, {"name", run.resolved().name}};
   for (const char *name : {"selection", "evaluation"}) {
     const fs::path file = run.file(std::string(name) + ".json");
     if (!fs::exists(file, error))

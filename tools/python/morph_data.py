@@ -154,23 +154,6 @@ def lexicon(arguments):
     write_lexicon(arguments.tokenizer, parse_json(text, "--task"), arguments.out, arguments.seed)
 
 
-def prepare(arguments):
-    """Everything that a resolved spec needs of this kind: text.tokens, text.json, a lexicon for each task in words."""
-    spec = parse_json(read_text(arguments.spec), f"'{arguments.spec}'")
-    try:
-        data, seed, vocabulary = spec["data"], int(spec["seed"]), int(spec["model_info"]["vocab"])
-        texts, tokenizer, holdout = list(data["text"]), data["tokenizer"], float(data["holdout"])
-        tasks = [task for task in spec.get("tasks", []) if task["space"] == "words"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'{arguments.spec}' is no resolved spec: {error!r}",
-                         "make it with morph-translate --spec-to-json") from error
-    os.makedirs(arguments.out, exist_ok=True)
-    if texts:
-        write_tokens(tokenizer, texts, arguments.out, "\f", holdout, vocabulary)
-    for task in tasks:
-        write_lexicon(tokenizer, task, os.path.join(arguments.out, f"lexicon-{task['name']}.json"), seed)
-
-
 # What ASCII writes differently; what is still unknown afterwards becomes '?'.
 ASCII_FORMS = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2500": "-",
                "\u2502": "|", "\u00a0": " "}
@@ -207,22 +190,18 @@ def main():
     command.add_argument("--text", required=True, nargs="+", metavar="FILE",
                          help="UTF-8 text, plain or gzipped; a file is one document unless it has separators")
     command.add_argument("--out", required=True, metavar="DIR", help="where text.tokens and text.json go")
-    command.add_argument("--separator", default="\f", help="what divides documents in a file (default: form feed)")
-    command.add_argument("--holdout", type=float, default=0.1, help="tail of each document kept from training (0.1)")
-    command.add_argument("--vocab", type=int, default=0, metavar="N", help="the model's vocabulary; ids must fit it")
+    command.add_argument("--separator", required=True, help="what divides documents in a file")
+    command.add_argument("--holdout", type=float, required=True, help="tail of each document kept from training")
+    command.add_argument("--vocab", type=int, required=True, metavar="N",
+                         help="the model's vocabulary, which ids must fit; 0: the tokenizer's")
     command.set_defaults(run=tokenize)
 
     command = commands.add_parser("lexicon", help="the token pieces of a retrieval task in words")
     command.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model's tokenizer")
     command.add_argument("--task", required=True, metavar="JSON", help="a [[task]] as JSON, or a file of it")
     command.add_argument("--out", required=True, metavar="FILE")
-    command.add_argument("--seed", type=int, default=0, help="of the pools of numbers and names")
+    command.add_argument("--seed", type=int, required=True, help="of the pools of numbers and names")
     command.set_defaults(run=lexicon)
-
-    command = commands.add_parser("prepare", help="text and lexicons of a resolved spec")
-    command.add_argument("--spec", required=True, metavar="JSON", help="what morph-translate --spec-to-json writes")
-    command.add_argument("--out", required=True, metavar="DIR")
-    command.set_defaults(run=prepare)
 
     command = commands.add_parser("make-tiny-tokenizer", help="the tokenizer of the embedded tiny base")
     command.add_argument("out", metavar="OUT", help="folder to write")

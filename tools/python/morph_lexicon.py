@@ -216,7 +216,9 @@ def make_lexicon(folder, task, seed):
 
     if not isinstance(task, dict) or not isinstance(task.get("name"), str) or task.get("kind") not in KINDS:
         raise LexiconError("--task needs a 'name' and a 'kind' among " + ", ".join(KINDS))
-    task = {"keys": "words", "values": "number", "value_length": 7, "chat": True, **task}
+    for key in ("keys", "values", "value_length", "chat"):
+        if key not in task:
+            raise LexiconError(f"task '{task['name']}': '{key}' is missing; a resolved spec has it")
     for key, allowed in (("keys", ("words", "numbers", "uuid")), ("values", ("number", "words", "uuid"))):
         if task[key] not in allowed:
             raise LexiconError(f"task '{task['name']}': '{key}' must be one of {', '.join(allowed)}, not {task[key]!r}")

@@ -8,11 +8,10 @@
 
 namespace morph {
 
-/// How gates stay in their domain while Adam moves them.
-enum class GateParametrization {
-  Clamp,   ///< Adam moves the gates; after each step they are projected onto {g >= 0, sum g <= 1}.
-  Sigmoid, ///< Adam moves logits s; g = softmax over (s, 0), which for two candidates is sigmoid(s).
-};
+/// How gates stay in their domain while Adam moves them. Clamp: Adam moves the gates; after each step they are
+/// projected onto {g >= 0, sum g <= 1}. Sigmoid: Adam moves logits s; g = softmax over (s, 0), which for two candidates
+/// is sigmoid(s).
+using GateParametrization = SelectSpec::Parametrization;
 
 /// Gates `gate.<layer>` of N-1 elements for N candidates: element 0 is the share of full attention, the last candidate
 /// has what is left (dialect op `blend`).

@@ -41,9 +41,6 @@ private:
   GatePressure pressure_;
   LoopOptions options_;
   BatchStreamOptions data_;
-  bool swap_ = false;
-  int64_t swapSamples_ = 64;
-  bool kl_ = true;
   double lastPressure_ = 0;
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
   int64_t tokens_ = 0;
@@ -54,42 +51,29 @@ private:
 } // namespace
 
 Status GateSelector::read() {
-  SpecReader section(context_.spec, "select");
-  data_.batch = section.integerAtLeast("batch", 1, 1);
-  data_.length = section.integerAtLeast("length", 0, 0);
-  const std::vector<std::string> tasks = section.texts("tasks");
-  const std::string parametrization = section.text("parametrization", "clamp");
-  const std::string pressure = section.text("pressure", "budget");
-  pressure_.lambda = section.number("lambda", 0.1);
-  pressure_.anneal = section.number("anneal", 0.6);
-  swap_ = section.flag("swap", false);
-  swapSamples_ = section.integerAtLeast("swap_samples", 64, 1);
-  kl_ = section.text("loss", "kl") == "kl";
-  MORPH_ASSIGN_OR_RETURN(options_, context_.loopOptions("select", section, 0.05, "constant", {"gates"}));
+  const SelectSpec &section = context_.spec.select;
+  data_.batch = section.batch;
+  pressure_.lambda = section.lambda;
+  pressure_.anneal = section.anneal;
   // The pressure is not part of the objective's norm: clipping would weigh one against the other.
-  options_.clip = 0;
-  if (parametrization != "clamp" && parametrization != "sigmoid")
-    return Status::invalid("select.parametrization: '" + parametrization + "' is neither clamp nor sigmoid");
-  if (pressure != "budget" && pressure != "fixed")
-    return Status::invalid("select.pressure: '" + pressure + "' is neither budget nor fixed");
-  if (tasks.empty())
+  MORPH_ASSIGN_OR_RETURN(options_, context_.loopOptions("select", section, section.steps, {"gates"}));
+  options_.accumulate = section.accumulate;
+  if (section.tasks.empty())
     return Status::invalid("select.tasks: the gates need at least one task");
-  pressure_.fixed = pressure == "fixed";
+  pressure_.fixed = section.pressure == SelectSpec::Pressure::Fixed;
   pressure_.layers = request_.layers;
   pressure_.budget = request_.budget;
   pressure_.steps = options_.steps;
 
   data_.stream = "select";
-  MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, tasks));
+  MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section.tasks));
   BatchStreamOptions other = data_;
   other.stream = "select/unit";
-  MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, tasks));
+  MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section.tasks));
   other.stream = "select/swap";
-  MORPH_ASSIGN_OR_RETURN(swapStream_, context_.stream(other, tasks));
+  MORPH_ASSIGN_OR_RETURN(swapStream_, context_.stream(other, section.tasks));
   MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("gates"));
-  MORPH_ASSIGN_OR_RETURN(space_, GateSpace::create(executor_->plan(), request_,
-                                                   parametrization == "clamp" ? GateParametrization::Clamp
-                                                                              : GateParametrization::Sigmoid));
+  MORPH_ASSIGN_OR_RETURN(space_, GateSpace::create(executor_->plan(), request_, section.parametrization));
   return Status();
 }
 
@@ -204,10 +188,11 @@ StatusOr<LoopResult> GateSelector::train() {
 }
 
 Status GateSelector::refine(Selection &selection) {
-  const bool fast = kl_ && context_.hasPlan("score") && context_.hasPlan("logits");
+  const bool fast =
+      context_.spec.select.loss == SelectSpec::Loss::Kl && context_.hasPlan("score") && context_.hasPlan("logits");
   std::unique_ptr<Executor> scorer;
   std::vector<NamedTensors> inputs;
-  const int64_t batches = (swapSamples_ + data_.batch - 1) / data_.batch;
+  const int64_t batches = (context_.spec.select.swapSamples + data_.batch - 1) / data_.batch;
   std::vector<int64_t> all(static_cast<size_t>(request_.layers));
   for (size_t i = 0; i < all.size(); ++i)
     all[i] = static_cast<int64_t>(i);
@@ -300,7 +285,7 @@ StatusOr<Selection> GateSelector::run() {
                        {"standard_errors", "batch means: the last quarter of the steps in five pieces"}};
 
   const auto begin = std::chrono::steady_clock::now();
-  if (swap_)
+  if (context_.spec.select.swap)
     MORPH_RETURN_IF_ERROR(refine(selection));
   selection.tokens = tokens_;
   selection.flops = flops_;

@@ -12,21 +12,18 @@ namespace morph {
 
 static StatusOr<Selection> selectLayerMse(const StageContext &context, const SelectionRequest &request) {
   const auto begin = std::chrono::steady_clock::now();
-  SpecReader section(context.spec, "select"), align(context.spec, "align");
+  const SelectSpec &section = context.spec.select;
+  const AlignSpec &align = context.spec.align;
   BatchStreamOptions data;
-  data.batch = section.integerAtLeast("batch", 1, 1);
-  data.length = align.integerAtLeast("length", 512, 2);
-  data.taskFraction = align.number("task_fraction", 0.5);
+  data.batch = section.batch;
+  data.length = align.length;
+  data.taskFraction = align.taskFraction;
   data.stream = "held-out/layer_mse";
   data.sample.part = TextStore::Part::Holdout;
-  const int64_t samples = section.integerAtLeast("samples", 32, 1);
-  const std::vector<std::string> tasks = align.texts("tasks");
-  MORPH_RETURN_IF_ERROR(section.status());
-  MORPH_RETURN_IF_ERROR(align.status());
 
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, tasks));
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
-  const int64_t batches = (samples + data.batch - 1) / data.batch;
+  const int64_t batches = (section.samples + data.batch - 1) / data.batch;
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, batches));
   const int64_t branches = static_cast<int64_t>(loss.layerLoss.size());
   if (branches == 0 || branches % request.layers != 0)
@@ -34,13 +31,11 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
                            " layer losses for a model of " + std::to_string(request.layers) + " layers");
   const int64_t candidates = branches / request.layers;
   // Which of all candidates the losses are of: one that has no weights of its own is not aligned.
-  SpecReader linear(context.spec, "linear");
   std::vector<int64_t> mixers = {0};
-  const std::vector<std::string> further = linear.texts("candidates");
+  const std::vector<std::string> &further = context.spec.linear.candidates;
   for (size_t i = 0; i < further.size(); ++i)
     if (further[i] != "sliding_window")
       mixers.push_back(static_cast<int64_t>(i) + 1);
-  MORPH_RETURN_IF_ERROR(linear.status());
   if (static_cast<int64_t>(mixers.size()) != candidates)
     return Status::invalid("layer_mse: the plan 'align' has " + std::to_string(candidates) +
                            " linear candidates a layer, but the spec's 'linear' names " +

@@ -39,18 +39,12 @@ std::vector<std::string> selectorNames() {
   return names;
 }
 
-StatusOr<SelectionRequest> readSelectionRequest(const Json &spec, int64_t layers) {
-  SpecReader section(spec, "budget");
+StatusOr<SelectionRequest> readSelectionRequest(const BudgetSpec &budget, int64_t layers) {
   SelectionRequest request;
   request.layers = layers;
-  request.budget = section.integer("full_layers", -1);
-  request.keep = section.integers("keep");
-  request.linear = section.integers("linear");
-  MORPH_RETURN_IF_ERROR(section.status());
-  if (layers <= 0)
-    return Status::invalid("spec: 'model_info.layers' is missing");
-  if (request.budget < 0)
-    return Status::invalid("spec: 'budget.full_layers' is missing");
+  request.budget = budget.fullLayers;
+  request.keep = budget.keep;
+  request.linear = budget.linear;
   for (std::vector<int64_t> *list : {&request.keep, &request.linear}) {
     std::sort(list->begin(), list->end());
     list->erase(std::unique(list->begin(), list->end()), list->end());
@@ -108,9 +102,7 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const Selection
 }
 
 StatusOr<StageOutcome> runSelect(const StageContext &context) {
-  SpecReader section(context.spec, "select");
-  const std::string method = section.text("method", "gates");
-  MORPH_RETURN_IF_ERROR(section.status());
+  const std::string method = toWord(context.spec.select.method);
   const Selector *selector = findSelector(method);
   if (!selector) {
     std::string known;
@@ -118,15 +110,13 @@ StatusOr<StageOutcome> runSelect(const StageContext &context) {
       known += (known.empty() ? "" : "; ") + name + " (" + entry.summary + ")";
     return Status::invalid("select.method: there is no selector '" + method + "'", "the selectors are: " + known);
   }
-  MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec, context.layers));
+  MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec.budget, context.layers));
   MORPH_ASSIGN_OR_RETURN(const Selection selection, (*selector)(context, request));
   if (selection.interrupted)
     return StageOutcome::Interrupted;
-  SpecReader linear(context.spec, "linear");
-  std::vector<std::string> kinds = {linear.text("backend", "gated_deltanet")};
-  for (const std::string &kind : linear.texts("candidates"))
+  std::vector<std::string> kinds = {context.spec.linear.backend};
+  for (const std::string &kind : context.spec.linear.candidates)
     kinds.push_back(kind);
-  MORPH_RETURN_IF_ERROR(linear.status());
   for (int64_t candidate : selection.chosen)
     if (candidate >= static_cast<int64_t>(kinds.size()))
       return Status::invalid("select: the plan has more candidates a layer than the " + std::to_string(kinds.size()) +

@@ -45,8 +45,8 @@ const Selector *findSelector(const std::string &name);
 /// All names, sorted.
 std::vector<std::string> selectorNames();
 
-/// Reads `budget` and checks it: 0 <= keep <= budget <= layers - linear, indices in range, no layer in both lists.
-StatusOr<SelectionRequest> readSelectionRequest(const Json &spec, int64_t layers);
+/// Checks the budget: 0 <= keep <= budget <= layers - linear, indices in range, no layer in both lists.
+StatusOr<SelectionRequest> readSelectionRequest(const BudgetSpec &budget, int64_t layers);
 
 /// The `budget` layers of largest score, pins respected, sorted. Equal scores: the larger `tieBreak` (may be empty),
 /// then the lower layer.

@@ -121,9 +121,9 @@ def make_mixers(base, spec, selection):
                 window = min(window, linear["window"]) if window else linear["window"]
             mixers.append({"kind": "sliding_window" if window else "full", "weights": "self_attn", "window": window})
         else:
-            options = {"chunk": linear.get("chunk", 64)}
+            options = {"chunk": linear["chunk"]}
             if kind == "gated_deltanet":
-                options["conv"] = linear.get("conv", 0)
+                options["conv"] = linear["conv"]
             mixers.append({"kind": kind, "weights": "linear_attn" if kind == linear["backend"] else kind,
                            "options": options})
     return mixers
@@ -160,7 +160,7 @@ def make_config(base, spec, selection, plan):
             "base_model_type": base["model_type"],
             "kind": backend,
             "options": next((mixer["options"] for mixer in mixers if mixer["kind"] == backend), {}),
-            "window": spec["linear"].get("window", 0),
+            "window": spec["linear"]["window"],
             "norm_eps": eps,
             "mixers": mixers,
             "qkv_bias": any(name.endswith("q_proj.bias") for name in names),

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+// The resolved spec. Generated from frontends/spec/SchemaTable.cpp by `morph-translate --spec-structs runtime/spec`.
+//
+// Defaults are the table's alone: a member holds what the resolved spec says, and what was not read is zero.
+
+#ifndef MORPH_RUNTIME_SPEC_SPEC_H
+#define MORPH_RUNTIME_SPEC_SPEC_H
+
+#include "runtime/base/Json.h"
+#include "runtime/spec/Words.h"
+
+#include <array>
+#include <map>
+
+namespace morph {
+
+/// What every section has that drives an optimizer.
+struct OptimizerSpec {
+  enum class Schedule {
+    Constant,
+    Cosine,
+    Linear,
+    WarmFlatCooldown,
+  };
+  /// pretrain: Tasks whose answers are learnt, in turn. align, distill, finetune: Tasks whose prompts are mixed into
+  /// the text, in turn. select: Tasks whose answers decide, in turn.
+  std::vector<std::string> tasks;
+  /// pretrain: Learning rate of AdamW. align, distill, finetune: Learning rate of AdamW after the warm-up. select:
+  /// Learning rate of the gates (Adam). (> 0)
+  double lr{};
+  /// pretrain: Learning rate at the end of the schedule. align, select, distill, finetune: Learning rate at the last
+  /// step. (>= 0)
+  double lrEnd{};
+  /// pretrain: Course of the learning rate after the warm-up. align, select, distill, finetune: Course of the learning
+  /// rate from `lr` to `lr_end`.
+  Schedule schedule{};
+  /// Steps in which the learning rate rises. (steps; >= 0)
+  int64_t warmup{};
+  /// pretrain, align, distill, finetune: Decays of AdamW's moments. select: Decays of Adam's moments. (count 2, >= 0, <
+  /// 1)
+  std::array<double, 2> betas{};
+  /// Steps between checkpoints. (steps; >= 1)
+  int64_t checkpointEvery{};
+  /// Steps between lines of metrics. (steps; >= 1)
+  int64_t logEvery{};
+};
+
+/// What the stages that train weights on text and tasks have.
+struct TrainingSpec : OptimizerSpec {
+  /// Steps of the optimizer; 0: no such stage. (steps; >= 0)
+  int64_t steps{};
+  /// Sequences a step and accumulation. (sequences; >= 1)
+  int64_t batch{};
+  /// Tokens a sequence. (tokens; >= 8)
+  int64_t length{};
+  /// Decoupled weight decay. (>= 0)
+  double weightDecay{};
+  /// Largest norm of the whole gradient. (> 0)
+  double clip{};
+  /// Batches whose gradients make one step. (>= 1)
+  int64_t accumulate{};
+  /// Share of batches that are task prompts, where there are tasks. (>= 0, <= 1)
+  double taskFraction{};
+};
+
+/// The base model and how it is computed.
+struct ModelSpec {
+  enum class Precision {
+    Fp32,
+    Bf16,
+  };
+  /// Hugging Face folder of the base model, relative to the spec's folder; `cache:models/NAME` is where
+  /// tools/fetch-model puts it. (path)
+  std::string path;
+  /// Element type of products; accumulation, residual stream, norms, states and gates are fp32 always.
+  Precision precision{};
+  /// Threads of the CPU; 0: all cores. (threads; >= 0)
+  int64_t threads{};
+};
+
+/// The linear attention that replaces full attention.
+struct LinearSpec {
+  /// The linear-attention backend of every layer.
+  std::string backend;
+  /// Further candidates of every layer, beside full and `backend`.
+  std::vector<std::string> candidates;
+  /// Positions that the chunked kernels take at once; changes rounding only. (tokens; >= 1, <= 4096)
+  int64_t chunk{};
+  /// Width of the short convolution of backends that have one; 0: none. (tokens; >= 0, <= 16)
+  int64_t conv{};
+  /// Window of the candidate `sliding_window`. (tokens; >= 0)
+  int64_t window{};
+  /// Options of backends that are no keys of the table, by name.
+  std::map<std::string, int64_t> backendOptions;
+};
+
+/// How many layers keep full attention, and which are not free to choose.
+struct BudgetSpec {
+  /// Layers that keep full attention. (layers; >= 0)
+  int64_t fullLayers{};
+  /// The same as a share of all layers, rounded to the nearest whole number, at least 1. (> 0, <= 1)
+  std::optional<double> ratio;
+  /// Layers that keep full attention whatever is selected. (layers; >= 0)
+  std::vector<int64_t> keep;
+  /// Layers that become linear whatever is selected. (layers; >= 0)
+  std::vector<int64_t> linear;
+};
+
+/// General text and the tokenizer.
+struct DataSpec {
+  /// Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's. (path)
+  std::vector<std::string> text;
+  /// Share of each document, at its end, that is kept for perplexity. (>= 0, < 1)
+  double holdout{};
+  /// Folder or file of `tokenizer.json`. (path)
+  std::string tokenizer;
+  /// What divides documents within a file.
+  std::string separator;
+};
+
+/// A synthetic retrieval task, used by stages under its name.
+struct TaskSpec {
+  enum class Kind {
+    Passkeys,
+    NiahSingle,
+    NiahMultiKey,
+    NiahMultiValue,
+    NiahMultiQuery,
+    VariableTracking,
+    Mqar,
+  };
+  enum class Space {
+    Words,
+    Tokens,
+  };
+  enum class Keys {
+    Words,
+    Numbers,
+    Uuid,
+  };
+  enum class Values {
+    Number,
+    Words,
+    Uuid,
+  };
+  enum class Background {
+    Text,
+    Noise,
+    Repeat,
+  };
+  /// The task's name, once in a spec.
+  std::string name;
+  /// What is hidden and asked.
+  Kind kind{};
+  /// Needles in words through the tokenizer, or in token ids for tiny bases.
+  Space space{};
+  /// Lengths that samples have; each batch draws one. (tokens; >= 8)
+  std::vector<int64_t> length;
+  /// Needles (or variables' chains) hidden in a sample. (>= 1)
+  int64_t needles{};
+  /// Needles asked for in a sample. (>= 1)
+  int64_t queries{};
+  /// Assignments a chain of variable_tracking has. (>= 1)
+  int64_t hops{};
+  /// What a needle's key looks like.
+  Keys keys{};
+  /// What a needle's value looks like.
+  Values values{};
+  /// Digits, words or tokens of a value. (>= 1)
+  int64_t valueLength{};
+  /// Share of the context before a needle: drawn between the two. (count 2, >= 0, <= 1)
+  std::array<double, 2> depth{};
+  /// What surrounds the needles: general text, random tokens, or one repeated sentence.
+  Background background{};
+  /// Ask through the tokenizer's chat template, where it has one.
+  bool chat{};
+  /// First and last + 1 of the ids that keys are drawn from (space tokens). (tokens; count 2, >= 0)
+  std::vector<int64_t> keyTokens;
+  /// The same for values. (tokens; count 2, >= 0)
+  std::vector<int64_t> valueTokens;
+  /// The same for background `noise`. (tokens; count 2, >= 0)
+  std::vector<int64_t> noiseTokens;
+};
+
+/// The shape of the base model that is made.
+struct PretrainBaseSpec {
+  /// Layers. (layers; >= 1)
+  int64_t layers{};
+  /// Size of the residual stream. (>= 1)
+  int64_t hidden{};
+  /// Query heads. (>= 1)
+  int64_t heads{};
+  /// Key-value heads. (>= 1)
+  int64_t kvHeads{};
+  /// Elements of a head. (>= 2)
+  int64_t headDim{};
+  /// Inner size of the feed-forward network. (>= 1)
+  int64_t ffn{};
+  /// Size of the vocabulary. (tokens; >= 2)
+  int64_t vocab{};
+  /// Base of the rotary frequencies. (> 0)
+  double theta{};
+  /// Epsilon of the RMS norms. (> 0)
+  double normEps{};
+  /// Longest context, for config.json. (tokens; >= 1)
+  int64_t maxPositions{};
+  /// The head is the embedding's table.
+  bool tied{};
+  /// Standard deviation of the embedding's first values. (> 0)
+  double embeddingStd{};
+  /// Output projections start at this over sqrt(2 layers) of fan-in scale, the other projections at fan-in scale. (> 0)
+  double outputScale{};
+};
+
+/// A step of the curriculum, over when the accuracy is reached or its steps are done.
+struct PretrainPhaseSpec {
+  /// Steps at most. (steps; >= 1)
+  int64_t stepsMax{};
+  /// Sequences a step. (sequences; >= 1)
+  int64_t batch{};
+  /// Tokens a sequence. (tokens; >= 4)
+  int64_t length{};
+  /// Needles a sequence, all asked for. (>= 1)
+  int64_t needles{};
+  /// What surrounds the needles.
+  TaskSpec::Background background{};
+  /// Running accuracy of the answers at which the next phase begins. (> 0, <= 1)
+  double advanceAt{};
+};
+
+/// Training of a base model from nothing, instead of `model.path`.
+struct PretrainSpec : OptimizerSpec {
+  /// Decoupled weight decay. (>= 0)
+  double weightDecay{};
+  /// Largest norm of the whole gradient. (> 0)
+  double clip{};
+  /// Weight of the text's cross-entropy beside the answers'. (>= 0)
+  double textWeight{};
+  std::optional<PretrainBaseSpec> base;
+  std::vector<PretrainPhaseSpec> phase;
+};
+
+/// Stage 1: every linear branch learns to give what its layer's full attention gives.
+struct AlignSpec : TrainingSpec {
+  enum class Normalize {
+    Relative,
+    Mean,
+    Rows,
+  };
+  /// A layer's squared error over its target's power, over its elements, or over its rows. `select.method` layer_mse
+  /// ranks by this error too; the D_l of FlashMorph's paper is mean.
+  Normalize normalize{};
+};
+
+/// Stage 2: which layers keep full attention.
+struct SelectSpec : OptimizerSpec {
+  enum class Method {
+    Gates,
+    Uniform,
+    Random,
+    LayerMse,
+  };
+  enum class Loss {
+    Kl,
+    Ce,
+    FinalHidden,
+    Layers,
+  };
+  enum class Target {
+    Teacher,
+    Local,
+  };
+  enum class Parametrization {
+    Clamp,
+    Sigmoid,
+  };
+  enum class Pressure {
+    Budget,
+    Fixed,
+  };
+  /// How the layers are chosen.
+  Method method{};
+  /// Steps of the gates' optimizer (method gates). (steps; >= 0)
+  int64_t steps{};
+  /// Sequences a step and accumulation. (sequences; >= 1)
+  int64_t batch{};
+  /// Batches whose gradients make one step (method gates). (>= 1)
+  int64_t accumulate{};
+  /// What the gates lower: KL at the answers, the answers' cross-entropy, the final hidden state's error, the layers'.
+  Loss loss{};
+  /// Whose stream is compared: the teacher's own, or the same-input full branch (only with loss layers).
+  Target target{};
+  /// Scale of the errors of losses `final_hidden` and `layers`.
+  AlignSpec::Normalize normalize{};
+  /// Gates clamped to [0, 1] after each step, or the sigmoid of what is trained.
+  Parametrization parametrization{};
+  /// Gates driven to the budget in their sum, or `lambda` times their sum added to the loss.
+  Pressure pressure{};
+  /// Strength of the pressure, in units of (loss all linear - loss all full) / layers; with pressure fixed only. (>= 0)
+  double lambda{};
+  /// Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget
+  /// only. (>= 0, <= 1)
+  double anneal{};
+  /// Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because
+  /// of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.
+  bool swap{};
+  /// Sequences that judge an exchange. (sequences; >= 1)
+  int64_t swapSamples{};
+  /// Sequences that score layers (layer_mse). (sequences; >= 1)
+  int64_t samples{};
+};
+
+/// Stage 3: the hybrid learns the teacher's distribution.
+struct DistillSpec : TrainingSpec {
+  enum class Train {
+    Linear,
+    All,
+  };
+  /// What is trained: the linear branches, or every weight.
+  Train train{};
+  /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1)
+  int64_t textPositions{};
+};
+
+/// Stage 4: the hybrid learns from text itself, at long contexts.
+struct FinetuneSpec : TrainingSpec {
+  /// What is trained: every weight, or the linear branches.
+  DistillSpec::Train train{};
+  /// Windows of text lie inside one document; an error where none is as long. Set it for true long contexts: false
+  /// joins documents that are too short.
+  bool longDocuments{};
+};
+
+/// Tables of recall and perplexity for the teacher, the baselines and the selected hybrid.
+struct EvaluateSpec {
+  /// Tasks whose accuracy is measured.
+  std::vector<std::string> tasks;
+  /// Lengths at which tasks are measured. (tokens; >= 8)
+  std::vector<int64_t> lengths;
+  /// Depths at which single needles are measured; none: drawn as in training. (>= 0, <= 1)
+  std::vector<double> depths;
+  /// Samples for a task, length and depth. (>= 1)
+  int64_t samples{};
+  /// Sequences computed at once. (sequences; >= 1)
+  int64_t batch{};
+  /// Hybrids of the same budget that are trained and measured beside the selected one. (uniform | random)
+  std::vector<std::string> baselines;
+  /// Tokens of held-out text for perplexity; 0: none. (tokens; >= 0)
+  int64_t perplexityTokens{};
+  /// Tokens of one window of it. (tokens; >= 8)
+  int64_t perplexityLength{};
+};
+
+/// The Hugging Face folder of the hybrid.
+struct ExportSpec {
+  /// Load the folder in stock transformers and compare logits.
+  bool check{};
+  /// Largest |difference of logits| that passes. (> 0)
+  double tolerance{};
+};
+
+/// What resolving found of the spec's model.
+struct ModelInfo {
+  /// Its `model_type` in config.json.
+  std::string architecture;
+  /// Layers. (layers; >= 1)
+  int64_t layers{};
+  /// Size of the residual stream. (>= 1)
+  int64_t hidden{};
+  /// Inner size of the feed-forward network. (>= 1)
+  int64_t ffn{};
+  /// Query heads. (>= 1)
+  int64_t heads{};
+  /// Key-value heads. (>= 1)
+  int64_t kvHeads{};
+  /// Elements of a head. (>= 1)
+  int64_t headDim{};
+  /// Size of the vocabulary. (tokens; >= 1)
+  int64_t vocab{};
+  /// Longest context, of config.json. (tokens; >= 0)
+  int64_t maxPositions{};
+  /// Epsilon of the RMS norms. (>= 0)
+  double normEps{};
+  /// The head is the embedding's table.
+  bool tied{};
+  /// Element type of its weights: "bf16", "f32".
+  std::string dtype;
+  /// Elements of all weights. (>= 0)
+  int64_t parameters{};
+  /// The folder holds its weights.
+  bool hasWeights{};
+};
+
+/// The spec itself.
+struct ResolvedSpec {
+  /// The version of the spec format: 1.
+  int64_t version{};
+  /// The run's name, for tables and reports.
+  std::string name;
+  /// Seed of every random draw of the run. (>= 0)
+  int64_t seed{};
+  ModelSpec model;
+  LinearSpec linear;
+  BudgetSpec budget;
+  DataSpec data;
+  std::vector<TaskSpec> tasks;
+  std::optional<PretrainSpec> pretrain;
+  AlignSpec align;
+  SelectSpec select;
+  DistillSpec distill;
+  FinetuneSpec finetune;
+  EvaluateSpec evaluate;
+  ExportSpec export_;
+  ModelInfo modelInfo;
+};
+
+/// The word of a value as specs write it: "niah_single" of TaskSpec::Kind::NiahSingle; empty for what is no value.
+const char *toWord(OptimizerSpec::Schedule value);
+const char *toWord(ModelSpec::Precision value);
+const char *toWord(TaskSpec::Kind value);
+const char *toWord(TaskSpec::Space value);
+const char *toWord(TaskSpec::Keys value);
+const char *toWord(TaskSpec::Values value);
+const char *toWord(TaskSpec::Background value);
+const char *toWord(AlignSpec::Normalize value);
+const char *toWord(SelectSpec::Method value);
+const char *toWord(SelectSpec::Loss value);
+const char *toWord(SelectSpec::Target value);
+const char *toWord(SelectSpec::Parametrization value);
+const char *toWord(SelectSpec::Pressure value);
+const char *toWord(DistillSpec::Train value);
+
+/// Reads a resolved spec; `where` (its file) goes in front of errors. Every key must be there, of its type and among
+/// its allowed values, and no other.
+StatusOr<ResolvedSpec> readSpec(const Json &json, const std::string &where);
+
+/// Sections as they stand in a resolved spec: for files, and for keys of what depends on them.
+Json toJson(const OptimizerSpec &section);
+Json toJson(const TrainingSpec &section);
+Json toJson(const ModelSpec &section);
+Json toJson(const LinearSpec &section);
+Json toJson(const BudgetSpec &section);
+Json toJson(const DataSpec &section);
+Json toJson(const TaskSpec &section);
+Json toJson(const PretrainBaseSpec &section);
+Json toJson(const PretrainPhaseSpec &section);
+Json toJson(const PretrainSpec &section);
+Json toJson(const AlignSpec &section);
+Json toJson(const SelectSpec &section);
+Json toJson(const DistillSpec &section);
+Json toJson(const FinetuneSpec &section);
+Json toJson(const EvaluateSpec &section);
+Json toJson(const ExportSpec &section);
+Json toJson(const ModelInfo &section);
+Json toJson(const ResolvedSpec &section);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_SPEC_SPEC_H
