@@ -5,6 +5,7 @@
 #define MORPH_RUNTIME_EXEC_EXECUTOR_H
 
 #include "runtime/kernels/Kernel.h"
+#include "runtime/plan/Residence.h"
 #include "runtime/weights/WeightStore.h"
 
 #include <map>
@@ -40,21 +41,14 @@ public:
   const plan::Plan &plan() const { return plan_; }
 
 private:
-  /// When instruction i has run, a value is freed whose last use as it is and as a bf16 factor are both not after i.
-  struct Lifetime {
-    int64_t lastFull = -1;   ///< Last use other than as a factor of a product; outputs and weights live for ever.
-    int64_t lastFactor = -1; ///< Last use as a factor.
-  };
-
   plan::Plan plan_;
   Precision precision_ = Precision::F32;
   NamedTensors masters_;
   std::vector<at::Tensor> bound_;  ///< One a weight: what instructions read.
   std::vector<at::Tensor> halves_; ///< One a weight: its bf16 copy under BF16, made when first used.
   std::vector<const Kernel *> kernels_;
-  std::vector<std::vector<bool>> factors_; ///< One flag an operand of an instruction: a factor of a product.
-  std::vector<Lifetime> lifetimes_;
-  std::vector<int64_t> weightOf_; ///< The weight that defines a value, or -1.
+  plan::Residence residence_;
+  int64_t viewBytes_ = 0; ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
 
   Executor() = default;

@@ -2,8 +2,11 @@
 #include "runtime/plan/Cost.h"
 
 #include "runtime/plan/OpTable.h"
+#include "runtime/plan/Residence.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 namespace morph::plan {
 
@@ -28,10 +31,8 @@ double attentionPairs(int64_t queries, int64_t keys, int64_t window) {
 
 class CostModel {
 public:
-  CostModel(const Plan &plan, const Instruction &instruction, const std::vector<Sizes> &shapes)
-      : instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes) {
-    (void)plan;
-  }
+  CostModel(const Instruction &instruction, const std::vector<Sizes> &shapes)
+      : instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes) {}
 
   double flops() const {
     const std::string &op = instruction.op;
@@ -57,6 +58,23 @@ public:
       if (operandPosition(instruction, rule, large) >= 0)
         elements = std::max(elements, product(shape(large)));
     return 4 * elements;
+  }
+
+  /// Bytes that the kernel holds beside operands and results while it runs.
+  double scratchBytes(const RunMode &mode, bool tableIsHalf) const {
+    const std::string &op = instruction.op;
+    if (op == "attention" || op == "attention_grad")
+      return attentionScratch(mode, op == "attention_grad");
+    if (op == "linear_attention" || op == "linear_attention_grad")
+      return linearAttentionScratch(mode, op == "linear_attention_grad");
+    if (op == "embedding" && tableIsHalf) // Rows come in the table's type first.
+      return 2 * product(shapes[static_cast<size_t>(instruction.results[0])]);
+    if (op == "short_conv" || op == "short_conv_grad") {
+      // x behind its state.
+      const Sizes &x = shape("x");
+      return 4 * static_cast<double>(x[0] * (x[1] + shape("weight")[2] - 1) * x[2]);
+    }
+    return 0;
   }
 
   bool isProduct() const {
@@ -89,6 +107,37 @@ private:
     return factor * static_cast<double>(q[0] * q[2] * q[3]) * attentionPairs(q[1], k[1], window);
   }
 
+  /// Blocks of at most 64 queries of a head against all keys, a block a thread; under bf16 copies of the operands.
+  double attentionScratch(const RunMode &mode, bool gradient) const {
+    const Sizes &q = shape("q"), &k = shape("k");
+    const bool halves = mode.halves && q[1] > 1, grouped = q[2] != k[2];
+    const double queries = product(q), keys = product(k);
+    const double rows = static_cast<double>(q[1] == 1 ? q[2] / k[2] : std::min<int64_t>(64, q[1]));
+    const double tasks = static_cast<double>(q[0] * q[2]);
+    const double threads = std::min(static_cast<double>(mode.threads), tasks);
+    double bytes = threads * rows * static_cast<double>(k[1]) * (halves ? 6 : 4) * (gradient ? 2 : 1);
+    if (halves)
+      bytes += 2 * (queries * (gradient ? 2 : 1) + 2 * keys);
+    // A query head has key and value gradients of its own before they are summed.
+    if (gradient && grouped)
+      bytes += 2 * 4 * keys * static_cast<double>(q[2] / k[2]);
+    return bytes;
+  }
+
+  /// A head a thread: a chunk's products, and for the gradient every chunk's state and values.
+  double linearAttentionScratch(const RunMode &mode, bool gradient) const {
+    const Sizes &k = shape("k"), &v = shape("v");
+    const double length = static_cast<double>(k[1]), keys = static_cast<double>(k[3]),
+                 values = static_cast<double>(v[3]), heads = static_cast<double>(k[0] * k[2]);
+    const double chunk = static_cast<double>(std::min(std::get<int64_t>(instruction.attributes.at("chunk")), k[1]));
+    double elements = 2 * chunk * keys + 3 * chunk * chunk + 4 * chunk * values;
+    if (gradient)
+      elements += (std::ceil(length / chunk) + 2) * keys * values + length * values + chunk * values +
+                  2 * chunk * chunk + 3 * chunk * keys;
+    const double states = gradient ? heads * keys * values : 0; // The state that the forward starts from.
+    return 4 * (std::min(static_cast<double>(mode.threads), heads) * elements + states);
+  }
+
   /// Per head and chunk of c positions: the scores among queries and keys and among keys (2 c^2 K each), the triangular
   /// solve and the scores' product with the values (c^2 V each, halves are skipped), three products with the state
   /// (2 c K V each).
@@ -101,26 +150,99 @@ private:
   }
 };
 
-int64_t dtypeBytes(DType dtype) {
-  switch (dtype) {
-  case DType::F16:
-  case DType::BF16:
-    return 2;
-  case DType::F32:
-    return 4;
-  case DType::F64:
-  case DType::I64:
-    return 8;
-  }
-  return 4;
-}
-
 /// Results that are views of their first operand and take no memory of their own.
 bool isView(const std::string &op) { return op == "split_heads" || op == "merge_heads"; }
 
+/// What a run holds, value by value, as Executor::runInstruction holds it.
+class Holdings {
+public:
+  Holdings(const Plan &plan, const Residence &residence, const RunMode &mode)
+      : plan(plan), residence(residence), mode(mode), storageOf(plan.values.size(), -1), halves(plan.values.size(), 0) {
+  }
+
+  void addInput(int64_t value, double bytes) { hold(value, bytes); }
+
+  /// Makes the bf16 copies that an instruction's factors need.
+  void beforeInstruction(size_t i, const std::vector<Sizes> &shapes) {
+    const Instruction &instruction = plan.instructions[i];
+    for (size_t o = 0; mode.halves && o < instruction.operands.size(); ++o) {
+      const int64_t value = instruction.operands[o];
+      if (value < 0 || !residence.factors[i][o] || halves[static_cast<size_t>(value)] > 0)
+        continue;
+      const int64_t weight = residence.weightOf[static_cast<size_t>(value)];
+      if (weight >= 0 && formOf(weight) == WeightForm::Half)
+        continue;
+      const double bytes = 2 * product(shapes[static_cast<size_t>(value)]);
+      halves[static_cast<size_t>(value)] = bytes;
+      alive += bytes;
+      if (weight >= 0)
+        weightHalves += bytes;
+    }
+  }
+
+  /// A result: of its own, or a view of an operand.
+  void addResult(int64_t value, double bytes, int64_t viewOf) {
+    if (viewOf < 0 || storageOf[static_cast<size_t>(viewOf)] < 0)
+      return hold(value, bytes);
+    storageOf[static_cast<size_t>(value)] = storageOf[static_cast<size_t>(viewOf)];
+    ++users[static_cast<size_t>(storageOf[static_cast<size_t>(value)])];
+  }
+
+  /// Frees what no later instruction reads.
+  void afterInstruction(size_t i) {
+    const Instruction &instruction = plan.instructions[i];
+    const int64_t now = static_cast<int64_t>(i);
+    for (int64_t result : instruction.results) {
+      const Lifetime &lifetime = residence.lifetimes[static_cast<size_t>(result)];
+      if (lifetime.lastFull < 0 && lifetime.lastFactor < 0)
+        release(result);
+    }
+    for (int64_t operand : instruction.operands) {
+      if (operand < 0 || residence.weightOf[static_cast<size_t>(operand)] >= 0)
+        continue;
+      const Lifetime &lifetime = residence.lifetimes[static_cast<size_t>(operand)];
+      const bool moreFactors = lifetime.lastFactor > now;
+      double &half = halves[static_cast<size_t>(operand)];
+      if (lifetime.lastFull <= now && (!moreFactors || half > 0))
+        release(operand);
+      if (!moreFactors)
+        alive -= std::exchange(half, 0);
+    }
+  }
+
+  WeightForm formOf(int64_t weight) const {
+    const bool storedHalf = plan.weights[static_cast<size_t>(weight)].dtype == DType::BF16;
+    return residence.formOf(plan, static_cast<size_t>(weight), mode.halves, storedHalf);
+  }
+
+  double alive = 0;
+  double weightHalves = 0; ///< Of alive: bf16 copies of weights, which stay.
+
+private:
+  const Plan &plan;
+  const Residence &residence;
+  const RunMode &mode;
+  std::vector<int64_t> storageOf; ///< One a value, -1 where it holds nothing.
+  std::vector<double> halves;     ///< Bytes of a value's bf16 copy.
+  std::vector<double> bytesOf;    ///< One a storage.
+  std::vector<int64_t> users;     ///< Values that hold it.
+
+  void hold(int64_t value, double bytes) {
+    storageOf[static_cast<size_t>(value)] = static_cast<int64_t>(bytesOf.size());
+    bytesOf.push_back(bytes);
+    users.push_back(1);
+    alive += bytes;
+  }
+  void release(int64_t value) {
+    const int64_t storage = std::exchange(storageOf[static_cast<size_t>(value)], -1);
+    if (storage >= 0 && --users[static_cast<size_t>(storage)] == 0)
+      alive -= bytesOf[static_cast<size_t>(storage)];
+  }
+};
+
 } // namespace
 
-StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes) {
+StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode) {
   MORPH_RETURN_IF_ERROR(validate(plan));
   std::vector<std::vector<Dim>> dims(plan.values.size());
   std::vector<Sizes> shapes(plan.values.size());
@@ -140,42 +262,30 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
     return Status();
   };
 
+  const Residence residence = findResidence(plan);
+  Holdings holdings(plan, residence, mode);
   Cost cost;
-  for (const NamedValue &input : plan.inputs)
-    MORPH_RETURN_IF_ERROR(
-        fix(input.value, plan.values[static_cast<size_t>(input.value)].shape, "input '" + input.name + "'"));
-  for (size_t i = 0; i < plan.weights.size(); ++i) {
-    int64_t value = plan.weightValues[i];
-    MORPH_RETURN_IF_ERROR(fix(value, plan.values[static_cast<size_t>(value)].shape, "a weight"));
-    int64_t elements = static_cast<int64_t>(product(shapes[static_cast<size_t>(value)]));
-    cost.weightBytes += elements * dtypeBytes(plan.weights[i].dtype);
-    if (plan.weights[i].trainable) {
+  for (const NamedValue &input : plan.inputs) {
+    const TensorType &type = plan.values[static_cast<size_t>(input.value)];
+    MORPH_RETURN_IF_ERROR(fix(input.value, type.shape, "input '" + input.name + "'"));
+    const int64_t bytes = type.dtype == DType::I64 ? 8 : 4;
+    holdings.addInput(input.value, static_cast<double>(bytes) * product(shapes[static_cast<size_t>(input.value)]));
+  }
+  for (size_t w = 0; w < plan.weights.size(); ++w) {
+    const size_t value = static_cast<size_t>(plan.weightValues[w]);
+    MORPH_RETURN_IF_ERROR(fix(plan.weightValues[w], plan.values[value].shape, "a weight"));
+    const int64_t elements = static_cast<int64_t>(product(shapes[value]));
+    const WeightForm form = holdings.formOf(static_cast<int64_t>(w));
+    cost.boundBytes += elements * (form == WeightForm::Half ? 2 : 4);
+    if (plan.weights[w].trainable)
       cost.trainable += elements;
+    if (form == WeightForm::Master) {
       cost.masterBytes += 4 * elements;
+      cost.largestMaster = std::max(cost.largestMaster, 4 * elements);
     }
   }
 
-  // The last instruction that uses each value; outputs live to the end. A view keeps its source alive.
-  std::vector<size_t> root(plan.values.size()), last(plan.values.size(), 0);
-  for (size_t v = 0; v < root.size(); ++v)
-    root[v] = v;
-  for (size_t i = 0; i < plan.instructions.size(); ++i) {
-    const Instruction &instruction = plan.instructions[i];
-    if (isView(instruction.op))
-      root[static_cast<size_t>(instruction.results[0])] = root[static_cast<size_t>(instruction.operands[0])];
-    for (int64_t operand : instruction.operands)
-      if (operand >= 0)
-        last[root[static_cast<size_t>(operand)]] = i;
-    for (int64_t result : instruction.results)
-      last[root[static_cast<size_t>(result)]] = std::max(last[root[static_cast<size_t>(result)]], i);
-  }
-  std::vector<bool> kept(plan.values.size(), false);
-  for (const NamedValue &output : plan.outputs)
-    kept[root[static_cast<size_t>(output.value)]] = true;
-  for (int64_t value : plan.weightValues)
-    kept[static_cast<size_t>(value)] = true;
-
-  int64_t alive = 0;
+  double most = holdings.alive;
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     const Instruction &instruction = plan.instructions[i];
     std::vector<const std::vector<Dim> *> operands;
@@ -184,36 +294,47 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
     auto results = inferShapes(plan, instruction, operands);
     if (!results.ok())
       return Status(results.status()).withContext("instruction " + std::to_string(i) + " (" + instruction.op + ")");
-    std::vector<size_t> dead;
+    holdings.beforeInstruction(i, shapes);
     for (size_t r = 0; r < instruction.results.size(); ++r) {
-      size_t value = static_cast<size_t>(instruction.results[r]);
-      MORPH_RETURN_IF_ERROR(fix(instruction.results[r], (*results)[r], "a result"));
-      if (root[value] != value)
-        continue;
-      alive += 4 * static_cast<int64_t>(product(shapes[value]));
-      if (last[value] == i && !kept[value])
-        dead.push_back(value);
+      const int64_t value = instruction.results[r];
+      MORPH_RETURN_IF_ERROR(fix(value, (*results)[r], "a result"));
+      holdings.addResult(value, 4 * product(shapes[static_cast<size_t>(value)]),
+                         isView(instruction.op) ? instruction.operands[0] : -1);
     }
-    cost.peakBytes = std::max(cost.peakBytes, alive);
-    CostModel model(plan, instruction, shapes);
-    double flops = model.flops();
+    const CostModel model(instruction, shapes);
+    bool tableIsHalf = false;
+    if (instruction.op == "embedding")
+      if (const int64_t weight = residence.weightOf[static_cast<size_t>(instruction.operands[1])]; weight >= 0)
+        tableIsHalf = holdings.formOf(weight) == WeightForm::Half;
+    most = std::max(most, holdings.alive + model.scratchBytes(mode, tableIsHalf));
+    const double flops = model.flops();
     cost.flops += flops;
     if (model.isProduct())
       cost.productFlops += flops;
-    for (int64_t operand : instruction.operands) {
-      if (operand < 0)
-        continue;
-      size_t value = root[static_cast<size_t>(operand)];
-      bool input = false;
-      for (const NamedValue &named : plan.inputs)
-        input |= static_cast<size_t>(named.value) == value;
-      if (last[value] == i && !kept[value] && !input && std::find(dead.begin(), dead.end(), value) == dead.end())
-        dead.push_back(value);
-    }
-    for (size_t value : dead)
-      alive -= 4 * static_cast<int64_t>(product(shapes[value]));
+    holdings.afterInstruction(i);
   }
+  cost.runBytes = static_cast<int64_t>(most);
+  cost.halfBytes = static_cast<int64_t>(holdings.weightHalves);
+  for (const NamedValue &output : plan.outputs)
+    cost.outputBytes += 4 * static_cast<int64_t>(product(shapes[static_cast<size_t>(output.value)]));
   return cost;
+}
+
+double cacheBytes(const Plan &decode, int64_t context) {
+  double bytes = 0;
+  for (const NamedValue &input : decode.inputs) {
+    if (input.name.rfind("cache.", 0) != 0)
+      continue;
+    double elements = 4;
+    for (const Dim &dim : decode.values[static_cast<size_t>(input.value)].shape) {
+      if (const int64_t *size = std::get_if<int64_t>(&dim))
+        elements *= static_cast<double>(*size);
+      else if (std::get<std::string>(dim) == "S")
+        elements *= static_cast<double>(context);
+    }
+    bytes += elements;
+  }
+  return bytes;
 }
 
 } // namespace morph::plan

@@ -9,17 +9,31 @@
 namespace morph::plan {
 
 struct Cost {
-  double flops = 0;        ///< All instructions; a multiply-add counts as two.
-  double productFlops = 0; ///< Of these, the matrix products with weights.
-  int64_t peakBytes = 0;   ///< Most bytes of values alive at once, fp32, values freed at their last use.
-  int64_t weightBytes = 0; ///< All weights in the checkpoint's dtype.
-  int64_t masterBytes = 0; ///< Trainable weights in fp32, once.
-  int64_t trainable = 0;   ///< Trainable elements.
+  double flops = 0;          ///< All instructions; a multiply-add counts as two.
+  double productFlops = 0;   ///< Of these, the matrix products with weights.
+  int64_t boundBytes = 0;    ///< Weights as the executor holds them between runs, views of files included.
+  int64_t runBytes = 0;      ///< What a run holds beside them at most: inputs, values, kernels' scratch.
+  int64_t outputBytes = 0;   ///< The outputs, which are left after a run.
+  int64_t halfBytes = 0;     ///< bf16 copies of weights held in fp32, which are left too.
+  int64_t masterBytes = 0;   ///< Trainable weights and gates in fp32, once.
+  int64_t largestMaster = 0; ///< The largest one of these.
+  int64_t trainable = 0;     ///< Trainable elements.
+};
+
+/// How a program is run.
+struct RunMode {
+  bool halves = false; ///< Products are bf16.
+  int64_t threads = 1; ///< Each has scratch of its own.
 };
 
 /// The cost of one run with the named sizes bound ("B", "T", "S", "N"). Errors: a size of an input that is not bound.
 /// Attention counts the pairs that causality and window leave; linear attention the chunked algorithm's products.
-StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes);
+/// Memory is what the executor and its kernels allocate through LibTorch's allocator, instruction by instruction.
+StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode = {});
+
+/// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs
+/// `cache.`, all of them fp32; keys and values of every token, windows or not.
+double cacheBytes(const Plan &decode, int64_t context);
 
 } // namespace morph::plan
 

@@ -122,6 +122,14 @@ StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
   return logits->second;
 }
 
+int64_t Decoder::cacheBytes() const {
+  int64_t bytes = 0;
+  for (const auto &[name, tensor] : inputs_)
+    if (name.rfind("cache.", 0) == 0)
+      bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
 Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
   if (options.prompt.empty())
     return Status::invalid("the prompt has no token");

@@ -49,6 +49,8 @@ public:
   static StatusOr<std::unique_ptr<Decoder>> create(std::unique_ptr<Executor> executor, const at::Tensor &start_B);
   /// Appends tokens [B,T]; logits [B,V] of the last position.
   StatusOr<at::Tensor> append(const at::Tensor &tokens);
+  /// Bytes of the caches and states that are held between calls.
+  int64_t cacheBytes() const;
 
 private:
   std::unique_ptr<Executor> executor_;

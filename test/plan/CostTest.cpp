@@ -14,7 +14,7 @@ TEST(CostTest, CountsProductsWeightsAndTrainables) {
   double expected = 2.0 * (16 * 36 + 4 * 66 + 4 * 66 + 16 * 36 + 16 * 36);
   EXPECT_DOUBLE_EQ(cost->productFlops, expected);
   EXPECT_GT(cost->flops, expected);
-  EXPECT_EQ(cost->weightBytes, 4 * (66 + 6 + 36 + 66));
+  EXPECT_EQ(cost->boundBytes, 4 * (66 + 6 + 36 + 66));
   EXPECT_EQ(cost->trainable, 6 + 36);
 }
 
@@ -26,7 +26,7 @@ TEST(CostTest, PeakFollowsTheLastUses) {
   b.output("y", x);
   auto cost = plan::estimateCost(b.plan, {{"N", 100}});
   ASSERT_TRUE(cost.ok());
-  EXPECT_EQ(cost->peakBytes, 2 * 4 * 100); // An operand and its result.
+  EXPECT_EQ(cost->runBytes, 2 * 4 * 100); // An operand and its result.
 }
 
 TEST(CostTest, AttentionCountsCausalPairsAndTheWindow) {

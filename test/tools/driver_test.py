@@ -147,6 +147,16 @@ class DriverTest(unittest.TestCase):
         names = [call.split()[1] for call in self.calls if call.startswith("morph-run")]
         return [name for name in names if name != "check"]
 
+    def test_a_machine_that_looks_too_small_is_refused_unless_forced(self):
+        self.write_spec(align__batch=10**10)
+        done = self.morph("run", self.spec, "--out", self.out, expect=1)
+        self.assertIn("stage 'align' needs about", done.stderr)
+        self.assertIn("--force", done.stderr)
+        self.assertFalse(self.out.exists())
+        done = self.morph("run", self.spec, "--out", self.out, "--force")
+        self.assertIn("stage 'align' needs about", done.stderr)
+        self.assertTrue((self.out / "hybrid").exists())
+
     def test_run_and_run_again(self):
         done = self.morph("run", self.spec, "--out", self.out)
         self.assertEqual(self.stages(), ["align", "select", "evaluate", "select", "evaluate", "evaluate"])

@@ -4,6 +4,8 @@
 #include "runtime/base/Json.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
+#include "runtime/exec/HeldMemory.h"
+#include "runtime/train/FileIo.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Stages.h"
@@ -195,6 +197,7 @@ int main(int argc, char **argv) {
 
   const CLI::App *command = app.get_subcommands().front();
   catchInterrupts();
+  countHeldMemory();
   return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
     StageContext context;
     const bool free = command == eval || command == generateCommand || command == logits || command == check;
@@ -214,11 +217,16 @@ int main(int argc, char **argv) {
       MORPH_RETURN_IF_ERROR(computeLogits(context, flags.input, flags.split, flags.out));
       return StageOutcome::Done;
     }
+    StatusOr<StageOutcome> outcome = Status::invalid("unknown stage");
     if (command == evaluate)
-      return runEvaluate(context, flags.evaluate);
+      outcome = runEvaluate(context, flags.evaluate);
     for (const Stage &stage : stages)
       if (command->get_name() == stage.name)
-        return stage.run(context);
-    return Status::invalid("unknown stage");
+        outcome = stage.run(context);
+    if (outcome.ok() && *outcome == StageOutcome::Done) {
+      const Json memory = {{"peak_bytes", peakHeldBytes()}};
+      MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("memory.json"), memory.dump() + "\n"));
+    }
+    return outcome;
   }));
 }

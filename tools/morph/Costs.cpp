@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <thread>
 
 using namespace morph;
 
@@ -22,39 +23,71 @@ std::vector<int64_t> sampleLengths(const ResolvedSpec &resolved, const std::vect
   return result;
 }
 
-/// Positions that a sample of the tasks reads, at most: a guess, because texts are tokenised later.
-constexpr int64_t kAnswerPositions = 64;
+/// Tokens of all answers of a sample: exact in token space; in words of tokenizers that know every digit and have no
+/// more than three tokens a word, because texts are tokenised later.
+int64_t answerTokens(const TaskSpec &task) {
+  int64_t tokens = task.valueLength;
+  if (task.space == TaskSpec::Space::Words && task.values == TaskSpec::Values::Words)
+    tokens *= 3;
+  if (task.space == TaskSpec::Space::Words && task.values == TaskSpec::Values::Uuid)
+    tokens = 36;
+  switch (task.kind) {
+  case TaskSpec::Kind::Passkeys:
+  case TaskSpec::Kind::Mqar:
+  case TaskSpec::Kind::NiahMultiValue:
+    return task.needles * tokens;
+  case TaskSpec::Kind::VariableTracking: // Answers are keys.
+    return task.hops * (task.space == TaskSpec::Space::Words ? 3 : 1);
+  case TaskSpec::Kind::NiahSingle:
+  case TaskSpec::Kind::NiahMultiKey:
+  case TaskSpec::Kind::NiahMultiQuery:
+    break;
+  }
+  return task.queries * tokens;
+}
+
+/// The most of these tasks.
+int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string> &names) {
+  int64_t most = 0;
+  for (const TaskSpec &task : resolved.tasks)
+    if (std::find(names.begin(), names.end(), task.name) != names.end())
+      most = std::max(most, answerTokens(task));
+  return most;
+}
 
 class StageEstimator {
 public:
-  StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : resolved_(resolved), plans_(plans) {}
+  StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : plans_(plans) {
+    mode_.halves = resolved.model.precision == ModelSpec::Precision::Bf16;
+    mode_.threads = resolved.model.threads;
+    if (mode_.threads == 0)
+      mode_.threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  }
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
 
-  /// `passes` runs of a program with B sequences of T tokens, N rows read. Training programs keep gradients and two
-  /// moments beside each trained weight, all fp32.
+  /// `passes` runs of a program with B sequences of T tokens, N rows read. A program that trains keeps two moments
+  /// beside each trained weight and, when its gradients are there, a copy of these, all fp32.
   StatusOr<StageCost> estimate(const std::string &stage, const std::string &program, double passes, double steps,
                                int64_t batch, int64_t length, int64_t rows) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    MORPH_ASSIGN_OR_RETURN(const plan::Cost cost,
-                           plan::estimateCost(plan, {{"B", batch}, {"T", length}, {"N", rows}, {"S", 0}}));
+    const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", length}, {"N", rows}, {"S", 0}};
+    MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
     StageCost result;
     result.stage = stage;
     result.steps = static_cast<int64_t>(steps);
     result.tokens = passes * static_cast<double>(batch * length);
     result.flops = passes * cost.flops;
-    // Weights are held in fp32, and in bf16 beside that where products are.
-    double weights = 0;
-    const double elementBytes = resolved_.model.precision == ModelSpec::Precision::Bf16 ? 6 : 4;
-    for (const plan::Weight &weight : plan.weights) {
-      double elements = elementBytes;
-      for (int64_t size : weight.shape)
-        elements *= static_cast<double>(size);
-      weights += elements;
-    }
-    result.memoryBytes = weights + 4.0 * cost.masterBytes + cost.peakBytes;
-    result.diskBytes = cost.masterBytes;
-    result.checkpointBytes = 3.0 * cost.masterBytes;
+    const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
+    const double sums = passes > steps ? masters : 0;   // Gradients of a step's earlier batches.
+    const double moments = steps > 1 ? 2 * masters : 0; // The first step makes them after its run.
+    const double run = bound + moments + sums + static_cast<double>(cost.runBytes);
+    double update = bound + static_cast<double>(cost.halfBytes + cost.outputBytes);
+    if (steps > 0)
+      update += 3 * masters + static_cast<double>(cost.largestMaster);
+    result.memoryBytes = std::max(run, update);
+    result.diskBytes = masters;
+    result.checkpointBytes = 3 * masters;
     return result;
   }
 
@@ -84,8 +117,8 @@ public:
   }
 
 private:
-  const ResolvedSpec &resolved_;
   const PlanFiles &plans_;
+  plan::RunMode mode_;
 };
 
 } // namespace
@@ -131,19 +164,24 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
     MORPH_ASSIGN_OR_RETURN(StageCost cost,
                            estimator.estimateLengths("select", "gates", steps * static_cast<double>(select.accumulate),
-                                                     steps, select.batch, lengths, select.batch * kAnswerPositions));
+                                                     steps, select.batch, lengths,
+                                                     select.batch * answerTokens(resolved, select.tasks)));
     costs.push_back(cost);
   }
   const DistillSpec &distill = resolved.distill;
   if (estimator.has("distill") && distill.steps > 0) {
+    const int64_t answers = answerTokens(resolved, distill.tasks);
+    const int64_t text =
+        distill.tasks.empty() || distill.taskFraction < 1 ? std::min(distill.textPositions, distill.length - 1) : 0;
     MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                           estimator.training("distill", distill, distill.batch * distill.textPositions));
+                           estimator.training("distill", distill, distill.batch * std::max(answers, text)));
     costs.push_back(times(cost, variants));
   }
   const FinetuneSpec &finetune = resolved.finetune;
   if (estimator.has("finetune") && finetune.steps > 0) {
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                           estimator.training("finetune", finetune, finetune.batch * (finetune.length - 1)));
+    const bool text = finetune.tasks.empty() || finetune.taskFraction < 1;
+    const int64_t positions = text ? finetune.length - 1 : answerTokens(resolved, finetune.tasks);
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", finetune, finetune.batch * positions));
     costs.push_back(times(cost, variants));
   }
   if (estimator.has("score")) {
@@ -154,9 +192,10 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
     const double groups = static_cast<double>(lengths.size()) * tasks * depths;
     const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
-    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch,
-                                                                     lengths, evaluate.batch * kAnswerPositions));
-    if (evaluate.perplexityTokens > 0) {
+    MORPH_ASSIGN_OR_RETURN(StageCost cost,
+                           estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch, lengths,
+                                                     evaluate.batch * answerTokens(resolved, evaluate.tasks)));
+    if (evaluate.perplexityTokens > 0 && !resolved.data.text.empty()) {
       const int64_t batch = evaluate.batch, length = evaluate.perplexityLength;
       MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", "score",
                                                                       static_cast<double>(evaluate.perplexityTokens) /
@@ -171,40 +210,6 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + variants * stages));
   }
   return costs;
-}
-
-double morph::cacheBytes(const plan::Plan &decode, int64_t context, int64_t elementBytes) {
-  // cache -> concat -> attention: the window of the attention that a cache belongs to.
-  std::map<int64_t, int64_t> windows;
-  for (const plan::Instruction &concat : decode.instructions) {
-    if (concat.op != "concat" || concat.operands.empty() || concat.results.empty())
-      continue;
-    for (const plan::Instruction &attention : decode.instructions) {
-      const auto window = attention.attributes.find("window");
-      const std::vector<int64_t> &operands = attention.operands;
-      if (attention.op == "attention" && window != attention.attributes.end() &&
-          std::find(operands.begin(), operands.end(), concat.results[0]) != operands.end())
-        if (const int64_t *value = std::get_if<int64_t>(&window->second))
-          windows[concat.operands[0]] = *value;
-    }
-  }
-  double bytes = 0;
-  for (const plan::NamedValue &input : decode.inputs) {
-    if (input.name.rfind("cache.", 0) != 0)
-      continue;
-    double elements = 1;
-    bool grows = false;
-    for (const plan::Dim &dim : decode.values[input.value].shape) {
-      if (const int64_t *size = std::get_if<int64_t>(&dim))
-        elements *= static_cast<double>(*size);
-      else
-        grows |= std::get<std::string>(dim) == "S";
-    }
-    const auto window = windows.find(input.value);
-    const int64_t length = window == windows.end() ? context : std::min(context, window->second);
-    bytes += grows ? elements * static_cast<double>(length * elementBytes) : elements * 4;
-  }
-  return bytes;
 }
 
 double morph::availableMemory() {

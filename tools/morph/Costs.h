@@ -21,8 +21,9 @@ struct StageCost {
   int64_t steps = 0;
   double tokens = 0;
   double flops = 0;
-  double memoryBytes = 0; ///< Weights, optimizer state and values at their peak.
-  double diskBytes = 0;   ///< What it leaves; checkpoints come on top while it runs.
+  /// What its tensors hold at most: weights (views of files too), optimizer, values, kernels' scratch.
+  double memoryBytes = 0;
+  double diskBytes = 0; ///< What it leaves; checkpoints come on top while it runs.
   double checkpointBytes = 0;
 };
 
@@ -32,10 +33,6 @@ using PlanFiles = std::map<std::string, fs::path>;
 
 /// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured.
 StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans, int64_t variants);
-
-/// Bytes of caches and states of one sequence at a context length, by the inputs of a decode program: keys and values
-/// with `elementBytes` an element and no longer than their attention's window, recurrent states fp32.
-double cacheBytes(const plan::Plan &decode, int64_t context, int64_t elementBytes);
 
 /// Free memory of this machine in bytes: what the kernel calls available, within the limits of the control group.
 double availableMemory();

@@ -15,6 +15,9 @@ double secondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// What morph-run takes beside its tensors: LibTorch's code and data, the heap's slack.
+constexpr double kProgramBytes = 300e6;
+
 } // namespace
 
 std::vector<std::string> Pipeline::variants() const {
@@ -81,6 +84,11 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
         if (cost.contains(name) && cost[name].is_number())
           record[name] = cost[name];
     }
+    // The most that its tensors held, in the part that was run last.
+    if (const fs::path memory = stage.partialPath() / "memory.json"; fs::exists(memory, error)) {
+      MORPH_ASSIGN_OR_RETURN(const Json content, readJson(memory.string()));
+      MORPH_ASSIGN_OR_RETURN(record["memory_bytes"], jsonGet<int64_t>(content, "peak_bytes", memory.string()));
+    }
     if (const fs::path rows = stage.partialPath() / "rows.json"; fs::exists(rows, error)) {
       MORPH_ASSIGN_OR_RETURN(const Json evaluation, readJson(rows.string()));
       double tokens = 0;
@@ -128,6 +136,13 @@ bool Pipeline::isWhole(const std::string &stage) const {
   return true;
 }
 
+Status Pipeline::refuse(const std::string &message, const std::string &hint) const {
+  if (!force_)
+    return Status::failed(message, hint);
+  printNote(message + "; --force runs it all the same");
+  return Status();
+}
+
 Status Pipeline::preflight() {
   PlanFiles plans;
   for (const char *program : {"pretrain", "align", "gates"})
@@ -148,10 +163,11 @@ Status Pipeline::preflight() {
     // A stage that is whole needs no more room.
     if (isWhole(cost.stage))
       continue;
-    if (cost.memoryBytes > memory)
-      return Status::failed("stage '" + cost.stage + "' needs about " + formatBytes(cost.memoryBytes) +
-                                " of memory, and " + formatBytes(memory) + " are free",
-                            "lower " + cost.stage + ".batch or the lengths, or set model.precision=\"bf16\"");
+    if (cost.memoryBytes + kProgramBytes > memory)
+      MORPH_RETURN_IF_ERROR(
+          refuse("stage '" + cost.stage + "' needs about " + formatBytes(cost.memoryBytes + kProgramBytes) +
+                     " of memory, and " + formatBytes(memory) + " are free",
+                 "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\", or give --force"));
     disk += cost.diskBytes;
     checkpoint = std::max(checkpoint, cost.checkpointBytes);
   }
@@ -163,9 +179,9 @@ Status Pipeline::preflight() {
         disk += static_cast<double>(entry.file_size(error));
   const double available = availableDisk(run_.root());
   if (disk > available)
-    return Status::failed("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
-                              ", and " + formatBytes(available) + " are free",
-                          "free some space, or name a folder on another disk with --out");
+    MORPH_RETURN_IF_ERROR(refuse("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
+                                     ", and " + formatBytes(available) + " are free",
+                                 "free some space, name a folder on another disk with --out, or give --force"));
   // Every weight is looked at before the first step; later runs in the folder have the stages' own checks.
   if (resolved_.pretrain || fs::exists(run_.file("align/stage.json"), error))
     return Status();

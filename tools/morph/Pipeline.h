@@ -22,10 +22,12 @@ enum class Until { End, Select };
 
 class Pipeline {
 public:
-  /// `settings` are those that `run.resolved()` was made with; `spec` is the file.
-  Pipeline(const Toolchain &tools, const RunDirectory &run, fs::path spec, std::vector<std::string> settings)
+  /// `settings` are those that `run.resolved()` was made with; `spec` is the file. With `force` a machine that looks
+  /// too small is noted, not refused.
+  Pipeline(const Toolchain &tools, const RunDirectory &run, fs::path spec, std::vector<std::string> settings,
+           bool force = false)
       : tools_(tools), compiler_(tools), run_(run), resolved_(run.resolved()), spec_(std::move(spec)),
-        settings_(std::move(settings)) {}
+        settings_(std::move(settings)), force_(force) {}
 
   /// Everything up to `until`.
   Status execute(Until until);
@@ -44,6 +46,8 @@ private:
   Status runStage(const std::string &folder, const std::string &title, const StageKey &key, const Body &body);
   Status prepare();
   Status preflight();
+  /// The error of a machine that is too small, or a note with `force`.
+  Status refuse(const std::string &message, const std::string &hint) const;
   Status checkTasks();
   /// Whether all folders of a stage of the estimate are whole.
   bool isWhole(const std::string &stage) const;
@@ -90,6 +94,7 @@ private:
   ResolvedSpec resolved_;
   fs::path spec_;
   std::vector<std::string> settings_;
+  bool force_;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.
   std::vector<Json> records_;
   std::vector<std::string> evaluated_; ///< Folders of evaluations, in the order of the table.

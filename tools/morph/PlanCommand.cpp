@@ -2,6 +2,8 @@
 // morph plan: what a spec would run and need, from its config alone.
 
 #include "tools/morph/Commands.h"
+
+#include "runtime/plan/Cost.h"
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/Report.h"
@@ -89,7 +91,7 @@ void print(const Json &report) {
   std::printf("%s\n", stages.print().c_str());
   if (report["cache"].empty())
     return;
-  std::printf("Cache of one sequence while decoding (keys and values bf16, recurrent states fp32):\n\n");
+  std::printf("Cache of one sequence while decoding (fp32):\n\n");
   Table cache({"context", "full", "hybrid", "ratio"});
   for (const Json &line : report["cache"]) {
     const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];
@@ -119,8 +121,8 @@ Status planSpec(const Toolchain &tools, const Arguments &arguments) {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.at("decode").string()));
     for (int64_t context = 8192; context <= 262144; context *= 2)
       report["cache"].push_back({{"context", context},
-                                 {"full_bytes", cacheBytes(full, context, 2)},
-                                 {"hybrid_bytes", cacheBytes(hybrid, context, 2)}});
+                                 {"full_bytes", plan::cacheBytes(full, context)},
+                                 {"hybrid_bytes", plan::cacheBytes(hybrid, context)}});
   }
   if (arguments.json)
     std::printf("%s\n", report.dump(2).c_str());

@@ -16,7 +16,7 @@ namespace {
 struct Arguments {
   std::string spec, out;
   std::vector<std::string> settings;
-  bool update = false, json = false;
+  bool update = false, force = false, json = false;
 };
 
 Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until until) {
@@ -24,7 +24,7 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until unt
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
   const fs::path out = arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out, resolved, arguments.spec, arguments.update));
-  Pipeline pipeline(tools, run, fs::absolute(arguments.spec), arguments.settings);
+  Pipeline pipeline(tools, run, fs::absolute(arguments.spec), arguments.settings, arguments.force);
   MORPH_RETURN_IF_ERROR(pipeline.execute(until));
   MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.stageRecords()));
   const std::string text = arguments.json ? summary.dump(2) + "\n" : printSummary(summary);
@@ -40,6 +40,7 @@ void addArguments(CLI::App &command, Arguments &arguments) {
       ->allow_extra_args(false);
   command.add_flag("--update", arguments.update,
                    "The directory may belong to another spec: run the changed stages again");
+  command.add_flag("--force", arguments.force, "Run even where memory or disk look too small for it");
   command.add_flag("--json", arguments.json, "Print the results as JSON");
 }
 

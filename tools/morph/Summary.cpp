@@ -106,6 +106,8 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<Json>
         flops = tokens * found->second;
     line["tokens"] = tokens;
     line["flops"] = flops;
+    if (record.contains("memory_bytes"))
+      line["memory_bytes"] = record["memory_bytes"];
     summary["stages"].push_back(line);
   }
   for (const char *folder : {"hybrid", "base"})
