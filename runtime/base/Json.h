@@ -4,15 +4,13 @@
 #ifndef MORPH_RUNTIME_BASE_JSON_H
 #define MORPH_RUNTIME_BASE_JSON_H
 
+#include "runtime/base/File.h"
 #include "runtime/base/Status.h"
 
 #include <nlohmann/json.hpp>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <iterator>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -20,60 +18,115 @@ namespace morph {
 
 using Json = nlohmann::json;
 
-/// The whole content of a file, or an error that names it and the reason.
-inline StatusOr<std::string> readTextFile(const std::string &path) {
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream text;
-  if (stream)
-    text << stream.rdbuf();
-  if (!stream)
-    return Status::invalid("cannot read '" + path + "': " + (errno ? std::strerror(errno) : "not a regular file"));
-  return std::move(text).str();
+/// What parseJson takes: deeper or longer texts are refused. Copies and dumps of values recurse, and a value takes up
+/// to twenty times the memory of its text.
+inline constexpr int kMaximumJsonDepth = 64;
+inline constexpr uint64_t kMaximumJsonBytes = 100'000'000;
+
+namespace detail {
+
+/// Reads a text and keeps count of the characters read, which the parser does not tell to its callback.
+struct CountingReader {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char *;
+  using reference = const char &;
+  const char *at;
+  size_t *count;
+
+  reference operator*() const { return *at; }
+  CountingReader &operator++() {
+    ++at;
+    ++*count;
+    return *this;
+  }
+  bool operator==(const CountingReader &other) const { return at == other.at; }
+  bool operator!=(const CountingReader &other) const { return at != other.at; }
+};
+
+/// Thrown by the callback: the parser cannot be stopped otherwise.
+struct JsonRefusal {
+  std::string message;
+};
+
+inline void appendExcerpt(const Json &json, size_t limit, std::string &text) {
+  auto appendText = [&](const std::string &part) {
+    text += Json(part.substr(0, limit)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  };
+  if (!json.is_structured())
+    return json.is_string() ? appendText(json.get_ref<const std::string &>()) : void(text += json.dump());
+  text += json.is_array() ? '[' : '{';
+  const char *separator = "";
+  // Every level adds a character, so that the limit bounds the recursion too.
+  for (auto element = json.begin(); element != json.end() && text.size() < limit; ++element) {
+    text += separator;
+    separator = ",";
+    if (json.is_object()) {
+      appendText(element.key());
+      text += ':';
+    }
+    appendExcerpt(*element, limit, text);
+  }
+  text += json.is_array() ? ']' : '}';
 }
 
-/// Parses `text`; `where` (a file name) goes in front of errors. Malformed text and members given twice in one object
-/// are errors with line and column.
-inline StatusOr<Json> parseJson(const std::string &text, const std::string &where) {
-  auto place = [&](size_t byte) {
+} // namespace detail
+
+/// A value as text for a message: at most `limit` bytes, cut with "..." where it is longer.
+inline std::string jsonExcerpt(const Json &json, size_t limit = 60) {
+  std::string text;
+  detail::appendExcerpt(json, limit, text);
+  return shortened(std::move(text), limit);
+}
+
+/// Parses `text`; `where` (a file name) goes in front of errors. Malformed text, members given twice in one object and
+/// nesting deeper than kMaximumJsonDepth are errors with line and column. `AnyJson` may be nlohmann::ordered_json.
+template <typename AnyJson = Json> StatusOr<AnyJson> parseJson(const std::string &text, const std::string &where) {
+  if (text.size() > kMaximumJsonBytes)
+    return Status::invalid(where + ": " + std::to_string(text.size()) + " bytes of JSON, at most " +
+                           std::to_string(kMaximumJsonBytes) + " are read");
+  auto refusal = [&](size_t byte, const std::string &message) {
     size_t line = 1, column = 1;
     for (size_t i = 0; i + 1 < byte && i < text.size(); ++i) {
       column = text[i] == '\n' ? 1 : column + 1;
       line += text[i] == '\n';
     }
-    return where + ":" + std::to_string(line) + ":" + std::to_string(column);
+    return Status::invalid(where + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + message);
   };
   std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  auto watch = [&](int, Json::parse_event_t event, Json &parsed) {
-    if (event == Json::parse_event_t::object_start)
+  auto watch = [&](int depth, typename AnyJson::parse_event_t event, AnyJson &parsed) {
+    using Event = typename AnyJson::parse_event_t;
+    if ((event == Event::object_start || event == Event::array_start) && depth >= kMaximumJsonDepth)
+      throw detail::JsonRefusal{"nested deeper than " + std::to_string(kMaximumJsonDepth) + " levels"};
+    if (event == Event::object_start)
       keys.emplace_back();
-    else if (event == Json::parse_event_t::object_end)
+    else if (event == Event::object_end)
       keys.pop_back();
-    else if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string &>()).second &&
-             duplicate.empty())
-      duplicate = parsed.get<std::string>();
+    else if (event == Event::key && !keys.back().insert(parsed.template get_ref<const std::string &>()).second)
+      throw detail::JsonRefusal{"the member '" + parsed.template get<std::string>() + "' is given twice in one object"};
     return true;
   };
+  size_t read = 0;
   try {
-    Json json = Json::parse(text, watch);
-    if (!duplicate.empty())
-      return Status::invalid(where + ": the member '" + duplicate + "' is given twice in one object");
-    return json;
-  } catch (const Json::parse_error &error) {
-    std::string message = error.what();
+    return AnyJson::parse(detail::CountingReader{text.data(), &read},
+                          detail::CountingReader{text.data() + text.size(), &read}, watch);
+  } catch (const detail::JsonRefusal &error) {
+    return refusal(read, error.message);
+  } catch (const typename AnyJson::exception &error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ..."
+    std::string message = error.what();
     size_t colon = message.find(": ");
-    return Status::invalid(place(error.byte) + ": malformed JSON" +
-                           (colon == std::string::npos ? "" : ": " + message.substr(colon + 2)));
-  } catch (const Json::exception &error) {
-    return Status::invalid(where + ": malformed JSON: " + error.what());
+    size_t bracket = message.find("] ");
+    size_t begin = colon != std::string::npos ? colon + 2 : bracket != std::string::npos ? bracket + 2 : 0;
+    auto *syntax = dynamic_cast<const typename AnyJson::parse_error *>(&error);
+    return refusal(syntax ? syntax->byte : read, "malformed JSON: " + message.substr(begin));
   }
 }
 
 /// Reads and parses a file.
 inline StatusOr<Json> readJson(const std::string &path) {
-  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path));
+  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path, kMaximumJsonBytes));
   return parseJson(text, path);
 }
 
@@ -120,7 +173,7 @@ template <typename T> StatusOr<T> jsonGet(const Json &object, const std::string 
     return Status::invalid(where + ": the member '" + key + "' is missing");
   if (!detail::JsonKind<T>::is(*found))
     return Status::invalid(where + ": '" + key + "' must be " + detail::JsonKind<T>::name + ", not " +
-                           found->dump().substr(0, 40));
+                           jsonExcerpt(*found));
   return found->template get<T>();
 }
 

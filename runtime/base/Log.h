@@ -11,8 +11,12 @@
 
 namespace morph {
 
+/// Control characters of a message (of a name in a hostile file, say) do not reach the terminal.
 inline void logLine(const char *program, const char *kind, const std::string &message) {
   std::string line = std::string(program) + ": " + kind + message + "\n";
+  for (char &c : line)
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+      c = '?';
   // One write a line: lines of several processes on one terminal do not mix.
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);

@@ -19,7 +19,23 @@ enum class StatusCode {
   Failed,       ///< Everything else: disk full, out of memory, a failed check: exit code 1.
 };
 
-/// Success, or an error with a message and an optional hint.
+/// At most `limit` bytes of UTF-8 text: the beginning and the end, with "..." for what is left out between them.
+inline std::string shortened(std::string text, size_t limit) {
+  if (text.size() <= limit)
+    return text;
+  auto inside = [&](size_t i) { return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80; };
+  size_t head = limit * 2 / 3, tail = text.size() - (limit - head - 3);
+  while (head > 0 && inside(head))
+    --head;
+  while (tail < text.size() && inside(tail))
+    ++tail;
+  return text.replace(head, tail - head, "...");
+}
+
+/// The most bytes of an error's message: names from hostile files may be of any length.
+inline constexpr size_t kMaximumMessage = 4000;
+
+/// Success, or an error with a message of at most kMaximumMessage bytes and an optional hint.
 class [[nodiscard]] Status {
 public:
   Status() = default;
@@ -39,13 +55,13 @@ public:
   /// The same error with `context` in front: "context: message".
   Status withContext(const std::string &context) && {
     if (!ok())
-      message_ = context + ": " + message_;
+      message_ = shortened(context + ": " + message_, kMaximumMessage);
     return std::move(*this);
   }
 
 private:
   Status(StatusCode code, std::string message, std::string hint)
-      : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
+      : code_(code), message_(shortened(std::move(message), kMaximumMessage)), hint_(std::move(hint)) {}
 
   StatusCode code_ = StatusCode::Ok;
   std::string message_;

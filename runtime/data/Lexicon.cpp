@@ -8,6 +8,9 @@
 namespace morph {
 namespace {
 
+/// The largest vocabulary: tables by id are made of what a file says. Known models are below 2^19.
+constexpr int64_t kMaximumVocabulary = 1 << 24;
+
 /// Reads the members of one lexicon file; every message names the file and the member.
 class LexiconReader {
 public:
@@ -16,8 +19,8 @@ public:
   StatusOr<Lexicon> read() {
     Lexicon lexicon;
     MORPH_ASSIGN_OR_RETURN(lexicon.vocabulary, jsonGet<int64_t>(json_, "vocabulary", where_));
-    if (lexicon.vocabulary <= 0 || lexicon.vocabulary > INT32_MAX)
-      return error("vocabulary", "must be a positive 32-bit number");
+    if (lexicon.vocabulary <= 0 || lexicon.vocabulary > kMaximumVocabulary)
+      return error("vocabulary", "must be from 1 to " + std::to_string(kMaximumVocabulary));
     vocabulary_ = lexicon.vocabulary;
     MORPH_ASSIGN_OR_RETURN(lexicon.keys, pieces("keys"));
     MORPH_ASSIGN_OR_RETURN(lexicon.values, pieces("values"));
@@ -55,7 +58,7 @@ private:
     Piece piece;
     for (const Json &id : json) {
       if (!id.is_number_integer() || id < 0 || id >= vocabulary_)
-        return error(key, "has " + id.dump().substr(0, 40) + ", which is no token id below the vocabulary's size " +
+        return error(key, "has " + jsonExcerpt(id) + ", which is no token id below the vocabulary's size " +
                               std::to_string(vocabulary_));
       piece.push_back(id.get<int64_t>());
     }
@@ -99,7 +102,7 @@ private:
       } else {
         part.slot = element["slot"].get<std::string>();
         if (!slots.count(part.slot))
-          return error(key, "has the slot '" + part.slot.substr(0, 40) + "', which cannot be filled there");
+          return error(key, "has the slot '" + shortened(part.slot, 40) + "', which cannot be filled there");
       }
       result.push_back(std::move(part));
     }
@@ -130,7 +133,7 @@ StatusOr<Lexicon> parseLexicon(const std::string &text, const std::string &where
   MORPH_ASSIGN_OR_RETURN(std::string format, jsonGet<std::string>(json, "format", where));
   MORPH_ASSIGN_OR_RETURN(int64_t version, jsonGet<int64_t>(json, "version", where));
   if (format != "morph-lexicon" || version != 1)
-    return Status::invalid(where + ": this is '" + format.substr(0, 40) + "' version " + std::to_string(version) +
+    return Status::invalid(where + ": this is '" + shortened(format, 40) + "' version " + std::to_string(version) +
                                "; expected 'morph-lexicon' version 1",
                            "make it again with tools/python/morph_data.py lexicon");
   return LexiconReader(json, where).read();

@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/data/TokenFile.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 namespace morph {
 
 StatusOr<TokenDType> parseTokenDType(const std::string &name) {
@@ -23,34 +16,20 @@ StatusOr<std::shared_ptr<const TokenFile>> TokenFile::open(const std::string &pa
   auto refuse = [&](const std::string &what, const std::string &hint = "") {
     return Status::invalid("token file '" + path + "': " + what, hint);
   };
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0)
-    return refuse(std::strerror(errno));
-  struct stat info;
-  bool regular = ::fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
-  uint64_t bytes = regular ? static_cast<uint64_t>(info.st_size) : 0;
+  MORPH_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> map, MappedFile::open(path));
   uint64_t width = dtype == TokenDType::U16 ? 2 : 4;
-  if (!regular || bytes == 0 || bytes % width != 0) {
-    ::close(descriptor);
-    if (!regular)
-      return refuse("not a regular file");
-    if (bytes == 0)
-      return refuse("the file is empty");
-    return refuse(std::to_string(bytes) + " bytes are no whole number of " + std::to_string(8 * width) + "-bit ids",
+  if (map->size() == 0)
+    return refuse("the file is empty");
+  if (map->size() % width != 0)
+    return refuse(std::to_string(map->size()) + " bytes are no whole number of " + std::to_string(8 * width) +
+                      "-bit ids",
                   "is the dtype right, and was the file written whole?");
-  }
-  void *map = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, descriptor, 0);
-  int mapError = errno;
-  ::close(descriptor);
-  if (map == MAP_FAILED)
-    return Status::failed("token file '" + path + "': cannot map it: " + std::strerror(mapError));
-
   std::shared_ptr<TokenFile> file(new TokenFile);
   file->path_ = path;
   file->dtype_ = dtype;
-  file->data_ = map;
-  file->mappedBytes_ = bytes;
-  file->size_ = static_cast<int64_t>(bytes / width);
+  file->data_ = map->data();
+  file->size_ = static_cast<int64_t>(map->size() / width);
+  file->map_ = std::move(map);
   if (vocabulary > 0)
     for (int64_t i = 0; i < file->size_; ++i)
       if ((*file)[i] >= vocabulary)
@@ -68,11 +47,6 @@ std::shared_ptr<const TokenFile> TokenFile::fromTokens(const std::vector<int64_t
   file->data_ = file->owned_.data();
   file->size_ = static_cast<int64_t>(tokens.size());
   return file;
-}
-
-TokenFile::~TokenFile() {
-  if (mappedBytes_)
-    ::munmap(const_cast<void *>(data_), mappedBytes_);
 }
 
 std::vector<int64_t> TokenFile::tokens(TokenSpan span) const {

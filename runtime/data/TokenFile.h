@@ -4,7 +4,7 @@
 #ifndef MORPH_RUNTIME_DATA_TOKENFILE_H
 #define MORPH_RUNTIME_DATA_TOKENFILE_H
 
-#include "runtime/base/Status.h"
+#include "runtime/base/File.h"
 
 #include <cstdint>
 #include <memory>
@@ -34,9 +34,6 @@ public:
                                                          int64_t vocabulary = 0);
   /// A file's content held in memory, for generated text and tests. Ids must fit into 32 bits.
   static std::shared_ptr<const TokenFile> fromTokens(const std::vector<int64_t> &tokens);
-  ~TokenFile();
-  TokenFile(const TokenFile &) = delete;
-  TokenFile &operator=(const TokenFile &) = delete;
 
   const std::string &path() const { return path_; }
   /// Number of tokens.
@@ -61,7 +58,7 @@ private:
   TokenDType dtype_ = TokenDType::U16;
   const void *data_ = nullptr;
   int64_t size_ = 0;
-  uint64_t mappedBytes_ = 0;
+  std::shared_ptr<const MappedFile> map_; ///< Null for tokens in memory.
   std::vector<uint32_t> owned_;
 };
 

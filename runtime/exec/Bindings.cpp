@@ -30,11 +30,10 @@ public:
                                  (weight.teacherOf.empty() ? weight.name : weight.teacherOf) + "' that program '" +
                                  plan.program + "' reads",
                              "the plan was made for another model, or weights of an earlier stage are not given");
-    if (!visited.insert(weight.name).second)
-      return Status::invalid("the init of weight '" + weight.name + "' leads back to itself");
     at::Tensor source;
     if (!weight.init->source.empty()) {
       source = store.find(weight.init->source);
+      // Plan validation has seen that such a chain is short and has an end.
       for (const plan::Weight &other : plan.weights)
         if (!source.defined() && other.name == weight.init->source) {
           MORPH_ASSIGN_OR_RETURN(source, load(other));
@@ -48,7 +47,6 @@ private:
   const WeightStore &store;
   uint64_t seed;
   at::ScalarType dtype;
-  std::set<std::string> visited;
 
   StatusOr<at::Tensor> checked(const plan::Weight &weight, const at::Tensor &tensor) const {
     const std::string &name = weight.teacherOf.empty() ? weight.name : weight.teacherOf;
@@ -72,14 +70,30 @@ private:
 
 /// The operand of an op whose sizes bound the values of an index operand, and which of its dimensions do.
 struct Bound {
-  const char *op, *index, *operand;
+  const char *index, *operand;
   size_t begin, end;
 };
-const Bound kBounds[] = {
-    {"embedding", "ids", "table", 0, 1},         {"take_rows", "positions", "x", 0, 2},
-    {"scatter_rows", "positions", "like", 0, 2}, {"token_nll", "targets", "logits", 1, 2},
-    {"correct", "targets", "logits", 1, 2},      {"token_nll_grad", "targets", "logits", 1, 2},
+const std::map<std::string, Bound> kBounds = {
+    {"embedding", {"ids", "table", 0, 1}},         {"take_rows", {"positions", "x", 0, 2}},
+    {"scatter_rows", {"positions", "like", 0, 2}}, {"token_nll", {"targets", "logits", 1, 2}},
+    {"correct", {"targets", "logits", 1, 2}},      {"token_nll_grad", {"targets", "logits", 1, 2}},
 };
+
+/// The value of an instruction's index operand that has a bound, and the bound as a product; or the value -1.
+std::pair<int64_t, std::vector<plan::Dim>> boundOf(const plan::Plan &plan, const plan::Instruction &instruction) {
+  const plan::OpRule &rule = *plan::findOpRule(instruction.op);
+  auto operand = [&](const char *name) {
+    return instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, name))];
+  };
+  if (instruction.op == "embedding_grad")
+    return {operand("ids"), {std::get<int64_t>(instruction.attributes.at("rows"))}};
+  auto bound = kBounds.find(instruction.op);
+  if (bound == kBounds.end())
+    return {-1, {}};
+  const auto &shape = plan.values[static_cast<size_t>(operand(bound->second.operand))].shape;
+  return {operand(bound->second.index),
+          std::vector<plan::Dim>(shape.begin() + bound->second.begin, shape.begin() + bound->second.end)};
+}
 
 } // namespace
 
@@ -89,31 +103,22 @@ StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weig
 }
 
 InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
+  std::vector<std::set<std::vector<plan::Dim>>> limits(plan.values.size());
+  for (const plan::Instruction &instruction : plan.instructions)
+    if (auto [value, limit] = boundOf(plan, instruction); value >= 0)
+      limits[static_cast<size_t>(value)].insert(std::move(limit));
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     size_t value = static_cast<size_t>(plan.inputs[i].value);
     if (plan.values[value].dtype != plan::DType::I64)
       continue;
     ranges_.push_back({i, {}}); // Never negative.
-    for (const plan::Instruction &instruction : plan.instructions)
-      for (const Bound &bound : kBounds) {
-        const plan::OpRule *rule = instruction.op == bound.op ? plan::findOpRule(instruction.op) : nullptr;
-        if (!rule)
-          continue;
-        auto operand = [&](const char *name) {
-          return instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, *rule, name))];
-        };
-        if (operand(bound.index) != static_cast<int64_t>(value))
-          continue;
-        const auto &shape = plan.values[static_cast<size_t>(operand(bound.operand))].shape;
-        std::vector<plan::Dim> limit(shape.begin() + static_cast<std::ptrdiff_t>(bound.begin),
-                                     shape.begin() + static_cast<std::ptrdiff_t>(bound.end));
-        if (ranges_.back().limit != limit)
-          ranges_.push_back({i, std::move(limit)});
-      }
+    for (const std::vector<plan::Dim> &limit : limits[value])
+      ranges_.push_back({i, limit});
   }
 }
 
-Status InputChecker::bind(const NamedTensors &inputs, at::ScalarType dtype, std::vector<at::Tensor> &values) const {
+StatusOr<std::vector<std::vector<int64_t>>> InputChecker::bind(const NamedTensors &inputs, at::ScalarType dtype,
+                                                               std::vector<at::Tensor> &values) const {
   std::map<std::string, std::pair<int64_t, std::string>> sizes; // Value and the input that gave it.
   for (const plan::NamedValue &input : plan_.inputs) {
     const plan::TensorType &type = plan_.values[static_cast<size_t>(input.value)];
@@ -145,35 +150,36 @@ Status InputChecker::bind(const NamedTensors &inputs, at::ScalarType dtype, std:
         return Status::invalid(what + " has " + name + " = " + std::to_string(size) + ", input '" +
                                known->second.second + "' has " + std::to_string(known->second.first));
     }
+  }
+
+  std::map<std::string, int64_t> bound;
+  for (const auto &[name, size] : sizes)
+    bound[name] = size.first;
+  auto resolved = plan::resolveShapes(plan_, bound);
+  if (!resolved.ok())
+    return std::move(resolved).status().withContext("program '" + plan_.program + "'");
+  for (const plan::NamedValue &input : plan_.inputs) {
+    const at::Tensor &tensor = inputs.at(input.name);
+    bool index = tensor.scalar_type() == at::kLong;
     values[static_cast<size_t>(input.value)] = (index ? tensor : tensor.to(dtype)).contiguous();
   }
 
   for (const IndexRange &range : ranges_) {
     const plan::NamedValue &input = plan_.inputs[range.input];
     const at::Tensor &tensor = values[static_cast<size_t>(input.value)];
-    int64_t limit = 1;
+    int64_t limit = range.limit.empty() ? kPositionLimit : 1;
     for (const plan::Dim &dim : range.limit) {
-      const std::string *name = std::get_if<std::string>(&dim);
-      auto bound = name ? sizes.find(*name) : sizes.end();
-      if (!name)
-        limit *= std::get<int64_t>(dim);
-      else if (bound != sizes.end())
-        limit *= bound->second.first;
-      else
-        limit = std::numeric_limits<int64_t>::max();
-      if (limit == std::numeric_limits<int64_t>::max())
-        break;
+      MORPH_ASSIGN_OR_RETURN(int64_t size, plan::resolveDim(dim, bound));
+      limit *= size; // The dimensions are of one value: resolveShapes has multiplied them.
     }
-    if (range.limit.empty())
-      limit = std::numeric_limits<int64_t>::max();
     const int64_t *data = tensor.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < tensor.numel(); ++i)
       if (data[i] < 0 || data[i] >= limit)
         return Status::invalid("input '" + input.name + "' of program '" + plan_.program + "' holds " +
-                               std::to_string(data[i]) + " at element " + std::to_string(i) + ", expected 0 " +
-                               (range.limit.empty() ? "or more" : "to " + std::to_string(limit - 1)));
+                               std::to_string(data[i]) + " at element " + std::to_string(i) + ", expected 0 to " +
+                               std::to_string(limit - 1));
   }
-  return Status();
+  return resolved;
 }
 
 } // namespace morph

@@ -14,14 +14,20 @@ namespace morph {
 StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weight, const WeightStore &store,
                                 uint64_t seed, at::ScalarType dtype);
 
+/// Positions, offsets and starts are below this, so that sums of them and of sizes cannot overflow.
+inline constexpr int64_t kPositionLimit = int64_t(1) << 31;
+
 /// Checks a program's inputs against the plan: presence, rank, dtype, sizes that agree, indices in range.
 class InputChecker {
 public:
   explicit InputChecker(const plan::Plan &plan);
-  /// Puts the inputs into `values` by value number, floats as `dtype`.
-  Status bind(const NamedTensors &inputs, at::ScalarType dtype, std::vector<at::Tensor> &values) const;
+  /// Puts the inputs into `values` by value number, floats as `dtype`, and returns the shape that every value of the
+  /// run has. Errors name the input: missing, another dtype, rank or size, an index out of range; or the value that
+  /// has more elements than can be addressed.
+  StatusOr<std::vector<std::vector<int64_t>>> bind(const NamedTensors &inputs, at::ScalarType dtype,
+                                                   std::vector<at::Tensor> &values) const;
 
-  /// What indices of an input may be: 0 to the product of `limit` less one, or any number from 0 where it is empty.
+  /// What indices of an input may be: 0 to the product of `limit` less one, or below kPositionLimit where it is empty.
   struct IndexRange {
     size_t input = 0;
     std::vector<plan::Dim> limit;

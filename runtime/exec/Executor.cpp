@@ -78,8 +78,8 @@ void Executor::mastersChanged() {
       halves_[w] = at::Tensor();
 }
 
-void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, std::vector<at::Tensor> &halves,
-                              bool recording) {
+void Executor::runInstruction(size_t i, const std::vector<std::vector<int64_t>> &shapes,
+                              std::vector<at::Tensor> &values, std::vector<at::Tensor> &halves, bool recording) {
   const plan::Instruction &instruction = plan_.instructions[i];
   std::vector<at::Tensor> operands;
   operands.reserve(instruction.operands.size());
@@ -112,6 +112,10 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, std::ve
   }
   for (size_t r = 0; r < instruction.results.size(); ++r) {
     size_t value = static_cast<size_t>(instruction.results[r]);
+    // What later instructions and the bounds of indices rely on.
+    if (results[r].sizes() != at::IntArrayRef(shapes[value]))
+      throw std::runtime_error("instruction " + std::to_string(i) + " (" + instruction.op + "): result " +
+                               std::to_string(r) + " has another shape than the plan says");
     if (residence_.lifetimes[value].lastFull >= 0 || residence_.lifetimes[value].lastFactor >= 0)
       values[value] = std::move(results[r]);
   }
@@ -134,11 +138,11 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
   return guardTorch("program '" + plan_.program + "'", [&]() -> StatusOr<NamedTensors> {
     at::AutoGradMode mode(recording);
     std::vector<at::Tensor> values(plan_.values.size()), halves(plan_.values.size());
-    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, workType(precision_), values));
+    MORPH_ASSIGN_OR_RETURN(const auto shapes, inputs_->bind(inputs, workType(precision_), values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w];
     for (size_t i = 0; i < plan_.instructions.size(); ++i)
-      runInstruction(i, values, halves, recording);
+      runInstruction(i, shapes, values, halves, recording);
     NamedTensors outputs;
     for (const plan::NamedValue &output : plan_.outputs)
       outputs[output.name] = values[static_cast<size_t>(output.value)];

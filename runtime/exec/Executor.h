@@ -55,7 +55,8 @@ private:
   Status prepare();
   Status bindWeights(const WeightStore &store, uint64_t seed);
   StatusOr<NamedTensors> execute(const NamedTensors &inputs, bool recording);
-  void runInstruction(size_t i, std::vector<at::Tensor> &values, std::vector<at::Tensor> &halves, bool recording);
+  void runInstruction(size_t i, const std::vector<std::vector<int64_t>> &shapes, std::vector<at::Tensor> &values,
+                      std::vector<at::Tensor> &halves, bool recording);
 };
 
 } // namespace morph

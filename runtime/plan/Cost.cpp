@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace morph::plan {
@@ -23,10 +24,10 @@ double product(const Sizes &shape, size_t begin = 0) {
 
 /// Pairs of a query and a key that causal attention of T queries over S keys computes.
 double attentionPairs(int64_t queries, int64_t keys, int64_t window) {
-  double pairs = 0;
-  for (int64_t t = 0; t < queries; ++t)
-    pairs += static_cast<double>(std::min(keys - queries + t + 1, window));
-  return pairs;
+  // The first query sees `first` keys, each later one more, until the window is full.
+  double first = static_cast<double>(keys - queries + 1), count = static_cast<double>(queries);
+  double growing = std::clamp(static_cast<double>(window) - first, 0.0, count);
+  return growing * first + growing * (growing - 1) / 2 + (count - growing) * static_cast<double>(window);
 }
 
 class CostModel {
@@ -150,6 +151,12 @@ private:
   }
 };
 
+/// a + b, or the greatest number where that overflows: far above what any machine has.
+int64_t add(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<int64_t>::max() : sum;
+}
+
 /// Results that are views of their first operand and take no memory of their own.
 bool isView(const std::string &op) { return op == "split_heads" || op == "merge_heads"; }
 
@@ -244,43 +251,23 @@ private:
 
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode) {
   MORPH_RETURN_IF_ERROR(validate(plan));
-  std::vector<std::vector<Dim>> dims(plan.values.size());
-  std::vector<Sizes> shapes(plan.values.size());
-  auto fix = [&](int64_t value, std::vector<Dim> shape, const std::string &what) -> Status {
-    for (Dim &dim : shape) {
-      if (const std::string *name = std::get_if<std::string>(&dim)) {
-        auto found = sizes.find(*name);
-        if (found == sizes.end())
-          return Status::invalid("the size '" + *name + "' of " + what + " is not given");
-        if (found->second < 0 || found->second > int64_t(1) << 40)
-          return Status::invalid("the size '" + *name + "' is out of range");
-        dim = found->second;
-      }
-      shapes[static_cast<size_t>(value)].push_back(std::get<int64_t>(dim));
-    }
-    dims[static_cast<size_t>(value)] = std::move(shape);
-    return Status();
-  };
+  MORPH_ASSIGN_OR_RETURN(const std::vector<Sizes> shapes, resolveShapes(plan, sizes));
 
   const Residence residence = findResidence(plan);
   Holdings holdings(plan, residence, mode);
   Cost cost;
   for (const NamedValue &input : plan.inputs) {
-    const TensorType &type = plan.values[static_cast<size_t>(input.value)];
-    MORPH_RETURN_IF_ERROR(fix(input.value, type.shape, "input '" + input.name + "'"));
-    const int64_t bytes = type.dtype == DType::I64 ? 8 : 4;
-    holdings.addInput(input.value, static_cast<double>(bytes) * product(shapes[static_cast<size_t>(input.value)]));
+    const size_t value = static_cast<size_t>(input.value);
+    holdings.addInput(input.value, (plan.values[value].dtype == DType::I64 ? 8 : 4) * product(shapes[value]));
   }
   for (size_t w = 0; w < plan.weights.size(); ++w) {
-    const size_t value = static_cast<size_t>(plan.weightValues[w]);
-    MORPH_RETURN_IF_ERROR(fix(plan.weightValues[w], plan.values[value].shape, "a weight"));
-    const int64_t elements = static_cast<int64_t>(product(shapes[value]));
+    const int64_t elements = static_cast<int64_t>(product(shapes[static_cast<size_t>(plan.weightValues[w])]));
     const WeightForm form = holdings.formOf(static_cast<int64_t>(w));
-    cost.boundBytes += elements * (form == WeightForm::Half ? 2 : 4);
+    cost.boundBytes = add(cost.boundBytes, elements * (form == WeightForm::Half ? 2 : 4));
     if (plan.weights[w].trainable)
-      cost.trainable += elements;
+      cost.trainable = add(cost.trainable, elements);
     if (form == WeightForm::Master) {
-      cost.masterBytes += 4 * elements;
+      cost.masterBytes = add(cost.masterBytes, 4 * elements);
       cost.largestMaster = std::max(cost.largestMaster, 4 * elements);
     }
   }
@@ -288,19 +275,10 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
   double most = holdings.alive;
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     const Instruction &instruction = plan.instructions[i];
-    std::vector<const std::vector<Dim> *> operands;
-    for (int64_t operand : instruction.operands)
-      operands.push_back(operand < 0 ? nullptr : &dims[static_cast<size_t>(operand)]);
-    auto results = inferShapes(plan, instruction, operands);
-    if (!results.ok())
-      return Status(results.status()).withContext("instruction " + std::to_string(i) + " (" + instruction.op + ")");
     holdings.beforeInstruction(i, shapes);
-    for (size_t r = 0; r < instruction.results.size(); ++r) {
-      const int64_t value = instruction.results[r];
-      MORPH_RETURN_IF_ERROR(fix(value, (*results)[r], "a result"));
-      holdings.addResult(value, 4 * product(shapes[static_cast<size_t>(value)]),
+    for (int64_t result : instruction.results)
+      holdings.addResult(result, 4 * product(shapes[static_cast<size_t>(result)]),
                          isView(instruction.op) ? instruction.operands[0] : -1);
-    }
     const CostModel model(instruction, shapes);
     bool tableIsHalf = false;
     if (instruction.op == "embedding")
@@ -313,10 +291,10 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
       cost.productFlops += flops;
     holdings.afterInstruction(i);
   }
-  cost.runBytes = static_cast<int64_t>(most);
-  cost.halfBytes = static_cast<int64_t>(holdings.weightHalves);
+  cost.runBytes = static_cast<int64_t>(std::min(most, 0x1p62));
+  cost.halfBytes = static_cast<int64_t>(std::min(holdings.weightHalves, 0x1p62));
   for (const NamedValue &output : plan.outputs)
-    cost.outputBytes += 4 * static_cast<int64_t>(product(shapes[static_cast<size_t>(output.value)]));
+    cost.outputBytes = add(cost.outputBytes, 4 * static_cast<int64_t>(product(shapes[static_cast<size_t>(output.value)])));
   return cost;
 }
 

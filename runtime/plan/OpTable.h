@@ -54,11 +54,23 @@ size_t expectedResults(const Instruction &instruction, const OpRule &rule);
 /// A shape as text: "[B,T,64]".
 std::string shapeText(const std::vector<Dim> &shape);
 
+/// No tensor of a plan has more elements, so that its size in bytes cannot overflow.
+inline constexpr int64_t kMaximumElements = int64_t(1) << 48;
+
 /// Shapes of the results of an instruction whose operands have the given shapes (null for an absent optional operand).
-/// Sizes that are names agree with everything; numbers must be equal. Operand counts and attributes must have been
-/// checked. Errors say which operand is wrong and what was expected, without the instruction's place.
+/// Two sizes agree where they are the same number or the same name: what a name stands for is known only at run time,
+/// and then it is one number for the whole plan. Operand counts and attribute kinds must have been checked. Errors say
+/// which operand or attribute is wrong and what was expected, without the instruction's place.
 StatusOr<std::vector<std::vector<Dim>>> inferShapes(const Plan &plan, const Instruction &instruction,
                                                     const std::vector<const std::vector<Dim> *> &operands);
+
+/// One dimension with the named sizes bound. Errors: a name that is not bound, a size out of range.
+StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes);
+
+/// The shape of every value of a validated plan, with its named sizes bound ("B", "T", "S", "N"). A size of 0 is a
+/// size. Errors: a name that is not bound, a negative size, a value of more than kMaximumElements elements.
+StatusOr<std::vector<std::vector<int64_t>>> resolveShapes(const Plan &plan,
+                                                          const std::map<std::string, int64_t> &sizes);
 
 } // namespace morph::plan
 

@@ -4,7 +4,9 @@
 #include "runtime/base/Json.h"
 #include "runtime/plan/OpTable.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 namespace morph::plan {
@@ -107,7 +109,7 @@ private:
       else if (dim.is_string())
         type.shape.push_back(dim.get<std::string>());
       else
-        return Status::invalid(at + ": 'shape' must hold integers and names, not " + dim.dump().substr(0, 40));
+        return Status::invalid(at + ": 'shape' must hold integers and names, not " + jsonExcerpt(dim));
     }
     plan.values.push_back(std::move(type));
     return Status();
@@ -204,7 +206,7 @@ private:
       attribute = value.get<int64_t>();
     else
       return Status::invalid(at + ": attribute '" + name + "' must be a boolean, number or string, not " +
-                             value.dump().substr(0, 40));
+                             jsonExcerpt(value));
     return Status();
   }
 };
@@ -291,7 +293,7 @@ StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
 }
 
 StatusOr<Plan> readPlan(const std::string &path) {
-  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path));
+  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path, kMaximumJsonBytes));
   return parsePlan(text, path);
 }
 

@@ -4,6 +4,8 @@
 
 #include "runtime/plan/OpTable.h"
 
+#include <algorithm>
+#include <charconv>
 #include <functional>
 
 namespace morph::plan {
@@ -11,11 +13,6 @@ namespace morph::plan {
 namespace {
 
 using Shape = std::vector<Dim>;
-
-bool agree(const Dim &a, const Dim &b) {
-  const int64_t *x = std::get_if<int64_t>(&a), *y = std::get_if<int64_t>(&b);
-  return !x || !y || *x == *y;
-}
 
 /// Reads an instruction's operands while collecting the first thing that is wrong.
 class Reader {
@@ -54,16 +51,30 @@ public:
     return Shape(static_cast<size_t>(rank < 0 ? atLeast : rank), Dim(std::string("?")));
   }
   void same(const char *name, const Shape &shape, const Shape &expected) {
-    bool equal = shape.size() == expected.size();
-    for (size_t i = 0; equal && i < shape.size(); ++i)
-      equal = agree(shape[i], expected[i]);
-    require(equal,
+    require(shape == expected,
             "operand '" + std::string(name) + "' has shape " + shapeText(shape) + ", expected " + shapeText(expected));
   }
   Shape getLike(const char *name, const Shape &expected, int64_t nth = 0) {
     Shape shape = get(name, static_cast<int64_t>(expected.size()), 0, nth);
     same(name, shape, expected);
     return shape;
+  }
+  /// Dimensions `from` and following of an operand must be numbers: kernels divide by them, and they bound indices.
+  void known(const char *name, const Shape &shape, size_t from) {
+    for (size_t i = from; i < shape.size(); ++i)
+      require(std::holds_alternative<int64_t>(shape[i]),
+              "operand '" + std::string(name) + "' has shape " + shapeText(shape) +
+                  ", expected numbers from its dimension " + std::to_string(from) + " on");
+  }
+  /// An operand of at least one dimension whose last one is a number.
+  Shape rows(const char *name, int64_t rank = -1) {
+    Shape shape = get(name, rank, 1);
+    known(name, shape, shape.size() - 1);
+    return shape;
+  }
+  void notNegative(const char *name) {
+    require(std::get<double>(instruction.attributes.at(name)) >= 0,
+            "attribute '" + std::string(name) + "' must not be negative");
   }
 };
 
@@ -87,7 +98,8 @@ using Shapes = std::vector<Shape>;
 using Rule = std::function<Shapes(Reader &)>;
 
 Shapes linear(Reader &r) {
-  Shape x = r.get("x", -1, 1), weight = r.get("weight", 2);
+  Shape x = r.rows("x"), weight = r.rows("weight", 2);
+  r.known("weight", weight, 0);
   r.same("weight", weight, {weight[0], x.back()});
   if (r.has("bias"))
     r.getLike("bias", {weight[0]});
@@ -122,6 +134,7 @@ Shapes mergeHeads(Reader &r) {
 
 Shapes rope(Reader &r) {
   Shape x = r.get("x", 4);
+  r.known("x", x, 2);
   if (r.has("offset"))
     r.get("offset", 0);
   auto table = r.plan.ropeTables.find(r.text("table"));
@@ -141,6 +154,7 @@ void attentionOperands(Reader &r, Shape &q, Shape &k, Shape &v) {
   q = r.get("q", 4);
   k = r.get("k", 4);
   v = r.get("v", 4);
+  r.known("q", q, 2);
   r.same("k", k, {q[0], k[1], k[2], q[3]});
   r.same("v", v, k);
   const int64_t *heads = std::get_if<int64_t>(&q[2]), *groups = std::get_if<int64_t>(&k[2]);
@@ -149,8 +163,9 @@ void attentionOperands(Reader &r, Shape &q, Shape &k, Shape &v) {
   if (r.has("start"))
     r.getLike("start", {q[0]});
   auto window = r.instruction.attributes.find("window");
-  r.require(window == r.instruction.attributes.end() || std::get<int64_t>(window->second) > 0,
-            "attribute 'window' must be positive");
+  if (window != r.instruction.attributes.end())
+    r.require(r.integer("window") > 0 && r.integer("window") <= kMaximumElements,
+              "attribute 'window' must be from 1 to " + std::to_string(kMaximumElements));
 }
 
 Shapes attention(Reader &r) {
@@ -168,8 +183,9 @@ Shapes attentionGrad(Reader &r) {
 
 void linearAttentionOperands(Reader &r, Shape &q, Shape &v, Shape &state) {
   q = r.get("q", 4);
+  r.known("q", q, 2);
   r.getLike("k", q);
-  v = r.get("v", 4);
+  v = r.rows("v", 4);
   r.same("v", v, {q[0], q[1], q[2], v[3]});
   state = {q[0], q[2], q[3], v[3]};
   if (r.has("state"))
@@ -188,6 +204,10 @@ Shapes linearAttention(Reader &r) {
 Shapes linearAttentionGrad(Reader &r) {
   Shape q, v, state;
   linearAttentionOperands(r, q, v, state);
+  auto count = r.instruction.attributes.find("dextras_count");
+  r.require(count == r.instruction.attributes.end() ||
+                r.integer("dextras_count") == variadicCount(r.instruction, "extras"),
+            "attribute 'dextras_count' must be that of 'extras'");
   r.getLike("dy", v);
   Shapes results = {q, q, v};
   for (int64_t i = 0; i < variadicCount(r.instruction, "extras"); ++i)
@@ -196,11 +216,11 @@ Shapes linearAttentionGrad(Reader &r) {
 }
 
 void shortConvOperands(Reader &r, Shape &x, Shape &weight, Shape &state) {
-  x = r.get("x", 3);
-  weight = r.get("weight", 3);
+  x = r.rows("x", 3);
+  weight = r.rows("weight", 3);
   r.same("weight", weight, {x[2], Dim(int64_t(1)), weight[2]});
   const int64_t *taps = std::get_if<int64_t>(&weight[2]);
-  r.require(taps != nullptr, "operand 'weight' must have known sizes");
+  r.require(!taps || *taps > 1, "operand 'weight' has shape " + shapeText(weight) + ", expected two taps or more");
   state = {x[0], Dim(taps ? *taps - 1 : 0), x[2]};
   if (r.has("state"))
     r.getLike("state", state);
@@ -254,7 +274,7 @@ Shapes blendCandidateGrad(Reader &r) {
 }
 
 Shapes rowLoss(Reader &r) {
-  Shape logits = r.get("logits", 2);
+  Shape logits = r.rows("logits", 2);
   r.getLike("targets", {logits[0]});
   return {{logits[0]}};
 }
@@ -298,27 +318,33 @@ const std::map<std::string, Rule> &rules() {
       {"embedding",
        [](Reader &r) -> Shapes {
          Shape ids = r.get("ids", -1), table = r.get("table", 2);
+         r.known("table", table, 0);
          ids.push_back(table[1]);
          return {ids};
        }},
       {"linear", linear},
       {"rms_norm",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", -1, 1);
+         Shape x = r.rows("x");
          r.getLike("weight", {x.back()});
+         r.notNegative("eps");
          return {x};
        }},
-      {"l2_norm", [](Reader &r) -> Shapes { return {r.get("x", -1, 1)}; }},
+      {"l2_norm",
+       [](Reader &r) -> Shapes {
+         r.notNegative("eps");
+         return {r.rows("x")};
+       }},
       {"split_heads", splitHeads},
       {"merge_heads", mergeHeads},
       {"take_rows",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", 3), positions = r.get("positions", 1);
+         Shape x = r.rows("x", 3), positions = r.get("positions", 1);
          return {{positions[0], x[2]}};
        }},
       {"last_rows",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", 3);
+         Shape x = r.rows("x", 3);
          return {{x[0], x[2]}};
        }},
       {"mask_padding",
@@ -359,13 +385,13 @@ const std::map<std::string, Rule> &rules() {
       {"correct", rowLoss},
       {"kl_divergence",
        [](Reader &r) -> Shapes {
-         Shape teacher = r.get("teacher", 2);
+         Shape teacher = r.rows("teacher", 2);
          r.getLike("student", teacher);
          return {{teacher[0]}};
        }},
       {"squared_error",
        [](Reader &r) -> Shapes {
-         r.getLike("target", r.get("x", -1, 1));
+         r.getLike("target", r.rows("x"));
          normalizeKind(r);
          return {{}};
        }},
@@ -379,45 +405,48 @@ const std::map<std::string, Rule> &rules() {
       {"reduce_to", reduceTo},
       {"embedding_grad",
        [](Reader &r) -> Shapes {
-         Shape ids = r.get("ids", -1), dy = r.get("dy", static_cast<int64_t>(ids.size()) + 1);
+         Shape ids = r.get("ids", -1), dy = r.rows("dy", static_cast<int64_t>(ids.size()) + 1);
          r.same("ids", ids, Shape(dy.begin(), dy.end() - 1));
-         r.require(r.integer("rows") > 0 && r.integer("rows") < int64_t(1) << 40, "attribute 'rows' is out of range");
+         r.require(r.integer("rows") > 0 && r.integer("rows") < kMaximumElements, "attribute 'rows' is out of range");
          return {{Dim(r.integer("rows")), dy.back()}};
        }},
       {"linear_input_grad",
        [](Reader &r) -> Shapes {
-         Shape dy = r.get("dy", -1, 1), weight = r.get("weight", 2);
+         Shape dy = r.rows("dy"), weight = r.rows("weight", 2);
          r.same("weight", weight, {dy.back(), weight[1]});
          return {withLast(dy, weight[1])};
        }},
       {"linear_weight_grad",
        [](Reader &r) -> Shapes {
-         Shape dy = r.get("dy", -1, 1), x = r.get("x", static_cast<int64_t>(dy.size()), 1);
+         Shape dy = r.rows("dy"), x = r.rows("x", static_cast<int64_t>(dy.size()));
          r.same("x", x, withLast(dy, x.back()));
          return {{dy.back(), x.back()}};
        }},
       {"rms_norm_input_grad",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", -1, 1);
+         Shape x = r.rows("x");
          r.getLike("dy", x);
          r.getLike("weight", {x.back()});
+         r.notNegative("eps");
          return {x};
        }},
       {"rms_norm_weight_grad",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", -1, 1);
+         Shape x = r.rows("x");
          r.getLike("dy", x);
+         r.notNegative("eps");
          return {{x.back()}};
        }},
       {"l2_norm_grad",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", -1, 1);
+         Shape x = r.rows("x");
          r.getLike("dy", x);
+         r.notNegative("eps");
          return {x};
        }},
       {"scatter_rows",
        [](Reader &r) -> Shapes {
-         Shape like = r.get("like", 3), positions = r.get("positions", 1);
+         Shape like = r.rows("like", 3), positions = r.get("positions", 1);
          r.getLike("dy", {positions[0], like[2]});
          return {like};
        }},
@@ -426,21 +455,21 @@ const std::map<std::string, Rule> &rules() {
       {"swiglu_grad", alike({"dy", "gate", "x"}, 2)},
       {"token_nll_grad",
        [](Reader &r) -> Shapes {
-         Shape logits = r.get("logits", 2);
+         Shape logits = r.rows("logits", 2);
          r.getLike("targets", {logits[0]});
          r.getLike("dy", {logits[0]});
          return {logits};
        }},
       {"kl_divergence_grad",
        [](Reader &r) -> Shapes {
-         Shape teacher = r.get("teacher", 2);
+         Shape teacher = r.rows("teacher", 2);
          r.getLike("student", teacher);
          r.getLike("dy", {teacher[0]});
          return {teacher};
        }},
       {"squared_error_grad",
        [](Reader &r) -> Shapes {
-         Shape x = r.get("x", -1, 1);
+         Shape x = r.rows("x");
          r.getLike("target", x);
          r.get("dy", 0);
          normalizeKind(r);
@@ -466,6 +495,58 @@ StatusOr<std::vector<std::vector<Dim>>> inferShapes(const Plan &plan, const Inst
   std::vector<std::vector<Dim>> shapes = rule->second(reader);
   if (!reader.error.ok())
     return reader.error;
+  return shapes;
+}
+
+StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes) {
+  if (const int64_t *size = std::get_if<int64_t>(&dim))
+    return *size;
+  // A name, or a sum of names and numbers as `concat` makes them ("S+T").
+  const std::string &name = std::get<std::string>(dim);
+  int64_t total = 0;
+  for (size_t begin = 0; begin <= name.size();) {
+    size_t end = std::min(name.find('+', begin), name.size());
+    std::string part = name.substr(begin, end - begin);
+    begin = end + 1;
+    int64_t size = 0;
+    if (auto bound = sizes.find(part); bound != sizes.end())
+      size = bound->second;
+    else if (auto [last, error] = std::from_chars(part.data(), part.data() + part.size(), size);
+             error != std::errc() || last != part.data() + part.size())
+      return Status::invalid("the size '" + part + "' is not given");
+    if (size < 0 || size > kMaximumElements - total)
+      return Status::invalid("the size '" + name + "' is out of range: " + part + " is " + std::to_string(size));
+    total += size;
+  }
+  return total;
+}
+
+StatusOr<std::vector<std::vector<int64_t>>> resolveShapes(const Plan &plan,
+                                                          const std::map<std::string, int64_t> &sizes) {
+  std::map<std::string, int64_t> known; // Every name is worked out once.
+  std::vector<std::vector<int64_t>> shapes(plan.values.size());
+  for (size_t value = 0; value < shapes.size(); ++value) {
+    int64_t elements = 1;
+    for (const Dim &dim : plan.values[value].shape) {
+      const std::string *name = std::get_if<std::string>(&dim);
+      auto found = name ? known.find(*name) : known.end();
+      int64_t size = 0;
+      if (found != known.end()) {
+        size = found->second;
+      } else {
+        MORPH_ASSIGN_OR_RETURN(size, resolveDim(dim, sizes));
+        if (name)
+          known[*name] = size;
+      }
+      // A size of 0 does not make the others small: strides are computed from them all the same.
+      if (elements > kMaximumElements / std::max<int64_t>(size, 1))
+        return Status::invalid("value " + std::to_string(value) + " of shape " + shapeText(plan.values[value].shape) +
+                                   " has more elements than can be addressed",
+                               "use a smaller batch or length");
+      elements *= std::max<int64_t>(size, 1);
+      shapes[value].push_back(size);
+    }
+  }
   return shapes;
 }
 

@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/OpTable.h"
 
+#include <cctype>
 #include <cmath>
+#include <limits>
 #include <set>
 
 namespace morph::plan {
 
 namespace {
 
-/// No tensor of a plan may have more elements, so that sizes in bytes cannot overflow.
-constexpr int64_t kMaximumElements = int64_t(1) << 48;
+/// The most weights that one weight's `init` may lead through.
+constexpr int kMaximumInitChain = 16;
+
+/// Whether fp32, in which programs run, has the number.
+bool fitsF32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
+
+/// Whether a size of an input may have this name. Sums ("S+T") are names of what `concat` makes.
+bool isSizeName(const std::string &name) {
+  bool letters = !name.empty() && name.size() <= 16 && !std::isdigit(static_cast<unsigned char>(name[0]));
+  for (unsigned char c : name)
+    letters &= std::isalnum(c) || c == '_';
+  return letters;
+}
 
 class Validator {
 public:
@@ -100,6 +113,9 @@ private:
         return Status::invalid("input name '" + input.name + "' is empty or given twice");
       if (Status status = define(input.value); !status.ok())
         return std::move(status).withContext("input '" + input.name + "'");
+      for (const Dim &dim : plan.values[static_cast<size_t>(input.value)].shape)
+        if (const std::string *name = std::get_if<std::string>(&dim); name && !isSizeName(*name))
+          return Status::invalid("input '" + input.name + "' has the size '" + *name + "', which is no name");
     }
     return Status();
   }
@@ -121,7 +137,7 @@ private:
       return Status();
     }
     if (init.kind == "constant" || init.kind == "normal") {
-      if (!std::isfinite(init.value) || (init.kind == "normal" && init.value < 0))
+      if (!fitsF32(init.value) || (init.kind == "normal" && init.value < 0))
         return Status::invalid("init '" + init.kind + "' has a value out of range");
       return Status();
     }
@@ -131,8 +147,8 @@ private:
         return Status::invalid("init 'values' has " + std::to_string(init.values.size()) + " values, the weight has " +
                                std::to_string(elements) + " elements");
       for (double value : init.values)
-        if (!std::isfinite(value))
-          return Status::invalid("init 'values' has a value that is not finite");
+        if (!fitsF32(value))
+          return Status::invalid("init 'values' has a value that is no finite fp32 number");
       return Status();
     }
     return Status::invalid("unknown init '" + init.kind + "'",
@@ -161,13 +177,25 @@ private:
   Status checkWeights() {
     if (plan.weights.size() != plan.weightValues.size())
       return Status::invalid("every weight needs a value");
-    std::set<std::string> names;
+    std::map<std::string, const Weight *> names;
     for (size_t i = 0; i < plan.weights.size(); ++i) {
       const Weight &weight = plan.weights[i];
-      if (weight.name.empty() || !names.insert(weight.name).second)
+      if (weight.name.empty() || !names.emplace(weight.name, &weight).second)
         return Status::invalid("weight name '" + weight.name + "' is empty or given twice");
       if (Status status = checkWeight(weight, plan.weightValues[i]); !status.ok())
         return std::move(status).withContext("weight '" + weight.name + "'");
+    }
+    for (const Weight &weight : plan.weights) {
+      const Weight *source = &weight;
+      for (int steps = 0; source && source->init; ++steps) {
+        if (steps > 0 && source == &weight)
+          return Status::invalid("the init of weight '" + weight.name + "' leads back to itself");
+        if (steps == kMaximumInitChain)
+          return Status::invalid("the init of weight '" + weight.name + "' leads through more than " +
+                                 std::to_string(kMaximumInitChain) + " weights");
+        auto next = names.find(source->init->source);
+        source = next == names.end() ? nullptr : next->second;
+      }
     }
     return Status();
   }
@@ -190,13 +218,13 @@ private:
         fits = std::holds_alternative<int64_t>(value);
         break;
       case AttributeKind::Real:
-        fits = std::holds_alternative<double>(value) && std::isfinite(std::get<double>(value));
+        fits = std::holds_alternative<double>(value) && fitsF32(std::get<double>(value));
         break;
       case AttributeKind::Text:
         fits = std::holds_alternative<std::string>(value);
         break;
       }
-      static const char *const kinds[] = {"true", "an integer", "a finite number", "a string"};
+      static const char *const kinds[] = {"true", "an integer", "a finite fp32 number", "a string"};
       if (!fits)
         return Status::invalid("attribute '" + expected.name + "' must be " + kinds[static_cast<int>(expected.kind)]);
     }
@@ -248,22 +276,11 @@ private:
     for (size_t i = 0; i < shapes.size(); ++i) {
       MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
       const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
-      if (type.dtype != DType::F32 || !sameShape(shapes[i], type.shape))
+      if (type.dtype != DType::F32 || shapes[i] != type.shape)
         return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) +
                                (type.dtype == DType::F32 ? "" : " of i64") + " but is " + shapeText(shapes[i]));
     }
     return Status();
-  }
-
-  static bool sameShape(const std::vector<Dim> &a, const std::vector<Dim> &b) {
-    if (a.size() != b.size())
-      return false;
-    for (size_t i = 0; i < a.size(); ++i) {
-      const int64_t *x = std::get_if<int64_t>(&a[i]), *y = std::get_if<int64_t>(&b[i]);
-      if (x && y && *x != *y)
-        return false;
-    }
-    return true;
   }
 
   Status checkOutputs() const {
@@ -276,6 +293,10 @@ private:
     }
     if (plan.outputs.empty())
       return Status::invalid("the plan has no outputs");
+    std::set<std::string> gradients;
+    for (const auto &[name, value] : names)
+      if (name.rfind("grad.", 0) == 0)
+        gradients.insert(name);
     for (size_t i = 0; i < plan.weights.size(); ++i) {
       auto found = names.find("grad." + plan.weights[i].name);
       if (plan.weights[i].trainable != (found != names.end()))
@@ -285,11 +306,16 @@ private:
                                     : "not trainable but has a gradient"));
       if (found == names.end())
         continue;
+      gradients.erase(found->first);
       const TensorType &type = plan.values[static_cast<size_t>(found->second)];
-      if (!sameShape(type.shape, plan.values[static_cast<size_t>(plan.weightValues[i])].shape))
+      const TensorType &weight = plan.values[static_cast<size_t>(plan.weightValues[i])];
+      if (type.shape != weight.shape || type.dtype != weight.dtype)
         return Status::invalid("output '" + found->first + "' has shape " + shapeText(type.shape) +
-                               ", which is not its weight's");
+                               (type.dtype == DType::F32 ? "" : " and dtype i64") + ", its weight " +
+                               shapeText(weight.shape));
     }
+    if (!gradients.empty())
+      return Status::invalid("output '" + *gradients.begin() + "' is the gradient of no weight");
     return Status();
   }
 };

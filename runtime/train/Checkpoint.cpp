@@ -34,18 +34,23 @@ StatusOr<std::optional<Checkpoint>> readCheckpoint(const std::string &path, cons
   if (found == file->metadata().end())
     return Status::failed("'" + path + "' is not a checkpoint of this program", hint);
   Checkpoint checkpoint;
-  try {
-    const Json header = Json::parse(found->second);
-    if (header.at("version") != checkpointVersion)
-      return Status::failed("'" + path + "' has another checkpoint version", hint);
-    checkpoint.step = header.at("step");
-    checkpoint.tokens = header.at("tokens");
-    checkpoint.seconds = header.at("seconds");
-    checkpoint.fingerprint = header.at("fingerprint");
-    checkpoint.state = header.at("state");
-  } catch (const Json::exception &error) {
-    return Status::failed("'" + path + "' is damaged: " + error.what(), hint);
-  }
+  auto readHeader = [&]() -> Status {
+    const std::string where = "'" + path + "' is damaged";
+    MORPH_ASSIGN_OR_RETURN(const Json header, parseJson(found->second, where));
+    MORPH_ASSIGN_OR_RETURN(const int64_t version, jsonGet<int64_t>(header, "version", where));
+    if (version != checkpointVersion)
+      return Status::failed("'" + path + "' has another checkpoint version");
+    MORPH_ASSIGN_OR_RETURN(checkpoint.step, jsonGet<int64_t>(header, "step", where));
+    MORPH_ASSIGN_OR_RETURN(checkpoint.tokens, jsonGet<int64_t>(header, "tokens", where));
+    MORPH_ASSIGN_OR_RETURN(checkpoint.seconds, jsonGet<double>(header, "seconds", where));
+    MORPH_ASSIGN_OR_RETURN(checkpoint.fingerprint, jsonGet<std::string>(header, "fingerprint", where));
+    checkpoint.state = header.value("state", Json());
+    if (checkpoint.step < 0 || checkpoint.tokens < 0 || !checkpoint.state.is_object())
+      return Status::failed(where + ": a step, tokens or a state that cannot be");
+    return Status();
+  };
+  if (Status status = readHeader(); !status.ok())
+    return Status::failed(status.message(), hint);
   if (checkpoint.fingerprint != fingerprint)
     return Status::invalid("'" + path + "' was made with other settings than this run's", hint);
   // Copies: the file is replaced while the loop goes on.

@@ -195,9 +195,10 @@ StatusOr<StageOutcome> Evaluation::run() {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   if (::access(partial.c_str(), F_OK) == 0) {
     MORPH_ASSIGN_OR_RETURN(const std::string saved, readTextFile(partial));
-    const nlohmann::ordered_json value = nlohmann::ordered_json::parse(saved, nullptr, false);
-    if (value.is_object() && value.value("fingerprint", "") == fingerprint_)
-      rows = value["rows"];
+    const auto value = parseJson<nlohmann::ordered_json>(saved, partial);
+    if (value.ok() && value->is_object() && value->contains("rows") && (*value)["rows"].is_array() &&
+        value->contains("fingerprint") && (*value)["fingerprint"] == fingerprint_)
+      rows = (*value)["rows"];
   }
   Progress progress("evaluate " + options_.modelName + " after " + options_.after, total, 0, "sample");
   for (size_t i = 0; i < cells_.size(); ++i) {

@@ -17,13 +17,13 @@ static StatusOr<std::vector<TokenSpan>> cutDocuments(const TokenFile &file, cons
   if (options.begin) {
     MORPH_ASSIGN_OR_RETURN(spans, file.documentsBeginningWith(*options.begin, options.documents));
     for (TokenSpan &span : spans)
-      span.end = std::min(span.end, span.begin + options.length);
+      span.end = span.begin + std::min(span.size(), options.length);
     return spans;
   }
   for (int64_t begin = 0; begin < file.size(); begin += options.length) {
     if (options.documents >= 0 && static_cast<int64_t>(spans.size()) >= options.documents)
       break;
-    spans.push_back({begin, std::min(file.size(), begin + options.length)});
+    spans.push_back({begin, begin + std::min(file.size() - begin, options.length)});
   }
   return spans;
 }

@@ -27,11 +27,15 @@ StatusOr<MetricsFile> MetricsFile::open(const std::string &path, const std::stri
   std::istringstream lines(text);
   std::string kept, line;
   while (std::getline(lines, line)) {
-    const Json value = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!value.is_object())
+    const StatusOr<Json> value = parseJson(line, path);
+    if (!value.ok() || !value->is_object())
       continue; // torn by a kill
-    const bool mine = value.value("stage", "") == stage && value.value("variant", "") == variant;
-    if (mine && (step == 0 || value.value("step", int64_t(0)) > step))
+    const StatusOr<std::string> ofStage = jsonGetOr<std::string>(*value, "stage", "", path),
+                                ofVariant = jsonGetOr<std::string>(*value, "variant", "", path);
+    const StatusOr<int64_t> ofStep = jsonGetOr<int64_t>(*value, "step", 0, path);
+    if (!ofStage.ok() || !ofVariant.ok() || !ofStep.ok())
+      return Status::invalid("'" + path + "' has a line that this program has not written: " + shortened(line, 60));
+    if (*ofStage == stage && *ofVariant == variant && (step == 0 || *ofStep > step))
       continue;
     kept += line + "\n";
   }

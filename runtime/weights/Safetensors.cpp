@@ -5,18 +5,16 @@
 #include "runtime/base/TorchGuard.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 namespace morph {
 
 namespace {
-
-constexpr uint64_t kMaximumHeader = 100'000'000;
 
 const std::pair<const char *, at::ScalarType> kDTypes[] = {
     {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
@@ -27,83 +25,64 @@ std::string systemError(const std::string &what, const std::string &path) {
   return "cannot " + what + " '" + path + "': " + std::strerror(errno);
 }
 
-/// Closes a file descriptor when the scope is left.
-class Descriptor {
-public:
-  explicit Descriptor(int value) : value(value) {}
-  ~Descriptor() { close(); }
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  bool close() {
-    int old = std::exchange(value, -1);
-    return old < 0 || ::close(old) == 0;
-  }
-  int value;
-};
-
-/// The number of bytes of a shape, or nothing where it overflows.
+/// The number of bytes of a shape, or nothing where it overflows. A size of 0 does not make the others small: strides
+/// are computed from them all the same.
 std::optional<uint64_t> byteSize(const std::vector<int64_t> &shape, uint64_t elementSize) {
   uint64_t bytes = elementSize;
-  for (int64_t size : shape)
-    if (size < 0 || __builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes))
+  bool empty = false;
+  for (int64_t size : shape) {
+    empty |= size == 0;
+    if (size < 0 || __builtin_mul_overflow(bytes, std::max<uint64_t>(size, 1), &bytes) || bytes > INT64_MAX)
       return std::nullopt;
-  return bytes;
+  }
+  return empty ? 0 : bytes;
 }
 
 } // namespace
 
-SafetensorsFile::~SafetensorsFile() {
-  if (map_)
-    ::munmap(map_, size_);
-}
-
 StatusOr<std::shared_ptr<SafetensorsFile>> SafetensorsFile::open(const std::string &path) {
-  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info;
-  if (descriptor.value < 0 || ::fstat(descriptor.value, &info) != 0)
-    return Status::invalid(systemError("open", path));
-  if (!S_ISREG(info.st_mode))
-    return Status::invalid("cannot open '" + path + "': not a regular file");
   auto file = std::shared_ptr<SafetensorsFile>(new SafetensorsFile());
-  file->path_ = path;
-  file->size_ = static_cast<uint64_t>(info.st_size);
-  if (file->size_ < 8)
-    return Status::invalid(path + ": not a safetensors file: " + std::to_string(file->size_) + " bytes, truncated?");
-  void *map = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor.value, 0);
-  if (map == MAP_FAILED)
-    return Status::failed(systemError("map", path));
-  file->map_ = map;
-
-  const auto *bytes = static_cast<const unsigned char *>(map);
+  MORPH_ASSIGN_OR_RETURN(file->map_, MappedFile::open(path));
+  uint64_t size = file->map_->size();
+  if (size < 8)
+    return Status::invalid(path + ": not a safetensors file: " + std::to_string(size) + " bytes, truncated?");
+  const auto *bytes = reinterpret_cast<const unsigned char *>(file->map_->data());
   uint64_t header = 0;
   for (int i = 7; i >= 0; --i)
     header = header << 8 | bytes[i];
-  if (header > kMaximumHeader)
+  if (header > kMaximumJsonBytes)
     return Status::invalid(path + ": not a safetensors file: its header would have " + std::to_string(header) +
-                           " bytes, at most " + std::to_string(kMaximumHeader) + " are allowed");
-  if (header > file->size_ - 8)
+                           " bytes, at most " + std::to_string(kMaximumJsonBytes) + " are allowed");
+  if (header > size - 8)
     return Status::invalid(path + ": the header has " + std::to_string(header) + " bytes, the file only " +
-                               std::to_string(file->size_ - 8) + " after its length",
+                               std::to_string(size - 8) + " after its length",
                            "the file is truncated: fetch it again");
   file->dataBegin_ = 8 + header;
-  std::string text(reinterpret_cast<const char *>(bytes) + 8, header);
-  if (Status status = guardTorch(path, [&] { return file->readHeader(text); }); !status.ok())
-    return status.code() == StatusCode::Failed ? Status::invalid(status.message()) : status;
+  std::string text(file->map_->data() + 8, header);
+  Status status = guardTorch(path, [&]() -> Status {
+    MORPH_RETURN_IF_ERROR(file->readHeader(text));
+    return file->checkPlaces();
+  });
+  if (!status.ok())
+    return status;
   return file;
 }
 
 Status SafetensorsFile::readHeader(const std::string &text) {
-  MORPH_ASSIGN_OR_RETURN(Json json, parseJson(text, path_ + ": header"));
+  MORPH_ASSIGN_OR_RETURN(Json json, parseJson(text, path() + ": header"));
   if (!json.is_object())
-    return Status::invalid(path_ + ": the header must be an object");
-  uint64_t dataSize = size_ - dataBegin_;
+    return Status::invalid(path() + ": the header must be an object");
+  uint64_t dataSize = map_->size() - dataBegin_;
   for (const auto &[name, value] : json.items()) {
     if (name == "__metadata__") {
-      for (const auto &[key, text] : value.items())
-        metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
+      if (!value.is_object())
+        return Status::invalid(path() + ": '__metadata__' must be an object, not " + jsonExcerpt(value));
+      for (const auto &[key, text] : value.items()) {
+        MORPH_ASSIGN_OR_RETURN(metadata_[key], jsonGet<std::string>(value, key, path() + ": __metadata__"));
+      }
       continue;
     }
-    std::string at = path_ + ": tensor '" + name + "'";
+    std::string at = path() + ": tensor '" + name + "'";
     MORPH_ASSIGN_OR_RETURN(std::string dtype, jsonGet<std::string>(value, "dtype", at));
     Entry entry;
     MORPH_ASSIGN_OR_RETURN(entry.shape, jsonGet<std::vector<int64_t>>(value, "shape", at));
@@ -126,26 +105,32 @@ Status SafetensorsFile::readHeader(const std::string &text) {
     entries_[name] = std::move(entry);
   }
 
-  // Sorted by place, tensors must follow each other without a gap: the format forbids bytes that belong to none.
+  return Status();
+}
+
+/// Sorted by place, every tensor must begin where the one before it ends: then no two overlap, neighbours or not.
+Status SafetensorsFile::checkPlaces() const {
   std::vector<std::pair<const std::string *, const Entry *>> order;
   for (const auto &[name, entry] : entries_)
     order.emplace_back(&name, &entry);
   std::sort(order.begin(), order.end(), [](const auto &a, const auto &b) {
     return std::tie(a.second->begin, a.second->end) < std::tie(b.second->begin, b.second->end);
   });
-  uint64_t end = 0;
-  const std::string *before = nullptr;
+  uint64_t end = 0, dataSize = map_->size() - dataBegin_;
+  std::string before = "the header";
   for (const auto &[name, entry] : order) {
     if (entry->begin < end)
-      return Status::invalid(path_ + ": tensors '" + *before + "' and '" + *name + "' overlap");
+      return Status::invalid(path() + ": " + before + " and tensor '" + *name + "' overlap: one ends at byte " +
+                             std::to_string(end) + " of the data, the other begins at " + std::to_string(entry->begin));
     if (entry->begin > end)
-      return Status::invalid(path_ + ": bytes " + std::to_string(end) + " to " + std::to_string(entry->begin) +
-                             " belong to no tensor");
+      return Status::invalid(path() + ": bytes " + std::to_string(end) + " to " + std::to_string(entry->begin) +
+                             " of the data, between " + before + " and tensor '" + *name + "', belong to no tensor");
     end = entry->end;
-    before = name;
+    before = "tensor '" + *name + "'";
   }
   if (end != dataSize)
-    return Status::invalid(path_ + ": " + std::to_string(dataSize - end) + " bytes after the last tensor");
+    return Status::invalid(path() + ": " + std::to_string(dataSize - end) + " bytes after " + before +
+                           " belong to no tensor");
   return Status();
 }
 
@@ -164,13 +149,14 @@ at::Tensor SafetensorsFile::tensor(const std::string &name) {
   auto options = at::TensorOptions(entry.dtype);
   if (entry.begin == entry.end)
     return at::empty(entry.shape, options);
-  char *data = static_cast<char *>(map_) + dataBegin_ + entry.begin;
+  // LibTorch has no tensors of constant memory; nobody writes into these.
+  char *data = const_cast<char *>(map_->data()) + dataBegin_ + entry.begin;
   if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(entry.dtype) != 0) {
     at::Tensor copy = at::empty(entry.shape, options);
     std::memcpy(copy.mutable_data_ptr(), data, entry.end - entry.begin);
     return copy;
   }
-  return at::from_blob(data, entry.shape, [keep = shared_from_this()](void *) {}, options);
+  return at::from_blob(data, entry.shape, [keep = map_](void *) {}, options);
 }
 
 Status writeSafetensors(const std::string &path, const std::map<std::string, at::Tensor> &tensors,
@@ -195,12 +181,12 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
 
     std::string temporary = path + ".tmp";
     Descriptor descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (descriptor.value < 0)
+    if (descriptor.get() < 0)
       return Status::failed(systemError("write", temporary));
     auto put = [&](const void *data, uint64_t size) {
       const char *bytes = static_cast<const char *>(data);
       while (size > 0) {
-        ssize_t written = ::write(descriptor.value, bytes, std::min<uint64_t>(size, 1 << 30));
+        ssize_t written = ::write(descriptor.get(), bytes, std::min<uint64_t>(size, 1 << 30));
         if (written < 0 && errno == EINTR)
           continue;
         if (written <= 0)
@@ -218,7 +204,7 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
       at::Tensor dense = tensor->second.detach().contiguous();
       written = put(dense.const_data_ptr(), static_cast<uint64_t>(dense.nbytes()));
     }
-    written = written && ::fsync(descriptor.value) == 0;
+    written = written && ::fsync(descriptor.get()) == 0;
     written = descriptor.close() && written;
     written = written && ::rename(temporary.c_str(), path.c_str()) == 0;
     if (!written) {
@@ -229,8 +215,8 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
     // The rename itself is durable only when the folder is synced; a file system that cannot do that is no error.
     std::filesystem::path folder = std::filesystem::path(path).parent_path();
     Descriptor parent(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (parent.value >= 0)
-      (void)::fsync(parent.value);
+    if (parent.get() >= 0)
+      (void)::fsync(parent.get());
     return Status();
   });
 }

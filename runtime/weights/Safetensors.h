@@ -4,7 +4,7 @@
 #ifndef MORPH_RUNTIME_WEIGHTS_SAFETENSORS_H
 #define MORPH_RUNTIME_WEIGHTS_SAFETENSORS_H
 
-#include "runtime/base/Status.h"
+#include "runtime/base/File.h"
 
 #include <ATen/ATen.h>
 
@@ -15,14 +15,15 @@
 
 namespace morph {
 
-/// A memory-mapped safetensors file. Refused: a truncated file, a header longer than 100 MB or than the file, malformed
-/// JSON, duplicate names, unknown dtypes, offsets that overlap, leave the file or do not fit the shape.
-class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
+/// A memory-mapped safetensors file (https://huggingface.co/docs/safetensors, `Metadata::validate` of its crate).
+/// Refused: a truncated file, a header longer than 100 MB or than the file, malformed or deep JSON, duplicate names,
+/// metadata that is no text, unknown dtypes, offsets that do not fit the shape, and tensors that do not follow each
+/// other from the header's end to the file's end without an overlap or a gap.
+class SafetensorsFile {
 public:
   static StatusOr<std::shared_ptr<SafetensorsFile>> open(const std::string &path);
-  ~SafetensorsFile();
 
-  const std::string &path() const { return path_; }
+  const std::string &path() const { return map_->path(); }
   std::vector<std::string> names() const;
   bool has(const std::string &name) const { return entries_.count(name) != 0; }
   /// A read-only view of the mapped bytes (a copy where they are not aligned); undefined where the name is absent. The
@@ -38,9 +39,8 @@ private:
   };
   SafetensorsFile() = default;
   Status readHeader(const std::string &text);
-  std::string path_;
-  void *map_ = nullptr;
-  uint64_t size_ = 0;
+  Status checkPlaces() const;
+  std::shared_ptr<const MappedFile> map_;
   uint64_t dataBegin_ = 0;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;

@@ -25,7 +25,7 @@ StatusOr<std::vector<std::shared_ptr<SafetensorsFile>>> openShards(const fs::pat
     std::string name = value.is_string() ? value.get<std::string>() : "";
     if (name.empty() || fs::path(name).filename() != fs::path(name) || name == "." || name == "..")
       return Status::invalid(index.string() + ": the file of '" + tensor +
-                             "' is not a plain file name: " + value.dump().substr(0, 80));
+                             "' is not a plain file name: " + jsonExcerpt(value));
     if (!shards.count(name)) {
       MORPH_ASSIGN_OR_RETURN(shards[name], SafetensorsFile::open((folder / name).string()));
       for (const std::string &held : shards[name]->names())

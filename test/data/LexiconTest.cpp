@@ -40,6 +40,10 @@ TEST(Lexicon, RefusesWhatIsWrongByName) {
   EXPECT_TRUE(refused(with("format", "\"other\""), "other"));
   EXPECT_TRUE(refused(with("version", "2"), "version 2"));
   EXPECT_TRUE(refused(with("vocabulary", "0"), "vocabulary"));
+  EXPECT_TRUE(refused(with("vocabulary", "2147483647"), "must be from 1 to 16777216"));
+  EXPECT_TRUE(refused(with("keys", "[" + std::string(60, '[') + std::string(60, ']') + "]"), "keys"));
+  EXPECT_TRUE(refused(parseLexicon("{\"keys\": " + std::string(300'000, '['), "l.json").status(),
+                      "l.json:1:73: nested deeper than 64 levels"));
   EXPECT_TRUE(refused(with("vocabulary", "30"), "40, which is no token id below"));
   EXPECT_TRUE(refused(with("keys", ""), "keys"));
   EXPECT_TRUE(refused(with("keys", "[]"), "keys"));

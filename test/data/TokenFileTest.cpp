@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/data/DataTesting.h"
 
+#include <sys/stat.h>
+
 namespace morph {
 namespace {
 
@@ -25,6 +27,21 @@ TEST(TokenFile, RefusesWhatIsNoTokenFile) {
   EXPECT_TRUE(refused(TokenFile::open(folder.writeU16("big", {1, 2, 300}), TokenDType::U16, 256).status(),
                       "id 300 at token 2"));
   EXPECT_TRUE(refused(parseTokenDType("int16").status(), "int16"));
+}
+
+TEST(TokenFile, APipeIsNotWaitedForAndACutFileIsNamed) {
+  TemporaryFolder folder;
+  std::string pipe = folder.path() + "/pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_TRUE(refused(TokenFile::open(pipe, TokenDType::U16).status(), "not a regular file"));
+  std::string path = folder.writeU16("cut", std::vector<uint16_t>(10'000, 7));
+  EXPECT_EXIT(
+      {
+        auto file = *TokenFile::open(path, TokenDType::U16);
+        std::filesystem::resize_file(path, 100);
+        std::_Exit(file->tokens({9'000, 10'000})[0] == 7 ? 0 : 9);
+      },
+      testing::ExitedWithCode(1), "'" + path + "' was cut or replaced while it was being read");
 }
 
 TEST(TokenFile, FindsDocuments) {

@@ -64,7 +64,7 @@ private:
   /// A float input, or a weight where all sizes are numbers.
   void addFloat() {
     const Dim dims[] = {name("B"),       name("T"),       name("N"),       name("S"),       Dim(int64_t(1)),
-                        Dim(int64_t(2)), Dim(int64_t(4)), Dim(int64_t(8)), Dim(int64_t(3)), name("S+T")};
+                        Dim(int64_t(2)), Dim(int64_t(4)), Dim(int64_t(8)), Dim(int64_t(3)), name("M")};
     const std::vector<Dim> menu[] = {
         {dims[0], dims[1], dims[6]},
         {dims[0], dims[1], dims[7]},

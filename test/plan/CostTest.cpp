@@ -48,5 +48,34 @@ TEST(CostTest, AnUnboundSizeIsAnError) {
   EXPECT_NE(cost.status().message().find("the size 'T'"), std::string::npos) << cost.status().message();
 }
 
+TEST(CostTest, HugeSizesAreErrorsAndTakeNoTime) {
+  for (int64_t size : {int64_t(1) << 47, INT64_MAX, int64_t(-1)}) {
+    auto cost = plan::estimateCost(everyOpPlan(), {{"B", 1}, {"T", size}, {"N", 4}, {"S", 0}});
+    ASSERT_FALSE(cost.ok());
+    const char *message = size < 0 || size > plan::kMaximumElements ? "the size 'T'" : "more elements than can be";
+    EXPECT_NE(cost.status().message().find(message), std::string::npos) << cost.status().message();
+  }
+  // In range, but a loop over positions would never end, and a sum of bytes would wrap.
+  PlanBuilder b;
+  std::vector<Dim> shape = {Dim(int64_t(1)), Dim(std::string("T")), Dim(int64_t(1)), Dim(int64_t(1))};
+  int64_t x = b.input("x", shape);
+  for (int i = 0; i < 20'000; ++i)
+    b.output("y" + std::to_string(i), b.op("attention", {x, x, x, -1}, {{"scale", 1.0}}));
+  auto cost = plan::estimateCost(b.plan, {{"T", int64_t(1) << 48}});
+  ASSERT_TRUE(cost.ok()) << cost.status().message();
+  EXPECT_GT(cost->peakBytes, int64_t(1) << 61);
+  EXPECT_GT(cost->flops, 0x1p95);
+}
+
+TEST(CostTest, ASumOfSizesIsResolved) {
+  PlanBuilder b;
+  std::vector<Dim> shape = {Dim(std::string("B")), Dim(std::string("S"))};
+  int64_t past = b.input("past", shape), x = b.input("x", {shape[0], Dim(std::string("T"))});
+  b.output("y", b.op("concat", {b.op("concat", {past, x}), x}));
+  auto shapes = plan::resolveShapes(b.plan, {{"B", 3}, {"S", 0}, {"T", 5}});
+  ASSERT_TRUE(shapes.ok()) << shapes.status().message();
+  EXPECT_EQ(shapes->back(), (std::vector<int64_t>{3, 10}));
+}
+
 } // namespace
 } // namespace morph

@@ -5,7 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <functional>
+#include <set>
 
 namespace morph {
 namespace {
@@ -52,6 +54,29 @@ const Malformed kCases[] = {
     {"WeightDType", [](Json &j) { j["weights"][0]["dtype"] = "q4_1"; }, "unknown dtype 'q4_1'"},
     {"ZeroSize", [](Json &j) { j["values"][4]["shape"] = {0, 6}; }, "is out of range"},
     {"OverflowingShape", [](Json &j) { j["values"][4]["shape"] = {1ll << 40, 1ll << 40}; }, "is out of range"},
+    {"NameForANumber",
+     [](Json &j) { j["values"][j["instructions"][5]["results"][0].get<int>()]["shape"] = {"N", "V"}; },
+     "is declared as [N,V] but is [N,11]"},
+    {"NumberForAName", [](Json &j) { j["values"][j["instructions"][5]["results"][0].get<int>()]["shape"] = {3, 11}; },
+     "is declared as [3,11] but is [N,11]"},
+    {"AnotherName", [](Json &j) { j["values"][j["instructions"][5]["results"][0].get<int>()]["shape"] = {"T", 11}; },
+     "is declared as [T,11] but is [N,11]"},
+    {"NamedVocabulary", [](Json &j) { j["values"][3]["shape"] = {"N", "V"}; }, "expected numbers from its dimension 1"},
+    {"NamesThatDiffer", [](Json &j) { j["values"][2]["shape"] = {"M"}; }, "has shape [M], expected [N]"},
+    {"SizeIsNoName", [](Json &j) { j["values"][0]["shape"] = {"B", "T+1"}; }, "has the size 'T+1', which is no name"},
+    {"NegativeEps", [](Json &j) { j["instructions"][1]["attributes"]["eps"] = -1e-5; }, "'eps' must not be negative"},
+    {"EpsBeyondFloat", [](Json &j) { j["instructions"][1]["attributes"]["eps"] = 1e39; }, "'eps' must be a finite"},
+    {"GradientIsIndex", [](Json &j) { j["outputs"][1]["value"] = 0; }, "and dtype i64, its weight [6]"},
+    {"GradientOfNothing", [](Json &j) { j["outputs"].push_back({{"name", "grad.x"}, {"value", 2}}); },
+     "'grad.x' is the gradient of no weight"},
+    {"InitsInACircle",
+     [](Json &j) {
+       j["weights"][0]["init"] = {{"kind", "copy"}, {"source", "head.weight"}};
+       j["weights"][3]["init"] = {{"kind", "copy"}, {"source", "embed.weight"}};
+     },
+     "the init of weight 'embed.weight' leads back to itself"},
+    {"InitBeyondFloat", [](Json &j) { j["weights"][0]["init"] = {{"kind", "normal"}, {"value", 1e39}}; },
+     "has a value out of range"},
     {"NoGradientOutput", [](Json &j) { j["outputs"].erase(1); }, "trainable but has no output 'grad.norm.weight'"},
     {"GradientOfFrozen", [](Json &j) { j["weights"][1].erase("trainable"); }, "not trainable but has a gradient"},
     {"OutputUndefined", [](Json &j) { j["outputs"][0]["value"] = 1000; }, "output 'loss': value 1000 is out of range"},
@@ -96,11 +121,127 @@ TEST(MalformedPlanText, IsRefusedWithItsPlace) {
            {"{\n  \"format\": nonsense}", "plan.json:2:14: malformed JSON"},
            {"[1, 2]", "expected an object"},
            {"{\"format\": \"morph-plan\", \"format\": \"morph-plan\"}", "given twice"},
-           {std::string(100000, '['), "malformed JSON"},
+           {std::string(100000, '['), "plan.json:1:65: nested deeper than 64 levels"},
+           {"{\"format\": " + std::string(300'000, '[') + std::string(300'000, ']') + "}", "nested deeper"},
            {"\xff\xfe", "malformed JSON"}}) {
     auto parsed = plan::parsePlan(damaged, "plan.json");
     ASSERT_FALSE(parsed.ok());
     EXPECT_NE(parsed.status().message().find(message), std::string::npos) << parsed.status().message();
+  }
+}
+
+TEST(MalformedPlanText, LongNamesAreCut) {
+  Json json = Json::parse(plan::printPlan(smallTrainingPlan()));
+  json[std::string(1 << 20, 'x')] = 1;
+  auto parsed = plan::parsePlan(json.dump(), "plan.json");
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_LE(parsed.status().message().size(), kMaximumMessage);
+}
+
+TEST(MalformedPlanText, AnInitMayNotLeadThroughAThousandWeights) {
+  plan::Plan plan = smallTrainingPlan();
+  for (int i = 0; i < 1000; ++i) {
+    plan::Weight weight;
+    weight.name = "w" + std::to_string(i);
+    weight.shape = {2};
+    weight.init = plan::Init{"copy", "w" + std::to_string(i + 1), 0, 0, 0, {}};
+    plan.weights.push_back(weight);
+    plan.weightValues.push_back(static_cast<int64_t>(plan.values.size()));
+    plan.values.push_back({{plan::Dim(int64_t(2))}, plan::DType::F32});
+  }
+  Status status = plan::validate(plan);
+  EXPECT_NE(status.message().find("'w0' leads through more than 16 weights"), std::string::npos) << status.message();
+}
+
+/// Every instruction of a plan with every op, changed in every way that its table forbids.
+class EveryOp : public testing::Test {
+protected:
+  plan::Plan plan = everyOpPlan();
+
+  void expectRefused(size_t i, const std::string &what, const std::function<void(plan::Instruction &)> &damage) {
+    plan::Plan damaged = plan;
+    damage(damaged.instructions[i]);
+    Status status = plan::validate(damaged);
+    EXPECT_FALSE(status.ok()) << damaged.instructions[i].op << ": " << what;
+    EXPECT_NE(status.message().find("instruction " + std::to_string(i) + " ("), std::string::npos)
+        << what << ": " << status.message();
+  }
+};
+
+TEST_F(EveryOp, IsInThePlan) {
+  EXPECT_TRUE(plan::validate(plan).ok()) << plan::validate(plan).message();
+  std::set<std::string> used;
+  for (const plan::Instruction &instruction : plan.instructions)
+    used.insert(instruction.op);
+  for (const std::string &op : plan::opNames())
+    EXPECT_TRUE(used.count(op)) << op;
+}
+
+TEST_F(EveryOp, WantsItsOperandsAndResults) {
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &old = plan.instructions[i];
+    const plan::OpRule &rule = *plan::findOpRule(old.op);
+    expectRefused(i, "one more operand", [](auto &x) { x.operands.push_back(0); });
+    expectRefused(i, "one more result", [](auto &x) { x.results.push_back(x.results[0]); });
+    expectRefused(i, "no results", [](auto &x) { x.results.clear(); });
+    expectRefused(i, "a result of an earlier instruction", [](auto &x) { x.results[0] = 0; });
+    for (size_t o = 0; o < old.operands.size(); ++o) {
+      const plan::OperandRule &operand = plan::operandRuleAt(old, rule, o);
+      expectRefused(i, "one operand less",
+                    [&](auto &x) { x.operands.erase(x.operands.begin() + static_cast<int>(o)); });
+      expectRefused(i, "its own result", [&](auto &x) { x.operands[o] = x.results[0]; });
+      expectRefused(i, "no such value", [&](auto &x) { x.operands[o] = 1 << 20; });
+      expectRefused(i, "another dtype", [&](auto &x) { x.operands[o] = operand.index ? 5 : 0; });
+      if (operand.arity != plan::Arity::Optional)
+        expectRefused(i, "an absent operand", [&](auto &x) { x.operands[o] = -1; });
+    }
+  }
+}
+
+TEST_F(EveryOp, WantsItsAttributes) {
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &old = plan.instructions[i];
+    expectRefused(i, "an unknown attribute", [](auto &x) { x.attributes["colour"] = true; });
+    for (const plan::AttributeRule &attribute : plan::findOpRule(old.op)->attributes) {
+      const std::string &name = attribute.name;
+      if (attribute.required)
+        expectRefused(i, "no " + name, [&](auto &x) { x.attributes.erase(name); });
+      if (attribute.kind != plan::AttributeKind::Text)
+        expectRefused(i, name + " is text", [&](auto &x) { x.attributes[name] = std::string("1"); });
+      if (attribute.kind == plan::AttributeKind::Real)
+        for (double value : {std::nan(""), HUGE_VAL, 1e39})
+          expectRefused(i, name + " is no number", [&](auto &x) { x.attributes[name] = value; });
+      if (attribute.kind == plan::AttributeKind::Integer)
+        for (int64_t value : {int64_t(-1), INT64_MAX, INT64_MIN})
+          expectRefused(i, name + " is out of range", [&](auto &x) { x.attributes[name] = value; });
+      if (attribute.kind == plan::AttributeKind::Integer && name != "rank" && name != "index")
+        expectRefused(i, name + " is 0", [&](auto &x) { x.attributes[name] = int64_t(0); });
+      if (attribute.kind == plan::AttributeKind::Text && name != "kind")
+        expectRefused(i, name + " is unknown", [&](auto &x) { x.attributes[name] = std::string("none"); });
+    }
+  }
+}
+
+TEST_F(EveryOp, WantsItsShapes) {
+  // A scalar and a value of seven dimensions, in the place of every operand and as the type of every result.
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &old = plan.instructions[i];
+    for (size_t r = 0; r < old.results.size(); ++r)
+      for (size_t rank : {size_t(0), size_t(7)}) {
+        plan::TensorType &type = plan.values[static_cast<size_t>(old.results[r])], before = type;
+        type.shape.assign(rank, plan::Dim(int64_t(1)));
+        if (type.shape != before.shape)
+          expectRefused(i, "another rank", [](auto &) {});
+        type = before;
+        for (plan::Dim &dim : type.shape) {
+          plan::Dim size = dim;
+          for (const plan::Dim &other : {plan::Dim(int64_t(7)), plan::Dim(std::string("Z")), plan::Dim(int64_t(0))}) {
+            dim = other;
+            EXPECT_FALSE(plan::validate(plan).ok()) << old.op;
+          }
+          dim = size;
+        }
+      }
   }
 }
 

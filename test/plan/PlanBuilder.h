@@ -98,6 +98,78 @@ inline plan::Plan smallTrainingPlan() {
   return b.plan;
 }
 
+/// A plan that has every op, with gradients that mean nothing: what validation and execution are tried on.
+inline plan::Plan everyOpPlan() {
+  PlanBuilder b("test");
+  using plan::Dim;
+  using Attributes = std::map<std::string, plan::Attribute>;
+  Dim batch = std::string("B"), length = std::string("T"), cached = std::string("S"), rows = std::string("N");
+  b.plan.ropeTables["rope"] = {{1, 0.1}, 1};
+  const Attributes eps = {{"eps", 1e-5}}, heads = {{"heads", int64_t(2)}}, mean = {{"normalize", std::string("mean")}};
+  const Attributes window = {{"scale", 0.5}, {"window", int64_t(5)}}, two = {{"candidates_count", int64_t(2)}};
+  const Attributes rule = {
+      {"kind", std::string("gated_delta_rule")}, {"scale", 0.5}, {"chunk", int64_t(2)}, {"extras_count", int64_t(2)}};
+
+  int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
+  int64_t positions = b.input("positions", {rows}, plan::DType::I64);
+  int64_t targets = b.input("targets", {rows}, plan::DType::I64);
+  int64_t start = b.input("start", {batch}, plan::DType::I64);
+  int64_t offset = b.input("offset", {}, plan::DType::I64);
+  int64_t weights = b.input("weights", {rows});
+  int64_t teacher = b.input("teacher_logits", {rows, Dim(int64_t(11))});
+  int64_t past = b.input("past", {batch, cached, Dim(int64_t(2)), Dim(int64_t(4))});
+  int64_t table = b.weight("embed.weight", {11, 8}, true), norm = b.weight("norm.weight", {8});
+  int64_t matrix = b.weight("proj.weight", {8, 8}), bias = b.weight("proj.bias", {8});
+  int64_t head = b.weight("head.weight", {11, 8}, true), narrow = b.weight("narrow.weight", {2, 8});
+  int64_t taps = b.weight("conv.weight", {8, 1, 3}), gate = b.weight("gate", {1});
+
+  int64_t x = b.op("mask_padding", {b.op("embedding", {tokens, table}), start, offset});
+  int64_t h = b.op("l2_norm", {b.op("rms_norm", {x, norm}, eps)}, eps);
+  int64_t y = b.op("split_heads", {b.op("linear", {h, matrix, bias})}, heads);
+  int64_t q = b.op("rope", {y, offset}, {{"table", std::string("rope")}});
+  int64_t k = b.op("concat", {past, q});
+  int64_t attended = b.op("merge_heads", {b.op("attention", {q, k, k, start}, window)});
+  int64_t conv = b.ops("short_conv", {h, taps, -1})[0];
+  int64_t g = b.op("linear", {conv, narrow, -1});
+  int64_t decay = b.op("scale", {b.op("softplus", {g})}, {{"factor", -1.0}}), beta = b.op("sigmoid", {g});
+  std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, decay, beta, -1}, rule);
+  int64_t merged = b.op("merge_heads", {linear[0]});
+  int64_t mixed = b.op("add", {x, b.op("blend", {gate, attended, merged}, two)});
+  int64_t product = b.op("mul", {b.op("silu", {mixed}), b.op("exp", {h})});
+  int64_t out = b.op("swiglu", {product, mixed});
+  int64_t taken = b.op("take_rows", {out, positions}), logits = b.op("linear", {taken, head, -1});
+  int64_t loss = b.op("weighted_mean", {b.op("token_nll", {logits, targets}), weights});
+  int64_t kl = b.op("weighted_mean", {b.op("kl_divergence", {teacher, logits}), weights});
+  int64_t distance = b.op("squared_error", {attended, merged}, mean);
+
+  int64_t one = b.op("ones", {}), dnll = b.op("weighted_mean_grad", {one, weights});
+  int64_t dlogits = b.op("token_nll_grad", {dnll, logits, targets});
+  int64_t dkl = b.op("kl_divergence_grad", {dnll, teacher, logits});
+  int64_t dout = b.op("scatter_rows", {b.op("linear_input_grad", {dlogits, head}), positions, out});
+  int64_t dheads = b.op("split_heads", {dout}, heads);
+  std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1]};
+  auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
+  keep(b.ops("swiglu_grad", {dout, product, mixed}));
+  keep(b.ops("silu_grad", {dout, mixed}));
+  keep(b.ops("sigmoid_grad", {dout, h}));
+  keep(b.ops("rms_norm_input_grad", {dout, x, norm}, eps));
+  keep(b.ops("rms_norm_weight_grad", {dout, x}, eps));
+  keep(b.ops("l2_norm_grad", {dout, x}, eps));
+  keep(b.ops("reduce_to", {dout}, {{"rank", int64_t(1)}}));
+  keep(b.ops("blend_gate_grad", {dout, attended, merged}, two));
+  keep(b.ops("blend_candidate_grad", {dout, gate}, {{"index", int64_t(0)}}));
+  keep(b.ops("squared_error_grad", {one, attended, merged}, mean));
+  keep(b.ops("attention_grad", {dheads, q, k, k, start}, window));
+  keep(b.ops("linear_attention_grad", {dheads, q, q, y, decay, beta, -1}, rule));
+  keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
+  b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));
+  for (size_t i = 0; i < leaves.size(); ++i)
+    b.output("leaf." + std::to_string(i), leaves[i]);
+  b.output("grad.embed.weight", b.op("embedding_grad", {dout, tokens}, {{"rows", int64_t(11)}}));
+  b.output("grad.head.weight", b.op("linear_weight_grad", {dlogits, taken}));
+  return b.plan;
+}
+
 } // namespace morph
 
 #endif // MORPH_TEST_PLAN_PLANBUILDER_H

@@ -187,6 +187,7 @@ TEST(ExecutorTest, BadInputsAreErrors) {
       {"empty", [](NamedTensors &in) { in["tokens"] = at::zeros({0, 4}, at::kLong); }, "its size B is 0"},
       {"id", [](NamedTensors &in) { in["tokens"][1][2] = 11; }, "holds 11 at element 6, expected 0 to 10"},
       {"negative", [](NamedTensors &in) { in["tokens"][0][0] = -1; }, "holds -1 at element 0"},
+      {"huge", [](NamedTensors &in) { in["tokens"][1][2] = INT64_MAX; }, "holds 9223372036854775807 at element 6"},
       {"position", [](NamedTensors &in) { in["positions"][2] = 8; }, "holds 8 at element 2, expected 0 to 7"},
   };
   auto executor = make(smallTrainingPlan(), smallWeights());
@@ -203,14 +204,92 @@ TEST(ExecutorTest, BadInputsAreErrors) {
   EXPECT_TRUE(executor->run(smallInputs()).ok());
 }
 
-TEST(ExecutorTest, AKernelsErrorNamesTheInstruction) {
+TEST(ExecutorTest, EveryIndexHasItsBound) {
+  // The rows of every op that reads or writes at an index are bounded by the sizes of this run, and rows of gradients
+  // by the attribute; positions of padding and caches by what sums of them can hold.
+  NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
+                                  {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
+                                  {"offset", at::zeros({}, at::kLong)},     {"weights", at::ones({4})},
+                                  {"teacher_logits", at::zeros({4, 11})},   {"past", at::ones({2, 0, 2, 4})}};
+  plan::Plan plan = everyOpPlan();
+  for (const plan::Weight &weight : plan.weights)
+    weights[weight.name] = at::ones(weight.shape);
+  for (Precision precision : {Precision::F32, Precision::BF16, Precision::F64}) {
+    auto executor = make(plan, weights, precision);
+    auto outputs = executor->run(inputs);
+    ASSERT_TRUE(outputs.ok()) << outputs.status().message();
+    for (const auto &[name, limit] : std::map<std::string, int64_t>{{"tokens", 11},
+                                                                    {"positions", 6},
+                                                                    {"targets", 11},
+                                                                    {"start", int64_t(1) << 31},
+                                                                    {"offset", int64_t(1) << 31}})
+      for (int64_t wrong : {limit, int64_t(-1), INT64_MIN}) {
+        NamedTensors changed = inputs;
+        changed[name] = inputs[name].clone();
+        changed[name].view(-1)[-1] = wrong;
+        outputs = executor->run(changed);
+        ASSERT_FALSE(outputs.ok()) << name << " " << wrong;
+        EXPECT_NE(outputs.status().message().find("input '" + name + "' of program 'test' holds " +
+                                                  std::to_string(wrong) + " at element "),
+                  std::string::npos)
+            << outputs.status().message();
+        EXPECT_NE(outputs.status().message().find("expected 0 to " + std::to_string(limit - 1)), std::string::npos)
+            << outputs.status().message();
+      }
+  }
+}
+
+TEST(ExecutorTest, ANamedVocabularyDoesNotLiftTheBoundOfTargets) {
+  // Found with a plan whose logits were declared [N,V]: targets had no bound, and the gradient wrote where they said.
   PlanBuilder b;
-  int64_t x = b.input("x", {Dim(std::string("B")), Dim(std::string("T"))});
-  int64_t y = b.input("y", {Dim(std::string("N")), Dim(std::string("S"))});
-  b.output("z", b.op("swiglu", {x, y}));
-  auto outputs = make(b.plan, {})->run({{"x", at::ones({2, 3})}, {"y", at::ones({2, 4})}});
+  Dim rows = std::string("N");
+  int64_t hidden = b.input("hidden", {rows, Dim(int64_t(6))}), targets = b.input("targets", {rows}, plan::DType::I64);
+  int64_t dy = b.input("dy", {rows});
+  int64_t logits = b.op("linear", {hidden, b.weight("head.weight", {11, 6}), -1});
+  b.output("d", b.op("token_nll_grad", {dy, logits, targets}));
+  for (int64_t value : {logits, b.plan.outputs[0].value})
+    b.plan.values[static_cast<size_t>(value)].shape[1] = std::string("V");
+  EXPECT_NE(createError(b.plan, {{"head.weight", at::ones({11, 6})}}).find("is declared as [N,V] but is [N,11]"),
+            std::string::npos);
+}
+
+TEST(ExecutorTest, SizesOfZeroAndBeyondMemoryAreErrors) {
+  auto executor = make(smallTrainingPlan(), smallWeights());
+  for (const char *name : {"tokens", "positions"}) {
+    NamedTensors inputs = smallInputs();
+    inputs[name] = inputs[name].narrow(-1, 0, 0);
+    EXPECT_NE(executor->run(inputs).status().message().find("has no elements"), std::string::npos) << name;
+  }
+  // A view of one element repeated: its products could not be addressed.
+  PlanBuilder b;
+  int64_t x = b.input("x", {Dim(std::string("N")), Dim(int64_t(1))});
+  b.output("y", b.op("linear", {x, b.weight("w", {1024, 1}), -1}));
+  auto wide = make(b.plan, {{"w", at::ones({1024, 1})}});
+  auto outputs = wide->run({{"x", at::ones({1, 1}).expand({int64_t(1) << 39, 1})}});
   ASSERT_FALSE(outputs.ok());
-  EXPECT_NE(outputs.status().message().find("instruction 0 (swiglu)"), std::string::npos) << outputs.status().message();
+  EXPECT_NE(outputs.status().message().find("has more elements than can be addressed"), std::string::npos)
+      << outputs.status().message();
+  // The last dimension of a norm is a number: a size of this run that is 0 cannot divide.
+  PlanBuilder n;
+  int64_t z = n.input("x", {Dim(std::string("S"))});
+  n.output("y", n.op("exp", {z}));
+  n.plan.instructions[0].op = "l2_norm";
+  n.plan.instructions[0].attributes["eps"] = 1e-6;
+  EXPECT_NE(createError(n.plan, {}).find("expected numbers from its dimension 0"), std::string::npos)
+      << createError(n.plan, {});
+}
+
+TEST(ExecutorTest, AKernelsErrorNamesTheInstruction) {
+  // Whether there are as many keys as queries is known at run time only.
+  PlanBuilder b;
+  Dim batch = std::string("B"), one = int64_t(1);
+  int64_t q = b.input("q", {batch, Dim(std::string("T")), one, one});
+  int64_t k = b.input("k", {batch, Dim(std::string("S")), one, one});
+  b.output("y", b.op("attention", {q, k, k, -1}, {{"scale", 1.0}}));
+  auto outputs = make(b.plan, {})->run({{"q", at::ones({2, 3, 1, 1})}, {"k", at::ones({2, 2, 1, 1})}});
+  ASSERT_FALSE(outputs.ok());
+  EXPECT_NE(outputs.status().message().find("instruction 0 (attention)"), std::string::npos)
+      << outputs.status().message();
 }
 
 } // namespace

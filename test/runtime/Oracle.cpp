@@ -3,6 +3,7 @@
 
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
+#include "runtime/plan/OpTable.h"
 #include "runtime/weights/Initialize.h"
 
 #include <c10/core/GradMode.h>
@@ -55,8 +56,9 @@ NamedTensors randomInputs(const plan::Plan &plan, const OracleOptions &options) 
   NamedTensors inputs;
   InputChecker checker(plan);
   auto sizeOf = [&](const plan::Dim &dim) {
-    const int64_t *size = std::get_if<int64_t>(&dim);
-    return size ? *size : options.sizes.at(std::get<std::string>(dim));
+    auto size = plan::resolveDim(dim, options.sizes);
+    TORCH_CHECK(size.ok(), size.status().message());
+    return *size;
   };
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     const plan::TensorType &type = plan.values[static_cast<size_t>(plan.inputs[i].value)];

@@ -9,6 +9,9 @@
 #include <cstring>
 #include <fstream>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 namespace morph {
 namespace {
 
@@ -113,12 +116,59 @@ TEST(SafetensorsTest, OverlapsAndGapsAreRefused) {
   expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
                          R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
                          12),
-                "'a' and 'b' overlap");
+                "tensor 'a' and tensor 'b' overlap: one ends at byte 8 of the data, the other begins at 4");
   expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
                          R"("b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})",
                          16),
-                "bytes 8 to 12 belong to no tensor");
-  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 16), "after the last tensor");
+                "bytes 8 to 12 of the data, between tensor 'a' and tensor 'b', belong to no tensor");
+  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 16),
+                "8 bytes after tensor 'a' belong to no tensor");
+  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
+                "bytes 0 to 4 of the data, between the header and tensor 'a'");
+  expectRefused(fileWith("{}", 3), "3 bytes after the header belong to no tensor");
+  // Not neighbours by name or by place: 'c' lies within 'a', behind the beginning of 'b'; an empty one in the middle.
+  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
+                         R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},)"
+                         R"("c":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
+                         16),
+                "tensor 'a' and tensor 'b' overlap");
+  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
+                         R"("b":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}})",
+                         16),
+                "tensor 'a' and tensor 'b' overlap");
+}
+
+TEST(SafetensorsTest, HostileHeadersAreRefused) {
+  std::string deep(300'000, '[');
+  expectRefused(fileWith("{\"__metadata__\":{\"a\":" + deep + "}}", 0), "header:1:85: nested deeper than 64 levels");
+  expectRefused(fileWith(R"({"__metadata__":{"a":{"b":[1,2]}}})", 0), "'a' must be a string, not {\"b\":[1,2]}");
+  expectRefused(fileWith(R"({"__metadata__":[1]})", 0), "'__metadata__' must be an object, not [1]");
+  expectRefused(fileWith("{\"a\":{\"dtype\":\"F32\",\"shape\":\"" + std::string(1 << 20, 'x') + "\"}}", 0), "xx...x");
+  // No bytes, but strides beyond what can be counted.
+  expectRefused(fileWith(R"({"a":{"dtype":"F32","shape":[0,4611686018427387904,4611686018427387904],)"
+                         R"("data_offsets":[0,0]}})",
+                         0),
+                "its shape needs more than can be addressed");
+}
+
+TEST(SafetensorsTest, APipeIsNotWaitedFor) {
+  std::string pipe = temporaryPath("pipe.safetensors");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  expectRefused(pipe, "not a regular file");
+  std::remove(pipe.c_str());
+}
+
+TEST(SafetensorsTest, AFileThatIsCutUnderItsReaderIsNamed) {
+  std::string path = temporaryPath("cut.safetensors");
+  ASSERT_TRUE(writeSafetensors(path, {{"w", at::ones({1 << 16})}}).ok());
+  EXPECT_EXIT(
+      {
+        at::Tensor view = (*SafetensorsFile::open(path))->tensor("w");
+        (void)!::truncate(path.c_str(), 4096);
+        std::_Exit(view.sum().item<float>() > 0 ? 0 : 7);
+      },
+      testing::ExitedWithCode(1), "'" + path + "' was cut or replaced while it was being read");
+  std::remove(path.c_str());
 }
 
 TEST(SafetensorsTest, ShapesThatDoNotFitAreRefused) {

@@ -65,6 +65,23 @@ TEST(Checkpoint, TruncatedOrForeignIsRefused) {
   EXPECT_FALSE(readCheckpoint(path, "a").ok());
 }
 
+TEST(Checkpoint, AHostileHeaderIsDamage) {
+  TemporaryFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  const std::string rest = R"(, "tokens": 1, "seconds": 1, "fingerprint": "a", "state": {}})";
+  for (const std::string &header : {std::string("["), "{\"version\": " + std::string(300'000, '['),
+                                    R"({"version": 1})" + std::string(), R"({"version": 1, "step": 1e300)" + rest,
+                                    R"({"version": 1, "step": -1)" + rest, R"({"version": 1, "step": "1")" + rest}) {
+    ASSERT_TRUE(writeSafetensors(path, {}, {{"morph_checkpoint", header}}).ok());
+    auto read = readCheckpoint(path, "a");
+    ASSERT_FALSE(read.ok()) << header.substr(0, 60);
+    EXPECT_EQ(read.status().exitCode(), 1);
+    EXPECT_NE(read.status().message().find("is damaged"), std::string::npos) << read.status().message();
+  }
+  ASSERT_TRUE(writeSafetensors(path, {}, {{"morph_checkpoint", R"({"version": 1, "step": 1)" + rest}}).ok());
+  EXPECT_TRUE(readCheckpoint(path, "a").ok());
+}
+
 TEST(Checkpoint, MastersMustBeThere) {
   NamedTensors masters = {{"w", at::zeros({2})}};
   EXPECT_FALSE(restoreMasters(masters, {}).ok());

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// `morph-plan-mutants` does the same with the compiler's plans, and for longer.
+
+#include "PlanMutants.h"
+#include "test/plan/PlanBuilder.h"
+
+namespace morph {
+namespace {
+
+TEST(PlanMutantsTest, EndInAResultOrAnError) {
+  int valid = 0;
+  for (const plan::Plan &plan : {everyOpPlan(), smallTrainingPlan()})
+    for (uint64_t seed = 0; seed < 1500; ++seed)
+      valid += runMutant(plan, seed);
+  EXPECT_GT(valid, 1500) << "a hunt that validation stops at once finds nothing";
+}
+
+} // namespace
+} // namespace morph
