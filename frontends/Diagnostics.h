@@ -6,10 +6,12 @@
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SMLoc.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,7 +22,8 @@ namespace morph {
 using SourceRange = llvm::SMRange;
 
 /// Collects errors and prints them, by flush() or at the end of its life, in the style of LLVM: `file:line:col: error:
-/// ...`, the source line and a caret.
+/// ...`, the source line and a caret. What they quote comes from outside: it is shortened, control characters and what
+/// is no UTF-8 are escaped, and of very many errors the first are printed and the others counted.
 class Diagnostics {
 public:
   /// Errors go to `os`; the program's name is put before errors without a place.
@@ -29,8 +32,11 @@ public:
 
   /// Takes a text into the source manager and returns it; it lives as long as the Diagnostics.
   llvm::StringRef addText(llvm::StringRef name, llvm::StringRef text);
-  /// Reads a file into the source manager; on failure prints an error and returns nothing.
-  std::optional<llvm::StringRef> addFile(llvm::StringRef path, SourceRange usedAt = {});
+  /// The same for a buffer, whose identifier is the text's name.
+  llvm::StringRef addBuffer(std::unique_ptr<llvm::MemoryBuffer> buffer);
+  /// Reads a file of `maximum` bytes at most into the source manager; on failure, also where `path` is no file, prints
+  /// an error and returns nothing.
+  std::optional<llvm::StringRef> addFile(llvm::StringRef path, uint64_t maximum, SourceRange usedAt = {});
 
   /// Adds an error at a place; `hint` follows on a line of its own where it is not empty.
   void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "");
@@ -60,10 +66,14 @@ private:
   llvm::SourceMgr sources_;
   std::vector<Error> pending_;
   unsigned errors_ = 0;
+  unsigned flushed_ = 0; ///< Errors that were printed or counted by flush().
 };
 
 /// The range of a part of a text.
 SourceRange makeRange(llvm::StringRef part);
+
+/// A number as people write it.
+std::string printNumber(double value);
 
 } // namespace morph
 

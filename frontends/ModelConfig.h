@@ -13,6 +13,33 @@
 
 namespace morph {
 
+/// Numbers that are allowed, both ends included.
+struct IntegerRange {
+  int64_t minimum;
+  int64_t maximum;
+};
+struct NumberRange {
+  double minimum;
+  double maximum;
+};
+
+/// Limits of models, many times those of the largest that are known. They keep every number of elements, bytes and
+/// operations of a model within 64 bits, and its IR and tables within memory. The rows of [pretrain.base] in
+/// SchemaTable.cpp say the same.
+inline constexpr IntegerRange kLayerRange{1, 4096};
+inline constexpr IntegerRange kHiddenRange{1, 1 << 17};
+inline constexpr IntegerRange kFfnRange{1, 1 << 20};
+inline constexpr IntegerRange kVocabRange{1, 1 << 24};
+inline constexpr IntegerRange kHeadRange{1, 1 << 13};
+inline constexpr IntegerRange kHeadDimRange{2, 1 << 13};
+/// Positions and windows; 0 stands for no window where that is said.
+inline constexpr IntegerRange kPositionRange{1, int64_t(1) << 31};
+inline constexpr IntegerRange kOptionalWindowRange{0, int64_t(1) << 31};
+/// Epsilons that are not lost in fp32.
+inline constexpr NumberRange kNormEpsRange{1e-20, 1};
+/// A base of rotary frequencies at or below 1 would make them rise.
+inline constexpr NumberRange kRopeThetaRange{1.0001, 1e15};
+
 /// Element types of weights that are read; as in safetensors headers.
 enum class WeightType { F32, F16, BF16 };
 

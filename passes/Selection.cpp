@@ -3,9 +3,10 @@
 
 #include "passes/Selection.h"
 
+#include "frontends/text/Json.h"
+#include "frontends/text/TextFile.h"
+
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 #include <cmath>
 #include <numeric>
@@ -18,8 +19,6 @@ using llvm::Twine;
 
 namespace morph {
 
-/// Larger files are no selections.
-static constexpr uint64_t kMaxFileBytes = 16 << 20;
 static constexpr int64_t kSelectionVersion = 1;
 
 static llvm::Error makeError(const Twine &message) {
@@ -68,11 +67,18 @@ Expected<SmallVector<int64_t>> largestScores(ArrayRef<double> scores, int64_t bu
 
 namespace {
 
-/// Reads the keys of one file; every error starts with the file's name.
+/// "file:line:column" of a place in a text.
+std::string printPlace(StringRef path, StringRef text, size_t offset) {
+  StringRef before = text.take_front(offset);
+  size_t column = before.size() - (before.rfind('\n') + 1) + 1;
+  return (path + ":" + Twine(before.count('\n') + 1) + ":" + Twine(column)).str();
+}
+
+/// Reads the keys of one file; every error starts with the key's place.
 class Reader {
 public:
-  Reader(StringRef path, int64_t layers, const llvm::json::Object &object)
-      : path(path), layers(layers), object(object) {}
+  Reader(StringRef path, StringRef text, int64_t layers, const llvm::json::Object &object)
+      : path(path), text(text), layers(layers), object(object) {}
 
   Expected<SelectionFile> read() {
     SelectionFile file;
@@ -92,7 +98,11 @@ public:
   }
 
 private:
-  llvm::Error fail(const Twine &message) { return makeError("selection file '" + path + "': " + message); }
+  llvm::Error fail(StringRef key, const Twine &message) {
+    StringRef name = findJsonName(text, key);
+    size_t offset = name.empty() ? 0 : name.data() - text.data();
+    return makeError("selection file " + printPlace(path, text, offset) + ": " + message);
+  }
 
   /// Keys that may be absent, but must have the expected value if not.
   llvm::Error checkNumber(StringRef key, int64_t expected, StringRef why) {
@@ -101,9 +111,9 @@ private:
       return llvm::Error::success();
     std::optional<int64_t> number = value->getAsInteger();
     if (!number)
-      return fail("'" + key + "' is not a whole number");
+      return fail(key, "'" + key + "' is not a whole number");
     if (*number != expected)
-      return fail("'" + key + "' is " + Twine(*number) + ", but " + why + " " + Twine(expected));
+      return fail(key, "'" + key + "' is " + Twine(*number) + ", but " + why + " " + Twine(expected));
     return llvm::Error::success();
   }
 
@@ -113,12 +123,12 @@ private:
       return nullptr;
     const llvm::json::Array *list = value->getAsArray();
     if (!list)
-      return fail("'" + key + "' is not an array");
+      return fail(key, "'" + key + "' is not an array");
     if (onePerLayer && list->empty())
       return nullptr; // A method without scores writes an empty list.
     if (onePerLayer && static_cast<int64_t>(list->size()) != layers)
-      return fail("'" + key + "' has " + Twine(list->size()) + " entries, but the model has " + Twine(layers) +
-                  " layers");
+      return fail(key, "'" + key + "' has " + Twine(list->size()) + " entries, but the model has " + Twine(layers) +
+                           " layers");
     return list;
   }
 
@@ -128,7 +138,7 @@ private:
       return llvm::Error::success();
     file.budget = value->getAsInteger();
     if (!file.budget || *file.budget < 0 || *file.budget > layers)
-      return fail("'budget' is not a number of layers from 0 to " + Twine(layers));
+      return fail("budget", "'budget' is not a number of layers from 0 to " + Twine(layers));
     return llvm::Error::success();
   }
 
@@ -140,12 +150,12 @@ private:
     for (const llvm::json::Value &entry : **list) {
       std::optional<int64_t> layer = entry.getAsInteger();
       if (!layer)
-        return fail("'kept' holds an entry that is not a whole number");
+        return fail("kept", "'kept' holds an entry that is not a whole number");
       kept.push_back(*layer);
     }
     Expected<SmallVector<int64_t>> checked = checkLayers(kept, layers, "'kept'");
     if (!checked)
-      return fail(llvm::toString(checked.takeError()));
+      return fail("kept", llvm::toString(checked.takeError()));
     file.kept = *checked;
     return llvm::Error::success();
   }
@@ -161,7 +171,7 @@ private:
       if (const llvm::json::Array *shares = entry.getAsArray(); shares && !shares->empty())
         score = shares->front().getAsNumber();
       if (!score || !std::isfinite(*score))
-        return fail("'" + key + "' entry " + Twine(scores.size()) + " is not a finite number");
+        return fail(key, "'" + key + "' entry " + Twine(scores.size()) + " is not a finite number");
       scores.push_back(*score);
     }
     file.scores = scores;
@@ -175,13 +185,14 @@ private:
     for (const llvm::json::Value &entry : **list) {
       std::optional<StringRef> kind = entry.getAsString();
       if (!kind)
-        return fail("'chosen' entry " + Twine(file.chosen.size()) + " is not a string");
+        return fail("chosen", "'chosen' entry " + Twine(file.chosen.size()) + " is not a string");
       file.chosen.push_back(kind->str());
     }
     return llvm::Error::success();
   }
 
   StringRef path;
+  StringRef text;
   int64_t layers;
   const llvm::json::Object &object;
 };
@@ -189,19 +200,18 @@ private:
 } // namespace
 
 Expected<SelectionFile> readSelectionFile(StringRef path, int64_t layers) {
-  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
-  if (std::error_code error = buffer.getError())
-    return makeError("cannot read selection file '" + path + "': " + error.message());
-  if ((*buffer)->getBufferSize() > kMaxFileBytes)
-    return makeError("selection file '" + path + "' has " + Twine((*buffer)->getBufferSize()) + " bytes, more than " +
-                     Twine(kMaxFileBytes));
-  Expected<llvm::json::Value> value = llvm::json::parse((*buffer)->getBuffer());
+  Expected<std::unique_ptr<llvm::MemoryBuffer>> buffer = readTextFile(path, kMaxJsonBytes);
+  if (!buffer)
+    return makeError("cannot read selection file '" + path + "': " + llvm::toString(buffer.takeError()));
+  StringRef text = (*buffer)->getBuffer();
+  JsonError error;
+  std::optional<llvm::json::Value> value = parseJson(text, error);
   if (!value)
-    return makeError("selection file '" + path + "' is not JSON: " + llvm::toString(value.takeError()));
+    return makeError("selection file " + printPlace(path, text, error.offset) + ": " + error.message);
   const llvm::json::Object *object = value->getAsObject();
   if (!object)
     return makeError("selection file '" + path + "' is not a JSON object");
-  return Reader(path, layers, *object).read();
+  return Reader(path, text, layers, *object).read();
 }
 
 } // namespace morph

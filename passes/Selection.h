@@ -26,7 +26,7 @@ struct SelectionFile {
 /// Reads a selection or gates file of a model with `layers` layers. Keys: `version` (1), `layers`, `kept` (array of
 /// layers), `scores` or `gates` (array of a number a layer, a gate with several shares being an array whose first is
 /// full attention's), `budget` (layers), `chosen` (array of a kind of mixer a layer); others are for people. The file
-/// is not trusted: the error says what is wrong with it.
+/// is not trusted: the error says what is wrong with it, and where (file:line:column).
 llvm::Expected<SelectionFile> readSelectionFile(llvm::StringRef path, int64_t layers);
 
 /// Layers floor(i * layers / budget) for i < budget.

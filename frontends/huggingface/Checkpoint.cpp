@@ -52,8 +52,9 @@ static bool readIndex(llvm::StringRef path, Diagnostics &diagnostics, std::vecto
   llvm::StringSet<> seen;
   for (const auto &member : *map) {
     std::optional<llvm::StringRef> file = member.second.getAsString();
-    // A name with a folder in it could point anywhere.
-    if (!file || file->empty() || llvm::sys::path::filename(*file) != *file) {
+    // A name with a folder in it could point anywhere, and one with a zero byte is another one to the system.
+    if (!file || !file->ends_with(".safetensors") || llvm::sys::path::filename(*file) != *file ||
+        file->contains('\0')) {
       index->error("weight_map",
                    "the index gives no file of its own folder for the tensor '" + llvm::StringRef(member.first) + "'");
       return false;

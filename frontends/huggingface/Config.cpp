@@ -101,7 +101,7 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
   int64_t window = 0;
   if (family.windowEverywhere || family.windowOption) {
     // Mistral's default is in transformers a window of 4096, but every published config says what it has; null: none.
-    std::optional<int64_t> given = config.getInteger("sliding_window", 0, 0);
+    std::optional<int64_t> given = config.getInteger("sliding_window", kOptionalWindowRange, 0);
     std::optional<bool> used = config.getBoolean("use_sliding_window", false);
     if (!given || !used)
       return false;
@@ -113,7 +113,7 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
     config.error("sliding_window", "'sliding_window' is not supported for " + family.name + " models");
     return false;
   }
-  std::optional<int64_t> candidateWindow = config.getInteger("morph.window", 0, 0);
+  std::optional<int64_t> candidateWindow = config.getInteger("morph.window", kOptionalWindowRange, 0);
   if (!candidateWindow)
     return false;
   if (!linearKind.empty() && config.has("morph.mixers"))
@@ -124,12 +124,28 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
     config.error("layer_types", "'layer_types' is not supported for " + family.name + " models");
     return false;
   }
-  std::optional<int64_t> first = family.windowOption ? config.getInteger("max_window_layers", 28, 0) : 0;
+  std::optional<int64_t> first = family.windowOption ? config.getInteger("max_window_layers", {0, INT32_MAX}, 28) : 0;
   if (!first)
     return false;
   if (window > 0)
     for (size_t layer = *first; layer < layers.size(); ++layer)
       layers[layer] = {"sliding_window", window, "", {}};
+  return true;
+}
+
+/// The options of a linear mixer, whole numbers by name. Returns false after an error at the member `path`.
+bool readOptions(const JsonFile &config, llvm::StringRef path, const llvm::json::Value &options, LayerConfig &layer) {
+  const llvm::json::Object *object = options.getAsObject();
+  if (!object) {
+    config.error(path, "the options of a mixer are not an object");
+    return false;
+  }
+  for (const auto &option : *object)
+    if (!option.second.getAsInteger()) {
+      config.error(path, "the option '" + llvm::StringRef(option.first) + "' of a mixer is not a whole number");
+      return false;
+    }
+  layer.options = *object;
   return true;
 }
 
@@ -154,10 +170,14 @@ bool readMixers(const JsonFile &config, std::vector<LayerConfig> &layers) {
     layer.kind = kind->str();
     layer.window = mixer->getInteger("window").value_or(0);
     layer.weights = mixer->getString("weights").value_or("linear_attn").str();
-    if (const llvm::json::Object *options = mixer->getObject("options"))
-      layer.options = *options;
-    if (layer.kind == "sliding_window" && layer.window < 1) {
-      config.error("morph.mixers", "the sliding_window of layer " + llvm::Twine(index) + " has no 'window'");
+    if (const llvm::json::Value *options = mixer->get("options"))
+      if (!readOptions(config, "morph.mixers", *options, layer))
+        return false;
+    if (layer.kind == "sliding_window" &&
+        (layer.window < kPositionRange.minimum || layer.window > kPositionRange.maximum)) {
+      config.error("morph.mixers", "the sliding_window of layer " + llvm::Twine(index) + " has no 'window' of " +
+                                       llvm::Twine(kPositionRange.minimum) + " to " +
+                                       llvm::Twine(kPositionRange.maximum));
       return false;
     }
   }
@@ -170,15 +190,11 @@ bool readHybrid(const JsonFile &config, ModelConfig &model) {
     if (!readMixers(config, model.layers))
       return false;
   } else if (const llvm::json::Value *options = config.find("morph.options")) {
-    if (!options->getAsObject()) {
-      config.error("morph.options", "'morph.options' is not an object");
-      return false;
-    }
     for (LayerConfig &layer : model.layers)
-      if (layer.weights == "linear_attn")
-        layer.options = *options->getAsObject();
+      if (layer.weights == "linear_attn" && !readOptions(config, "morph.options", *options, layer))
+        return false;
   }
-  std::optional<double> eps = config.getNumber("morph.norm_eps", model.normEps);
+  std::optional<double> eps = config.getNumber("morph.norm_eps", kNormEpsRange, model.normEps);
   if (eps)
     model.mixerNormEps = *eps;
   return eps.has_value();
@@ -234,22 +250,18 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
   model.qkvBias = family->alwaysQkvBias || (family->attentionBiasOption && *attentionBias);
   model.outputBias = family->attentionBiasOption && *attentionBias;
 
-  std::optional<int64_t> layers = config.getInteger("num_hidden_layers");
-  std::optional<int64_t> hidden = config.getInteger("hidden_size");
-  std::optional<int64_t> ffn = config.getInteger("intermediate_size");
-  std::optional<int64_t> vocab = config.getInteger("vocab_size");
-  std::optional<int64_t> heads = config.getInteger("num_attention_heads");
+  std::optional<int64_t> layers = config.getInteger("num_hidden_layers", kLayerRange);
+  std::optional<int64_t> hidden = config.getInteger("hidden_size", kHiddenRange);
+  std::optional<int64_t> ffn = config.getInteger("intermediate_size", kFfnRange);
+  std::optional<int64_t> vocab = config.getInteger("vocab_size", kVocabRange);
+  std::optional<int64_t> heads = config.getInteger("num_attention_heads", kHeadRange);
   if (!layers || !hidden || !ffn || !vocab || !heads)
     return std::nullopt;
-  if (*layers > 4096) {
-    config.error("num_hidden_layers", "'num_hidden_layers' is " + llvm::Twine(*layers) + ", expected at most 4096");
-    return std::nullopt;
-  }
-  std::optional<int64_t> kvHeads = config.getInteger("num_key_value_heads", *heads);
+  std::optional<int64_t> kvHeads = config.getInteger("num_key_value_heads", kHeadRange, *heads);
   std::optional<int64_t> headDim =
-      config.getInteger("head_dim", family->headDimDefaults128 ? int64_t(128) : *hidden / *heads);
-  std::optional<int64_t> positions = config.getInteger("max_position_embeddings", 2048);
-  std::optional<double> eps = config.getNumber("rms_norm_eps", 1e-6);
+      config.getInteger("head_dim", kHeadDimRange, family->headDimDefaults128 ? int64_t(128) : *hidden / *heads);
+  std::optional<int64_t> positions = config.getInteger("max_position_embeddings", kPositionRange, 2048);
+  std::optional<double> eps = config.getNumber("rms_norm_eps", kNormEpsRange, 1e-6);
   if (!kvHeads || !headDim || !positions || !eps)
     return std::nullopt;
   if (*heads % *kvHeads != 0) {
@@ -264,12 +276,11 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
                  "give 'head_dim' where the heads are not hidden_size / num_attention_heads wide");
     return std::nullopt;
   }
-  if (*headDim < 2 || *headDim % 2 != 0) {
-    config.error("head_dim", "the head dimension is " + llvm::Twine(*headDim) + ", expected an even number");
-    return std::nullopt;
-  }
-  if (!(*eps > 0)) {
-    config.error("rms_norm_eps", "'rms_norm_eps' is not above 0");
+  // Computed from the other two it may lie out of its range.
+  if (*headDim % 2 != 0 || *headDim < kHeadDimRange.minimum || *headDim > kHeadDimRange.maximum) {
+    config.error(config.has("head_dim") ? "head_dim" : "hidden_size",
+                 "the head dimension is " + llvm::Twine(*headDim) + ", expected an even number from " +
+                     llvm::Twine(kHeadDimRange.minimum) + " to " + llvm::Twine(kHeadDimRange.maximum));
     return std::nullopt;
   }
   model.vocab = *vocab;

@@ -2,49 +2,31 @@
 
 #include "frontends/huggingface/JsonFile.h"
 
-#include "frontends/huggingface/JsonScanner.h"
+#include "frontends/text/Json.h"
 
 #include "llvm/ADT/SmallVector.h"
-#include "llvm/ADT/StringExtras.h"
 
 using namespace morph;
 
 std::optional<JsonFile> JsonFile::read(llvm::StringRef path, Diagnostics &diagnostics) {
-  std::optional<llvm::StringRef> text = diagnostics.addFile(path);
+  std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxJsonBytes);
   if (!text)
     return std::nullopt;
-  JsonFile file(diagnostics);
-  file.path_ = path.str();
-  file.begin_ = makeRange(text->take_front(1));
-  llvm::Expected<llvm::json::Value> value = llvm::json::parse(*text);
+  JsonError error;
+  std::optional<llvm::json::Value> value = parseJson(*text, error);
   if (!value) {
-    // llvm::json says "[line:column, byte=offset]: what".
-    std::string message = llvm::toString(value.takeError());
-    size_t offset = 0;
-    llvm::StringRef rest = message;
-    size_t byte = rest.find("byte=");
-    if (byte != llvm::StringRef::npos) {
-      rest.drop_front(byte + 5).take_while(llvm::isDigit).getAsInteger(10, offset);
-      rest = rest.drop_front(rest.find("]: ") + 3);
-    }
-    offset = std::min(offset, text->size());
-    diagnostics.error(makeRange(text->substr(offset, 1)), "malformed JSON: " + rest);
+    diagnostics.error(makeRange(text->substr(error.offset, error.length)), error.message);
     return std::nullopt;
   }
   llvm::json::Object *object = value->getAsObject();
   if (!object) {
-    diagnostics.error(file.begin_, "expected a JSON object");
+    diagnostics.error(makeRange(text->take_front(1)), "expected a JSON object");
     return std::nullopt;
   }
+  JsonFile file(diagnostics);
+  file.path_ = path.str();
+  file.text_ = *text;
   file.root_ = std::move(*object);
-  bool once = scanJsonNames(*text, [&](llvm::StringRef name, llvm::StringRef literal) {
-    if (file.places_.try_emplace(name, makeRange(literal)).second)
-      return true;
-    diagnostics.error(makeRange(literal), "the name " + literal + " is given twice");
-    return false;
-  });
-  if (!once)
-    return std::nullopt;
   return file;
 }
 
@@ -65,16 +47,18 @@ const llvm::json::Value *JsonFile::find(llvm::StringRef path) const {
 }
 
 SourceRange JsonFile::getPlace(llvm::StringRef path) const {
-  auto found = places_.find(path);
-  return found == places_.end() ? begin_ : found->second;
+  llvm::SmallVector<llvm::StringRef> parts;
+  path.split(parts, '.');
+  llvm::StringRef name = findJsonName(text_, parts);
+  return makeRange(name.empty() ? text_.take_front(1) : name);
 }
 
 void JsonFile::error(llvm::StringRef path, const llvm::Twine &message, const llvm::Twine &hint) const {
   diagnostics_->error(getPlace(path), message, hint);
 }
 
-std::optional<int64_t> JsonFile::getInteger(llvm::StringRef path, std::optional<int64_t> fallback,
-                                            int64_t minimum) const {
+std::optional<int64_t> JsonFile::getInteger(llvm::StringRef path, IntegerRange range,
+                                            std::optional<int64_t> fallback) const {
   const llvm::json::Value *value = find(path);
   if (!value) {
     if (!fallback)
@@ -84,18 +68,16 @@ std::optional<int64_t> JsonFile::getInteger(llvm::StringRef path, std::optional<
   std::optional<int64_t> integer = value->getAsInteger();
   if (!integer) {
     error(path, "'" + path + "' is not an integer");
-  } else if (*integer < minimum) {
-    error(path, "'" + path + "' is " + llvm::Twine(*integer) + ", expected at least " + llvm::Twine(minimum));
-    return std::nullopt;
-  } else if (*integer > (int64_t(1) << 31)) {
-    // Keeps every product of two dimensions within 64 bits.
-    error(path, "'" + path + "' is " + llvm::Twine(*integer) + ", expected at most 2^31");
+  } else if (*integer < range.minimum || *integer > range.maximum) {
+    error(path, "'" + path + "' is " + llvm::Twine(*integer) + ", expected " + llvm::Twine(range.minimum) + " to " +
+                    llvm::Twine(range.maximum));
     return std::nullopt;
   }
   return integer;
 }
 
-std::optional<double> JsonFile::getNumber(llvm::StringRef path, std::optional<double> fallback) const {
+std::optional<double> JsonFile::getNumber(llvm::StringRef path, NumberRange range,
+                                          std::optional<double> fallback) const {
   const llvm::json::Value *value = find(path);
   if (!value) {
     if (!fallback)
@@ -103,8 +85,13 @@ std::optional<double> JsonFile::getNumber(llvm::StringRef path, std::optional<do
     return fallback;
   }
   std::optional<double> number = value->getAsNumber();
-  if (!number)
+  if (!number) {
     error(path, "'" + path + "' is not a number");
+  } else if (!(*number >= range.minimum && *number <= range.maximum)) {
+    error(path, "'" + path + "' is " + printNumber(*number) + ", expected " + printNumber(range.minimum) + " to " +
+                    printNumber(range.maximum));
+    return std::nullopt;
+  }
   return number;
 }
 

@@ -5,8 +5,8 @@
 #define MORPH_FRONTENDS_HUGGINGFACE_JSONFILE_H
 
 #include "frontends/Diagnostics.h"
+#include "frontends/ModelConfig.h"
 
-#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/JSON.h"
 
 #include <optional>
@@ -18,7 +18,8 @@ namespace morph {
 /// absent, as in Hugging Face configurations.
 class JsonFile {
 public:
-  /// Reads a file. Prints an error and returns nothing where it is missing, no JSON, no object, or has a name twice.
+  /// Reads a file. Prints an error and returns nothing where it cannot be read, parseJson refuses it, or it is no
+  /// object.
   static std::optional<JsonFile> read(llvm::StringRef path, Diagnostics &diagnostics);
 
   llvm::StringRef getPath() const { return path_; }
@@ -27,14 +28,15 @@ public:
   /// The value at a dotted path, null where it is absent or null.
   const llvm::json::Value *find(llvm::StringRef path) const;
   bool has(llvm::StringRef path) const { return find(path) != nullptr; }
-  /// The place of the member's name, or the file's beginning where there is no such member.
+  /// The place of the member's name, or the file's beginning where there is no such member. Scans the text.
   SourceRange getPlace(llvm::StringRef path) const;
 
   /// Typed reading. Where the member is absent the fallback is given, or an error printed where there is none; where it
-  /// has another type an error is printed. After an error the result is nothing.
-  std::optional<int64_t> getInteger(llvm::StringRef path, std::optional<int64_t> fallback = std::nullopt,
-                                    int64_t minimum = 1) const;
-  std::optional<double> getNumber(llvm::StringRef path, std::optional<double> fallback = std::nullopt) const;
+  /// has another type or lies out of its range an error is printed. After an error the result is nothing.
+  std::optional<int64_t> getInteger(llvm::StringRef path, IntegerRange range,
+                                    std::optional<int64_t> fallback = std::nullopt) const;
+  std::optional<double> getNumber(llvm::StringRef path, NumberRange range,
+                                  std::optional<double> fallback = std::nullopt) const;
   std::optional<bool> getBoolean(llvm::StringRef path, bool fallback) const;
   std::optional<std::string> getString(llvm::StringRef path, std::optional<std::string> fallback = std::nullopt) const;
 
@@ -44,9 +46,8 @@ private:
   JsonFile(Diagnostics &diagnostics) : diagnostics_(&diagnostics) {}
 
   std::string path_;
+  llvm::StringRef text_; ///< Held by the Diagnostics.
   llvm::json::Object root_;
-  llvm::StringMap<SourceRange> places_;
-  SourceRange begin_;
   Diagnostics *diagnostics_;
 };
 

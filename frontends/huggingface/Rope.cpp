@@ -3,8 +3,16 @@
 #include "frontends/huggingface/Rope.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace morph;
+
+/// Scaling factors and turns of a wavelength; of what may be 0; context lengths; and numbers without a range of their
+/// own.
+static constexpr NumberRange kFactor{1e-6, 1e6};
+static constexpr NumberRange kScale{0, 1e6};
+static constexpr NumberRange kPositions{double(kPositionRange.minimum), double(kPositionRange.maximum)};
+static constexpr NumberRange kAnyNumber{std::numeric_limits<double>::lowest(), std::numeric_limits<double>::max()};
 
 RopeConfig morph::makeRope(double theta, int64_t headDim) {
   RopeConfig rope;
@@ -74,18 +82,14 @@ std::optional<RopeConfig> morph::readRope(const JsonFile &config, int64_t headDi
       }
 
   std::string thetaPath = config.has(path("rope_theta")) ? path("rope_theta") : "rope_theta";
-  std::optional<double> theta = config.getNumber(thetaPath, 10000.0);
+  std::optional<double> theta = config.getNumber(thetaPath, kRopeThetaRange, 10000.0);
   std::string typePath = config.has(path("rope_type")) ? path("rope_type") : path("type");
   std::optional<std::string> type = config.getString(typePath, "default");
   std::string partialPath =
       config.has(path("partial_rotary_factor")) ? path("partial_rotary_factor") : "partial_rotary_factor";
-  std::optional<double> partial = config.getNumber(partialPath, 1.0);
+  std::optional<double> partial = config.getNumber(partialPath, kAnyNumber, 1.0);
   if (!theta || !type || !partial)
     return std::nullopt;
-  if (!(*theta > 1)) {
-    config.error(thetaPath, "'" + thetaPath + "' is not above 1");
-    return std::nullopt;
-  }
   if (*partial != 1) {
     config.error(partialPath, "'" + partialPath + "' other than 1 is not supported");
     return std::nullopt;
@@ -102,49 +106,41 @@ std::optional<RopeConfig> morph::readRope(const JsonFile &config, int64_t headDi
   std::string originalPath = config.has("original_max_position_embeddings")
                                  ? std::string("original_max_position_embeddings")
                                  : path("original_max_position_embeddings");
-  std::optional<double> original = config.getNumber(originalPath, double(maxPositions));
+  std::optional<double> original = config.getNumber(originalPath, kPositions, double(maxPositions));
   // YaRN's factor may follow from the two context lengths.
   std::optional<double> implied;
-  if (*type == "yarn" && original && *original > 0)
+  if (*type == "yarn" && original)
     implied = double(maxPositions) / *original;
-  std::optional<double> factor = config.getNumber(path("factor"), implied);
+  std::optional<double> factor = config.getNumber(path("factor"), kFactor, implied);
   if (!factor || !original)
     return std::nullopt;
-  if (!(*factor > 0) || !(*original > 0)) {
-    config.error(path("factor"), "RoPE scaling needs a positive factor and context length");
-    return std::nullopt;
-  }
   if (*type == "linear") {
     for (double &frequency : rope.inverseFrequencies)
       frequency /= *factor;
     return rope;
   }
   if (*type == "llama3") {
-    std::optional<double> low = config.getNumber(path("low_freq_factor"));
-    std::optional<double> high = config.getNumber(path("high_freq_factor"));
+    std::optional<double> low = config.getNumber(path("low_freq_factor"), kFactor);
+    std::optional<double> high = config.getNumber(path("high_freq_factor"), kFactor);
     if (!low || !high)
       return std::nullopt;
-    if (!(*low > 0) || !(*high > *low)) {
-      config.error(path("low_freq_factor"), "expected 0 < low_freq_factor < high_freq_factor");
+    if (!(*high > *low)) {
+      config.error(path("low_freq_factor"), "expected low_freq_factor < high_freq_factor");
       return std::nullopt;
     }
     scaleLlama3(rope, *factor, *low, *high, *original);
     return rope;
   }
-  std::optional<double> betaFast = config.getNumber(path("beta_fast"), 32.0);
-  std::optional<double> betaSlow = config.getNumber(path("beta_slow"), 1.0);
-  std::optional<double> mscale = config.getNumber(path("mscale"), 0.0);
-  std::optional<double> mscaleAll = config.getNumber(path("mscale_all_dim"), 0.0);
+  std::optional<double> betaFast = config.getNumber(path("beta_fast"), kFactor, 32.0);
+  std::optional<double> betaSlow = config.getNumber(path("beta_slow"), kFactor, 1.0);
+  std::optional<double> mscale = config.getNumber(path("mscale"), kScale, 0.0);
+  std::optional<double> mscaleAll = config.getNumber(path("mscale_all_dim"), kScale, 0.0);
   std::optional<bool> truncate = config.getBoolean(path("truncate"), true);
   if (!betaFast || !betaSlow || !mscale || !mscaleAll || !truncate)
     return std::nullopt;
-  if (!(*betaFast > 0) || !(*betaSlow > 0)) {
-    config.error(path("beta_fast"), "expected beta_fast and beta_slow above 0");
-    return std::nullopt;
-  }
   double inferred = *mscale != 0 && *mscaleAll != 0 ? getYarnScale(*factor, *mscale) / getYarnScale(*factor, *mscaleAll)
                                                     : getYarnScale(*factor, 1);
-  std::optional<double> attentionFactor = config.getNumber(path("attention_factor"), inferred);
+  std::optional<double> attentionFactor = config.getNumber(path("attention_factor"), kFactor, inferred);
   if (!attentionFactor)
     return std::nullopt;
   rope.attentionFactor = *attentionFactor;

@@ -2,21 +2,19 @@
 
 #include "frontends/huggingface/SafetensorsHeader.h"
 
-#include "frontends/huggingface/JsonScanner.h"
+#include "frontends/text/Json.h"
+#include "frontends/text/TextFile.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/Endian.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 using namespace morph;
 
 /// The same limit as the safetensors library's own.
 static constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+static constexpr llvm::StringLiteral kTruncated = "the file is cut short or damaged; fetch it again";
 
 /// Bytes of an element, 0 for an unknown type.
 static int64_t getElementBytes(llvm::StringRef type) {
@@ -64,55 +62,96 @@ static std::string readEntry(const llvm::json::Value &value, int64_t dataBytes, 
   return "";
 }
 
-std::optional<std::vector<TensorEntry>> morph::readSafetensorsHeader(llvm::StringRef path, Diagnostics &diagnostics) {
+/// "bytes 0 to 128", the last not included.
+static std::string printBytes(int64_t begin, int64_t end) {
+  return "bytes " + std::to_string(begin) + " to " + std::to_string(end);
+}
+
+/// The rule of the safetensors library's `validate`: tensors follow each other from the first byte of the data to the
+/// last. `entries` are sorted by their offsets. Calls `fail` with a tensor and the error, and returns false, where they
+/// do not.
+static bool checkLayout(llvm::ArrayRef<TensorEntry> entries, int64_t dataBytes,
+                        llvm::function_ref<void(llvm::StringRef name, const llvm::Twine &message)> fail) {
+  int64_t at = 0;
+  for (const auto &[index, entry] : llvm::enumerate(entries)) {
+    if (entry.begin < at) {
+      const TensorEntry &before = entries[index - 1];
+      fail(entry.name, "the tensors '" + before.name + "' (" + printBytes(before.begin, before.end) + ") and '" +
+                           entry.name + "' (" + printBytes(entry.begin, entry.end) + ") overlap");
+      return false;
+    }
+    if (entry.begin > at) {
+      std::string before = index == 0 ? std::string("the beginning of the data")
+                                      : "'" + entries[index - 1].name + "' (" +
+                                            printBytes(entries[index - 1].begin, entries[index - 1].end) + ")";
+      fail(entry.name, printBytes(at, entry.begin) + " belong to no tensor: they lie between " + before + " and '" +
+                           entry.name + "' (" + printBytes(entry.begin, entry.end) + ")");
+      return false;
+    }
+    at = entry.end;
+  }
+  if (at == dataBytes)
+    return true;
+  fail(entries.empty() ? "" : entries.back().name,
+       printBytes(at, dataBytes) + " belong to no tensor: they follow " +
+           (entries.empty() ? std::string("the header")
+                            : "the last, '" + entries.back().name + "' (" +
+                                  printBytes(entries.back().begin, entries.back().end) + ")"));
+  return false;
+}
+
+/// The header's text, which the Diagnostics hold under the file's name. Nothing after an error.
+static std::optional<llvm::StringRef> readHeaderText(llvm::StringRef path, int64_t &dataBytes,
+                                                     Diagnostics &diagnostics) {
   auto fail = [&](const llvm::Twine &message, const llvm::Twine &hint = "") {
     diagnostics.error("'" + path + "': " + message, hint);
     return std::nullopt;
   };
-  constexpr llvm::StringLiteral kTruncated = "the file is cut short or damaged; fetch it again";
-
-  uint64_t fileBytes = 0;
-  if (std::error_code code = llvm::sys::fs::file_size(path, fileBytes))
-    return fail("cannot be read: " + code.message());
-  if (fileBytes < 8)
-    return fail("not a safetensors file: it has " + llvm::Twine(fileBytes) + " bytes, its length alone takes 8",
+  llvm::Expected<uint64_t> fileBytes = getFileBytes(path);
+  if (!fileBytes)
+    return fail("cannot be read: " + llvm::toString(fileBytes.takeError()));
+  if (*fileBytes < 8)
+    return fail("not a safetensors file: it has " + llvm::Twine(*fileBytes) + " bytes, its length alone takes 8",
                 kTruncated);
-  auto lengthBuffer = llvm::MemoryBuffer::getFileSlice(path, 8, 0);
-  if (!lengthBuffer)
-    return fail("cannot be read: " + lengthBuffer.getError().message());
-  uint64_t headerBytes = llvm::support::endian::read64le((*lengthBuffer)->getBufferStart());
+  llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> length = readFilePart(path, 8, 0);
+  if (!length)
+    return fail("cannot be read: " + llvm::toString(length.takeError()));
+  uint64_t headerBytes = llvm::support::endian::read64le((*length)->getBufferStart());
   if (headerBytes > kMaxHeaderBytes)
     return fail("not a safetensors file: its header claims " + llvm::Twine(headerBytes) + " bytes, at most " +
                 llvm::Twine(kMaxHeaderBytes) + " are taken");
-  if (headerBytes > fileBytes - 8)
+  if (headerBytes > *fileBytes - 8)
     return fail("the header claims " + llvm::Twine(headerBytes) + " bytes, but the file has only " +
-                    llvm::Twine(fileBytes - 8) + " after the length",
+                    llvm::Twine(*fileBytes - 8) + " after the length",
                 kTruncated);
-  auto headerBuffer = llvm::MemoryBuffer::getFileSlice(path, headerBytes, 8);
-  if (!headerBuffer)
-    return fail("cannot be read: " + headerBuffer.getError().message());
-  llvm::StringRef text = (*headerBuffer)->getBuffer();
-  if (!llvm::json::isUTF8(text))
-    return fail("the header is not UTF-8 text");
-  llvm::Expected<llvm::json::Value> value = llvm::json::parse(text);
-  if (!value)
-    return fail("the header is not JSON: " + llvm::toString(value.takeError()));
-  const llvm::json::Object *header = value->getAsObject();
+  llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> header = readFilePart(path, headerBytes, 8);
   if (!header)
-    return fail("the header is not a JSON object");
+    return fail("cannot be read: " + llvm::toString(header.takeError()));
+  dataBytes = *fileBytes - 8 - headerBytes;
+  return diagnostics.addBuffer(std::move(*header));
+}
 
-  // Names may have dots, so only whole names at the top are told apart: those whose path is the name itself.
-  llvm::StringSet<> names;
-  std::string duplicate;
-  scanJsonNames(text, [&](llvm::StringRef name, llvm::StringRef literal) {
-    if (name.size() + 2 == literal.size() && !names.insert(name).second)
-      duplicate = name.str();
-    return duplicate.empty();
-  });
-  if (!duplicate.empty())
-    return fail("the tensor '" + duplicate + "' is given twice");
+std::optional<std::vector<TensorEntry>> morph::readSafetensorsHeader(llvm::StringRef path, Diagnostics &diagnostics) {
+  int64_t dataBytes = 0;
+  std::optional<llvm::StringRef> text = readHeaderText(path, dataBytes, diagnostics);
+  if (!text)
+    return std::nullopt;
+  JsonError error;
+  std::optional<llvm::json::Value> value = parseJson(*text, error);
+  if (!value) {
+    diagnostics.error(makeRange(text->substr(error.offset, error.length)), "the safetensors header: " + error.message);
+    return std::nullopt;
+  }
+  const llvm::json::Object *header = value->getAsObject();
+  if (!header) {
+    diagnostics.error(makeRange(text->take_front(1)), "the safetensors header is not a JSON object");
+    return std::nullopt;
+  }
+  auto fail = [&](llvm::StringRef name, const llvm::Twine &message, const llvm::Twine &hint = "") {
+    llvm::StringRef literal = findJsonName(*text, name);
+    diagnostics.error(makeRange(literal.empty() ? text->take_front(1) : literal), message, hint);
+  };
 
-  int64_t dataBytes = fileBytes - 8 - headerBytes;
   std::vector<TensorEntry> entries;
   for (const auto &member : *header) {
     if (member.first == "__metadata__")
@@ -120,16 +159,17 @@ std::optional<std::vector<TensorEntry>> morph::readSafetensorsHeader(llvm::Strin
     TensorEntry entry;
     entry.name = member.first.str();
     std::string problem = readEntry(member.second, dataBytes, entry);
-    if (!problem.empty())
-      return fail("the tensor '" + entry.name + "' " + problem,
-                  problem.find("holds only") != std::string::npos ? llvm::Twine(kTruncated) : llvm::Twine(""));
+    if (!problem.empty()) {
+      fail(entry.name, "the tensor '" + entry.name + "' " + problem,
+           problem.find("holds only") != std::string::npos ? llvm::Twine(kTruncated) : llvm::Twine(""));
+      return std::nullopt;
+    }
     entries.push_back(std::move(entry));
   }
   llvm::sort(entries, [](const TensorEntry &a, const TensorEntry &b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
-  for (size_t i = 1; i < entries.size(); ++i)
-    if (entries[i].begin < entries[i - 1].end && entries[i].begin < entries[i].end)
-      return fail("the tensors '" + entries[i - 1].name + "' and '" + entries[i].name + "' overlap");
+  if (!checkLayout(entries, dataBytes, [&](llvm::StringRef name, const llvm::Twine &message) { fail(name, message); }))
+    return std::nullopt;
   return entries;
 }

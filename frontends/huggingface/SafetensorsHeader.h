@@ -24,9 +24,11 @@ struct TensorEntry {
   int64_t end = 0;
 };
 
-/// Reads the header of a file: 8 bytes of length, little endian, then JSON, then data. Refused are headers of more than
-/// 100 MB or than the file, what is not JSON, names given twice, unknown types, offsets out of the file, that overlap
-/// or that do not fit the shape, and files that end before their data. Prints one error that names the file and tensor.
+/// Reads the header of a file: 8 bytes of length, little endian, then JSON, then data. As in the format's own library
+/// the tensors, in the order of their offsets, must fill the data without overlap or gap. Refused are also headers of
+/// more than 100 MB or than the file, what is no JSON object, names given twice, unknown types, sizes that do not fit
+/// the shape, and files that end before their data. Prints one error that names the file, the place in the header's
+/// text, and the tensor.
 std::optional<std::vector<TensorEntry>> readSafetensorsHeader(llvm::StringRef path, Diagnostics &diagnostics);
 
 } // namespace morph

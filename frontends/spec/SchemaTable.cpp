@@ -48,7 +48,7 @@ constexpr Key kKeys[] = {
      "tools/fetch-model puts it."},
     {"model.precision", kString, "", "\"fp32\"", "fp32 | bf16", "model_c1",
      "Element type of products; accumulation, residual stream, norms, states and gates are fp32 always."},
-    {"model.threads", kInteger, "threads", "0", ">= 0", "model_c2", "Threads of the CPU; 0: all cores."},
+    {"model.threads", kInteger, "threads", "0", ">= 0, <= 4096", "model_c2", "Threads of the CPU; 0: all cores."},
 
     {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3", "The linear-attention backend of every layer."},
     {"linear.candidates", kStrings, "", "[]", "", "S3",
@@ -57,13 +57,16 @@ constexpr Key kKeys[] = {
      "Positions that the chunked kernels take at once; changes rounding only."},
     {"linear.conv", kInteger, "tokens", "0", ">= 0, <= 16", "linear_c2",
      "Width of the short convolution of backends that have one; 0: none."},
-    {"linear.window", kInteger, "tokens", "0", ">= 0", "S4", "Window of the candidate `sliding_window`."},
+    {"linear.window", kInteger, "tokens", "0", ">= 0, <= 16777216", "S4", "Window of the candidate `sliding_window`."},
 
-    {"budget.full_layers", kInteger, "layers", "<from ratio>", ">= 0", "S5", "Layers that keep full attention."},
+    {"budget.full_layers", kInteger, "layers", "<from ratio>", ">= 0, <= 4096", "S5",
+     "Layers that keep full attention."},
     {"budget.ratio", kNumber, "", "<none>", "> 0, <= 1", "S5",
      "The same as a share of all layers, rounded to the nearest whole number, at least 1."},
-    {"budget.keep", kIntegers, "layers", "[]", ">= 0", "S6", "Layers that keep full attention whatever is selected."},
-    {"budget.linear", kIntegers, "layers", "[]", ">= 0", "S6", "Layers that become linear whatever is selected."},
+    {"budget.keep", kIntegers, "layers", "[]", ">= 0, <= 4096", "S6",
+     "Layers that keep full attention whatever is selected."},
+    {"budget.linear", kIntegers, "layers", "[]", ">= 0, <= 4096", "S6",
+     "Layers that become linear whatever is selected."},
 
     {"data.text", kStrings, "path", "[]", "", "S7",
      "Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's."},
@@ -78,59 +81,67 @@ constexpr Key kKeys[] = {
      "task_c1", "What is hidden and asked."},
     {"task[].space", kString, "", "\"words\"", "words | tokens", "task_c2",
      "Needles in words through the tokenizer, or in token ids for tiny bases."},
-    {"task[].length", kIntegers, "tokens", "[512]", ">= 8", "S9", "Lengths that samples have; each batch draws one."},
-    {"task[].needles", kInteger, "", "1", ">= 1", "task_c3", "Needles (or variables' chains) hidden in a sample."},
-    {"task[].queries", kInteger, "", "1", ">= 1", "S10", "Needles asked for in a sample."},
-    {"task[].hops", kInteger, "", "2", ">= 1", "task_c4", "Assignments a chain of variable_tracking has."},
+    {"task[].length", kIntegers, "tokens", "[512]", ">= 8, <= 16777216", "S9",
+     "Lengths that samples have; each batch draws one."},
+    {"task[].needles", kInteger, "", "1", ">= 1, <= 65536", "task_c3",
+     "Needles (or variables' chains) hidden in a sample."},
+    {"task[].queries", kInteger, "", "1", ">= 1, <= 65536", "S10", "Needles asked for in a sample."},
+    {"task[].hops", kInteger, "", "2", ">= 1, <= 65536", "task_c4", "Assignments a chain of variable_tracking has."},
     {"task[].keys", kString, "", "\"words\"", "words | numbers | uuid", "task_c5", "What a needle's key looks like."},
     {"task[].values", kString, "", "\"number\"", "number | words | uuid", "task_c6",
      "What a needle's value looks like."},
-    {"task[].value_length", kInteger, "", "<7, in space tokens 1>", ">= 1", "task_c7",
+    {"task[].value_length", kInteger, "", "<7, in space tokens 1>", ">= 1, <= 65536", "task_c7",
      "Digits, words or tokens of a value."},
     {"task[].depth", kNumbers, "", "[0.05, 0.95]", "count 2, >= 0, <= 1", "S11",
      "Share of the context before a needle: drawn between the two."},
     {"task[].background", kString, "", "\"text\"", "text | noise | repeat", "S12",
      "What surrounds the needles: general text, random tokens, or one repeated sentence."},
     {"task[].chat", kBoolean, "", "true", "", "", "Ask through the tokenizer's chat template, where it has one."},
-    {"task[].key_tokens", kIntegers, "tokens", "[]", "count 2, >= 0", "S13",
+    {"task[].key_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13",
      "First and last + 1 of the ids that keys are drawn from (space tokens)."},
-    {"task[].value_tokens", kIntegers, "tokens", "[]", "count 2, >= 0", "S13", "The same for values."},
-    {"task[].noise_tokens", kIntegers, "tokens", "[]", "count 2, >= 0", "S13", "The same for background `noise`."},
+    {"task[].value_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13", "The same for values."},
+    {"task[].noise_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13",
+     "The same for background `noise`."},
 
     {"pretrain.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers are learnt, in turn."},
     {"pretrain.lr", kNumber, "", "0.003", "> 0", "pretrain_c1", "Learning rate of AdamW."},
     {"pretrain.lr_end", kNumber, "", "<lr>", ">= 0", "pretrain_c2", "Learning rate at the end of the schedule."},
     {"pretrain.schedule", kString, "", "\"constant\"", "constant | cosine | linear | warm_flat_cooldown", "pretrain_c3",
      "Course of the learning rate after the warm-up."},
-    {"pretrain.warmup", kInteger, "steps", "60", ">= 0", "pretrain_c4", "Steps in which the learning rate rises."},
+    {"pretrain.warmup", kInteger, "steps", "60", ">= 0, <= 1000000000", "pretrain_c4",
+     "Steps in which the learning rate rises."},
     {"pretrain.betas", kNumbers, "", "[0.9, 0.98]", "count 2, >= 0, < 1", "pretrain_c5", "Decays of AdamW's moments."},
     {"pretrain.weight_decay", kNumber, "", "0.05", ">= 0", "pretrain_c6", "Decoupled weight decay."},
     {"pretrain.clip", kNumber, "", "1.0", "> 0", "pretrain_c7", "Largest norm of the whole gradient."},
     {"pretrain.text_weight", kNumber, "", "0.3", ">= 0", "pretrain_c8",
      "Weight of the text's cross-entropy beside the answers'."},
-    {"pretrain.checkpoint_every", kInteger, "steps", "50", ">= 1", "pretrain_c9", "Steps between checkpoints."},
-    {"pretrain.log_every", kInteger, "steps", "10", ">= 1", "pretrain_c10", "Steps between lines of metrics."},
+    {"pretrain.checkpoint_every", kInteger, "steps", "50", ">= 1, <= 1000000000", "pretrain_c9",
+     "Steps between checkpoints."},
+    {"pretrain.log_every", kInteger, "steps", "10", ">= 1, <= 1000000000", "pretrain_c10",
+     "Steps between lines of metrics."},
 
-    {"pretrain.base.layers", kInteger, "layers", "required", ">= 1", "base_c1", "Layers."},
-    {"pretrain.base.hidden", kInteger, "", "required", ">= 1", "base_c2", "Size of the residual stream."},
-    {"pretrain.base.heads", kInteger, "", "required", ">= 1", "base_c3", "Query heads."},
-    {"pretrain.base.kv_heads", kInteger, "", "<heads>", ">= 1", "S15", "Key-value heads."},
-    {"pretrain.base.head_dim", kInteger, "", "<hidden / heads>", ">= 2", "S15", "Elements of a head."},
-    {"pretrain.base.ffn", kInteger, "", "required", ">= 1", "base_c4", "Inner size of the feed-forward network."},
-    {"pretrain.base.vocab", kInteger, "tokens", "required", ">= 2", "base_c5", "Size of the vocabulary."},
-    {"pretrain.base.theta", kNumber, "", "10000.0", "> 0", "base_c6", "Base of the rotary frequencies."},
-    {"pretrain.base.norm_eps", kNumber, "", "1e-5", "> 0", "base_c7", "Epsilon of the RMS norms."},
-    {"pretrain.base.max_positions", kInteger, "tokens", "2048", ">= 1", "base_c8", "Longest context, for config.json."},
+    {"pretrain.base.layers", kInteger, "layers", "required", ">= 1, <= 4096", "base_c1", "Layers."},
+    {"pretrain.base.hidden", kInteger, "", "required", ">= 1, <= 131072", "base_c2", "Size of the residual stream."},
+    {"pretrain.base.heads", kInteger, "", "required", ">= 1, <= 8192", "base_c3", "Query heads."},
+    {"pretrain.base.kv_heads", kInteger, "", "<heads>", ">= 1, <= 8192", "S15", "Key-value heads."},
+    {"pretrain.base.head_dim", kInteger, "", "<hidden / heads>", ">= 2, <= 8192", "S15", "Elements of a head."},
+    {"pretrain.base.ffn", kInteger, "", "required", ">= 1, <= 1048576", "base_c4",
+     "Inner size of the feed-forward network."},
+    {"pretrain.base.vocab", kInteger, "tokens", "required", ">= 2, <= 16777216", "base_c5", "Size of the vocabulary."},
+    {"pretrain.base.theta", kNumber, "", "10000.0", ">= 1.0001, <= 1e15", "base_c6", "Base of the rotary frequencies."},
+    {"pretrain.base.norm_eps", kNumber, "", "1e-5", ">= 1e-20, <= 1", "base_c7", "Epsilon of the RMS norms."},
+    {"pretrain.base.max_positions", kInteger, "tokens", "2048", ">= 1, <= 2147483648", "base_c8",
+     "Longest context, for config.json."},
     {"pretrain.base.tied", kBoolean, "", "true", "", "", "The head is the embedding's table."},
-    {"pretrain.base.embedding_std", kNumber, "", "0.1", "> 0", "base_c9",
+    {"pretrain.base.embedding_std", kNumber, "", "0.1", "> 0, <= 1000", "base_c9",
      "Standard deviation of the embedding's first values."},
-    {"pretrain.base.output_scale", kNumber, "", "0.3", "> 0", "base_c10",
+    {"pretrain.base.output_scale", kNumber, "", "0.3", "> 0, <= 1000", "base_c10",
      "Output projections start at this over sqrt(2 layers) of fan-in scale, the other projections at fan-in scale."},
 
-    {"pretrain.phase[].steps_max", kInteger, "steps", "required", ">= 1", "phase_c1", "Steps at most."},
-    {"pretrain.phase[].batch", kInteger, "sequences", "required", ">= 1", "phase_c2", "Sequences a step."},
-    {"pretrain.phase[].length", kInteger, "tokens", "required", ">= 4", "phase_c3", "Tokens a sequence."},
-    {"pretrain.phase[].needles", kInteger, "", "<the task's>", ">= 1", "phase_c4",
+    {"pretrain.phase[].steps_max", kInteger, "steps", "required", ">= 1, <= 1000000000", "phase_c1", "Steps at most."},
+    {"pretrain.phase[].batch", kInteger, "sequences", "required", ">= 1, <= 4096", "phase_c2", "Sequences a step."},
+    {"pretrain.phase[].length", kInteger, "tokens", "required", ">= 4, <= 16777216", "phase_c3", "Tokens a sequence."},
+    {"pretrain.phase[].needles", kInteger, "", "<the task's>", ">= 1, <= 65536", "phase_c4",
      "Needles a sequence, all asked for."},
     {"pretrain.phase[].background", kString, "", "<the task's>", "text | noise | repeat", "phase_c5",
      "What surrounds the needles."},
@@ -138,12 +149,30 @@ constexpr Key kKeys[] = {
      "Running accuracy of the answers at which the next phase begins."},
 
 #define MORPH_TRAINING_KEYS(section, steps, length, lr, lrEnd, schedule)                                               \
-  {section ".steps", kInteger, "steps", steps, ">= 0", section "_c1", "Steps of the optimizer; 0: no such stage."},    \
-      {section ".batch", kInteger, "sequences", "1", ">= 1", section "_c2", "Sequences a step and accumulation."},     \
-      {section ".length", kInteger, "tokens", length, ">= 8", section "_c3", "Tokens a sequence."},                    \
+  {section ".steps",                                                                                                   \
+   kInteger,                                                                                                           \
+   "steps",                                                                                                            \
+   steps,                                                                                                              \
+   ">= 0, <= 1000000000",                                                                                              \
+   section "_c1",                                                                                                      \
+   "Steps of the optimizer; 0: no such stage."},                                                                       \
+      {section ".batch",                                                                                               \
+       kInteger,                                                                                                       \
+       "sequences",                                                                                                    \
+       "1",                                                                                                            \
+       ">= 1, <= 4096",                                                                                                \
+       section "_c2",                                                                                                  \
+       "Sequences a step and accumulation."},                                                                          \
+      {section ".length", kInteger, "tokens", length, ">= 8, <= 16777216", section "_c3", "Tokens a sequence."},       \
       {section ".lr", kNumber, "", lr, "> 0", section "_c4", "Learning rate of AdamW after the warm-up."},             \
       {section ".lr_end", kNumber, "", lrEnd, ">= 0", section "_c5", "Learning rate at the last step."},               \
-      {section ".warmup", kInteger, "steps", "0", ">= 0", section "_c6", "Steps in which the learning rate rises."},   \
+      {section ".warmup",                                                                                              \
+       kInteger,                                                                                                       \
+       "steps",                                                                                                        \
+       "0",                                                                                                            \
+       ">= 0, <= 1000000000",                                                                                          \
+       section "_c6",                                                                                                  \
+       "Steps in which the learning rate rises."},                                                                     \
       {section ".schedule",                                                                                            \
        kString,                                                                                                        \
        "",                                                                                                             \
@@ -160,7 +189,13 @@ constexpr Key kKeys[] = {
        "Decays of AdamW's moments."},                                                                                  \
       {section ".weight_decay", kNumber, "", "0.0", ">= 0", section "_c9", "Decoupled weight decay."},                 \
       {section ".clip", kNumber, "", "1.0", "> 0", section "_c10", "Largest norm of the whole gradient."},             \
-      {section ".accumulate", kInteger, "", "1", ">= 1", section "_c11", "Batches whose gradients make one step."},    \
+      {section ".accumulate",                                                                                          \
+       kInteger,                                                                                                       \
+       "",                                                                                                             \
+       "1",                                                                                                            \
+       ">= 1, <= 4096",                                                                                                \
+       section "_c11",                                                                                                 \
+       "Batches whose gradients make one step."},                                                                      \
       {section ".tasks", kStrings, "", "[]", "", "S14", "Tasks whose prompts are mixed into the text, in turn."},      \
       {section ".task_fraction",                                                                                       \
        kNumber,                                                                                                        \
@@ -169,8 +204,15 @@ constexpr Key kKeys[] = {
        ">= 0, <= 1",                                                                                                   \
        section "_c12",                                                                                                 \
        "Share of batches that are task prompts, where there are tasks."},                                              \
-      {section ".checkpoint_every", kInteger, "steps", "50", ">= 1", section "_c13", "Steps between checkpoints."},    \
-      {section ".log_every", kInteger, "steps", "10", ">= 1", section "_c14", "Steps between lines of metrics."}
+      {section ".checkpoint_every", kInteger, "steps", "50", ">= 1, <= 1000000000", section "_c13",                    \
+       "Steps between checkpoints."},                                                                                  \
+      {section ".log_every",                                                                                           \
+       kInteger,                                                                                                       \
+       "steps",                                                                                                        \
+       "10",                                                                                                           \
+       ">= 1, <= 1000000000",                                                                                          \
+       section "_c14",                                                                                                 \
+       "Steps between lines of metrics."}
     MORPH_TRAINING_KEYS("align", "required", "512", "0.001", "1e-5", "\"cosine\""),
     {"align.normalize", kString, "", "\"relative\"", "relative | mean | rows", "align_c15",
      "A layer's squared error over its target's power, over its elements, or over its rows. `select.method` "
@@ -178,14 +220,16 @@ constexpr Key kKeys[] = {
 
     {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
      "How the layers are chosen."},
-    {"select.steps", kInteger, "steps", "80", ">= 0", "select_c2", "Steps of the gates' optimizer (method gates)."},
-    {"select.batch", kInteger, "sequences", "1", ">= 1", "select_c3", "Sequences a step and accumulation."},
-    {"select.accumulate", kInteger, "", "1", ">= 1", "select_c19",
+    {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
+     "Steps of the gates' optimizer (method gates)."},
+    {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
+    {"select.accumulate", kInteger, "", "1", ">= 1, <= 4096", "select_c19",
      "Batches whose gradients make one step (method gates)."},
     {"select.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers decide, in turn."},
     {"select.lr", kNumber, "", "0.05", "> 0", "select_c4", "Learning rate of the gates (Adam)."},
     {"select.lr_end", kNumber, "", "<lr>", ">= 0", "select_c5", "Learning rate at the last step."},
-    {"select.warmup", kInteger, "steps", "0", ">= 0", "select_c6", "Steps in which the learning rate rises."},
+    {"select.warmup", kInteger, "steps", "0", ">= 0, <= 1000000000", "select_c6",
+     "Steps in which the learning rate rises."},
     {"select.schedule", kString, "", "\"constant\"", "constant | cosine | linear | warm_flat_cooldown", "select_c7",
      "Course of the learning rate from `lr` to `lr_end`."},
     {"select.betas", kNumbers, "", "[0.9, 0.999]", "count 2, >= 0, < 1", "select_c8", "Decays of Adam's moments."},
@@ -208,15 +252,19 @@ constexpr Key kKeys[] = {
     {"select.swap", kBoolean, "", "false", "", "",
      "Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because "
      "of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},
-    {"select.swap_samples", kInteger, "sequences", "64", ">= 1", "select_c15", "Sequences that judge an exchange."},
-    {"select.samples", kInteger, "sequences", "32", ">= 1", "select_c16", "Sequences that score layers (layer_mse)."},
-    {"select.checkpoint_every", kInteger, "steps", "20", ">= 1", "select_c17", "Steps between checkpoints."},
-    {"select.log_every", kInteger, "steps", "10", ">= 1", "select_c18", "Steps between lines of metrics."},
+    {"select.swap_samples", kInteger, "sequences", "64", ">= 1, <= 1000000", "select_c15",
+     "Sequences that judge an exchange."},
+    {"select.samples", kInteger, "sequences", "32", ">= 1, <= 1000000", "select_c16",
+     "Sequences that score layers (layer_mse)."},
+    {"select.checkpoint_every", kInteger, "steps", "20", ">= 1, <= 1000000000", "select_c17",
+     "Steps between checkpoints."},
+    {"select.log_every", kInteger, "steps", "10", ">= 1, <= 1000000000", "select_c18",
+     "Steps between lines of metrics."},
 
     MORPH_TRAINING_KEYS("distill", "required", "512", "0.0003", "1e-5", "\"cosine\""),
     {"distill.train", kString, "", "\"linear\"", "linear | all", "distill_c15",
      "What is trained: the linear branches, or every weight."},
-    {"distill.text_positions", kInteger, "tokens", "128", ">= 1", "distill_c16",
+    {"distill.text_positions", kInteger, "tokens", "128", ">= 1, <= 16777216", "distill_c16",
      "Last positions of a text sequence at which the KL is taken."},
 
     MORPH_TRAINING_KEYS("finetune", "0", "1024", "1e-5", "<lr>", "\"constant\""),
@@ -228,17 +276,19 @@ constexpr Key kKeys[] = {
 #undef MORPH_TRAINING_KEYS
 
     {"evaluate.tasks", kStrings, "", "<select.tasks>", "", "S14", "Tasks whose accuracy is measured."},
-    {"evaluate.lengths", kIntegers, "tokens", "<each task's>", ">= 8", "evaluate_c7",
+    {"evaluate.lengths", kIntegers, "tokens", "<each task's>", ">= 8, <= 16777216", "evaluate_c7",
      "Lengths at which tasks are measured."},
     {"evaluate.depths", kNumbers, "", "[]", ">= 0, <= 1", "evaluate_c1",
      "Depths at which single needles are measured; none: drawn as in training."},
-    {"evaluate.samples", kInteger, "", "32", ">= 1", "evaluate_c2", "Samples for a task, length and depth."},
-    {"evaluate.batch", kInteger, "sequences", "1", ">= 1", "evaluate_c3", "Sequences computed at once."},
+    {"evaluate.samples", kInteger, "", "32", ">= 1, <= 1000000", "evaluate_c2",
+     "Samples for a task, length and depth."},
+    {"evaluate.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "evaluate_c3", "Sequences computed at once."},
     {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "uniform | random", "evaluate_c4",
      "Hybrids of the same budget that are trained and measured beside the selected one."},
-    {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0", "evaluate_c5",
+    {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0, <= 1000000000000", "evaluate_c5",
      "Tokens of held-out text for perplexity; 0: none."},
-    {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8", "evaluate_c6", "Tokens of one window of it."},
+    {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
+     "Tokens of one window of it."},
 
     {"export.check", kBoolean, "", "true", "", "", "Load the folder in stock transformers and compare logits."},
     {"export.tolerance", kNumber, "", "0.001", "> 0", "export_c1", "Largest |difference of logits| that passes."},
@@ -286,6 +336,10 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S16", "`select.target` local goes with `select.loss` layers."},
     {"S17", "A warm-up is not longer than its stage."},
     {"S18", "`data.separator` is not empty."},
+    {"S19",
+     "Each length at which a task is used has room for its needles, its question and its answers, and the task has "
+     "as many keys as it needs."},
+    {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
 };
 
 } // namespace

@@ -41,7 +41,11 @@ SourceRange Spec::getPlace(llvm::StringRef path) const {
     return found->second;
   while (!path.empty()) {
     size_t cut = path.find_last_of(".[");
+    bool isElement = cut != llvm::StringRef::npos && path[cut] == '[';
     path = path.take_front(cut == llvm::StringRef::npos ? 0 : cut);
+    // One value may stand for a list of one.
+    if (auto found = valuePlaces.find(path); isElement && found != valuePlaces.end())
+      return found->second;
     if (auto found = keyPlaces.find(path); found != keyPlaces.end())
       return found->second;
   }

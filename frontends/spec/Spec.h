@@ -31,7 +31,7 @@ struct Spec {
   const llvm::json::Value *find(llvm::StringRef path) const;
   /// Whether the text or the command line gives the key.
   bool isGiven(llvm::StringRef path) const { return valuePlaces.contains(path); }
-  /// The place of a value; where it is not given, of the nearest table around it that is.
+  /// The place of a value; where it is not given, of the nearest list or table around it that is.
   SourceRange getPlace(llvm::StringRef path) const;
   int64_t getInteger(llvm::StringRef path) const;
   double getNumber(llvm::StringRef path) const;
@@ -75,6 +75,9 @@ std::optional<Spec> readDocument(const Node &root, llvm::StringRef path, SourceR
 
 /// Constraints between keys that need no model: files, tasks, stages; fills in computed defaults. False after an error.
 bool checkBeforeModel(Spec &spec, const SpecOptions &options, Diagnostics &diagnostics);
+
+/// The part of checkBeforeModel that is about sizes: tasks that do not fit their lengths, stages beyond measure.
+void checkSizes(const Spec &spec, Diagnostics &diagnostics);
 
 /// Constraints between the spec and its model: budget, pins, token ranges, backends. False after an error.
 bool checkAgainstModel(Spec &spec, const ModelConfig &model, mlir::MLIRContext &context, Diagnostics &diagnostics);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16, S17 and the
+// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18 and the
 // defaults that follow from other keys.
 
 #include "frontends/spec/Schema.h"
@@ -17,6 +17,8 @@ using namespace morph::spec;
 
 namespace {
 
+constexpr size_t kMaxTaskName = 100;
+
 class Checker {
 public:
   Checker(Spec &spec, const SpecOptions &options, Diagnostics &diagnostics)
@@ -31,12 +33,13 @@ public:
   }
 
 private:
-  void error(llvm::StringRef path, const llvm::Twine &message, const llvm::Twine &hint = "") {
+  void error(llvm::StringRef path, const llvm::Twine &message, const llvm::Twine &hint = "") const {
     diagnostics_.error(spec_.getPlace(path), message, hint);
   }
   bool isPretrain() const { return spec_.values.getObject("pretrain") != nullptr; }
   size_t getTaskCount() const { return spec_.values.getArray("tasks")->size(); }
   std::string resolvePath(llvm::StringRef path, llvm::StringRef key) const;
+  std::string checkUtf8(llvm::StringRef text, llvm::StringRef key) const;
   std::string resolveModel();
   bool usesWords() const;
 
@@ -67,7 +70,15 @@ std::string Checker::resolvePath(llvm::StringRef path, llvm::StringRef key) cons
   llvm::sys::path::append(resolved, path);
   llvm::sys::fs::make_absolute(resolved);
   llvm::sys::path::remove_dots(resolved, /*remove_dot_dot=*/true);
-  return std::string(resolved);
+  return checkUtf8(resolved, key);
+}
+
+/// A path of the system, which may hold any bytes, as the text that the resolved spec needs.
+std::string Checker::checkUtf8(llvm::StringRef text, llvm::StringRef key) const {
+  if (llvm::json::isUTF8(text))
+    return text.str();
+  error(key, "the path '" + text + "' is not UTF-8 [S7]", "rename its folders and files");
+  return "";
 }
 
 bool Checker::usesWords() const {
@@ -93,7 +104,7 @@ void Checker::checkHeader() {
     error("version", "'version' is " + llvm::Twine(version) + ", expected 1 [S1]",
           version > 1 ? "the spec is for a newer Morph" : "");
   if (!spec_.isGiven("name"))
-    spec_.values["name"] = llvm::sys::path::stem(spec_.path).str();
+    spec_.values["name"] = checkUtf8(llvm::sys::path::stem(spec_.path), "name");
 
   bool hasPath = spec_.isGiven("model.path");
   if (hasPath && isPretrain())
@@ -154,8 +165,11 @@ void Checker::checkTasks() {
   for (size_t i = 0; i < getTaskCount(); ++i) {
     std::string path = "task[" + std::to_string(i) + "]";
     std::string name = spec_.getString(path + ".name");
-    if (name.empty() || name.find_first_of("/\\ ") != std::string::npos || name.front() == '.')
-      error(path + ".name", "'" + name + "' is no name for a task [S8]", "letters, digits, '_' and '-' are");
+    // Names become parts of files' names and of dotted keys.
+    auto isAllowed = [](char c) { return llvm::isAlnum(c) || c == '_' || c == '-'; };
+    if (name.empty() || name.size() > kMaxTaskName || !llvm::all_of(name, isAllowed))
+      error(path + ".name", "'" + name + "' is no name for a task [S8]",
+            "a name has 1 to " + llvm::Twine(kMaxTaskName) + " letters, digits, '_' and '-'");
     else if (!seen.try_emplace(name, path).second)
       error(path + ".name", "the task '" + name + "' is there already [S8]");
     checkTask(path);
@@ -295,5 +309,6 @@ void Checker::fillPretrain() {
 bool morph::spec::checkBeforeModel(Spec &spec, const SpecOptions &options, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
   Checker(spec, options, diagnostics).check();
+  checkSizes(spec, diagnostics);
   return diagnostics.getErrorCount() == before;
 }

@@ -76,16 +76,13 @@ static llvm::json::Object makeModelInfo(const ModelConfig &model, ModuleOp modul
 
 std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
                                               Diagnostics &diagnostics) {
-  std::optional<StringRef> text = diagnostics.addFile(path);
-  if (!text)
-    return std::nullopt;
-  std::optional<spec::Node> root = spec::readToml(*text, diagnostics);
-  if (!root)
+  std::optional<spec::Document> document = spec::readToml(path, diagnostics);
+  if (!document)
     return std::nullopt;
   for (const std::string &assignment : options.overrides)
-    if (!spec::applyOverride(*root, assignment, diagnostics))
+    if (!spec::applyOverride(document->root, assignment, diagnostics))
       return std::nullopt;
-  std::optional<Spec> read = spec::readDocument(*root, path, makeRange(text->take_front(1)), diagnostics);
+  std::optional<Spec> read = spec::readDocument(document->root, path, document->begin, diagnostics);
   // What is wrong with the model is said together with what is wrong between the spec's own keys.
   if (!read)
     return std::nullopt;

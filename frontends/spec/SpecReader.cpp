@@ -14,6 +14,9 @@ using namespace morph::spec;
 
 namespace {
 
+constexpr size_t kMaxListElements = 4096;
+constexpr size_t kMaxStringBytes = 4096;
+
 class Reader {
 public:
   Reader(Spec &spec, Diagnostics &diagnostics) : spec_(spec), diagnostics_(diagnostics) {}
@@ -28,6 +31,8 @@ private:
                                               const std::string &path);
   void readSubsection(const Node *table, llvm::StringRef section, llvm::StringRef subsection, const std::string &path,
                       llvm::json::Object &result);
+  /// An error where a list has more elements than any needs.
+  bool checkCount(const Node &list, llvm::StringRef path);
   bool readBackendOption(llvm::StringRef name, const Node &node, llvm::json::Object &result);
   void reportUnknown(llvm::StringRef name, const Node &node, llvm::StringRef section);
   void addDefaults(llvm::StringRef section, bool given, const std::string &path, SourceRange place,
@@ -59,14 +64,6 @@ ValueType getElementType(ValueType type) {
   default:
     return type;
   }
-}
-
-/// A number as people write it.
-std::string printNumber(double value) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << llvm::format("%.10g", value);
-  return text;
 }
 
 llvm::json::Object Reader::readTable(const Node *table, llvm::StringRef section, const std::string &path) {
@@ -126,7 +123,7 @@ void Reader::readSubsection(const Node *table, llvm::StringRef section, llvm::St
                llvm::any_of(node->elements, [](const Node &element) { return element.kind != Node::Kind::Table; }))) {
     diagnostics_.error(node->getPlace(), "'" + nodePath + "' is not a list of tables",
                        "write [[" + nodePath + "]] before each one's keys");
-  } else if (node) {
+  } else if (node && checkCount(*node, nodePath)) {
     spec_.keyPlaces[nodePath] = node->getPlace();
     for (const auto &[index, element] : llvm::enumerate(node->elements))
       elements.push_back(readTable(&element, schemaName, nodePath + "[" + std::to_string(index) + "]"));
@@ -155,6 +152,14 @@ bool Reader::readBackendOption(llvm::StringRef name, const Node &node, llvm::jso
   return false;
 }
 
+bool Reader::checkCount(const Node &list, llvm::StringRef path) {
+  if (list.elements.size() <= kMaxListElements)
+    return true;
+  diagnostics_.error(list.getPlace(), "'" + path + "' has " + llvm::Twine(list.elements.size()) +
+                                          " elements, expected at most " + llvm::Twine(kMaxListElements));
+  return false;
+}
+
 std::optional<llvm::json::Value> Reader::readValue(const Node &node, const Key &key, const std::string &path) {
   ValueType element = getElementType(key.type);
   if (element == key.type)
@@ -178,6 +183,8 @@ std::optional<llvm::json::Value> Reader::readValue(const Node &node, const Key &
                                        llvm::Twine(*count) + printLabel(key));
     return std::nullopt;
   }
+  if (!checkCount(node, path))
+    return std::nullopt;
   llvm::json::Array array;
   bool ok = true;
   for (const auto &[index, elementNode] : llvm::enumerate(node.elements)) {
@@ -217,6 +224,16 @@ std::optional<llvm::json::Value> Reader::readScalar(const Node &node, const Key 
   case ValueType::Boolean:
     return node.boolean;
   case ValueType::String: {
+    // Strings become paths, names and arguments of programs, which end at a zero byte.
+    if (node.string.size() > kMaxStringBytes || node.string.find('\0') != std::string::npos) {
+      diagnostics_.error(node.range, "'" + path + "' has " +
+                                         (node.string.size() > kMaxStringBytes
+                                              ? llvm::Twine(node.string.size()) + " bytes, expected at most " +
+                                                    llvm::Twine(kMaxStringBytes)
+                                              : llvm::Twine("a zero byte")) +
+                                         printLabel(key));
+      return std::nullopt;
+    }
     llvm::SmallVector<llvm::StringRef> words = getAllowedWords(key);
     if (!words.empty() && !llvm::is_contained(words, node.string)) {
       llvm::StringRef nearest = findNearest(node.string, words);

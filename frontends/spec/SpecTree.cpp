@@ -5,13 +5,21 @@
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
 
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
+// A spec needs three levels. Together with kMaxKeyParts this bounds the depth of every tree.
+#define TOML_MAX_NESTED_VALUES 16
 #include <toml++/toml.h>
 
 using namespace morph;
 using namespace morph::spec;
+
+/// Parts of a dotted key or header: toml++ makes a table within a table of each, without a limit of its own.
+static constexpr size_t kMaxKeyParts = 16;
+/// Bytes of a spec. A value takes a few hundred bytes while it is read.
+static constexpr uint64_t kMaxSpecBytes = 1 << 20;
 
 Node *Node::find(llvm::StringRef key) {
   for (auto &[name, node] : members)
@@ -46,25 +54,25 @@ namespace {
 class TomlConverter {
 public:
   TomlConverter(llvm::StringRef text) : text_(text) {
-    lines_.push_back(0);
-    for (size_t i = 0; i < text.size(); ++i)
-      if (text[i] == '\n')
-        lines_.push_back(i + 1);
+    bool lineBegins = true;
+    for (size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
+      if (lineBegins)
+        lines_.push_back(characters_.size());
+      lineBegins = text[i] == '\n';
+      if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80)
+        characters_.push_back(i);
+    }
+    characters_.push_back(text.size());
   }
 
-  /// The offset of a position, at most the text's end.
+  /// The offset of a position; of the line's end where it lies beyond that, and of the text's.
   size_t getOffset(const toml::source_position &position) const {
     if (position.line == 0)
       return 0;
     if (position.line > lines_.size())
       return text_.size();
-    size_t offset = lines_[position.line - 1];
-    for (unsigned column = 1; column < position.column && offset < text_.size() && text_[offset] != '\n'; ++column) {
-      ++offset;
-      while (offset < text_.size() && (static_cast<unsigned char>(text_[offset]) & 0xC0) == 0x80)
-        ++offset;
-    }
-    return offset;
+    size_t last = position.line < lines_.size() ? lines_[position.line] - 1 : characters_.size() - 1;
+    return characters_[std::min(lines_[position.line - 1] + position.column - 1, last)];
   }
 
   /// The range of a region, cut at the end of its first line and without trailing blanks.
@@ -114,13 +122,63 @@ public:
 
 private:
   llvm::StringRef text_;
-  std::vector<size_t> lines_;
+  std::vector<size_t> characters_; ///< Offsets of the text's characters and of its end.
+  std::vector<size_t> lines_;      ///< Which of them begin a line.
 };
+
+/// The end of a TOML string that begins at `at`: behind its closing quotes, or where it breaks off.
+size_t skipString(llvm::StringRef text, size_t at) {
+  char quote = text[at];
+  llvm::StringRef delimiter = text.substr(at, 3);
+  bool multiline = delimiter.size() == 3 && delimiter.count(quote) == 3;
+  for (size_t end = at + (multiline ? 3 : 1); end < text.size(); ++end) {
+    if (text[end] == '\\' && quote == '"') {
+      ++end;
+    } else if (!multiline && (text[end] == quote || text[end] == '\n')) {
+      return end + 1;
+    } else if (multiline && text.substr(end).starts_with(delimiter)) {
+      // Up to two quotes before the closing ones are the string's own.
+      end += 3;
+      for (int own = 0; own < 2 && end < text.size() && text[end] == quote; ++own)
+        ++end;
+      return end;
+    }
+  }
+  return text.size();
+}
+
+/// The dot at which a key or header gets too many parts; nothing where none has. Dots elsewhere are in numbers, one in
+/// each.
+std::optional<size_t> findLongKey(llvm::StringRef text) {
+  size_t dots = 0;
+  for (size_t at = 0; at < text.size();) {
+    char c = text[at];
+    if (c == '"' || c == '\'') {
+      at = skipString(text, at);
+      continue;
+    }
+    if (c == '#') {
+      at = std::min(text.find('\n', at), text.size());
+      continue;
+    }
+    if (c == '.' && ++dots == kMaxKeyParts)
+      return at;
+    if (llvm::StringRef("\n=,[]{}").contains(c))
+      dots = 0;
+    ++at;
+  }
+  return std::nullopt;
+}
 
 } // namespace
 
 /// Parses without printing: the tree, or the error's text and place.
 static std::optional<Node> tryReadToml(llvm::StringRef text, std::string &message, SourceRange &range) {
+  if (std::optional<size_t> dot = findLongKey(text)) {
+    message = "a key of more than " + std::to_string(kMaxKeyParts) + " parts";
+    range = makeRange(text.substr(*dot, 1));
+    return std::nullopt;
+  }
   toml::parse_result result = toml::parse(std::string_view(text.data(), text.size()));
   TomlConverter converter(text);
   if (!result) {
@@ -134,17 +192,21 @@ static std::optional<Node> tryReadToml(llvm::StringRef text, std::string &messag
   return root;
 }
 
-std::optional<Node> morph::spec::readToml(llvm::StringRef text, Diagnostics &diagnostics) {
+std::optional<Document> morph::spec::readToml(llvm::StringRef path, Diagnostics &diagnostics) {
+  std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxSpecBytes);
+  if (!text)
+    return std::nullopt;
   std::string message;
   SourceRange range;
-  std::optional<Node> root = tryReadToml(text, message, range);
+  std::optional<Node> root = tryReadToml(*text, message, range);
   if (!root) {
     // toml++ begins its sentences as "Error while parsing string: ...".
     llvm::StringRef description = message;
     description.consume_front("Error while parsing ");
     diagnostics.error(range, "malformed TOML: " + description);
+    return std::nullopt;
   }
-  return root;
+  return Document{std::move(*root), makeRange(text->take_front(1))};
 }
 
 /// The member or element of `node` that one part of a dotted key names; made where a table lacks it.
@@ -183,6 +245,10 @@ static Node *descend(Node &node, llvm::StringRef part, SourceRange range, Diagno
 
 bool morph::spec::applyOverride(Node &root, llvm::StringRef assignment, Diagnostics &diagnostics) {
   llvm::StringRef text = diagnostics.addText("--set", assignment);
+  if (size_t offset = 0; !llvm::json::isUTF8(text, &offset)) {
+    diagnostics.error(makeRange(text.substr(offset, 1)), "this is not UTF-8");
+    return false;
+  }
   size_t equals = text.find('=');
   if (equals == llvm::StringRef::npos || text.take_front(equals).trim().empty()) {
     diagnostics.error(makeRange(text), "expected key=value", "for example --set align.steps=100");
@@ -225,6 +291,10 @@ bool morph::spec::applyOverride(Node &root, llvm::StringRef assignment, Diagnost
 
   llvm::SmallVector<llvm::StringRef> parts;
   key.split(parts, '.');
+  if (parts.size() > kMaxKeyParts) {
+    diagnostics.error(keyRange, "a key of more than " + llvm::Twine(kMaxKeyParts) + " parts");
+    return false;
+  }
   Node *node = &root;
   for (llvm::StringRef part : parts) {
     part = part.trim();

@@ -36,8 +36,15 @@ struct Node {
 /// "integer", "float", "string", "list", "table", ...: TOML's own words.
 llvm::StringRef getKindName(Node::Kind kind);
 
-/// Reads a TOML text that Diagnostics holds. Prints an error and returns nothing where it is malformed.
-std::optional<Node> readToml(llvm::StringRef text, Diagnostics &diagnostics);
+/// A document's outermost table and the place of its first character.
+struct Document {
+  Node root;
+  SourceRange begin;
+};
+
+/// Reads a TOML file. Prints an error and returns nothing where it cannot be read, is malformed, or larger or nested
+/// deeper than a spec can be.
+std::optional<Document> readToml(llvm::StringRef path, Diagnostics &diagnostics);
 
 /// Puts one override `key=value` of the command line into the document. Keys are dotted ("align.lr"); the members of
 /// `[[task]]` go by the task's name ("task.needle.queries"), those of other lists by number ("pretrain.phase.0.batch").

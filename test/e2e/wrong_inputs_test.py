@@ -2,6 +2,7 @@
 """Wrong inputs end with exit code 2 (1 for a failing machine), say what and where, and leave nothing behind."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -61,7 +62,7 @@ def main():
         fails(folder, "set-argument", SPEC, "algn.steps", "did you mean .align.", r"\^", args=("--set", "algn.steps=3"))
 
         fails(folder, "no-steps", SPEC.replace("steps = 10", "steps = 0"), rf":{line('steps = 10')}:\d+: error", "gates")
-        fails(folder, "short-task", SPEC, "evaluate", "recall", "room", args=("--set", "evaluate.lengths=[10]"))
+        fails(folder, "short-task", SPEC, r"--set:1:19: error", r"evaluate\.lengths", "recall", "at least 18 tokens", args=("--set", "evaluate.lengths=[10]"))
         fails(folder, "short-text", SPEC, r"align\.length", "tokens", args=("--set", "align.length=200000"))
         fails(folder, "threads", SPEC, r"model\.threads", "9999", args=("--set", "model.threads=9999"))
 
@@ -90,6 +91,20 @@ def main():
         fails(folder, "extra-tensor", spec, "model.extra")
         spec = model_variant(folder, "shape", lambda m: edit_json(m / "config.json", intermediate_size=60))
         fails(folder, "wrong-shape", spec, "mlp", "60", "64")
+
+        # A configuration that would exhaust a reader's stack, and a pipe, which would keep it waiting, say so in a few lines.
+        spec = model_variant(folder, "deep", lambda m: (m / "config.json").write_text('{"a":' + "[" * 200_000 + "]" * 200_000 + "}"))
+        fails(folder, "deep-config", spec, r"deep/config\.json:1:69: error: .* nested more than 64 deep")
+        fails(folder, "deep-header", "[" + "a." * 300_000 + "a]", r"deep-header\.toml:1:32: error: .* more than 16 parts")
+        pipe = model_variant(folder, "pipe", lambda m: ((m / "config.json").unlink(), os.mkfifo(m / "config.json")))
+        fails(folder, "pipe-config", pipe, r"pipe/config\.json': it is a pipe")
+        (folder / "deep.toml").write_text(spec)
+        short = SPEC.replace("length = [48, 48]", "length = [48, 17]")
+        (folder / "short.toml").write_text(short)
+        for name, pattern in (("deep", r"config\.json:1:69: error"), ("short", rf"short\.toml:{line('length = [48')}:15: error: 'task\[0\]\.length\[1\]' is 17")):
+            message = run("morph", "plan", folder / f"{name}.toml", expect=2).stderr
+            print(f"--- plan of {name}\n{message.strip()}")
+            assert re.search(pattern, message) and len(message.splitlines()) < 6, message
 
         # A plan of a newer version, and one that is no plan.
         base = folder / "base.mlir"

@@ -3,7 +3,15 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches -o %t.mlir
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/malformed.json" 2>&1 | FileCheck %s --check-prefix=MALFORMED
-// MALFORMED: error: selection file '{{.*}}malformed.json' is not JSON: [2:0, byte=13]: Unexpected EOF
+// MALFORMED: error: selection file {{.*}}malformed.json:2:1: malformed JSON: Unexpected EOF
+
+// What is nested without end, or no file.
+// RUN: %python %S/../frontends/Inputs/make_hostile.py deep-unclosed %t.deep.json
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.deep.json" 2>&1 | FileCheck %s --check-prefix=DEEP
+// DEEP: error: selection file {{.*}}deep.json:2:74: lists and objects are nested more than 64 deep
+// RUN: rm -f %t.pipe && mkfifo %t.pipe
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.pipe" 2>&1 | FileCheck %s --check-prefix=PIPE
+// PIPE: cannot read selection file '{{.*}}.pipe': it is a pipe, expected a file
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/array.json" 2>&1 | FileCheck %s --check-prefix=ARRAY
 // ARRAY: is not a JSON object
@@ -12,7 +20,7 @@
 // MISSING: cannot read selection file '{{.*}}missing.json': {{N|n}}o such file or directory
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/outside.json" 2>&1 | FileCheck %s --check-prefix=OUTSIDE
-// OUTSIDE: outside.json': 'kept' names layer 2, but the model has layers 0 to 1
+// OUTSIDE: outside.json:1:2: 'kept' names layer 2, but the model has layers 0 to 1
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/twice.json" 2>&1 | FileCheck %s --check-prefix=TWICE
 // TWICE: 'kept' names layer 1 twice

@@ -2,13 +2,16 @@
 
 #include "MixerCosts.h"
 
+#include <map>
+
 using namespace mlir;
 using namespace morph;
 
 llvm::json::Value morph::makeMixerCosts(ModelOp model, int64_t elementBytes) {
   constexpr int64_t kContexts[] = {8192, 16384, 32768, 65536, 131072, 262144};
   llvm::json::Array contexts(kContexts);
-  std::vector<llvm::json::Array> layers(model.getLayers());
+  // By layer: what the model says of their number is no reason to make room for as many.
+  std::map<int64_t, llvm::json::Array> layers;
   auto forward = llvm::dyn_cast_or_null<func::FuncOp>(SymbolTable::lookupSymbolIn(model, "forward"));
   if (forward)
     forward.walk([&](TokenMixerOpInterface mixer) {
@@ -25,17 +28,15 @@ llvm::json::Value morph::makeMixerCosts(ModelOp model, int64_t elementBytes) {
           elements *= size;
         parameters += elements;
       }
-      size_t layer = mixer.getMixerLayer();
-      if (layer < layers.size())
-        layers[layer].push_back(llvm::json::Object{{"kind", mixer.getMixerKind()},
-                                                   {"parameters", parameters},
-                                                   {"cache_bytes", std::move(cache)},
-                                                   {"prefill_flops", std::move(prefill)},
-                                                   {"decode_flops", std::move(decode)}});
+      layers[mixer.getMixerLayer()].push_back(llvm::json::Object{{"kind", mixer.getMixerKind()},
+                                                                 {"parameters", parameters},
+                                                                 {"cache_bytes", std::move(cache)},
+                                                                 {"prefill_flops", std::move(prefill)},
+                                                                 {"decode_flops", std::move(decode)}});
     });
   llvm::json::Array list;
-  for (auto [index, candidates] : llvm::enumerate(layers))
-    list.push_back(llvm::json::Object{{"layer", int64_t(index)}, {"candidates", std::move(candidates)}});
+  for (auto &[layer, candidates] : layers)
+    list.push_back(llvm::json::Object{{"layer", layer}, {"candidates", std::move(candidates)}});
   return llvm::json::Object{{"model", model.getSymName()},
                             {"element_bytes", elementBytes},
                             {"contexts", std::move(contexts)},

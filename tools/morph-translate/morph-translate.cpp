@@ -223,6 +223,8 @@ ExitCode writeSpecStructs() {
 }
 
 ExitCode printMixerCosts(MLIRContext &context) {
+  if (elementBytes < 1 || elementBytes > 8)
+    return fail(kWrongInput, "--element-bytes is " + llvm::Twine(elementBytes) + ", expected 1 to 8");
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
   ModelOp model;

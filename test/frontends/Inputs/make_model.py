@@ -91,6 +91,22 @@ def write_safetensors(path, tensors, fault=None):
     if fault == "overlap":
         header[second]["data_offsets"] = list(header[first]["data_offsets"])
         header[second]["shape"] = header[first]["shape"]
+    third = list(header)[2]
+    if fault == "overlap-far":
+        # Over a tensor of no bytes, which is between the two in the order of offsets.
+        begin = header[first]["data_offsets"][0] + 2
+        header[second] = {"dtype": "BF16", "shape": [0], "data_offsets": [begin, begin]}
+        header[third] = {"dtype": "BF16", "shape": [2], "data_offsets": [begin + 2, begin + 6]}
+    if fault == "gap":
+        del header[second]
+    if fault == "gap-first":
+        del header[first]
+    if fault == "trailing":
+        header.popitem()
+    if fault == "no-tensors":
+        header = {}
+    if fault == "deep-header":
+        header[first]["shape"] = []
     if fault == "out-of-range":
         header[second]["data_offsets"] = [offset, offset + count_bytes(*tensors[second])]
     if fault == "wrong-size":
@@ -100,6 +116,8 @@ def write_safetensors(path, tensors, fault=None):
     if fault == "overflow":
         header[first]["shape"] = [1 << 40, 1 << 40]
     text = json.dumps(header)
+    if fault == "deep-header":
+        text = text.replace('"shape": []', '"shape": ' + "[" * 100_000 + "]" * 100_000, 1)
     if fault == "duplicate":
         text = text[:-1] + ", " + json.dumps(first) + ": " + json.dumps(header[first]) + "}"
     if fault == "not-json":
@@ -170,6 +188,12 @@ def main():
         weight_map["model.layers.9.x"] = weight_map["model.norm.weight"]
     if fault == "index-path":
         weight_map["model.norm.weight"] = "../model.safetensors"
+    if fault == "index-zero":
+        weight_map["model.norm.weight"] += "\0.safetensors"
+    if fault == "index-folder":
+        weight_map["model.norm.weight"] = ".."
+    if fault == "index-twice":
+        weight_map["model.norm.weight"] = "model-00001-of-00002.safetensors"
     if fault == "shard-missing":
         os.remove(os.path.join(arguments.out, "model-00002-of-00002.safetensors"))
     with open(os.path.join(arguments.out, "model.safetensors.index.json"), "w") as file:

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// How much room a synthetic task needs: what of runtime/data's generators can be known before there is a tokenizer.
+
+#ifndef MORPH_FRONTENDS_SPEC_TASKROOM_H
+#define MORPH_FRONTENDS_SPEC_TASKROOM_H
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+
+namespace morph::spec {
+
+/// What of a [[task]] section decides how long its samples are.
+struct TaskShape {
+  llvm::StringRef kind;
+  bool words = false;      ///< Space "words": the lengths of texts in tokens are not known yet.
+  int64_t needles = 1;     ///< Of variable_tracking: chains.
+  int64_t queries = 1;     ///< Of kinds that do not ask for all they hide.
+  int64_t hops = 2;        ///< Of variable_tracking: assignments of a chain.
+  int64_t valueTokens = 1; ///< Of space "tokens"; in words a value's words, 1 for numbers.
+};
+
+/// Tokens of a sample without background. Exact in space "tokens", as runtime/data/tasks lays samples out; in words a
+/// lower bound: each key, each word of a value and each text around them is one token at least, tokenizers split more.
+/// test/data/Inputs/task-room.json holds the generators to it.
+int64_t getTaskTokens(const TaskShape &task);
+
+/// How many different keys a sample has.
+int64_t getTaskKeys(const TaskShape &task);
+
+} // namespace morph::spec
+
+#endif // MORPH_FRONTENDS_SPEC_TASKROOM_H

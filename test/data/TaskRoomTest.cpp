@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many tokens and keys tasks need: what the generators say of Inputs/task-room.json. The frontends say the same of
+// it before a run (test/frontends/spec-task-room.test), so a generator that changes shows here.
+
+#include "runtime/data/Retrieval.h"
+#include "test/data/DataTesting.h"
+
+#include <nlohmann/json.hpp>
+
+namespace morph {
+namespace {
+
+using nlohmann::json;
+
+TEST(TaskRoom, GeneratorsNeedWhatTheTableSays) {
+  std::ifstream file(MORPH_TEST_DATA_DIR "/Inputs/task-room.json");
+  const json table = json::parse(file);
+  ASSERT_FALSE(table.empty());
+  for (const json &row : table) {
+    SCOPED_TRACE(row.dump());
+    const int64_t tokens = row.at("tokens"), keys = row.at("keys");
+    json task = row;
+    task.update({{"name", "t"},
+                 {"space", "tokens"},
+                 {"length", {tokens}},
+                 {"background", "noise"},
+                 {"key_tokens", {0, keys}},
+                 {"value_tokens", {100, 116}},
+                 {"noise_tokens", {200, 216}}});
+    auto generator = TaskGenerator::create(task, "", nullptr, 256);
+    ASSERT_TRUE(generator.ok()) << generator.status().message();
+    EXPECT_TRUE((*generator)->checkLength(tokens).ok());
+    EXPECT_FALSE((*generator)->checkLength(tokens - 1).ok());
+    EXPECT_TRUE((*generator)->sample(0, 0, tokens).ok());
+    if (keys > 1) {
+      task["key_tokens"] = {0, keys - 1};
+      EXPECT_TRUE(refused(TaskGenerator::create(task, "", nullptr, 256).status(), "different keys"));
+    }
+  }
+}
+
+} // namespace
+} // namespace morph
