@@ -57,8 +57,6 @@ void addHeldBytes(int64_t bytes) {
   }
 }
 
-int64_t heldBytes() { return held.load(); }
 int64_t peakHeldBytes() { return peak.load(); }
-void resetPeakHeldBytes() { peak.store(held.load()); }
 
 } // namespace morph

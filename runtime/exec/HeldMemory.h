@@ -15,10 +15,8 @@ void countHeldMemory();
 /// Adds bytes that no allocator knows of; negative ones take them away again.
 void addHeldBytes(int64_t bytes);
 
-/// Bytes now, and the most since the start or the last `resetPeak`.
-int64_t heldBytes();
+/// The most bytes held at once so far.
 int64_t peakHeldBytes();
-void resetPeakHeldBytes();
 
 } // namespace morph
 
