@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (const std::string &name : taskKindNames()) {
     const TaskKind &kind = *findTaskKind(name);
     TaskParameters parameters;
-    parameters.name = parameters.kind = name;
+    parameters.name = name;
     parameters.needles = 2;
     Random random(0, name, size);
     if (kind.check(parameters, *lexicon).ok())

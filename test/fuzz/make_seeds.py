@@ -132,10 +132,6 @@ def make_weights():
 
 def make_data():
     write("lexicon", "whole", json.dumps(LEXICON))
-    for task in TASKS:
-        task = {**task, "space": "tokens", "length": [64, 128], "key_tokens": [8, 64], "value_tokens": [64, 96],
-                "noise_tokens": [0, 8]}  # fmt: skip
-        write("task", task["name"], json.dumps(task))
     for dtype, code in (("u16", "<H"), ("u32", "<I")):
         tokens = b"".join(struct.pack(code, i % 200) for i in range(60))
         head = {"dtype": dtype, "count": 60, "documents": [0, 10, 40], "holdout": 0.25}
@@ -177,6 +173,16 @@ def make_specs():
     }  # fmt: skip
     for family, extra in extras.items():
         write("config", family, json.dumps({"model_type": family, **shape, **extra}))
+
+
+def make_resolved_specs():
+    path = os.path.join(OUT, "tiny.toml")
+    with open(path, "w") as file:
+        file.write(SPEC % "gated_deltanet")
+    resolved = json.loads(run("morph-translate", "--spec-to-json", "--config-only", path))
+    for task in TASKS:
+        task = {**resolved["tasks"][0], **task, "length": [64, 128], "key_tokens": [8, 64], "value_tokens": [64, 96]}
+        write("resolved-spec", task["name"], json.dumps(resolved | {"tasks": [task]}))
 
 
 def make_modules():
@@ -230,6 +236,7 @@ def main():
     make_plan_ops()
     if os.path.exists(os.path.join(BIN, "morph-translate")):
         make_specs()
+        make_resolved_specs()
         make_modules()
     for target in sorted(os.listdir(OUT)):
         if os.path.isdir(os.path.join(OUT, target)):

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A task of a resolved spec, in token space, and samples of it.
+// A resolved spec, what is written of it, and samples of its tasks in token space.
 
 #include "TokenMutator.h"
 
-#include "runtime/base/Json.h"
 #include "runtime/data/Retrieval.h"
+#include "runtime/spec/Spec.h"
+
+#include <cstdlib>
 
 using namespace morph;
 
@@ -30,14 +32,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     auto file = TokenFile::fromTokens(tokens);
     return *TextStore::create(file, {{0, 300}, {300, 1000}}, 0.1);
   }();
-  auto task = parseJson(std::string(reinterpret_cast<const char *>(data), size), "task");
-  if (!task.ok())
+  const auto json = parseJson(std::string(reinterpret_cast<const char *>(data), size), "resolved.json");
+  if (!json.ok())
     return 0;
-  auto generator = TaskGenerator::create(*task, "/nowhere", text, kVocabulary);
-  if (!generator.ok())
+  const auto spec = readSpec(*json, "resolved.json");
+  if (!spec.ok())
     return 0;
-  for (uint64_t index = 0; index < 2; ++index)
-    if (int64_t length = (*generator)->drawLength(0, index); length <= 1 << 16)
-      (void)(*generator)->sample(/*seed=*/0, index, length);
+  if (!readSpec(toJson(*spec), "again").ok())
+    std::abort();
+  for (const TaskSpec &task : spec->tasks) {
+    auto generator = TaskGenerator::create(task, "/nowhere", text, kVocabulary);
+    for (uint64_t index = 0; generator.ok() && index < 2; ++index)
+      if (int64_t length = (*generator)->drawLength(0, index); length <= 1 << 16)
+        (void)(*generator)->sample(/*seed=*/0, index, length);
+  }
   return 0;
 }
