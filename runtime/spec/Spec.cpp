@@ -14,22 +14,22 @@ template <> struct Visit<OptimizerSpec> {
     visitor.key("lr", section.lr, {above(0)});
     visitor.key("lr_end", section.lrEnd, {atLeast(0)});
     visitor.key("schedule", section.schedule);
-    visitor.key("warmup", section.warmup, {atLeast(0)});
+    visitor.key("warmup", section.warmup, {atLeast(0), atMost(1000000000)});
     visitor.key("betas", section.betas, {atLeast(0), below(1)});
-    visitor.key("checkpoint_every", section.checkpointEvery, {atLeast(1)});
-    visitor.key("log_every", section.logEvery, {atLeast(1)});
+    visitor.key("checkpoint_every", section.checkpointEvery, {atLeast(1), atMost(1000000000)});
+    visitor.key("log_every", section.logEvery, {atLeast(1), atMost(1000000000)});
   }
 };
 
 template <> struct Visit<TrainingSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<OptimizerSpec>::run(visitor, section);
-    visitor.key("steps", section.steps, {atLeast(0)});
-    visitor.key("batch", section.batch, {atLeast(1)});
-    visitor.key("length", section.length, {atLeast(8)});
+    visitor.key("steps", section.steps, {atLeast(0), atMost(1000000000)});
+    visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
+    visitor.key("length", section.length, {atLeast(8), atMost(16777216)});
     visitor.key("weight_decay", section.weightDecay, {atLeast(0)});
     visitor.key("clip", section.clip, {above(0)});
-    visitor.key("accumulate", section.accumulate, {atLeast(1)});
+    visitor.key("accumulate", section.accumulate, {atLeast(1), atMost(4096)});
     visitor.key("task_fraction", section.taskFraction, {atLeast(0), atMost(1)});
   }
 };
@@ -38,7 +38,7 @@ template <> struct Visit<ModelSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("path", section.path);
     visitor.key("precision", section.precision);
-    visitor.key("threads", section.threads, {atLeast(0)});
+    visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
   }
 };
 
@@ -48,17 +48,17 @@ template <> struct Visit<LinearSpec> {
     visitor.key("candidates", section.candidates);
     visitor.key("chunk", section.chunk, {atLeast(1), atMost(4096)});
     visitor.key("conv", section.conv, {atLeast(0), atMost(16)});
-    visitor.key("window", section.window, {atLeast(0)});
+    visitor.key("window", section.window, {atLeast(0), atMost(16777216)});
     visitor.others(section.backendOptions);
   }
 };
 
 template <> struct Visit<BudgetSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
-    visitor.key("full_layers", section.fullLayers, {atLeast(0)});
+    visitor.key("full_layers", section.fullLayers, {atLeast(0), atMost(4096)});
     visitor.key("ratio", section.ratio, {above(0), atMost(1)});
-    visitor.key("keep", section.keep, {atLeast(0)});
-    visitor.key("linear", section.linear, {atLeast(0)});
+    visitor.key("keep", section.keep, {atLeast(0), atMost(4096)});
+    visitor.key("linear", section.linear, {atLeast(0), atMost(4096)});
   }
 };
 
@@ -76,46 +76,46 @@ template <> struct Visit<TaskSpec> {
     visitor.key("name", section.name);
     visitor.key("kind", section.kind);
     visitor.key("space", section.space);
-    visitor.key("length", section.length, {atLeast(8)});
-    visitor.key("needles", section.needles, {atLeast(1)});
-    visitor.key("queries", section.queries, {atLeast(1)});
-    visitor.key("hops", section.hops, {atLeast(1)});
+    visitor.key("length", section.length, {atLeast(8), atMost(16777216)});
+    visitor.key("needles", section.needles, {atLeast(1), atMost(65536)});
+    visitor.key("queries", section.queries, {atLeast(1), atMost(65536)});
+    visitor.key("hops", section.hops, {atLeast(1), atMost(65536)});
     visitor.key("keys", section.keys);
     visitor.key("values", section.values);
-    visitor.key("value_length", section.valueLength, {atLeast(1)});
+    visitor.key("value_length", section.valueLength, {atLeast(1), atMost(65536)});
     visitor.key("depth", section.depth, {atLeast(0), atMost(1)});
     visitor.key("background", section.background);
     visitor.key("chat", section.chat);
-    visitor.key("key_tokens", section.keyTokens, {atLeast(0), count(2)});
-    visitor.key("value_tokens", section.valueTokens, {atLeast(0), count(2)});
-    visitor.key("noise_tokens", section.noiseTokens, {atLeast(0), count(2)});
+    visitor.key("key_tokens", section.keyTokens, {atLeast(0), atMost(16777216), count(2)});
+    visitor.key("value_tokens", section.valueTokens, {atLeast(0), atMost(16777216), count(2)});
+    visitor.key("noise_tokens", section.noiseTokens, {atLeast(0), atMost(16777216), count(2)});
   }
 };
 
 template <> struct Visit<PretrainBaseSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
-    visitor.key("layers", section.layers, {atLeast(1)});
-    visitor.key("hidden", section.hidden, {atLeast(1)});
-    visitor.key("heads", section.heads, {atLeast(1)});
-    visitor.key("kv_heads", section.kvHeads, {atLeast(1)});
-    visitor.key("head_dim", section.headDim, {atLeast(2)});
-    visitor.key("ffn", section.ffn, {atLeast(1)});
-    visitor.key("vocab", section.vocab, {atLeast(2)});
-    visitor.key("theta", section.theta, {above(0)});
-    visitor.key("norm_eps", section.normEps, {above(0)});
-    visitor.key("max_positions", section.maxPositions, {atLeast(1)});
+    visitor.key("layers", section.layers, {atLeast(1), atMost(4096)});
+    visitor.key("hidden", section.hidden, {atLeast(1), atMost(131072)});
+    visitor.key("heads", section.heads, {atLeast(1), atMost(8192)});
+    visitor.key("kv_heads", section.kvHeads, {atLeast(1), atMost(8192)});
+    visitor.key("head_dim", section.headDim, {atLeast(2), atMost(8192)});
+    visitor.key("ffn", section.ffn, {atLeast(1), atMost(1048576)});
+    visitor.key("vocab", section.vocab, {atLeast(2), atMost(16777216)});
+    visitor.key("theta", section.theta, {atLeast(1.0001), atMost(1e15)});
+    visitor.key("norm_eps", section.normEps, {atLeast(1e-20), atMost(1)});
+    visitor.key("max_positions", section.maxPositions, {atLeast(1), atMost(2147483648)});
     visitor.key("tied", section.tied);
-    visitor.key("embedding_std", section.embeddingStd, {above(0)});
-    visitor.key("output_scale", section.outputScale, {above(0)});
+    visitor.key("embedding_std", section.embeddingStd, {above(0), atMost(1000)});
+    visitor.key("output_scale", section.outputScale, {above(0), atMost(1000)});
   }
 };
 
 template <> struct Visit<PretrainPhaseSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
-    visitor.key("steps_max", section.stepsMax, {atLeast(1)});
-    visitor.key("batch", section.batch, {atLeast(1)});
-    visitor.key("length", section.length, {atLeast(4)});
-    visitor.key("needles", section.needles, {atLeast(1)});
+    visitor.key("steps_max", section.stepsMax, {atLeast(1), atMost(1000000000)});
+    visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
+    visitor.key("length", section.length, {atLeast(4), atMost(16777216)});
+    visitor.key("needles", section.needles, {atLeast(1), atMost(65536)});
     visitor.key("background", section.background);
     visitor.key("advance_at", section.advanceAt, {above(0), atMost(1)});
   }
@@ -143,9 +143,9 @@ template <> struct Visit<SelectSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<OptimizerSpec>::run(visitor, section);
     visitor.key("method", section.method);
-    visitor.key("steps", section.steps, {atLeast(0)});
-    visitor.key("batch", section.batch, {atLeast(1)});
-    visitor.key("accumulate", section.accumulate, {atLeast(1)});
+    visitor.key("steps", section.steps, {atLeast(0), atMost(1000000000)});
+    visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
+    visitor.key("accumulate", section.accumulate, {atLeast(1), atMost(4096)});
     visitor.key("loss", section.loss);
     visitor.key("target", section.target);
     visitor.key("normalize", section.normalize);
@@ -154,8 +154,8 @@ template <> struct Visit<SelectSpec> {
     visitor.key("lambda", section.lambda, {atLeast(0)});
     visitor.key("anneal", section.anneal, {atLeast(0), atMost(1)});
     visitor.key("swap", section.swap);
-    visitor.key("swap_samples", section.swapSamples, {atLeast(1)});
-    visitor.key("samples", section.samples, {atLeast(1)});
+    visitor.key("swap_samples", section.swapSamples, {atLeast(1), atMost(1000000)});
+    visitor.key("samples", section.samples, {atLeast(1), atMost(1000000)});
   }
 };
 
@@ -163,7 +163,7 @@ template <> struct Visit<DistillSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<TrainingSpec>::run(visitor, section);
     visitor.key("train", section.train);
-    visitor.key("text_positions", section.textPositions, {atLeast(1)});
+    visitor.key("text_positions", section.textPositions, {atLeast(1), atMost(16777216)});
   }
 };
 
@@ -178,13 +178,13 @@ template <> struct Visit<FinetuneSpec> {
 template <> struct Visit<EvaluateSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("tasks", section.tasks);
-    visitor.key("lengths", section.lengths, {atLeast(8)});
+    visitor.key("lengths", section.lengths, {atLeast(8), atMost(16777216)});
     visitor.key("depths", section.depths, {atLeast(0), atMost(1)});
-    visitor.key("samples", section.samples, {atLeast(1)});
-    visitor.key("batch", section.batch, {atLeast(1)});
+    visitor.key("samples", section.samples, {atLeast(1), atMost(1000000)});
+    visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
     visitor.key("baselines", section.baselines, {word("uniform"), word("random")});
-    visitor.key("perplexity_tokens", section.perplexityTokens, {atLeast(0)});
-    visitor.key("perplexity_length", section.perplexityLength, {atLeast(8)});
+    visitor.key("perplexity_tokens", section.perplexityTokens, {atLeast(0), atMost(1000000000000)});
+    visitor.key("perplexity_length", section.perplexityLength, {atLeast(8), atMost(16777216)});
   }
 };
 

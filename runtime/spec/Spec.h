@@ -34,30 +34,30 @@ struct OptimizerSpec {
   /// pretrain: Course of the learning rate after the warm-up. align, select, distill, finetune: Course of the learning
   /// rate from `lr` to `lr_end`.
   Schedule schedule{};
-  /// Steps in which the learning rate rises. (steps; >= 0)
+  /// Steps in which the learning rate rises. (steps; >= 0, <= 1000000000)
   int64_t warmup{};
   /// pretrain, align, distill, finetune: Decays of AdamW's moments. select: Decays of Adam's moments. (count 2, >= 0, <
   /// 1)
   std::array<double, 2> betas{};
-  /// Steps between checkpoints. (steps; >= 1)
+  /// Steps between checkpoints. (steps; >= 1, <= 1000000000)
   int64_t checkpointEvery{};
-  /// Steps between lines of metrics. (steps; >= 1)
+  /// Steps between lines of metrics. (steps; >= 1, <= 1000000000)
   int64_t logEvery{};
 };
 
 /// What the stages that train weights on text and tasks have.
 struct TrainingSpec : OptimizerSpec {
-  /// Steps of the optimizer; 0: no such stage. (steps; >= 0)
+  /// Steps of the optimizer; 0: no such stage. (steps; >= 0, <= 1000000000)
   int64_t steps{};
-  /// Sequences a step and accumulation. (sequences; >= 1)
+  /// Sequences a step and accumulation. (sequences; >= 1, <= 4096)
   int64_t batch{};
-  /// Tokens a sequence. (tokens; >= 8)
+  /// Tokens a sequence. (tokens; >= 8, <= 16777216)
   int64_t length{};
   /// Decoupled weight decay. (>= 0)
   double weightDecay{};
   /// Largest norm of the whole gradient. (> 0)
   double clip{};
-  /// Batches whose gradients make one step. (>= 1)
+  /// Batches whose gradients make one step. (>= 1, <= 4096)
   int64_t accumulate{};
   /// Share of batches that are task prompts, where there are tasks. (>= 0, <= 1)
   double taskFraction{};
@@ -74,7 +74,7 @@ struct ModelSpec {
   std::string path;
   /// Element type of products; accumulation, residual stream, norms, states and gates are fp32 always.
   Precision precision{};
-  /// Threads of the CPU; 0: all cores. (threads; >= 0)
+  /// Threads of the CPU; 0: all cores. (threads; >= 0, <= 4096)
   int64_t threads{};
 };
 
@@ -88,7 +88,7 @@ struct LinearSpec {
   int64_t chunk{};
   /// Width of the short convolution of backends that have one; 0: none. (tokens; >= 0, <= 16)
   int64_t conv{};
-  /// Window of the candidate `sliding_window`. (tokens; >= 0)
+  /// Window of the candidate `sliding_window`. (tokens; >= 0, <= 16777216)
   int64_t window{};
   /// Options of backends that are no keys of the table, by name.
   std::map<std::string, int64_t> backendOptions;
@@ -96,13 +96,13 @@ struct LinearSpec {
 
 /// How many layers keep full attention, and which are not free to choose.
 struct BudgetSpec {
-  /// Layers that keep full attention. (layers; >= 0)
+  /// Layers that keep full attention. (layers; >= 0, <= 4096)
   int64_t fullLayers{};
   /// The same as a share of all layers, rounded to the nearest whole number, at least 1. (> 0, <= 1)
   std::optional<double> ratio;
-  /// Layers that keep full attention whatever is selected. (layers; >= 0)
+  /// Layers that keep full attention whatever is selected. (layers; >= 0, <= 4096)
   std::vector<int64_t> keep;
-  /// Layers that become linear whatever is selected. (layers; >= 0)
+  /// Layers that become linear whatever is selected. (layers; >= 0, <= 4096)
   std::vector<int64_t> linear;
 };
 
@@ -154,19 +154,19 @@ struct TaskSpec {
   Kind kind{};
   /// Needles in words through the tokenizer, or in token ids for tiny bases.
   Space space{};
-  /// Lengths that samples have; each batch draws one. (tokens; >= 8)
+  /// Lengths that samples have; each batch draws one. (tokens; >= 8, <= 16777216)
   std::vector<int64_t> length;
-  /// Needles (or variables' chains) hidden in a sample. (>= 1)
+  /// Needles (or variables' chains) hidden in a sample. (>= 1, <= 65536)
   int64_t needles{};
-  /// Needles asked for in a sample. (>= 1)
+  /// Needles asked for in a sample. (>= 1, <= 65536)
   int64_t queries{};
-  /// Assignments a chain of variable_tracking has. (>= 1)
+  /// Assignments a chain of variable_tracking has. (>= 1, <= 65536)
   int64_t hops{};
   /// What a needle's key looks like.
   Keys keys{};
   /// What a needle's value looks like.
   Values values{};
-  /// Digits, words or tokens of a value. (>= 1)
+  /// Digits, words or tokens of a value. (>= 1, <= 65536)
   int64_t valueLength{};
   /// Share of the context before a needle: drawn between the two. (count 2, >= 0, <= 1)
   std::array<double, 2> depth{};
@@ -174,53 +174,54 @@ struct TaskSpec {
   Background background{};
   /// Ask through the tokenizer's chat template, where it has one.
   bool chat{};
-  /// First and last + 1 of the ids that keys are drawn from (space tokens). (tokens; count 2, >= 0)
+  /// First and last + 1 of the ids that keys are drawn from (space tokens). (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> keyTokens;
-  /// The same for values. (tokens; count 2, >= 0)
+  /// The same for values. (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> valueTokens;
-  /// The same for background `noise`. (tokens; count 2, >= 0)
+  /// The same for background `noise`. (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> noiseTokens;
 };
 
 /// The shape of the base model that is made.
 struct PretrainBaseSpec {
-  /// Layers. (layers; >= 1)
+  /// Layers. (layers; >= 1, <= 4096)
   int64_t layers{};
-  /// Size of the residual stream. (>= 1)
+  /// Size of the residual stream. (>= 1, <= 131072)
   int64_t hidden{};
-  /// Query heads. (>= 1)
+  /// Query heads. (>= 1, <= 8192)
   int64_t heads{};
-  /// Key-value heads. (>= 1)
+  /// Key-value heads. (>= 1, <= 8192)
   int64_t kvHeads{};
-  /// Elements of a head. (>= 2)
+  /// Elements of a head. (>= 2, <= 8192)
   int64_t headDim{};
-  /// Inner size of the feed-forward network. (>= 1)
+  /// Inner size of the feed-forward network. (>= 1, <= 1048576)
   int64_t ffn{};
-  /// Size of the vocabulary. (tokens; >= 2)
+  /// Size of the vocabulary. (tokens; >= 2, <= 16777216)
   int64_t vocab{};
-  /// Base of the rotary frequencies. (> 0)
+  /// Base of the rotary frequencies. (>= 1.0001, <= 1e15)
   double theta{};
-  /// Epsilon of the RMS norms. (> 0)
+  /// Epsilon of the RMS norms. (>= 1e-20, <= 1)
   double normEps{};
-  /// Longest context, for config.json. (tokens; >= 1)
+  /// Longest context, for config.json. (tokens; >= 1, <= 2147483648)
   int64_t maxPositions{};
   /// The head is the embedding's table.
   bool tied{};
-  /// Standard deviation of the embedding's first values. (> 0)
+  /// Standard deviation of the embedding's first values. (> 0, <= 1000)
   double embeddingStd{};
-  /// Output projections start at this over sqrt(2 layers) of fan-in scale, the other projections at fan-in scale. (> 0)
+  /// Output projections start at this over sqrt(2 layers) of fan-in scale, the other projections at fan-in scale. (> 0,
+  /// <= 1000)
   double outputScale{};
 };
 
 /// A step of the curriculum, over when the accuracy is reached or its steps are done.
 struct PretrainPhaseSpec {
-  /// Steps at most. (steps; >= 1)
+  /// Steps at most. (steps; >= 1, <= 1000000000)
   int64_t stepsMax{};
-  /// Sequences a step. (sequences; >= 1)
+  /// Sequences a step. (sequences; >= 1, <= 4096)
   int64_t batch{};
-  /// Tokens a sequence. (tokens; >= 4)
+  /// Tokens a sequence. (tokens; >= 4, <= 16777216)
   int64_t length{};
-  /// Needles a sequence, all asked for. (>= 1)
+  /// Needles a sequence, all asked for. (>= 1, <= 65536)
   int64_t needles{};
   /// What surrounds the needles.
   TaskSpec::Background background{};
@@ -280,11 +281,11 @@ struct SelectSpec : OptimizerSpec {
   };
   /// How the layers are chosen.
   Method method{};
-  /// Steps of the gates' optimizer (method gates). (steps; >= 0)
+  /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
-  /// Sequences a step and accumulation. (sequences; >= 1)
+  /// Sequences a step and accumulation. (sequences; >= 1, <= 4096)
   int64_t batch{};
-  /// Batches whose gradients make one step (method gates). (>= 1)
+  /// Batches whose gradients make one step (method gates). (>= 1, <= 4096)
   int64_t accumulate{};
   /// What the gates lower: KL at the answers, the answers' cross-entropy, the final hidden state's error, the layers'.
   Loss loss{};
@@ -304,9 +305,9 @@ struct SelectSpec : OptimizerSpec {
   /// Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because
   /// of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.
   bool swap{};
-  /// Sequences that judge an exchange. (sequences; >= 1)
+  /// Sequences that judge an exchange. (sequences; >= 1, <= 1000000)
   int64_t swapSamples{};
-  /// Sequences that score layers (layer_mse). (sequences; >= 1)
+  /// Sequences that score layers (layer_mse). (sequences; >= 1, <= 1000000)
   int64_t samples{};
 };
 
@@ -318,7 +319,7 @@ struct DistillSpec : TrainingSpec {
   };
   /// What is trained: the linear branches, or every weight.
   Train train{};
-  /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1)
+  /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1, <= 16777216)
   int64_t textPositions{};
 };
 
@@ -335,19 +336,19 @@ struct FinetuneSpec : TrainingSpec {
 struct EvaluateSpec {
   /// Tasks whose accuracy is measured.
   std::vector<std::string> tasks;
-  /// Lengths at which tasks are measured. (tokens; >= 8)
+  /// Lengths at which tasks are measured. (tokens; >= 8, <= 16777216)
   std::vector<int64_t> lengths;
   /// Depths at which single needles are measured; none: drawn as in training. (>= 0, <= 1)
   std::vector<double> depths;
-  /// Samples for a task, length and depth. (>= 1)
+  /// Samples for a task, length and depth. (>= 1, <= 1000000)
   int64_t samples{};
-  /// Sequences computed at once. (sequences; >= 1)
+  /// Sequences computed at once. (sequences; >= 1, <= 4096)
   int64_t batch{};
   /// Hybrids of the same budget that are trained and measured beside the selected one. (uniform | random)
   std::vector<std::string> baselines;
-  /// Tokens of held-out text for perplexity; 0: none. (tokens; >= 0)
+  /// Tokens of held-out text for perplexity; 0: none. (tokens; >= 0, <= 1000000000000)
   int64_t perplexityTokens{};
-  /// Tokens of one window of it. (tokens; >= 8)
+  /// Tokens of one window of it. (tokens; >= 8, <= 16777216)
   int64_t perplexityLength{};
 };
 
