@@ -294,7 +294,8 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
   cost.runBytes = static_cast<int64_t>(std::min(most, 0x1p62));
   cost.halfBytes = static_cast<int64_t>(std::min(holdings.weightHalves, 0x1p62));
   for (const NamedValue &output : plan.outputs)
-    cost.outputBytes = add(cost.outputBytes, 4 * static_cast<int64_t>(product(shapes[static_cast<size_t>(output.value)])));
+    cost.outputBytes =
+        add(cost.outputBytes, 4 * static_cast<int64_t>(product(shapes[static_cast<size_t>(output.value)])));
   return cost;
 }
 
