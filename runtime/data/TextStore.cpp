@@ -16,7 +16,7 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::open(const std::string &di
   MORPH_ASSIGN_OR_RETURN(std::string dtypeName, jsonGet<std::string>(json, "dtype", where));
   MORPH_ASSIGN_OR_RETURN(int64_t count, jsonGet<int64_t>(json, "count", where));
   MORPH_ASSIGN_OR_RETURN(std::vector<int64_t> offsets, jsonGet<std::vector<int64_t>>(json, "documents", where));
-  MORPH_ASSIGN_OR_RETURN(double holdout, jsonGetOr<double>(json, "holdout", 0.1, where));
+  MORPH_ASSIGN_OR_RETURN(double holdout, jsonGet<double>(json, "holdout", where));
   auto dtype = parseTokenDType(dtypeName);
   if (!dtype.ok())
     return std::move(dtype).status().withContext(where);

@@ -82,7 +82,7 @@ std::string SectionReader::describe(const Json &json) {
     return "an object";
   if (json.is_array())
     return "a list";
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40);
+  return jsonExcerpt(json);
 }
 
 void SectionReader::refuseType(const Json &json, const std::string &path, const std::string &expected) {

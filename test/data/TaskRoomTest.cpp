@@ -19,21 +19,22 @@ TEST(TaskRoom, GeneratorsNeedWhatTheTableSays) {
   for (const json &row : table) {
     SCOPED_TRACE(row.dump());
     const int64_t tokens = row.at("tokens"), keys = row.at("keys");
-    json task = row;
-    task.update({{"name", "t"},
-                 {"space", "tokens"},
-                 {"length", {tokens}},
-                 {"background", "noise"},
-                 {"key_tokens", {0, keys}},
-                 {"value_tokens", {100, 116}},
-                 {"noise_tokens", {200, 216}}});
+    TaskSpec task = makeTask("t", *fromWord<TaskSpec::Kind>(row.at("kind")), row.at("needles"));
+    task.queries = row.at("queries");
+    task.hops = row.value("hops", task.hops);
+    task.valueLength = row.at("value_length");
+    task.length = {tokens};
+    task.background = TaskSpec::Background::Noise;
+    task.keyTokens = {0, keys};
+    task.valueTokens = {100, 116};
+    task.noiseTokens = {200, 216};
     auto generator = TaskGenerator::create(task, "", nullptr, 256);
     ASSERT_TRUE(generator.ok()) << generator.status().message();
     EXPECT_TRUE((*generator)->checkLength(tokens).ok());
     EXPECT_FALSE((*generator)->checkLength(tokens - 1).ok());
     EXPECT_TRUE((*generator)->sample(0, 0, tokens).ok());
     if (keys > 1) {
-      task["key_tokens"] = {0, keys - 1};
+      task.keyTokens = {0, keys - 1};
       EXPECT_TRUE(refused(TaskGenerator::create(task, "", nullptr, 256).status(), "different keys"));
     }
   }

@@ -117,7 +117,8 @@ Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs:
     candidates += "," + candidate;
   // What is neither a candidate nor the window is an option of the backends.
   std::string backendOptions;
-  for (const auto &[name, value] : toJson(linear).items())
+  const Json section = toJson(linear);
+  for (const auto &[name, value] : section.items())
     if (name != "backend" && name != "candidates" && name != "window")
       backendOptions += (backendOptions.empty() ? "" : ",") + name + "=" + value.dump();
   std::string options = "candidates=" + candidates + " options=" + backendOptions;
