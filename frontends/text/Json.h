@@ -21,7 +21,7 @@ inline constexpr size_t kMaxJsonNesting = 64;
 /// tensors, each an object.
 inline constexpr size_t kMaxJsonObjects = 200'000;
 /// Members and elements of a text, 40 bytes each.
-inline constexpr size_t kMaxJsonValues = 2'000'000;
+inline constexpr size_t kMaxJsonValues = 1'000'000;
 /// Characters of a number.
 inline constexpr size_t kMaxJsonNumber = 64;
 /// Bytes of a JSON file.
