@@ -7,6 +7,7 @@
 #include "frontends/text/TextFile.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
 #include <numeric>
@@ -20,6 +21,7 @@ using llvm::Twine;
 namespace morph {
 
 static constexpr int64_t kSelectionVersion = 1;
+static constexpr size_t kMaxKindBytes = 100;
 
 static llvm::Error makeError(const Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
@@ -178,14 +180,19 @@ private:
     return llvm::Error::success();
   }
 
+  /// Whether a string may be printed as a kind of mixer.
+  static bool isKind(StringRef kind) {
+    return kind.size() <= kMaxKindBytes && llvm::all_of(kind, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+  }
+
   llvm::Error readChosen(SelectionFile &file) {
     Expected<const llvm::json::Array *> list = array("chosen", /*onePerLayer=*/true);
     if (!list || !*list)
       return list.takeError();
     for (const llvm::json::Value &entry : **list) {
       std::optional<StringRef> kind = entry.getAsString();
-      if (!kind)
-        return fail("chosen", "'chosen' entry " + Twine(file.chosen.size()) + " is not a string");
+      if (!kind || !isKind(*kind))
+        return fail("chosen", "'chosen' entry " + Twine(file.chosen.size()) + " is not the name of a mixer");
       file.chosen.push_back(kind->str());
     }
     return llvm::Error::success();

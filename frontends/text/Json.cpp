@@ -33,6 +33,12 @@ static std::string decode(llvm::StringRef literal) {
   return literal.drop_front().drop_back(literal.size() > 1 ? 1 : 0).str();
 }
 
+/// A name as errors quote it.
+static std::string shorten(llvm::StringRef literal) {
+  constexpr size_t kQuoted = 200;
+  return literal.size() <= kQuoted ? literal.str() : (literal.take_front(kQuoted) + "...").str();
+}
+
 namespace {
 
 /// What parseJson refuses beside malformed text, which the scan passes over.
@@ -98,7 +104,7 @@ private:
     llvm::StringRef literal = takeString(text_, at);
     length = literal.size();
     if (expectName_ && !scopes_.back().names.insert(decode(literal)).second)
-      return fail(at, length, "the name " + literal + " is given twice");
+      return fail(at, length, "the name " + shorten(literal) + " is given twice");
     expectName_ = false;
     return true;
   }

@@ -9,6 +9,12 @@
 // RUN: %python %S/../frontends/Inputs/make_hostile.py deep-unclosed %t.deep.json
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.deep.json" 2>&1 | FileCheck %s --check-prefix=DEEP
 // DEEP: error: selection file {{.*}}deep.json:2:74: lists and objects are nested more than 64 deep
+// RUN: %python %S/../frontends/Inputs/make_hostile.py long-twice %t.twice.json
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.twice.json" 2>&1 | FileCheck %s --check-prefix=LONGTWICE
+// LONGTWICE: error: selection file {{.*}}twice.json:1:100009: the name "{{x+}}... is given twice
+// RUN: %python %S/../frontends/Inputs/make_hostile.py long-kind %t.kind.json
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.kind.json" 2>&1 | FileCheck %s --check-prefix=LONGKIND
+// LONGKIND: error: selection file {{.*}}kind.json:1:15: 'chosen' entry 1 is not the name of a mixer
 // RUN: rm -f %t.pipe && mkfifo %t.pipe
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.pipe" 2>&1 | FileCheck %s --check-prefix=PIPE
 // PIPE: cannot read selection file '{{.*}}.pipe': it is a pipe, expected a file
