@@ -88,10 +88,11 @@ TEST(TextStore, RefusesMalformedDescriptions) {
   };
   EXPECT_TRUE(refused(open("{"), "malformed JSON"));
   EXPECT_TRUE(refused(open(R"({"count": 6, "documents": [0]})"), "'dtype' is missing"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "f32", "count": 6, "documents": [0]})"), "f32"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 7, "documents": [0]})"), "'count' is 7"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u32", "count": 6, "documents": [0]})"), "'count' is 6"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0, 9]})"), "document 1 begins at token 9"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "f32", "count": 6, "documents": [0], "holdout": 0.5})"), "f32"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 7, "documents": [0], "holdout": 0.5})"), "'count' is 7"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u32", "count": 6, "documents": [0], "holdout": 0.5})"), "'count' is 6"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0, 9], "holdout": 0.5})"),
+                      "document 1 begins at token 9"));
   EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": "all"})"), "documents"));
   EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0], "holdout": 1})"), "holdout"));
 }
