@@ -4,9 +4,12 @@
 #include "dialect/MorphAttrs.h"
 
 #include "dialect/MorphDialect.h"
+#include "dialect/SizeLimits.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace morph;
@@ -43,16 +46,22 @@ LogicalResult InitAttr::verify(function_ref<InFlightDiagnostic()> emitError, Ini
   bool fromSource = kind == InitKind::Copy || kind == InitKind::RepeatHeads;
   if (fromSource && (!source || source.empty()))
     return emitError() << "init_c1: '" << name << "' needs the name of a `source` weight";
-  if (kind == InitKind::RepeatHeads && (heads <= 0 || times <= 0))
-    return emitError() << "init_c2: 'repeat_heads' needs positive `heads` and `times`, got " << heads << " and "
-                       << times;
+  auto isCount = [](int64_t count) { return count >= 1 && count <= limits::kHeads; };
+  if (kind == InitKind::RepeatHeads && (!isCount(heads) || !isCount(times)))
+    return emitError() << "init_c2: 'repeat_heads' needs `heads` and `times` of 1 to " << limits::kHeads << ", got "
+                       << heads << " and " << times;
   bool fromValue = kind == InitKind::Constant || kind == InitKind::Normal;
   if (fromValue && !value)
     return emitError() << "init_c3: '" << name << "' needs a `value`";
+  if (fromValue && !value.getValue().isFinite())
+    return emitError() << "init_c3: the value of '" << name << "' is " << value.getValueAsDouble()
+                       << ", expected a finite number";
   if (kind == InitKind::Normal && value.getValueAsDouble() < 0)
     return emitError() << "init_c3: the standard deviation of 'normal' is not negative, got "
                        << value.getValueAsDouble();
   if (kind == InitKind::Values && (!values || values.empty()))
     return emitError() << "init_c4: 'values' needs `values`";
+  if (kind == InitKind::Values && !llvm::all_of(values.asArrayRef(), [](double v) { return std::isfinite(v); }))
+    return emitError() << "init_c4: one of the `values` is not a finite number";
   return success();
 }

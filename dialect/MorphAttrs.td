@@ -44,8 +44,9 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
       weight's name.
     - `values`: the elements are `values`, in row-major order, repeated until the weight is full.
 
-    Constraints: init_c1 copy and repeat_heads have a source; init_c2 repeat_heads has positive `heads` and `times`;
-    init_c3 constant and normal have a value, a normal's is not negative; init_c4 values has values.
+    Constraints: init_c1 copy and repeat_heads have a source; init_c2 repeat_heads has positive `heads` and `times`
+    within the limit; init_c3 constant and normal have a finite value, a normal's is not negative; init_c4 values has
+    values, all finite.
   }];
   let parameters = (ins
       EnumParameter<Morph_InitKind>:$kind,

@@ -18,11 +18,22 @@ def Morph_Dialect : Dialect {
     *relaxed* (choices are blends weighted by gates) and *hybrid* (one mixer a layer is left). Program functions
     (`align`, `gates`, `distill`, ...) are made from the model's functions by passes and are what the runtime executes.
 
+    A program is a function of a model with the attribute `morph.program`, its name; `morph.trainable` lists the symbols
+    that it trains. `morph.name` names its arguments and results for the runtime, `morph.dims` the dynamic dimensions of
+    an argument.
+
+    Constraints: program_c1 `morph.program` is a string, at a function of a model; program_c2 the function has a body, one
+    block that ends with a return; program_c3 `morph.trainable` is an array of symbols, at a program; program_c4
+    `morph.name` is a string; program_c5 `morph.dims` is an array of strings.
+
     Activations are f32 in the IR whatever the checkpoint's dtype: the precision of products is a policy of the
     runtime. Batch, sequence and row dimensions are dynamic.
   }];
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::func::FuncDialect"];
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
   let extraClassDeclaration = "void registerMorphAttributes();";
 }
 

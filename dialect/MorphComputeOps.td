@@ -77,7 +77,9 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
 
 def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads"> {
   let summary = "[B,T,H,D] as [B,T,H*D]";
-  let description = "Constraints: merge_heads_c1 x is [B,T,H,D]; merge_heads_c2 H and D are known.";
+  let description = [{
+    Constraints: merge_heads_c1 x is [B,T,H,D]; merge_heads_c2 H and D are known, their product within the limit.
+  }];
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
   let hasFolder = 1;
@@ -174,7 +176,7 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
     with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
-    G divides H; attention_c5 start is [B]; attention_c6 window is positive.
+    G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit.
   }];
   let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start, F64Attr:$scale,
       OptionalAttr<I64Attr>:$window);
@@ -202,7 +204,7 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSi
     depend on it but for rounding. `scale` multiplies q.
     Constraints: linear_attention_c1 q is [B,T,H,K]; linear_attention_c2 k is [B,T,H,K]; linear_attention_c3 v is
     [B,T,H,V]; linear_attention_c4 a backend has a kernel of that kind; linear_attention_c5 the extras are those of the
-    kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive.
+    kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive and within the limit.
   }];
   let arguments = (ins StrAttr:$kind, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Variadic<Morph_Float>:$extras,
       Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);

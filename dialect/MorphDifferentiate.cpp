@@ -24,6 +24,10 @@ static Value reduceLike(OpBuilder &builder, Location location, Value gradient, V
 Gradients EmbeddingOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   Gradients gradients(2);
   int64_t rows = cast<RankedTensorType>(getTable().getType()).getDimSize(0);
+  if (needed[1] && ShapedType::isDynamic(rows)) {
+    emitOpError() << "has no gradient by a table whose number of rows is not known";
+    return {};
+  }
   if (needed[1])
     gradients[1] = builder.create<EmbeddingGradOp>(getLoc(), dy[0], getIds(), rows);
   return gradients;

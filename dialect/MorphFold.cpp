@@ -8,22 +8,30 @@
 using namespace mlir;
 using namespace morph;
 
-OpFoldResult ScaleOp::fold(FoldAdaptor) { return getFactor().convertToDouble() == 1.0 ? getX() : OpFoldResult(); }
+/// `value` as what `op` folds to, unless that is the op itself: in blocks that nothing reaches values may form a
+/// circle.
+static OpFoldResult foldTo(Operation *op, Value value) {
+  return value.getDefiningOp() == op ? OpFoldResult() : OpFoldResult(value);
+}
+
+OpFoldResult ScaleOp::fold(FoldAdaptor) {
+  return getFactor().convertToDouble() == 1.0 ? foldTo(*this, getX()) : OpFoldResult();
+}
 
 OpFoldResult SplitHeadsOp::fold(FoldAdaptor) {
   auto merge = getX().getDefiningOp<MergeHeadsOp>();
-  return merge && merge.getX().getType() == getType() ? merge.getX() : OpFoldResult();
+  return merge && merge.getX().getType() == getType() ? foldTo(*this, merge.getX()) : OpFoldResult();
 }
 
 OpFoldResult MergeHeadsOp::fold(FoldAdaptor) {
   auto split = getX().getDefiningOp<SplitHeadsOp>();
-  return split && split.getX().getType() == getType() ? split.getX() : OpFoldResult();
+  return split && split.getX().getType() == getType() ? foldTo(*this, split.getX()) : OpFoldResult();
 }
 
 OpFoldResult MaskPaddingOp::fold(FoldAdaptor) {
   auto inner = getX().getDefiningOp<MaskPaddingOp>();
   bool isSame = inner && inner.getStart() == getStart() && inner.getOffset() == getOffset();
-  return isSame ? getX() : OpFoldResult();
+  return isSame ? foldTo(*this, getX()) : OpFoldResult();
 }
 
 OpFoldResult RopeOp::fold(FoldAdaptor) {
@@ -33,10 +41,12 @@ OpFoldResult RopeOp::fold(FoldAdaptor) {
       inner.getInverse() == getInverse() || inner.getX().getType() != getType())
     return {};
   auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr());
-  return table && table.getAttentionFactor().convertToDouble() == 1.0 ? inner.getX() : OpFoldResult();
+  return table && table.getAttentionFactor().convertToDouble() == 1.0 ? foldTo(*this, inner.getX()) : OpFoldResult();
 }
 
-OpFoldResult ReduceToOp::fold(FoldAdaptor) { return getX().getType() == getType() ? getX() : OpFoldResult(); }
+OpFoldResult ReduceToOp::fold(FoldAdaptor) {
+  return getX().getType() == getType() ? foldTo(*this, getX()) : OpFoldResult();
+}
 
 namespace {
 /// scale(scale(x, a), b) -> scale(x, a*b)
@@ -45,8 +55,8 @@ struct ScaleOfScale : OpRewritePattern<ScaleOp> {
 
   LogicalResult matchAndRewrite(ScaleOp op, PatternRewriter &rewriter) const override {
     auto inner = op.getX().getDefiningOp<ScaleOp>();
-    if (!inner)
-      return rewriter.notifyMatchFailure(op, "not a scale of a scale");
+    if (!inner || inner == op || inner.getX().getDefiningOp() == op)
+      return rewriter.notifyMatchFailure(op, "not a scale of another scale");
     double factor = op.getFactor().convertToDouble() * inner.getFactor().convertToDouble();
     rewriter.replaceOpWithNewOp<ScaleOp>(op, inner.getX(), llvm::APFloat(factor));
     return success();
@@ -58,7 +68,7 @@ struct BlendOfOneValue : OpRewritePattern<BlendOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(BlendOp op, PatternRewriter &rewriter) const override {
-    if (!llvm::all_equal(op.getCandidates()))
+    if (!llvm::all_equal(op.getCandidates()) || op.getCandidates().front().getDefiningOp() == op)
       return rewriter.notifyMatchFailure(op, "the candidates differ");
     rewriter.replaceOp(op, op.getCandidates().front());
     return success();

@@ -24,7 +24,8 @@ def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to"> {
 
 def Morph_EmbeddingGradOp : Morph_ComputeOp<"embedding_grad"> {
   let summary = "dy [B,T,C] added into the rows `ids` of a zero table [rows,C]";
-  let description = [{Constraints: embedding_grad_c1 dy is [B,T,C] and ids [B,T]; embedding_grad_c2 rows is positive.}];
+  let description = [{Constraints: embedding_grad_c1 dy is [B,T,C] and ids [B,T]; embedding_grad_c2 rows is positive
+    and within the limit.}];
   let arguments = (ins Morph_Float:$dy, Morph_Index:$ids, I64Attr:$rows);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$dy `,` $ids `rows` $rows attr-dict `:` type($dy) `,` type($ids)";
@@ -47,7 +48,8 @@ def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad"> {
 def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
   let summary = "Gradient of rms_norm by x";
   let description = [{
-    Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension.
+    Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension;
+    rms_norm_input_grad_c2 eps is positive.
   }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
@@ -56,7 +58,8 @@ def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
 
 def Morph_RmsNormWeightGradOp : Morph_ComputeOp<"rms_norm_weight_grad"> {
   let summary = "Gradient of rms_norm by its weight";
-  let description = [{Constraints: rms_norm_weight_grad_c1 x is of the shape of dy.}];
+  let description = [{Constraints: rms_norm_weight_grad_c1 x is of the shape of dy; rms_norm_weight_grad_c2 eps is
+    positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
@@ -64,7 +67,7 @@ def Morph_RmsNormWeightGradOp : Morph_ComputeOp<"rms_norm_weight_grad"> {
 
 def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad"> {
   let summary = "Gradient of l2_norm";
-  let description = [{Constraints: l2_norm_grad_c1 x is of the shape of dy.}];
+  let description = [{Constraints: l2_norm_grad_c1 x is of the shape of dy; l2_norm_grad_c2 eps is positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
@@ -116,7 +119,8 @@ def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad"> {
 def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad"> {
   let summary = "Gradients of attention by q, k and v";
   let description = [{
-    Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B].
+    Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
+    attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit.
   }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
       F64Attr:$scale, OptionalAttr<I64Attr>:$window);
@@ -129,7 +133,8 @@ def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad"> {
 
 def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad", [AttrSizedOperandSegments]> {
   let summary = "Gradients of linear_attention by q, k, v and the extras, for a zero gradient of the final state";
-  let description = [{Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention.}];
+  let description = [{Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention;
+    linear_attention_grad_c2 chunk is positive and within the limit.}];
   let arguments = (ins StrAttr:$kind, Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v,
       Variadic<Morph_Float>:$extras, Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dextras);

@@ -3,6 +3,7 @@
 
 #include "dialect/MorphOps.h"
 #include "dialect/ShapeRules.h"
+#include "dialect/SizeLimits.h"
 
 using namespace mlir;
 using namespace morph;
@@ -45,8 +46,8 @@ INFER(ReduceToOp) {
 INFER(EmbeddingGradOp) {
   ShapeRules rules(location, "embedding_grad");
   int64_t rows = adaptor.getRows();
-  if (rows <= 0)
-    return rules.fail("embedding_grad_c2", "rows is " + Twine(rows) + ", expected a positive number");
+  if (failed(checkSize(rules, "embedding_grad_c2", "rows", rows, limits::kDimension)))
+    return failure();
   rules.set('V', rows);
   return inferMatched(rules, context, "embedding_grad_c1",
                       {{"dy", adaptor.getDy(), "BTC"}, {"ids", adaptor.getIds(), "BT"}}, "VC", results);
@@ -66,6 +67,8 @@ INFER(LinearWeightGradOp) {
 
 INFER(RmsNormInputGradOp) {
   ShapeRules rules(location, "rms_norm_input_grad");
+  if (failed(checkEps(rules, "rms_norm_input_grad_c2", adaptor.getEps())))
+    return failure();
   return inferMatched(
       rules, context, "rms_norm_input_grad_c1",
       {{"dy", adaptor.getDy(), "*C"}, {"x", adaptor.getX(), "*C"}, {"weight", adaptor.getWeight(), "C"}}, "*C",
@@ -74,12 +77,16 @@ INFER(RmsNormInputGradOp) {
 
 INFER(RmsNormWeightGradOp) {
   ShapeRules rules(location, "rms_norm_weight_grad");
+  if (failed(checkEps(rules, "rms_norm_weight_grad_c2", adaptor.getEps())))
+    return failure();
   return inferMatched(rules, context, "rms_norm_weight_grad_c1",
                       {{"dy", adaptor.getDy(), "*C"}, {"x", adaptor.getX(), "*C"}}, "C", results);
 }
 
 INFER(L2NormGradOp) {
   ShapeRules rules(location, "l2_norm_grad");
+  if (failed(checkEps(rules, "l2_norm_grad_c2", adaptor.getEps())))
+    return failure();
   return inferMatched(rules, context, "l2_norm_grad_c1", {{"dy", adaptor.getDy(), "*C"}, {"x", adaptor.getX(), "*C"}},
                       "*C", results);
 }
@@ -145,7 +152,9 @@ INFER(AttentionGradOp) {
       failed(inferMatched(
           rules, context, "attention_grad_c2",
           {{"k", adaptor.getK(), "BSGD"}, {"v", adaptor.getV(), "BSGD"}, {"start", adaptor.getStart(), "B"}}, "BSGD",
-          results)))
+          results)) ||
+      failed(checkGroups(rules, "attention_grad_c3")) ||
+      failed(checkSize(rules, "attention_grad_c4", "window", adaptor.getWindow().value_or(1), limits::kDimension)))
     return failure();
   results.push_back(results.back());
   return success();
@@ -155,7 +164,8 @@ INFER(LinearAttentionGradOp) {
   ShapeRules rules(location, "linear_attention_grad");
   if (failed(matchLinearAttention(rules, adaptor.getKind(), adaptor.getQ(), adaptor.getK(), adaptor.getV(),
                                   adaptor.getExtras(), adaptor.getState())) ||
-      failed(rules.match("linear_attention_grad_c1", "dy", adaptor.getDy(), "BTHV")))
+      failed(rules.match("linear_attention_grad_c1", "dy", adaptor.getDy(), "BTHV")) ||
+      failed(checkSize(rules, "linear_attention_grad_c2", "chunk", adaptor.getChunk(), limits::kChunk)))
     return failure();
   results.push_back(rules.type(context, "BTHK"));
   results.push_back(rules.type(context, "BTHK"));

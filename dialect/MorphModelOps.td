@@ -23,7 +23,9 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
     `forward` is the model's trunk: token ids [B,T] to the final normalised hidden state [B,T,C]. `head` maps rows of
     hidden state [N,C] to logits [N,V]. Programs are further functions made by passes.
 
-    Constraints: model_c1 `layers` is positive; model_c2 the body holds weights, gates, rope tables and functions.
+    Constraints: model_c1 `layers` is from 1 to the limit of dialect/SizeLimits.h, as all sizes are; model_c2 the body
+    holds weights, gates, rope tables and functions; model_c3 it is not within another model; model_c4 its functions are
+    straight lines, of one block.
 
     Example:
 
@@ -47,7 +49,8 @@ def Morph_WeightOp : Morph_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
     program trains the weight of that name.
 
     Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is not both new and a
-    teacher's; weight_c3 the initial value fits the shape.
+    teacher's; weight_c3 the initial value fits the shape; weight_c4 its dimensions and the number of its elements are
+    positive and within the limits.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type,
       OptionalAttr<Morph_InitAttr>:$init,
@@ -66,7 +69,7 @@ def Morph_GateOp : Morph_Op<"gate", [Symbol, HasParent<"ModelOp">]> {
 
     Constraints: gate_c1 there are two candidates or more; gate_c2 value has one element fewer than there are
     candidates;
-    gate_c3 the values are in [0,1] and so is their sum.
+    gate_c3 the values are in [0,1] and so is their sum; gate_c4 the layer is from 0 to the limit.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$layer, StrArrayAttr:$candidates, DenseF64ArrayAttr:$value);
   let assemblyFormat = "$sym_name `layer` $layer `of` $candidates `value` custom<F64Array>($value) attr-dict";
@@ -114,9 +117,10 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
     A candidate that only narrows the window of the model's own attention reads its weights and says in `source_window`
     what the window was (0: none), so that the teacher can be rebuilt when the candidate is all that is left.
 
-    Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known; softmax_mixer_c2 layer is not negative and heads,
-    kv_heads, head_dim and window are positive; softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has
-    the rope table, of at most head_dim/2 frequencies; softmax_mixer_c5 the model has the weights, of the right shapes.
+    Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer and
+    source_window are not negative, heads, kv_heads, head_dim and window positive, all within the limits; softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has
+    the rope table, of at most head_dim/2 frequencies; softmax_mixer_c5 the model has the weights, of the right
+    shapes; softmax_mixer_c6 qk_norm is positive and finite, scale finite.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
       I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
@@ -138,10 +142,11 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
     `source_scale` (head_dim^-0.5 where absent) and `source_window` (none where absent) are what else the full attention
     had: with them and the attributes above a teacher is rebuilt from a hybrid model.
 
-    Constraints: linear_mixer_c1 hidden is [B,T,C] with C known; linear_mixer_c2 layer is not negative and heads,
-    source_kv_heads and head_dim are positive; linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model
+    Constraints: linear_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; linear_mixer_c2 layer is not
+    negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits; linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model
     has the rope table, of at most head_dim/2 frequencies; linear_mixer_c5 the model has the weights, of the right
-    shapes; linear_mixer_c6 `kind` is a backend's; linear_mixer_c7 the options are all the backend's, and valid.
+    shapes; linear_mixer_c6 `kind` is a backend's; linear_mixer_c7 the options are all the backend's, and
+    valid; linear_mixer_c8 norm_eps and qk_norm are positive and finite, source_scale finite.
   }];
   let arguments = (ins Morph_Float:$hidden, StrAttr:$kind, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
@@ -170,14 +175,17 @@ def Morph_ChoiceOp : Morph_Op<"choice", [NoRegionArguments, SingleBlock,
 
     Constraints: choice_c1 there are two candidates or more, of different names, and a region each; choice_c2 every
     region ends with a yield of the result's type; choice_c3 every region holds one token mixer of the choice's layer;
-    choice_c4 the first is a softmax_mixer, the others are of the kind their name says.
+    choice_c4 the first is a softmax_mixer, the others are of the kind their name says; choice_c5 every region yields
+    its mixer's result.
 
     Example:
 
     ```mlir
     %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x128xf32> {
+      %a = morph.softmax_mixer ... : tensor<?x?x128xf32>
       morph.yield %a : tensor<?x?x128xf32>
     }, {
+      %b = morph.linear_mixer "lightning" ... : tensor<?x?x128xf32>
       morph.yield %b : tensor<?x?x128xf32>
     }
     ```
@@ -187,6 +195,7 @@ def Morph_ChoiceOp : Morph_Op<"choice", [NoRegionArguments, SingleBlock,
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = "`layer` $layer `of` $candidates attr-dict `:` type($result) $bodies";
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]> {
@@ -196,18 +205,23 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
 }
 
 def Morph_BlendOp : Morph_Op<"blend", [Pure, InferTypeOpAdaptor,
-    DeclareOpInterfaceMethods<DifferentiableOpInterface>]> {
+    DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
     With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase
-    relaxed.
+    relaxed. The gate says which layer is decided and what the candidates are called.
 
-    Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1].
+    Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1]; blend_c3 the gate is of
+    N candidates, and each candidate that is a token mixer is of its layer and of the kind that it names.
   }];
   let arguments = (ins Morph_Float:$gate, Variadic<Morph_Float>:$candidates);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
   let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    /// The gate whose value weighs the candidates; null where the weights are computed otherwise.
+    ::morph::GateOp lookupGate(::mlir::SymbolTableCollection &symbolTables);
+  }];
 }
 
 #endif // MORPH_MODEL_OPS_TD

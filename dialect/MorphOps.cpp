@@ -32,6 +32,11 @@ RankedTensorType morph::getIndexTensorType(MLIRContext *context, ArrayRef<int64_
   return RankedTensorType::get(shape, IntegerType::get(context, 64));
 }
 
+bool morph::hasStraightBody(func::FuncOp function) {
+  Region &body = function.getBody();
+  return body.hasOneBlock() && !body.front().empty() && isa<func::ReturnOp>(body.front().back());
+}
+
 Value morph::createParam(OpBuilder &builder, Location location, StringRef name, ArrayRef<int64_t> shape) {
   return builder.create<ParamOp>(location, getTensorType(builder.getContext(), shape), name);
 }

@@ -28,6 +28,10 @@ mlir::RankedTensorType getTensorType(mlir::MLIRContext *context, llvm::ArrayRef<
 /// The i64 tensor of a shape.
 mlir::RankedTensorType getIndexTensorType(mlir::MLIRContext *context, llvm::ArrayRef<int64_t> shape);
 
+/// Whether a function is one block of ops that ends with a `return`. Does not look at the ops, which may not have been
+/// verified.
+bool hasStraightBody(mlir::func::FuncOp function);
+
 /// A `morph.param` of the weight or gate `name`, which has that shape.
 mlir::Value createParam(mlir::OpBuilder &builder, mlir::Location location, llvm::StringRef name,
                         llvm::ArrayRef<int64_t> shape);

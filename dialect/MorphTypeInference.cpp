@@ -3,6 +3,7 @@
 
 #include "dialect/MorphOps.h"
 #include "dialect/ShapeRules.h"
+#include "dialect/SizeLimits.h"
 #include "dialect/backends/LinearAttentionBackend.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -37,16 +38,21 @@ LogicalResult inferUnary(Value x, SmallVectorImpl<Type> &results) {
   results.push_back(x.getType());
   return success();
 }
+} // namespace
 
-/// Reports an eps that is not positive.
-LogicalResult checkEps(const ShapeRules &rules, StringRef label, const llvm::APFloat &eps) {
-  if (eps.convertToDouble() > 0)
+LogicalResult morph::checkEps(const ShapeRules &rules, StringRef label, const llvm::APFloat &eps) {
+  if (eps.convertToDouble() > 0 && eps.isFinite())
     return success();
   SmallString<16> text;
   eps.toString(text);
-  return rules.fail(label, "eps is " + text + ", expected a positive number");
+  return rules.fail(label, "eps is " + text + ", expected a positive finite number");
 }
-} // namespace
+
+LogicalResult morph::checkSize(const ShapeRules &rules, StringRef label, StringRef name, int64_t size, int64_t limit) {
+  if (size >= 1 && size <= limit)
+    return success();
+  return rules.fail(label, name + " is " + Twine(size) + ", expected 1 to " + Twine(limit));
+}
 
 #define INFER(OP)                                                                                                      \
   LogicalResult OP::inferReturnTypes(MLIRContext *context, std::optional<Location> location, OP::Adaptor adaptor,      \
@@ -121,7 +127,10 @@ INFER(MergeHeadsOp) {
     return failure();
   if (ShapedType::isDynamic(rules.get('H')) || ShapedType::isDynamic(rules.get('D')))
     return rules.fail("merge_heads_c2", "the last two dimensions of x must be known");
-  rules.set('E', rules.get('H') * rules.get('D'));
+  int64_t width = rules.get('H') * rules.get('D'); // Of 31 bits each.
+  if (failed(checkSize(rules, "merge_heads_c2", "H*D", width, limits::kDimension)))
+    return failure();
+  rules.set('E', width);
   results.push_back(rules.type(context, "BTE"));
   return success();
 }
@@ -185,21 +194,26 @@ INFER(RopeOp) {
   return success();
 }
 
+LogicalResult morph::checkGroups(const ShapeRules &rules, StringRef label) {
+  int64_t heads = rules.get('H'), groups = rules.get('G');
+  if (!ShapedType::isDynamic(heads) && !ShapedType::isDynamic(groups) && groups != 0 && heads % groups == 0)
+    return success();
+  return rules.fail(label, "the heads of q (" + Twine(heads) + ") must be a multiple of the heads of k and v (" +
+                               Twine(groups) + ")");
+}
+
 INFER(AttentionOp) {
   ShapeRules rules(location, "attention");
   if (failed(rules.match("attention_c1", "q", adaptor.getQ(), "BTHD")) ||
       failed(rules.match("attention_c2", "k", adaptor.getK(), "BSGD")) ||
       failed(rules.match("attention_c3", "v", adaptor.getV(), "BSGD")))
     return failure();
-  int64_t heads = rules.get('H'), groups = rules.get('G');
-  if (ShapedType::isDynamic(heads) || ShapedType::isDynamic(groups) || groups == 0 || heads % groups != 0)
-    return rules.fail("attention_c4", "the heads of q (" + Twine(heads) +
-                                          ") must be a multiple of the heads of k and v (" + Twine(groups) + ")");
+  if (failed(checkGroups(rules, "attention_c4")))
+    return failure();
   if (adaptor.getStart() && failed(rules.match("attention_c5", "start", adaptor.getStart(), "B")))
     return failure();
-  if (adaptor.getWindow() && *adaptor.getWindow() <= 0)
-    return rules.fail("attention_c6", "window is " + Twine(int64_t(*adaptor.getWindow())) +
-                                          ", expected a positive number of positions");
+  if (failed(checkSize(rules, "attention_c6", "window", adaptor.getWindow().value_or(1), limits::kDimension)))
+    return failure();
   results.push_back(rules.type(context, "BTHD"));
   return success();
 }
@@ -261,9 +275,8 @@ INFER(LinearAttentionOp) {
   if (failed(matchLinearAttention(rules, adaptor.getKind(), adaptor.getQ(), adaptor.getK(), adaptor.getV(),
                                   adaptor.getExtras(), adaptor.getState())))
     return failure();
-  if (int64_t(adaptor.getChunk()) <= 0)
-    return rules.fail("linear_attention_c7",
-                      "chunk is " + Twine(int64_t(adaptor.getChunk())) + ", expected a positive number of positions");
+  if (failed(checkSize(rules, "linear_attention_c7", "chunk", adaptor.getChunk(), limits::kChunk)))
+    return failure();
   results.push_back(rules.type(context, "BTHV"));
   results.push_back(rules.type(context, "BHKV"));
   return success();

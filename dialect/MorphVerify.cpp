@@ -2,9 +2,11 @@
 // Verifiers of the ops that hold a model together, and of uses of its symbols.
 
 #include "dialect/MixerBuilder.h"
+#include "dialect/SizeLimits.h"
 #include "dialect/backends/LinearAttentionBackend.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <cmath>
 
@@ -16,8 +18,8 @@ using namespace morph;
 //===----------------------------------------------------------------------===//
 
 LogicalResult ModelOp::verify() {
-  if (int64_t(getLayers()) <= 0)
-    return emitOpError() << "model_c1: `layers` is " << int64_t(getLayers()) << ", expected a positive number";
+  if (int64_t layers = getLayers(); layers < 1 || layers > limits::kLayers)
+    return emitOpError() << "model_c1: `layers` is " << layers << ", expected 1 to " << limits::kLayers;
   for (Operation &op : getBody().front())
     if (!isa<WeightOp, GateOp, RopeTableOp, func::FuncOp>(op)) {
       InFlightDiagnostic diagnostic = emitOpError()
@@ -26,7 +28,26 @@ LogicalResult ModelOp::verify() {
       diagnostic.attachNote(op.getLoc()) << "this op";
       return diagnostic;
     }
+  // Passes walk all of a model, and look its symbols up in it.
+  if ((*this)->getParentOfType<ModelOp>())
+    return emitOpError() << "model_c3: a model is not within another model";
+  for (auto function : getBody().getOps<func::FuncOp>())
+    if (!function.isExternal() && !function.getBody().hasOneBlock()) {
+      InFlightDiagnostic diagnostic = emitOpError() << "model_c4: a function has more than one block, expected a "
+                                                       "straight line";
+      diagnostic.attachNote(function.getLoc()) << "this function";
+      return diagnostic;
+    }
   return success();
+}
+
+/// Whether the elements of a shape, none of whose dimensions may be zero, are within the limit.
+static bool isWithinElements(ArrayRef<int64_t> shape) {
+  int64_t elements = 1;
+  return llvm::all_of(shape, [&](int64_t size) {
+    return size >= 1 && size <= limits::kDimension && !llvm::MulOverflow(elements, size, elements) &&
+           elements <= limits::kWeightElements;
+  });
 }
 
 LogicalResult WeightOp::verify() {
@@ -34,6 +55,9 @@ LogicalResult WeightOp::verify() {
   Type element = type.getElementType();
   if (!element.isF32() && !element.isF16() && !element.isBF16() && !element.isF64())
     return emitOpError() << "weight_c1: the elements are " << element << ", expected f32, f16, bf16 or f64";
+  if (!isWithinElements(type.getShape()))
+    return emitOpError() << "weight_c4: the type is " << type << ", expected dimensions of 1 to " << limits::kDimension
+                         << " and at most " << limits::kWeightElements << " elements";
   std::optional<InitAttr> init = getInit();
   if (init && getTeacherOf())
     return emitOpError()
@@ -71,6 +95,8 @@ LogicalResult GateOp::verify() {
   // Shares that are rounded sums of tenths are as good as exact ones.
   if (sum > 1 + 1e-9)
     return emitOpError() << "gate_c3: the shares sum to " << sum << ", expected 1 at most";
+  if (int64_t layer = getLayer(); layer < 0 || layer >= limits::kLayers)
+    return emitOpError() << "gate_c4: the layer is " << layer << ", expected 0 to " << limits::kLayers - 1;
   return success();
 }
 
@@ -123,29 +149,60 @@ LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
 // Token mixers
 //===----------------------------------------------------------------------===//
 
-/// The constraints of both mixers on their input, counts and heads, one label each; `counts` are names with values that
-/// must be positive.
-static LogicalResult verifyMixer(Operation *op, std::array<StringRef, 3> labels, Value hidden, int64_t layer,
-                                 ArrayRef<std::pair<StringRef, int64_t>> counts, int64_t heads, int64_t kvHeads) {
-  auto type = cast<RankedTensorType>(hidden.getType());
-  if (type.getRank() != 3 || type.isDynamicDim(2))
-    return op->emitOpError() << labels[0] << ": hidden is " << type << ", expected [B,T,C] with a known C";
-  if (layer < 0)
-    return op->emitOpError() << labels[1] << ": the layer is " << layer << ", expected 0 or more";
-  for (auto [name, count] : counts)
-    if (count <= 0)
-      return op->emitOpError() << labels[1] << ": " << name << " is " << count << ", expected a positive number";
+namespace {
+/// A size of a mixer by its name, with its limits.
+struct MixerSize {
+  StringRef name;
+  int64_t value;
+  int64_t minimum;
+  int64_t maximum;
+};
+
+/// The labels of the constraints that both mixers have.
+struct MixerLabels {
+  StringRef hidden, sizes, groups, numbers;
+};
+} // namespace
+
+/// The constraints of both mixers on their input, sizes, heads and numbers. Every eps in `epsilons` that is there must
+/// be positive, `scale` finite where it is there.
+static LogicalResult verifyMixer(Operation *op, const MixerLabels &labels, ArrayRef<MixerSize> sizes, int64_t heads,
+                                 int64_t kvHeads, ArrayRef<std::pair<StringRef, std::optional<APFloat>>> epsilons,
+                                 std::optional<APFloat> scale) {
+  auto type = cast<RankedTensorType>(op->getOperand(0).getType());
+  if (type.getRank() != 3 || type.isDynamicDim(2) || type.getDimSize(2) < 1 ||
+      llvm::any_of(type.getShape(), [](int64_t size) { return size > limits::kDimension; }))
+    return op->emitOpError() << labels.hidden << ": hidden is " << type << ", expected [B,T,C] with a known C";
+  if (op->getResult(0).getType() != type)
+    return op->emitOpError() << labels.hidden << ": the result is " << op->getResult(0).getType()
+                             << ", expected hidden's " << type;
+  for (const MixerSize &size : sizes)
+    if (size.value < size.minimum || size.value > size.maximum)
+      return op->emitOpError() << labels.sizes << ": " << size.name << " is " << size.value << ", expected "
+                               << size.minimum << " to " << size.maximum;
   if (heads % kvHeads != 0)
-    return op->emitOpError() << labels[2] << ": " << heads << " heads are not a multiple of " << kvHeads
+    return op->emitOpError() << labels.groups << ": " << heads << " heads are not a multiple of " << kvHeads
                              << " key-value heads";
+  for (const auto &[name, eps] : epsilons)
+    if (eps && !(eps->convertToDouble() > 0 && eps->isFinite()))
+      return op->emitOpError() << labels.numbers << ": " << name << " is " << eps->convertToDouble()
+                               << ", expected a positive finite number";
+  if (scale && !scale->isFinite())
+    return op->emitOpError() << labels.numbers << ": the scale is " << scale->convertToDouble()
+                             << ", expected a finite number";
   return success();
 }
 
 LogicalResult SoftmaxMixerOp::verify() {
-  int64_t heads = getHeads(), kvHeads = getKvHeads(), headDim = getHeadDim(), window = getWindow().value_or(1);
-  return verifyMixer(*this, {"softmax_mixer_c1", "softmax_mixer_c2", "softmax_mixer_c3"}, getHidden(), getLayer(),
-                     {{"heads", heads}, {"kv_heads", kvHeads}, {"head_dim", headDim}, {"window", window}}, heads,
-                     kvHeads);
+  int64_t heads = getHeads(), kvHeads = getKvHeads();
+  return verifyMixer(*this, {"softmax_mixer_c1", "softmax_mixer_c2", "softmax_mixer_c3", "softmax_mixer_c6"},
+                     {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
+                      {"heads", heads, 1, limits::kHeads},
+                      {"kv_heads", kvHeads, 1, limits::kHeads},
+                      {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
+                      {"window", int64_t(getWindow().value_or(1)), 1, limits::kDimension},
+                      {"source_window", int64_t(getSourceWindow().value_or(0)), 0, limits::kDimension}},
+                     heads, kvHeads, {{"qk_norm", getQkNormEps()}}, getScale());
 }
 
 LogicalResult SoftmaxMixerOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
@@ -155,9 +212,14 @@ LogicalResult SoftmaxMixerOp::verifySymbolUses(SymbolTableCollection &symbolTabl
 }
 
 LogicalResult LinearMixerOp::verify() {
-  int64_t heads = getHeads(), kvHeads = getSourceKvHeads(), headDim = getHeadDim();
-  if (failed(verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3"}, getHidden(), getLayer(),
-                         {{"heads", heads}, {"source_kv_heads", kvHeads}, {"head_dim", headDim}}, heads, kvHeads)))
+  int64_t heads = getHeads(), kvHeads = getSourceKvHeads();
+  if (failed(verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3", "linear_mixer_c8"},
+                         {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
+                          {"heads", heads, 1, limits::kHeads},
+                          {"source_kv_heads", kvHeads, 1, limits::kHeads},
+                          {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
+                          {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
+                         heads, kvHeads, {{"norm_eps", getNormEps()}, {"qk_norm", getQkNormEps()}}, getSourceScale())))
     return failure();
   if (!getLinearAttentionBackend(getKind()))
     return emitOpError() << "linear_mixer_c6: unknown linear attention '" << getKind()
@@ -191,8 +253,11 @@ LogicalResult ChoiceOp::verify() {
   if (names.size() != getBodies().size())
     return emitOpError() << "choice_c1: got " << names.size() << " candidates and " << getBodies().size()
                          << " regions, expected a region each";
+  return success();
+}
 
-  for (auto [index, name, region] : llvm::enumerate(names, getBodies())) {
+LogicalResult ChoiceOp::verifyRegions() {
+  for (auto [index, name, region] : llvm::enumerate(getCandidates().getAsRange<StringAttr>(), getBodies())) {
     auto yield = dyn_cast<YieldOp>(region.front().back());
     if (!yield || yield.getValue().getType() != getResult().getType()) {
       InFlightDiagnostic diagnostic = emitOpError()
@@ -201,7 +266,8 @@ LogicalResult ChoiceOp::verify() {
       diagnostic.attachNote(region.front().back().getLoc()) << "it ends here";
       return diagnostic;
     }
-    auto mixers = llvm::to_vector(region.front().getOps<TokenMixerOpInterface>());
+    SmallVector<TokenMixerOpInterface> mixers;
+    region.walk([&](TokenMixerOpInterface mixer) { mixers.push_back(mixer); });
     if (mixers.size() != 1) {
       InFlightDiagnostic diagnostic = emitOpError() << "choice_c3: candidate " << name << " holds " << mixers.size()
                                                     << " token mixers, expected one";
@@ -225,6 +291,99 @@ LogicalResult ChoiceOp::verify() {
           << (index == 0 ? "the first candidate must be the layer's softmax attention" : "this mixer");
       return diagnostic;
     }
+    if (yield.getValue() != mixer->getResult(0)) {
+      InFlightDiagnostic diagnostic = emitOpError()
+                                      << "choice_c5: candidate " << name << " yields another value than its mixer's";
+      diagnostic.attachNote(yield.getLoc()) << "it is yielded here";
+      diagnostic.attachNote(mixer.getLoc()) << "this mixer";
+      return diagnostic;
+    }
   }
+  return success();
+}
+
+GateOp BlendOp::lookupGate(SymbolTableCollection &symbolTables) {
+  auto param = getGate().getDefiningOp<ParamOp>();
+  return param ? symbolTables.lookupNearestSymbolFrom<GateOp>(param, param.getSymbolAttr().getAttr()) : GateOp();
+}
+
+LogicalResult BlendOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
+  GateOp gate = lookupGate(symbolTables);
+  if (!gate)
+    return success();
+  auto fail = [&](const Twine &message, Operation *op) -> InFlightDiagnostic {
+    InFlightDiagnostic diagnostic = emitOpError() << "blend_c3: " << message;
+    diagnostic.attachNote(gate.getLoc()) << "the gate @" << gate.getSymName() << " of layer "
+                                         << int64_t(gate.getLayer());
+    if (op)
+      diagnostic.attachNote(op->getLoc()) << "the candidate";
+    return diagnostic;
+  };
+  if (gate.getCandidates().size() != getCandidates().size())
+    return fail("got " + Twine(getCandidates().size()) + " candidates, but the gate weighs " +
+                    Twine(gate.getCandidates().size()),
+                nullptr);
+  // In programs whose mixers are expanded nothing says whose layer a candidate is.
+  auto names = gate.getCandidates().getAsValueRange<StringAttr>();
+  for (auto [index, value, name] : llvm::enumerate(getCandidates(), names)) {
+    auto mixer = value.getDefiningOp<TokenMixerOpInterface>();
+    if (!mixer)
+      continue;
+    if (mixer.getMixerLayer() != int64_t(gate.getLayer()))
+      return fail("candidate '" + name + "' is a mixer of layer " + Twine(mixer.getMixerLayer()) +
+                      ", but its gate is of layer " + Twine(int64_t(gate.getLayer())),
+                  mixer);
+    if (index == 0 ? !isa<SoftmaxMixerOp>(mixer.getOperation()) : mixer.getMixerKind() != name)
+      return fail("candidate '" + name + "' is a mixer of kind '" + mixer.getMixerKind() + "'", mixer);
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Programs: the dialect's discardable attributes
+//===----------------------------------------------------------------------===//
+
+LogicalResult MorphDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  StringRef name = attribute.getName().getValue();
+  auto function = dyn_cast<func::FuncOp>(op);
+  if (name == kProgramAttr) {
+    if (!function || !isa_and_nonnull<ModelOp>(op->getParentOp()))
+      return op->emitError() << "program_c1: " << name << " is given to '" << op->getName()
+                             << "', expected a function of a model";
+    if (!isa<StringAttr>(attribute.getValue()))
+      return op->emitError() << "program_c1: " << name << " is " << attribute.getValue() << ", expected a string";
+    if (!hasStraightBody(function))
+      return op->emitError() << "program_c2: program " << attribute.getValue()
+                             << " has no body, expected one block that ends with a return";
+  }
+  if (name == kTrainableAttr) {
+    auto symbols = dyn_cast<ArrayAttr>(attribute.getValue());
+    if (!op->hasAttr(kProgramAttr) || !symbols ||
+        !llvm::all_of(symbols, [](Attribute symbol) { return isa<FlatSymbolRefAttr>(symbol); }))
+      return op->emitError() << "program_c3: " << name << " is " << attribute.getValue() << " of '" << op->getName()
+                             << "', expected the symbols that a program trains";
+  }
+  return success();
+}
+
+LogicalResult MorphDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned argument,
+                                                     NamedAttribute attribute) {
+  if (attribute.getName() == kNameAttr && !isa<StringAttr>(attribute.getValue()))
+    return op->emitError() << "program_c4: " << kNameAttr << " of argument #" << argument << " is "
+                           << attribute.getValue() << ", expected a string";
+  if (attribute.getName() != kDimsAttr)
+    return success();
+  auto names = dyn_cast<ArrayAttr>(attribute.getValue());
+  if (!names || !llvm::all_of(names, [](Attribute name) { return isa<StringAttr>(name); }))
+    return op->emitError() << "program_c5: " << kDimsAttr << " of argument #" << argument << " is "
+                           << attribute.getValue() << ", expected the names of its dynamic dimensions";
+  return success();
+}
+
+LogicalResult MorphDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned result,
+                                                        NamedAttribute attribute) {
+  if (attribute.getName() == kNameAttr && !isa<StringAttr>(attribute.getValue()))
+    return op->emitError() << "program_c4: " << kNameAttr << " of result #" << result << " is " << attribute.getValue()
+                           << ", expected a string";
   return success();
 }

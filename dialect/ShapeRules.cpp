@@ -2,6 +2,8 @@
 
 #include "dialect/ShapeRules.h"
 
+#include "dialect/SizeLimits.h"
+
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -46,6 +48,8 @@ LogicalResult ShapeRules::match(StringRef label, StringRef operand, Value value,
     return fail(label, operand + " is " + toString(tensor) + ", expected " + expected + what);
   };
   ArrayRef<int64_t> shape = tensor.getShape();
+  if (llvm::any_of(shape, [](int64_t size) { return size > limits::kDimension; }))
+    return mismatch(": a dimension is larger than " + Twine(limits::kDimension));
   bool anyLeading = pattern.consume_front("*");
   if (anyLeading ? shape.size() < pattern.size() : shape.size() != pattern.size())
     return mismatch("");

@@ -69,6 +69,16 @@ llvm::LogicalResult matchShortConv(ShapeRules &rules, mlir::Value x, mlir::Value
 /// The constraint that squared_error and its gradient share.
 llvm::LogicalResult checkNormalize(const ShapeRules &rules, llvm::StringRef label, llvm::StringRef normalize);
 
+/// Checks that an eps is positive and finite.
+llvm::LogicalResult checkEps(const ShapeRules &rules, llvm::StringRef label, const llvm::APFloat &eps);
+
+/// Checks that an attribute `name` is from 1 to a limit of dialect/SizeLimits.h.
+llvm::LogicalResult checkSize(const ShapeRules &rules, llvm::StringRef label, llvm::StringRef name, int64_t size,
+                              int64_t limit);
+
+/// Checks that the key-value heads G divide the heads H; both are matched and must be known.
+llvm::LogicalResult checkGroups(const ShapeRules &rules, llvm::StringRef label);
+
 } // namespace morph
 
 #endif // MORPH_DIALECT_SHAPERULES_H

@@ -57,14 +57,13 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
     auto rewrite = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
       if (auto mixer = dyn_cast<TokenMixerOpInterface>(op))
         return expand(mixer, mapping);
-      if (auto choice = dyn_cast<ChoiceOp>(op))
-        if (auto mixer = choice.getBodies()
-                             .front()
-                             .front()
-                             .getTerminator()
-                             ->getOperand(0)
-                             .getDefiningOp<TokenMixerOpInterface>())
-          return expand(mixer, mapping);
+      if (auto choice = dyn_cast<ChoiceOp>(op)) {
+        Block &full = choice.getBodies().front().front();
+        Operation *mixer = full.getTerminator()->getOperand(0).getDefiningOp();
+        for (Operation &inner : llvm::make_range(full.begin(), Block::iterator(mixer)))
+          builder.clone(inner, mapping);
+        return expand(cast<TokenMixerOpInterface>(mixer), mapping);
+      }
       return Value();
     };
     IRMapping mapping;

@@ -36,14 +36,16 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     }
 
   private:
-    Value copyParam(ParamOp param) {
+    FailureOr<Value> copyParam(ParamOp param) {
       StringAttr name = param.getSymbolAttr().getAttr();
       if (!trained.contains(name))
         return Value();
-      auto weight = cast<WeightOp>(SymbolTable::lookupSymbolIn(program.model(), name));
+      auto weight = dyn_cast<WeightOp>(SymbolTable::lookupSymbolIn(program.model(), name));
+      if (!weight)
+        return param.emitOpError() << "reads a gate, which phase hybrid does not have";
       addTeacherWeight(program.model(), kTeacherPrefix, weight);
       auto symbol = FlatSymbolRefAttr::get(param.getContext(), (kTeacherPrefix + name.getValue()).str());
-      return program.builder().create<ParamOp>(param.getLoc(), param.getType(), symbol);
+      return program.builder().create<ParamOp>(param.getLoc(), param.getType(), symbol).getResult();
     }
 
     /// The softmax mixer that a linear mixer replaced.

@@ -39,8 +39,6 @@ private:
   StringRef programName() { return function.getSymName(); }
 
   LogicalResult findLoss() {
-    if (!function.getBody().hasOneBlock())
-      return emitFunctionError(function) << "has more than one block; programs are straight lines";
     for (unsigned index = 0; index < function.getNumResults(); ++index) {
       auto name = function.getResultAttrOfType<StringAttr>(index, kNameAttr);
       if (name && name.getValue() == kLoss)
@@ -59,13 +57,8 @@ private:
   /// Finds the params of the trained symbols and what depends on them. `source` maps an active value to a param that it
   /// depends on, for error messages.
   LogicalResult markActive() {
-    for (Attribute symbol : function->getAttrOfType<ArrayAttr>(kTrainableAttr)) {
-      auto reference = dyn_cast<FlatSymbolRefAttr>(symbol);
-      if (!reference)
-        return emitFunctionError(function)
-               << "has an attribute " << kTrainableAttr << " that holds " << symbol << ", expected a symbol";
-      params[reference.getAttr()] = {};
-    }
+    for (auto symbol : function->getAttrOfType<ArrayAttr>(kTrainableAttr).getAsRange<FlatSymbolRefAttr>())
+      params[symbol.getAttr()] = {};
     for (Operation &op : body.without_terminator()) {
       if (auto param = dyn_cast<ParamOp>(op)) {
         auto entry = params.find(param.getSymbolAttr().getAttr());
@@ -99,6 +92,17 @@ private:
     return success();
   }
 
+  /// Reports an operand that depends on a trained symbol and gets no gradient: without its share the sum is wrong.
+  LogicalResult refuseOperand(Operation *op, Value operand) {
+    ParamOp param = source.lookup(operand);
+    InFlightDiagnostic error = op->emitOpError() << "gives no gradient for an operand that depends on a symbol which "
+                                                    "program '"
+                                                 << programName() << "' trains";
+    error.attachNote(operand.getLoc()) << "the operand";
+    error.attachNote(param.getLoc()) << "@" << param.getSymbol() << " is trained and read here";
+    return error;
+  }
+
   LogicalResult differentiate(Operation *op) {
     SmallVector<Value> resultGradients;
     for (Value result : op->getResults())
@@ -129,7 +133,7 @@ private:
                  : LogicalResult(op->emitOpError() << "builds " << operandGradients.size() << " gradients for "
                                                    << needed.size() << " operands");
     for (auto [operand, gradient, isNeeded] : llvm::zip_equal(op->getOperands(), operandGradients, needed))
-      if (isNeeded && gradient && failed(accumulate(op, operand, gradient)))
+      if (isNeeded && (gradient ? failed(accumulate(op, operand, gradient)) : failed(refuseOperand(op, operand))))
         return failure();
     return success();
   }

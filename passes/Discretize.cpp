@@ -129,27 +129,27 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
   }
 
   LogicalResult discretize(ModelOp model, BlendOp blend) {
-    auto param = blend.getGate().getDefiningOp<ParamOp>();
-    auto gate = param ? dyn_cast_or_null<GateOp>(SymbolTable::lookupSymbolIn(model, param.getSymbolAttr())) : GateOp();
-    if (!gate || gate.getCandidates().size() != blend.getCandidates().size()) {
-      InFlightDiagnostic error = blend.emitOpError() << "is not weighted by a gate of its number of candidates";
-      error.attachNote() << "morph-relax-gates makes one a layer";
-      return error;
-    }
+    SymbolTableCollection symbolTables;
+    GateOp gate = blend.lookupGate(symbolTables);
+    if (!gate)
+      return refuseUngated(blend);
     if (gate.getLayer() >= static_cast<uint64_t>(model.getLayers()))
       return gate.emitOpError() << "is of layer " << gate.getLayer() << ", but the model has " << model.getLayers()
                                 << " layers";
     FailureOr<unsigned> index = candidateOf(blend, gate.getLayer(), gate.getCandidates());
     if (failed(index))
       return failure();
-    SmallVector<Value> values(blend.getCandidates());
-    blend.replaceAllUsesWith(values[*index]);
+    // A candidate may stand there twice.
+    llvm::SetVector<Operation *> unused;
+    unused.insert(blend.getGate().getDefiningOp());
+    for (Value value : blend.getCandidates())
+      if (auto mixer = value.getDefiningOp<TokenMixerOpInterface>())
+        unused.insert(mixer);
+    blend.replaceAllUsesWith(blend.getCandidates()[*index]);
     blend.erase();
-    if (param->use_empty())
-      param.erase();
-    for (auto [other, value] : llvm::enumerate(values))
-      if (Operation *definition = value.getDefiningOp(); definition && other != *index && definition->use_empty())
-        definition->erase();
+    for (Operation *op : unused)
+      if (op->use_empty())
+        op->erase();
     return success();
   }
 

@@ -22,8 +22,6 @@ public:
   FailureOr<plan::Plan> emit(StringRef program) {
     plan.model = model.getSymName().str();
     plan.program = program.str();
-    if (!function.getBody().hasOneBlock())
-      return emitFunctionError(function) << "has more than one block; programs are straight lines";
     Block &body = function.getBody().front();
     if (failed(emitInputs(body)) || failed(emitWeights()))
       return failure();

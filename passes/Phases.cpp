@@ -48,6 +48,12 @@ LogicalResult requirePhase(ModelOp model, ArrayRef<Phase> phases, StringRef pass
   return error;
 }
 
+InFlightDiagnostic refuseUngated(BlendOp blend) {
+  InFlightDiagnostic error = blend.emitOpError() << "is not weighted by a gate";
+  error.attachNote() << "morph-relax-gates makes one a layer";
+  return error;
+}
+
 SmallVector<func::FuncOp> modelFunctions(ModelOp model) {
   SmallVector<func::FuncOp> functions;
   for (auto function : model.getBody().getOps<func::FuncOp>())

@@ -22,6 +22,9 @@ mlir::InFlightDiagnostic emitModelError(ModelOp model);
 /// An error that begins with "function @name ".
 mlir::InFlightDiagnostic emitFunctionError(mlir::func::FuncOp function);
 
+/// Reports a blend that no gate weighs, so that nothing says which layer it decides.
+mlir::InFlightDiagnostic refuseUngated(BlendOp blend);
+
 /// The model's own functions: those that are not programs.
 llvm::SmallVector<mlir::func::FuncOp> modelFunctions(ModelOp model);
 
@@ -31,16 +34,6 @@ mlir::func::FuncOp findProgram(ModelOp model, llvm::StringRef program);
 /// Succeeds if `value` is one of `allowed`; else emits an error at the model that names the option and what it takes.
 mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, llvm::StringRef value,
                                 llvm::ArrayRef<llvm::StringRef> allowed);
-
-/// Names of the discardable attributes that mark programs.
-/// On a function: the program's name.
-inline constexpr llvm::StringLiteral kProgramAttr = "morph.program";
-/// On a function: array of references to the weights or gates it trains.
-inline constexpr llvm::StringLiteral kTrainableAttr = "morph.trainable";
-/// On an argument or result: its name for the runtime.
-inline constexpr llvm::StringLiteral kNameAttr = "morph.name";
-/// On an argument: array of the names of its dynamic dimensions, in order.
-inline constexpr llvm::StringLiteral kDimsAttr = "morph.dims";
 
 } // namespace morph
 

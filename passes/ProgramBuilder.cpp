@@ -7,32 +7,50 @@ using namespace mlir;
 
 namespace morph {
 
-/// The model's function `name` with one argument of rank `argumentRank` and one result of rank `resultRank`.
-static func::FuncOp findFunction(ModelOp model, StringRef name, int64_t argumentRank, int64_t resultRank) {
+/// The model's function `name`, which takes one tensor and gives one; null with an error where it has no such type.
+/// `fits` checks the types, `expected` says what they are.
+static func::FuncOp findFunction(ModelOp model, StringRef name,
+                                 function_ref<bool(RankedTensorType, RankedTensorType)> fits, StringRef expected) {
   auto function = dyn_cast_or_null<func::FuncOp>(SymbolTable::lookupSymbolIn(model, name));
   if (!function) {
     emitModelError(model) << "has no function @" << name << ", of which programs are made";
     return nullptr;
   }
-  auto isTensor = [](Type type, int64_t rank) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
-    return tensor && tensor.getRank() == rank;
-  };
   FunctionType type = function.getFunctionType();
-  if (!function.getBody().hasOneBlock() || type.getNumInputs() != 1 || type.getNumResults() != 1 ||
-      !isTensor(type.getInput(0), argumentRank) || !isTensor(type.getResult(0), resultRank)) {
-    emitFunctionError(function) << "has type " << type << ", expected one block from a tensor of rank " << argumentRank
-                                << " to a tensor of rank " << resultRank;
-    return nullptr;
-  }
-  return function;
+  auto input = type.getNumInputs() == 1 ? dyn_cast<RankedTensorType>(type.getInput(0)) : RankedTensorType();
+  auto result = type.getNumResults() == 1 ? dyn_cast<RankedTensorType>(type.getResult(0)) : RankedTensorType();
+  if (hasStraightBody(function) && input && result && fits(input, result))
+    return function;
+  emitFunctionError(function) << "has type " << type << ", expected a body and " << expected;
+  return nullptr;
+}
+
+/// Whether all dimensions of a tensor are dynamic but, with `hasKnownLast`, the last.
+static bool isTensorOf(RankedTensorType type, int64_t rank, bool hasKnownLast) {
+  ArrayRef<int64_t> shape = type.getShape();
+  return type.getRank() == rank && ShapedType::isDynamic(shape.back()) != hasKnownLast &&
+         llvm::all_of(shape.drop_back(), ShapedType::isDynamic);
 }
 
 FailureOr<ProgramBuilder> ProgramBuilder::create(ModelOp model, StringRef program) {
-  func::FuncOp forward = findFunction(model, "forward", 2, 3);
-  func::FuncOp head = findFunction(model, "head", 2, 2);
+  auto isForward = [](RankedTensorType input, RankedTensorType result) {
+    return input.getElementType().isInteger(64) && isTensorOf(input, 2, false) && result.getElementType().isF32() &&
+           isTensorOf(result, 3, true);
+  };
+  auto isHead = [](RankedTensorType input, RankedTensorType result) {
+    return input.getElementType().isF32() && isTensorOf(input, 2, true) && result.getElementType().isF32() &&
+           isTensorOf(result, 2, true);
+  };
+  func::FuncOp forward =
+      findFunction(model, "forward", isForward, "(tensor<?x?xi64>) -> tensor<?x?xCxf32> with a known C");
+  func::FuncOp head = findFunction(model, "head", isHead, "(tensor<?xCxf32>) -> tensor<?xVxf32> with known C and V");
   if (!forward || !head)
     return failure();
+  auto hidden = cast<RankedTensorType>(forward.getFunctionType().getResult(0));
+  auto rows = cast<RankedTensorType>(head.getFunctionType().getInput(0));
+  if (hidden.getDimSize(2) != rows.getDimSize(1))
+    return emitFunctionError(head) << "takes rows of " << rows.getDimSize(1) << " elements, but @forward gives "
+                                   << hidden.getDimSize(2);
   if (Operation *other = SymbolTable::lookupSymbolIn(model, program)) {
     InFlightDiagnostic error = emitModelError(model) << "already has a symbol @" << program;
     error.attachNote(other->getLoc()) << "declared here";
@@ -153,7 +171,8 @@ AddOp findResidual(Value mixed) {
   AddOp residual;
   for (Operation *user : mixed.getUsers()) {
     auto add = dyn_cast<AddOp>(user);
-    if (!add || residual) {
+    // Where one side is broadcast, it is no residual stream.
+    if (!add || residual || add.getLhs().getType() != add.getRhs().getType()) {
       residual = nullptr;
       break;
     }

@@ -45,21 +45,22 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
     return true;
   }
 
-  /// The layer that `op` decides in `phase`, or -1 where it decides none.
-  static int64_t decidedLayer(Operation *op, Phase phase) {
-    if (phase == Phase::Paired) {
-      auto choice = dyn_cast<ChoiceOp>(op);
-      return choice ? choice.getLayer() : -1;
-    }
-    if (phase == Phase::Relaxed) {
-      auto blend = dyn_cast<BlendOp>(op);
-      if (!blend || blend.getCandidates().empty())
-        return -1;
-      auto mixer = blend.getCandidates().front().getDefiningOp<TokenMixerOpInterface>();
-      return mixer ? mixer.getMixerLayer() : -1;
+  /// The layer that `op` decides in `phase`, or -1 where it decides none. A blend's layer is its gate's, as for
+  /// morph-discretize; that its candidates are of that layer is the blend's own constraint.
+  static FailureOr<int64_t> decidedLayer(Operation *op, Phase phase, SymbolTableCollection &symbolTables) {
+    if (auto choice = dyn_cast<ChoiceOp>(op))
+      return int64_t(choice.getLayer());
+    if (auto blend = dyn_cast<BlendOp>(op)) {
+      GateOp gate = blend.lookupGate(symbolTables);
+      if (!gate)
+        return refuseUngated(blend);
+      for (Value candidate : blend.getCandidates())
+        if (!candidate.getDefiningOp<TokenMixerOpInterface>())
+          return blend.emitOpError() << "has a candidate that is no token mixer";
+      return int64_t(gate.getLayer());
     }
     auto mixer = dyn_cast<TokenMixerOpInterface>(op);
-    return mixer ? mixer.getMixerLayer() : -1;
+    return mixer && phase != Phase::Paired && phase != Phase::Relaxed ? mixer.getMixerLayer() : int64_t(-1);
   }
 
   static StringRef decider(Phase phase) {
@@ -69,6 +70,7 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
   /// Every op is of the phase, and every layer is decided exactly once.
   LogicalResult verifyLayers(ModelOp model, Phase phase) {
     SmallVector<Operation *> deciders(model.getLayers());
+    SymbolTableCollection symbolTables;
     for (func::FuncOp function : modelFunctions(model)) {
       WalkResult result = function.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
         if (!allowed(op, phase))
@@ -78,7 +80,10 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
           error.attachNote() << "morph-pair-branches puts every mixer into a choice";
           return error;
         }
-        int64_t layer = decidedLayer(op, phase);
+        FailureOr<int64_t> decided = decidedLayer(op, phase, symbolTables);
+        if (failed(decided))
+          return failure();
+        int64_t layer = *decided;
         if (layer < 0)
           return success();
         if (layer >= static_cast<int64_t>(deciders.size()))

@@ -8,6 +8,7 @@
 //   y    = o_proj(rms_norm(o) * silu(g_proj x))
 
 #include "dialect/MixerBuilder.h"
+#include "dialect/SizeLimits.h"
 #include "dialect/backends/LinearAttentionBackend.h"
 
 #include <cmath>
@@ -17,7 +18,7 @@ using namespace morph;
 
 namespace {
 constexpr LinearMixerOption gatedDeltaNetOptions[] = {
-    {"chunk", 64, 1, 1024, "positions that are computed together"},
+    {"chunk", 64, 1, limits::kChunk, "positions that are computed together"},
     {"conv", 0, 0, 16, "width of the short convolutions of q, k and v; 0 for none"},
 };
 constexpr LinearAttentionKernelOperand gatedDeltaNetOperands[] = {{"g", "BTH"}, {"beta", "BTH"}};

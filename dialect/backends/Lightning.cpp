@@ -6,6 +6,7 @@
 //   y    = o_proj(rms_norm(o) * silu(g_proj x))
 
 #include "dialect/MixerBuilder.h"
+#include "dialect/SizeLimits.h"
 #include "dialect/backends/LinearAttentionBackend.h"
 
 #include <cmath>
@@ -15,7 +16,7 @@ using namespace morph;
 
 namespace {
 constexpr LinearMixerOption lightningOptions[] = {
-    {"chunk", 64, 1, 1024, "positions that are computed together"},
+    {"chunk", 64, 1, limits::kChunk, "positions that are computed together"},
 };
 constexpr LinearAttentionKernelOperand lightningOperands[] = {{"log_decay", "H"}};
 constexpr double lengthEps = 1e-6;

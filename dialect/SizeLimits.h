@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The largest sizes that models may have. They are far above any real model's, and so small that no product of sizes
+// the compiler makes (elements of a weight, operations and bytes of a mixer) leaves 64 bits, and that no loop over
+// layers or heads is long: passes multiply and loop without further checks because the verifiers enforce these.
+
+#ifndef MORPH_DIALECT_SIZELIMITS_H
+#define MORPH_DIALECT_SIZELIMITS_H
+
+#include <cstdint>
+
+namespace morph::limits {
+
+/// Layers of a model.
+inline constexpr int64_t kLayers = 4096;
+/// Query or key-value heads of a token mixer, and elements of one head.
+inline constexpr int64_t kHeads = 4096;
+inline constexpr int64_t kHeadDim = 4096;
+/// Any dimension of a tensor, a window, and the rows of a table: hidden size, vocabulary, positions.
+inline constexpr int64_t kDimension = (int64_t(1) << 31) - 1;
+/// Positions that a linear attention computes together.
+inline constexpr int64_t kChunk = 1024;
+/// Elements of a weight.
+inline constexpr int64_t kWeightElements = int64_t(1) << 40;
+
+} // namespace morph::limits
+
+#endif // MORPH_DIALECT_SIZELIMITS_H
