@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans as JSON. One value, weight and instruction a line, so that a plan can be read and compared.
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
 #include "runtime/plan/OpTable.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 
 namespace morph::plan {
@@ -329,21 +327,6 @@ std::string printPlan(const Plan &plan) {
   return text + "\n}\n";
 }
 
-Status writePlan(const Plan &plan, const std::string &path) {
-  std::string text = printPlan(plan);
-  std::string temporary = path + ".tmp";
-  errno = 0;
-  std::FILE *file = std::fopen(temporary.c_str(), "wb");
-  if (!file)
-    return Status::failed("cannot write '" + temporary + "': " + std::strerror(errno));
-  bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  written &= std::fclose(file) == 0;
-  written = written && std::rename(temporary.c_str(), path.c_str()) == 0;
-  if (written)
-    return Status();
-  std::string reason = std::strerror(errno);
-  std::remove(temporary.c_str());
-  return Status::failed("cannot write '" + path + "': " + reason);
-}
+Status writePlan(const Plan &plan, const std::string &path) { return writeFile(path, printPlan(plan)); }
 
 } // namespace morph::plan

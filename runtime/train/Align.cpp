@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Stages.h"
 
@@ -14,7 +14,7 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
   data.batch = section.batch;
   data.length = section.length;
   data.taskFraction = section.taskFraction;
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("align", section, {"align"}));
+  const LoopOptions options = context.loopOptions("align", section);
 
   data.stream = "align";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
@@ -45,7 +45,7 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
   const nlohmann::ordered_json summary = {{"steps", result.steps},      {"tokens", result.tokens},
                                           {"seconds", result.seconds},  {"first_loss", result.firstLoss},
                                           {"held_out_loss", loss.loss}, {"held_out_layer_loss", loss.layerLoss}};
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("align.json"), summary.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context.outPath("align.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }
 

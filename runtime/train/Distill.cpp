@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Stages.h"
 
@@ -38,7 +38,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.length = section.length;
   data.taskFraction = section.tasks.empty() ? 0 : section.taskFraction;
   data.textPositions = section.textPositions;
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("distill", section, {"distill"}));
+  const LoopOptions options = context.loopOptions("distill", section);
 
   data.stream = "distill";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
@@ -97,7 +97,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
                                           {"tokens", result.tokens},        {"seconds", result.seconds},
                                           {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss},
                                           {"held_out_before", before},      {"held_out_after", after}};
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("distill.json"), summary.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context.outPath("distill.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }
 

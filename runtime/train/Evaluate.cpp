@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
@@ -43,7 +43,6 @@ private:
   TextStore::Part part_ = TextStore::Part::Training;
   int64_t samples_ = 0, batch_ = 0;
   int64_t done_ = 0, tokens_ = 0;
-  std::string fingerprint_;
 };
 
 } // namespace
@@ -74,14 +73,6 @@ Status Evaluation::read() {
   if (cells_.empty())
     return Status::invalid("evaluate: there is neither a task nor held-out text to measure",
                            "give evaluate.tasks, or data.text with data.holdout > 0");
-  MORPH_ASSIGN_OR_RETURN(const std::string plan, readTextFile(context_.planPaths.at("score")));
-  const Json resolved = toJson(context_.spec);
-  Json key = {{"seed", context_.seed}, {"evaluate", resolved.at("evaluate")}, {"tasks", resolved.at("tasks")}};
-  key["model"] = {options_.modelName, options_.after, context_.variant};
-  key["weights"] = context_.weightPaths;
-  key["model_section"] = resolved.at("model");
-  key["plan"] = Random::streamSeed(0, plan);
-  fingerprint_ = std::to_string(Random::streamSeed(0, key.dump()));
   return Status();
 }
 
@@ -197,7 +188,7 @@ StatusOr<StageOutcome> Evaluation::run() {
     MORPH_ASSIGN_OR_RETURN(const std::string saved, readTextFile(partial));
     const auto value = parseJson<nlohmann::ordered_json>(saved, partial);
     if (value.ok() && value->is_object() && value->contains("rows") && (*value)["rows"].is_array() &&
-        value->contains("fingerprint") && (*value)["fingerprint"] == fingerprint_)
+        value->contains("key") && (*value)["key"] == context_.key)
       rows = (*value)["rows"];
   }
   Progress progress("evaluate " + options_.modelName + " after " + options_.after, total, 0, "sample");
@@ -231,11 +222,11 @@ StatusOr<StageOutcome> Evaluation::run() {
                   row["accuracy"].get<double>(), row["cross_entropy"].get<double>());
     progress.update(done_, tokens_, details, true);
     rows.push_back(std::move(row));
-    const nlohmann::ordered_json saved = {{"fingerprint", fingerprint_}, {"rows", rows}};
-    MORPH_RETURN_IF_ERROR(writeTextAtomic(partial, saved.dump() + "\n"));
+    const nlohmann::ordered_json saved = {{"key", context_.key}, {"rows", rows}};
+    MORPH_RETURN_IF_ERROR(writeFile(partial, saved.dump() + "\n"));
   }
   progress.finish();
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context_.outPath("rows.json"), rows.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context_.outPath("rows.json"), rows.dump(2) + "\n"));
   ::unlink(partial.c_str());
   return StageOutcome::Done;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/Stages.h"
 
 namespace morph {
@@ -13,7 +13,7 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   data.taskFraction = section.taskFraction;
   // Joining short documents would train on contexts that are not there.
   data.longDocuments = section.longDocuments;
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options, context.loopOptions("finetune", section, {"finetune"}));
+  const LoopOptions options = context.loopOptions("finetune", section);
   data.stream = "finetune";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
@@ -29,7 +29,7 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
                                           {"tokens", result.tokens},        {"seconds", result.seconds},
                                           {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss}};
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("finetune.json"), summary.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context.outPath("finetune.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }
 

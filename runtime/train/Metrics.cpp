@@ -2,8 +2,8 @@
 
 #include "runtime/train/Metrics.h"
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
-#include "runtime/train/FileIo.h"
 
 #include <cerrno>
 #include <cstring>
@@ -30,17 +30,15 @@ StatusOr<MetricsFile> MetricsFile::open(const std::string &path, const std::stri
     const StatusOr<Json> value = parseJson(line, path);
     if (!value.ok() || !value->is_object())
       continue; // torn by a kill
-    const StatusOr<std::string> ofStage = jsonGetOr<std::string>(*value, "stage", "", path),
-                                ofVariant = jsonGetOr<std::string>(*value, "variant", "", path);
     const StatusOr<int64_t> ofStep = jsonGetOr<int64_t>(*value, "step", 0, path);
-    if (!ofStage.ok() || !ofVariant.ok() || !ofStep.ok())
+    if (!ofStep.ok())
       return Status::invalid("'" + path + "' has a line that this program has not written: " + shortened(line, 60));
-    if (*ofStage == stage && *ofVariant == variant && (step == 0 || *ofStep > step))
+    if (*ofStep > step)
       continue;
     kept += line + "\n";
   }
   if (kept != text)
-    MORPH_RETURN_IF_ERROR(writeTextAtomic(path, kept));
+    MORPH_RETURN_IF_ERROR(writeFile(path, kept));
   return metrics;
 }
 

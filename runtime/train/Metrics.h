@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// metrics.jsonl of a run directory: a line a logged step.
+// metrics.jsonl of a stage's folder: a line a logged step. The driver puts those of all stages together.
 
 #ifndef MORPH_RUNTIME_TRAIN_METRICS_H
 #define MORPH_RUNTIME_TRAIN_METRICS_H
@@ -17,8 +17,8 @@ namespace morph {
 /// (mean since the last line), tokens and seconds (spent by the stage up to this step, interruptions not counted).
 class MetricsFile {
 public:
-  /// Opens `path` for a stage that continues after `step` steps (0: from the start). Lines of this stage and variant
-  /// that are later than `step`, and a torn last line, are removed; the lines of other stages stay.
+  /// Opens `path` for a stage that continues after `step` steps (0: from the start). Lines that are later than `step`,
+  /// and a torn last line, are removed.
   static StatusOr<MetricsFile> open(const std::string &path, const std::string &stage, const std::string &variant,
                                     int64_t step);
   /// A file that swallows everything.

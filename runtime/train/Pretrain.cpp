@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/Stages.h"
 
 #include <cstdio>
@@ -175,7 +175,7 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
                                         {"seconds", result.seconds}, {"last_loss", result.lastLoss},
                                         {"phases", history_},        {"held_out_accuracy", recall},
                                         {"seed", context_.seed}};
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context_.outPath("stats.json"), stats.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context_.outPath("stats.json"), stats.dump(2) + "\n"));
   return StageOutcome::Done;
 }
 
@@ -185,8 +185,7 @@ StatusOr<StageOutcome> runPretrain(const StageContext &context) {
   const PretrainSpec &section = *context.spec.pretrain;
   Curriculum curriculum(context);
   MORPH_RETURN_IF_ERROR(curriculum.read(section));
-  MORPH_ASSIGN_OR_RETURN(LoopOptions options,
-                         context.loopOptions("pretrain", section, curriculum.stepsMax(), {"pretrain", "score"}));
+  LoopOptions options = context.loopOptions("pretrain", section, curriculum.stepsMax());
   options.clip = section.clip;
   options.optimizer.weightDecay = section.weightDecay;
   return curriculum.run(options);

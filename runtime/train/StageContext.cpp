@@ -86,17 +86,15 @@ StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions o
   return BatchStream::create(options, std::move(generators), std::move(store));
 }
 
-StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, const TrainingSpec &section,
-                                                const std::vector<std::string> &plans) const {
-  MORPH_ASSIGN_OR_RETURN(LoopOptions options, loopOptions(stage, section, section.steps, plans));
+LoopOptions StageContext::loopOptions(const std::string &stage, const TrainingSpec &section) const {
+  LoopOptions options = loopOptions(stage, section, section.steps);
   options.accumulate = section.accumulate;
   options.clip = section.clip;
   options.optimizer.weightDecay = section.weightDecay;
   return options;
 }
 
-StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps,
-                                                const std::vector<std::string> &plans) const {
+LoopOptions StageContext::loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const {
   LoopOptions options;
   options.stage = stage;
   options.variant = variant;
@@ -110,25 +108,11 @@ StatusOr<LoopOptions> StageContext::loopOptions(const std::string &stage, const 
   options.optimizer.weightDecay = 0;
   options.schedule = {section.schedule, section.lr, section.lrEnd, section.warmup, steps};
 
-  options.metricsPath = metricsPath();
-  if (!out.empty())
+  options.fingerprint = key;
+  if (!out.empty()) {
+    options.metricsPath = outPath("metrics.jsonl");
     options.checkpointPath = outPath("checkpoint.safetensors");
-  // What the numbers depend on. How often to log or to save is not part of it.
-  const Json resolved = toJson(spec);
-  Json key = {{"seed", seed}, {"variant", variant}};
-  for (const char *name : {"model", "tasks", "budget"})
-    key[name] = resolved.at(name);
-  key["section"] = resolved.at(stage);
-  for (const char *name : {"log_every", "checkpoint_every"})
-    key["section"].erase(name);
-  for (const std::string &name : plans) {
-    auto found = planPaths.find(name);
-    if (found == planPaths.end())
-      continue;
-    MORPH_ASSIGN_OR_RETURN(const std::string content, readTextFile(found->second));
-    key["plans"][name] = Random::streamSeed(0, content);
   }
-  options.fingerprint = std::to_string(Random::streamSeed(0, key.dump()));
   return options;
 }
 

@@ -34,6 +34,7 @@ public:
   ResolvedSpec spec; ///< All zeros for programs that need none.
   std::string runDir;
   std::string out;     ///< The stage's folder (`DIR/STAGE.partial`).
+  std::string key;     ///< Of all that the stage's numbers depend on; a checkpoint of another key is refused.
   std::string variant; ///< distill, finetune, evaluate: which selection ("selected", "uniform").
   std::map<std::string, std::string> planPaths;
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
@@ -54,7 +55,6 @@ public:
   StatusOr<std::unique_ptr<Executor>> executor(const std::string &name,
                                                const std::vector<std::string> &extraWeights = {}) const;
   std::string outPath(const std::string &file) const { return out + "/" + file; }
-  std::string metricsPath() const { return runDir.empty() ? "" : runDir + "/metrics.jsonl"; }
   std::string dataDir() const { return runDir + "/data"; }
 
   /// The run's general text; null where `DIR/data` has none.
@@ -66,13 +66,10 @@ public:
   StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,
                                                 const std::vector<std::string> &names) const;
 
-  /// The loop of a stage as its section says, with paths and the fingerprint. `stage` is the section's name, `plans`
-  /// are the plans that the numbers depend on.
-  StatusOr<LoopOptions> loopOptions(const std::string &stage, const TrainingSpec &section,
-                                    const std::vector<std::string> &plans) const;
+  /// The loop of a stage as its section says, with paths and the key. `stage` is the section's name.
+  LoopOptions loopOptions(const std::string &stage, const TrainingSpec &section) const;
   /// The same for a section of its own kind: one batch a step, neither clipping nor weight decay.
-  StatusOr<LoopOptions> loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps,
-                                    const std::vector<std::string> &plans) const;
+  LoopOptions loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const;
 };
 
 /// The inputs of a program among a batch's tensors (tokens, positions, targets, weights), by the names it has.

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/weights/Safetensors.h"
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/TorchGuard.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 namespace morph {
 
@@ -20,10 +16,6 @@ const std::pair<const char *, at::ScalarType> kDTypes[] = {
     {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
     {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool},
 };
-
-std::string systemError(const std::string &what, const std::string &path) {
-  return "cannot " + what + " '" + path + "': " + std::strerror(errno);
-}
 
 /// The number of bytes of a shape, or nothing where it overflows. A size of 0 does not make the others small: strides
 /// are computed from them all the same.
@@ -179,45 +171,17 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
     std::string text = header.dump();
     text.resize((text.size() + 7) / 8 * 8, ' ');
 
-    std::string temporary = path + ".tmp";
-    Descriptor descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (descriptor.get() < 0)
-      return Status::failed(systemError("write", temporary));
-    auto put = [&](const void *data, uint64_t size) {
-      const char *bytes = static_cast<const char *>(data);
-      while (size > 0) {
-        ssize_t written = ::write(descriptor.get(), bytes, std::min<uint64_t>(size, 1 << 30));
-        if (written < 0 && errno == EINTR)
-          continue;
-        if (written <= 0)
-          return false;
-        bytes += written;
-        size -= static_cast<uint64_t>(written);
-      }
-      return true;
-    };
+    MORPH_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
     unsigned char length[8];
     for (int i = 0; i < 8; ++i)
       length[i] = static_cast<unsigned char>(text.size() >> (8 * i));
-    bool written = put(length, sizeof length) && put(text.data(), text.size());
-    for (auto tensor = tensors.begin(); written && tensor != tensors.end(); ++tensor) {
-      at::Tensor dense = tensor->second.detach().contiguous();
-      written = put(dense.const_data_ptr(), static_cast<uint64_t>(dense.nbytes()));
+    MORPH_RETURN_IF_ERROR(file.write(length, sizeof length));
+    MORPH_RETURN_IF_ERROR(file.write(text.data(), text.size()));
+    for (const auto &[name, tensor] : tensors) {
+      const at::Tensor dense = tensor.detach().contiguous();
+      MORPH_RETURN_IF_ERROR(file.write(dense.const_data_ptr(), static_cast<size_t>(dense.nbytes())));
     }
-    written = written && ::fsync(descriptor.get()) == 0;
-    written = descriptor.close() && written;
-    written = written && ::rename(temporary.c_str(), path.c_str()) == 0;
-    if (!written) {
-      Status status = Status::failed(systemError("write", path), errno == ENOSPC ? "free some disk space" : "");
-      ::unlink(temporary.c_str());
-      return status;
-    }
-    // The rename itself is durable only when the folder is synced; a file system that cannot do that is no error.
-    std::filesystem::path folder = std::filesystem::path(path).parent_path();
-    Descriptor parent(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (parent.get() >= 0)
-      (void)::fsync(parent.get());
-    return Status();
+    return file.commit();
   });
 }
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver by itself: the real `morph` beside small stand-ins of the programs it starts, so that every test takes
-moments. Stage cache, stopping and killing, other spec's directories, messages and exit codes."""
+moments. Stage cache, stopping and killing, directories of other specs, machines and programs, helpers that die, messages
+and exit codes."""
 
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -28,7 +30,18 @@ with open(os.environ["CALLS"], "a") as calls:
 PLAN = {"format": "morph-plan", "version": 1, "model": "m", "program": "p", "values": [{"shape": ["B", "T"], "dtype": "i64"}],
         "inputs": [{"name": "tokens", "value": 0}], "outputs": [{"name": "tokens", "value": 0}], "weights": [],
         "rope_tables": {}, "instructions": []}
-TRANSLATE = COMMON + f"""
+# One named in $DYING dies from a signal, saying much on standard error.
+DYING = """
+def die():
+    print("\\n".join(f"#{i} 0x0000 a frame of the stack" for i in range(250)), file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+if os.environ.get("DYING") == arguments[0]:
+    die()
+"""
+TRANSLATE = COMMON + DYING + f"""
+if os.environ.get("WRONG") == arguments[0]:
+    print("morph-translate: error: something of the spec\\n  a second line", file=sys.stderr)
+    sys.exit(2)
 if "--spec-to-json" in arguments:
     spec = json.loads(pathlib.Path(arguments[1]).read_text())
     for setting in [a[6:] for a in arguments if a.startswith("--set=")]:
@@ -44,8 +57,17 @@ pathlib.Path(option("-o")).write_text("module {}")
 """
 # A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE.
 RUN = COMMON + """
+if arguments[0] == "machine":
+    threads = int(option("--threads"))
+    print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11",
+                      "instruction_set": os.environ.get("INSTRUCTIONS", "AVX2")}))
+    sys.exit()
 if arguments[0] == "check":
     sys.exit()
+if os.environ.get("DYING") == arguments[0]:
+    pathlib.Path(os.environ["MORPH_CRASH_FILE"]).write_text("stack: of the stage\\n")
+    os.kill(os.getpid(), signal.SIGABRT)
+spec = json.loads(pathlib.Path(option("--spec")).read_text())
 stage, out = arguments[0], pathlib.Path(option("--out"))
 out.mkdir(parents=True, exist_ok=True)
 if stage == os.environ.get("SLOW"):
@@ -58,9 +80,13 @@ if stage == os.environ.get("BROKEN"):
     sys.exit(int(os.environ["CODE"]))
 if (out / "checkpoint.safetensors").exists():
     (out / "resumed").write_text("")
+if stage == os.environ.get("UNWRITABLE"):
+    (out / "checkpoint.safetensors").write_text("last step")
+    (out / "stage.json.partial").mkdir()
+(out / "metrics.jsonl").write_text(json.dumps({"stage": stage, "variant": option("--variant")}) + "\\n")
 if stage == "select":
     (out / "selection.json").write_text(json.dumps({"version": 1, "method": "gates", "layers": 4, "budget": 1,
-        "kept": [2], "scores": [0, 0, 1, 0], "standard_errors": [0] * 4, "seed": 0,
+        "kept": [spec["select"]["steps"] % 4], "scores": [0, 0, 1, 0], "standard_errors": [0] * 4, "seed": 0,
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
     (out / "rows.json").write_text(json.dumps([{"model": option("--model-name"), "after": option("--after"),
@@ -72,6 +98,7 @@ out = option("--out")
 if out:
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     (pathlib.Path(out) / "model.safetensors").write_text("weights")
+    (pathlib.Path(out) / "conversion_manifest.json").write_text("{}")
 """
 
 
@@ -107,7 +134,8 @@ class DriverTest(unittest.TestCase):
             file = self.root / path
             file.write_text(text.replace("{python}", sys.executable, 1))
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
-        for name in ("morph_data.py", "export/morph_export.py", "export/check_export.py"):
+        for name in ("morph_data.py", "morph_lexicon.py", "export/morph_export.py", "export/check_export.py",
+                     "export/modeling_morph.py", "export/configuration_morph.py"):
             script = self.root / "source/tools/python" / name
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text("")
@@ -145,7 +173,12 @@ class DriverTest(unittest.TestCase):
     def stages(self):
         """The runtime's stages that the last call started."""
         names = [call.split()[1] for call in self.calls if call.startswith("morph-run")]
-        return [name for name in names if name != "check"]
+        return [name for name in names if name not in ("check", "machine")]
+
+    def touch(self, path):
+        """Changes a program or script of the tools."""
+        with open(self.root / path, "a") as file:
+            file.write("\n# another version\n")
 
     def test_a_machine_that_looks_too_small_is_refused_unless_forced(self):
         self.write_spec(align__batch=10**10)
@@ -287,6 +320,225 @@ class DriverTest(unittest.TestCase):
         self.assertFalse((self.out / "align").exists())
         self.morph("run", self.spec, "--out", self.out, expect=2, BROKEN="align", CODE="2")
         self.morph("run", self.spec, "--out", self.out)
+
+    # Helpers that die.
+
+    def crash_file(self, words):
+        """The file that the second of two lines names; those are all that was said after the compilation began."""
+        lines = words.splitlines()
+        self.assertIn("died from signal", lines[-2])
+        self.assertTrue(lines[-1].startswith("morph: hint: "), lines[-1])
+        file = pathlib.Path(re.search(r"the file (\S+):", lines[-1])[1])
+        self.assertEqual(file.parent, self.root)
+        self.assertNotIn("frame of the stack", words)
+        return file.read_text()
+
+    def test_dying_compiler_is_two_lines(self):
+        for mode, before in (("--spec-to-json", 0), ("--import-hf", 1)):
+            done = self.morph("run", self.spec, "--out", self.out, expect=1, DYING=mode, TMPDIR=str(self.root))
+            self.assertEqual(len(done.stderr.splitlines()), 2 + before, done.stderr)
+            self.assertIn("morph-translate died from signal 11", done.stderr)
+            text = self.crash_file(done.stderr)
+            self.assertIn("#249 0x0000 a frame of the stack", text)
+            self.assertIn(f"morph-translate {mode}", text)
+
+    def test_dying_stage_is_two_lines(self):
+        done = self.morph("run", self.spec, "--out", self.out, expect=1, DYING="align", TMPDIR=str(self.root))
+        self.assertIn("morph-run died from signal 6", done.stderr)
+        self.assertIn("stack: of the stage", self.crash_file(done.stderr))
+
+    def test_errors_of_helpers_stay(self):
+        done = self.morph("run", self.spec, "--out", self.out, expect=2, WRONG="--import-hf")
+        self.assertIn("morph-translate: error: something of the spec\n  a second line\n", done.stderr)
+        done = self.morph("run", self.spec, "--out", self.out, expect=2, WRONG="--spec-to-json")
+        self.assertEqual(done.stderr, "morph-translate: error: something of the spec\n  a second line\n")
+
+    def test_phases_are_verified_between_steps(self):
+        self.morph("run", self.spec, "--out", self.out)
+        steps = [call.split(" -o ")[0].split()[2:] for call in self.calls if call.startswith("morph-opt")]
+        check = "--morph-verify-phase=phase="
+        self.assertEqual({(step[0], step[-1]) for step in steps},
+                         {(check + "base", check + "paired"), (check + "paired", check + "relaxed"),
+                          (check + "paired", check + "hybrid")})
+
+    # Whose numbers a directory holds.
+
+    def test_export_does_not_take_what_is_of_other_inputs(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(align__steps=3)
+        self.morph("run", self.spec, "--out", self.out, "--update", expect=1, BROKEN="select", CODE="1")
+        done = self.morph("export", self.out, expect=2)
+        self.assertIn("stage 'select' of", done.stderr)
+        self.assertIn("is not made yet", done.stderr)
+        self.assertEqual([call for call in self.calls if call.startswith("python")], [])
+        self.morph("run", self.spec, "--out", self.out)
+        self.morph("export", self.out)
+        self.touch("bin/morph-run")
+        done = self.morph("export", self.out, expect=2)
+        self.assertIn("stage 'align' of", done.stderr)
+        self.assertIn("was made from other inputs: program morph-run", done.stderr)
+
+    def test_export_before_the_selection(self):
+        self.morph("run", self.spec, "--out", self.out, expect=1, BROKEN="align", CODE="1")
+        self.assertIn("stage 'align' of", self.morph("export", self.out, expect=2).stderr)
+
+    def test_export_again_from_a_new_selection(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(select__steps=3)
+        self.morph("select", self.spec, "--out", self.out, "--update")
+        self.morph("export", self.out)
+        writer = [call for call in self.calls if "morph_export.py" in call]
+        self.assertEqual(len(writer), 1, "the hybrid was of the selection before")
+
+    def test_select_shows_nothing_of_another_selection(self):
+        self.morph("run", self.spec, "--out", self.out)
+        done = self.morph("select", self.spec, "--out", self.out)
+        self.assertIn("0.750", done.stdout, "the evaluation is of this selection")
+        self.assertIn("The hybrid:", done.stdout)
+        # The teacher and the baseline, which depend on no selection, stay; what the selection made goes.
+        self.write_spec(select__steps=3)
+        summary = json.loads(self.morph("select", self.spec, "--out", self.out, "--update", "--json").stdout)
+        self.assertEqual(summary["selection"]["kept"], [3])
+        self.assertEqual(json.loads((self.out / "selection.json").read_text())["kept"], [3])
+        self.assertNotIn("hybrid", summary)
+        self.write_spec(select__steps=3, align__steps=3)
+        done = self.morph("select", self.spec, "--out", self.out, "--update")
+        self.assertNotIn("uniform", done.stdout)
+        rows = json.loads((self.out / "evaluation.json").read_text())
+        self.assertEqual([row["model"] for row in rows], ["teacher"])
+
+    def test_stopped_update_leaves_no_older_results(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(align__steps=3)
+        self.morph("run", self.spec, "--out", self.out, "--update", expect=1, BROKEN="align", CODE="1")
+        for name in ("selection.json", "evaluation.json", "metrics.jsonl"):
+            self.assertFalse((self.out / name).exists(), name)
+
+    def test_baselines_of_another_spec(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(evaluate__baselines=[])
+        summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--update", "--json").stdout)
+        self.assertNotIn("baselines", summary)
+        self.assertEqual({row["model"] for row in summary["evaluation"]}, {"teacher", "selected"})
+
+    def test_metrics_of_another_spec(self):
+        stages = lambda: [(row["stage"], row["variant"]) for row in
+                          map(json.loads, (self.out / "metrics.jsonl").read_text().splitlines())]
+        self.write_spec(distill__steps=1)
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertIn(("distill", "selected"), stages())
+        self.assertIn(("align", None), stages())
+        self.write_spec()
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertNotIn(("distill", "selected"), stages())
+        self.assertIn(("align", None), stages())
+
+    def test_plans_of_another_spec_go(self):
+        self.write_spec(distill__steps=1)
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertTrue((self.out / "plans/distill-selected.json").exists())
+        self.write_spec()
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertFalse((self.out / "plans/distill-selected.json").exists())
+
+    # What changes a number.
+
+    def test_other_threads_are_refused(self):
+        process, _ = self.start("align")
+        process.kill()
+        process.communicate(timeout=30)
+        done = self.morph("run", self.spec, "--out", self.out, expect=2, CORES="4")
+        self.assertIn("computed with 2 threads on AVX2; here they would be computed with 4 threads on AVX2", done.stderr)
+        self.assertIn("--set model.threads=2", done.stderr)
+        self.assertEqual(self.stages(), [])
+        self.morph("run", self.spec, "--out", self.out, "--set", "model.threads=2", CORES="4")
+        self.assertTrue((self.out / "align/resumed").exists(), "the same number of threads continues")
+        self.morph("run", self.spec, "--out", self.out, "--update", CORES="4")
+        self.assertEqual(self.stages(), ["align", "select", "evaluate", "evaluate", "evaluate"],
+                         "all but the baseline, which computes nothing")
+        self.morph("export", self.out, CORES="8")
+
+    def test_other_instructions_are_refused(self):
+        self.morph("run", self.spec, "--out", self.out)
+        done = self.morph("run", self.spec, "--out", self.out, expect=2, INSTRUCTIONS="AVX512")
+        self.assertIn("with 2 threads on AVX2", done.stderr)
+        self.assertIn("go on where it began", done.stderr)
+        self.morph("run", self.spec, "--out", self.out, "--update", INSTRUCTIONS="AVX512")
+        self.assertEqual(self.stages()[0], "align")
+
+    def test_rebuilt_programs_and_scripts(self):
+        self.morph("run", self.spec, "--out", self.out)
+        everything = ["align", "select", "evaluate", "select", "evaluate", "evaluate"]
+        for path, stages, scripts in (
+            ("bin/morph-run", everything, ["morph_export.py"]),
+            ("bin/morph-opt", [], []),
+            ("source/tools/python/export/modeling_morph.py", [], ["morph_export.py"]),
+            ("source/tools/python/morph_lexicon.py", ["align", "select", "evaluate", "evaluate", "evaluate"],
+             ["morph_export.py"]),
+        ):
+            with self.subTest(path=path):
+                self.touch(path)
+                self.morph("run", self.spec, "--out", self.out)
+                self.assertEqual(self.stages(), stages)
+                self.assertEqual([name for name in ("morph_export.py",) if any(name in call for call in self.calls)],
+                                 scripts)
+                self.morph("run", self.spec, "--out", self.out)
+                self.assertEqual(self.stages(), [])
+
+    def test_other_package(self):
+        package = self.root / "env/lib/python3.11/site-packages/transformers-5.0.dist-info"
+        package.mkdir(parents=True)
+        self.morph("run", self.spec, "--out", self.out)
+        package.rename(package.with_name("transformers-5.1.dist-info"))
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages()[0], "align")
+        self.assertIn("what lies in data/ was made from other inputs: package transformers", done.stderr)
+
+    def test_same_plan_from_another_selection_trains_nothing(self):
+        self.write_spec(distill__steps=1)
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(distill__steps=1, select__steps=6)
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertEqual(self.stages(), ["select"], "six steps keep the layer that two kept")
+
+    # Kills between the steps of a commit.
+
+    def test_checkpoint_outlives_a_failed_commit(self):
+        self.morph("run", self.spec, "--out", self.out, expect=1, UNWRITABLE="align")
+        self.assertTrue((self.out / "align.partial/checkpoint.safetensors").exists())
+
+    def test_every_moment_of_a_commit(self):
+        self.morph("run", self.spec, "--out", self.out)
+        folder, partial, old = (self.out / f"align{suffix}" for suffix in ("", ".partial", ".old"))
+        older = json.loads((folder / "stage.json").read_text()) | {"key": "of another spec"}
+
+        def make_old(path):
+            path.mkdir()
+            (path / "stage.json").write_text(json.dumps(older))
+
+        def record_written():
+            folder.rename(partial)
+            make_old(folder)
+
+        def older_moved():
+            folder.rename(partial)
+            make_old(old)
+
+        def placed():
+            make_old(old)
+            (folder / "checkpoint.safetensors").write_text("of the last step")
+
+        for moment in (record_written, older_moved, placed):
+            with self.subTest(moment=moment.__name__):
+                moment()
+                self.morph("run", self.spec, "--out", self.out)
+                self.assertEqual(self.stages(), [], "the whole stage was lost")
+                self.assertFalse(partial.exists() or old.exists())
+                self.assertFalse((folder / "checkpoint.safetensors").exists())
+        # A kill while a newer one was moved into place, and then the spec of the older one again.
+        folder.rename(old)
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), [])
 
     def test_folder_of_something_else(self):
         self.out.mkdir()

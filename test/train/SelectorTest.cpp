@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/GateSpace.h"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-run: executes plans. One subcommand a stage; the driver `morph` starts it, people rarely do.
 
+#include "runtime/base/AtomicFile.h"
+#include "runtime/base/CrashReport.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/HeldMemory.h"
-#include "runtime/train/FileIo.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
+#include "runtime/train/Machine.h"
 #include "runtime/train/Stages.h"
 
 #include <ATen/Parallel.h>
@@ -21,7 +23,7 @@ namespace {
 
 /// Flags as they were typed.
 struct Flags {
-  std::string spec, run, out, variant;
+  std::string spec, run, out, key, variant;
   std::vector<std::string> plans, weights;
   std::string precision;
   int threads = -1;
@@ -60,6 +62,7 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   }
   context.weightPaths = flags.weights;
   context.runDir = flags.run;
+  context.key = flags.key;
   context.variant = flags.variant;
   if (needsSpec || !flags.spec.empty()) {
     MORPH_ASSIGN_OR_RETURN(const Json json, readJson(flags.spec));
@@ -135,8 +138,11 @@ int main(int argc, char **argv) {
   };
   const auto addStage = [&](CLI::App *command, const std::string &plans) {
     command->add_option("--spec", flags.spec, "Resolved spec (morph-translate --spec-to-json)")->required();
-    command->add_option("--run", flags.run, "Run directory: its data/ is read, its metrics.jsonl grows")->required();
-    command->add_option("--out", flags.out, "Folder for checkpoints and results of this stage")->required();
+    command->add_option("--run", flags.run, "Run directory; its data/ is read")->required();
+    command->add_option("--out", flags.out, "Folder for checkpoints, metrics and results of this stage")->required();
+    command
+        ->add_option("--key", flags.key, "What the numbers depend on, in one word; a checkpoint of another is refused")
+        ->required();
     command->add_option("--variant", flags.variant, "Which selection this is of (selected, uniform, ...)");
     addCommon(command, plans);
   };
@@ -170,6 +176,10 @@ int main(int argc, char **argv) {
   generateCommand->add_option("--eos", flags.generate.eos, "Ids that end the text, separated by commas")
       ->delimiter(',');
 
+  CLI::App *machine = app.add_subcommand(
+      "machine", "what of this machine decides the bits of a result, as JSON: threads, instructions");
+  machine->add_option("--threads", flags.threads, "CPU threads (default: all cores)");
+
   CLI::App *check =
       app.add_subcommand("check", "find what would fail later: weights that lack or hold NaN, tasks without room");
   addCommon(check, "any one or several; their weights are bound");
@@ -197,15 +207,20 @@ int main(int argc, char **argv) {
 
   const CLI::App *command = app.get_subcommands().front();
   catchInterrupts();
-  countHeldMemory();
+  installCrashReport();
   return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
     StageContext context;
-    const bool free = command == eval || command == generateCommand || command == logits || command == check;
+    const bool free =
+        command == eval || command == generateCommand || command == logits || command == check || command == machine;
     MORPH_RETURN_IF_ERROR(fillContext(flags, !free, context));
     if (command == eval)
       return runEval(context, flags);
     if (command == generateCommand)
       return runGenerate(context, flags);
+    if (command == machine) {
+      std::printf("%s\n", describeMachine().dump(2).c_str());
+      return StageOutcome::Done;
+    }
     if (command == check) {
       for (const auto &[name, path] : context.planPaths)
         MORPH_RETURN_IF_ERROR(context.executor(name).status());
@@ -225,7 +240,7 @@ int main(int argc, char **argv) {
         outcome = stage.run(context);
     if (outcome.ok() && *outcome == StageOutcome::Done) {
       const Json memory = {{"peak_bytes", peakHeldBytes()}};
-      MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("memory.json"), memory.dump() + "\n"));
+      MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
     }
     return outcome;
   }));

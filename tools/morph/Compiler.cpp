@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
 
 using namespace morph;
 
@@ -19,16 +22,23 @@ std::string joinLayers(const std::vector<int64_t> &layers) {
 } // namespace
 
 Status morph::toStatus(const ProcessResult &result, const Command &command) {
+  if (!result.signal || stopSignal())
+    std::fputs(result.errors.c_str(), stderr);
   if (result.ok() || stopSignal())
     return result.ok() ? Status() : Status::failed("");
-  if (result.signal) {
-    const std::string name = fs::path(command.arguments[0]).filename().string();
-    return Status::failed(name + " died from signal " + std::to_string(result.signal) + " (" +
-                              strsignal(result.signal) + ")",
-                          result.signal == SIGKILL ? "the machine may have run out of memory"
-                                                   : "please report it with this command: " + toShell(command));
-  }
-  return result.exitCode == 2 ? Status::invalid("") : Status::failed("");
+  if (!result.signal)
+    return result.exitCode == 2 ? Status::invalid("") : Status::failed("");
+  const std::string name = fs::path(command.arguments[0]).filename().string();
+  const std::string message =
+      name + " died from signal " + std::to_string(result.signal) + " (" + strsignal(result.signal) + ")";
+  if (result.signal == SIGKILL)
+    return Status::failed(message, "the machine may have run out of memory");
+  // The helper itself may have written its stack there already.
+  std::ofstream file(crashFile(), std::ios::app);
+  file << "command: " << toShell(command) << "\n" << message << "\n" << result.errors;
+  if (!file.flush())
+    return Status::failed(message, "please report it with this command: " + toShell(command));
+  return Status::failed(message, "please report it with the file " + crashFile() + ": the command and the stack");
 }
 
 Status morph::runHelper(const Command &command) {
@@ -63,7 +73,7 @@ std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {
 StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
                                          bool configOnly) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
-  Command command{{program, "--spec-to-json", spec.string()}, /*captureOutput=*/true};
+  Command command{{program, "--spec-to-json", spec.string()}, /*captureOutput=*/true, /*captureErrors=*/true};
   if (configOnly)
     command.arguments.push_back("--config-only");
   for (const std::string &setting : settings)
@@ -80,13 +90,14 @@ Status Compiler::translate(const std::string &name, std::vector<std::string> arg
   const fs::path partial = output.string() + ".partial";
   arguments.insert(arguments.begin(), program);
   arguments.insert(arguments.end(), {"-o", partial.string()});
-  Status status = runHelper({std::move(arguments)});
+  // Compilers say what they have to say at once, so their errors can wait for how they end.
+  Status status = runHelper({std::move(arguments), /*captureOutput=*/false, /*captureErrors=*/true});
   if (!status.ok()) {
     std::error_code error;
     fs::remove(partial, error);
     return status;
   }
-  return morph::rename(partial, output);
+  return renamePath(partial.string(), output.string());
 }
 
 Status Compiler::importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
@@ -107,8 +118,17 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::importModel(const fs::path &folder, const fs::path &output) const {
-  return translate("morph-translate", {"--import-hf", folder.string()}, output);
+Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output) const {
+  std::vector<std::string> arguments = {"--import-hf", folder.string()};
+  if (!name.empty())
+    arguments.push_back("--name=" + name);
+  return translate("morph-translate", std::move(arguments), output);
+}
+
+Status Compiler::changePhase(const fs::path &input, const std::string &from, const std::string &pass,
+                             const std::string &to, const fs::path &output) const {
+  const std::string check = "--morph-verify-phase=phase=";
+  return translate("morph-opt", {input.string(), check + from, pass, check + to}, output);
 }
 
 Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const {
@@ -124,21 +144,20 @@ Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs:
   std::string options = "candidates=" + candidates + " options=" + backendOptions;
   if (linear.window)
     options += " window=" + std::to_string(linear.window);
-  return translate("morph-opt", {input.string(), "--morph-pair-branches=" + options}, output);
+  return changePhase(input, "base", "--morph-pair-branches=" + options, "paired", output);
 }
 
 Status Compiler::relax(const fs::path &input, const fs::path &output) const {
-  return translate("morph-opt", {input.string(), "--morph-relax-gates"}, output);
+  return changePhase(input, "paired", "--morph-relax-gates", "relaxed", output);
 }
 
 Status Compiler::discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const {
-  return translate("morph-opt", {input.string(), "--morph-discretize=selection=\"" + selection.string() + "\""},
-                   output);
+  return changePhase(input, "paired", "--morph-discretize=selection=\"" + selection.string() + "\"", "hybrid", output);
 }
 
 Status Compiler::discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const {
   const std::string option = kept.empty() ? "uniform=0" : "kept=" + joinLayers(kept);
-  return translate("morph-opt", {input.string(), "--morph-discretize=" + option}, output);
+  return changePhase(input, "paired", "--morph-discretize=" + option, "hybrid", output);
 }
 
 Status Compiler::emitPlan(const fs::path &input, const std::string &program, const std::string &options,

@@ -15,9 +15,10 @@
 namespace morph {
 
 /// Runs one helper. Its own words on standard error are the report: the error returned has its kind (exit code 2: wrong
-/// input) and no message, but for a helper that died from a signal.
+/// input) and no message, but for a helper that died from a signal: that is an error of two lines, and what the helper
+/// said of it (a stack) goes to the file that the second line names.
 Status runHelper(const Command &command);
-/// The same for a helper that has ended.
+/// The same for a helper that has ended. Its captured errors are passed on, or go to that file.
 Status toStatus(const ProcessResult &result, const Command &command);
 
 /// Options of the builder of a program (align, gates, distill, finetune) as a resolved spec says.
@@ -38,9 +39,10 @@ public:
                     bool configOnly = false) const;
   /// config.json of the base that a spec makes.
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
-  /// A Hugging Face folder (base or hybrid) as IR.
-  Status importModel(const fs::path &folder, const fs::path &output) const;
+  /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is.
+  Status importModel(const fs::path &folder, const std::string &name, const fs::path &output) const;
 
+  // Each step from phase to phase checks its input and its output (morph-verify-phase).
   /// Phase base -> paired, with the candidates and options of the spec's section `linear`.
   Status pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const;
   /// Phase paired -> relaxed.
@@ -55,6 +57,9 @@ public:
                   const fs::path &output) const;
 
 private:
+  /// Runs the passes that lead from one phase to another, between checks of both.
+  Status changePhase(const fs::path &input, const std::string &from, const std::string &pass, const std::string &to,
+                     const fs::path &output) const;
   /// Runs program `name` with `-o` a temporary name that becomes `output` when it succeeds.
   Status translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const;
   Toolchain tools_;

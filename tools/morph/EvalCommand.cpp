@@ -27,7 +27,7 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
-  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, ir));
+  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "", plan));
   Command command{{runtime, "eval", "--plan", "score=" + plan.string(), "--weights", arguments.model, "--tokens",
                    arguments.tokens, "--token-dtype", arguments.tokenType, "--length",

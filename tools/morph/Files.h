@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small file helpers beside those of runtime/base/Json.h: files written so that a reader never sees half of one.
+// Small file helpers beside those of runtime/base/AtomicFile.h and Json.h.
 
 #ifndef MORPH_TOOLS_MORPH_FILES_H
 #define MORPH_TOOLS_MORPH_FILES_H
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
 
 #include <filesystem>
@@ -13,13 +14,12 @@ namespace morph {
 
 namespace fs = std::filesystem;
 
-/// Writes under a temporary name, syncs and renames. An error leaves what was there before.
-Status writeText(const fs::path &path, const std::string &text);
+/// As writeFile.
 Status writeJson(const fs::path &path, const Json &value);
 
+/// Makes a folder and those above it, where they are not there yet.
 Status makeFolder(const fs::path &path);
 Status removeAll(const fs::path &path);
-Status rename(const fs::path &from, const fs::path &to);
 Status copyFile(const fs::path &from, const fs::path &to);
 
 /// A fresh folder for temporary files, removed with everything in it on destruction.

@@ -37,13 +37,12 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");
   MORPH_ASSIGN_OR_RETURN(const ProcessResult encoded, runProcess(tokenise));
-  if (!encoded.ok())
-    return encoded.exitCode == 2 ? Status::invalid("") : Status::failed("");
+  MORPH_RETURN_IF_ERROR(toStatus(encoded, tokenise));
   MORPH_ASSIGN_OR_RETURN(const Json prompt, parseJson(encoded.output, "the output of prompt.py"));
 
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "decode.json";
-  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, ir));
+  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "", plan));
   Command run{{runtime, "generate", "--plan", "decode=" + plan.string(), "--weights", arguments.model,
                "--prompt-tokens", joinIds(prompt["tokens"]), "--max-tokens", std::to_string(arguments.maxTokens)}};
@@ -53,9 +52,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.json)
     print.arguments.insert(print.arguments.end(), {"--json", "--prompt", arguments.prompt});
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runPipe(run, print));
-  if (result.ok())
-    return Status();
-  return result.exitCode == 2 ? Status::invalid("") : Status::failed("");
+  return toStatus(result, run);
 }
 
 } // namespace

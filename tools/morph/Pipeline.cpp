@@ -18,6 +18,13 @@ double secondsSince(std::chrono::steady_clock::time_point begin) {
 /// What morph-run takes beside its tensors: LibTorch's code and data, the heap's slack.
 constexpr double kProgramBytes = 300e6;
 
+std::string joinNames(const std::vector<std::string> &names) {
+  std::string text;
+  for (const std::string &name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 } // namespace
 
 std::vector<std::string> Pipeline::variants() const {
@@ -39,28 +46,45 @@ size_t Pipeline::countStages(Until until) const {
   return first + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
 }
 
-Status Pipeline::runStage(const std::string &folder, const std::string &title, const StageKey &stageKey,
+Status Pipeline::runStage(const std::string &folder, const std::string &title, const std::optional<StageKey> &key,
                           const Body &body) {
-  const std::string key = StageKey(stageKey).finish();
   const StageFolder stage(run_.root(), folder);
+  std::optional<Json> finished;
+  if (key) {
+    MORPH_ASSIGN_OR_RETURN(finished, stage.finished(*key));
+  }
+  if (mode_ == Mode::Look) {
+    if (finished) {
+      keys_[folder] = key->value();
+      whole_.push_back(folder);
+    } else {
+      missing_[folder] = key ? stage.changedInputs(*key) : std::vector<std::string>();
+    }
+    return Status();
+  }
   const bool counted = !title.empty();
   const std::string number = "[" + std::to_string(records_.size() + 1) + "/" + std::to_string(stages_) + "] ";
   Json record;
-  if (std::optional<Json> finished = stage.finished(key)) {
+  if (finished) {
     record = *finished;
     if (counted)
       std::fprintf(stderr, "%s%s: done before (%s)\n", number.c_str(), title.c_str(),
                    formatDuration(record.value("seconds", 0.0)).c_str());
   } else {
-    MORPH_ASSIGN_OR_RETURN(const double before, stage.begin(key));
+    // What later stages made before is of other inputs from now on.
+    MORPH_RETURN_IF_ERROR(publish());
+    const std::vector<std::string> changed = stage.changedInputs(*key);
+    MORPH_ASSIGN_OR_RETURN(const double before, stage.begin(*key));
     if (counted)
       std::fprintf(stderr, "%s%s%s\n", number.c_str(), title.c_str(), before > 0 ? " (continued)" : "");
+    if (!changed.empty())
+      printNote("what lies in " + folder + "/ was made from other inputs: " + joinNames(changed));
     const auto begin = std::chrono::steady_clock::now();
-    const Status status = body(stage.partialPath());
+    const Status status = body(stage.partialPath(), key->value());
     const double seconds = before + secondsSince(begin);
     if (!status.ok() || stopSignal()) {
       // Best effort: the disk may be full, which must not hide the error.
-      (void)stage.pause(key, seconds);
+      (void)stage.pause(*key, seconds);
       if (stopSignal())
         return Status::failed("");
       if (status.message().empty()) {
@@ -96,41 +120,42 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
         tokens += row.value("samples", 0.0) * row.value("length", 0.0);
       record["tokens"] = tokens;
     }
-    MORPH_RETURN_IF_ERROR(stage.commit(key, record));
+    MORPH_RETURN_IF_ERROR(stage.commit(*key, record));
     record["now"] = true;
   }
   record["stage"] = folder;
-  keys_[folder] = key;
+  keys_[folder] = key->value();
+  whole_.push_back(folder);
   if (counted)
     records_.push_back(record);
   return Status();
 }
 
-/// IR and plans of the base, and what can be known to fail before the first step.
+/// IR and plans of the base, which stages are whole, and what can be known to fail before the first step.
 Status Pipeline::prepare() {
   MORPH_RETURN_IF_ERROR(compileBase());
+  MORPH_RETURN_IF_ERROR(walk(Mode::Look, Until::End));
+  MORPH_RETURN_IF_ERROR(hashes_.save());
   return preflight();
 }
 
-bool Pipeline::isWhole(const std::string &stage) const {
-  auto whole = [&](const std::string &folder) {
-    std::error_code error;
-    return fs::exists(run_.file(folder) / "stage.json", error);
-  };
+bool Pipeline::isStageWhole(const std::string &stage) const {
   const bool evaluation = stage == "evaluate";
   if (!evaluation && stage != "distill" && stage != "finetune")
-    return whole(stage);
-  if (evaluation && !whole("evaluate/teacher"))
+    return isWhole(stage);
+  if (evaluation && !isWhole("evaluate/teacher"))
     return false;
   if (resolved_.pretrain)
     return true;
   for (const std::string &variant : variants()) {
+    if (!isWhole(selectionStage(variant)))
+      return false;
     const StatusOr<bool> linear = hasLinear(variant);
-    if (!linear.ok() || (evaluation && !whole("evaluate/" + variant + "-selection")))
+    if (!linear.ok() || (evaluation && !isWhole("evaluate/" + variant + "-selection")))
       return false;
     for (const std::string training : {"distill", "finetune"})
       if ((evaluation || stage == training) && trains(training, *linear) &&
-          !whole(evaluation ? "evaluate/" + variant + "-" + training : stage + "/" + variant))
+          !isWhole(evaluation ? "evaluate/" + variant + "-" + training : stage + "/" + variant))
         return false;
   }
   return true;
@@ -161,7 +186,7 @@ Status Pipeline::preflight() {
   const double memory = availableMemory();
   for (const StageCost &cost : costs) {
     // A stage that is whole needs no more room.
-    if (isWhole(cost.stage))
+    if (isStageWhole(cost.stage))
       continue;
     if (cost.memoryBytes + kProgramBytes > memory)
       MORPH_RETURN_IF_ERROR(
@@ -173,7 +198,7 @@ Status Pipeline::preflight() {
   }
   // While a checkpoint is replaced there are two.
   disk += 2 * checkpoint;
-  if (!fs::exists(run_.file("hybrid/stage.json"), error) && !resolved_.model.path.empty())
+  if (!isWhole("hybrid") && !resolved_.model.path.empty())
     for (const fs::directory_entry &entry : fs::directory_iterator(baseFolder(), error))
       if (entry.is_regular_file(error))
         disk += static_cast<double>(entry.file_size(error));
@@ -183,7 +208,7 @@ Status Pipeline::preflight() {
                                      ", and " + formatBytes(available) + " are free",
                                  "free some space, name a folder on another disk with --out, or give --force"));
   // Every weight is looked at before the first step; later runs in the folder have the stages' own checks.
-  if (resolved_.pretrain || fs::exists(run_.file("align/stage.json"), error))
+  if (resolved_.pretrain || isWhole("align"))
     return Status();
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
   return runHelper({{program, "check", "--plan", "score=" + planFile("score-teacher").string(), "--weights",
@@ -192,21 +217,41 @@ Status Pipeline::preflight() {
 
 /// Tasks can be checked once they are tokens, which is before the first step still.
 Status Pipeline::checkTasks() {
-  std::error_code error;
-  if (resolved_.pretrain || fs::exists(run_.file("align/stage.json"), error))
-    return Status();
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
   return runHelper({{program, "check", "--spec", run_.file("resolved.json").string(), "--run", run_.root().string()}});
 }
 
-Status Pipeline::mergeEvaluation() {
+Status Pipeline::publish() const {
+  auto put = [&](const char *name, const std::optional<std::string> &text) -> Status {
+    const fs::path file = run_.file(name);
+    std::error_code error;
+    if (!text)
+      return removeAll(file);
+    // A file that says the same stays as it is.
+    if (fs::exists(file, error))
+      if (const StatusOr<std::string> before = readTextFile(file.string()); before.ok() && *before == *text)
+        return Status();
+    return writeFile(file.string(), *text);
+  };
+  std::optional<std::string> selection, metrics;
   Json rows = Json::array();
-  for (const std::string &folder : evaluated_) {
-    MORPH_ASSIGN_OR_RETURN(const Json part, readJson(run_.file(folder + "/rows.json").string()));
-    for (const Json &row : part.is_object() ? part.value("rows", Json::array()) : part)
-      rows.push_back(row);
+  for (const std::string &stage : whole_) {
+    std::error_code error;
+    if (stage == "select") {
+      MORPH_ASSIGN_OR_RETURN(selection, readTextFile(selectionFile("selected").string()));
+    }
+    if (stage.rfind("evaluate/", 0) == 0) {
+      MORPH_ASSIGN_OR_RETURN(const Json part, readJson(run_.file(stage + "/rows.json").string()));
+      rows.insert(rows.end(), part.begin(), part.end());
+    }
+    if (const fs::path file = run_.file(stage + "/metrics.jsonl"); fs::exists(file, error)) {
+      MORPH_ASSIGN_OR_RETURN(const std::string lines, readTextFile(file.string()));
+      metrics = metrics.value_or("") + lines;
+    }
   }
-  return writeJson(run_.file("evaluation.json"), rows);
+  MORPH_RETURN_IF_ERROR(put("selection.json", selection));
+  MORPH_RETURN_IF_ERROR(put("metrics.jsonl", metrics));
+  return put("evaluation.json", rows.empty() ? std::nullopt : std::optional(rows.dump(2) + "\n"));
 }
 
 Status Pipeline::execute(Until until) {
@@ -215,59 +260,74 @@ Status Pipeline::execute(Until until) {
     run_.removeIfNew();
     return status;
   }
+  MORPH_RETURN_IF_ERROR(walk(Mode::Run, until));
+  return publish();
+}
+
+Status Pipeline::walk(Mode mode, Until until) {
+  const bool alignWasWhole = isWhole("align");
+  mode_ = mode;
+  keys_.clear();
+  whole_.clear();
+  missing_.clear();
+  records_.clear();
   MORPH_RETURN_IF_ERROR(data());
-  if (Status status = checkTasks(); !status.ok()) {
-    run_.removeIfNew();
-    return status;
-  }
+  if (mode_ == Mode::Run && !resolved_.pretrain && !alignWasWhole)
+    if (Status status = checkTasks(); !status.ok()) {
+      run_.removeIfNew();
+      return status;
+    }
   if (resolved_.pretrain) {
     MORPH_RETURN_IF_ERROR(pretrain());
-    MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
-    return mergeEvaluation();
+    return evaluate("teacher", "selection");
   }
   MORPH_RETURN_IF_ERROR(align());
   MORPH_RETURN_IF_ERROR(select("selected"));
-  MORPH_RETURN_IF_ERROR(copyFile(run_.file("select/selection.json"), run_.file("selection.json")));
   if (until == Until::Select)
-    return Status();
-
+    mode_ = Mode::Look;
   MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
+  // A variant without a selection has nothing to look at yet.
+  std::vector<std::string> chosen;
   for (const std::string &variant : variants()) {
     if (variant != "selected")
       MORPH_RETURN_IF_ERROR(select(variant));
+    if (!isWhole(selectionStage(variant)))
+      continue;
+    chosen.push_back(variant);
     MORPH_RETURN_IF_ERROR(compileHybrid(variant));
     MORPH_RETURN_IF_ERROR(evaluate(variant, "selection"));
   }
   for (const char *stage : {"distill", "finetune"}) {
     if (trainingSection(stage).steps == 0)
       continue;
-    for (const std::string &variant : variants()) {
+    for (const std::string &variant : chosen) {
       MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
-      if (!trains(stage, linear)) {
+      if (trains(stage, linear)) {
+        MORPH_RETURN_IF_ERROR(train(stage, variant));
+        MORPH_RETURN_IF_ERROR(evaluate(variant, stage));
+      } else if (mode_ == Mode::Run) {
         printNote("no layer of '" + variant + "' has linear attention: " + stage + " has nothing to train");
         stages_ -= 2;
-        continue;
       }
-      MORPH_RETURN_IF_ERROR(train(stage, variant));
-      MORPH_RETURN_IF_ERROR(evaluate(variant, stage));
     }
   }
-  MORPH_RETURN_IF_ERROR(mergeEvaluation());
-  return exportHybrid();
+  return isWhole("select") ? exportHybrid() : Status();
 }
 
 Status Pipeline::exportOnly() {
-  std::error_code error;
-  if (!fs::exists(run_.file("selection.json"), error))
-    return Status::invalid(run_.root().string() + " has no selection.json yet",
-                           "'morph run' makes it; export comes after it");
+  if (resolved_.pretrain)
+    return Status::invalid(run_.root().string() + " is a run that makes a base model; it has no hybrid");
+  MORPH_RETURN_IF_ERROR(compileBase());
+  MORPH_RETURN_IF_ERROR(walk(Mode::Look, Until::End));
+  for (const std::string stage : {"data", "align", "select", "distill/selected", "finetune/selected"})
+    if (const auto found = missing_.find(stage); found != missing_.end())
+      return Status::invalid("stage '" + stage + "' of " + run_.root().string() +
+                                 (found->second.empty() ? std::string(" is not made yet")
+                                                        : " was made from other inputs: " + joinNames(found->second)),
+                             "'morph run' makes it; export comes after it");
+  MORPH_RETURN_IF_ERROR(hashes_.save());
   stages_ = 1;
-  // Keys of the stages that the export builds on, as they are.
-  for (const std::string folder : {"align", "select", "distill/selected", "finetune/selected"})
-    if (fs::exists(run_.file(folder) / "stage.json", error)) {
-      MORPH_ASSIGN_OR_RETURN(const Json record, readJson((run_.file(folder) / "stage.json").string()));
-      keys_[folder] = record.value("key", "");
-    }
-  MORPH_RETURN_IF_ERROR(compileHybrid("selected"));
+  mode_ = Mode::Run;
+  records_.clear();
   return exportHybrid();
 }

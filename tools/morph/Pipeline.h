@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The main job: the stages of a run in order, each skipped where its inputs have not changed, continued where it was
-// stopped.
+// stopped. Nothing in the run directory is used or shown but what was made from this run's inputs.
 
 #ifndef MORPH_TOOLS_MORPH_PIPELINE_H
 #define MORPH_TOOLS_MORPH_PIPELINE_H
 
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
+#include "tools/morph/FileHashes.h"
+#include "tools/morph/Machine.h"
 #include "tools/morph/RunDirectory.h"
 #include "tools/morph/StageCache.h"
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,36 +26,51 @@ enum class Until { End, Select };
 
 class Pipeline {
 public:
-  /// `settings` are those that `run.resolved()` was made with; `spec` is the file. With `force` a machine that looks
-  /// too small is noted, not refused.
-  Pipeline(const Toolchain &tools, const RunDirectory &run, fs::path spec, std::vector<std::string> settings,
-           bool force = false)
-      : tools_(tools), compiler_(tools), run_(run), resolved_(run.resolved()), spec_(std::move(spec)),
-        settings_(std::move(settings)), force_(force) {}
+  /// `settings` are those that `run.resolved()` was made with; `spec` is the file; `libtorch` is Runtime's. `force`
+  /// makes notes of the errors of a machine that looks too small.
+  Pipeline(const Toolchain &tools, const RunDirectory &run, std::string libtorch, fs::path spec,
+           std::vector<std::string> settings, bool force)
+      : tools_(tools), compiler_(tools), run_(run), resolved_(run.resolved()), libtorch_(std::move(libtorch)),
+        spec_(std::move(spec)), settings_(std::move(settings)), force_(force), hashes_(run.file("hashes.json")) {}
 
   /// Everything up to `until`.
   Status execute(Until until);
-  /// Writes `hybrid/` of a run whose other stages are there; nothing else is run.
+  /// Writes `hybrid/` of a run whose other stages are there; nothing else is run. An error where a stage that it is
+  /// made from is missing or was made from other inputs.
   Status exportOnly();
 
+  /// Folders of the stages that are whole and made from this run's inputs, in the order of the stages.
+  const std::vector<std::string> &wholeStages() const { return whole_; }
   /// What each stage took: stage, state (done now, or before), seconds, tokens, flops.
   const std::vector<Json> &stageRecords() const { return records_; }
 
 private:
-  /// What a stage does: fills the folder.
-  using Body = std::function<Status(const fs::path &partial)>;
+  /// What a stage does: fills the folder. `key` is what its checkpoints carry.
+  using Body = std::function<Status(const fs::path &partial, const std::string &key)>;
+  /// How the stages are gone through.
+  enum class Mode {
+    Look, ///< Only to learn which are whole.
+    Run,
+  };
 
   // Pipeline.cpp: the order, and the frame that every stage runs in.
-  /// A stage without a title is part of another: it is neither announced nor counted.
-  Status runStage(const std::string &folder, const std::string &title, const StageKey &key, const Body &body);
+  /// A stage without a title is part of another: it is neither announced nor counted. A key that is not known (nothing)
+  /// is that of a stage whose inputs are still to be made; only in mode Look.
+  Status runStage(const std::string &folder, const std::string &title, const std::optional<StageKey> &key,
+                  const Body &body);
   Status prepare();
   Status preflight();
   /// The error of a machine that is too small, or a note with `force`.
   Status refuse(const std::string &message, const std::string &hint) const;
   Status checkTasks();
+  /// Goes through the stages. Those after `until` are looked at.
+  Status walk(Mode mode, Until until);
+  bool isWhole(const std::string &folder) const { return keys_.count(folder) != 0; }
   /// Whether all folders of a stage of the estimate are whole.
-  bool isWhole(const std::string &stage) const;
-  Status mergeEvaluation();
+  bool isStageWhole(const std::string &stage) const;
+  /// Writes the files at the top of the run directory that repeat what stages made, from those that are whole now, and
+  /// removes those that nothing stands behind.
+  Status publish() const;
   size_t countStages(Until until) const;
 
   // Stages.cpp: what each stage is.
@@ -74,30 +93,49 @@ private:
   StatusOr<bool> hasLinear(const std::string &variant) const;
   fs::path ir(const std::string &name) const { return run_.file("ir/" + name + ".mlir"); }
   fs::path planFile(const std::string &name) const { return run_.file("plans/" + name + ".json"); }
+  /// Folder of the stage that makes a variant's selection.
+  std::string selectionStage(const std::string &variant) const;
   fs::path selectionFile(const std::string &variant) const;
   /// Folder of the base model: the spec's, or the one that stage pretrain made.
   fs::path baseFolder() const;
   /// The base checkpoint and what overrides it in a variant after its last stage of training so far.
   std::vector<fs::path> weights(const std::string &variant) const;
   /// A call of morph-run for a stage into `out`.
-  StatusOr<Command> runtimeCommand(const std::string &stage, const fs::path &out, const std::string &variant,
+  StatusOr<Command> runtimeCommand(const std::string &stage, const fs::path &out, const std::string &key,
+                                   const std::string &variant,
                                    const std::vector<std::pair<std::string, std::string>> &plans,
                                    const std::vector<fs::path> &weights, const fs::path &spec) const;
-  /// The hash of the base model's files, kept beside their sizes and times.
-  StatusOr<std::string> modelHash();
-  StatusOr<StageKey> stageKey(const std::string &folder, const std::vector<std::string> &sections,
-                              const std::vector<std::string> &plans, const std::vector<std::string> &inputs);
+  /// What a stage's numbers depend on. The seed goes into every key.
+  struct Inputs {
+    std::vector<std::string> sections; ///< Of the resolved spec, without what changes no number.
+    std::vector<std::string> plans;    ///< The compiler's part in the numbers: its programs are in no key.
+    std::vector<std::string> stages;   ///< Folders; those that this run does not have are left out.
+    bool base = false;                 ///< The files of the base model that the spec names.
+    bool runtime = false;              ///< morph-run as a program.
+    bool arithmetic = false;           ///< What decides the bits of products: LibTorch, threads, instructions.
+    std::vector<fs::path> files;       ///< Texts, tokenizers, programs.
+    std::vector<std::string> scripts;  ///< Below tools/python.
+    std::vector<std::string> packages; ///< Of the Python environment.
+  };
+  /// Nothing where a stage among the inputs is still to be made.
+  StatusOr<std::optional<StageKey>> stageKey(const Inputs &inputs);
 
   Toolchain tools_;
   Compiler compiler_;
   const RunDirectory &run_;
   ResolvedSpec resolved_;
+  std::string libtorch_;
   fs::path spec_;
   std::vector<std::string> settings_;
   bool force_;
+  FileHashes hashes_;
+  Mode mode_ = Mode::Look;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.
+  std::vector<std::string> whole_;          ///< Their folders, in the order of the stages.
+  /// Folders of the stages that are not, and in which inputs what lies there differs.
+  std::map<std::string, std::vector<std::string>> missing_;
+  std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
   std::vector<Json> records_;
-  std::vector<std::string> evaluated_; ///< Folders of evaluations, in the order of the table.
   size_t stages_ = 0;
 };
 

@@ -2,12 +2,17 @@
 
 #include "tools/morph/Process.h"
 
+#include "runtime/base/CrashReport.h"
+
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
+#include <filesystem>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -56,6 +61,7 @@ StatusOr<pid_t> start(const Command &command, int input, int output, int errors)
   Pipe report;
   if (!report.open())
     return Status::failed(std::string("cannot make a pipe: ") + std::strerror(errno));
+  const char *crashes = crashFile().c_str();
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0)
@@ -70,6 +76,7 @@ StatusOr<pid_t> start(const Command &command, int input, int output, int errors)
       dup2(output, 1);
     if (errors >= 0)
       dup2(errors, 2);
+    setenv(kCrashFileVariable, crashes, 1);
     execv(arguments[0], arguments.data());
     const int error = errno;
     [[maybe_unused]] const ssize_t written = write(report.ends[1], &error, sizeof error);
@@ -131,6 +138,17 @@ void morph::installSignalHandlers() {
   sigemptyset(&action.sa_mask);
   for (int number : {SIGINT, SIGTERM, SIGHUP})
     sigaction(number, &action, nullptr);
+}
+
+const std::string &morph::crashFile() {
+  static const std::string name = [] {
+    std::error_code error;
+    const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+    return ((error ? "/tmp" : folder) /
+            ("morph-crash-" + std::to_string(time(nullptr)) + "-" + std::to_string(getpid()) + ".txt"))
+        .string();
+  }();
+  return name;
 }
 
 int morph::stopSignal() { return receivedSignal; }

@@ -29,6 +29,10 @@ struct ProcessResult {
 /// Sets the handlers by which an interrupt of the driver reaches its child. Called once, by main.
 void installSignalHandlers();
 
+/// The file to which what dies in this call of the driver appends its stack, for messages. Helpers find its name in
+/// MORPH_CRASH_FILE (runtime/base/CrashReport.h).
+const std::string &crashFile();
+
 /// The signal that asked the driver to stop, or 0.
 int stopSignal();
 

@@ -23,10 +23,12 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until unt
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
   const fs::path out = arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
-  MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out, resolved, arguments.spec, arguments.update));
-  Pipeline pipeline(tools, run, fs::absolute(arguments.spec), arguments.settings, arguments.force);
+  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, resolved.model.threads));
+  MORPH_ASSIGN_OR_RETURN(const RunDirectory run,
+                         RunDirectory::open(out, resolved, runtime.machine, arguments.spec, arguments.update));
+  Pipeline pipeline(tools, run, runtime.libtorch, fs::absolute(arguments.spec), arguments.settings, arguments.force);
   MORPH_RETURN_IF_ERROR(pipeline.execute(until));
-  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.stageRecords()));
+  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.stageRecords()));
   const std::string text = arguments.json ? summary.dump(2) + "\n" : printSummary(summary);
   std::fputs(text.c_str(), stdout);
   return Status();
@@ -39,7 +41,7 @@ void addArguments(CLI::App &command, Arguments &arguments) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command.add_flag("--update", arguments.update,
-                   "The directory may belong to another spec: run the changed stages again");
+                   "The directory may belong to another spec or machine: run the changed stages again");
   command.add_flag("--force", arguments.force, "Run even where memory or disk look too small for it");
   command.add_flag("--json", arguments.json, "Print the results as JSON");
 }

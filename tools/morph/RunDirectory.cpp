@@ -14,12 +14,13 @@ using namespace morph;
 namespace {
 
 constexpr const char *kResolved = "resolved.json";
+constexpr const char *kMachine = "machine.json";
 constexpr const char *kLock = ".lock";
 
 /// Whether a key of the spec can be changed without changing any number of the run.
 bool changesNothing(const std::string &path) {
   const std::string leaf = path.substr(path.rfind('.') + 1);
-  return leaf == "log_every" || leaf == "checkpoint_every";
+  return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads";
 }
 
 void compare(const Json &first, const Json &second, const std::string &path, std::set<std::string> &found) {
@@ -46,6 +47,16 @@ void compare(const Json &first, const Json &second, const std::string &path, std
     found.insert(path);
 }
 
+/// The error for a folder whose numbers were computed otherwise than they would be here.
+Status refuseMachine(const fs::path &path, const Machine &made, const Machine &here) {
+  const bool threadsOnly = made.instructionSet == here.instructionSet;
+  return Status::invalid(
+      path.string() + " holds numbers that were computed " + made.describe() + "; here they would be computed " +
+          here.describe() + ", and differ in their last bits",
+      (threadsOnly ? "go on with --set model.threads=" + std::to_string(made.threads) : "go on where it began") +
+          ", name another folder with --out, or give --update to run the stages again here");
+}
+
 } // namespace
 
 std::vector<std::string> morph::differingKeys(const Json &first, const Json &second) {
@@ -55,7 +66,8 @@ std::vector<std::string> morph::differingKeys(const Json &first, const Json &sec
 }
 
 RunDirectory::RunDirectory(RunDirectory &&other) noexcept
-    : root_(std::move(other.root_)), lock_(other.lock_), isNew_(other.isNew_), resolved_(std::move(other.resolved_)) {
+    : root_(std::move(other.root_)), lock_(other.lock_), isNew_(other.isNew_), resolved_(std::move(other.resolved_)),
+      machine_(std::move(other.machine_)) {
   other.lock_ = -1;
 }
 
@@ -77,8 +89,8 @@ StatusOr<RunDirectory> RunDirectory::lockFolder(const fs::path &path) {
   return RunDirectory(path, lock);
 }
 
-StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSpec &spec, const fs::path &specFile,
-                                          bool update) {
+StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSpec &spec, const Machine &machine,
+                                          const fs::path &specFile, bool update) {
   const Json resolved = toJson(spec);
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_directory(path, error))
@@ -97,6 +109,10 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
       return Status::invalid(path.string() + " belongs to another spec; these keys differ: " + names,
                              "name another folder with --out, or give --update to run the changed stages again here");
     }
+    MORPH_ASSIGN_OR_RETURN(const Machine made, readMachine(path / kMachine));
+    if (made != machine && !update)
+      return refuseMachine(path, made, machine);
+    known &= made == machine;
   } else if (fs::exists(path, error)) {
     for (const fs::directory_entry &entry : fs::directory_iterator(path, error))
       if (entry.path().filename() != kLock)
@@ -107,10 +123,12 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
   run.isNew_ = isNew;
   run.resolved_ = spec;
+  run.machine_ = machine;
   for (const char *folder : {"ir", "plans"})
     MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
   if (!known) {
     MORPH_RETURN_IF_ERROR(copyFile(specFile, run.file("spec.toml")));
+    MORPH_RETURN_IF_ERROR(writeJson(run.file(kMachine), machine.toJson()));
     // Last, because it says that the folder belongs to the spec.
     MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
   } else if (Json before = *readJson((path / kResolved).string()); before != resolved) {
@@ -133,7 +151,9 @@ StatusOr<RunDirectory> RunDirectory::reopen(const fs::path &path) {
   const std::string file = (path / kResolved).string();
   MORPH_ASSIGN_OR_RETURN(const Json json, readJson(file));
   MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved, readSpec(json, file));
+  MORPH_ASSIGN_OR_RETURN(Machine machine, readMachine(path / kMachine));
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
   run.resolved_ = std::move(resolved);
+  run.machine_ = std::move(machine);
   return run;
 }

@@ -2,73 +2,117 @@
 
 #include "tools/morph/StageCache.h"
 
+#include "tools/morph/Sha256.h"
+
+#include <cassert>
+
 using namespace morph;
 
 namespace {
 
 constexpr const char *kRecord = "stage.json";
 
-/// The record in a folder, if there is a readable one of this key.
-std::optional<Json> readRecord(const fs::path &folder, const std::string &key) {
+bool isThere(const fs::path &path) {
   std::error_code error;
-  if (!fs::exists(folder / kRecord, error))
-    return std::nullopt;
+  return fs::exists(path, error);
+}
+
+/// The record in a folder, or null.
+Json readRecord(const fs::path &folder) {
+  if (!isThere(folder / kRecord))
+    return Json();
   auto record = readJson((folder / kRecord).string());
-  if (!record.ok() || !record->is_object() || record->value("key", "") != key)
-    return std::nullopt;
-  return *record;
+  return record.ok() && record->is_object() ? *record : Json();
+}
+
+bool isOf(const Json &record, const StageKey &key, bool complete) {
+  return record.is_object() && record.value("key", Json()) == key.value() &&
+         record.value("complete", Json()) == complete;
 }
 
 } // namespace
 
 StageKey &StageKey::add(const std::string &name, const std::string &value) {
-  // Lengths go in, so that no two lists of parts give the same bytes.
-  const std::string head = std::to_string(name.size()) + ":" + name + std::to_string(value.size()) + ":";
-  hash_.add(head.data(), head.size());
-  hash_.add(value.data(), value.size());
+  assert(!inputs_.contains(name) && "an input is added once");
+  inputs_[name] = sha256(value);
   return *this;
 }
 
-Status StageKey::addFile(const std::string &name, const fs::path &path) {
-  MORPH_ASSIGN_OR_RETURN(const std::string digest, sha256File(path.string()));
-  add(name, digest);
-  return Status();
+std::string StageKey::value() const { return sha256(inputs_.dump()); }
+
+StatusOr<std::optional<Json>> StageFolder::finished(const StageKey &key) const {
+  // Cut off between the two renames.
+  if (!isThere(path()) && isThere(oldPath()))
+    MORPH_RETURN_IF_ERROR(renamePath(oldPath().string(), path().string()));
+  if (Json record = readRecord(path()); isOf(record, key, /*complete=*/true)) {
+    MORPH_RETURN_IF_ERROR(clean());
+    return std::optional<Json>(std::move(record));
+  }
+  if (Json record = readRecord(partialPath()); isOf(record, key, /*complete=*/true)) {
+    MORPH_RETURN_IF_ERROR(place());
+    return std::optional<Json>(std::move(record));
+  }
+  return std::optional<Json>();
 }
 
-std::optional<Json> StageFolder::finished(const std::string &key) const {
-  std::optional<Json> record = readRecord(path(), key);
-  if (record && !record->value("complete", false))
-    return std::nullopt;
-  return record;
+std::vector<std::string> StageFolder::changedInputs(const StageKey &key) const {
+  Json record = readRecord(partialPath());
+  if (!record.is_object())
+    record = readRecord(path());
+  std::vector<std::string> changed;
+  const Json before = record.is_object() ? record.value("inputs", Json()) : Json();
+  if (!before.is_object())
+    return changed;
+  for (const auto &[name, hash] : key.inputs().items())
+    if (before.value(name, Json()) != hash)
+      changed.push_back(name);
+  for (const auto &[name, hash] : before.items())
+    if (!key.inputs().contains(name))
+      changed.push_back(name);
+  return changed;
 }
 
-StatusOr<double> StageFolder::begin(const std::string &key) const {
-  if (std::optional<Json> record = readRecord(partialPath(), key))
-    return record->value("seconds", 0.0);
+StatusOr<double> StageFolder::begin(const StageKey &key) const {
+  if (const Json record = readRecord(partialPath()); isOf(record, key, /*complete=*/false))
+    return record.value("seconds", 0.0);
+  // The record first: half a folder must not pass for a whole one.
+  MORPH_RETURN_IF_ERROR(removeAll(partialPath() / kRecord));
   MORPH_RETURN_IF_ERROR(removeAll(partialPath()));
   MORPH_RETURN_IF_ERROR(makeFolder(partialPath()));
   MORPH_RETURN_IF_ERROR(pause(key, 0));
   return 0.0;
 }
 
-Status StageFolder::pause(const std::string &key, double seconds) const {
-  return writeJson(partialPath() / kRecord,
-                   {{"key", key}, {"stage", name_}, {"complete", false}, {"seconds", seconds}});
+Status StageFolder::writeRecord(const StageKey &key, Json record) const {
+  record["key"] = key.value();
+  record["inputs"] = key.inputs();
+  record["stage"] = name_;
+  return writeJson(partialPath() / kRecord, record);
 }
 
-Status StageFolder::commit(const std::string &key, Json record) const {
-  record["key"] = key;
-  record["stage"] = name_;
+Status StageFolder::pause(const StageKey &key, double seconds) const {
+  return writeRecord(key, {{"complete", false}, {"seconds", seconds}});
+}
+
+Status StageFolder::commit(const StageKey &key, Json record) const {
+  // What the stage's programs wrote is on the disk before the record says that it is.
+  MORPH_RETURN_IF_ERROR(syncTree(partialPath().string()));
   record["complete"] = true;
+  MORPH_RETURN_IF_ERROR(writeRecord(key, std::move(record)));
+  return place();
+}
+
+Status StageFolder::place() const {
+  if (isThere(path())) {
+    MORPH_RETURN_IF_ERROR(removeAll(oldPath()));
+    MORPH_RETURN_IF_ERROR(renamePath(path().string(), oldPath().string()));
+  }
+  MORPH_RETURN_IF_ERROR(renamePath(partialPath().string(), path().string()));
+  return clean();
+}
+
+Status StageFolder::clean() const {
   // A whole stage needs no checkpoint, and it may be three times as large as the result.
-  for (const char *name : {"checkpoint.safetensors", "checkpoint.json"})
-    MORPH_RETURN_IF_ERROR(removeAll(partialPath() / name));
-  MORPH_RETURN_IF_ERROR(writeJson(partialPath() / kRecord, record));
-  const fs::path old = path().string() + ".old";
-  std::error_code error;
-  MORPH_RETURN_IF_ERROR(removeAll(old));
-  if (fs::exists(path(), error))
-    MORPH_RETURN_IF_ERROR(morph::rename(path(), old));
-  MORPH_RETURN_IF_ERROR(morph::rename(partialPath(), path()));
-  return removeAll(old);
+  MORPH_RETURN_IF_ERROR(removeAll(path() / "checkpoint.safetensors"));
+  return removeAll(oldPath());
 }

@@ -5,28 +5,33 @@
 #define MORPH_TOOLS_MORPH_STAGECACHE_H
 
 #include "tools/morph/Files.h"
-#include "tools/morph/Sha256.h"
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace morph {
 
-/// Builds a stage's key: the hash of everything that its result depends on, in the order added.
+/// A stage's key: the hash of everything that its result depends on, each input under a name.
 class StageKey {
 public:
-  explicit StageKey(const std::string &stage) { add("stage", stage); }
+  /// Adds an input, once a name. Only its hash is kept.
   StageKey &add(const std::string &name, const std::string &value);
   StageKey &add(const std::string &name, const Json &value) { return add(name, value.dump()); }
-  /// A file's content.
-  Status addFile(const std::string &name, const fs::path &path);
-  std::string finish() { return hash_.finish(); }
+
+  /// The hash of each input by its name.
+  const Json &inputs() const { return inputs_; }
+  std::string value() const;
 
 private:
-  Sha256 hash_;
+  Json inputs_ = Json::object();
 };
 
-/// One stage's folder. Layout: `stage.json` {key, stage, complete, seconds, ...} beside the stage's own files.
+/// One stage's folder. `stage.json` in it holds key, inputs, complete, seconds, ... beside the stage's own files.
+///
+/// `commit` is a sequence of steps, each durable before the next begins, and a kill between any two loses nothing: the
+/// record says in NAME.partial that the stage is whole; an older NAME becomes NAME.old; NAME.partial becomes NAME; what
+/// is needed no longer goes. `finished` completes a sequence that was cut off.
 class StageFolder {
 public:
   StageFolder(fs::path root, std::string name) : root_(std::move(root)), name_(std::move(name)) {}
@@ -36,16 +41,24 @@ public:
   fs::path partialPath() const { return root_ / (name_ + ".partial"); }
 
   /// The record of the whole stage, if its key is this one.
-  std::optional<Json> finished(const std::string &key) const;
+  StatusOr<std::optional<Json>> finished(const StageKey &key) const;
+  /// Names of the inputs in which what lies here, whole or partial, differs from `key`; empty where nothing lies here.
+  std::vector<std::string> changedInputs(const StageKey &key) const;
   /// Makes the partial folder, or keeps the one that a stopped run of the same key left. Returns the seconds that
   /// earlier attempts took.
-  StatusOr<double> begin(const std::string &key) const;
+  StatusOr<double> begin(const StageKey &key) const;
   /// Notes the time spent so far, for a later attempt.
-  Status pause(const std::string &key, double seconds) const;
+  Status pause(const StageKey &key, double seconds) const;
   /// Writes the record and gives the folder its name, replacing an older one.
-  Status commit(const std::string &key, Json record) const;
+  Status commit(const StageKey &key, Json record) const;
 
 private:
+  fs::path oldPath() const { return root_ / (name_ + ".old"); }
+  Status writeRecord(const StageKey &key, Json record) const;
+  /// The steps of `commit` after the record.
+  Status place() const;
+  Status clean() const;
+
   fs::path root_;
   std::string name_;
 };

@@ -40,9 +40,12 @@ fs::path Pipeline::baseFolder() const {
   return resolved_.model.path;
 }
 
+std::string Pipeline::selectionStage(const std::string &variant) const {
+  return variant == "selected" ? "select" : "baselines/" + variant;
+}
+
 fs::path Pipeline::selectionFile(const std::string &variant) const {
-  return variant == "selected" ? run_.file("select/selection.json")
-                               : run_.file("baselines/" + variant + "/selection.json");
+  return run_.file(selectionStage(variant) + "/selection.json");
 }
 
 bool Pipeline::trains(const std::string &stage, bool hasLinear) const {
@@ -77,11 +80,13 @@ std::vector<fs::path> Pipeline::weights(const std::string &variant) const {
   return paths;
 }
 
-StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::path &out, const std::string &variant,
+StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::path &out, const std::string &key,
+                                           const std::string &variant,
                                            const std::vector<std::pair<std::string, std::string>> &plans,
                                            const std::vector<fs::path> &weights, const fs::path &spec) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
-  Command command{{program, stage, "--spec", spec.string(), "--run", run_.root().string(), "--out", out.string()}};
+  Command command{
+      {program, stage, "--spec", spec.string(), "--run", run_.root().string(), "--out", out.string(), "--key", key}};
   for (const auto &[name, file] : plans)
     command.arguments.insert(command.arguments.end(), {"--plan", name + "=" + planFile(file).string()});
   for (const fs::path &path : weights)
@@ -91,60 +96,62 @@ StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::p
   return command;
 }
 
-StatusOr<std::string> Pipeline::modelHash() {
-  const fs::path cacheFile = run_.file("model.json");
-  Json cache = Json::object();
-  std::error_code error;
-  if (fs::exists(cacheFile, error))
-    if (auto read = readJson(cacheFile.string()); read.ok() && read->is_object())
-      cache = *read;
-  Json fresh = Json::object();
-  Sha256 hash;
-  for (const fs::path &file : modelFiles(baseFolder())) {
-    const std::string name = file.filename().string();
-    const Json stamp = {{"size", fs::file_size(file, error)},
-                        {"time", fs::last_write_time(file, error).time_since_epoch().count()}};
-    Json entry = cache.value(name, Json::object());
-    if (entry.value("stamp", Json()) != stamp) {
-      MORPH_ASSIGN_OR_RETURN(const std::string digest, sha256File(file.string()));
-      entry = {{"stamp", stamp}, {"sha256", digest}};
-    }
-    const std::string line = name + " " + entry["sha256"].get<std::string>() + "\n";
-    hash.add(line.data(), line.size());
-    fresh[name] = entry;
+StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
+  StageKey key;
+  for (const std::string &stage : inputs.stages) {
+    if (missing_.count(stage))
+      return std::optional<StageKey>();
+    if (const auto found = keys_.find(stage); found != keys_.end())
+      key.add("stage " + stage, found->second);
   }
-  if (fresh != cache)
-    MORPH_RETURN_IF_ERROR(writeJson(cacheFile, fresh));
-  return hash.finish();
-}
-
-StatusOr<StageKey> Pipeline::stageKey(const std::string &folder, const std::vector<std::string> &sections,
-                                      const std::vector<std::string> &plans, const std::vector<std::string> &inputs) {
-  StageKey key(folder);
   const Json resolved = toJson(resolved_);
   key.add("seed", resolved.at("seed"));
-  for (const std::string &section : sections) {
+  for (const std::string &section : inputs.sections) {
     Json slice = resolved.value(section, Json());
     if (slice.is_object())
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
-    key.add(section, slice);
+    // How many threads that is in the end stands in the machine's record.
+    if (section == "model")
+      slice.erase("threads");
+    key.add("spec " + section, slice);
   }
-  for (const std::string &plan : plans)
-    MORPH_RETURN_IF_ERROR(key.addFile(plan, planFile(plan)));
-  if (!resolved_.pretrain) {
-    MORPH_ASSIGN_OR_RETURN(const std::string model, modelHash());
-    key.add("base", model);
+  auto addFile = [&](const std::string &name, const fs::path &file) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const std::string digest, hashes_.of(file));
+    key.add(name, digest);
+    return Status();
+  };
+  for (const std::string &plan : inputs.plans)
+    MORPH_RETURN_IF_ERROR(addFile("plan " + plan, planFile(plan)));
+  if (inputs.base && !resolved_.pretrain)
+    for (const fs::path &file : modelFiles(baseFolder()))
+      MORPH_RETURN_IF_ERROR(addFile("base " + file.filename().string(), file));
+  for (const fs::path &file : inputs.files)
+    MORPH_RETURN_IF_ERROR(addFile("file " + file.string(), file));
+  if (inputs.runtime) {
+    MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-run"));
+    MORPH_RETURN_IF_ERROR(addFile("program morph-run", program));
   }
-  for (const std::string &input : inputs)
-    if (const auto found = keys_.find(input); found != keys_.end())
-      key.add(input, found->second);
-  return key;
+  if (inputs.arithmetic)
+    key.add("libtorch", libtorch_).add("machine", run_.machine().toJson());
+  for (const std::string &script : inputs.scripts) {
+    MORPH_ASSIGN_OR_RETURN(const std::string file, tools_.script(script));
+    MORPH_RETURN_IF_ERROR(addFile("script " + script, file));
+  }
+  for (const std::string &package : inputs.packages)
+    key.add("package " + package, tools_.packageVersion(package));
+  return std::optional<StageKey>(std::move(key));
 }
 
 Status Pipeline::compileBase() {
   std::fprintf(stderr, "morph: compiling %s\n", resolved_.name.c_str());
-  MORPH_RETURN_IF_ERROR(compiler_.importSpec(spec_, settings_, ir("base")));
+  for (const char *folder : {"ir", "plans"}) {
+    // What another spec left there must not pass for this one's.
+    MORPH_RETURN_IF_ERROR(removeAll(run_.file(folder)));
+    MORPH_RETURN_IF_ERROR(makeFolder(run_.file(folder)));
+  }
+  MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
+                                           : compiler_.importModel(baseFolder(), resolved_.name, ir("base")));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "score", "", planFile("score-teacher")));
   if (resolved_.pretrain)
     return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
@@ -169,6 +176,8 @@ Status Pipeline::compileBase() {
 }
 
 Status Pipeline::compileHybrid(const std::string &variant) {
+  if (!compiled_.insert(variant).second)
+    return Status();
   const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
@@ -184,62 +193,73 @@ Status Pipeline::compileHybrid(const std::string &variant) {
 }
 
 Status Pipeline::data() {
-  MORPH_ASSIGN_OR_RETURN(StageKey key, stageKey("data", {"data", "tasks", "model_info"}, {}, {}));
   const DataSpec &section = resolved_.data;
+  Inputs inputs;
+  inputs.sections = {"data", "tasks", "model_info"};
+  inputs.scripts = {"morph_data.py", "morph_lexicon.py"};
+  inputs.packages = {"tokenizers", "transformers", "jinja2", "numpy"};
   for (const std::string &file : section.text) {
     std::error_code error;
     if (fs::exists(file, error))
-      MORPH_RETURN_IF_ERROR(key.addFile("text", file));
+      inputs.files.push_back(file);
   }
   for (const fs::path &file : modelFiles(section.tokenizer))
     if (file.extension() != ".safetensors")
-      MORPH_RETURN_IF_ERROR(key.addFile("tokenizer", file));
-  return runStage("data", "data: texts and tasks to tokens", key, [&](const fs::path &out) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
-    MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
-    // What the script says of its work goes to standard error, like everything that is not a result.
-    auto call = [&](std::vector<std::string> arguments) -> Status {
-      arguments.insert(arguments.begin(), {python, script});
-      Command command{std::move(arguments), /*captureOutput=*/true};
-      MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
-      std::fputs(result.output.c_str(), stderr);
-      return toStatus(result, command);
-    };
-    if (!section.text.empty()) {
-      std::vector<std::string> arguments = {"tokenize",
-                                            "--tokenizer",
-                                            section.tokenizer,
-                                            "--out",
-                                            out.string(),
-                                            "--holdout",
-                                            Json(section.holdout).dump(),
-                                            "--vocab",
-                                            std::to_string(resolved_.modelInfo.vocab)};
-      // In one word: a separator may begin with a dash.
-      arguments.push_back("--separator=" + section.separator);
-      arguments.push_back("--text");
-      arguments.insert(arguments.end(), section.text.begin(), section.text.end());
-      MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
-    }
-    for (const TaskSpec &task : resolved_.tasks)
-      if (task.space == TaskSpec::Space::Words)
-        MORPH_RETURN_IF_ERROR(
-            call({"lexicon", "--tokenizer", section.tokenizer, "--task", toJson(task).dump(), "--seed",
-                  std::to_string(resolved_.seed), "--out", (out / ("lexicon-" + task.name + ".json")).string()}));
-    return Status();
-  });
+      inputs.files.push_back(file);
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
+  return runStage("data", "data: texts and tasks to tokens", key,
+                  [&](const fs::path &out, const std::string &) -> Status {
+                    MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
+                    MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
+                    // What the script says of its work goes to standard error, like everything that is not a result.
+                    auto call = [&](std::vector<std::string> arguments) -> Status {
+                      arguments.insert(arguments.begin(), {python, script});
+                      Command command{std::move(arguments), /*captureOutput=*/true};
+                      MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+                      std::fputs(result.output.c_str(), stderr);
+                      return toStatus(result, command);
+                    };
+                    if (!section.text.empty()) {
+                      std::vector<std::string> arguments = {"tokenize",
+                                                            "--tokenizer",
+                                                            section.tokenizer,
+                                                            "--out",
+                                                            out.string(),
+                                                            "--holdout",
+                                                            Json(section.holdout).dump(),
+                                                            "--vocab",
+                                                            std::to_string(resolved_.modelInfo.vocab)};
+                      // In one word: a separator may begin with a dash.
+                      arguments.push_back("--separator=" + section.separator);
+                      arguments.push_back("--text");
+                      arguments.insert(arguments.end(), section.text.begin(), section.text.end());
+                      MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
+                    }
+                    for (const TaskSpec &task : resolved_.tasks)
+                      if (task.space == TaskSpec::Space::Words)
+                        MORPH_RETURN_IF_ERROR(call({"lexicon", "--tokenizer", section.tokenizer, "--task",
+                                                    toJson(task).dump(), "--seed", std::to_string(resolved_.seed),
+                                                    "--out", (out / ("lexicon-" + task.name + ".json")).string()}));
+                    return Status();
+                  });
 }
 
 Status Pipeline::align() {
-  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("align", {"align", "model"}, {"align"}, {"data"}));
+  Inputs inputs;
+  inputs.sections = {"align", "model"};
+  inputs.plans = {"align"};
+  inputs.stages = {"data"};
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   std::string title = "align: every layer's linear branch, " + describeSteps(resolved_.align);
   if (resolved_.align.steps == 0) {
     // The stages after it still read the branches, with the values that they start from.
-    printNote("the linear branches are not aligned: the spec gives stage align no steps");
+    if (mode_ == Mode::Run)
+      printNote("the linear branches are not aligned: the spec gives stage align no steps");
     title.clear();
   }
-  return runStage("align", title, key, [&](const fs::path &out) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand("align", out, "", {{"align", "align"}},
+  return runStage("align", title, key, [&](const fs::path &out, const std::string &id) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand("align", out, id, "", {{"align", "align"}},
                                                                  weights("teacher"), run_.file("resolved.json")));
     return runHelper(command);
   });
@@ -247,27 +267,32 @@ Status Pipeline::align() {
 
 Status Pipeline::select(const std::string &variant) {
   const bool baseline = variant != "selected";
-  const std::string folder = baseline ? "baselines/" + variant : "select";
+  const std::string folder = selectionStage(variant);
   const SelectSpec &section = resolved_.select;
   const std::string method = baseline ? variant : toWord(section.method);
   std::vector<std::pair<std::string, std::string>> plans = {{"align", "align"}, {"gates", "gates"}};
   if (section.swap)
     plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
-  std::vector<std::string> files;
-  for (const auto &[name, file] : plans)
-    files.push_back(file);
-  // A choice that looks at no weights depends on the budget alone.
-  const bool blind = method == "uniform" || method == "random";
-  auto made = blind ? stageKey(folder, {"budget", "linear", "model_info"}, {}, {})
-                    : stageKey(folder, {"select", "budget", "linear", "model", "tasks"}, files, {"data", "align"});
-  if (!made.ok())
-    return std::move(made).status();
-  StageKey key = *std::move(made);
-  key.add("method", method);
+  Inputs inputs;
+  inputs.runtime = true;
+  if (method == "uniform" || method == "random") {
+    // A choice that looks at no weights depends on the budget alone.
+    inputs.sections = {"budget", "linear", "model_info"};
+  } else {
+    inputs.sections = {"select", "budget", "linear", "model", "tasks"};
+    for (const auto &[name, file] : plans)
+      inputs.plans.push_back(file);
+    inputs.stages = {"data", "align"};
+    inputs.base = inputs.arithmetic = true;
+  }
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs));
+  if (key)
+    key->add("method", method);
   std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
   if (method == "gates")
     title += ", " + std::to_string(section.steps) + " steps";
-  return runStage(folder, title, key, [&](const fs::path &out) -> Status {
+  return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
+    compiled_.erase(variant);
     fs::path spec = run_.file("resolved.json");
     if (baseline) {
       // A baseline is called like its method.
@@ -279,79 +304,99 @@ Status Pipeline::select(const std::string &variant) {
     std::vector<fs::path> files = weights("teacher");
     files.push_back(run_.file("align/branches.safetensors"));
     MORPH_ASSIGN_OR_RETURN(const Command command,
-                           runtimeCommand("select", out, baseline ? variant : "", plans, files, spec));
+                           runtimeCommand("select", out, id, baseline ? variant : "", plans, files, spec));
     return runHelper(command);
   });
 }
 
 Status Pipeline::train(const std::string &stage, const std::string &variant) {
   const std::string folder = stage + "/" + variant, plan = stage + "-" + variant;
-  MORPH_RETURN_IF_ERROR(makeFolder(run_.file(stage)));
-  const std::string selection = variant == "selected" ? "select" : "baselines/" + variant;
-  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey(folder, {stage, "model", "tasks"}, {plan},
-                                                      {"data", "align", selection, "distill/" + variant}));
+  Inputs inputs;
+  inputs.sections = {stage, "model", "tasks"};
+  inputs.plans = {plan}; // The selection's part in the numbers is in the plan.
+  inputs.stages = {"data", "align", "distill/" + variant};
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = stage + " " + variant + ": " + describeSteps(trainingSection(stage));
-  return runStage(folder, title, key, [&](const fs::path &out) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, variant, {{stage, plan}}, weights(variant),
-                                                                 run_.file("resolved.json")));
+  return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, id, variant, {{stage, plan}},
+                                                                 weights(variant), run_.file("resolved.json")));
     return runHelper(command);
   });
 }
 
 Status Pipeline::evaluate(const std::string &model, const std::string &after) {
   const std::string folder = "evaluate/" + model + (model == "teacher" ? "" : "-" + after);
-  MORPH_RETURN_IF_ERROR(makeFolder(run_.file("evaluate")));
-  std::vector<std::string> inputs = {"data", "base"};
+  Inputs inputs;
+  inputs.sections = {"evaluate", "model", "tasks"};
+  inputs.plans = {"score-" + model};
+  inputs.stages = {"data", "base"};
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
   if (model != "teacher") {
-    inputs.push_back("align");
+    inputs.stages.push_back("align");
     if (after != "selection")
-      inputs.push_back("distill/" + model);
+      inputs.stages.push_back("distill/" + model);
     if (after == "finetune")
-      inputs.push_back("finetune/" + model);
+      inputs.stages.push_back("finetune/" + model);
   }
-  MORPH_ASSIGN_OR_RETURN(const StageKey key,
-                         stageKey(folder, {"evaluate", "model", "tasks"}, {"score-" + model}, inputs));
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = "evaluate " + model + (model == "teacher" ? "" : " after " + after);
-  MORPH_RETURN_IF_ERROR(runStage(folder, title, key, [&](const fs::path &out) -> Status {
-    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("evaluate", out, model, {{"score", "score-" + model}},
+  return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
+    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("evaluate", out, id, model, {{"score", "score-" + model}},
                                                            weights(model), run_.file("resolved.json")));
     command.arguments.insert(command.arguments.end(), {"--model-name", model, "--after", after});
     return runHelper(command);
-  }));
-  evaluated_.push_back(folder);
-  return Status();
-}
-
-Status Pipeline::pretrain() {
-  MORPH_ASSIGN_OR_RETURN(const StageKey trainKey,
-                         stageKey("pretrain", {"pretrain", "model", "tasks"}, {"pretrain", "score-teacher"}, {"data"}));
-  MORPH_RETURN_IF_ERROR(
-      runStage("pretrain", "pretrain: a base model from nothing", trainKey, [&](const fs::path &out) -> Status {
-        MORPH_ASSIGN_OR_RETURN(const Command command,
-                               runtimeCommand("pretrain", out, "",
-                                              {{"pretrain", "pretrain"}, {"score", "score-teacher"}}, {},
-                                              run_.file("resolved.json")));
-        return runHelper(command);
-      }));
-  MORPH_ASSIGN_OR_RETURN(const StageKey key, stageKey("base", {"pretrain", "data"}, {}, {"pretrain"}));
-  return runStage("base", "base: the model as a Hugging Face folder", key, [&](const fs::path &out) -> Status {
-    MORPH_RETURN_IF_ERROR(compiler_.baseConfig(spec_, settings_, out / "config.json"));
-    MORPH_RETURN_IF_ERROR(copyFile(run_.file("pretrain/model.safetensors"), out / "model.safetensors"));
-    const fs::path tokenizer = resolved_.data.tokenizer;
-    std::error_code error;
-    for (const char *name : {"tokenizer.json", "tokenizer_config.json"})
-      if (!tokenizer.empty() && fs::exists(tokenizer / name, error))
-        MORPH_RETURN_IF_ERROR(copyFile(tokenizer / name, out / name));
-    return Status();
   });
 }
 
+Status Pipeline::pretrain() {
+  Inputs training;
+  training.sections = {"pretrain", "model", "tasks"};
+  training.plans = {"pretrain", "score-teacher"};
+  training.stages = {"data"};
+  training.runtime = training.arithmetic = true;
+  MORPH_ASSIGN_OR_RETURN(const auto trainingKey, stageKey(training));
+  MORPH_RETURN_IF_ERROR(runStage("pretrain", "pretrain: a base model from nothing", trainingKey,
+                                 [&](const fs::path &out, const std::string &id) -> Status {
+                                   MORPH_ASSIGN_OR_RETURN(
+                                       const Command command,
+                                       runtimeCommand("pretrain", out, id, "",
+                                                      {{"pretrain", "pretrain"}, {"score", "score-teacher"}}, {},
+                                                      run_.file("resolved.json")));
+                                   return runHelper(command);
+                                 }));
+  MORPH_ASSIGN_OR_RETURN(const std::string translator, tools_.program("morph-translate"));
+  Inputs inputs;
+  inputs.sections = {"pretrain", "data"};
+  inputs.stages = {"pretrain"};
+  inputs.files = {translator}; // It writes config.json.
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
+  return runStage("base", "base: the model as a Hugging Face folder", key,
+                  [&](const fs::path &out, const std::string &) -> Status {
+                    MORPH_RETURN_IF_ERROR(compiler_.baseConfig(spec_, settings_, out / "config.json"));
+                    MORPH_RETURN_IF_ERROR(copyFile(run_.file("pretrain/model.safetensors"), out / "model.safetensors"));
+                    const fs::path tokenizer = resolved_.data.tokenizer;
+                    std::error_code error;
+                    for (const char *name : {"tokenizer.json", "tokenizer_config.json"})
+                      if (!tokenizer.empty() && fs::exists(tokenizer / name, error))
+                        MORPH_RETURN_IF_ERROR(copyFile(tokenizer / name, out / name));
+                    return Status();
+                  });
+}
+
 Status Pipeline::exportHybrid() {
-  MORPH_ASSIGN_OR_RETURN(const StageKey key,
-                         stageKey("hybrid", {"export", "linear", "model"}, {"logits-selected", "decode-selected"},
-                                  {"align", "select", "distill/selected", "finetune/selected"}));
+  Inputs inputs;
+  inputs.sections = {"export", "linear", "model"};
+  inputs.plans = {"logits-selected", "decode-selected"};
+  inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
+  inputs.base = inputs.runtime = true;
+  inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py",
+                    "export/check_export.py"};
+  inputs.packages = {"torch", "safetensors", "transformers"};
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   return runStage(
-      "hybrid", "export: a Hugging Face folder, compared with transformers", key, [&](const fs::path &out) -> Status {
+      "hybrid", "export: a Hugging Face folder, compared with transformers", key,
+      [&](const fs::path &out, const std::string &) -> Status {
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
         Command command{{python, writer, "--base", baseFolder().string(), "--spec", run_.file("resolved.json").string(),

@@ -4,6 +4,7 @@
 
 #include "tools/morph/Report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -65,8 +66,12 @@ double costNumber(const Json &record, const char *name) {
 
 } // namespace
 
-StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<Json> &stageRecords) {
+StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
+                                const std::vector<Json> &stageRecords) {
   std::error_code error;
+  auto isWhole = [&](const std::string &stage) {
+    return std::find(wholeStages.begin(), wholeStages.end(), stage) != wholeStages.end();
+  };
   Json summary = {{"run", run.root().string()}, {"name", run.resolved().name}};
   for (const char *name : {"selection", "evaluation"}) {
     const fs::path file = run.file(std::string(name) + ".json");
@@ -74,12 +79,12 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<Json>
       continue;
     MORPH_ASSIGN_OR_RETURN(summary[name], readJson(file.string()));
   }
-  for (const fs::directory_entry &entry : fs::directory_iterator(run.file("baselines"), error)) {
-    const fs::path file = entry.path() / "selection.json";
-    if (!fs::exists(file, error))
+  const std::string baselines = "baselines/";
+  for (const std::string &stage : wholeStages) {
+    if (stage.rfind(baselines, 0) != 0)
       continue;
-    MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(file.string()));
-    summary["baselines"][entry.path().filename().string()] = selection.value("kept", Json::array());
+    MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(run.file(stage + "/selection.json").string()));
+    summary["baselines"][stage.substr(baselines.size())] = selection.value("kept", Json::array());
   }
   // FLOPs of stages that do not count their own: those a token of its plan, from the estimate.
   PlanFiles plans;
@@ -111,11 +116,10 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<Json>
     summary["stages"].push_back(line);
   }
   for (const char *folder : {"hybrid", "base"})
-    if (fs::exists(run.file(std::string(folder) + "/model.safetensors"), error))
+    if (isWhole(folder))
       summary[folder] = run.file(folder).string();
-  const fs::path manifest = run.file("hybrid/conversion_manifest.json");
-  if (fs::exists(manifest, error)) {
-    MORPH_ASSIGN_OR_RETURN(const Json content, readJson(manifest.string()));
+  if (isWhole("hybrid")) {
+    MORPH_ASSIGN_OR_RETURN(const Json content, readJson(run.file("hybrid/conversion_manifest.json").string()));
     summary["max_logit_difference"] = content.value("max_logit_difference", Json());
   }
   return summary;

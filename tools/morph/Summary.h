@@ -12,9 +12,11 @@
 
 namespace morph {
 
-/// What a finished run has to say. Members: run, selection, evaluation (rows), stages (stage, seconds, tokens, flops),
-/// hybrid (folder, or null), max_logit_difference.
-StatusOr<Json> summarize(const RunDirectory &run, const std::vector<Json> &stageRecords);
+/// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: run,
+/// selection, evaluation (rows), stages (stage, seconds, tokens, flops), hybrid (folder, or null),
+/// max_logit_difference.
+StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
+                         const std::vector<Json> &stageRecords);
 
 /// The same as tables: recall and perplexity by model and stage, cost by stage, where the hybrid lies.
 std::string printSummary(const Json &summary);

@@ -44,6 +44,18 @@ StatusOr<std::string> Toolchain::python() const {
   return path;
 }
 
+std::string Toolchain::packageVersion(const std::string &package) const {
+  std::error_code error;
+  const std::string begin = package + "-", end = ".dist-info";
+  for (const fs::directory_entry &python : fs::directory_iterator(pythonFolder + "/lib", error))
+    for (const fs::directory_entry &entry : fs::directory_iterator(python.path() / "site-packages", error)) {
+      const std::string name = entry.path().filename().string();
+      if (name.rfind(begin, 0) == 0 && entry.path().extension() == end)
+        return name.substr(begin.size(), name.size() - begin.size() - end.size());
+    }
+  return "";
+}
+
 StatusOr<std::string> Toolchain::script(const std::string &name) const {
   const std::string path = sourceFolder + "/tools/python/" + name;
   if (::access(path.c_str(), R_OK) != 0)

@@ -27,6 +27,8 @@ public:
   StatusOr<std::string> program(const std::string &name) const;
   StatusOr<std::string> python() const;
   StatusOr<std::string> script(const std::string &name) const;
+  /// The version of a package of the Python environment, "" where it has none; Python is not started.
+  std::string packageVersion(const std::string &package) const;
 };
 
 } // namespace morph

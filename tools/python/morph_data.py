@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 
 import morph_lexicon
 
@@ -27,20 +26,27 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def whole_file(path, mode="w"):
-    """Writes under a temporary name beside `path` and renames: the file is whole or absent."""
+    """Writes `path`.partial, syncs, renames and syncs the folder: the file is whole or absent, whatever ends the machine.
+
+    The name is fixed, so that what a kill leaves is written over."""
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=folder)
+    temporary = f"{path}.partial"
     try:
-        with os.fdopen(descriptor, mode, **({} if "b" in mode else {"encoding": "utf-8"})) as stream:
+        with open(temporary, mode, **({} if "b" in mode else {"encoding": "utf-8"})) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def tokenizer_file(path):

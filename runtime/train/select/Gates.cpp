@@ -56,7 +56,7 @@ Status GateSelector::read() {
   pressure_.lambda = section.lambda;
   pressure_.anneal = section.anneal;
   // The pressure is not part of the objective's norm: clipping would weigh one against the other.
-  MORPH_ASSIGN_OR_RETURN(options_, context_.loopOptions("select", section, section.steps, {"gates"}));
+  options_ = context_.loopOptions("select", section, section.steps);
   options_.accumulate = section.accumulate;
   if (section.tasks.empty())
     return Status::invalid("select.tasks: the gates need at least one task");

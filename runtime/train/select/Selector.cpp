@@ -2,7 +2,7 @@
 
 #include "runtime/train/select/Selector.h"
 
-#include "runtime/train/FileIo.h"
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
@@ -122,7 +122,7 @@ StatusOr<StageOutcome> runSelect(const StageContext &context) {
       return Status::invalid("select: the plan has more candidates a layer than the " + std::to_string(kinds.size()) +
                              " that the spec's 'linear' names");
   const nlohmann::ordered_json json = selectionJson(selection, request, method, context.seed, kinds);
-  MORPH_RETURN_IF_ERROR(writeTextAtomic(context.outPath("selection.json"), json.dump(2) + "\n"));
+  MORPH_RETURN_IF_ERROR(writeFile(context.outPath("selection.json"), json.dump(2) + "\n"));
   return StageOutcome::Done;
 }
 

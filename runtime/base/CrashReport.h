@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a process says how it died: in a file, so that the driver can report a death in two lines.
+
+#ifndef MORPH_RUNTIME_BASE_CRASHREPORT_H
+#define MORPH_RUNTIME_BASE_CRASHREPORT_H
+
+namespace morph {
+
+/// The environment variable in which the driver names the file.
+inline constexpr const char *kCrashFileVariable = "MORPH_CRASH_FILE";
+
+/// From now on a death of this process (a signal such as SIGSEGV, an exception that nobody catches) appends its stack
+/// to the file that MORPH_CRASH_FILE names. Nothing where it names none, and under a sanitizer, whose own report is
+/// better.
+void installCrashReport();
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_BASE_CRASHREPORT_H

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of the machine decides the bits of a result: sums of products are split by threads and by vector lengths.
+
+#ifndef MORPH_RUNTIME_TRAIN_MACHINE_H
+#define MORPH_RUNTIME_TRAIN_MACHINE_H
+
+#include "runtime/base/Json.h"
+
+namespace morph {
+
+/// Members: `threads`, the number that LibTorch uses now; `instruction_set`, all that LibTorch, the libraries in it and
+/// our kernels look at when they choose code: vendor and extensions of the CPU, and the environment variables that
+/// overrule them; `libtorch`, its version, build settings and libraries.
+Json describeMachine();
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_MACHINE_H

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/morph/Machine.h"
+
+#include "tools/morph/Compiler.h"
+
+using namespace morph;
+
+static StatusOr<Machine> fromJson(const Json &json, const std::string &where) {
+  Machine machine;
+  MORPH_ASSIGN_OR_RETURN(machine.threads, jsonGet<int64_t>(json, "threads", where));
+  MORPH_ASSIGN_OR_RETURN(machine.instructionSet, jsonGet<std::string>(json, "instruction_set", where));
+  return machine;
+}
+
+std::string Machine::describe() const {
+  return "with " + std::to_string(threads) + (threads == 1 ? " thread on " : " threads on ") + instructionSet;
+}
+
+StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads) {
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools.program("morph-run"));
+  const Command command{{program, "machine", "--threads", std::to_string(threads)}, /*captureOutput=*/true};
+  MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+  MORPH_RETURN_IF_ERROR(toStatus(result, command));
+  const std::string where = "the output of morph-run machine";
+  MORPH_ASSIGN_OR_RETURN(const Json json, parseJson(result.output, where));
+  Runtime runtime;
+  MORPH_ASSIGN_OR_RETURN(runtime.machine, fromJson(json, where));
+  MORPH_ASSIGN_OR_RETURN(runtime.libtorch, jsonGet<std::string>(json, "libtorch", where));
+  return runtime;
+}
+
+StatusOr<Machine> morph::readMachine(const fs::path &file) {
+  MORPH_ASSIGN_OR_RETURN(const Json json, readJson(file.string()));
+  return fromJson(json, file.string());
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of the machine decides the bits of a run's numbers.
+
+#ifndef MORPH_TOOLS_MORPH_MACHINE_H
+#define MORPH_TOOLS_MORPH_MACHINE_H
+
+#include "tools/morph/Files.h"
+#include "tools/morph/Toolchain.h"
+
+#include <string>
+
+namespace morph {
+
+struct Machine {
+  int64_t threads = 0;        ///< That products use: the spec's number, or where that is 0, LibTorch's.
+  std::string instructionSet; ///< In morph-run's words.
+
+  bool operator==(const Machine &other) const {
+    return threads == other.threads && instructionSet == other.instructionSet;
+  }
+  bool operator!=(const Machine &other) const { return !(*this == other); }
+  Json toJson() const { return {{"threads", threads}, {"instruction_set", instructionSet}}; }
+  /// "with 2 threads on LibTorch AVX2, ...".
+  std::string describe() const;
+};
+
+/// The runtime on this machine, as morph-run says.
+struct Runtime {
+  Machine machine;
+  std::string libtorch; ///< Version, build settings and libraries.
+};
+/// Asks morph-run. `threads` is the spec's `model.threads`.
+StatusOr<Runtime> askRuntime(const Toolchain &tools, int64_t threads);
+
+/// The machine that a file of Machine::toJson describes.
+StatusOr<Machine> readMachine(const fs::path &file);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_MACHINE_H
