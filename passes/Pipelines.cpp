@@ -26,10 +26,11 @@ static llvm::Error makeError(const Twine &message) {
 
 namespace {
 
-/// One key of program options: where it goes, which programs have it, and its values.
+/// One key of program options: where it goes (a text or a flag), which programs have it, and its values.
 struct OptionRule {
   StringRef key;
-  std::string ProgramOptions::*field;
+  std::string ProgramOptions::*text;
+  bool ProgramOptions::*flag;
   SmallVector<StringRef> programs;
   SmallVector<StringRef> values;
 };
@@ -38,11 +39,16 @@ struct OptionRule {
 
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
   const OptionRule rules[] = {
-      {"loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}},
-      {"target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}},
-      {"normalize", &ProgramOptions::normalize, {"align", "gates"}, {"relative", "mean", "rows"}},
-      {"train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}},
-      {"kl", nullptr, {"score"}, {"true", "false"}},
+      {"loss", &ProgramOptions::loss, nullptr, {"gates"}, {"kl", "ce", "final_hidden", "layers"}},
+      {"target", &ProgramOptions::target, nullptr, {"gates"}, {"teacher", "local"}},
+      {"normalize", &ProgramOptions::normalize, nullptr, {"align", "gates"}, {"relative", "mean", "rows"}},
+      {"train", &ProgramOptions::train, nullptr, {"distill", "finetune"}, {"linear", "all"}},
+      {"kl", nullptr, &ProgramOptions::kl, {"score"}, {"true", "false"}},
+      {"gradients",
+       nullptr,
+       &ProgramOptions::gradients,
+       {"align", "gates", "distill", "finetune", "pretrain"},
+       {"true", "false"}},
   };
   if (!llvm::is_contained(kPrograms, program))
     return makeError("unknown program '" + program + "', expected one of " + llvm::join(programNames(), ", "));
@@ -58,10 +64,10 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
     if (!llvm::is_contained(rule->values, value))
       return makeError("option '" + key + "' of program '" + program + "' is '" + value + "', expected one of " +
                        llvm::join(rule->values, ", "));
-    if (rule->field)
-      options.*rule->field = value.str();
+    if (rule->text)
+      options.*rule->text = value.str();
     else
-      options.kl = value == "true";
+      options.*rule->flag = value == "true";
   }
   if (options.target == "local" && options.loss != "layers")
     return makeError("option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is '" +
@@ -99,6 +105,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   manager.addNestedPass<ModelOp>(createExpandMixersPass());
   // Before differentiation: a teacher and a student share their common part, and what is dead gets no gradient.
   addCleanup(manager);
+  if (!options.gradients)
+    return;
   DifferentiatePassOptions differentiate;
   differentiate.program = options.program;
   manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));

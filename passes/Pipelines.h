@@ -26,6 +26,8 @@ struct ProgramOptions {
   std::string train;
   /// score: also the KL from given teacher logits.
   bool kl = false;
+  /// Programs that train: false leaves the backward out, for measuring their loss at the cost of a forward.
+  bool gradients = true;
 };
 
 /// Names of all programs.
@@ -36,8 +38,8 @@ llvm::ArrayRef<llvm::StringRef> programNames();
 llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: build the program, expand its
-/// mixers, share what is computed twice, differentiate what trains, clean up. The program must be one of
-/// programNames().
+/// mixers, share what is computed twice, differentiate what trains (unless `gradients` is false), clean up. The program
+/// must be one of programNames().
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

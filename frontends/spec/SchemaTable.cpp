@@ -215,8 +215,8 @@ constexpr Key kKeys[] = {
        "Steps between lines of metrics."}
     MORPH_TRAINING_KEYS("align", "required", "512", "0.001", "1e-5", "\"cosine\""),
     {"align.normalize", kString, "", "\"relative\"", "relative | mean | rows", "align_c15",
-     "A layer's squared error over its target's power, over its elements, or over its rows. `select.method` "
-     "layer_mse ranks by this error too; the D_l of FlashMorph's paper is mean."},
+     "A layer's squared error over its target's power, over its elements, or over its rows (a squared norm a position, "
+     "as FlashMorph's paper writes it). `select.method` layer_mse ranks by this error too."},
 
     {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
      "How the layers are chosen."},
@@ -239,22 +239,28 @@ constexpr Key kKeys[] = {
     {"select.target", kString, "", "\"teacher\"", "teacher | local", "S16",
      "Whose stream is compared: the teacher's own, or the same-input full branch (only with loss layers)."},
     {"select.normalize", kString, "", "\"relative\"", "relative | mean | rows", "select_c10",
-     "Scale of the errors of losses `final_hidden` and `layers`."},
+     "Scale of the errors of losses `final_hidden` and `layers`, as in `align.normalize`."},
     {"select.parametrization", kString, "", "\"clamp\"", "clamp | sigmoid", "select_c11",
      "Gates clamped to [0, 1] after each step, or the sigmoid of what is trained."},
-    {"select.pressure", kString, "", "\"budget\"", "budget | fixed", "select_c12",
-     "Gates driven to the budget in their sum, or `lambda` times their sum added to the loss."},
-    {"select.lambda", kNumber, "", "0.1", ">= 0", "select_c13",
-     "Strength of the pressure, in units of (loss all linear - loss all full) / layers; with pressure fixed only."},
+    {"select.pressure", kString, "", "\"budget\"", "budget | relative | raw", "select_c12",
+     "Gates driven to the budget in their sum; or `lambda` times their sum added to the loss, in units of (loss all "
+     "linear - loss all full) / layers, or as it is, which is FlashMorph's objective."},
+    {"select.lambda", kNumber, "", "0.1", ">= 0", "select_c13", "Strength of the pressures relative and raw."},
+    {"select.unit_samples", kInteger, "sequences", "16", ">= 2, <= 1000000", "select_c20",
+     "Sequences on which the unit of the pressure is measured; with pressures budget and relative."},
     {"select.anneal", kNumber, "", "0.6", ">= 0, <= 1", "select_c14",
      "Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget "
      "only."},
     {"select.swap", kBoolean, "", "false", "", "",
-     "Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because "
-     "of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},
-    {"select.swap_samples", kInteger, "sequences", "64", ">= 1, <= 1000000", "select_c15",
-     "Sequences that judge an exchange."},
-    {"select.samples", kInteger, "sequences", "32", ">= 1, <= 1000000", "select_c16",
+     "Exchange single layers while that lowers the KL (or `loss`, where it is another) by more than noise; method "
+     "gates only. Off because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour "
+     "on two cores."},
+    {"select.swap_samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c15",
+     "Sequences that judge an exchange, the same for all."},
+    {"select.swap_errors", kNumber, "", "3.0", ">= 0", "select_c21",
+     "An exchange counts where it lowers the objective by more than so many standard errors of the difference over the "
+     "same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
+    {"select.samples", kInteger, "sequences", "32", ">= 2, <= 1000000", "select_c16",
      "Sequences that score layers (layer_mse)."},
     {"select.checkpoint_every", kInteger, "steps", "20", ">= 1, <= 1000000000", "select_c17",
      "Steps between checkpoints."},

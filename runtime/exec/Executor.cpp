@@ -20,7 +20,7 @@ at::ScalarType workType(Precision precision) { return precision == Precision::F6
 Executor::~Executor() { addHeldBytes(-viewBytes_); }
 
 StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const WeightStore &store, Precision precision,
-                                                     uint64_t seed) {
+                                                     uint64_t seed, const Executor *sharing) {
   MORPH_RETURN_IF_ERROR(plan::validate(plan));
   keepFreedMemory();
   std::unique_ptr<Executor> executor(new Executor());
@@ -28,7 +28,7 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
   executor->precision_ = precision;
   std::string what = "program '" + executor->plan_.program + "'";
   MORPH_RETURN_IF_ERROR(executor->prepare());
-  MORPH_RETURN_IF_ERROR(guardTorch(what, [&] { return executor->bindWeights(store, seed); }));
+  MORPH_RETURN_IF_ERROR(guardTorch(what, [&] { return executor->bindWeights(store, seed, sharing); }));
   return executor;
 }
 
@@ -43,14 +43,32 @@ Status Executor::prepare() {
   return Status();
 }
 
-Status Executor::bindWeights(const WeightStore &store, uint64_t seed) {
+std::shared_ptr<Executor::BoundWeight> Executor::findBound(const std::string &name) const {
+  for (size_t w = 0; w < plan_.weights.size(); ++w)
+    if (plan_.weights[w].name == name)
+      return bound_[w];
+  return nullptr;
+}
+
+Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing) {
   at::NoGradGuard noGrad;
   at::ScalarType work = workType(precision_);
-  halves_.resize(plan_.weights.size());
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
+    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight.name) : nullptr) {
+      const bool master = weight.trainable || weight.gate;
+      const bool wide = shared->value.scalar_type() == work || residence_.onlyFactor[w];
+      if (wide && (shared->master || !master) && shared->value.sizes() == at::IntArrayRef(weight.shape)) {
+        if (master)
+          masters_[weight.name] = shared->value;
+        bound_.push_back(std::move(shared));
+        continue;
+      }
+    }
     MORPH_ASSIGN_OR_RETURN(at::Tensor tensor, loadWeight(plan_, weight, store, seed, work));
-    switch (residence_.formOf(plan_, w, precision_ == Precision::BF16, tensor.scalar_type() == at::kBFloat16)) {
+    const plan::WeightForm form =
+        residence_.formOf(plan_, w, precision_ == Precision::BF16, tensor.scalar_type() == at::kBFloat16);
+    switch (form) {
     case plan::WeightForm::Master:
       // A copy of its own, whatever the source.
       tensor = tensor.to(work, /*non_blocking=*/false, /*copy=*/true).contiguous();
@@ -66,16 +84,17 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed) {
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
     if (!tensor.storage().allocator())
       viewBytes_ += static_cast<int64_t>(tensor.nbytes());
-    bound_.push_back(tensor);
+    bound_.push_back(
+        std::make_shared<BoundWeight>(BoundWeight{tensor, at::Tensor(), form == plan::WeightForm::Master}));
   }
   addHeldBytes(viewBytes_);
   return Status();
 }
 
 void Executor::mastersChanged() {
-  for (size_t w = 0; w < plan_.weights.size(); ++w)
-    if (plan_.weights[w].trainable || plan_.weights[w].gate)
-      halves_[w] = at::Tensor();
+  for (const std::shared_ptr<BoundWeight> &weight : bound_)
+    if (weight->master)
+      weight->half = at::Tensor();
 }
 
 void Executor::runInstruction(size_t i, const std::vector<std::vector<int64_t>> &shapes,
@@ -95,8 +114,8 @@ void Executor::runInstruction(size_t i, const std::vector<std::vector<int64_t>> 
       continue;
     }
     // A factor is rounded once for all products that read it.
-    at::Tensor &copy =
-        residence_.weightOf[value] >= 0 ? halves_[static_cast<size_t>(residence_.weightOf[value])] : halves[value];
+    at::Tensor &copy = residence_.weightOf[value] >= 0 ? bound_[static_cast<size_t>(residence_.weightOf[value])]->half
+                                                       : halves[value];
     if (!copy.defined())
       copy = values[value].to(at::kBFloat16);
     operands.push_back(copy);
@@ -140,7 +159,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
     std::vector<at::Tensor> values(plan_.values.size()), halves(plan_.values.size());
     MORPH_ASSIGN_OR_RETURN(const auto shapes, inputs_->bind(inputs, workType(precision_), values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
-      values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w];
+      values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     for (size_t i = 0; i < plan_.instructions.size(); ++i)
       runInstruction(i, shapes, values, halves, recording);
     NamedTensors outputs;

@@ -152,10 +152,12 @@ template <> struct Visit<SelectSpec> {
     visitor.key("parametrization", section.parametrization);
     visitor.key("pressure", section.pressure);
     visitor.key("lambda", section.lambda, {atLeast(0)});
+    visitor.key("unit_samples", section.unitSamples, {atLeast(2), atMost(1000000)});
     visitor.key("anneal", section.anneal, {atLeast(0), atMost(1)});
     visitor.key("swap", section.swap);
-    visitor.key("swap_samples", section.swapSamples, {atLeast(1), atMost(1000000)});
-    visitor.key("samples", section.samples, {atLeast(1), atMost(1000000)});
+    visitor.key("swap_samples", section.swapSamples, {atLeast(2), atMost(1000000)});
+    visitor.key("swap_errors", section.swapErrors, {atLeast(0)});
+    visitor.key("samples", section.samples, {atLeast(2), atMost(1000000)});
   }
 };
 
@@ -391,8 +393,10 @@ const char *toWord(SelectSpec::Pressure value) {
   switch (value) {
   case SelectSpec::Pressure::Budget:
     return "budget";
-  case SelectSpec::Pressure::Fixed:
-    return "fixed";
+  case SelectSpec::Pressure::Relative:
+    return "relative";
+  case SelectSpec::Pressure::Raw:
+    return "raw";
   }
   return "";
 }

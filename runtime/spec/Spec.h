@@ -277,7 +277,8 @@ struct SelectSpec : OptimizerSpec {
   };
   enum class Pressure {
     Budget,
-    Fixed,
+    Relative,
+    Raw,
   };
   /// How the layers are chosen.
   Method method{};
@@ -299,6 +300,9 @@ struct SelectSpec : OptimizerSpec {
   Pressure pressure{};
   /// Strength of the pressure, in units of (loss all linear - loss all full) / layers; with pressure fixed only. (>= 0)
   double lambda{};
+  /// Sequences on which the unit of the pressure is measured; with pressures budget and relative. (sequences; >= 2, <=
+  /// 1000000)
+  int64_t unitSamples{};
   /// Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget
   /// only. (>= 0, <= 1)
   double anneal{};
@@ -307,6 +311,8 @@ struct SelectSpec : OptimizerSpec {
   bool swap{};
   /// Sequences that judge an exchange. (sequences; >= 1, <= 1000000)
   int64_t swapSamples{};
+  /// x
+  double swapErrors{};
   /// Sequences that score layers (layer_mse). (sequences; >= 1, <= 1000000)
   int64_t samples{};
 };

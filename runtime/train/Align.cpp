@@ -22,6 +22,7 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
   data.sample.part = TextStore::Part::Holdout;
   MORPH_ASSIGN_OR_RETURN(const auto heldOut, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
+  MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("align-forward", executor.get()));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
@@ -40,7 +41,7 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
     return StageOutcome::Interrupted;
 
   const int64_t batches = std::max<int64_t>(1, 8 / data.batch);
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *heldOut, batches));
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, *heldOut, batches));
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("branches.safetensors"), trainedTensors(*executor)));
   const nlohmann::ordered_json summary = {{"steps", result.steps},      {"tokens", result.tokens},
                                           {"seconds", result.seconds},  {"first_loss", result.firstLoss},

@@ -14,7 +14,7 @@ namespace {
 /// KL on held-out tasks and on held-out text, each where the stage has it.
 struct Probe {
   std::unique_ptr<BatchStream> tasks, text;
-  int64_t batches = 1;
+  int64_t batches = 2;
 
   StatusOr<Json> measure(Executor &executor) const {
     Json result = Json::object();
@@ -23,7 +23,7 @@ struct Probe {
       if (!stream)
         continue;
       MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, *stream, batches));
-      result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}};
+      result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}, {"batches", loss.losses}};
     }
     return result;
   }
@@ -43,7 +43,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.stream = "distill";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   Probe probe;
-  probe.batches = std::max<int64_t>(1, 8 / data.batch);
+  probe.batches = std::max<int64_t>(2, 8 / data.batch);
   BatchStreamOptions held = data;
   held.sample.part = TextStore::Part::Holdout;
   if (data.taskFraction > 0) {
@@ -57,6 +57,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
     MORPH_ASSIGN_OR_RETURN(probe.text, context.stream(held, {}));
   }
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
+  MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
@@ -68,7 +69,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   hooks.onGradients = [&](int64_t step, NamedTensors &, double) -> Status {
     if (step != 0)
       return Status();
-    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*executor));
+    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward));
     return Status();
   };
   hooks.save = [&](Json &state, NamedTensors &) { state = before; };
@@ -80,17 +81,18 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   if (result.interrupted)
     return StageOutcome::Interrupted;
 
-  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*executor));
+  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward));
   for (const auto &[name, value] : after.items()) {
     if (!before.is_object() || !before.contains(name))
       continue;
-    const double was = before[name]["kl"], is = value["kl"];
-    const double error = before[name]["standard_error"].get<double>() + value["standard_error"].get<double>();
-    if (is > was + error)
+    // The same batches before and after: their differences show what the batches' own spread would hide.
+    const MeanAndError rise = pairedDifference(value["batches"], before[name]["batches"]);
+    if (rise.mean > 2 * rise.standardError)
       std::fprintf(stderr,
-                   "distill: warning: KL to the teacher on held-out %s rose from %.4g to %.4g\n"
+                   "distill: warning: KL to the teacher on held-out %s rose from %.4g to %.4g (by %.2g +- %.1g)\n"
                    "distill: hint: lower distill.lr, or change distill.task_fraction\n",
-                   name.c_str(), was, is);
+                   name.c_str(), before[name]["kl"].get<double>(), value["kl"].get<double>(), rise.mean,
+                   rise.standardError);
   }
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
   const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},

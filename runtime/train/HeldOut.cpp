@@ -3,8 +3,12 @@
 #include "runtime/train/HeldOut.h"
 
 #include "runtime/plan/Cost.h"
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/Progress.h"
 
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 
 namespace morph {
 
@@ -35,36 +39,109 @@ StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs) 
   return cost.flops;
 }
 
-StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches) {
+MeanAndError pairedDifference(const std::vector<double> &values, const std::vector<double> &reference) {
+  std::vector<double> differences;
+  for (size_t i = 0; i < values.size(); ++i)
+    differences.push_back(values[i] - reference.at(i));
+  return meanAndError(differences);
+}
+
+namespace {
+
+/// What is known of each batch, and what it took.
+struct Measured {
   std::vector<double> losses;
-  std::vector<std::vector<double>> layers;
+  std::vector<std::vector<double>> layers; ///< [batch][element of layer_loss]
+  int64_t tokens = 0;
+  double flops = 0, seconds = 0;
+
+  Status read(const HeldOutCheckpoint &file);
+  Status write(const HeldOutCheckpoint &file) const;
+};
+
+} // namespace
+
+Status Measured::read(const HeldOutCheckpoint &file) {
+  MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(file.path, file.fingerprint));
+  if (!saved)
+    return Status();
+  losses = saved->state.value("losses", losses);
+  layers = saved->state.value("layers", layers);
+  flops = saved->state.value("flops", 0.0);
+  tokens = saved->tokens;
+  seconds = saved->seconds;
+  return losses.size() == layers.size() ? Status() : Status::failed("'" + file.path + "' is damaged");
+}
+
+Status Measured::write(const HeldOutCheckpoint &file) const {
+  Checkpoint checkpoint;
+  checkpoint.step = static_cast<int64_t>(losses.size());
+  checkpoint.tokens = tokens;
+  checkpoint.seconds = seconds;
+  checkpoint.fingerprint = file.fingerprint;
+  checkpoint.state = {{"losses", losses}, {"layers", layers}, {"flops", flops}};
+  return writeCheckpoint(file.path, checkpoint);
+}
+
+StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
+                                  const HeldOutCheckpoint *checkpoint) {
+  Measured measured;
+  if (checkpoint)
+    MORPH_RETURN_IF_ERROR(measured.read(*checkpoint));
+  std::optional<Progress> progress;
+  if (checkpoint)
+    progress.emplace(checkpoint->label, batches, static_cast<int64_t>(measured.losses.size()), "batch");
   HeldOutLoss result;
-  for (int64_t i = 0; i < batches; ++i) {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream.batch(static_cast<uint64_t>(i)));
+  while (static_cast<int64_t>(measured.losses.size()) < batches) {
+    if (checkpoint && interrupted()) {
+      progress->finish();
+      std::fprintf(stderr, "%s: stopped after batch %zu of %lld; run again to continue\n", checkpoint->label.c_str(),
+                   measured.losses.size(), static_cast<long long>(batches));
+      result.interrupted = true;
+      return result;
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream.batch(measured.losses.size()));
     const LoopBatch inputs = loopBatch(batch, executor.plan());
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor.run(inputs.inputs));
     auto loss = outputs.find("loss");
     if (loss == outputs.end())
       return Status::invalid("the plan '" + executor.plan().program + "' has no output 'loss'");
-    losses.push_back(loss->second.item<double>());
+    const double value = loss->second.item<double>();
+    if (!std::isfinite(value))
+      return Status::failed("the loss of program '" + executor.plan().program + "' on held-out batch " +
+                            std::to_string(measured.losses.size()) + " is not finite");
+    measured.losses.push_back(value);
+    std::vector<double> &layers = measured.layers.emplace_back();
     if (auto found = outputs.find("layer_loss"); found != outputs.end()) {
       const at::Tensor values = found->second.to(at::kDouble).contiguous();
-      layers.resize(static_cast<size_t>(values.numel()));
-      for (int64_t l = 0; l < values.numel(); ++l)
-        layers[static_cast<size_t>(l)].push_back(values.data_ptr<double>()[l]);
+      layers.assign(values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
     }
-    result.tokens += inputs.tokens;
+    measured.tokens += inputs.tokens;
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), inputs.inputs));
-    result.flops += flops;
+    measured.flops += flops;
+    measured.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!checkpoint)
+      continue;
+    MORPH_RETURN_IF_ERROR(measured.write(*checkpoint));
+    progress->update(static_cast<int64_t>(measured.losses.size()), measured.tokens, "",
+                     measured.losses.size() % 10 == 0);
   }
-  const MeanAndError all = meanAndError(losses);
+  const MeanAndError all = meanAndError(measured.losses);
+  result.losses = measured.losses;
   result.loss = all.mean;
   result.standardError = all.standardError;
-  for (const std::vector<double> &values : layers) {
+  for (size_t l = 0; !measured.layers.empty() && l < measured.layers[0].size(); ++l) {
+    std::vector<double> values;
+    for (const std::vector<double> &batch : measured.layers)
+      values.push_back(batch[l]);
     const MeanAndError layer = meanAndError(values);
     result.layerLoss.push_back(layer.mean);
     result.layerStandardErrors.push_back(layer.standardError);
   }
+  result.tokens = measured.tokens;
+  result.flops = measured.flops;
+  result.seconds = measured.seconds;
   return result;
 }
 

@@ -8,26 +8,42 @@
 
 namespace morph {
 
-/// Mean of a program's `loss`, and of each element of `layer_loss` where it has one, over batches.
+/// A program's `loss`, and each element of its `layer_loss` where it has one, over batches.
 struct HeldOutLoss {
-  double loss = 0;
-  double standardError = 0; ///< Over batches.
+  std::vector<double> losses; ///< One a batch.
+  double loss = 0;            ///< Their mean.
+  double standardError = 0;   ///< Over batches; 0 for one batch.
   std::vector<double> layerLoss, layerStandardErrors;
   int64_t tokens = 0;
   double flops = 0;
+  double seconds = 0;
+  bool interrupted = false; ///< A signal came: what was measured is in the checkpoint; nothing else is valid.
+};
+
+/// Where a measurement keeps the batches that are done, so that a stopped one goes on.
+struct HeldOutCheckpoint {
+  std::string path;
+  std::string fingerprint; ///< Of what the numbers depend on.
+  std::string label;       ///< Of the progress line.
 };
 
 /// Operations of one run of the program on these inputs (plan::estimateCost).
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs);
 
-/// Runs `executor` on the first `batches` batches of the stream. Gradients that the program computes are dropped.
-StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches);
+/// Runs `executor`, of a training program without its gradients, on the first `batches` batches of the stream. With a
+/// checkpoint, batches that it holds are not run again, each new one is added to it, and signals stop between batches.
+/// Errors: a plan without `loss`, a loss that is not finite.
+StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
+                                  const HeldOutCheckpoint *checkpoint = nullptr);
 
 /// Mean and standard error (standard deviation over the root of the count; 0 for one value).
 struct MeanAndError {
   double mean = 0, standardError = 0;
 };
 MeanAndError meanAndError(const std::vector<double> &values);
+
+/// Mean and standard error of values[i] - reference[i]: both of the same samples, in the same order.
+MeanAndError pairedDifference(const std::vector<double> &values, const std::vector<double> &reference);
 
 } // namespace morph
 

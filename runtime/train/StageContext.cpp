@@ -54,13 +54,10 @@ StatusOr<plan::Plan> StageContext::plan(const std::string &name) const {
   return plan::readPlan(found->second);
 }
 
-StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &name,
-                                                           const std::vector<std::string> &extraWeights) const {
+StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &name, const Executor *sharing) const {
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
-  std::vector<std::string> paths = weightPaths;
-  paths.insert(paths.end(), extraWeights.begin(), extraWeights.end());
-  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(paths));
-  return Executor::create(std::move(program), store, precision, seed);
+  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(weightPaths));
+  return Executor::create(std::move(program), store, precision, seed, sharing);
 }
 
 StatusOr<std::shared_ptr<const TextStore>> StageContext::text() const {

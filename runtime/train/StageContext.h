@@ -51,9 +51,8 @@ public:
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }
   /// The plan given as `--plan name=FILE`; an error that names the flag where it was not.
   StatusOr<plan::Plan> plan(const std::string &name) const;
-  /// An executor of that plan on the context's weights (and `extraWeights` over them).
-  StatusOr<std::unique_ptr<Executor>> executor(const std::string &name,
-                                               const std::vector<std::string> &extraWeights = {}) const;
+  /// An executor of that plan on the context's weights; those that `sharing` holds are read there (Executor::create).
+  StatusOr<std::unique_ptr<Executor>> executor(const std::string &name, const Executor *sharing = nullptr) const;
   std::string outPath(const std::string &file) const { return out + "/" + file; }
   std::string dataDir() const { return runDir + "/data"; }
 

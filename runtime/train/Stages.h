@@ -17,16 +17,17 @@ Status checkTasks(const StageContext &context);
 /// which the accuracy is measured. Writes model.safetensors (bf16) and stats.json.
 StatusOr<StageOutcome> runPretrain(const StageContext &context);
 
-/// Trains every layer's linear branches on the teacher's hidden states. Plan `align`. Writes branches.safetensors
-/// (fp32) and align.json with each layer's loss on held-out data.
+/// Trains every layer's linear branches on the teacher's hidden states. Plans `align`, `align-forward`. Writes
+/// branches.safetensors (fp32) and align.json with each layer's loss on held-out data.
 StatusOr<StageOutcome> runAlign(const StageContext &context);
 
 /// Chooses the layers that keep full attention with the selector that `select.method` names. Plans: see select/*.cpp.
 /// Writes selection.json.
 StatusOr<StageOutcome> runSelect(const StageContext &context);
 
-/// KL from the teacher to the hybrid. Plan `distill`. Writes weights.safetensors (fp32) and distill.json with the KL on
-/// held-out tasks and text before and after; warns where it rose.
+/// KL from the teacher to the hybrid. Plans `distill`, `distill-forward`. Writes weights.safetensors (fp32) and
+/// distill.json with the KL on held-out tasks and text before and after; warns where it rose beyond the noise of the
+/// batches, which are the same before and after.
 StatusOr<StageOutcome> runDistill(const StageContext &context);
 
 /// Next-token cross-entropy. Plan `finetune`. Writes weights.safetensors and finetune.json.

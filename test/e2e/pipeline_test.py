@@ -12,9 +12,10 @@ from support import read_json, read_lines, run
 def check_outputs(out):
     """The names that scripts rely on."""
     selection = read_json(out / "selection.json")
-    assert {"version", "method", "layers", "budget", "kept", "scores", "standard_errors", "cost", "seed"} <= set(selection)
+    assert {"version", "method", "layers", "budget", "kept", "scores", "drift", "cost", "seed"} <= set(selection)
     assert selection["layers"] == LAYERS and selection["budget"] == 1 and len(selection["kept"]) == 1
-    assert len(selection["scores"]) == LAYERS and {"tokens", "flops", "seconds"} <= set(selection["cost"])
+    assert len(selection["scores"]) == len(selection["drift"]) == LAYERS and "standard_errors" not in selection
+    assert {"tokens", "flops", "seconds"} <= set(selection["cost"])
     rows = read_json(out / "evaluation.json")
     rows = rows["rows"] if isinstance(rows, dict) else rows
     keys = {"model", "after", "task", "length", "depth", "samples", "accuracy", "standard_error", "cross_entropy"}

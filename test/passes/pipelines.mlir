@@ -3,6 +3,8 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-commit-pipeline=selection=%S/Inputs/selection.json | FileCheck %s --check-prefix=COMMIT
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --pass-pipeline="builtin.module(morph.model(morph-pair-branches,morph-relax-gates))" | FileCheck %s --check-prefix=NESTED
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline="program=gates options=loss=layers,target=local" | FileCheck %s --check-prefix=PROGRAM
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline="program=gates options=gradients=false" | FileCheck %s --check-prefix=FORWARD
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=score options=gradients=false" 2>&1 | FileCheck %s --check-prefix=NOGRADIENTS
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline=program=train 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=score options=loss=kl" 2>&1 | FileCheck %s --check-prefix=OPTION
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=loss=mse" 2>&1 | FileCheck %s --check-prefix=VALUE
@@ -14,6 +16,14 @@
 // NESTED: morph.model @tiny relaxed
 // PROGRAM: func.func @gates
 // PROGRAM: morph.blend_gate_grad
+// Without gradients: the loss alone, and no op of a backward.
+// FORWARD: func.func @gates
+// FORWARD-SAME: -> (tensor<f32> {morph.name = "loss"})
+// FORWARD-NOT: _grad
+// FORWARD-NOT: morph.ones
+// FORWARD: return
+// FORWARD-NOT: _grad
+// NOGRADIENTS: program 'score' has no option 'gradients'
 // UNKNOWN: unknown program 'train', expected one of align, gates, distill, finetune, pretrain, score, logits, decode
 // OPTION: program 'score' has no option 'loss'
 // VALUE: option 'loss' of program 'gates' is 'mse', expected one of kl, ce, final_hidden, layers

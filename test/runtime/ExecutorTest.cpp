@@ -76,6 +76,44 @@ TEST(ExecutorTest, MastersAreTrainedInPlace) {
   }
 }
 
+TEST(ExecutorTest, WeightsAreSharedWithAnotherExecutor) {
+  // The same products without a gradient: the weights that the training plan trains are only read.
+  PlanBuilder b("forward");
+  Dim rows = std::string("N");
+  int64_t x = b.input("x", {rows, Dim(int64_t(6))});
+  int64_t matrix = b.weight("proj.weight", {6, 6}), head = b.weight("head.weight", {11, 6});
+  b.output("y", b.op("linear", {b.op("linear", {x, matrix, -1}), head, -1}));
+  b.output("table", b.op("scale", {b.weight("embed.weight", {11, 6})}, {{"factor", 1.0}}));
+  // What this plan may change and the other holds as it is in the file must be a copy of its own.
+  plan::Plan trains = b.plan;
+  trains.weights[1].gate = true;
+  trains.weights[1].layer = 0;
+  trains.weights[1].init = plan::Init{"normal", "", 0, 0, 0.1, {}};
+  for (Precision precision : {Precision::F32, Precision::BF16}) {
+    const auto owner = make(smallTrainingPlan(), smallWeights(), precision);
+    // The store lacks what is shared: it is not asked. `embed.weight` under bf16 is read in fp32 by both.
+    NamedTensors rest = smallWeights();
+    rest.erase("proj.weight");
+    rest.erase("head.weight");
+    auto created = Executor::create(b.plan, WeightStore::inMemory(rest), precision, 1, owner.get());
+    ASSERT_TRUE(created.ok()) << created.status().message();
+    Executor &reader = **created;
+    EXPECT_TRUE(reader.masters().empty());
+    const NamedTensors inputs = {{"x", at::ones({3, 6})}};
+    const at::Tensor before = reader.run(inputs)->at("y");
+    owner->masters().at("proj.weight").mul_(2);
+    owner->mastersChanged();
+    const at::Tensor after = reader.run(inputs)->at("y");
+    EXPECT_TRUE(at::allclose(after, 2 * before)) << "the change is not read";
+    EXPECT_EQ(createError(trains, rest), "the checkpoint has no weight 'proj.weight' that program 'forward' reads");
+    auto trainer = Executor::create(trains, WeightStore::inMemory(smallWeights()), precision, 1, owner.get());
+    ASSERT_TRUE(trainer.ok()) << trainer.status().message();
+    (*trainer)->masters().at("head.weight").zero_();
+    (*trainer)->mastersChanged();
+    EXPECT_TRUE(at::equal(reader.run(inputs)->at("y"), after)) << "a frozen weight was written";
+  }
+}
+
 TEST(ExecutorTest, ValuesAreFreedAtTheirLastUse) {
   // 40 values of 4 MB in a row: freed in time, the peak is a few of them.
   PlanBuilder b;

@@ -86,7 +86,7 @@ if stage == os.environ.get("UNWRITABLE"):
 (out / "metrics.jsonl").write_text(json.dumps({"stage": stage, "variant": option("--variant")}) + "\\n")
 if stage == "select":
     (out / "selection.json").write_text(json.dumps({"version": 1, "method": "gates", "layers": 4, "budget": 1,
-        "kept": [spec["select"]["steps"] % 4], "scores": [0, 0, 1, 0], "standard_errors": [0] * 4, "seed": 0,
+        "kept": [spec["select"]["steps"] % 4], "scores": [0, 0, 1, 0], "drift": [0.1] * 4, "seed": 0,
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
     (out / "rows.json").write_text(json.dumps([{"model": option("--model-name"), "after": option("--after"),

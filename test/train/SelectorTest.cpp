@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
-#include "runtime/train/Optimizer.h"
+#include "runtime/train/Interrupt.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/GateSpace.h"
-#include "runtime/train/select/SwapSearch.h"
+#include "runtime/train/select/MeasuredSubsets.h"
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
@@ -31,7 +31,9 @@ Layers choose(const std::string &method, const SelectionRequest &request, uint64
   auto selection = (*selector)(context, request);
   EXPECT_TRUE(selection.ok());
   EXPECT_EQ(selection->scores.size(), static_cast<size_t>(request.layers));
-  EXPECT_EQ(selection->standardErrors.size(), static_cast<size_t>(request.layers));
+  // A choice that measures nothing knows no errors; zeros would claim that it is exact.
+  EXPECT_TRUE(selection->standardErrors.empty());
+  EXPECT_TRUE(selection->drift.empty());
   return selection->kept;
 }
 
@@ -101,124 +103,147 @@ TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {
   const auto json = readJson(context.outPath("selection.json"));
   ASSERT_TRUE(json.ok());
   EXPECT_EQ(*json, Json::parse(R"({"version": 1, "method": "uniform", "layers": 6, "budget": 2, "kept": [0, 3],
-    "scores": [1, 0, 0, 1, 0, 0], "standard_errors": [0, 0, 0, 0, 0, 0],
-    "cost": {"tokens": 0, "flops": 0, "seconds": 0}, "seed": 3})"));
+    "scores": [1, 0, 0, 1, 0, 0], "cost": {"tokens": 0, "flops": 0, "seconds": 0}, "seed": 3})"));
 }
+
+TEST(SelectionFile, NamesErrorsAndDriftWhereThereAreSome) {
+  Selection selection;
+  selection.kept = {1};
+  selection.scores = {0.25, 0.75};
+  selection.drift = {0.125, 0.5};
+  auto json = selectionJson(selection, request(2, 1), "gates", 0, {});
+  EXPECT_EQ(json["drift"].get<std::vector<double>>(), selection.drift);
+  EXPECT_FALSE(json.contains("standard_errors"));
+  selection.drift.clear();
+  selection.standardErrors = {0.1, 0.2};
+  json = selectionJson(selection, request(2, 1), "layer_mse", 0, {});
+  EXPECT_EQ(json["standard_errors"].get<std::vector<double>>(), selection.standardErrors);
+  EXPECT_FALSE(json.contains("drift"));
+}
+
+/// Two samples at a value, without noise.
+std::vector<double> exactly(double value) { return {value, value}; }
 
 TEST(SwapSearch, FindsTheBestPair) {
   // Layers 1 and 4 only help together; 0 alone looks best.
-  const SubsetObjective objective = [](const Layers &kept) -> StatusOr<double> {
+  const SubsetObjective objective = [](const Layers &kept) -> StatusOr<std::vector<double>> {
     double value = 10;
     for (int64_t layer : kept)
       value -= layer == 0 ? 2 : layer == 4 ? 1.5 : layer == 1 ? 1 : 0.1;
     if (kept == Layers{1, 4})
       value -= 5;
-    return value;
+    return exactly(value);
   };
-  const auto result = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2), objective);
+  const auto result = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2), 3, objective);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->kept, (Layers{1, 4}));
   EXPECT_LE(result->evaluations, 10);
   EXPECT_LT(result->objective, result->firstObjective);
   // A pinned layer stays.
-  const auto pinned = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2, {0}), objective);
+  const auto pinned = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2, {0}), 3, objective);
   ASSERT_TRUE(pinned.ok());
   EXPECT_EQ(pinned->kept, (Layers{0, 4}));
 }
 
-/// Gates on a synthetic objective: sum_l c_l (1 - a_l)^2 + 3 max(0, 1 - a_2 - a_5)^2, whose last term makes one of the
-/// layers 2 and 5 needed, and both no better than one.
-struct SyntheticGates {
-  std::vector<double> c;
-  NamedTensors masters;
-  GateSpace space;
+TEST(SwapSearch, IsNotFooledByNoise) {
+  // Every subset is as good as any other; on 64 samples their means differ by chance.
+  const auto noisy = [](double gain) -> SubsetObjective {
+    return [gain](const Layers &kept) -> StatusOr<std::vector<double>> {
+      std::string name = "subset";
+      for (int64_t layer : kept)
+        name += " " + std::to_string(layer);
+      Random random(1, name, 0), difficulty(1, "samples", 0);
+      std::vector<double> values;
+      for (int sample = 0; sample < 64; ++sample)
+        // How hard a sample is, is common to all subsets: it falls out of paired differences.
+        values.push_back(10 * difficulty.uniform() + random.uniform(-1, 1) - (kept == Layers{2, 6} ? gain : 0));
+      return values;
+    };
+  };
+  const std::vector<double> scores = {8, 7, 6, 5, 4, 3, 2, 1};
+  const auto noise = searchSwaps({0, 2}, scores, request(8, 2), 3, noisy(0));
+  ASSERT_TRUE(noise.ok());
+  EXPECT_EQ(noise->swaps, 0);
+  EXPECT_EQ(noise->kept, (Layers{0, 2}));
+  EXPECT_EQ(noise->evaluations, 13);
+  // Taking what looks better, as errors = 0 does, follows the noise.
+  const auto fooled = searchSwaps({0, 2}, scores, request(8, 2), 0, noisy(0));
+  ASSERT_TRUE(fooled.ok());
+  EXPECT_GT(fooled->swaps, 0);
+  // A difference beyond it is found, though the samples' own spread is far larger.
+  const auto found = searchSwaps({0, 2}, scores, request(8, 2), 3, noisy(0.8));
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->kept, (Layers{2, 6}));
+  EXPECT_EQ(found->swaps, 1);
+  EXPECT_NEAR(found->gain, 0.8, 4 * found->gainStandardError);
+  EXPECT_LT(found->gainStandardError, 0.15);
+}
+
+TEST(SwapSearch, NeedsTwoSamples) {
+  const auto result = searchSwaps({0}, {1, 2}, request(2, 1), 3, [](const Layers &) -> StatusOr<std::vector<double>> {
+    return std::vector<double>{1};
+  });
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.status().hint().find("swap_samples"), std::string::npos);
+}
+
+TEST(MeasuredSubsets, GoOnWhereTheyWereStopped) {
+  TemporaryFolder folder;
+  const std::vector<double> scores = {8, 7, 6, 5, 4, 3, 2, 1};
+  int64_t measured = 0, stopAt = -1;
+  const auto search = [&](const std::string &file, const std::string &fingerprint) -> StatusOr<SwapResult> {
+    MORPH_ASSIGN_OR_RETURN(
+        MeasuredSubsets subsets,
+        MeasuredSubsets::open(folder.file(file), fingerprint,
+                              [&](const Layers &kept, MeasureCost &cost) -> StatusOr<std::vector<double>> {
+                                if (++measured == stopAt)
+                                  requestInterrupt();
+                                cost.tokens += 100;
+                                // Doubles that have no short decimal form come back exactly.
+                                double value = 1.0 / 3;
+                                for (int64_t layer : kept)
+                                  value += std::sin(static_cast<double>(layer * layer)) / 7;
+                                return std::vector<double>{value, value + 0.1};
+                              }));
+    MORPH_ASSIGN_OR_RETURN(
+        const SwapResult result,
+        searchSwaps({0, 1}, scores, request(8, 2), 3, [&](const Layers &kept) { return subsets.values(kept); }));
+    EXPECT_EQ(subsets.cost().tokens, 100 * (result.interrupted ? stopAt : result.evaluations));
+    return result;
+  };
+  const auto straight = search("straight", "a");
+  ASSERT_TRUE(straight.ok());
+  ASSERT_GT(straight->swaps, 1);
+  EXPECT_EQ(measured, straight->evaluations);
+  for (int64_t stop : {1, 5, 9}) {
+    measured = 0;
+    stopAt = stop;
+    const std::string file = "stopped " + std::to_string(stop);
+    const auto first = search(file, "a");
+    ASSERT_TRUE(first.ok());
+    ASSERT_TRUE(first->interrupted);
+    requestInterrupt(false);
+    stopAt = -1;
+    const auto second = search(file, "a");
+    ASSERT_TRUE(second.ok());
+    // Together they measured what the straight search did, and found the same.
+    EXPECT_EQ(measured, straight->evaluations);
+    EXPECT_EQ(second->kept, straight->kept);
+    EXPECT_EQ(second->swaps, straight->swaps);
+    EXPECT_EQ(second->objective, straight->objective);
+    EXPECT_EQ(second->evaluations, straight->evaluations);
+  }
+  EXPECT_FALSE(search("straight", "another spec").ok());
+}
+
+TEST(Gates, PressureIsRawOrInTheObjectivesUnit) {
   GatePressure pressure;
-
-  SyntheticGates(std::vector<double> weights, int64_t budget, GateParametrization parametrization,
-                 const SelectionRequest &asked)
-      : c(std::move(weights)) {
-    plan::Plan plan;
-    for (size_t layer = 0; layer < c.size(); ++layer) {
-      plan::Weight gate;
-      gate.name = "gate." + std::to_string(layer);
-      gate.gate = true;
-      gate.layer = static_cast<int64_t>(layer);
-      gate.shape = {1};
-      plan.weights.push_back(gate);
-      masters[gate.name] = at::ones({1});
-    }
-    auto made = GateSpace::create(plan, asked, parametrization);
-    EXPECT_TRUE(made.ok());
-    space = *std::move(made);
-    space.begin(masters);
-    pressure.layers = asked.layers;
-    pressure.budget = budget;
-  }
-  std::vector<double> run(int64_t steps, double rate) {
-    pressure.steps = steps;
-    AdamW optimizer{AdamWOptions()};
-    for (int64_t step = 0; step < steps; ++step) {
-      const std::vector<double> a = space.fullShares(masters);
-      double sum = 0;
-      NamedTensors gradients;
-      for (size_t l = 0; l < a.size(); ++l) {
-        sum += a[l];
-        double gradient = -2 * c[l] * (1 - a[l]);
-        if (l == 2 || l == 5)
-          gradient -= 6 * std::max(0.0, 1 - a[2] - a[5]);
-        gradients["gate." + std::to_string(l)] = at::full({1}, gradient, at::kFloat);
-      }
-      space.beforeUpdate(masters, gradients, pressure.next(step, sum));
-      EXPECT_TRUE(optimizer.step(masters, gradients, rate).ok());
-      space.afterUpdate(masters);
-      for (double share : space.fullShares(masters)) {
-        EXPECT_GE(share, 0);
-        EXPECT_LE(share, 1);
-      }
-    }
-    return space.fullShares(masters);
-  }
-};
-
-const std::vector<double> importances = {0.02, 0.01, 0.05, 0.3, 0.01, 0.04, 0.02, 0.6, 0.03, 0.01};
-
-TEST(Gates, AreDrivenToTheBudgetInTheirSum) {
-  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
-    const SelectionRequest asked = request(10, 3);
-    SyntheticGates gates(importances, 3, parametrization, asked);
-    gates.pressure.unit = 4.1 / 10; // the objective with all gates at 0, a layer
-    const std::vector<double> shares = gates.run(200, parametrization == GateParametrization::Clamp ? 0.05 : 0.2);
-    double sum = 0;
-    for (double share : shares)
-      sum += share;
-    EXPECT_NEAR(sum, 3, 0.7);
-    const Layers kept = largestLayers(shares, {}, asked);
-    EXPECT_TRUE(std::count(kept.begin(), kept.end(), 7));
-    EXPECT_TRUE(std::count(kept.begin(), kept.end(), 3));
-    EXPECT_EQ(std::count(kept.begin(), kept.end(), 2) + std::count(kept.begin(), kept.end(), 5), 1);
-  }
-}
-
-TEST(Gates, FixedPressureIsInTheObjectivesUnit) {
-  const SelectionRequest asked = request(10, 3);
-  SyntheticGates gates(importances, 3, GateParametrization::Clamp, asked);
-  gates.pressure.fixed = true;
-  gates.pressure.lambda = 0.5;
-  gates.pressure.unit = 0.4;
-  EXPECT_DOUBLE_EQ(gates.pressure.next(0, 10), 0.2);
-  const Layers kept = largestLayers(gates.run(300, 0.05), {}, asked);
-  EXPECT_TRUE(std::count(kept.begin(), kept.end(), 7));
-  EXPECT_TRUE(std::count(kept.begin(), kept.end(), 3));
-}
-
-TEST(Gates, StayWhereTheyArePinned) {
-  const SelectionRequest asked = request(10, 3, {0}, {7});
-  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
-    SyntheticGates gates(importances, 3, parametrization, asked);
-    const std::vector<double> shares = gates.run(50, 0.05);
-    EXPECT_EQ(shares[0], 1);
-    EXPECT_EQ(shares[7], 0);
-  }
+  pressure.lambda = 0.5;
+  pressure.unit = 0.4;
+  pressure.kind = SelectSpec::Pressure::Relative;
+  EXPECT_DOUBLE_EQ(pressure.next(0, 10), 0.2);
+  pressure.kind = SelectSpec::Pressure::Raw;
+  EXPECT_DOUBLE_EQ(pressure.next(0, 10), 0.5);
 }
 
 TEST(Gates, TargetFallsOverTheFirstPart) {
@@ -257,8 +282,15 @@ TEST(Gates, OfThreeCandidatesStayOnTheSimplex) {
   set(0.2f, -0.1f);
   EXPECT_NEAR(gate[0].item<float>(), 0.2, 1e-6);
   EXPECT_EQ(space->bestCandidates(masters), (Layers{1}));
-  space->setSubset(masters, {}, {0});
-  EXPECT_EQ(gate[1].item<float>(), 1);
+  // All linear is the first candidate where no choice was made, and the choice where one was.
+  const auto isSet = [&](const Layers &kept, const Layers &chosen) {
+    space->setSubset(masters, kept, chosen);
+    return std::vector<float>(gate.data_ptr<float>(), gate.data_ptr<float>() + 2);
+  };
+  EXPECT_EQ(isSet({}, {}), (std::vector<float>{0, 1}));
+  EXPECT_EQ(isSet({}, {0}), (std::vector<float>{0, 1}));
+  EXPECT_EQ(isSet({}, {1}), (std::vector<float>{0, 0})); // The last candidate has what the others leave.
+  EXPECT_EQ(isSet({0}, {}), (std::vector<float>{1, 0}));
 }
 
 } // namespace

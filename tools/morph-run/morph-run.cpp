@@ -45,9 +45,10 @@ struct Stage {
 };
 constexpr Stage stages[] = {
     {"pretrain", "train a base model from its initial values", "pretrain, score", runPretrain},
-    {"align", "fit every linear branch to its layer's full attention", "align", runAlign},
-    {"select", "choose the layers that keep full attention", "gates (method gates) or align (layer_mse)", runSelect},
-    {"distill", "KL from the teacher to the hybrid", "distill", runDistill},
+    {"align", "fit every linear branch to its layer's full attention", "align, align-forward", runAlign},
+    {"select", "choose the layers that keep full attention",
+     "gates, gates-forward, for swaps score, logits (method gates); align-forward (layer_mse)", runSelect},
+    {"distill", "KL from the teacher to the hybrid", "distill, distill-forward", runDistill},
     {"finetune", "next-token cross-entropy on the hybrid", "finetune", runFinetune},
 };
 

@@ -74,6 +74,9 @@ private:
   size_t countStages(Until until) const;
 
   // Stages.cpp: what each stage is.
+  /// A training program of an IR as the plan `name`, and beside it `<name>-forward`: the same loss without gradients,
+  /// with which stages measure.
+  Status emitTraining(const std::string &ir, const std::string &program, const std::string &name);
   Status compileBase();
   Status compileHybrid(const std::string &variant);
   Status data();

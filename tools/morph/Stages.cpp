@@ -143,6 +143,12 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
   return std::optional<StageKey>(std::move(key));
 }
 
+Status Pipeline::emitTraining(const std::string &ir, const std::string &program, const std::string &name) {
+  const std::string options = programOptions(resolved_, program);
+  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(this->ir(ir), program, options, planFile(name)));
+  return compiler_.emitPlan(this->ir(ir), program, options + ",gradients=false", planFile(name + "-forward"));
+}
+
 Status Pipeline::compileBase() {
   std::fprintf(stderr, "morph: compiling %s\n", resolved_.name.c_str());
   for (const char *folder : {"ir", "plans"}) {
@@ -157,10 +163,8 @@ Status Pipeline::compileBase() {
     return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
-  MORPH_RETURN_IF_ERROR(
-      compiler_.emitPlan(ir("paired"), "align", programOptions(resolved_, "align"), planFile("align")));
-  MORPH_RETURN_IF_ERROR(
-      compiler_.emitPlan(ir("relaxed"), "gates", programOptions(resolved_, "gates"), planFile("gates")));
+  MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
+  MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates"));
   if (resolved_.select.swap) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", "kl=true", planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "logits", "", planFile("logits-teacher")));
@@ -182,10 +186,11 @@ Status Pipeline::compileHybrid(const std::string &variant) {
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
   MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
   MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
-  for (const std::string stage : {"distill", "finetune"})
-    if (trains(stage, linear))
-      MORPH_RETURN_IF_ERROR(
-          compiler_.emitPlan(ir(name), stage, programOptions(resolved_, stage), planFile(stage + "-" + variant)));
+  if (trains("distill", linear))
+    MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant));
+  if (trains("finetune", linear))
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "finetune", programOptions(resolved_, "finetune"),
+                                             planFile("finetune-" + variant)));
   if (variant == "selected")
     for (const char *program : {"logits", "decode"})
       MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
@@ -247,7 +252,7 @@ Status Pipeline::data() {
 Status Pipeline::align() {
   Inputs inputs;
   inputs.sections = {"align", "model"};
-  inputs.plans = {"align"};
+  inputs.plans = {"align", "align-forward"};
   inputs.stages = {"data"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
@@ -259,8 +264,10 @@ Status Pipeline::align() {
     title.clear();
   }
   return runStage("align", title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand("align", out, id, "", {{"align", "align"}},
-                                                                 weights("teacher"), run_.file("resolved.json")));
+    MORPH_ASSIGN_OR_RETURN(const Command command,
+                           runtimeCommand("align", out, id, "",
+                                          {{"align", "align"}, {"align-forward", "align-forward"}}, weights("teacher"),
+                                          run_.file("resolved.json")));
     return runHelper(command);
   });
 }
@@ -270,9 +277,14 @@ Status Pipeline::select(const std::string &variant) {
   const std::string folder = selectionStage(variant);
   const SelectSpec &section = resolved_.select;
   const std::string method = baseline ? variant : toWord(section.method);
-  std::vector<std::pair<std::string, std::string>> plans = {{"align", "align"}, {"gates", "gates"}};
-  if (section.swap)
-    plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
+  std::vector<std::pair<std::string, std::string>> plans;
+  if (method == "layer_mse")
+    plans = {{"align-forward", "align-forward"}};
+  if (method == "gates") {
+    plans = {{"gates", "gates"}, {"gates-forward", "gates-forward"}};
+    if (section.swap)
+      plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
+  }
   Inputs inputs;
   inputs.runtime = true;
   if (method == "uniform" || method == "random") {
@@ -311,16 +323,20 @@ Status Pipeline::select(const std::string &variant) {
 
 Status Pipeline::train(const std::string &stage, const std::string &variant) {
   const std::string folder = stage + "/" + variant, plan = stage + "-" + variant;
+  std::vector<std::pair<std::string, std::string>> plans = {{stage, plan}};
+  if (stage == "distill")
+    plans.push_back({"distill-forward", plan + "-forward"});
   Inputs inputs;
   inputs.sections = {stage, "model", "tasks"};
-  inputs.plans = {plan}; // The selection's part in the numbers is in the plan.
+  for (const auto &[name, file] : plans) // The selection's part in the numbers is in the plans.
+    inputs.plans.push_back(file);
   inputs.stages = {"data", "align", "distill/" + variant};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = stage + " " + variant + ": " + describeSteps(trainingSection(stage));
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, id, variant, {{stage, plan}},
-                                                                 weights(variant), run_.file("resolved.json")));
+    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, id, variant, plans, weights(variant),
+                                                                 run_.file("resolved.json")));
     return runHelper(command);
   });
 }

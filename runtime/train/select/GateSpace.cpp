@@ -154,10 +154,9 @@ void GateSpace::setSubset(NamedTensors &masters, const std::vector<int64_t> &kep
     at::Tensor &gate = masters.at(names_[layer]);
     gate.zero_();
     const bool full = std::binary_search(kept.begin(), kept.end(), static_cast<int64_t>(layer));
-    if (full)
-      gate[0].fill_(1);
-    else if (!chosen.empty() && chosen[layer] + 1 < gate.numel())
-      gate[chosen[layer] + 1].fill_(1);
+    const int64_t element = full ? 0 : (chosen.empty() ? 0 : chosen[layer]) + 1;
+    if (element < gate.numel()) // The last candidate has what the others leave.
+      gate[element].fill_(1);
   }
 }
 
@@ -168,8 +167,8 @@ double GatePressure::target(int64_t step) const {
 }
 
 double GatePressure::next(int64_t step, double sum) {
-  if (fixed)
-    return lambda * unit;
+  if (kind != PressureKind::Budget)
+    return kind == PressureKind::Raw ? lambda : lambda * unit;
   // Augmented Lagrangian on sum = target, with the penalty's weight in the objective's own unit a layer. Every step is
   // an inner iteration, so the multiplier moves a tenth of the usual way.
   const double excess = sum - target(step);

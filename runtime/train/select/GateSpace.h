@@ -33,7 +33,8 @@ public:
   std::vector<double> fullShares(const NamedTensors &masters) const;
   /// The linear candidate (0: the first) with the largest share in each layer; empty where there is only one.
   std::vector<int64_t> bestCandidates(const NamedTensors &masters) const;
-  /// Sets every gate to full attention in `kept` and to the layer's candidate elsewhere (`chosen` as bestCandidates).
+  /// Sets every gate to full attention in `kept` and to one linear candidate elsewhere: the layer's of `chosen` (as
+  /// bestCandidates), or, where that is empty, the first, which is the spec's `linear.backend`.
   void setSubset(NamedTensors &masters, const std::vector<int64_t> &kept, const std::vector<int64_t> &chosen) const;
 
   /// Logits for a checkpoint; empty under Clamp.
@@ -50,11 +51,16 @@ private:
   NamedTensors logits_;
 };
 
+/// What presses the gates down. Budget: their sum is driven to the budget. Relative: lambda * sum is added to the
+/// objective, lambda in units of the objective's own scale. Raw: the same with lambda as it is, FlashMorph's objective.
+using PressureKind = SelectSpec::Pressure;
+
 /// The gradient that the budget adds to every free gate.
 struct GatePressure {
-  bool fixed = false; ///< lambda in units of `unit` all along; otherwise driven to the budget.
+  PressureKind kind = PressureKind::Budget;
   double lambda = 0.1;
-  /// (objective with all layers linear - objective of the teacher) / layers: method.md says why lambda needs it.
+  /// (objective with all layers linear - objective of the teacher) / layers, for Budget and Relative: the same lambda
+  /// means something else under every objective, by orders of magnitude.
   double unit = 1;
   int64_t layers = 0, budget = 0, steps = 1;
   double anneal = 0.6;   ///< Share of the steps over which the target sum falls from layers to budget.

@@ -3,15 +3,15 @@
 // relaxed model are trained by Adam on the objective of the plan `gates` plus a pressure on their sum; the layers with
 // the largest gates keep full attention. Optional: exchanges of layers on the same objective afterwards.
 //
-// Plans: `gates`. For the exchanges, where given, `score` (relaxed, with kl) and `logits` (base or relaxed), which cost
-// no backward and run the teacher once; otherwise `gates`.
+// Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured; for exchanges on the KL
+// `score` (relaxed, with kl) and `logits` (base), which run the teacher once.
 
 #include "runtime/train/HeldOut.h"
-#include "runtime/train/select/GateSpace.h"
-#include "runtime/train/select/SwapSearch.h"
+#include "runtime/train/select/SubsetJudge.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cstdio>
+#include <numeric>
 
 namespace morph {
 
@@ -20,27 +20,34 @@ namespace {
 /// One run of the selector.
 class GateSelector {
 public:
-  GateSelector(const StageContext &context, const SelectionRequest &request) : context_(context), request_(request) {}
+  GateSelector(const StageContext &context, const SelectionRequest &request)
+      : context_(context), section_(context.spec.select), request_(request) {}
   StatusOr<Selection> run();
 
 private:
   Status read();
-  /// Sets pressure_.unit from the objective of the teacher and of all layers linear.
+  /// Sets pressure_.unit from the objective of the teacher and of all layers linear, on sequences of its own. A unit
+  /// that does not rise above its error is said; one that is not positive is an error.
   Status measureUnit();
   StatusOr<LoopResult> train();
+  /// Scores, their drift and the layers, from the gates' trajectory.
+  Selection rank() const;
+  /// Exchanges layers.
   Status refine(Selection &selection);
   /// Counts tokens and operations of a run of the gates' plan.
   Status count(const LoopBatch &batch);
   LoopHooks hooks();
 
   const StageContext &context_;
+  const SelectSpec &section_;
   const SelectionRequest &request_;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Executor> executor_, forward_;
   std::unique_ptr<BatchStream> stream_, unitStream_, swapStream_;
   GateSpace space_;
   GatePressure pressure_;
   LoopOptions options_;
   BatchStreamOptions data_;
+  Json unit_; ///< What was measured, for selection.json.
   double lastPressure_ = 0;
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
   int64_t tokens_ = 0;
@@ -51,29 +58,30 @@ private:
 } // namespace
 
 Status GateSelector::read() {
-  const SelectSpec &section = context_.spec.select;
-  data_.batch = section.batch;
-  pressure_.lambda = section.lambda;
-  pressure_.anneal = section.anneal;
+  data_.batch = section_.batch;
+  pressure_.kind = section_.pressure;
+  pressure_.lambda = section_.lambda;
+  pressure_.anneal = section_.anneal;
   // The pressure is not part of the objective's norm: clipping would weigh one against the other.
-  options_ = context_.loopOptions("select", section, section.steps);
-  options_.accumulate = section.accumulate;
-  if (section.tasks.empty())
+  options_ = context_.loopOptions("select", section_, section_.steps);
+  options_.accumulate = section_.accumulate;
+  if (section_.tasks.empty())
     return Status::invalid("select.tasks: the gates need at least one task");
-  pressure_.fixed = section.pressure == SelectSpec::Pressure::Fixed;
   pressure_.layers = request_.layers;
   pressure_.budget = request_.budget;
   pressure_.steps = options_.steps;
 
   data_.stream = "select";
-  MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section.tasks));
+  MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section_.tasks));
   BatchStreamOptions other = data_;
-  other.stream = "select/unit";
-  MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section.tasks));
   other.stream = "select/swap";
-  MORPH_ASSIGN_OR_RETURN(swapStream_, context_.stream(other, section.tasks));
+  MORPH_ASSIGN_OR_RETURN(swapStream_, context_.stream(other, section_.tasks));
+  other.stream = "select/unit";
+  other.batch = 1; // The unit's error is over sequences.
+  MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section_.tasks));
   MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("gates"));
-  MORPH_ASSIGN_OR_RETURN(space_, GateSpace::create(executor_->plan(), request_, section.parametrization));
+  MORPH_ASSIGN_OR_RETURN(forward_, context_.executor("gates-forward", executor_.get()));
+  MORPH_ASSIGN_OR_RETURN(space_, GateSpace::create(executor_->plan(), request_, section_.parametrization));
   return Status();
 }
 
@@ -93,28 +101,52 @@ Status GateSelector::measureUnit() {
   NamedTensors saved;
   for (const auto &[name, gate] : executor_->masters())
     saved[name] = gate.clone();
-  std::vector<int64_t> all(static_cast<size_t>(request_.layers));
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = static_cast<int64_t>(i);
-  double objective[2];
-  for (int linear = 0; linear < 2; ++linear) {
-    space_.setSubset(executor_->masters(), linear ? std::vector<int64_t>() : all, {});
-    executor_->mastersChanged();
-    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, *unitStream_, 2 * options_.accumulate));
-    objective[linear] = loss.loss;
+  const auto objective = [&](const std::vector<int64_t> &kept) -> StatusOr<std::vector<double>> {
+    space_.setSubset(forward_->masters(), kept, {});
+    forward_->mastersChanged();
+    MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples));
     tokens_ += loss.tokens;
     flops_ += loss.flops;
+    return std::move(loss.losses);
+  };
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> linear, objective({}));
+  // The other objectives are distances from the teacher: its own is 0.
+  std::vector<double> teacher(linear.size(), 0);
+  if (section_.loss == SelectSpec::Loss::Ce) {
+    std::vector<int64_t> all(static_cast<size_t>(request_.layers));
+    std::iota(all.begin(), all.end(), 0);
+    MORPH_ASSIGN_OR_RETURN(teacher, objective(all));
   }
   MORPH_RETURN_IF_ERROR(restoreMasters(executor_->masters(), saved));
   executor_->mastersChanged();
-  // A linear model that is as good as its teacher gives no unit; any small one lets the budget decide alone.
-  pressure_.unit = std::max(objective[1] - objective[0], 1e-6) / static_cast<double>(request_.layers);
+
+  const MeanAndError rise = pairedDifference(linear, teacher);
+  char text[128];
+  std::snprintf(text, sizeof text, "%.3g +- %.2g over %lld sequences", rise.mean, rise.standardError,
+                static_cast<long long>(section_.unitSamples));
+  const std::string what = "making every layer linear raises the objective '" + toWord(section_.loss) + "' by " + text;
+  if (rise.mean <= 0)
+    return Status::failed("select: " + what + ": the pressure on the gates has no unit, and no layer is worth keeping",
+                          "take another select.loss or harder tasks, raise select.unit_samples, or set "
+                          "select.pressure = \"raw\"");
+  if (rise.mean < 2 * rise.standardError)
+    std::fprintf(stderr,
+                 "select: warning: %s, which is within its noise: so is the unit of the pressure on the gates\n"
+                 "select: hint: raise select.unit_samples, or take harder tasks\n",
+                 what.c_str());
+  pressure_.unit = rise.mean / static_cast<double>(request_.layers);
+  unit_ = {{"value", pressure_.unit},
+           {"standard_error", rise.standardError / static_cast<double>(request_.layers)},
+           {"samples", section_.unitSamples}};
   return Status();
 }
 
 LoopHooks GateSelector::hooks() {
   LoopHooks hooks;
-  hooks.onGradients = [this](int64_t step, NamedTensors &gradients, double) {
+  hooks.onGradients = [this](int64_t step, NamedTensors &gradients, double) -> Status {
+    // Before the first update only: a checkpoint brings the unit that it was trained with.
+    if (step == 0 && pressure_.kind != PressureKind::Raw)
+      MORPH_RETURN_IF_ERROR(measureUnit());
     double sum = 0;
     for (double share : space_.fullShares(executor_->masters()))
       sum += share;
@@ -133,12 +165,12 @@ LoopHooks GateSelector::hooks() {
       sum += share;
     line["gates"] = trajectory_.back();
     line["gate_sum"] = sum;
-    if (!pressure_.fixed)
+    if (pressure_.kind == PressureKind::Budget)
       line["target"] = pressure_.target(step);
     line["pressure"] = lastPressure_;
   };
   hooks.save = [this](Json &state, NamedTensors &tensors) {
-    state = {{"unit", pressure_.unit}, {"multiplier", pressure_.multiplier}, {"tokens", tokens_}, {"flops", flops_}};
+    state = {{"unit", unit_}, {"multiplier", pressure_.multiplier}, {"tokens", tokens_}, {"flops", flops_}};
     // Full shares are fp32: as fp32 they come back exactly.
     at::Tensor run = at::empty({static_cast<int64_t>(trajectory_.size()), request_.layers}, at::kFloat);
     float *data = run.data_ptr<float>();
@@ -150,7 +182,8 @@ LoopHooks GateSelector::hooks() {
       tensors["logits/" + name] = logits;
   };
   hooks.restore = [this](const Json &state, const NamedTensors &tensors) {
-    pressure_.unit = state.value("unit", 1.0);
+    unit_ = state.value("unit", Json());
+    pressure_.unit = unit_.is_object() ? unit_.value("value", 1.0) : 1.0;
     pressure_.multiplier = state.value("multiplier", 0.0);
     tokens_ = state.value("tokens", int64_t(0));
     flops_ = state.value("flops", 0.0);
@@ -182,114 +215,82 @@ StatusOr<LoopResult> GateSelector::train() {
   };
   space_.begin(executor_->masters());
   executor_->mastersChanged();
-  MORPH_RETURN_IF_ERROR(measureUnit());
-  // A checkpoint brings its own unit and counts, which were measured in the same way.
   return runTrainLoop(*executor_, source, options_, hooks());
 }
 
-Status GateSelector::refine(Selection &selection) {
-  const bool fast =
-      context_.spec.select.loss == SelectSpec::Loss::Kl && context_.hasPlan("score") && context_.hasPlan("logits");
-  std::unique_ptr<Executor> scorer;
-  std::vector<NamedTensors> inputs;
-  const int64_t batches = (context_.spec.select.swapSamples + data_.batch - 1) / data_.batch;
-  std::vector<int64_t> all(static_cast<size_t>(request_.layers));
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = static_cast<int64_t>(i);
-  if (fast) {
-    MORPH_ASSIGN_OR_RETURN(scorer, context_.executor("score"));
-    MORPH_ASSIGN_OR_RETURN(const auto teacher, context_.executor("logits"));
-    // The teacher: the base model, or the relaxed one with every gate at full attention.
-    if (!teacher->masters().empty()) {
-      space_.setSubset(teacher->masters(), all, {});
-      teacher->mastersChanged();
+Selection GateSelector::rank() const {
+  Selection selection;
+  selection.scores = trajectory_.back();
+  selection.chosen = space_.bestCandidates(executor_->masters());
+  const size_t steps = trajectory_.size();
+  std::vector<double> means;
+  for (size_t layer = 0; layer < selection.scores.size(); ++layer) {
+    double mean = 0, least = 1, most = 0;
+    for (size_t step = 0; step < steps; ++step) {
+      const double share = trajectory_[step][layer];
+      mean += share / static_cast<double>(steps);
+      if (4 * (step + 1) <= 3 * steps)
+        continue;
+      least = std::min(least, share);
+      most = std::max(most, share);
     }
-    for (int64_t i = 0; i < batches; ++i) {
-      MORPH_ASSIGN_OR_RETURN(const Batch batch, swapStream_->batch(static_cast<uint64_t>(i)));
-      MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, teacher->run(loopBatch(batch, teacher->plan()).inputs));
-      NamedTensors input = loopBatch(batch, scorer->plan()).inputs;
-      input["teacher_logits"] = outputs.at("logits");
-      inputs.push_back(std::move(input));
-      tokens_ += batch.tokenCount();
-      MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(teacher->plan(), inputs.back()));
-      flops_ += flops;
-    }
+    means.push_back(mean);
+    selection.drift.push_back(most - least);
   }
-  Executor &judge = fast ? *scorer : *executor_;
-  const SubsetObjective objective = [&](const std::vector<int64_t> &kept) -> StatusOr<double> {
-    space_.setSubset(judge.masters(), kept, selection.chosen);
-    judge.mastersChanged();
-    if (!fast) {
-      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(judge, *swapStream_, batches));
-      tokens_ += loss.tokens;
-      flops_ += loss.flops;
-      return loss.loss;
-    }
-    double sum = 0;
-    for (const NamedTensors &input : inputs) {
-      MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, judge.run(input));
-      sum += outputs.at("kl").mean(at::kDouble).item<double>() / static_cast<double>(inputs.size());
-      tokens_ += input.at("tokens").numel();
-      MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(judge.plan(), input));
-      flops_ += flops;
-    }
-    return sum;
-  };
-  MORPH_ASSIGN_OR_RETURN(const SwapResult result, searchSwaps(selection.kept, selection.scores, request_, objective));
+  selection.kept = largestLayers(selection.scores, means, request_);
+  selection.details["mean_gates"] = means;
+  if (unit_.is_object())
+    selection.details["objective_unit"] = unit_;
+  return selection;
+}
+
+Status GateSelector::refine(Selection &selection) {
+  const bool kl = section_.loss == SelectSpec::Loss::Kl;
+  const int64_t batches = std::max<int64_t>(2, (section_.swapSamples + data_.batch - 1) / data_.batch);
+  MORPH_ASSIGN_OR_RETURN(
+      const auto judge, SubsetJudge::create(context_, *executor_, space_, selection.chosen, kl, *swapStream_, batches));
+  MORPH_ASSIGN_OR_RETURN(MeasuredSubsets subsets,
+                         MeasuredSubsets::open(context_.outPath("swaps.safetensors"), options_.fingerprint,
+                                               [&](const std::vector<int64_t> &kept, MeasureCost &cost) {
+                                                 return judge->measure(kept, cost);
+                                               }));
+  MORPH_ASSIGN_OR_RETURN(const SwapResult result,
+                         searchSwaps(selection.kept, selection.scores, request_, section_.swapErrors,
+                                     [&](const std::vector<int64_t> &kept) { return subsets.values(kept); }));
   selection.interrupted = result.interrupted;
   selection.details["swap"] = {{"kept_before", selection.kept},
                                {"objective_before", result.firstObjective},
                                {"objective_after", result.objective},
+                               {"gain", result.gain},
+                               {"gain_standard_error", result.gainStandardError},
                                {"evaluations", result.evaluations},
                                {"swaps", result.swaps},
                                {"samples", batches * data_.batch}};
   selection.kept = result.kept;
+  for (const MeasureCost &cost : {judge->teacherCost(), subsets.cost()}) {
+    selection.tokens += cost.tokens;
+    selection.flops += cost.flops;
+    selection.seconds += cost.seconds;
+  }
   return Status();
 }
 
 StatusOr<Selection> GateSelector::run() {
   MORPH_RETURN_IF_ERROR(read());
   MORPH_ASSIGN_OR_RETURN(const LoopResult result, train());
-  Selection selection;
-  selection.interrupted = result.interrupted;
-  if (result.interrupted)
+  if (result.interrupted) {
+    Selection selection;
+    selection.interrupted = true;
     return selection;
+  }
   if (trajectory_.empty())
     return Status::invalid("select.steps: the gates need at least one step");
-
-  selection.scores = trajectory_.back();
-  selection.chosen = space_.bestCandidates(executor_->masters());
-  // Standard errors by batch means: the last quarter of the run in five pieces.
-  const size_t steps = trajectory_.size();
-  const size_t tail = std::max<size_t>(std::min<size_t>(steps, 5), steps / 4);
-  std::vector<double> means;
-  for (size_t layer = 0; layer < selection.scores.size(); ++layer) {
-    double mean = 0;
-    for (const std::vector<double> &shares : trajectory_)
-      mean += shares[layer] / static_cast<double>(steps);
-    means.push_back(mean);
-    std::vector<double> pieces;
-    const size_t count = std::min<size_t>(5, tail);
-    for (size_t piece = 0; piece < count; ++piece) {
-      const size_t begin = steps - tail + piece * tail / count, end = steps - tail + (piece + 1) * tail / count;
-      double sum = 0;
-      for (size_t step = begin; step < end; ++step)
-        sum += trajectory_[step][layer];
-      pieces.push_back(sum / static_cast<double>(end - begin));
-    }
-    selection.standardErrors.push_back(meanAndError(pieces).standardError);
-  }
-  selection.kept = largestLayers(selection.scores, means, request_);
-  selection.details = {{"mean_gates", means},
-                       {"objective_unit", pressure_.unit},
-                       {"standard_errors", "batch means: the last quarter of the steps in five pieces"}};
-
-  const auto begin = std::chrono::steady_clock::now();
-  if (context_.spec.select.swap)
-    MORPH_RETURN_IF_ERROR(refine(selection));
+  Selection selection = rank();
   selection.tokens = tokens_;
   selection.flops = flops_;
-  selection.seconds = result.seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  selection.seconds = result.seconds;
+  if (section_.swap && request_.budget > 0)
+    MORPH_RETURN_IF_ERROR(refine(selection));
   return selection;
 }
 

@@ -1,33 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks layers by the error of their aligned linear branch on held-out data: output `layer_loss` of the plan `align`.
+// Ranks layers by the error of their aligned linear branch on held-out data: output `layer_loss` of the plan
+// `align-forward`.
 // The error is normalised as that plan says (align.normalize); with several linear candidates a layer counts its best
 // one.
 
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/Selector.h"
 
-#include <chrono>
-
 namespace morph {
 
 static StatusOr<Selection> selectLayerMse(const StageContext &context, const SelectionRequest &request) {
-  const auto begin = std::chrono::steady_clock::now();
   const SelectSpec &section = context.spec.select;
   const AlignSpec &align = context.spec.align;
   BatchStreamOptions data;
-  data.batch = section.batch;
+  // Sequences one by one: the standard errors are over them.
+  data.batch = 1;
   data.length = align.length;
   data.taskFraction = align.taskFraction;
   data.stream = "held-out/layer_mse";
   data.sample.part = TextStore::Part::Holdout;
 
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
-  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
-  const int64_t batches = (section.samples + data.batch - 1) / data.batch;
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, batches));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
+  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
+                         context.loopOptions("select", section, section.steps, {"align-forward"}));
+  // The data is that of stage align.
+  const std::string alignSection = toJson(context.spec).at("align").dump();
+  const HeldOutCheckpoint checkpoint = {context.outPath("layer_mse.safetensors"),
+                                        options.fingerprint + "/" + std::to_string(Random::streamSeed(0, alignSection)),
+                                        "select (layer_mse)"};
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, section.samples, &checkpoint));
+  Selection selection;
+  selection.interrupted = loss.interrupted;
+  if (loss.interrupted)
+    return selection;
   const int64_t branches = static_cast<int64_t>(loss.layerLoss.size());
   if (branches == 0 || branches % request.layers != 0)
-    return Status::invalid("layer_mse: the plan 'align' gives " + std::to_string(branches) +
+    return Status::invalid("layer_mse: the plan 'align-forward' gives " + std::to_string(branches) +
                            " layer losses for a model of " + std::to_string(request.layers) + " layers");
   const int64_t candidates = branches / request.layers;
   // Which of all candidates the losses are of: one that has no weights of its own is not aligned.
@@ -37,10 +46,9 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
     if (further[i] != "sliding_window")
       mixers.push_back(static_cast<int64_t>(i) + 1);
   if (static_cast<int64_t>(mixers.size()) != candidates)
-    return Status::invalid("layer_mse: the plan 'align' has " + std::to_string(candidates) +
+    return Status::invalid("layer_mse: the plan 'align-forward' has " + std::to_string(candidates) +
                            " linear candidates a layer, but the spec's 'linear' names " +
                            std::to_string(mixers.size()));
-  Selection selection;
   for (int64_t layer = 0; layer < request.layers; ++layer) {
     int64_t best = 0;
     for (int64_t c = 1; c < candidates; ++c)
@@ -55,8 +63,8 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
   selection.kept = largestLayers(selection.scores, {}, request);
   selection.tokens = loss.tokens;
   selection.flops = loss.flops;
-  selection.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  selection.details["samples"] = batches * data.batch;
+  selection.seconds = loss.seconds;
+  selection.details["samples"] = section.samples;
   return selection;
 }
 

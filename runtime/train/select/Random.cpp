@@ -10,7 +10,6 @@ static StatusOr<Selection> selectRandom(const StageContext &context, const Selec
   Random random(context.seed, "select/random", 0);
   for (int64_t layer = 0; layer < request.layers; ++layer)
     selection.scores.push_back(random.uniform());
-  selection.standardErrors.assign(selection.scores.size(), 0);
   selection.kept = largestLayers(selection.scores, {}, request);
   return selection;
 }

@@ -91,9 +91,12 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const Selection
       {"budget", request.budget},
       {"kept", selection.kept},
       {"scores", selection.scores},
-      {"standard_errors", selection.standardErrors},
       {"cost", {{"tokens", selection.tokens}, {"flops", selection.flops}, {"seconds", selection.seconds}}},
       {"seed", seed}};
+  if (!selection.standardErrors.empty())
+    json["standard_errors"] = selection.standardErrors;
+  if (!selection.drift.empty())
+    json["drift"] = selection.drift;
   for (int64_t candidate : selection.chosen)
     json["chosen"].push_back(kinds.at(static_cast<size_t>(candidate)));
   if (!selection.details.empty())

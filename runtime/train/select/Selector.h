@@ -23,9 +23,12 @@ struct SelectionRequest {
 struct Selection {
   std::vector<int64_t> kept;          ///< Sorted.
   std::vector<double> scores;         ///< One a layer; the larger, the more it should keep full attention.
-  std::vector<double> standardErrors; ///< One a layer; 0 where the method has none.
-  std::vector<int64_t>
-      chosen; ///< With several candidates: which (0: the first) each layer takes if linear; else empty.
+  std::vector<double> standardErrors; ///< Of the scores over independent samples, one a layer; empty: not known.
+  /// One a layer: how far the score still moved over the last part of the one run that gave it; empty: not a run. Small
+  /// drift says that the run was long enough, nothing about what other data would have given.
+  std::vector<double> drift;
+  /// With several candidates: which (0: the first) each layer takes if linear; else empty.
+  std::vector<int64_t> chosen;
   int64_t tokens = 0;
   double flops = 0;
   double seconds = 0;
@@ -53,8 +56,8 @@ StatusOr<SelectionRequest> readSelectionRequest(const BudgetSpec &budget, int64_
 std::vector<int64_t> largestLayers(const std::vector<double> &scores, const std::vector<double> &tieBreak,
                                    const SelectionRequest &request);
 
-/// What selection.json holds. `kinds` names the linear candidates, for `chosen`: one kind a layer, as morph-discretize
-/// reads it.
+/// What selection.json holds; `standard_errors` and `drift` only where the method has them. `kinds` names the linear
+/// candidates, for `chosen`: one kind a layer, as morph-discretize reads it.
 nlohmann::ordered_json selectionJson(const Selection &selection, const SelectionRequest &request,
                                      const std::string &method, uint64_t seed, const std::vector<std::string> &kinds);
 

@@ -2,6 +2,7 @@
 
 #include "runtime/train/select/SwapSearch.h"
 
+#include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
 
@@ -12,12 +13,14 @@
 namespace morph {
 
 StatusOr<SwapResult> searchSwaps(const std::vector<int64_t> &kept, const std::vector<double> &scores,
-                                 const SelectionRequest &request, const SubsetObjective &objective) {
+                                 const SelectionRequest &request, double errors, const SubsetObjective &objective) {
   SwapResult result;
   result.kept = kept;
-  MORPH_ASSIGN_OR_RETURN(result.objective, objective(kept));
-  result.firstObjective = result.objective;
-  result.evaluations = 1;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(kept));
+  if (first.size() < 2)
+    return Status::invalid("the exchanges of layers need at least two samples to know their noise",
+                           "raise select.swap_samples");
+  std::vector<double> current = first;
   std::set<std::vector<int64_t>> seen = {kept};
   const auto contains = [](const std::vector<int64_t> &list, int64_t layer) {
     return std::find(list.begin(), list.end(), layer) != list.end();
@@ -43,29 +46,36 @@ StatusOr<SwapResult> searchSwaps(const std::vector<int64_t> &kept, const std::ve
     for (size_t i = 0; i < entering.size() && !improved; ++i) {
       for (size_t j = 0; j < leaving.size() && !improved; ++j) {
         if (interrupted()) {
+          progress.finish();
+          std::fprintf(stderr, "select (swaps): stopped after %zu subsets; run again to continue\n", seen.size());
           result.interrupted = true;
           return result;
         }
         std::vector<int64_t> subset = result.kept;
         std::replace(subset.begin(), subset.end(), leaving[j], entering[i]);
         std::sort(subset.begin(), subset.end());
-        ++tried;
-        if (!seen.insert(subset).second)
-          continue;
-        MORPH_ASSIGN_OR_RETURN(const double value, objective(subset));
-        ++result.evaluations;
-        char details[64];
-        std::snprintf(details, sizeof details, "best %.4g", std::min(value, result.objective));
-        progress.update(std::min(tried, round), 0, details, result.evaluations % 10 == 0);
-        if (value < result.objective) {
+        MORPH_ASSIGN_OR_RETURN(const std::vector<double> values, objective(subset));
+        seen.insert(subset);
+        const MeanAndError change = pairedDifference(values, current);
+        if (change.mean < 0 && change.mean < -errors * change.standardError) {
           result.kept = subset;
-          result.objective = value;
+          current = values;
           ++result.swaps;
           improved = true;
         }
+        char details[64];
+        std::snprintf(details, sizeof details, "best %.4g", meanAndError(current).mean);
+        ++tried;
+        progress.update(std::min(tried, round), 0, details, tried % 10 == 0);
       }
     }
   }
+  const MeanAndError gain = pairedDifference(first, current);
+  result.firstObjective = meanAndError(first).mean;
+  result.objective = meanAndError(current).mean;
+  result.gain = gain.mean;
+  result.gainStandardError = gain.standardError;
+  result.evaluations = static_cast<int64_t>(seen.size());
   return result;
 }
 

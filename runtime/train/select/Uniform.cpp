@@ -39,7 +39,6 @@ static StatusOr<Selection> selectUniform(const StageContext &, const SelectionRe
       selection.kept.push_back(layer);
     selection.scores.push_back(kept ? 1 : 0);
   }
-  selection.standardErrors.assign(selection.scores.size(), 0);
   return selection;
 }
 

@@ -226,7 +226,8 @@ def make_manifest(base, base_config, spec, selection, config, run, overrides):
                               sorted([base / "config.json", *base.glob("*.safetensors")])}},
         "trained_weights": {name_in(run, path): sha256(path) for path in map(pathlib.Path, overrides)},
         "selection": {key: selection.get(key) for key in
-                      ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "cost", "seed")
+                      ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "drift", "cost",
+                       "seed")
                       if key in selection},
         "backend": spec["linear"]["backend"],
         "options": config["morph"]["options"],

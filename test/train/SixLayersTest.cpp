@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+// The selectors on real plans: those that the compiler makes of a model of six layers whose weights are chosen so that
+// the answer is known.
+//
+// The residual stream is (1, s_1 ... s_7, noise that tells tokens apart). The attention of layer l adds c_l times the
+// first component of the normalised stream to s_{d_l}; its linear branch adds nothing; there is no feed-forward. So a
+// gate a_l scales what the layer adds. Layers 4 and 5 add much to the same component: the last norm makes either of
+// them nearly as good as both. Layer 1 alone fills another; layers 0, 2 and 3 hardly matter. Of two layers, the best
+// are 1 and one of 4 and 5.
+
+#include "runtime/train/HeldOut.h"
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/select/GateSpace.h"
+#include "test/train/TrainTesting.h"
+
+#include <cmath>
+#include <numeric>
+
+namespace morph {
+namespace {
+
+using Layers = std::vector<int64_t>;
+
+constexpr int64_t kLayers = 6;
+/// c_l and d_l.
+constexpr double kStrength[kLayers] = {0.1, 1, 0.1, 0.1, 4, 4};
+constexpr int64_t kComponent[kLayers] = {2, 1, 3, 4, 5, 5};
+
+std::string planPath(const std::string &name) { return std::string(MORPH_SIX_LAYERS) + "/" + name + ".json"; }
+
+at::Tensor noise(at::IntArrayRef shape, double scale, const std::string &name) {
+  const at::Tensor values = at::empty(shape);
+  Random random(7, name, 0);
+  for (int64_t i = 0; i < values.numel(); ++i)
+    values.data_ptr<float>()[i] = static_cast<float>(random.uniform(-scale, scale));
+  return values;
+}
+
+/// The model's weights; `strength` scales all c_l.
+std::map<std::string, at::Tensor> weights(double strength) {
+  const int64_t hidden = 16, vocabulary = 32;
+  std::map<std::string, at::Tensor> result;
+  at::Tensor embedding = noise({vocabulary, hidden}, 0.5, "embedding");
+  embedding.slice(1, 0, 1).fill_(1);
+  embedding.slice(1, 1, 8).zero_();
+  result["model.embed_tokens.weight"] = embedding;
+  result["lm_head.weight"] = noise({vocabulary, hidden}, 0.8, "head");
+  result["model.norm.weight"] = at::ones({hidden});
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    for (const char *name : {"input_layernorm.weight", "post_attention_layernorm.weight"})
+      result[prefix + name] = at::ones({hidden});
+    for (const char *name : {"mlp.gate_proj.weight", "mlp.up_proj.weight"})
+      result[prefix + name] = at::zeros({8, hidden});
+    result[prefix + "mlp.down_proj.weight"] = at::zeros({hidden, 8});
+    result[prefix + "self_attn.q_proj.weight"] = at::zeros({16, hidden});
+    result[prefix + "self_attn.k_proj.weight"] = at::zeros({8, hidden});
+    at::Tensor value = at::zeros({8, hidden}), output = at::zeros({hidden, 16});
+    value[0][0].fill_(1);
+    output[kComponent[layer]][0].fill_(strength * kStrength[layer]);
+    result[prefix + "self_attn.v_proj.weight"] = value;
+    result[prefix + "self_attn.o_proj.weight"] = output;
+    result[prefix + "linear_attn.o_proj.weight"] = at::zeros({hidden, 16});
+  }
+  return result;
+}
+
+class SixLayers : public testing::Test {
+protected:
+  void SetUp() override { prepare(context, folder, 1); }
+  void TearDown() override { requestInterrupt(false); }
+
+  /// A context of stage select in `where`.
+  static void prepare(StageContext &context, const TemporaryFolder &where, double strength) {
+    const std::string file = where.file("model.safetensors");
+    ASSERT_TRUE(writeSafetensors(file, weights(strength)).ok());
+    context.weightPaths = {file};
+    context.out = where.file("select.partial");
+    for (const char *name :
+         {"align", "align-forward", "gates", "gates-forward", "distill", "distill-forward", "score", "logits"})
+      context.planPaths[name] = planPath(name);
+    context.spec = Json::parse(R"({
+      "seed": 5,
+      "model": {"precision": "fp32", "threads": 1},
+      "model_info": {"layers": 6, "vocab": 32},
+      "linear": {"backend": "lightning", "candidates": []},
+      "budget": {"full_layers": 2, "keep": [], "linear": []},
+      "tasks": [{"name": "recall", "kind": "mqar", "space": "tokens", "length": [16], "needles": 2, "queries": 2,
+                 "value_length": 1, "depth": [0, 1], "background": "noise", "key_tokens": [8, 16],
+                 "value_tokens": [16, 24], "noise_tokens": [0, 8]}],
+      "align": {"steps": 1, "length": 16, "tasks": ["recall"], "task_fraction": 1},
+      "select": {"method": "gates", "steps": 80, "batch": 2, "tasks": ["recall"], "lr": 0.05}})");
+    ASSERT_TRUE(context.prepare().ok());
+  }
+
+  static StatusOr<Selection> select(const StageContext &context) {
+    MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec, context.layers));
+    return (*findSelector(context.spec["select"]["method"].get<std::string>()))(context, request);
+  }
+
+  /// The loss of a plan on batch 0 with full attention in `kept`.
+  double lossOf(const std::string &plan, const Layers &kept) {
+    const auto executor = context.executor(plan);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    for (auto &[name, gate] : (*executor)->masters())
+      if (name.rfind("gate.", 0) == 0)
+        gate.fill_(std::count(kept.begin(), kept.end(), std::stoll(name.substr(5))) ? 1.0 : 0.0);
+    (*executor)->mastersChanged();
+    const auto loss = heldOutLoss(**executor, *batches(), 32);
+    EXPECT_TRUE(loss.ok()) << loss.status().message();
+    return loss->loss;
+  }
+
+  std::unique_ptr<BatchStream> batches() {
+    BatchStreamOptions options;
+    options.stream = "test";
+    auto stream = context.stream(options, {"recall"});
+    EXPECT_TRUE(stream.ok()) << stream.status().message();
+    return *std::move(stream);
+  }
+
+  TemporaryFolder folder;
+  StageContext context;
+};
+
+/// 1 and one of 4 and 5.
+void expectTheBest(const Layers &kept) {
+  EXPECT_TRUE(kept == (Layers{1, 4}) || kept == (Layers{1, 5})) << testing::PrintToString(kept);
+}
+
+TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
+  std::map<Layers, double> losses;
+  for (int64_t a = 0; a < kLayers; ++a)
+    for (int64_t b = a + 1; b < kLayers; ++b)
+      losses[{a, b}] = lossOf("gates-forward", {a, b});
+  for (const auto &[kept, loss] : losses)
+    if (kept != Layers{1, 4} && kept != Layers{1, 5})
+      EXPECT_GT(loss, 2 * std::max(losses[{1, 4}], losses[{1, 5}])) << testing::PrintToString(kept);
+}
+
+TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
+  for (const std::string program : {"align", "gates", "distill"}) {
+    for (Precision precision : {Precision::F32, Precision::BF16}) {
+      context.precision = precision;
+      const auto training = context.executor(program);
+      ASSERT_TRUE(training.ok()) << training.status().message();
+      const auto forward = context.executor(program + "-forward", training->get());
+      ASSERT_TRUE(forward.ok()) << forward.status().message();
+      for (const plan::Instruction &instruction : (*forward)->plan().instructions)
+        EXPECT_EQ(instruction.op.find("_grad"), std::string::npos) << instruction.op;
+      EXPECT_LT((*forward)->plan().instructions.size(), (*training)->plan().instructions.size());
+      // What is trained is read where it is trained.
+      for (auto &[name, master] : (*training)->masters())
+        master.mul_(0.75);
+      (*training)->mastersChanged();
+      for (uint64_t i = 0; i < 3; ++i) {
+        const Batch batch = *batches()->batch(i);
+        const NamedTensors whole = *(*training)->run(loopBatch(batch, (*training)->plan()).inputs);
+        const NamedTensors alone = *(*forward)->run(loopBatch(batch, (*forward)->plan()).inputs);
+        EXPECT_TRUE(at::equal(whole.at("loss"), alone.at("loss"))) << program;
+        for (const auto &[name, value] : alone)
+          EXPECT_EQ(name.find("grad."), std::string::npos) << name;
+      }
+    }
+  }
+}
+
+TEST_F(SixLayers, GatesFindTheLayers) {
+  for (const char *parametrization : {"clamp", "sigmoid"}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec["select"]["parametrization"] = parametrization;
+    run.spec["select"]["lr"] = parametrization == std::string("clamp") ? 0.05 : 0.2;
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    expectTheBest(selection->kept);
+    EXPECT_NEAR(std::accumulate(selection->scores.begin(), selection->scores.end(), 0.0), 2, 0.7) << parametrization;
+    // One run: how far it still moved is known, errors over data are not.
+    EXPECT_EQ(selection->drift.size(), 6u);
+    EXPECT_TRUE(selection->standardErrors.empty());
+    EXPECT_TRUE(
+        std::all_of(selection->drift.begin(), selection->drift.end(), [](double d) { return d >= 0 && d < 1; }));
+  }
+}
+
+TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
+  context.spec["select"]["steps"] = 2;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  const auto &unit = selection->details["objective_unit"];
+  EXPECT_EQ(unit["samples"], 16);
+  const double value = unit["value"], error = unit["standard_error"];
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, value / 2);
+  EXPECT_NEAR(value, (lossOf("gates-forward", {}) - lossOf("gates-forward", {0, 1, 2, 3, 4, 5})) / 6, 5 * error);
+  // More sequences, less error: by the root of eight, give or take.
+  TemporaryFolder other;
+  StageContext longer;
+  prepare(longer, other, 1);
+  longer.spec["select"]["steps"] = 2;
+  longer.spec["select"]["unit_samples"] = 128;
+  const auto second = select(longer);
+  ASSERT_TRUE(second.ok());
+  EXPECT_LT(second->details["objective_unit"]["standard_error"].get<double>(), error / 1.7);
+}
+
+TEST_F(SixLayers, AUnitThatIsNotPositiveIsAnError) {
+  TemporaryFolder other;
+  StageContext dead;
+  prepare(dead, other, 0); // The attention adds nothing, so its linear branches lose nothing.
+  const auto selection = select(dead);
+  ASSERT_FALSE(selection.ok());
+  EXPECT_NE(selection.status().message().find("making every layer linear raises the objective 'kl' by 0 +- 0 over 16"),
+            std::string::npos)
+      << selection.status().message();
+  EXPECT_NE(selection.status().hint().find("raw"), std::string::npos);
+  // The paper's objective needs no unit.
+  dead.spec["select"]["pressure"] = "raw";
+  EXPECT_TRUE(select(dead).ok());
+}
+
+TEST_F(SixLayers, AUnitWithinItsNoiseIsSaid) {
+  TemporaryFolder other;
+  StageContext faint;
+  prepare(faint, other, 0.003);
+  faint.planPaths["gates"] = planPath("gates-ce");
+  faint.planPaths["gates-forward"] = planPath("gates-ce-forward");
+  faint.spec["select"]["loss"] = "ce";
+  faint.spec["select"]["steps"] = 1;
+  // The sign of such a difference is chance: one seed in two has a positive one.
+  bool positive = false;
+  for (int seed = 0; seed < 8 && !positive; ++seed) {
+    faint.seed = static_cast<uint64_t>(seed);
+    testing::internal::CaptureStderr();
+    positive = select(faint).ok();
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(said.find("within its noise") != std::string::npos, positive) << said;
+  }
+  EXPECT_TRUE(positive);
+}
+
+TEST_F(SixLayers, RawPressureIsThePapersObjective) {
+  // The gradient of lambda times the sum is lambda, whatever the objective's scale.
+  context.spec["select"]["pressure"] = "raw";
+  context.spec["select"]["lambda"] = 0.1;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_FALSE(selection->details.contains("objective_unit"));
+  expectTheBest(selection->kept);
+}
+
+TEST_F(SixLayers, PinsStay) {
+  context.spec["budget"] = {{"full_layers", 2}, {"keep", Json::array({0})}, {"linear", Json::array({1})}};
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->scores[0], 1);
+  EXPECT_EQ(selection->scores[1], 0);
+  EXPECT_TRUE(selection->kept == (Layers{0, 4}) || selection->kept == (Layers{0, 5}));
+}
+
+TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
+  context.spec["select"]["method"] = "layer_mse";
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  // What the layers add falls as the stream before them grows: layer 5 comes after layer 4.
+  const std::vector<double> &scores = selection->scores;
+  ASSERT_EQ(scores.size(), 6u);
+  EXPECT_GT(scores[4], scores[5]);
+  EXPECT_GT(scores[1], scores[5]);
+  EXPECT_GT(scores[5], 20 * std::max({scores[0], scores[2], scores[3]}));
+  EXPECT_EQ(selection->kept, (Layers{1, 4}));
+  ASSERT_EQ(selection->standardErrors.size(), 6u);
+  EXPECT_TRUE(selection->drift.empty());
+  for (size_t layer = 0; layer < 6; ++layer) {
+    EXPECT_GT(selection->standardErrors[layer], 0);
+    EXPECT_LT(selection->standardErrors[layer], scores[layer] / 4);
+  }
+  EXPECT_EQ(selection->tokens, 32 * 16);
+}
+
+TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
+  const auto executor = context.executor("gates-forward");
+  ASSERT_TRUE(executor.ok());
+  const HeldOutCheckpoint checkpoint = {folder.file("batches.safetensors"), "test", "test"};
+  for (auto &[name, gate] : (*executor)->masters())
+    gate.fill_(0.5);
+  (*executor)->mastersChanged();
+  const auto straight = heldOutLoss(**executor, *batches(), 8);
+  const auto first = heldOutLoss(**executor, *batches(), 3, &checkpoint);
+  requestInterrupt();
+  const auto stopped = heldOutLoss(**executor, *batches(), 8, &checkpoint);
+  ASSERT_TRUE(stopped.ok());
+  EXPECT_TRUE(stopped->interrupted);
+  requestInterrupt(false);
+  const auto resumed = heldOutLoss(**executor, *batches(), 8, &checkpoint);
+  ASSERT_TRUE(straight.ok() && first.ok() && resumed.ok());
+  EXPECT_EQ(straight->losses, resumed->losses);
+  EXPECT_EQ(straight->standardError, resumed->standardError);
+  EXPECT_EQ(straight->tokens, resumed->tokens);
+  EXPECT_EQ(straight->flops, resumed->flops);
+  // With other gates every batch would have another loss: what is in the file stays.
+  for (auto &[name, gate] : (*executor)->masters())
+    gate.fill_(0.25);
+  (*executor)->mastersChanged();
+  EXPECT_EQ(heldOutLoss(**executor, *batches(), 8, &checkpoint)->losses, straight->losses);
+  EXPECT_NE(heldOutLoss(**executor, *batches(), 8)->losses, straight->losses);
+}
+
+/// One step at a rate of nothing: every gate stays at 1, so the first two layers are kept, and the exchanges alone find
+/// the best ones.
+Json swapSection(const std::string &loss) {
+  return {{"method", "gates"}, {"steps", 1},   {"batch", 2},         {"tasks", Json::array({"recall"})},
+          {"lr", 1e-9},        {"swap", true}, {"swap_samples", 16}, {"loss", loss}};
+}
+
+TEST_F(SixLayers, ExchangesFindTheLayers) {
+  for (const std::string loss : {"kl", "final_hidden"}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec["select"] = swapSection(loss);
+    if (loss == "final_hidden")
+      for (const std::string suffix : {"", "-forward"})
+        run.planPaths["gates" + suffix] = planPath("gates-hidden" + suffix);
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    const auto &swap = selection->details["swap"];
+    EXPECT_EQ(swap["kept_before"].get<Layers>(), (Layers{0, 1}));
+    expectTheBest(selection->kept);
+    EXPECT_EQ(swap["samples"], 16);
+    EXPECT_NEAR(swap["gain"].get<double>(),
+                swap["objective_before"].get<double>() - swap["objective_after"].get<double>(), 1e-9);
+    EXPECT_GT(swap["gain"].get<double>(), 3 * swap["gain_standard_error"].get<double>());
+    if (loss == "kl") {
+      // The judge's KL is that of the gates' program.
+      EXPECT_NEAR(swap["objective_after"].get<double>(), lossOf("gates-forward", selection->kept),
+                  0.2 * lossOf("gates-forward", selection->kept));
+    }
+  }
+}
+
+TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
+  context.spec["select"] = swapSection("kl");
+  TemporaryFolder other;
+  StageContext stopped;
+  prepare(stopped, other, 1);
+  stopped.spec["select"] = context.spec["select"];
+  const auto straight = select(context);
+  ASSERT_TRUE(straight.ok());
+  requestInterrupt(); // The loop's last step is not stopped; the exchanges are, after the subset they start from.
+  const auto first = select(stopped);
+  ASSERT_TRUE(first.ok());
+  EXPECT_TRUE(first->interrupted);
+  EXPECT_TRUE(std::filesystem::exists(stopped.outPath("swaps.safetensors")));
+  requestInterrupt(false);
+  const auto second = select(stopped);
+  ASSERT_TRUE(second.ok()) << second.status().message();
+  EXPECT_FALSE(second->interrupted);
+  EXPECT_EQ(second->kept, straight->kept);
+  EXPECT_EQ(second->scores, straight->scores);
+  EXPECT_EQ(second->details, straight->details);
+  EXPECT_EQ(second->tokens, straight->tokens);
+  EXPECT_EQ(second->flops, straight->flops);
+}
+
+} // namespace
+} // namespace morph
