@@ -114,8 +114,8 @@ void Executor::runInstruction(size_t i, const std::vector<std::vector<int64_t>> 
       continue;
     }
     // A factor is rounded once for all products that read it.
-    at::Tensor &copy = residence_.weightOf[value] >= 0 ? bound_[static_cast<size_t>(residence_.weightOf[value])]->half
-                                                       : halves[value];
+    at::Tensor &copy =
+        residence_.weightOf[value] >= 0 ? bound_[static_cast<size_t>(residence_.weightOf[value])]->half : halves[value];
     if (!copy.defined())
       copy = values[value].to(at::kBFloat16);
     operands.push_back(copy);

@@ -79,23 +79,50 @@ protected:
     for (const char *name :
          {"align", "align-forward", "gates", "gates-forward", "distill", "distill-forward", "score", "logits"})
       context.planPaths[name] = planPath(name);
-    context.spec = Json::parse(R"({
-      "seed": 5,
-      "model": {"precision": "fp32", "threads": 1},
-      "model_info": {"layers": 6, "vocab": 32},
-      "linear": {"backend": "lightning", "candidates": []},
-      "budget": {"full_layers": 2, "keep": [], "linear": []},
-      "tasks": [{"name": "recall", "kind": "mqar", "space": "tokens", "length": [16], "needles": 2, "queries": 2,
-                 "value_length": 1, "depth": [0, 1], "background": "noise", "key_tokens": [8, 16],
-                 "value_tokens": [16, 24], "noise_tokens": [0, 8]}],
-      "align": {"steps": 1, "length": 16, "tasks": ["recall"], "task_fraction": 1},
-      "select": {"method": "gates", "steps": 80, "batch": 2, "tasks": ["recall"], "lr": 0.05}})");
+    ResolvedSpec &spec = context.spec;
+    spec.seed = 5;
+    spec.model.threads = 1;
+    spec.modelInfo.layers = kLayers;
+    spec.modelInfo.vocab = 32;
+    spec.linear.backend = "lightning";
+    spec.budget.fullLayers = 2;
+    TaskSpec &task = spec.tasks.emplace_back();
+    task.name = "recall";
+    task.kind = TaskSpec::Kind::Mqar;
+    task.space = TaskSpec::Space::Tokens;
+    task.length = {16};
+    task.needles = task.queries = 2;
+    task.valueLength = 1;
+    task.depth = {0, 1};
+    task.background = TaskSpec::Background::Noise;
+    task.keyTokens = {8, 16};
+    task.valueTokens = {16, 24};
+    task.noiseTokens = {0, 8};
+    spec.align.length = 16;
+    spec.align.tasks = {"recall"};
+    spec.align.taskFraction = 1;
+    SelectSpec &select = spec.select;
+    select.method = SelectSpec::Method::Gates;
+    select.loss = SelectSpec::Loss::Kl;
+    select.pressure = SelectSpec::Pressure::Budget;
+    select.steps = 80;
+    select.batch = select.accumulate = 1;
+    select.tasks = {"recall"};
+    select.lr = select.lrEnd = 0.05;
+    select.betas = {0.9, 0.999};
+    select.lambda = 0.1;
+    select.anneal = 0.6;
+    select.unitSamples = 16;
+    select.swapSamples = 16;
+    select.swapErrors = 3;
+    select.samples = 32;
+    select.checkpointEvery = select.logEvery = 20;
     ASSERT_TRUE(context.prepare().ok());
   }
 
   static StatusOr<Selection> select(const StageContext &context) {
-    MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec, context.layers));
-    return (*findSelector(context.spec["select"]["method"].get<std::string>()))(context, request);
+    MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec.budget, context.layers));
+    return (*findSelector(toWord(context.spec.select.method)))(context, request);
   }
 
   /// The loss of a plan on batch 0 with full attention in `kept`.
@@ -166,16 +193,17 @@ TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
 }
 
 TEST_F(SixLayers, GatesFindTheLayers) {
-  for (const char *parametrization : {"clamp", "sigmoid"}) {
+  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
     TemporaryFolder where;
     StageContext run;
     prepare(run, where, 1);
-    run.spec["select"]["parametrization"] = parametrization;
-    run.spec["select"]["lr"] = parametrization == std::string("clamp") ? 0.05 : 0.2;
+    run.spec.select.parametrization = parametrization;
+    run.spec.select.lr = run.spec.select.lrEnd = parametrization == GateParametrization::Clamp ? 0.05 : 0.2;
     const auto selection = select(run);
     ASSERT_TRUE(selection.ok()) << selection.status().message();
     expectTheBest(selection->kept);
-    EXPECT_NEAR(std::accumulate(selection->scores.begin(), selection->scores.end(), 0.0), 2, 0.7) << parametrization;
+    EXPECT_NEAR(std::accumulate(selection->scores.begin(), selection->scores.end(), 0.0), 2, 0.7)
+        << toWord(parametrization);
     // One run: how far it still moved is known, errors over data are not.
     EXPECT_EQ(selection->drift.size(), 6u);
     EXPECT_TRUE(selection->standardErrors.empty());
@@ -185,7 +213,7 @@ TEST_F(SixLayers, GatesFindTheLayers) {
 }
 
 TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
-  context.spec["select"]["steps"] = 2;
+  context.spec.select.steps = 2;
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   const auto &unit = selection->details["objective_unit"];
@@ -198,8 +226,8 @@ TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
   TemporaryFolder other;
   StageContext longer;
   prepare(longer, other, 1);
-  longer.spec["select"]["steps"] = 2;
-  longer.spec["select"]["unit_samples"] = 128;
+  longer.spec.select.steps = 2;
+  longer.spec.select.unitSamples = 128;
   const auto second = select(longer);
   ASSERT_TRUE(second.ok());
   EXPECT_LT(second->details["objective_unit"]["standard_error"].get<double>(), error / 1.7);
@@ -216,7 +244,7 @@ TEST_F(SixLayers, AUnitThatIsNotPositiveIsAnError) {
       << selection.status().message();
   EXPECT_NE(selection.status().hint().find("raw"), std::string::npos);
   // The paper's objective needs no unit.
-  dead.spec["select"]["pressure"] = "raw";
+  dead.spec.select.pressure = SelectSpec::Pressure::Raw;
   EXPECT_TRUE(select(dead).ok());
 }
 
@@ -226,8 +254,8 @@ TEST_F(SixLayers, AUnitWithinItsNoiseIsSaid) {
   prepare(faint, other, 0.003);
   faint.planPaths["gates"] = planPath("gates-ce");
   faint.planPaths["gates-forward"] = planPath("gates-ce-forward");
-  faint.spec["select"]["loss"] = "ce";
-  faint.spec["select"]["steps"] = 1;
+  faint.spec.select.loss = SelectSpec::Loss::Ce;
+  faint.spec.select.steps = 1;
   // The sign of such a difference is chance: one seed in two has a positive one.
   bool positive = false;
   for (int seed = 0; seed < 8 && !positive; ++seed) {
@@ -242,8 +270,7 @@ TEST_F(SixLayers, AUnitWithinItsNoiseIsSaid) {
 
 TEST_F(SixLayers, RawPressureIsThePapersObjective) {
   // The gradient of lambda times the sum is lambda, whatever the objective's scale.
-  context.spec["select"]["pressure"] = "raw";
-  context.spec["select"]["lambda"] = 0.1;
+  context.spec.select.pressure = SelectSpec::Pressure::Raw;
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   EXPECT_FALSE(selection->details.contains("objective_unit"));
@@ -251,7 +278,8 @@ TEST_F(SixLayers, RawPressureIsThePapersObjective) {
 }
 
 TEST_F(SixLayers, PinsStay) {
-  context.spec["budget"] = {{"full_layers", 2}, {"keep", Json::array({0})}, {"linear", Json::array({1})}};
+  context.spec.budget.keep = {0};
+  context.spec.budget.linear = {1};
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   EXPECT_EQ(selection->scores[0], 1);
@@ -260,7 +288,7 @@ TEST_F(SixLayers, PinsStay) {
 }
 
 TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
-  context.spec["select"]["method"] = "layer_mse";
+  context.spec.select.method = SelectSpec::Method::LayerMse;
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   // What the layers add falls as the stream before them grows: layer 5 comes after layer 4.
@@ -309,18 +337,21 @@ TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
 
 /// One step at a rate of nothing: every gate stays at 1, so the first two layers are kept, and the exchanges alone find
 /// the best ones.
-Json swapSection(const std::string &loss) {
-  return {{"method", "gates"}, {"steps", 1},   {"batch", 2},         {"tasks", Json::array({"recall"})},
-          {"lr", 1e-9},        {"swap", true}, {"swap_samples", 16}, {"loss", loss}};
+void onlyExchange(SelectSpec &section) {
+  section.steps = 1;
+  section.lr = section.lrEnd = 1e-9;
+  section.batch = 2;
+  section.swap = true;
 }
 
 TEST_F(SixLayers, ExchangesFindTheLayers) {
-  for (const std::string loss : {"kl", "final_hidden"}) {
+  for (SelectSpec::Loss loss : {SelectSpec::Loss::Kl, SelectSpec::Loss::FinalHidden}) {
     TemporaryFolder where;
     StageContext run;
     prepare(run, where, 1);
-    run.spec["select"] = swapSection(loss);
-    if (loss == "final_hidden")
+    onlyExchange(run.spec.select);
+    run.spec.select.loss = loss;
+    if (loss == SelectSpec::Loss::FinalHidden)
       for (const std::string suffix : {"", "-forward"})
         run.planPaths["gates" + suffix] = planPath("gates-hidden" + suffix);
     const auto selection = select(run);
@@ -332,7 +363,7 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
     EXPECT_NEAR(swap["gain"].get<double>(),
                 swap["objective_before"].get<double>() - swap["objective_after"].get<double>(), 1e-9);
     EXPECT_GT(swap["gain"].get<double>(), 3 * swap["gain_standard_error"].get<double>());
-    if (loss == "kl") {
+    if (loss == SelectSpec::Loss::Kl) {
       // The judge's KL is that of the gates' program.
       EXPECT_NEAR(swap["objective_after"].get<double>(), lossOf("gates-forward", selection->kept),
                   0.2 * lossOf("gates-forward", selection->kept));
@@ -341,11 +372,11 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
 }
 
 TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
-  context.spec["select"] = swapSection("kl");
+  onlyExchange(context.spec.select);
   TemporaryFolder other;
   StageContext stopped;
   prepare(stopped, other, 1);
-  stopped.spec["select"] = context.spec["select"];
+  onlyExchange(stopped.spec.select);
   const auto straight = select(context);
   ASSERT_TRUE(straight.ok());
   requestInterrupt(); // The loop's last step is not stopped; the exchanges are, after the subset they start from.
