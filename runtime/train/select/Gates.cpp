@@ -124,7 +124,8 @@ Status GateSelector::measureUnit() {
   char text[128];
   std::snprintf(text, sizeof text, "%.3g +- %.2g over %lld sequences", rise.mean, rise.standardError,
                 static_cast<long long>(section_.unitSamples));
-  const std::string what = "making every layer linear raises the objective '" + toWord(section_.loss) + "' by " + text;
+  const std::string what =
+      std::string("making every layer linear raises the objective '") + toWord(section_.loss) + "' by " + text;
   if (rise.mean <= 0)
     return Status::failed("select: " + what + ": the pressure on the gates has no unit, and no layer is worth keeping",
                           "take another select.loss or harder tasks, raise select.unit_samples, or set "
