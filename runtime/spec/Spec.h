@@ -248,8 +248,8 @@ struct AlignSpec : TrainingSpec {
     Mean,
     Rows,
   };
-  /// A layer's squared error over its target's power, over its elements, or over its rows. `select.method` layer_mse
-  /// ranks by this error too; the D_l of FlashMorph's paper is mean.
+  /// A layer's squared error over its target's power, over its elements, or over its rows (a squared norm a position,
+  /// as FlashMorph's paper writes it). `select.method` layer_mse ranks by this error too.
   Normalize normalize{};
 };
 
@@ -292,13 +292,14 @@ struct SelectSpec : OptimizerSpec {
   Loss loss{};
   /// Whose stream is compared: the teacher's own, or the same-input full branch (only with loss layers).
   Target target{};
-  /// Scale of the errors of losses `final_hidden` and `layers`.
+  /// Scale of the errors of losses `final_hidden` and `layers`, as in `align.normalize`.
   AlignSpec::Normalize normalize{};
   /// Gates clamped to [0, 1] after each step, or the sigmoid of what is trained.
   Parametrization parametrization{};
-  /// Gates driven to the budget in their sum, or `lambda` times their sum added to the loss.
+  /// Gates driven to the budget in their sum; or `lambda` times their sum added to the loss, in units of (loss all
+  /// linear - loss all full) / layers, or as it is, which is FlashMorph's objective.
   Pressure pressure{};
-  /// Strength of the pressure, in units of (loss all linear - loss all full) / layers; with pressure fixed only. (>= 0)
+  /// Strength of the pressures relative and raw. (>= 0)
   double lambda{};
   /// Sequences on which the unit of the pressure is measured; with pressures budget and relative. (sequences; >= 2, <=
   /// 1000000)
@@ -306,14 +307,16 @@ struct SelectSpec : OptimizerSpec {
   /// Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget
   /// only. (>= 0, <= 1)
   double anneal{};
-  /// Exchange single layers while that lowers the KL (or `loss`, where it is another); method gates only. Off because
-  /// of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.
+  /// Exchange single layers while that lowers the KL (or `loss`, where it is another) by more than noise; method gates
+  /// only. Off because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two
+  /// cores.
   bool swap{};
-  /// Sequences that judge an exchange. (sequences; >= 1, <= 1000000)
+  /// Sequences that judge an exchange, the same for all. (sequences; >= 2, <= 1000000)
   int64_t swapSamples{};
-  /// x
+  /// An exchange counts where it lowers the objective by more than so many standard errors of the difference over the
+  /// same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance. (>= 0)
   double swapErrors{};
-  /// Sequences that score layers (layer_mse). (sequences; >= 1, <= 1000000)
+  /// Sequences that score layers (layer_mse). (sequences; >= 2, <= 1000000)
   int64_t samples{};
 };
 
