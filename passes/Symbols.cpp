@@ -74,7 +74,10 @@ void addMixerWeights(ModelOp model, TokenMixerOpInterface mixer, StringRef teach
   for (const MixerParameter &parameter : mixer.getMixerParameters()) {
     if (SymbolTable::lookupSymbolIn(model, builder.getStringAttr(parameter.name)))
       continue;
-    Type element = parameter.init ? builder.getF32Type() : ofCheckpoint;
+    // The type in which the hybrid is exported, and evaluated: matrices as the checkpoint's, while decays and norms,
+    // which rounding hurts and which take no room, stay fp32.
+    bool isNewVector = parameter.init && parameter.shape.size() == 1;
+    Type element = isNewVector ? builder.getF32Type() : ofCheckpoint;
     StringAttr teacherOf;
     if (StringRef base = parameter.name; !teacherPrefix.empty() && base.consume_front(teacherPrefix))
       teacherOf = builder.getStringAttr(base);

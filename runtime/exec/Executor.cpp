@@ -13,6 +13,15 @@ namespace morph {
 
 namespace {
 
+/// The 16-bit type of a plan's type, if it is one.
+std::optional<at::ScalarType> halfType(plan::DType dtype) {
+  if (dtype == plan::DType::BF16)
+    return at::kBFloat16;
+  if (dtype == plan::DType::F16)
+    return at::kHalf;
+  return std::nullopt;
+}
+
 at::ScalarType workType(Precision precision) { return precision == Precision::F64 ? at::kDouble : at::kFloat; }
 
 } // namespace
@@ -66,6 +75,9 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
       }
     }
     MORPH_ASSIGN_OR_RETURN(at::Tensor tensor, loadWeight(plan_, weight, store, seed, work));
+    // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
+    if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
+      tensor = tensor.to(*half);
     const plan::WeightForm form =
         residence_.formOf(plan_, w, precision_ == Precision::BF16, tensor.scalar_type() == at::kBFloat16);
     switch (form) {

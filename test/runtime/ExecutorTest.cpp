@@ -50,6 +50,24 @@ TEST(ExecutorTest, RunsAPlanInEachPrecision) {
   }
 }
 
+TEST(ExecutorTest, WhatIsNotTrainedHasThePlansTypeWhateverTheStoreHolds) {
+  plan::Plan plan = smallTrainingPlan();
+  NamedTensors rounded = smallWeights();
+  for (plan::Weight &weight : plan.weights) {
+    weight.dtype = plan::DType::BF16;
+    if (!weight.trainable)
+      rounded[weight.name] = rounded[weight.name].to(at::kBFloat16).to(at::kFloat);
+  }
+  for (Precision precision : {Precision::F32, Precision::BF16}) {
+    NamedTensors kept = *make(plan, smallWeights(), precision)->run(smallInputs());
+    NamedTensors expected = *make(smallTrainingPlan(), rounded, precision)->run(smallInputs());
+    for (const auto &[name, value] : kept)
+      EXPECT_TRUE(at::equal(value, expected.at(name))) << name;
+  }
+  EXPECT_FALSE(at::equal(make(plan, smallWeights())->run(smallInputs())->at("loss"),
+                         make(smallTrainingPlan(), smallWeights())->run(smallInputs())->at("loss")));
+}
+
 TEST(ExecutorTest, TheSameRunGivesTheSameBits) {
   auto executor = make(smallTrainingPlan(), smallWeights());
   NamedTensors first = *executor->run(smallInputs()), second = *executor->run(smallInputs());

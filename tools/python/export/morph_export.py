@@ -3,8 +3,8 @@
 
 Which weights the hybrid has is read from its decode plan; their values come from the weight files (the last one that
 holds a name wins), then from the base checkpoint, then from the plan's initial values (constant buffers such as decays).
-Matrices keep the type that the plan says (the base's); vectors of linear attention are fp32, because decays and norms
-are sensitive to rounding and take no room.
+A weight's type is the one that the plan says, to which the runtime rounds what it does not train: the model that was
+evaluated has the same bits as the one written here.
 """
 
 import argparse
@@ -185,8 +185,7 @@ def write_weights(plan, weights, out):
             raise ExportError(f"the weight {name} has shape {list(tensor.shape)}, expected {weight['shape']}")
         if not torch.isfinite(tensor).all():
             raise ExportError(f"the weight {name} holds values that are not finite")
-        vector = tensor.dim() == 1 and ".layers." in name and weight.get("init") is not None
-        tensor = tensor.to(torch.float32 if vector else DTYPES[weight["dtype"]]).contiguous()
+        tensor = tensor.to(DTYPES[weight["dtype"]]).contiguous()
         if current and size + tensor.nbytes > SHARD_BYTES:
             shards.append(current)
             current, size = {}, 0
