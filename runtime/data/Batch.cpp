@@ -111,7 +111,7 @@ StatusOr<std::unique_ptr<BatchStream>> BatchStream::create(BatchStreamOptions op
         return std::move(status).withContext(where);
     }
   if (options.longDocuments && options.taskFraction < 1) {
-    Status status = text->checkInsideDocuments(longest, options.sample.part);
+    Status status = text->checkInsideDocuments(longest, options.sample.split);
     if (!status.ok())
       return std::move(status).withContext(where);
   }
@@ -137,7 +137,7 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
       MORPH_ASSIGN_OR_RETURN(Sample sample, tasks_[task]->sample(seed_, number, length, options_.sample));
       samples.push_back(std::move(sample));
     } else {
-      samples.push_back(textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.part));
+      samples.push_back(textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.split));
     }
   }
   return makeBatch(std::move(samples), {options_.textWeight});

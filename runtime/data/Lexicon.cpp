@@ -3,6 +3,7 @@
 
 #include "runtime/base/Json.h"
 
+#include <algorithm>
 #include <set>
 
 namespace morph {
@@ -10,6 +11,7 @@ namespace {
 
 /// The largest vocabulary: tables by id are made of what a file says. Known models are below 2^19.
 constexpr int64_t kMaximumVocabulary = 1 << 24;
+constexpr int64_t kMostValueParts = 65536;
 
 /// Reads the members of one lexicon file; every message names the file and the member.
 class LexiconReader {
@@ -22,16 +24,9 @@ public:
     if (lexicon.vocabulary <= 0 || lexicon.vocabulary > kMaximumVocabulary)
       return error("vocabulary", "must be from 1 to " + std::to_string(kMaximumVocabulary));
     vocabulary_ = lexicon.vocabulary;
-    MORPH_ASSIGN_OR_RETURN(lexicon.keys, pieces("keys"));
-    MORPH_ASSIGN_OR_RETURN(lexicon.values, pieces("values"));
-    MORPH_ASSIGN_OR_RETURN(lexicon.valueAtoms, jsonGetOr<int64_t>(json_, "value_atoms", 1, where_));
-    if (lexicon.valueAtoms < 1 || lexicon.valueAtoms > 65536)
-      return error("value_atoms", "must be in 1..65536");
-    MORPH_ASSIGN_OR_RETURN(lexicon.prefix, parts("prefix", {}));
-    MORPH_ASSIGN_OR_RETURN(lexicon.needle, parts("needle", {"key", "value"}));
-    MORPH_ASSIGN_OR_RETURN(lexicon.link, parts("link", {"key", "source"}));
-    MORPH_ASSIGN_OR_RETURN(lexicon.question, parts("question", {"key", "keys", "value"}));
-    MORPH_ASSIGN_OR_RETURN(lexicon.lead, parts("lead", {"key", "value"}));
+    MORPH_ASSIGN_OR_RETURN(lexicon.keys, pieces(json_, "keys"));
+    MORPH_RETURN_IF_ERROR(readValues(lexicon));
+    MORPH_RETURN_IF_ERROR(readWordings(lexicon));
     MORPH_ASSIGN_OR_RETURN(lexicon.keyJoin, piece("key_join"));
     MORPH_ASSIGN_OR_RETURN(lexicon.answerJoin, piece("answer_join"));
     MORPH_ASSIGN_OR_RETURN(lexicon.listJoin, piece("list_join"));
@@ -42,8 +37,6 @@ public:
       for (int64_t id : breaks)
         lexicon.breakAfter[id] = true;
     }
-    if (lexicon.needle.empty())
-      return error("needle", "must not be empty");
     return lexicon;
   }
 
@@ -71,26 +64,86 @@ private:
     return ids(json_.at(key), key);
   }
 
-  StatusOr<std::vector<Piece>> pieces(const std::string &key) const {
-    if (!json_.contains(key) || !json_.at(key).is_array() || json_.at(key).empty())
+  /// An array of different, not empty pieces: a member of the file, or an element of "alphabets".
+  StatusOr<std::vector<Piece>> pieces(const Json &holder, const std::string &key) const {
+    const Json *array = holder.is_object() ? (holder.contains(key) ? &holder.at(key) : nullptr) : &holder;
+    if (!array || !array->is_array() || array->empty())
       return error(key, "must be an array of one or more arrays of token ids");
     std::vector<Piece> result;
-    for (const Json &element : json_.at(key)) {
+    std::set<Piece> seen;
+    for (const Json &element : *array) {
       MORPH_ASSIGN_OR_RETURN(Piece one, ids(element, key));
       if (one.empty())
         return error(key, "has an entry without tokens");
+      if (!seen.insert(one).second)
+        return error(key, "has the entry " + element.dump().substr(0, 40) + " twice");
       result.push_back(std::move(one));
     }
     return result;
   }
 
-  StatusOr<Template> parts(const std::string &key, const std::set<std::string> &slots) const {
+  Status readValues(Lexicon &lexicon) const {
+    if (!json_.contains("alphabets") || !json_.at("alphabets").is_array() || json_.at("alphabets").empty())
+      return error("alphabets", "must be an array of one or more arrays of arrays of token ids");
+    for (const Json &alphabet : json_.at("alphabets")) {
+      if (!alphabet.is_array())
+        return error("alphabets", "must be an array of one or more arrays of arrays of token ids");
+      MORPH_ASSIGN_OR_RETURN(lexicon.alphabets.emplace_back(), pieces(alphabet, "alphabets"));
+    }
+    MORPH_ASSIGN_OR_RETURN(std::vector<int64_t> value, jsonGet<std::vector<int64_t>>(json_, "value", where_));
+    if (value.empty() || value.size() > static_cast<size_t>(kMostValueParts))
+      return error("value", "must have 1 to " + std::to_string(kMostValueParts) + " parts");
+    for (int64_t part : value) {
+      if (part < 0 || part >= static_cast<int64_t>(lexicon.alphabets.size()))
+        return error("value", "has " + std::to_string(part) + ", which is the number of no alphabet");
+      lexicon.value.push_back(static_cast<size_t>(part));
+    }
+    std::vector<size_t> longestPiece;
+    for (const std::vector<Piece> &alphabet : lexicon.alphabets) {
+      longestPiece.push_back(0);
+      for (const Piece &one : alphabet)
+        longestPiece.back() = std::max(longestPiece.back(), one.size());
+    }
+    size_t longest = 0;
+    for (size_t part : lexicon.value) {
+      longest += longestPiece[part];
+      if (longest > static_cast<size_t>(kMostValueParts))
+        return error("value", "has more than " + std::to_string(kMostValueParts) + " tokens");
+    }
+    return Status();
+  }
+
+  Status readWordings(Lexicon &lexicon) const {
+    if (!json_.contains("wordings") || !json_.at("wordings").is_object())
+      return error("wordings", "must be an object with an array of wordings for each split");
+    const Json &all = json_.at("wordings");
+    for (Split split : kSplits) {
+      const char *name = splitName(split);
+      if (!all.contains(name) || !all.at(name).is_array() || all.at(name).empty())
+        return error("wordings", std::string("must have one or more for ") + name);
+      for (const Json &json : all.at(name)) {
+        if (!json.is_object())
+          return error("wordings", "must be objects of prefix, needle, link, question and lead");
+        Wording &wording = lexicon.wordings[static_cast<size_t>(split)].emplace_back();
+        MORPH_ASSIGN_OR_RETURN(wording.prefix, parts(json, "prefix", {}));
+        MORPH_ASSIGN_OR_RETURN(wording.needle, parts(json, "needle", {"key", "value"}));
+        MORPH_ASSIGN_OR_RETURN(wording.link, parts(json, "link", {"key", "source"}));
+        MORPH_ASSIGN_OR_RETURN(wording.question, parts(json, "question", {"key", "keys", "value"}));
+        MORPH_ASSIGN_OR_RETURN(wording.lead, parts(json, "lead", {"key", "value"}));
+        if (wording.needle.empty())
+          return error("needle", "must not be empty");
+      }
+    }
+    return Status();
+  }
+
+  StatusOr<Template> parts(const Json &wording, const std::string &key, const std::set<std::string> &slots) const {
     Template result;
-    if (!json_.contains(key))
+    if (!wording.contains(key))
       return result;
-    if (!json_.at(key).is_array())
+    if (!wording.at(key).is_array())
       return error(key, "must be an array of {\"tokens\": [...]} and {\"slot\": name}");
-    for (const Json &element : json_.at(key)) {
+    for (const Json &element : wording.at(key)) {
       bool isTokens = element.is_object() && element.size() == 1 && element.contains("tokens");
       bool isSlot =
           element.is_object() && element.size() == 1 && element.contains("slot") && element["slot"].is_string();
@@ -132,9 +185,9 @@ StatusOr<Lexicon> parseLexicon(const std::string &text, const std::string &where
   MORPH_ASSIGN_OR_RETURN(Json json, parseJson(text, where));
   MORPH_ASSIGN_OR_RETURN(std::string format, jsonGet<std::string>(json, "format", where));
   MORPH_ASSIGN_OR_RETURN(int64_t version, jsonGet<int64_t>(json, "version", where));
-  if (format != "morph-lexicon" || version != 1)
+  if (format != "morph-lexicon" || version != 2)
     return Status::invalid(where + ": this is '" + shortened(format, 40) + "' version " + std::to_string(version) +
-                               "; expected 'morph-lexicon' version 1",
+                               "; expected 'morph-lexicon' version 2",
                            "make it again with tools/python/morph_data.py lexicon");
   return LexiconReader(json, where).read();
 }
@@ -150,13 +203,15 @@ StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
   MORPH_ASSIGN_OR_RETURN(auto values, idRange(task.valueTokens, "value_tokens", vocabulary, where));
   Lexicon lexicon;
   lexicon.vocabulary = vocabulary;
-  lexicon.valueAtoms = task.valueLength;
-  if (lexicon.valueAtoms < 1 || lexicon.valueAtoms > 65536)
-    return Status::invalid(where + ": 'value_length' must be in 1..65536, not " + std::to_string(lexicon.valueAtoms));
+  if (task.valueLength < 1 || task.valueLength > kMostValueParts)
+    return Status::invalid(where + ": 'value_length' must be in 1.." + std::to_string(kMostValueParts) + ", not " +
+                           std::to_string(task.valueLength));
   for (int64_t id = keys.first; id < keys.second; ++id)
     lexicon.keys.push_back({id});
+  lexicon.alphabets.emplace_back();
   for (int64_t id = values.first; id < values.second; ++id)
-    lexicon.values.push_back({id});
+    lexicon.alphabets[0].push_back({id});
+  lexicon.value.assign(static_cast<size_t>(task.valueLength), 0);
   if (!task.noiseTokens.empty()) {
     MORPH_ASSIGN_OR_RETURN(auto noise, idRange(task.noiseTokens, "noise_tokens", vocabulary, where));
     lexicon.noiseBegin = noise.first;
@@ -164,9 +219,11 @@ StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
     for (int64_t id = noise.first; id < noise.second; ++id)
       lexicon.repeat.push_back(id);
   }
-  lexicon.needle = {{{}, "key"}, {{}, "value"}};
-  lexicon.link = {{{}, "key"}, {{}, "source"}};
-  lexicon.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
+  Wording wording;
+  wording.needle = {{{}, "key"}, {{}, "value"}};
+  wording.link = {{{}, "key"}, {{}, "source"}};
+  wording.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
+  lexicon.wordings[static_cast<size_t>(Split::Training)] = {wording};
   return lexicon;
 }
 

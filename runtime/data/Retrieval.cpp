@@ -52,14 +52,28 @@ int64_t fixedLength(const Piece &prefix, const TaskPlan &plan) {
   return static_cast<int64_t>(fixed);
 }
 
-/// The lexicon with every key and value as long as the longest, for an upper bound of a sample's length.
-Lexicon longestPieces(Lexicon lexicon) {
-  for (std::vector<Piece> *pieces : {&lexicon.keys, &lexicon.values}) {
-    Piece longest = *std::max_element(pieces->begin(), pieces->end(),
-                                      [](const Piece &a, const Piece &b) { return a.size() < b.size(); });
-    std::fill(pieces->begin(), pieces->end(), longest);
-  }
-  return lexicon;
+/// The longest of some pieces, as all there is.
+std::vector<Piece> longestOf(const std::vector<Piece> &pieces) {
+  return {*std::max_element(pieces.begin(), pieces.end(),
+                            [](const Piece &a, const Piece &b) { return a.size() < b.size(); })};
+}
+
+/// The tokens that the longest sample of a kind needs beside background: made of the longest key and value parts, in
+/// every wording.
+int64_t longestPlan(const TaskKind &kind, const TaskParameters &parameters, const Lexicon &lexicon) {
+  auto longest = std::make_shared<Lexicon>(lexicon);
+  longest->keys.assign(static_cast<size_t>(kind.keysOfSample(parameters)), longestOf(lexicon.keys)[0]);
+  for (std::vector<Piece> &alphabet : longest->alphabets)
+    alphabet = longestOf(alphabet);
+  const Pool pool(longest, Split::Training, {/*keys=*/true, /*values=*/true, /*wordings=*/true});
+  int64_t most = 0;
+  for (const std::vector<Wording> &wordings : lexicon.wordings)
+    for (const Wording &wording : wordings) {
+      Random random(0, "check", 0);
+      most = std::max(
+          most, fixedLength(fill(wording.prefix, {}), kind.plan(parameters, pool, wording, random, std::nullopt)));
+    }
+  return most;
 }
 
 std::string joinNames(const std::vector<std::string> &names) {
@@ -89,17 +103,16 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
   parameters.depthLow = task.depth[0];
   parameters.depthHigh = task.depth[1];
 
+  Lexicon lexicon;
   if (task.space == TaskSpec::Space::Tokens) {
-    MORPH_ASSIGN_OR_RETURN(generator->lexicon_, tokenLexicon(task, vocabulary));
+    MORPH_ASSIGN_OR_RETURN(lexicon, tokenLexicon(task, vocabulary));
   } else {
     std::string path = dataDir + "/lexicon-" + task.name + ".json";
-    MORPH_ASSIGN_OR_RETURN(generator->lexicon_, readLexicon(path));
-    if (generator->lexicon_.vocabulary > vocabulary)
-      return Status::invalid(path + ": its vocabulary has " + std::to_string(generator->lexicon_.vocabulary) +
+    MORPH_ASSIGN_OR_RETURN(lexicon, readLexicon(path));
+    if (lexicon.vocabulary > vocabulary)
+      return Status::invalid(path + ": its vocabulary has " + std::to_string(lexicon.vocabulary) +
                              " ids and the model's " + std::to_string(vocabulary));
   }
-  const Lexicon &lexicon = generator->lexicon_;
-  generator->prefix_ = fill(lexicon.prefix, {});
 
   generator->background_ = task.background;
   switch (task.background) {
@@ -121,7 +134,18 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
   generator->text_ = std::move(text);
 
   generator->lengths_ = task.length;
-  MORPH_RETURN_IF_ERROR(generator->kind_->check(generator->parameters_, lexicon));
+  const TaskKind &kind = *generator->kind_;
+  MORPH_RETURN_IF_ERROR(kind.check(parameters, lexicon));
+  const int64_t keys = kind.keysOfSample(parameters);
+  if (keys > static_cast<int64_t>(lexicon.keys.size()))
+    return Status::invalid(where + ": it needs " + std::to_string(keys) + " different keys and there are " +
+                               std::to_string(lexicon.keys.size()),
+                           "lower needles, or give more keys");
+  generator->leastLength_ = longestPlan(kind, parameters, lexicon);
+  generator->sharing_ = sharingOf(lexicon, keys);
+  generator->lexicon_ = std::make_shared<const Lexicon>(std::move(lexicon));
+  for (Split split : kSplits)
+    generator->pools_[static_cast<size_t>(split)] = Pool(generator->lexicon_, split, generator->sharing_);
   MORPH_RETURN_IF_ERROR(
       generator->checkLength(*std::min_element(generator->lengths_.begin(), generator->lengths_.end())));
   return generator;
@@ -132,32 +156,30 @@ int64_t TaskGenerator::drawLength(uint64_t seed, uint64_t index) const {
 }
 
 Status TaskGenerator::checkLength(int64_t length) const {
-  Random random(0, "check", 0);
-  int64_t needed = fixedLength(prefix_, kind_->plan(parameters_, longestPieces(lexicon_), random, std::nullopt));
-  if (needed <= length)
+  if (leastLength_ <= length)
     return {};
   return Status::invalid("task '" + parameters_.name + "': " + std::to_string(length) +
                              " tokens have no room for its needles and its question, which take up to " +
-                             std::to_string(needed),
+                             std::to_string(leastLength_),
                          "raise length, or ask fewer needles");
 }
 
-Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, TextStore::Part part) const {
+Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, Split split) const {
   Piece tokens;
   if (length == 0)
     return tokens;
   switch (background_) {
   case TaskSpec::Background::Text:
-    return text_->window(Random::streamSeed(seed, parameters_.name), index, length, part);
+    return text_->window(Random::streamSeed(seed, parameters_.name), index, length, split);
   case TaskSpec::Background::Noise: {
     Random random(seed, "noise/" + parameters_.name, index);
     for (int64_t i = 0; i < length; ++i)
-      tokens.push_back(lexicon_.noiseBegin + random.below(lexicon_.noiseEnd - lexicon_.noiseBegin));
+      tokens.push_back(lexicon_->noiseBegin + random.below(lexicon_->noiseEnd - lexicon_->noiseBegin));
     return tokens;
   }
   case TaskSpec::Background::Repeat:
     for (int64_t i = 0; i < length; ++i)
-      tokens.push_back(lexicon_.repeat[i % static_cast<int64_t>(lexicon_.repeat.size())]);
+      tokens.push_back(lexicon_->repeat[i % static_cast<int64_t>(lexicon_->repeat.size())]);
     return tokens;
   }
   return tokens;
@@ -166,20 +188,24 @@ Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, T
 StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t length,
                                        const SampleOptions &options) const {
   Random random(seed, "task/" + parameters_.name, index);
-  TaskPlan plan = kind_->plan(parameters_, lexicon_, random, options.depth);
-  int64_t backgroundLength = length - fixedLength(prefix_, plan);
+  const Pool &pool = pools_[static_cast<size_t>(options.split)];
+  const Wording &wording =
+      pool.wordings()[static_cast<size_t>(random.below(static_cast<int64_t>(pool.wordings().size())))];
+  const Piece prefix = fill(wording.prefix, {});
+  TaskPlan plan = kind_->plan(parameters_, pool, wording, random, options.depth);
+  int64_t backgroundLength = length - fixedLength(prefix, plan);
   if (backgroundLength < 0) {
     MORPH_RETURN_IF_ERROR(checkLength(length));
     return Status::failed("task '" + parameters_.name + "': sample " + std::to_string(index) +
                           " is longer than the task's own bound");
   }
-  Piece text = background(seed, index, backgroundLength, options.part);
+  Piece text = background(seed, index, backgroundLength, options.split);
 
   std::vector<int64_t> offsets;
   for (const Needle &needle : plan.needles) {
     int64_t offset = std::llround(needle.depth * static_cast<double>(backgroundLength));
-    if (!lexicon_.breakAfter.empty())
-      offset = snapToBreak(text, offset, lexicon_.breakAfter, std::max<int64_t>(32, backgroundLength / 20));
+    if (!lexicon_->breakAfter.empty())
+      offset = snapToBreak(text, offset, lexicon_->breakAfter, std::max<int64_t>(32, backgroundLength / 20));
     offsets.push_back(offset);
   }
   // Equal places keep the order of the plan, so that chains of needles stay in order.
@@ -190,7 +216,7 @@ StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t le
   Sample sample;
   sample.isTask = true;
   sample.tokens.reserve(length);
-  sample.tokens = prefix_;
+  sample.tokens = prefix;
   int64_t written = 0;
   auto writeBackground = [&](int64_t end) {
     for (; written < end; ++written) {
@@ -224,9 +250,9 @@ StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t le
 }
 
 Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions,
-                  TextStore::Part part) {
+                  Split split) {
   Sample sample;
-  sample.tokens = text.window(seed, index, length, part);
+  sample.tokens = text.window(seed, index, length, split);
   int64_t rows = length - 1;
   if (lastPositions > 0)
     rows = std::min(rows, lastPositions);

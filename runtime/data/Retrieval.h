@@ -6,8 +6,7 @@
 #ifndef MORPH_RUNTIME_DATA_RETRIEVAL_H
 #define MORPH_RUNTIME_DATA_RETRIEVAL_H
 
-#include "runtime/data/Lexicon.h"
-#include "runtime/data/Random.h"
+#include "runtime/data/Pool.h"
 #include "runtime/data/TextStore.h"
 #include "runtime/spec/Spec.h"
 
@@ -66,10 +65,13 @@ struct TaskParameters {
 class TaskKind {
 public:
   virtual ~TaskKind() = default;
-  /// Parameters that this kind cannot do, with the lexicon at hand: too few keys, more queries than needles.
+  /// How many different keys a sample takes.
+  virtual int64_t keysOfSample(const TaskParameters &parameters) const = 0;
+  /// Parameters that this kind cannot do, as more queries than needles, or not with this lexicon.
   virtual Status check(const TaskParameters &parameters, const Lexicon &lexicon) const = 0;
-  /// Needles, question and answers of one sample. `depth`, when set, is where the asked needles go.
-  virtual TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+  /// Needles, question and answers of one sample in one of the pool's wordings. `depth`, when set, is where the asked
+  /// needles go.
+  virtual TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
                         std::optional<double> depth) const = 0;
 };
 
@@ -78,8 +80,8 @@ const TaskKind *findTaskKind(const std::string &name);
 std::vector<std::string> taskKindNames();
 
 struct SampleOptions {
-  std::optional<double> depth;                      ///< Where the asked needles go; unset: drawn.
-  TextStore::Part part = TextStore::Part::Training; ///< Where background text comes from.
+  std::optional<double> depth;   ///< Where the asked needles go; unset: drawn.
+  Split split = Split::Training; ///< Of keys, values and wordings, and of the background text.
 };
 
 /// Makes the samples of one task.
@@ -96,8 +98,13 @@ public:
   const std::vector<int64_t> &lengths() const { return lengths_; }
   /// The length of batch `index`, one of `lengths`.
   int64_t drawLength(uint64_t seed, uint64_t index) const;
+  /// The fewest tokens in which every sample of this task fits, in every split: its prefix, needles, question, leads
+  /// and answers with the longest pieces there are.
+  int64_t leastLength() const { return leastLength_; }
   /// An error where samples of `length` tokens have no room for the needles and the question.
   Status checkLength(int64_t length) const;
+  /// What training, selection and evaluation of this task have in common, for want of entries.
+  const Sharing &sharing() const { return sharing_; }
 
   /// Sample `index` of the stream `seed` (any 64 bits; see Random::streamSeed), exactly `length` tokens. The same
   /// arguments give the same sample whatever was made before. An error where it does not fit.
@@ -105,12 +112,14 @@ public:
 
 private:
   TaskGenerator() = default;
-  Piece background(uint64_t seed, uint64_t index, int64_t length, TextStore::Part part) const;
+  Piece background(uint64_t seed, uint64_t index, int64_t length, Split split) const;
 
   TaskParameters parameters_;
   const TaskKind *kind_ = nullptr;
-  Lexicon lexicon_;
-  Piece prefix_;
+  std::shared_ptr<const Lexicon> lexicon_;
+  Sharing sharing_;
+  std::array<Pool, 3> pools_; ///< By split.
+  int64_t leastLength_ = 0;
   std::shared_ptr<const TextStore> text_;
   TaskSpec::Background background_ = TaskSpec::Background::Text;
   std::vector<int64_t> lengths_;
@@ -118,7 +127,7 @@ private:
 
 /// `length` tokens of text whose last `lastPositions` next-token rows count (all of them when 0 or too large).
 Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions = 0,
-                  TextStore::Part part = TextStore::Part::Training);
+                  Split split = Split::Training);
 
 } // namespace morph
 

@@ -35,13 +35,6 @@ Piece fill(const Template &parts, const std::map<std::string, Piece> &slots) {
 
 void append(Piece &to, const Piece &tokens) { to.insert(to.end(), tokens.begin(), tokens.end()); }
 
-Piece drawValue(const Lexicon &lexicon, Random &random) {
-  Piece value;
-  for (int64_t i = 0; i < lexicon.valueAtoms; ++i)
-    append(value, lexicon.values[random.below(static_cast<int64_t>(lexicon.values.size()))]);
-  return value;
-}
-
 double drawDepth(const TaskParameters &parameters, Random &random) {
   int64_t candidate = random.below(parameters.depthCandidates);
   double share = parameters.depthCandidates > 1
@@ -50,22 +43,14 @@ double drawDepth(const TaskParameters &parameters, Random &random) {
   return parameters.depthLow + (parameters.depthHigh - parameters.depthLow) * share;
 }
 
-Piece joinKeys(const Lexicon &lexicon, const std::vector<int64_t> &keys) {
+Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys) {
   Piece tokens;
   for (size_t i = 0; i < keys.size(); ++i) {
     if (i > 0)
-      append(tokens, lexicon.keyJoin);
-    append(tokens, lexicon.keys[keys[i]]);
+      append(tokens, pool.lexicon().keyJoin);
+    append(tokens, pool.keys()[static_cast<size_t>(keys[i])]);
   }
   return tokens;
-}
-
-Status checkKeys(const TaskParameters &parameters, const Lexicon &lexicon, int64_t needed) {
-  if (needed <= static_cast<int64_t>(lexicon.keys.size()))
-    return {};
-  return Status::invalid("task '" + parameters.name + "': it needs " + std::to_string(needed) +
-                             " different keys and there are " + std::to_string(lexicon.keys.size()),
-                         "lower needles, or give more keys");
 }
 
 } // namespace morph

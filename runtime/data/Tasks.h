@@ -23,17 +23,11 @@ Piece fill(const Template &parts, const std::map<std::string, Piece> &slots);
 
 void append(Piece &to, const Piece &tokens);
 
-/// A random value: `valueAtoms` entries of `values`.
-Piece drawValue(const Lexicon &lexicon, Random &random);
-
 /// A depth among the task's candidates between its lowest and highest.
 double drawDepth(const TaskParameters &parameters, Random &random);
 
-/// All `keys` (indices into lexicon.keys) with keyJoin between them.
-Piece joinKeys(const Lexicon &lexicon, const std::vector<int64_t> &keys);
-
-/// An error where a task needs more different keys than the lexicon has.
-Status checkKeys(const TaskParameters &parameters, const Lexicon &lexicon, int64_t needed);
+/// All `keys` (indices into the pool's) with keyJoin between them.
+Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys);
 
 } // namespace morph
 

@@ -41,48 +41,49 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
       return Status::invalid("text '" + file->path() + "': a document [" + std::to_string(document.begin) + ", " +
                              std::to_string(document.end) + ") lies outside of its " + std::to_string(file->size()) +
                              " tokens");
-    int64_t cut = document.end - static_cast<int64_t>(std::floor(holdout * static_cast<double>(document.size())));
-    store->training_.push_back({document.begin, cut});
-    store->holdout_.push_back({cut, document.end});
+    int64_t held = static_cast<int64_t>(std::floor(holdout * static_cast<double>(document.size())));
+    int64_t trained = document.end - held, evaluated = document.end - (held + 1) / 2;
+    store->spans_[static_cast<size_t>(Split::Training)].push_back({document.begin, trained});
+    store->spans_[static_cast<size_t>(Split::Selection)].push_back({trained, evaluated});
+    store->spans_[static_cast<size_t>(Split::Evaluation)].push_back({evaluated, document.end});
   }
   store->file_ = std::move(file);
-  if (store->tokenCount(Part::Training) == 0)
+  if (store->tokenCount(Split::Training) == 0)
     return Status::invalid("text '" + store->file_->path() + "': there is no document to train on");
   return std::shared_ptr<const TextStore>(std::move(store));
 }
 
-int64_t TextStore::tokenCount(Part part) const {
+int64_t TextStore::tokenCount(Split split) const {
   int64_t count = 0;
-  for (TokenSpan span : spans(part))
+  for (TokenSpan span : spans(split))
     count += span.size();
   return count;
 }
 
-int64_t TextStore::longest(Part part) const {
+int64_t TextStore::longest(Split split) const {
   int64_t longest = 0;
-  for (TokenSpan span : spans(part))
+  for (TokenSpan span : spans(split))
     longest = std::max(longest, span.size());
   return longest;
 }
 
-Status TextStore::checkInsideDocuments(int64_t length, Part part) const {
-  if (longest(part) >= length)
+Status TextStore::checkInsideDocuments(int64_t length, Split split) const {
+  if (longest(split) >= length)
     return {};
-  return Status::invalid("text '" + file_->path() + "': no document has " + std::to_string(length) +
-                             (part == Part::Training ? " tokens to train on" : " held-out tokens") +
-                             "; the longest has " + std::to_string(longest(part)),
+  return Status::invalid("text '" + file_->path() + "': no document has " + std::to_string(length) + " tokens for " +
+                             splitName(split) + "; the longest has " + std::to_string(longest(split)),
                          "add longer documents to data.text, or ask for shorter sequences");
 }
 
-TokenSpan TextStore::windowSpan(uint64_t seed, uint64_t index, int64_t length, Part part) const {
+TokenSpan TextStore::windowSpan(uint64_t seed, uint64_t index, int64_t length, Split split) const {
   assert(length > 0);
   int64_t starts = 0;
-  for (TokenSpan span : spans(part))
+  for (TokenSpan span : spans(split))
     starts += std::max<int64_t>(0, span.size() - length + 1);
   if (starts == 0)
     return {};
   int64_t start = Random(seed, "text", index).below(starts);
-  for (TokenSpan span : spans(part)) {
+  for (TokenSpan span : spans(split)) {
     int64_t here = std::max<int64_t>(0, span.size() - length + 1);
     if (start < here)
       return {span.begin + start, span.begin + start + length};
@@ -91,21 +92,21 @@ TokenSpan TextStore::windowSpan(uint64_t seed, uint64_t index, int64_t length, P
   return {};
 }
 
-std::vector<int64_t> TextStore::window(uint64_t seed, uint64_t index, int64_t length, Part part) const {
-  // Text with nothing held out still has to give a background to held-out samples.
-  if (tokenCount(part) == 0)
-    part = Part::Training;
-  TokenSpan span = windowSpan(seed, index, length, part);
+std::vector<int64_t> TextStore::window(uint64_t seed, uint64_t index, int64_t length, Split split) const {
+  // Text with nothing held out still has to give a background to samples of every split.
+  if (tokenCount(split) == 0)
+    split = Split::Training;
+  TokenSpan span = windowSpan(seed, index, length, split);
   if (span.size() > 0)
     return file_->tokens(span);
-  return joined(Random(seed, "text", index).below(tokenCount(part)), length, part);
+  return joined(Random(seed, "text", index).below(tokenCount(split)), length, split);
 }
 
-std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Part part) const {
+std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Split split) const {
   std::vector<int64_t> result;
   result.reserve(length);
   while (static_cast<int64_t>(result.size()) < length)
-    for (TokenSpan span : spans(part)) {
+    for (TokenSpan span : spans(split)) {
       int64_t skip = std::min(start, span.size());
       start -= skip;
       int64_t take = std::min<int64_t>(span.size() - skip, length - static_cast<int64_t>(result.size()));
@@ -115,16 +116,16 @@ std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Part part)
   return result;
 }
 
-std::vector<std::vector<int64_t>> TextStore::holdoutWindows(int64_t length, int64_t maxTokens) const {
+std::vector<std::vector<int64_t>> TextStore::evaluationWindows(int64_t length, int64_t maxTokens) const {
   assert(length > 0);
   std::vector<std::vector<int64_t>> windows;
-  int64_t inside = 0, total = tokenCount(Part::Holdout);
-  for (TokenSpan span : holdout_)
+  int64_t inside = 0, total = tokenCount(Split::Evaluation);
+  for (TokenSpan span : spans(Split::Evaluation))
     inside += span.size() / length;
   int64_t available = inside > 0 ? inside : total / length;
-  // A short held-out text still gives one window: all of it.
+  // A short text still gives one window: all of it.
   if (available == 0 && total > 1) {
-    windows.push_back(joined(0, total, Part::Holdout));
+    windows.push_back(joined(0, total, Split::Evaluation));
     return windows;
   }
   int64_t wanted = available;
@@ -136,12 +137,12 @@ std::vector<std::vector<int64_t>> TextStore::holdoutWindows(int64_t length, int6
   if (inside == 0) {
     for (; number < available; ++number)
       if (isTaken()) {
-        windows.push_back(joined(number * length, length, Part::Holdout));
+        windows.push_back(joined(number * length, length, Split::Evaluation));
         ++taken;
       }
     return windows;
   }
-  for (TokenSpan span : holdout_)
+  for (TokenSpan span : spans(Split::Evaluation))
     for (int64_t i = 0; i < span.size() / length; ++i, ++number)
       if (isTaken()) {
         windows.push_back(file_->tokens({span.begin + i * length, span.begin + (i + 1) * length}));

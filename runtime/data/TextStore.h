@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // General text for training and for perplexity: windows of documents, drawn by (seed, index). Of each document the tail
-// is held out and never trained on.
+// is never trained on: its first half is for selection and probes, its second for the evaluation.
 
 #ifndef MORPH_RUNTIME_DATA_TEXTSTORE_H
 #define MORPH_RUNTIME_DATA_TEXTSTORE_H
 
+#include "runtime/data/Split.h"
 #include "runtime/data/TokenFile.h"
 
 #include <memory>
@@ -18,41 +19,38 @@ public:
   /// Opens `<dir>/text.tokens` with `<dir>/text.json` (tools/python/morph_data.py tokenize): keys dtype, count,
   /// documents (begin offsets), holdout (fraction). Both are checked as untrusted input; ids against `vocabulary` > 0.
   static StatusOr<std::shared_ptr<const TextStore>> open(const std::string &dir, int64_t vocabulary = 0);
-  /// A store over an open file. `holdout` in [0, 1) is the tail fraction of each document that is not trained on.
+  /// A store over an open file. `holdout` in [0, 1) is the tail fraction of each document that is not trained on, half
+  /// of it for selection and the very end for evaluation.
   static StatusOr<std::shared_ptr<const TextStore>> create(std::shared_ptr<const TokenFile> file,
                                                            std::vector<TokenSpan> documents, double holdout);
 
-  /// Which part of the documents a window is of.
-  enum class Part { Training, Holdout };
-
-  int64_t tokenCount(Part part) const;
-  int64_t documentCount() const { return static_cast<int64_t>(training_.size()); }
+  int64_t tokenCount(Split split) const;
+  int64_t documentCount() const { return static_cast<int64_t>(spans(Split::Training).size()); }
   /// The longest document part, in tokens.
-  int64_t longest(Part part) const;
+  int64_t longest(Split split) const;
   /// An error where no document's part has `length` tokens: for stages that must train on true long contexts.
-  Status checkInsideDocuments(int64_t length, Part part = Part::Training) const;
+  Status checkInsideDocuments(int64_t length, Split split = Split::Training) const;
 
   /// `length` tokens. Where at least one document's part is that long the window lies inside one document, every
   /// possible window being equally likely; otherwise it runs over consecutive parts, joined in order and starting again
-  /// after the last. length > 0.
-  std::vector<int64_t> window(uint64_t seed, uint64_t index, int64_t length, Part part = Part::Training) const;
+  /// after the last. A split without text gives windows of the training part. length > 0.
+  std::vector<int64_t> window(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
   /// Where `window` reads, when it lies inside a document; else an empty span.
-  TokenSpan windowSpan(uint64_t seed, uint64_t index, int64_t length, Part part = Part::Training) const;
+  TokenSpan windowSpan(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
-  /// Windows for perplexity: the held-out parts cut one after another into `length` tokens, each window inside one
-  /// document (joined over documents where none is long enough). With `maxTokens` > 0 at most that many tokens, the
-  /// windows spread evenly over the whole held-out text. Empty where nothing is held out.
-  std::vector<std::vector<int64_t>> holdoutWindows(int64_t length, int64_t maxTokens = 0) const;
+  /// Windows for perplexity: the parts for evaluation cut one after another into `length` tokens, each window inside
+  /// one document (joined over documents where none is long enough). With `maxTokens` > 0 at most that many tokens, the
+  /// windows spread evenly over the whole part. Empty where nothing is held out.
+  std::vector<std::vector<int64_t>> evaluationWindows(int64_t length, int64_t maxTokens = 0) const;
 
 private:
   TextStore() = default;
-  const std::vector<TokenSpan> &spans(Part part) const { return part == Part::Training ? training_ : holdout_; }
-  std::vector<int64_t> joined(int64_t start, int64_t length, Part part) const;
+  const std::vector<TokenSpan> &spans(Split split) const { return spans_[static_cast<size_t>(split)]; }
+  std::vector<int64_t> joined(int64_t start, int64_t length, Split split) const;
 
   std::shared_ptr<const TokenFile> file_;
-  std::vector<TokenSpan> training_; ///< One a document; may be empty spans.
-  std::vector<TokenSpan> holdout_;
+  std::array<std::vector<TokenSpan>, 3> spans_; ///< By split one a document; may be empty spans.
 };
 
 } // namespace morph

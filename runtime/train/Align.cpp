@@ -19,7 +19,7 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
   data.stream = "align";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   data.stream = "held-out/align";
-  data.sample.part = TextStore::Part::Holdout;
+  data.sample.split = Split::Selection;
   MORPH_ASSIGN_OR_RETURN(const auto heldOut, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("align-forward", executor.get()));

@@ -23,7 +23,7 @@ Status checkTasks(const StageContext &context) {
     if (section.steps == 0)
       continue;
     if (text && (section.taskFraction < 1 || section.tasks.empty())) {
-      const int64_t tokens = text->tokenCount(TextStore::Part::Training);
+      const int64_t tokens = text->tokenCount(Split::Training);
       if (section.length > tokens)
         return Status::invalid(std::string(name) + ".length is " + std::to_string(section.length) +
                                    ", but the text to train on has " + std::to_string(tokens) + " tokens",

@@ -45,7 +45,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   Probe probe;
   probe.batches = std::max<int64_t>(2, 8 / data.batch);
   BatchStreamOptions held = data;
-  held.sample.part = TextStore::Part::Holdout;
+  held.sample.split = Split::Selection;
   if (data.taskFraction > 0) {
     held.stream = "held-out/distill/tasks";
     held.taskFraction = 1;

@@ -80,8 +80,7 @@ Status Curriculum::read(const PretrainSpec &section) {
     MORPH_ASSIGN_OR_RETURN(phase.training, BatchStream::create(data, generators, text));
     data.stream = "held-out/pretrain/phase " + std::to_string(i);
     data.textWeight = 0;
-    data.sample.part =
-        text && text->tokenCount(TextStore::Part::Holdout) > 0 ? TextStore::Part::Holdout : TextStore::Part::Training;
+    data.sample.split = Split::Selection;
     MORPH_ASSIGN_OR_RETURN(phase.heldOut, BatchStream::create(data, generators, text));
     phases_.push_back(std::move(phase));
   }

@@ -9,10 +9,12 @@ namespace morph {
 namespace {
 
 nlohmann::json validLexicon() {
-  return nlohmann::json::parse(R"({"format": "morph-lexicon", "version": 1, "vocabulary": 50,
-    "keys": [[1], [2, 3]], "values": [[10, 11]], "prefix": [{"tokens": [40]}],
-    "needle": [{"slot": "key"}, {"tokens": [20]}, {"slot": "value"}],
-    "question": [{"tokens": [21]}, {"slot": "keys"}], "lead": [{"slot": "key"}],
+  return nlohmann::json::parse(R"({"format": "morph-lexicon", "version": 2, "vocabulary": 50,
+    "keys": [[1], [2, 3]], "alphabets": [[[10, 11], [12]], [[13]]], "value": [0, 1, 0],
+    "wordings": {"training": [{"prefix": [{"tokens": [40]}], "needle": [{"slot": "key"}, {"tokens": [20]}, {"slot": "value"}],
+                               "question": [{"tokens": [21]}, {"slot": "keys"}], "lead": [{"slot": "key"}]},
+                              {"needle": [{"slot": "value"}]}],
+                 "selection": [{"needle": [{"tokens": [41]}]}], "evaluation": [{"needle": [{"tokens": [42]}]}]},
     "key_join": [22], "answer_join": [23], "list_join": [24], "repeat": [25, 26], "break_after": [20, 49]})");
 }
 
@@ -20,8 +22,13 @@ TEST(Lexicon, ReadsEveryMember) {
   auto lexicon = parseLexicon(validLexicon().dump(), "l.json");
   ASSERT_TRUE(lexicon.ok()) << lexicon.status().message();
   EXPECT_EQ(lexicon->keys.size(), 2u);
-  EXPECT_EQ(lexicon->needle.size(), 3u);
-  EXPECT_EQ(lexicon->needle[2].slot, "value");
+  EXPECT_EQ(lexicon->alphabets, (std::vector<std::vector<Piece>>{{{10, 11}, {12}}, {{13}}}));
+  EXPECT_EQ(lexicon->value, (std::vector<size_t>{0, 1, 0}));
+  const std::vector<Wording> &training = lexicon->wordings[0];
+  ASSERT_EQ(training.size(), 2u);
+  ASSERT_EQ(training[0].needle.size(), 3u);
+  EXPECT_EQ(training[0].needle[2].slot, "value");
+  EXPECT_EQ(lexicon->wordings[2].at(0).needle.at(0).tokens, Piece{42});
   EXPECT_EQ(lexicon->answerJoin, Piece{23});
   EXPECT_EQ(lexicon->breakAfter.size(), 50u);
   EXPECT_TRUE(lexicon->breakAfter[49]);
@@ -31,6 +38,10 @@ TEST(Lexicon, ReadsEveryMember) {
 TEST(Lexicon, RefusesWhatIsWrongByName) {
   auto with = [](const std::string &key, const std::string &value) {
     nlohmann::json json = validLexicon();
+    if (key == "prefix" || key == "needle" || key == "lead") {
+      json["wordings"]["selection"][0][key] = nlohmann::json::parse(value);
+      return parseLexicon(json.dump(), "l.json").status();
+    }
     if (value.empty())
       json.erase(key);
     else
@@ -38,7 +49,7 @@ TEST(Lexicon, RefusesWhatIsWrongByName) {
     return parseLexicon(json.dump(), "l.json").status();
   };
   EXPECT_TRUE(refused(with("format", "\"other\""), "other"));
-  EXPECT_TRUE(refused(with("version", "2"), "version 2"));
+  EXPECT_TRUE(refused(with("version", "1"), "version 1"));
   EXPECT_TRUE(refused(with("vocabulary", "0"), "vocabulary"));
   EXPECT_TRUE(refused(with("vocabulary", "2147483647"), "must be from 1 to 16777216"));
   EXPECT_TRUE(refused(with("keys", "[" + std::string(60, '[') + std::string(60, ']') + "]"), "keys"));
@@ -48,10 +59,21 @@ TEST(Lexicon, RefusesWhatIsWrongByName) {
   EXPECT_TRUE(refused(with("keys", ""), "keys"));
   EXPECT_TRUE(refused(with("keys", "[]"), "keys"));
   EXPECT_TRUE(refused(with("keys", "[[]]"), "entry without tokens"));
-  EXPECT_TRUE(refused(with("values", "[[-1]]"), "-1"));
-  EXPECT_TRUE(refused(with("values", "[[1.5]]"), "1.5"));
-  EXPECT_TRUE(refused(with("value_atoms", "0"), "value_atoms"));
-  EXPECT_TRUE(refused(with("needle", ""), "needle"));
+  EXPECT_TRUE(refused(with("keys", "[[1], [2], [1]]"), "'keys' has the entry [1] twice"));
+  EXPECT_TRUE(refused(with("alphabets", "[]"), "alphabets"));
+  EXPECT_TRUE(refused(with("alphabets", "[[1]]"), "alphabets"));
+  EXPECT_TRUE(refused(with("alphabets", "[{\"alphabets\": [[1]]}]"), "alphabets"));
+  EXPECT_TRUE(refused(with("alphabets", "[[[-1]], [[1]]]"), "-1"));
+  EXPECT_TRUE(refused(with("alphabets", "[[[1.5]], [[1]]]"), "1.5"));
+  EXPECT_TRUE(refused(with("value", "[]"), "'value' must have 1 to"));
+  EXPECT_TRUE(refused(with("value", "[2]"), "number of no alphabet"));
+  EXPECT_TRUE(refused(with("value", "[-1]"), "number of no alphabet"));
+  nlohmann::json longPiece = nlohmann::json::array();
+  longPiece.push_back(std::vector<int64_t>(40000, 1));
+  EXPECT_TRUE(refused(with("alphabets", nlohmann::json{longPiece, longPiece}.dump()), "more than 65536 tokens"));
+  EXPECT_TRUE(refused(with("wordings", "{\"training\": []}"), "one or more for training"));
+  EXPECT_TRUE(refused(with("wordings", "[]"), "wordings"));
+  EXPECT_TRUE(refused(with("needle", "[]"), "needle"));
   EXPECT_TRUE(refused(with("needle", "[{\"slot\": \"source\"}]"), "'source'"));
   EXPECT_TRUE(refused(with("prefix", "[{\"slot\": \"key\"}]"), "'key'"));
   EXPECT_TRUE(refused(with("lead", "[[1]]"), "lead"));
@@ -85,8 +107,10 @@ TEST(Lexicon, DamagedFilesAreRefusedOrReadWhole) {
       continue;
     }
     ++read;
-    for (const auto *pieces : {&lexicon->keys, &lexicon->values})
-      for (const Piece &piece : *pieces) {
+    std::vector<std::vector<Piece>> all = lexicon->alphabets;
+    all.push_back(lexicon->keys);
+    for (const std::vector<Piece> &pieces : all)
+      for (const Piece &piece : pieces) {
         EXPECT_FALSE(piece.empty());
         for (int64_t id : piece) {
           EXPECT_GE(id, 0);
@@ -105,8 +129,9 @@ TEST(Lexicon, TokenSpaceIsMadeOfRanges) {
   auto lexicon = tokenLexicon(task, 25);
   ASSERT_TRUE(lexicon.ok()) << lexicon.status().message();
   EXPECT_EQ(lexicon->keys, (std::vector<Piece>{{10}, {11}}));
-  EXPECT_EQ(lexicon->values.size(), 5u);
-  EXPECT_EQ(lexicon->valueAtoms, 2);
+  ASSERT_EQ(lexicon->alphabets.size(), 1u);
+  EXPECT_EQ(lexicon->alphabets[0].size(), 5u);
+  EXPECT_EQ(lexicon->value, (std::vector<size_t>{0, 0}));
   EXPECT_EQ(lexicon->noiseEnd, 3);
   EXPECT_TRUE(refused(tokenLexicon(task, 24).status(), "value_tokens"));
   task.keyTokens = {12, 12};

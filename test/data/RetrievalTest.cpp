@@ -30,18 +30,21 @@ TaskSpec tokenTask(const std::string &kind, int64_t needles, int64_t queries = 1
 
 /// A words-space lexicon with pieces of several tokens.
 json wordLexicon() {
-  json lexicon = {{"format", "morph-lexicon"}, {"version", 1}, {"vocabulary", kVocabulary}, {"value_atoms", 2}};
+  json lexicon = {{"format", "morph-lexicon"}, {"version", 2}, {"vocabulary", kVocabulary}, {"value", {0, 0}}};
+  lexicon["alphabets"] = {json::array()};
   for (int64_t i = 0; i < 32; ++i) {
     lexicon["keys"].push_back(i % 2 ? json{kKeys + i} : json{kKeys + i, kKeys + 32 + i});
-    lexicon["values"].push_back({kValues + i, kValues + 32 + i});
+    lexicon["alphabets"][0].push_back({kValues + i, kValues + 32 + i});
   }
   auto tokens = [](int64_t id) { return json{{"tokens", {kFixed + id}}}; };
   auto slot = [](const char *name) { return json{{"slot", name}}; };
-  lexicon["prefix"] = {tokens(0), tokens(1)};
-  lexicon["needle"] = {tokens(2), slot("key"), tokens(3), slot("value"), tokens(4)};
-  lexicon["link"] = {tokens(2), slot("key"), tokens(5), slot("source"), tokens(4)};
-  lexicon["question"] = {tokens(6), slot("keys"), tokens(7)};
-  lexicon["lead"] = {tokens(8), slot("key"), tokens(9)};
+  for (int split = 0; split < 3; ++split)
+    lexicon["wordings"][splitName(kSplits[split])] = {
+        {{"prefix", {tokens(0), tokens(1)}},
+         {"needle", {tokens(2), slot("key"), tokens(3), slot("value"), tokens(4)}},
+         {"link", {tokens(2), slot("key"), tokens(5), slot("source"), tokens(4)}},
+         {"question", {tokens(6), slot("keys"), tokens(7), tokens(20 + split)}},
+         {"lead", {tokens(8), slot("key"), tokens(9)}}}};
   lexicon["key_join"] = {kFixed + 10};
   lexicon["answer_join"] = {kFixed + 11};
   lexicon["list_join"] = {kFixed + 12};
@@ -134,7 +137,8 @@ TEST_P(EveryTask, WordSpaceSamplesHoldTheirPromises) {
   TemporaryFolder folder;
   json lexicon = wordLexicon();
   if (std::string(c.kind) == "variable_tracking")
-    lexicon["lead"] = json::array({{{"slot", "value"}}});
+    for (json &wordings : lexicon["wordings"])
+      wordings[0]["lead"] = json::array({{{"slot", "value"}}});
   folder.write("lexicon-t.json", lexicon.dump());
   TaskSpec task = tokenTask(c.kind, c.needles, c.queries);
   task.space = TaskSpec::Space::Words;
@@ -168,7 +172,7 @@ TEST_P(EveryTask, AskedDepthIsGiven) {
   Case c = GetParam();
   auto generator = make(tokenTask(c.kind, c.needles, c.queries));
   for (double depth : {0.0, 0.25, 1.0}) {
-    Sample sample = sampleOf(*generator, 3, 192, {depth, TextStore::Part::Training});
+    Sample sample = sampleOf(*generator, 3, 192, {depth, Split::Training});
     checkSample(sample, 192);
     for (double given : sample.answerDepth)
       EXPECT_NEAR(given, depth, 0.01);
@@ -222,15 +226,15 @@ TEST(Tasks, VariableTrackingLinksAChainInOrder) {
   EXPECT_LT(place({chain[2], chain[1]}), sample.positions.front());
 }
 
-TEST(Tasks, HeldOutBackgroundComesFromTheHeldOutPart) {
-  auto text = countingText({900}, 0.5); // trained on 0..449, held out 450..899
+TEST(Tasks, BackgroundComesFromThePartOfItsSplit) {
+  auto text = countingText({900}, 2.0 / 3); // 300 tokens for each
   auto generator = TaskGenerator::create(tokenTask("niah_single", 1), "", text, kVocabulary);
   ASSERT_TRUE(generator.ok());
   for (uint64_t index = 0; index < 20; ++index)
-    for (auto part : {TextStore::Part::Training, TextStore::Part::Holdout})
-      for (int64_t token : sampleOf(**generator, index, 96, {std::nullopt, part}).tokens)
+    for (Split split : kSplits)
+      for (int64_t token : sampleOf(**generator, index, 96, {std::nullopt, split}).tokens)
         if (token < 1000) {
-          EXPECT_EQ(token >= 450, part == TextStore::Part::Holdout);
+          EXPECT_EQ(token / 300, static_cast<int64_t>(split));
         }
 }
 

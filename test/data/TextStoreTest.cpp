@@ -50,22 +50,27 @@ TEST(TextStore, WindowIsAFunctionOfSeedAndIndex) {
   EXPECT_NE(text->window(1, 0, 20), text->window(1, 1, 20));
 }
 
-TEST(TextStore, HoldoutWindowsAreTheTails) {
-  auto text = countingText({100, 15, 50}, 0.2); // held out [80,100) [112,115) [155,165)
-  auto windows = text->holdoutWindows(8);
+TEST(TextStore, EvaluationWindowsAreTheTails) {
+  // Of [60,100) [109,115) [145,165), which are held out, the second halves.
+  auto text = countingText({100, 15, 50}, 0.4);
+  auto windows = text->evaluationWindows(8);
   ASSERT_EQ(windows.size(), 3u);
   EXPECT_EQ(windows[0].front(), 80);
   EXPECT_EQ(windows[1].front(), 88);
   EXPECT_EQ(windows[2].front(), 155);
-  EXPECT_EQ(text->holdoutWindows(8, 16).size(), 2u);
-  EXPECT_EQ(text->holdoutWindows(8, 16)[1].front(), 88);
-  EXPECT_EQ(text->holdoutWindows(8, 1).size(), 1u);
-  EXPECT_EQ(text->holdoutWindows(30).size(), 1u); // joined: 20 + 3 + 7 tokens
-  EXPECT_EQ(text->holdoutWindows(30)[0][20], 112);
-  EXPECT_EQ(text->holdoutWindows(64)[0].size(), 33u);
-  EXPECT_TRUE(countingText({50}, 0.0)->holdoutWindows(8).empty());
-  for (uint64_t index = 0; index < 50; ++index)
-    EXPECT_GE(text->window(1, index, 18, TextStore::Part::Holdout).front(), 80);
+  EXPECT_EQ(text->evaluationWindows(8, 16).size(), 2u);
+  EXPECT_EQ(text->evaluationWindows(8, 16)[1].front(), 88);
+  EXPECT_EQ(text->evaluationWindows(8, 1).size(), 1u);
+  EXPECT_EQ(text->evaluationWindows(30).size(), 1u); // joined: 20 + 3 + 7 tokens
+  EXPECT_EQ(text->evaluationWindows(30)[0][20], 112);
+  EXPECT_EQ(text->evaluationWindows(64)[0].size(), 33u);
+  EXPECT_TRUE(countingText({50}, 0.0)->evaluationWindows(8).empty());
+  for (uint64_t index = 0; index < 50; ++index) {
+    EXPECT_GE(text->window(1, index, 18, Split::Evaluation).front(), 80);
+    std::vector<int64_t> window = text->window(1, index, 18, Split::Selection);
+    EXPECT_GE(window.front(), 60);
+    EXPECT_LT(window.back(), 80);
+  }
 }
 
 TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
@@ -75,7 +80,9 @@ TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
   auto text = TextStore::open(folder.path(), 7);
   ASSERT_TRUE(text.ok()) << text.status().message();
   EXPECT_EQ((*text)->documentCount(), 2);
-  EXPECT_EQ((*text)->tokenCount(TextStore::Part::Holdout), 3);
+  EXPECT_EQ((*text)->tokenCount(Split::Training), 3);
+  EXPECT_EQ((*text)->tokenCount(Split::Selection), 1);
+  EXPECT_EQ((*text)->tokenCount(Split::Evaluation), 2);
   EXPECT_TRUE(refused(TextStore::open(folder.path(), 6).status(), "id 6 at token 5"));
 }
 

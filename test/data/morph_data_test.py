@@ -148,22 +148,52 @@ class MorphDataTest(unittest.TestCase):
             for kind in KINDS:
                 task = make_task(kind=kind, values="words" if kind == "passkeys" else "number")
                 lexicon = morph_lexicon.make_lexicon(str(folder), task, 0)
-                ids = morph_lexicon.compose({**lexicon, "atoms": lexicon["value_atoms"]}, random.Random(5), tokens=True)
-                text = tokenizer.decode(ids)
-                self.assertEqual(tokenizer.encode(text, add_special_tokens=False), ids)
-                self.assertEqual("<|start|>assistant" in text, folder == self.byte_level)
+                for wordings in lexicon["wordings"].values():
+                    for wording in wordings:
+                        ids = morph_lexicon.compose(lexicon, wording, random.Random(5), tokens=True)
+                        text = tokenizer.decode(ids)
+                        self.assertEqual(tokenizer.encode(text, add_special_tokens=False), ids)
+                        self.assertEqual("<|start|>assistant" in text, folder == self.byte_level)
+
+    def test_wordings_of_splits_differ(self):
+        for kind in KINDS:
+            task = make_task(kind=kind, values="words" if kind == "passkeys" else "number")
+            wordings = morph_lexicon.make_lexicon(str(self.byte_level), task, 0)["wordings"]
+            self.assertEqual(sorted(wordings), ["evaluation", "selection", "training"])
+            for part in ("prefix", "needle", "question", "lead"):
+                texts = [{json.dumps(wording[part]) for wording in wordings[split]} for split in wordings]
+                self.assertEqual(len(set.union(*texts)), sum(map(len, texts)), f"{kind}: {part}")
+
+    def test_values_whole_where_digits_do_not_come_apart(self):
+        # A tokenizer that joins digits in pairs: a number is neither its digits nor groups of three.
+        folder = self.folder / "pairs"
+        folder.mkdir()
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_text((self.byte_level / name).read_text())
+        text = json.loads((folder / "tokenizer.json").read_text())
+        text["pre_tokenizer"]["pretokenizers"] = [
+            {"type": "Split", "pattern": {"Regex": "[0-9]{1,2}"}, "behavior": "Isolated", "invert": False},
+            text["pre_tokenizer"]["pretokenizers"][1]]
+        names = [f"{i}{j}" for i in range(10) for j in range(10)]
+        text["model"]["vocab"].update({name: 700 + i for i, name in enumerate(names)})
+        text["model"]["merges"] += [list(name) for name in names]
+        (folder / "tokenizer.json").write_text(json.dumps(text))
+        lexicon = morph_lexicon.make_lexicon(str(folder), make_task(), 0)
+        self.assertEqual((len(lexicon["alphabets"]), lexicon["value"]), (1, [0]))
+        self.assertEqual(len(lexicon["alphabets"][0]), morph_lexicon.WHOLE_NUMBERS)
 
     def test_lexicon_file(self):
         task = make_task(value_length=5)
         lexicon = self.lexicon(self.byte_level, task)
-        self.assertEqual((lexicon["format"], lexicon["version"], lexicon["value_atoms"]), ("morph-lexicon", 1, 1))
-        self.assertEqual(len(lexicon["values"]), 4096)
-        self.assertTrue(all(len(value) == 6 for value in lexicon["values"]))  # a space and five digits
+        self.assertEqual((lexicon["format"], lexicon["version"]), ("morph-lexicon", 2))
+        # A space and the first of five digits, which is not 0; then any digit.
+        self.assertEqual(([len(alphabet) for alphabet in lexicon["alphabets"]], lexicon["value"]), ([9, 10], [0, 1, 1, 1, 1]))
+        self.assertTrue(all(len(piece) == 2 for piece in lexicon["alphabets"][0]))
         self.assertTrue(lexicon["break_after"])
         again = self.lexicon(self.byte_level, task)
         self.assertEqual(lexicon, again)
         plain = self.lexicon(self.byte_level, make_task(chat=False))
-        self.assertNotEqual(plain["prefix"], lexicon["prefix"])
+        self.assertNotEqual(plain["wordings"]["training"][0]["prefix"], lexicon["wordings"]["training"][0]["prefix"])
 
     def test_lexicon_refuses(self):
         base = ["lexicon", "--tokenizer", self.tiny, "--out", self.folder / "none.json", "--seed", 0, "--task"]

@@ -10,9 +10,9 @@ using namespace morph;
 
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words{
-      "format", "version",  "vocabulary", "keys",     "values",      "value_atoms", "prefix", "needle",
-      "link",   "question", "lead",       "key_join", "answer_join", "list_join",   "repeat", "break_after",
-      "tokens", "slot",     "key",        "value",    "source",      "null"};
+      "format",   "version", "vocabulary", "keys",        "alphabets", "wordings",   "prefix",      "needle", "link",
+      "question", "lead",    "key_join",   "answer_join", "list_join", "repeat",     "break_after", "tokens", "slot",
+      "key",      "value",   "source",     "training",    "selection", "evaluation", "null"};
   return words;
 }
 
@@ -25,9 +25,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     TaskParameters parameters;
     parameters.name = name;
     parameters.needles = 2;
-    Random random(0, name, size);
-    if (kind.check(parameters, *lexicon).ok())
-      kind.plan(parameters, *lexicon, random, std::nullopt);
+    const int64_t keys = kind.keysOfSample(parameters);
+    if (!kind.check(parameters, *lexicon).ok() || keys > static_cast<int64_t>(lexicon->keys.size()))
+      continue;
+    const auto shared = std::make_shared<const Lexicon>(*lexicon);
+    const Sharing sharing = sharingOf(*shared, keys);
+    for (Split split : kSplits) {
+      const Pool pool(shared, split, sharing);
+      Random random(0, name, size);
+      for (const Wording &wording : pool.wordings())
+        kind.plan(parameters, pool, wording, random, std::nullopt);
+    }
   }
   return 0;
 }

@@ -44,7 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     auto generator = TaskGenerator::create(task, "/nowhere", text, kVocabulary);
     for (uint64_t index = 0; generator.ok() && index < 2; ++index)
       if (int64_t length = (*generator)->drawLength(0, index); length <= 1 << 16)
-        (void)(*generator)->sample(/*seed=*/0, index, length);
+        for (Split split : kSplits)
+          (void)(*generator)->sample(/*seed=*/0, index, length, {std::nullopt, split});
   }
   return 0;
 }

@@ -23,9 +23,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   auto store = TextStore::open(folder.path(), /*vocabulary=*/256);
   if (!store.ok())
     return 0;
-  for (auto part : {TextStore::Part::Training, TextStore::Part::Holdout})
+  for (Split split : kSplits)
     for (int64_t length : {1, 7, 100})
-      textSample(**store, /*seed=*/0, size, length, /*lastPositions=*/3, part);
-  (*store)->holdoutWindows(8, 64);
+      textSample(**store, /*seed=*/0, size, length, /*lastPositions=*/3, split);
+  (*store)->evaluationWindows(8, 64);
   return 0;
 }

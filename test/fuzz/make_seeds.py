@@ -77,12 +77,15 @@ TASKS = [
     {"name": "chains", "kind": "variable_tracking", "needles": 2, "hops": 3, "background": "text"},
 ]
 
-LEXICON = {
-    "format": "morph-lexicon", "version": 1, "vocabulary": 50, "keys": [[1], [2, 3], [4], [5]],
-    "values": [[10, 11], [12]], "value_atoms": 2, "prefix": [{"tokens": [40]}],
-    "needle": [{"slot": "key"}, {"tokens": [20]}, {"slot": "value"}],
+WORDING = {
+    "prefix": [{"tokens": [40]}], "needle": [{"slot": "key"}, {"tokens": [20]}, {"slot": "value"}],
     "link": [{"slot": "key"}, {"tokens": [27]}, {"slot": "source"}],
     "question": [{"tokens": [21]}, {"slot": "keys"}], "lead": [{"slot": "key"}],
+}  # fmt: skip
+LEXICON = {
+    "format": "morph-lexicon", "version": 2, "vocabulary": 50, "keys": [[1], [2, 3], [4], [5]],
+    "alphabets": [[[10, 11], [12]], [[13], [14]]], "value": [0, 1, 1, 0, 1],
+    "wordings": {split: [WORDING] for split in ("training", "selection", "evaluation")},
     "key_join": [22], "answer_join": [23], "list_join": [24], "repeat": [25, 26], "break_after": [20, 49],
 }  # fmt: skip
 

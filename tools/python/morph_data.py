@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import math
 import os
 import sys
 
@@ -151,7 +152,8 @@ def write_lexicon(tokenizer, task, out, seed):
     with whole_file(out) as stream:
         json.dump(result, stream, separators=(",", ":"))
         stream.write("\n")
-    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {len(result['values'])} values")
+    values = math.prod(len(result["alphabets"][part]) for part in result["value"])
+    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {values:.3g} values")
 
 
 def lexicon(arguments):

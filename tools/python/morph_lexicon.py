@@ -2,7 +2,12 @@
 """Lexicons of retrieval tasks in words: the token pieces that runtime/data writes samples with.
 
 A sample's text is put together from pieces of text, its tokens from the pieces' tokens. That both agree, whatever
-keys and values are drawn, is checked on random samples before a lexicon is written.
+keys, values and wording are drawn, is checked on random samples before a lexicon is written.
+
+Values do not run out: a number is put together from the tokens of its digits (or of groups of three, where a tokenizer
+groups them), a phrase from words, a uuid from its parts. Only where a tokenizer joins them otherwise is a value a whole
+entry of a long list. runtime/data divides keys and values into training, selection and evaluation by a hash of their
+tokens; the wordings of each of the three are written here.
 """
 
 import os
@@ -33,7 +38,9 @@ NOUNS = {"number": "number", "words": "word", "uuid": "uuid"}
 REPEAT = " The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
 KINDS = ("passkeys", "niah_single", "niah_multi_key", "niah_multi_value", "niah_multi_query", "variable_tracking",
          "mqar")
-VERIFIED_SAMPLES = 64
+VERIFIED_SAMPLES = 24  # of each wording
+VERIFIED_VALUES = 256
+WHOLE_NUMBERS, WHOLE_UUIDS, WHOLE_KEYS, UUID_PARTS = 65536, 16384, 8192, 1024
 SLOT = re.compile(r"\{(keys|key|value|source)\}")
 
 
@@ -49,75 +56,178 @@ class VerificationError(Exception):
     """Pieces put together are not what the tokenizer makes of the text."""
 
 
-def number_pool(generator, digits, most=4096):
-    """Different numbers of `digits` digits, as texts."""
-    low, high = 10 ** (digits - 1), 10**digits
-    if high - low <= most:
-        pool = list(range(low, high))
-        generator.shuffle(pool)
-        return [str(value) for value in pool]
+# The wordings of needles by split: no phrase of one is in another. {thing} is what is hidden, "special magic number",
+# in the plural with an s; {is} goes with it. Evaluation has RULER's words.
+WORDINGS = {
+    "training": [
+        {"thing": "access {noun}", "prefix": "Access {noun}s are scattered over the pages below. Keep them in mind.\n\n",
+         "one": " The access {noun} of{key} is:{value}.", "many": " The access {noun}s of{key} are:{value}.",
+         "ask": "\n\nWhich {thing} {is} given for{keys}?", "lead": "The {thing} of{key} {is}:"},
+        {"thing": "lucky {noun}", "prefix": "Somebody noted lucky {noun}s in this document. Find all of them.\n\n",
+         "one": " For{key}, the lucky {noun} is:{value}.", "many": " For{key}, the lucky {noun}s are:{value}.",
+         "ask": "\n\nTell me the {thing} for{keys}.", "lead": "For{key}, the {thing} {is}:"},
+    ],
+    "selection": [
+        {"thing": "registered {noun}", "prefix": "Read this report; it mentions registered {noun}s here and there.\n\n",
+         "one": " The {noun} registered under{key} is:{value}.", "many": " The {noun}s registered under{key} are:{value}.",
+         "ask": "\n\nAccording to the report, which {thing} {is} listed under{keys}?",
+         "lead": "The {thing} under{key} {is}:"},
+    ],
+    "evaluation": [
+        {"thing": "special magic {noun}",
+         "prefix": "Special magic {noun}s are hidden within the following text. Remember them.\n\n",
+         "one": " One of the special magic {noun}s for{key} is:{value}.",
+         "many": " The special magic {noun}s for{key} are:{value}.",
+         "ask": "\n\nWhat {is} the {thing} for{keys} in the text above?", "lead": "The {thing} for{key} {is}:"},
+    ],
+}
+PASSKEY_WORDINGS = {
+    "training": [
+        {"prefix": "A safe opens with several phrases. They stand somewhere in these pages.\n\n",
+         "needle": " Write this down, the{key} phrase of the safe is:{value}.",
+         "question": "\n\nList the phrases of the safe that were given, in this order:{keys}.",
+         "lead": "The{key} phrase of the safe is:"},
+        {"prefix": "Agents hid their signals in the report below. Collect all signals.\n\n",
+         "needle": " Agents take note: signal number{key} reads:{value}.",
+         "question": "\n\nRepeat the signals of the agents with these numbers:{keys}.",
+         "lead": "Signal number{key} reads:"},
+    ],
+    "selection": [
+        {"prefix": "Some lines of this letter are codes for the courier. Watch out for them.\n\n",
+         "needle": " Courier, the{key} code for your bag is:{value}.",
+         "question": "\n\nWhat codes does the courier need, in this order:{keys}?",
+         "lead": "The{key} code for the bag is:"},
+    ],
+    "evaluation": [
+        {"prefix": "The passkeys to a vault are hidden within the following text. Remember them.\n\n",
+         "needle": " Remember this sequence, it is the{key} passkey to the vault:{value}.",
+         "question": "\n\nBased on the text above, what are the passkeys to the vault, in this order:{keys}?",
+         "lead": "The{key} passkey to the vault is:"},
+    ],
+}
+TRACKING_WORDINGS = {
+    "training": [
+        {"prefix": "A program is spread over the pages below. Follow its statements.\n\n",
+         "needle": " LET{key} ={value};", "link": " LET{key} = LET{source};",
+         "question": "\n\nWhich names hold{value} at the end of the program?", "lead": "Names that hold{value}:"},
+        {"prefix": "Notes about cells of a table are mixed into this text.\n\n",
+         "needle": " CELL{key} gets{value}.", "link": " CELL{key} gets CELL{source}.",
+         "question": "\n\nName each cell that got{value}.", "lead": "Each cell that got{value}:"},
+    ],
+    "selection": [
+        {"prefix": "Somewhere in this letter registers are loaded. Keep track of their contents.\n\n",
+         "needle": " LOAD{key} WITH{value}.", "link": " LOAD{key} WITH REGISTER{source}.",
+         "question": "\n\nList the registers whose content is{value}.", "lead": "Registers whose content is{value}:"},
+    ],
+    "evaluation": [
+        {"prefix": "Memorize and track the chains of variable assignment hidden in the following text.\n\n",
+         "needle": " VAR{key} ={value}.", "link": " VAR{key} = VAR{source}.",
+         "question": "\n\nFind all variables that are assigned the value{value} in the text above.",
+         "lead": "The variables that are assigned the value{value} are:"},
+    ],
+}
+
+
+def needle_wordings(kind, noun, phrase):
+    """WORDINGS for one kind of value; `phrase`: a value is several words."""
+    plural = phrase or kind not in ("niah_single", "niah_multi_key", "niah_multi_query", "mqar")
+    asks_all = kind in ("niah_multi_query", "mqar")
+
+    def write(wording):
+        thing, form = wording["thing"].format(noun=noun), lambda many: {
+            "{noun}": noun, "{thing}": wording["thing"].format(noun=noun) + ("s" if many else ""),
+            "{is}": "are" if many else "is"}
+
+        def put(text, many):
+            for slot, value in form(many).items():
+                text = text.replace(slot, value)
+            return text
+        return {"prefix": put(wording["prefix"], False), "needle": put(wording["many" if phrase else "one"], False),
+                "question": put(wording["ask"], plural or asks_all), "lead": put(wording["lead"], plural)}
+    return {split: [write(wording) for wording in wordings] for split, wordings in WORDINGS.items()}
+
+
+def different(count, draw):
+    """`count` different results of `draw`, in the order of their first draw."""
     pool = {}
-    while len(pool) < most:
-        pool[generator.randrange(low, high)] = None
-    return [str(value) for value in pool]
-
-
-def uuid_pool(generator, most=2048):
-    return [str(uuid.UUID(int=generator.getrandbits(128), version=4)) for _ in range(most)]
-
-
-def name_pool(generator, most=512):
-    """Names of variables as in RULER: five capital letters."""
-    pool = {}
-    while len(pool) < most:
-        pool["".join(generator.choice(string.ascii_uppercase) for _ in range(5))] = None
+    while len(pool) < count:
+        pool[draw()] = None
     return list(pool)
 
 
-def texts_of(task, seed):
-    """What the task is written with: texts of keys, values and templates, `{slot}` where a piece goes."""
+def number_pool(generator, digits, most):
+    """Different numbers of `digits` digits, as texts: all of them where there are no more than `most`."""
+    low, high = 10 ** (digits - 1), 10**digits
+    if high - low <= most:
+        return [str(value) for value in range(low, high)]
+    return different(most, lambda: str(generator.randrange(low, high)))
+
+
+def random_uuid(generator):
+    return str(uuid.UUID(int=generator.getrandbits(128), version=4))
+
+
+def name_pool(generator, most=WHOLE_KEYS):
+    """Names of variables as in RULER: five capital letters."""
+    return different(most, lambda: "".join(generator.choice(string.ascii_uppercase) for _ in range(5)))
+
+
+def joins(pieces, alphabets, value, generator):
+    """Whether the tokens of a value are those of its parts one after another, on random values."""
+    for _ in range(VERIFIED_VALUES):
+        parts = [generator.choice(alphabets[part]) for part in value]
+        if pieces.inside("".join(parts)) != sum((pieces.inside(part) for part in parts), []):
+            return False
+    return True
+
+
+def number_values(pieces, digits, generator):
+    """Numbers of `digits` digits as (alphabets, value): in digits, in groups of three, or whole."""
+    threes = [3] * (digits // 3)
+    rest = [digits % 3] if digits % 3 else []
+    for sizes in ([1] * digits, threes + rest, rest + threes):
+        group = lambda size: [str(value).zfill(size) for value in range(10**size)]
+        first = [" " + text for text in group(sizes[0]) if text[0] != "0"]
+        others = sorted(set(sizes[1:]))
+        alphabets = [first] + [group(size) for size in others]
+        value = [0] + [1 + others.index(size) for size in sizes[1:]]
+        if joins(pieces, alphabets, value, generator):
+            return alphabets, value
+    return [[" " + text for text in number_pool(generator, digits, WHOLE_NUMBERS)]], [0]
+
+
+def uuid_values(pieces, generator):
+    """Uuids as (alphabets, value): in their five parts, or whole."""
+    parts = [different(UUID_PARTS, lambda: random_uuid(generator).split("-")[part]) for part in range(5)]
+    alphabets = [[(" " if part == 0 else "-") + text for text in texts] for part, texts in enumerate(parts)]
+    value = [0, 1, 2, 3, 4]
+    if joins(pieces, alphabets, value, generator):
+        return alphabets, value
+    return [[" " + text for text in different(WHOLE_UUIDS, lambda: random_uuid(generator))]], [0]
+
+
+def texts_of(task, seed, pieces):
+    """What the task is written with: texts of keys, values and wordings, `{slot}` where a piece goes."""
     generator = random.Random(f"{seed}/{task['name']}")
     kind, keys, values, length = task["kind"], task["keys"], task["values"], task["value_length"]
-    key_pools = {"words": CITIES, "numbers": None, "uuid": None}
-    if kind == "passkeys":
-        key_pools["words"] = ORDINALS
-    elif kind == "variable_tracking":
-        key_pools["words"] = name_pool(generator)
-    key_pools["numbers"] = number_pool(generator, 7) if keys == "numbers" else None
-    key_pools["uuid"] = uuid_pool(generator) if keys == "uuid" else None
+    if keys == "numbers":
+        key_pool = number_pool(generator, 7, WHOLE_KEYS)
+    elif keys == "uuid":
+        key_pool = different(WHOLE_KEYS, lambda: random_uuid(generator))
+    elif kind == "passkeys":
+        key_pool = ORDINALS
+    else:
+        key_pool = name_pool(generator) if kind == "variable_tracking" else CITIES
     if values == "number":
-        pool, atoms = number_pool(generator, length), 1
+        alphabets, value = number_values(pieces, length, generator)
     elif values == "uuid":
-        pool, atoms = uuid_pool(generator), 1
+        alphabets, value = uuid_values(pieces, generator)
     else:
-        pool, atoms = NATO if kind == "passkeys" else THINGS, length
-    result = {"keys": [" " + key for key in key_pools[keys]], "values": [" " + value for value in pool], "atoms": atoms,
-              "key_join": ",", "answer_join": ".\n", "list_join": ",", "link": "", "repeat": REPEAT}
-    if kind == "passkeys":
-        result.update(
-            prefix="The passkeys to a vault are hidden within the following text. Remember them.\n\n",
-            needle=" Remember this sequence, it is the{key} passkey to the vault:{value}.",
-            question="\n\nBased on the text above, what are the passkeys to the vault, in this order:{keys}?",
-            lead="The{key} passkey to the vault is:")
-    elif kind == "variable_tracking":
-        result.update(
-            prefix="Memorize and track the chains of variable assignment hidden in the following text.\n\n",
-            needle=" VAR{key} ={value}.", link=" VAR{key} = VAR{source}.",
-            question="\n\nFind all variables that are assigned the value{value} in the text above.",
-            lead="The variables that are assigned the value{value} are:")
-    else:
-        # A value of several words is "the special magic words", any other "the special magic number".
-        noun, phrase = NOUNS[values], values == "words" and length > 1
-        one, is_one = (noun + "s", "are") if phrase or kind == "niah_multi_value" else (noun, "is")
-        asks_one = kind in ("niah_single", "niah_multi_key")
-        result.update(
-            prefix=f"Special magic {noun}s are hidden within the following text. Remember them.\n\n",
-            needle=f" The special magic {noun}s for{{key}} are:{{value}}." if phrase else
-            f" One of the special magic {noun}s for{{key}} is:{{value}}.",
-            question=f"\n\nWhat {is_one} the special magic {one} for{{key}} in the text above?" if asks_one else
-            f"\n\nWhat are all the special magic {noun}s for{{keys}} in the text above?",
-            lead=f"The special magic {one} for{{key}} {is_one}:")
-    return result
+        alphabets, value = [[" " + word for word in (NATO if kind == "passkeys" else THINGS)]], [0] * length
+    wordings = PASSKEY_WORDINGS if kind == "passkeys" else TRACKING_WORDINGS if kind == "variable_tracking" else \
+        needle_wordings(kind, NOUNS[values], values == "words" and length > 1)
+    return {"keys": [" " + key for key in key_pool], "alphabets": alphabets, "value": value, "wordings": wordings,
+            "key_join": ",", "answer_join": ".\n", "list_join": ",", "repeat": REPEAT}
 
 
 class Pieces:
@@ -131,11 +241,18 @@ class Pieces:
 
     def inside(self, text):
         """The tokens of `text` behind other text: some tokenizers put a space before what begins a text."""
-        if not text:
-            return []
-        anchor = "a" if text[0] in " .,:;?!" else "\n"
-        before, both = self.whole(anchor), self.whole(anchor + text)
-        return both[len(before):] if both[:len(before)] == before else self.whole(text)
+        return self.all_inside([text])[0] if text else []
+
+    def all_inside(self, texts):
+        """`inside` of many texts, none empty."""
+        anchors = ["a" if text[0] in " .,:;?!-" else "\n" for text in texts]
+        before = {anchor: self.whole(anchor) for anchor in set(anchors)}
+        both = self.tokenizer([anchor + text for anchor, text in zip(anchors, texts)], add_special_tokens=False)
+        result = []
+        for anchor, text, ids in zip(anchors, texts, both["input_ids"]):
+            begin = before[anchor]
+            result.append(ids[len(begin):] if ids[:len(begin)] == begin else self.whole(text))
+        return result
 
     def template(self, text):
         """Parts of a text with `{slot}`s."""
@@ -182,31 +299,48 @@ def fill(template, slots, tokens):
     return result
 
 
-def compose(source, generator, tokens):
-    """A sample without background, of texts or of tokens by what `source` holds; `generator` decides what is drawn."""
+def compose(source, wording, generator, tokens):
+    """A sample without background in one wording, of texts or of tokens by what `source` and `wording` hold;
+    `generator` decides what is drawn."""
     empty = [] if tokens else ""
     count = min(4, len(source["keys"]))
     chosen = generator.sample(range(len(source["keys"])), count)
     values = []
     for _ in chosen:
         value = empty
-        for _ in range(source["atoms"]):
-            value = value + source["values"][generator.randrange(len(source["values"]))]
+        for part in source["value"]:
+            alphabet = source["alphabets"][part]
+            value = value + alphabet[generator.randrange(len(alphabet))]
         values.append(value)
     keys = [source["keys"][i] for i in chosen]
     join = lambda pieces, between: sum(([*between, *piece] for piece in pieces[1:]), list(pieces[0])) if tokens else \
         between.join(pieces)
-    result = fill(source["prefix"], {}, tokens)
+    result = fill(wording["prefix"], {}, tokens)
     for i, (key, value) in enumerate(zip(keys, values)):
-        result = result + source["repeat"] + fill(source["needle"], {"key": key, "value": value}, tokens)
-        if source["link"] and i:
-            result = result + fill(source["link"], {"key": key, "source": keys[i - 1]}, tokens)
+        result = result + source["repeat"] + fill(wording["needle"], {"key": key, "value": value}, tokens)
+        if "link" in wording and i:
+            result = result + fill(wording["link"], {"key": key, "source": keys[i - 1]}, tokens)
     slots = {"key": keys[0], "keys": join(keys, source["key_join"]), "value": values[0]}
-    result = result + source["repeat"] + fill(source["question"], slots, tokens)
+    result = result + source["repeat"] + fill(wording["question"], slots, tokens)
     for i, (key, value) in enumerate(zip(keys, values)):
         result = result + (source["answer_join"] if i else empty)
-        result = result + fill(source["lead"], {"key": key, "value": value}, tokens) + value
+        result = result + fill(wording["lead"], {"key": key, "value": value}, tokens) + value
     return result + source["list_join"] + join(keys, source["list_join"])
+
+
+def verify(pieces, texts, wording, tokens, parts, where):
+    """Raises where the tokens of random samples in one wording are not those of their texts."""
+    for index in range(VERIFIED_SAMPLES):
+        text = compose(texts, wording, random.Random(f"verify/{index}"), tokens=False)
+        expected = pieces.whole(text)
+        got = compose(tokens, parts, random.Random(f"verify/{index}"), tokens=True)
+        if expected != got:
+            at = next((i for i, pair in enumerate(zip(expected, got)) if pair[0] != pair[1]),
+                      min(len(expected), len(got)))
+            show = lambda ids: pieces.tokenizer.convert_ids_to_tokens(ids[max(0, at - 3):at + 4])
+            raise VerificationError(
+                f"{where}: the pieces put together are not what the tokenizer makes of the text: from token "
+                f"{max(0, at - 3)} on {show(got)} and {show(expected)}")
 
 
 def make_lexicon(folder, task, seed):
@@ -229,32 +363,26 @@ def make_lexicon(folder, task, seed):
     except Exception as error:  # transformers raises many kinds for malformed folders
         raise LexiconError(f"transformers cannot load the tokenizer of '{folder}': {error}") from error
 
-    texts = texts_of(task, seed)
-    before, behind = chat_texts(tokenizer, task["chat"])
-    texts["prefix"] = before + texts["prefix"]
-    texts["question"] += behind
     pieces = Pieces(tokenizer)
-    tokens = {"atoms": texts["atoms"]}
-    tokens["prefix"] = [{"tokens": pieces.whole(texts["prefix"])}]
-    for name in ("needle", "link", "question", "lead"):
-        tokens[name] = pieces.template(texts[name])
-    for name in ("keys", "values"):
-        tokens[name] = [pieces.inside(text) for text in texts[name]]
+    texts = texts_of(task, seed, pieces)
+    before, behind = chat_texts(tokenizer, task["chat"])
+    tokens = {"keys": pieces.all_inside(texts["keys"]), "value": texts["value"],
+              "alphabets": [pieces.all_inside(alphabet) for alphabet in texts["alphabets"]], "wordings": {}}
+    for entries in [tokens["keys"], *tokens["alphabets"]]:
+        if len({tuple(ids) for ids in entries}) < len(entries) or not all(entries):
+            raise LexiconError(f"the tokenizer of '{folder}' writes different keys or values of task '{task['name']}' "
+                               "with the same tokens", "choose other keys or values, or space = \"tokens\"")
     for name in ("key_join", "answer_join", "list_join", "repeat"):
         tokens[name] = pieces.inside(texts[name])
-
-    for index in range(VERIFIED_SAMPLES):
-        text = compose(texts, random.Random(f"verify/{index}"), tokens=False)
-        expected, got = pieces.whole(text), compose(tokens, random.Random(f"verify/{index}"), tokens=True)
-        if expected != got:
-            at = next((i for i, pair in enumerate(zip(expected, got)) if pair[0] != pair[1]),
-                      min(len(expected), len(got)))
-            show = lambda ids: tokenizer.convert_ids_to_tokens(ids[max(0, at - 3):at + 4])
-            raise VerificationError(
-                f"task '{task['name']}': the pieces put together are not what the tokenizer of '{folder}' makes of the "
-                f"text: from token {max(0, at - 3)} on {show(got)} and {show(expected)}")
+    for split, wordings in texts["wordings"].items():
+        tokens["wordings"][split] = []
+        for wording in wordings:
+            wording = {**wording, "prefix": before + wording["prefix"], "question": wording["question"] + behind}
+            parts = {name: pieces.template(text) for name, text in wording.items() if name != "prefix"}
+            parts["prefix"] = [{"tokens": pieces.whole(wording["prefix"])}]
+            verify(pieces, texts, wording, tokens, parts, f"task '{task['name']}', tokenizer of '{folder}'")
+            tokens["wordings"][split].append(parts)
 
     vocabulary = max(tokenizer.get_vocab().values()) + 1
-    tokens["value_atoms"] = tokens.pop("atoms")
-    return {"format": "morph-lexicon", "version": 1, "task": task["name"], "vocabulary": vocabulary, **tokens,
+    return {"format": "morph-lexicon", "version": 2, "task": task["name"], "vocabulary": vocabulary, **tokens,
             "break_after": break_tokens(tokenizer, vocabulary)}

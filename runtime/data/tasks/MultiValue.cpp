@@ -11,27 +11,29 @@ namespace {
 
 class MultiValueKind : public TaskKind {
 public:
-  Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
+  int64_t keysOfSample(const TaskParameters &) const override { return 1; }
+
+  Status check(const TaskParameters &parameters, const Lexicon &) const override {
     if (parameters.queries != 1)
       return Status::invalid("task '" + parameters.name + "': niah_multi_value asks for one key: 'queries' must be 1");
-    return checkKeys(parameters, lexicon, 1);
+    return {};
   }
 
-  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+  TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
                 std::optional<double> depth) const override {
     TaskPlan plan;
-    const Piece &key = lexicon.keys[random.below(static_cast<int64_t>(lexicon.keys.size()))];
+    const Piece &key = pool.keys()[static_cast<size_t>(random.below(static_cast<int64_t>(pool.keys().size())))];
     std::vector<double> depths;
     for (int64_t i = 0; i < parameters.needles; ++i)
       depths.push_back(depth ? *depth : drawDepth(parameters, random));
     std::sort(depths.begin(), depths.end());
     for (int64_t i = 0; i < parameters.needles; ++i) {
-      Piece value = drawValue(lexicon, random);
-      plan.needles.push_back({fill(lexicon.needle, {{"key", key}, {"value", value}}), depths[i]});
-      Piece lead = i == 0 ? fill(lexicon.lead, {{"key", key}, {"value", value}}) : lexicon.listJoin;
+      Piece value = pool.drawValue(random);
+      plan.needles.push_back({fill(wording.needle, {{"key", key}, {"value", value}}), depths[i]});
+      Piece lead = i == 0 ? fill(wording.lead, {{"key", key}, {"value", value}}) : pool.lexicon().listJoin;
       plan.answers.push_back({lead, value, static_cast<size_t>(i)});
     }
-    plan.question = fill(lexicon.question, {{"key", key}, {"keys", key}, {"value", {}}});
+    plan.question = fill(wording.question, {{"key", key}, {"keys", key}, {"value", {}}});
     return plan;
   }
 };

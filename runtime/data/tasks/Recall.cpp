@@ -16,23 +16,25 @@ class RecallKind : public TaskKind {
 public:
   explicit RecallKind(bool asksAll) : asksAll_(asksAll) {}
 
-  Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
+  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles; }
+
+  Status check(const TaskParameters &parameters, const Lexicon &) const override {
     if (!asksAll_ && parameters.queries > parameters.needles)
       return Status::invalid("task '" + parameters.name + "': 'queries' is " + std::to_string(parameters.queries) +
                              ", more than its " + std::to_string(parameters.needles) + " needles");
-    return checkKeys(parameters, lexicon, parameters.needles);
+    return {};
   }
 
-  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+  TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
                 std::optional<double> depth) const override {
     TaskPlan plan;
-    std::vector<int64_t> keys = random.choose(parameters.needles, static_cast<int64_t>(lexicon.keys.size()));
+    std::vector<int64_t> keys = random.choose(parameters.needles, static_cast<int64_t>(pool.keys().size()));
     std::vector<int64_t> asked = random.choose(asksAll_ ? parameters.needles : parameters.queries, parameters.needles);
     std::vector<Piece> values;
     for (int64_t key : keys) {
-      values.push_back(drawValue(lexicon, random));
-      plan.needles.push_back({fill(lexicon.needle, {{"key", lexicon.keys[key]}, {"value", values.back()}}),
-                              drawDepth(parameters, random)});
+      values.push_back(pool.drawValue(random));
+      plan.needles.push_back(
+          {fill(wording.needle, {{"key", pool.keys()[key]}, {"value", values.back()}}), drawDepth(parameters, random)});
     }
     std::vector<int64_t> askedKeys;
     for (int64_t needle : asked) {
@@ -40,12 +42,12 @@ public:
         plan.needles[needle].depth = *depth;
       askedKeys.push_back(keys[needle]);
     }
-    plan.question = fill(
-        lexicon.question,
-        {{"key", lexicon.keys[askedKeys[0]]}, {"keys", joinKeys(lexicon, askedKeys)}, {"value", values[asked[0]]}});
+    plan.question =
+        fill(wording.question,
+             {{"key", pool.keys()[askedKeys[0]]}, {"keys", joinKeys(pool, askedKeys)}, {"value", values[asked[0]]}});
     for (size_t i = 0; i < asked.size(); ++i) {
-      Piece lead = i == 0 ? Piece{} : lexicon.answerJoin;
-      append(lead, fill(lexicon.lead, {{"key", lexicon.keys[askedKeys[i]]}, {"value", {}}}));
+      Piece lead = i == 0 ? Piece{} : pool.lexicon().answerJoin;
+      append(lead, fill(wording.lead, {{"key", pool.keys()[askedKeys[i]]}, {"value", {}}}));
       plan.answers.push_back({lead, values[asked[i]], static_cast<size_t>(asked[i])});
     }
     return plan;

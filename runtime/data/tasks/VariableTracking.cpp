@@ -11,44 +11,48 @@ namespace {
 
 class VariableTrackingKind : public TaskKind {
 public:
+  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles * parameters.hops; }
+
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
     if (parameters.queries != 1)
       return Status::invalid("task '" + parameters.name +
                              "': variable_tracking asks for one chain: 'queries' must be 1");
-    if (lexicon.link.empty())
-      return Status::invalid("task '" + parameters.name + "': its lexicon has no 'link'",
-                             "make the lexicon again with kind variable_tracking");
-    return checkKeys(parameters, lexicon, parameters.needles * parameters.hops);
+    for (const std::vector<Wording> &wordings : lexicon.wordings)
+      for (const Wording &wording : wordings)
+        if (wording.link.empty())
+          return Status::invalid("task '" + parameters.name + "': its lexicon has no 'link'",
+                                 "make the lexicon again with kind variable_tracking");
+    return {};
   }
 
-  TaskPlan plan(const TaskParameters &parameters, const Lexicon &lexicon, Random &random,
+  TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
                 std::optional<double> depth) const override {
     TaskPlan plan;
     int64_t perChain = parameters.hops;
-    std::vector<int64_t> keys = random.choose(parameters.needles * perChain, static_cast<int64_t>(lexicon.keys.size()));
+    std::vector<int64_t> keys = random.choose(parameters.needles * perChain, static_cast<int64_t>(pool.keys().size()));
     int64_t asked = random.below(parameters.needles);
     Piece askedValue;
     for (int64_t chain = 0; chain < parameters.needles; ++chain) {
-      Piece value = drawValue(lexicon, random);
+      Piece value = pool.drawValue(random);
       std::vector<double> depths;
       for (int64_t i = 0; i < perChain; ++i)
         depths.push_back(depth && chain == asked ? *depth : drawDepth(parameters, random));
       std::sort(depths.begin(), depths.end());
       for (int64_t i = 0; i < perChain; ++i) {
-        const Piece &key = lexicon.keys[keys[chain * perChain + i]];
+        const Piece &key = pool.keys()[keys[chain * perChain + i]];
         Piece tokens =
-            i == 0 ? fill(lexicon.needle, {{"key", key}, {"value", value}})
-                   : fill(lexicon.link, {{"key", key}, {"source", lexicon.keys[keys[chain * perChain + i - 1]]}});
+            i == 0 ? fill(wording.needle, {{"key", key}, {"value", value}})
+                   : fill(wording.link, {{"key", key}, {"source", pool.keys()[keys[chain * perChain + i - 1]]}});
         if (chain == asked)
-          plan.answers.push_back({i == 0 ? Piece{} : lexicon.listJoin, key, plan.needles.size()});
+          plan.answers.push_back({i == 0 ? Piece{} : pool.lexicon().listJoin, key, plan.needles.size()});
         plan.needles.push_back({std::move(tokens), depths[i]});
       }
       if (chain == asked)
         askedValue = value;
     }
     const Piece &firstKey = plan.answers[0].tokens;
-    plan.question = fill(lexicon.question, {{"key", firstKey}, {"keys", firstKey}, {"value", askedValue}});
-    plan.answers[0].lead = fill(lexicon.lead, {{"key", firstKey}, {"value", askedValue}});
+    plan.question = fill(wording.question, {{"key", firstKey}, {"keys", firstKey}, {"value", askedValue}});
+    plan.answers[0].lead = fill(wording.lead, {{"key", firstKey}, {"value", askedValue}});
     return plan;
   }
 };

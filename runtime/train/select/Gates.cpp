@@ -72,6 +72,7 @@ Status GateSelector::read() {
   pressure_.steps = options_.steps;
 
   data_.stream = "select";
+  data_.sample.split = Split::Selection;
   MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section_.tasks));
   BatchStreamOptions other = data_;
   other.stream = "select/swap";

@@ -18,7 +18,7 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
   data.length = align.length;
   data.taskFraction = align.taskFraction;
   data.stream = "held-out/layer_mse";
-  data.sample.part = TextStore::Part::Holdout;
+  data.sample.split = Split::Selection;
 
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
