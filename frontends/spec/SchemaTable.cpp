@@ -71,7 +71,8 @@ constexpr Key kKeys[] = {
     {"data.text", kStrings, "path", "[]", "", "S7",
      "Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's."},
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
-     "Share of each document, at its end, that is kept for perplexity."},
+     "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
+     "evaluation."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},
     {"data.separator", kString, "", R"("\f")", "", "S18", "What divides documents within a file."},
 
@@ -281,18 +282,20 @@ constexpr Key kKeys[] = {
      "joins documents that are too short."},
 #undef MORPH_TRAINING_KEYS
 
-    {"evaluate.tasks", kStrings, "", "<select.tasks>", "", "S14", "Tasks whose accuracy is measured."},
+    {"evaluate.tasks", kStrings, "", "<select.tasks>", "", "S14", "Tasks whose answers are measured."},
     {"evaluate.lengths", kIntegers, "tokens", "<each task's>", ">= 8, <= 16777216", "evaluate_c7",
      "Lengths at which tasks are measured."},
     {"evaluate.depths", kNumbers, "", "[]", ">= 0, <= 1", "evaluate_c1",
      "Depths at which single needles are measured; none: drawn as in training."},
     {"evaluate.samples", kInteger, "", "32", ">= 1, <= 1000000", "evaluate_c2",
      "Samples for a task, length and depth."},
+    {"evaluate.generate_samples", kInteger, "", "32", ">= 0, <= 1000000", "evaluate_c8",
+     "How many of these samples the model also answers in its own words, token by token; 0: none."},
     {"evaluate.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "evaluate_c3", "Sequences computed at once."},
     {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "uniform | random", "evaluate_c4",
      "Hybrids of the same budget that are trained and measured beside the selected one."},
     {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0, <= 1000000000000", "evaluate_c5",
-     "Tokens of held-out text for perplexity; 0: none."},
+     "Tokens for perplexity, of the text that is for evaluation only; 0: none."},
     {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
      "Tokens of one window of it."},
 

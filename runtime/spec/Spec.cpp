@@ -183,6 +183,7 @@ template <> struct Visit<EvaluateSpec> {
     visitor.key("lengths", section.lengths, {atLeast(8), atMost(16777216)});
     visitor.key("depths", section.depths, {atLeast(0), atMost(1)});
     visitor.key("samples", section.samples, {atLeast(1), atMost(1000000)});
+    visitor.key("generate_samples", section.generateSamples, {atLeast(0), atMost(1000000)});
     visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
     visitor.key("baselines", section.baselines, {word("uniform"), word("random")});
     visitor.key("perplexity_tokens", section.perplexityTokens, {atLeast(0), atMost(1000000000000)});

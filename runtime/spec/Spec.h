@@ -110,7 +110,8 @@ struct BudgetSpec {
 struct DataSpec {
   /// Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's. (path)
   std::vector<std::string> text;
-  /// Share of each document, at its end, that is kept for perplexity. (>= 0, < 1)
+  /// Share of each document, at its end, that no stage trains on: half for selection and probes, half for evaluation.
+  /// (>= 0, < 1)
   double holdout{};
   /// Folder or file of `tokenizer.json`. (path)
   std::string tokenizer;
@@ -343,7 +344,7 @@ struct FinetuneSpec : TrainingSpec {
 
 /// Tables of recall and perplexity for the teacher, the baselines and the selected hybrid.
 struct EvaluateSpec {
-  /// Tasks whose accuracy is measured.
+  /// Tasks whose answers are measured.
   std::vector<std::string> tasks;
   /// Lengths at which tasks are measured. (tokens; >= 8, <= 16777216)
   std::vector<int64_t> lengths;
@@ -351,11 +352,13 @@ struct EvaluateSpec {
   std::vector<double> depths;
   /// Samples for a task, length and depth. (>= 1, <= 1000000)
   int64_t samples{};
+  /// How many of these samples the model also answers in its own words, token by token; 0: none. (>= 0, <= 1000000)
+  int64_t generateSamples{};
   /// Sequences computed at once. (sequences; >= 1, <= 4096)
   int64_t batch{};
   /// Hybrids of the same budget that are trained and measured beside the selected one. (uniform | random)
   std::vector<std::string> baselines;
-  /// Tokens of held-out text for perplexity; 0: none. (tokens; >= 0, <= 1000000000000)
+  /// Tokens for perplexity, of the text that is for evaluation only; 0: none. (tokens; >= 0, <= 1000000000000)
   int64_t perplexityTokens{};
   /// Tokens of one window of it. (tokens; >= 8, <= 16777216)
   int64_t perplexityLength{};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/base/Intervals.h"
 #include "runtime/train/HeldOut.h"
+#include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/Stages.h"
@@ -16,11 +18,30 @@ namespace morph {
 
 namespace {
 
+using OrderedJson = nlohmann::ordered_json;
+
 /// What one row measures.
 struct Cell {
   std::shared_ptr<const TaskGenerator> task; ///< Null: perplexity.
   int64_t length = 0;
   std::optional<double> depth;
+};
+
+/// A member of a cell's row: answers are predicted with the true tokens before them (plan `score`) or written by the
+/// model itself (plan `decode`).
+enum class Measure { TeacherForced, Text, Generated };
+struct Step {
+  size_t cell = 0;
+  Measure measure = Measure::TeacherForced;
+};
+
+/// Of each sample of a task.
+struct SampleResults {
+  std::vector<double> answers; ///< Share of answers with every token right.
+  std::vector<double> tokens;  ///< Share of answer tokens that are right.
+  std::vector<double> loss;    ///< Mean cross-entropy of answer tokens in nats.
+  std::vector<Piece> written;  ///< The answers' tokens that the model generated, one after another.
+  double answersPerSample = 1;
 };
 
 class Evaluation {
@@ -30,30 +51,38 @@ public:
 
 private:
   Status read();
-  /// Fills a row; false when interrupted.
-  StatusOr<bool> measureTask(const Cell &cell, nlohmann::ordered_json &row, Progress &progress);
-  StatusOr<bool> measureText(const Cell &cell, nlohmann::ordered_json &row, Progress &progress);
+  int64_t size(const Step &step) const;
+  OrderedJson emptyRow(const Cell &cell) const;
+  /// Sample `index` of a cell: the same for every model.
+  StatusOr<Sample> sampleOf(const Cell &cell, int64_t index) const;
+  /// Fill members of a row; false when interrupted.
+  StatusOr<bool> measure(const Step &step, OrderedJson &row, Progress &progress);
+  StatusOr<bool> scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress);
+  StatusOr<bool> generateAnswers(const Cell &cell, SampleResults &results, Progress &progress);
+  StatusOr<bool> generateBatch(const std::vector<Sample> &samples, SampleResults &results);
+  StatusOr<bool> measureText(const Cell &cell, OrderedJson &row, Progress &progress);
 
   const StageContext &context_;
   const EvaluateOptions &options_;
   std::vector<Cell> cells_;
+  std::vector<Step> steps_; ///< All of plan `score` before those of plan `decode`: one executor at a time.
   std::shared_ptr<const TextStore> text_;
   std::vector<std::vector<int64_t>> windows_;
   std::unique_ptr<Executor> executor_;
-  TextStore::Part part_ = TextStore::Part::Training;
-  int64_t samples_ = 0, batch_ = 0;
+  int64_t samples_ = 0, generateSamples_ = 0, batch_ = 0;
   int64_t done_ = 0, tokens_ = 0;
 };
+
+OrderedJson toJson(const Interval &interval) { return {interval.low, interval.high}; }
 
 } // namespace
 
 Status Evaluation::read() {
   const EvaluateSpec &section = context_.spec.evaluate;
   samples_ = section.samples;
+  generateSamples_ = std::min(section.samples, section.generateSamples);
   batch_ = section.batch;
   MORPH_ASSIGN_OR_RETURN(text_, context_.text());
-  if (text_ && text_->tokenCount(TextStore::Part::Holdout) > 0)
-    part_ = TextStore::Part::Holdout;
   MORPH_ASSIGN_OR_RETURN(const auto tasks, context_.tasks(section.tasks, text_));
   for (const auto &task : tasks) {
     for (int64_t length : section.lengths.empty() ? task->lengths() : section.lengths) {
@@ -65,7 +94,7 @@ Status Evaluation::read() {
     }
   }
   if (text_ && section.perplexityTokens > 0) {
-    windows_ = text_->holdoutWindows(section.perplexityLength, section.perplexityTokens);
+    windows_ = text_->evaluationWindows(section.perplexityLength, section.perplexityTokens);
     if (!windows_.empty())
       // A held-out text shorter than a window gives one window: all of it.
       cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().size()), std::nullopt});
@@ -73,28 +102,31 @@ Status Evaluation::read() {
   if (cells_.empty())
     return Status::invalid("evaluate: there is neither a task nor held-out text to measure",
                            "give evaluate.tasks, or data.text with data.holdout > 0");
+  for (size_t i = 0; i < cells_.size(); ++i)
+    steps_.push_back({i, cells_[i].task ? Measure::TeacherForced : Measure::Text});
+  for (size_t i = 0; i < cells_.size(); ++i)
+    if (cells_[i].task && generateSamples_ > 0)
+      steps_.push_back({i, Measure::Generated});
   return Status();
 }
 
-StatusOr<bool> Evaluation::measureTask(const Cell &cell, nlohmann::ordered_json &row, Progress &progress) {
+StatusOr<Sample> Evaluation::sampleOf(const Cell &cell, int64_t index) const {
   // The name holds what the samples depend on, and not the model: all models see the same samples.
   char depth[32] = "drawn";
   if (cell.depth)
     std::snprintf(depth, sizeof depth, "%.6f", *cell.depth);
   const uint64_t stream = Random::streamSeed(context_.seed, "evaluate/" + cell.task->name() + "/" +
                                                                 std::to_string(cell.length) + "/" + depth);
-  std::vector<double> exact, right, loss; // by sample
-  double answers = 0;
+  return cell.task->sample(stream, static_cast<uint64_t>(index), cell.length, {cell.depth, Split::Evaluation});
+}
+
+StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
   for (int64_t begin = 0; begin < samples_; begin += batch_) {
     if (interrupted())
       return false;
     std::vector<Sample> samples;
     for (int64_t i = begin; i < std::min(begin + batch_, samples_); ++i) {
-      SampleOptions options;
-      options.depth = cell.depth;
-      options.part = part_;
-      MORPH_ASSIGN_OR_RETURN(Sample sample, cell.task->sample(stream, static_cast<uint64_t>(i), cell.length, options));
-      samples.push_back(std::move(sample));
+      MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
     }
     MORPH_ASSIGN_OR_RETURN(const Batch batch, makeBatch(std::move(samples)));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(loopBatch(batch, executor_->plan()).inputs));
@@ -114,28 +146,123 @@ StatusOr<bool> Evaluation::measureTask(const Cell &cell, nlohmann::ordered_json 
       const int64_t first = batch.answerOffsets[b], end = batch.answerOffsets[b + 1];
       for (int64_t answer = first; answer < end; ++answer)
         sum += matches[static_cast<size_t>(answer)];
-      answers += static_cast<double>(end - first);
-      exact.push_back(sum / static_cast<double>(end - first));
-      right.push_back(sumRight[b] / rows[b]);
-      loss.push_back(sumLoss[b] / rows[b]);
+      results.answersPerSample = static_cast<double>(end - first);
+      results.answers.push_back(sum / results.answersPerSample);
+      results.tokens.push_back(sumRight[b] / rows[b]);
+      results.loss.push_back(sumLoss[b] / rows[b]);
     }
     done_ += static_cast<int64_t>(count);
     tokens_ += batch.tokenCount();
     progress.update(done_, tokens_, cell.task->name() + " at " + std::to_string(cell.length), false);
   }
-  const MeanAndError accuracy = meanAndError(exact), tokens = meanAndError(right), entropy = meanAndError(loss);
-  row["samples"] = samples_;
-  row["accuracy"] = accuracy.mean;
-  row["standard_error"] = accuracy.standardError;
-  row["cross_entropy"] = entropy.mean;
-  row["cross_entropy_standard_error"] = entropy.standardError;
-  row["token_accuracy"] = tokens.mean;
-  row["token_accuracy_standard_error"] = tokens.standardError;
-  row["answers"] = answers;
   return true;
 }
 
-StatusOr<bool> Evaluation::measureText(const Cell &cell, nlohmann::ordered_json &row, Progress &progress) {
+StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples, SampleResults &results) {
+  // Every row is its sample, with the tokens of answers replaced by the model's own. Rows are put side by side at their
+  // first answer; those that come to it earlier are padded on the left.
+  const int64_t count = static_cast<int64_t>(samples.size());
+  std::vector<int64_t> first;
+  std::vector<std::vector<int64_t>> written;
+  std::vector<std::vector<bool>> isAnswer;
+  for (const Sample &sample : samples) {
+    first.push_back(sample.positions.front() + 1);
+    written.push_back(sample.tokens);
+    isAnswer.emplace_back(sample.tokens.size(), false);
+    for (int64_t position : sample.positions)
+      isAnswer.back()[static_cast<size_t>(position + 1)] = true;
+  }
+  const int64_t longest = *std::max_element(first.begin(), first.end());
+  const int64_t steps = static_cast<int64_t>(samples[0].tokens.size()) - *std::min_element(first.begin(), first.end());
+  at::Tensor tokens = at::zeros({count, longest}, at::kLong), start = at::empty({count}, at::kLong);
+  for (int64_t b = 0; b < count; ++b) {
+    start[b] = longest - first[b];
+    std::copy(written[b].begin(), written[b].begin() + first[b],
+              tokens.data_ptr<int64_t>() + b * longest + longest - first[b]);
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor_, start));
+  for (int64_t step = 0; step < steps; ++step) {
+    if (interrupted())
+      return false;
+    MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
+    const at::Tensor best = logits.argmax(1).contiguous();
+    tokens_ += tokens.numel();
+    tokens = at::zeros({count, 1}, at::kLong);
+    for (int64_t b = 0; b < count; ++b) {
+      const size_t at = static_cast<size_t>(first[b] + step);
+      if (at >= written[b].size())
+        continue; // This row is done; the others need a token of it.
+      if (isAnswer[b][at])
+        written[b][at] = best.data_ptr<int64_t>()[b];
+      tokens.data_ptr<int64_t>()[b] = written[b][at];
+    }
+  }
+  for (size_t b = 0; b < samples.size(); ++b) {
+    const Sample &sample = samples[b];
+    std::vector<double> right(static_cast<size_t>(sample.answers()), 1);
+    Piece &answers = results.written.emplace_back();
+    for (size_t i = 0; i < sample.positions.size(); ++i) {
+      answers.push_back(written[b][static_cast<size_t>(sample.positions[i] + 1)]);
+      if (answers.back() != sample.targets[i])
+        right[static_cast<size_t>(sample.answerId[i])] = 0;
+    }
+    results.answers.push_back(meanOf(right));
+    results.answersPerSample = static_cast<double>(right.size());
+  }
+  return true;
+}
+
+StatusOr<bool> Evaluation::generateAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
+  for (int64_t begin = 0; begin < generateSamples_; begin += batch_) {
+    std::vector<Sample> samples;
+    for (int64_t i = begin; i < std::min(begin + batch_, generateSamples_); ++i) {
+      MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
+    }
+    MORPH_ASSIGN_OR_RETURN(const bool done, generateBatch(samples, results));
+    if (!done)
+      return false;
+    done_ += static_cast<int64_t>(samples.size());
+    progress.update(done_, tokens_, "writing " + cell.task->name() + " at " + std::to_string(cell.length), false);
+  }
+  return true;
+}
+
+StatusOr<bool> Evaluation::measure(const Step &step, OrderedJson &row, Progress &progress) {
+  const Cell &cell = cells_[step.cell];
+  if (step.measure == Measure::Text)
+    return measureText(cell, row, progress);
+  const bool generated = step.measure == Measure::Generated;
+  SampleResults results;
+  MORPH_ASSIGN_OR_RETURN(const bool done,
+                         generated ? generateAnswers(cell, results, progress) : scoreAnswers(cell, results, progress));
+  if (!done)
+    return false;
+  const Share share = estimateShare(results.answers, results.answersPerSample);
+  OrderedJson part = {{"samples", results.answers.size()},
+                      {"answers", share.value},
+                      {"interval", toJson(share.interval)},
+                      {"by_sample", results.answers}};
+  row["answers_per_sample"] = results.answersPerSample;
+  if (generated) {
+    part["written"] = results.written;
+  } else {
+    part["tokens"] = meanOf(results.tokens);
+    part["cross_entropy"] = meanOf(results.loss);
+    part["cross_entropy_interval"] = nullptr;
+    if (const std::optional<Interval> interval = meanInterval(results.loss))
+      part["cross_entropy_interval"] = toJson(*interval);
+    if (!std::isfinite(meanOf(results.loss)))
+      return Status::failed("evaluate: the cross-entropy of task '" + cell.task->name() + "' is not a number");
+  }
+  row[generated ? "generated" : "teacher_forced"] = std::move(part);
+  char details[96];
+  std::snprintf(details, sizeof details, "%s at %lld: %.3f of the answers, %s", cell.task->name().c_str(),
+                static_cast<long long>(cell.length), share.value, generated ? "generated" : "teacher-forced");
+  progress.update(done_, tokens_, details, true);
+  return true;
+}
+
+StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progress &progress) {
   std::vector<double> right, loss; // by window
   for (size_t begin = 0; begin < windows_.size(); begin += static_cast<size_t>(batch_)) {
     if (interrupted())
@@ -162,67 +289,97 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, nlohmann::ordered_json 
     tokens_ += tokens.numel();
     progress.update(done_, tokens_, "text", false);
   }
-  const MeanAndError entropy = meanAndError(loss), accuracy = meanAndError(right);
+  const double entropy = meanOf(loss);
+  if (!std::isfinite(entropy))
+    return Status::failed("evaluate: the cross-entropy of the text is not a number");
   row["samples"] = windows_.size();
-  row["accuracy"] = accuracy.mean;
-  row["standard_error"] = accuracy.standardError;
-  row["cross_entropy"] = entropy.mean;
-  row["cross_entropy_standard_error"] = entropy.standardError;
-  row["perplexity"] = std::exp(entropy.mean);
+  row["cross_entropy"] = entropy;
+  row["cross_entropy_interval"] = nullptr;
+  if (const std::optional<Interval> interval = meanInterval(loss))
+    row["cross_entropy_interval"] = toJson(*interval);
+  row["perplexity"] = std::exp(entropy);
+  row["tokens"] = meanOf(right);
+  row["by_sample"] = loss;
+  char details[96];
+  std::snprintf(details, sizeof details, "text at %lld: cross-entropy %.4g", static_cast<long long>(cell.length),
+                entropy);
+  progress.update(done_, tokens_, details, true);
   return true;
 }
 
-StatusOr<StageOutcome> Evaluation::run() {
-  if (!context_.hasPlan("score"))
-    return Status::invalid("this stage needs the plan 'score'", "give --plan score=FILE");
-  MORPH_RETURN_IF_ERROR(read());
-  MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("score"));
-  int64_t total = 0;
-  for (const Cell &cell : cells_)
-    total += cell.task ? samples_ : static_cast<int64_t>(windows_.size());
+int64_t Evaluation::size(const Step &step) const {
+  return step.measure == Measure::TeacherForced ? samples_
+         : step.measure == Measure::Generated   ? generateSamples_
+                                                : static_cast<int64_t>(windows_.size());
+}
 
-  // Rows that an interrupted evaluation finished.
+OrderedJson Evaluation::emptyRow(const Cell &cell) const {
+  OrderedJson row = {{"model", options_.modelName},
+                     {"after", options_.after},
+                     {"task", cell.task ? cell.task->name() : "text"},
+                     {"length", cell.length},
+                     {"depth", nullptr}};
+  if (cell.depth)
+    row["depth"] = *cell.depth;
+  if (cell.task) {
+    // What the samples of training and selection have in common with these.
+    row["shared"] = OrderedJson::array();
+    const Sharing &sharing = cell.task->sharing();
+    for (const auto &[name, shared] :
+         {std::pair("keys", sharing.keys), std::pair("values", sharing.values), std::pair("wording", sharing.wordings)})
+      if (shared)
+        row["shared"].push_back(name);
+  }
+  return row;
+}
+
+StatusOr<StageOutcome> Evaluation::run() {
+  for (const char *name : {"score", "decode"})
+    if (!context_.hasPlan(name))
+      return Status::invalid("this stage needs the plan '" + std::string(name) + "'",
+                             "give --plan " + std::string(name) + "=FILE");
+  MORPH_RETURN_IF_ERROR(read());
+  int64_t total = 0;
+  for (const Step &step : steps_)
+    total += size(step);
+
+  // Steps that an interrupted evaluation finished, and their rows.
   const std::string partial = context_.outPath("partial.json");
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  OrderedJson rows = OrderedJson::array();
+  for (const Cell &cell : cells_)
+    rows.push_back(emptyRow(cell));
+  size_t finished = 0;
   if (::access(partial.c_str(), F_OK) == 0) {
     MORPH_ASSIGN_OR_RETURN(const std::string saved, readTextFile(partial));
-    const auto value = parseJson<nlohmann::ordered_json>(saved, partial);
-    if (value.ok() && value->is_object() && value->contains("rows") && (*value)["rows"].is_array() &&
-        value->contains("key") && (*value)["key"] == context_.key)
+    const auto value = parseJson<OrderedJson>(saved, partial);
+    if (value.ok() && value->is_object() && value->contains("rows") && (*value)["rows"].size() == rows.size() &&
+        value->contains("finished") && (*value)["finished"].is_number_unsigned() && value->contains("key") &&
+        (*value)["key"] == context_.key) {
+      finished = (*value)["finished"].get<size_t>();
       rows = (*value)["rows"];
+    }
   }
   Progress progress("evaluate " + options_.modelName + " after " + options_.after, total, 0, "sample");
-  for (size_t i = 0; i < cells_.size(); ++i) {
-    const Cell &cell = cells_[i];
-    const int64_t size = cell.task ? samples_ : static_cast<int64_t>(windows_.size());
-    if (i < rows.size()) {
-      done_ += size;
+  const char *bound = "";
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step &step = steps_[i];
+    if (i < finished) {
+      done_ += size(step);
       continue;
     }
-    nlohmann::ordered_json row = {{"model", options_.modelName},
-                                  {"after", options_.after},
-                                  {"task", cell.task ? cell.task->name() : "text"},
-                                  {"length", cell.length},
-                                  {"depth", nullptr}};
-    if (cell.depth)
-      row["depth"] = *cell.depth;
-    MORPH_ASSIGN_OR_RETURN(const bool done,
-                           cell.task ? measureTask(cell, row, progress) : measureText(cell, row, progress));
+    const char *plan = step.measure == Measure::Generated ? "decode" : "score";
+    if (std::string(plan) != bound) {
+      executor_.reset();
+      MORPH_ASSIGN_OR_RETURN(executor_, context_.executor(plan));
+      bound = plan;
+    }
+    MORPH_ASSIGN_OR_RETURN(const bool done, measure(step, rows[step.cell], progress));
     if (!done) {
       progress.finish();
-      std::fprintf(stderr, "evaluate: stopped after %zu of %zu rows; run again to continue\n", i, cells_.size());
+      std::fprintf(stderr, "evaluate: stopped after %zu of %zu parts; run again to continue\n", i, steps_.size());
       return StageOutcome::Interrupted;
     }
-    if (!std::isfinite(row["cross_entropy"].get<double>()))
-      return Status::failed("evaluate: the cross-entropy of task '" + row["task"].get<std::string>() +
-                            "' is not a number");
-    char details[96];
-    std::snprintf(details, sizeof details, "%s at %lld: accuracy %.3f, cross-entropy %.4g",
-                  row["task"].get<std::string>().c_str(), static_cast<long long>(cell.length),
-                  row["accuracy"].get<double>(), row["cross_entropy"].get<double>());
-    progress.update(done_, tokens_, details, true);
-    rows.push_back(std::move(row));
-    const nlohmann::ordered_json saved = {{"key", context_.key}, {"rows", rows}};
+    const OrderedJson saved = {{"key", context_.key}, {"finished", i + 1}, {"rows", rows}};
     MORPH_RETURN_IF_ERROR(writeFile(partial, saved.dump() + "\n"));
   }
   progress.finish();

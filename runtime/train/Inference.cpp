@@ -79,10 +79,10 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
   return result;
 }
 
-StatusOr<std::unique_ptr<Decoder>> Decoder::create(std::unique_ptr<Executor> executor, const at::Tensor &start_B) {
+StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at::Tensor &start_B) {
   std::unique_ptr<Decoder> decoder(new Decoder());
   const std::map<std::string, int64_t> sizes = {{"B", start_B.numel()}, {"S", 0}};
-  const plan::Plan &plan = executor->plan();
+  const plan::Plan &plan = executor.plan();
   for (const plan::NamedValue &input : plan.inputs) {
     if (input.name == "start")
       decoder->inputs_["start"] = start_B;
@@ -101,7 +101,7 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(std::unique_ptr<Executor> exe
     }
     decoder->inputs_[input.name] = at::zeros(shape, at::kFloat);
   }
-  decoder->executor_ = std::move(executor);
+  decoder->executor_ = &executor;
   return decoder;
 }
 
@@ -133,8 +133,8 @@ int64_t Decoder::cacheBytes() const {
 Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
   if (options.prompt.empty())
     return Status::invalid("the prompt has no token");
-  MORPH_ASSIGN_OR_RETURN(auto executor, context.executor("decode"));
-  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(std::move(executor), at::zeros({1}, at::kLong)));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, at::zeros({1}, at::kLong)));
   at::Tensor tokens = at::empty({1, static_cast<int64_t>(options.prompt.size())}, at::kLong);
   std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
   for (int64_t i = 0; i < options.maxTokens && !interrupted(); ++i) {
@@ -171,8 +171,8 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
   if (context.hasPlan("decode")) {
     if (split < 1 || split > length)
       return Status::invalid("--split must be from 1 to the sequences' " + std::to_string(length) + " tokens");
-    MORPH_ASSIGN_OR_RETURN(auto executor, context.executor("decode"));
-    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(std::move(executor), start));
+    MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
+    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, start));
     std::vector<at::Tensor> rows;
     for (int64_t end = split; end <= length; ++end) {
       const int64_t begin = end == split ? 0 : end - 1;

@@ -46,14 +46,16 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
 /// Steps the program `decode`: keeps caches and states between calls.
 class Decoder {
 public:
-  static StatusOr<std::unique_ptr<Decoder>> create(std::unique_ptr<Executor> executor, const at::Tensor &start_B);
+  /// Begins B sequences; `executor` outlives the decoder. `start_B` [B] int64: how many tokens of padding each row
+  /// begins with.
+  static StatusOr<std::unique_ptr<Decoder>> create(Executor &executor, const at::Tensor &start_B);
   /// Appends tokens [B,T]; logits [B,V] of the last position.
   StatusOr<at::Tensor> append(const at::Tensor &tokens);
   /// Bytes of the caches and states that are held between calls.
   int64_t cacheBytes() const;
 
 private:
-  std::unique_ptr<Executor> executor_;
+  Executor *executor_ = nullptr;
   NamedTensors inputs_; ///< start and cache.<layer>.<state>
   int64_t offset_ = 0;
 };

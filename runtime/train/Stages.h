@@ -37,10 +37,16 @@ struct EvaluateOptions {
   std::string modelName; ///< teacher | uniform | selected: the rows' `model`.
   std::string after;     ///< selection | distill | finetune: the rows' `after`.
 };
-/// Answer accuracy by task, length and depth, and perplexity on held-out text. Plan `score`. Writes rows.json: a list
-/// of rows with model, after, task, length, depth (null: drawn), samples, accuracy (answers with every token right),
-/// standard_error (over samples), cross_entropy (nats an answer token), token_accuracy. The row of task "text" has
-/// perplexity, and its accuracy is that of tokens. Finished rows survive an interruption.
+/// Answers by task, length and depth, and perplexity, on samples and text that no other stage sees (Split::Evaluation).
+/// Plans `score` and `decode`. Writes rows.json: a list of rows with model, after, task, length, depth (null: drawn),
+/// answers_per_sample, shared (what samples have in common with those of training: keys, values, wording) and two
+/// members, `teacher_forced` (every answer token predicted with the true tokens before it) and `generated` (answers are
+/// the model's own greedy tokens, in the sample that they stand in), each with samples, answers (share with every token
+/// right), interval (95 %, estimateShare) and by_sample (each sample's share); `teacher_forced` also has tokens (share
+/// that is right) and cross_entropy (nats an answer token), `generated` has written (the answers' ids by sample). Where
+/// a sample has one answer the two shares agree but for rounding: a greedy answer is right exactly if each of its
+/// tokens is, given those before. The row of task "text" has samples (windows), cross_entropy, its interval,
+/// perplexity, tokens and by_sample. Finished parts survive an interruption.
 StatusOr<StageOutcome> runEvaluate(const StageContext &context, const EvaluateOptions &options);
 
 } // namespace morph

@@ -18,8 +18,17 @@ def check_outputs(out):
     assert {"tokens", "flops", "seconds"} <= set(selection["cost"])
     rows = read_json(out / "evaluation.json")
     rows = rows["rows"] if isinstance(rows, dict) else rows
-    keys = {"model", "after", "task", "length", "depth", "samples", "accuracy", "standard_error", "cross_entropy"}
+    keys = {"model", "after", "task", "length", "depth"}
     assert all(keys <= set(row) for row in rows), rows[0]
+    for row in rows:
+        if row["task"] == "text":
+            assert {"samples", "cross_entropy", "cross_entropy_interval", "perplexity", "by_sample"} <= set(row), row
+            continue
+        assert row["shared"] == ["wording"], row
+        for measure in ("teacher_forced", "generated"):
+            part = row[measure]
+            assert part["samples"] == len(part["by_sample"]) == 4, part
+            assert part["interval"][0] <= part["answers"] <= part["interval"][1], part
     seen = {(row["model"], row["after"]) for row in rows}
     for after in ("selection", "distill", "finetune"):
         assert {("uniform", after), ("selected", after)} <= seen, seen

@@ -89,9 +89,16 @@ if stage == "select":
         "kept": [spec["select"]["steps"] % 4], "scores": [0, 0, 1, 0], "drift": [0.1] * 4, "seed": 0,
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
+    better = int(option("--model-name") == "selected")
     (out / "rows.json").write_text(json.dumps([{"model": option("--model-name"), "after": option("--after"),
-        "task": "needle", "length": 64, "depth": None, "samples": 10, "accuracy": 0.75, "standard_error": 0.02,
-        "cross_entropy": 0.5}]))
+        "task": "needle", "length": length, "depth": None, "answers_per_sample": 1.0, "shared": ["keys"],
+        "teacher_forced": dict(samples=8, answers=0.5, interval=[0.215, 0.785], tokens=0.9, cross_entropy=0.5,
+                               cross_entropy_interval=[0.4, 0.6], by_sample=[0, 1] * 4),
+        "generated": dict(samples=8, answers=0.5 + better / 4, interval=[0.215, 0.785],
+                          by_sample=[better, 1] + [0, 1] * 2 + [better, 1])} for length in (64, 128)] + [
+        {"model": option("--model-name"), "after": option("--after"), "task": "text", "length": 32, "depth": None,
+         "samples": 3, "cross_entropy": 2.0 - better, "cross_entropy_interval": [1.5, 2.5], "perplexity": 7.389,
+         "tokens": 0.4, "by_sample": [1.5 - better, 2.0 - better, 2.5 - 1.1 * better]}]))
 """
 PYTHON = COMMON + """
 out = option("--out")
@@ -196,9 +203,16 @@ class DriverTest(unittest.TestCase):
         self.assertIn("[1/8] data", done.stderr)
         self.assertIn("[8/8] export", done.stderr)
         self.assertIn("Full attention stays in 1 of 4 layers: 2 (gates)", done.stdout)
-        self.assertIn("0.750 ±.020", done.stdout)
+        self.assertIn("generated: the model's own greedy tokens", done.stdout)
+        # A line for each length and model; the selected hybrid against the baseline on the same samples.
+        self.assertRegex(done.stdout, r"needle +64 +teacher +- +0\.500 \[\.215 \.785\] +0\.500 \[\.215 \.785\] +0\.900\n")
+        self.assertRegex(done.stdout, r"\n +128 +teacher ")
+        self.assertRegex(done.stdout, r"selected +selection +0\.750 .* 0\.900 +\+0\.250 \[-\.\d+ \.\d+\]\n")
+        self.assertRegex(done.stdout, r"selected +selection +2 +2\.72 \[4\.48 12\.18\] +-1\.033 \[-1\.177 -\.890\]\n")
+        self.assertIn("share needle: keys", done.stdout)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 120)
         rows = json.loads((self.out / "evaluation.json").read_text())
-        self.assertEqual([(row["model"], row["after"]) for row in rows],
+        self.assertEqual([(row["model"], row["after"]) for row in rows[::3]],
                          [("teacher", "selection"), ("uniform", "selection"), ("selected", "selection")])
         self.assertEqual(json.loads((self.out / "selection.json").read_text())["kept"], [2])
         self.assertTrue((self.out / "hybrid/model.safetensors").exists())
@@ -210,7 +224,10 @@ class DriverTest(unittest.TestCase):
     def test_json(self):
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
         self.assertEqual(summary["selection"]["kept"], [2])
-        self.assertEqual(len(summary["evaluation"]), 3)
+        self.assertEqual(len(summary["evaluation"]), 9)
+        self.assertEqual([(entry["length"], entry["measure"]) for entry in summary["differences"]],
+                         [(64, "generated"), (64, "teacher_forced"), (128, "generated"), (128, "teacher_forced"),
+                          (32, "cross_entropy")])
         self.assertEqual(summary["hybrid"], str(self.out / "hybrid"))
         select = next(stage for stage in summary["stages"] if stage["stage"] == "select")
         self.assertEqual((select["tokens"], select["flops"]), (1000, 2e9))
@@ -218,7 +235,7 @@ class DriverTest(unittest.TestCase):
     def test_evaluation_counts_its_tokens(self):
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
         tokens = {stage["stage"]: stage["tokens"] for stage in summary["stages"]}
-        self.assertEqual(tokens["evaluate/teacher"], 10 * 64)
+        self.assertEqual(tokens["evaluate/teacher"], (8 + 8) * (64 + 128) + 3 * 32)
 
     def test_no_alignment(self):
         self.write_spec(align__steps=0)

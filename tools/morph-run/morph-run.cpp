@@ -150,8 +150,9 @@ int main(int argc, char **argv) {
 
   for (const Stage &stage : stages)
     addStage(app.add_subcommand(stage.name, stage.summary), stage.plans);
-  CLI::App *evaluate = app.add_subcommand("evaluate", "answer accuracy by task, length and depth; perplexity");
-  addStage(evaluate, "score");
+  CLI::App *evaluate =
+      app.add_subcommand("evaluate", "answers by task, length and depth, teacher-forced and generated; perplexity");
+  addStage(evaluate, "score, decode");
   evaluate->add_option("--model-name", flags.evaluate.modelName, "The rows' model: teacher, uniform, selected")
       ->required();
   evaluate->add_option("--after", flags.evaluate.after, "The rows' stage: selection, distill, finetune")->required();

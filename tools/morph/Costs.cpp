@@ -191,7 +191,9 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const double tasks = evaluate.lengths.empty() ? 1 : static_cast<double>(evaluate.tasks.size());
     const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
     const double groups = static_cast<double>(lengths.size()) * tasks * depths;
-    const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
+    // An answer that is generated costs a prefill, much like a sample that is scored, and few tokens after it.
+    const int64_t samples = evaluate.samples + std::min(evaluate.samples, evaluate.generateSamples);
+    const double passes = groups * static_cast<double>(samples) / static_cast<double>(evaluate.batch);
     MORPH_ASSIGN_OR_RETURN(StageCost cost,
                            estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch, lengths,
                                                      evaluate.batch * answerTokens(resolved, evaluate.tasks)));

@@ -116,8 +116,12 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
     if (const fs::path rows = stage.partialPath() / "rows.json"; fs::exists(rows, error)) {
       MORPH_ASSIGN_OR_RETURN(const Json evaluation, readJson(rows.string()));
       double tokens = 0;
-      for (const Json &row : evaluation)
-        tokens += row.value("samples", 0.0) * row.value("length", 0.0);
+      for (const Json &row : evaluation) {
+        double samples = row.value("samples", 0.0);
+        for (const char *measure : {"teacher_forced", "generated"})
+          samples += row.value(measure, Json::object()).value("samples", 0.0);
+        tokens += samples * row.value("length", 0.0);
+      }
       record["tokens"] = tokens;
     }
     MORPH_RETURN_IF_ERROR(stage.commit(*key, record));

@@ -158,7 +158,8 @@ Status Pipeline::compileBase() {
   }
   MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
                                            : compiler_.importModel(baseFolder(), resolved_.name, ir("base")));
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "score", "", planFile("score-teacher")));
+  for (const char *program : {"score", "decode"})
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, "", planFile(std::string(program) + "-teacher")));
   if (resolved_.pretrain)
     return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
@@ -184,7 +185,8 @@ Status Pipeline::compileHybrid(const std::string &variant) {
     return Status();
   const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "score", "", planFile("score-" + variant)));
+  for (const char *program : {"score", "decode"})
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
   MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
   if (trains("distill", linear))
     MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant));
@@ -192,8 +194,7 @@ Status Pipeline::compileHybrid(const std::string &variant) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "finetune", programOptions(resolved_, "finetune"),
                                              planFile("finetune-" + variant)));
   if (variant == "selected")
-    for (const char *program : {"logits", "decode"})
-      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "logits", "", planFile("logits-" + variant)));
   return Status();
 }
 
@@ -345,7 +346,7 @@ Status Pipeline::evaluate(const std::string &model, const std::string &after) {
   const std::string folder = "evaluate/" + model + (model == "teacher" ? "" : "-" + after);
   Inputs inputs;
   inputs.sections = {"evaluate", "model", "tasks"};
-  inputs.plans = {"score-" + model};
+  inputs.plans = {"score-" + model, "decode-" + model};
   inputs.stages = {"data", "base"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   if (model != "teacher") {
@@ -358,7 +359,9 @@ Status Pipeline::evaluate(const std::string &model, const std::string &after) {
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = "evaluate " + model + (model == "teacher" ? "" : " after " + after);
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("evaluate", out, id, model, {{"score", "score-" + model}},
+    MORPH_ASSIGN_OR_RETURN(Command command,
+                           runtimeCommand("evaluate", out, id, model,
+                                          {{"score", "score-" + model}, {"decode", "decode-" + model}},
                                                            weights(model), run_.file("resolved.json")));
     command.arguments.insert(command.arguments.end(), {"--model-name", model, "--after", after});
     return runHelper(command);

@@ -2,62 +2,160 @@
 
 #include "tools/morph/Summary.h"
 
+#include "tools/morph/Differences.h"
 #include "tools/morph/Report.h"
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <functional>
+#include <set>
 
 using namespace morph;
 
 namespace {
 
-/// Means over all rows of one model, stage and task; each row weighs as many samples as it has.
-struct Cell {
-  double samples = 0, accuracy = 0, variance = 0, tokenAccuracy = 0, tokenSamples = 0;
-  double perplexity = 0;
+/// ".862", "-.05", "1.000": a share without the zero before its point.
+std::string shortNumber(double value) {
+  std::string text = formatFixed(value, 3);
+  if (const size_t zero = text.find("0."); zero != std::string::npos && zero <= 1 && (zero == 0 || text[0] == '-'))
+    text.erase(zero, 1);
+  return text;
+}
 
-  void add(const Json &row) {
-    const double count = row.value("samples", 1.0);
-    const double error = row.value("standard_error", 0.0);
-    samples += count;
-    accuracy += count * row.value("accuracy", 0.0);
-    variance += count * count * error * error;
-    if (row.contains("token_accuracy") && row["token_accuracy"].is_number()) {
-      tokenSamples += count;
-      tokenAccuracy += count * row["token_accuracy"].get<double>();
-    }
-    if (row.contains("perplexity") && row["perplexity"].is_number())
-      perplexity = row["perplexity"];
-  }
-};
-
-/// The evaluation's rows by (model, after), in their order, and by task.
-struct Evaluation {
-  std::vector<std::pair<std::string, std::string>> models;
-  std::vector<std::string> tasks;
-  std::map<std::pair<std::string, std::string>, std::map<std::string, Cell>> cells;
-
-  explicit Evaluation(const Json &rows) {
-    for (const Json &row : rows) {
-      const std::pair<std::string, std::string> model = {row.value("model", ""), row.value("after", "")};
-      const std::string task = row.value("task", "");
-      if (!cells.count(model))
-        models.push_back(model);
-      if (task != "text" && std::find(tasks.begin(), tasks.end(), task) == tasks.end())
-        tasks.push_back(task);
-      cells[model][task].add(row);
-    }
-  }
-};
-
-std::string shortFraction(double value) { return formatFixed(value, 3); }
-
-std::string formatCell(const Cell &cell) {
-  if (cell.samples == 0)
+/// "0.875 [.719 .950]", from the members `value` and `interval` (null: none) of `part`.
+std::string withInterval(const Json &part, const char *value, const char *interval, int digits = 3, bool sign = false,
+                         double (*transform)(double) = nullptr) {
+  if (!part.is_object() || !part.contains(value) || !part[value].is_number())
     return "-";
-  return shortFraction(cell.accuracy / cell.samples) + " ±" +
-         formatFixed(std::sqrt(cell.variance) / cell.samples, 3).substr(1);
+  const auto number = [&](double x) { return transform ? transform(x) : x; };
+  std::string text = formatFixed(number(part[value].get<double>()), digits);
+  if (sign && text[0] != '-')
+    text.insert(0, "+");
+  const Json limits = part.value(interval, Json());
+  if (!limits.is_array() || limits.size() != 2)
+    return text;
+  const double low = number(limits[0].get<double>()), high = number(limits[1].get<double>());
+  return text + " [" + (digits == 3 ? shortNumber(low) : formatFixed(low, digits)) + " " +
+         (digits == 3 ? shortNumber(high) : formatFixed(high, digits)) + "]";
+}
+
+/// The entry of `differences` that belongs to a row; null where there is none.
+Json findDifference(const Json &differences, const Json &row, const std::string &baseline, const std::string &measure) {
+  if (row.value("model", "") != "selected")
+    return Json();
+  for (const Json &entry : differences) {
+    bool same = entry.value("baseline", "") == baseline && entry.value("measure", "") == measure;
+    for (const char *key : {"after", "task", "length", "depth"})
+      same = same && entry.value(key, Json()) == row.value(key, Json());
+    if (same)
+      return entry;
+  }
+  return Json();
+}
+
+std::string stageOf(const Json &row) { return row.value("model", "") == "teacher" ? "-" : row.value("after", ""); }
+
+/// "512", or "512 at 0.5" for needles at a given depth.
+std::string lengthOf(const Json &row) {
+  std::string text = std::to_string(row.value("length", int64_t(0)));
+  if (row.value("depth", Json()).is_number())
+    text += " at " + formatFixed(row["depth"].get<double>(), 2);
+  return text;
+}
+
+/// Answers: one line a task, length and model. `baseline`: what the selected hybrid is compared with; empty: nothing.
+std::string answersTable(const Json &rows, const Json &differences, const std::string &baseline) {
+  std::vector<std::string> header = {"task", "length", "model", "after", "generated", "teacher-forced", "tokens"};
+  if (!baseline.empty())
+    header.push_back("over " + baseline);
+  Table table(header, /*left=*/4);
+  std::vector<std::pair<std::string, std::string>> cells; // Task and length, in the order of the rows.
+  std::set<std::string> shared;
+  for (const Json &row : rows) {
+    const std::pair<std::string, std::string> cell = {row.value("task", ""), lengthOf(row)};
+    if (cell.first != "text" && std::find(cells.begin(), cells.end(), cell) == cells.end())
+      cells.push_back(cell);
+    std::string names;
+    for (const Json &name : row.value("shared", Json::array()))
+      names += (names.empty() ? "" : ", ") + name.get<std::string>();
+    if (!names.empty())
+      shared.insert(cell.first + ": " + names);
+  }
+  if (cells.empty())
+    return "";
+  std::string lastTask;
+  for (const auto &[task, length] : cells) {
+    bool first = true;
+    for (const Json &row : rows) {
+      if (row.value("task", "") != task || lengthOf(row) != length)
+        continue;
+      const Json forced = row.value("teacher_forced", Json()), generated = row.value("generated", Json());
+      std::vector<std::string> line = {task == lastTask ? "" : task,
+                                       first ? length : "",
+                                       row.value("model", ""),
+                                       stageOf(row),
+                                       withInterval(generated, "answers", "interval"),
+                                       withInterval(forced, "answers", "interval"),
+                                       withInterval(forced, "tokens", "")};
+      if (!baseline.empty()) {
+        const Json difference =
+            findDifference(differences, row, baseline, generated.is_object() ? "generated" : "teacher_forced");
+        line.push_back(difference.is_null() ? "" : withInterval(difference, "difference", "interval", 3, true));
+      }
+      table.add(line);
+      lastTask = task;
+      first = false;
+    }
+  }
+  std::string text = "Answers right in every token, with intervals of 95 %. generated: the model's own greedy tokens.\n"
+                     "teacher-forced: each token predicted after the true ones; tokens: the share of these.\n";
+  if (!baseline.empty())
+    text += "over " + baseline + ": difference of the share that is generated, paired by sample.\n";
+  text += "\n" + table.print();
+  if (!shared.empty()) {
+    text += "\n  The samples of training, selection and evaluation share";
+    for (const std::string &line : shared)
+      text += (line == *shared.begin() ? " " : "; ") + line;
+    text += "\n";
+  }
+  return text + "\n";
+}
+
+/// The models: which layers each keeps, and its perplexity.
+std::string modelsTable(const Json &rows, const Json &differences, const std::string &baseline,
+                        const std::function<std::string(const std::string &)> &keptOf) {
+  Json texts = Json::array();
+  std::vector<std::pair<std::string, std::string>> models;
+  for (const Json &row : rows) {
+    if (row.value("task", "") == "text")
+      texts.push_back(row);
+    const std::pair<std::string, std::string> model = {row.value("model", ""), stageOf(row)};
+    if (std::find(models.begin(), models.end(), model) == models.end())
+      models.push_back(model);
+  }
+  std::vector<std::string> header = {"model", "after", "kept"};
+  if (!texts.empty())
+    header.push_back("perplexity");
+  if (!texts.empty() && !baseline.empty())
+    header.push_back("nats over " + baseline);
+  Table table(header, /*left=*/3);
+  for (const auto &[model, after] : models) {
+    std::vector<std::string> line = {model, after, keptOf(model)};
+    for (const Json &row : texts)
+      if (row.value("model", "") == model && stageOf(row) == after) {
+        line.push_back(withInterval(row, "cross_entropy", "cross_entropy_interval", 2, false, std::exp));
+        if (!baseline.empty()) {
+          const Json difference = findDifference(differences, row, baseline, "cross_entropy");
+          line.push_back(difference.is_null() ? "" : withInterval(difference, "difference", "interval", 3, true));
+        }
+      }
+    line.resize(header.size());
+    table.add(line);
+  }
+  std::string text = "Layers with full attention";
+  if (!texts.empty())
+    text += "; perplexity on text that no other stage reads, in windows of " + lengthOf(texts[0]) + " tokens";
+  return text + "\n\n" + table.print() + "\n";
 }
 
 double costNumber(const Json &record, const char *name) {
@@ -79,6 +177,7 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
       continue;
     MORPH_ASSIGN_OR_RETURN(summary[name], readJson(file.string()));
   }
+  summary["differences"] = pairedDifferences(summary.value("evaluation", Json::array()));
   const std::string baselines = "baselines/";
   for (const std::string &stage : wholeStages) {
     if (stage.rfind(baselines, 0) != 0)
@@ -134,48 +233,18 @@ std::string morph::printSummary(const Json &summary) {
             std::to_string(selection.value("layers", int64_t(0))) + " layers: " + formatLayers(kept) + " (" +
             selection.value("method", "") + ")\n\n";
   }
-  const Evaluation evaluation(summary.value("evaluation", Json::array()));
-  if (!evaluation.models.empty()) {
-    bool hasTokens = false, hasText = false;
-    for (const auto &[model, cells] : evaluation.cells)
-      for (const auto &[task, cell] : cells) {
-        hasTokens |= task != "text" && cell.tokenSamples > 0;
-        hasText |= task == "text";
-      }
-    std::vector<std::string> header = {"model", "after", "kept"};
-    for (const std::string &task : evaluation.tasks) {
-      header.push_back(task);
-      if (hasTokens)
-        header.push_back("tokens");
-    }
-    if (hasText)
-      header.push_back("perplexity");
-    Table table(header, /*left=*/3);
-    for (const auto &model : evaluation.models) {
-      const bool teacher = model.first == "teacher";
-      std::string kept = "all";
-      if (model.first == "selected")
-        kept = formatLayers(selection.value("kept", std::vector<int64_t>()));
-      else if (!teacher)
-        kept = formatLayers(summary.value("baselines", Json::object()).value(model.first, std::vector<int64_t>()));
-      std::vector<std::string> row = {model.first, teacher ? "-" : model.second, kept};
-      const auto &cells = evaluation.cells.at(model);
-      for (const std::string &task : evaluation.tasks) {
-        const auto found = cells.find(task);
-        const Cell cell = found == cells.end() ? Cell() : found->second;
-        row.push_back(formatCell(cell));
-        if (hasTokens)
-          row.push_back(cell.tokenSamples ? shortFraction(cell.tokenAccuracy / cell.tokenSamples) : "-");
-      }
-      if (hasText) {
-        const auto found = cells.find("text");
-        row.push_back(found == cells.end() || found->second.perplexity == 0 ? "-"
-                                                                            : formatFixed(found->second.perplexity, 2));
-      }
-      table.add(row);
-    }
-    text += "Recall: share of answers that are right in every token, with its standard error" +
-            std::string(hasTokens ? "; tokens: share of the answers' tokens" : "") + "\n\n" + table.print() + "\n";
+  const Json rows = summary.value("evaluation", Json::array());
+  if (!rows.empty()) {
+    const Json differences = summary.value("differences", Json::array());
+    const std::string baseline = differences.empty() ? "" : differences[0].value("baseline", "");
+    text += answersTable(rows, differences, baseline);
+    text += modelsTable(rows, differences, baseline, [&](const std::string &model) -> std::string {
+      if (model == "teacher")
+        return "all";
+      return formatLayers(model == "selected"
+                              ? selection.value("kept", std::vector<int64_t>())
+                              : summary.value("baselines", Json::object()).value(model, std::vector<int64_t>()));
+    });
   }
   Table costs({"stage", "tokens", "FLOPs", "time"});
   double total = 0;

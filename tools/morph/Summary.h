@@ -13,12 +13,13 @@
 namespace morph {
 
 /// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: run,
-/// selection, evaluation (rows), stages (stage, seconds, tokens, flops), hybrid (folder, or null),
-/// max_logit_difference.
+/// selection, evaluation (rows), differences (Differences.h), stages (stage, seconds, tokens, flops), hybrid (folder, or
+/// null), max_logit_difference.
 StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
                          const std::vector<Json> &stageRecords);
 
-/// The same as tables: recall and perplexity by model and stage, cost by stage, where the hybrid lies.
+/// The same as tables: answers by task, length, model and stage; perplexity by model and stage; cost by stage; where
+/// the hybrid lies. Lengths are never pooled.
 std::string printSummary(const Json &summary);
 
 } // namespace morph
