@@ -76,7 +76,7 @@ private:
       if (one.empty())
         return error(key, "has an entry without tokens");
       if (!seen.insert(one).second)
-        return error(key, "has the entry " + element.dump().substr(0, 40) + " twice");
+        return error(key, "has the entry " + jsonExcerpt(element) + " twice");
       result.push_back(std::move(one));
     }
     return result;

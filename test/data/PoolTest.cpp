@@ -5,8 +5,6 @@
 #include "runtime/data/Retrieval.h"
 #include "test/data/DataTesting.h"
 
-#include <nlohmann/json.hpp>
-
 #include <set>
 
 namespace morph {
@@ -112,21 +110,18 @@ std::array<std::set<Piece>, 3> answersOf(const TaskGenerator &generator) {
 }
 
 TEST(Pool, AnswersOfSamplesAreDisjointInTokenSpace) {
-  for (const char *kind : {"mqar", "niah_single", "niah_multi_value", "niah_multi_query"}) {
-    const nlohmann::json task = {{"name", "t"},
-                                 {"kind", kind},
-                                 {"space", "tokens"},
-                                 {"length", {96}},
-                                 {"needles", 4},
-                                 {"queries", std::string(kind) == "niah_multi_query" ? 2 : 1},
-                                 {"value_length", 2},
-                                 {"key_tokens", {1000, 1064}},
-                                 {"value_tokens", {1064, 1128}}};
+  using Kind = TaskSpec::Kind;
+  for (Kind kind : {Kind::Mqar, Kind::NiahSingle, Kind::NiahMultiValue, Kind::NiahMultiQuery}) {
+    TaskSpec task = makeTask("t", kind, 4);
+    task.length = {96};
+    task.keyTokens = {1000, 1064};
+    task.valueTokens = {1064, 1128};
+    task.queries = kind == Kind::NiahMultiQuery ? 2 : 1;
     auto generator = TaskGenerator::create(task, "", countingText({4000}, 0.25, 1000), 1128);
     ASSERT_TRUE(generator.ok()) << generator.status().message();
     EXPECT_FALSE((*generator)->sharing().values);
     EXPECT_TRUE((*generator)->sharing().wordings) << "token space has one wording";
-    EXPECT_TRUE(disjoint(answersOf(**generator))) << kind;
+    EXPECT_TRUE(disjoint(answersOf(**generator))) << toWord(kind);
   }
 }
 
