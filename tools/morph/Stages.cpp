@@ -359,9 +359,8 @@ Status Pipeline::evaluate(const std::string &model, const std::string &after) {
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = "evaluate " + model + (model == "teacher" ? "" : " after " + after);
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_ASSIGN_OR_RETURN(Command command,
-                           runtimeCommand("evaluate", out, id, model,
-                                          {{"score", "score-" + model}, {"decode", "decode-" + model}},
+    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("evaluate", out, id, model,
+                                                           {{"score", "score-" + model}, {"decode", "decode-" + model}},
                                                            weights(model), run_.file("resolved.json")));
     command.arguments.insert(command.arguments.end(), {"--model-name", model, "--after", after});
     return runHelper(command);
