@@ -22,13 +22,7 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
 
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
-  MORPH_ASSIGN_OR_RETURN(const LoopOptions options,
-                         context.loopOptions("select", section, section.steps, {"align-forward"}));
-  // The data is that of stage align.
-  const std::string alignSection = toJson(context.spec).at("align").dump();
-  const HeldOutCheckpoint checkpoint = {context.outPath("layer_mse.safetensors"),
-                                        options.fingerprint + "/" + std::to_string(Random::streamSeed(0, alignSection)),
-                                        "select (layer_mse)"};
+  const HeldOutCheckpoint checkpoint = {context.outPath("layer_mse.safetensors"), context.key, "select (layer_mse)"};
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, section.samples, &checkpoint));
   Selection selection;
   selection.interrupted = loss.interrupted;
