@@ -36,7 +36,7 @@ TEST(Decoder, HoldsWhatTheEstimateSays) {
     const WeightStore store = WeightStore::inMemory({{"embed.weight", at::ones({7, 6})}});
     auto executor = Executor::create(decodePlan(), store, precision, 0);
     ASSERT_TRUE(executor.ok()) << executor.status().message();
-    auto decoder = Decoder::create(*std::move(executor), at::zeros({1}, at::kLong));
+    auto decoder = Decoder::create(**executor, at::zeros({1}, at::kLong));
     ASSERT_TRUE(decoder.ok()) << decoder.status().message();
     int64_t context = 0;
     for (int64_t length : {5, 1, 1, 20}) {

@@ -160,9 +160,11 @@ TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
   for (int64_t a = 0; a < kLayers; ++a)
     for (int64_t b = a + 1; b < kLayers; ++b)
       losses[{a, b}] = lossOf("gates-forward", {a, b});
-  for (const auto &[kept, loss] : losses)
-    if (kept != Layers{1, 4} && kept != Layers{1, 5})
+  for (const auto &[kept, loss] : losses) {
+    if (kept != Layers{1, 4} && kept != Layers{1, 5}) {
       EXPECT_GT(loss, 2 * std::max(losses[{1, 4}], losses[{1, 5}])) << testing::PrintToString(kept);
+    }
+  }
 }
 
 TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
