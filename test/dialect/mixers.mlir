@@ -56,23 +56,23 @@ morph.model @m base architecture "qwen2" layers 1 {
 // FULL-DECODE-NEXT: morph.attention %[[Q]], %[[ALLK]], %[[ALLV]] start %[[START]] scale 5.000000e-01
 // FULL-DECODE: return %{{.*}}, %[[ALLK]], %[[ALLV]]
 
-// GDN: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<8x8xf32> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<8x8xf32> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 1, times = 2>
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.v_proj.weight : tensor<8x8xf32> init <repeat_heads, source = "model.layers.0.self_attn.v_proj.weight", heads = 1, times = 2>
+// GDN: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<8x8xbf16> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<8x8xbf16> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 1, times = 2>
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.v_proj.weight : tensor<8x8xbf16> init <repeat_heads, source = "model.layers.0.self_attn.v_proj.weight", heads = 1, times = 2>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.q_proj.bias : tensor<8xf32> init <copy,
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.bias : tensor<8xf32> init <repeat_heads,
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.v_proj.bias : tensor<8xf32> init <repeat_heads,
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.a_proj.weight : tensor<2x8xf32> init <normal, value = 2.000000e-02 : f64>
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.b_proj.weight : tensor<2x8xf32> init <normal, value = 2.000000e-02 : f64>
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.a_proj.weight : tensor<2x8xbf16> init <normal, value = 2.000000e-02 : f64>
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.b_proj.weight : tensor<2x8xbf16> init <normal, value = 2.000000e-02 : f64>
 // log 1 and log 16; the inverse softplus of 1e-3 and of 1e-1.
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.A_log : tensor<2xf32> init <values, values = [0.000000e+00, 2.77258872{{[0-9]*}}]>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.dt_bias : tensor<2xf32> init <values, values = [-6.90725523{{[0-9]*}}, -2.25216846{{[0-9]*}}]>
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.q_conv.weight : tensor<8x1x4xf32> init <values, values = [0.000000e+00, 0.000000e+00, 0.000000e+00, 1.000000e+00]>
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.q_conv.weight : tensor<8x1x4xbf16> init <values, values = [0.000000e+00, 0.000000e+00, 0.000000e+00, 1.000000e+00]>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.k_conv.weight
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.v_conv.weight
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.g_proj.weight : tensor<8x8xf32> init <normal, value = 2.000000e-02 : f64>
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.g_proj.weight : tensor<8x8xbf16> init <normal, value = 2.000000e-02 : f64>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.o_norm.weight : tensor<4xf32> init <constant, value = 1.000000e+00 : f64>
-// GDN-NEXT: morph.weight @model.layers.0.linear_attn.o_proj.weight : tensor<8x8xf32> init <copy, source = "model.layers.0.self_attn.o_proj.weight">
+// GDN-NEXT: morph.weight @model.layers.0.linear_attn.o_proj.weight : tensor<8x8xbf16> init <copy, source = "model.layers.0.self_attn.o_proj.weight">
 // GDN-LABEL: func.func @logits
 // GDN: %[[X:.*]] = morph.embedding
 // GDN-NOT: morph.mask_padding

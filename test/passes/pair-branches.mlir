@@ -4,10 +4,10 @@
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=lightning,sliding_window window=64" | FileCheck %s --check-prefix=WINDOW
 
 // CHECK: morph.model @tiny paired
-// New weights come after the checkpoint's, f32, with their first values.
+// New weights come after the checkpoint's with their first values: matrices in its type, vectors f32.
 // CHECK: morph.weight @lm_head.weight
-// CHECK-NEXT: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<32x16xf32> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
-// CHECK-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<32x16xf32> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 2, times = 2>
+// CHECK-NEXT: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<32x16xbf16> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
+// CHECK-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<32x16xbf16> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 2, times = 2>
 // CHECK: morph.weight @model.layers.0.lightning.decay : tensor<4xf32> init <values
 // CHECK: morph.weight @model.layers.1.linear_attn.q_proj.weight
 // A window has no weights of its own.
