@@ -111,7 +111,8 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
     size_t value = static_cast<size_t>(plan.inputs[i].value);
     if (plan.values[value].dtype != plan::DType::I64)
       continue;
-    ranges_.push_back({i, {}}); // Never negative.
+    if (limits[value].empty())
+      ranges_.push_back({i, {}});
     for (const std::vector<plan::Dim> &limit : limits[value])
       ranges_.push_back({i, limit});
   }

@@ -162,7 +162,7 @@ TEST(ExecutorTest, ValuesAreFreedAtTheirLastUse) {
 
 TEST(ExecutorTest, AnInputAndAWeightMayBeOutputs) {
   PlanBuilder b;
-  int64_t x = b.input("x", {Dim(std::string("N"))});
+  int64_t x = b.input("x", {Dim(int64_t(3))});
   int64_t w = b.weight("w", {3});
   b.output("x", x);
   b.output("w", w);

@@ -140,7 +140,7 @@ TEST(SafetensorsTest, OverlapsAndGapsAreRefused) {
 
 TEST(SafetensorsTest, HostileHeadersAreRefused) {
   std::string deep(300'000, '[');
-  expectRefused(fileWith("{\"__metadata__\":{\"a\":" + deep + "}}", 0), "header:1:85: nested deeper than 64 levels");
+  expectRefused(fileWith("{\"__metadata__\":{\"a\":" + deep + "}}", 0), "header:1:84: nested deeper than 64 levels");
   expectRefused(fileWith(R"({"__metadata__":{"a":{"b":[1,2]}}})", 0), "'a' must be a string, not {\"b\":[1,2]}");
   expectRefused(fileWith(R"({"__metadata__":[1]})", 0), "'__metadata__' must be an object, not [1]");
   expectRefused(fileWith("{\"a\":{\"dtype\":\"F32\",\"shape\":\"" + std::string(1 << 20, 'x') + "\"}}", 0), "xx...x");
