@@ -22,8 +22,8 @@ def Morph_Dialect : Dialect {
     that it trains. `morph.name` names its arguments and results for the runtime, `morph.dims` the dynamic dimensions of
     an argument.
 
-    Constraints: program_c1 `morph.program` is a string, at a function of a model; program_c2 the function has a body, one
-    block that ends with a return; program_c3 `morph.trainable` is an array of symbols, at a program; program_c4
+    Constraints: program_c1 `morph.program` is a string, at a function of a model; program_c2 the function has a body,
+    one block that ends with a return; program_c3 `morph.trainable` is an array of symbols, at a program; program_c4
     `morph.name` is a string; program_c5 `morph.dims` is an array of strings.
 
     Activations are f32 in the IR whatever the checkpoint's dtype: the precision of products is a policy of the

@@ -24,8 +24,8 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
     hidden state [N,C] to logits [N,V]. Programs are further functions made by passes.
 
     Constraints: model_c1 `layers` is from 1 to the limit of dialect/SizeLimits.h, as all sizes are; model_c2 the body
-    holds weights, gates, rope tables and functions; model_c3 it is not within another model; model_c4 its functions are
-    straight lines, of one block.
+    holds weights, gates, rope tables and functions; model_c3 it is not within another model; model_c4 its functions
+    are straight lines, of one block.
 
     Example:
 
@@ -79,8 +79,8 @@ def Morph_GateOp : Morph_Op<"gate", [Symbol, HasParent<"ModelOp">]> {
 def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
   let summary = "Inverse frequencies of rotary position embedding, scaling applied";
   let description = [{
-    Constraints: rope_table_c1 there is a frequency, and all are positive and finite; rope_table_c2 the attention factor
-    is positive and finite.
+    Constraints: rope_table_c1 there is a frequency, and all are positive and finite; rope_table_c2 the attention
+    factor is positive and finite.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inverse_frequencies, F64Attr:$attention_factor);
   let assemblyFormat = [{
@@ -92,8 +92,8 @@ def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
 def Morph_ParamOp : Morph_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "The value of a weight or gate, as f32";
   let description = [{
-    Constraints: param_c1 the model has a weight or gate of that name; param_c2 the result has its shape, a gate's being
-    [N-1] for N candidates.
+    Constraints: param_c1 the model has a weight or gate of that name; param_c2 the result has its shape, a gate's
+    being [N-1] for N candidates.
   }];
   let arguments = (ins FlatSymbolRefAttr:$symbol);
   let results = (outs Morph_Float:$result);
@@ -117,10 +117,11 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
     A candidate that only narrows the window of the model's own attention reads its weights and says in `source_window`
     what the window was (0: none), so that the teacher can be rebuilt when the candidate is all that is left.
 
-    Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer and
-    source_window are not negative, heads, kv_heads, head_dim and window positive, all within the limits; softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has
-    the rope table, of at most head_dim/2 frequencies; softmax_mixer_c5 the model has the weights, of the right
-    shapes; softmax_mixer_c6 qk_norm is positive and finite, scale finite.
+    Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer
+    and source_window are not negative, heads, kv_heads, head_dim and window positive, all within the limits;
+    softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has the rope table, of at most head_dim/2
+    frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm is positive
+    and finite, scale finite.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
       I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
@@ -142,11 +143,12 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
     `source_scale` (head_dim^-0.5 where absent) and `source_window` (none where absent) are what else the full attention
     had: with them and the attributes above a teacher is rebuilt from a hybrid model.
 
-    Constraints: linear_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; linear_mixer_c2 layer is not
-    negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits; linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model
-    has the rope table, of at most head_dim/2 frequencies; linear_mixer_c5 the model has the weights, of the right
-    shapes; linear_mixer_c6 `kind` is a backend's; linear_mixer_c7 the options are all the backend's, and
-    valid; linear_mixer_c8 norm_eps and qk_norm are positive and finite, source_scale finite.
+    Constraints: linear_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; linear_mixer_c2 layer is
+    not negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits;
+    linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model has the rope table, of at most head_dim/2
+    frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 `kind` is a
+    backend's; linear_mixer_c7 the options are all the backend's, and valid; linear_mixer_c8 norm_eps and qk_norm are
+    positive and finite, source_scale finite.
   }];
   let arguments = (ins Morph_Float:$hidden, StrAttr:$kind, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
@@ -211,8 +213,8 @@ def Morph_BlendOp : Morph_Op<"blend", [Pure, InferTypeOpAdaptor,
     With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase
     relaxed. The gate says which layer is decided and what the candidates are called.
 
-    Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1]; blend_c3 the gate is of
-    N candidates, and each candidate that is a token mixer is of its layer and of the kind that it names.
+    Constraints: blend_c1 there are two candidates or more, of one shape; blend_c2 gate is [N-1]; blend_c3 the gate is
+    of N candidates, and each candidate that is a token mixer is of its layer and of the kind that it names.
   }];
   let arguments = (ins Morph_Float:$gate, Variadic<Morph_Float>:$candidates);
   let results = (outs Morph_Float:$result);

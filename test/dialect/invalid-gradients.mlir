@@ -19,7 +19,7 @@ func.func @embedding_grad_c1(%dy: tensor<?x?x8xf32>, %ids: tensor<?xi64>) {
 // -----
 
 func.func @embedding_grad_c2(%dy: tensor<?x?x8xf32>, %ids: tensor<?x?xi64>) {
-  // expected-error@below {{embedding_grad_c2: rows is 0, expected a positive number}}
+  // expected-error@below {{embedding_grad_c2: rows is 0, expected 1 to 2147483647}}
   %0 = morph.embedding_grad %dy, %ids rows 0 : tensor<?x?x8xf32>, tensor<?x?xi64>
   return
 }
@@ -181,5 +181,53 @@ func.func @squared_error_grad_c2(%dy: tensor<f32>, %x: tensor<?x8xf32>) {
 func.func @weighted_mean_grad_c1(%dy: tensor<1xf32>, %w: tensor<?xf32>) {
   // expected-error@below {{weighted_mean_grad_c1: dy is tensor<1xf32>, expected a scalar}}
   %0 = morph.weighted_mean_grad %dy, %w : tensor<1xf32>, tensor<?xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_input_grad_c2(%dy: tensor<?x4xf32>, %w: tensor<4xf32>) {
+  // expected-error@below {{rms_norm_input_grad_c2: eps is 0, expected a positive finite number}}
+  %0 = morph.rms_norm_input_grad %dy, %dy, %w eps 0.0 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_weight_grad_c2(%dy: tensor<?x4xf32>) {
+  // expected-error@below {{rms_norm_weight_grad_c2: eps is 0, expected a positive finite number}}
+  %0 = morph.rms_norm_weight_grad %dy, %dy eps 0.0 : tensor<?x4xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @l2_norm_grad_c2(%dy: tensor<?x4xf32>) {
+  // expected-error@below {{l2_norm_grad_c2: eps is 0, expected a positive finite number}}
+  %0 = morph.l2_norm_grad %dy, %dy eps 0.0 : tensor<?x4xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c3(%q: tensor<?x?x3x4xf32>, %k: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c3: the heads of q (3) must be a multiple of the heads of k and v (2)}}
+  %0:3 = morph.attention_grad %q, %q, %k, %k scale 0.5 : tensor<?x?x3x4xf32>, tensor<?x?x3x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c4(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c4: window is 0, expected 1 to 2147483647}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_grad_c2(%q: tensor<?x?x2x4xf32>, %d: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_grad_c2: chunk is 1000000, expected 1 to 1024}}
+  %0:4 = morph.linear_attention_grad "fixed_decay" %q, %q, %q, %q with %d scale 0.5 chunk 1000000 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
   return
 }

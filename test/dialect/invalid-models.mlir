@@ -2,7 +2,7 @@
 // Every constraint of models, symbols, mixers and choices broken. A model is named by the label it breaks.
 // RUN: morph-opt %s --split-input-file --verify-diagnostics
 
-// expected-error@below {{model_c1: `layers` is 0, expected a positive number}}
+// expected-error@below {{model_c1: `layers` is 0, expected 1 to 4096}}
 morph.model @model_c1 base architecture "llama" layers 0 {
 }
 
@@ -24,7 +24,7 @@ morph.model @init_c1 base architecture "llama" layers 1 {
 // -----
 
 morph.model @init_c2 base architecture "llama" layers 1 {
-  // expected-error@below {{init_c2: 'repeat_heads' needs positive `heads` and `times`, got 1 and 0}}
+  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 4096, got 1 and 0}}
   morph.weight @w : tensor<4xf32> init <repeat_heads, source = "s", heads = 1>
 }
 
@@ -218,7 +218,7 @@ morph.model @softmax_mixer_c2 base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: kv_heads is 0, expected a positive number}}
+    // expected-error@below {{softmax_mixer_c2: kv_heads is 0, expected 1 to 4096}}
     %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 0 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
     return
   }
@@ -233,7 +233,7 @@ morph.model @softmax_mixer_c2_layer base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: the layer is -1, expected 0 or more}}
+    // expected-error@below {{softmax_mixer_c2: the layer is -1, expected 0 to 4095}}
     %0 = morph.softmax_mixer %x layer -1 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
     return
   }
@@ -248,7 +248,7 @@ morph.model @softmax_mixer_c2_window base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: window is 0, expected a positive number}}
+    // expected-error@below {{softmax_mixer_c2: window is 0, expected 1 to 2147483647}}
     %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 0 : tensor<?x?x8xf32>
     return
   }
@@ -355,7 +355,7 @@ morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c2: head_dim is 0, expected a positive number}}
+    // expected-error@below {{linear_mixer_c2: head_dim is 0, expected 1 to 4096}}
     %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 0 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
@@ -682,5 +682,393 @@ morph.model @choice_c4_first base architecture "llama" layers 1 {
       morph.yield %a : tensor<?x?x8xf32>
     }
     return
+  }
+}
+
+// -----
+
+// expected-error@below {{model_c1: `layers` is 1000000000000, expected 1 to 4096}}
+morph.model @model_c1_limit base architecture "llama" layers 1000000000000 {
+}
+
+// -----
+
+morph.model @model_c3 base architecture "llama" layers 1 {
+  func.func @f() {
+    // expected-error@below {{model_c3: a model is not within another model}}
+    morph.model @inner base architecture "llama" layers 1 {
+    }
+    return
+  }
+}
+
+// -----
+
+// expected-error@below {{model_c4: a function has more than one block, expected a straight line}}
+morph.model @model_c4 base architecture "llama" layers 1 {
+  // expected-note@below {{this function}}
+  func.func @f() {
+    return
+  ^bb1:
+    return
+  }
+}
+
+// -----
+
+morph.model @init_c2_wrap base architecture "llama" layers 1 {
+  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 4096, got 4294967296 and 4294967296}}
+  morph.weight @w : tensor<8x4xf32> init <repeat_heads, source = "s", heads = 4294967296, times = 4294967296>
+}
+
+// -----
+
+morph.model @init_c3_infinite base architecture "llama" layers 1 {
+  // expected-error@below {{init_c3: the value of 'constant' is}}
+  morph.weight @w : tensor<4xf32> init <constant, value = 0x7FF0000000000000 : f64>
+}
+
+// -----
+
+morph.model @init_c4_infinite base architecture "llama" layers 1 {
+  // expected-error@below {{init_c4: one of the `values` is not a finite number}}
+  morph.weight @w : tensor<4xf32> init <values, values = [1.0, 0x7FF0000000000000]>
+}
+
+// -----
+
+morph.model @weight_c4 base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c4: the type is 'tensor<2147483647x2147483647xf32>', expected dimensions of 1 to 2147483647 and at most 1099511627776 elements}}
+  morph.weight @w : tensor<2147483647x2147483647xf32>
+}
+
+// -----
+
+morph.model @weight_c4_empty base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c4: the type is 'tensor<0x4xf32>'}}
+  morph.weight @w : tensor<0x4xf32>
+}
+
+// -----
+
+morph.model @gate_c4 base architecture "llama" layers 1 {
+  // expected-error@below {{gate_c4: the layer is -1, expected 0 to 4095}}
+  morph.gate @g layer -1 of ["full", "lightning"] value [1.0]
+}
+
+// -----
+
+morph.model @softmax_mixer_c1_result base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c1: the result is 'tensor<1x?x8xf32>', expected hidden's 'tensor<?x?x8xf32>'}}
+    %0 = "morph.softmax_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, kv_heads = 1 : i64, layer = 0 : i64, prefix = "a", rope = @rope, scale = 5.000000e-01 : f64}> : (tensor<?x?x8xf32>) -> tensor<1x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c2_limit base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c2: heads is 4294967296, expected 1 to 4096}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 4294967296 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c2_source base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c2: source_window is -1, expected 0 to 2147483647}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 4 source_window -1 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c6 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: qk_norm is 0.0}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 qk_norm 0.0 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c6_scale base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: the scale is}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0x7FF0000000000000 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c1_result base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c1: the result is 'tensor<1x?x8xf32>'}}
+    %0 = "morph.linear_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, kind = "lightning", layer = 0 : i64, norm_eps = 1.0e-5 : f64, options = {chunk = 64 : i64}, prefix = "l", rope = @rope, source = "a", source_kv_heads = 1 : i64}> : (tensor<?x?x8xf32>) -> tensor<1x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c2_limit base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c2: heads is 4294967296, expected 1 to 4096}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 4294967296 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c8 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c8: norm_eps is -1.0}}
+    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps -1.0 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c2_unverified base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      // A nested op without its attributes is reported, not read.
+      // expected-error@below {{'morph.softmax_mixer' op requires attribute 'layer'}}
+      %a = "morph.softmax_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, kv_heads = 1 : i64, prefix = "a", rope = @rope, scale = 5.000000e-01 : f64}> : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %b = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      morph.yield %b : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c3_nested base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c3: candidate "lightning" holds 2 token mixers, expected one}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      %b = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+        // expected-note@below {{a token mixer}}
+        %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+        morph.yield %a : tensor<?x?x8xf32>
+      }, {
+        // expected-note@below {{a token mixer}}
+        %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+        morph.yield %a : tensor<?x?x8xf32>
+      }
+      morph.yield %b : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @choice_c5 base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{choice_c5: candidate "lightning" yields another value than its mixer's}}
+    %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
+      %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+      morph.yield %a : tensor<?x?x8xf32>
+    }, {
+      // expected-note@below {{this mixer}}
+      %b = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      // expected-note@below {{it is yielded here}}
+      morph.yield %x : tensor<?x?x8xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+morph.model @blend_c3 base architecture "llama" layers 1 {
+  morph.gate @gate.0 layer 0 of ["full", "sliding_window"] value [1.0]
+  // expected-note@below {{the gate @gate.1 of layer 1}}
+  morph.gate @gate.1 layer 1 of ["full", "sliding_window"] value [1.0]
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    %g = morph.param @gate.1 : tensor<1xf32>
+    // expected-note@below {{the candidate}}
+    %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    %b = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 4 source_window 0 : tensor<?x?x8xf32>
+    // expected-error@below {{blend_c3: candidate 'full' is a mixer of layer 0, but its gate is of layer 1}}
+    %m = morph.blend %g of %a, %b : tensor<1xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @blend_c3_kind base architecture "llama" layers 1 {
+  // expected-note@below {{the gate @gate.0 of layer 0}}
+  morph.gate @gate.0 layer 0 of ["full", "sliding_window"] value [1.0]
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    %g = morph.param @gate.0 : tensor<1xf32>
+    %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    // expected-note@below {{the candidate}}
+    %b = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
+    // expected-error@below {{blend_c3: candidate 'sliding_window' is a mixer of kind 'full'}}
+    %m = morph.blend %g of %a, %b : tensor<1xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+// expected-error@below {{program_c1: morph.program is given to 'func.func', expected a function of a model}}
+func.func @program_c1() attributes {morph.program = "score"} {
+  return
+}
+
+// -----
+
+morph.model @program_c1_string base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c1: morph.program is 3 : i64, expected a string}}
+  func.func @program() -> tensor<f32> attributes {morph.program = 3} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{program_c2: program "gates" has no body, expected one block that ends with a return}}
+  func.func private @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = [@w]}
+}
+
+// -----
+
+morph.model @program_c3 base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c3: morph.trainable is 3 : i64 of 'func.func', expected the symbols that a program trains}}
+  func.func @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = 3} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c3_strings base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c3: morph.trainable is ["w"]}}
+  func.func @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = ["w"]} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c4 base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c4: morph.name of argument #0 is 1 : i64, expected a string}}
+  func.func @program(%x: tensor<?xf32> {morph.name = 1}) -> tensor<f32> attributes {morph.program = "score"} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c4_result base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c4: morph.name of result #0 is [], expected a string}}
+  func.func @program() -> (tensor<f32> {morph.name = []}) attributes {morph.program = "score"} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c5 base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c5: morph.dims of argument #0 is [1], expected the names of its dynamic dimensions}}
+  func.func @program(%x: tensor<?xf32> {morph.dims = [1]}) -> tensor<f32> attributes {morph.program = "score"} {
+    %0 = morph.param @w : tensor<f32>
+    return %0 : tensor<f32>
   }
 }

@@ -68,7 +68,7 @@ func.func @rms_norm_c1(%x: tensor<?x?x8xf32>, %weight: tensor<4xf32>) {
 // -----
 
 func.func @rms_norm_c2(%x: tensor<?x?x8xf32>, %weight: tensor<8xf32>) {
-  // expected-error@below {{rms_norm_c2: eps is -1, expected a positive number}}
+  // expected-error@below {{rms_norm_c2: eps is -1, expected a positive finite number}}
   %0 = morph.rms_norm %x, %weight eps -1.0 : tensor<?x?x8xf32>, tensor<8xf32>
   return
 }
@@ -84,7 +84,7 @@ func.func @l2_norm_c1(%x: tensor<f32>) {
 // -----
 
 func.func @l2_norm_c2(%x: tensor<4xf32>) {
-  // expected-error@below {{l2_norm_c2: eps is 0, expected a positive number}}
+  // expected-error@below {{l2_norm_c2: eps is 0, expected a positive finite number}}
   %0 = morph.l2_norm %x eps 0.0 : tensor<4xf32>
   return
 }
@@ -244,7 +244,7 @@ func.func @attention_c5(%q: tensor<?x?x2x4xf32>, %start: tensor<i64>) {
 // -----
 
 func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
-  // expected-error@below {{attention_c6: window is 0, expected a positive number of positions}}
+  // expected-error@below {{attention_c6: window is 0, expected 1 to 2147483647}}
   %0 = morph.attention %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   return
 }
@@ -324,7 +324,7 @@ func.func @linear_attention_c6(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>, %
 // -----
 
 func.func @linear_attention_c7(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c7: chunk is 0, expected a positive number of positions}}
+  // expected-error@below {{linear_attention_c7: chunk is 0, expected 1 to 1024}}
   %0:2 = morph.linear_attention "fixed_decay" %q, %q, %q with %decay scale 0.5 chunk 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
   return
 }
@@ -438,5 +438,21 @@ func.func @weighted_mean_c1(%x: tensor<4xf32>, %weights: tensor<5xf32>) {
 func.func @stack_c1(%x: tensor<1xf32>) {
   // expected-error@below {{stack_c1: operand is tensor<1xf32>, expected a scalar}}
   %0 = morph.stack %x : tensor<1xf32>
+  return
+}
+
+// -----
+
+func.func @merge_heads_c2_limit(%x: tensor<?x?x65536x65536xf32>) {
+  // expected-error@below {{merge_heads_c2: H*D is 4294967296, expected 1 to 2147483647}}
+  %0 = morph.merge_heads %x : tensor<?x?x65536x65536xf32>
+  return
+}
+
+// -----
+
+func.func @concat_c1_limit(%x: tensor<?x9223372036854775807x4xf32>) {
+  // expected-error@below {{concat_c1: past is tensor<?x9223372036854775807x4xf32>, expected [...]: a dimension is larger than 2147483647}}
+  %0 = morph.concat %x, %x : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>
   return
 }

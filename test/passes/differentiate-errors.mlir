@@ -45,7 +45,7 @@ morph.model @unreached base architecture "llama" layers 1 {
     %a = morph.param @a : tensor<4xf32>
     // expected-note @below {{it is read here}}
     %b = morph.param @b : tensor<4xf32>
-    %loss = morph.squared_error %a, %b normalize "mean" : tensor<4xf32>
+    %loss = morph.squared_error %a, %x normalize "mean" : tensor<4xf32>
     return %loss : tensor<f32>
   }
 }
@@ -97,11 +97,30 @@ morph.model @twice base architecture "llama" layers 1 {
 
 // -----
 
-morph.model @not_symbols base architecture "llama" layers 1 {
-  morph.weight @a : tensor<f32>
-  // expected-error @below {{has an attribute morph.trainable that holds "a", expected a symbol}}
-  func.func @program() -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = ["a"]} {
-    %a = morph.param @a : tensor<f32>
-    return %a : tensor<f32>
+// A teacher that is trained too: without its share the gradient would be wrong.
+morph.model @no_share base architecture "llama" layers 1 {
+  morph.weight @a : tensor<2x4xf32>
+  func.func @program(%weights: tensor<2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+    // expected-note @below {{the operand}}
+    // expected-note @below {{@a is trained and read here}}
+    %a = morph.param @a : tensor<2x4xf32>
+    // expected-error @below {{'morph.kl_divergence' op gives no gradient for an operand that depends on a symbol which program 'program' trains}}
+    %kl = morph.kl_divergence %a, %a : tensor<2x4xf32>, tensor<2x4xf32>
+    %loss = morph.weighted_mean %kl, %weights : tensor<2xf32>, tensor<2xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @unknown_rows base architecture "llama" layers 1 {
+  morph.weight @bias : tensor<4xf32>
+  func.func @program(%ids: tensor<?x?xi64>, %table: tensor<?x4xf32>, %target: tensor<?x?x4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@bias]} {
+    %bias = morph.param @bias : tensor<4xf32>
+    %sum = morph.add %table, %bias : tensor<?x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.embedding' op has no gradient by a table whose number of rows is not known}}
+    %x = morph.embedding %ids, %sum : tensor<?x?xi64>, tensor<?x4xf32>
+    %loss = morph.squared_error %x, %target normalize "mean" : tensor<?x?x4xf32>
+    return %loss : tensor<f32>
   }
 }

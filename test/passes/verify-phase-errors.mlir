@@ -136,3 +136,43 @@ morph.model @unread_weight hybrid architecture "llama" layers 1 {
     return %a : tensor<?x?x2xf32>
   }
 }
+
+// -----
+
+// What weighs the candidates must be a gate: it says which layer the blend decides.
+morph.model @ungated relaxed architecture "llama" layers 1 {
+  morph.weight @g : tensor<1xf32>
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  func.func @forward(%x: tensor<?x?x2xf32>) -> tensor<?x?x2xf32> {
+    %a = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    %b = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+    %g = morph.param @g : tensor<1xf32>
+    // expected-error @below {{'morph.blend' op is not weighted by a gate}}
+    // expected-note @below {{morph-relax-gates makes one a layer}}
+    %m = morph.blend %g of %a, %b : tensor<1xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>
+    return %m : tensor<?x?x2xf32>
+  }
+}
+
+// -----
+
+// A candidate that is no mixer.
+morph.model @no_mixer relaxed architecture "llama" layers 1 {
+  morph.gate @gate.0 layer 0 of ["full", "lightning"] value [1.0]
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  func.func @forward(%x: tensor<?x?x2xf32>) -> tensor<?x?x2xf32> {
+    %a = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    %g = morph.param @gate.0 : tensor<1xf32>
+    // expected-error @below {{'morph.blend' op has a candidate that is no token mixer}}
+    %m = morph.blend %g of %a, %x : tensor<1xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>
+    return %m : tensor<?x?x2xf32>
+  }
+}
