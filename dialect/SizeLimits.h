@@ -13,14 +13,14 @@ namespace morph::limits {
 /// Layers of a model.
 inline constexpr int64_t kLayers = 4096;
 /// Query or key-value heads of a token mixer, and elements of one head.
-inline constexpr int64_t kHeads = 4096;
-inline constexpr int64_t kHeadDim = 4096;
+inline constexpr int64_t kHeads = 8192;
+inline constexpr int64_t kHeadDim = 8192;
 /// Any dimension of a tensor, a window, and the rows of a table: hidden size, vocabulary, positions.
 inline constexpr int64_t kDimension = (int64_t(1) << 31) - 1;
 /// Positions that a linear attention computes together.
 inline constexpr int64_t kChunk = 1024;
-/// Elements of a weight.
-inline constexpr int64_t kWeightElements = int64_t(1) << 40;
+/// Elements of a weight: a projection of that many heads from a hidden size of 2^17, which is the frontends' limit.
+inline constexpr int64_t kWeightElements = int64_t(1) << 43;
 
 } // namespace morph::limits
 

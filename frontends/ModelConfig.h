@@ -4,6 +4,8 @@
 #ifndef MORPH_FRONTENDS_MODELCONFIG_H
 #define MORPH_FRONTENDS_MODELCONFIG_H
 
+#include "dialect/SizeLimits.h"
+
 #include "llvm/Support/JSON.h"
 
 #include <cstdint>
@@ -23,18 +25,18 @@ struct NumberRange {
   double maximum;
 };
 
-/// Limits of models, many times those of the largest that are known. They keep every number of elements, bytes and
-/// operations of a model within 64 bits, and its IR and tables within memory. The rows of [pretrain.base] in
-/// SchemaTable.cpp say the same.
-inline constexpr IntegerRange kLayerRange{1, 4096};
+/// Limits of models, within those of the dialect and many times the sizes of the largest that are known, so that what
+/// passes here passes the verifiers. The rows of [pretrain.base] in SchemaTable.cpp say the same.
+inline constexpr IntegerRange kLayerRange{1, limits::kLayers};
 inline constexpr IntegerRange kHiddenRange{1, 1 << 17};
 inline constexpr IntegerRange kFfnRange{1, 1 << 20};
 inline constexpr IntegerRange kVocabRange{1, 1 << 24};
-inline constexpr IntegerRange kHeadRange{1, 1 << 13};
-inline constexpr IntegerRange kHeadDimRange{2, 1 << 13};
-/// Positions and windows; 0 stands for no window where that is said.
+inline constexpr IntegerRange kHeadRange{1, limits::kHeads};
+inline constexpr IntegerRange kHeadDimRange{2, limits::kHeadDim};
 inline constexpr IntegerRange kPositionRange{1, int64_t(1) << 31};
-inline constexpr IntegerRange kOptionalWindowRange{0, int64_t(1) << 31};
+/// Windows of attention; 0 stands for none where that is said.
+inline constexpr IntegerRange kWindowRange{1, limits::kDimension};
+inline constexpr IntegerRange kOptionalWindowRange{0, limits::kDimension};
 /// Epsilons that are not lost in fp32.
 inline constexpr NumberRange kNormEpsRange{1e-20, 1};
 /// A base of rotary frequencies at or below 1 would make them rise.

@@ -174,10 +174,9 @@ bool readMixers(const JsonFile &config, std::vector<LayerConfig> &layers) {
       if (!readOptions(config, "morph.mixers", *options, layer))
         return false;
     if (layer.kind == "sliding_window" &&
-        (layer.window < kPositionRange.minimum || layer.window > kPositionRange.maximum)) {
+        (layer.window < kWindowRange.minimum || layer.window > kWindowRange.maximum)) {
       config.error("morph.mixers", "the sliding_window of layer " + llvm::Twine(index) + " has no 'window' of " +
-                                       llvm::Twine(kPositionRange.minimum) + " to " +
-                                       llvm::Twine(kPositionRange.maximum));
+                                       llvm::Twine(kWindowRange.minimum) + " to " + llvm::Twine(kWindowRange.maximum));
       return false;
     }
   }
