@@ -66,12 +66,12 @@ public:
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
 
-  /// `passes` runs of a program with B sequences of T tokens, N rows read. A program that trains keeps two moments
-  /// beside each trained weight and, when its gradients are there, a copy of these, all fp32.
+  /// `passes` runs of a program with B sequences of T tokens, N rows read, S tokens cached. A program that trains keeps
+  /// two moments beside each trained weight and, when its gradients are there, a copy of these, all fp32.
   StatusOr<StageCost> estimate(const std::string &stage, const std::string &program, double passes, double steps,
-                               int64_t batch, int64_t length, int64_t rows) const {
+                               int64_t batch, int64_t length, int64_t rows, int64_t cached = 0) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", length}, {"N", rows}, {"S", 0}};
+    const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", length}, {"N", rows}, {"S", cached}};
     MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
     StageCost result;
     result.stage = stage;
@@ -191,9 +191,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const double tasks = evaluate.lengths.empty() ? 1 : static_cast<double>(evaluate.tasks.size());
     const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
     const double groups = static_cast<double>(lengths.size()) * tasks * depths;
-    // An answer that is generated costs a prefill, much like a sample that is scored, and few tokens after it.
-    const int64_t samples = evaluate.samples + std::min(evaluate.samples, evaluate.generateSamples);
-    const double passes = groups * static_cast<double>(samples) / static_cast<double>(evaluate.batch);
+    const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
     MORPH_ASSIGN_OR_RETURN(StageCost cost,
                            estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch, lengths,
                                                      evaluate.batch * answerTokens(resolved, evaluate.tasks)));
@@ -206,6 +204,21 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       cost.tokens += text.tokens;
       cost.flops += text.flops;
       cost.memoryBytes = std::max(cost.memoryBytes, text.memoryBytes);
+    }
+    // Generated answers: a prefill, and steps at whose end two caches are held, the one before and the one after. The
+    // teacher has the largest.
+    const int64_t generated = std::min(evaluate.samples, evaluate.generateSamples);
+    if (generated > 0 && !lengths.empty() && estimator.has("decode-full")) {
+      const double prefills = groups * static_cast<double>(generated) / static_cast<double>(evaluate.batch);
+      MORPH_ASSIGN_OR_RETURN(const StageCost prefill, estimator.estimateLengths("evaluate", "decode-full", prefills, 0,
+                                                                                evaluate.batch, lengths, 0));
+      const double answers = prefills * static_cast<double>(answerTokens(resolved, evaluate.tasks));
+      const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+      MORPH_ASSIGN_OR_RETURN(const StageCost step,
+                             estimator.estimate("evaluate", "decode-full", answers, 0, evaluate.batch, 1, 0, longest));
+      cost.tokens += prefill.tokens + step.tokens;
+      cost.flops += prefill.flops + step.flops;
+      cost.memoryBytes = std::max({cost.memoryBytes, prefill.memoryBytes, step.memoryBytes});
     }
     // The teacher once; every hybrid after each stage that changes it.
     const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);

@@ -27,7 +27,8 @@ struct StageCost {
   double checkpointBytes = 0;
 };
 
-/// Where the plans of a run lie, by program ("align", "gates", "distill", "finetune", "score", "decode", "pretrain").
+/// Where the plans of a run lie, by program ("align", "gates", "distill", "finetune", "score", "decode", "pretrain");
+/// "decode-full" is the teacher's.
 /// A program without a plan has no cost.
 using PlanFiles = std::map<std::string, fs::path>;
 

@@ -177,6 +177,7 @@ Status Pipeline::preflight() {
   for (const char *program : {"pretrain", "align", "gates"})
     plans[program] = planFile(program);
   plans["score"] = planFile("score-teacher");
+  plans["decode-full"] = planFile("decode-teacher");
   // Which layers are kept is not known yet; any choice of the budget's size costs the same.
   for (const char *program : {"distill", "finetune"})
     plans[program] = planFile(std::string(program) + "-estimate");
