@@ -66,7 +66,9 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     const plan::Weight &weight = plan_.weights[w];
     if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight.name) : nullptr) {
       const bool master = weight.trainable || weight.gate;
-      const bool wide = shared->value.scalar_type() == work || residence_.onlyFactor[w];
+      const bool storedHalf = weight.dtype == plan::DType::BF16;
+      const bool wide = shared->value.scalar_type() == work || residence_.onlyFactor[w] ||
+                        (residence_.onlyFactorOrTable[w] && storedHalf);
       if (wide && (shared->master || !master) && shared->value.sizes() == at::IntArrayRef(weight.shape)) {
         if (master)
           masters_[weight.name] = shared->value;

@@ -210,6 +210,7 @@ int main(int argc, char **argv) {
   const CLI::App *command = app.get_subcommands().front();
   catchInterrupts();
   installCrashReport();
+  countHeldMemory();
   return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
     StageContext context;
     const bool free =

@@ -91,6 +91,18 @@ public:
     return result;
   }
 
+  /// Memory of generating after B sequences of T tokens: the prefill, or a step with their caches before and after it.
+  StatusOr<double> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+    double most = 0;
+    for (const auto &[tokens, past] : {std::pair<int64_t, int64_t>(length, 0), {1, length}}) {
+      const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", tokens}, {"N", 0}, {"S", past}};
+      MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
+      most = std::max(most, static_cast<double>(cost.boundBytes) + static_cast<double>(cost.runBytes));
+    }
+    return most;
+  }
+
   /// `passes` runs that spread evenly over sequences of several lengths; the memory is that of the longest.
   StatusOr<StageCost> estimateLengths(const std::string &stage, const std::string &program, double passes, double steps,
                                       int64_t batch, const std::vector<int64_t> &lengths, int64_t rows) const {
@@ -205,8 +217,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       cost.flops += text.flops;
       cost.memoryBytes = std::max(cost.memoryBytes, text.memoryBytes);
     }
-    // Generated answers: a prefill, and steps at whose end two caches are held, the one before and the one after. The
-    // teacher has the largest.
+    // Generated answers: a prefill and steps. The teacher has the largest caches.
     const int64_t generated = std::min(evaluate.samples, evaluate.generateSamples);
     if (generated > 0 && !lengths.empty() && estimator.has("decode-full")) {
       const double prefills = groups * static_cast<double>(generated) / static_cast<double>(evaluate.batch);
@@ -218,8 +229,15 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                              estimator.estimate("evaluate", "decode-full", answers, 0, evaluate.batch, 1, 0, longest));
       cost.tokens += prefill.tokens + step.tokens;
       cost.flops += prefill.flops + step.flops;
-      cost.memoryBytes = std::max({cost.memoryBytes, prefill.memoryBytes, step.memoryBytes});
     }
+    // Of the hybrids and, where it is among the plans, of the teacher.
+    for (const char *program : {"decode", "decode-full"})
+      for (int64_t length : lengths) {
+        if (!estimator.has(program) || evaluate.generateSamples == 0)
+          continue;
+        MORPH_ASSIGN_OR_RETURN(const double bytes, estimator.decodeMemory(program, evaluate.batch, length));
+        cost.memoryBytes = std::max(cost.memoryBytes, bytes);
+      }
     // The teacher once; every hybrid after each stage that changes it.
     const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);
     costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + variants * stages));
