@@ -6,7 +6,7 @@
 #include <cstdint>
 
 /// What libFuzzer reads beside coverage; it sets it to zero before every input.
-__attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[2048];
+__attribute__((used, section("__libfuzzer_extra_counters"))) static volatile uint8_t counters[2048];
 
 extern "C" int __real_LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
