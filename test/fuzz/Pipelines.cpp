@@ -63,6 +63,7 @@ static const char *const kPrograms[][2] = {
     {"gates", "loss=layers"},
     {"distill", ""},
     {"distill", "train=all"},
+    {"distill", "gradients=false"},
     {"finetune", "train=linear"},
     {"pretrain", ""},
     {"score", ""},
