@@ -159,6 +159,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     start = at::zeros({batch}, at::kLong);
   if (start.dim() != 1 || start.numel() != batch || start.scalar_type() != at::kLong)
     return Status::invalid("'" + input + "': 'start' must be I64 of shape [" + std::to_string(batch) + "]");
+  const at::ScalarType type = context.precision == Precision::F64 ? at::kDouble : at::kFloat;
   std::map<std::string, at::Tensor> results;
   if (context.hasPlan("logits")) {
     MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("logits"));
@@ -166,7 +167,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     inputs["tokens"] = tokens;
     inputs["positions"] = at::arange(batch * length, at::kLong);
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
-    results["whole"] = outputs.at("logits").to(at::kFloat).view({batch, length, -1}).contiguous();
+    results["whole"] = outputs.at("logits").to(type).view({batch, length, -1}).contiguous();
   }
   if (context.hasPlan("decode")) {
     if (split < 1 || split > length)
@@ -177,7 +178,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     for (int64_t end = split; end <= length; ++end) {
       const int64_t begin = end == split ? 0 : end - 1;
       MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens.slice(1, begin, end).contiguous()));
-      rows.push_back(logits.to(at::kFloat));
+      rows.push_back(logits.to(type));
     }
     results["decode"] = at::stack(rows, 1).contiguous();
   }

@@ -111,7 +111,7 @@ class ExportTest(unittest.TestCase):
         self.assertEqual(len(manifest["source"]["sha256"]["model.safetensors"]), 64)
         self.assertEqual(list(manifest["trained_weights"]), ["align/branches.safetensors"])
         self.assertEqual(set(manifest["state_layout"]), {"full", "lightning"})
-        self.assertIsNone(manifest["max_logit_difference"])
+        self.assertIsNone(manifest["check"])
 
     def test_untrained_weight_is_refused(self):
         status, words = self.export({})

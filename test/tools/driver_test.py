@@ -100,7 +100,11 @@ if stage == "evaluate":
          "samples": 3, "cross_entropy": 2.0 - better, "cross_entropy_interval": [1.5, 2.5], "perplexity": 7.389,
          "tokens": 0.4, "by_sample": [1.5 - better, 2.0 - better, 2.5 - 1.1 * better]}]))
 """
+# The comparison with transformers finds a mismatch where $DIFFERENT is set.
 PYTHON = COMMON + """
+if arguments[0].endswith("check_export.py") and os.environ.get("DIFFERENT"):
+    print("check_export: error: different", file=sys.stderr)
+    sys.exit(1)
 out = option("--out")
 if out:
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
@@ -406,6 +410,19 @@ class DriverTest(unittest.TestCase):
         self.morph("export", self.out)
         writer = [call for call in self.calls if "morph_export.py" in call]
         self.assertEqual(len(writer), 1, "the hybrid was of the selection before")
+
+    def test_a_mismatch_with_transformers_leaves_the_hybrid(self):
+        self.write_spec(export__check=True)
+        done = self.morph("run", self.spec, "--out", self.out, expect=1, DIFFERENT="1")
+        self.assertIn("check_export: error: different", done.stderr)
+        self.assertIn("stage 'check' failed", done.stderr)
+        self.assertTrue((self.out / "hybrid/model.safetensors").exists())
+        # The next run compares again, and does nothing else.
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual([call.split()[1].rpartition("/")[2] for call in self.calls if call.startswith("python")],
+                         ["check_export.py"])
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertFalse([call for call in self.calls if call.startswith("python")])
 
     def test_select_shows_nothing_of_another_selection(self):
         self.morph("run", self.spec, "--out", self.out)

@@ -32,6 +32,7 @@ struct Flags {
   int64_t begin = -1;
   bool json = false;
   GenerateOptions generate;
+  std::string prompt;
   std::string input;
   int64_t split = 1;
 };
@@ -109,7 +110,11 @@ static StatusOr<StageOutcome> runEval(const StageContext &context, const Flags &
 }
 
 static StatusOr<StageOutcome> runGenerate(const StageContext &context, const Flags &flags) {
-  MORPH_RETURN_IF_ERROR(generate(context, flags.generate, [](int64_t token) {
+  GenerateOptions options = flags.generate;
+  MORPH_ASSIGN_OR_RETURN(const Json prompt, readJson(flags.prompt));
+  MORPH_ASSIGN_OR_RETURN(options.prompt, jsonGet<std::vector<int64_t>>(prompt, "tokens", flags.prompt));
+  MORPH_ASSIGN_OR_RETURN(options.eos, jsonGetOr<std::vector<int64_t>>(prompt, "eos", {}, flags.prompt));
+  MORPH_RETURN_IF_ERROR(generate(context, options, [](int64_t token) {
     // A line a token, at once: the driver shows text as it comes. A closed pipe ends the generation.
     std::printf("{\"token\":%lld}\n", static_cast<long long>(token));
     return std::fflush(stdout) == 0;
@@ -171,12 +176,10 @@ int main(int argc, char **argv) {
   CLI::App *generateCommand = app.add_subcommand("generate", "greedy continuation; prints {\"token\": id} lines");
   addCommon(generateCommand, "decode");
   generateCommand->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
-  generateCommand->add_option("--prompt-tokens", flags.generate.prompt, "Ids of the prompt, separated by commas")
-      ->delimiter(',')
+  generateCommand
+      ->add_option("--prompt", flags.prompt, "JSON file: `tokens`, the ids of the prompt; `eos`, ids that end the text")
       ->required();
   generateCommand->add_option("--max-tokens", flags.generate.maxTokens, "New tokens at most")->capture_default_str();
-  generateCommand->add_option("--eos", flags.generate.eos, "Ids that end the text, separated by commas")
-      ->delimiter(',');
 
   CLI::App *machine = app.add_subcommand(
       "machine", "what of this machine decides the bits of a result, as JSON: threads, instructions");

@@ -4,6 +4,8 @@
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
 
+#include <iostream>
+#include <iterator>
 #include <memory>
 
 using namespace morph;
@@ -11,17 +13,18 @@ using namespace morph;
 namespace {
 
 struct Arguments {
-  std::string model, prompt;
+  std::string model, prompt, promptFile;
   int64_t maxTokens = 64;
   bool chat = false, json = false;
 };
 
-/// "1,2,3" of a JSON array of integers.
-std::string joinIds(const Json &ids) {
-  std::string text;
-  for (const Json &id : ids)
-    text += (text.empty() ? "" : ",") + std::to_string(id.get<int64_t>());
-  return text;
+/// The text to continue: of the argument, of a file, or of standard input.
+StatusOr<std::string> readPrompt(const Arguments &arguments) {
+  if (arguments.promptFile.empty())
+    return arguments.prompt;
+  if (arguments.promptFile != "-")
+    return readTextFile(arguments.promptFile);
+  return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }
 
 Status generate(const Toolchain &tools, const Arguments &arguments) {
@@ -33,24 +36,26 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
-  Command tokenise{{python, script, "encode", "--model", arguments.model, "--prompt", arguments.prompt}, true};
+  MORPH_ASSIGN_OR_RETURN(const std::string text, readPrompt(arguments));
+  // Between the programs the prompt goes by files: an argument holds 128 KiB at most, and may look like a flag.
+  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+  const std::string prompt = folder.path() / "prompt.txt", tokens = folder.path() / "prompt.json";
+  MORPH_RETURN_IF_ERROR(writeFile(prompt, text));
+  Command tokenise{
+      {python, script, "encode", "--model", arguments.model, "--prompt-file", prompt, "--out", tokens}};
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");
   MORPH_ASSIGN_OR_RETURN(const ProcessResult encoded, runProcess(tokenise));
   MORPH_RETURN_IF_ERROR(toStatus(encoded, tokenise));
-  MORPH_ASSIGN_OR_RETURN(const Json prompt, parseJson(encoded.output, "the output of prompt.py"));
 
-  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "decode.json";
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "", plan));
-  Command run{{runtime, "generate", "--plan", "decode=" + plan.string(), "--weights", arguments.model,
-               "--prompt-tokens", joinIds(prompt["tokens"]), "--max-tokens", std::to_string(arguments.maxTokens)}};
-  if (!prompt["eos"].empty())
-    run.arguments.insert(run.arguments.end(), {"--eos", joinIds(prompt["eos"])});
+  const Command run{{runtime, "generate", "--plan", "decode=" + plan.string(), "--weights", arguments.model, "--prompt",
+                     tokens, "--max-tokens", std::to_string(arguments.maxTokens)}};
   Command print{{python, script, "decode", "--model", arguments.model}};
   if (arguments.json)
-    print.arguments.insert(print.arguments.end(), {"--json", "--prompt", arguments.prompt});
+    print.arguments.insert(print.arguments.end(), {"--json", "--prompt-file", prompt});
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runPipe(run, print));
   return toStatus(result, run);
 }
@@ -61,7 +66,10 @@ void morph::addGenerateCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command = app.add_subcommand("generate", "Continue a prompt, greedily");
   command->add_option("MODEL", arguments->model, "The folder, a base model's or a hybrid's")->required();
-  command->add_option("--prompt", arguments->prompt, "The text to continue")->required();
+  CLI::Option_group *source = command->add_option_group("prompt");
+  source->add_option("--prompt", arguments->prompt, "The text to continue");
+  source->add_option("--prompt-file", arguments->promptFile, "A file that holds it; -: standard input");
+  source->require_option(1);
   command->add_option("--max-tokens", arguments->maxTokens, "Tokens at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

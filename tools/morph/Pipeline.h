@@ -86,6 +86,7 @@ private:
   Status train(const std::string &stage, const std::string &variant);
   Status evaluate(const std::string &model, const std::string &after);
   Status exportHybrid();
+  Status checkHybrid();
 
   /// The section of stage distill or finetune.
   const TrainingSpec &trainingSection(const std::string &stage) const;

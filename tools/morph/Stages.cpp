@@ -404,15 +404,14 @@ Status Pipeline::pretrain() {
 
 Status Pipeline::exportHybrid() {
   Inputs inputs;
-  inputs.sections = {"export", "linear", "model"};
-  inputs.plans = {"logits-selected", "decode-selected"};
+  inputs.sections = {"linear"};
+  inputs.plans = {"decode-selected"};
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
-  inputs.base = inputs.runtime = true;
-  inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py",
-                    "export/check_export.py"};
-  inputs.packages = {"torch", "safetensors", "transformers"};
+  inputs.base = true;
+  inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py"};
+  inputs.packages = {"torch", "safetensors"};
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
-  return runStage(
+  MORPH_RETURN_IF_ERROR(runStage(
       "hybrid", "export: a Hugging Face folder, compared with transformers", key,
       [&](const fs::path &out, const std::string &) -> Status {
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
@@ -423,13 +422,28 @@ Status Pipeline::exportHybrid() {
         const std::vector<fs::path> files = weights("selected");
         for (size_t i = 1; i < files.size(); ++i)
           command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});
-        MORPH_RETURN_IF_ERROR(runHelper(command));
-        if (!resolved_.export_.check)
-          return Status();
-        MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
-        MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
-        return runHelper({{python, checker, "--folder", out.string(), "--morph-run", runtime, "--logits-plan",
-                           planFile("logits-selected").string(), "--decode-plan", planFile("decode-selected").string(),
-                           "--tolerance", Json(resolved_.export_.tolerance).dump()}});
-      });
+        return runHelper(command);
+      }));
+  return resolved_.export_.check ? checkHybrid() : Status();
+}
+
+/// A stage of its own: whatever it finds, the folder that a whole run has made stays.
+Status Pipeline::checkHybrid() {
+  Inputs inputs;
+  inputs.sections = {"export"};
+  inputs.plans = {"logits-selected", "decode-selected"};
+  inputs.stages = {"data", "hybrid"};
+  inputs.runtime = true;
+  inputs.scripts = {"export/check_export.py"};
+  inputs.packages = {"torch", "transformers"};
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
+  return runStage("check", "", key, [&](const fs::path &, const std::string &) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
+    MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
+    MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
+    return runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
+                       "--morph-run", runtime, "--logits-plan", planFile("logits-selected").string(), "--decode-plan",
+                       planFile("decode-selected").string(), "--tolerance",
+                       Json(resolved_.export_.tolerance).dump()}});
+  });
 }

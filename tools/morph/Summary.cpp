@@ -162,6 +162,25 @@ double costNumber(const Json &record, const char *name) {
   return record.contains(name) && record[name].is_number() ? record[name].get<double>() : 0;
 }
 
+/// What the comparison with transformers found (check_export.py), in brackets.
+std::string describeCheck(const Json &check) {
+  auto largest = [&](const char *member) {
+    double value = 0;
+    for (const auto &[way, difference] : check.at(member).items())
+      value = std::max(value, difference.is_number() ? difference.get<double>() : std::nan(""));
+    char number[32];
+    std::snprintf(number, sizeof number, "%.1e", value);
+    return std::string(number);
+  };
+  const std::string verdict = check.value("verdict", "");
+  if (verdict == "agreement")
+    return " (log-probabilities agree with transformers to " + largest("fp32") + ")";
+  if (verdict == "rounding")
+    return " (log-probabilities agree with transformers to " + largest("fp64") + " in fp64; fp32 rounds by " +
+           largest("noise") + ")";
+  return " (log-probabilities DIFFER from transformers by " + largest("fp32") + ")";
+}
+
 } // namespace
 
 StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
@@ -219,7 +238,7 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
       summary[folder] = run.file(folder).string();
   if (isWhole("hybrid")) {
     MORPH_ASSIGN_OR_RETURN(const Json content, readJson(run.file("hybrid/conversion_manifest.json").string()));
-    summary["max_logit_difference"] = content.value("max_logit_difference", Json());
+    summary["check"] = content.value("check", Json());
   }
   return summary;
 }
@@ -258,11 +277,8 @@ std::string morph::printSummary(const Json &summary) {
   text += costs.print() + "\n";
   if (summary.contains("hybrid")) {
     text += "The hybrid: " + summary["hybrid"].get<std::string>();
-    if (summary.value("max_logit_difference", Json()).is_number()) {
-      char number[32];
-      std::snprintf(number, sizeof number, "%.1e", summary["max_logit_difference"].get<double>());
-      text += " (logits agree with transformers to " + std::string(number) + ")";
-    }
+    if (const Json check = summary.value("check", Json()); check.is_object())
+      text += describeCheck(check);
     text += "\n";
   }
   if (summary.contains("base"))

@@ -14,7 +14,7 @@ namespace morph {
 
 /// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: run,
 /// selection, evaluation (rows), differences (Differences.h), stages (stage, seconds, tokens, flops), hybrid (folder,
-/// or null), max_logit_difference.
+/// or null), check (of the manifest).
 StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
                          const std::vector<Json> &stageRecords);
 

@@ -56,8 +56,13 @@ class MorphCache:
         raise NotImplementedError("a cache with recurrent states cannot be cropped (no assisted decoding)")
 
 
+def wide(x):
+    """x in fp32, or in fp64 where it is that: half precision is too little for sums, norms and states."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class MorphRMSNorm(nn.Module):
-    """weight * x / sqrt(mean(x^2) + eps), statistics in fp32."""
+    """weight * x / sqrt(mean(x^2) + eps), statistics in fp32 or wider."""
 
     def __init__(self, size, eps):
         super().__init__()
@@ -65,7 +70,7 @@ class MorphRMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
-        normed = x.float()
+        normed = wide(x)
         normed = normed * torch.rsqrt(normed.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * normed.to(x.dtype)
 
@@ -227,12 +232,12 @@ class MorphLinearAttention(MorphMixer):
         """The recurrent state [B,H,D,D] before the new positions."""
         if cache:
             return cache["state"]
-        return torch.zeros(x.shape[0], self.heads, self.head_dim, self.head_dim, dtype=torch.float32, device=x.device)
+        return wide(x.new_zeros(x.shape[0], self.heads, self.head_dim, self.head_dim))
 
     def finish(self, x, o):
         """Output norm, gate and projection of o [B,T,H,D] in fp32."""
         normed = self.o_norm(o).flatten(2)
-        gated = normed * F.silu(self.g_proj(x).float())
+        gated = normed * F.silu(wide(self.g_proj(x)))
         return self.o_proj(gated.to(x.dtype))
 
 
@@ -268,10 +273,10 @@ class MorphGatedDeltaNet(MorphLinearAttention):
             mask = mask[:, -x.shape[1]:, None]
             q, k, v = q * mask, k * mask, v * mask
         q, k, v = (self.convolve(name, y, cache) for name, y in (("q_conv", q), ("k_conv", k), ("v_conv", v)))
-        q, k, v = (F.silu(y.float()).unflatten(-1, (self.heads, self.head_dim)) for y in (q, k, v))
+        q, k, v = (F.silu(wide(y)).unflatten(-1, (self.heads, self.head_dim)) for y in (q, k, v))
         q, k = l2_norm(q) * self.head_dim**-0.5, l2_norm(k)
-        g = -self.A_log.float().exp() * F.softplus(self.a_proj(x).float() + self.dt_bias.float())
-        beta = self.b_proj(x).float().sigmoid()
+        g = -wide(self.A_log).exp() * F.softplus(wide(self.a_proj(x)) + wide(self.dt_bias))
+        beta = wide(self.b_proj(x)).sigmoid()
         if mask is not None:
             g, beta = g * mask, beta * mask
         if x.shape[1] == 1:
@@ -292,11 +297,11 @@ class MorphLightningAttention(MorphLinearAttention):
 
     def forward(self, x, cache, rope, mask):
         state = self.state(cache, x)
-        q, k, v = (y.float() for y in self.project(x))
+        q, k, v = (wide(y) for y in self.project(x))
         if not self.qk_norm:
             q, k = l2_norm(q) * self.head_dim**0.5, l2_norm(k) * self.head_dim**0.5
         q, k = apply_rope(q, *rope) * self.head_dim**-0.5, apply_rope(k, *rope)
-        g = self.decay.float().expand(*x.shape[:2], self.heads)
+        g = wide(self.decay).expand(*x.shape[:2], self.heads)
         if mask is not None:
             mask = mask[:, -x.shape[1]:, None]
             k, v, g = k * mask[..., None], v * mask[..., None], g * mask
@@ -386,8 +391,9 @@ class MorphModel(MorphPreTrainedModel):
     def rope(self, position_ids, dtype):
         """Cosine and sine [B,T,1,2F] of the positions [B,T], in fp32 until the end as the base computes them."""
         table = self.config.morph["rope"]
-        frequencies = torch.tensor(table["inverse_frequencies"], dtype=torch.float32, device=position_ids.device)
-        angles = position_ids[..., None].float() * frequencies
+        width = torch.promote_types(dtype, torch.float32)
+        frequencies = torch.tensor(table["inverse_frequencies"], dtype=width, device=position_ids.device)
+        angles = position_ids[..., None].to(width) * frequencies
         angles = torch.cat((angles, angles), dim=-1).unsqueeze(2)
         factor = table["attention_factor"]
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)

@@ -233,7 +233,7 @@ def make_manifest(base, base_config, spec, selection, config, run, overrides):
         "norm_eps": config["morph"]["norm_eps"],
         "l2_norm_eps": 1e-6,
         "state_layout": {kind: STATES.get(kind, {}) for kind in kinds},
-        "max_logit_difference": None,
+        "check": None,
     }
 
 

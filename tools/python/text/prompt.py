@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text to token ids and back, for morph generate.
 
-    prompt.py encode --model DIR --prompt TEXT [--chat]   prints {"tokens": [...], "eos": [...]}
-    prompt.py decode --model DIR [--json --prompt TEXT]   reads {"token": id} lines, prints text as it comes
+    prompt.py encode --model DIR --prompt-file FILE --out FILE [--chat]   writes {"tokens": [...], "eos": [...]}
+    prompt.py decode --model DIR [--json --prompt-file FILE]   reads {"token": id} lines, prints text as it comes
 """
 
 import argparse
@@ -22,6 +22,13 @@ def load_tokenizer(folder):
     if not path.exists():
         raise InputError(f"{folder} has no tokenizer.json")
     return Tokenizer.from_file(str(path))
+
+
+def read_text(path):
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"the prompt is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from error
 
 
 def read_json(path):
@@ -67,12 +74,14 @@ def render_chat(folder, prompt):
 
 def encode(arguments):
     tokenizer = load_tokenizer(arguments.model)
-    text = render_chat(arguments.model, arguments.prompt) if arguments.chat else arguments.prompt
+    text = read_text(arguments.prompt_file)
+    if arguments.chat:
+        text = render_chat(arguments.model, text)
     # A template writes its own special tokens.
     ids = tokenizer.encode(text, add_special_tokens=not arguments.chat).ids
     if not ids:
         raise InputError("the prompt has no tokens")
-    print(json.dumps({"tokens": ids, "eos": end_tokens(arguments.model, tokenizer)}))
+    arguments.out.write_text(json.dumps({"tokens": ids, "eos": end_tokens(arguments.model, tokenizer)}))
 
 
 def decode(arguments):
@@ -89,7 +98,7 @@ def decode(arguments):
             sys.stdout.flush()
             shown = text
     if arguments.json:
-        print(json.dumps({"prompt": arguments.prompt, "text": tokenizer.decode(ids, skip_special_tokens=True),
+        print(json.dumps({"prompt": read_text(arguments.prompt_file), "text": tokenizer.decode(ids, skip_special_tokens=True),
                           "tokens": ids}, ensure_ascii=False))
     else:
         print()
@@ -99,7 +108,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("encode", "decode"))
     parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--prompt", default="")
+    parser.add_argument("--prompt-file", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
