@@ -92,6 +92,7 @@ protected:
     task.space = TaskSpec::Space::Tokens;
     task.length = {16};
     task.needles = task.queries = 2;
+    task.hops = 1;
     task.valueLength = 1;
     task.depth = {0, 1};
     task.background = TaskSpec::Background::Noise;
