@@ -63,7 +63,7 @@ std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {
     return std::find(list.begin(), list.end(), layer) != list.end();
   };
   const auto full = static_cast<size_t>(resolved.budget.fullLayers);
-  for (int64_t layer = 0; layer < resolved.modelInfo.layers && kept.size() < full; ++layer)
+  for (int64_t layer = resolved.modelInfo.layers - 1; layer >= 0 && kept.size() < full; --layer)
     if (!holds(kept, layer) && !holds(pinned, layer))
       kept.push_back(layer);
   std::sort(kept.begin(), kept.end());

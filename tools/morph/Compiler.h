@@ -23,7 +23,8 @@ Status toStatus(const ProcessResult &result, const Command &command);
 
 /// Options of the builder of a program (align, gates, distill, finetune) as a resolved spec says.
 std::string programOptions(const ResolvedSpec &resolved, const std::string &program);
-/// Any `full_layers` layers that the budget's pins allow, in order: which ones does not matter to a cost.
+/// The last `full_layers` layers that the budget's pins allow, in order: of all choices the dearest to train, because
+/// gradients go down to the lowest linear layer.
 std::vector<int64_t> layersOfBudget(const ResolvedSpec &resolved);
 
 class Compiler {

@@ -178,7 +178,7 @@ Status Pipeline::preflight() {
     plans[program] = planFile(program);
   plans["score"] = planFile("score-teacher");
   plans["decode-full"] = planFile("decode-teacher");
-  // Which layers are kept is not known yet; any choice of the budget's size costs the same.
+  // Which layers are kept is not known yet; the estimate is of the dearest choice.
   for (const char *program : {"distill", "finetune"})
     plans[program] = planFile(std::string(program) + "-estimate");
   std::error_code error;
