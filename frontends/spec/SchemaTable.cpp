@@ -299,9 +299,11 @@ constexpr Key kKeys[] = {
     {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
      "Tokens of one window of it."},
 
-    {"export.check", kBoolean, "", "true", "", "", "Load the folder in stock transformers and compare log-probabilities."},
+    {"export.check", kBoolean, "", "true", "", "",
+     "Load the folder in stock transformers and compare log-probabilities."},
     {"export.tolerance", kNumber, "", "0.001", "> 0", "export_c1",
-     "Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is fp32's "
+     "Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is "
+     "fp32's "
      "rounding, that is, where both agree in fp64."},
 };
 

@@ -366,9 +366,10 @@ struct EvaluateSpec {
 
 /// The Hugging Face folder of the hybrid.
 struct ExportSpec {
-  /// Load the folder in stock transformers and compare logits.
+  /// Load the folder in stock transformers and compare log-probabilities.
   bool check{};
-  /// Largest |difference of logits| that passes. (> 0)
+  /// Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is
+  /// fp32's rounding, that is, where both agree in fp64. (> 0)
   double tolerance{};
 };
 

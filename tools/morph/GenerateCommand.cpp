@@ -41,8 +41,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const std::string prompt = folder.path() / "prompt.txt", tokens = folder.path() / "prompt.json";
   MORPH_RETURN_IF_ERROR(writeFile(prompt, text));
-  Command tokenise{
-      {python, script, "encode", "--model", arguments.model, "--prompt-file", prompt, "--out", tokens}};
+  Command tokenise{{python, script, "encode", "--model", arguments.model, "--prompt-file", prompt, "--out", tokens}};
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");
   MORPH_ASSIGN_OR_RETURN(const ProcessResult encoded, runProcess(tokenise));

@@ -443,7 +443,6 @@ Status Pipeline::checkHybrid() {
     MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
     return runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
                        "--morph-run", runtime, "--logits-plan", planFile("logits-selected").string(), "--decode-plan",
-                       planFile("decode-selected").string(), "--tolerance",
-                       Json(resolved_.export_.tolerance).dump()}});
+                       planFile("decode-selected").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}});
   });
 }
