@@ -24,7 +24,7 @@ morph.model @init_c1 base architecture "llama" layers 1 {
 // -----
 
 morph.model @init_c2 base architecture "llama" layers 1 {
-  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 4096, got 1 and 0}}
+  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 8192, got 1 and 0}}
   morph.weight @w : tensor<4xf32> init <repeat_heads, source = "s", heads = 1>
 }
 
@@ -218,7 +218,7 @@ morph.model @softmax_mixer_c2 base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: kv_heads is 0, expected 1 to 4096}}
+    // expected-error@below {{softmax_mixer_c2: kv_heads is 0, expected 1 to 8192}}
     %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 0 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
     return
   }
@@ -355,7 +355,7 @@ morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c2: head_dim is 0, expected 1 to 4096}}
+    // expected-error@below {{linear_mixer_c2: head_dim is 0, expected 1 to 8192}}
     %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 0 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
@@ -717,7 +717,7 @@ morph.model @model_c4 base architecture "llama" layers 1 {
 // -----
 
 morph.model @init_c2_wrap base architecture "llama" layers 1 {
-  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 4096, got 4294967296 and 4294967296}}
+  // expected-error@below {{init_c2: 'repeat_heads' needs `heads` and `times` of 1 to 8192, got 4294967296 and 4294967296}}
   morph.weight @w : tensor<8x4xf32> init <repeat_heads, source = "s", heads = 4294967296, times = 4294967296>
 }
 
@@ -738,7 +738,7 @@ morph.model @init_c4_infinite base architecture "llama" layers 1 {
 // -----
 
 morph.model @weight_c4 base architecture "llama" layers 1 {
-  // expected-error@below {{weight_c4: the type is 'tensor<2147483647x2147483647xf32>', expected dimensions of 1 to 2147483647 and at most 1099511627776 elements}}
+  // expected-error@below {{weight_c4: the type is 'tensor<2147483647x2147483647xf32>', expected dimensions of 1 to 2147483647 and at most 8796093022208 elements}}
   morph.weight @w : tensor<2147483647x2147483647xf32>
 }
 
@@ -780,7 +780,7 @@ morph.model @softmax_mixer_c2_limit base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: heads is 4294967296, expected 1 to 4096}}
+    // expected-error@below {{softmax_mixer_c2: heads is 4294967296, expected 1 to 8192}}
     %0 = morph.softmax_mixer %x layer 0 weights "a" heads 4294967296 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
     return
   }
@@ -855,7 +855,7 @@ morph.model @linear_mixer_c2_limit base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c2: heads is 4294967296, expected 1 to 4096}}
+    // expected-error@below {{linear_mixer_c2: heads is 4294967296, expected 1 to 8192}}
     %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 4294967296 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
