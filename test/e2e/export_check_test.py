@@ -48,7 +48,7 @@ def make_inputs(folder):
     torch.manual_seed(2)
     config = transformers.LlamaConfig(
         vocab_size=256, hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, initializer_range=1.5,
+        num_key_value_heads=2, max_position_embeddings=256, initializer_range=1.0,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder / "model")
     subprocess.run([sys.executable, SOURCE / "tools/python/morph_data.py", "make-tiny-tokenizer", folder / "model"],
@@ -96,7 +96,7 @@ def main():
 
         code = out / "hybrid/modeling_morph.py"
         right = code.read_text()
-        wrong = right.replace("l2_norm(q) * self.head_dim**-0.5", "l2_norm(q) * self.head_dim**-0.501")
+        wrong = right.replace("wide(self.b_proj(x)).sigmoid()", "wide(self.b_proj(x)).sigmoid() * 0.98")
         assert wrong != right
         code.write_text(wrong)
         judgement, said = check(out, 1e-3, expect=1)
