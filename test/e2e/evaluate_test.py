@@ -98,7 +98,7 @@ def check_batches(folder, rows):
     spec["evaluate"]["batch"] = 1
     (folder / "alone.json").write_text(json.dumps(spec))
     run("morph-run", "evaluate", "--spec", folder / "alone.json", "--run", folder / "run", "--out", folder / "alone",
-        "--plan", f"score={folder}/run/plans/score-teacher.json", "--plan",
+        "--key", "alone", "--plan", f"score={folder}/run/plans/score-teacher.json", "--plan",
         f"decode={folder}/run/plans/decode-teacher.json", "--weights", spec["model"]["path"], "--model-name", "teacher",
         "--after", "selection")
     alone = read_json(folder / "alone/rows.json")

@@ -42,7 +42,7 @@ def main():
                                    (["--prompt-file", folder / "none"], "none"),
                                    (["--prompt", "a", "--prompt-file", "b"], "--prompt"),
                                    ([], "--prompt"),
-                                   (["--prompt="], "the prompt has no tokens")):
+                                   (["--prompt="], "--prompt: 1 required TEXT missing")):
             said = run("morph", "generate", model, *arguments, expect=2).stderr
             assert message in said and len(said) < 1000, said
 

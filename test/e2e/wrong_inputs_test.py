@@ -62,7 +62,7 @@ def main():
         fails(folder, "set-argument", SPEC, "algn.steps", "did you mean .align.", r"\^", args=("--set", "algn.steps=3"))
 
         fails(folder, "no-steps", SPEC.replace("steps = 10", "steps = 0"), rf":{line('steps = 10')}:\d+: error", "gates")
-        fails(folder, "short-task", SPEC, r"--set:1:19: error", r"evaluate\.lengths", "recall", "at least 18 tokens", args=("--set", "evaluate.lengths=[10]"))
+        fails(folder, "short-task", SPEC, r"--set:1:18: error", r"evaluate\.lengths", "recall", "at least 18 tokens", args=("--set", "evaluate.lengths=[10]"))
         fails(folder, "short-text", SPEC, r"align\.length", "tokens", args=("--set", "align.length=200000"))
         fails(folder, "threads", SPEC, r"model\.threads", "9999", args=("--set", "model.threads=9999"))
 
@@ -95,7 +95,7 @@ def main():
         # A configuration that would exhaust a reader's stack, and a pipe, which would keep it waiting, say so in a few lines.
         spec = model_variant(folder, "deep", lambda m: (m / "config.json").write_text('{"a":' + "[" * 200_000 + "]" * 200_000 + "}"))
         fails(folder, "deep-config", spec, r"deep/config\.json:1:69: error: .* nested more than 64 deep")
-        fails(folder, "deep-header", "[" + "a." * 300_000 + "a]", r"deep-header\.toml:1:32: error: .* more than 16 parts")
+        fails(folder, "deep-header", "[" + "a." * 300_000 + "a]", r"deep-header\.toml:1:33: error: .* more than 16 parts")
         pipe = model_variant(folder, "pipe", lambda m: ((m / "config.json").unlink(), os.mkfifo(m / "config.json")))
         fails(folder, "pipe-config", pipe, r"pipe/config\.json': it is a pipe")
         (folder / "deep.toml").write_text(spec)
