@@ -23,8 +23,9 @@ SymbolNames trainableSymbols(ModelOp model, const SymbolNames &names);
 /// Trained names of the weights of the linear mixers in `scope`.
 SymbolNames linearSymbols(mlir::Region &scope);
 
-/// Adds the weights of `mixer` that the model does not have yet, after its other weights. Weights with an initial value
-/// are f32; `teacherPrefix`, where not empty, is taken off the name to give `teacher_of`.
+/// Adds the weights of `mixer` that the model does not have yet, after its other weights. New vectors are f32, matrices
+/// of the checkpoint's type: the types in which a hybrid is exported and evaluated. `teacherPrefix`, where not empty,
+/// is taken off the name to give `teacher_of`.
 void addMixerWeights(ModelOp model, TokenMixerOpInterface mixer, llvm::StringRef teacherPrefix = "");
 
 /// Adds the weight `prefix + name` that holds the base checkpoint's value of the weight `name`, if it is not there yet.

@@ -53,7 +53,7 @@ constexpr Key kKeys[] = {
     {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3", "The linear-attention backend of every layer."},
     {"linear.candidates", kStrings, "", "[]", "", "S3",
      "Further candidates of every layer, beside full and `backend`."},
-    {"linear.chunk", kInteger, "tokens", "64", ">= 1, <= 4096", "linear_c1",
+    {"linear.chunk", kInteger, "tokens", "64", ">= 1, <= 1024", "linear_c1",
      "Positions that the chunked kernels take at once; changes rounding only."},
     {"linear.conv", kInteger, "tokens", "0", ">= 0, <= 16", "linear_c2",
      "Width of the short convolution of backends that have one; 0: none."},

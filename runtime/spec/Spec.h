@@ -84,7 +84,7 @@ struct LinearSpec {
   std::string backend;
   /// Further candidates of every layer, beside full and `backend`.
   std::vector<std::string> candidates;
-  /// Positions that the chunked kernels take at once; changes rounding only. (tokens; >= 1, <= 4096)
+  /// Positions that the chunked kernels take at once; changes rounding only. (tokens; >= 1, <= 1024)
   int64_t chunk{};
   /// Width of the short convolution of backends that have one; 0: none. (tokens; >= 0, <= 16)
   int64_t conv{};

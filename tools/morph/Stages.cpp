@@ -441,8 +441,11 @@ Status Pipeline::checkHybrid() {
     MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
     MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
     MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
-    return runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
-                       "--morph-run", runtime, "--logits-plan", planFile("logits-selected").string(), "--decode-plan",
-                       planFile("decode-selected").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}});
+    MORPH_RETURN_IF_ERROR(
+        runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
+                    "--morph-run", runtime, "--logits-plan", planFile("logits-selected").string(), "--decode-plan",
+                    planFile("decode-selected").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}}));
+    // The verdict is in the hybrid's manifest, which must outlast the record that there was one.
+    return syncTree(run_.file("hybrid").string());
   });
 }
