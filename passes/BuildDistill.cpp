@@ -23,7 +23,8 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
   /// the hybrid no longer has, are read as `teacher.<name>`.
   class TeacherRewrite {
   public:
-    TeacherRewrite(ProgramBuilder &program, const SymbolNames &trained) : program(program), trained(trained) {}
+    TeacherRewrite(ProgramBuilder &program, const SymbolNames &trained)
+        : program(program), trained(trained), weights(program.model()) {}
 
     FailureOr<Value> operator()(Operation *op, IRMapping &mapping) {
       if (auto param = dyn_cast<ParamOp>(op))
@@ -40,10 +41,10 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
       StringAttr name = param.getSymbolAttr().getAttr();
       if (!trained.contains(name))
         return Value();
-      auto weight = dyn_cast<WeightOp>(SymbolTable::lookupSymbolIn(program.model(), name));
+      WeightOp weight = weights.lookup(name);
       if (!weight)
         return param.emitOpError() << "reads a gate, which phase hybrid does not have";
-      addTeacherWeight(program.model(), kTeacherPrefix, weight);
+      weights.addTeacherWeight(kTeacherPrefix, weight);
       auto symbol = FlatSymbolRefAttr::get(param.getContext(), (kTeacherPrefix + name.getValue()).str());
       return program.builder().create<ParamOp>(param.getLoc(), param.getType(), symbol).getResult();
     }
@@ -82,12 +83,13 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     }
 
     Value addWeights(SoftmaxMixerOp mixer) {
-      addMixerWeights(program.model(), cast<TokenMixerOpInterface>(mixer.getOperation()), kTeacherPrefix);
+      weights.addMixerWeights(cast<TokenMixerOpInterface>(mixer.getOperation()), kTeacherPrefix);
       return mixer.getResult();
     }
 
     ProgramBuilder &program;
     const SymbolNames &trained;
+    WeightAdder weights;
   };
 
   LogicalResult build(ModelOp model) {

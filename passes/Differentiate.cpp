@@ -4,6 +4,9 @@
 
 #include "passes/Passes.h"
 #include "passes/Phases.h"
+#include "passes/Symbols.h"
+
+#include "mlir/Transforms/RegionUtils.h"
 
 #include "llvm/ADT/MapVector.h"
 
@@ -20,9 +23,15 @@ namespace {
 constexpr llvm::StringLiteral kLoss = "loss";
 constexpr llvm::StringLiteral kGradientPrefix = "grad.";
 
+/// Where a trained symbol is read: by a `morph.param`, or by an op that has one inside or names the symbol itself.
+struct Read {
+  StringAttr symbol;
+  Operation *reader = nullptr;
+};
+
 /// Builds the gradients of one program. The activity analysis is forward: a value is active if it depends on a trained
-/// symbol. The backward sweep only enters ops with an active result that a gradient reaches, and asks them only for the
-/// gradients of their active operands.
+/// symbol, be it by what the regions of its op use. The backward sweep only enters ops with an active result that a
+/// gradient reaches, and asks them only for the gradients of their active operands.
 class Differentiation {
 public:
   explicit Differentiation(func::FuncOp function)
@@ -54,26 +63,31 @@ private:
     return success();
   }
 
-  /// Finds the params of the trained symbols and what depends on them. `source` maps an active value to a param that it
-  /// depends on, for error messages.
+  /// A trained symbol on which the results of an op depend; without a reader where there is none.
+  Read findSource(Operation &op) const {
+    for (StringAttr symbol : readSymbols(&op))
+      if (params.contains(symbol))
+        return {symbol, &op};
+    llvm::SetVector<Value> used(op.operand_begin(), op.operand_end());
+    getUsedValuesDefinedAbove(op.getRegions(), used);
+    for (Value value : used)
+      if (Read read = source.lookup(value); read.reader)
+        return read;
+    return {};
+  }
+
+  /// Finds the params of the trained symbols and what depends on them.
   LogicalResult markActive() {
     for (auto symbol : function->getAttrOfType<ArrayAttr>(kTrainableAttr).getAsRange<FlatSymbolRefAttr>())
       params[symbol.getAttr()] = {};
     for (Operation &op : body.without_terminator()) {
-      if (auto param = dyn_cast<ParamOp>(op)) {
-        auto entry = params.find(param.getSymbolAttr().getAttr());
-        if (entry == params.end())
-          continue;
-        entry->second.push_back(param);
-        source[param.getResult()] = param;
+      Read read = findSource(op);
+      if (!read.reader)
         continue;
-      }
-      for (Value operand : op.getOperands())
-        if (ParamOp param = source.lookup(operand)) {
-          for (Value result : op.getResults())
-            source[result] = param;
-          break;
-        }
+      if (auto param = dyn_cast<ParamOp>(op))
+        params[read.symbol].push_back(param);
+      for (Value result : op.getResults())
+        source[result] = read;
     }
     if (!source.contains(loss)) {
       InFlightDiagnostic error = emitFunctionError(function) << "has a loss that depends on no trained symbol";
@@ -94,38 +108,39 @@ private:
 
   /// Reports an operand that depends on a trained symbol and gets no gradient: without its share the sum is wrong.
   LogicalResult refuseOperand(Operation *op, Value operand) {
-    ParamOp param = source.lookup(operand);
     InFlightDiagnostic error = op->emitOpError() << "gives no gradient for an operand that depends on a symbol which "
                                                     "program '"
                                                  << programName() << "' trains";
     error.attachNote(operand.getLoc()) << "the operand";
-    error.attachNote(param.getLoc()) << "@" << param.getSymbol() << " is trained and read here";
+    noteSource(error, operand);
     return error;
+  }
+
+  void noteSource(InFlightDiagnostic &error, Value value) const {
+    Read read = source.lookup(value);
+    error.attachNote(read.reader->getLoc()) << "@" << read.symbol.getValue() << " is trained and read here";
   }
 
   LogicalResult differentiate(Operation *op) {
     SmallVector<Value> resultGradients;
     for (Value result : op->getResults())
       resultGradients.push_back(gradients.lookup(result));
-    if (llvm::none_of(resultGradients, [](Value gradient) { return static_cast<bool>(gradient); }))
+    if (llvm::none_of(resultGradients, [](Value gradient) { return static_cast<bool>(gradient); }) ||
+        !source.contains(op->getResult(0)))
       return success();
-    SmallVector<bool> needed;
-    for (Value operand : op->getOperands())
-      needed.push_back(source.contains(operand));
-    if (llvm::none_of(needed, [](bool flag) { return flag; }))
-      return success();
-
     auto differentiable = dyn_cast<DifferentiableOpInterface>(op);
     if (!differentiable) {
       InFlightDiagnostic error = op->emitOpError()
                                  << "has no gradient, but lies between a trained symbol and the loss of program '"
                                  << programName() << "'";
-      error.attachNote(source.lookup(op->getResult(0)).getLoc())
-          << "@" << source.lookup(op->getResult(0)).getSymbol() << " is trained and read here";
+      noteSource(error, op->getResult(0));
       if (isa<TokenMixerOpInterface>(op))
         error.attachNote() << "morph-expand-mixers writes token mixers in ops that have one";
       return error;
     }
+    SmallVector<bool> needed;
+    for (Value operand : op->getOperands())
+      needed.push_back(source.contains(operand));
     SmallVector<Value> operandGradients = differentiable.buildGradients(builder, resultGradients, needed);
     if (operandGradients.size() != needed.size())
       return operandGradients.empty()
@@ -157,7 +172,8 @@ private:
   }
 
   LogicalResult appendResults() {
-    Operation *terminator = body.getTerminator();
+    SmallVector<Value> sums;
+    SmallVector<DictionaryAttr> attributes;
     for (auto &[symbol, reads] : params) {
       Value sum;
       for (ParamOp param : reads)
@@ -171,9 +187,14 @@ private:
         return error;
       }
       NamedAttribute name = builder.getNamedAttr(kNameAttr, builder.getStringAttr(kGradientPrefix + symbol.getValue()));
-      function.insertResult(function.getNumResults(), sum.getType(), builder.getDictionaryAttr(name));
-      terminator->insertOperands(terminator->getNumOperands(), sum);
+      attributes.push_back(builder.getDictionaryAttr(name));
+      sums.push_back(sum);
     }
+    // All at once: each call makes the whole type anew.
+    SmallVector<unsigned> places(sums.size(), function.getNumResults());
+    function.insertResults(places, ValueRange(sums).getTypes(), attributes);
+    Operation *terminator = body.getTerminator();
+    terminator->insertOperands(terminator->getNumOperands(), sums);
     return success();
   }
 
@@ -220,7 +241,7 @@ private:
   Value loss;
   size_t numForward = 0;
   llvm::MapVector<StringAttr, SmallVector<ParamOp, 1>> params;
-  llvm::DenseMap<Value, ParamOp> source;
+  llvm::DenseMap<Value, Read> source; ///< What each active value depends on, for error messages.
   llvm::DenseMap<Value, Value> gradients;
   llvm::DenseMap<Operation *, int64_t> origin; ///< The number of the forward op that a gradient op belongs to.
 };

@@ -29,6 +29,12 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
   }
 
   LogicalResult checkOptions(ModelOp model) {
+    // -1 stands for an option that is not given; no other number below zero has a meaning.
+    for (auto [name, layers] : {std::pair("uniform", uniform.getValue()), std::pair("budget", budget.getValue())})
+      if (layers < -1)
+        return emitError(model.getLoc()) << "option " << name << " is " << layers << ", expected a number of layers";
+    if (!(ratio == -1 || (ratio >= 0 && ratio <= 1)))
+      return emitError(model.getLoc()) << "option ratio is " << ratio << ", expected a share between 0 and 1";
     int sources = !kept.empty() + (uniform >= 0) + !selection.empty();
     if (sources != 1)
       return emitError(model.getLoc())
@@ -39,8 +45,6 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
                                        << " ranks layers by scores, which only option selection gives";
     if (hasBudget && hasRatio)
       return emitError(model.getLoc()) << "options budget and ratio are both given, expected one";
-    if (ratio > 1 || std::isnan(ratio))
-      return emitError(model.getLoc()) << "option ratio is " << ratio << ", expected a share between 0 and 1";
     int64_t layers = model.getLayers();
     if (uniform > layers || budget > layers)
       return emitModelError(model) << "is asked to keep " << std::max<int64_t>(uniform, budget) << " layers, but has "
@@ -128,8 +132,7 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
     return success();
   }
 
-  LogicalResult discretize(ModelOp model, BlendOp blend) {
-    SymbolTableCollection symbolTables;
+  LogicalResult discretize(ModelOp model, BlendOp blend, SymbolTableCollection &symbolTables) {
     GateOp gate = blend.lookupGate(symbolTables);
     if (!gate)
       return refuseUngated(blend);
@@ -163,12 +166,13 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
         if (isa<ChoiceOp, BlendOp>(op))
           decisions.push_back(op);
       });
+    SymbolTableCollection symbolTables;
     for (Operation *op : decisions) {
       auto choice = dyn_cast<ChoiceOp>(op);
       if (choice && choice.getLayer() >= static_cast<uint64_t>(model.getLayers()))
         return choice.emitOpError() << "is of layer " << choice.getLayer() << ", but the model has "
                                     << model.getLayers() << " layers";
-      if (failed(choice ? discretize(choice) : discretize(model, cast<BlendOp>(op))))
+      if (failed(choice ? discretize(choice) : discretize(model, cast<BlendOp>(op), symbolTables)))
         return failure();
     }
     // Programs were built from the phase that ends here, and may read gates.

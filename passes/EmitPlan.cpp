@@ -268,6 +268,8 @@ void forEachOperandGroup(Operation *op, llvm::function_ref<void(OperandRange, bo
 }
 
 LogicalResult PlanEmitter::emitRopeTable(RopeOp rope) {
+  if (plan.ropeTables.count(rope.getTable().str()))
+    return success();
   auto table = dyn_cast_or_null<RopeTableOp>(SymbolTable::lookupSymbolIn(model, rope.getTableAttr()));
   if (!table)
     return rope.emitOpError() << "refers to @" << rope.getTable() << ", which is no rope table of the model";

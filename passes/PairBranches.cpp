@@ -126,7 +126,7 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     return builder.create(state)->getResult(0);
   }
 
-  void pair(ModelOp model, SoftmaxMixerOp mixer) {
+  void pair(WeightAdder &weights, SoftmaxMixerOp mixer) {
     OpBuilder builder(mixer);
     SmallVector<StringRef> names{kFull};
     names.append(kinds.begin(), kinds.end());
@@ -148,7 +148,7 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
       Value value = buildCandidate(builder, mixer, kind, layer + (linear && first ? ".linear_attn" : "." + kind));
       builder.create<YieldOp>(mixer.getLoc(), value);
       if (linear)
-        addMixerWeights(model, cast<TokenMixerOpInterface>(value.getDefiningOp()));
+        weights.addMixerWeights(cast<TokenMixerOpInterface>(value.getDefiningOp()));
       first &= !linear;
     }
   }
@@ -160,8 +160,9 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     SmallVector<SoftmaxMixerOp> mixers;
     for (func::FuncOp function : modelFunctions(model))
       function.walk([&](SoftmaxMixerOp mixer) { mixers.push_back(mixer); });
+    WeightAdder weights(model);
     for (SoftmaxMixerOp mixer : mixers)
-      pair(model, mixer);
+      pair(weights, mixer);
     model.setPhase(Phase::Paired);
   }
 

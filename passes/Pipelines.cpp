@@ -57,7 +57,8 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
   SmallVector<StringRef> entries;
   text.split(entries, ',', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
   for (StringRef entry : entries) {
-    auto [key, value] = entry.trim().split('=');
+    StringRef key, value; // Not a structured binding, which C++17 does not let lambdas capture.
+    std::tie(key, value) = entry.trim().split('=');
     const OptionRule *rule = llvm::find_if(rules, [&](const OptionRule &rule) { return rule.key == key; });
     if (rule == std::end(rules) || !llvm::is_contained(rule->programs, program))
       return makeError("program '" + program + "' has no option '" + key + "'");

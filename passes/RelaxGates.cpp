@@ -17,10 +17,8 @@ namespace {
 struct RelaxGatesPass : public morph::impl::RelaxGatesPassBase<RelaxGatesPass> {
   using RelaxGatesPassBase::RelaxGatesPassBase;
 
-  /// Adds the gate of a choice before the model's first function.
-  GateOp addGate(ModelOp model, ChoiceOp choice) {
-    OpBuilder builder(model.getContext());
-    builder.setInsertionPoint(*model.getBody().getOps<func::FuncOp>().begin());
+  /// Adds the gate of a choice.
+  GateOp addGate(OpBuilder &builder, ChoiceOp choice) {
     SmallVector<double> value(choice.getCandidates().size() - 1, 0.0);
     value.front() = init;
     return builder.create<GateOp>(choice.getLoc(), builder.getStringAttr("gate." + Twine(choice.getLayer())),
@@ -28,8 +26,8 @@ struct RelaxGatesPass : public morph::impl::RelaxGatesPassBase<RelaxGatesPass> {
                                   builder.getDenseF64ArrayAttr(value));
   }
 
-  void relax(ModelOp model, ChoiceOp choice) {
-    GateOp gate = addGate(model, choice);
+  void relax(OpBuilder &gates, ChoiceOp choice) {
+    GateOp gate = addGate(gates, choice);
     OpBuilder builder(choice);
     SmallVector<Value> values;
     for (Region &region : choice.getBodies()) {
@@ -55,8 +53,11 @@ struct RelaxGatesPass : public morph::impl::RelaxGatesPassBase<RelaxGatesPass> {
     SmallVector<ChoiceOp> choices;
     for (func::FuncOp function : modelFunctions(model))
       function.walk([&](ChoiceOp choice) { choices.push_back(choice); });
-    for (ChoiceOp choice : choices)
-      relax(model, choice);
+    if (!choices.empty()) {
+      OpBuilder gates(*model.getBody().getOps<func::FuncOp>().begin()); // Gates go before the functions.
+      for (ChoiceOp choice : choices)
+        relax(gates, choice);
+    }
     model.setPhase(Phase::Relaxed);
   }
 };

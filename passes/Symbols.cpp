@@ -43,20 +43,12 @@ SymbolNames linearSymbols(Region &scope) {
   return names;
 }
 
-/// The op after which new weights go: the last weight, or null to start the model's body.
-static Operation *lastWeight(ModelOp model) {
-  Operation *last = nullptr;
-  for (auto weight : model.getBody().getOps<WeightOp>())
-    last = weight;
-  return last;
-}
-
+/// Where new weights go: after the last weight, or at the start of the model's body.
 static OpBuilder atEndOfWeights(ModelOp model) {
   OpBuilder builder(model.getContext());
-  if (Operation *last = lastWeight(model))
-    builder.setInsertionPointAfter(last);
-  else
-    builder.setInsertionPointToStart(&model.getBody().front());
+  builder.setInsertionPointToStart(&model.getBody().front());
+  for (auto weight : model.getBody().getOps<WeightOp>())
+    builder.setInsertionPointAfter(weight);
   return builder;
 }
 
@@ -68,30 +60,34 @@ static Type checkpointType(ModelOp model) {
   return Float32Type::get(model.getContext());
 }
 
-void addMixerWeights(ModelOp model, TokenMixerOpInterface mixer, StringRef teacherPrefix) {
-  OpBuilder builder = atEndOfWeights(model);
-  Type ofCheckpoint = checkpointType(model);
+WeightAdder::WeightAdder(ModelOp model)
+    : symbols_(model), builder_(atEndOfWeights(model)), checkpointType_(checkpointType(model)) {}
+
+void WeightAdder::add(Location location, StringAttr name, TypeAttr type, InitAttr init, StringAttr teacherOf) {
+  symbols_.insert(builder_.create<WeightOp>(location, name, type, init, teacherOf));
+}
+
+void WeightAdder::addMixerWeights(TokenMixerOpInterface mixer, StringRef teacherPrefix) {
   for (const MixerParameter &parameter : mixer.getMixerParameters()) {
-    if (SymbolTable::lookupSymbolIn(model, builder.getStringAttr(parameter.name)))
+    StringAttr name = builder_.getStringAttr(parameter.name);
+    if (symbols_.lookup(name))
       continue;
     // The type in which the hybrid is exported, and evaluated: matrices as the checkpoint's, while decays and norms,
     // which rounding hurts and which take no room, stay fp32.
     bool isNewVector = parameter.init && parameter.shape.size() == 1;
-    Type element = isNewVector ? builder.getF32Type() : ofCheckpoint;
+    Type element = isNewVector ? builder_.getF32Type() : checkpointType_;
     StringAttr teacherOf;
     if (StringRef base = parameter.name; !teacherPrefix.empty() && base.consume_front(teacherPrefix))
-      teacherOf = builder.getStringAttr(base);
-    builder.create<WeightOp>(mixer.getLoc(), builder.getStringAttr(parameter.name),
-                             TypeAttr::get(RankedTensorType::get(parameter.shape, element)), parameter.init, teacherOf);
+      teacherOf = builder_.getStringAttr(base);
+    add(mixer.getLoc(), name, TypeAttr::get(RankedTensorType::get(parameter.shape, element)), parameter.init,
+        teacherOf);
   }
 }
 
-void addTeacherWeight(ModelOp model, StringRef prefix, WeightOp weight) {
-  OpBuilder builder = atEndOfWeights(model);
-  StringAttr name = builder.getStringAttr(prefix + weight.getSymName());
-  if (SymbolTable::lookupSymbolIn(model, name))
-    return;
-  builder.create<WeightOp>(weight.getLoc(), name, weight.getTypeAttr(), InitAttr(), weight.getSymNameAttr());
+void WeightAdder::addTeacherWeight(StringRef prefix, WeightOp weight) {
+  StringAttr name = builder_.getStringAttr(prefix + weight.getSymName());
+  if (!symbols_.lookup(name))
+    add(weight.getLoc(), name, weight.getTypeAttr(), InitAttr(), weight.getSymNameAttr());
 }
 
 void eraseUnreadSymbols(ModelOp model) {

@@ -23,13 +23,32 @@ SymbolNames trainableSymbols(ModelOp model, const SymbolNames &names);
 /// Trained names of the weights of the linear mixers in `scope`.
 SymbolNames linearSymbols(mlir::Region &scope);
 
-/// Adds the weights of `mixer` that the model does not have yet, after its other weights. New vectors are f32, matrices
-/// of the checkpoint's type: the types in which a hybrid is exported and evaluated. `teacherPrefix`, where not empty,
-/// is taken off the name to give `teacher_of`.
-void addMixerWeights(ModelOp model, TokenMixerOpInterface mixer, llvm::StringRef teacherPrefix = "");
+/// Adds weights to a model, after its other weights. A pass makes one: it looks through the model once, however many
+/// layers there are. Meanwhile nothing else may add or erase symbols that it looks up.
+class WeightAdder {
+public:
+  explicit WeightAdder(ModelOp model);
 
-/// Adds the weight `prefix + name` that holds the base checkpoint's value of the weight `name`, if it is not there yet.
-void addTeacherWeight(ModelOp model, llvm::StringRef prefix, WeightOp weight);
+  /// The weight of a name; null where there is none.
+  WeightOp lookup(mlir::StringAttr name) const { return symbols_.lookup<WeightOp>(name); }
+
+  /// Adds the weights of `mixer` that the model does not have yet. New vectors are f32, matrices of the checkpoint's
+  /// type: the types in which a hybrid is exported and evaluated. `teacherPrefix`, where not empty, is taken off the
+  /// name to give `teacher_of`.
+  void addMixerWeights(TokenMixerOpInterface mixer, llvm::StringRef teacherPrefix = "");
+
+  /// Adds the weight `prefix + name` that holds the base checkpoint's value of the weight `name`, if it is not there
+  /// yet.
+  void addTeacherWeight(llvm::StringRef prefix, WeightOp weight);
+
+private:
+  void add(mlir::Location location, mlir::StringAttr name, mlir::TypeAttr type, InitAttr init,
+           mlir::StringAttr teacherOf);
+
+  mlir::SymbolTable symbols_;
+  mlir::OpBuilder builder_;
+  mlir::Type checkpointType_;
+};
 
 /// Erases the weights and gates that no function of the model reads.
 void eraseUnreadSymbols(ModelOp model);

@@ -37,6 +37,56 @@ morph.model @unexpanded base architecture "llama" layers 1 {
 
 // -----
 
+// What only a region uses counts: without it @n would get the gradient of the sum's other side alone.
+morph.model @captured base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @n : tensor<2xf32>
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@n]} {
+    // expected-note @below {{@n is trained and read here}}
+    %n = morph.param @n : tensor<2xf32>
+    %h = morph.rms_norm %x, %n eps 1.0e-5 : tensor<?x?x2xf32>, tensor<2xf32>
+    // expected-error @below {{'morph.choice' op has no gradient, but lies between a trained symbol and the loss of program 'program'}}
+    %m = morph.choice layer 0 of ["full", "sliding_window"] : tensor<?x?x2xf32> {
+      %f = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+      morph.yield %f : tensor<?x?x2xf32>
+    }, {
+      %s = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+      morph.yield %s : tensor<?x?x2xf32>
+    }
+    %sum = morph.add %h, %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>
+    %loss = morph.squared_error %sum, %x normalize "mean" : tensor<?x?x2xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
+// So does a trained weight that a mixer names.
+morph.model @named base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a.q_proj.weight]} {
+    %q = morph.param @a.q_proj.weight : tensor<2x2xf32>
+    %y = morph.linear %x, %q : tensor<?x?x2xf32>, tensor<2x2xf32>
+    // expected-error @below {{'morph.softmax_mixer' op has no gradient}}
+    // expected-note @below {{@a.q_proj.weight is trained and read here}}
+    // expected-note @below {{morph-expand-mixers writes token mixers in ops that have one}}
+    %m = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    %sum = morph.add %y, %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>
+    %loss = morph.squared_error %sum, %x normalize "mean" : tensor<?x?x2xf32>
+    return %loss : tensor<f32>
+  }
+}
+
+// -----
+
 morph.model @unreached base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
   morph.weight @b : tensor<4xf32>

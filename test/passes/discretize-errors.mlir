@@ -76,6 +76,14 @@
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json ratio=1.5" 2>&1 | FileCheck %s --check-prefix=RATIO
 // RATIO: option ratio is 1.5{{.*}}, expected a share between 0 and 1
 
+// A number below zero is no number of layers and no share; only -1 stands for none.
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json ratio=-0.5" 2>&1 | FileCheck %s --check-prefix=NEGRATIO
+// NEGRATIO: option ratio is -{{.*}}, expected a share between 0 and 1
+// RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=-7" 2>&1 | FileCheck %s --check-prefix=NEGBUDGET
+// NEGBUDGET: option budget is -7, expected a number of layers
+// RUN: not morph-opt %t.mlir --morph-discretize="kept=0 uniform=-2" 2>&1 | FileCheck %s --check-prefix=NEGUNIFORM
+// NEGUNIFORM: option uniform is -2, expected a number of layers
+
 // RUN: not morph-opt %t.mlir --morph-discretize="uniform=3" 2>&1 | FileCheck %s --check-prefix=LARGE
 // LARGE: is asked to keep 3 layers, but has 2
 

@@ -9,6 +9,7 @@
 #include "frontends/spec/Spec.h"
 #include "passes/EmitPlan.h"
 #include "passes/Pipelines.h"
+#include "tools/Containment.h"
 
 #include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/IR/MLIRContext.h"
@@ -18,7 +19,6 @@
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 
@@ -212,11 +212,11 @@ ExitCode printSpecDocs() {
 
 /// The schema as the structs that the runtime reads resolved specs into.
 ExitCode writeSpecStructs() {
-  for (const auto &[name, text] :
+  for (const auto &file :
        {std::pair("Spec.h", spec::makeStructsHeader()), std::pair("Spec.cpp", spec::makeStructsSource())}) {
     llvm::SmallString<128> path(input);
-    llvm::sys::path::append(path, name);
-    if (ExitCode code = writeFile(std::string(path), [&](llvm::raw_ostream &os) { os << text; }); code != kOk)
+    llvm::sys::path::append(path, file.first);
+    if (ExitCode code = writeFile(std::string(path), [&](llvm::raw_ostream &os) { os << file.second; }); code != kOk)
       return code;
   }
   return kOk;
@@ -234,10 +234,7 @@ ExitCode printMixerCosts(MLIRContext &context) {
   return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", makeMixerCosts(model, elementBytes)); });
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
-  llvm::InitLLVM init(argc, argv);
+ExitCode translate(int argc, char **argv) {
   cl::HideUnrelatedOptions(category);
   constexpr llvm::StringLiteral kOverview =
       "Turns specs and Hugging Face folders into Morph IR, and IR into plans\n\n"
@@ -275,4 +272,10 @@ int main(int argc, char **argv) {
   default:
     return printMixerCosts(context);
   }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  return runContained("morph-translate", [&]() -> int { return translate(argc, argv); });
 }
