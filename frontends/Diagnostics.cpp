@@ -3,6 +3,7 @@
 #include "frontends/Diagnostics.h"
 
 #include "frontends/text/TextFile.h"
+#include "frontends/text/Utf8.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -18,10 +19,12 @@ static constexpr size_t kMaxErrors = 100;
 /// Bytes of a message. What is longer loses its middle, for places come first and expectations last.
 static constexpr size_t kMaxMessage = 1000;
 
-static std::string shortenMessage(std::string message) {
-  if (message.size() > kMaxMessage)
-    message.replace(kMaxMessage / 2, message.size() - kMaxMessage, " ... ");
-  return message;
+static std::string shortenMessage(llvm::StringRef message) {
+  if (message.size() <= kMaxMessage)
+    return message.str();
+  size_t first = findCharacterBegin(message, kMaxMessage / 2);
+  size_t last = findCharacterBegin(message, message.size() - kMaxMessage / 2);
+  return (message.take_front(first) + " ... " + message.drop_front(last)).str();
 }
 
 /// Bytes of the UTF-8 character that a text begins with, 0 where it is none.
@@ -47,22 +50,32 @@ static std::string makePrintable(llvm::StringRef text) {
   return result;
 }
 
-/// Shortens the quoted line of a message, and the carets under it, to what surrounds the caret: a config.json may be
-/// one line of a thousand characters.
-static std::string shortenQuote(llvm::StringRef message) {
+/// What an error quotes: its line, cut to what surrounds its place, for a config.json may be one line of a megabyte.
+/// Under it a caret at the place and tildes under the rest of the line's part; none where there is more than ASCII,
+/// since nothing says how wide that is.
+static std::string printQuote(const llvm::SMDiagnostic &place) {
   constexpr size_t kWidth = 110, kBefore = 50;
-  auto [head, rest] = message.split('\n');
-  auto [line, carets] = rest.split('\n');
-  size_t caret = carets.find_first_of("^~");
-  if (line.size() <= kWidth || caret == llvm::StringRef::npos)
-    return message.str();
-  size_t begin = caret > kBefore ? caret - kBefore : 0;
-  std::string quote = begin == 0 ? "" : "...";
-  std::string marks = std::string(quote.size(), ' ') + carets.substr(begin, kWidth).rtrim('\n').str();
-  quote += line.substr(begin, kWidth);
-  if (begin + kWidth < line.size())
-    quote += "...";
-  return head.str() + "\n" + quote + "\n" + marks + "\n";
+  llvm::StringRef line = place.getLineContents();
+  size_t caret = std::min<size_t>(place.getColumnNo(), line.size());
+  size_t begin = 0, end = line.size();
+  if (line.size() > kWidth) {
+    begin = findCharacterBegin(line, caret > kBefore ? caret - kBefore : 0);
+    end = findCharacterBegin(line, begin + kWidth);
+  }
+  llvm::StringRef quoted = line.slice(begin, end);
+  llvm::StringRef before = begin > 0 ? "..." : "", after = end < line.size() ? "..." : "";
+  std::string text = (before + quoted + after + "\n").str();
+  if (!llvm::isASCII(quoted))
+    return text;
+  text.append(before.size(), ' ');
+  // Tabs are as wide under the line as in it.
+  for (char c : quoted.take_front(caret - begin))
+    text += c == '\t' ? '\t' : ' ';
+  text += '^';
+  if (!place.getRanges().empty())
+    for (size_t at = caret + 1; at < std::min<size_t>(end, place.getRanges().front().second); ++at)
+      text += '~';
+  return text + "\n";
 }
 
 SourceRange morph::makeRange(llvm::StringRef part) {
@@ -104,11 +117,10 @@ void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llv
   if (range.isValid()) {
     error.text = sources_.FindBufferContainingLoc(range.Start);
     error.place = range.Start.getPointer();
-    // A caret under the first character and tildes under the rest of the line's part.
-    std::string quoted;
-    llvm::raw_string_ostream quotedStream(quoted);
-    sources_.PrintMessage(quotedStream, range.Start, llvm::SourceMgr::DK_Error, messageText, {range});
-    os << shortenQuote(quoted);
+    llvm::SMDiagnostic place = sources_.GetMessage(range.Start, llvm::SourceMgr::DK_Error, "", {range});
+    os << place.getFilename() << ":" << place.getLineNo() << ":" << place.getColumnNo() + 1
+       << ": error: " << messageText << "\n"
+       << printQuote(place);
   } else {
     os << program_ << ": error: " << messageText << "\n";
   }

@@ -40,14 +40,19 @@ static std::string readEntry(const llvm::json::Value &value, int64_t dataBytes, 
   int64_t bytes = getElementBytes(*type);
   if (bytes == 0)
     return "has the unknown type '" + entry.type + "'";
+  // A size of 0 does not make the others small: the runtime computes strides from them all the same.
+  bool isEmpty = false;
   for (const llvm::json::Value &dimension : *shape) {
     std::optional<int64_t> size = dimension.getAsInteger();
     if (!size || *size < 0)
       return "has a dimension that is not a whole number";
     entry.shape.push_back(*size);
-    if (llvm::MulOverflow(bytes, *size, bytes))
+    isEmpty |= *size == 0;
+    if (llvm::MulOverflow(bytes, std::max<int64_t>(*size, 1), bytes))
       return "has a shape of more than 2^63 bytes";
   }
+  if (isEmpty)
+    bytes = 0;
   std::optional<int64_t> begin = (*offsets)[0].getAsInteger();
   std::optional<int64_t> end = (*offsets)[1].getAsInteger();
   if (!begin || !end || *begin < 0 || *end < *begin)
@@ -154,8 +159,13 @@ std::optional<std::vector<TensorEntry>> morph::readSafetensorsHeader(llvm::Strin
 
   std::vector<TensorEntry> entries;
   for (const auto &member : *header) {
-    if (member.first == "__metadata__")
-      continue;
+    if (member.first == "__metadata__") {
+      const llvm::json::Object *metadata = member.second.getAsObject();
+      if (metadata && llvm::all_of(*metadata, [](const auto &entry) { return entry.second.getAsString(); }))
+        continue;
+      fail(member.first, "'__metadata__' is not an object of strings");
+      return std::nullopt;
+    }
     TensorEntry entry;
     entry.name = member.first.str();
     std::string problem = readEntry(member.second, dataBytes, entry);

@@ -40,7 +40,7 @@ constexpr Section kSections[] = {
 
 constexpr Key kKeys[] = {
     {"version", kInteger, "", "required", "", "S1", "The version of the spec format: 1."},
-    {"name", kString, "", "<the file's name without its ending>", "", "", "The run's name, for tables and reports."},
+    {"name", kString, "", "<the file's name without its ending>", "", "S21", "The run's name, for tables and reports."},
     {"seed", kInteger, "", "0", ">= 0", "root_c1", "Seed of every random draw of the run."},
 
     {"model.path", kString, "path", "<required without [pretrain]>", "", "S2",
@@ -353,6 +353,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "Each length at which a task is used has room for its needles, its question and its answers, and the task has "
      "as many keys as it needs."},
     {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
+    {"S21",
+     "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
 };
 
 } // namespace

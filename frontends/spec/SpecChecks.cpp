@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18 and the
+// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21 and the
 // defaults that follow from other keys.
 
 #include "frontends/spec/Schema.h"
@@ -17,7 +17,13 @@ using namespace morph::spec;
 
 namespace {
 
-constexpr size_t kMaxTaskName = 100;
+constexpr size_t kMaxName = 100;
+
+/// Names become parts of files' names, those of tasks also of dotted keys.
+bool isName(llvm::StringRef name, bool takesDots) {
+  auto isAllowed = [&](char c) { return llvm::isAlnum(c) || c == '_' || c == '-' || (takesDots && c == '.'); };
+  return !name.empty() && name.size() <= kMaxName && name.front() != '.' && llvm::all_of(name, isAllowed);
+}
 
 class Checker {
 public:
@@ -105,6 +111,9 @@ void Checker::checkHeader() {
           version > 1 ? "the spec is for a newer Morph" : "");
   if (!spec_.isGiven("name"))
     spec_.values["name"] = checkUtf8(llvm::sys::path::stem(spec_.path), "name");
+  else if (std::string name = spec_.getString("name"); !isName(name, /*takesDots=*/true))
+    error("name", "'" + name + "' is no name for a run [S21]",
+          "a name has 1 to " + llvm::Twine(kMaxName) + " letters, digits, '_', '-' and '.', which is not the first");
 
   bool hasPath = spec_.isGiven("model.path");
   if (hasPath && isPretrain())
@@ -165,11 +174,9 @@ void Checker::checkTasks() {
   for (size_t i = 0; i < getTaskCount(); ++i) {
     std::string path = "task[" + std::to_string(i) + "]";
     std::string name = spec_.getString(path + ".name");
-    // Names become parts of files' names and of dotted keys.
-    auto isAllowed = [](char c) { return llvm::isAlnum(c) || c == '_' || c == '-'; };
-    if (name.empty() || name.size() > kMaxTaskName || !llvm::all_of(name, isAllowed))
+    if (!isName(name, /*takesDots=*/false))
       error(path + ".name", "'" + name + "' is no name for a task [S8]",
-            "a name has 1 to " + llvm::Twine(kMaxTaskName) + " letters, digits, '_' and '-'");
+            "a name has 1 to " + llvm::Twine(kMaxName) + " letters, digits, '_' and '-'");
     else if (!seen.try_emplace(name, path).second)
       error(path + ".name", "the task '" + name + "' is there already [S8]");
     checkTask(path);

@@ -106,8 +106,8 @@ std::set<int64_t> ModelChecker::checkPins(llvm::StringRef path) {
     if (layer >= model_.getLayerCount())
       error(place, "there is no layer " + llvm::Twine(layer) + ": the model has layers 0 to " +
                        llvm::Twine(model_.getLayerCount() - 1) + " [S6]");
-    else if (!layers.insert(layer).second)
-      error(place, "layer " + llvm::Twine(layer) + " is pinned twice [S6]");
+    else
+      layers.insert(layer);
   }
   return layers;
 }

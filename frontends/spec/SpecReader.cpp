@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace morph;
 using namespace morph::spec;
@@ -73,7 +74,9 @@ llvm::json::Object Reader::readTable(const Node *table, llvm::StringRef section,
   if (table) {
     if (!path.empty())
       place = spec_.keyPlaces[path] = table->getPlace();
-    for (const auto &[name, node] : table->members) {
+    for (const auto &member : table->members) {
+      const auto &name = member.first; // Not structured bindings, which C++17 does not let lambdas capture.
+      const auto &node = member.second;
       auto isSubsection = [&](llvm::StringRef subsection) {
         subsection.consume_back("[]");
         return subsection == name;
@@ -191,6 +194,11 @@ std::optional<llvm::json::Value> Reader::readValue(const Node &node, const Key &
     std::string elementPath = path + "[" + std::to_string(index) + "]";
     spec_.valuePlaces[elementPath] = elementNode.range;
     std::optional<llvm::json::Value> value = readScalar(elementNode, key, element, elementPath);
+    // What has places, such as a first and a last, may have one value in two.
+    if (value && !getAllowedCount(key) && llvm::is_contained(array, *value)) {
+      diagnostics_.error(elementNode.range, llvm::formatv("{0} stands twice in '{1}'", *value, path) + printLabel(key));
+      value.reset();
+    }
     ok &= value.has_value();
     if (value)
       array.push_back(std::move(*value));

@@ -182,7 +182,10 @@ static std::optional<Node> tryReadToml(llvm::StringRef text, std::string &messag
   toml::parse_result result = toml::parse(std::string_view(text.data(), text.size()));
   TomlConverter converter(text);
   if (!result) {
-    message = std::string(result.error().description());
+    // toml++ begins its sentences as "Error while parsing string: ...".
+    llvm::StringRef description = result.error().description();
+    description.consume_front("Error while parsing ");
+    message = description.str();
     size_t offset = std::min(converter.getOffset(result.error().source().begin), text.size());
     range = makeRange(text.slice(offset, std::min(offset + 1, text.size())));
     return std::nullopt;
@@ -200,10 +203,7 @@ std::optional<Document> morph::spec::readToml(llvm::StringRef path, Diagnostics 
   SourceRange range;
   std::optional<Node> root = tryReadToml(*text, message, range);
   if (!root) {
-    // toml++ begins its sentences as "Error while parsing string: ...".
-    llvm::StringRef description = message;
-    description.consume_front("Error while parsing ");
-    diagnostics.error(range, "malformed TOML: " + description);
+    diagnostics.error(range, "malformed TOML: " + llvm::Twine(message));
     return std::nullopt;
   }
   return Document{std::move(*root), makeRange(text->take_front(1))};
@@ -265,11 +265,13 @@ bool morph::spec::applyOverride(Node &root, llvm::StringRef assignment, Diagnost
   SourceRange ignored;
   std::optional<Node> parsed = tryReadToml(document, message, ignored);
   Node leaf;
-  llvm::StringRef bare = value.trim();
+  llvm::StringRef bare = value.trim(), digits = bare.ltrim("+-");
+  // A number that is no TOML, being out of range for example, is not meant as a word.
+  bool isNumber = !digits.empty() && llvm::all_of(digits, llvm::isDigit);
   if (parsed && parsed->members.size() == 1 && parsed->members.front().first == "v") {
     leaf = std::move(parsed->members.front().second);
-  } else if (!bare.empty() && !bare.contains_insensitive("\"") && !bare.contains('[') && !bare.contains('{') &&
-             !bare.contains('\n')) {
+  } else if (!bare.empty() && !isNumber && !bare.contains_insensitive("\"") && !bare.contains('[') &&
+             !bare.contains('{') && !bare.contains('\n')) {
     leaf.kind = Node::Kind::String;
     leaf.string = bare.str();
   } else {

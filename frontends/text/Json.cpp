@@ -3,6 +3,8 @@
 
 #include "frontends/text/Json.h"
 
+#include "frontends/text/Utf8.h"
+
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -36,7 +38,8 @@ static std::string decode(llvm::StringRef literal) {
 /// A name as errors quote it.
 static std::string shorten(llvm::StringRef literal) {
   constexpr size_t kQuoted = 200;
-  return literal.size() <= kQuoted ? literal.str() : (literal.take_front(kQuoted) + "...").str();
+  return literal.size() <= kQuoted ? literal.str()
+                                   : (literal.take_front(findCharacterBegin(literal, kQuoted)) + "...").str();
 }
 
 namespace {

@@ -27,6 +27,9 @@ TEXTS = {
     "no-utf8": lambda: b'{"model_type": "\xff\xfe"}',
     "truncated": lambda: '{"model_type": "lla',
     "control": lambda: '{"model_type": "\\u001b[2J\\u0007 \x7f \\u009b31m"}',
+    "long-umlauts": lambda: '{"model_type": "llama", "pad": "' + "\u00e9" * 500_000 + '", "num_hidden_layers": "x"}',
+    "long-name": lambda: '{"' + "xx" + "\u00e9" * 300 + '": 1, "' + "xx" + "\u00e9" * 300 + '": 2}',
+    "long-break": lambda: '{"model_type": "a\\nb", "pad": "' + "x" * 500_000 + '"}',
     "long-value": lambda: '{"model_type": "' + "x" * 1_000_000 + '"}',
     # TOML
     "deep-header": lambda: "version = 1\n[" + "a." * DEPTH + "a]\n",
@@ -37,6 +40,7 @@ TEXTS = {
     "deep-mixed": lambda: "version = 1\n" + "a.b.c.d = {" * 30 + "}" * 30,
     "dots-elsewhere": lambda: "# " + "a." * DEPTH + "\nversion = 3\nname = \"" + "a." * 200 + "\"\n",
     "long-line": lambda: "version = 1\nname = [" + ",".join("0" * 400_000) + "]\n",
+    "long-umlauts-line": lambda: "version = 1\nname = 3 # " + "\u00e9" * 100_000 + "\n",
     "many-keys": lambda: "version = 1\n" + "".join(f"k{i} = 1\n" for i in range(70_000)),
     "many-tasks": lambda: "version = 1\n" + "[[task]]\n" * 100_000,
     "long-list": lambda: "version = 1\n[budget]\nkeep = [" + "0," * 5000 + "]\n",

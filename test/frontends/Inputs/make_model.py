@@ -115,6 +115,12 @@ def write_safetensors(path, tensors, fault=None):
         header[first]["dtype"] = "F3"
     if fault == "overflow":
         header[first]["shape"] = [1 << 40, 1 << 40]
+    if fault == "overflow-empty":
+        header[first] = {"dtype": "BF16", "shape": [0, 1 << 40, 1 << 40], "data_offsets": [0, 0]}
+    if fault == "metadata-list":
+        header["__metadata__"] = ["pt"]
+    if fault == "metadata-number":
+        header["__metadata__"] = {"format": 1}
     text = json.dumps(header)
     if fault == "deep-header":
         text = text.replace('"shape": []', '"shape": ' + "[" * 100_000 + "]" * 100_000, 1)
