@@ -85,7 +85,7 @@ struct Shape {
 };
 
 template <typename T> Matrix<T> scalars(const at::Tensor &x_BTH, int64_t b, int64_t h) {
-  return {x_BTH.data_ptr<T>() + b * x_BTH.size(1) * x_BTH.size(2) + h, x_BTH.size(2)};
+  return {elementAt<T>(x_BTH, b * x_BTH.size(1) * x_BTH.size(2) + h), x_BTH.size(2)};
 }
 
 /// E (in `e`) and U of a loaded chunk; `e` holds K S on entry.

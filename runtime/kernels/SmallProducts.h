@@ -49,10 +49,15 @@ private:
   T *next;
 };
 
+/// An element of a contiguous tensor. One without elements has no memory to point into.
+template <typename T> T *elementAt(const at::Tensor &x, int64_t index) {
+  return x.numel() == 0 ? nullptr : x.data_ptr<T>() + index;
+}
+
 /// One head of a contiguous [B,T,H,D] tensor as a matrix [T,D].
 template <typename T> Matrix<T> headMatrix(const at::Tensor &x_BTHD, int64_t b, int64_t h) {
   const int64_t length = x_BTHD.size(1), heads = x_BTHD.size(2), width = x_BTHD.size(3);
-  return {x_BTHD.data_ptr<T>() + (b * length * heads + h) * width, heads * width};
+  return {elementAt<T>(x_BTHD, (b * length * heads + h) * width), heads * width};
 }
 
 } // namespace morph

@@ -19,10 +19,11 @@
 namespace morph {
 
 /// e to the x in fp32 for -87 < x < 88, relative error below 2e-7 (tested): 2^n times a polynomial on [-ln2/2, ln2/2]
-/// (Cephes' expf).
+/// (Cephes' expf). Not a number stays that.
 MORPH_INLINE float expInRange(float x) {
-  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
-  float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, which the sum's lowest bits hold.
+  float sum = x * 1.44269504f + 12582912.0f;
+  float n = sum - 12582912.0f;
   float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -31,7 +32,7 @@ MORPH_INLINE float expInRange(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return p * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+  return p * __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, sum) + 127) << 23);
 }
 
 /// x held in [-limit, limit]. The limits below keep results in the normal range: the compiler computes the clamped case

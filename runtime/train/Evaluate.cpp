@@ -344,14 +344,14 @@ StatusOr<StageOutcome> Evaluation::run() {
     total += size(step);
 
   // Steps that an interrupted evaluation finished, and their rows.
-  const std::string partial = context_.outPath("partial.json");
+  const std::string checkpoint = context_.outPath("checkpoint.json");
   OrderedJson rows = OrderedJson::array();
   for (const Cell &cell : cells_)
     rows.push_back(emptyRow(cell));
   size_t finished = 0;
-  if (::access(partial.c_str(), F_OK) == 0) {
-    MORPH_ASSIGN_OR_RETURN(const std::string saved, readTextFile(partial));
-    const auto value = parseJson<OrderedJson>(saved, partial);
+  if (::access(checkpoint.c_str(), F_OK) == 0) {
+    MORPH_ASSIGN_OR_RETURN(const std::string saved, readTextFile(checkpoint));
+    const auto value = parseJson<OrderedJson>(saved, checkpoint);
     if (value.ok() && value->is_object() && value->contains("rows") && (*value)["rows"].size() == rows.size() &&
         value->contains("finished") && (*value)["finished"].is_number_unsigned() && value->contains("key") &&
         (*value)["key"] == context_.key) {
@@ -380,11 +380,10 @@ StatusOr<StageOutcome> Evaluation::run() {
       return StageOutcome::Interrupted;
     }
     const OrderedJson saved = {{"key", context_.key}, {"finished", i + 1}, {"rows", rows}};
-    MORPH_RETURN_IF_ERROR(writeFile(partial, saved.dump() + "\n"));
+    MORPH_RETURN_IF_ERROR(writeFile(checkpoint, saved.dump() + "\n"));
   }
   progress.finish();
   MORPH_RETURN_IF_ERROR(writeFile(context_.outPath("rows.json"), rows.dump(2) + "\n"));
-  ::unlink(partial.c_str());
   return StageOutcome::Done;
 }
 

@@ -47,11 +47,49 @@ Status StageContext::prepare() {
   return Status();
 }
 
+/// The results that stages need of the plan that they know by `name`.
+static std::vector<std::string> outputsOf(const std::string &name) {
+  if (name == "logits" || name == "decode")
+    return {"logits"};
+  if (name == "score")
+    return {"nll", "correct"};
+  return {"loss"};
+}
+
+/// Whether a result has the shape in which stages read results of that name: a scalar, a number for each of the rows
+/// that `positions` picks or for each layer, or rows of logits.
+static bool fitsItsName(const plan::Plan &plan, const plan::NamedValue &output, const StageContext &context) {
+  const plan::TensorType &type = plan.values[static_cast<size_t>(output.value)];
+  if (output.name == "loss")
+    return type.dtype == plan::DType::F32 && type.shape.empty();
+  if (output.name == "layer_loss")
+    return type.dtype == plan::DType::F32 && type.shape == std::vector<plan::Dim>{context.layers};
+  if (output.name == "logits")
+    return type.dtype == plan::DType::F32 && type.shape.size() == 2 &&
+           (context.vocabulary == 0 || type.shape[1] == plan::Dim(context.vocabulary));
+  if (output.name != "nll" && output.name != "correct" && output.name != "kl")
+    return true;
+  const auto positions = std::find_if(plan.inputs.begin(), plan.inputs.end(),
+                                      [](const plan::NamedValue &input) { return input.name == "positions"; });
+  return type.dtype == plan::DType::F32 && positions != plan.inputs.end() &&
+         type.shape == plan.values[static_cast<size_t>(positions->value)].shape;
+}
+
 StatusOr<plan::Plan> StageContext::plan(const std::string &name) const {
   auto found = planPaths.find(name);
   if (found == planPaths.end())
     return Status::invalid("this stage needs the plan '" + name + "'", "give --plan " + name + "=FILE");
-  return plan::readPlan(found->second);
+  MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(found->second));
+  const std::string what = "'" + found->second + "' is a plan of program '" + plan.program + "', ";
+  const std::string hint = "is it the plan '" + name + "' of this model?";
+  for (const std::string &needed : outputsOf(name))
+    if (std::none_of(plan.outputs.begin(), plan.outputs.end(),
+                     [&](const plan::NamedValue &output) { return output.name == needed; }))
+      return Status::invalid(what + "which has no output '" + needed + "'", hint);
+  for (const plan::NamedValue &output : plan.outputs)
+    if (!fitsItsName(plan, output, *this))
+      return Status::invalid(what + "whose output '" + output.name + "' has another shape or type", hint);
+  return plan;
 }
 
 StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &name, const Executor *sharing) const {

@@ -196,6 +196,7 @@ TEST(ForwardKernelTest, FastExpIsGoodTo2e7) {
   EXPECT_LT(worst, 2e-7);
   EXPECT_LT(fastExp(-1e30f), 1e-34f);
   EXPECT_GT(fastExp(1e30f), 1e34f);
+  EXPECT_TRUE(std::isnan(fastExp(std::nanf(""))) && std::isnan(fastSigmoid(std::nanf(""))));
 }
 
 } // namespace

@@ -25,6 +25,15 @@ std::string joinNames(const std::vector<std::string> &names) {
   return text;
 }
 
+/// What is wrong with what lies in a stage's folder; empty where nothing lies there.
+std::string describeDifference(const StageFolder &stage, const StageKey &key) {
+  if (const std::vector<std::string> changed = stage.changedInputs(key); !changed.empty())
+    return "was made from other inputs: " + joinNames(changed);
+  if (const std::vector<std::string> damaged = stage.damagedFiles(); !damaged.empty())
+    return "has lost files, or parts of them: " + joinNames(damaged);
+  return "";
+}
+
 } // namespace
 
 std::vector<std::string> Pipeline::variants() const {
@@ -58,7 +67,7 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
       keys_[folder] = key->value();
       whole_.push_back(folder);
     } else {
-      missing_[folder] = key ? stage.changedInputs(*key) : std::vector<std::string>();
+      missing_[folder] = key ? describeDifference(stage, *key) : "";
     }
     return Status();
   }
@@ -73,12 +82,12 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
   } else {
     // What later stages made before is of other inputs from now on.
     MORPH_RETURN_IF_ERROR(publish());
-    const std::vector<std::string> changed = stage.changedInputs(*key);
+    const std::string difference = describeDifference(stage, *key);
     MORPH_ASSIGN_OR_RETURN(const double before, stage.begin(*key));
     if (counted)
       std::fprintf(stderr, "%s%s%s\n", number.c_str(), title.c_str(), before > 0 ? " (continued)" : "");
-    if (!changed.empty())
-      printNote("what lies in " + folder + "/ was made from other inputs: " + joinNames(changed));
+    if (!difference.empty())
+      printNote("what lies in " + folder + "/ " + difference);
     const auto begin = std::chrono::steady_clock::now();
     const Status status = body(stage.partialPath(), key->value());
     const double seconds = before + secondsSince(begin);
@@ -327,8 +336,7 @@ Status Pipeline::exportOnly() {
   for (const std::string stage : {"data", "align", "select", "distill/selected", "finetune/selected"})
     if (const auto found = missing_.find(stage); found != missing_.end())
       return Status::invalid("stage '" + stage + "' of " + run_.root().string() +
-                                 (found->second.empty() ? std::string(" is not made yet")
-                                                        : " was made from other inputs: " + joinNames(found->second)),
+                                 (found->second.empty() ? " is not made yet" : " " + found->second),
                              "'morph run' makes it; export comes after it");
   MORPH_RETURN_IF_ERROR(hashes_.save());
   stages_ = 1;

@@ -136,8 +136,8 @@ private:
   Mode mode_ = Mode::Look;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.
   std::vector<std::string> whole_;          ///< Their folders, in the order of the stages.
-  /// Folders of the stages that are not, and in which inputs what lies there differs.
-  std::map<std::string, std::vector<std::string>> missing_;
+  /// Folders of the stages that are not, and what is wrong with what lies there.
+  std::map<std::string, std::string> missing_;
   std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
   std::vector<Json> records_;
   size_t stages_ = 0;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char *kRecord = "stage.json";
 
+bool isCheckpoint(const fs::path &file) { return file.filename().string().rfind("checkpoint.", 0) == 0; }
+
 bool isThere(const fs::path &path) {
   std::error_code error;
   return fs::exists(path, error);
@@ -23,6 +25,28 @@ Json readRecord(const fs::path &folder) {
     return Json();
   auto record = readJson((folder / kRecord).string());
   return record.ok() && record->is_object() ? *record : Json();
+}
+
+/// The sizes in bytes of the files that make up the stage in a folder, by their path in it.
+Json listFiles(const fs::path &folder) {
+  Json sizes = Json::object();
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (const std::string name = entry->path().lexically_relative(folder).string();
+        entry->is_regular_file(error) && name != kRecord && !isCheckpoint(entry->path()))
+      sizes[name] = entry->file_size(error);
+  return sizes;
+}
+
+/// Files of a record that its folder lacks or has only a part of. A later step may add to one: the verdict on a hybrid
+/// is in the hybrid's manifest.
+std::vector<std::string> findDamage(const fs::path &folder, const Json &record) {
+  std::vector<std::string> names;
+  const Json then = record.value("files", Json::object()), now = listFiles(folder);
+  for (const auto &[name, size] : then.items())
+    if (!size.is_number_unsigned() || !now.contains(name) || now[name] < size)
+      names.push_back(name);
+  return names;
 }
 
 bool isOf(const Json &record, const StageKey &key, bool complete) {
@@ -44,11 +68,12 @@ StatusOr<std::optional<Json>> StageFolder::finished(const StageKey &key) const {
   // Cut off between the two renames.
   if (!isThere(path()) && isThere(oldPath()))
     MORPH_RETURN_IF_ERROR(renamePath(oldPath().string(), path().string()));
-  if (Json record = readRecord(path()); isOf(record, key, /*complete=*/true)) {
+  if (Json record = readRecord(path()); isOf(record, key, /*complete=*/true) && findDamage(path(), record).empty()) {
     MORPH_RETURN_IF_ERROR(clean());
     return std::optional<Json>(std::move(record));
   }
-  if (Json record = readRecord(partialPath()); isOf(record, key, /*complete=*/true)) {
+  if (Json record = readRecord(partialPath());
+      isOf(record, key, /*complete=*/true) && findDamage(partialPath(), record).empty()) {
     MORPH_RETURN_IF_ERROR(place());
     return std::optional<Json>(std::move(record));
   }
@@ -70,6 +95,11 @@ std::vector<std::string> StageFolder::changedInputs(const StageKey &key) const {
     if (!key.inputs().contains(name))
       changed.push_back(name);
   return changed;
+}
+
+std::vector<std::string> StageFolder::damagedFiles() const {
+  const Json record = readRecord(path());
+  return record.is_object() ? findDamage(path(), record) : std::vector<std::string>();
 }
 
 StatusOr<double> StageFolder::begin(const StageKey &key) const {
@@ -98,6 +128,7 @@ Status StageFolder::commit(const StageKey &key, Json record) const {
   // What the stage's programs wrote is on the disk before the record says that it is.
   MORPH_RETURN_IF_ERROR(syncTree(partialPath().string()));
   record["complete"] = true;
+  record["files"] = listFiles(partialPath());
   MORPH_RETURN_IF_ERROR(writeRecord(key, std::move(record)));
   return place();
 }
@@ -113,6 +144,9 @@ Status StageFolder::place() const {
 
 Status StageFolder::clean() const {
   // A whole stage needs no checkpoint, and it may be three times as large as the result.
-  MORPH_RETURN_IF_ERROR(removeAll(path() / "checkpoint.safetensors"));
+  std::error_code error;
+  for (const fs::directory_entry &entry : fs::directory_iterator(path(), error))
+    if (isCheckpoint(entry.path()))
+      MORPH_RETURN_IF_ERROR(removeAll(entry.path()));
   return removeAll(oldPath());
 }

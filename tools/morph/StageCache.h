@@ -27,7 +27,9 @@ private:
   Json inputs_ = Json::object();
 };
 
-/// One stage's folder. `stage.json` in it holds key, inputs, complete, seconds, ... beside the stage's own files.
+/// One stage's folder. `stage.json` in it holds key, inputs, complete, seconds, ... beside the stage's own files, of
+/// which it lists names and sizes: a stage that lacks one, or a part of one, is not whole. Files whose names begin with
+/// "checkpoint." are the stage's own between two attempts.
 ///
 /// `commit` is a sequence of steps, each durable before the next begins, and a kill between any two loses nothing: the
 /// record says in NAME.partial that the stage is whole; an older NAME becomes NAME.old; NAME.partial becomes NAME; what
@@ -44,6 +46,8 @@ public:
   StatusOr<std::optional<Json>> finished(const StageKey &key) const;
   /// Names of the inputs in which what lies here, whole or partial, differs from `key`; empty where nothing lies here.
   std::vector<std::string> changedInputs(const StageKey &key) const;
+  /// Files of the whole stage that are missing or shorter than they were.
+  std::vector<std::string> damagedFiles() const;
   /// Makes the partial folder, or keeps the one that a stopped run of the same key left. Returns the seconds that
   /// earlier attempts took.
   StatusOr<double> begin(const StageKey &key) const;

@@ -252,7 +252,7 @@ Status GateSelector::refine(Selection &selection) {
   MORPH_ASSIGN_OR_RETURN(
       const auto judge, SubsetJudge::create(context_, *executor_, space_, selection.chosen, kl, *swapStream_, batches));
   MORPH_ASSIGN_OR_RETURN(MeasuredSubsets subsets,
-                         MeasuredSubsets::open(context_.outPath("swaps.safetensors"), options_.fingerprint,
+                         MeasuredSubsets::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
                                                [&](const std::vector<int64_t> &kept, MeasureCost &cost) {
                                                  return judge->measure(kept, cost);
                                                }));

@@ -22,7 +22,8 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
 
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
-  const HeldOutCheckpoint checkpoint = {context.outPath("layer_mse.safetensors"), context.key, "select (layer_mse)"};
+  const HeldOutCheckpoint checkpoint = {context.outPath("checkpoint.layer_mse.safetensors"), context.key,
+                                        "select (layer_mse)"};
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, section.samples, &checkpoint));
   Selection selection;
   selection.interrupted = loss.interrupted;

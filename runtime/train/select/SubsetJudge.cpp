@@ -61,7 +61,10 @@ StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &k
   std::vector<double> result;
   for (const auto &[batch, input] : inputs_) {
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input));
-    for (double value : sampleMeans(batch, outputs.at("kl")))
+    auto kl = outputs.find("kl");
+    if (kl == outputs.end())
+      return Status::invalid("the plan 'score' has no output 'kl'", "emit it with the option kl=true");
+    for (double value : sampleMeans(batch, kl->second))
       result.push_back(value);
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor_->plan(), input));
     cost.flops += flops;
