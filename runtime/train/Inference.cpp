@@ -2,7 +2,6 @@
 
 #include "runtime/train/Inference.h"
 
-#include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
 
 #include <algorithm>
@@ -43,10 +42,6 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
   Progress progress("eval", static_cast<int64_t>(spans.size()), 0, "document");
   int64_t seen = 0;
   for (const TokenSpan &span : spans) {
-    if (interrupted()) {
-      result.interrupted = true;
-      return result;
-    }
     ++result.documents;
     if (span.size() < 2)
       continue;
@@ -137,7 +132,7 @@ Status generate(const StageContext &context, const GenerateOptions &options, con
   MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, at::zeros({1}, at::kLong)));
   at::Tensor tokens = at::empty({1, static_cast<int64_t>(options.prompt.size())}, at::kLong);
   std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
-  for (int64_t i = 0; i < options.maxTokens && !interrupted(); ++i) {
+  for (int64_t i = 0; i < options.maxTokens; ++i) {
     MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
     const int64_t next = logits.flatten().argmax().item<int64_t>();
     const bool ended = std::find(options.eos.begin(), options.eos.end(), next) != options.eos.end();

@@ -24,7 +24,6 @@ struct EvalResult {
   int64_t tokens = 0; ///< Target tokens: every token of a document but its first.
   int64_t documents = 0;
   double seconds = 0;
-  bool interrupted = false;
 };
 /// Log-probabilities of the tokens of a file. Plan `score`. Documents of fewer than two tokens have no target.
 StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &options);

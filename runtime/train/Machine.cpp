@@ -51,7 +51,8 @@ static std::string instructionSet() {
       text += " avx512fp16";
   }
 #endif
-  for (const char *name : {"MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "ONEDNN_MAX_CPU_ISA"})
+  for (const char *name :
+       {"MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"})
     if (const char *value = std::getenv(name))
       text += std::string(", ") + name + "=" + value;
   return text;

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""morph generate: prompts that no argument holds, that look like flags, that are no text."""
+"""morph generate: prompts that no argument holds, that look like flags, that are no text; folders whose tokenizer or chat
+template is broken."""
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,9 +44,47 @@ def main():
                                    (["--prompt-file", folder / "none"], "none"),
                                    (["--prompt", "a", "--prompt-file", "b"], "--prompt"),
                                    ([], "--prompt"),
-                                   (["--prompt="], "--prompt: 1 required TEXT missing")):
+                                   (["--prompt="], "the prompt is empty"),
+                                   (["--prompt=", "--max-tokens", 2], "the prompt is empty")):
             said = run("morph", "generate", model, *arguments, expect=2).stderr
             assert message in said and len(said) < 1000, said
+
+        # Whoever stops reading ends it, without a word.
+        command = [BIN / "morph", "generate", model, "--prompt", "word", "--max-tokens", "1000"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        said = process.stderr.read()
+        assert (process.wait(), said) == (0, b""), said
+
+        (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+        told = run("morph", "generate", model, "--prompt", "word", "--chat", "--max-tokens", 1)
+        assert not told.stderr, told.stderr
+        edit = lambda **keys: lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+        write = lambda text: lambda path: path.write_text(text)
+        for name, change, message in (
+            ("tokenizer.json", write("{"), "tokenizer.json' is no tokenizer"),
+            ("tokenizer.json", edit(model={"type": "None"}), "tokenizer.json' is no tokenizer"),
+            ("tokenizer_config.json", write('{"a": '), "tokenizer_config.json' is no JSON"),
+            ("tokenizer_config.json", write("[]"), "tokenizer_config.json' holds no JSON object"),
+            ("generation_config.json", write("[" * 100_000), "generation_config.json' is no JSON"),
+            ("generation_config.json", write('{"eos_token_id": "end"}'), "'eos_token_id' must be an id"),
+            ("chat_template.jinja", write("{% for %}"), "chat_template.jinja' fails: "),
+            ("chat_template.jinja", write("{{ range(10**9) | list }}"), "fails: Range too big"),
+            ("chat_template.jinja", write("{{ 1 / 0 }}"), "fails: division by zero"),
+            ("chat_template.jinja", write("{{ raise_exception('no\nuser') }}"), "the chat template says: no user"),
+            ("chat_template.jinja", lambda path: path.write_bytes(b"\xff"), "chat_template.jinja' fails: "),
+        ):
+            broken = folder / "broken"
+            shutil.copytree(model, broken)
+            change(broken / name)
+            said = run("morph", "generate", broken, "--prompt", "word", "--chat", expect=2).stderr
+            assert message in said and len(said.splitlines()) <= 2, said
+            shutil.rmtree(broken)
+
+        # A prompt longer than the positions that a model was made for is its user's business.
+        edit(max_position_embeddings=3)(model / "config.json")
+        said = run("morph", "generate", model, "--prompt", "word", "--max-tokens", 1).stderr
+        assert said == ("morph: note: the prompt has 4 tokens, the model was made for 3 (max_position_embeddings)\n"), said
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 
+#include <csignal>
 #include <cstdio>
 
 using namespace morph;
@@ -92,8 +93,6 @@ static StatusOr<StageOutcome> runEval(const StageContext &context, const Flags &
   if (flags.begin >= 0)
     options.begin = flags.begin;
   MORPH_ASSIGN_OR_RETURN(const EvalResult result, evalTokens(context, options));
-  if (result.interrupted)
-    return StageOutcome::Interrupted;
   if (flags.json) {
     const nlohmann::ordered_json line = {{"cross_entropy", result.crossEntropy},
                                          {"perplexity", result.perplexity},
@@ -114,12 +113,13 @@ static StatusOr<StageOutcome> runGenerate(const StageContext &context, const Fla
   MORPH_ASSIGN_OR_RETURN(const Json prompt, readJson(flags.prompt));
   MORPH_ASSIGN_OR_RETURN(options.prompt, jsonGet<std::vector<int64_t>>(prompt, "tokens", flags.prompt));
   MORPH_ASSIGN_OR_RETURN(options.eos, jsonGetOr<std::vector<int64_t>>(prompt, "eos", {}, flags.prompt));
+  std::signal(SIGPIPE, SIG_IGN); // A closed pipe ends the generation.
   MORPH_RETURN_IF_ERROR(generate(context, options, [](int64_t token) {
-    // A line a token, at once: the driver shows text as it comes. A closed pipe ends the generation.
+    // A line a token, at once: the driver shows text as it comes.
     std::printf("{\"token\":%lld}\n", static_cast<long long>(token));
     return std::fflush(stdout) == 0;
   }));
-  return interrupted() ? StageOutcome::Interrupted : StageOutcome::Done;
+  return StageOutcome::Done;
 }
 
 int main(int argc, char **argv) {
@@ -211,13 +211,15 @@ int main(int argc, char **argv) {
   }
 
   const CLI::App *command = app.get_subcommands().front();
-  catchInterrupts();
+  const bool free =
+      command == eval || command == generateCommand || command == logits || command == check || command == machine;
+  // A stage stops at a checkpoint; the others have nothing to keep.
+  if (!free)
+    catchInterrupts();
   installCrashReport();
   countHeldMemory();
-  return finish(guardTorch("morph-run", [&]() -> StatusOr<StageOutcome> {
+  return finish(guardTorch(command->get_name(), [&]() -> StatusOr<StageOutcome> {
     StageContext context;
-    const bool free =
-        command == eval || command == generateCommand || command == logits || command == check || command == machine;
     MORPH_RETURN_IF_ERROR(fillContext(flags, !free, context));
     if (command == eval)
       return runEval(context, flags);

@@ -37,6 +37,8 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
   MORPH_ASSIGN_OR_RETURN(const std::string text, readPrompt(arguments));
+  if (text.empty())
+    return Status::invalid("the prompt is empty", "give some text to continue");
   // Between the programs the prompt goes by files: an argument holds 128 KiB at most, and may look like a flag.
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const std::string prompt = folder.path() / "prompt.txt", tokens = folder.path() / "prompt.json";

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <string>
+#include <vector>
 
 using namespace morph;
 
@@ -47,8 +49,18 @@ int main(int argc, char **argv) {
       return 2;
     }
   }
+  // CLI11 takes the next word for the value of "--flag=", whose value is empty.
+  std::vector<std::string> words;
+  for (int i = argc - 1; i > 0; --i) {
+    std::string word = argv[i];
+    if (word.rfind("--", 0) == 0 && word.find('=') == word.size() - 1) {
+      words.push_back("");
+      word.pop_back();
+    }
+    words.push_back(std::move(word));
+  }
   try {
-    app.parse(argc, argv);
+    app.parse(words); // The last word first.
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
@@ -59,7 +71,9 @@ int main(int argc, char **argv) {
     status = Status::failed(std::string("unexpected: ") + error.what(), "please report this with the command");
   }
   if (const int signal = stopSignal()) {
-    std::fprintf(stderr, "morph: stopped; the same command continues\n");
+    const std::string command = app.get_subcommands().front()->get_name();
+    const bool continues = command == "run" || command == "select";
+    std::fprintf(stderr, "morph: stopped%s\n", continues ? "; the same command continues" : "");
     return 128 + signal;
   }
   printError(status);

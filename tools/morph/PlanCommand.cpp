@@ -6,6 +6,7 @@
 #include "runtime/plan/Cost.h"
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
+#include "tools/morph/DataScript.h"
 #include "tools/morph/Report.h"
 
 #include <cstdio>
@@ -59,6 +60,34 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
   return plans;
 }
 
+/// Tasks in words have the room that the tokenizer gives them; where it is not there, the spec's readers have held them
+/// to a token a piece.
+Status checkWords(const Toolchain &tools, const ResolvedSpec &resolved, const fs::path &folder) {
+  const fs::path tokenizer = resolved.data.tokenizer, data = folder / "data", spec = folder / "tasks.json";
+  std::error_code error;
+  if (resolved.pretrain || (!fs::exists(tokenizer / "tokenizer.json", error) && !fs::is_regular_file(tokenizer, error)))
+    return Status();
+  ResolvedSpec changed = resolved;
+  changed.model.threads = 0; // The run may be for another machine.
+  bool words = false;
+  for (TaskSpec &task : changed.tasks) {
+    words |= task.space == TaskSpec::Space::Words;
+    // The text is not read here, and needles take the same room in any background.
+    if (task.background == TaskSpec::Background::Text) {
+      task.background =
+          task.space == TaskSpec::Space::Words ? TaskSpec::Background::Repeat : TaskSpec::Background::Noise;
+      task.noiseTokens = task.keyTokens;
+    }
+  }
+  if (!words)
+    return Status();
+  MORPH_RETURN_IF_ERROR(makeFolder(data));
+  MORPH_RETURN_IF_ERROR(writeLexicons(tools, resolved, data).status());
+  MORPH_RETURN_IF_ERROR(writeJson(spec, morph::toJson(changed)));
+  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
+  return runHelper({{runtime, "check", "--spec", spec.string(), "--run", folder.string()}});
+}
+
 Json toJson(const std::vector<StageCost> &costs) {
   Json stages = Json::array();
   for (const StageCost &cost : costs)
@@ -106,6 +135,7 @@ Status planSpec(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+  MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const PlanFiles plans, compile(compiler, arguments, resolved, folder.path()));
   const size_t baselines = resolved.evaluate.baselines.size();
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,

@@ -96,6 +96,13 @@ StatusOr<pid_t> start(const Command &command, int input, int output, int errors)
   return child;
 }
 
+/// Makes a child one that signals are passed on to, from the one that may have come while it was started on.
+void adopt(size_t slot, pid_t child) {
+  children[slot] = child;
+  if (const int number = receivedSignal)
+    kill(child, number);
+}
+
 /// Waits for a child's end.
 void finish(pid_t child, ProcessResult &result) {
   int status = 0;
@@ -158,7 +165,7 @@ StatusOr<ProcessResult> morph::runProcess(const Command &command) {
   if ((command.captureOutput && !output.open()) || (command.captureErrors && !errors.open()))
     return Status::failed(std::string("cannot make a pipe: ") + std::strerror(errno));
   MORPH_ASSIGN_OR_RETURN(const pid_t child, start(command, -1, output.ends[1], errors.ends[1]));
-  children[0] = child;
+  adopt(0, child);
   output.closeEnd(1);
   errors.closeEnd(1);
   ProcessResult result;
@@ -173,13 +180,13 @@ StatusOr<ProcessResult> morph::runPipe(const Command &producer, const Command &c
   if (!between.open())
     return Status::failed(std::string("cannot make a pipe: ") + std::strerror(errno));
   MORPH_ASSIGN_OR_RETURN(const pid_t first, start(producer, -1, between.ends[1], -1));
-  children[0] = first;
+  adopt(0, first);
   auto second = start(consumer, between.ends[0], -1, -1);
   between.closeEnd(0);
   between.closeEnd(1);
   ProcessResult producerResult, consumerResult;
   if (second.ok()) {
-    children[1] = *second;
+    adopt(1, *second);
     finish(*second, consumerResult);
     children[1] = 0;
   } else {

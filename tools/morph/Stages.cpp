@@ -3,6 +3,7 @@
 
 #include "tools/morph/Pipeline.h"
 
+#include "tools/morph/DataScript.h"
 #include "tools/morph/Report.h"
 
 #include <algorithm>
@@ -215,16 +216,9 @@ Status Pipeline::data() {
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   return runStage("data", "data: texts and tasks to tokens", key,
                   [&](const fs::path &out, const std::string &) -> Status {
-                    MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
-                    MORPH_ASSIGN_OR_RETURN(const std::string script, tools_.script("morph_data.py"));
                     // What the script says of its work goes to standard error, like everything that is not a result.
-                    auto call = [&](std::vector<std::string> arguments) -> Status {
-                      arguments.insert(arguments.begin(), {python, script});
-                      Command command{std::move(arguments), /*captureOutput=*/true};
-                      MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
-                      std::fputs(result.output.c_str(), stderr);
-                      return toStatus(result, command);
-                    };
+                    MORPH_ASSIGN_OR_RETURN(std::string words, writeLexicons(tools_, resolved_, out));
+                    std::fputs(words.c_str(), stderr);
                     if (!section.text.empty()) {
                       std::vector<std::string> arguments = {"tokenize",
                                                             "--tokenizer",
@@ -239,13 +233,9 @@ Status Pipeline::data() {
                       arguments.push_back("--separator=" + section.separator);
                       arguments.push_back("--text");
                       arguments.insert(arguments.end(), section.text.begin(), section.text.end());
-                      MORPH_RETURN_IF_ERROR(call(std::move(arguments)));
+                      MORPH_ASSIGN_OR_RETURN(words, runDataScript(tools_, std::move(arguments)));
+                      std::fputs(words.c_str(), stderr);
                     }
-                    for (const TaskSpec &task : resolved_.tasks)
-                      if (task.space == TaskSpec::Space::Words)
-                        MORPH_RETURN_IF_ERROR(call({"lexicon", "--tokenizer", section.tokenizer, "--task",
-                                                    toJson(task).dump(), "--seed", std::to_string(resolved_.seed),
-                                                    "--out", (out / ("lexicon-" + task.name + ".json")).string()}));
                     return Status();
                   });
 }

@@ -157,9 +157,12 @@ def write_lexicon(tokenizer, task, out, seed):
 
 
 def lexicon(arguments):
-    """The lexicon of a words-space task (runtime/data/Lexicon.h)."""
-    text = arguments.task if arguments.task.lstrip().startswith("{") else read_text(arguments.task)
-    write_lexicon(arguments.tokenizer, parse_json(text, "--task"), arguments.out, arguments.seed)
+    """The lexicons of words-space tasks (runtime/data/Lexicon.h)."""
+    if len(arguments.task) != len(arguments.out):
+        raise InputError("each --task needs an --out")
+    for task, out in zip(arguments.task, arguments.out):
+        text = task if task.lstrip().startswith("{") else read_text(task)
+        write_lexicon(arguments.tokenizer, parse_json(text, "--task"), out, arguments.seed)
 
 
 # What ASCII writes differently; what is still unknown afterwards becomes '?'.
@@ -204,10 +207,11 @@ def main():
                          help="the model's vocabulary, which ids must fit; 0: the tokenizer's")
     command.set_defaults(run=tokenize)
 
-    command = commands.add_parser("lexicon", help="the token pieces of a retrieval task in words")
+    command = commands.add_parser("lexicon", help="the token pieces of retrieval tasks in words")
     command.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model's tokenizer")
-    command.add_argument("--task", required=True, metavar="JSON", help="a [[task]] as JSON, or a file of it")
-    command.add_argument("--out", required=True, metavar="FILE")
+    command.add_argument("--task", required=True, action="append", metavar="JSON",
+                         help="a [[task]] as JSON, or a file of it; may be given again, each with its --out")
+    command.add_argument("--out", required=True, action="append", metavar="FILE")
     command.add_argument("--seed", type=int, required=True, help="of the pools of numbers and names")
     command.set_defaults(run=lexicon)
 

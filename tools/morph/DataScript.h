@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What needs the tokenizer: tools/python/morph_data.py as functions.
+
+#ifndef MORPH_TOOLS_MORPH_DATASCRIPT_H
+#define MORPH_TOOLS_MORPH_DATASCRIPT_H
+
+#include "runtime/spec/Spec.h"
+#include "tools/morph/Files.h"
+#include "tools/morph/Toolchain.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// Runs the script; what it says of its work.
+StatusOr<std::string> runDataScript(const Toolchain &tools, std::vector<std::string> arguments);
+/// Writes `lexicon-NAME.json` of each task in words; what the script says of it.
+StatusOr<std::string> writeLexicons(const Toolchain &tools, const ResolvedSpec &resolved, const fs::path &folder);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_DATASCRIPT_H
