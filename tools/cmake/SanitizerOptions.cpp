@@ -9,6 +9,8 @@ extern "C" const char *__asan_default_options() {
       "allow_user_poisoning=0:"
       // The same class is defined by libLLVM.so and by MLIR's static libraries; neither is ours.
       "detect_odr_violation=0:"
+      // A program's own handler tells of a mapped file that was cut; other bus errors end it as ever.
+      "handle_sigbus=0:"
       // std::bad_alloc, as without the sanitizer: the runtime reports it as out of memory.
       "allocator_may_return_null=1:"
       "strict_string_checks=1:"
