@@ -63,6 +63,10 @@ TEST_F(AtomicFileTest, AFullDiskLeavesWhatWasThere) {
   EXPECT_NE(status.hint().find("the disk is full"), std::string::npos);
   EXPECT_EQ(text("a"), "before");
   EXPECT_FALSE(fs::is_symlink(file("a.partial")));
+  // Nor does it sync: what may not be on the disk is not taken, though every write went well.
+  fs::create_symlink("/dev/full", file("a.partial"));
+  EXPECT_FALSE(writeFile(file("a"), "").ok());
+  EXPECT_EQ(text("a"), "before");
 }
 
 TEST_F(AtomicFileTest, TreesAreSyncedWhole) {
@@ -71,6 +75,7 @@ TEST_F(AtomicFileTest, TreesAreSyncedWhole) {
   fs::create_symlink("nowhere", file("tree/link"));
   EXPECT_TRUE(syncTree(file("tree")).ok());
   EXPECT_FALSE(syncTree(file("absent")).ok());
+  EXPECT_FALSE(syncFolder(file("absent")).ok());
 }
 
 TEST_F(AtomicFileTest, FoldersAreRenamed) {

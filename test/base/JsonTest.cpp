@@ -36,6 +36,9 @@ TEST(JsonTest, ErrorsHaveTheirPlace) {
   EXPECT_EQ(errorOf("{\"a\": 1,\n \"b\": 2,\n \"a\": 3}").rfind("a.json:3:", 0), 0u);
   EXPECT_NE(errorOf("{\"a\": 1,\n \"a\": 3}").find("the member 'a' is given twice in one object"), std::string::npos);
   EXPECT_EQ(errorOf("{\"a\": {\"a\": 1}, \"b\": {\"a\": 1}}"), "parsed");
+  // Behind an object within, the members are those of the outer one again.
+  EXPECT_EQ(errorOf("{\"b\": {\"a\": 1}, \"a\": 1}"), "parsed");
+  EXPECT_NE(errorOf("{\"a\": 1, \"b\": {}, \"a\": 2}").find("the member 'a' is given twice"), std::string::npos);
   EXPECT_EQ(errorOf("{\n  \"a\": nonsense}").rfind("a.json:2:9: malformed JSON: syntax error", 0), 0u)
       << errorOf("{\n  \"a\": nonsense}");
   EXPECT_EQ(errorOf("[1,\n 1e999]").rfind("a.json:2:7: malformed JSON: number overflow", 0), 0u)
@@ -70,6 +73,7 @@ TEST(JsonTest, ValuesInMessagesAreShort) {
 
 TEST(JsonTest, MessagesAreCutInTheirMiddle) {
   std::string name(1 << 20, 'n');
+  EXPECT_LE(Status::failed(name).message().size(), kMaximumMessage);
   Status status = Status::invalid("file '" + name + "' is wrong").withContext(name);
   EXPECT_LE(status.message().size(), kMaximumMessage);
   EXPECT_EQ(status.message().substr(status.message().size() - 10), "' is wrong");

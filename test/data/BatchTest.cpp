@@ -137,6 +137,34 @@ TEST(BatchStream, TakesLengthsFromTheTask) {
   EXPECT_EQ(lengths, (std::set<int64_t>{48, 64}));
 }
 
+TEST(BatchStream, ReadsThePartOfItsSplit) {
+  TaskSpec task = recallTask("a", 2);
+  task.keyTokens = {1000, 1064};
+  task.valueTokens = {1064, 1128};
+  auto text = countingText({900}, 2.0 / 3); // 300 tokens for each
+  auto made = createTasks({task}, {"a"}, "", text, 1128);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  BatchStreamOptions options;
+  options.stream = "held-out";
+  options.batch = 4;
+  options.length = 48;
+  options.taskFraction = 0.5;
+  for (Split split : kSplits) {
+    options.sample.split = split;
+    auto stream = BatchStream::create(options, *made, text);
+    ASSERT_TRUE(stream.ok()) << stream.status().message();
+    for (uint64_t index = 0; index < 5; ++index) {
+      const Batch batch = *(*stream)->batch(index);
+      for (const Sample &sample : batch.samples) {
+        for (int64_t token : sample.tokens)
+          EXPECT_TRUE(token >= 1000 || token / 300 == static_cast<int64_t>(split)) << token;
+        for (size_t i = 0; sample.isTask && i < sample.targets.size(); i += 2)
+          EXPECT_EQ(splitOf(Piece{sample.targets[i], sample.targets[i + 1]}), split);
+      }
+    }
+  }
+}
+
 TEST(BatchStream, WhatWouldFailLaterIsRefused) {
   auto create = [](auto change, std::vector<std::shared_ptr<const TaskGenerator>> made, bool withText) {
     BatchStreamOptions options;

@@ -5,6 +5,7 @@
 #include "runtime/data/Retrieval.h"
 #include "test/data/DataTesting.h"
 
+#include <algorithm>
 #include <set>
 
 namespace morph {
@@ -42,6 +43,16 @@ Lexicon numbers() {
   return lexicon;
 }
 
+TEST(Pool, HalfOfAllEntriesIsForTraining) {
+  // Entries that differ in their last token alone are of all splits too.
+  std::array<int, 3> counts = {};
+  for (int64_t last = 0; last < 4000; ++last)
+    ++counts[static_cast<size_t>(splitOf(Piece{7, last}))];
+  EXPECT_NEAR(counts[0], 2000, 150); // five standard errors
+  EXPECT_NEAR(counts[1], 1000, 150);
+  EXPECT_NEAR(counts[2], 1000, 150);
+}
+
 TEST(Pool, SplitsShareNoKeyNoValueAndNoWording) {
   const auto lexicon = std::make_shared<const Lexicon>(numbers());
   const Sharing sharing = sharingOf(*lexicon, 4);
@@ -59,6 +70,11 @@ TEST(Pool, SplitsShareNoKeyNoValueAndNoWording) {
       wordings[index].insert(wording.needle[0].tokens[0]);
     // 9 * 10^6 numbers, half or a quarter of them: 20000 draws hardly repeat (a list of 4096 would end).
     EXPECT_GT(values[index].size(), 19800u) << splitName(split);
+    // Each part from its own alphabet: no number begins with 0.
+    EXPECT_TRUE(std::all_of(values[index].begin(), values[index].end(),
+                            [](const Piece &value) { return value.size() == 7 && value[0] != 0; }));
+    EXPECT_TRUE(std::any_of(values[index].begin(), values[index].end(),
+                            [](const Piece &value) { return std::count(value.begin(), value.end(), 0) > 0; }));
     EXPECT_GE(keys[index].size(), 8u) << splitName(split);
     EXPECT_EQ(wordings[index].size(), 1u) << splitName(split);
   }
@@ -69,7 +85,12 @@ TEST(Pool, SplitsShareNoKeyNoValueAndNoWording) {
 
 TEST(Pool, TooFewEntriesAreShared) {
   Lexicon lexicon = numbers();
-  EXPECT_TRUE(sharingOf(lexicon, 14).keys) << "a quarter of 64 keys is not twice 14";
+  std::array<int64_t, 3> keys = {};
+  for (const Piece &key : lexicon.keys)
+    ++keys[static_cast<size_t>(splitOf(key))];
+  const int64_t least = *std::min_element(keys.begin(), keys.end());
+  EXPECT_FALSE(sharingOf(lexicon, least / 2).keys);
+  EXPECT_TRUE(sharingOf(lexicon, least / 2 + 1).keys) << "every split has twice as many as a sample takes";
   lexicon.value = {1};
   EXPECT_TRUE(sharingOf(lexicon, 1).values) << "ten values are not divided";
   lexicon.value = {0, 1, 1};

@@ -166,6 +166,11 @@ TEST_P(EveryTask, SampleIsAFunctionOfSeedIndexAndLength) {
   EXPECT_EQ(forward, backward);
   EXPECT_EQ(std::set<Piece>(forward.begin(), forward.end()).size(), forward.size());
   EXPECT_NE(first->sample(12, 0, 128)->tokens, forward[0]);
+  // Not the background alone: what is hidden, too.
+  std::set<Piece> targets = {first->sample(12, 0, 128)->targets};
+  for (uint64_t index = 0; index < 8; ++index)
+    targets.insert(sampleOf(*first, index, 128).targets);
+  EXPECT_EQ(targets.size(), 9u);
 }
 
 TEST_P(EveryTask, AskedDepthIsGiven) {
@@ -224,6 +229,14 @@ TEST(Tasks, VariableTrackingLinksAChainInOrder) {
   EXPECT_LT(place({chain[0]}), place({chain[1], chain[0]}));
   EXPECT_LT(place({chain[1], chain[0]}), place({chain[2], chain[1]}));
   EXPECT_LT(place({chain[2], chain[1]}), sample.positions.front());
+}
+
+TEST(Tasks, ManyValuesAreAskedInTheOrderOfTheContext) {
+  auto generator = make(tokenTask("niah_multi_value", 3));
+  for (uint64_t index = 0; index < 20; ++index) {
+    const Sample sample = sampleOf(*generator, index, 192);
+    EXPECT_TRUE(std::is_sorted(sample.answerDepth.begin(), sample.answerDepth.end())) << index;
+  }
 }
 
 TEST(Tasks, BackgroundComesFromThePartOfItsSplit) {
@@ -294,6 +307,13 @@ TEST(Tasks, WhatCannotBeDoneIsRefusedByName) {
   EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.length = {4}; }), "4 tokens have no room"));
   EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.depth = {0.5, 0.2}; }), "depth"));
   EXPECT_TRUE(refused(with(single, [](TaskSpec &t) { t.space = TaskSpec::Space::Words; }), "/nowhere/lexicon-t.json"));
+  TemporaryFolder folder;
+  folder.write("lexicon-t.json", wordLexicon().dump());
+  TaskSpec words = single;
+  words.space = TaskSpec::Space::Words;
+  EXPECT_TRUE(
+      refused(TaskGenerator::create(words, folder.path(), countingText({500}, 0, 1000), kVocabulary - 1).status(),
+              "its vocabulary has 1200 ids and the model's 1199"));
   EXPECT_TRUE(refused(with(tokenTask("mqar", 65), [](TaskSpec &t) { t.length = {4096}; }), "65 different keys"));
   EXPECT_TRUE(
       refused(with(tokenTask("variable_tracking", 30), [](TaskSpec &t) { t.length = {4096}; }), "90 different keys"));

@@ -64,6 +64,8 @@ TEST(TextStore, EvaluationWindowsAreTheTails) {
   EXPECT_EQ(text->evaluationWindows(30).size(), 1u); // joined: 20 + 3 + 7 tokens
   EXPECT_EQ(text->evaluationWindows(30)[0][20], 112);
   EXPECT_EQ(text->evaluationWindows(64)[0].size(), 33u);
+  EXPECT_EQ(text->evaluationWindows(64)[0].front(), 80);
+  EXPECT_EQ(text->evaluationWindows(4, 8)[1].front(), 92) << "two of seven windows, evenly spread";
   EXPECT_TRUE(countingText({50}, 0.0)->evaluationWindows(8).empty());
   for (uint64_t index = 0; index < 50; ++index) {
     EXPECT_GE(text->window(1, index, 18, Split::Evaluation).front(), 80);

@@ -88,6 +88,7 @@ def main():
         judgement, _ = check(out, 1e-12, expect=1)
         fp32, fp64 = max(judgement["fp32"].values()), max(judgement["fp64"].values())
         assert judgement["tokens"] == "text", judgement
+        assert set(judgement["fp32"]) == {"whole", "prefill_and_decode", "left_padded", "padded_row_alone"}, judgement
         assert fp64 < 1e-8 and fp32 > 100 * fp64, judgement
         judgement, said = check(out, 10 * fp64, expect=0)
         assert judgement["verdict"] == "rounding" and "fp32's rounding" in said, judgement

@@ -3,8 +3,9 @@
 
     kill_test.py [--kills 25] [--seed 0] [--precision bf16] [--threads 2]
 
-Every kill has a stage, drawn beforehand, and comes a random part of that stage's duration after its begin: into its
-steps, its checkpoints, its last writes, the renaming of its folder, the compilation before it. In its environment:
+Every kill has a stage, drawn beforehand. Two of three in a stage that trains come at a random step, so that the next
+start goes on from a checkpoint; the others come a random part of the stage's duration after its begin: into its start,
+its last writes, the renaming of its folder, the compilation before it. In its environment:
 MORPH_BIN=build/bin MORPH_SOURCE_DIR=. as ctest sets them.
 """
 
@@ -24,6 +25,9 @@ from small_model import make_inputs
 from support import BIN, read_json, read_lines
 
 BEGIN = re.compile(r"^(?:morph: (compiling)|\[(\d+)/\d+\] )")
+STEP = re.compile(r": step (\d+)/(\d+),")
+# Steps enough that a kill finds a stage within them.
+STEPS = {"align": 40, "select": 30, "distill": 24, "finetune": 16}
 
 
 def numbers(out):
@@ -41,7 +45,7 @@ class Run:
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         start_new_session=True)
-        self.begins, self.lines = {}, []
+        self.begins, self.steps, self.lines = {}, {}, []
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
@@ -53,6 +57,9 @@ class Run:
                 if match := BEGIN.match(line):
                     self.begins.setdefault(int(match[2] or 0), time.monotonic())
                     self.changed.notify()
+                elif match := STEP.search(line):
+                    self.steps[max(self.begins, default=0)] = int(match[1])
+                    self.changed.notify()
         with self.changed:
             self.changed.notify()
 
@@ -62,10 +69,16 @@ class Run:
         self.reader.join()
         return self.process.returncode
 
-    def kill_after(self, stage, delay):
-        """Kills the driver and all that it started `delay` seconds after a stage's begin. False where it ended before."""
+    def resumed(self):
+        """How many stages went on from a checkpoint within their steps."""
+        return sum("continuing after step" in line for line in self.lines)
+
+    def kill_after(self, stage, step, delay):
+        """Kills the driver and all that it started `delay` seconds after a stage's begin or, where `step` is not 0, its
+        step. False where it ended before."""
         with self.changed:
-            self.changed.wait_for(lambda: stage in self.begins or not self.reader.is_alive()
+            self.changed.wait_for(lambda: (self.steps.get(stage, 0) >= step if step else stage in self.begins)
+                                  or max(self.begins, default=0) > stage or not self.reader.is_alive()
                                   or self.process.poll() is not None)
         try:
             self.process.wait(timeout=delay)
@@ -91,7 +104,8 @@ def main():
 
         def start(out):
             return Run([BIN / "morph", "run", folder / "small.toml", "--out", folder / out, "--set",
-                        f'model.precision="{arguments.precision}"', "--set", f"model.threads={arguments.threads}"])
+                        f'model.precision="{arguments.precision}"', "--set", f"model.threads={arguments.threads}",
+                        *(part for stage, steps in STEPS.items() for part in ("--set", f"{stage}.steps={steps}"))])
 
         whole = start("whole")
         begin = time.monotonic()
@@ -103,10 +117,15 @@ def main():
 
         # In ascending order, so that each run goes on a little further.
         stages = sorted(generator.randrange(len(durations)) for _ in range(arguments.kills))
-        hit, finished, out = collections.Counter(), 0, "killed-0"
+        hit, resumed, finished, out = collections.Counter(), 0, 0, "killed-0"
         for stage in stages:
             run = start(out)
-            if run.kill_after(stage, generator.random() * durations[stage]):
+            # In the first half: the kill takes its time.
+            steps = whole.steps.get(stage, 0) // 2 if generator.randrange(3) else 0
+            step = generator.randrange(4, steps) if steps else 0
+            killed = run.kill_after(stage, step, 0 if step else generator.random() * durations[stage])
+            resumed += run.resumed()
+            if killed:
                 hit[max(run.begins, default=0)] += 1
                 continue
             # It was faster than this time: the next kills are another run's.
@@ -116,13 +135,15 @@ def main():
             out = f"killed-{finished}"
         last = start(out)
         assert last.finish() == 0, "".join(last.lines)
+        resumed += last.resumed()
         compare(expected, numbers(folder / out))
         left = [path for path in (folder / out).rglob("*") if path.suffix in (".partial", ".old", ".tmp")]
         assert not left, left
         print(f"killed {sum(hit.values())} times, in stages "
               f"{ {stage: hit[stage] for stage in sorted(hit)} } (0: compiling): the same bits in "
-              f"{len(expected)} files")
+              f"{len(expected)} files; went on from a checkpoint {resumed} times")
         assert sum(hit.values()) >= 0.8 * arguments.kills, "too few kills: the test did not test"
+        assert resumed > 0, "no stage went on from within its steps: the test did not test"
 
 
 def compare(expected, actual):

@@ -46,6 +46,10 @@ TEST(Intervals, AnswersOfOneSampleCountByWhatTheyTell) {
   const Interval interval = estimateShare(scattered, 14).interval, expected = wilsonInterval(0.5, 64 * 14);
   EXPECT_NEAR(interval.low, expected.low, 1e-3);
   EXPECT_NEAR(interval.high, expected.high, 1e-3);
+  // However little they scatter, there are no more answers than that.
+  for (double &share : scattered)
+    share = share > 0.5 ? 0.51 : 0.49;
+  EXPECT_NEAR(estimateShare(scattered, 14).interval.low, expected.low, 1e-12);
 }
 
 TEST(Intervals, PairedDifferencesAsPublished) {

@@ -50,7 +50,10 @@ if "--spec-to-json" in arguments:
         spec[section][name] = json.loads(value)
     print(json.dumps(spec))
 else:
-    pathlib.Path(option("-o")).write_text(json.dumps({PLAN!r}))
+    # $MODEL stands for a compiler that makes other plans.
+    plan = {PLAN!r}
+    plan["model"] = os.environ.get("MODEL", "m")
+    pathlib.Path(option("-o")).write_text(json.dumps(plan))
 """
 OPT = COMMON + """
 pathlib.Path(option("-o")).write_text("module {}")
@@ -232,6 +235,7 @@ class DriverTest(unittest.TestCase):
         self.assertEqual([(entry["length"], entry["measure"]) for entry in summary["differences"]],
                          [(64, "generated"), (64, "teacher_forced"), (128, "generated"), (128, "teacher_forced"),
                           (32, "cross_entropy")])
+        self.assertEqual(summary["baselines"], {"uniform": [2]})
         self.assertEqual(summary["hybrid"], str(self.out / "hybrid"))
         select = next(stage for stage in summary["stages"] if stage["stage"] == "select")
         self.assertEqual((select["tokens"], select["flops"]), (1000, 2e9))
@@ -314,7 +318,10 @@ class DriverTest(unittest.TestCase):
         self.assertEqual(process.returncode, 128 + signal.SIGTERM)
         self.assertIn("stopped; the same command continues", words)
         self.assertTrue((self.out / "align.partial/stopped").exists())
+        record = self.out / "align.partial/stage.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"seconds": 1000}))
         self.morph("run", self.spec, "--out", self.out)
+        self.assertGreater(json.loads((self.out / "align/stage.json").read_text())["seconds"], 1000, "of both attempts")
         self.assertTrue((self.out / "align/resumed").exists(), "the stage did not continue from its checkpoint")
         self.assertFalse((self.out / "align/checkpoint.safetensors").exists())
 
@@ -398,6 +405,17 @@ class DriverTest(unittest.TestCase):
         done = self.morph("export", self.out, expect=2)
         self.assertIn("stage 'align' of", done.stderr)
         self.assertIn("was made from other inputs: program morph-run", done.stderr)
+
+    def test_lost_files_are_made_again(self):
+        self.morph("run", self.spec, "--out", self.out)
+        metrics = self.out / "align/metrics.jsonl"
+        for damage in (metrics.unlink, lambda: metrics.write_text("half")):
+            damage()
+            done = self.morph("export", self.out, expect=2)
+            self.assertIn("has lost files, or parts of them: metrics.jsonl", done.stderr)
+            done = self.morph("run", self.spec, "--out", self.out)
+            self.assertIn("what lies in align/ has lost files, or parts of them: metrics.jsonl", done.stderr)
+            self.assertEqual(self.stages(), ["align"], "what was made of it is the same")
 
     def test_export_before_the_selection(self):
         self.morph("run", self.spec, "--out", self.out, expect=1, BROKEN="align", CODE="1")
@@ -519,6 +537,12 @@ class DriverTest(unittest.TestCase):
                 self.morph("run", self.spec, "--out", self.out)
                 self.assertEqual(self.stages(), [])
 
+    def test_other_plans(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.morph("run", self.spec, "--out", self.out, MODEL="other")
+        self.assertEqual(self.stages(), ["align", "select", "evaluate", "evaluate", "evaluate"],
+                         "all but the baseline, which reads no plan")
+
     def test_other_package(self):
         package = self.root / "env/lib/python3.11/site-packages/transformers-5.0.dist-info"
         package.mkdir(parents=True)
@@ -561,6 +585,7 @@ class DriverTest(unittest.TestCase):
         def placed():
             make_old(old)
             (folder / "checkpoint.safetensors").write_text("of the last step")
+            (folder / "checkpoint.other.json").write_text("of the last step")
 
         for moment in (record_written, older_moved, placed):
             with self.subTest(moment=moment.__name__):
@@ -568,7 +593,7 @@ class DriverTest(unittest.TestCase):
                 self.morph("run", self.spec, "--out", self.out)
                 self.assertEqual(self.stages(), [], "the whole stage was lost")
                 self.assertFalse(partial.exists() or old.exists())
-                self.assertFalse((folder / "checkpoint.safetensors").exists())
+                self.assertEqual(list(folder.glob("checkpoint.*")), [])
         # A kill while a newer one was moved into place, and then the spec of the older one again.
         folder.rename(old)
         self.morph("run", self.spec, "--out", self.out)
@@ -602,18 +627,24 @@ class DriverTest(unittest.TestCase):
             with self.subTest(arguments=arguments):
                 self.assertIn(words, self.morph(*arguments, expect=2).stderr)
 
-    def test_full_disk(self):
-        disk = self.root / "disk"
-        disk.mkdir()
-        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk],
-                                               capture_output=True).returncode != 0:
-            self.skipTest("mounting a small disk needs root")
-        try:
-            done = self.morph("run", self.spec, "--out", disk / "out", expect=1)
-            self.assertRegex(done.stderr, "No space left on device|of disk in")
-            self.assertFalse(list(disk.rglob("*.json.partial")), "something half-written is left")
-        finally:
-            subprocess.run(["umount", disk], check=True)
+    def test_a_disk_that_looks_too_small_is_refused(self):
+        # A file without blocks that the hybrid's folder would need room for.
+        with open(self.root / "model/huge.bin", "w") as file:
+            file.truncate(shutil.disk_usage(self.root).free + (1 << 30))
+        done = self.morph("run", self.spec, "--out", self.out, expect=1)
+        self.assertRegex(done.stderr, "the run needs about .* of disk in .*, and .* are free")
+        self.assertFalse(self.out.exists())
+
+    def test_file_that_cannot_be_written(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.write_spec(align__steps=3)
+        (self.out / "resolved.json.partial").symlink_to("/dev/full")
+        done = self.morph("run", self.spec, "--out", self.out, "--update", expect=1)
+        self.assertIn("No space left on device", done.stderr)
+        self.assertIn("the disk is full: free some space and run the same command again", done.stderr)
+        self.assertFalse(list(self.out.rglob("*.json.partial")), "something half-written is left")
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertIn("align", self.stages())
 
 
 if __name__ == "__main__":

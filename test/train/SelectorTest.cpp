@@ -246,6 +246,17 @@ TEST(Gates, PressureIsRawOrInTheObjectivesUnit) {
   EXPECT_DOUBLE_EQ(pressure.next(0, 10), 0.5);
 }
 
+TEST(Gates, PressureOfTheBudgetGrowsWhileTheSumIsTooLarge) {
+  GatePressure pressure;
+  pressure.kind = SelectSpec::Pressure::Budget;
+  pressure.unit = 0.4;
+  pressure.layers = 30;
+  pressure.budget = 4;
+  pressure.steps = 100;
+  EXPECT_NEAR(pressure.next(98, 14), 4, 1e-9);
+  EXPECT_NEAR(pressure.next(99, 14), 4.4, 1e-9);
+}
+
 TEST(Gates, TargetFallsOverTheFirstPart) {
   GatePressure pressure;
   pressure.layers = 30;
@@ -254,6 +265,25 @@ TEST(Gates, TargetFallsOverTheFirstPart) {
   EXPECT_NEAR(pressure.target(29), 17, 1e-9);
   EXPECT_NEAR(pressure.target(59), 4, 1e-9);
   EXPECT_NEAR(pressure.target(99), 4, 1e-9);
+}
+
+TEST(Gates, LogitsHaveTheGradientsOfTheirGates) {
+  plan::Plan plan;
+  plan::Weight weight;
+  weight.name = "gate.0";
+  weight.gate = true;
+  weight.layer = 0;
+  weight.shape = {1};
+  plan.weights = {weight};
+  auto space = GateSpace::create(plan, request(1, 0), GateParametrization::Sigmoid);
+  ASSERT_TRUE(space.ok());
+  NamedTensors masters = {{"gate.0", at::ones({1})}}, gradients = {{"gate.0", at::full({1}, 2.0)}};
+  space->begin(masters);
+  const double share = masters.at("gate.0").item<float>();
+  EXPECT_NEAR(share, 0.95, 1e-6);
+  space->beforeUpdate(masters, gradients, 0.5);
+  EXPECT_NEAR(gradients.at("gate.0").item<float>(), 2.5 * share * (1 - share), 1e-6);
+  EXPECT_NEAR(masters.at("gate.0").item<float>(), std::log(share / (1 - share)), 1e-4);
 }
 
 TEST(Gates, OfThreeCandidatesStayOnTheSimplex) {

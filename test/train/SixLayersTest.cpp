@@ -8,13 +8,16 @@
 // them nearly as good as both. Layer 1 alone fills another; layers 0, 2 and 3 hardly matter. Of two layers, the best
 // are 1 and one of 4 and 5.
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
+#include "runtime/train/Stages.h"
 #include "runtime/train/select/SubsetJudge.h"
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
 #include <numeric>
+#include <sstream>
 
 namespace morph {
 namespace {
@@ -139,9 +142,9 @@ protected:
     return loss->loss;
   }
 
-  std::unique_ptr<BatchStream> batches() {
-    BatchStreamOptions options;
-    options.stream = "test";
+  std::unique_ptr<BatchStream> batches(BatchStreamOptions options = {}) {
+    if (options.stream.empty())
+      options.stream = "test";
     auto stream = context.stream(options, {"recall"});
     EXPECT_TRUE(stream.ok()) << stream.status().message();
     return *std::move(stream);
@@ -195,6 +198,41 @@ TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
   }
 }
 
+TEST_F(SixLayers, APlanOfAnotherProgramIsAnError) {
+  for (const auto &[name, output] : {std::pair("score", "nll"), {"logits", "logits"}, {"gates", "loss"}}) {
+    context.planPaths[name] = planPath(name == std::string("gates") ? "score" : "gates");
+    const auto executor = context.executor(name);
+    ASSERT_FALSE(executor.ok()) << name;
+    EXPECT_EQ(executor.status().code(), StatusCode::InvalidInput);
+    EXPECT_NE(executor.status().message().find(std::string("no output '") + output + "'"), std::string::npos)
+        << executor.status().message();
+  }
+}
+
+TEST_F(SixLayers, OutputsHaveTheShapeOfTheirName) {
+  // Stages read as many numbers as they asked for rows: of a weight they would read what lies behind it.
+  for (const std::string name : {"score", "logits", "decode", "gates", "align"}) {
+    Json plan = *readJson(planPath(name == "decode" ? "logits" : name));
+    const Json good = plan["outputs"];
+    for (size_t output = 0; output < good.size(); ++output) {
+      const std::string called = good[output]["name"];
+      if (called.rfind("grad.", 0) == 0) // The executor compares gradients with their weights.
+        continue;
+      plan["outputs"] = good;
+      plan["outputs"][output]["value"] = plan["weights"][0]["value"];
+      const std::string file = folder.file(name + ".json");
+      ASSERT_TRUE(writeFile(file, plan.dump()).ok());
+      context.planPaths[name] = file;
+      const auto executor = context.executor(name);
+      ASSERT_FALSE(executor.ok()) << name << ": " << called;
+      EXPECT_EQ(executor.status().code(), StatusCode::InvalidInput);
+      EXPECT_NE(executor.status().message().find("whose output '" + called + "' has another shape or type"),
+                std::string::npos)
+          << executor.status().message();
+    }
+  }
+}
+
 TEST_F(SixLayers, GatesFindTheLayers) {
   for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
     TemporaryFolder where;
@@ -215,10 +253,36 @@ TEST_F(SixLayers, GatesFindTheLayers) {
   }
 }
 
-TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
-  context.spec.select.steps = 2;
+TEST_F(SixLayers, DriftIsOfTheRunsLastQuarter) {
+  context.spec.select.logEvery = 1;
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
+  std::istringstream lines(fileText(context.outPath("metrics.jsonl")));
+  std::vector<std::vector<double>> gates;
+  for (std::string line; std::getline(lines, line);)
+    gates.push_back((*parseJson(line, "metrics"))["gates"]);
+  ASSERT_EQ(gates.size(), 80u);
+  for (size_t layer = 0; layer < 6; ++layer) {
+    double mean = 0;
+    std::vector<double> last;
+    for (size_t step = 0; step < 80; ++step) {
+      mean += gates[step][layer] / 80;
+      if (step >= 60)
+        last.push_back(gates[step][layer]);
+    }
+    const auto [least, most] = std::minmax_element(last.begin(), last.end());
+    EXPECT_DOUBLE_EQ(selection->drift[layer], *most - *least) << layer;
+    EXPECT_NEAR(selection->details["mean_gates"][layer].get<double>(), mean, 1e-12) << layer;
+  }
+}
+
+TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
+  context.spec.select.steps = 2;
+  testing::internal::CaptureStderr();
+  const auto selection = select(context);
+  EXPECT_EQ(testing::internal::GetCapturedStderr().find("within its noise"), std::string::npos);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->tokens, (2 + 16) * 16);
   const auto &unit = selection->details["objective_unit"];
   EXPECT_EQ(unit["samples"], 16);
   const double value = unit["value"], error = unit["standard_error"];
@@ -310,6 +374,152 @@ TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
   EXPECT_EQ(selection->tokens, 32 * 16);
 }
 
+TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
+  context.spec.tasks[0].valueLength = 2; // 64 values: enough to divide.
+  BatchStreamOptions data;
+  data.batch = 1;
+  data.sample.split = Split::Selection;
+  const auto lossesOn = [&](const std::string &name, int64_t count, const std::string &plan, double gates) {
+    data.stream = name;
+    const auto executor = context.executor(plan);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    for (auto &[master, gate] : (*executor)->masters())
+      if (master.rfind("gate.", 0) == 0)
+        gate.fill_(gates);
+    (*executor)->mastersChanged();
+    return *heldOutLoss(**executor, *batches(data), count);
+  };
+  SelectSpec &section = context.spec.select;
+  section.samples = 4;
+  section.method = SelectSpec::Method::LayerMse;
+  const auto ranked = select(context);
+  ASSERT_TRUE(ranked.ok()) << ranked.status().message();
+  data.length = 16;
+  EXPECT_EQ(ranked->scores, lossesOn("held-out/layer_mse", 4, "align-forward", 0).layerLoss);
+  data.length = 0;
+
+  // The cross-entropy, which is not 0 where all layers are full.
+  section.method = SelectSpec::Method::Gates;
+  section.loss = SelectSpec::Loss::Ce;
+  for (const std::string suffix : {"", "-forward"})
+    context.planPaths["gates" + suffix] = planPath("gates-ce" + suffix);
+  section.steps = section.logEvery = 1;
+  section.swap = true;
+  section.lr = section.lrEnd = 1e-9;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  const MeanAndError rise = pairedDifference(lossesOn("select/unit", 16, "gates-forward", 0).losses,
+                                             lossesOn("select/unit", 16, "gates-forward", 1).losses);
+  const auto &unit = selection->details["objective_unit"];
+  EXPECT_NEAR(unit["value"].get<double>(), rise.mean / 6, 1e-12);
+  EXPECT_NEAR(unit["standard_error"].get<double>(), rise.standardError / 6, 1e-12);
+  const Json line = *parseJson(fileText(context.outPath("metrics.jsonl")), "metrics");
+  EXPECT_EQ(line["loss"].get<double>(), lossesOn("select", 1, "gates-forward", 1).loss);
+  const auto executor = context.executor("gates-forward");
+  const auto space =
+      GateSpace::create((*executor)->plan(), *readSelectionRequest(context.spec.budget, 6), section.parametrization);
+  space->setSubset((*executor)->masters(), {0, 1}, {});
+  (*executor)->mastersChanged();
+  data.stream = "select/swap";
+  EXPECT_EQ(selection->details["swap"]["objective_before"].get<double>(),
+            heldOutLoss(**executor, *batches(data), 16)->loss);
+}
+
+TEST_F(SixLayers, ProbesReadWhatIsNotTrainedOn) {
+  context.spec.tasks[0].valueLength = 2;
+  const auto once = [](auto &section) {
+    section.steps = section.accumulate = 1;
+    section.batch = 4;
+    section.betas = {0.9, 0.99};
+    section.lr = section.lrEnd = 1e-12;
+  };
+  once(context.spec.align);
+  once(context.spec.distill);
+  DistillSpec &distill = context.spec.distill;
+  distill.length = 16;
+  distill.tasks = {"recall"};
+  distill.taskFraction = 1;
+  BatchStreamOptions data;
+  data.batch = 4;
+  data.length = 16;
+  data.sample.split = Split::Selection;
+  const auto lossesOn = [&](const std::string &name, const std::string &plan) {
+    data.stream = name;
+    return heldOutLoss(**context.executor(plan), *batches(data), 2)->losses;
+  };
+  ASSERT_TRUE(runAlign(context).ok());
+  const double aligned = (*readJson(context.outPath("align.json")))["held_out_loss"];
+  EXPECT_NEAR(aligned, meanAndError(lossesOn("held-out/align", "align-forward")).mean, 1e-6 * aligned);
+  context.out = folder.file("distill.partial");
+  std::filesystem::create_directories(context.out);
+  const auto outcome = runDistill(context);
+  ASSERT_TRUE(outcome.ok()) << outcome.status().message();
+  const Json summary = *readJson(context.outPath("distill.json"));
+  EXPECT_EQ(summary["held_out_before"]["tasks"]["batches"].get<std::vector<double>>(),
+            lossesOn("held-out/distill/tasks", "distill-forward"));
+}
+
+// The next token depends on the one before alone: a wrong token is followed by another than the true one would be.
+TEST_F(SixLayers, GenerateAnswersOfTheEvaluationAfterTheirOwnTokens) {
+  TaskSpec &task = context.spec.tasks[0];
+  task.valueLength = 3;
+  task.length = {24};
+  EvaluateSpec &section = context.spec.evaluate;
+  section.tasks = {"recall"};
+  section.samples = 8;
+  section.generateSamples = 6;
+  section.batch = 4;
+  context.planPaths["score"] = planPath("score-base");
+  context.planPaths["decode"] = planPath("decode");
+  const auto outcome = runEvaluate(context, {"teacher", "selection"});
+  ASSERT_TRUE(outcome.ok()) << outcome.status().message();
+  const Json rows = *readJson(context.outPath("rows.json"));
+  ASSERT_EQ(rows.size(), 1u);
+  const Json &generated = rows[0]["generated"], &forced = rows[0]["teacher_forced"];
+  ASSERT_EQ(generated["written"].size(), 6u);
+  ASSERT_EQ(forced["by_sample"].size(), 8u);
+
+  const auto tasks = context.tasks({"recall"}, nullptr);
+  const auto executor = context.executor("logits");
+  ASSERT_TRUE(tasks.ok() && executor.ok());
+  const auto next = [&](const std::vector<int64_t> &tokens) {
+    const at::Tensor row = at::tensor(tokens, at::kLong).view({1, -1});
+    return (*executor)
+        ->run({{"tokens", row}, {"positions", at::tensor({row.numel() - 1}, at::kLong)}})
+        ->at("logits")
+        .argmax()
+        .item<int64_t>();
+  };
+  const uint64_t stream = Random::streamSeed(context.seed, "evaluate/recall/24/drawn");
+  bool differs = false;
+  double right = 0, rightForced = 0;
+  for (uint64_t index = 0; index < 8; ++index) {
+    const Sample sample = *(*tasks)[0]->sample(stream, index, 24, {std::nullopt, Split::Evaluation});
+    std::vector<int64_t> own = sample.tokens;
+    std::vector<int64_t> written, afterTrue;
+    for (int64_t position : sample.positions) {
+      const auto before = [&](const std::vector<int64_t> &tokens) {
+        return std::vector<int64_t>(tokens.begin(), tokens.begin() + position + 1);
+      };
+      own[static_cast<size_t>(position) + 1] = next(before(own));
+      written.push_back(own[static_cast<size_t>(position) + 1]);
+      afterTrue.push_back(next(before(sample.tokens)));
+    }
+    for (size_t i = 0; i < sample.targets.size(); ++i)
+      rightForced += afterTrue[i] == sample.targets[i];
+    if (index >= 6)
+      continue;
+    EXPECT_EQ(generated["written"][index].get<std::vector<int64_t>>(), written) << index;
+    differs |= written != afterTrue;
+    for (size_t answer = 0; answer < 2; ++answer)
+      right += std::equal(written.begin() + 3 * answer, written.begin() + 3 * answer + 3,
+                          sample.targets.begin() + 3 * answer);
+  }
+  EXPECT_TRUE(differs) << "the test does not test";
+  EXPECT_DOUBLE_EQ(generated["answers"].get<double>(), right / 12);
+  EXPECT_DOUBLE_EQ(forced["tokens"].get<double>(), rightForced / 48);
+}
+
 TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
   const auto executor = context.executor("gates-forward");
   ASSERT_TRUE(executor.ok());
@@ -386,8 +596,41 @@ TEST_F(SixLayers, BothJudgesOfASubsetAgree) {
   ASSERT_EQ(one->size(), 8u);
   for (size_t sample = 0; sample < 8; ++sample)
     EXPECT_NEAR((*one)[sample], (*other)[sample], 1e-5 * (*other)[sample]);
+  EXPECT_EQ((*fast)->teacherCost().tokens, 8 * 16);
+  EXPECT_GT((*fast)->teacherCost().flops, 0);
+  EXPECT_EQ((*slow)->teacherCost().tokens, 0);
   EXPECT_EQ(fastCost.tokens, 8 * 16);
   EXPECT_LT(fastCost.flops, 0.8 * slowCost.flops);
+  // They share the gates that they set.
+  EXPECT_EQ(space->fullShares((*executor)->masters()), (std::vector<double>{0, 1, 0, 0, 1, 0}));
+}
+
+TEST_F(SixLayers, GatesGoOnWhereTheyWereStopped) {
+  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
+    TemporaryFolder where[2];
+    StageContext straight, stopped;
+    for (StageContext *run : {&straight, &stopped}) {
+      prepare(*run, where[run == &stopped], 1);
+      run->spec.select.steps = 12;
+      run->spec.select.parametrization = parametrization;
+    }
+    const auto expected = select(straight);
+    ASSERT_TRUE(expected.ok());
+    requestInterrupt(); // Every start makes one step.
+    for (int start = 0; start < 3; ++start) {
+      const auto part = select(stopped);
+      ASSERT_TRUE(part.ok());
+      EXPECT_TRUE(part->interrupted);
+    }
+    requestInterrupt(false);
+    const auto actual = select(stopped);
+    ASSERT_TRUE(actual.ok());
+    EXPECT_EQ(actual->scores, expected->scores);
+    EXPECT_EQ(actual->drift, expected->drift);
+    EXPECT_EQ(actual->details, expected->details);
+    EXPECT_EQ(actual->tokens, expected->tokens);
+    EXPECT_EQ(actual->flops, expected->flops);
+  }
 }
 
 TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
@@ -402,7 +645,7 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   const auto first = select(stopped);
   ASSERT_TRUE(first.ok());
   EXPECT_TRUE(first->interrupted);
-  EXPECT_TRUE(std::filesystem::exists(stopped.outPath("swaps.safetensors")));
+  EXPECT_TRUE(std::filesystem::exists(stopped.outPath("checkpoint.swaps.safetensors")));
   requestInterrupt(false);
   const auto second = select(stopped);
   ASSERT_TRUE(second.ok()) << second.status().message();
