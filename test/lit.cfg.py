@@ -22,8 +22,8 @@ if os.path.isdir(os.path.join(shared, "models")):
     config.available_features.add("shared")
 if config.build_runtime:
     config.available_features.add("runtime")
-if config.sanitize:
-    config.available_features.add("sanitizers")
+if not config.sanitize:
+    config.available_features.add("no-sanitizers")
 
 # One switch runs the whole suite through a print, parse and bytecode round trip.
 if os.environ.get("MORPH_OPT_CHECK_ROUNDTRIP"):
