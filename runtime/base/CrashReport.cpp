@@ -30,14 +30,8 @@ void print(int file, const char *text) {
   [[maybe_unused]] const ssize_t count = ::write(file, text, std::strlen(text));
 }
 
-// Only calls that are safe in a signal handler; `backtrace` is, once it has been called before.
 void onCrash(int number) {
-  if (const int file = openReport(); file >= 0) {
-    void *frames[64];
-    print(file, "stack:\n");
-    ::backtrace_symbols_fd(frames, ::backtrace(frames, 64), file);
-    ::close(file);
-  }
+  morph::appendStack();
   // SA_RESETHAND has put the default action back: the process dies from the signal that it got.
   std::raise(number);
 }
@@ -61,15 +55,31 @@ void onTerminate() {
 
 } // namespace
 
+const char *morph::openCrashReport() {
+  crashFile = std::getenv(kCrashFileVariable);
+  if (!crashFile || !*crashFile)
+    return nullptr;
+  void *frame[1];
+  ::backtrace(frame, 1); // Loads what appendStack needs.
+  return crashFile;
+}
+
+// Only calls that are safe in a signal handler; `backtrace` is, once it has been called before.
+void morph::appendStack() {
+  if (const int file = openReport(); file >= 0) {
+    void *frames[64];
+    print(file, "stack:\n");
+    ::backtrace_symbols_fd(frames, ::backtrace(frames, 64), file);
+    ::close(file);
+  }
+}
+
 void morph::installCrashReport() {
 #ifdef MORPH_SANITIZE_ADDRESS
   return;
 #endif
-  crashFile = std::getenv(kCrashFileVariable);
-  if (!crashFile || !*crashFile)
+  if (!openCrashReport())
     return;
-  void *frame[1];
-  ::backtrace(frame, 1); // Loads what the handler needs.
   struct sigaction action{};
   action.sa_handler = onCrash;
   // The signal is not blocked in its handler, so that raising it again ends the process there.

@@ -14,6 +14,12 @@ inline constexpr const char *kCrashFileVariable = "MORPH_CRASH_FILE";
 /// better.
 void installCrashReport();
 
+/// The file that MORPH_CRASH_FILE names, to which `appendStack` writes from now on; null where it names none.
+const char *openCrashReport();
+
+/// Appends this thread's stack to that file. Safe in a signal handler.
+void appendStack();
+
 } // namespace morph
 
 #endif // MORPH_RUNTIME_BASE_CRASHREPORT_H

@@ -267,15 +267,20 @@ TEST(Gates, TargetFallsOverTheFirstPart) {
   EXPECT_NEAR(pressure.target(99), 4, 1e-9);
 }
 
-TEST(Gates, LogitsHaveTheGradientsOfTheirGates) {
+/// The gate of one layer with `branches` linear branches.
+static StatusOr<GateSpace> spaceOfOneGate(int64_t branches, GateParametrization parametrization) {
   plan::Plan plan;
   plan::Weight weight;
   weight.name = "gate.0";
   weight.gate = true;
   weight.layer = 0;
-  weight.shape = {1};
+  weight.shape = {branches};
   plan.weights = {weight};
-  auto space = GateSpace::create(plan, request(1, 0), GateParametrization::Sigmoid);
+  return GateSpace::create(plan, request(1, 0), parametrization);
+}
+
+TEST(Gates, LogitsHaveTheGradientsOfTheirGates) {
+  auto space = spaceOfOneGate(1, GateParametrization::Sigmoid);
   ASSERT_TRUE(space.ok());
   NamedTensors masters = {{"gate.0", at::ones({1})}}, gradients = {{"gate.0", at::full({1}, 2.0)}};
   space->begin(masters);
@@ -287,14 +292,7 @@ TEST(Gates, LogitsHaveTheGradientsOfTheirGates) {
 }
 
 TEST(Gates, OfThreeCandidatesStayOnTheSimplex) {
-  plan::Plan plan;
-  plan::Weight weight;
-  weight.name = "gate.0";
-  weight.gate = true;
-  weight.layer = 0;
-  weight.shape = {2};
-  plan.weights = {weight};
-  auto space = GateSpace::create(plan, request(1, 0), GateParametrization::Clamp);
+  auto space = spaceOfOneGate(2, GateParametrization::Clamp);
   ASSERT_TRUE(space.ok());
   at::Tensor gate = at::empty({2});
   NamedTensors masters = {{"gate.0", gate}};

@@ -54,6 +54,12 @@ bool isOf(const Json &record, const StageKey &key, bool complete) {
          record.value("complete", Json()) == complete;
 }
 
+/// The record in a folder that is a whole stage of that key, or null.
+Json readWhole(const fs::path &folder, const StageKey &key) {
+  Json record = readRecord(folder);
+  return isOf(record, key, /*complete=*/true) && findDamage(folder, record).empty() ? record : Json();
+}
+
 } // namespace
 
 StageKey &StageKey::add(const std::string &name, const std::string &value) {
@@ -68,12 +74,11 @@ StatusOr<std::optional<Json>> StageFolder::finished(const StageKey &key) const {
   // Cut off between the two renames.
   if (!isThere(path()) && isThere(oldPath()))
     MORPH_RETURN_IF_ERROR(renamePath(oldPath().string(), path().string()));
-  if (Json record = readRecord(path()); isOf(record, key, /*complete=*/true) && findDamage(path(), record).empty()) {
+  if (Json record = readWhole(path(), key); record.is_object()) {
     MORPH_RETURN_IF_ERROR(clean());
     return std::optional<Json>(std::move(record));
   }
-  if (Json record = readRecord(partialPath());
-      isOf(record, key, /*complete=*/true) && findDamage(partialPath(), record).empty()) {
+  if (Json record = readWhole(partialPath(), key); record.is_object()) {
     MORPH_RETURN_IF_ERROR(place());
     return std::optional<Json>(std::move(record));
   }
