@@ -7,6 +7,7 @@
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 
 def Morph_Dialect : Dialect {
   let name = "morph";
@@ -38,6 +39,25 @@ def Morph_Dialect : Dialect {
 }
 
 class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mnemonic, traits>;
+
+// MLIR's InferTypeOpAdaptor with the number of operands checked before the adaptor reads them.
+def Morph_InferTypes : TraitList<[
+  DeclareOpInterfaceMethods<InferTypeOpInterface>,
+  NativeOpTrait<"InferTypeOpAdaptor", [], [{
+    static ::llvm::LogicalResult inferReturnTypes(::mlir::MLIRContext *context, std::optional<::mlir::Location> location,
+        Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &inferredReturnTypes);
+  }], [{
+    ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *context,
+        std::optional<::mlir::Location> location, ::mlir::ValueRange operands, ::mlir::DictionaryAttr attributes,
+        ::mlir::OpaqueProperties properties, ::mlir::RegionRange regions,
+        ::llvm::SmallVectorImpl<::mlir::Type> &inferredReturnTypes) {
+      if (failed(::morph::checkOperandCount<$cppClass>(location, operands.size())))
+        return ::mlir::failure();
+      return $cppClass::inferReturnTypes(context, location, Adaptor(operands, attributes, properties, regions),
+                                         inferredReturnTypes);
+    }
+  }]>
+]>;
 
 class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<Morph_Dialect, name, traits> {
   let mnemonic = attrMnemonic;

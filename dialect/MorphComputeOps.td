@@ -8,11 +8,10 @@
 include "dialect/MorphBase.td"
 include "dialect/MorphInterfaces.td"
 include "mlir/IR/SymbolInterfaces.td"
-include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
 class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
-    : Morph_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor], traits)> {
+    : Morph_Op<mnemonic, !listconcat([Pure, Morph_InferTypes], traits)> {
   let assemblyFormat = "operands attr-dict `:` type(operands)";
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>

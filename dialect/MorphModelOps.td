@@ -10,7 +10,6 @@ include "dialect/MorphInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/RegionKindInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
-include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
 //===----------------------------------------------------------------------===//
@@ -206,7 +205,7 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
 
-def Morph_BlendOp : Morph_Op<"blend", [Pure, InferTypeOpAdaptor,
+def Morph_BlendOp : Morph_Op<"blend", [Pure, Morph_InferTypes,
     DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{

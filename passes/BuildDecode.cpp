@@ -43,7 +43,16 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
     Value offset = program->addInput("offset", RankedTensorType::get({}, builder.getI64Type()), {});
 
     SmallVector<NextState> next;
-    auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> Value {
+    llvm::SmallDenseMap<int64_t, Operation *> mixerOfLayer; // Layers name the caches.
+    auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> FailureOr<Value> {
+      auto [first, isFirst] = mixerOfLayer.try_emplace(mixer.getMixerLayer(), mixer);
+      if (!isFirst) {
+        InFlightDiagnostic error = mixer->emitOpError()
+                                   << "is the second token mixer of layer " << mixer.getMixerLayer()
+                                   << ", so its caches have no names of their own";
+        error.attachNote(first->second->getLoc()) << "the first one";
+        return error;
+      }
       std::string layer = std::to_string(mixer.getMixerLayer()) + ".";
       MixerInputs inputs{mapping.lookup(mixer->getOperand(0)), start, offset, {}};
       SmallVector<MixerState> states = mixer.getMixerStates();

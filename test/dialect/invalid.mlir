@@ -456,3 +456,19 @@ func.func @concat_c1_limit(%x: tensor<?x9223372036854775807x4xf32>) {
   %0 = morph.concat %x, %x : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>
   return
 }
+
+// -----
+
+func.func @too_few_operands(%x: tensor<?x8xf32>) {
+  // expected-error@below {{'morph.token_nll' op expected 2 operands, but found 1}}
+  %0 = morph.token_nll %x : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @too_many_operands(%x: tensor<?x8xf32>) {
+  // expected-error@below {{'morph.silu' op expected 1 operand, but found 2}}
+  %0 = morph.silu %x, %x : tensor<?x8xf32>, tensor<?x8xf32>
+  return
+}

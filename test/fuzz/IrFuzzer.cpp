@@ -104,13 +104,30 @@ static bool refersForward(llvm::StringRef text) {
     // "%a = ", "%a:2 = ", "%a, %b = " and the arguments "(%a: type, %b: type)", which belong to the braces that follow.
     bool argument = rest.starts_with(": ");
     llvm::StringRef line = rest.take_until([](char c) { return c == '\n' || c == '=' || c == '('; });
-    bool result = rest.substr(line.size()).starts_with("= ") &&
-                  text.take_front(i).rsplit('\n').second.trim(" %,:0123456789abcdefghijklmnopqrstuvwxyz").empty();
+    llvm::StringRef before = text.take_front(i);
+    before = before.drop_front(before.rfind('\n') + 1); // npos + 1 is 0.
+    bool result =
+        rest.substr(line.size()).starts_with("= ") && before.trim(" %,:0123456789abcdefghijklmnopqrstuvwxyz").empty();
     if (argument || result)
       defined.emplace_back(name, depth + argument);
     else if (llvm::none_of(defined, [&](const auto &one) { return one.first == name; }))
       return true;
     i = end - 1;
+  }
+  return false;
+}
+
+/// Whether brackets nest so deep that MLIR's parser, which recurses without a limit, leaves the stack. The tools
+/// contain that too (tools/Containment.h).
+static bool nestsDeep(llvm::StringRef text) {
+  int64_t depth = 0;
+  bool quoted = false;
+  for (char c : text) {
+    quoted = c != '\n' && quoted != (c == '"');
+    if (llvm::StringRef("([{<").contains(c) && ++depth > 256)
+      return true;
+    if (!quoted && llvm::StringRef(")]}>").contains(c) && depth > 0)
+      --depth;
   }
   return false;
 }
@@ -123,7 +140,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   unsigned number = 0;
   if (bytecode || line.consume_front("// pipeline "))
     line.consumeInteger(10, number);
-  if (refersForward(text))
+  if (refersForward(text) || nestsDeep(text))
     return 0;
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &pipelines().context());
   if (module && bytecode)
