@@ -31,6 +31,16 @@ Status writeCheckpoint(const std::string &path, const Checkpoint &checkpoint);
 /// The checkpoint at `path`; nothing where there is no file. Errors: a file that is no checkpoint, another fingerprint.
 StatusOr<std::optional<Checkpoint>> readCheckpoint(const std::string &path, const std::string &fingerprint);
 
+/// Calls `read`, which takes a stage's values out of the state of the checkpoint at `path` and returns a Status. A
+/// value of another kind than it takes is an error that names the file.
+template <typename Read> Status readState(const std::string &path, Read read) {
+  try {
+    return read();
+  } catch (const Json::exception &error) {
+    return Status::failed("'" + path + "' is damaged: " + error.what(), "remove that folder to start the stage again");
+  }
+}
+
 /// Copies tensors by name into `masters`, in place. Every master must be there with its shape.
 Status restoreMasters(NamedTensors &masters, const NamedTensors &saved);
 

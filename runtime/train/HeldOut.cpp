@@ -65,9 +65,12 @@ Status Measured::read(const HeldOutCheckpoint &file) {
   MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(file.path, file.fingerprint));
   if (!saved)
     return Status();
-  losses = saved->state.value("losses", losses);
-  layers = saved->state.value("layers", layers);
-  flops = saved->state.value("flops", 0.0);
+  MORPH_RETURN_IF_ERROR(readState(file.path, [&] {
+    losses = saved->state.value("losses", losses);
+    layers = saved->state.value("layers", layers);
+    flops = saved->state.value("flops", 0.0);
+    return Status();
+  }));
   tokens = saved->tokens;
   seconds = saved->seconds;
   return losses.size() == layers.size() ? Status() : Status::failed("'" + file.path + "' is damaged");

@@ -61,14 +61,16 @@ Status Loop::resume() {
   step_ = saved->step;
   tokens_ = saved->tokens;
   secondsBefore_ = saved->seconds;
-  intervalLoss_ = saved->state.value("interval_loss", 0.0);
-  intervalSteps_ = saved->state.value("interval_steps", int64_t(0));
-  firstLoss_ = saved->state.value("first_loss", 0.0);
-  lastLoss_ = saved->state.value("last_loss", 0.0);
-  stopped_ = saved->state.value("stopped", false);
-  if (hooks_.restore)
-    MORPH_RETURN_IF_ERROR(hooks_.restore(saved->state.value("stage", Json()), saved->stage));
-  return Status();
+  return readState(options_.checkpointPath, [&]() -> Status {
+    intervalLoss_ = saved->state.value("interval_loss", 0.0);
+    intervalSteps_ = saved->state.value("interval_steps", int64_t(0));
+    firstLoss_ = saved->state.value("first_loss", 0.0);
+    lastLoss_ = saved->state.value("last_loss", 0.0);
+    stopped_ = saved->state.value("stopped", false);
+    if (hooks_.restore)
+      MORPH_RETURN_IF_ERROR(hooks_.restore(saved->state.value("stage", Json()), saved->stage));
+    return Status();
+  });
 }
 
 Status Loop::checkpoint() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/train/TrainLoop.h"
+#include "runtime/train/Checkpoint.h"
 #include "runtime/train/Interrupt.h"
 #include "test/train/TrainTesting.h"
 
@@ -155,6 +156,20 @@ TEST(TrainLoop, AKilledRunGivesTheSameBits) {
   const auto again = regressionExecutor();
   ASSERT_TRUE(runTrainLoop(*again, regressionBatch, options(killedFolder, 23)).ok());
   EXPECT_TRUE(at::equal(straight->masters()["w"], again->masters()["w"]));
+}
+
+TEST(TrainLoop, ACheckpointWithWrongValuesIsNamed) {
+  TemporaryFolder folder;
+  const std::string path = folder.file("checkpoint.safetensors");
+  ASSERT_TRUE(runTrainLoop(*regressionExecutor(), regressionBatch, options(folder, 10)).ok());
+  auto saved = readCheckpoint(path, "test");
+  ASSERT_TRUE(saved.ok() && saved->has_value());
+  (*saved)->state["interval_loss"] = "many";
+  ASSERT_TRUE(writeCheckpoint(path, **saved).ok());
+  const auto result = runTrainLoop(*regressionExecutor(), regressionBatch, options(folder, 20));
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.status().message().find("'" + path + "' is damaged: "), std::string::npos)
+      << result.status().message();
 }
 
 TEST(TrainLoop, ASignalLeavesACheckpoint) {

@@ -14,9 +14,12 @@ StatusOr<MeasuredSubsets> MeasuredSubsets::open(std::string path, std::string fi
   MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(subsets.path_, subsets.fingerprint_));
   if (!saved)
     return subsets;
-  for (const Json &entry : saved->state.value("subsets", Json::array()))
-    subsets.known_[entry.value("kept", std::vector<int64_t>())] = entry.value("values", std::vector<double>());
-  subsets.cost_ = {saved->tokens, saved->state.value("flops", 0.0), saved->seconds};
+  MORPH_RETURN_IF_ERROR(readState(subsets.path_, [&] {
+    for (const Json &entry : saved->state.value("subsets", Json::array()))
+      subsets.known_[entry.value("kept", std::vector<int64_t>())] = entry.value("values", std::vector<double>());
+    subsets.cost_ = {saved->tokens, saved->state.value("flops", 0.0), saved->seconds};
+    return Status();
+  }));
   return subsets;
 }
 
