@@ -2,6 +2,7 @@
 // Ops: generated code and the helpers that make values and types.
 
 #include "dialect/MorphOps.h"
+#include "dialect/OperandCount.h"
 
 using namespace mlir;
 using namespace morph;

@@ -7,7 +7,6 @@
 #include "dialect/MorphAttrs.h"
 #include "dialect/MorphDialect.h"
 #include "dialect/MorphInterfaces.h"
-#include "dialect/OperandCount.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

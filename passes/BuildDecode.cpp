@@ -43,16 +43,7 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
     Value offset = program->addInput("offset", RankedTensorType::get({}, builder.getI64Type()), {});
 
     SmallVector<NextState> next;
-    llvm::SmallDenseMap<int64_t, Operation *> mixerOfLayer; // Layers name the caches.
-    auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> FailureOr<Value> {
-      auto [first, isFirst] = mixerOfLayer.try_emplace(mixer.getMixerLayer(), mixer);
-      if (!isFirst) {
-        InFlightDiagnostic error = mixer->emitOpError()
-                                   << "is the second token mixer of layer " << mixer.getMixerLayer()
-                                   << ", so its caches have no names of their own";
-        error.attachNote(first->second->getLoc()) << "the first one";
-        return error;
-      }
+    auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> Value {
       std::string layer = std::to_string(mixer.getMixerLayer()) + ".";
       MixerInputs inputs{mapping.lookup(mixer->getOperand(0)), start, offset, {}};
       SmallVector<MixerState> states = mixer.getMixerStates();

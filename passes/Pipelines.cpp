@@ -102,6 +102,8 @@ static void addCleanup(OpPassManager &manager) {
 }
 
 void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
+  // Builders take it that every layer is decided once: layers name losses and caches.
+  manager.addNestedPass<ModelOp>(createVerifyPhasePass());
   manager.addNestedPass<ModelOp>(createBuilder(options));
   manager.addNestedPass<ModelOp>(createExpandMixersPass());
   // Before differentiation: a teacher and a student share their common part, and what is dead gets no gradient.

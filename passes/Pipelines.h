@@ -37,9 +37,9 @@ llvm::ArrayRef<llvm::StringRef> programNames();
 /// that the program does not have, or a value that is not one of its kind.
 llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
 
-/// Adds everything between a model and a program in primitive ops, ready for emitPlan: build the program, expand its
-/// mixers, share what is computed twice, differentiate what trains (unless `gradients` is false), clean up. The program
-/// must be one of programNames().
+/// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
+/// the program, expand its mixers, share what is computed twice, differentiate what trains (unless `gradients` is
+/// false), clean up. The program must be one of programNames().
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

@@ -9,6 +9,7 @@
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=score options=loss=kl" 2>&1 | FileCheck %s --check-prefix=OPTION
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=loss=mse" 2>&1 | FileCheck %s --check-prefix=VALUE
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=target=local" 2>&1 | FileCheck %s --check-prefix=LOCAL
+// RUN: sed 's/layer 1 weights/layer 0 weights/' %S/Inputs/tiny-base.mlir | not morph-opt --morph-program-pipeline=program=decode 2>&1 | FileCheck %s --check-prefix=SECOND
 
 // SEARCH: morph.model @tiny relaxed
 // SEARCH: morph.linear_mixer "lightning" {{.*}} {chunk = 16 : i64}
@@ -28,3 +29,5 @@
 // OPTION: program 'score' has no option 'loss'
 // VALUE: option 'loss' of program 'gates' is 'mse', expected one of kl, ce, final_hidden, layers
 // LOCAL: option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is 'kl'
+// Layers name the caches of decoding, so a program is made of a verified model only.
+// SECOND: 'morph.softmax_mixer' op is the second token mixer of layer 0

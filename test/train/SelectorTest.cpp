@@ -187,6 +187,19 @@ TEST(SwapSearch, NeedsTwoSamples) {
   EXPECT_NE(result.status().hint().find("swap_samples"), std::string::npos);
 }
 
+TEST(MeasuredSubsets, AFileWithWrongValuesIsNamed) {
+  TemporaryFolder folder;
+  const std::string path = folder.file("subsets");
+  Checkpoint checkpoint;
+  checkpoint.fingerprint = "a";
+  checkpoint.state = {{"flops", 1.0}, {"subsets", {{{"kept", "all"}, {"values", {1.0}}}}}};
+  ASSERT_TRUE(writeCheckpoint(path, checkpoint).ok());
+  const auto opened = MeasuredSubsets::open(path, "a", {});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_NE(opened.status().message().find("'" + path + "' is damaged: "), std::string::npos)
+      << opened.status().message();
+}
+
 TEST(MeasuredSubsets, GoOnWhereTheyWereStopped) {
   TemporaryFolder folder;
   const std::vector<double> scores = {8, 7, 6, 5, 4, 3, 2, 1};

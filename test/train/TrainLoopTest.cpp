@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/train/TrainLoop.h"
-#include "runtime/train/Checkpoint.h"
 #include "runtime/train/Interrupt.h"
 #include "test/train/TrainTesting.h"
 
