@@ -4,7 +4,7 @@
 #include "dialect/MorphAttrs.h"
 
 #include "dialect/MorphDialect.h"
-#include "dialect/SizeLimits.h"
+#include "runtime/plan/SizeLimits.h"
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"

@@ -8,6 +8,7 @@ include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
 
 def Morph_Dialect : Dialect {
   let name = "morph";
@@ -16,56 +17,115 @@ def Morph_Dialect : Dialect {
   let description = [{
     A `morph.model` is a symbol table of weights, gates and functions over builtin tensors. It passes through the
     phases *base* (every token mixer is full attention), *paired* (every mixer is a choice between candidates),
-    *relaxed* (choices are blends weighted by gates) and *hybrid* (one mixer a layer is left). Program functions
-    (`align`, `gates`, `distill`, ...) are made from the model's functions by passes and are what the runtime executes.
-
-    A program is a function of a model with the attribute `morph.program`, its name; `morph.trainable` lists the symbols
-    that it trains. `morph.name` names its arguments and results for the runtime, `morph.dims` the dynamic dimensions of
-    an argument.
-
-    Constraints: program_c1 `morph.program` is a string, at a function of a model; program_c2 the function has a body,
-    one block that ends with a return; program_c3 `morph.trainable` is an array of symbols, at a program; program_c4
-    `morph.name` is a string; program_c5 `morph.dims` is an array of strings.
+    *relaxed* (choices are blends weighted by gates) and *hybrid* (one mixer a layer is left). Programs (`morph.program`:
+    `align`, `gates`, `distill`, ...) are made from the model's functions by passes and are what the runtime executes.
 
     Activations are f32 in the IR whatever the checkpoint's dtype: the precision of products is a policy of the
     runtime. Batch, sequence and row dimensions are dynamic.
   }];
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::func::FuncDialect"];
-  let hasOperationAttrVerify = 1;
-  let hasRegionArgAttrVerify = 1;
-  let hasRegionResultAttrVerify = 1;
   let extraClassDeclaration = "void registerMorphAttributes();";
 }
 
 class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mnemonic, traits>;
 
-// MLIR's InferTypeOpAdaptor with the number of operands checked before the adaptor reads them.
+//===----------------------------------------------------------------------===//
+// The table of ops
+//===----------------------------------------------------------------------===//
+
+// What an op says of itself beyond types and attributes. The compiler infers types by it, programs get the names of
+// their dimensions by it, and tools/morph-tblgen writes it into runtime/plan/OpTable.inc, by which plans are checked and
+// their costs counted. Rules are read in order, by runtime/plan/InferShapes.cpp.
+//
+// A pattern has a letter a dimension, and a letter one size in the whole op. A leading '*' stands for any number of
+// further dimensions, a trailing '~' too; '1' is a dimension of one element; "=x" is the shape of operand x. Letters:
+// B batch, T positions, S cached positions, U all positions, N rows, whose sizes may be names until a program runs; all
+// others are numbers in a program: C channels, H heads, G key-value heads or elements of a gate, D head dimension, K and
+// V key and value dimension, V also vocabulary, I and O inputs and outputs, W taps.
+//
+// A term is a letter, a number, an attribute's name, or "#x", the number of values of the variadic operand x.
+// The label is that of the constraint, see below; it is empty where the op's types say the same.
+class Rule<string kind, string first, string second, string third, string label_> {
+  string ruleKind = kind;
+  string a = first;
+  string b = second;
+  string c = third;
+  string label = label_;
+}
+/// The operand has a shape of the pattern, where it is present.
+class HasShape<string operand, string pattern, string label> : Rule<"Shape", operand, pattern, "", label>;
+/// The letter is a term, or two with + - * or / between them; a quotient must be whole. The size is in the limits.
+class Size<string letter, string value, string label> : Rule<"Size", letter, value, "", label>;
+/// The first letter divides the second.
+class Divides<string divisor, string dividend, string label> : Rule<"Divides", divisor, dividend, "", label>;
+/// A letter or an attribute is from one term to another; an absent attribute is.
+class Range<string what, string low, string high, string label> : Rule<"Range", what, low, high, label>;
+/// The attribute is a positive finite number.
+class Positive<string attribute, string label> : Rule<"Positive", attribute, "", "", label>;
+/// The attribute is one of these words, with bars between them.
+class OneOf<string attribute, string words, string label> : Rule<"OneOf", attribute, words, "", label>;
+/// The shape of the first operand ends the shape of the second.
+class Trailing<string operand, string whole, string label> : Rule<"Trailing", operand, whole, "", label>;
+/// '~' are the last dimensions of the operand, as many as the attribute says.
+class Last<string operand, string attribute, string label> : Rule<"Last", operand, attribute, "", label>;
+/// The attribute names a rope table of the model of at most half as many frequencies as the letter says.
+class Table<string attribute, string letter, string label> : Rule<"Table", attribute, letter, "", label>;
+
+/// Values of an index operand are from 0 to less than the product of these letters; without one, below 2^31.
+class Below<string operand, string letters> {
+  string index = operand;
+  string product = letters;
+}
+
+// The largest sizes, as runtime/plan/SizeLimits.h has them.
+defvar kDimension = "kDimension";
+defvar kChunk = "kChunk";
+
+// MLIR's InferTypeOpAdaptor, by the table. An op with constraints that rules cannot say has a static `verifyShapes`.
 def Morph_InferTypes : TraitList<[
   DeclareOpInterfaceMethods<InferTypeOpInterface>,
-  NativeOpTrait<"InferTypeOpAdaptor", [], [{
-    static ::llvm::LogicalResult inferReturnTypes(::mlir::MLIRContext *context, std::optional<::mlir::Location> location,
-        Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &inferredReturnTypes);
-  }], [{
+  NativeOpTrait<"InferTypeOpAdaptor", [], [{}], [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *context,
         std::optional<::mlir::Location> location, ::mlir::ValueRange operands, ::mlir::DictionaryAttr attributes,
         ::mlir::OpaqueProperties properties, ::mlir::RegionRange regions,
         ::llvm::SmallVectorImpl<::mlir::Type> &inferredReturnTypes) {
-      if (failed(::morph::checkOperandCount<$cppClass>(location, operands.size())))
-        return ::mlir::failure();
-      return $cppClass::inferReturnTypes(context, location, Adaptor(operands, attributes, properties, regions),
-                                         inferredReturnTypes);
+      return ::morph::inferTypes<$cppClass>(context, location, operands, attributes, properties, regions,
+                                            inferredReturnTypes);
     }
   }]>
 ]>;
+
+// An op that a plan has as an instruction.
+class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
+    : Morph_Op<mnemonic, !listconcat([Pure, Morph_InferTypes], traits)> {
+  list<Rule> rules = [];
+  // A pattern a result; a variadic one has "=x" of a variadic operand x.
+  list<string> resultShapes = [];
+  list<Below> indices = [];
+  // The element type of the results: f32, or that which an attribute names.
+  string resultType = "f32";
+  // Operands that are factors of a matrix product, which morph-assign-precision rounds.
+  list<string> factors = [];
+  // The operand that the result is a view of.
+  string viewOf = "";
+  // Operands whose memory the first result may take where they end here: element i of the result needs of them none but
+  // element i, or none but its row once the row's sums are taken.
+  list<string> inPlace = [];
+  // Floating-point operations as a C++ expression over `d` (runtime/plan/Cost.h): sizes d('B'), the product of the
+  // leading dimensions d.rows(), attributes d.integer("window", default). Empty: some for each element.
+  string flops = "";
+}
 
 class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<Morph_Dialect, name, traits> {
   let mnemonic = attrMnemonic;
 }
 
-// Constraints that a type or an attribute cannot say have a label, `<op>_c<n>`: it is written at the op's definition,
-// in the error that reports it and in the test that breaks it (test/dialect/labels.py checks the three).
+// Constraints that a type or an attribute cannot say have a label, `<op>_c<n>`: it is written in the op's description,
+// at the rule or the code that reports it and in the test that breaks it (test/dialect/labels.py checks the three).
 def Morph_Float : RankedTensorOf<[F32]>;
+// Where bf16 will do, too: factors of products, tables.
+def Morph_Half : RankedTensorOf<[F32, BF16]>;
 def Morph_Index : RankedTensorOf<[I64]>;
 
 #endif // MORPH_BASE_TD

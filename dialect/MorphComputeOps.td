@@ -11,7 +11,7 @@ include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
 class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
-    : Morph_Op<mnemonic, !listconcat([Pure, Morph_InferTypes], traits)> {
+    : Morph_InstructionOp<mnemonic, traits> {
   let assemblyFormat = "operands attr-dict `:` type(operands)";
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
@@ -20,7 +20,15 @@ class Morph_UnaryOp<string mnemonic, string text> : Morph_DifferentiableOp<mnemo
   let summary = text;
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let resultShapes = ["=x"];
+  let inPlace = ["x"];
 }
+
+// Of the chunked algorithm, a head and a chunk of c positions: the scores among queries and keys and among keys (2 c^2 K
+// each), the triangular solve and the scores' product with the values (c^2 V each, halves are skipped), three products
+// with the state (2 c K V each).
+defvar linearAttentionFlops = [{ d('B') * d('T') * d('H') *
+    (std::min(d.integer("chunk"), d('T')) * (4 * d('K') + 2 * d('V')) + 6 * d('K') * d('V')) }];
 
 //===----------------------------------------------------------------------===//
 // Embedding, projections, norms
@@ -29,8 +37,11 @@ class Morph_UnaryOp<string mnemonic, string text> : Morph_DifferentiableOp<mnemo
 def Morph_EmbeddingOp : Morph_DifferentiableOp<"embedding"> {
   let summary = "Rows of a table [V,C] at token ids [B,T]: [B,T,C]";
   let description = "Constraints: embedding_c1 ids is [B,T]; embedding_c2 table is [V,C].";
-  let arguments = (ins Morph_Index:$ids, Morph_Float:$table);
+  let arguments = (ins Morph_Index:$ids, Morph_Half:$table);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"ids", "BT", "embedding_c1">, HasShape<"table", "VC", "embedding_c2">];
+  let resultShapes = ["BTC"];
+  let indices = [Below<"ids", "V">];
 }
 
 def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
@@ -38,8 +49,13 @@ def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
   let description = [{
     Constraints: linear_c1 weight is [O,I] with I the last dimension of x; linear_c2 bias is [O].
   }];
-  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$bias);
+  let arguments = (ins Morph_Half:$x, Morph_Half:$weight, Optional<Morph_Float>:$bias);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*I", "linear_c1">, HasShape<"weight", "OI", "linear_c1">,
+      HasShape<"bias", "O", "linear_c2">];
+  let resultShapes = ["*O"];
+  let factors = ["x", "weight"];
+  let flops = "2 * d.rows() * d('I') * d('O')";
   let assemblyFormat = "$x `,` $weight (`,` $bias^)? attr-dict `:` type($x) `,` type($weight) (`,` type($bias)^)?";
 }
 
@@ -50,6 +66,10 @@ def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm"> {
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*C", "rms_norm_c1">, HasShape<"weight", "C", "rms_norm_c1">,
+      Positive<"eps", "rms_norm_c2">];
+  let resultShapes = ["*C"];
+  let inPlace = ["x"];
   let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($x) `,` type($weight)";
 }
 
@@ -58,6 +78,9 @@ def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
   let description = "Constraints: l2_norm_c1 x has a dimension; l2_norm_c2 eps is positive.";
   let arguments = (ins Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*C", "l2_norm_c1">, Positive<"eps", "l2_norm_c2">];
+  let resultShapes = ["*C"];
+  let inPlace = ["x"];
   let assemblyFormat = "$x `eps` $eps attr-dict `:` type($x)";
 }
 
@@ -70,6 +93,10 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
   let description = "Constraints: split_heads_c1 x is [B,T,E]; split_heads_c2 `heads` divides E.";
   let arguments = (ins Morph_Float:$x, I64Attr:$heads);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTE", "split_heads_c1">, Size<"H", "heads", "split_heads_c2">,
+      Size<"D", "E / H", "split_heads_c2">];
+  let resultShapes = ["BTHD"];
+  let viewOf = "x";
   let assemblyFormat = "$x `heads` $heads attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -81,6 +108,9 @@ def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads"> {
   }];
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTHD", "merge_heads_c1">, Size<"E", "H * D", "merge_heads_c2">];
+  let resultShapes = ["BTE"];
+  let viewOf = "x";
   let hasFolder = 1;
 }
 
@@ -89,6 +119,9 @@ def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows"> {
   let description = "Constraints: take_rows_c1 x is [B,T,C]; take_rows_c2 positions is [N].";
   let arguments = (ins Morph_Float:$x, Morph_Index:$positions);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTC", "take_rows_c1">, HasShape<"positions", "N", "take_rows_c2">];
+  let resultShapes = ["NC"];
+  let indices = [Below<"positions", "BT">];
 }
 
 def Morph_LastRowsOp : Morph_ComputeOp<"last_rows"> {
@@ -96,6 +129,8 @@ def Morph_LastRowsOp : Morph_ComputeOp<"last_rows"> {
   let description = "Constraints: last_rows_c1 x is [B,T,C].";
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTC", "last_rows_c1">];
+  let resultShapes = ["BC"];
 }
 
 def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
@@ -106,6 +141,10 @@ def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
   }];
   let arguments = (ins Morph_Float:$x, Morph_Index:$start, Morph_Index:$offset);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTC", "mask_padding_c1">, HasShape<"start", "B", "mask_padding_c2">,
+      HasShape<"offset", "", "mask_padding_c3">];
+  let resultShapes = ["BTC"];
+  let inPlace = ["x"];
   let hasFolder = 1;
 }
 
@@ -118,6 +157,9 @@ def Morph_AddOp : Morph_DifferentiableOp<"add"> {
   let description = "Constraints: add_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
   let results = (outs Morph_Float:$result);
+  let rules = [Trailing<"rhs", "lhs", "add_c1">];
+  let resultShapes = ["=lhs"];
+  let inPlace = ["lhs"];
 }
 
 def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
@@ -125,15 +167,32 @@ def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
   let description = "Constraints: mul_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
   let results = (outs Morph_Float:$result);
+  let rules = [Trailing<"rhs", "lhs", "mul_c1">];
+  let resultShapes = ["=lhs"];
+  let inPlace = ["lhs"];
 }
 
 def Morph_ScaleOp : Morph_DifferentiableOp<"scale"> {
   let summary = "factor * x, with a constant factor";
   let arguments = (ins Morph_Float:$x, F64Attr:$factor);
   let results = (outs Morph_Float:$result);
+  let resultShapes = ["=x"];
+  let inPlace = ["x"];
   let assemblyFormat = "$x `by` $factor attr-dict `:` type($x)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
+}
+
+def Morph_CastOp : Morph_ComputeOp<"cast"> {
+  let summary = "x as f32 or bf16, rounded to the nearest";
+  let description = "Constraints: cast_c1 dtype is one of 'f32', 'bf16'.";
+  let arguments = (ins Morph_Half:$x, StrAttr:$dtype);
+  let results = (outs Morph_Half:$result);
+  let rules = [OneOf<"dtype", "f32|bf16", "cast_c1">];
+  let resultShapes = ["=x"];
+  let resultType = "dtype";
+  let assemblyFormat = "$x `to` $dtype attr-dict `:` type($x)";
+  let hasFolder = 1;
 }
 
 def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x">;
@@ -145,6 +204,9 @@ def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands]> {
   let summary = "silu(gate) * x";
   let arguments = (ins Morph_Float:$gate, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"gate", "*", "">, HasShape<"x", "*", "">];
+  let resultShapes = ["*"];
+  let inPlace = ["gate", "x"];
   let assemblyFormat = "$gate `,` $x attr-dict `:` type($x)";
 }
 
@@ -163,6 +225,9 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   }];
   let arguments = (ins Morph_Float:$x, Optional<Morph_Index>:$offset, FlatSymbolRefAttr:$table, UnitAttr:$inverse);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BTHD", "rope_c1">, HasShape<"offset", "", "rope_c2">, Table<"table", "D", "rope_c4">];
+  let resultShapes = ["BTHD"];
+  let inPlace = ["x"];
   let assemblyFormat = [{
     $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
   }];
@@ -173,15 +238,21 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
   let summary = "Causal grouped-query softmax attention of q [B,T,H,D] on k, v [B,S,G,D]: [B,T,H,D]";
   let description = [{
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
-    with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
+    with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero. With `half` the
+    products of more than one query may round their factors to bf16.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit.
   }];
   let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start, F64Attr:$scale,
-      OptionalAttr<I64Attr>:$window);
+      OptionalAttr<I64Attr>:$window, UnitAttr:$half);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
+      HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
+      HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">];
+  let resultShapes = ["BTHD"];
+  let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
+    $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? (`half` $half^)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
   }];
 }
@@ -193,6 +264,9 @@ def Morph_ConcatOp : Morph_ComputeOp<"concat"> {
   }];
   let arguments = (ins Morph_Float:$past, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"past", "BS~", "concat_c1">, HasShape<"x", "BT~", "concat_c2">,
+      Size<"U", "S + T", "concat_c2">];
+  let resultShapes = ["BU~"];
 }
 
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSizedOperandSegments]> {
@@ -208,6 +282,15 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSi
   let arguments = (ins StrAttr:$kind, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Variadic<Morph_Float>:$extras,
       Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);
+  let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
+      HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
+      Range<"chunk", "1", kChunk, "linear_attention_c7">];
+  let resultShapes = ["BTHV", "BHKV"];
+  let flops = linearAttentionFlops;
+  let extraClassDeclaration = [{
+    /// linear_attention_c4 and c5: the extras are those of the kernel.
+    static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
+  }];
   let assemblyFormat = [{
     $kind $q `,` $k `,` $v (`with` $extras^)? (`state` $state^)? `scale` $scale `chunk` $chunk attr-dict
     `:` type($q) `,` type($k) `,` type($v) (`with` type($extras)^)? (`state` type($state)^)?
@@ -224,6 +307,11 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);
+  let rules = [HasShape<"x", "BTC", "short_conv_c1">, HasShape<"weight", "C1W", "short_conv_c2">,
+      Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
+      HasShape<"state", "BPC", "short_conv_c3">];
+  let resultShapes = ["BTC", "BPC"];
+  let flops = "2 * d('B') * d('T') * d('C') * d('W')";
   let assemblyFormat = [{
     $x `,` $weight (`state` $state^)? attr-dict `:` type($x) `,` type($weight) (`,` type($state)^)?
   }];

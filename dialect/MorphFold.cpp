@@ -14,6 +14,10 @@ static OpFoldResult foldTo(Operation *op, Value value) {
   return value.getDefiningOp() == op ? OpFoldResult() : OpFoldResult(value);
 }
 
+OpFoldResult CastOp::fold(FoldAdaptor) {
+  return getX().getType() == getType() ? getX() : Value(); // A cast of a cast rounds: it stays.
+}
+
 OpFoldResult ScaleOp::fold(FoldAdaptor) {
   return getFactor().convertToDouble() == 1.0 ? foldTo(*this, getX()) : OpFoldResult();
 }

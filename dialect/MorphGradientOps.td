@@ -7,10 +7,11 @@
 
 include "dialect/MorphComputeOps.td"
 
-def Morph_OnesOp : Morph_Op<"ones", [Pure]> {
+def Morph_OnesOp : Morph_InstructionOp<"ones"> {
   let summary = "A scalar one: the gradient of the loss by itself";
   let results = (outs Morph_Float:$result);
-  let assemblyFormat = "attr-dict `:` type($result)";
+  let resultShapes = [""];
+  let assemblyFormat = "attr-dict";
 }
 
 def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to"> {
@@ -18,6 +19,8 @@ def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to"> {
   let description = [{Constraints: reduce_to_c1 rank is from 0 to the rank of x.}];
   let arguments = (ins Morph_Float:$x, I64Attr:$rank);
   let results = (outs Morph_Float:$result);
+  let rules = [Last<"x", "rank", "reduce_to_c1">];
+  let resultShapes = ["~"];
   let assemblyFormat = "$x `rank` $rank attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -28,21 +31,33 @@ def Morph_EmbeddingGradOp : Morph_ComputeOp<"embedding_grad"> {
     and within the limit.}];
   let arguments = (ins Morph_Float:$dy, Morph_Index:$ids, I64Attr:$rows);
   let results = (outs Morph_Float:$result);
+  let rules = [Range<"rows", "1", kDimension, "embedding_grad_c2">, Size<"V", "rows", "embedding_grad_c2">,
+      HasShape<"dy", "BTC", "embedding_grad_c1">, HasShape<"ids", "BT", "embedding_grad_c1">];
+  let resultShapes = ["VC"];
+  let indices = [Below<"ids", "V">];
   let assemblyFormat = "$dy `,` $ids `rows` $rows attr-dict `:` type($dy) `,` type($ids)";
 }
 
 def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad"> {
   let summary = "dy [...,O] times weight [O,I]: [...,I]";
   let description = [{Constraints: linear_input_grad_c1 weight is [O,I] with O the last dimension of dy.}];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$weight);
+  let arguments = (ins Morph_Half:$dy, Morph_Half:$weight);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*O", "linear_input_grad_c1">, HasShape<"weight", "OI", "linear_input_grad_c1">];
+  let resultShapes = ["*I"];
+  let factors = ["dy", "weight"];
+  let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
 def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad"> {
   let summary = "dy [...,O] transposed times x [...,I], summed over the leading dimensions: [O,I]";
   let description = [{Constraints: linear_weight_grad_c1 dy and x have the same dimensions but for the last.}];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
+  let arguments = (ins Morph_Half:$dy, Morph_Half:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*O", "linear_weight_grad_c1">, HasShape<"x", "*I", "linear_weight_grad_c1">];
+  let resultShapes = ["OI"];
+  let factors = ["dy", "x"];
+  let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
 def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
@@ -53,6 +68,10 @@ def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
   }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let rules = [Positive<"eps", "rms_norm_input_grad_c2">, HasShape<"dy", "*C", "rms_norm_input_grad_c1">,
+      HasShape<"x", "*C", "rms_norm_input_grad_c1">, HasShape<"weight", "C", "rms_norm_input_grad_c1">];
+  let resultShapes = ["*C"];
+  let inPlace = ["dy", "x"];
   let assemblyFormat = "$dy `,` $x `,` $weight `eps` $eps attr-dict `:` type(operands)";
 }
 
@@ -62,6 +81,9 @@ def Morph_RmsNormWeightGradOp : Morph_ComputeOp<"rms_norm_weight_grad"> {
     positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let rules = [Positive<"eps", "rms_norm_weight_grad_c2">, HasShape<"dy", "*C", "rms_norm_weight_grad_c1">,
+      HasShape<"x", "*C", "rms_norm_weight_grad_c1">];
+  let resultShapes = ["C"];
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
 }
 
@@ -70,6 +92,10 @@ def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad"> {
   let description = [{Constraints: l2_norm_grad_c1 x is of the shape of dy; l2_norm_grad_c2 eps is positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
   let results = (outs Morph_Float:$result);
+  let rules = [Positive<"eps", "l2_norm_grad_c2">, HasShape<"dy", "*C", "l2_norm_grad_c1">,
+      HasShape<"x", "*C", "l2_norm_grad_c1">];
+  let resultShapes = ["*C"];
+  let inPlace = ["dy", "x"];
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
 }
 
@@ -78,6 +104,10 @@ def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
   let description = [{Constraints: scatter_rows_c1 dy is [N,C], positions [N] and like [B,T,C].}];
   let arguments = (ins Morph_Float:$dy, Morph_Index:$positions, Morph_Float:$like);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "NC", "scatter_rows_c1">, HasShape<"positions", "N", "scatter_rows_c1">,
+      HasShape<"like", "BTC", "scatter_rows_c1">];
+  let resultShapes = ["BTC"];
+  let indices = [Below<"positions", "BT">];
 }
 
 def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad"> {
@@ -85,6 +115,9 @@ def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad"> {
   let description = [{Constraints: silu_grad_c1 x is of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*", "silu_grad_c1">, HasShape<"x", "*", "silu_grad_c1">];
+  let resultShapes = ["*"];
+  let inPlace = ["dy", "x"];
 }
 
 def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad"> {
@@ -92,6 +125,9 @@ def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad"> {
   let description = [{Constraints: sigmoid_grad_c1 y is of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$y);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*", "sigmoid_grad_c1">, HasShape<"y", "*", "sigmoid_grad_c1">];
+  let resultShapes = ["*"];
+  let inPlace = ["dy", "y"];
 }
 
 def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad"> {
@@ -99,6 +135,10 @@ def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad"> {
   let description = [{Constraints: swiglu_grad_c1 gate and x are of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, Morph_Float:$x);
   let results = (outs Morph_Float:$dgate, Morph_Float:$dx);
+  let rules = [HasShape<"dy", "*", "swiglu_grad_c1">, HasShape<"gate", "*", "swiglu_grad_c1">,
+      HasShape<"x", "*", "swiglu_grad_c1">];
+  let resultShapes = ["*", "*"];
+  let inPlace = ["dy", "gate"];
 }
 
 def Morph_BlendGateGradOp : Morph_ComputeOp<"blend_gate_grad"> {
@@ -106,6 +146,10 @@ def Morph_BlendGateGradOp : Morph_ComputeOp<"blend_gate_grad"> {
   let description = [{Constraints: blend_gate_grad_c1 there are two candidates or more, of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Variadic<Morph_Float>:$candidates);
   let results = (outs Morph_Float:$result);
+  let rules = [Range<"#candidates", "2", kDimension, "blend_gate_grad_c1">,
+      HasShape<"dy", "*", "blend_gate_grad_c1">, HasShape<"candidates", "*", "blend_gate_grad_c1">,
+      Size<"G", "#candidates - 1", "blend_gate_grad_c1">];
+  let resultShapes = ["G"];
 }
 
 def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad"> {
@@ -113,6 +157,10 @@ def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad"> {
   let description = [{Constraints: blend_candidate_grad_c1 gate is [N-1] and index from 0 to N-1.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, I64Attr:$index);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*", "blend_candidate_grad_c1">, HasShape<"gate", "G", "blend_candidate_grad_c1">,
+      Range<"index", "0", "G", "blend_candidate_grad_c1">];
+  let resultShapes = ["*"];
+  let inPlace = ["dy"];
   let assemblyFormat = "$dy `,` $gate `index` $index attr-dict `:` type(operands)";
 }
 
@@ -123,10 +171,16 @@ def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad"> {
     attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit.
   }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
-      F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+      F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$half);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
+  let rules = [HasShape<"dy", "BTHD", "attention_grad_c1">, HasShape<"q", "BTHD", "attention_grad_c1">,
+      HasShape<"k", "BSGD", "attention_grad_c2">, HasShape<"v", "BSGD", "attention_grad_c2">,
+      HasShape<"start", "B", "attention_grad_c2">, Divides<"G", "H", "attention_grad_c3">,
+      Range<"window", "1", kDimension, "attention_grad_c4">];
+  let resultShapes = ["BTHD", "BSGD", "BSGD"];
+  let flops = [{ 10 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let assemblyFormat = [{
-    $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
+    $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? (`half` $half^)? attr-dict
     `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
   }];
 }
@@ -138,6 +192,15 @@ def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad", [Attr
   let arguments = (ins StrAttr:$kind, Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v,
       Variadic<Morph_Float>:$extras, Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dextras);
+  let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
+      HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
+      HasShape<"dy", "BTHV", "linear_attention_grad_c1">, Range<"chunk", "1", kChunk, "linear_attention_grad_c2">];
+  let resultShapes = ["BTHK", "BTHK", "BTHV", "=extras"];
+  let flops = !strconcat("2.5 * (", linearAttentionFlops, ")");
+  let extraClassDeclaration = [{
+    /// As of linear_attention: the extras are those of the kernel.
+    static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
+  }];
   let assemblyFormat = [{
     $kind $dy `,` $q `,` $k `,` $v (`with` $extras^)? (`state` $state^)? `scale` $scale `chunk` $chunk attr-dict
     `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`with` type($extras)^)? (`state` type($state)^)?
@@ -149,6 +212,11 @@ def Morph_ShortConvGradOp : Morph_ComputeOp<"short_conv_grad"> {
   let description = [{Constraints: short_conv_grad_c1 dy is of the shape of x and the rest as in short_conv.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
   let results = (outs Morph_Float:$dx, Morph_Float:$dweight);
+  let rules = [HasShape<"x", "BTC", "short_conv_c1">, HasShape<"weight", "C1W", "short_conv_c2">,
+      Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
+      HasShape<"state", "BPC", "short_conv_c3">, HasShape<"dy", "BTC", "short_conv_grad_c1">];
+  let resultShapes = ["BTC", "C1W"];
+  let flops = "4 * d('B') * d('T') * d('C') * d('W')";
   let assemblyFormat = [{
     $dy `,` $x `,` $weight (`state` $state^)? attr-dict
     `:` type($dy) `,` type($x) `,` type($weight) (`,` type($state)^)?
@@ -160,6 +228,11 @@ def Morph_TokenNllGradOp : Morph_ComputeOp<"token_nll_grad"> {
   let description = [{Constraints: token_nll_grad_c1 dy is [N], logits [N,V] and targets [N].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$logits, Morph_Index:$targets);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "N", "token_nll_grad_c1">, HasShape<"logits", "NV", "token_nll_grad_c1">,
+      HasShape<"targets", "N", "token_nll_grad_c1">];
+  let resultShapes = ["NV"];
+  let inPlace = ["logits"];
+  let indices = [Below<"targets", "V">];
 }
 
 def Morph_KlDivergenceGradOp : Morph_ComputeOp<"kl_divergence_grad"> {
@@ -167,6 +240,10 @@ def Morph_KlDivergenceGradOp : Morph_ComputeOp<"kl_divergence_grad"> {
   let description = [{Constraints: kl_divergence_grad_c1 dy is [N], teacher and student [N,V].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$teacher, Morph_Float:$student);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "N", "kl_divergence_grad_c1">, HasShape<"teacher", "NV", "kl_divergence_grad_c1">,
+      HasShape<"student", "NV", "kl_divergence_grad_c1">];
+  let resultShapes = ["NV"];
+  let inPlace = ["student"];
 }
 
 def Morph_SquaredErrorGradOp : Morph_ComputeOp<"squared_error_grad"> {
@@ -177,6 +254,11 @@ def Morph_SquaredErrorGradOp : Morph_ComputeOp<"squared_error_grad"> {
   }];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$target, StrAttr:$normalize);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "", "squared_error_grad_c1">, HasShape<"x", "*", "squared_error_grad_c1">,
+      HasShape<"target", "*", "squared_error_grad_c1">,
+      OneOf<"normalize", "mean|rows|relative", "squared_error_grad_c2">];
+  let resultShapes = ["*"];
+  let inPlace = ["x"];
   let assemblyFormat = "$dy `,` $x `,` $target `normalize` $normalize attr-dict `:` type(operands)";
 }
 
@@ -185,6 +267,9 @@ def Morph_WeightedMeanGradOp : Morph_ComputeOp<"weighted_mean_grad"> {
   let description = [{Constraints: weighted_mean_grad_c1 dy is a scalar and weights [N].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$weights);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "", "weighted_mean_grad_c1">, HasShape<"weights", "N", "weighted_mean_grad_c1">];
+  let resultShapes = ["N"];
+  let inPlace = ["weights"];
 }
 
 #endif // MORPH_GRADIENT_OPS_TD

@@ -11,6 +11,9 @@ def Morph_TokenNllOp : Morph_DifferentiableOp<"token_nll"> {
   let description = [{Constraints: token_nll_c1 logits is [N,V]; token_nll_c2 targets is [N].}];
   let arguments = (ins Morph_Float:$logits, Morph_Index:$targets);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"logits", "NV", "token_nll_c1">, HasShape<"targets", "N", "token_nll_c2">];
+  let resultShapes = ["N"];
+  let indices = [Below<"targets", "V">];
 }
 
 def Morph_KlDivergenceOp : Morph_DifferentiableOp<"kl_divergence"> {
@@ -21,6 +24,8 @@ def Morph_KlDivergenceOp : Morph_DifferentiableOp<"kl_divergence"> {
   }];
   let arguments = (ins Morph_Float:$teacher, Morph_Float:$student);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"teacher", "NV", "kl_divergence_c1">, HasShape<"student", "NV", "kl_divergence_c1">];
+  let resultShapes = ["N"];
 }
 
 def Morph_CorrectOp : Morph_ComputeOp<"correct"> {
@@ -28,6 +33,9 @@ def Morph_CorrectOp : Morph_ComputeOp<"correct"> {
   let description = [{Constraints: correct_c1 logits is [N,V] and targets [N].}];
   let arguments = (ins Morph_Float:$logits, Morph_Index:$targets);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"logits", "NV", "correct_c1">, HasShape<"targets", "N", "correct_c1">];
+  let resultShapes = ["N"];
+  let indices = [Below<"targets", "V">];
 }
 
 def Morph_SquaredErrorOp : Morph_DifferentiableOp<"squared_error", [SameTypeOperands]> {
@@ -40,6 +48,9 @@ def Morph_SquaredErrorOp : Morph_DifferentiableOp<"squared_error", [SameTypeOper
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$target, StrAttr:$normalize);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*", "">, HasShape<"target", "*", "">,
+      OneOf<"normalize", "mean|rows|relative", "squared_error_c1">];
+  let resultShapes = [""];
   let assemblyFormat = "$x `,` $target `normalize` $normalize attr-dict `:` type($x)";
 }
 
@@ -51,6 +62,8 @@ def Morph_WeightedMeanOp : Morph_DifferentiableOp<"weighted_mean"> {
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$weights);
   let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "N", "weighted_mean_c1">, HasShape<"weights", "N", "weighted_mean_c1">];
+  let resultShapes = [""];
 }
 
 def Morph_StackOp : Morph_ComputeOp<"stack", [SameTypeOperands]> {
@@ -58,6 +71,9 @@ def Morph_StackOp : Morph_ComputeOp<"stack", [SameTypeOperands]> {
   let description = [{Constraints: stack_c1 there is one operand or more, all scalars.}];
   let arguments = (ins Variadic<Morph_Float>:$scalars);
   let results = (outs Morph_Float:$result);
+  let rules = [Range<"#scalars", "1", kDimension, "stack_c1">, HasShape<"scalars", "", "stack_c1">,
+      Size<"N", "#scalars", "stack_c1">];
+  let resultShapes = ["N"];
 }
 
 #endif // MORPH_LOSS_OPS_TD

@@ -20,10 +20,10 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
   let summary = "A model: its weights, gates, rope tables and functions";
   let description = [{
     `forward` is the model's trunk: token ids [B,T] to the final normalised hidden state [B,T,C]. `head` maps rows of
-    hidden state [N,C] to logits [N,V]. Programs are further functions made by passes.
+    hidden state [N,C] to logits [N,V]. Passes add programs.
 
-    Constraints: model_c1 `layers` is from 1 to the limit of dialect/SizeLimits.h, as all sizes are; model_c2 the body
-    holds weights, gates, rope tables and functions; model_c3 it is not within another model; model_c4 its functions
+    Constraints: model_c1 `layers` is from 1 to the limit of runtime/plan/SizeLimits.h, as all sizes are; model_c2 the body
+    holds weights, gates, rope tables, functions and programs; model_c3 it is not within another model; model_c4 its functions
     are straight lines, of one block.
 
     Example:
@@ -89,13 +89,13 @@ def Morph_RopeTableOp : Morph_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
 }
 
 def Morph_ParamOp : Morph_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
-  let summary = "The value of a weight or gate, as f32";
+  let summary = "The value of a weight or gate, as f32, or as bf16 where precision was assigned";
   let description = [{
     Constraints: param_c1 the model has a weight or gate of that name; param_c2 the result has its shape, a gate's
     being [N-1] for N candidates.
   }];
   let arguments = (ins FlatSymbolRefAttr:$symbol);
-  let results = (outs Morph_Float:$result);
+  let results = (outs Morph_Half:$result);
   let assemblyFormat = "$symbol attr-dict `:` type($result)";
 }
 
@@ -205,7 +205,7 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
 
-def Morph_BlendOp : Morph_Op<"blend", [Pure, Morph_InferTypes,
+def Morph_BlendOp : Morph_InstructionOp<"blend", [
     DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
@@ -217,6 +217,9 @@ def Morph_BlendOp : Morph_Op<"blend", [Pure, Morph_InferTypes,
   }];
   let arguments = (ins Morph_Float:$gate, Variadic<Morph_Float>:$candidates);
   let results = (outs Morph_Float:$result);
+  let rules = [Range<"#candidates", "2", kDimension, "blend_c1">, HasShape<"candidates", "*", "blend_c1">,
+      Size<"G", "#candidates - 1", "blend_c2">, HasShape<"gate", "G", "blend_c2">];
+  let resultShapes = ["*"];
   let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
   let hasCanonicalizer = 1;
   let extraClassDeclaration = [{

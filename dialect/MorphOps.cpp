@@ -2,7 +2,7 @@
 // Ops: generated code and the helpers that make values and types.
 
 #include "dialect/MorphOps.h"
-#include "dialect/OperandCount.h"
+#include "dialect/InferTypes.h"
 
 using namespace mlir;
 using namespace morph;
@@ -19,6 +19,35 @@ static ParseResult parseF64Array(OpAsmParser &parser, DenseF64ArrayAttr &values)
 
 static void printF64Array(OpAsmPrinter &printer, Operation *, DenseF64ArrayAttr values) {
   morph::printF64Array(printer, values);
+}
+
+// The directive custom<NamedValues>.
+/// `"loss" = %0, "nll" = %1 : tensor<f32>, tensor<?xf32>`
+static ParseResult parseNamedValues(OpAsmParser &parser, ArrayAttr &names,
+                                    SmallVectorImpl<OpAsmParser::UnresolvedOperand> &values,
+                                    SmallVectorImpl<Type> &types) {
+  SmallVector<Attribute> parsed;
+  auto parseOne = [&]() -> ParseResult {
+    std::string name;
+    if (parser.parseString(&name) || parser.parseEqual() || parser.parseOperand(values.emplace_back()))
+      return failure();
+    parsed.push_back(parser.getBuilder().getStringAttr(name));
+    return success();
+  };
+  if (parser.parseCommaSeparatedList(parseOne) || parser.parseColonTypeList(types))
+    return failure();
+  names = parser.getBuilder().getArrayAttr(parsed);
+  return success();
+}
+
+static void printNamedValues(OpAsmPrinter &printer, Operation *, ArrayAttr names, OperandRange values,
+                             TypeRange types) {
+  llvm::interleaveComma(llvm::zip(names.getAsRange<StringAttr>(), values), printer, [&](auto entry) {
+    auto [name, value] = entry;
+    printer.printString(name.getValue());
+    printer << " = " << value;
+  });
+  printer << " : " << types;
 }
 } // namespace morph
 

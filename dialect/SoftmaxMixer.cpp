@@ -69,7 +69,8 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
     v = mix.apply<ConcatOp>({inputs.states[1], v});
     expansion.states = {k, v};
   }
-  Value mixed = builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, getScaleAttr(), getWindowAttr());
+  Value mixed = builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, getScaleAttr(), getWindowAttr(),
+                                            /*half=*/UnitAttr());
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;
 }

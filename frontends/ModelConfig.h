@@ -4,7 +4,7 @@
 #ifndef MORPH_FRONTENDS_MODELCONFIG_H
 #define MORPH_FRONTENDS_MODELCONFIG_H
 
-#include "dialect/SizeLimits.h"
+#include "runtime/plan/SizeLimits.h"
 
 #include "llvm/Support/JSON.h"
 

@@ -22,8 +22,8 @@ LogicalResult buildLanguageModel(ModelOp model, StringRef name, bool linearOnly)
   FailureOr<Value> loss = addCrossEntropy(*program);
   if (failed(loss))
     return failure();
-  SymbolNames trained = linearOnly ? linearSymbols(program->function().getBody())
-                                   : trainableSymbols(model, readSymbols(program->function()));
+  SymbolNames trained = linearOnly ? linearSymbols(program->program().getBody())
+                                   : trainableSymbols(model, readSymbols(program->program()));
   if (trained.empty())
     return emitModelError(model) << "has no linear attention, so there is nothing to train with train 'linear'";
   program->addOutput("loss", *loss);

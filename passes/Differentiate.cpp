@@ -34,8 +34,8 @@ struct Read {
 /// gradient reaches, and asks them only for the gradients of their active operands.
 class Differentiation {
 public:
-  explicit Differentiation(func::FuncOp function)
-      : function(function), body(function.getBody().front()), builder(body.getTerminator()) {}
+  explicit Differentiation(ProgramOp program)
+      : program(program), body(program.getBlock()), builder(body.getTerminator()) {}
 
   LogicalResult run() {
     if (failed(findLoss()) || failed(markActive()) || failed(sweepBack()) || failed(appendResults()))
@@ -45,21 +45,18 @@ public:
   }
 
 private:
-  StringRef programName() { return function.getSymName(); }
+  StringRef programName() { return program.getSymName(); }
 
   LogicalResult findLoss() {
-    for (unsigned index = 0; index < function.getNumResults(); ++index) {
-      auto name = function.getResultAttrOfType<StringAttr>(index, kNameAttr);
-      if (name && name.getValue() == kLoss)
-        loss = body.getTerminator()->getOperand(index);
-      if (name && name.getValue().starts_with(kGradientPrefix))
-        return emitFunctionError(function) << "already has a result '" << name.getValue() << "'";
-    }
+    for (auto name : program.getOutput().getNames().getAsRange<StringAttr>())
+      if (name.getValue().starts_with(kGradientPrefix))
+        return emitProgramError(program) << "already has an output '" << name.getValue() << "'";
+    loss = program.getOutput().lookup(kLoss);
     if (!loss)
-      return emitFunctionError(function) << "has no result named 'loss' to differentiate";
+      return emitProgramError(program) << "has no output 'loss' to differentiate";
     auto type = dyn_cast<RankedTensorType>(loss.getType());
     if (!type || type.getRank() != 0 || !type.getElementType().isF32())
-      return emitFunctionError(function) << "has a loss of type " << loss.getType() << ", expected tensor<f32>";
+      return emitProgramError(program) << "has a loss of type " << loss.getType() << ", expected tensor<f32>";
     return success();
   }
 
@@ -78,7 +75,7 @@ private:
 
   /// Finds the params of the trained symbols and what depends on them.
   LogicalResult markActive() {
-    for (auto symbol : function->getAttrOfType<ArrayAttr>(kTrainableAttr).getAsRange<FlatSymbolRefAttr>())
+    for (auto symbol : program.getTrained().getAsRange<FlatSymbolRefAttr>())
       params[symbol.getAttr()] = {};
     for (Operation &op : body.without_terminator()) {
       Read read = findSource(op);
@@ -90,7 +87,7 @@ private:
         source[result] = read;
     }
     if (!source.contains(loss)) {
-      InFlightDiagnostic error = emitFunctionError(function) << "has a loss that depends on no trained symbol";
+      InFlightDiagnostic error = emitProgramError(program) << "has a loss that depends on no trained symbol";
       error.attachNote(loss.getLoc()) << "the loss is computed here";
       return error;
     }
@@ -158,7 +155,7 @@ private:
     for (Operation &op : body.without_terminator())
       forward.push_back(&op);
     numForward = forward.size();
-    gradients[loss] = builder.create<OnesOp>(loss.getLoc(), loss.getType());
+    gradients[loss] = builder.create<OnesOp>(loss.getLoc());
     for (int64_t index = numForward - 1; index >= 0; --index) {
       if (isa<ParamOp>(forward[index]))
         continue;
@@ -173,28 +170,25 @@ private:
 
   LogicalResult appendResults() {
     SmallVector<Value> sums;
-    SmallVector<DictionaryAttr> attributes;
+    SmallVector<Attribute> names(program.getOutput().getNames().getValue());
     for (auto &[symbol, reads] : params) {
       Value sum;
       for (ParamOp param : reads)
         if (Value gradient = gradients.lookup(param.getResult()))
           sum = sum ? builder.create<AddOp>(param.getLoc(), sum, gradient).getResult() : gradient;
       if (!sum) {
-        InFlightDiagnostic error = emitFunctionError(function)
+        InFlightDiagnostic error = emitProgramError(program)
                                    << "trains @" << symbol.getValue() << ", on which its loss does not depend";
         if (!reads.empty())
           error.attachNote(reads.front().getLoc()) << "it is read here";
         return error;
       }
-      NamedAttribute name = builder.getNamedAttr(kNameAttr, builder.getStringAttr(kGradientPrefix + symbol.getValue()));
-      attributes.push_back(builder.getDictionaryAttr(name));
+      names.push_back(builder.getStringAttr(kGradientPrefix + symbol.getValue()));
       sums.push_back(sum);
     }
-    // All at once: each call makes the whole type anew.
-    SmallVector<unsigned> places(sums.size(), function.getNumResults());
-    function.insertResults(places, ValueRange(sums).getTypes(), attributes);
-    Operation *terminator = body.getTerminator();
-    terminator->insertOperands(terminator->getNumOperands(), sums);
+    OutputOp output = program.getOutput(); // All at once: each call makes the whole list anew.
+    output.getValuesMutable().append(sums);
+    output.setNamesAttr(builder.getArrayAttr(names));
     return success();
   }
 
@@ -235,7 +229,7 @@ private:
     }
   }
 
-  func::FuncOp function;
+  ProgramOp program;
   Block &body;
   OpBuilder builder;
   Value loss;
@@ -255,11 +249,10 @@ struct DifferentiatePass : public morph::impl::DifferentiatePassBase<Differentia
       emitModelError(model) << "has no program '" << program << "' to differentiate";
       return signalPassFailure();
     }
-    for (auto function : model.getBody().getOps<func::FuncOp>()) {
-      auto name = function->getAttrOfType<StringAttr>(kProgramAttr);
-      if (!name || (!program.empty() && name.getValue() != program) || !function->hasAttr(kTrainableAttr))
+    for (auto candidate : model.getBody().getOps<ProgramOp>()) {
+      if ((!program.empty() && candidate.getSymName() != program) || candidate.getTrained().empty())
         continue;
-      if (failed(Differentiation(function).run()))
+      if (failed(Differentiation(candidate).run()))
         return signalPassFailure();
     }
   }

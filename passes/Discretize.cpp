@@ -161,7 +161,7 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
         failed(select(model)))
       return failure();
     SmallVector<Operation *> decisions;
-    for (func::FuncOp function : modelFunctions(model))
+    for (func::FuncOp function : model.getBody().getOps<func::FuncOp>())
       function.walk([&](Operation *op) {
         if (isa<ChoiceOp, BlendOp>(op))
           decisions.push_back(op);
@@ -176,9 +176,8 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
         return failure();
     }
     // Programs were built from the phase that ends here, and may read gates.
-    for (auto function : llvm::make_early_inc_range(model.getBody().getOps<func::FuncOp>()))
-      if (function->hasAttr(kProgramAttr))
-        function.erase();
+    for (auto program : llvm::make_early_inc_range(model.getBody().getOps<ProgramOp>()))
+      program.erase();
     eraseUnreadSymbols(model);
     model.setPhase(Phase::Hybrid);
     return success();

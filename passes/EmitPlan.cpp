@@ -2,55 +2,54 @@
 // From a program in primitive ops to a plan for the runtime.
 
 #include "passes/EmitPlan.h"
+
+#include "dialect/ProgramSizes.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
 
 #include "llvm/ADT/StringSet.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 
 namespace morph {
 namespace {
 
-using Dims = std::vector<plan::Dim>;
-
 class PlanEmitter {
 public:
-  PlanEmitter(ModelOp model, func::FuncOp function) : model(model), function(function) {}
+  PlanEmitter(ModelOp model, ProgramOp program) : model(model), program(program) {}
 
-  FailureOr<plan::Plan> emit(StringRef program) {
+  FailureOr<plan::Plan> emit() {
     plan.model = model.getSymName().str();
-    plan.program = program.str();
-    Block &body = function.getBody().front();
-    if (failed(emitInputs(body)) || failed(emitWeights()))
+    plan.program = program.getSymName().str();
+    FailureOr<ProgramSizes> inferred = inferProgramSizes(program);
+    if (failed(inferred))
       return failure();
-    for (Operation &op : body.without_terminator())
+    sizes = std::move(*inferred);
+    if (failed(emitInputs()) || failed(emitWeights()))
+      return failure();
+    for (Operation &op : program.getBlock().without_terminator())
       if (!isa<ParamOp>(op) && failed(emitInstruction(&op)))
         return failure();
-    if (failed(emitOutputs(body.getTerminator())))
-      return failure();
+    for (auto [name, value] :
+         llvm::zip(program.getOutput().getNames().getAsRange<StringAttr>(), program.getOutput().getValues()))
+      plan.outputs.push_back({name.str(), numbers.lookup(value)});
     return std::move(plan);
   }
 
 private:
-  LogicalResult emitInputs(Block &body);
+  LogicalResult emitInputs();
   LogicalResult emitWeights();
   LogicalResult emitInstruction(Operation *op);
-  LogicalResult emitAttributes(Operation *op, plan::Instruction &instruction);
-  LogicalResult emitOutputs(Operation *terminator);
   LogicalResult emitRopeTable(RopeOp rope);
   FailureOr<plan::Weight> makeWeight(Operation *symbol);
 
   /// Gives `value` the next number.
-  FailureOr<int64_t> define(Value value, Dims dims);
-  /// The dims of a result: its static sizes, and the names that flow in from the operands.
-  FailureOr<Dims> resultDims(Operation *op, unsigned result);
-  void pushOperands(OperandRange operands, bool optional, plan::Instruction &instruction);
+  FailureOr<int64_t> define(Value value);
 
   ModelOp model;
-  func::FuncOp function;
+  ProgramOp program;
   plan::Plan plan;
+  ProgramSizes sizes;
   llvm::DenseMap<Value, int64_t> numbers;
 };
 
@@ -68,45 +67,21 @@ FailureOr<plan::DType> planType(Type element, Operation *op) {
   return op->emitOpError() << "has element type " << element << ", which plans do not have";
 }
 
-FailureOr<int64_t> PlanEmitter::define(Value value, Dims dims) {
-  Operation *op = value.getDefiningOp() ? value.getDefiningOp() : function.getOperation();
+FailureOr<int64_t> PlanEmitter::define(Value value) {
+  Operation *op = value.getDefiningOp() ? value.getDefiningOp() : program.getOperation();
   FailureOr<plan::DType> dtype = planType(cast<RankedTensorType>(value.getType()).getElementType(), op);
   if (failed(dtype))
     return failure();
   int64_t number = plan.values.size();
-  plan.values.push_back({std::move(dims), *dtype});
+  plan.values.push_back({sizes.lookup(value), *dtype});
   numbers[value] = number;
   return number;
 }
 
-LogicalResult PlanEmitter::emitInputs(Block &body) {
-  for (BlockArgument argument : body.getArguments()) {
-    unsigned index = argument.getArgNumber();
-    auto name = function.getArgAttrOfType<StringAttr>(index, kNameAttr);
-    if (!name)
-      return emitFunctionError(function) << "has an argument #" << index << " without attribute " << kNameAttr;
-    auto type = dyn_cast<RankedTensorType>(argument.getType());
-    if (!type)
-      return emitFunctionError(function) << "has an argument '" << name.getValue() << "' that is no ranked tensor";
-    auto dimNames = function.getArgAttrOfType<ArrayAttr>(index, kDimsAttr);
-    int64_t given = dimNames ? dimNames.size() : 0;
-    if (given != type.getNumDynamicDims()) {
-      return emitFunctionError(function) << "has an argument '" << name.getValue() << "' with "
-                                         << type.getNumDynamicDims() << " dynamic dimensions, but " << kDimsAttr
-                                         << " names " << given;
-    }
-    Dims dims(type.getShape().begin(), type.getShape().end());
-    unsigned next = 0;
-    for (plan::Dim &dim : dims) {
-      if (!ShapedType::isDynamic(std::get<int64_t>(dim)))
-        continue;
-      auto dimName = dyn_cast<StringAttr>(dimNames[next++]);
-      if (!dimName)
-        return emitFunctionError(function)
-               << "has an argument '" << name.getValue() << "' with a name in " << kDimsAttr << " that is no string";
-      dim.emplace<std::string>(dimName.str());
-    }
-    FailureOr<int64_t> number = define(argument, std::move(dims));
+LogicalResult PlanEmitter::emitInputs() {
+  for (auto [argument, name] :
+       llvm::zip(program.getBlock().getArguments(), program.getInputs().getAsRange<StringAttr>())) {
+    FailureOr<int64_t> number = define(argument);
     if (failed(number))
       return failure();
     plan.inputs.push_back({name.str(), *number});
@@ -157,12 +132,11 @@ FailureOr<plan::Weight> PlanEmitter::makeWeight(Operation *symbol) {
 
 LogicalResult PlanEmitter::emitWeights() {
   llvm::DenseMap<StringAttr, SmallVector<ParamOp, 1>> params;
-  for (auto param : function.getBody().getOps<ParamOp>())
+  for (auto param : program.getBlock().getOps<ParamOp>())
     params[param.getSymbolAttr().getAttr()].push_back(param);
   llvm::StringSet<> outputs;
-  for (unsigned index = 0; index < function.getNumResults(); ++index)
-    if (auto name = function.getResultAttrOfType<StringAttr>(index, kNameAttr))
-      outputs.insert(name.getValue());
+  for (auto name : program.getOutput().getNames().getAsRange<StringAttr>())
+    outputs.insert(name.getValue());
 
   for (Operation &symbol : model.getBody().front()) {
     if (!isa<WeightOp, GateOp>(symbol))
@@ -174,8 +148,7 @@ LogicalResult PlanEmitter::emitWeights() {
     if (failed(weight))
       return failure();
     weight->trainable = outputs.contains("grad." + weight->name);
-    FailureOr<int64_t> number =
-        define(reads->second.front().getResult(), Dims(weight->shape.begin(), weight->shape.end()));
+    FailureOr<int64_t> number = define(reads->second.front().getResult());
     if (failed(number))
       return failure();
     for (ParamOp param : reads->second)
@@ -184,87 +157,6 @@ LogicalResult PlanEmitter::emitWeights() {
     plan.weightValues.push_back(*number);
   }
   return success();
-}
-
-/// The operand from which dynamic dimension `dim` of a result takes its name, and the dimension there. Most ops keep
-/// the leading dimensions of their first operand.
-std::pair<Value, int64_t> dimSource(Operation *op, unsigned result, int64_t dim) {
-  return llvm::TypeSwitch<Operation *, std::pair<Value, int64_t>>(op)
-      .Case([&](TakeRowsOp take) { return std::pair(Value(take.getPositions()), dim); })
-      .Case([&](ScatterRowsOp scatter) { return std::pair(Value(scatter.getLike()), dim); })
-      .Case([&](AttentionGradOp grad) {
-        return std::pair(Value(result == 0 ? grad.getQ() : result == 1 ? grad.getK() : grad.getV()), dim);
-      })
-      .Case([&](WeightedMeanGradOp grad) { return std::pair(Value(grad.getWeights()), dim); })
-      .Case([&](SquaredErrorGradOp grad) { return std::pair(Value(grad.getX()), dim); })
-      .Case([&](BlendOp blend) { return std::pair(Value(blend.getCandidates().front()), dim); })
-      .Case([&](ReduceToOp reduce) {
-        return std::pair(Value(reduce.getX()),
-                         dim + reduce.getX().getType().getRank() - static_cast<int64_t>(reduce.getRank()));
-      })
-      .Default([&](Operation *) { return std::pair(op->getNumOperands() ? op->getOperand(0) : Value(), dim); });
-}
-
-FailureOr<Dims> PlanEmitter::resultDims(Operation *op, unsigned result) {
-  auto type = dyn_cast<RankedTensorType>(op->getResult(result).getType());
-  if (!type)
-    return op->emitOpError() << "result #" << result << " is no ranked tensor";
-  Dims dims(type.getShape().begin(), type.getShape().end());
-  for (auto [dim, size] : llvm::enumerate(type.getShape())) {
-    if (!ShapedType::isDynamic(size))
-      continue;
-    auto [source, sourceDim] = dimSource(op, result, dim);
-    const Dims *from = source && numbers.contains(source) ? &plan.values[numbers.lookup(source)].shape : nullptr;
-    const std::string *name = from && sourceDim < static_cast<int64_t>(from->size())
-                                  ? std::get_if<std::string>(&(*from)[sourceDim])
-                                  : nullptr;
-    if (!name)
-      return op->emitOpError() << "has a dynamic dimension #" << dim << " of result #" << result
-                               << " that no input of the program names";
-    dims[dim].emplace<std::string>(isa<ConcatOp>(op) && dim == 1 ? *name + "+T" : *name);
-  }
-  return dims;
-}
-
-void PlanEmitter::pushOperands(OperandRange operands, bool optional, plan::Instruction &instruction) {
-  for (Value operand : operands)
-    instruction.operands.push_back(numbers.lookup(operand));
-  if (optional && operands.empty())
-    instruction.operands.push_back(-1);
-}
-
-/// Calls `push(operands, optional)` for each operand of the op's definition in order, and `count(name, size)` for each
-/// variadic one.
-void forEachOperandGroup(Operation *op, llvm::function_ref<void(OperandRange, bool)> push,
-                         llvm::function_ref<void(StringRef, size_t)> count) {
-  auto withOptional = [&](auto concrete, unsigned groups, unsigned optional) {
-    for (unsigned group = 0; group < groups; ++group)
-      push(concrete.getODSOperands(group), group == optional);
-  };
-  llvm::TypeSwitch<Operation *>(op)
-      .Case([&](LinearOp linear) { withOptional(linear, 3, 2); })
-      .Case([&](RopeOp rope) { withOptional(rope, 2, 1); })
-      .Case([&](AttentionOp attention) { withOptional(attention, 4, 3); })
-      .Case([&](AttentionGradOp attention) { withOptional(attention, 5, 4); })
-      .Case([&](ShortConvOp conv) { withOptional(conv, 3, 2); })
-      .Case([&](ShortConvGradOp conv) { withOptional(conv, 4, 3); })
-      .Case([&](LinearAttentionOp linear) {
-        withOptional(linear, 5, 4);
-        count("extras_count", linear.getExtras().size());
-      })
-      .Case([&](LinearAttentionGradOp linear) {
-        withOptional(linear, 6, 5);
-        count("extras_count", linear.getExtras().size());
-      })
-      .Case<BlendOp, BlendGateGradOp>([&](auto blend) {
-        push(op->getOperands(), false);
-        count("candidates_count", blend.getCandidates().size());
-      })
-      .Case([&](StackOp stack) {
-        push(op->getOperands(), false);
-        count("scalars_count", stack.getScalars().size());
-      })
-      .Default([&](Operation *) { push(op->getOperands(), false); });
 }
 
 LogicalResult PlanEmitter::emitRopeTable(RopeOp rope) {
@@ -278,33 +170,9 @@ LogicalResult PlanEmitter::emitRopeTable(RopeOp rope) {
   return success();
 }
 
-LogicalResult PlanEmitter::emitAttributes(Operation *op, plan::Instruction &instruction) {
-  for (StringAttr name : op->getName().getAttributeNames()) {
-    std::optional<Attribute> attribute = op->getInherentAttr(name);
-    if (!attribute || !*attribute || isa<DenseI32ArrayAttr>(*attribute))
-      continue; // Absent, or the sizes of operand groups, which the operands show.
-    plan::Attribute &slot = instruction.attributes[name.str()];
-    if (isa<UnitAttr>(*attribute))
-      slot = true;
-    else if (auto boolean = dyn_cast<BoolAttr>(*attribute))
-      slot = boolean.getValue();
-    else if (auto integer = dyn_cast<IntegerAttr>(*attribute))
-      slot = integer.getInt();
-    else if (auto number = dyn_cast<FloatAttr>(*attribute))
-      slot = number.getValueAsDouble();
-    else if (auto text = dyn_cast<StringAttr>(*attribute))
-      slot = text.str();
-    else if (auto symbol = dyn_cast<FlatSymbolRefAttr>(*attribute))
-      slot = symbol.getValue().str();
-    else
-      return op->emitOpError() << "has attribute " << name << " = " << *attribute << ", which plans cannot hold";
-  }
-  return success();
-}
-
 LogicalResult PlanEmitter::emitInstruction(Operation *op) {
-  if (op->getName().getDialectNamespace() != MorphDialect::getDialectNamespace() || op->getNumRegions() != 0 ||
-      isa<TokenMixerOpInterface>(op)) {
+  const plan::OpRule *rule = findOpRule(op);
+  if (!rule) {
     InFlightDiagnostic error = op->emitOpError() << "is no instruction of plans";
     if (isa<TokenMixerOpInterface>(op))
       error.attachNote() << "morph-expand-mixers writes token mixers in primitive ops";
@@ -313,17 +181,18 @@ LogicalResult PlanEmitter::emitInstruction(Operation *op) {
   if (auto rope = dyn_cast<RopeOp>(op); rope && failed(emitRopeTable(rope)))
     return failure();
   plan::Instruction instruction;
-  instruction.op = op->getName().stripDialect().str();
-  forEachOperandGroup(
-      op, [&](OperandRange operands, bool optional) { pushOperands(operands, optional, instruction); },
-      [&](StringRef name, size_t size) { instruction.attributes[name.str()] = static_cast<int64_t>(size); });
-  if (failed(emitAttributes(op, instruction)))
-    return failure();
-  for (OpResult result : op->getResults()) {
-    FailureOr<Dims> dims = resultDims(op, result.getResultNumber());
-    if (failed(dims))
-      return failure();
-    FailureOr<int64_t> number = define(result, std::move(*dims));
+  instruction.op = rule->name;
+  instruction.attributes = getTableAttributes(*rule, dyn_cast_or_null<DictionaryAttr>(op->getPropertiesAsAttribute()));
+  for (auto [group, operand] : llvm::zip_equal(operandGroups(op, *rule), rule->operands)) {
+    for (Value value : group)
+      instruction.operands.push_back(numbers.lookup(value));
+    if (operand.arity == plan::Arity::Optional && group.empty())
+      instruction.operands.push_back(-1);
+    if (operand.arity == plan::Arity::Variadic)
+      instruction.attributes[operand.name + "_count"] = static_cast<int64_t>(group.size());
+  }
+  for (Value result : op->getResults()) {
+    FailureOr<int64_t> number = define(result);
     if (failed(number))
       return failure();
     instruction.results.push_back(*number);
@@ -332,27 +201,16 @@ LogicalResult PlanEmitter::emitInstruction(Operation *op) {
   return success();
 }
 
-LogicalResult PlanEmitter::emitOutputs(Operation *terminator) {
-  for (OpOperand &operand : terminator->getOpOperands()) {
-    auto name = function.getResultAttrOfType<StringAttr>(operand.getOperandNumber(), kNameAttr);
-    if (!name)
-      return emitFunctionError(function) << "has a result #" << operand.getOperandNumber() << " without attribute "
-                                         << kNameAttr;
-    plan.outputs.push_back({name.str(), numbers.lookup(operand.get())});
-  }
-  return success();
-}
-
 } // namespace
 
 FailureOr<plan::Plan> emitPlan(ModelOp model, StringRef program) {
-  func::FuncOp function = findProgram(model, program);
-  if (!function) {
+  ProgramOp op = findProgram(model, program);
+  if (!op) {
     InFlightDiagnostic error = emitModelError(model) << "has no program '" << program << "'";
     error.attachNote() << "morph-build-" << program << " would make it";
     return error;
   }
-  return PlanEmitter(model, function).emit(program);
+  return PlanEmitter(model, op).emit();
 }
 
 } // namespace morph

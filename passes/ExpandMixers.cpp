@@ -18,11 +18,9 @@ struct ExpandMixersPass : public morph::impl::ExpandMixersPassBase<ExpandMixersP
   using ExpandMixersPassBase::ExpandMixersPassBase;
 
   void runOnOperation() override {
-    for (auto function : getOperation().getBody().getOps<func::FuncOp>()) {
-      if (!function->hasAttr(kProgramAttr))
-        continue;
+    for (auto program : getOperation().getBody().getOps<ProgramOp>()) {
       SmallVector<TokenMixerOpInterface> mixers;
-      function.walk([&](TokenMixerOpInterface mixer) { mixers.push_back(mixer); });
+      program.walk([&](TokenMixerOpInterface mixer) { mixers.push_back(mixer); });
       for (TokenMixerOpInterface mixer : mixers) {
         OpBuilder builder(mixer);
         MixerInputs inputs;

@@ -158,7 +158,7 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     if (failed(requirePhase(model, {Phase::Base}, getArgument())) || failed(readCandidates(model)))
       return signalPassFailure();
     SmallVector<SoftmaxMixerOp> mixers;
-    for (func::FuncOp function : modelFunctions(model))
+    for (func::FuncOp function : model.getBody().getOps<func::FuncOp>())
       function.walk([&](SoftmaxMixerOp mixer) { mixers.push_back(mixer); });
     WeightAdder weights(model);
     for (SoftmaxMixerOp mixer : mixers)

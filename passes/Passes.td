@@ -228,8 +228,8 @@ def ExpandMixersPass : Morph_Pass<"morph-expand-mixers"> {
 def DifferentiatePass : Morph_Pass<"morph-differentiate"> {
   let summary = "Build the backward of a program";
   let description = [{
-    Appends to a program with the attribute `morph.trainable = [@a, @b, ...]` a result `grad.<symbol>` for each symbol: the
-    gradient of its result `loss`. Only values that depend on a trained symbol get a gradient, so frozen weights cost no
+    Appends to a program that trains `[@a, @b, ...]` an output `grad.<symbol>` for each symbol: the gradient of its output
+    `loss`. Only values that depend on a trained symbol get a gradient, so frozen weights cost no
     product and nothing below the lowest trained symbol has a backward. Each gradient op is placed as soon as its operands
     are there: programs whose layers' losses are independent hold one layer's activations at a time.
 
@@ -238,6 +238,25 @@ def DifferentiatePass : Morph_Pass<"morph-differentiate"> {
   }];
   let options = [
     Option<"program", "program", "std::string", /*default=*/"", "Name of the program (default: all that train)">,
+  ];
+}
+
+def AssignPrecisionPass : Morph_Pass<"morph-assign-precision"> {
+  let summary = "Say by casts which values of programs are bf16";
+  let description = [{
+    With `products=bf16` the factors of matrix products become bf16: by a `morph.cast` that all products of a value share,
+    or as the type of a frozen weight that products alone read. Results of products, the residual stream, norms, states,
+    losses, gradients and trained weights stay f32. Attention gets `half`. With fp32 nothing changes.
+
+    ```mlir
+    %0 = morph.linear %x, %w : tensor<?x8xf32>, tensor<4x8xf32>
+    // becomes
+    %1 = morph.cast %x to "bf16" : tensor<?x8xf32>
+    %0 = morph.linear %1, %w : tensor<?x8xbf16>, tensor<4x8xbf16>
+    ```
+  }];
+  let options = [
+    Option<"products", "products", "std::string", /*default=*/"\"fp32\"", "Factors of products: fp32 or bf16">,
   ];
 }
 

@@ -17,6 +17,10 @@ InFlightDiagnostic emitFunctionError(func::FuncOp function) {
   return emitError(function.getLoc()) << "function @" << function.getSymName() << " ";
 }
 
+InFlightDiagnostic emitProgramError(ProgramOp program) {
+  return emitError(program.getLoc()) << "program @" << program.getSymName() << " ";
+}
+
 StringRef passThatMakes(Phase phase) {
   switch (phase) {
   case Phase::Base:
@@ -54,19 +58,8 @@ InFlightDiagnostic refuseUngated(BlendOp blend) {
   return error;
 }
 
-SmallVector<func::FuncOp> modelFunctions(ModelOp model) {
-  SmallVector<func::FuncOp> functions;
-  for (auto function : model.getBody().getOps<func::FuncOp>())
-    if (!function->hasAttr(kProgramAttr))
-      functions.push_back(function);
-  return functions;
-}
-
-func::FuncOp findProgram(ModelOp model, StringRef program) {
-  for (auto function : model.getBody().getOps<func::FuncOp>())
-    if (auto name = function->getAttrOfType<StringAttr>(kProgramAttr); name && name.getValue() == program)
-      return function;
-  return nullptr;
+ProgramOp findProgram(ModelOp model, StringRef program) {
+  return dyn_cast_or_null<ProgramOp>(SymbolTable::lookupSymbolIn(model, program));
 }
 
 LogicalResult checkOption(ModelOp model, StringRef option, StringRef value, ArrayRef<StringRef> allowed) {

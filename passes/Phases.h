@@ -25,11 +25,11 @@ mlir::InFlightDiagnostic emitFunctionError(mlir::func::FuncOp function);
 /// Reports a blend that no gate weighs, so that nothing says which layer it decides.
 mlir::InFlightDiagnostic refuseUngated(BlendOp blend);
 
-/// The model's own functions: those that are not programs.
-llvm::SmallVector<mlir::func::FuncOp> modelFunctions(ModelOp model);
+/// An error that begins with "program @name ".
+mlir::InFlightDiagnostic emitProgramError(ProgramOp program);
 
-/// The program function of a name, or null.
-mlir::func::FuncOp findProgram(ModelOp model, llvm::StringRef program);
+/// The program of a name, or null.
+ProgramOp findProgram(ModelOp model, llvm::StringRef program);
 
 /// Succeeds if `value` is one of `allowed`; else emits an error at the model that names the option and what it takes.
 mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, llvm::StringRef value,

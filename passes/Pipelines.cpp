@@ -49,6 +49,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
        &ProgramOptions::gradients,
        {"align", "gates", "distill", "finetune", "pretrain"},
        {"true", "false"}},
+      {"precision", &ProgramOptions::precision, nullptr, SmallVector<StringRef>(programNames()), {"fp32", "bf16"}},
   };
   if (!llvm::is_contained(kPrograms, program))
     return makeError("unknown program '" + program + "', expected one of " + llvm::join(programNames(), ", "));
@@ -108,12 +109,13 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   manager.addNestedPass<ModelOp>(createExpandMixersPass());
   // Before differentiation: a teacher and a student share their common part, and what is dead gets no gradient.
   addCleanup(manager);
-  if (!options.gradients)
-    return;
-  DifferentiatePassOptions differentiate;
-  differentiate.program = options.program;
-  manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));
-  addCleanup(manager);
+  if (options.gradients) {
+    DifferentiatePassOptions differentiate;
+    differentiate.program = options.program;
+    manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));
+    addCleanup(manager);
+  }
+  manager.addNestedPass<ModelOp>(createAssignPrecisionPass({options.precision}));
 }
 
 namespace {

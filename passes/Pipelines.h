@@ -28,6 +28,8 @@ struct ProgramOptions {
   bool kl = false;
   /// Programs that train: false leaves the backward out, for measuring their loss at the cost of a forward.
   bool gradients = true;
+  /// fp32 or bf16: what the factors of products are.
+  std::string precision = "fp32";
 };
 
 /// Names of all programs.
@@ -39,7 +41,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
 /// the program, expand its mixers, share what is computed twice, differentiate what trains (unless `gradients` is
-/// false), clean up. The program must be one of programNames().
+/// false), clean up, assign the precision. The program must be one of programNames().
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

@@ -62,17 +62,12 @@ FailureOr<ProgramBuilder> ProgramBuilder::create(ModelOp model, StringRef progra
 ProgramBuilder::ProgramBuilder(ModelOp model, func::FuncOp forward, func::FuncOp head, StringRef program)
     : model_(model), forward_(forward), head_(head), builder_(model.getContext()) {
   builder_.setInsertionPointToEnd(&model.getBody().front());
-  function_ = builder_.create<func::FuncOp>(forward.getLoc(), program, builder_.getFunctionType({}, {}));
-  function_->setAttr(kProgramAttr, builder_.getStringAttr(program));
-  builder_.setInsertionPointToStart(function_.addEntryBlock());
+  program_ = builder_.create<ProgramOp>(forward.getLoc(), program);
+  builder_.setInsertionPointToStart(&program_.getBlock());
 }
 
 Value ProgramBuilder::addInput(StringRef name, RankedTensorType type, ArrayRef<StringRef> dims) {
-  SmallVector<NamedAttribute> attributes{builder_.getNamedAttr(kNameAttr, builder_.getStringAttr(name))};
-  if (!dims.empty())
-    attributes.push_back(builder_.getNamedAttr(kDimsAttr, builder_.getStrArrayAttr(dims)));
-  inputAttrs_.push_back(builder_.getDictionaryAttr(attributes));
-  return function_.getBody().addArgument(type, loc());
+  return program_.addInput(name, type, dims);
 }
 
 Value ProgramBuilder::addTokens() {
@@ -87,7 +82,7 @@ Value ProgramBuilder::addWeights() { return addInput("weights", rowsOf(builder_.
 
 void ProgramBuilder::addOutput(StringRef name, Value value) {
   outputs_.push_back(value);
-  outputAttrs_.push_back(builder_.getDictionaryAttr(builder_.getNamedAttr(kNameAttr, builder_.getStringAttr(name))));
+  outputNames_.push_back(builder_.getStringAttr(name));
 }
 
 Value ProgramBuilder::copyCandidate(ChoiceOp choice, unsigned candidate, IRMapping &mapping) {
@@ -139,18 +134,11 @@ Value ProgramBuilder::mean(ArrayRef<Value> scalars) {
 }
 
 void ProgramBuilder::finish(const SymbolNames &trainable) {
-  builder_.create<func::ReturnOp>(loc(), outputs_);
-  Block &body = function_.getBody().front();
-  function_.setFunctionType(builder_.getFunctionType(llvm::to_vector(body.getArgumentTypes()),
-                                                     llvm::to_vector(ValueRange(outputs_).getTypes())));
-  function_.setAllArgAttrs(inputAttrs_);
-  function_.setAllResultAttrs(outputAttrs_);
-  if (trainable.empty())
-    return;
+  builder_.create<OutputOp>(loc(), builder_.getArrayAttr(outputNames_), outputs_);
   SmallVector<Attribute> symbols;
   for (StringAttr name : trainable)
     symbols.push_back(FlatSymbolRefAttr::get(name));
-  function_->setAttr(kTrainableAttr, builder_.getArrayAttr(symbols));
+  program_.setTrainedAttr(builder_.getArrayAttr(symbols));
 }
 
 FailureOr<Value> addCrossEntropy(ProgramBuilder &program) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The common part of the passes that build programs: a function with named inputs and outputs, filled by copying the
-// model's `@forward` and `@head`.
+// The common part of the passes that build programs: a `morph.program`, filled by copying the model's `@forward` and
+// `@head`.
 
 #ifndef MORPH_PASSES_PROGRAMBUILDER_H
 #define MORPH_PASSES_PROGRAMBUILDER_H
@@ -18,7 +18,7 @@ using OpRewrite = llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Operatio
 
 class ProgramBuilder {
 public:
-  /// Starts the program function `@program` of a model. An error if the model has no `@forward` or `@head` of the shape
+  /// Starts the program `@program` of a model. An error if the model has no `@forward` or `@head` of the shape
   /// that dialect/MorphModelOps.td gives, or already has a symbol of the program's name.
   static mlir::FailureOr<ProgramBuilder> create(ModelOp model, llvm::StringRef program);
 
@@ -44,15 +44,15 @@ public:
   /// The mean of scalars; at least one.
   mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars);
 
-  /// Ends the function: return, type, names, and the symbols to train (none: the program trains nothing).
+  /// Ends the program: its outputs and the symbols to train (none: the program trains nothing).
   void finish(const SymbolNames &trainable = {});
 
   mlir::OpBuilder &builder() { return builder_; }
   ModelOp model() { return model_; }
   mlir::func::FuncOp forward() { return forward_; }
   mlir::func::FuncOp head() { return head_; }
-  mlir::func::FuncOp function() { return function_; }
-  mlir::Location loc() { return function_.getLoc(); }
+  ProgramOp program() { return program_; }
+  mlir::Location loc() { return program_.getLoc(); }
 
 private:
   ProgramBuilder(ModelOp model, mlir::func::FuncOp forward, mlir::func::FuncOp head, llvm::StringRef program);
@@ -62,10 +62,9 @@ private:
   ModelOp model_;
   mlir::func::FuncOp forward_;
   mlir::func::FuncOp head_;
-  mlir::func::FuncOp function_;
+  ProgramOp program_;
   mlir::OpBuilder builder_;
-  llvm::SmallVector<mlir::DictionaryAttr> inputAttrs_;
-  llvm::SmallVector<mlir::DictionaryAttr> outputAttrs_;
+  llvm::SmallVector<mlir::Attribute> outputNames_;
   llvm::SmallVector<mlir::Value> outputs_;
 };
 

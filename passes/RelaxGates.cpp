@@ -51,7 +51,7 @@ struct RelaxGatesPass : public morph::impl::RelaxGatesPassBase<RelaxGatesPass> {
       return signalPassFailure();
     }
     SmallVector<ChoiceOp> choices;
-    for (func::FuncOp function : modelFunctions(model))
+    for (func::FuncOp function : model.getBody().getOps<func::FuncOp>())
       function.walk([&](ChoiceOp choice) { choices.push_back(choice); });
     if (!choices.empty()) {
       OpBuilder gates(*model.getBody().getOps<func::FuncOp>().begin()); // Gates go before the functions.

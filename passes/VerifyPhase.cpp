@@ -71,7 +71,7 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
   LogicalResult verifyLayers(ModelOp model, Phase phase) {
     SmallVector<Operation *> deciders(model.getLayers());
     SymbolTableCollection symbolTables;
-    for (func::FuncOp function : modelFunctions(model)) {
+    for (func::FuncOp function : model.getBody().getOps<func::FuncOp>()) {
       WalkResult result = function.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
         if (!allowed(op, phase))
           return refuse(op, phase);

@@ -15,6 +15,7 @@ config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
 config.environment["OMP_NUM_THREADS"] = "1"
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%morph_src", config.morph_source_dir))
+config.substitutions.append(("%mlir_include", config.mlir_include_dir))
 # Real weights and texts that lie beside the project, where they do (see the feature `shared`).
 shared = os.path.join(os.path.dirname(config.morph_source_dir), "shared")
 config.substitutions.append(("%shared", shared))

@@ -8,8 +8,8 @@
 //   y    = o_proj(rms_norm(o) * silu(g_proj x))
 
 #include "dialect/MixerBuilder.h"
-#include "dialect/SizeLimits.h"
 #include "dialect/backends/LinearAttentionBackend.h"
+#include "runtime/plan/SizeLimits.h"
 
 #include <cmath>
 

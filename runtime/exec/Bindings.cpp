@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/Bindings.h"
 
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 #include "runtime/weights/Initialize.h"
 
 #include <cmath>
@@ -68,31 +68,29 @@ private:
   }
 };
 
-/// The operand of an op whose sizes bound the values of an index operand, and which of its dimensions do.
-struct Bound {
-  const char *index, *operand;
-  size_t begin, end;
-};
-const std::map<std::string, Bound> kBounds = {
-    {"embedding", {"ids", "table", 0, 1}},         {"take_rows", {"positions", "x", 0, 2}},
-    {"scatter_rows", {"positions", "like", 0, 2}}, {"token_nll", {"targets", "logits", 1, 2}},
-    {"correct", {"targets", "logits", 1, 2}},      {"token_nll_grad", {"targets", "logits", 1, 2}},
-};
-
-/// The value of an instruction's index operand that has a bound, and the bound as a product; or the value -1.
-std::pair<int64_t, std::vector<plan::Dim>> boundOf(const plan::Plan &plan, const plan::Instruction &instruction) {
+/// The values of an instruction's index operands that have a bound, with the bound as a product.
+std::vector<std::pair<int64_t, std::vector<plan::Dim>>> boundsOf(const plan::Plan &plan,
+                                                                 const plan::Instruction &instruction) {
   const plan::OpRule &rule = *plan::findOpRule(instruction.op);
-  auto operand = [&](const char *name) {
-    return instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, name))];
-  };
-  if (instruction.op == "embedding_grad")
-    return {operand("ids"), {std::get<int64_t>(instruction.attributes.at("rows"))}};
-  auto bound = kBounds.find(instruction.op);
-  if (bound == kBounds.end())
-    return {-1, {}};
-  const auto &shape = plan.values[static_cast<size_t>(operand(bound->second.operand))].shape;
-  return {operand(bound->second.index),
-          std::vector<plan::Dim>(shape.begin() + bound->second.begin, shape.begin() + bound->second.end)};
+  if (rule.indices.empty())
+    return {};
+  std::vector<const plan::Shape *> shapes;
+  for (int64_t operand : instruction.operands)
+    shapes.push_back(operand < 0 ? nullptr : &plan.values[static_cast<size_t>(operand)].shape);
+  plan::BoundSizes sizes;
+  (void)plan::inferShapes(instruction, shapes, sizes); // The plan is valid.
+  std::vector<std::pair<int64_t, std::vector<plan::Dim>>> bounds;
+  for (const plan::IndexRule &index : rule.indices) {
+    std::vector<plan::Dim> &product =
+        bounds
+            .emplace_back(
+                instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, index.operand))],
+                std::vector<plan::Dim>())
+            .second;
+    for (char letter : index.letters)
+      product.push_back(sizes.letters.at(letter));
+  }
+  return bounds;
 }
 
 } // namespace
@@ -105,7 +103,7 @@ StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weig
 InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
   std::vector<std::set<std::vector<plan::Dim>>> limits(plan.values.size());
   for (const plan::Instruction &instruction : plan.instructions)
-    if (auto [value, limit] = boundOf(plan, instruction); value >= 0)
+    for (auto &[value, limit] : boundsOf(plan, instruction))
       limits[static_cast<size_t>(value)].insert(std::move(limit));
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     size_t value = static_cast<size_t>(plan.inputs[i].value);

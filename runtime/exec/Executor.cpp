@@ -5,9 +5,13 @@
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cstring>
 
 namespace morph {
 
@@ -22,6 +26,14 @@ std::optional<at::ScalarType> halfType(plan::DType dtype) {
   return std::nullopt;
 }
 
+/// Whether values are filled with NaN once they are over, so that a use after that cannot go unseen: in builds that
+/// check themselves.
+#if defined(NDEBUG) && !defined(MORPH_SANITIZE)
+constexpr bool kPoison = false;
+#else
+constexpr bool kPoison = true;
+#endif
+
 at::ScalarType workType(Precision precision) { return precision == Precision::F64 ? at::kDouble : at::kFloat; }
 
 } // namespace
@@ -35,6 +47,7 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
   std::unique_ptr<Executor> executor(new Executor());
   executor->plan_ = std::move(plan);
   executor->precision_ = precision;
+  executor->arena_ = sharing ? sharing->arena_ : std::make_shared<Arena>();
   std::string what = "program '" + executor->plan_.program + "'";
   MORPH_RETURN_IF_ERROR(executor->prepare());
   MORPH_RETURN_IF_ERROR(guardTorch(what, [&] { return executor->bindWeights(store, seed, sharing); }));
@@ -42,11 +55,15 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
 }
 
 Status Executor::prepare() {
-  residence_ = plan::findResidence(plan_);
   for (const plan::Instruction &instruction : plan_.instructions) {
     kernels_.push_back(findKernel(instruction.op));
     if (!kernels_.back())
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
+    const plan::OpRule &rule = *plan::findOpRule(instruction.op);
+    viewed_.push_back(
+        rule.viewOf.empty()
+            ? -1
+            : instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, rule.viewOf))]);
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
   return Status();
@@ -59,126 +76,161 @@ std::shared_ptr<Executor::BoundWeight> Executor::findBound(const std::string &na
   return nullptr;
 }
 
+at::ScalarType Executor::typeOf(int64_t value) const {
+  switch (plan_.values[static_cast<size_t>(value)].dtype) {
+  case plan::DType::I64:
+    return at::kLong;
+  case plan::DType::BF16:
+    return precision_ == Precision::F64 ? at::kDouble : at::kBFloat16;
+  default:
+    return workType(precision_);
+  }
+}
+
 Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing) {
   at::NoGradGuard noGrad;
-  at::ScalarType work = workType(precision_);
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
-    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight.name) : nullptr) {
-      const bool master = weight.trainable || weight.gate;
-      const bool storedHalf = weight.dtype == plan::DType::BF16;
-      const bool wide = shared->value.scalar_type() == work || residence_.onlyFactor[w] ||
-                        (residence_.onlyFactorOrTable[w] && storedHalf);
-      if (wide && (shared->master || !master) && shared->value.sizes() == at::IntArrayRef(weight.shape)) {
-        if (master)
-          masters_[weight.name] = shared->value;
-        bound_.push_back(std::move(shared));
-        continue;
-      }
+    const bool master = weight.trainable || weight.gate;
+    const at::ScalarType type = typeOf(plan_.weightValues[w]);
+    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight.name) : nullptr;
+        shared && shared->value.scalar_type() == type && (shared->master || !master) &&
+        shared->value.sizes() == at::IntArrayRef(weight.shape)) {
+      if (master)
+        masters_[weight.name] = shared->value;
+      bound_.push_back(std::move(shared));
+      continue;
     }
-    MORPH_ASSIGN_OR_RETURN(at::Tensor tensor, loadWeight(plan_, weight, store, seed, work));
+    MORPH_ASSIGN_OR_RETURN(at::Tensor tensor, loadWeight(plan_, weight, store, seed, workType(precision_)));
     // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
-    const plan::WeightForm form =
-        residence_.formOf(plan_, w, precision_ == Precision::BF16, tensor.scalar_type() == at::kBFloat16);
-    switch (form) {
-    case plan::WeightForm::Master:
-      // A copy of its own, whatever the source.
-      tensor = tensor.to(work, /*non_blocking=*/false, /*copy=*/true).contiguous();
+    tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous();
+    if (master)
       masters_[weight.name] = tensor;
-      break;
-    case plan::WeightForm::Half:
-      tensor = tensor.to(at::kBFloat16).contiguous();
-      break;
-    case plan::WeightForm::Full:
-      tensor = tensor.to(work).contiguous();
-      break;
-    }
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
     if (!tensor.storage().allocator())
       viewBytes_ += static_cast<int64_t>(tensor.nbytes());
-    bound_.push_back(
-        std::make_shared<BoundWeight>(BoundWeight{tensor, at::Tensor(), form == plan::WeightForm::Master}));
+    bound_.push_back(std::make_shared<BoundWeight>(BoundWeight{tensor, master}));
   }
   addHeldBytes(viewBytes_);
   return Status();
 }
 
-void Executor::mastersChanged() {
-  for (const std::shared_ptr<BoundWeight> &weight : bound_)
-    if (weight->master)
-      weight->half = at::Tensor();
+StatusOr<Executor::Layout *> Executor::layoutOf(std::vector<std::vector<int64_t>> shapes) {
+  constexpr size_t capacity = 8;
+  auto found =
+      std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout &layout) { return layout.shapes == shapes; });
+  if (found != layouts_.end()) {
+    layouts_.splice(layouts_.begin(), layouts_, found);
+  } else {
+    Layout layout;
+    const plan::RunMode mode{precision_ == Precision::F64, at::get_num_threads()};
+    MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, shapes, mode));
+    layout.shapes = std::move(shapes);
+    layouts_.push_front(std::move(layout));
+    if (layouts_.size() > capacity)
+      layouts_.pop_back();
+  }
+  Layout &layout = layouts_.front();
+  char *const memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
+  if (layout.generation == arena_->generation())
+    return &layout;
+  layout.generation = arena_->generation();
+  layout.values.assign(plan_.values.size(), at::Tensor());
+  for (size_t value = 0; value < plan_.values.size(); ++value)
+    if (layout.buffers.offset[value] >= 0)
+      layout.values[value] = at::from_blob(memory + layout.buffers.offset[value], layout.shapes[value],
+                                           at::TensorOptions(typeOf(static_cast<int64_t>(value))));
+  layout.results.clear();
+  for (const plan::Instruction &instruction : plan_.instructions) {
+    std::vector<at::Tensor> &results = layout.results.emplace_back();
+    for (int64_t result : instruction.results)
+      results.push_back(layout.values[static_cast<size_t>(result)]);
+  }
+  return &layout;
 }
 
-void Executor::runInstruction(size_t i, const std::vector<std::vector<int64_t>> &shapes,
-                              std::vector<at::Tensor> &values, std::vector<at::Tensor> &halves, bool recording) {
+bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) const {
+  bool isRecorded = kernels_[i]->reference;
+  for (size_t o = 0; o < operands.size(); ++o)
+    isRecorded &= operands[o].defined() || plan_.instructions[i].operands[o] < 0;
+  return isRecorded;
+}
+
+void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout) {
   const plan::Instruction &instruction = plan_.instructions[i];
+  if (layout && viewed_[i] >= 0) {
+    const size_t result = static_cast<size_t>(instruction.results[0]);
+    values[result] = layout->values[result].defined()
+                         ? layout->values[result]
+                         : values[static_cast<size_t>(viewed_[i])].view(layout->shapes[result]);
+    return;
+  }
   std::vector<at::Tensor> operands;
   operands.reserve(instruction.operands.size());
-  for (size_t o = 0; o < instruction.operands.size(); ++o) {
-    if (instruction.operands[o] < 0) {
-      operands.emplace_back();
-      continue;
-    }
-    size_t value = static_cast<size_t>(instruction.operands[o]);
-    bool half = precision_ == Precision::BF16 && residence_.factors[i][o] && !recording;
-    if (!half || (values[value].defined() && values[value].scalar_type() == at::kBFloat16)) {
-      operands.push_back(values[value]);
-      continue;
-    }
-    // A factor is rounded once for all products that read it.
-    at::Tensor &copy =
-        residence_.weightOf[value] >= 0 ? bound_[static_cast<size_t>(residence_.weightOf[value])]->half : halves[value];
-    if (!copy.defined())
-      copy = values[value].to(at::kBFloat16);
-    operands.push_back(copy);
-  }
-
-  std::vector<at::Tensor> results;
+  for (int64_t operand : instruction.operands)
+    operands.push_back(operand < 0 ? at::Tensor() : values[static_cast<size_t>(operand)]);
+  if (!layout && !isRecorded(i, operands))
+    return;
+  static const std::vector<at::Tensor> none;
   try {
-    results = (*kernels_[i])(KernelCall{plan_, instruction, precision_, operands});
+    if (layout) {
+      kernels_[i]->run(KernelCall{plan_, instruction, operands, layout->results[i]});
+      for (size_t r = 0; r < instruction.results.size(); ++r)
+        values[static_cast<size_t>(instruction.results[r])] = layout->results[i][r];
+      return;
+    }
+    const std::vector<at::Tensor> results = kernels_[i]->reference(KernelCall{plan_, instruction, operands, none});
+    for (size_t r = 0; r < instruction.results.size(); ++r)
+      values[static_cast<size_t>(instruction.results[r])] = results[r];
   } catch (const c10::Error &error) {
     std::string message = error.what_without_backtrace();
     throw std::runtime_error("instruction " + std::to_string(i) + " (" + instruction.op +
                              "): " + message.substr(0, message.find('\n')));
   }
-  for (size_t r = 0; r < instruction.results.size(); ++r) {
-    size_t value = static_cast<size_t>(instruction.results[r]);
-    // What later instructions and the bounds of indices rely on.
-    if (results[r].sizes() != at::IntArrayRef(shapes[value]))
-      throw std::runtime_error("instruction " + std::to_string(i) + " (" + instruction.op + "): result " +
-                               std::to_string(r) + " has another shape than the plan says");
-    if (residence_.lifetimes[value].lastFull >= 0 || residence_.lifetimes[value].lastFactor >= 0)
-      values[value] = std::move(results[r]);
-  }
+}
 
-  for (int64_t operand : instruction.operands) {
-    if (operand < 0 || residence_.weightOf[static_cast<size_t>(operand)] >= 0)
-      continue;
-    size_t value = static_cast<size_t>(operand);
-    int64_t now = static_cast<int64_t>(i);
-    bool moreFactors = residence_.lifetimes[value].lastFactor > now;
-    // What only later products read lives on as its bf16 copy.
-    if (residence_.lifetimes[value].lastFull <= now && (!moreFactors || halves[value].defined()))
-      values[value] = at::Tensor();
-    if (!moreFactors)
-      halves[value] = at::Tensor();
-  }
+at::Tensor Executor::outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const {
+  if (!layout || layout->buffers.offset[static_cast<size_t>(value)] < 0)
+    return tensor;
+  return at::from_blob(tensor.data_ptr(), tensor.sizes(), [memory = arena_->memory()](void *) {}, tensor.options());
+}
+
+void Executor::poison(size_t i, const Layout &layout) const {
+  const plan::Buffers &buffers = layout.buffers;
+  auto isOver = [&](int64_t value) {
+    const int64_t owner = buffers.owner[static_cast<size_t>(value)];
+    return buffers.offset[static_cast<size_t>(value)] >= 0 &&
+           buffers.life[static_cast<size_t>(owner)].end == static_cast<int64_t>(i);
+  };
+  for (const std::vector<int64_t> *values : {&plan_.instructions[i].operands, &plan_.instructions[i].results})
+    for (int64_t value : *values)
+      if (value >= 0 && isOver(value))
+        std::memset(layout.values[static_cast<size_t>(value)].data_ptr(), 0xff,
+                    layout.values[static_cast<size_t>(value)].nbytes());
 }
 
 StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool recording) {
   return guardTorch("program '" + plan_.program + "'", [&]() -> StatusOr<NamedTensors> {
     at::AutoGradMode mode(recording);
-    std::vector<at::Tensor> values(plan_.values.size()), halves(plan_.values.size());
-    MORPH_ASSIGN_OR_RETURN(const auto shapes, inputs_->bind(inputs, workType(precision_), values));
+    std::vector<at::Tensor> values(plan_.values.size());
+    MORPH_ASSIGN_OR_RETURN(auto shapes, inputs_->bind(inputs, workType(precision_), values));
+    Layout *layout = nullptr;
+    if (!recording) {
+      MORPH_ASSIGN_OR_RETURN(layout, layoutOf(std::move(shapes)));
+    }
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
-    for (size_t i = 0; i < plan_.instructions.size(); ++i)
-      runInstruction(i, shapes, values, halves, recording);
+    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      runInstruction(i, values, layout);
+      if (kPoison && layout)
+        poison(i, *layout);
+    }
     NamedTensors outputs;
     for (const plan::NamedValue &output : plan_.outputs)
-      outputs[output.name] = values[static_cast<size_t>(output.value)];
+      if (const at::Tensor &value = values[static_cast<size_t>(output.value)]; value.defined())
+        outputs[output.name] = outputOf(output.value, value, layout);
     return outputs;
   });
 }

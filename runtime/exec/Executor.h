@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executes a plan, instruction by instruction, and frees every value at its last use.
+// Executes a plan, instruction by instruction, in memory that is laid out before (runtime/plan/Buffers.h).
 
 #ifndef MORPH_RUNTIME_EXEC_EXECUTOR_H
 #define MORPH_RUNTIME_EXEC_EXECUTOR_H
 
+#include "runtime/exec/Arena.h"
 #include "runtime/kernels/Kernel.h"
-#include "runtime/plan/Residence.h"
+#include "runtime/plan/Buffers.h"
 #include "runtime/weights/WeightStore.h"
 
+#include <list>
 #include <map>
 #include <memory>
 
@@ -19,28 +21,28 @@ class Executor {
 public:
   ~Executor();
   /// Binds every weight of the plan: trainable ones and gates as fp32 masters (fp64 under F64) of this executor, frozen
-  /// ones as views of the store where the dtype allows, cast once otherwise. Weights that the store lacks are made by
-  /// their `init` with the run's `seed`. Errors: a weight with neither, a shape that differs, a NaN or infinity (the
-  /// weight and the file are named).
+  /// ones in the type that the plan gives their value, as views of the store where it has that type. Weights that the
+  /// store lacks are made by their `init` with the run's `seed`. Errors: a weight with neither, a shape that differs, a
+  /// NaN or infinity (the weight and the file are named).
   ///
   /// `sharing`, of the same precision, may be null: weights that it holds are read where it holds them, its masters
-  /// with their changes, so that a program that measures beside one that trains costs no second copy. A weight is
-  /// loaded from the store all the same where the plan trains it and `sharing` does not, or needs it in a wider type.
+  /// with their changes, and its arena is used, so that a program that measures beside one that trains costs no second
+  /// copy. A weight is loaded from the store all the same where the plan trains it and `sharing` does not, or needs it
+  /// in another type.
   static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
                                                     uint64_t seed, const Executor *sharing = nullptr);
 
-  /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`. Errors: a missing
+  /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`: they lie in the
+  /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. Errors: a missing
   /// input, a wrong rank, dtype or size, token ids out of range.
   StatusOr<NamedTensors> run(const NamedTensors &inputs);
 
-  /// As `run`, with autograd recording (for the tests' oracle: masters must be set to require grad).
+  /// As `run`, with autograd recording and tensors of their own, for the tests' oracle: masters must be set to require
+  /// grad. Gradients are not among the outputs.
   StatusOr<NamedTensors> runRecording(const NamedTensors &inputs);
 
-  /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads,
-  /// after `mastersChanged`.
+  /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads.
   NamedTensors &masters() { return masters_; }
-  /// Drops the copies of masters in other dtypes, those that executors share with this one too.
-  void mastersChanged();
 
   const plan::Plan &plan() const { return plan_; }
 
@@ -48,8 +50,15 @@ private:
   /// A weight as instructions read it, held together with the executors that share it.
   struct BoundWeight {
     at::Tensor value;
-    at::Tensor half;     ///< Its bf16 copy under BF16, made when first used.
     bool master = false; ///< `value` is one of `masters_`.
+  };
+  /// The memory of runs of some shapes.
+  struct Layout {
+    std::vector<std::vector<int64_t>> shapes;
+    plan::Buffers buffers;
+    int64_t generation = -1;        ///< Of the arena for which `values` are.
+    std::vector<at::Tensor> values; ///< One a value; undefined where it lies outside the arena.
+    std::vector<std::vector<at::Tensor>> results;
   };
 
   plan::Plan plan_;
@@ -57,8 +66,10 @@ private:
   NamedTensors masters_;
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
   std::vector<const Kernel *> kernels_;
-  plan::Residence residence_;
-  int64_t viewBytes_ = 0; ///< Of the files that bound weights are views of.
+  std::vector<int64_t> viewed_; ///< One an instruction: the value that its result is a view of, or -1.
+  std::shared_ptr<Arena> arena_;
+  std::list<Layout> layouts_; ///< The most recent first.
+  int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
 
   Executor() = default;
@@ -66,9 +77,19 @@ private:
   Status bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing);
   /// What this executor has bound to the name, or null.
   std::shared_ptr<BoundWeight> findBound(const std::string &name) const;
+  StatusOr<Layout *> layoutOf(std::vector<std::vector<int64_t>> shapes);
+  at::ScalarType typeOf(int64_t value) const;
+  /// A value that leaves the executor: it keeps the memory alive that it lies in.
+  at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;
   StatusOr<NamedTensors> execute(const NamedTensors &inputs, bool recording);
-  void runInstruction(size_t i, const std::vector<std::vector<int64_t>> &shapes, std::vector<at::Tensor> &values,
-                      std::vector<at::Tensor> &halves, bool recording);
+  /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
+  /// there is no layout.
+  void runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
+  /// Whether an instruction has a form that autograd records, and values to compute it on: gradients have none, nor
+  /// what is computed of them.
+  bool isRecorded(size_t i, const std::vector<at::Tensor> &operands) const;
+  /// Fills what ends with instruction `i` with NaN.
+  void poison(size_t i, const Layout &layout) const;
 };
 
 } // namespace morph

@@ -62,7 +62,7 @@ Problem problemOf(const KernelCall &call, size_t first) {
               ": expected start [B] for a batch of ", q.size(0), ", but got ", p.start_B.sizes());
   if (q.scalar_type() == at::kDouble)
     p.type = at::kDouble;
-  else if (call.precision == Precision::BF16 && q.size(1) > 1 && hasBf16Multiply())
+  else if (call.flag("half") && q.size(1) > 1 && hasBf16Multiply())
     p.type = at::kBFloat16;
   return p;
 }
@@ -266,8 +266,8 @@ std::vector<at::Tensor> attentionGrad(const KernelCall &call) {
                                  : attendGradient<float, float>(p, dy_BTHD);
 }
 
-const KernelRegistration forwardRegistration("attention", attention);
-const KernelRegistration backwardRegistration("attention_grad", attentionGrad);
+const KernelRegistration forwardRegistration("attention", {runByCopy<attention>, attention});
+const KernelRegistration backwardRegistration("attention_grad", {runByCopy<attentionGrad>});
 
 } // namespace
 } // namespace morph

@@ -9,10 +9,23 @@ namespace morph {
 
 namespace {
 
-std::vector<at::Tensor> blend(const KernelCall &call) {
+void blend(const KernelCall &call) {
+  const at::Tensor &gate = call.operands[0], &last = call.operands.back();
+  const size_t gates = call.operands.size() - 2;
+  at::Tensor result = call.results[0];
+  // lerp is exact at both ends, so that a gate of 0 or 1 gives a candidate itself.
+  if (gates == 1) {
+    at::lerp_out(result, last, call.operands[1], gate[0]);
+    return;
+  }
+  at::mul_out(result, last, 1 - gate.sum());
+  for (size_t i = 0; i < gates; ++i)
+    result.addcmul_(call.operands[1 + i], gate[static_cast<int64_t>(i)]);
+}
+
+std::vector<at::Tensor> blendReference(const KernelCall &call) {
   const at::Tensor &gate = call.operands[0], &last = call.operands.back();
   size_t gates = call.operands.size() - 2;
-  // lerp is exact at both ends, so that a gate of 0 or 1 gives a candidate itself.
   if (gates == 1)
     return {at::lerp(last, call.operands[1], gate[0])};
   at::Tensor sum = last * (1 - gate.sum());
@@ -22,11 +35,11 @@ std::vector<at::Tensor> blend(const KernelCall &call) {
 }
 
 std::vector<at::Tensor> blendGateGrad(const KernelCall &call) {
-  at::Tensor dy = call.operands[0].contiguous(), last = call.operands.back().contiguous();
+  at::Tensor dy = call.operands[0], last = call.operands.back();
   size_t gates = call.operands.size() - 2;
   std::vector<double> result(gates);
   for (size_t i = 0; i < gates; ++i) {
-    at::Tensor candidate = call.operands[1 + i].contiguous();
+    at::Tensor candidate = call.operands[1 + i];
     TORCH_CHECK(candidate.sizes() == dy.sizes() && last.sizes() == dy.sizes(), "dy ", dy.sizes(), ", candidate ",
                 candidate.sizes());
     result[i] = withType(dy, [&](auto *type) {
@@ -40,16 +53,17 @@ std::vector<at::Tensor> blendGateGrad(const KernelCall &call) {
   return {at::tensor(at::ArrayRef<double>(result), at::kDouble).to(dy.scalar_type())};
 }
 
-std::vector<at::Tensor> blendCandidateGrad(const KernelCall &call) {
+void blendCandidateGrad(const KernelCall &call) {
   const at::Tensor &dy = call.operands[0], &gate = call.operands[1];
   int64_t index = call.integer("index");
   at::Tensor share = index < gate.size(0) ? gate[index] : 1 - gate.sum();
-  return {dy * share};
+  at::Tensor result = call.results[0];
+  at::mul_out(result, dy, share);
 }
 
-const KernelRegistration blendRegistration("blend", blend);
-const KernelRegistration blendGateGradRegistration("blend_gate_grad", blendGateGrad);
-const KernelRegistration blendCandidateGradRegistration("blend_candidate_grad", blendCandidateGrad);
+const KernelRegistration blendRegistration("blend", {blend, blendReference});
+const KernelRegistration blendGateGradRegistration("blend_gate_grad", {runByCopy<blendGateGrad>});
+const KernelRegistration blendCandidateGradRegistration("blend_candidate_grad", {blendCandidateGrad});
 
 } // namespace
 

@@ -4,7 +4,6 @@
 
 #include "runtime/kernels/Bf16Gemm.h"
 #include "runtime/kernels/Kernel.h"
-#include "runtime/kernels/Rows.h"
 
 namespace morph {
 
@@ -12,60 +11,62 @@ namespace {
 
 at::Tensor rowsOf(const at::Tensor &x) { return x.reshape({-1, x.size(-1)}); }
 
-at::Tensor half(const at::Tensor &x) { return x.to(at::kBFloat16); }
+bool isHalf(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16; }
 
-std::vector<int64_t> withLast(at::IntArrayRef sizes, int64_t last) {
-  std::vector<int64_t> result = sizes.vec();
-  result.back() = last;
-  return result;
+/// c = a b of matrices that may be transposed views; sums in fp32 (fp64 for fp64).
+void productInto(const at::Tensor &a, const at::Tensor &b, at::Tensor c) {
+  if (isHalf(a))
+    c.copy_(bf16Product(a, b));
+  else
+    at::mm_out(c, a, b);
 }
 
-std::vector<at::Tensor> embedding(const KernelCall &call) {
-  at::Tensor rows = at::embedding(call.operands[1], call.operands[0]);
+void embedding(const KernelCall &call) {
+  const at::Tensor &table = call.operands[1], ids = call.operands[0].view({-1});
+  at::Tensor rows = rowsOf(call.results[0]);
+  if (table.scalar_type() == rows.scalar_type())
+    at::index_select_out(rows, table, 0, ids);
+  else
+    rows.copy_(at::index_select(table, 0, ids));
+}
+std::vector<at::Tensor> embeddingReference(const KernelCall &call) {
+  const at::Tensor rows = at::embedding(call.operands[1], call.operands[0]);
   return {rows.scalar_type() == at::kDouble ? rows : rows.to(at::kFloat)};
 }
 
-std::vector<at::Tensor> embeddingGrad(const KernelCall &call) {
-  return {at::embedding_dense_backward(call.operands[0], call.operands[1], call.integer("rows"), /*padding_idx=*/-1,
-                                       /*scale_grad_by_freq=*/false)};
+void embeddingGrad(const KernelCall &call) {
+  const at::Tensor &table = call.results[0];
+  table.zero_();
+  table.index_add_(0, call.operands[1].view({-1}), rowsOf(call.operands[0]));
 }
 
-std::vector<at::Tensor> linear(const KernelCall &call) {
-  at::Tensor y = product(call.operands[0], call.operands[1], call.precision);
-  if (!call.operands[2].defined())
-    return {y};
-  // The product is a tensor of its own: without autograd the bias can be added in place.
-  return {recording() ? at::add(y, call.operands[2]) : y.add_(call.operands[2])};
+void linear(const KernelCall &call) {
+  const at::Tensor y_RO = rowsOf(call.results[0]);
+  productInto(rowsOf(call.operands[0]), call.operands[1].t(), y_RO);
+  if (call.operands[2].defined())
+    y_RO.add_(call.operands[2]);
+}
+std::vector<at::Tensor> linearReference(const KernelCall &call) {
+  at::Tensor y = at::linear(call.operands[0], call.operands[1]);
+  if (isHalf(y))
+    y = y.to(at::kFloat);
+  return {call.operands[2].defined() ? at::add(y, call.operands[2]) : y};
 }
 
-std::vector<at::Tensor> linearInputGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &weight_OI = call.operands[1];
-  if (call.precision != Precision::BF16)
-    return {at::matmul(dy, weight_OI.to(dy.scalar_type()))};
-  return {bf16Product(half(rowsOf(dy)), half(weight_OI)).view(withLast(dy.sizes(), weight_OI.size(1)))};
+void linearInputGrad(const KernelCall &call) {
+  productInto(rowsOf(call.operands[0]), call.operands[1], rowsOf(call.results[0]));
 }
 
-std::vector<at::Tensor> linearWeightGrad(const KernelCall &call) {
-  at::Tensor dy_RO = rowsOf(call.operands[0]), x_RI = rowsOf(call.operands[1]);
-  if (call.precision != Precision::BF16)
-    return {at::mm(dy_RO.t(), x_RI)};
-  return {bf16Product(half(dy_RO).t(), half(x_RI))};
+void linearWeightGrad(const KernelCall &call) {
+  productInto(rowsOf(call.operands[0]).t(), rowsOf(call.operands[1]), call.results[0]);
 }
 
-const KernelRegistration embeddingRegistration("embedding", embedding);
-const KernelRegistration embeddingGradRegistration("embedding_grad", embeddingGrad);
-const KernelRegistration linearRegistration("linear", linear);
-const KernelRegistration linearInputGradRegistration("linear_input_grad", linearInputGrad);
-const KernelRegistration linearWeightGradRegistration("linear_weight_grad", linearWeightGrad);
+const KernelRegistration embeddingRegistration("embedding", {embedding, embeddingReference});
+const KernelRegistration embeddingGradRegistration("embedding_grad", {embeddingGrad});
+const KernelRegistration linearRegistration("linear", {linear, linearReference});
+const KernelRegistration linearInputGradRegistration("linear_input_grad", {linearInputGrad});
+const KernelRegistration linearWeightGradRegistration("linear_weight_grad", {linearWeightGrad});
 
 } // namespace
-
-at::Tensor product(const at::Tensor &x, const at::Tensor &weight, Precision precision) {
-  if (precision != Precision::BF16)
-    return at::linear(x, weight.to(x.scalar_type()));
-  if (recording())
-    return at::linear(half(x), half(weight)).to(at::kFloat);
-  return bf16Product(half(rowsOf(x)), half(weight).t()).view(withLast(x.sizes(), weight.size(0)));
-}
 
 } // namespace morph

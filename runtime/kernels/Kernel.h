@@ -9,22 +9,22 @@
 
 #include <ATen/ATen.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
 namespace morph {
 
-/// Precision of a program's products. Weights' masters, accumulation, residual stream, norms, states and gates are fp32
-/// under F32 and BF16; F64 computes everything in double and is for tests.
-enum class Precision { F32, BF16, F64 };
+/// The floats of a run. What a plan calls f32 is fp32, or everything is double, which is for tests.
+enum class Precision { F32, F64 };
 
-/// One call of a kernel. Optional operands that are absent are undefined tensors.
+/// One call of a kernel. Optional operands that are absent are undefined tensors. Tensors are contiguous.
 struct KernelCall {
   const plan::Plan &plan;
   const plan::Instruction &instruction;
-  Precision precision;
   const std::vector<at::Tensor> &operands;
+  /// Where the results go, of the plan's shapes and types. One that the op table lets be computed in place may lie in
+  /// the operand's memory; the others overlap nothing.
+  const std::vector<at::Tensor> &results;
 
   int64_t integer(const std::string &name) const { return std::get<int64_t>(instruction.attributes.at(name)); }
   double number(const std::string &name) const { return std::get<double>(instruction.attributes.at(name)); }
@@ -34,9 +34,14 @@ struct KernelCall {
   bool flag(const std::string &name) const { return instruction.attributes.count(name) != 0; }
 };
 
-/// Computes the results of an instruction. Forward kernels use differentiable ATen functions only and never write into
-/// their operands, so that the tests can run them under autograd as the oracle of the compiler's gradients.
-using Kernel = std::function<std::vector<at::Tensor>(const KernelCall &)>;
+/// The two forms of an op.
+struct Kernel {
+  /// Writes the results.
+  void (*run)(const KernelCall &) = nullptr;
+  /// The op in differentiable ATen functions, which never write into operands: under autograd it is the tests' oracle
+  /// of the compiler's gradients. `results` is empty. Null for ops that no gradient flows through.
+  std::vector<at::Tensor> (*reference)(const KernelCall &) = nullptr;
+};
 
 /// The kernel of an op, or null.
 const Kernel *findKernel(const std::string &op);
@@ -45,9 +50,12 @@ struct KernelRegistration {
   KernelRegistration(const std::string &op, Kernel kernel);
 };
 
-/// A product x [...,I] times w [O,I] transposed under the call's precision: operands rounded to bf16 under BF16, fp32
-/// accumulation and result.
-at::Tensor product(const at::Tensor &x, const at::Tensor &weight, Precision precision);
+/// A `run` that copies what a function returns.
+template <std::vector<at::Tensor> (*Function)(const KernelCall &)> void runByCopy(const KernelCall &call) {
+  const std::vector<at::Tensor> results = Function(call);
+  for (size_t i = 0; i < results.size(); ++i)
+    call.results[i].copy_(results[i]);
+}
 
 } // namespace morph
 

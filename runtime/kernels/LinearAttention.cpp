@@ -59,8 +59,8 @@ std::vector<at::Tensor> linearAttentionGrad(const KernelCall &call) {
   return results;
 }
 
-const KernelRegistration forwardRegistration("linear_attention", linearAttention);
-const KernelRegistration backwardRegistration("linear_attention_grad", linearAttentionGrad);
+const KernelRegistration forwardRegistration("linear_attention", {runByCopy<linearAttention>, linearAttention});
+const KernelRegistration backwardRegistration("linear_attention_grad", {runByCopy<linearAttentionGrad>});
 
 } // namespace
 

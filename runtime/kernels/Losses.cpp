@@ -13,13 +13,14 @@ namespace morph {
 
 namespace {
 
-std::vector<at::Tensor> tokenNll(const KernelCall &call) {
-  if (recording())
-    return {-at::log_softmax(call.operands[0], 1).gather(1, call.operands[1].unsqueeze(1)).squeeze(1)};
-  at::Tensor logits_NV = call.operands[0].contiguous(), targets_N = call.operands[1].contiguous();
+std::vector<at::Tensor> tokenNllReference(const KernelCall &call) {
+  return {-at::log_softmax(call.operands[0], 1).gather(1, call.operands[1].unsqueeze(1)).squeeze(1)};
+}
+
+void tokenNll(const KernelCall &call) {
+  const at::Tensor &logits_NV = call.operands[0], &targets_N = call.operands[1], &nll_N = call.results[0];
   int64_t rows = logits_NV.size(0), width = logits_NV.size(1);
   TORCH_CHECK(targets_N.numel() == rows, "targets ", targets_N.sizes(), " for logits ", logits_NV.sizes());
-  at::Tensor nll_N = at::empty({rows}, logits_NV.options());
   const int64_t *target = targets_N.const_data_ptr<int64_t>();
   withType(logits_NV, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
@@ -30,12 +31,11 @@ std::vector<at::Tensor> tokenNll(const KernelCall &call) {
         out[n] = logSumExpRow(x + n * width, width) - x[n * width + target[n]];
     });
   });
-  return {nll_N};
 }
 
-std::vector<at::Tensor> tokenNllGrad(const KernelCall &call) {
-  at::Tensor dy_N = call.operands[0].contiguous(), logits_NV = call.operands[1].contiguous();
-  at::Tensor targets_N = call.operands[2].contiguous(), result_NV = at::empty_like(logits_NV);
+void tokenNllGrad(const KernelCall &call) {
+  const at::Tensor &dy_N = call.operands[0], &logits_NV = call.operands[1];
+  const at::Tensor &targets_N = call.operands[2], &result_NV = call.results[0];
   int64_t rows = logits_NV.size(0), width = logits_NV.size(1);
   TORCH_CHECK(targets_N.numel() == rows && dy_N.numel() == rows, "dy ", dy_N.sizes(), " for logits ",
               logits_NV.sizes());
@@ -52,19 +52,18 @@ std::vector<at::Tensor> tokenNllGrad(const KernelCall &call) {
       }
     });
   });
-  return {result_NV};
 }
 
-std::vector<at::Tensor> klDivergence(const KernelCall &call) {
-  if (recording()) {
-    at::Tensor p = at::log_softmax(call.operands[0].detach(), 1), q = at::log_softmax(call.operands[1], 1);
-    return {(p.exp() * (p - q)).sum(1)};
-  }
-  at::Tensor teacher_NV = call.operands[0].contiguous(), student_NV = call.operands[1].contiguous();
+std::vector<at::Tensor> klDivergenceReference(const KernelCall &call) {
+  at::Tensor p = at::log_softmax(call.operands[0].detach(), 1), q = at::log_softmax(call.operands[1], 1);
+  return {(p.exp() * (p - q)).sum(1)};
+}
+
+void klDivergence(const KernelCall &call) {
+  const at::Tensor &teacher_NV = call.operands[0], &student_NV = call.operands[1], &kl_N = call.results[0];
   TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
               student_NV.sizes());
   int64_t rows = student_NV.size(0), width = student_NV.size(1);
-  at::Tensor kl_N = at::empty({rows}, student_NV.options());
   withType(student_NV, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const T *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
@@ -76,13 +75,11 @@ std::vector<at::Tensor> klDivergence(const KernelCall &call) {
       }
     });
   });
-  return {kl_N};
 }
 
-std::vector<at::Tensor> klDivergenceGrad(const KernelCall &call) {
-  at::Tensor dy_N = call.operands[0].contiguous();
-  at::Tensor teacher_NV = call.operands[1].contiguous(), student_NV = call.operands[2].contiguous();
-  at::Tensor result_NV = at::empty_like(student_NV);
+void klDivergenceGrad(const KernelCall &call) {
+  const at::Tensor &dy_N = call.operands[0], &teacher_NV = call.operands[1], &student_NV = call.operands[2];
+  const at::Tensor &result_NV = call.results[0];
   int64_t rows = student_NV.size(0), width = student_NV.size(1);
   TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes() && dy_N.numel() == rows, "teacher ", teacher_NV.sizes(),
               ", student ", student_NV.sizes());
@@ -98,7 +95,6 @@ std::vector<at::Tensor> klDivergenceGrad(const KernelCall &call) {
       }
     });
   });
-  return {result_NV};
 }
 
 std::vector<at::Tensor> correct(const KernelCall &call) {
@@ -122,12 +118,14 @@ double denominatorOf(const at::Tensor &target, const std::string &normalize) {
   return std::max(sum, static_cast<double>(std::numeric_limits<float>::min()));
 }
 
-std::vector<at::Tensor> squaredError(const KernelCall &call) {
-  at::Tensor target = call.operands[1].detach().contiguous();
-  double denominator = denominatorOf(target, call.text("normalize"));
-  if (recording())
-    return {(call.operands[0] - target).square().sum() / denominator};
-  at::Tensor x = call.operands[0].contiguous();
+std::vector<at::Tensor> squaredErrorReference(const KernelCall &call) {
+  const at::Tensor target = call.operands[1].detach().contiguous();
+  return {(call.operands[0] - target).square().sum() / denominatorOf(target, call.text("normalize"))};
+}
+
+void squaredError(const KernelCall &call) {
+  const at::Tensor &x = call.operands[0], &target = call.operands[1];
+  const double denominator = denominatorOf(target, call.text("normalize"));
   TORCH_CHECK(x.sizes() == target.sizes(), "x ", x.sizes(), ", target ", target.sizes());
   double sum = withType(x, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
@@ -135,17 +133,19 @@ std::vector<at::Tensor> squaredError(const KernelCall &call) {
     return sumBlocks(x.numel(),
                      [&](int64_t begin, int64_t end) { return squaredDistance(a + begin, b + begin, end - begin); });
   });
-  return {at::full({}, sum / denominator, x.options())};
+  call.results[0].fill_(sum / denominator);
 }
 
-std::vector<at::Tensor> squaredErrorGrad(const KernelCall &call) {
-  at::Tensor target = call.operands[2].contiguous();
-  double factor = 2 * call.operands[0].item<double>() / denominatorOf(target, call.text("normalize"));
-  return {at::sub(call.operands[1], target).mul_(factor)};
+void squaredErrorGrad(const KernelCall &call) {
+  const at::Tensor &target = call.operands[2];
+  const double factor = 2 * call.operands[0].item<double>() / denominatorOf(target, call.text("normalize"));
+  at::Tensor result = call.results[0];
+  at::sub_out(result, call.operands[1], target);
+  result.mul_(factor);
 }
 
 std::vector<at::Tensor> weightedMean(const KernelCall &call) {
-  at::Tensor weights = call.operands[1].detach();
+  const at::Tensor weights = call.operands[1].detach();
   return {(call.operands[0] * weights).sum() / weights.sum()};
 }
 
@@ -153,15 +153,15 @@ std::vector<at::Tensor> weightedMeanGrad(const KernelCall &call) {
   return {call.operands[1] * (call.operands[0] / call.operands[1].sum())};
 }
 
-const KernelRegistration tokenNllRegistration("token_nll", tokenNll);
-const KernelRegistration tokenNllGradRegistration("token_nll_grad", tokenNllGrad);
-const KernelRegistration klDivergenceRegistration("kl_divergence", klDivergence);
-const KernelRegistration klDivergenceGradRegistration("kl_divergence_grad", klDivergenceGrad);
-const KernelRegistration correctRegistration("correct", correct);
-const KernelRegistration squaredErrorRegistration("squared_error", squaredError);
-const KernelRegistration squaredErrorGradRegistration("squared_error_grad", squaredErrorGrad);
-const KernelRegistration weightedMeanRegistration("weighted_mean", weightedMean);
-const KernelRegistration weightedMeanGradRegistration("weighted_mean_grad", weightedMeanGrad);
+const KernelRegistration tokenNllRegistration("token_nll", {tokenNll, tokenNllReference});
+const KernelRegistration tokenNllGradRegistration("token_nll_grad", {tokenNllGrad});
+const KernelRegistration klDivergenceRegistration("kl_divergence", {klDivergence, klDivergenceReference});
+const KernelRegistration klDivergenceGradRegistration("kl_divergence_grad", {klDivergenceGrad});
+const KernelRegistration correctRegistration("correct", {runByCopy<correct>, correct});
+const KernelRegistration squaredErrorRegistration("squared_error", {squaredError, squaredErrorReference});
+const KernelRegistration squaredErrorGradRegistration("squared_error_grad", {squaredErrorGrad});
+const KernelRegistration weightedMeanRegistration("weighted_mean", {runByCopy<weightedMean>, weightedMean});
+const KernelRegistration weightedMeanGradRegistration("weighted_mean_grad", {runByCopy<weightedMeanGrad>});
 
 } // namespace
 

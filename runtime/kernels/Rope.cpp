@@ -43,35 +43,47 @@ Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at
   return recent.front();
 }
 
-std::vector<at::Tensor> rope(const KernelCall &call) {
-  at::Tensor x = call.operands[0].contiguous();
-  int64_t offset = call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0;
-  int64_t length = x.size(1), heads = x.size(2), width = x.size(3);
-  Angles angles = anglesOf(call.plan.ropeTables.at(call.text("table")), offset, length, x.scalar_type());
-  at::Tensor cosine_TF = angles.cosine_TF, sine_TF = call.flag("inverse") ? -angles.sine_TF : angles.sine_TF;
-  int64_t half = cosine_TF.size(1);
-  TORCH_CHECK(2 * half <= width, "x ", x.sizes(), " for ", half, " frequencies");
-  if (recording()) {
-    at::Tensor cosine = cosine_TF.unsqueeze(1), sine = sine_TF.unsqueeze(1);
-    at::Tensor low = x.narrow(-1, 0, half), high = x.narrow(-1, half, half);
-    return {at::cat({low * cosine - high * sine, high * cosine + low * sine, x.narrow(-1, 2 * half, width - 2 * half)},
-                    -1)};
-  }
-  at::Tensor y = at::empty_like(x);
+/// The angles of a call; sines negative where it rotates back.
+Angles anglesOf(const KernelCall &call) {
+  const at::Tensor &x = call.operands[0];
+  const int64_t offset = call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0;
+  Angles angles = anglesOf(call.plan.ropeTables.at(call.text("table")), offset, x.size(1), x.scalar_type());
+  if (call.flag("inverse"))
+    angles.sine_TF = -angles.sine_TF;
+  TORCH_CHECK(2 * angles.cosine_TF.size(1) <= x.size(3), "x ", x.sizes(), " for ", angles.cosine_TF.size(1),
+              " frequencies");
+  return angles;
+}
+
+std::vector<at::Tensor> ropeReference(const KernelCall &call) {
+  const at::Tensor &x = call.operands[0];
+  const Angles angles = anglesOf(call);
+  const at::Tensor cosine = angles.cosine_TF.unsqueeze(1), sine = angles.sine_TF.unsqueeze(1);
+  const int64_t half = cosine.size(2), width = x.size(3);
+  at::Tensor low = x.narrow(-1, 0, half), high = x.narrow(-1, half, half);
+  return {
+      at::cat({low * cosine - high * sine, high * cosine + low * sine, x.narrow(-1, 2 * half, width - 2 * half)}, -1)};
+}
+
+void rope(const KernelCall &call) {
+  const at::Tensor &x = call.operands[0];
+  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3);
+  const Angles angles = anglesOf(call);
+  const int64_t half = angles.cosine_TF.size(1);
   withType(x, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const T *px = x.const_data_ptr<T>(), *pc = cosine_TF.const_data_ptr<T>(), *ps = sine_TF.const_data_ptr<T>();
-    T *py = y.mutable_data_ptr<T>();
+    const T *px = x.const_data_ptr<T>();
+    const T *pc = angles.cosine_TF.template const_data_ptr<T>(), *ps = angles.sine_TF.template const_data_ptr<T>();
+    T *py = call.results[0].mutable_data_ptr<T>();
     forRows(x.size(0) * length, heads * width, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
         ropeRows(px + row * heads * width, pc + row % length * half, ps + row % length * half, py + row * heads * width,
                  heads, width, half);
     });
   });
-  return {y};
 }
 
-const KernelRegistration ropeRegistration("rope", rope);
+const KernelRegistration ropeRegistration("rope", {rope, ropeReference});
 
 } // namespace
 

@@ -104,9 +104,9 @@ template <typename T>
 MORPH_INLINE void swigluGradArrayOf(const T *dy, const T *gate, const T *x, T *dgate, T *dx, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    T g = gate[i], s = fastSigmoid(g);
-    dgate[i] = dy[i] * x[i] * s * (T(1) + g * (T(1) - s));
-    dx[i] = dy[i] * g * s;
+    T d = dy[i], g = gate[i], s = fastSigmoid(g); // All is read before dgate is written, which may lie in dy or gate.
+    dx[i] = d * g * s;
+    dgate[i] = d * x[i] * s * (T(1) + g * (T(1) - s));
   }
 }
 

@@ -2,7 +2,6 @@
 // Views, gathers and scatters. Legend: B batch, T positions, H heads, D head dimension, N rows, C channels.
 
 #include "runtime/kernels/Kernel.h"
-#include "runtime/kernels/Rows.h"
 
 namespace morph {
 
@@ -19,21 +18,25 @@ std::vector<at::Tensor> mergeHeads(const KernelCall &call) {
   return {x.reshape({x.size(0), x.size(1), x.size(2) * x.size(3)})};
 }
 
-std::vector<at::Tensor> takeRows(const KernelCall &call) {
+void takeRows(const KernelCall &call) {
+  const at::Tensor &x_BTC = call.operands[0];
+  at::Tensor result = call.results[0];
+  at::index_select_out(result, x_BTC.view({-1, x_BTC.size(2)}), 0, call.operands[1]);
+}
+std::vector<at::Tensor> takeRowsReference(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0];
   return {at::index_select(x_BTC.reshape({-1, x_BTC.size(2)}), 0, call.operands[1])};
 }
 
-std::vector<at::Tensor> scatterRows(const KernelCall &call) {
-  const at::Tensor &dy_NC = call.operands[0], &like_BTC = call.operands[2];
-  at::Tensor result = at::zeros({like_BTC.size(0) * like_BTC.size(1), like_BTC.size(2)}, dy_NC.options());
-  result.index_add_(0, call.operands[1], dy_NC);
-  return {result.view(like_BTC.sizes())};
+void scatterRows(const KernelCall &call) {
+  const at::Tensor result = call.results[0].view({-1, call.results[0].size(2)});
+  result.zero_();
+  result.index_add_(0, call.operands[1], call.operands[0]);
 }
 
 std::vector<at::Tensor> lastRows(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0];
-  return {x_BTC.select(1, x_BTC.size(1) - 1).contiguous()};
+  return {x_BTC.select(1, x_BTC.size(1) - 1)};
 }
 
 std::vector<at::Tensor> maskPadding(const KernelCall &call) {
@@ -46,7 +49,13 @@ std::vector<at::Tensor> maskPadding(const KernelCall &call) {
   return {at::masked_fill(x_BTC, padding_BT1, 0)};
 }
 
-std::vector<at::Tensor> concat(const KernelCall &call) { return {at::cat({call.operands[0], call.operands[1]}, 1)}; }
+void concat(const KernelCall &call) {
+  at::Tensor result = call.results[0];
+  at::cat_out(result, {call.operands[0], call.operands[1]}, 1);
+}
+std::vector<at::Tensor> concatReference(const KernelCall &call) {
+  return {at::cat({call.operands[0], call.operands[1]}, 1)};
+}
 
 std::vector<at::Tensor> reduceTo(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
@@ -61,15 +70,15 @@ std::vector<at::Tensor> reduceTo(const KernelCall &call) {
 
 std::vector<at::Tensor> stack(const KernelCall &call) { return {at::stack(call.operands)}; }
 
-const KernelRegistration splitHeadsRegistration("split_heads", splitHeads);
-const KernelRegistration mergeHeadsRegistration("merge_heads", mergeHeads);
-const KernelRegistration takeRowsRegistration("take_rows", takeRows);
-const KernelRegistration scatterRowsRegistration("scatter_rows", scatterRows);
-const KernelRegistration lastRowsRegistration("last_rows", lastRows);
-const KernelRegistration maskPaddingRegistration("mask_padding", maskPadding);
-const KernelRegistration concatRegistration("concat", concat);
-const KernelRegistration reduceToRegistration("reduce_to", reduceTo);
-const KernelRegistration stackRegistration("stack", stack);
+const KernelRegistration splitHeadsRegistration("split_heads", {runByCopy<splitHeads>, splitHeads});
+const KernelRegistration mergeHeadsRegistration("merge_heads", {runByCopy<mergeHeads>, mergeHeads});
+const KernelRegistration takeRowsRegistration("take_rows", {takeRows, takeRowsReference});
+const KernelRegistration scatterRowsRegistration("scatter_rows", {scatterRows});
+const KernelRegistration lastRowsRegistration("last_rows", {runByCopy<lastRows>, lastRows});
+const KernelRegistration maskPaddingRegistration("mask_padding", {runByCopy<maskPadding>, maskPadding});
+const KernelRegistration concatRegistration("concat", {concat, concatReference});
+const KernelRegistration reduceToRegistration("reduce_to", {runByCopy<reduceTo>, reduceTo});
+const KernelRegistration stackRegistration("stack", {runByCopy<stack>, stack});
 
 } // namespace
 

@@ -34,7 +34,7 @@ std::vector<at::Tensor> shortConv(const KernelCall &call) {
   at::Tensor y_BTC = inputs.narrow(1, 0, length) * rows_WC[0];
   for (int64_t tap = 1; tap < taps; ++tap)
     y_BTC.addcmul_(inputs.narrow(1, tap, length), rows_WC[tap]);
-  return {y_BTC, inputs.narrow(1, length, taps - 1).clone()};
+  return {y_BTC, inputs.narrow(1, length, taps - 1)};
 }
 
 /// sums_l += sum_t a_{t,l} * b_{t,l} over `count` rows of `stride` elements, for the first `n` of each row.
@@ -88,8 +88,8 @@ std::vector<at::Tensor> shortConvGrad(const KernelCall &call) {
   return {dx_BTC, weightGradient(dy_BTC, inputs.contiguous(), taps).t().contiguous().unsqueeze(1)};
 }
 
-const KernelRegistration forwardRegistration("short_conv", shortConv);
-const KernelRegistration backwardRegistration("short_conv_grad", shortConvGrad);
+const KernelRegistration forwardRegistration("short_conv", {runByCopy<shortConv>, shortConv});
+const KernelRegistration backwardRegistration("short_conv_grad", {runByCopy<shortConvGrad>});
 
 } // namespace
 } // namespace morph

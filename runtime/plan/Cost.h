@@ -4,31 +4,51 @@
 #ifndef MORPH_RUNTIME_PLAN_COST_H
 #define MORPH_RUNTIME_PLAN_COST_H
 
-#include "runtime/plan/Plan.h"
+#include "runtime/plan/Buffers.h"
 
 namespace morph::plan {
+
+/// The sizes of one op in a run, as the op table's formulas read them.
+class OpSizes {
+public:
+  OpSizes(std::map<char, double> letters, double rows, const Instruction &instruction)
+      : letters(std::move(letters)), leadingRows(rows), instruction(instruction) {}
+
+  double operator()(char letter) const { return letters.at(letter); }
+  /// The product of the dimensions that '*' stands for.
+  double rows() const { return leadingRows; }
+  double integer(const std::string &name) const {
+    return static_cast<double>(std::get<int64_t>(instruction.attributes.at(name)));
+  }
+  double integer(const std::string &name, double absent) const {
+    return instruction.attributes.count(name) ? integer(name) : absent;
+  }
+
+private:
+  std::map<char, double> letters;
+  double leadingRows;
+  const Instruction &instruction;
+};
+
+/// Pairs of a query and a key that causal attention of `queries` over `keys` positions computes, the queries being the
+/// last of them, each seeing at most `window` keys.
+double attentionPairs(double queries, double keys, double window);
 
 struct Cost {
   double flops = 0;          ///< All instructions; a multiply-add counts as two.
   double productFlops = 0;   ///< Of these, the matrix products with weights.
   int64_t boundBytes = 0;    ///< Weights as the executor holds them between runs, views of files included.
-  int64_t runBytes = 0;      ///< What a run holds beside them at most: inputs, values, kernels' scratch.
-  int64_t outputBytes = 0;   ///< The outputs, which are left after a run.
-  int64_t halfBytes = 0;     ///< bf16 copies of weights held in fp32, which are left too.
-  int64_t masterBytes = 0;   ///< Trainable weights and gates in fp32, once.
+  int64_t inputBytes = 0;    ///< What the caller gives to a run.
+  int64_t arenaBytes = 0;    ///< The arena that values and scratch lie in (runtime/plan/Buffers.h).
+  int64_t liveBytes = 0;     ///< What lives in it at once at most: the least that any layout needs.
+  int64_t outputBytes = 0;   ///< Of the arena, the outputs.
+  int64_t masterBytes = 0;   ///< Trainable weights and gates, once.
   int64_t largestMaster = 0; ///< The largest one of these.
   int64_t trainable = 0;     ///< Trainable elements.
 };
 
-/// How a program is run.
-struct RunMode {
-  bool halves = false; ///< Products are bf16.
-  int64_t threads = 1; ///< Each has scratch of its own.
-};
-
 /// The cost of one run with the named sizes bound ("B", "T", "S", "N"). Errors: a size of an input that is not bound.
 /// Attention counts the pairs that causality and window leave; linear attention the chunked algorithm's products.
-/// Memory is what the executor and its kernels allocate through LibTorch's allocator, instruction by instruction.
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode = {});
 
 /// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an instruction of each op looks like: operands, attributes, results. The order of operands is that of the op's
-// definition in dialect/*.td; a new op is one line here and one rule in Shapes.cpp.
+// What an instruction of each op looks like: operands, attributes, results and the rules of their shapes. The table is
+// made from dialect/*.td by tools/morph-tblgen; dialect/MorphBase.td says what rules and patterns mean.
 
 #ifndef MORPH_RUNTIME_PLAN_OPTABLE_H
 #define MORPH_RUNTIME_PLAN_OPTABLE_H
@@ -9,13 +9,16 @@
 
 namespace morph::plan {
 
+class OpSizes;
+
 enum class Arity { One, Optional, Variadic };
 
 struct OperandRule {
   std::string name;
   Arity arity = Arity::One;
-  bool index = false;   ///< I64 (ids, positions, offsets) instead of floats.
-  bool product = false; ///< A factor of a matrix product: may be rounded to bf16 under the bf16 policy.
+  bool index = false;  ///< I64 (ids, positions, offsets) instead of floats.
+  bool half = false;   ///< May be bf16.
+  bool factor = false; ///< A factor of a matrix product.
 };
 
 enum class AttributeKind { Flag, Integer, Real, Text };
@@ -26,12 +29,45 @@ struct AttributeRule {
   bool required = true;
 };
 
+struct ResultRule {
+  std::string name;
+  std::string shape; ///< A pattern, or "=x" for that of operand x.
+  bool variadic = false;
+};
+
+enum class RuleKind { Shape, Size, Divides, Range, Positive, OneOf, Trailing, Last, Table };
+
+/// A constraint of dialect/MorphBase.td, with its parameters in their order there.
+struct ShapeRule {
+  RuleKind kind;
+  std::string first, second, third;
+  std::string label;
+};
+
+/// Values of an index operand are less than the product of these dimensions.
+struct IndexRule {
+  std::string operand;
+  std::string letters;
+};
+
 struct OpRule {
   std::string name;
   std::vector<OperandRule> operands;
   std::vector<AttributeRule> attributes;
-  std::vector<std::string> results; ///< A name that ends in "..." stands for as many results as there are `extras`.
+  std::vector<ResultRule> results;
+  std::vector<ShapeRule> rules;
+  std::vector<IndexRule> indices;
+  std::string resultType;                     ///< f32, or the attribute that names it.
+  std::string viewOf;                         ///< The operand that the result is a view of, or empty.
+  std::vector<std::string> inPlace;           ///< Operands whose memory the first result may take.
+  double (*flops)(const OpSizes &) = nullptr; ///< Null: some operations an element.
+
+  /// The operand of a name, its place among `operands`; -1 where there is none.
+  int64_t operandIndex(const std::string &operand) const;
 };
+
+/// The element type of an instruction's results. Attribute kinds must have been checked.
+DType resultType(const OpRule &rule, const std::map<std::string, Attribute> &attributes);
 
 /// The rule of an op, or null.
 const OpRule *findOpRule(const std::string &op);
@@ -50,27 +86,6 @@ const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &r
 /// Number of operand slots and of results that the instruction must have.
 size_t expectedOperands(const Instruction &instruction, const OpRule &rule);
 size_t expectedResults(const Instruction &instruction, const OpRule &rule);
-
-/// A shape as text: "[B,T,64]".
-std::string shapeText(const std::vector<Dim> &shape);
-
-/// No tensor of a plan has more elements, so that its size in bytes cannot overflow.
-inline constexpr int64_t kMaximumElements = int64_t(1) << 48;
-
-/// Shapes of the results of an instruction whose operands have the given shapes (null for an absent optional operand).
-/// Two sizes agree where they are the same number or the same name: what a name stands for is known only at run time,
-/// and then it is one number for the whole plan. Operand counts and attribute kinds must have been checked. Errors say
-/// which operand or attribute is wrong and what was expected, without the instruction's place.
-StatusOr<std::vector<std::vector<Dim>>> inferShapes(const Plan &plan, const Instruction &instruction,
-                                                    const std::vector<const std::vector<Dim> *> &operands);
-
-/// One dimension with the named sizes bound. Errors: a name that is not bound, a size out of range.
-StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes);
-
-/// The shape of every value of a validated plan, with its named sizes bound ("B", "T", "S", "N"). A size of 0 is a
-/// size. Errors: a name that is not bound, a negative size, a value of more than kMaximumElements elements.
-StatusOr<std::vector<std::vector<int64_t>>> resolveShapes(const Plan &plan,
-                                                          const std::map<std::string, int64_t> &sizes);
 
 } // namespace morph::plan
 

@@ -21,6 +21,9 @@ inline constexpr int64_t kPlanVersion = 1;
 
 enum class DType { F32, F16, BF16, F64, I64 };
 
+/// "f32", "bf16", ...
+const char *dtypeName(DType dtype);
+
 /// One dimension: a number, or the name of a size known only when the program runs: "B" batch, "T" positions,
 /// "S" cached positions, "N" rows.
 using Dim = std::variant<int64_t, std::string>;

@@ -18,13 +18,6 @@ constexpr const char *kFormat = "morph-plan";
 const std::pair<DType, const char *> kDTypes[] = {
     {DType::F32, "f32"}, {DType::F16, "f16"}, {DType::BF16, "bf16"}, {DType::F64, "f64"}, {DType::I64, "i64"}};
 
-const char *dtypeName(DType dtype) {
-  for (const auto &[value, name] : kDTypes)
-    if (value == dtype)
-      return name;
-  return "?";
-}
-
 //===----------------------------------------------------------------------===//
 // Reading
 //===----------------------------------------------------------------------===//
@@ -277,6 +270,13 @@ std::string array(const std::vector<OrderedJson> &elements) {
 }
 
 } // namespace
+
+const char *dtypeName(DType dtype) {
+  for (const auto &[value, name] : kDTypes)
+    if (value == dtype)
+      return name;
+  return "?";
+}
 
 StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
   try {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 
 #include <cctype>
 #include <cmath>
@@ -67,8 +67,8 @@ private:
       return Status::invalid("'model' and 'program' must not be empty");
     for (size_t i = 0; i < plan.values.size(); ++i) {
       DType dtype = plan.values[i].dtype;
-      if (dtype != DType::F32 && dtype != DType::I64)
-        return Status::invalid("value " + std::to_string(i) + " must be f32 or i64");
+      if (dtype != DType::F32 && dtype != DType::BF16 && dtype != DType::I64)
+        return Status::invalid("value " + std::to_string(i) + " must be f32, bf16 or i64");
       if (Status status = checkShape(plan.values[i].shape); !status.ok())
         return std::move(status).withContext("value " + std::to_string(i));
     }
@@ -162,9 +162,11 @@ private:
     MORPH_RETURN_IF_ERROR(checkShape(shape));
     if (weight.dtype == DType::I64)
       return Status::invalid("its dtype must be a floating-point type");
-    if (type.dtype != DType::F32 || type.shape != shape)
+    // Masters are fp32; what is frozen may be held in bf16.
+    const bool fits = type.dtype == DType::F32 || (type.dtype == DType::BF16 && !weight.trainable && !weight.gate);
+    if (!fits || type.shape != shape)
       return Status::invalid("it has shape " + shapeText(shape) + ", its value " + shapeText(type.shape) +
-                             (type.dtype == DType::F32 ? "" : " and dtype i64"));
+                             (fits ? "" : std::string(" and dtype ") + dtypeName(type.dtype)));
     if (weight.gate && (weight.layer < 0 || !weight.init))
       return Status::invalid("a gate needs 'layer' and 'init'");
     if (!weight.teacherOf.empty() && (weight.trainable || weight.init || weight.gate))
@@ -252,9 +254,30 @@ private:
       if (Status status = use(value); !status.ok())
         return std::move(status).withContext("operand '" + operand.name + "'");
       const TensorType &type = plan.values[static_cast<size_t>(value)];
-      if ((type.dtype == DType::I64) != operand.index)
-        return Status::invalid("operand '" + operand.name + "' must be " + (operand.index ? "i64" : "f32"));
+      if (operand.index ? type.dtype != DType::I64
+                        : type.dtype != DType::F32 && !(operand.half && type.dtype == DType::BF16))
+        return Status::invalid("operand '" + operand.name + "' must be " +
+                               (operand.index  ? "i64"
+                                : operand.half ? "f32 or bf16"
+                                               : "f32"));
       shapes.push_back(&type.shape);
+    }
+    return Status();
+  }
+
+  Status checkRopeTables(const Instruction &instruction, const OpRule &rule, const BoundSizes &sizes) const {
+    for (const ShapeRule &constraint : rule.rules) {
+      if (constraint.kind != RuleKind::Table)
+        continue;
+      const std::string &name = std::get<std::string>(instruction.attributes.at(constraint.first));
+      auto table = plan.ropeTables.find(name);
+      if (table == plan.ropeTables.end())
+        return Status::invalid("the plan has no rope table '" + name + "'");
+      const size_t rotated = 2 * table->second.inverseFrequencies.size();
+      const int64_t width = std::get<int64_t>(sizes.letters.at(constraint.second[0]));
+      if (rotated > static_cast<size_t>(width))
+        return Status::invalid(constraint.label + ": table '" + name + "' rotates " + std::to_string(rotated) +
+                               " elements, but " + constraint.second + " is " + std::to_string(width));
     }
     return Status();
   }
@@ -272,13 +295,17 @@ private:
                              std::to_string(expectedResults(instruction, *rule)));
     std::vector<const std::vector<Dim> *> operands;
     MORPH_RETURN_IF_ERROR(checkOperands(instruction, *rule, operands));
-    MORPH_ASSIGN_OR_RETURN(auto shapes, inferShapes(plan, instruction, operands));
+    BoundSizes sizes;
+    MORPH_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, inferShapes(instruction, operands, sizes));
+    MORPH_RETURN_IF_ERROR(checkRopeTables(instruction, *rule, sizes));
     for (size_t i = 0; i < shapes.size(); ++i) {
       MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
       const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
-      if (type.dtype != DType::F32 || shapes[i] != type.shape)
-        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) +
-                               (type.dtype == DType::F32 ? "" : " of i64") + " but is " + shapeText(shapes[i]));
+      const DType expected = resultType(*rule, instruction.attributes);
+      if (type.dtype != expected || shapes[i] != type.shape)
+        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) + " of " +
+                               dtypeName(type.dtype) + " but is " + shapeText(shapes[i]) + " of " +
+                               dtypeName(expected));
     }
     return Status();
   }

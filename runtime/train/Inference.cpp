@@ -109,7 +109,7 @@ StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
   const std::string prefix = "next.";
   for (auto &[name, tensor] : outputs)
     if (name.rfind(prefix, 0) == 0)
-      inputs_["cache." + name.substr(prefix.size())] = tensor;
+      inputs_["cache." + name.substr(prefix.size())] = tensor.clone();
   offset_ += tokens.size(1);
   auto logits = outputs.find("logits");
   if (logits == outputs.end())
@@ -162,7 +162,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     inputs["tokens"] = tokens;
     inputs["positions"] = at::arange(batch * length, at::kLong);
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
-    results["whole"] = outputs.at("logits").to(type).view({batch, length, -1}).contiguous();
+    results["whole"] = outputs.at("logits").to(type).view({batch, length, -1}).clone();
   }
   if (context.hasPlan("decode")) {
     if (split < 1 || split > length)
@@ -173,7 +173,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     for (int64_t end = split; end <= length; ++end) {
       const int64_t begin = end == split ? 0 : end - 1;
       MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens.slice(1, begin, end).contiguous()));
-      rows.push_back(logits.to(type));
+      rows.push_back(logits.to(type).clone());
     }
     results["decode"] = at::stack(rows, 1).contiguous();
   }

@@ -11,16 +11,6 @@
 
 namespace morph {
 
-StatusOr<Precision> parsePrecision(const std::string &name) {
-  if (name == "fp32")
-    return Precision::F32;
-  if (name == "bf16")
-    return Precision::BF16;
-  if (name == "fp64")
-    return Precision::F64;
-  return Status::invalid("unknown precision '" + name + "'", "use fp32 or bf16");
-}
-
 Status setThreads(int64_t threads) {
   const int64_t most = 4 * std::max<int64_t>(1, std::thread::hardware_concurrency());
   if (threads > most)
@@ -35,7 +25,6 @@ Status StageContext::prepare() {
   seed = static_cast<uint64_t>(spec.seed);
   vocabulary = spec.modelInfo.vocab;
   layers = spec.modelInfo.layers;
-  MORPH_ASSIGN_OR_RETURN(precision, parsePrecision(toWord(spec.model.precision)));
   if (spec.model.threads > 0)
     MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads));
   if (!out.empty()) {

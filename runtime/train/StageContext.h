@@ -17,9 +17,6 @@
 
 namespace morph {
 
-/// "fp32", "bf16" or, for tests, "fp64".
-StatusOr<Precision> parsePrecision(const std::string &name);
-
 /// Sets LibTorch's threads. An error for more than four a core: OpenMP crashes where a thread cannot be made.
 Status setThreads(int64_t threads);
 
@@ -39,13 +36,14 @@ public:
   std::map<std::string, std::string> planPaths;
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
 
+  Precision precision = Precision::F32; ///< F64: everything in double, for tests.
+
   // From the spec, by `prepare`.
   uint64_t seed = 0;
-  Precision precision = Precision::F32;
   int64_t vocabulary = 0; ///< 0: unknown.
   int64_t layers = 0;
 
-  /// Takes seed, precision, threads and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
+  /// Takes seed, threads and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
   Status prepare();
 
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }

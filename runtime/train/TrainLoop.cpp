@@ -56,7 +56,6 @@ Status Loop::resume() {
   if (!saved)
     return Status();
   MORPH_RETURN_IF_ERROR(restoreMasters(executor_.masters(), saved->masters));
-  executor_.mastersChanged();
   MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer, executor_.masters()));
   step_ = saved->step;
   tokens_ = saved->tokens;
@@ -119,11 +118,13 @@ StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTens
     }
     loss += value / static_cast<double>(options_.accumulate);
     tokens_ += batch.tokens;
+    // Outputs last until the next run, of which the hooks may do some.
     for (auto &[name, tensor] : outputs) {
-      if (name.rfind(prefix, 0) != 0)
+      if (name.rfind(prefix, 0) != 0) {
+        tensor = tensor.clone();
         continue;
+      }
       at::Tensor &sum = gradients[name.substr(prefix.size())];
-      // Outputs may be views of what the executor holds: never scale them in place.
       const at::Tensor share = options_.accumulate == 1 ? tensor.clone() : tensor / options_.accumulate;
       sum = sum.defined() ? sum.add_(share) : share;
     }
@@ -157,7 +158,6 @@ StatusOr<LoopResult> Loop::run() {
     MORPH_RETURN_IF_ERROR(optimizer_.step(executor_.masters(), gradients, rate));
     if (hooks_.onUpdate)
       MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, executor_.masters()));
-    executor_.mastersChanged();
 
     if (step_ == 0)
       firstLoss_ = loss;

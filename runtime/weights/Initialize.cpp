@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/weights/Initialize.h"
 
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 
 #include <ATen/Parallel.h>
 

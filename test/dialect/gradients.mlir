@@ -12,7 +12,7 @@ morph.model @m base architecture "llama" layers 1 {
   morph.weight @decay : tensor<2xf32>
   morph.gate @gate.0 layer 0 of ["full", "lightning", "gated_deltanet"] value [0.5, 0.25]
 
-  // CHECK-LABEL: func.func @projections(
+  // CHECK-LABEL: morph.program @projections(
   // CHECK-SAME: %[[ARG0:[a-z0-9]+]]: {{.*}}%[[ARG1:[a-z0-9]+]]: {{.*}}%[[ARG2:[a-z0-9]+]]: {{.*}}%[[ARG3:[a-z0-9]+]]: 
   // CHECK-NEXT: %[[V0:[a-z0-9_]+]] = morph.ones
   // CHECK-NEXT: %[[V1:[a-z0-9_]+]] = morph.param @table
@@ -41,9 +41,8 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[V23:[a-z0-9_]+]] = morph.add %[[V19]], %[[V22]]
   // CHECK-NEXT: %[[V24:[a-z0-9_]+]] = morph.embedding_grad %[[V21]], %[[ARG0]] rows 32
   // CHECK-NEXT: %[[V25:[a-z0-9_]+]] = morph.add %[[V15]], %[[V24]]
-  // CHECK-NEXT: return %[[V11]], %[[V25]], %[[V18]], %[[V23]]
-  func.func @projections(%ids: tensor<?x?xi64>, %positions: tensor<?xi64>, %targets: tensor<?xi64>, %weights: tensor<?xf32>)
-      -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "projections", morph.trainable = [@table, @matrix, @bias]} {
+  // CHECK-NEXT: morph.output "loss" = %[[V11]], "grad.table" = %[[V25]], "grad.matrix" = %[[V18]], "grad.bias" = %[[V23]]
+  morph.program @projections(%ids: tensor<?x?xi64> "ids" [B, T], %positions: tensor<?xi64> "positions" [N], %targets: tensor<?xi64> "targets" [N], %weights: tensor<?xf32> "weights" [N]) trains [@table, @matrix, @bias] {
     %table = morph.param @table : tensor<32x8xf32>
     %matrix = morph.param @matrix : tensor<8x8xf32>
     %bias = morph.param @bias : tensor<8xf32>
@@ -55,10 +54,10 @@ morph.model @m base architecture "llama" layers 1 {
     %l = morph.linear %r, %table : tensor<?x8xf32>, tensor<32x8xf32>
     %nll = morph.token_nll %l, %targets : tensor<?x32xf32>, tensor<?xi64>
     %loss = morph.weighted_mean %nll, %weights : tensor<?xf32>, tensor<?xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 
-  // CHECK-LABEL: func.func @elementwise(
+  // CHECK-LABEL: morph.program @elementwise(
   // CHECK-SAME: %[[ARG0:[a-z0-9]+]]: {{.*}}%[[ARG1:[a-z0-9]+]]: 
   // CHECK-NEXT: %[[V0:[a-z0-9_]+]] = morph.ones
   // CHECK-NEXT: %[[V1:[a-z0-9_]+]] = morph.param @bias
@@ -84,9 +83,8 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[V21:[a-z0-9_]+]] = morph.reduce_to %[[V20]] rank 1
   // CHECK-NEXT: %[[V22:[a-z0-9_]+]] = morph.reduce_to %[[V19]] rank 1
   // CHECK-NEXT: %[[V23:[a-z0-9_]+]] = morph.add %[[V21]], %[[V22]]
-  // CHECK-NEXT: return %[[V11]], %[[V23]]
-  func.func @elementwise(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>)
-      -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "elementwise", morph.trainable = [@bias]} {
+  // CHECK-NEXT: morph.output "loss" = %[[V11]], "grad.bias" = %[[V23]]
+  morph.program @elementwise(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [B, T]) trains [@bias] {
     %bias = morph.param @bias : tensor<8xf32>
     %a = morph.add %x, %bias : tensor<?x?x8xf32>, tensor<8xf32>
     %b = morph.mul %a, %bias : tensor<?x?x8xf32>, tensor<8xf32>
@@ -97,10 +95,10 @@ morph.model @m base architecture "llama" layers 1 {
     %g = morph.exp %f : tensor<?x?x8xf32>
     %h = morph.l2_norm %g eps 1.0e-5 : tensor<?x?x8xf32>
     %loss = morph.squared_error %h, %y normalize "rows" : tensor<?x?x8xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 
-  // CHECK-LABEL: func.func @mixing(
+  // CHECK-LABEL: morph.program @mixing(
   // CHECK-SAME: %[[ARG0:[a-z0-9]+]]: {{.*}}%[[ARG1:[a-z0-9]+]]: 
   // CHECK-NEXT: %[[V0:[a-z0-9_]+]] = morph.ones
   // CHECK-NEXT: %[[V1:[a-z0-9_]+]] = morph.param @filter
@@ -127,9 +125,8 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[V18:[a-z0-9_]+]] = morph.add %[[V13]], %[[V16]]
   // CHECK-NEXT: %[[V19:[a-z0-9_]+]] = morph.merge_heads %[[V18]]
   // CHECK-NEXT: %[[VDX:[a-z0-9_]+]], %[[VDWEIGHT:[a-z0-9_]+]] = morph.short_conv_grad %[[V19]], %[[ARG0]], %[[V1]]
-  // CHECK-NEXT: return %[[V9]], %[[VDWEIGHT]], %[[V17]], %[[VDEXTRAS]]
-  func.func @mixing(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>)
-      -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "mixing", morph.trainable = [@filter, @head, @decay]} {
+  // CHECK-NEXT: morph.output "loss" = %[[V9]], "grad.filter" = %[[VDWEIGHT]], "grad.head" = %[[V17]], "grad.decay" = %[[VDEXTRAS]]
+  morph.program @mixing(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [B, T]) trains [@filter, @head, @decay] {
     %filter = morph.param @filter : tensor<8x1x4xf32>
     %head = morph.param @head : tensor<4xf32>
     %decay = morph.param @decay : tensor<2xf32>
@@ -141,10 +138,10 @@ morph.model @m base architecture "llama" layers 1 {
     %l, %f = morph.linear_attention "fixed_decay" %a, %r, %h with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
     %m = morph.merge_heads %l : tensor<?x?x2x4xf32>
     %loss = morph.squared_error %m, %y normalize "mean" : tensor<?x?x8xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 
-  // CHECK-LABEL: func.func @blends(
+  // CHECK-LABEL: morph.program @blends(
   // CHECK-SAME: %[[ARG0:[a-z0-9]+]]: {{.*}}%[[ARG1:[a-z0-9]+]]: {{.*}}%[[ARG2:[a-z0-9]+]]: {{.*}}%[[ARG3:[a-z0-9]+]]: {{.*}}%[[ARG4:[a-z0-9]+]]: 
   // CHECK-NEXT: %[[V0:[a-z0-9_]+]] = morph.ones
   // CHECK-NEXT: %[[V1:[a-z0-9_]+]] = morph.param @gate.0
@@ -158,14 +155,13 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[V9:[a-z0-9_]+]] = morph.blend_candidate_grad %[[V7]], %[[V1]] index 1
   // CHECK-NEXT: %[[V10:[a-z0-9_]+]] = morph.blend_gate_grad %[[V9]], %[[ARG0]], %[[ARG1]], %[[ARG2]]
   // CHECK-NEXT: %[[V11:[a-z0-9_]+]] = morph.add %[[V8]], %[[V10]]
-  // CHECK-NEXT: return %[[V5]], %[[V11]]
-  func.func @blends(%a: tensor<?x32xf32>, %b: tensor<?x32xf32>, %c: tensor<?x32xf32>, %teacher: tensor<?x32xf32>, %weights: tensor<?xf32>)
-      -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "blends", morph.trainable = [@gate.0]} {
+  // CHECK-NEXT: morph.output "loss" = %[[V5]], "grad.gate.0" = %[[V11]]
+  morph.program @blends(%a: tensor<?x32xf32> "a" [N], %b: tensor<?x32xf32> "b" [N], %c: tensor<?x32xf32> "c" [N], %teacher: tensor<?x32xf32> "teacher" [N], %weights: tensor<?xf32> "weights" [N]) trains [@gate.0] {
     %gate = morph.param @gate.0 : tensor<2xf32>
     %x = morph.blend %gate of %a, %b, %c : tensor<2xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>
     %y = morph.blend %gate of %a, %x, %c : tensor<2xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>
     %kl = morph.kl_divergence %teacher, %y : tensor<?x32xf32>, tensor<?x32xf32>
     %loss = morph.weighted_mean %kl, %weights : tensor<?xf32>, tensor<?xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }

@@ -99,7 +99,7 @@ func.func @swiglu_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x4xf32>) {
 // -----
 
 func.func @blend_gate_grad_c1(%dy: tensor<?x8xf32>) {
-  // expected-error@below {{blend_gate_grad_c1: got 1 candidates, expected two or more}}
+  // expected-error@below {{blend_gate_grad_c1: got 1 candidates, expected 2 or more}}
   %0 = morph.blend_gate_grad %dy, %dy : tensor<?x8xf32>, tensor<?x8xf32>
   return
 }
@@ -107,7 +107,7 @@ func.func @blend_gate_grad_c1(%dy: tensor<?x8xf32>) {
 // -----
 
 func.func @blend_candidate_grad_c1(%dy: tensor<?x8xf32>, %g: tensor<1xf32>) {
-  // expected-error@below {{blend_candidate_grad_c1: index is 2, expected 0 to 1, the gate's elements}}
+  // expected-error@below {{blend_candidate_grad_c1: index is 2, expected 0 to 1}}
   %0 = morph.blend_candidate_grad %dy, %g index 2 : tensor<?x8xf32>, tensor<1xf32>
   return
 }
@@ -211,7 +211,7 @@ func.func @l2_norm_grad_c2(%dy: tensor<?x4xf32>) {
 // -----
 
 func.func @attention_grad_c3(%q: tensor<?x?x3x4xf32>, %k: tensor<?x?x2x4xf32>) {
-  // expected-error@below {{attention_grad_c3: the heads of q (3) must be a multiple of the heads of k and v (2)}}
+  // expected-error@below {{attention_grad_c3: H is 3 in dy (tensor<?x?x3x4xf32>), expected a multiple of G: G is 2 in k (tensor<?x?x2x4xf32>)}}
   %0:3 = morph.attention_grad %q, %q, %k, %k scale 0.5 : tensor<?x?x3x4xf32>, tensor<?x?x3x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   return
 }

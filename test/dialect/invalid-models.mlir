@@ -8,10 +8,10 @@ morph.model @model_c1 base architecture "llama" layers 0 {
 
 // -----
 
-// expected-error@below {{model_c2: the body holds weights, gates, rope tables and functions, not 'morph.ones'}}
+// expected-error@below {{model_c2: the body holds weights, gates, rope tables, functions and programs, not 'morph.ones'}}
 morph.model @model_c2 base architecture "llama" layers 1 {
   // expected-note@below {{this op}}
-  %0 = morph.ones : tensor<f32>
+  %0 = morph.ones
 }
 
 // -----
@@ -995,80 +995,283 @@ morph.model @blend_c3_kind base architecture "llama" layers 1 {
 
 // -----
 
-// expected-error@below {{program_c1: morph.program is given to 'func.func', expected a function of a model}}
-func.func @program_c1() attributes {morph.program = "score"} {
-  return
+morph.model @program_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{program_c1: the name of argument #1 is "x", expected a name that no other has}}
+  morph.program @score(%x: tensor<f32> "x", %y: tensor<f32> "x") {
+    morph.output "y" = %x : tensor<f32>
+  }
 }
 
 // -----
 
-morph.model @program_c1_string base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c1: morph.program is 3 : i64, expected a string}}
-  func.func @program() -> tensor<f32> attributes {morph.program = 3} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+morph.model @program_c1_empty base architecture "llama" layers 1 {
+  // expected-error@below {{program_c1: the name of argument #0 is "", expected a name that no other has}}
+  morph.program @score(%x: tensor<f32> "") {
+    morph.output "y" = %x : tensor<f32>
   }
+}
+
+// -----
+
+morph.model @program_c1_count base architecture "llama" layers 1 {
+  // expected-error@below {{program_c1: has 1 arguments, but names 0}}
+  "morph.program"() <{sym_name = "score", inputs = [], dimensions = [[]], trained = []}> ({
+  ^bb0(%x: tensor<f32>):
+    morph.output "y" = %x : tensor<f32>
+  }) : () -> ()
+}
+
+// -----
+
+morph.model @program_c1_kind base architecture "llama" layers 1 {
+  // expected-error@below {{attribute 'inputs' failed to satisfy constraint: string array attribute}}
+  "morph.program"() <{sym_name = "score", inputs = [1], dimensions = [[]], trained = []}> ({
+  ^bb0(%x: tensor<f32>):
+    morph.output "y" = %x : tensor<f32>
+  }) : () -> ()
 }
 
 // -----
 
 morph.model @program_c2 base architecture "llama" layers 1 {
-  // expected-error@below {{program_c2: program "gates" has no body, expected one block that ends with a return}}
-  func.func private @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = [@w]}
+  // expected-error@below {{program_c2: the body does not end with a morph.output}}
+  morph.program @score(%x: tensor<f32> "x") {
+    %y = morph.exp %x : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c2_empty base architecture "llama" layers 1 {
+  // expected-error@below {{expects a non-empty block}}
+  morph.program @score(%x: tensor<f32> "x") {
+  }
+}
+
+// -----
+
+morph.model @program_c2_inside base architecture "llama" layers 1 {
+  morph.program @score(%x: tensor<f32> "x") {
+    // expected-error@below {{must be the last operation in the parent block}}
+    morph.output "y" = %x : tensor<f32>
+    morph.output "z" = %x : tensor<f32>
+  }
 }
 
 // -----
 
 morph.model @program_c3 base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c3: morph.trainable is 3 : i64 of 'func.func', expected the symbols that a program trains}}
-  func.func @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = 3} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+  // expected-error@below {{program_c3: the model has no weight or gate @w to train}}
+  morph.program @gates(%x: tensor<f32> "x") trains [@w] {
+    morph.output "loss" = %x : tensor<f32>
   }
 }
 
 // -----
 
-morph.model @program_c3_strings base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c3: morph.trainable is ["w"]}}
-  func.func @program() -> tensor<f32> attributes {morph.program = "gates", morph.trainable = ["w"]} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+morph.model @program_c3_table base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  // expected-error@below {{program_c3: the model has no weight or gate @rope to train}}
+  morph.program @gates(%x: tensor<f32> "x") trains [@rope] {
+    morph.output "loss" = %x : tensor<f32>
   }
+}
+
+// -----
+
+morph.model @program_c3_twice base architecture "llama" layers 1 {
+  morph.weight @w : tensor<f32>
+  // expected-error@below {{program_c3: @w is trained twice}}
+  morph.program @gates(%x: tensor<f32> "x") trains [@w, @w] {
+    morph.output "loss" = %x : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c3_kind base architecture "llama" layers 1 {
+  // expected-error@below {{attribute 'trained' failed to satisfy constraint: array of symbols}}
+  "morph.program"() <{sym_name = "gates", inputs = ["x"], dimensions = [[]], trained = ["w"]}> ({
+  ^bb0(%x: tensor<f32>):
+    morph.output "loss" = %x : tensor<f32>
+  }) : () -> ()
 }
 
 // -----
 
 morph.model @program_c4 base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c4: morph.name of argument #0 is 1 : i64, expected a string}}
-  func.func @program(%x: tensor<?xf32> {morph.name = 1}) -> tensor<f32> attributes {morph.program = "score"} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+  // expected-error@below {{program_c4: argument "x" has 2 dynamic dimensions, but names 1}}
+  morph.program @score(%x: tensor<?x?xf32> "x" [B]) {
+    morph.output "y" = %x : tensor<?x?xf32>
   }
 }
 
 // -----
 
-morph.model @program_c4_result base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c4: morph.name of result #0 is [], expected a string}}
-  func.func @program() -> (tensor<f32> {morph.name = []}) attributes {morph.program = "score"} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+morph.model @program_c4_count base architecture "llama" layers 1 {
+  // expected-error@below {{program_c4: has 1 arguments, but names the dimensions of 2}}
+  "morph.program"() <{sym_name = "score", inputs = ["x"], dimensions = [[], []], trained = []}> ({
+  ^bb0(%x: tensor<f32>):
+    morph.output "y" = %x : tensor<f32>
+  }) : () -> ()
+}
+
+// -----
+
+// What stands for an unknown size in the compiler's types is no name, nor is a sum.
+morph.model @program_c4_unknown base architecture "llama" layers 1 {
+  // expected-error@below {{program_c4: argument "x" names a dimension "?", expected a letter and letters or digits, at most 16}}
+  "morph.program"() <{sym_name = "score", inputs = ["x"], dimensions = [["?"]], trained = []}> ({
+  ^bb0(%x: tensor<?xf32>):
+    morph.output "y" = %x : tensor<?xf32>
+  }) : () -> ()
+}
+
+// -----
+
+morph.model @program_c4_sum base architecture "llama" layers 1 {
+  // expected-error@below {{program_c4: argument "x" names a dimension "S+T"}}
+  "morph.program"() <{sym_name = "score", inputs = ["x"], dimensions = [["S+T"]], trained = []}> ({
+  ^bb0(%x: tensor<?xf32>):
+    morph.output "y" = %x : tensor<?xf32>
+  }) : () -> ()
+}
+
+// -----
+
+morph.model @program_c4_long base architecture "llama" layers 1 {
+  // expected-error@below {{program_c4: argument "x" names a dimension "ABCDEFGHIJKLMNOPQ"}}
+  morph.program @score(%x: tensor<?xf32> "x" [ABCDEFGHIJKLMNOPQ]) {
+    morph.output "y" = %x : tensor<?xf32>
   }
 }
 
 // -----
 
 morph.model @program_c5 base architecture "llama" layers 1 {
-  morph.weight @w : tensor<f32>
-  // expected-error@below {{program_c5: morph.dims of argument #0 is [1], expected the names of its dynamic dimensions}}
-  func.func @program(%x: tensor<?xf32> {morph.dims = [1]}) -> tensor<f32> attributes {morph.program = "score"} {
-    %0 = morph.param @w : tensor<f32>
-    return %0 : tensor<f32>
+  // expected-error@below {{program_c5: argument "x" is 'tensor<*xf32>', expected a ranked tensor}}
+  morph.program @score(%x: tensor<*xf32> "x", %y: tensor<f32> "y") {
+    morph.output "y" = %y : tensor<f32>
   }
+}
+
+// -----
+
+morph.model @program_c5_scalar base architecture "llama" layers 1 {
+  // expected-error@below {{program_c5: argument "n" is 'i64', expected a ranked tensor}}
+  morph.program @score(%n: i64 "n", %y: tensor<f32> "y") {
+    morph.output "y" = %y : tensor<f32>
+  }
+}
+
+// -----
+
+// The types agree, the sizes that they leave open do not.
+morph.model @program_c6 base architecture "llama" layers 1 {
+  morph.program @score(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [N, T]) {
+    // expected-error@below {{'morph.add' op program_c6: add_c1: rhs is [N,T,8], expected the trailing dimensions of lhs ([B,T,8])}}
+    %0 = morph.add %x, %y : tensor<?x?x8xf32>, tensor<?x?x8xf32>
+    morph.output "y" = %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+morph.model @program_c6_letter base architecture "llama" layers 1 {
+  morph.program @score(%logits: tensor<?x32xf32> "logits" [N], %targets: tensor<?xi64> "targets" [M]) {
+    // expected-error@below {{program_c6: token_nll_c2: targets is [M], expected [N]: N is M, but N in logits ([N,32])}}
+    %0 = morph.token_nll %logits, %targets : tensor<?x32xf32>, tensor<?xi64>
+    morph.output "nll" = %0 : tensor<?xf32>
+  }
+}
+
+// -----
+
+// A number is no name.
+morph.model @program_c6_number base architecture "llama" layers 1 {
+  morph.program @score(%logits: tensor<?x32xf32> "logits" [N], %targets: tensor<4xi64> "targets") {
+    // expected-error@below {{program_c6: token_nll_c2: targets is [4], expected [N]: N is 4, but N in logits ([N,32])}}
+    %0 = morph.token_nll %logits, %targets : tensor<?x32xf32>, tensor<4xi64>
+    morph.output "nll" = %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Names follow from op to op: a cache with its new positions is of S+T, one of S positions is not.
+morph.model @program_c6_sum base architecture "llama" layers 1 {
+  morph.program @score(%past: tensor<?x?x2x4xf32> "past" [B, S], %x: tensor<?x?x2x4xf32> "x" [B, T]) {
+    %all = morph.concat %past, %x : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    // expected-error@below {{program_c6: attention_c3: v is [B,S,2,4], expected [B,S,G,D]: S is S, but S+T in k ([B,S+T,2,4])}}
+    %0 = morph.attention %x, %all, %past scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    morph.output "y" = %0 : tensor<?x?x2x4xf32>
+  }
+}
+
+// -----
+
+// Sizes but those of a batch are known when the program is made: a table's rows are not N.
+morph.model @program_c6_known base architecture "llama" layers 1 {
+  morph.program @score(%ids: tensor<?x?xi64> "ids" [B, T], %table: tensor<?x4xf32> "table" [N]) {
+    // expected-error@below {{program_c6: embedding_c2: table is [N,4], expected [V,C]: V is N, but must be known when the program is made}}
+    %0 = morph.embedding %ids, %table : tensor<?x?xi64>, tensor<?x4xf32>
+    morph.output "y" = %0 : tensor<?x?x4xf32>
+  }
+}
+
+// -----
+
+// A choice gives its candidates' size.
+morph.model @program_c6_choice paired architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  morph.program @score(%x: tensor<?x?x2xf32> "x" [B, T], %y: tensor<?x?x2xf32> "y" [N, T]) {
+    %m = morph.choice layer 0 of ["full", "sliding_window"] : tensor<?x?x2xf32> {
+      %f = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+      morph.yield %f : tensor<?x?x2xf32>
+    }, {
+      %s = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+      morph.yield %s : tensor<?x?x2xf32>
+    }
+    // expected-error@below {{program_c6: add_c1: rhs is [N,T,2], expected the trailing dimensions of lhs ([B,T,2])}}
+    %0 = morph.add %m, %y : tensor<?x?x2xf32>, tensor<?x?x2xf32>
+    morph.output "y" = %0 : tensor<?x?x2xf32>
+  }
+}
+
+// -----
+
+morph.model @output_c1 base architecture "llama" layers 1 {
+  morph.program @score(%x: tensor<f32> "x") {
+    // expected-error@below {{output_c1: the name of value #1 is "y", expected a name that no other has}}
+    morph.output "y" = %x, "y" = %x : tensor<f32>, tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @output_c1_none base architecture "llama" layers 1 {
+  morph.program @score(%x: tensor<f32> "x") {
+    // expected-error@below {{output_c1: has no value, expected one or more}}
+    "morph.output"() <{names = []}> : () -> ()
+  }
+}
+
+// -----
+
+morph.model @output_c1_count base architecture "llama" layers 1 {
+  morph.program @score(%x: tensor<f32> "x") {
+    // expected-error@below {{output_c1: has 1 values, but names 2}}
+    "morph.output"(%x) <{names = ["y", "z"]}> : (tensor<f32>) -> ()
+  }
+}
+
+// -----
+
+// expected-error@below {{'morph.program' op expects parent op 'morph.model'}}
+morph.program @program_parent(%x: tensor<f32> "x") {
+  morph.output "y" = %x : tensor<f32>
 }

@@ -34,9 +34,9 @@ func.func @linear_c1_rank(%x: tensor<f32>, %weight: tensor<16x12xf32>) {
 
 // -----
 
-func.func @linear_element_type(%x: tensor<?x12xbf16>, %weight: tensor<16x12xf32>) {
-  // expected-error@below {{operand #0 must be ranked tensor of 32-bit float values, but got 'tensor<?x12xbf16>'}}
-  %0 = morph.linear %x, %weight : tensor<?x12xbf16>, tensor<16x12xf32>
+func.func @linear_element_type(%x: tensor<?x12xf64>, %weight: tensor<16x12xf32>) {
+  // expected-error@below {{operand #0 must be ranked tensor of 32-bit float or bfloat16 type values, but got 'tensor<?x12xf64>'}}
+  %0 = morph.linear %x, %weight : tensor<?x12xf64>, tensor<16x12xf32>
   return
 }
 
@@ -100,7 +100,7 @@ func.func @split_heads_c1(%x: tensor<?x8xf32>) {
 // -----
 
 func.func @split_heads_c2(%x: tensor<?x?x8xf32>) {
-  // expected-error@below {{split_heads_c2: the last dimension of x (8) cannot be split into 3 heads}}
+  // expected-error@below {{split_heads_c2: E is 8 in x (tensor<?x?x8xf32>), expected a multiple of H: H = heads is 3}}
   %0 = morph.split_heads %x heads 3 : tensor<?x?x8xf32>
   return
 }
@@ -116,7 +116,7 @@ func.func @merge_heads_c1(%x: tensor<?x?x8xf32>) {
 // -----
 
 func.func @merge_heads_c2(%x: tensor<?x?x?x8xf32>) {
-  // expected-error@below {{merge_heads_c2: the last two dimensions of x must be known}}
+  // expected-error@below {{merge_heads_c2: H is ? in x (tensor<?x?x?x8xf32>), but must be known}}
   %0 = morph.merge_heads %x : tensor<?x?x?x8xf32>
   return
 }
@@ -187,6 +187,14 @@ func.func @mul_c1(%x: tensor<8xf32>, %y: tensor<?x?x8xf32>) {
 
 // -----
 
+func.func @cast_c1(%x: tensor<?x8xf32>) {
+  // expected-error@below {{cast_c1: dtype is 'f16', expected 'f32' or 'bf16'}}
+  %0 = morph.cast %x to "f16" : tensor<?x8xf32>
+  return
+}
+
+// -----
+
 func.func @rope_c1(%x: tensor<?x?x8xf32>) {
   // expected-error@below {{rope_c1: x is tensor<?x?x8xf32>, expected [B,T,H,D]}}
   %0 = morph.rope %x table @rope : tensor<?x?x8xf32>
@@ -228,7 +236,7 @@ func.func @attention_c3(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>) {
 // -----
 
 func.func @attention_c4(%q: tensor<?x?x4x4xf32>, %k: tensor<?x?x3x4xf32>) {
-  // expected-error@below {{attention_c4: the heads of q (4) must be a multiple of the heads of k and v (3)}}
+  // expected-error@below {{attention_c4: H is 4 in q (tensor<?x?x4x4xf32>), expected a multiple of G: G is 3 in k (tensor<?x?x3x4xf32>)}}
   %0 = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x4x4xf32>, tensor<?x?x3x4xf32>, tensor<?x?x3x4xf32>
   return
 }
@@ -252,7 +260,7 @@ func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
 // -----
 
 func.func @concat_c1(%past: tensor<?xf32>, %x: tensor<?x?xf32>) {
-  // expected-error@below {{concat_c1: past needs two dimensions or more}}
+  // expected-error@below {{concat_c1: past is tensor<?xf32>, expected [B,S,...]}}
   %0 = morph.concat %past, %x : tensor<?xf32>, tensor<?x?xf32>
   return
 }
@@ -260,7 +268,7 @@ func.func @concat_c1(%past: tensor<?xf32>, %x: tensor<?x?xf32>) {
 // -----
 
 func.func @concat_c2(%past: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>) {
-  // expected-error@below {{concat_c2: x is tensor<?x?x1x4xf32>, expected the dimensions of past (tensor<?x?x2x4xf32>) but for the second}}
+  // expected-error@below {{concat_c2: x is tensor<?x?x1x4xf32>, expected [B,T,...]: the trailing dimensions are not those of past (tensor<?x?x2x4xf32>)}}
   %0 = morph.concat %past, %x : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>
   return
 }
@@ -348,7 +356,7 @@ func.func @short_conv_c2(%x: tensor<?x?x8xf32>, %weight: tensor<8x2x4xf32>) {
 // -----
 
 func.func @short_conv_c2_width(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x1xf32>) {
-  // expected-error@below {{short_conv_c2: the convolution's width must be known and at least 2}}
+  // expected-error@below {{short_conv_c2: W is 1 in weight (tensor<8x1x1xf32>), expected 2 to 2147483647}}
   %0:2 = morph.short_conv %x, %weight : tensor<?x?x8xf32>, tensor<8x1x1xf32>
   return
 }
@@ -356,7 +364,7 @@ func.func @short_conv_c2_width(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x1xf32>
 // -----
 
 func.func @short_conv_c3(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %state: tensor<?x4x8xf32>) {
-  // expected-error@below {{short_conv_c3: state is tensor<?x4x8xf32>, expected [B,P,C]: P is 4, but W-1 is 3}}
+  // expected-error@below {{short_conv_c3: state is tensor<?x4x8xf32>, expected [B,P,C]: P is 4, but W - 1 is 3}}
   %0:2 = morph.short_conv %x, %weight state %state : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x4x8xf32>
   return
 }
@@ -364,7 +372,7 @@ func.func @short_conv_c3(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %sta
 // -----
 
 func.func @blend_c1(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>, %b: tensor<?x?x4xf32>) {
-  // expected-error@below {{blend_c1: candidate 1 is tensor<?x?x4xf32>, expected [...]: the leading dimensions are not those of candidate 0 (tensor<?x?x8xf32>)}}
+  // expected-error@below {{blend_c1: candidates[1] is tensor<?x?x4xf32>, expected [...]: the leading dimensions are not those of candidates[0] (tensor<?x?x8xf32>)}}
   %0 = morph.blend %gate of %a, %b : tensor<1xf32>, tensor<?x?x8xf32>, tensor<?x?x4xf32>
   return
 }
@@ -372,7 +380,7 @@ func.func @blend_c1(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>, %b: tensor<?x?x
 // -----
 
 func.func @blend_c1_count(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>) {
-  // expected-error@below {{blend_c1: got 1 candidates, expected two or more}}
+  // expected-error@below {{blend_c1: got 1 candidates, expected 2 or more}}
   %0 = morph.blend %gate of %a : tensor<1xf32>, tensor<?x?x8xf32>
   return
 }
@@ -380,7 +388,7 @@ func.func @blend_c1_count(%gate: tensor<1xf32>, %a: tensor<?x?x8xf32>) {
 // -----
 
 func.func @blend_c2(%gate: tensor<2xf32>, %a: tensor<?x?x8xf32>) {
-  // expected-error@below {{blend_c2: gate is tensor<2xf32>, expected [N]: N is 2, but one less than the candidates is 1}}
+  // expected-error@below {{blend_c2: gate is tensor<2xf32>, expected [G]: G is 2, but the number of candidates - 1 is 1}}
   %0 = morph.blend %gate of %a, %a : tensor<2xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>
   return
 }
@@ -436,7 +444,7 @@ func.func @weighted_mean_c1(%x: tensor<4xf32>, %weights: tensor<5xf32>) {
 // -----
 
 func.func @stack_c1(%x: tensor<1xf32>) {
-  // expected-error@below {{stack_c1: operand is tensor<1xf32>, expected a scalar}}
+  // expected-error@below {{stack_c1: scalars[0] is tensor<1xf32>, expected a scalar}}
   %0 = morph.stack %x : tensor<1xf32>
   return
 }
@@ -444,7 +452,7 @@ func.func @stack_c1(%x: tensor<1xf32>) {
 // -----
 
 func.func @merge_heads_c2_limit(%x: tensor<?x?x65536x65536xf32>) {
-  // expected-error@below {{merge_heads_c2: H*D is 4294967296, expected 1 to 2147483647}}
+  // expected-error@below {{merge_heads_c2: E = H * D is 4294967296, expected 1 to 2147483647}}
   %0 = morph.merge_heads %x : tensor<?x?x65536x65536xf32>
   return
 }
@@ -452,7 +460,7 @@ func.func @merge_heads_c2_limit(%x: tensor<?x?x65536x65536xf32>) {
 // -----
 
 func.func @concat_c1_limit(%x: tensor<?x9223372036854775807x4xf32>) {
-  // expected-error@below {{concat_c1: past is tensor<?x9223372036854775807x4xf32>, expected [...]: a dimension is larger than 2147483647}}
+  // expected-error@below {{concat_c1: past is tensor<?x9223372036854775807x4xf32>, expected [B,S,...]: a dimension is larger than 2147483647}}
   %0 = morph.concat %x, %x : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>
   return
 }

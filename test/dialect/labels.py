@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that every constraint label is in the op's definition, in the code that reports it and in a breaking test.
+"""Checks that every constraint label is defined, reported and tested.
 
-Usage: labels.py SOURCE_DIR. A test is a function or model named by the label, or by the label and a suffix.
+Usage: labels.py SOURCE_DIR. A label is defined in an op's description, in dialect/*.td; reported by a rule there, as a
+string of its own, or by a message in dialect/*.cpp; tested by a function or model named by it, or by it and a suffix.
 """
 
 import pathlib
 import re
 import sys
 
-LABEL = re.compile(r"\b([a-z][a-z0-9_]*_c[1-9][0-9]*)\b")
+LABEL = r"\b([a-z][a-z0-9_]*_c[1-9][0-9]*)\b"
+DESCRIPTION = re.compile(r'let (?:summary|description) = (?:"((?:[^"\\]|\\.)*)"|\[\{(.*?)\}\])', re.DOTALL)
+COMMENT = re.compile(r"//.*")
 
 
-def labels_of(paths, pattern=LABEL):
-    return {match for path in paths for match in pattern.findall(path.read_text())}
+def labels_of(texts, pattern=LABEL):
+    return {label for text in texts for label in re.findall(pattern, text)}
 
 
 def main():
     source = pathlib.Path(sys.argv[1])
-    defined = labels_of(source.glob("dialect/*.td"))
-    reported = labels_of(list(source.glob("dialect/*.cpp")) + list(source.glob("dialect/backends/*.cpp")))
-    named = re.compile(r"(?:func\.func|morph\.model) @([a-z][a-z0-9_]*_c[1-9][0-9]*)(?:_[a-z]+)?\b")
-    broken = labels_of(source.glob("test/dialect/invalid*.mlir"), named)
+    definitions = [path.read_text() for path in source.glob("dialect/*.td")]
+    code = [COMMENT.sub("", path.read_text()) for path in source.glob("dialect/**/*.cpp")]
+    rules = [DESCRIPTION.sub("", COMMENT.sub("", text)) for text in definitions]
+    tests = [path.read_text() for path in source.glob("test/dialect/invalid*.mlir")]
+    defined = labels_of("".join(pair) for text in definitions for pair in DESCRIPTION.findall(text))
+    reported = labels_of(code) | labels_of(rules, f'"{LABEL}"')
+    broken = labels_of(tests, rf"(?:func\.func|morph\.model) @{LABEL[2:-2]}(?:_[a-z]+)?\b")
     problems = [f"{label}: defined in dialect/*.td, never reported" for label in sorted(defined - reported)]
-    problems += [f"{label}: reported, not defined in dialect/*.td" for label in sorted(reported - defined)]
+    problems += [f"{label}: reported, in no description of dialect/*.td" for label in sorted(reported - defined)]
     problems += [f"{label}: no test of test/dialect/invalid*.mlir breaks it" for label in sorted(defined - broken)]
     problems += [f"{label}: tested, not defined in dialect/*.td" for label in sorted(broken - defined)]
     print("\n".join(problems) or f"{len(defined)} labels are defined, reported and tested")

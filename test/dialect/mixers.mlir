@@ -30,7 +30,7 @@ morph.model @m base architecture "qwen2" layers 1 {
   }
 }
 
-// FULL-LABEL: func.func @logits
+// FULL-LABEL: morph.program @logits
 // FULL: %[[X:.*]] = morph.embedding
 // FULL-NEXT: %[[WQ:.*]] = morph.param @model.layers.0.self_attn.q_proj.weight : tensor<8x8xf32>
 // FULL-NEXT: %[[BQ:.*]] = morph.param @model.layers.0.self_attn.q_proj.bias : tensor<8xf32>
@@ -46,15 +46,15 @@ morph.model @m base architecture "qwen2" layers 1 {
 // FULL-NEXT: morph.linear %[[M]], %[[WO]]
 
 // The caches grow, rope starts at the offset, and padding is the attention's own business.
-// FULL-DECODE-LABEL: func.func @decode
-// FULL-DECODE-SAME: %[[START:[a-z0-9]+]]: tensor<?xi64> {{.*}}%[[OFFSET:[a-z0-9]+]]: tensor<i64> {{.*}}%[[PASTK:[a-z0-9]+]]: tensor<?x?x1x4xf32> {{{.*}}morph.name = "cache.0.k"}, %[[PASTV:[a-z0-9]+]]: tensor<?x?x1x4xf32> {{{.*}}morph.name = "cache.0.v"})
-// FULL-DECODE: %[[Q:.*]] = morph.rope %{{.*}} offset %[[OFFSET]] table @rope
-// FULL-DECODE: %[[K:.*]] = morph.rope %{{.*}} offset %[[OFFSET]] table @rope
+// FULL-DECODE-LABEL: morph.program @decode
+// FULL-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset", %cache.0.k: tensor<?x?x1x4xf32> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x1x4xf32> "cache.0.v" [B, S]) {
+// FULL-DECODE: %[[Q:.*]] = morph.rope %{{.*}} offset %offset table @rope
+// FULL-DECODE: %[[K:.*]] = morph.rope %{{.*}} offset %offset table @rope
 // FULL-DECODE: %[[V:.*]] = morph.split_heads %{{.*}} heads 1
-// FULL-DECODE-NEXT: %[[ALLK:.*]] = morph.concat %[[PASTK]], %[[K]]
-// FULL-DECODE-NEXT: %[[ALLV:.*]] = morph.concat %[[PASTV]], %[[V]]
-// FULL-DECODE-NEXT: morph.attention %[[Q]], %[[ALLK]], %[[ALLV]] start %[[START]] scale 5.000000e-01
-// FULL-DECODE: return %{{.*}}, %[[ALLK]], %[[ALLV]]
+// FULL-DECODE-NEXT: %[[ALLK:.*]] = morph.concat %cache.0.k, %[[K]]
+// FULL-DECODE-NEXT: %[[ALLV:.*]] = morph.concat %cache.0.v, %[[V]]
+// FULL-DECODE-NEXT: morph.attention %[[Q]], %[[ALLK]], %[[ALLV]] start %start scale 5.000000e-01
+// FULL-DECODE: morph.output "logits" = %{{.*}}, "next.0.k" = %[[ALLK]], "next.0.v" = %[[ALLV]]
 
 // GDN: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<8x8xbf16> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<8x8xbf16> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 1, times = 2>
@@ -73,7 +73,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.g_proj.weight : tensor<8x8xbf16> init <normal, value = 2.000000e-02 : f64>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.o_norm.weight : tensor<4xf32> init <constant, value = 1.000000e+00 : f64>
 // GDN-NEXT: morph.weight @model.layers.0.linear_attn.o_proj.weight : tensor<8x8xbf16> init <copy, source = "model.layers.0.self_attn.o_proj.weight">
-// GDN-LABEL: func.func @logits
+// GDN-LABEL: morph.program @logits
 // GDN: %[[X:.*]] = morph.embedding
 // GDN-NOT: morph.mask_padding
 // GDN: %[[CQ:.*]], %{{.*}} = morph.short_conv
@@ -100,21 +100,21 @@ morph.model @m base architecture "qwen2" layers 1 {
 // GDN: morph.linear %[[Y]], %{{.*}}
 
 // Left padding leaves no trace: the input and, as there are biases, the projections are masked.
-// GDN-DECODE-LABEL: func.func @decode
-// GDN-DECODE-SAME: %[[START:[a-z0-9]+]]: tensor<?xi64> {{.*}}%[[OFFSET:[a-z0-9]+]]: tensor<i64> {{.*}}%[[STATE:[a-z0-9]+]]: tensor<?x2x4x4xf32> {{{.*}}morph.name = "cache.0.state"}, %[[CONVQ:[a-z0-9]+]]: tensor<?x3x8xf32> {{{.*}}morph.name = "cache.0.conv_q"}, %[[CONVK:[a-z0-9]+]]: tensor<?x3x8xf32> {{{.*}}morph.name = "cache.0.conv_k"}, %[[CONVV:[a-z0-9]+]]: tensor<?x3x8xf32> {{{.*}}morph.name = "cache.0.conv_v"})
+// GDN-DECODE-LABEL: morph.program @decode
+// GDN-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset", %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B], %cache.0.conv_q: tensor<?x3x8xf32> "cache.0.conv_q" [B], %cache.0.conv_k: tensor<?x3x8xf32> "cache.0.conv_k" [B], %cache.0.conv_v: tensor<?x3x8xf32> "cache.0.conv_v" [B]) {
 // GDN-DECODE: %[[X:.*]] = morph.embedding
-// GDN-DECODE-NEXT: %[[MASKED:.*]] = morph.mask_padding %[[X]], %[[START]], %[[OFFSET]]
+// GDN-DECODE-NEXT: %[[MASKED:.*]] = morph.mask_padding %[[X]], %start, %offset
 // GDN-DECODE: %[[PQ:.*]] = morph.linear %[[MASKED]],
-// GDN-DECODE-NEXT: %[[MQ:.*]] = morph.mask_padding %[[PQ]], %[[START]], %[[OFFSET]]
-// GDN-DECODE: %{{.*}}, %[[NEXTQ:.*]] = morph.short_conv %[[MQ]], %{{.*}} state %[[CONVQ]]
-// GDN-DECODE: %{{.*}}, %[[NEXTK:.*]] = morph.short_conv %{{.*}} state %[[CONVK]]
-// GDN-DECODE: %{{.*}}, %[[NEXTV:.*]] = morph.short_conv %{{.*}} state %[[CONVV]]
-// GDN-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "gated_delta_rule" %{{.*}} state %[[STATE]] scale 5.000000e-01 chunk 32
-// GDN-DECODE: return %{{.*}}, %[[NEXT]], %[[NEXTQ]], %[[NEXTK]], %[[NEXTV]]
+// GDN-DECODE-NEXT: %[[MQ:.*]] = morph.mask_padding %[[PQ]], %start, %offset
+// GDN-DECODE: %{{.*}}, %[[NEXTQ:.*]] = morph.short_conv %[[MQ]], %{{.*}} state %cache.0.conv_q
+// GDN-DECODE: %{{.*}}, %[[NEXTK:.*]] = morph.short_conv %{{.*}} state %cache.0.conv_k
+// GDN-DECODE: %{{.*}}, %[[NEXTV:.*]] = morph.short_conv %{{.*}} state %cache.0.conv_v
+// GDN-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "gated_delta_rule" %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 32
+// GDN-DECODE: morph.output "logits" = %{{.*}}, "next.0.state" = %[[NEXT]], "next.0.conv_q" = %[[NEXTQ]], "next.0.conv_k" = %[[NEXTK]], "next.0.conv_v" = %[[NEXTV]]
 
 // -2^(-8 (h+1) / 2): 2^-4 and 2^-8.
 // LIGHTNING: morph.weight @model.layers.0.linear_attn.decay : tensor<2xf32> init <values, values = [-6.250000e-02, -3.906250e-03]>
-// LIGHTNING-LABEL: func.func @logits
+// LIGHTNING-LABEL: morph.program @logits
 // LIGHTNING: %[[HQ:.*]] = morph.split_heads
 // LIGHTNING-NEXT: %[[NQ:.*]] = morph.l2_norm %[[HQ]]
 // LIGHTNING-NEXT: %[[SQ:.*]] = morph.scale %[[NQ]] by 2.000000e+00
@@ -124,8 +124,8 @@ morph.model @m base architecture "qwen2" layers 1 {
 // LIGHTNING: %[[D:.*]] = morph.param @model.layers.0.linear_attn.decay
 // LIGHTNING-NEXT: morph.linear_attention "fixed_decay" %[[Q]], %[[K]], %[[V]] with %[[D]] scale 5.000000e-01 chunk 64
 
-// LIGHTNING-DECODE-LABEL: func.func @decode
-// LIGHTNING-DECODE-SAME: %[[OFFSET:[a-z0-9]+]]: tensor<i64> {{.*}}%[[STATE:[a-z0-9]+]]: tensor<?x2x4x4xf32> {{{.*}}morph.name = "cache.0.state"})
-// LIGHTNING-DECODE: morph.rope %{{.*}} offset %[[OFFSET]] table @rope
-// LIGHTNING-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "fixed_decay" %{{.*}} state %[[STATE]] scale 5.000000e-01 chunk 64
-// LIGHTNING-DECODE: return %{{.*}}, %[[NEXT]]
+// LIGHTNING-DECODE-LABEL: morph.program @decode
+// LIGHTNING-DECODE-SAME: %offset: tensor<i64> "offset", %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
+// LIGHTNING-DECODE: morph.rope %{{.*}} offset %offset table @rope
+// LIGHTNING-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "fixed_decay" %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 64
+// LIGHTNING-DECODE: morph.output "logits" = %{{.*}}, "next.0.state" = %[[NEXT]]

@@ -74,6 +74,30 @@ morph.model @relaxed relaxed architecture "llama" layers 1 {
   morph.gate @gate.0 layer 0 of ["full", "lightning"] value [1.0]
 }
 
+// CHECK-LABEL: morph.model @programs base
+morph.model @programs base architecture "llama" layers 1 {
+  morph.weight @w : tensor<8xf32>
+  morph.gate @gate.0 layer 0 of ["full", "lightning"] value [1.0]
+  // Arguments are named by their inputs; only dynamic dimensions have names.
+  // CHECK: morph.program @distill(%x: tensor<?x?x8xf32> "x" [B, T], %weights: tensor<?xf32> "weights" [Rows2], %cache.0.k: tensor<8xf32> "cache.0.k", %_3d: tensor<4x?xf32> "3d" [N]) trains [@w, @gate.0] attributes {morph.note = "kept"} {
+  morph.program @distill(%a: tensor<?x?x8xf32> "x" [B, T], %b: tensor<?xf32> "weights" [Rows2], %c: tensor<8xf32> "cache.0.k", %d: tensor<4x?xf32> "3d" [N]) trains [@w, @gate.0] attributes {morph.note = "kept"} {
+    %w = morph.param @w : tensor<8xf32>
+    // CHECK: %[[Y:.*]] = morph.add %x, %{{.*}} : tensor<?x?x8xf32>, tensor<8xf32>
+    %y = morph.add %a, %w : tensor<?x?x8xf32>, tensor<8xf32>
+    // CHECK: %[[LOSS:.*]] = morph.weighted_mean %weights, %weights
+    %loss = morph.weighted_mean %b, %b : tensor<?xf32>, tensor<?xf32>
+    // CHECK-NEXT: morph.output "loss" = %[[LOSS]], "a name" = %[[Y]], "\22\22" = %cache.0.k, "d" = %_3d : tensor<f32>, tensor<?x?x8xf32>, tensor<8xf32>, tensor<4x?xf32> {morph.note = "kept"}
+    morph.output "loss" = %loss, "a name" = %y, "\22\22" = %c, "d" = %d : tensor<f32>, tensor<?x?x8xf32>, tensor<8xf32>, tensor<4x?xf32> {morph.note = "kept"}
+  }
+  // CHECK: morph.program @constant() {
+  morph.program @constant() {
+    // CHECK-NEXT: %[[ONE:.*]] = morph.ones
+    %one = morph.ones
+    // CHECK-NEXT: morph.output "y" = %[[ONE]] : tensor<f32>
+    morph.output "y" = %one : tensor<f32>
+  }
+}
+
 // CHECK-LABEL: morph.model @hybrid hybrid
 morph.model @hybrid hybrid architecture "llama" layers 1 {
 }

@@ -184,11 +184,13 @@ def check_shipped(folder):
     assert changed > 20, "nothing was rounded: the test does not test"
     for precision in ("fp32", "bf16"):
         results = []
+        plan = folder / f"score-{precision}.json"
+        run("morph-translate", "--emit-plan", out / "ir/hybrid.mlir", "--program=score",
+            f"--program-options=precision={precision}", "-o", plan)
         for name, weights in {"run": [base, *trained], "folder": [out / "hybrid"]}.items():
             arguments = [part for path in weights for part in ("--weights", path)]
-            run("morph-run", "eval", "--plan", f"score={out}/plans/score-selected.json", *arguments, "--tokens",
-                out / "data/text.tokens", "--length", 64, "--documents", 4, "--precision", precision, "--per-token",
-                folder / f"{name}.safetensors")
+            run("morph-run", "eval", "--plan", f"score={plan}", *arguments, "--tokens",
+                out / "data/text.tokens", "--length", 64, "--documents", 4, "--per-token", folder / f"{name}.safetensors")
             results.append(load_file(folder / f"{name}.safetensors")["logprob"])
         assert torch.equal(*results), f"{precision}: up to {(results[0] - results[1]).abs().max():.2e} apart"
 

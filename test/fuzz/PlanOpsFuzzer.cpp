@@ -4,7 +4,7 @@
 
 #include "PlanRunner.h"
 
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 
 using namespace morph;
 
@@ -151,7 +151,8 @@ private:
       std::vector<const std::vector<Dim> *> shapes;
       for (int64_t value : instruction.operands)
         shapes.push_back(value < 0 ? nullptr : &plan.values[static_cast<size_t>(value)].shape);
-      auto results = plan::inferShapes(plan, instruction, shapes);
+      plan::BoundSizes sizes;
+      auto results = plan::inferShapes(instruction, shapes, sizes);
       if (!results.ok())
         continue;
       for (std::vector<Dim> &shape : *results)
@@ -167,6 +168,6 @@ private:
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   plan::Plan plan = PlanMaker(Choices(data, size)).make();
   if (plan::validate(plan).ok())
-    fuzz::runPlan(std::move(plan), size % 2 ? Precision::F32 : Precision::BF16);
+    fuzz::runPlan(std::move(plan), size % 2 ? Precision::F32 : Precision::F64);
   return 0;
 }

@@ -53,7 +53,9 @@ bool isSmall(const plan::Plan &plan) {
   for (int64_t value : plan.weightValues)
     bytes += 8 * elementsOf(plan.values[static_cast<size_t>(value)].shape);
   auto cost = plan::estimateCost(plan, sizes);
-  return cost.ok() && bytes + static_cast<double>(cost->runBytes) < kMaximumBytes && cost->flops < kMaximumFlops;
+  return cost.ok() &&
+         bytes + static_cast<double>(cost->inputBytes) + static_cast<double>(cost->arenaBytes) < kMaximumBytes &&
+         cost->flops < kMaximumFlops;
 }
 
 /// Runs the plan once; `greatest` bounds the indices that it is given.

@@ -2,7 +2,7 @@
 // attention and attention_grad against the plain definition in fp64: every way through the kernel (whole, blocks,
 // single), grouped queries, windows, left padding and caches.
 
-#include "test/kernels/CallOp.h"
+#include "test/runtime/RunKernel.h"
 
 #include <c10/core/InferenceMode.h>
 
@@ -75,11 +75,17 @@ protected:
     if (!c.start.empty())
       start = at::tensor(c.start, at::kLong);
   }
-  at::Tensor forward(at::ScalarType type, Precision precision) const {
-    return callOp("attention", {q.to(type), k.to(type), v.to(type), start}, attributes, precision)[0];
+  std::map<std::string, plan::Attribute> withHalf(bool half) const {
+    std::map<std::string, plan::Attribute> result = attributes;
+    if (half)
+      result["half"] = true;
+    return result;
   }
-  std::vector<at::Tensor> backward(at::ScalarType type, Precision precision) const {
-    return callOp("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start}, attributes, precision);
+  at::Tensor forward(at::ScalarType type, bool half = false) const {
+    return runKernel("attention", {q.to(type), k.to(type), v.to(type), start}, withHalf(half))[0];
+  }
+  std::vector<at::Tensor> backward(at::ScalarType type, bool half = false) const {
+    return runKernel("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start}, withHalf(half));
   }
   static void expectClose(const at::Tensor &actual, const at::Tensor &expected, double tolerance) {
     ASSERT_EQ(actual.sizes(), expected.sizes());
@@ -97,9 +103,9 @@ protected:
 
 TEST_P(AttentionTest, ForwardIsTheDefinition) {
   const at::Tensor expected = naive(GetParam(), q, k, v, scale);
-  expectClose(forward(at::kDouble, Precision::F64), expected, 1e-12);
-  expectClose(forward(at::kFloat, Precision::F32), expected, 1e-5);
-  const at::Tensor low = forward(at::kFloat, Precision::BF16);
+  expectClose(forward(at::kDouble), expected, 1e-12);
+  expectClose(forward(at::kFloat), expected, 1e-5);
+  const at::Tensor low = forward(at::kFloat, true);
   EXPECT_EQ(low.scalar_type(), at::kFloat);
   expectClose(low, expected, 3e-2);
 }
@@ -110,9 +116,8 @@ TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
   naive(GetParam(), leaves[0], leaves[1], leaves[2], scale).backward(dy);
   // The executor may run in inference mode.
   c10::InferenceMode inference;
-  const std::vector<at::Tensor> wide = backward(at::kDouble, Precision::F64),
-                                single = backward(at::kFloat, Precision::F32),
-                                low = backward(at::kFloat, Precision::BF16);
+  const std::vector<at::Tensor> wide = backward(at::kDouble), single = backward(at::kFloat),
+                                low = backward(at::kFloat, true);
   ASSERT_EQ(wide.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {
     SCOPED_TRACE(testing::Message() << "operand " << i);
@@ -124,17 +129,16 @@ TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
 }
 
 TEST_P(AttentionTest, ForwardIsDifferentiable) {
-  const at::Tensor expected = callOp("attention_grad", {dy, q, k, v, start}, attributes, Precision::F64)[2];
+  const at::Tensor expected = runKernel("attention_grad", {dy, q, k, v, start}, attributes)[2];
   v.requires_grad_(true);
-  forward(at::kDouble, Precision::F64).backward(dy);
+  forward(at::kDouble).backward(dy);
   expectClose(v.grad(), expected, 1e-11);
 }
 
 TEST_P(AttentionTest, SameBitsEveryTime) {
-  const at::Tensor first = forward(at::kFloat, Precision::BF16);
-  EXPECT_TRUE(at::equal(first, forward(at::kFloat, Precision::BF16)));
-  const std::vector<at::Tensor> gradients = backward(at::kFloat, Precision::F32),
-                                again = backward(at::kFloat, Precision::F32);
+  const at::Tensor first = forward(at::kFloat, true);
+  EXPECT_TRUE(at::equal(first, forward(at::kFloat, true)));
+  const std::vector<at::Tensor> gradients = backward(at::kFloat), again = backward(at::kFloat);
   for (size_t i = 0; i < 3; ++i)
     EXPECT_TRUE(at::equal(gradients[i], again[i]));
 }
@@ -144,9 +148,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest, testing::ValuesIn(kCases),
 
 TEST(AttentionErrorTest, ShapesAreNamed) {
   const at::Tensor q = at::zeros({1, 4, 3, 8}), k = at::zeros({1, 4, 2, 8});
-  EXPECT_THROW(callOp("attention", {q, k, k, {}}, {{"scale", 1.0}}), c10::Error);
-  EXPECT_THROW(callOp("attention", {q, q.slice(1, 0, 2), q.slice(1, 0, 2), {}}, {{"scale", 1.0}}), c10::Error);
-  EXPECT_THROW(callOp("attention", {q, q, q, at::zeros({2}, at::kLong)}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, k, k, {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, q.slice(1, 0, 2), q.slice(1, 0, 2), {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, q, q, at::zeros({2}, at::kLong)}, {{"scale", 1.0}}), c10::Error);
 }
 
 } // namespace

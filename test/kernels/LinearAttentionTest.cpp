@@ -3,7 +3,7 @@
 // The formulas are those of peers.md section 6 and of each kernel's own head comment.
 
 #include "runtime/kernels/LinearAttention.h"
-#include "test/kernels/CallOp.h"
+#include "test/runtime/RunKernel.h"
 
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
@@ -320,7 +320,7 @@ TEST_P(LinearAttentionContract, OpsCallTheKernel) {
   operands.push_back({});
   const std::map<std::string, plan::Attribute> attributes = {
       {"kind", GetParam()}, {"scale", kScale}, {"chunk", int64_t{64}}};
-  const std::vector<at::Tensor> results = callOp("linear_attention", operands, attributes);
+  const std::vector<at::Tensor> results = runKernel("linear_attention", operands, attributes);
   ASSERT_EQ(results.size(), 2u);
   const LinearAttentionResult expected = kernel().forward(inputs);
   EXPECT_TRUE(at::equal(results[0], expected.o_BTHV));
@@ -328,7 +328,7 @@ TEST_P(LinearAttentionContract, OpsCallTheKernel) {
 
   const at::Tensor dO = at::randn(inputs.v_BTHV.sizes());
   operands.insert(operands.begin(), dO);
-  const std::vector<at::Tensor> gradients = callOp("linear_attention_grad", operands, attributes);
+  const std::vector<at::Tensor> gradients = runKernel("linear_attention_grad", operands, attributes);
   const std::vector<at::Tensor> expectedGradients = flat(kernel().backward(inputs, dO));
   ASSERT_EQ(gradients.size(), expectedGradients.size());
   for (size_t i = 0; i < gradients.size(); ++i)
@@ -387,8 +387,8 @@ TEST(FixedDecayTest, IsTheDecayedSumOfScores) {
 TEST(LinearAttentionOpTest, UnknownKindIsRefusedByName) {
   const at::Tensor x = at::zeros({1, 1, 1, 1});
   try {
-    callOp("linear_attention", {x, x, x, {}},
-           {{"kind", std::string("delta_net")}, {"scale", 1.0}, {"chunk", int64_t{64}}});
+    runKernel("linear_attention", {x, x, x, {}},
+              {{"kind", std::string("delta_net")}, {"scale", 1.0}, {"chunk", int64_t{64}}});
     FAIL() << "expected an error";
   } catch (const c10::Error &error) {
     EXPECT_NE(std::string(error.what()).find("'delta_net'; known are 'fixed_decay', 'gated_delta_rule'"),

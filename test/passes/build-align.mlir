@@ -2,8 +2,7 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet,lightning,sliding_window window=8" --morph-build-align=normalize=rows | FileCheck %s
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning" --morph-program-pipeline=program=align | FileCheck %s --check-prefix=PROGRAM
 
-// CHECK: func.func @align(%[[IDS:.*]]: tensor<?x?xi64> {morph.dims = ["B", "T"], morph.name = "tokens"}) -> (tensor<f32> {morph.name = "loss"}, tensor<4xf32> {morph.name = "layer_loss"})
-// CHECK-SAME: morph.program = "align", morph.trainable = [@model.layers.0.linear_attn.q_proj.weight
+// CHECK: morph.program @align(%tokens: tensor<?x?xi64> "tokens" [B, T]) trains [@model.layers.0.linear_attn.q_proj.weight
 // The constant decays are not trained.
 // CHECK-NOT: decay
 // CHECK: %[[H:.*]] = morph.rms_norm
@@ -18,10 +17,10 @@
 // CHECK: %[[L3:.*]] = morph.squared_error
 // CHECK: %[[LOSS:.*]] = morph.scale %{{.*}} by 2.500000e-01
 // CHECK-NEXT: %[[LAYERS:.*]] = morph.stack %[[L0]], %[[L1]], %[[L2]], %[[L3]]
-// CHECK-NEXT: return %[[LOSS]], %[[LAYERS]]
+// CHECK-NEXT: morph.output "loss" = %[[LOSS]], "layer_loss" = %[[LAYERS]] : tensor<f32>, tensor<4xf32>
 
 // Each layer's backward follows its forward, and ends at the teacher's hidden state: no gradient crosses layers.
-// PROGRAM: func.func @align(%{{.*}}) -> (tensor<f32> {morph.name = "loss"}, tensor<2xf32> {morph.name = "layer_loss"}, tensor<32x16xf32> {morph.name = "grad.model.layers.0.linear_attn.q_proj.weight"}
+// PROGRAM: morph.program @align(
 // PROGRAM: %[[ONE:.*]] = morph.ones
 // PROGRAM: %[[HALF:.*]] = morph.scale %[[ONE]] by 5.000000e-01
 // PROGRAM: %[[H0:.*]] = morph.rms_norm
@@ -35,4 +34,4 @@
 // PROGRAM: morph.squared_error_grad
 // PROGRAM-NOT: morph.swiglu
 // PROGRAM-NOT: morph.rms_norm_input_grad %{{.*}} : tensor<?x?x16xf32>
-// PROGRAM: return
+// PROGRAM: morph.output "loss" = %{{.*}}, "layer_loss" = %{{.*}}, "grad.model.layers.0.linear_attn.q_proj.weight" = %{{.*}} : tensor<f32>, tensor<2xf32>, tensor<32x16xf32>,

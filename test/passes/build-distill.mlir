@@ -7,8 +7,8 @@
 // The attention that the hybrid lost comes back as the teacher's.
 // CHECK: morph.weight @teacher.model.layers.0.self_attn.q_proj.weight : tensor<32x16xbf16> teacher_of "model.layers.0.self_attn.q_proj.weight"
 // CHECK-NOT: @teacher.model.layers.1
-// CHECK: func.func @distill(%{{.*}} {morph.dims = ["B", "T"], morph.name = "tokens"}, %{{.*}} {morph.dims = ["N"], morph.name = "positions"}, %{{.*}} {morph.dims = ["N"], morph.name = "weights"})
-// CHECK-SAME: morph.trainable = [@model.layers.0.linear_attn.q_proj.weight
+// CHECK: morph.program @distill(%tokens: tensor<?x?xi64> "tokens" [B, T], %positions: tensor<?xi64> "positions" [N], %weights: tensor<?xf32> "weights" [N])
+// CHECK-SAME: trains [@model.layers.0.linear_attn.q_proj.weight
 // CHECK-NOT: @lm_head.weight]
 // CHECK: %[[H:.*]] = morph.rms_norm
 // CHECK-NEXT: morph.softmax_mixer %[[H]] layer 0 weights "teacher.model.layers.0.self_attn" heads 4 kv_heads 2 head_dim 8 rope @rope scale 0.35355339059327373 :
@@ -23,18 +23,18 @@
 // ALL: morph.weight @teacher.model.embed_tokens.weight : tensor<32x16xbf16> teacher_of "model.embed_tokens.weight"
 // ALL: morph.weight @teacher.model.layers.1.self_attn.q_proj.weight
 // ALL: morph.weight @teacher.lm_head.weight
-// ALL: func.func @distill
+// ALL: morph.program @distill
 // ALL: morph.param @teacher.model.embed_tokens.weight
 // ALL: morph.softmax_mixer %{{.*}} layer 1 weights "teacher.model.layers.1.self_attn"
 // ALL: morph.param @teacher.lm_head.weight
 // ALL: morph.param @model.embed_tokens.weight
 // ALL: morph.param @lm_head.weight
 
-// TIED: func.func @distill
+// TIED: morph.program @distill
 // TIED-COUNT-2: morph.param @teacher.model.embed_tokens.weight
 // TIED-COUNT-2: morph.param @model.embed_tokens.weight
 
 // The teacher has the base's window again.
-// WINDOW: func.func @distill
+// WINDOW: morph.program @distill
 // WINDOW: morph.softmax_mixer %{{.*}} layer 0 weights "teacher.model.layers.0.self_attn" {{.*}} window 32 :
 // WINDOW: morph.softmax_mixer %{{.*}} layer 0 weights "model.layers.0.self_attn" {{.*}} window 8 source_window 32 :

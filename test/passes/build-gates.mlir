@@ -5,15 +5,14 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-build-gates="loss=layers normalize=rows" --cse --canonicalize | FileCheck %s --check-prefix=LAYERS
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-build-gates="loss=layers target=local" --cse --canonicalize | FileCheck %s --check-prefix=LOCAL
 
-// KL: func.func @gates(%[[IDS:.*]]: tensor<?x?xi64> {morph.dims = ["B", "T"], morph.name = "tokens"}, %[[POS:.*]]: tensor<?xi64> {morph.dims = ["N"], morph.name = "positions"}, %{{.*}}: tensor<?xi64> {morph.dims = ["N"], morph.name = "targets"}, %[[W:.*]]: tensor<?xf32> {morph.dims = ["N"], morph.name = "weights"}) -> (tensor<f32> {morph.name = "loss"})
-// KL-SAME: morph.program = "gates", morph.trainable = [@gate.0, @gate.1]
+// KL: morph.program @gates(%tokens: tensor<?x?xi64> "tokens" [B, T], %positions: tensor<?xi64> "positions" [N], %targets: tensor<?xi64> "targets" [N], %weights: tensor<?xf32> "weights" [N]) trains [@gate.0, @gate.1] {
 // The embedding and layer 0's mixers are computed once for teacher and student.
 // KL-COUNT-1: morph.embedding
 // KL-NOT: morph.embedding
 // KL: %[[FULL0:.*]] = morph.softmax_mixer %{{.*}} layer 0
 // KL-NOT: morph.softmax_mixer %{{.*}} layer 0
 // KL: morph.softmax_mixer %{{.*}} layer 1
-// KL: %[[TEACHER:.*]] = morph.take_rows %{{.*}}, %[[POS]]
+// KL: %[[TEACHER:.*]] = morph.take_rows %{{.*}}, %positions
 // KL: %[[TLOGITS:.*]] = morph.linear %[[TEACHER]]
 // KL: morph.blend %{{.*}} of %[[FULL0]]
 // KL: morph.softmax_mixer %{{.*}} layer 1
@@ -21,25 +20,25 @@
 // KL: %[[STUDENT:.*]] = morph.take_rows
 // KL: %[[SLOGITS:.*]] = morph.linear %[[STUDENT]]
 // KL-NEXT: %[[KL:.*]] = morph.kl_divergence %[[TLOGITS]], %[[SLOGITS]]
-// KL-NEXT: %[[LOSS:.*]] = morph.weighted_mean %[[KL]], %[[W]]
-// KL-NEXT: return %[[LOSS]]
+// KL-NEXT: %[[LOSS:.*]] = morph.weighted_mean %[[KL]], %weights
+// KL-NEXT: morph.output "loss" = %[[LOSS]] : tensor<f32>
 
 // No teacher is needed for the targets' cross-entropy.
-// CE: func.func @gates
+// CE: morph.program @gates
 // CE-COUNT-2: morph.softmax_mixer
 // CE-NOT: morph.softmax_mixer
-// CE: morph.token_nll %{{.*}}, %arg2
+// CE: morph.token_nll %{{.*}}, %targets
 // CE-NEXT: morph.weighted_mean
-// CE: return
+// CE: morph.output
 
-// FINAL: func.func @gates
+// FINAL: morph.program @gates
 // FINAL: %[[T:.*]] = morph.take_rows
 // FINAL: %[[S:.*]] = morph.take_rows
-// FINAL-NEXT: morph.squared_error %[[S]], %[[T]] normalize "relative"
-// FINAL-NEXT: return
+// FINAL-NEXT: %[[LOSS:.*]] = morph.squared_error %[[S]], %[[T]] normalize "relative"
+// FINAL-NEXT: morph.output "loss" = %[[LOSS]] :
 
 // Rows are taken at once, so that whole states need not live on; nothing after the last mixer is computed.
-// LAYERS: func.func @gates
+// LAYERS: morph.program @gates
 // LAYERS: morph.softmax_mixer %{{.*}} layer 0
 // LAYERS-NEXT: morph.add
 // LAYERS-NEXT: %[[T0:.*]] = morph.take_rows
@@ -57,7 +56,7 @@
 // LAYERS: morph.squared_error %[[S1]], %[[T1]] normalize "rows"
 
 // One stream, the teacher's: two softmax mixers, and no blend's value goes on to the next layer.
-// LOCAL: func.func @gates
+// LOCAL: morph.program @gates
 // LOCAL: %[[FULL:.*]] = morph.softmax_mixer %{{.*}} layer 0
 // LOCAL: %[[BLEND:.*]] = morph.blend %{{.*}} of %[[FULL]]
 // LOCAL-NEXT: %[[MIXED:.*]] = morph.add %[[X:.*]], %[[BLEND]]
@@ -68,4 +67,4 @@
 // LOCAL: morph.rms_norm %[[NEXT]]
 // LOCAL: morph.softmax_mixer %{{.*}} layer 1
 // LOCAL-NOT: morph.softmax_mixer
-// LOCAL: return
+// LOCAL: morph.output

@@ -3,14 +3,14 @@
 
 morph.model @no_gradient base architecture "llama" layers 1 {
   morph.weight @table : tensor<8x4xf32>
-  func.func @program(%ids: tensor<?x?xi64>, %rows: tensor<?x4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@table]} {
+  morph.program @program(%ids: tensor<?x?xi64> "ids" [B, T], %rows: tensor<?x4xf32> "rows" [B]) trains [@table] {
     // expected-note @below {{@table is trained and read here}}
     %t = morph.param @table : tensor<8x4xf32>
     %x = morph.embedding %ids, %t : tensor<?x?xi64>, tensor<8x4xf32>
     // expected-error @below {{'morph.last_rows' op has no gradient, but lies between a trained symbol and the loss of program 'program'}}
     %r = morph.last_rows %x : tensor<?x?x4xf32>
     %loss = morph.squared_error %r, %rows normalize "mean" : tensor<?x4xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -23,7 +23,7 @@ morph.model @unexpanded base architecture "llama" layers 1 {
   morph.weight @a.k_proj.weight : tensor<2x2xf32>
   morph.weight @a.v_proj.weight : tensor<2x2xf32>
   morph.weight @a.o_proj.weight : tensor<2x2xf32>
-  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@n]} {
+  morph.program @program(%x: tensor<?x?x2xf32> "x" [B, T]) trains [@n] {
     // expected-note @below {{@n is trained and read here}}
     %n = morph.param @n : tensor<2xf32>
     %h = morph.rms_norm %x, %n eps 1.0e-5 : tensor<?x?x2xf32>, tensor<2xf32>
@@ -31,7 +31,7 @@ morph.model @unexpanded base architecture "llama" layers 1 {
     // expected-note @below {{morph-expand-mixers writes token mixers in ops that have one}}
     %m = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
     %loss = morph.squared_error %m, %x normalize "mean" : tensor<?x?x2xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -45,7 +45,7 @@ morph.model @captured base architecture "llama" layers 1 {
   morph.weight @a.k_proj.weight : tensor<2x2xf32>
   morph.weight @a.v_proj.weight : tensor<2x2xf32>
   morph.weight @a.o_proj.weight : tensor<2x2xf32>
-  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@n]} {
+  morph.program @program(%x: tensor<?x?x2xf32> "x" [B, T]) trains [@n] {
     // expected-note @below {{@n is trained and read here}}
     %n = morph.param @n : tensor<2xf32>
     %h = morph.rms_norm %x, %n eps 1.0e-5 : tensor<?x?x2xf32>, tensor<2xf32>
@@ -59,7 +59,7 @@ morph.model @captured base architecture "llama" layers 1 {
     }
     %sum = morph.add %h, %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>
     %loss = morph.squared_error %sum, %x normalize "mean" : tensor<?x?x2xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -72,7 +72,7 @@ morph.model @named base architecture "llama" layers 1 {
   morph.weight @a.k_proj.weight : tensor<2x2xf32>
   morph.weight @a.v_proj.weight : tensor<2x2xf32>
   morph.weight @a.o_proj.weight : tensor<2x2xf32>
-  func.func @program(%x: tensor<?x?x2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a.q_proj.weight]} {
+  morph.program @program(%x: tensor<?x?x2xf32> "x" [B, T]) trains [@a.q_proj.weight] {
     %q = morph.param @a.q_proj.weight : tensor<2x2xf32>
     %y = morph.linear %x, %q : tensor<?x?x2xf32>, tensor<2x2xf32>
     // expected-error @below {{'morph.softmax_mixer' op has no gradient}}
@@ -81,7 +81,7 @@ morph.model @named base architecture "llama" layers 1 {
     %m = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
     %sum = morph.add %y, %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>
     %loss = morph.squared_error %sum, %x normalize "mean" : tensor<?x?x2xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -91,12 +91,12 @@ morph.model @unreached base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
   morph.weight @b : tensor<4xf32>
   // expected-error @below {{trains @b, on which its loss does not depend}}
-  func.func @program(%x: tensor<4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a, @b]} {
+  morph.program @program(%x: tensor<4xf32> "x") trains [@a, @b] {
     %a = morph.param @a : tensor<4xf32>
     // expected-note @below {{it is read here}}
     %b = morph.param @b : tensor<4xf32>
     %loss = morph.squared_error %a, %x normalize "mean" : tensor<4xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -105,10 +105,10 @@ morph.model @unreached base architecture "llama" layers 1 {
 morph.model @constant_loss base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
   // expected-error @below {{has a loss that depends on no trained symbol}}
-  func.func @program(%x: tensor<4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+  morph.program @program(%x: tensor<4xf32> "x") trains [@a] {
     // expected-note @below {{the loss is computed here}}
     %loss = morph.squared_error %x, %x normalize "mean" : tensor<4xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }
 
@@ -116,10 +116,10 @@ morph.model @constant_loss base architecture "llama" layers 1 {
 
 morph.model @no_loss base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
-  // expected-error @below {{has no result named 'loss' to differentiate}}
-  func.func @program() -> (tensor<4xf32> {morph.name = "y"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+  // expected-error @below {{program @program has no output 'loss' to differentiate}}
+  morph.program @program() trains [@a] {
     %a = morph.param @a : tensor<4xf32>
-    return %a : tensor<4xf32>
+    morph.output "y" = %a : tensor<4xf32>
   }
 }
 
@@ -128,9 +128,9 @@ morph.model @no_loss base architecture "llama" layers 1 {
 morph.model @vector_loss base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
   // expected-error @below {{has a loss of type 'tensor<4xf32>', expected tensor<f32>}}
-  func.func @program() -> (tensor<4xf32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+  morph.program @program() trains [@a] {
     %a = morph.param @a : tensor<4xf32>
-    return %a : tensor<4xf32>
+    morph.output "loss" = %a : tensor<4xf32>
   }
 }
 
@@ -138,10 +138,10 @@ morph.model @vector_loss base architecture "llama" layers 1 {
 
 morph.model @twice base architecture "llama" layers 1 {
   morph.weight @a : tensor<f32>
-  // expected-error @below {{already has a result 'grad.a'}}
-  func.func @program() -> (tensor<f32> {morph.name = "loss"}, tensor<f32> {morph.name = "grad.a"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+  // expected-error @below {{program @program already has an output 'grad.a'}}
+  morph.program @program() trains [@a] {
     %a = morph.param @a : tensor<f32>
-    return %a, %a : tensor<f32>, tensor<f32>
+    morph.output "loss" = %a, "grad.a" = %a : tensor<f32>, tensor<f32>
   }
 }
 
@@ -150,27 +150,13 @@ morph.model @twice base architecture "llama" layers 1 {
 // A teacher that is trained too: without its share the gradient would be wrong.
 morph.model @no_share base architecture "llama" layers 1 {
   morph.weight @a : tensor<2x4xf32>
-  func.func @program(%weights: tensor<2xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@a]} {
+  morph.program @program(%weights: tensor<2xf32> "weights") trains [@a] {
     // expected-note @below {{the operand}}
     // expected-note @below {{@a is trained and read here}}
     %a = morph.param @a : tensor<2x4xf32>
     // expected-error @below {{'morph.kl_divergence' op gives no gradient for an operand that depends on a symbol which program 'program' trains}}
     %kl = morph.kl_divergence %a, %a : tensor<2x4xf32>, tensor<2x4xf32>
     %loss = morph.weighted_mean %kl, %weights : tensor<2xf32>, tensor<2xf32>
-    return %loss : tensor<f32>
-  }
-}
-
-// -----
-
-morph.model @unknown_rows base architecture "llama" layers 1 {
-  morph.weight @bias : tensor<4xf32>
-  func.func @program(%ids: tensor<?x?xi64>, %table: tensor<?x4xf32>, %target: tensor<?x?x4xf32>) -> (tensor<f32> {morph.name = "loss"}) attributes {morph.program = "program", morph.trainable = [@bias]} {
-    %bias = morph.param @bias : tensor<4xf32>
-    %sum = morph.add %table, %bias : tensor<?x4xf32>, tensor<4xf32>
-    // expected-error @below {{'morph.embedding' op has no gradient by a table whose number of rows is not known}}
-    %x = morph.embedding %ids, %sum : tensor<?x?xi64>, tensor<?x4xf32>
-    %loss = morph.squared_error %x, %target normalize "mean" : tensor<?x?x4xf32>
-    return %loss : tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
   }
 }

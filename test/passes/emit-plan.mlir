@@ -19,12 +19,12 @@ morph.model @model base architecture "llama" layers 1 {
   morph.weight @w : tensor<8x4xbf16>
   morph.weight @unread : tensor<8x4xbf16>
   morph.rope_table @rope [1.0, 0.5] attention_factor 1.0
-  func.func @small(%x: tensor<?x?x4xf32> {morph.name = "x", morph.dims = ["B", "T"]}) -> (tensor<?x?x2x4xf32> {morph.name = "y"}) attributes {morph.program = "small"} {
+  morph.program @small(%x: tensor<?x?x4xf32> "x" [B, T]) {
     %w = morph.param @w : tensor<8x4xf32>
     %l = morph.linear %x, %w : tensor<?x?x4xf32>, tensor<8x4xf32>
     %h = morph.split_heads %l heads 2 : tensor<?x?x8xf32>
     %r = morph.rope %h table @rope inverse : tensor<?x?x2x4xf32>
-    return %r : tensor<?x?x2x4xf32>
+    morph.output "y" = %r : tensor<?x?x2x4xf32>
   }
 }
 

@@ -5,7 +5,7 @@
 // CHECK: func.func @forward
 // CHECK: morph.linear_mixer
 // CHECK: morph.softmax_mixer
-// CHECK: func.func @score
+// CHECK: morph.program @score
 // CHECK-NOT: _mixer
 // CHECK: %[[Q:.*]] = morph.param @model.layers.0.linear_attn.q_proj.weight : tensor<32x16xf32>
 // CHECK: morph.linear %{{.*}}, %[[Q]]

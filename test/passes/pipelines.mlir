@@ -15,14 +15,13 @@
 // SEARCH: morph.linear_mixer "lightning" {{.*}} {chunk = 16 : i64}
 // COMMIT: morph.model @tiny hybrid
 // NESTED: morph.model @tiny relaxed
-// PROGRAM: func.func @gates
+// PROGRAM: morph.program @gates
 // PROGRAM: morph.blend_gate_grad
 // Without gradients: the loss alone, and no op of a backward.
-// FORWARD: func.func @gates
-// FORWARD-SAME: -> (tensor<f32> {morph.name = "loss"})
+// FORWARD: morph.program @gates
 // FORWARD-NOT: _grad
 // FORWARD-NOT: morph.ones
-// FORWARD: return
+// FORWARD: morph.output "loss" = %{{[0-9]+}} : tensor<f32>{{$}}
 // FORWARD-NOT: _grad
 // NOGRADIENTS: program 'score' has no option 'gradients'
 // UNKNOWN: unknown program 'train', expected one of align, gates, distill, finetune, pretrain, score, logits, decode

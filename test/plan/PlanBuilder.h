@@ -4,9 +4,11 @@
 #ifndef MORPH_TEST_PLAN_PLANBUILDER_H
 #define MORPH_TEST_PLAN_PLANBUILDER_H
 
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 
 #include <gtest/gtest.h>
+
+#include <set>
 
 namespace morph {
 
@@ -42,10 +44,11 @@ public:
     std::vector<const std::vector<plan::Dim> *> shapes;
     for (int64_t operand : operands)
       shapes.push_back(operand < 0 ? nullptr : &plan.values[static_cast<size_t>(operand)].shape);
-    auto results = plan::inferShapes(plan, instruction, shapes);
+    plan::BoundSizes sizes;
+    auto results = plan::inferShapes(instruction, shapes, sizes);
     EXPECT_TRUE(results.ok()) << op << ": " << results.status().message();
     for (auto &shape : *results)
-      instruction.results.push_back(define(shape, plan::DType::F32));
+      instruction.results.push_back(define(shape, plan::resultType(*plan::findOpRule(op), attributes)));
     plan.instructions.push_back(instruction);
     return instruction.results;
   }
@@ -129,7 +132,8 @@ inline plan::Plan everyOpPlan() {
   int64_t q = b.op("rope", {y, offset}, {{"table", std::string("rope")}});
   int64_t k = b.op("concat", {past, q});
   int64_t attended = b.op("merge_heads", {b.op("attention", {q, k, k, start}, window)});
-  int64_t conv = b.ops("short_conv", {h, taps, -1})[0];
+  int64_t half = b.op("cast", {h}, {{"dtype", std::string("bf16")}});
+  int64_t conv = b.ops("short_conv", {b.op("cast", {half}, {{"dtype", std::string("f32")}}), taps, -1})[0];
   int64_t g = b.op("linear", {conv, narrow, -1});
   int64_t decay = b.op("scale", {b.op("softplus", {g})}, {{"factor", -1.0}}), beta = b.op("sigmoid", {g});
   std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, decay, beta, -1}, rule);
@@ -168,6 +172,47 @@ inline plan::Plan everyOpPlan() {
   b.output("grad.embed.weight", b.op("embedding_grad", {dout, tokens}, {{"rows", int64_t(11)}}));
   b.output("grad.head.weight", b.op("linear_weight_grad", {dlogits, taken}));
   return b.plan;
+}
+
+/// The plan with the factors of products in bf16, as morph-assign-precision makes it. `trained` are weights that stay
+/// fp32 although the plan has no gradient of them.
+inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained = {}) {
+  std::map<int64_t, bool> onlyFactors; // Frozen weights.
+  for (size_t w = 0; w < plan.weights.size(); ++w)
+    if (!plan.weights[w].trainable && !plan.weights[w].gate && !trained.count(plan.weights[w].name))
+      onlyFactors[plan.weightValues[w]] = true;
+  auto isFactor = [](const plan::Instruction &instruction, size_t o) {
+    return plan::operandRuleAt(instruction, *plan::findOpRule(instruction.op), o).factor;
+  };
+  for (const plan::Instruction &instruction : plan.instructions)
+    for (size_t o = 0; o < instruction.operands.size(); ++o)
+      if (auto weight = onlyFactors.find(instruction.operands[o]); weight != onlyFactors.end())
+        weight->second &= isFactor(instruction, o);
+  for (const plan::NamedValue &output : plan.outputs)
+    onlyFactors.erase(output.value);
+  for (const auto &[value, half] : onlyFactors)
+    if (half)
+      plan.values[static_cast<size_t>(value)].dtype = plan::DType::BF16;
+  std::map<int64_t, int64_t> casts;
+  std::vector<plan::Instruction> instructions;
+  for (plan::Instruction instruction : plan.instructions) {
+    if (instruction.op == "attention" || instruction.op == "attention_grad")
+      instruction.attributes["half"] = true;
+    for (size_t o = 0; o < instruction.operands.size(); ++o) {
+      int64_t &value = instruction.operands[o];
+      if (!isFactor(instruction, o) || plan.values[static_cast<size_t>(value)].dtype == plan::DType::BF16)
+        continue;
+      auto [cast, isNew] = casts.emplace(value, static_cast<int64_t>(plan.values.size()));
+      if (isNew) {
+        plan.values.push_back({plan.values[static_cast<size_t>(value)].shape, plan::DType::BF16});
+        instructions.push_back({"cast", {value}, {cast->second}, {{"dtype", std::string("bf16")}}});
+      }
+      value = cast->second;
+    }
+    instructions.push_back(std::move(instruction));
+  }
+  plan.instructions = std::move(instructions);
+  return plan;
 }
 
 } // namespace morph

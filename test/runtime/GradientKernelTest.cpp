@@ -6,6 +6,7 @@
 
 #include "runtime/weights/Initialize.h"
 
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 namespace morph {
@@ -19,7 +20,7 @@ struct GradientCase {
   Tensors operands;
   Attributes attributes;
   size_t operand; ///< The operand whose gradient is checked.
-  std::function<at::Tensor(const at::Tensor &dy, const Tensors &operands, Precision precision)> gradient;
+  std::function<at::Tensor(const at::Tensor &dy, const Tensors &operands)> gradient;
 };
 
 at::Tensor normal(at::IntArrayRef shape, const std::string &name) {
@@ -39,11 +40,11 @@ std::vector<GradientCase> cases() {
 
   // The gradient kernel `op` on dy and the operands of the given numbers; result number `result`.
   auto kernel = [](std::string op, std::vector<size_t> picks, Attributes attributes = {}, size_t result = 0) {
-    return [=](const at::Tensor &dy, const Tensors &operands, Precision precision) {
+    return [=](const at::Tensor &dy, const Tensors &operands) {
       Tensors all = {dy};
       for (size_t pick : picks)
         all.push_back(operands[pick]);
-      return runKernel(op, all, attributes, precision)[result];
+      return runKernel(op, all, attributes)[result];
     };
   };
   std::vector<GradientCase> all = {
@@ -69,16 +70,16 @@ std::vector<GradientCase> cases() {
        {x},
        {},
        0,
-       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
-         return runKernel("sigmoid_grad", {dy, runKernel("sigmoid", operands, {}, precision)[0]}, {}, precision)[0];
+       [](const at::Tensor &dy, const Tensors &operands) {
+         return runKernel("sigmoid_grad", {dy, runKernel("sigmoid", operands)[0]}, {})[0];
        }},
       {"Softplus",
        "softplus",
        {x},
        {},
        0,
-       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
-         return runKernel("mul", {dy, runKernel("sigmoid", operands, {}, precision)[0]}, {}, precision)[0];
+       [](const at::Tensor &dy, const Tensors &operands) {
+         return runKernel("mul", {dy, runKernel("sigmoid", operands)[0]}, {})[0];
        }},
       {"BlendGate", "blend", {gate1, x, y}, {}, 0, kernel("blend_gate_grad", {1, 2})},
       {"BlendGateThree", "blend", {gate2, x, y, z}, {}, 0, kernel("blend_gate_grad", {1, 2, 3})},
@@ -103,8 +104,8 @@ std::vector<GradientCase> cases() {
        {heads, at::full({}, 3, at::kLong)},
        {{"table", std::string("rope")}},
        0,
-       [](const at::Tensor &dy, const Tensors &operands, Precision precision) {
-         return runKernel("rope", {dy, operands[1]}, {{"table", std::string("rope")}, {"inverse", true}}, precision)[0];
+       [](const at::Tensor &dy, const Tensors &operands) {
+         return runKernel("rope", {dy, operands[1]}, {{"table", std::string("rope")}, {"inverse", true}})[0];
        }},
   };
   for (const char *normalize : {"mean", "rows", "relative"}) {
@@ -129,10 +130,10 @@ class GradientKernel : public testing::TestWithParam<GradientCase> {};
 TEST_P(GradientKernel, AgreesWithAutogradAndDifferences) {
   const GradientCase &test = GetParam();
   auto forward = [&](const Tensors &operands, bool record) {
-    return runKernel(test.op, operands, test.attributes, Precision::F64, record)[0];
+    return runKernel(test.op, operands, test.attributes, record)[0];
   };
   at::Tensor dy = normal(forward(test.operands, false).sizes(), "dy");
-  at::Tensor gradient = test.gradient(dy, test.operands, Precision::F64);
+  at::Tensor gradient = test.gradient(dy, test.operands);
 
   Tensors recorded = test.operands;
   recorded[test.operand] = recorded[test.operand].clone().requires_grad_(true);
@@ -162,7 +163,7 @@ TEST_P(GradientKernel, AgreesWithAutogradAndDifferences) {
   for (at::Tensor &operand : narrow)
     if (operand.defined() && operand.scalar_type() == at::kDouble)
       operand = operand.to(at::kFloat);
-  at::Tensor single = test.gradient(dy.to(at::kFloat), narrow, Precision::F32);
+  at::Tensor single = test.gradient(dy.to(at::kFloat), narrow);
   EXPECT_EQ(single.scalar_type(), at::kFloat);
   EXPECT_LT(largestDifference(single, gradient), 1e-5 * std::max(size, 1.0));
 }
@@ -173,10 +174,10 @@ INSTANTIATE_TEST_SUITE_P(All, GradientKernel, testing::ValuesIn(cases()),
 TEST(GradientKernelTest, TargetsAndTeachersGetNoGradient) {
   c10::AutoGradMode record(true);
   at::Tensor a = normal({4, 6}, "a").requires_grad_(true), b = normal({4, 6}, "b").requires_grad_(true);
-  runKernel("kl_divergence", {a, b}, {}, Precision::F64, true)[0].sum().backward();
+  runKernel("kl_divergence", {a, b}, {}, true)[0].sum().backward();
   EXPECT_FALSE(a.grad().defined());
   at::Tensor c = normal({4, 6}, "a").requires_grad_(true);
-  runKernel("squared_error", {b, c}, {{"normalize", std::string("relative")}}, Precision::F64, true)[0].backward();
+  runKernel("squared_error", {b, c}, {{"normalize", std::string("relative")}}, true)[0].backward();
   EXPECT_FALSE(c.grad().defined());
 }
 

@@ -2,7 +2,7 @@
 #include "PlanMutants.h"
 
 #include "runtime/kernels/LinearAttention.h"
-#include "runtime/plan/OpTable.h"
+#include "runtime/plan/InferShapes.h"
 #include "test/fuzz/PlanRunner.h"
 
 #include <algorithm>
@@ -119,7 +119,8 @@ private:
       value = value == -1 && operand.arity == plan::Arity::Optional ? -1 : number(value, operand.index);
       shapes.push_back(value < 0 ? nullptr : &plan.values[static_cast<size_t>(value)].shape);
     }
-    auto inferred = plan::inferShapes(plan, instruction, shapes);
+    plan::BoundSizes sizes;
+    auto inferred = plan::inferShapes(instruction, shapes, sizes);
     if (!inferred.ok())
       return; // What read its results reads something else.
     instruction.results.clear();
@@ -260,8 +261,7 @@ bool runMutant(const plan::Plan &plan, uint64_t seed) {
   auto parsed = plan::parsePlan(plan::printPlan(mutatePlan(plan, seed)), "mutant");
   if (!parsed.ok())
     return false;
-  constexpr Precision precisions[] = {Precision::F32, Precision::BF16, Precision::F64};
-  fuzz::runPlan(*std::move(parsed), precisions[seed % 3]);
+  fuzz::runPlan(*std::move(parsed), seed % 2 ? Precision::F32 : Precision::F64);
   return true;
 }
 

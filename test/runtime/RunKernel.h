@@ -5,8 +5,7 @@
 #define MORPH_TEST_RUNTIME_RUNKERNEL_H
 
 #include "runtime/kernels/Kernel.h"
-
-#include <c10/core/GradMode.h>
+#include "runtime/plan/InferShapes.h"
 
 namespace morph {
 
@@ -22,15 +21,46 @@ inline const plan::Plan &tablePlan() {
   return plan;
 }
 
-/// The results of an op's kernel; undefined tensors stand for absent operands. `record` lets autograd record.
+/// The results of an op's kernel; undefined tensors stand for absent operands. `reference`, and operands that require a
+/// gradient, run its differentiable form where it has one.
 inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vector<at::Tensor> &operands,
-                                         const Attributes &attributes = {}, Precision precision = Precision::F32,
-                                         bool record = false) {
-  c10::AutoGradMode mode(record);
+                                         const Attributes &attributes = {}, bool reference = false) {
   const Kernel *kernel = findKernel(op);
-  TORCH_CHECK(kernel, "no kernel '", op, "'");
+  const plan::OpRule *rule = plan::findOpRule(op);
+  TORCH_CHECK(kernel && rule, "no kernel '", op, "'");
   plan::Instruction instruction{op, {}, {}, attributes};
-  return (*kernel)(KernelCall{tablePlan(), instruction, precision, operands});
+  // What the length of the one variadic operand is, the others say.
+  for (const plan::OperandRule &operand : rule->operands)
+    if (operand.arity == plan::Arity::Variadic)
+      instruction.attributes[operand.name + "_count"] =
+          static_cast<int64_t>(operands.size() - (rule->operands.size() - 1));
+  std::vector<at::Tensor> given, results;
+  std::vector<plan::Shape> shapes;
+  bool isDouble = false;
+  for (const at::Tensor &operand : operands) {
+    reference |= operand.defined() && operand.requires_grad();
+    shapes.push_back(operand.defined() ? plan::Shape(operand.sizes().begin(), operand.sizes().end()) : plan::Shape());
+    isDouble |= operand.defined() && operand.scalar_type() == at::kDouble;
+  }
+  if (reference && kernel->reference)
+    return kernel->reference(KernelCall{tablePlan(), instruction, operands, results});
+  for (const at::Tensor &operand : operands)
+    given.push_back(operand.defined() ? operand.contiguous() : operand);
+  std::vector<const plan::Shape *> pointers;
+  for (size_t i = 0; i < shapes.size(); ++i)
+    pointers.push_back(operands[i].defined() ? &shapes[i] : nullptr);
+  plan::BoundSizes sizes;
+  StatusOr<std::vector<plan::Shape>> inferred = plan::inferShapes(instruction, pointers, sizes);
+  TORCH_CHECK(inferred.ok(), op, ": ", inferred.status().message());
+  const bool half = plan::resultType(*rule, instruction.attributes) == plan::DType::BF16;
+  for (const plan::Shape &shape : *inferred) {
+    std::vector<int64_t> extents;
+    for (const plan::Dim &dim : shape)
+      extents.push_back(std::get<int64_t>(dim));
+    results.push_back(at::empty(extents, isDouble ? at::kDouble : half ? at::kBFloat16 : at::kFloat));
+  }
+  kernel->run(KernelCall{tablePlan(), instruction, given, results});
+  return results;
 }
 
 } // namespace morph

@@ -32,9 +32,9 @@ plan::Plan decodePlan() {
 }
 
 TEST(Decoder, HoldsWhatTheEstimateSays) {
-  for (Precision precision : {Precision::F32, Precision::BF16}) {
+  for (bool half : {false, true}) {
     const WeightStore store = WeightStore::inMemory({{"embed.weight", at::ones({7, 6})}});
-    auto executor = Executor::create(decodePlan(), store, precision, 0);
+    auto executor = Executor::create(half ? withBf16(decodePlan()) : decodePlan(), store, Precision::F32, 0);
     ASSERT_TRUE(executor.ok()) << executor.status().message();
     auto decoder = Decoder::create(**executor, at::zeros({1}, at::kLong));
     ASSERT_TRUE(decoder.ok()) << decoder.status().message();

@@ -136,7 +136,6 @@ protected:
     for (auto &[name, gate] : (*executor)->masters())
       if (name.rfind("gate.", 0) == 0)
         gate.fill_(std::count(kept.begin(), kept.end(), std::stoll(name.substr(5))) ? 1.0 : 0.0);
-    (*executor)->mastersChanged();
     const auto loss = heldOutLoss(**executor, *batches(), 32);
     EXPECT_TRUE(loss.ok()) << loss.status().message();
     return loss->loss;
@@ -173,8 +172,7 @@ TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
 
 TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
   for (const std::string program : {"align", "gates", "distill"}) {
-    for (Precision precision : {Precision::F32, Precision::BF16}) {
-      context.precision = precision;
+    {
       const auto training = context.executor(program);
       ASSERT_TRUE(training.ok()) << training.status().message();
       const auto forward = context.executor(program + "-forward", training->get());
@@ -185,12 +183,11 @@ TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
       // What is trained is read where it is trained.
       for (auto &[name, master] : (*training)->masters())
         master.mul_(0.75);
-      (*training)->mastersChanged();
       for (uint64_t i = 0; i < 3; ++i) {
         const Batch batch = *batches()->batch(i);
-        const NamedTensors whole = *(*training)->run(loopBatch(batch, (*training)->plan()).inputs);
+        const at::Tensor whole = (*training)->run(loopBatch(batch, (*training)->plan()).inputs)->at("loss").clone();
         const NamedTensors alone = *(*forward)->run(loopBatch(batch, (*forward)->plan()).inputs);
-        EXPECT_TRUE(at::equal(whole.at("loss"), alone.at("loss"))) << program;
+        EXPECT_TRUE(at::equal(whole, alone.at("loss"))) << program;
         for (const auto &[name, value] : alone)
           EXPECT_EQ(name.find("grad."), std::string::npos) << name;
       }
@@ -386,7 +383,6 @@ TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
     for (auto &[master, gate] : (*executor)->masters())
       if (master.rfind("gate.", 0) == 0)
         gate.fill_(gates);
-    (*executor)->mastersChanged();
     return *heldOutLoss(**executor, *batches(data), count);
   };
   SelectSpec &section = context.spec.select;
@@ -419,7 +415,6 @@ TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
   const auto space =
       GateSpace::create((*executor)->plan(), *readSelectionRequest(context.spec.budget, 6), section.parametrization);
   space->setSubset((*executor)->masters(), {0, 1}, {});
-  (*executor)->mastersChanged();
   data.stream = "select/swap";
   EXPECT_EQ(selection->details["swap"]["objective_before"].get<double>(),
             heldOutLoss(**executor, *batches(data), 16)->loss);
@@ -526,7 +521,6 @@ TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
   const HeldOutCheckpoint checkpoint = {folder.file("batches.safetensors"), "test", "test"};
   for (auto &[name, gate] : (*executor)->masters())
     gate.fill_(0.5);
-  (*executor)->mastersChanged();
   const auto straight = heldOutLoss(**executor, *batches(), 8);
   const auto first = heldOutLoss(**executor, *batches(), 3, &checkpoint);
   requestInterrupt();
@@ -543,7 +537,6 @@ TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
   // With other gates every batch would have another loss: what is in the file stays.
   for (auto &[name, gate] : (*executor)->masters())
     gate.fill_(0.25);
-  (*executor)->mastersChanged();
   EXPECT_EQ(heldOutLoss(**executor, *batches(), 8, &checkpoint)->losses, straight->losses);
   EXPECT_NE(heldOutLoss(**executor, *batches(), 8)->losses, straight->losses);
 }

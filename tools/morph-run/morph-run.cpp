@@ -26,7 +26,7 @@ namespace {
 struct Flags {
   std::string spec, run, out, key, variant;
   std::vector<std::string> plans, weights;
-  std::string precision;
+  bool fp64 = false;
   int threads = -1;
   EvaluateOptions evaluate;
   EvalOptions eval;
@@ -74,9 +74,8 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
       context.out = flags.out;
     MORPH_RETURN_IF_ERROR(context.prepare());
   }
-  if (!flags.precision.empty()) {
-    MORPH_ASSIGN_OR_RETURN(context.precision, parsePrecision(flags.precision));
-  }
+  if (flags.fp64)
+    context.precision = Precision::F64;
   if (flags.threads > 0)
     MORPH_RETURN_IF_ERROR(setThreads(flags.threads));
   return Status();
@@ -139,7 +138,7 @@ int main(int argc, char **argv) {
         ->add_option("--weights", flags.weights,
                      "Folder or .safetensors file; the base first, each later one overrides names")
         ->type_name("PATH");
-    command->add_option("--precision", flags.precision, "fp32 or bf16 products (default: the spec's, else fp32)");
+    command->add_flag("--fp64", flags.fp64, "Compute everything in double, for comparisons");
     command->add_option("--threads", flags.threads, "CPU threads (default: the spec's, else all cores)");
   };
   const auto addStage = [&](CLI::App *command, const std::string &plans) {
@@ -164,7 +163,7 @@ int main(int argc, char **argv) {
 
   CLI::App *eval = app.add_subcommand("eval", "cross-entropy of a token file");
   addCommon(eval, "score");
-  eval->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  eval->add_option("--spec", flags.spec, "Resolved spec, for threads");
   eval->add_option("--tokens", flags.eval.tokens, "Raw little-endian token ids")->required();
   eval->add_option("--token-dtype", flags.eval.dtype, "u16 or u32")->capture_default_str();
   eval->add_option("--documents", flags.eval.documents, "Only the first N documents");
@@ -175,7 +174,7 @@ int main(int argc, char **argv) {
 
   CLI::App *generateCommand = app.add_subcommand("generate", "greedy continuation; prints {\"token\": id} lines");
   addCommon(generateCommand, "decode");
-  generateCommand->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  generateCommand->add_option("--spec", flags.spec, "Resolved spec, for threads");
   generateCommand
       ->add_option("--prompt", flags.prompt, "JSON file: `tokens`, the ids of the prompt; `eos`, ids that end the text")
       ->required();
@@ -193,7 +192,7 @@ int main(int argc, char **argv) {
 
   CLI::App *logits = app.add_subcommand("logits", "logits of given tokens, whole and by prefill and decoding");
   addCommon(logits, "logits, decode (one or both)");
-  logits->add_option("--spec", flags.spec, "Resolved spec, for precision and threads");
+  logits->add_option("--spec", flags.spec, "Resolved spec, for threads");
   logits
       ->add_option("--input", flags.input,
                    "Safetensors with `tokens` [B,T] I64 and, for left-padded rows, `start` [B] I64")

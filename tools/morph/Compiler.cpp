@@ -47,13 +47,16 @@ Status morph::runHelper(const Command &command) {
 }
 
 std::string morph::programOptions(const ResolvedSpec &resolved, const std::string &program) {
+  const std::string precision = "precision=" + std::string(toWord(resolved.model.precision));
   const auto normalize = [](AlignSpec::Normalize value) { return "normalize=" + std::string(toWord(value)); };
   if (program == "align")
-    return normalize(resolved.align.normalize);
+    return precision + "," + normalize(resolved.align.normalize);
   if (program == "gates")
-    return "loss=" + std::string(toWord(resolved.select.loss)) + ",target=" + toWord(resolved.select.target) + "," +
-           normalize(resolved.select.normalize);
-  return "train=" + std::string(toWord(program == "distill" ? resolved.distill.train : resolved.finetune.train));
+    return precision + ",loss=" + std::string(toWord(resolved.select.loss)) +
+           ",target=" + toWord(resolved.select.target) + "," + normalize(resolved.select.normalize);
+  if (program == "distill" || program == "finetune")
+    return precision + ",train=" + toWord(program == "distill" ? resolved.distill.train : resolved.finetune.train);
+  return precision;
 }
 
 std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {

@@ -58,7 +58,6 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
 class StageEstimator {
 public:
   StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : plans_(plans) {
-    mode_.halves = resolved.model.precision == ModelSpec::Precision::Bf16;
     mode_.threads = resolved.model.threads;
     if (mode_.threads == 0)
       mode_.threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
@@ -81,8 +80,9 @@ public:
     const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
     const double sums = passes > steps ? masters : 0;   // Gradients of a step's earlier batches.
     const double moments = steps > 1 ? 2 * masters : 0; // The first step makes them after its run.
-    const double run = bound + moments + sums + static_cast<double>(cost.runBytes);
-    double update = bound + static_cast<double>(cost.halfBytes + cost.outputBytes);
+    const double arena = static_cast<double>(cost.arenaBytes);
+    const double run = bound + moments + sums + arena + static_cast<double>(cost.inputBytes);
+    double update = bound + arena; // The arena stays.
     if (steps > 0)
       update += 3 * masters + static_cast<double>(cost.largestMaster);
     result.memoryBytes = std::max(run, update);
@@ -98,7 +98,7 @@ public:
     for (const auto &[tokens, past] : {std::pair<int64_t, int64_t>(length, 0), {1, length}}) {
       const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", tokens}, {"N", 0}, {"S", past}};
       MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
-      most = std::max(most, static_cast<double>(cost.boundBytes) + static_cast<double>(cost.runBytes));
+      most = std::max(most, static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes));
     }
     return most;
   }

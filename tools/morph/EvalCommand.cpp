@@ -11,7 +11,7 @@ using namespace morph;
 namespace {
 
 struct Arguments {
-  std::string model, tokens, tokenType = "u16", perToken, precision;
+  std::string model, tokens, tokenType = "u16", perToken, precision = "fp32";
   int64_t documents = 0, begin = -1, length = 0;
   bool json = false;
 };
@@ -28,7 +28,7 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
-  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "", plan));
+  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "precision=" + arguments.precision, plan));
   Command command{{runtime, "eval", "--plan", "score=" + plan.string(), "--weights", arguments.model, "--tokens",
                    arguments.tokens, "--token-dtype", arguments.tokenType, "--length",
                    std::to_string(arguments.length)}};
@@ -41,8 +41,6 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
     add("--begin", std::to_string(arguments.begin));
   if (!arguments.perToken.empty())
     add("--per-token", arguments.perToken);
-  if (!arguments.precision.empty())
-    add("--precision", arguments.precision);
   if (arguments.json)
     command.arguments.push_back("--json");
   return runHelper(command);
@@ -68,8 +66,9 @@ void morph::addEvalCommand(CLI::App &app, Action &action) {
       ->check(CLI::Range(int64_t(2), int64_t(1) << 30));
   command->add_option("--per-token", arguments->perToken,
                       "Write each target's log-probability to this safetensors file");
-  command->add_option("--precision", arguments->precision, "Element type of products (default: fp32)")
-      ->check(CLI::IsMember({"fp32", "bf16"}));
+  command->add_option("--precision", arguments->precision, "Element type of products")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
   command->add_flag("--json", arguments->json, "Print JSON: cross_entropy, perplexity, tokens");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return evaluate(tools, *arguments); }; });

@@ -32,10 +32,10 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
     return compiler.emitPlan(ir(input), program, options, plans[name]);
   };
   MORPH_RETURN_IF_ERROR(compiler.importSpec(arguments.spec, arguments.settings, ir("base"), /*configOnly=*/true));
-  MORPH_RETURN_IF_ERROR(emit("base", "decode", "", "decode-full"));
+  MORPH_RETURN_IF_ERROR(emit("base", "decode", programOptions(resolved, "decode"), "decode-full"));
   if (resolved.pretrain) {
-    MORPH_RETURN_IF_ERROR(emit("base", "score", "", "score"));
-    MORPH_RETURN_IF_ERROR(emit("base", "pretrain", "", "pretrain"));
+    MORPH_RETURN_IF_ERROR(emit("base", "score", programOptions(resolved, "score"), "score"));
+    MORPH_RETURN_IF_ERROR(emit("base", "pretrain", programOptions(resolved, "pretrain"), "pretrain"));
     return plans;
   }
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.linear, ir("paired")));
@@ -55,8 +55,8 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
     MORPH_RETURN_IF_ERROR(emit("hybrid", "distill", programOptions(resolved, "distill"), "distill"));
   if (trains(resolved.finetune, resolved.finetune.train))
     MORPH_RETURN_IF_ERROR(emit("hybrid", "finetune", programOptions(resolved, "finetune"), "finetune"));
-  MORPH_RETURN_IF_ERROR(emit("hybrid", "score", "", "score"));
-  MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", "", "decode"));
+  MORPH_RETURN_IF_ERROR(emit("hybrid", "score", programOptions(resolved, "score"), "score"));
+  MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", programOptions(resolved, "decode"), "decode"));
   return plans;
 }
 

@@ -160,16 +160,19 @@ Status Pipeline::compileBase() {
   MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
                                            : compiler_.importModel(baseFolder(), resolved_.name, ir("base")));
   for (const char *program : {"score", "decode"})
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, "", planFile(std::string(program) + "-teacher")));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
+                                             planFile(std::string(program) + "-teacher")));
   if (resolved_.pretrain)
-    return compiler_.emitPlan(ir("base"), "pretrain", "", planFile("pretrain"));
+    return compiler_.emitPlan(ir("base"), "pretrain", programOptions(resolved_, "pretrain"), planFile("pretrain"));
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
   MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
   MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates"));
   if (resolved_.select.swap) {
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", "kl=true", planFile("score-relaxed")));
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), "logits", "", planFile("logits-teacher")));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
+                                             planFile("score-relaxed")));
+    MORPH_RETURN_IF_ERROR(
+        compiler_.emitPlan(ir("base"), "logits", programOptions(resolved_, "logits"), planFile("logits-teacher")));
   }
   // A hybrid of the budget's size, for the estimates of memory and disk.
   const std::vector<int64_t> kept = layersOfBudget(resolved_);
@@ -187,7 +190,8 @@ Status Pipeline::compileHybrid(const std::string &variant) {
   const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
   for (const char *program : {"score", "decode"})
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-" + variant)));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, programOptions(resolved_, program),
+                                             planFile(std::string(program) + "-" + variant)));
   MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
   if (trains("distill", linear))
     MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant));

@@ -104,7 +104,6 @@ Status GateSelector::measureUnit() {
     saved[name] = gate.clone();
   const auto objective = [&](const std::vector<int64_t> &kept) -> StatusOr<std::vector<double>> {
     space_.setSubset(forward_->masters(), kept, {});
-    forward_->mastersChanged();
     MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples));
     tokens_ += loss.tokens;
     flops_ += loss.flops;
@@ -119,7 +118,6 @@ Status GateSelector::measureUnit() {
     MORPH_ASSIGN_OR_RETURN(teacher, objective(all));
   }
   MORPH_RETURN_IF_ERROR(restoreMasters(executor_->masters(), saved));
-  executor_->mastersChanged();
 
   const MeanAndError rise = pairedDifference(linear, teacher);
   char text[128];
@@ -216,7 +214,6 @@ StatusOr<LoopResult> GateSelector::train() {
     return inputs;
   };
   space_.begin(executor_->masters());
-  executor_->mastersChanged();
   return runTrainLoop(*executor_, source, options_, hooks());
 }
 

@@ -40,7 +40,7 @@ Status SubsetJudge::runTeacher(const StageContext &context, const Executor &shar
     MORPH_ASSIGN_OR_RETURN(Batch batch, stream_.batch(static_cast<uint64_t>(i)));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, teacher->run(loopBatch(batch, teacher->plan()).inputs));
     NamedTensors input = loopBatch(batch, executor_->plan()).inputs;
-    input["teacher_logits"] = outputs.at("logits");
+    input["teacher_logits"] = outputs.at("logits").clone();
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(teacher->plan(), input));
     teacherCost_.flops += flops;
     teacherCost_.tokens += batch.tokenCount();
@@ -51,7 +51,6 @@ Status SubsetJudge::runTeacher(const StageContext &context, const Executor &shar
 
 StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &kept, MeasureCost &cost) {
   space_.setSubset(executor_->masters(), kept, chosen_);
-  executor_->mastersChanged();
   if (inputs_.empty()) {
     MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, batches_));
     cost.tokens += loss.tokens;

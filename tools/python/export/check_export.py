@@ -43,7 +43,7 @@ def runtime_logits(arguments, precision, plans, tokens, start=None, split=1):
         source, target = pathlib.Path(folder, "in.safetensors"), pathlib.Path(folder, "out.safetensors")
         save_file({"tokens": tokens} | ({"start": start} if start is not None else {}), source)
         command = [str(arguments.morph_run), "logits", "--weights", str(arguments.folder), "--input", str(source),
-                   "--split", str(split), "--precision", precision, "--out", str(target)]
+                   "--split", str(split), *(["--fp64"] if precision == "fp64" else []), "--out", str(target)]
         for name, file in plans.items():
             command += ["--plan", f"{name}={file}"]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:

@@ -3,8 +3,8 @@
 // the compiler makes (elements of a weight, operations and bytes of a mixer) leaves 64 bits, and that no loop over
 // layers or heads is long: passes multiply and loop without further checks because the verifiers enforce these.
 
-#ifndef MORPH_DIALECT_SIZELIMITS_H
-#define MORPH_DIALECT_SIZELIMITS_H
+#ifndef MORPH_RUNTIME_PLAN_SIZELIMITS_H
+#define MORPH_RUNTIME_PLAN_SIZELIMITS_H
 
 #include <cstdint>
 
@@ -24,4 +24,4 @@ inline constexpr int64_t kWeightElements = int64_t(1) << 43;
 
 } // namespace morph::limits
 
-#endif // MORPH_DIALECT_SIZELIMITS_H
+#endif // MORPH_RUNTIME_PLAN_SIZELIMITS_H

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The named sizes of a plan bound to numbers.
+
+#include "runtime/plan/InferShapes.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace morph::plan {
+
+StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes) {
+  if (const int64_t *size = std::get_if<int64_t>(&dim))
+    return *size;
+  // A name, or a sum of names and numbers as `concat` makes them ("S+T").
+  const std::string &name = std::get<std::string>(dim);
+  int64_t total = 0;
+  for (size_t begin = 0; begin <= name.size();) {
+    size_t end = std::min(name.find('+', begin), name.size());
+    std::string part = name.substr(begin, end - begin);
+    begin = end + 1;
+    int64_t size = 0;
+    if (auto bound = sizes.find(part); bound != sizes.end())
+      size = bound->second;
+    else if (auto [last, error] = std::from_chars(part.data(), part.data() + part.size(), size);
+             error != std::errc() || last != part.data() + part.size())
+      return Status::invalid("the size '" + part + "' is not given");
+    if (size < 0 || size > kMaximumElements - total)
+      return Status::invalid("the size '" + name + "' is out of range: " + part + " is " + std::to_string(size));
+    total += size;
+  }
+  return total;
+}
+
+StatusOr<std::vector<std::vector<int64_t>>> resolveShapes(const Plan &plan,
+                                                          const std::map<std::string, int64_t> &sizes) {
+  std::map<std::string, int64_t> known; // Every name is worked out once.
+  std::vector<std::vector<int64_t>> shapes(plan.values.size());
+  for (size_t value = 0; value < shapes.size(); ++value) {
+    int64_t elements = 1;
+    for (const Dim &dim : plan.values[value].shape) {
+      const std::string *name = std::get_if<std::string>(&dim);
+      auto found = name ? known.find(*name) : known.end();
+      int64_t size = 0;
+      if (found != known.end()) {
+        size = found->second;
+      } else {
+        MORPH_ASSIGN_OR_RETURN(size, resolveDim(dim, sizes));
+        if (name)
+          known[*name] = size;
+      }
+      // A size of 0 does not make the others small: strides are computed from them all the same.
+      if (elements > kMaximumElements / std::max<int64_t>(size, 1))
+        return Status::invalid("value " + std::to_string(value) + " of shape " + shapeText(plan.values[value].shape) +
+                                   " has more elements than can be addressed",
+                               "use a smaller batch or length");
+      elements *= std::max<int64_t>(size, 1);
+      shapes[value].push_back(size);
+    }
+  }
+  return shapes;
+}
+
+} // namespace morph::plan

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-tblgen: writes the op table of plans (runtime/plan/OpTable.inc) from the op definitions of dialect/*.td.
+
+#include "mlir/TableGen/Operator.h"
+#include "llvm/ADT/Sequence.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/TableGen/Error.h"
+#include "llvm/TableGen/Main.h"
+#include "llvm/TableGen/Record.h"
+
+using namespace llvm;
+using mlir::tblgen::NamedAttribute;
+using mlir::tblgen::NamedTypeConstraint;
+using mlir::tblgen::Operator;
+
+namespace {
+
+std::string quoted(StringRef text) { return ("\"" + text + "\"").str(); }
+
+/// The constraint of an operand or result without Optional or Variadic around it.
+StringRef elementConstraint(const NamedTypeConstraint &value) {
+  const Record &definition = value.constraint.getDef();
+  return value.isVariableLength() ? definition.getValueAsDef("baseType")->getName() : definition.getName();
+}
+
+void emitOperand(const NamedTypeConstraint &operand, const std::vector<StringRef> &factors, raw_ostream &os) {
+  StringRef arity = operand.isOptional() ? "Optional" : operand.isVariadic() ? "Variadic" : "One";
+  StringRef element = elementConstraint(operand);
+  os << "{" << quoted(operand.name) << ", Arity::" << arity;
+  for (bool flag : {element == "Morph_Index", element == "Morph_Half", is_contained(factors, operand.name)})
+    os << ", " << (flag ? "true" : "false");
+  os << "}";
+}
+
+void emitAttribute(const NamedAttribute &attribute, const Operator &op, raw_ostream &os) {
+  StringRef base = attribute.attr.getBaseAttr().getAttrDefName();
+  StringRef kind = StringSwitch<StringRef>(base)
+                       .Case("I64Attr", "Integer")
+                       .Case("F64Attr", "Real")
+                       .Cases("StrAttr", "FlatSymbolRefAttr", "Text")
+                       .Case("UnitAttr", "Flag")
+                       .Default("");
+  if (kind.empty())
+    PrintFatalError(op.getLoc(), "attribute '" + attribute.name + "' is a " + base + ", which plans do not have");
+  const bool required = kind != "Flag" && !attribute.attr.isOptional();
+  os << "{" << quoted(attribute.name) << ", AttributeKind::" << kind << ", " << (required ? "true" : "false") << "}";
+}
+
+void emitOp(const Operator &op, raw_ostream &os) {
+  const Record &record = op.getDef();
+  StringRef name = record.getValueAsString("opName");
+  const std::vector<StringRef> factors = record.getValueAsListOfStrings("factors");
+  const std::vector<StringRef> shapes = record.getValueAsListOfStrings("resultShapes");
+  if (shapes.size() != static_cast<size_t>(op.getNumResults()))
+    PrintFatalError(op.getLoc(), "op '" + name + "' has " + Twine(op.getNumResults()) +
+                                     " results, but `resultShapes` names " + Twine(shapes.size()));
+  os << "    {" << quoted(name) << ",\n     {";
+  interleaveComma(op.getOperands(), os, [&](const NamedTypeConstraint &operand) { emitOperand(operand, factors, os); });
+  os << "},\n     {";
+  interleaveComma(op.getAttributes(), os, [&](const NamedAttribute &attribute) { emitAttribute(attribute, op, os); });
+  os << "},\n     {";
+  interleaveComma(llvm::seq<size_t>(0, shapes.size()), os, [&](size_t i) {
+    const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
+    os << "{" << quoted(result.name) << ", " << quoted(shapes[i]) << ", " << (result.isVariadic() ? "true" : "false")
+       << "}";
+  });
+  os << "},\n     {";
+  interleave(
+      record.getValueAsListOfDefs("rules"), os,
+      [&](const Record *rule) {
+        os << "{RuleKind::" << rule->getValueAsString("ruleKind");
+        for (StringRef field : {"a", "b", "c", "label"})
+          os << ", " << quoted(rule->getValueAsString(field));
+        os << "}";
+      },
+      ",\n      ");
+  os << "},\n     {";
+  interleaveComma(record.getValueAsListOfDefs("indices"), os, [&](const Record *index) {
+    os << "{" << quoted(index->getValueAsString("index")) << ", " << quoted(index->getValueAsString("product")) << "}";
+  });
+  os << "},\n     " << quoted(record.getValueAsString("resultType")) << ", "
+     << quoted(record.getValueAsString("viewOf")) << ", {";
+  interleaveComma(record.getValueAsListOfStrings("inPlace"), os, [&](StringRef name) { os << quoted(name); });
+  os << "},\n     ";
+  StringRef flops = record.getValueAsString("flops").trim();
+  if (flops.empty())
+    os << "nullptr";
+  else
+    os << "[](const OpSizes &d) -> double { return " << flops << "; }";
+  os << "},\n";
+}
+
+bool emitTable(raw_ostream &os, RecordKeeper &records) {
+  os << "// SPDX-License-Identifier: Apache-2.0\n"
+        "// Made from dialect/*.td by morph-tblgen: `ninja morph-op-table` writes it anew. Kept in the repository for "
+        "builds\n"
+        "// without MLIR; a test compares.\n"
+        "// clang-format off\n";
+  for (const Record *record : records.getAllDerivedDefinitions("Morph_InstructionOp"))
+    emitOp(Operator(record), os);
+  return false;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  cl::ParseCommandLineOptions(argc, argv, "The op table of plans from the definitions of the dialect's ops\n");
+  return TableGenMain(argv[0], &emitTable);
+}
