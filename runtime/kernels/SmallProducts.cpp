@@ -1,32 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernels/SmallProducts.h"
 
+#include "runtime/kernels/GemmLibrary.h"
 #include "runtime/kernels/TiledProduct.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace morph {
 
-namespace {
-
-template <typename E> Matrix<const E> readOnly(Matrix<E> x) { return {x.data, x.stride}; }
-Matrix<const Bf16> readOnly(Matrix<at::BFloat16> x) { return {reinterpret_cast<const Bf16 *>(x.data), x.stride}; }
-
-} // namespace
-
-void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<float> a,
-              Matrix<float> b, float beta, Matrix<float> c) {
-  tiledProduct(transposeA, transposeB, m, n, k, alpha, readOnly(a), readOnly(b), beta, c);
+void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const float> a,
+              Matrix<const float> b, float beta, Matrix<float> c) {
+  tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 
-void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha, Matrix<double> a,
-              Matrix<double> b, double beta, Matrix<double> c) {
-  tiledProduct(transposeA, transposeB, m, n, k, alpha, readOnly(a), readOnly(b), beta, c);
+void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha, Matrix<const double> a,
+              Matrix<const double> b, double beta, Matrix<double> c) {
+  tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 
-void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<at::BFloat16> a,
-              Matrix<at::BFloat16> b, float beta, Matrix<float> c) {
-  tiledProduct(transposeA, transposeB, m, n, k, alpha, readOnly(a), readOnly(b), beta, c);
+void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
+              Matrix<const Bf16> b, float beta, Matrix<float> c) {
+  if (!hasFastBf16Multiply() || alpha != 1 || (beta != 0 && beta != 1) || m * n * k == 0) {
+    tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+    return;
+  }
+  GemmDescription d;
+  d.m = m;
+  d.n = n;
+  d.k = k;
+  d.transposeA = transposeA;
+  d.transposeB = transposeB;
+  d.a = d.b = plan::DType::BF16;
+  d.strideA = a.stride;
+  d.strideB = b.stride;
+  d.strideC = c.stride;
+  d.accumulate = beta != 0;
+  mklGemm()->run(d, a.data, b.data, c.data, {}, /*threads=*/1);
 }
 
-bool hasBf16Multiply() { return true; }
+bool hasFastBf16Multiply() {
+  static const bool fast = [] {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    GemmDescription d;
+    d.m = d.n = d.k = d.strideA = d.strideB = d.strideC = 1;
+    d.a = d.b = plan::DType::BF16;
+    unsigned a = 0, b = 0, c = 0, edx = 0;
+    const bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &edx) && (edx & (1u << 22));
+    return __builtin_cpu_is("intel") && (amx || __builtin_cpu_supports("avx512bf16")) && mklGemm() &&
+           mklGemm()->serves(d, 1);
+#else
+    return false;
+#endif
+  }();
+  return fast;
+}
 
 } // namespace morph
