@@ -133,7 +133,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(std::vector<std::vector<int64_t>
       layouts_.pop_back();
   }
   Layout &layout = layouts_.front();
-  char *const memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
+  char *const memory = layout.memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
   if (layout.generation == arena_->generation())
     return &layout;
   layout.generation = arena_->generation();
@@ -176,7 +176,9 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
   static const std::vector<at::Tensor> none;
   try {
     if (layout) {
-      kernels_[i]->run(KernelCall{plan_, instruction, operands, layout->results[i]});
+      const int64_t scratch = layout->buffers.scratchOffset[i];
+      kernels_[i]->run(KernelCall{plan_, instruction, operands, layout->results[i],
+                                  scratch < 0 ? nullptr : layout->memory + scratch});
       for (size_t r = 0; r < instruction.results.size(); ++r)
         values[static_cast<size_t>(instruction.results[r])] = layout->results[i][r];
       return;

@@ -59,6 +59,7 @@ private:
     int64_t generation = -1;        ///< Of the arena for which `values` are.
     std::vector<at::Tensor> values; ///< One a value; undefined where it lies outside the arena.
     std::vector<std::vector<at::Tensor>> results;
+    char *memory = nullptr; ///< The arena's.
   };
 
   plan::Plan plan_;

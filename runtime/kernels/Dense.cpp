@@ -2,23 +2,49 @@
 // Embedding and matrix products. Legend: R rows (all leading dimensions), I and O inputs and outputs, V vocabulary, C
 // channels.
 
-#include "runtime/kernels/Bf16Gemm.h"
+#include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/Kernel.h"
+
+#include <ATen/Parallel.h>
 
 namespace morph {
 
 namespace {
 
-at::Tensor rowsOf(const at::Tensor &x) { return x.reshape({-1, x.size(-1)}); }
+/// x [...,C] as rows [R,C].
+at::Tensor rowsOf(const at::Tensor &x) { return x.view({-1, x.size(-1)}); }
 
-bool isHalf(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16; }
+plan::DType typeOf(const at::Tensor &x) {
+  return x.scalar_type() == at::kDouble     ? plan::DType::F64
+         : x.scalar_type() == at::kBFloat16 ? plan::DType::BF16
+                                            : plan::DType::F32;
+}
 
-/// c = a b of matrices that may be transposed views; sums in fp32 (fp64 for fp64).
-void productInto(const at::Tensor &a, const at::Tensor &b, at::Tensor c) {
-  if (isHalf(a))
-    c.copy_(bf16Product(a, b));
-  else
-    at::mm_out(c, a, b);
+/// The rows of a factor, transposed or not.
+struct Factor {
+  at::Tensor rows;
+  bool transpose = false;
+};
+
+/// c [M,N] = a b, plus the bias [N] where defined: a [M,K], b [K,N].
+void multiply(const KernelCall &call, const Factor &a, const Factor &b, const at::Tensor &bias = {}) {
+  const at::Tensor c = rowsOf(call.results[0]);
+  GemmDescription d;
+  d.m = a.rows.size(a.transpose ? 1 : 0);
+  d.k = a.rows.size(a.transpose ? 0 : 1);
+  d.n = b.rows.size(b.transpose ? 0 : 1);
+  TORCH_CHECK(b.rows.size(b.transpose ? 1 : 0) == d.k && a.rows.scalar_type() == b.rows.scalar_type(),
+              "product of factors that do not fit: ", a.rows.sizes(), " of ", a.rows.scalar_type(), " and ",
+              b.rows.sizes(), " of ", b.rows.scalar_type());
+  d.transposeA = a.transpose;
+  d.transposeB = b.transpose;
+  d.a = d.b = typeOf(a.rows);
+  d.c = typeOf(c);
+  Epilogue epilogue;
+  if (bias.defined())
+    epilogue.bias = bias.const_data_ptr();
+  gemm(d, a.rows.const_data_ptr(), b.rows.const_data_ptr(), c.mutable_data_ptr(), epilogue, at::get_num_threads(),
+       call.scratch);
 }
 
 void embedding(const KernelCall &call) {
@@ -41,24 +67,19 @@ void embeddingGrad(const KernelCall &call) {
 }
 
 void linear(const KernelCall &call) {
-  const at::Tensor y_RO = rowsOf(call.results[0]);
-  productInto(rowsOf(call.operands[0]), call.operands[1].t(), y_RO);
-  if (call.operands[2].defined())
-    y_RO.add_(call.operands[2]);
+  multiply(call, {rowsOf(call.operands[0])}, {call.operands[1], true}, call.operands[2]);
 }
 std::vector<at::Tensor> linearReference(const KernelCall &call) {
   at::Tensor y = at::linear(call.operands[0], call.operands[1]);
-  if (isHalf(y))
+  if (y.scalar_type() == at::kBFloat16)
     y = y.to(at::kFloat);
   return {call.operands[2].defined() ? at::add(y, call.operands[2]) : y};
 }
 
-void linearInputGrad(const KernelCall &call) {
-  productInto(rowsOf(call.operands[0]), call.operands[1], rowsOf(call.results[0]));
-}
+void linearInputGrad(const KernelCall &call) { multiply(call, {rowsOf(call.operands[0])}, {call.operands[1]}); }
 
 void linearWeightGrad(const KernelCall &call) {
-  productInto(rowsOf(call.operands[0]).t(), rowsOf(call.operands[1]), call.results[0]);
+  multiply(call, {rowsOf(call.operands[0]), true}, {rowsOf(call.operands[1])});
 }
 
 const KernelRegistration embeddingRegistration("embedding", {embedding, embeddingReference});

@@ -25,6 +25,8 @@ struct KernelCall {
   /// Where the results go, of the plan's shapes and types. One that the op table lets be computed in place may lie in
   /// the operand's memory; the others overlap nothing.
   const std::vector<at::Tensor> &results;
+  /// plan::scratchBytes of memory, aligned to 64.
+  void *scratch = nullptr;
 
   int64_t integer(const std::string &name) const { return std::get<int64_t>(instruction.attributes.at(name)); }
   double number(const std::string &name) const { return std::get<double>(instruction.attributes.at(name)); }

@@ -3,6 +3,7 @@
 #define MORPH_RUNTIME_KERNELS_MATRIX_H
 
 #include <cstdint>
+#include <type_traits>
 
 namespace morph {
 
@@ -14,6 +15,11 @@ template <typename T> struct Matrix {
   T *row(int64_t i) const { return data + i * stride; }
   Matrix below(int64_t rows) const { return {data + rows * stride, stride}; }
   Matrix right(int64_t columns) const { return {data + columns, stride}; }
+  /// The same to be read alone.
+  template <typename U, typename = std::enable_if_t<std::is_same_v<U, const T> && !std::is_const_v<T>>>
+  operator Matrix<U>() const {
+    return {data, stride};
+  }
 };
 
 } // namespace morph

@@ -15,6 +15,8 @@
 #define MORPH_VECTORIZE
 #endif
 #define MORPH_INLINE inline __attribute__((always_inline))
+/// The same for a lambda, after its parameters.
+#define MORPH_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace morph {
 

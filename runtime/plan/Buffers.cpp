@@ -193,7 +193,7 @@ private:
           dying[at(end)].push_back(result);
       }
       const int64_t scratch =
-          (scratchBytes(plan, instruction, shapes, mode) + kAlignment - 1) / kAlignment * kAlignment;
+          (plan::scratchBytes(instruction, shapes, mode) + kAlignment - 1) / kAlignment * kAlignment;
       if (scratch > 0) {
         buffers.scratchBytes[i] = scratch;
         buffers.scratchOffset[i] = arena.take(scratch);

@@ -1,10 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/Scratch.h"
 
+#include "runtime/plan/OpTable.h"
+#include "runtime/plan/Workspace.h"
+
+#include <algorithm>
+
 namespace morph::plan {
 
-int64_t scratchBytes(const Plan &, const Instruction &, const std::vector<std::vector<int64_t>> &, const RunMode &) {
-  return 0;
+namespace {
+
+class ScratchModel {
+public:
+  ScratchModel(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes, const RunMode &mode)
+      : instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes), mode(mode) {}
+
+  int64_t bytes() const {
+    if (instruction.op == "attention" || instruction.op == "attention_grad")
+      return attention(instruction.op == "attention_grad");
+    if (instruction.op == "linear" && instruction.operands[2] >= 0) {
+      const std::vector<int64_t> &result = shapes[static_cast<size_t>(instruction.results[0])];
+      return gemmWorkspace(elements(result) / result.back(), result.back(), sumBytes());
+    }
+    return 0;
+  }
+
+private:
+  const Instruction &instruction;
+  const OpRule &rule;
+  const std::vector<std::vector<int64_t>> &shapes;
+  const RunMode &mode;
+
+  int64_t sumBytes() const { return mode.wide ? 8 : 4; }
+
+  static int64_t elements(const std::vector<int64_t> &shape) {
+    int64_t count = 1; // resolveShapes has limited it.
+    for (int64_t size : shape)
+      count *= size;
+    return count;
+  }
+
+  const std::vector<int64_t> &shape(const char *name) const {
+    return shapes[static_cast<size_t>(
+        instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))])];
+  }
+
+  /// With `half` some machines round the operands first.
+  int64_t attention(bool gradient) const {
+    const std::vector<int64_t> &q = shape("q"), &k = shape("k");
+    const AttentionSizes sizes{q[0], q[1], k[1], q[2], k[2], q[3]};
+    // Sizes of hostile plans: what no machine has is not worked out.
+    double most = 8;
+    for (int64_t size : {q[0], q[1], q[2], q[3] + 3, k[1]})
+      most *= static_cast<double>(std::max<int64_t>(size, 1));
+    if (most > 0x1p60)
+      return int64_t(1) << 61;
+    const int threads = static_cast<int>(mode.threads);
+    auto workspace = [&](int64_t factorBytes) {
+      return gradient ? attentionGradWorkspace(sizes, threads, factorBytes, sumBytes())
+                      : attentionWorkspace(sizes, threads, factorBytes, sumBytes());
+    };
+    const int64_t plain = workspace(sumBytes());
+    if (!instruction.attributes.count("half") || mode.wide || q[1] == 1)
+      return plain;
+    const int64_t copies = (gradient ? 2 : 1) * alignedBytes(2 * elements(q)) + 2 * alignedBytes(2 * elements(k));
+    return std::max(plain, copies + workspace(2));
+  }
+};
+
+} // namespace
+
+int64_t scratchBytes(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
+                     const RunMode &mode) {
+  return ScratchModel(instruction, shapes, mode).bytes();
 }
 
 } // namespace morph::plan

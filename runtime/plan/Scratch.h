@@ -9,7 +9,7 @@
 namespace morph::plan {
 
 /// Bytes of scratch that the kernel of an instruction takes while it runs; 0 for most.
-int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
+int64_t scratchBytes(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode);
 
 } // namespace morph::plan

@@ -2,6 +2,8 @@
 
 #include "runtime/train/Machine.h"
 
+#include "runtime/kernels/Gemm.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
@@ -59,7 +61,10 @@ static std::string instructionSet() {
 }
 
 Json describeMachine() {
-  return {{"threads", at::get_num_threads()}, {"instruction_set", instructionSet()}, {"libtorch", at::show_config()}};
+  return {{"threads", at::get_num_threads()},
+          {"instruction_set", instructionSet()},
+          {"libtorch", at::show_config()},
+          {"products", gemmLibraries()}};
 }
 
 } // namespace morph

@@ -10,7 +10,8 @@ namespace morph {
 
 /// Members: `threads`, the number that LibTorch uses now; `instruction_set`, all that LibTorch, the libraries in it and
 /// our kernels look at when they choose code: vendor and extensions of the CPU, and the environment variables that
-/// overrule them; `libtorch`, its version, build settings and libraries.
+/// overrule them; `libtorch`, its version, build settings and libraries;
+/// `products`, the libraries that matrix products choose among.
 Json describeMachine();
 
 } // namespace morph

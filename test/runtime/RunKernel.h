@@ -6,6 +6,9 @@
 
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Scratch.h"
+
+#include <ATen/Parallel.h>
 
 namespace morph {
 
@@ -59,7 +62,17 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
       extents.push_back(std::get<int64_t>(dim));
     results.push_back(at::empty(extents, isDouble ? at::kDouble : half ? at::kBFloat16 : at::kFloat));
   }
-  kernel->run(KernelCall{tablePlan(), instruction, given, results});
+  // As if it were the plan's only instruction.
+  std::vector<std::vector<int64_t>> extents;
+  for (const std::vector<at::Tensor> *tensors : {&given, &results})
+    for (const at::Tensor &tensor : *tensors)
+      extents.push_back(tensor.defined() ? tensor.sizes().vec() : std::vector<int64_t>());
+  for (size_t i = 0; i < extents.size(); ++i)
+    (i < given.size() ? instruction.operands : instruction.results)
+        .push_back(i < given.size() && !given[i].defined() ? -1 : static_cast<int64_t>(i));
+  const at::Tensor scratch =
+      at::empty({plan::scratchBytes(instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
+  kernel->run(KernelCall{tablePlan(), instruction, given, results, scratch.mutable_data_ptr()});
   return results;
 }
 

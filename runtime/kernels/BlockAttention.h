@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal grouped-query softmax attention on raw memory, in blocks of queries and keys: no row of scores is ever whole.
+// E is the type of the products' factors (float, Bf16, double), T of their sums and the results (float, double).
+//
+// Results do not depend on the number of threads: every sum runs over blocks of keys, or of queries and the heads of a
+// group, in ascending order, whoever computes them.
+
+#ifndef MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
+#define MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
+
+#include "runtime/kernels/Bf16.h"
+#include "runtime/plan/Workspace.h"
+
+#include <cstdint>
+
+namespace morph {
+
+struct AttentionProblem {
+  plan::AttentionSizes sizes;
+  double scale = 1;               ///< Of the products of queries and keys; positive.
+  int64_t window = 0;             ///< Keys that a query sees, itself included; 0: all before it.
+  const int64_t *start = nullptr; ///< [B]: the first key that is seen; null: 0.
+};
+
+/// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D]; the last query stands at the last key. A
+/// row that sees no key gives zero. `logSums` [B,H,T], the logarithm of the sum of exp(scale q k^T) of a row, may be
+/// null; it is the lowest number where nothing is seen. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
+template <typename E, typename T>
+void attentionForward(const AttentionProblem &problem, const E *q, const E *k, const E *v, T *o, T *logSums,
+                      int threads, void *workspace);
+
+/// What the forward left, so that the backward need not repeat its sums; both or neither.
+template <typename T> struct AttentionSaved {
+  const T *o = nullptr, *logSums = nullptr;
+};
+
+/// The gradients dq, dk and dv for that of o, all written whole. With S = scale q k^T and P = softmax(S):
+/// dS = scale P * (dP - rowsum(P * dP)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T do.
+/// `workspace`: plan::attentionGradWorkspace bytes, aligned to 64.
+template <typename E, typename T>
+void attentionBackward(const AttentionProblem &problem, const E *dO, const E *q, const E *k, const E *v,
+                       const AttentionSaved<T> &saved, T *dq, T *dk, T *dv, int threads, void *workspace);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H

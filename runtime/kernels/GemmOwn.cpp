@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products by our own loops: small ones, those of few rows, and all where no library is. Blocks of c in parallel.
+
+#include "runtime/kernels/GemmLibrary.h"
+#include "runtime/kernels/GemmLoops.h"
+#include "runtime/kernels/Parallel.h"
+#include "runtime/kernels/TiledProduct.h"
+
+#include <algorithm>
+
+namespace morph {
+namespace {
+
+/// A task's block of c: its rows of a stay in the second cache while the columns of b pass.
+constexpr int64_t kRows = 192, kColumns = 512;
+
+template <typename T, typename E> void runOf(const GemmDescription &d, const E *a, const E *b, T *c, int threads) {
+  if (d.m <= kFewRows && d.transposeB && !d.transposeA) {
+    constexpr int64_t block = 64;
+    const int64_t blocks = (d.n + block - 1) / block;
+    parallelTasks(d.n * d.k < kSmallProduct ? 1 : threads, blocks, [&](int64_t task, int) {
+      const int64_t begin = task * block, count = std::min(block, d.n - begin);
+      for (int64_t i = 0; i < d.m; ++i)
+        rowTimesRows(a + i * d.strideA, b + begin * d.strideB, d.strideB, c + i * d.strideC + begin, count, d.k,
+                     d.accumulate);
+    });
+    return;
+  }
+  const int64_t rowBlocks = (d.m + kRows - 1) / kRows, columnBlocks = (d.n + kColumns - 1) / kColumns;
+  parallelTasks(threads, rowBlocks * columnBlocks, [&](int64_t task, int) {
+    const int64_t i = task % rowBlocks * kRows, j = task / rowBlocks * kColumns;
+    tiledProduct(d.transposeA, d.transposeB, std::min(kRows, d.m - i), std::min(kColumns, d.n - j), d.k, T(1),
+                 Matrix<const E>{a + (d.transposeA ? i : i * d.strideA), d.strideA},
+                 Matrix<const E>{b + (d.transposeB ? j * d.strideB : j), d.strideB}, T(d.accumulate ? 1 : 0),
+                 Matrix<T>{c + i * d.strideC + j, d.strideC});
+  });
+}
+
+class OwnGemm : public GemmLibrary {
+public:
+  const char *name() const override { return "own"; }
+  std::string version() const override { return "own"; }
+  bool serves(const GemmDescription &d, int) const override {
+    return d.c == (d.a == plan::DType::BF16 ? plan::DType::F32 : d.a);
+  }
+  bool fuses(const GemmDescription &, const Epilogue &, int) const override { return false; }
+  void run(const GemmDescription &d, const void *a, const void *b, void *c, const Epilogue &,
+           int threads) const override {
+    if (d.a == plan::DType::F64)
+      runOf(d, static_cast<const double *>(a), static_cast<const double *>(b), static_cast<double *>(c), threads);
+    else if (d.a == plan::DType::BF16)
+      runOf(d, static_cast<const Bf16 *>(a), static_cast<const Bf16 *>(b), static_cast<float *>(c), threads);
+    else
+      runOf(d, static_cast<const float *>(a), static_cast<const float *>(b), static_cast<float *>(c), threads);
+  }
+};
+
+} // namespace
+
+const GemmLibrary *ownGemm() {
+  static const OwnGemm library;
+  return &library;
+}
+
+} // namespace morph

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scratch memory that kernels work in, as functions of sizes alone: what a planner lays out and a kernel is given.
+// Bytes; every piece starts at a multiple of 64.
+
+#ifndef MORPH_RUNTIME_PLAN_WORKSPACE_H
+#define MORPH_RUNTIME_PLAN_WORKSPACE_H
+
+#include <algorithm>
+#include <cstdint>
+
+namespace morph::plan {
+
+/// What `bytes` take where each piece starts at a multiple of 64.
+inline constexpr int64_t alignedBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// Rows of a product that go through the workspace at once.
+inline constexpr int64_t kGemmWorkspaceRows = 256;
+
+/// Of a product [m,n] (runtime/kernels/Gemm.h) that has an epilogue or a bf16 result: sums before they are stored, of
+/// `sumBytes` each (4; 8 for fp64). Other products need none.
+inline constexpr int64_t gemmWorkspace(int64_t m, int64_t n, int64_t sumBytes = 4) {
+  return alignedBytes(std::min(m, kGemmWorkspaceRows) * n * sumBytes);
+}
+
+/// The sizes of attention: queries [B,T,H,D], keys and values [B,S,G,D].
+struct AttentionSizes {
+  int64_t batch = 0, queries = 0, keys = 0, heads = 0, groups = 0, width = 0;
+};
+
+/// Queries of a block, keys of a block, and keys of a task of decoding.
+inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 128, kDecodeKeys = 512;
+/// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
+inline constexpr int64_t kKeptBlocks = 16;
+
+inline constexpr int64_t blocksOf(int64_t count, int64_t block) { return (count + block - 1) / block; }
+
+/// Of attentionForward: a block's products a thread; with one query, what each task over keys found. `factorBytes` are
+/// those of an element of q, `sumBytes` of o.
+inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
+                                            int64_t sumBytes = 4) {
+  const int64_t rows = s.queries == 1 ? s.heads / std::max<int64_t>(s.groups, 1) : std::min(kQueryBlock, s.queries);
+  const int64_t block = rows * std::min(kKeyBlock, s.keys);
+  const int64_t each =
+      alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : alignedBytes(block * factorBytes));
+  const int64_t parts =
+      s.queries == 1 ? alignedBytes(s.batch * s.heads * blocksOf(s.keys, kDecodeKeys) * (s.width + 3) * sumBytes) : 0;
+  return threads * (each + alignedBytes(rows * 3 * sumBytes)) + parts;
+}
+
+/// Of attentionBackward: products of a block of queries with the blocks of keys that are kept, a thread, and three
+/// numbers for each query of each head.
+inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
+                                                int64_t sumBytes = 4) {
+  const int64_t rows = std::min(kQueryBlock, s.queries);
+  const int64_t block = rows * std::min(kKeyBlock, s.keys);
+  const int64_t kept = std::min(kKeptBlocks, blocksOf(s.keys, kKeyBlock) + 1);
+  const int64_t each =
+      2 * kept * alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : 2 * alignedBytes(block * factorBytes));
+  return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes);
+}
+
+} // namespace morph::plan
+
+#endif // MORPH_RUNTIME_PLAN_WORKSPACE_H
