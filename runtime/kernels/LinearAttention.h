@@ -46,6 +46,17 @@ public:
   virtual LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
 };
 
+/// The operands contiguous and of one floating type (that of q, or fp32 where q is of lower precision), shapes checked.
+/// The state becomes a fresh tensor that the kernel may overwrite, zero where absent.
+LinearAttentionInputs prepareInputs(const char *kind, const LinearAttentionInputs &inputs);
+
+/// Whether autograd would record what is computed of these inputs.
+bool recorded(const LinearAttentionInputs &inputs);
+
+/// ChunkedRecurrence on prepared inputs: extras g and beta, or a decay [H] alone.
+LinearAttentionResult chunkedForward(const LinearAttentionInputs &inputs);
+LinearAttentionGradients chunkedBackward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV);
+
 /// The kernel of a backend, or null.
 const LinearAttentionKernel *findLinearAttention(const std::string &kind);
 
