@@ -4,6 +4,7 @@
 #include "runtime/kernels/AttentionLoops.h"
 #include "runtime/kernels/GemmLoops.h"
 #include "runtime/kernels/Parallel.h"
+#include "runtime/kernels/Pieces.h"
 #include "runtime/kernels/SmallProducts.h"
 
 #include <algorithm>
@@ -21,25 +22,6 @@ using plan::kDecodeKeys;
 using plan::kKeptBlocks;
 using plan::kKeyBlock;
 using plan::kQueryBlock;
-
-/// Pieces of memory, each at a multiple of 64 bytes.
-class Pieces {
-public:
-  explicit Pieces(void *memory) : next_(static_cast<char *>(memory)) {}
-  template <typename T> T *take(int64_t count) {
-    T *piece = reinterpret_cast<T *>(next_);
-    next_ += alignedBytes(count * static_cast<int64_t>(sizeof(T)));
-    return piece;
-  }
-
-private:
-  char *next_;
-};
-
-/// Head `h` of x [B,L,H,D] as a matrix [L,D].
-template <typename T> Matrix<T> headOf(T *x, int64_t b, int64_t h, int64_t length, int64_t heads, int64_t width) {
-  return {x + (b * length * heads + h) * width, heads * width};
-}
 
 template <typename T> void fillRows(Matrix<T> x, int64_t rows, int64_t width) {
   for (int64_t i = 0; i < rows; ++i)

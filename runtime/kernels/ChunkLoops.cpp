@@ -61,7 +61,7 @@ template <typename T> MORPH_INLINE void decayProductsOf(int64_t c, const T *fact
   }
 }
 
-template <typename T> MORPH_INLINE void applyDecayOf(int64_t c, Matrix<T> decay, Matrix<T> x, bool strict) {
+template <typename T> MORPH_INLINE void applyDecayOf(int64_t c, Matrix<const T> decay, Matrix<T> x, bool strict) {
   for (int64_t i = 0; i < c; ++i) {
     const T *__restrict d = decay.row(i);
     T *__restrict row = x.row(i);
@@ -75,7 +75,7 @@ template <typename T> MORPH_INLINE void applyDecayOf(int64_t c, Matrix<T> decay,
 }
 
 template <typename T>
-MORPH_INLINE void scaleRowsOf(int64_t rows, int64_t n, const T *factors, T factor, Matrix<T> from, Matrix<T> to) {
+MORPH_INLINE void scaleRowsOf(int64_t rows, int64_t n, const T *factors, T factor, Matrix<const T> from, Matrix<T> to) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *source = from.row(i);
     T *target = to.row(i);
@@ -86,7 +86,8 @@ MORPH_INLINE void scaleRowsOf(int64_t rows, int64_t n, const T *factors, T facto
   }
 }
 
-template <typename T> MORPH_INLINE void addRowsOf(int64_t rows, int64_t n, Matrix<T> a, Matrix<T> b, Matrix<T> to) {
+template <typename T>
+MORPH_INLINE void addRowsOf(int64_t rows, int64_t n, Matrix<const T> a, Matrix<const T> b, Matrix<T> to) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *x = a.row(i), *y = b.row(i);
     T *target = to.row(i);
@@ -97,7 +98,7 @@ template <typename T> MORPH_INLINE void addRowsOf(int64_t rows, int64_t n, Matri
 }
 
 template <typename T>
-MORPH_INLINE void subtractScaledOf(int64_t rows, int64_t n, Matrix<T> v, const T *factors, Matrix<T> x) {
+MORPH_INLINE void subtractScaledOf(int64_t rows, int64_t n, Matrix<const T> v, const T *factors, Matrix<T> x) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *__restrict source = v.row(i);
     T *__restrict target = x.row(i);
@@ -108,7 +109,7 @@ MORPH_INLINE void subtractScaledOf(int64_t rows, int64_t n, Matrix<T> v, const T
 }
 
 template <typename T>
-MORPH_INLINE void addRowDotsOf(int64_t rows, int64_t n, T sign, Matrix<T> a, Matrix<T> b, T *sums) {
+MORPH_INLINE void addRowDotsOf(int64_t rows, int64_t n, T sign, Matrix<const T> a, Matrix<const T> b, T *sums) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *x = a.row(i), *y = b.row(i);
     T sum = 0;
@@ -143,39 +144,44 @@ MORPH_VECTORIZE void decayProducts(int64_t c, const float *factors, Matrix<float
 void decayProducts(int64_t c, const double *factors, Matrix<double> decay, double *fromStart) {
   decayProductsOf(c, factors, decay, fromStart);
 }
-MORPH_VECTORIZE void applyDecay(int64_t c, Matrix<float> decay, Matrix<float> x, bool strict) {
-  applyDecayOf(c, decay, x, strict);
+MORPH_VECTORIZE void applyDecay(int64_t c, Matrix<const float> decay, Matrix<float> x, bool strict) {
+  applyDecayOf<float>(c, decay, x, strict);
 }
-void applyDecay(int64_t c, Matrix<double> decay, Matrix<double> x, bool strict) { applyDecayOf(c, decay, x, strict); }
-MORPH_VECTORIZE void scaleRows(int64_t rows, int64_t n, const float *factors, Matrix<float> from, Matrix<float> to) {
+void applyDecay(int64_t c, Matrix<const double> decay, Matrix<double> x, bool strict) {
+  applyDecayOf<double>(c, decay, x, strict);
+}
+MORPH_VECTORIZE void scaleRows(int64_t rows, int64_t n, const float *factors, Matrix<const float> from,
+                               Matrix<float> to) {
   scaleRowsOf<float>(rows, n, factors, 0, from, to);
 }
-void scaleRows(int64_t rows, int64_t n, const double *factors, Matrix<double> from, Matrix<double> to) {
+void scaleRows(int64_t rows, int64_t n, const double *factors, Matrix<const double> from, Matrix<double> to) {
   scaleRowsOf<double>(rows, n, factors, 0, from, to);
 }
-MORPH_VECTORIZE void scaleAll(int64_t rows, int64_t n, float factor, Matrix<float> from, Matrix<float> to) {
+MORPH_VECTORIZE void scaleAll(int64_t rows, int64_t n, float factor, Matrix<const float> from, Matrix<float> to) {
   scaleRowsOf<float>(rows, n, nullptr, factor, from, to);
 }
-void scaleAll(int64_t rows, int64_t n, double factor, Matrix<double> from, Matrix<double> to) {
+void scaleAll(int64_t rows, int64_t n, double factor, Matrix<const double> from, Matrix<double> to) {
   scaleRowsOf<double>(rows, n, nullptr, factor, from, to);
 }
-MORPH_VECTORIZE void addRows(int64_t rows, int64_t n, Matrix<float> a, Matrix<float> b, Matrix<float> to) {
-  addRowsOf(rows, n, a, b, to);
+MORPH_VECTORIZE void addRows(int64_t rows, int64_t n, Matrix<const float> a, Matrix<const float> b, Matrix<float> to) {
+  addRowsOf<float>(rows, n, a, b, to);
 }
-void addRows(int64_t rows, int64_t n, Matrix<double> a, Matrix<double> b, Matrix<double> to) {
-  addRowsOf(rows, n, a, b, to);
+void addRows(int64_t rows, int64_t n, Matrix<const double> a, Matrix<const double> b, Matrix<double> to) {
+  addRowsOf<double>(rows, n, a, b, to);
 }
-MORPH_VECTORIZE void subtractScaled(int64_t rows, int64_t n, Matrix<float> v, const float *factors, Matrix<float> x) {
-  subtractScaledOf(rows, n, v, factors, x);
+MORPH_VECTORIZE void subtractScaled(int64_t rows, int64_t n, Matrix<const float> v, const float *factors,
+                                    Matrix<float> x) {
+  subtractScaledOf<float>(rows, n, v, factors, x);
 }
-void subtractScaled(int64_t rows, int64_t n, Matrix<double> v, const double *factors, Matrix<double> x) {
-  subtractScaledOf(rows, n, v, factors, x);
+void subtractScaled(int64_t rows, int64_t n, Matrix<const double> v, const double *factors, Matrix<double> x) {
+  subtractScaledOf<double>(rows, n, v, factors, x);
 }
-MORPH_VECTORIZE void addRowDots(int64_t rows, int64_t n, float sign, Matrix<float> a, Matrix<float> b, float *sums) {
-  addRowDotsOf(rows, n, sign, a, b, sums);
+MORPH_VECTORIZE void addRowDots(int64_t rows, int64_t n, float sign, Matrix<const float> a, Matrix<const float> b,
+                                float *sums) {
+  addRowDotsOf<float>(rows, n, sign, a, b, sums);
 }
-void addRowDots(int64_t rows, int64_t n, double sign, Matrix<double> a, Matrix<double> b, double *sums) {
-  addRowDotsOf(rows, n, sign, a, b, sums);
+void addRowDots(int64_t rows, int64_t n, double sign, Matrix<const double> a, Matrix<const double> b, double *sums) {
+  addRowDotsOf<double>(rows, n, sign, a, b, sums);
 }
 
 } // namespace morph::chunk

@@ -19,28 +19,28 @@ void decayProducts(int64_t c, const float *factors, Matrix<float> decay, float *
 void decayProducts(int64_t c, const double *factors, Matrix<double> decay, double *fromStart);
 
 /// Multiplies x [c,c] by the decays at (i,j) with j <= i, or j < i where `strict`, and sets the others to zero.
-void applyDecay(int64_t c, Matrix<float> decay, Matrix<float> x, bool strict);
-void applyDecay(int64_t c, Matrix<double> decay, Matrix<double> x, bool strict);
+void applyDecay(int64_t c, Matrix<const float> decay, Matrix<float> x, bool strict);
+void applyDecay(int64_t c, Matrix<const double> decay, Matrix<double> x, bool strict);
 
 /// Row i of `to` [rows,n] = factors_i times row i of `from`, which may be `to`.
-void scaleRows(int64_t rows, int64_t n, const float *factors, Matrix<float> from, Matrix<float> to);
-void scaleRows(int64_t rows, int64_t n, const double *factors, Matrix<double> from, Matrix<double> to);
+void scaleRows(int64_t rows, int64_t n, const float *factors, Matrix<const float> from, Matrix<float> to);
+void scaleRows(int64_t rows, int64_t n, const double *factors, Matrix<const double> from, Matrix<double> to);
 
 /// to [rows,n] = factor * from, which may be `to`.
-void scaleAll(int64_t rows, int64_t n, float factor, Matrix<float> from, Matrix<float> to);
-void scaleAll(int64_t rows, int64_t n, double factor, Matrix<double> from, Matrix<double> to);
+void scaleAll(int64_t rows, int64_t n, float factor, Matrix<const float> from, Matrix<float> to);
+void scaleAll(int64_t rows, int64_t n, double factor, Matrix<const double> from, Matrix<double> to);
 
 /// to [rows,n] = a + b
-void addRows(int64_t rows, int64_t n, Matrix<float> a, Matrix<float> b, Matrix<float> to);
-void addRows(int64_t rows, int64_t n, Matrix<double> a, Matrix<double> b, Matrix<double> to);
+void addRows(int64_t rows, int64_t n, Matrix<const float> a, Matrix<const float> b, Matrix<float> to);
+void addRows(int64_t rows, int64_t n, Matrix<const double> a, Matrix<const double> b, Matrix<double> to);
 
 /// Row i of x [rows,n] = row i of v - factors_i * row i of x.
-void subtractScaled(int64_t rows, int64_t n, Matrix<float> v, const float *factors, Matrix<float> x);
-void subtractScaled(int64_t rows, int64_t n, Matrix<double> v, const double *factors, Matrix<double> x);
+void subtractScaled(int64_t rows, int64_t n, Matrix<const float> v, const float *factors, Matrix<float> x);
+void subtractScaled(int64_t rows, int64_t n, Matrix<const double> v, const double *factors, Matrix<double> x);
 
 /// sums_i (+)= sign * (row i of a) . (row i of b), for [rows,n]; each sum in a fixed order.
-void addRowDots(int64_t rows, int64_t n, float sign, Matrix<float> a, Matrix<float> b, float *sums);
-void addRowDots(int64_t rows, int64_t n, double sign, Matrix<double> a, Matrix<double> b, double *sums);
+void addRowDots(int64_t rows, int64_t n, float sign, Matrix<const float> a, Matrix<const float> b, float *sums);
+void addRowDots(int64_t rows, int64_t n, double sign, Matrix<const double> a, Matrix<const double> b, double *sums);
 
 /// Forward substitution of `solveLower` (ChunkMath.h) within the block of rows [begin, end), what the rows before it
 /// contribute being subtracted already.

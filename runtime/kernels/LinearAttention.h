@@ -37,14 +37,20 @@ struct LinearAttentionGradients {
 class LinearAttentionKernel {
 public:
   virtual ~LinearAttentionKernel() = default;
-  /// Chunked, parallel over batch and heads. Differentiable by autograd: where an input requires a gradient, a backend
-  /// whose chunked form is no composition of ATen functions computes `recurrent` instead.
-  virtual LinearAttentionResult forward(const LinearAttentionInputs &inputs) const = 0;
+  /// Throws where the extras are not those of the backend.
+  virtual void checkExtras(const LinearAttentionInputs &inputs) const = 0;
   /// Position by position in ATen functions, the plain reference, differentiable by autograd.
   virtual LinearAttentionResult recurrent(const LinearAttentionInputs &inputs) const = 0;
-  /// Gradients for a zero gradient of the final state. The default runs autograd over `forward`.
-  virtual LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
+
+  /// By ChunkedRecurrence; where autograd records, `recurrent`.
+  LinearAttentionResult forward(const LinearAttentionInputs &inputs) const;
+  /// Gradients for a zero gradient of the final state.
+  LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
 };
+
+/// The operands contiguous and of one floating type (that of q, or fp32 where q is of lower precision), shapes checked.
+/// The state becomes a fresh tensor, zero where absent.
+LinearAttentionInputs prepareInputs(const LinearAttentionInputs &inputs);
 
 /// The kernel of a backend, or null.
 const LinearAttentionKernel *findLinearAttention(const std::string &kind);

@@ -18,6 +18,8 @@ public:
   int64_t bytes() const {
     if (instruction.op == "attention" || instruction.op == "attention_grad")
       return attention(instruction.op == "attention_grad");
+    if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
+      return linearAttention(instruction.op == "linear_attention_grad");
     if (instruction.op == "linear" && instruction.operands[2] >= 0) {
       const std::vector<int64_t> &result = shapes[static_cast<size_t>(instruction.results[0])];
       return gemmWorkspace(elements(result) / result.back(), result.back(), sumBytes());
@@ -40,21 +42,37 @@ private:
     return count;
   }
 
+  /// Sizes of hostile plans: what no machine has is not worked out.
+  static constexpr int64_t kHuge = int64_t(1) << 61;
+  static bool isHuge(std::initializer_list<int64_t> sizes) {
+    double most = 64;
+    for (int64_t size : sizes)
+      most *= static_cast<double>(std::max<int64_t>(size, 1));
+    return most > 0x1p60;
+  }
+
   const std::vector<int64_t> &shape(const char *name) const {
     return shapes[static_cast<size_t>(
         instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))])];
+  }
+
+  int64_t linearAttention(bool gradient) const {
+    const std::vector<int64_t> &q = shape("q"), &v = shape("v");
+    const int64_t chunk = std::min(std::get<int64_t>(instruction.attributes.at("chunk")), q[1]);
+    if (isHuge({q[0], q[1], q[2], q[3] + v[3], 2 * chunk}) || isHuge({q[0], q[1], q[2], q[3], v[3]}))
+      return kHuge;
+    const LinearAttentionSizes sizes{q[0], q[1], q[2], q[3], v[3], std::max<int64_t>(1, chunk)};
+    const int threads = static_cast<int>(mode.threads);
+    return gradient ? linearAttentionGradWorkspace(sizes, threads, sumBytes())
+                    : linearAttentionWorkspace(sizes, threads, sumBytes());
   }
 
   /// With `half` some machines round the operands first.
   int64_t attention(bool gradient) const {
     const std::vector<int64_t> &q = shape("q"), &k = shape("k");
     const AttentionSizes sizes{q[0], q[1], k[1], q[2], k[2], q[3]};
-    // Sizes of hostile plans: what no machine has is not worked out.
-    double most = 8;
-    for (int64_t size : {q[0], q[1], q[2], q[3] + 3, k[1]})
-      most *= static_cast<double>(std::max<int64_t>(size, 1));
-    if (most > 0x1p60)
-      return int64_t(1) << 61;
+    if (isHuge({q[0], q[1], q[2], q[3] + 3, k[1]}))
+      return kHuge;
     const int threads = static_cast<int>(mode.threads);
     auto workspace = [&](int64_t factorBytes) {
       return gradient ? attentionGradWorkspace(sizes, threads, factorBytes, sumBytes())

@@ -59,6 +59,53 @@ inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int thr
   return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes);
 }
 
+/// The sizes of linear attention: q, k [B,T,H,K], v [B,T,H,V], chunks of `chunk` positions (at most T).
+struct LinearAttentionSizes {
+  int64_t batch = 0, length = 0, heads = 0, width = 0, valueWidth = 0, chunk = 0;
+  constexpr int64_t chunks() const { return blocksOf(length, chunk); }
+};
+
+/// Columns of values of a task of the passes over states.
+inline constexpr int64_t kValueColumns = 32;
+
+/// Whether heads alone keep the threads busy.
+inline constexpr bool headsSuffice(const LinearAttentionSizes &s, int threads) {
+  return threads == 1 || s.batch * s.heads >= 2 * threads || s.length <= s.chunk;
+}
+
+namespace detail {
+/// What a chunk takes by itself while it is worked on.
+inline constexpr int64_t chunkScratch(const LinearAttentionSizes &s, int64_t bytes, bool gradient) {
+  const int64_t c = s.chunk, k = s.width, n = s.valueWidth;
+  int64_t sum = alignedBytes(2 * c * k * bytes) + alignedBytes(2 * c * c * bytes) + alignedBytes(c * c * bytes) +
+                3 * alignedBytes(c * bytes) + 2 * alignedBytes(c * (k + n) * bytes);
+  if (gradient)
+    sum += alignedBytes(2 * c * n * bytes) + 2 * alignedBytes(c * n * bytes) + alignedBytes(2 * c * c * bytes) +
+           alignedBytes(2 * c * k * bytes) + alignedBytes(c * k * bytes) + alignedBytes(c * bytes);
+  return sum;
+}
+/// What a head keeps of its chunks between the steps.
+inline constexpr int64_t headScratch(const LinearAttentionSizes &s, int64_t bytes, bool gradient) {
+  const int64_t t = s.length, k = s.width, n = s.valueWidth;
+  const int64_t forward =
+      alignedBytes(t * (k + n) * bytes) + 2 * alignedBytes(t * bytes) + alignedBytes((s.chunks() + 1) * k * n * bytes);
+  return gradient ? forward + alignedBytes(t * (k + n) * bytes) + alignedBytes((s.chunks() + 1) * k * n * bytes)
+                  : forward;
+}
+} // namespace detail
+
+/// Of recurrenceForward and recurrenceBackward (runtime/kernels/ChunkedRecurrence.h): a chunk's data for each thread,
+/// and for each head that is under way what it keeps from one step to the next. `bytes` are those of a number.
+inline constexpr int64_t linearAttentionWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+  return threads * detail::chunkScratch(s, bytes, false) +
+         (headsSuffice(s, threads) ? threads : s.batch * s.heads) * detail::headScratch(s, bytes, false);
+}
+inline constexpr int64_t linearAttentionGradWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+  return alignedBytes(s.batch * s.heads * bytes) + threads * detail::chunkScratch(s, bytes, true) +
+         (headsSuffice(s, threads) ? threads : s.batch * s.heads) * detail::headScratch(s, bytes, true) +
+         alignedBytes(s.batch * s.heads * s.chunks() * bytes);
+}
+
 } // namespace morph::plan
 
 #endif // MORPH_RUNTIME_PLAN_WORKSPACE_H

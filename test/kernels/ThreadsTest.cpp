@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token mixing on raw memory: the same bits on any number of threads, also where a head is more than one task, within
+// the workspace that runtime/plan/Workspace.h says; and what the forward saves serves the backward.
+
+#include "runtime/kernels/BlockAttention.h"
+#include "runtime/kernels/ChunkedRecurrence.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+namespace morph {
+namespace {
+
+std::vector<float> random(int64_t count, unsigned seed, float low = -1, float high = 1) {
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<float> uniform(low, high);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float &value : values)
+    value = uniform(engine);
+  return values;
+}
+
+/// A workspace of exactly so many bytes, with a mark behind it, and not a number in it.
+class Workspace {
+public:
+  explicit Workspace(int64_t bytes)
+      : bytes_(bytes), memory_(static_cast<char *>(std::aligned_alloc(64, static_cast<size_t>(bytes) + 128))) {
+    std::memset(memory_, 0xff, static_cast<size_t>(bytes) + 128);
+  }
+  ~Workspace() {
+    for (int i = 0; i < 64; ++i)
+      EXPECT_EQ(memory_[bytes_ + i], static_cast<char>(0xff)) << "written behind the workspace";
+    std::free(memory_);
+  }
+  Workspace(const Workspace &) = delete;
+  void *data() { return memory_; }
+
+private:
+  int64_t bytes_;
+  char *memory_;
+};
+
+struct Recurrence {
+  std::vector<float> o, state, states, dq, dk, dv, dg, dbeta;
+};
+
+Recurrence runRecurrence(bool gated, int threads, bool saved) {
+  const int64_t batch = 1, length = 150, heads = 2, width = 24, values = 40, chunk = 32, chunks = 5;
+  const auto q = random(batch * length * heads * width, 1), k = random(batch * length * heads * width, 2, -0.2f, 0.2f),
+             v = random(batch * length * heads * values, 3), dO = random(batch * length * heads * values, 4),
+             g = random(batch * length * heads, 5, -0.5f, 0), beta = random(batch * length * heads, 6, 0, 1),
+             state = random(batch * heads * width * values, 7);
+  RecurrenceProblem<float> p;
+  p.sizes = {batch, length, heads, width, values, chunk};
+  p.scale = 0.3f;
+  p.q = q.data();
+  p.k = k.data();
+  p.v = v.data();
+  p.g = g.data();
+  p.beta = gated ? beta.data() : nullptr;
+  p.state = state.data();
+  Recurrence r;
+  r.o.resize(v.size());
+  r.state.resize(state.size());
+  r.states.resize(static_cast<size_t>(chunks) * state.size());
+  r.dq.resize(q.size());
+  r.dk.resize(k.size());
+  r.dv.resize(v.size());
+  r.dg.resize(gated ? g.size() : static_cast<size_t>(batch * heads));
+  r.dbeta.resize(beta.size());
+  Workspace forward(plan::linearAttentionWorkspace(p.sizes, threads)),
+      backward(plan::linearAttentionGradWorkspace(p.sizes, threads));
+  recurrenceForward(p, r.o.data(), r.state.data(), r.states.data(), threads, forward.data());
+  recurrenceBackward<float>(p, dO.data(), saved ? r.states.data() : nullptr,
+                            {r.dq.data(), r.dk.data(), r.dv.data(), r.dg.data(), gated ? r.dbeta.data() : nullptr},
+                            threads, backward.data());
+  return r;
+}
+
+TEST(RecurrenceTest, SameBitsOnAnyThreadsAndFromSavedStates) {
+  for (bool gated : {false, true}) {
+    const Recurrence one = runRecurrence(gated, 1, false);
+    for (float x : one.dq)
+      ASSERT_TRUE(std::isfinite(x));
+    for (int threads : {1, 2, 3, 16})
+      for (bool saved : {false, true}) {
+        SCOPED_TRACE(testing::Message() << "gated " << gated << " threads " << threads << " saved " << saved);
+        const Recurrence many = runRecurrence(gated, threads, saved);
+        EXPECT_EQ(many.o, one.o);
+        EXPECT_EQ(many.state, one.state);
+        EXPECT_EQ(many.states, one.states);
+        EXPECT_EQ(many.dq, one.dq);
+        EXPECT_EQ(many.dk, one.dk);
+        EXPECT_EQ(many.dv, one.dv);
+        EXPECT_EQ(many.dg, one.dg);
+        EXPECT_EQ(many.dbeta, one.dbeta);
+      }
+  }
+}
+
+struct Attention {
+  std::vector<float> o, logSums, dq, dk, dv;
+};
+
+Attention runAttention(int64_t queries, int64_t keys, int64_t window, int threads, bool saved) {
+  AttentionProblem p;
+  p.sizes = {2, queries, keys, 4, 2, 16};
+  p.scale = 0.4;
+  p.window = window;
+  const int64_t start[] = {3, keys - 1};
+  p.start = start;
+  const auto q = random(2 * queries * 4 * 16, 1), k = random(2 * keys * 2 * 16, 2), v = random(2 * keys * 2 * 16, 3),
+             dO = random(2 * queries * 4 * 16, 4);
+  Attention a;
+  a.o.resize(q.size());
+  a.logSums.resize(static_cast<size_t>(2 * queries * 4));
+  a.dq.resize(q.size());
+  a.dk.resize(k.size());
+  a.dv.resize(v.size());
+  Workspace forward(plan::attentionWorkspace(p.sizes, threads)),
+      backward(plan::attentionGradWorkspace(p.sizes, threads));
+  attentionForward<float, float>(p, q.data(), k.data(), v.data(), a.o.data(), a.logSums.data(), threads,
+                                 forward.data());
+  AttentionSaved<float> from;
+  if (saved)
+    from = {a.o.data(), a.logSums.data()};
+  attentionBackward<float, float>(p, dO.data(), q.data(), k.data(), v.data(), from, a.dq.data(), a.dk.data(),
+                                  a.dv.data(), threads, backward.data());
+  return a;
+}
+
+float furthest(const std::vector<float> &x, const std::vector<float> &y) {
+  float most = 0;
+  for (size_t i = 0; i < x.size(); ++i)
+    most = std::max(most, std::isfinite(x[i]) ? std::abs(x[i] - y[i]) : 1e30f);
+  return most;
+}
+
+TEST(BlockAttentionTest, SameBitsOnAnyThreads) {
+  // The last one has more blocks of keys than the backward keeps.
+  const std::vector<std::vector<int64_t>> sizes = {
+      {1, 700, 0}, {1, 1500, 900}, {130, 130, 0}, {200, 330, 100}, {70, 2300, 0}};
+  for (const auto &size : sizes)
+    for (bool saved : {false, true}) {
+      const Attention one = runAttention(size[0], size[1], size[2], 1, saved);
+      for (int threads : {2, 3, 16}) {
+        SCOPED_TRACE(testing::Message() << size[0] << " of " << size[1] << " window " << size[2] << " threads "
+                                        << threads << " saved " << saved);
+        const Attention many = runAttention(size[0], size[1], size[2], threads, saved);
+        EXPECT_EQ(many.o, one.o);
+        EXPECT_EQ(many.logSums, one.logSums);
+        EXPECT_EQ(many.dq, one.dq);
+        EXPECT_EQ(many.dk, one.dk);
+        EXPECT_EQ(many.dv, one.dv);
+      }
+      const Attention again = runAttention(size[0], size[1], size[2], 2, !saved);
+      EXPECT_LT(furthest(again.dq, one.dq), 2e-5);
+      EXPECT_LT(furthest(again.dk, one.dk), 2e-5);
+      EXPECT_LT(furthest(again.dv, one.dv), 2e-5);
+    }
+}
+
+} // namespace
+} // namespace morph
