@@ -9,6 +9,8 @@
 
 #include <c10/core/GradMode.h>
 
+#include <chrono>
+
 namespace morph {
 
 namespace {
@@ -174,8 +176,12 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
     MORPH_ASSIGN_OR_RETURN(const auto shapes, inputs_->bind(inputs, workType(precision_), values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
-    for (size_t i = 0; i < plan_.instructions.size(); ++i)
+    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      const auto begin = std::chrono::steady_clock::now();
       runInstruction(i, shapes, values, halves, recording);
+      if (observer_)
+        observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
     NamedTensors outputs;
     for (const plan::NamedValue &output : plan_.outputs)
       outputs[output.name] = values[static_cast<size_t>(output.value)];

@@ -8,12 +8,16 @@
 #include "runtime/plan/Residence.h"
 #include "runtime/weights/WeightStore.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 
 namespace morph {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
+
+/// Told of each instruction that has run, by its place in the plan, and the seconds it took.
+using InstructionObserver = std::function<void(size_t instruction, double seconds)>;
 
 class Executor {
 public:
@@ -42,6 +46,9 @@ public:
   /// Drops the copies of masters in other dtypes, those that executors share with this one too.
   void mastersChanged();
 
+  /// Times every instruction of later runs. An empty observer ends it.
+  void observe(InstructionObserver observer) { observer_ = std::move(observer); }
+
   const plan::Plan &plan() const { return plan_; }
 
 private:
@@ -60,6 +67,7 @@ private:
   plan::Residence residence_;
   int64_t viewBytes_ = 0; ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
+  InstructionObserver observer_;
 
   Executor() = default;
   Status prepare();

@@ -299,6 +299,15 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
   return cost;
 }
 
+double trainingBytes(const Cost &cost, bool accumulates, bool moments) {
+  const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
+  const double run =
+      bound + (moments ? 2 * masters : 0) + (accumulates ? masters : 0) + static_cast<double>(cost.runBytes);
+  const double update = bound + static_cast<double>(cost.halfBytes + cost.outputBytes) + 3 * masters +
+                        static_cast<double>(cost.largestMaster);
+  return std::max(run, update);
+}
+
 double cacheBytes(const Plan &decode, int64_t context) {
   double bytes = 0;
   for (const NamedValue &input : decode.inputs) {

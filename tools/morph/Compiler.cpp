@@ -118,8 +118,11 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output) const {
+Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output,
+                             bool configOnly) const {
   std::vector<std::string> arguments = {"--import-hf", folder.string()};
+  if (configOnly)
+    arguments.push_back("--config-only");
   if (!name.empty())
     arguments.push_back("--name=" + name);
   return translate("morph-translate", std::move(arguments), output);
