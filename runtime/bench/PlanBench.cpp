@@ -4,6 +4,7 @@
 
 #include "runtime/base/Cpu.h"
 #include "runtime/bench/Products.h"
+#include "runtime/bench/Reads.h"
 #include "runtime/bench/Sampler.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
@@ -106,7 +107,7 @@ Status PlanBench::save(const WeightStore &store) const {
   for (const std::string &name : store.names())
     tensors[name] = store.find(name).contiguous();
   for (const plan::Weight &weight : executor_->plan().weights) {
-    if (tensors.count(weight.name) || !weight.teacherOf.empty() || weight.gate)
+    if (tensors.count(weight.name) || !weight.teacherOf.empty())
       continue;
     MORPH_ASSIGN_OR_RETURN(tensors[weight.name],
                            loadWeight(executor_->plan(), weight, store, context_.seed, at::kFloat));
@@ -183,6 +184,15 @@ StatusOr<OrderedJson> PlanBench::run() {
   MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, options_.sizes.bound(), mode));
   const bool trains = !executor_->masters().empty();
 
+  // A step of decoding reads every weight and all caches, and hardly computes.
+  std::optional<ReadTimer> reads;
+  double readBytes = 0;
+  if (plan.program == "decode" && options_.sizes.length == 1) {
+    readBytes = static_cast<double>(cost.boundBytes) +
+                static_cast<double>(options_.sizes.batch) * plan::cacheBytes(plan, options_.sizes.context);
+    reads.emplace(readBytes);
+  }
+
   bool measured = false;
   sampler_.emplace(options_.warmup, options_.repeat, /*leastSeconds=*/0.2, [&] {
     // The products' own matrices come after the peak was read.
@@ -190,6 +200,8 @@ StatusOr<OrderedJson> PlanBench::run() {
       peakBytes_ = peakHeldBytes() - heldBefore_;
     measured = true;
     products_->round();
+    if (reads)
+      reads->round();
   });
   restartPeak();
   MORPH_RETURN_IF_ERROR(trains ? train() : repeat());
@@ -212,6 +224,11 @@ StatusOr<OrderedJson> PlanBench::run() {
       {"loss", std::isfinite(loss_) ? OrderedJson(loss_) : OrderedJson()},
       {"seconds", sampler_->seconds()},
       {"products", products_->describe()}};
+  if (reads) {
+    result["read_bytes"] = readBytes;
+    result["ideal_read_seconds"] = reads->seconds();
+    result["read_share"] = reads->seconds() / seconds;
+  }
   if (profile_)
     result["profile"] = profile_->describe(sampler_->steps(), mean(sampler_->seconds()));
   return result;

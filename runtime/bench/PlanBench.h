@@ -26,7 +26,8 @@ struct PlanBenchOptions {
 /// The result: median_seconds, spread ((largest - least) / median), tokens_per_second, flops, ideal_gemm_seconds (the
 /// plan's products with weights by the fastest library at hand, timed between the samples), share (ideal / median),
 /// peak_bytes (held at most in a step, weights included), planned_bytes (the same before the run), allocations (of one
-/// step), loss (of the first step), cpu and more; with `profile` the seconds of each op.
+/// step), loss (of the first step), cpu and more; for decoding read_bytes (weights and caches), ideal_read_seconds
+/// (what reading so many bytes takes, timed between the samples) and read_share; with `profile` the seconds of each op.
 StatusOr<nlohmann::ordered_json> benchPlan(const StageContext &context, const PlanBenchOptions &options);
 
 } // namespace morph

@@ -3,6 +3,7 @@
 
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Commands.h"
+#include "tools/morph/CompileBench.h"
 #include "tools/morph/Report.h"
 
 #include <cmath>
@@ -27,11 +28,12 @@ constexpr Mode kModes[] = {
     {"gates", "gates", 32},      {"align", "align", 0},
     {"distill", "distill", 128}, {"finetune", "finetune", kAllPositions},
     {"prefill", "decode", 0},    {"decode", "decode", 0},
+    {"compile", nullptr, 0},     {"mixers", "gates", 32},
 };
 
 struct Arguments {
   std::string mode, shape, model, precision = "bf16", save;
-  std::vector<std::string> backends = {"gated_deltanet"};
+  std::vector<std::string> backends;
   int64_t length = 1024, batch = 1, threads = 0, positions = 0, fullLayers = -1;
   int64_t repeat = 5, warmup = 2, seed = 0;
   bool json = false, profile = false;
@@ -45,9 +47,15 @@ const Mode &modeOf(const Arguments &arguments) {
 }
 
 /// The model of the arguments; of a shape a folder is written below `folder`.
-StatusOr<BenchModel> findModel(const Arguments &arguments, const fs::path &folder) {
+StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &arguments, const fs::path &folder) {
   BenchModel model;
   model.candidates = arguments.backends;
+  const bool mixers = arguments.mode == "mixers";
+  if (model.candidates.empty() && mixers) {
+    MORPH_ASSIGN_OR_RETURN(model.candidates, Compiler(tools).backends());
+  }
+  if (model.candidates.empty())
+    model.candidates = {"gated_deltanet"};
   if (arguments.shape.empty() == arguments.model.empty())
     return Status::invalid("bench measures either a --shape or a --model", "give one of them");
   if (!arguments.model.empty()) {
@@ -56,7 +64,9 @@ StatusOr<BenchModel> findModel(const Arguments &arguments, const fs::path &folde
     MORPH_ASSIGN_OR_RETURN(const Json config, readJson(file));
     MORPH_ASSIGN_OR_RETURN(model.layers, jsonGet<int64_t>(config, "num_hidden_layers", file));
   } else {
-    MORPH_ASSIGN_OR_RETURN(const ModelShape shape, ModelShape::parse(arguments.shape));
+    MORPH_ASSIGN_OR_RETURN(ModelShape shape, ModelShape::parse(arguments.shape));
+    if (mixers) // The first layer's mixers have no backward for gates alone; the second's have.
+      shape.layers = 2;
     model.seeded = true;
     model.layers = shape.layers;
     model.folder = arguments.save.empty() ? folder / "model" : fs::path(arguments.save);
@@ -70,6 +80,36 @@ StatusOr<BenchModel> findModel(const Arguments &arguments, const fs::path &folde
     return Status::invalid("--full-layers is " + std::to_string(model.fullLayers) + ", and the model has " +
                            std::to_string(model.layers) + " layers");
   return model;
+}
+
+/// Of a profile the token mixers: seconds of one call forward and backward, and both as a multiple of full attention's.
+OrderedJson mixersOf(const OrderedJson &profile) {
+  std::map<std::string, std::map<bool, double>> seconds; // By mixer, forward and backward.
+  const std::string attention = "attention", linear = "linear_attention", gradient = "_grad";
+  for (const OrderedJson &line : profile) {
+    const std::string op = line["op"];
+    const std::string name = op.substr(0, op.find(' '));
+    for (bool backward : {false, true}) {
+      const std::string suffix = backward ? gradient : "";
+      if (name != attention + suffix && name != linear + suffix && name != "short_conv" + suffix)
+        continue;
+      const std::string mixer =
+          name == linear + suffix ? op.substr(name.size() + 1) : name.substr(0, name.size() - suffix.size());
+      seconds[mixer][backward] = line["seconds"].get<double>() / line["calls"].get<double>();
+    }
+  }
+  OrderedJson mixers = OrderedJson::array();
+  for (const auto &[mixer, times] : seconds) {
+    OrderedJson line = {{"mixer", mixer}};
+    for (const auto &[backward, time] : times) {
+      const std::string direction = backward ? "backward" : "forward";
+      line[direction + "_seconds"] = time;
+      if (const auto full = seconds.find(attention); full != seconds.end() && full->second.count(backward))
+        line[direction + "_against_attention"] = time / full->second.at(backward);
+    }
+    mixers.push_back(line);
+  }
+  return mixers;
 }
 
 /// Runs a program's plan by morph-run.
@@ -106,7 +146,7 @@ StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments
     add("--threads", std::to_string(arguments.threads));
   if (!arguments.save.empty())
     add("--save", arguments.save);
-  if (arguments.profile)
+  if (arguments.profile || std::string(mode.name) == "mixers")
     command.arguments.push_back("--profile");
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
@@ -129,7 +169,27 @@ void print(const OrderedJson &result) {
               formatBytes(number("peak_bytes")) + " (planned " + formatBytes(number("planned_bytes")) + ")");
     printLine("allocations", std::to_string(result["allocations"].get<int64_t>()));
   }
-  if (result.contains("profile")) {
+  if (result.contains("read_share"))
+    printLine("reading alone", formatFixed(number("ideal_read_seconds"), 4) + " s (" +
+                                   formatBytes(number("read_bytes")) + ", share " +
+                                   formatFixed(number("read_share"), 3) + ")");
+  for (const char *list : {"programs", "passes"})
+    if (result.contains(list)) {
+      Table table({list, "seconds"});
+      for (const auto &[name, seconds] : result[list].items())
+        table.add({name, formatFixed(seconds, 4)});
+      std::printf("\n%s", table.print().c_str());
+    }
+  if (result.contains("mixers")) {
+    Table table({"a call of", "forward, s", "backward, s", "forward / attention", "backward / attention"});
+    const auto cell = [](const OrderedJson &line, const char *key, int digits) {
+      return line.contains(key) ? formatFixed(line[key], digits) : "-";
+    };
+    for (const OrderedJson &line : result["mixers"])
+      table.add({line["mixer"], cell(line, "forward_seconds", 5), cell(line, "backward_seconds", 5),
+                 cell(line, "forward_against_attention", 3), cell(line, "backward_against_attention", 3)});
+    std::printf("\n%s", table.print().c_str());
+  } else if (result.contains("profile")) {
     Table table({"op", "seconds", "calls", "share"});
     for (const OrderedJson &line : result["profile"])
       table.add({line["op"], formatFixed(line["seconds"], 4), formatFixed(line["calls"], 0),
@@ -141,11 +201,18 @@ void print(const OrderedJson &result) {
 Status bench(const Toolchain &tools, const Arguments &arguments) {
   const Mode &mode = modeOf(arguments);
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  MORPH_ASSIGN_OR_RETURN(const BenchModel model, findModel(arguments, folder.path()));
-  BenchCompiler compiler(tools, model, folder.path());
+  MORPH_ASSIGN_OR_RETURN(const BenchModel model, findModel(tools, arguments, folder.path()));
   OrderedJson result = {{"mode", mode.name}};
-  MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, runPlan(tools, arguments, mode, model, compiler));
-  result.update(measured);
+  if (!mode.program) {
+    MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, benchCompiler(tools, model, arguments.repeat));
+    result.update(measured);
+  } else {
+    BenchCompiler compiler(tools, model, folder.path());
+    MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, runPlan(tools, arguments, mode, model, compiler));
+    result.update(measured);
+  }
+  if (arguments.mode == "mixers")
+    result["mixers"] = mixersOf(result["profile"]);
   if (arguments.json)
     std::printf("%s\n", result.dump(2).c_str());
   else
@@ -174,9 +241,10 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
       ->add_option("--positions", arguments->positions,
                    "Rows of a sequence that the loss reads (gates 32, distill 128, finetune all)")
       ->check(count);
-  command->add_option("--backend", arguments->backends, "Linear attention of the layers; several: candidates of gates")
-      ->delimiter(',')
-      ->capture_default_str();
+  command
+      ->add_option("--backend", arguments->backends,
+                   "Linear attention of the layers (gated_deltanet; mixers: all); several are candidates of gates")
+      ->delimiter(',');
   command->add_option("--full-layers", arguments->fullLayers, "Layers of a hybrid that keep full attention (an eighth)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--precision", arguments->precision, "Element type of products")

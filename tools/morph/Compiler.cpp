@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 using namespace morph;
 
@@ -83,6 +84,18 @@ StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector
   const std::string where = "the output of morph-translate --spec-to-json";
   MORPH_ASSIGN_OR_RETURN(const Json json, parseJson(result.output, where));
   return readSpec(json, where);
+}
+
+StatusOr<std::vector<std::string>> Compiler::backends() const {
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
+  const Command command{{program, "--backends"}, /*captureOutput=*/true, /*captureErrors=*/true};
+  MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+  MORPH_RETURN_IF_ERROR(toStatus(result, command));
+  std::istringstream lines(result.output);
+  std::vector<std::string> names;
+  for (std::string name; std::getline(lines, name);)
+    names.push_back(name);
+  return names;
 }
 
 Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const {

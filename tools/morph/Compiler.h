@@ -35,6 +35,8 @@ public:
   /// and texts need not be there.
   StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
                                  bool configOnly = false) const;
+  /// The names of the linear-attention backends.
+  StatusOr<std::vector<std::string>> backends() const;
   /// The base model of a spec as IR.
   Status importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
                     bool configOnly = false) const;
