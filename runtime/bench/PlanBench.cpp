@@ -14,8 +14,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
+#include <sys/resource.h>
 
 namespace morph {
 
@@ -66,6 +66,13 @@ private:
   std::map<std::string, Entry> entries_;
 };
 
+/// The most memory that the process had so far, programs and libraries included.
+int64_t peakResidentBytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return 1024 * static_cast<int64_t>(usage.ru_maxrss);
+}
+
 /// One call of benchPlan.
 class PlanBench {
 public:
@@ -90,7 +97,7 @@ private:
   std::optional<ProductTimer> products_;
   std::optional<Profile> profile_;
   std::optional<Sampler> sampler_;
-  int64_t heldBefore_ = 0, peakBytes_ = 0, allocations_ = 0, allocationsBefore_ = 0;
+  int64_t heldBefore_ = 0, peakBytes_ = 0, peakResidentBytes_ = 0, allocations_ = 0, allocationsBefore_ = 0;
   double loss_ = std::numeric_limits<double>::quiet_NaN();
 };
 
@@ -111,6 +118,8 @@ Status PlanBench::save(const WeightStore &store) const {
       continue;
     MORPH_ASSIGN_OR_RETURN(tensors[weight.name],
                            loadWeight(executor_->plan(), weight, store, context_.seed, at::kFloat));
+    if (weight.gate)
+      tensors[weight.name] = executor_->masters().at(weight.name);
   }
   MORPH_RETURN_IF_ERROR(writeSafetensors(options_.save + "/model.safetensors", tensors, {{"format", "pt"}}));
   return writeSafetensors(options_.save + "/inputs.safetensors", inputs_);
@@ -128,6 +137,13 @@ Status PlanBench::bind() {
     MORPH_ASSIGN_OR_RETURN(store, WeightStore::open(context_.weightPaths));
   }
   MORPH_ASSIGN_OR_RETURN(executor_, Executor::create(std::move(plan), *store, context_.precision, context_.seed));
+  // At their first value, all full attention, a step has no loss and could leave the candidates out.
+  for (const plan::Weight &weight : executor_->plan().weights)
+    if (weight.gate) {
+      at::Tensor &gate = executor_->masters().at(weight.name);
+      gate.fill_(1.0 / static_cast<double>(gate.numel() + 1));
+    }
+  executor_->mastersChanged();
   if (!options_.save.empty())
     MORPH_RETURN_IF_ERROR(save(*store));
   return Status();
@@ -196,8 +212,10 @@ StatusOr<OrderedJson> PlanBench::run() {
   bool measured = false;
   sampler_.emplace(options_.warmup, options_.repeat, /*leastSeconds=*/0.2, [&] {
     // The products' own matrices come after the peak was read.
-    if (!measured)
+    if (!measured) {
       peakBytes_ = peakHeldBytes() - heldBefore_;
+      peakResidentBytes_ = peakResidentBytes();
+    }
     measured = true;
     products_->round();
     if (reads)
@@ -216,6 +234,7 @@ StatusOr<OrderedJson> PlanBench::run() {
       {"ideal_gemm_seconds", ideal},
       {"share", ideal / seconds},
       {"peak_bytes", peakBytes_},
+      {"peak_rss_bytes", peakResidentBytes_},
       {"planned_bytes", trains ? plan::trainingBytes(cost, /*accumulates=*/false, /*moments=*/true)
                                : static_cast<double>(cost.boundBytes) + static_cast<double>(cost.runBytes)},
       {"allocations", allocations_},

@@ -23,11 +23,14 @@ struct PlanBenchOptions {
 /// `score` reads, all of a base model, are made from the seed. A plan that trains is stepped by the training loop,
 /// updates included; another is run on the same inputs again and again.
 ///
-/// The result: median_seconds, spread ((largest - least) / median), tokens_per_second, flops, ideal_gemm_seconds (the
-/// plan's products with weights by the fastest library at hand, timed between the samples), share (ideal / median),
-/// peak_bytes (held at most in a step, weights included), planned_bytes (the same before the run), allocations (of one
-/// step), loss (of the first step), cpu and more; for decoding read_bytes (weights and caches), ideal_read_seconds
-/// (what reading so many bytes takes, timed between the samples) and read_share; with `profile` the seconds of each op.
+/// Gates stand in the middle: at their first value, all full attention, a step has no loss and needs no candidate.
+///
+/// The result: median_seconds; spread, (largest - least) / median; tokens_per_second; flops; ideal_gemm_seconds, the
+/// plan's products with weights by the fastest library at hand, timed between the samples; share, ideal / median;
+/// peak_bytes, held at most in a step, weights included; planned_bytes, the same before the run; peak_rss_bytes, of the
+/// process; allocations of one step; loss of the first step; cpu; seconds of each sample; products, each shape. For
+/// decoding also read_bytes, of weights and caches; ideal_read_seconds, what reading so many bytes takes, timed between
+/// the samples; read_share. With `profile` the seconds of each op.
 StatusOr<nlohmann::ordered_json> benchPlan(const StageContext &context, const PlanBenchOptions &options);
 
 } // namespace morph
