@@ -110,18 +110,19 @@ StatusOr<plan::Plan> PlanBench::readPlan(const std::string &name) const {
 }
 
 Status PlanBench::save(const WeightStore &store) const {
-  std::map<std::string, at::Tensor> tensors;
+  std::map<std::string, at::Tensor> model, branches;
   for (const std::string &name : store.names())
-    tensors[name] = store.find(name).contiguous();
+    model[name] = store.find(name).contiguous();
   for (const plan::Weight &weight : executor_->plan().weights) {
-    if (tensors.count(weight.name) || !weight.teacherOf.empty())
+    if (model.count(weight.name) || !weight.teacherOf.empty())
       continue;
-    MORPH_ASSIGN_OR_RETURN(tensors[weight.name],
+    MORPH_ASSIGN_OR_RETURN(branches[weight.name],
                            loadWeight(executor_->plan(), weight, store, context_.seed, at::kFloat));
     if (weight.gate)
-      tensors[weight.name] = executor_->masters().at(weight.name);
+      branches[weight.name] = executor_->masters().at(weight.name);
   }
-  MORPH_RETURN_IF_ERROR(writeSafetensors(options_.save + "/model.safetensors", tensors, {{"format", "pt"}}));
+  MORPH_RETURN_IF_ERROR(writeSafetensors(options_.save + "/model.safetensors", model, {{"format", "pt"}}));
+  MORPH_RETURN_IF_ERROR(writeSafetensors(options_.save + "/branches.safetensors", branches, {{"format", "pt"}}));
   return writeSafetensors(options_.save + "/inputs.safetensors", inputs_);
 }
 

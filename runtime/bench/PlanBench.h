@@ -16,7 +16,7 @@ struct PlanBenchOptions {
   int64_t warmup = 2; ///< Untimed steps.
   int64_t repeat = 5; ///< Samples.
   bool profile = false;
-  std::string save; ///< Folder for `model.safetensors` and `inputs.safetensors`; empty: none.
+  std::string save; ///< Folder for model, branches and inputs, each with .safetensors; empty: none.
 };
 
 /// Times the context's plan of `program`. Its weights come from the context's files; without files those that the plan

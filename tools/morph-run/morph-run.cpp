@@ -208,7 +208,8 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   bench->add_option("--seed", flags.seed, "Of weights and inputs")->capture_default_str();
   bench->add_flag("--profile", flags.bench.profile, "Seconds by op, too");
-  bench->add_option("--save", flags.bench.save, "Folder to write model.safetensors and inputs.safetensors to");
+  bench->add_option("--save", flags.bench.save,
+                    "Folder to write model, branches and inputs to, each with .safetensors");
 
   CLI::App *machine = app.add_subcommand(
       "machine", "what of this machine decides the bits of a result, as JSON: threads, instructions");

@@ -261,7 +261,7 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--save", arguments->save,
-                      "Write config.json, model.safetensors and inputs.safetensors to this folder");
+                      "Folder to write config.json to, and model, branches and inputs, each with .safetensors");
   command->add_flag("--profile", arguments->profile, "Seconds by op, too");
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback(

@@ -114,7 +114,8 @@ def load_model(folder, precision):
     for name, parameter in parameters.items():
         if name.rsplit(".", 1)[-1] in ("A_log", "dt_bias") or name.startswith("gates."):
             parameter.data = parameter.data.float()
-    for name, tensor in load_file(folder / "model.safetensors").items():
+    tensors = load_file(folder / "model.safetensors") | load_file(folder / "branches.safetensors")
+    for name, tensor in tensors.items():
         name = name.removeprefix("model.").replace("gate.", "gates.")
         if name in parameters:
             parameters[name].data.copy_(tensor)
