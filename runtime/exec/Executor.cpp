@@ -11,6 +11,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace morph {
@@ -225,7 +226,10 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      const auto begin = std::chrono::steady_clock::now();
       runInstruction(i, values, layout);
+      if (observer_)
+        observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
       if (kPoison && layout)
         poison(i, *layout);
     }

@@ -9,6 +9,7 @@
 #include "runtime/plan/Buffers.h"
 #include "runtime/weights/WeightStore.h"
 
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -16,6 +17,9 @@
 namespace morph {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
+
+/// Told of each instruction that has run, by its place in the plan, and the seconds it took.
+using InstructionObserver = std::function<void(size_t instruction, double seconds)>;
 
 class Executor {
 public:
@@ -43,6 +47,9 @@ public:
 
   /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads.
   NamedTensors &masters() { return masters_; }
+
+  /// Times every instruction of later runs. An empty observer ends it.
+  void observe(InstructionObserver observer) { observer_ = std::move(observer); }
 
   const plan::Plan &plan() const { return plan_; }
 
@@ -72,6 +79,7 @@ private:
   std::list<Layout> layouts_; ///< The most recent first.
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
+  InstructionObserver observer_;
 
   Executor() = default;
   Status prepare();

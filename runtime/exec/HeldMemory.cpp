@@ -13,7 +13,7 @@ namespace morph {
 
 namespace {
 
-std::atomic<int64_t> held{0}, peak{0};
+std::atomic<int64_t> held{0}, peak{0}, allocations{0};
 
 /// The allocator that was there before, with a count.
 class CountingAllocator : public c10::Allocator {
@@ -25,6 +25,7 @@ public:
     void *const data = block.get();
     const c10::Device device = block.device();
     addHeldBytes(static_cast<int64_t>(bytes));
+    allocations.fetch_add(1, std::memory_order_relaxed);
     return {data, new Block{std::move(block), static_cast<int64_t>(bytes)}, &release, device};
   }
   void copy_data(void *to, const void *from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
@@ -57,6 +58,12 @@ void addHeldBytes(int64_t bytes) {
   }
 }
 
+int64_t heldBytes() { return held.load(); }
+
 int64_t peakHeldBytes() { return peak.load(); }
+
+void restartPeak() { peak.store(held.load()); }
+
+int64_t allocationCount() { return allocations.load(); }
 
 } // namespace morph

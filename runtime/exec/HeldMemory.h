@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much memory this process's tensors hold, and held at most: allocations of LibTorch's CPU allocator, and the parts
-// of mapped files that weights are views of.
+// How much memory this process's tensors hold, and held at most: allocations of LibTorch's CPU allocator and how many
+// they were, and the parts of mapped files that weights are views of.
 
 #ifndef MORPH_RUNTIME_EXEC_HELDMEMORY_H
 #define MORPH_RUNTIME_EXEC_HELDMEMORY_H
@@ -15,8 +15,13 @@ void countHeldMemory();
 /// Adds bytes that no allocator knows of; negative ones take them away again.
 void addHeldBytes(int64_t bytes);
 
-/// The most bytes held at once so far.
+/// The bytes held now, and the most held at once since the start or the last `restartPeak`.
+int64_t heldBytes();
 int64_t peakHeldBytes();
+void restartPeak();
+
+/// How many blocks LibTorch's CPU allocator has given out so far.
+int64_t allocationCount();
 
 } // namespace morph
 

@@ -170,8 +170,8 @@ LinearAttentionInputs prepareInputs(const LinearAttentionInputs &inputs) {
     result.extras.push_back(extra.to(type).contiguous());
   const std::vector<int64_t> shape = {q.size(0), q.size(2), q.size(3), v.size(3)};
   if (inputs.state_BHKV.defined()) {
-    TORCH_CHECK(inputs.state_BHKV.sizes() == at::IntArrayRef(shape), "linear_attention '", kind,
-                "': expected a state of shape ", at::IntArrayRef(shape), ", but got ", inputs.state_BHKV.sizes());
+    TORCH_CHECK(inputs.state_BHKV.sizes() == at::IntArrayRef(shape), "linear_attention: expected a state of shape ",
+                at::IntArrayRef(shape), ", but got ", inputs.state_BHKV.sizes());
     result.state_BHKV = at::empty(shape, result.q_BTHK.options()).copy_(inputs.state_BHKV);
   } else {
     result.state_BHKV = at::zeros(shape, result.q_BTHK.options());

@@ -121,6 +121,15 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
   return cost;
 }
 
+double trainingBytes(const Cost &cost, bool accumulates, bool moments) {
+  const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
+  const double arena = static_cast<double>(cost.arenaBytes);
+  const double run =
+      bound + (moments ? 2 * masters : 0) + (accumulates ? masters : 0) + arena + static_cast<double>(cost.inputBytes);
+  const double update = bound + arena + 3 * masters + static_cast<double>(cost.largestMaster);
+  return std::max(run, update);
+}
+
 double cacheBytes(const Plan &decode, int64_t context) {
   double bytes = 0;
   for (const NamedValue &input : decode.inputs) {

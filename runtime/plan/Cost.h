@@ -51,6 +51,11 @@ struct Cost {
 /// Attention counts the pairs that causality and window leave; linear attention the chunked algorithm's products.
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode = {});
 
+/// The most bytes that training by the plan holds, its weights included: a run beside the sums of earlier batches'
+/// gradients where a step has several (`accumulates`) and beside AdamW's moments where it is not the first step
+/// (`moments`), or the update.
+double trainingBytes(const Cost &cost, bool accumulates, bool moments);
+
 /// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs
 /// `cache.`, all of them fp32; keys and values of every token, windows or not.
 double cacheBytes(const Plan &decode, int64_t context);

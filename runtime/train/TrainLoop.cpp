@@ -172,7 +172,8 @@ StatusOr<LoopResult> Loop::run() {
     const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
     char details[64];
     std::snprintf(details, sizeof details, "loss %.4g", intervalLoss_ / static_cast<double>(intervalSteps_));
-    progress.update(step_, tokens_ - tokensBefore, details, log);
+    if (!options_.quiet)
+      progress.update(step_, tokens_ - tokensBefore, details, log);
     if (log) {
       nlohmann::ordered_json line = {{"step", step_},     {"loss", intervalLoss_ / static_cast<double>(intervalSteps_)},
                                      {"tokens", tokens_}, {"seconds", elapsed()},

@@ -27,6 +27,7 @@ struct LoopOptions {
   std::string metricsPath;    ///< Empty: no metrics.
   std::string checkpointPath; ///< Empty: no checkpoints.
   std::string fingerprint;
+  bool quiet = false; ///< No progress on stderr.
 };
 
 /// One call of the executor: the inputs that the program takes, and how many tokens that is.

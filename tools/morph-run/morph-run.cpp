@@ -6,6 +6,7 @@
 #include "runtime/base/Json.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
+#include "runtime/bench/PlanBench.h"
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
@@ -31,12 +32,17 @@ struct Flags {
   EvaluateOptions evaluate;
   EvalOptions eval;
   int64_t begin = -1;
+  uint64_t seed = 0;
   bool json = false;
   GenerateOptions generate;
   std::string prompt;
   std::string input;
   int64_t split = 1;
+  PlanBenchOptions bench;
 };
+
+/// Steps that are timed at most.
+constexpr int64_t kMaximumRepeats = 1'000'000;
 
 /// The stages that a run directory has.
 struct Stage {
@@ -180,6 +186,30 @@ int main(int argc, char **argv) {
       ->required();
   generateCommand->add_option("--max-tokens", flags.generate.maxTokens, "New tokens at most")->capture_default_str();
 
+  CLI::App *bench = app.add_subcommand("bench", "times the steps of a plan; prints JSON");
+  addCommon(bench, "the program's; score, where weights are made from the seed");
+  bench->add_option("--program", flags.bench.program, "The plan that is timed")->required();
+  bench->add_option("--batch", flags.bench.sizes.batch, "Sequences")->check(CLI::PositiveNumber)->capture_default_str();
+  bench->add_option("--length", flags.bench.sizes.length, "Tokens of a sequence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  bench->add_option("--context", flags.bench.sizes.context, "Positions in the caches of a program that decodes")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  bench->add_option("--positions", flags.bench.sizes.positions, "Rows of a sequence that a loss reads")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  bench->add_option("--warmup", flags.bench.warmup, "Untimed steps")
+      ->check(CLI::Range(int64_t(2), kMaximumRepeats))
+      ->capture_default_str();
+  bench->add_option("--repeat", flags.bench.repeat, "Samples")
+      ->check(CLI::Range(int64_t(1), kMaximumRepeats))
+      ->capture_default_str();
+  bench->add_option("--seed", flags.seed, "Of weights and inputs")->capture_default_str();
+  bench->add_flag("--profile", flags.bench.profile, "Seconds by op, too");
+  bench->add_option("--save", flags.bench.save,
+                    "Folder to write model, branches and inputs to, each with .safetensors");
+
   CLI::App *machine = app.add_subcommand(
       "machine", "what of this machine decides the bits of a result, as JSON: threads, instructions");
   machine->add_option("--threads", flags.threads, "CPU threads (default: all cores)");
@@ -210,8 +240,8 @@ int main(int argc, char **argv) {
   }
 
   const CLI::App *command = app.get_subcommands().front();
-  const bool free =
-      command == eval || command == generateCommand || command == logits || command == check || command == machine;
+  const bool free = command == eval || command == generateCommand || command == logits || command == check ||
+                    command == machine || command == bench;
   // A stage stops at a checkpoint; the others have nothing to keep.
   if (!free)
     catchInterrupts();
@@ -224,6 +254,12 @@ int main(int argc, char **argv) {
       return runEval(context, flags);
     if (command == generateCommand)
       return runGenerate(context, flags);
+    if (command == bench) {
+      context.seed = flags.seed;
+      MORPH_ASSIGN_OR_RETURN(const nlohmann::ordered_json result, benchPlan(context, flags.bench));
+      std::printf("%s\n", result.dump(2).c_str());
+      return StageOutcome::Done;
+    }
     if (command == machine) {
       std::printf("%s\n", describeMachine().dump(2).c_str());
       return StageOutcome::Done;

@@ -3,6 +3,7 @@
 
 #include "MixerCosts.h"
 
+#include "dialect/backends/LinearAttentionBackend.h"
 #include "frontends/ModelBuilder.h"
 #include "frontends/huggingface/Import.h"
 #include "frontends/spec/Schema.h"
@@ -17,6 +18,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -30,25 +32,36 @@ namespace {
 
 enum ExitCode { kOk = 0, kFailed = 1, kWrongInput = 2 };
 
-enum class Mode { None, ImportSpec, SpecToJson, BaseConfig, ImportHf, EmitPlan, MixerCosts, SpecDocs, SpecStructs };
+enum class Mode {
+  None,
+  ImportSpec,
+  SpecToJson,
+  BaseConfig,
+  ImportHf,
+  EmitPlan,
+  MixerCosts,
+  Backends,
+  SpecDocs,
+  SpecStructs
+};
 
 cl::OptionCategory category("morph-translate options");
 
-cl::opt<Mode> mode(cl::desc("What to do (one of):"), cl::cat(category), cl::init(Mode::None),
-                   cl::values(clEnumValN(Mode::ImportSpec, "import-spec", "SPEC.toml to IR of the base phase"),
-                              clEnumValN(Mode::SpecToJson, "spec-to-json",
-                                         "SPEC.toml to JSON with defaults filled in and paths absolute"),
-                              clEnumValN(Mode::BaseConfig, "base-config",
-                                         "SPEC.toml with [pretrain.base] to the base's config.json"),
-                              clEnumValN(Mode::ImportHf, "import-hf",
-                                         "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
-                              clEnumValN(Mode::EmitPlan, "emit-plan", "IR to the plan of --program"),
-                              clEnumValN(Mode::MixerCosts, "mixer-costs",
-                                         "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
-                              clEnumValN(Mode::SpecDocs, "spec-docs",
-                                         "print the tables of all keys; given README.md, put them into it"),
-                              clEnumValN(Mode::SpecStructs, "spec-structs",
-                                         "write Spec.h and Spec.cpp of the runtime into the folder <input>")));
+cl::opt<Mode> mode(
+    cl::desc("What to do (one of):"), cl::cat(category), cl::init(Mode::None),
+    cl::values(
+        clEnumValN(Mode::ImportSpec, "import-spec", "SPEC.toml to IR of the base phase"),
+        clEnumValN(Mode::SpecToJson, "spec-to-json", "SPEC.toml to JSON with defaults filled in and paths absolute"),
+        clEnumValN(Mode::BaseConfig, "base-config", "SPEC.toml with [pretrain.base] to the base's config.json"),
+        clEnumValN(Mode::ImportHf, "import-hf",
+                   "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
+        clEnumValN(Mode::EmitPlan, "emit-plan", "IR to the plan of --program"),
+        clEnumValN(Mode::MixerCosts, "mixer-costs",
+                   "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
+        clEnumValN(Mode::Backends, "backends", "print the linear-attention backends, a line each"),
+        clEnumValN(Mode::SpecDocs, "spec-docs", "print the tables of all keys; given README.md, put them into it"),
+        clEnumValN(Mode::SpecStructs, "spec-structs",
+                   "write Spec.h and Spec.cpp of the runtime into the folder <input>")));
 cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
                             cl::init("-"), cl::cat(category));
@@ -252,6 +265,8 @@ ExitCode translate(int argc, char **argv) {
     return fail(kWrongInput, "nothing to do: no mode is given", "morph-translate --help lists the modes");
   if (mode == Mode::SpecDocs)
     return printSpecDocs();
+  if (mode == Mode::Backends)
+    return write([](llvm::raw_ostream &os) { os << llvm::join(getLinearAttentionKinds(), "\n") << "\n"; });
   if (input.empty())
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
   if (mode == Mode::SpecStructs)

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 using namespace morph;
 
@@ -88,6 +89,18 @@ StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector
   return readSpec(json, where);
 }
 
+StatusOr<std::vector<std::string>> Compiler::backends() const {
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
+  const Command command{{program, "--backends"}, /*captureOutput=*/true, /*captureErrors=*/true};
+  MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+  MORPH_RETURN_IF_ERROR(toStatus(result, command));
+  std::istringstream lines(result.output);
+  std::vector<std::string> names;
+  for (std::string name; std::getline(lines, name);)
+    names.push_back(name);
+  return names;
+}
+
 Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program(name));
   const fs::path partial = output.string() + ".partial";
@@ -121,8 +134,11 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output) const {
+Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output,
+                             bool configOnly) const {
   std::vector<std::string> arguments = {"--import-hf", folder.string()};
+  if (configOnly)
+    arguments.push_back("--config-only");
   if (!name.empty())
     arguments.push_back("--name=" + name);
   return translate("morph-translate", std::move(arguments), output);

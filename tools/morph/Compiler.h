@@ -35,13 +35,17 @@ public:
   /// and texts need not be there.
   StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
                                  bool configOnly = false) const;
+  /// The names of the linear-attention backends.
+  StatusOr<std::vector<std::string>> backends() const;
   /// The base model of a spec as IR.
   Status importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
                     bool configOnly = false) const;
   /// config.json of the base that a spec makes.
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
-  /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is.
-  Status importModel(const fs::path &folder, const std::string &name, const fs::path &output) const;
+  /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
+  /// weights need not be there.
+  Status importModel(const fs::path &folder, const std::string &name, const fs::path &output,
+                     bool configOnly = false) const;
 
   // Each step from phase to phase checks its input and its output (morph-verify-phase).
   /// Phase base -> paired, with the candidates and options of the spec's section `linear`.

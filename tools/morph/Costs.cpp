@@ -65,8 +65,7 @@ public:
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
 
-  /// `passes` runs of a program with B sequences of T tokens, N rows read, S tokens cached. A program that trains keeps
-  /// two moments beside each trained weight and, when its gradients are there, a copy of these, all fp32.
+  /// `passes` runs of a program with B sequences of T tokens, N rows read, S tokens cached, and `steps` updates.
   StatusOr<StageCost> estimate(const std::string &stage, const std::string &program, double passes, double steps,
                                int64_t batch, int64_t length, int64_t rows, int64_t cached = 0) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
@@ -77,15 +76,10 @@ public:
     result.steps = static_cast<int64_t>(steps);
     result.tokens = passes * static_cast<double>(batch * length);
     result.flops = passes * cost.flops;
-    const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
-    const double sums = passes > steps ? masters : 0;   // Gradients of a step's earlier batches.
-    const double moments = steps > 1 ? 2 * masters : 0; // The first step makes them after its run.
-    const double arena = static_cast<double>(cost.arenaBytes);
-    const double run = bound + moments + sums + arena + static_cast<double>(cost.inputBytes);
-    double update = bound + arena; // The arena stays.
-    if (steps > 0)
-      update += 3 * masters + static_cast<double>(cost.largestMaster);
-    result.memoryBytes = std::max(run, update);
+    const double masters = static_cast<double>(cost.masterBytes);
+    // The first step makes its moments after its run.
+    result.memoryBytes = steps > 0 ? plan::trainingBytes(cost, /*accumulates=*/passes > steps, /*moments=*/steps > 1)
+                                   : static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes);
     result.diskBytes = masters;
     result.checkpointBytes = 3 * masters;
     return result;

@@ -36,6 +36,7 @@ int main(int argc, char **argv) {
   addGenerateCommand(app, action);
   addExportCommand(app, action);
   addDoctorCommand(app, action);
+  addBenchCommand(app, action);
   // CLI11 would only say that a subcommand is required.
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;

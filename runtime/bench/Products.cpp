@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/bench/Products.h"
+
+#include "runtime/bench/Sampler.h"
+#include "runtime/kernels/Gemm.h"
+#include "runtime/plan/InferShapes.h"
+#include "runtime/weights/Initialize.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <tuple>
+
+namespace morph {
+
+namespace {
+
+/// One way to compute a [m,k] times b [k,n], each contiguous or the transpose of a contiguous matrix.
+struct Library {
+  const char *name;
+  bool half; ///< Reads bf16.
+  at::Tensor (*multiply)(const at::Tensor &a, const at::Tensor &b);
+};
+
+/// By what a plan's products are computed by: oneDNN, MKL or our own loops.
+at::Tensor gemmProduct(const at::Tensor &a, const at::Tensor &b) {
+  const at::Tensor c = at::empty({a.size(0), b.size(1)}, at::kFloat);
+  GemmDescription d;
+  d.m = a.size(0), d.n = b.size(1), d.k = a.size(1);
+  d.transposeA = !a.is_contiguous(), d.transposeB = !b.is_contiguous();
+  d.a = d.b = a.scalar_type() == at::kBFloat16 ? plan::DType::BF16 : plan::DType::F32;
+  gemm(d, a.const_data_ptr(), b.const_data_ptr(), c.mutable_data_ptr(), {}, at::get_num_threads());
+  return c;
+}
+
+/// A further library is one line here.
+const Library kLibraries[] = {
+    {"at::mm fp32", false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
+    {"at::mm bf16", true, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
+    {"gemm fp32", false, gemmProduct},
+    {"gemm bf16", true, gemmProduct},
+};
+
+at::Tensor matrix(int64_t rows, int64_t columns, bool transposed, const std::string &name) {
+  return transposed ? seededNormal({columns, rows}, 1, 0, name).t() : seededNormal({rows, columns}, 1, 0, name);
+}
+
+} // namespace
+
+StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSizes &sizes) {
+  MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes.bound()));
+  ProductTimer timer;
+  std::map<std::tuple<int64_t, int64_t, int64_t, bool, bool>, size_t> known;
+  for (const plan::Instruction &instruction : plan.instructions) {
+    const auto shape = [&](size_t operand) { return shapes[static_cast<size_t>(instruction.operands[operand])]; };
+    const auto rows = [&](size_t operand) {
+      const std::vector<int64_t> sizes = shape(operand);
+      return c10::multiply_integers(sizes) / std::max<int64_t>(1, sizes.back());
+    };
+    Product product;
+    if (instruction.op == "linear") { // x [R,I], weight [O,I]
+      product.m = rows(0), product.k = shape(0).back(), product.n = shape(1)[0];
+      product.transposedB = true;
+    } else if (instruction.op == "linear_input_grad") { // dy [R,O], weight [O,I]
+      product.m = rows(0), product.k = shape(0).back(), product.n = shape(1)[1];
+    } else if (instruction.op == "linear_weight_grad") { // dy [R,O], x [R,I]
+      product.m = shape(0).back(), product.k = rows(0), product.n = shape(1).back();
+      product.transposedA = true;
+    } else {
+      continue;
+    }
+    const size_t factor = static_cast<size_t>(instruction.operands[0]);
+    timer.halves_ |= plan.values[factor].dtype == plan::DType::BF16;
+    const auto key = std::tuple(product.m, product.n, product.k, product.transposedA, product.transposedB);
+    const auto [found, added] = known.emplace(key, timer.products_.size());
+    if (added) {
+      product.seconds.resize(std::size(kLibraries));
+      timer.products_.push_back(std::move(product));
+    }
+    ++timer.products_[found->second].count;
+  }
+  return timer;
+}
+
+void ProductTimer::round() {
+  for (Product &product : products_) {
+    if (!product.a.defined()) {
+      product.a = matrix(product.m, product.k, product.transposedA, "a");
+      product.b = matrix(product.k, product.n, product.transposedB, "b");
+      if (halves_) {
+        product.halfA = product.a.to(at::kBFloat16);
+        product.halfB = product.b.to(at::kBFloat16);
+      }
+    }
+    for (size_t l = 0; l < std::size(kLibraries); ++l) {
+      const Library &library = kLibraries[l];
+      if (library.half && !halves_)
+        continue;
+      const at::Tensor &a = library.half ? product.halfA : product.a, &b = library.half ? product.halfB : product.b;
+      library.multiply(a, b); // Into the caches, as far as it goes.
+      // Small ones several times, so that the clock counts for nothing.
+      Sampler sampler(/*warmup=*/1, /*repeat=*/1, /*leastSeconds=*/2e-3, [] {});
+      do
+        library.multiply(a, b);
+      while (!sampler.stepDone());
+      product.seconds[l].push_back(sampler.seconds().front());
+    }
+  }
+}
+
+std::pair<size_t, double> ProductTimer::best(const Product &product) {
+  std::pair<size_t, double> best{0, 0};
+  bool any = false;
+  for (size_t l = 0; l < product.seconds.size(); ++l) {
+    if (product.seconds[l].empty())
+      continue;
+    const double seconds = median(product.seconds[l]);
+    if (!any || seconds < best.second)
+      best = {l, seconds};
+    any = true;
+  }
+  return best;
+}
+
+double ProductTimer::seconds() const {
+  double sum = 0;
+  for (const Product &product : products_)
+    sum += static_cast<double>(product.count) * best(product).second;
+  return sum;
+}
+
+nlohmann::ordered_json ProductTimer::describe() const {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Product &product : products_) {
+    const auto [library, seconds] = best(product);
+    const double flops =
+        2 * static_cast<double>(product.m) * static_cast<double>(product.n) * static_cast<double>(product.k);
+    list.push_back({{"rows", product.m},
+                    {"columns", product.n},
+                    {"inner", product.k},
+                    {"count", product.count},
+                    {"seconds", seconds},
+                    {"library", kLibraries[library].name},
+                    {"gflops_per_second", seconds > 0 ? flops / seconds / 1e9 : 0}});
+  }
+  return list;
+}
+
+} // namespace morph

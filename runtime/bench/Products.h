@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// A plan's large matrix products alone: what a step would take if everything else were free.
+
+#ifndef MORPH_RUNTIME_BENCH_PRODUCTS_H
+#define MORPH_RUNTIME_BENCH_PRODUCTS_H
+
+#include "runtime/base/Json.h"
+#include "runtime/bench/SeededData.h"
+
+namespace morph {
+
+/// The products of a plan with weights (linear, linear_input_grad, linear_weight_grad), each shape once, timed by every
+/// library at hand.
+class ProductTimer {
+public:
+  /// Where the plan's factors are bf16 all libraries are candidates, else those that compute in fp32.
+  static StatusOr<ProductTimer> create(const plan::Plan &plan, const RunSizes &sizes);
+
+  /// Times every shape by every library once more; to be called between the samples of what is compared with it.
+  void round();
+
+  /// Seconds of all products of a step, each shape by the library with the least median so far.
+  double seconds() const;
+  /// A list of the shapes: rows, columns, inner, count, seconds of one, library, gflops a second.
+  nlohmann::ordered_json describe() const;
+
+private:
+  struct Product {
+    int64_t m = 0, n = 0, k = 0;
+    bool transposedA = false, transposedB = false; ///< How the operands lie in memory.
+    int64_t count = 0;
+    at::Tensor a, b, halfA, halfB;            ///< [m,k] and [k,n] in fp32 and bf16; made by the first round.
+    std::vector<std::vector<double>> seconds; ///< By library, one a round.
+  };
+  /// The library with the least median of a product, and that median.
+  static std::pair<size_t, double> best(const Product &product);
+
+  std::vector<Product> products_;
+  bool halves_ = false;
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_BENCH_PRODUCTS_H

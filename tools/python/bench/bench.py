@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Morph against PyTorch on this machine: one table. A row runs both in turns, on the same weights, tokens and number of
+threads, and compares the losses before the times. Times are medians; a ratio above one means that Morph is faster.
+
+Memory: `held` is what Morph's tensors take at most (`peak_bytes` of morph bench), `RSS` the whole process's peak, for
+both sides with the libraries. Rows that stand in the file of --json are not run again."""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SMOLLM2 = "30,576,9,3,1536,49152"
+SMALL = "12,512,8,4,1536,8192"
+# Largest relative difference of the losses.
+TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
+
+
+def training_row(mode, shape, precision):
+    return {"kind": "training", "mode": mode, "shape": shape, "precision": precision, "length": 1024}
+
+
+def make_rows():
+    """All rows by name, in the order of the table."""
+    rows = {
+        "gates-smollm2-bf16": training_row("gates", SMOLLM2, "bf16"),
+        "gates-smollm2-fp32": training_row("gates", SMOLLM2, "fp32"),
+        "gates-small-bf16": training_row("gates", SMALL, "bf16"),
+    }
+    for mode in ("align", "distill"):
+        rows[f"{mode}-small-bf16"] = training_row(mode, SMALL, "bf16")
+    for mode in ("align", "distill"):
+        rows[f"{mode}-smollm2-bf16"] = training_row(mode, SMOLLM2, "bf16")
+    for thousands in (1, 4, 16, 64, 128):
+        rows[f"decode-{thousands}k"] = {"kind": "decode", "mode": "decode", "shape": SMOLLM2, "precision": "bf16",
+                                        "length": 1024 * thousands}
+    for layers in (12, 28, 80, 1000):
+        rows[f"compile-{layers}"] = {"kind": "compile", "mode": "compile", "shape": SMALL.replace("12", str(layers), 1)}
+    # For trying the command itself.
+    rows["gates-tiny-fp32"] = {**training_row("gates", "2,64,4,2,128,256", "fp32"), "length": 128, "hidden": True}
+    return rows
+
+
+class Failure(Exception):
+    """What ends a row."""
+
+
+def run_morph(row, *arguments):
+    """One call of `morph bench`, parsed."""
+    command = [os.path.join(os.environ["MORPH_BIN"], "morph"), "bench", row["mode"], "--shape", row["shape"], "--json"]
+    if "length" in row:
+        command += ["--length", str(row["length"]), "--precision", row["precision"]]
+    process = subprocess.run(command + [str(argument) for argument in arguments], capture_output=True, text=True,
+                             check=False)
+    if process.returncode:
+        raise Failure(process.stderr.strip() or f"morph ended with exit code {process.returncode}")
+    return json.loads(process.stdout)
+
+
+class Worker:
+    """A PyTorch step in a process that waits between turns."""
+
+    def __init__(self, row, folder, arguments, compiled=False):
+        layers = int(row["shape"].split(",")[0])
+        job = {"mode": row["mode"], "folder": str(folder), "precision": row["precision"], "length": row["length"],
+               "threads": arguments.threads, "full_layers": full_layers(layers), "compiled": compiled}
+        # What the worker says on standard error goes to ours: compilers have much to say.
+        self.process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("worker.py"), json.dumps(job)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.loss = self.read()["loss"]
+        self.seconds, self.peak = [], 0
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(f"PyTorch's side ended with exit code {self.process.wait()}")
+        return json.loads(line)
+
+    def turn(self, steps):
+        """Runs so many steps."""
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        result = self.read()
+        self.seconds += result["seconds"]
+        self.peak = self.peak or result["peak_rss_bytes"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def full_layers(layers):
+    """How many layers of a hybrid keep full attention: what `morph bench` takes by default."""
+    return max(1, int(layers / 8 + 0.5))
+
+
+def compare_losses(ours, theirs, row):
+    difference = abs(ours - theirs) / max(abs(ours), 1e-12)
+    if not difference <= TOLERANCE[row["precision"]]:
+        raise Failure(f"the losses differ: {ours:.6g} and {theirs:.6g}; nothing was timed")
+
+
+def merge(runs):
+    """Several calls of morph bench as one: medians over all samples, everything else from the first."""
+    result = dict(runs[0])
+    result["seconds"] = [second for run in runs for second in run["seconds"]]
+    result["median_seconds"] = statistics.median(result["seconds"])
+    result["ideal_gemm_seconds"] = statistics.median(run["ideal_gemm_seconds"] for run in runs)
+    result["share"] = result["ideal_gemm_seconds"] / result["median_seconds"]
+    if "ideal_read_seconds" in result:
+        result["ideal_read_seconds"] = statistics.median(run["ideal_read_seconds"] for run in runs)
+        result["read_share"] = result["ideal_read_seconds"] / result["median_seconds"]
+    del result["products"]
+    return result
+
+
+def run_in_turns(row, arguments, variants, peers):
+    """Morph's variants (further arguments by name) and PyTorch's, in turns: results by name."""
+    threads = ["--threads", arguments.threads] if arguments.threads else []
+    with tempfile.TemporaryDirectory() as folder:
+        ours, workers = {name: [] for name in variants}, {}
+        try:
+            for turn in range(arguments.turns):
+                for i, (name, options) in enumerate(variants.items()):
+                    save = ["--save", folder] if turn == 0 and i == 0 else []
+                    ours[name].append(run_morph(row, *threads, *save, *options, "--repeat", arguments.repeat))
+                if turn == 0:
+                    for peer in peers:
+                        workers[peer] = Worker(row, folder, arguments, compiled=peer == "compile")
+                        if workers[peer].loss is not None:
+                            compare_losses(ours["morph"][0]["loss"], workers[peer].loss, row)
+                for worker in workers.values():
+                    worker.turn(arguments.repeat)
+        finally:
+            for worker in workers.values():
+                worker.close()
+    result = {name: merge(runs) for name, runs in ours.items()}
+    for peer, worker in workers.items():
+        result[peer] = {"median_seconds": statistics.median(worker.seconds), "seconds": worker.seconds,
+                        "peak_rss_bytes": worker.peak, "loss": worker.loss}
+    return result
+
+
+def run_row(row, arguments):
+    """The results of a row by side."""
+    if row["kind"] == "compile":
+        return {"morph": run_morph(row, "--repeat", 1 if row["shape"].startswith("1000,") else arguments.repeat)}
+    if row["kind"] == "decode":
+        layers = row["shape"].split(",")[0]
+        return run_in_turns(row, arguments, {"morph": [], "full": ["--full-layers", layers]},
+                            [peer for peer in arguments.peers if peer == "eager"])
+    return run_in_turns(row, arguments, {"morph": []}, arguments.peers)
+
+
+def table(header, lines):
+    """Text columns, the first aligned left."""
+    lines = [header, *lines]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+        print("  " + "  ".join(cells).rstrip())
+    print()
+
+
+def seconds(result):
+    return f"{result['median_seconds']:.4g}" if result else "-"
+
+
+def ratio(other, ours):
+    return f"{other['median_seconds'] / ours['median_seconds']:.2f}x" if other else "-"
+
+
+def gigabytes(count):
+    return f"{count / 1e9:.2f}"
+
+
+def print_tables(rows, results):
+    """All rows that there are results of, a table a kind."""
+    by_kind = {kind: [(name, results[name]) for name, row in rows.items() if name in results and row["kind"] == kind]
+               for kind in ("training", "decode", "compile")}
+    if by_kind["training"]:
+        lines = []
+        for name, sides in by_kind["training"]:
+            ours, eager, compiled = sides["morph"], sides.get("eager"), sides.get("compile")
+            memory = ours["peak_rss_bytes"] / eager["peak_rss_bytes"] if eager else None
+            lines.append([name, seconds(ours), seconds(eager), seconds(compiled), ratio(eager, ours),
+                          ratio(compiled, ours), f"{ours['ideal_gemm_seconds']:.4g}", f"{ours['share']:.2f}",
+                          f"{ours['ideal_gemm_seconds'] / eager['median_seconds']:.2f}" if eager else "-",
+                          gigabytes(ours["peak_bytes"]), gigabytes(ours["peak_rss_bytes"]),
+                          gigabytes(eager["peak_rss_bytes"]) if eager else "-",
+                          f"{memory:.2f}" if memory else "-"])
+        table(["a step, s", "morph", "eager", "compile", "eager/morph", "compile/morph", "ideal", "share",
+               "eager's share", "held GB", "RSS GB", "eager's RSS GB", "RSS ratio"], lines)
+    if by_kind["decode"]:
+        table(["a token, s", "hybrid", "full", "eager full", "full/hybrid", "eager/hybrid", "reading", "read share"],
+              [[name, seconds(sides["morph"]), seconds(sides["full"]), seconds(sides.get("eager")),
+                ratio(sides["full"], sides["morph"]), ratio(sides.get("eager"), sides["morph"]),
+                f"{sides['morph']['ideal_read_seconds']:.4g}", f"{sides['morph']['read_share']:.2f}"]
+               for name, sides in by_kind["decode"]])
+    if by_kind["compile"]:
+        table(["layers", "config to plans, s", "passes to gates, s"],
+              [[name, seconds(sides["morph"]), f"{sides['morph']['passes']['Total']:.3f}"]
+               for name, sides in by_kind["compile"]])
+
+
+def parse_arguments(rows):
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="rows, with commas between: " + ", ".join(
+        name for name, row in rows.items() if not row.get("hidden")))
+    parser.add_argument("--json", type=pathlib.Path, help="file of the results; rows in it are not run again")
+    parser.add_argument("--peers", default="eager,compile", help="eager, compile, both or '' (default: both; compiling "
+                        "takes minutes a row)")
+    parser.add_argument("--turns", type=int, default=3, help="turns that each side has (default: 3)")
+    parser.add_argument("--repeat", type=int, default=2, help="samples of a turn (default: 2)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
+    arguments = parser.parse_args()
+    arguments.peers = [peer for peer in arguments.peers.split(",") if peer]
+    if unknown := set(arguments.peers) - {"eager", "compile"}:
+        parser.error(f"unknown peer '{unknown.pop()}'")
+    names = [name for name, row in rows.items() if not row.get("hidden")]
+    if arguments.only:
+        names = arguments.only.split(",")
+        if unknown := [name for name in names if name not in rows]:
+            parser.error(f"there is no row '{unknown[0]}'")
+    if min(arguments.turns, arguments.repeat) < 1 or arguments.threads < 0:
+        parser.error("--turns and --repeat are 1 or more, --threads is not negative")
+    return arguments, names
+
+
+def main():
+    rows = make_rows()
+    arguments, names = parse_arguments(rows)
+    results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
+    failed = False
+    for name in names:
+        if name in results:
+            continue
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        try:
+            results[name] = run_row(rows[name], arguments)
+        except Failure as error:
+            print(f"bench: error: {name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        if arguments.json:
+            partial = arguments.json.with_suffix(".partial")
+            partial.write_text(json.dumps(results, indent=1))
+            partial.replace(arguments.json)
+    shown = {name: results[name] for name in names if name in results}
+    if shown:
+        print(next(iter(shown.values()))["morph"]["cpu"])
+        print()
+        print_tables(rows, shown)
+    sys.exit(1 if failed else 0)
+
+
+main()

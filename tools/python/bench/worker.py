@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One PyTorch step in a process of its own, so that its memory is its own: `worker.py JOB`, a JSON object. For every
+number on standard input it runs so many steps and prints a line: their seconds, the loss of the first, peak memory."""
+
+import json
+import os
+import resource
+import sys
+import time
+
+import torch
+from steps import make_step
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+
+def make_decode(job):
+    """A step of transformers' own decoding after a cache of random keys and values."""
+    with open(os.path.join(job["folder"], "config.json"), encoding="utf-8") as file:
+        config = LlamaConfig(**json.load(file))
+    config._attn_implementation = "sdpa"
+    dtype = torch.bfloat16 if job["precision"] == "bf16" else torch.float32
+    model = LlamaForCausalLM(config).to(dtype).eval()
+    cache, length = DynamicCache(), job["length"]
+    shape = (1, config.num_key_value_heads, length, config.head_dim)
+    for layer in range(config.num_hidden_layers):
+        cache.update(torch.randn(shape, dtype=dtype), torch.randn(shape, dtype=dtype), layer)
+    token = torch.zeros(1, 1, dtype=torch.long)
+
+    def step():
+        with torch.inference_mode():
+            model(token, past_key_values=cache, use_cache=True)
+
+    return step
+
+
+def main():
+    job = json.loads(sys.argv[1])
+    if job["threads"]:
+        torch.set_num_threads(job["threads"])
+    torch.manual_seed(0)
+    if job["mode"] == "decode":
+        step = make_decode(job)
+    else:
+        step = make_step(job["mode"], job["folder"], job["precision"], job["full_layers"], job["compiled"])
+    loss, begin = step(), time.perf_counter()
+    step()  # What is made once is made: moments, buffers, compiled code.
+    warmup = time.perf_counter() - begin
+    print(json.dumps({"loss": loss, "warmup": warmup}), flush=True)
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            begin = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - begin)
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"seconds": seconds, "peak_rss_bytes": peak}), flush=True)
+
+
+main()
