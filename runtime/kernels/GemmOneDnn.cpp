@@ -145,7 +145,7 @@ public:
   }
 
 private:
-  int before_ = 1;
+  [[maybe_unused]] int before_ = 1;
 };
 
 /// How b lies in memory: as described, as oneDNN likes it best, or in the blocks that it liked before.
