@@ -38,19 +38,15 @@ constexpr bool kSanitized = false;
 
 /// The functions that are used here; `ready` where the library has them all.
 struct Api {
-#define MORPH_DNNL_FUNCTIONS(F)                                                                                        \
-  F(version)                                                                                                           \
-  F(engine_create)                                                                                                     \
-  F(stream_create)                                                                                                     \
-  F(stream_wait)                                                                                                       \
-  F(memory_desc_init_by_strides)                                                                                       \
-  F(memory_desc_init_by_tag)                                                                                           \
-  F(memory_desc_get_size)                                                                                              \
-  F(matmul_desc_init) F(post_ops_create) F(post_ops_destroy) F(post_ops_append_sum) F(post_ops_append_binary)          \
-      F(primitive_attr_create) F(primitive_attr_destroy) F(primitive_attr_set_post_ops) F(primitive_desc_create)       \
-          F(primitive_desc_destroy) F(primitive_desc_query) F(primitive_desc_query_md) F(primitive_create)             \
-              F(primitive_destroy) F(primitive_execute) F(memory_create) F(memory_destroy) F(memory_get_data_handle)   \
-                  F(memory_get_memory_desc) F(reorder_primitive_desc_create)
+  // clang-format off
+#define MORPH_DNNL_FUNCTIONS(F) \
+  F(version) F(engine_create) F(stream_create) F(stream_wait) F(memory_desc_init_by_strides) \
+  F(memory_desc_init_by_tag) F(memory_desc_get_size) F(matmul_desc_init) F(post_ops_create) F(post_ops_destroy) \
+  F(post_ops_append_sum) F(post_ops_append_binary) F(primitive_attr_create) F(primitive_attr_destroy) \
+  F(primitive_attr_set_post_ops) F(primitive_desc_create) F(primitive_desc_destroy) F(primitive_desc_query) \
+  F(primitive_desc_query_md) F(primitive_create) F(primitive_destroy) F(primitive_execute) F(memory_create) \
+  F(memory_destroy) F(memory_get_data_handle) F(memory_get_memory_desc) F(reorder_primitive_desc_create)
+// clang-format on
 #define MORPH_DNNL_MEMBER(name) decltype(&dnnl_##name) name = nullptr;
   MORPH_DNNL_FUNCTIONS(MORPH_DNNL_MEMBER)
 #undef MORPH_DNNL_MEMBER
@@ -149,7 +145,7 @@ public:
   }
 
 private:
-  int before_ = 1;
+  [[maybe_unused]] int before_ = 1;
 };
 
 /// How b lies in memory: as described, as oneDNN likes it best, or in the blocks that it liked before.

@@ -30,7 +30,7 @@ struct AttentionSizes {
 /// Queries of a block, keys of a block, and keys of a task of decoding.
 inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 128, kDecodeKeys = 512;
 /// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
-inline constexpr int64_t kKeptBlocks = 16;
+inline constexpr int64_t kKeptBlocks = 32;
 
 inline constexpr int64_t blocksOf(int64_t count, int64_t block) { return (count + block - 1) / block; }
 

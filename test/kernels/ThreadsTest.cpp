@@ -144,7 +144,7 @@ float furthest(const std::vector<float> &x, const std::vector<float> &y) {
 TEST(BlockAttentionTest, SameBitsOnAnyThreads) {
   // The last one has more blocks of keys than the backward keeps.
   const std::vector<std::vector<int64_t>> sizes = {
-      {1, 700, 0}, {1, 1500, 900}, {130, 130, 0}, {200, 330, 100}, {70, 2300, 0}};
+      {1, 700, 0}, {1, 1500, 900}, {130, 130, 0}, {200, 330, 100}, {70, 4300, 0}};
   for (const auto &size : sizes)
     for (bool saved : {false, true}) {
       const Attention one = runAttention(size[0], size[1], size[2], 1, saved);
