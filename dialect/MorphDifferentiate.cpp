@@ -214,3 +214,11 @@ Gradients SquaredErrorOp::buildGradients(OpBuilder &builder, ValueRange dy, Arra
 Gradients WeightedMeanOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<WeightedMeanGradOp>(getLoc(), dy[0], getWeights()) : Value(), Value()};
 }
+
+//===----------------------------------------------------------------------===//
+// Precision
+//===----------------------------------------------------------------------===//
+
+Gradients CastOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<CastOp>(getLoc(), getX().getType(), dy[0]).getResult() : Value()};
+}

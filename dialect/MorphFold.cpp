@@ -83,3 +83,9 @@ void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRConte
 void BlendOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<BlendOfOneValue>(context);
 }
+
+OpFoldResult CastOp::fold(FoldAdaptor) {
+  if (getX().getType() == getResult().getType())
+    return getX();
+  return {};
+}

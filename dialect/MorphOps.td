@@ -8,5 +8,6 @@ include "dialect/MorphModelOps.td"
 include "dialect/MorphComputeOps.td"
 include "dialect/MorphLossOps.td"
 include "dialect/MorphGradientOps.td"
+include "dialect/MorphKernelOps.td"
 
 #endif // MORPH_OPS_TD

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dialect/KernelRows.h"
+
+#include "dialect/MorphOps.h"
+#include "dialect/SizeLimits.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace morph;
+
+/// The product of sizes that are positive, up to the limit of one dimension.
+static std::optional<int64_t> countElements(ArrayRef<int64_t> shape) {
+  int64_t elements = 1;
+  for (int64_t size : shape)
+    if (size < 1 || llvm::MulOverflow(elements, size, elements) || elements > limits::kDimension)
+      return std::nullopt;
+  return elements;
+}
+
+bool morph::isUniform(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && countElements(tensor.getShape());
+}
+
+std::optional<int64_t> morph::getRowElements(Type type, int64_t rows) {
+  if (countLeadingDynamic(type) != rows)
+    return std::nullopt;
+  return countElements(cast<RankedTensorType>(type).getShape().drop_front(rows));
+}
+
+std::optional<int64_t> morph::countLeadingDynamic(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor)
+    return std::nullopt;
+  ArrayRef<int64_t> fixed = tensor.getShape().drop_while(ShapedType::isDynamic);
+  if (llvm::any_of(fixed, ShapedType::isDynamic))
+    return std::nullopt;
+  return tensor.getRank() - fixed.size();
+}
+
+/// Whether a uniform operand has the trailing dimensions of a row.
+static bool isTrailing(Type operand, Type row, int64_t rows) {
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(operand).getShape();
+  ArrayRef<int64_t> inner = cast<RankedTensorType>(row).getShape().drop_front(rows);
+  return shape.size() <= inner.size() && shape == inner.take_back(shape.size());
+}
+
+std::string morph::explainNotRowwise(Operation *op, int64_t rows) {
+  auto kernelOp = dyn_cast<KernelOpInterface>(op);
+  if (!kernelOp)
+    return "has no row-wise form";
+  for (auto [index, type] : llvm::enumerate(op->getResultTypes()))
+    if (!getRowElements(type, rows))
+      return "has a result that is no row value";
+  for (auto [index, type] : llvm::enumerate(op->getOperandTypes())) {
+    std::string operand = "has an operand " + std::to_string(index) + " that is ";
+    if (kernelOp.isUniformOperand(index)) {
+      if (!isUniform(type))
+        return operand + "not uniform";
+    } else if (!getRowElements(type, rows)) {
+      // Elementwise ops broadcast, to the shape of their first operand.
+      if (index == 0 || !op->hasTrait<morph::OpTrait::Elementwise>() || !isUniform(type) ||
+          !isTrailing(type, op->getResult(0).getType(), rows))
+        return operand + "no row value";
+    }
+  }
+  return "";
+}
+
+bool KernelLines::join(Operation *op) {
+  KernelLines joined = *this;
+  auto kernelOp = cast<KernelOpInterface>(op);
+  if (int64_t width = kernelOp.getLineWidth()) {
+    if (width < 0 || (sum && sum != width))
+      return false;
+    joined.sum = width;
+  }
+  for (auto [index, type] : llvm::enumerate(op->getOperandTypes()))
+    if (isUniform(type) && !kernelOp.isUniformOperand(index))
+      if (int64_t elements = *countElements(cast<RankedTensorType>(type).getShape()); elements > 1)
+        joined.uniform = std::gcd(joined.uniform, elements);
+  if (joined.sum && joined.uniform % joined.sum != 0)
+    return false;
+  *this = joined;
+  return true;
+}

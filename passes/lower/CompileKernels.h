@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels as one shared object.
+
+#ifndef MORPH_PASSES_LOWER_COMPILEKERNELS_H
+#define MORPH_PASSES_LOWER_COMPILEKERNELS_H
+
+#include "dialect/MorphOps.h"
+#include "passes/lower/ObjectCode.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+struct KernelCompileOptions {
+  std::vector<CpuTarget> targets = getCpuTargets();
+  /// Where objects are kept between runs; empty: nowhere.
+  std::string cache = getKernelCache();
+
+  /// ${MORPH_CACHE:-~/.cache/morph}/kernels.
+  static std::string getKernelCache();
+};
+
+/// A shared object with every kernel once an instruction set, as `<kernel>.<suffix>`:
+///
+///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
+///
+/// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string `hash`, and `morph_kernels_abi`, an
+/// int32_t.
+struct KernelObject {
+  std::string bytes;
+  std::string hash; ///< Of the kernels' text, the compiler and the targets: objects of one hash are the same.
+  std::vector<std::string> kernels;
+  bool wasCached = false;
+};
+
+/// What `KernelObject::hash` is for these kernels, without compiling them.
+std::string hashKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
+
+/// Compiles kernels, which have been verified, or takes their object from the cache. Errors are reported at the first
+/// kernel.
+mlir::FailureOr<KernelObject> compileKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
+
+} // namespace morph
+
+#endif // MORPH_PASSES_LOWER_COMPILEKERNELS_H
