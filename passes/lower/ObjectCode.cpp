@@ -7,7 +7,6 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
@@ -103,13 +102,23 @@ static Expected<std::string> makeObject(const Module &original, const CpuTarget 
   return std::string(bytes.begin(), bytes.end());
 }
 
-/// A temporary file that goes at the end.
-static Expected<std::string> makeTemporary(StringRef suffix, StringRef content, SmallVectorImpl<FileRemover> &removers) {
+namespace {
+/// Temporary files, removed at the end.
+struct TemporaryFiles {
+  std::vector<std::string> paths;
+  ~TemporaryFiles() {
+    for (const std::string &path : paths)
+      sys::fs::remove(path);
+  }
+};
+} // namespace
+
+static Expected<std::string> makeTemporary(StringRef suffix, StringRef content, TemporaryFiles &files) {
   SmallString<128> path;
   int descriptor = -1;
   if (std::error_code code = sys::fs::createTemporaryFile("morph-kernels", suffix, descriptor, path))
     return fail("cannot make a temporary file: " + code.message());
-  removers.emplace_back(path);
+  files.paths.push_back(path.str().str());
   raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
   stream << content;
   stream.close();
@@ -122,18 +131,18 @@ static Expected<std::string> makeTemporary(StringRef suffix, StringRef content, 
 }
 
 Expected<std::string> morph::makeSharedObject(const Module &module, ArrayRef<CpuTarget> targets) {
-  SmallVector<FileRemover> removers;
+  TemporaryFiles files;
   std::vector<std::string> inputs;
   for (const CpuTarget &target : targets) {
     Expected<std::string> object = makeObject(module, target);
     if (!object)
       return object.takeError();
-    Expected<std::string> path = makeTemporary("o", *object, removers);
+    Expected<std::string> path = makeTemporary("o", *object, files);
     if (!path)
       return path.takeError();
     inputs.push_back(*path);
   }
-  Expected<std::string> output = makeTemporary("so", "", removers);
+  Expected<std::string> output = makeTemporary("so", "", files);
   if (!output)
     return output.takeError();
 
@@ -150,7 +159,7 @@ Expected<std::string> morph::makeSharedObject(const Module &module, ArrayRef<Cpu
   // With -z defs a call of any library function is an error here.
   std::vector<StringRef> arguments{linker, "-shared", "-z", "defs", "--hash-style=gnu", "-O0", "-o", *output};
   arguments.insert(arguments.end(), inputs.begin(), inputs.end());
-  Expected<std::string> messages = makeTemporary("txt", "", removers);
+  Expected<std::string> messages = makeTemporary("txt", "", files);
   if (!messages)
     return messages.takeError();
   std::optional<StringRef> redirects[] = {StringRef(""), StringRef(*messages), StringRef(*messages)};
