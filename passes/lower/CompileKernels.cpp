@@ -63,6 +63,17 @@ static std::string cachePath(const KernelCompileOptions &options, StringRef hash
   return path.str().str();
 }
 
+/// Appends the hash of an object to it: what follows an ELF file does not matter to those who load it.
+static void seal(std::string &bytes) { bytes += llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes))); }
+
+/// Whether bytes are those that were sealed.
+static bool isWhole(StringRef bytes) {
+  constexpr size_t kHashBytes = 32;
+  return bytes.size() > kHashBytes &&
+         llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes.drop_back(kHashBytes)))) ==
+             bytes.take_back(kHashBytes);
+}
+
 /// Puts an object into the cache, whole or not at all. Without it the next run compiles again, which is no error.
 static void writeCache(StringRef path, StringRef bytes) {
   if (path.empty() || llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
@@ -99,7 +110,8 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
     return object;
   std::string path = cachePath(options, object.hash);
   if (!path.empty())
-    if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false)) {
+    if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+        bytes && isWhole((*bytes)->getBuffer())) {
       object.bytes = (*bytes)->getBuffer().str();
       object.wasCached = true;
       return object;
@@ -129,6 +141,7 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
     return emitError(first.getLoc()) << "kernels cannot be compiled: " << llvm::toString(bytes.takeError());
   }
   object.bytes = std::move(*bytes);
+  seal(object.bytes);
   writeCache(path, object.bytes);
   return object;
 }

@@ -26,7 +26,7 @@ struct KernelCompileOptions {
 ///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
 ///
 /// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string `hash`, and `morph_kernels_abi`, an
-/// int32_t.
+/// int32_t, and `morph_kernels.<suffix>` for every instruction set. runtime/exec/KernelLibrary.h loads it.
 struct KernelObject {
   std::string bytes;
   std::string hash; ///< Of the kernels' text, the compiler and the targets: objects of one hash are the same.

@@ -2,6 +2,7 @@
 #include "passes/lower/ObjectCode.h"
 
 #include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/IR/Constants.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -83,6 +84,10 @@ static Expected<std::string> makeObject(const Module &original, const CpuTarget 
   std::unique_ptr<Module> module = CloneModule(original);
   module->setTargetTriple(getTargetTriple());
   module->setDataLayout((*machine)->createDataLayout());
+  // Says that the object has this instruction set.
+  new GlobalVariable(*module, Type::getInt8Ty(module->getContext()), /*isConstant=*/true,
+                                    GlobalValue::ExternalLinkage, ConstantInt::get(Type::getInt8Ty(module->getContext()), 1),
+                                    "morph_kernels." + target.suffix);
   for (Function &function : *module) {
     if (function.isDeclaration())
       continue;

@@ -190,24 +190,34 @@ LogicalResult RowLowering::analyse() {
 // Memory
 //===----------------------------------------------------------------------===//
 
+/// bf16 is integers in memory: LLVM makes library calls of moving bf16 vectors on machines without them.
+static Type memoryType(Type element) {
+  return element.isF32() ? element : IntegerType::get(element.getContext(), element.getIntOrFloatBitWidth());
+}
+
 Value RowLowering::load(Value buffer, Type element, Value index, Value mask) {
-  Type type = vectorOf(element);
-  Value address = addressOf(buffer, element, index);
+  Type stored = memoryType(element), type = vectorOf(stored);
+  Value address = addressOf(buffer, stored, index), value;
   unsigned alignment = element.getIntOrFloatBitWidth() / 8;
-  if (!mask)
-    return builder.create<LLVM::LoadOp>(location, type, address, alignment);
-  Value zeros = builder.create<arith::ConstantOp>(location, builder.getZeroAttr(type));
-  return builder.create<LLVM::MaskedLoadOp>(location, type, address, mask, zeros, alignment);
+  if (mask) {
+    Value zeros = builder.create<arith::ConstantOp>(location, builder.getZeroAttr(type));
+    value = builder.create<LLVM::MaskedLoadOp>(location, type, address, mask, zeros, alignment);
+  } else {
+    value = builder.create<LLVM::LoadOp>(location, type, address, alignment);
+  }
+  return stored == element ? value : builder.create<arith::BitcastOp>(location, vectorOf(element), value);
 }
 
 void RowLowering::store(Value value, Value buffer, Value index, Value mask) {
-  Type element = getElementTypeOrSelf(value.getType());
-  Value address = addressOf(buffer, element, index);
+  Type element = getElementTypeOrSelf(value.getType()), stored = memoryType(element);
+  if (stored != element)
+    value = builder.create<arith::BitcastOp>(location, vectorOf(stored), value);
+  Value address = addressOf(buffer, stored, index);
   unsigned alignment = element.getIntOrFloatBitWidth() / 8;
-  if (!mask)
-    builder.create<LLVM::StoreOp>(location, value, address, alignment);
-  else
+  if (mask)
     builder.create<LLVM::MaskedStoreOp>(location, value, address, mask, alignment);
+  else
+    builder.create<LLVM::StoreOp>(location, value, address, alignment);
 }
 
 Value RowLowering::constantMask(int64_t count) {
