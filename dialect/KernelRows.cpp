@@ -87,3 +87,36 @@ bool KernelLines::join(Operation *op) {
   *this = joined;
   return true;
 }
+
+SmallVector<std::pair<unsigned, unsigned>> morph::findInPlace(KernelOp kernel) {
+  // The pass in which a value's elements are there; of an argument, the last one that reads it.
+  llvm::DenseMap<Value, int64_t> written, read;
+  llvm::DenseMap<Value, Value> roots;
+  auto rootOf = [&](Value value) { return roots.count(value) ? roots[value] : value; };
+  for (Operation &op : kernel.getBody().front().without_terminator()) {
+    auto kernelOp = cast<KernelOpInterface>(op);
+    if (kernelOp.isView()) {
+      roots[op.getResult(0)] = rootOf(op.getOperand(0));
+      continue;
+    }
+    int64_t pass = 0;
+    for (Value operand : op.getOperands())
+      pass = std::max(pass, written.lookup(rootOf(operand)));
+    // An op that sums over a line reads it once more with the sum.
+    pass += kernelOp.getLineWidth() ? 1 : 0;
+    for (Value operand : op.getOperands())
+      read[rootOf(operand)] = std::max(read.lookup(rootOf(operand)), pass);
+    for (Value result : op.getResults())
+      written[result] = pass;
+  }
+  SmallVector<std::pair<unsigned, unsigned>> pairs;
+  for (auto [index, value] : llvm::enumerate(kernel.getReturned())) {
+    Value root = rootOf(value);
+    for (BlockArgument argument : kernel.getBody().getArguments())
+      if (!isUniform(argument.getType()) &&
+          getElementTypeOrSelf(argument.getType()) == getElementTypeOrSelf(value.getType()) &&
+          read.lookup(argument) <= written.lookup(root))
+        pairs.push_back({index, argument.getArgNumber()});
+  }
+  return pairs;
+}

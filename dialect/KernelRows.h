@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace morph {
 
@@ -37,6 +38,14 @@ struct KernelLines {
   /// The width of the lines, of which every row is a whole number; 0 where a row can be cut anywhere.
   int64_t getWidth() const { return sum ? sum : uniform; }
 };
+
+class KernelOp;
+
+/// Pairs of a result and an argument of a kernel, by number, such that the result may be written where the argument is:
+/// they have the same elements, and no pass over a line reads the argument after the result has been written. Targets
+/// keep to this: a line is gone over once, and once more after each sum; a pass reads all of an element's operands
+/// before it writes.
+llvm::SmallVector<std::pair<unsigned, unsigned>> findInPlace(KernelOp kernel);
 
 } // namespace morph
 

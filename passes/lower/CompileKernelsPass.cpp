@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-compile-kernels: the kernels of a model as a file.
 
+#include "dialect/KernelRows.h"
 #include "passes/lower/CompileKernels.h"
 #include "passes/lower/Passes.h"
 
@@ -40,8 +41,15 @@ struct CompileKernelsPass : public morph::impl::CompileKernelsPassBase<CompileKe
     }
     file->os() << object->bytes;
     file->keep();
-    if (hash)
-      llvm::outs() << "// kernels " << object->hash << "\n";
+    if (!hash)
+      return;
+    llvm::outs() << "// kernels " << object->hash << "\n";
+    for (KernelOp kernel : kernels) {
+      llvm::outs() << "// in place, result=argument: @" << kernel.getSymName();
+      for (auto [result, argument] : findInPlace(kernel))
+        llvm::outs() << " " << result << "=" << argument;
+      llvm::outs() << "\n";
+    }
   }
 };
 } // namespace

@@ -45,7 +45,7 @@ def CompileKernelsPass : Pass<"morph-compile-kernels", "::mlir::ModuleOp"> {
   let options = [
     Option<"output", "output", "std::string", /*default=*/"", "The file to write">,
     Option<"cache", "cache", "bool", /*default=*/"true", "Take objects from the cache and put them there">,
-    Option<"hash", "print-hash", "bool", /*default=*/"false", "Print the object's hash, as a comment before the IR">,
+    Option<"hash", "print-hash", "bool", /*default=*/"false", "Print the object's hash, and which results may be where operands were, as comments">,
   ];
 }
 

@@ -352,6 +352,23 @@ TEST_F(CompiledKernelTest, AGateOfZeroOrOneGivesACandidateItself) {
   }
 }
 
+TEST_F(CompiledKernelTest, ResultsMayBeWhereOperandsWere) {
+  // What findInPlace says of addRmsNorm: 0=0 0=1 1=0 1=1.
+  at::Tensor w = at::randn({576});
+  at::Tensor x = at::randn({kRows, 576}), y = at::randn({kRows, 576});
+  Tensors apart = {at::empty_like(x), at::empty_like(x)}, swapped;
+  call("addRmsNorm_576", {x, y, w}, apart, 0, kRows);
+  at::Tensor a = x.clone(), b = y.clone(), c = x.clone(), d = y.clone();
+  Tensors inPlace = {a, b};
+  call("addRmsNorm_576", {a, b, w}, inPlace, 0, kRows);
+  swapped = {d, c};
+  call("addRmsNorm_576", {c, d, w}, swapped, 0, kRows);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(at::equal(inPlace[i], apart[i])) << i;
+    EXPECT_TRUE(at::equal(swapped[i], apart[i])) << i;
+  }
+}
+
 TEST_F(CompiledKernelTest, CallCoversAllRows) {
   at::Tensor x = at::randn({4, 7, 64}), y = at::empty_like(x);
   int64_t calls = 0;

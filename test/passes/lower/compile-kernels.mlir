@@ -8,6 +8,8 @@
 // Compiled into the cache, then taken from it; one that is not whole is made again.
 // RUN: env MORPH_CACHE=%t/cache morph-opt %s --morph-compile-kernels="output=%t/a.so print-hash" | FileCheck %s
 // CHECK: // kernels [[HASH:[0-9a-f]+]]
+// CHECK-NEXT: // in place, result=argument: @silu 0=0
+// CHECK-NEXT: // in place, result=argument: @add_norm_grad 0=0 0=1 1=0 1=1 1=3{{$}}
 // CHECK: morph.kernel @silu
 // RUN: ls %t/cache/kernels | FileCheck %s --check-prefix=ONE
 // ONE: {{^[0-9a-f]+\.so$}}
@@ -27,5 +29,11 @@ morph.model @m base architecture "llama" layers 1 {
   morph.kernel @silu rows 2 (%x: tensor<?x?x3xf32>) {
     %0 = morph.silu %x : tensor<?x?x3xf32>
     morph.return %0 : tensor<?x?x3xf32>
+  }
+  // The sum is written in the first pass, the second reads the other operand of the gradient again.
+  morph.kernel @add_norm_grad rows 2 (%a: tensor<?x?x8xf32>, %b: tensor<?x?x8xf32>, %w: tensor<8xf32>, %x: tensor<?x?x8xf32>) {
+    %0 = morph.add %a, %b : tensor<?x?x8xf32>, tensor<?x?x8xf32>
+    %1 = morph.rms_norm_input_grad %0, %x, %w eps 1.0e-5 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8xf32>
+    morph.return %0, %1 : tensor<?x?x8xf32>, tensor<?x?x8xf32>
   }
 }

@@ -7,7 +7,8 @@
 
 // Two passes over a line: the sum, which is fused with the addition and its store, then the norm, which reads what the
 // first has stored. A product and a sum are one rounding.
-// CHECK-LABEL: llvm.func @add_rms_norm(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
+// CHECK-LABEL: llvm.func @add_rms_norm
+// CHECK-SAME: (%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %[[END]]
 // CHECK: %[[LANES:.*]] = scf.for {{.*}} iter_args(%[[SUM:.*]] = %{{.*}}) -> (vector<16xf32>)
 // CHECK: %[[S:.*]] = arith.addf
