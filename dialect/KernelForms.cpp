@@ -20,9 +20,8 @@ static int64_t lastDimension(Value value) { return cast<RankedTensorType>(value.
 
 /// 1 / sqrt(sum / divisor + eps) of each line.
 static Value buildInverseRoot(OpBuilder &builder, Location location, Value sum, double divisor, double eps) {
-  return buildElementwise(builder, location, sum, [&](Scalars in) {
-    return SmallVector<Scalar>{1 / sqrt(in[0] / divisor + eps)};
-  })[0];
+  return buildElementwise(builder, location, sum,
+                          [&](Scalars in) { return SmallVector<Scalar>{1 / sqrt(in[0] / divisor + eps)}; })[0];
 }
 
 static Value buildSquareSum(OpBuilder &builder, Location location, Value x) {
@@ -55,12 +54,10 @@ Values RmsNormInputGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operands
   Value squares = buildSquareSum(builder, getLoc(), x);
   Value inner = buildLineSum(builder, getLoc(), {dy, x, weight}, [](Scalars in) { return in[2] * in[0] * in[1]; });
   Value r = buildInverseRoot(builder, getLoc(), squares, width, getEps().convertToDouble());
-  Value shift = buildElementwise(builder, getLoc(), {r, inner}, [&](Scalars in) {
-    return SmallVector<Scalar>{in[0] * in[0] * in[1] / width};
-  })[0];
-  return buildElementwise(builder, getLoc(), {dy, x, weight, r, shift}, [](Scalars in) {
-    return SmallVector<Scalar>{in[3] * (in[2] * in[0] - in[1] * in[4])};
-  });
+  Value shift = buildElementwise(builder, getLoc(), {r, inner},
+                                 [&](Scalars in) { return SmallVector<Scalar>{in[0] * in[0] * in[1] / width}; })[0];
+  return buildElementwise(builder, getLoc(), {dy, x, weight, r, shift},
+                          [](Scalars in) { return SmallVector<Scalar>{in[3] * (in[2] * in[0] - in[1] * in[4])}; });
 }
 
 int64_t L2NormGradOp::getLineWidth() { return lastDimension(getX()); }
@@ -70,12 +67,10 @@ Values L2NormGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
   Value squares = buildSquareSum(builder, getLoc(), x);
   Value inner = buildLineSum(builder, getLoc(), {dy, x}, [](Scalars in) { return in[0] * in[1]; });
   Value r = buildInverseRoot(builder, getLoc(), squares, /*divisor=*/1, getEps().convertToDouble());
-  Value shift = buildElementwise(builder, getLoc(), {r, inner}, [](Scalars in) {
-    return SmallVector<Scalar>{in[0] * in[0] * in[1]};
-  })[0];
-  return buildElementwise(builder, getLoc(), {dy, x, r, shift}, [](Scalars in) {
-    return SmallVector<Scalar>{in[2] * (in[0] - in[1] * in[3])};
-  });
+  Value shift = buildElementwise(builder, getLoc(), {r, inner},
+                                 [](Scalars in) { return SmallVector<Scalar>{in[0] * in[0] * in[1]}; })[0];
+  return buildElementwise(builder, getLoc(), {dy, x, r, shift},
+                          [](Scalars in) { return SmallVector<Scalar>{in[2] * (in[0] - in[1] * in[3])}; });
 }
 
 //===----------------------------------------------------------------------===//

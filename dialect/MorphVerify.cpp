@@ -22,9 +22,9 @@ LogicalResult ModelOp::verify() {
     return emitOpError() << "model_c1: `layers` is " << layers << ", expected 1 to " << limits::kLayers;
   for (Operation &op : getBody().front())
     if (!isa<WeightOp, GateOp, RopeTableOp, func::FuncOp, KernelOp>(op)) {
-      InFlightDiagnostic diagnostic = emitOpError()
-                                      << "model_c2: the body holds weights, gates, rope tables, functions and kernels, not '"
-                                      << op.getName() << "'";
+      InFlightDiagnostic diagnostic =
+          emitOpError() << "model_c2: the body holds weights, gates, rope tables, functions and kernels, not '"
+                        << op.getName() << "'";
       diagnostic.attachNote(op.getLoc()) << "this op";
       return diagnostic;
     }

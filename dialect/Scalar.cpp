@@ -14,18 +14,10 @@ Scalar Scalar::constant(double number) const {
   return with(builder->create<arith::ConstantOp>(location, builder->getFloatAttr(value.getType(), number)));
 }
 
-Scalar operator+(Scalar a, Scalar b) {
-  return a.with(a.builder->create<arith::AddFOp>(a.location, a.value, b.value));
-}
-Scalar operator-(Scalar a, Scalar b) {
-  return a.with(a.builder->create<arith::SubFOp>(a.location, a.value, b.value));
-}
-Scalar operator*(Scalar a, Scalar b) {
-  return a.with(a.builder->create<arith::MulFOp>(a.location, a.value, b.value));
-}
-Scalar operator/(Scalar a, Scalar b) {
-  return a.with(a.builder->create<arith::DivFOp>(a.location, a.value, b.value));
-}
+Scalar operator+(Scalar a, Scalar b) { return a.with(a.builder->create<arith::AddFOp>(a.location, a.value, b.value)); }
+Scalar operator-(Scalar a, Scalar b) { return a.with(a.builder->create<arith::SubFOp>(a.location, a.value, b.value)); }
+Scalar operator*(Scalar a, Scalar b) { return a.with(a.builder->create<arith::MulFOp>(a.location, a.value, b.value)); }
+Scalar operator/(Scalar a, Scalar b) { return a.with(a.builder->create<arith::DivFOp>(a.location, a.value, b.value)); }
 Scalar operator-(Scalar a) { return a.with(a.builder->create<arith::NegFOp>(a.location, a.value)); }
 
 Scalar exp(Scalar x) { return x.with(x.builder->create<math::ExpOp>(x.location, x.value)); }
@@ -131,13 +123,12 @@ Value buildLineSum(OpBuilder &builder, Location location, ValueRange operands,
   maps.push_back(builder.getMultiDimIdentityMap(rank).getMajorSubMap(rank - 1));
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   iterators.back() = utils::IteratorType::reduction;
-  auto generic = builder.create<linalg::GenericOp>(
-      location, start.getType(), operands, start, maps, iterators,
-      [&](OpBuilder &inner, Location where, ValueRange arguments) {
-        SmallVector<Scalar> scalars = scalarsOf(inner, where, arguments);
-        Scalar sum = scalars.pop_back_val();
-        inner.create<linalg::YieldOp>(where, (sum + body(scalars)).get());
-      });
+  auto generic = builder.create<linalg::GenericOp>(location, start.getType(), operands, start, maps, iterators,
+                                                   [&](OpBuilder &inner, Location where, ValueRange arguments) {
+                                                     SmallVector<Scalar> scalars = scalarsOf(inner, where, arguments);
+                                                     Scalar sum = scalars.pop_back_val();
+                                                     inner.create<linalg::YieldOp>(where, (sum + body(scalars)).get());
+                                                   });
   return generic.getResult(0);
 }
 

@@ -83,8 +83,7 @@ mlir::Value buildLineSum(mlir::OpBuilder &builder, mlir::Location location, mlir
 
 namespace OpTrait {
 /// An op that a scalar body describes (Morph_Elementwise in MorphKernelTraits.td).
-template <typename ConcreteType>
-class Elementwise : public mlir::OpTrait::TraitBase<ConcreteType, Elementwise> {};
+template <typename ConcreteType> class Elementwise : public mlir::OpTrait::TraitBase<ConcreteType, Elementwise> {};
 } // namespace OpTrait
 
 } // namespace morph

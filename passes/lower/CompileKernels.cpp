@@ -64,7 +64,9 @@ static std::string cachePath(const KernelCompileOptions &options, StringRef hash
 }
 
 /// Appends the hash of an object to it: what follows an ELF file does not matter to those who load it.
-static void seal(std::string &bytes) { bytes += llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes))); }
+static void seal(std::string &bytes) {
+  bytes += llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes)));
+}
 
 /// Whether bytes are those that were sealed.
 static bool isWhole(StringRef bytes) {

@@ -38,8 +38,8 @@ static void buildFunction(OpBuilder &builder, KernelOp kernel) {
     arguments.push_back(collapseRows(type, rows));
   for (Type type : kernel.getReturned().getTypes())
     results.push_back(collapseRows(type, rows));
-  auto function = builder.create<func::FuncOp>(kernel.getLoc(), kernel.getSymName(),
-                                               builder.getFunctionType(arguments, results));
+  auto function =
+      builder.create<func::FuncOp>(kernel.getLoc(), kernel.getSymName(), builder.getFunctionType(arguments, results));
   function->setAttr(kRowElements, builder.getI64IntegerAttr(kernel.getRowElements()));
   KernelLines lines;
   for (Operation &op : body.without_terminator())

@@ -45,8 +45,8 @@ static Expected<std::unique_ptr<TargetMachine>> makeMachine(const CpuTarget &tar
   TargetOptions options;
   // Products and sums are contracted in the IR, and nowhere else.
   options.AllowFPOpFusion = FPOpFusion::Strict;
-  std::unique_ptr<TargetMachine> machine(registered->createTargetMachine(
-      triple, target.cpu, "", options, Reloc::PIC_, std::nullopt, CodeGenOptLevel::Default));
+  std::unique_ptr<TargetMachine> machine(registered->createTargetMachine(triple, target.cpu, "", options, Reloc::PIC_,
+                                                                         std::nullopt, CodeGenOptLevel::Default));
   if (!machine)
     return fail("LLVM has no processor " + target.cpu + " for " + triple);
   return machine;
@@ -85,9 +85,8 @@ static Expected<std::string> makeObject(const Module &original, const CpuTarget 
   module->setTargetTriple(getTargetTriple());
   module->setDataLayout((*machine)->createDataLayout());
   // Says that the object has this instruction set.
-  new GlobalVariable(*module, Type::getInt8Ty(module->getContext()), /*isConstant=*/true,
-                                    GlobalValue::ExternalLinkage, ConstantInt::get(Type::getInt8Ty(module->getContext()), 1),
-                                    "morph_kernels." + target.suffix);
+  new GlobalVariable(*module, Type::getInt8Ty(module->getContext()), /*isConstant=*/true, GlobalValue::ExternalLinkage,
+                     ConstantInt::get(Type::getInt8Ty(module->getContext()), 1), "morph_kernels." + target.suffix);
   for (Function &function : *module) {
     if (function.isDeclaration())
       continue;

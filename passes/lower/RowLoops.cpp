@@ -84,7 +84,9 @@ private:
   Value contract(Operation &op, const IRMapping &mapping);
 
   // Helpers.
-  Value integer(int64_t number) { return builder.create<arith::ConstantOp>(location, builder.getI64IntegerAttr(number)); }
+  Value integer(int64_t number) {
+    return builder.create<arith::ConstantOp>(location, builder.getI64IntegerAttr(number));
+  }
   Value add(Value a, Value b) { return builder.create<arith::AddIOp>(location, a, b); }
   Value multiply(Value a, int64_t b) { return b == 1 ? a : builder.create<arith::MulIOp>(location, a, integer(b)); }
   Type vectorOf(Type element) const { return VectorType::get(kLanes, element); }
@@ -452,8 +454,8 @@ void RowLowering::emitPrologue() {
   Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
   int32_t place = 0;
   auto nextBuffer = [&]() -> Value {
-    Value address = builder.create<LLVM::GEPOp>(location, pointer, pointer, entry.getArgument(0),
-                                                ArrayRef<LLVM::GEPArg>{place++});
+    Value address =
+        builder.create<LLVM::GEPOp>(location, pointer, pointer, entry.getArgument(0), ArrayRef<LLVM::GEPArg>{place++});
     return builder.create<LLVM::LoadOp>(location, pointer, address);
   };
   for (BlockArgument argument : source.getArguments()) {
@@ -473,8 +475,9 @@ void RowLowering::emitPrologue() {
     if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
       // The verifier of kernels has seen to it that the index is a constant within the uniform argument.
       int64_t index = getConstantIntValue(extract.getIndices().front()).value();
-      Value address = builder.create<LLVM::GEPOp>(location, pointer, extract.getType(), buffers.lookup(extract.getTensor()),
-                                                  ArrayRef<LLVM::GEPArg>{int32_t(index)});
+      Value address =
+          builder.create<LLVM::GEPOp>(location, pointer, extract.getType(), buffers.lookup(extract.getTensor()),
+                                      ArrayRef<LLVM::GEPArg>{int32_t(index)});
       scalars.map(extract.getResult(), builder.create<LLVM::LoadOp>(location, extract.getType(), address).getResult());
     } else if (!isa<IndexType>(op->getResult(0).getType())) {
       Operation *clone = builder.clone(*op, scalars);

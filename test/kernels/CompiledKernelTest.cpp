@@ -26,7 +26,9 @@ struct Case {
 
 at::Tensor sigmoidSlope(const at::Tensor &x) { return at::sigmoid(x) * (1 + x * (1 - at::sigmoid(x))); }
 
-at::Tensor rmsNorm(const at::Tensor &x, const at::Tensor &w) { return w * x * at::rsqrt(x.square().mean(-1, true) + 1e-5); }
+at::Tensor rmsNorm(const at::Tensor &x, const at::Tensor &w) {
+  return w * x * at::rsqrt(x.square().mean(-1, true) + 1e-5);
+}
 at::Tensor l2Norm(const at::Tensor &x) { return x * at::rsqrt(x.square().sum(-1, true) + 1e-6); }
 at::Tensor rmsNormGrad(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &w) {
   at::Tensor r = at::rsqrt(x.square().mean(-1, true) + 1e-5);
@@ -48,8 +50,7 @@ const std::vector<Case> kCases = {
     {"addUniform", "xw", "%r = morph.add %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] + in[1]}; }},
     {"mul", "xx", "%r = morph.mul %0, %1 : $T, $T", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
     {"mulUniform", "xw", "%r = morph.mul %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
-    {"swiglu", "xx", "%r = morph.swiglu %0, %1 : $T", "%r",
-     [](auto &in) { return Tensors{at::silu(in[0]) * in[1]}; }},
+    {"swiglu", "xx", "%r = morph.swiglu %0, %1 : $T", "%r", [](auto &in) { return Tensors{at::silu(in[0]) * in[1]}; }},
     {"siluGrad", "xx", "%r = morph.silu_grad %0, %1 : $T, $T", "%r",
      [](auto &in) { return Tensors{in[0] * sigmoidSlope(in[1])}; }},
     {"sigmoidGrad", "xx", "%r = morph.sigmoid_grad %0, %1 : $T, $T", "%r",
@@ -66,9 +67,7 @@ const std::vector<Case> kCases = {
     {"blend", "gxx", "%r = morph.blend %0 of %1, %2 : tensor<1xf32>, $T, $T", "%r",
      [](auto &in) { return Tensors{in[0] * in[1] + (1 - in[0]) * in[2]}; }},
     {"blendOfThree", "hxxx", "%r = morph.blend %0 of %1, %2, %3 : tensor<2xf32>, $T, $T, $T", "%r",
-     [](auto &in) {
-       return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]};
-     }},
+     [](auto &in) { return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]}; }},
     {"blendCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 1 : $T, tensor<2xf32>", "%r",
      [](auto &in) { return Tensors{in[0] * in[1][1]}; }},
     {"blendLastCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 2 : $T, tensor<2xf32>", "%r",
@@ -83,8 +82,7 @@ const std::vector<Case> kCases = {
      [](auto &in) { return Tensors{l2Norm(at::silu(in[0]))}; }},
     {"normOfNorm", "xw",
      "%s = morph.l2_norm %0 eps 1.0e-6 : $T\n%t = morph.exp %s : $T\n%r = morph.rms_norm %t, %1 eps 1.0e-5 : $T, $W",
-     "%t, %r",
-     [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
+     "%t, %r", [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
 };
 
 constexpr int64_t kRows = 13;
@@ -325,7 +323,8 @@ TEST_F(CompiledKernelTest, ExpIsExactEnoughEverywhere) {
 }
 
 TEST_F(CompiledKernelTest, EndsOfTheRange) {
-  const std::vector<float> ends = {NAN, INFINITY, -INFINITY, 0.0f, -0.0f, 88.0f, -88.0f, 1e4f, -1e4f, 1e-30f, -1e-30f, 3e38f};
+  const std::vector<float> ends = {NAN,    INFINITY, -INFINITY, 0.0f,   -0.0f,   88.0f,
+                                   -88.0f, 1e4f,     -1e4f,     1e-30f, -1e-30f, 3e38f};
   at::Tensor x = at::tensor(ends);
   for (const Case &c : kCases) {
     if (c.arguments != "x" || c.name.find("Norm") != std::string::npos)
@@ -336,7 +335,8 @@ TEST_F(CompiledKernelTest, EndsOfTheRange) {
     for (size_t i = 0; i < ends.size(); ++i) {
       float y = results[0][static_cast<int64_t>(i)].item<float>(), e = expected[static_cast<int64_t>(i)].item<float>();
       if (std::isnan(e) || std::isinf(e))
-        EXPECT_TRUE(std::isnan(e) ? std::isnan(y) : y == e) << c.name << " of " << ends[i] << " is " << y << ", not " << e;
+        EXPECT_TRUE(std::isnan(e) ? std::isnan(y) : y == e)
+            << c.name << " of " << ends[i] << " is " << y << ", not " << e;
       else
         EXPECT_NEAR(y, e, 3e-7 * std::abs(e) + 1e-37) << c.name << " of " << ends[i];
     }

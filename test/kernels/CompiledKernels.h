@@ -24,7 +24,8 @@ inline StatusOr<KernelLibrary> compileKernels(const std::string &kernels) {
   std::string folder = (fs::temp_directory_path() / "morph-kernels-XXXXXX").string();
   if (!mkdtemp(folder.data()))
     return Status::failed("cannot make a folder");
-  std::ofstream(folder + "/model.mlir") << "morph.model @m base architecture \"llama\" layers 1 {\n" << kernels << "}\n";
+  std::ofstream(folder + "/model.mlir") << "morph.model @m base architecture \"llama\" layers 1 {\n"
+                                        << kernels << "}\n";
   std::string command = MORPH_OPT " " + folder + "/model.mlir -o /dev/null --morph-compile-kernels='output=" + folder +
                         "/kernels.so cache=false print-hash' 2>" + folder + "/errors.txt";
   std::string words, hash;
