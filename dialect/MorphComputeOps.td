@@ -7,6 +7,7 @@
 
 include "dialect/MorphBase.td"
 include "dialect/MorphInterfaces.td"
+include "dialect/MorphKernelTraits.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
@@ -16,7 +17,8 @@ class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
     : Morph_ComputeOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
-class Morph_UnaryOp<string mnemonic, string text> : Morph_DifferentiableOp<mnemonic> {
+class Morph_UnaryOp<string mnemonic, string text, string scalar>
+    : Morph_DifferentiableOp<mnemonic, [Morph_Elementwise<["x"], [scalar]>]> {
   let summary = text;
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
@@ -59,7 +61,7 @@ def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
   let assemblyFormat = "$x `,` $weight (`,` $bias^)? attr-dict `:` type($x) `,` type($weight) (`,` type($bias)^)?";
 }
 
-def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm"> {
+def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>]> {
   let summary = "weight * x / sqrt(mean(x^2) + eps) over the last dimension, statistics in fp32";
   let description = [{
     Constraints: rms_norm_c1 weight is [C] with C the last dimension of x; rms_norm_c2 eps is positive.
@@ -73,7 +75,7 @@ def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm"> {
   let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($x) `,` type($weight)";
 }
 
-def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
+def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm", [Morph_KernelForm<["getLineWidth"]>]> {
   let summary = "x / sqrt(sum(x^2) + eps) over the last dimension";
   let description = "Constraints: l2_norm_c1 x has a dimension; l2_norm_c2 eps is positive.";
   let arguments = (ins Morph_Float:$x, F64Attr:$eps);
@@ -88,7 +90,7 @@ def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm"> {
 // Shapes
 //===----------------------------------------------------------------------===//
 
-def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
+def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads", [Morph_KernelForm<["isView"]>]> {
   let summary = "[B,T,H*D] as [B,T,H,D]";
   let description = "Constraints: split_heads_c1 x is [B,T,E]; split_heads_c2 `heads` divides E.";
   let arguments = (ins Morph_Float:$x, I64Attr:$heads);
@@ -101,7 +103,7 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads"> {
   let hasFolder = 1;
 }
 
-def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads"> {
+def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm<["isView"]>]> {
   let summary = "[B,T,H,D] as [B,T,H*D]";
   let description = [{
     Constraints: merge_heads_c1 x is [B,T,H,D]; merge_heads_c2 H and D are known, their product within the limit.
@@ -152,7 +154,7 @@ def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
-def Morph_AddOp : Morph_DifferentiableOp<"add"> {
+def Morph_AddOp : Morph_DifferentiableOp<"add", [Morph_Elementwise<["lhs", "rhs"], ["lhs + rhs"]>]> {
   let summary = "lhs + rhs, where rhs has lhs's trailing dimensions";
   let description = "Constraints: add_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
@@ -162,7 +164,7 @@ def Morph_AddOp : Morph_DifferentiableOp<"add"> {
   let inPlace = ["lhs"];
 }
 
-def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
+def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"], ["lhs * rhs"]>]> {
   let summary = "lhs * rhs, where rhs has lhs's trailing dimensions";
   let description = "Constraints: mul_c1 the shape of rhs ends the shape of lhs.";
   let arguments = (ins Morph_Float:$lhs, Morph_Float:$rhs);
@@ -172,7 +174,7 @@ def Morph_MulOp : Morph_DifferentiableOp<"mul"> {
   let inPlace = ["lhs"];
 }
 
-def Morph_ScaleOp : Morph_DifferentiableOp<"scale"> {
+def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["getFactor().convertToDouble() * x"]>]> {
   let summary = "factor * x, with a constant factor";
   let arguments = (ins Morph_Float:$x, F64Attr:$factor);
   let results = (outs Morph_Float:$result);
@@ -183,7 +185,8 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale"> {
   let hasCanonicalizer = 1;
 }
 
-def Morph_CastOp : Morph_ComputeOp<"cast"> {
+def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_Elementwise<["x"],
+    ["convert(x, mlir::cast<mlir::RankedTensorType>(getResult().getType()).getElementType())"]>]> {
   let summary = "x as f32 or bf16, rounded to the nearest";
   let description = "Constraints: cast_c1 dtype is one of 'f32', 'bf16'.";
   let arguments = (ins Morph_Half:$x, StrAttr:$dtype);
@@ -195,12 +198,14 @@ def Morph_CastOp : Morph_ComputeOp<"cast"> {
   let hasFolder = 1;
 }
 
-def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x">;
-def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))">;
-def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)">;
-def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))">;
+def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)">;
+def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)">;
+def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)">;
+def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))",
+    "max(x, 0) + log1p(exp(-abs(x)))">;
 
-def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands]> {
+def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands,
+    Morph_Elementwise<["gate", "x"], ["gate * sigmoid(gate) * x"]>]> {
   let summary = "silu(gate) * x";
   let arguments = (ins Morph_Float:$gate, Morph_Float:$x);
   let results = (outs Morph_Float:$result);

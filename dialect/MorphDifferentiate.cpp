@@ -210,3 +210,13 @@ Gradients SquaredErrorOp::buildGradients(OpBuilder &builder, ValueRange dy, Arra
 Gradients WeightedMeanOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<WeightedMeanGradOp>(getLoc(), dy[0], getWeights()) : Value(), Value()};
 }
+
+//===----------------------------------------------------------------------===//
+// Precision
+//===----------------------------------------------------------------------===//
+
+Gradients CastOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  bool isHalf = cast<RankedTensorType>(getX().getType()).getElementType().isBF16();
+  StringAttr dtype = builder.getStringAttr(isHalf ? "bf16" : "f32");
+  return {needed[0] ? builder.create<CastOp>(getLoc(), dy[0], dtype).getResult() : Value()};
+}

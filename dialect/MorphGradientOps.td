@@ -60,7 +60,7 @@ def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad"> {
   let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
-def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad"> {
+def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>]> {
   let summary = "Gradient of rms_norm by x";
   let description = [{
     Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension;
@@ -87,7 +87,7 @@ def Morph_RmsNormWeightGradOp : Morph_ComputeOp<"rms_norm_weight_grad"> {
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
 }
 
-def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad"> {
+def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad", [Morph_KernelForm<["getLineWidth"]>]> {
   let summary = "Gradient of l2_norm";
   let description = [{Constraints: l2_norm_grad_c1 x is of the shape of dy; l2_norm_grad_c2 eps is positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
@@ -110,7 +110,8 @@ def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
   let indices = [Below<"positions", "BT">];
 }
 
-def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad"> {
+def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad", [Morph_Elementwise<["dy", "x"],
+    ["dy * s * fma(x, 1 - s, 1)"], "Scalar s = sigmoid(x);">]> {
   let summary = "dy * silu'(x)";
   let description = [{Constraints: silu_grad_c1 x is of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
@@ -120,7 +121,7 @@ def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad"> {
   let inPlace = ["dy", "x"];
 }
 
-def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad"> {
+def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad", [Morph_Elementwise<["dy", "y"], ["dy * y * (1 - y)"]>]> {
   let summary = "dy * y * (1 - y), y the sigmoid";
   let description = [{Constraints: sigmoid_grad_c1 y is of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$y);
@@ -130,7 +131,8 @@ def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad"> {
   let inPlace = ["dy", "y"];
 }
 
-def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad"> {
+def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [Morph_Elementwise<["dy", "gate", "x"],
+    ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "Scalar s = sigmoid(gate);">]> {
   let summary = "Gradients of swiglu by gate and by x";
   let description = [{Constraints: swiglu_grad_c1 gate and x are of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, Morph_Float:$x);
@@ -152,7 +154,7 @@ def Morph_BlendGateGradOp : Morph_ComputeOp<"blend_gate_grad"> {
   let resultShapes = ["G"];
 }
 
-def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad"> {
+def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad", [Morph_KernelForm<["isUniformOperand"]>]> {
   let summary = "Gradient of blend by candidate `index`: dy times its share";
   let description = [{Constraints: blend_candidate_grad_c1 gate is [N-1] and index from 0 to N-1.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, I64Attr:$index);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Op interfaces: what passes ask of a token mixer, and how an op is differentiated.
+// Op interfaces: what passes ask of a token mixer, how an op is differentiated, and how it is written in a kernel.
 
 #ifndef MORPH_INTERFACES_TD
 #define MORPH_INTERFACES_TD
@@ -50,6 +50,29 @@ def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
         "::llvm::SmallVector<::mlir::Value>", "buildGradients",
         (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$resultGradients,
              "::llvm::ArrayRef<bool>":$needed)>,
+  ];
+}
+
+def KernelOpInterface : OpInterface<"KernelOpInterface"> {
+  let cppNamespace = "::morph";
+  let description = [{
+    An op that can be in a `morph.kernel`: it computes each row of its results from the same row of its operands and
+    from uniform values. A row is what the static dimensions that follow the dynamic ones span.
+  }];
+  let methods = [
+    InterfaceMethod<[{The op in linalg on tensors. `operands` are the op's, the dynamic leading dimensions of each made
+        one: a row operand [?,...], a uniform operand as it is. So are the results. The elements of reductions are added
+        in an order that the target chooses, the same for all rows.}],
+        "::llvm::SmallVector<::mlir::Value>", "lowerToLinalg",
+        (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$operands)>,
+    InterfaceMethod<[{Elements of the lines that the op sums over, the last dimension of its rows; 0 where no element of
+        a result depends on another element.}],
+        "int64_t", "getLineWidth", (ins), "", "return 0;">,
+    InterfaceMethod<[{Whether operand `index` is the same for all rows and of any shape. Other operands are rows, or, in
+        an elementwise op, have the trailing dimensions of its rows.}],
+        "bool", "isUniformOperand", (ins "unsigned":$index), "", "return false;">,
+    InterfaceMethod<"Whether the op only gives its operand another shape: it costs nothing outside of a kernel.",
+        "bool", "isView", (ins), "", "return false;">,
   ];
 }
 

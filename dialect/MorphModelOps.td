@@ -7,6 +7,7 @@
 include "dialect/MorphAttrs.td"
 include "dialect/MorphBase.td"
 include "dialect/MorphInterfaces.td"
+include "dialect/MorphKernelTraits.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/RegionKindInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -23,7 +24,8 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
     hidden state [N,C] to logits [N,V]. Passes add programs.
 
     Constraints: model_c1 `layers` is from 1 to the limit of runtime/plan/SizeLimits.h, as all sizes are; model_c2 the body
-    holds weights, gates, rope tables, functions and programs; model_c3 it is not within another model; model_c4 its functions
+    holds weights, gates, rope tables, functions, programs
+    and kernels; model_c3 it is not within another model; model_c4 its functions
     are straight lines, of one block.
 
     Example:
@@ -206,7 +208,8 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
 }
 
 def Morph_BlendOp : Morph_InstructionOp<"blend", [
-    DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+    DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    Morph_KernelForm<["isUniformOperand"]>]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
     With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase

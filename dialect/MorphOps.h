@@ -7,6 +7,7 @@
 #include "dialect/MorphAttrs.h"
 #include "dialect/MorphDialect.h"
 #include "dialect/MorphInterfaces.h"
+#include "dialect/Scalar.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

@@ -9,5 +9,6 @@ include "dialect/MorphProgramOps.td"
 include "dialect/MorphComputeOps.td"
 include "dialect/MorphLossOps.td"
 include "dialect/MorphGradientOps.td"
+include "dialect/MorphKernelOps.td"
 
 #endif // MORPH_OPS_TD

@@ -21,9 +21,9 @@ LogicalResult ModelOp::verify() {
   if (int64_t layers = getLayers(); layers < 1 || layers > limits::kLayers)
     return emitOpError() << "model_c1: `layers` is " << layers << ", expected 1 to " << limits::kLayers;
   for (Operation &op : getBody().front())
-    if (!isa<WeightOp, GateOp, RopeTableOp, ProgramOp, func::FuncOp>(op)) {
+    if (!isa<WeightOp, GateOp, RopeTableOp, ProgramOp, KernelOp, func::FuncOp>(op)) {
       InFlightDiagnostic diagnostic =
-          emitOpError() << "model_c2: the body holds weights, gates, rope tables, functions and programs, not '"
+          emitOpError() << "model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not '"
                         << op.getName() << "'";
       diagnostic.attachNote(op.getLoc()) << "this op";
       return diagnostic;

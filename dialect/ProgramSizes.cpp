@@ -44,6 +44,8 @@ private:
   LogicalResult infer(Operation *op) {
     if (op->getNumResults() == 0)
       return success();
+    if (auto launch = dyn_cast<LaunchOp>(op))
+      return inferLaunch(launch);
     if (const plan::OpRule *rule = findOpRule(op))
       return inferByTable(op, *rule);
     if (auto choice = dyn_cast<ChoiceOp>(op)) {
@@ -60,6 +62,31 @@ private:
     for (Value result : op->getResults())
       if (isa<RankedTensorType>(result.getType()))
         sizes[result] = getShape(result.getType());
+    return success();
+  }
+
+  /// The row space of a launch is that of its first row argument.
+  LogicalResult inferLaunch(LaunchOp launch) {
+    std::optional<plan::Shape> rows;
+    auto leading = [&](Value value) {
+      const plan::Shape &shape = sizes[value];
+      return plan::Shape(shape.begin(), shape.begin() + cast<RankedTensorType>(value.getType()).getNumDynamicDims());
+    };
+    for (Value argument : launch.getArguments()) {
+      plan::Shape own = leading(argument);
+      if (own.empty())
+        continue;
+      if (rows && *rows != own)
+        return launch.emitOpError() << "program_c6: an argument has the rows " << plan::shapeText(own)
+                                    << ", another " << plan::shapeText(*rows);
+      rows = std::move(own);
+    }
+    for (Value result : launch.getResults()) {
+      plan::Shape shape = getShape(result.getType());
+      for (size_t d = 0; rows && d < rows->size() && d < shape.size(); ++d)
+        shape[d] = (*rows)[d];
+      sizes[result] = std::move(shape);
+    }
     return success();
   }
 

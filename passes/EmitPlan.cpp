@@ -3,6 +3,7 @@
 
 #include "passes/EmitPlan.h"
 
+#include "dialect/KernelRows.h"
 #include "dialect/ProgramSizes.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
@@ -40,6 +41,7 @@ private:
   LogicalResult emitInputs();
   LogicalResult emitWeights();
   LogicalResult emitInstruction(Operation *op);
+  LogicalResult emitLaunch(LaunchOp launch);
   LogicalResult emitRopeTable(RopeOp rope);
   FailureOr<plan::Weight> makeWeight(Operation *symbol);
 
@@ -170,7 +172,93 @@ LogicalResult PlanEmitter::emitRopeTable(RopeOp rope) {
   return success();
 }
 
+/// An op of the table as an instruction on the values that `numbers` gives, without its results.
+plan::Instruction makeInstruction(Operation *op, const plan::OpRule &rule,
+                                  const llvm::DenseMap<Value, int64_t> &numbers) {
+  plan::Instruction instruction;
+  instruction.op = rule.name;
+  instruction.attributes = getTableAttributes(rule, dyn_cast_or_null<DictionaryAttr>(op->getPropertiesAsAttribute()));
+  for (auto [group, operand] : llvm::zip_equal(operandGroups(op, rule), rule.operands)) {
+    for (Value value : group)
+      instruction.operands.push_back(numbers.lookup(value));
+    if (operand.arity == plan::Arity::Optional && group.empty())
+      instruction.operands.push_back(-1);
+    if (operand.arity == plan::Arity::Variadic)
+      instruction.attributes[operand.name + "_count"] = static_cast<int64_t>(group.size());
+  }
+  return instruction;
+}
+
+/// A kernel, its row space named "R0", "R1", ...
+FailureOr<plan::Kernel> makeKernel(KernelOp op) {
+  plan::Kernel kernel;
+  kernel.name = op.getSymName().str();
+  kernel.rows = op.getRows();
+  llvm::DenseMap<Value, int64_t> numbers;
+  auto define = [&](Value value) -> LogicalResult {
+    FailureOr<plan::DType> dtype = planType(getElementTypeOrSelf(value.getType()), op);
+    if (failed(dtype))
+      return failure();
+    plan::Shape shape = getShape(value.getType());
+    for (auto [index, dim] : llvm::enumerate(shape))
+      if (plan::isUnknown(dim))
+        dim = "R" + std::to_string(index);
+    numbers[value] = kernel.values.size();
+    kernel.values.push_back({std::move(shape), *dtype});
+    return success();
+  };
+  Block &body = op.getBody().front();
+  kernel.arguments = body.getNumArguments();
+  for (Value argument : body.getArguments())
+    if (failed(define(argument)))
+      return failure();
+  for (Operation &inner : body.without_terminator()) {
+    const plan::OpRule *rule = findOpRule(&inner);
+    if (!rule)
+      return inner.emitOpError() << "is no instruction of plans";
+    plan::Instruction instruction = makeInstruction(&inner, *rule, numbers);
+    for (Value result : inner.getResults()) {
+      if (failed(define(result)))
+        return failure();
+      instruction.results.push_back(numbers.lookup(result));
+    }
+    kernel.instructions.push_back(std::move(instruction));
+  }
+  for (Value result : op.getReturned())
+    kernel.results.push_back(numbers.lookup(result));
+  kernel.inPlace.assign(kernel.results.size(), -1);
+  for (auto [result, argument] : findInPlace(op))
+    kernel.inPlace[result] = argument;
+  return kernel;
+}
+
+LogicalResult PlanEmitter::emitLaunch(LaunchOp launch) {
+  plan::Instruction instruction;
+  instruction.op = "launch";
+  instruction.attributes["kernel"] = launch.getKernel().str();
+  instruction.attributes["arguments_count"] = static_cast<int64_t>(launch.getArguments().size());
+  if (!plan::findKernel(plan, instruction)) {
+    auto kernel = cast<KernelOp>(SymbolTable::lookupSymbolIn(model, launch.getKernelAttr()));
+    FailureOr<plan::Kernel> made = makeKernel(kernel);
+    if (failed(made))
+      return failure();
+    plan.kernels.push_back(std::move(*made));
+  }
+  for (Value argument : launch.getArguments())
+    instruction.operands.push_back(numbers.lookup(argument));
+  for (Value result : launch.getResults()) {
+    FailureOr<int64_t> number = define(result);
+    if (failed(number))
+      return failure();
+    instruction.results.push_back(*number);
+  }
+  plan.instructions.push_back(std::move(instruction));
+  return success();
+}
+
 LogicalResult PlanEmitter::emitInstruction(Operation *op) {
+  if (auto launch = dyn_cast<LaunchOp>(op))
+    return emitLaunch(launch);
   const plan::OpRule *rule = findOpRule(op);
   if (!rule) {
     InFlightDiagnostic error = op->emitOpError() << "is no instruction of plans";
@@ -180,17 +268,7 @@ LogicalResult PlanEmitter::emitInstruction(Operation *op) {
   }
   if (auto rope = dyn_cast<RopeOp>(op); rope && failed(emitRopeTable(rope)))
     return failure();
-  plan::Instruction instruction;
-  instruction.op = rule->name;
-  instruction.attributes = getTableAttributes(*rule, dyn_cast_or_null<DictionaryAttr>(op->getPropertiesAsAttribute()));
-  for (auto [group, operand] : llvm::zip_equal(operandGroups(op, *rule), rule->operands)) {
-    for (Value value : group)
-      instruction.operands.push_back(numbers.lookup(value));
-    if (operand.arity == plan::Arity::Optional && group.empty())
-      instruction.operands.push_back(-1);
-    if (operand.arity == plan::Arity::Variadic)
-      instruction.attributes[operand.name + "_count"] = static_cast<int64_t>(group.size());
-  }
+  plan::Instruction instruction = makeInstruction(op, *rule, numbers);
   for (Value result : op->getResults()) {
     FailureOr<int64_t> number = define(result);
     if (failed(number))

@@ -260,6 +260,25 @@ def AssignPrecisionPass : Morph_Pass<"morph-assign-precision"> {
   ];
 }
 
+def FormKernelsPass : Morph_Pass<"morph-form-kernels"> {
+  let summary = "Outline ops that share a row space into kernels";
+  let description = [{
+    Elementwise and row-wise ops of programs (`KernelOpInterface`) that are connected and close in program order become
+    a `morph.kernel` and a `morph.launch`; equal kernels are one. No value lives longer for it: ops are moved past
+    others only where what they keep alive is no more than what they free. Run it last, before the plan is emitted.
+
+    ```mlir
+    %s = morph.add %x, %y : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+    %n = morph.rms_norm %s, %w eps 1.000000e-05 : tensor<?x?x16xf32>, tensor<16xf32>
+    ==>
+    %s, %n = morph.launch @add_rms_norm_16(%x, %y, %w) : ...
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "The program to form kernels in (default: all)">,
+  ];
+}
+
 def EmitPlanPass : Morph_Pass<"morph-emit-plan"> {
   let summary = "Write a program as a plan for the runtime";
   let description = [{

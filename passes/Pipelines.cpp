@@ -49,6 +49,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
        &ProgramOptions::gradients,
        {"align", "gates", "distill", "finetune", "pretrain"},
        {"true", "false"}},
+      {"kernels", nullptr, &ProgramOptions::kernels, SmallVector<StringRef>(programNames()), {"true", "false"}},
       {"precision", &ProgramOptions::precision, nullptr, SmallVector<StringRef>(programNames()), {"fp32", "bf16"}},
   };
   if (!llvm::is_contained(kPrograms, program))
@@ -116,6 +117,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     addCleanup(manager);
   }
   manager.addNestedPass<ModelOp>(createAssignPrecisionPass({options.precision}));
+  if (options.kernels)
+    manager.addNestedPass<ModelOp>(createFormKernelsPass({options.program}));
 }
 
 namespace {

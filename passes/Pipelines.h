@@ -28,6 +28,8 @@ struct ProgramOptions {
   bool kl = false;
   /// Programs that train: false leaves the backward out, for measuring their loss at the cost of a forward.
   bool gradients = true;
+  /// false leaves every op an instruction of its own.
+  bool kernels = true;
   /// fp32 or bf16: what the factors of products are.
   std::string precision = "fp32";
 };

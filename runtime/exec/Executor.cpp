@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/Executor.h"
 
+#include "runtime/base/Log.h"
 #include "runtime/base/Memory.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
@@ -57,6 +58,13 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
 
 Status Executor::prepare() {
   for (const plan::Instruction &instruction : plan_.instructions) {
+    if (instruction.op == "launch") {
+      kernels_.push_back(nullptr);
+      viewed_.push_back(-1);
+      launches_.push_back(plan::findKernel(plan_, instruction) - plan_.kernels.data());
+      continue;
+    }
+    launches_.push_back(-1);
     kernels_.push_back(findKernel(instruction.op));
     if (!kernels_.back())
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
@@ -67,7 +75,67 @@ Status Executor::prepare() {
             : instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, rule.viewOf))]);
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
+  return bindKernels();
+}
+
+Status Executor::bindKernels() {
+  // Compiled code is of fp32 values. It is loaded only where it says that it was made of these very kernels.
+  if (!plan_.kernelObject.empty() && precision_ == Precision::F32) {
+    StatusOr<KernelLibrary> library =
+        KernelLibrary::open(kernelObjectPath(plan_.kernelObject), plan::hashKernels(plan_));
+    if (library.ok())
+      library_ = std::move(*library);
+    else
+      logWarning("morph-run", "the kernels of program '" + plan_.program + "' are interpreted, which is slow: " +
+                                  library.status().message());
+  }
+  for (const plan::Kernel &kernel : plan_.kernels) {
+    Launched &launched = launched_.emplace_back();
+    launched.kernel = &kernel;
+    launched.function = library_.find(kernel.name);
+    MORPH_ASSIGN_OR_RETURN(launched.body, create(plan::planOf(kernel), WeightStore::inMemory({}), precision_, 0));
+  }
   return Status();
+}
+
+void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &operands,
+                      const std::vector<at::Tensor> &results) {
+  std::vector<void *> buffers;
+  std::vector<int64_t> sizes;
+  int64_t elements = 1;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    buffers.push_back(const_cast<void *>(operands[i].const_data_ptr()));
+    const plan::Shape &shape = launched.kernel->values[i].shape;
+    if (!sizes.empty() || shape.empty() || !std::holds_alternative<std::string>(shape[0]))
+      continue;
+    const auto rows = operands[i].sizes().slice(0, static_cast<size_t>(launched.kernel->rows));
+    sizes.assign(rows.begin(), rows.end());
+  }
+  for (const at::Tensor &result : results) {
+    buffers.push_back(result.mutable_data_ptr());
+    elements = std::max(elements, result.numel());
+  }
+  const int64_t count = c10::multiply_integers(sizes);
+  if (count == 0)
+    return;
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements / count));
+  at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
+    launched.function(buffers.data(), sizes.data(), begin, end);
+  });
+}
+
+std::vector<at::Tensor> Executor::interpret(const Launched &launched, const std::vector<at::Tensor> &operands,
+                                            bool recording) {
+  NamedTensors inputs;
+  for (size_t i = 0; i < operands.size(); ++i)
+    inputs["a" + std::to_string(i)] = operands[i];
+  StatusOr<NamedTensors> outputs = launched.body->execute(inputs, recording);
+  if (!outputs.ok())
+    throw std::runtime_error(outputs.status().message());
+  std::vector<at::Tensor> results;
+  for (size_t i = 0; i < launched.kernel->results.size(); ++i)
+    results.push_back((*outputs)["r" + std::to_string(i)]);
+  return results;
 }
 
 std::shared_ptr<Executor::BoundWeight> Executor::findBound(const std::string &name) const {
@@ -153,7 +221,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(std::vector<std::vector<int64_t>
 }
 
 bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) const {
-  bool isRecorded = kernels_[i]->reference;
+  bool isRecorded = launches_[i] >= 0 || kernels_[i]->reference;
   for (size_t o = 0; o < operands.size(); ++o)
     isRecorded &= operands[o].defined() || plan_.instructions[i].operands[o] < 0;
   return isRecorded;
@@ -176,6 +244,21 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
     return;
   static const std::vector<at::Tensor> none;
   try {
+    if (launches_[i] >= 0) {
+      const Launched &launched = launched_[static_cast<size_t>(launches_[i])];
+      if (layout && launched.function) {
+        launch(launched, operands, layout->results[i]);
+      } else {
+        const std::vector<at::Tensor> results = interpret(launched, operands, !layout);
+        for (size_t r = 0; layout && r < results.size(); ++r)
+          layout->results[i][r].copy_(results[r]);
+        for (size_t r = 0; !layout && r < results.size(); ++r)
+          values[static_cast<size_t>(instruction.results[r])] = results[r];
+      }
+      for (size_t r = 0; layout && r < instruction.results.size(); ++r)
+        values[static_cast<size_t>(instruction.results[r])] = layout->results[i][r];
+      return;
+    }
     if (layout) {
       const int64_t scratch = layout->buffers.scratchOffset[i];
       kernels_[i]->run(KernelCall{plan_, instruction, operands, layout->results[i],

@@ -5,6 +5,7 @@
 #define MORPH_RUNTIME_EXEC_EXECUTOR_H
 
 #include "runtime/exec/Arena.h"
+#include "runtime/exec/KernelLibrary.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/Buffers.h"
 #include "runtime/weights/WeightStore.h"
@@ -75,6 +76,15 @@ private:
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
   std::vector<const Kernel *> kernels_;
   std::vector<int64_t> viewed_; ///< One an instruction: the value that its result is a view of, or -1.
+  /// A launched kernel: compiled, or interpreted by an executor of its own.
+  struct Launched {
+    const plan::Kernel *kernel = nullptr;
+    KernelFunction function = nullptr;
+    std::unique_ptr<Executor> body;
+  };
+  KernelLibrary library_;
+  std::vector<Launched> launched_;    ///< One a kernel of the plan.
+  std::vector<int64_t> launches_;     ///< One an instruction: which of these it launches, or -1.
   std::shared_ptr<Arena> arena_;
   std::list<Layout> layouts_; ///< The most recent first.
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
@@ -94,6 +104,14 @@ private:
   /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
   /// there is no layout.
   void runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
+  /// Loads the plan's compiled kernels; those that are not at hand are interpreted.
+  Status bindKernels();
+  /// Runs a compiled kernel into `results`.
+  static void launch(const Launched &launched, const std::vector<at::Tensor> &operands,
+                     const std::vector<at::Tensor> &results);
+  /// Interprets a kernel; the results have tensors of their own.
+  static std::vector<at::Tensor> interpret(const Launched &launched, const std::vector<at::Tensor> &operands,
+                                           bool recording);
   /// Whether an instruction has a form that autograd records, and values to compute it on: gradients have none, nor
   /// what is computed of them.
   bool isRecorded(size_t i, const std::vector<at::Tensor> &operands) const;

@@ -141,9 +141,19 @@ private:
         join(instruction.results[0], viewed);
         continue;
       }
+      if (instruction.op == "launch") {
+        const Kernel &kernel = *findKernel(plan, instruction);
+        for (size_t r = 0; r < instruction.results.size(); ++r)
+          if (kernel.inPlace[r] >= 0) {
+            const int64_t operand = instruction.operands[at(kernel.inPlace[r])];
+            if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[r], operand, outside))
+              join(instruction.results[r], operand);
+          }
+        continue;
+      }
       for (const std::string &name : rule.inPlace) {
         const int64_t operand = instruction.operands[at(operandPosition(instruction, rule, name))];
-        if (canReplace(instruction, static_cast<int64_t>(i), operand, outside)) {
+        if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[0], operand, outside)) {
           join(instruction.results[0], operand);
           break;
         }
@@ -162,12 +172,13 @@ private:
   }
 
   /// Whether nobody reads the memory of `operand` after the instruction, which may then write its result there.
-  bool canReplace(const Instruction &instruction, int64_t i, int64_t operand, const std::vector<bool> &outside) const {
+  bool canReplace(const Instruction &instruction, int64_t i, int64_t result, int64_t operand,
+                  const std::vector<bool> &outside) const {
     if (operand < 0)
       return false;
-    const int64_t owner = buffers.owner[at(operand)], result = instruction.results[0];
+    const int64_t owner = buffers.owner[at(operand)];
     if (outside[at(owner)] || buffers.life[at(owner)].end > i ||
-        buffers.bytes[at(result)] != buffers.bytes[at(operand)] || shapes[at(result)] != shapes[at(operand)])
+        buffers.bytes[at(result)] != buffers.bytes[at(operand)])
       return false;
     // The others are read in another order.
     int64_t uses = 0;

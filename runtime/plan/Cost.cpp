@@ -29,6 +29,8 @@ public:
   double flops() const {
     if (rule.flops)
       return rule.flops(sizes());
+    const Kernel *kernel = instruction.op == "launch" ? findKernel(plan, instruction) : nullptr;
+    const double ops = kernel ? static_cast<double>(kernel->instructions.size()) : 1;
     // Reading and writing cost more than the arithmetic here: some operations an element.
     double elements = 0;
     for (int64_t result : instruction.results)
@@ -36,7 +38,7 @@ public:
     for (int64_t operand : instruction.operands)
       if (operand >= 0)
         elements = std::max(elements, product(shapes[static_cast<size_t>(operand)]));
-    return 4 * elements;
+    return 4 * ops * elements;
   }
 
   bool isProduct() const {

@@ -404,4 +404,31 @@ StatusOr<std::vector<Shape>> inferShapes(const Instruction &instruction, const s
   return inferShapes(rule, arguments, sizes);
 }
 
+StatusOr<std::vector<Shape>> inferLaunch(const Kernel &kernel, const std::vector<const Shape *> &operands) {
+  std::map<std::string, Dim> rows;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const Shape &expected = kernel.values[i].shape, &given = *operands[i];
+    bool fits = expected.size() == given.size();
+    for (size_t d = 0; fits && d < given.size(); ++d) {
+      const std::string *name = std::get_if<std::string>(&expected[d]);
+      fits = name ? rows.emplace(*name, given[d]).first->second == given[d] : expected[d] == given[d];
+    }
+    if (!fits)
+      return Status::invalid("argument " + std::to_string(i) + " is " + shapeText(given) + ", but kernel '" +
+                             kernel.name + "' takes " + shapeText(expected) + " and the rows of the arguments before");
+  }
+  std::vector<Shape> results;
+  for (int64_t value : kernel.results) {
+    Shape &shape = results.emplace_back(kernel.values[static_cast<size_t>(value)].shape);
+    for (Dim &dim : shape)
+      if (const std::string *name = std::get_if<std::string>(&dim)) {
+        auto row = rows.find(*name);
+        if (row == rows.end())
+          return Status::invalid("kernel '" + kernel.name + "' has the size '" + *name + "' that no argument has");
+        dim = row->second;
+      }
+  }
+  return results;
+}
+
 } // namespace morph::plan

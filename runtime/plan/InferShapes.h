@@ -51,6 +51,9 @@ StatusOr<std::vector<Shape>> inferShapes(const OpRule &rule, const OpArguments &
 StatusOr<std::vector<Shape>> inferShapes(const Instruction &instruction, const std::vector<const Shape *> &operands,
                                          BoundSizes &sizes);
 
+/// The shapes of a launch's results: the row space is that of the first row argument.
+StatusOr<std::vector<Shape>> inferLaunch(const Kernel &kernel, const std::vector<const Shape *> &operands);
+
 /// One dimension with the named sizes bound. Errors: a name that is not bound, a size out of range.
 StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes);
 

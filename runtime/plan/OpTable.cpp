@@ -13,6 +13,12 @@ std::map<std::string, OpRule> makeTable() {
   std::vector<OpRule> rules = {
 #include "runtime/plan/OpTable.inc"
   };
+  // A launch is what the plan's kernel says, which no rule can.
+  OpRule launch;
+  launch.name = "launch";
+  launch.operands = {{"arguments", Arity::Variadic, false, true, false}};
+  launch.attributes = {{"kernel", AttributeKind::Text, true}};
+  rules.push_back(std::move(launch));
   std::map<std::string, OpRule> table;
   for (OpRule &rule : rules) {
     // The sizes of variadic operands are attributes like the others.

@@ -17,7 +17,7 @@
 namespace morph::plan {
 
 /// The version that this library writes, and the newest it reads.
-inline constexpr int64_t kPlanVersion = 1;
+inline constexpr int64_t kPlanVersion = 2;
 
 enum class DType { F32, F16, BF16, F64, I64 };
 
@@ -67,6 +67,18 @@ struct Instruction {
   std::map<std::string, Attribute> attributes;
 };
 
+/// Instructions that share a row space, compiled as one function of the rows (`morph.kernel` in dialect/
+/// MorphKernelOps.td). They are the reference form, which is interpreted where no compiled code is at hand.
+struct Kernel {
+  std::string name;
+  int64_t rows = 0; ///< Dimensions of the row space, which are the first of a row value: "R0", "R1", ...
+  std::vector<TensorType> values;
+  int64_t arguments = 0; ///< The first values are the arguments.
+  std::vector<Instruction> instructions;
+  std::vector<int64_t> results; ///< Values.
+  std::vector<int64_t> inPlace; ///< An argument a result, in whose memory the result may lie; -1: none.
+};
+
 struct RopeTable {
   std::vector<double> inverseFrequencies;
   double attentionFactor = 1;
@@ -89,7 +101,18 @@ struct Plan {
   std::map<std::string, RopeTable> ropeTables;
   std::vector<Instruction> instructions;
   std::vector<NamedValue> outputs;
+  std::vector<Kernel> kernels;
+  std::string kernelObject; ///< The compiled kernels, by the name of their file without `.so`; empty: there are none.
 };
+
+/// The kernel that an instruction `launch` names; null where it is none of the plan.
+const Kernel *findKernel(const Plan &plan, const Instruction &instruction);
+
+/// A kernel as a plan of its own: inputs "a0", "a1", ..., outputs "r0", ...
+Plan planOf(const Kernel &kernel);
+
+/// What kernels are, as a hash: compiled code that carries it was made of these.
+std::string hashKernels(const Plan &plan);
 
 /// Checks everything that a plan from an untrusted file could have wrong: unknown ops, operand counts, attribute kinds,
 /// undefined, redefined or out-of-range values, shapes that do not agree, weights without a source, missing tables.

@@ -3,6 +3,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/plan/OpTable.h"
 
 #include <filesystem>
@@ -39,19 +40,26 @@ public:
                                                     : "emit the plan again with this compiler");
     MORPH_RETURN_IF_ERROR(onlyMembers(root, where,
                                       {"format", "version", "model", "program", "values", "inputs", "outputs",
-                                       "weights", "rope_tables", "instructions"}));
+                                       "weights", "rope_tables", "instructions", "kernels", "kernel_object"}));
     MORPH_ASSIGN_OR_RETURN(plan.model, jsonGet<std::string>(root, "model", where));
     MORPH_ASSIGN_OR_RETURN(plan.program, jsonGet<std::string>(root, "program", where));
-    MORPH_RETURN_IF_ERROR(each("values", [&](const Json &json, const std::string &at) { return readValue(json, at); }));
+    MORPH_RETURN_IF_ERROR(each(root, where, "values", [&](const Json &json, const std::string &at) {
+      return readValue(json, at, plan.values);
+    }));
     MORPH_RETURN_IF_ERROR(
-        each("inputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.inputs); }));
+        each(root, where, "inputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.inputs); }));
     MORPH_RETURN_IF_ERROR(
-        each("outputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.outputs); }));
+        each(root, where, "outputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.outputs); }));
     MORPH_RETURN_IF_ERROR(
-        each("weights", [&](const Json &json, const std::string &at) { return readWeight(json, at); }));
+        each(root, where, "weights", [&](const Json &json, const std::string &at) { return readWeight(json, at); }));
     MORPH_RETURN_IF_ERROR(readTables());
     MORPH_RETURN_IF_ERROR(
-        each("instructions", [&](const Json &json, const std::string &at) { return readInstruction(json, at); }));
+        each(root, where, "instructions", [&](const Json &json, const std::string &at) {
+          return readInstruction(json, at, plan.instructions);
+        }));
+    MORPH_RETURN_IF_ERROR(
+        each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
+    MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
     return std::move(plan);
   }
 
@@ -60,9 +68,10 @@ private:
   std::string where;
   Plan plan;
 
-  template <typename Function> Status each(const char *key, Function &&function) {
-    auto found = root.find(key);
-    if (found == root.end() || !found->is_array())
+  template <typename Function>
+  static Status each(const Json &object, const std::string &where, const char *key, Function &&function) {
+    auto found = object.find(key);
+    if (found == object.end() || !found->is_array())
       return Status::invalid(where + ": '" + key + "' must be an array");
     size_t i = 0;
     for (const Json &element : *found)
@@ -87,7 +96,7 @@ private:
     return Status::invalid(at + ": unknown dtype '" + name + "'", "known ones are f32, f16, bf16, f64, i64");
   }
 
-  Status readValue(const Json &json, const std::string &at) {
+  static Status readValue(const Json &json, const std::string &at, std::vector<TensorType> &values) {
     MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"shape", "dtype"}));
     TensorType type;
     MORPH_ASSIGN_OR_RETURN(type.dtype, readDType(json, at));
@@ -102,7 +111,7 @@ private:
       else
         return Status::invalid(at + ": 'shape' must hold integers and names, not " + jsonExcerpt(dim));
     }
-    plan.values.push_back(std::move(type));
+    values.push_back(std::move(type));
     return Status();
   }
 
@@ -164,7 +173,26 @@ private:
     return Status();
   }
 
-  Status readInstruction(const Json &json, const std::string &at) {
+  Status readKernel(const Json &json, const std::string &at) {
+    MORPH_RETURN_IF_ERROR(
+        onlyMembers(json, at, {"name", "rows", "values", "arguments", "instructions", "results", "in_place"}));
+    Kernel kernel;
+    MORPH_ASSIGN_OR_RETURN(kernel.name, jsonGet<std::string>(json, "name", at));
+    MORPH_ASSIGN_OR_RETURN(kernel.rows, jsonGet<int64_t>(json, "rows", at));
+    MORPH_ASSIGN_OR_RETURN(kernel.arguments, jsonGet<int64_t>(json, "arguments", at));
+    MORPH_ASSIGN_OR_RETURN(kernel.results, jsonGet<std::vector<int64_t>>(json, "results", at));
+    MORPH_ASSIGN_OR_RETURN(kernel.inPlace, jsonGet<std::vector<int64_t>>(json, "in_place", at));
+    MORPH_RETURN_IF_ERROR(each(json, at, "values", [&](const Json &value, const std::string &place) {
+      return readValue(value, place, kernel.values);
+    }));
+    MORPH_RETURN_IF_ERROR(each(json, at, "instructions", [&](const Json &instruction, const std::string &place) {
+      return readInstruction(instruction, place, kernel.instructions);
+    }));
+    plan.kernels.push_back(std::move(kernel));
+    return Status();
+  }
+
+  static Status readInstruction(const Json &json, const std::string &at, std::vector<Instruction> &instructions) {
     MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"op", "operands", "results", "attributes"}));
     Instruction instruction;
     MORPH_ASSIGN_OR_RETURN(instruction.op, jsonGet<std::string>(json, "op", at));
@@ -177,7 +205,7 @@ private:
       for (const auto &[name, value] : attributes->items())
         MORPH_RETURN_IF_ERROR(readAttribute(rule, name, value, at, instruction.attributes[name]));
     }
-    plan.instructions.push_back(std::move(instruction));
+    instructions.push_back(std::move(instruction));
     return Status();
   }
 
@@ -257,6 +285,21 @@ OrderedJson toJson(const Instruction &instruction) {
   return json;
 }
 
+OrderedJson toJson(const TensorType &type) {
+  return OrderedJson{{"shape", toJson(type.shape)}, {"dtype", dtypeName(type.dtype)}};
+}
+
+OrderedJson toJson(const Kernel &kernel) {
+  OrderedJson values = OrderedJson::array(), instructions = OrderedJson::array();
+  for (const TensorType &value : kernel.values)
+    values.push_back(toJson(value));
+  for (const Instruction &instruction : kernel.instructions)
+    instructions.push_back(toJson(instruction));
+  return {{"name", kernel.name},        {"rows", kernel.rows},       {"arguments", kernel.arguments},
+          {"results", kernel.results}, {"in_place", kernel.inPlace}, {"instructions", instructions},
+          {"values", values}};
+}
+
 /// Text that is not UTF-8 (a name from a hostile file) is written with replacement characters instead of throwing.
 std::string dump(const OrderedJson &json) { return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace); }
 
@@ -321,10 +364,40 @@ std::string printPlan(const Plan &plan) {
   text += "  \"rope_tables\": " + dump(tables) + ",\n";
   text += "  \"instructions\": " +
           list(plan.instructions, [](const Instruction &instruction) { return toJson(instruction); }) + ",\n";
-  text += "  \"values\": " + list(plan.values, [](const TensorType &type) {
-            return OrderedJson{{"shape", toJson(type.shape)}, {"dtype", dtypeName(type.dtype)}};
-          });
+  text += "  \"kernels\": " + list(plan.kernels, [](const Kernel &kernel) { return toJson(kernel); }) + ",\n";
+  if (!plan.kernelObject.empty())
+    text += "  \"kernel_object\": " + dump(plan.kernelObject) + ",\n";
+  text += "  \"values\": " + list(plan.values, [](const TensorType &type) { return toJson(type); });
   return text + "\n}\n";
+}
+
+const Kernel *findKernel(const Plan &plan, const Instruction &instruction) {
+  auto name = instruction.attributes.find("kernel");
+  const std::string *text = name == instruction.attributes.end() ? nullptr : std::get_if<std::string>(&name->second);
+  for (const Kernel &kernel : plan.kernels)
+    if (text && kernel.name == *text)
+      return &kernel;
+  return nullptr;
+}
+
+Plan planOf(const Kernel &kernel) {
+  Plan plan;
+  plan.model = "kernel";
+  plan.program = kernel.name;
+  plan.values = kernel.values;
+  for (int64_t i = 0; i < kernel.arguments; ++i)
+    plan.inputs.push_back({"a" + std::to_string(i), i});
+  for (size_t i = 0; i < kernel.results.size(); ++i)
+    plan.outputs.push_back({"r" + std::to_string(i), kernel.results[i]});
+  plan.instructions = kernel.instructions;
+  return plan;
+}
+
+std::string hashKernels(const Plan &plan) {
+  std::string text;
+  for (const Kernel &kernel : plan.kernels)
+    text += dump(toJson(kernel)) + "\n";
+  return sha256(text);
 }
 
 Status writePlan(const Plan &plan, const std::string &path) { return writeFile(path, printPlan(plan)); }

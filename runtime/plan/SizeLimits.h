@@ -22,6 +22,9 @@ inline constexpr int64_t kChunk = 1024;
 /// Elements of a weight: a projection of that many heads from a hidden size of 2^17, which is the frontends' limit.
 inline constexpr int64_t kWeightElements = int64_t(1) << 43;
 
+/// Dimensions of a kernel's row space.
+inline constexpr int64_t kRowDimensions = 4;
+
 } // namespace morph::limits
 
 #endif // MORPH_RUNTIME_PLAN_SIZELIMITS_H

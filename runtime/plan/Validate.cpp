@@ -26,13 +26,15 @@ bool isSizeName(const std::string &name) {
 
 class Validator {
 public:
-  explicit Validator(const Plan &plan) : plan(plan), defined(plan.values.size(), false) {}
+  explicit Validator(Plan given) : owned(std::move(given)), plan(owned), defined(owned.values.size(), false) {}
+  explicit Validator(const Plan *plan) : plan(*plan), defined(plan->values.size(), false) {}
 
   Status run() {
     MORPH_RETURN_IF_ERROR(checkValues());
     MORPH_RETURN_IF_ERROR(checkTables());
     MORPH_RETURN_IF_ERROR(checkInputs());
     MORPH_RETURN_IF_ERROR(checkWeights());
+    MORPH_RETURN_IF_ERROR(checkKernels());
     for (size_t i = 0; i < plan.instructions.size(); ++i)
       if (Status status = checkInstruction(plan.instructions[i]); !status.ok())
         return std::move(status).withContext("instruction " + std::to_string(i) + " (" + plan.instructions[i].op + ")");
@@ -43,6 +45,7 @@ public:
   }
 
 private:
+  const Plan owned; ///< Of a kernel.
   const Plan &plan;
   std::vector<bool> defined;
 
@@ -265,6 +268,102 @@ private:
     return Status();
   }
 
+  /// A kernel is valid as a plan of its own, and compiled code finds its rows.
+  Status checkKernel(const Kernel &kernel) const {
+    if (kernel.rows < 1 || kernel.rows > 4)
+      return Status::invalid("'rows' must be from 1 to 4");
+    if (kernel.arguments < 0 || kernel.arguments > static_cast<int64_t>(kernel.values.size()))
+      return Status::invalid("'arguments' is " + std::to_string(kernel.arguments) + ", but it has " +
+                             std::to_string(kernel.values.size()) + " values");
+    for (const Instruction &instruction : kernel.instructions)
+      if (instruction.op == "launch")
+        return Status::invalid("a kernel launches no kernel");
+    bool hasRows = false;
+    for (const TensorType &value : kernel.values) {
+      size_t named = 0;
+      for (size_t d = 0; d < value.shape.size(); ++d)
+        if (const std::string *name = std::get_if<std::string>(&value.shape[d])) {
+          if (*name != "R" + std::to_string(d))
+            return Status::invalid("a value has the size '" + *name + "', expected R" + std::to_string(d));
+          ++named;
+        }
+      if (named != 0 && static_cast<int64_t>(named) != kernel.rows)
+        return Status::invalid("a value of shape " + shapeText(value.shape) + " has not " +
+                               std::to_string(kernel.rows) + " dimensions of rows");
+      hasRows |= named != 0 && &value < &kernel.values[static_cast<size_t>(kernel.arguments)];
+    }
+    if (!hasRows)
+      return Status::invalid("no argument has rows");
+    if (kernel.inPlace.size() != kernel.results.size())
+      return Status::invalid("'in_place' must have an element a result");
+    MORPH_RETURN_IF_ERROR(Validator(planOf(kernel)).run());
+    for (size_t i = 0; i < kernel.results.size(); ++i) {
+      const int64_t argument = kernel.inPlace[i];
+      if (kernel.results[i] < kernel.arguments)
+        return Status::invalid("a result is an argument");
+      if (argument < -1 || argument >= kernel.arguments)
+        return Status::invalid("'in_place' names no argument");
+      if (argument >= 0 && (kernel.values[static_cast<size_t>(argument)].dtype !=
+                                kernel.values[static_cast<size_t>(kernel.results[i])].dtype ||
+                            elementsOfRow(kernel, argument) != elementsOfRow(kernel, kernel.results[i])))
+        return Status::invalid("'in_place' names an argument of another size than the result");
+    }
+    return Status();
+  }
+
+  /// Elements of a row of a value, or of all of it where it has none.
+  static int64_t elementsOfRow(const Kernel &kernel, int64_t value) {
+    int64_t elements = 1;
+    for (const Dim &dim : kernel.values[static_cast<size_t>(value)].shape)
+      elements *= std::holds_alternative<std::string>(dim) ? 1 : std::get<int64_t>(dim);
+    return elements;
+  }
+
+  Status checkKernels() const {
+    std::set<std::string> names;
+    for (const Kernel &kernel : plan.kernels) {
+      if (kernel.name.empty() || !names.insert(kernel.name).second)
+        return Status::invalid("kernel name '" + kernel.name + "' is empty or given twice");
+      if (Status status = checkKernel(kernel); !status.ok())
+        return std::move(status).withContext("kernel '" + kernel.name + "'");
+    }
+    for (char c : plan.kernelObject) // It becomes the name of a file.
+      if (!std::isxdigit(static_cast<unsigned char>(c)))
+        return Status::invalid("'kernel_object' must be hexadecimal");
+    return plan.kernelObject.size() > 128 ? Status::invalid("'kernel_object' is too long") : Status();
+  }
+
+  Status checkLaunch(const Instruction &instruction) {
+    const Kernel *kernel = findKernel(plan, instruction);
+    if (!kernel)
+      return Status::invalid("the plan has no kernel of that name");
+    if (static_cast<int64_t>(instruction.operands.size()) != kernel->arguments ||
+        instruction.results.size() != kernel->results.size())
+      return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands and " +
+                             std::to_string(instruction.results.size()) + " results, expected " +
+                             std::to_string(kernel->arguments) + " and " + std::to_string(kernel->results.size()));
+    std::vector<const Shape *> shapes;
+    for (size_t i = 0; i < instruction.operands.size(); ++i) {
+      MORPH_RETURN_IF_ERROR(use(instruction.operands[i]));
+      const TensorType &type = plan.values[static_cast<size_t>(instruction.operands[i])];
+      if (type.dtype != kernel->values[i].dtype)
+        return Status::invalid("argument " + std::to_string(i) + " is " + dtypeName(type.dtype) + ", expected " +
+                               dtypeName(kernel->values[i].dtype));
+      shapes.push_back(&type.shape);
+    }
+    MORPH_ASSIGN_OR_RETURN(const std::vector<Shape> results, inferLaunch(*kernel, shapes));
+    for (size_t i = 0; i < results.size(); ++i) {
+      MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
+      const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
+      const DType expected = kernel->values[static_cast<size_t>(kernel->results[i])].dtype;
+      if (type.dtype != expected || results[i] != type.shape)
+        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) + " of " +
+                               dtypeName(type.dtype) + " but is " + shapeText(results[i]) + " of " +
+                               dtypeName(expected));
+    }
+    return Status();
+  }
+
   Status checkRopeTables(const Instruction &instruction, const OpRule &rule, const BoundSizes &sizes) const {
     for (const ShapeRule &constraint : rule.rules) {
       if (constraint.kind != RuleKind::Table)
@@ -287,6 +386,8 @@ private:
     if (!rule)
       return Status::invalid("unknown op", "the plan may come from a newer compiler: build runtime and compiler alike");
     MORPH_RETURN_IF_ERROR(checkAttributes(instruction, *rule));
+    if (instruction.op == "launch")
+      return checkLaunch(instruction);
     if (instruction.operands.size() != expectedOperands(instruction, *rule))
       return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands, expected " +
                              std::to_string(expectedOperands(instruction, *rule)));
@@ -349,6 +450,6 @@ private:
 
 } // namespace
 
-Status validate(const Plan &plan) { return Validator(plan).run(); }
+Status validate(const Plan &plan) { return Validator(&plan).run(); }
 
 } // namespace morph::plan

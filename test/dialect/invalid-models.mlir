@@ -8,7 +8,7 @@ morph.model @model_c1 base architecture "llama" layers 0 {
 
 // -----
 
-// expected-error@below {{model_c2: the body holds weights, gates, rope tables, functions and programs, not 'morph.ones'}}
+// expected-error@below {{model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not 'morph.ones'}}
 morph.model @model_c2 base architecture "llama" layers 1 {
   // expected-note@below {{this op}}
   %0 = morph.ones

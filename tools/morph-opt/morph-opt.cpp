@@ -4,6 +4,7 @@
 #include "dialect/MorphDialect.h"
 #include "passes/Passes.h"
 #include "passes/Pipelines.h"
+#include "passes/lower/Passes.h"
 #include "tools/Containment.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -27,10 +28,14 @@ int main(int argc, char **argv) {
   hideCodeGenerationOptions();
   mlir::DialectRegistry registry;
   registry.insert<morph::MorphDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect>();
+  // What kernels are lowered through.
+  registry.insert<mlir::linalg::LinalgDialect, mlir::tensor::TensorDialect, mlir::math::MathDialect,
+                  mlir::scf::SCFDialect, mlir::vector::VectorDialect, mlir::LLVM::LLVMDialect>();
   mlir::func::registerInlinerExtension(registry);
 
   morph::registerPasses();
   morph::registerPipelines();
+  morph::registerMorphLowerPasses();
   // Of MLIR's own passes those that make sense on models.
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();

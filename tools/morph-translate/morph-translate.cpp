@@ -10,6 +10,8 @@
 #include "frontends/spec/Spec.h"
 #include "passes/EmitPlan.h"
 #include "passes/Pipelines.h"
+#include "passes/lower/CompileKernels.h"
+#include "passes/lower/Passes.h"
 #include "tools/Containment.h"
 
 #include "mlir/Bytecode/BytecodeReader.h"
@@ -194,8 +196,9 @@ ExitCode translateToPlan(MLIRContext &context) {
   if (failed(manager.run(*module)))
     return kWrongInput;
   // The pipeline may have put another op in the model's place.
-  FailureOr<plan::Plan> plan = emitPlan(*module->getOps<ModelOp>().begin(), program);
-  if (failed(plan))
+  model = *module->getOps<ModelOp>().begin();
+  FailureOr<plan::Plan> plan = emitPlan(model, program);
+  if (failed(plan) || failed(compilePlanKernels(model, *plan)))
     return kFailed;
   if (Status status = plan::validate(*plan); !status.ok())
     return fail(kFailed, "the plan that was made is not valid: " + status.message(),

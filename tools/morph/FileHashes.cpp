@@ -2,7 +2,7 @@
 
 #include "tools/morph/FileHashes.h"
 
-#include "tools/morph/Sha256.h"
+#include "runtime/base/Sha256.h"
 
 #include <sys/stat.h>
 

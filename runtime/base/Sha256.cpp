@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tools/morph/Sha256.h"
+#include "runtime/base/Sha256.h"
 
 #include <algorithm>
 #include <cerrno>

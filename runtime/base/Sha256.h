@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SHA-256 (FIPS 180-4), by which stages know whether their inputs changed.
 
-#ifndef MORPH_TOOLS_MORPH_SHA256_H
-#define MORPH_TOOLS_MORPH_SHA256_H
+#ifndef MORPH_RUNTIME_BASE_SHA256_H
+#define MORPH_RUNTIME_BASE_SHA256_H
 
 #include "runtime/base/Status.h"
 
@@ -37,4 +37,4 @@ StatusOr<std::string> sha256File(const std::string &path);
 
 } // namespace morph
 
-#endif // MORPH_TOOLS_MORPH_SHA256_H
+#endif // MORPH_RUNTIME_BASE_SHA256_H

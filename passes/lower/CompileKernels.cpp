@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/CompileKernels.h"
+
+#include "passes/lower/KernelToLinalg.h"
+#include "passes/lower/Passes.h"
+#include "passes/lower/SourceHash.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdlib>
+
+using namespace mlir;
+using namespace morph;
+
+/// The version of the functions' arguments; runtime/exec/KernelLibrary.cpp has the same.
+static constexpr int32_t kKernelAbi = 1;
+
+std::string KernelCompileOptions::getKernelCache() {
+  SmallString<128> folder;
+  if (const char *cache = std::getenv("MORPH_CACHE"); cache && *cache)
+    folder = cache;
+  else if (const char *home = std::getenv("HOME"); home && *home)
+    llvm::sys::path::append(folder, home, ".cache", "morph");
+  else
+    return "";
+  llvm::sys::path::append(folder, "kernels");
+  return folder.str().str();
+}
+
+std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << kKernelAbi << '\n' << kLowerSourceHash << '\n' << LLVM_VERSION_STRING << '\n' << getTargetTriple() << '\n';
+  for (const CpuTarget &target : options.targets)
+    stream << target.suffix << ' ' << target.cpu << '\n';
+  stream << options.origin << '\n';
+  for (KernelOp kernel : kernels) {
+    kernel.print(stream, OpPrintingFlags().useLocalScope().enableDebugInfo(false));
+    stream << '\n';
+  }
+  llvm::SHA256 hash;
+  hash.update(text);
+  return llvm::toHex(hash.final(), /*LowerCase=*/true);
+}
+
+/// The path of an object in the cache; empty where there is no cache.
+static std::string cachePath(const KernelCompileOptions &options, StringRef hash) {
+  if (options.cache.empty())
+    return "";
+  SmallString<128> path(options.cache);
+  llvm::sys::path::append(path, hash + ".so");
+  return path.str().str();
+}
+
+/// Appends the hash of an object to it: what follows an ELF file does not matter to those who load it.
+static void seal(std::string &bytes) {
+  bytes += llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes)));
+}
+
+/// Whether bytes are those that were sealed.
+static bool isWhole(StringRef bytes) {
+  constexpr size_t kHashBytes = 32;
+  return bytes.size() > kHashBytes &&
+         llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes.drop_back(kHashBytes)))) ==
+             bytes.take_back(kHashBytes);
+}
+
+/// Puts an object into the cache, whole or not at all. Without it the next run compiles again, which is no error.
+static void writeCache(StringRef path, StringRef bytes) {
+  if (path.empty() || llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
+    return;
+  SmallString<128> temporary;
+  int descriptor = -1;
+  if (llvm::sys::fs::createUniqueFile(path + ".%%%%%%%%", descriptor, temporary))
+    return;
+  llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
+  stream << bytes;
+  stream.close();
+  if (stream.has_error() || llvm::sys::fs::rename(temporary, path)) {
+    stream.clear_error();
+    llvm::sys::fs::remove(temporary);
+  }
+}
+
+static void addConstants(llvm::Module &module, StringRef hash) {
+  llvm::LLVMContext &context = module.getContext();
+  auto add = [&](llvm::Constant *value, StringRef name) {
+    new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true, llvm::GlobalValue::WeakODRLinkage, value,
+                             name);
+  };
+  add(llvm::ConstantDataArray::getString(context, hash), "morph_kernels_hash");
+  add(llvm::ConstantInt::get(llvm::Type::getInt32Ty(context), kKernelAbi), "morph_kernels_abi");
+}
+
+FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
+  KernelObject object;
+  object.hash = hashKernels(kernels, options);
+  for (KernelOp kernel : kernels)
+    object.kernels.push_back(kernel.getSymName().str());
+  if (kernels.empty())
+    return object;
+  std::string path = cachePath(options, object.hash);
+  if (!path.empty())
+    if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+        bytes && isWhole((*bytes)->getBuffer())) {
+      object.bytes = (*bytes)->getBuffer().str();
+      object.wasCached = true;
+      return object;
+    }
+
+  MLIRContext *context = KernelOp(kernels.front()).getContext();
+  OwningOpRef<ModuleOp> module = buildLinalg(context, kernels);
+  PassManager manager(context, ModuleOp::getOperationName());
+  LowerToCpuPassOptions lowering;
+  lowering.toLlvm = true;
+  manager.addPass(createLowerToCpuPass(lowering));
+  if (failed(manager.run(*module)))
+    return failure();
+
+  DialectRegistry registry;
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  context->appendDialectRegistry(registry);
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*module, llvmContext, "kernels");
+  if (!code)
+    return failure();
+  addConstants(*code, options.origin.empty() ? object.hash : options.origin);
+  llvm::Expected<std::string> bytes = makeSharedObject(*code, options.targets);
+  if (!bytes) {
+    KernelOp first = kernels.front();
+    return emitError(first.getLoc()) << "kernels cannot be compiled: " << llvm::toString(bytes.takeError());
+  }
+  object.bytes = std::move(*bytes);
+  seal(object.bytes);
+  writeCache(path, object.bytes);
+  return object;
+}
+
+LogicalResult morph::compilePlanKernels(ModelOp model, plan::Plan &plan) {
+  KernelCompileOptions options;
+  if (plan.kernels.empty() || options.cache.empty())
+    return success();
+  options.origin = plan::hashKernels(plan);
+  model.getContext()->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
+                                  tensor::TensorDialect>();
+  SymbolTable symbols(model);
+  SmallVector<KernelOp> kernels;
+  for (const plan::Kernel &kernel : plan.kernels)
+    kernels.push_back(symbols.lookup<KernelOp>(kernel.name));
+  FailureOr<KernelObject> object = compileKernels(kernels, options);
+  if (failed(object))
+    return failure();
+  plan.kernelObject = object->hash;
+  return success();
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels as one shared object.
+
+#ifndef MORPH_PASSES_LOWER_COMPILEKERNELS_H
+#define MORPH_PASSES_LOWER_COMPILEKERNELS_H
+
+#include "dialect/MorphOps.h"
+#include "passes/lower/ObjectCode.h"
+#include "runtime/plan/Plan.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+struct KernelCompileOptions {
+  std::vector<CpuTarget> targets = getCpuTargets();
+  /// What the object says it was made of (plan::hashKernels), so that a plan finds its own; empty: `KernelObject::hash`.
+  std::string origin;
+  /// Where objects are kept between runs; empty: nowhere.
+  std::string cache = getKernelCache();
+
+  /// ${MORPH_CACHE:-~/.cache/morph}/kernels.
+  static std::string getKernelCache();
+};
+
+/// A shared object with every kernel once an instruction set, as `<kernel>.<suffix>`:
+///
+///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
+///
+/// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string of its origin, and `morph_kernels_abi`, an
+/// int32_t, and `morph_kernels.<suffix>` for every instruction set. runtime/exec/KernelLibrary.h loads it.
+struct KernelObject {
+  std::string bytes;
+  std::string hash; ///< Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
+  std::vector<std::string> kernels;
+  bool wasCached = false;
+};
+
+/// What `KernelObject::hash` is for these kernels, without compiling them.
+std::string hashKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
+
+/// Compiles kernels, which have been verified, or takes their object from the cache. Errors are reported at the first
+/// kernel.
+mlir::FailureOr<KernelObject> compileKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
+
+/// Compiles the kernels that a plan of `model` launches and puts them into the cache; `plan.kernelObject` names them.
+llvm::LogicalResult compilePlanKernels(ModelOp model, plan::Plan &plan);
+
+} // namespace morph
+
+#endif // MORPH_PASSES_LOWER_COMPILEKERNELS_H

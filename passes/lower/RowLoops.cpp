@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/RowLoops.h"
+
+#include "passes/lower/KernelToLinalg.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+
+#include "llvm/ADT/SetVector.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+/// Elements of a vector on every machine, so that sums have one order on all: one register of AVX-512, two of AVX2.
+constexpr int64_t kLanes = 16;
+/// Elements that temporaries of one line may have: they are on the stack.
+constexpr int64_t kMaxStackElements = 64 * 1024;
+
+/// What a tensor is to the loop over lines.
+enum class Kind {
+  Row,  ///< An element each.
+  Line, ///< One number a line.
+};
+
+/// A linalg op of the kernel: `phase` is the pass over the line that it is computed in, after the sums of the passes
+/// before. A sum's result is there from the next one on.
+struct Step {
+  linalg::GenericOp op;
+  Kind kind;
+  bool isSum;
+  int phase;
+};
+
+/// A piece of a line: the elements at `offset`, those of `mask` where there is one.
+struct Piece {
+  Value offset; ///< From the line's begin.
+  Value index;  ///< From the buffers' begin.
+  Value mask;
+};
+
+/// Elements that a pass stores: a result, or a temporary for a later pass.
+struct Store {
+  Value root;
+  Value buffer;
+  bool isTemporary;
+};
+
+class RowLowering {
+public:
+  explicit RowLowering(func::FuncOp source) : source(source), location(source.getLoc()), builder(source) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult analyse();
+  void analyse(linalg::GenericOp op);
+  void emitPrologue();
+  void emitLine(Value base, Value width);
+  void emitPass(int phase, Value base, Value width);
+  void emitLineNumber(linalg::GenericOp op);
+
+  /// The tensor that a value is a view of.
+  Value rootOf(Value value) const {
+    auto root = roots.find(value);
+    return root == roots.end() ? value : root->second;
+  }
+  /// The pass in which an element or a line's number is there.
+  int phaseOf(Value root) const { return phases.lookup(root); }
+
+  // Values of the piece that is being emitted.
+  Value evaluate(Value root, const Piece &piece);
+  Value evaluateOperand(OpOperand &operand, const Piece &piece);
+  SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector);
+  Value contract(Operation &op, const IRMapping &mapping);
+
+  // Helpers.
+  Value integer(int64_t number) {
+    return builder.create<arith::ConstantOp>(location, builder.getI64IntegerAttr(number));
+  }
+  Value add(Value a, Value b) { return builder.create<arith::AddIOp>(location, a, b); }
+  Value multiply(Value a, int64_t b) { return b == 1 ? a : builder.create<arith::MulIOp>(location, a, integer(b)); }
+  Type vectorOf(Type element) const { return VectorType::get(kLanes, element); }
+  Value splat(Value scalar) {
+    return builder.create<vector::BroadcastOp>(location, vectorOf(scalar.getType()), scalar);
+  }
+  Value addressOf(Value buffer, Type element, Value index) {
+    return builder.create<LLVM::GEPOp>(location, buffer.getType(), element, buffer, ValueRange{index});
+  }
+  Value load(Value buffer, Type element, Value index, Value mask);
+  void store(Value value, Value buffer, Value index, Value mask);
+  Value constantMask(int64_t count);
+  Value dynamicMask(Value count);
+  Value sumLanes(Value lanes);
+
+  func::FuncOp source;
+  Location location;
+  OpBuilder builder;
+  int64_t rowElements = 0, lineWidth = 0;
+
+  // Found by analyse().
+  SmallVector<Step> steps;
+  SmallVector<Operation *> prologue;
+  llvm::DenseMap<Value, Value> roots;
+  llvm::DenseMap<Value, Kind> kinds;
+  llvm::DenseMap<Value, int> phases;
+  SmallVector<Value> returned;
+  int passes = 1;
+
+  // Made while emitting.
+  LLVM::LLVMFuncOp target;
+  IRMapping scalars;                           ///< Scalars of the prologue and of the line.
+  llvm::DenseMap<Value, Value> buffers;        ///< Where arguments are, and what passes before have stored.
+  SmallVector<Store> stores;                   ///< All that is stored.
+  llvm::SetVector<Value> temporaries;          ///< Elements that a later pass reads and that are no result.
+  llvm::DenseMap<Value, Value> uniformScalars; ///< The single element of uniform arguments.
+  llvm::DenseMap<Value, Value> known;          ///< Elements of the current piece.
+  Value lineIndex;
+};
+
+//===----------------------------------------------------------------------===//
+// Analysis
+//===----------------------------------------------------------------------===//
+
+bool isUniformArgument(Value value) { return cast<RankedTensorType>(value.getType()).hasStaticShape(); }
+
+void RowLowering::analyse(linalg::GenericOp op) {
+  bool isSum = op.getNumReductionLoops() > 0;
+  bool hasRow = false, hasLine = false;
+  int phase = 0;
+  for (OpOperand *operand : op.getDpsInputOperands()) {
+    Value root = rootOf(operand->get());
+    if (isUniformArgument(root))
+      continue;
+    (kinds.lookup(root) == Kind::Row ? hasRow : hasLine) = true;
+    phase = std::max(phase, phaseOf(root));
+  }
+  Kind kind = isSum || (hasLine && !hasRow) ? Kind::Line : Kind::Row;
+  steps.push_back({op, kind, isSum, phase});
+  for (Value result : op.getResults()) {
+    kinds[result] = kind;
+    phases[result] = isSum ? phase + 1 : phase;
+  }
+  passes = std::max(passes, phase + 1);
+}
+
+LogicalResult RowLowering::analyse() {
+  rowElements = source->getAttrOfType<IntegerAttr>(kRowElements).getInt();
+  lineWidth = source->getAttrOfType<IntegerAttr>(kLineWidth).getInt();
+  for (BlockArgument argument : source.getArguments())
+    kinds[argument] = Kind::Row;
+  for (Operation &op : source.getBody().front()) {
+    if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+      analyse(generic);
+    } else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op)) {
+      roots[op.getResult(0)] = rootOf(op.getOperand(0));
+    } else if (auto back = dyn_cast<func::ReturnOp>(op)) {
+      for (Value value : back.getOperands())
+        returned.push_back(rootOf(value));
+    } else if (isa<tensor::EmptyOp, tensor::DimOp, linalg::FillOp>(op)) {
+      continue; // The shapes are those of the buffers; sums start at zero.
+    } else if (op.getNumRegions() == 0 && op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndexOrFloat()) {
+      prologue.push_back(&op);
+    } else {
+      return op.emitError("is not of a kernel's linalg form");
+    }
+  }
+  // A row that nothing cuts is one line, of elements that do not depend on each other.
+  for (Step &step : steps)
+    for (OpOperand *operand : step.op.getDpsInputOperands()) {
+      Value root = rootOf(operand->get());
+      if (root.getDefiningOp() && kinds.lookup(root) == Kind::Row && phaseOf(root) < step.phase &&
+          !llvm::is_contained(returned, root))
+        temporaries.insert(root);
+    }
+  if (int64_t(temporaries.size()) * lineWidth > kMaxStackElements)
+    return source.emitError() << "kernel @" << source.getSymName() << " needs " << temporaries.size()
+                              << " temporary lines of " << lineWidth << " elements, more than the stack may hold";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+/// bf16 is integers in memory: LLVM makes library calls of moving bf16 vectors on machines without them.
+static Type memoryType(Type element) {
+  return element.isF32() ? element : IntegerType::get(element.getContext(), element.getIntOrFloatBitWidth());
+}
+
+Value RowLowering::load(Value buffer, Type element, Value index, Value mask) {
+  Type stored = memoryType(element), type = vectorOf(stored);
+  Value address = addressOf(buffer, stored, index), value;
+  unsigned alignment = element.getIntOrFloatBitWidth() / 8;
+  if (mask) {
+    Value zeros = builder.create<arith::ConstantOp>(location, builder.getZeroAttr(type));
+    value = builder.create<LLVM::MaskedLoadOp>(location, type, address, mask, zeros, alignment);
+  } else {
+    value = builder.create<LLVM::LoadOp>(location, type, address, alignment);
+  }
+  return stored == element ? value : builder.create<arith::BitcastOp>(location, vectorOf(element), value);
+}
+
+void RowLowering::store(Value value, Value buffer, Value index, Value mask) {
+  Type element = getElementTypeOrSelf(value.getType()), stored = memoryType(element);
+  if (stored != element)
+    value = builder.create<arith::BitcastOp>(location, vectorOf(stored), value);
+  Value address = addressOf(buffer, stored, index);
+  unsigned alignment = element.getIntOrFloatBitWidth() / 8;
+  if (mask)
+    builder.create<LLVM::MaskedStoreOp>(location, value, address, mask, alignment);
+  else
+    builder.create<LLVM::StoreOp>(location, value, address, alignment);
+}
+
+Value RowLowering::constantMask(int64_t count) {
+  SmallVector<bool> lanes(kLanes);
+  std::fill(lanes.begin(), lanes.begin() + count, true);
+  auto type = VectorType::get(kLanes, builder.getI1Type());
+  return builder.create<arith::ConstantOp>(location, DenseElementsAttr::get(type, lanes));
+}
+
+Value RowLowering::dynamicMask(Value count) {
+  SmallVector<int32_t> numbers(kLanes);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  Value lanes = builder.create<arith::ConstantOp>(location, builder.getI32VectorAttr(numbers));
+  Value bound = splat(builder.create<arith::TruncIOp>(location, builder.getI32Type(), count));
+  return builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::slt, lanes, bound);
+}
+
+//===----------------------------------------------------------------------===//
+// Elements
+//===----------------------------------------------------------------------===//
+
+/// Multiplication and addition become one rounding here and not in LLVM, so that whole vectors, tails and all
+/// instruction sets agree. Null where there is nothing to contract.
+Value RowLowering::contract(Operation &op, const IRMapping &mapping) {
+  if (!isa<arith::AddFOp, arith::SubFOp>(op))
+    return {};
+  auto product = [&](unsigned index) {
+    auto mul = op.getOperand(index).getDefiningOp<arith::MulFOp>();
+    return mul && mul->getBlock() == op.getBlock() && mul->hasOneUse() ? mul : arith::MulFOp();
+  };
+  auto negate = [&](Value value) { return builder.create<arith::NegFOp>(location, value).getResult(); };
+  bool isDifference = isa<arith::SubFOp>(op);
+  if (arith::MulFOp mul = product(0)) {
+    Value c = mapping.lookup(op.getOperand(1));
+    return builder.create<math::FmaOp>(location, mapping.lookup(mul.getLhs()), mapping.lookup(mul.getRhs()),
+                                       isDifference ? negate(c) : c);
+  }
+  if (arith::MulFOp mul = product(1)) {
+    Value a = mapping.lookup(mul.getLhs());
+    return builder.create<math::FmaOp>(location, isDifference ? negate(a) : a, mapping.lookup(mul.getRhs()),
+                                       mapping.lookup(op.getOperand(0)));
+  }
+  return {};
+}
+
+/// The values that a linalg op's body yields for `arguments`, a vector each, or, for a line's number, a scalar each.
+SmallVector<Value> RowLowering::applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector) {
+  Block &body = op.getRegion().front();
+  IRMapping mapping;
+  for (auto [parameter, argument] : llvm::zip(body.getArguments(), arguments))
+    mapping.map(parameter, argument);
+  for (Operation &inner : body.without_terminator()) {
+    // Scalars from outside of the body are the same for all elements.
+    for (Value operand : inner.getOperands())
+      if (!mapping.contains(operand)) {
+        Value scalar = scalars.lookup(operand);
+        mapping.map(operand, isVector ? splat(scalar) : scalar);
+      }
+    if (auto constant = dyn_cast<arith::ConstantOp>(inner); constant && isVector) {
+      auto value = DenseElementsAttr::get(cast<ShapedType>(vectorOf(constant.getType())), constant.getValue());
+      mapping.map(constant.getResult(), builder.create<arith::ConstantOp>(location, value).getResult());
+      continue;
+    }
+    if (Value fused = contract(inner, mapping)) {
+      mapping.map(inner.getResult(0), fused);
+      continue;
+    }
+    Operation *clone = builder.clone(inner, mapping);
+    if (isVector)
+      for (Value result : clone->getResults())
+        result.setType(vectorOf(result.getType()));
+  }
+  SmallVector<Value> results;
+  for (Value value : body.getTerminator()->getOperands()) {
+    if (!mapping.contains(value)) {
+      Value scalar = scalars.lookup(value);
+      mapping.map(value, isVector ? splat(scalar) : scalar);
+    }
+    results.push_back(mapping.lookup(value));
+  }
+  return results;
+}
+
+/// The elements of a row value.
+Value RowLowering::evaluate(Value root, const Piece &piece) {
+  if (Value value = known.lookup(root))
+    return value;
+  Type element = getElementTypeOrSelf(root.getType());
+  if (Value buffer = buffers.lookup(root)) {
+    // An argument, or what a pass before has stored.
+    Value index = temporaries.contains(root) ? piece.offset : piece.index;
+    return known[root] = load(buffer, element, index, piece.mask);
+  }
+  auto op = root.getDefiningOp<linalg::GenericOp>();
+  SmallVector<Value> arguments;
+  for (OpOperand *operand : op.getDpsInputOperands())
+    arguments.push_back(evaluateOperand(*operand, piece));
+  for (auto [result, value] : llvm::zip_equal(op.getResults(), applyBody(op, arguments, /*isVector=*/true)))
+    known[result] = value;
+  return known[root];
+}
+
+Value RowLowering::evaluateOperand(OpOperand &operand, const Piece &piece) {
+  Value root = rootOf(operand.get());
+  if (!isUniformArgument(root))
+    return kinds.lookup(root) == Kind::Row ? evaluate(root, piece) : splat(scalars.lookup(root));
+  if (Value value = known.lookup(root))
+    return value;
+  auto type = cast<RankedTensorType>(root.getType());
+  int64_t elements = type.getNumElements();
+  if (elements == 1)
+    return splat(uniformScalars.lookup(root));
+  // Lines take turns over a uniform operand of several lines.
+  Value index = piece.offset;
+  if (int64_t turns = elements / lineWidth; turns > 1) {
+    Value turn = builder.create<arith::RemSIOp>(location, lineIndex, integer(turns));
+    index = add(multiply(turn, lineWidth), index);
+  }
+  return known[root] = load(buffers.lookup(root), type.getElementType(), index, piece.mask);
+}
+
+//===----------------------------------------------------------------------===//
+// Loops
+//===----------------------------------------------------------------------===//
+
+/// The sum of a vector's lanes, halves added to halves.
+Value RowLowering::sumLanes(Value lanes) {
+  for (int64_t half = kLanes / 2; half >= 1; half /= 2) {
+    SmallVector<int64_t> low(half), high(half);
+    std::iota(low.begin(), low.end(), 0);
+    std::iota(high.begin(), high.end(), half);
+    lanes = builder.create<arith::AddFOp>(location, builder.create<vector::ShuffleOp>(location, lanes, lanes, low),
+                                          builder.create<vector::ShuffleOp>(location, lanes, lanes, high));
+  }
+  return builder.create<vector::ExtractOp>(location, lanes, 0);
+}
+
+/// One pass over a line: stores what belongs to the phase, and makes its sums known.
+void RowLowering::emitPass(int phase, Value base, Value width) {
+  SmallVector<linalg::GenericOp> sums;
+  for (Step &step : steps) {
+    if (step.phase != phase)
+      continue;
+    if (step.isSum)
+      sums.push_back(step.op);
+    else if (step.kind == Kind::Line)
+      emitLineNumber(step.op);
+  }
+  SmallVector<Store> stored;
+  for (const Store &store : stores)
+    if (phaseOf(store.root) == phase)
+      stored.push_back(store);
+
+  auto emitPiece = [&](Value offset, Value mask, ValueRange accumulators) {
+    Piece piece{offset, add(base, offset), mask};
+    known.clear();
+    SmallVector<Value> next;
+    for (auto [sum, accumulator] : llvm::zip_equal(sums, accumulators)) {
+      SmallVector<Value> arguments;
+      for (OpOperand *operand : sum.getDpsInputOperands())
+        arguments.push_back(evaluateOperand(*operand, piece));
+      arguments.push_back(accumulator);
+      Value added = applyBody(sum, arguments, /*isVector=*/true)[0];
+      next.push_back(mask ? builder.create<arith::SelectOp>(location, mask, added, accumulator) : added);
+    }
+    // All is read before anything is written, so that a result may be where an operand was.
+    SmallVector<Value> values;
+    for (const Store &store : stored)
+      values.push_back(evaluate(store.root, piece));
+    for (auto [store, value] : llvm::zip_equal(stored, values))
+      this->store(value, store.buffer, store.isTemporary ? piece.offset : piece.index, mask);
+    known.clear();
+    return next;
+  };
+  auto emitLoop = [&](Value from, Value to, ValueRange accumulators, bool isMasked) {
+    auto loop = builder.create<scf::ForOp>(
+        location, from, to, integer(kLanes), accumulators,
+        [&](OpBuilder &inner, Location where, Value offset, ValueRange carried) {
+          OpBuilder::InsertionGuard guard(builder);
+          builder.setInsertionPointToEnd(inner.getInsertionBlock());
+          Value mask = isMasked ? dynamicMask(builder.create<arith::SubIOp>(location, to, offset)) : Value();
+          SmallVector<Value> next = emitPiece(offset, mask, carried);
+          builder.create<scf::YieldOp>(location, next);
+        });
+    return SmallVector<Value>(loop.getResults());
+  };
+
+  Value zeros = builder.create<arith::ConstantOp>(location, builder.getZeroAttr(vectorOf(builder.getF32Type())));
+  SmallVector<Value> lanes(sums.size(), zeros);
+  if (lineWidth == 0) {
+    Value rest = builder.create<arith::RemSIOp>(location, width, integer(kLanes));
+    Value whole = builder.create<arith::SubIOp>(location, width, rest);
+    lanes = emitLoop(integer(0), whole, lanes, /*isMasked=*/false);
+    lanes = emitLoop(whole, width, lanes, /*isMasked=*/true);
+  } else {
+    int64_t rest = lineWidth % kLanes, whole = lineWidth - rest;
+    if (whole == kLanes)
+      lanes = emitPiece(integer(0), {}, lanes);
+    else if (whole > 0)
+      lanes = emitLoop(integer(0), integer(whole), lanes, /*isMasked=*/false);
+    if (rest > 0)
+      lanes = emitPiece(integer(whole), constantMask(rest), lanes);
+  }
+  for (auto [sum, sumLanes] : llvm::zip_equal(sums, lanes))
+    scalars.map(sum.getResult(0), this->sumLanes(sumLanes));
+  for (const Store &store : stored)
+    buffers[store.root] = store.buffer;
+}
+
+/// A linalg op on lines: numbers of the line from its sums.
+void RowLowering::emitLineNumber(linalg::GenericOp op) {
+  SmallVector<Value> arguments;
+  for (OpOperand *operand : op.getDpsInputOperands()) {
+    Value root = rootOf(operand->get());
+    arguments.push_back(isUniformArgument(root) ? uniformScalars.lookup(root) : scalars.lookup(root));
+  }
+  for (auto [result, value] : llvm::zip_equal(op.getResults(), applyBody(op, arguments, /*isVector=*/false)))
+    scalars.map(result, value);
+}
+
+/// All passes over the elements from `base` on.
+void RowLowering::emitLine(Value base, Value width) {
+  llvm::DenseMap<Value, Value> outer = buffers;
+  for (int phase = 0; phase < passes; ++phase)
+    emitPass(phase, base, width);
+  buffers = outer;
+}
+
+/// What does not depend on the row: the addresses, and the scalars of uniform arguments.
+void RowLowering::emitPrologue() {
+  Block &entry = target.getBody().front();
+  Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
+  int32_t place = 0;
+  auto nextBuffer = [&]() -> Value {
+    Value address =
+        builder.create<LLVM::GEPOp>(location, pointer, pointer, entry.getArgument(0), ArrayRef<LLVM::GEPArg>{place++});
+    return builder.create<LLVM::LoadOp>(location, pointer, address);
+  };
+  for (BlockArgument argument : source.getArguments()) {
+    Value buffer = buffers[argument] = nextBuffer();
+    auto type = cast<RankedTensorType>(argument.getType());
+    if (type.hasStaticShape() && type.getNumElements() == 1)
+      uniformScalars[argument] = builder.create<LLVM::LoadOp>(location, type.getElementType(), buffer);
+  }
+  for (Value root : returned)
+    stores.push_back({root, nextBuffer(), /*isTemporary=*/false});
+  for (Value root : temporaries) {
+    Type element = getElementTypeOrSelf(root.getType());
+    Value memory = builder.create<LLVM::AllocaOp>(location, pointer, element, integer(lineWidth), /*alignment=*/64);
+    stores.push_back({root, memory, /*isTemporary=*/true});
+  }
+  for (Operation *op : prologue) {
+    if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
+      // The verifier of kernels has seen to it that the index is a constant within the uniform argument.
+      int64_t index = getConstantIntValue(extract.getIndices().front()).value();
+      Value address =
+          builder.create<LLVM::GEPOp>(location, pointer, extract.getType(), buffers.lookup(extract.getTensor()),
+                                      ArrayRef<LLVM::GEPArg>{int32_t(index)});
+      scalars.map(extract.getResult(), builder.create<LLVM::LoadOp>(location, extract.getType(), address).getResult());
+    } else if (!isa<IndexType>(op->getResult(0).getType())) {
+      Operation *clone = builder.clone(*op, scalars);
+      scalars.map(op->getResults(), clone->getResults());
+    }
+  }
+}
+
+LogicalResult RowLowering::run() {
+  if (failed(analyse()))
+    return failure();
+  MLIRContext *context = builder.getContext();
+  Type pointer = LLVM::LLVMPointerType::get(context), i64 = builder.getI64Type();
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, i64, i64});
+  target = builder.create<LLVM::LLVMFuncOp>(location, source.getSymName(), type);
+  Block &entry = *target.addEntryBlock(builder);
+  builder.setInsertionPointToStart(&entry);
+  emitPrologue();
+  Value begin = entry.getArgument(2), end = entry.getArgument(3);
+  if (lineWidth == 0) {
+    // Nothing cuts a row, so that all rows are one line.
+    Value count = builder.create<arith::SubIOp>(location, end, begin);
+    emitLine(multiply(begin, rowElements), multiply(count, rowElements));
+  } else {
+    int64_t lines = rowElements / lineWidth;
+    builder.create<scf::ForOp>(location, multiply(begin, lines), multiply(end, lines), integer(1), ValueRange(),
+                               [&](OpBuilder &inner, Location where, Value line, ValueRange) {
+                                 OpBuilder::InsertionGuard guard(builder);
+                                 builder.setInsertionPointToEnd(inner.getInsertionBlock());
+                                 lineIndex = line;
+                                 emitLine(multiply(line, lineWidth), Value());
+                                 builder.create<scf::YieldOp>(location);
+                               });
+  }
+  builder.create<LLVM::ReturnOp>(location, ValueRange());
+  source.erase();
+  return success();
+}
+
+} // namespace
+
+LogicalResult morph::lowerToRowLoops(func::FuncOp function) { return RowLowering(function).run(); }

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels in linalg as vector loops over rows.
+
+#ifndef MORPH_PASSES_LOWER_ROWLOOPS_H
+#define MORPH_PASSES_LOWER_ROWLOOPS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace morph {
+
+/// Replaces a kernel's function (of buildLinalg) by an `llvm.func` of the same name:
+///
+///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
+///
+/// `buffers` are the operands', then the results'; `sizes` the dimensions of the row space, first to last. It computes
+/// the rows [begin, end) of the results, row r being at r times the elements of a row. Rows do not depend on how they
+/// are split between calls.
+mlir::LogicalResult lowerToRowLoops(mlir::func::FuncOp function);
+
+} // namespace morph
+
+#endif // MORPH_PASSES_LOWER_ROWLOOPS_H

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/exec/KernelLibrary.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+
+namespace morph {
+
+namespace {
+
+/// The version of the functions' arguments; passes/lower/CompileKernels.cpp has the same.
+constexpr int32_t kKernelAbi = 1;
+
+std::string loaderMessage() {
+  const char *message = dlerror();
+  return message ? message : "unknown reason";
+}
+
+} // namespace
+
+std::string kernelObjectPath(const std::string &name) {
+  const char *cache = std::getenv("MORPH_CACHE"), *home = std::getenv("HOME");
+  const std::string folder = cache && *cache ? cache : std::string(home ? home : "") + "/.cache/morph";
+  return folder + "/kernels/" + name + ".so";
+}
+
+std::vector<std::string> KernelLibrary::instructionSets() {
+#if defined(__x86_64__)
+  std::vector<std::string> sets;
+  bool isV3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  if (isV3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    sets.push_back("v4");
+  if (isV3)
+    sets.push_back("v3");
+  return sets;
+#else
+  return {"generic"};
+#endif
+}
+
+StatusOr<KernelLibrary> KernelLibrary::open(const std::string &path, const std::string &hash) {
+  KernelLibrary library;
+  library.path = path;
+  void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle)
+    return Status::failed("cannot load the kernels: " + loaderMessage());
+  library.handle = std::shared_ptr<void>(handle, [](void *object) { dlclose(object); });
+  const auto *abi = static_cast<const int32_t *>(dlsym(handle, "morph_kernels_abi"));
+  const auto *own = static_cast<const char *>(dlsym(handle, "morph_kernels_hash"));
+  if (!abi || !own)
+    return Status::failed(path + " is no object of kernels");
+  if (*abi != kKernelAbi)
+    return Status::failed(path + " holds kernels of version " + std::to_string(*abi) + ", expected " +
+                          std::to_string(kKernelAbi));
+  if (hash != own)
+    return Status::failed(path + " holds the kernels " + std::string(own) + ", expected " + hash);
+  for (const std::string &set : instructionSets())
+    if (dlsym(handle, ("morph_kernels." + set).c_str())) {
+      library.suffix = set;
+      return library;
+    }
+  return Status::failed(path + " holds no kernels for this machine's processor");
+}
+
+KernelFunction KernelLibrary::find(const std::string &kernel, const std::string &instructionSet) const {
+  if (!handle)
+    return nullptr;
+  const std::string &set = instructionSet.empty() ? suffix : instructionSet;
+  return reinterpret_cast<KernelFunction>(dlsym(handle.get(), (kernel + "." + set).c_str()));
+}
+
+Status KernelLibrary::call(const std::string &kernel, const std::vector<void *> &buffers,
+                           const std::vector<int64_t> &sizes, int64_t grain, const ParallelRows &parallel) const {
+  KernelFunction function = find(kernel);
+  if (!function)
+    return Status::failed(path + " has no kernel '" + kernel + "'");
+  int64_t rows = 1;
+  for (int64_t size : sizes)
+    rows *= size;
+  if (rows > 0)
+    parallel(rows, grain, [&](int64_t begin, int64_t end) { function(buffers.data(), sizes.data(), begin, end); });
+  return Status();
+}
+
+} // namespace morph

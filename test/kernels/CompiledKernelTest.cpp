@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every op of kernels, compiled, against its definition in float64: odd widths, any split of the rows with the same
+// bits, values at the ends of the range. A new elementwise op joins by a line of kCases.
+// Shapes: R rows, W width.
+
+#include "test/kernels/CompiledKernels.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <ostream>
+
+namespace morph {
+namespace {
+
+using Tensors = std::vector<at::Tensor>;
+
+/// One kernel: its arguments, a letter each, its body, and what it computes.
+struct Case {
+  std::string name;
+  std::string arguments; ///< x a row, w the elements of one row, p positive ones, g a gate, h two gates.
+  std::string body;      ///< With $T for a row value's type, $W for that of w, $N for the width.
+  std::string results;
+  std::function<Tensors(const Tensors &)> reference;
+};
+
+at::Tensor sigmoidSlope(const at::Tensor &x) { return at::sigmoid(x) * (1 + x * (1 - at::sigmoid(x))); }
+
+at::Tensor rmsNorm(const at::Tensor &x, const at::Tensor &w) {
+  return w * x * at::rsqrt(x.square().mean(-1, true) + 1e-5);
+}
+at::Tensor l2Norm(const at::Tensor &x) { return x * at::rsqrt(x.square().sum(-1, true) + 1e-6); }
+at::Tensor rmsNormGrad(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &w) {
+  at::Tensor r = at::rsqrt(x.square().mean(-1, true) + 1e-5);
+  return r * (w * dy - x * r * r * (w * dy * x).mean(-1, true));
+}
+at::Tensor l2NormGrad(const at::Tensor &dy, const at::Tensor &x) {
+  at::Tensor r = at::rsqrt(x.square().sum(-1, true) + 1e-6);
+  return r * (dy - x * r * r * (dy * x).sum(-1, true));
+}
+
+const std::vector<Case> kCases = {
+    {"exp", "x", "%r = morph.exp %0 : $T", "%r", [](auto &in) { return Tensors{at::exp(in[0])}; }},
+    {"sigmoid", "x", "%r = morph.sigmoid %0 : $T", "%r", [](auto &in) { return Tensors{at::sigmoid(in[0])}; }},
+    {"silu", "x", "%r = morph.silu %0 : $T", "%r", [](auto &in) { return Tensors{at::silu(in[0])}; }},
+    {"softplus", "x", "%r = morph.softplus %0 : $T", "%r",
+     [](auto &in) { return Tensors{at::log1p(at::exp(-in[0].abs())) + in[0].clamp_min(0)}; }},
+    {"scale", "x", "%r = morph.scale %0 by -1.5 : $T", "%r", [](auto &in) { return Tensors{in[0] * -1.5}; }},
+    {"add", "xx", "%r = morph.add %0, %1 : $T, $T", "%r", [](auto &in) { return Tensors{in[0] + in[1]}; }},
+    {"addUniform", "xw", "%r = morph.add %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] + in[1]}; }},
+    {"mul", "xx", "%r = morph.mul %0, %1 : $T, $T", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
+    {"mulUniform", "xw", "%r = morph.mul %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
+    {"swiglu", "xx", "%r = morph.swiglu %0, %1 : $T", "%r", [](auto &in) { return Tensors{at::silu(in[0]) * in[1]}; }},
+    {"siluGrad", "xx", "%r = morph.silu_grad %0, %1 : $T, $T", "%r",
+     [](auto &in) { return Tensors{in[0] * sigmoidSlope(in[1])}; }},
+    {"sigmoidGrad", "xx", "%r = morph.sigmoid_grad %0, %1 : $T, $T", "%r",
+     [](auto &in) { return Tensors{in[0] * in[1] * (1 - in[1])}; }},
+    {"swigluGrad", "xxx", "%r:2 = morph.swiglu_grad %0, %1, %2 : $T, $T, $T", "%r#0, %r#1",
+     [](auto &in) { return Tensors{in[0] * in[2] * sigmoidSlope(in[1]), in[0] * at::silu(in[1])}; }},
+    {"rmsNorm", "xw", "%r = morph.rms_norm %0, %1 eps 1.0e-5 : $T, $W", "%r",
+     [](auto &in) { return Tensors{rmsNorm(in[0], in[1])}; }},
+    {"l2Norm", "x", "%r = morph.l2_norm %0 eps 1.0e-6 : $T", "%r", [](auto &in) { return Tensors{l2Norm(in[0])}; }},
+    {"rmsNormInputGrad", "xxw", "%r = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W", "%r",
+     [](auto &in) { return Tensors{rmsNormGrad(in[0], in[1], in[2])}; }},
+    {"l2NormGrad", "xx", "%r = morph.l2_norm_grad %0, %1 eps 1.0e-6 : $T, $T", "%r",
+     [](auto &in) { return Tensors{l2NormGrad(in[0], in[1])}; }},
+    {"blend", "gxx", "%r = morph.blend %0 of %1, %2 : tensor<1xf32>, $T, $T", "%r",
+     [](auto &in) { return Tensors{in[0] * in[1] + (1 - in[0]) * in[2]}; }},
+    {"blendOfThree", "hxxx", "%r = morph.blend %0 of %1, %2, %3 : tensor<2xf32>, $T, $T, $T", "%r",
+     [](auto &in) { return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]}; }},
+    {"blendCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 1 : $T, tensor<2xf32>", "%r",
+     [](auto &in) { return Tensors{in[0] * in[1][1]}; }},
+    {"blendLastCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 2 : $T, tensor<2xf32>", "%r",
+     [](auto &in) { return Tensors{in[0] * (1 - in[1][0] - in[1][1])}; }},
+    // Fused: sums over what the kernel computes, temporaries, several results.
+    {"addRmsNorm", "xxw", "%s = morph.add %0, %1 : $T, $T\n%r = morph.rms_norm %s, %2 eps 1.0e-5 : $T, $W", "%s, %r",
+     [](auto &in) { return Tensors{in[0] + in[1], rmsNorm(in[0] + in[1], in[2])}; }},
+    {"rmsNormGradAdd", "xxwx",
+     "%d = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W\n%r = morph.add %3, %d : $T, $T", "%r",
+     [](auto &in) { return Tensors{in[3] + rmsNormGrad(in[0], in[1], in[2])}; }},
+    {"siluL2Norm", "x", "%s = morph.silu %0 : $T\n%r = morph.l2_norm %s eps 1.0e-6 : $T", "%r",
+     [](auto &in) { return Tensors{l2Norm(at::silu(in[0]))}; }},
+    {"normOfNorm", "xw",
+     "%s = morph.l2_norm %0 eps 1.0e-6 : $T\n%t = morph.exp %s : $T\n%r = morph.rms_norm %t, %1 eps 1.0e-5 : $T, $W",
+     "%t, %r", [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
+};
+
+constexpr int64_t kRows = 13;
+const std::vector<int64_t> kWidths = {1, 7, 64, 576, 1537};
+
+void replaceAll(std::string &text, const std::string &from, const std::string &to) {
+  for (size_t place = 0; (place = text.find(from, place)) != std::string::npos; place += to.size())
+    text.replace(place, from.size(), to);
+}
+
+std::string nameOf(const Case &c, int64_t width) { return c.name + "_" + std::to_string(width); }
+
+std::string typeOf(char argument, int64_t width) {
+  std::string w = std::to_string(width);
+  switch (argument) {
+  case 'w':
+    return "tensor<" + w + "xf32>";
+  case 'g':
+    return "tensor<1xf32>";
+  case 'h':
+    return "tensor<2xf32>";
+  default:
+    return "tensor<?x" + w + "xf32>";
+  }
+}
+
+std::string textOf(const Case &c, int64_t width) {
+  std::string text = "morph.kernel @" + nameOf(c, width) + " rows 1 (", types;
+  for (size_t i = 0; i < c.arguments.size(); ++i)
+    text += (i ? ", %" : "%") + std::to_string(i) + ": " + typeOf(c.arguments[i], width);
+  for (size_t i = 0; i < static_cast<size_t>(std::count(c.results.begin(), c.results.end(), '%')); ++i)
+    types += i ? ", $T" : "$T";
+  text += ") {\n" + c.body + "\nmorph.return " + c.results + " : " + types + "\n}\n";
+  replaceAll(text, "$T", typeOf('x', width));
+  replaceAll(text, "$W", typeOf('w', width));
+  return text;
+}
+
+/// Kernels of every case and width, and a few of other shapes.
+class CompiledKernelTest : public testing::Test {
+protected:
+  static void SetUpTestSuite() {
+    std::string text;
+    for (const Case &c : kCases)
+      for (int64_t width : kWidths)
+        text += textOf(c, width);
+    text += R"(
+      morph.kernel @heads rows 2 (%x: tensor<?x?x60xf32>, %w: tensor<20xf32>, %z: tensor<?x?x60xf32>) {
+        %0 = morph.split_heads %x heads 3 : tensor<?x?x60xf32>
+        %1 = morph.rms_norm %0, %w eps 1.0e-5 : tensor<?x?x3x20xf32>, tensor<20xf32>
+        %2 = morph.merge_heads %1 : tensor<?x?x3x20xf32>
+        %3 = morph.mul %2, %z : tensor<?x?x60xf32>, tensor<?x?x60xf32>
+        morph.return %3 : tensor<?x?x60xf32>
+      }
+      morph.kernel @turns rows 1 (%x: tensor<?x3x20xf32>, %w: tensor<3x20xf32>) {
+        %0 = morph.l2_norm %x eps 1.0e-6 : tensor<?x3x20xf32>
+        %1 = morph.mul %0, %w : tensor<?x3x20xf32>, tensor<3x20xf32>
+        morph.return %1 : tensor<?x3x20xf32>
+      }
+      morph.kernel @toBf16 rows 1 (%x: tensor<?x37xf32>) {
+        %0 = morph.cast %x to \"bf16\" : tensor<?x37xf32>
+        morph.return %0 : tensor<?x37xbf16>
+      }
+      morph.kernel @siluOfBf16 rows 1 (%x: tensor<?x37xbf16>, %w: tensor<37xf32>) {
+        %0 = morph.cast %x to \"f32\" : tensor<?x37xbf16>
+        %1 = morph.rms_norm %0, %w eps 1.0e-5 : tensor<?x37xf32>, tensor<37xf32>
+        morph.return %1 : tensor<?x37xf32>
+      }
+    )";
+    StatusOr<KernelLibrary> compiled = compileKernels(text);
+    if (compiled.ok())
+      library = new KernelLibrary(*compiled);
+    else
+      failure = compiled.status().message();
+  }
+  // Here and not above, where a failure would skip the tests.
+  void SetUp() override { ASSERT_TRUE(library) << failure; }
+  static void TearDownTestSuite() {
+    delete library;
+    library = nullptr;
+  }
+
+  static void call(const std::string &kernel, const Tensors &operands, Tensors &results, int64_t begin, int64_t end,
+                   const std::string &set = "") {
+    KernelFunction function = library->find(kernel, set);
+    ASSERT_TRUE(function) << kernel;
+    std::vector<void *> buffers;
+    for (const Tensors *list : {&operands, const_cast<const Tensors *>(&results)})
+      for (const at::Tensor &tensor : *list)
+        buffers.push_back(tensor.data_ptr());
+    const int64_t sizes[] = {end};
+    function(buffers.data(), sizes, begin, end);
+  }
+
+  static Tensors makeOperands(const Case &c, int64_t width) {
+    at::manual_seed(width);
+    Tensors operands;
+    for (char argument : c.arguments)
+      operands.push_back(argument == 'w'   ? at::randn({width})
+                         : argument == 'g' ? at::rand({1})
+                         : argument == 'h' ? at::rand({2}) / 2
+                                           : at::randn({kRows, width}) * 2);
+    return operands;
+  }
+
+  static Tensors refer(const Case &c, const Tensors &operands) {
+    Tensors exact;
+    for (const at::Tensor &operand : operands)
+      exact.push_back(operand.to(at::kDouble));
+    return c.reference(exact);
+  }
+
+  static KernelLibrary *library;
+  static std::string failure;
+};
+KernelLibrary *CompiledKernelTest::library = nullptr;
+std::string CompiledKernelTest::failure;
+
+TEST_F(CompiledKernelTest, AgreesWithFloat64) {
+  for (const Case &c : kCases)
+    for (int64_t width : kWidths) {
+      Tensors operands = makeOperands(c, width), expected = refer(c, operands), results;
+      for (const at::Tensor &tensor : expected)
+        results.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
+      call(nameOf(c, width), operands, results, 0, kRows);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        double error = (results[i].to(at::kDouble) - expected[i]).abs().max().item<double>();
+        double scale = expected[i].abs().max().item<double>();
+        // The gradient of a norm of one element is the difference of two numbers that are nearly equal.
+        double cancelled = width == 1 && c.name.find("Grad") != std::string::npos ? 1e-5 : 1e-7;
+        EXPECT_LE(error, 1e-6 * scale + cancelled) << nameOf(c, width) << " result " << i;
+      }
+    }
+}
+
+TEST_F(CompiledKernelTest, AnySplitOfRowsGivesTheSameBits) {
+  for (const Case &c : kCases)
+    for (int64_t width : kWidths) {
+      Tensors operands = makeOperands(c, width), whole, parts;
+      for (const at::Tensor &tensor : refer(c, operands)) {
+        whole.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
+        parts.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
+      }
+      call(nameOf(c, width), operands, whole, 0, kRows);
+      call(nameOf(c, width), operands, parts, 5, kRows);
+      call(nameOf(c, width), operands, parts, 1, 1); // No row.
+      call(nameOf(c, width), operands, parts, 1, 5);
+      call(nameOf(c, width), operands, parts, 0, 1);
+      for (size_t i = 0; i < whole.size(); ++i)
+        EXPECT_TRUE(at::equal(whole[i], parts[i])) << nameOf(c, width) << " result " << i;
+    }
+}
+
+TEST_F(CompiledKernelTest, AllInstructionSetsGiveTheSameBits) {
+  std::vector<std::string> sets = KernelLibrary::instructionSets();
+  if (sets.size() < 2)
+    GTEST_SKIP() << "this machine has one instruction set";
+  for (const Case &c : kCases)
+    for (int64_t width : kWidths) {
+      Tensors operands = makeOperands(c, width), best, other;
+      for (const at::Tensor &tensor : refer(c, operands)) {
+        best.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
+        other.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
+      }
+      call(nameOf(c, width), operands, best, 0, kRows, sets[0]);
+      call(nameOf(c, width), operands, other, 0, kRows, sets[1]);
+      for (size_t i = 0; i < best.size(); ++i)
+        EXPECT_TRUE(at::equal(best[i], other[i])) << nameOf(c, width) << " result " << i;
+    }
+}
+
+TEST_F(CompiledKernelTest, WritesNothingBeyondItsRows) {
+  for (const Case &c : kCases)
+    for (int64_t width : kWidths) {
+      Tensors operands = makeOperands(c, width), results;
+      for (size_t i = 0; i < refer(c, operands).size(); ++i)
+        results.push_back(at::full({kRows, width}, -77, at::kFloat));
+      call(nameOf(c, width), operands, results, 3, 6);
+      for (const at::Tensor &result : results) {
+        EXPECT_TRUE((result.slice(0, 0, 3) == -77).all().item<bool>()) << nameOf(c, width);
+        EXPECT_TRUE((result.slice(0, 6) == -77).all().item<bool>()) << nameOf(c, width);
+        EXPECT_FALSE((result.slice(0, 3, 6) == -77).any().item<bool>()) << nameOf(c, width);
+      }
+    }
+}
+
+TEST_F(CompiledKernelTest, LinesAreHeads) {
+  at::Tensor x = at::randn({2, 5, 60}), w = at::randn({20}), z = at::randn({2, 5, 60});
+  Tensors results = {at::empty({2, 5, 60})};
+  call("heads", {x, w, z}, results, 0, 10);
+  at::Tensor expected = rmsNorm(x.to(at::kDouble).view({2, 5, 3, 20}), w.to(at::kDouble)).view({2, 5, 60}) * z;
+  EXPECT_LE((results[0] - expected).abs().max().item<double>(), 3e-6);
+}
+
+TEST_F(CompiledKernelTest, LinesTakeTurnsOverUniformOperands) {
+  at::Tensor x = at::randn({5, 3, 20}), w = at::randn({3, 20});
+  Tensors results = {at::empty({5, 3, 20})};
+  call("turns", {x, w}, results, 0, 5);
+  at::Tensor expected = l2Norm(x.to(at::kDouble)) * w;
+  EXPECT_LE((results[0] - expected).abs().max().item<double>(), 1e-6);
+}
+
+TEST_F(CompiledKernelTest, RoundsToBf16AsLibTorch) {
+  at::Tensor x = at::randn({kRows, 37});
+  x[0][0] = NAN;
+  x[0][1] = INFINITY;
+  x[0][2] = -INFINITY;
+  x[0][3] = 1.00390625f; // Between two numbers of bf16: to the even one.
+  x[0][4] = 1.01171875f;
+  x[0][5] = 3.4e38f;
+  Tensors results = {at::empty({kRows, 37}, at::kBFloat16)};
+  call("toBf16", {x}, results, 0, kRows);
+  at::Tensor expected = x.to(at::kBFloat16);
+  EXPECT_TRUE(results[0][0][0].isnan().item<bool>());
+  EXPECT_TRUE(at::equal(results[0].nan_to_num(5), expected.nan_to_num(5)));
+}
+
+TEST_F(CompiledKernelTest, ReadsBf16) {
+  at::Tensor x = at::randn({kRows, 37}).to(at::kBFloat16), w = at::randn({37});
+  Tensors results = {at::empty({kRows, 37})};
+  call("siluOfBf16", {x, w}, results, 0, kRows);
+  at::Tensor expected = rmsNorm(x.to(at::kDouble), w.to(at::kDouble));
+  EXPECT_LE((results[0] - expected).abs().max().item<double>(), 3e-6);
+}
+
+TEST_F(CompiledKernelTest, ExpIsExactEnoughEverywhere) {
+  // Columns of one: any number of rows.
+  at::Tensor x = at::linspace(-104, 89, 2000003), y = at::empty_like(x);
+  Tensors results = {y};
+  call("exp_1", {x}, results, 0, x.numel());
+  at::Tensor exact = at::exp(x.to(at::kDouble));
+  at::Tensor relative = ((y.to(at::kDouble) - exact) / exact).abs();
+  at::Tensor isNormal = at::logical_and(exact > 1.2e-38, exact < 3.4e38);
+  EXPECT_LE(relative.masked_select(isNormal).max().item<double>(), 2e-7);
+  // Below, within one denormal number.
+  EXPECT_LE((y.to(at::kDouble) - exact).abs().masked_select(exact <= 1.2e-38).max().item<double>(), 1.5e-45);
+  EXPECT_TRUE(y.masked_select(exact > 3.403e38).isinf().all().item<bool>());
+}
+
+TEST_F(CompiledKernelTest, EndsOfTheRange) {
+  const std::vector<float> ends = {NAN,    INFINITY, -INFINITY, 0.0f,   -0.0f,   88.0f,
+                                   -88.0f, 1e4f,     -1e4f,     1e-30f, -1e-30f, 3e38f};
+  at::Tensor x = at::tensor(ends);
+  for (const Case &c : kCases) {
+    if (c.arguments != "x" || c.name.find("Norm") != std::string::npos)
+      continue;
+    Tensors results = {at::empty_like(x)};
+    call(c.name + "_1", {x}, results, 0, x.numel());
+    at::Tensor expected = c.reference({x.to(at::kDouble)})[0].to(at::kFloat);
+    for (size_t i = 0; i < ends.size(); ++i) {
+      float y = results[0][static_cast<int64_t>(i)].item<float>(), e = expected[static_cast<int64_t>(i)].item<float>();
+      if (std::isnan(e) || std::isinf(e))
+        EXPECT_TRUE(std::isnan(e) ? std::isnan(y) : y == e)
+            << c.name << " of " << ends[i] << " is " << y << ", not " << e;
+      else
+        EXPECT_NEAR(y, e, 3e-7 * std::abs(e) + 1e-37) << c.name << " of " << ends[i];
+    }
+  }
+}
+
+TEST_F(CompiledKernelTest, AGateOfZeroOrOneGivesACandidateItself) {
+  at::Tensor a = at::randn({kRows, 64}), b = at::randn({kRows, 64});
+  for (float gate : {0.0f, 1.0f}) {
+    Tensors results = {at::empty({kRows, 64})};
+    call("blend_64", {at::full({1}, gate), a, b}, results, 0, kRows);
+    EXPECT_TRUE(at::equal(results[0], gate == 1 ? a : b));
+  }
+}
+
+TEST_F(CompiledKernelTest, ResultsMayBeWhereOperandsWere) {
+  // What findInPlace says of addRmsNorm: 0=0 0=1 1=0 1=1.
+  at::Tensor w = at::randn({576});
+  at::Tensor x = at::randn({kRows, 576}), y = at::randn({kRows, 576});
+  Tensors apart = {at::empty_like(x), at::empty_like(x)}, swapped;
+  call("addRmsNorm_576", {x, y, w}, apart, 0, kRows);
+  at::Tensor a = x.clone(), b = y.clone(), c = x.clone(), d = y.clone();
+  Tensors inPlace = {a, b};
+  call("addRmsNorm_576", {a, b, w}, inPlace, 0, kRows);
+  swapped = {d, c};
+  call("addRmsNorm_576", {c, d, w}, swapped, 0, kRows);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(at::equal(inPlace[i], apart[i])) << i;
+    EXPECT_TRUE(at::equal(swapped[i], apart[i])) << i;
+  }
+}
+
+TEST_F(CompiledKernelTest, CallCoversAllRows) {
+  at::Tensor x = at::randn({4, 7, 64}), y = at::empty_like(x);
+  int64_t calls = 0;
+  ParallelRows parallel = [&](int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)> &body) {
+    EXPECT_EQ(grain, 3);
+    for (int64_t begin = 0; begin < count; begin += 5, ++calls)
+      body(begin, std::min(count, begin + 5));
+  };
+  Status status = library->call("silu_64", {x.data_ptr(), y.data_ptr()}, {4, 7}, 3, parallel);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(calls, 6);
+  EXPECT_LE((y - at::silu(x)).abs().max().item<double>(), 1e-6);
+  EXPECT_FALSE(library->call("no_such_kernel", {}, {1}, 1, parallel).ok());
+}
+
+TEST(KernelLibraryTest, RefusesOtherObjects) {
+  StatusOr<KernelLibrary> missing = KernelLibrary::open("/no/such/file.so", "");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.status().message().find("cannot load the kernels"), std::string::npos);
+  StatusOr<KernelLibrary> foreign = KernelLibrary::open("libm.so.6", "");
+  ASSERT_FALSE(foreign.ok());
+  EXPECT_NE(foreign.status().message().find("no object of kernels"), std::string::npos);
+}
+
+} // namespace
+} // namespace morph

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// RUN: morph-opt %s --morph-form-kernels | FileCheck %s
+// RUN: morph-opt %s --morph-form-kernels | morph-opt --morph-form-kernels | FileCheck %s
+// RUN: morph-opt %s --morph-form-kernels=program=layers | FileCheck %s --check-prefix=ONE
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline=program=gates --morph-form-kernels | FileCheck %s --check-prefix=GATES
+
+!rows = tensor<?x?x16xf32>
+!heads = tensor<?x?x4x4xf32>
+
+// Only the program that is named; none of another function.
+// ONE: morph.launch
+// ONE: func.func @views
+// ONE-NOT: morph.launch
+
+// CHECK-LABEL: morph.model @m
+morph.model @m base architecture "llama" layers 1 {
+  morph.weight @w : tensor<16xf32>
+  morph.weight @v : tensor<16xf32>
+  morph.weight @p : tensor<16x16xf32>
+  // CHECK: func.func @plain
+  // CHECK-NEXT: morph.silu
+  func.func @plain(%x: !rows) -> !rows {
+    %0 = morph.silu %x : !rows
+    return %0 : !rows
+  }
+
+  // One kernel for both layers; a weight's param between the ops goes up.
+  // CHECK: morph.kernel @add_rms_norm_16 rows 2 (%[[X:.*]]: tensor<?x?x16xf32>, %[[Y:.*]]: tensor<?x?x16xf32>, %[[W:.*]]: tensor<16xf32>) {
+  // CHECK-NEXT: %[[S:.*]] = morph.add %[[X]], %[[Y]]
+  // CHECK-NEXT: %[[N:.*]] = morph.rms_norm %[[S]], %[[W]]
+  // CHECK-NEXT: morph.return %[[S]], %[[N]]
+  // CHECK-NOT: morph.kernel
+  // CHECK-LABEL: func.func @layers
+  // CHECK: %[[A:.*]]:2 = morph.launch @add_rms_norm_16(
+  // CHECK-NEXT: %[[L:.*]] = morph.linear %[[A]]#1
+  // CHECK-NEXT: %[[B:.*]]:2 = morph.launch @add_rms_norm_16(%[[A]]#0, %[[L]],
+  // CHECK-NEXT: return %[[B]]#0, %[[B]]#1
+  func.func @layers(%x: !rows, %y: !rows) -> (!rows, !rows) attributes {morph.program = "layers"} {
+    %p = morph.param @p : tensor<16x16xf32>
+    %0 = morph.add %x, %y : !rows, !rows
+    %w = morph.param @w : tensor<16xf32>
+    %1 = morph.rms_norm %0, %w eps 1.0e-5 : !rows, tensor<16xf32>
+    %2 = morph.linear %1, %p : !rows, tensor<16x16xf32>
+    %3 = morph.add %0, %2 : !rows, !rows
+    %v = morph.param @v : tensor<16xf32>
+    %4 = morph.rms_norm %3, %v eps 1.0e-5 : !rows, tensor<16xf32>
+    return %3, %4 : !rows, !rows
+  }
+
+  // A view that only ops of the kernel read is in it, one that others read as well is made twice.
+  // CHECK: morph.kernel @silu_l2_norm_16 rows 2 (%[[X:.*]]: tensor<?x?x16xf32>) {
+  // CHECK-NEXT: %[[H:.*]] = morph.split_heads %[[X]] heads 4
+  // CHECK-NEXT: %[[S:.*]] = morph.silu %[[H]]
+  // CHECK-NEXT: %[[N:.*]] = morph.l2_norm %[[S]]
+  // CHECK-NEXT: morph.return %[[N]]
+  // CHECK-LABEL: func.func @views
+  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32>)
+  // CHECK-DAG: %[[H:.*]] = morph.split_heads %[[X]]
+  // CHECK-DAG: %[[N:.*]] = morph.launch @silu_l2_norm_16(%[[X]])
+  // CHECK: %[[M:.*]] = morph.merge_heads %[[N]]
+  // CHECK: return %[[H]], %[[M]]
+  func.func @views(%x: !rows) -> (!heads, !rows) attributes {morph.program = "views"} {
+    %0 = morph.split_heads %x heads 4 : !rows
+    %1 = morph.silu %0 : !heads
+    %2 = morph.l2_norm %1 eps 1.0e-6 : !heads
+    %3 = morph.merge_heads %2 : !heads
+    return %0, %3 : !heads, !rows
+  }
+
+  // The first sum would keep two rows over the product instead of one: it stays.
+  // CHECK-LABEL: func.func @lifetimes
+  // CHECK: %[[S:.*]] = morph.launch @add_16
+  // CHECK-NEXT: %[[L:.*]] = morph.linear
+  // CHECK-NEXT: morph.launch @add_16(%[[S]], %[[L]])
+  func.func @lifetimes(%x: !rows) -> !rows attributes {morph.program = "lifetimes"} {
+    %p = morph.param @p : tensor<16x16xf32>
+    %a = morph.linear %x, %p : !rows, tensor<16x16xf32>
+    %b = morph.linear %a, %p : !rows, tensor<16x16xf32>
+    %0 = morph.add %a, %b : !rows, !rows
+    %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
+    %2 = morph.add %0, %1 : !rows, !rows
+    return %2 : !rows
+  }
+
+  // A norm whose operand lives on anyway goes down past a product to the op that reads it.
+  // CHECK-LABEL: func.func @sinks
+  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32>)
+  // CHECK: %[[L:.*]] = morph.linear
+  // CHECK-NEXT: %[[R:.*]] = morph.launch @l2_norm_silu_mul_16(%[[X]], %[[L]])
+  // CHECK-NEXT: return %[[X]], %[[R]]
+  func.func @sinks(%x: !rows) -> (!rows, !rows) attributes {morph.program = "sinks"} {
+    %p = morph.param @p : tensor<16x16xf32>
+    %0 = morph.l2_norm %x eps 1.0e-6 : !rows
+    %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
+    %2 = morph.silu %1 : !rows
+    %3 = morph.mul %0, %2 : !rows, !rows
+    return %x, %3 : !rows, !rows
+  }
+
+  // A path leaves the cluster and comes back: no kernel of all three.
+  // CHECK-LABEL: func.func @convex
+  // CHECK: %[[S:.*]] = morph.launch @silu_16
+  // CHECK-NEXT: %[[L:.*]] = morph.linear %[[S]]
+  // CHECK-NEXT: morph.launch @add_16(%[[S]], %[[L]])
+  func.func @convex(%x: !rows) -> !rows attributes {morph.program = "convex"} {
+    %p = morph.param @p : tensor<16x16xf32>
+    %0 = morph.silu %x : !rows
+    %1 = morph.linear %0, %p : !rows, tensor<16x16xf32>
+    %2 = morph.add %0, %1 : !rows, !rows
+    return %2 : !rows
+  }
+
+  // Ops that read the same rows, next to each other: one pass over them.
+  // CHECK-LABEL: func.func @siblings
+  // CHECK: %[[R:.*]]:2 = morph.launch @softplus_sigmoid_16
+  func.func @siblings(%x: !rows) -> (!rows, !rows) attributes {morph.program = "siblings"} {
+    %0 = morph.softplus %x : !rows
+    %1 = morph.sigmoid %x : !rows
+    return %0, %1 : !rows, !rows
+  }
+
+  // Uniform values alone, and sums over lines of two widths.
+  // CHECK-LABEL: func.func @apart
+  // CHECK: morph.exp %{{.*}} : tensor<16xf32>
+  // CHECK: morph.launch @l2_norm_16
+  // CHECK: morph.launch @l2_norm_16_1
+  func.func @apart(%x: !rows) -> (tensor<16xf32>, !heads) attributes {morph.program = "apart"} {
+    %w = morph.param @w : tensor<16xf32>
+    %0 = morph.exp %w : tensor<16xf32>
+    %1 = morph.l2_norm %x eps 1.0e-6 : !rows
+    %2 = morph.split_heads %1 heads 4 : !rows
+    %3 = morph.l2_norm %2 eps 1.0e-6 : !heads
+    return %0, %3 : tensor<16xf32>, !heads
+  }
+}
+
+// A real program: no elementwise op of rows is left outside of a kernel.
+// GATES-LABEL: func.func @gates
+// GATES-NOT: = morph.add
+// GATES-NOT: = morph.rms_norm
+// GATES-NOT: = morph.swiglu
+// GATES-NOT: = morph.blend %
