@@ -109,6 +109,41 @@ private:
 // Clusters
 //===----------------------------------------------------------------------===//
 
+/// The order of a block's ops while they are moved. MLIR's own is made anew, for the whole block, after every move.
+class BlockOrder {
+public:
+  explicit BlockOrder(Block &block) : block(block) { number(); }
+
+  bool isBefore(Operation *a, Operation *b) const { return places.lookup(a) < places.lookup(b); }
+
+  void moveAfter(Operation *op, Operation *after) {
+    if (op == after)
+      return;
+    op->moveAfter(after);
+    int64_t low = places.lookup(after), high = op->getNextNode() ? places.lookup(op->getNextNode()) : low + kGap;
+    if (high - low < 2)
+      return number();
+    places[op] = low + (high - low) / 2;
+  }
+
+  void moveToFront(Operation *op) {
+    op->moveBefore(&block, block.begin());
+    places[op] = places.lookup(op->getNextNode()) - kGap;
+  }
+
+private:
+  static constexpr int64_t kGap = int64_t(1) << 32;
+
+  void number() {
+    int64_t place = 0;
+    for (Operation &op : block)
+      places[&op] = place += kGap;
+  }
+
+  Block &block;
+  llvm::DenseMap<Operation *, int64_t> places;
+};
+
 /// Ops that become a kernel; they stand next to each other in the block.
 struct Cluster {
   SmallVector<Operation *> ops;
@@ -134,15 +169,16 @@ public:
     for (Operation *op : llvm::make_early_inc_range(llvm::reverse(views)))
       if (op->use_empty())
         op->erase();
+    order.emplace(block);
     for (Operation *op : candidates)
       start(op);
     for (Operation *op : candidates)
       grow(op);
-    SmallVector<Cluster *> order;
+    SmallVector<Cluster *> whole;
     for (Operation *op : candidates)
       if (Cluster *cluster = owner.lookup(op); cluster->back() == op)
-        order.push_back(cluster);
-    for (Cluster *cluster : order)
+        whole.push_back(cluster);
+    for (Cluster *cluster : whole)
       outline(*cluster);
   }
 
@@ -192,15 +228,15 @@ private:
       if (owner.count(definition))
         producers.insert(definition);
       for (Operation *user : operand.getUsers())
-        if (owner.count(user) && user->isBeforeInBlock(owner[op]->front()))
+        if (owner.count(user) && order->isBefore(user, owner[op]->front()))
           siblings.insert(user);
     }
     auto joinAll = [&](llvm::SmallSetVector<Operation *, 4> &others, bool mustBeNear) {
       SmallVector<Operation *> nearest = others.takeVector();
-      llvm::sort(nearest, [](Operation *a, Operation *b) { return b->isBeforeInBlock(a); });
+      llvm::sort(nearest, [&](Operation *a, Operation *b) { return order->isBefore(b, a); });
       for (Operation *other : nearest) {
         Cluster *first = owner[other], *second = owner[op];
-        if (first != second && first->back()->isBeforeInBlock(second->front()))
+        if (first != second && order->isBefore(first->back(), second->front()))
           join(*first, *second, mustBeNear);
       }
     };
@@ -238,7 +274,7 @@ private:
         return true;
       if (isView(user) && !owner.count(user))
         return endsIn(user->getResult(0), cluster);
-      return user->isBeforeInBlock(cluster.front());
+      return order->isBefore(user, cluster.front());
     });
   }
 
@@ -267,7 +303,7 @@ private:
     SmallVector<Operation *> floating;
     for (Value operand : externalOperands(second)) {
       Operation *definition = operand.getDefiningOp();
-      if (!definition || !needed->isBeforeInBlock(definition))
+      if (!definition || !order->isBefore(needed, definition))
         continue;
       if (floats(definition))
         floating.push_back(definition);
@@ -276,9 +312,9 @@ private:
     }
     for (Value result : externalResults(first))
       for (Operation *user : result.getUsers())
-        if (owner.lookup(user) != &second && user->isBeforeInBlock(needing))
+        if (owner.lookup(user) != &second && order->isBefore(user, needing))
           needing = user;
-    if (needed != first.back() && !needed->isBeforeInBlock(needing))
+    if (needed != first.back() && !order->isBefore(needed, needing))
       return;
 
     // Moving past ops that make rows must not keep more memory alive.
@@ -308,15 +344,15 @@ private:
     }
 
     for (Operation *op : floating)
-      op->moveBefore(&block, block.begin());
+      order->moveToFront(op);
     Operation *last = needed;
     if (needed != first.back())
       for (Operation *op : first.ops) {
-        op->moveAfter(last);
+        order->moveAfter(op, last);
         last = op;
       }
     for (Operation *op : second.ops) {
-      op->moveAfter(last);
+      order->moveAfter(op, last);
       last = op;
       owner[op] = &first;
     }
@@ -358,6 +394,7 @@ private:
 
   Block &block;
   KernelPool &pool;
+  std::optional<BlockOrder> order;
   llvm::SetVector<Operation *> views; ///< Whose users may all have got views of their own.
   llvm::DenseMap<Operation *, SmallVector<Operation *>> ownedViews;
   std::vector<std::unique_ptr<Cluster>> clusters;

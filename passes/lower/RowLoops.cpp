@@ -442,10 +442,8 @@ void RowLowering::emitLineNumber(linalg::GenericOp op) {
 
 /// All passes over the elements from `base` on.
 void RowLowering::emitLine(Value base, Value width) {
-  llvm::DenseMap<Value, Value> outer = buffers;
   for (int phase = 0; phase < passes; ++phase)
     emitPass(phase, base, width);
-  buffers = outer;
 }
 
 /// What does not depend on the row: the addresses, and the scalars of uniform arguments.

@@ -82,6 +82,19 @@ morph.model @m base architecture "llama" layers 1 {
     return %2 : !rows
   }
 
+  // Up, the second would hold one row more over the product; down, the first two instead of one.
+  // CHECK-LABEL: func.func @stays
+  // CHECK: morph.launch @add_16
+  // CHECK-NEXT: morph.linear
+  // CHECK-NEXT: morph.launch @sigmoid_16
+  func.func @stays(%x: !rows, %y: !rows, %z: !rows) -> (!rows, !rows, !rows) attributes {morph.program = "stays"} {
+    %p = morph.param @p : tensor<16x16xf32>
+    %0 = morph.add %y, %z : !rows, !rows
+    %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
+    %2 = morph.sigmoid %0 : !rows
+    return %0, %1, %2 : !rows, !rows, !rows
+  }
+
   // A norm whose operand lives on anyway goes down past a product to the op that reads it.
   // CHECK-LABEL: func.func @sinks
   // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32>)
