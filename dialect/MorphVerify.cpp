@@ -23,8 +23,9 @@ LogicalResult ModelOp::verify() {
   for (Operation &op : getBody().front())
     if (!isa<WeightOp, GateOp, RopeTableOp, ProgramOp, KernelOp, func::FuncOp>(op)) {
       InFlightDiagnostic diagnostic =
-          emitOpError() << "model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not '"
-                        << op.getName() << "'";
+          emitOpError()
+          << "model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not '"
+          << op.getName() << "'";
       diagnostic.attachNote(op.getLoc()) << "this op";
       return diagnostic;
     }

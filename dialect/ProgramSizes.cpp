@@ -77,8 +77,8 @@ private:
       if (own.empty())
         continue;
       if (rows && *rows != own)
-        return launch.emitOpError() << "program_c6: an argument has the rows " << plan::shapeText(own)
-                                    << ", another " << plan::shapeText(*rows);
+        return launch.emitOpError() << "program_c6: an argument has the rows " << plan::shapeText(own) << ", another "
+                                    << plan::shapeText(*rows);
       rows = std::move(own);
     }
     for (Value result : launch.getResults()) {

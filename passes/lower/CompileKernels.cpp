@@ -154,8 +154,9 @@ LogicalResult morph::compilePlanKernels(ModelOp model, plan::Plan &plan) {
   if (plan.kernels.empty() || options.cache.empty())
     return success();
   options.origin = plan::hashKernels(plan);
-  model.getContext()->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
-                                  tensor::TensorDialect>();
+  model.getContext()
+      ->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
+                    tensor::TensorDialect>();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
   for (const plan::Kernel &kernel : plan.kernels)

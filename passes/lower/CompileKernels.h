@@ -15,7 +15,8 @@ namespace morph {
 
 struct KernelCompileOptions {
   std::vector<CpuTarget> targets = getCpuTargets();
-  /// What the object says it was made of (plan::hashKernels), so that a plan finds its own; empty: `KernelObject::hash`.
+  /// What the object says it was made of (plan::hashKernels), so that a plan finds its own; empty:
+  /// `KernelObject::hash`.
   std::string origin;
   /// Where objects are kept between runs; empty: nowhere.
   std::string cache = getKernelCache();
@@ -28,11 +29,12 @@ struct KernelCompileOptions {
 ///
 ///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
 ///
-/// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string of its origin, and `morph_kernels_abi`, an
-/// int32_t, and `morph_kernels.<suffix>` for every instruction set. runtime/exec/KernelLibrary.h loads it.
+/// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string of its origin, and `morph_kernels_abi`,
+/// an int32_t, and `morph_kernels.<suffix>` for every instruction set. runtime/exec/KernelLibrary.h loads it.
 struct KernelObject {
   std::string bytes;
-  std::string hash; ///< Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
+  std::string
+      hash; ///< Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
   std::vector<std::string> kernels;
   bool wasCached = false;
 };

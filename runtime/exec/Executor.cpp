@@ -86,8 +86,8 @@ Status Executor::bindKernels() {
     if (library.ok())
       library_ = std::move(*library);
     else
-      logWarning("morph-run", "the kernels of program '" + plan_.program + "' are interpreted, which is slow: " +
-                                  library.status().message());
+      logWarning("morph-run", "the kernels of program '" + plan_.program +
+                                  "' are interpreted, which is slow: " + library.status().message());
   }
   for (const plan::Kernel &kernel : plan_.kernels) {
     Launched &launched = launched_.emplace_back();
@@ -119,9 +119,8 @@ void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &o
   if (count == 0)
     return;
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements / count));
-  at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
-    launched.function(buffers.data(), sizes.data(), begin, end);
-  });
+  at::parallel_for(0, count, grain,
+                   [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
 }
 
 std::vector<at::Tensor> Executor::interpret(const Launched &launched, const std::vector<at::Tensor> &operands,

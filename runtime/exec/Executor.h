@@ -83,8 +83,8 @@ private:
     std::unique_ptr<Executor> body;
   };
   KernelLibrary library_;
-  std::vector<Launched> launched_;    ///< One a kernel of the plan.
-  std::vector<int64_t> launches_;     ///< One an instruction: which of these it launches, or -1.
+  std::vector<Launched> launched_; ///< One a kernel of the plan.
+  std::vector<int64_t> launches_;  ///< One an instruction: which of these it launches, or -1.
   std::shared_ptr<Arena> arena_;
   std::list<Layout> layouts_; ///< The most recent first.
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.

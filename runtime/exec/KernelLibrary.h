@@ -25,7 +25,8 @@ using ParallelRows =
 /// of it has been read once; the result does not depend on how rows are split between calls.
 using KernelFunction = void (*)(void *const *buffers, const int64_t *sizes, int64_t begin, int64_t end);
 
-/// The file of compiled kernels of a name, in the cache that the compiler fills: ${MORPH_CACHE:-~/.cache/morph}/kernels.
+/// The file of compiled kernels of a name, in the cache that the compiler fills:
+/// ${MORPH_CACHE:-~/.cache/morph}/kernels.
 std::string kernelObjectPath(const std::string &name);
 
 /// A loaded object. Copies share it; it is closed with the last.

@@ -46,17 +46,18 @@ public:
     MORPH_RETURN_IF_ERROR(each(root, where, "values", [&](const Json &json, const std::string &at) {
       return readValue(json, at, plan.values);
     }));
-    MORPH_RETURN_IF_ERROR(
-        each(root, where, "inputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.inputs); }));
-    MORPH_RETURN_IF_ERROR(
-        each(root, where, "outputs", [&](const Json &json, const std::string &at) { return readNamed(json, at, plan.outputs); }));
+    MORPH_RETURN_IF_ERROR(each(root, where, "inputs", [&](const Json &json, const std::string &at) {
+      return readNamed(json, at, plan.inputs);
+    }));
+    MORPH_RETURN_IF_ERROR(each(root, where, "outputs", [&](const Json &json, const std::string &at) {
+      return readNamed(json, at, plan.outputs);
+    }));
     MORPH_RETURN_IF_ERROR(
         each(root, where, "weights", [&](const Json &json, const std::string &at) { return readWeight(json, at); }));
     MORPH_RETURN_IF_ERROR(readTables());
-    MORPH_RETURN_IF_ERROR(
-        each(root, where, "instructions", [&](const Json &json, const std::string &at) {
-          return readInstruction(json, at, plan.instructions);
-        }));
+    MORPH_RETURN_IF_ERROR(each(root, where, "instructions", [&](const Json &json, const std::string &at) {
+      return readInstruction(json, at, plan.instructions);
+    }));
     MORPH_RETURN_IF_ERROR(
         each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
     MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
@@ -295,7 +296,7 @@ OrderedJson toJson(const Kernel &kernel) {
     values.push_back(toJson(value));
   for (const Instruction &instruction : kernel.instructions)
     instructions.push_back(toJson(instruction));
-  return {{"name", kernel.name},        {"rows", kernel.rows},       {"arguments", kernel.arguments},
+  return {{"name", kernel.name},       {"rows", kernel.rows},        {"arguments", kernel.arguments},
           {"results", kernel.results}, {"in_place", kernel.inPlace}, {"instructions", instructions},
           {"values", values}};
 }

@@ -338,6 +338,7 @@ private:
     if (!kernel)
       return Status::invalid("the plan has no kernel of that name");
     if (static_cast<int64_t>(instruction.operands.size()) != kernel->arguments ||
+        std::get<int64_t>(instruction.attributes.at("arguments_count")) != kernel->arguments ||
         instruction.results.size() != kernel->results.size())
       return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands and " +
                              std::to_string(instruction.results.size()) + " results, expected " +

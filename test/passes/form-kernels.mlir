@@ -2,14 +2,14 @@
 // RUN: morph-opt %s --morph-form-kernels | FileCheck %s
 // RUN: morph-opt %s --morph-form-kernels | morph-opt --morph-form-kernels | FileCheck %s
 // RUN: morph-opt %s --morph-form-kernels=program=layers | FileCheck %s --check-prefix=ONE
-// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline=program=gates --morph-form-kernels | FileCheck %s --check-prefix=GATES
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline=program=gates | FileCheck %s --check-prefix=GATES
 
 !rows = tensor<?x?x16xf32>
 !heads = tensor<?x?x4x4xf32>
 
 // Only the program that is named; none of another function.
 // ONE: morph.launch
-// ONE: func.func @views
+// ONE: morph.program @views
 // ONE-NOT: morph.launch
 
 // CHECK-LABEL: morph.model @m
@@ -30,12 +30,12 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[N:.*]] = morph.rms_norm %[[S]], %[[W]]
   // CHECK-NEXT: morph.return %[[S]], %[[N]]
   // CHECK-NOT: morph.kernel
-  // CHECK-LABEL: func.func @layers
+  // CHECK-LABEL: morph.program @layers
   // CHECK: %[[A:.*]]:2 = morph.launch @add_rms_norm_16(
   // CHECK-NEXT: %[[L:.*]] = morph.linear %[[A]]#1
   // CHECK-NEXT: %[[B:.*]]:2 = morph.launch @add_rms_norm_16(%[[A]]#0, %[[L]],
-  // CHECK-NEXT: return %[[B]]#0, %[[B]]#1
-  func.func @layers(%x: !rows, %y: !rows) -> (!rows, !rows) attributes {morph.program = "layers"} {
+  // CHECK-NEXT: morph.output "r0" = %[[B]]#0, "r1" = %[[B]]#1
+  morph.program @layers(%x: !rows "x" [B, T], %y: !rows "y" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.add %x, %y : !rows, !rows
     %w = morph.param @w : tensor<16xf32>
@@ -44,7 +44,7 @@ morph.model @m base architecture "llama" layers 1 {
     %3 = morph.add %0, %2 : !rows, !rows
     %v = morph.param @v : tensor<16xf32>
     %4 = morph.rms_norm %3, %v eps 1.0e-5 : !rows, tensor<16xf32>
-    return %3, %4 : !rows, !rows
+    morph.output "r0" = %3, "r1" = %4 : !rows, !rows
   }
 
   // A view that only ops of the kernel read is in it, one that others read as well is made twice.
@@ -53,102 +53,102 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[S:.*]] = morph.silu %[[H]]
   // CHECK-NEXT: %[[N:.*]] = morph.l2_norm %[[S]]
   // CHECK-NEXT: morph.return %[[N]]
-  // CHECK-LABEL: func.func @views
-  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32>)
+  // CHECK-LABEL: morph.program @views
+  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32> "x" [B, T])
   // CHECK-DAG: %[[H:.*]] = morph.split_heads %[[X]]
   // CHECK-DAG: %[[N:.*]] = morph.launch @silu_l2_norm_16(%[[X]])
   // CHECK: %[[M:.*]] = morph.merge_heads %[[N]]
-  // CHECK: return %[[H]], %[[M]]
-  func.func @views(%x: !rows) -> (!heads, !rows) attributes {morph.program = "views"} {
+  // CHECK: morph.output "r0" = %[[H]], "r1" = %[[M]]
+  morph.program @views(%x: !rows "x" [B, T]) {
     %0 = morph.split_heads %x heads 4 : !rows
     %1 = morph.silu %0 : !heads
     %2 = morph.l2_norm %1 eps 1.0e-6 : !heads
     %3 = morph.merge_heads %2 : !heads
-    return %0, %3 : !heads, !rows
+    morph.output "r0" = %0, "r1" = %3 : !heads, !rows
   }
 
   // The first sum would keep two rows over the product instead of one: it stays.
-  // CHECK-LABEL: func.func @lifetimes
+  // CHECK-LABEL: morph.program @lifetimes
   // CHECK: %[[S:.*]] = morph.launch @add_16
   // CHECK-NEXT: %[[L:.*]] = morph.linear
   // CHECK-NEXT: morph.launch @add_16(%[[S]], %[[L]])
-  func.func @lifetimes(%x: !rows) -> !rows attributes {morph.program = "lifetimes"} {
+  morph.program @lifetimes(%x: !rows "x" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %a = morph.linear %x, %p : !rows, tensor<16x16xf32>
     %b = morph.linear %a, %p : !rows, tensor<16x16xf32>
     %0 = morph.add %a, %b : !rows, !rows
     %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
     %2 = morph.add %0, %1 : !rows, !rows
-    return %2 : !rows
+    morph.output "r0" = %2 : !rows
   }
 
   // Up, the second would hold one row more over the product; down, the first two instead of one.
-  // CHECK-LABEL: func.func @stays
+  // CHECK-LABEL: morph.program @stays
   // CHECK: morph.launch @add_16
   // CHECK-NEXT: morph.linear
   // CHECK-NEXT: morph.launch @sigmoid_16
-  func.func @stays(%x: !rows, %y: !rows, %z: !rows) -> (!rows, !rows, !rows) attributes {morph.program = "stays"} {
+  morph.program @stays(%x: !rows "x" [B, T], %y: !rows "y" [B, T], %z: !rows "z" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.add %y, %z : !rows, !rows
     %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
     %2 = morph.sigmoid %0 : !rows
-    return %0, %1, %2 : !rows, !rows, !rows
+    morph.output "r0" = %0, "r1" = %1, "r2" = %2 : !rows, !rows, !rows
   }
 
   // A norm whose operand lives on anyway goes down past a product to the op that reads it.
-  // CHECK-LABEL: func.func @sinks
-  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32>)
+  // CHECK-LABEL: morph.program @sinks
+  // CHECK-SAME: (%[[X:.*]]: tensor<?x?x16xf32> "x" [B, T])
   // CHECK: %[[L:.*]] = morph.linear
   // CHECK-NEXT: %[[R:.*]] = morph.launch @l2_norm_silu_mul_16(%[[X]], %[[L]])
-  // CHECK-NEXT: return %[[X]], %[[R]]
-  func.func @sinks(%x: !rows) -> (!rows, !rows) attributes {morph.program = "sinks"} {
+  // CHECK-NEXT: morph.output "r0" = %[[X]], "r1" = %[[R]]
+  morph.program @sinks(%x: !rows "x" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.l2_norm %x eps 1.0e-6 : !rows
     %1 = morph.linear %x, %p : !rows, tensor<16x16xf32>
     %2 = morph.silu %1 : !rows
     %3 = morph.mul %0, %2 : !rows, !rows
-    return %x, %3 : !rows, !rows
+    morph.output "r0" = %x, "r1" = %3 : !rows, !rows
   }
 
   // A path leaves the cluster and comes back: no kernel of all three.
-  // CHECK-LABEL: func.func @convex
+  // CHECK-LABEL: morph.program @convex
   // CHECK: %[[S:.*]] = morph.launch @silu_16
   // CHECK-NEXT: %[[L:.*]] = morph.linear %[[S]]
   // CHECK-NEXT: morph.launch @add_16(%[[S]], %[[L]])
-  func.func @convex(%x: !rows) -> !rows attributes {morph.program = "convex"} {
+  morph.program @convex(%x: !rows "x" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.silu %x : !rows
     %1 = morph.linear %0, %p : !rows, tensor<16x16xf32>
     %2 = morph.add %0, %1 : !rows, !rows
-    return %2 : !rows
+    morph.output "r0" = %2 : !rows
   }
 
   // Ops that read the same rows, next to each other: one pass over them.
-  // CHECK-LABEL: func.func @siblings
+  // CHECK-LABEL: morph.program @siblings
   // CHECK: %[[R:.*]]:2 = morph.launch @softplus_sigmoid_16
-  func.func @siblings(%x: !rows) -> (!rows, !rows) attributes {morph.program = "siblings"} {
+  morph.program @siblings(%x: !rows "x" [B, T]) {
     %0 = morph.softplus %x : !rows
     %1 = morph.sigmoid %x : !rows
-    return %0, %1 : !rows, !rows
+    morph.output "r0" = %0, "r1" = %1 : !rows, !rows
   }
 
   // Uniform values alone, and sums over lines of two widths.
-  // CHECK-LABEL: func.func @apart
+  // CHECK-LABEL: morph.program @apart
   // CHECK: morph.exp %{{.*}} : tensor<16xf32>
   // CHECK: morph.launch @l2_norm_16
   // CHECK: morph.launch @l2_norm_16_1
-  func.func @apart(%x: !rows) -> (tensor<16xf32>, !heads) attributes {morph.program = "apart"} {
+  morph.program @apart(%x: !rows "x" [B, T]) {
     %w = morph.param @w : tensor<16xf32>
     %0 = morph.exp %w : tensor<16xf32>
     %1 = morph.l2_norm %x eps 1.0e-6 : !rows
     %2 = morph.split_heads %1 heads 4 : !rows
     %3 = morph.l2_norm %2 eps 1.0e-6 : !heads
-    return %0, %3 : tensor<16xf32>, !heads
+    morph.output "r0" = %0, "r1" = %3 : tensor<16xf32>, !heads
   }
 }
 
 // A real program: no elementwise op of rows is left outside of a kernel.
-// GATES-LABEL: func.func @gates
+// GATES-LABEL: morph.program @gates
 // GATES-NOT: = morph.add
 // GATES-NOT: = morph.rms_norm
 // GATES-NOT: = morph.swiglu

@@ -52,6 +52,21 @@ public:
     plan.instructions.push_back(instruction);
     return instruction.results;
   }
+  /// Adds the kernel and launches it.
+  std::vector<int64_t> launch(const plan::Kernel &kernel, const std::vector<int64_t> &operands) {
+    std::vector<const plan::Shape *> shapes;
+    for (int64_t operand : operands)
+      shapes.push_back(&plan.values[static_cast<size_t>(operand)].shape);
+    auto results = plan::inferLaunch(kernel, shapes);
+    EXPECT_TRUE(results.ok()) << results.status().message();
+    plan::Instruction instruction{"launch", operands, {}, {{"kernel", kernel.name}}};
+    instruction.attributes["arguments_count"] = static_cast<int64_t>(operands.size());
+    for (size_t i = 0; i < results->size(); ++i)
+      instruction.results.push_back(define((*results)[i], kernel.values[static_cast<size_t>(kernel.results[i])].dtype));
+    plan.kernels.push_back(kernel);
+    plan.instructions.push_back(instruction);
+    return instruction.results;
+  }
   int64_t op(const std::string &op, const std::vector<int64_t> &operands,
              const std::map<std::string, plan::Attribute> &attributes = {}) {
     return ops(op, operands, attributes)[0];
@@ -139,6 +154,10 @@ inline plan::Plan everyOpPlan() {
   std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, decay, beta, -1}, rule);
   int64_t merged = b.op("merge_heads", {linear[0]});
   int64_t mixed = b.op("add", {x, b.op("blend", {gate, attended, merged}, two)});
+  plan::Kernel kernel{"add_silu", 2, {}, 2, {}, {3}, {0}};
+  kernel.values.assign(4, {{Dim(std::string("R0")), Dim(std::string("R1")), Dim(int64_t(8))}, plan::DType::F32});
+  kernel.instructions = {{"add", {0, 1}, {2}, {}}, {"silu", {2}, {3}, {}}};
+  mixed = b.launch(kernel, {mixed, h})[0];
   int64_t product = b.op("mul", {b.op("silu", {mixed}), b.op("exp", {h})});
   int64_t out = b.op("swiglu", {product, mixed});
   int64_t taken = b.op("take_rows", {out, positions}), logits = b.op("linear", {taken, head, -1});
