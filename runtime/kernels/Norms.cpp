@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// rms_norm and l2_norm over the last dimension, with their gradients.
+// rms_norm and l2_norm over the last dimension, with their gradients, in ATen functions: the reference of what the
+// compiler makes kernels of. The weight's gradient sums over rows and has a loop of its own.
 
 #include "runtime/kernels/Kernel.h"
 #include "runtime/kernels/RowLoops.h"
@@ -9,48 +10,18 @@ namespace morph {
 
 namespace {
 
-/// Runs `loop(begin, end)` over the rows of `x`, on several threads where it pays, and hands it the type of elements.
-template <typename Loop> void overRows(const at::Tensor &x, const Loop &loop) {
-  const int64_t width = x.size(-1);
-  withType(x, [&](auto *type) {
-    forRows(x.numel() / width, width, [&](int64_t begin, int64_t end) { loop(type, begin, end); });
-  });
-}
+using Tensors = std::vector<at::Tensor>;
 
-/// The row `row` of a tensor whose rows are `width` long.
-template <typename T> const T *rowOf(const at::Tensor &x, int64_t row, int64_t width) {
-  return x.const_data_ptr<T>() + row * width;
-}
-template <typename T> T *resultRow(const KernelCall &call, int64_t row, int64_t width) {
-  return call.results[0].mutable_data_ptr<T>() + row * width;
-}
-
-void rmsNorm(const KernelCall &call) {
-  const at::Tensor &x = call.operands[0], &weight = call.operands[1];
-  const int64_t width = x.size(-1);
-  const double eps = call.number("eps");
-  TORCH_CHECK(weight.numel() == width, "weight ", weight.sizes(), " for x ", x.sizes());
-  overRows(x, [&](auto *type, int64_t begin, int64_t end) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    rmsNormRows(rowOf<T>(x, begin, width), weight.const_data_ptr<T>(), resultRow<T>(call, begin, width), end - begin,
-                width, static_cast<T>(eps));
-  });
-}
-std::vector<at::Tensor> rmsNormReference(const KernelCall &call) {
+Tensors rmsNorm(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
   return {call.operands[1] * (x * at::rsqrt(x.square().mean(-1, true) + call.number("eps")))};
 }
 
-void rmsNormInputGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &x = call.operands[1], &weight = call.operands[2];
-  const int64_t width = x.size(-1);
-  const double eps = call.number("eps");
-  TORCH_CHECK(weight.numel() == width && dy.sizes() == x.sizes(), "dy ", dy.sizes(), " and x ", x.sizes());
-  overRows(x, [&](auto *type, int64_t begin, int64_t end) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    rmsNormInputGradRows(rowOf<T>(dy, begin, width), rowOf<T>(x, begin, width), weight.const_data_ptr<T>(),
-                         resultRow<T>(call, begin, width), end - begin, width, static_cast<T>(eps));
-  });
+/// dx = r * (weight * dy - x * r^2 * mean(weight * dy * x)) with r = 1 / sqrt(mean(x^2) + eps).
+Tensors rmsNormInputGrad(const KernelCall &call) {
+  const at::Tensor &x = call.operands[1], weighted = call.operands[2] * call.operands[0];
+  const at::Tensor r = at::rsqrt(x.square().mean(-1, true) + call.number("eps"));
+  return {r * (weighted - x * r.square() * (weighted * x).mean(-1, true))};
 }
 
 void rmsNormWeightGrad(const KernelCall &call) {
@@ -64,10 +35,11 @@ void rmsNormWeightGrad(const KernelCall &call) {
   const double eps = call.number("eps");
   withType(x, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
+    const T *pdy = dy.const_data_ptr<T>(), *px = x.const_data_ptr<T>();
     T *out = parts.mutable_data_ptr<T>();
     forRows(blocks, block * width, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b)
-        rmsNormWeightGradRows(rowOf<T>(dy, b * block, width), rowOf<T>(x, b * block, width), out + b * width,
+        rmsNormWeightGradRows(pdy + b * block * width, px + b * block * width, out + b * width,
                               std::min(block, rows - b * block), width, static_cast<T>(eps));
     });
   });
@@ -75,37 +47,23 @@ void rmsNormWeightGrad(const KernelCall &call) {
   at::sum_out(result, parts, 0);
 }
 
-void l2Norm(const KernelCall &call) {
-  const at::Tensor &x = call.operands[0];
-  const int64_t width = x.size(-1);
-  const double eps = call.number("eps");
-  overRows(x, [&](auto *type, int64_t begin, int64_t end) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    l2NormRows(rowOf<T>(x, begin, width), resultRow<T>(call, begin, width), end - begin, width, static_cast<T>(eps));
-  });
-}
-std::vector<at::Tensor> l2NormReference(const KernelCall &call) {
+Tensors l2Norm(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
   return {x * at::rsqrt(x.square().sum(-1, true) + call.number("eps"))};
 }
 
-void l2NormGrad(const KernelCall &call) {
+/// dx = r * dy - x * r^3 * sum(dy * x) with r = 1 / sqrt(sum(x^2) + eps).
+Tensors l2NormGrad(const KernelCall &call) {
   const at::Tensor &dy = call.operands[0], &x = call.operands[1];
-  const int64_t width = x.size(-1);
-  const double eps = call.number("eps");
-  TORCH_CHECK(dy.sizes() == x.sizes(), "dy ", dy.sizes(), " and x ", x.sizes());
-  overRows(x, [&](auto *type, int64_t begin, int64_t end) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    l2NormGradRows(rowOf<T>(dy, begin, width), rowOf<T>(x, begin, width), resultRow<T>(call, begin, width), end - begin,
-                   width, static_cast<T>(eps));
-  });
+  const at::Tensor r = at::rsqrt(x.square().sum(-1, true) + call.number("eps"));
+  return {r * (dy - x * r.square() * (dy * x).sum(-1, true))};
 }
 
-const KernelRegistration rmsNormRegistration("rms_norm", {rmsNorm, rmsNormReference});
-const KernelRegistration rmsNormInputGradRegistration("rms_norm_input_grad", {rmsNormInputGrad});
+const KernelRegistration rmsNormRegistration("rms_norm", {runByCopy<rmsNorm>, rmsNorm});
+const KernelRegistration rmsNormInputGradRegistration("rms_norm_input_grad", {runByCopy<rmsNormInputGrad>});
 const KernelRegistration rmsNormWeightGradRegistration("rms_norm_weight_grad", {rmsNormWeightGrad});
-const KernelRegistration l2NormRegistration("l2_norm", {l2Norm, l2NormReference});
-const KernelRegistration l2NormGradRegistration("l2_norm_grad", {l2NormGrad});
+const KernelRegistration l2NormRegistration("l2_norm", {runByCopy<l2Norm>, l2Norm});
+const KernelRegistration l2NormGradRegistration("l2_norm_grad", {runByCopy<l2NormGrad>});
 
 } // namespace
 

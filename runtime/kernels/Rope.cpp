@@ -5,6 +5,7 @@
 #include "runtime/kernels/RowLoops.h"
 #include "runtime/kernels/Rows.h"
 
+#include <cmath>
 #include <list>
 #include <mutex>
 
@@ -24,7 +25,7 @@ struct Angles {
 Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at::ScalarType dtype) {
   static std::mutex mutex;
   static std::list<Angles> recent;
-  constexpr size_t capacity = 4;
+  constexpr size_t capacity = 2;
   std::lock_guard<std::mutex> lock(mutex);
   for (auto angles = recent.begin(); angles != recent.end(); ++angles)
     if (angles->offset == offset && angles->length == length && angles->dtype == dtype &&
@@ -33,11 +34,25 @@ Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at
       recent.splice(recent.begin(), recent, angles);
       return recent.front();
     }
-  at::NoGradGuard noGrad;
-  at::Tensor frequency_F = at::tensor(at::ArrayRef<double>(table.inverseFrequencies), at::kDouble);
-  at::Tensor angle_TF = at::outer(at::arange(offset, offset + length, at::kDouble), frequency_F);
-  recent.push_front({table, offset, length, dtype, (angle_TF.cos() * table.attentionFactor).to(dtype),
-                     (angle_TF.sin() * table.attentionFactor).to(dtype)});
+  const int64_t frequencies = static_cast<int64_t>(table.inverseFrequencies.size());
+  const at::TensorOptions options = at::TensorOptions(dtype).requires_grad(false);
+  Angles angles{table,
+                offset,
+                length,
+                dtype,
+                at::empty({length, frequencies}, options),
+                at::empty({length, frequencies}, options)};
+  withType(angles.cosine_TF, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    T *cosine = angles.cosine_TF.template mutable_data_ptr<T>(), *sine = angles.sine_TF.template mutable_data_ptr<T>();
+    for (int64_t t = 0; t < length; ++t)
+      for (double frequency : table.inverseFrequencies) {
+        const double angle = static_cast<double>(offset + t) * frequency;
+        *cosine++ = static_cast<T>(std::cos(angle) * table.attentionFactor);
+        *sine++ = static_cast<T>(std::sin(angle) * table.attentionFactor);
+      }
+  });
+  recent.push_front(std::move(angles));
   if (recent.size() > capacity)
     recent.pop_back();
   return recent.front();

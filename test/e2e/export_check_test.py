@@ -85,7 +85,7 @@ def main():
         make_inputs(folder)
         out = folder / "run"
         run("morph", "run", folder / "loud.toml", "--out", out)
-        judgement, _ = check(out, 1e-12, expect=1)
+        judgement, _ = check(out, 1e-14, expect=1)
         fp32, fp64 = max(judgement["fp32"].values()), max(judgement["fp64"].values())
         assert judgement["tokens"] == "text", judgement
         assert set(judgement["fp32"]) == {"whole", "prefill_and_decode", "left_padded", "padded_row_alone"}, judgement

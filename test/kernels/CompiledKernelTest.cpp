@@ -143,11 +143,11 @@ protected:
         morph.return %1 : tensor<?x3x20xf32>
       }
       morph.kernel @toBf16 rows 1 (%x: tensor<?x37xf32>) {
-        %0 = morph.cast %x to \"bf16\" : tensor<?x37xf32>
+        %0 = morph.cast %x to "bf16" : tensor<?x37xf32>
         morph.return %0 : tensor<?x37xbf16>
       }
       morph.kernel @siluOfBf16 rows 1 (%x: tensor<?x37xbf16>, %w: tensor<37xf32>) {
-        %0 = morph.cast %x to \"f32\" : tensor<?x37xbf16>
+        %0 = morph.cast %x to "f32" : tensor<?x37xbf16>
         %1 = morph.rms_norm %0, %w eps 1.0e-5 : tensor<?x37xf32>, tensor<37xf32>
         morph.return %1 : tensor<?x37xf32>
       }

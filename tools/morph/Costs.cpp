@@ -88,13 +88,16 @@ public:
   /// Memory of generating after B sequences of T tokens: the prefill, or a step with their caches before and after it.
   StatusOr<double> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    double most = 0;
+    // The arena of the prefill stays while the caches grow.
+    int64_t inputs = 0, arena = 0, bound = 0;
     for (const auto &[tokens, past] : {std::pair<int64_t, int64_t>(length, 0), {1, length}}) {
       const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", tokens}, {"N", 0}, {"S", past}};
       MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
-      most = std::max(most, static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes));
+      inputs = std::max(inputs, cost.inputBytes);
+      arena = std::max(arena, cost.arenaBytes);
+      bound = cost.boundBytes;
     }
-    return most;
+    return static_cast<double>(bound) + static_cast<double>(inputs) + static_cast<double>(arena);
   }
 
   /// `passes` runs that spread evenly over sequences of several lengths; the memory is that of the longest.
