@@ -46,7 +46,7 @@ def Morph_EmbeddingOp : Morph_DifferentiableOp<"embedding"> {
   let indices = [Below<"ids", "V">];
 }
 
-def Morph_LinearOp : Morph_DifferentiableOp<"linear"> {
+def Morph_LinearOp : Morph_DifferentiableOp<"linear", [AllElementTypesMatch<["x", "weight"]>]> {
   let summary = "x [...,I] times weight [O,I] transposed, plus bias [O]: [...,O]";
   let description = [{
     Constraints: linear_c1 weight is [O,I] with I the last dimension of x; linear_c2 bias is [O].

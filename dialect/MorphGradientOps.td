@@ -38,7 +38,7 @@ def Morph_EmbeddingGradOp : Morph_ComputeOp<"embedding_grad"> {
   let assemblyFormat = "$dy `,` $ids `rows` $rows attr-dict `:` type($dy) `,` type($ids)";
 }
 
-def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad"> {
+def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad", [AllElementTypesMatch<["dy", "weight"]>]> {
   let summary = "dy [...,O] times weight [O,I]: [...,I]";
   let description = [{Constraints: linear_input_grad_c1 weight is [O,I] with O the last dimension of dy.}];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$weight);
@@ -49,7 +49,7 @@ def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad"> {
   let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
-def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad"> {
+def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad", [AllElementTypesMatch<["dy", "x"]>]> {
   let summary = "dy [...,O] transposed times x [...,I], summed over the leading dimensions: [O,I]";
   let description = [{Constraints: linear_weight_grad_c1 dy and x have the same dimensions but for the last.}];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$x);

@@ -4,13 +4,13 @@
 
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
+#include "runtime/base/CacheFolder.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Process.h"
 
 using namespace morph;
 using namespace morph::spec;
@@ -67,10 +67,7 @@ private:
 std::string Checker::resolvePath(llvm::StringRef path, llvm::StringRef key) const {
   llvm::SmallString<256> resolved;
   if (path.consume_front("cache:")) {
-    if (std::optional<std::string> cache = llvm::sys::Process::GetEnv("MORPH_CACHE"))
-      resolved = *cache;
-    else if (llvm::sys::path::home_directory(resolved))
-      llvm::sys::path::append(resolved, ".cache", "morph");
+    resolved = cacheFolder();
   } else if (!llvm::sys::path::is_absolute(path) && diagnostics_.getTextName(spec_.getPlace(key)) != "--set")
     resolved = llvm::sys::path::parent_path(spec_.path);
   llvm::sys::path::append(resolved, path);

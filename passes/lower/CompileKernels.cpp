@@ -19,25 +19,8 @@
 #include "llvm/Support/SHA256.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <cstdlib>
-
 using namespace mlir;
 using namespace morph;
-
-/// The version of the functions' arguments; runtime/exec/KernelLibrary.cpp has the same.
-static constexpr int32_t kKernelAbi = 1;
-
-std::string KernelCompileOptions::getKernelCache() {
-  SmallString<128> folder;
-  if (const char *cache = std::getenv("MORPH_CACHE"); cache && *cache)
-    folder = cache;
-  else if (const char *home = std::getenv("HOME"); home && *home)
-    llvm::sys::path::append(folder, home, ".cache", "morph");
-  else
-    return "";
-  llvm::sys::path::append(folder, "kernels");
-  return folder.str().str();
-}
 
 std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
   std::string text;
@@ -53,15 +36,6 @@ std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOp
   llvm::SHA256 hash;
   hash.update(text);
   return llvm::toHex(hash.final(), /*LowerCase=*/true);
-}
-
-/// The path of an object in the cache; empty where there is no cache.
-static std::string cachePath(const KernelCompileOptions &options, StringRef hash) {
-  if (options.cache.empty())
-    return "";
-  SmallString<128> path(options.cache);
-  llvm::sys::path::append(path, hash + ".so");
-  return path.str().str();
 }
 
 /// Appends the hash of an object to it: what follows an ELF file does not matter to those who load it.
@@ -100,8 +74,8 @@ static void addConstants(llvm::Module &module, StringRef hash) {
     new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true, llvm::GlobalValue::WeakODRLinkage, value,
                              name);
   };
-  add(llvm::ConstantDataArray::getString(context, hash), "morph_kernels_hash");
-  add(llvm::ConstantInt::get(llvm::Type::getInt32Ty(context), kKernelAbi), "morph_kernels_abi");
+  add(llvm::ConstantDataArray::getString(context, hash), kKernelHashSymbol);
+  add(llvm::ConstantInt::get(llvm::Type::getInt32Ty(context), kKernelAbi), kKernelAbiSymbol);
 }
 
 FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
@@ -111,7 +85,7 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
     object.kernels.push_back(kernel.getSymName().str());
   if (kernels.empty())
     return object;
-  std::string path = cachePath(options, object.hash);
+  const std::string path = options.cache.empty() ? "" : kernelObjectFile(options.cache, object.hash);
   if (!path.empty())
     if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
         bytes && isWhole((*bytes)->getBuffer())) {

@@ -6,6 +6,7 @@
 
 #include "dialect/MorphOps.h"
 #include "passes/lower/ObjectCode.h"
+#include "runtime/exec/KernelAbi.h"
 #include "runtime/plan/Plan.h"
 
 #include <string>
@@ -19,22 +20,15 @@ struct KernelCompileOptions {
   /// `KernelObject::hash`.
   std::string origin;
   /// Where objects are kept between runs; empty: nowhere.
-  std::string cache = getKernelCache();
-
-  /// ${MORPH_CACHE:-~/.cache/morph}/kernels.
-  static std::string getKernelCache();
+  std::string cache = kernelCacheFolder();
 };
 
-/// A shared object with every kernel once an instruction set, as `<kernel>.<suffix>`:
-///
-///     void kernel(void **buffers, const int64_t *sizes, int64_t begin, int64_t end)
-///
-/// (passes/lower/RowLoops.h). It also holds `morph_kernels_hash`, the C string of its origin, and `morph_kernels_abi`,
-/// an int32_t, and `morph_kernels.<suffix>` for every instruction set. runtime/exec/KernelLibrary.h loads it.
+/// A shared object with every kernel once an instruction set, as `<kernel>.<suffix>` (passes/lower/RowLoops.h), and
+/// what else runtime/exec/KernelAbi.h names.
 struct KernelObject {
   std::string bytes;
-  std::string
-      hash; ///< Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
+  /// Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
+  std::string hash;
   std::vector<std::string> kernels;
   bool wasCached = false;
 };

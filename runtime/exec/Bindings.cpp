@@ -74,11 +74,8 @@ std::vector<std::pair<int64_t, std::vector<plan::Dim>>> boundsOf(const plan::Pla
   const plan::OpRule &rule = *plan::findOpRule(instruction.op);
   if (rule.indices.empty())
     return {};
-  std::vector<const plan::Shape *> shapes;
-  for (int64_t operand : instruction.operands)
-    shapes.push_back(operand < 0 ? nullptr : &plan.values[static_cast<size_t>(operand)].shape);
   plan::BoundSizes sizes;
-  (void)plan::inferShapes(instruction, shapes, sizes); // The plan is valid.
+  (void)plan::inferResults(plan, instruction, sizes); // The plan is valid.
   std::vector<std::pair<int64_t, std::vector<plan::Dim>>> bounds;
   for (const plan::IndexRule &index : rule.indices) {
     std::vector<plan::Dim> &product =

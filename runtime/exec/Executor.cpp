@@ -6,6 +6,7 @@
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/kernels/Rows.h"
 #include "runtime/plan/InferShapes.h"
 
 #include <ATen/Parallel.h>
@@ -28,12 +29,12 @@ std::optional<at::ScalarType> halfType(plan::DType dtype) {
   return std::nullopt;
 }
 
-/// Whether values are filled with NaN once they are over, so that a use after that cannot go unseen: in builds that
-/// check themselves.
+/// Whether this build checks itself: that no two values of a layout overlap, and that none is used once it is over, for
+/// which it is filled with NaN then.
 #if defined(NDEBUG) && !defined(MORPH_SANITIZE)
-constexpr bool kPoison = false;
+constexpr bool kChecked = false;
 #else
-constexpr bool kPoison = true;
+constexpr bool kChecked = true;
 #endif
 
 at::ScalarType workType(Precision precision) { return precision == Precision::F64 ? at::kDouble : at::kFloat; }
@@ -75,14 +76,15 @@ Status Executor::prepare() {
             : instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, rule.viewOf))]);
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
-  return bindKernels();
+  bindKernels();
+  return Status();
 }
 
-Status Executor::bindKernels() {
+void Executor::bindKernels() {
   // Compiled code is of fp32 values. It is loaded only where it says that it was made of these very kernels.
   if (!plan_.kernelObject.empty() && precision_ == Precision::F32) {
     StatusOr<KernelLibrary> library =
-        KernelLibrary::open(kernelObjectPath(plan_.kernelObject), plan::hashKernels(plan_));
+        KernelLibrary::open(kernelObjectFile(kernelCacheFolder(), plan_.kernelObject), plan::hashKernels(plan_));
     if (library.ok())
       library_ = std::move(*library);
     else
@@ -93,9 +95,7 @@ Status Executor::bindKernels() {
     Launched &launched = launched_.emplace_back();
     launched.kernel = &kernel;
     launched.function = library_.find(kernel.name);
-    MORPH_ASSIGN_OR_RETURN(launched.body, create(plan::planOf(kernel), WeightStore::inMemory({}), precision_, 0));
   }
-  return Status();
 }
 
 void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &operands,
@@ -118,22 +118,26 @@ void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &o
   const int64_t count = c10::multiply_integers(sizes);
   if (count == 0)
     return;
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements / count));
-  at::parallel_for(0, count, grain,
-                   [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
+  forRows(count, elements / count,
+          [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
 }
 
-std::vector<at::Tensor> Executor::interpret(const Launched &launched, const std::vector<at::Tensor> &operands,
+std::vector<at::Tensor> Executor::interpret(Launched &launched, const std::vector<at::Tensor> &operands,
                                             bool recording) {
+  auto orThrow = [](auto result) {
+    if (!result.ok())
+      throw std::runtime_error(result.status().message());
+    return std::move(*result);
+  };
+  if (!launched.body)
+    launched.body = orThrow(create(plan::planOf(*launched.kernel), WeightStore::inMemory({}), precision_, 0));
   NamedTensors inputs;
   for (size_t i = 0; i < operands.size(); ++i)
     inputs["a" + std::to_string(i)] = operands[i];
-  StatusOr<NamedTensors> outputs = launched.body->execute(inputs, recording);
-  if (!outputs.ok())
-    throw std::runtime_error(outputs.status().message());
+  NamedTensors outputs = orThrow(launched.body->execute(inputs, recording));
   std::vector<at::Tensor> results;
   for (size_t i = 0; i < launched.kernel->results.size(); ++i)
-    results.push_back((*outputs)["r" + std::to_string(i)]);
+    results.push_back(outputs["r" + std::to_string(i)]);
   return results;
 }
 
@@ -195,6 +199,8 @@ StatusOr<Executor::Layout *> Executor::layoutOf(std::vector<std::vector<int64_t>
     Layout layout;
     const plan::RunMode mode{precision_ == Precision::F64, at::get_num_threads()};
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, shapes, mode));
+    if (kChecked)
+      MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
     layout.shapes = std::move(shapes);
     layouts_.push_front(std::move(layout));
     if (layouts_.size() > capacity)
@@ -226,6 +232,28 @@ bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) con
   return isRecorded;
 }
 
+void Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout) {
+  std::vector<at::Tensor> &results = layout.results[i];
+  if (launches_[i] < 0) {
+    const int64_t scratch = layout.buffers.scratchOffset[i];
+    kernels_[i]->run(
+        KernelCall{plan_, plan_.instructions[i], operands, results, scratch < 0 ? nullptr : layout.memory + scratch});
+    return;
+  }
+  Launched &launched = launched_[static_cast<size_t>(launches_[i])];
+  if (launched.function)
+    return launch(launched, operands, results);
+  const std::vector<at::Tensor> interpreted = interpret(launched, operands, /*recording=*/false);
+  for (size_t r = 0; r < results.size(); ++r)
+    results[r].copy_(interpreted[r]);
+}
+
+std::vector<at::Tensor> Executor::record(size_t i, const std::vector<at::Tensor> &operands) {
+  if (launches_[i] >= 0)
+    return interpret(launched_[static_cast<size_t>(launches_[i])], operands, /*recording=*/true);
+  return kernels_[i]->reference(KernelCall{plan_, plan_.instructions[i], operands, {}});
+}
+
 void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout) {
   const plan::Instruction &instruction = plan_.instructions[i];
   if (layout && viewed_[i] >= 0) {
@@ -241,33 +269,14 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
     operands.push_back(operand < 0 ? at::Tensor() : values[static_cast<size_t>(operand)]);
   if (!layout && !isRecorded(i, operands))
     return;
-  static const std::vector<at::Tensor> none;
   try {
-    if (launches_[i] >= 0) {
-      const Launched &launched = launched_[static_cast<size_t>(launches_[i])];
-      if (layout && launched.function) {
-        launch(launched, operands, layout->results[i]);
-      } else {
-        const std::vector<at::Tensor> results = interpret(launched, operands, !layout);
-        for (size_t r = 0; layout && r < results.size(); ++r)
-          layout->results[i][r].copy_(results[r]);
-        for (size_t r = 0; !layout && r < results.size(); ++r)
-          values[static_cast<size_t>(instruction.results[r])] = results[r];
-      }
-      for (size_t r = 0; layout && r < instruction.results.size(); ++r)
-        values[static_cast<size_t>(instruction.results[r])] = layout->results[i][r];
-      return;
-    }
-    if (layout) {
-      const int64_t scratch = layout->buffers.scratchOffset[i];
-      kernels_[i]->run(KernelCall{plan_, instruction, operands, layout->results[i],
-                                  scratch < 0 ? nullptr : layout->memory + scratch});
-      for (size_t r = 0; r < instruction.results.size(); ++r)
-        values[static_cast<size_t>(instruction.results[r])] = layout->results[i][r];
-      return;
-    }
-    const std::vector<at::Tensor> results = kernels_[i]->reference(KernelCall{plan_, instruction, operands, none});
-    for (size_t r = 0; r < instruction.results.size(); ++r)
+    std::vector<at::Tensor> recorded;
+    if (layout)
+      compute(i, operands, *layout);
+    else
+      recorded = record(i, operands);
+    const std::vector<at::Tensor> &results = layout ? layout->results[i] : recorded;
+    for (size_t r = 0; r < results.size(); ++r)
       values[static_cast<size_t>(instruction.results[r])] = results[r];
   } catch (const c10::Error &error) {
     std::string message = error.what_without_backtrace();
@@ -308,11 +317,14 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      const auto begin = std::chrono::steady_clock::now();
-      runInstruction(i, values, layout);
-      if (observer_)
+      if (observer_) {
+        const auto begin = std::chrono::steady_clock::now();
+        runInstruction(i, values, layout);
         observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-      if (kPoison && layout)
+      } else {
+        runInstruction(i, values, layout);
+      }
+      if (kChecked && layout)
         poison(i, *layout);
     }
     NamedTensors outputs;

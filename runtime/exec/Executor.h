@@ -76,11 +76,11 @@ private:
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
   std::vector<const Kernel *> kernels_;
   std::vector<int64_t> viewed_; ///< One an instruction: the value that its result is a view of, or -1.
-  /// A launched kernel: compiled, or interpreted by an executor of its own.
+  /// A launched kernel: compiled, or interpreted.
   struct Launched {
     const plan::Kernel *kernel = nullptr;
     KernelFunction function = nullptr;
-    std::unique_ptr<Executor> body;
+    std::unique_ptr<Executor> body; ///< Of its instructions, once it has been interpreted.
   };
   KernelLibrary library_;
   std::vector<Launched> launched_; ///< One a kernel of the plan.
@@ -104,14 +104,17 @@ private:
   /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
   /// there is no layout.
   void runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
+  /// Its results into the layout's memory.
+  void compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout);
+  /// Its results as autograd's.
+  std::vector<at::Tensor> record(size_t i, const std::vector<at::Tensor> &operands);
   /// Loads the plan's compiled kernels; those that are not at hand are interpreted.
-  Status bindKernels();
+  void bindKernels();
   /// Runs a compiled kernel into `results`.
   static void launch(const Launched &launched, const std::vector<at::Tensor> &operands,
                      const std::vector<at::Tensor> &results);
-  /// Interprets a kernel; the results have tensors of their own.
-  static std::vector<at::Tensor> interpret(const Launched &launched, const std::vector<at::Tensor> &operands,
-                                           bool recording);
+  /// Interprets a kernel; the results have tensors of their own. Throws as Torch does.
+  std::vector<at::Tensor> interpret(Launched &launched, const std::vector<at::Tensor> &operands, bool recording);
   /// Whether an instruction has a form that autograd records, and values to compute it on: gradients have none, nor
   /// what is computed of them.
   bool isRecorded(size_t i, const std::vector<at::Tensor> &operands) const;

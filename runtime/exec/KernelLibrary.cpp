@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/KernelLibrary.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <dlfcn.h>
 
 namespace morph {
 
 namespace {
-
-/// The version of the functions' arguments; passes/lower/CompileKernels.cpp has the same.
-constexpr int32_t kKernelAbi = 1;
 
 std::string loaderMessage() {
   const char *message = dlerror();
@@ -18,12 +13,6 @@ std::string loaderMessage() {
 }
 
 } // namespace
-
-std::string kernelObjectPath(const std::string &name) {
-  const char *cache = std::getenv("MORPH_CACHE"), *home = std::getenv("HOME");
-  const std::string folder = cache && *cache ? cache : std::string(home ? home : "") + "/.cache/morph";
-  return folder + "/kernels/" + name + ".so";
-}
 
 std::vector<std::string> KernelLibrary::instructionSets() {
 #if defined(__x86_64__)
@@ -42,13 +31,12 @@ std::vector<std::string> KernelLibrary::instructionSets() {
 
 StatusOr<KernelLibrary> KernelLibrary::open(const std::string &path, const std::string &hash) {
   KernelLibrary library;
-  library.path = path;
   void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     return Status::failed("cannot load the kernels: " + loaderMessage());
   library.handle = std::shared_ptr<void>(handle, [](void *object) { dlclose(object); });
-  const auto *abi = static_cast<const int32_t *>(dlsym(handle, "morph_kernels_abi"));
-  const auto *own = static_cast<const char *>(dlsym(handle, "morph_kernels_hash"));
+  const auto *abi = static_cast<const int32_t *>(dlsym(handle, kKernelAbiSymbol));
+  const auto *own = static_cast<const char *>(dlsym(handle, kKernelHashSymbol));
   if (!abi || !own)
     return Status::failed(path + " is no object of kernels");
   if (*abi != kKernelAbi)
@@ -57,7 +45,7 @@ StatusOr<KernelLibrary> KernelLibrary::open(const std::string &path, const std::
   if (hash != own)
     return Status::failed(path + " holds the kernels " + std::string(own) + ", expected " + hash);
   for (const std::string &set : instructionSets())
-    if (dlsym(handle, ("morph_kernels." + set).c_str())) {
+    if (dlsym(handle, (kKernelSetPrefix + set).c_str())) {
       library.suffix = set;
       return library;
     }
@@ -69,19 +57,6 @@ KernelFunction KernelLibrary::find(const std::string &kernel, const std::string 
     return nullptr;
   const std::string &set = instructionSet.empty() ? suffix : instructionSet;
   return reinterpret_cast<KernelFunction>(dlsym(handle.get(), (kernel + "." + set).c_str()));
-}
-
-Status KernelLibrary::call(const std::string &kernel, const std::vector<void *> &buffers,
-                           const std::vector<int64_t> &sizes, int64_t grain, const ParallelRows &parallel) const {
-  KernelFunction function = find(kernel);
-  if (!function)
-    return Status::failed(path + " has no kernel '" + kernel + "'");
-  int64_t rows = 1;
-  for (int64_t size : sizes)
-    rows *= size;
-  if (rows > 0)
-    parallel(rows, grain, [&](int64_t begin, int64_t end) { function(buffers.data(), sizes.data(), begin, end); });
-  return Status();
 }
 
 } // namespace morph

@@ -2,7 +2,10 @@
 #include "runtime/kernels/GemmChoice.h"
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/base/CacheFolder.h"
+#include "runtime/base/Cpu.h"
 #include "runtime/base/Json.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/kernels/Parallel.h"
 
 #include <algorithm>
@@ -16,10 +19,6 @@
 #include <sys/file.h>
 #include <tuple>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 namespace morph {
 namespace {
 
@@ -32,20 +31,8 @@ constexpr double kClearly = 1.05;
 constexpr int64_t kVersion = 1;
 constexpr uint64_t kMostBytes = 1 << 20;
 
-std::string cpuName() {
-  std::string name = "cpu";
-#if defined(__x86_64__)
-  unsigned words[12] = {};
-  for (unsigned leaf = 0; leaf < 3; ++leaf)
-    __get_cpuid(0x80000002 + leaf, &words[4 * leaf], &words[4 * leaf + 1], &words[4 * leaf + 2], &words[4 * leaf + 3]);
-  char text[sizeof words + 1] = "";
-  std::memcpy(text, words, sizeof words);
-  name = text;
-  // The brand of a virtual machine tells little: family, model and stepping too.
-  unsigned signature = 0, b = 0, c = 0, d = 0;
-  __get_cpuid(1, &signature, &b, &c, &d);
-  name += " " + std::to_string(signature);
-#endif
+/// Letters and digits, other characters between them as one '-'.
+std::string slugOf(const std::string &name) {
   std::string slug;
   for (const char letter : name)
     if (std::isalnum(static_cast<unsigned char>(letter)))
@@ -53,14 +40,6 @@ std::string cpuName() {
     else if (!slug.empty() && slug.back() != '-')
       slug += '-';
   return slug;
-}
-
-/// FNV-1a.
-uint64_t hashOf(const std::string &text) {
-  uint64_t hash = 14695981039346656037ull;
-  for (const char letter : text)
-    hash = (hash ^ static_cast<unsigned char>(letter)) * 1099511628211ull;
-  return hash;
 }
 
 const GemmLibrary *findLibrary(const std::string &name) {
@@ -255,17 +234,12 @@ const GemmLibrary &GemmChoices::choose(const GemmDescription &d) {
 }
 
 std::string gemmChoicesPath(int threads) {
-  std::string folder;
-  if (const char *cache = std::getenv("MORPH_CACHE"); cache && *cache)
-    folder = cache;
-  else if (const char *home = std::getenv("HOME"); home && *home)
-    folder = std::string(home) + "/.cache/morph";
+  const std::string folder = cacheFolder();
   std::error_code error;
   if (folder.empty() || (fs::create_directories(folder, error), error))
     return "";
-  char hash[17];
-  std::snprintf(hash, sizeof hash, "%08x", static_cast<unsigned>(hashOf(gemmLibraries())));
-  return folder + "/products-" + cpuName() + "-" + hash + "-threads-" + std::to_string(threads) + ".json";
+  return folder + "/products-" + slugOf(cpuName()) + "-" + sha256(gemmLibraries()).substr(0, 8) + "-threads-" +
+         std::to_string(threads) + ".json";
 }
 
 const GemmLibrary &chooseGemmLibrary(const GemmDescription &description, int threads) {

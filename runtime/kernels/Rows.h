@@ -6,14 +6,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
 namespace morph {
-
-/// Whether autograd records: then kernels must use differentiable ATen functions instead of plain loops.
-inline bool recording() { return c10::GradMode::is_enabled(); }
 
 /// Calls `function` with a null pointer of the tensor's element type, float or double.
 template <typename Function> auto withType(const at::Tensor &tensor, Function &&function) {

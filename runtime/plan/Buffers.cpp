@@ -3,6 +3,7 @@
 
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Scratch.h"
+#include "runtime/plan/Workspace.h"
 
 #include <algorithm>
 #include <map>
@@ -12,7 +13,6 @@ namespace morph::plan {
 
 namespace {
 
-constexpr int64_t kAlignment = 64;
 constexpr int64_t kMaximumBytes = int64_t(1) << 62;
 
 /// The free parts of an arena that grows. A part is taken from the smallest gap that holds it.
@@ -101,6 +101,7 @@ private:
   const RunMode &mode;
   Buffers buffers;
   std::vector<int64_t> lastUse; ///< One a value, -1 where there is none.
+  std::vector<bool> isOutside;  ///< Inputs and weights.
 
   static size_t at(int64_t value) { return static_cast<size_t>(value); }
 
@@ -109,7 +110,7 @@ private:
     int64_t bytes = elementBytes(plan.values[value].dtype, mode);
     for (int64_t size : shapes[value])
       bytes *= size;
-    return std::max<int64_t>(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    return std::max(alignedBytes(1), alignedBytes(bytes));
   }
 
   void findLastUses() {
@@ -124,11 +125,11 @@ private:
 
   /// Follows views and results in place, and gives owners their lives. Values outside the arena own themselves.
   void findOwners() {
-    std::vector<bool> outside(plan.values.size(), false);
+    isOutside.assign(plan.values.size(), false);
     for (const NamedValue &input : plan.inputs)
-      outside[at(input.value)] = true;
+      isOutside[at(input.value)] = true;
     for (int64_t value : plan.weightValues)
-      outside[at(value)] = true;
+      isOutside[at(value)] = true;
     for (size_t value = 0; value < plan.values.size(); ++value)
       buffers.life[value] = {-1, lastUse[value]};
     for (size_t i = 0; i < plan.instructions.size(); ++i) {
@@ -146,24 +147,20 @@ private:
         for (size_t r = 0; r < instruction.results.size(); ++r)
           if (kernel.inPlace[r] >= 0) {
             const int64_t operand = instruction.operands[at(kernel.inPlace[r])];
-            if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[r], operand, outside))
+            if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[r], operand))
               join(instruction.results[r], operand);
           }
         continue;
       }
       for (const std::string &name : rule.inPlace) {
         const int64_t operand = instruction.operands[at(operandPosition(instruction, rule, name))];
-        if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[0], operand, outside)) {
+        if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[0], operand)) {
           join(instruction.results[0], operand);
           break;
         }
       }
     }
-    for (size_t value = 0; value < plan.values.size(); ++value)
-      isOutside.push_back(outside[at(buffers.owner[value])]);
   }
-
-  std::vector<bool> isOutside;
 
   void join(int64_t result, int64_t operand) {
     const int64_t owner = buffers.owner[at(operand)];
@@ -172,12 +169,11 @@ private:
   }
 
   /// Whether nobody reads the memory of `operand` after the instruction, which may then write its result there.
-  bool canReplace(const Instruction &instruction, int64_t i, int64_t result, int64_t operand,
-                  const std::vector<bool> &outside) const {
+  bool canReplace(const Instruction &instruction, int64_t i, int64_t result, int64_t operand) const {
     if (operand < 0)
       return false;
     const int64_t owner = buffers.owner[at(operand)];
-    if (outside[at(owner)] || buffers.life[at(owner)].end > i ||
+    if (isOutside[at(owner)] || buffers.life[at(owner)].end > i ||
         buffers.bytes[at(result)] != buffers.bytes[at(operand)])
       return false;
     // The others are read in another order.
@@ -203,8 +199,7 @@ private:
         if (const int64_t end = buffers.life[at(result)].end; end != kAfterRun)
           dying[at(end)].push_back(result);
       }
-      const int64_t scratch =
-          (plan::scratchBytes(instruction, shapes, mode) + kAlignment - 1) / kAlignment * kAlignment;
+      const int64_t scratch = alignedBytes(plan::scratchBytes(instruction, shapes, mode));
       if (scratch > 0) {
         buffers.scratchBytes[i] = scratch;
         buffers.scratchOffset[i] = arena.take(scratch);
@@ -221,7 +216,7 @@ private:
                                "use a smaller batch or length");
     }
     for (size_t value = 0; value < plan.values.size(); ++value)
-      if (!isOutside[value])
+      if (!isOutside[at(buffers.owner[value])])
         buffers.offset[value] = buffers.offset[at(buffers.owner[value])];
     buffers.arenaBytes = arena.end;
     return std::move(buffers);

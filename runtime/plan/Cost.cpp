@@ -56,11 +56,8 @@ private:
   const std::vector<Sizes> &shapes; ///< With the named sizes bound.
 
   OpSizes sizes() const {
-    std::vector<const Shape *> operands;
-    for (int64_t operand : instruction.operands)
-      operands.push_back(operand < 0 ? nullptr : &plan.values[static_cast<size_t>(operand)].shape);
     BoundSizes bound;
-    (void)inferShapes(instruction, operands, bound); // The plan is valid, and its names are bound.
+    (void)inferResults(plan, instruction, bound); // The plan is valid, and its names are bound.
     auto number = [&](const Dim &dim) { return static_cast<double>(*resolveDim(dim, named)); };
     std::map<char, double> letters;
     for (const auto &[letter, size] : bound.letters)
@@ -117,9 +114,6 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
       cost.productFlops += flops;
   }
   cost.arenaBytes = buffers.arenaBytes;
-  cost.liveBytes = buffers.liveBytes;
-  for (const NamedValue &output : plan.outputs)
-    cost.outputBytes = add(cost.outputBytes, bytesOf(output.value));
   return cost;
 }
 

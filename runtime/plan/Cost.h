@@ -40,8 +40,6 @@ struct Cost {
   int64_t boundBytes = 0;    ///< Weights as the executor holds them between runs, views of files included.
   int64_t inputBytes = 0;    ///< What the caller gives to a run.
   int64_t arenaBytes = 0;    ///< The arena that values and scratch lie in (runtime/plan/Buffers.h).
-  int64_t liveBytes = 0;     ///< What lives in it at once at most: the least that any layout needs.
-  int64_t outputBytes = 0;   ///< Of the arena, the outputs.
   int64_t masterBytes = 0;   ///< Trainable weights and gates, once.
   int64_t largestMaster = 0; ///< The largest one of these.
   int64_t trainable = 0;     ///< Trainable elements.

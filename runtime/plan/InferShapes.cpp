@@ -368,6 +368,41 @@ private:
   }
 };
 
+StatusOr<std::vector<TensorType>> inferLaunch(const Plan &plan, const Instruction &launch) {
+  const Kernel *found = findKernel(plan, launch);
+  if (!found)
+    return Status::invalid("the plan has no kernel of that name");
+  const Kernel &kernel = *found;
+  if (static_cast<int64_t>(launch.operands.size()) != kernel.arguments)
+    return Status::invalid("kernel '" + kernel.name + "' takes " + std::to_string(kernel.arguments) +
+                           " arguments, got " + std::to_string(launch.operands.size()));
+  std::map<std::string, Dim> rows;
+  for (size_t i = 0; i < launch.operands.size(); ++i) {
+    const TensorType &expected = kernel.values[i], &given = plan.values[static_cast<size_t>(launch.operands[i])];
+    bool fits = expected.shape.size() == given.shape.size() && expected.dtype == given.dtype;
+    for (size_t d = 0; fits && d < given.shape.size(); ++d) {
+      const std::string *name = std::get_if<std::string>(&expected.shape[d]);
+      fits = name ? rows.emplace(*name, given.shape[d]).first->second == given.shape[d]
+                  : expected.shape[d] == given.shape[d];
+    }
+    if (!fits)
+      return Status::invalid("argument " + std::to_string(i) + " is " + shapeText(given.shape) + " of " +
+                             dtypeName(given.dtype) + ", but kernel '" + kernel.name + "' takes " +
+                             shapeText(expected.shape) + " of " + dtypeName(expected.dtype) +
+                             " and the rows of the arguments before");
+  }
+  std::vector<TensorType> results;
+  for (int64_t value : kernel.results)
+    for (Dim &dim : results.emplace_back(kernel.values[static_cast<size_t>(value)]).shape)
+      if (const std::string *name = std::get_if<std::string>(&dim)) {
+        auto row = rows.find(*name);
+        if (row == rows.end())
+          return Status::invalid("kernel '" + kernel.name + "' has the size '" + *name + "' that no argument has");
+        dim = row->second;
+      }
+  return results;
+}
+
 } // namespace
 
 bool isUnknown(const Dim &dim) {
@@ -386,8 +421,9 @@ StatusOr<std::vector<Shape>> inferShapes(const OpRule &rule, const OpArguments &
   return Inference(rule, arguments, sizes).run();
 }
 
-StatusOr<std::vector<Shape>> inferShapes(const Instruction &instruction, const std::vector<const Shape *> &operands,
-                                         BoundSizes &sizes) {
+StatusOr<std::vector<TensorType>> inferResults(const Plan &plan, const Instruction &instruction, BoundSizes &sizes) {
+  if (instruction.op == "launch")
+    return inferLaunch(plan, instruction);
   const OpRule &rule = *findOpRule(instruction.op);
   OpArguments arguments;
   arguments.attributes = &instruction.attributes;
@@ -396,38 +432,16 @@ StatusOr<std::vector<Shape>> inferShapes(const Instruction &instruction, const s
   for (const OperandRule &operand : rule.operands) {
     const size_t count =
         operand.arity == Arity::Variadic ? static_cast<size_t>(variadicCount(instruction, operand.name)) : 1;
-    std::vector<const Shape *> &values = arguments.operands.emplace_back();
+    std::vector<const Shape *> &shapes = arguments.operands.emplace_back();
     for (size_t i = 0; i < count; ++i, ++next)
-      if (operands[next])
-        values.push_back(operands[next]);
+      if (const int64_t value = instruction.operands[next]; value >= 0)
+        shapes.push_back(&plan.values[static_cast<size_t>(value)].shape);
   }
-  return inferShapes(rule, arguments, sizes);
-}
-
-StatusOr<std::vector<Shape>> inferLaunch(const Kernel &kernel, const std::vector<const Shape *> &operands) {
-  std::map<std::string, Dim> rows;
-  for (size_t i = 0; i < operands.size(); ++i) {
-    const Shape &expected = kernel.values[i].shape, &given = *operands[i];
-    bool fits = expected.size() == given.size();
-    for (size_t d = 0; fits && d < given.size(); ++d) {
-      const std::string *name = std::get_if<std::string>(&expected[d]);
-      fits = name ? rows.emplace(*name, given[d]).first->second == given[d] : expected[d] == given[d];
-    }
-    if (!fits)
-      return Status::invalid("argument " + std::to_string(i) + " is " + shapeText(given) + ", but kernel '" +
-                             kernel.name + "' takes " + shapeText(expected) + " and the rows of the arguments before");
-  }
-  std::vector<Shape> results;
-  for (int64_t value : kernel.results) {
-    Shape &shape = results.emplace_back(kernel.values[static_cast<size_t>(value)].shape);
-    for (Dim &dim : shape)
-      if (const std::string *name = std::get_if<std::string>(&dim)) {
-        auto row = rows.find(*name);
-        if (row == rows.end())
-          return Status::invalid("kernel '" + kernel.name + "' has the size '" + *name + "' that no argument has");
-        dim = row->second;
-      }
-  }
+  MORPH_ASSIGN_OR_RETURN(std::vector<Shape> shapes, inferShapes(rule, arguments, sizes));
+  const DType dtype = resultType(rule, instruction.attributes);
+  std::vector<TensorType> results;
+  for (Shape &shape : shapes)
+    results.push_back({std::move(shape), dtype});
   return results;
 }
 

@@ -47,12 +47,10 @@ struct BoundSizes {
 /// kinds must be right. Tables of rope are not looked at.
 StatusOr<std::vector<Shape>> inferShapes(const OpRule &rule, const OpArguments &arguments, BoundSizes &sizes);
 
-/// The same for an instruction of a plan, given the shape of each of its operands (null for an absent one).
-StatusOr<std::vector<Shape>> inferShapes(const Instruction &instruction, const std::vector<const Shape *> &operands,
-                                         BoundSizes &sizes);
-
-/// The shapes of a launch's results: the row space is that of the first row argument.
-StatusOr<std::vector<Shape>> inferLaunch(const Kernel &kernel, const std::vector<const Shape *> &operands);
+/// The same for any instruction of `plan`, whose operands must be values of it (-1 for an absent one): the types of the
+/// results. A launch has those of its kernel, in the row space of its arguments, and leaves `sizes` alone; its errors
+/// are a kernel that the plan lacks, and arguments that the kernel does not take.
+StatusOr<std::vector<TensorType>> inferResults(const Plan &plan, const Instruction &instruction, BoundSizes &sizes);
 
 /// One dimension with the named sizes bound. Errors: a name that is not bound, a size out of range.
 StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes);

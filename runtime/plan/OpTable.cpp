@@ -100,11 +100,4 @@ size_t expectedOperands(const Instruction &instruction, const OpRule &rule) {
   return static_cast<size_t>(count);
 }
 
-size_t expectedResults(const Instruction &instruction, const OpRule &rule) {
-  size_t count = 0;
-  for (const ResultRule &result : rule.results) // A variadic one has the shape "=x" of a variadic operand x.
-    count += result.variadic ? static_cast<size_t>(variadicCount(instruction, result.shape.substr(1))) : 1;
-  return count;
-}
-
 } // namespace morph::plan

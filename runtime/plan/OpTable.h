@@ -31,8 +31,7 @@ struct AttributeRule {
 
 struct ResultRule {
   std::string name;
-  std::string shape; ///< A pattern, or "=x" for that of operand x.
-  bool variadic = false;
+  std::string shape; ///< A pattern, or "=x" for those of operand x, which may be variadic.
 };
 
 enum class RuleKind { Shape, Size, Divides, Range, Positive, OneOf, Trailing, Last, Table };
@@ -83,9 +82,8 @@ int64_t operandPosition(const Instruction &instruction, const OpRule &rule, cons
 /// The rule of the operand at a position. The position must be valid for a validated instruction.
 const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &rule, size_t position);
 
-/// Number of operand slots and of results that the instruction must have.
+/// Number of operand slots that the instruction must have.
 size_t expectedOperands(const Instruction &instruction, const OpRule &rule);
-size_t expectedResults(const Instruction &instruction, const OpRule &rule);
 
 } // namespace morph::plan
 

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <set>
 
 namespace morph::plan {
@@ -26,8 +27,7 @@ bool isSizeName(const std::string &name) {
 
 class Validator {
 public:
-  explicit Validator(Plan given) : owned(std::move(given)), plan(owned), defined(owned.values.size(), false) {}
-  explicit Validator(const Plan *plan) : plan(*plan), defined(plan->values.size(), false) {}
+  explicit Validator(const Plan &plan) : plan(plan), defined(plan.values.size(), false) {}
 
   Status run() {
     MORPH_RETURN_IF_ERROR(checkValues());
@@ -45,7 +45,6 @@ public:
   }
 
 private:
-  const Plan owned; ///< Of a kernel.
   const Plan &plan;
   std::vector<bool> defined;
 
@@ -243,15 +242,14 @@ private:
     return Status();
   }
 
-  Status checkOperands(const Instruction &instruction, const OpRule &rule,
-                       std::vector<const std::vector<Dim> *> &shapes) const {
+  Status checkOperands(const Instruction &instruction, const OpRule &rule) const {
+    std::optional<DType> factors;
     for (size_t i = 0; i < instruction.operands.size(); ++i) {
       const OperandRule &operand = operandRuleAt(instruction, rule, i);
       int64_t value = instruction.operands[i];
       if (value == -1) {
         if (operand.arity != Arity::Optional)
           return Status::invalid("operand '" + operand.name + "' is absent but not optional");
-        shapes.push_back(nullptr);
         continue;
       }
       if (Status status = use(value); !status.ok())
@@ -263,7 +261,11 @@ private:
                                (operand.index  ? "i64"
                                 : operand.half ? "f32 or bf16"
                                                : "f32"));
-      shapes.push_back(&type.shape);
+      if (operand.factor && factors.value_or(type.dtype) != type.dtype)
+        return Status::invalid("operand '" + operand.name + "' is " + dtypeName(type.dtype) +
+                               ", the factor before it is " + dtypeName(*factors));
+      if (operand.factor)
+        factors = type.dtype;
     }
     return Status();
   }
@@ -283,8 +285,10 @@ private:
       size_t named = 0;
       for (size_t d = 0; d < value.shape.size(); ++d)
         if (const std::string *name = std::get_if<std::string>(&value.shape[d])) {
-          if (*name != "R" + std::to_string(d))
-            return Status::invalid("a value has the size '" + *name + "', expected R" + std::to_string(d));
+          if (*name != "R" + std::to_string(d) || static_cast<int64_t>(d) >= kernel.rows)
+            return Status::invalid("dimension " + std::to_string(d) + " of a value is '" + *name +
+                                   "', expected a number, or R" + std::to_string(d) + " for one of the " +
+                                   std::to_string(kernel.rows) + " of rows");
           ++named;
         }
       if (named != 0 && static_cast<int64_t>(named) != kernel.rows)
@@ -296,7 +300,8 @@ private:
       return Status::invalid("no argument has rows");
     if (kernel.inPlace.size() != kernel.results.size())
       return Status::invalid("'in_place' must have an element a result");
-    MORPH_RETURN_IF_ERROR(Validator(planOf(kernel)).run());
+    const Plan body = planOf(kernel);
+    MORPH_RETURN_IF_ERROR(Validator(body).run());
     for (size_t i = 0; i < kernel.results.size(); ++i) {
       const int64_t argument = kernel.inPlace[i];
       if (kernel.results[i] < kernel.arguments)
@@ -333,38 +338,6 @@ private:
     return plan.kernelObject.size() > 128 ? Status::invalid("'kernel_object' is too long") : Status();
   }
 
-  Status checkLaunch(const Instruction &instruction) {
-    const Kernel *kernel = findKernel(plan, instruction);
-    if (!kernel)
-      return Status::invalid("the plan has no kernel of that name");
-    if (static_cast<int64_t>(instruction.operands.size()) != kernel->arguments ||
-        std::get<int64_t>(instruction.attributes.at("arguments_count")) != kernel->arguments ||
-        instruction.results.size() != kernel->results.size())
-      return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands and " +
-                             std::to_string(instruction.results.size()) + " results, expected " +
-                             std::to_string(kernel->arguments) + " and " + std::to_string(kernel->results.size()));
-    std::vector<const Shape *> shapes;
-    for (size_t i = 0; i < instruction.operands.size(); ++i) {
-      MORPH_RETURN_IF_ERROR(use(instruction.operands[i]));
-      const TensorType &type = plan.values[static_cast<size_t>(instruction.operands[i])];
-      if (type.dtype != kernel->values[i].dtype)
-        return Status::invalid("argument " + std::to_string(i) + " is " + dtypeName(type.dtype) + ", expected " +
-                               dtypeName(kernel->values[i].dtype));
-      shapes.push_back(&type.shape);
-    }
-    MORPH_ASSIGN_OR_RETURN(const std::vector<Shape> results, inferLaunch(*kernel, shapes));
-    for (size_t i = 0; i < results.size(); ++i) {
-      MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
-      const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
-      const DType expected = kernel->values[static_cast<size_t>(kernel->results[i])].dtype;
-      if (type.dtype != expected || results[i] != type.shape)
-        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) + " of " +
-                               dtypeName(type.dtype) + " but is " + shapeText(results[i]) + " of " +
-                               dtypeName(expected));
-    }
-    return Status();
-  }
-
   Status checkRopeTables(const Instruction &instruction, const OpRule &rule, const BoundSizes &sizes) const {
     for (const ShapeRule &constraint : rule.rules) {
       if (constraint.kind != RuleKind::Table)
@@ -387,27 +360,23 @@ private:
     if (!rule)
       return Status::invalid("unknown op", "the plan may come from a newer compiler: build runtime and compiler alike");
     MORPH_RETURN_IF_ERROR(checkAttributes(instruction, *rule));
-    if (instruction.op == "launch")
-      return checkLaunch(instruction);
     if (instruction.operands.size() != expectedOperands(instruction, *rule))
       return Status::invalid("has " + std::to_string(instruction.operands.size()) + " operands, expected " +
                              std::to_string(expectedOperands(instruction, *rule)));
-    if (instruction.results.size() != expectedResults(instruction, *rule))
-      return Status::invalid("has " + std::to_string(instruction.results.size()) + " results, expected " +
-                             std::to_string(expectedResults(instruction, *rule)));
-    std::vector<const std::vector<Dim> *> operands;
-    MORPH_RETURN_IF_ERROR(checkOperands(instruction, *rule, operands));
+    MORPH_RETURN_IF_ERROR(checkOperands(instruction, *rule));
     BoundSizes sizes;
-    MORPH_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, inferShapes(instruction, operands, sizes));
+    MORPH_ASSIGN_OR_RETURN(const std::vector<TensorType> results, inferResults(plan, instruction, sizes));
+    if (instruction.results.size() != results.size())
+      return Status::invalid("has " + std::to_string(instruction.results.size()) + " results, expected " +
+                             std::to_string(results.size()));
     MORPH_RETURN_IF_ERROR(checkRopeTables(instruction, *rule, sizes));
-    for (size_t i = 0; i < shapes.size(); ++i) {
+    for (size_t i = 0; i < results.size(); ++i) {
       MORPH_RETURN_IF_ERROR(define(instruction.results[i]));
-      const TensorType &type = plan.values[static_cast<size_t>(instruction.results[i])];
-      const DType expected = resultType(*rule, instruction.attributes);
-      if (type.dtype != expected || shapes[i] != type.shape)
-        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(type.shape) + " of " +
-                               dtypeName(type.dtype) + " but is " + shapeText(shapes[i]) + " of " +
-                               dtypeName(expected));
+      const TensorType &declared = plan.values[static_cast<size_t>(instruction.results[i])];
+      if (declared.dtype != results[i].dtype || declared.shape != results[i].shape)
+        return Status::invalid("result " + std::to_string(i) + " is declared as " + shapeText(declared.shape) + " of " +
+                               dtypeName(declared.dtype) + " but is " + shapeText(results[i].shape) + " of " +
+                               dtypeName(results[i].dtype));
     }
     return Status();
   }
@@ -451,6 +420,6 @@ private:
 
 } // namespace
 
-Status validate(const Plan &plan) { return Validator(&plan).run(); }
+Status validate(const Plan &plan) { return Validator(plan).run(); }
 
 } // namespace morph::plan

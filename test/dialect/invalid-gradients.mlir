@@ -34,6 +34,22 @@ func.func @linear_input_grad_c1(%dy: tensor<?x8xf32>, %w: tensor<4x8xf32>) {
 
 // -----
 
+func.func @linear_input_grad_factors(%dy: tensor<?x8xf32>, %w: tensor<8x4xbf16>) {
+  // expected-error@below {{'morph.linear_input_grad' op failed to verify that all of {dy, weight} have same element type}}
+  %0 = morph.linear_input_grad %dy, %w : tensor<?x8xf32>, tensor<8x4xbf16>
+  return
+}
+
+// -----
+
+func.func @linear_weight_grad_factors(%dy: tensor<?x8xf32>, %x: tensor<?x4xbf16>) {
+  // expected-error@below {{'morph.linear_weight_grad' op failed to verify that all of {dy, x} have same element type}}
+  %0 = morph.linear_weight_grad %dy, %x : tensor<?x8xf32>, tensor<?x4xbf16>
+  return
+}
+
+// -----
+
 func.func @linear_weight_grad_c1(%dy: tensor<?x8xf32>, %x: tensor<?x?x4xf32>) {
   // expected-error@below {{linear_weight_grad_c1: x is tensor<?x?x4xf32>, expected [...,I]: the leading dimensions are not those of dy (tensor<?x8xf32>)}}
   %0 = morph.linear_weight_grad %dy, %x : tensor<?x8xf32>, tensor<?x?x4xf32>

@@ -42,6 +42,14 @@ func.func @linear_element_type(%x: tensor<?x12xf64>, %weight: tensor<16x12xf32>)
 
 // -----
 
+func.func @linear_factors(%x: tensor<?x12xbf16>, %weight: tensor<16x12xf32>) {
+  // expected-error@below {{'morph.linear' op failed to verify that all of {x, weight} have same element type}}
+  %0 = morph.linear %x, %weight : tensor<?x12xbf16>, tensor<16x12xf32>
+  return
+}
+
+// -----
+
 func.func @linear_c2(%x: tensor<?x?x8xf32>, %weight: tensor<16x8xf32>, %bias: tensor<8xf32>) {
   // expected-error@below {{linear_c2: bias is tensor<8xf32>, expected [O]: O is 8, but 16 in weight (tensor<16x8xf32>)}}
   %0 = morph.linear %x, %weight, %bias : tensor<?x?x8xf32>, tensor<16x8xf32>, tensor<8xf32>

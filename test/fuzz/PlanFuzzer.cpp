@@ -28,6 +28,6 @@ const std::vector<std::string> &fuzz::formatWords() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   auto plan = plan::parsePlan(std::string(reinterpret_cast<const char *>(data), size), "plan.json");
   if (plan.ok())
-    fuzz::runPlan(*std::move(plan), size % 2 ? Precision::F32 : Precision::F64);
+    fuzz::runPlan(*std::move(plan), size);
   return 0;
 }

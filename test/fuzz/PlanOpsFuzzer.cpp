@@ -30,6 +30,11 @@ public:
     plan.model = "model";
     plan.program = "fuzz";
     plan.ropeTables["rope"] = {{1.0, 0.5}, 1.0};
+    // x + x by rows of 4.
+    plan::Kernel twice{"twice", 2, {}, 1, {}, {1}, {0}};
+    twice.values.assign(2, {{name("R0"), name("R1"), Dim(int64_t(4))}, plan::DType::F32});
+    twice.instructions = {{"add", {0, 0}, {1}, {}}};
+    plan.kernels.push_back(std::move(twice));
   }
 
   plan::Plan make() {
@@ -42,7 +47,7 @@ public:
     for (size_t count = 1 + choices.below(8); count > 0 && !choices.empty(); --count)
       addInstruction();
     for (int64_t value = 0; value < static_cast<int64_t>(plan.values.size()); ++value)
-      if (plan.values[static_cast<size_t>(value)].dtype == plan::DType::F32)
+      if (plan.values[static_cast<size_t>(value)].dtype != plan::DType::I64)
         plan.outputs.push_back({"v" + std::to_string(value), value});
     return std::move(plan);
   }
@@ -106,7 +111,8 @@ private:
   plan::Attribute attribute(const plan::AttributeRule &rule) {
     const int64_t integers[] = {1, 2, 0, 3, 4, 8, 16, -1, 1 << 16, int64_t(1) << 31, int64_t(1) << 62};
     const double reals[] = {1e-5, 1, 0, 0.5, -1, 1e30};
-    const std::string texts[] = {"rope", "gated_delta_rule", "fixed_decay", "relative", "mean", "rows", "none"};
+    const std::string texts[] = {
+        "rope", "gated_delta_rule", "fixed_decay", "relative", "mean", "rows", "bf16", "f32", "twice", "none"};
     switch (rule.kind) {
     case plan::AttributeKind::Flag:
       return true;
@@ -120,11 +126,13 @@ private:
     return false;
   }
 
-  int64_t operand(bool index) {
+  int64_t operand(const plan::OperandRule &rule) {
     std::vector<int64_t> fitting;
-    for (size_t value = 0; value < plan.values.size(); ++value)
-      if ((plan.values[value].dtype == plan::DType::I64) == index)
+    for (size_t value = 0; value < plan.values.size(); ++value) {
+      const plan::DType type = plan.values[value].dtype;
+      if (rule.index ? type == plan::DType::I64 : type == plan::DType::F32 || (rule.half && type == plan::DType::BF16))
         fitting.push_back(static_cast<int64_t>(value));
+    }
     return choices.pick(fitting);
   }
 
@@ -146,17 +154,14 @@ private:
       for (size_t i = 0; i < slots; ++i) {
         const plan::OperandRule &one = plan::operandRuleAt(instruction, rule, i);
         bool absent = one.arity == plan::Arity::Optional && choices.below(2);
-        instruction.operands.push_back(absent ? -1 : operand(one.index));
+        instruction.operands.push_back(absent ? -1 : operand(one));
       }
-      std::vector<const std::vector<Dim> *> shapes;
-      for (int64_t value : instruction.operands)
-        shapes.push_back(value < 0 ? nullptr : &plan.values[static_cast<size_t>(value)].shape);
       plan::BoundSizes sizes;
-      auto results = plan::inferShapes(instruction, shapes, sizes);
+      auto results = plan::inferResults(plan, instruction, sizes);
       if (!results.ok())
         continue;
-      for (std::vector<Dim> &shape : *results)
-        instruction.results.push_back(define(std::move(shape), plan::DType::F32));
+      for (plan::TensorType &type : *results)
+        instruction.results.push_back(define(std::move(type.shape), type.dtype));
       plan.instructions.push_back(std::move(instruction));
       return;
     }
@@ -168,6 +173,6 @@ private:
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   plan::Plan plan = PlanMaker(Choices(data, size)).make();
   if (plan::validate(plan).ok())
-    fuzz::runPlan(std::move(plan), size % 2 ? Precision::F32 : Precision::F64);
+    fuzz::runPlan(std::move(plan), size);
   return 0;
 }

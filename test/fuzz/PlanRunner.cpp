@@ -2,6 +2,7 @@
 #include "PlanRunner.h"
 
 #include "runtime/plan/Cost.h"
+#include "test/plan/WithBf16.h"
 
 #include <ATen/Parallel.h>
 
@@ -74,7 +75,7 @@ void runOnce(Executor &executor, int64_t greatest) {
 
 } // namespace
 
-void runPlan(plan::Plan plan, Precision precision) {
+void runPlan(plan::Plan plan, uint64_t form) {
   static const bool single = (at::set_num_threads(1), true);
   (void)single;
   if (!isSmall(plan))
@@ -89,7 +90,9 @@ void runPlan(plan::Plan plan, Precision precision) {
       weights.emplace(weight.init->source, someValues(shape));
     }
   }
-  auto executor = Executor::create(std::move(plan), WeightStore::inMemory(std::move(weights)), precision, /*seed=*/0);
+  const Precision precision = form % 3 == 1 ? Precision::F64 : Precision::F32;
+  auto executor = Executor::create(form % 3 == 2 ? withBf16(std::move(plan)) : std::move(plan),
+                                   WeightStore::inMemory(std::move(weights)), precision, /*seed=*/0);
   if (!executor.ok())
     return;
   for (int64_t greatest : {0, 1, 1000})

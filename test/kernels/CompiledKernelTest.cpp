@@ -369,21 +369,6 @@ TEST_F(CompiledKernelTest, ResultsMayBeWhereOperandsWere) {
   }
 }
 
-TEST_F(CompiledKernelTest, CallCoversAllRows) {
-  at::Tensor x = at::randn({4, 7, 64}), y = at::empty_like(x);
-  int64_t calls = 0;
-  ParallelRows parallel = [&](int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)> &body) {
-    EXPECT_EQ(grain, 3);
-    for (int64_t begin = 0; begin < count; begin += 5, ++calls)
-      body(begin, std::min(count, begin + 5));
-  };
-  Status status = library->call("silu_64", {x.data_ptr(), y.data_ptr()}, {4, 7}, 3, parallel);
-  ASSERT_TRUE(status.ok()) << status.message();
-  EXPECT_EQ(calls, 6);
-  EXPECT_LE((y - at::silu(x)).abs().max().item<double>(), 1e-6);
-  EXPECT_FALSE(library->call("no_such_kernel", {}, {1}, 1, parallel).ok());
-}
-
 TEST(KernelLibraryTest, RefusesOtherObjects) {
   StatusOr<KernelLibrary> missing = KernelLibrary::open("/no/such/file.so", "");
   ASSERT_FALSE(missing.ok());

@@ -101,20 +101,85 @@ const Malformed kCases[] = {
     {"DimIsFloat", [](Json &j) { j["values"][0]["shape"][0] = 1.5; }, "must hold integers and names"},
 };
 
-class MalformedPlan : public testing::TestWithParam<Malformed> {};
+/// The first instruction of an op.
+Json &find(Json &plan, const std::string &op) {
+  for (Json &instruction : plan["instructions"])
+    if (instruction["op"] == op)
+      return instruction;
+  throw std::runtime_error("no " + op);
+}
 
-TEST_P(MalformedPlan, IsRefused) {
-  Json json = Json::parse(plan::printPlan(smallTrainingPlan()));
-  GetParam().damage(json);
+// Of everyOpPlan, which launches a kernel of two arguments, (x, y) -> silu(x + y) by rows of 8.
+const Malformed kKernelCases[] = {
+    {"Rows", [](Json &j) { j["kernels"][0]["rows"] = 0; }, "kernel 'add_silu': 'rows' must be from 1 to 4"},
+    {"FewerRows", [](Json &j) { j["kernels"][0]["rows"] = 1; },
+     "dimension 1 of a value is 'R1', expected a number, or R1 for one of the 1 of rows"},
+    {"MoreRows", [](Json &j) { j["kernels"][0]["rows"] = 3; }, "[R0,R1,8] has not 3 dimensions of rows"},
+    {"RowsBehind",
+     [](Json &j) {
+       j["kernels"][0]["rows"] = 1;
+       for (Json &value : j["kernels"][0]["values"])
+         value["shape"] = {8, "R1"};
+     },
+     "dimension 1 of a value is 'R1'"},
+    {"NoRows",
+     [](Json &j) {
+       for (Json &value : j["kernels"][0]["values"])
+         value["shape"] = {8};
+     },
+     "no argument has rows"},
+    {"OtherNames", [](Json &j) { j["kernels"][0]["values"][0]["shape"][0] = "B"; }, "dimension 0 of a value is 'B'"},
+    {"Arguments", [](Json &j) { j["kernels"][0]["arguments"] = 5; }, "'arguments' is 5, but it has 4 values"},
+    {"ShapesInside", [](Json &j) { j["kernels"][0]["values"][2]["shape"][2] = 9; }, "instruction 0 (add): result 0 is"},
+    {"NestedLaunch", [](Json &j) { j["kernels"][0]["instructions"][0] = find(j, "launch"); }, "launches no kernel"},
+    {"NoInPlace", [](Json &j) { j["kernels"][0]["in_place"] = Json::array(); }, "'in_place' must have an element a"},
+    {"InPlaceOfNothing", [](Json &j) { j["kernels"][0]["in_place"][0] = 2; }, "'in_place' names no argument"},
+    {"ResultIsArgument", [](Json &j) { j["kernels"][0]["results"][0] = 0; }, "a result is an argument"},
+    {"NameTwice", [](Json &j) { j["kernels"].push_back(j["kernels"][0]); }, "'add_silu' is empty or given twice"},
+    {"ObjectIsAPath", [](Json &j) { j["kernel_object"] = "../kernels"; }, "'kernel_object' must be hexadecimal"},
+    {"ObjectIsLong", [](Json &j) { j["kernel_object"] = std::string(129, 'a'); }, "'kernel_object' is too long"},
+    {"UnknownKernel", [](Json &j) { find(j, "launch")["attributes"]["kernel"] = "x"; }, "has no kernel of that name"},
+    {"OneArgument",
+     [](Json &j) {
+       find(j, "launch")["attributes"]["arguments_count"] = 1;
+       find(j, "launch")["operands"].erase(1);
+     },
+     "kernel 'add_silu' takes 2 arguments, got 1"},
+    {"OtherShape", [](Json &j) { find(j, "launch")["operands"][0] = find(j, "embedding")["operands"][1]; },
+     "argument 0 is [11,8] of f32, but kernel 'add_silu' takes [R0,R1,8] of f32"},
+    {"OtherType", [](Json &j) { find(j, "launch")["operands"][1] = find(j, "cast")["results"][0]; },
+     "argument 1 is [B,T,8] of bf16, but kernel 'add_silu' takes [R0,R1,8] of f32"},
+};
+
+void expectRefused(const plan::Plan &plan, const Malformed &malformed) {
+  Json json = Json::parse(plan::printPlan(plan));
+  malformed.damage(json);
   auto parsed = plan::parsePlan(json.dump(), "plan.json");
   ASSERT_FALSE(parsed.ok());
   EXPECT_EQ(parsed.status().exitCode(), 2);
-  EXPECT_NE(parsed.status().message().find(GetParam().message), std::string::npos) << parsed.status().message();
+  EXPECT_NE(parsed.status().message().find(malformed.message), std::string::npos) << parsed.status().message();
   EXPECT_EQ(parsed.status().message().rfind("plan.json", 0), 0u) << parsed.status().message();
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MalformedPlan, testing::ValuesIn(kCases),
-                         [](const auto &info) { return std::string(info.param.name); });
+std::string nameOf(const testing::TestParamInfo<Malformed> &info) { return info.param.name; }
+
+class MalformedPlan : public testing::TestWithParam<Malformed> {};
+TEST_P(MalformedPlan, IsRefused) { expectRefused(smallTrainingPlan(), GetParam()); }
+INSTANTIATE_TEST_SUITE_P(All, MalformedPlan, testing::ValuesIn(kCases), nameOf);
+
+class MalformedKernel : public testing::TestWithParam<Malformed> {};
+TEST_P(MalformedKernel, IsRefused) { expectRefused(everyOpPlan(), GetParam()); }
+INSTANTIATE_TEST_SUITE_P(All, MalformedKernel, testing::ValuesIn(kKernelCases), nameOf);
+
+TEST(MalformedPlanText, FactorsOfOneProductAreOfOneType) {
+  PlanBuilder b;
+  int64_t x =
+      b.op("cast", {b.input("x", {plan::Dim(int64_t(3)), plan::Dim(int64_t(4))})}, {{"dtype", std::string("bf16")}});
+  b.output("y", b.op("linear", {x, b.weight("w", {2, 4}), -1}));
+  EXPECT_NE(plan::validate(b.plan).message().find("operand 'weight' is f32, the factor before it is bf16"),
+            std::string::npos)
+      << plan::validate(b.plan).message();
+}
 
 TEST(MalformedPlanText, IsRefusedWithItsPlace) {
   std::string text = plan::printPlan(smallTrainingPlan());

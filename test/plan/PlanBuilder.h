@@ -8,8 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
-
 namespace morph {
 
 class PlanBuilder {
@@ -41,31 +39,19 @@ public:
   std::vector<int64_t> ops(const std::string &op, const std::vector<int64_t> &operands,
                            const std::map<std::string, plan::Attribute> &attributes = {}) {
     plan::Instruction instruction{op, operands, {}, attributes};
-    std::vector<const std::vector<plan::Dim> *> shapes;
-    for (int64_t operand : operands)
-      shapes.push_back(operand < 0 ? nullptr : &plan.values[static_cast<size_t>(operand)].shape);
     plan::BoundSizes sizes;
-    auto results = plan::inferShapes(instruction, shapes, sizes);
+    auto results = plan::inferResults(plan, instruction, sizes);
     EXPECT_TRUE(results.ok()) << op << ": " << results.status().message();
-    for (auto &shape : *results)
-      instruction.results.push_back(define(shape, plan::resultType(*plan::findOpRule(op), attributes)));
+    for (const plan::TensorType &type : *results)
+      instruction.results.push_back(define(type.shape, type.dtype));
     plan.instructions.push_back(instruction);
     return instruction.results;
   }
   /// Adds the kernel and launches it.
   std::vector<int64_t> launch(const plan::Kernel &kernel, const std::vector<int64_t> &operands) {
-    std::vector<const plan::Shape *> shapes;
-    for (int64_t operand : operands)
-      shapes.push_back(&plan.values[static_cast<size_t>(operand)].shape);
-    auto results = plan::inferLaunch(kernel, shapes);
-    EXPECT_TRUE(results.ok()) << results.status().message();
-    plan::Instruction instruction{"launch", operands, {}, {{"kernel", kernel.name}}};
-    instruction.attributes["arguments_count"] = static_cast<int64_t>(operands.size());
-    for (size_t i = 0; i < results->size(); ++i)
-      instruction.results.push_back(define((*results)[i], kernel.values[static_cast<size_t>(kernel.results[i])].dtype));
     plan.kernels.push_back(kernel);
-    plan.instructions.push_back(instruction);
-    return instruction.results;
+    return ops("launch", operands,
+               {{"kernel", kernel.name}, {"arguments_count", static_cast<int64_t>(operands.size())}});
   }
   int64_t op(const std::string &op, const std::vector<int64_t> &operands,
              const std::map<std::string, plan::Attribute> &attributes = {}) {
@@ -191,47 +177,6 @@ inline plan::Plan everyOpPlan() {
   b.output("grad.embed.weight", b.op("embedding_grad", {dout, tokens}, {{"rows", int64_t(11)}}));
   b.output("grad.head.weight", b.op("linear_weight_grad", {dlogits, taken}));
   return b.plan;
-}
-
-/// The plan with the factors of products in bf16, as morph-assign-precision makes it. `trained` are weights that stay
-/// fp32 although the plan has no gradient of them.
-inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained = {}) {
-  std::map<int64_t, bool> onlyFactors; // Frozen weights.
-  for (size_t w = 0; w < plan.weights.size(); ++w)
-    if (!plan.weights[w].trainable && !plan.weights[w].gate && !trained.count(plan.weights[w].name))
-      onlyFactors[plan.weightValues[w]] = true;
-  auto isFactor = [](const plan::Instruction &instruction, size_t o) {
-    return plan::operandRuleAt(instruction, *plan::findOpRule(instruction.op), o).factor;
-  };
-  for (const plan::Instruction &instruction : plan.instructions)
-    for (size_t o = 0; o < instruction.operands.size(); ++o)
-      if (auto weight = onlyFactors.find(instruction.operands[o]); weight != onlyFactors.end())
-        weight->second &= isFactor(instruction, o);
-  for (const plan::NamedValue &output : plan.outputs)
-    onlyFactors.erase(output.value);
-  for (const auto &[value, half] : onlyFactors)
-    if (half)
-      plan.values[static_cast<size_t>(value)].dtype = plan::DType::BF16;
-  std::map<int64_t, int64_t> casts;
-  std::vector<plan::Instruction> instructions;
-  for (plan::Instruction instruction : plan.instructions) {
-    if (instruction.op == "attention" || instruction.op == "attention_grad")
-      instruction.attributes["half"] = true;
-    for (size_t o = 0; o < instruction.operands.size(); ++o) {
-      int64_t &value = instruction.operands[o];
-      if (!isFactor(instruction, o) || plan.values[static_cast<size_t>(value)].dtype == plan::DType::BF16)
-        continue;
-      auto [cast, isNew] = casts.emplace(value, static_cast<int64_t>(plan.values.size()));
-      if (isNew) {
-        plan.values.push_back({plan.values[static_cast<size_t>(value)].shape, plan::DType::BF16});
-        instructions.push_back({"cast", {value}, {cast->second}, {{"dtype", std::string("bf16")}}});
-      }
-      value = cast->second;
-    }
-    instructions.push_back(std::move(instruction));
-  }
-  plan.instructions = std::move(instructions);
-  return plan;
 }
 
 } // namespace morph

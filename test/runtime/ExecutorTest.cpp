@@ -3,6 +3,7 @@
 
 #include "runtime/exec/Executor.h"
 #include "test/plan/PlanBuilder.h"
+#include "test/plan/WithBf16.h"
 
 #include <cmath>
 

@@ -6,6 +6,8 @@
 #include "test/fuzz/PlanRunner.h"
 
 #include <algorithm>
+#include <functional>
+#include <optional>
 #include <random>
 
 namespace morph {
@@ -28,10 +30,6 @@ private:
   std::mt19937_64 engine;
 };
 
-bool isIndex(const plan::Plan &plan, int64_t value) {
-  return plan.values[static_cast<size_t>(value)].dtype == plan::DType::I64;
-}
-
 plan::Dim randomDim(Draws &draws) {
   static const std::vector<std::string> names = {"B", "T", "S", "N", "Z"};
   if (draws.oneIn(2))
@@ -50,11 +48,15 @@ plan::Attribute randomAttribute(const plan::AttributeRule &rule, const plan::Pla
   case plan::AttributeKind::Text:
     break;
   }
-  static const std::vector<std::string> kinds = {"mean", "rows", "relative"};
+  static const std::vector<std::string> kinds = {"mean", "rows", "relative"}, types = {"f32", "bf16"};
   if (rule.name == "normalize")
     return draws.of(kinds);
   if (rule.name == "kind")
     return draws.of(linearAttentionKinds());
+  if (rule.name == "kernel" && !plan.kernels.empty())
+    return draws.of(plan.kernels).name;
+  if (rule.name == "dtype")
+    return draws.of(types);
   return plan.ropeTables.empty() ? std::string("rope") : plan.ropeTables.begin()->first;
 }
 
@@ -67,6 +69,7 @@ public:
     plan.model = old.model;
     plan.program = old.program;
     plan.ropeTables = old.ropeTables;
+    plan.kernels = old.kernels;
     for (const plan::NamedValue &input : old.inputs)
       plan.inputs.push_back({input.name, define(input.value)});
     for (size_t i = 0; i < old.weights.size(); ++i) {
@@ -77,7 +80,8 @@ public:
       addInstruction(instruction);
     for (const plan::NamedValue &output : old.outputs)
       if (output.name.rfind("grad.", 0) != 0)
-        plan.outputs.push_back({output.name, number(output.value, false)});
+        plan.outputs.push_back(
+            {output.name, number(output.value, [](plan::DType type) { return type != plan::DType::I64; })});
     plan.outputs.push_back({"last", static_cast<int64_t>(plan.values.size()) - 1});
     addGradients();
     return std::move(plan);
@@ -94,14 +98,15 @@ private:
     return numbers[static_cast<size_t>(value)] = static_cast<int64_t>(plan.values.size()) - 1;
   }
 
-  /// The new number of an old value; one of the values that there are, of the same kind, where it has none.
-  int64_t number(int64_t value, bool index) {
+  /// The new number of an old value; one of the values that there are, of a type that `takes`, where it has none.
+  int64_t number(int64_t value, const std::function<bool(plan::DType)> &takes) {
+    auto fits = [&](int64_t known) { return takes(plan.values[static_cast<size_t>(known)].dtype); };
     int64_t known =
         value >= 0 && value < static_cast<int64_t>(numbers.size()) ? numbers[static_cast<size_t>(value)] : -1;
-    if (known >= 0 && isIndex(plan, known) == index)
+    if (known >= 0 && fits(known))
       return known;
     for (int tries = 0; tries < 20; ++tries)
-      if (int64_t other = draws.below(plan.values.size()); isIndex(plan, other) == index)
+      if (int64_t other = draws.below(plan.values.size()); fits(other))
         return other;
     return 0;
   }
@@ -110,22 +115,28 @@ private:
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
     std::vector<int64_t> results = instruction.results;
     instruction.operands.resize(plan::expectedOperands(instruction, rule), -2);
-    std::vector<const std::vector<plan::Dim> *> shapes;
+    std::optional<plan::DType> factors;
     for (size_t i = 0; i < instruction.operands.size(); ++i) {
       const plan::OperandRule &operand = plan::operandRuleAt(instruction, rule, i);
       int64_t &value = instruction.operands[i];
       if (plan.values.empty())
         return;
-      value = value == -1 && operand.arity == plan::Arity::Optional ? -1 : number(value, operand.index);
-      shapes.push_back(value < 0 ? nullptr : &plan.values[static_cast<size_t>(value)].shape);
+      value = value == -1 && operand.arity == plan::Arity::Optional ? -1 : number(value, [&](plan::DType type) {
+        if (operand.index || type == plan::DType::I64)
+          return operand.index == (type == plan::DType::I64);
+        return type == plan::DType::F32 ? factors != plan::DType::BF16 || !operand.factor
+                                        : operand.half && (!operand.factor || factors != plan::DType::F32);
+      });
+      if (operand.factor)
+        factors = plan.values[static_cast<size_t>(value)].dtype;
     }
     plan::BoundSizes sizes;
-    auto inferred = plan::inferShapes(instruction, shapes, sizes);
+    auto inferred = plan::inferResults(plan, instruction, sizes);
     if (!inferred.ok())
       return; // What read its results reads something else.
     instruction.results.clear();
     for (size_t i = 0; i < inferred->size(); ++i) {
-      plan.values.push_back({(*inferred)[i], plan::DType::F32});
+      plan.values.push_back((*inferred)[i]);
       instruction.results.push_back(static_cast<int64_t>(plan.values.size()) - 1);
       if (i < results.size() && results[i] >= 0)
         numbers[static_cast<size_t>(results[i])] = instruction.results.back();
@@ -140,7 +151,7 @@ private:
       const auto &shape = plan.values[static_cast<size_t>(plan.weightValues[i])].shape;
       std::vector<int64_t> fitting;
       for (size_t value = 0; value < plan.values.size(); ++value)
-        if (plan.values[value].shape == shape && !isIndex(plan, static_cast<int64_t>(value)))
+        if (plan.values[value].shape == shape && plan.values[value].dtype == plan::DType::F32)
           fitting.push_back(static_cast<int64_t>(value));
       weight.trainable = weight.trainable && weight.teacherOf.empty() && !fitting.empty();
       if (weight.trainable)
@@ -261,7 +272,7 @@ bool runMutant(const plan::Plan &plan, uint64_t seed) {
   auto parsed = plan::parsePlan(plan::printPlan(mutatePlan(plan, seed)), "mutant");
   if (!parsed.ok())
     return false;
-  fuzz::runPlan(*std::move(parsed), seed % 2 ? Precision::F32 : Precision::F64);
+  fuzz::runPlan(*std::move(parsed), seed);
   return true;
 }
 

@@ -38,41 +38,39 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
       instruction.attributes[operand.name + "_count"] =
           static_cast<int64_t>(operands.size() - (rule->operands.size() - 1));
   std::vector<at::Tensor> given, results;
-  std::vector<plan::Shape> shapes;
   bool isDouble = false;
   for (const at::Tensor &operand : operands) {
     reference |= operand.defined() && operand.requires_grad();
-    shapes.push_back(operand.defined() ? plan::Shape(operand.sizes().begin(), operand.sizes().end()) : plan::Shape());
     isDouble |= operand.defined() && operand.scalar_type() == at::kDouble;
   }
   if (reference && kernel->reference)
     return kernel->reference(KernelCall{tablePlan(), instruction, operands, results});
-  for (const at::Tensor &operand : operands)
+  // The operands are the values of a plan whose only instruction it is.
+  plan::Plan plan = tablePlan();
+  for (const at::Tensor &operand : operands) {
     given.push_back(operand.defined() ? operand.contiguous() : operand);
-  std::vector<const plan::Shape *> pointers;
-  for (size_t i = 0; i < shapes.size(); ++i)
-    pointers.push_back(operands[i].defined() ? &shapes[i] : nullptr);
-  plan::BoundSizes sizes;
-  StatusOr<std::vector<plan::Shape>> inferred = plan::inferShapes(instruction, pointers, sizes);
-  TORCH_CHECK(inferred.ok(), op, ": ", inferred.status().message());
-  const bool half = plan::resultType(*rule, instruction.attributes) == plan::DType::BF16;
-  for (const plan::Shape &shape : *inferred) {
-    std::vector<int64_t> extents;
-    for (const plan::Dim &dim : shape)
-      extents.push_back(std::get<int64_t>(dim));
-    results.push_back(at::empty(extents, isDouble ? at::kDouble : half ? at::kBFloat16 : at::kFloat));
+    instruction.operands.push_back(operand.defined() ? static_cast<int64_t>(given.size()) - 1 : -1);
+    plan::TensorType &type = plan.values.emplace_back();
+    if (operand.defined())
+      type.shape.assign(operand.sizes().begin(), operand.sizes().end());
   }
-  // As if it were the plan's only instruction.
+  plan::BoundSizes sizes;
+  StatusOr<std::vector<plan::TensorType>> inferred = plan::inferResults(plan, instruction, sizes);
+  TORCH_CHECK(inferred.ok(), op, ": ", inferred.status().message());
   std::vector<std::vector<int64_t>> extents;
-  for (const std::vector<at::Tensor> *tensors : {&given, &results})
-    for (const at::Tensor &tensor : *tensors)
-      extents.push_back(tensor.defined() ? tensor.sizes().vec() : std::vector<int64_t>());
-  for (size_t i = 0; i < extents.size(); ++i)
-    (i < given.size() ? instruction.operands : instruction.results)
-        .push_back(i < given.size() && !given[i].defined() ? -1 : static_cast<int64_t>(i));
+  for (const at::Tensor &tensor : given)
+    extents.push_back(tensor.defined() ? tensor.sizes().vec() : std::vector<int64_t>());
+  for (const plan::TensorType &type : *inferred) {
+    instruction.results.push_back(static_cast<int64_t>(extents.size()));
+    extents.emplace_back();
+    for (const plan::Dim &dim : type.shape)
+      extents.back().push_back(std::get<int64_t>(dim));
+    const bool half = type.dtype == plan::DType::BF16;
+    results.push_back(at::empty(extents.back(), isDouble ? at::kDouble : half ? at::kBFloat16 : at::kFloat));
+  }
   const at::Tensor scratch =
       at::empty({plan::scratchBytes(instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
-  kernel->run(KernelCall{tablePlan(), instruction, given, results, scratch.mutable_data_ptr()});
+  kernel->run(KernelCall{plan, instruction, given, results, scratch.mutable_data_ptr()});
   return results;
 }
 

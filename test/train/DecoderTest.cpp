@@ -4,6 +4,7 @@
 #include "runtime/plan/Cost.h"
 #include "runtime/train/Inference.h"
 #include "test/plan/PlanBuilder.h"
+#include "test/plan/WithBf16.h"
 
 namespace morph {
 namespace {

@@ -13,6 +13,7 @@
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/SubsetJudge.h"
+#include "test/plan/WithBf16.h"
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
@@ -171,8 +172,17 @@ TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
 }
 
 TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
-  for (const std::string program : {"align", "gates", "distill"}) {
-    {
+  for (const std::string program : {"align", "gates", "distill"})
+    for (bool half : {false, true}) {
+      std::set<std::string> trained;
+      for (const std::string &name : {program, program + "-forward"}) {
+        plan::Plan plan = *plan::readPlan(planPath(name));
+        for (const plan::Weight &weight : plan.weights)
+          if (weight.trainable)
+            trained.insert(weight.name);
+        context.planPaths[name] = folder.file(name + ".json");
+        ASSERT_TRUE(plan::writePlan(half ? withBf16(plan, trained) : plan, context.planPaths[name]).ok());
+      }
       const auto training = context.executor(program);
       ASSERT_TRUE(training.ok()) << training.status().message();
       const auto forward = context.executor(program + "-forward", training->get());
@@ -187,12 +197,11 @@ TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
         const Batch batch = *batches()->batch(i);
         const at::Tensor whole = (*training)->run(loopBatch(batch, (*training)->plan()).inputs)->at("loss").clone();
         const NamedTensors alone = *(*forward)->run(loopBatch(batch, (*forward)->plan()).inputs);
-        EXPECT_TRUE(at::equal(whole, alone.at("loss"))) << program;
+        EXPECT_TRUE(at::equal(whole, alone.at("loss"))) << program << (half ? " in bf16" : "");
         for (const auto &[name, value] : alone)
           EXPECT_EQ(name.find("grad."), std::string::npos) << name;
       }
     }
-  }
 }
 
 TEST_F(SixLayers, APlanOfAnotherProgramIsAnError) {

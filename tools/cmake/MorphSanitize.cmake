@@ -13,6 +13,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O1 -DNDEBUG -gline-tables-only -fno-omit-frame-poi
 # precompiled headers without a time.
 add_compile_options(-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize=vptr -fno-sanitize-recover=all
                     -Wno-deprecated-declarations "SHELL:-Xclang -fno-pch-timestamp")
+# Our own checks of ourselves: see runtime/exec/Executor.cpp.
+add_compile_definitions(MORPH_SANITIZE)
 add_link_options(-fsanitize=address,undefined -fno-sanitize=vptr)
 
 # Sanitized programs are several times slower.

@@ -57,15 +57,22 @@ void emitOp(const Operator &op, raw_ostream &os) {
   if (shapes.size() != static_cast<size_t>(op.getNumResults()))
     PrintFatalError(op.getLoc(), "op '" + name + "' has " + Twine(op.getNumResults()) +
                                      " results, but `resultShapes` names " + Twine(shapes.size()));
+  for (auto [i, shape] : enumerate(shapes)) {
+    const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
+    const NamedTypeConstraint *same = find_if(
+        op.getOperands(), [&](const NamedTypeConstraint &operand) { return ("=" + operand.name).str() == shape; });
+    const bool isVariadic = same != op.getOperands().end() && same->isVariadic();
+    if (result.isVariadic() != isVariadic)
+      PrintFatalError(op.getLoc(), "op '" + name + "': result '" + result.name + "' has the shape '" + shape +
+                                       "'; a variadic one has those of a variadic operand, and only such a one");
+  }
   os << "    {" << quoted(name) << ",\n     {";
   interleaveComma(op.getOperands(), os, [&](const NamedTypeConstraint &operand) { emitOperand(operand, factors, os); });
   os << "},\n     {";
   interleaveComma(op.getAttributes(), os, [&](const NamedAttribute &attribute) { emitAttribute(attribute, op, os); });
   os << "},\n     {";
   interleaveComma(llvm::seq<size_t>(0, shapes.size()), os, [&](size_t i) {
-    const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
-    os << "{" << quoted(result.name) << ", " << quoted(shapes[i]) << ", " << (result.isVariadic() ? "true" : "false")
-       << "}";
+    os << "{" << quoted(op.getResult(static_cast<int>(i)).name) << ", " << quoted(shapes[i]) << "}";
   });
   os << "},\n     {";
   interleave(

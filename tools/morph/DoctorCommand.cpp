@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph doctor: what of the machine and of Morph's own parts is found.
 
+#include "runtime/base/Cpu.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/Process.h"
 #include "tools/morph/Report.h"
 
 #include <cstdio>
-#include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -88,26 +89,6 @@ Finding findMlir(const Toolchain &tools) {
   return {"MLIR", false, true, "morph-opt --version fails"};
 }
 
-std::set<std::string> cpuFlags(std::string &model) {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line;
-  std::set<std::string> flags;
-  while (std::getline(file, line)) {
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos)
-      continue;
-    if (line.rfind("model name", 0) == 0)
-      model = line.substr(colon + 2);
-    if (line.rfind("flags", 0) != 0)
-      continue;
-    std::istringstream words(line.substr(colon + 1));
-    for (std::string word; words >> word;)
-      flags.insert(word);
-    break;
-  }
-  return flags;
-}
-
 Status examine(const Toolchain &tools, bool json) {
   std::vector<Finding> findings = {findProgram(tools, "morph-translate"),
                                    findProgram(tools, "morph-opt"),
@@ -118,10 +99,10 @@ Status examine(const Toolchain &tools, bool json) {
   auto script = tools.script("export/morph_export.py");
   findings.push_back({"Python scripts", script.ok(), true,
                       script.ok() ? tools.sourceFolder + "/tools/python" : Status(script.status()).message()});
-  std::string model = "unknown";
-  const std::set<std::string> flags = cpuFlags(model);
+  std::istringstream words(cpuFields()["flags"]);
+  const std::set<std::string> flags{std::istream_iterator<std::string>(words), {}};
   findings.push_back({"CPU", true, true,
-                      model + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores, " +
+                      cpuName() + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores, " +
                           formatBytes(availableMemory()) + " of memory free"});
   for (const auto &[name, flag, use] :
        {std::tuple<const char *, const char *, const char *>{"AVX-512", "avx512f", "vector kernels"},

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the compiler of kernels (passes/lower/CompileKernels.h) and their loader (KernelLibrary.h) agree on.
+
+#ifndef MORPH_RUNTIME_EXEC_KERNELABI_H
+#define MORPH_RUNTIME_EXEC_KERNELABI_H
+
+#include "runtime/base/CacheFolder.h"
+
+#include <cstdint>
+#include <string>
+
+namespace morph {
+
+/// Computes the rows [begin, end) of the results. `buffers` are the operands', then the results', each whole and
+/// contiguous; `sizes` the dimensions of the row space. Each row is computed from that row of the operands, after all
+/// of it has been read once; the result does not depend on how rows are split between calls.
+using KernelFunction = void (*)(void *const *buffers, const int64_t *sizes, int64_t begin, int64_t end);
+
+/// The version of the function's arguments and of their meaning.
+inline constexpr int32_t kKernelAbi = 1;
+
+/// What an object holds beside its functions `<kernel>.<instruction set>`: the version, an int32_t; the C string that
+/// says what it was made of (plan::hashKernels); and a symbol for each of its instruction sets.
+inline constexpr char kKernelAbiSymbol[] = "morph_kernels_abi";
+inline constexpr char kKernelHashSymbol[] = "morph_kernels_hash";
+inline constexpr char kKernelSetPrefix[] = "morph_kernels.";
+
+/// Where objects are kept between runs; empty where there is no cache.
+inline std::string kernelCacheFolder() {
+  const std::string cache = cacheFolder();
+  return cache.empty() ? "" : cache + "/kernels";
+}
+
+/// The file of an object in such a folder.
+inline std::string kernelObjectFile(const std::string &folder, const std::string &name) {
+  return folder + "/" + name + ".so";
+}
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_EXEC_KERNELABI_H
