@@ -30,8 +30,8 @@ at::Tensor gemmProduct(const at::Tensor &a, const at::Tensor &b) {
   GemmDescription d;
   d.m = a.size(0), d.n = b.size(1), d.k = a.size(1);
   d.transposeA = !a.is_contiguous(), d.transposeB = !b.is_contiguous();
-  d.a = d.b = a.scalar_type() == at::kBFloat16 ? plan::DType::BF16 : plan::DType::F32;
-  gemm(d, a.const_data_ptr(), b.const_data_ptr(), c.mutable_data_ptr(), {}, at::get_num_threads());
+  d.factors = a.scalar_type() == at::kBFloat16 ? plan::DType::BF16 : plan::DType::F32;
+  gemm(d, a.const_data_ptr(), b.const_data_ptr(), nullptr, c.mutable_data_ptr(), at::get_num_threads());
   return c;
 }
 

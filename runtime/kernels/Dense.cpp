@@ -38,13 +38,9 @@ void multiply(const KernelCall &call, const Factor &a, const Factor &b, const at
               b.rows.sizes(), " of ", b.rows.scalar_type());
   d.transposeA = a.transpose;
   d.transposeB = b.transpose;
-  d.a = d.b = typeOf(a.rows);
-  d.c = typeOf(c);
-  Epilogue epilogue;
-  if (bias.defined())
-    epilogue.bias = bias.const_data_ptr();
-  gemm(d, a.rows.const_data_ptr(), b.rows.const_data_ptr(), c.mutable_data_ptr(), epilogue, at::get_num_threads(),
-       call.scratch);
+  d.factors = typeOf(a.rows);
+  gemm(d, a.rows.const_data_ptr(), b.rows.const_data_ptr(), bias.defined() ? bias.const_data_ptr() : nullptr,
+       c.mutable_data_ptr(), at::get_num_threads());
 }
 
 void embedding(const KernelCall &call) {

@@ -9,6 +9,7 @@
 #include "runtime/kernels/Parallel.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -17,18 +18,18 @@
 #include <mutex>
 #include <shared_mutex>
 #include <sys/file.h>
-#include <tuple>
+#include <utility>
 
 namespace morph {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Sizes that are measured are cut to this: a measurement takes a fraction of a second and 12 MB at most.
-constexpr int64_t kMeasured = 1024;
+/// Sizes that are measured are cut to this: a measurement takes about a second and 48 MB at most.
+constexpr int64_t kMeasured = 2048;
 /// A library must be this much faster than one that comes after it in the list: a close race is not decided by noise.
 constexpr double kClearly = 1.05;
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 constexpr uint64_t kMostBytes = 1 << 20;
 
 /// Letters and digits, other characters between them as one '-'.
@@ -49,12 +50,14 @@ const GemmLibrary *findLibrary(const std::string &name) {
   return nullptr;
 }
 
-/// The next power of two, up to the largest size that is measured.
-int64_t sizeClass(int64_t size) {
-  int64_t result = 1;
-  while (result < size && result < kMeasured)
-    result *= 2;
-  return result;
+/// The sizes of a product's kind, m, n and k. Rows (the sizes that data have: m or, of a weight's gradient, k) are the
+/// next power of two; a weight's are themselves. Libraries differ by a fifth even between 576 and 1536 columns.
+std::array<int64_t, 3> sizesOf(const GemmDescription &d) {
+  std::array<int64_t, 3> sizes = {std::min(d.m, kMeasured), std::min(d.n, kMeasured), std::min(d.k, kMeasured)};
+  int64_t &rows = sizes[d.transposeA ? 2 : 0], size = std::exchange(rows, 1);
+  while (rows < size && rows < kMeasured / 2)
+    rows *= 2;
+  return sizes;
 }
 
 const char *nameOf(plan::DType type) {
@@ -62,23 +65,23 @@ const char *nameOf(plan::DType type) {
 }
 
 std::string kindOf(const GemmDescription &d) {
-  return std::string(nameOf(d.a)) + " " + (d.transposeA ? "t" : "n") + (d.transposeB ? "t" : "n") + " " +
-         std::to_string(sizeClass(d.m)) + "x" + std::to_string(sizeClass(d.n)) + "x" + std::to_string(sizeClass(d.k));
+  const auto [m, n, k] = sizesOf(d);
+  return std::string(nameOf(d.factors)) + " " + (d.transposeA ? "t" : "n") + (d.transposeB ? "t" : "n") + " " +
+         std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
 }
 
-/// Packed kindOf, to look up without a string.
+/// kindOf as a number, to look up without a string.
 uint64_t kindNumber(const GemmDescription &d) {
-  auto log = [](int64_t size) {
-    return static_cast<uint64_t>(__builtin_ctzll(static_cast<uint64_t>(sizeClass(size))));
-  };
-  return log(d.m) | log(d.n) << 8 | log(d.k) << 16 | uint64_t(d.transposeA) << 24 | uint64_t(d.transposeB) << 25 |
-         static_cast<uint64_t>(d.a) << 32;
+  static_assert(kMeasured < 1 << 16);
+  const auto [m, n, k] = sizesOf(d);
+  return static_cast<uint64_t>(m) | static_cast<uint64_t>(n) << 16 | static_cast<uint64_t>(k) << 32 |
+         uint64_t(d.transposeA) << 48 | uint64_t(d.transposeB) << 49 | static_cast<uint64_t>(d.factors) << 50;
 }
 
 double secondsOf(const GemmLibrary &library, const GemmDescription &d, const void *a, const void *b, void *c,
                  int threads) {
   const auto begin = std::chrono::steady_clock::now();
-  library.run(d, a, b, c, {}, threads);
+  library.run(d, a, b, c, threads);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -90,9 +93,8 @@ const GemmLibrary &measure(GemmDescription d, const std::vector<const GemmLibrar
   d.strideA = d.transposeA ? d.m : d.k;
   d.strideB = d.transposeB ? d.k : d.n;
   d.strideC = d.n;
-  d.accumulate = false;
   // Zeros: no number below the normal range, and processors do not multiply them faster.
-  const size_t width = d.a == plan::DType::F64 ? 8 : 4;
+  const size_t width = d.factors == plan::DType::F64 ? 8 : 4;
   const std::vector<char> a(static_cast<size_t>(d.m * d.k) * width + 64),
       b(static_cast<size_t>(d.k * d.n) * width + 64);
   std::vector<char> c(static_cast<size_t>(d.m * d.n) * width + 64);
@@ -167,9 +169,7 @@ struct GemmChoices::State {
   std::mutex slow; ///< Held while one is measured.
   int64_t measured = 0;
 
-  const GemmLibrary &decide(const GemmDescription &description) {
-    GemmDescription d = description;
-    d.c = d.a == plan::DType::F64 ? plan::DType::F64 : plan::DType::F32;
+  const GemmLibrary &decide(const GemmDescription &d) {
     std::vector<const GemmLibrary *> serving;
     for (const GemmLibrary *library : gemmLibraryList())
       if (library->serves(d, threads))

@@ -4,7 +4,10 @@
 #ifndef MORPH_RUNTIME_KERNELS_GEMMLIBRARY_H
 #define MORPH_RUNTIME_KERNELS_GEMMLIBRARY_H
 
+#include "runtime/kernels/Bf16.h"
 #include "runtime/kernels/Gemm.h"
+
+#include <vector>
 
 namespace morph {
 
@@ -14,32 +17,28 @@ public:
   virtual ~GemmLibrary() = default;
   /// As in the file of choices.
   virtual const char *name() const = 0;
+  /// Empty: that of another one of the list.
   virtual std::string version() const = 0;
-  /// Whether it computes such products here, without an epilogue.
+  /// Whether it computes such products here.
   virtual bool serves(const GemmDescription &description, int threads) const = 0;
-  /// Whether it applies this epilogue itself.
-  virtual bool fuses(const GemmDescription &description, const Epilogue &epilogue, int threads) const = 0;
-  /// Computes c with an epilogue that is empty or that it fuses.
-  virtual void run(const GemmDescription &description, const void *a, const void *b, void *c, const Epilogue &epilogue,
-                   int threads) const = 0;
-  /// b as `runPacked` reads it, and its bytes; null: it has no better layout than the plain one.
-  virtual std::shared_ptr<const void> pack(const GemmDescription &, const void *, int, int64_t &) const {
-    return nullptr;
-  }
-  /// As `run`, with what `pack` gave as b; false, and nothing is done, where such products cannot read it.
-  virtual bool runPacked(const GemmDescription &, const void *, const void *, void *, const Epilogue &, int) const {
-    return false;
-  }
+  /// Computes c, without a bias.
+  virtual void run(const GemmDescription &description, const void *a, const void *b, void *c, int threads) const = 0;
 };
 
 /// All of this process, the first one serving everything: own, MKL where LibTorch carries it, oneDNN where Morph was
-/// built with it.
+/// built with it, and those two behind widened factors.
 const std::vector<const GemmLibrary *> &gemmLibraryList();
 
 /// Null where it is not there.
 const GemmLibrary *mklGemm();
 const GemmLibrary *oneDnnGemm();
 const GemmLibrary *ownGemm();
+/// The library behind widened bf16 factors; null where it is not there.
+const GemmLibrary *widenedMklGemm();
+const GemmLibrary *widenedOneDnnGemm();
+
+/// c = op(a) op(b) + beta c by MKL on the calling thread alone, where mklGemm() serves bf16.
+void multiplyByMkl(const GemmDescription &description, const Bf16 *a, const Bf16 *b, float beta, float *c);
 
 /// Products of at most this many multiplications, and those of at most kFewRows rows with a transposed b, are ours: no
 /// library earns its overhead, or all wait for memory.

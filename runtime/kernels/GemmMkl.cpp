@@ -36,12 +36,12 @@ private:
 
 /// BLAS is column-major: a row-major product is the product of the transposes in the other order.
 template <typename Blas, typename E, typename T>
-void run(Blas *blas, const GemmDescription &d, const E *a, const E *b, T *c) {
+void run(Blas *blas, const GemmDescription &d, const E *a, const E *b, T beta, T *c) {
   const char flagA = d.transposeA ? 'T' : 'N', flagB = d.transposeB ? 'T' : 'N';
   const int rows = static_cast<int>(d.n), columns = static_cast<int>(d.m), inner = static_cast<int>(d.k);
   const int strideA = static_cast<int>(d.strideA), strideB = static_cast<int>(d.strideB),
             strideC = static_cast<int>(d.strideC);
-  const T one = 1, beta = d.accumulate ? T(1) : T(0);
+  const T one = 1;
   blas(&flagB, &flagA, &rows, &columns, &inner, &one, b, &strideB, a, &strideA, &beta, c, &strideC);
 }
 
@@ -58,24 +58,29 @@ public:
     constexpr int64_t limit = std::numeric_limits<int>::max();
     if (std::max({d.m, d.n, d.k, d.strideA, d.strideB, d.strideC}) > limit)
       return false;
-    if (d.a == plan::DType::F64)
-      return dgemm_ && d.c == plan::DType::F64;
-    return d.c == plan::DType::F32 && (d.a == plan::DType::BF16 ? gemm_bf16bf16f32_ != nullptr : sgemm_ != nullptr);
+    if (d.factors == plan::DType::F64)
+      return dgemm_ != nullptr;
+    return d.factors == plan::DType::BF16 ? gemm_bf16bf16f32_ != nullptr : sgemm_ != nullptr;
   }
-  bool fuses(const GemmDescription &, const Epilogue &, int) const override { return false; }
-  void run(const GemmDescription &d, const void *a, const void *b, void *c, const Epilogue &,
-           int threads) const override {
+  void run(const GemmDescription &d, const void *a, const void *b, void *c, int threads) const override {
     const Threads scope(threads);
-    if (d.a == plan::DType::F64)
-      morph::run(dgemm_, d, static_cast<const double *>(a), static_cast<const double *>(b), static_cast<double *>(c));
-    else if (d.a == plan::DType::BF16)
-      morph::run(gemm_bf16bf16f32_, d, a, b, static_cast<float *>(c));
+    if (d.factors == plan::DType::F64)
+      morph::run(dgemm_, d, static_cast<const double *>(a), static_cast<const double *>(b), 0.0,
+                 static_cast<double *>(c));
+    else if (d.factors == plan::DType::BF16)
+      morph::run(gemm_bf16bf16f32_, d, a, b, 0.0f, static_cast<float *>(c));
     else
-      morph::run(sgemm_, d, static_cast<const float *>(a), static_cast<const float *>(b), static_cast<float *>(c));
+      morph::run(sgemm_, d, static_cast<const float *>(a), static_cast<const float *>(b), 0.0f,
+                 static_cast<float *>(c));
   }
 };
 
 } // namespace
+
+void multiplyByMkl(const GemmDescription &d, const Bf16 *a, const Bf16 *b, float beta, float *c) {
+  const Threads scope(1);
+  morph::run(gemm_bf16bf16f32_, d, static_cast<const void *>(a), static_cast<const void *>(b), beta, c);
+}
 
 const GemmLibrary *mklGemm() {
   static const MklGemm library;

@@ -21,8 +21,7 @@ template <typename T, typename E> void runOf(const GemmDescription &d, const E *
     parallelTasks(d.n * d.k < kSmallProduct ? 1 : threads, blocks, [&](int64_t task, int) {
       const int64_t begin = task * block, count = std::min(block, d.n - begin);
       for (int64_t i = 0; i < d.m; ++i)
-        rowTimesRows(a + i * d.strideA, b + begin * d.strideB, d.strideB, c + i * d.strideC + begin, count, d.k,
-                     d.accumulate);
+        rowTimesRows(a + i * d.strideA, b + begin * d.strideB, d.strideB, c + i * d.strideC + begin, count, d.k);
     });
     return;
   }
@@ -31,7 +30,7 @@ template <typename T, typename E> void runOf(const GemmDescription &d, const E *
     const int64_t i = task % rowBlocks * kRows, j = task / rowBlocks * kColumns;
     tiledProduct(d.transposeA, d.transposeB, std::min(kRows, d.m - i), std::min(kColumns, d.n - j), d.k, T(1),
                  Matrix<const E>{a + (d.transposeA ? i : i * d.strideA), d.strideA},
-                 Matrix<const E>{b + (d.transposeB ? j * d.strideB : j), d.strideB}, T(d.accumulate ? 1 : 0),
+                 Matrix<const E>{b + (d.transposeB ? j * d.strideB : j), d.strideB}, T(0),
                  Matrix<T>{c + i * d.strideC + j, d.strideC});
   });
 }
@@ -40,15 +39,11 @@ class OwnGemm : public GemmLibrary {
 public:
   const char *name() const override { return "own"; }
   std::string version() const override { return "own"; }
-  bool serves(const GemmDescription &d, int) const override {
-    return d.c == (d.a == plan::DType::BF16 ? plan::DType::F32 : d.a);
-  }
-  bool fuses(const GemmDescription &, const Epilogue &, int) const override { return false; }
-  void run(const GemmDescription &d, const void *a, const void *b, void *c, const Epilogue &,
-           int threads) const override {
-    if (d.a == plan::DType::F64)
+  bool serves(const GemmDescription &, int) const override { return true; }
+  void run(const GemmDescription &d, const void *a, const void *b, void *c, int threads) const override {
+    if (d.factors == plan::DType::F64)
       runOf(d, static_cast<const double *>(a), static_cast<const double *>(b), static_cast<double *>(c), threads);
-    else if (d.a == plan::DType::BF16)
+    else if (d.factors == plan::DType::BF16)
       runOf(d, static_cast<const Bf16 *>(a), static_cast<const Bf16 *>(b), static_cast<float *>(c), threads);
     else
       runOf(d, static_cast<const float *>(a), static_cast<const float *>(b), static_cast<float *>(c), threads);

@@ -32,12 +32,11 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
   d.k = k;
   d.transposeA = transposeA;
   d.transposeB = transposeB;
-  d.a = d.b = plan::DType::BF16;
+  d.factors = plan::DType::BF16;
   d.strideA = a.stride;
   d.strideB = b.stride;
   d.strideC = c.stride;
-  d.accumulate = beta != 0;
-  mklGemm()->run(d, a.data, b.data, c.data, {}, /*threads=*/1);
+  multiplyByMkl(d, a.data, b.data, beta, c.data);
 }
 
 bool hasFastBf16Multiply() {
@@ -46,7 +45,7 @@ bool hasFastBf16Multiply() {
     __builtin_cpu_init();
     GemmDescription d;
     d.m = d.n = d.k = d.strideA = d.strideB = d.strideC = 1;
-    d.a = d.b = plan::DType::BF16;
+    d.factors = plan::DType::BF16;
     unsigned a = 0, b = 0, c = 0, edx = 0;
     const bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &edx) && (edx & (1u << 22));
     return __builtin_cpu_is("intel") && (amx || __builtin_cpu_supports("avx512bf16")) && mklGemm() &&

@@ -20,10 +20,6 @@ public:
       return attention(instruction.op == "attention_grad");
     if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
       return linearAttention(instruction.op == "linear_attention_grad");
-    if (instruction.op == "linear" && instruction.operands[2] >= 0) {
-      const std::vector<int64_t> &result = shapes[static_cast<size_t>(instruction.results[0])];
-      return gemmWorkspace(elements(result) / result.back(), result.back(), sumBytes());
-    }
     return 0;
   }
 
