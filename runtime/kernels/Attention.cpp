@@ -105,15 +105,15 @@ private:
 template <typename E, typename T> void attend(const KernelCall &call, const Problem &p) {
   Pieces pieces(call, p.type);
   const at::Tensor q = pieces.factor(p.q_BTHD), k = pieces.factor(p.k_BSGD), v = pieces.factor(p.v_BSGD);
-  attentionForward<E, T>(p.raw(), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0), nullptr,
-                         at::get_num_threads(), pieces.rest());
+  attentionForward<E, T>(p.raw(), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0), at::get_num_threads(),
+                         pieces.rest());
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
   Pieces pieces(call, p.type);
   const at::Tensor q = pieces.factor(p.q_BTHD), k = pieces.factor(p.k_BSGD), v = pieces.factor(p.v_BSGD),
                    dO = pieces.factor(call.operands[0]);
-  attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), {}, resultOf<T>(call, 0),
+  attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0),
                           resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(), pieces.rest());
 }
 

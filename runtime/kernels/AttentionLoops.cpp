@@ -2,25 +2,129 @@
 #include "runtime/kernels/AttentionLoops.h"
 #include "runtime/kernels/Vectorize.h"
 
+// Functions on vectors are inlined into those that are compiled for a machine's: how they would be called is no matter.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace morph {
 namespace {
 
-MORPH_INLINE void store(float *y, int64_t j, float value) { y[j] = value; }
-MORPH_INLINE void store(double *y, int64_t j, double value) { y[j] = value; }
-MORPH_INLINE void store(Bf16 *y, int64_t j, float value) { y[j] = roundToBf16(value); }
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
 
-template <typename T> MORPH_INLINE T greatest(const T *x, int64_t first, int64_t last, T most) {
-#pragma omp simd reduction(max : most)
+/// Eight numbers as the compiler's vector: arithmetic is elementwise, a number counts as a vector of it. A row's loops
+/// are written with them because the compiler's own vectors of sums and maxima go through memory.
+typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t Bits __attribute__((vector_size(32)));
+constexpr int64_t kLanes = 8;
+
+MORPH_INLINE Lanes load(const float *x) { return *reinterpret_cast<const Lanes *>(x); }
+MORPH_INLINE void store(float *y, Lanes x) { *reinterpret_cast<Lanes *>(y) = x; }
+MORPH_INLINE void store(Bf16 *y, Lanes x) {
+  for (int64_t i = 0; i < kLanes; ++i)
+    y[i] = roundToBf16(x[i]);
+}
+
+/// The first `count` numbers, and `rest` in the other lanes.
+MORPH_INLINE Lanes loadSome(const float *x, int64_t count, float rest) {
+  Lanes result = Lanes{} + rest;
+  for (int64_t i = 0; i < count; ++i)
+    result[i] = x[i];
+  return result;
+}
+template <typename Out> MORPH_INLINE void storeSome(Out *y, Lanes x, int64_t count) {
+  Out all[kLanes];
+  store(all, x);
+  for (int64_t i = 0; i < count; ++i)
+    y[i] = all[i];
+}
+
+MORPH_INLINE Lanes greater(Lanes x, Lanes y) { return x > y ? x : y; }
+MORPH_INLINE float sumOf(Lanes x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
+MORPH_INLINE double sumOf(double x) { return x; }
+
+/// fastExp for x up to 0.
+MORPH_INLINE Lanes expOf(Lanes x) {
+  x = greater(x, Lanes{} - 80.0f);
+  const Lanes sum = x * 1.44269504f + 12582912.0f, n = sum - 12582912.0f;
+  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * __builtin_bit_cast(Lanes, (__builtin_bit_cast(Bits, sum) + 127) << 23);
+}
+MORPH_INLINE double expOf(double x) { return fastExp(x); }
+
+/// A visible key for lanes that have none: its exponential is 1e-35, nothing beside that of the greatest, which is 1.
+constexpr float kNone = -1e30f;
+
+/// Calls step(load, store) for the keys [first, last), a vector at a time: load(x, rest) gives the numbers of a row,
+/// store(y, numbers) takes them.
+template <typename Step> MORPH_INLINE void forKeys(const float *, int64_t first, int64_t last, const Step &step) {
+  int64_t j = first;
+  for (; j + kLanes <= last; j += kLanes)
+    step([&](const float *x, float) MORPH_INLINE_LAMBDA { return load(x + j); },
+         [&](auto *y, Lanes value) MORPH_INLINE_LAMBDA { store(y + j, value); });
+  if (const int64_t count = last - j; count > 0)
+    step([&](const float *x, float rest) MORPH_INLINE_LAMBDA { return loadSome(x + j, count, rest); },
+         [&](auto *y, Lanes value) MORPH_INLINE_LAMBDA { storeSome(y + j, value, count); });
+}
+template <typename Step> MORPH_INLINE void forKeys(const double *, int64_t first, int64_t last, const Step &step) {
+  for (int64_t j = first; j < last; ++j)
+    step([&](const double *x, double) { return x[j]; }, [&](double *y, double value) { y[j] = value; });
+}
+
+/// What a step works on.
+template <typename T> struct NumbersOf;
+template <> struct NumbersOf<float> {
+  typedef Lanes Type;
+};
+template <> struct NumbersOf<double> {
+  typedef double Type;
+};
+template <typename T> using Numbers = typename NumbersOf<T>::Type;
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+MORPH_INLINE float greatest(const float *x, int64_t first, int64_t last, float most) {
+  Lanes a = Lanes{} + most, b = a;
+  int64_t j = first;
+  for (; j + 2 * kLanes <= last; j += 2 * kLanes) {
+    a = greater(load(x + j), a);
+    b = greater(load(x + j + kLanes), b);
+  }
+  a = greater(a, b);
+  for (int64_t i = 0; i < kLanes; ++i)
+    most = a[i] > most ? a[i] : most;
+  for (; j < last; ++j)
+    most = x[j] > most ? x[j] : most;
+  return most;
+}
+MORPH_INLINE double greatest(const double *x, int64_t first, int64_t last, double most) {
   for (int64_t j = first; j < last; ++j)
     most = x[j] > most ? x[j] : most;
   return most;
 }
 
-/// What the sums before are worth when a row's `most` has grown. Before the first key there are none.
-template <typename T> MORPH_INLINE T rescale(RowSums<T> *sums, T most, T scale) {
+/// A row's `most` with these keys, and what the sums before are worth then. Before the first key there are none.
+template <typename T> MORPH_INLINE T raise(const T *x, int64_t first, int64_t last, T scale, RowSums<T> *sums) {
+  const T most = greatest(x, first, last, sums->sum == 0 ? x[first] : sums->most);
   const T factor = sums->sum == 0 ? T(0) : most > sums->most ? fastExp(scale * (sums->most - most)) : T(1);
   sums->most = most;
   return factor;
+}
+
+/// y = 0 for keys that are not visible.
+template <typename Out> MORPH_INLINE void clearHidden(Out *y, int64_t first, int64_t last, int64_t n) {
+  for (int64_t j = 0; j < (first < n ? first : n); ++j)
+    y[j] = Out{};
+  for (int64_t j = last > first ? last : first; j < n; ++j)
+    y[j] = Out{};
 }
 
 template <typename T, typename Out>
@@ -28,21 +132,16 @@ MORPH_INLINE T addExponentialsOf(const T *x, Out *y, int64_t first, int64_t last
                                  RowSums<T> *sums) {
   T factor = 1;
   if (first < last) {
-    const T most = greatest(x, first, last, sums->sum == 0 ? x[first] : sums->most);
-    factor = rescale(sums, most, scale);
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = first; j < last; ++j) {
-      const T value = fastExp(scale * (x[j] - most));
+    factor = raise(x, first, last, scale, sums);
+    Numbers<T> sum = {};
+    forKeys(x, first, last, [&](auto load, auto store) MORPH_INLINE_LAMBDA {
+      const Numbers<T> value = expOf((load(x, T(kNone)) - sums->most) * scale);
       sum += value;
-      store(y, j, value);
-    }
-    sums->sum = sums->sum * factor + sum;
+      store(y, value);
+    });
+    sums->sum = sums->sum * factor + sumOf(sum);
   }
-  for (int64_t j = 0; j < (first < n ? first : n); ++j)
-    store(y, j, T(0));
-  for (int64_t j = last > first ? last : first; j < n; ++j)
-    store(y, j, T(0));
+  clearHidden(y, first, last, n);
   return factor;
 }
 
@@ -50,36 +149,28 @@ template <typename T>
 MORPH_INLINE void addInnerOf(const T *x, const T *dp, int64_t first, int64_t last, T scale, RowSums<T> *sums) {
   if (first >= last)
     return;
-  const T most = greatest(x, first, last, sums->sum == 0 ? x[first] : sums->most);
-  const T factor = rescale(sums, most, scale);
-  T sum = 0, inner = 0;
-#pragma omp simd reduction(+ : sum, inner)
-  for (int64_t j = first; j < last; ++j) {
-    const T value = fastExp(scale * (x[j] - most));
+  const T factor = raise(x, first, last, scale, sums);
+  Numbers<T> sum = {}, inner = {};
+  forKeys(x, first, last, [&](auto load, auto) MORPH_INLINE_LAMBDA {
+    const Numbers<T> value = expOf((load(x, T(kNone)) - sums->most) * scale);
     sum += value;
-    inner += value * dp[j];
-  }
-  sums->sum = sums->sum * factor + sum;
-  sums->inner = sums->inner * factor + inner;
+    inner += value * load(dp, T(0));
+  });
+  sums->sum = sums->sum * factor + sumOf(sum);
+  sums->inner = sums->inner * factor + sumOf(inner);
 }
 
 template <typename T, typename Out>
 MORPH_INLINE void softmaxGradientOf(const T *x, const T *dp, Out *p, Out *ds, int64_t first, int64_t last, int64_t n,
                                     T most, T reciprocal, T inner, T scale) {
-#pragma omp simd
-  for (int64_t j = first; j < last; ++j) {
-    const T share = fastExp(scale * (x[j] - most)) * reciprocal;
-    store(ds, j, scale * share * (dp[j] - inner));
-    store(p, j, share);
-  }
-  for (int64_t j = 0; j < (first < n ? first : n); ++j) {
-    store(ds, j, T(0));
-    store(p, j, T(0));
-  }
-  for (int64_t j = last > first ? last : first; j < n; ++j) {
-    store(ds, j, T(0));
-    store(p, j, T(0));
-  }
+  forKeys(x, first, last, [&](auto load, auto store) MORPH_INLINE_LAMBDA {
+    const Numbers<T> share = expOf((load(x, T(kNone)) - most) * scale) * reciprocal;
+    const Numbers<T> gradient = share * scale * (load(dp, T(0)) - inner);
+    store(p, share);
+    store(ds, gradient);
+  });
+  clearHidden(p, first, last, n);
+  clearHidden(ds, first, last, n);
 }
 
 } // namespace

@@ -11,11 +11,13 @@
 #include <cmath>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 namespace morph {
 namespace {
 
 using plan::alignedBytes;
+using plan::AttentionGradTasks;
 using plan::AttentionSizes;
 using plan::blocksOf;
 using plan::kDecodeKeys;
@@ -59,7 +61,7 @@ template <typename T> constexpr T lowest() { return std::numeric_limits<T>::lowe
 
 template <typename E, typename T>
 void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const E> q, Matrix<const E> k,
-                  Matrix<const E> v, Matrix<T> o, T *logSums, T *scores, E *shares, RowSums<T> *sums) {
+                  Matrix<const E> v, Matrix<T> o, T *scores, E *shares, RowSums<T> *sums) {
   const int64_t width = p.sizes.width;
   fillRows(o, block.rows, width);
   std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
@@ -79,16 +81,13 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
   for (int64_t i = 0; i < block.rows; ++i) {
     if (sums[i].sum != 0)
       scaleRow(o.row(i), width, T(1) / sums[i].sum);
-    if (logSums)
-      logSums[i] = sums[i].sum != 0 ? T(p.scale) * sums[i].most + std::log(sums[i].sum) : lowest<T>();
   }
 }
 
 /// One query: the heads of a group are its rows, so that their keys are read once; tasks of kDecodeKeys keys find sums
 /// and outputs of their own, which are joined in the order of the keys.
 template <typename T>
-void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o, T *logSums, int threads,
-            Pieces pieces) {
+void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o, int threads, Pieces pieces) {
   const AttentionSizes &s = p.sizes;
   const int64_t group = s.heads / s.groups, width = s.width, parts = blocksOf(s.keys, kDecodeKeys);
   RowSums<T> *const sums = pieces.take<RowSums<T>>(s.batch * s.heads * parts);
@@ -115,7 +114,7 @@ void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o,
         continue;
       const Matrix<T> x{scores + thread * scoresEach, n};
       for (int64_t r = 0; r < group; ++r) {
-        rowTimesRows(q + (firstRow + r) * width, keys.row(at), keys.stride, x.row(r), n, width, false);
+        rowTimesRows(q + (firstRow + r) * width, keys.row(at), keys.stride, x.row(r), n, width);
         const T factor = addExponentials(x.row(r), x.row(r), first, n, n, T(p.scale), mine + r * parts + part);
         if (factor != 1)
           scaleRow(outputs + ((firstRow + r) * parts + part) * width, width, factor);
@@ -140,8 +139,6 @@ void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o,
       }
     if (sum != 0)
       scaleRow(out, width, T(1) / sum);
-    if (logSums)
-      logSums[row] = sum != 0 ? T(p.scale) * most + std::log(sum) : lowest<T>();
   }
 }
 
@@ -165,14 +162,6 @@ template <typename E, typename T> struct GradientBuffers {
 
 /// A head's operands and results as matrices.
 template <typename E, typename T> struct Head {
-  Head(const AttentionSizes &s, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv, int64_t b,
-       int64_t h)
-      : dO(headOf(dO, b, h, s.queries, s.heads, s.width)), q(headOf(q, b, h, s.queries, s.heads, s.width)),
-        k(headOf(k, b, h / (s.heads / s.groups), s.keys, s.groups, s.width)),
-        v(headOf(v, b, h / (s.heads / s.groups), s.keys, s.groups, s.width)),
-        dq(headOf(dq, b, h, s.queries, s.heads, s.width)),
-        dk(headOf(dk, b, h / (s.heads / s.groups), s.keys, s.groups, s.width)),
-        dv(headOf(dv, b, h / (s.heads / s.groups), s.keys, s.groups, s.width)) {}
   Matrix<const E> dO, q, k, v;
   Matrix<T> dq, dk, dv;
 };
@@ -191,22 +180,8 @@ void blockProducts(const AttentionProblem &p, const Head<E, T> &x, const Queries
 /// The sums of a block's rows, with `sum` as its reciprocal and `inner` as rowsum(P * dP); the products of its blocks
 /// of keys are left in the buffers where they fit.
 template <typename E, typename T>
-void rowSums(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, const AttentionSaved<T> &saved,
-             int64_t b, int64_t h, GradientBuffers<E, T> &buffers, bool keep, RowSums<T> *sums) {
-  const AttentionSizes &s = p.sizes;
-  if (saved.o) {
-    for (int64_t i = 0; i < block.rows; ++i) {
-      const T logSum = saved.logSums[(b * s.heads + h) * s.queries + block.begin + i];
-      const T *o = saved.o + ((b * s.queries + block.begin + i) * s.heads + h) * s.width;
-      const E *dO = x.dO.row(block.begin + i);
-      T inner = 0;
-      for (int64_t l = 0; l < s.width; ++l)
-        inner += o[l] * widen(dO[l]);
-      const bool none = logSum == lowest<T>();
-      sums[i] = {none ? T(0) : logSum / T(p.scale), none ? T(0) : T(1), inner};
-    }
-    return;
-  }
+void rowSums(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, GradientBuffers<E, T> &buffers,
+             bool keep, RowSums<T> *sums) {
   std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
   for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j) {
     const int64_t n = block.keys(j), slot = keep ? j - block.firstBlock() : 0;
@@ -248,10 +223,10 @@ void addGradients(const AttentionProblem &p, const Head<E, T> &x, const Queries 
 
 /// All of a block of queries: dq, and what it adds to dk and dv where `toKeys`. Leaves the sums of its rows.
 template <typename E, typename T>
-void backwardBlock(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, const AttentionSaved<T> &saved,
-                   int64_t b, int64_t h, GradientBuffers<E, T> &buffers, RowSums<T> *sums, bool toKeys) {
-  const bool keep = !saved.o && block.lastBlock() - block.firstBlock() <= buffers.kept;
-  rowSums(p, x, block, saved, b, h, buffers, keep, sums);
+void backwardBlock(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, GradientBuffers<E, T> &buffers,
+                   RowSums<T> *sums, bool toKeys) {
+  const bool keep = block.lastBlock() - block.firstBlock() <= buffers.kept;
+  rowSums(p, x, block, buffers, keep, sums);
   fillRows(x.dq.below(block.begin), block.rows, p.sizes.width);
   for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j) {
     const int64_t slot = keep ? j - block.firstBlock() : 0;
@@ -262,10 +237,163 @@ void backwardBlock(const AttentionProblem &p, const Head<E, T> &x, const Queries
   }
 }
 
+/// One call of attentionBackward.
+template <typename E, typename T> class Backward {
+public:
+  Backward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv, int threads,
+           void *workspace)
+      : p_(p), s_(p.sizes), dO_(dO), q_(q), k_(k), v_(v), dq_(dq), dk_(dk), dv_(dv), threads_(threads),
+        group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)), pieces_(workspace) {
+    sums_ = pieces_.take<RowSums<T>>(s_.batch * s_.heads * s_.queries);
+    for (int thread = 0; thread < threads; ++thread)
+      buffers_.emplace_back(pieces_, s_);
+  }
+
+  void run() {
+    switch (plan::attentionGradTasks(s_, threads_, sizeof(T))) {
+    case AttentionGradTasks::Groups:
+      return runGroups();
+    case AttentionGradTasks::Heads:
+      return runHeads();
+    case AttentionGradTasks::Blocks:
+      return runBlocks();
+    }
+  }
+
+private:
+  /// Sums of one head for keys and values.
+  struct KeySums {
+    Matrix<T> dk, dv;
+    KeySums below(int64_t rows) const { return {dk.below(rows), dv.below(rows)}; }
+  };
+  KeySums take(int64_t keys) {
+    T *const dk = pieces_.take<T>(keys * s_.width);
+    return {{dk, s_.width}, {pieces_.take<T>(keys * s_.width), s_.width}};
+  }
+  /// Where the sums of a group are wanted.
+  KeySums resultsOf(int64_t b, int64_t g) const {
+    return {headOf(dk_, b, g, s_.keys, s_.groups, s_.width), headOf(dv_, b, g, s_.keys, s_.groups, s_.width)};
+  }
+  void clear(const KeySums &sums, int64_t keys) const {
+    fillRows(sums.dk, keys, s_.width);
+    fillRows(sums.dv, keys, s_.width);
+  }
+  void add(const KeySums &from, const KeySums &to, int64_t keys) const {
+    for (int64_t i = 0; i < keys; ++i) {
+      addScaledRow(from.dk.row(i), to.dk.row(i), s_.width, T(1));
+      addScaledRow(from.dv.row(i), to.dv.row(i), s_.width, T(1));
+    }
+  }
+
+  Head<E, T> headAt(int64_t b, int64_t h, const KeySums &sums) const {
+    return {headOf(dO_, b, h, s_.queries, s_.heads, s_.width),
+            headOf(q_, b, h, s_.queries, s_.heads, s_.width),
+            headOf(k_, b, h / group_, s_.keys, s_.groups, s_.width),
+            headOf(v_, b, h / group_, s_.keys, s_.groups, s_.width),
+            headOf(dq_, b, h, s_.queries, s_.heads, s_.width),
+            sums.dk,
+            sums.dv};
+  }
+  RowSums<T> *rowSumsOf(int64_t b, int64_t h, const Queries &block) const {
+    return sums_ + (b * s_.heads + h) * s_.queries + block.begin;
+  }
+  void runHead(int64_t b, int64_t h, const KeySums &sums, int thread) {
+    clear(sums, s_.keys);
+    const Head<E, T> head = headAt(b, h, sums);
+    for (int64_t i = 0; i < blocks_; ++i) {
+      const Queries block(p_, b, i);
+      backwardBlock(p_, head, block, buffers_[static_cast<size_t>(thread)], rowSumsOf(b, h, block), true);
+    }
+  }
+
+  void runGroups() {
+    std::vector<KeySums> own;
+    for (int thread = 0; group_ > 1 && thread < threads_; ++thread)
+      own.push_back(take(s_.keys));
+    parallelTasks(threads_, s_.batch * s_.groups, [&](int64_t task, int thread) {
+      const int64_t b = task / s_.groups, g = task % s_.groups;
+      const KeySums results = resultsOf(b, g);
+      runHead(b, g * group_, results, thread);
+      for (int64_t h = g * group_ + 1; h < (g + 1) * group_; ++h) {
+        const KeySums &sums = own[static_cast<size_t>(thread)];
+        runHead(b, h, sums, thread);
+        add(sums, results, s_.keys);
+      }
+    });
+  }
+
+  void runHeads() {
+    std::vector<KeySums> sums;
+    for (int64_t row = 0; row < s_.batch * s_.heads; ++row)
+      sums.push_back(row % group_ == 0 ? resultsOf(row / s_.heads, row % s_.heads / group_) : take(s_.keys));
+    parallelTasks(threads_, s_.batch * s_.heads, [&](int64_t row, int thread) {
+      runHead(row / s_.heads, row % s_.heads, sums[static_cast<size_t>(row)], thread);
+    });
+    const int64_t keyBlocks = blocksOf(s_.keys, kKeyBlock);
+    parallelTasks(threads_, s_.batch * s_.groups * keyBlocks, [&](int64_t task, int) {
+      const int64_t row = task / keyBlocks * group_, at = task % keyBlocks * kKeyBlock,
+                    keys = std::min(kKeyBlock, s_.keys - at);
+      for (int64_t h = row + 1; h < row + group_; ++h)
+        add(sums[static_cast<size_t>(h)].below(at), sums[static_cast<size_t>(row)].below(at), keys);
+    });
+  }
+
+  void runBlocks() {
+    parallelTasks(threads_, s_.batch * s_.heads * blocks_, [&](int64_t task, int thread) {
+      const int64_t b = task / (s_.heads * blocks_), h = task / blocks_ % s_.heads;
+      const Queries block(p_, b, longestFirst(task % blocks_, blocks_));
+      backwardBlock(p_, headAt(b, h, {}), block, buffers_[static_cast<size_t>(thread)], rowSumsOf(b, h, block), false);
+    });
+    const int64_t keyBlocks = blocksOf(s_.keys, kKeyBlock);
+    std::vector<KeySums> own;
+    for (int thread = 0; group_ > 1 && thread < threads_; ++thread)
+      own.push_back(take(std::min(kKeyBlock, s_.keys)));
+    parallelTasks(threads_, s_.batch * s_.groups * keyBlocks, [&](int64_t task, int thread) {
+      // The first keys are seen by the most queries.
+      const int64_t j = task % keyBlocks, g = task / keyBlocks % s_.groups, b = task / keyBlocks / s_.groups;
+      const int64_t at = j * kKeyBlock, keys = std::min(kKeyBlock, s_.keys - at);
+      const KeySums results = resultsOf(b, g).below(at);
+      for (int64_t h = g * group_; h < (g + 1) * group_; ++h) {
+        const bool isFirst = h == g * group_;
+        const KeySums sums = isFirst ? results : own[static_cast<size_t>(thread)];
+        clear(sums, keys);
+        runKeys(b, h, j, sums, buffers_[static_cast<size_t>(thread)]);
+        if (!isFirst)
+          add(sums, results, keys);
+      }
+    });
+  }
+
+  /// What all queries of a head add to a block of keys.
+  void runKeys(int64_t b, int64_t h, int64_t j, const KeySums &sums, GradientBuffers<E, T> &buffers) {
+    Head<E, T> head = headAt(b, h, sums);
+    // addGradients counts keys from the first.
+    head.dk.data -= j * kKeyBlock * head.dk.stride;
+    head.dv.data -= j * kKeyBlock * head.dv.stride;
+    for (int64_t i = 0; i < blocks_; ++i) {
+      const Queries block(p_, b, i);
+      if (j < block.firstBlock() || j >= block.lastBlock())
+        continue;
+      blockProducts(p_, head, block, j, buffers.scores, buffers.dshares);
+      addGradients(p_, head, block, j, buffers.scores, buffers.dshares, buffers, rowSumsOf(b, h, block), false, true);
+    }
+  }
+
+  const AttentionProblem &p_;
+  const AttentionSizes &s_;
+  const E *dO_, *q_, *k_, *v_;
+  T *dq_, *dk_, *dv_;
+  int threads_;
+  int64_t group_, blocks_;
+  Pieces pieces_;
+  RowSums<T> *sums_ = nullptr;
+  std::vector<GradientBuffers<E, T>> buffers_;
+};
+
 } // namespace
 
 template <typename E, typename T>
-void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E *v, T *o, T *logSums, int threads,
+void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E *v, T *o, int threads,
                       void *workspace) {
   const AttentionSizes &s = p.sizes;
   Pieces pieces(workspace);
@@ -273,7 +401,7 @@ void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E
     threads = 1;
   if constexpr (std::is_same_v<E, T>)
     if (s.queries == 1) {
-      decode(p, q, k, v, o, logSums, threads, pieces);
+      decode(p, q, k, v, o, threads, pieces);
       return;
     }
   const int64_t blocks = blocksOf(s.queries, kQueryBlock), rows = std::min(kQueryBlock, s.queries),
@@ -303,82 +431,22 @@ void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E
     forwardBlock<E, T>(
         p, block, headOf(q, b, h, s.queries, s.heads, s.width).below(block.begin),
         headOf(k, b, h / group, s.keys, s.groups, s.width), headOf(v, b, h / group, s.keys, s.groups, s.width),
-        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin),
-        logSums ? logSums + (b * s.heads + h) * s.queries + block.begin : nullptr, mine.scores, mine.shares, mine.sums);
+        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin), mine.scores, mine.shares, mine.sums);
   });
 }
 
 template <typename E, typename T>
-void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v,
-                       const AttentionSaved<T> &saved, T *dq, T *dk, T *dv, int threads, void *workspace) {
-  const AttentionSizes &s = p.sizes;
+void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv,
+                       int threads, void *workspace) {
   if (insideTasks())
     threads = 1;
-  const int64_t blocks = blocksOf(s.queries, kQueryBlock), keyBlocks = blocksOf(s.keys, kKeyBlock),
-                group = s.heads / s.groups;
-  Pieces pieces(workspace);
-  RowSums<T> *const sums = pieces.take<RowSums<T>>(s.batch * s.heads * s.queries);
-  char *const own = reinterpret_cast<char *>(pieces.take<char>(0));
-  const int64_t bytes =
-      plan::attentionGradWorkspace({s.batch, s.queries, s.keys, 0, s.groups, s.width}, 1, sizeof(E), sizeof(T));
-  auto buffersOf = [&](int thread) {
-    Pieces mine(own + thread * bytes);
-    return GradientBuffers<E, T>(mine, s);
-  };
-  auto headAt = [&](int64_t b, int64_t h) { return Head<E, T>(s, dO, q, k, v, dq, dk, dv, b, h); };
-  auto sumsOf = [&](int64_t b, int64_t h, const Queries &block) {
-    return sums + (b * s.heads + h) * s.queries + block.begin;
-  };
-  // The heads of a group add to the same keys. One task for each group computes every product once; where that leaves
-  // threads without work, blocks of queries and then blocks of keys are tasks, and two of five products are repeated.
-  // Either way a key's sum runs over the heads of its group and their blocks of queries in the same order.
-  const bool whole = s.batch * s.groups >= 2 * threads || threads == 1 || blocks == 1;
-  if (whole) {
-    parallelTasks(threads, s.batch * s.groups, [&](int64_t task, int thread) {
-      const int64_t b = task / s.groups, g = task % s.groups;
-      GradientBuffers<E, T> buffers = buffersOf(thread);
-      const Head<E, T> keys = headAt(b, g * group);
-      fillRows(keys.dk, s.keys, s.width);
-      fillRows(keys.dv, s.keys, s.width);
-      for (int64_t h = g * group; h < (g + 1) * group; ++h)
-        for (int64_t i = 0; i < blocks; ++i) {
-          const Queries block(p, b, i);
-          backwardBlock(p, headAt(b, h), block, saved, b, h, buffers, sumsOf(b, h, block), true);
-        }
-    });
-    return;
-  }
-  parallelTasks(threads, s.batch * s.heads * blocks, [&](int64_t task, int thread) {
-    const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads;
-    const Queries block(p, b, longestFirst(task % blocks, blocks));
-    GradientBuffers<E, T> buffers = buffersOf(thread);
-    backwardBlock(p, headAt(b, h), block, saved, b, h, buffers, sumsOf(b, h, block), false);
-  });
-  parallelTasks(threads, s.batch * s.groups * keyBlocks, [&](int64_t task, int thread) {
-    // The first keys are seen by the most queries.
-    const int64_t j = task % keyBlocks, g = task / keyBlocks % s.groups, b = task / keyBlocks / s.groups;
-    GradientBuffers<E, T> buffers = buffersOf(thread);
-    const Head<E, T> keys = headAt(b, g * group);
-    const int64_t n = std::min(kKeyBlock, s.keys - j * kKeyBlock);
-    fillRows(keys.dk.below(j * kKeyBlock), n, s.width);
-    fillRows(keys.dv.below(j * kKeyBlock), n, s.width);
-    for (int64_t h = g * group; h < (g + 1) * group; ++h)
-      for (int64_t i = 0; i < blocks; ++i) {
-        const Queries block(p, b, i);
-        if (j < block.firstBlock() || j >= block.lastBlock())
-          continue;
-        const Head<E, T> x = headAt(b, h);
-        blockProducts(p, x, block, j, buffers.scores, buffers.dshares);
-        addGradients(p, x, block, j, buffers.scores, buffers.dshares, buffers, sumsOf(b, h, block), false, true);
-      }
-  });
+  Backward<E, T>{p, dO, q, k, v, dq, dk, dv, threads, workspace}.run();
 }
 
 #define MORPH_INSTANTIATE(E, T)                                                                                        \
-  template void attentionForward<E, T>(const AttentionProblem &, const E *, const E *, const E *, T *, T *, int,       \
-                                       void *);                                                                        \
-  template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *,          \
-                                        const AttentionSaved<T> &, T *, T *, T *, int, void *);
+  template void attentionForward<E, T>(const AttentionProblem &, const E *, const E *, const E *, T *, int, void *);   \
+  template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *, T *,     \
+                                        T *, T *, int, void *);
 MORPH_INSTANTIATE(float, float)
 MORPH_INSTANTIATE(Bf16, float)
 MORPH_INSTANTIATE(double, double)

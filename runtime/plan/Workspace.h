@@ -13,24 +13,15 @@ namespace morph::plan {
 /// What `bytes` take where each piece starts at a multiple of 64.
 inline constexpr int64_t alignedBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// Rows of a product that go through the workspace at once.
-inline constexpr int64_t kGemmWorkspaceRows = 256;
-
-/// Of a product [m,n] (runtime/kernels/Gemm.h) that has an epilogue or a bf16 result: sums before they are stored, of
-/// `sumBytes` each (4; 8 for fp64). Other products need none.
-inline constexpr int64_t gemmWorkspace(int64_t m, int64_t n, int64_t sumBytes = 4) {
-  return alignedBytes(std::min(m, kGemmWorkspaceRows) * n * sumBytes);
-}
-
 /// The sizes of attention: queries [B,T,H,D], keys and values [B,S,G,D].
 struct AttentionSizes {
   int64_t batch = 0, queries = 0, keys = 0, heads = 0, groups = 0, width = 0;
 };
 
 /// Queries of a block, keys of a block, and keys of a task of decoding.
-inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 128, kDecodeKeys = 512;
+inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 256, kDecodeKeys = 512;
 /// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
-inline constexpr int64_t kKeptBlocks = 32;
+inline constexpr int64_t kKeptBlocks = 16;
 
 inline constexpr int64_t blocksOf(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
@@ -47,8 +38,37 @@ inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads
   return threads * (each + alignedBytes(rows * 3 * sumBytes)) + parts;
 }
 
-/// Of attentionBackward: products of a block of queries with the blocks of keys that are kept, a thread, and three
-/// numbers for each query of each head.
+/// The tasks of attentionBackward. Heads of a group add to the same keys: each sums up by itself, then the sums of a
+/// group are added in the order of its heads, whatever the tasks are, so that results do not depend on them.
+enum class AttentionGradTasks {
+  Groups, ///< One after the other the heads of a group.
+  Heads,  ///< All but the first of a group keep their sums until the end.
+  Blocks  ///< Blocks of queries, then blocks of keys: two of five products are computed twice.
+};
+
+/// The most bytes that sums of heads may take.
+inline constexpr int64_t kHeadSumBytes = int64_t(64) << 20;
+
+/// Bytes of a head's sums for the keys and values.
+inline constexpr int64_t headSumBytes(const AttentionSizes &s, int64_t keys, int64_t sumBytes) {
+  return 2 * alignedBytes(keys * s.width * sumBytes);
+}
+
+/// The tasks that end first; of equals those that take the least memory.
+inline constexpr AttentionGradTasks attentionGradTasks(const AttentionSizes &s, int threads, int64_t sumBytes = 4) {
+  const int64_t groups = s.batch * s.groups, heads = s.batch * s.heads, each = s.heads / std::max<int64_t>(s.groups, 1);
+  // Products that the busiest thread computes.
+  const int64_t byGroups = 5 * each * blocksOf(groups, threads), byHeads = 5 * blocksOf(heads, threads),
+                byBlocks = 7 * blocksOf(heads, threads) - 7 * (heads % threads != 0) + 1;
+  if (threads == 1 || s.queries <= kQueryBlock || (byGroups <= byHeads && byGroups <= byBlocks))
+    return AttentionGradTasks::Groups;
+  if (byHeads <= byBlocks && (heads - groups) * headSumBytes(s, s.keys, sumBytes) <= kHeadSumBytes)
+    return AttentionGradTasks::Heads;
+  return AttentionGradTasks::Blocks;
+}
+
+/// Of attentionBackward: products of a block of queries with the blocks of keys that are kept, a thread; three numbers
+/// for each query of each head; the sums of heads.
 inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
                                                 int64_t sumBytes = 4) {
   const int64_t rows = std::min(kQueryBlock, s.queries);
@@ -56,7 +76,13 @@ inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int thr
   const int64_t kept = std::min(kKeptBlocks, blocksOf(s.keys, kKeyBlock) + 1);
   const int64_t each =
       2 * kept * alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : 2 * alignedBytes(block * factorBytes));
-  return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes);
+  const AttentionGradTasks tasks = attentionGradTasks(s, threads, sumBytes);
+  const int64_t sums =
+      s.heads == s.groups                   ? 0
+      : tasks == AttentionGradTasks::Heads  ? s.batch * (s.heads - s.groups) * headSumBytes(s, s.keys, sumBytes)
+      : tasks == AttentionGradTasks::Groups ? threads * headSumBytes(s, s.keys, sumBytes)
+                                            : threads * headSumBytes(s, std::min(kKeyBlock, s.keys), sumBytes);
+  return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes) + sums;
 }
 
 /// The sizes of linear attention: q, k [B,T,H,K], v [B,T,H,V], chunks of `chunk` positions (at most T).
