@@ -225,6 +225,24 @@ def ExpandMixersPass : Morph_Pass<"morph-expand-mixers"> {
   }];
 }
 
+def DemandRowsPass : Morph_Pass<"morph-demand-rows"> {
+  let summary = "Compute at some rows what is read at these rows alone";
+  let description = [{
+    An op of a program whose rows do not depend on each other, and of whose result nothing is read but the same rows, is
+    computed at these rows: `take_rows` and `last_rows` move up to its operands. Above the head these are the last
+    layer's feed-forward network, its norm, and the output projection of its mixer. Before differentiation, so that the
+    backward is as small.
+
+    ```mlir
+    %n = morph.rms_norm %x, %w eps 1.0e-05 : tensor<?x?x16xf32>, tensor<16xf32>
+    %r = morph.take_rows %n, %positions : tensor<?x?x16xf32>, tensor<?xi64>
+    ==>
+    %t = morph.take_rows %x, %positions : tensor<?x?x16xf32>, tensor<?xi64>
+    %r = morph.rms_norm %t, %w eps 1.0e-05 : tensor<?x16xf32>, tensor<16xf32>
+    ```
+  }];
+}
+
 def DifferentiatePass : Morph_Pass<"morph-differentiate"> {
   let summary = "Build the backward of a program";
   let description = [{

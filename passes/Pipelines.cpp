@@ -108,7 +108,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   manager.addNestedPass<ModelOp>(createVerifyPhasePass());
   manager.addNestedPass<ModelOp>(createBuilder(options));
   manager.addNestedPass<ModelOp>(createExpandMixersPass());
-  // Before differentiation: a teacher and a student share their common part, and what is dead gets no gradient.
+  // Before differentiation: what is not needed gets no gradient, and a teacher and a student share their common part.
+  manager.addNestedPass<ModelOp>(createDemandRowsPass());
   addCleanup(manager);
   if (options.gradients) {
     DifferentiatePassOptions differentiate;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-demand-rows: what only some rows are read of is computed at these rows.
+
+#include "passes/Passes.h"
+
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+namespace morph {
+#define GEN_PASS_DEF_DEMANDROWSPASS
+#include "passes/Passes.h.inc"
+} // namespace morph
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+/// Whether an op takes rows of [B,T,C].
+bool takesRows(Operation *op) { return isa<TakeRowsOp, LastRowsOp>(op); }
+
+/// Whether row i of an op's result depends on row i of its operands alone.
+bool isRowwise(Operation *op) {
+  return op->getNumResults() == 1 &&
+         (op->hasTrait<morph::OpTrait::Elementwise>() || isa<LinearOp, RmsNormOp, BlendOp>(op));
+}
+
+/// Whether two ops take the same rows.
+bool isSameDemand(Operation *a, Operation *b) {
+  return a->getName() == b->getName() && a->getOperands().drop_front() == b->getOperands().drop_front();
+}
+
+/// take_rows(f(x, y)) becomes f(take_rows(x), take_rows(y)) where nothing else reads f.
+struct DemandRows : public RewritePattern {
+  explicit DemandRows(MLIRContext *context) : RewritePattern(MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
+
+  LogicalResult matchAndRewrite(Operation *demand, PatternRewriter &rewriter) const override {
+    if (!takesRows(demand))
+      return failure();
+    Operation *producer = demand->getOperand(0).getDefiningOp();
+    if (!producer || !isRowwise(producer) ||
+        !llvm::all_of(producer->getUsers(), [&](Operation *user) { return isSameDemand(user, demand); }))
+      return failure();
+    // Where positions come first in the block, rows can be taken as soon as they are there.
+    for (Value operand : demand->getOperands().drop_front())
+      if (Operation *definition = operand.getDefiningOp(); definition && !definition->isBeforeInBlock(producer))
+        return failure();
+    rewriter.setInsertionPoint(producer);
+    auto taken = cast<RankedTensorType>(demand->getResult(0).getType());
+    Type whole = producer->getResult(0).getType();
+    IRMapping mapping;
+    for (Value operand : producer->getOperands()) {
+      auto type = cast<RankedTensorType>(operand.getType());
+      if (mapping.contains(operand) || type.getRank() != cast<RankedTensorType>(whole).getRank())
+        continue; // A weight, or a term that all rows share.
+      SmallVector<Value> operands(demand->getOperands());
+      operands.front() = operand;
+      SmallVector<int64_t> shape(taken.getShape().drop_back());
+      shape.push_back(type.getShape().back());
+      Operation *rows = rewriter.create(demand->getLoc(), demand->getName().getIdentifier(), operands,
+                                        type.clone(shape), demand->getAttrs());
+      mapping.map(operand, rows->getResult(0));
+    }
+    Operation *narrow = rewriter.clone(*producer, mapping);
+    narrow->getResult(0).setType(taken);
+    for (Operation *user : llvm::make_early_inc_range(producer->getUsers()))
+      rewriter.replaceOp(user, narrow->getResults());
+    rewriter.eraseOp(producer);
+    return success();
+  }
+};
+
+struct DemandRowsPass : public morph::impl::DemandRowsPassBase<DemandRowsPass> {
+  using DemandRowsPassBase::DemandRowsPassBase;
+
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    patterns.add<DemandRows>(&getContext());
+    FrozenRewritePatternSet frozen(std::move(patterns));
+    for (auto program : getOperation().getBody().getOps<ProgramOp>())
+      if (failed(applyPatternsAndFoldGreedily(program, frozen)))
+        return signalPassFailure();
+  }
+};
+
+} // namespace
