@@ -103,6 +103,16 @@ Values MergeHeadsOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
 }
 
 //===----------------------------------------------------------------------===//
+// Precision
+//===----------------------------------------------------------------------===//
+
+Values CastOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
+  Type element = getResult().getType().getElementType();
+  return buildElementwise(builder, getLoc(), operands,
+                          [&](Scalars in) { return SmallVector<Scalar>{convert(in[0], element)}; });
+}
+
+//===----------------------------------------------------------------------===//
 // Blends
 //===----------------------------------------------------------------------===//
 

@@ -174,7 +174,7 @@ def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"
   let inPlace = ["lhs"];
 }
 
-def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["getFactor().convertToDouble() * x"]>]> {
+def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["factor * x"], "", ["factor"]>]> {
   let summary = "factor * x, with a constant factor";
   let arguments = (ins Morph_Float:$x, F64Attr:$factor);
   let results = (outs Morph_Float:$result);
@@ -185,8 +185,7 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["
   let hasCanonicalizer = 1;
 }
 
-def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_Elementwise<["x"],
-    ["convert(x, mlir::cast<mlir::RankedTensorType>(getResult().getType()).getElementType())"]>]> {
+def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
   let summary = "x as f32 or bf16, rounded to the nearest";
   let description = "Constraints: cast_c1 dtype is one of 'f32', 'bf16'.";
   let arguments = (ins Morph_Half:$x, StrAttr:$dtype);
@@ -201,6 +200,10 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_Elementwise<["x"],
 def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)">;
 def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)">;
 def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)">;
+// (1 + tanh(u)) / 2 is sigmoid(2 u), and 2 sqrt(2 / pi) the slope of 2 u at 0.
+defvar geluSlope = "1.5957691216057308";
+def Morph_GeluTanhOp : Morph_UnaryOp<"gelu_tanh", "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))",
+    !strconcat("x * sigmoid(", geluSlope, " * x * fma(x * x, 0.044715, 1))")>;
 def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))",
     "max(x, 0) + log1p(exp(-abs(x)))">;
 

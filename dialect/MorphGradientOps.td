@@ -111,12 +111,24 @@ def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
 }
 
 def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad", [Morph_Elementwise<["dy", "x"],
-    ["dy * s * fma(x, 1 - s, 1)"], "Scalar s = sigmoid(x);">]> {
+    ["dy * s * fma(x, 1 - s, 1)"], "auto s = sigmoid(x);">]> {
   let summary = "dy * silu'(x)";
   let description = [{Constraints: silu_grad_c1 x is of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"dy", "*", "silu_grad_c1">, HasShape<"x", "*", "silu_grad_c1">];
+  let resultShapes = ["*"];
+  let inPlace = ["dy", "x"];
+}
+
+def Morph_GeluTanhGradOp : Morph_ComputeOp<"gelu_tanh_grad", [Morph_Elementwise<["dy", "x"],
+    [!strconcat("dy * fma(s * sigmoid(-u), ", geluSlope, " * x * fma(square, 3 * 0.044715, 1), s)")],
+    !strconcat("auto square = x * x; auto u = ", geluSlope, " * x * fma(square, 0.044715, 1); auto s = sigmoid(u);")>]> {
+  let summary = "dy * gelu_tanh'(x)";
+  let description = [{Constraints: gelu_tanh_grad_c1 x is of the shape of dy.}];
+  let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*", "gelu_tanh_grad_c1">, HasShape<"x", "*", "gelu_tanh_grad_c1">];
   let resultShapes = ["*"];
   let inPlace = ["dy", "x"];
 }
@@ -132,7 +144,7 @@ def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad", [Morph_Elementwise<["d
 }
 
 def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [Morph_Elementwise<["dy", "gate", "x"],
-    ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "Scalar s = sigmoid(gate);">]> {
+    ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "auto s = sigmoid(gate);">]> {
   let summary = "Gradients of swiglu by gate and by x";
   let description = [{Constraints: swiglu_grad_c1 gate and x are of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, Morph_Float:$x);

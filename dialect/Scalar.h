@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expressions on scalars that build ops of arith and math: the bodies of elementwise ops, as their records write them.
+// The same words on tensors are in runtime/kernels/Elementwise.cpp.
 
 #ifndef MORPH_DIALECT_SCALAR_H
 #define MORPH_DIALECT_SCALAR_H
@@ -66,6 +67,7 @@ Scalar max(Scalar a, Scalar b);
 Scalar selectBelow(Scalar x, double limit, Scalar a, Scalar b);
 Scalar convert(Scalar x, mlir::Type type);
 inline Scalar fma(Scalar a, Scalar b, double c) { return fma(a, b, a.constant(c)); }
+inline Scalar fma(Scalar a, double b, double c) { return fma(a, a.constant(b), a.constant(c)); }
 inline Scalar max(Scalar a, double b) { return max(a, a.constant(b)); }
 inline Scalar sigmoid(Scalar x) { return 1 / (1 + exp(-x)); }
 

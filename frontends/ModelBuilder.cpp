@@ -85,6 +85,13 @@ private:
     return builder_.create<LinearOp>(*layerLocation_, x, weight, Value());
   }
 
+  /// The activation of `gate`, times `x`.
+  Value gated(Value gate, Value x) {
+    if (config_.activation == Activation::Silu)
+      return builder_.create<SwigluOp>(*layerLocation_, gate, x);
+    return builder_.create<MulOp>(*layerLocation_, builder_.create<GeluTanhOp>(*layerLocation_, gate), x);
+  }
+
   bool buildForward() {
     MLIRContext *context = builder_.getContext();
     Type ids = getIndexTensorType(context, {ShapedType::kDynamic, ShapedType::kDynamic});
@@ -105,7 +112,7 @@ private:
       Value x = norm(stream, prefix + ".post_attention_layernorm.weight");
       Value gate = linear(x, prefix + ".mlp.gate_proj.weight", config_.ffn, config_.hidden);
       Value up = linear(x, prefix + ".mlp.up_proj.weight", config_.ffn, config_.hidden);
-      Value inner = builder_.create<SwigluOp>(*layerLocation_, gate, up);
+      Value inner = gated(gate, up);
       Value down = linear(inner, prefix + ".mlp.down_proj.weight", config_.hidden, config_.ffn);
       stream = builder_.create<AddOp>(*layerLocation_, stream, down);
     }

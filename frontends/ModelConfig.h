@@ -48,6 +48,9 @@ enum class WeightType { F32, F16, BF16 };
 /// "F32", "F16", "BF16".
 llvm::StringRef getWeightTypeName(WeightType type);
 
+/// What the feed-forward networks' gate goes through.
+enum class Activation { Silu, GeluTanh };
+
 /// Rotary position embedding: inverse frequencies [head_dim / 2] with all scaling applied, and the factor that
 /// multiplies sine and cosine.
 struct RopeConfig {
@@ -83,6 +86,7 @@ struct ModelConfig {
   int64_t headDim = 0;
   int64_t maxPositions = 0;
   double normEps = 0;
+  Activation activation = Activation::Silu;
   bool qkvBias = false;
   bool outputBias = false;
   bool qkNorm = false;

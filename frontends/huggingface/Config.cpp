@@ -199,6 +199,19 @@ bool readHybrid(const JsonFile &config, ModelConfig &model) {
   return eps.has_value();
 }
 
+std::optional<Activation> readActivation(const JsonFile &config) {
+  std::optional<std::string> name = config.getString("hidden_act", "silu");
+  if (!name)
+    return std::nullopt;
+  if (*name == "silu" || *name == "swish")
+    return Activation::Silu;
+  if (*name == "gelu_pytorch_tanh" || *name == "gelu_new")
+    return Activation::GeluTanh;
+  config.error("hidden_act", "the activation '" + *name + "' is not supported",
+               "supported are silu and gelu_pytorch_tanh");
+  return std::nullopt;
+}
+
 } // namespace
 
 std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
@@ -225,17 +238,11 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
                    name == "quantization_config" ? "give a checkpoint that is not quantised" : "");
       return std::nullopt;
     }
-  std::optional<std::string> activation = config.getString("hidden_act", "silu");
-  if (!activation)
-    return std::nullopt;
-  if (*activation != "silu" && *activation != "swish") {
-    config.error("hidden_act", "the activation '" + *activation + "' is not supported", "supported is silu");
-    return std::nullopt;
-  }
+  std::optional<Activation> activation = readActivation(config);
   std::optional<bool> mlpBias = config.getBoolean("mlp_bias", false);
   std::optional<bool> attentionBias = config.getBoolean("attention_bias", false);
   std::optional<bool> tied = config.getBoolean("tie_word_embeddings", false);
-  if (!mlpBias || !attentionBias || !tied)
+  if (!activation || !mlpBias || !attentionBias || !tied)
     return std::nullopt;
   if (*mlpBias) {
     config.error("mlp_bias", "'mlp_bias' true is not supported");
@@ -244,6 +251,7 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
 
   ModelConfig model;
   model.architecture = family->name.str();
+  model.activation = *activation;
   model.tied = *tied;
   model.qkNorm = family->qkNorm;
   model.qkvBias = family->alwaysQkvBias || (family->attentionBiasOption && *attentionBias);

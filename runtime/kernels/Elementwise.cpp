@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise ops and their gradients in ATen functions: the reference. Programs launch kernels that the compiler made
-// of them; these run where an op stands alone (scalars, gates) or no compiled code is at hand.
+// Elementwise ops: the expressions of their records in dialect/*.td, in ATen functions. Programs launch kernels that
+// the compiler made of the same expressions; these are their reference, and run where an op stands alone (scalars,
+// gates) or no compiled code is at hand.
 
 #include "runtime/kernels/Kernel.h"
+
+#include <ATen/ScalarOps.h>
 
 namespace morph {
 
@@ -10,13 +13,37 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-Tensors add(const KernelCall &call) { return {at::add(call.operands[0], call.operands[1])}; }
-Tensors mul(const KernelCall &call) { return {at::mul(call.operands[0], call.operands[1])}; }
-Tensors scale(const KernelCall &call) { return {at::mul(call.operands[0], call.number("factor"))}; }
-Tensors exponential(const KernelCall &call) { return {at::exp(call.operands[0])}; }
-Tensors sigmoid(const KernelCall &call) { return {at::sigmoid(call.operands[0])}; }
-Tensors silu(const KernelCall &call) { return {at::silu(call.operands[0])}; }
-Tensors swiglu(const KernelCall &call) { return {at::silu(call.operands[0]) * call.operands[1]}; }
+/// A tensor in the words of dialect/Scalar.h, element by element, broadcast. Gradients flow through all of them, and
+/// where a function is stable so is its gradient.
+class Elements {
+public:
+  explicit Elements(at::Tensor tensor) : tensor(std::move(tensor)) {}
+  /// A number, which takes the type of what stands beside it.
+  Elements(double number) : tensor(at::native::wrapped_scalar_tensor(number)) {}
+  operator at::Tensor() const { return tensor; }
+
+  friend Elements operator+(const Elements &a, const Elements &b) { return Elements(a.tensor + b.tensor); }
+  friend Elements operator-(const Elements &a, const Elements &b) { return Elements(a.tensor - b.tensor); }
+  friend Elements operator*(const Elements &a, const Elements &b) { return Elements(a.tensor * b.tensor); }
+  friend Elements operator/(const Elements &a, const Elements &b) { return Elements(a.tensor / b.tensor); }
+  friend Elements operator-(const Elements &a) { return Elements(-a.tensor); }
+  friend Elements exp(const Elements &x) { return Elements(at::exp(x.tensor)); }
+  friend Elements log1p(const Elements &x) { return Elements(at::log1p(x.tensor)); }
+  friend Elements sqrt(const Elements &x) { return Elements(at::sqrt(x.tensor)); }
+  friend Elements abs(const Elements &x) { return Elements(at::abs(x.tensor)); }
+  friend Elements sigmoid(const Elements &x) { return Elements(at::sigmoid(x.tensor)); }
+  friend Elements fma(const Elements &a, const Elements &b, const Elements &c) { return a * b + c; }
+  /// Of equal ones each has half of the gradient.
+  friend Elements max(const Elements &a, const Elements &b) { return Elements(at::maximum(a.tensor, b.tensor)); }
+  friend Elements selectBelow(const Elements &x, double limit, const Elements &a, const Elements &b) {
+    return Elements(at::where(x.tensor < limit, a.tensor, b.tensor));
+  }
+
+private:
+  at::Tensor tensor;
+};
+
+#include "runtime/kernels/ElementwiseReferences.inc"
 
 void ones(const KernelCall &call) { call.results[0].fill_(1); }
 Tensors onesReference(const KernelCall &) { return {at::ones({})}; }
@@ -30,39 +57,8 @@ Tensors castReference(const KernelCall &call) {
   return {x.to(call.text("dtype") == "bf16" ? at::kBFloat16 : at::kFloat)};
 }
 
-Tensors softplus(const KernelCall &call) {
-  // Above the threshold ATen returns x: at 40 that is exact in fp64.
-  return {at::softplus(call.operands[0], /*beta=*/1, /*threshold=*/40)};
-}
-
-Tensors siluGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &x = call.operands[1], s = at::sigmoid(x);
-  return {dy * s * (1 + x * (1 - s))};
-}
-
-Tensors sigmoidGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &y = call.operands[1];
-  return {dy * y * (1 - y)};
-}
-
-Tensors swigluGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &gate = call.operands[1], &x = call.operands[2], s = at::sigmoid(gate);
-  return {dy * x * s * (1 + gate * (1 - s)), dy * gate * s};
-}
-
 const KernelRegistration onesRegistration("ones", {ones, onesReference});
 const KernelRegistration castRegistration("cast", {cast, castReference});
-const KernelRegistration addRegistration("add", {runByCopy<add>, add});
-const KernelRegistration mulRegistration("mul", {runByCopy<mul>, mul});
-const KernelRegistration scaleRegistration("scale", {runByCopy<scale>, scale});
-const KernelRegistration expRegistration("exp", {runByCopy<exponential>, exponential});
-const KernelRegistration softplusRegistration("softplus", {runByCopy<softplus>, softplus});
-const KernelRegistration sigmoidRegistration("sigmoid", {runByCopy<sigmoid>, sigmoid});
-const KernelRegistration siluRegistration("silu", {runByCopy<silu>, silu});
-const KernelRegistration swigluRegistration("swiglu", {runByCopy<swiglu>, swiglu});
-const KernelRegistration siluGradRegistration("silu_grad", {runByCopy<siluGrad>});
-const KernelRegistration sigmoidGradRegistration("sigmoid_grad", {runByCopy<sigmoidGrad>});
-const KernelRegistration swigluGradRegistration("swiglu_grad", {runByCopy<swigluGrad>});
 
 } // namespace
 

@@ -59,6 +59,7 @@ struct OpRule {
   std::string resultType;                     ///< f32, or the attribute that names it.
   std::string viewOf;                         ///< The operand that the result is a view of, or empty.
   std::vector<std::string> inPlace;           ///< Operands whose memory the first result may take.
+  bool elementwise = false;                   ///< An expression of the operands' elements is all that it is.
   double (*flops)(const OpSizes &) = nullptr; ///< Null: some operations an element.
 
   /// The operand of a name, its place among `operands`; -1 where there is none.

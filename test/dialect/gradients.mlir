@@ -98,6 +98,19 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "loss" = %loss : tensor<f32>
   }
 
+  // CHECK-LABEL: morph.program @gelu(
+  // CHECK-SAME: %[[X:[a-z0-9]+]]: {{.*}}%[[Y:[a-z0-9]+]]:
+  // CHECK: %[[SUM:.*]] = morph.add %[[X]]
+  // CHECK: %[[DX:.*]] = morph.squared_error_grad
+  // CHECK: morph.gelu_tanh_grad %[[DX]], %[[SUM]]
+  morph.program @gelu(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [B, T]) trains [@bias] {
+    %bias = morph.param @bias : tensor<8xf32>
+    %a = morph.add %x, %bias : tensor<?x?x8xf32>, tensor<8xf32>
+    %b = morph.gelu_tanh %a : tensor<?x?x8xf32>
+    %loss = morph.squared_error %b, %y normalize "rows" : tensor<?x?x8xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+
   // CHECK-LABEL: morph.program @mixing(
   // CHECK-SAME: %[[ARG0:[a-z0-9]+]]: {{.*}}%[[ARG1:[a-z0-9]+]]: 
   // CHECK-NEXT: %[[V0:[a-z0-9_]+]] = morph.ones

@@ -36,6 +36,7 @@ CASES = {
     "llama-bias": ("Llama", dict(attention_bias=True)),
     "llama-llama3-rope": ("Llama", dict(rope_parameters=LLAMA3)),
     "llama-head-dim": ("Llama", dict(head_dim=12)),
+    "llama-gelu": ("Llama", dict(hidden_act="gelu_pytorch_tanh")),
     "mistral-window": ("Mistral", dict(sliding_window=9)),
     "mistral-no-window": ("Mistral", dict(sliding_window=None, rope_parameters=LINEAR)),
     "qwen2-bias-tied": ("Qwen2", dict(tie_word_embeddings=True)),

@@ -40,8 +40,9 @@ STACKS = {
 }
 
 
-def make_config(mixers, qkv_bias=False, o_bias=False, qk_norm_eps=None, rope=None, tied=True):
+def make_config(mixers, qkv_bias=False, o_bias=False, qk_norm_eps=None, rope=None, tied=True, **others):
     return MorphConfig(
+        **others,
         vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=len(mixers),
         num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, rms_norm_eps=1e-5,
         tie_word_embeddings=tied, pad_token_id=0, bos_token_id=1, eos_token_id=None,
@@ -213,6 +214,10 @@ class FolderTest(unittest.TestCase):
         bases = {
             "llama": (transformers.LlamaConfig(**common, rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
                       {}, None),
+            "llama with GELU": (
+                transformers.LlamaConfig(**common, hidden_act="gelu_pytorch_tanh",
+                                         rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
+                {"hidden_act": "gelu_pytorch_tanh"}, None),
             "mistral": (transformers.MistralConfig(**common, sliding_window=7,
                                                    rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
                         {}, 7),

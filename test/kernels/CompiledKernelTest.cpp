@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every op of kernels, compiled, against its definition in float64: odd widths, any split of the rows with the same
-// bits, values at the ends of the range. A new elementwise op joins by a line of kCases.
+// bits, values at the ends of the range. Elementwise ops are those of ElementwiseCases.h.
 // Shapes: R rows, W width.
 
 #include "test/kernels/CompiledKernels.h"
+#include "test/kernels/ElementwiseCases.h"
 
 #include <ATen/ATen.h>
 
@@ -24,8 +25,6 @@ struct Case {
   std::function<Tensors(const Tensors &)> reference;
 };
 
-at::Tensor sigmoidSlope(const at::Tensor &x) { return at::sigmoid(x) * (1 + x * (1 - at::sigmoid(x))); }
-
 at::Tensor rmsNorm(const at::Tensor &x, const at::Tensor &w) {
   return w * x * at::rsqrt(x.square().mean(-1, true) + 1e-5);
 }
@@ -39,51 +38,60 @@ at::Tensor l2NormGrad(const at::Tensor &dy, const at::Tensor &x) {
   return r * (dy - x * r * r * (dy * x).sum(-1, true));
 }
 
-const std::vector<Case> kCases = {
-    {"exp", "x", "%r = morph.exp %0 : $T", "%r", [](auto &in) { return Tensors{at::exp(in[0])}; }},
-    {"sigmoid", "x", "%r = morph.sigmoid %0 : $T", "%r", [](auto &in) { return Tensors{at::sigmoid(in[0])}; }},
-    {"silu", "x", "%r = morph.silu %0 : $T", "%r", [](auto &in) { return Tensors{at::silu(in[0])}; }},
-    {"softplus", "x", "%r = morph.softplus %0 : $T", "%r",
-     [](auto &in) { return Tensors{at::log1p(at::exp(-in[0].abs())) + in[0].clamp_min(0)}; }},
-    {"scale", "x", "%r = morph.scale %0 by -1.5 : $T", "%r", [](auto &in) { return Tensors{in[0] * -1.5}; }},
-    {"add", "xx", "%r = morph.add %0, %1 : $T, $T", "%r", [](auto &in) { return Tensors{in[0] + in[1]}; }},
-    {"addUniform", "xw", "%r = morph.add %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] + in[1]}; }},
-    {"mul", "xx", "%r = morph.mul %0, %1 : $T, $T", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
-    {"mulUniform", "xw", "%r = morph.mul %0, %1 : $T, $W", "%r", [](auto &in) { return Tensors{in[0] * in[1]}; }},
-    {"swiglu", "xx", "%r = morph.swiglu %0, %1 : $T", "%r", [](auto &in) { return Tensors{at::silu(in[0]) * in[1]}; }},
-    {"siluGrad", "xx", "%r = morph.silu_grad %0, %1 : $T, $T", "%r",
-     [](auto &in) { return Tensors{in[0] * sigmoidSlope(in[1])}; }},
-    {"sigmoidGrad", "xx", "%r = morph.sigmoid_grad %0, %1 : $T, $T", "%r",
-     [](auto &in) { return Tensors{in[0] * in[1] * (1 - in[1])}; }},
-    {"swigluGrad", "xxx", "%r:2 = morph.swiglu_grad %0, %1, %2 : $T, $T, $T", "%r#0, %r#1",
-     [](auto &in) { return Tensors{in[0] * in[2] * sigmoidSlope(in[1]), in[0] * at::silu(in[1])}; }},
-    {"rmsNorm", "xw", "%r = morph.rms_norm %0, %1 eps 1.0e-5 : $T, $W", "%r",
-     [](auto &in) { return Tensors{rmsNorm(in[0], in[1])}; }},
-    {"l2Norm", "x", "%r = morph.l2_norm %0 eps 1.0e-6 : $T", "%r", [](auto &in) { return Tensors{l2Norm(in[0])}; }},
-    {"rmsNormInputGrad", "xxw", "%r = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W", "%r",
-     [](auto &in) { return Tensors{rmsNormGrad(in[0], in[1], in[2])}; }},
-    {"l2NormGrad", "xx", "%r = morph.l2_norm_grad %0, %1 eps 1.0e-6 : $T, $T", "%r",
-     [](auto &in) { return Tensors{l2NormGrad(in[0], in[1])}; }},
-    {"blend", "gxx", "%r = morph.blend %0 of %1, %2 : tensor<1xf32>, $T, $T", "%r",
-     [](auto &in) { return Tensors{in[0] * in[1] + (1 - in[0]) * in[2]}; }},
-    {"blendOfThree", "hxxx", "%r = morph.blend %0 of %1, %2, %3 : tensor<2xf32>, $T, $T, $T", "%r",
-     [](auto &in) { return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]}; }},
-    {"blendCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 1 : $T, tensor<2xf32>", "%r",
-     [](auto &in) { return Tensors{in[0] * in[1][1]}; }},
-    {"blendLastCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 2 : $T, tensor<2xf32>", "%r",
-     [](auto &in) { return Tensors{in[0] * (1 - in[1][0] - in[1][1])}; }},
-    // Fused: sums over what the kernel computes, temporaries, several results.
-    {"addRmsNorm", "xxw", "%s = morph.add %0, %1 : $T, $T\n%r = morph.rms_norm %s, %2 eps 1.0e-5 : $T, $W", "%s, %r",
-     [](auto &in) { return Tensors{in[0] + in[1], rmsNorm(in[0] + in[1], in[2])}; }},
-    {"rmsNormGradAdd", "xxwx",
-     "%d = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W\n%r = morph.add %3, %d : $T, $T", "%r",
-     [](auto &in) { return Tensors{in[3] + rmsNormGrad(in[0], in[1], in[2])}; }},
-    {"siluL2Norm", "x", "%s = morph.silu %0 : $T\n%r = morph.l2_norm %s eps 1.0e-6 : $T", "%r",
-     [](auto &in) { return Tensors{l2Norm(at::silu(in[0]))}; }},
-    {"normOfNorm", "xw",
-     "%s = morph.l2_norm %0 eps 1.0e-6 : $T\n%t = morph.exp %s : $T\n%r = morph.rms_norm %t, %1 eps 1.0e-5 : $T, $W",
-     "%t, %r", [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
-};
+/// An elementwise op as a kernel of its own.
+Case caseOf(const ElementwiseCase &elementwise) {
+  const size_t results = elementwise.definition(Tensors(elementwise.operands.size(), at::ones({1}))).size();
+  std::string values, operands, types, attributes, returned, returnedTypes;
+  for (size_t i = 0; i < elementwise.operands.size(); ++i) {
+    operands += (i ? ", %" : "%") + std::to_string(i);
+    types += std::string(i ? ", " : "") + (elementwise.operands[i] == 'w' ? "$W" : "$T");
+  }
+  for (const auto &[name, value] : elementwise.attributes)
+    attributes += (attributes.empty() ? "" : ", ") + name + " = " + std::to_string(std::get<double>(value)) + " : f64";
+  for (size_t i = 0; i < results; ++i) {
+    values += (i ? ", %r" : "%r") + std::to_string(i);
+    returnedTypes += i ? ", $T" : "$T";
+  }
+  return {elementwise.op + "_" + elementwise.operands, elementwise.operands,
+          values + " = \"morph." + elementwise.op + "\"(" + operands + ") {" + attributes + "} : (" + types + ") -> (" +
+              returnedTypes + ")",
+          values, elementwise.definition};
+}
+
+std::vector<Case> makeCases() {
+  std::vector<Case> cases = {
+      {"rmsNorm", "xw", "%r = morph.rms_norm %0, %1 eps 1.0e-5 : $T, $W", "%r",
+       [](auto &in) { return Tensors{rmsNorm(in[0], in[1])}; }},
+      {"l2Norm", "x", "%r = morph.l2_norm %0 eps 1.0e-6 : $T", "%r", [](auto &in) { return Tensors{l2Norm(in[0])}; }},
+      {"rmsNormInputGrad", "xxw", "%r = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W", "%r",
+       [](auto &in) { return Tensors{rmsNormGrad(in[0], in[1], in[2])}; }},
+      {"l2NormGrad", "xx", "%r = morph.l2_norm_grad %0, %1 eps 1.0e-6 : $T, $T", "%r",
+       [](auto &in) { return Tensors{l2NormGrad(in[0], in[1])}; }},
+      {"blend", "gxx", "%r = morph.blend %0 of %1, %2 : tensor<1xf32>, $T, $T", "%r",
+       [](auto &in) { return Tensors{in[0] * in[1] + (1 - in[0]) * in[2]}; }},
+      {"blendOfThree", "hxxx", "%r = morph.blend %0 of %1, %2, %3 : tensor<2xf32>, $T, $T, $T", "%r",
+       [](auto &in) { return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]}; }},
+      {"blendCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 1 : $T, tensor<2xf32>", "%r",
+       [](auto &in) { return Tensors{in[0] * in[1][1]}; }},
+      {"blendLastCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 2 : $T, tensor<2xf32>", "%r",
+       [](auto &in) { return Tensors{in[0] * (1 - in[1][0] - in[1][1])}; }},
+      // Fused: sums over what the kernel computes, temporaries, several results.
+      {"addRmsNorm", "xxw", "%s = morph.add %0, %1 : $T, $T\n%r = morph.rms_norm %s, %2 eps 1.0e-5 : $T, $W", "%s, %r",
+       [](auto &in) { return Tensors{in[0] + in[1], rmsNorm(in[0] + in[1], in[2])}; }},
+      {"rmsNormGradAdd", "xxwx",
+       "%d = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W\n%r = morph.add %3, %d : $T, $T", "%r",
+       [](auto &in) { return Tensors{in[3] + rmsNormGrad(in[0], in[1], in[2])}; }},
+      {"siluL2Norm", "x", "%s = morph.silu %0 : $T\n%r = morph.l2_norm %s eps 1.0e-6 : $T", "%r",
+       [](auto &in) { return Tensors{l2Norm(at::silu(in[0]))}; }},
+      {"normOfNorm", "xw",
+       "%s = morph.l2_norm %0 eps 1.0e-6 : $T\n%t = morph.exp %s : $T\n%r = morph.rms_norm %t, %1 eps 1.0e-5 : $T, $W",
+       "%t, %r", [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
+  };
+  for (const ElementwiseCase &elementwise : elementwiseCases())
+    cases.push_back(caseOf(elementwise));
+  return cases;
+}
+const std::vector<Case> kCases = makeCases();
 
 constexpr int64_t kRows = 13;
 const std::vector<int64_t> kWidths = {1, 7, 64, 576, 1537};
@@ -312,7 +320,7 @@ TEST_F(CompiledKernelTest, ExpIsExactEnoughEverywhere) {
   // Columns of one: any number of rows.
   at::Tensor x = at::linspace(-104, 89, 2000003), y = at::empty_like(x);
   Tensors results = {y};
-  call("exp_1", {x}, results, 0, x.numel());
+  call("exp_x_1", {x}, results, 0, x.numel());
   at::Tensor exact = at::exp(x.to(at::kDouble));
   at::Tensor relative = ((y.to(at::kDouble) - exact) / exact).abs();
   at::Tensor isNormal = at::logical_and(exact > 1.2e-38, exact < 3.4e38);

@@ -158,9 +158,11 @@ inline plan::Plan everyOpPlan() {
   int64_t dheads = b.op("split_heads", {dout}, heads);
   std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1]};
   auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
-  keep(b.ops("swiglu_grad", {dout, product, mixed}));
-  keep(b.ops("silu_grad", {dout, mixed}));
-  keep(b.ops("sigmoid_grad", {dout, h}));
+  for (const std::string &op : plan::opNames())
+    if (const plan::OpRule &rule = *plan::findOpRule(op); rule.elementwise && rule.attributes.empty()) {
+      const std::vector<int64_t> operands = {dout, product, mixed};
+      keep(b.ops(op, {operands.begin(), operands.begin() + static_cast<int>(rule.operands.size())}));
+    }
   keep(b.ops("rms_norm_input_grad", {dout, x, norm}, eps));
   keep(b.ops("rms_norm_weight_grad", {dout, x}, eps));
   keep(b.ops("l2_norm_grad", {dout, x}, eps));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every gradient kernel against autograd of its forward kernel and against central differences, in fp64; and against
-// itself in fp64 when run in fp32.
+// Gradient kernels (of elementwise ops: ElementwiseKernelTest.cpp) against autograd of their forward kernels and
+// against central differences, in fp64; and against themselves in fp64 when run in fp32.
 
 #include "RunKernel.h"
 
@@ -62,25 +62,6 @@ std::vector<GradientCase> cases() {
       {"RmsNormWeightManyRows", "rms_norm", {long1, longScale}, eps, 1, kernel("rms_norm_weight_grad", {0}, eps)},
       {"L2Norm", "l2_norm", {heads}, eps, 0, kernel("l2_norm_grad", {0}, eps)},
       {"TakeRows", "take_rows", {x, positions}, {}, 0, kernel("scatter_rows", {1, 0})},
-      {"Silu", "silu", {x}, {}, 0, kernel("silu_grad", {0})},
-      {"SwigluGate", "swiglu", {x, y}, {}, 0, kernel("swiglu_grad", {0, 1}, {}, 0)},
-      {"SwigluInput", "swiglu", {x, y}, {}, 1, kernel("swiglu_grad", {0, 1}, {}, 1)},
-      {"Sigmoid",
-       "sigmoid",
-       {x},
-       {},
-       0,
-       [](const at::Tensor &dy, const Tensors &operands) {
-         return runKernel("sigmoid_grad", {dy, runKernel("sigmoid", operands)[0]}, {})[0];
-       }},
-      {"Softplus",
-       "softplus",
-       {x},
-       {},
-       0,
-       [](const at::Tensor &dy, const Tensors &operands) {
-         return runKernel("mul", {dy, runKernel("sigmoid", operands)[0]}, {})[0];
-       }},
       {"BlendGate", "blend", {gate1, x, y}, {}, 0, kernel("blend_gate_grad", {1, 2})},
       {"BlendGateThree", "blend", {gate2, x, y, z}, {}, 0, kernel("blend_gate_grad", {1, 2, 3})},
       {"BlendFirst", "blend", {gate1, x, y}, {}, 1, kernel("blend_candidate_grad", {0}, {{"index", int64_t(0)}})},

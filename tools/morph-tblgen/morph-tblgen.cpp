@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph-tblgen: writes the op table of plans (runtime/plan/OpTable.inc) from the op definitions of dialect/*.td.
+// morph-tblgen: writes what the runtime has of the op definitions of dialect/*.td: the op table of plans
+// (runtime/plan/OpTable.inc) and the references of elementwise ops (runtime/kernels/ElementwiseReferences.inc).
 
 #include "mlir/TableGen/Operator.h"
 #include "llvm/ADT/Sequence.h"
@@ -17,6 +18,24 @@ using mlir::tblgen::NamedTypeConstraint;
 using mlir::tblgen::Operator;
 
 namespace {
+
+constexpr const char *kHead = "// SPDX-License-Identifier: Apache-2.0\n"
+                              "// Made from dialect/*.td by morph-tblgen: `ninja morph-op-table` writes it anew. Kept "
+                              "in the repository for builds\n"
+                              "// without MLIR; a test compares.\n"
+                              "// clang-format off\n";
+
+std::vector<Record *> instructionOps(RecordKeeper &records) {
+  return records.getAllDerivedDefinitions("Morph_InstructionOp");
+}
+
+/// The `Morph_Elementwise` of an op; null where it has none.
+const Record *findElementwise(const Record &op) {
+  for (const Record *trait : op.getValueAsListOfDefs("traits"))
+    if (trait->isSubClassOf("Morph_Elementwise"))
+      return trait;
+  return nullptr;
+}
 
 std::string quoted(StringRef text) { return ("\"" + text + "\"").str(); }
 
@@ -91,7 +110,7 @@ void emitOp(const Operator &op, raw_ostream &os) {
   os << "},\n     " << quoted(record.getValueAsString("resultType")) << ", "
      << quoted(record.getValueAsString("viewOf")) << ", {";
   interleaveComma(record.getValueAsListOfStrings("inPlace"), os, [&](StringRef name) { os << quoted(name); });
-  os << "},\n     ";
+  os << "}, " << (findElementwise(record) ? "true" : "false") << ",\n     ";
   StringRef flops = record.getValueAsString("flops").trim();
   if (flops.empty())
     os << "nullptr";
@@ -101,13 +120,36 @@ void emitOp(const Operator &op, raw_ostream &os) {
 }
 
 bool emitTable(raw_ostream &os, RecordKeeper &records) {
-  os << "// SPDX-License-Identifier: Apache-2.0\n"
-        "// Made from dialect/*.td by morph-tblgen: `ninja morph-op-table` writes it anew. Kept in the repository for "
-        "builds\n"
-        "// without MLIR; a test compares.\n"
-        "// clang-format off\n";
-  for (const Record *record : records.getAllDerivedDefinitions("Morph_InstructionOp"))
+  os << kHead;
+  for (const Record *record : instructionOps(records))
     emitOp(Operator(record), os);
+  return false;
+}
+
+/// One function an op, its expressions over `Elements` (runtime/kernels/Elementwise.cpp), and its registration.
+/// Autograd goes through those that have gradients.
+void emitReference(const Record &record, const Record &body, raw_ostream &os) {
+  const StringRef op = record.getValueAsString("opName");
+  const std::string name = convertToCamelFromSnakeCase(op);
+  os << "Tensors " << name << "Reference(const KernelCall &call) {\n";
+  for (auto [i, operand] : enumerate(body.getValueAsListOfStrings("operandNames")))
+    os << "  const Elements " << operand << "(call.operands[" << i << "]);\n";
+  for (StringRef real : body.getValueAsListOfStrings("realNames"))
+    os << "  const double " << real << " = call.number(" << quoted(real) << ");\n";
+  if (StringRef before = body.getValueAsString("before"); !before.empty())
+    os << "  " << before << "\n";
+  os << "  return {" << join(body.getValueAsListOfStrings("expressions"), ", ") << "};\n}\n"
+     << "const KernelRegistration " << name << "Registration(" << quoted(op) << ", {runByCopy<" << name << "Reference>";
+  if (record.isSubClassOf("Morph_DifferentiableOp"))
+    os << ", " << name << "Reference";
+  os << "});\n\n";
+}
+
+bool emitReferences(raw_ostream &os, RecordKeeper &records) {
+  os << kHead << "\n";
+  for (const Record *record : instructionOps(records))
+    if (const Record *body = findElementwise(*record))
+      emitReference(*record, *body, os);
   return false;
 }
 
@@ -115,6 +157,7 @@ bool emitTable(raw_ostream &os, RecordKeeper &records) {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  cl::opt<bool> references("elementwise-references", cl::desc("Write the references of elementwise ops instead"));
   cl::ParseCommandLineOptions(argc, argv, "The op table of plans from the definitions of the dialect's ops\n");
-  return TableGenMain(argv[0], &emitTable);
+  return TableGenMain(argv[0], references ? &emitReferences : &emitTable);
 }

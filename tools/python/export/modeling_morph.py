@@ -322,19 +322,27 @@ MIXERS = {
 }
 
 
+def gelu_tanh(x):
+    return F.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu_pytorch_tanh": gelu_tanh, "gelu_new": gelu_tanh}
+
+
 class MorphMLP(nn.Module):
-    """down(silu(gate x) * up x)."""
+    """down(activation(gate x) * up x)."""
 
     def __init__(self, config):
         super().__init__()
-        if config.hidden_act != "silu":
-            raise ValueError(f"hidden_act '{config.hidden_act}' is not supported, expected 'silu'")
+        if config.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act '{config.hidden_act}' is not supported, expected one of {list(ACTIVATIONS)}")
+        self.activation = ACTIVATIONS[config.hidden_act]
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x):
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
 
 
 class MorphDecoderLayer(nn.Module):
