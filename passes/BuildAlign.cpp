@@ -14,12 +14,34 @@ using namespace morph;
 
 namespace {
 
+/// The layers of a wave, both included.
+struct LayerRange {
+  uint64_t first = 0, last = UINT64_MAX;
+  bool contains(uint64_t layer) const { return first <= layer && layer <= last; }
+};
+
+/// Parses "4-7"; an empty text is all layers.
+FailureOr<LayerRange> parseLayers(ModelOp model, StringRef text) {
+  LayerRange layers;
+  if (text.empty())
+    return layers;
+  auto [first, last] = text.split('-');
+  if (first.getAsInteger(10, layers.first) || last.getAsInteger(10, layers.last) || layers.first > layers.last ||
+      layers.last >= static_cast<uint64_t>(model.getLayers()))
+    return emitModelError(model) << "option 'layers' is '" << text << "', expected FIRST-LAST within 0-"
+                                 << model.getLayers() - 1;
+  return layers;
+}
+
 struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
   using BuildAlignPassBase::BuildAlignPassBase;
 
   LogicalResult build(ModelOp model) {
     if (failed(requirePhase(model, {Phase::Paired}, getArgument())) ||
         failed(checkOption(model, "normalize", normalize, {"relative", "mean", "rows"})))
+      return failure();
+    FailureOr<LayerRange> wave = parseLayers(model, layers);
+    if (failed(wave))
       return failure();
     FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "align");
     if (failed(program))
@@ -28,6 +50,7 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     Value tokens = program->addTokens();
 
     SmallVector<Value> losses;
+    size_t numLosses = 0; // Of all layers.
     SymbolNames trained;
     auto measure = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
       auto choice = dyn_cast<ChoiceOp>(op);
@@ -38,6 +61,9 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
         SymbolNames weights = linearSymbols(choice.getBodies()[candidate]);
         if (weights.empty())
           continue; // A candidate without weights of its own has nothing to align.
+        ++numLosses;
+        if (!wave->contains(choice.getLayer()))
+          continue;
         Value mixed = program->copyCandidate(choice, candidate, mapping);
         losses.push_back(
             builder.create<SquaredErrorOp>(choice.getLoc(), mixed, full, builder.getStringAttr(normalize)));
@@ -49,8 +75,8 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     if (failed(program->copyForward(tokens, mapping, measure)))
       return failure();
     if (losses.empty())
-      return emitModelError(model) << "has no linear candidate to align";
-    program->addOutput("loss", program->mean(losses));
+      return emitModelError(model) << "has no linear candidate to align" << (layers.empty() ? "" : " in these layers");
+    program->addOutput("loss", program->mean(losses, numLosses));
     program->addOutput("layer_loss", builder.create<StackOp>(program->loc(), losses));
     program->finish(trained);
     return success();

@@ -121,8 +121,13 @@ def BuildAlignPass : Morph_Pass<"morph-build-align"> {
     candidates also mix the teacher's normalised hidden state. `layer_loss` holds their squared errors against the full
     attention's output, layer by layer and candidate by candidate; `loss` is its mean. Trained: every weight of the
     linear candidates but the constants. No gradient crosses layers, since only frozen values do.
+
+    With `layers=2-5` the program is that of these layers alone, a wave: the forward ends with the last of them, and
+    `loss` is their part of the mean over all layers, so that gradients are those of the program of all layers, bit for
+    bit, and the losses of waves add up.
   }];
   let options = [
+    Option<"layers", "layers", "std::string", /*default=*/"\"\"", "First and last layer of a wave (default: all)">,
     Option<"normalize", "normalize", "std::string", /*default=*/"\"relative\"",
            "Scale of the squared error: relative, mean or rows">,
   ];
@@ -294,6 +299,35 @@ def FormKernelsPass : Morph_Pass<"morph-form-kernels"> {
   }];
   let options = [
     Option<"program", "program", "std::string", /*default=*/"", "The program to form kernels in (default: all)">,
+  ];
+}
+
+def RecomputePass : Morph_Pass<"morph-recompute"> {
+  let summary = "Compute values of a program twice so that its memory fits a limit";
+  let description = [{
+    Where the values of a run (the arena of its plan, runtime/plan/Buffers.h) take more than `limit` bytes at the given
+    `sizes`, values that live long are not kept: what reads them late reads a copy, which ops that are cloned right
+    before it compute. Which values, is chosen by the bytes that they free for each operation that they cost
+    (Recomputation.h). The bits of results do not change.
+
+    Run it after morph-assign-precision, which decides what values weigh, and with no CSE after it, which would undo it;
+    but before morph-form-kernels: a normalised state can be computed again from the stream, a kernel that adds to the
+    stream as well would need what was added, too.
+
+    ```mlir
+    %h = morph.rms_norm %x, %w eps 1.000000e-05 : ...       // read by the forward
+    ...
+    %again = morph.rms_norm %x, %w eps 1.000000e-05 : ...   // read by the backward
+    %dw = morph.linear_weight_grad %dy, %again : ...
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
+    Option<"limit", "limit", "int64_t", /*default=*/"0", "Bytes that the values of a run may take">,
+    ListOption<"sizes", "sizes", "std::string", "Sizes of a run by name, NAME=NUMBER">,
+    Option<"threads", "threads", "int64_t", /*default=*/"1", "Threads of a run; each has scratch of its own">,
+    Option<"least", "least", "bool", /*default=*/"false",
+           "Where the limit cannot be met, take the least memory instead of giving an error">,
   ];
 }
 

@@ -11,6 +11,8 @@
 
 #include "llvm/ADT/StringExtras.h"
 
+#include <functional>
+
 using namespace mlir;
 
 namespace morph {
@@ -26,31 +28,72 @@ static llvm::Error makeError(const Twine &message) {
 
 namespace {
 
-/// One key of program options: where it goes (a text or a flag), which programs have it, and its values.
+/// One key of program options: which programs have it, what its values are, and how one is read; false where it is
+/// none.
 struct OptionRule {
   StringRef key;
-  std::string ProgramOptions::*text;
-  bool ProgramOptions::*flag;
   SmallVector<StringRef> programs;
-  SmallVector<StringRef> values;
+  std::string expected;
+  std::function<bool(ProgramOptions &, StringRef)> read;
 };
+
+OptionRule makeChoice(StringRef key, std::string ProgramOptions::*member, SmallVector<StringRef> programs,
+                      SmallVector<StringRef> values) {
+  return {key, std::move(programs), "one of " + llvm::join(values, ", "),
+          [=](ProgramOptions &options, StringRef value) {
+            options.*member = value.str();
+            return llvm::is_contained(values, value);
+          }};
+}
+
+OptionRule makeFlag(StringRef key, bool ProgramOptions::*member, SmallVector<StringRef> programs) {
+  return {key, std::move(programs), "one of true, false", [=](ProgramOptions &options, StringRef value) {
+            options.*member = value == "true";
+            return value == "true" || value == "false";
+          }};
+}
+
+template <typename Member>
+OptionRule makeNumber(StringRef key, Member ProgramOptions::*member, SmallVector<StringRef> programs, int64_t least) {
+  return {key, std::move(programs), "a number of " + std::to_string(least) + " or more",
+          [=](ProgramOptions &options, StringRef value) {
+            int64_t number = 0;
+            bool isNumber = !value.getAsInteger(10, number) && number >= least;
+            options.*member = number;
+            return isNumber;
+          }};
+}
 
 } // namespace
 
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
+  const SmallVector<StringRef> all(programNames());
+  const SmallVector<StringRef> training = {"align", "gates", "distill", "finetune", "pretrain"};
   const OptionRule rules[] = {
-      {"loss", &ProgramOptions::loss, nullptr, {"gates"}, {"kl", "ce", "final_hidden", "layers"}},
-      {"target", &ProgramOptions::target, nullptr, {"gates"}, {"teacher", "local"}},
-      {"normalize", &ProgramOptions::normalize, nullptr, {"align", "gates"}, {"relative", "mean", "rows"}},
-      {"train", &ProgramOptions::train, nullptr, {"distill", "finetune"}, {"linear", "all"}},
-      {"kl", nullptr, &ProgramOptions::kl, {"score"}, {"true", "false"}},
-      {"gradients",
-       nullptr,
-       &ProgramOptions::gradients,
-       {"align", "gates", "distill", "finetune", "pretrain"},
-       {"true", "false"}},
-      {"kernels", nullptr, &ProgramOptions::kernels, SmallVector<StringRef>(programNames()), {"true", "false"}},
-      {"precision", &ProgramOptions::precision, nullptr, SmallVector<StringRef>(programNames()), {"fp32", "bf16"}},
+      makeChoice("loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}),
+      makeChoice("target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}),
+      makeChoice("normalize", &ProgramOptions::normalize, {"align", "gates"}, {"relative", "mean", "rows"}),
+      {"layers",
+       {"align"},
+       "FIRST-LAST",
+       [](ProgramOptions &options, StringRef value) {
+         options.layers = value.str();
+         return value.contains('-');
+       }},
+      makeChoice("train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}),
+      makeFlag("kl", &ProgramOptions::kl, {"score"}),
+      makeFlag("gradients", &ProgramOptions::gradients, training),
+      makeFlag("kernels", &ProgramOptions::kernels, all),
+      makeChoice("precision", &ProgramOptions::precision, all, {"fp32", "bf16"}),
+      makeNumber("limit", &ProgramOptions::limit, training, 0),
+      makeNumber("threads", &ProgramOptions::threads, training, 1),
+      {"sizes", training, "NAME=NUMBER with spaces between",
+       [](ProgramOptions &options, StringRef value) {
+         SmallVector<StringRef> entries;
+         value.split(entries, ' ', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+         options.sizes.assign(entries.begin(), entries.end());
+         return llvm::all_of(entries, [](StringRef entry) { return entry.contains('='); });
+       }},
   };
   if (!llvm::is_contained(kPrograms, program))
     return makeError("unknown program '" + program + "', expected one of " + llvm::join(programNames(), ", "));
@@ -64,13 +107,9 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
     const OptionRule *rule = llvm::find_if(rules, [&](const OptionRule &rule) { return rule.key == key; });
     if (rule == std::end(rules) || !llvm::is_contained(rule->programs, program))
       return makeError("program '" + program + "' has no option '" + key + "'");
-    if (!llvm::is_contained(rule->values, value))
-      return makeError("option '" + key + "' of program '" + program + "' is '" + value + "', expected one of " +
-                       llvm::join(rule->values, ", "));
-    if (rule->text)
-      options.*rule->text = value.str();
-    else
-      options.*rule->flag = value == "true";
+    if (!rule->read(options, value))
+      return makeError("option '" + key + "' of program '" + program + "' is '" + value + "', expected " +
+                       rule->expected);
   }
   if (options.target == "local" && options.loss != "layers")
     return makeError("option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is '" +
@@ -80,7 +119,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
 
 static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
   if (options.program == "align")
-    return createBuildAlignPass({options.normalize});
+    return createBuildAlignPass({options.layers, options.normalize});
   if (options.program == "gates")
     return createBuildGatesPass({options.loss, options.target, options.normalize});
   if (options.program == "distill")
@@ -118,6 +157,15 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     addCleanup(manager);
   }
   manager.addNestedPass<ModelOp>(createAssignPrecisionPass({options.precision}));
+  if (options.limit) {
+    RecomputePassOptions recompute;
+    recompute.program = options.program;
+    recompute.limit = *options.limit;
+    recompute.sizes = options.sizes;
+    recompute.threads = options.threads;
+    recompute.least = true;
+    manager.addNestedPass<ModelOp>(createRecomputePass(recompute));
+  }
   if (options.kernels)
     manager.addNestedPass<ModelOp>(createFormKernelsPass({options.program}));
 }

@@ -8,7 +8,9 @@
 
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace morph {
 
@@ -22,6 +24,8 @@ struct ProgramOptions {
   std::string target = "teacher";
   /// align, gates: relative, mean or rows.
   std::string normalize = "relative";
+  /// align: first and last layer of a wave, "4-7"; empty: all layers.
+  std::string layers;
   /// distill, finetune: linear or all; empty: the program's own default (distill linear, finetune all).
   std::string train;
   /// score: also the KL from given teacher logits.
@@ -32,6 +36,11 @@ struct ProgramOptions {
   bool kernels = true;
   /// fp32 or bf16: what the factors of products are.
   std::string precision = "fp32";
+  /// Programs that train: bytes that the values of a run may take, for which some are computed twice, as far as that
+  /// helps; none: each is computed once. A run has the named sizes, "B=1 T=512", and so many threads.
+  std::optional<int64_t> limit;
+  std::vector<std::string> sizes;
+  int64_t threads = 1;
 };
 
 /// Names of all programs.
@@ -43,7 +52,8 @@ llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
 /// the program, expand its mixers, share what is computed twice, differentiate what trains (unless `gradients` is
-/// false), clean up, assign the precision. The program must be one of programNames().
+/// false), clean up, assign the precision, compute twice what does not fit, form kernels. The program must be one of
+/// programNames().
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

@@ -126,11 +126,11 @@ FailureOr<Value> ProgramBuilder::copyHead(Value rows, OpRewrite rewrite) {
 }
 FailureOr<Value> ProgramBuilder::copyHead(Value rows) { return copyHead(rows, copyAsItIs); }
 
-Value ProgramBuilder::mean(ArrayRef<Value> scalars) {
+Value ProgramBuilder::mean(ArrayRef<Value> scalars, size_t count) {
   Value sum = scalars.front();
   for (Value scalar : scalars.drop_front())
     sum = builder_.create<AddOp>(loc(), sum, scalar);
-  return builder_.create<ScaleOp>(loc(), sum, builder_.getF64FloatAttr(1.0 / scalars.size()));
+  return builder_.create<ScaleOp>(loc(), sum, builder_.getF64FloatAttr(1.0 / count));
 }
 
 void ProgramBuilder::finish(const SymbolNames &trainable) {

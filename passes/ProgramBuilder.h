@@ -41,8 +41,9 @@ public:
   /// Copies the ops of one candidate of a choice and returns what it yields.
   mlir::Value copyCandidate(ChoiceOp choice, unsigned candidate, mlir::IRMapping &mapping);
 
-  /// The mean of scalars; at least one.
-  mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars);
+  /// The mean of scalars, at least one; or the part of it that they have in the mean of `count`.
+  mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars, size_t count);
+  mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars) { return mean(scalars, scalars.size()); }
 
   /// Ends the program: its outputs and the symbols to train (none: the program trains nothing).
   void finish(const SymbolNames &trainable = {});

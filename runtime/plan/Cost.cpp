@@ -117,6 +117,14 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
   return cost;
 }
 
+StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<std::string, int64_t> &sizes) {
+  MORPH_ASSIGN_OR_RETURN(const std::vector<Sizes> shapes, resolveShapes(plan, sizes));
+  std::vector<double> flops;
+  for (const Instruction &instruction : plan.instructions)
+    flops.push_back(CostModel(plan, instruction, sizes, shapes).flops());
+  return flops;
+}
+
 double trainingBytes(const Cost &cost, bool accumulates, bool moments) {
   const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
   const double arena = static_cast<double>(cost.arenaBytes);

@@ -49,6 +49,9 @@ struct Cost {
 /// Attention counts the pairs that causality and window leave; linear attention the chunked algorithm's products.
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode = {});
 
+/// The operations of each instruction of a valid plan, as `estimateCost` counts them.
+StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<std::string, int64_t> &sizes);
+
 /// The most bytes that training by the plan holds, its weights included: a run beside the sums of earlier batches'
 /// gradients where a step has several (`accumulates`) and beside AdamW's moments where it is not the first step
 /// (`moments`), or the update.

@@ -8,6 +8,7 @@
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline=program=train 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=score options=loss=kl" 2>&1 | FileCheck %s --check-prefix=OPTION
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=loss=mse" 2>&1 | FileCheck %s --check-prefix=VALUE
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=limit=-1" 2>&1 | FileCheck %s --check-prefix=LIMIT
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=gates options=target=local" 2>&1 | FileCheck %s --check-prefix=LOCAL
 // RUN: sed 's/layer 1 weights/layer 0 weights/' %S/Inputs/tiny-base.mlir | not morph-opt --morph-program-pipeline=program=decode 2>&1 | FileCheck %s --check-prefix=SECOND
 
@@ -26,6 +27,7 @@
 // NOGRADIENTS: program 'score' has no option 'gradients'
 // UNKNOWN: unknown program 'train', expected one of align, gates, distill, finetune, pretrain, score, logits, decode
 // OPTION: program 'score' has no option 'loss'
+// LIMIT: option 'limit' of program 'gates' is '-1', expected a number of 0 or more
 // VALUE: option 'loss' of program 'gates' is 'mse', expected one of kl, ce, final_hidden, layers
 // LOCAL: option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is 'kl'
 // Layers name the caches of decoding, so a program is made of a verified model only.
