@@ -134,7 +134,7 @@ std::vector<at::Tensor> Executor::interpret(Launched &launched, const std::vecto
   NamedTensors inputs;
   for (size_t i = 0; i < operands.size(); ++i)
     inputs["a" + std::to_string(i)] = operands[i];
-  NamedTensors outputs = orThrow(launched.body->execute(inputs, recording));
+  NamedTensors outputs = orThrow(launched.body->execute(inputs, {}, recording));
   std::vector<at::Tensor> results;
   for (size_t i = 0; i < launched.kernel->results.size(); ++i)
     results.push_back(outputs["r" + std::to_string(i)]);
@@ -305,7 +305,45 @@ void Executor::poison(size_t i, const Layout &layout) const {
                     layout.values[static_cast<size_t>(value)].nbytes());
 }
 
-StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool recording) {
+const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Tensor> &given) {
+  static const std::vector<plan::Step> all;
+  plan::ZeroShares zero(plan_.weights.size());
+  bool isPartial = !given.empty();
+  for (size_t w = 0; w < plan_.weights.size(); ++w) {
+    if (!plan_.weights[w].gate)
+      continue;
+    std::vector<double> values;
+    const at::Tensor &gate = bound_[w]->value;
+    for (int64_t i = 0; i < gate.numel(); ++i)
+      values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i] : gate.const_data_ptr<float>()[i]);
+    zero[w] = plan::zeroShares(values);
+    isPartial |= std::count(zero[w].begin(), zero[w].end(), true) > 0;
+  }
+  if (!isPartial)
+    return all;
+  std::set<int64_t> known;
+  for (const auto &entry : given)
+    known.insert(entry.first);
+  if (demand_.steps.empty() || demand_.zero != zero || demand_.given != known)
+    demand_ = {zero, known, plan::planSteps(plan_, zero, known)};
+  return demand_.steps;
+}
+
+void Executor::fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, const Layout &layout,
+                    const std::map<int64_t, at::Tensor> &given) const {
+  if (step == plan::Step::Skip)
+    return;
+  const plan::Instruction &instruction = plan_.instructions[i];
+  for (size_t r = 0; r < instruction.results.size(); ++r) {
+    const at::Tensor &result = values[static_cast<size_t>(instruction.results[r])] = layout.results[i][r];
+    if (step == plan::Step::Zero)
+      result.zero_();
+    else
+      result.copy_(given.at(instruction.results[r]));
+  }
+}
+
+StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const NamedTensors &given, bool recording) {
   return guardTorch("program '" + plan_.program + "'", [&]() -> StatusOr<NamedTensors> {
     at::AutoGradMode mode(recording);
     std::vector<at::Tensor> values(plan_.values.size());
@@ -316,8 +354,15 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
     }
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
+    std::map<int64_t, at::Tensor> known;
+    for (const plan::NamedValue &output : plan_.outputs)
+      if (auto found = given.find(output.name); found != given.end())
+        known[output.value] = found->second;
+    const std::vector<plan::Step> &steps = recording ? std::vector<plan::Step>() : stepsOf(known);
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      if (observer_) {
+      if (!steps.empty() && steps[i] != plan::Step::Run) {
+        fill(i, steps[i], values, *layout, known);
+      } else if (observer_) {
         const auto begin = std::chrono::steady_clock::now();
         runInstruction(i, values, layout);
         observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
@@ -335,8 +380,10 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, bool record
   });
 }
 
-StatusOr<NamedTensors> Executor::run(const NamedTensors &inputs) { return execute(inputs, false); }
+StatusOr<NamedTensors> Executor::run(const NamedTensors &inputs, const NamedTensors &given) {
+  return execute(inputs, given, false);
+}
 
-StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) { return execute(inputs, true); }
+StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) { return execute(inputs, {}, true); }
 
 } // namespace morph

@@ -8,6 +8,7 @@
 #include "runtime/exec/KernelLibrary.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/Buffers.h"
+#include "runtime/plan/Demand.h"
 #include "runtime/weights/WeightStore.h"
 
 #include <functional>
@@ -38,9 +39,10 @@ public:
                                                     uint64_t seed, const Executor *sharing = nullptr);
 
   /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`: they lie in the
-  /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. Errors: a missing
-  /// input, a wrong rank, dtype or size, token ids out of range.
-  StatusOr<NamedTensors> run(const NamedTensors &inputs);
+  /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. What the gates leave
+  /// out is not computed (runtime/plan/Demand.h), nor what only outputs need that are `given`, of an earlier run on the
+  /// same inputs. Errors: a missing input, a wrong rank, dtype or size, token ids out of range.
+  StatusOr<NamedTensors> run(const NamedTensors &inputs, const NamedTensors &given = {});
 
   /// As `run`, with autograd recording and tensors of their own, for the tests' oracle: masters must be set to require
   /// grad. Gradients are not among the outputs.
@@ -49,7 +51,7 @@ public:
   /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads.
   NamedTensors &masters() { return masters_; }
 
-  /// Times every instruction of later runs. An empty observer ends it.
+  /// Times every instruction of later runs that is computed. An empty observer ends it.
   void observe(InstructionObserver observer) { observer_ = std::move(observer); }
 
   const plan::Plan &plan() const { return plan_; }
@@ -90,6 +92,12 @@ private:
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
   InstructionObserver observer_;
+  /// The steps of the last run that did not need everything, and what they were for.
+  struct {
+    plan::ZeroShares zero;
+    std::set<int64_t> given;
+    std::vector<plan::Step> steps;
+  } demand_;
 
   Executor() = default;
   Status prepare();
@@ -100,7 +108,12 @@ private:
   at::ScalarType typeOf(int64_t value) const;
   /// A value that leaves the executor: it keeps the memory alive that it lies in.
   at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;
-  StatusOr<NamedTensors> execute(const NamedTensors &inputs, bool recording);
+  StatusOr<NamedTensors> execute(const NamedTensors &inputs, const NamedTensors &given, bool recording);
+  /// What the run needs; empty where it needs everything.
+  const std::vector<plan::Step> &stepsOf(const std::map<int64_t, at::Tensor> &given);
+  /// Fills the results of instruction `i`, which is not computed, where they are read.
+  void fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, const Layout &layout,
+            const std::map<int64_t, at::Tensor> &given) const;
   /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
   /// there is no layout.
   void runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
