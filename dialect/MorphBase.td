@@ -40,7 +40,7 @@ class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mne
 //
 // A pattern has a letter a dimension, and a letter one size in the whole op. A leading '*' stands for any number of
 // further dimensions, a trailing '~' too; '1' is a dimension of one element; "=x" is the shape of operand x. Letters:
-// B batch, T positions, S cached positions, U all positions, N rows, whose sizes may be names until a program runs; all
+// B batch, T positions, S cached positions, N rows, whose sizes may be names until a program runs; all
 // others are numbers in a program: C channels, H heads, G key-value heads or elements of a gate, D head dimension, K and
 // V key and value dimension, V also vocabulary, I and O inputs and outputs, W taps.
 //
@@ -55,7 +55,7 @@ class Rule<string kind, string first, string second, string third, string label_
 }
 /// The operand has a shape of the pattern, where it is present.
 class HasShape<string operand, string pattern, string label> : Rule<"Shape", operand, pattern, "", label>;
-/// The letter is a term, or two with + - * or / between them; a quotient must be whole. The size is in the limits.
+/// The letter is a term, or two with - * or / between them; a quotient must be whole. The size is in the limits.
 class Size<string letter, string value, string label> : Rule<"Size", letter, value, "", label>;
 /// The first letter divides the second.
 class Divides<string divisor, string dividend, string label> : Rule<"Divides", divisor, dividend, "", label>;
@@ -112,6 +112,10 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   // Operands whose memory the first result may take where they end here: element i of the result needs of them none but
   // element i, or none but its row once the row's sums are taken.
   list<string> inPlace = [];
+  // One a result, or none at all: the operand that the result is after the op, written into the operand's own memory
+  // where it is present; "" for a result of its own. An alias that must be, where `inPlace` is one that may be: values
+  // have their meaning all the same, because nobody reads the old one afterwards (program_c7, program_c8).
+  list<string> updates = [];
   // Floating-point operations as a C++ expression over `d` (runtime/plan/Cost.h): sizes d('B'), the product of the
   // leading dimensions d.rows(), attributes d.integer("window", default). Empty: some for each element.
   string flops = "";

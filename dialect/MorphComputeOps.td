@@ -242,47 +242,58 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let hasFolder = 1;
 }
 
-def Morph_AttentionOp : Morph_DifferentiableOp<"attention"> {
+def Morph_AttentionOp : Morph_DifferentiableOp<"attention", [AttrSizedOperandSegments]> {
   let summary = "Causal grouped-query softmax attention of q [B,T,H,D] on k, v [B,S,G,D]: [B,T,H,D]";
   let description = [{
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
     with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero. With `half` the
     products of more than one query may round their factors to bf16.
+
+    With `offset` (a scalar) query t has position offset + t, and k and v are rings (`cache_write`): the key of position
+    p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it, or, where
+    that is less or there is no window, offset + T.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
-    G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit.
+    G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
+    a scalar.
   }];
-  let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start, F64Attr:$scale,
-      OptionalAttr<I64Attr>:$window, UnitAttr:$half);
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
+      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$half);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
-      HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">];
+      HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
+      HasShape<"offset", "", "attention_c7">];
   let resultShapes = ["BTHD"];
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? (`half` $half^)? attr-dict
-    `:` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
+    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`half` $half^)?
+    attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
   }];
 }
 
-def Morph_ConcatOp : Morph_ComputeOp<"concat"> {
-  let summary = "past [B,S,...] followed by x [B,T,...] along the second dimension: a cache with its new positions";
+def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
+  let summary = "The ring cache [B,S,...] with x [B,T,...] at positions offset, offset+1, ...: the cache, in place";
   let description = [{
-    Constraints: concat_c1 past has two dimensions or more; concat_c2 x has past's dimensions but for the second.
+    Position p lies in slot p mod S, so that the ring keeps the last S positions. T is at most S when the program runs.
+    Constraints: cache_write_c1 cache has two dimensions or more; cache_write_c2 x has the cache's dimensions but for
+    the second; cache_write_c3 offset is a scalar.
   }];
-  let arguments = (ins Morph_Float:$past, Morph_Float:$x);
+  let arguments = (ins Morph_Float:$cache, Morph_Float:$x, Morph_Index:$offset);
   let results = (outs Morph_Float:$result);
-  let rules = [HasShape<"past", "BS~", "concat_c1">, HasShape<"x", "BT~", "concat_c2">,
-      Size<"U", "S + T", "concat_c2">];
-  let resultShapes = ["BU~"];
+  let rules = [HasShape<"cache", "BS~", "cache_write_c1">, HasShape<"x", "BT~", "cache_write_c2">,
+      HasShape<"offset", "", "cache_write_c3">];
+  let resultShapes = ["BS~"];
+  let updates = ["cache"];
+  let flops = "d('B') * d('T')"; // Moves alone.
+  let assemblyFormat = "$cache `,` $x `offset` $offset attr-dict `:` type($cache) `,` type($x) `,` type($offset)";
 }
 
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSizedOperandSegments]> {
   let summary = "The recurrence of a linear-attention backend on q, k, v [B,T,H,*]: output and final state";
   let description = [{
     `kind` names the backend; `extras` are its further operands (decay, beta, ...), `state` [B,H,K,V] the recurrent
-    state before the first position (zero where absent). Computed in chunks of `chunk` positions; the result does not
-    depend on it but for rounding. `scale` multiplies q.
+    state before the first position (zero where absent), in whose place the final state is written. Computed in chunks of
+    `chunk` positions; the result does not depend on it but for rounding. `scale` multiplies q.
     Constraints: linear_attention_c1 q is [B,T,H,K]; linear_attention_c2 k is [B,T,H,K]; linear_attention_c3 v is
     [B,T,H,V]; linear_attention_c4 a backend has a kernel of that kind; linear_attention_c5 the extras are those of the
     kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive and within the limit.
@@ -294,6 +305,7 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSi
       HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
       Range<"chunk", "1", kChunk, "linear_attention_c7">];
   let resultShapes = ["BTHV", "BHKV"];
+  let updates = ["", "state"];
   let flops = linearAttentionFlops;
   let extraClassDeclaration = [{
     /// linear_attention_c4 and c5: the extras are those of the kernel.
@@ -309,7 +321,7 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
   let summary = "Causal depthwise convolution of x [B,T,C] with weight [C,1,W]: output [B,T,C] and final state";
   let description = [{
     `state` [B,W-1,C] holds the inputs before the first position (zero where absent); the final state is the last W-1
-    inputs.
+    inputs, in the place of `state`.
     Constraints: short_conv_c1 x is [B,T,C]; short_conv_c2 weight is [C,1,W] with W at least 2; short_conv_c3 state is
     [B,W-1,C].
   }];
@@ -319,6 +331,7 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
       Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
       HasShape<"state", "BPC", "short_conv_c3">];
   let resultShapes = ["BTC", "BPC"];
+  let updates = ["", "state"];
   let flops = "2 * d('B') * d('T') * d('C') * d('W')";
   let assemblyFormat = [{
     $x `,` $weight (`state` $state^)? attr-dict `:` type($x) `,` type($weight) (`,` type($state)^)?

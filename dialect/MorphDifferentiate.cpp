@@ -141,6 +141,10 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
   Gradients gradients(getNumOperands());
   if (!llvm::is_contained(needed.take_front(3), true))
     return gradients;
+  if (getOffset()) {
+    emitOpError() << "has no gradient on rings";
+    return {};
+  }
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(), getScaleAttr(),
                                                   getWindowAttr(), getHalfAttr());
   for (int i = 0; i < 3; ++i)

@@ -22,10 +22,11 @@ struct MixerParameter {
 };
 
 /// What a mixer keeps between steps of decoding: a name suffix ('k', 'v', 'state', 'conv_q', ...) and its type, with
-/// the batch first and the cached length dynamic.
+/// the batch first and the slots of a ring of positions dynamic.
 struct MixerState {
   std::string name;
   mlir::RankedTensorType type;
+  int64_t window = 0; ///< Of a ring: the positions that a query sees, its own included; 0: all.
 };
 
 /// The operands of a mixer's expansion. `start` [B] is the index of the first real position of each left-padded row,

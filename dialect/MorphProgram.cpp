@@ -2,6 +2,7 @@
 // Programs: text, verification, inputs and outputs.
 
 #include "dialect/ProgramSizes.h"
+#include "dialect/ProgramUpdates.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -149,7 +150,11 @@ LogicalResult ProgramOp::verify() {
   return success();
 }
 
-LogicalResult ProgramOp::verifyRegions() { return LogicalResult(inferProgramSizes(*this)); }
+LogicalResult ProgramOp::verifyRegions() {
+  if (failed(inferProgramSizes(*this)))
+    return failure();
+  return LogicalResult(ProgramUpdates::create(*this));
+}
 
 LogicalResult ProgramOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
   llvm::StringSet<> seen;

@@ -21,13 +21,17 @@ def Morph_ProgramOp : Morph_Op<"program", [
   let description = [{
     A program of a model (`align`, `gates`, `distill`, ...) is made by a pass from the model's functions. Every input has
     a name, and a name for each of its dynamic dimensions: B batch, T positions, S cached positions, N rows. A name is
-    one size in the whole program; those of other values follow from op to op, "S+T" for a cache with its new positions.
-    `trains` lists the weights and gates whose gradients the program gives.
+    one size in the whole program; those of other values follow from op to op.
+    `trains` lists the weights and gates whose gradients the program gives. Ops that update (`updates` in
+    `MorphBase.td`) write into the memory of inputs and of weights that are trained; what gives an input its next value is
+    written where the input lies.
 
     Constraints: program_c1 every argument has a name of its own; program_c2 the body ends with a `morph.output`;
     program_c3 what is trained are weights and gates of the model; program_c4 an argument names each of its dynamic
     dimensions, by a letter and at most 15 letters or digits; program_c5 arguments are ranked tensors; program_c6 the
-    sizes of all values agree by name.
+    sizes of all values agree by name; program_c7 what an op updates is an argument or a weight that is trained, a view of
+    it or what an op before has made of it, and no other operand of the op; program_c8 nothing reads what lies in memory
+    that an op has updated since, nor is it an output.
 
     Example:
 

@@ -27,6 +27,22 @@ SmallVector<ValueRange> operandGroups(Operation *op, const plan::OpRule &rule) {
   return groups;
 }
 
+plan::Instruction makeInstruction(Operation *op, const plan::OpRule &rule,
+                                  const llvm::DenseMap<Value, int64_t> &numbers) {
+  plan::Instruction instruction;
+  instruction.op = rule.name;
+  instruction.attributes = getTableAttributes(rule, dyn_cast_or_null<DictionaryAttr>(op->getPropertiesAsAttribute()));
+  for (auto [group, operand] : llvm::zip_equal(operandGroups(op, rule), rule.operands)) {
+    for (Value value : group)
+      instruction.operands.push_back(numbers.lookup(value));
+    if (operand.arity == plan::Arity::Optional && group.empty())
+      instruction.operands.push_back(-1);
+    if (operand.arity == plan::Arity::Variadic)
+      instruction.attributes[operand.name + "_count"] = static_cast<int64_t>(group.size());
+  }
+  return instruction;
+}
+
 namespace {
 
 class SizeInference {

@@ -18,6 +18,10 @@ mlir::FailureOr<ProgramSizes> inferProgramSizes(ProgramOp program);
 /// The operands of a plan's instruction as groups of the op's definition.
 llvm::SmallVector<mlir::ValueRange> operandGroups(mlir::Operation *op, const plan::OpRule &rule);
 
+/// An op of the table as an instruction on the values that `numbers` gives, without its results.
+plan::Instruction makeInstruction(mlir::Operation *op, const plan::OpRule &rule,
+                                  const llvm::DenseMap<mlir::Value, int64_t> &numbers);
+
 /// The rule of an op that plans have as an instruction, or null.
 const plan::OpRule *findOpRule(mlir::Operation *op);
 

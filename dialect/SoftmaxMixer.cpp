@@ -45,7 +45,8 @@ SmallVector<MixerParameter> SoftmaxMixerOp::getMixerParameters() {
 SmallVector<MixerState> SoftmaxMixerOp::getMixerStates() {
   RankedTensorType cache = getTensorType(
       getContext(), {ShapedType::kDynamic, ShapedType::kDynamic, int64_t(getKvHeads()), int64_t(getHeadDim())});
-  return {{"k", cache}, {"v", cache}};
+  int64_t window = getWindow().value_or(0);
+  return {{"k", cache, window}, {"v", cache, window}};
 }
 
 MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs &inputs) {
@@ -64,13 +65,15 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
   Value v = project("v", kvHeads, false);
 
   MixerExpansion expansion;
+  Value ringOffset;
   if (!inputs.states.empty()) {
-    k = mix.apply<ConcatOp>({inputs.states[0], k});
-    v = mix.apply<ConcatOp>({inputs.states[1], v});
+    ringOffset = inputs.offset;
+    k = mix.apply<CacheWriteOp>({inputs.states[0], k, ringOffset});
+    v = mix.apply<CacheWriteOp>({inputs.states[1], v, ringOffset});
     expansion.states = {k, v};
   }
-  Value mixed = builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, getScaleAttr(), getWindowAttr(),
-                                            /*half=*/UnitAttr());
+  Value mixed = builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(),
+                                            getWindowAttr(), /*half=*/UnitAttr());
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;
 }

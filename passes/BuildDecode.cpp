@@ -21,13 +21,15 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
     Value value;
   };
 
-  /// Names of the dynamic dimensions of a state: the batch, then the cached length.
-  static SmallVector<StringRef> dimNames(RankedTensorType type) {
-    SmallVector<StringRef> names;
-    for (auto [index, size] : llvm::enumerate(type.getShape()))
+  /// An input for a state. Rings of one window have as many slots as each other: "S" without a window, "S1024" with
+  /// one.
+  static Value addState(ProgramBuilder &program, const std::string &name, const MixerState &state) {
+    std::string slots = "S" + (state.window ? std::to_string(state.window) : "");
+    SmallVector<StringRef> dimensions;
+    for (auto [index, size] : llvm::enumerate(state.type.getShape()))
       if (ShapedType::isDynamic(size))
-        names.push_back(index == 0 ? "B" : "S");
-    return names;
+        dimensions.push_back(index == 0 ? StringRef("B") : StringRef(slots));
+    return program.addInput(name, state.type, dimensions);
   }
 
   LogicalResult build(ModelOp model) {
@@ -48,7 +50,7 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
       MixerInputs inputs{mapping.lookup(mixer->getOperand(0)), start, offset, {}};
       SmallVector<MixerState> states = mixer.getMixerStates();
       for (const MixerState &state : states)
-        inputs.states.push_back(program->addInput("cache." + layer + state.name, state.type, dimNames(state.type)));
+        inputs.states.push_back(addState(*program, "cache." + layer + state.name, state));
       MixerExpansion expansion = mixer.expandMixer(builder, inputs);
       for (auto [state, value] : llvm::zip_equal(states, expansion.states))
         next.push_back({layer + state.name, value});

@@ -5,6 +5,7 @@
 #include "passes/Phases.h"
 
 #include "dialect/KernelRows.h"
+#include "dialect/ProgramUpdates.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/IRMapping.h"
@@ -157,7 +158,8 @@ struct Cluster {
 
 class Clustering {
 public:
-  Clustering(Block &block, KernelPool &pool) : block(block), pool(pool) {}
+  Clustering(Block &block, const ProgramUpdates &updates, KernelPool &pool)
+      : block(block), updates(updates), pool(pool) {}
 
   void run() {
     SmallVector<Operation *> candidates;
@@ -298,7 +300,8 @@ private:
     if (lines.sum * int64_t(first.ops.size() + second.ops.size()) > kMaxLineElements)
       return;
 
-    // The place is after all that the second needs and before all that needs the first.
+    // The place is after all that the second needs, before all that needs the first and before all that updates what
+    // the first reads.
     Operation *needed = first.back(), *needing = second.front();
     SmallVector<Operation *> floating;
     for (Value operand : externalOperands(second)) {
@@ -314,6 +317,10 @@ private:
       for (Operation *user : result.getUsers())
         if (owner.lookup(user) != &second && order->isBefore(user, needing))
           needing = user;
+    for (Value operand : externalOperands(first))
+      for (Operation *update : updates.find(operand))
+        if (order->isBefore(first.back(), update) && order->isBefore(update, needing))
+          needing = update;
     if (needed != first.back() && !order->isBefore(needed, needing))
       return;
 
@@ -393,6 +400,7 @@ private:
   }
 
   Block &block;
+  const ProgramUpdates &updates;
   KernelPool &pool;
   std::optional<BlockOrder> order;
   llvm::SetVector<Operation *> views; ///< Whose users may all have got views of their own.
@@ -412,8 +420,12 @@ struct FormKernelsPass : public morph::impl::FormKernelsPassBase<FormKernelsPass
     }
     KernelPool pool(model);
     for (auto candidate : llvm::make_early_inc_range(model.getBody().getOps<ProgramOp>()))
-      if (program.empty() || candidate.getSymName() == program)
-        Clustering(candidate.getBlock(), pool).run();
+      if (program.empty() || candidate.getSymName() == program) {
+        FailureOr<ProgramUpdates> updates = ProgramUpdates::create(candidate);
+        if (failed(updates))
+          return signalPassFailure();
+        Clustering(candidate.getBlock(), *updates, pool).run();
+      }
   }
 };
 

@@ -206,7 +206,9 @@ def BuildDecodePass : Morph_Pass<"morph-build-decode"> {
     Phase base, paired (first candidates) or hybrid. Adds `@decode(tokens [B,T], start [B], offset [],
     cache.<layer>.<state>...) -> logits [B,V], next.<layer>.<state>...`. `offset` is the position of the first of the T
     new tokens, `start` the index of the first real position of each left-padded row. Mixers are expanded here, since
-    their caches are inputs and outputs of the program. A prefill is a decode with empty caches and zero states.
+    their caches are inputs and outputs of the program; the outputs are the inputs' own memory, updated in place. Keys
+    and values are rings of S slots, or with a window w of Sw (`S1024`). A prefill is a decode at offset 0 with zero
+    states.
   }];
 }
 

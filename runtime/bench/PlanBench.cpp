@@ -197,7 +197,7 @@ StatusOr<OrderedJson> PlanBench::run() {
   const plan::Plan &plan = executor_->plan();
   MORPH_ASSIGN_OR_RETURN(products_, ProductTimer::create(plan, options_.sizes));
   const plan::RunMode mode{context_.precision == Precision::F64, at::get_num_threads()};
-  MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, options_.sizes.bound(), mode));
+  MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, options_.sizes.bound(plan), mode));
   const bool trains = !executor_->masters().empty();
 
   // A step of decoding reads every weight and all caches, and hardly computes.

@@ -50,7 +50,7 @@ at::Tensor matrix(int64_t rows, int64_t columns, bool transposed, const std::str
 } // namespace
 
 StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSizes &sizes) {
-  MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes.bound()));
+  MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes.bound(plan)));
   ProductTimer timer;
   std::map<std::tuple<int64_t, int64_t, int64_t, bool, bool>, size_t> known;
   for (const plan::Instruction &instruction : plan.instructions) {

@@ -4,6 +4,7 @@
 
 #include "runtime/exec/Bindings.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Rings.h"
 #include "runtime/weights/Initialize.h"
 
 #include <cmath>
@@ -34,8 +35,8 @@ std::map<std::string, at::Tensor> seededWeights(const plan::Plan &model, uint64_
   return weights;
 }
 
-std::map<std::string, int64_t> RunSizes::bound() const {
-  return {{"B", batch}, {"T", length}, {"S", context}, {"N", batch * positions}};
+std::map<std::string, int64_t> RunSizes::bound(const plan::Plan &plan) const {
+  return plan::withRings({{"B", batch}, {"T", length}, {"N", batch * positions}}, plan, context + length);
 }
 
 /// Even draws below `limit`. A float64 holds more digits than any vocabulary needs.
@@ -57,7 +58,7 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
   if (sizes.positions > sizes.length - 1 && sizes.positions > 0)
     return Status::invalid("a sequence of " + std::to_string(sizes.length) + " tokens has no " +
                            std::to_string(sizes.positions) + " positions with a token after them");
-  const std::map<std::string, int64_t> bound = sizes.bound();
+  const std::map<std::string, int64_t> bound = sizes.bound(plan);
   MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, bound));
   std::map<size_t, int64_t> limits; // Of inputs that are indices.
   const InputChecker checker(plan);

@@ -20,8 +20,8 @@ struct RunSizes {
   int64_t context = 0;   ///< Positions in the caches.
   int64_t positions = 0; ///< Rows of each sequence that a loss reads: those before the last token.
 
-  /// As resolveShapes and estimateCost take them.
-  std::map<std::string, int64_t> bound() const;
+  /// As resolveShapes and estimateCost take them, for a plan and its rings.
+  std::map<std::string, int64_t> bound(const plan::Plan &plan) const;
 };
 
 /// Every input of the plan: tokens and targets even over the vocabulary, the positions as RunSizes says with equal

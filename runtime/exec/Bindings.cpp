@@ -2,8 +2,10 @@
 #include "runtime/exec/Bindings.h"
 
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Updates.h"
 #include "runtime/weights/Initialize.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -97,7 +99,7 @@ StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weig
   return Loader(plan, store, seed, dtype).load(weight);
 }
 
-InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
+InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan::updatedInputs(plan)) {
   std::vector<std::set<std::vector<plan::Dim>>> limits(plan.values.size());
   for (const plan::Instruction &instruction : plan.instructions)
     for (auto &[value, limit] : boundsOf(plan, instruction))
@@ -113,47 +115,75 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan) {
   }
 }
 
-StatusOr<std::vector<std::vector<int64_t>>> InputChecker::bind(const NamedTensors &inputs, at::ScalarType dtype,
-                                                               std::vector<at::Tensor> &values) const {
-  std::map<std::string, std::pair<int64_t, std::string>> sizes; // Value and the input that gave it.
+Status InputChecker::checkUpdated(const NamedTensors &inputs, at::ScalarType dtype) const {
+  struct Extent {
+    const char *begin, *end;
+    size_t input;
+  };
+  std::vector<Extent> extents;
+  for (size_t i = 0; i < updated_.size(); ++i) {
+    const at::Tensor &tensor = inputs.at(plan_.inputs[i].name);
+    const char *const begin = static_cast<const char *>(tensor.const_data_ptr());
+    extents.push_back({begin, begin + tensor.nbytes(), i});
+    const bool isFloat = plan_.values[static_cast<size_t>(plan_.inputs[i].value)].dtype != plan::DType::I64;
+    if (updated_[i] && !(tensor.is_contiguous() && (!isFloat || tensor.scalar_type() == dtype)))
+      return Status::invalid("input '" + plan_.inputs[i].name + "' of program '" + plan_.program +
+                             "' is updated in place: it must be contiguous and of " + c10::toString(dtype));
+  }
+  std::sort(extents.begin(), extents.end(), [](const Extent &a, const Extent &b) { return a.begin < b.begin; });
+  for (size_t i = 1; i < extents.size(); ++i)
+    if (const Extent &a = extents[i - 1], &b = extents[i]; b.begin < a.end && (updated_[a.input] || updated_[b.input]))
+      return Status::invalid("inputs '" + plan_.inputs[a.input].name + "' and '" + plan_.inputs[b.input].name +
+                             "' of program '" + plan_.program + "' overlap, and one is updated in place");
+  return Status();
+}
+
+StatusOr<std::map<std::string, int64_t>> InputChecker::sizesOf(const NamedTensors &inputs) const {
+  std::map<std::string, int64_t> sizes;
+  std::map<std::string, const std::string *> givenBy;
   for (const plan::NamedValue &input : plan_.inputs) {
     const plan::TensorType &type = plan_.values[static_cast<size_t>(input.value)];
+    auto refused = [&](const std::string &what) {
+      return Status::invalid("input '" + input.name + "' of program '" + plan_.program + "' " + what);
+    };
     auto found = inputs.find(input.name);
-    std::string what = "input '" + input.name + "' of program '" + plan_.program + "'";
     if (found == inputs.end() || !found->second.defined())
-      return Status::invalid(what + " is missing");
+      return refused("is missing");
     const at::Tensor &tensor = found->second;
     bool index = type.dtype == plan::DType::I64;
     if (index ? tensor.scalar_type() != at::kLong : !at::isFloatingType(tensor.scalar_type()))
-      return Status::invalid(what + " has dtype " + c10::toString(tensor.scalar_type()) + ", expected " +
-                             (index ? "int64" : "a floating-point type"));
+      return refused(std::string("has dtype ") + c10::toString(tensor.scalar_type()) + ", expected " +
+                     (index ? "int64" : "a floating-point type"));
+    auto otherShape = [&] {
+      return refused("has shape " + sizesText(tensor.sizes()) + ", expected " + plan::shapeText(type.shape));
+    };
     if (tensor.dim() != static_cast<int64_t>(type.shape.size()))
-      return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", expected " +
-                             plan::shapeText(type.shape));
+      return otherShape();
     for (size_t d = 0; d < type.shape.size(); ++d) {
-      int64_t size = tensor.size(static_cast<int64_t>(d));
+      const int64_t size = tensor.size(static_cast<int64_t>(d));
       if (const int64_t *expected = std::get_if<int64_t>(&type.shape[d])) {
         if (size != *expected)
-          return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", expected " +
-                                 plan::shapeText(type.shape));
+          return otherShape();
         continue;
       }
       const std::string &name = std::get<std::string>(type.shape[d]);
-      if (size == 0 && name != "S")
-        return Status::invalid(what + " has no elements: its size " + name + " is 0");
-      auto [known, added] = sizes.emplace(name, std::make_pair(size, input.name));
-      if (!added && known->second.first != size)
-        return Status::invalid(what + " has " + name + " = " + std::to_string(size) + ", input '" +
-                               known->second.second + "' has " + std::to_string(known->second.first));
+      if (size == 0)
+        return refused("has no elements: its size " + name + " is 0");
+      auto [known, added] = sizes.emplace(name, size);
+      if (added)
+        givenBy[name] = &input.name;
+      else if (known->second != size)
+        return refused("has " + name + " = " + std::to_string(size) + ", input '" + *givenBy.at(name) + "' has " +
+                       std::to_string(known->second));
     }
   }
+  return sizes;
+}
 
-  std::map<std::string, int64_t> bound;
-  for (const auto &[name, size] : sizes)
-    bound[name] = size.first;
-  auto resolved = plan::resolveShapes(plan_, bound);
-  if (!resolved.ok())
-    return std::move(resolved).status().withContext("program '" + plan_.program + "'");
+Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, at::ScalarType dtype,
+                          std::vector<at::Tensor> &values) const {
+  if (std::find(updated_.begin(), updated_.end(), true) != updated_.end())
+    MORPH_RETURN_IF_ERROR(checkUpdated(inputs, dtype));
   for (const plan::NamedValue &input : plan_.inputs) {
     const at::Tensor &tensor = inputs.at(input.name);
     bool index = tensor.scalar_type() == at::kLong;
@@ -165,7 +195,7 @@ StatusOr<std::vector<std::vector<int64_t>>> InputChecker::bind(const NamedTensor
     const at::Tensor &tensor = values[static_cast<size_t>(input.value)];
     int64_t limit = range.limit.empty() ? kPositionLimit : 1;
     for (const plan::Dim &dim : range.limit) {
-      MORPH_ASSIGN_OR_RETURN(int64_t size, plan::resolveDim(dim, bound));
+      MORPH_ASSIGN_OR_RETURN(int64_t size, plan::resolveDim(dim, sizes));
       limit *= size; // The dimensions are of one value: resolveShapes has multiplied them.
     }
     const int64_t *data = tensor.const_data_ptr<int64_t>();
@@ -175,7 +205,7 @@ StatusOr<std::vector<std::vector<int64_t>>> InputChecker::bind(const NamedTensor
                                std::to_string(data[i]) + " at element " + std::to_string(i) + ", expected 0 to " +
                                std::to_string(limit - 1));
   }
-  return resolved;
+  return Status();
 }
 
 } // namespace morph

@@ -21,11 +21,13 @@ inline constexpr int64_t kPositionLimit = int64_t(1) << 31;
 class InputChecker {
 public:
   explicit InputChecker(const plan::Plan &plan);
-  /// Puts the inputs into `values` by value number, floats as `dtype`, and returns the shape that every value of the
-  /// run has. Errors name the input: missing, another dtype, rank or size, an index out of range; or the value that
-  /// has more elements than can be addressed.
-  StatusOr<std::vector<std::vector<int64_t>>> bind(const NamedTensors &inputs, at::ScalarType dtype,
-                                                   std::vector<at::Tensor> &values) const;
+  /// The program's sizes by name, as the inputs give them. Errors name the input: missing, another dtype, rank or size.
+  StatusOr<std::map<std::string, int64_t>> sizesOf(const NamedTensors &inputs) const;
+  /// Puts the inputs into `values` by value number, floats as `dtype`; those that are updated lie where they were
+  /// given. `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the
+  /// input: an index out of range; one that is updated and not contiguous, of `dtype` and alone in its memory.
+  Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, at::ScalarType dtype,
+              std::vector<at::Tensor> &values) const;
 
   /// What indices of an input may be: 0 to the product of `limit` less one, or below kPositionLimit where it is empty.
   struct IndexRange {
@@ -37,6 +39,10 @@ public:
 private:
   const plan::Plan &plan_;
   std::vector<IndexRange> ranges_;
+  std::vector<bool> updated_; ///< One an input: the program writes where it lies.
+
+  /// An updated input must be given as the program takes it, and no other may lie where it is written.
+  Status checkUpdated(const NamedTensors &inputs, at::ScalarType dtype) const;
 };
 
 } // namespace morph

@@ -62,6 +62,7 @@ Status Executor::prepare() {
     if (instruction.op == "launch") {
       kernels_.push_back(nullptr);
       viewed_.push_back(-1);
+      updated_.emplace_back(instruction.results.size(), -1);
       launches_.push_back(plan::findKernel(plan_, instruction) - plan_.kernels.data());
       continue;
     }
@@ -70,6 +71,7 @@ Status Executor::prepare() {
     if (!kernels_.back())
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
+    updated_.push_back(plan::updatedValues(instruction, rule));
     viewed_.push_back(
         rule.viewOf.empty()
             ? -1
@@ -189,19 +191,27 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
   return Status();
 }
 
-StatusOr<Executor::Layout *> Executor::layoutOf(std::vector<std::vector<int64_t>> shapes) {
+StatusOr<std::vector<std::vector<int64_t>>> Executor::shapesOf(const std::map<std::string, int64_t> &sizes) const {
+  auto shapes = plan::resolveShapes(plan_, sizes);
+  if (!shapes.ok())
+    return std::move(shapes).status().withContext("program '" + plan_.program + "'");
+  return shapes;
+}
+
+StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int64_t> &sizes) {
   constexpr size_t capacity = 8;
   auto found =
-      std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout &layout) { return layout.shapes == shapes; });
+      std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout &layout) { return layout.sizes == sizes; });
   if (found != layouts_.end()) {
     layouts_.splice(layouts_.begin(), layouts_, found);
   } else {
     Layout layout;
     const plan::RunMode mode{precision_ == Precision::F64, at::get_num_threads()};
-    MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, shapes, mode));
+    MORPH_ASSIGN_OR_RETURN(layout.shapes, shapesOf(sizes));
+    MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
     if (kChecked)
       MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
-    layout.shapes = std::move(shapes);
+    layout.sizes = sizes;
     layouts_.push_front(std::move(layout));
     if (layouts_.size() > capacity)
       layouts_.pop_back();
@@ -271,13 +281,20 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
     return;
   try {
     std::vector<at::Tensor> recorded;
+    if (!layout)
+      recorded = record(i, operands);
+    std::vector<at::Tensor> &results = layout ? layout->results[i] : recorded;
+    auto isUpdated = [&](size_t r) { return layout && updated_[i][r] >= 0; };
+    for (size_t r = 0; r < results.size(); ++r)
+      if (isUpdated(r))
+        results[r] = values[static_cast<size_t>(updated_[i][r])];
     if (layout)
       compute(i, operands, *layout);
-    else
-      recorded = record(i, operands);
-    const std::vector<at::Tensor> &results = layout ? layout->results[i] : recorded;
-    for (size_t r = 0; r < results.size(); ++r)
+    for (size_t r = 0; r < results.size(); ++r) {
       values[static_cast<size_t>(instruction.results[r])] = results[r];
+      if (isUpdated(r))
+        results[r].reset(); // The layout keeps none of the caller's memory.
+    }
   } catch (const c10::Error &error) {
     std::string message = error.what_without_backtrace();
     throw std::runtime_error("instruction " + std::to_string(i) + " (" + instruction.op +
@@ -347,11 +364,14 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
   return guardTorch("program '" + plan_.program + "'", [&]() -> StatusOr<NamedTensors> {
     at::AutoGradMode mode(recording);
     std::vector<at::Tensor> values(plan_.values.size());
-    MORPH_ASSIGN_OR_RETURN(auto shapes, inputs_->bind(inputs, workType(precision_), values));
+    MORPH_ASSIGN_OR_RETURN(const auto sizes, inputs_->sizesOf(inputs));
     Layout *layout = nullptr;
-    if (!recording) {
-      MORPH_ASSIGN_OR_RETURN(layout, layoutOf(std::move(shapes)));
+    if (recording) {
+      MORPH_RETURN_IF_ERROR(shapesOf(sizes).status());
+    } else {
+      MORPH_ASSIGN_OR_RETURN(layout, layoutOf(sizes));
     }
+    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, workType(precision_), values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;

@@ -39,9 +39,11 @@ public:
                                                     uint64_t seed, const Executor *sharing = nullptr);
 
   /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`: they lie in the
-  /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. What the gates leave
-  /// out is not computed (runtime/plan/Demand.h), nor what only outputs need that are `given`, of an earlier run on the
-  /// same inputs. Errors: a missing input, a wrong rank, dtype or size, token ids out of range.
+  /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. What the program
+  /// updates is written where the input lies, and an output that is an updated input is the tensor that was given. What
+  /// the gates leave out is not computed (runtime/plan/Demand.h), nor what only outputs need that are `given`, of an
+  /// earlier run on the same inputs. Errors: a missing input, a wrong rank, dtype or size, token ids out of range; an
+  /// input that is updated but not contiguous, of the precision's type and alone in its memory.
   StatusOr<NamedTensors> run(const NamedTensors &inputs, const NamedTensors &given = {});
 
   /// As `run`, with autograd recording and tensors of their own, for the tests' oracle: masters must be set to require
@@ -55,6 +57,7 @@ public:
   void observe(InstructionObserver observer) { observer_ = std::move(observer); }
 
   const plan::Plan &plan() const { return plan_; }
+  Precision precision() const { return precision_; }
 
 private:
   /// A weight as instructions read it, held together with the executors that share it.
@@ -62,9 +65,10 @@ private:
     at::Tensor value;
     bool master = false; ///< `value` is one of `masters_`.
   };
-  /// The memory of runs of some shapes.
+  /// The memory of runs of some sizes.
   struct Layout {
-    std::vector<std::vector<int64_t>> shapes;
+    std::map<std::string, int64_t> sizes;
+    std::vector<std::vector<int64_t>> shapes; ///< Of all values.
     plan::Buffers buffers;
     int64_t generation = -1;        ///< Of the arena for which `values` are.
     std::vector<at::Tensor> values; ///< One a value; undefined where it lies outside the arena.
@@ -77,7 +81,8 @@ private:
   NamedTensors masters_;
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
   std::vector<const Kernel *> kernels_;
-  std::vector<int64_t> viewed_; ///< One an instruction: the value that its result is a view of, or -1.
+  std::vector<int64_t> viewed_;               ///< One an instruction: the value that its result is a view of, or -1.
+  std::vector<std::vector<int64_t>> updated_; ///< One an instruction: the values that its results update, or -1.
   /// A launched kernel: compiled, or interpreted.
   struct Launched {
     const plan::Kernel *kernel = nullptr;
@@ -104,7 +109,8 @@ private:
   Status bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing);
   /// What this executor has bound to the name, or null.
   std::shared_ptr<BoundWeight> findBound(const std::string &name) const;
-  StatusOr<Layout *> layoutOf(std::vector<std::vector<int64_t>> shapes);
+  StatusOr<std::vector<std::vector<int64_t>>> shapesOf(const std::map<std::string, int64_t> &sizes) const;
+  StatusOr<Layout *> layoutOf(const std::map<std::string, int64_t> &sizes);
   at::ScalarType typeOf(int64_t value) const;
   /// A value that leaves the executor: it keeps the memory alive that it lies in.
   at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// attention and attention_grad: causal grouped-query softmax attention with a window, left padding and a cache, by
-// BlockAttention. Nothing is saved for the gradient: it finds the sums of each row again.
+// attention and attention_grad: causal grouped-query softmax attention with a window, left padding and rings of keys
+// and values, by BlockAttention. Nothing is saved for the gradient: it finds the sums of each row again.
 //
 // Factors of products are bf16 with `half` where that is faster (hasFastBf16Multiply), sums and softmax fp32.
 // A single query (decoding) stays in fp32, as converting a whole cache would cost more than the products.
@@ -8,10 +8,12 @@
 
 #include "runtime/kernels/BlockAttention.h"
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/Pieces.h"
 #include "runtime/kernels/SmallProducts.h"
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace morph {
@@ -19,6 +21,8 @@ namespace {
 
 struct Problem {
   at::Tensor q_BTHD, k_BSGD, v_BSGD, start_B;
+  int64_t position = 0; ///< Of the first query.
+  bool isRing = false;  ///< The key of position p lies in slot p mod S; else the last query stands at the last key.
   double scale = 1;
   int64_t window = 0;               ///< 0: none.
   at::ScalarType type = at::kFloat; ///< Of the products' operands.
@@ -28,6 +32,7 @@ struct Problem {
   int64_t group() const { return q_BTHD.size(2) / k_BSGD.size(2); }
   AttentionProblem raw() const {
     return {{q_BTHD.size(0), queries(), keys(), q_BTHD.size(2), k_BSGD.size(2), q_BTHD.size(3)},
+            position,
             scale,
             window,
             start_B.defined() ? start_B.const_data_ptr<int64_t>() : nullptr};
@@ -46,10 +51,19 @@ Problem problemOf(const KernelCall &call, size_t first) {
     p.window = call.integer("window");
   const at::Tensor &q = p.q_BTHD, &k = p.k_BSGD;
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == p.v_BSGD.sizes() && q.size(0) == k.size(0) &&
-                  q.size(3) == k.size(3) && q.size(1) <= k.size(1) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
-              call.instruction.op,
-              ": expected q [B,T,H,D] and k, v [B,S,G,D] with T <= S and H a multiple of G, but got ", q.sizes(), ", ",
-              k.sizes(), " and ", p.v_BSGD.sizes());
+                  q.size(3) == k.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
+              call.instruction.op, ": expected q [B,T,H,D] and k, v [B,S,G,D] with H a multiple of G, but got ",
+              q.sizes(), ", ", k.sizes(), " and ", p.v_BSGD.sizes());
+  if (call.operands.size() > first + 4 && call.operands[first + 4].defined()) {
+    p.isRing = true;
+    p.position = call.operands[first + 4].item<int64_t>();
+  } else {
+    p.position = k.size(1) - q.size(1);
+  }
+  // The keys that any of the queries sees, but for padding.
+  const int64_t seen = std::min(p.position, p.window > 0 ? p.window - 1 : p.position) + q.size(1);
+  TORCH_CHECK(p.position >= 0 && seen <= k.size(1), call.instruction.op, ": ", q.size(1), " queries from position ",
+              p.position, " on see ", seen, " keys, but there are ", k.size(1));
   TORCH_CHECK(!p.start_B.defined() || (p.start_B.dim() == 1 && p.start_B.size(0) == q.size(0)), call.instruction.op,
               ": expected start [B] for a batch of ", q.size(0), ", but got ", p.start_B.sizes());
   if (q.scalar_type() == at::kDouble)
@@ -61,15 +75,19 @@ Problem problemOf(const KernelCall &call, size_t first) {
 
 /// The plain definition in ATen functions: what autograd records.
 at::Tensor attendByAten(const Problem &p) {
-  const at::Tensor query_T1 = at::arange(p.keys() - p.queries(), p.keys(), at::kLong).unsqueeze(1);
-  const at::Tensor key_S = at::arange(p.keys(), at::kLong);
+  const int64_t end = p.position + p.queries();
+  const at::Tensor query_T1 = at::arange(p.position, end, at::kLong).unsqueeze(1);
+  const at::Tensor key_S = at::arange(std::max<int64_t>(0, end - p.keys()), end, at::kLong);
   at::Tensor visible = key_S <= query_T1;
   if (p.window > 0)
     visible = visible.logical_and(key_S > query_T1 - p.window);
   if (p.start_B.defined())
     visible = visible.logical_and(key_S >= p.start_B.view({-1, 1, 1, 1}));
-  const at::Tensor k_BHSD = p.k_BSGD.repeat_interleave(p.group(), 2).transpose(1, 2),
-                   v_BHSD = p.v_BSGD.repeat_interleave(p.group(), 2).transpose(1, 2);
+  auto forHeads = [&](const at::Tensor &x_BSGD) {
+    const at::Tensor inOrder = p.isRing ? x_BSGD.index_select(1, key_S.remainder(p.keys())) : x_BSGD;
+    return inOrder.repeat_interleave(p.group(), 2).transpose(1, 2);
+  };
+  const at::Tensor k_BHSD = forHeads(p.k_BSGD), v_BHSD = forHeads(p.v_BSGD);
   const at::Tensor scores_BHTS = at::matmul(p.q_BTHD.transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
   // A finite floor and a second masking: a row that sees no key gives zero, not the mean of all values.
   const double floor = std::numeric_limits<float>::lowest();
@@ -84,35 +102,26 @@ template <typename T> T *resultOf(const KernelCall &call, size_t index) {
   return call.results[index].mutable_data_ptr<T>();
 }
 
-/// The scratch of a call, from which copies of operands in the type of the products are taken first.
-class Pieces {
-public:
-  Pieces(const KernelCall &call, at::ScalarType type) : next_(static_cast<char *>(call.scratch)), type_(type) {}
-  at::Tensor factor(const at::Tensor &x) {
-    if (x.scalar_type() == type_)
-      return x;
-    const at::Tensor copy = at::from_blob(next_, x.sizes(), x.options().dtype(type_));
-    next_ += plan::alignedBytes(static_cast<int64_t>(copy.nbytes()));
-    return copy.copy_(x);
-  }
-  void *rest() const { return next_; }
-
-private:
-  char *next_;
-  at::ScalarType type_;
-};
+/// A factor of products in their type: itself, or a copy in the scratch.
+at::Tensor factor(Pieces &pieces, const at::Tensor &x, at::ScalarType type) {
+  if (x.scalar_type() == type)
+    return x;
+  const int64_t bytes = x.numel() * static_cast<int64_t>(c10::elementSize(type));
+  return at::from_blob(pieces.take<char>(bytes), x.sizes(), x.options().dtype(type)).copy_(x);
+}
 
 template <typename E, typename T> void attend(const KernelCall &call, const Problem &p) {
-  Pieces pieces(call, p.type);
-  const at::Tensor q = pieces.factor(p.q_BTHD), k = pieces.factor(p.k_BSGD), v = pieces.factor(p.v_BSGD);
+  Pieces pieces(call.scratch);
+  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, p.type),
+                   v = factor(pieces, p.v_BSGD, p.type);
   attentionForward<E, T>(p.raw(), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0), at::get_num_threads(),
                          pieces.rest());
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
-  Pieces pieces(call, p.type);
-  const at::Tensor q = pieces.factor(p.q_BTHD), k = pieces.factor(p.k_BSGD), v = pieces.factor(p.v_BSGD),
-                   dO = pieces.factor(call.operands[0]);
+  Pieces pieces(call.scratch);
+  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, p.type),
+                   v = factor(pieces, p.v_BSGD, p.type), dO = factor(pieces, call.operands[0], p.type);
   attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0),
                           resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(), pieces.rest());
 }

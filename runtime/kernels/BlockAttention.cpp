@@ -8,6 +8,7 @@
 #include "runtime/kernels/SmallProducts.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -30,12 +31,11 @@ template <typename T> void fillRows(Matrix<T> x, int64_t rows, int64_t width) {
     std::fill(x.row(i), x.row(i) + width, T(0));
 }
 
-/// A block of queries that stand at the keys position, position + 1, ..., and the keys that any of them sees.
+/// A block of queries of the positions position, position + 1, ..., and the keys that any of them sees, by position.
 struct Queries {
   Queries(const AttentionProblem &p, int64_t b, int64_t number)
-      : begin(number * kQueryBlock), rows(std::min(kQueryBlock, p.sizes.queries - begin)),
-        position(p.sizes.keys - p.sizes.queries + begin), window(p.window),
-        start(p.start ? std::max<int64_t>(0, p.start[b]) : 0), lastKey(position + rows),
+      : begin(number * kQueryBlock), rows(std::min(kQueryBlock, p.sizes.queries - begin)), position(p.position + begin),
+        window(p.window), start(p.start ? std::max<int64_t>(0, p.start[b]) : 0), lastKey(position + rows),
         firstKey(std::min(firstSeen(0), lastKey)) {}
   int64_t firstSeen(int64_t row) const { return window > 0 ? std::max(start, position + row - window + 1) : start; }
   bool empty() const { return firstKey == lastKey; }
@@ -43,13 +43,11 @@ struct Queries {
   int64_t firstBlock() const { return firstKey / kKeyBlock; }
   int64_t lastBlock() const { return empty() ? firstBlock() : blocksOf(lastKey, kKeyBlock); }
   int64_t keys(int64_t block) const { return std::min(kKeyBlock, lastKey - block * kKeyBlock); }
-  /// What row `row` sees of a block of keys.
-  int64_t first(int64_t row, int64_t block) const {
-    return std::clamp<int64_t>(firstSeen(row) - block * kKeyBlock, 0, keys(block));
-  }
-  int64_t last(int64_t row, int64_t block) const {
-    return std::clamp<int64_t>(position + row + 1 - block * kKeyBlock, 0, keys(block));
-  }
+  /// What row `row` sees of `n` keys from `at` on, or of a block of keys.
+  int64_t first(int64_t row, int64_t at, int64_t n) const { return std::clamp<int64_t>(firstSeen(row) - at, 0, n); }
+  int64_t last(int64_t row, int64_t at, int64_t n) const { return std::clamp<int64_t>(position + row + 1 - at, 0, n); }
+  int64_t first(int64_t row, int64_t block) const { return first(row, block * kKeyBlock, keys(block)); }
+  int64_t last(int64_t row, int64_t block) const { return last(row, block * kKeyBlock, keys(block)); }
 
   int64_t begin, rows, position, window, start, lastKey, firstKey;
 };
@@ -65,18 +63,20 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
   const int64_t width = p.sizes.width;
   fillRows(o, block.rows, width);
   std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
-  for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j) {
-    const int64_t n = block.keys(j);
+  // Blocks end where the ring does.
+  for (int64_t at = block.firstKey, n; at < block.lastKey; at += n) {
+    const int64_t row = at % p.sizes.keys;
+    n = std::min({kKeyBlock - at % kKeyBlock, block.lastKey - at, p.sizes.keys - row});
     const Matrix<T> s{scores, n};
     const Matrix<E> e{shares, n};
-    multiply(false, true, block.rows, n, width, T(1), q, k.below(j * kKeyBlock), T(0), s);
+    multiply(false, true, block.rows, n, width, T(1), q, k.below(row), T(0), s);
     for (int64_t i = 0; i < block.rows; ++i) {
       const T factor =
-          addExponentials(s.row(i), e.row(i), block.first(i, j), block.last(i, j), n, T(p.scale), sums + i);
+          addExponentials(s.row(i), e.row(i), block.first(i, at, n), block.last(i, at, n), n, T(p.scale), sums + i);
       if (factor != 1)
         scaleRow(o.row(i), width, factor);
     }
-    multiply(false, false, block.rows, width, n, T(1), Matrix<const E>{e.data, n}, v.below(j * kKeyBlock), T(1), o);
+    multiply(false, false, block.rows, width, n, T(1), Matrix<const E>{e.data, n}, v.below(row), T(1), o);
   }
   for (int64_t i = 0; i < block.rows; ++i) {
     if (sums[i].sum != 0)
@@ -84,8 +84,21 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
   }
 }
 
+/// Rows of a ring.
+struct Rows {
+  int64_t begin, end;
+};
+
+/// The rows of the keys that one query sees of a sequence; two parts where the ring ends between them.
+std::array<Rows, 2> rowsSeen(const AttentionProblem &p, int64_t b) {
+  const int64_t start = p.start ? std::max<int64_t>(0, p.start[b]) : 0, end = p.position + 1;
+  const int64_t seen = std::min(end, std::max(start, p.window > 0 ? end - p.window : 0));
+  const int64_t first = seen % p.sizes.keys, last = first + end - seen;
+  return {Rows{0, std::max<int64_t>(0, last - p.sizes.keys)}, Rows{first, std::min(last, p.sizes.keys)}};
+}
+
 /// One query: the heads of a group are its rows, so that their keys are read once; tasks of kDecodeKeys keys find sums
-/// and outputs of their own, which are joined in the order of the keys.
+/// and outputs of their own, which are joined in the order of the ring's rows.
 template <typename T>
 void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o, int threads, Pieces pieces) {
   const AttentionSizes &s = p.sizes;
@@ -97,8 +110,6 @@ void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o,
   T *const scores = pieces.take<T>(threads * scoresEach);
   parallelTasks(threads, s.batch * s.groups * parts, [&](int64_t task, int thread) {
     const int64_t part = task % parts, g = task / parts % s.groups, b = task / parts / s.groups;
-    const int64_t start = p.start ? std::max<int64_t>(0, p.start[b]) : 0;
-    const int64_t seen = std::max(start, p.window > 0 ? s.keys - p.window : 0);
     const Matrix<const T> keys = headOf(k, b, g, s.keys, s.groups, width),
                           values = headOf(v, b, g, s.keys, s.groups, width);
     const int64_t firstRow = b * s.heads + g * group;
@@ -107,20 +118,20 @@ void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o,
       mine[r * parts + part] = {0, 0, 0};
       std::fill_n(outputs + ((firstRow + r) * parts + part) * width, width, T(0));
     }
-    const int64_t end = std::min(s.keys, (part + 1) * kDecodeKeys);
-    for (int64_t at = part * kDecodeKeys; at < end; at += kKeyBlock) {
-      const int64_t n = std::min(kKeyBlock, end - at), first = std::clamp<int64_t>(seen - at, 0, n);
-      if (first == n)
-        continue;
-      const Matrix<T> x{scores + thread * scoresEach, n};
-      for (int64_t r = 0; r < group; ++r) {
-        rowTimesRows(q + (firstRow + r) * width, keys.row(at), keys.stride, x.row(r), n, width);
-        const T factor = addExponentials(x.row(r), x.row(r), first, n, n, T(p.scale), mine + r * parts + part);
-        if (factor != 1)
-          scaleRow(outputs + ((firstRow + r) * parts + part) * width, width, factor);
+    for (const Rows &rows : rowsSeen(p, b)) {
+      const int64_t end = std::min(rows.end, (part + 1) * kDecodeKeys);
+      for (int64_t at = std::max(rows.begin, part * kDecodeKeys), n; at < end; at += n) {
+        n = std::min(kKeyBlock, end - at);
+        const Matrix<T> x{scores + thread * scoresEach, n};
+        for (int64_t r = 0; r < group; ++r) {
+          rowTimesRows(q + (firstRow + r) * width, keys.row(at), keys.stride, x.row(r), n, width);
+          const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.scale), mine + r * parts + part);
+          if (factor != 1)
+            scaleRow(outputs + ((firstRow + r) * parts + part) * width, width, factor);
+        }
+        multiply(false, false, group, width, n, T(1), Matrix<const T>{x.data, n}, values.below(at), T(1),
+                 Matrix<T>{outputs + (firstRow * parts + part) * width, parts * width});
       }
-      multiply(false, false, group, width, n, T(1), Matrix<const T>{x.data, n}, values.below(at), T(1),
-               Matrix<T>{outputs + (firstRow * parts + part) * width, parts * width});
     }
   });
   for (int64_t row = 0; row < s.batch * s.heads; ++row) {

@@ -18,20 +18,21 @@ namespace morph {
 
 struct AttentionProblem {
   plan::AttentionSizes sizes;
+  int64_t position = 0;           ///< Of the first query. The key of position p lies in row p mod S.
   double scale = 1;               ///< Of the products of queries and keys; positive.
   int64_t window = 0;             ///< Keys that a query sees, itself included; 0: all before it.
   const int64_t *start = nullptr; ///< [B]: the first key that is seen; null: 0.
 };
 
-/// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D]; the last query stands at the last key. A
-/// row that sees no key gives zero. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
+/// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are
+/// no more than S. A row that sees no key gives zero. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
 template <typename E, typename T>
 void attentionForward(const AttentionProblem &problem, const E *q, const E *k, const E *v, T *o, int threads,
                       void *workspace);
 
-/// The gradients dq, dk and dv for that of o, all written whole. With S = scale q k^T and P = softmax(S):
-/// dS = scale P * (dP - rowsum(P * dP)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T do.
-/// `workspace`: plan::attentionGradWorkspace bytes, aligned to 64.
+/// The gradients dq, dk and dv for that of o, all written whole; the last query stands at the last key. With S = scale
+/// q k^T and P = softmax(S): dS = scale P * (dP - rowsum(P * dP)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T
+/// do. `workspace`: plan::attentionGradWorkspace bytes, aligned to 64.
 template <typename E, typename T>
 void attentionBackward(const AttentionProblem &problem, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk,
                        T *dv, int threads, void *workspace);

@@ -44,12 +44,15 @@ void multiply(const KernelCall &call, const Factor &a, const Factor &b, const at
 }
 
 void embedding(const KernelCall &call) {
-  const at::Tensor &table = call.operands[1], ids = call.operands[0].view({-1});
-  at::Tensor rows = rowsOf(call.results[0]);
-  if (table.scalar_type() == rows.scalar_type())
-    at::index_select_out(rows, table, 0, ids);
+  const at::Tensor &table = call.operands[1], &ids = call.operands[0];
+  const at::Tensor rows = rowsOf(call.results[0]);
+  const int64_t *const id = ids.const_data_ptr<int64_t>();
+  if (ids.numel() == 1) // Decoding: no memory for rows of the table's type.
+    rows.copy_(table.narrow(0, *id, 1));
+  else if (at::Tensor all = rows; table.scalar_type() == rows.scalar_type())
+    at::index_select_out(all, table, 0, ids.view({-1}));
   else
-    rows.copy_(at::index_select(table, 0, ids));
+    rows.copy_(at::index_select(table, 0, ids.view({-1})));
 }
 std::vector<at::Tensor> embeddingReference(const KernelCall &call) {
   const at::Tensor rows = at::embedding(call.operands[1], call.operands[0]);

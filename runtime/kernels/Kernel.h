@@ -22,8 +22,8 @@ struct KernelCall {
   const plan::Plan &plan;
   const plan::Instruction &instruction;
   const std::vector<at::Tensor> &operands;
-  /// Where the results go, of the plan's shapes and types. One that the op table lets be computed in place may lie in
-  /// the operand's memory; the others overlap nothing.
+  /// Where the results go, of the plan's shapes and types. One that updates is the operand's own tensor; one that the
+  /// op table lets be computed in place may lie in the operand's memory; the others overlap nothing.
   const std::vector<at::Tensor> &results;
   /// plan::scratchBytes of memory, aligned to 64.
   void *scratch = nullptr;

@@ -16,6 +16,8 @@ public:
     next_ += plan::alignedBytes(count * static_cast<int64_t>(sizeof(T)));
     return piece;
   }
+  /// The pieces that are left.
+  void *rest() const { return next_; }
   template <typename T> Matrix<T> matrix(int64_t rows, int64_t columns) { return {take<T>(rows * columns), columns}; }
 
 private:

@@ -3,6 +3,8 @@
 
 #include "runtime/kernels/Kernel.h"
 
+#include <algorithm>
+
 namespace morph {
 
 namespace {
@@ -39,22 +41,38 @@ std::vector<at::Tensor> lastRows(const KernelCall &call) {
   return {x_BTC.select(1, x_BTC.size(1) - 1)};
 }
 
-std::vector<at::Tensor> maskPadding(const KernelCall &call) {
+void maskPadding(const KernelCall &call) {
+  const at::Tensor &x_BTC = call.operands[0];
+  const int64_t *const start_B = call.operands[1].const_data_ptr<int64_t>();
+  const int64_t offset = call.operands[2].item<int64_t>();
+  if (call.results[0].const_data_ptr() != x_BTC.const_data_ptr())
+    call.results[0].copy_(x_BTC);
+  for (int64_t b = 0; b < x_BTC.size(0); ++b)
+    if (const int64_t padding = std::clamp<int64_t>(start_B[b] - offset, 0, x_BTC.size(1)); padding > 0)
+      call.results[0].select(0, b).narrow(0, 0, padding).zero_();
+}
+std::vector<at::Tensor> maskPaddingReference(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0], &start_B = call.operands[1];
-  int64_t offset = call.operands[2].item<int64_t>();
-  if (start_B.max().item<int64_t>() <= offset)
-    return {x_BTC};
-  at::Tensor position_T = at::arange(offset, offset + x_BTC.size(1), at::kLong);
-  at::Tensor padding_BT1 = (position_T.unsqueeze(0) < start_B.unsqueeze(1)).unsqueeze(-1);
-  return {at::masked_fill(x_BTC, padding_BT1, 0)};
+  const int64_t offset = call.operands[2].item<int64_t>();
+  const at::Tensor position_T = at::arange(offset, offset + x_BTC.size(1), at::kLong);
+  return {at::masked_fill(x_BTC, (position_T.unsqueeze(0) < start_B.unsqueeze(1)).unsqueeze(-1), 0)};
 }
 
-void concat(const KernelCall &call) {
-  at::Tensor result = call.results[0];
-  at::cat_out(result, {call.operands[0], call.operands[1]}, 1);
+/// x [B,T,...] into the ring [B,S,...], in at most two pieces of slots.
+void writeRing(const at::Tensor &ring, const KernelCall &call) {
+  const at::Tensor &x = call.operands[1];
+  const int64_t slots = ring.size(1), positions = x.size(1), first = call.operands[2].item<int64_t>() % slots;
+  TORCH_CHECK(positions <= slots, "cache_write: ", positions, " positions for a ring of ", slots);
+  const int64_t before = std::min(positions, slots - first);
+  ring.narrow(1, first, before).copy_(x.narrow(1, 0, before));
+  if (before < positions)
+    ring.narrow(1, 0, positions - before).copy_(x.narrow(1, before, positions - before));
 }
-std::vector<at::Tensor> concatReference(const KernelCall &call) {
-  return {at::cat({call.operands[0], call.operands[1]}, 1)};
+void cacheWrite(const KernelCall &call) { writeRing(call.results[0], call); }
+std::vector<at::Tensor> cacheWriteReference(const KernelCall &call) {
+  const at::Tensor ring = call.operands[0].clone();
+  writeRing(ring, call);
+  return {ring};
 }
 
 std::vector<at::Tensor> reduceTo(const KernelCall &call) {
@@ -75,8 +93,8 @@ const KernelRegistration mergeHeadsRegistration("merge_heads", {runByCopy<mergeH
 const KernelRegistration takeRowsRegistration("take_rows", {takeRows, takeRowsReference});
 const KernelRegistration scatterRowsRegistration("scatter_rows", {scatterRows});
 const KernelRegistration lastRowsRegistration("last_rows", {runByCopy<lastRows>, lastRows});
-const KernelRegistration maskPaddingRegistration("mask_padding", {runByCopy<maskPadding>, maskPadding});
-const KernelRegistration concatRegistration("concat", {concat, concatReference});
+const KernelRegistration maskPaddingRegistration("mask_padding", {maskPadding, maskPaddingReference});
+const KernelRegistration cacheWriteRegistration("cache_write", {cacheWrite, cacheWriteReference});
 const KernelRegistration reduceToRegistration("reduce_to", {runByCopy<reduceTo>, reduceTo});
 const KernelRegistration stackRegistration("stack", {runByCopy<stack>, stack});
 

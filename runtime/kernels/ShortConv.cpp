@@ -27,7 +27,7 @@ at::Tensor extended(const at::Tensor &x_BTC, const at::Tensor &state, int64_t ta
 /// The taps as rows [W,C] of the weight [C,1,W].
 at::Tensor tapRows(const at::Tensor &weight_C1W) { return weight_C1W.squeeze(1).t().contiguous(); }
 
-std::vector<at::Tensor> shortConv(const KernelCall &call) {
+std::vector<at::Tensor> shortConvReference(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0], &weight_C1W = call.operands[1];
   const int64_t length = x_BTC.size(1), taps = weight_C1W.size(2);
   const at::Tensor inputs = extended(x_BTC, call.operands[2], taps), rows_WC = tapRows(weight_C1W);
@@ -35,6 +35,59 @@ std::vector<at::Tensor> shortConv(const KernelCall &call) {
   for (int64_t tap = 1; tap < taps; ++tap)
     y_BTC.addcmul_(inputs.narrow(1, tap, length), rows_WC[tap]);
   return {y_BTC, inputs.narrow(1, length, taps - 1)};
+}
+
+/// y += x * z
+template <typename T> MORPH_INLINE void addProductsOf(int64_t n, const T *x, const T *z, T *__restrict y) {
+  for (int64_t l = 0; l < n; ++l)
+    y[l] += x[l] * z[l];
+}
+MORPH_VECTORIZE void addProducts(int64_t n, const float *x, const float *z, float *y) { addProductsOf(n, x, z, y); }
+void addProducts(int64_t n, const double *x, const double *z, double *y) { addProductsOf(n, x, z, y); }
+
+/// `rows` [W,C] are the taps; `state` may be null. The final state may be the state itself.
+template <typename T>
+void convolve(at::IntArrayRef sizes_BTC, int64_t taps, const T *x, const T *rows, const T *state, T *y, T *final) {
+  const int64_t batch = sizes_BTC[0], length = sizes_BTC[1], channels = sizes_BTC[2], before = taps - 1;
+  // Input `t` of a sequence, from those of the state on; null where there is none.
+  auto inputOf = [&](int64_t b, int64_t t) -> const T * {
+    if (t >= before)
+      return x + (b * length + t - before) * channels;
+    return state ? state + (b * before + t) * channels : nullptr;
+  };
+  forRows(batch * length, taps * channels, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      std::fill_n(y + row * channels, channels, T(0));
+      for (int64_t tap = 0; tap < taps; ++tap)
+        if (const T *input = inputOf(row / length, row % length + tap))
+          addProducts(channels, input, rows + tap * channels, y + row * channels);
+    }
+  });
+  // In place each row takes a later one.
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t t = 0; t < before; ++t) {
+      T *const to = final + (b * before + t) * channels;
+      if (const T *input = inputOf(b, length + t))
+        std::copy_n(input, channels, to);
+      else
+        std::fill_n(to, channels, T(0));
+    }
+}
+
+void shortConv(const KernelCall &call) {
+  const at::Tensor &x_BTC = call.operands[0], &weight_C1W = call.operands[1], &state = call.operands[2];
+  const int64_t taps = weight_C1W.size(2), channels = x_BTC.size(2);
+  withType(x_BTC, [&](auto *null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    T *const rows = static_cast<T *>(call.scratch);
+    const T *const weight = weight_C1W.const_data_ptr<T>();
+    for (int64_t tap = 0; tap < taps; ++tap)
+      for (int64_t c = 0; c < channels; ++c)
+        rows[tap * channels + c] = weight[c * taps + tap];
+    convolve<T>(x_BTC.sizes(), taps, x_BTC.const_data_ptr<T>(), rows,
+                state.defined() ? state.const_data_ptr<T>() : nullptr, call.results[0].mutable_data_ptr<T>(),
+                call.results[1].mutable_data_ptr<T>());
+  });
 }
 
 /// sums_l += sum_t a_{t,l} * b_{t,l} over `count` rows of `stride` elements, for the first `n` of each row.
@@ -88,7 +141,7 @@ std::vector<at::Tensor> shortConvGrad(const KernelCall &call) {
   return {dx_BTC, weightGradient(dy_BTC, inputs.contiguous(), taps).t().contiguous().unsqueeze(1)};
 }
 
-const KernelRegistration forwardRegistration("short_conv", {runByCopy<shortConv>, shortConv});
+const KernelRegistration forwardRegistration("short_conv", {shortConv, shortConvReference});
 const KernelRegistration backwardRegistration("short_conv_grad", {runByCopy<shortConvGrad>});
 
 } // namespace

@@ -123,7 +123,8 @@ private:
       lastUse[at(output.value)] = kAfterRun;
   }
 
-  /// Follows views and results in place, and gives owners their lives. Values outside the arena own themselves.
+  /// Follows views, updates and results in place, and gives owners their lives. Values outside the arena own
+  /// themselves.
   void findOwners() {
     isOutside.assign(plan.values.size(), false);
     for (const NamedValue &input : plan.inputs)
@@ -152,6 +153,10 @@ private:
           }
         continue;
       }
+      const std::vector<int64_t> updated = updatedValues(instruction, rule);
+      for (size_t r = 0; r < updated.size(); ++r)
+        if (updated[r] >= 0)
+          join(instruction.results[r], updated[r]);
       for (const std::string &name : rule.inPlace) {
         const int64_t operand = instruction.operands[at(operandPosition(instruction, rule, name))];
         if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[0], operand)) {

@@ -24,9 +24,9 @@ inline constexpr int64_t kAfterRun = INT64_MAX;
 /// The places of all values of one run. Bytes are whole cache lines.
 struct Buffers {
   /// One a value: the value in whose memory it lies, itself where it has its own. A view lies in what it views, a
-  /// result that is computed in place in the operand that it replaces.
+  /// result that is computed in place in the operand that it replaces, one that updates in what it updates.
   std::vector<int64_t> owner;
-  /// One a value: its offset in the arena, or -1 where it lies outside: weights, inputs, and views of these.
+  /// One a value: its offset in the arena, or -1 where it lies outside: weights, inputs, and what lies in these.
   std::vector<int64_t> offset;
   std::vector<int64_t> bytes;
   std::vector<Interval> life; ///< Of owners.

@@ -2,6 +2,7 @@
 #include "runtime/plan/Cost.h"
 
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Rings.h"
 
 #include <algorithm>
 #include <cmath>
@@ -135,16 +136,18 @@ double trainingBytes(const Cost &cost, bool accumulates, bool moments) {
 }
 
 double cacheBytes(const Plan &decode, int64_t context) {
+  const std::map<std::string, int64_t> slots = withRings({}, decode, context);
   double bytes = 0;
   for (const NamedValue &input : decode.inputs) {
     if (input.name.rfind("cache.", 0) != 0)
       continue;
     double elements = 4;
     for (const Dim &dim : decode.values[static_cast<size_t>(input.value)].shape) {
-      if (const int64_t *size = std::get_if<int64_t>(&dim))
-        elements *= static_cast<double>(*size);
-      else if (std::get<std::string>(dim) == "S")
-        elements *= static_cast<double>(context);
+      const std::string *name = std::get_if<std::string>(&dim);
+      if (!name)
+        elements *= static_cast<double>(std::get<int64_t>(dim));
+      else if (auto ring = slots.find(*name); ring != slots.end())
+        elements *= static_cast<double>(ring->second);
     }
     bytes += elements;
   }

@@ -58,7 +58,7 @@ StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<
 double trainingBytes(const Cost &cost, bool accumulates, bool moments);
 
 /// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs
-/// `cache.`, all of them fp32; keys and values of every token, windows or not.
+/// `cache.`, all of them fp32, rings with the slots of runtime/plan/Rings.h.
 double cacheBytes(const Plan &decode, int64_t context);
 
 } // namespace morph::plan

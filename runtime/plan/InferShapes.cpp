@@ -60,7 +60,7 @@ std::string describeWords(const std::string &words, const std::string &word, boo
 }
 
 /// Letters whose sizes may be names in a program.
-bool mayBeNamed(char letter) { return std::strchr("BTSUN", letter) != nullptr; }
+bool mayBeNamed(char letter) { return std::strchr("BTSN", letter) != nullptr; }
 
 /// Applies the rules of one op in order.
 class Inference {
@@ -292,16 +292,12 @@ private:
                  Dim &size) const {
     const Dim other = valueOf(right);
     const int64_t *a = numberOf(size), *b = numberOf(other);
-    if (operation == '+' && !(a && b)) {
-      size = isUnknown(size) || isUnknown(other) ? Dim(std::string(kUnknown)) : Dim(text(size) + "+" + text(other));
-      return Status();
-    }
     if (!a || !b)
       return violated(constraint, describeTerm(a ? right : left) + ", but must be known");
     if (operation == '/' && (*b < 1 || *a % *b != 0))
       return noMultiple(constraint, left, right);
     // Sizes are of 31 bits: no product overflows.
-    size = Dim(operation == '+' ? *a + *b : operation == '-' ? *a - *b : operation == '*' ? *a * *b : *a / *b);
+    size = Dim(operation == '-' ? *a - *b : operation == '*' ? *a * *b : *a / *b);
     return Status();
   }
 

@@ -28,7 +28,7 @@ struct OpArguments {
   /// A list an operand of the op's rule: one shape, none where it is absent, any number for a variadic one.
   std::vector<std::vector<const Shape *>> operands;
   const std::map<std::string, Attribute> *attributes = nullptr;
-  /// In a program: dimensions of other letters than B, T, S, U and N must be numbers, for kernels divide by them.
+  /// In a program: dimensions of other letters than B, T, S and N must be numbers, for kernels divide by them.
   bool isProgram = false;
   /// The text of an operand's shape in messages: of operand `index`, its value `nth`. Empty: shapeText.
   std::function<std::string(size_t index, size_t nth)> describe;

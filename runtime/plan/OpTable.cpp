@@ -83,6 +83,14 @@ int64_t operandPosition(const Instruction &instruction, const OpRule &rule, cons
   return -1;
 }
 
+std::vector<int64_t> updatedValues(const Instruction &instruction, const OpRule &rule) {
+  std::vector<int64_t> updated(instruction.results.size(), -1);
+  for (size_t r = 0; r < std::min(updated.size(), rule.updates.size()); ++r)
+    if (!rule.updates[r].empty())
+      updated[r] = instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, rule.updates[r]))];
+  return updated;
+}
+
 const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &rule, size_t position) {
   int64_t end = 0;
   for (const OperandRule &operand : rule.operands) {

@@ -56,10 +56,11 @@ struct OpRule {
   std::vector<ResultRule> results;
   std::vector<ShapeRule> rules;
   std::vector<IndexRule> indices;
-  std::string resultType;                     ///< f32, or the attribute that names it.
-  std::string viewOf;                         ///< The operand that the result is a view of, or empty.
-  std::vector<std::string> inPlace;           ///< Operands whose memory the first result may take.
-  bool elementwise = false;                   ///< An expression of the operands' elements is all that it is.
+  std::string resultType;           ///< f32, or the attribute that names it.
+  std::string viewOf;               ///< The operand that the result is a view of, or empty.
+  std::vector<std::string> inPlace; ///< Operands whose memory the first result may take.
+  std::vector<std::string> updates; ///< None, or one a result: the operand in whose memory it is written, or empty.
+  bool elementwise = false;         ///< An expression of the operands' elements is all that it is.
   double (*flops)(const OpSizes &) = nullptr; ///< Null: some operations an element.
 
   /// The operand of a name, its place among `operands`; -1 where there is none.
@@ -79,6 +80,10 @@ int64_t variadicCount(const Instruction &instruction, const std::string &name);
 
 /// Position in `instruction.operands` of the first value of operand `name`, or -1 where the op has no such operand.
 int64_t operandPosition(const Instruction &instruction, const OpRule &rule, const std::string &name);
+
+/// One a result: the value in whose memory it is written in place; -1 where it has its own. The instruction's operands
+/// must be as many as its rule says.
+std::vector<int64_t> updatedValues(const Instruction &instruction, const OpRule &rule);
 
 /// The rule of the operand at a position. The position must be valid for a validated instruction.
 const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &rule, size_t position);

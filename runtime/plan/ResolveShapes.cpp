@@ -4,31 +4,19 @@
 #include "runtime/plan/InferShapes.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace morph::plan {
 
 StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes) {
   if (const int64_t *size = std::get_if<int64_t>(&dim))
     return *size;
-  // A name, or a sum of names and numbers as `concat` makes them ("S+T").
   const std::string &name = std::get<std::string>(dim);
-  int64_t total = 0;
-  for (size_t begin = 0; begin <= name.size();) {
-    size_t end = std::min(name.find('+', begin), name.size());
-    std::string part = name.substr(begin, end - begin);
-    begin = end + 1;
-    int64_t size = 0;
-    if (auto bound = sizes.find(part); bound != sizes.end())
-      size = bound->second;
-    else if (auto [last, error] = std::from_chars(part.data(), part.data() + part.size(), size);
-             error != std::errc() || last != part.data() + part.size())
-      return Status::invalid("the size '" + part + "' is not given");
-    if (size < 0 || size > kMaximumElements - total)
-      return Status::invalid("the size '" + name + "' is out of range: " + part + " is " + std::to_string(size));
-    total += size;
-  }
-  return total;
+  auto bound = sizes.find(name);
+  if (bound == sizes.end())
+    return Status::invalid("the size '" + name + "' is not given");
+  if (bound->second < 0 || bound->second > kMaximumElements)
+    return Status::invalid("the size '" + name + "' is out of range: it is " + std::to_string(bound->second));
+  return bound->second;
 }
 
 StatusOr<std::vector<std::vector<int64_t>>> resolveShapes(const Plan &plan,

@@ -20,6 +20,8 @@ public:
       return attention(instruction.op == "attention_grad");
     if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
       return linearAttention(instruction.op == "linear_attention_grad");
+    if (instruction.op == "short_conv") // The taps as rows.
+      return alignedBytes(elements(shape("weight")) * sumBytes());
     return 0;
   }
 

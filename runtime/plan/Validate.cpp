@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Updates.h"
 
 #include <cctype>
 #include <cmath>
@@ -17,7 +18,7 @@ constexpr int kMaximumInitChain = 16;
 /// Whether fp32, in which programs run, has the number.
 bool fitsF32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
 
-/// Whether a size of an input may have this name. Sums ("S+T") are names of what `concat` makes.
+/// Whether a size of an input may have this name.
 bool isSizeName(const std::string &name) {
   bool letters = !name.empty() && name.size() <= 16 && !std::isdigit(static_cast<unsigned char>(name[0]));
   for (unsigned char c : name)
@@ -47,6 +48,7 @@ public:
 private:
   const Plan &plan;
   std::vector<bool> defined;
+  UpdateRules updates;
 
   static Status checkShape(const std::vector<Dim> &shape) {
     int64_t elements = 1;
@@ -115,6 +117,7 @@ private:
         return Status::invalid("input name '" + input.name + "' is empty or given twice");
       if (Status status = define(input.value); !status.ok())
         return std::move(status).withContext("input '" + input.name + "'");
+      updates.addOutside(input.value, true);
       for (const Dim &dim : plan.values[static_cast<size_t>(input.value)].shape)
         if (const std::string *name = std::get_if<std::string>(&dim); name && !isSizeName(*name))
           return Status::invalid("input '" + input.name + "' has the size '" + *name + "', which is no name");
@@ -188,6 +191,7 @@ private:
         return Status::invalid("weight name '" + weight.name + "' is empty or given twice");
       if (Status status = checkWeight(weight, plan.weightValues[i]); !status.ok())
         return std::move(status).withContext("weight '" + weight.name + "'");
+      updates.addOutside(plan.weightValues[i], weight.trainable);
     }
     for (const Weight &weight : plan.weights) {
       const Weight *source = &weight;
@@ -277,9 +281,12 @@ private:
     if (kernel.arguments < 0 || kernel.arguments > static_cast<int64_t>(kernel.values.size()))
       return Status::invalid("'arguments' is " + std::to_string(kernel.arguments) + ", but it has " +
                              std::to_string(kernel.values.size()) + " values");
-    for (const Instruction &instruction : kernel.instructions)
+    for (const Instruction &instruction : kernel.instructions) {
       if (instruction.op == "launch")
         return Status::invalid("a kernel launches no kernel");
+      if (const OpRule *rule = findOpRule(instruction.op); rule && !rule->updates.empty())
+        return Status::invalid("a kernel updates nothing in place");
+    }
     bool hasRows = false;
     for (const TensorType &value : kernel.values) {
       size_t named = 0;
@@ -378,7 +385,7 @@ private:
                                dtypeName(declared.dtype) + " but is " + shapeText(results[i].shape) + " of " +
                                dtypeName(results[i].dtype));
     }
-    return Status();
+    return updates.addInstruction(instruction, *rule);
   }
 
   Status checkOutputs() const {
@@ -388,6 +395,7 @@ private:
         return Status::invalid("output name '" + output.name + "' is empty or given twice");
       if (Status status = use(output.value); !status.ok())
         return std::move(status).withContext("output '" + output.name + "'");
+      MORPH_RETURN_IF_ERROR(updates.read(output.value, "output '" + output.name + "'"));
     }
     if (plan.outputs.empty())
       return Status::invalid("the plan has no outputs");

@@ -180,7 +180,7 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples, Sam
     std::copy(written[b].begin(), written[b].begin() + first[b],
               tokens.data_ptr<int64_t>() + b * longest + longest - first[b]);
   }
-  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor_, start));
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor_, start, longest + steps - 1));
   for (int64_t step = 0; step < steps; ++step) {
     if (interrupted())
       return false;

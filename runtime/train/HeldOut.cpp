@@ -28,7 +28,7 @@ MeanAndError meanAndError(const std::vector<double> &values) {
 }
 
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs) {
-  std::map<std::string, int64_t> sizes = {{"B", 1}, {"T", 1}, {"N", 0}, {"S", 0}};
+  std::map<std::string, int64_t> sizes = {{"B", 1}, {"T", 1}, {"N", 0}};
   if (auto tokens = inputs.find("tokens"); tokens != inputs.end()) {
     sizes["B"] = tokens->second.size(0);
     sizes["T"] = tokens->second.size(1);

@@ -2,11 +2,14 @@
 
 #include "runtime/train/Inference.h"
 
+#include "runtime/plan/Rings.h"
+#include "runtime/plan/Updates.h"
 #include "runtime/train/Progress.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 namespace morph {
 
@@ -74,47 +77,78 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
   return result;
 }
 
-StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at::Tensor &start_B) {
+StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at::Tensor &start_B, int64_t positions) {
   std::unique_ptr<Decoder> decoder(new Decoder());
-  const std::map<std::string, int64_t> sizes = {{"B", start_B.numel()}, {"S", 0}};
-  const plan::Plan &plan = executor.plan();
-  for (const plan::NamedValue &input : plan.inputs) {
-    if (input.name == "start")
-      decoder->inputs_["start"] = start_B;
-    if (input.name.rfind("cache.", 0) != 0)
-      continue;
-    std::vector<int64_t> shape;
-    for (const plan::Dim &dim : plan.values[static_cast<size_t>(input.value)].shape) {
-      if (const int64_t *size = std::get_if<int64_t>(&dim)) {
-        shape.push_back(*size);
-        continue;
-      }
-      auto found = sizes.find(std::get<std::string>(dim));
-      if (found == sizes.end())
-        return Status::invalid("the plan 'decode' has a cache of unknown size '" + std::get<std::string>(dim) + "'");
-      shape.push_back(found->second);
-    }
-    decoder->inputs_[input.name] = at::zeros(shape, at::kFloat);
-  }
   decoder->executor_ = &executor;
+  const plan::Plan &plan = executor.plan();
+  const std::map<std::string, int64_t> windows = plan::ringWindows(plan);
+  const std::vector<bool> updated = plan::updatedInputs(plan);
+  const at::ScalarType type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
+  for (size_t i = 0; i < plan.inputs.size(); ++i) {
+    const auto &[name, value] = plan.inputs[i];
+    if (name == "start")
+      decoder->inputs_[name] = start_B;
+    if (name == "offset")
+      decoder->inputs_[name] = at::zeros({}, at::kLong);
+    if (name.rfind("cache.", 0) != 0)
+      continue;
+    if (!updated[i])
+      return Status::invalid("the plan 'decode' does not update its cache '" + name + "'");
+    std::vector<int64_t> shape;
+    for (const plan::Dim &dim : plan.values[static_cast<size_t>(value)].shape) {
+      const std::string *size = std::get_if<std::string>(&dim);
+      if (auto ring = size ? windows.find(*size) : windows.end(); ring != windows.end()) {
+        decoder->rings_.push_back({name, ring->second});
+        shape.push_back(0);
+      } else if (size && *size != "B") {
+        return Status::invalid("the plan 'decode' has a cache of unknown size '" + *size + "'");
+      } else {
+        shape.push_back(size ? start_B.numel() : std::get<int64_t>(dim));
+      }
+    }
+    decoder->inputs_[name] = at::zeros(shape, type);
+  }
+  decoder->chunk_ = plan::prefillTokens(plan, std::numeric_limits<int64_t>::max());
+  decoder->reserve(positions);
   return decoder;
 }
 
+void Decoder::reserve(int64_t positions) {
+  if (positions <= room_)
+    return;
+  room_ = positions;
+  for (const Ring &ring : rings_) {
+    at::Tensor &memory = inputs_.at(ring.input);
+    const int64_t slots = plan::ringSlots(ring.window, room_);
+    if (slots <= memory.size(1))
+      continue;
+    std::vector<int64_t> shape = memory.sizes().vec();
+    shape[1] = slots;
+    const at::Tensor larger = at::zeros(shape, memory.options());
+    // A ring that grows has had a slot for every position.
+    larger.narrow(1, 0, offset_).copy_(memory.narrow(1, 0, offset_));
+    memory = larger;
+  }
+}
+
 StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
-  inputs_["tokens"] = tokens;
-  for (const plan::NamedValue &input : executor_->plan().inputs)
-    if (input.name == "offset")
-      inputs_["offset"] = at::scalar_tensor(offset_, at::kLong);
-  MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
-  const std::string prefix = "next.";
-  for (auto &[name, tensor] : outputs)
-    if (name.rfind(prefix, 0) == 0)
-      inputs_["cache." + name.substr(prefix.size())] = tensor.clone();
-  offset_ += tokens.size(1);
-  auto logits = outputs.find("logits");
-  if (logits == outputs.end())
-    return Status::invalid("the plan 'decode' has no output 'logits'");
-  return logits->second;
+  const int64_t end = offset_ + tokens.size(1);
+  if (end > room_)
+    reserve(std::max(end, 2 * room_));
+  at::Tensor logits;
+  while (offset_ < end) {
+    const int64_t count = std::min(chunk_, end - offset_);
+    inputs_["tokens"] = tokens.narrow(1, tokens.size(1) - (end - offset_), count).contiguous();
+    if (auto offset = inputs_.find("offset"); offset != inputs_.end())
+      *offset->second.mutable_data_ptr<int64_t>() = offset_;
+    MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
+    offset_ += count;
+    auto found = outputs.find("logits");
+    if (found == outputs.end())
+      return Status::invalid("the plan 'decode' has no output 'logits'");
+    logits = found->second;
+  }
+  return logits;
 }
 
 int64_t Decoder::cacheBytes() const {
@@ -128,9 +162,11 @@ int64_t Decoder::cacheBytes() const {
 Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
   if (options.prompt.empty())
     return Status::invalid("the prompt has no token");
+  const int64_t promptLength = static_cast<int64_t>(options.prompt.size());
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
-  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, at::zeros({1}, at::kLong)));
-  at::Tensor tokens = at::empty({1, static_cast<int64_t>(options.prompt.size())}, at::kLong);
+  MORPH_ASSIGN_OR_RETURN(const auto decoder,
+                         Decoder::create(*executor, at::zeros({1}, at::kLong), promptLength + options.maxTokens));
+  at::Tensor tokens = at::empty({1, promptLength}, at::kLong);
   std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
   for (int64_t i = 0; i < options.maxTokens; ++i) {
     MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
@@ -168,7 +204,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     if (split < 1 || split > length)
       return Status::invalid("--split must be from 1 to the sequences' " + std::to_string(length) + " tokens");
     MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
-    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, start));
+    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, start, length));
     std::vector<at::Tensor> rows;
     for (int64_t end = split; end <= length; ++end) {
       const int64_t begin = end == split ? 0 : end - 1;

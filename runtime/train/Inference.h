@@ -42,21 +42,33 @@ Status generate(const StageContext &context, const GenerateOptions &options, con
 /// `split` tokens, then one token at a time; element i is the row of position split-1+i.
 Status computeLogits(const StageContext &context, const std::string &input, int64_t split, const std::string &output);
 
-/// Steps the program `decode`: keeps caches and states between calls.
+/// Steps the program `decode`: owns the caches and states, which the program updates in place.
 class Decoder {
 public:
   /// Begins B sequences; `executor` outlives the decoder. `start_B` [B] int64: how many tokens of padding each row
-  /// begins with.
-  static StatusOr<std::unique_ptr<Decoder>> create(Executor &executor, const at::Tensor &start_B);
-  /// Appends tokens [B,T]; logits [B,V] of the last position.
+  /// begins with. `positions`: how many tokens a row will have, padding included, where that is known; rings have room
+  /// for so many, and those without a window double where there are more.
+  static StatusOr<std::unique_ptr<Decoder>> create(Executor &executor, const at::Tensor &start_B,
+                                                   int64_t positions = 0);
+  /// Appends tokens [B,T]; logits [B,V] of the last position, which lie in the executor's arena.
   StatusOr<at::Tensor> append(const at::Tensor &tokens);
   /// Bytes of the caches and states that are held between calls.
   int64_t cacheBytes() const;
 
 private:
+  struct Ring {
+    std::string input;
+    int64_t window = 0; ///< 0: none.
+  };
   Executor *executor_ = nullptr;
-  NamedTensors inputs_; ///< start and cache.<layer>.<state>
-  int64_t offset_ = 0;
+  NamedTensors inputs_; ///< start, offset and cache.<layer>.<state>
+  std::vector<Ring> rings_;
+  int64_t offset_ = 0, room_ = 0; ///< Positions so far, and those that the rings have room for.
+  int64_t chunk_ = 0;             ///< The most tokens of a run.
+
+  Decoder() = default;
+  /// Makes room for so many positions.
+  void reserve(int64_t positions);
 };
 
 } // namespace morph

@@ -1198,12 +1198,13 @@ morph.model @program_c6_number base architecture "llama" layers 1 {
 
 // -----
 
-// Names follow from op to op: a cache with its new positions is of S+T, one of S positions is not.
-morph.model @program_c6_sum base architecture "llama" layers 1 {
-  morph.program @score(%past: tensor<?x?x2x4xf32> "past" [B, S], %x: tensor<?x?x2x4xf32> "x" [B, T]) {
-    %all = morph.concat %past, %x : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-    // expected-error@below {{program_c6: attention_c3: v is [B,S,2,4], expected [B,S,G,D]: S is S, but S+T in k ([B,S+T,2,4])}}
-    %0 = morph.attention %x, %all, %past scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+// Names follow from op to op: keys and values in rings of two sizes.
+morph.model @program_c6_rings base architecture "llama" layers 1 {
+  morph.program @decode(%k: tensor<?x?x2x4xf32> "k" [B, S], %v: tensor<?x?x2x4xf32> "v" [B, S8], %x: tensor<?x?x2x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %keys = morph.cache_write %k, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+    %values = morph.cache_write %v, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+    // expected-error@below {{program_c6: attention_c3: v is [B,S8,2,4], expected [B,S,G,D]: S is S8, but S in k ([B,S,2,4])}}
+    %0 = morph.attention %x, %keys, %values offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<i64>
     morph.output "y" = %0 : tensor<?x?x2x4xf32>
   }
 }
@@ -1239,6 +1240,99 @@ morph.model @program_c6_choice paired architecture "llama" layers 1 {
     // expected-error@below {{program_c6: add_c1: rhs is [N,T,2], expected the trailing dimensions of lhs ([B,T,2])}}
     %0 = morph.add %m, %y : tensor<?x?x2xf32>, tensor<?x?x2xf32>
     morph.output "y" = %0 : tensor<?x?x2xf32>
+  }
+}
+
+// -----
+
+// What is made in the run has memory that the run gives away again.
+morph.model @program_c7 base architecture "llama" layers 1 {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %other = morph.exp %cache : tensor<?x?x4xf32>
+    // expected-error@below {{program_c7: operand 'cache' is updated, but lies in no input and in no weight that the program trains}}
+    %next = morph.cache_write %other, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    morph.output "next" = %next : tensor<?x?x4xf32>
+  }
+}
+
+// -----
+
+// A weight that is not trained may be a file's.
+morph.model @program_c7_frozen base architecture "llama" layers 1 {
+  morph.weight @w : tensor<2x8x4xf32>
+  morph.weight @v : tensor<2x8x4xf32>
+  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<i64> "offset") trains [@w] {
+    %w = morph.param @w : tensor<2x8x4xf32>
+    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    %v = morph.param @v : tensor<2x8x4xf32>
+    // expected-error@below {{program_c7: operand 'cache' is updated, but lies in no input and in no weight that the program trains}}
+    %1 = morph.cache_write %v, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    morph.output "w" = %0, "v" = %1 : tensor<2x8x4xf32>, tensor<2x8x4xf32>
+  }
+}
+
+// -----
+
+morph.model @program_c7_overlap base architecture "llama" layers 1 {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %offset: tensor<i64> "offset") {
+    // expected-error@below {{program_c7: operand 'cache' is updated, but another operand lies in the same memory}}
+    %next = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    morph.output "next" = %next : tensor<?x?x4xf32>
+  }
+}
+
+// -----
+
+// A view lies where its operand lies.
+morph.model @program_c8 base architecture "llama" layers 1 {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %heads = morph.split_heads %cache heads 2 : tensor<?x?x4xf32>
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    // expected-error@below {{program_c8: operand 'x' is read after 'cache_write' has updated its memory}}
+    %old = morph.exp %heads : tensor<?x?x2x2xf32>
+    morph.output "next" = %next, "old" = %old : tensor<?x?x4xf32>, tensor<?x?x2x2xf32>
+  }
+}
+
+// -----
+
+// Two updates of one value would be of one memory.
+morph.model @program_c8_twice base architecture "llama" layers 1 {
+  morph.weight @w : tensor<2x8x4xf32>
+  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<i64> "offset") trains [@w] {
+    %w = morph.param @w : tensor<2x8x4xf32>
+    %same = morph.param @w : tensor<2x8x4xf32>
+    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    // expected-error@below {{program_c8: operand 'cache' is read after 'cache_write' has updated its memory}}
+    %1 = morph.cache_write %same, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    morph.output "0" = %0, "1" = %1 : tensor<2x8x4xf32>, tensor<2x8x4xf32>
+  }
+}
+
+// -----
+
+morph.model @program_c8_output base architecture "llama" layers 1 {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    // expected-error@below {{program_c8: output 'old' is read after 'cache_write' has updated its memory}}
+    morph.output "next" = %next, "old" = %cache : tensor<?x?x4xf32>, tensor<?x?x4xf32>
+  }
+}
+
+// -----
+
+// A mixer reads, too.
+morph.model @program_c8_mixer base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<2x2xf32>
+  morph.weight @a.k_proj.weight : tensor<2x2xf32>
+  morph.weight @a.v_proj.weight : tensor<2x2xf32>
+  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  morph.program @score(%cache: tensor<?x?x2xf32> "cache" [B, S], %x: tensor<?x?x2xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x2xf32>, tensor<?x?x2xf32>, tensor<i64>
+    // expected-error@below {{program_c8: operand #0 is read after 'cache_write' has updated its memory}}
+    %m = morph.softmax_mixer %cache layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    morph.output "next" = %next, "m" = %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>
   }
 }
 

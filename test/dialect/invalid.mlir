@@ -253,7 +253,7 @@ func.func @attention_c4(%q: tensor<?x?x4x4xf32>, %k: tensor<?x?x3x4xf32>) {
 
 func.func @attention_c5(%q: tensor<?x?x2x4xf32>, %start: tensor<i64>) {
   // expected-error@below {{attention_c5: start is tensor<i64>, expected [B]}}
-  %0 = morph.attention %q, %q, %q start %start scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+  %0 = morph.attention %q, %q, %q start %start scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<i64>
   return
 }
 
@@ -262,22 +262,6 @@ func.func @attention_c5(%q: tensor<?x?x2x4xf32>, %start: tensor<i64>) {
 func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_c6: window is 0, expected 1 to 2147483647}}
   %0 = morph.attention %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-  return
-}
-
-// -----
-
-func.func @concat_c1(%past: tensor<?xf32>, %x: tensor<?x?xf32>) {
-  // expected-error@below {{concat_c1: past is tensor<?xf32>, expected [B,S,...]}}
-  %0 = morph.concat %past, %x : tensor<?xf32>, tensor<?x?xf32>
-  return
-}
-
-// -----
-
-func.func @concat_c2(%past: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>) {
-  // expected-error@below {{concat_c2: x is tensor<?x?x1x4xf32>, expected [B,T,...]: the trailing dimensions are not those of past (tensor<?x?x2x4xf32>)}}
-  %0 = morph.concat %past, %x : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>
   return
 }
 
@@ -467,9 +451,41 @@ func.func @merge_heads_c2_limit(%x: tensor<?x?x65536x65536xf32>) {
 
 // -----
 
-func.func @concat_c1_limit(%x: tensor<?x9223372036854775807x4xf32>) {
-  // expected-error@below {{concat_c1: past is tensor<?x9223372036854775807x4xf32>, expected [B,S,...]: a dimension is larger than 2147483647}}
-  %0 = morph.concat %x, %x : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>
+func.func @attention_c7(%q: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
+  // expected-error@below {{attention_c7: offset is tensor<?xi64>, expected a scalar}}
+  %0 = morph.attention %q, %q, %q offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @cache_write_c1(%cache: tensor<?xf32>, %x: tensor<?x?xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{cache_write_c1: cache is tensor<?xf32>, expected [B,S,...]}}
+  %0 = morph.cache_write %cache, %x offset %offset : tensor<?xf32>, tensor<?x?xf32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @cache_write_c2(%cache: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{cache_write_c2: x is tensor<?x?x1x4xf32>, expected [B,T,...]: the trailing dimensions are not those of cache (tensor<?x?x2x4xf32>)}}
+  %0 = morph.cache_write %cache, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @cache_write_c3(%cache: tensor<?x?x4xf32>, %offset: tensor<?xi64>) {
+  // expected-error@below {{cache_write_c3: offset is tensor<?xi64>, expected a scalar}}
+  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @cache_write_c1_limit(%x: tensor<?x9223372036854775807x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{cache_write_c1: cache is tensor<?x9223372036854775807x4xf32>, expected [B,S,...]: a dimension is larger than 2147483647}}
+  %0 = morph.cache_write %x, %x offset %offset : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>, tensor<i64>
   return
 }
 

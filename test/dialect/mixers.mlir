@@ -51,9 +51,9 @@ morph.model @m base architecture "qwen2" layers 1 {
 // FULL-DECODE: %[[Q:.*]] = morph.rope %{{.*}} offset %offset table @rope
 // FULL-DECODE: %[[K:.*]] = morph.rope %{{.*}} offset %offset table @rope
 // FULL-DECODE: %[[V:.*]] = morph.split_heads %{{.*}} heads 1
-// FULL-DECODE-NEXT: %[[ALLK:.*]] = morph.concat %cache.0.k, %[[K]]
-// FULL-DECODE-NEXT: %[[ALLV:.*]] = morph.concat %cache.0.v, %[[V]]
-// FULL-DECODE-NEXT: morph.attention %[[Q]], %[[ALLK]], %[[ALLV]] start %start scale 5.000000e-01
+// FULL-DECODE-NEXT: %[[ALLK:.*]] = morph.cache_write %cache.0.k, %[[K]] offset %offset
+// FULL-DECODE-NEXT: %[[ALLV:.*]] = morph.cache_write %cache.0.v, %[[V]] offset %offset
+// FULL-DECODE-NEXT: morph.attention %[[Q]], %[[ALLK]], %[[ALLV]] start %start offset %offset scale 5.000000e-01
 // FULL-DECODE: morph.output "logits" = %{{.*}}, "next.0.k" = %[[ALLK]], "next.0.v" = %[[ALLV]]
 
 // GDN: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<8x8xbf16> init <copy, source = "model.layers.0.self_attn.q_proj.weight">

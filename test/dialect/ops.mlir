@@ -81,12 +81,12 @@ morph.model @tiny base architecture "llama" layers 1 {
     %q = morph.rope %heads table @rope : tensor<?x?x2x4xf32>
     // CHECK: %[[K:.*]] = morph.rope %[[H]] offset %{{.*}} table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
     %k = morph.rope %heads offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
-    // CHECK: %[[ALL:.*]] = morph.concat %{{.*}}, %[[K]] : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-    %all = morph.concat %cache, %k : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    // CHECK: %[[RING:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+    %ring = morph.cache_write %cache, %k offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-    // CHECK: morph.attention %{{.*}}, %[[ALL]], %[[ALL]] start %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
-    %b = morph.attention %a, %all, %all start %start scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
+    %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
     // CHECK: morph.linear_attention "fixed_decay" %{{.*}}, %{{.*}}, %{{.*}} with %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
     %c:2 = morph.linear_attention "fixed_decay" %b, %b, %b with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
     // CHECK: morph.linear_attention "gated_delta_rule" %{{.*}}, %{{.*}}, %{{.*}} with %{{.*}}, %{{.*}} state %{{.*}} scale 5.000000e-01 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<?x?x2xf32> state tensor<?x2x4x4xf32>

@@ -8,6 +8,7 @@
 #include "passes/Passes.h"
 #include "passes/Pipelines.h"
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Rings.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
@@ -128,7 +129,7 @@ void Pipelines::run(ModuleOp module, unsigned number) {
       llvm::errs() << "the plan of program '" << entry.program << "' is not valid: " << status.message() << "\n";
       std::abort();
     }
-    (void)plan::estimateCost(*plan, {{"B", 1}, {"T", 8}, {"N", 4}, {"S", 8}});
+    (void)plan::estimateCost(*plan, plan::withRings({{"B", 1}, {"T", 8}, {"N", 4}}, *plan, 8));
   }
 }
 

@@ -12,9 +12,9 @@ using namespace morph;
 
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words = [] {
-    std::set<std::string> words{"B",      "T",      "N",        "S",    "S+T",  "f32",          "i64",
-                                "bf16",   "true",   "false",    "null", "copy", "repeat_heads", "constant",
-                                "normal", "values", "relative", "mean", "rows"};
+    std::set<std::string> words{"B",        "T",      "N",      "S",        "f32",  "i64",
+                                "bf16",     "true",   "false",  "null",     "copy", "repeat_heads",
+                                "constant", "normal", "values", "relative", "mean", "rows"};
     for (const std::string &op : plan::opNames()) {
       words.insert(op);
       for (const plan::AttributeRule &attribute : plan::findOpRule(op)->attributes)

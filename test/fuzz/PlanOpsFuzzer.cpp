@@ -5,6 +5,7 @@
 #include "PlanRunner.h"
 
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Updates.h"
 
 using namespace morph;
 
@@ -47,7 +48,7 @@ public:
     for (size_t count = 1 + choices.below(8); count > 0 && !choices.empty(); --count)
       addInstruction();
     for (int64_t value = 0; value < static_cast<int64_t>(plan.values.size()); ++value)
-      if (plan.values[static_cast<size_t>(value)].dtype != plan::DType::I64)
+      if (plan.values[static_cast<size_t>(value)].dtype != plan::DType::I64 && updates.read(value, "").ok())
         plan.outputs.push_back({"v" + std::to_string(value), value});
     return std::move(plan);
   }
@@ -55,6 +56,7 @@ public:
 private:
   Choices choices;
   plan::Plan plan;
+  plan::UpdateRules updates;
 
   static Dim name(const char *text) { return Dim(std::string(text)); }
 
@@ -64,6 +66,7 @@ private:
   }
   void addInput(const std::string &called, std::vector<Dim> shape, plan::DType dtype) {
     plan.inputs.push_back({called, define(std::move(shape), dtype)});
+    updates.addOutside(plan.inputs.back().value, true);
   }
 
   /// A float input, or a weight where all sizes are numbers.
@@ -106,6 +109,7 @@ private:
     weight.name = called;
     plan.weights.push_back(weight);
     plan.weightValues.push_back(define(shape, plan::DType::F32));
+    updates.addOutside(plan.weightValues.back(), false);
   }
 
   plan::Attribute attribute(const plan::AttributeRule &rule) {
@@ -160,8 +164,14 @@ private:
       auto results = plan::inferResults(plan, instruction, sizes);
       if (!results.ok())
         continue;
+      for (size_t i = 0; i < results->size(); ++i)
+        instruction.results.push_back(static_cast<int64_t>(plan.values.size() + i));
+      plan::UpdateRules after = updates;
+      if (!after.addInstruction(instruction, rule).ok())
+        continue;
+      updates = std::move(after);
       for (plan::TensorType &type : *results)
-        instruction.results.push_back(define(std::move(type.shape), type.dtype));
+        define(std::move(type.shape), type.dtype);
       plan.instructions.push_back(std::move(instruction));
       return;
     }

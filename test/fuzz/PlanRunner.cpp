@@ -68,7 +68,7 @@ void runOnce(Executor &executor, int64_t greatest) {
     inputs[input.name] =
         type.dtype == plan::DType::I64
             ? at::arange(c10::multiply_integers(sizes), at::kLong).mul_(7).remainder_(greatest + 1).view(sizes)
-            : someValues(sizes);
+            : someValues(sizes).to(executor.precision() == Precision::F64 ? at::kDouble : at::kFloat);
   }
   (void)executor.run(inputs);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // attention and attention_grad against the plain definition in fp64: every way through the kernel (whole, blocks,
-// single), grouped queries, windows, left padding and caches.
+// single), grouped queries, windows, left padding and rings.
 
 #include "test/runtime/RunKernel.h"
 
@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 
@@ -82,7 +83,27 @@ protected:
     return result;
   }
   at::Tensor forward(at::ScalarType type, bool half = false) const {
-    return runKernel("attention", {q.to(type), k.to(type), v.to(type), start}, withHalf(half))[0];
+    return runKernel("attention", {q.to(type), k.to(type), v.to(type), start, {}}, withHalf(half))[0];
+  }
+  /// The keys that any query sees, but for padding.
+  static int64_t keysSeen() {
+    const Case &c = GetParam();
+    const int64_t before = c.keys - c.queries;
+    return c.queries + (c.window > 0 ? std::min(before, c.window - 1) : before);
+  }
+  /// Of keys or values the last that fit into a ring; what is not written is not a number.
+  static at::Tensor ringOf(const at::Tensor &x, int64_t slots) {
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape[1] = slots;
+    const at::Tensor ring = at::full(shape, std::nan(""), x.options());
+    for (int64_t position = 0; position < x.size(1); ++position)
+      ring.select(1, position % slots).copy_(x.select(1, position));
+    return ring;
+  }
+  at::Tensor onRing(at::ScalarType type, int64_t slots, bool half = false, bool reference = false) const {
+    const at::Tensor offset = at::full({}, GetParam().keys - GetParam().queries, at::kLong);
+    return runKernel("attention", {q.to(type), ringOf(k.to(type), slots), ringOf(v.to(type), slots), start, offset},
+                     withHalf(half), reference)[0];
   }
   std::vector<at::Tensor> backward(at::ScalarType type, bool half = false) const {
     return runKernel("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start}, withHalf(half));
@@ -108,6 +129,23 @@ TEST_P(AttentionTest, ForwardIsTheDefinition) {
   const at::Tensor low = forward(at::kFloat, true);
   EXPECT_EQ(low.scalar_type(), at::kFloat);
   expectClose(low, expected, 3e-2);
+}
+
+TEST_P(AttentionTest, RingsThatHoldWhatIsSeenGiveTheSame) {
+  const at::Tensor expected = naive(GetParam(), q, k, v, scale);
+  const int64_t seen = keysSeen();
+  for (int64_t slots : {seen, seen + 1, (seen + 127) / 128 * 128, GetParam().keys, 2 * GetParam().keys + 3}) {
+    if (slots < seen)
+      continue;
+    SCOPED_TRACE(testing::Message() << slots << " slots of " << seen);
+    expectClose(onRing(at::kDouble, slots), expected, 1e-12);
+    expectClose(onRing(at::kFloat, slots), expected, 1e-5);
+    expectClose(onRing(at::kFloat, slots, true), expected, 3e-2);
+    expectClose(onRing(at::kDouble, slots, false, /*reference=*/true), expected, 1e-12);
+  }
+  if (seen > 1) {
+    EXPECT_THROW(onRing(at::kFloat, seen - 1), c10::Error);
+  }
 }
 
 TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
@@ -148,9 +186,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest, testing::ValuesIn(kCases),
 
 TEST(AttentionErrorTest, ShapesAreNamed) {
   const at::Tensor q = at::zeros({1, 4, 3, 8}), k = at::zeros({1, 4, 2, 8});
-  EXPECT_THROW(runKernel("attention", {q, k, k, {}}, {{"scale", 1.0}}), c10::Error);
-  EXPECT_THROW(runKernel("attention", {q, q.slice(1, 0, 2), q.slice(1, 0, 2), {}}, {{"scale", 1.0}}), c10::Error);
-  EXPECT_THROW(runKernel("attention", {q, q, q, at::zeros({2}, at::kLong)}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, k, k, {}, {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, q.slice(1, 0, 2), q.slice(1, 0, 2), {}, {}}, {{"scale", 1.0}}), c10::Error);
+  EXPECT_THROW(runKernel("attention", {q, q, q, at::zeros({2}, at::kLong), {}}, {{"scale", 1.0}}), c10::Error);
 }
 
 } // namespace

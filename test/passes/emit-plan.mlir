@@ -32,7 +32,7 @@ morph.model @model base architecture "llama" layers 1 {
 // DECODE: {"name":"cache.1.k"
 // DECODE: {"name":"next.1.k"
 // DECODE: "op":"linear_attention"{{.*}}"extras_count":2
-// DECODE: {"shape":["B","S+T",2,8],"dtype":"f32"}
+// DECODE: {"shape":["B","S",2,8],"dtype":"f32"}
 
 // GATES: {"name":"grad.gate.0"
 // GATES: "name":"gate.0"{{.*}}"trainable":true{{.*}}"gate":true

@@ -123,6 +123,21 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "r0" = %2 : !rows
   }
 
+  // What reads a value that is updated stays before the update, though its sum could be one kernel with it.
+  // CHECK-LABEL: morph.program @updates
+  // CHECK: %[[A:.*]] = morph.launch @exp_16(%[[CACHE:.*]]) :
+  // CHECK-NEXT: %[[NEXT:.*]] = morph.cache_write %[[CACHE]]
+  // CHECK-NEXT: %[[L:.*]] = morph.linear %[[NEXT]]
+  // CHECK-NEXT: morph.launch @add_16(%[[A]], %[[L]])
+  morph.program @updates(%cache: !rows "cache" [B, S], %x: !rows "x" [B, T], %offset: tensor<i64> "offset") {
+    %p = morph.param @p : tensor<16x16xf32>
+    %0 = morph.exp %cache : !rows
+    %1 = morph.cache_write %cache, %x offset %offset : !rows, !rows, tensor<i64>
+    %2 = morph.linear %1, %p : !rows, tensor<16x16xf32>
+    %3 = morph.add %0, %2 : !rows, !rows
+    morph.output "r0" = %1, "r1" = %3 : !rows, !rows
+  }
+
   // Ops that read the same rows, next to each other: one pass over them.
   // CHECK-LABEL: morph.program @siblings
   // CHECK: %[[R:.*]]:2 = morph.launch @softplus_sigmoid_16

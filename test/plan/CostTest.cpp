@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Rings.h"
 #include "test/plan/PlanBuilder.h"
 
 namespace morph {
@@ -35,7 +36,7 @@ TEST(CostTest, AttentionCountsCausalPairsAndTheWindow) {
     std::vector<Dim> shape = {Dim(int64_t(1)), Dim(int64_t(100)), Dim(int64_t(2)), Dim(int64_t(8))};
     int64_t q = b.input("q", shape), k = b.input("k", shape), v = b.input("v", shape);
     attributes["scale"] = 1.0;
-    b.output("y", b.op("attention", {q, k, v, -1}, attributes));
+    b.output("y", b.op("attention", {q, k, v, -1, -1}, attributes));
     return plan::estimateCost(b.plan, {})->flops;
   };
   EXPECT_DOUBLE_EQ(flops({}), 4.0 * 2 * 8 * 5050);
@@ -50,7 +51,7 @@ TEST(CostTest, AnUnboundSizeIsAnError) {
 
 TEST(CostTest, HugeSizesAreErrorsAndTakeNoTime) {
   for (int64_t size : {int64_t(1) << 47, INT64_MAX, int64_t(-1)}) {
-    auto cost = plan::estimateCost(everyOpPlan(), {{"B", 1}, {"T", size}, {"N", 4}, {"S", 0}});
+    auto cost = plan::estimateCost(everyOpPlan(), {{"B", 1}, {"T", size}, {"N", 4}});
     ASSERT_FALSE(cost.ok());
     const char *message = size < 0 || size > plan::kMaximumElements ? "the size 'T'" : "more elements than can be";
     EXPECT_NE(cost.status().message().find(message), std::string::npos) << cost.status().message();
@@ -60,7 +61,7 @@ TEST(CostTest, HugeSizesAreErrorsAndTakeNoTime) {
   std::vector<Dim> shape = {Dim(int64_t(1)), Dim(std::string("T")), Dim(int64_t(1)), Dim(int64_t(1))};
   int64_t x = b.input("x", shape);
   for (int i = 0; i < 20'000; ++i)
-    b.output("y" + std::to_string(i), b.op("attention", {x, x, x, -1}, {{"scale", 1.0}}));
+    b.output("y" + std::to_string(i), b.op("attention", {x, x, x, -1, -1}, {{"scale", 1.0}}));
   auto cost = plan::estimateCost(b.plan, {{"T", int64_t(1) << 48}});
   ASSERT_FALSE(cost.ok());
   EXPECT_NE(cost.status().message().find("needs more memory than can be addressed"), std::string::npos);
@@ -71,14 +72,27 @@ TEST(CostTest, HugeSizesAreErrorsAndTakeNoTime) {
   EXPECT_GT(cost->flops, 0x1p95);
 }
 
-TEST(CostTest, ASumOfSizesIsResolved) {
+TEST(CostTest, ACacheCostsItsWindow) {
   PlanBuilder b;
-  std::vector<Dim> shape = {Dim(std::string("B")), Dim(std::string("S"))};
-  int64_t past = b.input("past", shape), x = b.input("x", {shape[0], Dim(std::string("T"))});
-  b.output("y", b.op("concat", {b.op("concat", {past, x}), x}));
-  auto shapes = plan::resolveShapes(b.plan, {{"B", 3}, {"S", 0}, {"T", 5}});
-  ASSERT_TRUE(shapes.ok()) << shapes.status().message();
-  EXPECT_EQ(shapes->back(), (std::vector<int64_t>{3, 10}));
+  const Dim batch = std::string("B"), one = int64_t(1), eight = int64_t(8);
+  const int64_t x = b.input("x", {batch, Dim(std::string("T")), one, eight}),
+                offset = b.input("offset", {}, plan::DType::I64);
+  auto attend = [&](const std::string &name, const std::string &slots,
+                    const std::map<std::string, plan::Attribute> &how) {
+    const int64_t ring = b.input(name, {batch, Dim(slots), one, eight});
+    const int64_t keys = b.op("cache_write", {ring, x, offset});
+    b.output("y." + name, b.op("attention", {x, keys, keys, -1, offset}, how));
+  };
+  attend("cache.0.k", "S", {{"scale", 1.0}});
+  attend("cache.1.k", "S1024", {{"scale", 1.0}, {"window", int64_t(1024)}});
+  const int64_t state = b.input("cache.2.state", {batch, one, eight});
+  b.output("state", b.op("exp", {state}));
+  auto bytes = [&](int64_t full, int64_t windowed) { return static_cast<double>(4 * 8 * (full + windowed + 1)); };
+  EXPECT_EQ(plan::cacheBytes(b.plan, 1000), bytes(1000, 1000));
+  EXPECT_EQ(plan::cacheBytes(b.plan, 100'000), bytes(100'000, 1024 + plan::kPrefillChunk - 1));
+  // What is read with a window and without one keeps all.
+  attend("cache.3.k", "S1024", {{"scale", 1.0}});
+  EXPECT_EQ(plan::cacheBytes(b.plan, 100'000), bytes(100'000, 200'000));
 }
 
 } // namespace

@@ -131,6 +131,8 @@ const Malformed kKernelCases[] = {
     {"OtherNames", [](Json &j) { j["kernels"][0]["values"][0]["shape"][0] = "B"; }, "dimension 0 of a value is 'B'"},
     {"Arguments", [](Json &j) { j["kernels"][0]["arguments"] = 5; }, "'arguments' is 5, but it has 4 values"},
     {"ShapesInside", [](Json &j) { j["kernels"][0]["values"][2]["shape"][2] = 9; }, "instruction 0 (add): result 0 is"},
+    {"Update", [](Json &j) { j["kernels"][0]["instructions"][0] = find(j, "cache_write"); },
+     "updates nothing in place"},
     {"NestedLaunch", [](Json &j) { j["kernels"][0]["instructions"][0] = find(j, "launch"); }, "launches no kernel"},
     {"NoInPlace", [](Json &j) { j["kernels"][0]["in_place"] = Json::array(); }, "'in_place' must have an element a"},
     {"InPlaceOfNothing", [](Json &j) { j["kernels"][0]["in_place"][0] = 2; }, "'in_place' names no argument"},
@@ -179,6 +181,68 @@ TEST(MalformedPlanText, FactorsOfOneProductAreOfOneType) {
   EXPECT_NE(plan::validate(b.plan).message().find("operand 'weight' is f32, the factor before it is bf16"),
             std::string::npos)
       << plan::validate(b.plan).message();
+}
+
+/// Writes x into a ring that is an input, a trained weight, a frozen one, or none of these.
+class Updates : public testing::Test {
+protected:
+  PlanBuilder b;
+  plan::Dim two = int64_t(2), four = int64_t(4), eight = int64_t(8), length = std::string("T");
+  int64_t x = b.input("x", {two, length, eight}), offset = b.input("offset", {}, plan::DType::I64);
+
+  int64_t write(int64_t ring, int64_t rows) { return b.op("cache_write", {ring, rows, offset}); }
+  void expectRefused(const std::string &message) const {
+    const Status status = plan::validate(b.plan);
+    EXPECT_NE(status.message().find(message), std::string::npos) << status.message();
+  }
+};
+
+TEST_F(Updates, OfInputsAndTrainedWeightsOneAfterAnother) {
+  const int64_t ring = b.input("ring", {two, four, eight}), weight = b.weight("w", {2, 4, 8}, /*trainable=*/true);
+  b.output("next", write(write(ring, x), b.op("exp", {x})));
+  const int64_t heads = b.op("split_heads", {b.input("other", {two, four, eight})}, {{"heads", int64_t(2)}});
+  b.output("heads", write(heads, b.op("split_heads", {x}, {{"heads", int64_t(2)}})));
+  b.output("grad.w", write(weight, x));
+  EXPECT_TRUE(plan::validate(b.plan).ok()) << plan::validate(b.plan).message();
+}
+
+TEST_F(Updates, OfWhatLiesInTheArena) {
+  b.output("y", write(b.op("exp", {b.input("ring", {two, four, eight})}), x));
+  expectRefused("operand 'cache' is updated, but lies in no input and in no weight that the program trains");
+}
+
+TEST_F(Updates, OfAFrozenWeight) {
+  b.output("y", write(b.weight("w", {2, 4, 8}), x));
+  expectRefused("operand 'cache' is updated, but lies in no input and in no weight that the program trains");
+}
+
+TEST_F(Updates, OfAnotherOperandsMemory) {
+  const int64_t ring = b.input("ring", {two, four, eight});
+  const int64_t heads = b.op("split_heads", {ring}, {{"heads", int64_t(2)}});
+  b.output("y", write(ring, b.op("merge_heads", {heads})));
+  expectRefused("operand 'cache' is updated, but another operand lies in the same memory");
+}
+
+TEST_F(Updates, AreReadByTheirResult) {
+  const int64_t ring = b.input("ring", {two, four, eight});
+  const int64_t heads = b.op("split_heads", {ring}, {{"heads", int64_t(2)}});
+  b.output("next", write(ring, x));
+  b.output("old", b.op("exp", {heads}));
+  expectRefused("operand 'x' is read after 'cache_write' has updated its memory");
+}
+
+TEST_F(Updates, AreNotMadeTwice) {
+  const int64_t ring = b.input("ring", {two, four, eight});
+  b.output("a", write(ring, x));
+  b.output("b", write(ring, x));
+  expectRefused("operand 'cache' is read after 'cache_write' has updated its memory");
+}
+
+TEST_F(Updates, LeaveNoOldOutput) {
+  const int64_t ring = b.input("ring", {two, four, eight});
+  b.output("next", write(ring, x));
+  b.output("old", ring);
+  expectRefused("output 'old' is read after 'cache_write' has updated its memory");
 }
 
 TEST(MalformedPlanText, IsRefusedWithItsPlace) {

@@ -107,7 +107,7 @@ inline plan::Plan everyOpPlan() {
   PlanBuilder b("test");
   using plan::Dim;
   using Attributes = std::map<std::string, plan::Attribute>;
-  Dim batch = std::string("B"), length = std::string("T"), cached = std::string("S"), rows = std::string("N");
+  Dim batch = std::string("B"), length = std::string("T"), rows = std::string("N");
   b.plan.ropeTables["rope"] = {{1, 0.1}, 1};
   const Attributes eps = {{"eps", 1e-5}}, heads = {{"heads", int64_t(2)}}, mean = {{"normalize", std::string("mean")}};
   const Attributes window = {{"scale", 0.5}, {"window", int64_t(5)}}, two = {{"candidates_count", int64_t(2)}};
@@ -121,7 +121,6 @@ inline plan::Plan everyOpPlan() {
   int64_t offset = b.input("offset", {}, plan::DType::I64);
   int64_t weights = b.input("weights", {rows});
   int64_t teacher = b.input("teacher_logits", {rows, Dim(int64_t(11))});
-  int64_t past = b.input("past", {batch, cached, Dim(int64_t(2)), Dim(int64_t(4))});
   int64_t table = b.weight("embed.weight", {11, 8}, true), norm = b.weight("norm.weight", {8});
   int64_t matrix = b.weight("proj.weight", {8, 8}), bias = b.weight("proj.bias", {8});
   int64_t head = b.weight("head.weight", {11, 8}, true), narrow = b.weight("narrow.weight", {2, 8});
@@ -131,8 +130,9 @@ inline plan::Plan everyOpPlan() {
   int64_t h = b.op("l2_norm", {b.op("rms_norm", {x, norm}, eps)}, eps);
   int64_t y = b.op("split_heads", {b.op("linear", {h, matrix, bias})}, heads);
   int64_t q = b.op("rope", {y, offset}, {{"table", std::string("rope")}});
-  int64_t k = b.op("concat", {past, q});
-  int64_t attended = b.op("merge_heads", {b.op("attention", {q, k, k, start}, window)});
+  const int64_t ring =
+      b.op("cache_write", {b.input("cache", {batch, Dim(int64_t(16)), Dim(int64_t(2)), Dim(int64_t(4))}), q, offset});
+  int64_t attended = b.op("merge_heads", {b.op("attention", {q, ring, ring, start, offset}, window)});
   int64_t half = b.op("cast", {h}, {{"dtype", std::string("bf16")}});
   int64_t conv = b.ops("short_conv", {b.op("cast", {half}, {{"dtype", std::string("f32")}}), taps, -1})[0];
   int64_t g = b.op("linear", {conv, narrow, -1});
@@ -156,7 +156,7 @@ inline plan::Plan everyOpPlan() {
   int64_t dkl = b.op("kl_divergence_grad", {dnll, teacher, logits});
   int64_t dout = b.op("scatter_rows", {b.op("linear_input_grad", {dlogits, head}), positions, out});
   int64_t dheads = b.op("split_heads", {dout}, heads);
-  std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1]};
+  std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1], ring};
   auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
   for (const std::string &op : plan::opNames())
     if (const plan::OpRule &rule = *plan::findOpRule(op); rule.elementwise && rule.attributes.empty()) {
@@ -170,7 +170,7 @@ inline plan::Plan everyOpPlan() {
   keep(b.ops("blend_gate_grad", {dout, attended, merged}, two));
   keep(b.ops("blend_candidate_grad", {dout, gate}, {{"index", int64_t(0)}}));
   keep(b.ops("squared_error_grad", {one, attended, merged}, mean));
-  keep(b.ops("attention_grad", {dheads, q, k, k, start}, window));
+  keep(b.ops("attention_grad", {dheads, q, q, q, start}, window));
   keep(b.ops("linear_attention_grad", {dheads, q, q, y, decay, beta, -1}, rule));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
   b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));

@@ -278,13 +278,14 @@ TEST(ExecutorTest, EveryIndexHasItsBound) {
   NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
                                   {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
                                   {"offset", at::zeros({}, at::kLong)},     {"weights", at::ones({4})},
-                                  {"teacher_logits", at::zeros({4, 11})},   {"past", at::ones({2, 0, 2, 4})}};
+                                  {"teacher_logits", at::zeros({4, 11})}};
   plan::Plan plan = everyOpPlan();
   for (const plan::Weight &weight : plan.weights)
     weights[weight.name] = at::ones(weight.shape);
   for (const auto &[form, precision] :
        {std::pair(plan, Precision::F32), std::pair(withBf16(plan), Precision::F32), std::pair(plan, Precision::F64)}) {
     auto executor = make(form, weights, precision);
+    inputs["cache"] = at::ones({2, 16, 2, 4}, precision == Precision::F64 ? at::kDouble : at::kFloat);
     auto outputs = executor->run(inputs);
     ASSERT_TRUE(outputs.ok()) << outputs.status().message();
     for (const auto &[name, limit] : std::map<std::string, int64_t>{{"tokens", 11},
@@ -348,13 +349,66 @@ TEST(ExecutorTest, SizesOfZeroAndBeyondMemoryAreErrors) {
       << createError(n.plan, {});
 }
 
+/// Writes x [1,T,2] into a ring of four slots, an input or a trained weight.
+plan::Plan ringPlan(bool isWeight) {
+  PlanBuilder b;
+  const Dim one = int64_t(1), two = int64_t(2);
+  const int64_t x = b.input("x", {one, Dim(std::string("T")), two}), offset = b.input("offset", {}, plan::DType::I64);
+  const int64_t ring = isWeight ? b.weight("ring", {1, 4, 2}, true) : b.input("ring", {one, Dim(int64_t(4)), two});
+  const int64_t next = b.op("cache_write", {ring, x, offset});
+  b.output(isWeight ? "grad.ring" : "next", next);
+  b.output("twice", b.op("scale", {next}, {{"factor", 2.0}}));
+  return b.plan;
+}
+
+TEST(ExecutorTest, UpdatesWhatItWasGiven) {
+  const at::Tensor expected = at::tensor({3, 3, 0, 0, 1, 1, 2, 2}, at::kFloat).view({1, 4, 2});
+  NamedTensors inputs = {{"x", at::tensor({1, 1, 2, 2, 3, 3}, at::kFloat).view({1, 3, 2})},
+                         {"offset", at::full({}, 6, at::kLong)}};
+  auto trained = make(ringPlan(true), {{"ring", at::zeros({1, 4, 2})}});
+  NamedTensors outputs = *trained->run(inputs);
+  EXPECT_TRUE(at::equal(trained->masters().at("ring"), expected));
+  for (Precision precision : {Precision::F32, Precision::F64}) {
+    auto executor = make(ringPlan(false), {}, precision);
+    const at::Tensor ring = at::zeros({1, 4, 2}, precision == Precision::F64 ? at::kDouble : at::kFloat);
+    inputs["ring"] = ring;
+    outputs = *executor->run(inputs);
+    EXPECT_EQ(outputs.at("next").data_ptr(), ring.data_ptr());
+    EXPECT_TRUE(at::equal(ring.to(at::kFloat), expected));
+    EXPECT_TRUE(at::equal(outputs.at("twice").to(at::kFloat), 2 * expected));
+    // Nor does the executor keep the caller's memory.
+    outputs.clear();
+    inputs.erase("ring");
+    EXPECT_EQ(ring.use_count(), 1u);
+  }
+}
+
+TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
+  auto executor = make(ringPlan(false), {});
+  const at::Tensor memory = at::zeros({16});
+  NamedTensors inputs = {{"x", at::ones({1, 3, 2})}, {"offset", at::zeros({}, at::kLong)}};
+  auto errorWith = [&](const at::Tensor &ring) {
+    inputs["ring"] = ring;
+    auto outputs = executor->run(inputs);
+    return outputs.ok() ? "ran" : outputs.status().message();
+  };
+  const std::string form = "input 'ring' of program 'test' is updated in place: it must be contiguous and of Float";
+  EXPECT_NE(errorWith(at::zeros({1, 4, 2}, at::kDouble)).find(form), std::string::npos);
+  EXPECT_NE(errorWith(at::zeros({1, 2, 4}).transpose(1, 2)).find(form), std::string::npos);
+  inputs["x"] = memory.narrow(0, 6, 6).view({1, 3, 2});
+  EXPECT_NE(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})).find("inputs 'ring' and 'x' of program 'test' overlap"),
+            std::string::npos);
+  inputs["x"] = memory.narrow(0, 8, 6).view({1, 3, 2});
+  EXPECT_EQ(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})), "ran");
+}
+
 TEST(ExecutorTest, AKernelsErrorNamesTheInstruction) {
   // Whether there are as many keys as queries is known at run time only.
   PlanBuilder b;
   Dim batch = std::string("B"), one = int64_t(1);
   int64_t q = b.input("q", {batch, Dim(std::string("T")), one, one});
   int64_t k = b.input("k", {batch, Dim(std::string("S")), one, one});
-  b.output("y", b.op("attention", {q, k, k, -1}, {{"scale", 1.0}}));
+  b.output("y", b.op("attention", {q, k, k, -1, -1}, {{"scale", 1.0}}));
   auto outputs = make(b.plan, {})->run({{"q", at::ones({2, 3, 1, 1})}, {"k", at::ones({2, 2, 1, 1})}});
   ASSERT_FALSE(outputs.ok());
   EXPECT_NE(outputs.status().message().find("instruction 0 (attention)"), std::string::npos)

@@ -46,7 +46,10 @@ std::vector<ForwardCase> cases() {
   at::Tensor heads = normal({2, 3, 2, 8}, 7), offset = at::full({}, 5, at::kLong);
   at::Tensor p = wide.softmax(1), q = other.softmax(1), rowWeights = normal({4}, 8).abs();
   at::Tensor padded = x.clone();
-  padded[0].narrow(0, 0, 2).zero_(); // Start 7 with offset 5.
+  padded[0].narrow(0, 0, 2).zero_();                                 // Start 7 with offset 5.
+  at::Tensor ring = normal({2, 5, 2, 8}, 9), wrapped = ring.clone(); // Position 8 lies in slot 3.
+  for (int64_t t = 0; t < 3; ++t)
+    wrapped.select(1, (8 + t) % 5).copy_(heads.select(1, t));
   at::Tensor gate1 = at::tensor({0.3}, at::kDouble), gate2 = at::tensor({0.3, 0.5}, at::kDouble);
   Attributes eps = {{"eps", 1e-5}};
   at::Tensor mean = x.pow(2).sum(-1, true) / 8;
@@ -70,8 +73,12 @@ std::vector<ForwardCase> cases() {
        {heads, offset},
        {{"table", std::string("rope")}, {"inverse", true}},
        ropeReference(heads, 5, true)},
-      {"Concat", "concat", {heads, heads.narrow(1, 0, 1)}, {}, at::cat({heads, heads.narrow(1, 0, 1)}, 1)},
-      {"ConcatEmpty", "concat", {heads.narrow(1, 0, 0), heads}, {}, heads},
+      {"CacheWrite", "cache_write", {ring, heads, at::full({}, 8, at::kLong)}, {}, wrapped},
+      {"CacheWriteAll",
+       "cache_write",
+       {heads, ring.narrow(1, 0, 3), at::full({}, 6, at::kLong)},
+       {},
+       ring.narrow(1, 0, 3)},
       {"Blend", "blend", {gate1, x, x.flip(0)}, {}, 0.3 * x + 0.7 * x.flip(0)},
       {"BlendThree", "blend", {gate2, x, x.flip(0), x.flip(1)}, {}, 0.3 * x + 0.5 * x.flip(0) + 0.2 * x.flip(1)},
       {"TokenNll", "token_nll", {wide, targets}, {}, -p.log().gather(1, targets.unsqueeze(1)).squeeze(1)},

@@ -10,7 +10,7 @@ namespace morph {
 
 struct OracleOptions {
   Precision precision = Precision::F64;
-  std::map<std::string, int64_t> sizes = {{"B", 2}, {"T", 7}, {"N", 5}, {"S", 3}};
+  std::map<std::string, int64_t> sizes = {{"B", 2}, {"T", 7}, {"N", 5}};
   uint64_t seed = 1;
   int64_t coordinates = 3; ///< Of each gradient to check by finite differences (fp64 only).
 };

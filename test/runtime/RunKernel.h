@@ -68,6 +68,11 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
     const bool half = type.dtype == plan::DType::BF16;
     results.push_back(at::empty(extents.back(), isDouble ? at::kDouble : half ? at::kBFloat16 : at::kFloat));
   }
+  // What is updated is a copy of what the caller gave.
+  const std::vector<int64_t> updated = plan::updatedValues(instruction, *rule);
+  for (size_t r = 0; r < results.size(); ++r)
+    if (updated[r] >= 0)
+      results[r] = given[static_cast<size_t>(updated[r])] = given[static_cast<size_t>(updated[r])].clone();
   const at::Tensor scratch =
       at::empty({plan::scratchBytes(instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
   kernel->run(KernelCall{plan, instruction, given, results, scratch.mutable_data_ptr()});

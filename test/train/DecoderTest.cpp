@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a decoder holds between calls is what the plan's estimate says.
+// What a decoder holds between calls, and that it gives the same whatever it holds.
 
+#include "runtime/exec/HeldMemory.h"
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Rings.h"
 #include "runtime/train/Inference.h"
 #include "test/plan/PlanBuilder.h"
 #include "test/plan/WithBf16.h"
@@ -11,43 +13,115 @@ namespace {
 
 using plan::Dim;
 
-/// Decoding of one layer of attention in a window, without projections: embeddings are queries, keys and values of two
-/// heads of three. Its head's weight is the embedding's table.
-plan::Plan decodePlan() {
+/// Decoding of two layers of attention, one in a window, without projections: embeddings are queries, keys and values
+/// of two heads of three. The head's weight is the embedding's table.
+plan::Plan decodePlan(int64_t window = 4) {
   PlanBuilder b("decode");
-  const Dim batch = std::string("B"), length = std::string("T"), past = std::string("S"), two = int64_t(2),
-            three = int64_t(3);
+  const Dim batch = std::string("B"), length = std::string("T"), two = int64_t(2), three = int64_t(3);
   const int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
-  const int64_t start = b.input("start", {batch}, plan::DType::I64);
-  const int64_t keys = b.input("cache.0.key", {batch, past, two, three});
-  const int64_t values = b.input("cache.0.value", {batch, past, two, three});
+  const int64_t start = b.input("start", {batch}, plan::DType::I64), offset = b.input("offset", {}, plan::DType::I64);
   const int64_t table = b.weight("embed.weight", {7, 6});
-  const int64_t x = b.op("split_heads", {b.op("embedding", {tokens, table})}, {{"heads", int64_t(2)}});
-  const int64_t allKeys = b.op("concat", {keys, x}), allValues = b.op("concat", {values, x});
-  const int64_t y = b.op("attention", {x, allKeys, allValues, start}, {{"scale", 1.0}, {"window", int64_t(4)}});
-  const int64_t last = b.op("last_rows", {b.op("merge_heads", {y})});
-  b.output("logits", b.op("linear", {last, table, -1}));
-  b.output("next.0.key", allKeys);
-  b.output("next.0.value", allValues);
+  int64_t x = b.op("split_heads", {b.op("embedding", {tokens, table})}, {{"heads", int64_t(2)}});
+  for (int64_t layer : {0, 1}) {
+    const Dim slots = layer == 0 ? "S" : "S" + std::to_string(window);
+    std::map<std::string, plan::Attribute> how = {{"scale", 1.0}};
+    if (layer == 1)
+      how["window"] = window;
+    auto write = [&](const std::string &name) {
+      const std::string state = std::to_string(layer) + "." + name;
+      const int64_t next = b.op("cache_write", {b.input("cache." + state, {batch, slots, two, three}), x, offset});
+      b.output("next." + state, next);
+      return next;
+    };
+    const int64_t keys = write("k"), values = write("v");
+    x = b.op("attention", {x, keys, values, start, offset}, how);
+  }
+  b.output("logits", b.op("linear", {b.op("last_rows", {b.op("merge_heads", {x})}), table, -1}));
   return b.plan;
+}
+
+std::unique_ptr<Executor> make(plan::Plan plan, Precision precision = Precision::F32) {
+  const WeightStore store = WeightStore::inMemory({{"embed.weight", at::arange(42).view({7, 6}).sin() / 2}});
+  auto executor = Executor::create(std::move(plan), store, precision, 0);
+  EXPECT_TRUE(executor.ok()) << executor.status().message();
+  return std::move(*executor);
+}
+
+at::Tensor tokensFrom(int64_t begin, int64_t end) {
+  return at::stack({at::arange(begin, end).remainder(7), at::arange(begin, end).mul(3).remainder(7)});
+}
+
+/// Logits after sequences of `lengths` tokens are appended one after the other, two rows with padding.
+at::Tensor decode(Executor &executor, const std::vector<int64_t> &lengths, int64_t positions) {
+  auto decoder = Decoder::create(executor, at::tensor({0, 3}, at::kLong), positions);
+  EXPECT_TRUE(decoder.ok()) << decoder.status().message();
+  int64_t begin = 0;
+  at::Tensor logits;
+  for (int64_t length : lengths) {
+    auto appended = (*decoder)->append(tokensFrom(begin, begin + length));
+    EXPECT_TRUE(appended.ok()) << appended.status().message();
+    logits = *appended;
+    begin += length;
+  }
+  return logits.clone();
 }
 
 TEST(Decoder, HoldsWhatTheEstimateSays) {
   for (bool half : {false, true}) {
-    const WeightStore store = WeightStore::inMemory({{"embed.weight", at::ones({7, 6})}});
-    auto executor = Executor::create(half ? withBf16(decodePlan()) : decodePlan(), store, Precision::F32, 0);
-    ASSERT_TRUE(executor.ok()) << executor.status().message();
-    auto decoder = Decoder::create(**executor, at::zeros({1}, at::kLong));
-    ASSERT_TRUE(decoder.ok()) << decoder.status().message();
-    int64_t context = 0;
-    for (int64_t length : {5, 1, 1, 20}) {
-      const auto logits = (*decoder)->append(at::ones({1, length}, at::kLong));
-      ASSERT_TRUE(logits.ok()) << logits.status().message();
-      context += length;
-      EXPECT_EQ(static_cast<double>((*decoder)->cacheBytes()), plan::cacheBytes(decodePlan(), context));
-      EXPECT_EQ((*decoder)->cacheBytes(), 2 * context * 6 * 4);
+    auto executor = make(half ? withBf16(decodePlan()) : decodePlan());
+    for (int64_t positions : {4, 27, 1000}) {
+      auto decoder = Decoder::create(*executor, at::zeros({1}, at::kLong), positions);
+      ASSERT_TRUE(decoder.ok()) << decoder.status().message();
+      EXPECT_EQ(static_cast<double>((*decoder)->cacheBytes()), plan::cacheBytes(decodePlan(), positions));
+      const int64_t windowed = std::min<int64_t>(positions, 4 + plan::kPrefillChunk - 1);
+      EXPECT_EQ((*decoder)->cacheBytes(), 2 * (positions + windowed) * 6 * 4);
     }
   }
+}
+
+TEST(Decoder, GivesTheSameHoweverTokensCome) {
+  // Longer than a chunk, so that rings of the window have come round several times.
+  const int64_t length = 3 * plan::kPrefillChunk + 5;
+  auto executor = make(decodePlan(), Precision::F64);
+  const at::Tensor expected = decode(*executor, {length}, length);
+  // Rings of doubling size, of one that is known, and of more than is needed.
+  EXPECT_LT((decode(*executor, {length - 3, 1, 1, 1}, 0) - expected).abs().max().item<double>(), 1e-12);
+  EXPECT_LT((decode(*executor, {1, 4, 300, length - 305}, 0) - expected).abs().max().item<double>(), 1e-12);
+  EXPECT_LT((decode(*executor, {7, length - 7}, 2 * length) - expected).abs().max().item<double>(), 1e-12);
+  EXPECT_LT((decode(*executor, std::vector<int64_t>(static_cast<size_t>(length), 1), 0) - expected)
+                .abs()
+                .max()
+                .item<double>(),
+            1e-12);
+  // And what one run with rings that hold all positions gives.
+  NamedTensors inputs = {{"tokens", tokensFrom(0, length)},
+                         {"start", at::tensor({0, 3}, at::kLong)},
+                         {"offset", at::zeros({}, at::kLong)}};
+  for (const char *name : {"cache.0.k", "cache.0.v", "cache.1.k", "cache.1.v"})
+    inputs[name] = at::zeros({2, length, 2, 3}, at::kDouble);
+  auto outputs = executor->run(inputs);
+  ASSERT_TRUE(outputs.ok()) << outputs.status().message();
+  EXPECT_LT((outputs->at("logits") - expected).abs().max().item<double>(), 1e-12);
+}
+
+TEST(Decoder, AllocatesNothingForAToken) {
+  countHeldMemory();
+  auto executor = make(decodePlan()); // Without ops that the compiler makes kernels of.
+  auto decoder = *Decoder::create(*executor, at::zeros({1}, at::kLong), 20);
+  const at::Tensor token = at::ones({1, 1}, at::kLong);
+  ASSERT_TRUE(decoder->append(token).ok());
+  const int64_t before = allocationCount();
+  for (int i = 0; i < 10; ++i)
+    ASSERT_TRUE(decoder->append(token).ok());
+  EXPECT_EQ(allocationCount(), before);
+}
+
+TEST(Decoder, WantsCachesThatAreUpdated) {
+  plan::Plan plan = decodePlan();
+  plan.inputs.push_back({"cache.2.state", static_cast<int64_t>(plan.values.size())});
+  plan.values.push_back({{Dim(std::string("B")), Dim(int64_t(3))}, plan::DType::F32});
+  auto decoder = Decoder::create(*make(plan), at::zeros({1}, at::kLong));
+  EXPECT_EQ(decoder.status().message(), "the plan 'decode' does not update its cache 'cache.2.state'");
 }
 
 } // namespace

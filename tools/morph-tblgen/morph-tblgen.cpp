@@ -68,6 +68,32 @@ void emitAttribute(const NamedAttribute &attribute, const Operator &op, raw_ostr
   os << "{" << quoted(attribute.name) << ", AttributeKind::" << kind << ", " << (required ? "true" : "false") << "}";
 }
 
+/// An updated operand is there once or not at all, and its result has its shape.
+void checkUpdates(const Operator &op, const std::vector<StringRef> &updates, const std::vector<StringRef> &shapes) {
+  const Record &record = op.getDef();
+  StringRef name = record.getValueAsString("opName");
+  if (updates.empty())
+    return;
+  if (updates.size() != shapes.size())
+    PrintFatalError(op.getLoc(), "op '" + name + "': `updates` names " + Twine(updates.size()) + " operands for " +
+                                     Twine(shapes.size()) + " results");
+  if (!record.getValueAsString("viewOf").empty() || !record.getValueAsListOfStrings("inPlace").empty())
+    PrintFatalError(op.getLoc(), "op '" + name + "' updates operands and has `viewOf` or `inPlace`");
+  for (auto [update, shape] : zip_equal(updates, shapes)) {
+    const bool isSame =
+        any_of(record.getValueAsListOfDefs("rules"), [&, update = update, shape = shape](const Record *r) {
+          return r->getValueAsString("ruleKind") == "Shape" && r->getValueAsString("a") == update &&
+                 r->getValueAsString("b") == shape;
+        });
+    const bool isOne = any_of(op.getOperands(), [&, update = update](const NamedTypeConstraint &operand) {
+      return operand.name == update && !operand.isVariadic();
+    });
+    if (!update.empty() && !(isSame && isOne))
+      PrintFatalError(op.getLoc(), "op '" + name + "' updates '" + update + "', which is no operand of the shape '" +
+                                       shape + "' of its result");
+  }
+}
+
 void emitOp(const Operator &op, raw_ostream &os) {
   const Record &record = op.getDef();
   StringRef name = record.getValueAsString("opName");
@@ -110,6 +136,10 @@ void emitOp(const Operator &op, raw_ostream &os) {
   os << "},\n     " << quoted(record.getValueAsString("resultType")) << ", "
      << quoted(record.getValueAsString("viewOf")) << ", {";
   interleaveComma(record.getValueAsListOfStrings("inPlace"), os, [&](StringRef name) { os << quoted(name); });
+  os << "}, {";
+  const std::vector<StringRef> updates = record.getValueAsListOfStrings("updates");
+  checkUpdates(op, updates, shapes);
+  interleaveComma(updates, os, [&](StringRef name) { os << quoted(name); });
   os << "}, " << (findElementwise(record) ? "true" : "false") << ",\n     ";
   StringRef flops = record.getValueAsString("flops").trim();
   if (flops.empty())

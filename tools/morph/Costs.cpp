@@ -3,6 +3,7 @@
 #include "tools/morph/Costs.h"
 
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Rings.h"
 
 #include <algorithm>
 #include <fstream>
@@ -65,11 +66,12 @@ public:
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
 
-  /// `passes` runs of a program with B sequences of T tokens, N rows read, S tokens cached, and `steps` updates.
+  /// `passes` runs of a program with B sequences of T tokens, N rows read, `cached` tokens before, and `steps` updates.
   StatusOr<StageCost> estimate(const std::string &stage, const std::string &program, double passes, double steps,
                                int64_t batch, int64_t length, int64_t rows, int64_t cached = 0) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", length}, {"N", rows}, {"S", cached}};
+    const std::map<std::string, int64_t> sizes =
+        plan::withRings({{"B", batch}, {"T", length}, {"N", rows}}, plan, cached + length);
     MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
     StageCost result;
     result.stage = stage;
@@ -85,13 +87,13 @@ public:
     return result;
   }
 
-  /// Memory of generating after B sequences of T tokens: the prefill, or a step with their caches before and after it.
+  /// Memory of generating after B sequences of T tokens: the prefill, or a step.
   StatusOr<double> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    // The arena of the prefill stays while the caches grow.
+    // The arena of the prefill stays.
     int64_t inputs = 0, arena = 0, bound = 0;
-    for (const auto &[tokens, past] : {std::pair<int64_t, int64_t>(length, 0), {1, length}}) {
-      const std::map<std::string, int64_t> sizes = {{"B", batch}, {"T", tokens}, {"N", 0}, {"S", past}};
+    for (int64_t tokens : {plan::prefillTokens(plan, length), int64_t(1)}) {
+      const auto sizes = plan::withRings({{"B", batch}, {"T", tokens}, {"N", 0}}, plan, length + 1);
       MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
       inputs = std::max(inputs, cost.inputBytes);
       arena = std::max(arena, cost.arenaBytes);

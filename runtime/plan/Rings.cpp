@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan/Rings.h"
+
+#include "runtime/plan/OpTable.h"
+
+#include <algorithm>
+
+namespace morph::plan {
+
+std::map<std::string, int64_t> ringWindows(const Plan &plan) {
+  std::map<std::string, int64_t> windows;
+  for (const Instruction &instruction : plan.instructions) {
+    if (instruction.op != "attention")
+      continue;
+    const OpRule &rule = *findOpRule(instruction.op);
+    auto operand = [&](const char *name) {
+      return instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))];
+    };
+    const std::string *slots = std::get_if<std::string>(&plan.values[static_cast<size_t>(operand("k"))].shape[1]);
+    if (operand("offset") < 0 || !slots)
+      continue;
+    auto found = instruction.attributes.find("window");
+    const int64_t window = found == instruction.attributes.end() ? 0 : std::get<int64_t>(found->second);
+    // What has the slots of several windows has room for the largest.
+    auto [known, isNew] = windows.emplace(*slots, window);
+    if (!isNew)
+      known->second = known->second == 0 || window == 0 ? 0 : std::max(known->second, window);
+  }
+  return windows;
+}
+
+int64_t ringSlots(int64_t window, int64_t positions) {
+  return window == 0 ? positions : std::min(positions, window + kPrefillChunk - 1);
+}
+
+int64_t prefillTokens(const Plan &plan, int64_t tokens) {
+  for (const auto &[name, window] : ringWindows(plan))
+    if (window > 0)
+      return std::min(tokens, kPrefillChunk);
+  return tokens;
+}
+
+std::map<std::string, int64_t> withRings(std::map<std::string, int64_t> sizes, const Plan &plan, int64_t positions) {
+  for (const auto &[name, window] : ringWindows(plan))
+    sizes[name] = ringSlots(window, positions);
+  return sizes;
+}
+
+} // namespace morph::plan

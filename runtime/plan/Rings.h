@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and values of decode programs: rings with as many slots as positions are read of them.
+
+#ifndef MORPH_RUNTIME_PLAN_RINGS_H
+#define MORPH_RUNTIME_PLAN_RINGS_H
+
+#include "runtime/plan/Plan.h"
+
+namespace morph::plan {
+
+/// New tokens that go through a program with windows at once: enough for its products, few beside the windows.
+inline constexpr int64_t kPrefillChunk = 256;
+
+/// The sizes of a program that are slots of rings, with the window of what reads them: 0 where that is all positions.
+std::map<std::string, int64_t> ringWindows(const Plan &plan);
+
+/// Slots of a ring for sequences of `positions`: all of them, or the window and a chunk after its first position.
+int64_t ringSlots(int64_t window, int64_t positions);
+
+/// Of `tokens` new ones, how many go through the program at once.
+int64_t prefillTokens(const Plan &plan, int64_t tokens);
+
+/// `sizes` with those of the plan's rings for sequences of `positions`, new tokens included.
+std::map<std::string, int64_t> withRings(std::map<std::string, int64_t> sizes, const Plan &plan, int64_t positions);
+
+} // namespace morph::plan
+
+#endif // MORPH_RUNTIME_PLAN_RINGS_H
