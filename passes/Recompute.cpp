@@ -80,6 +80,8 @@ struct RecomputePass : public morph::impl::RecomputePassBase<RecomputePass> {
     if (failed(before))
       return failure();
     ProgramOp op = findProgram(model, program);
+    if (Status status = plan::validate(*before); !status.ok())
+      return emitProgramError(op) << "gives a plan that is not valid: " << status.message();
     StatusOr<Recomputation> found =
         chooseRecomputation(*before, *runSizes, limit, plan::RunMode{/*wide=*/false, threads});
     if (!found.ok())

@@ -49,6 +49,9 @@ constexpr Key kKeys[] = {
     {"model.precision", kString, "", "\"fp32\"", "fp32 | bf16", "model_c1",
      "Element type of products; accumulation, residual stream, norms, states and gates are fp32 always."},
     {"model.threads", kInteger, "threads", "0", ">= 0, <= 4096", "model_c2", "Threads of the CPU; 0: all cores."},
+    {"model.memory_limit", kNumber, "GB", "<none>", "> 0", "model_c3",
+     "Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of "
+     "layers; none: everything is kept."},
 
     {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3", "The linear-attention backend of every layer."},
     {"linear.candidates", kStrings, "", "[]", "", "S3",

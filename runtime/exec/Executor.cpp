@@ -323,7 +323,7 @@ void Executor::poison(size_t i, const Layout &layout) const {
 }
 
 const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Tensor> &given) {
-  static const std::vector<plan::Step> all;
+  static const std::vector<plan::Step> everything;
   plan::ZeroShares zero(plan_.weights.size());
   bool isPartial = !given.empty();
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
@@ -337,7 +337,7 @@ const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Ten
     isPartial |= std::count(zero[w].begin(), zero[w].end(), true) > 0;
   }
   if (!isPartial)
-    return all;
+    return everything;
   std::set<int64_t> known;
   for (const auto &entry : given)
     known.insert(entry.first);
@@ -378,7 +378,8 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     for (const plan::NamedValue &output : plan_.outputs)
       if (auto found = given.find(output.name); found != given.end())
         known[output.value] = found->second;
-    const std::vector<plan::Step> &steps = recording ? std::vector<plan::Step>() : stepsOf(known);
+    static const std::vector<plan::Step> everything;
+    const std::vector<plan::Step> &steps = recording ? everything : stepsOf(known);
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
       if (!steps.empty() && steps[i] != plan::Step::Run) {
         fill(i, steps[i], values, *layout, known);

@@ -53,8 +53,10 @@ public:
         needOperands(*i);
   }
 
-  /// Whether a result is needed that is neither zero nor given.
+  /// Whether a result is needed that is neither zero nor given, or something is updated.
   bool isNeeded(const Instruction &instruction) const {
+    if (instruction.op != "launch" && !findOpRule(instruction.op)->updates.empty())
+      return true;
     return std::any_of(instruction.results.begin(), instruction.results.end(), [&](int64_t result) {
       return isMarked(needed, result) && !isMarked(zero, result) && !given.count(result);
     });

@@ -39,6 +39,7 @@ template <> struct Visit<ModelSpec> {
     visitor.key("path", section.path);
     visitor.key("precision", section.precision);
     visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
+    visitor.key("memory_limit", section.memoryLimit, {above(0)});
   }
 };
 

@@ -76,6 +76,9 @@ struct ModelSpec {
   Precision precision{};
   /// Threads of the CPU; 0: all cores. (threads; >= 0, <= 4096)
   int64_t threads{};
+  /// Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of
+  /// layers; none: everything is kept. (GB; > 0)
+  std::optional<double> memoryLimit;
 };
 
 /// The linear attention that replaces full attention.

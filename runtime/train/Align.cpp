@@ -5,24 +5,116 @@
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 
 namespace morph {
 
-StatusOr<StageOutcome> runAlign(const StageContext &context) {
-  const AlignSpec &section = context.spec.align;
-  BatchStreamOptions data;
-  data.batch = section.batch;
-  data.length = section.length;
-  data.taskFraction = section.taskFraction;
-  const LoopOptions options = context.loopOptions("align", section);
+namespace {
 
-  data.stream = "align";
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
-  data.stream = "held-out/align";
-  data.sample.split = Split::Selection;
-  MORPH_ASSIGN_OR_RETURN(const auto heldOut, context.stream(data, section.tasks));
-  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align"));
-  MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("align-forward", executor.get()));
+/// Layers that are aligned together.
+struct Wave {
+  std::string plan;  ///< Its plan; "-forward" after it: the one that measures.
+  std::string label; ///< "wave 2 of 4"; empty where there is one.
+
+  /// Where the wave's loop saves its steps.
+  std::string stepsPath(const StageContext &context) const {
+    return context.outPath(label.empty() ? "checkpoint.safetensors" : "checkpoint." + plan + ".steps.safetensors");
+  }
+  /// What it leaves to the waves after it.
+  std::string resultPath(const StageContext &context) const {
+    return context.outPath("checkpoint." + plan + ".safetensors");
+  }
+};
+
+std::vector<Wave> findWaves(const StageContext &context) {
+  if (!context.hasPlan("align-1"))
+    return {{"align", ""}};
+  std::vector<Wave> waves;
+  while (context.hasPlan("align-" + std::to_string(waves.size() + 1)))
+    waves.push_back({"align-" + std::to_string(waves.size() + 1), ""});
+  for (size_t i = 0; i < waves.size(); ++i)
+    waves[i].label = "wave " + std::to_string(i + 1) + " of " + std::to_string(waves.size());
+  return waves;
+}
+
+/// "model.layers.3" of "model.layers.3.linear_attn.q_proj.weight": what a branch's weights are called after.
+std::string layerOf(const std::string &weight) {
+  const std::string list = ".layers.";
+  const size_t begin = weight.find(list);
+  return begin == std::string::npos ? weight : weight.substr(0, weight.find('.', begin + list.size()));
+}
+
+/// What is known of a wave once it is through, beside its branches.
+struct WaveResult {
+  int64_t tokens = 0;
+  double seconds = 0, firstLoss = 0, heldOutLoss = 0; ///< Losses are the wave's part of the mean over all layers.
+  std::vector<double> layerLoss;                      ///< On held-out data.
+  bool interrupted = false;
+};
+
+class Alignment {
+public:
+  explicit Alignment(const StageContext &context) : context(context), section(context.spec.align) {}
+
+  StatusOr<StageOutcome> run();
+
+private:
+  const StageContext &context;
+  const AlignSpec &section;
+  std::unique_ptr<BatchStream> stream, heldOut;
+  std::map<std::string, at::Tensor> branches; ///< Of the waves so far: views of their files, but for the last.
+
+  /// A wave that an earlier call has brought to its end; nothing where there is none.
+  StatusOr<std::optional<WaveResult>> findResult(const Wave &wave) const;
+  Status keepResult(const Wave &wave, const WaveResult &result, Executor &executor);
+  StatusOr<WaveResult> train(const Wave &wave, bool isLast);
+};
+
+StatusOr<std::optional<WaveResult>> Alignment::findResult(const Wave &wave) const {
+  const std::string path = wave.resultPath(context);
+  MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(path, context.key));
+  if (!saved)
+    return std::optional<WaveResult>();
+  WaveResult result;
+  result.tokens = saved->tokens;
+  result.seconds = saved->seconds;
+  MORPH_RETURN_IF_ERROR(readState(path, [&] {
+    saved->state.at("first_loss").get_to(result.firstLoss);
+    saved->state.at("held_out_loss").get_to(result.heldOutLoss);
+    saved->state.at("held_out_layer_loss").get_to(result.layerLoss);
+    return Status();
+  }));
+  return std::optional<WaveResult>(std::move(result));
+}
+
+Status Alignment::keepResult(const Wave &wave, const WaveResult &result, Executor &executor) {
+  Checkpoint checkpoint;
+  checkpoint.step = section.steps;
+  checkpoint.tokens = result.tokens;
+  checkpoint.seconds = result.seconds;
+  checkpoint.fingerprint = context.key;
+  checkpoint.state = {{"first_loss", result.firstLoss},
+                      {"held_out_loss", result.heldOutLoss},
+                      {"held_out_layer_loss", result.layerLoss}};
+  checkpoint.masters = executor.masters();
+  MORPH_RETURN_IF_ERROR(writeCheckpoint(wave.resultPath(context), checkpoint));
+  std::error_code error; // What is left is as good as what would be written again.
+  std::filesystem::remove(wave.stepsPath(context), error);
+  return Status();
+}
+
+StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor(wave.plan));
+  MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor(wave.plan + "-forward", executor.get()));
+  LoopOptions options = context.loopOptions("align", section);
+  options.variant = wave.label;
+  if (!options.checkpointPath.empty())
+    options.checkpointPath = wave.stepsPath(context);
+  // Layers that share a limit would depend on each other, and on which of them make a wave. With an equal part each,
+  // the norm of all gradients is within the limit, too.
+  options.clipGroup = layerOf;
+  options.clip = section.clip / std::sqrt(static_cast<double>(std::max<int64_t>(1, context.layers)));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
@@ -36,18 +128,75 @@ StatusOr<StageOutcome> runAlign(const StageContext &context) {
     const at::Tensor values = found->second.to(at::kFloat).contiguous();
     line["layer_loss"] = std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
   };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options, hooks));
-  if (result.interrupted)
-    return StageOutcome::Interrupted;
+  MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(*executor, source, options, hooks));
+  WaveResult result;
+  result.interrupted = loop.interrupted;
+  if (loop.interrupted)
+    return result;
 
-  const int64_t batches = std::max<int64_t>(1, 8 / data.batch);
+  const int64_t batches = std::max<int64_t>(1, 8 / section.batch);
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, *heldOut, batches));
-  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("branches.safetensors"), trainedTensors(*executor)));
-  const nlohmann::ordered_json summary = {{"steps", result.steps},      {"tokens", result.tokens},
-                                          {"seconds", result.seconds},  {"first_loss", result.firstLoss},
-                                          {"held_out_loss", loss.loss}, {"held_out_layer_loss", loss.layerLoss}};
+  result.tokens = loop.tokens;
+  result.seconds = loop.seconds;
+  result.firstLoss = loop.firstLoss;
+  result.heldOutLoss = loss.loss;
+  result.layerLoss = loss.layerLoss;
+  if (!isLast)
+    MORPH_RETURN_IF_ERROR(keepResult(wave, result, *executor));
+  else
+    branches.merge(trainedTensors(*executor));
+  return result;
+}
+
+StatusOr<StageOutcome> Alignment::run() {
+  BatchStreamOptions data;
+  data.batch = section.batch;
+  data.length = section.length;
+  data.taskFraction = section.taskFraction;
+  data.stream = "align";
+  MORPH_ASSIGN_OR_RETURN(stream, context.stream(data, section.tasks));
+  data.stream = "held-out/align";
+  data.sample.split = Split::Selection;
+  MORPH_ASSIGN_OR_RETURN(heldOut, context.stream(data, section.tasks));
+
+  WaveResult total;
+  const std::vector<Wave> waves = findWaves(context);
+  for (const Wave &wave : waves) {
+    const bool isLast = &wave == &waves.back();
+    std::optional<WaveResult> result;
+    if (!isLast) {
+      MORPH_ASSIGN_OR_RETURN(result, findResult(wave));
+    }
+    if (!result) {
+      MORPH_ASSIGN_OR_RETURN(result, train(wave, isLast));
+      if (result->interrupted)
+        return StageOutcome::Interrupted;
+    }
+    if (!isLast) {
+      MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(wave.resultPath(context)));
+      const std::string prefix = "master/";
+      for (const std::string &name : file->names())
+        branches[name.substr(prefix.size())] = file->tensor(name);
+    }
+    total.tokens += result->tokens;
+    total.seconds += result->seconds;
+    total.firstLoss += result->firstLoss;
+    total.heldOutLoss += result->heldOutLoss;
+    total.layerLoss.insert(total.layerLoss.end(), result->layerLoss.begin(), result->layerLoss.end());
+  }
+  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("branches.safetensors"), branches));
+  const nlohmann::ordered_json summary = {{"steps", section.steps},
+                                          {"tokens", total.tokens},
+                                          {"seconds", total.seconds},
+                                          {"first_loss", total.firstLoss},
+                                          {"held_out_loss", total.heldOutLoss},
+                                          {"held_out_layer_loss", total.layerLoss}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("align.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }
+
+} // namespace
+
+StatusOr<StageOutcome> runAlign(const StageContext &context) { return Alignment(context).run(); }
 
 } // namespace morph

@@ -31,9 +31,10 @@ StatusOr<MetricsFile> MetricsFile::open(const std::string &path, const std::stri
     if (!value.ok() || !value->is_object())
       continue; // torn by a kill
     const StatusOr<int64_t> ofStep = jsonGetOr<int64_t>(*value, "step", 0, path);
-    if (!ofStep.ok())
+    const StatusOr<std::string> ofVariant = jsonGetOr<std::string>(*value, "variant", "", path);
+    if (!ofStep.ok() || !ofVariant.ok())
       return Status::invalid("'" + path + "' has a line that this program has not written: " + shortened(line, 60));
-    if (*ofStep > step)
+    if (*ofStep > step && *ofVariant == variant)
       continue;
     kept += line + "\n";
   }

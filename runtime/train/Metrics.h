@@ -17,8 +17,8 @@ namespace morph {
 /// (mean since the last line), tokens and seconds (spent by the stage up to this step, interruptions not counted).
 class MetricsFile {
 public:
-  /// Opens `path` for a stage that continues after `step` steps (0: from the start). Lines that are later than `step`,
-  /// and a torn last line, are removed.
+  /// Opens `path` for a stage that continues after `step` steps (0: from the start). Lines of the variant that are
+  /// later than `step`, and a torn last line, are removed.
   static StatusOr<MetricsFile> open(const std::string &path, const std::string &stage, const std::string &variant,
                                     int64_t step);
   /// A file that swallows everything.

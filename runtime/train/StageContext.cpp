@@ -51,8 +51,9 @@ static bool fitsItsName(const plan::Plan &plan, const plan::NamedValue &output, 
   const plan::TensorType &type = plan.values[static_cast<size_t>(output.value)];
   if (output.name == "loss")
     return type.dtype == plan::DType::F32 && type.shape.empty();
-  if (output.name == "layer_loss")
-    return type.dtype == plan::DType::F32 && type.shape == std::vector<plan::Dim>{context.layers};
+  if (output.name == "layer_loss") // Of all layers, or of a wave of them.
+    return type.dtype == plan::DType::F32 && type.shape.size() == 1 && std::holds_alternative<int64_t>(type.shape[0]) &&
+           std::get<int64_t>(type.shape[0]) <= context.layers;
   if (output.name == "logits")
     return type.dtype == plan::DType::F32 && type.shape.size() == 2 &&
            (context.vocabulary == 0 || type.shape[1] == plan::Dim(context.vocabulary));

@@ -17,8 +17,11 @@ Status checkTasks(const StageContext &context);
 /// which the accuracy is measured. Writes model.safetensors (bf16) and stats.json.
 StatusOr<StageOutcome> runPretrain(const StageContext &context);
 
-/// Trains every layer's linear branches on the teacher's hidden states. Plans `align`, `align-forward`. Writes
-/// branches.safetensors (fp32) and align.json with each layer's loss on held-out data.
+/// Trains every layer's linear branches on the teacher's hidden states. Plans `align`, `align-forward`; or those of
+/// waves of layers, `align-1`, `align-1-forward`, `align-2`, ..., which are gone through one after another on the same
+/// batches: the losses of layers are independent, and each layer's gradients are clipped by themselves, so that the
+/// branches are those of one wave, bit for bit. Writes branches.safetensors (fp32) and align.json with each layer's
+/// loss on held-out data.
 StatusOr<StageOutcome> runAlign(const StageContext &context);
 
 /// Chooses the layers that keep full attention with the selector that `select.method` names. Plans: see select/*.cpp.

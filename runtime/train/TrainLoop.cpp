@@ -27,6 +27,8 @@ private:
   Status checkpoint();
   /// Loss of the step and its gradients, averaged over the batches.
   StatusOr<double> evaluate(int64_t step, NamedTensors &gradients, NamedTensors &outputs);
+  /// Clips in place, by groups where there are some; returns the norm of all gradients before.
+  double clip(NamedTensors &gradients) const;
   double elapsed() const {
     return secondsBefore_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   }
@@ -132,6 +134,20 @@ StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTens
   return loss;
 }
 
+double Loop::clip(NamedTensors &gradients) const {
+  if (!options_.clipGroup)
+    return clipByGlobalNorm(gradients, options_.clip);
+  std::map<std::string, NamedTensors> groups; // Of the same memory.
+  for (const auto &[name, gradient] : gradients)
+    groups[options_.clipGroup(name)][name] = gradient;
+  double squares = 0;
+  for (auto &[name, group] : groups) {
+    const double norm = clipByGlobalNorm(group, options_.clip);
+    squares += norm * norm;
+  }
+  return std::sqrt(squares);
+}
+
 StatusOr<LoopResult> Loop::run() {
   MORPH_RETURN_IF_ERROR(resume());
   const int64_t resumedAt = step_, tokensBefore = tokens_;
@@ -150,7 +166,7 @@ StatusOr<LoopResult> Loop::run() {
     MORPH_ASSIGN_OR_RETURN(const double loss, evaluate(step_, gradients, outputs));
     if (hooks_.onGradients)
       MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, gradients, loss));
-    const double norm = clipByGlobalNorm(gradients, options_.clip);
+    const double norm = clip(gradients);
     if (!std::isfinite(norm))
       return Status::failed(options_.stage + ": the gradient of step " + std::to_string(step_ + 1) + " is not finite",
                             "lower the learning rate; the last checkpoint is kept");

@@ -16,10 +16,12 @@ namespace morph {
 
 struct LoopOptions {
   std::string stage;   ///< "align", ...: metrics, messages.
-  std::string variant; ///< "selected", "uniform"; may be empty.
+  std::string variant; ///< "selected", "wave 2 of 4"; may be empty.
   int64_t steps = 0;
   int64_t accumulate = 1; ///< Batches a step; their gradients and losses are averaged.
   double clip = 1;        ///< Global norm; 0: none.
+  /// The group of a weight by its name: gradients of a group are clipped together. Empty: all are one group.
+  std::function<std::string(const std::string &weight)> clipGroup;
   AdamWOptions optimizer;
   Schedule schedule;
   int64_t logEvery = 10;

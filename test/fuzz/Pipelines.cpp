@@ -62,6 +62,7 @@ static const char *const kPrograms[][2] = {
     {"gates", ""},
     {"gates", "loss=ce"},
     {"gates", "loss=layers"},
+    {"gates", "limit=0,sizes=B=1 T=8 N=4"},
     {"distill", ""},
     {"distill", "train=all"},
     {"distill", "gradients=false"},

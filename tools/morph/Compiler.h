@@ -21,7 +21,7 @@ Status runHelper(const Command &command);
 /// The same for a helper that has ended. Its captured errors are passed on, or go to that file.
 Status toStatus(const ProcessResult &result, const Command &command);
 
-/// Options of the builder of a program (align, gates, distill, finetune) as a resolved spec says.
+/// Options of a program as a resolved spec says.
 std::string programOptions(const ResolvedSpec &resolved, const std::string &program);
 /// The last `full_layers` layers that the budget's pins allow, in order: of all choices the dearest to train, because
 /// gradients go down to the lowest linear layer.

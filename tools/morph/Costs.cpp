@@ -56,6 +56,11 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
   return most;
 }
 
+void takeLarger(StageMemory &memory, const StageMemory &other) {
+  if (other.bytes > memory.bytes)
+    memory = other;
+}
+
 class StageEstimator {
 public:
   StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : plans_(plans) {
@@ -80,15 +85,21 @@ public:
     result.flops = passes * cost.flops;
     const double masters = static_cast<double>(cost.masterBytes);
     // The first step makes its moments after its run.
-    result.memoryBytes = steps > 0 ? plan::trainingBytes(cost, /*accumulates=*/passes > steps, /*moments=*/steps > 1)
-                                   : static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes);
+    StageMemory &memory = result.memory;
+    memory.bytes = steps > 0 ? plan::trainingBytes(cost, /*accumulates=*/passes > steps, /*moments=*/steps > 1)
+                             : static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes);
+    memory.weights = static_cast<double>(cost.boundBytes);
+    memory.values = static_cast<double>(cost.arenaBytes);
+    memory.optimizer = memory.bytes - memory.weights - memory.values - static_cast<double>(cost.inputBytes);
+    memory.sizes = sizes;
+    memory.threads = mode_.threads;
     result.diskBytes = masters;
     result.checkpointBytes = 3 * masters;
     return result;
   }
 
   /// Memory of generating after B sequences of T tokens: the prefill, or a step.
-  StatusOr<double> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
+  StatusOr<StageMemory> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
     // The arena of the prefill stays.
     int64_t inputs = 0, arena = 0, bound = 0;
@@ -99,7 +110,11 @@ public:
       arena = std::max(arena, cost.arenaBytes);
       bound = cost.boundBytes;
     }
-    return static_cast<double>(bound) + static_cast<double>(inputs) + static_cast<double>(arena);
+    StageMemory memory;
+    memory.weights = static_cast<double>(bound);
+    memory.values = static_cast<double>(arena);
+    memory.bytes = memory.weights + memory.values + static_cast<double>(inputs);
+    return memory;
   }
 
   /// `passes` runs that spread evenly over sequences of several lengths; the memory is that of the longest.
@@ -111,20 +126,25 @@ public:
       MORPH_ASSIGN_OR_RETURN(
           const StageCost cost,
           estimate(stage, program, passes / static_cast<double>(lengths.size()), steps, batch, length, rows));
-      const double tokens = total.tokens + cost.tokens, flops = total.flops + cost.flops;
-      if (cost.memoryBytes > total.memoryBytes)
-        total = cost;
-      total.tokens = tokens;
-      total.flops = flops;
+      total.steps = cost.steps;
+      total.diskBytes = cost.diskBytes;
+      total.checkpointBytes = cost.checkpointBytes;
+      total.tokens += cost.tokens;
+      total.flops += cost.flops;
+      takeLarger(total.memory, cost.memory);
     }
     return total;
   }
 
-  /// A training stage as its section says.
+  /// A training stage, whose program has its name, as its section says.
   StatusOr<StageCost> training(const std::string &stage, const TrainingSpec &section, int64_t rows) const {
+    return training(stage, stage, section, rows);
+  }
+  StatusOr<StageCost> training(const std::string &stage, const std::string &program, const TrainingSpec &section,
+                               int64_t rows) const {
     const double steps = static_cast<double>(section.steps);
-    return estimate(stage, stage, steps * static_cast<double>(section.accumulate), steps, section.batch, section.length,
-                    rows);
+    return estimate(stage, program, steps * static_cast<double>(section.accumulate), steps, section.batch,
+                    section.length, rows);
   }
 
 private:
@@ -158,16 +178,33 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.steps += cost.steps;
       total.tokens += cost.tokens;
       total.flops += cost.flops;
-      total.memoryBytes = std::max(total.memoryBytes, cost.memoryBytes);
+      takeLarger(total.memory, cost.memory);
       total.diskBytes = cost.diskBytes;
       total.checkpointBytes = cost.checkpointBytes;
     }
     costs.push_back(total);
   }
   const AlignSpec &align = resolved.align;
-  if (estimator.has("align") && align.steps > 0) {
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", align, 0));
-    costs.push_back(cost);
+  std::vector<std::string> waves = {"align"};
+  if (!estimator.has("align"))
+    for (waves.clear(); estimator.has("align-" + std::to_string(waves.size() + 1));)
+      waves.push_back("align-" + std::to_string(waves.size() + 1));
+  if (align.steps > 0 && !waves.empty()) {
+    StageCost total;
+    for (const std::string &wave : waves) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", wave, align, 0));
+      total.tokens += cost.tokens;
+      total.flops += cost.flops;
+      total.diskBytes += cost.diskBytes;
+      total.checkpointBytes = std::max(total.checkpointBytes, cost.checkpointBytes);
+      takeLarger(total.memory, cost.memory);
+    }
+    total.stage = "align";
+    total.steps = align.steps;
+    total.waves = static_cast<int64_t>(waves.size());
+    if (waves.size() > 1) // What each leaves to the last one, which puts it together.
+      total.checkpointBytes += total.diskBytes;
+    costs.push_back(total);
   }
   const SelectSpec &select = resolved.select;
   if (estimator.has("gates") && select.method == SelectSpec::Method::Gates) {
@@ -214,7 +251,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                                       0, batch, length, batch * (length - 1)));
       cost.tokens += text.tokens;
       cost.flops += text.flops;
-      cost.memoryBytes = std::max(cost.memoryBytes, text.memoryBytes);
+      takeLarger(cost.memory, text.memory);
     }
     // Generated answers: a prefill and steps. The teacher has the largest caches.
     const int64_t generated = std::min(evaluate.samples, evaluate.generateSamples);
@@ -234,8 +271,8 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       for (int64_t length : lengths) {
         if (!estimator.has(program) || evaluate.generateSamples == 0)
           continue;
-        MORPH_ASSIGN_OR_RETURN(const double bytes, estimator.decodeMemory(program, evaluate.batch, length));
-        cost.memoryBytes = std::max(cost.memoryBytes, bytes);
+        MORPH_ASSIGN_OR_RETURN(const StageMemory memory, estimator.decodeMemory(program, evaluate.batch, length));
+        takeLarger(cost.memory, memory);
       }
     // The teacher once; every hybrid after each stage that changes it.
     const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);

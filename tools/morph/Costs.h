@@ -14,22 +14,32 @@
 
 namespace morph {
 
+/// What the tensors of a stage hold at most, in bytes.
+struct StageMemory {
+  double bytes = 0;                     ///< All of it.
+  double weights = 0;                   ///< Weights, views of files included.
+  double optimizer = 0;                 ///< What training keeps beside them: moments, sums of gradients.
+  double values = 0;                    ///< Values of a run and kernels' scratch: what recomputation makes less.
+  std::map<std::string, int64_t> sizes; ///< Of that run, by name.
+  int64_t threads = 1;                  ///< Of that run.
+};
+
 /// The cost of one stage; tokens, FLOPs and disk are those of all its models together.
 struct StageCost {
   std::string stage;
   int64_t models = 1; ///< How many models go through the stage, each with all its steps.
+  int64_t waves = 1;  ///< Groups of layers that are trained one after another, each with all the steps.
   int64_t steps = 0;
   double tokens = 0;
   double flops = 0;
-  /// What its tensors hold at most: weights (views of files too), optimizer, values, kernels' scratch.
-  double memoryBytes = 0;
+  StageMemory memory;
   double diskBytes = 0; ///< What it leaves; checkpoints come on top while it runs.
   double checkpointBytes = 0;
 };
 
 /// Where the plans of a run lie, by program ("align", "gates", "distill", "finetune", "score", "decode", "pretrain");
-/// "decode-full" is the teacher's.
-/// A program without a plan has no cost.
+/// "decode-full" is the teacher's. Where align goes in waves, they are "align-1", "align-2", ... A program without a
+/// plan has no cost.
 using PlanFiles = std::map<std::string, fs::path>;
 
 /// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured.

@@ -174,17 +174,19 @@ bool Pipeline::isStageWhole(const std::string &stage) const {
   return true;
 }
 
-Status Pipeline::refuse(const std::string &message, const std::string &hint) const {
+Status Pipeline::refuse(Status error) const {
   if (!force_)
-    return Status::failed(message, hint);
-  printNote(message + "; --force runs it all the same");
+    return error;
+  printNote(error.message() + "; --force runs it all the same");
   return Status();
 }
 
 Status Pipeline::preflight() {
   PlanFiles plans;
-  for (const char *program : {"pretrain", "align", "gates"})
+  for (const char *program : {"pretrain", "gates"})
     plans[program] = planFile(program);
+  for (const std::string &wave : waves_)
+    plans[wave] = planFile(wave);
   plans["score"] = planFile("score-teacher");
   plans["decode-full"] = planFile("decode-teacher");
   // Which layers are kept is not known yet; the estimate is of the dearest choice.
@@ -202,11 +204,14 @@ Status Pipeline::preflight() {
     // A stage that is whole needs no more room.
     if (isStageWhole(cost.stage))
       continue;
-    if (cost.memoryBytes + kProgramBytes > memory)
-      MORPH_RETURN_IF_ERROR(
-          refuse("stage '" + cost.stage + "' needs about " + formatBytes(cost.memoryBytes + kProgramBytes) +
-                     " of memory, and " + formatBytes(memory) + " are free",
-                 "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\", or give --force"));
+    const std::string less = "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\"";
+    if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
+      MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));
+    if (cost.memory.bytes + kProgramBytes > memory)
+      MORPH_RETURN_IF_ERROR(refuse(Status::failed("stage '" + cost.stage + "' needs about " +
+                                                      formatBytes(cost.memory.bytes + kProgramBytes) +
+                                                      " of memory, and " + formatBytes(memory) + " are free",
+                                                  "give --memory-limit, " + less + ", or give --force")));
     disk += cost.diskBytes;
     checkpoint = std::max(checkpoint, cost.checkpointBytes);
   }
@@ -218,9 +223,10 @@ Status Pipeline::preflight() {
         disk += static_cast<double>(entry.file_size(error));
   const double available = availableDisk(run_.root());
   if (disk > available)
-    MORPH_RETURN_IF_ERROR(refuse("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
-                                     ", and " + formatBytes(available) + " are free",
-                                 "free some space, name a folder on another disk with --out, or give --force"));
+    MORPH_RETURN_IF_ERROR(
+        refuse(Status::failed("the run needs about " + formatBytes(disk) + " of disk in " + run_.root().string() +
+                                  ", and " + formatBytes(available) + " are free",
+                              "free some space, name a folder on another disk with --out, or give --force")));
   // Every weight is looked at before the first step; later runs in the folder have the stages' own checks.
   if (resolved_.pretrain || isWhole("align"))
     return Status();

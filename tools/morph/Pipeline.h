@@ -9,6 +9,7 @@
 #include "tools/morph/Costs.h"
 #include "tools/morph/FileHashes.h"
 #include "tools/morph/Machine.h"
+#include "tools/morph/MemoryLimit.h"
 #include "tools/morph/RunDirectory.h"
 #include "tools/morph/StageCache.h"
 
@@ -61,7 +62,7 @@ private:
   Status prepare();
   Status preflight();
   /// The error of a machine that is too small, or a note with `force`.
-  Status refuse(const std::string &message, const std::string &hint) const;
+  Status refuse(Status error) const;
   Status checkTasks();
   /// Goes through the stages. Those after `until` are looked at.
   Status walk(Mode mode, Until until);
@@ -74,9 +75,10 @@ private:
   size_t countStages(Until until) const;
 
   // Stages.cpp: what each stage is.
-  /// A training program of an IR as the plan `name`, and beside it `<name>-forward`: the same loss without gradients,
-  /// with which stages measure.
-  Status emitTraining(const std::string &ir, const std::string &program, const std::string &name);
+  /// A training program of an IR as the plan `name`, within the memory limit, and beside it `<name>-forward`: the same
+  /// loss without gradients, with which stages measure. Where align goes in waves, each has both. Returns their names.
+  StatusOr<std::vector<std::string>> emitTraining(const std::string &ir, const std::string &program,
+                                                  const std::string &name);
   Status compileBase();
   Status compileHybrid(const std::string &variant);
   Status data();
@@ -138,6 +140,7 @@ private:
   std::vector<std::string> whole_;          ///< Their folders, in the order of the stages.
   /// Folders of the stages that are not, and what is wrong with what lies there.
   std::map<std::string, std::string> missing_;
+  std::vector<std::string> waves_; ///< Plans of align: "align", or one a wave.
   std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
   std::vector<Json> records_;
   size_t stages_ = 0;

@@ -7,7 +7,9 @@
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/DataScript.h"
+#include "tools/morph/MemoryLimit.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/SpecArguments.h"
 
 #include <cstdio>
 #include <memory>
@@ -16,33 +18,46 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
-  std::string spec;
-  std::vector<std::string> settings;
+struct Arguments : SpecArguments {
   bool json = false;
 };
 
-/// Compiles what the spec's stages need into `folder`.
-StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments, const ResolvedSpec &resolved,
-                            const fs::path &folder) {
-  PlanFiles plans;
+/// What the spec's stages need.
+struct Plans {
+  PlanFiles files;
+  std::map<std::string, double> unlimitedFlops; ///< By stage: TrainingPlans::unlimitedFlops.
+};
+
+/// Compiles it into `folder`.
+StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, const ResolvedSpec &resolved,
+                        const fs::path &folder) {
+  Plans result;
+  PlanFiles &plans = result.files;
   auto ir = [&](const char *name) { return folder / (std::string(name) + ".mlir"); };
   auto emit = [&](const char *input, const std::string &program, const std::string &options, const std::string &name) {
     plans[name] = folder / (name + ".json");
     return compiler.emitPlan(ir(input), program, options, plans[name]);
   };
+  auto emitTraining = [&](const char *input, const std::string &program, const std::string &stage) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const TrainingPlans made,
+                           emitTrainingPlans(compiler, resolved, ir(input), program, folder, program));
+    for (const TrainingPlan &plan : made.plans)
+      plans[plan.name] = folder / (plan.name + ".json");
+    result.unlimitedFlops[stage] = made.unlimitedFlops;
+    return Status();
+  };
   MORPH_RETURN_IF_ERROR(compiler.importSpec(arguments.spec, arguments.settings, ir("base"), /*configOnly=*/true));
   MORPH_RETURN_IF_ERROR(emit("base", "decode", programOptions(resolved, "decode"), "decode-full"));
   if (resolved.pretrain) {
     MORPH_RETURN_IF_ERROR(emit("base", "score", programOptions(resolved, "score"), "score"));
-    MORPH_RETURN_IF_ERROR(emit("base", "pretrain", programOptions(resolved, "pretrain"), "pretrain"));
-    return plans;
+    MORPH_RETURN_IF_ERROR(emitTraining("base", "pretrain", "pretrain"));
+    return result;
   }
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.linear, ir("paired")));
-  MORPH_RETURN_IF_ERROR(emit("paired", "align", programOptions(resolved, "align"), "align"));
+  MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
   if (resolved.select.method == SelectSpec::Method::Gates) {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
-    MORPH_RETURN_IF_ERROR(emit("relaxed", "gates", programOptions(resolved, "gates"), "gates"));
+    MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
   }
   const std::vector<int64_t> kept = layersOfBudget(resolved);
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), kept, ir("hybrid")));
@@ -52,12 +67,12 @@ StatusOr<PlanFiles> compile(const Compiler &compiler, const Arguments &arguments
     return section.steps > 0 && (linear || train != DistillSpec::Train::Linear);
   };
   if (trains(resolved.distill, resolved.distill.train))
-    MORPH_RETURN_IF_ERROR(emit("hybrid", "distill", programOptions(resolved, "distill"), "distill"));
+    MORPH_RETURN_IF_ERROR(emitTraining("hybrid", "distill", "distill"));
   if (trains(resolved.finetune, resolved.finetune.train))
-    MORPH_RETURN_IF_ERROR(emit("hybrid", "finetune", programOptions(resolved, "finetune"), "finetune"));
+    MORPH_RETURN_IF_ERROR(emitTraining("hybrid", "finetune", "finetune"));
   MORPH_RETURN_IF_ERROR(emit("hybrid", "score", programOptions(resolved, "score"), "score"));
   MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", programOptions(resolved, "decode"), "decode"));
-  return plans;
+  return result;
 }
 
 /// Tasks in words have the room that the tokenizer gives them; where it is not there, the spec's readers have held them
@@ -88,16 +103,27 @@ Status checkWords(const Toolchain &tools, const ResolvedSpec &resolved, const fs
   return runHelper({{runtime, "check", "--spec", spec.string(), "--run", folder.string()}});
 }
 
-Json toJson(const std::vector<StageCost> &costs) {
+Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
+            const std::map<std::string, double> &unlimitedFlops) {
   Json stages = Json::array();
-  for (const StageCost &cost : costs)
+  for (const StageCost &cost : costs) {
+    const auto found = unlimitedFlops.find(cost.stage);
+    const double unlimited = found == unlimitedFlops.end() ? 0 : found->second;
+    const double flops = cost.flops / static_cast<double>(cost.models);
     stages.push_back({{"stage", cost.stage},
                       {"models", cost.models},
+                      {"waves", cost.waves},
                       {"steps", cost.steps},
                       {"tokens", cost.tokens},
                       {"flops", cost.flops},
-                      {"memory_bytes", cost.memoryBytes},
+                      {"extra_flops", unlimited > 0 ? flops / unlimited - 1 : 0},
+                      {"memory_bytes", cost.memory.bytes},
+                      {"weight_bytes", cost.memory.weights},
+                      {"optimizer_bytes", cost.memory.optimizer},
+                      {"value_bytes", cost.memory.values},
+                      {"excess", explainExcess(resolved, cost)},
                       {"disk_bytes", cost.diskBytes}});
+  }
   return stages;
 }
 
@@ -107,17 +133,24 @@ void print(const Json &report) {
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
               model["layers"].get<long long>(), report["full_layers"].get<long long>(),
               report["backend"].get<std::string>().c_str());
-  Table stages({"stage", "steps", "tokens", "FLOPs", "peak memory", "disk"});
+  Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
     std::string name = stage["stage"];
     if (stage["models"] > 1)
       name += " x" + std::to_string(stage["models"].get<int64_t>());
+    if (stage["waves"] > 1)
+      name += ", " + std::to_string(stage["waves"].get<int64_t>()) + " waves";
+    const double extra = stage["extra_flops"];
     stages.add({name, stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
-                formatCount(stage["tokens"]), formatCount(stage["flops"]), formatBytes(stage["memory_bytes"]),
+                formatCount(stage["tokens"]), formatCount(stage["flops"]),
+                extra > 0 ? "+" + formatFixed(100 * extra, 1) + " %" : "-", formatBytes(stage["memory_bytes"]),
                 stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-"});
   }
   std::printf("%s\n", stages.print().c_str());
+  for (const Json &stage : report["stages"])
+    if (stage["excess"] != "")
+      std::printf("%s\n\n", stage["excess"].get<std::string>().c_str());
   if (report["cache"].empty())
     return;
   std::printf("Cache of one sequence while decoding (fp32):\n\n");
@@ -136,19 +169,19 @@ Status planSpec(const Toolchain &tools, const Arguments &arguments) {
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
-  MORPH_ASSIGN_OR_RETURN(const PlanFiles plans, compile(compiler, arguments, resolved, folder.path()));
+  MORPH_ASSIGN_OR_RETURN(const Plans plans, compile(compiler, arguments, resolved, folder.path()));
   const size_t baselines = resolved.evaluate.baselines.size();
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
-                         estimateStages(resolved, plans, static_cast<int64_t>(1 + baselines)));
+                         estimateStages(resolved, plans.files, static_cast<int64_t>(1 + baselines)));
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
                  {"full_layers", resolved.budget.fullLayers},
                  {"backend", resolved.linear.backend},
-                 {"stages", toJson(costs)},
+                 {"stages", toJson(resolved, costs, plans.unlimitedFlops)},
                  {"cache", Json::array()}};
-  if (plans.count("decode")) {
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan full, plan::readPlan(plans.at("decode-full").string()));
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.at("decode").string()));
+  if (plans.files.count("decode")) {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan full, plan::readPlan(plans.files.at("decode-full").string()));
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.files.at("decode").string()));
     for (int64_t context = 8192; context <= 262144; context *= 2)
       report["cache"].push_back({{"context", context},
                                  {"full_bytes", plan::cacheBytes(full, context)},
@@ -167,10 +200,7 @@ void morph::addPlanCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command =
       app.add_subcommand("plan", "Print a spec's stages, tokens, FLOPs, memory and cache sizes; runs nothing");
-  command->add_option("SPEC", arguments->spec, "The spec, a TOML file")->required();
-  command->add_option("--set", arguments->settings, "Override a key of the spec: KEY=VALUE")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+  addSpecArguments(*command, *arguments);
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return planSpec(tools, *arguments); }; });

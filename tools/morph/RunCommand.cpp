@@ -4,6 +4,7 @@
 #include "tools/morph/Commands.h"
 #include "tools/morph/Pipeline.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/SpecArguments.h"
 #include "tools/morph/Summary.h"
 
 #include <cstdio>
@@ -13,9 +14,8 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
-  std::string spec, out;
-  std::vector<std::string> settings;
+struct Arguments : SpecArguments {
+  std::string out;
   bool update = false, force = false, json = false;
 };
 
@@ -35,11 +35,8 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until unt
 }
 
 void addArguments(CLI::App &command, Arguments &arguments) {
-  command.add_option("SPEC", arguments.spec, "The spec, a TOML file (specs/README.md)")->required();
+  addSpecArguments(command, arguments);
   command.add_option("--out", arguments.out, "The run directory (default: NAME.run, NAME the spec's name)");
-  command.add_option("--set", arguments.settings, "Override a key of the spec: KEY=VALUE")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
   command.add_flag("--update", arguments.update,
                    "The directory may belong to another spec or machine: run the changed stages again");
   command.add_flag("--force", arguments.force, "Run even where memory or disk look too small for it");

@@ -112,9 +112,10 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
     if (slice.is_object())
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
-    // How many threads that is in the end stands in the machine's record.
+    // How many threads that is in the end stands in the machine's record, what the limit has led to in the plans.
     if (section == "model")
-      slice.erase("threads");
+      for (const char *name : {"threads", "memory_limit"})
+        slice.erase(name);
     key.add("spec " + section, slice);
   }
   auto addFile = [&](const std::string &name, const fs::path &file) -> Status {
@@ -144,10 +145,17 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
   return std::optional<StageKey>(std::move(key));
 }
 
-Status Pipeline::emitTraining(const std::string &ir, const std::string &program, const std::string &name) {
-  const std::string options = programOptions(resolved_, program);
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(this->ir(ir), program, options, planFile(name)));
-  return compiler_.emitPlan(this->ir(ir), program, options + ",gradients=false", planFile(name + "-forward"));
+StatusOr<std::vector<std::string>> Pipeline::emitTraining(const std::string &ir, const std::string &program,
+                                                          const std::string &name) {
+  MORPH_ASSIGN_OR_RETURN(const TrainingPlans made,
+                         emitTrainingPlans(compiler_, resolved_, this->ir(ir), program, run_.file("plans"), name));
+  std::vector<std::string> names;
+  for (const TrainingPlan &plan : made.plans) {
+    names.push_back(plan.name);
+    MORPH_RETURN_IF_ERROR(
+        compiler_.emitPlan(this->ir(ir), program, plan.options + ",gradients=false", planFile(plan.name + "-forward")));
+  }
+  return names;
 }
 
 Status Pipeline::compileBase() {
@@ -163,11 +171,14 @@ Status Pipeline::compileBase() {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-teacher")));
   if (resolved_.pretrain)
-    return compiler_.emitPlan(ir("base"), "pretrain", programOptions(resolved_, "pretrain"), planFile("pretrain"));
+    return emitTrainingPlans(compiler_, resolved_, ir("base"), "pretrain", run_.file("plans"), "pretrain").status();
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
-  MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
-  MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates"));
+  MORPH_ASSIGN_OR_RETURN(waves_, emitTraining("paired", "align", "align"));
+  if (waves_.size() > 1) // A selector measures all layers at once.
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(
+        ir("paired"), "align", programOptions(resolved_, "align") + ",gradients=false", planFile("align-forward")));
+  MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
   if (resolved_.select.swap) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
                                              planFile("score-relaxed")));
@@ -179,8 +190,9 @@ Status Pipeline::compileBase() {
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
   for (const std::string stage : {"distill", "finetune"})
     if (trains(stage, static_cast<int64_t>(kept.size()) < resolved_.modelInfo.layers))
-      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("hybrid-estimate"), stage, programOptions(resolved_, stage),
-                                               planFile(stage + "-estimate")));
+      MORPH_RETURN_IF_ERROR(
+          emitTrainingPlans(compiler_, resolved_, ir("hybrid-estimate"), stage, run_.file("plans"), stage + "-estimate")
+              .status());
   return Status();
 }
 
@@ -194,10 +206,11 @@ Status Pipeline::compileHybrid(const std::string &variant) {
                                              planFile(std::string(program) + "-" + variant)));
   MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
   if (trains("distill", linear))
-    MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant));
+    MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant).status());
   if (trains("finetune", linear))
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "finetune", programOptions(resolved_, "finetune"),
-                                             planFile("finetune-" + variant)));
+    MORPH_RETURN_IF_ERROR(
+        emitTrainingPlans(compiler_, resolved_, ir(name), "finetune", run_.file("plans"), "finetune-" + variant)
+            .status());
   if (variant == "selected")
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "logits", "", planFile("logits-" + variant)));
   return Status();
@@ -247,11 +260,18 @@ Status Pipeline::data() {
 Status Pipeline::align() {
   Inputs inputs;
   inputs.sections = {"align", "model"};
-  inputs.plans = {"align", "align-forward"};
+  std::vector<std::pair<std::string, std::string>> plans;
+  for (const std::string &wave : waves_)
+    for (const std::string &plan : {wave, wave + "-forward"}) {
+      inputs.plans.push_back(plan);
+      plans.push_back({plan, plan});
+    }
   inputs.stages = {"data"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   std::string title = "align: every layer's linear branch, " + describeSteps(resolved_.align);
+  if (waves_.size() > 1)
+    title += ", in " + std::to_string(waves_.size()) + " waves of layers";
   if (resolved_.align.steps == 0) {
     // The stages after it still read the branches, with the values that they start from.
     if (mode_ == Mode::Run)
@@ -260,9 +280,7 @@ Status Pipeline::align() {
   }
   return runStage("align", title, key, [&](const fs::path &out, const std::string &id) -> Status {
     MORPH_ASSIGN_OR_RETURN(const Command command,
-                           runtimeCommand("align", out, id, "",
-                                          {{"align", "align"}, {"align-forward", "align-forward"}}, weights("teacher"),
-                                          run_.file("resolved.json")));
+                           runtimeCommand("align", out, id, "", plans, weights("teacher"), run_.file("resolved.json")));
     return runHelper(command);
   });
 }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/morph/MemoryLimit.h"
+
+#include "tools/morph/Report.h"
+
+#include <algorithm>
+
+using namespace morph;
+
+namespace {
+
+/// In bytes, of a spec that has a limit.
+double limitOf(const ResolvedSpec &resolved) { return 1e9 * *resolved.model.memoryLimit; }
+
+class Emitter {
+public:
+  Emitter(const Compiler &compiler, const ResolvedSpec &resolved, const fs::path &phase, const std::string &program,
+          const fs::path &folder)
+      : compiler(compiler), resolved(resolved), phase(phase), program(program), folder(folder) {}
+
+  /// Emits the plan, with the options `more` beside its own.
+  Status emit(const TrainingPlan &plan, const std::string &more = "") const {
+    return compiler.emitPlan(phase, program, plan.options + more, folder / (plan.name + ".json"));
+  }
+
+  /// The cost of the plan's stage; of nothing where the spec gives it no steps.
+  StatusOr<StageCost> costOf(const TrainingPlan &plan) const {
+    const PlanFiles files = {{program, folder / (plan.name + ".json")}};
+    MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs, estimateStages(resolved, files, 1));
+    return costs.empty() ? StageCost() : costs.front();
+  }
+
+  bool fits(const StageCost &cost) const { return cost.memory.bytes <= limitOf(resolved); }
+
+  /// Emits the plan of that cost anew, with values computed twice, where it does not fit.
+  Status fit(const TrainingPlan &plan, StageCost cost) const {
+    double values = cost.memory.values;
+    // Kernels are formed after the choice of what is computed twice. Where the memory is a little more for it, the next
+    // attempt is at a lower limit.
+    for (int attempt = 0; attempt < 8 && !fits(cost) && values > 0; ++attempt) {
+      const double excess = cost.memory.bytes - limitOf(resolved);
+      values = std::max(0.0, values - std::max(excess, attempt > 0 ? values / 64 : 0));
+      std::string sizes;
+      for (const auto &[name, size] : cost.memory.sizes)
+        sizes += (sizes.empty() ? "" : " ") + name + "=" + std::to_string(size);
+      MORPH_RETURN_IF_ERROR(emit(plan, ",limit=" + std::to_string(static_cast<int64_t>(values)) +
+                                           ",threads=" + std::to_string(cost.memory.threads) + ",sizes=" + sizes));
+      MORPH_ASSIGN_OR_RETURN(cost, costOf(plan));
+    }
+    return Status();
+  }
+
+private:
+  const Compiler &compiler;
+  const ResolvedSpec &resolved;
+  const fs::path &phase;
+  const std::string &program;
+  const fs::path &folder;
+};
+
+/// Wave `index` of `count`, from 0.
+TrainingPlan waveOf(const TrainingPlan &whole, int64_t layers, int64_t index, int64_t count) {
+  const int64_t first = index * layers / count, last = (index + 1) * layers / count - 1;
+  return {whole.name + "-" + std::to_string(index + 1),
+          whole.options + ",layers=" + std::to_string(first) + "-" + std::to_string(last)};
+}
+
+} // namespace
+
+StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const ResolvedSpec &resolved,
+                                                 const fs::path &phase, const std::string &program,
+                                                 const fs::path &folder, const std::string &name) {
+  const Emitter emitter(compiler, resolved, phase, program, folder);
+  const TrainingPlan whole = {name, programOptions(resolved, program)};
+  MORPH_RETURN_IF_ERROR(emitter.emit(whole));
+  if (!resolved.model.memoryLimit)
+    return TrainingPlans{{whole}, 0};
+  MORPH_ASSIGN_OR_RETURN(const StageCost cost, emitter.costOf(whole));
+  TrainingPlans result = {{whole}, cost.flops};
+  const int64_t layers = resolved.modelInfo.layers;
+  if (emitter.fits(cost) || program != "align" || layers == 1) {
+    MORPH_RETURN_IF_ERROR(emitter.fit(whole, cost));
+    return result;
+  }
+  MORPH_RETURN_IF_ERROR(removeAll(folder / (name + ".json")));
+  // The last wave has the most below it, and no other has more layers.
+  int64_t few = 2, many = layers;
+  while (few < many) {
+    const int64_t count = (few + many) / 2;
+    const TrainingPlan last = waveOf(whole, layers, count - 1, count);
+    MORPH_RETURN_IF_ERROR(emitter.emit(last));
+    MORPH_ASSIGN_OR_RETURN(const StageCost lastCost, emitter.costOf(last));
+    (emitter.fits(lastCost) ? many : few) = emitter.fits(lastCost) ? count : count + 1;
+    MORPH_RETURN_IF_ERROR(removeAll(folder / (last.name + ".json")));
+  }
+  result.plans.clear();
+  for (int64_t index = 0; index < few; ++index) {
+    const TrainingPlan &wave = result.plans.emplace_back(waveOf(whole, layers, index, few));
+    MORPH_RETURN_IF_ERROR(emitter.emit(wave));
+    MORPH_ASSIGN_OR_RETURN(const StageCost waveCost, emitter.costOf(wave));
+    MORPH_RETURN_IF_ERROR(emitter.fit(wave, waveCost));
+  }
+  return result;
+}
+
+std::string morph::explainExcess(const ResolvedSpec &resolved, const StageCost &cost) {
+  const StageMemory &memory = cost.memory;
+  if (!resolved.model.memoryLimit || memory.bytes <= limitOf(resolved))
+    return "";
+  std::string text = "stage '" + cost.stage + "' needs at least " + formatBytes(memory.bytes) + ", and the limit is " +
+                     formatBytes(limitOf(resolved)) + ": weights are " + formatBytes(memory.weights);
+  if (memory.optimizer > 1e6)
+    text += ", moments and sums of gradients " + formatBytes(memory.optimizer);
+  text += ", values " + formatBytes(memory.values);
+  if (const double inputs = memory.bytes - memory.weights - memory.optimizer - memory.values; inputs > 1e6)
+    text += ", inputs and caches " + formatBytes(inputs);
+  return text;
+}
