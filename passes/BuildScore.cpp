@@ -15,10 +15,11 @@ using namespace morph;
 
 namespace {
 
-/// Adds the inputs tokens and positions and returns the logits [N,V] there.
-FailureOr<Value> addLogits(ProgramBuilder &program) {
+/// Adds the inputs tokens and positions and returns the logits [N,V] there. `mapping` gets the values of the copy.
+FailureOr<Value> addLogits(ProgramBuilder &program, IRMapping &mapping) {
   Value tokens = program.addTokens(), positions = program.addPositions();
-  FailureOr<Value> hidden = program.copyForward(tokens);
+  FailureOr<Value> hidden =
+      program.copyForward(tokens, mapping, [](Operation *, IRMapping &) -> FailureOr<Value> { return Value(); });
   if (failed(hidden))
     return failure();
   return program.copyHead(program.builder().create<TakeRowsOp>(program.loc(), *hidden, positions));
@@ -27,11 +28,26 @@ FailureOr<Value> addLogits(ProgramBuilder &program) {
 struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
   using BuildScorePassBase::BuildScorePassBase;
 
+  /// Outputs `stream.<layer>` for the layers that gates decide: what goes into the layer.
+  static LogicalResult addStreams(ProgramBuilder &program, IRMapping &mapping) {
+    SymbolTableCollection symbolTables;
+    for (BlendOp blend : program.forward().getBody().getOps<BlendOp>()) {
+      AddOp residual = findResidual(blend.getResult());
+      GateOp gate = blend.lookupGate(symbolTables);
+      if (!residual || !gate)
+        return failure();
+      Value stream = residual.getLhs() == blend.getResult() ? residual.getRhs() : residual.getLhs();
+      program.addOutput("stream." + std::to_string(gate.getLayer()), mapping.lookup(stream));
+    }
+    return success();
+  }
+
   LogicalResult build(ModelOp model) {
     FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "score");
     if (failed(program))
       return failure();
-    FailureOr<Value> logits = addLogits(*program);
+    IRMapping mapping;
+    FailureOr<Value> logits = addLogits(*program, mapping);
     if (failed(logits))
       return failure();
     OpBuilder &builder = program->builder();
@@ -41,6 +57,8 @@ struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
     if (kl) {
       Value teacher = program->addInput("teacher_logits", cast<RankedTensorType>(logits->getType()), {"N"});
       program->addOutput("kl", builder.create<KlDivergenceOp>(program->loc(), teacher, *logits));
+      if (failed(addStreams(*program, mapping)))
+        return failure();
     }
     program->finish();
     return success();
@@ -57,7 +75,8 @@ struct BuildLogitsPass : public morph::impl::BuildLogitsPassBase<BuildLogitsPass
     FailureOr<ProgramBuilder> program = ProgramBuilder::create(getOperation(), "logits");
     if (failed(program))
       return signalPassFailure();
-    FailureOr<Value> logits = addLogits(*program);
+    IRMapping mapping;
+    FailureOr<Value> logits = addLogits(*program, mapping);
     if (failed(logits))
       return signalPassFailure();
     program->addOutput("logits", *logits);

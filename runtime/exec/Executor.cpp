@@ -378,11 +378,13 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     for (const plan::NamedValue &output : plan_.outputs)
       if (auto found = given.find(output.name); found != given.end())
         known[output.value] = found->second;
-    static const std::vector<plan::Step> everything;
-    const std::vector<plan::Step> &steps = recording ? everything : stepsOf(known);
+    if (recording)
+      steps_.clear();
+    else
+      steps_ = stepsOf(known);
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      if (!steps.empty() && steps[i] != plan::Step::Run) {
-        fill(i, steps[i], values, *layout, known);
+      if (!steps_.empty() && steps_[i] != plan::Step::Run) {
+        fill(i, steps_[i], values, *layout, known);
       } else if (observer_) {
         const auto begin = std::chrono::steady_clock::now();
         runInstruction(i, values, layout);

@@ -57,6 +57,9 @@ public:
   void observe(InstructionObserver observer) { observer_ = std::move(observer); }
 
   const plan::Plan &plan() const { return plan_; }
+
+  /// What the last run did of each instruction; empty: everything.
+  const std::vector<plan::Step> &steps() const { return steps_; }
   Precision precision() const { return precision_; }
 
 private:
@@ -103,6 +106,7 @@ private:
     std::set<int64_t> given;
     std::vector<plan::Step> steps;
   } demand_;
+  std::vector<plan::Step> steps_; ///< Of the last run.
 
   Executor() = default;
   Status prepare();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernels/AttentionLoops.h"
-#include "runtime/kernels/Vectorize.h"
+
+#include "runtime/kernels/Lanes.h"
 
 // Functions on vectors are inlined into those that are compiled for a machine's: how they would be called is no matter.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -12,18 +13,7 @@ namespace {
 // Vectors
 //===----------------------------------------------------------------------===//
 
-/// Eight numbers as the compiler's vector: arithmetic is elementwise, a number counts as a vector of it. A row's loops
-/// are written with them because the compiler's own vectors of sums and maxima go through memory.
-typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(32)));
-constexpr int64_t kLanes = 8;
-
-MORPH_INLINE Lanes load(const float *x) { return *reinterpret_cast<const Lanes *>(x); }
-MORPH_INLINE void store(float *y, Lanes x) { *reinterpret_cast<Lanes *>(y) = x; }
-MORPH_INLINE void store(Bf16 *y, Lanes x) {
-  for (int64_t i = 0; i < kLanes; ++i)
-    y[i] = roundToBf16(x[i]);
-}
 
 /// The first `count` numbers, and `rest` in the other lanes.
 MORPH_INLINE Lanes loadSome(const float *x, int64_t count, float rest) {
@@ -34,13 +24,11 @@ MORPH_INLINE Lanes loadSome(const float *x, int64_t count, float rest) {
 }
 template <typename Out> MORPH_INLINE void storeSome(Out *y, Lanes x, int64_t count) {
   Out all[kLanes];
-  store(all, x);
+  storeLanes(all, x);
   for (int64_t i = 0; i < count; ++i)
     y[i] = all[i];
 }
 
-MORPH_INLINE Lanes greater(Lanes x, Lanes y) { return x > y ? x : y; }
-MORPH_INLINE float sumOf(Lanes x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 MORPH_INLINE double sumOf(double x) { return x; }
 
 /// fastExp for x up to 0.
@@ -66,8 +54,8 @@ constexpr float kNone = -1e30f;
 template <typename Step> MORPH_INLINE void forKeys(const float *, int64_t first, int64_t last, const Step &step) {
   int64_t j = first;
   for (; j + kLanes <= last; j += kLanes)
-    step([&](const float *x, float) MORPH_INLINE_LAMBDA { return load(x + j); },
-         [&](auto *y, Lanes value) MORPH_INLINE_LAMBDA { store(y + j, value); });
+    step([&](const float *x, float) MORPH_INLINE_LAMBDA { return loadLanes(x + j); },
+         [&](auto *y, Lanes value) MORPH_INLINE_LAMBDA { storeLanes(y + j, value); });
   if (const int64_t count = last - j; count > 0)
     step([&](const float *x, float rest) MORPH_INLINE_LAMBDA { return loadSome(x + j, count, rest); },
          [&](auto *y, Lanes value) MORPH_INLINE_LAMBDA { storeSome(y + j, value, count); });
@@ -95,8 +83,8 @@ MORPH_INLINE float greatest(const float *x, int64_t first, int64_t last, float m
   Lanes a = Lanes{} + most, b = a;
   int64_t j = first;
   for (; j + 2 * kLanes <= last; j += 2 * kLanes) {
-    a = greater(load(x + j), a);
-    b = greater(load(x + j + kLanes), b);
+    a = greater(loadLanes(x + j), a);
+    b = greater(loadLanes(x + j + kLanes), b);
   }
   a = greater(a, b);
   for (int64_t i = 0; i < kLanes; ++i)

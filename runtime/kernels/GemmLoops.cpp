@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernels/GemmLoops.h"
 
+#include "runtime/kernels/Lanes.h"
+
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace morph {
 namespace {
 
@@ -9,32 +13,36 @@ template <typename T> MORPH_INLINE void addRowOf(const T *bias, T *y, int64_t n)
     y[j] += bias[j];
 }
 
-template <typename T, typename E>
-MORPH_INLINE void rowTimesRowsOf(const E *a, const E *b, int64_t stride, T *y, int64_t n, int64_t k) {
-  // Four rows at once: as many loads under way, and a's are shared.
-  int64_t j = 0;
-  for (; j + 4 <= n; j += 4, b += 4 * stride) {
-    T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-    for (int64_t p = 0; p < k; ++p) {
-      const T x = widen(a[p]);
-      s0 += x * widen(b[p]);
-      s1 += x * widen(b[p + stride]);
-      s2 += x * widen(b[p + 2 * stride]);
-      s3 += x * widen(b[p + 3 * stride]);
+/// Inner products of `a` with R rows of b.
+template <int R, typename E>
+MORPH_INLINE void innerProducts(const E *a, const E *b, int64_t stride, float *y, int64_t k) {
+  // Two sums a row hide the latency of an addition; rows at once share a's numbers.
+  Lanes even[R] = {}, odd[R] = {};
+  int64_t p = 0;
+  for (; p + 2 * kLanes <= k; p += 2 * kLanes) {
+    const Lanes x0 = loadLanes(a + p), x1 = loadLanes(a + p + kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      even[r] += x0 * loadLanes(b + r * stride + p);
+      odd[r] += x1 * loadLanes(b + r * stride + p + kLanes);
     }
-    y[j] = s0;
-    y[j + 1] = s1;
-    y[j + 2] = s2;
-    y[j + 3] = s3;
   }
-  for (; j < n; ++j, b += stride) {
-    T s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t p = 0; p < k; ++p)
-      s += widen(a[p]) * widen(b[p]);
-    y[j] = s;
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    float sum = sumOf(even[r] + odd[r]);
+    for (int64_t q = p; q < k; ++q)
+      sum += widen(a[q]) * widen(b[r * stride + q]);
+    y[r] = sum;
   }
+}
+
+template <typename E>
+MORPH_INLINE void rowTimesRowsOf(const E *a, const E *b, int64_t stride, float *y, int64_t n, int64_t k) {
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4)
+    innerProducts<4>(a, b + j * stride, stride, y + j, k);
+  for (; j < n; ++j)
+    innerProducts<1>(a, b + j * stride, stride, y + j, k);
 }
 
 } // namespace
@@ -46,7 +54,11 @@ MORPH_VECTORIZE void rowTimesRows(const float *a, const float *b, int64_t stride
   rowTimesRowsOf(a, b, stride, y, n, k);
 }
 void rowTimesRows(const double *a, const double *b, int64_t stride, double *y, int64_t n, int64_t k) {
-  rowTimesRowsOf(a, b, stride, y, n, k);
+  for (int64_t j = 0; j < n; ++j) {
+    y[j] = 0;
+    for (int64_t p = 0; p < k; ++p)
+      y[j] += a[p] * b[j * stride + p];
+  }
 }
 MORPH_VECTORIZE void rowTimesRows(const Bf16 *a, const Bf16 *b, int64_t stride, float *y, int64_t n, int64_t k) {
   rowTimesRowsOf(a, b, stride, y, n, k);

@@ -27,7 +27,8 @@ MeanAndError meanAndError(const std::vector<double> &values) {
   return result;
 }
 
-StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs) {
+StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
+                            const std::vector<plan::Step> &steps) {
   std::map<std::string, int64_t> sizes = {{"B", 1}, {"T", 1}, {"N", 0}};
   if (auto tokens = inputs.find("tokens"); tokens != inputs.end()) {
     sizes["B"] = tokens->second.size(0);
@@ -35,8 +36,12 @@ StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs) 
   }
   if (auto positions = inputs.find("positions"); positions != inputs.end())
     sizes["N"] = positions->second.numel();
-  MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes));
-  return cost.flops;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> flops, plan::instructionFlops(plan, sizes));
+  double sum = 0;
+  for (size_t i = 0; i < flops.size(); ++i)
+    if (steps.empty() || steps[i] == plan::Step::Run)
+      sum += flops[i];
+  return sum;
 }
 
 MeanAndError pairedDifference(const std::vector<double> &values, const std::vector<double> &reference) {
@@ -121,7 +126,7 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream,
       layers.assign(values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
     }
     measured.tokens += inputs.tokens;
-    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), inputs.inputs));
+    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), inputs.inputs, executor.steps()));
     measured.flops += flops;
     measured.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (!checkpoint)

@@ -28,7 +28,8 @@ struct HeldOutCheckpoint {
 };
 
 /// Operations of one run of the program on these inputs (plan::estimateCost).
-StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs);
+StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
+                            const std::vector<plan::Step> &steps = {});
 
 /// Runs `executor`, of a training program without its gradients, on the first `batches` batches of the stream. With a
 /// checkpoint, batches that it holds are not run again, each new one is added to it, and signals stop between batches.

@@ -659,5 +659,57 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   EXPECT_EQ(second->flops, straight->flops);
 }
 
+TEST_F(SixLayers, ASubsetGoesOnFromTheFirstLayerThatDiffers) {
+  const auto executor = context.executor("gates");
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  const SelectionRequest request = *readSelectionRequest(context.spec.budget, context.layers);
+  const auto space = GateSpace::create((*executor)->plan(), request, GateParametrization::Clamp);
+  ASSERT_TRUE(space.ok()) << space.status().message();
+  const auto stream = batches();
+  auto judge = [&] {
+    auto made = SubsetJudge::create(context, **executor, *space, {}, /*kl=*/true, *stream, 3);
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    return *std::move(made);
+  };
+  const auto going = judge();
+  double before = 0;
+  for (const Layers &kept : std::vector<Layers>{{1, 4}, {1, 5}, {0, 1}, {0, 1, 2}, {4}, {4}}) {
+    SCOPED_TRACE(testing::PrintToString(kept));
+    MeasureCost cost, fresh;
+    const auto values = going->measure(kept, cost), alone = judge()->measure(kept, fresh);
+    ASSERT_TRUE(values.ok() && alone.ok()) << values.status().message() << alone.status().message();
+    EXPECT_EQ(*values, *alone);
+    EXPECT_EQ(cost.tokens, fresh.tokens);
+    if (before == 0)
+      EXPECT_EQ(cost.flops, fresh.flops);
+    else
+      EXPECT_LT(cost.flops, fresh.flops);
+    before = cost.flops;
+  }
+}
+
+TEST_F(SixLayers, GatesThatLeaveCandidatesOutGiveTheSameGradients) {
+  const auto executor = context.executor("gates");
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  const NamedTensors inputs = loopBatch(*batches()->batch(0), (*executor)->plan()).inputs;
+  auto run = [&](float low, float high, int64_t &computed) {
+    int64_t layer = 0;
+    for (auto &[name, gate] : (*executor)->masters())
+      gate.fill_(layer++ % 2 ? low : high);
+    computed = 0;
+    (*executor)->observe([&](size_t, double) { ++computed; });
+    NamedTensors outputs = *(*executor)->run(inputs);
+    for (auto &[name, tensor] : outputs)
+      tensor = tensor.clone();
+    return outputs;
+  };
+  int64_t some = 0, all = 0;
+  // The nearest numbers that leave every candidate a share.
+  const NamedTensors exact = run(0, 1, some), near = run(1e-20f, 1 - 1e-7f, all);
+  EXPECT_LT(some, all);
+  for (const auto &[name, value] : near)
+    EXPECT_TRUE(at::allclose(exact.at(name), value, 1e-4, 1e-6)) << name << exact.at(name) << value;
+}
+
 } // namespace
 } // namespace morph

@@ -4,6 +4,9 @@
 
 #include "runtime/train/HeldOut.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace morph {
 
 std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
@@ -24,6 +27,46 @@ std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
   return sums;
 }
 
+/// What the streams of all batches may take.
+static constexpr int64_t kStreamBytes = int64_t(1) << 30;
+
+/// The first layer that one of two sorted sets has and the other has not.
+static int64_t firstDifference(const std::vector<int64_t> &a, const std::vector<int64_t> &b) {
+  const auto [x, y] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  constexpr int64_t none = std::numeric_limits<int64_t>::max();
+  return std::min(x == a.end() ? none : *x, y == b.end() ? none : *y);
+}
+
+NamedTensors JudgedBatch::streamsBelow(const std::vector<int64_t> &next) const {
+  NamedTensors given;
+  const int64_t changed = firstDifference(kept, next);
+  for (const auto &[layer, stream] : streams)
+    if (layer <= changed)
+      given["stream." + std::to_string(layer)] = stream;
+  return given;
+}
+
+void JudgedBatch::keepStreams(const std::vector<int64_t> &next, const NamedTensors &outputs, int64_t mostBytes) {
+  const std::string prefix = "stream.";
+  const int64_t changed = firstDifference(kept, next);
+  int64_t bytes = 0;
+  for (const auto &[name, tensor] : outputs)
+    bytes += name.rfind(prefix, 0) == 0 ? static_cast<int64_t>(tensor.nbytes()) : 0;
+  if (bytes > mostBytes)
+    return;
+  for (const auto &[name, tensor] : outputs) {
+    if (name.rfind(prefix, 0) != 0)
+      continue;
+    const int64_t layer = std::stoll(name.substr(prefix.size()));
+    at::Tensor &stream = streams[layer];
+    if (!stream.defined())
+      stream = tensor.clone();
+    else if (layer > changed)
+      stream.copy_(tensor);
+  }
+  kept = next;
+}
+
 StatusOr<std::unique_ptr<SubsetJudge>> SubsetJudge::create(const StageContext &context, const Executor &sharing,
                                                            const GateSpace &space, std::vector<int64_t> chosen, bool kl,
                                                            const BatchStream &stream, int64_t batches) {
@@ -36,7 +79,7 @@ StatusOr<std::unique_ptr<SubsetJudge>> SubsetJudge::create(const StageContext &c
 
 Status SubsetJudge::runTeacher(const StageContext &context, const Executor &sharing) {
   MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", &sharing));
-  for (int64_t i = 0; i < batches_; ++i) {
+  for (int64_t i = 0; i < count_; ++i) {
     MORPH_ASSIGN_OR_RETURN(Batch batch, stream_.batch(static_cast<uint64_t>(i)));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, teacher->run(loopBatch(batch, teacher->plan()).inputs));
     NamedTensors input = loopBatch(batch, executor_->plan()).inputs;
@@ -44,30 +87,32 @@ Status SubsetJudge::runTeacher(const StageContext &context, const Executor &shar
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(teacher->plan(), input));
     teacherCost_.flops += flops;
     teacherCost_.tokens += batch.tokenCount();
-    inputs_.emplace_back(std::move(batch), std::move(input));
+    batches_.push_back({std::move(batch), std::move(input), {}, {}});
   }
   return Status();
 }
 
 StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &kept, MeasureCost &cost) {
   space_.setSubset(executor_->masters(), kept, chosen_);
-  if (inputs_.empty()) {
-    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, batches_));
+  if (batches_.empty()) {
+    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, count_));
     cost.tokens += loss.tokens;
     cost.flops += loss.flops;
     return loss.losses;
   }
   std::vector<double> result;
-  for (const auto &[batch, input] : inputs_) {
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input));
+  for (JudgedBatch &judged : batches_) {
+    const NamedTensors &input = judged.input;
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(kept)));
+    judged.keepStreams(kept, outputs, kStreamBytes / count_);
     auto kl = outputs.find("kl");
     if (kl == outputs.end())
       return Status::invalid("the plan 'score' has no output 'kl'", "emit it with the option kl=true");
-    for (double value : sampleMeans(batch, kl->second))
+    for (double value : sampleMeans(judged.batch, kl->second))
       result.push_back(value);
-    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor_->plan(), input));
+    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor_->plan(), input, executor_->steps()));
     cost.flops += flops;
-    cost.tokens += batch.tokenCount();
+    cost.tokens += judged.batch.tokenCount();
   }
   return result;
 }

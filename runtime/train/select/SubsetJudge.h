@@ -9,12 +9,26 @@
 
 namespace morph {
 
+/// A batch that many subsets are measured on.
+struct JudgedBatch {
+  Batch batch;
+  NamedTensors input; ///< What `score` reads, the teacher's logits too.
+  std::vector<int64_t> kept;
+  std::map<int64_t, at::Tensor> streams; ///< What went into each layer under `kept`; empty: not known.
+
+  /// Of these what goes into the layers up to the first one in which `next` differs, by output of `score`.
+  NamedTensors streamsBelow(const std::vector<int64_t> &next) const;
+  /// Takes the streams of a run of `next`, copies of those that changed, where they are at most `mostBytes` in all.
+  void keepStreams(const std::vector<int64_t> &next, const NamedTensors &outputs, int64_t mostBytes);
+};
+
 /// Measures subsets on the first sequences of a stream, the same for all: the objective of the gates, forward only. Its
 /// executors share their weights with the one it is made beside.
 class SubsetJudge {
 public:
-  /// With `kl`, the plans `score` (relaxed, with kl) and `logits` (base): the teacher runs once, here. Otherwise the
-  /// plan `gates-forward`, which runs both each time. `chosen` as in GateSpace::setSubset.
+  /// With `kl`, the plans `score` (relaxed, with kl) and `logits` (base): the teacher runs once, here, and a subset goes
+  /// on from the first layer in which it differs from the one before. Otherwise the plan `gates-forward`, which runs
+  /// everything each time. `chosen` as in GateSpace::setSubset.
   static StatusOr<std::unique_ptr<SubsetJudge>> create(const StageContext &context, const Executor &sharing,
                                                        const GateSpace &space, std::vector<int64_t> chosen, bool kl,
                                                        const BatchStream &stream, int64_t batches);
@@ -28,15 +42,15 @@ public:
 
 private:
   SubsetJudge(const GateSpace &space, std::vector<int64_t> chosen, const BatchStream &stream, int64_t batches)
-      : space_(space), chosen_(std::move(chosen)), stream_(stream), batches_(batches) {}
+      : space_(space), chosen_(std::move(chosen)), stream_(stream), count_(batches) {}
   Status runTeacher(const StageContext &context, const Executor &sharing);
 
   const GateSpace &space_;
   std::vector<int64_t> chosen_;
   const BatchStream &stream_;
-  int64_t batches_;
+  int64_t count_; ///< Of batches.
   std::unique_ptr<Executor> executor_;
-  std::vector<std::pair<Batch, NamedTensors>> inputs_; ///< With kl: what `score` reads, the teacher's logits too.
+  std::vector<JudgedBatch> batches_; ///< With kl.
   MeasureCost teacherCost_;
 };
 
