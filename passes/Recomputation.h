@@ -27,7 +27,8 @@ struct Recomputation {
 /// Finds copies with which a run of `plan`, of the named `sizes`, takes at most `limit` bytes in its arena, at as few
 /// operations as a greedy choice gives. Where the limit cannot be met, the result is the least that was found: the
 /// caller compares `arenaBytes`. Results are the same bits, for a copy is the same instruction on the same operands.
-/// Errors: a size that is not bound, more memory than can be addressed.
+/// Errors: a size that is not bound, more memory than can be addressed, an update in place (programs that train have
+/// none).
 ///
 /// The peak of the planned memory is lowered until it is within the limit. A value that lives across it and is not read
 /// at it can be dropped: what reads it later reads copies, made right before the first of these readers out of what

@@ -4,6 +4,7 @@
 // RUN: not morph-opt %s --morph-recompute="program=chain limit=-1 sizes=B=1,T=64" 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 // RUN: not morph-opt %s --morph-recompute="program=chain limit=1000 sizes=B=1,T" 2>&1 | FileCheck %s --check-prefix=ENTRY
 // RUN: not morph-opt %s --morph-recompute="program=chain limit=1000 sizes=B=1" 2>&1 | FileCheck %s --check-prefix=UNBOUND
+// RUN: not morph-opt %s --morph-recompute="program=ring limit=0 sizes=B=1,S=8,T=1" 2>&1 | FileCheck %s --check-prefix=UPDATE
 
 // PROGRAM: error: model @m has no program 'gates' to recompute values of
 // NEGATIVE: error: model @m option 'limit' is -1 and 'threads' is 1, expected a limit of 0 or more and a thread or more
@@ -14,5 +15,11 @@ morph.model @m base architecture "llama" layers 1 {
   morph.program @chain(%x: tensor<?x?x8xf32> "x" [B, T]) {
     %a = morph.exp %x : tensor<?x?x8xf32>
     morph.output "y" = %a : tensor<?x?x8xf32>
+  }
+
+  // UPDATE: [[#@LINE+1]]:3: error: program @ring cannot be planned: its 'cache_write' writes where a value lies
+  morph.program @ring(%cache: tensor<?x?x8xf32> "cache" [B, S], %x: tensor<?x?x8xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<i64>
+    morph.output "next" = %next : tensor<?x?x8xf32>
   }
 }
