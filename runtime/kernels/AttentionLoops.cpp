@@ -3,9 +3,6 @@
 
 #include "runtime/kernels/Lanes.h"
 
-// Functions on vectors are inlined into those that are compiled for a machine's: how they would be called is no matter.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace morph {
 namespace {
 
@@ -29,7 +26,6 @@ template <typename Out> MORPH_INLINE void storeSome(Out *y, Lanes x, int64_t cou
     y[i] = all[i];
 }
 
-MORPH_INLINE double sumOf(double x) { return x; }
 
 /// fastExp for x up to 0.
 MORPH_INLINE Lanes expOf(Lanes x) {

@@ -3,8 +3,6 @@
 
 #include "runtime/kernels/Lanes.h"
 
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace morph {
 namespace {
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Eight numbers as the compiler's vector: arithmetic is elementwise, a number counts as a vector of it. For loops whose
 // sums the compiler's own vectors would keep in memory. To be inlined into functions that are compiled for the machine's
-// vector unit; the file that includes it says `#pragma GCC diagnostic ignored "-Wpsabi"`, for how such functions would
-// be called is no matter.
+// vector unit.
 
 #ifndef MORPH_RUNTIME_KERNELS_LANES_H
 #define MORPH_RUNTIME_KERNELS_LANES_H
@@ -10,6 +9,9 @@
 #include "runtime/kernels/Bf16.h"
 
 #include <cstdint>
+
+// How functions on vectors would be called is no matter: they are inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace morph {
 
@@ -30,6 +32,7 @@ MORPH_INLINE void storeLanes(Bf16 *y, Lanes x) {
 
 MORPH_INLINE Lanes greater(Lanes x, Lanes y) { return x > y ? x : y; }
 MORPH_INLINE float sumOf(Lanes x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
+MORPH_INLINE double sumOf(double x) { return x; }
 
 } // namespace morph
 
