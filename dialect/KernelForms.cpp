@@ -73,6 +73,29 @@ Values L2NormGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
                           [](Scalars in) { return SmallVector<Scalar>{in[2] * (in[0] - in[1] * in[3])}; });
 }
 
+bool RmsNormWeightGradOp::sumsRows() { return true; }
+int64_t RmsNormWeightGradOp::getLineWidth() { return lastDimension(getX()); }
+Values RmsNormWeightGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
+  Value dy = operands[0], x = operands[1];
+  Value squares = buildSquareSum(builder, getLoc(), x);
+  Value r = buildInverseRoot(builder, getLoc(), squares, lastDimension(x), getEps().convertToDouble());
+  return {buildRowSum(builder, getLoc(), {dy, x, r}, /*rank=*/1, [](Scalars in) { return in[0] * (in[1] * in[2]); })};
+}
+
+//===----------------------------------------------------------------------===//
+// Sums
+//===----------------------------------------------------------------------===//
+
+bool ReduceToOp::sumsRows() { return true; }
+int64_t ReduceToOp::getLineWidth() { return getRank() == 0 ? lastDimension(getX()) : 0; }
+Values ReduceToOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
+  auto element = [](Scalars in) { return in[0]; };
+  if (getRank() > 0)
+    return {buildRowSum(builder, getLoc(), operands, getRank(), element)};
+  Value lines = buildLineSum(builder, getLoc(), operands, element);
+  return {buildRowSum(builder, getLoc(), lines, /*rank=*/0, element)};
+}
+
 //===----------------------------------------------------------------------===//
 // Views
 //===----------------------------------------------------------------------===//
@@ -164,4 +187,15 @@ Values BlendCandidateGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operan
   Value share = buildShare(builder, getLoc(), operands[1], getIndex()).get();
   return buildElementwise(builder, getLoc(), operands[0],
                           [&](Scalars in) { return SmallVector<Scalar>{in[0] * in[0].with(share)}; });
+}
+
+bool BlendGateGradOp::sumsRows() { return true; }
+int64_t BlendGateGradOp::getLineWidth() { return lastDimension(getDy()); }
+Values BlendGateGradOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
+  Value dy = operands.front(), last = operands.back();
+  Values lines;
+  for (Value candidate : operands.drop_front().drop_back())
+    lines.push_back(
+        buildLineSum(builder, getLoc(), {dy, candidate, last}, [](Scalars in) { return in[0] * (in[1] - in[2]); }));
+  return {buildTotals(builder, getLoc(), lines)};
 }

@@ -48,13 +48,22 @@ static bool isTrailing(Type operand, Type row, int64_t rows) {
   return shape.size() <= inner.size() && shape == inner.take_back(shape.size());
 }
 
+Type morph::getRowType(Operation *op) {
+  return cast<KernelOpInterface>(op).sumsRows() ? op->getOperand(0).getType() : op->getResult(0).getType();
+}
+
+bool morph::isRowSum(Value value) {
+  auto kernelOp = value.getDefiningOp<KernelOpInterface>();
+  return kernelOp && kernelOp.sumsRows();
+}
+
 std::string morph::explainNotRowwise(Operation *op, int64_t rows) {
   auto kernelOp = dyn_cast<KernelOpInterface>(op);
   if (!kernelOp)
     return "has no row-wise form";
-  for (auto [index, type] : llvm::enumerate(op->getResultTypes()))
-    if (!getRowElements(type, rows))
-      return "has a result that is no row value";
+  for (Type type : op->getResultTypes())
+    if (kernelOp.sumsRows() ? !isUniform(type) : !getRowElements(type, rows))
+      return kernelOp.sumsRows() ? "has a result that is not uniform" : "has a result that is no row value";
   for (auto [index, type] : llvm::enumerate(op->getOperandTypes())) {
     std::string operand = "has an operand " + std::to_string(index) + " that is ";
     if (kernelOp.isUniformOperand(index)) {
@@ -82,6 +91,10 @@ bool KernelLines::join(Operation *op) {
     if (isUniform(type) && !kernelOp.isUniformOperand(index))
       if (int64_t elements = *countElements(cast<RankedTensorType>(type).getShape()); elements > 1)
         joined.uniform = std::gcd(joined.uniform, elements);
+  // Lines take turns over sums, too.
+  if (kernelOp.sumsRows() && !kernelOp.getLineWidth())
+    joined.uniform =
+        std::gcd(joined.uniform, *countElements(cast<RankedTensorType>(op->getResult(0).getType()).getShape()));
   if (joined.sum && joined.uniform % joined.sum != 0)
     return false;
   *this = joined;
@@ -111,6 +124,8 @@ SmallVector<std::pair<unsigned, unsigned>> morph::findInPlace(KernelOp kernel) {
   }
   SmallVector<std::pair<unsigned, unsigned>> pairs;
   for (auto [index, value] : llvm::enumerate(kernel.getReturned())) {
+    if (isRowSum(value))
+      continue;
     Value root = rootOf(value);
     for (BlockArgument argument : kernel.getBody().getArguments())
       if (!isUniform(argument.getType()) &&

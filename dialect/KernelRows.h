@@ -23,14 +23,21 @@ std::optional<int64_t> getRowElements(mlir::Type type, int64_t rows);
 /// The leading dynamic dimensions of a tensor, if the others are static; nothing for any other type.
 std::optional<int64_t> countLeadingDynamic(mlir::Type type);
 
+/// The type of the rows that an op which can be in a kernel goes over.
+mlir::Type getRowType(mlir::Operation *op);
+
+/// Whether a value is the result of an op that sums over rows.
+bool isRowSum(mlir::Value value);
+
 /// Says why an op, which has been verified, computes no rows of a kernel of that many `rows` dimensions; empty if it
 /// does.
 std::string explainNotRowwise(mlir::Operation *op, int64_t rows);
 
 /// How the ops of a kernel cut a row into lines of equal width.
 struct KernelLines {
-  int64_t sum = 0;     ///< Elements that ops sum over; 0 where none does.
-  int64_t uniform = 0; ///< The greatest common divisor of the elements of uniform operands that have several.
+  int64_t sum = 0; ///< Elements that ops sum over; 0 where none does.
+  /// The greatest common divisor of the elements of uniform operands that have several, and of sums over rows.
+  int64_t uniform = 0;
 
   /// Adds an op's lines. False, and unchanged, where they do not fit.
   bool join(mlir::Operation *op);

@@ -14,7 +14,7 @@ def Morph_OnesOp : Morph_InstructionOp<"ones"> {
   let assemblyFormat = "attr-dict";
 }
 
-def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to"> {
+def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
   let summary = "x summed over its leading dimensions to the shape of its last `rank` dimensions";
   let description = [{Constraints: reduce_to_c1 rank is from 0 to the rank of x.}];
   let arguments = (ins Morph_Float:$x, I64Attr:$rank);
@@ -75,7 +75,8 @@ def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad", [Morph_Ker
   let assemblyFormat = "$dy `,` $x `,` $weight `eps` $eps attr-dict `:` type(operands)";
 }
 
-def Morph_RmsNormWeightGradOp : Morph_ComputeOp<"rms_norm_weight_grad"> {
+def Morph_RmsNormWeightGradOp
+    : Morph_ComputeOp<"rms_norm_weight_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
   let summary = "Gradient of rms_norm by its weight";
   let description = [{Constraints: rms_norm_weight_grad_c1 x is of the shape of dy; rms_norm_weight_grad_c2 eps is
     positive.}];
@@ -155,7 +156,8 @@ def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [Morph_Elementwise<["dy"
   let inPlace = ["dy", "gate"];
 }
 
-def Morph_BlendGateGradOp : Morph_ComputeOp<"blend_gate_grad"> {
+def Morph_BlendGateGradOp
+    : Morph_ComputeOp<"blend_gate_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
   let summary = "Gradient of blend by its gate: element i is the inner product of dy and c_i - c_{N-1}";
   let description = [{Constraints: blend_gate_grad_c1 there are two candidates or more, of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Variadic<Morph_Float>:$candidates);

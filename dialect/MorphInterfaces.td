@@ -57,7 +57,8 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
   let cppNamespace = "::morph";
   let description = [{
     An op that can be in a `morph.kernel`: it computes each row of its results from the same row of its operands and
-    from uniform values. A row is what the static dimensions that follow the dynamic ones span.
+    from uniform values, or it sums over the rows. A row is what the static dimensions that follow the dynamic ones
+    span.
   }];
   let methods = [
     InterfaceMethod<[{The op in linalg on tensors. `operands` are the op's, the dynamic leading dimensions of each made
@@ -68,6 +69,10 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
     InterfaceMethod<[{Elements of the lines that the op sums over, the last dimension of its rows; 0 where no element of
         a result depends on another element.}],
         "int64_t", "getLineWidth", (ins), "", "return 0;">,
+    InterfaceMethod<[{Whether the result is a sum over all rows: uniform, and read by no op of the kernel. Operand 0 is
+        a row. Without lines of its own, elements of a row are added to those of the result, which is as its last
+        dimensions.}],
+        "bool", "sumsRows", (ins), "", "return false;">,
     InterfaceMethod<[{Whether operand `index` is the same for all rows and of any shape. Other operands are rows, or, in
         an elementwise op, have the trailing dimensions of its rows.}],
         "bool", "isUniformOperand", (ins "unsigned":$index), "", "return false;">,

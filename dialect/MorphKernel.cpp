@@ -40,14 +40,7 @@ void KernelOp::print(OpAsmPrinter &printer) {
 
 ValueRange KernelOp::getReturned() { return getBody().front().getTerminator()->getOperands(); }
 
-int64_t KernelOp::getRowElements() { return *morph::getRowElements(getReturned().front().getType(), getRows()); }
-
-int64_t KernelOp::getLineWidth() {
-  KernelLines lines;
-  for (Operation &op : getBody().front().without_terminator())
-    lines.join(&op);
-  return lines.sum;
-}
+int64_t KernelOp::getRowElements() { return *morph::getRowElements(getRowType(&getBody().front().front()), getRows()); }
 
 LogicalResult KernelOp::verifyRegions() {
   int64_t rows = getRows();
@@ -95,6 +88,12 @@ LogicalResult KernelOp::verifyRegions() {
       error.attachNote(op.getLoc()) << "it is here";
       return error;
     }
+    for (Value operand : op.getOperands())
+      if (isRowSum(operand)) {
+        InFlightDiagnostic error = emitOpError() << "kernel_c9: '" << op.getName() << "' reads a sum over rows";
+        error.attachNote(op.getLoc()) << "it is here";
+        return error;
+      }
     if (!lines.join(&op)) {
       InFlightDiagnostic error = emitOpError() << "kernel_c7: the lines of '" << op.getName()
                                                << "' do not fit those of the ops before";

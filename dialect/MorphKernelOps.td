@@ -12,14 +12,16 @@ def Morph_KernelOp : Morph_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock,
   let description = [{
     The first `rows` dimensions of a *row value* are dynamic and span the row space, the others are static and span a
     row; a *uniform* value is static and the same for all rows. Each row of the results depends on that row of the
-    arguments alone. The body is the reference form: a runtime without compiled code interprets it.
+    arguments alone, but for *sums over rows*, which are uniform. The body is the reference form: a runtime without
+    compiled code interprets it.
 
     Constraints: kernel_c1 `rows` is from 1 to 4; kernel_c2 the body ends with a `morph.return`; kernel_c3 every
     value is a row value or uniform, of positive sizes within the limits; kernel_c4 every op can be in a kernel;
-    kernel_c5 every op has row values as results, and row values or uniform ones as operands where it takes them;
+    kernel_c5 every op has row values as results, or uniform ones if it sums over rows, and row values or uniform ones
+    as operands where it takes them;
     kernel_c6 all row values have the same number of elements a row; kernel_c7 the ops that sum over lines have lines of
     one known width, of which the elements of a uniform operand of an elementwise op, if it has several, are a multiple;
-    kernel_c8 the results are values of the body's ops, each once.
+    kernel_c8 the results are values of the body's ops, each once; kernel_c9 no op reads a sum over rows.
 
     Example:
 
@@ -40,8 +42,6 @@ def Morph_KernelOp : Morph_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock,
     ::mlir::ValueRange getReturned();
     /// Elements of a row, the same for all row values.
     int64_t getRowElements();
-    /// Elements of the lines that ops of the kernel sum over; 0 where none sums.
-    int64_t getLineWidth();
   }];
 }
 

@@ -100,7 +100,8 @@ private:
     for (Value result : launch.getResults()) {
       plan::Shape shape = getShape(result.getType());
       for (size_t d = 0; rows && d < rows->size() && d < shape.size(); ++d)
-        shape[d] = (*rows)[d];
+        if (plan::isUnknown(shape[d])) // A sum over rows has none.
+          shape[d] = (*rows)[d];
       sizes[result] = std::move(shape);
     }
     return success();

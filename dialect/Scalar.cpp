@@ -112,17 +112,16 @@ SmallVector<Value> buildElementwise(OpBuilder &builder, Location location, Value
   return SmallVector<Value>(generic.getResults());
 }
 
-Value buildLineSum(OpBuilder &builder, Location location, ValueRange operands,
-                   llvm::function_ref<Scalar(ArrayRef<Scalar>)> body) {
-  auto domain = cast<RankedTensorType>(operands.front().getType());
-  int64_t rank = domain.getRank();
-  Value empty = createEmpty(builder, location, operands.front(), domain.getShape().drop_back(), builder.getF32Type());
-  Value zero = builder.create<arith::ConstantOp>(location, builder.getF32FloatAttr(0));
-  Value start = builder.create<linalg::FillOp>(location, zero, empty).getResult(0);
+/// A linalg op that adds `body` of the operands to `start`, whose elements are indexed by `place`. Dimensions that it
+/// does not use are summed over.
+static Value buildSum(OpBuilder &builder, Location location, ValueRange operands, Value start, AffineMap place,
+                      llvm::function_ref<Scalar(ArrayRef<Scalar>)> body) {
+  int64_t rank = place.getNumDims();
   SmallVector<AffineMap> maps = indexOperands(builder.getContext(), rank, operands);
-  maps.push_back(builder.getMultiDimIdentityMap(rank).getMajorSubMap(rank - 1));
-  SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-  iterators.back() = utils::IteratorType::reduction;
+  maps.push_back(place);
+  SmallVector<utils::IteratorType> iterators;
+  for (int64_t i = 0; i < rank; ++i)
+    iterators.push_back(place.isFunctionOfDim(i) ? utils::IteratorType::parallel : utils::IteratorType::reduction);
   auto generic = builder.create<linalg::GenericOp>(location, start.getType(), operands, start, maps, iterators,
                                                    [&](OpBuilder &inner, Location where, ValueRange arguments) {
                                                      SmallVector<Scalar> scalars = scalarsOf(inner, where, arguments);
@@ -130,6 +129,43 @@ Value buildLineSum(OpBuilder &builder, Location location, ValueRange operands,
                                                      inner.create<linalg::YieldOp>(where, (sum + body(scalars)).get());
                                                    });
   return generic.getResult(0);
+}
+
+static Value fillWithZeros(OpBuilder &builder, Location location, Value empty) {
+  Value zero = builder.create<arith::ConstantOp>(location, builder.getF32FloatAttr(0));
+  return builder.create<linalg::FillOp>(location, zero, empty).getResult(0);
+}
+
+Value buildLineSum(OpBuilder &builder, Location location, ValueRange operands,
+                   llvm::function_ref<Scalar(ArrayRef<Scalar>)> body) {
+  auto domain = cast<RankedTensorType>(operands.front().getType());
+  int64_t rank = domain.getRank();
+  Value empty = createEmpty(builder, location, operands.front(), domain.getShape().drop_back(), builder.getF32Type());
+  return buildSum(builder, location, operands, fillWithZeros(builder, location, empty),
+                  builder.getMultiDimIdentityMap(rank).getMajorSubMap(rank - 1), body);
+}
+
+Value buildRowSum(OpBuilder &builder, Location location, ValueRange operands, int64_t rank,
+                  llvm::function_ref<Scalar(ArrayRef<Scalar>)> body) {
+  auto domain = cast<RankedTensorType>(operands.front().getType());
+  Value empty = builder.create<tensor::EmptyOp>(location, domain.getShape().take_back(rank), builder.getF32Type());
+  return buildSum(builder, location, operands, fillWithZeros(builder, location, empty),
+                  AffineMap::get(domain.getRank(), 0,
+                                 builder.getMultiDimIdentityMap(domain.getRank()).getResults().take_back(rank),
+                                 builder.getContext()),
+                  body);
+}
+
+Value buildTotals(OpBuilder &builder, Location location, ValueRange values) {
+  int64_t rank = cast<RankedTensorType>(values.front().getType()).getRank();
+  Value empty =
+      builder.create<tensor::EmptyOp>(location, ArrayRef<int64_t>{int64_t(values.size())}, builder.getF32Type());
+  Value totals = fillWithZeros(builder, location, empty);
+  for (auto [index, value] : llvm::enumerate(values)) {
+    AffineMap place = AffineMap::get(rank, 0, builder.getAffineConstantExpr(index));
+    totals = buildSum(builder, location, value, totals, place, [](ArrayRef<Scalar> in) { return in[0]; });
+  }
+  return totals;
 }
 
 } // namespace morph

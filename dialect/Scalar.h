@@ -83,6 +83,14 @@ llvm::SmallVector<mlir::Value> buildElementwise(mlir::OpBuilder &builder, mlir::
 mlir::Value buildLineSum(mlir::OpBuilder &builder, mlir::Location location, mlir::ValueRange operands,
                          llvm::function_ref<Scalar(llvm::ArrayRef<Scalar>)> body);
 
+/// The sum of `body` over the rows of the operands and over their dimensions but the last `rank`: of the shape of these
+/// in the first operand, which must be known.
+mlir::Value buildRowSum(mlir::OpBuilder &builder, mlir::Location location, mlir::ValueRange operands, int64_t rank,
+                        llvm::function_ref<Scalar(llvm::ArrayRef<Scalar>)> body);
+
+/// A vector whose element i is the sum of all elements of `values[i]`, which are of one shape.
+mlir::Value buildTotals(mlir::OpBuilder &builder, mlir::Location location, mlir::ValueRange values);
+
 namespace OpTrait {
 /// An op that a scalar body describes (Morph_Elementwise in MorphKernelTraits.td).
 template <typename ConcreteType> class Elementwise : public mlir::OpTrait::TraitBase<ConcreteType, Elementwise> {};

@@ -35,7 +35,7 @@ bool isView(Operation *op) {
 std::optional<int64_t> findRows(Operation *op) {
   if (!isa<KernelOpInterface>(op))
     return std::nullopt;
-  std::optional<int64_t> rows = countLeadingDynamic(op->getResult(0).getType());
+  std::optional<int64_t> rows = countLeadingDynamic(getRowType(op));
   if (!rows || *rows == 0 || !explainNotRowwise(op, *rows).empty() || !KernelLines().join(op))
     return std::nullopt;
   return rows;
@@ -212,7 +212,7 @@ private:
   void start(Operation *op) {
     Cluster &cluster = *clusters.emplace_back(std::make_unique<Cluster>());
     cluster.rows = *findRows(op);
-    cluster.elements = *getRowElements(op->getResult(0).getType(), cluster.rows);
+    cluster.elements = *getRowElements(getRowType(op), cluster.rows);
     cluster.ops = ownedViews.lookup(op);
     cluster.ops.push_back(op);
     cluster.lines.join(op);
@@ -296,6 +296,10 @@ private:
     KernelLines lines = first.lines;
     for (Operation *op : second.ops)
       if (!lines.join(op))
+        return;
+    // What an op needs that is only there after all rows, it does not get in the kernel.
+    for (Value operand : externalOperands(second))
+      if (isRowSum(operand) && owner.lookup(operand.getDefiningOp()) == &first)
         return;
     if (lines.sum * int64_t(first.ops.size() + second.ops.size()) > kMaxLineElements)
       return;

@@ -28,6 +28,7 @@ struct CompileKernelsPass : public morph::impl::CompileKernelsPassBase<CompileKe
     SmallVector<KernelOp> kernels;
     getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
     KernelCompileOptions options;
+    options.origin = origin;
     if (!cache)
       options.cache.clear();
     FailureOr<KernelObject> object = compileKernels(kernels, options);

@@ -45,6 +45,7 @@ def CompileKernelsPass : Pass<"morph-compile-kernels", "::mlir::ModuleOp"> {
   let options = [
     Option<"output", "output", "std::string", /*default=*/"", "The file to write">,
     Option<"cache", "cache", "bool", /*default=*/"true", "Take objects from the cache and put them there">,
+    Option<"origin", "origin", "std::string", /*default=*/"", "What the object says it was made of: the hash of a plan's kernels">,
     Option<"hash", "print-hash", "bool", /*default=*/"false", "Print the object's hash, and which results may be where operands were, as comments">,
   ];
 }

@@ -2,6 +2,7 @@
 #include "passes/lower/RowLoops.h"
 
 #include "passes/lower/KernelToLinalg.h"
+#include "runtime/plan/Workspace.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -12,6 +13,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
 #include <numeric>
@@ -30,14 +32,15 @@ constexpr int64_t kMaxStackElements = 64 * 1024;
 enum class Kind {
   Row,  ///< An element each.
   Line, ///< One number a line.
+  Sum,  ///< A sum over rows: a block's part of it is in memory, to which each line adds.
 };
 
 /// A linalg op of the kernel: `phase` is the pass over the line that it is computed in, after the sums of the passes
-/// before. A sum's result is there from the next one on.
+/// before. The result of a sum over the line is there from the next one on.
 struct Step {
   linalg::GenericOp op;
   Kind kind;
-  bool isSum;
+  bool isLineSum;
   int phase;
 };
 
@@ -55,6 +58,9 @@ struct Store {
   bool isTemporary;
 };
 
+/// Whether a value is the same for all rows: an argument, or a sum over them.
+bool isUniformTensor(Value value) { return cast<RankedTensorType>(value.getType()).hasStaticShape(); }
+
 class RowLowering {
 public:
   explicit RowLowering(func::FuncOp source) : source(source), location(source.getLoc()), builder(source) {}
@@ -65,14 +71,24 @@ private:
   LogicalResult analyse();
   void analyse(linalg::GenericOp op);
   void emitPrologue();
+  void emitLines(Value begin, Value end);
   void emitLine(Value base, Value width);
   void emitPass(int phase, Value base, Value width);
   void emitLineNumber(linalg::GenericOp op);
+  void emitTotal(linalg::GenericOp op);
+  void clearParts(Value block);
 
   /// The tensor that a value is a view of.
   Value rootOf(Value value) const {
     auto root = roots.find(value);
     return root == roots.end() ? value : root->second;
+  }
+  /// Whether a sum over rows is of numbers of lines; else it is of elements.
+  bool isTotal(linalg::GenericOp op) const {
+    return llvm::none_of(op.getDpsInputOperands(), [&](OpOperand *operand) {
+      Value root = rootOf(operand->get());
+      return !isUniformTensor(root) && kinds.lookup(root) == Kind::Row;
+    });
   }
   /// The pass in which an element or a line's number is there.
   int phaseOf(Value root) const { return phases.lookup(root); }
@@ -80,6 +96,7 @@ private:
   // Values of the piece that is being emitted.
   Value evaluate(Value root, const Piece &piece);
   Value evaluateOperand(OpOperand &operand, const Piece &piece);
+  Value indexOf(int64_t elements, const Piece &piece);
   SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector);
   Value contract(Operation &op, const IRMapping &mapping);
 
@@ -98,6 +115,7 @@ private:
   }
   Value load(Value buffer, Type element, Value index, Value mask);
   void store(Value value, Value buffer, Value index, Value mask);
+  void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
   Value constantMask(int64_t count);
   Value dynamicMask(Value count);
   Value sumLanes(Value lanes);
@@ -118,6 +136,8 @@ private:
 
   // Made while emitting.
   LLVM::LLVMFuncOp target;
+  llvm::MapVector<Value, Value> partBuffers;   ///< Sums over rows: where their parts are, a block after the other.
+  llvm::DenseMap<Value, Value> parts;          ///< Those of the block.
   IRMapping scalars;                           ///< Scalars of the prologue and of the line.
   llvm::DenseMap<Value, Value> buffers;        ///< Where arguments are, and what passes before have stored.
   SmallVector<Store> stores;                   ///< All that is stored.
@@ -131,25 +151,26 @@ private:
 // Analysis
 //===----------------------------------------------------------------------===//
 
-bool isUniformArgument(Value value) { return cast<RankedTensorType>(value.getType()).hasStaticShape(); }
-
 void RowLowering::analyse(linalg::GenericOp op) {
-  bool isSum = op.getNumReductionLoops() > 0;
+  bool isRowSum = isUniformTensor(op.getResult(0)), isLineSum = !isRowSum && op.getNumReductionLoops() > 0;
   bool hasRow = false, hasLine = false;
   int phase = 0;
   for (OpOperand *operand : op.getDpsInputOperands()) {
     Value root = rootOf(operand->get());
-    if (isUniformArgument(root))
+    if (isUniformTensor(root))
       continue;
     (kinds.lookup(root) == Kind::Row ? hasRow : hasLine) = true;
     phase = std::max(phase, phaseOf(root));
   }
-  Kind kind = isSum || (hasLine && !hasRow) ? Kind::Line : Kind::Row;
-  steps.push_back({op, kind, isSum, phase});
+  Kind kind = isRowSum ? Kind::Sum : isLineSum || (hasLine && !hasRow) ? Kind::Line : Kind::Row;
+  steps.push_back({op, kind, isLineSum, phase});
   for (Value result : op.getResults()) {
     kinds[result] = kind;
-    phases[result] = isSum ? phase + 1 : phase;
+    phases[result] = isLineSum ? phase + 1 : phase;
   }
+  // Sums that are added to one after the other are in the same memory.
+  if (Value start = op.getDpsInits()[0]; isRowSum && start.getDefiningOp<linalg::GenericOp>())
+    roots[op.getResult(0)] = rootOf(start);
   passes = std::max(passes, phase + 1);
 }
 
@@ -220,6 +241,16 @@ void RowLowering::store(Value value, Value buffer, Value index, Value mask) {
     builder.create<LLVM::MaskedStoreOp>(location, value, address, mask, alignment);
   else
     builder.create<LLVM::StoreOp>(location, value, address, alignment);
+}
+
+void RowLowering::loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body) {
+  builder.create<scf::ForOp>(location, from, to, integer(step), ValueRange(),
+                             [&](OpBuilder &inner, Location, Value index, ValueRange) {
+                               OpBuilder::InsertionGuard guard(builder);
+                               builder.setInsertionPointToEnd(inner.getInsertionBlock());
+                               body(index);
+                               builder.create<scf::YieldOp>(location);
+                             });
 }
 
 Value RowLowering::constantMask(int64_t count) {
@@ -324,7 +355,7 @@ Value RowLowering::evaluate(Value root, const Piece &piece) {
 
 Value RowLowering::evaluateOperand(OpOperand &operand, const Piece &piece) {
   Value root = rootOf(operand.get());
-  if (!isUniformArgument(root))
+  if (!isUniformTensor(root))
     return kinds.lookup(root) == Kind::Row ? evaluate(root, piece) : splat(scalars.lookup(root));
   if (Value value = known.lookup(root))
     return value;
@@ -332,13 +363,16 @@ Value RowLowering::evaluateOperand(OpOperand &operand, const Piece &piece) {
   int64_t elements = type.getNumElements();
   if (elements == 1)
     return splat(uniformScalars.lookup(root));
-  // Lines take turns over a uniform operand of several lines.
-  Value index = piece.offset;
-  if (int64_t turns = elements / lineWidth; turns > 1) {
-    Value turn = builder.create<arith::RemSIOp>(location, lineIndex, integer(turns));
-    index = add(multiply(turn, lineWidth), index);
-  }
-  return known[root] = load(buffers.lookup(root), type.getElementType(), index, piece.mask);
+  return known[root] = load(buffers.lookup(root), type.getElementType(), indexOf(elements, piece), piece.mask);
+}
+
+/// Where the elements of a piece are in a uniform tensor: lines take turns over one of several lines.
+Value RowLowering::indexOf(int64_t elements, const Piece &piece) {
+  int64_t turns = elements / lineWidth;
+  if (turns <= 1)
+    return piece.offset;
+  Value turn = builder.create<arith::RemSIOp>(location, lineIndex, integer(turns));
+  return add(multiply(turn, lineWidth), piece.offset);
 }
 
 //===----------------------------------------------------------------------===//
@@ -359,19 +393,27 @@ Value RowLowering::sumLanes(Value lanes) {
 
 /// One pass over a line: stores what belongs to the phase, and makes its sums known.
 void RowLowering::emitPass(int phase, Value base, Value width) {
-  SmallVector<linalg::GenericOp> sums;
+  SmallVector<linalg::GenericOp> sums, rowSums;
   for (Step &step : steps) {
     if (step.phase != phase)
       continue;
-    if (step.isSum)
+    if (step.isLineSum)
       sums.push_back(step.op);
     else if (step.kind == Kind::Line)
       emitLineNumber(step.op);
+    else if (step.kind == Kind::Sum && parts.count(rootOf(step.op.getResult(0)))) {
+      if (isTotal(step.op))
+        emitTotal(step.op);
+      else
+        rowSums.push_back(step.op);
+    }
   }
   SmallVector<Store> stored;
   for (const Store &store : stores)
     if (phaseOf(store.root) == phase)
       stored.push_back(store);
+  if (sums.empty() && rowSums.empty() && stored.empty())
+    return;
 
   auto emitPiece = [&](Value offset, Value mask, ValueRange accumulators) {
     Piece piece{offset, add(base, offset), mask};
@@ -384,6 +426,15 @@ void RowLowering::emitPass(int phase, Value base, Value width) {
       arguments.push_back(accumulator);
       Value added = applyBody(sum, arguments, /*isVector=*/true)[0];
       next.push_back(mask ? builder.create<arith::SelectOp>(location, mask, added, accumulator) : added);
+    }
+    for (linalg::GenericOp sum : rowSums) {
+      auto type = cast<RankedTensorType>(sum.getResult(0).getType());
+      Value part = parts.lookup(rootOf(sum.getResult(0))), index = indexOf(type.getNumElements(), piece);
+      SmallVector<Value> arguments;
+      for (OpOperand *operand : sum.getDpsInputOperands())
+        arguments.push_back(evaluateOperand(*operand, piece));
+      arguments.push_back(load(part, type.getElementType(), index, mask));
+      store(applyBody(sum, arguments, /*isVector=*/true)[0], part, index, mask);
     }
     // All is read before anything is written, so that a result may be where an operand was.
     SmallVector<Value> values;
@@ -434,16 +485,52 @@ void RowLowering::emitLineNumber(linalg::GenericOp op) {
   SmallVector<Value> arguments;
   for (OpOperand *operand : op.getDpsInputOperands()) {
     Value root = rootOf(operand->get());
-    arguments.push_back(isUniformArgument(root) ? uniformScalars.lookup(root) : scalars.lookup(root));
+    arguments.push_back(isUniformTensor(root) ? uniformScalars.lookup(root) : scalars.lookup(root));
   }
   for (auto [result, value] : llvm::zip_equal(op.getResults(), applyBody(op, arguments, /*isVector=*/false)))
     scalars.map(result, value);
+}
+
+/// Adds a number of the line to the block's part of a total.
+void RowLowering::emitTotal(linalg::GenericOp op) {
+  // Which one, the map of the result says; a scalar's says nothing.
+  AffineMap place = op.getIndexingMapsArray().back();
+  int64_t index = place.getNumResults() == 0 ? 0 : cast<AffineConstantExpr>(place.getResult(0)).getValue();
+  Value address = addressOf(parts.lookup(rootOf(op.getResult(0))), builder.getF32Type(), integer(index));
+  SmallVector<Value> arguments;
+  for (OpOperand *operand : op.getDpsInputOperands())
+    arguments.push_back(scalars.lookup(rootOf(operand->get())));
+  arguments.push_back(builder.create<LLVM::LoadOp>(location, builder.getF32Type(), address));
+  builder.create<LLVM::StoreOp>(location, applyBody(op, arguments, /*isVector=*/false)[0], address);
+}
+
+/// Sets the parts of a block to zero.
+void RowLowering::clearParts(Value block) {
+  Value zeros = builder.create<arith::ConstantOp>(location, builder.getZeroAttr(vectorOf(builder.getF32Type())));
+  for (auto [root, buffer] : partBuffers) {
+    int64_t elements = cast<RankedTensorType>(root.getType()).getNumElements();
+    Value part = parts[root] = addressOf(buffer, builder.getF32Type(), multiply(block, elements));
+    int64_t rest = elements % kLanes, whole = elements - rest;
+    if (whole > 0)
+      loop(integer(0), integer(whole), kLanes, [&](Value offset) { store(zeros, part, offset, {}); });
+    if (rest > 0)
+      store(zeros, part, integer(whole), constantMask(rest));
+  }
 }
 
 /// All passes over the elements from `base` on.
 void RowLowering::emitLine(Value base, Value width) {
   for (int phase = 0; phase < passes; ++phase)
     emitPass(phase, base, width);
+}
+
+/// The lines of the rows [begin, end).
+void RowLowering::emitLines(Value begin, Value end) {
+  int64_t lines = rowElements / lineWidth;
+  loop(multiply(begin, lines), multiply(end, lines), 1, [&](Value line) {
+    lineIndex = line;
+    emitLine(multiply(line, lineWidth), Value());
+  });
 }
 
 /// What does not depend on the row: the addresses, and the scalars of uniform arguments.
@@ -462,8 +549,13 @@ void RowLowering::emitPrologue() {
     if (type.hasStaticShape() && type.getNumElements() == 1)
       uniformScalars[argument] = builder.create<LLVM::LoadOp>(location, type.getElementType(), buffer);
   }
-  for (Value root : returned)
-    stores.push_back({root, nextBuffer(), /*isTemporary=*/false});
+  for (Value root : returned) {
+    Value buffer = nextBuffer();
+    if (kinds.lookup(root) == Kind::Sum)
+      partBuffers[root] = buffer;
+    else
+      stores.push_back({root, buffer, /*isTemporary=*/false});
+  }
   for (Value root : temporaries) {
     Type element = getElementTypeOrSelf(root.getType());
     Value memory = builder.create<LLVM::AllocaOp>(location, pointer, element, integer(lineWidth), /*alignment=*/64);
@@ -499,16 +591,14 @@ LogicalResult RowLowering::run() {
     // Nothing cuts a row, so that all rows are one line.
     Value count = builder.create<arith::SubIOp>(location, end, begin);
     emitLine(multiply(begin, rowElements), multiply(count, rowElements));
+  } else if (partBuffers.empty()) {
+    emitLines(begin, end);
   } else {
-    int64_t lines = rowElements / lineWidth;
-    builder.create<scf::ForOp>(location, multiply(begin, lines), multiply(end, lines), integer(1), ValueRange(),
-                               [&](OpBuilder &inner, Location where, Value line, ValueRange) {
-                                 OpBuilder::InsertionGuard guard(builder);
-                                 builder.setInsertionPointToEnd(inner.getInsertionBlock());
-                                 lineIndex = line;
-                                 emitLine(multiply(line, lineWidth), Value());
-                                 builder.create<scf::YieldOp>(location);
-                               });
+    loop(begin, end, plan::kRowBlock, [&](Value first) {
+      Value last = builder.create<arith::MinSIOp>(location, add(first, integer(plan::kRowBlock)), end);
+      clearParts(builder.create<arith::DivSIOp>(location, first, integer(plan::kRowBlock)));
+      emitLines(first, last);
+    });
   }
   builder.create<LLVM::ReturnOp>(location, ValueRange());
   source.erase();

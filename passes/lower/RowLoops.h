@@ -14,7 +14,8 @@ namespace morph {
 ///
 /// `buffers` are the operands', then the results'; `sizes` the dimensions of the row space, first to last. It computes
 /// the rows [begin, end) of the results, row r being at r times the elements of a row. Rows do not depend on how they
-/// are split between calls.
+/// are split between calls. Of a sum over rows the buffer gets parts, one a block of plan::kRowBlock rows, each added
+/// up row by row; then `begin` is the first row of a block, and `end` too, or the last of all.
 mlir::LogicalResult lowerToRowLoops(mlir::func::FuncOp function);
 
 } // namespace morph

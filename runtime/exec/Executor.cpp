@@ -8,6 +8,7 @@
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/kernels/Rows.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Workspace.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
@@ -36,6 +37,18 @@ constexpr bool kChecked = false;
 #else
 constexpr bool kChecked = true;
 #endif
+
+/// The sums of `blocks` parts of a sum over rows, in their order.
+void addParts(const float *parts, int64_t blocks, int64_t elements, float *sums) {
+  forRows(elements, blocks, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double sum = 0;
+      for (int64_t block = 0; block < blocks; ++block)
+        sum += static_cast<double>(parts[block * elements + i]);
+      sums[i] = static_cast<float>(sum);
+    }
+  });
+}
 
 at::ScalarType workType(Precision precision) { return precision == Precision::F64 ? at::kDouble : at::kFloat; }
 
@@ -101,27 +114,41 @@ void Executor::bindKernels() {
 }
 
 void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &operands,
-                      const std::vector<at::Tensor> &results) {
+                      const std::vector<at::Tensor> &results, char *scratch) {
+  const plan::Kernel &kernel = *launched.kernel;
   std::vector<void *> buffers;
   std::vector<int64_t> sizes;
   int64_t elements = 1;
   for (size_t i = 0; i < operands.size(); ++i) {
     buffers.push_back(const_cast<void *>(operands[i].const_data_ptr()));
-    const plan::Shape &shape = launched.kernel->values[i].shape;
-    if (!sizes.empty() || shape.empty() || !std::holds_alternative<std::string>(shape[0]))
+    if (!plan::hasRows(kernel.values[i]))
       continue;
-    const auto rows = operands[i].sizes().slice(0, static_cast<size_t>(launched.kernel->rows));
+    elements = std::max(elements, operands[i].numel());
+    const auto rows = operands[i].sizes().slice(0, static_cast<size_t>(kernel.rows));
     sizes.assign(rows.begin(), rows.end());
   }
-  for (const at::Tensor &result : results) {
-    buffers.push_back(result.mutable_data_ptr());
-    elements = std::max(elements, result.numel());
+  const int64_t count = c10::multiply_integers(sizes), blocks = plan::blocksOf(count, plan::kRowBlock);
+  std::vector<size_t> sums;
+  for (size_t r = 0; r < results.size(); ++r) {
+    if (plan::hasRows(kernel.values[static_cast<size_t>(kernel.results[r])])) {
+      buffers.push_back(results[r].mutable_data_ptr());
+      elements = std::max(elements, results[r].numel());
+      continue;
+    }
+    sums.push_back(r);
+    buffers.push_back(scratch);
+    scratch += plan::rowSumWorkspace(count, results[r].numel());
   }
-  const int64_t count = c10::multiply_integers(sizes);
-  if (count == 0)
-    return;
-  forRows(count, elements / count,
-          [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
+  const int64_t width = elements / std::max<int64_t>(count, 1);
+  if (sums.empty())
+    return forRows(count, width,
+                   [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
+  forRows(blocks, plan::kRowBlock * width, [&](int64_t begin, int64_t end) {
+    launched.function(buffers.data(), sizes.data(), begin * plan::kRowBlock, std::min(count, end * plan::kRowBlock));
+  });
+  for (size_t r : sums)
+    addParts(static_cast<const float *>(buffers[operands.size() + r]), blocks, results[r].numel(),
+             results[r].mutable_data_ptr<float>());
 }
 
 std::vector<at::Tensor> Executor::interpret(Launched &launched, const std::vector<at::Tensor> &operands,
@@ -244,15 +271,13 @@ bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) con
 
 void Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout) {
   std::vector<at::Tensor> &results = layout.results[i];
-  if (launches_[i] < 0) {
-    const int64_t scratch = layout.buffers.scratchOffset[i];
-    kernels_[i]->run(
-        KernelCall{plan_, plan_.instructions[i], operands, results, scratch < 0 ? nullptr : layout.memory + scratch});
-    return;
-  }
+  const int64_t offset = layout.buffers.scratchOffset[i];
+  char *const scratch = offset < 0 ? nullptr : layout.memory + offset;
+  if (launches_[i] < 0)
+    return kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch});
   Launched &launched = launched_[static_cast<size_t>(launches_[i])];
   if (launched.function)
-    return launch(launched, operands, results);
+    return launch(launched, operands, results, scratch);
   const std::vector<at::Tensor> interpreted = interpret(launched, operands, /*recording=*/false);
   for (size_t r = 0; r < results.size(); ++r)
     results[r].copy_(interpreted[r]);
@@ -332,7 +357,8 @@ const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Ten
     std::vector<double> values;
     const at::Tensor &gate = bound_[w]->value;
     for (int64_t i = 0; i < gate.numel(); ++i)
-      values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i] : gate.const_data_ptr<float>()[i]);
+      values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i]
+                                                    : gate.const_data_ptr<float>()[i]);
     zero[w] = plan::zeroShares(values);
     isPartial |= std::count(zero[w].begin(), zero[w].end(), true) > 0;
   }

@@ -133,9 +133,9 @@ private:
   std::vector<at::Tensor> record(size_t i, const std::vector<at::Tensor> &operands);
   /// Loads the plan's compiled kernels; those that are not at hand are interpreted.
   void bindKernels();
-  /// Runs a compiled kernel into `results`.
+  /// Runs a compiled kernel into `results`; `scratch` is for the parts of its sums over rows.
   static void launch(const Launched &launched, const std::vector<at::Tensor> &operands,
-                     const std::vector<at::Tensor> &results);
+                     const std::vector<at::Tensor> &results, char *scratch);
   /// Interprets a kernel; the results have tensors of their own. Throws as Torch does.
   std::vector<at::Tensor> interpret(Launched &launched, const std::vector<at::Tensor> &operands, bool recording);
   /// Whether an instruction has a form that autograd records, and values to compute it on: gradients have none, nor

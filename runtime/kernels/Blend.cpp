@@ -2,8 +2,6 @@
 // Blends of candidates by a gate: sum_i g_i c_i + (1 - sum_i g_i) c_last, and their gradients.
 
 #include "runtime/kernels/Kernel.h"
-#include "runtime/kernels/RowLoops.h"
-#include "runtime/kernels/Rows.h"
 
 namespace morph {
 
@@ -35,22 +33,11 @@ std::vector<at::Tensor> blendReference(const KernelCall &call) {
 }
 
 std::vector<at::Tensor> blendGateGrad(const KernelCall &call) {
-  at::Tensor dy = call.operands[0], last = call.operands.back();
-  size_t gates = call.operands.size() - 2;
-  std::vector<double> result(gates);
-  for (size_t i = 0; i < gates; ++i) {
-    at::Tensor candidate = call.operands[1 + i];
-    TORCH_CHECK(candidate.sizes() == dy.sizes() && last.sizes() == dy.sizes(), "dy ", dy.sizes(), ", candidate ",
-                candidate.sizes());
-    result[i] = withType(dy, [&](auto *type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      const T *d = dy.const_data_ptr<T>(), *a = candidate.const_data_ptr<T>(), *b = last.const_data_ptr<T>();
-      return sumBlocks(dy.numel(), [&](int64_t begin, int64_t end) {
-        return differenceDot(d + begin, a + begin, b + begin, end - begin);
-      });
-    });
-  }
-  return {at::tensor(at::ArrayRef<double>(result), at::kDouble).to(dy.scalar_type())};
+  const at::Tensor &dy = call.operands[0], &last = call.operands.back();
+  std::vector<at::Tensor> result;
+  for (size_t i = 1; i + 1 < call.operands.size(); ++i)
+    result.push_back((dy * (call.operands[i] - last)).sum());
+  return {at::stack(result)};
 }
 
 void blendCandidateGrad(const KernelCall &call) {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // rms_norm and l2_norm over the last dimension, with their gradients, in ATen functions: the reference of what the
-// compiler makes kernels of. The weight's gradient sums over rows and has a loop of its own.
+// compiler makes kernels of.
 
 #include "runtime/kernels/Kernel.h"
-#include "runtime/kernels/RowLoops.h"
-#include "runtime/kernels/Rows.h"
 
 namespace morph {
 
@@ -24,27 +22,11 @@ Tensors rmsNormInputGrad(const KernelCall &call) {
   return {r * (weighted - x * r.square() * (weighted * x).mean(-1, true))};
 }
 
-void rmsNormWeightGrad(const KernelCall &call) {
+/// dweight = sum(dy * x * r) over all rows.
+Tensors rmsNormWeightGrad(const KernelCall &call) {
   const at::Tensor &dy = call.operands[0], &x = call.operands[1];
-  TORCH_CHECK(dy.sizes() == x.sizes(), "dy ", dy.sizes(), " and x ", x.sizes());
-  const int64_t width = x.size(-1), rows = x.numel() / width;
-  // A fixed split into blocks, summed in order: the result does not depend on the number of threads.
-  constexpr int64_t block = 64;
-  const int64_t blocks = (rows + block - 1) / block;
-  const at::Tensor parts = at::zeros({blocks, width}, x.options());
-  const double eps = call.number("eps");
-  withType(x, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    const T *pdy = dy.const_data_ptr<T>(), *px = x.const_data_ptr<T>();
-    T *out = parts.mutable_data_ptr<T>();
-    forRows(blocks, block * width, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b)
-        rmsNormWeightGradRows(pdy + b * block * width, px + b * block * width, out + b * width,
-                              std::min(block, rows - b * block), width, static_cast<T>(eps));
-    });
-  });
-  at::Tensor result = call.results[0];
-  at::sum_out(result, parts, 0);
+  const at::Tensor r = at::rsqrt(x.square().mean(-1, true) + call.number("eps"));
+  return {(dy * (x * r)).reshape({-1, x.size(-1)}).sum(0)};
 }
 
 Tensors l2Norm(const KernelCall &call) {
@@ -61,7 +43,7 @@ Tensors l2NormGrad(const KernelCall &call) {
 
 const KernelRegistration rmsNormRegistration("rms_norm", {runByCopy<rmsNorm>, rmsNorm});
 const KernelRegistration rmsNormInputGradRegistration("rms_norm_input_grad", {runByCopy<rmsNormInputGrad>});
-const KernelRegistration rmsNormWeightGradRegistration("rms_norm_weight_grad", {rmsNormWeightGrad});
+const KernelRegistration rmsNormWeightGradRegistration("rms_norm_weight_grad", {runByCopy<rmsNormWeightGrad>});
 const KernelRegistration l2NormRegistration("l2_norm", {runByCopy<l2Norm>, l2Norm});
 const KernelRegistration l2NormGradRegistration("l2_norm_grad", {runByCopy<l2NormGrad>});
 

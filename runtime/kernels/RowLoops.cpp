@@ -16,16 +16,6 @@ template <typename T> MORPH_INLINE T sumOfSquares(const T *x, int64_t width) {
 }
 
 template <typename T>
-MORPH_INLINE void rmsNormWeightGradRowsOf(const T *dy, const T *x, T *dweight, int64_t rows, int64_t width, T eps) {
-  for (int64_t row = 0; row < rows; ++row, x += width, dy += width) {
-    T r = T(1) / std::sqrt(sumOfSquares(x, width) / static_cast<T>(width) + eps);
-#pragma omp simd
-    for (int64_t i = 0; i < width; ++i)
-      dweight[i] += dy[i] * (x[i] * r);
-  }
-}
-
-template <typename T>
 MORPH_INLINE void ropeRowsOf(const T *x, const T *cosine, const T *sine, T *y, int64_t heads, int64_t width,
                              int64_t half) {
   for (int64_t head = 0; head < heads; ++head, x += width, y += width) {
@@ -40,14 +30,6 @@ MORPH_INLINE void ropeRowsOf(const T *x, const T *cosine, const T *sine, T *y, i
   }
 }
 
-template <typename T> MORPH_INLINE T differenceDotOf(const T *dy, const T *a, const T *b, int64_t count) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i)
-    sum += dy[i] * (a[i] - b[i]);
-  return sum;
-}
-
 template <typename T> MORPH_INLINE T squaredDistanceOf(const T *a, const T *b, int64_t count) {
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -60,14 +42,6 @@ template <typename T> MORPH_INLINE T squaredNormOf(const T *a, int64_t count) { 
 
 } // namespace
 
-MORPH_VECTORIZE void rmsNormWeightGradRows(const float *dy, const float *x, float *dweight, int64_t rows, int64_t width,
-                                           float eps) {
-  rmsNormWeightGradRowsOf<float>(dy, x, dweight, rows, width, eps);
-}
-void rmsNormWeightGradRows(const double *dy, const double *x, double *dweight, int64_t rows, int64_t width,
-                           double eps) {
-  rmsNormWeightGradRowsOf<double>(dy, x, dweight, rows, width, eps);
-}
 MORPH_VECTORIZE void ropeRows(const float *x, const float *cosine, const float *sine, float *y, int64_t heads,
                               int64_t width, int64_t half) {
   ropeRowsOf<float>(x, cosine, sine, y, heads, width, half);
@@ -77,12 +51,6 @@ void ropeRows(const double *x, const double *cosine, const double *sine, double 
   ropeRowsOf<double>(x, cosine, sine, y, heads, width, half);
 }
 
-MORPH_VECTORIZE float differenceDot(const float *dy, const float *a, const float *b, int64_t count) {
-  return differenceDotOf<float>(dy, a, b, count);
-}
-double differenceDot(const double *dy, const double *a, const double *b, int64_t count) {
-  return differenceDotOf<double>(dy, a, b, count);
-}
 MORPH_VECTORIZE float squaredDistance(const float *a, const float *b, int64_t count) {
   return squaredDistanceOf<float>(a, b, count);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain loops of what no compiled kernel does yet: the rotation, and sums over rows. Arrays are contiguous,
+// Plain loops of what no compiled kernel does yet: the rotation, and sums of squares. Arrays are contiguous,
 // rows follow each other, outputs do not overlap inputs. fp32 versions are compiled for several vector units.
 
 #ifndef MORPH_RUNTIME_KERNELS_ROWLOOPS_H
@@ -9,18 +9,12 @@
 
 namespace morph {
 
-/// Adds dy * x * r of the rows to dweight.
-void rmsNormWeightGradRows(const float *dy, const float *x, float *dweight, int64_t rows, int64_t width, float eps);
-void rmsNormWeightGradRows(const double *dy, const double *x, double *dweight, int64_t rows, int64_t width, double eps);
 /// Rotates the first 2 * half elements of each of `heads` rows by one position's angles; the others are copied.
 void ropeRows(const float *x, const float *cosine, const float *sine, float *y, int64_t heads, int64_t width,
               int64_t half);
 void ropeRows(const double *x, const double *cosine, const double *sine, double *y, int64_t heads, int64_t width,
               int64_t half);
 
-/// sum(dy * (a - b))
-float differenceDot(const float *dy, const float *a, const float *b, int64_t count);
-double differenceDot(const double *dy, const double *a, const double *b, int64_t count);
 /// sum((a - b)^2)
 float squaredDistance(const float *a, const float *b, int64_t count);
 double squaredDistance(const double *a, const double *b, int64_t count);

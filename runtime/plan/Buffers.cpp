@@ -204,7 +204,7 @@ private:
         if (const int64_t end = buffers.life[at(result)].end; end != kAfterRun)
           dying[at(end)].push_back(result);
       }
-      const int64_t scratch = alignedBytes(plan::scratchBytes(instruction, shapes, mode));
+      const int64_t scratch = alignedBytes(plan::scratchBytes(plan, instruction, shapes, mode));
       if (scratch > 0) {
         buffers.scratchBytes[i] = scratch;
         buffers.scratchOffset[i] = arena.take(scratch);

@@ -75,9 +75,14 @@ struct Kernel {
   std::vector<TensorType> values;
   int64_t arguments = 0; ///< The first values are the arguments.
   std::vector<Instruction> instructions;
-  std::vector<int64_t> results; ///< Values.
+  std::vector<int64_t> results; ///< Values. Those without rows are sums over the rows.
   std::vector<int64_t> inPlace; ///< An argument a result, in whose memory the result may lie; -1: none.
 };
+
+/// Whether a value of a kernel has rows; else it is the same for all of them, or a sum over them.
+inline bool hasRows(const TensorType &type) {
+  return !type.shape.empty() && std::holds_alternative<std::string>(type.shape[0]);
+}
 
 struct RopeTable {
   std::vector<double> inverseFrequencies;

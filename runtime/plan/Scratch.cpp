@@ -12,10 +12,13 @@ namespace {
 
 class ScratchModel {
 public:
-  ScratchModel(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes, const RunMode &mode)
-      : instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes), mode(mode) {}
+  ScratchModel(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
+               const RunMode &mode)
+      : plan(plan), instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes), mode(mode) {}
 
   int64_t bytes() const {
+    if (instruction.op == "launch")
+      return launch();
     if (instruction.op == "attention" || instruction.op == "attention_grad")
       return attention(instruction.op == "attention_grad");
     if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
@@ -26,6 +29,7 @@ public:
   }
 
 private:
+  const Plan &plan;
   const Instruction &instruction;
   const OpRule &rule;
   const std::vector<std::vector<int64_t>> &shapes;
@@ -52,6 +56,26 @@ private:
   const std::vector<int64_t> &shape(const char *name) const {
     return shapes[static_cast<size_t>(
         instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))])];
+  }
+
+  int64_t launch() const {
+    const Kernel &kernel = *findKernel(plan, instruction);
+    int64_t rows = 1, bytes = 0;
+    for (size_t i = 0; i < instruction.operands.size(); ++i)
+      if (hasRows(kernel.values[i])) {
+        const std::vector<int64_t> &shape = shapes[static_cast<size_t>(instruction.operands[i])];
+        rows = elements({shape.begin(), shape.begin() + kernel.rows});
+        break;
+      }
+    for (size_t r = 0; r < kernel.results.size(); ++r) {
+      if (hasRows(kernel.values[static_cast<size_t>(kernel.results[r])]))
+        continue;
+      const int64_t count = elements(shapes[static_cast<size_t>(instruction.results[r])]);
+      if (isHuge({rows, count}))
+        return kHuge;
+      bytes += rowSumWorkspace(rows, count);
+    }
+    return bytes;
   }
 
   int64_t linearAttention(bool gradient) const {
@@ -86,9 +110,9 @@ private:
 
 } // namespace
 
-int64_t scratchBytes(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
+int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode) {
-  return ScratchModel(instruction, shapes, mode).bytes();
+  return ScratchModel(plan, instruction, shapes, mode).bytes();
 }
 
 } // namespace morph::plan

@@ -8,8 +8,9 @@
 
 namespace morph::plan {
 
-/// Bytes of scratch that the kernel of an instruction takes while it runs; 0 for most.
-int64_t scratchBytes(const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
+/// Bytes of scratch that the kernel of an instruction takes while it runs; 0 for most. A launch takes the
+/// rowSumWorkspace of its sums over rows, in order.
+int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode);
 
 } // namespace morph::plan

@@ -13,6 +13,17 @@ namespace morph::plan {
 /// What `bytes` take where each piece starts at a multiple of 64.
 inline constexpr int64_t alignedBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+inline constexpr int64_t blocksOf(int64_t count, int64_t block) { return (count + block - 1) / block; }
+
+/// Rows that are added up to one part of a sum over rows. The parts are then added in their order, so that the sum does
+/// not depend on the threads.
+inline constexpr int64_t kRowBlock = 64;
+
+/// Of a launched kernel, for each sum over rows: its parts, fp32.
+inline constexpr int64_t rowSumWorkspace(int64_t rows, int64_t elements) {
+  return alignedBytes(blocksOf(rows, kRowBlock) * elements * 4);
+}
+
 /// The sizes of attention: queries [B,T,H,D], keys and values [B,S,G,D].
 struct AttentionSizes {
   int64_t batch = 0, queries = 0, keys = 0, heads = 0, groups = 0, width = 0;
@@ -22,8 +33,6 @@ struct AttentionSizes {
 inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 256, kDecodeKeys = 512;
 /// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
 inline constexpr int64_t kKeptBlocks = 16;
-
-inline constexpr int64_t blocksOf(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
 /// Of attentionForward: a block's products a thread; with one query, what each task over keys found. `factorBytes` are
 /// those of an element of q, `sumBytes` of o.

@@ -196,6 +196,18 @@ morph.model @kernel_c8_none base architecture "llama" layers 1 {
 
 // -----
 
+morph.model @kernel_c9 base architecture "llama" layers 1 {
+  // expected-error@below {{kernel_c9: 'morph.mul' reads a sum over rows}}
+  morph.kernel @k rows 1 (%x: tensor<?x8xf32>) {
+    %0 = morph.reduce_to %x rank 1 : tensor<?x8xf32>
+    // expected-note@below {{it is here}}
+    %1 = morph.mul %x, %0 : tensor<?x8xf32>, tensor<8xf32>
+    morph.return %1 : tensor<?x8xf32>
+  }
+}
+
+// -----
+
 morph.model @launch_c1 base architecture "llama" layers 1 {
   // expected-note@below {{@w is this}}
   morph.weight @w : tensor<8xf32>

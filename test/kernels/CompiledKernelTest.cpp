@@ -6,6 +6,8 @@
 #include "test/kernels/CompiledKernels.h"
 #include "test/kernels/ElementwiseCases.h"
 
+#include "runtime/plan/Workspace.h"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -150,6 +152,19 @@ protected:
         %1 = morph.mul %0, %w : tensor<?x3x20xf32>, tensor<3x20xf32>
         morph.return %1 : tensor<?x3x20xf32>
       }
+      morph.kernel @sums rows 2 (%x: tensor<?x?x42xf32>, %y: tensor<?x?x42xf32>, %z: tensor<?x?x42xf32>) {
+        %0 = morph.silu %x : tensor<?x?x42xf32>
+        %1 = morph.rms_norm_weight_grad %0, %y eps 1.0e-5 : tensor<?x?x42xf32>, tensor<?x?x42xf32>
+        %2 = morph.reduce_to %0 rank 1 : tensor<?x?x42xf32>
+        %3 = morph.reduce_to %0 rank 0 : tensor<?x?x42xf32>
+        %4 = morph.blend_gate_grad %0, %x, %y, %z : tensor<?x?x42xf32>, tensor<?x?x42xf32>, tensor<?x?x42xf32>, tensor<?x?x42xf32>
+        morph.return %0, %1, %2, %3, %4 : tensor<?x?x42xf32>, tensor<42xf32>, tensor<42xf32>, tensor<f32>, tensor<2xf32>
+      }
+      morph.kernel @headSums rows 1 (%x: tensor<?x3x20xf32>) {
+        %0 = morph.reduce_to %x rank 1 : tensor<?x3x20xf32>
+        %1 = morph.reduce_to %x rank 2 : tensor<?x3x20xf32>
+        morph.return %0, %1 : tensor<20xf32>, tensor<3x20xf32>
+      }
       morph.kernel @toBf16 rows 1 (%x: tensor<?x37xf32>) {
         %0 = morph.cast %x to "bf16" : tensor<?x37xf32>
         morph.return %0 : tensor<?x37xbf16>
@@ -283,6 +298,52 @@ TEST_F(CompiledKernelTest, LinesAreHeads) {
   call("heads", {x, w, z}, results, 0, 10);
   at::Tensor expected = rmsNorm(x.to(at::kDouble).view({2, 5, 3, 20}), w.to(at::kDouble)).view({2, 5, 60}) * z;
   EXPECT_LE((results[0] - expected).abs().max().item<double>(), 3e-6);
+}
+
+TEST_F(CompiledKernelTest, SumsOverRowsGetAPartABlock) {
+  // Two whole blocks and one that is not.
+  const int64_t rows = 2 * plan::kRowBlock + 5;
+  at::Tensor x = at::randn({rows, 42}), y = at::randn({rows, 42}), z = at::randn({rows, 42});
+  auto make = [&] {
+    return Tensors{at::full({rows, 42}, NAN), at::full({3, 42}, NAN), at::full({3, 42}, NAN), at::full({3}, NAN),
+                   at::full({3, 2}, NAN)};
+  };
+  Tensors whole = make();
+  call("sums", {x, y, z}, whole, 0, rows);
+  at::Tensor dx = at::silu(x.to(at::kDouble)), exact = y.to(at::kDouble);
+  at::Tensor terms = dx * exact * at::rsqrt(exact.square().mean(-1, true) + 1e-5);
+  for (int64_t b = 0; b < 3; ++b) {
+    auto blockOf = [&](const at::Tensor &t) {
+      return t.slice(0, b * plan::kRowBlock, std::min(rows, (b + 1) * plan::kRowBlock)).to(at::kDouble);
+    };
+    auto expectNear = [&](const at::Tensor &part, const at::Tensor &expected) {
+      EXPECT_LE((part.to(at::kDouble) - expected).abs().max().item<double>(),
+                1e-6 * (10 + expected.abs().max().item<double>()))
+          << b;
+    };
+    expectNear(whole[1][b], blockOf(terms).sum(0));
+    expectNear(whole[2][b], blockOf(dx).sum(0));
+    expectNear(whole[3][b], blockOf(dx).sum());
+    expectNear(whole[4][b][0], (blockOf(dx) * (blockOf(x) - blockOf(z))).sum());
+    expectNear(whole[4][b][1], (blockOf(dx) * (blockOf(y) - blockOf(z))).sum());
+  }
+  // Blocks are computed in calls of their own with the same bits, on all instruction sets.
+  for (const std::string &set : KernelLibrary::instructionSets()) {
+    Tensors parts = make();
+    call("sums", {x, y, z}, parts, plan::kRowBlock, rows, set);
+    call("sums", {x, y, z}, parts, 0, plan::kRowBlock, set);
+    for (size_t i = 0; i < whole.size(); ++i)
+      EXPECT_TRUE(at::equal(whole[i], parts[i])) << set << " result " << i;
+  }
+}
+
+TEST_F(CompiledKernelTest, SumsOverRowsAndHeads) {
+  at::Tensor x = at::randn({7, 3, 20});
+  Tensors results = {at::empty({20}), at::empty({3, 20})};
+  call("headSums", {x}, results, 0, 7);
+  at::Tensor exact = x.to(at::kDouble);
+  EXPECT_LE((results[0] - exact.sum(at::IntArrayRef{0, 1})).abs().max().item<double>(), 1e-5);
+  EXPECT_LE((results[1] - exact.sum(0)).abs().max().item<double>(), 1e-5);
 }
 
 TEST_F(CompiledKernelTest, LinesTakeTurnsOverUniformOperands) {

@@ -147,6 +147,21 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "r0" = %0, "r1" = %1 : !rows, !rows
   }
 
+  // Sums over rows are taken where the rows are made; what reads them comes after.
+  // CHECK: morph.kernel @rms_norm_input_grad_rms_norm_weight_grad_reduce_to_16 
+  // CHECK: morph.return {{.*}} : tensor<?x?x16xf32>, tensor<16xf32>, tensor<f32>
+  // CHECK-LABEL: morph.program @sums
+  // CHECK: %[[R:.*]]:3 = morph.launch @rms_norm_input_grad_rms_norm_weight_grad_reduce_to_16(
+  // CHECK: morph.launch @mul_16(%[[R]]#0, %[[R]]#1)
+  morph.program @sums(%dy: !rows "dy" [B, T], %x: !rows "x" [B, T]) {
+    %w = morph.param @w : tensor<16xf32>
+    %dx = morph.rms_norm_input_grad %dy, %x, %w eps 1.0e-5 : !rows, !rows, tensor<16xf32>
+    %dw = morph.rms_norm_weight_grad %dy, %x eps 1.0e-5 : !rows, !rows
+    %0 = morph.reduce_to %dx rank 0 : !rows
+    %1 = morph.mul %dx, %dw : !rows, tensor<16xf32>
+    morph.output "r0" = %1, "r1" = %0 : !rows, tensor<f32>
+  }
+
   // Uniform values alone, and sums over lines of two widths.
   // CHECK-LABEL: morph.program @apart
   // CHECK: morph.exp %{{.*}} : tensor<16xf32>

@@ -16,8 +16,8 @@
 // SEARCH: morph.linear_mixer "lightning" {{.*}} {chunk = 16 : i64}
 // COMMIT: morph.model @tiny hybrid
 // NESTED: morph.model @tiny relaxed
+// PROGRAM: morph.kernel @{{.*}}blend_gate_grad
 // PROGRAM: morph.program @gates
-// PROGRAM: morph.blend_gate_grad
 // Without gradients: the loss alone, and no op of a backward.
 // FORWARD: morph.program @gates
 // FORWARD-NOT: _grad

@@ -3,6 +3,7 @@
 
 #include "runtime/plan/Buffers.h"
 
+#include "runtime/plan/Workspace.h"
 #include "test/plan/PlanBuilder.h"
 
 #include <gmock/gmock.h>
@@ -101,6 +102,21 @@ TEST(BuffersTest, EveryOpHasItsPlace) {
       EXPECT_GE(buffers.arenaBytes, buffers.liveBytes);
       EXPECT_LE(static_cast<double>(buffers.arenaBytes), 1.3 * static_cast<double>(buffers.liveBytes));
     }
+}
+
+TEST(BuffersTest, ALaunchHasScratchForItsSumsOverRows) {
+  const plan::Plan plan = everyOpPlan();
+  // 2 x 65 rows are three blocks, of eight sums each.
+  const plan::Buffers buffers = layout(plan, {{"B", 2}, {"T", 65}, {"N", 4}, {"S", 5}});
+  int64_t launches = 0;
+  for (size_t i = 0; i < plan.instructions.size(); ++i)
+    if (plan.instructions[i].op == "launch") {
+      const bool sums = plan::findKernel(plan, plan.instructions[i])->name == "silu_reduce_to";
+      EXPECT_EQ(buffers.scratchBytes[i], sums ? plan::rowSumWorkspace(130, 8) : 0);
+      EXPECT_EQ(plan::rowSumWorkspace(130, 8), 3 * 8 * 4 + 32);
+      ++launches;
+    }
+  EXPECT_EQ(launches, 2);
 }
 
 TEST(BuffersTest, OverlapsAreFound) {

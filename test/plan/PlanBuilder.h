@@ -158,6 +158,10 @@ inline plan::Plan everyOpPlan() {
   int64_t dheads = b.op("split_heads", {dout}, heads);
   std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1], ring};
   auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
+  plan::Kernel sums{"silu_reduce_to", 2, {}, 1, {}, {1, 2}, {0, -1}};
+  sums.values = {kernel.values[0], kernel.values[0], {{Dim(int64_t(8))}, plan::DType::F32}};
+  sums.instructions = {{"silu", {0}, {1}, {}}, {"reduce_to", {1}, {2}, {{"rank", int64_t(1)}}}};
+  keep(b.launch(sums, {dout}));
   for (const std::string &op : plan::opNames())
     if (const plan::OpRule &rule = *plan::findOpRule(op); rule.elementwise && rule.attributes.empty()) {
       const std::vector<int64_t> operands = {dout, product, mixed};

@@ -74,7 +74,7 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
     if (updated[r] >= 0)
       results[r] = given[static_cast<size_t>(updated[r])] = given[static_cast<size_t>(updated[r])].clone();
   const at::Tensor scratch =
-      at::empty({plan::scratchBytes(instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
+      at::empty({plan::scratchBytes(plan, instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
   kernel->run(KernelCall{plan, instruction, given, results, scratch.mutable_data_ptr()});
   return results;
 }

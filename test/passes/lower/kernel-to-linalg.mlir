@@ -20,6 +20,13 @@
 // CHECK: %[[E:.*]] = tensor.expand_shape %[[A]] {{\[\[}}0], [1, 2]]
 // CHECK: tensor.extract %[[G]]
 // CHECK: linalg.generic {{.*}} ins(%[[E]], %[[B]] :
+
+// Sums over rows, and over their lines first where there is one number in the end.
+// CHECK-LABEL: func.func @sums
+// CHECK-SAME: -> (tensor<4xf32>, tensor<f32>) attributes {line_width = 4 : i64, row_elements = 8 : i64}
+// CHECK: linalg.generic {{.*}} iterator_types = ["reduction", "reduction", "parallel"]} ins(%{{.*}} : tensor<?x2x4xf32>) outs(%{{.*}} : tensor<4xf32>)
+// CHECK: %[[LINES:.*]] = linalg.generic {{.*}} iterator_types = ["parallel", "parallel", "reduction"]}
+// CHECK: linalg.generic {{.*}} iterator_types = ["reduction", "reduction"]} ins(%[[LINES]] : tensor<?x2xf32>) outs(%{{.*}} : tensor<f32>)
 morph.model @m base architecture "llama" layers 1 {
   morph.kernel @norm rows 2 (%x: tensor<?x?x16xf32>, %w: tensor<16xf32>) {
     %0 = morph.rms_norm %x, %w eps 1.0e-5 : tensor<?x?x16xf32>, tensor<16xf32>
@@ -29,5 +36,10 @@ morph.model @m base architecture "llama" layers 1 {
     %0 = morph.split_heads %a heads 2 : tensor<?x?x8xf32>
     %1 = morph.blend %g of %0, %b : tensor<1xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     morph.return %1 : tensor<?x?x2x4xf32>
+  }
+  morph.kernel @sums rows 2 (%x: tensor<?x?x2x4xf32>) {
+    %0 = morph.reduce_to %x rank 1 : tensor<?x?x2x4xf32>
+    %1 = morph.reduce_to %x rank 0 : tensor<?x?x2x4xf32>
+    morph.return %0, %1 : tensor<4xf32>, tensor<f32>
   }
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans whose launches run compiled code against the same plans interpreted: the compiler's whole way, from a program
+// to what the executor calls.
+
+#include "runtime/exec/KernelLibrary.h"
+#include "test/kernels/CompiledKernels.h"
+#include "test/runtime/Oracle.h"
+
+#include <ATen/Parallel.h>
+
+namespace morph {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Programs of nothing but what kernels do: their results do not depend on a library's products. S is the size that may
+/// be zero.
+constexpr const char *kModel = R"(
+!rows = tensor<?x?x24xf32>
+!heads = tensor<?x?x3x8xf32>
+!w = tensor<24xf32>
+morph.model @m base architecture "llama" layers 1 {
+  morph.program @rows(%x: !rows "x" [B, S], %y: !rows "y" [B, S], %z: !rows "z" [B, S], %gate: tensor<2xf32> "gate",
+                      %w: !w "w", %head: tensor<8xf32> "head") {
+    %sum = morph.add %x, %y : !rows, !rows
+    %norm = morph.rms_norm %sum, %w eps 1.0e-5 : !rows, !w
+    %gelu = morph.gelu_tanh %norm : !rows
+    %gated = morph.mul %gelu, %y : !rows, !rows
+    %blend = morph.blend %gate of %gated, %x, %sum : tensor<2xf32>, !rows, !rows, !rows
+    %split = morph.split_heads %blend heads 3 : !rows
+    %l2 = morph.l2_norm %split eps 1.0e-6 : !heads
+    %scaled = morph.mul %l2, %head : !heads, tensor<8xf32>
+    %merged = morph.merge_heads %scaled : !heads
+    morph.output "sum" = %sum, "blend" = %blend, "merged" = %merged : !rows, !rows, !rows
+  }
+  morph.program @sums(%x: !rows "x" [B, S], %y: !rows "y" [B, S], %z: !rows "z" [B, S], %gate: tensor<2xf32> "gate",
+                      %w: !w "w", %head: tensor<8xf32> "head") {
+    %d = morph.silu_grad %x, %y : !rows, !rows
+    %dx = morph.rms_norm_input_grad %d, %z, %w eps 1.0e-5 : !rows, !rows, !w
+    %dw = morph.rms_norm_weight_grad %d, %z eps 1.0e-5 : !rows, !rows
+    %dbias = morph.reduce_to %dx rank 1 : !rows
+    %total = morph.reduce_to %dx rank 0 : !rows
+    %dgate = morph.blend_gate_grad %dx, %x, %y, %z : !rows, !rows, !rows, !rows
+    %split = morph.split_heads %dx heads 3 : !rows
+    %dhead = morph.reduce_to %split rank 1 : !heads
+    %later = morph.mul %y, %dbias : !rows, !w
+    morph.output "dx" = %dx, "dw" = %dw, "dbias" = %dbias, "total" = %total, "dgate" = %dgate, "dhead" = %dhead,
+        "later" = %later : !rows, !w, !w, tensor<f32>, tensor<2xf32>, tensor<8xf32>, !rows
+  }
+}
+)";
+
+void runTool(const std::string &command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
+
+class CompiledPlanTest : public testing::Test {
+protected:
+  void SetUp() override {
+    folder = (fs::temp_directory_path() / "morph-plans-XXXXXX").string();
+    ASSERT_TRUE(mkdtemp(folder.data()));
+    if (const char *old = std::getenv("MORPH_CACHE"))
+      cache = old;
+    setenv("MORPH_CACHE", folder.c_str(), 1);
+    fs::create_directory(folder + "/kernels");
+  }
+  void TearDown() override {
+    cache.empty() ? unsetenv("MORPH_CACHE") : setenv("MORPH_CACHE", cache.c_str(), 1);
+    fs::remove_all(folder);
+  }
+
+  /// The plan of a program of kModel, its kernels in the cache.
+  plan::Plan compileProgram(const std::string &program) {
+    std::ofstream(folder + "/model.mlir") << kModel;
+    runTool(MORPH_OPT " " + folder + "/model.mlir --morph-form-kernels=program=" + program +
+            " --morph-emit-plan='program=" + program + " output=" + folder + "/plan.json' -o " + folder +
+            "/formed.mlir");
+    StatusOr<plan::Plan> plan = plan::readPlan(folder + "/plan.json");
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    plan->kernelObject = plan::hashKernels(*plan);
+    runTool(MORPH_OPT " " + folder + "/formed.mlir -o /dev/null --morph-compile-kernels='cache=false origin=" +
+            plan->kernelObject + " output=" + kernelObjectFile(kernelCacheFolder(), plan->kernelObject) + "'");
+    return *plan;
+  }
+
+  /// The executor of a plan, and that of the same plan without compiled code.
+  std::pair<std::unique_ptr<Executor>, std::unique_ptr<Executor>> makeExecutors(plan::Plan plan) {
+    // Else both are interpreted.
+    EXPECT_FALSE(plan.kernels.empty());
+    EXPECT_TRUE(
+        KernelLibrary::open(kernelObjectFile(kernelCacheFolder(), plan.kernelObject), plan::hashKernels(plan)).ok());
+    const WeightStore store = WeightStore::inMemory(randomWeights(plan, 1));
+    auto compiled = Executor::create(plan, store, Precision::F32, 1);
+    plan.kernelObject.clear();
+    auto interpreted = Executor::create(plan, store, Precision::F32, 1);
+    EXPECT_TRUE(compiled.ok() && interpreted.ok());
+    return {std::move(*compiled), std::move(*interpreted)};
+  }
+
+  static NamedTensors runOn(Executor &executor, const NamedTensors &inputs) {
+    StatusOr<NamedTensors> outputs = executor.run(inputs);
+    EXPECT_TRUE(outputs.ok()) << outputs.status().message();
+    for (auto &[name, tensor] : *outputs)
+      tensor = tensor.clone();
+    return *outputs;
+  }
+
+  static void expectClose(const NamedTensors &results, const NamedTensors &expected, double tolerance) {
+    ASSERT_EQ(results.size(), expected.size());
+    for (const auto &[name, tensor] : expected) {
+      ASSERT_EQ(results.at(name).sizes(), tensor.sizes()) << name;
+      if (tensor.numel() == 0)
+        continue;
+      EXPECT_TRUE(at::isfinite(results.at(name)).all().item<bool>()) << name;
+      EXPECT_LE((results.at(name) - tensor).abs().max().item<double>(),
+                tolerance * std::max(1.0, tensor.abs().max().item<double>()))
+          << name;
+    }
+  }
+
+  std::string folder, cache;
+};
+
+TEST_F(CompiledPlanTest, AgreesWithTheInterpretedPlan) {
+  for (const char *program : {"rows", "sums"}) {
+    const plan::Plan plan = compileProgram(program);
+    auto [compiled, interpreted] = makeExecutors(plan);
+    // One row, an odd number, whole blocks of a sum, one more.
+    for (const auto &[batch, length] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {2, 64}, {1, 129}}) {
+      SCOPED_TRACE(std::string(program) + " " + std::to_string(batch) + " x " + std::to_string(length));
+      OracleOptions options;
+      options.sizes = {{"B", batch}, {"S", length}};
+      const NamedTensors inputs = randomInputs(plan, options);
+      expectClose(runOn(*compiled, inputs), runOn(*interpreted, inputs), 2e-5);
+    }
+  }
+}
+
+TEST_F(CompiledPlanTest, SumsOverNoRowAreZero) {
+  const plan::Plan plan = compileProgram("sums");
+  auto [compiled, interpreted] = makeExecutors(plan);
+  OracleOptions options;
+  options.sizes = {{"B", 2}, {"S", 0}};
+  const NamedTensors outputs = runOn(*compiled, randomInputs(plan, options));
+  EXPECT_EQ(outputs.at("dx").sizes(), at::IntArrayRef({2, 0, 24}));
+  for (const char *name : {"dw", "dbias", "total", "dgate", "dhead"})
+    EXPECT_TRUE((outputs.at(name) == 0).all().item<bool>()) << name;
+}
+
+TEST_F(CompiledPlanTest, ThreadsDoNotChangeABit) {
+  const int threads = at::get_num_threads();
+  for (const char *program : {"rows", "sums"}) {
+    const plan::Plan plan = compileProgram(program);
+    auto [compiled, interpreted] = makeExecutors(plan);
+    OracleOptions options;
+    options.sizes = {{"B", 3}, {"S", 1001}};
+    const NamedTensors inputs = randomInputs(plan, options);
+    at::set_num_threads(1);
+    const NamedTensors expected = runOn(*compiled, inputs);
+    for (int count : {2, 3, 5}) {
+      at::set_num_threads(count);
+      for (const auto &[name, tensor] : runOn(*compiled, inputs))
+        EXPECT_TRUE(at::equal(tensor, expected.at(name))) << program << " " << name << " on " << count << " threads";
+    }
+    at::set_num_threads(threads);
+  }
+}
+
+TEST_F(CompiledPlanTest, AWholeProgramAgreesWithTheInterpretedOne) {
+  runTool(MORPH_OPT " " MORPH_SOURCE "/test/passes/Inputs/tiny-base.mlir "
+                    "--morph-search-pipeline='candidates=gated_deltanet,lightning options=chunk=3' -o " +
+          folder + "/relaxed.mlir");
+  runTool(MORPH_TRANSLATE " --emit-plan " + folder + "/relaxed.mlir --program=gates -o " + folder + "/gates.json");
+  StatusOr<plan::Plan> plan = plan::readPlan(folder + "/gates.json");
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  auto [compiled, interpreted] = makeExecutors(*plan);
+  const NamedTensors inputs = randomInputs(*plan, OracleOptions());
+  expectClose(runOn(*compiled, inputs), runOn(*interpreted, inputs), 1e-4);
+}
+
+} // namespace
+} // namespace morph
