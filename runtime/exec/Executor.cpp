@@ -379,10 +379,10 @@ void Executor::fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, 
   const plan::Instruction &instruction = plan_.instructions[i];
   for (size_t r = 0; r < instruction.results.size(); ++r) {
     const at::Tensor &result = values[static_cast<size_t>(instruction.results[r])] = layout.results[i][r];
-    if (step == plan::Step::Zero)
-      result.zero_();
+    if (auto found = given.find(instruction.results[r]); found != given.end())
+      result.copy_(found->second);
     else
-      result.copy_(given.at(instruction.results[r]));
+      result.zero_();
   }
 }
 

@@ -26,7 +26,6 @@ template <typename Out> MORPH_INLINE void storeSome(Out *y, Lanes x, int64_t cou
     y[i] = all[i];
 }
 
-
 /// fastExp for x up to 0.
 MORPH_INLINE Lanes expOf(Lanes x) {
   x = greater(x, Lanes{} - 80.0f);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Eight numbers as the compiler's vector: arithmetic is elementwise, a number counts as a vector of it. For loops whose
-// sums the compiler's own vectors would keep in memory. To be inlined into functions that are compiled for the machine's
-// vector unit.
+// sums the compiler's own vectors would keep in memory. To be inlined into functions that are compiled for the
+// machine's vector unit.
 
 #ifndef MORPH_RUNTIME_KERNELS_LANES_H
 #define MORPH_RUNTIME_KERNELS_LANES_H

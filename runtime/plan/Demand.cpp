@@ -16,9 +16,8 @@ enum class Zeros {
   OfAny, ///< Where one of them is.
 };
 const std::map<std::string, Zeros> kKeepZeros = {
-    {"add", Zeros::OfAll},       {"cast", Zeros::OfAll},        {"mul", Zeros::OfAny},   {"reduce_to", Zeros::OfAny},
-    {"rope", Zeros::OfAny},      {"scale", Zeros::OfAny},       {"split_heads", Zeros::OfAny},
-    {"merge_heads", Zeros::OfAny},
+    {"add", Zeros::OfAll},  {"cast", Zeros::OfAll},  {"mul", Zeros::OfAny},         {"reduce_to", Zeros::OfAny},
+    {"rope", Zeros::OfAny}, {"scale", Zeros::OfAny}, {"split_heads", Zeros::OfAny}, {"merge_heads", Zeros::OfAny},
 };
 
 /// What flows through the instructions of a plan or of a kernel.
@@ -27,9 +26,9 @@ public:
   Flow(const Plan &plan, const std::vector<Instruction> &instructions, size_t values)
       : zero(values), needed(values), gates(values), plan_(plan), instructions_(instructions) {}
 
-  std::vector<bool> zero;                        ///< Values that are zero.
-  std::vector<bool> needed;                      ///< Values that are read.
-  std::vector<const std::vector<bool> *> gates;  ///< The zero shares of values that are gates; null for the others.
+  std::vector<bool> zero;                       ///< Values that are zero.
+  std::vector<bool> needed;                     ///< Values that are read.
+  std::vector<const std::vector<bool> *> gates; ///< The zero shares of values that are gates; null for the others.
   std::set<int64_t> given;
 
   void findZeros() {
@@ -109,8 +108,8 @@ private:
       return;
     }
     for (size_t o = 0; o < instruction.operands.size(); ++o) {
-      const bool isLeftOut = instruction.op == "blend" && o > 0 &&
-                             isZeroShare(instruction.operands[0], static_cast<int64_t>(o) - 1);
+      const bool isLeftOut =
+          instruction.op == "blend" && o > 0 && isZeroShare(instruction.operands[0], static_cast<int64_t>(o) - 1);
       mark(needed, instruction.operands[o], !isLeftOut);
     }
   }
@@ -163,10 +162,10 @@ std::vector<Step> planSteps(const Plan &plan, const ZeroShares &zero, const std:
     const Instruction &instruction = plan.instructions[i];
     const bool isRead = std::any_of(instruction.results.begin(), instruction.results.end(),
                                     [&](int64_t result) { return read[static_cast<size_t>(result)]; });
-    if (given.count(instruction.results[0]))
-      steps[i] = isRead ? Step::Given : Step::Skip;
-    else if (!isView(instruction) && !flow.isNeeded(instruction))
-      steps[i] = isRead ? Step::Zero : Step::Skip;
+    const bool isGiven = std::any_of(instruction.results.begin(), instruction.results.end(),
+                                     [&](int64_t result) { return given.count(result) != 0; });
+    if ((isGiven || !isView(instruction)) && !flow.isNeeded(instruction))
+      steps[i] = !isRead ? Step::Skip : isGiven ? Step::Given : Step::Zero;
     if (steps[i] == Step::Run && (isRead || !isView(instruction)))
       for (int64_t operand : instruction.operands)
         if (operand >= 0)

@@ -17,7 +17,7 @@ enum class Step : unsigned char {
   Run,
   Skip,  ///< Nothing reads its results.
   Zero,  ///< Its results are zero, or what reads them multiplies them by zero: they are filled with zeros.
-  Given, ///< Its results are copied from what is given.
+  Given, ///< Those of its results that are given are copied; the others are zeros.
 };
 
 /// For each weight, the candidates whose share is zero; empty where it is no gate.
@@ -27,8 +27,8 @@ using ZeroShares = std::vector<std::vector<bool>>;
 /// where one of them is 1 and the others are 0.
 std::vector<bool> zeroShares(const std::vector<double> &gate);
 
-/// A step an instruction, such that the outputs of a run are those of one that runs all. `given` are values that results
-/// of an instruction have, all of its results or none.
+/// A step an instruction, such that the outputs of a run are those of one that runs all. `given` are values that are
+/// there already.
 std::vector<Step> planSteps(const Plan &plan, const ZeroShares &zero, const std::set<int64_t> &given = {});
 
 } // namespace morph::plan

@@ -27,8 +27,7 @@ MeanAndError meanAndError(const std::vector<double> &values) {
   return result;
 }
 
-StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
-                            const std::vector<plan::Step> &steps) {
+StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs, const std::vector<plan::Step> &steps) {
   std::map<std::string, int64_t> sizes = {{"B", 1}, {"T", 1}, {"N", 0}};
   if (auto tokens = inputs.find("tokens"); tokens != inputs.end()) {
     sizes["B"] = tokens->second.size(0);

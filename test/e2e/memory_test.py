@@ -11,7 +11,7 @@ from small_model import make_inputs
 from support import read_json, run
 
 SETTINGS = ["align.steps=3", "align.length=96", "select.steps=3", "select.accumulate=2", "distill.steps=2",
-            "distill.length=96", "finetune.steps=2", "evaluate.perplexity_length=256", "evaluate.samples=2",
+            "distill.length=96", "distill.task_fraction=0", "finetune.steps=2", "evaluate.perplexity_length=256", "evaluate.samples=2",
             "evaluate.generate_samples=2", "evaluate.baselines=[]", "export.check=false",
             "budget.keep=[3]"]  # What is estimated before the choice: the dearest one.
 
@@ -51,7 +51,8 @@ def main():
                 ratio = estimate[stage] / truth
                 print(f"{precision} {stage}: estimated {estimate[stage] / 1e6:.3f} MB, held {truth / 1e6:.3f} MB, "
                       f"ratio {ratio:.3f}")
-                if abs(ratio - 1) > 0.05:
+                # Batches and what is read of them are held beside, which counts in a model as small as this.
+                if abs(estimate[stage] - truth) > max(0.03 * truth, 128e3):
                     wrong.append((precision, stage, ratio))
         assert not wrong, wrong
 

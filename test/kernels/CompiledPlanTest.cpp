@@ -134,17 +134,6 @@ TEST_F(CompiledPlanTest, AgreesWithTheInterpretedPlan) {
   }
 }
 
-TEST_F(CompiledPlanTest, SumsOverNoRowAreZero) {
-  const plan::Plan plan = compileProgram("sums");
-  auto [compiled, interpreted] = makeExecutors(plan);
-  OracleOptions options;
-  options.sizes = {{"B", 2}, {"S", 0}};
-  const NamedTensors outputs = runOn(*compiled, randomInputs(plan, options));
-  EXPECT_EQ(outputs.at("dx").sizes(), at::IntArrayRef({2, 0, 24}));
-  for (const char *name : {"dw", "dbias", "total", "dgate", "dhead"})
-    EXPECT_TRUE((outputs.at(name) == 0).all().item<bool>()) << name;
-}
-
 TEST_F(CompiledPlanTest, ThreadsDoNotChangeABit) {
   const int threads = at::get_num_threads();
   for (const char *program : {"rows", "sums"}) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The activity analysis, seen by what is not there.
-// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline=program=gates | FileCheck %s --check-prefix=GATES
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline="program=gates options=kernels=false" | FileCheck %s --check-prefix=GATES
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=0 --morph-program-pipeline="program=finetune options=train=linear" | FileCheck %s --check-prefix=LINEAR
 // RUN: morph-opt %S/Inputs/tiny-tied.mlir --morph-program-pipeline=program=pretrain | FileCheck %s --check-prefix=TIED
 // RUN: morph-opt %s --morph-differentiate | FileCheck %s

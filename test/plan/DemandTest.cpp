@@ -51,9 +51,7 @@ TEST(DemandTest, SharesThatAreZero) {
   EXPECT_EQ(plan::zeroShares({0.25, 0.75}), (Shares{false, false, false}));
 }
 
-TEST(DemandTest, WithoutZeroSharesEverythingRuns) {
-  EXPECT_EQ(BlendPlan(true).steps({0.5}), std::vector<Step>(9, R));
-}
+TEST(DemandTest, WithoutZeroSharesEverythingRuns) { EXPECT_EQ(BlendPlan(true).steps({0.5}), std::vector<Step>(9, R)); }
 
 TEST(DemandTest, ACandidateWithoutShareHasNoBackward) {
   // silu exp blend gate_grad d0 d1 silu_grad mul add: the gate's gradient reads both candidates.
@@ -94,7 +92,10 @@ TEST(DemandTest, KernelsPassZerosOn) {
   b.plan.kernels.push_back(kernel);
   const int64_t sum = static_cast<int64_t>(b.plan.values.size());
   b.plan.values.push_back({rows});
-  b.plan.instructions.push_back({"launch", {gate, first, second, x}, {sum}, {{"kernel", std::string("blend_add")}}});
+  b.plan.instructions.push_back({"launch",
+                                 {gate, first, second, x},
+                                 {sum},
+                                 {{"kernel", std::string("blend_add")}, {"arguments_count", int64_t(4)}}});
   b.output("sum", sum);
   ASSERT_TRUE(plan::validate(b.plan).ok()) << plan::validate(b.plan).message();
   EXPECT_EQ(plan::planSteps(b.plan, {plan::zeroShares({1})}), (std::vector<Step>{R, Z, R}));

@@ -5,6 +5,8 @@
 #include "runtime/train/HeldOut.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace morph {
@@ -37,31 +39,37 @@ static int64_t firstDifference(const std::vector<int64_t> &a, const std::vector<
   return std::min(x == a.end() ? none : *x, y == b.end() ? none : *y);
 }
 
+/// The layer that an output of `score` goes into; -1 where it is no such output.
+static int64_t layerOf(const std::string &output) {
+  for (const char *prefix : {"stream.", "normed."})
+    if (output.rfind(prefix, 0) == 0)
+      return std::strtoll(output.c_str() + std::strlen(prefix), nullptr, 10);
+  return -1;
+}
+
 NamedTensors JudgedBatch::streamsBelow(const std::vector<int64_t> &next) const {
   NamedTensors given;
   const int64_t changed = firstDifference(kept, next);
-  for (const auto &[layer, stream] : streams)
-    if (layer <= changed)
-      given["stream." + std::to_string(layer)] = stream;
+  for (const auto &[name, stream] : streams)
+    if (layerOf(name) <= changed)
+      given[name] = stream;
   return given;
 }
 
 void JudgedBatch::keepStreams(const std::vector<int64_t> &next, const NamedTensors &outputs, int64_t mostBytes) {
-  const std::string prefix = "stream.";
   const int64_t changed = firstDifference(kept, next);
   int64_t bytes = 0;
   for (const auto &[name, tensor] : outputs)
-    bytes += name.rfind(prefix, 0) == 0 ? static_cast<int64_t>(tensor.nbytes()) : 0;
+    bytes += layerOf(name) < 0 ? 0 : static_cast<int64_t>(tensor.nbytes());
   if (bytes > mostBytes)
     return;
   for (const auto &[name, tensor] : outputs) {
-    if (name.rfind(prefix, 0) != 0)
+    if (layerOf(name) < 0)
       continue;
-    const int64_t layer = std::stoll(name.substr(prefix.size()));
-    at::Tensor &stream = streams[layer];
+    at::Tensor &stream = streams[name];
     if (!stream.defined())
       stream = tensor.clone();
-    else if (layer > changed)
+    else if (layerOf(name) > changed)
       stream.copy_(tensor);
   }
   kept = next;

@@ -14,9 +14,9 @@ struct JudgedBatch {
   Batch batch;
   NamedTensors input; ///< What `score` reads, the teacher's logits too.
   std::vector<int64_t> kept;
-  std::map<int64_t, at::Tensor> streams; ///< What went into each layer under `kept`; empty: not known.
+  NamedTensors streams; ///< What went into each layer under `kept`, by output of `score`; empty: not known.
 
-  /// Of these what goes into the layers up to the first one in which `next` differs, by output of `score`.
+  /// Of these what goes into the layers up to the first one in which `next` differs.
   NamedTensors streamsBelow(const std::vector<int64_t> &next) const;
   /// Takes the streams of a run of `next`, copies of those that changed, where they are at most `mostBytes` in all.
   void keepStreams(const std::vector<int64_t> &next, const NamedTensors &outputs, int64_t mostBytes);
@@ -26,9 +26,9 @@ struct JudgedBatch {
 /// executors share their weights with the one it is made beside.
 class SubsetJudge {
 public:
-  /// With `kl`, the plans `score` (relaxed, with kl) and `logits` (base): the teacher runs once, here, and a subset goes
-  /// on from the first layer in which it differs from the one before. Otherwise the plan `gates-forward`, which runs
-  /// everything each time. `chosen` as in GateSpace::setSubset.
+  /// With `kl`, the plans `score` (relaxed, with kl) and `logits` (base): the teacher runs once, here, and a subset
+  /// goes on from the first layer in which it differs from the one before. Otherwise the plan `gates-forward`, which
+  /// runs everything each time. `chosen` as in GateSpace::setSubset.
   static StatusOr<std::unique_ptr<SubsetJudge>> create(const StageContext &context, const Executor &sharing,
                                                        const GateSpace &space, std::vector<int64_t> chosen, bool kl,
                                                        const BatchStream &stream, int64_t batches);
