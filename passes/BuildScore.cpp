@@ -28,8 +28,7 @@ FailureOr<Value> addLogits(ProgramBuilder &program, IRMapping &mapping) {
 struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
   using BuildScorePassBase::BuildScorePassBase;
 
-  /// Outputs `stream.<layer>` and `normed.<layer>` for the layers that gates decide: what goes into the layer, and into
-  /// its mixers.
+  /// Outputs `stream.<layer>` for the layers that gates decide: what goes into the layer.
   static LogicalResult addStreams(ProgramBuilder &program, IRMapping &mapping) {
     SymbolTableCollection symbolTables;
     for (BlendOp blend : program.forward().getBody().getOps<BlendOp>()) {
@@ -38,10 +37,7 @@ struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
       if (!residual || !gate)
         return failure();
       Value stream = residual.getLhs() == blend.getResult() ? residual.getRhs() : residual.getLhs();
-      Value normed = blend.getCandidates().front().getDefiningOp<TokenMixerOpInterface>()->getOperand(0);
-      std::string layer = std::to_string(gate.getLayer());
-      program.addOutput("stream." + layer, mapping.lookup(stream));
-      program.addOutput("normed." + layer, mapping.lookup(normed));
+      program.addOutput("stream." + std::to_string(gate.getLayer()), mapping.lookup(stream));
     }
     return success();
   }

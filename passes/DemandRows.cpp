@@ -45,13 +45,19 @@ struct DemandRows : public RewritePattern {
     for (Value operand : demand->getOperands().drop_front())
       if (Operation *definition = operand.getDefiningOp(); definition && !definition->isBeforeInBlock(producer))
         return failure();
+    // A term of rank 2 that is added to [B,T,C] has rows of its own.
+    int64_t rank = cast<RankedTensorType>(producer->getResult(0).getType()).getRank();
+    if (producer->hasTrait<morph::OpTrait::Elementwise>() && llvm::any_of(producer->getOperandTypes(), [&](Type type) {
+          int64_t own = cast<RankedTensorType>(type).getRank();
+          return own != rank && own > 1;
+        }))
+      return failure();
     rewriter.setInsertionPoint(producer);
     auto taken = cast<RankedTensorType>(demand->getResult(0).getType());
-    Type whole = producer->getResult(0).getType();
     IRMapping mapping;
     for (Value operand : producer->getOperands()) {
       auto type = cast<RankedTensorType>(operand.getType());
-      if (mapping.contains(operand) || type.getRank() != cast<RankedTensorType>(whole).getRank())
+      if (mapping.contains(operand) || type.getRank() != rank)
         continue; // A weight, or a term that all rows share.
       SmallVector<Value> operands(demand->getOperands());
       operands.front() = operand;

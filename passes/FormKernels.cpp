@@ -280,6 +280,15 @@ private:
     });
   }
 
+  /// Whether `second` reads a result of `first` that is an output of the program: who gives that value to a later run
+  /// need not compute it, so that it is not made together with what is computed of it.
+  bool endsInOutput(const Cluster &first, const Cluster &second) const {
+    return llvm::any_of(externalOperands(second), [&](Value operand) {
+      return owner.lookup(operand.getDefiningOp()) == &first && operand.getDefiningOp() &&
+             llvm::any_of(operand.getUsers(), [](Operation *user) { return isa<OutputOp>(user); });
+    });
+  }
+
   /// Bits a row and element of the rows among values that `keep` accepts.
   template <typename Predicate> int64_t weigh(ArrayRef<Value> values, Predicate keep) const {
     int64_t bits = 0;
@@ -291,7 +300,7 @@ private:
 
   /// Makes `first` and `second`, which follows it, one cluster where the block allows it and no more memory lives.
   void join(Cluster &first, Cluster &second, bool mustBeNear) {
-    if (first.rows != second.rows || first.elements != second.elements)
+    if (first.rows != second.rows || first.elements != second.elements || endsInOutput(first, second))
       return;
     KernelLines lines = first.lines;
     for (Operation *op : second.ops)

@@ -187,8 +187,8 @@ def BuildScorePass : Morph_Pass<"morph-build-score"> {
   let summary = "Build the program that measures a model at positions";
   let description = [{
     Any phase. Adds `@score(tokens [B,T], positions [N], targets [N]) -> nll [N], correct [N]`; with `kl` also the input
-    `teacher_logits` [N,V], the output `kl` [N], and for each layer with a gate `stream.<layer>` and
-    `normed.<layer>` [B,T,C], what goes into it and into its mixers: a run that is given those of another subset computes the layers that follow alone. A choice counts as its first candidate; gates are weights, so that a
+    `teacher_logits` [N,V], the output `kl` [N], and for each layer with a gate `stream.<layer>`
+    [B,T,C], what goes into it: a run that is given those of another subset computes the layers that follow alone. A choice counts as its first candidate; gates are weights, so that a
     relaxed model scores any subset of layers by setting them to 0 and 1.
   }];
   let options = [

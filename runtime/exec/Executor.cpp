@@ -227,13 +227,15 @@ StatusOr<std::vector<std::vector<int64_t>>> Executor::shapesOf(const std::map<st
 
 StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int64_t> &sizes) {
   constexpr size_t capacity = 8;
-  auto found =
-      std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout &layout) { return layout.sizes == sizes; });
+  const int64_t threads = at::get_num_threads();
+  auto found = std::find_if(layouts_.begin(), layouts_.end(),
+                            [&](const Layout &layout) { return layout.sizes == sizes && layout.threads == threads; });
   if (found != layouts_.end()) {
     layouts_.splice(layouts_.begin(), layouts_, found);
   } else {
     Layout layout;
-    const plan::RunMode mode{precision_ == Precision::F64, at::get_num_threads()};
+    const plan::RunMode mode{precision_ == Precision::F64, threads};
+    layout.threads = threads;
     MORPH_ASSIGN_OR_RETURN(layout.shapes, shapesOf(sizes));
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
     if (kChecked)

@@ -71,6 +71,7 @@ private:
   /// The memory of runs of some sizes.
   struct Layout {
     std::map<std::string, int64_t> sizes;
+    int64_t threads = 1;
     std::vector<std::vector<int64_t>> shapes; ///< Of all values.
     plan::Buffers buffers;
     int64_t generation = -1;        ///< Of the arena for which `values` are.

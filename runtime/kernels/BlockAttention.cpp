@@ -449,8 +449,6 @@ void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E
 template <typename E, typename T>
 void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv,
                        int threads, void *workspace) {
-  if (insideTasks())
-    threads = 1;
   Backward<E, T>{p, dO, q, k, v, dq, dk, dv, threads, workspace}.run();
 }
 

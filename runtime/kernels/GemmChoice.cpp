@@ -55,7 +55,7 @@ const GemmLibrary *findLibrary(const std::string &name) {
 std::array<int64_t, 3> sizesOf(const GemmDescription &d) {
   std::array<int64_t, 3> sizes = {std::min(d.m, kMeasured), std::min(d.n, kMeasured), std::min(d.k, kMeasured)};
   int64_t &rows = sizes[d.transposeA ? 2 : 0], size = std::exchange(rows, 1);
-  while (rows < size && rows < kMeasured / 2)
+  while (rows < size && rows < kMeasured)
     rows *= 2;
   return sizes;
 }

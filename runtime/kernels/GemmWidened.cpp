@@ -86,7 +86,9 @@ public:
         part.strideA = d.transposeA ? part.m : d.k;
         widen({a + (d.transposeA ? i : i * d.strideA), d.strideA}, d.transposeA ? d.k : part.m, part.strideA, wideA,
               threads);
-        library_.run(part, wideA, wideB, c + i * d.strideC + j, threads);
+        // What the library has for the whole product it may not have for a part.
+        const GemmLibrary &library = library_.serves(part, threads) ? library_ : *ownGemm();
+        library.run(part, wideA, wideB, c + i * d.strideC + j, threads);
       }
     }
   }

@@ -20,6 +20,18 @@ const std::map<std::string, Zeros> kKeepZeros = {
     {"rope", Zeros::OfAny}, {"scale", Zeros::OfAny}, {"split_heads", Zeros::OfAny}, {"merge_heads", Zeros::OfAny},
 };
 
+bool isView(const Instruction &instruction) {
+  return instruction.op != "launch" && !findOpRule(instruction.op)->viewOf.empty();
+}
+
+/// Whether an instruction writes where an operand lies.
+bool updates(const Instruction &instruction) {
+  if (instruction.op == "launch")
+    return false;
+  const std::vector<int64_t> values = updatedValues(instruction, *findOpRule(instruction.op));
+  return std::any_of(values.begin(), values.end(), [](int64_t value) { return value >= 0; });
+}
+
 /// What flows through the instructions of a plan or of a kernel.
 class Flow {
 public:
@@ -54,7 +66,7 @@ public:
 
   /// Whether a result is needed that is neither zero nor given, or something is updated.
   bool isNeeded(const Instruction &instruction) const {
-    if (instruction.op != "launch" && !findOpRule(instruction.op)->updates.empty())
+    if (updates(instruction))
       return true;
     return std::any_of(instruction.results.begin(), instruction.results.end(), [&](int64_t result) {
       return isMarked(needed, result) && !isMarked(zero, result) && !given.count(result);
@@ -127,10 +139,6 @@ private:
   }
 };
 
-bool isView(const Instruction &instruction) {
-  return instruction.op != "launch" && !findOpRule(instruction.op)->viewOf.empty();
-}
-
 } // namespace
 
 std::vector<bool> zeroShares(const std::vector<double> &gate) {
@@ -145,6 +153,9 @@ std::vector<bool> zeroShares(const std::vector<double> &gate) {
 std::vector<Step> planSteps(const Plan &plan, const ZeroShares &zero, const std::set<int64_t> &given) {
   Flow flow(plan, plan.instructions, plan.values.size());
   flow.given = given;
+  for (const Instruction &instruction : plan.instructions)
+    if (isView(instruction)) // Costs nothing, and has no memory of its own.
+      flow.given.erase(instruction.results[0]);
   for (size_t w = 0; w < plan.weights.size(); ++w)
     if (!zero[w].empty())
       flow.gates[static_cast<size_t>(plan.weightValues[w])] = &zero[w];
@@ -163,8 +174,8 @@ std::vector<Step> planSteps(const Plan &plan, const ZeroShares &zero, const std:
     const bool isRead = std::any_of(instruction.results.begin(), instruction.results.end(),
                                     [&](int64_t result) { return read[static_cast<size_t>(result)]; });
     const bool isGiven = std::any_of(instruction.results.begin(), instruction.results.end(),
-                                     [&](int64_t result) { return given.count(result) != 0; });
-    if ((isGiven || !isView(instruction)) && !flow.isNeeded(instruction))
+                                     [&](int64_t result) { return flow.given.count(result) != 0; });
+    if (!isView(instruction) && !flow.isNeeded(instruction))
       steps[i] = !isRead ? Step::Skip : isGiven ? Step::Given : Step::Zero;
     if (steps[i] == Step::Run && (isRead || !isView(instruction)))
       for (int64_t operand : instruction.operands)

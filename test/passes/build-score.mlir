@@ -16,7 +16,7 @@
 // KL: morph.program @score({{.*}}, %teacher_logits: tensor<?x32xf32> "teacher_logits" [N]) {
 // KL: morph.param @gate.0
 // KL: %[[KL:.*]] = morph.kl_divergence %teacher_logits, %{{.*}}
-// KL: morph.output "nll" = %{{.*}}, "correct" = %{{.*}}, "kl" = %[[KL]], "stream.0" = %{{.*}}, "normed.0" = %{{.*}}, "stream.1" = %{{.*}}, "normed.1" = %{{.*}} :
+// KL: morph.output "nll" = %{{.*}}, "correct" = %{{.*}}, "kl" = %[[KL]], "stream.0" = %{{.*}}, "stream.1" = %{{.*}} :
 
 // A choice is its first candidate.
 // PAIRED: morph.program @score

@@ -34,7 +34,8 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK: %[[A:.*]]:2 = morph.launch @add_rms_norm_16(
   // CHECK-NEXT: %[[L:.*]] = morph.linear %[[A]]#1
   // CHECK-NEXT: %[[B:.*]]:2 = morph.launch @add_rms_norm_16(%[[A]]#0, %[[L]],
-  // CHECK-NEXT: morph.output "r0" = %[[B]]#0, "r1" = %[[B]]#1
+  // CHECK-NEXT: %[[E:.*]] = morph.linear %[[B]]#0
+  // CHECK-NEXT: morph.output "r0" = %[[E]], "r1" = %[[B]]#1
   morph.program @layers(%x: !rows "x" [B, T], %y: !rows "y" [B, T]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.add %x, %y : !rows, !rows
@@ -44,7 +45,22 @@ morph.model @m base architecture "llama" layers 1 {
     %3 = morph.add %0, %2 : !rows, !rows
     %v = morph.param @v : tensor<16xf32>
     %4 = morph.rms_norm %3, %v eps 1.0e-5 : !rows, tensor<16xf32>
-    morph.output "r0" = %3, "r1" = %4 : !rows, !rows
+    %5 = morph.linear %3, %p : !rows, tensor<16x16xf32>
+    morph.output "r0" = %5, "r1" = %4 : !rows, !rows
+  }
+
+  // An output is not made together with what is computed of it: who gives it to a run need not compute it.
+  // CHECK: morph.kernel @add_16
+  // CHECK: morph.kernel @rms_norm_16
+  // CHECK-LABEL: morph.program @given
+  // CHECK: %[[A:.*]] = morph.launch @add_16(%x, %y)
+  // CHECK: %[[N:.*]] = morph.launch @rms_norm_16(%[[A]],
+  // CHECK: morph.output "r0" = %[[A]], "r1" = %[[N]]
+  morph.program @given(%x: !rows "x" [B, T], %y: !rows "y" [B, T]) {
+    %w = morph.param @w : tensor<16xf32>
+    %0 = morph.add %x, %y : !rows, !rows
+    %1 = morph.rms_norm %0, %w eps 1.0e-5 : !rows, tensor<16xf32>
+    morph.output "r0" = %0, "r1" = %1 : !rows, !rows
   }
 
   // A view that only ops of the kernel read is in it, one that others read as well is made twice.

@@ -71,6 +71,19 @@ TEST(DemandTest, WhatIsGivenIsNotComputed) {
   EXPECT_EQ(forward.steps({0.5}, {forward.y}), (std::vector<Step>{S, S, G}));
 }
 
+TEST(DemandTest, OpsThatMayUpdateAStateAreLeftOutWithoutOne) {
+  PlanBuilder b("gates");
+  const Dim batch = std::string("B"), length = std::string("T");
+  const int64_t x = b.input("x", {batch, length, Dim(int64_t(6))}), gate = b.weight("gate.0", {1});
+  b.plan.weights.back().gate = true;
+  b.plan.weights.back().layer = 0;
+  b.plan.weights.back().init = plan::Init{"constant", "", 0, 0, 1, {}};
+  const int64_t taps = b.weight("conv.weight", {6, 1, 3});
+  const int64_t conv = b.ops("short_conv", {x, taps, -1})[0];
+  b.output("y", b.op("blend", {gate, x, conv}, {{"candidates_count", int64_t(2)}}));
+  EXPECT_EQ(plan::planSteps(b.plan, {plan::zeroShares({1}), {}}), (std::vector<Step>{Z, R}));
+}
+
 TEST(DemandTest, KernelsPassZerosOn) {
   // The same forward, with the blend and the sum with the stream in a kernel that is launched.
   PlanBuilder b("gates");

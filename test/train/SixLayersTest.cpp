@@ -675,7 +675,10 @@ TEST_F(SixLayers, ASubsetGoesOnFromTheFirstLayerThatDiffers) {
   };
   const auto going = judge();
   double before = 0;
-  for (const Layers &kept : std::vector<Layers>{{1, 4}, {1, 5}, {0, 1}, {0, 1, 2}, {4}, {4}}) {
+  // Subsets, and how many of the six layers are as before.
+  const std::vector<std::pair<Layers, double>> subsets = {{{1, 4}, 0},    {{1, 5}, 4}, {{0, 1}, 0},
+                                                          {{0, 1, 2}, 2}, {{4}, 0},    {{4}, 6}};
+  for (const auto &[kept, same] : subsets) {
     SCOPED_TRACE(testing::PrintToString(kept));
     MeasureCost cost, fresh;
     const auto values = going->measure(kept, cost), alone = judge()->measure(kept, fresh);
@@ -685,7 +688,7 @@ TEST_F(SixLayers, ASubsetGoesOnFromTheFirstLayerThatDiffers) {
     if (before == 0)
       EXPECT_EQ(cost.flops, fresh.flops);
     else
-      EXPECT_LT(cost.flops, fresh.flops);
+      EXPECT_LT(cost.flops, (6 - same + 1.2) / 6 * fresh.flops) << "layers below the difference were computed again";
     before = cost.flops;
   }
 }

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 
 namespace morph {
@@ -41,10 +40,8 @@ static int64_t firstDifference(const std::vector<int64_t> &a, const std::vector<
 
 /// The layer that an output of `score` goes into; -1 where it is no such output.
 static int64_t layerOf(const std::string &output) {
-  for (const char *prefix : {"stream.", "normed."})
-    if (output.rfind(prefix, 0) == 0)
-      return std::strtoll(output.c_str() + std::strlen(prefix), nullptr, 10);
-  return -1;
+  const std::string prefix = "stream.";
+  return output.rfind(prefix, 0) == 0 ? std::strtoll(output.c_str() + prefix.size(), nullptr, 10) : -1;
 }
 
 NamedTensors JudgedBatch::streamsBelow(const std::vector<int64_t> &next) const {
