@@ -10,8 +10,6 @@ namespace {
 // Vectors
 //===----------------------------------------------------------------------===//
 
-typedef int32_t Bits __attribute__((vector_size(32)));
-
 /// The first `count` numbers, and `rest` in the other lanes.
 MORPH_INLINE Lanes loadSome(const float *x, int64_t count, float rest) {
   Lanes result = Lanes{} + rest;
@@ -27,18 +25,7 @@ template <typename Out> MORPH_INLINE void storeSome(Out *y, Lanes x, int64_t cou
 }
 
 /// fastExp for x up to 0.
-MORPH_INLINE Lanes expOf(Lanes x) {
-  x = greater(x, Lanes{} - 80.0f);
-  const Lanes sum = x * 1.44269504f + 12582912.0f, n = sum - 12582912.0f;
-  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  return p * __builtin_bit_cast(Lanes, (__builtin_bit_cast(Bits, sum) + 127) << 23);
-}
+MORPH_INLINE Lanes expOf(Lanes x) { return expInRange<Words>(greater(x, Lanes{} - 80.0f)); }
 MORPH_INLINE double expOf(double x) { return fastExp(x); }
 
 /// A visible key for lanes that have none: its exponential is 1e-35, nothing beside that of the greatest, which is 1.

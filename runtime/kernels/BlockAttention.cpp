@@ -57,6 +57,22 @@ int64_t longestFirst(int64_t task, int64_t blocks) { return blocks - 1 - task; }
 
 template <typename T> constexpr T lowest() { return std::numeric_limits<T>::lowest(); }
 
+/// Scratch of a thread: the products of a block, their shares (in their place where the type is theirs), sums of rows.
+template <typename E, typename T> struct ForwardBuffers {
+  ForwardBuffers(Pieces &pieces, const AttentionSizes &s) {
+    const int64_t rows = std::min(kQueryBlock, s.queries), elements = rows * std::min(kKeyBlock, s.keys);
+    scores = pieces.take<T>(elements);
+    if constexpr (std::is_same_v<E, T>)
+      shares = scores;
+    else
+      shares = pieces.take<E>(elements);
+    sums = pieces.take<RowSums<T>>(rows);
+  }
+  T *scores;
+  E *shares;
+  RowSums<T> *sums;
+};
+
 template <typename E, typename T>
 void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const E> q, Matrix<const E> k,
                   Matrix<const E> v, Matrix<T> o, T *scores, E *shares, RowSums<T> *sums) {
@@ -415,30 +431,14 @@ void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E
       decode(p, q, k, v, o, threads, pieces);
       return;
     }
-  const int64_t blocks = blocksOf(s.queries, kQueryBlock), rows = std::min(kQueryBlock, s.queries),
-                elements = rows * std::min(kKeyBlock, s.keys);
-  struct Mine {
-    T *scores;
-    E *shares;
-    RowSums<T> *sums;
-  };
-  const int64_t bytes = alignedBytes(elements * static_cast<int64_t>(sizeof(T))) +
-                        (std::is_same_v<E, T> ? 0 : alignedBytes(elements * static_cast<int64_t>(sizeof(E)))) +
-                        alignedBytes(rows * static_cast<int64_t>(sizeof(RowSums<T>)));
-  auto mineOf = [&](int thread) {
-    Pieces own(static_cast<char *>(workspace) + thread * bytes);
-    Mine mine{own.take<T>(elements), nullptr, nullptr};
-    if constexpr (std::is_same_v<E, T>)
-      mine.shares = mine.scores;
-    else
-      mine.shares = own.template take<E>(elements);
-    mine.sums = own.template take<RowSums<T>>(rows);
-    return mine;
-  };
+  std::vector<ForwardBuffers<E, T>> buffers;
+  for (int thread = 0; thread < threads; ++thread)
+    buffers.emplace_back(pieces, s);
+  const int64_t blocks = blocksOf(s.queries, kQueryBlock);
   parallelTasks(threads, s.batch * s.heads * blocks, [&](int64_t task, int thread) {
     const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads, group = s.heads / s.groups;
     const Queries block(p, b, longestFirst(task % blocks, blocks));
-    const Mine mine = mineOf(thread);
+    const ForwardBuffers<E, T> &mine = buffers[static_cast<size_t>(thread)];
     forwardBlock<E, T>(
         p, block, headOf(q, b, h, s.queries, s.heads, s.width).below(block.begin),
         headOf(k, b, h / group, s.keys, s.groups, s.width), headOf(v, b, h / group, s.keys, s.groups, s.width),

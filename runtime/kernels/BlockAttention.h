@@ -3,8 +3,8 @@
 // E is the type of the products' factors (float, Bf16, double), T of their sums and the results (float, double).
 //
 // Results do not depend on the number of threads: every sum runs over blocks of keys, or of queries and the heads of a
-// group, in ascending order, whoever computes them. The
-// backward finds the sums of rows again: that takes a twentieth of its time, and keeping them would keep o.
+// group, in ascending order, whoever computes them. The backward finds the sums of rows again: that takes about a tenth
+// of its time, and keeping them would keep o.
 
 #ifndef MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
 #define MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H

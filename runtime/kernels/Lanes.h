@@ -10,18 +10,15 @@
 
 #include <cstdint>
 
-// How functions on vectors would be called is no matter: they are inlined.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace morph {
 
 typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(32))); ///< Their bits.
 constexpr int64_t kLanes = 8;
 
 MORPH_INLINE Lanes loadLanes(const float *x) { return *reinterpret_cast<const Lanes *>(x); }
 MORPH_INLINE Lanes loadLanes(const Bf16 *x) {
   typedef uint16_t Halves __attribute__((vector_size(16), aligned(2), may_alias));
-  typedef uint32_t Words __attribute__((vector_size(32)));
   return __builtin_bit_cast(Lanes, __builtin_convertvector(*reinterpret_cast<const Halves *>(x), Words) << 16);
 }
 MORPH_INLINE void storeLanes(float *y, Lanes x) { *reinterpret_cast<Lanes *>(y) = x; }

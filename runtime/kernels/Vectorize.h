@@ -18,24 +18,27 @@
 /// The same for a lambda, after its parameters.
 #define MORPH_INLINE_LAMBDA __attribute__((always_inline))
 
+// How functions on vectors would be called is no matter: they are inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace morph {
 
 /// e to the x in fp32 for -87 < x < 88, relative error below 2e-7 (tested): 2^n times a polynomial on [-ln2/2, ln2/2]
-/// (Cephes' expf). Not a number stays that.
-MORPH_INLINE float expInRange(float x) {
+/// (Cephes' expf). Not a number stays that. X is float or a vector of it, Bits the unsigned integers of its size.
+template <typename Bits, typename X> MORPH_INLINE X expInRange(X x) {
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, which the sum's lowest bits hold.
-  float sum = x * 1.44269504f + 12582912.0f;
-  float n = sum - 12582912.0f;
-  float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
+  const X sum = x * 1.44269504f + 12582912.0f;
+  const X n = sum - 12582912.0f;
+  const X r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  X p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return p * __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, sum) + 127) << 23);
+  return p * __builtin_bit_cast(X, (__builtin_bit_cast(Bits, sum) + 127) << 23);
 }
+MORPH_INLINE float expInRange(float x) { return expInRange<uint32_t>(x); }
 
 /// x held in [-limit, limit]. The limits below keep results in the normal range: the compiler computes the clamped case
 /// for every vector, and a number below that range costs more than the whole vector.
