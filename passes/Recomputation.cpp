@@ -77,10 +77,9 @@ StatusOr<Program> Program::create(const plan::Plan &plan, const std::map<std::st
     for (int64_t result : instruction.results)
       program.producer[at(result)] = static_cast<int64_t>(i);
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
-    for (int64_t updated : plan::updatedValues(instruction, rule))
-      if (updated >= 0)
-        return Status::invalid("its '" + instruction.op +
-                               "' writes where a value lies: what a copy would read is not there any more");
+    if (plan::updatesInPlace(instruction, rule))
+      return Status::invalid("its '" + instruction.op +
+                             "' writes where a value lies: what a copy would read is not there any more");
     if (rule.viewOf.empty())
       continue;
     const int64_t viewed = instruction.operands[at(plan::operandPosition(instruction, rule, rule.viewOf))];

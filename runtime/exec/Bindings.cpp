@@ -131,10 +131,20 @@ Status InputChecker::checkUpdated(const NamedTensors &inputs, at::ScalarType dty
                              "' is updated in place: it must be contiguous and of " + c10::toString(dtype));
   }
   std::sort(extents.begin(), extents.end(), [](const Extent &a, const Extent &b) { return a.begin < b.begin; });
-  for (size_t i = 1; i < extents.size(); ++i)
-    if (const Extent &a = extents[i - 1], &b = extents[i]; b.begin < a.end && (updated_[a.input] || updated_[b.input]))
+  // The extents before that reach furthest: of all, and of those that are updated.
+  const Extent *furthest = nullptr, *furthestUpdated = nullptr;
+  for (const Extent &b : extents) {
+    const Extent *before = updated_[b.input] ? furthest : furthestUpdated;
+    if (before && b.begin < before->end) {
+      const Extent &a = *before;
       return Status::invalid("inputs '" + plan_.inputs[a.input].name + "' and '" + plan_.inputs[b.input].name +
                              "' of program '" + plan_.program + "' overlap, and one is updated in place");
+    }
+    if (!furthest || b.end > furthest->end)
+      furthest = &b;
+    if (updated_[b.input] && (!furthestUpdated || b.end > furthestUpdated->end))
+      furthestUpdated = &b;
+  }
   return Status();
 }
 

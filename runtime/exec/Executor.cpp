@@ -349,8 +349,7 @@ void Executor::poison(size_t i, const Layout &layout) const {
                     layout.values[static_cast<size_t>(value)].nbytes());
 }
 
-const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Tensor> &given) {
-  static const std::vector<plan::Step> everything;
+void Executor::findSteps(const std::map<int64_t, at::Tensor> &given) {
   plan::ZeroShares zero(plan_.weights.size());
   bool isPartial = !given.empty();
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
@@ -364,14 +363,14 @@ const std::vector<plan::Step> &Executor::stepsOf(const std::map<int64_t, at::Ten
     zero[w] = plan::zeroShares(values);
     isPartial |= std::count(zero[w].begin(), zero[w].end(), true) > 0;
   }
-  if (!isPartial)
-    return everything;
   std::set<int64_t> known;
   for (const auto &entry : given)
     known.insert(entry.first);
-  if (demand_.steps.empty() || demand_.zero != zero || demand_.given != known)
-    demand_ = {zero, known, plan::planSteps(plan_, zero, known)};
-  return demand_.steps;
+  if (zero == zero_ && known == given_)
+    return;
+  steps_ = isPartial ? plan::planSteps(plan_, zero, known) : std::vector<plan::Step>();
+  zero_ = std::move(zero);
+  given_ = std::move(known);
 }
 
 void Executor::fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, const Layout &layout,
@@ -403,15 +402,17 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;
-    for (const plan::NamedValue &output : plan_.outputs)
-      if (auto found = given.find(output.name); found != given.end())
-        known[output.value] = found->second;
-    if (recording)
-      steps_.clear();
-    else
-      steps_ = stepsOf(known);
+    for (const auto &[name, tensor] : given) {
+      auto output = std::find_if(plan_.outputs.begin(), plan_.outputs.end(),
+                                 [&, &name = name](const plan::NamedValue &output) { return output.name == name; });
+      if (output == plan_.outputs.end())
+        return Status::invalid("program '" + plan_.program + "' has no output '" + name + "' that could be given");
+      known[output->value] = tensor;
+    }
+    if (!recording)
+      findSteps(known);
     for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      if (!steps_.empty() && steps_[i] != plan::Step::Run) {
+      if (!recording && !steps_.empty() && steps_[i] != plan::Step::Run) {
         fill(i, steps_[i], values, *layout, known);
       } else if (observer_) {
         const auto begin = std::chrono::steady_clock::now();

@@ -101,13 +101,9 @@ private:
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
   std::unique_ptr<class InputChecker> inputs_;
   InstructionObserver observer_;
-  /// The steps of the last run that did not need everything, and what they were for.
-  struct {
-    plan::ZeroShares zero;
-    std::set<int64_t> given;
-    std::vector<plan::Step> steps;
-  } demand_;
-  std::vector<plan::Step> steps_; ///< Of the last run.
+  std::vector<plan::Step> steps_; ///< Of the last run, which had these shares and given values.
+  plan::ZeroShares zero_;
+  std::set<int64_t> given_;
 
   Executor() = default;
   Status prepare();
@@ -120,8 +116,8 @@ private:
   /// A value that leaves the executor: it keeps the memory alive that it lies in.
   at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;
   StatusOr<NamedTensors> execute(const NamedTensors &inputs, const NamedTensors &given, bool recording);
-  /// What the run needs; empty where it needs everything.
-  const std::vector<plan::Step> &stepsOf(const std::map<int64_t, at::Tensor> &given);
+  /// Finds what a run needs.
+  void findSteps(const std::map<int64_t, at::Tensor> &given);
   /// Fills the results of instruction `i`, which is not computed, where they are read.
   void fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, const Layout &layout,
             const std::map<int64_t, at::Tensor> &given) const;

@@ -24,14 +24,6 @@ bool isView(const Instruction &instruction) {
   return instruction.op != "launch" && !findOpRule(instruction.op)->viewOf.empty();
 }
 
-/// Whether an instruction writes where an operand lies.
-bool updates(const Instruction &instruction) {
-  if (instruction.op == "launch")
-    return false;
-  const std::vector<int64_t> values = updatedValues(instruction, *findOpRule(instruction.op));
-  return std::any_of(values.begin(), values.end(), [](int64_t value) { return value >= 0; });
-}
-
 /// What flows through the instructions of a plan or of a kernel.
 class Flow {
 public:
@@ -66,7 +58,7 @@ public:
 
   /// Whether a result is needed that is neither zero nor given, or something is updated.
   bool isNeeded(const Instruction &instruction) const {
-    if (updates(instruction))
+    if (instruction.op != "launch" && updatesInPlace(instruction, *findOpRule(instruction.op)))
       return true;
     return std::any_of(instruction.results.begin(), instruction.results.end(), [&](int64_t result) {
       return isMarked(needed, result) && !isMarked(zero, result) && !given.count(result);

@@ -91,6 +91,11 @@ std::vector<int64_t> updatedValues(const Instruction &instruction, const OpRule 
   return updated;
 }
 
+bool updatesInPlace(const Instruction &instruction, const OpRule &rule) {
+  const std::vector<int64_t> values = updatedValues(instruction, rule);
+  return std::any_of(values.begin(), values.end(), [](int64_t value) { return value >= 0; });
+}
+
 const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &rule, size_t position) {
   int64_t end = 0;
   for (const OperandRule &operand : rule.operands) {

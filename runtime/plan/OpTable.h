@@ -84,6 +84,8 @@ int64_t operandPosition(const Instruction &instruction, const OpRule &rule, cons
 /// One a result: the value in whose memory it is written in place; -1 where it has its own. The instruction's operands
 /// must be as many as its rule says.
 std::vector<int64_t> updatedValues(const Instruction &instruction, const OpRule &rule);
+/// Whether one of them is.
+bool updatesInPlace(const Instruction &instruction, const OpRule &rule);
 
 /// The rule of the operand at a position. The position must be valid for a validated instruction.
 const OperandRule &operandRuleAt(const Instruction &instruction, const OpRule &rule, size_t position);

@@ -398,6 +398,12 @@ TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
   inputs["x"] = memory.narrow(0, 6, 6).view({1, 3, 2});
   EXPECT_NE(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})).find("inputs 'ring' and 'x' of program 'test' overlap"),
             std::string::npos);
+  // A third input that begins between them hides nothing.
+  inputs["x"] = memory.narrow(0, 0, 12).view({1, 6, 2});
+  inputs["offset"] = at::from_blob(memory.data_ptr<float>() + 2, {}, at::kLong);
+  EXPECT_NE(errorWith(memory.narrow(0, 8, 8).view({1, 4, 2})).find("inputs 'x' and 'ring' of program 'test' overlap"),
+            std::string::npos);
+  inputs["offset"] = at::zeros({}, at::kLong);
   inputs["x"] = memory.narrow(0, 8, 6).view({1, 3, 2});
   EXPECT_EQ(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})), "ran");
 }
