@@ -21,8 +21,6 @@ FailureOr<Value> takeFull(Operation *op, IRMapping &mapping) {
   return Value();
 }
 
-FailureOr<Value> keepBlends(Operation *, IRMapping &) { return Value(); }
-
 struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
   using BuildGatesPassBase::BuildGatesPassBase;
 
@@ -77,7 +75,7 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
   FailureOr<Value> buildLayerLoss(ProgramBuilder &program, const Inputs &inputs, ArrayRef<BlendOp> blends) {
     IRMapping teacher, student;
     if (failed(program.copyForward(inputs.tokens, teacher, takeFull)) ||
-        failed(program.copyForward(inputs.tokens, student, keepBlends)))
+        failed(program.copyForward(inputs.tokens, student)))
       return failure();
     SmallVector<Value> losses;
     for (BlendOp blend : blends) {
@@ -99,12 +97,11 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
       auto blend = dyn_cast<BlendOp>(op);
       if (!blend)
         return Value();
-      AddOp residual = findResidual(blend.getResult());
-      if (!residual)
+      Value stream = findStream(blend.getResult());
+      if (!stream)
         return failure();
       Value full = mapping.lookup(blend.getCandidates().front());
       Value mixed = builder.clone(*blend, mapping)->getResult(0);
-      Value stream = residual.getLhs() == blend.getResult() ? residual.getRhs() : residual.getLhs();
       auto rowsAfter = [&](Value state) {
         Value sum = builder.create<AddOp>(op->getLoc(), mapping.lookup(stream), state);
         return builder.create<TakeRowsOp>(op->getLoc(), sum, inputs.positions).getResult();

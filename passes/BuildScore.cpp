@@ -18,8 +18,7 @@ namespace {
 /// Adds the inputs tokens and positions and returns the logits [N,V] there. `mapping` gets the values of the copy.
 FailureOr<Value> addLogits(ProgramBuilder &program, IRMapping &mapping) {
   Value tokens = program.addTokens(), positions = program.addPositions();
-  FailureOr<Value> hidden =
-      program.copyForward(tokens, mapping, [](Operation *, IRMapping &) -> FailureOr<Value> { return Value(); });
+  FailureOr<Value> hidden = program.copyForward(tokens, mapping);
   if (failed(hidden))
     return failure();
   return program.copyHead(program.builder().create<TakeRowsOp>(program.loc(), *hidden, positions));
@@ -32,11 +31,10 @@ struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
   static LogicalResult addStreams(ProgramBuilder &program, IRMapping &mapping) {
     SymbolTableCollection symbolTables;
     for (BlendOp blend : program.forward().getBody().getOps<BlendOp>()) {
-      AddOp residual = findResidual(blend.getResult());
+      Value stream = findStream(blend.getResult());
       GateOp gate = blend.lookupGate(symbolTables);
-      if (!residual || !gate)
+      if (!stream || !gate)
         return failure();
-      Value stream = residual.getLhs() == blend.getResult() ? residual.getRhs() : residual.getLhs();
       program.addOutput("stream." + std::to_string(gate.getLayer()), mapping.lookup(stream));
     }
     return success();

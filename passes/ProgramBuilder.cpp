@@ -115,9 +115,12 @@ static FailureOr<Value> copyAsItIs(Operation *, IRMapping &) { return Value(); }
 FailureOr<Value> ProgramBuilder::copyForward(Value tokens, IRMapping &mapping, OpRewrite rewrite) {
   return copyFunction(forward_, tokens, mapping, rewrite);
 }
+FailureOr<Value> ProgramBuilder::copyForward(Value tokens, IRMapping &mapping) {
+  return copyForward(tokens, mapping, copyAsItIs);
+}
 FailureOr<Value> ProgramBuilder::copyForward(Value tokens) {
   IRMapping mapping;
-  return copyForward(tokens, mapping, copyAsItIs);
+  return copyForward(tokens, mapping);
 }
 
 FailureOr<Value> ProgramBuilder::copyHead(Value rows, OpRewrite rewrite) {
@@ -169,6 +172,13 @@ AddOp findResidual(Value mixed) {
   if (!residual)
     mixed.getDefiningOp()->emitOpError() << "is not used by exactly one residual addition";
   return residual;
+}
+
+Value findStream(Value mixed) {
+  AddOp residual = findResidual(mixed);
+  if (!residual)
+    return Value();
+  return residual.getLhs() == mixed ? residual.getRhs() : residual.getLhs();
 }
 
 } // namespace morph

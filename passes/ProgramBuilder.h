@@ -34,6 +34,7 @@ public:
 
   /// Copies `@forward` for `tokens` and returns its hidden state [B,T,C]. `mapping` keeps what became of each value.
   mlir::FailureOr<mlir::Value> copyForward(mlir::Value tokens, mlir::IRMapping &mapping, OpRewrite rewrite);
+  mlir::FailureOr<mlir::Value> copyForward(mlir::Value tokens, mlir::IRMapping &mapping);
   mlir::FailureOr<mlir::Value> copyForward(mlir::Value tokens);
   /// Copies `@head` for rows [N,C] and returns logits [N,V].
   mlir::FailureOr<mlir::Value> copyHead(mlir::Value rows, OpRewrite rewrite);
@@ -75,6 +76,8 @@ mlir::FailureOr<mlir::Value> addCrossEntropy(ProgramBuilder &program);
 
 /// The residual addition that takes a layer's mixed state `mixed`; null with an error if there is not exactly one.
 AddOp findResidual(mlir::Value mixed);
+/// What that addition adds `mixed` to, which is what goes into the layer; null with the same error.
+mlir::Value findStream(mlir::Value mixed);
 
 } // namespace morph
 
