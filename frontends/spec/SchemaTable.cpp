@@ -192,7 +192,13 @@ constexpr Key kKeys[] = {
        section "_c8",                                                                                                  \
        "Decays of AdamW's moments."},                                                                                  \
       {section ".weight_decay", kNumber, "", "0.0", ">= 0", section "_c9", "Decoupled weight decay."},                 \
-      {section ".clip", kNumber, "", "1.0", "> 0", section "_c10", "Largest norm of the whole gradient."},             \
+      {section ".clip",                                                                                                \
+       kNumber,                                                                                                        \
+       "",                                                                                                             \
+       "1.0",                                                                                                          \
+       "> 0",                                                                                                          \
+       section "_c10",                                                                                                 \
+       "Largest norm of the whole gradient; in align layers have equal parts of it."},                                 \
       {section ".accumulate",                                                                                          \
        kInteger,                                                                                                       \
        "",                                                                                                             \

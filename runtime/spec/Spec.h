@@ -55,7 +55,7 @@ struct TrainingSpec : OptimizerSpec {
   int64_t length{};
   /// Decoupled weight decay. (>= 0)
   double weightDecay{};
-  /// Largest norm of the whole gradient. (> 0)
+  /// Largest norm of the whole gradient; in align layers have equal parts of it. (> 0)
   double clip{};
   /// Batches whose gradients make one step. (>= 1, <= 4096)
   int64_t accumulate{};

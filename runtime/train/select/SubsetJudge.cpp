@@ -2,6 +2,7 @@
 
 #include "runtime/train/select/SubsetJudge.h"
 
+#include "runtime/plan/Cost.h"
 #include "runtime/train/HeldOut.h"
 
 #include <algorithm>
@@ -27,9 +28,6 @@ std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
     sums[sample] /= weights[sample];
   return sums;
 }
-
-/// What the streams of all batches may take.
-static constexpr int64_t kStreamBytes = int64_t(1) << 30;
 
 /// The first layer that one of two sorted sets has and the other has not.
 static int64_t firstDifference(const std::vector<int64_t> &a, const std::vector<int64_t> &b) {
@@ -109,7 +107,7 @@ StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &k
   for (JudgedBatch &judged : batches_) {
     const NamedTensors &input = judged.input;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(kept)));
-    judged.keepStreams(kept, outputs, kStreamBytes / count_);
+    judged.keepStreams(kept, outputs, plan::kStreamBytes / count_);
     auto kl = outputs.find("kl");
     if (kl == outputs.end())
       return Status::invalid("the plan 'score' has no output 'kl'", "emit it with the option kl=true");
