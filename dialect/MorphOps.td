@@ -9,6 +9,7 @@ include "dialect/MorphProgramOps.td"
 include "dialect/MorphComputeOps.td"
 include "dialect/MorphLossOps.td"
 include "dialect/MorphGradientOps.td"
+include "dialect/MorphUpdateOps.td"
 include "dialect/MorphKernelOps.td"
 
 #endif // MORPH_OPS_TD

@@ -56,6 +56,12 @@ ParseResult ProgramOp::parse(OpAsmParser &parser, OperationState &state) {
     if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, parseSymbol))
       return failure();
   }
+  if (succeeded(parser.parseOptionalKeyword("update"))) {
+    StringAttr symbol;
+    if (parser.parseSymbolName(symbol))
+      return failure();
+    state.addAttribute(getUpdateAttrName(state.name), FlatSymbolRefAttr::get(symbol));
+  }
   state.addAttribute(getInputsAttrName(state.name), builder.getArrayAttr(inputs));
   state.addAttribute(getDimensionsAttrName(state.name), builder.getArrayAttr(dimensions));
   state.addAttribute(getTrainedAttrName(state.name), builder.getArrayAttr(trained));
@@ -87,8 +93,13 @@ void ProgramOp::print(OpAsmPrinter &printer) {
                           [&](FlatSymbolRefAttr symbol) { printer.printSymbolName(symbol.getValue()); });
     printer << ']';
   }
+  if (std::optional<StringRef> update = getUpdate()) {
+    printer << " update ";
+    printer.printSymbolName(*update);
+  }
   printer.printOptionalAttrDictWithKeyword(
-      (*this)->getAttrs(), {getSymNameAttrName(), getInputsAttrName(), getDimensionsAttrName(), getTrainedAttrName()});
+      (*this)->getAttrs(),
+      {getSymNameAttrName(), getInputsAttrName(), getDimensionsAttrName(), getTrainedAttrName(), getUpdateAttrName()});
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
@@ -165,6 +176,11 @@ LogicalResult ProgramOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
     if (!seen.insert(symbol.getValue()).second)
       return emitOpError() << "program_c3: " << symbol << " is trained twice";
   }
+  if (FlatSymbolRefAttr update = getUpdateAttr()) {
+    Operation *other = symbolTables.lookupNearestSymbolFrom((*this)->getParentOp(), update.getAttr());
+    if (!isa_and_nonnull<ProgramOp>(other) || other == getOperation())
+      return emitOpError() << "program_c9: update is " << update << ", which is no other program of the model";
+  }
   return success();
 }
 
@@ -197,6 +213,20 @@ BlockArgument ProgramOp::addInput(StringRef name, RankedTensorType type, ArrayRe
   setInputsAttr(append(getInputs(), builder.getStringAttr(name)));
   setDimensionsAttr(append(getDimensions(), builder.getStrArrayAttr(dimensions)));
   return getBlock().addArgument(type, getLoc());
+}
+
+SmallVector<Value> ProgramOp::addInputs(ArrayRef<std::pair<std::string, RankedTensorType>> inputs) {
+  Builder builder(getContext());
+  SmallVector<Attribute> names(getInputs().getValue()), dimensions(getDimensions().getValue());
+  SmallVector<Value> values;
+  for (const auto &[name, type] : inputs) {
+    names.push_back(builder.getStringAttr(name));
+    dimensions.push_back(builder.getArrayAttr({}));
+    values.push_back(getBlock().addArgument(type, getLoc()));
+  }
+  setInputsAttr(builder.getArrayAttr(names));
+  setDimensionsAttr(builder.getArrayAttr(dimensions));
+  return values;
 }
 
 Value OutputOp::lookup(StringRef name) {

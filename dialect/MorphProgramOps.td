@@ -22,29 +22,29 @@ def Morph_ProgramOp : Morph_Op<"program", [
     A program of a model (`align`, `gates`, `distill`, ...) is made by a pass from the model's functions. Every input has
     a name, and a name for each of its dynamic dimensions: B batch, T positions, S cached positions, N rows. A name is
     one size in the whole program; those of other values follow from op to op.
-    `trains` lists the weights and gates whose gradients the program gives. Ops that update (`updates` in
-    `MorphBase.td`) write into the memory of inputs and of weights that are trained; what gives an input its next value is
-    written where the input lies.
+    `trains` lists the weights and gates whose gradients the program gives, or that it updates; `update` names the
+    program that does a step with the gradients. Ops that update (`updates` in `MorphBase.td`) write into the memory of
+    inputs and of weights that are trained; what gives an input its next value is written where the input lies.
 
     Constraints: program_c1 every argument has a name of its own; program_c2 the body ends with a `morph.output`;
     program_c3 what is trained are weights and gates of the model; program_c4 an argument names each of its dynamic
     dimensions, by a letter and at most 15 letters or digits; program_c5 arguments are ranked tensors; program_c6 the
     sizes of all values agree by name; program_c7 what an op updates is an argument or a weight that is trained, a view of
     it or what an op before has made of it, and no other operand of the op; program_c8 nothing reads what lies in memory
-    that an op has updated since, nor is it an output.
+    that an op has updated since, nor is it an output; program_c9 `update` is another program of the model.
 
     Example:
 
     ```mlir
     morph.program @score(%tokens: tensor<?x?xi64> "tokens" [B, T], %rows: tensor<?xi64> "positions" [N])
-        trains [@gate.0] {
+        trains [@gate.0] update @score_update {
       ...
       morph.output "nll" = %nll : tensor<?xf32>
     }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$inputs, Morph_NamesArrayAttr:$dimensions,
-      Morph_SymbolArrayAttr:$trained);
+      Morph_SymbolArrayAttr:$trained, OptionalAttr<FlatSymbolRefAttr>:$update);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
@@ -64,6 +64,9 @@ def Morph_ProgramOp : Morph_Op<"program", [
     /// Appends an input; `dimensions` names its dynamic dimensions in order.
     ::mlir::BlockArgument addInput(::llvm::StringRef name, ::mlir::RankedTensorType type,
                                    ::llvm::ArrayRef<::llvm::StringRef> dimensions);
+    /// Appends inputs without dynamic dimensions, as fast for thousands of them.
+    ::llvm::SmallVector<::mlir::Value> addInputs(
+        ::llvm::ArrayRef<std::pair<std::string, ::mlir::RankedTensorType>> inputs);
   }];
 }
 

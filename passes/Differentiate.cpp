@@ -2,6 +2,7 @@
 // morph-differentiate: the backward of a program by reverse accumulation over the values that depend on trained
 // symbols.
 
+#include "passes/Gradients.h"
 #include "passes/Passes.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
@@ -21,7 +22,6 @@ using namespace morph;
 namespace {
 
 constexpr llvm::StringLiteral kLoss = "loss";
-constexpr llvm::StringLiteral kGradientPrefix = "grad.";
 
 /// Where a trained symbol is read: by a `morph.param`, or by an op that has one inside or names the symbol itself.
 struct Read {
@@ -244,17 +244,9 @@ struct DifferentiatePass : public morph::impl::DifferentiatePassBase<Differentia
   using DifferentiatePassBase::DifferentiatePassBase;
 
   void runOnOperation() override {
-    ModelOp model = getOperation();
-    if (!program.empty() && !findProgram(model, program)) {
-      emitModelError(model) << "has no program '" << program << "' to differentiate";
-      return signalPassFailure();
-    }
-    for (auto candidate : model.getBody().getOps<ProgramOp>()) {
-      if ((!program.empty() && candidate.getSymName() != program) || candidate.getTrained().empty())
-        continue;
-      if (failed(Differentiation(candidate).run()))
-        return signalPassFailure();
-    }
+    if (failed(forTrainingPrograms(getOperation(), program,
+                                   [](ProgramOp program) { return Differentiation(program).run(); })))
+      signalPassFailure();
   }
 };
 

@@ -5,6 +5,8 @@
 
 #include "dialect/KernelRows.h"
 #include "dialect/ProgramSizes.h"
+#include "dialect/ProgramUpdates.h"
+#include "passes/Gradients.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
 
@@ -26,6 +28,10 @@ public:
     if (failed(inferred))
       return failure();
     sizes = std::move(*inferred);
+    FailureOr<ProgramUpdates> found = ProgramUpdates::create(program);
+    if (failed(found))
+      return failure();
+    updates.emplace(std::move(*found));
     if (failed(emitInputs()) || failed(emitWeights()))
       return failure();
     for (Operation &op : program.getBlock().without_terminator())
@@ -34,6 +40,12 @@ public:
     for (auto [name, value] :
          llvm::zip(program.getOutput().getNames().getAsRange<StringAttr>(), program.getOutput().getValues()))
       plan.outputs.push_back({name.str(), numbers.lookup(value)});
+    if (program.getUpdate()) {
+      FailureOr<plan::Plan> update = PlanEmitter(model, findProgram(model, *program.getUpdate())).emit();
+      if (failed(update))
+        return failure();
+      plan.update = std::make_shared<const plan::Plan>(std::move(*update));
+    }
     return std::move(plan);
   }
 
@@ -52,6 +64,7 @@ private:
   ProgramOp program;
   plan::Plan plan;
   ProgramSizes sizes;
+  std::optional<ProgramUpdates> updates;
   llvm::DenseMap<Value, int64_t> numbers;
 };
 
@@ -149,7 +162,8 @@ LogicalResult PlanEmitter::emitWeights() {
     FailureOr<plan::Weight> weight = makeWeight(&symbol);
     if (failed(weight))
       return failure();
-    weight->trainable = outputs.contains("grad." + weight->name);
+    weight->trainable = outputs.contains((kGradientPrefix + weight->name).str()) ||
+                        !updates->find(reads->second.front().getResult()).empty();
     FailureOr<int64_t> number = define(reads->second.front().getResult());
     if (failed(number))
       return failure();

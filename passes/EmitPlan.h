@@ -10,7 +10,8 @@
 namespace morph {
 
 /// Translates the program of that name. Inputs, weights (those that the program reads, in the model's order) and
-/// instruction results are numbered in this order. Emits an error for ops that are no instructions.
+/// instruction results are numbered in this order. The program's update comes with it. Emits an error for ops that are
+/// no instructions.
 mlir::FailureOr<plan::Plan> emitPlan(ModelOp model, llvm::StringRef program);
 
 } // namespace morph

@@ -267,6 +267,47 @@ def DifferentiatePass : Morph_Pass<"morph-differentiate"> {
   ];
 }
 
+def AccumulateGradientsPass : Morph_Pass<"morph-accumulate-gradients"> {
+  let summary = "Add gradients to the caller's sums where they are made";
+  let description = [{
+    Every output `grad.<symbol>` of a program becomes the sum of what it was over the batches of a step: an input of that
+    name to which the gradient is added, times the input `share`, as soon as it is there. So a gradient lives no longer
+    than until then, and the sums have one owner, whoever runs the program.
+
+    ```mlir
+    morph.output "grad.w" = %dw : tensor<4xf32>
+    ==>
+    %sum = morph.accumulate %grad.w, %dw, %share : tensor<4xf32>, tensor<4xf32>, tensor<f32>
+    ...
+    morph.output "grad.w" = %sum : tensor<4xf32>
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program (default: all that train)">,
+  ];
+}
+
+def BuildUpdatePass : Morph_Pass<"morph-build-update"> {
+  let summary = "Build the program that does a step with a program's gradients";
+  let description = [{
+    For a program `@p` that trains adds `@p_update(rate [], step [], grad.<symbol>, exp_avg.<symbol>,
+    exp_avg_sq.<symbol>, ...) -> norm, exp_avg..., exp_avg_sq...` and names it in `@p`: with `clip` the gradients are clipped, then AdamW
+    updates the weights and its moments, all in place. `norm` is that of all gradients before. Matrices decay, norms,
+    biases, gates and decay rates do not.
+
+    With `clip_by=layer` the gradients of a layer's mixers share a limit, each layer an equal part of `clip`, so that
+    layers which are trained apart (waves of align) do not depend on each other.
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program (default: all that train)">,
+    Option<"clip", "clip", "double", /*default=*/"0", "Largest norm of the gradients; 0: not clipped">,
+    Option<"clipBy", "clip_by", "std::string", /*default=*/"\"all\"", "Which gradients share a limit: all or layer">,
+    Option<"beta1", "beta1", "double", /*default=*/"0.9", "Decay of the first moment">,
+    Option<"beta2", "beta2", "double", /*default=*/"0.999", "Decay of the second moment">,
+    Option<"weightDecay", "weight_decay", "double", /*default=*/"0", "Decoupled decay of matrices">,
+  ];
+}
+
 def AssignPrecisionPass : Morph_Pass<"morph-assign-precision"> {
   let summary = "Say by casts which values of programs are bf16";
   let description = [{

@@ -11,7 +11,9 @@
 
 #include "llvm/ADT/StringExtras.h"
 
+#include <cmath>
 #include <functional>
+#include <limits>
 
 using namespace mlir;
 
@@ -64,11 +66,22 @@ OptionRule makeNumber(StringRef key, Member ProgramOptions::*member, SmallVector
           }};
 }
 
+OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<StringRef> programs, double below) {
+  return {key, std::move(programs), std::isinf(below) ? "a number of 0 or more" : "a number from 0 to less than 1",
+          [=](ProgramOptions &options, StringRef value) {
+            double number = -1;
+            bool isNumber = !value.getAsDouble(number) && number >= 0 && number < below;
+            options.*member = number;
+            return isNumber;
+          }};
+}
+
 } // namespace
 
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
   const SmallVector<StringRef> all(programNames());
   const SmallVector<StringRef> training = {"align", "gates", "distill", "finetune", "pretrain"};
+  constexpr double any = std::numeric_limits<double>::infinity();
   const OptionRule rules[] = {
       makeChoice("loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}),
       makeChoice("target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}),
@@ -83,6 +96,11 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
       makeChoice("train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}),
       makeFlag("kl", &ProgramOptions::kl, {"score"}),
       makeFlag("gradients", &ProgramOptions::gradients, training),
+      makeReal("clip", &ProgramOptions::clip, training, any),
+      makeChoice("clip_by", &ProgramOptions::clipBy, training, {"all", "layer"}),
+      makeReal("beta1", &ProgramOptions::beta1, training, 1),
+      makeReal("beta2", &ProgramOptions::beta2, training, 1),
+      makeReal("weight_decay", &ProgramOptions::weightDecay, training, any),
       makeFlag("kernels", &ProgramOptions::kernels, all),
       makeChoice("precision", &ProgramOptions::precision, all, {"fp32", "bf16"}),
       makeNumber("limit", &ProgramOptions::limit, training, 0),
@@ -154,6 +172,17 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     DifferentiatePassOptions differentiate;
     differentiate.program = options.program;
     manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));
+    AccumulateGradientsPassOptions accumulate;
+    accumulate.program = options.program;
+    manager.addNestedPass<ModelOp>(createAccumulateGradientsPass(accumulate));
+    BuildUpdatePassOptions update;
+    update.program = options.program;
+    update.clip = options.clip;
+    update.clipBy = options.clipBy;
+    update.beta1 = options.beta1;
+    update.beta2 = options.beta2;
+    update.weightDecay = options.weightDecay;
+    manager.addNestedPass<ModelOp>(createBuildUpdatePass(update));
     addCleanup(manager);
   }
   manager.addNestedPass<ModelOp>(createAssignPrecisionPass({options.precision}));

@@ -32,6 +32,13 @@ struct ProgramOptions {
   bool kl = false;
   /// Programs that train: false leaves the backward out, for measuring their loss at the cost of a forward.
   bool gradients = true;
+  /// Programs that train: the largest norm of the gradients (0: any), and whether `all` share it or those of a `layer`
+  /// an equal part; AdamW's decays of moments and weights.
+  double clip = 0;
+  std::string clipBy = "all";
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double weightDecay = 0;
   /// false leaves every op an instruction of its own.
   bool kernels = true;
   /// fp32 or bf16: what the factors of products are.
@@ -51,9 +58,9 @@ llvm::ArrayRef<llvm::StringRef> programNames();
 llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
-/// the program, expand its mixers, share what is computed twice, differentiate what trains (unless `gradients` is
-/// false), clean up, assign the precision, compute twice what does not fit, form kernels. The program must be one of
-/// programNames().
+/// the program, expand its mixers, share what is computed twice, differentiate what trains and build its update (unless
+/// `gradients` is false), clean up, assign the precision, compute twice what does not fit, form kernels. The program
+/// must be one of programNames().
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

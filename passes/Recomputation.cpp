@@ -67,6 +67,7 @@ StatusOr<Program> Program::create(const plan::Plan &plan, const std::map<std::st
   program.bytes = buffers.bytes;
   program.reads.resize(values);
   program.isOutput.assign(values, false);
+  std::set<int64_t> rewritten;
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     const plan::Instruction &instruction = plan.instructions[i];
     for (int64_t operand : instruction.operands)
@@ -74,18 +75,25 @@ StatusOr<Program> Program::create(const plan::Plan &plan, const std::map<std::st
         if (auto &reads = program.reads[at(program.root[at(operand)])];
             reads.empty() || reads.back() != static_cast<int64_t>(i))
           reads.push_back(static_cast<int64_t>(i));
-    for (int64_t result : instruction.results)
-      program.producer[at(result)] = static_cast<int64_t>(i);
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
-    if (plan::updatesInPlace(instruction, rule))
-      return Status::invalid("its '" + instruction.op +
-                             "' writes where a value lies: what a copy would read is not there any more");
+    const std::vector<int64_t> updated = plan::updatedValues(instruction, rule);
+    for (size_t r = 0; r < updated.size(); ++r)
+      if (updated[r] < 0)
+        program.producer[at(instruction.results[r])] = static_cast<int64_t>(i);
+      else
+        rewritten.insert({program.root[at(updated[r])], instruction.results[r]}); // In memory from outside.
     if (rule.viewOf.empty())
       continue;
     const int64_t viewed = instruction.operands[at(plan::operandPosition(instruction, rule, rule.viewOf))];
     program.root[at(instruction.results[0])] = program.root[at(viewed)];
     program.bytes[at(instruction.results[0])] = 0;
   }
+  for (const plan::Instruction &instruction : plan.instructions)
+    if (!plan::updatesInPlace(instruction, *plan::findOpRule(instruction.op)))
+      for (int64_t operand : instruction.operands)
+        if (operand >= 0 && rewritten.count(program.root[at(operand)]))
+          return Status::invalid("its '" + instruction.op +
+                                 "' reads what is updated in place: what a copy would read is not there any more");
   for (const plan::NamedValue &output : plan.outputs)
     program.isOutput[at(program.root[at(output.value)])] = true;
   return program;

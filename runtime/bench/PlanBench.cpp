@@ -151,9 +151,7 @@ Status PlanBench::bind() {
 
 bool PlanBench::stepDone() {
   const bool wasWarm = sampler_->warm();
-  // The first step after the warm-up's first has nothing left to make: no moments, no copies of weights.
-  if (!wasWarm)
-    allocations_ = allocationCount() - allocationsBefore_;
+  allocations_ = allocationCount() - allocationsBefore_;
   const bool enough = sampler_->stepDone();
   if (!wasWarm && sampler_->warm() && options_.profile) {
     profile_.emplace(executor_->plan());
@@ -180,7 +178,8 @@ Status PlanBench::train() {
   const BatchSource source = [this](int64_t) {
     return StatusOr<LoopBatch>(LoopBatch{inputs_, options_.sizes.batch * options_.sizes.length});
   };
-  return runTrainLoop(*executor_, source, loop, hooks).status();
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
+  return runTrainLoop(optimizer, source, loop, hooks).status();
 }
 
 Status PlanBench::repeat() {
@@ -226,23 +225,21 @@ StatusOr<OrderedJson> PlanBench::run() {
 
   const double seconds = median(sampler_->seconds()), ideal = products_->seconds();
   const double tokens = static_cast<double>(options_.sizes.batch * options_.sizes.length);
-  OrderedJson result = {
-      {"median_seconds", seconds},
-      {"spread", spread(sampler_->seconds())},
-      {"tokens_per_second", tokens / seconds},
-      {"flops", cost.flops},
-      {"ideal_gemm_seconds", ideal},
-      {"share", ideal / seconds},
-      {"peak_bytes", peakBytes_},
-      {"peak_rss_bytes", peakResidentBytes_},
-      {"planned_bytes", trains ? plan::trainingBytes(cost, /*accumulates=*/false, /*moments=*/true)
-                               : static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes)},
-      {"allocations", allocations_},
-      {"cpu", cpuName()},
-      {"threads", at::get_num_threads()},
-      {"loss", std::isfinite(loss_) ? OrderedJson(loss_) : OrderedJson()},
-      {"seconds", sampler_->seconds()},
-      {"products", products_->describe()}};
+  OrderedJson result = {{"median_seconds", seconds},
+                        {"spread", spread(sampler_->seconds())},
+                        {"tokens_per_second", tokens / seconds},
+                        {"flops", cost.flops},
+                        {"ideal_gemm_seconds", ideal},
+                        {"share", ideal / seconds},
+                        {"peak_bytes", peakBytes_},
+                        {"peak_rss_bytes", peakResidentBytes_},
+                        {"planned_bytes", plan::trainingBytes(cost)},
+                        {"allocations", allocations_},
+                        {"cpu", cpuName()},
+                        {"threads", at::get_num_threads()},
+                        {"loss", std::isfinite(loss_) ? OrderedJson(loss_) : OrderedJson()},
+                        {"seconds", sampler_->seconds()},
+                        {"products", products_->describe()}};
   if (reads) {
     result["read_bytes"] = readBytes;
     result["ideal_read_seconds"] = reads->seconds();

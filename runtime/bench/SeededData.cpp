@@ -87,7 +87,7 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
       inputs[name] = at::zeros(shape, at::kLong);
     else if (name.rfind("cache.", 0) == 0)
       inputs[name] = seededNormal(shape, 1, seed, name);
-    else
+    else if (name != "share" && name.rfind("grad.", 0) != 0) // Those are the optimizer's.
       return Status::failed("program '" + plan.program + "' has the input '" + name + "', which is not known here");
   }
   return inputs;

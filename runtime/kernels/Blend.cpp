@@ -2,6 +2,8 @@
 // Blends of candidates by a gate: sum_i g_i c_i + (1 - sum_i g_i) c_last, and their gradients.
 
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/RowLoops.h"
+#include "runtime/kernels/Rows.h"
 
 namespace morph {
 
@@ -32,12 +34,18 @@ std::vector<at::Tensor> blendReference(const KernelCall &call) {
   return {sum};
 }
 
-std::vector<at::Tensor> blendGateGrad(const KernelCall &call) {
-  const at::Tensor &dy = call.operands[0], &last = call.operands.back();
-  std::vector<at::Tensor> result;
-  for (size_t i = 1; i + 1 < call.operands.size(); ++i)
-    result.push_back((dy * (call.operands[i] - last)).sum());
-  return {at::stack(result)};
+void blendGateGrad(const KernelCall &call) {
+  const at::Tensor &dy = call.operands[0], &last = call.operands.back(), &result = call.results[0];
+  withType(dy, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *gradient = dy.const_data_ptr<T>(), *other = last.const_data_ptr<T>();
+    for (size_t i = 1; i + 1 < call.operands.size(); ++i) {
+      const T *candidate = call.operands[i].const_data_ptr<T>();
+      result.mutable_data_ptr<T>()[i - 1] = static_cast<T>(sumBlocks(dy.numel(), [&](int64_t begin, int64_t end) {
+        return dotDifference(gradient + begin, candidate + begin, other + begin, end - begin);
+      }));
+    }
+  });
 }
 
 void blendCandidateGrad(const KernelCall &call) {
@@ -49,7 +57,7 @@ void blendCandidateGrad(const KernelCall &call) {
 }
 
 const KernelRegistration blendRegistration("blend", {blend, blendReference});
-const KernelRegistration blendGateGradRegistration("blend_gate_grad", {runByCopy<blendGateGrad>});
+const KernelRegistration blendGateGradRegistration("blend_gate_grad", {blendGateGrad});
 const KernelRegistration blendCandidateGradRegistration("blend_candidate_grad", {blendCandidateGrad});
 
 } // namespace

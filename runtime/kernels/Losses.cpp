@@ -137,20 +137,55 @@ void squaredError(const KernelCall &call) {
 }
 
 void squaredErrorGrad(const KernelCall &call) {
-  const at::Tensor &target = call.operands[2];
-  const double factor = 2 * call.operands[0].item<double>() / denominatorOf(target, call.text("normalize"));
-  at::Tensor result = call.results[0];
-  at::sub_out(result, call.operands[1], target);
-  result.mul_(factor);
+  const at::Tensor &dy = call.operands[0], &x = call.operands[1], &target = call.operands[2];
+  withType(x, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *a = x.const_data_ptr<T>(), *b = target.const_data_ptr<T>();
+    T *result = call.results[0].mutable_data_ptr<T>();
+    const T factor = static_cast<T>(2 * static_cast<double>(*dy.const_data_ptr<T>()) /
+                                    denominatorOf(target, call.text("normalize")));
+    forRows(x.numel(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        result[i] = factor * (a[i] - b[i]);
+    });
+  });
 }
 
-std::vector<at::Tensor> weightedMean(const KernelCall &call) {
+std::vector<at::Tensor> weightedMeanReference(const KernelCall &call) {
   const at::Tensor weights = call.operands[1].detach();
   return {(call.operands[0] * weights).sum() / weights.sum()};
 }
 
-std::vector<at::Tensor> weightedMeanGrad(const KernelCall &call) {
-  return {call.operands[1] * (call.operands[0] / call.operands[1].sum())};
+/// The sum of an array that is a number a row.
+template <typename T> double sumOf(const T *values, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i)
+    sum += static_cast<double>(values[i]);
+  return sum;
+}
+
+void weightedMean(const KernelCall &call) {
+  const at::Tensor &x_N = call.operands[0], &weights_N = call.operands[1];
+  withType(x_N, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *x = x_N.const_data_ptr<T>(), *weights = weights_N.const_data_ptr<T>();
+    double sum = 0;
+    for (int64_t n = 0; n < x_N.numel(); ++n)
+      sum += static_cast<double>(weights[n]) * static_cast<double>(x[n]);
+    *call.results[0].mutable_data_ptr<T>() = static_cast<T>(sum / sumOf(weights, weights_N.numel()));
+  });
+}
+
+void weightedMeanGrad(const KernelCall &call) {
+  const at::Tensor &dy = call.operands[0], &weights_N = call.operands[1];
+  withType(weights_N, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *weights = weights_N.const_data_ptr<T>();
+    T *out = call.results[0].mutable_data_ptr<T>();
+    const double factor = static_cast<double>(*dy.const_data_ptr<T>()) / sumOf(weights, weights_N.numel());
+    for (int64_t n = 0; n < weights_N.numel(); ++n)
+      out[n] = static_cast<T>(static_cast<double>(weights[n]) * factor);
+  });
 }
 
 const KernelRegistration tokenNllRegistration("token_nll", {tokenNll, tokenNllReference});
@@ -160,8 +195,8 @@ const KernelRegistration klDivergenceGradRegistration("kl_divergence_grad", {klD
 const KernelRegistration correctRegistration("correct", {runByCopy<correct>, correct});
 const KernelRegistration squaredErrorRegistration("squared_error", {squaredError, squaredErrorReference});
 const KernelRegistration squaredErrorGradRegistration("squared_error_grad", {squaredErrorGrad});
-const KernelRegistration weightedMeanRegistration("weighted_mean", {runByCopy<weightedMean>, weightedMean});
-const KernelRegistration weightedMeanGradRegistration("weighted_mean_grad", {runByCopy<weightedMeanGrad>});
+const KernelRegistration weightedMeanRegistration("weighted_mean", {weightedMean, weightedMeanReference});
+const KernelRegistration weightedMeanGradRegistration("weighted_mean_grad", {weightedMeanGrad});
 
 } // namespace
 

@@ -17,18 +17,19 @@ namespace {
 struct Angles {
   plan::RopeTable table;
   int64_t offset = 0, length = 0;
+  bool inverse = false; ///< Sines are negative.
   at::ScalarType dtype = at::kFloat;
   at::Tensor cosine_TF, sine_TF;
 };
 
 /// The angles of the last calls are kept: every layer asks for the same ones. Angles are computed in double.
-Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at::ScalarType dtype) {
+Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, bool inverse, at::ScalarType dtype) {
   static std::mutex mutex;
   static std::list<Angles> recent;
-  constexpr size_t capacity = 2;
+  constexpr size_t capacity = 4; // Those of the gradients beside them.
   std::lock_guard<std::mutex> lock(mutex);
   for (auto angles = recent.begin(); angles != recent.end(); ++angles)
-    if (angles->offset == offset && angles->length == length && angles->dtype == dtype &&
+    if (angles->offset == offset && angles->length == length && angles->inverse == inverse && angles->dtype == dtype &&
         angles->table.attentionFactor == table.attentionFactor &&
         angles->table.inverseFrequencies == table.inverseFrequencies) {
       recent.splice(recent.begin(), recent, angles);
@@ -39,6 +40,7 @@ Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at
   Angles angles{table,
                 offset,
                 length,
+                inverse,
                 dtype,
                 at::empty({length, frequencies}, options),
                 at::empty({length, frequencies}, options)};
@@ -49,7 +51,7 @@ Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at
       for (double frequency : table.inverseFrequencies) {
         const double angle = static_cast<double>(offset + t) * frequency;
         *cosine++ = static_cast<T>(std::cos(angle) * table.attentionFactor);
-        *sine++ = static_cast<T>(std::sin(angle) * table.attentionFactor);
+        *sine++ = static_cast<T>((inverse ? -1 : 1) * std::sin(angle) * table.attentionFactor);
       }
   });
   recent.push_front(std::move(angles));
@@ -62,9 +64,8 @@ Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, at
 Angles anglesOf(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
   const int64_t offset = call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0;
-  Angles angles = anglesOf(call.plan.ropeTables.at(call.text("table")), offset, x.size(1), x.scalar_type());
-  if (call.flag("inverse"))
-    angles.sine_TF = -angles.sine_TF;
+  Angles angles =
+      anglesOf(call.plan.ropeTables.at(call.text("table")), offset, x.size(1), call.flag("inverse"), x.scalar_type());
   TORCH_CHECK(2 * angles.cosine_TF.size(1) <= x.size(3), "x ", x.sizes(), " for ", angles.cosine_TF.size(1),
               " frequencies");
   return angles;

@@ -18,6 +18,9 @@ void ropeRows(const double *x, const double *cosine, const double *sine, double 
 /// sum((a - b)^2)
 float squaredDistance(const float *a, const float *b, int64_t count);
 double squaredDistance(const double *a, const double *b, int64_t count);
+/// sum(x (a - b))
+float dotDifference(const float *x, const float *a, const float *b, int64_t count);
+double dotDifference(const double *x, const double *a, const double *b, int64_t count);
 /// sum(a^2)
 float squaredNorm(const float *a, int64_t count);
 double squaredNorm(const double *a, int64_t count);

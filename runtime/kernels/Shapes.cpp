@@ -2,6 +2,7 @@
 // Views, gathers and scatters. Legend: B batch, T positions, H heads, D head dimension, N rows, C channels.
 
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/Rows.h"
 
 #include <algorithm>
 
@@ -86,7 +87,15 @@ std::vector<at::Tensor> reduceTo(const KernelCall &call) {
   return {x.sum(dims)};
 }
 
-std::vector<at::Tensor> stack(const KernelCall &call) { return {at::stack(call.operands)}; }
+std::vector<at::Tensor> stackReference(const KernelCall &call) { return {at::stack(call.operands)}; }
+void stack(const KernelCall &call) {
+  withType(call.results[0], [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    T *out = call.results[0].mutable_data_ptr<T>();
+    for (const at::Tensor &scalar : call.operands)
+      *out++ = *scalar.const_data_ptr<T>();
+  });
+}
 
 const KernelRegistration splitHeadsRegistration("split_heads", {runByCopy<splitHeads>, splitHeads});
 const KernelRegistration mergeHeadsRegistration("merge_heads", {runByCopy<mergeHeads>, mergeHeads});
@@ -96,7 +105,7 @@ const KernelRegistration lastRowsRegistration("last_rows", {runByCopy<lastRows>,
 const KernelRegistration maskPaddingRegistration("mask_padding", {maskPadding, maskPaddingReference});
 const KernelRegistration cacheWriteRegistration("cache_write", {cacheWrite, cacheWriteReference});
 const KernelRegistration reduceToRegistration("reduce_to", {runByCopy<reduceTo>, reduceTo});
-const KernelRegistration stackRegistration("stack", {runByCopy<stack>, stack});
+const KernelRegistration stackRegistration("stack", {stack, stackReference});
 
 } // namespace
 

@@ -74,16 +74,22 @@ void convolve(at::IntArrayRef sizes_BTC, int64_t taps, const T *x, const T *rows
     }
 }
 
+/// The taps as rows [W,C] of the weight [C,1,W], in `rows`.
+template <typename T> void fillTapRows(const at::Tensor &weight_C1W, T *rows) {
+  const int64_t channels = weight_C1W.size(0), taps = weight_C1W.size(2);
+  const T *const weight = weight_C1W.const_data_ptr<T>();
+  for (int64_t tap = 0; tap < taps; ++tap)
+    for (int64_t c = 0; c < channels; ++c)
+      rows[tap * channels + c] = weight[c * taps + tap];
+}
+
 void shortConv(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0], &weight_C1W = call.operands[1], &state = call.operands[2];
-  const int64_t taps = weight_C1W.size(2), channels = x_BTC.size(2);
+  const int64_t taps = weight_C1W.size(2);
   withType(x_BTC, [&](auto *null) {
     using T = std::remove_pointer_t<decltype(null)>;
     T *const rows = static_cast<T *>(call.scratch);
-    const T *const weight = weight_C1W.const_data_ptr<T>();
-    for (int64_t tap = 0; tap < taps; ++tap)
-      for (int64_t c = 0; c < channels; ++c)
-        rows[tap * channels + c] = weight[c * taps + tap];
+    fillTapRows(weight_C1W, rows);
     convolve<T>(x_BTC.sizes(), taps, x_BTC.const_data_ptr<T>(), rows,
                 state.defined() ? state.const_data_ptr<T>() : nullptr, call.results[0].mutable_data_ptr<T>(),
                 call.results[1].mutable_data_ptr<T>());
@@ -109,40 +115,65 @@ void addColumnDots(int64_t count, int64_t stride, int64_t n, const double *a, co
   addColumnDotsOf(count, stride, n, a, b, sums);
 }
 
-/// The weight's gradient as rows [W,C]: blocks of channels in parallel, positions in order.
-at::Tensor weightGradient(const at::Tensor &dy_BTC, const at::Tensor &inputs, int64_t taps) {
-  const int64_t batch = dy_BTC.size(0), length = dy_BTC.size(1), channels = dy_BTC.size(2);
-  const at::Tensor result_WC = at::zeros({taps, channels}, dy_BTC.options());
+/// The weight's gradient as rows [W,C], in `sums`: blocks of channels in parallel, positions in order. `state` may be
+/// null.
+template <typename T>
+void sumTapRows(at::IntArrayRef sizes_BTC, int64_t taps, const T *dy, const T *x, const T *state, T *sums) {
+  const int64_t batch = sizes_BTC[0], length = sizes_BTC[1], channels = sizes_BTC[2], before = taps - 1;
   constexpr int64_t kChannels = 64;
-  withType(dy_BTC, [&](auto *null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    const T *dy = dy_BTC.const_data_ptr<T>(), *x = inputs.const_data_ptr<T>();
-    T *result = result_WC.mutable_data_ptr<T>();
-    at::parallel_for(0, (channels + kChannels - 1) / kChannels, 1, [&](int64_t begin, int64_t end) {
-      const int64_t first = begin * kChannels, count = std::min(channels, end * kChannels) - first;
-      for (int64_t b = 0; b < batch; ++b)
-        for (int64_t tap = 0; tap < taps; ++tap)
-          addColumnDots(length, channels, count, dy + b * length * channels + first,
-                        x + (b * (length + taps - 1) + tap) * channels + first, result + tap * channels + first);
-    });
+  at::parallel_for(0, (channels + kChannels - 1) / kChannels, 1, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kChannels, count = std::min(channels, end * kChannels) - first;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      T *const sum = sums + tap * channels + first;
+      std::fill_n(sum, count, T(0));
+      const int64_t shift = before - tap; // Positions from an input to its output.
+      for (int64_t b = 0; b < batch; ++b) {
+        const T *const outputs = dy + b * length * channels + first;
+        if (state)
+          addColumnDots(std::min(shift, length), channels, count, outputs,
+                        state + (b * before + tap) * channels + first, sum);
+        if (shift < length)
+          addColumnDots(length - shift, channels, count, outputs + shift * channels, x + b * length * channels + first,
+                        sum);
+      }
+    }
   });
-  return result_WC;
 }
 
-std::vector<at::Tensor> shortConvGrad(const KernelCall &call) {
-  const at::Tensor dy_BTC = call.operands[0].contiguous();
-  const at::Tensor &x_BTC = call.operands[1], &weight_C1W = call.operands[2];
-  const int64_t length = x_BTC.size(1), taps = weight_C1W.size(2);
-  const at::Tensor inputs = extended(x_BTC, call.operands[3], taps), rows_WC = tapRows(weight_C1W);
-  // dx_t = sum_w weight_w * dy_{t + W - 1 - w}, zero after the end.
-  at::Tensor dx_BTC = dy_BTC * rows_WC[taps - 1];
-  for (int64_t ahead = 1; ahead < std::min(taps, length); ++ahead)
-    dx_BTC.narrow(1, 0, length - ahead).addcmul_(dy_BTC.narrow(1, ahead, length - ahead), rows_WC[taps - 1 - ahead]);
-  return {dx_BTC, weightGradient(dy_BTC, inputs.contiguous(), taps).t().contiguous().unsqueeze(1)};
+/// dx_t = sum_w weight_w * dy_{t + W - 1 - w}, zero after the end. `rows` [W,C] are the taps.
+template <typename T> void convolveBack(at::IntArrayRef sizes_BTC, int64_t taps, const T *dy, const T *rows, T *dx) {
+  const int64_t length = sizes_BTC[1], channels = sizes_BTC[2];
+  forRows(sizes_BTC[0] * length, taps * channels, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      T *const to = dx + row * channels;
+      std::fill_n(to, channels, T(0));
+      for (int64_t ahead = 0; ahead < taps && row % length + ahead < length; ++ahead)
+        addProducts(channels, dy + (row + ahead) * channels, rows + (taps - 1 - ahead) * channels, to);
+    }
+  });
+}
+
+void shortConvGrad(const KernelCall &call) {
+  const at::Tensor &dy_BTC = call.operands[0], &x_BTC = call.operands[1], &weight_C1W = call.operands[2];
+  const at::Tensor &state = call.operands[3];
+  const int64_t channels = x_BTC.size(2), taps = weight_C1W.size(2);
+  withType(x_BTC, [&](auto *null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    const T *const dy = dy_BTC.const_data_ptr<T>();
+    T *const rows = static_cast<T *>(call.scratch), *const sums = rows + taps * channels;
+    fillTapRows(weight_C1W, rows);
+    convolveBack<T>(x_BTC.sizes(), taps, dy, rows, call.results[0].mutable_data_ptr<T>());
+    sumTapRows<T>(x_BTC.sizes(), taps, dy, x_BTC.const_data_ptr<T>(),
+                  state.defined() ? state.const_data_ptr<T>() : nullptr, sums);
+    T *const dweight = call.results[1].mutable_data_ptr<T>();
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t tap = 0; tap < taps; ++tap)
+        dweight[c * taps + tap] = sums[tap * channels + c];
+  });
 }
 
 const KernelRegistration forwardRegistration("short_conv", {shortConv, shortConvReference});
-const KernelRegistration backwardRegistration("short_conv_grad", {runByCopy<shortConvGrad>});
+const KernelRegistration backwardRegistration("short_conv_grad", {shortConvGrad});
 
 } // namespace
 } // namespace morph

@@ -102,10 +102,8 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
     if (plan.weights[w].trainable)
       cost.trainable =
           add(cost.trainable, static_cast<int64_t>(product(shapes[static_cast<size_t>(plan.weightValues[w])])));
-    if (plan.weights[w].trainable || plan.weights[w].gate) {
+    if (plan.weights[w].trainable || plan.weights[w].gate)
       cost.masterBytes = add(cost.masterBytes, bytes);
-      cost.largestMaster = std::max(cost.largestMaster, bytes);
-    }
   }
   for (const Instruction &instruction : plan.instructions) {
     const CostModel model(plan, instruction, sizes, shapes);
@@ -115,6 +113,13 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
       cost.productFlops += flops;
   }
   cost.arenaBytes = buffers.arenaBytes;
+  if (plan.update) {
+    MORPH_ASSIGN_OR_RETURN(const Cost update, estimateCost(*plan.update, sizes, mode));
+    // One arena serves both.
+    cost.arenaBytes = std::max(cost.arenaBytes, update.arenaBytes);
+    // A gradient has the bytes of its master, and is an input of both.
+    cost.momentBytes = std::max<int64_t>(0, update.inputBytes - update.masterBytes);
+  }
   return cost;
 }
 
@@ -124,15 +129,6 @@ StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<
   for (const Instruction &instruction : plan.instructions)
     flops.push_back(CostModel(plan, instruction, sizes, shapes).flops());
   return flops;
-}
-
-double trainingBytes(const Cost &cost, bool accumulates, bool moments) {
-  const double masters = static_cast<double>(cost.masterBytes), bound = static_cast<double>(cost.boundBytes);
-  const double arena = static_cast<double>(cost.arenaBytes);
-  const double run =
-      bound + (moments ? 2 * masters : 0) + (accumulates ? masters : 0) + arena + static_cast<double>(cost.inputBytes);
-  const double update = bound + arena + 3 * masters + static_cast<double>(cost.largestMaster);
-  return std::max(run, update);
 }
 
 double cacheBytes(const Plan &decode, int64_t context) {

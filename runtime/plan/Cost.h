@@ -35,14 +35,14 @@ private:
 double attentionPairs(double queries, double keys, double window);
 
 struct Cost {
-  double flops = 0;          ///< All instructions; a multiply-add counts as two.
-  double productFlops = 0;   ///< Of these, the matrix products with weights.
-  int64_t boundBytes = 0;    ///< Weights as the executor holds them between runs, views of files included.
-  int64_t inputBytes = 0;    ///< What the caller gives to a run.
-  int64_t arenaBytes = 0;    ///< The arena that values and scratch lie in (runtime/plan/Buffers.h).
-  int64_t masterBytes = 0;   ///< Trainable weights and gates, once.
-  int64_t largestMaster = 0; ///< The largest one of these.
-  int64_t trainable = 0;     ///< Trainable elements.
+  double flops = 0;        ///< All instructions; a multiply-add counts as two.
+  double productFlops = 0; ///< Of these, the matrix products with weights.
+  int64_t boundBytes = 0;  ///< Weights as the executor holds them between runs, views of files included.
+  int64_t inputBytes = 0;  ///< What the caller gives to a run.
+  int64_t arenaBytes = 0;  ///< The arena that values and scratch lie in (runtime/plan/Buffers.h).
+  int64_t masterBytes = 0; ///< Trainable weights and gates, once.
+  int64_t momentBytes = 0; ///< What the update keeps from step to step beside weights and gradients.
+  int64_t trainable = 0;   ///< Trainable elements.
 };
 
 /// The cost of one run with the named sizes bound ("B", "T", "S", "N"). Errors: a size of an input that is not bound.
@@ -52,10 +52,11 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
 /// The operations of each instruction of a valid plan, as `estimateCost` counts them.
 StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<std::string, int64_t> &sizes);
 
-/// The most bytes that training by the plan holds, its weights included: a run beside the sums of earlier batches'
-/// gradients where a step has several (`accumulates`) and beside AdamW's moments where it is not the first step
-/// (`moments`), or the update.
-double trainingBytes(const Cost &cost, bool accumulates, bool moments);
+/// The most bytes that training by the plan holds: weights, inputs (sums of gradients among them), values, moments.
+inline double trainingBytes(const Cost &cost) {
+  return static_cast<double>(cost.boundBytes) + static_cast<double>(cost.inputBytes) +
+         static_cast<double>(cost.arenaBytes) + static_cast<double>(cost.momentBytes);
+}
 
 /// The most that the exchanges of layers keep of one subset for the next: what goes into each layer, of all batches.
 inline constexpr int64_t kStreamBytes = int64_t(1) << 30;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -17,7 +18,7 @@
 namespace morph::plan {
 
 /// The version that this library writes, and the newest it reads.
-inline constexpr int64_t kPlanVersion = 2;
+inline constexpr int64_t kPlanVersion = 3;
 
 enum class DType { F32, F16, BF16, F64, I64 };
 
@@ -48,7 +49,7 @@ struct Weight {
   std::string name;
   std::vector<int64_t> shape;
   DType dtype = DType::F32;
-  bool trainable = false; ///< The program has an output `grad.<name>`.
+  bool trainable = false; ///< The program has an output `grad.<name>`, or updates the weight.
   bool gate = false;      ///< A gate: `init` gives its first value, `layer` its layer.
   int64_t layer = -1;     ///< Gates only.
   std::string teacherOf;  ///< Not empty: always the base checkpoint's tensor of this name.
@@ -107,6 +108,7 @@ struct Plan {
   std::vector<Instruction> instructions;
   std::vector<NamedValue> outputs;
   std::vector<Kernel> kernels;
+  std::shared_ptr<const Plan> update; ///< Of a program that gives gradients: what a step does with them. May be null.
   std::string kernelObject; ///< The compiled kernels, by the name of their file without `.so`; empty: there are none.
 };
 

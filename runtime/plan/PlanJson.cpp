@@ -26,7 +26,8 @@ const std::pair<DType, const char *> kDTypes[] = {
 /// Reads the parts of a plan; every function returns an error that starts with the place.
 class PlanReader {
 public:
-  PlanReader(const Json &root, std::string where) : root(root), where(std::move(where)) {}
+  PlanReader(const Json &root, std::string where, bool isUpdate = false)
+      : root(root), where(std::move(where)), isUpdate(isUpdate) {}
 
   StatusOr<Plan> read() {
     MORPH_ASSIGN_OR_RETURN(std::string format, jsonGet<std::string>(root, "format", where));
@@ -38,9 +39,10 @@ public:
                                  std::to_string(kPlanVersion),
                              version > kPlanVersion ? "update this program, or emit the plan with its own compiler"
                                                     : "emit the plan again with this compiler");
-    MORPH_RETURN_IF_ERROR(onlyMembers(root, where,
-                                      {"format", "version", "model", "program", "values", "inputs", "outputs",
-                                       "weights", "rope_tables", "instructions", "kernels", "kernel_object"}));
+    MORPH_RETURN_IF_ERROR(
+        onlyMembers(root, where,
+                    {"format", "version", "model", "program", "values", "inputs", "outputs", "weights", "rope_tables",
+                     "instructions", "kernels", "kernel_object", "update"}));
     MORPH_ASSIGN_OR_RETURN(plan.model, jsonGet<std::string>(root, "model", where));
     MORPH_ASSIGN_OR_RETURN(plan.program, jsonGet<std::string>(root, "program", where));
     MORPH_RETURN_IF_ERROR(each(root, where, "values", [&](const Json &json, const std::string &at) {
@@ -61,12 +63,19 @@ public:
     MORPH_RETURN_IF_ERROR(
         each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
     MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
+    if (auto update = root.find("update"); update != root.end()) {
+      if (isUpdate)
+        return Status::invalid(where + ": an update has no update of its own");
+      MORPH_ASSIGN_OR_RETURN(Plan inner, PlanReader(*update, where + ": update", /*isUpdate=*/true).read());
+      plan.update = std::make_shared<const Plan>(std::move(inner));
+    }
     return std::move(plan);
   }
 
 private:
   const Json &root;
   std::string where;
+  bool isUpdate; ///< Not a file of its own.
   Plan plan;
 
   template <typename Function>
@@ -368,6 +377,8 @@ std::string printPlan(const Plan &plan) {
   text += "  \"kernels\": " + list(plan.kernels, [](const Kernel &kernel) { return toJson(kernel); }) + ",\n";
   if (!plan.kernelObject.empty())
     text += "  \"kernel_object\": " + dump(plan.kernelObject) + ",\n";
+  if (plan.update)
+    text += "  \"update\": " + printPlan(*plan.update) + ",\n";
   text += "  \"values\": " + list(plan.values, [](const TensorType &type) { return toJson(type); });
   return text + "\n}\n";
 }

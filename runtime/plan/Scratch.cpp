@@ -25,6 +25,8 @@ public:
       return linearAttention(instruction.op == "linear_attention_grad");
     if (instruction.op == "short_conv") // The taps as rows.
       return alignedBytes(elements(shape("weight")) * sumBytes());
+    if (instruction.op == "short_conv_grad") // These, and their gradients.
+      return alignedBytes(2 * elements(shape("weight")) * sumBytes());
     return 0;
   }
 

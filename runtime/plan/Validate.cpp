@@ -2,6 +2,7 @@
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Updates.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <limits>
@@ -42,7 +43,8 @@ public:
     for (size_t i = 0; i < defined.size(); ++i)
       if (!defined[i])
         return Status::invalid("value " + std::to_string(i) + " is never defined");
-    return checkOutputs();
+    MORPH_RETURN_IF_ERROR(checkOutputs());
+    return checkUpdate();
   }
 
 private:
@@ -405,11 +407,12 @@ private:
         gradients.insert(name);
     for (size_t i = 0; i < plan.weights.size(); ++i) {
       auto found = names.find("grad." + plan.weights[i].name);
-      if (plan.weights[i].trainable != (found != names.end()))
+      const bool hasGradient = found != names.end();
+      const bool isTrained = hasGradient || updates.isUpdated(plan.weightValues[i]);
+      if (plan.weights[i].trainable != isTrained)
         return Status::invalid("weight '" + plan.weights[i].name + "' is " +
-                               (plan.weights[i].trainable
-                                    ? "trainable but has no output 'grad." + plan.weights[i].name + "'"
-                                    : "not trainable but has a gradient"));
+                               (hasGradient ? "not trainable but has a gradient"
+                                            : "trainable but has no output 'grad." + plan.weights[i].name + "'"));
       if (found == names.end())
         continue;
       gradients.erase(found->first);
@@ -422,6 +425,61 @@ private:
     }
     if (!gradients.empty())
       return Status::invalid("output '" + *gradients.begin() + "' is the gradient of no weight");
+    return Status();
+  }
+
+  static bool isScalar(const Plan &plan, const NamedValue &value, DType dtype) {
+    const TensorType &type = plan.values[static_cast<size_t>(value.value)];
+    return type.dtype == dtype && type.shape.empty();
+  }
+  static std::map<std::string, const NamedValue *> byName(const std::vector<NamedValue> &values) {
+    std::map<std::string, const NamedValue *> named;
+    for (const NamedValue &value : values)
+      named[value.name] = &value;
+    return named;
+  }
+
+  /// The update takes what `morph-build-update` (passes/Passes.td) gives it: of what this program trains.
+  Status checkUpdate() const {
+    if (!plan.update)
+      return Status();
+    if (Status status = validate(*plan.update); !status.ok())
+      return std::move(status).withContext("update");
+    if (plan.update->update)
+      return Status::invalid("the update has an update of its own");
+    const auto inputs = byName(plan.inputs), outputs = byName(plan.update->outputs);
+    std::map<std::string, const Weight *> updated;
+    for (const Weight &weight : plan.update->weights)
+      updated[weight.name] = &weight;
+    std::map<std::string, std::vector<Dim>> expected = {{"rate", {}}, {"step", {}}};
+    for (size_t i = 0; i < plan.weights.size(); ++i) {
+      const Weight &weight = plan.weights[i];
+      if (!weight.trainable)
+        continue;
+      const auto found = updated.find(weight.name);
+      if (found == updated.end() || !found->second->trainable || found->second->shape != weight.shape)
+        return Status::invalid("the update does not update weight '" + weight.name + "'");
+      if (!inputs.count("grad." + weight.name))
+        return Status::invalid("the plan has an update, but no input 'grad." + weight.name + "' to sum up");
+      for (const char *prefix : {"grad.", "exp_avg.", "exp_avg_sq."})
+        expected[prefix + weight.name] = plan.values[static_cast<size_t>(plan.weightValues[i])].shape;
+    }
+    for (const NamedValue &input : plan.update->inputs) {
+      auto found = expected.find(input.name);
+      const TensorType &type = plan.update->values[static_cast<size_t>(input.value)];
+      if (found == expected.end() || found->second != type.shape ||
+          type.dtype != (input.name == "step" ? DType::I64 : DType::F32))
+        return Status::invalid("the update has an input '" + input.name + "' of shape " + shapeText(type.shape) +
+                               ", which is neither a gradient nor a moment of what the plan trains, rate nor step");
+    }
+    const auto share = inputs.find("share"), norm = outputs.find("norm");
+    if (share == inputs.end() || !isScalar(plan, *share->second, DType::F32) || norm == outputs.end() ||
+        !isScalar(*plan.update, *norm->second, DType::F32))
+      return Status::invalid("the plan has an update, but not the scalars 'share', which it takes, and 'norm', which "
+                             "the update gives");
+    if (plan.update->weights.size() * 3 + 2 != plan.update->inputs.size())
+      return Status::invalid("the update has " + std::to_string(plan.update->inputs.size()) +
+                             " inputs, expected the rate, the step and three a weight");
     return Status();
   }
 };

@@ -5,7 +5,6 @@
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 namespace morph {
@@ -36,13 +35,6 @@ std::vector<Wave> findWaves(const StageContext &context) {
   for (size_t i = 0; i < waves.size(); ++i)
     waves[i].label = "wave " + std::to_string(i + 1) + " of " + std::to_string(waves.size());
   return waves;
-}
-
-/// "model.layers.3" of "model.layers.3.linear_attn.q_proj.weight": what a branch's weights are called after.
-std::string layerOf(const std::string &weight) {
-  const std::string list = ".layers.";
-  const size_t begin = weight.find(list);
-  return begin == std::string::npos ? weight : weight.substr(0, weight.find('.', begin + list.size()));
 }
 
 /// What is known of a wave once it is through, beside its branches.
@@ -107,28 +99,30 @@ Status Alignment::keepResult(const Wave &wave, const WaveResult &result, Executo
 StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor(wave.plan));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor(wave.plan + "-forward", executor.get()));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
   LoopOptions options = context.loopOptions("align", section);
   options.variant = wave.label;
   if (!options.checkpointPath.empty())
     options.checkpointPath = wave.stepsPath(context);
-  // Layers that share a limit would depend on each other, and on which of them make a wave. With an equal part each,
-  // the norm of all gradients is within the limit, too.
-  options.clipGroup = layerOf;
-  options.clip = section.clip / std::sqrt(static_cast<double>(std::max<int64_t>(1, context.layers)));
 
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
     return loopBatch(batch, executor->plan());
   };
   LoopHooks hooks;
-  hooks.onLog = [](int64_t, const NamedTensors &outputs, nlohmann::ordered_json &line) {
+  std::vector<float> layerLoss; // Of the last batch.
+  hooks.onOutputs = [&](int64_t, const NamedTensors &outputs) {
     auto found = outputs.find("layer_loss");
     if (found == outputs.end())
       return;
     const at::Tensor values = found->second.to(at::kFloat).contiguous();
-    line["layer_loss"] = std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+    layerLoss.assign(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
   };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(*executor, source, options, hooks));
+  hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
+    if (!layerLoss.empty())
+      line["layer_loss"] = layerLoss;
+  };
+  MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(optimizer, source, options, hooks));
   WaveResult result;
   result.interrupted = loop.interrupted;
   if (loop.interrupted)

@@ -21,7 +21,7 @@ struct Checkpoint {
   std::string fingerprint; ///< Of what the numbers depend on; a checkpoint of another spec is refused.
   Json state;              ///< Of the loop and the stage. Doubles survive exactly (shortest round trip).
   NamedTensors masters;    ///< By weight name.
-  NamedTensors optimizer;  ///< AdamW::state.
+  NamedTensors optimizer;  ///< Optimizer::state.
   NamedTensors stage;      ///< Tensors of the stage.
 };
 

@@ -59,6 +59,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
 
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
     return loopBatch(batch, executor->plan());
@@ -77,7 +78,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
     before = state;
     return Status();
   };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options, hooks));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, options, hooks));
   if (result.interrupted)
     return StageOutcome::Interrupted;
 

@@ -2,93 +2,73 @@
 
 #include "runtime/train/Optimizer.h"
 
-#include <ATen/core/grad_mode.h>
-#include <cmath>
-
 namespace morph {
 
-Status AdamW::step(NamedTensors &parameters, const NamedTensors &gradients, double rate) {
-  at::NoGradGuard noGrad;
-  for (const auto &[name, gradient] : gradients) {
-    auto found = parameters.find(name);
-    if (found == parameters.end())
-      return Status::failed("optimizer: the gradient of '" + name + "' belongs to no trainable weight");
-    at::Tensor &parameter = found->second;
-    if (parameter.sizes() != gradient.sizes())
-      return Status::failed("optimizer: the gradient of '" + name + "' has another shape than the weight");
+static const std::string gradientPrefix = "grad.";
+static const char *const momentPrefixes[] = {"exp_avg.", "exp_avg_sq."};
 
-    Moments &moments = moments_[name];
-    if (!moments.first.defined()) {
-      moments.first = at::zeros_like(parameter);
-      moments.second = at::zeros_like(parameter);
-    }
-    ++moments.steps;
-
-    if (options_.weightDecay != 0 && parameter.dim() >= 2)
-      parameter.mul_(1 - rate * options_.weightDecay);
-    moments.first.lerp_(gradient, 1 - options_.beta1);
-    moments.second.mul_(options_.beta2).addcmul_(gradient, gradient, 1 - options_.beta2);
-
-    const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(moments.steps));
-    const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(moments.steps));
-    at::Tensor denominator = moments.second.sqrt().div_(std::sqrt(correction2)).add_(options_.epsilon);
-    parameter.addcdiv_(moments.first, denominator, -rate / correction1);
+StatusOr<Optimizer> Optimizer::create(Executor &executor) {
+  const plan::Plan &plan = executor.plan();
+  if (!plan.update)
+    return Status::invalid("the plan '" + plan.program + "' gives gradients, but has no update that trains by them",
+                           "plans of programs that train have one: emit it again");
+  Optimizer optimizer;
+  optimizer.executor_ = &executor;
+  MORPH_ASSIGN_OR_RETURN(optimizer.update_, Executor::create(*plan.update, WeightStore::inMemory({}),
+                                                             executor.precision(), /*seed=*/0, &executor));
+  const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
+  for (const plan::Weight &weight : plan.update->weights) {
+    const at::Tensor gradient = at::zeros(weight.shape, type);
+    optimizer.gradients_[weight.name] = optimizer.inputs_[gradientPrefix + weight.name] = gradient;
+    for (const char *prefix : momentPrefixes)
+      optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, type);
   }
-  return Status();
+  optimizer.inputs_["rate"] = at::zeros({}, type);
+  optimizer.inputs_["step"] = at::zeros({}, at::kLong);
+  optimizer.share_ = at::zeros({}, type);
+  return optimizer;
 }
 
-NamedTensors AdamW::state() const {
+StatusOr<NamedTensors> Optimizer::addBatch(NamedTensors inputs, double share) {
+  share_.fill_(share);
+  inputs["share"] = share_;
+  for (const auto &[name, gradient] : gradients_)
+    inputs[gradientPrefix + name] = gradient;
+  return executor_->run(inputs);
+}
+
+StatusOr<double> Optimizer::step(double rate) {
+  inputs_["rate"].fill_(rate);
+  inputs_["step"].fill_(++steps_);
+  MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, update_->run(inputs_));
+  for (auto &entry : gradients_)
+    entry.second.zero_();
+  return outputs.at("norm").item<double>();
+}
+
+NamedTensors Optimizer::state() const {
   NamedTensors state;
-  for (const auto &[name, moments] : moments_) {
-    state["exp_avg." + name] = moments.first;
-    state["exp_avg_sq." + name] = moments.second;
-    state["step." + name] = at::full({1}, moments.steps, at::kLong);
-  }
+  for (const auto &entry : gradients_)
+    for (const char *prefix : momentPrefixes)
+      state[prefix + entry.first] = inputs_.at(prefix + entry.first);
+  state["step"] = at::full({1}, steps_, at::kLong);
   return state;
 }
 
-Status AdamW::restore(const NamedTensors &state, const NamedTensors &parameters) {
-  moments_.clear();
-  const std::string prefix = "step.";
-  for (const auto &[key, value] : state) {
-    if (key.rfind(prefix, 0) != 0)
-      continue;
-    const std::string name = key.substr(prefix.size());
-    auto parameter = parameters.find(name);
-    auto first = state.find("exp_avg." + name);
-    auto second = state.find("exp_avg_sq." + name);
-    if (parameter == parameters.end())
-      return Status::failed("checkpoint: it holds moments of '" + name + "', which this program does not train");
-    if (first == state.end() || second == state.end() || first->second.sizes() != parameter->second.sizes() ||
-        second->second.sizes() != parameter->second.sizes() || value.numel() != 1)
-      return Status::failed("checkpoint: the moments of '" + name + "' are missing or have another shape");
-    Moments &moments = moments_[name];
-    moments.first = first->second.to(parameter->second.scalar_type()).clone();
-    moments.second = second->second.to(parameter->second.scalar_type()).clone();
-    moments.steps = value.item<int64_t>();
-  }
+Status Optimizer::restore(const NamedTensors &state) {
+  for (const auto &entry : gradients_)
+    for (const char *prefix : momentPrefixes) {
+      at::Tensor &moment = inputs_.at(prefix + entry.first);
+      auto found = state.find(prefix + entry.first);
+      if (found == state.end() || found->second.sizes() != moment.sizes())
+        return Status::failed("checkpoint: the moments of '" + entry.first + "' are missing or have another shape");
+      moment.copy_(found->second);
+    }
+  auto steps = state.find("step");
+  if (steps == state.end() || steps->second.scalar_type() != at::kLong || steps->second.numel() != 1)
+    return Status::failed("checkpoint: the number of steps is missing");
+  steps_ = steps->second.item<int64_t>();
   return Status();
-}
-
-double globalNorm(const NamedTensors &gradients) {
-  // In double and in the order of the names: the same gradients give the same bits.
-  double sum = 0;
-  for (const auto &entry : gradients) {
-    const double norm = at::linalg_vector_norm(entry.second).item<double>();
-    sum += norm * norm;
-  }
-  return std::sqrt(sum);
-}
-
-double clipByGlobalNorm(NamedTensors &gradients, double limit) {
-  const double norm = globalNorm(gradients);
-  if (limit > 0) {
-    const double factor = limit / (norm + 1e-6);
-    if (factor < 1)
-      for (auto &entry : gradients)
-        entry.second.mul_(factor);
-  }
-  return norm;
 }
 
 } // namespace morph

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW on named tensors, and clipping by the global norm. The arithmetic is PyTorch's (torch.optim.AdamW and
-// torch.nn.utils.clip_grad_norm_), operation by operation.
+// What a stage trains: the one owner of gradients and moments, and the steps that the plan's update does with them.
 
 #ifndef MORPH_RUNTIME_TRAIN_OPTIMIZER_H
 #define MORPH_RUNTIME_TRAIN_OPTIMIZER_H
@@ -9,45 +8,38 @@
 
 namespace morph {
 
-struct AdamWOptions {
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-  /// Decoupled decay a step: p <- p - rate * weightDecay * p. Applied to matrices (two dimensions or more) only: norms,
-  /// biases, gates and decay rates are left alone.
-  double weightDecay = 0;
-};
-
-/// AdamW. Each tensor has a first and second moment of its own shape and dtype and its own step count, so that a tensor
-/// that gets no gradient in some steps is treated as PyTorch treats one whose `.grad` is None.
-class AdamW {
+class Optimizer {
 public:
-  explicit AdamW(AdamWOptions options) : options_(options) {}
+  /// For the program of `executor`, which must outlive it and whose masters it changes. Gradients and moments are zero.
+  /// Errors: a plan without an update.
+  static StatusOr<Optimizer> create(Executor &executor);
 
-  /// Updates in place every parameter that has a gradient. `gradients` are by the parameter's name; the learning rate
-  /// is per step. Errors: a gradient without parameter, or of another shape.
-  Status step(NamedTensors &parameters, const NamedTensors &gradients, double rate);
+  Executor &executor() { return *executor_; }
 
-  /// The moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, and the step counts as one-element I64 tensors
-  /// `step.<name>`: what a checkpoint holds.
+  /// Runs the program on a batch that is the part `share` of a step, adding to the gradients.
+  StatusOr<NamedTensors> addBatch(NamedTensors inputs, double share);
+
+  /// The sums of gradients since the last step, by weight: what `step` takes.
+  NamedTensors &gradients() { return gradients_; }
+
+  /// Does a step at the learning rate `rate` and clears the gradients; returns the norm of all gradients before
+  /// clipping. If that is not finite, nor are the masters any more.
+  StatusOr<double> step(double rate);
+
+  /// The moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, and `step`, the steps so far as a one-element I64 tensor:
+  /// what a checkpoint holds.
   NamedTensors state() const;
-  /// Restores what `state` gave; a moment whose parameter is missing is an error.
-  Status restore(const NamedTensors &state, const NamedTensors &parameters);
+  /// Restores what `state` gave. Errors: something is missing or has another shape.
+  Status restore(const NamedTensors &state);
 
 private:
-  struct Moments {
-    at::Tensor first, second;
-    int64_t steps = 0;
-  };
-  AdamWOptions options_;
-  std::map<std::string, Moments> moments_;
+  Executor *executor_ = nullptr;
+  std::unique_ptr<Executor> update_;
+  NamedTensors gradients_;
+  NamedTensors inputs_; ///< Of the update: all gradients, moments, rate, step.
+  at::Tensor share_;
+  int64_t steps_ = 0;
 };
-
-/// The global 2-norm of the gradients.
-double globalNorm(const NamedTensors &gradients);
-
-/// Scales the gradients in place so that their global norm is at most `limit` (0: no limit); returns the norm before.
-double clipByGlobalNorm(NamedTensors &gradients, double limit);
 
 } // namespace morph
 

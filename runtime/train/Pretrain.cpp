@@ -125,6 +125,7 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
   MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(context_.weightPaths));
   MORPH_ASSIGN_OR_RETURN(const auto executor,
                          Executor::create(std::move(program), store, context_.precision, context_.seed));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, phases_[current_].training->batch(static_cast<uint64_t>(index - begin_)));
     return loopBatch(batch, executor->plan());
@@ -142,7 +143,7 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
     return schedule.rate(step - begin_);
   };
   hooks.finished = [&](int64_t step, NamedTensors &masters) { return advance(step, masters); };
-  hooks.onLog = [&](int64_t, const NamedTensors &, nlohmann::ordered_json &line) {
+  hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
     line["phase"] = current_;
     line["accuracy"] = accuracy_;
   };
@@ -156,7 +157,7 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
     history_ = state.value("history", Json::array());
     return current_ < phases_.size() ? Status() : Status::failed("checkpoint: it is of a longer curriculum");
   };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options, hooks));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, options, hooks));
   if (result.interrupted)
     return StageOutcome::Interrupted;
 
@@ -184,10 +185,7 @@ StatusOr<StageOutcome> runPretrain(const StageContext &context) {
   const PretrainSpec &section = *context.spec.pretrain;
   Curriculum curriculum(context);
   MORPH_RETURN_IF_ERROR(curriculum.read(section));
-  LoopOptions options = context.loopOptions("pretrain", section, curriculum.stepsMax());
-  options.clip = section.clip;
-  options.optimizer.weightDecay = section.weightDecay;
-  return curriculum.run(options);
+  return curriculum.run(context.loopOptions("pretrain", section, curriculum.stepsMax()));
 }
 
 } // namespace morph

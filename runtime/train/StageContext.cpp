@@ -114,8 +114,6 @@ StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions o
 LoopOptions StageContext::loopOptions(const std::string &stage, const TrainingSpec &section) const {
   LoopOptions options = loopOptions(stage, section, section.steps);
   options.accumulate = section.accumulate;
-  options.clip = section.clip;
-  options.optimizer.weightDecay = section.weightDecay;
   return options;
 }
 
@@ -125,12 +123,8 @@ LoopOptions StageContext::loopOptions(const std::string &stage, const OptimizerS
   options.variant = variant;
   options.steps = steps;
   options.accumulate = 1;
-  options.clip = 0;
   options.logEvery = section.logEvery;
   options.checkpointEvery = section.checkpointEvery;
-  options.optimizer.beta1 = section.betas[0];
-  options.optimizer.beta2 = section.betas[1];
-  options.optimizer.weightDecay = 0;
   options.schedule = {section.schedule, section.lr, section.lrEnd, section.warmup, steps};
 
   options.fingerprint = key;

@@ -65,7 +65,7 @@ public:
 
   /// The loop of a stage as its section says, with paths and the key. `stage` is the section's name.
   LoopOptions loopOptions(const std::string &stage, const TrainingSpec &section) const;
-  /// The same for a section of its own kind: one batch a step, neither clipping nor weight decay.
+  /// The same for a section of its own kind: one batch a step.
   LoopOptions loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const;
 };
 

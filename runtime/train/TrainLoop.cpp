@@ -17,27 +17,25 @@ namespace {
 /// State of a running loop.
 class Loop {
 public:
-  Loop(Executor &executor, const BatchSource &source, const LoopOptions &options, const LoopHooks &hooks)
-      : executor_(executor), source_(source), options_(options), hooks_(hooks), optimizer_(options.optimizer) {}
+  Loop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options, const LoopHooks &hooks)
+      : optimizer_(optimizer), source_(source), options_(options), hooks_(hooks) {}
 
   StatusOr<LoopResult> run();
 
 private:
   Status resume();
   Status checkpoint();
-  /// Loss of the step and its gradients, averaged over the batches.
-  StatusOr<double> evaluate(int64_t step, NamedTensors &gradients, NamedTensors &outputs);
-  /// Clips in place, by groups where there are some; returns the norm of all gradients before.
-  double clip(NamedTensors &gradients) const;
+  /// Sums up the gradients of the step, averaged over the batches; returns the loss.
+  StatusOr<double> addBatches(int64_t step);
+  NamedTensors &masters() { return optimizer_.executor().masters(); }
   double elapsed() const {
     return secondsBefore_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   }
 
-  Executor &executor_;
+  Optimizer &optimizer_;
   const BatchSource &source_;
   const LoopOptions &options_;
   const LoopHooks &hooks_;
-  AdamW optimizer_;
 
   int64_t step_ = 0, tokens_ = 0;
   double secondsBefore_ = 0;
@@ -57,8 +55,8 @@ Status Loop::resume() {
                          readCheckpoint(options_.checkpointPath, options_.fingerprint));
   if (!saved)
     return Status();
-  MORPH_RETURN_IF_ERROR(restoreMasters(executor_.masters(), saved->masters));
-  MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer, executor_.masters()));
+  MORPH_RETURN_IF_ERROR(restoreMasters(masters(), saved->masters));
+  MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer));
   step_ = saved->step;
   tokens_ = saved->tokens;
   secondsBefore_ = saved->seconds;
@@ -82,7 +80,7 @@ Status Loop::checkpoint() {
   checkpoint.tokens = tokens_;
   checkpoint.seconds = elapsed();
   checkpoint.fingerprint = options_.fingerprint;
-  checkpoint.masters = executor_.masters();
+  checkpoint.masters = masters();
   checkpoint.optimizer = optimizer_.state();
   Json stage;
   if (hooks_.save)
@@ -96,15 +94,15 @@ Status Loop::checkpoint() {
   return writeCheckpoint(options_.checkpointPath, checkpoint);
 }
 
-StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTensors &outputs) {
-  const std::string prefix = "grad.";
+StatusOr<double> Loop::addBatches(int64_t step) {
+  const double share = 1 / static_cast<double>(options_.accumulate);
   double loss = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
-    MORPH_ASSIGN_OR_RETURN(outputs, executor_.run(batch.inputs));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, optimizer_.addBatch(std::move(batch.inputs), share));
     auto found = outputs.find("loss");
     if (found == outputs.end())
-      return Status::invalid("the plan '" + executor_.plan().program + "' has no output 'loss'");
+      return Status::invalid("the plan '" + optimizer_.executor().plan().program + "' has no output 'loss'");
     const double value = found->second.item<double>();
     if (!std::isfinite(value)) {
       std::string where;
@@ -118,34 +116,12 @@ StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTens
                             "lower the learning rate, or use precision = \"fp32\"; the last "
                             "checkpoint is kept");
     }
-    loss += value / static_cast<double>(options_.accumulate);
+    loss += value * share;
     tokens_ += batch.tokens;
-    // Outputs last until the next run, of which the hooks may do some.
-    for (auto &[name, tensor] : outputs) {
-      if (name.rfind(prefix, 0) != 0) {
-        tensor = tensor.clone();
-        continue;
-      }
-      at::Tensor &sum = gradients[name.substr(prefix.size())];
-      const at::Tensor share = options_.accumulate == 1 ? tensor.clone() : tensor / options_.accumulate;
-      sum = sum.defined() ? sum.add_(share) : share;
-    }
+    if (hooks_.onOutputs)
+      hooks_.onOutputs(step, outputs);
   }
   return loss;
-}
-
-double Loop::clip(NamedTensors &gradients) const {
-  if (!options_.clipGroup)
-    return clipByGlobalNorm(gradients, options_.clip);
-  std::map<std::string, NamedTensors> groups; // Of the same memory.
-  for (const auto &[name, gradient] : gradients)
-    groups[options_.clipGroup(name)][name] = gradient;
-  double squares = 0;
-  for (auto &[name, group] : groups) {
-    const double norm = clipByGlobalNorm(group, options_.clip);
-    squares += norm * norm;
-  }
-  return std::sqrt(squares);
 }
 
 StatusOr<LoopResult> Loop::run() {
@@ -162,18 +138,16 @@ StatusOr<LoopResult> Loop::run() {
   begin_ = std::chrono::steady_clock::now();
 
   while (step_ < options_.steps && !stopped_) {
-    NamedTensors gradients, outputs;
-    MORPH_ASSIGN_OR_RETURN(const double loss, evaluate(step_, gradients, outputs));
+    MORPH_ASSIGN_OR_RETURN(const double loss, addBatches(step_));
     if (hooks_.onGradients)
-      MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, gradients, loss));
-    const double norm = clip(gradients);
+      MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, optimizer_.gradients(), loss));
+    const double rate = hooks_.rate ? hooks_.rate(step_) : options_.schedule.rate(step_);
+    MORPH_ASSIGN_OR_RETURN(const double norm, optimizer_.step(rate));
     if (!std::isfinite(norm))
       return Status::failed(options_.stage + ": the gradient of step " + std::to_string(step_ + 1) + " is not finite",
                             "lower the learning rate; the last checkpoint is kept");
-    const double rate = hooks_.rate ? hooks_.rate(step_) : options_.schedule.rate(step_);
-    MORPH_RETURN_IF_ERROR(optimizer_.step(executor_.masters(), gradients, rate));
     if (hooks_.onUpdate)
-      MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, executor_.masters()));
+      MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, masters()));
 
     if (step_ == 0)
       firstLoss_ = loss;
@@ -182,7 +156,7 @@ StatusOr<LoopResult> Loop::run() {
     ++intervalSteps_;
     ++step_;
     if (hooks_.finished) {
-      MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, executor_.masters()));
+      MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, masters()));
     }
     const bool last = step_ == options_.steps || stopped_;
     const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
@@ -195,7 +169,7 @@ StatusOr<LoopResult> Loop::run() {
                                      {"tokens", tokens_}, {"seconds", elapsed()},
                                      {"lr", rate},        {"grad_norm", norm}};
       if (hooks_.onLog)
-        hooks_.onLog(step_ - 1, outputs, line);
+        hooks_.onLog(step_ - 1, line);
       MORPH_RETURN_IF_ERROR(metrics.append(line));
       intervalLoss_ = 0;
       intervalSteps_ = 0;
@@ -224,9 +198,9 @@ StatusOr<LoopResult> Loop::run() {
   return result;
 }
 
-StatusOr<LoopResult> runTrainLoop(Executor &executor, const BatchSource &source, const LoopOptions &options,
+StatusOr<LoopResult> runTrainLoop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options,
                                   const LoopHooks &hooks) {
-  return Loop(executor, source, options, hooks).run();
+  return Loop(optimizer, source, options, hooks).run();
 }
 
 } // namespace morph

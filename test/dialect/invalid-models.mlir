@@ -1369,3 +1369,23 @@ morph.model @output_c1_count base architecture "llama" layers 1 {
 morph.program @program_parent(%x: tensor<f32> "x") {
   morph.output "y" = %x : tensor<f32>
 }
+
+// -----
+
+morph.model @program_c9 base architecture "llama" layers 1 {
+  // expected-error@below {{program_c9: update is @missing, which is no other program of the model}}
+  morph.program @p() update @missing {
+    %one = morph.ones
+    morph.output "y" = %one : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @program_c9_itself base architecture "llama" layers 1 {
+  // expected-error@below {{program_c9: update is @p, which is no other program of the model}}
+  morph.program @p() update @p {
+    %one = morph.ones
+    morph.output "y" = %one : tensor<f32>
+  }
+}

@@ -504,3 +504,67 @@ func.func @too_many_operands(%x: tensor<?x8xf32>) {
   %0 = morph.silu %x, %x : tensor<?x8xf32>, tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @accumulate_c1(%sum: tensor<?x4xf32>, %x: tensor<?x3xf32>, %share: tensor<f32>) {
+  // expected-error@below {{accumulate_c1: x is tensor<?x3xf32>}}
+  %0 = morph.accumulate %sum, %x, %share : tensor<?x4xf32>, tensor<?x3xf32>, tensor<f32>
+  return
+}
+
+// -----
+
+func.func @accumulate_c2(%sum: tensor<4xf32>, %share: tensor<1xf32>) {
+  // expected-error@below {{accumulate_c2: share is tensor<1xf32>, expected a scalar}}
+  %0 = morph.accumulate %sum, %sum, %share : tensor<4xf32>, tensor<4xf32>, tensor<1xf32>
+  return
+}
+
+// -----
+
+func.func @global_norm_c1() {
+  // expected-error@below {{global_norm_c1: }}
+  %0 = "morph.global_norm"() : () -> tensor<f32>
+  return
+}
+
+// -----
+
+func.func @clip_c1(%x: tensor<4xf32>) {
+  // expected-error@below {{clip_c1: norm is tensor<4xf32>, expected a scalar}}
+  %0 = morph.clip %x, %x limit 1.0 : tensor<4xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @clip_c2(%x: tensor<4xf32>, %norm: tensor<f32>) {
+  // expected-error@below {{clip_c2: }}
+  %0 = morph.clip %x, %norm limit 0.0 : tensor<4xf32>, tensor<f32>
+  return
+}
+
+// -----
+
+func.func @adamw_c1(%p: tensor<4xf32>, %g: tensor<3xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c1: gradient is tensor<3xf32>}}
+  %0:3 = morph.adamw %p, %g, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0.0} : tensor<4xf32>, tensor<3xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @adamw_c2(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<1xi64>) {
+  // expected-error@below {{adamw_c2: step is tensor<1xi64>, expected a scalar}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<1xi64>
+  return
+}
+
+// -----
+
+func.func @adamw_c3(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c3: }}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = -1.0, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}

@@ -89,8 +89,8 @@ morph.model @programs base architecture "llama" layers 1 {
     // CHECK-NEXT: morph.output "loss" = %[[LOSS]], "a name" = %[[Y]], "\22\22" = %cache.0.k, "d" = %_3d : tensor<f32>, tensor<?x?x8xf32>, tensor<8xf32>, tensor<4x?xf32> {morph.note = "kept"}
     morph.output "loss" = %loss, "a name" = %y, "\22\22" = %c, "d" = %d : tensor<f32>, tensor<?x?x8xf32>, tensor<8xf32>, tensor<4x?xf32> {morph.note = "kept"}
   }
-  // CHECK: morph.program @constant() {
-  morph.program @constant() {
+  // CHECK: morph.program @constant() update @distill {
+  morph.program @constant() update @distill {
     // CHECK-NEXT: %[[ONE:.*]] = morph.ones
     %one = morph.ones
     // CHECK-NEXT: morph.output "y" = %[[ONE]] : tensor<f32>

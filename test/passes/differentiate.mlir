@@ -14,11 +14,13 @@
 // GATES: morph.kl_divergence_grad
 // GATES: morph.scatter_rows
 // GATES-NOT: weight_grad
-// GATES: %[[G1:.*]] = morph.blend_gate_grad
+// GATES: %[[DG1:.*]] = morph.blend_gate_grad
+// GATES-NEXT: %[[G1:.*]] = morph.accumulate %grad.gate.1, %[[DG1]], %share
 // GATES: morph.linear_attention_grad
 // GATES: morph.attention_grad
 // GATES-NOT: weight_grad
-// GATES: %[[G0:.*]] = morph.blend_gate_grad
+// GATES: %[[DG0:.*]] = morph.blend_gate_grad
+// GATES-NEXT: %[[G0:.*]] = morph.accumulate %grad.gate.0, %[[DG0]], %share
 // GATES-NOT: _grad
 // GATES-NOT: inverse
 // GATES: morph.output "loss" = %{{.*}}, "grad.gate.0" = %[[G0]], "grad.gate.1" = %[[G1]] : tensor<f32>, tensor<1xf32>, tensor<1xf32>
@@ -37,7 +39,8 @@
 // TIED: morph.program @pretrain
 // TIED: %[[HEAD:.*]] = morph.linear_weight_grad {{.*}} : tensor<?x32xf32>, tensor<?x16xf32>
 // TIED: %[[TABLE:.*]] = morph.embedding_grad
-// TIED: %[[SUM:.*]] = morph.add %[[HEAD]], %[[TABLE]]
+// TIED: %[[GRADIENT:.*]] = morph.add %[[HEAD]], %[[TABLE]]
+// TIED: %[[SUM:.*]] = morph.accumulate %grad.model.embed_tokens.weight, %[[GRADIENT]]
 // TIED: morph.output "loss" = %{{[0-9]+}}, "grad.model.embed_tokens.weight" = %[[SUM]]
 
 morph.model @small base architecture "llama" layers 1 {

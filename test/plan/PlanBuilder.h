@@ -18,6 +18,8 @@ public:
     plan.model = "model";
     plan.program = program;
   }
+  /// Goes on with a plan.
+  explicit PlanBuilder(plan::Plan plan) : plan(std::move(plan)) {}
 
   int64_t input(const std::string &name, std::vector<plan::Dim> shape, plan::DType dtype = plan::DType::F32) {
     int64_t value = define(std::move(shape), dtype);
@@ -65,6 +67,49 @@ private:
     return static_cast<int64_t>(plan.values.size()) - 1;
   }
 };
+
+struct UpdateSettings {
+  double clip = 0; ///< 0: not.
+  double beta1 = 0.9, beta2 = 0.999, weightDecay = 0;
+};
+
+/// The plan with what the compiler makes of its gradients: sums in its inputs, and the program of a step.
+inline plan::Plan withUpdate(plan::Plan plan, const UpdateSettings &settings = {}) {
+  PlanBuilder b(std::move(plan)), step(b.plan.program + "_update");
+  const int64_t share = b.input("share", {});
+  for (plan::NamedValue &output : b.plan.outputs)
+    if (output.name.rfind("grad.", 0) == 0) {
+      const int64_t sum = b.input(output.name, b.plan.values[static_cast<size_t>(output.value)].shape);
+      output.value = b.op("accumulate", {sum, output.value, share});
+    }
+  const int64_t rate = step.input("rate", {}), number = step.input("step", {}, plan::DType::I64);
+  std::vector<int64_t> gradients, parameters;
+  for (const plan::Weight &weight : b.plan.weights)
+    if (weight.trainable) {
+      const std::vector<plan::Dim> shape(weight.shape.begin(), weight.shape.end());
+      gradients.push_back(step.input("grad." + weight.name, shape));
+      parameters.push_back(step.weight(weight.name, weight.shape, true));
+    }
+  const int64_t norm = step.op("global_norm", gradients, {{"tensors_count", static_cast<int64_t>(gradients.size())}});
+  step.output("norm", norm);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const plan::Weight weight = step.plan.weights[i];
+    const std::vector<plan::Dim> shape(weight.shape.begin(), weight.shape.end());
+    const int64_t first = step.input("exp_avg." + weight.name, shape);
+    const int64_t second = step.input("exp_avg_sq." + weight.name, shape);
+    const int64_t gradient =
+        settings.clip > 0 ? step.op("clip", {gradients[i], norm}, {{"limit", settings.clip}}) : gradients[i];
+    const std::vector<int64_t> results = step.ops("adamw", {parameters[i], gradient, first, second, rate, number},
+                                                  {{"beta1", settings.beta1},
+                                                   {"beta2", settings.beta2},
+                                                   {"epsilon", 1e-8},
+                                                   {"weight_decay", shape.size() >= 2 ? settings.weightDecay : 0}});
+    step.output("exp_avg." + weight.name, results[1]);
+    step.output("exp_avg_sq." + weight.name, results[2]);
+  }
+  b.plan.update = std::make_shared<const plan::Plan>(std::move(step.plan));
+  return b.plan;
+}
 
 /// A two-matrix language model with a trained norm and a trained matrix: embedding, rms_norm, linear, residual, rows,
 /// head, KL to logits given as an input; its gradients are written out as the compiler would.
@@ -180,8 +225,21 @@ inline plan::Plan everyOpPlan() {
   b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));
   for (size_t i = 0; i < leaves.size(); ++i)
     b.output("leaf." + std::to_string(i), leaves[i]);
-  b.output("grad.embed.weight", b.op("embedding_grad", {dout, tokens}, {{"rows", int64_t(11)}}));
-  b.output("grad.head.weight", b.op("linear_weight_grad", {dlogits, taken}));
+  const int64_t dtable = b.op("embedding_grad", {dout, tokens}, {{"rows", int64_t(11)}});
+  const int64_t dmatrix = b.op("linear_weight_grad", {dlogits, taken});
+  b.output("grad.embed.weight", dtable);
+  b.output("grad.head.weight", dmatrix);
+
+  const int64_t totalNorm = b.op("global_norm", {dtable, dmatrix}, {{"tensors_count", int64_t(2)}});
+  const int64_t rate = b.input("rate", {}), step = b.input("step", {}, plan::DType::I64);
+  auto state = [&](const char *name) { return b.input(name, {Dim(int64_t(11)), Dim(int64_t(8))}); };
+  const int64_t sum = b.op("accumulate", {state("sum"), dtable, rate});
+  const int64_t clipped = b.op("clip", {sum, totalNorm}, {{"limit", 1.0}});
+  const std::vector<int64_t> updated =
+      b.ops("adamw", {state("parameter"), clipped, state("exp_avg"), state("exp_avg_sq"), rate, step},
+            {{"beta1", 0.9}, {"beta2", 0.999}, {"epsilon", 1e-8}, {"weight_decay", 0.1}});
+  for (size_t i = 0; i < updated.size(); ++i)
+    b.output("updated." + std::to_string(i), updated[i]);
   return b.plan;
 }
 

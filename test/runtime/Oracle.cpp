@@ -66,6 +66,11 @@ NamedTensors randomInputs(const plan::Plan &plan, const OracleOptions &options) 
     std::vector<int64_t> shape;
     for (const plan::Dim &dim : type.shape)
       shape.push_back(sizeOf(dim));
+    if (name.rfind("grad.", 0) == 0 || name == "share") { // One batch: its gradients are the sums.
+      inputs[name] =
+          at::full(shape, name == "share" ? 1 : 0, options.precision == Precision::F64 ? at::kDouble : at::kFloat);
+      continue;
+    }
     if (type.dtype != plan::DType::I64) {
       at::Tensor normal = seededNormal(shape, 1, options.seed, "input." + name, at::kDouble);
       inputs[name] = name == "weights" ? normal.abs() + 0.1 : normal;

@@ -2,6 +2,9 @@
 
 #include "runtime/train/Optimizer.h"
 
+#include "runtime/exec/HeldMemory.h"
+#include "test/plan/PlanBuilder.h"
+
 #include <gtest/gtest.h>
 
 namespace morph {
@@ -29,18 +32,38 @@ constexpr double pytorchSteps[10][5] = {
     {0.496428877, -1.24516749, 1.99892986, 0.117143162, 1.78535712},
 };
 
-AdamWOptions tableOptions() {
-  AdamWOptions options;
-  options.beta2 = 0.98;
-  options.weightDecay = 0.05;
-  return options;
+/// A program that gives its input `g` as the gradient of `p`; and, with `norm`, as that of a vector.
+plan::Plan givenGradients(const UpdateSettings &settings, bool norm = false) {
+  PlanBuilder b("given");
+  const int64_t g = b.input("g", {int64_t(2), int64_t(2)}), p = b.weight("p", {2, 2}, true);
+  b.output("loss", b.op("squared_error", {p, g}, {{"normalize", std::string("mean")}}));
+  b.output("grad.p", g);
+  if (norm) {
+    b.weight("norm", {2}, true);
+    b.output("grad.norm", b.op("reduce_to", {g}, {{"rank", int64_t(1)}}));
+  }
+  return withUpdate(b.plan, settings);
+}
+
+UpdateSettings tableSettings(double clip = 0) {
+  UpdateSettings settings;
+  settings.clip = clip;
+  settings.beta2 = 0.98;
+  settings.weightDecay = 0.05;
+  return settings;
+}
+
+std::unique_ptr<Executor> executorOf(const plan::Plan &plan, const NamedTensors &weights) {
+  auto executor = Executor::create(plan, WeightStore::inMemory(weights), Precision::F32, 0);
+  EXPECT_TRUE(executor.ok()) << executor.status().message();
+  return *std::move(executor);
 }
 
 NamedTensors tableGradient(int step) {
   at::Tensor gradient = at::empty({2, 2});
   for (int e = 0; e < 4; ++e)
     gradient.data_ptr<float>()[e] = static_cast<float>(((step * 7 + e * 3) % 11 - 5) * 0.25 * (e == 2 ? 2 : 1));
-  return {{"p", gradient}};
+  return {{"g", gradient}};
 }
 
 NamedTensors tableStart() {
@@ -50,56 +73,90 @@ NamedTensors tableStart() {
   return {{"p", p}};
 }
 
-TEST(AdamW, TakesPyTorchsSteps) {
-  NamedTensors parameters = tableStart();
-  AdamW optimizer(tableOptions());
+double takeStep(Optimizer &optimizer, const NamedTensors &gradient, double rate) {
+  EXPECT_TRUE(optimizer.addBatch(gradient, 1).ok());
+  const StatusOr<double> norm = optimizer.step(rate);
+  EXPECT_TRUE(norm.ok()) << norm.status().message();
+  return *norm;
+}
+
+TEST(Optimizer, TakesPyTorchsSteps) {
+  const auto executor = executorOf(givenGradients(tableSettings(/*clip=*/1)), tableStart());
+  Optimizer optimizer = *Optimizer::create(*executor);
   for (int step = 0; step < 10; ++step) {
-    NamedTensors gradients = tableGradient(step);
-    EXPECT_NEAR(clipByGlobalNorm(gradients, 1.0), pytorchSteps[step][4], 1e-6);
-    ASSERT_TRUE(optimizer.step(parameters, gradients, 1e-2 * (step + 1) / 10).ok());
+    EXPECT_NEAR(takeStep(optimizer, tableGradient(step), 1e-2 * (step + 1) / 10), pytorchSteps[step][4], 1e-6);
     for (int e = 0; e < 4; ++e)
-      EXPECT_NEAR(parameters["p"].data_ptr<float>()[e], pytorchSteps[step][e], 3e-7)
+      EXPECT_NEAR(executor->masters()["p"].data_ptr<float>()[e], pytorchSteps[step][e], 3e-7)
           << "step " << step << " element " << e;
   }
 }
 
-TEST(AdamW, ContinuesFromItsState) {
-  NamedTensors straight = tableStart(), resumed = tableStart();
-  AdamW one(tableOptions()), two(tableOptions()), three(tableOptions());
+TEST(Optimizer, ContinuesFromItsState) {
+  const plan::Plan plan = givenGradients(tableSettings());
+  const auto straight = executorOf(plan, tableStart()), resumed = executorOf(plan, tableStart());
+  Optimizer one = *Optimizer::create(*straight), two = *Optimizer::create(*resumed);
   for (int step = 0; step < 8; ++step)
-    ASSERT_TRUE(one.step(straight, tableGradient(step), 1e-2).ok());
+    takeStep(one, tableGradient(step), 1e-2);
   for (int step = 0; step < 5; ++step)
-    ASSERT_TRUE(two.step(resumed, tableGradient(step), 1e-2).ok());
-  ASSERT_TRUE(three.restore(two.state(), resumed).ok());
+    takeStep(two, tableGradient(step), 1e-2);
+  Optimizer three = *Optimizer::create(*resumed);
+  ASSERT_TRUE(three.restore(two.state()).ok());
   for (int step = 5; step < 8; ++step)
-    ASSERT_TRUE(three.step(resumed, tableGradient(step), 1e-2).ok());
-  EXPECT_TRUE(at::equal(straight["p"], resumed["p"]));
+    takeStep(three, tableGradient(step), 1e-2);
+  EXPECT_TRUE(at::equal(straight->masters()["p"], resumed->masters()["p"]));
 }
 
-TEST(AdamW, DecaysMatricesOnly) {
-  AdamWOptions options;
-  options.weightDecay = 0.5;
-  NamedTensors parameters = {{"matrix", at::ones({2, 2})}, {"norm", at::ones({2})}};
-  NamedTensors gradients = {{"matrix", at::zeros({2, 2})}, {"norm", at::zeros({2})}};
-  AdamW optimizer(options);
-  ASSERT_TRUE(optimizer.step(parameters, gradients, 0.1).ok());
-  EXPECT_NEAR(parameters["matrix"][0][0].item<float>(), 0.95, 1e-6);
-  EXPECT_EQ(parameters["norm"][0].item<float>(), 1);
+TEST(Optimizer, RefusesAStateThatIsNotItsOwn) {
+  const auto executor = executorOf(givenGradients(tableSettings()), tableStart());
+  Optimizer optimizer = *Optimizer::create(*executor);
+  NamedTensors state = optimizer.state();
+  state["exp_avg.p"] = at::zeros({3});
+  EXPECT_EQ(optimizer.restore(state).message(), "checkpoint: the moments of 'p' are missing or have another shape");
+  state = optimizer.state();
+  state.erase("step");
+  EXPECT_EQ(optimizer.restore(state).message(), "checkpoint: the number of steps is missing");
 }
 
-TEST(AdamW, RefusesAGradientOfNothing) {
-  NamedTensors parameters = {{"p", at::ones({2})}};
-  AdamW optimizer{AdamWOptions()};
-  EXPECT_FALSE(optimizer.step(parameters, {{"q", at::ones({2})}}, 0.1).ok());
-  EXPECT_FALSE(optimizer.step(parameters, {{"p", at::ones({3})}}, 0.1).ok());
+TEST(Optimizer, NeedsAnUpdate) {
+  plan::Plan plan = givenGradients(tableSettings());
+  plan.update = nullptr;
+  const auto executor = executorOf(plan, tableStart());
+  const auto optimizer = Optimizer::create(*executor);
+  ASSERT_FALSE(optimizer.ok());
+  EXPECT_EQ(optimizer.status().message(), "the plan 'given' gives gradients, but has no update that trains by them");
 }
 
-TEST(ClipByGlobalNorm, LeavesSmallGradientsAlone) {
-  NamedTensors gradients = {{"a", at::full({1}, 0.3)}, {"b", at::full({1}, 0.4)}};
-  EXPECT_NEAR(clipByGlobalNorm(gradients, 1), 0.5, 1e-6);
-  EXPECT_FLOAT_EQ(gradients["a"].item<float>(), 0.3f);
-  EXPECT_NEAR(clipByGlobalNorm(gradients, 0.25), 0.5, 1e-6);
-  EXPECT_NEAR(globalNorm(gradients), 0.25, 1e-6);
+TEST(Optimizer, DecaysMatricesOnly) {
+  UpdateSettings settings;
+  settings.weightDecay = 0.5;
+  const auto executor =
+      executorOf(givenGradients(settings, /*norm=*/true), {{"p", at::ones({2, 2})}, {"norm", at::ones({2})}});
+  Optimizer optimizer = *Optimizer::create(*executor);
+  takeStep(optimizer, {{"g", at::zeros({2, 2})}}, 0.1);
+  EXPECT_NEAR(executor->masters()["p"][0][0].item<float>(), 0.95, 1e-6);
+  EXPECT_EQ(executor->masters()["norm"][0].item<float>(), 1);
+}
+
+TEST(Optimizer, AveragesItsBatches) {
+  const auto executor = executorOf(givenGradients(tableSettings()), tableStart());
+  Optimizer optimizer = *Optimizer::create(*executor);
+  const NamedTensors a = tableGradient(0), b = tableGradient(1);
+  ASSERT_TRUE(optimizer.addBatch(a, 0.5).ok());
+  ASSERT_TRUE(optimizer.addBatch(b, 0.5).ok());
+  EXPECT_TRUE(at::equal(optimizer.gradients().at("p"), (a.at("g") + b.at("g")) / 2));
+  ASSERT_TRUE(optimizer.step(0.1).ok());
+  EXPECT_TRUE(at::equal(optimizer.gradients().at("p"), at::zeros({2, 2})));
+}
+
+TEST(Optimizer, AStepAllocatesNothing) {
+  const auto executor = executorOf(givenGradients(tableSettings(/*clip=*/1)), tableStart());
+  Optimizer optimizer = *Optimizer::create(*executor);
+  const NamedTensors gradient = tableGradient(0);
+  takeStep(optimizer, gradient, 0.1); // Lays out the memory.
+  countHeldMemory();
+  const int64_t before = allocationCount();
+  takeStep(optimizer, gradient, 0.1);
+  EXPECT_EQ(allocationCount(), before);
 }
 
 } // namespace

@@ -193,9 +193,11 @@ TEST_F(SixLayers, ForwardPlansGiveTheSameLossAndNoGradient) {
       // What is trained is read where it is trained.
       for (auto &[name, master] : (*training)->masters())
         master.mul_(0.75);
+      Optimizer optimizer = *Optimizer::create(**training);
       for (uint64_t i = 0; i < 3; ++i) {
         const Batch batch = *batches()->batch(i);
-        const at::Tensor whole = (*training)->run(loopBatch(batch, (*training)->plan()).inputs)->at("loss").clone();
+        const at::Tensor whole =
+            optimizer.addBatch(loopBatch(batch, (*training)->plan()).inputs, 1)->at("loss").clone();
         const NamedTensors alone = *(*forward)->run(loopBatch(batch, (*forward)->plan()).inputs);
         EXPECT_TRUE(at::equal(whole, alone.at("loss"))) << program << (half ? " in bf16" : "");
         for (const auto &[name, value] : alone)
@@ -703,7 +705,8 @@ TEST_F(SixLayers, GatesThatLeaveCandidatesOutGiveTheSameGradients) {
       gate.fill_(layer++ % 2 ? low : high);
     computed = 0;
     (*executor)->observe([&](size_t, double) { ++computed; });
-    NamedTensors outputs = *(*executor)->run(inputs);
+    Optimizer optimizer = *Optimizer::create(**executor); // Without gradients of before.
+    NamedTensors outputs = *optimizer.addBatch(inputs, 1);
     for (auto &[name, tensor] : outputs)
       tensor = tensor.clone();
     return outputs;

@@ -2,6 +2,7 @@
 
 #include "runtime/train/TrainLoop.h"
 #include "runtime/train/Interrupt.h"
+#include "test/plan/PlanBuilder.h"
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
@@ -49,7 +50,9 @@ plan::Plan regressionPlan() {
                        {"squared_error_grad", {5, 3, 1}, {6}, mean},
                        {"linear_weight_grad", {6, 0}, {7}, {}}};
   plan.outputs = {{"loss", 4}, {"grad.w", 7}};
-  return plan;
+  UpdateSettings settings;
+  settings.clip = 1;
+  return withUpdate(plan, settings);
 }
 
 std::unique_ptr<Executor> regressionExecutor() {
@@ -84,13 +87,18 @@ LoopOptions options(const TemporaryFolder &folder, int64_t steps) {
   options.schedule.kind = Schedule::Kind::Cosine;
   options.schedule.peak = 0.05;
   options.schedule.steps = steps;
-  options.clip = 1;
   options.logEvery = 4;
   options.checkpointEvery = 5;
   options.metricsPath = folder.file("metrics.jsonl");
   options.checkpointPath = folder.file("checkpoint.safetensors");
   options.fingerprint = "test";
   return options;
+}
+
+StatusOr<LoopResult> train(Executor &executor, const BatchSource &source, const LoopOptions &options,
+                           const LoopHooks &hooks = {}) {
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(executor));
+  return runTrainLoop(optimizer, source, options, hooks);
 }
 
 /// The metrics without the one key that may differ.
@@ -108,7 +116,7 @@ std::string metricsWithoutTime(const TemporaryFolder &folder) {
 TEST(TrainLoop, LowersTheLoss) {
   TemporaryFolder folder;
   const auto executor = regressionExecutor();
-  const auto result = runTrainLoop(*executor, regressionBatch, options(folder, 300));
+  const auto result = train(*executor, regressionBatch, options(folder, 300));
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->steps, 300);
   EXPECT_EQ(result->tokens, 2400);
@@ -120,7 +128,7 @@ TEST(TrainLoop, AccumulatedBatchesAreOneLargeBatch) {
   const auto accumulated = regressionExecutor(), joined = regressionExecutor();
   LoopOptions settings = options(one, 6);
   settings.accumulate = 2;
-  ASSERT_TRUE(runTrainLoop(*accumulated, regressionBatch, settings).ok());
+  ASSERT_TRUE(train(*accumulated, regressionBatch, settings).ok());
   const BatchSource pairs = [](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(LoopBatch first, regressionBatch(2 * index));
     MORPH_ASSIGN_OR_RETURN(const LoopBatch second, regressionBatch(2 * index + 1));
@@ -129,14 +137,14 @@ TEST(TrainLoop, AccumulatedBatchesAreOneLargeBatch) {
     first.tokens *= 2;
     return first;
   };
-  ASSERT_TRUE(runTrainLoop(*joined, pairs, options(two, 6)).ok());
+  ASSERT_TRUE(train(*joined, pairs, options(two, 6)).ok());
   EXPECT_TRUE(at::allclose(accumulated->masters()["w"], joined->masters()["w"], 1e-5, 1e-6));
 }
 
 TEST(TrainLoop, AKilledRunGivesTheSameBits) {
   TemporaryFolder straightFolder, killedFolder;
   const auto straight = regressionExecutor();
-  ASSERT_TRUE(runTrainLoop(*straight, regressionBatch, options(straightFolder, 23)).ok());
+  ASSERT_TRUE(train(*straight, regressionBatch, options(straightFolder, 23)).ok());
   // A process that dies at step 13 leaves the checkpoint of step 10 and metrics up to step 12.
   const auto killed = regressionExecutor();
   const BatchSource dying = [](int64_t index) -> StatusOr<LoopBatch> {
@@ -144,28 +152,28 @@ TEST(TrainLoop, AKilledRunGivesTheSameBits) {
       return Status::failed("killed");
     return regressionBatch(index);
   };
-  ASSERT_FALSE(runTrainLoop(*killed, dying, options(killedFolder, 23)).ok());
+  ASSERT_FALSE(train(*killed, dying, options(killedFolder, 23)).ok());
   const auto resumed = regressionExecutor();
-  const auto result = runTrainLoop(*resumed, regressionBatch, options(killedFolder, 23));
+  const auto result = train(*resumed, regressionBatch, options(killedFolder, 23));
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_TRUE(at::equal(straight->masters()["w"], resumed->masters()["w"]));
   EXPECT_EQ(result->tokens, 23 * 8);
   EXPECT_EQ(metricsWithoutTime(straightFolder), metricsWithoutTime(killedFolder));
   // A finished stage has nothing left to do and keeps its numbers.
   const auto again = regressionExecutor();
-  ASSERT_TRUE(runTrainLoop(*again, regressionBatch, options(killedFolder, 23)).ok());
+  ASSERT_TRUE(train(*again, regressionBatch, options(killedFolder, 23)).ok());
   EXPECT_TRUE(at::equal(straight->masters()["w"], again->masters()["w"]));
 }
 
 TEST(TrainLoop, ACheckpointWithWrongValuesIsNamed) {
   TemporaryFolder folder;
   const std::string path = folder.file("checkpoint.safetensors");
-  ASSERT_TRUE(runTrainLoop(*regressionExecutor(), regressionBatch, options(folder, 10)).ok());
+  ASSERT_TRUE(train(*regressionExecutor(), regressionBatch, options(folder, 10)).ok());
   auto saved = readCheckpoint(path, "test");
   ASSERT_TRUE(saved.ok() && saved->has_value());
   (*saved)->state["interval_loss"] = "many";
   ASSERT_TRUE(writeCheckpoint(path, **saved).ok());
-  const auto result = runTrainLoop(*regressionExecutor(), regressionBatch, options(folder, 20));
+  const auto result = train(*regressionExecutor(), regressionBatch, options(folder, 20));
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.status().message().find("'" + path + "' is damaged: "), std::string::npos)
       << result.status().message();
@@ -174,18 +182,18 @@ TEST(TrainLoop, ACheckpointWithWrongValuesIsNamed) {
 TEST(TrainLoop, ASignalLeavesACheckpoint) {
   TemporaryFolder straightFolder, stoppedFolder;
   const auto straight = regressionExecutor(), stopped = regressionExecutor(), resumed = regressionExecutor();
-  ASSERT_TRUE(runTrainLoop(*straight, regressionBatch, options(straightFolder, 20)).ok());
+  ASSERT_TRUE(train(*straight, regressionBatch, options(straightFolder, 20)).ok());
   const BatchSource signalled = [](int64_t index) {
     if (index == 7)
       requestInterrupt();
     return regressionBatch(index);
   };
-  const auto first = runTrainLoop(*stopped, signalled, options(stoppedFolder, 20));
+  const auto first = train(*stopped, signalled, options(stoppedFolder, 20));
   requestInterrupt(false);
   ASSERT_TRUE(first.ok());
   EXPECT_TRUE(first->interrupted);
   EXPECT_EQ(first->steps, 8);
-  const auto second = runTrainLoop(*resumed, regressionBatch, options(stoppedFolder, 20));
+  const auto second = train(*resumed, regressionBatch, options(stoppedFolder, 20));
   ASSERT_TRUE(second.ok());
   EXPECT_FALSE(second->interrupted);
   EXPECT_TRUE(at::equal(straight->masters()["w"], resumed->masters()["w"]));
@@ -201,7 +209,7 @@ TEST(TrainLoop, RefusesALossThatIsNotFinite) {
       batch.inputs["y"].fill_(std::nan(""));
     return batch;
   };
-  const auto result = runTrainLoop(*executor, broken, options(folder, 20));
+  const auto result = train(*executor, broken, options(folder, 20));
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.status().message(), "finetune: the loss of step 7 is not a number");
   // The checkpoint of step 5 is there for another try.
@@ -215,10 +223,10 @@ TEST(TrainLoop, StagesMayStopEarly) {
   const auto executor = regressionExecutor();
   LoopHooks hooks;
   hooks.finished = [](int64_t step, NamedTensors &) -> StatusOr<bool> { return step == 8; };
-  const auto result = runTrainLoop(*executor, regressionBatch, options(folder, 20), hooks);
+  const auto result = train(*executor, regressionBatch, options(folder, 20), hooks);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->steps, 9);
-  const auto again = runTrainLoop(*executor, regressionBatch, options(folder, 20), hooks);
+  const auto again = train(*executor, regressionBatch, options(folder, 20), hooks);
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->steps, 9);
 }

@@ -156,22 +156,31 @@ bool emitTable(raw_ostream &os, RecordKeeper &records) {
   return false;
 }
 
-/// One function an op, its expressions over `Elements` (runtime/kernels/Elementwise.cpp), and its registration.
-/// Autograd goes through those that have gradients.
+/// One function object an op, its expressions over numbers or tensors (runtime/kernels/Elementwise.cpp), and its
+/// registration. Autograd goes through those that have gradients.
 void emitReference(const Record &record, const Record &body, raw_ostream &os) {
   const StringRef op = record.getValueAsString("opName");
-  const std::string name = convertToCamelFromSnakeCase(op);
-  os << "Tensors " << name << "Reference(const KernelCall &call) {\n";
-  for (auto [i, operand] : enumerate(body.getValueAsListOfStrings("operandNames")))
-    os << "  const Elements " << operand << "(call.operands[" << i << "]);\n";
-  for (StringRef real : body.getValueAsListOfStrings("realNames"))
-    os << "  const double " << real << " = call.number(" << quoted(real) << ");\n";
+  const std::string name = convertToCamelFromSnakeCase(op, /*capitalizeFirst=*/true) + "Elements";
+  const std::vector<StringRef> operands = body.getValueAsListOfStrings("operandNames");
+  const std::vector<StringRef> expressions = body.getValueAsListOfStrings("expressions");
+  os << "struct " << name << " {\n  static constexpr size_t operands = " << operands.size()
+     << ", results = " << expressions.size() << ";\n";
+  std::string reals, initializers;
+  for (StringRef real : body.getValueAsListOfStrings("realNames")) {
+    reals += ("  double " + real + ";\n").str();
+    initializers += ((initializers.empty() ? " : " : ", ") + real + "(call.number(" + quoted(real) + "))").str();
+  }
+  os << "  explicit " << name << "(const KernelCall &" << (reals.empty() ? "" : "call") << ")" << initializers
+     << " {}\n  template <typename E> std::array<E, results> operator()(";
+  interleaveComma(operands, os, [&](StringRef operand) { os << "const E &" << operand; });
+  os << ") const {\n";
   if (StringRef before = body.getValueAsString("before"); !before.empty())
-    os << "  " << before << "\n";
-  os << "  return {" << join(body.getValueAsListOfStrings("expressions"), ", ") << "};\n}\n"
-     << "const KernelRegistration " << name << "Registration(" << quoted(op) << ", {runByCopy<" << name << "Reference>";
+    os << "    " << before << "\n";
+  os << "    return {{" << join(expressions, ", ") << "}};\n  }\n"
+     << reals << "};\n"
+     << "const KernelRegistration register" << name << "(" << quoted(op) << ", {runElements<" << name << ">";
   if (record.isSubClassOf("Morph_DifferentiableOp"))
-    os << ", " << name << "Reference";
+    os << ", recordElements<" << name << ">";
   os << "});\n\n";
 }
 

@@ -48,16 +48,43 @@ Status morph::runHelper(const Command &command) {
 }
 
 std::string morph::programOptions(const ResolvedSpec &resolved, const std::string &program) {
-  const std::string precision = "precision=" + std::string(toWord(resolved.model.precision));
-  const auto normalize = [](AlignSpec::Normalize value) { return "normalize=" + std::string(toWord(value)); };
-  if (program == "align")
-    return precision + "," + normalize(resolved.align.normalize);
-  if (program == "gates")
-    return precision + ",loss=" + std::string(toWord(resolved.select.loss)) +
-           ",target=" + toWord(resolved.select.target) + "," + normalize(resolved.select.normalize);
-  if (program == "distill" || program == "finetune")
-    return precision + ",train=" + toWord(program == "distill" ? resolved.distill.train : resolved.finetune.train);
-  return precision;
+  std::string options = "precision=" + std::string(toWord(resolved.model.precision));
+  const auto add = [&](const char *key, const auto &value) {
+    std::ostringstream text;
+    text.precision(17);
+    text << "," << key << "=" << value;
+    options += text.str();
+  };
+  const auto addAdam = [&](const OptimizerSpec &section) {
+    add("beta1", section.betas[0]);
+    add("beta2", section.betas[1]);
+  };
+  const auto addAdamW = [&](const auto &section) {
+    addAdam(section);
+    add("clip", section.clip);
+    add("weight_decay", section.weightDecay);
+  };
+  if (program == "align") {
+    add("normalize", toWord(resolved.align.normalize));
+    // Layers that share a limit would depend on each other, and on which of them make a wave.
+    add("clip_by", "layer");
+    addAdamW(resolved.align);
+  } else if (program == "gates") {
+    add("loss", toWord(resolved.select.loss));
+    add("target", toWord(resolved.select.target));
+    add("normalize", toWord(resolved.select.normalize));
+    // The pressure is not part of the objective's norm: clipping would weigh one against the other.
+    addAdam(resolved.select);
+  } else if (program == "distill") {
+    add("train", toWord(resolved.distill.train));
+    addAdamW(resolved.distill);
+  } else if (program == "finetune") {
+    add("train", toWord(resolved.finetune.train));
+    addAdamW(resolved.finetune);
+  } else if (program == "pretrain" && resolved.pretrain) {
+    addAdamW(*resolved.pretrain);
+  }
+  return options;
 }
 
 std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {

@@ -84,13 +84,12 @@ public:
     result.tokens = passes * static_cast<double>(batch * length);
     result.flops = passes * cost.flops;
     const double masters = static_cast<double>(cost.masterBytes);
-    // The first step makes its moments after its run.
     StageMemory &memory = result.memory;
-    memory.bytes = steps > 0 ? plan::trainingBytes(cost, /*accumulates=*/passes > steps, /*moments=*/steps > 1)
-                             : static_cast<double>(cost.boundBytes + cost.inputBytes + cost.arenaBytes);
+    memory.bytes = plan::trainingBytes(cost);
     memory.weights = static_cast<double>(cost.boundBytes);
     memory.values = static_cast<double>(cost.arenaBytes);
-    memory.optimizer = memory.bytes - memory.weights - memory.values - static_cast<double>(cost.inputBytes);
+    // Sums of gradients are inputs.
+    memory.optimizer = static_cast<double>(cost.momentBytes) + (cost.momentBytes > 0 ? masters : 0);
     memory.sizes = sizes;
     memory.threads = mode_.threads;
     result.diskBytes = masters;

@@ -37,10 +37,12 @@ public:
   Status fit(const TrainingPlan &plan, StageCost cost) const {
     double values = cost.memory.values;
     // Kernels are formed after the choice of what is computed twice. Where the memory is a little more for it, the next
-    // attempt is at a lower limit.
-    for (int attempt = 0; attempt < 8 && !fits(cost) && values > 0; ++attempt) {
+    // attempt is at a lower limit: by a 64th, a 32nd, ..., all.
+    double least = 0;
+    while (!fits(cost) && values > 0) {
       const double excess = cost.memory.bytes - limitOf(resolved);
-      values = std::max(0.0, values - std::max(excess, attempt > 0 ? values / 64 : 0));
+      values = std::max(0.0, values - std::max(excess, least * values));
+      least = least == 0 ? 1.0 / 64 : 2 * least;
       std::string sizes;
       for (const auto &[name, size] : cost.memory.sizes)
         sizes += (sizes.empty() ? "" : " ") + name + "=" + std::to_string(size);

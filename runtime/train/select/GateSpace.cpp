@@ -79,7 +79,7 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, dou
     }
     if (parametrization_ == GateParametrization::Sigmoid) {
       at::Tensor &gate = masters.at(name);
-      gradient = gate * (gradient - (gate * gradient).sum());
+      gradient.copy_(gate * (gradient - (gate * gradient).sum()));
       gate.copy_(logits_.at(name));
     }
   }

@@ -62,7 +62,6 @@ Status GateSelector::read() {
   pressure_.kind = section_.pressure;
   pressure_.lambda = section_.lambda;
   pressure_.anneal = section_.anneal;
-  // The pressure is not part of the objective's norm: clipping would weigh one against the other.
   options_ = context_.loopOptions("select", section_, section_.steps);
   options_.accumulate = section_.accumulate;
   if (section_.tasks.empty())
@@ -159,7 +158,7 @@ LoopHooks GateSelector::hooks() {
     trajectory_.push_back(space_.fullShares(masters));
     return Status();
   };
-  hooks.onLog = [this](int64_t step, const NamedTensors &, nlohmann::ordered_json &line) {
+  hooks.onLog = [this](int64_t step, nlohmann::ordered_json &line) {
     double sum = 0;
     for (double share : trajectory_.back())
       sum += share;
@@ -214,7 +213,8 @@ StatusOr<LoopResult> GateSelector::train() {
     return inputs;
   };
   space_.begin(executor_->masters());
-  return runTrainLoop(*executor_, source, options_, hooks());
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
+  return runTrainLoop(optimizer, source, options_, hooks());
 }
 
 Selection GateSelector::rank() const {
