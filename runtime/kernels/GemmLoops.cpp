@@ -11,36 +11,26 @@ template <typename T> MORPH_INLINE void addRowOf(const T *bias, T *y, int64_t n)
     y[j] += bias[j];
 }
 
-/// Inner products of `a` with R rows of b.
-template <int R, typename E>
-MORPH_INLINE void innerProducts(const E *a, const E *b, int64_t stride, float *y, int64_t k) {
-  // Two sums a row hide the latency of an addition; rows at once share a's numbers.
-  Lanes even[R] = {}, odd[R] = {};
-  int64_t p = 0;
-  for (; p + 2 * kLanes <= k; p += 2 * kLanes) {
-    const Lanes x0 = loadLanes(a + p), x1 = loadLanes(a + p + kLanes);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      even[r] += x0 * loadLanes(b + r * stride + p);
-      odd[r] += x1 * loadLanes(b + r * stride + p + kLanes);
-    }
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    float sum = sumOf(even[r] + odd[r]);
-    for (int64_t q = p; q < k; ++q)
-      sum += widen(a[q]) * widen(b[r * stride + q]);
-    y[r] = sum;
-  }
-}
-
+/// One row of b after the other: memory is read as a single stream, which the processor sees coming. Four sums hide the
+/// latency of an addition.
 template <typename E>
 MORPH_INLINE void rowTimesRowsOf(const E *a, const E *b, int64_t stride, float *y, int64_t n, int64_t k) {
-  int64_t j = 0;
-  for (; j + 4 <= n; j += 4)
-    innerProducts<4>(a, b + j * stride, stride, y + j, k);
-  for (; j < n; ++j)
-    innerProducts<1>(a, b + j * stride, stride, y + j, k);
+  constexpr int64_t pair = 2 * kLanes;
+  for (int64_t j = 0; j < n; ++j, b += stride) {
+    Lanes sums[4] = {};
+    int64_t p = 0;
+    for (; p + 2 * pair <= k; p += 2 * pair) {
+      const LanePair x = loadPair(a + p), y0 = loadPair(b + p), z = loadPair(a + p + pair), y1 = loadPair(b + p + pair);
+      sums[0] += x.first * y0.first;
+      sums[1] += x.second * y0.second;
+      sums[2] += z.first * y1.first;
+      sums[3] += z.second * y1.second;
+    }
+    float sum = sumOf((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    for (; p < k; ++p)
+      sum += widen(a[p]) * widen(b[p]);
+    y[j] = sum;
+  }
 }
 
 } // namespace

@@ -13,14 +13,14 @@ namespace {
 
 /// A task's block of c: its rows of a stay in the second cache while the columns of b pass.
 constexpr int64_t kRows = 192, kColumns = 512;
-/// Elements of a b that one thread has read before another one is awake.
-constexpr int64_t kReadAlone = int64_t(1) << 20;
+/// Bytes of a b that one thread has read before another one is awake.
+constexpr int64_t kReadAlone = int64_t(1) << 18;
 
 template <typename T, typename E> void runOf(const GemmDescription &d, const E *a, const E *b, T *c, int threads) {
   if (d.m <= kFewRows && d.transposeB && !d.transposeA) {
     constexpr int64_t block = 64;
     const int64_t blocks = (d.n + block - 1) / block;
-    parallelTasks(d.n * d.k < kReadAlone ? 1 : threads, blocks, [&](int64_t task, int) {
+    parallelTasks(d.n * d.k * int64_t(sizeof(E)) < kReadAlone ? 1 : threads, blocks, [&](int64_t task, int) {
       const int64_t begin = task * block, count = std::min(block, d.n - begin);
       for (int64_t i = 0; i < d.m; ++i)
         rowTimesRows(a + i * d.strideA, b + begin * d.strideB, d.strideB, c + i * d.strideC + begin, count, d.k);

@@ -21,6 +21,17 @@ MORPH_INLINE Lanes loadLanes(const Bf16 *x) {
   typedef uint16_t Halves __attribute__((vector_size(16), aligned(2), may_alias));
   return __builtin_bit_cast(Lanes, __builtin_convertvector(*reinterpret_cast<const Halves *>(x), Words) << 16);
 }
+/// Sixteen numbers, in an order of the type's own: for sums of products, whose factors may come in any.
+struct LanePair {
+  Lanes first, second;
+};
+MORPH_INLINE LanePair loadPair(const float *x) { return {loadLanes(x), loadLanes(x + kLanes)}; }
+/// The even and the odd ones: a shift and a mask where their own order takes a shuffle, too.
+MORPH_INLINE LanePair loadPair(const Bf16 *x) {
+  typedef uint32_t Pairs __attribute__((vector_size(32), aligned(2), may_alias));
+  const Words pairs = *reinterpret_cast<const Pairs *>(x);
+  return {__builtin_bit_cast(Lanes, pairs << 16), __builtin_bit_cast(Lanes, pairs & 0xffff0000u)};
+}
 MORPH_INLINE void storeLanes(float *y, Lanes x) { *reinterpret_cast<Lanes *>(y) = x; }
 MORPH_INLINE void storeLanes(Bf16 *y, Lanes x) {
   for (int64_t i = 0; i < kLanes; ++i)

@@ -121,9 +121,10 @@ std::vector<std::string> libraryNames() {
 }
 
 TEST_P(GemmTest, IsTheSumOfProducts) {
-  // The last ones are more than a block of prepared factors.
-  const std::vector<std::vector<int64_t>> sizes = {{1, 1, 1},    {1, 70, 65},   {3, 5, 7},        {6, 16, 300},
-                                                   {65, 63, 61}, {200, 33, 20}, {5, 67, 1 << 14}, {67, 5, 1 << 14}};
+  // One is a weight that several threads read for two rows; the last ones are more than a block of prepared factors.
+  const std::vector<std::vector<int64_t>> sizes = {{1, 1, 1},     {1, 70, 65},      {2, 1100, 130},
+                                                   {3, 5, 7},     {6, 16, 300},     {65, 63, 61},
+                                                   {200, 33, 20}, {5, 67, 1 << 14}, {67, 5, 1 << 14}};
   int64_t served = 0;
   for (const DType factors : kTypes)
     for (const auto &size : sizes)
