@@ -2,6 +2,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
+#include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
@@ -11,6 +12,18 @@
 namespace morph {
 
 namespace {
+
+/// The outputs `stream.<layer>` of a wave's plan, which its neighbours have as well: what goes into it, what comes out
+/// of it. Nothing else, for they become names of folders.
+std::vector<std::string> streamsOf(const plan::Plan &plan) {
+  const std::string prefix = "stream.";
+  std::vector<std::string> names;
+  for (const plan::NamedValue &output : plan.outputs)
+    if (output.name.rfind(prefix, 0) == 0 &&
+        output.name.find_first_not_of("0123456789", prefix.size()) == std::string::npos)
+      names.push_back(output.name);
+  return names;
+}
 
 /// Layers that are aligned together.
 struct Wave {
@@ -116,10 +129,10 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
   options.clipGroup = layerOf;
   options.clip = section.clip / std::sqrt(static_cast<double>(std::max<int64_t>(1, context.layers)));
 
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
-    return loopBatch(batch, executor->plan());
-  };
+  // What the wave before has left of each batch is where this one begins.
+  const std::vector<std::string> streams = streamsOf(executor->plan());
+  KeptResults teacher(context.outPath("checkpoint.streams"), context.key, streams);
+  const BatchSource source = teacher.attachTo(batchSource(*stream, executor->plan()), "train");
   LoopHooks hooks;
   hooks.onLog = [](int64_t, const NamedTensors &outputs, nlohmann::ordered_json &line) {
     auto found = outputs.find("layer_loss");
@@ -135,7 +148,8 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     return result;
 
   const int64_t batches = std::max<int64_t>(1, 8 / section.batch);
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, *heldOut, batches));
+  const BatchSource measured = teacher.attachTo(batchSource(*heldOut, forward->plan()), "held-out");
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, measured, batches));
   result.tokens = loop.tokens;
   result.seconds = loop.seconds;
   result.firstLoss = loop.firstLoss;
@@ -145,6 +159,9 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     MORPH_RETURN_IF_ERROR(keepResult(wave, result, *executor));
   else
     branches.merge(trainedTensors(*executor));
+  // No wave after it begins where it did.
+  for (size_t i = 0; i + (isLast ? 0 : 1) < streams.size(); ++i)
+    teacher.forget(streams[i]);
   return result;
 }
 

@@ -18,11 +18,8 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
-    return loopBatch(batch, executor->plan());
-  };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(*executor, source, options));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result,
+                         runTrainLoop(*executor, batchSource(*stream, executor->plan()), options));
   if (result.interrupted)
     return StageOutcome::Interrupted;
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));

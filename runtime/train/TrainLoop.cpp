@@ -101,7 +101,7 @@ StatusOr<double> Loop::evaluate(int64_t step, NamedTensors &gradients, NamedTens
   double loss = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
-    MORPH_ASSIGN_OR_RETURN(outputs, executor_.run(batch.inputs));
+    MORPH_ASSIGN_OR_RETURN(outputs, runBatch(executor_, batch));
     auto found = outputs.find("loss");
     if (found == outputs.end())
       return Status::invalid("the plan '" + executor_.plan().program + "' has no output 'loss'");
@@ -222,6 +222,13 @@ StatusOr<LoopResult> Loop::run() {
   result.firstLoss = firstLoss_;
   result.lastLoss = lastLoss_;
   return result;
+}
+
+StatusOr<NamedTensors> runBatch(Executor &executor, const LoopBatch &batch) {
+  MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor.run(batch.inputs, batch.given));
+  if (batch.keep)
+    MORPH_RETURN_IF_ERROR(batch.keep(outputs));
+  return outputs;
 }
 
 StatusOr<LoopResult> runTrainLoop(Executor &executor, const BatchSource &source, const LoopOptions &options,
