@@ -18,6 +18,8 @@ namespace {
 struct LayerRange {
   uint64_t first = 0, last = UINT64_MAX;
   bool contains(uint64_t layer) const { return first <= layer && layer <= last; }
+  /// Whether a layer begins the wave or the next one; the model's first layer begins nothing.
+  bool isBorder(uint64_t layer) const { return layer > 0 && (layer == first || layer == last + 1); }
 };
 
 /// Parses "4-7"; an empty text is all layers.
@@ -56,6 +58,10 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
       auto choice = dyn_cast<ChoiceOp>(op);
       if (!choice)
         return Value();
+      // A wave begins where the one before it ends, on the same data.
+      if (wave->isBorder(choice.getLayer()) &&
+          failed(program->addStream(choice.getLayer(), choice.getResult(), mapping)))
+        return failure();
       Value full = program->copyCandidate(choice, 0, mapping);
       for (unsigned candidate = 1; candidate < choice.getBodies().size(); ++candidate) {
         SymbolNames weights = linearSymbols(choice.getBodies()[candidate]);

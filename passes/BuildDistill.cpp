@@ -118,8 +118,11 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     FailureOr<Value> hidden = program->copyForward(tokens, mapping, rewrite);
     if (failed(hidden))
       return failure();
-    FailureOr<Value> teacher =
-        program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions), rewrite);
+    // What the teacher says of a batch stays the same, so it can be kept. The rows that go into the head are C numbers
+    // each, where logits are V, many times as many; the head's product is the part of a forward that is computed again.
+    Value rows = builder.create<TakeRowsOp>(program->loc(), *hidden, positions);
+    program->addOutput("teacher", rows);
+    FailureOr<Value> teacher = program->copyHead(rows, rewrite);
     if (failed(teacher))
       return failure();
     hidden = program->copyForward(tokens);

@@ -31,11 +31,9 @@ struct BuildScorePass : public morph::impl::BuildScorePassBase<BuildScorePass> {
   static LogicalResult addStreams(ProgramBuilder &program, IRMapping &mapping) {
     SymbolTableCollection symbolTables;
     for (BlendOp blend : program.forward().getBody().getOps<BlendOp>()) {
-      Value stream = findStream(blend.getResult());
       GateOp gate = blend.lookupGate(symbolTables);
-      if (!stream || !gate)
+      if (!gate || failed(program.addStream(gate.getLayer(), blend.getResult(), mapping)))
         return failure();
-      program.addOutput("stream." + std::to_string(gate.getLayer()), mapping.lookup(stream));
     }
     return success();
   }

@@ -46,9 +46,10 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
   LogicalResult build(ModelOp model, ProgramOp program) {
     OpBuilder builder(model.getContext());
     builder.setInsertionPointAfter(program);
-    auto update = builder.create<ProgramOp>(program.getLoc(), (program.getSymName() + "_update").str());
-    if (Operation *other = SymbolTable::lookupSymbolIn(model, update.getSymName()); other != update)
-      return emitModelError(model) << "already has a symbol @" << update.getSymName();
+    std::string name = (program.getSymName() + "_update").str();
+    if (SymbolTable::lookupSymbolIn(model, name))
+      return emitModelError(model) << "already has a symbol @" << name;
+    auto update = builder.create<ProgramOp>(program.getLoc(), name);
     update.setTrainedAttr(program.getTrained());
     builder.setInsertionPointToStart(&update.getBlock());
 

@@ -124,7 +124,8 @@ def BuildAlignPass : Morph_Pass<"morph-build-align"> {
 
     With `layers=2-5` the program is that of these layers alone, a wave: the forward ends with the last of them, and
     `loss` is their part of the mean over all layers, so that gradients are those of the program of all layers, bit for
-    bit, and the losses of waves add up.
+    bit, and the losses of waves add up. `stream.2` and `stream.6` [B,T,C] are then outputs, too: what goes into the wave
+    and what comes out of it. A run that is given the former computes nothing below the wave.
   }];
   let options = [
     Option<"layers", "layers", "std::string", /*default=*/"\"\"", "First and last layer of a wave (default: all)">,
@@ -154,8 +155,9 @@ def BuildGatesPass : Morph_Pass<"morph-build-gates"> {
 def BuildDistillPass : Morph_Pass<"morph-build-distill"> {
   let summary = "Build the program that distils the teacher into the hybrid";
   let description = [{
-    Phase hybrid. Adds `@distill(tokens [B,T], positions [N], weights [N]) -> loss`: the weighted mean over the positions
-    of KL(teacher || hybrid). The teacher is the hybrid's forward with each candidate replaced by the full attention it
+    Phase hybrid. Adds `@distill(tokens [B,T], positions [N], weights [N]) -> teacher [N,C], loss`: the weighted mean over
+    the positions of KL(teacher || hybrid). `teacher` is what goes into the teacher's head: a run that is given it computes
+    of the teacher the head alone. The teacher is the hybrid's forward with each candidate replaced by the full attention it
     was made from; weights that the hybrid lost or trains are added as `teacher.<name>` with `teacher_of`.
   }];
   let options = [

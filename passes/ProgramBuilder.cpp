@@ -85,6 +85,14 @@ void ProgramBuilder::addOutput(StringRef name, Value value) {
   outputNames_.push_back(builder_.getStringAttr(name));
 }
 
+LogicalResult ProgramBuilder::addStream(uint64_t layer, Value mixed, const IRMapping &mapping) {
+  Value stream = findStream(mixed);
+  if (!stream)
+    return failure();
+  addOutput("stream." + std::to_string(layer), mapping.lookup(stream));
+  return success();
+}
+
 Value ProgramBuilder::copyCandidate(ChoiceOp choice, unsigned candidate, IRMapping &mapping) {
   Block &body = choice.getBodies()[candidate].front();
   for (Operation &op : body.without_terminator())

@@ -31,6 +31,9 @@ public:
   mlir::Value addWeights();
 
   void addOutput(llvm::StringRef name, mlir::Value value);
+  /// Appends the output `stream.<layer>`: what goes into the layer whose mixed state is `mixed`, a value of `@forward`,
+  /// as the copy has it. Failure after emitting an error where the layer adds it to no stream.
+  mlir::LogicalResult addStream(uint64_t layer, mlir::Value mixed, const mlir::IRMapping &mapping);
 
   /// Copies `@forward` for `tokens` and returns its hidden state [B,T,C]. `mapping` keeps what became of each value.
   mlir::FailureOr<mlir::Value> copyForward(mlir::Value tokens, mlir::IRMapping &mapping, OpRewrite rewrite);

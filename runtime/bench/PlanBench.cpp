@@ -176,7 +176,7 @@ Status PlanBench::train() {
   };
   hooks.finished = [this](int64_t, NamedTensors &) { return StatusOr<bool>(stepDone()); };
   const BatchSource source = [this](int64_t) {
-    return StatusOr<LoopBatch>(LoopBatch{inputs_, options_.sizes.batch * options_.sizes.length});
+    return StatusOr<LoopBatch>(LoopBatch{inputs_, options_.sizes.batch * options_.sizes.length, {}, {}});
   };
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
   return runTrainLoop(optimizer, source, loop, hooks).status();

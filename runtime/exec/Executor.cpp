@@ -407,6 +407,8 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
                                  [&, &name = name](const plan::NamedValue &output) { return output.name == name; });
       if (output == plan_.outputs.end())
         return Status::invalid("program '" + plan_.program + "' has no output '" + name + "' that could be given");
+      if (layout && tensor.sizes() != at::IntArrayRef(layout->shapes[static_cast<size_t>(output->value)]))
+        return Status::invalid("program '" + plan_.program + "' is given an output '" + name + "' of another shape");
       known[output->value] = tensor;
     }
     if (!recording)

@@ -61,6 +61,9 @@ inline double trainingBytes(const Cost &cost) {
 /// The most that the exchanges of layers keep of one subset for the next: what goes into each layer, of all batches.
 inline constexpr int64_t kStreamBytes = int64_t(1) << 30;
 
+/// The most that a stage keeps on disk of one result of a frozen model for later runs on the same data.
+inline constexpr int64_t kKeptBytes = int64_t(4) << 30;
+
 /// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs
 /// `cache.`, all of them fp32, rings with the slots of runtime/plan/Rings.h.
 double cacheBytes(const Plan &decode, int64_t context);

@@ -2,6 +2,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
+#include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
@@ -10,6 +11,18 @@
 namespace morph {
 
 namespace {
+
+/// The outputs `stream.<layer>` of a wave's plan, which its neighbours have as well: what goes into it, what comes out
+/// of it. Nothing else, for they become names of folders.
+std::vector<std::string> streamsOf(const plan::Plan &plan) {
+  const std::string prefix = "stream.";
+  std::vector<std::string> names;
+  for (const plan::NamedValue &output : plan.outputs)
+    if (output.name.rfind(prefix, 0) == 0 &&
+        output.name.find_first_not_of("0123456789", prefix.size()) == std::string::npos)
+      names.push_back(output.name);
+  return names;
+}
 
 /// Layers that are aligned together.
 struct Wave {
@@ -105,10 +118,10 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
   if (!options.checkpointPath.empty())
     options.checkpointPath = wave.stepsPath(context);
 
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
-    return loopBatch(batch, executor->plan());
-  };
+  // What the wave before has left of each batch is where this one begins.
+  const std::vector<std::string> streams = streamsOf(executor->plan());
+  KeptResults teacher(context.outPath("checkpoint.streams"), context.key, streams);
+  const BatchSource source = teacher.attachTo(batchSource(*stream, executor->plan()), "train");
   LoopHooks hooks;
   std::vector<float> layerLoss; // Of the last batch.
   hooks.onOutputs = [&](int64_t, const NamedTensors &outputs) {
@@ -129,7 +142,8 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     return result;
 
   const int64_t batches = std::max<int64_t>(1, 8 / section.batch);
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, *heldOut, batches));
+  const BatchSource measured = teacher.attachTo(batchSource(*heldOut, forward->plan()), "held-out");
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, measured, batches));
   result.tokens = loop.tokens;
   result.seconds = loop.seconds;
   result.firstLoss = loop.firstLoss;
@@ -139,6 +153,9 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     MORPH_RETURN_IF_ERROR(keepResult(wave, result, *executor));
   else
     branches.merge(trainedTensors(*executor));
+  // No wave after it begins where it did.
+  for (size_t i = 0; i + (isLast ? 0 : 1) < streams.size(); ++i)
+    teacher.forget(streams[i]);
   return result;
 }
 

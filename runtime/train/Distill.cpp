@@ -2,6 +2,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
+#include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
@@ -16,13 +17,16 @@ struct Probe {
   std::unique_ptr<BatchStream> tasks, text;
   int64_t batches = 2;
 
-  StatusOr<Json> measure(Executor &executor) const {
+  /// `teacher` has what an earlier measurement has kept.
+  StatusOr<Json> measure(Executor &executor, KeptResults &teacher) const {
     Json result = Json::object();
     for (const auto &[name, stream] : {std::pair<const char *, const BatchStream *>{"tasks", tasks.get()},
                                        std::pair<const char *, const BatchStream *>{"text", text.get()}}) {
       if (!stream)
         continue;
-      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, *stream, batches));
+      const BatchSource source =
+          teacher.attachTo(batchSource(*stream, executor.plan()), std::string("held-out-") + name);
+      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches));
       result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}, {"batches", loss.losses}};
     }
     return result;
@@ -60,17 +64,20 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
 
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
-    return loopBatch(batch, executor->plan());
-  };
+  // The teacher, the batches and their order are the same for all variants.
+  const bool isShared = !context.teacherDir.empty();
+  KeptResults teacher(isShared ? context.teacherDir : context.outPath("checkpoint.teacher"),
+                      isShared ? context.teacherKey : context.key, {"teacher"});
+  BatchSource source = batchSource(*stream, executor->plan());
+  if (isShared) // No variant sees a batch of the training twice.
+    source = teacher.attachTo(std::move(source), "train");
   Json before;
   LoopHooks hooks;
   // The first gradients are those of the weights as they came: the probe belongs before the first update.
   hooks.onGradients = [&](int64_t step, NamedTensors &, double) -> Status {
     if (step != 0)
       return Status();
-    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward));
+    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward, teacher));
     return Status();
   };
   hooks.save = [&](Json &state, NamedTensors &) { state = before; };
@@ -82,7 +89,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   if (result.interrupted)
     return StageOutcome::Interrupted;
 
-  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward));
+  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward, teacher));
   for (const auto &[name, value] : after.items()) {
     if (!before.is_object() || !before.contains(name))
       continue;

@@ -19,11 +19,8 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream->batch(static_cast<uint64_t>(index)));
-    return loopBatch(batch, executor->plan());
-  };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, options));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result,
+                         runTrainLoop(optimizer, batchSource(*stream, executor->plan()), options));
   if (result.interrupted)
     return StageOutcome::Interrupted;
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));

@@ -92,6 +92,11 @@ Status Measured::write(const HeldOutCheckpoint &file) const {
 
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
                                   const HeldOutCheckpoint *checkpoint) {
+  return heldOutLoss(executor, batchSource(stream, executor.plan()), batches, checkpoint);
+}
+
+StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source, int64_t batches,
+                                  const HeldOutCheckpoint *checkpoint) {
   Measured measured;
   if (checkpoint)
     MORPH_RETURN_IF_ERROR(measured.read(*checkpoint));
@@ -108,9 +113,8 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream,
       return result;
     }
     const auto begin = std::chrono::steady_clock::now();
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream.batch(measured.losses.size()));
-    const LoopBatch inputs = loopBatch(batch, executor.plan());
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor.run(inputs.inputs));
+    MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(static_cast<int64_t>(measured.losses.size())));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(executor, batch));
     auto loss = outputs.find("loss");
     if (loss == outputs.end())
       return Status::invalid("the plan '" + executor.plan().program + "' has no output 'loss'");
@@ -124,8 +128,8 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream,
       const at::Tensor values = found->second.to(at::kDouble).contiguous();
       layers.assign(values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
     }
-    measured.tokens += inputs.tokens;
-    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), inputs.inputs, executor.steps()));
+    measured.tokens += batch.tokens;
+    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), batch.inputs, executor.steps()));
     measured.flops += flops;
     measured.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (!checkpoint)

@@ -31,9 +31,12 @@ struct HeldOutCheckpoint {
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
                             const std::vector<plan::Step> &steps = {});
 
-/// Runs `executor`, of a training program without its gradients, on the first `batches` batches of the stream. With a
-/// checkpoint, batches that it holds are not run again, each new one is added to it, and signals stop between batches.
-/// Errors: a plan without `loss`, a loss that is not finite.
+/// Runs `executor`, of a training program without its gradients, on the first `batches` batches. With a checkpoint,
+/// batches that it holds are not run again, each new one is added to it, and signals stop between batches. Errors: a
+/// plan without `loss`, a loss that is not finite.
+StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source, int64_t batches,
+                                  const HeldOutCheckpoint *checkpoint = nullptr);
+/// The same on the batches of a stream as they are.
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
                                   const HeldOutCheckpoint *checkpoint = nullptr);
 

@@ -29,12 +29,12 @@ StatusOr<Optimizer> Optimizer::create(Executor &executor) {
   return optimizer;
 }
 
-StatusOr<NamedTensors> Optimizer::addBatch(NamedTensors inputs, double share) {
+StatusOr<NamedTensors> Optimizer::addBatch(NamedTensors inputs, double share, const NamedTensors &given) {
   share_.fill_(share);
   inputs["share"] = share_;
   for (const auto &[name, gradient] : gradients_)
     inputs[gradientPrefix + name] = gradient;
-  return executor_->run(inputs);
+  return executor_->run(inputs, given);
 }
 
 StatusOr<double> Optimizer::step(double rate) {

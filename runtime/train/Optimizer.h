@@ -16,8 +16,9 @@ public:
 
   Executor &executor() { return *executor_; }
 
-  /// Runs the program on a batch that is the part `share` of a step, adding to the gradients.
-  StatusOr<NamedTensors> addBatch(NamedTensors inputs, double share);
+  /// Runs the program on a batch that is the part `share` of a step, adding to the gradients. `given` as in
+  /// Executor::run.
+  StatusOr<NamedTensors> addBatch(NamedTensors inputs, double share, const NamedTensors &given = {});
 
   /// The sums of gradients since the last step, by weight: what `step` takes.
   NamedTensors &gradients() { return gradients_; }

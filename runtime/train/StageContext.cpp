@@ -151,6 +151,13 @@ LoopBatch loopBatch(const Batch &batch, const plan::Plan &plan) {
   return result;
 }
 
+BatchSource batchSource(const BatchStream &stream, const plan::Plan &plan) {
+  return [&](int64_t index) -> StatusOr<LoopBatch> {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream.batch(static_cast<uint64_t>(index)));
+    return loopBatch(batch, plan);
+  };
+}
+
 std::map<std::string, at::Tensor> trainedTensors(Executor &executor) {
   std::map<std::string, at::Tensor> tensors;
   for (const auto &[name, master] : executor.masters())

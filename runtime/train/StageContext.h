@@ -33,6 +33,9 @@ public:
   std::string out;     ///< The stage's folder (`DIR/STAGE.partial`).
   std::string key;     ///< Of all that the stage's numbers depend on; a checkpoint of another key is refused.
   std::string variant; ///< distill, finetune, evaluate: which selection ("selected", "uniform").
+  /// distill: where its variants keep the teacher's results for each other, and of what these depend on; empty:
+  /// nowhere.
+  std::string teacherDir, teacherKey;
   std::map<std::string, std::string> planPaths;
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
 
@@ -71,6 +74,8 @@ public:
 
 /// The inputs of a program among a batch's tensors (tokens, positions, targets, weights), by the names it has.
 LoopBatch loopBatch(const Batch &batch, const plan::Plan &plan);
+/// The batches of a stream as these. It refers to both.
+BatchSource batchSource(const BatchStream &stream, const plan::Plan &plan);
 
 /// The masters of an executor as tensors to write.
 std::map<std::string, at::Tensor> trainedTensors(Executor &executor);

@@ -99,7 +99,9 @@ StatusOr<double> Loop::addBatches(int64_t step) {
   double loss = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, optimizer_.addBatch(std::move(batch.inputs), share));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, optimizer_.addBatch(batch.inputs, share, batch.given));
+    if (batch.keep)
+      MORPH_RETURN_IF_ERROR(batch.keep(outputs));
     auto found = outputs.find("loss");
     if (found == outputs.end())
       return Status::invalid("the plan '" + optimizer_.executor().plan().program + "' has no output 'loss'");
@@ -196,6 +198,13 @@ StatusOr<LoopResult> Loop::run() {
   result.firstLoss = firstLoss_;
   result.lastLoss = lastLoss_;
   return result;
+}
+
+StatusOr<NamedTensors> runBatch(Executor &executor, const LoopBatch &batch) {
+  MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor.run(batch.inputs, batch.given));
+  if (batch.keep)
+    MORPH_RETURN_IF_ERROR(batch.keep(outputs));
+  return outputs;
 }
 
 StatusOr<LoopResult> runTrainLoop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options,

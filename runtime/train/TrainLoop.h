@@ -31,7 +31,13 @@ struct LoopOptions {
 struct LoopBatch {
   NamedTensors inputs;
   int64_t tokens = 0;
+  NamedTensors given; ///< Outputs that are known (Executor::run).
+  /// Called with the run's outputs, of which it may take some out. Empty: nothing is wanted of them.
+  std::function<Status(NamedTensors &outputs)> keep;
 };
+
+/// Runs a batch; the outputs are those that its `keep` leaves.
+StatusOr<NamedTensors> runBatch(Executor &executor, const LoopBatch &batch);
 
 /// Makes batch `index`: a pure function of it, so that a resumed run sees what it would have seen.
 using BatchSource = std::function<StatusOr<LoopBatch>(int64_t index)>;

@@ -81,9 +81,11 @@ def main():
             print(f"{name}: {free[name]['memory_bytes'] / 1e6:.3f} MB, limit {limit / 1e6:.3f} MB, "
                   f"{stage['memory_bytes'] / 1e6:.3f} MB, {stage['waves']} waves, {100 * stage['extra_flops']:+.1f} % FLOPs")
             assert free[name]["memory_bytes"] > limit >= stage["memory_bytes"], name
-            assert stage["extra_flops"] > 0 and not stage["excess"], name
+            # A wave begins where the one before it ends: waves cost nothing, what is computed twice does.
+            assert stage["extra_flops"] > (-1e-6 if name == "align" else 0) and not stage["excess"], name
         waves = fitted["align"]["waves"]
         assert 1 < waves <= LAYERS and free["align"]["waves"] == 1
+        assert fitted["align"]["kept_bytes"] > 0 and free["align"]["kept_bytes"] == 0
 
         run("morph", "run", spec, "--out", folder / "free", *arguments(0))
         run("morph", "run", spec, "--out", folder / "limited", *arguments(limit))

@@ -2,6 +2,7 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet,lightning,sliding_window window=8" --morph-build-align=normalize=rows | FileCheck %s
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning" --morph-program-pipeline="program=align options=kernels=false" | FileCheck %s --check-prefix=PROGRAM
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning" --morph-program-pipeline="program=align options=kernels=false,layers=0-0" | FileCheck %s --check-prefix=WAVE
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning" --morph-program-pipeline="program=align options=kernels=false,layers=1-1" | FileCheck %s --check-prefix=LAST
 
 // CHECK: morph.program @align(%tokens: tensor<?x?xi64> "tokens" [B, T]) trains [@model.layers.0.linear_attn.q_proj.weight
 // The constant decays are not trained.
@@ -37,7 +38,8 @@
 // PROGRAM-NOT: morph.rms_norm_input_grad %{{.*}} : tensor<?x?x16xf32>
 // PROGRAM: morph.output "loss" = %{{.*}}, "layer_loss" = %{{.*}}, "grad.model.layers.0.linear_attn.q_proj.weight" = %{{.*}} : tensor<f32>, tensor<2xf32>, tensor<32x16xf32>,
 
-// A wave of the first layer: its part of the mean over both, with the gradients that it has there, and no second layer.
+// A wave of the first layer: its part of the mean over both, with the gradients that it has there, and no second layer
+// but what goes into it.
 // WAVE: morph.program @align(
 // WAVE: %[[ONE:.*]] = morph.ones
 // WAVE: %[[HALF:.*]] = morph.scale %[[ONE]] by 5.000000e-01
@@ -45,5 +47,12 @@
 // WAVE: %[[LOSS0:.*]] = morph.squared_error
 // WAVE: morph.squared_error_grad %[[HALF]]
 // WAVE-NOT: morph.squared_error
-// WAVE-NOT: morph.swiglu
-// WAVE: morph.output "loss" = %{{.*}}, "layer_loss" = %{{.*}} tensor<1xf32>,
+// WAVE: morph.swiglu
+// WAVE: %[[OUT:.*]] = morph.add
+// WAVE: morph.output "stream.1" = %[[OUT]], "loss" = %{{.*}}, "layer_loss" = %{{.*}} tensor<1xf32>,
+
+// The last wave begins there, and nothing comes after it.
+// LAST: morph.program @align(
+// LAST: morph.squared_error
+// LAST-NOT: morph.swiglu
+// LAST: morph.output "stream.1" = %{{[0-9]+}}, "loss" = %{{.*}}, "layer_loss" =

@@ -14,10 +14,13 @@
 // CHECK-NEXT: morph.softmax_mixer %[[H]] layer 0 weights "teacher.model.layers.0.self_attn" heads 4 kv_heads 2 head_dim 8 rope @rope scale 0.35355339059327373 :
 // What is frozen is shared.
 // CHECK: morph.softmax_mixer %{{.*}} layer 1 weights "model.layers.1.self_attn"
+// What goes into the teacher's head can be given.
+// CHECK: %[[ROWS:.*]] = morph.take_rows
 // CHECK: morph.linear_mixer "gated_deltanet" %[[H]] layer 0
 // CHECK: morph.softmax_mixer %{{.*}} layer 1 weights "model.layers.1.self_attn"
 // CHECK: morph.kl_divergence
-// CHECK-NEXT: morph.weighted_mean
+// CHECK-NEXT: %[[LOSS:.*]] = morph.weighted_mean
+// CHECK-NEXT: morph.output "teacher" = %[[ROWS]], "loss" = %[[LOSS]]
 
 // All that trains has a teacher of its own.
 // ALL: morph.weight @teacher.model.embed_tokens.weight : tensor<32x16xbf16> teacher_of "model.embed_tokens.weight"

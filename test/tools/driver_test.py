@@ -86,6 +86,10 @@ if (out / "checkpoint.safetensors").exists():
 if stage == os.environ.get("UNWRITABLE"):
     (out / "checkpoint.safetensors").write_text("last step")
     (out / "stage.json.partial").mkdir()
+if option("--teacher"):
+    folder = pathlib.Path(option("--teacher"))
+    (out / "teacher").write_text("given" if folder.exists() else "kept")
+    folder.mkdir(exist_ok=True)
 (out / "metrics.jsonl").write_text(json.dumps({"stage": stage, "variant": option("--variant")}) + "\\n")
 if stage == "select":
     (out / "selection.json").write_text(json.dumps({"version": 1, "method": "gates", "layers": 4, "budget": 1,
@@ -484,6 +488,32 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out, "--update")
         self.assertNotIn(("distill", "selected"), stages())
         self.assertIn(("align", None), stages())
+
+    def test_variants_share_the_teacher(self):
+        def read(variant):
+            file = self.out / "distill" / variant / "teacher"
+            return file.read_text() if file.exists() else None
+        self.write_spec(distill__steps=1)
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual([read("uniform"), read("selected")], ["kept", "given"])
+        keys = [call.split("--teacher-key ")[1].split()[0] for call in self.calls if "--teacher-key" in call]
+        self.assertEqual(keys, keys[:1] * 2, "not the same for all variants")
+        self.assertFalse((self.out / "distill/teacher").exists(), "nobody needs it any more")
+        # One variant that is left has nobody to keep it for.
+        shutil.rmtree(self.out / "distill/selected")
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertIsNone(read("selected"))
+        shutil.rmtree(self.out)
+        self.write_spec(distill__steps=1, evaluate__baselines=[])
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertIsNone(read("selected"))
+
+    def test_what_is_kept_of_the_teacher_goes(self):
+        self.write_spec(distill__steps=1)
+        self.morph("run", self.spec, "--out", self.out)
+        (self.out / "distill/teacher").mkdir()  # Of a run that was killed before it came to this.
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertFalse((self.out / "distill/teacher").exists())
 
     def test_plans_of_another_spec_go(self):
         self.write_spec(distill__steps=1)

@@ -11,6 +11,7 @@
 #include "runtime/base/AtomicFile.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
+#include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/SubsetJudge.h"
 #include "test/plan/WithBf16.h"
@@ -464,6 +465,137 @@ TEST_F(SixLayers, ProbesReadWhatIsNotTrainedOn) {
   const Json summary = *readJson(context.outPath("distill.json"));
   EXPECT_EQ(summary["held_out_before"]["tasks"]["batches"].get<std::vector<double>>(),
             lossesOn("held-out/distill/tasks", "distill-forward"));
+}
+
+/// What a section needs to train a little, on batches of 4 samples.
+template <typename Section> void trainBriefly(Section &section, int64_t steps) {
+  section.steps = steps;
+  section.accumulate = 1;
+  section.batch = 4;
+  section.betas = {0.9, 0.99};
+  section.lr = section.lrEnd = 1e-2;
+  section.length = 16;
+  section.tasks = {"recall"};
+  section.taskFraction = 1;
+  section.checkpointEvery = section.logEvery = 100;
+}
+
+/// The plan distill-other, of another selection, as distill, with what of the teacher is in `teacher`.
+StageContext otherVariant(const StageContext &context, const std::string &out, const std::string &teacher) {
+  StageContext result = context;
+  result.out = out;
+  result.planPaths["distill"] = planPath("distill-other");
+  result.planPaths["distill-forward"] = planPath("distill-other-forward");
+  result.teacherDir = teacher;
+  result.teacherKey = "key";
+  std::filesystem::create_directories(out);
+  return result;
+}
+
+TEST_F(SixLayers, TheTeacherRunsOnceForAllVariants) {
+  BatchStreamOptions data;
+  data.batch = 4;
+  data.length = 16;
+  const auto stream = batches(data);
+  KeptResults kept(folder.file("teacher"), "key", {"teacher"});
+  auto run = [&](const std::string &plan, bool keeps, int64_t &computed) {
+    const auto executor = context.executor(plan);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    computed = 0;
+    (*executor)->observe([&](size_t, double) { ++computed; });
+    const BatchSource source = batchSource(*stream, (*executor)->plan());
+    NamedTensors outputs = *runBatch(**executor, *(keeps ? kept.attachTo(source, "train") : source)(0));
+    outputs.erase("teacher");
+    for (auto &[name, tensor] : outputs)
+      tensor = tensor.clone();
+    return outputs;
+  };
+  // Of the first variant nothing is left out; of the second all that is the teacher's but its head.
+  int64_t alone = 0, first = 0, whole = 0, second = 0;
+  run("distill", false, alone);
+  run("distill", true, first);
+  EXPECT_EQ(first, alone);
+  const NamedTensors expected = run("distill-other", false, whole), actual = run("distill-other", true, second);
+  const auto ofTeacher = context.executor("logits"); // The teacher's instructions, of which the head has two.
+  ASSERT_TRUE(ofTeacher.ok());
+  EXPECT_GE(whole - second, static_cast<int64_t>((*ofTeacher)->plan().instructions.size()) / 2);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (const auto &[name, value] : expected)
+    EXPECT_TRUE(at::equal(actual.at(name), value)) << name;
+}
+
+TEST_F(SixLayers, VariantsEndWithTheSameBitsWhereTheTeacherIsKept) {
+  trainBriefly(context.spec.distill, 5);
+  context.teacherDir = folder.file("teacher");
+  context.teacherKey = "key";
+  context.out = folder.file("distill");
+  std::filesystem::create_directories(context.out);
+  ASSERT_TRUE(runDistill(context).ok());
+  EXPECT_TRUE(std::filesystem::exists(folder.file("teacher/teacher/train-4.safetensors")));
+  EXPECT_TRUE(std::filesystem::exists(folder.file("teacher/teacher/held-out-tasks-1.safetensors")));
+
+  const StageContext alone = otherVariant(context, folder.file("alone"), "");
+  const StageContext given = otherVariant(context, folder.file("given"), context.teacherDir);
+  ASSERT_TRUE(runDistill(alone).ok());
+  requestInterrupt(); // Every start makes one step.
+  for (int start = 0; start < 2; ++start)
+    EXPECT_EQ(*runDistill(given), StageOutcome::Interrupted);
+  requestInterrupt(false);
+  std::filesystem::remove(folder.file("teacher/teacher/train-3.safetensors"));
+  ASSERT_TRUE(runDistill(given).ok());
+  EXPECT_EQ(fileText(given.outPath("weights.safetensors")), fileText(alone.outPath("weights.safetensors")));
+  EXPECT_NE(fileText(given.outPath("weights.safetensors")), fileText(context.outPath("weights.safetensors")));
+  const Json expected = *readJson(alone.outPath("distill.json")), actual = *readJson(given.outPath("distill.json"));
+  for (const char *name : {"first_loss", "last_loss", "held_out_before", "held_out_after"})
+    EXPECT_EQ(actual[name], expected[name]) << name;
+}
+
+TEST_F(SixLayers, WavesBeginWhereTheOnesBeforeEnded) {
+  trainBriefly(context.spec.align, 4);
+  context.out = folder.file("whole");
+  std::filesystem::create_directories(context.out);
+  ASSERT_TRUE(runAlign(context).ok());
+
+  StageContext waves = context;
+  waves.out = folder.file("waves");
+  std::filesystem::create_directories(waves.out);
+  for (const char *name : {"align-1", "align-2", "align-3"}) {
+    waves.planPaths[name] = planPath(name);
+    waves.planPaths[std::string(name) + "-forward"] = planPath(std::string(name) + "-forward");
+  }
+  const std::string streams = waves.outPath("checkpoint.streams/");
+  requestInterrupt(); // Every start makes one step; the last of a wave goes on to the first of the next.
+  for (int start = 0; start < 5; ++start)
+    EXPECT_EQ(*runAlign(waves), StageOutcome::Interrupted);
+  // Wave 2 has had two steps, on what wave 1 has left of all.
+  EXPECT_TRUE(std::filesystem::exists(streams + "stream.2/train-3.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(streams + "stream.4/train-1.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(streams + "stream.4/train-2.safetensors"));
+  requestInterrupt(false);
+  ASSERT_TRUE(runAlign(waves).ok());
+  EXPECT_EQ(fileText(waves.outPath("branches.safetensors")), fileText(context.outPath("branches.safetensors")));
+  EXPECT_FALSE(std::filesystem::exists(streams + "stream.2"));
+  EXPECT_FALSE(std::filesystem::exists(streams + "stream.4"));
+}
+
+TEST_F(SixLayers, AWaveThatIsGivenItsStreamComputesNothingBelow) {
+  KeptResults kept(folder.file("kept"), "", {"stream.2"});
+  const auto stream = batches();
+  auto flopsOf = [&](const std::string &name) {
+    context.planPaths[name] = planPath(name);
+    const auto executor = context.executor(name);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    const LoopBatch batch = *kept.attachTo(batchSource(*stream, (*executor)->plan()), "train")(0);
+    EXPECT_TRUE(runBatch(**executor, batch).ok());
+    return *batchFlops((*executor)->plan(), batch.inputs, (*executor)->steps());
+  };
+  flopsOf("align-1-forward");
+  const double given = flopsOf("align-2-forward");
+  kept.forget("stream.2");
+  const double all = flopsOf("align-2-forward");
+  // Of four layers in all, two with their candidates; attention is most of a layer here.
+  EXPECT_GT(given, 0.5 * all);
+  EXPECT_LT(given, 0.8 * all);
 }
 
 // The next token depends on the one before alone: a wrong token is followed by another than the true one would be.

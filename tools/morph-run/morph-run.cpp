@@ -25,7 +25,7 @@ namespace {
 
 /// Flags as they were typed.
 struct Flags {
-  std::string spec, run, out, key, variant;
+  std::string spec, run, out, key, variant, teacher, teacherKey;
   std::vector<std::string> plans, weights;
   bool fp64 = false;
   int threads = -1;
@@ -73,6 +73,8 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   context.runDir = flags.run;
   context.key = flags.key;
   context.variant = flags.variant;
+  context.teacherDir = flags.teacher;
+  context.teacherKey = flags.teacherKey;
   if (needsSpec || !flags.spec.empty()) {
     MORPH_ASSIGN_OR_RETURN(const Json json, readJson(flags.spec));
     MORPH_ASSIGN_OR_RETURN(context.spec, readSpec(json, flags.spec));
@@ -160,6 +162,14 @@ int main(int argc, char **argv) {
 
   for (const Stage &stage : stages)
     addStage(app.add_subcommand(stage.name, stage.summary), stage.plans);
+  CLI::App *distill = app.get_subcommand("distill");
+  CLI::Option *teacher = distill->add_option("--teacher", flags.teacher,
+                                             "Folder where variants keep the teacher's results for each other");
+  distill
+      ->add_option("--teacher-key", flags.teacherKey,
+                   "What these depend on beside the data, in one word; others "
+                   "are made anew")
+      ->needs(teacher);
   CLI::App *evaluate =
       app.add_subcommand("evaluate", "answers by task, length and depth, teacher-forced and generated; perplexity");
   addStage(evaluate, "score, decode");

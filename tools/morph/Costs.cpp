@@ -3,10 +3,14 @@
 #include "tools/morph/Costs.h"
 
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Demand.h"
+#include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Rings.h"
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
+#include <numeric>
 #include <thread>
 
 using namespace morph;
@@ -135,6 +139,42 @@ public:
     return total;
   }
 
+  /// What it takes to keep an output of all of a cost's runs, and what later runs save that are given it.
+  struct Keeping {
+    double bytes = 0, flops = 0;
+  };
+  StatusOr<Keeping> keeping(const std::string &program, const std::string &output, double passes,
+                            const std::map<std::string, int64_t> &sizes) const {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+    const auto found = std::find_if(plan.outputs.begin(), plan.outputs.end(),
+                                    [&](const plan::NamedValue &value) { return value.name == output; });
+    if (found == plan.outputs.end())
+      return Keeping();
+    MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes));
+    MORPH_ASSIGN_OR_RETURN(const std::vector<double> flops, plan::instructionFlops(plan, sizes));
+    const std::vector<int64_t> &shape = shapes[static_cast<size_t>(found->value)];
+    const double bytes = std::accumulate(shape.begin(), shape.end(), 4.0 * passes, std::multiplies<double>());
+    const std::vector<plan::Step> steps = plan::planSteps(plan, plan::ZeroShares(plan.weights.size()), {found->value});
+    Keeping result;
+    for (size_t i = 0; i < steps.size(); ++i)
+      if (steps[i] != plan::Step::Run)
+        result.flops += passes * flops[i];
+    // Beyond what is kept, later runs compute it again (KeptResults).
+    result.bytes = std::min(bytes, static_cast<double>(plan::kKeptBytes));
+    result.flops *= bytes > 0 ? result.bytes / bytes : 0;
+    return result;
+  }
+
+  /// The outputs of a program with a prefix, in their order.
+  StatusOr<std::vector<std::string>> outputsWith(const std::string &program, const std::string &prefix) const {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+    std::vector<std::string> names;
+    for (const plan::NamedValue &output : plan.outputs)
+      if (output.name.rfind(prefix, 0) == 0)
+        names.push_back(output.name);
+    return names;
+  }
+
   /// A training stage, whose program has its name, as its section says.
   StatusOr<StageCost> training(const std::string &stage, const TrainingSpec &section, int64_t rows) const {
     return training(stage, stage, section, rows);
@@ -197,6 +237,17 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.diskBytes += cost.diskBytes;
       total.checkpointBytes = std::max(total.checkpointBytes, cost.checkpointBytes);
       takeLarger(total.memory, cost.memory);
+      if (wave == waves.front())
+        continue;
+      // It begins with what the wave before it has left of each batch, and leaves as much to the next one.
+      MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> streams, estimator.outputsWith(wave, "stream."));
+      if (streams.empty())
+        continue;
+      MORPH_ASSIGN_OR_RETURN(const auto kept,
+                             estimator.keeping(wave, streams.front(),
+                                               static_cast<double>(align.steps * align.accumulate), cost.memory.sizes));
+      total.flops -= kept.flops;
+      total.keptBytes = std::max(total.keptBytes, static_cast<double>(streams.size()) * kept.bytes);
     }
     total.stage = "align";
     total.steps = align.steps;
@@ -231,6 +282,14 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     MORPH_ASSIGN_OR_RETURN(const StageCost cost,
                            estimator.training("distill", distill, distill.batch * std::max(answers, text)));
     costs.push_back(times(cost, variants));
+    if (variants > 1) { // The teacher runs for the first of them.
+      MORPH_ASSIGN_OR_RETURN(const auto kept, estimator.keeping("distill", "teacher",
+                                                                static_cast<double>(distill.steps * distill.accumulate),
+                                                                cost.memory.sizes));
+      costs.back().sharedFlops = static_cast<double>(variants - 1) * kept.flops;
+      costs.back().flops -= costs.back().sharedFlops;
+      costs.back().keptBytes = kept.bytes;
+    }
   }
   const FinetuneSpec &finetune = resolved.finetune;
   if (estimator.has("finetune") && finetune.steps > 0) {

@@ -32,9 +32,11 @@ struct StageCost {
   int64_t steps = 0;
   double tokens = 0;
   double flops = 0;
+  double sharedFlops = 0; ///< What its models would take beside these if they did not share the teacher's results.
   StageMemory memory;
-  double diskBytes = 0; ///< What it leaves; checkpoints come on top while it runs.
+  double diskBytes = 0; ///< What it leaves; what follows comes on top while it runs.
   double checkpointBytes = 0;
+  double keptBytes = 0; ///< Results of the teacher for later runs on the same data.
 };
 
 /// Where the plans of a run lie, by program ("align", "gates", "distill", "finetune", "score", "decode", "pretrain");

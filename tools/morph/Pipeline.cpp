@@ -198,7 +198,7 @@ Status Pipeline::preflight() {
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                          estimateStages(resolved_, plans, static_cast<int64_t>(variants().size())));
 
-  double disk = 0, checkpoint = 0;
+  double disk = 0, working = 0;
   const double memory = availableMemory();
   for (const StageCost &cost : costs) {
     // A stage that is whole needs no more room.
@@ -213,10 +213,10 @@ Status Pipeline::preflight() {
                                                       " of memory, and " + formatBytes(memory) + " are free",
                                                   "give --memory-limit, " + less + ", or give --force")));
     disk += cost.diskBytes;
-    checkpoint = std::max(checkpoint, cost.checkpointBytes);
+    // While a checkpoint is replaced there are two.
+    working = std::max(working, 2 * cost.checkpointBytes + cost.keptBytes);
   }
-  // While a checkpoint is replaced there are two.
-  disk += 2 * checkpoint;
+  disk += working;
   if (!isWhole("hybrid") && !resolved_.model.path.empty())
     for (const fs::directory_entry &entry : fs::directory_iterator(baseFolder(), error))
       if (entry.is_regular_file(error))
@@ -318,9 +318,8 @@ Status Pipeline::walk(Mode mode, Until until) {
     MORPH_RETURN_IF_ERROR(evaluate(variant, "selection"));
   }
   for (const char *stage : {"distill", "finetune"}) {
-    if (trainingSection(stage).steps == 0)
-      continue;
-    for (const std::string &variant : chosen) {
+    const bool isAsked = trainingSection(stage).steps > 0;
+    for (const std::string &variant : isAsked ? chosen : std::vector<std::string>()) {
       MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
       if (trains(stage, linear)) {
         MORPH_RETURN_IF_ERROR(train(stage, variant));
@@ -330,6 +329,8 @@ Status Pipeline::walk(Mode mode, Until until) {
         stages_ -= 2;
       }
     }
+    if (mode_ == Mode::Run)
+      MORPH_RETURN_IF_ERROR(removeAll(teacherFolder()));
   }
   return isWhole("select") ? exportHybrid() : Status();
 }

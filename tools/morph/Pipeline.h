@@ -106,6 +106,10 @@ private:
   fs::path baseFolder() const;
   /// The base checkpoint and what overrides it in a variant after its last stage of training so far.
   std::vector<fs::path> weights(const std::string &variant) const;
+  /// Where the variants that are distilled keep the teacher's results for each other, until the last one is through.
+  fs::path teacherFolder() const { return run_.file("distill/teacher"); }
+  /// What tells the stage distill of a variant to use it.
+  StatusOr<std::vector<std::string>> teacherArguments(const std::string &variant);
   /// A call of morph-run for a stage into `out`.
   StatusOr<Command> runtimeCommand(const std::string &stage, const fs::path &out, const std::string &key,
                                    const std::string &variant,

@@ -109,7 +109,7 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
   for (const StageCost &cost : costs) {
     const auto found = unlimitedFlops.find(cost.stage);
     const double unlimited = found == unlimitedFlops.end() ? 0 : found->second;
-    const double flops = cost.flops / static_cast<double>(cost.models);
+    const double flops = (cost.flops + cost.sharedFlops) / static_cast<double>(cost.models);
     stages.push_back({{"stage", cost.stage},
                       {"models", cost.models},
                       {"waves", cost.waves},
@@ -122,7 +122,8 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
                       {"optimizer_bytes", cost.memory.optimizer},
                       {"value_bytes", cost.memory.values},
                       {"excess", explainExcess(resolved, cost)},
-                      {"disk_bytes", cost.diskBytes}});
+                      {"disk_bytes", cost.diskBytes},
+                      {"kept_bytes", cost.keptBytes}});
   }
   return stages;
 }
@@ -133,7 +134,7 @@ void print(const Json &report) {
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
               model["layers"].get<long long>(), report["full_layers"].get<long long>(),
               report["backend"].get<std::string>().c_str());
-  Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk"});
+  Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk", "kept on the way"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
     std::string name = stage["stage"];
@@ -145,7 +146,8 @@ void print(const Json &report) {
     stages.add({name, stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
                 formatCount(stage["tokens"]), formatCount(stage["flops"]),
                 extra > 0 ? "+" + formatFixed(100 * extra, 1) + " %" : "-", formatBytes(stage["memory_bytes"]),
-                stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-"});
+                stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-",
+                stage["kept_bytes"] > 0 ? formatBytes(stage["kept_bytes"]) : "-"});
   }
   std::printf("%s\n", stages.print().c_str());
   for (const Json &stage : report["stages"])

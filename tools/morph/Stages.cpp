@@ -334,6 +334,22 @@ Status Pipeline::select(const std::string &variant) {
   });
 }
 
+StatusOr<std::vector<std::string>> Pipeline::teacherArguments(const std::string &variant) {
+  std::error_code error;
+  // The last variant reads what there is, and writes for nobody.
+  if (variants().size() == 1 || (variant == variants().back() && !fs::exists(teacherFolder(), error)))
+    return std::vector<std::string>();
+  Inputs inputs;
+  inputs.sections = {"distill", "model", "tasks"};
+  inputs.stages = {"data"};
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
+  // Plans differ by variant, so the compiler stands for what of them is the teacher.
+  MORPH_ASSIGN_OR_RETURN(const std::string translator, tools_.program("morph-translate"));
+  inputs.files = {translator};
+  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
+  return std::vector<std::string>{"--teacher", teacherFolder().string(), "--teacher-key", key->value()};
+}
+
 Status Pipeline::train(const std::string &stage, const std::string &variant) {
   const std::string folder = stage + "/" + variant, plan = stage + "-" + variant;
   std::vector<std::pair<std::string, std::string>> plans = {{stage, plan}};
@@ -348,8 +364,12 @@ Status Pipeline::train(const std::string &stage, const std::string &variant) {
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   const std::string title = stage + " " + variant + ": " + describeSteps(trainingSection(stage));
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const Command command, runtimeCommand(stage, out, id, variant, plans, weights(variant),
-                                                                 run_.file("resolved.json")));
+    MORPH_ASSIGN_OR_RETURN(
+        Command command, runtimeCommand(stage, out, id, variant, plans, weights(variant), run_.file("resolved.json")));
+    if (stage == "distill") {
+      MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> more, teacherArguments(variant));
+      command.arguments.insert(command.arguments.end(), more.begin(), more.end());
+    }
     return runHelper(command);
   });
 }
