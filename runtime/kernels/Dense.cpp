@@ -4,8 +4,11 @@
 
 #include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/Rows.h"
 
 #include <ATen/Parallel.h>
+
+#include <algorithm>
 
 namespace morph {
 
@@ -43,16 +46,26 @@ void multiply(const KernelCall &call, const Factor &a, const Factor &b, const at
        c.mutable_data_ptr(), at::get_num_threads());
 }
 
+template <typename From, typename To>
+void gatherRows(const From *table, const int64_t *ids, int64_t count, int64_t width, To *rows) {
+  forRows(count, width, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      std::copy_n(table + ids[row] * width, width, rows + row * width);
+  });
+}
+
 void embedding(const KernelCall &call) {
-  const at::Tensor &table = call.operands[1], &ids = call.operands[0];
-  const at::Tensor rows = rowsOf(call.results[0]);
+  const at::Tensor &ids = call.operands[0], &table = call.operands[1], &result = call.results[0];
   const int64_t *const id = ids.const_data_ptr<int64_t>();
-  if (ids.numel() == 1) // Decoding: no memory for rows of the table's type.
-    rows.copy_(table.narrow(0, *id, 1));
-  else if (at::Tensor all = rows; table.scalar_type() == rows.scalar_type())
-    at::index_select_out(all, table, 0, ids.view({-1}));
-  else
-    rows.copy_(at::index_select(table, 0, ids.view({-1})));
+  const int64_t count = ids.numel(), width = table.size(1);
+  withType(result, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    T *const rows = result.mutable_data_ptr<T>();
+    if (table.scalar_type() == at::kBFloat16)
+      gatherRows(table.const_data_ptr<at::BFloat16>(), id, count, width, rows);
+    else
+      gatherRows(table.const_data_ptr<T>(), id, count, width, rows);
+  });
 }
 std::vector<at::Tensor> embeddingReference(const KernelCall &call) {
   const at::Tensor rows = at::embedding(call.operands[1], call.operands[0]);

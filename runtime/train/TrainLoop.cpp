@@ -99,7 +99,7 @@ StatusOr<double> Loop::addBatches(int64_t step) {
   double loss = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, optimizer_.addBatch(batch.inputs, share, batch.given));
+    MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, optimizer_.addBatch(batch.inputs, share, batch.given));
     if (batch.keep)
       MORPH_RETURN_IF_ERROR(batch.keep(outputs));
     auto found = outputs.find("loss");

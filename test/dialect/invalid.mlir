@@ -525,6 +525,7 @@ func.func @accumulate_c2(%sum: tensor<4xf32>, %share: tensor<1xf32>) {
 
 func.func @global_norm_c1() {
   // expected-error@below {{global_norm_c1: }}
+  // expected-error@below {{failed to infer returned types}}
   %0 = "morph.global_norm"() : () -> tensor<f32>
   return
 }

@@ -24,7 +24,7 @@ struct Malformed {
 const Malformed kCases[] = {
     {"WrongFormat", [](Json &j) { j["format"] = "gguf"; }, "'format' is 'gguf'"},
     {"NoFormat", [](Json &j) { j.erase("format"); }, "'format' is missing"},
-    {"NewerVersion", [](Json &j) { j["version"] = 3; }, "plan of version 3, this program reads version 2"},
+    {"NewerVersion", [](Json &j) { j["version"] = 4; }, "plan of version 4, this program reads version 3"},
     {"VersionIsText", [](Json &j) { j["version"] = "1"; }, "'version' must be an integer"},
     {"UnknownMember", [](Json &j) { j["extra"] = 1; }, "unknown member 'extra'"},
     {"UnknownOp", [](Json &j) { j["instructions"][2]["op"] = "softmax"; }, "instruction 2 (softmax): unknown op"},

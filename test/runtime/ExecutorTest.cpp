@@ -278,14 +278,18 @@ TEST(ExecutorTest, EveryIndexHasItsBound) {
   NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
                                   {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
                                   {"offset", at::zeros({}, at::kLong)},     {"weights", at::ones({4})},
-                                  {"teacher_logits", at::zeros({4, 11})}};
+                                  {"teacher_logits", at::zeros({4, 11})},   {"rate", at::ones({})},
+                                  {"step", at::ones({}, at::kLong)}};
   plan::Plan plan = everyOpPlan();
   for (const plan::Weight &weight : plan.weights)
     weights[weight.name] = at::ones(weight.shape);
   for (const auto &[form, precision] :
        {std::pair(plan, Precision::F32), std::pair(withBf16(plan), Precision::F32), std::pair(plan, Precision::F64)}) {
     auto executor = make(form, weights, precision);
-    inputs["cache"] = at::ones({2, 16, 2, 4}, precision == Precision::F64 ? at::kDouble : at::kFloat);
+    const at::ScalarType type = precision == Precision::F64 ? at::kDouble : at::kFloat;
+    inputs["cache"] = at::ones({2, 16, 2, 4}, type);
+    for (const char *name : {"sum", "parameter", "exp_avg", "exp_avg_sq"})
+      inputs[name] = at::ones({11, 8}, type);
     auto outputs = executor->run(inputs);
     ASSERT_TRUE(outputs.ok()) << outputs.status().message();
     for (const auto &[name, limit] : std::map<std::string, int64_t>{{"tokens", 11},

@@ -3,6 +3,7 @@
 
 #include "runtime/kernels/LinearAttention.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Updates.h"
 #include "test/fuzz/PlanRunner.h"
 
 #include <algorithm>
@@ -70,11 +71,14 @@ public:
     plan.program = old.program;
     plan.ropeTables = old.ropeTables;
     plan.kernels = old.kernels;
-    for (const plan::NamedValue &input : old.inputs)
+    for (const plan::NamedValue &input : old.inputs) {
       plan.inputs.push_back({input.name, define(input.value)});
+      updates.addOutside(plan.inputs.back().value, true);
+    }
     for (size_t i = 0; i < old.weights.size(); ++i) {
       plan.weights.push_back(old.weights[i]);
       plan.weightValues.push_back(define(old.weightValues[i]));
+      updates.addOutside(plan.weightValues.back(), false);
     }
     for (const plan::Instruction &instruction : old.instructions)
       addInstruction(instruction);
@@ -82,7 +86,13 @@ public:
       if (output.name.rfind("grad.", 0) != 0)
         plan.outputs.push_back(
             {output.name, number(output.value, [](plan::DType type) { return type != plan::DType::I64; })});
-    plan.outputs.push_back({"last", static_cast<int64_t>(plan.values.size()) - 1});
+    plan.outputs.erase(std::remove_if(plan.outputs.begin(), plan.outputs.end(),
+                                      [&](const plan::NamedValue &output) { return !isThere(output.value); }),
+                       plan.outputs.end());
+    int64_t last = static_cast<int64_t>(plan.values.size()) - 1;
+    while (last > 0 && !isThere(last))
+      --last;
+    plan.outputs.push_back({"last", last});
     addGradients();
     return std::move(plan);
   }
@@ -91,7 +101,11 @@ private:
   const plan::Plan &old;
   Draws &draws;
   plan::Plan plan;
+  plan::UpdateRules updates;
   std::vector<int64_t> numbers; ///< New numbers of old values.
+
+  /// Whether nothing has updated the memory in which a value lies.
+  bool isThere(int64_t value) const { return updates.read(value, "").ok(); }
 
   int64_t define(int64_t value) {
     plan.values.push_back(old.values[static_cast<size_t>(value)]);
@@ -134,6 +148,13 @@ private:
     auto inferred = plan::inferResults(plan, instruction, sizes);
     if (!inferred.ok())
       return; // What read its results reads something else.
+    plan::UpdateRules after = updates;
+    instruction.results.clear();
+    for (size_t i = 0; i < inferred->size(); ++i)
+      instruction.results.push_back(static_cast<int64_t>(plan.values.size() + i));
+    if (!after.addInstruction(instruction, rule).ok())
+      return;
+    updates = std::move(after);
     instruction.results.clear();
     for (size_t i = 0; i < inferred->size(); ++i) {
       plan.values.push_back((*inferred)[i]);
@@ -151,7 +172,8 @@ private:
       const auto &shape = plan.values[static_cast<size_t>(plan.weightValues[i])].shape;
       std::vector<int64_t> fitting;
       for (size_t value = 0; value < plan.values.size(); ++value)
-        if (plan.values[value].shape == shape && plan.values[value].dtype == plan::DType::F32)
+        if (plan.values[value].shape == shape && plan.values[value].dtype == plan::DType::F32 &&
+            isThere(static_cast<int64_t>(value)))
           fitting.push_back(static_cast<int64_t>(value));
       weight.trainable = weight.trainable && weight.teacherOf.empty() && !fitting.empty();
       if (weight.trainable)

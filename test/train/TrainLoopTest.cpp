@@ -50,14 +50,14 @@ plan::Plan regressionPlan() {
                        {"squared_error_grad", {5, 3, 1}, {6}, mean},
                        {"linear_weight_grad", {6, 0}, {7}, {}}};
   plan.outputs = {{"loss", 4}, {"grad.w", 7}};
-  UpdateSettings settings;
-  settings.clip = 1;
-  return withUpdate(plan, settings);
+  return plan;
 }
 
 std::unique_ptr<Executor> regressionExecutor() {
   const WeightStore store = WeightStore::inMemory({{"w", at::zeros({2, 3})}});
-  auto executor = Executor::create(regressionPlan(), store, Precision::F32, 0);
+  UpdateSettings settings;
+  settings.clip = 1;
+  auto executor = Executor::create(withUpdate(regressionPlan(), settings), store, Precision::F32, 0);
   EXPECT_TRUE(executor.ok()) << executor.status().message();
   return *std::move(executor);
 }

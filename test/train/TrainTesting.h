@@ -36,7 +36,7 @@ std::string fileText(const std::string &path);
 /// Linear regression as a plan: x [N,3], y [N,2]; loss = mean (x w^T - y)^2 of the weight w [2,3], and its gradient.
 plan::Plan regressionPlan();
 
-/// An executor of it with w = 0.
+/// An executor of it with w = 0, and an update that clips at norm 1.
 std::unique_ptr<Executor> regressionExecutor();
 
 /// Batch `index`: x drawn, y = x times a fixed matrix plus noise.
