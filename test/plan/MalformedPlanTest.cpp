@@ -153,6 +153,24 @@ const Malformed kKernelCases[] = {
      "argument 1 is [B,T,8] of bf16, but kernel 'add_silu' takes [R0,R1,8] of f32"},
 };
 
+/// The input or output of a name.
+Json &named(Json &list, const std::string &name) {
+  return *std::find_if(list.begin(), list.end(), [&](const Json &value) { return value["name"] == name; });
+}
+
+const Malformed kUpdateCases[] = {
+    {"OfItsOwn", [](Json &j) { j["update"]["update"] = j["update"]; }, "an update has no update of its own"},
+    {"NoShare", [](Json &j) { named(j["inputs"], "share")["name"] = "part"; }, "not the scalars 'share'"},
+    {"NoNorm", [](Json &j) { named(j["update"]["outputs"], "norm")["name"] = "size"; }, "not the scalars 'share'"},
+    {"NoSum", [](Json &j) { named(j["inputs"], "grad.norm.weight")["name"] = "sum"; },
+     "no input 'grad.norm.weight' to sum up"},
+    {"ForeignInput", [](Json &j) { named(j["update"]["inputs"], "exp_avg.norm.weight")["name"] = "moment"; },
+     "the update has an input 'moment' of shape [6], which is neither a gradient nor a moment"},
+    {"StrangerUpdated", [](Json &j) { named(j["update"]["weights"], "norm.weight")["name"] = "other.weight"; },
+     "the update does not update weight 'norm.weight'"},
+    {"Broken", [](Json &j) { j["update"]["instructions"][0]["op"] = "none"; }, "unknown op"},
+};
+
 void expectRefused(const plan::Plan &plan, const Malformed &malformed) {
   Json json = Json::parse(plan::printPlan(plan));
   malformed.damage(json);
@@ -172,6 +190,10 @@ INSTANTIATE_TEST_SUITE_P(All, MalformedPlan, testing::ValuesIn(kCases), nameOf);
 class MalformedKernel : public testing::TestWithParam<Malformed> {};
 TEST_P(MalformedKernel, IsRefused) { expectRefused(everyOpPlan(), GetParam()); }
 INSTANTIATE_TEST_SUITE_P(All, MalformedKernel, testing::ValuesIn(kKernelCases), nameOf);
+
+class MalformedUpdate : public testing::TestWithParam<Malformed> {};
+TEST_P(MalformedUpdate, IsRefused) { expectRefused(withUpdate(smallTrainingPlan()), GetParam()); }
+INSTANTIATE_TEST_SUITE_P(All, MalformedUpdate, testing::ValuesIn(kUpdateCases), nameOf);
 
 TEST(MalformedPlanText, FactorsOfOneProductAreOfOneType) {
   PlanBuilder b;

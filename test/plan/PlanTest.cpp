@@ -23,6 +23,14 @@ TEST(PlanTest, RoundTripGivesTheSameBytes) {
   EXPECT_EQ(std::get<double>(parsed->instructions[1].attributes.at("eps")), 1e-5);
 }
 
+TEST(PlanTest, RoundTripKeepsTheUpdate) {
+  const std::string text = plan::printPlan(withUpdate(smallTrainingPlan()));
+  auto parsed = plan::parsePlan(text, "plan.json");
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  ASSERT_NE(parsed->update, nullptr);
+  EXPECT_EQ(plan::printPlan(*parsed), text);
+}
+
 TEST(PlanTest, RoundTripKeepsKernels) {
   plan::Plan plan = everyOpPlan();
   plan.kernelObject = "0123abcd";
