@@ -218,7 +218,8 @@ def make_modules():
             with open(path, "wb") as file:
                 file.write(module)
             plan = run("morph-translate", "--emit-plan", path, f"--program={kind}", f"--program-options={options}")
-            write("plan", f"{name}-{program.replace(':', '-')}", plan)
+            # Lists of seeds have commas between them.
+            write("plan", f"{name}-{program.replace(':', '-').replace(',', '+')}", plan)
     # Single ops and passes, as the tests write them.
     files = sorted(glob.glob(os.path.join(SOURCE, "test", "dialect", "*.mlir")))
     files += sorted(glob.glob(os.path.join(SOURCE, "test", "passes", "*.mlir")))
