@@ -177,9 +177,12 @@ LogicalResult ProgramOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
       return emitOpError() << "program_c3: " << symbol << " is trained twice";
   }
   if (FlatSymbolRefAttr update = getUpdateAttr()) {
-    Operation *other = symbolTables.lookupNearestSymbolFrom((*this)->getParentOp(), update.getAttr());
-    if (!isa_and_nonnull<ProgramOp>(other) || other == getOperation())
+    auto other = dyn_cast_or_null<ProgramOp>(
+        symbolTables.lookupNearestSymbolFrom((*this)->getParentOp(), update.getAttr()));
+    if (!other || other == *this)
       return emitOpError() << "program_c9: update is " << update << ", which is no other program of the model";
+    if (other.getUpdate())
+      return emitOpError() << "program_c9: update is " << update << ", which has an update of its own";
   }
   return success();
 }

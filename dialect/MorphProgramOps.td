@@ -31,7 +31,8 @@ def Morph_ProgramOp : Morph_Op<"program", [
     dimensions, by a letter and at most 15 letters or digits; program_c5 arguments are ranked tensors; program_c6 the
     sizes of all values agree by name; program_c7 what an op updates is an argument or a weight that is trained, a view of
     it or what an op before has made of it, and no other operand of the op; program_c8 nothing reads what lies in memory
-    that an op has updated since, nor is it an output; program_c9 `update` is another program of the model.
+    that an op has updated since, nor is it an output; program_c9 `update` is another program of the model, with no
+    update of its own.
 
     Example:
 

@@ -233,7 +233,7 @@ StatusOr<OrderedJson> PlanBench::run() {
                         {"share", ideal / seconds},
                         {"peak_bytes", peakBytes_},
                         {"peak_rss_bytes", peakResidentBytes_},
-                        {"planned_bytes", plan::trainingBytes(cost)},
+                        {"planned_bytes", plan::runBytes(cost)},
                         {"allocations", allocations_},
                         {"cpu", cpuName()},
                         {"threads", at::get_num_threads()},

@@ -52,8 +52,8 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
 /// The operations of each instruction of a valid plan, as `estimateCost` counts them.
 StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<std::string, int64_t> &sizes);
 
-/// The most bytes that training by the plan holds: weights, inputs (sums of gradients among them), values, moments.
-inline double trainingBytes(const Cost &cost) {
+/// The bytes that running the plan holds: weights, inputs (sums of gradients among them), values, moments.
+inline double runBytes(const Cost &cost) {
   return static_cast<double>(cost.boundBytes) + static_cast<double>(cost.inputBytes) +
          static_cast<double>(cost.arenaBytes) + static_cast<double>(cost.momentBytes);
 }

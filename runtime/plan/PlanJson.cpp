@@ -26,8 +26,7 @@ const std::pair<DType, const char *> kDTypes[] = {
 /// Reads the parts of a plan; every function returns an error that starts with the place.
 class PlanReader {
 public:
-  PlanReader(const Json &root, std::string where, bool isUpdate = false)
-      : root(root), where(std::move(where)), isUpdate(isUpdate) {}
+  PlanReader(const Json &root, std::string where) : root(root), where(std::move(where)) {}
 
   StatusOr<Plan> read() {
     MORPH_ASSIGN_OR_RETURN(std::string format, jsonGet<std::string>(root, "format", where));
@@ -64,9 +63,7 @@ public:
         each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
     MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
     if (auto update = root.find("update"); update != root.end()) {
-      if (isUpdate)
-        return Status::invalid(where + ": an update has no update of its own");
-      MORPH_ASSIGN_OR_RETURN(Plan inner, PlanReader(*update, where + ": update", /*isUpdate=*/true).read());
+      MORPH_ASSIGN_OR_RETURN(Plan inner, PlanReader(*update, where + ": update").read());
       plan.update = std::make_shared<const Plan>(std::move(inner));
     }
     return std::move(plan);
@@ -75,7 +72,6 @@ public:
 private:
   const Json &root;
   std::string where;
-  bool isUpdate; ///< Not a file of its own.
   Plan plan;
 
   template <typename Function>

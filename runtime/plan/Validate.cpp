@@ -443,10 +443,10 @@ private:
   Status checkUpdate() const {
     if (!plan.update)
       return Status();
+    if (plan.update->update)
+      return Status::invalid("an update has no update of its own");
     if (Status status = validate(*plan.update); !status.ok())
       return std::move(status).withContext("update");
-    if (plan.update->update)
-      return Status::invalid("the update has an update of its own");
     const auto inputs = byName(plan.inputs), outputs = byName(plan.update->outputs);
     std::map<std::string, const Weight *> updated;
     for (const Weight &weight : plan.update->weights)

@@ -1389,3 +1389,18 @@ morph.model @program_c9_itself base architecture "llama" layers 1 {
     morph.output "y" = %one : tensor<f32>
   }
 }
+
+// -----
+
+// Programs that update each other would be emitted without end.
+morph.model @program_c9_cycle base architecture "llama" layers 1 {
+  // expected-error@below {{program_c9: update is @q, which has an update of its own}}
+  morph.program @p() update @q {
+    %one = morph.ones
+    morph.output "y" = %one : tensor<f32>
+  }
+  morph.program @q() update @p {
+    %one = morph.ones
+    morph.output "y" = %one : tensor<f32>
+  }
+}

@@ -89,7 +89,7 @@ public:
     result.flops = passes * cost.flops;
     const double masters = static_cast<double>(cost.masterBytes);
     StageMemory &memory = result.memory;
-    memory.bytes = plan::trainingBytes(cost);
+    memory.bytes = plan::runBytes(cost);
     memory.weights = static_cast<double>(cost.boundBytes);
     memory.values = static_cast<double>(cost.arenaBytes);
     // Sums of gradients are inputs.
