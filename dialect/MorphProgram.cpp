@@ -177,8 +177,8 @@ LogicalResult ProgramOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
       return emitOpError() << "program_c3: " << symbol << " is trained twice";
   }
   if (FlatSymbolRefAttr update = getUpdateAttr()) {
-    auto other = dyn_cast_or_null<ProgramOp>(
-        symbolTables.lookupNearestSymbolFrom((*this)->getParentOp(), update.getAttr()));
+    auto other =
+        dyn_cast_or_null<ProgramOp>(symbolTables.lookupNearestSymbolFrom((*this)->getParentOp(), update.getAttr()));
     if (!other || other == *this)
       return emitOpError() << "program_c9: update is " << update << ", which is no other program of the model";
     if (other.getUpdate())
