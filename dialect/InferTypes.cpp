@@ -83,11 +83,18 @@ LogicalResult inferTypesByTable(MLIRContext *context, std::optional<Location> lo
   Type element = Float32Type::get(context);
   if (plan::resultType(rule, tableAttributes) == plan::DType::BF16)
     element = BFloat16Type::get(context);
-  for (const plan::Shape &shape : *inferred) {
+  // What is written into an operand's memory is of its type.
+  auto updatedElement = [&](size_t result) -> std::optional<Type> {
+    if (rule.updates.empty() || rule.updates[result].empty())
+      return std::nullopt;
+    ValueRange operand = groups[static_cast<size_t>(rule.operandIndex(rule.updates[result]))];
+    return operand.empty() ? std::nullopt : std::optional<Type>(getElementTypeOrSelf(operand.front().getType()));
+  };
+  for (auto [index, shape] : llvm::enumerate(*inferred)) {
     SmallVector<int64_t> dimensions;
     for (const plan::Dim &dim : shape)
       dimensions.push_back(plan::isUnknown(dim) ? ShapedType::kDynamic : std::get<int64_t>(dim));
-    results.push_back(RankedTensorType::get(dimensions, element));
+    results.push_back(RankedTensorType::get(dimensions, updatedElement(index).value_or(element)));
   }
   return success();
 }

@@ -103,7 +103,7 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   // A pattern a result; a variadic one has "=x" of a variadic operand x.
   list<string> resultShapes = [];
   list<Below> indices = [];
-  // The element type of the results: f32, or that which an attribute names.
+  // The element type of the results: f32, or that which an attribute names; of one in an operand's memory, the operand's.
   string resultType = "f32";
   // Operands that are factors of a matrix product, which morph-assign-precision rounds.
   list<string> factors = [];

@@ -242,7 +242,8 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let hasFolder = 1;
 }
 
-def Morph_AttentionOp : Morph_DifferentiableOp<"attention", [AttrSizedOperandSegments]> {
+def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
+    [AttrSizedOperandSegments, AllElementTypesMatch<["k", "v"]>]> {
   let summary = "Causal grouped-query softmax attention of q [B,T,H,D] on k, v [B,S,G,D]: [B,T,H,D]";
   let description = [{
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
@@ -256,7 +257,7 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention", [AttrSizedOperandSeg
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
     a scalar.
   }];
-  let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
+  let arguments = (ins Morph_Float:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
       Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$half);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
@@ -275,11 +276,12 @@ def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
   let summary = "The ring cache [B,S,...] with x [B,T,...] at positions offset, offset+1, ...: the cache, in place";
   let description = [{
     Position p lies in slot p mod S, so that the ring keeps the last S positions. T is at most S when the program runs.
+    x is rounded to the ring's element type.
     Constraints: cache_write_c1 cache has two dimensions or more; cache_write_c2 x has the cache's dimensions but for
     the second; cache_write_c3 offset is a scalar.
   }];
-  let arguments = (ins Morph_Float:$cache, Morph_Float:$x, Morph_Index:$offset);
-  let results = (outs Morph_Float:$result);
+  let arguments = (ins Morph_Half:$cache, Morph_Float:$x, Morph_Index:$offset);
+  let results = (outs Morph_Half:$result);
   let rules = [HasShape<"cache", "BS~", "cache_write_c1">, HasShape<"x", "BT~", "cache_write_c2">,
       HasShape<"offset", "", "cache_write_c3">];
   let resultShapes = ["BS~"];

@@ -47,6 +47,8 @@ public:
         attention.setHalf(true);
       if (auto attention = dyn_cast<AttentionGradOp>(op))
         attention.setHalf(true);
+      if (auto write = dyn_cast<CacheWriteOp>(op))
+        holdHalf(write);
     }
     for (Value value : values)
       assign(value);
@@ -56,6 +58,12 @@ private:
   ProgramOp program;
   ModelOp model;
   SymbolTable symbols;
+
+  /// A ring of keys or values, which attention alone reads, holds bf16: half the bytes of a long context.
+  static void holdHalf(CacheWriteOp write) {
+    for (Value ring : {write.getCache(), write.getResult()})
+      ring.setType(cast<RankedTensorType>(ring.getType()).clone(BFloat16Type::get(write.getContext())));
+  }
 
   void assign(Value value) {
     auto type = dyn_cast<RankedTensorType>(value.getType());

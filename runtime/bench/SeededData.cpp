@@ -11,17 +11,6 @@
 
 namespace morph {
 
-static at::ScalarType storedType(plan::DType dtype) {
-  switch (dtype) {
-  case plan::DType::BF16:
-    return at::kBFloat16;
-  case plan::DType::F16:
-    return at::kHalf;
-  default:
-    return at::kFloat;
-  }
-}
-
 std::map<std::string, at::Tensor> seededWeights(const plan::Plan &model, uint64_t seed) {
   std::map<std::string, at::Tensor> weights;
   for (const plan::Weight &weight : model.weights) {
@@ -30,7 +19,8 @@ std::map<std::string, at::Tensor> seededWeights(const plan::Plan &model, uint64_
     at::Tensor values = seededNormal(weight.shape, deviation, seed, weight.name);
     if (!matrix)
       values += 1;
-    weights[weight.name] = values.to(storedType(weight.dtype));
+    weights[weight.name] =
+        values.to(weight.dtype == plan::DType::F16 ? at::kHalf : scalarType(weight.dtype, Precision::F32));
   }
   return weights;
 }
@@ -74,7 +64,8 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
   NamedTensors inputs;
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     const std::string &name = plan.inputs[i].name;
-    const std::vector<int64_t> &shape = shapes[static_cast<size_t>(plan.inputs[i].value)];
+    const size_t value = static_cast<size_t>(plan.inputs[i].value);
+    const std::vector<int64_t> &shape = shapes[value];
     if (name == "tokens" || name == "targets")
       inputs[name] = seededIndices(shape, limits.at(i), seed, name);
     else if (name == "positions")
@@ -86,7 +77,7 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
     else if (name == "start")
       inputs[name] = at::zeros(shape, at::kLong);
     else if (name.rfind("cache.", 0) == 0)
-      inputs[name] = seededNormal(shape, 1, seed, name);
+      inputs[name] = seededNormal(shape, 1, seed, name).to(scalarType(plan.values[value].dtype, Precision::F32));
     else if (name != "share" && name.rfind("grad.", 0) != 0) // Those are the optimizer's.
       return Status::failed("program '" + plan.program + "' has the input '" + name + "', which is not known here");
   }

@@ -115,7 +115,7 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan:
   }
 }
 
-Status InputChecker::checkUpdated(const NamedTensors &inputs, at::ScalarType dtype) const {
+Status InputChecker::checkUpdated(const NamedTensors &inputs, Precision precision) const {
   struct Extent {
     const char *begin, *end;
     size_t input;
@@ -125,10 +125,10 @@ Status InputChecker::checkUpdated(const NamedTensors &inputs, at::ScalarType dty
     const at::Tensor &tensor = inputs.at(plan_.inputs[i].name);
     const char *const begin = static_cast<const char *>(tensor.const_data_ptr());
     extents.push_back({begin, begin + tensor.nbytes(), i});
-    const bool isFloat = plan_.values[static_cast<size_t>(plan_.inputs[i].value)].dtype != plan::DType::I64;
-    if (updated_[i] && !(tensor.is_contiguous() && (!isFloat || tensor.scalar_type() == dtype)))
+    const at::ScalarType type = scalarType(plan_.values[static_cast<size_t>(plan_.inputs[i].value)].dtype, precision);
+    if (updated_[i] && !(tensor.is_contiguous() && tensor.scalar_type() == type))
       return Status::invalid("input '" + plan_.inputs[i].name + "' of program '" + plan_.program +
-                             "' is updated in place: it must be contiguous and of " + c10::toString(dtype));
+                             "' is updated in place: it must be contiguous and of " + c10::toString(type));
   }
   std::sort(extents.begin(), extents.end(), [](const Extent &a, const Extent &b) { return a.begin < b.begin; });
   // The extents before that reach furthest: of all, and of those that are updated.
@@ -190,14 +190,14 @@ StatusOr<std::map<std::string, int64_t>> InputChecker::sizesOf(const NamedTensor
   return sizes;
 }
 
-Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, at::ScalarType dtype,
+Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
                           std::vector<at::Tensor> &values) const {
   if (std::find(updated_.begin(), updated_.end(), true) != updated_.end())
-    MORPH_RETURN_IF_ERROR(checkUpdated(inputs, dtype));
+    MORPH_RETURN_IF_ERROR(checkUpdated(inputs, precision));
   for (const plan::NamedValue &input : plan_.inputs) {
     const at::Tensor &tensor = inputs.at(input.name);
-    bool index = tensor.scalar_type() == at::kLong;
-    values[static_cast<size_t>(input.value)] = (index ? tensor : tensor.to(dtype)).contiguous();
+    const size_t value = static_cast<size_t>(input.value);
+    values[value] = tensor.to(scalarType(plan_.values[value].dtype, precision)).contiguous();
   }
 
   for (const IndexRange &range : ranges_) {

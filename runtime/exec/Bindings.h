@@ -23,10 +23,10 @@ public:
   explicit InputChecker(const plan::Plan &plan);
   /// The program's sizes by name, as the inputs give them. Errors name the input: missing, another dtype, rank or size.
   StatusOr<std::map<std::string, int64_t>> sizesOf(const NamedTensors &inputs) const;
-  /// Puts the inputs into `values` by value number, floats as `dtype`; those that are updated lie where they were
-  /// given. `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the
-  /// input: an index out of range; one that is updated and not contiguous, of `dtype` and alone in its memory.
-  Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, at::ScalarType dtype,
+  /// Puts the inputs into `values` by value number, in their types; those that are updated lie where they were given.
+  /// `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the input: an
+  /// index out of range; one that is updated and not contiguous, of its type and alone in its memory.
+  Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
               std::vector<at::Tensor> &values) const;
 
   /// What indices of an input may be: 0 to the product of `limit` less one, or below kPositionLimit where it is empty.
@@ -42,7 +42,7 @@ private:
   std::vector<bool> updated_; ///< One an input: the program writes where it lies.
 
   /// An updated input must be given as the program takes it, and no other may lie where it is written.
-  Status checkUpdated(const NamedTensors &inputs, at::ScalarType dtype) const;
+  Status checkUpdated(const NamedTensors &inputs, Precision precision) const;
 };
 
 } // namespace morph

@@ -50,8 +50,6 @@ void addParts(const float *parts, int64_t blocks, int64_t elements, float *sums)
   });
 }
 
-at::ScalarType workType(Precision precision) { return precision == Precision::F64 ? at::kDouble : at::kFloat; }
-
 } // namespace
 
 Executor::~Executor() { addHeldBytes(-viewBytes_); }
@@ -178,14 +176,7 @@ std::shared_ptr<Executor::BoundWeight> Executor::findBound(const std::string &na
 }
 
 at::ScalarType Executor::typeOf(int64_t value) const {
-  switch (plan_.values[static_cast<size_t>(value)].dtype) {
-  case plan::DType::I64:
-    return at::kLong;
-  case plan::DType::BF16:
-    return precision_ == Precision::F64 ? at::kDouble : at::kBFloat16;
-  default:
-    return workType(precision_);
-  }
+  return scalarType(plan_.values[static_cast<size_t>(value)].dtype, precision_);
 }
 
 Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing) {
@@ -202,7 +193,8 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
       bound_.push_back(std::move(shared));
       continue;
     }
-    MORPH_ASSIGN_OR_RETURN(at::Tensor tensor, loadWeight(plan_, weight, store, seed, workType(precision_)));
+    MORPH_ASSIGN_OR_RETURN(at::Tensor tensor,
+                           loadWeight(plan_, weight, store, seed, scalarType(plan::DType::F32, precision_)));
     // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
@@ -398,7 +390,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     } else {
       MORPH_ASSIGN_OR_RETURN(layout, layoutOf(sizes));
     }
-    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, workType(precision_), values));
+    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, precision_, values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;

@@ -3,7 +3,7 @@
 // and values, by BlockAttention. Nothing is saved for the gradient: it finds the sums of each row again.
 //
 // Factors of products are bf16 with `half` where that is faster (hasFastBf16Multiply), sums and softmax fp32.
-// A single query (decoding) stays in fp32, as converting a whole cache would cost more than the products.
+// A single query (decoding) is one of fp32 factors: its products wait for memory.
 // Shapes: B batch, T queries, S keys, H query heads, G key-value heads, R = H / G, D head dimension.
 
 #include "runtime/kernels/BlockAttention.h"
@@ -85,7 +85,7 @@ at::Tensor attendByAten(const Problem &p) {
     visible = visible.logical_and(key_S >= p.start_B.view({-1, 1, 1, 1}));
   auto forHeads = [&](const at::Tensor &x_BSGD) {
     const at::Tensor inOrder = p.isRing ? x_BSGD.index_select(1, key_S.remainder(p.keys())) : x_BSGD;
-    return inOrder.repeat_interleave(p.group(), 2).transpose(1, 2);
+    return inOrder.to(p.q_BTHD.scalar_type()).repeat_interleave(p.group(), 2).transpose(1, 2);
   };
   const at::Tensor k_BHSD = forHeads(p.k_BSGD), v_BHSD = forHeads(p.v_BSGD);
   const at::Tensor scores_BHTS = at::matmul(p.q_BTHD.transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
@@ -110,12 +110,14 @@ at::Tensor factor(Pieces &pieces, const at::Tensor &x, at::ScalarType type) {
   return at::from_blob(pieces.take<char>(bytes), x.sizes(), x.options().dtype(type)).copy_(x);
 }
 
-template <typename E, typename T> void attend(const KernelCall &call, const Problem &p) {
+/// `type`: that of keys and values, C.
+template <typename E, typename T, typename C = E>
+void attend(const KernelCall &call, const Problem &p, at::ScalarType type) {
   Pieces pieces(call.scratch);
-  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, p.type),
-                   v = factor(pieces, p.v_BSGD, p.type);
-  attentionForward<E, T>(p.raw(), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0), at::get_num_threads(),
-                         pieces.rest());
+  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, type),
+                   v = factor(pieces, p.v_BSGD, type);
+  attentionForward<E, T, C>(p.raw(), dataOf<E>(q), dataOf<C>(k), dataOf<C>(v), resultOf<T>(call, 0),
+                            at::get_num_threads(), pieces.rest());
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
@@ -131,11 +133,13 @@ void attention(const KernelCall &call) {
   if (p.q_BTHD.numel() == 0)
     return;
   if (p.type == at::kDouble)
-    attend<double, double>(call, p);
+    attend<double, double>(call, p, at::kDouble);
   else if (p.type == at::kBFloat16)
-    attend<Bf16, float>(call, p);
+    attend<Bf16, float>(call, p, at::kBFloat16);
+  else if (p.k_BSGD.scalar_type() == at::kBFloat16)
+    attend<float, float, Bf16>(call, p, at::kBFloat16);
   else
-    attend<float, float>(call, p);
+    attend<float, float>(call, p, at::kFloat);
 }
 std::vector<at::Tensor> attentionReference(const KernelCall &call) { return {attendByAten(problemOf(call, 0))}; }
 

@@ -2,6 +2,7 @@
 #include "runtime/kernels/BlockAttention.h"
 
 #include "runtime/kernels/AttentionLoops.h"
+#include "runtime/kernels/DecodeLoops.h"
 #include "runtime/kernels/GemmLoops.h"
 #include "runtime/kernels/Parallel.h"
 #include "runtime/kernels/Pieces.h"
@@ -57,8 +58,16 @@ int64_t longestFirst(int64_t task, int64_t blocks) { return blocks - 1 - task; }
 
 template <typename T> constexpr T lowest() { return std::numeric_limits<T>::lowest(); }
 
-/// Scratch of a thread: the products of a block, their shares (in their place where the type is theirs), sums of rows.
-template <typename E, typename T> struct ForwardBuffers {
+/// A block of keys or values as factors: its own memory, or `widened`.
+template <typename E> Matrix<const E> factorsOf(Matrix<const E> x, int64_t, int64_t, E *) { return x; }
+Matrix<const float> factorsOf(Matrix<const Bf16> x, int64_t rows, int64_t width, float *widened) {
+  widenRows(x, {widened, width}, rows, width);
+  return {widened, width};
+}
+
+/// Scratch of a thread: the products of a block, their shares (in their place where the type is theirs), sums of rows,
+/// keys or values.
+template <typename E, typename T, typename C> struct ForwardBuffers {
   ForwardBuffers(Pieces &pieces, const AttentionSizes &s) {
     const int64_t rows = std::min(kQueryBlock, s.queries), elements = rows * std::min(kKeyBlock, s.keys);
     scores = pieces.take<T>(elements);
@@ -67,32 +76,35 @@ template <typename E, typename T> struct ForwardBuffers {
     else
       shares = pieces.take<E>(elements);
     sums = pieces.take<RowSums<T>>(rows);
+    widened = std::is_same_v<E, C> ? nullptr : pieces.take<E>(std::min(kKeyBlock, s.keys) * s.width);
   }
   T *scores;
-  E *shares;
+  E *shares, *widened;
   RowSums<T> *sums;
 };
 
-template <typename E, typename T>
-void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const E> q, Matrix<const E> k,
-                  Matrix<const E> v, Matrix<T> o, T *scores, E *shares, RowSums<T> *sums) {
+template <typename E, typename T, typename C>
+void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const E> q, Matrix<const C> k,
+                  Matrix<const C> v, Matrix<T> o, const ForwardBuffers<E, T, C> &buffers) {
   const int64_t width = p.sizes.width;
+  RowSums<T> *const sums = buffers.sums;
   fillRows(o, block.rows, width);
   std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
   // Blocks end where the ring does.
   for (int64_t at = block.firstKey, n; at < block.lastKey; at += n) {
     const int64_t row = at % p.sizes.keys;
     n = std::min({kKeyBlock - at % kKeyBlock, block.lastKey - at, p.sizes.keys - row});
-    const Matrix<T> s{scores, n};
-    const Matrix<E> e{shares, n};
-    multiply(false, true, block.rows, n, width, T(1), q, k.below(row), T(0), s);
+    const Matrix<T> s{buffers.scores, n};
+    const Matrix<E> e{buffers.shares, n};
+    multiply(false, true, block.rows, n, width, T(1), q, factorsOf(k.below(row), n, width, buffers.widened), T(0), s);
     for (int64_t i = 0; i < block.rows; ++i) {
       const T factor =
           addExponentials(s.row(i), e.row(i), block.first(i, at, n), block.last(i, at, n), n, T(p.scale), sums + i);
       if (factor != 1)
         scaleRow(o.row(i), width, factor);
     }
-    multiply(false, false, block.rows, width, n, T(1), Matrix<const E>{e.data, n}, v.below(row), T(1), o);
+    multiply(false, false, block.rows, width, n, T(1), Matrix<const E>{e.data, n},
+             factorsOf(v.below(row), n, width, buffers.widened), T(1), o);
   }
   for (int64_t i = 0; i < block.rows; ++i) {
     if (sums[i].sum != 0)
@@ -115,8 +127,8 @@ std::array<Rows, 2> rowsSeen(const AttentionProblem &p, int64_t b) {
 
 /// One query: the heads of a group are its rows, so that their keys are read once; tasks of kDecodeKeys keys find sums
 /// and outputs of their own, which are joined in the order of the ring's rows.
-template <typename T>
-void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o, int threads, Pieces pieces) {
+template <typename T, typename C>
+void decode(const AttentionProblem &p, const T *q, const C *k, const C *v, T *o, int threads, Pieces pieces) {
   const AttentionSizes &s = p.sizes;
   const int64_t group = s.heads / s.groups, width = s.width, parts = blocksOf(s.keys, kDecodeKeys);
   RowSums<T> *const sums = pieces.take<RowSums<T>>(s.batch * s.heads * parts);
@@ -124,29 +136,36 @@ void decode(const AttentionProblem &p, const T *q, const T *k, const T *v, T *o,
   const int64_t scoresEach = alignedBytes(group * std::min(kKeyBlock, s.keys) * static_cast<int64_t>(sizeof(T))) /
                              static_cast<int64_t>(sizeof(T));
   T *const scores = pieces.take<T>(threads * scoresEach);
-  parallelTasks(threads, s.batch * s.groups * parts, [&](int64_t task, int thread) {
-    const int64_t part = task % parts, g = task / parts % s.groups, b = task / parts / s.groups;
-    const Matrix<const T> keys = headOf(k, b, g, s.keys, s.groups, width),
-                          values = headOf(v, b, g, s.keys, s.groups, width);
-    const int64_t firstRow = b * s.heads + g * group;
-    RowSums<T> *const mine = sums + firstRow * parts;
-    for (int64_t r = 0; r < group; ++r) {
-      mine[r * parts + part] = {0, 0, 0};
-      std::fill_n(outputs + ((firstRow + r) * parts + part) * width, width, T(0));
+  // Heads of keys lie beside each other: where the parts keep the threads busy, a task reads them all, which is one
+  // stream of memory.
+  const int64_t together = s.batch * parts >= 2 * threads ? s.groups : 1;
+  parallelTasks(threads, s.batch * s.groups / together * parts, [&](int64_t task, int thread) {
+    const int64_t part = task % parts, first = task / parts * together, b = first / s.groups;
+    auto sumsOf = [&](int64_t g, int64_t r) { return sums + ((b * s.groups + g) * group + r) * parts + part; };
+    auto outputOf = [&](int64_t g) {
+      return Matrix<T>{outputs + ((b * s.groups + g) * group * parts + part) * width, parts * width};
+    };
+    const int64_t firstGroup = first % s.groups, lastGroup = firstGroup + together;
+    for (int64_t g = firstGroup; g < lastGroup; ++g) {
+      for (int64_t r = 0; r < group; ++r)
+        *sumsOf(g, r) = {0, 0, 0};
+      fillRows(outputOf(g), group, width);
     }
     for (const Rows &rows : rowsSeen(p, b)) {
       const int64_t end = std::min(rows.end, (part + 1) * kDecodeKeys);
       for (int64_t at = std::max(rows.begin, part * kDecodeKeys), n; at < end; at += n) {
         n = std::min(kKeyBlock, end - at);
         const Matrix<T> x{scores + thread * scoresEach, n};
-        for (int64_t r = 0; r < group; ++r) {
-          rowTimesRows(q + (firstRow + r) * width, keys.row(at), keys.stride, x.row(r), n, width);
-          const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.scale), mine + r * parts + part);
-          if (factor != 1)
-            scaleRow(outputs + ((firstRow + r) * parts + part) * width, width, factor);
+        for (int64_t g = firstGroup; g < lastGroup; ++g) {
+          const Matrix<const T> queries{q + (b * s.heads + g * group) * width, width};
+          scoreKeys(queries, headOf(k, b, g, s.keys, s.groups, width).below(at), x, group, n, width);
+          for (int64_t r = 0; r < group; ++r) {
+            const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.scale), sumsOf(g, r));
+            if (factor != 1)
+              scaleRow(outputOf(g).row(r), width, factor);
+          }
+          addValues(x, headOf(v, b, g, s.keys, s.groups, width).below(at), outputOf(g), group, n, width);
         }
-        multiply(false, false, group, width, n, T(1), Matrix<const T>{x.data, n}, values.below(at), T(1),
-                 Matrix<T>{outputs + (firstRow * parts + part) * width, parts * width});
       }
     }
   });
@@ -419,8 +438,8 @@ private:
 
 } // namespace
 
-template <typename E, typename T>
-void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E *v, T *o, int threads,
+template <typename E, typename T, typename C>
+void attentionForward(const AttentionProblem &p, const E *q, const C *k, const C *v, T *o, int threads,
                       void *workspace) {
   const AttentionSizes &s = p.sizes;
   Pieces pieces(workspace);
@@ -431,18 +450,17 @@ void attentionForward(const AttentionProblem &p, const E *q, const E *k, const E
       decode(p, q, k, v, o, threads, pieces);
       return;
     }
-  std::vector<ForwardBuffers<E, T>> buffers;
+  std::vector<ForwardBuffers<E, T, C>> buffers;
   for (int thread = 0; thread < threads; ++thread)
     buffers.emplace_back(pieces, s);
   const int64_t blocks = blocksOf(s.queries, kQueryBlock);
   parallelTasks(threads, s.batch * s.heads * blocks, [&](int64_t task, int thread) {
     const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads, group = s.heads / s.groups;
     const Queries block(p, b, longestFirst(task % blocks, blocks));
-    const ForwardBuffers<E, T> &mine = buffers[static_cast<size_t>(thread)];
-    forwardBlock<E, T>(
+    forwardBlock<E, T, C>(
         p, block, headOf(q, b, h, s.queries, s.heads, s.width).below(block.begin),
         headOf(k, b, h / group, s.keys, s.groups, s.width), headOf(v, b, h / group, s.keys, s.groups, s.width),
-        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin), mine.scores, mine.shares, mine.sums);
+        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin), buffers[static_cast<size_t>(thread)]);
   });
 }
 
@@ -452,8 +470,11 @@ void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const
   Backward<E, T>{p, dO, q, k, v, dq, dk, dv, threads, workspace}.run();
 }
 
+template void attentionForward<float, float, Bf16>(const AttentionProblem &, const float *, const Bf16 *, const Bf16 *,
+                                                   float *, int, void *);
 #define MORPH_INSTANTIATE(E, T)                                                                                        \
-  template void attentionForward<E, T>(const AttentionProblem &, const E *, const E *, const E *, T *, int, void *);   \
+  template void attentionForward<E, T, E>(const AttentionProblem &, const E *, const E *, const E *, T *, int,         \
+                                          void *);                                                                     \
   template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *, T *,     \
                                         T *, T *, int, void *);
 MORPH_INSTANTIATE(float, float)

@@ -52,9 +52,13 @@ MORPH_VECTORIZE void rowTimesRows(const Bf16 *a, const Bf16 *b, int64_t stride, 
   rowTimesRowsOf(a, b, stride, y, n, k);
 }
 
-MORPH_VECTORIZE void widenArray(const Bf16 *x, float *y, int64_t count) {
-  for (int64_t i = 0; i < count; ++i)
-    y[i] = widen(x[i]);
+MORPH_VECTORIZE void widenRows(Matrix<const Bf16> x, Matrix<float> y, int64_t rows, int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const Bf16 *const from = x.row(i);
+    float *const to = y.row(i);
+    for (int64_t j = 0; j < columns; ++j)
+      to[j] = widen(from[j]);
+  }
 }
 
 } // namespace morph

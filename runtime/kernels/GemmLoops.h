@@ -5,6 +5,7 @@
 #define MORPH_RUNTIME_KERNELS_GEMMLOOPS_H
 
 #include "runtime/kernels/Bf16.h"
+#include "runtime/kernels/Matrix.h"
 
 #include <cstdint>
 
@@ -19,8 +20,8 @@ void rowTimesRows(const float *a, const float *b, int64_t stride, float *y, int6
 void rowTimesRows(const double *a, const double *b, int64_t stride, double *y, int64_t n, int64_t k);
 void rowTimesRows(const Bf16 *a, const Bf16 *b, int64_t stride, float *y, int64_t n, int64_t k);
 
-/// y = x in fp32.
-void widenArray(const Bf16 *x, float *y, int64_t count);
+/// y [rows,columns] = x in fp32.
+void widenRows(Matrix<const Bf16> x, Matrix<float> y, int64_t rows, int64_t columns);
 
 } // namespace morph
 

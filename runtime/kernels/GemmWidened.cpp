@@ -44,8 +44,8 @@ private:
 void widen(Matrix<const Bf16> x, int64_t rows, int64_t columns, float *y, int threads) {
   constexpr int64_t block = 32;
   parallelTasks(threads, (rows + block - 1) / block, [&](int64_t task, int) {
-    for (int64_t i = task * block; i < std::min(rows, (task + 1) * block); ++i)
-      widenArray(x.row(i), y + i * columns, columns);
+    const int64_t begin = task * block, count = std::min(block, rows - begin);
+    widenRows(x.below(begin), {y + begin * columns, columns}, count, columns);
   });
 }
 

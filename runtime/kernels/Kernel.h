@@ -17,6 +17,15 @@ namespace morph {
 /// The floats of a run. What a plan calls f32 is fp32, or everything is double, which is for tests.
 enum class Precision { F32, F64 };
 
+/// What a value of a plan is in a run.
+inline at::ScalarType scalarType(plan::DType dtype, Precision precision) {
+  if (dtype == plan::DType::I64)
+    return at::kLong;
+  if (precision == Precision::F64)
+    return at::kDouble;
+  return dtype == plan::DType::BF16 ? at::kBFloat16 : at::kFloat;
+}
+
 /// One call of a kernel. Optional operands that are absent are undefined tensors. Tensors are contiguous.
 struct KernelCall {
   const plan::Plan &plan;

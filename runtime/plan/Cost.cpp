@@ -137,15 +137,16 @@ double cacheBytes(const Plan &decode, int64_t context) {
   for (const NamedValue &input : decode.inputs) {
     if (input.name.rfind("cache.", 0) != 0)
       continue;
-    double elements = 4;
-    for (const Dim &dim : decode.values[static_cast<size_t>(input.value)].shape) {
+    const TensorType &type = decode.values[static_cast<size_t>(input.value)];
+    double size = static_cast<double>(elementBytes(type.dtype, RunMode()));
+    for (const Dim &dim : type.shape) {
       const std::string *name = std::get_if<std::string>(&dim);
       if (!name)
-        elements *= static_cast<double>(std::get<int64_t>(dim));
+        size *= static_cast<double>(std::get<int64_t>(dim));
       else if (auto ring = slots.find(*name); ring != slots.end())
-        elements *= static_cast<double>(ring->second);
+        size *= static_cast<double>(ring->second);
     }
-    bytes += elements;
+    bytes += size;
   }
   return bytes;
 }

@@ -65,7 +65,7 @@ inline constexpr int64_t kStreamBytes = int64_t(1) << 30;
 inline constexpr int64_t kKeptBytes = int64_t(4) << 30;
 
 /// Bytes of the caches and states that a decode program's caller holds for one sequence of `context` tokens: its inputs
-/// `cache.`, all of them fp32, rings with the slots of runtime/plan/Rings.h.
+/// `cache.`, in their types, rings with the slots of runtime/plan/Rings.h.
 double cacheBytes(const Plan &decode, int64_t context);
 
 } // namespace morph::plan

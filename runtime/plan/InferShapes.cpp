@@ -435,9 +435,12 @@ StatusOr<std::vector<TensorType>> inferResults(const Plan &plan, const Instructi
   }
   MORPH_ASSIGN_OR_RETURN(std::vector<Shape> shapes, inferShapes(rule, arguments, sizes));
   const DType dtype = resultType(rule, instruction.attributes);
+  const std::vector<int64_t> updated = updatedValues(instruction, rule);
   std::vector<TensorType> results;
-  for (Shape &shape : shapes)
-    results.push_back({std::move(shape), dtype});
+  for (size_t r = 0; r < shapes.size(); ++r)
+    results.push_back({std::move(shapes[r]), r < updated.size() && updated[r] >= 0
+                                                 ? plan.values[static_cast<size_t>(updated[r])].dtype
+                                                 : dtype});
   return results;
 }
 

@@ -33,13 +33,6 @@ int64_t ringSlots(int64_t window, int64_t positions) {
   return window == 0 ? positions : std::min(positions, window + kPrefillChunk - 1);
 }
 
-int64_t prefillTokens(const Plan &plan, int64_t tokens) {
-  for (const auto &[name, window] : ringWindows(plan))
-    if (window > 0)
-      return std::min(tokens, kPrefillChunk);
-  return tokens;
-}
-
 std::map<std::string, int64_t> withRings(std::map<std::string, int64_t> sizes, const Plan &plan, int64_t positions) {
   for (const auto &[name, window] : ringWindows(plan))
     sizes[name] = ringSlots(window, positions);

@@ -8,17 +8,14 @@
 
 namespace morph::plan {
 
-/// New tokens that go through a program with windows at once: enough for its products, few beside the windows.
-inline constexpr int64_t kPrefillChunk = 256;
+/// The most new tokens that go through a program at once: enough for its products, few beside windows and contexts.
+inline constexpr int64_t kPrefillChunk = 512;
 
 /// The sizes of a program that are slots of rings, with the window of what reads them: 0 where that is all positions.
 std::map<std::string, int64_t> ringWindows(const Plan &plan);
 
 /// Slots of a ring for sequences of `positions`: all of them, or the window and a chunk after its first position.
 int64_t ringSlots(int64_t window, int64_t positions);
-
-/// Of `tokens` new ones, how many go through the program at once.
-int64_t prefillTokens(const Plan &plan, int64_t tokens);
 
 /// `sizes` with those of the plan's rings for sequences of `positions`, new tokens included.
 std::map<std::string, int64_t> withRings(std::map<std::string, int64_t> sizes, const Plan &plan, int64_t positions);

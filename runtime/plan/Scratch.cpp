@@ -55,10 +55,11 @@ private:
     return most > 0x1p60;
   }
 
-  const std::vector<int64_t> &shape(const char *name) const {
-    return shapes[static_cast<size_t>(
-        instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))])];
+  size_t indexOf(const char *name) const {
+    return static_cast<size_t>(instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))]);
   }
+  const TensorType &value(const char *name) const { return plan.values[indexOf(name)]; }
+  const std::vector<int64_t> &shape(const char *name) const { return shapes[indexOf(name)]; }
 
   int64_t launch() const {
     const Kernel &kernel = *findKernel(plan, instruction);
@@ -91,21 +92,23 @@ private:
                     : linearAttentionWorkspace(sizes, threads, sumBytes());
   }
 
-  /// With `half` some machines round the operands first.
+  /// With `half` some machines round the operands first, where they are not bf16 already.
   int64_t attention(bool gradient) const {
     const std::vector<int64_t> &q = shape("q"), &k = shape("k");
     const AttentionSizes sizes{q[0], q[1], k[1], q[2], k[2], q[3]};
     if (isHuge({q[0], q[1], q[2], q[3] + 3, k[1]}))
       return kHuge;
     const int threads = static_cast<int>(mode.threads);
+    const bool halfKeys = !mode.wide && value("k").dtype == DType::BF16;
     auto workspace = [&](int64_t factorBytes) {
       return gradient ? attentionGradWorkspace(sizes, threads, factorBytes, sumBytes())
-                      : attentionWorkspace(sizes, threads, factorBytes, sumBytes());
+                      : attentionWorkspace(sizes, threads, factorBytes, sumBytes(), halfKeys && factorBytes > 2);
     };
     const int64_t plain = workspace(sumBytes());
     if (!instruction.attributes.count("half") || mode.wide || q[1] == 1)
       return plain;
-    const int64_t copies = (gradient ? 2 : 1) * alignedBytes(2 * elements(q)) + 2 * alignedBytes(2 * elements(k));
+    const int64_t copies =
+        (gradient ? 2 : 1) * alignedBytes(2 * elements(q)) + (halfKeys ? 0 : 2 * alignedBytes(2 * elements(k)));
     return std::max(plain, copies + workspace(2));
   }
 };

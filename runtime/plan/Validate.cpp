@@ -249,7 +249,7 @@ private:
   }
 
   Status checkOperands(const Instruction &instruction, const OpRule &rule) const {
-    std::optional<DType> factors;
+    std::optional<DType> halves; // What may be bf16 is so together, but for the operands of kernels.
     for (size_t i = 0; i < instruction.operands.size(); ++i) {
       const OperandRule &operand = operandRuleAt(instruction, rule, i);
       int64_t value = instruction.operands[i];
@@ -267,11 +267,12 @@ private:
                                (operand.index  ? "i64"
                                 : operand.half ? "f32 or bf16"
                                                : "f32"));
-      if (operand.factor && factors.value_or(type.dtype) != type.dtype)
+      if (!operand.half || operand.arity == Arity::Variadic)
+        continue;
+      if (halves.value_or(type.dtype) != type.dtype)
         return Status::invalid("operand '" + operand.name + "' is " + dtypeName(type.dtype) +
-                               ", the factor before it is " + dtypeName(*factors));
-      if (operand.factor)
-        factors = type.dtype;
+                               ", the one before it that may be bf16 is " + dtypeName(*halves));
+      halves = type.dtype;
     }
     return Status();
   }

@@ -34,17 +34,18 @@ inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 256, kDecodeKeys = 512;
 /// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
 inline constexpr int64_t kKeptBlocks = 16;
 
-/// Of attentionForward: a block's products a thread; with one query, what each task over keys found. `factorBytes` are
-/// those of an element of q, `sumBytes` of o.
+/// Of attentionForward: a block's products a thread; with one query, what each task over keys found, else a block of
+/// keys or values where they are `widened`. `factorBytes` are those of an element of q, `sumBytes` of o.
 inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
-                                            int64_t sumBytes = 4) {
+                                            int64_t sumBytes = 4, bool widened = false) {
   const int64_t rows = s.queries == 1 ? s.heads / std::max<int64_t>(s.groups, 1) : std::min(kQueryBlock, s.queries);
   const int64_t block = rows * std::min(kKeyBlock, s.keys);
   const int64_t each =
       alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : alignedBytes(block * factorBytes));
   const int64_t parts =
       s.queries == 1 ? alignedBytes(s.batch * s.heads * blocksOf(s.keys, kDecodeKeys) * (s.width + 3) * sumBytes) : 0;
-  return threads * (each + alignedBytes(rows * 3 * sumBytes)) + parts;
+  const int64_t keys = widened && s.queries > 1 ? alignedBytes(std::min(kKeyBlock, s.keys) * s.width * factorBytes) : 0;
+  return threads * (each + alignedBytes(rows * 3 * sumBytes) + keys) + parts;
 }
 
 /// The tasks of attentionBackward. Heads of a group add to the same keys: each sums up by itself, then the sums of a

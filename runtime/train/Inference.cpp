@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 namespace morph {
 
@@ -83,7 +82,6 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
   const plan::Plan &plan = executor.plan();
   const std::map<std::string, int64_t> windows = plan::ringWindows(plan);
   const std::vector<bool> updated = plan::updatedInputs(plan);
-  const at::ScalarType type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     const auto &[name, value] = plan.inputs[i];
     if (name == "start")
@@ -106,9 +104,9 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
         shape.push_back(size ? start_B.numel() : std::get<int64_t>(dim));
       }
     }
-    decoder->inputs_[name] = at::zeros(shape, type);
+    decoder->inputs_[name] =
+        at::zeros(shape, scalarType(plan.values[static_cast<size_t>(value)].dtype, executor.precision()));
   }
-  decoder->chunk_ = plan::prefillTokens(plan, std::numeric_limits<int64_t>::max());
   decoder->reserve(positions);
   return decoder;
 }
@@ -137,7 +135,7 @@ StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
     reserve(std::max(end, 2 * room_));
   at::Tensor logits;
   while (offset_ < end) {
-    const int64_t count = std::min(chunk_, end - offset_);
+    const int64_t count = std::min(plan::kPrefillChunk, end - offset_);
     inputs_["tokens"] = tokens.narrow(1, tokens.size(1) - (end - offset_), count).contiguous();
     if (auto offset = inputs_.find("offset"); offset != inputs_.end())
       *offset->second.mutable_data_ptr<int64_t>() = offset_;

@@ -64,7 +64,6 @@ private:
   NamedTensors inputs_; ///< start, offset and cache.<layer>.<state>
   std::vector<Ring> rings_;
   int64_t offset_ = 0, room_ = 0; ///< Positions so far, and those that the rings have room for.
-  int64_t chunk_ = 0;             ///< The most tokens of a run.
 
   Decoder() = default;
   /// Makes room for so many positions.

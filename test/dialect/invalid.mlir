@@ -459,6 +459,22 @@ func.func @attention_c7(%q: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
 
 // -----
 
+func.func @attention_types(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x2x4xbf16>) {
+  // expected-error@below {{'morph.attention' op failed to verify that all of {k, v} have same element type}}
+  %0 = morph.attention %q, %q, %v scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>
+  return
+}
+
+// -----
+
+func.func @cache_write_type(%cache: tensor<?x?x4xbf16>, %x: tensor<?x?x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{'morph.cache_write' op operand #1 must be ranked tensor of 32-bit float values, but got 'tensor<?x?x4xbf16>'}}
+  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xbf16>, tensor<?x?x4xbf16>, tensor<i64>
+  return
+}
+
+// -----
+
 func.func @cache_write_c1(%cache: tensor<?xf32>, %x: tensor<?x?xf32>, %offset: tensor<i64>) {
   // expected-error@below {{cache_write_c1: cache is tensor<?xf32>, expected [B,S,...]}}
   %0 = morph.cache_write %cache, %x offset %offset : tensor<?xf32>, tensor<?x?xf32>, tensor<i64>

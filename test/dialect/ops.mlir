@@ -68,7 +68,7 @@ morph.model @tiny base architecture "llama" layers 1 {
   // CHECK-LABEL: func.func @mixing
   func.func @mixing(%x: tensor<?x?x8xf32>, %cache: tensor<?x?x2x4xf32>, %state: tensor<?x2x4x4xf32>,
                     %g: tensor<?x?x2xf32>, %decay: tensor<2xf32>, %start: tensor<?xi64>, %offset: tensor<i64>,
-                    %filter: tensor<8x1x4xf32>, %inputs: tensor<?x3x8xf32>) -> tensor<?x?x8xf32> {
+                    %filter: tensor<8x1x4xf32>, %inputs: tensor<?x3x8xf32>, %narrow: tensor<?x?x2x4xbf16>) -> tensor<?x?x8xf32> {
     // CHECK: morph.mask_padding %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
     %masked = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
     // CHECK: %{{.*}}, %{{.*}} = morph.short_conv %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>
@@ -83,6 +83,10 @@ morph.model @tiny base architecture "llama" layers 1 {
     %k = morph.rope %heads offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
     // CHECK: %[[RING:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
     %ring = morph.cache_write %cache, %k offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+    // CHECK: %[[HALF:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
+    %half = morph.cache_write %narrow, %k offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
+    // CHECK: morph.attention %[[Q]], %[[HALF]], %[[HALF]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
+    %low = morph.attention %q, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>

@@ -148,6 +148,21 @@ TEST_P(AttentionTest, RingsThatHoldWhatIsSeenGiveTheSame) {
   }
 }
 
+TEST_P(AttentionTest, RingsOfBf16AreReadAsTheyAre) {
+  k = k.to(at::kBFloat16).to(at::kDouble);
+  v = v.to(at::kBFloat16).to(at::kDouble);
+  const at::Tensor expected = naive(GetParam(), q, k, v, scale);
+  for (int64_t slots : {keysSeen(), (keysSeen() + 127) / 128 * 128, 2 * GetParam().keys + 3}) {
+    SCOPED_TRACE(testing::Message() << slots << " slots");
+    const at::Tensor offset = at::full({}, GetParam().keys - GetParam().queries, at::kLong);
+    const std::vector<at::Tensor> operands = {q.to(at::kFloat), ringOf(k.to(at::kBFloat16), slots),
+                                              ringOf(v.to(at::kBFloat16), slots), start, offset};
+    expectClose(runKernel("attention", operands, attributes)[0], expected, 1e-5);
+    expectClose(runKernel("attention", operands, withHalf(true))[0], expected, 3e-2);
+    expectClose(runKernel("attention", operands, attributes, /*reference=*/true)[0], expected, 1e-5);
+  }
+}
+
 TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
   const at::Tensor leaves[] = {q.clone().requires_grad_(true), k.clone().requires_grad_(true),
                                v.clone().requires_grad_(true)};

@@ -10,8 +10,8 @@
 
 namespace morph {
 
-/// The plan with the factors of products in bf16, as morph-assign-precision makes it. `trained` are weights that stay
-/// fp32 although the plan has no gradient of them.
+/// The plan with the factors of products and the rings of keys and values in bf16, as morph-assign-precision makes it.
+/// `trained` are weights that stay fp32 although the plan has no gradient of them.
 inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained = {}) {
   std::map<int64_t, bool> onlyFactors; // Frozen weights.
   for (size_t w = 0; w < plan.weights.size(); ++w)
@@ -34,6 +34,9 @@ inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained
   for (plan::Instruction instruction : plan.instructions) {
     if (instruction.op == "attention" || instruction.op == "attention_grad")
       instruction.attributes["half"] = true;
+    if (instruction.op == "cache_write")
+      for (int64_t ring : {instruction.operands[0], instruction.results[0]})
+        plan.values[static_cast<size_t>(ring)].dtype = plan::DType::BF16;
     for (size_t o = 0; o < instruction.operands.size(); ++o) {
       int64_t &value = instruction.operands[o];
       if (value < 0 || !isFactor(instruction, o) || plan.values[static_cast<size_t>(value)].dtype == plan::DType::BF16)

@@ -283,11 +283,12 @@ TEST(ExecutorTest, EveryIndexHasItsBound) {
   plan::Plan plan = everyOpPlan();
   for (const plan::Weight &weight : plan.weights)
     weights[weight.name] = at::ones(weight.shape);
-  for (const auto &[form, precision] :
-       {std::pair(plan, Precision::F32), std::pair(withBf16(plan), Precision::F32), std::pair(plan, Precision::F64)}) {
+  for (const auto &[form, precision, ring] :
+       {std::tuple(plan, Precision::F32, at::kFloat), std::tuple(withBf16(plan), Precision::F32, at::kBFloat16),
+        std::tuple(plan, Precision::F64, at::kDouble)}) {
     auto executor = make(form, weights, precision);
     const at::ScalarType type = precision == Precision::F64 ? at::kDouble : at::kFloat;
-    inputs["cache"] = at::ones({2, 16, 2, 4}, type);
+    inputs["cache"] = at::ones({2, 16, 2, 4}, ring);
     for (const char *name : {"sum", "parameter", "exp_avg", "exp_avg_sq"})
       inputs[name] = at::ones({11, 8}, type);
     auto outputs = executor->run(inputs);

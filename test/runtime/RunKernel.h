@@ -51,8 +51,11 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
     given.push_back(operand.defined() ? operand.contiguous() : operand);
     instruction.operands.push_back(operand.defined() ? static_cast<int64_t>(given.size()) - 1 : -1);
     plan::TensorType &type = plan.values.emplace_back();
-    if (operand.defined())
-      type.shape.assign(operand.sizes().begin(), operand.sizes().end());
+    if (!operand.defined())
+      continue;
+    type.shape.assign(operand.sizes().begin(), operand.sizes().end());
+    if (operand.scalar_type() == at::kBFloat16)
+      type.dtype = plan::DType::BF16;
   }
   plan::BoundSizes sizes;
   StatusOr<std::vector<plan::TensorType>> inferred = plan::inferResults(plan, instruction, sizes);

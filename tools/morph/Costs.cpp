@@ -106,7 +106,7 @@ public:
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
     // The arena of the prefill stays.
     int64_t inputs = 0, arena = 0, bound = 0;
-    for (int64_t tokens : {plan::prefillTokens(plan, length), int64_t(1)}) {
+    for (int64_t tokens : {std::min(length, plan::kPrefillChunk), int64_t(1)}) {
       const auto sizes = plan::withRings({{"B", batch}, {"T", tokens}, {"N", 0}}, plan, length + 1);
       MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
       inputs = std::max(inputs, cost.inputBytes);

@@ -155,7 +155,7 @@ void print(const Json &report) {
       std::printf("%s\n\n", stage["excess"].get<std::string>().c_str());
   if (report["cache"].empty())
     return;
-  std::printf("Cache of one sequence while decoding (fp32):\n\n");
+  std::printf("Cache of one sequence while decoding:\n\n");
   Table cache({"context", "full", "hybrid", "ratio"});
   for (const Json &line : report["cache"]) {
     const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];

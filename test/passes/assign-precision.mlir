@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// RUN: morph-opt %s --morph-assign-precision="products=bf16" | FileCheck %s
+// RUN: morph-opt %s --morph-assign-precision | FileCheck %s --check-prefix=FP32
+// RUN: not morph-opt %s --morph-assign-precision="products=fp8" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+
+// FP32-NOT: bf16>,
+// UNKNOWN: fp8
+
+!rows = tensor<?x8xf32>
+!ring = tensor<?x?x2x4xf32>
+
+morph.model @m base architecture "llama" layers 1 {
+  morph.weight @frozen : tensor<8x8xbf16>
+  morph.weight @trained : tensor<8x8xbf16>
+  morph.weight @table : tensor<16x8xbf16>
+  morph.weight @table32 : tensor<16x8xf32>
+
+  // Frozen weights are held in bf16, trained ones are fp32 and rounded; a state is rounded once for all its products.
+  // CHECK-LABEL: morph.program @products
+  // CHECK-SAME: %x: tensor<?x8xf32> "x"
+  // CHECK-DAG: %[[F:.*]] = morph.param @frozen : tensor<8x8xbf16>
+  // CHECK-DAG: %[[T:.*]] = morph.param @trained : tensor<8x8xf32>
+  // CHECK-DAG: %[[R:.*]] = morph.cast %[[T]] to "bf16" : tensor<8x8xf32>
+  // CHECK-DAG: %[[X:.*]] = morph.cast %x to "bf16" : tensor<?x8xf32>
+  // CHECK-DAG: morph.linear %[[X]], %[[F]] : tensor<?x8xbf16>, tensor<8x8xbf16>
+  // CHECK-DAG: morph.linear %[[X]], %[[R]] : tensor<?x8xbf16>, tensor<8x8xbf16>
+  // CHECK: morph.add %{{.*}}, %x : tensor<?x8xf32>, tensor<?x8xf32>
+  morph.program @products(%x: !rows "x" [N]) trains [@trained] {
+    %f = morph.param @frozen : tensor<8x8xf32>
+    %t = morph.param @trained : tensor<8x8xf32>
+    %a = morph.linear %x, %f : !rows, tensor<8x8xf32>
+    %b = morph.linear %x, %t : !rows, tensor<8x8xf32>
+    %c = morph.add %a, %b : !rows, !rows
+    %d = morph.add %c, %x : !rows, !rows
+    morph.output "d" = %d : !rows
+  }
+
+  // A table is held as the checkpoint has it; embeddings are fp32.
+  // CHECK-LABEL: morph.program @tables
+  // CHECK-DAG: %[[H:.*]] = morph.param @table : tensor<16x8xbf16>
+  // CHECK-DAG: %[[W:.*]] = morph.param @table32 : tensor<16x8xf32>
+  // CHECK-DAG: morph.embedding %tokens, %[[H]] : tensor<?x?xi64>, tensor<16x8xbf16>
+  // CHECK-DAG: morph.embedding %tokens, %[[W]] : tensor<?x?xi64>, tensor<16x8xf32>
+  morph.program @tables(%ids: tensor<?x?xi64> "tokens" [B, T]) {
+    %h = morph.param @table : tensor<16x8xf32>
+    %w = morph.param @table32 : tensor<16x8xf32>
+    %x = morph.embedding %ids, %h : tensor<?x?xi64>, tensor<16x8xf32>
+    %y = morph.embedding %ids, %w : tensor<?x?xi64>, tensor<16x8xf32>
+    %z = morph.add %x, %y : tensor<?x?x8xf32>, tensor<?x?x8xf32>
+    %p = morph.linear %z, %h : tensor<?x?x8xf32>, tensor<16x8xf32>
+    %q = morph.linear %z, %w : tensor<?x?x8xf32>, tensor<16x8xf32>
+    morph.output "p" = %p, "q" = %q : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+  }
+
+  // Rings are bf16, what is written there is not, nor are queries and recurrent states.
+  // CHECK-LABEL: morph.program @decode
+  // CHECK-SAME: %cache.0.k: tensor<?x?x2x4xbf16> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x2x4xbf16> "cache.0.v" [B, S]
+  // CHECK-SAME: %cache.1.state: tensor<?x2x4x4xf32> "cache.1.state" [B]
+  // CHECK: %[[K:.*]] = morph.cache_write %cache.0.k, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
+  // CHECK: %[[V:.*]] = morph.cache_write %cache.0.v, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
+  // CHECK: morph.attention %x, %[[K]], %[[V]] offset %offset scale 5.000000e-01 half : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
+  // CHECK: morph.linear_attention {{.*}} state %cache.1.state
+  // CHECK: "next.k" = %[[K]], "next.v" = %[[V]], "next.state" = %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x2x4x4xf32>
+  morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<i64> "offset", %k: !ring "cache.0.k" [B, S],
+                        %v: !ring "cache.0.v" [B, S], %state: tensor<?x2x4x4xf32> "cache.1.state" [B],
+                        %decay: tensor<2xf32> "decay") {
+    %ks = morph.cache_write %k, %x offset %offset : !ring, !ring, tensor<i64>
+    %vs = morph.cache_write %v, %x offset %offset : !ring, !ring, tensor<i64>
+    %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<i64>
+    %y:2 = morph.linear_attention "fixed_decay" %a, %a, %a with %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring with tensor<2xf32> state tensor<?x2x4x4xf32>
+    morph.output "y" = %y#0, "next.k" = %ks, "next.v" = %vs, "next.state" = %y#1 : !ring, !ring, !ring, tensor<?x2x4x4xf32>
+  }
+}
