@@ -120,6 +120,31 @@ MORPH_INLINE void addRowDotsOf(int64_t rows, int64_t n, T sign, Matrix<const T> 
   }
 }
 
+template <typename T>
+MORPH_INLINE void stateProductsOf(int64_t rows, int64_t n, Matrix<const T> s, const T *k, const T *q, T *__restrict x,
+                                  T *__restrict y) {
+  for (int64_t l = 0; l < n; ++l)
+    x[l] = y[l] = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *__restrict row = s.row(i);
+    const T ki = k[i], qi = q[i];
+    for (int64_t l = 0; l < n; ++l) {
+      x[l] += ki * row[l];
+      y[l] += qi * row[l];
+    }
+  }
+}
+
+template <typename T>
+MORPH_INLINE void decayAndAddOf(int64_t rows, int64_t n, T factor, const T *k, const T *__restrict u, Matrix<T> s) {
+  for (int64_t i = 0; i < rows; ++i) {
+    T *__restrict row = s.row(i);
+    const T ki = k[i];
+    for (int64_t l = 0; l < n; ++l)
+      row[l] = factor * row[l] + ki * u[l];
+  }
+}
+
 } // namespace
 
 MORPH_VECTORIZE void solveLowerBlock(int64_t begin, int64_t end, int64_t n, Matrix<float> m, const float *beta,
@@ -182,6 +207,21 @@ MORPH_VECTORIZE void addRowDots(int64_t rows, int64_t n, float sign, Matrix<cons
 }
 void addRowDots(int64_t rows, int64_t n, double sign, Matrix<const double> a, Matrix<const double> b, double *sums) {
   addRowDotsOf<double>(rows, n, sign, a, b, sums);
+}
+MORPH_VECTORIZE void stateProducts(int64_t rows, int64_t n, Matrix<const float> s, const float *k, const float *q,
+                                   float *x, float *y) {
+  stateProductsOf<float>(rows, n, s, k, q, x, y);
+}
+void stateProducts(int64_t rows, int64_t n, Matrix<const double> s, const double *k, const double *q, double *x,
+                   double *y) {
+  stateProductsOf<double>(rows, n, s, k, q, x, y);
+}
+MORPH_VECTORIZE void decayAndAdd(int64_t rows, int64_t n, float factor, const float *k, const float *u,
+                                 Matrix<float> s) {
+  decayAndAddOf<float>(rows, n, factor, k, u, s);
+}
+void decayAndAdd(int64_t rows, int64_t n, double factor, const double *k, const double *u, Matrix<double> s) {
+  decayAndAddOf<double>(rows, n, factor, k, u, s);
 }
 
 } // namespace morph::chunk

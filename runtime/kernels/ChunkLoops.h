@@ -42,6 +42,15 @@ void subtractScaled(int64_t rows, int64_t n, Matrix<const double> v, const doubl
 void addRowDots(int64_t rows, int64_t n, float sign, Matrix<const float> a, Matrix<const float> b, float *sums);
 void addRowDots(int64_t rows, int64_t n, double sign, Matrix<const double> a, Matrix<const double> b, double *sums);
 
+/// x = S^T k and y = S^T q for S [rows,n], which is read once; each sum in the order of the rows.
+void stateProducts(int64_t rows, int64_t n, Matrix<const float> s, const float *k, const float *q, float *x, float *y);
+void stateProducts(int64_t rows, int64_t n, Matrix<const double> s, const double *k, const double *q, double *x,
+                   double *y);
+
+/// S [rows,n] = factor S + k u^T
+void decayAndAdd(int64_t rows, int64_t n, float factor, const float *k, const float *u, Matrix<float> s);
+void decayAndAdd(int64_t rows, int64_t n, double factor, const double *k, const double *u, Matrix<double> s);
+
 /// Forward substitution of `solveLower` (ChunkMath.h) within the block of rows [begin, end), what the rows before it
 /// contribute being subtracted already.
 void solveLowerBlock(int64_t begin, int64_t end, int64_t n, Matrix<float> m, const float *beta, Matrix<float> e,

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace morph {
 namespace {
@@ -138,6 +139,8 @@ public:
             headMemory_ + (plan::headsSuffice(s_, threads) ? threads : s_.batch * s_.heads) * headBytes_)) {}
 
   void forward(T *o, T *stateAfter, T *states) {
+    if (s_.length == 1)
+      return step(o, stateAfter, states);
     const int64_t heads = s_.batch * s_.heads, chunks = s_.chunks();
     if (whole_) {
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
@@ -244,6 +247,29 @@ public:
   }
 
 private:
+  /// One position, as in decoding: the recurrence itself, in place. With d = e^g, o = S'^T q is d S^T q + (k . q) u, so
+  /// that S is read once for both products, and once to become S'.
+  void step(T *o, T *stateAfter, T *states) const {
+    const int64_t n = s_.valueWidth, size = s_.width * n;
+    parallelTasks(threads_, s_.batch * s_.heads, [&](int64_t index, int thread) {
+      const Head<T> head(p_, index);
+      const Matrix<T> state{stateAfter + index * size, n};
+      if (p_.state != stateAfter)
+        start(index, state.data);
+      if (states)
+        std::copy_n(state.data, size, states + index * size);
+      const T *const q = head.q.data, *const k = head.k.data, *const v = head.v.data;
+      T *const out = head.of(o, n, p_).data, *const u = chunkOf(thread).x.data;
+      chunk::stateProducts(s_.width, n, state, k, q, u, out);
+      const T decay = std::exp(*head.g.data), both = std::inner_product(k, k + s_.width, q, T(0));
+      for (int64_t l = 0; l < n; ++l) {
+        u[l] = p_.beta ? *head.beta.data * (v[l] - decay * u[l]) : v[l];
+        out[l] = p_.scale * (decay * out[l] + both * u[l]);
+      }
+      chunk::decayAndAdd(s_.width, n, decay, k, u, state);
+    });
+  }
+
   Chunk<T> chunkOf(int thread) const { return {Pieces(workspace_ + thread * chunkBytes_), s_, gradient_}; }
   /// Of a thread where heads are whole, else of a head.
   Kept<T> keptOf(int64_t which) const { return {Pieces(headMemory_ + which * headBytes_), s_, gradient_}; }

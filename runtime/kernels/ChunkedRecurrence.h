@@ -27,6 +27,8 @@
 // values (the forms [F | H] and W are those of flash-linear-attention), and the rest again for all chunks. Where there
 // are heads enough for all threads, a head goes through the same steps chunk by chunk, in cache. Either way the same
 // sums are taken in the same order: results do not depend on the number of threads.
+//
+// The forward of a single position, as in decoding, is the recurrence above and no chunk.
 
 #ifndef MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H
 #define MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H

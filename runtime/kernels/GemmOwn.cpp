@@ -15,18 +15,25 @@ namespace {
 constexpr int64_t kRows = 192, kColumns = 512;
 /// Bytes of a b that one thread has read before another one is awake.
 constexpr int64_t kReadAlone = int64_t(1) << 18;
+/// Bytes of a b that stay in the second cache while the rows of a pass.
+constexpr int64_t kStays = int64_t(1) << 18;
+
+/// c = a times the transposed b for few rows of a: all the time goes into reading b. A thread reads one part of it.
+template <typename T, typename E> void runFewRows(const GemmDescription &d, const E *a, const E *b, T *c, int threads) {
+  const int64_t rowBytes = d.k * static_cast<int64_t>(sizeof(E));
+  const int64_t parts = d.n * rowBytes < kReadAlone ? 1 : threads, block = std::max<int64_t>(4, kStays / rowBytes);
+  parallelTasks(threads, parts, [&](int64_t part, int) {
+    const int64_t end = d.n * (part + 1) / parts;
+    for (int64_t j = d.n * part / parts; j < end; j += block)
+      for (int64_t i = 0; i < d.m; ++i)
+        rowTimesRows(a + i * d.strideA, b + j * d.strideB, d.strideB, c + i * d.strideC + j, std::min(block, end - j),
+                     d.k);
+  });
+}
 
 template <typename T, typename E> void runOf(const GemmDescription &d, const E *a, const E *b, T *c, int threads) {
-  if (d.m <= kFewRows && d.transposeB && !d.transposeA) {
-    constexpr int64_t block = 64;
-    const int64_t blocks = (d.n + block - 1) / block;
-    parallelTasks(d.n * d.k * int64_t(sizeof(E)) < kReadAlone ? 1 : threads, blocks, [&](int64_t task, int) {
-      const int64_t begin = task * block, count = std::min(block, d.n - begin);
-      for (int64_t i = 0; i < d.m; ++i)
-        rowTimesRows(a + i * d.strideA, b + begin * d.strideB, d.strideB, c + i * d.strideC + begin, count, d.k);
-    });
-    return;
-  }
+  if (d.m <= kFewRows && d.transposeB && !d.transposeA)
+    return runFewRows(d, a, b, c, threads);
   const int64_t rowBlocks = (d.m + kRows - 1) / kRows, columnBlocks = (d.n + kColumns - 1) / kColumns;
   parallelTasks(threads, rowBlocks * columnBlocks, [&](int64_t task, int) {
     const int64_t i = task % rowBlocks * kRows, j = task / rowBlocks * kColumns;

@@ -152,6 +152,35 @@ INSTANTIATE_TEST_SUITE_P(Present, GemmTest, testing::ValuesIn(libraryNames()), [
   return name;
 });
 
+TEST(FewRowsTest, AnElementHasTheSameBitsAlone) {
+  // The last one is a weight whose rows several threads read, in blocks.
+  const std::vector<std::vector<int64_t>> sizes = {{5, 16}, {6, 31}, {7, 64}, {9, 100}, {67, 5}, {531, 1027}};
+  for (const DType factors : kTypes)
+    for (const auto &size : sizes)
+      for (int64_t m : {int64_t(1), kFewRows}) {
+        const GemmDescription d = describe(m, size[0], size[1], /*form=*/2, factors, /*pad=*/3);
+        const Problem problem(d);
+        const auto element = [](const Values &values, int64_t i, int64_t j) {
+          const size_t width = values.type == DType::F64 ? 8 : values.type == DType::BF16 ? 2 : 4;
+          return values.memory.data() + static_cast<size_t>(i * values.stride + j) * width;
+        };
+        Values alone = problem.c;
+        for (int64_t i = 0; i < d.m; ++i)
+          for (int64_t j = 0; j < d.n; ++j) {
+            GemmDescription one = d;
+            one.m = one.n = 1;
+            ownGemm()->run(one, element(problem.a, i, 0), element(problem.b, j, 0),
+                           const_cast<char *>(element(alone, i, j)), 1);
+          }
+        for (int threads : {1, 2, 3, 8}) {
+          SCOPED_TRACE(testing::Message() << m << "," << d.n << "," << d.k << " threads " << threads);
+          Values c = problem.c;
+          ownGemm()->run(d, problem.a.memory.data(), problem.b.memory.data(), c.memory.data(), threads);
+          EXPECT_EQ(c.memory, alone.memory);
+        }
+      }
+}
+
 TEST(GemmBiasTest, IsAdded) {
   for (const DType factors : kTypes)
     for (int64_t m : {1, 3, 270})

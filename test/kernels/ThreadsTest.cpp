@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -50,8 +51,8 @@ struct Recurrence {
   std::vector<float> o, state, states, dq, dk, dv, dg, dbeta;
 };
 
-Recurrence runRecurrence(bool gated, int threads, bool saved) {
-  const int64_t batch = 1, length = 150, heads = 2, width = 24, values = 40, chunk = 32, chunks = 5;
+Recurrence runRecurrence(bool gated, int64_t length, int threads, bool saved) {
+  const int64_t batch = 1, heads = 2, width = 24, values = 40, chunk = std::min<int64_t>(32, length);
   const auto q = random(batch * length * heads * width, 1), k = random(batch * length * heads * width, 2, -0.2f, 0.2f),
              v = random(batch * length * heads * values, 3), dO = random(batch * length * heads * values, 4),
              g = random(batch * length * heads, 5, -0.5f, 0), beta = random(batch * length * heads, 6, 0, 1),
@@ -68,7 +69,7 @@ Recurrence runRecurrence(bool gated, int threads, bool saved) {
   Recurrence r;
   r.o.resize(v.size());
   r.state.resize(state.size());
-  r.states.resize(static_cast<size_t>(chunks) * state.size());
+  r.states.resize(static_cast<size_t>(p.sizes.chunks()) * state.size());
   r.dq.resize(q.size());
   r.dk.resize(k.size());
   r.dv.resize(v.size());
@@ -83,15 +84,17 @@ Recurrence runRecurrence(bool gated, int threads, bool saved) {
   return r;
 }
 
-TEST(RecurrenceTest, SameBitsOnAnyThreadsAndFromSavedStates) {
+class RecurrenceTest : public testing::TestWithParam<int64_t> {};
+
+TEST_P(RecurrenceTest, SameBitsOnAnyThreadsAndFromSavedStates) {
   for (bool gated : {false, true}) {
-    const Recurrence one = runRecurrence(gated, 1, false);
+    const Recurrence one = runRecurrence(gated, GetParam(), 1, false);
     for (float x : one.dq)
       ASSERT_TRUE(std::isfinite(x));
     for (int threads : {1, 2, 3, 16})
       for (bool saved : {false, true}) {
         SCOPED_TRACE(testing::Message() << "gated " << gated << " threads " << threads << " saved " << saved);
-        const Recurrence many = runRecurrence(gated, threads, saved);
+        const Recurrence many = runRecurrence(gated, GetParam(), threads, saved);
         EXPECT_EQ(many.o, one.o);
         EXPECT_EQ(many.state, one.state);
         EXPECT_EQ(many.states, one.states);
@@ -103,6 +106,8 @@ TEST(RecurrenceTest, SameBitsOnAnyThreadsAndFromSavedStates) {
       }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Lengths, RecurrenceTest, testing::Values(1, 150));
 
 struct Attention {
   std::vector<float> o, dq, dk, dv;
