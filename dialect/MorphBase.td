@@ -20,8 +20,8 @@ def Morph_Dialect : Dialect {
     *relaxed* (choices are blends weighted by gates) and *hybrid* (one mixer a layer is left). Programs (`morph.program`:
     `align`, `gates`, `distill`, ...) are made from the model's functions by passes and are what the runtime executes.
 
-    Activations are f32 in the IR whatever the checkpoint's dtype: the precision of products is a policy of the
-    runtime. Batch, sequence and row dimensions are dynamic.
+    Activations are f32 whatever the checkpoint's dtype until morph-assign-precision says which values are bf16. Batch,
+    sequence and row dimensions are dynamic.
   }];
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::func::FuncDialect"];

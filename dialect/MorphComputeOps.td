@@ -243,12 +243,11 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
 }
 
 def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
-    [AttrSizedOperandSegments, AllElementTypesMatch<["k", "v"]>]> {
+    [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
   let summary = "Causal grouped-query softmax attention of q [B,T,H,D] on k, v [B,S,G,D]: [B,T,H,D]";
   let description = [{
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
-    with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero. With `half` the
-    products of more than one query may round their factors to bf16.
+    with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
 
     With `offset` (a scalar) query t has position offset + t, and k and v are rings (`cache_write`): the key of position
     p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it, or, where
@@ -257,17 +256,18 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
     a scalar.
   }];
-  let arguments = (ins Morph_Float:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$half);
+  let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
+      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
       HasShape<"offset", "", "attention_c7">];
   let resultShapes = ["BTHD"];
+  let factors = ["q", "k", "v"];
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`half` $half^)?
+    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)?
     attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
   }];
 }

@@ -146,7 +146,7 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
     return {};
   }
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(), getScaleAttr(),
-                                                  getWindowAttr(), getHalfAttr());
+                                                  getWindowAttr());
   for (int i = 0; i < 3; ++i)
     if (needed[i])
       gradients[i] = gradient.getResult(i);

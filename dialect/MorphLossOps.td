@@ -42,8 +42,7 @@ def Morph_SquaredErrorOp : Morph_DifferentiableOp<"squared_error", [SameTypeOper
   let summary = "A scalar squared distance of x to target";
   let description = [{
     `normalize`: `mean` divides the sum of squares by the number of elements, `rows` by the number of rows (elements
-    over
-    the last dimension), `relative` by the sum of squares of the target. The target gets no gradient.
+    over the last dimension), `relative` by the sum of squares of the target. The target gets no gradient.
     Constraints: squared_error_c1 normalize is one of 'mean', 'rows', 'relative'.
   }];
   let arguments = (ins Morph_Float:$x, Morph_Float:$target, StrAttr:$normalize);

@@ -3,6 +3,7 @@
 
 #include "dialect/ProgramSizes.h"
 #include "dialect/ProgramUpdates.h"
+#include "runtime/plan/Names.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -127,11 +128,6 @@ static size_t findBadName(ArrayAttr names) {
   return index;
 }
 
-static bool isSizeName(StringRef name) {
-  return !name.empty() && name.size() <= 16 && llvm::isAlpha(name.front()) &&
-         llvm::all_of(name, [](char c) { return llvm::isAlnum(c); });
-}
-
 LogicalResult ProgramOp::verify() {
   Block::BlockArgListType arguments = getBlock().getArguments();
   if (getInputs().size() != arguments.size())
@@ -152,7 +148,7 @@ LogicalResult ProgramOp::verify() {
       return emitOpError() << "program_c4: argument " << name << " has " << type.getNumDynamicDims()
                            << " dynamic dimensions, but names " << dimensions.size();
     for (auto dimension : dimensions.getAsRange<StringAttr>())
-      if (!isSizeName(dimension.getValue()))
+      if (!plan::isSizeName(dimension.getValue()))
         return emitOpError() << "program_c4: argument " << name << " names a dimension " << dimension
                              << ", expected a letter and letters or digits, at most 16";
   }

@@ -72,8 +72,8 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
     v = mix.apply<CacheWriteOp>({inputs.states[1], v, ringOffset});
     expansion.states = {k, v};
   }
-  Value mixed = builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(),
-                                            getWindowAttr(), /*half=*/UnitAttr());
+  Value mixed =
+      builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(), getWindowAttr());
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;
 }

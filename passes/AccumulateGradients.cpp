@@ -4,6 +4,7 @@
 #include "passes/Gradients.h"
 #include "passes/Passes.h"
 #include "passes/Phases.h"
+#include "runtime/plan/Names.h"
 
 namespace morph {
 #define GEN_PASS_DEF_ACCUMULATEGRADIENTSPASS
@@ -21,9 +22,9 @@ LogicalResult accumulate(ProgramOp program) {
   llvm::DenseSet<Attribute> taken(program.getInputs().begin(), program.getInputs().end());
   SmallVector<unsigned> gradients; // Among the outputs.
   SmallVector<std::pair<std::string, RankedTensorType>> inputs = {
-      {"share", RankedTensorType::get({}, builder.getF32Type())}};
+      {plan::kShare, RankedTensorType::get({}, builder.getF32Type())}};
   for (auto [index, name] : llvm::enumerate(output.getNames().getAsRange<StringAttr>())) {
-    if (!name.getValue().starts_with(kGradientPrefix))
+    if (!name.getValue().starts_with(plan::kGradientPrefix))
       continue;
     if (taken.contains(name))
       return emitProgramError(program) << "already has an input '" << name.getValue() << "'";

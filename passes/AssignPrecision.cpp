@@ -42,11 +42,6 @@ public:
     SmallVector<Value> values(program.getBlock().getArguments());
     for (Operation &op : program.getBlock()) {
       values.append(op.result_begin(), op.result_end());
-      // Softmax and its sums stay fp32.
-      if (auto attention = dyn_cast<AttentionOp>(op))
-        attention.setHalf(true);
-      if (auto attention = dyn_cast<AttentionGradOp>(op))
-        attention.setHalf(true);
       if (auto write = dyn_cast<CacheWriteOp>(op))
         holdHalf(write);
     }

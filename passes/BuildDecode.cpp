@@ -3,6 +3,7 @@
 
 #include "passes/Passes.h"
 #include "passes/ProgramBuilder.h"
+#include "runtime/plan/Names.h"
 
 namespace morph {
 #define GEN_PASS_DEF_BUILDDECODEPASS
@@ -50,7 +51,7 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
       MixerInputs inputs{mapping.lookup(mixer->getOperand(0)), start, offset, {}};
       SmallVector<MixerState> states = mixer.getMixerStates();
       for (const MixerState &state : states)
-        inputs.states.push_back(addState(*program, "cache." + layer + state.name, state));
+        inputs.states.push_back(addState(*program, plan::kCachePrefix + layer + state.name, state));
       MixerExpansion expansion = mixer.expandMixer(builder, inputs);
       for (auto [state, value] : llvm::zip_equal(states, expansion.states))
         next.push_back({layer + state.name, value});

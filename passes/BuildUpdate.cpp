@@ -4,6 +4,7 @@
 #include "passes/Gradients.h"
 #include "passes/Passes.h"
 #include "passes/Phases.h"
+#include "runtime/plan/Names.h"
 
 #include "llvm/ADT/MapVector.h"
 
@@ -55,10 +56,10 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
 
     SymbolTable symbols(model);
     SmallVector<std::pair<std::string, RankedTensorType>> inputs = {
-        {"rate", RankedTensorType::get({}, builder.getF32Type())},
-        {"step", RankedTensorType::get({}, builder.getI64Type())}};
+        {plan::kRate, RankedTensorType::get({}, builder.getF32Type())},
+        {plan::kStep, RankedTensorType::get({}, builder.getI64Type())}};
     for (auto symbol : program.getTrained().getAsRange<FlatSymbolRefAttr>())
-      for (StringRef prefix : {StringRef(kGradientPrefix), StringRef("exp_avg."), StringRef("exp_avg_sq.")})
+      for (StringRef prefix : {plan::kGradientPrefix, plan::kFirstMomentPrefix, plan::kSecondMomentPrefix})
         inputs.emplace_back((prefix + symbol.getValue()).str(), getParamType(symbols.lookup(symbol.getValue())));
     SmallVector<Value> arguments = update.addInputs(inputs);
     Value rate = arguments[0], step = arguments[1];
@@ -69,7 +70,7 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
       trained.push_back({symbol.getValue(), parameter, own[0], own[1], own[2]});
     }
 
-    SmallVector<Attribute> names = {builder.getStringAttr("norm")};
+    SmallVector<Attribute> names = {builder.getStringAttr(plan::kNorm)};
     SmallVector<Value> outputs = {clipGradients(builder, model, trained)};
     for (Trained &weight : trained) {
       // What is no matrix is a norm, a bias, a gate or a decay rate.
@@ -78,8 +79,8 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
                                            weight.second, rate, step, builder.getF64FloatAttr(beta1),
                                            builder.getF64FloatAttr(beta2), builder.getF64FloatAttr(kEpsilon),
                                            builder.getF64FloatAttr(decays ? weightDecay : 0.0));
-      for (auto [prefix, value] :
-           {std::pair("exp_avg.", adamw.getNextFirst()), std::pair("exp_avg_sq.", adamw.getNextSecond())}) {
+      for (auto [prefix, value] : {std::pair(plan::kFirstMomentPrefix, adamw.getNextFirst()),
+                                   std::pair(plan::kSecondMomentPrefix, adamw.getNextSecond())}) {
         names.push_back(builder.getStringAttr(prefix + weight.name));
         outputs.push_back(value);
       }

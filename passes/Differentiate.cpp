@@ -6,6 +6,7 @@
 #include "passes/Passes.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
+#include "runtime/plan/Names.h"
 
 #include "mlir/Transforms/RegionUtils.h"
 
@@ -49,7 +50,7 @@ private:
 
   LogicalResult findLoss() {
     for (auto name : program.getOutput().getNames().getAsRange<StringAttr>())
-      if (name.getValue().starts_with(kGradientPrefix))
+      if (name.getValue().starts_with(plan::kGradientPrefix))
         return emitProgramError(program) << "already has an output '" << name.getValue() << "'";
     loss = program.getOutput().lookup(kLoss);
     if (!loss)
@@ -183,7 +184,7 @@ private:
           error.attachNote(reads.front().getLoc()) << "it is read here";
         return error;
       }
-      names.push_back(builder.getStringAttr(kGradientPrefix + symbol.getValue()));
+      names.push_back(builder.getStringAttr(plan::kGradientPrefix + symbol.getValue()));
       sums.push_back(sum);
     }
     OutputOp output = program.getOutput(); // All at once: each call makes the whole list anew.

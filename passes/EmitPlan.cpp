@@ -6,9 +6,9 @@
 #include "dialect/KernelRows.h"
 #include "dialect/ProgramSizes.h"
 #include "dialect/ProgramUpdates.h"
-#include "passes/Gradients.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
+#include "runtime/plan/Names.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -162,7 +162,7 @@ LogicalResult PlanEmitter::emitWeights() {
     FailureOr<plan::Weight> weight = makeWeight(&symbol);
     if (failed(weight))
       return failure();
-    weight->trainable = outputs.contains((kGradientPrefix + weight->name).str()) ||
+    weight->trainable = outputs.contains(plan::kGradientPrefix + weight->name) ||
                         !updates->find(reads->second.front().getResult()).empty();
     FailureOr<int64_t> number = define(reads->second.front().getResult());
     if (failed(number))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the passes share that make programs train: names of gradients, and which programs they are.
+// What the passes share that make programs train: which programs they are.
 
 #ifndef MORPH_PASSES_GRADIENTS_H
 #define MORPH_PASSES_GRADIENTS_H
@@ -7,9 +7,6 @@
 #include "dialect/MorphOps.h"
 
 namespace morph {
-
-/// An output (and, once it is a sum over batches, input) `grad.<symbol>` is the gradient of that symbol.
-inline constexpr llvm::StringLiteral kGradientPrefix = "grad.";
 
 /// Calls `transform` for each program of the model that trains something, or for the one of that name, where one is
 /// given: an error where there is none.

@@ -11,7 +11,9 @@
 
 namespace morph {
 
+/// The value in the middle, of an even count the mean of both; 0 of none.
 double median(std::vector<double> values);
+/// 0 of none.
 double mean(const std::vector<double> &values);
 /// (largest - least) / median.
 double spread(const std::vector<double> &values);

@@ -4,6 +4,7 @@
 
 #include "runtime/exec/Bindings.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Names.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/weights/Initialize.h"
 
@@ -76,9 +77,9 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
       inputs[name] = at::full(shape, sizes.context, at::kLong);
     else if (name == "start")
       inputs[name] = at::zeros(shape, at::kLong);
-    else if (name.rfind("cache.", 0) == 0)
+    else if (plan::hasPrefix(name, plan::kCachePrefix))
       inputs[name] = seededNormal(shape, 1, seed, name).to(scalarType(plan.values[value].dtype, Precision::F32));
-    else if (name != "share" && name.rfind("grad.", 0) != 0) // Those are the optimizer's.
+    else if (name != plan::kShare && !plan::hasPrefix(name, plan::kGradientPrefix)) // Those are the optimizer's.
       return Status::failed("program '" + plan.program + "' has the input '" + name + "', which is not known here");
   }
   return inputs;

@@ -21,6 +21,7 @@ void addVariableTrackingKind(TaskKinds &kinds);
 /// The tokens of a template with its slots filled; every slot that occurs must be given.
 Piece fill(const Template &parts, const std::map<std::string, Piece> &slots);
 
+/// Adds tokens at the end of a piece.
 void append(Piece &to, const Piece &tokens);
 
 /// A depth among the task's candidates between its lowest and highest.

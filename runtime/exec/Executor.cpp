@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 
 namespace morph {
@@ -30,13 +31,15 @@ std::optional<at::ScalarType> halfType(plan::DType dtype) {
   return std::nullopt;
 }
 
-/// Whether this build checks itself: that no two values of a layout overlap, and that none is used once it is over, for
-/// which it is filled with NaN then.
+/// Whether a value that is over is filled with NaN, so that nothing uses it: in builds that check themselves, and where
+/// MORPH_POISON is set, as it is for tests.
+bool isPoisoning() {
 #if defined(NDEBUG) && !defined(MORPH_SANITIZE)
-constexpr bool kChecked = false;
+  return std::getenv("MORPH_POISON") != nullptr;
 #else
-constexpr bool kChecked = true;
+  return true;
 #endif
+}
 
 /// The sums of `blocks` parts of a sum over rows, in their order.
 void addParts(const float *parts, int64_t blocks, int64_t elements, float *sums) {
@@ -89,6 +92,7 @@ Status Executor::prepare() {
             : instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, rule.viewOf))]);
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
+  poisons_ = isPoisoning();
   bindKernels();
   return Status();
 }
@@ -230,8 +234,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
     layout.threads = threads;
     MORPH_ASSIGN_OR_RETURN(layout.shapes, shapesOf(sizes));
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
-    if (kChecked)
-      MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
+    MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
     layout.sizes = sizes;
     layouts_.push_front(std::move(layout));
     if (layouts_.size() > capacity)
@@ -415,7 +418,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
       } else {
         runInstruction(i, values, layout);
       }
-      if (kChecked && layout)
+      if (poisons_ && layout)
         poison(i, *layout);
     }
     NamedTensors outputs;

@@ -83,6 +83,7 @@ private:
 
   plan::Plan plan_;
   Precision precision_ = Precision::F32;
+  bool poisons_ = false;
   NamedTensors masters_;
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
   std::vector<const Kernel *> kernels_;

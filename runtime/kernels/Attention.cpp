@@ -2,13 +2,13 @@
 // attention and attention_grad: causal grouped-query softmax attention with a window, left padding and rings of keys
 // and values, by BlockAttention. Nothing is saved for the gradient: it finds the sums of each row again.
 //
-// Factors of products are bf16 with `half` where that is faster (hasFastBf16Multiply), sums and softmax fp32.
-// A single query (decoding) is one of fp32 factors: its products wait for memory.
+// bf16 operands are factors of products as they are where that is faster (hasFastBf16Multiply), and widened to fp32
+// where it is not, or for a single query (decoding), whose products wait for memory. Sums and softmax are fp32.
 // Shapes: B batch, T queries, S keys, H query heads, G key-value heads, R = H / G, D head dimension.
 
 #include "runtime/kernels/BlockAttention.h"
 #include "runtime/kernels/Kernel.h"
-#include "runtime/kernels/Pieces.h"
+#include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/kernels/SmallProducts.h"
 
 #include <ATen/Parallel.h>
@@ -68,7 +68,7 @@ Problem problemOf(const KernelCall &call, size_t first) {
               ": expected start [B] for a batch of ", q.size(0), ", but got ", p.start_B.sizes());
   if (q.scalar_type() == at::kDouble)
     p.type = at::kDouble;
-  else if (call.flag("half") && q.size(1) > 1 && hasFastBf16Multiply())
+  else if (q.scalar_type() == at::kBFloat16 && q.size(1) > 1 && hasFastBf16Multiply())
     p.type = at::kBFloat16;
   return p;
 }
@@ -83,12 +83,13 @@ at::Tensor attendByAten(const Problem &p) {
     visible = visible.logical_and(key_S > query_T1 - p.window);
   if (p.start_B.defined())
     visible = visible.logical_and(key_S >= p.start_B.view({-1, 1, 1, 1}));
+  auto widened = [](const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x; };
   auto forHeads = [&](const at::Tensor &x_BSGD) {
     const at::Tensor inOrder = p.isRing ? x_BSGD.index_select(1, key_S.remainder(p.keys())) : x_BSGD;
-    return inOrder.to(p.q_BTHD.scalar_type()).repeat_interleave(p.group(), 2).transpose(1, 2);
+    return widened(inOrder).repeat_interleave(p.group(), 2).transpose(1, 2);
   };
   const at::Tensor k_BHSD = forHeads(p.k_BSGD), v_BHSD = forHeads(p.v_BSGD);
-  const at::Tensor scores_BHTS = at::matmul(p.q_BTHD.transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
+  const at::Tensor scores_BHTS = at::matmul(widened(p.q_BTHD).transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
   // A finite floor and a second masking: a row that sees no key gives zero, not the mean of all values.
   const double floor = std::numeric_limits<float>::lowest();
   const at::Tensor shares_BHTS = at::softmax(scores_BHTS.masked_fill(visible.logical_not(), floor), -1) * visible;
@@ -103,29 +104,24 @@ template <typename T> T *resultOf(const KernelCall &call, size_t index) {
 }
 
 /// A factor of products in their type: itself, or a copy in the scratch.
-at::Tensor factor(Pieces &pieces, const at::Tensor &x, at::ScalarType type) {
+at::Tensor factor(ScratchAllocator &scratch, const at::Tensor &x, at::ScalarType type) {
   if (x.scalar_type() == type)
     return x;
   const int64_t bytes = x.numel() * static_cast<int64_t>(c10::elementSize(type));
-  return at::from_blob(pieces.take<char>(bytes), x.sizes(), x.options().dtype(type)).copy_(x);
+  return at::from_blob(scratch.take<char>(bytes), x.sizes(), x.options().dtype(type)).copy_(x);
 }
 
-/// `type`: that of keys and values, C.
-template <typename E, typename T, typename C = E>
-void attend(const KernelCall &call, const Problem &p, at::ScalarType type) {
-  Pieces pieces(call.scratch);
-  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, type),
-                   v = factor(pieces, p.v_BSGD, type);
-  attentionForward<E, T, C>(p.raw(), dataOf<E>(q), dataOf<C>(k), dataOf<C>(v), resultOf<T>(call, 0),
-                            at::get_num_threads(), pieces.rest());
+template <typename E, typename T, typename C = E> void attend(const KernelCall &call, const Problem &p) {
+  attentionForward<E, T, C>(p.raw(), dataOf<C>(p.q_BTHD), dataOf<C>(p.k_BSGD), dataOf<C>(p.v_BSGD),
+                            resultOf<T>(call, 0), at::get_num_threads(), call.scratch);
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
-  Pieces pieces(call.scratch);
-  const at::Tensor q = factor(pieces, p.q_BTHD, p.type), k = factor(pieces, p.k_BSGD, p.type),
-                   v = factor(pieces, p.v_BSGD, p.type), dO = factor(pieces, call.operands[0], p.type);
+  ScratchAllocator scratch(call.scratch);
+  const at::Tensor q = factor(scratch, p.q_BTHD, p.type), k = factor(scratch, p.k_BSGD, p.type),
+                   v = factor(scratch, p.v_BSGD, p.type), dO = factor(scratch, call.operands[0], p.type);
   attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0),
-                          resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(), pieces.rest());
+                          resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(), scratch.rest());
 }
 
 void attention(const KernelCall &call) {
@@ -133,13 +129,13 @@ void attention(const KernelCall &call) {
   if (p.q_BTHD.numel() == 0)
     return;
   if (p.type == at::kDouble)
-    attend<double, double>(call, p, at::kDouble);
+    attend<double, double>(call, p);
   else if (p.type == at::kBFloat16)
-    attend<Bf16, float>(call, p, at::kBFloat16);
-  else if (p.k_BSGD.scalar_type() == at::kBFloat16)
-    attend<float, float, Bf16>(call, p, at::kBFloat16);
+    attend<Bf16, float>(call, p);
+  else if (p.q_BTHD.scalar_type() == at::kBFloat16)
+    attend<float, float, Bf16>(call, p);
   else
-    attend<float, float>(call, p, at::kFloat);
+    attend<float, float>(call, p);
 }
 std::vector<at::Tensor> attentionReference(const KernelCall &call) { return {attendByAten(problemOf(call, 0))}; }
 

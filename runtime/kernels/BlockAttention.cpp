@@ -5,7 +5,7 @@
 #include "runtime/kernels/DecodeLoops.h"
 #include "runtime/kernels/GemmLoops.h"
 #include "runtime/kernels/Parallel.h"
-#include "runtime/kernels/Pieces.h"
+#include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/kernels/SmallProducts.h"
 
 #include <algorithm>
@@ -58,7 +58,7 @@ int64_t longestFirst(int64_t task, int64_t blocks) { return blocks - 1 - task; }
 
 template <typename T> constexpr T lowest() { return std::numeric_limits<T>::lowest(); }
 
-/// A block of keys or values as factors: its own memory, or `widened`.
+/// A block of operands as factors: its own memory, or `widened`.
 template <typename E> Matrix<const E> factorsOf(Matrix<const E> x, int64_t, int64_t, E *) { return x; }
 Matrix<const float> factorsOf(Matrix<const Bf16> x, int64_t rows, int64_t width, float *widened) {
   widenRows(x, {widened, width}, rows, width);
@@ -66,28 +66,32 @@ Matrix<const float> factorsOf(Matrix<const Bf16> x, int64_t rows, int64_t width,
 }
 
 /// Scratch of a thread: the products of a block, their shares (in their place where the type is theirs), sums of rows,
-/// keys or values.
+/// and widened queries, and keys or values.
 template <typename E, typename T, typename C> struct ForwardBuffers {
-  ForwardBuffers(Pieces &pieces, const AttentionSizes &s) {
+  ForwardBuffers(ScratchAllocator &scratch, const AttentionSizes &s) {
     const int64_t rows = std::min(kQueryBlock, s.queries), elements = rows * std::min(kKeyBlock, s.keys);
-    scores = pieces.take<T>(elements);
+    scores = scratch.take<T>(elements);
     if constexpr (std::is_same_v<E, T>)
       shares = scores;
     else
-      shares = pieces.take<E>(elements);
-    sums = pieces.take<RowSums<T>>(rows);
-    widened = std::is_same_v<E, C> ? nullptr : pieces.take<E>(std::min(kKeyBlock, s.keys) * s.width);
+      shares = scratch.take<E>(elements);
+    sums = scratch.take<RowSums<T>>(rows);
+    if constexpr (!std::is_same_v<E, C>) {
+      queries = scratch.take<E>(rows * s.width);
+      keys = scratch.take<E>(std::min(kKeyBlock, s.keys) * s.width);
+    }
   }
   T *scores;
-  E *shares, *widened;
+  E *shares, *queries = nullptr, *keys = nullptr;
   RowSums<T> *sums;
 };
 
 template <typename E, typename T, typename C>
-void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const E> q, Matrix<const C> k,
+void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const C> queries, Matrix<const C> k,
                   Matrix<const C> v, Matrix<T> o, const ForwardBuffers<E, T, C> &buffers) {
   const int64_t width = p.sizes.width;
   RowSums<T> *const sums = buffers.sums;
+  const Matrix<const E> q = factorsOf(queries, block.rows, width, buffers.queries);
   fillRows(o, block.rows, width);
   std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
   // Blocks end where the ring does.
@@ -96,7 +100,7 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
     n = std::min({kKeyBlock - at % kKeyBlock, block.lastKey - at, p.sizes.keys - row});
     const Matrix<T> s{buffers.scores, n};
     const Matrix<E> e{buffers.shares, n};
-    multiply(false, true, block.rows, n, width, T(1), q, factorsOf(k.below(row), n, width, buffers.widened), T(0), s);
+    multiply(false, true, block.rows, n, width, T(1), q, factorsOf(k.below(row), n, width, buffers.keys), T(0), s);
     for (int64_t i = 0; i < block.rows; ++i) {
       const T factor =
           addExponentials(s.row(i), e.row(i), block.first(i, at, n), block.last(i, at, n), n, T(p.scale), sums + i);
@@ -104,7 +108,7 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
         scaleRow(o.row(i), width, factor);
     }
     multiply(false, false, block.rows, width, n, T(1), Matrix<const E>{e.data, n},
-             factorsOf(v.below(row), n, width, buffers.widened), T(1), o);
+             factorsOf(v.below(row), n, width, buffers.keys), T(1), o);
   }
   for (int64_t i = 0; i < block.rows; ++i) {
     if (sums[i].sum != 0)
@@ -128,14 +132,18 @@ std::array<Rows, 2> rowsSeen(const AttentionProblem &p, int64_t b) {
 /// One query: the heads of a group are its rows, so that their keys are read once; tasks of kDecodeKeys keys find sums
 /// and outputs of their own, which are joined in the order of the ring's rows.
 template <typename T, typename C>
-void decode(const AttentionProblem &p, const T *q, const C *k, const C *v, T *o, int threads, Pieces pieces) {
+void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v, T *o, int threads,
+            ScratchAllocator scratch) {
   const AttentionSizes &s = p.sizes;
   const int64_t group = s.heads / s.groups, width = s.width, parts = blocksOf(s.keys, kDecodeKeys);
-  RowSums<T> *const sums = pieces.take<RowSums<T>>(s.batch * s.heads * parts);
-  T *const outputs = pieces.take<T>(s.batch * s.heads * parts * width);
+  RowSums<T> *const sums = scratch.take<RowSums<T>>(s.batch * s.heads * parts);
+  T *const outputs = scratch.take<T>(s.batch * s.heads * parts * width);
   const int64_t scoresEach = alignedBytes(group * std::min(kKeyBlock, s.keys) * static_cast<int64_t>(sizeof(T))) /
                              static_cast<int64_t>(sizeof(T));
-  T *const scores = pieces.take<T>(threads * scoresEach);
+  T *const scores = scratch.take<T>(threads * scoresEach);
+  const int64_t heads = s.batch * s.heads;
+  const Matrix<const T> q = factorsOf(Matrix<const C>{queries, width}, heads, width,
+                                      std::is_same_v<T, C> ? nullptr : scratch.take<T>(heads * width));
   // Heads of keys lie beside each other: where the parts keep the threads busy, a task reads them all, which is one
   // stream of memory.
   const int64_t together = s.batch * parts >= 2 * threads ? s.groups : 1;
@@ -157,8 +165,8 @@ void decode(const AttentionProblem &p, const T *q, const C *k, const C *v, T *o,
         n = std::min(kKeyBlock, end - at);
         const Matrix<T> x{scores + thread * scoresEach, n};
         for (int64_t g = firstGroup; g < lastGroup; ++g) {
-          const Matrix<const T> queries{q + (b * s.heads + g * group) * width, width};
-          scoreKeys(queries, headOf(k, b, g, s.keys, s.groups, width).below(at), x, group, n, width);
+          scoreKeys(q.below(b * s.heads + g * group), headOf(k, b, g, s.keys, s.groups, width).below(at), x, group, n,
+                    width);
           for (int64_t r = 0; r < group; ++r) {
             const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.scale), sumsOf(g, r));
             if (factor != 1)
@@ -190,15 +198,15 @@ void decode(const AttentionProblem &p, const T *q, const C *k, const C *v, T *o,
 
 /// Scratch of a thread.
 template <typename E, typename T> struct GradientBuffers {
-  GradientBuffers(Pieces &pieces, const AttentionSizes &s)
+  GradientBuffers(ScratchAllocator &scratch, const AttentionSizes &s)
       : block(std::min(kQueryBlock, s.queries) * std::min(kKeyBlock, s.keys)),
         kept(std::min(kKeptBlocks, blocksOf(s.keys, kKeyBlock) + 1)) {
     each = alignedBytes(block * static_cast<int64_t>(sizeof(T))) / static_cast<int64_t>(sizeof(T));
-    scores = pieces.take<T>(kept * each);
-    dshares = pieces.take<T>(kept * each);
+    scores = scratch.take<T>(kept * each);
+    dshares = scratch.take<T>(kept * each);
     if constexpr (!std::is_same_v<E, T>) {
-      shares = pieces.take<E>(block);
-      dscores = pieces.take<E>(block);
+      shares = scratch.take<E>(block);
+      dscores = scratch.take<E>(block);
     }
   }
   int64_t block, kept, each;
@@ -431,7 +439,7 @@ private:
   T *dq_, *dk_, *dv_;
   int threads_;
   int64_t group_, blocks_;
-  Pieces pieces_;
+  ScratchAllocator pieces_;
   RowSums<T> *sums_ = nullptr;
   std::vector<GradientBuffers<E, T>> buffers_;
 };
@@ -439,20 +447,20 @@ private:
 } // namespace
 
 template <typename E, typename T, typename C>
-void attentionForward(const AttentionProblem &p, const E *q, const C *k, const C *v, T *o, int threads,
+void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C *v, T *o, int threads,
                       void *workspace) {
   const AttentionSizes &s = p.sizes;
-  Pieces pieces(workspace);
+  ScratchAllocator scratch(workspace);
   if (insideTasks())
     threads = 1;
   if constexpr (std::is_same_v<E, T>)
     if (s.queries == 1) {
-      decode(p, q, k, v, o, threads, pieces);
+      decode(p, q, k, v, o, threads, scratch);
       return;
     }
   std::vector<ForwardBuffers<E, T, C>> buffers;
   for (int thread = 0; thread < threads; ++thread)
-    buffers.emplace_back(pieces, s);
+    buffers.emplace_back(scratch, s);
   const int64_t blocks = blocksOf(s.queries, kQueryBlock);
   parallelTasks(threads, s.batch * s.heads * blocks, [&](int64_t task, int thread) {
     const int64_t b = task / (s.heads * blocks), h = task / blocks % s.heads, group = s.heads / s.groups;
@@ -470,7 +478,7 @@ void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const
   Backward<E, T>{p, dO, q, k, v, dq, dk, dv, threads, workspace}.run();
 }
 
-template void attentionForward<float, float, Bf16>(const AttentionProblem &, const float *, const Bf16 *, const Bf16 *,
+template void attentionForward<float, float, Bf16>(const AttentionProblem &, const Bf16 *, const Bf16 *, const Bf16 *,
                                                    float *, int, void *);
 #define MORPH_INSTANTIATE(E, T)                                                                                        \
   template void attentionForward<E, T, E>(const AttentionProblem &, const E *, const E *, const E *, T *, int,         \

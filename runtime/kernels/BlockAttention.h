@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal grouped-query softmax attention on raw memory, in blocks of queries and keys: no row of scores is ever whole.
-// E is the type of the products' factors (float, Bf16, double), T of their sums and the results (float, double), C that
-// of keys and values as they are given: E, or Bf16 that is widened a block at a time where factors are float.
+// E is the type of the products' factors (float, Bf16, double), T of their sums and the results (float, double). C is
+// that of the forward's operands: E, or Bf16 that is widened a block at a time where factors are float.
 //
 // Results do not depend on the number of threads: every sum runs over blocks of keys, or of queries and the heads of a
 // group, in ascending order, whoever computes them. The backward finds the sums of rows again: that takes about a tenth
@@ -28,7 +28,7 @@ struct AttentionProblem {
 /// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are
 /// no more than S. A row that sees no key gives zero. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
 template <typename E, typename T, typename C>
-void attentionForward(const AttentionProblem &problem, const E *q, const C *k, const C *v, T *o, int threads,
+void attentionForward(const AttentionProblem &problem, const C *q, const C *k, const C *v, T *o, int threads,
                       void *workspace);
 
 /// The gradients dq, dk and dv for that of o, all written whole; the last query stands at the last key. With S = scale

@@ -4,7 +4,7 @@
 #include "runtime/kernels/ChunkLoops.h"
 #include "runtime/kernels/ChunkMath.h"
 #include "runtime/kernels/Parallel.h"
-#include "runtime/kernels/Pieces.h"
+#include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/kernels/SmallProducts.h"
 
 #include <algorithm>
@@ -33,12 +33,12 @@ template <typename T> struct Head {
 
 /// What a head keeps of its chunks between the steps.
 template <typename T> struct Kept {
-  Kept(Pieces pieces, const LinearAttentionSizes &s, bool gradient)
-      : fh(pieces.matrix<T>(s.length, s.valueWidth + s.width)), fromStart(pieces.take<T>(s.length)),
-        toEnd(pieces.take<T>(s.length)), states(pieces.take<T>((s.chunks() + 1) * s.width * s.valueWidth)) {
+  Kept(ScratchAllocator scratch, const LinearAttentionSizes &s, bool gradient)
+      : fh(scratch.matrix<T>(s.length, s.valueWidth + s.width)), fromStart(scratch.take<T>(s.length)),
+        toEnd(scratch.take<T>(s.length)), states(scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth)) {
     if (gradient) {
-      pz = pieces.matrix<T>(s.length, s.valueWidth + s.width);
-      rs = pieces.take<T>((s.chunks() + 1) * s.width * s.valueWidth);
+      pz = scratch.matrix<T>(s.length, s.valueWidth + s.width);
+      rs = scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth);
     }
   }
   Matrix<T> fh;         ///< [F | H], then [E | H].
@@ -51,19 +51,19 @@ template <typename T> struct Kept {
 /// The chunk that a thread works on. Q (scaled) and K lie one below the other, as do A and M, so that one product
 /// serves both.
 template <typename T> struct Chunk {
-  Chunk(Pieces pieces, const LinearAttentionSizes &s, bool gradient)
-      : s(s), qk(pieces.matrix<T>(2 * s.chunk, s.width)), am(pieces.matrix<T>(2 * s.chunk, s.chunk)),
-        decay(pieces.matrix<T>(s.chunk, s.chunk)), factors(pieces.take<T>(s.chunk)), fromStart(pieces.take<T>(s.chunk)),
-        beta(pieces.take<T>(s.chunk)), x(pieces.matrix<T>(s.chunk, s.width + s.valueWidth)),
-        y(pieces.matrix<T>(s.chunk, s.width + s.valueWidth)) {
+  Chunk(ScratchAllocator scratch, const LinearAttentionSizes &s, bool gradient)
+      : s(s), qk(scratch.matrix<T>(2 * s.chunk, s.width)), am(scratch.matrix<T>(2 * s.chunk, s.chunk)),
+        decay(scratch.matrix<T>(s.chunk, s.chunk)), factors(scratch.take<T>(s.chunk)),
+        fromStart(scratch.take<T>(s.chunk)), beta(scratch.take<T>(s.chunk)),
+        x(scratch.matrix<T>(s.chunk, s.width + s.valueWidth)), y(scratch.matrix<T>(s.chunk, s.width + s.valueWidth)) {
     if (gradient) {
-      dox = pieces.matrix<T>(2 * s.chunk, s.valueWidth);
-      u = pieces.matrix<T>(s.chunk, s.valueWidth);
-      scaled = pieces.matrix<T>(s.chunk, s.valueWidth);
-      dam = pieces.matrix<T>(2 * s.chunk, s.chunk);
-      dqk = pieces.matrix<T>(2 * s.chunk, s.width);
-      dkMinus = pieces.matrix<T>(s.chunk, s.width);
-      sums = pieces.take<T>(s.chunk);
+      dox = scratch.matrix<T>(2 * s.chunk, s.valueWidth);
+      u = scratch.matrix<T>(s.chunk, s.valueWidth);
+      scaled = scratch.matrix<T>(s.chunk, s.valueWidth);
+      dam = scratch.matrix<T>(2 * s.chunk, s.chunk);
+      dqk = scratch.matrix<T>(2 * s.chunk, s.width);
+      dkMinus = scratch.matrix<T>(s.chunk, s.width);
+      sums = scratch.take<T>(s.chunk);
     }
   }
 
@@ -138,9 +138,9 @@ public:
         decaySums_(reinterpret_cast<T *>(
             headMemory_ + (plan::headsSuffice(s_, threads) ? threads : s_.batch * s_.heads) * headBytes_)) {}
 
-  void forward(T *o, T *stateAfter, T *states) {
+  void forward(T *o, T *stateAfter) {
     if (s_.length == 1)
-      return step(o, stateAfter, states);
+      return step(o, stateAfter);
     const int64_t heads = s_.batch * s_.heads, chunks = s_.chunks();
     if (whole_) {
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
@@ -151,10 +151,10 @@ public:
         for (int64_t number = 0; number < chunks; ++number) {
           c.load(p_, head, number, true, p_.beta != nullptr);
           c.solveForward(head, kept);
-          advanceAll(head, kept, number, false, c.x);
+          advanceAll(head, kept, number, c.x);
           outputs(head, kept, kept.states, c, o);
         }
-        finish(index, kept, stateAfter, states);
+        finish(index, kept, stateAfter);
       });
       return;
     }
@@ -175,31 +175,23 @@ public:
     });
     for (int64_t index = 0; index < heads; ++index) {
       Kept<T> kept = keptOf(index);
-      finish(index, kept, stateAfter, states);
+      finish(index, kept, stateAfter);
     }
   }
 
-  void backward(const T *dO, const T *states, const RecurrenceGradients<T> &gradients) {
+  void backward(const T *dO, const RecurrenceGradients<T> &gradients) {
     const int64_t heads = s_.batch * s_.heads, chunks = s_.chunks(), stateSize = s_.width * s_.valueWidth;
-    // The last state meets an R of zeros: where the others are given, it need not be found.
-    auto restore = [&](int64_t index, Kept<T> &kept) {
-      std::copy_n(states + index * chunks * stateSize, chunks * stateSize, kept.states);
-      std::fill_n(kept.states + chunks * stateSize, stateSize, T(0));
-    };
     if (whole_) {
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
         const Head<T> head(p_, index);
         const Matrix<const T> dy = head.of(dO, s_.valueWidth, p_);
         Kept<T> kept = keptOf(thread);
         Chunk<T> c = chunkOf(thread);
-        if (states)
-          restore(index, kept);
-        else
-          start(index, kept.states);
+        start(index, kept.states);
         for (int64_t number = 0; number < chunks; ++number) {
           c.load(p_, head, number, false, p_.beta != nullptr);
           c.solveForward(head, kept);
-          advanceAll(head, kept, number, states != nullptr, c.x);
+          advanceAll(head, kept, number, c.x);
         }
         std::fill_n(kept.rs + chunks * stateSize, stateSize, T(0));
         for (int64_t number = chunks - 1; number >= 0; --number) {
@@ -211,11 +203,6 @@ public:
         }
       });
     } else {
-      if (states)
-        parallelTasks(threads_, heads, [&](int64_t index, int) {
-          Kept<T> kept = keptOf(index);
-          restore(index, kept);
-        });
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
         Kept<T> kept = keptOf(task / chunks);
@@ -223,11 +210,8 @@ public:
         c.load(p_, head, task % chunks, p_.beta != nullptr, p_.beta != nullptr);
         c.solveForward(head, kept);
         c.solveBackward(head, head.of(dO, s_.valueWidth, p_), kept);
-        if (states)
-          advanceAll(head, kept, task % chunks, true, c.x);
       });
-      if (!states)
-        passForward();
+      passForward();
       passBackward(dO);
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
@@ -249,15 +233,13 @@ public:
 private:
   /// One position, as in decoding: the recurrence itself, in place. With d = e^g, o = S'^T q is d S^T q + (k . q) u, so
   /// that S is read once for both products, and once to become S'.
-  void step(T *o, T *stateAfter, T *states) const {
+  void step(T *o, T *stateAfter) const {
     const int64_t n = s_.valueWidth, size = s_.width * n;
     parallelTasks(threads_, s_.batch * s_.heads, [&](int64_t index, int thread) {
       const Head<T> head(p_, index);
       const Matrix<T> state{stateAfter + index * size, n};
       if (p_.state != stateAfter)
         start(index, state.data);
-      if (states)
-        std::copy_n(state.data, size, states + index * size);
       const T *const q = head.q.data, *const k = head.k.data, *const v = head.v.data;
       T *const out = head.of(o, n, p_).data, *const u = chunkOf(thread).x.data;
       chunk::stateProducts(s_.width, n, state, k, q, u, out);
@@ -270,9 +252,9 @@ private:
     });
   }
 
-  Chunk<T> chunkOf(int thread) const { return {Pieces(workspace_ + thread * chunkBytes_), s_, gradient_}; }
+  Chunk<T> chunkOf(int thread) const { return {ScratchAllocator(workspace_ + thread * chunkBytes_), s_, gradient_}; }
   /// Of a thread where heads are whole, else of a head.
-  Kept<T> keptOf(int64_t which) const { return {Pieces(headMemory_ + which * headBytes_), s_, gradient_}; }
+  Kept<T> keptOf(int64_t which) const { return {ScratchAllocator(headMemory_ + which * headBytes_), s_, gradient_}; }
   Matrix<T> stateAt(T *states, int64_t number) const {
     return {states + number * s_.width * s_.valueWidth, s_.valueWidth};
   }
@@ -284,27 +266,21 @@ private:
     else
       std::fill_n(state, size, T(0));
   }
-  void finish(int64_t index, const Kept<T> &kept, T *stateAfter, T *states) const {
+  void finish(int64_t index, const Kept<T> &kept, T *stateAfter) const {
     const int64_t size = s_.width * s_.valueWidth, chunks = s_.chunks();
     std::copy_n(kept.states + chunks * size, size, stateAfter + index * size);
-    if (states)
-      std::copy_n(kept.states, chunks * size, states + index * chunks * size);
   }
 
-  /// E, and the next state where it is not `known`, for the columns of values from `l`; `scratch` is [C,
-  /// kValueColumns].
-  void advance(const Head<T> &head, Kept<T> &kept, int64_t number, int64_t l, bool known, Matrix<T> scratch) const {
+  /// E and the next state, for the columns of values from `l`; `scratch` is [C, kValueColumns].
+  void advance(const Head<T> &head, Kept<T> &kept, int64_t number, int64_t l, Matrix<T> scratch) const {
     const int64_t begin = number * s_.chunk, size = std::min(s_.chunk, s_.length - begin),
                   columns = std::min(kValueColumns, s_.valueWidth - l);
     const Matrix<T> from = stateAt(kept.states, number).right(l), to = stateAt(kept.states, number + 1).right(l);
     const Matrix<T> e = kept.fh.below(begin).right(l), h = kept.fh.below(begin).right(s_.valueWidth);
     const Matrix<T> u{scratch.data, columns};
     const T *toEnd = kept.toEnd + begin;
-    if (p_.beta)
-      multiply(false, false, size, columns, s_.width, T(-1), h, from, T(1), e);
-    if (known)
-      return;
     if (p_.beta) {
+      multiply(false, false, size, columns, s_.width, T(-1), h, from, T(1), e);
       chunk::scaleRows(size, columns, toEnd, e, u);
       for (int64_t i = 0; i < size; ++i)
         chunk::scaleAll(1, columns, *head.beta.row(begin + i), u.below(i), u.below(i));
@@ -315,9 +291,9 @@ private:
     multiply(true, false, s_.width, columns, size, T(1), head.k.below(begin), u, T(1), to);
   }
 
-  void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, bool known, Matrix<T> scratch) const {
+  void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, Matrix<T> scratch) const {
     for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
-      advance(head, kept, number, l, known, scratch);
+      advance(head, kept, number, l, scratch);
   }
 
   /// W and the R before, for the columns of values from `l`.
@@ -352,7 +328,7 @@ private:
       const Head<T> head(p_, task / blocks);
       Kept<T> kept = keptOf(task / blocks);
       for (int64_t number = 0; number < s_.chunks(); ++number)
-        advance(head, kept, number, task % blocks * kValueColumns, false, chunkOf(thread).x);
+        advance(head, kept, number, task % blocks * kValueColumns, chunkOf(thread).x);
     });
   }
   void passBackward(const T *dO) const {
@@ -461,22 +437,21 @@ private:
 } // namespace
 
 template <typename T>
-void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, T *states, int threads,
-                       void *workspace) {
-  Recurrence<T>(problem, threads, workspace, false).forward(o, stateAfter, states);
+void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace) {
+  Recurrence<T>(problem, threads, workspace, false).forward(o, stateAfter);
 }
 
 template <typename T>
-void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const T *states,
-                        const RecurrenceGradients<T> &gradients, int threads, void *workspace) {
-  Recurrence<T>(problem, threads, workspace, true).backward(dO, states, gradients);
+void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
+                        int threads, void *workspace) {
+  Recurrence<T>(problem, threads, workspace, true).backward(dO, gradients);
 }
 
-template void recurrenceForward<float>(const RecurrenceProblem<float> &, float *, float *, float *, int, void *);
-template void recurrenceForward<double>(const RecurrenceProblem<double> &, double *, double *, double *, int, void *);
-template void recurrenceBackward<float>(const RecurrenceProblem<float> &, const float *, const float *,
+template void recurrenceForward<float>(const RecurrenceProblem<float> &, float *, float *, int, void *);
+template void recurrenceForward<double>(const RecurrenceProblem<double> &, double *, double *, int, void *);
+template void recurrenceBackward<float>(const RecurrenceProblem<float> &, const float *,
                                         const RecurrenceGradients<float> &, int, void *);
-template void recurrenceBackward<double>(const RecurrenceProblem<double> &, const double *, const double *,
+template void recurrenceBackward<double>(const RecurrenceProblem<double> &, const double *,
                                          const RecurrenceGradients<double> &, int, void *);
 
 } // namespace morph

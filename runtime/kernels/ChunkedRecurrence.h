@@ -56,17 +56,17 @@ template <typename T> struct RecurrenceGradients {
   T *dbeta;        ///< [B,T,H] or null.
 };
 
-/// o [B,T,H,V], and the state after the last position, which may be `state`. `states` [B,H,chunks,K,V], the states at
-/// the chunks' starts, may be null. `workspace`: plan::linearAttentionWorkspace bytes, aligned to 64.
+/// o [B,T,H,V], and the state after the last position, which may be `state`. `workspace`:
+/// plan::linearAttentionWorkspace bytes, aligned to 64.
 template <typename T>
-void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, T *states, int threads,
-                       void *workspace);
+void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace);
 
-/// The gradients for dO [B,T,H,V] and a zero gradient of the state after the last position. `states` are the forward's,
-/// or null: they are found again. `workspace`: plan::linearAttentionGradWorkspace bytes, aligned to 64.
+/// The gradients for dO [B,T,H,V] and a zero gradient of the state after the last position. The states at the chunks'
+/// starts are found again: of chunks as long as a head is wide they are as large as q. `workspace`:
+/// plan::linearAttentionGradWorkspace bytes, aligned to 64.
 template <typename T>
-void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const T *states,
-                        const RecurrenceGradients<T> &gradients, int threads, void *workspace);
+void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
+                        int threads, void *workspace);
 
 } // namespace morph
 

@@ -77,8 +77,8 @@ template <typename T> RecurrenceProblem<T> problemOf(const LinearAttentionInputs
 
 template <typename T>
 void forwardInto(const LinearAttentionInputs &x, const at::Tensor &o, const at::Tensor &state, void *scratch) {
-  recurrenceForward<T>(problemOf<T>(x), o.mutable_data_ptr<T>(), state.mutable_data_ptr<T>(), nullptr,
-                       at::get_num_threads(), scratch);
+  recurrenceForward<T>(problemOf<T>(x), o.mutable_data_ptr<T>(), state.mutable_data_ptr<T>(), at::get_num_threads(),
+                       scratch);
 }
 
 /// The gradients in the order of the op's results. A decay a head has a gradient for each batch first, which lies
@@ -92,7 +92,7 @@ void backwardInto(const LinearAttentionInputs &x, const at::Tensor &dO, const st
   const int64_t batch = p.sizes.batch, heads = p.sizes.heads;
   char *const rest =
       static_cast<char *>(scratch) + (p.beta ? 0 : plan::alignedBytes(batch * heads * static_cast<int64_t>(sizeof(T))));
-  recurrenceBackward<T>(p, dO.const_data_ptr<T>(), nullptr,
+  recurrenceBackward<T>(p, dO.const_data_ptr<T>(),
                         {results[0].mutable_data_ptr<T>(), results[1].mutable_data_ptr<T>(),
                          results[2].mutable_data_ptr<T>(), p.beta ? dg : parts,
                          p.beta ? results[4].mutable_data_ptr<T>() : nullptr},

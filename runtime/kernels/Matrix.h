@@ -22,6 +22,11 @@ template <typename T> struct Matrix {
   }
 };
 
+/// Head `h` of x [B,L,H,D] as a matrix [L,D].
+template <typename T> Matrix<T> headOf(T *x, int64_t b, int64_t h, int64_t length, int64_t heads, int64_t width) {
+  return {x + (b * length * heads + h) * width, heads * width};
+}
+
 } // namespace morph
 
 #endif // MORPH_RUNTIME_KERNELS_MATRIX_H

@@ -1,102 +1,134 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rotary position embedding. Legend: B batch, T positions, H heads, D head dimension, F frequencies.
+//
+// Angles are computed in double, a block of positions after the other: the first of a block by sine and cosine, the
+// next ones each by a rotation from the one before. Nothing is kept between calls: that takes a tenth of the rotation
+// of x.
 
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/Parallel.h"
 #include "runtime/kernels/RowLoops.h"
 #include "runtime/kernels/Rows.h"
+#include "runtime/kernels/ScratchAllocator.h"
+
+#include <ATen/Parallel.h>
 
 #include <cmath>
-#include <list>
-#include <mutex>
 
 namespace morph {
 
 namespace {
 
-/// Cosines and sines [T,F] of the positions `offset` and following, times the attention factor.
-struct Angles {
-  plan::RopeTable table;
-  int64_t offset = 0, length = 0;
-  bool inverse = false; ///< Sines are negative.
-  at::ScalarType dtype = at::kFloat;
-  at::Tensor cosine_TF, sine_TF;
-};
+/// Positions of a task. A rotation in double loses a bit in some of them: none of fp32's.
+constexpr int64_t kPositions = 64;
+/// Elements that one thread has rotated before another one is awake.
+constexpr int64_t kElementsAlone = int64_t(1) << 15;
 
-/// The angles of the last calls are kept: every layer asks for the same ones. Angles are computed in double.
-Angles anglesOf(const plan::RopeTable &table, int64_t offset, int64_t length, bool inverse, at::ScalarType dtype) {
-  static std::mutex mutex;
-  static std::list<Angles> recent;
-  constexpr size_t capacity = 4; // Those of the gradients beside them.
-  std::lock_guard<std::mutex> lock(mutex);
-  for (auto angles = recent.begin(); angles != recent.end(); ++angles)
-    if (angles->offset == offset && angles->length == length && angles->inverse == inverse && angles->dtype == dtype &&
-        angles->table.attentionFactor == table.attentionFactor &&
-        angles->table.inverseFrequencies == table.inverseFrequencies) {
-      recent.splice(recent.begin(), recent, angles);
-      return recent.front();
-    }
-  const int64_t frequencies = static_cast<int64_t>(table.inverseFrequencies.size());
-  const at::TensorOptions options = at::TensorOptions(dtype).requires_grad(false);
-  Angles angles{table,
-                offset,
-                length,
-                inverse,
-                dtype,
-                at::empty({length, frequencies}, options),
-                at::empty({length, frequencies}, options)};
-  withType(angles.cosine_TF, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    T *cosine = angles.cosine_TF.template mutable_data_ptr<T>(), *sine = angles.sine_TF.template mutable_data_ptr<T>();
-    for (int64_t t = 0; t < length; ++t)
-      for (double frequency : table.inverseFrequencies) {
-        const double angle = static_cast<double>(offset + t) * frequency;
-        *cosine++ = static_cast<T>(std::cos(angle) * table.attentionFactor);
-        *sine++ = static_cast<T>((inverse ? -1 : 1) * std::sin(angle) * table.attentionFactor);
-      }
-  });
-  recent.push_front(std::move(angles));
-  if (recent.size() > capacity)
-    recent.pop_back();
-  return recent.front();
+const plan::RopeTable &tableOf(const KernelCall &call) {
+  const plan::RopeTable &table = call.plan.ropeTables.at(call.text("table"));
+  TORCH_CHECK(2 * static_cast<int64_t>(table.inverseFrequencies.size()) <= call.operands[0].size(3), "x ",
+              call.operands[0].sizes(), " for ", table.inverseFrequencies.size(), " frequencies");
+  return table;
 }
 
-/// The angles of a call; sines negative where it rotates back.
-Angles anglesOf(const KernelCall &call) {
-  const at::Tensor &x = call.operands[0];
-  const int64_t offset = call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0;
-  Angles angles =
-      anglesOf(call.plan.ropeTables.at(call.text("table")), offset, x.size(1), call.flag("inverse"), x.scalar_type());
-  TORCH_CHECK(2 * angles.cosine_TF.size(1) <= x.size(3), "x ", x.sizes(), " for ", angles.cosine_TF.size(1),
-              " frequencies");
-  return angles;
-}
+int64_t offsetOf(const KernelCall &call) { return call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0; }
 
 std::vector<at::Tensor> ropeReference(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
-  const Angles angles = anglesOf(call);
-  const at::Tensor cosine = angles.cosine_TF.unsqueeze(1), sine = angles.sine_TF.unsqueeze(1);
+  const plan::RopeTable &table = tableOf(call);
+  const at::Tensor position_T = at::arange(offsetOf(call), offsetOf(call) + x.size(1), at::kDouble);
+  const at::Tensor angle_TF = position_T.unsqueeze(1) * at::tensor(table.inverseFrequencies, at::kDouble);
+  const double factor = table.attentionFactor;
+  const at::Tensor cosine = (angle_TF.cos() * factor).to(x.scalar_type()).unsqueeze(1);
+  const at::Tensor sine = (angle_TF.sin() * (call.flag("inverse") ? -factor : factor)).to(x.scalar_type()).unsqueeze(1);
   const int64_t half = cosine.size(2), width = x.size(3);
   at::Tensor low = x.narrow(-1, 0, half), high = x.narrow(-1, half, half);
   return {
       at::cat({low * cosine - high * sine, high * cosine + low * sine, x.narrow(-1, 2 * half, width - 2 * half)}, -1)};
 }
 
-void rope(const KernelCall &call) {
+/// The angles of one position after the other, in the scratch of a thread (plan::ropeWorkspace).
+template <typename T> class Angles {
+public:
+  Angles(ScratchAllocator scratch, const plan::RopeTable &table, bool inverse)
+      : count_(static_cast<int64_t>(table.inverseFrequencies.size())), frequencies_(table.inverseFrequencies.data()),
+        factor_(table.attentionFactor), sign_(inverse ? -1 : 1), cosine_(scratch.take<double>(count_)),
+        sine_(scratch.take<double>(count_)), stepCosine_(scratch.take<double>(count_)),
+        stepSine_(scratch.take<double>(count_)), roundedCosine_(scratch.take<T>(count_)),
+        roundedSine_(scratch.take<T>(count_)) {
+    for (int64_t f = 0; f < count_; ++f) {
+      stepCosine_[f] = std::cos(frequencies_[f]);
+      stepSine_[f] = sign_ * std::sin(frequencies_[f]);
+    }
+  }
+
+  void start(int64_t position) {
+    for (int64_t f = 0; f < count_; ++f) {
+      const double angle = static_cast<double>(position) * frequencies_[f];
+      cosine_[f] = std::cos(angle);
+      sine_[f] = sign_ * std::sin(angle);
+    }
+    round();
+  }
+
+  void next() {
+    for (int64_t f = 0; f < count_; ++f) {
+      const double x = cosine_[f], y = sine_[f];
+      cosine_[f] = x * stepCosine_[f] - y * stepSine_[f];
+      sine_[f] = y * stepCosine_[f] + x * stepSine_[f];
+    }
+    round();
+  }
+
+  /// [F] of the position, times the attention factor; sines are negative where it rotates back.
+  const T *cosine() const { return roundedCosine_; }
+  const T *sine() const { return roundedSine_; }
+
+private:
+  void round() {
+    for (int64_t f = 0; f < count_; ++f) {
+      roundedCosine_[f] = static_cast<T>(cosine_[f] * factor_);
+      roundedSine_[f] = static_cast<T>(sine_[f] * factor_);
+    }
+  }
+
+  int64_t count_;
+  const double *frequencies_;
+  double factor_, sign_;
+  double *cosine_, *sine_, *stepCosine_, *stepSine_;
+  T *roundedCosine_, *roundedSine_;
+};
+
+template <typename T> void rotate(const KernelCall &call, const plan::RopeTable &table) {
   const at::Tensor &x = call.operands[0];
-  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3);
-  const Angles angles = anglesOf(call);
-  const int64_t half = angles.cosine_TF.size(1);
-  withType(x, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    const T *px = x.const_data_ptr<T>();
-    const T *pc = angles.cosine_TF.template const_data_ptr<T>(), *ps = angles.sine_TF.template const_data_ptr<T>();
-    T *py = call.results[0].mutable_data_ptr<T>();
-    forRows(x.size(0) * length, heads * width, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        ropeRows(px + row * heads * width, pc + row % length * half, ps + row % length * half, py + row * heads * width,
-                 heads, width, half);
-    });
+  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3), row = heads * width, offset = offsetOf(call);
+  const int64_t half = static_cast<int64_t>(table.inverseFrequencies.size());
+  const int64_t blocks = plan::blocksOf(length, kPositions), tasks = x.size(0) * blocks;
+  const int threads = x.numel() < kElementsAlone ? 1 : at::get_num_threads();
+  const int64_t scratchEach = plan::ropeWorkspace(half, sizeof(T));
+  const T *const from = x.const_data_ptr<T>();
+  T *const to = call.results[0].mutable_data_ptr<T>();
+  parallelTasks(threads, tasks, [&](int64_t task, int thread) {
+    Angles<T> angles(ScratchAllocator(static_cast<char *>(call.scratch) + thread * scratchEach), table,
+                     call.flag("inverse"));
+    const int64_t b = task / blocks, first = task % blocks * kPositions, last = std::min(length, first + kPositions);
+    for (int64_t t = first; t < last; ++t) {
+      if (t == first)
+        angles.start(offset + t);
+      else
+        angles.next();
+      const int64_t at = (b * length + t) * row;
+      ropeRows(from + at, angles.cosine(), angles.sine(), to + at, heads, width, half);
+    }
   });
+}
+
+void rope(const KernelCall &call) {
+  const plan::RopeTable &table = tableOf(call);
+  if (call.operands[0].scalar_type() == at::kDouble)
+    rotate<double>(call, table);
+  else
+    rotate<float>(call, table);
 }
 
 const KernelRegistration ropeRegistration("rope", {rope, ropeReference});

@@ -38,14 +38,6 @@ template <typename T> MORPH_INLINE T squaredDistanceOf(const T *a, const T *b, i
   return sum;
 }
 
-template <typename T> MORPH_INLINE T dotDifferenceOf(const T *x, const T *a, const T *b, int64_t count) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i)
-    sum += x[i] * (a[i] - b[i]);
-  return sum;
-}
-
 template <typename T> MORPH_INLINE T squaredNormOf(const T *a, int64_t count) { return sumOfSquares(a, count); }
 
 } // namespace
@@ -64,12 +56,6 @@ MORPH_VECTORIZE float squaredDistance(const float *a, const float *b, int64_t co
 }
 double squaredDistance(const double *a, const double *b, int64_t count) {
   return squaredDistanceOf<double>(a, b, count);
-}
-MORPH_VECTORIZE float dotDifference(const float *x, const float *a, const float *b, int64_t count) {
-  return dotDifferenceOf<float>(x, a, b, count);
-}
-double dotDifference(const double *x, const double *a, const double *b, int64_t count) {
-  return dotDifferenceOf<double>(x, a, b, count);
 }
 MORPH_VECTORIZE float squaredNorm(const float *a, int64_t count) { return squaredNormOf<float>(a, count); }
 double squaredNorm(const double *a, int64_t count) { return squaredNormOf<double>(a, count); }

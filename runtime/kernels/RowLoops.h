@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain loops of what no compiled kernel does yet: the rotation, and sums of squares. Arrays are contiguous,
+// Plain loops of what no compiled kernel does: the rotation, and sums of squares. Arrays are contiguous,
 // rows follow each other, outputs do not overlap inputs. fp32 versions are compiled for several vector units.
 
 #ifndef MORPH_RUNTIME_KERNELS_ROWLOOPS_H
@@ -18,9 +18,6 @@ void ropeRows(const double *x, const double *cosine, const double *sine, double 
 /// sum((a - b)^2)
 float squaredDistance(const float *a, const float *b, int64_t count);
 double squaredDistance(const double *a, const double *b, int64_t count);
-/// sum(x (a - b))
-float dotDifference(const float *x, const float *a, const float *b, int64_t count);
-double dotDifference(const double *x, const double *a, const double *b, int64_t count);
 /// sum(a^2)
 float squaredNorm(const float *a, int64_t count);
 double squaredNorm(const double *a, int64_t count);

@@ -23,6 +23,7 @@ struct AdamwStep {
   double first = 0, second = 0;           ///< 1 - beta1, 1 - beta2
   double rate = 0, root = 1, epsilon = 0; ///< r / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 };
+/// One step of `count` parameters and their moments, in place; the gradient overlaps none of them.
 void adamwRow(const AdamwStep &step, const float *gradient, float *parameter, float *first, float *second,
               int64_t count);
 void adamwRow(const AdamwStep &step, const double *gradient, double *parameter, double *first, double *second,

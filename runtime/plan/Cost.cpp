@@ -2,6 +2,7 @@
 #include "runtime/plan/Cost.h"
 
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Names.h"
 #include "runtime/plan/Rings.h"
 
 #include <algorithm>
@@ -135,7 +136,7 @@ double cacheBytes(const Plan &decode, int64_t context) {
   const std::map<std::string, int64_t> slots = withRings({}, decode, context);
   double bytes = 0;
   for (const NamedValue &input : decode.inputs) {
-    if (input.name.rfind("cache.", 0) != 0)
+    if (!hasPrefix(input.name, kCachePrefix))
       continue;
     const TensorType &type = decode.values[static_cast<size_t>(input.value)];
     double size = static_cast<double>(elementBytes(type.dtype, RunMode()));

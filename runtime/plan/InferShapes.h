@@ -15,6 +15,7 @@ using Shape = std::vector<Dim>;
 
 /// A size that nobody knows: it agrees with any. The compiler's types have it, programs and plans do not.
 inline constexpr char kUnknown[] = "?";
+/// Whether a size is that.
 bool isUnknown(const Dim &dim);
 
 /// A shape as text: "[B,T,64]".

@@ -23,6 +23,8 @@ public:
       return attention(instruction.op == "attention_grad");
     if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
       return linearAttention(instruction.op == "linear_attention_grad");
+    if (instruction.op == "rope")
+      return mode.threads * ropeWorkspace(frequencies(), sumBytes());
     if (instruction.op == "short_conv") // The taps as rows.
       return alignedBytes(elements(shape("weight")) * sumBytes());
     if (instruction.op == "short_conv_grad") // These, and their gradients.
@@ -61,6 +63,11 @@ private:
   const TensorType &value(const char *name) const { return plan.values[indexOf(name)]; }
   const std::vector<int64_t> &shape(const char *name) const { return shapes[indexOf(name)]; }
 
+  int64_t frequencies() const {
+    const auto table = plan.ropeTables.find(std::get<std::string>(instruction.attributes.at("table")));
+    return static_cast<int64_t>(table->second.inverseFrequencies.size());
+  }
+
   int64_t launch() const {
     const Kernel &kernel = *findKernel(plan, instruction);
     int64_t rows = 1, bytes = 0;
@@ -92,24 +99,23 @@ private:
                     : linearAttentionWorkspace(sizes, threads, sumBytes());
   }
 
-  /// With `half` some machines round the operands first, where they are not bf16 already.
+  /// bf16 operands are factors as they are, or widened: the forward's a block at a time, the backward's whole.
   int64_t attention(bool gradient) const {
     const std::vector<int64_t> &q = shape("q"), &k = shape("k");
     const AttentionSizes sizes{q[0], q[1], k[1], q[2], k[2], q[3]};
     if (isHuge({q[0], q[1], q[2], q[3] + 3, k[1]}))
       return kHuge;
     const int threads = static_cast<int>(mode.threads);
-    const bool halfKeys = !mode.wide && value("k").dtype == DType::BF16;
-    auto workspace = [&](int64_t factorBytes) {
-      return gradient ? attentionGradWorkspace(sizes, threads, factorBytes, sumBytes())
-                      : attentionWorkspace(sizes, threads, factorBytes, sumBytes(), halfKeys && factorBytes > 2);
-    };
-    const int64_t plain = workspace(sumBytes());
-    if (!instruction.attributes.count("half") || mode.wide || q[1] == 1)
-      return plain;
-    const int64_t copies =
-        (gradient ? 2 : 1) * alignedBytes(2 * elements(q)) + (halfKeys ? 0 : 2 * alignedBytes(2 * elements(k)));
-    return std::max(plain, copies + workspace(2));
+    const bool half = !mode.wide && value("q").dtype == DType::BF16;
+    if (!gradient) {
+      const int64_t wide = attentionWorkspace(sizes, threads, sumBytes(), sumBytes(), half);
+      return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, sumBytes())) : wide;
+    }
+    const int64_t wide = attentionGradWorkspace(sizes, threads, sumBytes(), sumBytes());
+    if (!half)
+      return wide;
+    const int64_t copies = 2 * alignedBytes(4 * elements(q)) + 2 * alignedBytes(4 * elements(k));
+    return std::max(copies + wide, attentionGradWorkspace(sizes, threads, 2, sumBytes()));
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Names.h"
 #include "runtime/plan/Updates.h"
 
 #include <algorithm>
@@ -18,14 +19,6 @@ constexpr int kMaximumInitChain = 16;
 
 /// Whether fp32, in which programs run, has the number.
 bool fitsF32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
-
-/// Whether a size of an input may have this name.
-bool isSizeName(const std::string &name) {
-  bool letters = !name.empty() && name.size() <= 16 && !std::isdigit(static_cast<unsigned char>(name[0]));
-  for (unsigned char c : name)
-    letters &= std::isalnum(c) || c == '_';
-  return letters;
-}
 
 class Validator {
 public:
@@ -404,10 +397,10 @@ private:
       return Status::invalid("the plan has no outputs");
     std::set<std::string> gradients;
     for (const auto &[name, value] : names)
-      if (name.rfind("grad.", 0) == 0)
+      if (hasPrefix(name, kGradientPrefix))
         gradients.insert(name);
     for (size_t i = 0; i < plan.weights.size(); ++i) {
-      auto found = names.find("grad." + plan.weights[i].name);
+      auto found = names.find(kGradientPrefix + plan.weights[i].name);
       const bool hasGradient = found != names.end();
       const bool isTrained = hasGradient || updates.isUpdated(plan.weightValues[i]);
       if (plan.weights[i].trainable != isTrained)
@@ -452,7 +445,7 @@ private:
     std::map<std::string, const Weight *> updated;
     for (const Weight &weight : plan.update->weights)
       updated[weight.name] = &weight;
-    std::map<std::string, std::vector<Dim>> expected = {{"rate", {}}, {"step", {}}};
+    std::map<std::string, std::vector<Dim>> expected = {{kRate, {}}, {kStep, {}}};
     for (size_t i = 0; i < plan.weights.size(); ++i) {
       const Weight &weight = plan.weights[i];
       if (!weight.trainable)
@@ -460,20 +453,21 @@ private:
       const auto found = updated.find(weight.name);
       if (found == updated.end() || !found->second->trainable || found->second->shape != weight.shape)
         return Status::invalid("the update does not update weight '" + weight.name + "'");
-      if (!inputs.count("grad." + weight.name))
-        return Status::invalid("the plan has an update, but no input 'grad." + weight.name + "' to sum up");
-      for (const char *prefix : {"grad.", "exp_avg.", "exp_avg_sq."})
+      if (!inputs.count(kGradientPrefix + weight.name))
+        return Status::invalid(std::string("the plan has an update, but no input '") + kGradientPrefix + weight.name +
+                               "' to sum up");
+      for (const char *prefix : {kGradientPrefix, kFirstMomentPrefix, kSecondMomentPrefix})
         expected[prefix + weight.name] = plan.values[static_cast<size_t>(plan.weightValues[i])].shape;
     }
     for (const NamedValue &input : plan.update->inputs) {
       auto found = expected.find(input.name);
       const TensorType &type = plan.update->values[static_cast<size_t>(input.value)];
       if (found == expected.end() || found->second != type.shape ||
-          type.dtype != (input.name == "step" ? DType::I64 : DType::F32))
+          type.dtype != (input.name == kStep ? DType::I64 : DType::F32))
         return Status::invalid("the update has an input '" + input.name + "' of shape " + shapeText(type.shape) +
                                ", which is neither a gradient nor a moment of what the plan trains, rate nor step");
     }
-    const auto share = inputs.find("share"), norm = outputs.find("norm");
+    const auto share = inputs.find(kShare), norm = outputs.find(kNorm);
     if (share == inputs.end() || !isScalar(plan, *share->second, DType::F32) || norm == outputs.end() ||
         !isScalar(*plan.update, *norm->second, DType::F32))
       return Status::invalid("the plan has an update, but not the scalars 'share', which it takes, and 'norm', which "

@@ -24,6 +24,11 @@ inline constexpr int64_t rowSumWorkspace(int64_t rows, int64_t elements) {
   return alignedBytes(blocksOf(rows, kRowBlock) * elements * 4);
 }
 
+/// Of rope, a thread: cosines and sines of a position and of a step in double, and rounded.
+inline constexpr int64_t ropeWorkspace(int64_t frequencies, int64_t bytes) {
+  return 4 * alignedBytes(frequencies * 8) + 2 * alignedBytes(frequencies * bytes);
+}
+
 /// The sizes of attention: queries [B,T,H,D], keys and values [B,S,G,D].
 struct AttentionSizes {
   int64_t batch = 0, queries = 0, keys = 0, heads = 0, groups = 0, width = 0;
@@ -34,8 +39,9 @@ inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 256, kDecodeKeys = 512;
 /// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
 inline constexpr int64_t kKeptBlocks = 16;
 
-/// Of attentionForward: a block's products a thread; with one query, what each task over keys found, else a block of
-/// keys or values where they are `widened`. `factorBytes` are those of an element of q, `sumBytes` of o.
+/// Of attentionForward: a block's products a thread; with one query, what each task over keys found; where operands are
+/// `widened`, a block of queries and one of keys or values, or the single queries. `factorBytes` are those of an
+/// element of a factor, `sumBytes` of o.
 inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
                                             int64_t sumBytes = 4, bool widened = false) {
   const int64_t rows = s.queries == 1 ? s.heads / std::max<int64_t>(s.groups, 1) : std::min(kQueryBlock, s.queries);
@@ -44,8 +50,13 @@ inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads
       alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : alignedBytes(block * factorBytes));
   const int64_t parts =
       s.queries == 1 ? alignedBytes(s.batch * s.heads * blocksOf(s.keys, kDecodeKeys) * (s.width + 3) * sumBytes) : 0;
-  const int64_t keys = widened && s.queries > 1 ? alignedBytes(std::min(kKeyBlock, s.keys) * s.width * factorBytes) : 0;
-  return threads * (each + alignedBytes(rows * 3 * sumBytes) + keys) + parts;
+  const int64_t blocks = alignedBytes(rows * s.width * factorBytes) +
+                         alignedBytes(std::min(kKeyBlock, s.keys) * s.width * factorBytes),
+                single = alignedBytes(s.batch * s.heads * s.width * factorBytes);
+  return threads * (each + alignedBytes(rows * 3 * sumBytes)) + parts +
+         (!widened         ? 0
+          : s.queries == 1 ? single
+                           : threads * blocks);
 }
 
 /// The tasks of attentionBackward. Heads of a group add to the same keys: each sums up by itself, then the sums of a

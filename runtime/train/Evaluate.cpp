@@ -181,13 +181,14 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples, Sam
               tokens.data_ptr<int64_t>() + b * longest + longest - first[b]);
   }
   MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor_, start, longest + steps - 1));
+  const at::Tensor best = at::empty({count, 1}, at::kLong), next = at::zeros({count, 1}, at::kLong);
   for (int64_t step = 0; step < steps; ++step) {
     if (interrupted())
       return false;
     MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
-    const at::Tensor best = logits.argmax(1).contiguous();
+    takeMostLikely(logits, best);
     tokens_ += tokens.numel();
-    tokens = at::zeros({count, 1}, at::kLong);
+    tokens = next;
     for (int64_t b = 0; b < count; ++b) {
       const size_t at = static_cast<size_t>(first[b] + step);
       if (at >= written[b].size())

@@ -44,6 +44,7 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream,
 struct MeanAndError {
   double mean = 0, standardError = 0;
 };
+/// Of values that are samples of one quantity.
 MeanAndError meanAndError(const std::vector<double> &values);
 
 /// Mean and standard error of values[i] - reference[i]: both of the same samples, in the same order.

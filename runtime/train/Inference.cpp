@@ -2,6 +2,7 @@
 
 #include "runtime/train/Inference.h"
 
+#include "runtime/plan/Names.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/train/Progress.h"
@@ -88,7 +89,7 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
       decoder->inputs_[name] = start_B;
     if (name == "offset")
       decoder->inputs_[name] = at::zeros({}, at::kLong);
-    if (name.rfind("cache.", 0) != 0)
+    if (!plan::hasPrefix(name, plan::kCachePrefix))
       continue;
     if (!updated[i])
       return Status::invalid("the plan 'decode' does not update its cache '" + name + "'");
@@ -152,9 +153,24 @@ StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
 int64_t Decoder::cacheBytes() const {
   int64_t bytes = 0;
   for (const auto &[name, tensor] : inputs_)
-    if (name.rfind("cache.", 0) == 0)
+    if (plan::hasPrefix(name, plan::kCachePrefix))
       bytes += static_cast<int64_t>(tensor.nbytes());
   return bytes;
+}
+
+template <typename T> static void findGreatest(const at::Tensor &rows, int64_t *indices) {
+  const int64_t width = rows.size(1);
+  const T *row = rows.const_data_ptr<T>();
+  for (int64_t b = 0; b < rows.size(0); ++b, row += width)
+    indices[b] = std::max_element(row, row + width) - row;
+}
+
+void takeMostLikely(const at::Tensor &logits_BV, const at::Tensor &tokens_B1) {
+  int64_t *const tokens = tokens_B1.mutable_data_ptr<int64_t>();
+  if (logits_BV.scalar_type() == at::kDouble)
+    findGreatest<double>(logits_BV, tokens);
+  else
+    findGreatest<float>(logits_BV, tokens);
 }
 
 Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
@@ -166,13 +182,15 @@ Status generate(const StageContext &context, const GenerateOptions &options, con
                          Decoder::create(*executor, at::zeros({1}, at::kLong), promptLength + options.maxTokens));
   at::Tensor tokens = at::empty({1, promptLength}, at::kLong);
   std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
+  const at::Tensor last = at::empty({1, 1}, at::kLong);
   for (int64_t i = 0; i < options.maxTokens; ++i) {
     MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
-    const int64_t next = logits.flatten().argmax().item<int64_t>();
+    takeMostLikely(logits, last);
+    const int64_t next = *last.const_data_ptr<int64_t>();
     const bool ended = std::find(options.eos.begin(), options.eos.end(), next) != options.eos.end();
     if (!emit(next) || ended)
       break;
-    tokens = at::full({1, 1}, next, at::kLong);
+    tokens = last;
   }
   return Status();
 }

@@ -2,10 +2,11 @@
 
 #include "runtime/train/Optimizer.h"
 
+#include "runtime/plan/Names.h"
+
 namespace morph {
 
-static const std::string gradientPrefix = "grad.";
-static const char *const momentPrefixes[] = {"exp_avg.", "exp_avg_sq."};
+static const char *const momentPrefixes[] = {plan::kFirstMomentPrefix, plan::kSecondMomentPrefix};
 
 StatusOr<Optimizer> Optimizer::create(Executor &executor) {
   const plan::Plan &plan = executor.plan();
@@ -19,31 +20,31 @@ StatusOr<Optimizer> Optimizer::create(Executor &executor) {
   const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
   for (const plan::Weight &weight : plan.update->weights) {
     const at::Tensor gradient = at::zeros(weight.shape, type);
-    optimizer.gradients_[weight.name] = optimizer.inputs_[gradientPrefix + weight.name] = gradient;
+    optimizer.gradients_[weight.name] = optimizer.inputs_[plan::kGradientPrefix + weight.name] = gradient;
     for (const char *prefix : momentPrefixes)
       optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, type);
   }
-  optimizer.inputs_["rate"] = at::zeros({}, type);
-  optimizer.inputs_["step"] = at::zeros({}, at::kLong);
+  optimizer.inputs_[plan::kRate] = at::zeros({}, type);
+  optimizer.inputs_[plan::kStep] = at::zeros({}, at::kLong);
   optimizer.share_ = at::zeros({}, type);
   return optimizer;
 }
 
 StatusOr<NamedTensors> Optimizer::addBatch(NamedTensors inputs, double share, const NamedTensors &given) {
   share_.fill_(share);
-  inputs["share"] = share_;
+  inputs[plan::kShare] = share_;
   for (const auto &[name, gradient] : gradients_)
-    inputs[gradientPrefix + name] = gradient;
+    inputs[plan::kGradientPrefix + name] = gradient;
   return executor_->run(inputs, given);
 }
 
 StatusOr<double> Optimizer::step(double rate) {
-  inputs_["rate"].fill_(rate);
-  inputs_["step"].fill_(++steps_);
+  inputs_[plan::kRate].fill_(rate);
+  inputs_[plan::kStep].fill_(++steps_);
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, update_->run(inputs_));
   for (auto &entry : gradients_)
     entry.second.zero_();
-  return outputs.at("norm").item<double>();
+  return outputs.at(plan::kNorm).item<double>();
 }
 
 NamedTensors Optimizer::state() const {

@@ -460,7 +460,7 @@ func.func @attention_c7(%q: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
 // -----
 
 func.func @attention_types(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x2x4xbf16>) {
-  // expected-error@below {{'morph.attention' op failed to verify that all of {k, v} have same element type}}
+  // expected-error@below {{'morph.attention' op failed to verify that all of {q, k, v} have same element type}}
   %0 = morph.attention %q, %q, %v scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>
   return
 }

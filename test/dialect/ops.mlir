@@ -85,8 +85,8 @@ morph.model @tiny base architecture "llama" layers 1 {
     %ring = morph.cache_write %cache, %k offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
     // CHECK: %[[HALF:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
     %half = morph.cache_write %narrow, %k offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
-    // CHECK: morph.attention %[[Q]], %[[HALF]], %[[HALF]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
-    %low = morph.attention %q, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
+    // CHECK: morph.attention %[[HALF]], %[[HALF]], %[[HALF]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
+    %low = morph.attention %half, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>

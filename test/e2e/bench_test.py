@@ -36,7 +36,7 @@ def check_programs():
         products = sum(2 * p["rows"] * p["columns"] * p["inner"] * p["count"] for p in result["products"])
         assert 0 < products < result["flops"], (mode, products, result["flops"])
         # Both count the same tensors, but what an estimate leaves out.
-        assert abs(result["planned_bytes"] / result["peak_bytes"] - 1) < 0.1, (mode, result)
+        assert abs(result["planned_bytes"] / result["peak_bytes"] - 1) < 0.03, (mode, result)
         assert result["allocations"] == 0 and result["cpu"], (mode, result)
         assert abs(sum(line["share"] for line in result["profile"]) - 1) < 0.2, (mode, result["profile"])
         if mode == "decode":

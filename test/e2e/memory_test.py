@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `morph plan` says that stages need of memory is what their tensors held, within 5 %, in fp32 and in bf16."""
+"""What `morph plan` says that stages need of memory is what their tensors held, within 3 % (or 128 kB of batches), in fp32 and
+bf16."""
 
 import json
 import pathlib

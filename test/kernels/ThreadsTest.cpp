@@ -48,10 +48,10 @@ private:
 };
 
 struct Recurrence {
-  std::vector<float> o, state, states, dq, dk, dv, dg, dbeta;
+  std::vector<float> o, state, dq, dk, dv, dg, dbeta;
 };
 
-Recurrence runRecurrence(bool gated, int64_t length, int threads, bool saved) {
+Recurrence runRecurrence(bool gated, int64_t length, int threads) {
   const int64_t batch = 1, heads = 2, width = 24, values = 40, chunk = std::min<int64_t>(32, length);
   const auto q = random(batch * length * heads * width, 1), k = random(batch * length * heads * width, 2, -0.2f, 0.2f),
              v = random(batch * length * heads * values, 3), dO = random(batch * length * heads * values, 4),
@@ -69,7 +69,6 @@ Recurrence runRecurrence(bool gated, int64_t length, int threads, bool saved) {
   Recurrence r;
   r.o.resize(v.size());
   r.state.resize(state.size());
-  r.states.resize(static_cast<size_t>(p.sizes.chunks()) * state.size());
   r.dq.resize(q.size());
   r.dk.resize(k.size());
   r.dv.resize(v.size());
@@ -77,8 +76,8 @@ Recurrence runRecurrence(bool gated, int64_t length, int threads, bool saved) {
   r.dbeta.resize(beta.size());
   Workspace forward(plan::linearAttentionWorkspace(p.sizes, threads)),
       backward(plan::linearAttentionGradWorkspace(p.sizes, threads));
-  recurrenceForward(p, r.o.data(), r.state.data(), r.states.data(), threads, forward.data());
-  recurrenceBackward<float>(p, dO.data(), saved ? r.states.data() : nullptr,
+  recurrenceForward(p, r.o.data(), r.state.data(), threads, forward.data());
+  recurrenceBackward<float>(p, dO.data(),
                             {r.dq.data(), r.dk.data(), r.dv.data(), r.dg.data(), gated ? r.dbeta.data() : nullptr},
                             threads, backward.data());
   return r;
@@ -86,24 +85,22 @@ Recurrence runRecurrence(bool gated, int64_t length, int threads, bool saved) {
 
 class RecurrenceTest : public testing::TestWithParam<int64_t> {};
 
-TEST_P(RecurrenceTest, SameBitsOnAnyThreadsAndFromSavedStates) {
+TEST_P(RecurrenceTest, SameBitsOnAnyThreads) {
   for (bool gated : {false, true}) {
-    const Recurrence one = runRecurrence(gated, GetParam(), 1, false);
+    const Recurrence one = runRecurrence(gated, GetParam(), 1);
     for (float x : one.dq)
       ASSERT_TRUE(std::isfinite(x));
-    for (int threads : {1, 2, 3, 16})
-      for (bool saved : {false, true}) {
-        SCOPED_TRACE(testing::Message() << "gated " << gated << " threads " << threads << " saved " << saved);
-        const Recurrence many = runRecurrence(gated, GetParam(), threads, saved);
-        EXPECT_EQ(many.o, one.o);
-        EXPECT_EQ(many.state, one.state);
-        EXPECT_EQ(many.states, one.states);
-        EXPECT_EQ(many.dq, one.dq);
-        EXPECT_EQ(many.dk, one.dk);
-        EXPECT_EQ(many.dv, one.dv);
-        EXPECT_EQ(many.dg, one.dg);
-        EXPECT_EQ(many.dbeta, one.dbeta);
-      }
+    for (int threads : {1, 2, 3, 16}) {
+      SCOPED_TRACE(testing::Message() << "gated " << gated << " threads " << threads);
+      const Recurrence many = runRecurrence(gated, GetParam(), threads);
+      EXPECT_EQ(many.o, one.o);
+      EXPECT_EQ(many.state, one.state);
+      EXPECT_EQ(many.dq, one.dq);
+      EXPECT_EQ(many.dk, one.dk);
+      EXPECT_EQ(many.dv, one.dv);
+      EXPECT_EQ(many.dg, one.dg);
+      EXPECT_EQ(many.dbeta, one.dbeta);
+    }
   }
 }
 

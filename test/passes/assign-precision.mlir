@@ -52,13 +52,14 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "p" = %p, "q" = %q : tensor<?x?x16xf32>, tensor<?x?x16xf32>
   }
 
-  // Rings are bf16, what is written there is not, nor are queries and recurrent states.
+  // Rings are bf16, what is written there is not, nor are recurrent states.
   // CHECK-LABEL: morph.program @decode
   // CHECK-SAME: %cache.0.k: tensor<?x?x2x4xbf16> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x2x4xbf16> "cache.0.v" [B, S]
   // CHECK-SAME: %cache.1.state: tensor<?x2x4x4xf32> "cache.1.state" [B]
   // CHECK: %[[K:.*]] = morph.cache_write %cache.0.k, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
   // CHECK: %[[V:.*]] = morph.cache_write %cache.0.v, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
-  // CHECK: morph.attention %x, %[[K]], %[[V]] offset %offset scale 5.000000e-01 half : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
+  // CHECK: %[[Q:.*]] = morph.cast %x to "bf16"
+  // CHECK: morph.attention %[[Q]], %[[K]], %[[V]] offset %offset scale 5.000000e-01 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
   // CHECK: morph.linear_attention {{.*}} state %cache.1.state
   // CHECK: "next.k" = %[[K]], "next.v" = %[[V]], "next.state" = %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x2x4x4xf32>
   morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<i64> "offset", %k: !ring "cache.0.k" [B, S],
@@ -69,5 +70,18 @@ morph.model @m base architecture "llama" layers 1 {
     %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<i64>
     %y:2 = morph.linear_attention "fixed_decay" %a, %a, %a with %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring with tensor<2xf32> state tensor<?x2x4x4xf32>
     morph.output "y" = %y#0, "next.k" = %ks, "next.v" = %vs, "next.state" = %y#1 : !ring, !ring, !ring, tensor<?x2x4x4xf32>
+  }
+
+  // Attention and its gradient read the same rounded values.
+  // CHECK-LABEL: morph.program @attention
+  // CHECK: %[[H:.*]] = morph.cast %x to "bf16"
+  // CHECK: morph.attention %[[H]], %[[H]], %[[H]] scale
+  // CHECK: %[[D:.*]] = morph.cast %dy to "bf16"
+  // CHECK: %[[G:.*]], %{{.*}}, %{{.*}} = morph.attention_grad %[[D]], %[[H]], %[[H]], %[[H]] scale
+  // CHECK: morph.output "y" = %{{.*}}, "dq" = %[[G]] : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  morph.program @attention(%x: !ring "x" [B, T], %dy: !ring "dy" [B, T]) {
+    %y = morph.attention %x, %x, %x scale 0.5 : !ring, !ring, !ring
+    %g:3 = morph.attention_grad %dy, %x, %x, %x scale 0.5 : !ring, !ring, !ring, !ring
+    morph.output "y" = %y, "dq" = %g#0 : !ring, !ring
   }
 }

@@ -32,8 +32,6 @@ inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained
   std::map<int64_t, int64_t> casts;
   std::vector<plan::Instruction> instructions;
   for (plan::Instruction instruction : plan.instructions) {
-    if (instruction.op == "attention" || instruction.op == "attention_grad")
-      instruction.attributes["half"] = true;
     if (instruction.op == "cache_write")
       for (int64_t ring : {instruction.operands[0], instruction.results[0]})
         plan.values[static_cast<size_t>(ring)].dtype = plan::DType::BF16;

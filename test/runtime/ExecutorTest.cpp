@@ -2,15 +2,27 @@
 // The executor: results, lifetimes, masters, errors.
 
 #include "runtime/exec/Executor.h"
+#include "runtime/plan/Buffers.h"
+#include "runtime/plan/InferShapes.h"
 #include "test/plan/PlanBuilder.h"
 #include "test/plan/WithBf16.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
+#include <cstdlib>
 
 namespace morph {
 namespace {
 
 using plan::Dim;
+
+/// Other builds poison always.
+#if defined(NDEBUG) && !defined(MORPH_SANITIZE)
+constexpr bool kReleased = true;
+#else
+constexpr bool kReleased = false;
+#endif
 
 NamedTensors smallWeights() {
   return {{"embed.weight", at::arange(66, at::kFloat).view({11, 6}).sin()},
@@ -170,6 +182,30 @@ TEST(ExecutorTest, ValuesAreFreedAtTheirLastUse) {
   NamedTensors outputs = *executor->run({{"x", input}});
   EXPECT_NEAR(outputs.at("y")[0].item<double>(), std::pow(1.01, 40), 1e-4);
   EXPECT_LT(residentPeak() - before, 40 * 1024);
+}
+
+TEST(ExecutorTest, WhatIsOverIsPoisonedWhereThatIsWanted) {
+  // y is over when z is there, in a place of its own: a matrix product writes into no operand.
+  PlanBuilder b;
+  const int64_t x = b.input("x", {Dim(std::string("N")), Dim(int64_t(8))});
+  const int64_t y = b.op("exp", {x}), z = b.op("linear", {y, b.weight("w", {8, 8}), -1});
+  b.output("z", z);
+  const auto shapes = *plan::resolveShapes(b.plan, {{"N", 16}});
+  const plan::Buffers buffers = *plan::planBuffers(b.plan, shapes, {false, at::get_num_threads()});
+  ASSERT_NE(buffers.offset[static_cast<size_t>(y)], buffers.offset[static_cast<size_t>(z)]);
+  const char *const before = std::getenv("MORPH_POISON");
+  for (bool poisoned : {true, false}) {
+    poisoned ? setenv("MORPH_POISON", "1", 1) : unsetenv("MORPH_POISON");
+    auto executor = make(b.plan, {{"w", at::eye(8)}});
+    const NamedTensors outputs = *executor->run({{"x", at::zeros({16, 8})}});
+    EXPECT_TRUE(at::equal(outputs.at("z"), at::ones({16, 8})));
+    const char *const arena =
+        static_cast<const char *>(outputs.at("z").data_ptr()) - buffers.offset[static_cast<size_t>(z)];
+    const float *const over = reinterpret_cast<const float *>(arena + buffers.offset[static_cast<size_t>(y)]);
+    for (int i = 0; i < 128; ++i)
+      EXPECT_TRUE(poisoned ? std::isnan(over[i]) : !kReleased || over[i] == 1) << i;
+  }
+  before ? setenv("MORPH_POISON", before, 1) : unsetenv("MORPH_POISON");
 }
 
 TEST(ExecutorTest, AnInputAndAWeightMayBeOutputs) {

@@ -17,6 +17,7 @@ using plan::Dim;
 /// of two heads of three. The head's weight is the embedding's table.
 plan::Plan decodePlan(int64_t window = 4) {
   PlanBuilder b("decode");
+  b.plan.ropeTables["rope"] = {{0.7}, 1};
   const Dim batch = std::string("B"), length = std::string("T"), two = int64_t(2), three = int64_t(3);
   const int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
   const int64_t start = b.input("start", {batch}, plan::DType::I64), offset = b.input("offset", {}, plan::DType::I64);
@@ -33,6 +34,7 @@ plan::Plan decodePlan(int64_t window = 4) {
       b.output("next." + state, next);
       return next;
     };
+    x = b.op("rope", {x, offset}, {{"table", std::string("rope")}});
     const int64_t keys = write("k"), values = write("v");
     x = b.op("attention", {x, keys, values, start, offset}, how);
   }

@@ -78,7 +78,8 @@ function(morph_runtime_tool name)
   endif()
 endfunction()
 
-# morph_gtest(NAME SOURCES ... LIBS ... [TORCH]): a GoogleTest program, every test case a ctest of its own.
+# morph_gtest(NAME SOURCES ... LIBS ... [TORCH]): a GoogleTest program, every test case a ctest of its own. In tests what is
+# over in a run's memory is filled with NaN.
 function(morph_gtest name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LIBS" ${ARGN})
   find_package(GTest REQUIRED)
@@ -92,7 +93,7 @@ function(morph_gtest name)
   endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES TEST_PREFIX "${name}."
-                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ENVIRONMENT "OMP_NUM_THREADS=1")
+                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ENVIRONMENT "OMP_NUM_THREADS=1;MORPH_POISON=1")
 endfunction()
 
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and
@@ -100,5 +101,5 @@ endfunction()
 function(morph_python_test name script)
   add_test(NAME python.${name} COMMAND ${MORPH_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})
   set_tests_properties(python.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MORPH_PYTHON_TEST_TIMEOUT}
-    ENVIRONMENT "MORPH_BIN=${CMAKE_BINARY_DIR}/bin;MORPH_SOURCE_DIR=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1")
+    ENVIRONMENT "MORPH_BIN=${CMAKE_BINARY_DIR}/bin;MORPH_SOURCE_DIR=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1;MORPH_POISON=1")
 endfunction()

@@ -68,10 +68,12 @@ class Worker:
         layers = int(row["shape"].split(",")[0])
         job = {"mode": row["mode"], "folder": str(folder), "precision": row["precision"], "length": row["length"],
                "threads": arguments.threads, "full_layers": full_layers(layers), "compiled": compiled}
-        # What the worker says on standard error goes to ours: compilers have much to say.
+        # PyTorch's threads wait as they do for everyone; it sleeps while Morph has its turn. What it says on standard
+        # error goes to ours: compilers have much to say.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
         self.process = subprocess.Popen(
             [sys.executable, pathlib.Path(__file__).with_name("worker.py"), json.dumps(job)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.loss = self.read()["loss"]
         self.seconds, self.peak = [], 0
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef MORPH_RUNTIME_KERNELS_PIECES_H
-#define MORPH_RUNTIME_KERNELS_PIECES_H
+#ifndef MORPH_RUNTIME_KERNELS_SCRATCHALLOCATOR_H
+#define MORPH_RUNTIME_KERNELS_SCRATCHALLOCATOR_H
 
 #include "runtime/kernels/Matrix.h"
 #include "runtime/plan/Workspace.h"
@@ -8,9 +8,9 @@
 namespace morph {
 
 /// Hands out pieces of a workspace, each at a multiple of 64 bytes from its start.
-class Pieces {
+class ScratchAllocator {
 public:
-  explicit Pieces(void *memory) : next_(static_cast<char *>(memory)) {}
+  explicit ScratchAllocator(void *memory) : next_(static_cast<char *>(memory)) {}
   template <typename T> T *take(int64_t count) {
     T *piece = reinterpret_cast<T *>(next_);
     next_ += plan::alignedBytes(count * static_cast<int64_t>(sizeof(T)));
@@ -24,11 +24,6 @@ private:
   char *next_;
 };
 
-/// Head `h` of x [B,L,H,D] as a matrix [L,D].
-template <typename T> Matrix<T> headOf(T *x, int64_t b, int64_t h, int64_t length, int64_t heads, int64_t width) {
-  return {x + (b * length * heads + h) * width, heads * width};
-}
-
 } // namespace morph
 
-#endif // MORPH_RUNTIME_KERNELS_PIECES_H
+#endif // MORPH_RUNTIME_KERNELS_SCRATCHALLOCATOR_H
