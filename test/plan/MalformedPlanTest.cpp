@@ -168,6 +168,12 @@ const Malformed kUpdateCases[] = {
      "the update has an input 'moment' of shape [6], which is neither a gradient nor a moment"},
     {"StrangerUpdated", [](Json &j) { named(j["update"]["weights"], "norm.weight")["name"] = "other.weight"; },
      "the update does not update weight 'norm.weight'"},
+    {"Beta", [](Json &j) { find(j["update"], "adamw")["attributes"]["beta1"] = 1.0; },
+     "adamw_c4: beta1 is 1, expected a number from 0 to less than 1"},
+    {"SecondBeta", [](Json &j) { find(j["update"], "adamw")["attributes"]["beta2"] = -5.0; },
+     "adamw_c4: beta2 is -5, expected a number from 0 to less than 1"},
+    {"Decay", [](Json &j) { find(j["update"], "adamw")["attributes"]["weight_decay"] = -1.0; },
+     "adamw_c4: weight_decay is -1, expected a finite number of 0 or more"},
     {"Broken", [](Json &j) { j["update"]["instructions"][0]["op"] = "none"; }, "unknown op"},
 };
 
