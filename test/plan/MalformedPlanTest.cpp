@@ -136,6 +136,12 @@ const Malformed kKernelCases[] = {
     {"NestedLaunch", [](Json &j) { j["kernels"][0]["instructions"][0] = find(j, "launch"); }, "launches no kernel"},
     {"NoInPlace", [](Json &j) { j["kernels"][0]["in_place"] = Json::array(); }, "'in_place' must have an element a"},
     {"InPlaceOfNothing", [](Json &j) { j["kernels"][0]["in_place"][0] = 2; }, "'in_place' names no argument"},
+    {"InPlaceTwice",
+     [](Json &j) {
+       j["kernels"][0]["results"] = {2, 3};
+       j["kernels"][0]["in_place"] = {1, 1};
+     },
+     "'in_place' names argument 1 for two results"},
     {"ResultIsArgument", [](Json &j) { j["kernels"][0]["results"][0] = 0; }, "a result is an argument"},
     {"NameTwice", [](Json &j) { j["kernels"].push_back(j["kernels"][0]); }, "'add_silu' is empty or given twice"},
     {"ObjectIsAPath", [](Json &j) { j["kernel_object"] = "../kernels"; }, "'kernel_object' must be hexadecimal"},
