@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/CompileKernels.h"
 
-#include "passes/lower/KernelToLinalg.h"
 #include "passes/lower/Passes.h"
 #include "passes/lower/SourceHash.h"
 #include "runtime/base/Sha256.h"
@@ -79,12 +78,12 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
     }
 
   MLIRContext *context = KernelOp(kernels.front()).getContext();
-  OwningOpRef<ModuleOp> module = buildLinalg(context, kernels);
+  FailureOr<OwningOpRef<ModuleOp>> module = buildRowLoops(context, kernels);
+  if (failed(module))
+    return failure();
   PassManager manager(context, ModuleOp::getOperationName());
-  LowerToCpuPassOptions lowering;
-  lowering.toLlvm = true;
-  manager.addPass(createLowerToCpuPass(lowering));
-  if (failed(manager.run(*module)))
+  addConversionToLlvm(manager);
+  if (failed(manager.run(**module)))
     return failure();
 
   DialectRegistry registry;
@@ -92,7 +91,7 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
   registerLLVMDialectTranslation(registry);
   context->appendDialectRegistry(registry);
   llvm::LLVMContext llvmContext;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*module, llvmContext, "kernels");
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(**module, llvmContext, "kernels");
   if (!code)
     return failure();
   addConstants(*code, options.origin.empty() ? object.hash : options.origin);
