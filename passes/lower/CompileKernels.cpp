@@ -20,7 +20,7 @@
 using namespace mlir;
 using namespace morph;
 
-std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
+std::string morph::hashObject(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   stream << kKernelAbi << '\n' << kLowerSourceHash << '\n' << LLVM_VERSION_STRING << '\n' << getTargetTriple() << '\n';
@@ -63,7 +63,7 @@ static void addConstants(llvm::Module &module, StringRef hash) {
 
 FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
   KernelObject object;
-  object.hash = hashKernels(kernels, options);
+  object.hash = hashObject(kernels, options);
   for (KernelOp kernel : kernels)
     object.kernels.push_back(kernel.getSymName().str());
   if (kernels.empty())
