@@ -122,16 +122,27 @@ SmallVector<std::pair<unsigned, unsigned>> morph::findInPlace(KernelOp kernel) {
     for (Value result : op.getResults())
       written[result] = pass;
   }
+  // An argument that suits a result of an early pass suits those of later ones, too: where the early ones choose first,
+  // no choice takes a place that another one needed.
   SmallVector<std::pair<unsigned, unsigned>> pairs;
-  for (auto [index, value] : llvm::enumerate(kernel.getReturned())) {
-    if (isRowSum(value))
+  SmallVector<std::pair<int64_t, unsigned>> results;
+  for (auto [index, value] : llvm::enumerate(kernel.getReturned()))
+    if (!isRowSum(value))
+      results.push_back({written.lookup(rootOf(value)), index});
+  llvm::sort(results);
+  SmallVector<BlockArgument> free(
+      llvm::make_filter_range(llvm::reverse(kernel.getBody().getArguments()),
+                              [](BlockArgument argument) { return !isUniform(argument.getType()); }));
+  for (auto [pass, index] : results) {
+    Type element = getElementTypeOrSelf(kernel.getReturned()[index].getType());
+    BlockArgument *found = llvm::find_if(free, [&, pass = pass](BlockArgument argument) {
+      return getElementTypeOrSelf(argument.getType()) == element && read.lookup(argument) <= pass;
+    });
+    if (found == free.end())
       continue;
-    Value root = rootOf(value);
-    for (BlockArgument argument : kernel.getBody().getArguments())
-      if (!isUniform(argument.getType()) &&
-          getElementTypeOrSelf(argument.getType()) == getElementTypeOrSelf(value.getType()) &&
-          read.lookup(argument) <= written.lookup(root))
-        pairs.push_back({index, argument.getArgNumber()});
+    pairs.push_back({index, found->getArgNumber()});
+    free.erase(found);
   }
+  llvm::sort(pairs);
   return pairs;
 }

@@ -49,9 +49,9 @@ struct KernelLines {
 class KernelOp;
 
 /// Pairs of a result and an argument of a kernel, by number, such that the result may be written where the argument is:
-/// they have the same elements, and no pass over a line reads the argument after the result has been written. Targets
-/// keep to this: a line is gone over once, and once more after each sum; a pass reads all of an element's operands
-/// before it writes.
+/// they have the same elements, and no pass over a line reads the argument after the result has been written. No result
+/// and no argument is in two of them, and there is no way to pair more. Targets keep to this: a line is gone over once,
+/// and once more after each sum; a pass reads all of an element's operands before it writes.
 llvm::SmallVector<std::pair<unsigned, unsigned>> findInPlace(KernelOp kernel);
 
 } // namespace morph

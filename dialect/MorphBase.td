@@ -63,6 +63,8 @@ class Divides<string divisor, string dividend, string label> : Rule<"Divides", d
 class Range<string what, string low, string high, string label> : Rule<"Range", what, low, high, label>;
 /// The attribute is a positive finite number.
 class Positive<string attribute, string label> : Rule<"Positive", attribute, "", "", label>;
+/// The attribute is a finite number, from the first to less than the second; `below` is empty where any is small enough.
+class Real<string attribute, string low, string below, string label> : Rule<"Real", attribute, low, below, label>;
 /// The attribute is one of these words, with bars between them.
 class OneOf<string attribute, string words, string label> : Rule<"OneOf", attribute, words, "", label>;
 /// The shape of the first operand ends the shape of the second.

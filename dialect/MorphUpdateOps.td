@@ -60,14 +60,16 @@ def Morph_AdamwOp : Morph_ComputeOp<"adamw"> {
 
     as torch.optim.AdamW has it (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2).
     Constraints: adamw_c1 gradient and moments have the parameter's shape; adamw_c2 rate and step are scalars; adamw_c3
-    epsilon is a positive finite number.
+    epsilon is a positive finite number; adamw_c4 beta1 and beta2 are from 0 to less than 1, weight_decay is finite and
+    not negative.
   }];
   let arguments = (ins Morph_Float:$parameter, Morph_Float:$gradient, Morph_Float:$first, Morph_Float:$second,
       Morph_Float:$rate, Morph_Index:$step, F64Attr:$beta1, F64Attr:$beta2, F64Attr:$epsilon, F64Attr:$weight_decay);
   let results = (outs Morph_Float:$next_parameter, Morph_Float:$next_first, Morph_Float:$next_second);
   let rules = [HasShape<"parameter", "*", "adamw_c1">, HasShape<"gradient", "*", "adamw_c1">,
       HasShape<"first", "*", "adamw_c1">, HasShape<"second", "*", "adamw_c1">, HasShape<"rate", "", "adamw_c2">,
-      HasShape<"step", "", "adamw_c2">, Positive<"epsilon", "adamw_c3">];
+      HasShape<"step", "", "adamw_c2">, Positive<"epsilon", "adamw_c3">, Real<"beta1", "0", "1", "adamw_c4">,
+      Real<"beta2", "0", "1", "adamw_c4">, Real<"weight_decay", "0", "", "adamw_c4">];
   let resultShapes = ["*", "*", "*"];
   let updates = ["parameter", "first", "second"];
   let flops = "14 * d.rows()";

@@ -9,6 +9,7 @@
 #include "llvm/ADT/MapVector.h"
 
 #include <cmath>
+#include <limits>
 
 namespace morph {
 #define GEN_PASS_DEF_BUILDUPDATEPASS
@@ -127,7 +128,11 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
 
   void runOnOperation() override {
     ModelOp model = getOperation();
-    if (failed(checkOption(model, "clip_by", clipBy, {"all", "layer"})) ||
+    constexpr double any = std::numeric_limits<double>::infinity();
+    if (failed(checkOption(model, "clip", clip, any)) ||
+        failed(checkOption(model, "clip_by", clipBy, {"all", "layer"})) ||
+        failed(checkOption(model, "beta1", beta1, 1)) || failed(checkOption(model, "beta2", beta2, 1)) ||
+        failed(checkOption(model, "weight_decay", weightDecay, any)) ||
         failed(forTrainingPrograms(model, program, [&](ProgramOp program) { return build(model, program); })))
       signalPassFailure();
   }

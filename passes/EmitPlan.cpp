@@ -7,6 +7,7 @@
 #include "dialect/ProgramSizes.h"
 #include "dialect/ProgramUpdates.h"
 #include "passes/Phases.h"
+#include "passes/Pipelines.h"
 #include "passes/Symbols.h"
 #include "runtime/plan/Names.h"
 
@@ -282,7 +283,10 @@ FailureOr<plan::Plan> emitPlan(ModelOp model, StringRef program) {
   ProgramOp op = findProgram(model, program);
   if (!op) {
     InFlightDiagnostic error = emitModelError(model) << "has no program '" << program << "'";
-    error.attachNote() << "morph-build-" << program << " would make it";
+    if (llvm::is_contained(programNames(), program))
+      error.attachNote() << "morph-build-" << program << " would make it";
+    else if (program.consume_back("_update") && findProgram(model, program))
+      error.attachNote() << "morph-build-update=program=" << program << " would make it";
     return error;
   }
   return PlanEmitter(model, op).emit();

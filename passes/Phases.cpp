@@ -4,6 +4,9 @@
 #include "passes/Phases.h"
 
 #include "llvm/ADT/SmallVectorExtras.h"
+#include "llvm/Support/Format.h"
+
+#include <cmath>
 
 using namespace mlir;
 
@@ -68,6 +71,19 @@ LogicalResult checkOption(ModelOp model, StringRef option, StringRef value, Arra
   InFlightDiagnostic error = emitError(model.getLoc()) << "option " << option << " is '" << value << "', expected ";
   appendChoice(error, allowed);
   return error;
+}
+
+LogicalResult checkOption(ModelOp model, StringRef option, double value, double below) {
+  if (value >= 0 && value < below)
+    return success();
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << llvm::format("%g, expected ", value);
+  if (std::isinf(below))
+    stream << "a finite number of 0 or more";
+  else
+    stream << llvm::format("a number from 0 to less than %g", below);
+  return emitError(model.getLoc()) << "option " << option << " is " << text;
 }
 
 } // namespace morph

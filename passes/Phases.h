@@ -34,6 +34,8 @@ ProgramOp findProgram(ModelOp model, llvm::StringRef program);
 /// Succeeds if `value` is one of `allowed`; else emits an error at the model that names the option and what it takes.
 mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, llvm::StringRef value,
                                 llvm::ArrayRef<llvm::StringRef> allowed);
+/// The same of a finite number, from 0 to less than `below`, which may be infinite.
+mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, double value, double below);
 
 } // namespace morph
 

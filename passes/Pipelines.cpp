@@ -11,9 +11,7 @@
 
 #include "llvm/ADT/StringExtras.h"
 
-#include <cmath>
 #include <functional>
-#include <limits>
 
 using namespace mlir;
 
@@ -66,14 +64,10 @@ OptionRule makeNumber(StringRef key, Member ProgramOptions::*member, SmallVector
           }};
 }
 
-OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<StringRef> programs, double below) {
-  return {key, std::move(programs), std::isinf(below) ? "a number of 0 or more" : "a number from 0 to less than 1",
-          [=](ProgramOptions &options, StringRef value) {
-            double number = -1;
-            bool isNumber = !value.getAsDouble(number) && number >= 0 && number < below;
-            options.*member = number;
-            return isNumber;
-          }};
+/// What range it is of is the pass's to say.
+OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<StringRef> programs) {
+  return {key, std::move(programs), "a number",
+          [=](ProgramOptions &options, StringRef value) { return !value.getAsDouble(options.*member); }};
 }
 
 } // namespace
@@ -81,7 +75,6 @@ OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<S
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
   const SmallVector<StringRef> all(programNames());
   const SmallVector<StringRef> training = {"align", "gates", "distill", "finetune", "pretrain"};
-  constexpr double any = std::numeric_limits<double>::infinity();
   const OptionRule rules[] = {
       makeChoice("loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}),
       makeChoice("target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}),
@@ -96,11 +89,11 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
       makeChoice("train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}),
       makeFlag("kl", &ProgramOptions::kl, {"score"}),
       makeFlag("gradients", &ProgramOptions::gradients, training),
-      makeReal("clip", &ProgramOptions::clip, training, any),
+      makeReal("clip", &ProgramOptions::clip, training),
       makeChoice("clip_by", &ProgramOptions::clipBy, training, {"all", "layer"}),
-      makeReal("beta1", &ProgramOptions::beta1, training, 1),
-      makeReal("beta2", &ProgramOptions::beta2, training, 1),
-      makeReal("weight_decay", &ProgramOptions::weightDecay, training, any),
+      makeReal("beta1", &ProgramOptions::beta1, training),
+      makeReal("beta2", &ProgramOptions::beta2, training),
+      makeReal("weight_decay", &ProgramOptions::weightDecay, training),
       makeFlag("kernels", &ProgramOptions::kernels, all),
       makeChoice("precision", &ProgramOptions::precision, all, {"fp32", "bf16"}),
       makeNumber("limit", &ProgramOptions::limit, training, 0),

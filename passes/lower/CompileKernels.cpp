@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/CompileKernels.h"
 
-#include "passes/lower/KernelToLinalg.h"
 #include "passes/lower/Passes.h"
 #include "passes/lower/SourceHash.h"
+#include "runtime/base/Sha256.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/SHA256.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 using namespace morph;
 
-std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
+std::string morph::hashObject(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   stream << kKernelAbi << '\n' << kLowerSourceHash << '\n' << LLVM_VERSION_STRING << '\n' << getTargetTriple() << '\n';
@@ -33,22 +31,7 @@ std::string morph::hashKernels(ArrayRef<KernelOp> kernels, const KernelCompileOp
     kernel.print(stream, OpPrintingFlags().useLocalScope().enableDebugInfo(false));
     stream << '\n';
   }
-  llvm::SHA256 hash;
-  hash.update(text);
-  return llvm::toHex(hash.final(), /*LowerCase=*/true);
-}
-
-/// Appends the hash of an object to it: what follows an ELF file does not matter to those who load it.
-static void seal(std::string &bytes) {
-  bytes += llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes)));
-}
-
-/// Whether bytes are those that were sealed.
-static bool isWhole(StringRef bytes) {
-  constexpr size_t kHashBytes = 32;
-  return bytes.size() > kHashBytes &&
-         llvm::toStringRef(llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes.drop_back(kHashBytes)))) ==
-             bytes.take_back(kHashBytes);
+  return sha256(text);
 }
 
 /// Puts an object into the cache, whole or not at all. Without it the next run compiles again, which is no error.
@@ -80,7 +63,7 @@ static void addConstants(llvm::Module &module, StringRef hash) {
 
 FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const KernelCompileOptions &options) {
   KernelObject object;
-  object.hash = hashKernels(kernels, options);
+  object.hash = hashObject(kernels, options);
   for (KernelOp kernel : kernels)
     object.kernels.push_back(kernel.getSymName().str());
   if (kernels.empty())
@@ -88,19 +71,19 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
   const std::string path = options.cache.empty() ? "" : kernelObjectFile(options.cache, object.hash);
   if (!path.empty())
     if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
-        bytes && isWhole((*bytes)->getBuffer())) {
+        bytes && isSealed((*bytes)->getBuffer())) {
       object.bytes = (*bytes)->getBuffer().str();
       object.wasCached = true;
       return object;
     }
 
   MLIRContext *context = KernelOp(kernels.front()).getContext();
-  OwningOpRef<ModuleOp> module = buildLinalg(context, kernels);
+  FailureOr<OwningOpRef<ModuleOp>> module = buildRowLoops(context, kernels);
+  if (failed(module))
+    return failure();
   PassManager manager(context, ModuleOp::getOperationName());
-  LowerToCpuPassOptions lowering;
-  lowering.toLlvm = true;
-  manager.addPass(createLowerToCpuPass(lowering));
-  if (failed(manager.run(*module)))
+  addConversionToLlvm(manager);
+  if (failed(manager.run(**module)))
     return failure();
 
   DialectRegistry registry;
@@ -108,7 +91,7 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
   registerLLVMDialectTranslation(registry);
   context->appendDialectRegistry(registry);
   llvm::LLVMContext llvmContext;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*module, llvmContext, "kernels");
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(**module, llvmContext, "kernels");
   if (!code)
     return failure();
   addConstants(*code, options.origin.empty() ? object.hash : options.origin);

@@ -34,7 +34,7 @@ struct KernelObject {
 };
 
 /// What `KernelObject::hash` is for these kernels, without compiling them.
-std::string hashKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
+std::string hashObject(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
 
 /// Compiles kernels, which have been verified, or takes their object from the cache. Errors are reported at the first
 /// kernel.

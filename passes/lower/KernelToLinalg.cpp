@@ -30,7 +30,7 @@ static Type collapseRows(Type type, int64_t rows) {
   return RankedTensorType::get(shape, tensor.getElementType());
 }
 
-static void buildFunction(OpBuilder &builder, KernelOp kernel) {
+static LinalgKernel buildFunction(OpBuilder &builder, KernelOp kernel) {
   int64_t rows = kernel.getRows();
   Block &body = kernel.getBody().front();
   SmallVector<Type> arguments, results;
@@ -40,11 +40,9 @@ static void buildFunction(OpBuilder &builder, KernelOp kernel) {
     results.push_back(collapseRows(type, rows));
   auto function =
       builder.create<func::FuncOp>(kernel.getLoc(), kernel.getSymName(), builder.getFunctionType(arguments, results));
-  function->setAttr(kRowElements, builder.getI64IntegerAttr(kernel.getRowElements()));
   KernelLines lines;
   for (Operation &op : body.without_terminator())
     lines.join(&op);
-  function->setAttr(kLineWidth, builder.getI64IntegerAttr(lines.getWidth()));
 
   Block &entry = *function.addEntryBlock();
   OpBuilder inner = OpBuilder::atBlockEnd(&entry);
@@ -60,14 +58,16 @@ static void buildFunction(OpBuilder &builder, KernelOp kernel) {
   for (Value value : kernel.getReturned())
     returned.push_back(mapping.lookup(value));
   inner.create<func::ReturnOp>(kernel.getLoc(), returned);
+  return {function, kernel.getRowElements(), lines.getWidth()};
 }
 
-OwningOpRef<ModuleOp> morph::buildLinalg(MLIRContext *context, ArrayRef<KernelOp> kernels) {
-  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context), "kernels");
-  OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
+LinalgKernels morph::buildLinalg(MLIRContext *context, ArrayRef<KernelOp> kernels) {
+  LinalgKernels linalg;
+  linalg.module = ModuleOp::create(UnknownLoc::get(context), "kernels");
+  OpBuilder builder = OpBuilder::atBlockEnd(linalg.module->getBody());
   for (KernelOp kernel : kernels)
-    buildFunction(builder, kernel);
-  return module;
+    linalg.kernels.push_back(buildFunction(builder, kernel));
+  return linalg;
 }
 
 namespace {
@@ -77,7 +77,7 @@ struct KernelToLinalgPass : public morph::impl::KernelToLinalgPassBase<KernelToL
   void runOnOperation() override {
     SmallVector<KernelOp> kernels;
     getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    getOperation().getBody()->push_back(buildLinalg(&getContext(), kernels).release());
+    getOperation().getBody()->push_back(buildLinalg(&getContext(), kernels).module.release());
   }
 };
 } // namespace

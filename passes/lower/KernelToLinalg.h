@@ -6,16 +6,25 @@
 
 #include "dialect/MorphOps.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
 namespace morph {
 
-/// Attributes of a kernel's function in linalg: the elements of a row, and the width of the lines that a row is cut
-/// into (0 where it can be cut anywhere).
-inline constexpr llvm::StringLiteral kRowElements = "row_elements";
-inline constexpr llvm::StringLiteral kLineWidth = "line_width";
+/// A kernel as a function of its name: linalg on tensors, the dimensions of the row space made one.
+struct LinalgKernel {
+  mlir::func::FuncOp function;
+  int64_t rowElements; ///< Elements of a row.
+  int64_t lineWidth;   ///< Elements of the lines that a row is cut into; 0 where it can be cut anywhere.
+};
 
-/// A module of one function a kernel, of its name: linalg on tensors, the dimensions of the row space made one. The
-/// dialects must be loaded.
-mlir::OwningOpRef<mlir::ModuleOp> buildLinalg(mlir::MLIRContext *context, llvm::ArrayRef<KernelOp> kernels);
+/// Kernels, and the module that their functions are in.
+struct LinalgKernels {
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  llvm::SmallVector<LinalgKernel> kernels;
+};
+
+/// `module @kernels` of kernels, which have been verified. The dialects must be loaded.
+LinalgKernels buildLinalg(mlir::MLIRContext *context, llvm::ArrayRef<KernelOp> kernels);
 
 } // namespace morph
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph-lower-to-cpu: kernels in linalg to vector loops, and those to the LLVM dialect.
+// morph-lower-to-cpu: kernels through linalg to vector loops, and those to the LLVM dialect.
 
 #include "passes/lower/Passes.h"
 #include "passes/lower/RowLoops.h"
@@ -32,34 +32,42 @@ void morph::addConversionToLlvm(OpPassManager &manager) {
   manager.addPass(createReconcileUnrealizedCastsPass());
 }
 
+FailureOr<OwningOpRef<ModuleOp>> morph::buildRowLoops(MLIRContext *context, ArrayRef<KernelOp> kernels) {
+  LinalgKernels linalg = buildLinalg(context, kernels);
+  for (const LinalgKernel &kernel : linalg.kernels)
+    if (failed(lowerToRowLoops(kernel)))
+      return failure();
+  // Transcendental functions as polynomials on vectors; bf16 by integer operations, the same on all machines.
+  RewritePatternSet patterns(context);
+  populateVectorMath(patterns);
+  arith::populateExpandBFloat16Patterns(patterns);
+  if (failed(applyPatternsAndFoldGreedily(*linalg.module, std::move(patterns))))
+    return failure();
+  return std::move(linalg.module);
+}
+
 namespace {
 struct LowerToCpuPass : public morph::impl::LowerToCpuPassBase<LowerToCpuPass> {
   using LowerToCpuPassBase::LowerToCpuPassBase;
 
   void runOnOperation() override {
-    ModuleOp kernels = getOperation();
-    if (kernels.getSymName() != "kernels") {
-      kernels = dyn_cast_or_null<ModuleOp>(SymbolTable::lookupSymbolIn(getOperation(), "kernels"));
-      if (!kernels) {
-        getOperation().emitError("has no `module @kernels`: run morph-kernel-to-linalg first");
-        return signalPassFailure();
-      }
-    }
-    for (auto function : llvm::make_early_inc_range(kernels.getOps<func::FuncOp>()))
-      if (failed(lowerToRowLoops(function)))
-        return signalPassFailure();
-
-    // Transcendental functions as polynomials on vectors; bf16 by integer operations, the same on all machines.
-    RewritePatternSet patterns(&getContext());
-    populateVectorMath(patterns);
-    arith::populateExpandBFloat16Patterns(patterns);
-    if (failed(applyPatternsAndFoldGreedily(kernels, std::move(patterns))))
+    // From the kernels themselves, which a verifier has checked, and not from linalg that anybody may have written.
+    SmallVector<KernelOp> kernels;
+    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
+    if (kernels.empty()) {
+      getOperation().emitError("has no `morph.kernel` to lower: morph-form-kernels makes them");
       return signalPassFailure();
+    }
+    FailureOr<OwningOpRef<ModuleOp>> loops = buildRowLoops(&getContext(), kernels);
+    if (failed(loops))
+      return signalPassFailure();
+    ModuleOp module = loops->release();
+    getOperation().push_back(module);
     if (!toLlvm)
       return;
     OpPassManager manager(ModuleOp::getOperationName());
     addConversionToLlvm(manager);
-    if (failed(runPipeline(manager, kernels)))
+    if (failed(runPipeline(manager, module)))
       signalPassFailure();
   }
 

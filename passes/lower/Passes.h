@@ -4,7 +4,7 @@
 #ifndef MORPH_PASSES_LOWER_PASSES_H
 #define MORPH_PASSES_LOWER_PASSES_H
 
-#include "dialect/MorphDialect.h"
+#include "dialect/MorphOps.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -22,7 +22,12 @@ namespace morph {
 #define GEN_PASS_DECL
 #include "passes/lower/Passes.h.inc"
 
-/// Adds the passes that lower a module of row loops (of morph-lower-to-cpu) to the LLVM dialect.
+/// `module @kernels` of kernels, which have been verified, as vector loops over rows. Errors are reported at a kernel.
+/// The dialects must be loaded.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> buildRowLoops(mlir::MLIRContext *context,
+                                                                 llvm::ArrayRef<KernelOp> kernels);
+
+/// Adds the passes that lower such a module to the LLVM dialect.
 void addConversionToLlvm(mlir::OpPassManager &manager);
 
 #define GEN_PASS_REGISTRATION

@@ -18,15 +18,16 @@ def KernelToLinalgPass : Pass<"morph-kernel-to-linalg", "::mlir::ModuleOp"> {
 }
 
 def LowerToCpuPass : Pass<"morph-lower-to-cpu", "::mlir::ModuleOp"> {
-  let summary = "Turn the linalg functions of `module @kernels` into vector loops over rows";
+  let summary = "Write the kernels of a model as vector loops over rows, in a module beside it";
   let description = [{
-    Every function becomes an `llvm.func` of `(buffers, sizes, begin, end)` that computes the rows [begin, end): a loop
+    Adds `module @kernels`: every kernel becomes, by its linalg form, an `llvm.func` of `(buffers, sizes, begin, end)` that computes the rows [begin, end): a loop
     over lines, in it as many passes over a line as its sums need, each fused and of vectors of 16 elements, whatever
     the machine: sums are added in one order on all. With `to-llvm` all is lowered to the LLVM dialect.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
-                           "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
-                           "::mlir::cf::ControlFlowDialect"];
+  let dependentDialects = ["::morph::MorphDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::cf::ControlFlowDialect"];
   let options = [
     Option<"toLlvm", "to-llvm", "bool", /*default=*/"false", "Lower loops and vectors to the LLVM dialect as well">,
   ];

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/RowLoops.h"
 
-#include "passes/lower/KernelToLinalg.h"
 #include "runtime/plan/Workspace.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -63,7 +62,9 @@ bool isUniformTensor(Value value) { return cast<RankedTensorType>(value.getType(
 
 class RowLowering {
 public:
-  explicit RowLowering(func::FuncOp source) : source(source), location(source.getLoc()), builder(source) {}
+  explicit RowLowering(const LinalgKernel &kernel)
+      : source(kernel.function), location(source.getLoc()), builder(source), rowElements(kernel.rowElements),
+        lineWidth(kernel.lineWidth) {}
 
   LogicalResult run();
 
@@ -123,7 +124,7 @@ private:
   func::FuncOp source;
   Location location;
   OpBuilder builder;
-  int64_t rowElements = 0, lineWidth = 0;
+  int64_t rowElements, lineWidth;
 
   // Found by analyse().
   SmallVector<Step> steps;
@@ -175,8 +176,6 @@ void RowLowering::analyse(linalg::GenericOp op) {
 }
 
 LogicalResult RowLowering::analyse() {
-  rowElements = source->getAttrOfType<IntegerAttr>(kRowElements).getInt();
-  lineWidth = source->getAttrOfType<IntegerAttr>(kLineWidth).getInt();
   for (BlockArgument argument : source.getArguments())
     kinds[argument] = Kind::Row;
   for (Operation &op : source.getBody().front()) {
@@ -607,4 +606,4 @@ LogicalResult RowLowering::run() {
 
 } // namespace
 
-LogicalResult morph::lowerToRowLoops(func::FuncOp function) { return RowLowering(function).run(); }
+LogicalResult morph::lowerToRowLoops(const LinalgKernel &kernel) { return RowLowering(kernel).run(); }

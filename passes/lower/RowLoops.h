@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels in linalg as vector loops over rows.
+// Kernels as vector loops over rows.
 
 #ifndef MORPH_PASSES_LOWER_ROWLOOPS_H
 #define MORPH_PASSES_LOWER_ROWLOOPS_H
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/lower/KernelToLinalg.h"
 
 namespace morph {
 
@@ -16,7 +16,7 @@ namespace morph {
 /// the rows [begin, end) of the results, row r being at r times the elements of a row. Rows do not depend on how they
 /// are split between calls. Of a sum over rows the buffer gets parts, one a block of plan::kRowBlock rows, each added
 /// up row by row; then `begin` is the first row of a block, and `end` too, or the last of all.
-mlir::LogicalResult lowerToRowLoops(mlir::func::FuncOp function);
+mlir::LogicalResult lowerToRowLoops(const LinalgKernel &kernel);
 
 } // namespace morph
 

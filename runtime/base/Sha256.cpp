@@ -97,7 +97,7 @@ std::string Sha256::finish() {
   return text;
 }
 
-std::string morph::sha256(const std::string &text) {
+std::string morph::sha256(std::string_view text) {
   Sha256 hash;
   hash.add(text.data(), text.size());
   return hash.finish();
@@ -117,4 +117,14 @@ StatusOr<std::string> morph::sha256File(const std::string &path) {
   if (failed)
     return Status::failed("cannot read " + path + ": " + std::strerror(errno));
   return hash.finish();
+}
+
+void morph::seal(std::string &bytes) { bytes += sha256(bytes); }
+
+bool morph::isSealed(std::string_view bytes) {
+  constexpr size_t kSealBytes = 64;
+  if (bytes.size() < kSealBytes)
+    return false;
+  const size_t content = bytes.size() - kSealBytes;
+  return bytes.substr(content) == sha256(bytes.substr(0, content));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256 (FIPS 180-4), by which stages know whether their inputs changed.
+// SHA-256 (FIPS 180-4), by which stages know whether their inputs changed, and files whether they are whole.
 
 #ifndef MORPH_RUNTIME_BASE_SHA256_H
 #define MORPH_RUNTIME_BASE_SHA256_H
@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace morph {
 
@@ -31,9 +32,14 @@ private:
 };
 
 /// Hash of a string.
-std::string sha256(const std::string &text);
+std::string sha256(std::string_view text);
 /// Hash of a file's content.
 StatusOr<std::string> sha256File(const std::string &path);
+
+/// Appends the hash of a file's bytes to them, its seal. What follows an ELF file does not matter to those who load it.
+void seal(std::string &bytes);
+/// Whether bytes are those that were sealed, all of them.
+bool isSealed(std::string_view bytes);
 
 } // namespace morph
 

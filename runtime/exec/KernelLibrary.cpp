@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/KernelLibrary.h"
 
+#include "runtime/base/File.h"
+#include "runtime/base/Sha256.h"
+
 #include <dlfcn.h>
 
 namespace morph {
@@ -30,6 +33,12 @@ std::vector<std::string> KernelLibrary::instructionSets() {
 }
 
 StatusOr<KernelLibrary> KernelLibrary::open(const std::string &path, const std::string &hash) {
+  // Before anything of it runs or is mapped: what is damaged would end the process.
+  StatusOr<std::string> bytes = readTextFile(path);
+  if (!bytes.ok())
+    return Status(bytes.status()).withContext("cannot load the kernels");
+  if (!isSealed(*bytes))
+    return Status::failed(path + " is damaged: its bytes are not those that its hash is of");
   KernelLibrary library;
   void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)

@@ -18,8 +18,8 @@ namespace morph {
 class KernelLibrary {
 public:
   /// Loads the object at `path`, which is ours (loading runs code: an object is trusted because it comes from the
-  /// compiler's cache, not because of what it says), and checks that it holds the kernels of `hash`. Chooses the best
-  /// instruction set of those that it has and this machine runs.
+  /// compiler's cache, not because of what it says), where it is whole (its seal, runtime/base/Sha256.h) and holds the
+  /// kernels of `hash`. Chooses the best instruction set of those that it has and this machine runs.
   static StatusOr<KernelLibrary> open(const std::string &path, const std::string &hash);
 
   /// The instruction set that is used: "v4" (AVX-512), "v3" (AVX2), or "generic".

@@ -119,6 +119,8 @@ private:
       return checkRange(constraint);
     case RuleKind::Positive:
       return checkPositive(constraint);
+    case RuleKind::Real:
+      return checkReal(constraint);
     case RuleKind::OneOf:
       return checkOneOf(constraint);
     case RuleKind::Trailing:
@@ -329,9 +331,23 @@ private:
     const double value = std::get<double>(*attribute(constraint.first));
     if (value > 0 && std::isfinite(value))
       return Status();
+    return violated(constraint, constraint.first + " is " + digitsOf(value) + ", expected a positive finite number");
+  }
+
+  Status checkReal(const ShapeRule &constraint) const {
+    const double value = std::get<double>(*attribute(constraint.first));
+    const bool hasEnd = !constraint.third.empty();
+    if (value >= std::stod(constraint.second) && (hasEnd ? value < std::stod(constraint.third) : std::isfinite(value)))
+      return Status();
+    return violated(constraint, constraint.first + " is " + digitsOf(value) + ", expected " +
+                                    (hasEnd ? "a number from " + constraint.second + " to less than " + constraint.third
+                                            : "a finite number of " + constraint.second + " or more"));
+  }
+
+  static std::string digitsOf(double value) {
     char digits[32];
     std::snprintf(digits, sizeof(digits), "%g", value);
-    return violated(constraint, constraint.first + " is " + digits + ", expected a positive finite number");
+    return digits;
   }
 
   Status checkOneOf(const ShapeRule &constraint) const {

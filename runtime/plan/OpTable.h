@@ -34,7 +34,7 @@ struct ResultRule {
   std::string shape; ///< A pattern, or "=x" for those of operand x, which may be variadic.
 };
 
-enum class RuleKind { Shape, Size, Divides, Range, Positive, OneOf, Trailing, Last, Table };
+enum class RuleKind { Shape, Size, Divides, Range, Positive, Real, OneOf, Trailing, Last, Table };
 
 /// A constraint of dialect/MorphBase.td, with its parameters in their order there.
 struct ShapeRule {

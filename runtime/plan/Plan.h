@@ -77,7 +77,7 @@ struct Kernel {
   int64_t arguments = 0; ///< The first values are the arguments.
   std::vector<Instruction> instructions;
   std::vector<int64_t> results; ///< Values. Those without rows are sums over the rows.
-  std::vector<int64_t> inPlace; ///< An argument a result, in whose memory the result may lie; -1: none.
+  std::vector<int64_t> inPlace; ///< An argument a result, in whose memory it may lie, each for one result; -1: none.
 };
 
 /// Whether a value of a kernel has rows; else it is the same for all of them, or a sum over them.

@@ -305,6 +305,7 @@ private:
       return Status::invalid("'in_place' must have an element a result");
     const Plan body = planOf(kernel);
     MORPH_RETURN_IF_ERROR(Validator(body).run());
+    std::set<int64_t> taken;
     for (size_t i = 0; i < kernel.results.size(); ++i) {
       const int64_t argument = kernel.inPlace[i];
       if (kernel.results[i] < kernel.arguments)
@@ -315,6 +316,8 @@ private:
                                 kernel.values[static_cast<size_t>(kernel.results[i])].dtype ||
                             elementsOfRow(kernel, argument) != elementsOfRow(kernel, kernel.results[i])))
         return Status::invalid("'in_place' names an argument of another size than the result");
+      if (argument >= 0 && !taken.insert(argument).second)
+        return Status::invalid("'in_place' names argument " + std::to_string(argument) + " for two results");
     }
     return Status();
   }

@@ -585,3 +585,43 @@ func.func @adamw_c3(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
   %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = -1.0, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
   return
 }
+
+// -----
+
+func.func @adamw_c4_beta(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c4: beta1 is 1, expected a number from 0 to less than 1}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 1.0, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @adamw_c4_second(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c4: beta2 is -5, expected a number from 0 to less than 1}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = -5.0, epsilon = 1.0e-8, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @adamw_c4_nan(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c4: beta1 is nan, expected}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0x7FF8000000000000 : f64, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @adamw_c4_decay(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c4: weight_decay is -1, expected a finite number of 0 or more}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = -1.0} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @adamw_c4_infinite(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tensor<i64>) {
+  // expected-error@below {{adamw_c4: weight_decay is inf, expected}}
+  %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0x7FF0000000000000 : f64} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
+  return
+}

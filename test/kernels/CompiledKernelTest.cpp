@@ -6,11 +6,14 @@
 #include "test/kernels/CompiledKernels.h"
 #include "test/kernels/ElementwiseCases.h"
 
+#include "runtime/base/File.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/plan/Workspace.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <dlfcn.h>
 #include <ostream>
 
 namespace morph {
@@ -442,9 +445,18 @@ TEST(KernelLibraryTest, RefusesOtherObjects) {
   StatusOr<KernelLibrary> missing = KernelLibrary::open("/no/such/file.so", "");
   ASSERT_FALSE(missing.ok());
   EXPECT_NE(missing.status().message().find("cannot load the kernels"), std::string::npos);
-  StatusOr<KernelLibrary> foreign = KernelLibrary::open("libm.so.6", "");
+  // A whole object of something else: this program's C library, sealed.
+  Dl_info info;
+  ASSERT_NE(dladdr(reinterpret_cast<void *>(&std::fputs), &info), 0);
+  StatusOr<std::string> bytes = readTextFile(info.dli_fname);
+  ASSERT_TRUE(bytes.ok()) << bytes.status().message();
+  seal(*bytes);
+  const std::string path = testing::TempDir() + "/morph-foreign-" + std::to_string(::getpid()) + ".so";
+  std::ofstream(path, std::ios::binary) << *bytes;
+  StatusOr<KernelLibrary> foreign = KernelLibrary::open(path, "");
+  std::remove(path.c_str());
   ASSERT_FALSE(foreign.ok());
-  EXPECT_NE(foreign.status().message().find("no object of kernels"), std::string::npos);
+  EXPECT_NE(foreign.status().message().find("no object of kernels"), std::string::npos) << foreign.status().message();
 }
 
 } // namespace

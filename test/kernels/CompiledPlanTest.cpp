@@ -2,6 +2,7 @@
 // Plans whose launches run compiled code against the same plans interpreted: the compiler's whole way, from a program
 // to what the executor calls.
 
+#include "runtime/base/File.h"
 #include "runtime/exec/KernelLibrary.h"
 #include "test/kernels/CompiledKernels.h"
 #include "test/runtime/Oracle.h"
@@ -150,6 +151,38 @@ TEST_F(CompiledPlanTest, ThreadsDoNotChangeABit) {
         EXPECT_TRUE(at::equal(tensor, expected.at(name))) << program << " " << name << " on " << count << " threads";
     }
     at::set_num_threads(threads);
+  }
+}
+
+// A cache on a disk that was full, or that lost bytes: such an object would end the process where it is loaded or run.
+TEST_F(CompiledPlanTest, ADamagedObjectIsNotRun) {
+  const plan::Plan plan = compileProgram("rows");
+  const std::string path = kernelObjectFile(kernelCacheFolder(), plan.kernelObject);
+  StatusOr<std::string> whole = readTextFile(path);
+  ASSERT_TRUE(whole.ok());
+  std::string changed = *whole;
+  for (size_t i = changed.size() / 4; i < changed.size() / 2; ++i)
+    changed[i] = static_cast<char>(~changed[i]);
+  const std::pair<const char *, std::string> damaged[] = {{"cut", whole->substr(0, whole->size() / 2)},
+                                                          {"cut by a byte", whole->substr(0, whole->size() - 1)},
+                                                          {"changed", changed},
+                                                          {"longer", *whole + "0"},
+                                                          {"empty", ""}};
+  OracleOptions options;
+  options.sizes = {{"B", 2}, {"S", 3}};
+  const NamedTensors inputs = randomInputs(plan, options);
+  for (const auto &[name, bytes] : damaged) {
+    SCOPED_TRACE(name);
+    fs::remove(path);
+    std::ofstream(path, std::ios::binary) << bytes;
+    StatusOr<KernelLibrary> library = KernelLibrary::open(path, plan::hashKernels(plan));
+    ASSERT_FALSE(library.ok());
+    EXPECT_NE(library.status().message().find("is damaged"), std::string::npos) << library.status().message();
+    testing::internal::CaptureStderr();
+    auto executor = Executor::create(plan, WeightStore::inMemory({}), Precision::F32, 1);
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("are interpreted"), std::string::npos);
+    ASSERT_TRUE(executor.ok()) << executor.status().message();
+    EXPECT_TRUE((*executor)->run(inputs).ok());
   }
 }
 

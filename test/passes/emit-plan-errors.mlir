@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // RUN: morph-opt %s --morph-emit-plan="program=score output=%t.json" --split-input-file --verify-diagnostics
+// RUN: not morph-opt %S/update.mlir --morph-emit-plan="program=step_update output=%t.json" 2>&1 | FileCheck %s --check-prefix=UPDATE
+// RUN: not morph-opt %S/update.mlir --morph-emit-plan="program=gates_update output=%t.json" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+
+// UPDATE: error: model @small has no program 'step_update'
+// UPDATE: note: morph-build-update=program=step would make it
+// UNKNOWN: error: model @small has no program 'gates_update'
+// UNKNOWN-NOT: note
 
 // expected-error @below {{has no program 'score'}}
 // expected-note @below {{morph-build-score would make it}}

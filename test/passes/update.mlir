@@ -4,11 +4,20 @@
 // RUN: morph-opt %s --morph-build-update | FileCheck %s --check-prefix=UNCLIPPED
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-program-pipeline="program=align options=clip=1,clip_by=layer" | FileCheck %s --check-prefix=LAYERS
 // RUN: not morph-opt %s --morph-build-update=program=other 2>&1 | FileCheck %s --check-prefix=PROGRAM
+// RUN: not morph-opt %s --morph-build-update=beta1=1 2>&1 | FileCheck %s --check-prefix=BETA1
+// RUN: not morph-opt %s --morph-build-update=beta2=-5 2>&1 | FileCheck %s --check-prefix=BETA2
+// RUN: not morph-opt %s --morph-build-update=weight_decay=inf 2>&1 | FileCheck %s --check-prefix=DECAY
+// RUN: not morph-opt %s --morph-build-update=clip=nan 2>&1 | FileCheck %s --check-prefix=CLIP
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-program-pipeline="program=align options=beta1=1" 2>&1 | FileCheck %s --check-prefix=BETA1
 // RUN: not morph-opt %s --morph-build-update=clip_by=head 2>&1 | FileCheck %s --check-prefix=BY
 // RUN: not morph-opt %s --morph-accumulate-gradients --morph-accumulate-gradients 2>&1 | FileCheck %s --check-prefix=TWICE
 // RUN: not morph-opt %s --morph-build-update --morph-build-update=program=step 2>&1 | FileCheck %s --check-prefix=AGAIN
 
 // PROGRAM: error: model @small has no program 'other' to train
+// BETA1: error: option beta1 is 1, expected a number from 0 to less than 1
+// BETA2: error: option beta2 is -5, expected a number from 0 to less than 1
+// DECAY: error: option weight_decay is inf, expected a finite number of 0 or more
+// CLIP: error: option clip is nan, expected a finite number of 0 or more
 // BY: error: option clip_by is 'head', expected all or layer
 // TWICE: error: program @step already has an input 'grad.a'
 // AGAIN: error: model @small already has a symbol @step_update

@@ -136,6 +136,12 @@ const Malformed kKernelCases[] = {
     {"NestedLaunch", [](Json &j) { j["kernels"][0]["instructions"][0] = find(j, "launch"); }, "launches no kernel"},
     {"NoInPlace", [](Json &j) { j["kernels"][0]["in_place"] = Json::array(); }, "'in_place' must have an element a"},
     {"InPlaceOfNothing", [](Json &j) { j["kernels"][0]["in_place"][0] = 2; }, "'in_place' names no argument"},
+    {"InPlaceTwice",
+     [](Json &j) {
+       j["kernels"][0]["results"] = {2, 3};
+       j["kernels"][0]["in_place"] = {1, 1};
+     },
+     "'in_place' names argument 1 for two results"},
     {"ResultIsArgument", [](Json &j) { j["kernels"][0]["results"][0] = 0; }, "a result is an argument"},
     {"NameTwice", [](Json &j) { j["kernels"].push_back(j["kernels"][0]); }, "'add_silu' is empty or given twice"},
     {"ObjectIsAPath", [](Json &j) { j["kernel_object"] = "../kernels"; }, "'kernel_object' must be hexadecimal"},
@@ -168,6 +174,12 @@ const Malformed kUpdateCases[] = {
      "the update has an input 'moment' of shape [6], which is neither a gradient nor a moment"},
     {"StrangerUpdated", [](Json &j) { named(j["update"]["weights"], "norm.weight")["name"] = "other.weight"; },
      "the update does not update weight 'norm.weight'"},
+    {"Beta", [](Json &j) { find(j["update"], "adamw")["attributes"]["beta1"] = 1.0; },
+     "adamw_c4: beta1 is 1, expected a number from 0 to less than 1"},
+    {"SecondBeta", [](Json &j) { find(j["update"], "adamw")["attributes"]["beta2"] = -5.0; },
+     "adamw_c4: beta2 is -5, expected a number from 0 to less than 1"},
+    {"Decay", [](Json &j) { find(j["update"], "adamw")["attributes"]["weight_decay"] = -1.0; },
+     "adamw_c4: weight_decay is -1, expected a finite number of 0 or more"},
     {"Broken", [](Json &j) { j["update"]["instructions"][0]["op"] = "none"; }, "unknown op"},
 };
 

@@ -113,6 +113,7 @@ TEST(PlanTest, RulesOfEveryOpAreComplete) {
             << op << ": " << constraint.first;
         break;
       case plan::RuleKind::Positive:
+      case plan::RuleKind::Real:
       case plan::RuleKind::OneOf:
       case plan::RuleKind::Table:
         EXPECT_TRUE(isAttribute(constraint.first)) << op << ": " << constraint.first;

@@ -8,7 +8,7 @@
 // The dimensions of the row space are one.
 // CHECK-LABEL: module @kernels
 // CHECK-LABEL: func.func @norm
-// CHECK-SAME: (%[[X:.*]]: tensor<?x16xf32>, %[[W:.*]]: tensor<16xf32>) -> tensor<?x16xf32> attributes {line_width = 16 : i64, row_elements = 16 : i64}
+// CHECK-SAME: (%[[X:.*]]: tensor<?x16xf32>, %[[W:.*]]: tensor<16xf32>) -> tensor<?x16xf32>
 // CHECK: %[[S:.*]] = linalg.generic {indexing_maps = [#[[$ROW]], #[[$LINE]]], iterator_types = ["parallel", "reduction"]} ins(%[[X]] :
 // CHECK: %[[R:.*]] = linalg.generic {{.*}} iterator_types = ["parallel"]} ins(%[[S]] :
 // CHECK: math.sqrt
@@ -16,14 +16,14 @@
 
 // Scalars are read outside of the loops, views are views.
 // CHECK-LABEL: func.func @blend
-// CHECK-SAME: (%[[G:.*]]: tensor<1xf32>, %[[A:.*]]: tensor<?x8xf32>, %[[B:.*]]: tensor<?x2x4xf32>) -> tensor<?x2x4xf32> attributes {line_width = 0 : i64, row_elements = 8 : i64}
+// CHECK-SAME: (%[[G:.*]]: tensor<1xf32>, %[[A:.*]]: tensor<?x8xf32>, %[[B:.*]]: tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
 // CHECK: %[[E:.*]] = tensor.expand_shape %[[A]] {{\[\[}}0], [1, 2]]
 // CHECK: tensor.extract %[[G]]
 // CHECK: linalg.generic {{.*}} ins(%[[E]], %[[B]] :
 
 // Sums over rows, and over their lines first where there is one number in the end.
 // CHECK-LABEL: func.func @sums
-// CHECK-SAME: -> (tensor<4xf32>, tensor<f32>) attributes {line_width = 4 : i64, row_elements = 8 : i64}
+// CHECK-SAME: -> (tensor<4xf32>, tensor<f32>)
 // CHECK: linalg.generic {{.*}} iterator_types = ["reduction", "reduction", "parallel"]} ins(%{{.*}} : tensor<?x2x4xf32>) outs(%{{.*}} : tensor<4xf32>)
 // CHECK: %[[LINES:.*]] = linalg.generic {{.*}} iterator_types = ["parallel", "parallel", "reduction"]}
 // CHECK: linalg.generic {{.*}} iterator_types = ["reduction", "reduction"]} ins(%[[LINES]] : tensor<?x2xf32>) outs(%{{.*}} : tensor<f32>)

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// RUN: morph-opt %s --morph-kernel-to-linalg --morph-lower-to-cpu | FileCheck %s
-// RUN: morph-opt %s --morph-kernel-to-linalg --morph-lower-to-cpu=to-llvm | FileCheck %s --check-prefix=LLVM
-// RUN: not morph-opt %s --morph-lower-to-cpu 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: morph-opt %s --morph-lower-to-cpu | FileCheck %s
+// RUN: morph-opt %s --morph-lower-to-cpu=to-llvm | FileCheck %s --check-prefix=LLVM
+// RUN: echo 'module @kernels { func.func @f(%%x: tensor<?x4xf32>) -> tensor<?x4xf32> { return %%x : tensor<?x4xf32> } }' > %t.mlir
+// RUN: not morph-opt %t.mlir --morph-lower-to-cpu 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: not morph-opt %s --morph-kernel-to-linalg --morph-lower-to-cpu 2>&1 | FileCheck %s --check-prefix=TWICE
 
-// NONE: error: has no `module @kernels`: run morph-kernel-to-linalg first
+// Foreign functions are not read.
+// NONE: error: has no `morph.kernel` to lower: morph-form-kernels makes them
+// TWICE: error: redefinition of symbol named 'kernels'
 
 // Two passes over a line: the sum, which is fused with the addition and its store, then the norm, which reads what the
 // first has stored. A product and a sum are one rounding.
