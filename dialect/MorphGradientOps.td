@@ -111,47 +111,30 @@ def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
   let indices = [Below<"positions", "BT">];
 }
 
-def Morph_SiluGradOp : Morph_ComputeOp<"silu_grad", [Morph_Elementwise<["dy", "x"],
-    ["dy * s * fma(x, 1 - s, 1)"], "auto s = sigmoid(x);">]> {
-  let summary = "dy * silu'(x)";
-  let description = [{Constraints: silu_grad_c1 x is of the shape of dy.}];
+// The gradient of an elementwise op of one operand: an expression of dy and x.
+class Morph_UnaryGradOp<string mnemonic, string text, string scalar, string setup = "">
+    : Morph_ComputeOp<mnemonic, [SameTypeOperands, Morph_Elementwise<["dy", "x"], [scalar], setup>]> {
+  let summary = text;
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
-  let rules = [HasShape<"dy", "*", "silu_grad_c1">, HasShape<"x", "*", "silu_grad_c1">];
+  let rules = [HasShape<"dy", "*", "">, HasShape<"x", "*", "">];
   let resultShapes = ["*"];
   let inPlace = ["dy", "x"];
 }
 
-def Morph_GeluTanhGradOp : Morph_ComputeOp<"gelu_tanh_grad", [Morph_Elementwise<["dy", "x"],
-    [!strconcat("dy * fma(s * sigmoid(-u), ", geluSlope, " * x * fma(square, 3 * 0.044715, 1), s)")],
-    !strconcat("auto square = x * x; auto u = ", geluSlope, " * x * fma(square, 0.044715, 1); auto s = sigmoid(u);")>]> {
-  let summary = "dy * gelu_tanh'(x)";
-  let description = [{Constraints: gelu_tanh_grad_c1 x is of the shape of dy.}];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
-  let results = (outs Morph_Float:$result);
-  let rules = [HasShape<"dy", "*", "gelu_tanh_grad_c1">, HasShape<"x", "*", "gelu_tanh_grad_c1">];
-  let resultShapes = ["*"];
-  let inPlace = ["dy", "x"];
-}
+def Morph_SigmoidGradOp : Morph_UnaryGradOp<"sigmoid_grad", "dy * x * (1 - x), x what sigmoid gave", "dy * x * (1 - x)">;
+def Morph_SiluGradOp : Morph_UnaryGradOp<"silu_grad", "dy * silu'(x)", "dy * s * fma(x, 1 - s, 1)",
+    "auto s = sigmoid(x);">;
+def Morph_GeluTanhGradOp : Morph_UnaryGradOp<"gelu_tanh_grad", "dy * gelu_tanh'(x)",
+    !strconcat("dy * fma(s * sigmoid(-u), ", geluSlope, " * x * fma(square, 3 * 0.044715, 1), s)"),
+    !strconcat("auto square = x * x; auto u = ", geluSlope, " * x * fma(square, 0.044715, 1); auto s = sigmoid(u);")>;
 
-def Morph_SigmoidGradOp : Morph_ComputeOp<"sigmoid_grad", [Morph_Elementwise<["dy", "y"], ["dy * y * (1 - y)"]>]> {
-  let summary = "dy * y * (1 - y), y the sigmoid";
-  let description = [{Constraints: sigmoid_grad_c1 y is of the shape of dy.}];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$y);
-  let results = (outs Morph_Float:$result);
-  let rules = [HasShape<"dy", "*", "sigmoid_grad_c1">, HasShape<"y", "*", "sigmoid_grad_c1">];
-  let resultShapes = ["*"];
-  let inPlace = ["dy", "y"];
-}
-
-def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [Morph_Elementwise<["dy", "gate", "x"],
+def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [SameTypeOperands, Morph_Elementwise<["dy", "gate", "x"],
     ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "auto s = sigmoid(gate);">]> {
   let summary = "Gradients of swiglu by gate and by x";
-  let description = [{Constraints: swiglu_grad_c1 gate and x are of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, Morph_Float:$x);
   let results = (outs Morph_Float:$dgate, Morph_Float:$dx);
-  let rules = [HasShape<"dy", "*", "swiglu_grad_c1">, HasShape<"gate", "*", "swiglu_grad_c1">,
-      HasShape<"x", "*", "swiglu_grad_c1">];
+  let rules = [HasShape<"dy", "*", "">, HasShape<"gate", "*", "">, HasShape<"x", "*", "">];
   let resultShapes = ["*", "*"];
   let inPlace = ["dy", "gate"];
 }
@@ -180,23 +163,24 @@ def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad", [Morph_
   let assemblyFormat = "$dy `,` $gate `index` $index attr-dict `:` type(operands)";
 }
 
-def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad"> {
+def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad", [AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of attention by q, k and v";
   let description = [{
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
     attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit.
   }];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Optional<Morph_Index>:$start,
-      F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$half);
+  let arguments = (ins Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
+      F64Attr:$scale, OptionalAttr<I64Attr>:$window);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
   let rules = [HasShape<"dy", "BTHD", "attention_grad_c1">, HasShape<"q", "BTHD", "attention_grad_c1">,
       HasShape<"k", "BSGD", "attention_grad_c2">, HasShape<"v", "BSGD", "attention_grad_c2">,
       HasShape<"start", "B", "attention_grad_c2">, Divides<"G", "H", "attention_grad_c3">,
       Range<"window", "1", kDimension, "attention_grad_c4">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
+  let factors = ["dy", "q", "k", "v"];
   let flops = [{ 10 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let assemblyFormat = [{
-    $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? (`half` $half^)? attr-dict
+    $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
     `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
   }];
 }
