@@ -204,6 +204,7 @@ def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)">;
 defvar geluSlope = "1.5957691216057308";
 def Morph_GeluTanhOp : Morph_UnaryOp<"gelu_tanh", "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))",
     !strconcat("x * sigmoid(", geluSlope, " * x * fma(x * x, 0.044715, 1))")>;
+def Morph_QuickGeluOp : Morph_UnaryOp<"quick_gelu", "x * sigmoid(1.702 * x)", "x * sigmoid(1.702 * x)">;
 def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))",
     "max(x, 0) + log1p(exp(-abs(x)))">;
 

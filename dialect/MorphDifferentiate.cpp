@@ -108,6 +108,10 @@ Gradients SiluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<boo
   return {needed[0] ? builder.create<SiluGradOp>(getLoc(), dy[0], getX()) : Value()};
 }
 
+Gradients QuickGeluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<QuickGeluGradOp>(getLoc(), dy[0], getX()) : Value()};
+}
+
 Gradients GeluTanhOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<GeluTanhGradOp>(getLoc(), dy[0], getX()) : Value()};
 }

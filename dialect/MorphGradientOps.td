@@ -129,6 +129,9 @@ def Morph_GeluTanhGradOp : Morph_UnaryGradOp<"gelu_tanh_grad", "dy * gelu_tanh'(
     !strconcat("dy * fma(s * sigmoid(-u), ", geluSlope, " * x * fma(square, 3 * 0.044715, 1), s)"),
     !strconcat("auto square = x * x; auto u = ", geluSlope, " * x * fma(square, 0.044715, 1); auto s = sigmoid(u);")>;
 
+def Morph_QuickGeluGradOp : Morph_UnaryGradOp<"quick_gelu_grad", "dy * quick_gelu'(x)",
+    "dy * s * fma(1.702 * x, 1 - s, 1)", "auto s = sigmoid(1.702 * x);">;
+
 def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [SameTypeOperands, Morph_Elementwise<["dy", "gate", "x"],
     ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "auto s = sigmoid(gate);">]> {
   let summary = "Gradients of swiglu by gate and by x";

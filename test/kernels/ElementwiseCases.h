@@ -38,6 +38,12 @@ inline const std::vector<ElementwiseCase> &elementwiseCases() {
       {"silu_grad", "xx", [](const List &in) { return List{at::silu_backward(in[0], in[1])}; }},
       {"gelu_tanh", "x", [](const List &in) { return List{at::gelu(in[0], "tanh")}; }},
       {"gelu_tanh_grad", "xx", [](const List &in) { return List{at::gelu_backward(in[0], in[1], "tanh")}; }},
+      {"quick_gelu", "x", [](const List &in) { return List{in[0] * at::sigmoid(1.702 * in[0])}; }},
+      {"quick_gelu_grad", "xx",
+       [](const List &in) {
+         const at::Tensor s = at::sigmoid(1.702 * in[1]);
+         return List{in[0] * (s + 1.702 * in[1] * s * (1 - s))};
+       }},
       {"softplus", "x", [](const List &in) { return List{at::softplus(in[0], /*beta=*/1, /*threshold=*/40)}; }},
       {"swiglu", "xx", [](const List &in) { return List{at::silu(in[0]) * in[1]}; }},
       {"swiglu_grad", "xxx",
