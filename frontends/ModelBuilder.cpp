@@ -87,9 +87,16 @@ private:
 
   /// The activation of `gate`, times `x`.
   Value gated(Value gate, Value x) {
-    if (config_.activation == Activation::Silu)
-      return builder_.create<SwigluOp>(*layerLocation_, gate, x);
-    return builder_.create<MulOp>(*layerLocation_, builder_.create<GeluTanhOp>(*layerLocation_, gate), x);
+    Location location = *layerLocation_;
+    switch (config_.activation) {
+    case Activation::Silu:
+      return builder_.create<SwigluOp>(location, gate, x);
+    case Activation::GeluTanh:
+      return builder_.create<MulOp>(location, builder_.create<GeluTanhOp>(location, gate), x);
+    case Activation::QuickGelu:
+      return builder_.create<MulOp>(location, builder_.create<QuickGeluOp>(location, gate), x);
+    }
+    llvm_unreachable("an activation that is not listed");
   }
 
   bool buildForward() {

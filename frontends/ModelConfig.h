@@ -49,7 +49,7 @@ enum class WeightType { F32, F16, BF16 };
 llvm::StringRef getWeightTypeName(WeightType type);
 
 /// What the feed-forward networks' gate goes through.
-enum class Activation { Silu, GeluTanh };
+enum class Activation { Silu, GeluTanh, QuickGelu };
 
 /// Rotary position embedding: inverse frequencies [head_dim / 2] with all scaling applied, and the factor that
 /// multiplies sine and cosine.

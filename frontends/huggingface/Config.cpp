@@ -207,8 +207,10 @@ std::optional<Activation> readActivation(const JsonFile &config) {
     return Activation::Silu;
   if (*name == "gelu_pytorch_tanh" || *name == "gelu_new")
     return Activation::GeluTanh;
+  if (*name == "quick_gelu")
+    return Activation::QuickGelu;
   config.error("hidden_act", "the activation '" + *name + "' is not supported",
-               "supported are silu and gelu_pytorch_tanh");
+               "supported are silu, gelu_pytorch_tanh and quick_gelu");
   return std::nullopt;
 }
 

@@ -218,6 +218,10 @@ class FolderTest(unittest.TestCase):
                 transformers.LlamaConfig(**common, hidden_act="gelu_pytorch_tanh",
                                          rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
                 {"hidden_act": "gelu_pytorch_tanh"}, None),
+            "llama with quick GELU": (
+                transformers.LlamaConfig(**common, hidden_act="quick_gelu",
+                                         rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
+                {"hidden_act": "quick_gelu"}, None),
             "mistral": (transformers.MistralConfig(**common, sliding_window=7,
                                                    rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
                         {}, 7),
