@@ -112,8 +112,8 @@ LogicalResult morph::compilePlanKernels(ModelOp model, plan::Plan &plan) {
     return success();
   options.origin = plan::hashKernels(plan);
   model.getContext()
-      ->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
-                    tensor::TensorDialect>();
+      ->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                    math::MathDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
   for (const plan::Kernel &kernel : plan.kernels)
