@@ -34,21 +34,23 @@ std::string morph::hashObject(ArrayRef<KernelOp> kernels, const KernelCompileOpt
   return sha256(text);
 }
 
-/// Puts an object into the cache, whole or not at all. Without it the next run compiles again, which is no error.
-static void writeCache(StringRef path, StringRef bytes) {
-  if (path.empty() || llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
-    return;
+/// Writes an object, whole or not at all, into a folder that is made where there is none. Whether that went well.
+static bool writeObject(const Twine &path, StringRef bytes) {
   SmallString<128> temporary;
   int descriptor = -1;
-  if (llvm::sys::fs::createUniqueFile(path + ".%%%%%%%%", descriptor, temporary))
-    return;
+  if (llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path.str()), /*IgnoreExisting=*/true,
+                                        llvm::sys::fs::owner_all) ||
+      llvm::sys::fs::createUniqueFile(path + ".%%%%%%%%", descriptor, temporary))
+    return false;
   llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
   stream << bytes;
   stream.close();
-  if (stream.has_error() || llvm::sys::fs::rename(temporary, path)) {
+  bool isWritten = !stream.has_error() && !llvm::sys::fs::rename(temporary, path);
+  if (!isWritten) {
     stream.clear_error();
     llvm::sys::fs::remove(temporary);
   }
+  return isWritten;
 }
 
 static void addConstants(llvm::Module &module, StringRef hash) {
@@ -68,12 +70,12 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
     object.kernels.push_back(kernel.getSymName().str());
   if (kernels.empty())
     return object;
-  const std::string path = options.cache.empty() ? "" : kernelObjectFile(options.cache, object.hash);
-  if (!path.empty())
-    if (auto bytes = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  for (const std::string &folder : options.folders)
+    if (auto bytes = llvm::MemoryBuffer::getFile(kernelObjectFile(folder, object.hash), /*IsText=*/false,
+                                                 /*RequiresNullTerminator=*/false);
         bytes && isSealed((*bytes)->getBuffer())) {
       object.bytes = (*bytes)->getBuffer().str();
-      object.wasCached = true;
+      object.isKept = true;
       return object;
     }
 
@@ -102,18 +104,20 @@ FailureOr<KernelObject> morph::compileKernels(ArrayRef<KernelOp> kernels, const 
   }
   object.bytes = std::move(*bytes);
   seal(object.bytes);
-  writeCache(path, object.bytes);
+  object.isKept = llvm::any_of(options.folders, [&](const std::string &folder) {
+    return writeObject(kernelObjectFile(folder, object.hash), object.bytes);
+  });
   return object;
 }
 
 LogicalResult morph::compilePlanKernels(ModelOp model, plan::Plan &plan) {
   KernelCompileOptions options;
-  if (plan.kernels.empty() || options.cache.empty())
+  if (plan.kernels.empty())
     return success();
   options.origin = plan::hashKernels(plan);
   model.getContext()
-      ->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
-                    tensor::TensorDialect>();
+      ->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
+                    scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
   for (const plan::Kernel &kernel : plan.kernels)
@@ -121,6 +125,10 @@ LogicalResult morph::compilePlanKernels(ModelOp model, plan::Plan &plan) {
   FailureOr<KernelObject> object = compileKernels(kernels, options);
   if (failed(object))
     return failure();
-  plan.kernelObject = object->hash;
+  if (object->isKept)
+    plan.kernelObject = object->hash;
+  else
+    emitWarning(model.getLoc()) << "the compiled kernels of program '" << plan.program
+                                << "' can be kept in no folder: set MORPH_CACHE to one that can be written";
   return success();
 }

@@ -19,8 +19,8 @@ struct KernelCompileOptions {
   /// What the object says it was made of (plan::hashKernels), so that a plan finds its own; empty:
   /// `KernelObject::hash`.
   std::string origin;
-  /// Where objects are kept between runs; empty: nowhere.
-  std::string cache = kernelCacheFolder();
+  /// Where objects are kept between runs, in the first that takes them; empty: nowhere.
+  std::vector<std::string> folders = kernelFolders();
 };
 
 /// A shared object with every kernel once an instruction set, as `<kernel>.<suffix>` (passes/lower/RowLoops.h), and
@@ -30,17 +30,18 @@ struct KernelObject {
   /// Of the kernels' text and origin, the compiler and the targets: objects of one hash are the same.
   std::string hash;
   std::vector<std::string> kernels;
-  bool wasCached = false;
+  bool isKept = false; ///< It is in one of the folders.
 };
 
 /// What `KernelObject::hash` is for these kernels, without compiling them.
 std::string hashObject(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
 
-/// Compiles kernels, which have been verified, or takes their object from the cache. Errors are reported at the first
-/// kernel.
+/// Compiles kernels, which have been verified, or takes their object from a folder that has it. Errors are reported at
+/// the first kernel.
 mlir::FailureOr<KernelObject> compileKernels(llvm::ArrayRef<KernelOp> kernels, const KernelCompileOptions &options);
 
-/// Compiles the kernels that a plan of `model` launches and puts them into the cache; `plan.kernelObject` names them.
+/// Compiles the kernels that a plan of `model` launches and keeps the object; `plan.kernelObject` names it. A warning
+/// where no folder takes it.
 llvm::LogicalResult compilePlanKernels(ModelOp model, plan::Plan &plan);
 
 } // namespace morph

@@ -30,7 +30,7 @@ struct CompileKernelsPass : public morph::impl::CompileKernelsPassBase<CompileKe
     KernelCompileOptions options;
     options.origin = origin;
     if (!cache)
-      options.cache.clear();
+      options.folders.clear();
     FailureOr<KernelObject> object = compileKernels(kernels, options);
     if (failed(object))
       return signalPassFailure();

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The folder of what can be made again: models, environments, compiled kernels, measured choices.
+// The folders of what can be made again: models, environments, compiled kernels, measured choices.
 
 #ifndef MORPH_RUNTIME_BASE_CACHEFOLDER_H
 #define MORPH_RUNTIME_BASE_CACHEFOLDER_H
 
 #include <cstdlib>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace morph {
 
@@ -15,6 +17,18 @@ inline std::string cacheFolder() {
     return cache;
   const char *home = std::getenv("HOME");
   return home && *home ? std::string(home) + "/.cache/morph" : "";
+}
+
+/// This user's own folder under ${TMPDIR:-/tmp}, for where there is no cache or it cannot be written. It need not
+/// exist; empty where something is in its place that others than the user can write.
+inline std::string temporaryFolder() {
+  const char *parent = std::getenv("TMPDIR");
+  const std::string folder = std::string(parent && *parent ? parent : "/tmp") + "/morph-" + std::to_string(::geteuid());
+  struct stat status = {};
+  if (::lstat(folder.c_str(), &status) != 0)
+    return folder;
+  const bool isOwn = S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & 022) == 0;
+  return isOwn ? folder : "";
 }
 
 } // namespace morph

@@ -99,9 +99,10 @@ Status Executor::prepare() {
 
 void Executor::bindKernels() {
   // Compiled code is of fp32 values. It is loaded only where it says that it was made of these very kernels.
-  if (!plan_.kernelObject.empty() && precision_ == Precision::F32) {
-    StatusOr<KernelLibrary> library =
-        KernelLibrary::open(kernelObjectFile(kernelCacheFolder(), plan_.kernelObject), plan::hashKernels(plan_));
+  if (!plan_.kernels.empty() && precision_ == Precision::F32) {
+    StatusOr<KernelLibrary> library = Status::failed("its plan names no compiled kernels");
+    if (!plan_.kernelObject.empty())
+      library = KernelLibrary::openFirst(kernelFolders(), plan_.kernelObject, plan::hashKernels(plan_));
     if (library.ok())
       library_ = std::move(*library);
     else

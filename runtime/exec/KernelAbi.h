@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace morph {
 
@@ -28,10 +29,13 @@ inline constexpr char kKernelAbiSymbol[] = "morph_kernels_abi";
 inline constexpr char kKernelHashSymbol[] = "morph_kernels_hash";
 inline constexpr char kKernelSetPrefix[] = "morph_kernels.";
 
-/// Where objects are kept between runs; empty where there is no cache.
-inline std::string kernelCacheFolder() {
-  const std::string cache = cacheFolder();
-  return cache.empty() ? "" : cache + "/kernels";
+/// Where objects are kept between runs: in the first of these folders that takes one.
+inline std::vector<std::string> kernelFolders() {
+  std::vector<std::string> folders;
+  for (const std::string &folder : {cacheFolder(), temporaryFolder()})
+    if (!folder.empty())
+      folders.push_back(folder + "/kernels");
+  return folders;
 }
 
 /// The file of an object in such a folder.

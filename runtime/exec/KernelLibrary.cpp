@@ -61,6 +61,19 @@ StatusOr<KernelLibrary> KernelLibrary::open(const std::string &path, const std::
   return Status::failed(path + " holds no kernels for this machine's processor");
 }
 
+StatusOr<KernelLibrary> KernelLibrary::openFirst(const std::vector<std::string> &folders, const std::string &name,
+                                                 const std::string &hash) {
+  Status first;
+  for (const std::string &folder : folders) {
+    StatusOr<KernelLibrary> library = open(kernelObjectFile(folder, name), hash);
+    if (library.ok())
+      return library;
+    if (first.ok())
+      first = library.status();
+  }
+  return first.ok() ? Status::failed("there is no folder of compiled kernels") : first;
+}
+
 KernelFunction KernelLibrary::find(const std::string &kernel, const std::string &instructionSet) const {
   if (!handle)
     return nullptr;

@@ -22,6 +22,10 @@ public:
   /// kernels of `hash`. Chooses the best instruction set of those that it has and this machine runs.
   static StatusOr<KernelLibrary> open(const std::string &path, const std::string &hash);
 
+  /// The same of the object `name`, in the first of `folders` that has one which can be loaded.
+  static StatusOr<KernelLibrary> openFirst(const std::vector<std::string> &folders, const std::string &name,
+                                           const std::string &hash);
+
   /// The instruction set that is used: "v4" (AVX-512), "v3" (AVX2), or "generic".
   const std::string &instructionSet() const { return suffix; }
   /// Those that this machine runs, the best first.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every op of kernels, compiled, against its definition in float64: odd widths, any split of the rows with the same
-// bits, values at the ends of the range. Elementwise ops are those of ElementwiseCases.h.
+// bits, values at the ends of the range.
 // Shapes: R rows, W width.
 
 #include "test/kernels/CompiledKernels.h"
-#include "test/kernels/ElementwiseCases.h"
+#include "test/kernels/KernelCases.h"
 
 #include "runtime/base/File.h"
 #include "runtime/base/Sha256.h"
@@ -19,127 +19,16 @@
 namespace morph {
 namespace {
 
-using Tensors = std::vector<at::Tensor>;
-
-/// One kernel: its arguments, a letter each, its body, and what it computes.
-struct Case {
-  std::string name;
-  std::string arguments; ///< x a row, w the elements of one row, p positive ones, g a gate, h two gates.
-  std::string body;      ///< With $T for a row value's type, $W for that of w, $N for the width.
-  std::string results;
-  std::function<Tensors(const Tensors &)> reference;
-};
-
-at::Tensor rmsNorm(const at::Tensor &x, const at::Tensor &w) {
-  return w * x * at::rsqrt(x.square().mean(-1, true) + 1e-5);
-}
-at::Tensor l2Norm(const at::Tensor &x) { return x * at::rsqrt(x.square().sum(-1, true) + 1e-6); }
-at::Tensor rmsNormGrad(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &w) {
-  at::Tensor r = at::rsqrt(x.square().mean(-1, true) + 1e-5);
-  return r * (w * dy - x * r * r * (w * dy * x).mean(-1, true));
-}
-at::Tensor l2NormGrad(const at::Tensor &dy, const at::Tensor &x) {
-  at::Tensor r = at::rsqrt(x.square().sum(-1, true) + 1e-6);
-  return r * (dy - x * r * r * (dy * x).sum(-1, true));
-}
-
-/// An elementwise op as a kernel of its own.
-Case caseOf(const ElementwiseCase &elementwise) {
-  const size_t results = elementwise.definition(Tensors(elementwise.operands.size(), at::ones({1}))).size();
-  std::string values, operands, types, attributes, returned, returnedTypes;
-  for (size_t i = 0; i < elementwise.operands.size(); ++i) {
-    operands += (i ? ", %" : "%") + std::to_string(i);
-    types += std::string(i ? ", " : "") + (elementwise.operands[i] == 'w' ? "$W" : "$T");
-  }
-  for (const auto &[name, value] : elementwise.attributes)
-    attributes += (attributes.empty() ? "" : ", ") + name + " = " + std::to_string(std::get<double>(value)) + " : f64";
-  for (size_t i = 0; i < results; ++i) {
-    values += (i ? ", %r" : "%r") + std::to_string(i);
-    returnedTypes += i ? ", $T" : "$T";
-  }
-  return {elementwise.op + "_" + elementwise.operands, elementwise.operands,
-          values + " = \"morph." + elementwise.op + "\"(" + operands + ") {" + attributes + "} : (" + types + ") -> (" +
-              returnedTypes + ")",
-          values, elementwise.definition};
-}
-
-std::vector<Case> makeCases() {
-  std::vector<Case> cases = {
-      {"rmsNorm", "xw", "%r = morph.rms_norm %0, %1 eps 1.0e-5 : $T, $W", "%r",
-       [](auto &in) { return Tensors{rmsNorm(in[0], in[1])}; }},
-      {"l2Norm", "x", "%r = morph.l2_norm %0 eps 1.0e-6 : $T", "%r", [](auto &in) { return Tensors{l2Norm(in[0])}; }},
-      {"rmsNormInputGrad", "xxw", "%r = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W", "%r",
-       [](auto &in) { return Tensors{rmsNormGrad(in[0], in[1], in[2])}; }},
-      {"l2NormGrad", "xx", "%r = morph.l2_norm_grad %0, %1 eps 1.0e-6 : $T, $T", "%r",
-       [](auto &in) { return Tensors{l2NormGrad(in[0], in[1])}; }},
-      {"blend", "gxx", "%r = morph.blend %0 of %1, %2 : tensor<1xf32>, $T, $T", "%r",
-       [](auto &in) { return Tensors{in[0] * in[1] + (1 - in[0]) * in[2]}; }},
-      {"blendOfThree", "hxxx", "%r = morph.blend %0 of %1, %2, %3 : tensor<2xf32>, $T, $T, $T", "%r",
-       [](auto &in) { return Tensors{in[0][0] * in[1] + in[0][1] * in[2] + (1 - in[0][0] - in[0][1]) * in[3]}; }},
-      {"blendCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 1 : $T, tensor<2xf32>", "%r",
-       [](auto &in) { return Tensors{in[0] * in[1][1]}; }},
-      {"blendLastCandidateGrad", "xh", "%r = morph.blend_candidate_grad %0, %1 index 2 : $T, tensor<2xf32>", "%r",
-       [](auto &in) { return Tensors{in[0] * (1 - in[1][0] - in[1][1])}; }},
-      // Fused: sums over what the kernel computes, temporaries, several results.
-      {"addRmsNorm", "xxw", "%s = morph.add %0, %1 : $T, $T\n%r = morph.rms_norm %s, %2 eps 1.0e-5 : $T, $W", "%s, %r",
-       [](auto &in) { return Tensors{in[0] + in[1], rmsNorm(in[0] + in[1], in[2])}; }},
-      {"rmsNormGradAdd", "xxwx",
-       "%d = morph.rms_norm_input_grad %0, %1, %2 eps 1.0e-5 : $T, $T, $W\n%r = morph.add %3, %d : $T, $T", "%r",
-       [](auto &in) { return Tensors{in[3] + rmsNormGrad(in[0], in[1], in[2])}; }},
-      {"siluL2Norm", "x", "%s = morph.silu %0 : $T\n%r = morph.l2_norm %s eps 1.0e-6 : $T", "%r",
-       [](auto &in) { return Tensors{l2Norm(at::silu(in[0]))}; }},
-      {"normOfNorm", "xw",
-       "%s = morph.l2_norm %0 eps 1.0e-6 : $T\n%t = morph.exp %s : $T\n%r = morph.rms_norm %t, %1 eps 1.0e-5 : $T, $W",
-       "%t, %r", [](auto &in) { return Tensors{at::exp(l2Norm(in[0])), rmsNorm(at::exp(l2Norm(in[0])), in[1])}; }},
-  };
-  for (const ElementwiseCase &elementwise : elementwiseCases())
-    cases.push_back(caseOf(elementwise));
-  return cases;
-}
-const std::vector<Case> kCases = makeCases();
-
+const std::vector<KernelCase> kCases = kernelCases();
 constexpr int64_t kRows = 13;
 const std::vector<int64_t> kWidths = {1, 7, 64, 576, 1537};
-
-void replaceAll(std::string &text, const std::string &from, const std::string &to) {
-  for (size_t place = 0; (place = text.find(from, place)) != std::string::npos; place += to.size())
-    text.replace(place, from.size(), to);
-}
-
-std::string nameOf(const Case &c, int64_t width) { return c.name + "_" + std::to_string(width); }
-
-std::string typeOf(char argument, int64_t width) {
-  std::string w = std::to_string(width);
-  switch (argument) {
-  case 'w':
-    return "tensor<" + w + "xf32>";
-  case 'g':
-    return "tensor<1xf32>";
-  case 'h':
-    return "tensor<2xf32>";
-  default:
-    return "tensor<?x" + w + "xf32>";
-  }
-}
-
-std::string textOf(const Case &c, int64_t width) {
-  std::string text = "morph.kernel @" + nameOf(c, width) + " rows 1 (", types;
-  for (size_t i = 0; i < c.arguments.size(); ++i)
-    text += (i ? ", %" : "%") + std::to_string(i) + ": " + typeOf(c.arguments[i], width);
-  for (size_t i = 0; i < static_cast<size_t>(std::count(c.results.begin(), c.results.end(), '%')); ++i)
-    types += i ? ", $T" : "$T";
-  text += ") {\n" + c.body + "\nmorph.return " + c.results + " : " + types + "\n}\n";
-  replaceAll(text, "$T", typeOf('x', width));
-  replaceAll(text, "$W", typeOf('w', width));
-  return text;
-}
 
 /// Kernels of every case and width, and a few of other shapes.
 class CompiledKernelTest : public testing::Test {
 protected:
   static void SetUpTestSuite() {
     std::string text;
-    for (const Case &c : kCases)
+    for (const KernelCase &c : kCases)
       for (int64_t width : kWidths)
         text += textOf(c, width);
     text += R"(
@@ -203,24 +92,6 @@ protected:
     function(buffers.data(), sizes, begin, end);
   }
 
-  static Tensors makeOperands(const Case &c, int64_t width) {
-    at::manual_seed(width);
-    Tensors operands;
-    for (char argument : c.arguments)
-      operands.push_back(argument == 'w'   ? at::randn({width})
-                         : argument == 'g' ? at::rand({1})
-                         : argument == 'h' ? at::rand({2}) / 2
-                                           : at::randn({kRows, width}) * 2);
-    return operands;
-  }
-
-  static Tensors refer(const Case &c, const Tensors &operands) {
-    Tensors exact;
-    for (const at::Tensor &operand : operands)
-      exact.push_back(operand.to(at::kDouble));
-    return c.reference(exact);
-  }
-
   static KernelLibrary *library;
   static std::string failure;
 };
@@ -228,9 +99,9 @@ KernelLibrary *CompiledKernelTest::library = nullptr;
 std::string CompiledKernelTest::failure;
 
 TEST_F(CompiledKernelTest, AgreesWithFloat64) {
-  for (const Case &c : kCases)
+  for (const KernelCase &c : kCases)
     for (int64_t width : kWidths) {
-      Tensors operands = makeOperands(c, width), expected = refer(c, operands), results;
+      Tensors operands = makeOperands(c, kRows, width), expected = refer(c, operands), results;
       for (const at::Tensor &tensor : expected)
         results.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
       call(nameOf(c, width), operands, results, 0, kRows);
@@ -245,9 +116,9 @@ TEST_F(CompiledKernelTest, AgreesWithFloat64) {
 }
 
 TEST_F(CompiledKernelTest, AnySplitOfRowsGivesTheSameBits) {
-  for (const Case &c : kCases)
+  for (const KernelCase &c : kCases)
     for (int64_t width : kWidths) {
-      Tensors operands = makeOperands(c, width), whole, parts;
+      Tensors operands = makeOperands(c, kRows, width), whole, parts;
       for (const at::Tensor &tensor : refer(c, operands)) {
         whole.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
         parts.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
@@ -266,9 +137,9 @@ TEST_F(CompiledKernelTest, AllInstructionSetsGiveTheSameBits) {
   std::vector<std::string> sets = KernelLibrary::instructionSets();
   if (sets.size() < 2)
     GTEST_SKIP() << "this machine has one instruction set";
-  for (const Case &c : kCases)
+  for (const KernelCase &c : kCases)
     for (int64_t width : kWidths) {
-      Tensors operands = makeOperands(c, width), best, other;
+      Tensors operands = makeOperands(c, kRows, width), best, other;
       for (const at::Tensor &tensor : refer(c, operands)) {
         best.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
         other.push_back(at::full(tensor.sizes(), NAN, at::kFloat));
@@ -281,9 +152,9 @@ TEST_F(CompiledKernelTest, AllInstructionSetsGiveTheSameBits) {
 }
 
 TEST_F(CompiledKernelTest, WritesNothingBeyondItsRows) {
-  for (const Case &c : kCases)
+  for (const KernelCase &c : kCases)
     for (int64_t width : kWidths) {
-      Tensors operands = makeOperands(c, width), results;
+      Tensors operands = makeOperands(c, kRows, width), results;
       for (size_t i = 0; i < refer(c, operands).size(); ++i)
         results.push_back(at::full({kRows, width}, -77, at::kFloat));
       call(nameOf(c, width), operands, results, 3, 6);
@@ -394,11 +265,22 @@ TEST_F(CompiledKernelTest, ExpIsExactEnoughEverywhere) {
   EXPECT_TRUE(y.masked_select(exact > 3.403e38).isinf().all().item<bool>());
 }
 
+// softplus(x) = max(x, 0) + log1p(exp(-|x|)): for x < 0 it is log1p alone, of all that any op gives it, (0, 1].
+TEST_F(CompiledKernelTest, Log1pIsExactEnoughEverywhere) {
+  at::Tensor x = -at::linspace(0, 104, 2000003), y = at::empty_like(x);
+  Tensors results = {y};
+  call("softplus_x_1", {x}, results, 0, x.numel());
+  at::Tensor exact = at::log1p(at::exp(x.to(at::kDouble)));
+  at::Tensor relative = ((y.to(at::kDouble) - exact) / exact).abs();
+  EXPECT_LE(relative.masked_select(exact > 1.2e-38).max().item<double>(), 4e-7);
+  EXPECT_LE((y.to(at::kDouble) - exact).abs().masked_select(exact <= 1.2e-38).max().item<double>(), 3e-45);
+}
+
 TEST_F(CompiledKernelTest, EndsOfTheRange) {
   const std::vector<float> ends = {NAN,    INFINITY, -INFINITY, 0.0f,   -0.0f,   88.0f,
                                    -88.0f, 1e4f,     -1e4f,     1e-30f, -1e-30f, 3e38f};
   at::Tensor x = at::tensor(ends);
-  for (const Case &c : kCases) {
+  for (const KernelCase &c : kCases) {
     if (c.arguments != "x" || c.name.find("Norm") != std::string::npos)
       continue;
     Tensors results = {at::empty_like(x)};

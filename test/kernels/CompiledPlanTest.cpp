@@ -58,13 +58,16 @@ protected:
   void SetUp() override {
     folder = (fs::temp_directory_path() / "morph-plans-XXXXXX").string();
     ASSERT_TRUE(mkdtemp(folder.data()));
-    if (const char *old = std::getenv("MORPH_CACHE"))
-      cache = old;
-    setenv("MORPH_CACHE", folder.c_str(), 1);
+    for (auto &[name, before] : environment)
+      if (const char *value = std::getenv(name.c_str()))
+        before = value;
+    for (const auto &[name, before] : environment)
+      setenv(name.c_str(), folder.c_str(), 1);
     fs::create_directory(folder + "/kernels");
   }
   void TearDown() override {
-    cache.empty() ? unsetenv("MORPH_CACHE") : setenv("MORPH_CACHE", cache.c_str(), 1);
+    for (const auto &[name, before] : environment)
+      before ? setenv(name.c_str(), before->c_str(), 1) : unsetenv(name.c_str());
     fs::remove_all(folder);
   }
 
@@ -78,7 +81,7 @@ protected:
     EXPECT_TRUE(plan.ok()) << plan.status().message();
     plan->kernelObject = plan::hashKernels(*plan);
     runTool(MORPH_OPT " " + folder + "/formed.mlir -o /dev/null --morph-compile-kernels='cache=false origin=" +
-            plan->kernelObject + " output=" + kernelObjectFile(kernelCacheFolder(), plan->kernelObject) + "'");
+            plan->kernelObject + " output=" + kernelObjectFile(kernelFolders().front(), plan->kernelObject) + "'");
     return *plan;
   }
 
@@ -86,8 +89,7 @@ protected:
   std::pair<std::unique_ptr<Executor>, std::unique_ptr<Executor>> makeExecutors(plan::Plan plan) {
     // Else both are interpreted.
     EXPECT_FALSE(plan.kernels.empty());
-    EXPECT_TRUE(
-        KernelLibrary::open(kernelObjectFile(kernelCacheFolder(), plan.kernelObject), plan::hashKernels(plan)).ok());
+    EXPECT_TRUE(KernelLibrary::openFirst(kernelFolders(), plan.kernelObject, plan::hashKernels(plan)).ok());
     const WeightStore store = WeightStore::inMemory(randomWeights(plan, 1));
     auto compiled = Executor::create(plan, store, Precision::F32, 1);
     plan.kernelObject.clear();
@@ -117,7 +119,8 @@ protected:
     }
   }
 
-  std::string folder, cache;
+  std::string folder;
+  std::map<std::string, std::optional<std::string>> environment = {{"MORPH_CACHE", {}}, {"TMPDIR", {}}};
 };
 
 TEST_F(CompiledPlanTest, AgreesWithTheInterpretedPlan) {
@@ -157,7 +160,7 @@ TEST_F(CompiledPlanTest, ThreadsDoNotChangeABit) {
 // A cache on a disk that was full, or that lost bytes: such an object would end the process where it is loaded or run.
 TEST_F(CompiledPlanTest, ADamagedObjectIsNotRun) {
   const plan::Plan plan = compileProgram("rows");
-  const std::string path = kernelObjectFile(kernelCacheFolder(), plan.kernelObject);
+  const std::string path = kernelObjectFile(kernelFolders().front(), plan.kernelObject);
   StatusOr<std::string> whole = readTextFile(path);
   ASSERT_TRUE(whole.ok());
   std::string changed = *whole;
@@ -184,6 +187,39 @@ TEST_F(CompiledPlanTest, ADamagedObjectIsNotRun) {
     ASSERT_TRUE(executor.ok()) << executor.status().message();
     EXPECT_TRUE((*executor)->run(inputs).ok());
   }
+}
+
+// A machine without a home, or with one that cannot be written.
+TEST_F(CompiledPlanTest, WithoutACacheKernelsAreKeptInATemporaryFolder) {
+  setenv("MORPH_CACHE", "/proc/nowhere", 1);
+  const std::string relaxed = folder + "/relaxed.mlir", file = folder + "/gates.json";
+  runTool(MORPH_OPT " " MORPH_SOURCE "/test/passes/Inputs/tiny-base.mlir "
+                    "--morph-search-pipeline=candidates=lightning -o " +
+          relaxed);
+  auto warningsOf = [&](const plan::Plan &plan) {
+    testing::internal::CaptureStderr();
+    auto executor = Executor::create(plan, WeightStore::inMemory(randomWeights(plan, 1)), Precision::F32, 1);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string command = MORPH_TRANSLATE " --emit-plan " + relaxed + " --program=gates -o " + file;
+  runTool(command);
+  StatusOr<plan::Plan> plan = plan::readPlan(file);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_TRUE(fs::exists(kernelObjectFile(temporaryFolder() + "/kernels", plan->kernelObject)));
+  EXPECT_EQ(warningsOf(*plan), "");
+
+  // What others can write is not run, and nothing is put there.
+  fs::permissions(temporaryFolder(), fs::perms::others_write, fs::perm_options::add);
+  EXPECT_EQ(temporaryFolder(), "");
+  EXPECT_NE(warningsOf(*plan).find("are interpreted, which is slow: cannot load the kernels"), std::string::npos);
+  testing::internal::CaptureStderr();
+  runTool(command);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("can be kept in no folder"), std::string::npos);
+  plan = plan::readPlan(file);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_EQ(plan->kernelObject, "");
+  EXPECT_NE(warningsOf(*plan).find("its plan names no compiled kernels"), std::string::npos);
 }
 
 TEST_F(CompiledPlanTest, AWholeProgramAgreesWithTheInterpretedOne) {
