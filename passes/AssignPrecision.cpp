@@ -54,8 +54,12 @@ private:
   ModelOp model;
   SymbolTable symbols;
 
-  /// A ring of keys or values, which attention alone reads, holds bf16: half the bytes of a long context.
+  /// A ring of keys or values, an input that attention alone reads, holds bf16: half the bytes of a long context.
   static void holdHalf(CacheWriteOp write) {
+    bool isRing = isa<BlockArgument>(write.getCache()) && write.getCache().hasOneUse() &&
+                  llvm::all_of(write.getResult().getUsers(), llvm::IsaPred<AttentionOp, OutputOp>);
+    if (!isRing)
+      return;
     for (Value ring : {write.getCache(), write.getResult()})
       ring.setType(cast<RankedTensorType>(ring.getType()).clone(BFloat16Type::get(write.getContext())));
   }

@@ -297,10 +297,10 @@ public:
   Backward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv, int threads,
            void *workspace)
       : p_(p), s_(p.sizes), dO_(dO), q_(q), k_(k), v_(v), dq_(dq), dk_(dk), dv_(dv), threads_(threads),
-        group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)), pieces_(workspace) {
-    sums_ = pieces_.take<RowSums<T>>(s_.batch * s_.heads * s_.queries);
+        group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)), scratch_(workspace) {
+    sums_ = scratch_.take<RowSums<T>>(s_.batch * s_.heads * s_.queries);
     for (int thread = 0; thread < threads; ++thread)
-      buffers_.emplace_back(pieces_, s_);
+      buffers_.emplace_back(scratch_, s_);
   }
 
   void run() {
@@ -321,8 +321,8 @@ private:
     KeySums below(int64_t rows) const { return {dk.below(rows), dv.below(rows)}; }
   };
   KeySums take(int64_t keys) {
-    T *const dk = pieces_.take<T>(keys * s_.width);
-    return {{dk, s_.width}, {pieces_.take<T>(keys * s_.width), s_.width}};
+    T *const dk = scratch_.take<T>(keys * s_.width);
+    return {{dk, s_.width}, {scratch_.take<T>(keys * s_.width), s_.width}};
   }
   /// Where the sums of a group are wanted.
   KeySums resultsOf(int64_t b, int64_t g) const {
@@ -439,7 +439,7 @@ private:
   T *dq_, *dk_, *dv_;
   int threads_;
   int64_t group_, blocks_;
-  ScratchAllocator pieces_;
+  ScratchAllocator scratch_;
   RowSums<T> *sums_ = nullptr;
   std::vector<GradientBuffers<E, T>> buffers_;
 };

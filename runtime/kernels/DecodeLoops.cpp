@@ -2,6 +2,9 @@
 #include "runtime/kernels/DecodeLoops.h"
 
 #include "runtime/kernels/Lanes.h"
+#include "runtime/kernels/SmallProducts.h"
+
+#include <type_traits>
 
 namespace morph {
 namespace {
@@ -14,7 +17,7 @@ constexpr int kTogether = 4, kHeads = 3;
 /// not see them coming.
 constexpr int64_t kAhead = 16;
 
-/// Asks for the memory of a row.
+/// Asks for the memory of a row, which may lie beyond the last one: asking reads nothing.
 template <typename C> MORPH_INLINE void prefetchRow(const C *row, int64_t width) {
   for (int64_t d = 0; d < width; d += 64 / static_cast<int64_t>(sizeof(C)))
     __builtin_prefetch(row + d);
@@ -108,28 +111,31 @@ MORPH_INLINE void addHeads(Matrix<const float> shares, Matrix<const C> values, M
     }
 }
 
+/// Calls body(count, first) for as many heads at once as there are registers for, then for the rest.
+template <typename Body> MORPH_INLINE void inHeads(int64_t heads, const Body &body) {
+  int64_t r = 0;
+  for (; r + kHeads <= heads; r += kHeads)
+    body(std::integral_constant<int, kHeads>(), r);
+  if (heads - r == 2)
+    body(std::integral_constant<int, 2>(), r);
+  else if (heads - r == 1)
+    body(std::integral_constant<int, 1>(), r);
+}
+
 template <typename C>
 MORPH_INLINE void scoreAll(Matrix<const float> q, Matrix<const C> keys, Matrix<float> x, int64_t heads, int64_t n,
                            int64_t width) {
-  int64_t r = 0;
-  for (; r + kHeads <= heads; r += kHeads)
-    scoreHeads<kHeads>(q.below(r), keys, x.below(r), n, width);
-  if (heads - r == 2)
-    scoreHeads<2>(q.below(r), keys, x.below(r), n, width);
-  else if (heads - r == 1)
-    scoreHeads<1>(q.below(r), keys, x.below(r), n, width);
+  inHeads(heads, [&](auto count, int64_t r) MORPH_INLINE_LAMBDA {
+    scoreHeads<decltype(count)::value>(q.below(r), keys, x.below(r), n, width);
+  });
 }
 
 template <typename C>
 MORPH_INLINE void addAll(Matrix<const float> shares, Matrix<const C> values, Matrix<float> o, int64_t heads, int64_t n,
                          int64_t width) {
-  int64_t r = 0;
-  for (; r + kHeads <= heads; r += kHeads)
-    addHeads<kHeads>(shares.below(r), values, o.below(r), n, width);
-  if (heads - r == 2)
-    addHeads<2>(shares.below(r), values, o.below(r), n, width);
-  else if (heads - r == 1)
-    addHeads<1>(shares.below(r), values, o.below(r), n, width);
+  inHeads(heads, [&](auto count, int64_t r) MORPH_INLINE_LAMBDA {
+    addHeads<decltype(count)::value>(shares.below(r), values, o.below(r), n, width);
+  });
 }
 
 } // namespace
@@ -144,13 +150,7 @@ MORPH_VECTORIZE void scoreKeys(Matrix<const float> q, Matrix<const Bf16> keys, M
 }
 void scoreKeys(Matrix<const double> q, Matrix<const double> keys, Matrix<double> x, int64_t heads, int64_t n,
                int64_t width) {
-  for (int64_t r = 0; r < heads; ++r)
-    for (int64_t j = 0; j < n; ++j) {
-      double sum = 0;
-      for (int64_t d = 0; d < width; ++d)
-        sum += q.row(r)[d] * keys.row(j)[d];
-      x.row(r)[j] = sum;
-    }
+  multiply(false, true, heads, n, width, 1.0, q, keys, 0.0, x);
 }
 
 MORPH_VECTORIZE void addValues(Matrix<const float> shares, Matrix<const float> values, Matrix<float> o, int64_t heads,
@@ -163,10 +163,7 @@ MORPH_VECTORIZE void addValues(Matrix<const float> shares, Matrix<const Bf16> va
 }
 void addValues(Matrix<const double> shares, Matrix<const double> values, Matrix<double> o, int64_t heads, int64_t n,
                int64_t width) {
-  for (int64_t r = 0; r < heads; ++r)
-    for (int64_t j = 0; j < n; ++j)
-      for (int64_t d = 0; d < width; ++d)
-        o.row(r)[d] += shares.row(r)[j] * values.row(j)[d];
+  multiply(false, false, heads, width, n, 1.0, shares, values, 1.0, o);
 }
 
 } // namespace morph

@@ -244,26 +244,29 @@ Status checkBuffers(const Plan &plan, const Buffers &buffers) {
   struct Place {
     int64_t begin, end;
     Interval life;
-    std::string what;
+    const char *what;
+    size_t number;
+    std::string text() const { return what + std::to_string(number); }
   };
   std::vector<Place> places;
   for (size_t value = 0; value < plan.values.size(); ++value)
     if (buffers.offset[value] >= 0 && buffers.owner[value] == static_cast<int64_t>(value))
-      places.push_back({buffers.offset[value], buffers.offset[value] + buffers.bytes[value], buffers.life[value],
-                        "value " + std::to_string(value)});
+      places.push_back(
+          {buffers.offset[value], buffers.offset[value] + buffers.bytes[value], buffers.life[value], "value ", value});
   for (size_t i = 0; i < plan.instructions.size(); ++i)
     if (buffers.scratchOffset[i] >= 0)
       places.push_back({buffers.scratchOffset[i],
                         buffers.scratchOffset[i] + buffers.scratchBytes[i],
                         {static_cast<int64_t>(i), static_cast<int64_t>(i)},
-                        "the scratch of instruction " + std::to_string(i)});
+                        "the scratch of instruction ",
+                        i});
   // By their first instruction; those that live on are kept by their offsets.
   std::sort(places.begin(), places.end(), [](const Place &a, const Place &b) { return a.life.begin < b.life.begin; });
   std::map<int64_t, const Place *> alive;
   std::multimap<int64_t, const Place *> ends;
   for (const Place &place : places) {
     if (place.begin < 0 || place.end > buffers.arenaBytes || place.end <= place.begin)
-      return Status::failed(place.what + " lies outside the arena");
+      return Status::failed(place.text() + " lies outside the arena");
     while (!ends.empty() && ends.begin()->first < place.life.begin) {
       alive.erase(ends.begin()->second->begin);
       ends.erase(ends.begin());
@@ -273,7 +276,7 @@ Status checkBuffers(const Plan &plan, const Buffers &buffers) {
     if (!other && next != alive.begin() && std::prev(next)->second->end > place.begin)
       other = std::prev(next)->second;
     if (other)
-      return Status::failed(place.what + " overlaps " + other->what + " while both live");
+      return Status::failed(place.text() + " overlaps " + other->text() + " while both live");
     alive[place.begin] = &place;
     ends.insert({place.life.end, &place});
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token mixing on raw memory: the same bits on any number of threads, also where a head is more than one task, within
-// the workspace that runtime/plan/Workspace.h says; and what the forward saves serves the backward.
+// the workspace that runtime/plan/Workspace.h says.
 
 #include "runtime/kernels/BlockAttention.h"
 #include "runtime/kernels/ChunkedRecurrence.h"
@@ -108,7 +108,15 @@ INSTANTIATE_TEST_SUITE_P(Lengths, RecurrenceTest, testing::Values(1, 150));
 
 struct Attention {
   std::vector<float> o, dq, dk, dv;
+  std::vector<float> oOfBf16; ///< For the operands as bf16, which are widened.
 };
+
+std::vector<Bf16> halves(const std::vector<float> &x) {
+  std::vector<Bf16> rounded;
+  for (float value : x)
+    rounded.push_back(roundToBf16(value));
+  return rounded;
+}
 
 Attention runAttention(int64_t queries, int64_t keys, int64_t window, int threads) {
   AttentionProblem p;
@@ -128,6 +136,11 @@ Attention runAttention(int64_t queries, int64_t keys, int64_t window, int thread
   Workspace forward(plan::attentionWorkspace(p.sizes, threads)),
       backward(plan::attentionGradWorkspace(p.sizes, threads));
   attentionForward<float, float>(p, q.data(), k.data(), v.data(), a.o.data(), threads, forward.data());
+  const auto q16 = halves(q), k16 = halves(k), v16 = halves(v);
+  a.oOfBf16.resize(q.size());
+  Workspace widened(plan::attentionWorkspace(p.sizes, threads, 4, 4, /*widened=*/true));
+  attentionForward<float, float, Bf16>(p, q16.data(), k16.data(), v16.data(), a.oOfBf16.data(), threads,
+                                       widened.data());
   attentionBackward<float, float>(p, dO.data(), q.data(), k.data(), v.data(), a.dq.data(), a.dk.data(), a.dv.data(),
                                   threads, backward.data());
   return a;
@@ -146,6 +159,7 @@ TEST(BlockAttentionTest, SameBitsOnAnyThreads) {
       tasks.insert(plan::attentionGradTasks({2, size[0], size[1], 6, 2, 16}, threads));
       const Attention many = runAttention(size[0], size[1], size[2], threads);
       EXPECT_EQ(many.o, one.o);
+      EXPECT_EQ(many.oOfBf16, one.oOfBf16);
       EXPECT_EQ(many.dq, one.dq);
       EXPECT_EQ(many.dk, one.dk);
       EXPECT_EQ(many.dv, one.dv);

@@ -4,7 +4,7 @@
 // RUN: not morph-opt %s --morph-assign-precision="products=fp8" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
 // FP32-NOT: bf16>,
-// UNKNOWN: fp8
+// UNKNOWN: error: option products is 'fp8', expected fp32 or bf16
 
 !rows = tensor<?x8xf32>
 !ring = tensor<?x?x2x4xf32>
@@ -14,6 +14,7 @@ morph.model @m base architecture "llama" layers 1 {
   morph.weight @trained : tensor<8x8xbf16>
   morph.weight @table : tensor<16x8xbf16>
   morph.weight @table32 : tensor<16x8xf32>
+  morph.weight @ring : tensor<1x8x2x4xf32>
 
   // Frozen weights are held in bf16, trained ones are fp32 and rounded; a state is rounded once for all its products.
   // CHECK-LABEL: morph.program @products
@@ -70,6 +71,18 @@ morph.model @m base architecture "llama" layers 1 {
     %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<i64>
     %y:2 = morph.linear_attention "fixed_decay" %a, %a, %a with %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring with tensor<2xf32> state tensor<?x2x4x4xf32>
     morph.output "y" = %y#0, "next.k" = %ks, "next.v" = %vs, "next.state" = %y#1 : !ring, !ring, !ring, tensor<?x2x4x4xf32>
+  }
+
+  // A ring that others read, too, or that is a weight, is what it was.
+  // CHECK-LABEL: morph.program @others
+  // CHECK: morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+  // CHECK: morph.cache_write %{{[0-9]+}}, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+  morph.program @others(%x: tensor<1x?x2x4xf32> "x" [T], %k: tensor<1x8x2x4xf32> "k", %offset: tensor<i64> "offset") trains [@ring] {
+    %w = morph.param @ring : tensor<1x8x2x4xf32>
+    %a = morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+    %twice = morph.scale %a by 2.0 : tensor<1x8x2x4xf32>
+    %b = morph.cache_write %w, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+    morph.output "twice" = %twice, "next" = %b : tensor<1x8x2x4xf32>, tensor<1x8x2x4xf32>
   }
 
   // Attention and its gradient read the same rounded values.
