@@ -2,6 +2,7 @@
 #include "runtime/kernels/SmallProducts.h"
 
 #include "runtime/kernels/GemmLibrary.h"
+#include "runtime/kernels/PairProduct.h"
 #include "runtime/kernels/TiledProduct.h"
 
 #if defined(__x86_64__)
@@ -20,26 +21,11 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
   tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 
-void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
-              Matrix<const Bf16> b, float beta, Matrix<float> c) {
-  if (!hasFastBf16Multiply() || alpha != 1 || (beta != 0 && beta != 1) || m * n * k == 0) {
-    tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
-    return;
-  }
-  GemmDescription d;
-  d.m = m;
-  d.n = n;
-  d.k = k;
-  d.transposeA = transposeA;
-  d.transposeB = transposeB;
-  d.factors = plan::DType::BF16;
-  d.strideA = a.stride;
-  d.strideB = b.stride;
-  d.strideC = c.stride;
-  multiplyByMkl(d, a.data, b.data, beta, c.data);
-}
+namespace {
 
-bool hasFastBf16Multiply() {
+/// Whether LibTorch's MKL has the bf16 product and uses AVX512-BF16 or AMX for it, as it does on Intel's processors
+/// alone.
+bool hasFastMkl() {
   static const bool fast = [] {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -56,5 +42,28 @@ bool hasFastBf16Multiply() {
   }();
   return fast;
 }
+
+} // namespace
+
+void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
+              Matrix<const Bf16> b, float beta, Matrix<float> c) {
+  if (!hasFastMkl() || alpha != 1 || (beta != 0 && beta != 1) || m * n * k == 0) {
+    tiledProduct(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+    return;
+  }
+  GemmDescription d;
+  d.m = m;
+  d.n = n;
+  d.k = k;
+  d.transposeA = transposeA;
+  d.transposeB = transposeB;
+  d.factors = plan::DType::BF16;
+  d.strideA = a.stride;
+  d.strideB = b.stride;
+  d.strideC = c.stride;
+  multiplyByMkl(d, a.data, b.data, beta, c.data);
+}
+
+bool hasFastBf16Multiply() { return hasFastMkl() || pairProduct(); }
 
 } // namespace morph

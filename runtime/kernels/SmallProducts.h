@@ -20,8 +20,8 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
 void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
               Matrix<const Bf16> b, float beta, Matrix<float> c);
 
-/// Whether the bf16 product is faster than fp32's: LibTorch's MKL has it, and uses AVX512-BF16 or AMX for it, which it
-/// does on Intel's processors alone.
+/// Whether the bf16 product is faster than fp32's: LibTorch's MKL has it (Intel with AVX512-BF16 or AMX), or the
+/// processor has what PairProduct needs.
 bool hasFastBf16Multiply();
 
 } // namespace morph

@@ -26,7 +26,7 @@ void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_
                   Matrix<const float> b, float beta, Matrix<float> c);
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha,
                   Matrix<const double> a, Matrix<const double> b, double beta, Matrix<double> c);
-/// bf16 factors are widened: products and sums are fp32.
+/// Sums are fp32. By PairProduct where the machine has it; else the factors are widened, and products are fp32, too.
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
                   Matrix<const Bf16> b, float beta, Matrix<float> c);
 

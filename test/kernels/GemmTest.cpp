@@ -17,7 +17,9 @@
 #include <filesystem>
 #include <random>
 #include <thread>
+#include <type_traits>
 #include <unistd.h>
+#include <utility>
 
 namespace morph {
 namespace {
@@ -208,21 +210,58 @@ TEST(GemmEmptyTest, HaveZeros) {
   gemm(d, nullptr, nullptr, nullptr, nullptr, 1);
 }
 
-TEST(TiledProductTest, BitsDoNotDependOnTheTile) {
-  const int64_t m = 29, n = 83, k = 300;
-  const GemmDescription d = describe(m, n, k, 0, DType::F32, 0);
-  const Problem problem(d);
-  const float *a = reinterpret_cast<const float *>(problem.a.memory.data());
-  const float *b = reinterpret_cast<const float *>(problem.b.memory.data());
-  std::vector<float> whole(static_cast<size_t>(m * n)), part(whole.size());
-  tiledProduct(false, false, m, n, k, 1.0f, Matrix<const float>{a, k}, Matrix<const float>{b, n}, 0.0f,
-               Matrix<float>{whole.data(), n});
-  for (int64_t i = 0; i < m; i += 5)
-    for (int64_t j = 0; j < n; j += 11)
-      tiledProduct(false, false, std::min<int64_t>(5, m - i), std::min<int64_t>(11, n - j), k, 1.0f,
-                   Matrix<const float>{a + i * k, k}, Matrix<const float>{b + j, n}, 0.0f,
-                   Matrix<float>{part.data() + i * n + j, n});
-  EXPECT_EQ(whole, part);
+/// Factors of tiledProduct, E as in memory.
+template <typename E> class TiledProductTest : public testing::Test {
+protected:
+  static constexpr DType type = std::is_same_v<E, Bf16> ? DType::BF16 : DType::F32;
+  template <typename T> static Matrix<const T> matrix(const Values &x) {
+    return {reinterpret_cast<const T *>(x.memory.data()), x.stride};
+  }
+};
+using FactorTypes = testing::Types<float, Bf16>;
+TYPED_TEST_SUITE(TiledProductTest, FactorTypes);
+
+TYPED_TEST(TiledProductTest, BitsDoNotDependOnTheTile) {
+  const int64_t m = 29, n = 83, k = 301;
+  for (int form = 0; form < 4; ++form) {
+    SCOPED_TRACE(form);
+    const Problem problem(describe(m, n, k, form, this->type, 0));
+    const bool transposeA = problem.d.transposeA, transposeB = problem.d.transposeB;
+    const auto a = this->template matrix<TypeParam>(problem.a), b = this->template matrix<TypeParam>(problem.b);
+    std::vector<float> whole(static_cast<size_t>(m * n)), part(whole.size());
+    tiledProduct(transposeA, transposeB, m, n, k, 1.0f, a, b, 0.0f, Matrix<float>{whole.data(), n});
+    for (int64_t i = 0; i < m; i += 5)
+      for (int64_t j = 0; j < n; j += 11)
+        tiledProduct(transposeA, transposeB, std::min<int64_t>(5, m - i), std::min<int64_t>(11, n - j), k, 1.0f,
+                     transposeA ? a.right(i) : a.below(i), transposeB ? b.below(j) : b.right(j), 0.0f,
+                     Matrix<float>{part.data() + i * n + j, n});
+    EXPECT_EQ(whole, part);
+  }
+}
+
+TYPED_TEST(TiledProductTest, AddsToWhatIsThere) {
+  for (int64_t m : {1, 6, 8, 15, 70})
+    for (int64_t n : {1, 16, 31, 64})
+      for (int64_t k : {0, 1, 2, 33, 256, 259})
+        for (int form = 0; form < 4; ++form)
+          for (const auto &[alpha, beta] : {std::pair(1.0f, 1.0f), {-0.5f, 0.0f}, {2.0f, -3.0f}}) {
+            SCOPED_TRACE(testing::Message()
+                         << m << "x" << n << "x" << k << " form " << form << ": " << alpha << ", " << beta);
+            const Problem problem(describe(m, n, k, form, this->type, 3));
+            Values c = problem.c;
+            tiledProduct(problem.d.transposeA, problem.d.transposeB, m, n, k, alpha,
+                         this->template matrix<TypeParam>(problem.a), this->template matrix<TypeParam>(problem.b), beta,
+                         Matrix<float>{reinterpret_cast<float *>(c.memory.data()), c.stride});
+            double worst = 0;
+            for (int64_t i = 0; i < m; ++i)
+              for (int64_t j = 0; j < c.stride; ++j) {
+                const double wanted = j < n ? static_cast<double>(alpha) * problem.expected(i, j, false) +
+                                                  (beta == 0 ? 0 : static_cast<double>(beta) * problem.c.at(i, j))
+                                            : problem.c.at(i, j);
+                worst = std::max(worst, std::abs(c.at(i, j) - wanted) / (1 + std::abs(wanted)));
+              }
+            ASSERT_LT(worst, 3e-6 * (2 + std::sqrt(static_cast<double>(k))));
+          }
 }
 
 class GemmChoiceTest : public testing::Test {
