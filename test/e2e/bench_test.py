@@ -47,6 +47,18 @@ def check_programs():
             assert all(line["forward_seconds"] > 0 and line["backward_seconds"] > 0 for line in result["mixers"])
 
 
+def check_memory_limit():
+    for mode in ("gates", "distill"):
+        whole = bench(mode, "--repeat", 1)
+        limit = round(0.8 * whole["planned_bytes"])
+        limited = bench(mode, "--repeat", 1, "--memory-limit", limit / 1e9)
+        assert limited["planned_bytes"] <= limit and limited["peak_bytes"] <= 1.03 * limit, (mode, limit, limited)
+        assert limited["loss"] == whole["loss"], (mode, limited["loss"], whole["loss"])
+    message = run("morph", "bench", "gates", "--shape", SHAPE, "--memory-limit", 1e-6, expect=2).stderr
+    assert "a step takes at least" in message and "--memory-limit is" in message, message
+    assert "decoding keeps nothing" in run("morph", "bench", "decode", "--shape", SHAPE, "--memory-limit", 1, expect=2).stderr
+
+
 def check_compile():
     result = bench("compile", "--repeat", 1)
     assert set(KEYS) <= set(result) and result["median_seconds"] > 0, result
@@ -86,6 +98,7 @@ def main():
         check_errors()
         check_compile()
         check_programs()
+        check_memory_limit()
         check_losses(pathlib.Path(folder))
 
 

@@ -2,6 +2,7 @@
 // What a decoder holds between calls, and that it gives the same whatever it holds.
 
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/kernels/SmallProducts.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/train/Inference.h"
@@ -111,9 +112,11 @@ TEST(Decoder, RingsOfBf16GiveTheSameHoweverTokensCome) {
   const int64_t length = plan::kPrefillChunk + 70;
   auto executor = make(withBf16(decodePlan()));
   const at::Tensor expected = decode(*executor, {length}, length);
-  // Keys and values are rounded before the first query sees them, so that nothing but the order of sums differs.
+  // Keys and values are rounded before the first query sees them, so that nothing but the order of sums differs; and,
+  // where bf16 products are fast, the shares that several queries at once multiply with values.
+  const double tolerance = hasFastBf16Multiply() ? 4e-3 : 1e-5;
   for (const std::vector<int64_t> &lengths : {std::vector<int64_t>{length - 3, 1, 1, 1}, {1, 4, 300, length - 305}})
-    EXPECT_LT((decode(*executor, lengths, 0) - expected).abs().max().item<double>(), 1e-5);
+    EXPECT_LT((decode(*executor, lengths, 0) - expected).abs().max().item<double>(), tolerance);
   const double rounding = (decode(*make(decodePlan()), {length}, length) - expected).abs().max().item<double>();
   EXPECT_GT(rounding, 1e-5);
   EXPECT_LT(rounding, 2e-2);

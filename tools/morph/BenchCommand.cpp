@@ -36,6 +36,7 @@ struct Arguments {
   std::vector<std::string> backends;
   int64_t length = 1024, batch = 1, threads = 0, positions = 0, fullLayers = -1;
   int64_t repeat = 5, warmup = 2, seed = 0;
+  double memoryLimit = 0; ///< In GB; 0: none.
   bool json = false, profile = false;
 };
 
@@ -117,12 +118,22 @@ OrderedJson mixersOf(const OrderedJson &profile) {
 StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments, const Mode &mode,
                               const BenchModel &model, BenchCompiler &compiler) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
-  MORPH_ASSIGN_OR_RETURN(const fs::path plan, compiler.plan(mode.program));
   const bool decodes = std::string(mode.name) == "decode";
   const int64_t length = decodes ? 1 : arguments.length;
   int64_t positions = arguments.positions;
   if (positions == 0)
     positions = std::min(mode.positions, length - 1);
+  fs::path plan;
+  if (arguments.memoryLimit > 0) {
+    if (std::string(mode.program) == "decode")
+      return Status::invalid("--memory-limit is for steps of training: decoding keeps nothing for later");
+    const std::map<std::string, int64_t> sizes = {
+        {"B", arguments.batch}, {"T", length}, {"N", arguments.batch * positions}};
+    MORPH_ASSIGN_OR_RETURN(
+        plan, compiler.plan(mode.program, 1e9 * arguments.memoryLimit, sizes, threadsOf(arguments.threads)));
+  } else {
+    MORPH_ASSIGN_OR_RETURN(plan, compiler.plan(mode.program));
+  }
   Command command{
       {runtime, "bench", "--program", mode.program, "--plan", std::string(mode.program) + "=" + plan.string()},
       /*captureOutput=*/true};
@@ -250,6 +261,10 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
   command->add_option("--precision", arguments->precision, "Element type of products")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
+  command
+      ->add_option("--memory-limit", arguments->memoryLimit,
+                   "Memory in GB that a step's tensors may take: values are computed twice for it")
+      ->check(CLI::PositiveNumber);
   command->add_option("--threads", arguments->threads, "CPU threads (default: all cores)")->check(count);
   command->add_option("--repeat", arguments->repeat, "Samples")
       ->check(CLI::Range(int64_t(1), int64_t(1000000)))

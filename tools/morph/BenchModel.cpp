@@ -2,6 +2,8 @@
 
 #include "tools/morph/BenchModel.h"
 
+#include "tools/morph/Report.h"
+
 #include <charconv>
 
 using namespace morph;
@@ -81,13 +83,33 @@ StatusOr<fs::path> BenchCompiler::phase(const std::string &name) {
   return file;
 }
 
-StatusOr<fs::path> BenchCompiler::plan(const std::string &program) {
+Status BenchCompiler::emit(const std::string &program, const std::string &more) {
   const char *from = program == "score"   ? "base"
                      : program == "align" ? "paired"
                      : program == "gates" ? "relaxed"
                                           : "hybrid";
   MORPH_ASSIGN_OR_RETURN(const fs::path input, phase(from));
-  const fs::path file = output_ / (program + ".json");
-  MORPH_RETURN_IF_ERROR(compiler_.emitPlan(input, program, "precision=" + model_.precision, file));
-  return file;
+  return compiler_.emitPlan(input, program, "precision=" + model_.precision + more, fileOf(program));
+}
+
+StatusOr<fs::path> BenchCompiler::plan(const std::string &program) {
+  MORPH_RETURN_IF_ERROR(emit(program, ""));
+  return fileOf(program);
+}
+
+StatusOr<fs::path> BenchCompiler::plan(const std::string &program, double limit,
+                                       const std::map<std::string, int64_t> &sizes, int64_t threads) {
+  const auto memoryNow = [&]() -> StatusOr<StageMemory> {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(fileOf(program).string()));
+    return memoryOfRun(plan, sizes, threads);
+  };
+  MORPH_RETURN_IF_ERROR(emit(program, ""));
+  MORPH_ASSIGN_OR_RETURN(const StageMemory whole, memoryNow());
+  MORPH_RETURN_IF_ERROR(
+      fitMemory(limit, whole, [&](const std::string &more) { return emit(program, "," + more); }, memoryNow));
+  MORPH_ASSIGN_OR_RETURN(const StageMemory fitted, memoryNow());
+  if (fitted.bytes > limit)
+    return Status::invalid("a step takes at least " + formatBytes(fitted.bytes) + ", and --memory-limit is " +
+                           formatBytes(limit));
+  return fileOf(program);
 }

@@ -4,7 +4,7 @@
 #ifndef MORPH_TOOLS_MORPH_BENCHMODEL_H
 #define MORPH_TOOLS_MORPH_BENCHMODEL_H
 
-#include "tools/morph/Compiler.h"
+#include "tools/morph/MemoryLimit.h"
 
 #include <optional>
 
@@ -41,8 +41,15 @@ public:
   /// The plan of a program as a run has it: gates of the relaxed model, align of the paired one, score of the base, the
   /// others of the hybrid.
   StatusOr<fs::path> plan(const std::string &program);
+  /// The same, where a run with the named sizes takes at most `limit` bytes by computing values twice. Errors: it takes
+  /// more.
+  StatusOr<fs::path> plan(const std::string &program, double limit, const std::map<std::string, int64_t> &sizes,
+                          int64_t threads);
 
 private:
+  Status emit(const std::string &program, const std::string &more);
+  fs::path fileOf(const std::string &program) const { return output_ / (program + ".json"); }
+
   Compiler compiler_;
   const BenchModel &model_;
   fs::path output_;

@@ -65,12 +65,22 @@ void takeLarger(StageMemory &memory, const StageMemory &other) {
     memory = other;
 }
 
+StageMemory memoryOf(const plan::Cost &cost, const std::map<std::string, int64_t> &sizes, int64_t threads) {
+  StageMemory memory;
+  memory.bytes = plan::runBytes(cost);
+  memory.weights = static_cast<double>(cost.boundBytes);
+  memory.values = static_cast<double>(cost.arenaBytes);
+  // Sums of gradients are inputs.
+  memory.optimizer = static_cast<double>(cost.momentBytes + (cost.momentBytes > 0 ? cost.masterBytes : 0));
+  memory.sizes = sizes;
+  memory.threads = threads;
+  return memory;
+}
+
 class StageEstimator {
 public:
   StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : plans_(plans) {
-    mode_.threads = resolved.model.threads;
-    if (mode_.threads == 0)
-      mode_.threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
+    mode_.threads = threadsOf(resolved.model.threads);
   }
 
   bool has(const std::string &program) const { return plans_.count(program) != 0; }
@@ -88,14 +98,7 @@ public:
     result.tokens = passes * static_cast<double>(batch * length);
     result.flops = passes * cost.flops;
     const double masters = static_cast<double>(cost.masterBytes);
-    StageMemory &memory = result.memory;
-    memory.bytes = plan::runBytes(cost);
-    memory.weights = static_cast<double>(cost.boundBytes);
-    memory.values = static_cast<double>(cost.arenaBytes);
-    // Sums of gradients are inputs.
-    memory.optimizer = static_cast<double>(cost.momentBytes) + (cost.momentBytes > 0 ? masters : 0);
-    memory.sizes = sizes;
-    memory.threads = mode_.threads;
+    result.memory = memoryOf(cost, sizes, mode_.threads);
     result.diskBytes = masters;
     result.checkpointBytes = 3 * masters;
     return result;
@@ -192,6 +195,18 @@ private:
 };
 
 } // namespace
+
+StatusOr<StageMemory> morph::memoryOfRun(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes,
+                                         int64_t threads) {
+  plan::RunMode mode;
+  mode.threads = threads;
+  MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode));
+  return memoryOf(cost, sizes, threads);
+}
+
+int64_t morph::threadsOf(int64_t threads) {
+  return threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
+}
 
 StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
                                                        int64_t variants) {

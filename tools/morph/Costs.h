@@ -24,6 +24,12 @@ struct StageMemory {
   int64_t threads = 1;                  ///< Of that run.
 };
 
+/// Of a run of a plan with the named sizes bound. Errors: a size of an input that is not bound.
+StatusOr<StageMemory> memoryOfRun(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes, int64_t threads);
+
+/// The threads that a run has for a spec's number, of which 0 means all cores.
+int64_t threadsOf(int64_t threads);
+
 /// The cost of one stage; tokens, FLOPs and disk are those of all its models together.
 struct StageCost {
   std::string stage;

@@ -34,23 +34,13 @@ public:
   bool fits(const StageCost &cost) const { return cost.memory.bytes <= limitOf(resolved); }
 
   /// Emits the plan of that cost anew, with values computed twice, where it does not fit.
-  Status fit(const TrainingPlan &plan, StageCost cost) const {
-    double values = cost.memory.values;
-    // Kernels are formed after the choice of what is computed twice. Where the memory is a little more for it, the next
-    // attempt is at a lower limit: by a 64th, a 32nd, ..., all.
-    double least = 0;
-    while (!fits(cost) && values > 0) {
-      const double excess = cost.memory.bytes - limitOf(resolved);
-      values = std::max(0.0, values - std::max(excess, least * values));
-      least = least == 0 ? 1.0 / 64 : 2 * least;
-      std::string sizes;
-      for (const auto &[name, size] : cost.memory.sizes)
-        sizes += (sizes.empty() ? "" : " ") + name + "=" + std::to_string(size);
-      MORPH_RETURN_IF_ERROR(emit(plan, ",limit=" + std::to_string(static_cast<int64_t>(values)) +
-                                           ",threads=" + std::to_string(cost.memory.threads) + ",sizes=" + sizes));
-      MORPH_ASSIGN_OR_RETURN(cost, costOf(plan));
-    }
-    return Status();
+  Status fit(const TrainingPlan &plan, const StageCost &cost) const {
+    return fitMemory(
+        limitOf(resolved), cost.memory, [&](const std::string &more) { return emit(plan, "," + more); },
+        [&]() -> StatusOr<StageMemory> {
+          MORPH_ASSIGN_OR_RETURN(const StageCost now, costOf(plan));
+          return now.memory;
+        });
   }
 
 private:
@@ -69,6 +59,22 @@ TrainingPlan waveOf(const TrainingPlan &whole, int64_t layers, int64_t index, in
 }
 
 } // namespace
+
+Status morph::fitMemory(double limit, StageMemory memory, const std::function<Status(const std::string &)> &emit,
+                        const std::function<StatusOr<StageMemory>()> &memoryNow) {
+  double values = memory.values, least = 0;
+  while (memory.bytes > limit && values > 0) {
+    values = std::max(0.0, values - std::max(memory.bytes - limit, least * values));
+    least = least == 0 ? 1.0 / 64 : 2 * least;
+    std::string sizes;
+    for (const auto &[name, size] : memory.sizes)
+      sizes += (sizes.empty() ? "" : " ") + name + "=" + std::to_string(size);
+    MORPH_RETURN_IF_ERROR(emit("limit=" + std::to_string(static_cast<int64_t>(values)) +
+                               ",threads=" + std::to_string(memory.threads) + ",sizes=" + sizes));
+    MORPH_ASSIGN_OR_RETURN(memory, memoryNow());
+  }
+  return Status();
+}
 
 StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const ResolvedSpec &resolved,
                                                  const fs::path &phase, const std::string &program,

@@ -7,6 +7,8 @@
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
 
+#include <functional>
+
 namespace morph {
 
 /// A plan of a program, and the options that it is built with: those of a plan that measures the same, too.
@@ -20,6 +22,13 @@ struct TrainingPlans {
   std::vector<TrainingPlan> plans;
   double unlimitedFlops = 0; ///< Of the stage of one model if there were no limit; 0 where there is none.
 };
+
+/// Where a run that takes `memory` is beyond `limit` bytes: emits its plan again with the options by which values are
+/// computed twice, `emit("limit=...,threads=...,sizes=...")`, until `memoryNow` is within the limit or nothing helps
+/// any more. Kernels are formed after the choice of what is computed twice; where the memory is a little more for it,
+/// the next attempt is at a lower limit: by a 64th, a 32nd, ..., all.
+Status fitMemory(double limit, StageMemory memory, const std::function<Status(const std::string &options)> &emit,
+                 const std::function<StatusOr<StageMemory>()> &memoryNow);
 
 /// Emits the program `program` of a phase as the plan `name` in `folder` (NAME.json). With `model.memory_limit` it is
 /// one whose stage, as the spec says, stays within it, at the cost of time; programs of align may become several plans,
