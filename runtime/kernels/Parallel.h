@@ -27,14 +27,15 @@ inline bool insideTasks() {
 /// not depend on which thread runs a task. Inside another such loop everything runs on the calling thread, as thread 0.
 /// `body` must not throw.
 template <typename Body> void parallelTasks(int threads, int64_t tasks, const Body &body) {
-  const int team = static_cast<int>(std::min<int64_t>(threads, tasks));
-  if (team <= 1 || insideTasks()) {
+  if (std::min<int64_t>(threads, tasks) <= 1 || insideTasks()) {
     for (int64_t task = 0; task < tasks; ++task)
       body(task, 0);
     return;
   }
 #ifdef _OPENMP
-#pragma omp parallel num_threads(team)
+  // All threads, also where tasks are fewer: libgomp ends threads that a smaller team has no use for, and the next team
+  // waits for new ones.
+#pragma omp parallel num_threads(threads)
   {
     const int thread = omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
