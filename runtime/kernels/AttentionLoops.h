@@ -28,8 +28,10 @@ float addExponentials(const float *x, Bf16 *y, int64_t first, int64_t last, int6
                       RowSums<float> *sums);
 
 /// The same for the gradient: `sums` goes on with the gradients `dp` of the shares; nothing is stored.
-void addInner(const float *x, const float *dp, int64_t first, int64_t last, float scale, RowSums<float> *sums);
-void addInner(const double *x, const double *dp, int64_t first, int64_t last, double scale, RowSums<double> *sums);
+void addInner(const float *x, const float *dp, int64_t first, int64_t last, int64_t n, float scale,
+              RowSums<float> *sums);
+void addInner(const double *x, const double *dp, int64_t first, int64_t last, int64_t n, double scale,
+              RowSums<double> *sums);
 
 /// The shares p = exp(scale * (x - most)) * reciprocal of the visible keys, zero for the others, and the gradient
 /// ds = scale * p * (dp - inner) of the products. `p` may be `x`, and `ds` may be `dp`.

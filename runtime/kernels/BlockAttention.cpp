@@ -242,7 +242,7 @@ void rowSums(const AttentionProblem &p, const Head<E, T> &x, const Queries &bloc
     T *const scores = buffers.scores + slot * buffers.each, *const dshares = buffers.dshares + slot * buffers.each;
     blockProducts(p, x, block, j, scores, dshares);
     for (int64_t i = 0; i < block.rows; ++i)
-      addInner(scores + i * n, dshares + i * n, block.first(i, j), block.last(i, j), T(p.scale), sums + i);
+      addInner(scores + i * n, dshares + i * n, block.first(i, j), block.last(i, j), n, T(p.scale), sums + i);
   }
   for (int64_t i = 0; i < block.rows; ++i) {
     sums[i].sum = sums[i].sum != 0 ? T(1) / sums[i].sum : T(0);

@@ -151,11 +151,7 @@ MORPH_PAIRS void product(bool transposeA, bool transposeB, int64_t m, int64_t n,
 } // namespace
 
 PairProduct pairProduct() {
-  static const PairProduct function = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
-                                              __builtin_cpu_supports("avx512bw") &&
-                                              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd")
-                                          ? product
-                                          : nullptr;
+  static const PairProduct function = vectorLanes() == 16 && __builtin_cpu_supports("avx512bf16") ? product : nullptr;
   return function;
 }
 

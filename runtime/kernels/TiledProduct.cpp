@@ -155,10 +155,9 @@ void product16(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k
 /// The one for this machine's vectors.
 template <typename T, typename E> Product<T, E> choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
+  if (vectorLanes() == 16)
     return product64<T, E>;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+  if (vectorLanes() == 8)
     return product32<T, E>;
 #endif
   return product16<T, E>;

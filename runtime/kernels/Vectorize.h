@@ -14,6 +14,39 @@
 #else
 #define MORPH_VECTORIZE
 #endif
+/// Defines `result name parameters` as `expression`, which knows how many fp32 `lanes` this machine's vectors have: 16,
+/// 8 or 4; it is compiled once for each of these, and the first call chooses. `arguments` are the parameters' names.
+#if defined(__x86_64__)
+#define MORPH_LANES(result, name, parameters, expression, arguments)                                                   \
+  namespace {                                                                                                          \
+  __attribute__((target("arch=x86-64-v4"))) result name##On16 parameters {                                             \
+    constexpr int lanes = 16;                                                                                          \
+    return expression;                                                                                                 \
+  }                                                                                                                    \
+  __attribute__((target("arch=x86-64-v3"))) result name##On8 parameters {                                              \
+    constexpr int lanes = 8;                                                                                           \
+    return expression;                                                                                                 \
+  }                                                                                                                    \
+  result name##On4 parameters {                                                                                        \
+    constexpr int lanes = 4;                                                                                           \
+    return expression;                                                                                                 \
+  }                                                                                                                    \
+  }                                                                                                                    \
+  result name parameters {                                                                                             \
+    using Function = result(*) parameters;                                                                             \
+    static const int width = vectorLanes();                                                                            \
+    static const Function run = width == 16  ? Function(name##On16)                                                    \
+                                : width == 8 ? Function(name##On8)                                                     \
+                                             : Function(name##On4);                                                    \
+    return run arguments;                                                                                              \
+  }
+#else
+#define MORPH_LANES(result, name, parameters, expression, arguments)                                                   \
+  result name parameters {                                                                                             \
+    constexpr int lanes = 4;                                                                                           \
+    return expression;                                                                                                 \
+  }
+#endif
 #define MORPH_INLINE inline __attribute__((always_inline))
 /// The same for a lambda, after its parameters.
 #define MORPH_INLINE_LAMBDA __attribute__((always_inline))
@@ -22,6 +55,17 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace morph {
+
+#if defined(__x86_64__)
+/// How many fp32 numbers this machine's vectors have, as the levels of x86-64 say it.
+inline int vectorLanes() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
+    return 16;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? 8 : 4;
+}
+#endif
 
 /// e to the x in fp32 for -87 < x < 88, relative error below 2e-7 (tested): 2^n times a polynomial on [-ln2/2, ln2/2]
 /// (Cephes' expf). Not a number stays that. X is float or a vector of it, Bits the unsigned integers of its size.
