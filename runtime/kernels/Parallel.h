@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tasks on several threads.
+// Loops on several threads: tasks of their own length, ranges of equal rows.
 
 #ifndef MORPH_RUNTIME_KERNELS_PARALLEL_H
 #define MORPH_RUNTIME_KERNELS_PARALLEL_H
@@ -46,6 +46,16 @@ template <typename Body> void parallelTasks(int threads, int64_t tasks, const Bo
   for (int64_t task = 0; task < tasks; ++task)
     body(task, 0);
 #endif
+}
+
+/// Calls body(begin, end) over ranges that make up [0, count), one a thread and none but the last shorter than `grain`:
+/// what is that short is done here.
+template <typename Body> void parallelRanges(int threads, int64_t count, int64_t grain, const Body &body) {
+  const int64_t parts = std::clamp<int64_t>(count / std::max<int64_t>(grain, 1), 1, threads);
+  parallelTasks(threads, parts, [&](int64_t part, int) {
+    if (const int64_t begin = count * part / parts, end = count * (part + 1) / parts; begin < end)
+      body(begin, end);
+  });
 }
 
 } // namespace morph

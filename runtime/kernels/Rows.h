@@ -4,10 +4,13 @@
 #ifndef MORPH_RUNTIME_KERNELS_ROWS_H
 #define MORPH_RUNTIME_KERNELS_ROWS_H
 
+#include "runtime/kernels/Parallel.h"
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace morph {
 
@@ -20,10 +23,10 @@ template <typename Function> auto withType(const at::Tensor &tensor, Function &&
   return function(static_cast<float *>(nullptr));
 }
 
-/// Calls `body(begin, end)` over ranges of `count` rows of `width` elements, on several threads where it pays.
+/// Calls `body(begin, end)` over ranges of `count` rows of `width` elements, on several threads where it pays. `body`
+/// must not throw.
 template <typename Body> void forRows(int64_t count, int64_t width, const Body &body) {
-  int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(width, 1));
-  at::parallel_for(0, count, grain, body);
+  parallelRanges(at::get_num_threads(), count, 16384 / std::max<int64_t>(width, 1), body);
 }
 
 /// The sum over blocks of `count` elements of `part(begin, end)`, accumulated in double in the order of the blocks: the
@@ -32,7 +35,7 @@ template <typename Part> double sumBlocks(int64_t count, const Part &part) {
   constexpr int64_t block = 8192;
   int64_t blocks = (count + block - 1) / block;
   std::vector<double> parts(static_cast<size_t>(blocks));
-  at::parallel_for(0, blocks, 4, [&](int64_t begin, int64_t end) {
+  parallelRanges(at::get_num_threads(), blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
       parts[static_cast<size_t>(b)] = static_cast<double>(part(b * block, std::min(count, (b + 1) * block)));
   });

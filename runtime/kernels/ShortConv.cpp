@@ -121,8 +121,8 @@ template <typename T>
 void sumTapRows(at::IntArrayRef sizes_BTC, int64_t taps, const T *dy, const T *x, const T *state, T *sums) {
   const int64_t batch = sizes_BTC[0], length = sizes_BTC[1], channels = sizes_BTC[2], before = taps - 1;
   constexpr int64_t kChannels = 64;
-  at::parallel_for(0, (channels + kChannels - 1) / kChannels, 1, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kChannels, count = std::min(channels, end * kChannels) - first;
+  parallelTasks(at::get_num_threads(), (channels + kChannels - 1) / kChannels, [&](int64_t block, int) {
+    const int64_t first = block * kChannels, count = std::min(channels - first, kChannels);
     for (int64_t tap = 0; tap < taps; ++tap) {
       T *const sum = sums + tap * channels + first;
       std::fill_n(sum, count, T(0));

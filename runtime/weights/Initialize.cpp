@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/weights/Initialize.h"
 
+#include "runtime/kernels/Parallel.h"
 #include "runtime/plan/InferShapes.h"
 
 #include <ATen/Parallel.h>
@@ -40,7 +41,7 @@ at::Tensor seededNormal(at::IntArrayRef shape, double deviation, uint64_t seed, 
   uint64_t key = mix(mix(seed) ^ hashName(name));
   int64_t count = values.numel();
   // Box and Muller: two uniform draws make two normal ones.
-  at::parallel_for(0, (count + 1) / 2, 4096, [&](int64_t begin, int64_t end) {
+  parallelRanges(at::get_num_threads(), (count + 1) / 2, 4096, [&](int64_t begin, int64_t end) {
     for (int64_t pair = begin; pair < end; ++pair) {
       uint64_t index = static_cast<uint64_t>(pair) * 2;
       double u = static_cast<double>((mix(key + index) >> 11) + 1) * 0x1p-53;
