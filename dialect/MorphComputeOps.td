@@ -291,7 +291,8 @@ def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
   let assemblyFormat = "$cache `,` $x `offset` $offset attr-dict `:` type($cache) `,` type($x) `,` type($offset)";
 }
 
-def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSizedOperandSegments]> {
+def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
+    [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
   let summary = "The recurrence of a linear-attention backend on q, k, v [B,T,H,*]: output and final state";
   let description = [{
     `kind` names the backend; `extras` are its further operands (decay, beta, ...), `state` [B,H,K,V] the recurrent
@@ -301,13 +302,14 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention", [AttrSi
     [B,T,H,V]; linear_attention_c4 a backend has a kernel of that kind; linear_attention_c5 the extras are those of the
     kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive and within the limit.
   }];
-  let arguments = (ins StrAttr:$kind, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, Variadic<Morph_Float>:$extras,
+  let arguments = (ins StrAttr:$kind, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Variadic<Morph_Float>:$extras,
       Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);
   let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
       HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
       Range<"chunk", "1", kChunk, "linear_attention_c7">];
   let resultShapes = ["BTHV", "BHKV"];
+  let factors = ["q", "k", "v"];
   let updates = ["", "state"];
   let flops = linearAttentionFlops;
   let extraClassDeclaration = [{

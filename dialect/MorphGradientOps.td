@@ -188,17 +188,19 @@ def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad", [AllElementTypesMa
   }];
 }
 
-def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad", [AttrSizedOperandSegments]> {
+def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad",
+    [AttrSizedOperandSegments, AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of linear_attention by q, k, v and the extras, for a zero gradient of the final state";
   let description = [{Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention;
     linear_attention_grad_c2 chunk is positive and within the limit.}];
-  let arguments = (ins StrAttr:$kind, Morph_Float:$dy, Morph_Float:$q, Morph_Float:$k, Morph_Float:$v,
+  let arguments = (ins StrAttr:$kind, Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v,
       Variadic<Morph_Float>:$extras, Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dextras);
   let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
       HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
       HasShape<"dy", "BTHV", "linear_attention_grad_c1">, Range<"chunk", "1", kChunk, "linear_attention_grad_c2">];
   let resultShapes = ["BTHK", "BTHK", "BTHV", "=extras"];
+  let factors = ["dy", "q", "k", "v"];
   let flops = !strconcat("2.5 * (", linearAttentionFlops, ")");
   let extraClassDeclaration = [{
     /// As of linear_attention: the extras are those of the kernel.

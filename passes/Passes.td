@@ -314,9 +314,10 @@ def AssignPrecisionPass : Morph_Pass<"morph-assign-precision"> {
   let summary = "Say by casts which values of programs are bf16";
   let description = [{
     With `products=bf16` the factors of matrix products become bf16: by a `morph.cast` that all products of a value share,
-    or as the type of a frozen weight that products alone read. Rings of keys and values are bf16, too. Results of
-    products, the residual stream, norms, recurrent states, losses, gradients and trained weights stay f32, attention's
-    softmax too. With fp32 nothing changes.
+    or as the type of a frozen weight that products alone read. Rings of keys and values are bf16, too. Attention
+    and linear attention may then round the factors of the products within them. Results of products, the residual
+    stream, norms, recurrent states, losses, gradients and trained weights stay f32, attention's softmax and the decays
+    and solves of linear attention too. With fp32 nothing changes.
 
     ```mlir
     %0 = morph.linear %x, %w : tensor<?x8xf32>, tensor<4x8xf32>

@@ -10,12 +10,22 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 namespace morph {
 namespace {
 
 using plan::kValueColumns;
 using plan::LinearAttentionSizes;
+
+/// A product of a recurrence (SmallProducts.h).
+template <typename T, typename... Arguments>
+void product(const RecurrenceProblem<T> &p, bool transposeA, bool transposeB, Arguments... arguments) {
+  if constexpr (std::is_same_v<T, float>)
+    if (p.rounds)
+      return multiplyRounded(transposeA, transposeB, arguments...);
+  multiply(transposeA, transposeB, arguments...);
+}
 
 /// One head's operands.
 template <typename T> struct Head {
@@ -81,11 +91,11 @@ template <typename T> struct Chunk {
     if (needA)
       chunk::scaleAll(size, s.width, p.scale, head.q.below(begin), qk);
     if (needA && needM)
-      multiply(false, true, 2 * size, size, s.width, T(1), qk, keys(), T(0), am);
+      product(p, false, true, 2 * size, size, s.width, T(1), qk, keys(), T(0), am);
     else if (needA)
-      multiply(false, true, size, size, s.width, T(1), qk, keys(), T(0), am);
+      product(p, false, true, size, size, s.width, T(1), qk, keys(), T(0), am);
     else if (needM)
-      multiply(false, true, size, size, s.width, T(1), keys(), keys(), T(0), m());
+      product(p, false, true, size, size, s.width, T(1), keys(), keys(), T(0), m());
     if (needA)
       chunk::applyDecay(size, decay, am, false);
     if (needM)
@@ -109,12 +119,12 @@ template <typename T> struct Chunk {
     chunk::solveLower(size, n + s.width, m(), beta, fh, x);
   }
   /// [P | Z] of a loaded chunk.
-  void solveBackward(const Head<T> &head, Matrix<const T> dO, Kept<T> &kept) {
+  void solveBackward(const RecurrenceProblem<T> &p, const Head<T> &head, Matrix<const T> dO, Kept<T> &kept) {
     if (!head.beta.data)
       return;
     const int64_t n = s.valueWidth;
     const Matrix<T> pz = kept.pz.below(begin);
-    multiply(true, false, size, n, size, T(1), am, dO.below(begin), T(0), pz);
+    product(p, true, false, size, n, size, T(1), am, dO.below(begin), T(0), pz);
     chunk::scaleRows(size, s.width, toEnd(), keys(), pz.right(n));
     chunk::solveUpper(size, n + s.width, m(), beta, pz, x);
   }
@@ -196,7 +206,7 @@ public:
         std::fill_n(kept.rs + chunks * stateSize, stateSize, T(0));
         for (int64_t number = chunks - 1; number >= 0; --number) {
           c.load(p_, head, number, true, p_.beta != nullptr);
-          c.solveBackward(head, dy, kept);
+          c.solveBackward(p_, head, dy, kept);
           for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
             retreat(head, dy, kept, number, l, c.x, c.y);
           chunkGradients(head, index, dy, kept, number, c, gradients);
@@ -209,7 +219,7 @@ public:
         Chunk<T> c = chunkOf(thread);
         c.load(p_, head, task % chunks, p_.beta != nullptr, p_.beta != nullptr);
         c.solveForward(head, kept);
-        c.solveBackward(head, head.of(dO, s_.valueWidth, p_), kept);
+        c.solveBackward(p_, head, head.of(dO, s_.valueWidth, p_), kept);
       });
       passForward();
       passBackward(dO);
@@ -280,7 +290,7 @@ private:
     const Matrix<T> u{scratch.data, columns};
     const T *toEnd = kept.toEnd + begin;
     if (p_.beta) {
-      multiply(false, false, size, columns, s_.width, T(-1), h, from, T(1), e);
+      product(p_, false, false, size, columns, s_.width, T(-1), h, from, T(1), e);
       chunk::scaleRows(size, columns, toEnd, e, u);
       for (int64_t i = 0; i < size; ++i)
         chunk::scaleAll(1, columns, *head.beta.row(begin + i), u.below(i), u.below(i));
@@ -288,7 +298,7 @@ private:
       chunk::scaleRows(size, columns, toEnd, head.v.below(begin).right(l), u);
     }
     chunk::scaleAll(s_.width, columns, kept.fromStart[begin + size - 1], from, to);
-    multiply(true, false, s_.width, columns, size, T(1), head.k.below(begin), u, T(1), to);
+    product(p_, true, false, s_.width, columns, size, T(1), head.k.below(begin), u, T(1), to);
   }
 
   void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, Matrix<T> scratch) const {
@@ -306,15 +316,15 @@ private:
     const T *fromStart = kept.fromStart + begin;
     chunk::scaleAll(s_.width, columns, fromStart[size - 1], from, to);
     chunk::scaleRows(size, columns, fromStart, dO.below(begin).right(l), dy);
-    multiply(true, false, s_.width, columns, size, p_.scale, head.q.below(begin), dy, T(1), to);
+    product(p_, true, false, s_.width, columns, size, p_.scale, head.q.below(begin), dy, T(1), to);
     if (!p_.beta)
       return;
     const Matrix<T> w = kept.pz.below(begin).right(l), z = kept.pz.below(begin).right(s_.valueWidth);
-    multiply(false, false, size, columns, s_.width, T(1), z, from, T(1), w);
+    product(p_, false, false, size, columns, s_.width, T(1), z, from, T(1), w);
     chunk::scaleRows(size, columns, fromStart, w, wx);
     for (int64_t i = 0; i < size; ++i)
       chunk::scaleAll(1, columns, *head.beta.row(begin + i), wx.below(i), wx.below(i));
-    multiply(true, false, s_.width, columns, size, T(-1), head.k.below(begin), wx, T(1), to);
+    product(p_, true, false, s_.width, columns, size, T(-1), head.k.below(begin), wx, T(1), to);
   }
 
   /// All chunks in order, for all heads and blocks of columns.
@@ -348,14 +358,14 @@ private:
   void outputs(const Head<T> &head, const Kept<T> &kept, T *states, Chunk<T> &c, T *o) const {
     const int64_t n = s_.valueWidth;
     const Matrix<T> out = head.of(o, n, p_).below(c.begin), state = stateAt(states, c.begin / s_.chunk);
-    multiply(false, false, c.size, n, s_.width, T(1), c.qk, state, T(0), out);
+    product(p_, false, false, c.size, n, s_.width, T(1), c.qk, state, T(0), out);
     chunk::scaleRows(c.size, n, c.fromStart, out, out);
     if (p_.beta) {
       const Matrix<T> u{c.y.data, n};
       chunk::scaleRows(c.size, n, c.beta, kept.fh.below(c.begin), u);
-      multiply(false, false, c.size, n, c.size, T(1), c.am, u, T(1), out);
+      product(p_, false, false, c.size, n, c.size, T(1), c.am, u, T(1), out);
     } else {
-      multiply(false, false, c.size, n, c.size, T(1), c.am, head.v.below(c.begin), T(1), out);
+      product(p_, false, false, c.size, n, c.size, T(1), c.am, head.v.below(c.begin), T(1), out);
     }
   }
 
@@ -382,24 +392,24 @@ private:
       for (int64_t i = 0; i < size; ++i)
         *dbeta.row(begin + i) = c.sums[i];
     } else {
-      multiply(false, false, size, n, width, T(1), c.keys(), r, T(0), c.scaled);
+      product(p_, false, false, size, n, width, T(1), c.keys(), r, T(0), c.scaled);
       chunk::scaleRows(size, n, c.toEnd(), c.scaled, dv.below(begin));
-      multiply(true, false, size, n, size, T(1), c.am, c.dox, T(1), dv.below(begin));
+      product(p_, true, false, size, n, size, T(1), c.am, c.dox, T(1), dv.below(begin));
     }
     chunk::scaleRows(size, n, c.toEnd(), u, c.scaled);
 
     c.dam.stride = size;
-    multiply(false, true, rows, size, n, T(1), c.dox, u, T(0), c.dam);
+    product(p_, false, true, rows, size, n, T(1), c.dox, u, T(0), c.dam);
     chunk::applyDecay(size, c.decay, c.dam, false);
-    multiply(false, true, rows, width, n, T(1), c.dox, state, T(0), c.dqk);
+    product(p_, false, true, rows, width, n, T(1), c.dox, state, T(0), c.dqk);
     chunk::scaleRows(size, width, c.fromStart, c.dqk, c.dqk);
     if (delta) {
       chunk::applyDecay(size, c.decay, c.dam.below(size), true);
       chunk::scaleRows(size, width, c.fromStart, c.dqk.below(size), c.dqk.below(size));
     }
-    multiply(false, false, rows, width, size, T(1), c.dam, c.keys(), T(1), c.dqk);
-    multiply(false, true, size, width, n, T(1), c.scaled, r, T(0), c.dkMinus);
-    multiply(true, false, size, width, rows, T(1), c.dam, c.qk, T(1), c.dkMinus);
+    product(p_, false, false, rows, width, size, T(1), c.dam, c.keys(), T(1), c.dqk);
+    product(p_, false, true, size, width, n, T(1), c.scaled, r, T(0), c.dkMinus);
+    product(p_, true, false, size, width, rows, T(1), c.dam, c.qk, T(1), c.dkMinus);
 
     std::fill(c.sums, c.sums + size, T(0));
     chunk::addRowDots(size, width, T(1), c.qk, c.dqk, c.sums);

@@ -48,6 +48,7 @@ template <typename T> struct RecurrenceProblem {
   const T *g = nullptr;               ///< [B,T,H], or [H] for all positions where beta is null.
   const T *beta = nullptr;            ///< [B,T,H] or null.
   const T *state = nullptr;           ///< [B,H,K,V] before the first position; null: zero.
+  bool rounds = false; ///< Products may round their factors to bf16, as fla's do; sums, solves and states are T.
 };
 
 template <typename T> struct RecurrenceGradients {

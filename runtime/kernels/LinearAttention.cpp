@@ -4,6 +4,7 @@
 #include "runtime/kernels/LinearAttention.h"
 #include "runtime/kernels/ChunkedRecurrence.h"
 #include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/ScratchAllocator.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
@@ -49,6 +50,18 @@ LinearAttentionInputs inputsOf(const KernelCall &call, size_t first) {
   return inputs;
 }
 
+/// fp32 of bf16: a copy in the scratch.
+at::Tensor widened(const at::Tensor &x, ScratchAllocator &scratch) {
+  if (x.scalar_type() != at::kBFloat16)
+    return x;
+  return at::from_blob(scratch.take<float>(x.numel()), x.sizes(), x.options().dtype(at::kFloat)).copy_(x);
+}
+void widen(LinearAttentionInputs &x, ScratchAllocator &scratch) {
+  x.rounds = x.q_BTHK.scalar_type() == at::kBFloat16;
+  for (at::Tensor *factor : {&x.q_BTHK, &x.k_BTHK, &x.v_BTHV})
+    *factor = widened(*factor, scratch);
+}
+
 /// Whether autograd would record what is computed of these inputs.
 bool recorded(const LinearAttentionInputs &inputs) {
   if (!c10::GradMode::is_enabled())
@@ -72,6 +85,7 @@ template <typename T> RecurrenceProblem<T> problemOf(const LinearAttentionInputs
   p.g = x.extras[0].const_data_ptr<T>();
   p.beta = x.extras.size() > 1 ? x.extras[1].const_data_ptr<T>() : nullptr;
   p.state = x.state_BHKV.defined() ? x.state_BHKV.const_data_ptr<T>() : nullptr;
+  p.rounds = x.rounds;
   return p;
 }
 
@@ -123,9 +137,11 @@ void backwardInto(const LinearAttentionInputs &x, const at::Tensor &dO, const st
 }
 
 void linearAttention(const KernelCall &call) {
-  const LinearAttentionInputs inputs = inputsOf(call, 0);
+  LinearAttentionInputs inputs = inputsOf(call, 0);
   kernelOf(call).checkExtras(inputs);
-  forwardInto(inputs, call.results[0], call.results[1], call.scratch);
+  ScratchAllocator scratch(call.scratch);
+  widen(inputs, scratch);
+  forwardInto(inputs, call.results[0], call.results[1], scratch.rest());
 }
 std::vector<at::Tensor> linearAttentionReference(const KernelCall &call) {
   const LinearAttentionResult result = kernelOf(call).recurrent(inputsOf(call, 0));
@@ -133,9 +149,12 @@ std::vector<at::Tensor> linearAttentionReference(const KernelCall &call) {
 }
 
 void linearAttentionGrad(const KernelCall &call) {
-  const LinearAttentionInputs inputs = inputsOf(call, 1);
+  LinearAttentionInputs inputs = inputsOf(call, 1);
   kernelOf(call).checkExtras(inputs);
-  backwardInto(inputs, call.operands[0], call.results, call.scratch);
+  ScratchAllocator scratch(call.scratch);
+  widen(inputs, scratch);
+  const at::Tensor dO = widened(call.operands[0], scratch);
+  backwardInto(inputs, dO, call.results, scratch.rest());
 }
 
 const KernelRegistration forwardRegistration("linear_attention", {linearAttention, linearAttentionReference});
@@ -178,6 +197,7 @@ LinearAttentionInputs prepareInputs(const LinearAttentionInputs &inputs) {
   }
   result.scale = inputs.scale;
   result.chunk = inputs.chunk;
+  result.rounds = inputs.rounds || q.scalar_type() == at::kBFloat16;
   return result;
 }
 

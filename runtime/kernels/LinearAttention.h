@@ -19,6 +19,7 @@ struct LinearAttentionInputs {
   at::Tensor state_BHKV;          ///< Before the first position; undefined: zero.
   double scale = 1;               ///< Multiplies q.
   int64_t chunk = 64;
+  bool rounds = false; ///< q, k and v were rounded to bf16: products may round their other factors, too.
 };
 
 struct LinearAttentionResult {
@@ -33,7 +34,8 @@ struct LinearAttentionGradients {
 
 /// The recurrence of one backend. Every backend keeps the contracts of test/kernels/LinearAttentionTest.cpp:
 /// chunked = recurrent for any chunk and length, a split sequence = the whole, left padding of zeros = none. Inputs are
-/// fp32 or fp64, and computed in their type; the state is never of lower precision than fp32.
+/// fp32 or fp64, and computed in their type, or q, k and v are bf16 and the rest fp32; the state is never of lower
+/// precision than fp32.
 class LinearAttentionKernel {
 public:
   virtual ~LinearAttentionKernel() = default;
@@ -48,7 +50,7 @@ public:
   LinearAttentionGradients backward(const LinearAttentionInputs &inputs, const at::Tensor &do_BTHV) const;
 };
 
-/// The operands contiguous and of one floating type (that of q, or fp32 where q is of lower precision), shapes checked.
+/// The operands contiguous and of one floating type (that of q, or fp32 where q is bf16: `rounds`), shapes checked.
 /// The state becomes a fresh tensor, zero where absent.
 LinearAttentionInputs prepareInputs(const LinearAttentionInputs &inputs);
 

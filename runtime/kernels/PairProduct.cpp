@@ -28,22 +28,37 @@ MORPH_PAIRS MORPH_INLINE __mmask16 lanesBelow(int64_t count) {
   return count >= kLanes ? __mmask16(0xffff) : count <= 0 ? __mmask16(0) : __mmask16((1u << count) - 1);
 }
 
-/// Words of the first `count` of 16 neighbours in two rows, the lower halves from the first one; those beyond are zero.
-/// A null row is zero.
-MORPH_PAIRS MORPH_INLINE __m512i interleave(const Bf16 *lower, const Bf16 *upper, int64_t count) {
-  const __mmask16 mask = lanesBelow(count);
-  const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, lower));
+/// The first ones of 16 neighbours as bf16; those beyond are zero.
+MORPH_PAIRS MORPH_INLINE __m256i halvesOf(const Bf16 *x, __mmask16 mask) { return _mm256_maskz_loadu_epi16(mask, x); }
+MORPH_PAIRS MORPH_INLINE __m256i halvesOf(const float *x, __mmask16 mask) {
+  return (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x));
+}
+
+/// Words of neighbours in two rows, the lower halves from the first one. A null row is zero.
+template <typename E> MORPH_PAIRS MORPH_INLINE __m512i interleave(const E *lower, const E *upper, __mmask16 mask) {
+  const __m512i low = _mm512_cvtepu16_epi32(halvesOf(lower, mask));
   if (!upper)
     return low;
-  return _mm512_or_si512(low, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, upper)), 16));
+  return _mm512_or_si512(low, _mm512_slli_epi32(_mm512_cvtepu16_epi32(halvesOf(upper, mask)), 16));
 }
 
 /// words[p * width + j] = x[2p][j] and x[2p + 1][j], for `depth` rows of x and columns up to `columns`, the rest zero.
-MORPH_PAIRS MORPH_INLINE void packRows(int64_t depth, int64_t columns, Matrix<const Bf16> x, uint32_t *words,
+template <typename E>
+MORPH_PAIRS MORPH_INLINE void packRows(int64_t depth, int64_t columns, Matrix<const E> x, uint32_t *words,
                                        int64_t width) {
   for (int64_t p = 0; p < depth; p += 2, words += width)
     for (int64_t j = 0; j < width; j += kLanes)
-      _mm512_store_si512(words + j, interleave(x.row(p) + j, p + 1 < depth ? x.row(p + 1) + j : nullptr, columns - j));
+      _mm512_store_si512(words + j,
+                         interleave(x.row(p) + j, p + 1 < depth ? x.row(p + 1) + j : nullptr, lanesBelow(columns - j)));
+}
+
+/// Rows of x as bf16, `stride` apart and as long, zero from `depth` on; `stride` is a multiple of 16.
+template <typename E>
+MORPH_PAIRS MORPH_INLINE void roundRows(int64_t depth, int64_t rows, Matrix<const E> x, Bf16 *out, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t p = 0; p < stride; p += kLanes)
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i * stride + p),
+                          halvesOf(x.row(i) + p, lanesBelow(depth - p)));
 }
 
 MORPH_INLINE uint32_t wordAt(const Bf16 *x) {
@@ -98,34 +113,46 @@ MORPH_PAIRS MORPH_INLINE void tile(int64_t pairs, float alpha, const Bf16 *a, in
   }
 }
 
+template <typename E>
 MORPH_PAIRS void product(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
-                         Matrix<const Bf16> a, Matrix<const Bf16> b, float beta, Matrix<float> c) {
+                         Matrix<const E> a, Matrix<const E> b, float beta, Matrix<float> c) {
+  constexpr bool rounds = std::is_same_v<E, float>;
   alignas(64) uint32_t left[kPairs * kPackedRows], panel[kPairs * kWidth];
+  alignas(64) Bf16 rounded[rounds ? kTiledDepth * kWidth : 1];
   for (int64_t first = 0; first == 0 || first < k; first += kTiledDepth) {
     const int64_t depth = k - first < kTiledDepth ? k - first : kTiledDepth, pairs = (depth + 1) / 2;
+    const int64_t whole = (depth + kLanes - 1) / kLanes * kLanes; // At most kTiledDepth.
     const float factor = first == 0 ? beta : 1;
     // A last number without another is packed, too: nothing beyond it is read.
-    const bool packed = transposeA || depth % 2 != 0;
+    const bool packed = transposeA || depth % 2 != 0 || rounds;
     const int64_t block = packed ? kPackedRows : m;
     for (int64_t top = 0; top < m; top += block) {
       const int64_t bottom = m - top < block ? m : top + block;
-      const Bf16 *rows = a.row(top) + first;
+      const Bf16 *rows = nullptr;
       int64_t rowStride = a.stride, stepA = 2;
-      if (packed) {
-        if (transposeA)
-          packRows(depth, bottom - top, {a.row(first) + top, a.stride}, left, kPackedRows);
-        else
-          packColumns(depth, bottom - top, {rows, a.stride}, left, kPackedRows);
+      if (transposeA) {
+        packRows(depth, bottom - top, Matrix<const E>{a.row(first) + top, a.stride}, left, kPackedRows);
         rows = reinterpret_cast<const Bf16 *>(left);
         rowStride = 2;
         stepA = 2 * kPackedRows;
+      } else if (packed) {
+        Bf16 *const to = reinterpret_cast<Bf16 *>(left);
+        roundRows(depth, bottom - top, Matrix<const E>{a.row(top) + first, a.stride}, to, whole);
+        rows = to;
+        rowStride = whole;
+      } else {
+        rows = reinterpret_cast<const Bf16 *>(a.row(top) + first);
       }
       for (int64_t j = 0; j < n; j += kWidth) {
         const int64_t columns = n - j < kWidth ? n - j : kWidth;
-        if (transposeB)
+        if (!transposeB) {
+          packRows(depth, columns, Matrix<const E>{b.row(first) + j, b.stride}, panel, kWidth);
+        } else if constexpr (rounds) {
+          roundRows(depth, columns, Matrix<const E>{b.row(j) + first, b.stride}, rounded, whole);
+          packColumns(depth, columns, {rounded, whole}, panel, kWidth);
+        } else {
           packColumns(depth, columns, {b.row(j) + first, b.stride}, panel, kWidth);
-        else
-          packRows(depth, columns, {b.row(first) + j, b.stride}, panel, kWidth);
+        }
         const auto run = [&](auto count, int64_t i) __attribute__((target("arch=x86-64-v4,avx512bf16"))) {
           tile<decltype(count)::value>(pairs, alpha, rows + (i - top) * rowStride, rowStride, stepA, panel, factor,
                                        Matrix<float>{c.row(i) + j, c.stride}, columns);
@@ -150,17 +177,21 @@ MORPH_PAIRS void product(bool transposeA, bool transposeB, int64_t m, int64_t n,
 
 } // namespace
 
-PairProduct pairProduct() {
-  static const PairProduct function = vectorLanes() == 16 && __builtin_cpu_supports("avx512bf16") ? product : nullptr;
+template <typename E> PairProduct<E> pairProduct() {
+  static const PairProduct<E> function =
+      vectorLanes() == 16 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd") ? product<E> : nullptr;
   return function;
 }
+template PairProduct<Bf16> pairProduct<Bf16>();
+template PairProduct<float> pairProduct<float>();
 
 } // namespace morph
 
 #else
 
 namespace morph {
-PairProduct pairProduct() { return nullptr; }
+template <> PairProduct<Bf16> pairProduct<Bf16>() { return nullptr; }
+template <> PairProduct<float> pairProduct<float>() { return nullptr; }
 } // namespace morph
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// TiledProduct for bf16 factors on processors that multiply and add pairs of them (AVX512-BF16: Intel since Cooper
-// Lake, AMD since Zen 4), at twice the speed of fp32.
+// TiledProduct for bf16 factors on processors that multiply and add pairs of them at twice the speed of fp32:
+// AVX512-BF16 of AMD since Zen 4. (Intel's has half the rate, no more than fp32; there MKL and AMX serve.) Factors of
+// fp32 are rounded on the way, which costs next to nothing: a factor is packed anyway.
 //
 // Two factors that follow each other over k are one word: op(a) is read, or packed where its pairs do not lie together,
 // as words that go to all lanes, op(b) packed as words of 16 columns. A tile of 8 rows and two vectors of columns of c
@@ -17,10 +18,12 @@
 
 namespace morph {
 
-/// The function for this machine, with TiledProduct's arguments; null where it has no such instructions.
+/// The function for this machine, with TiledProduct's arguments; null where it has no such instructions. E is Bf16, or
+/// float for factors that are rounded to bf16.
+template <typename E>
 using PairProduct = void (*)(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
-                             Matrix<const Bf16> a, Matrix<const Bf16> b, float beta, Matrix<float> c);
-PairProduct pairProduct();
+                             Matrix<const E> a, Matrix<const E> b, float beta, Matrix<float> c);
+template <typename E> PairProduct<E> pairProduct();
 
 } // namespace morph
 

@@ -64,6 +64,17 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
   multiplyByMkl(d, a.data, b.data, beta, c.data);
 }
 
-bool hasFastBf16Multiply() { return hasFastMkl() || pairProduct(); }
+bool hasFastBf16Multiply() { return hasFastMkl() || pairProduct<Bf16>(); }
+
+void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
+                     Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c) {
+  static const PairProduct<float> pairs = pairProduct<float>();
+  if (pairs)
+    pairs(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+  else
+    multiply(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+}
+
+bool hasFastRoundedMultiply() { return pairProduct<float>(); }
 
 } // namespace morph

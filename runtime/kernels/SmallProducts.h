@@ -24,6 +24,11 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
 /// processor has what PairProduct needs.
 bool hasFastBf16Multiply();
 
+/// The same of factors that may be rounded to bf16: they are where that is faster (hasFastRoundedMultiply).
+void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
+                     Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c);
+bool hasFastRoundedMultiply();
+
 } // namespace morph
 
 #endif // MORPH_RUNTIME_KERNELS_SMALLPRODUCTS_H

@@ -177,7 +177,7 @@ void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_
 }
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
                   Matrix<const Bf16> b, float beta, Matrix<float> c) {
-  static const Product<float, Bf16> run = pairProduct() ? pairProduct() : choose<float, Bf16>();
+  static const Product<float, Bf16> run = pairProduct<Bf16>() ? pairProduct<Bf16>() : choose<float, Bf16>();
   run(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 

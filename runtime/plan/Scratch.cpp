@@ -95,8 +95,12 @@ private:
       return kHuge;
     const LinearAttentionSizes sizes{q[0], q[1], q[2], q[3], v[3], std::max<int64_t>(1, chunk)};
     const int threads = static_cast<int>(mode.threads);
-    return gradient ? linearAttentionGradWorkspace(sizes, threads, sumBytes())
-                    : linearAttentionWorkspace(sizes, threads, sumBytes());
+    // bf16 operands are widened whole.
+    const bool half = !mode.wide && value("q").dtype == DType::BF16;
+    const int64_t copies =
+        half ? 2 * alignedBytes(4 * elements(q)) + (gradient ? 2 : 1) * alignedBytes(4 * elements(v)) : 0;
+    return copies + (gradient ? linearAttentionGradWorkspace(sizes, threads, sumBytes())
+                              : linearAttentionWorkspace(sizes, threads, sumBytes()));
   }
 
   /// bf16 operands are factors as they are, or widened: the forward's a block at a time, the backward's whole.

@@ -7,6 +7,7 @@
 #include "runtime/kernels/Bf16.h"
 #include "runtime/kernels/GemmChoice.h"
 #include "runtime/kernels/GemmLibrary.h"
+#include "runtime/kernels/SmallProducts.h"
 #include "runtime/kernels/TiledProduct.h"
 
 #include <gtest/gtest.h>
@@ -262,6 +263,34 @@ TYPED_TEST(TiledProductTest, AddsToWhatIsThere) {
               }
             ASSERT_LT(worst, 3e-6 * (2 + std::sqrt(static_cast<double>(k))));
           }
+}
+
+TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
+  for (int64_t m : {1, 9, 64, 67})
+    for (int64_t n : {1, 31, 64})
+      for (int64_t k : {1, 2, 15, 33, 64, 259})
+        for (int form = 0; form < 4; ++form) {
+          SCOPED_TRACE(testing::Message() << m << "x" << n << "x" << k << " form " << form);
+          const GemmDescription wide = describe(m, n, k, form, DType::F32, 3),
+                                d = describe(m, n, k, form, DType::BF16, 3);
+          const Problem problem(wide), rounded(d);
+          Values c = problem.c;
+          const auto matrix = [](const Values &x) {
+            return Matrix<const float>{reinterpret_cast<const float *>(x.memory.data()), x.stride};
+          };
+          multiplyRounded(d.transposeA, d.transposeB, m, n, k, 2, matrix(problem.a), matrix(problem.b), -1,
+                          Matrix<float>{reinterpret_cast<float *>(c.memory.data()), c.stride});
+          // The same numbers are drawn for both types.
+          const Problem &factors = hasFastRoundedMultiply() ? rounded : problem;
+          double worst = 0;
+          for (int64_t i = 0; i < m; ++i)
+            for (int64_t j = 0; j < c.stride; ++j) {
+              const double before = problem.c.at(i, j),
+                           wanted = j < n ? 2 * factors.expected(i, j, false) - before : before;
+              worst = std::max(worst, std::abs(c.at(i, j) - wanted) / (1 + std::abs(wanted)));
+            }
+          ASSERT_LT(worst, 3e-6 * (2 + std::sqrt(static_cast<double>(k))));
+        }
 }
 
 class GemmChoiceTest : public testing::Test {

@@ -3,6 +3,7 @@
 // The formulas are those of peers.md section 6 and of each kernel's own head comment.
 
 #include "runtime/kernels/LinearAttention.h"
+#include "runtime/kernels/SmallProducts.h"
 #include "test/runtime/RunKernel.h"
 
 #include <c10/core/GradMode.h>
@@ -333,6 +334,38 @@ TEST_P(LinearAttentionContract, OpsCallTheKernel) {
   ASSERT_EQ(gradients.size(), expectedGradients.size());
   for (size_t i = 0; i < gradients.size(); ++i)
     EXPECT_TRUE(at::equal(gradients[i], expectedGradients[i]));
+}
+
+// Factors within the products are rounded where that is faster, else only q, k and v: sums and states stay fp32.
+TEST_P(LinearAttentionContract, RoundedFactorsAreClose) {
+  for (const Sizes &sizes : {Sizes{2, 200, 3, 64, 64}, Sizes{1, 130, 2, 32, 48}, Sizes{1, 1, 2, 16, 16}}) {
+    LinearAttentionInputs inputs = inputsOf(GetParam(), sizes, at::kFloat, true);
+    for (at::Tensor *x : {&inputs.q_BTHK, &inputs.k_BTHK, &inputs.v_BTHV})
+      *x = x->to(at::kBFloat16);
+    const at::Tensor dO = at::randn(inputs.v_BTHV.sizes()).to(at::kBFloat16);
+    std::vector<at::Tensor> operands = {inputs.q_BTHK, inputs.k_BTHK, inputs.v_BTHV};
+    operands.insert(operands.end(), inputs.extras.begin(), inputs.extras.end());
+    operands.push_back(inputs.state_BHKV.clone()); // The final state is written in its place.
+    const std::map<std::string, plan::Attribute> attributes = {
+        {"kind", GetParam()}, {"scale", kScale}, {"chunk", int64_t{64}}};
+    const LinearAttentionInputs wide = cast(inputs, at::kDouble);
+    const bool rounds = hasFastRoundedMultiply();
+    const std::vector<at::Tensor> results = runKernel("linear_attention", operands, attributes);
+    EXPECT_EQ(results[0].scalar_type(), at::kFloat);
+    // A single step is no product of matrices.
+    expectClose({results[0], results[1]}, kernel().recurrent(wide), rounds && sizes.length > 1 ? 1e-2 : 1e-5);
+    operands.back() = inputs.state_BHKV;
+    operands.insert(operands.begin(), dO);
+    const std::vector<at::Tensor> gradients = runKernel("linear_attention_grad", operands, attributes),
+                                  expected = flat(gradientsByAutograd(kernel(), wide, dO.to(at::kDouble)));
+    ASSERT_EQ(gradients.size(), expected.size());
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << "operand " << i << " of length " << sizes.length);
+      EXPECT_EQ(gradients[i].scalar_type(), at::kFloat);
+      // Gradients of decays are small differences of sums of rounded terms.
+      EXPECT_LT(distance(gradients[i], expected[i]), !rounds ? 1e-4 : i == 3 ? 5e-2 : 2e-2);
+    }
+  }
 }
 
 TEST_P(LinearAttentionContract, WrongShapesAreRefused) {

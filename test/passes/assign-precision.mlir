@@ -61,7 +61,9 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK: %[[V:.*]] = morph.cache_write %cache.0.v, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
   // CHECK: %[[Q:.*]] = morph.cast %x to "bf16"
   // CHECK: morph.attention %[[Q]], %[[K]], %[[V]] offset %offset scale 5.000000e-01 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
-  // CHECK: morph.linear_attention {{.*}} state %cache.1.state
+  // CHECK: %[[A:.*]] = morph.cast %{{.*}} to "bf16"
+  // CHECK: morph.linear_attention "fixed_decay" %[[A]], %[[A]], %[[A]] with %decay state %cache.1.state
+  // CHECK-SAME: tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> with tensor<2xf32> state tensor<?x2x4x4xf32>
   // CHECK: "next.k" = %[[K]], "next.v" = %[[V]], "next.state" = %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x2x4x4xf32>
   morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<i64> "offset", %k: !ring "cache.0.k" [B, S],
                         %v: !ring "cache.0.v" [B, S], %state: tensor<?x2x4x4xf32> "cache.1.state" [B],
@@ -85,16 +87,18 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "twice" = %twice, "next" = %b : tensor<1x8x2x4xf32>, tensor<1x8x2x4xf32>
   }
 
-  // Attention and its gradient read the same rounded values.
+  // Attention and its gradient read the same rounded values, and so does linear attention; decays stay fp32.
   // CHECK-LABEL: morph.program @attention
   // CHECK: %[[H:.*]] = morph.cast %x to "bf16"
   // CHECK: morph.attention %[[H]], %[[H]], %[[H]] scale
   // CHECK: %[[D:.*]] = morph.cast %dy to "bf16"
   // CHECK: %[[G:.*]], %{{.*}}, %{{.*}} = morph.attention_grad %[[D]], %[[H]], %[[H]], %[[H]] scale
-  // CHECK: morph.output "y" = %{{.*}}, "dq" = %[[G]] : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-  morph.program @attention(%x: !ring "x" [B, T], %dy: !ring "dy" [B, T]) {
+  // CHECK: morph.linear_attention_grad "fixed_decay" %[[D]], %[[H]], %[[H]], %[[H]] with %decay
+  // CHECK: morph.output "y" = %{{.*}}, "dq" = %[[G]], {{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  morph.program @attention(%x: !ring "x" [B, T], %dy: !ring "dy" [B, T], %decay: tensor<2xf32> "decay") {
     %y = morph.attention %x, %x, %x scale 0.5 : !ring, !ring, !ring
     %g:3 = morph.attention_grad %dy, %x, %x, %x scale 0.5 : !ring, !ring, !ring, !ring
-    morph.output "y" = %y, "dq" = %g#0 : !ring, !ring
+    %l:4 = morph.linear_attention_grad "fixed_decay" %dy, %x, %x, %x with %decay scale 0.5 chunk 64 : !ring, !ring, !ring, !ring with tensor<2xf32>
+    morph.output "y" = %y, "dq" = %g#0, "dq2" = %l#0 : !ring, !ring, !ring
   }
 }
