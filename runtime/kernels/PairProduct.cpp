@@ -11,7 +11,9 @@
 #include <type_traits>
 
 // GCC 12 takes what its own header leaves undefined on purpose for an error of ours (its bug 105593).
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 /// Functions of this file are for such a processor.
 #define MORPH_PAIRS __attribute__((target("arch=x86-64-v4,avx512bf16")))
