@@ -54,6 +54,12 @@ MORPH_INLINE uint32_t wordAt(const Bf16 *x) {
   return word;
 }
 
+/// Two neighbours in a row, moved as a number of 32 bits; they are aligned for one of them.
+struct __attribute__((packed, may_alias)) Word {
+  float bits;
+};
+MORPH_INLINE float widen(const Word &word) { return word.bits; }
+
 /// words[p * width + j] = x[j][2p] and x[j][2p + 1], for `depth` columns of x and rows up to `rows`, the rest zero.
 MORPH_PAIRS MORPH_INLINE void packColumns(int64_t depth, int64_t rows, Matrix<const Bf16> x, uint32_t *words,
                                           int64_t width) {
@@ -61,7 +67,7 @@ MORPH_PAIRS MORPH_INLINE void packColumns(int64_t depth, int64_t rows, Matrix<co
   if (rows >= width && x.stride % 2 == 0)
     for (; done + 16 <= depth; done += 16)
       for (int64_t j = 0; j < width; j += 8)
-        transposeEight(reinterpret_cast<const float *>(x.row(j) + done), x.stride / 2,
+        transposeEight(reinterpret_cast<const Word *>(x.row(j) + done), x.stride / 2,
                        reinterpret_cast<float *>(words + done / 2 * width + j), width);
   for (int64_t j = 0; j < width; ++j)
     for (int64_t p = done; p < depth; p += 2)
