@@ -20,7 +20,7 @@ namespace {
 using Tensors = std::vector<at::Tensor>;
 
 /// A tensor in the words of dialect/Scalar.h, element by element, broadcast. Gradients flow through all of them, and
-/// where a function is stable so is its gradient.
+/// where a function is stable so is its gradient. Some words no record has at present.
 class Elements {
 public:
   Elements() = default;
@@ -30,19 +30,23 @@ public:
   operator at::Tensor() const { return tensor; }
 
   friend Elements operator+(const Elements &a, const Elements &b) { return Elements(a.tensor + b.tensor); }
-  friend Elements operator-(const Elements &a, const Elements &b) { return Elements(a.tensor - b.tensor); }
+  [[maybe_unused]] friend Elements operator-(const Elements &a, const Elements &b) {
+    return Elements(a.tensor - b.tensor);
+  }
   friend Elements operator*(const Elements &a, const Elements &b) { return Elements(a.tensor * b.tensor); }
-  friend Elements operator/(const Elements &a, const Elements &b) { return Elements(a.tensor / b.tensor); }
+  [[maybe_unused]] friend Elements operator/(const Elements &a, const Elements &b) {
+    return Elements(a.tensor / b.tensor);
+  }
   friend Elements operator-(const Elements &a) { return Elements(-a.tensor); }
   friend Elements exp(const Elements &x) { return Elements(at::exp(x.tensor)); }
   friend Elements log1p(const Elements &x) { return Elements(at::log1p(x.tensor)); }
-  friend Elements sqrt(const Elements &x) { return Elements(at::sqrt(x.tensor)); }
+  [[maybe_unused]] friend Elements sqrt(const Elements &x) { return Elements(at::sqrt(x.tensor)); }
   friend Elements abs(const Elements &x) { return Elements(at::abs(x.tensor)); }
   friend Elements sigmoid(const Elements &x) { return Elements(at::sigmoid(x.tensor)); }
   friend Elements fma(const Elements &a, const Elements &b, const Elements &c) { return a * b + c; }
   /// Of equal ones each has half of the gradient.
   friend Elements max(const Elements &a, const Elements &b) { return Elements(at::maximum(a.tensor, b.tensor)); }
-  friend Elements selectBelow(const Elements &x, double limit, const Elements &a, const Elements &b) {
+  [[maybe_unused]] friend Elements selectBelow(const Elements &x, double limit, const Elements &a, const Elements &b) {
     return Elements(at::where(x.tensor < limit, a.tensor, b.tensor));
   }
 

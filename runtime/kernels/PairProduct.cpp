@@ -11,7 +11,9 @@
 #include <type_traits>
 
 // GCC 12 takes what its own header leaves undefined on purpose for an error of ours (its bug 105593).
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 /// Functions of this file are for such a processor.
 #define MORPH_PAIRS __attribute__((target("arch=x86-64-v4,avx512bf16")))
@@ -67,6 +69,12 @@ MORPH_INLINE uint32_t wordAt(const Bf16 *x) {
   return word;
 }
 
+/// Two neighbours in a row, moved as a number of 32 bits; they are aligned for one of them.
+struct __attribute__((packed, may_alias)) Word {
+  float bits;
+};
+MORPH_INLINE float widen(const Word &word) { return word.bits; }
+
 /// words[p * width + j] = x[j][2p] and x[j][2p + 1], for `depth` columns of x and rows up to `rows`, the rest zero.
 MORPH_PAIRS MORPH_INLINE void packColumns(int64_t depth, int64_t rows, Matrix<const Bf16> x, uint32_t *words,
                                           int64_t width) {
@@ -74,7 +82,7 @@ MORPH_PAIRS MORPH_INLINE void packColumns(int64_t depth, int64_t rows, Matrix<co
   if (rows >= width && x.stride % 2 == 0)
     for (; done + 16 <= depth; done += 16)
       for (int64_t j = 0; j < width; j += 8)
-        transposeEight(reinterpret_cast<const float *>(x.row(j) + done), x.stride / 2,
+        transposeEight(reinterpret_cast<const Word *>(x.row(j) + done), x.stride / 2,
                        reinterpret_cast<float *>(words + done / 2 * width + j), width);
   for (int64_t j = 0; j < width; ++j)
     for (int64_t p = done; p < depth; p += 2)

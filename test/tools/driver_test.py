@@ -179,11 +179,11 @@ class DriverTest(unittest.TestCase):
         return os.environ | {"CALLS": str(self.root / "calls"), "MORPH_PYTHON_ENV": str(self.root / "env"),
                              "MORPH_SOURCE_DIR": str(self.root / "source")} | more
 
-    def morph(self, *arguments, expect=0, **environment):
+    def morph(self, *arguments, expect=0, cwd=None, **environment):
         """Runs the driver; its finished process. Its calls are in self.calls."""
         (self.root / "calls").write_text("")
         done = subprocess.run([self.bin / "morph", *map(str, arguments)], capture_output=True, text=True,
-                              env=self.environment(**environment), timeout=60)
+                              env=self.environment(**environment), timeout=60, cwd=cwd)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         self.calls = (self.root / "calls").read_text().splitlines()
         return done
@@ -450,7 +450,9 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out)
         done = self.morph("select", self.spec, "--out", self.out)
         self.assertIn("0.750", done.stdout, "the evaluation is of this selection")
-        self.assertIn("The hybrid:", done.stdout)
+        self.assertIn(f"The hybrid: {self.out}/hybrid", done.stdout)
+        inside = self.morph("run", self.spec, "--out", self.out, cwd=self.out.parent)
+        self.assertIn(f"The hybrid: {self.out.name}/hybrid", inside.stdout)
         # The teacher and the baseline, which depend on no selection, stay; what the selection made goes.
         self.write_spec(select__steps=3)
         summary = json.loads(self.morph("select", self.spec, "--out", self.out, "--update", "--json").stdout)

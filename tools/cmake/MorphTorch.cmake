@@ -14,11 +14,11 @@ set(MORPH_TORCH_ROOT ${torchRoot})
 # at::parallel_for is a header template: without OpenMP it runs on one thread. The wheel's libgomp.so.1 is the one loaded;
 # clang has no code for it and runs our loops on one thread. Names of templates are mangled as by the wheel's compiler,
 # which is older than clang 18.
-set(openmp -fopenmp)
+set(MORPH_OPENMP -fopenmp)
 set(torchOptions -fopenmp)
 if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
-  set(openmp -fopenmp=libgomp)
-  set(torchOptions ${openmp} -fclang-abi-compat=17)
+  set(MORPH_OPENMP -fopenmp=libgomp)
+  set(torchOptions ${MORPH_OPENMP} -fclang-abi-compat=17)
 endif()
 add_library(torch_c10 SHARED IMPORTED)
 set_target_properties(torch_c10 PROPERTIES IMPORTED_LOCATION ${torchRoot}/lib/libc10.so)
@@ -29,7 +29,7 @@ set_target_properties(torch::cpu PROPERTIES
   INTERFACE_LINK_LIBRARIES torch_c10
   INTERFACE_COMPILE_OPTIONS "${torchOptions}"
   # The wheel's own dependencies (libcudart, libgomp, ...) are found by its rpath when a program starts.
-  INTERFACE_LINK_OPTIONS "${openmp};-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
+  INTERFACE_LINK_OPTIONS "${MORPH_OPENMP};-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
 
 # ATen's headers take half a minute to parse: once for all.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)

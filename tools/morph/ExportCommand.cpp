@@ -3,6 +3,7 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Pipeline.h"
+#include "tools/morph/Report.h"
 
 #include <cstdio>
 #include <memory>
@@ -37,7 +38,7 @@ Status exportRun(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.json)
     std::printf("%s\n", Json({{"hybrid", fs::absolute(folder).string()}}).dump().c_str());
   else
-    std::printf("The hybrid: %s\n", folder.c_str());
+    std::printf("The hybrid: %s\n", formatPath(folder).c_str());
   return Status();
 }
 

@@ -92,6 +92,14 @@ std::string morph::formatLayers(const std::vector<int64_t> &layers) {
   return text.empty() ? "none" : text;
 }
 
+std::string morph::formatPath(const std::filesystem::path &path) {
+  std::error_code error;
+  const std::filesystem::path inside = std::filesystem::proximate(path, error);
+  if (error || inside.empty() || *inside.begin() == "..")
+    return path.string();
+  return inside.string();
+}
+
 void morph::printError(const Status &status) {
   if (status.message().empty())
     return;

@@ -7,6 +7,7 @@
 #include "runtime/base/Status.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ std::string formatCount(double count);
 std::string formatDuration(double seconds);
 /// "4 16 18 23", or "none".
 std::string formatLayers(const std::vector<int64_t> &layers);
+/// A path as short as it can be typed: from the current folder where it lies inside, else absolute.
+std::string formatPath(const std::filesystem::path &path);
 
 /// Prints "morph: error: ..." and the hint to standard error. An error without a message was reported already.
 void printError(const Status &status);

@@ -276,12 +276,12 @@ std::string morph::printSummary(const Json &summary) {
   costs.add({"all", "", "", formatDuration(total)});
   text += costs.print() + "\n";
   if (summary.contains("hybrid")) {
-    text += "The hybrid: " + summary["hybrid"].get<std::string>();
+    text += "The hybrid: " + formatPath(summary["hybrid"].get<std::string>());
     if (const Json check = summary.value("check", Json()); check.is_object())
       text += describeCheck(check);
     text += "\n";
   }
   if (summary.contains("base"))
-    text += "The base model: " + summary["base"].get<std::string>() + "\n";
+    text += "The base model: " + formatPath(summary["base"].get<std::string>()) + "\n";
   return text;
 }
