@@ -99,6 +99,7 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads", [Morph_KernelForm
       Size<"D", "E / H", "split_heads_c2">];
   let resultShapes = ["BTHD"];
   let viewOf = "x";
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `heads` $heads attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -113,6 +114,7 @@ def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm
   let rules = [HasShape<"x", "BTHD", "merge_heads_c1">, Size<"E", "H * D", "merge_heads_c2">];
   let resultShapes = ["BTE"];
   let viewOf = "x";
+  let zeroWhere = [["x"]];
   let hasFolder = 1;
 }
 
@@ -162,6 +164,7 @@ def Morph_AddOp : Morph_DifferentiableOp<"add", [Morph_Elementwise<["lhs", "rhs"
   let rules = [Trailing<"rhs", "lhs", "add_c1">];
   let resultShapes = ["=lhs"];
   let inPlace = ["lhs"];
+  let zeroWhere = [["lhs", "rhs"]];
 }
 
 def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"], ["lhs * rhs"]>]> {
@@ -172,6 +175,7 @@ def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"
   let rules = [Trailing<"rhs", "lhs", "mul_c1">];
   let resultShapes = ["=lhs"];
   let inPlace = ["lhs"];
+  let zeroWhere = [["lhs"], ["rhs"]];
 }
 
 def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["factor * x"], "", ["factor"]>]> {
@@ -180,6 +184,7 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["
   let results = (outs Morph_Float:$result);
   let resultShapes = ["=x"];
   let inPlace = ["x"];
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `by` $factor attr-dict `:` type($x)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
@@ -193,6 +198,7 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
   let rules = [OneOf<"dtype", "f32|bf16", "cast_c1">];
   let resultShapes = ["=x"];
   let resultType = "dtype";
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `to` $dtype attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -237,6 +243,7 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let rules = [HasShape<"x", "BTHD", "rope_c1">, HasShape<"offset", "", "rope_c2">, Table<"table", "D", "rope_c4">];
   let resultShapes = ["BTHD"];
   let inPlace = ["x"];
+  let zeroWhere = [["x"]];
   let assemblyFormat = [{
     $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
   }];

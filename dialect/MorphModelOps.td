@@ -223,6 +223,7 @@ def Morph_BlendOp : Morph_InstructionOp<"blend", [
   let rules = [Range<"#candidates", "2", kDimension, "blend_c1">, HasShape<"candidates", "*", "blend_c1">,
       Size<"G", "#candidates - 1", "blend_c2">, HasShape<"gate", "G", "blend_c2">];
   let resultShapes = ["*"];
+  let shares = [Shares<"gate", "candidates">];
   let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
   let hasCanonicalizer = 1;
   let extraClassDeclaration = [{
