@@ -80,6 +80,14 @@ class Below<string operand, string letters> {
   string product = letters;
 }
 
+/// Operand `gate` [N-1] holds shares of N candidates, the last one's what is left of one. `of` says which of them count
+/// here: a variadic operand, whose value i has share i, or an integer attribute, the number of the share by which all
+/// results are multiplied.
+class Shares<string gate_, string of_> {
+  string gate = gate_;
+  string of = of_;
+}
+
 // The largest sizes, as runtime/plan/SizeLimits.h has them.
 defvar kDimension = "kDimension";
 defvar kChunk = "kChunk";
@@ -118,6 +126,10 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   // where it is present; "" for a result of its own. An alias that must be, where `inPlace` is one that may be: values
   // have their meaning all the same, because nobody reads the old one afterwards (program_c7, program_c8).
   list<string> updates = [];
+  // Lists of operands: where all of one list are zero, so are all results. An op without one may make anything of zeros.
+  list<list<string>> zeroWhere = [];
+  // A candidate whose share is zero is left out, and what is multiplied by its share is zero (runtime/plan/Demand.h).
+  list<Shares> shares = [];
   // Floating-point operations as a C++ expression over `d` (runtime/plan/Cost.h): sizes d('B'), the product of the
   // leading dimensions d.rows(), attributes d.integer("window", default). Empty: some for each element.
   string flops = "";

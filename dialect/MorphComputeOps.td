@@ -46,7 +46,7 @@ def Morph_EmbeddingOp : Morph_DifferentiableOp<"embedding"> {
   let indices = [Below<"ids", "V">];
 }
 
-def Morph_LinearOp : Morph_DifferentiableOp<"linear", [AllElementTypesMatch<["x", "weight"]>]> {
+def Morph_LinearOp : Morph_DifferentiableOp<"linear", [AllElementTypesMatch<["x", "weight"]>, Morph_Rowwise]> {
   let summary = "x [...,I] times weight [O,I] transposed, plus bias [O]: [...,O]";
   let description = [{
     Constraints: linear_c1 weight is [O,I] with I the last dimension of x; linear_c2 bias is [O].
@@ -61,7 +61,8 @@ def Morph_LinearOp : Morph_DifferentiableOp<"linear", [AllElementTypesMatch<["x"
   let assemblyFormat = "$x `,` $weight (`,` $bias^)? attr-dict `:` type($x) `,` type($weight) (`,` type($bias)^)?";
 }
 
-def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>]> {
+def Morph_RmsNormOp
+    : Morph_DifferentiableOp<"rms_norm", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>, Morph_Rowwise]> {
   let summary = "weight * x / sqrt(mean(x^2) + eps) over the last dimension, statistics in fp32";
   let description = [{
     Constraints: rms_norm_c1 weight is [C] with C the last dimension of x; rms_norm_c2 eps is positive.
@@ -75,7 +76,7 @@ def Morph_RmsNormOp : Morph_DifferentiableOp<"rms_norm", [Morph_KernelForm<["get
   let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($x) `,` type($weight)";
 }
 
-def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm", [Morph_KernelForm<["getLineWidth"]>]> {
+def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm", [Morph_KernelForm<["getLineWidth"]>, Morph_Rowwise]> {
   let summary = "x / sqrt(sum(x^2) + eps) over the last dimension";
   let description = "Constraints: l2_norm_c1 x has a dimension; l2_norm_c2 eps is positive.";
   let arguments = (ins Morph_Float:$x, F64Attr:$eps);
@@ -99,6 +100,7 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads", [Morph_KernelForm
       Size<"D", "E / H", "split_heads_c2">];
   let resultShapes = ["BTHD"];
   let viewOf = "x";
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `heads` $heads attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -113,10 +115,11 @@ def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm
   let rules = [HasShape<"x", "BTHD", "merge_heads_c1">, Size<"E", "H * D", "merge_heads_c2">];
   let resultShapes = ["BTE"];
   let viewOf = "x";
+  let zeroWhere = [["x"]];
   let hasFolder = 1;
 }
 
-def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows"> {
+def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows", [Morph_TakesRows]> {
   let summary = "Rows of x [B,T,C] at positions [N] = b*T+t: [N,C]";
   let description = "Constraints: take_rows_c1 x is [B,T,C]; take_rows_c2 positions is [N].";
   let arguments = (ins Morph_Float:$x, Morph_Index:$positions);
@@ -126,7 +129,7 @@ def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows"> {
   let indices = [Below<"positions", "BT">];
 }
 
-def Morph_LastRowsOp : Morph_ComputeOp<"last_rows"> {
+def Morph_LastRowsOp : Morph_ComputeOp<"last_rows", [Morph_TakesRows]> {
   let summary = "The last position of each sequence of x [B,T,C]: [B,C]";
   let description = "Constraints: last_rows_c1 x is [B,T,C].";
   let arguments = (ins Morph_Float:$x);
@@ -162,6 +165,7 @@ def Morph_AddOp : Morph_DifferentiableOp<"add", [Morph_Elementwise<["lhs", "rhs"
   let rules = [Trailing<"rhs", "lhs", "add_c1">];
   let resultShapes = ["=lhs"];
   let inPlace = ["lhs"];
+  let zeroWhere = [["lhs", "rhs"]];
 }
 
 def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"], ["lhs * rhs"]>]> {
@@ -172,6 +176,7 @@ def Morph_MulOp : Morph_DifferentiableOp<"mul", [Morph_Elementwise<["lhs", "rhs"
   let rules = [Trailing<"rhs", "lhs", "mul_c1">];
   let resultShapes = ["=lhs"];
   let inPlace = ["lhs"];
+  let zeroWhere = [["lhs"], ["rhs"]];
 }
 
 def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["factor * x"], "", ["factor"]>]> {
@@ -180,6 +185,7 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["
   let results = (outs Morph_Float:$result);
   let resultShapes = ["=x"];
   let inPlace = ["x"];
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `by` $factor attr-dict `:` type($x)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
@@ -193,6 +199,7 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
   let rules = [OneOf<"dtype", "f32|bf16", "cast_c1">];
   let resultShapes = ["=x"];
   let resultType = "dtype";
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `to` $dtype attr-dict `:` type($x)";
   let hasFolder = 1;
 }
@@ -237,6 +244,7 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let rules = [HasShape<"x", "BTHD", "rope_c1">, HasShape<"offset", "", "rope_c2">, Table<"table", "D", "rope_c4">];
   let resultShapes = ["BTHD"];
   let inPlace = ["x"];
+  let zeroWhere = [["x"]];
   let assemblyFormat = [{
     $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
   }];

@@ -7,6 +7,11 @@
 
 include "dialect/MorphComputeOps.td"
 
+// Gradients are linear in that of the result.
+class Morph_GradientOp<string mnemonic, list<Trait> traits = []> : Morph_ComputeOp<mnemonic, traits> {
+  let zeroWhere = [["dy"]];
+}
+
 def Morph_OnesOp : Morph_InstructionOp<"ones"> {
   let summary = "A scalar one: the gradient of the loss by itself";
   let results = (outs Morph_Float:$result);
@@ -21,11 +26,12 @@ def Morph_ReduceToOp : Morph_ComputeOp<"reduce_to", [Morph_KernelForm<["getLineW
   let results = (outs Morph_Float:$result);
   let rules = [Last<"x", "rank", "reduce_to_c1">];
   let resultShapes = ["~"];
+  let zeroWhere = [["x"]];
   let assemblyFormat = "$x `rank` $rank attr-dict `:` type($x)";
   let hasFolder = 1;
 }
 
-def Morph_EmbeddingGradOp : Morph_ComputeOp<"embedding_grad"> {
+def Morph_EmbeddingGradOp : Morph_GradientOp<"embedding_grad"> {
   let summary = "dy [B,T,C] added into the rows `ids` of a zero table [rows,C]";
   let description = [{Constraints: embedding_grad_c1 dy is [B,T,C] and ids [B,T]; embedding_grad_c2 rows is positive
     and within the limit.}];
@@ -38,7 +44,7 @@ def Morph_EmbeddingGradOp : Morph_ComputeOp<"embedding_grad"> {
   let assemblyFormat = "$dy `,` $ids `rows` $rows attr-dict `:` type($dy) `,` type($ids)";
 }
 
-def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad", [AllElementTypesMatch<["dy", "weight"]>]> {
+def Morph_LinearInputGradOp : Morph_GradientOp<"linear_input_grad", [AllElementTypesMatch<["dy", "weight"]>]> {
   let summary = "dy [...,O] times weight [O,I]: [...,I]";
   let description = [{Constraints: linear_input_grad_c1 weight is [O,I] with O the last dimension of dy.}];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$weight);
@@ -49,7 +55,7 @@ def Morph_LinearInputGradOp : Morph_ComputeOp<"linear_input_grad", [AllElementTy
   let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
-def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad", [AllElementTypesMatch<["dy", "x"]>]> {
+def Morph_LinearWeightGradOp : Morph_GradientOp<"linear_weight_grad", [AllElementTypesMatch<["dy", "x"]>]> {
   let summary = "dy [...,O] transposed times x [...,I], summed over the leading dimensions: [O,I]";
   let description = [{Constraints: linear_weight_grad_c1 dy and x have the same dimensions but for the last.}];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$x);
@@ -60,7 +66,8 @@ def Morph_LinearWeightGradOp : Morph_ComputeOp<"linear_weight_grad", [AllElement
   let flops = "2 * d.rows() * d('I') * d('O')";
 }
 
-def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>]> {
+def Morph_RmsNormInputGradOp
+    : Morph_GradientOp<"rms_norm_input_grad", [Morph_KernelForm<["getLineWidth", "isUniformOperand"]>]> {
   let summary = "Gradient of rms_norm by x";
   let description = [{
     Constraints: rms_norm_input_grad_c1 x is of the shape of dy and weight [C] with C its last dimension;
@@ -76,7 +83,7 @@ def Morph_RmsNormInputGradOp : Morph_ComputeOp<"rms_norm_input_grad", [Morph_Ker
 }
 
 def Morph_RmsNormWeightGradOp
-    : Morph_ComputeOp<"rms_norm_weight_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
+    : Morph_GradientOp<"rms_norm_weight_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
   let summary = "Gradient of rms_norm by its weight";
   let description = [{Constraints: rms_norm_weight_grad_c1 x is of the shape of dy; rms_norm_weight_grad_c2 eps is
     positive.}];
@@ -88,7 +95,7 @@ def Morph_RmsNormWeightGradOp
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
 }
 
-def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad", [Morph_KernelForm<["getLineWidth"]>]> {
+def Morph_L2NormGradOp : Morph_GradientOp<"l2_norm_grad", [Morph_KernelForm<["getLineWidth"]>]> {
   let summary = "Gradient of l2_norm";
   let description = [{Constraints: l2_norm_grad_c1 x is of the shape of dy; l2_norm_grad_c2 eps is positive.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, F64Attr:$eps);
@@ -100,7 +107,7 @@ def Morph_L2NormGradOp : Morph_ComputeOp<"l2_norm_grad", [Morph_KernelForm<["get
   let assemblyFormat = "$dy `,` $x `eps` $eps attr-dict `:` type(operands)";
 }
 
-def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
+def Morph_ScatterRowsOp : Morph_GradientOp<"scatter_rows"> {
   let summary = "dy [N,C] added into a zero tensor of the shape of `like` [B,T,C] at positions [N]";
   let description = [{Constraints: scatter_rows_c1 dy is [N,C], positions [N] and like [B,T,C].}];
   let arguments = (ins Morph_Float:$dy, Morph_Index:$positions, Morph_Float:$like);
@@ -113,7 +120,7 @@ def Morph_ScatterRowsOp : Morph_ComputeOp<"scatter_rows"> {
 
 // The gradient of an elementwise op of one operand: an expression of dy and x.
 class Morph_UnaryGradOp<string mnemonic, string text, string scalar, string setup = "">
-    : Morph_ComputeOp<mnemonic, [SameTypeOperands, Morph_Elementwise<["dy", "x"], [scalar], setup>]> {
+    : Morph_GradientOp<mnemonic, [SameTypeOperands, Morph_Elementwise<["dy", "x"], [scalar], setup>]> {
   let summary = text;
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x);
   let results = (outs Morph_Float:$result);
@@ -132,7 +139,7 @@ def Morph_GeluTanhGradOp : Morph_UnaryGradOp<"gelu_tanh_grad", "dy * gelu_tanh'(
 def Morph_QuickGeluGradOp : Morph_UnaryGradOp<"quick_gelu_grad", "dy * quick_gelu'(x)",
     "dy * s * fma(1.702 * x, 1 - s, 1)", "auto s = sigmoid(1.702 * x);">;
 
-def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [SameTypeOperands, Morph_Elementwise<["dy", "gate", "x"],
+def Morph_SwigluGradOp : Morph_GradientOp<"swiglu_grad", [SameTypeOperands, Morph_Elementwise<["dy", "gate", "x"],
     ["dy * x * s * fma(gate, 1 - s, 1)", "dy * gate * s"], "auto s = sigmoid(gate);">]> {
   let summary = "Gradients of swiglu by gate and by x";
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, Morph_Float:$x);
@@ -143,7 +150,7 @@ def Morph_SwigluGradOp : Morph_ComputeOp<"swiglu_grad", [SameTypeOperands, Morph
 }
 
 def Morph_BlendGateGradOp
-    : Morph_ComputeOp<"blend_gate_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
+    : Morph_GradientOp<"blend_gate_grad", [Morph_KernelForm<["getLineWidth", "sumsRows"]>]> {
   let summary = "Gradient of blend by its gate: element i is the inner product of dy and c_i - c_{N-1}";
   let description = [{Constraints: blend_gate_grad_c1 there are two candidates or more, of the shape of dy.}];
   let arguments = (ins Morph_Float:$dy, Variadic<Morph_Float>:$candidates);
@@ -154,7 +161,7 @@ def Morph_BlendGateGradOp
   let resultShapes = ["G"];
 }
 
-def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad", [Morph_KernelForm<["isUniformOperand"]>]> {
+def Morph_BlendCandidateGradOp : Morph_GradientOp<"blend_candidate_grad", [Morph_KernelForm<["isUniformOperand"]>]> {
   let summary = "Gradient of blend by candidate `index`: dy times its share";
   let description = [{Constraints: blend_candidate_grad_c1 gate is [N-1] and index from 0 to N-1.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$gate, I64Attr:$index);
@@ -163,10 +170,11 @@ def Morph_BlendCandidateGradOp : Morph_ComputeOp<"blend_candidate_grad", [Morph_
       Range<"index", "0", "G", "blend_candidate_grad_c1">];
   let resultShapes = ["*"];
   let inPlace = ["dy"];
+  let shares = [Shares<"gate", "index">];
   let assemblyFormat = "$dy `,` $gate `index` $index attr-dict `:` type(operands)";
 }
 
-def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad", [AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
+def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad", [AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of attention by q, k and v";
   let description = [{
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
@@ -188,7 +196,7 @@ def Morph_AttentionGradOp : Morph_ComputeOp<"attention_grad", [AllElementTypesMa
   }];
 }
 
-def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad",
+def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
     [AttrSizedOperandSegments, AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of linear_attention by q, k, v and the extras, for a zero gradient of the final state";
   let description = [{Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention;
@@ -212,7 +220,7 @@ def Morph_LinearAttentionGradOp : Morph_ComputeOp<"linear_attention_grad",
   }];
 }
 
-def Morph_ShortConvGradOp : Morph_ComputeOp<"short_conv_grad"> {
+def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad"> {
   let summary = "Gradients of short_conv by x and weight, for a zero gradient of the final state";
   let description = [{Constraints: short_conv_grad_c1 dy is of the shape of x and the rest as in short_conv.}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
@@ -228,7 +236,7 @@ def Morph_ShortConvGradOp : Morph_ComputeOp<"short_conv_grad"> {
   }];
 }
 
-def Morph_TokenNllGradOp : Morph_ComputeOp<"token_nll_grad"> {
+def Morph_TokenNllGradOp : Morph_GradientOp<"token_nll_grad"> {
   let summary = "dy [N] * (softmax(logits) - onehot(targets)): [N,V]";
   let description = [{Constraints: token_nll_grad_c1 dy is [N], logits [N,V] and targets [N].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$logits, Morph_Index:$targets);
@@ -240,7 +248,7 @@ def Morph_TokenNllGradOp : Morph_ComputeOp<"token_nll_grad"> {
   let indices = [Below<"targets", "V">];
 }
 
-def Morph_KlDivergenceGradOp : Morph_ComputeOp<"kl_divergence_grad"> {
+def Morph_KlDivergenceGradOp : Morph_GradientOp<"kl_divergence_grad"> {
   let summary = "dy [N] * (softmax(student) - softmax(teacher)): [N,V]";
   let description = [{Constraints: kl_divergence_grad_c1 dy is [N], teacher and student [N,V].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$teacher, Morph_Float:$student);
@@ -251,7 +259,7 @@ def Morph_KlDivergenceGradOp : Morph_ComputeOp<"kl_divergence_grad"> {
   let inPlace = ["student"];
 }
 
-def Morph_SquaredErrorGradOp : Morph_ComputeOp<"squared_error_grad"> {
+def Morph_SquaredErrorGradOp : Morph_GradientOp<"squared_error_grad"> {
   let summary = "Gradient of squared_error by x, dy a scalar";
   let description = [{
     Constraints: squared_error_grad_c1 dy is a scalar and x of the shape of target; squared_error_grad_c2 normalize
@@ -267,7 +275,7 @@ def Morph_SquaredErrorGradOp : Morph_ComputeOp<"squared_error_grad"> {
   let assemblyFormat = "$dy `,` $x `,` $target `normalize` $normalize attr-dict `:` type(operands)";
 }
 
-def Morph_WeightedMeanGradOp : Morph_ComputeOp<"weighted_mean_grad"> {
+def Morph_WeightedMeanGradOp : Morph_GradientOp<"weighted_mean_grad"> {
   let summary = "dy (a scalar) * weights / sum(weights): [N]";
   let description = [{Constraints: weighted_mean_grad_c1 dy is a scalar and weights [N].}];
   let arguments = (ins Morph_Float:$dy, Morph_Float:$weights);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Op interfaces of the `morph` dialect and the plain structs they speak in.
+// Op interfaces and traits of the `morph` dialect, and the plain structs that interfaces speak in.
 
 #ifndef MORPH_DIALECT_MORPHINTERFACES_H
 #define MORPH_DIALECT_MORPHINTERFACES_H
@@ -44,6 +44,12 @@ struct MixerExpansion {
   mlir::Value hidden;
   llvm::SmallVector<mlir::Value> states;
 };
+
+namespace OpTrait {
+// Morph_Rowwise and Morph_TakesRows of MorphInterfaces.td.
+template <typename ConcreteType> class Rowwise : public mlir::OpTrait::TraitBase<ConcreteType, Rowwise> {};
+template <typename ConcreteType> class TakesRows : public mlir::OpTrait::TraitBase<ConcreteType, TakesRows> {};
+} // namespace OpTrait
 
 } // namespace morph
 

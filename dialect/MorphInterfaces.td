@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Op interfaces: what passes ask of a token mixer, how an op is differentiated, and how it is written in a kernel.
+// Op interfaces: what passes ask of a token mixer, how an op is differentiated, and how it is written in a kernel. Op
+// traits: what depends on which rows.
 
 #ifndef MORPH_INTERFACES_TD
 #define MORPH_INTERFACES_TD
@@ -80,5 +81,13 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
         "bool", "isView", (ins), "", "return false;">,
   ];
 }
+
+/// Rows are what the last dimension spans. Row i of each result depends on row i of those operands alone that have as
+/// many dimensions as the result; other operands are the same for all rows, but that a term of an elementwise op may have
+/// rows of its own.
+def Morph_Rowwise : NativeOpTrait<"Rowwise"> { let cppNamespace = "::morph::OpTrait"; }
+/// The result is rows of operand 0 [B,T,C], as they are; which ones, and how many, depends on the other operands and on B
+/// and T alone.
+def Morph_TakesRows : NativeOpTrait<"TakesRows"> { let cppNamespace = "::morph::OpTrait"; }
 
 #endif // MORPH_INTERFACES_TD

@@ -22,7 +22,7 @@ class Morph_ElementwiseBody<string body> : NativeOpTrait<"Elementwise", [], "",
 // know of the op, and tools/morph-tblgen makes the reference in ATen functions of it.
 class Morph_Elementwise<list<string> operands, list<string> results, string statements = "", list<string> reals = []>
     : TraitList<[
-  DeclareOpInterfaceMethods<KernelOpInterface>,
+  DeclareOpInterfaceMethods<KernelOpInterface>, Morph_Rowwise,
   Morph_ElementwiseBody<
     !interleave(!foreach(i, !range(!size(operands)),
                          "[[maybe_unused]] ::morph::Scalar " # operands[i] # " = in[" # i # "]; "), "")

@@ -209,7 +209,7 @@ def Morph_YieldOp : Morph_Op<"yield", [Pure, Terminator, HasParent<"ChoiceOp">]>
 
 def Morph_BlendOp : Morph_InstructionOp<"blend", [
     DeclareOpInterfaceMethods<DifferentiableOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-    Morph_KernelForm<["isUniformOperand"]>]> {
+    Morph_KernelForm<["isUniformOperand"]>, Morph_Rowwise]> {
   let summary = "Candidates weighted by a gate";
   let description = [{
     With gate g of N-1 elements and candidates c_0..c_{N-1}: sum_{i<N-1} g_i c_i + (1 - sum_i g_i) c_{N-1}. Phase
@@ -223,6 +223,7 @@ def Morph_BlendOp : Morph_InstructionOp<"blend", [
   let rules = [Range<"#candidates", "2", kDimension, "blend_c1">, HasShape<"candidates", "*", "blend_c1">,
       Size<"G", "#candidates - 1", "blend_c2">, HasShape<"gate", "G", "blend_c2">];
   let resultShapes = ["*"];
+  let shares = [Shares<"gate", "candidates">];
   let assemblyFormat = "$gate `of` $candidates attr-dict `:` type($gate) `,` type($candidates)";
   let hasCanonicalizer = 1;
   let extraClassDeclaration = [{

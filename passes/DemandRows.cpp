@@ -16,15 +16,6 @@ using namespace morph;
 
 namespace {
 
-/// Whether an op takes rows of [B,T,C].
-bool takesRows(Operation *op) { return isa<TakeRowsOp, LastRowsOp>(op); }
-
-/// Whether row i of an op's result depends on row i of its operands alone.
-bool isRowwise(Operation *op) {
-  return op->getNumResults() == 1 &&
-         (op->hasTrait<morph::OpTrait::Elementwise>() || isa<LinearOp, RmsNormOp, BlendOp>(op));
-}
-
 /// Whether two ops take the same rows.
 bool isSameDemand(Operation *a, Operation *b) {
   return a->getName() == b->getName() && a->getOperands().drop_front() == b->getOperands().drop_front();
@@ -35,10 +26,10 @@ struct DemandRows : public RewritePattern {
   explicit DemandRows(MLIRContext *context) : RewritePattern(MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
 
   LogicalResult matchAndRewrite(Operation *demand, PatternRewriter &rewriter) const override {
-    if (!takesRows(demand))
+    if (!demand->hasTrait<morph::OpTrait::TakesRows>())
       return failure();
     Operation *producer = demand->getOperand(0).getDefiningOp();
-    if (!producer || !isRowwise(producer) ||
+    if (!producer || !producer->hasTrait<morph::OpTrait::Rowwise>() || producer->getNumResults() != 1 ||
         !llvm::all_of(producer->getUsers(), [&](Operation *user) { return isSameDemand(user, demand); }))
       return failure();
     // Where positions come first in the block, rows can be taken as soon as they are there.
@@ -52,12 +43,17 @@ struct DemandRows : public RewritePattern {
           return own != rank && own > 1;
         }))
       return failure();
-    rewriter.setInsertionPoint(producer);
     auto taken = cast<RankedTensorType>(demand->getResult(0).getType());
+    auto hasRows = [&](Type type) { return cast<RankedTensorType>(type).getRank() == rank; };
+    // Rows are taken of f32 alone.
+    for (Type type : producer->getOperandTypes())
+      if (hasRows(type) && getElementTypeOrSelf(type) != taken.getElementType())
+        return failure();
+    rewriter.setInsertionPoint(producer);
     IRMapping mapping;
     for (Value operand : producer->getOperands()) {
       auto type = cast<RankedTensorType>(operand.getType());
-      if (mapping.contains(operand) || type.getRank() != rank)
+      if (mapping.contains(operand) || !hasRows(type))
         continue; // A weight, or a term that all rows share.
       SmallVector<Value> operands(demand->getOperands());
       operands.front() = operand;

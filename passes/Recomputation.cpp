@@ -84,7 +84,7 @@ StatusOr<Program> Program::create(const plan::Plan &plan, const std::map<std::st
         rewritten.insert({program.root[at(updated[r])], instruction.results[r]}); // In memory from outside.
     if (rule.viewOf.empty())
       continue;
-    const int64_t viewed = instruction.operands[at(plan::operandPosition(instruction, rule, rule.viewOf))];
+    const int64_t viewed = plan::operandValue(instruction, rule, rule.viewOf);
     program.root[at(instruction.results[0])] = program.root[at(viewed)];
     program.bytes[at(instruction.results[0])] = 0;
   }

@@ -81,11 +81,7 @@ std::vector<std::pair<int64_t, std::vector<plan::Dim>>> boundsOf(const plan::Pla
   std::vector<std::pair<int64_t, std::vector<plan::Dim>>> bounds;
   for (const plan::IndexRule &index : rule.indices) {
     std::vector<plan::Dim> &product =
-        bounds
-            .emplace_back(
-                instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, index.operand))],
-                std::vector<plan::Dim>())
-            .second;
+        bounds.emplace_back(plan::operandValue(instruction, rule, index.operand), std::vector<plan::Dim>()).second;
     for (char letter : index.letters)
       product.push_back(sizes.letters.at(letter));
   }

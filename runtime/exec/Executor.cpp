@@ -86,10 +86,7 @@ Status Executor::prepare() {
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
     updated_.push_back(plan::updatedValues(instruction, rule));
-    viewed_.push_back(
-        rule.viewOf.empty()
-            ? -1
-            : instruction.operands[static_cast<size_t>(plan::operandPosition(instruction, rule, rule.viewOf))]);
+    viewed_.push_back(rule.viewOf.empty() ? -1 : plan::operandValue(instruction, rule, rule.viewOf));
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
   poisons_ = isPoisoning();

@@ -139,8 +139,7 @@ private:
       for (int64_t result : instruction.results)
         buffers.life[at(result)] = {static_cast<int64_t>(i), std::max(lastUse[at(result)], static_cast<int64_t>(i))};
       if (!rule.viewOf.empty()) {
-        const int64_t viewed = instruction.operands[at(operandPosition(instruction, rule, rule.viewOf))];
-        join(instruction.results[0], viewed);
+        join(instruction.results[0], operandValue(instruction, rule, rule.viewOf));
         continue;
       }
       if (instruction.op == "launch") {
@@ -158,7 +157,7 @@ private:
         if (updated[r] >= 0)
           join(instruction.results[r], updated[r]);
       for (const std::string &name : rule.inPlace) {
-        const int64_t operand = instruction.operands[at(operandPosition(instruction, rule, name))];
+        const int64_t operand = operandValue(instruction, rule, name);
         if (canReplace(instruction, static_cast<int64_t>(i), instruction.results[0], operand)) {
           join(instruction.results[0], operand);
           break;

@@ -4,21 +4,10 @@
 #include "runtime/plan/OpTable.h"
 
 #include <algorithm>
-#include <map>
 
 namespace morph::plan {
 
 namespace {
-
-/// Zeros that an op keeps zero. An op that is not here and is no gradient may make anything of them.
-enum class Zeros {
-  OfAll, ///< Its result is zero where all of its operands are.
-  OfAny, ///< Where one of them is.
-};
-const std::map<std::string, Zeros> kKeepZeros = {
-    {"add", Zeros::OfAll},  {"cast", Zeros::OfAll},  {"mul", Zeros::OfAny},         {"reduce_to", Zeros::OfAny},
-    {"rope", Zeros::OfAny}, {"scale", Zeros::OfAny}, {"split_heads", Zeros::OfAny}, {"merge_heads", Zeros::OfAny},
-};
 
 bool isView(const Instruction &instruction) {
   return instruction.op != "launch" && !findOpRule(instruction.op)->viewOf.empty();
@@ -83,19 +72,16 @@ private:
   }
 
   bool makesZeros(const Instruction &instruction) const {
-    const std::vector<int64_t> &operands = instruction.operands;
-    auto isZero = [&](int64_t operand) { return isMarked(zero, operand); };
-    if (instruction.op == "blend_candidate_grad" &&
-        isZeroShare(operands[1], std::get<int64_t>(instruction.attributes.at("index"))))
-      return true;
-    // Gradients are linear in that of the result.
-    if (const int64_t dy = operandPosition(instruction, *findOpRule(instruction.op), "dy"); dy >= 0)
-      return isZero(operands[static_cast<size_t>(dy)]);
-    auto found = kKeepZeros.find(instruction.op);
-    if (found == kKeepZeros.end())
-      return false;
-    return found->second == Zeros::OfAll ? std::all_of(operands.begin(), operands.end(), isZero)
-                                         : std::any_of(operands.begin(), operands.end(), isZero);
+    const OpRule &rule = *findOpRule(instruction.op);
+    auto valueOf = [&](const std::string &operand) { return operandValue(instruction, rule, operand); };
+    for (const ShareRule &shares : rule.shares)
+      if (rule.operandIndex(shares.of) < 0 &&
+          isZeroShare(valueOf(shares.gate), std::get<int64_t>(instruction.attributes.at(shares.of))))
+        return true;
+    auto isZero = [&](const std::string &operand) { return isMarked(zero, valueOf(operand)); };
+    return std::any_of(rule.zeroWhere.begin(), rule.zeroWhere.end(), [&](const std::vector<std::string> &names) {
+      return std::all_of(names.begin(), names.end(), isZero);
+    });
   }
 
   void needOperands(const Instruction &instruction) {
@@ -111,11 +97,17 @@ private:
         mark(needed, instruction.operands[a], body.needed[a]);
       return;
     }
-    for (size_t o = 0; o < instruction.operands.size(); ++o) {
-      const bool isLeftOut =
-          instruction.op == "blend" && o > 0 && isZeroShare(instruction.operands[0], static_cast<int64_t>(o) - 1);
-      mark(needed, instruction.operands[o], !isLeftOut);
-    }
+    const OpRule &rule = *findOpRule(instruction.op);
+    std::vector<bool> isLeftOut(instruction.operands.size());
+    for (const ShareRule &shares : rule.shares)
+      if (rule.operandIndex(shares.of) >= 0) {
+        const int64_t gate = operandValue(instruction, rule, shares.gate),
+                      first = operandPosition(instruction, rule, shares.of);
+        for (int64_t i = 0; i < variadicCount(instruction, shares.of); ++i)
+          isLeftOut[static_cast<size_t>(first + i)] = isZeroShare(gate, i);
+      }
+    for (size_t o = 0; o < instruction.operands.size(); ++o)
+      mark(needed, instruction.operands[o], !isLeftOut[o]);
   }
 
   /// The flow of a launched kernel, with its zeros.

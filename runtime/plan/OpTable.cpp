@@ -83,11 +83,15 @@ int64_t operandPosition(const Instruction &instruction, const OpRule &rule, cons
   return -1;
 }
 
+int64_t operandValue(const Instruction &instruction, const OpRule &rule, const std::string &name) {
+  return instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))];
+}
+
 std::vector<int64_t> updatedValues(const Instruction &instruction, const OpRule &rule) {
   std::vector<int64_t> updated(instruction.results.size(), -1);
   for (size_t r = 0; r < std::min(updated.size(), rule.updates.size()); ++r)
     if (!rule.updates[r].empty())
-      updated[r] = instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, rule.updates[r]))];
+      updated[r] = operandValue(instruction, rule, rule.updates[r]);
   return updated;
 }
 

@@ -49,6 +49,12 @@ struct IndexRule {
   std::string letters;
 };
 
+/// Shares of a gate: those of the values of a variadic operand, or the one by which all results are multiplied.
+struct ShareRule {
+  std::string gate; ///< An operand.
+  std::string of;   ///< The variadic operand, or the integer attribute that has the share's number.
+};
+
 struct OpRule {
   std::string name;
   std::vector<OperandRule> operands;
@@ -61,6 +67,8 @@ struct OpRule {
   std::vector<std::string> inPlace; ///< Operands whose memory the first result may take.
   std::vector<std::string> updates; ///< None, or one a result: the operand in whose memory it is written, or empty.
   bool elementwise = false;         ///< An expression of the operands' elements is all that it is.
+  std::vector<std::vector<std::string>> zeroWhere; ///< Where all operands of one list are zero, so are all results.
+  std::vector<ShareRule> shares;
   double (*flops)(const OpSizes &) = nullptr; ///< Null: some operations an element.
 
   /// The operand of a name, its place among `operands`; -1 where there is none.
@@ -80,6 +88,9 @@ int64_t variadicCount(const Instruction &instruction, const std::string &name);
 
 /// Position in `instruction.operands` of the first value of operand `name`, or -1 where the op has no such operand.
 int64_t operandPosition(const Instruction &instruction, const OpRule &rule, const std::string &name);
+
+/// The first value of operand `name`, which the op must have; -1 where it is absent.
+int64_t operandValue(const Instruction &instruction, const OpRule &rule, const std::string &name);
 
 /// One a result: the value in whose memory it is written in place; -1 where it has its own. The instruction's operands
 /// must be as many as its rule says.

@@ -28,7 +28,7 @@ Status UpdateRules::addInstruction(const Instruction &instruction, const OpRule 
   for (size_t i = 0; i < instruction.operands.size(); ++i)
     MORPH_RETURN_IF_ERROR(read(instruction.operands[i], "operand '" + operandRuleAt(instruction, rule, i).name + "'"));
   if (!rule.viewOf.empty()) {
-    const int64_t viewed = instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, rule.viewOf))];
+    const int64_t viewed = operandValue(instruction, rule, rule.viewOf);
     if (auto place = memory_.find(viewed); place != memory_.end())
       memory_[instruction.results[0]] = Place(place->second);
     return Status();

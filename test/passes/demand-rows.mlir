@@ -47,6 +47,28 @@ morph.model @m base architecture "llama" layers 1 {
     morph.output "rows" = %1 : !some
   }
 
+  // CHECK: morph.program @lengths
+  // CHECK: morph.take_rows %x, %p
+  // CHECK: morph.l2_norm %{{.*}} : tensor<?x16xf32>
+  morph.program @lengths(%x: !rows "x" [B, T], %p: !index "p" [N]) {
+    %0 = morph.l2_norm %x eps 1.0e-06 : !rows
+    %1 = morph.take_rows %0, %p : !rows, !index
+    morph.output "rows" = %1 : !some
+  }
+
+  // Rows are taken of f32 alone: what is rounded before is rounded whole.
+  // CHECK: morph.program @rounded
+  // CHECK: morph.linear %{{.*}} : tensor<?x?x16xbf16>, tensor<32x16xbf16>
+  // CHECK: morph.take_rows %{{.*}} : tensor<?x?x32xf32>
+  morph.program @rounded(%x: !rows "x" [B, T], %p: !index "p" [N]) {
+    %up = morph.param @up : tensor<32x16xf32>
+    %0 = morph.cast %x to "bf16" : !rows
+    %1 = morph.cast %up to "bf16" : tensor<32x16xf32>
+    %2 = morph.linear %0, %1 : tensor<?x?x16xbf16>, tensor<32x16xbf16>
+    %3 = morph.take_rows %2, %p : !wide, !index
+    morph.output "rows" = %3 : tensor<?x32xf32>
+  }
+
   // What is read at all rows as well, or at other ones, stays whole; so does what mixes positions.
   // CHECK: morph.program @whole
   // CHECK-COUNT-2: morph.silu %{{.*}} : tensor<?x?x16xf32>

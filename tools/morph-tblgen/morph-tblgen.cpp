@@ -94,6 +94,50 @@ void checkUpdates(const Operator &op, const std::vector<StringRef> &updates, con
   }
 }
 
+/// An operand of a name; null where the op has none.
+const NamedTypeConstraint *findOperand(const Operator &op, StringRef name) {
+  auto found = find_if(op.getOperands(), [&](const NamedTypeConstraint &operand) { return operand.name == name; });
+  return found == op.getOperands().end() ? nullptr : found;
+}
+
+/// Refuses a field of the record that names no operand that is there once, or at most once.
+void checkSingle(const Operator &op, StringRef field, StringRef name) {
+  const NamedTypeConstraint *operand = findOperand(op, name);
+  if (!operand || operand->isVariadic())
+    PrintFatalError(op.getLoc(), "op '" + op.getDef().getValueAsString("opName") + "': `" + field + "` names '" + name +
+                                     "', which is no operand of one value");
+}
+
+void emitZeroWhere(const Operator &op, raw_ostream &os) {
+  os << "{";
+  interleaveComma(*op.getDef().getValueAsListInit("zeroWhere"), os, [&](const Init *list) {
+    os << "{";
+    interleaveComma(*cast<ListInit>(list), os, [&](const Init *name) {
+      checkSingle(op, "zeroWhere", cast<StringInit>(name)->getValue());
+      os << quoted(cast<StringInit>(name)->getValue());
+    });
+    os << "}";
+  });
+  os << "}";
+}
+
+void emitShares(const Operator &op, raw_ostream &os) {
+  os << "{";
+  interleaveComma(op.getDef().getValueAsListOfDefs("shares"), os, [&](const Record *shares) {
+    StringRef gate = shares->getValueAsString("gate"), of = shares->getValueAsString("of");
+    checkSingle(op, "shares", gate);
+    const NamedTypeConstraint *operand = findOperand(op, of);
+    const bool isNumber = any_of(op.getAttributes(), [&](const NamedAttribute &attribute) {
+      return attribute.name == of && attribute.attr.getAttrDefName() == "I64Attr";
+    });
+    if (!(operand && operand->isVariadic()) && !isNumber)
+      PrintFatalError(op.getLoc(), "op '" + op.getDef().getValueAsString("opName") + "': `shares` are of '" + of +
+                                       "', which is neither a variadic operand nor an integer attribute");
+    os << "{" << quoted(gate) << ", " << quoted(of) << "}";
+  });
+  os << "}";
+}
+
 void emitOp(const Operator &op, raw_ostream &os) {
   const Record &record = op.getDef();
   StringRef name = record.getValueAsString("opName");
@@ -140,7 +184,11 @@ void emitOp(const Operator &op, raw_ostream &os) {
   const std::vector<StringRef> updates = record.getValueAsListOfStrings("updates");
   checkUpdates(op, updates, shapes);
   interleaveComma(updates, os, [&](StringRef name) { os << quoted(name); });
-  os << "}, " << (findElementwise(record) ? "true" : "false") << ",\n     ";
+  os << "}, " << (findElementwise(record) ? "true" : "false") << ", ";
+  emitZeroWhere(op, os);
+  os << ", ";
+  emitShares(op, os);
+  os << ",\n     ";
   StringRef flops = record.getValueAsString("flops").trim();
   if (flops.empty())
     os << "nullptr";

@@ -42,10 +42,9 @@ def make_rows():
                                         "length": 1024 * thousands}
     for layers in (12, 28, 80, 1000):
         rows[f"compile-{layers}"] = {"kind": "compile", "mode": "compile", "shape": SMALL.replace("12", str(layers), 1)}
-    # Within a third of what PyTorch takes, both with the libraries.
-    rows["gates-smollm2-bf16-0.8GB"] = training_row("gates", SMOLLM2, "bf16", 0.8)
-    rows["gates-smollm2-fp32-1.3GB"] = training_row("gates", SMOLLM2, "fp32", 1.3)
-    rows["distill-smollm2-bf16-0.95GB"] = training_row("distill", SMOLLM2, "bf16", 0.95)
+    # About a third of what PyTorch takes, the libraries on both sides included.
+    for mode, precision, limit in (("gates", "bf16", 0.85), ("gates", "fp32", 1.4), ("distill", "bf16", 1.2)):
+        rows[f"{mode}-smollm2-{precision}-{limit}GB"] = training_row(mode, SMOLLM2, precision, limit)
     # For trying the command itself.
     rows["gates-tiny-fp32"] = {**training_row("gates", "2,64,4,2,128,256", "fp32"), "length": 128, "hidden": True}
     return rows
