@@ -130,9 +130,13 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   list<list<string>> zeroWhere = [];
   // A candidate whose share is zero is left out, and what is multiplied by its share is zero (runtime/plan/Demand.h).
   list<Shares> shares = [];
-  // Floating-point operations as a C++ expression over `d` (runtime/plan/Cost.h): sizes d('B'), the product of the
-  // leading dimensions d.rows(), attributes d.integer("window", default). Empty: some for each element.
+  // C++ expressions over `d` (runtime/plan/OpSizes.h): sizes d('B') of letters of operands' patterns, the product of the
+  // dimensions of '*' d.rows(), attributes d.integer("window", default). A formula that nobody knows does not compile.
+  // Floating-point operations, as double. Empty: some for each element.
   string flops = "";
+  // Bytes of scratch that its kernel takes, as int64_t; d knows the run as well, and there are formulas to call
+  // (runtime/plan/Scratch.h, runtime/plan/Workspace.h). Empty: none.
+  string scratch = "";
 }
 
 class Morph_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<Morph_Dialect, name, traits> {

@@ -245,6 +245,7 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let resultShapes = ["BTHD"];
   let inPlace = ["x"];
   let zeroWhere = [["x"]];
+  let scratch = "d.threads() * ropeWorkspace(d.frequencies(), d.sumBytes())";
   let assemblyFormat = [{
     $x (`offset` $offset^)? `table` $table (`inverse` $inverse^)? attr-dict `:` type($x) (`,` type($offset)^)?
   }];
@@ -275,6 +276,7 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
   let resultShapes = ["BTHD"];
   let factors = ["q", "k", "v"];
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
+  let scratch = "attentionScratch(d)";
   let assemblyFormat = [{
     $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)?
     attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
@@ -320,6 +322,7 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
   let factors = ["q", "k", "v"];
   let updates = ["", "state"];
   let flops = linearAttentionFlops;
+  let scratch = "linearAttentionScratch(d)";
   let extraClassDeclaration = [{
     /// linear_attention_c4 and c5: the extras are those of the kernel.
     static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
@@ -346,6 +349,7 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
   let resultShapes = ["BTC", "BPC"];
   let updates = ["", "state"];
   let flops = "2 * d('B') * d('T') * d('C') * d('W')";
+  let scratch = "alignedBytes(d('C') * d('W') * d.sumBytes())"; // The taps as rows.
   let assemblyFormat = [{
     $x `,` $weight (`state` $state^)? attr-dict `:` type($x) `,` type($weight) (`,` type($state)^)?
   }];

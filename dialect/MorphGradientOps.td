@@ -190,6 +190,7 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad", [AllElementTypesM
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
   let flops = [{ 10 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
+  let scratch = "attentionGradScratch(d)";
   let assemblyFormat = [{
     $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
     `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
@@ -210,6 +211,7 @@ def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
   let resultShapes = ["BTHK", "BTHK", "BTHV", "=extras"];
   let factors = ["dy", "q", "k", "v"];
   let flops = !strconcat("2.5 * (", linearAttentionFlops, ")");
+  let scratch = "linearAttentionGradScratch(d)";
   let extraClassDeclaration = [{
     /// As of linear_attention: the extras are those of the kernel.
     static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
@@ -230,6 +232,7 @@ def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad"> {
       HasShape<"state", "BPC", "short_conv_c3">, HasShape<"dy", "BTC", "short_conv_grad_c1">];
   let resultShapes = ["BTC", "C1W"];
   let flops = "4 * d('B') * d('T') * d('C') * d('W')";
+  let scratch = "alignedBytes(2 * d('C') * d('W') * d.sumBytes())"; // The taps as rows, and their gradients.
   let assemblyFormat = [{
     $dy `,` $x `,` $weight (`state` $state^)? attr-dict
     `:` type($dy) `,` type($x) `,` type($weight) (`,` type($state)^)?

@@ -3,6 +3,7 @@
 
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Names.h"
+#include "runtime/plan/OpSizes.h"
 #include "runtime/plan/Rings.h"
 
 #include <algorithm>
@@ -24,13 +25,12 @@ double product(const Sizes &shape, size_t begin = 0) {
 
 class CostModel {
 public:
-  CostModel(const Plan &plan, const Instruction &instruction, const std::map<std::string, int64_t> &named,
-            const std::vector<Sizes> &shapes)
-      : plan(plan), instruction(instruction), rule(*findOpRule(instruction.op)), named(named), shapes(shapes) {}
+  CostModel(const Plan &plan, const Instruction &instruction, const std::vector<Sizes> &shapes)
+      : plan(plan), instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes) {}
 
   double flops() const {
     if (rule.flops)
-      return rule.flops(sizes());
+      return rule.flops(OpSizes<double>(plan, instruction, shapes));
     const Kernel *kernel = instruction.op == "launch" ? findKernel(plan, instruction) : nullptr;
     const double ops = kernel ? static_cast<double>(kernel->instructions.size()) : 1;
     // Reading and writing cost more than the arithmetic here: some operations an element.
@@ -54,21 +54,7 @@ private:
   const Plan &plan;
   const Instruction &instruction;
   const OpRule &rule;
-  const std::map<std::string, int64_t> &named;
   const std::vector<Sizes> &shapes; ///< With the named sizes bound.
-
-  OpSizes sizes() const {
-    BoundSizes bound;
-    (void)inferResults(plan, instruction, bound); // The plan is valid, and its names are bound.
-    auto number = [&](const Dim &dim) { return static_cast<double>(*resolveDim(dim, named)); };
-    std::map<char, double> letters;
-    for (const auto &[letter, size] : bound.letters)
-      letters[letter] = number(size);
-    double rows = 1;
-    for (const Dim &size : bound.leading)
-      rows *= number(size);
-    return OpSizes(std::move(letters), rows, instruction);
-  }
 };
 
 /// a + b, or the greatest number where that overflows: far above what any machine has.
@@ -107,7 +93,7 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
       cost.masterBytes = add(cost.masterBytes, bytes);
   }
   for (const Instruction &instruction : plan.instructions) {
-    const CostModel model(plan, instruction, sizes, shapes);
+    const CostModel model(plan, instruction, shapes);
     const double flops = model.flops();
     cost.flops += flops;
     if (model.isProduct())
@@ -128,7 +114,7 @@ StatusOr<std::vector<double>> instructionFlops(const Plan &plan, const std::map<
   MORPH_ASSIGN_OR_RETURN(const std::vector<Sizes> shapes, resolveShapes(plan, sizes));
   std::vector<double> flops;
   for (const Instruction &instruction : plan.instructions)
-    flops.push_back(CostModel(plan, instruction, sizes, shapes).flops());
+    flops.push_back(CostModel(plan, instruction, shapes).flops());
   return flops;
 }
 

@@ -8,28 +8,6 @@
 
 namespace morph::plan {
 
-/// The sizes of one op in a run, as the op table's formulas read them.
-class OpSizes {
-public:
-  OpSizes(std::map<char, double> letters, double rows, const Instruction &instruction)
-      : letters(std::move(letters)), leadingRows(rows), instruction(instruction) {}
-
-  double operator()(char letter) const { return letters.at(letter); }
-  /// The product of the dimensions that '*' stands for.
-  double rows() const { return leadingRows; }
-  double integer(const std::string &name) const {
-    return static_cast<double>(std::get<int64_t>(instruction.attributes.at(name)));
-  }
-  double integer(const std::string &name, double absent) const {
-    return instruction.attributes.count(name) ? integer(name) : absent;
-  }
-
-private:
-  std::map<char, double> letters;
-  double leadingRows;
-  const Instruction &instruction;
-};
-
 /// Pairs of a query and a key that causal attention of `queries` over `keys` positions computes, the queries being the
 /// last of them, each seeing at most `window` keys.
 double attentionPairs(double queries, double keys, double window);

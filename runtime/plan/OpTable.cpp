@@ -2,6 +2,7 @@
 #include "runtime/plan/OpTable.h"
 
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Scratch.h"
 
 #include <algorithm>
 
@@ -18,6 +19,7 @@ std::map<std::string, OpRule> makeTable() {
   launch.name = "launch";
   launch.operands = {{"arguments", Arity::Variadic, false, true, false}};
   launch.attributes = {{"kernel", AttributeKind::Text, true}};
+  launch.scratch = launchScratch;
   rules.push_back(std::move(launch));
   std::map<std::string, OpRule> table;
   for (OpRule &rule : rules) {

@@ -9,7 +9,8 @@
 
 namespace morph::plan {
 
-class OpSizes;
+template <typename Number> class OpSizes;
+class ScratchSizes;
 
 enum class Arity { One, Optional, Variadic };
 
@@ -69,7 +70,8 @@ struct OpRule {
   bool elementwise = false;         ///< An expression of the operands' elements is all that it is.
   std::vector<std::vector<std::string>> zeroWhere; ///< Where all operands of one list are zero, so are all results.
   std::vector<ShareRule> shares;
-  double (*flops)(const OpSizes &) = nullptr; ///< Null: some operations an element.
+  double (*flops)(const OpSizes<double> &) = nullptr; ///< Null: some operations an element.
+  int64_t (*scratch)(const ScratchSizes &) = nullptr; ///< Bytes that its kernel works in; null: none.
 
   /// The operand of a name, its place among `operands`; -1 where there is none.
   int64_t operandIndex(const std::string &operand) const;

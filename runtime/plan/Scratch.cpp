@@ -1,133 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/Scratch.h"
 
-#include "runtime/plan/OpTable.h"
-#include "runtime/plan/Workspace.h"
-
 #include <algorithm>
 
 namespace morph::plan {
 
 namespace {
 
-class ScratchModel {
-public:
-  ScratchModel(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
-               const RunMode &mode)
-      : plan(plan), instruction(instruction), rule(*findOpRule(instruction.op)), shapes(shapes), mode(mode) {}
+int64_t elements(const std::vector<int64_t> &shape) {
+  int64_t count = 1; // resolveShapes has limited it.
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
 
-  int64_t bytes() const {
-    if (instruction.op == "launch")
-      return launch();
-    if (instruction.op == "attention" || instruction.op == "attention_grad")
-      return attention(instruction.op == "attention_grad");
-    if (instruction.op == "linear_attention" || instruction.op == "linear_attention_grad")
-      return linearAttention(instruction.op == "linear_attention_grad");
-    if (instruction.op == "rope")
-      return mode.threads * ropeWorkspace(frequencies(), sumBytes());
-    if (instruction.op == "short_conv") // The taps as rows.
-      return alignedBytes(elements(shape("weight")) * sumBytes());
-    if (instruction.op == "short_conv_grad") // These, and their gradients.
-      return alignedBytes(2 * elements(shape("weight")) * sumBytes());
-    return 0;
-  }
+/// Sizes of hostile plans: what no machine has is not worked out.
+constexpr int64_t kHuge = int64_t(1) << 61;
+bool isHuge(std::initializer_list<int64_t> sizes) {
+  double most = 64;
+  for (int64_t size : sizes)
+    most *= static_cast<double>(std::max<int64_t>(size, 1));
+  return most > 0x1p60;
+}
 
-private:
-  const Plan &plan;
-  const Instruction &instruction;
-  const OpRule &rule;
-  const std::vector<std::vector<int64_t>> &shapes;
-  const RunMode &mode;
+AttentionSizes attentionSizes(const ScratchSizes &d) { return {d('B'), d('T'), d('S'), d('H'), d('G'), d('D')}; }
+bool isHuge(const AttentionSizes &s) { return isHuge({s.batch, s.queries, s.heads, s.width + 3, s.keys}); }
 
-  int64_t sumBytes() const { return mode.wide ? 8 : 4; }
+LinearAttentionSizes linearAttentionSizes(const ScratchSizes &d) {
+  const int64_t chunk = std::min(d.integer("chunk"), d('T'));
+  return {d('B'), d('T'), d('H'), d('K'), d('V'), std::max<int64_t>(1, chunk)};
+}
+bool isHuge(const LinearAttentionSizes &s) {
+  return isHuge({s.batch, s.length, s.heads, s.width + s.valueWidth, 2 * s.chunk}) ||
+         isHuge({s.batch, s.length, s.heads, s.width, s.valueWidth});
+}
 
-  static int64_t elements(const std::vector<int64_t> &shape) {
-    int64_t count = 1; // resolveShapes has limited it.
-    for (int64_t size : shape)
-      count *= size;
-    return count;
-  }
-
-  /// Sizes of hostile plans: what no machine has is not worked out.
-  static constexpr int64_t kHuge = int64_t(1) << 61;
-  static bool isHuge(std::initializer_list<int64_t> sizes) {
-    double most = 64;
-    for (int64_t size : sizes)
-      most *= static_cast<double>(std::max<int64_t>(size, 1));
-    return most > 0x1p60;
-  }
-
-  size_t indexOf(const char *name) const {
-    return static_cast<size_t>(instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))]);
-  }
-  const TensorType &value(const char *name) const { return plan.values[indexOf(name)]; }
-  const std::vector<int64_t> &shape(const char *name) const { return shapes[indexOf(name)]; }
-
-  int64_t frequencies() const {
-    const auto table = plan.ropeTables.find(std::get<std::string>(instruction.attributes.at("table")));
-    return static_cast<int64_t>(table->second.inverseFrequencies.size());
-  }
-
-  int64_t launch() const {
-    const Kernel &kernel = *findKernel(plan, instruction);
-    int64_t rows = 1, bytes = 0;
-    for (size_t i = 0; i < instruction.operands.size(); ++i)
-      if (hasRows(kernel.values[i])) {
-        const std::vector<int64_t> &shape = shapes[static_cast<size_t>(instruction.operands[i])];
-        rows = elements({shape.begin(), shape.begin() + kernel.rows});
-        break;
-      }
-    for (size_t r = 0; r < kernel.results.size(); ++r) {
-      if (hasRows(kernel.values[static_cast<size_t>(kernel.results[r])]))
-        continue;
-      const int64_t count = elements(shapes[static_cast<size_t>(instruction.results[r])]);
-      if (isHuge({rows, count}))
-        return kHuge;
-      bytes += rowSumWorkspace(rows, count);
-    }
-    return bytes;
-  }
-
-  int64_t linearAttention(bool gradient) const {
-    const std::vector<int64_t> &q = shape("q"), &v = shape("v");
-    const int64_t chunk = std::min(std::get<int64_t>(instruction.attributes.at("chunk")), q[1]);
-    if (isHuge({q[0], q[1], q[2], q[3] + v[3], 2 * chunk}) || isHuge({q[0], q[1], q[2], q[3], v[3]}))
-      return kHuge;
-    const LinearAttentionSizes sizes{q[0], q[1], q[2], q[3], v[3], std::max<int64_t>(1, chunk)};
-    const int threads = static_cast<int>(mode.threads);
-    // bf16 operands are widened whole.
-    const bool half = !mode.wide && value("q").dtype == DType::BF16;
-    const int64_t copies =
-        half ? 2 * alignedBytes(4 * elements(q)) + (gradient ? 2 : 1) * alignedBytes(4 * elements(v)) : 0;
-    return copies + (gradient ? linearAttentionGradWorkspace(sizes, threads, sumBytes())
-                              : linearAttentionWorkspace(sizes, threads, sumBytes()));
-  }
-
-  /// bf16 operands are factors as they are, or widened: the forward's a block at a time, the backward's whole.
-  int64_t attention(bool gradient) const {
-    const std::vector<int64_t> &q = shape("q"), &k = shape("k");
-    const AttentionSizes sizes{q[0], q[1], k[1], q[2], k[2], q[3]};
-    if (isHuge({q[0], q[1], q[2], q[3] + 3, k[1]}))
-      return kHuge;
-    const int threads = static_cast<int>(mode.threads);
-    const bool half = !mode.wide && value("q").dtype == DType::BF16;
-    if (!gradient) {
-      const int64_t wide = attentionWorkspace(sizes, threads, sumBytes(), sumBytes(), half);
-      return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, sumBytes())) : wide;
-    }
-    const int64_t wide = attentionGradWorkspace(sizes, threads, sumBytes(), sumBytes());
-    if (!half)
-      return wide;
-    const int64_t copies = 2 * alignedBytes(4 * elements(q)) + 2 * alignedBytes(4 * elements(k));
-    return std::max(copies + wide, attentionGradWorkspace(sizes, threads, 2, sumBytes()));
-  }
-};
+/// bf16 operands of linear attention are widened whole: q, k, and as many as `values` of the shape of v.
+int64_t widenedBytes(const ScratchSizes &d, const LinearAttentionSizes &s, int64_t values) {
+  const int64_t lines = s.batch * s.length * s.heads;
+  return d.isHalf("q") ? 2 * alignedBytes(4 * lines * s.width) + values * alignedBytes(4 * lines * s.valueWidth) : 0;
+}
 
 } // namespace
 
+bool ScratchSizes::isHalf(const std::string &operand) const {
+  const size_t value = static_cast<size_t>(operandValue(instruction, rule, operand));
+  return !mode.wide && plan.values[value].dtype == DType::BF16;
+}
+
+int64_t ScratchSizes::frequencies() const {
+  const auto constraint = std::find_if(rule.rules.begin(), rule.rules.end(),
+                                       [](const ShapeRule &each) { return each.kind == RuleKind::Table; });
+  const auto table = plan.ropeTables.find(std::get<std::string>(instruction.attributes.at(constraint->first)));
+  return static_cast<int64_t>(table->second.inverseFrequencies.size());
+}
+
+// bf16 operands of attention are factors as they are, or widened: the forward's a block at a time, the backward's whole.
+
+int64_t attentionScratch(const ScratchSizes &d) {
+  const AttentionSizes sizes = attentionSizes(d);
+  if (isHuge(sizes))
+    return kHuge;
+  const int threads = static_cast<int>(d.threads());
+  const bool half = d.isHalf("q");
+  const int64_t wide = attentionWorkspace(sizes, threads, d.sumBytes(), d.sumBytes(), half);
+  return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, d.sumBytes())) : wide;
+}
+
+int64_t attentionGradScratch(const ScratchSizes &d) {
+  const AttentionSizes sizes = attentionSizes(d);
+  if (isHuge(sizes))
+    return kHuge;
+  const int threads = static_cast<int>(d.threads());
+  const int64_t wide = attentionGradWorkspace(sizes, threads, d.sumBytes(), d.sumBytes());
+  if (!d.isHalf("q"))
+    return wide;
+  const int64_t queries = sizes.batch * sizes.queries * sizes.heads * sizes.width,
+                keys = sizes.batch * sizes.keys * sizes.groups * sizes.width;
+  const int64_t copies = 2 * alignedBytes(4 * queries) + 2 * alignedBytes(4 * keys);
+  return std::max(copies + wide, attentionGradWorkspace(sizes, threads, 2, d.sumBytes()));
+}
+
+int64_t linearAttentionScratch(const ScratchSizes &d) {
+  const LinearAttentionSizes sizes = linearAttentionSizes(d);
+  if (isHuge(sizes))
+    return kHuge;
+  return widenedBytes(d, sizes, /*values=*/1) +
+         linearAttentionWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+}
+
+int64_t linearAttentionGradScratch(const ScratchSizes &d) {
+  const LinearAttentionSizes sizes = linearAttentionSizes(d);
+  if (isHuge(sizes))
+    return kHuge;
+  return widenedBytes(d, sizes, /*values=*/2) +
+         linearAttentionGradWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+}
+
+int64_t launchScratch(const ScratchSizes &d) {
+  const Kernel &kernel = *findKernel(d.plan, d.instruction);
+  int64_t rows = 1, bytes = 0;
+  for (size_t i = 0; i < d.instruction.operands.size(); ++i)
+    if (hasRows(kernel.values[i])) {
+      const std::vector<int64_t> &shape = d.shapes[static_cast<size_t>(d.instruction.operands[i])];
+      rows = elements({shape.begin(), shape.begin() + kernel.rows});
+      break;
+    }
+  for (size_t r = 0; r < kernel.results.size(); ++r) {
+    if (hasRows(kernel.values[static_cast<size_t>(kernel.results[r])]))
+      continue;
+    const int64_t count = elements(d.shapes[static_cast<size_t>(d.instruction.results[r])]);
+    if (isHuge({rows, count}))
+      return kHuge;
+    bytes += rowSumWorkspace(rows, count);
+  }
+  return bytes;
+}
+
 int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode) {
-  return ScratchModel(plan, instruction, shapes, mode).bytes();
+  const ScratchSizes sizes(plan, instruction, shapes, mode);
+  return sizes.rule.scratch ? sizes.rule.scratch(sizes) : 0;
 }
 
 } // namespace morph::plan

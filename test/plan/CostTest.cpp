@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Rings.h"
+#include "runtime/plan/Scratch.h"
 #include "test/plan/PlanBuilder.h"
 
 namespace morph {
@@ -41,6 +42,23 @@ TEST(CostTest, AttentionCountsCausalPairsAndTheWindow) {
   };
   EXPECT_DOUBLE_EQ(flops({}), 4.0 * 2 * 8 * 5050);
   EXPECT_DOUBLE_EQ(flops({{"window", int64_t(10)}}), 4.0 * 2 * 8 * (90 * 10 + 55));
+}
+
+// Formulas of the op table: their letters are those of operands' patterns, their attributes the op's.
+TEST(CostTest, FormulasOfEveryOpFindTheirSizes) {
+  const plan::Plan plan = everyOpPlan();
+  const std::map<std::string, int64_t> sizes = {{"B", 2}, {"T", 3}, {"N", 4}};
+  const auto flops = plan::instructionFlops(plan, sizes);
+  ASSERT_TRUE(flops.ok()) << flops.status().message();
+  const auto shapes = plan::resolveShapes(plan, sizes);
+  ASSERT_TRUE(shapes.ok()) << shapes.status().message();
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &instruction = plan.instructions[i];
+    EXPECT_GT((*flops)[i], 0) << instruction.op;
+    if (instruction.op != "launch" && plan::findOpRule(instruction.op)->scratch) {
+      EXPECT_GT(plan::scratchBytes(plan, instruction, *shapes, {/*wide=*/false, /*threads=*/2}), 0) << instruction.op;
+    }
+  }
 }
 
 TEST(CostTest, AnUnboundSizeIsAnError) {

@@ -138,6 +138,13 @@ void emitShares(const Operator &op, raw_ostream &os) {
   os << "}";
 }
 
+void emitFormula(StringRef formula, StringRef sizes, StringRef type, raw_ostream &os) {
+  if (formula.trim().empty())
+    os << "nullptr";
+  else
+    os << "[](const " << sizes << " &d) -> " << type << " { return " << formula.trim() << "; }";
+}
+
 void emitOp(const Operator &op, raw_ostream &os) {
   const Record &record = op.getDef();
   StringRef name = record.getValueAsString("opName");
@@ -189,11 +196,9 @@ void emitOp(const Operator &op, raw_ostream &os) {
   os << ", ";
   emitShares(op, os);
   os << ",\n     ";
-  StringRef flops = record.getValueAsString("flops").trim();
-  if (flops.empty())
-    os << "nullptr";
-  else
-    os << "[](const OpSizes &d) -> double { return " << flops << "; }";
+  emitFormula(record.getValueAsString("flops"), "OpSizes<double>", "double", os);
+  os << ",\n     ";
+  emitFormula(record.getValueAsString("scratch"), "ScratchSizes", "int64_t", os);
   os << "},\n";
 }
 
