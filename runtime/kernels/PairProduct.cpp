@@ -127,7 +127,7 @@ MORPH_PAIRS void product(bool transposeA, bool transposeB, int64_t m, int64_t n,
   constexpr bool rounds = std::is_same_v<E, float>;
   alignas(64) uint32_t left[kPairs * kPackedRows], panel[kPairs * kWidth];
   alignas(64) Bf16 rounded[rounds ? kTiledDepth * kWidth : 1];
-  for (int64_t first = 0; first == 0 || first < k; first += kTiledDepth) {
+  for (int64_t first = 0; first < k; first += kTiledDepth) {
     const int64_t depth = k - first < kTiledDepth ? k - first : kTiledDepth, pairs = (depth + 1) / 2;
     const int64_t whole = (depth + kLanes - 1) / kLanes * kLanes; // At most kTiledDepth.
     const float factor = first == 0 ? beta : 1;

@@ -18,8 +18,8 @@
 
 namespace morph {
 
-/// The function for this machine, with TiledProduct's arguments; null where it has no such instructions. E is Bf16, or
-/// float for factors that are rounded to bf16.
+/// The function for this machine, with TiledProduct's arguments and a k above 0; null where it has no such
+/// instructions. E is Bf16, or float for factors that are rounded to bf16.
 template <typename E>
 using PairProduct = void (*)(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                              Matrix<const E> a, Matrix<const E> b, float beta, Matrix<float> c);

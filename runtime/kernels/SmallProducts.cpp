@@ -69,7 +69,7 @@ bool hasFastBf16Multiply() { return hasFastMkl() || pairProduct<Bf16>(); }
 void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                      Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c) {
   static const PairProduct<float> pairs = pairProduct<float>();
-  if (pairs)
+  if (pairs && k > 0)
     pairs(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
   else
     multiply(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);

@@ -87,7 +87,7 @@ MORPH_INLINE void product(bool transposeA, bool transposeB, int64_t m, int64_t n
   constexpr int64_t width = 2 * V::lanes;
   alignas(64) T panel[kTiledDepth * width];
   const int64_t rowStride = transposeA ? 1 : a.stride, stepA = transposeA ? a.stride : 1;
-  for (int64_t first = 0; first == 0 || first < k; first += kTiledDepth) {
+  for (int64_t first = 0; first < k; first += kTiledDepth) {
     const int64_t depth = k - first < kTiledDepth ? k - first : kTiledDepth;
     const T factor = first == 0 ? beta : T(1);
     for (int64_t j = 0; j < n; j += width) {
@@ -163,20 +163,33 @@ template <typename T, typename E> Product<T, E> choose() {
   return product16<T, E>;
 }
 
+/// What a product of no terms leaves; its factors may be null.
+template <typename T> void scale(int64_t m, int64_t n, T beta, Matrix<T> c) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      c.row(i)[j] = beta == 0 ? T(0) : beta * c.row(i)[j];
+}
+
 } // namespace
 
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const float> a,
                   Matrix<const float> b, float beta, Matrix<float> c) {
+  if (k == 0)
+    return scale(m, n, beta, c);
   static const Product<float, float> run = choose<float, float>();
   run(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha,
                   Matrix<const double> a, Matrix<const double> b, double beta, Matrix<double> c) {
+  if (k == 0)
+    return scale(m, n, beta, c);
   static const Product<double, double> run = choose<double, double>();
   run(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
 void tiledProduct(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
                   Matrix<const Bf16> b, float beta, Matrix<float> c) {
+  if (k == 0)
+    return scale(m, n, beta, c);
   static const Product<float, Bf16> run = pairProduct<Bf16>() ? pairProduct<Bf16>() : choose<float, Bf16>();
   run(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
 }
