@@ -115,7 +115,8 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   list<Below> indices = [];
   // The element type of the results: f32, or that which an attribute names; of one in an operand's memory, the operand's.
   string resultType = "f32";
-  // Operands that are factors of a matrix product, which morph-assign-precision rounds.
+  // Operands that are factors of a matrix product, which morph-assign-precision rounds. An op with two of them, each with
+  // the pattern of a matrix like the result, is their product (matrixProduct in runtime/plan/OpSizes.h).
   list<string> factors = [];
   // The operand that the result is a view of.
   string viewOf = "";

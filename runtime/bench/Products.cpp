@@ -54,28 +54,15 @@ StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSiz
   ProductTimer timer;
   std::map<std::tuple<int64_t, int64_t, int64_t, bool, bool>, size_t> known;
   for (const plan::Instruction &instruction : plan.instructions) {
-    const auto shape = [&](size_t operand) { return shapes[static_cast<size_t>(instruction.operands[operand])]; };
-    const auto rows = [&](size_t operand) {
-      const std::vector<int64_t> sizes = shape(operand);
-      return c10::multiply_integers(sizes) / std::max<int64_t>(1, sizes.back());
-    };
-    Product product;
-    if (instruction.op == "linear") { // x [R,I], weight [O,I]
-      product.m = rows(0), product.k = shape(0).back(), product.n = shape(1)[0];
-      product.transposedB = true;
-    } else if (instruction.op == "linear_input_grad") { // dy [R,O], weight [O,I]
-      product.m = rows(0), product.k = shape(0).back(), product.n = shape(1)[1];
-    } else if (instruction.op == "linear_weight_grad") { // dy [R,O], x [R,I]
-      product.m = shape(0).back(), product.k = rows(0), product.n = shape(1).back();
-      product.transposedA = true;
-    } else {
+    const auto matrices = plan::matrixProduct({plan, instruction, shapes});
+    if (!matrices)
       continue;
-    }
-    const size_t factor = static_cast<size_t>(instruction.operands[0]);
-    timer.halves_ |= plan.values[factor].dtype == plan::DType::BF16;
-    const auto key = std::tuple(product.m, product.n, product.k, product.transposedA, product.transposedB);
+    timer.halves_ |= matrices->factors == plan::DType::BF16;
+    const auto key = std::tuple(matrices->m, matrices->n, matrices->k, matrices->transposedA, matrices->transposedB);
     const auto [found, added] = known.emplace(key, timer.products_.size());
     if (added) {
+      Product product;
+      product.matrices = *matrices;
       product.seconds.resize(std::size(kLibraries));
       timer.products_.push_back(std::move(product));
     }
@@ -87,8 +74,8 @@ StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSiz
 void ProductTimer::round() {
   for (Product &product : products_) {
     if (!product.a.defined()) {
-      product.a = matrix(product.m, product.k, product.transposedA, "a");
-      product.b = matrix(product.k, product.n, product.transposedB, "b");
+      product.a = matrix(product.matrices.m, product.matrices.k, product.matrices.transposedA, "a");
+      product.b = matrix(product.matrices.k, product.matrices.n, product.matrices.transposedB, "b");
       if (halves_) {
         product.halfA = product.a.to(at::kBFloat16);
         product.halfB = product.b.to(at::kBFloat16);
@@ -135,11 +122,11 @@ nlohmann::ordered_json ProductTimer::describe() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Product &product : products_) {
     const auto [library, seconds] = best(product);
-    const double flops =
-        2 * static_cast<double>(product.m) * static_cast<double>(product.n) * static_cast<double>(product.k);
-    list.push_back({{"rows", product.m},
-                    {"columns", product.n},
-                    {"inner", product.k},
+    const double flops = 2 * static_cast<double>(product.matrices.m) * static_cast<double>(product.matrices.n) *
+                         static_cast<double>(product.matrices.k);
+    list.push_back({{"rows", product.matrices.m},
+                    {"columns", product.matrices.n},
+                    {"inner", product.matrices.k},
                     {"count", product.count},
                     {"seconds", seconds},
                     {"library", kLibraries[library].name},

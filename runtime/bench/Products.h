@@ -6,11 +6,11 @@
 
 #include "runtime/base/Json.h"
 #include "runtime/bench/SeededData.h"
+#include "runtime/plan/OpSizes.h"
 
 namespace morph {
 
-/// The products of a plan with weights (linear, linear_input_grad, linear_weight_grad), each shape once, timed by every
-/// library at hand.
+/// The products of matrices of a plan (plan::matrixProduct), each shape once, timed by every library at hand.
 class ProductTimer {
 public:
   /// Where the plan's factors are bf16 all libraries are candidates, else those that compute in fp32.
@@ -26,8 +26,7 @@ public:
 
 private:
   struct Product {
-    int64_t m = 0, n = 0, k = 0;
-    bool transposedA = false, transposedB = false; ///< How the operands lie in memory.
+    plan::MatrixProduct matrices;
     int64_t count = 0;
     at::Tensor a, b, halfA, halfB;            ///< [m,k] and [k,n] in fp32 and bf16; made by the first round.
     std::vector<std::vector<double>> seconds; ///< By library, one a round.

@@ -33,6 +33,32 @@ int64_t OpShapes::letter(char letter) const {
   return size;
 }
 
+std::optional<MatrixProduct> matrixProduct(const OpSizes<int64_t> &sizes) {
+  std::vector<std::string> patterns;
+  DType type = DType::F32;
+  for (const OperandRule &operand : sizes.rule.operands)
+    if (operand.factor) {
+      for (const ShapeRule &constraint : sizes.rule.rules)
+        if (constraint.kind == RuleKind::Shape && constraint.first == operand.name)
+          patterns.push_back(constraint.second);
+      const int64_t value = operandValue(sizes.instruction, sizes.rule, operand.name);
+      type = sizes.plan.values[static_cast<size_t>(value)].dtype;
+    }
+  if (patterns.size() != 2 || sizes.rule.results.size() != 1)
+    return std::nullopt;
+  const std::string &a = patterns[0], &b = patterns[1], &c = sizes.rule.results[0].shape;
+  if (a.size() != 2 || b.size() != 2 || c.size() != 2)
+    return std::nullopt;
+  auto beside = [](const std::string &pattern, char letter) {
+    return pattern[0] == letter ? pattern[1] : pattern[1] == letter ? pattern[0] : '\0';
+  };
+  const char k = beside(a, c[0]);
+  if (!k || k != beside(b, c[1]))
+    return std::nullopt;
+  auto size = [&](char letter) { return letter == '*' ? sizes.rows() : sizes(letter); };
+  return MatrixProduct{size(c[0]), size(c[1]), size(k), a[0] == k, b[1] == k, type};
+}
+
 std::vector<int64_t> OpShapes::leading() const {
   std::vector<int64_t> sizes;
   findPattern(*this, '*', [&](const std::string &pattern, size_t, const std::vector<int64_t> &shape) {

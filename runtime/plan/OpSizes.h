@@ -48,6 +48,17 @@ public:
   }
 };
 
+/// c [m,n] = a [m,k] times b [k,n].
+struct MatrixProduct {
+  int64_t m = 0, n = 0, k = 0;
+  bool transposedA = false, transposedB = false; ///< a lies in memory as [k,m], b as [n,k].
+  DType factors = DType::F32;
+};
+
+/// What an op with two factors computes whose patterns, and that of its one result, have two letters each ('*' is one
+/// of these): a sum over the letter that both factors have. Nothing where an op is none such.
+std::optional<MatrixProduct> matrixProduct(const OpSizes<int64_t> &sizes);
+
 } // namespace morph::plan
 
 #endif // MORPH_RUNTIME_PLAN_OPSIZES_H

@@ -55,7 +55,8 @@ int64_t ScratchSizes::frequencies() const {
   return static_cast<int64_t>(table->second.inverseFrequencies.size());
 }
 
-// bf16 operands of attention are factors as they are, or widened: the forward's a block at a time, the backward's whole.
+// bf16 operands of attention are factors as they are, or widened: the forward's a block at a time, the backward's
+// whole.
 
 int64_t attentionScratch(const ScratchSizes &d) {
   const AttentionSizes sizes = attentionSizes(d);

@@ -61,6 +61,29 @@ TEST(CostTest, FormulasOfEveryOpFindTheirSizes) {
   }
 }
 
+TEST(CostTest, MatrixProductsAreReadFromPatterns) {
+  const plan::Plan plan = smallTrainingPlan();
+  const auto shapes = plan::resolveShapes(plan, {{"B", 2}, {"T", 8}, {"N", 4}});
+  std::map<std::string, std::vector<int64_t>> found;
+  double flops = 0;
+  for (const plan::Instruction &instruction : plan.instructions)
+    if (const auto product = plan::matrixProduct({plan, instruction, *shapes})) {
+      found[instruction.op] = {product->m, product->n, product->k, product->transposedA, product->transposedB};
+      flops += 2 * static_cast<double>(product->m * product->n * product->k);
+    }
+  // The last of each op: [4,6] by the head [11,6] transposed, dy [16,6] by the matrix [6,6], dy transposed by x [16,6].
+  EXPECT_EQ(found, (std::map<std::string, std::vector<int64_t>>{{"linear", {4, 11, 6, 0, 1}},
+                                                                {"linear_input_grad", {16, 6, 6, 0, 0}},
+                                                                {"linear_weight_grad", {6, 6, 16, 1, 0}}}));
+  EXPECT_EQ(flops, plan::estimateCost(plan, {{"B", 2}, {"T", 8}, {"N", 4}})->productFlops);
+  const plan::Plan every = everyOpPlan();
+  const auto all = plan::resolveShapes(every, {{"B", 2}, {"T", 3}, {"N", 4}});
+  for (const plan::Instruction &instruction : every.instructions) {
+    const bool isKnown = instruction.op.rfind("linear", 0) == 0 && instruction.op.rfind("linear_attention", 0) != 0;
+    EXPECT_EQ(plan::matrixProduct({every, instruction, *all}).has_value(), isKnown) << instruction.op;
+  }
+}
+
 TEST(CostTest, AnUnboundSizeIsAnError) {
   auto cost = plan::estimateCost(smallTrainingPlan(), {{"B", 2}});
   ASSERT_FALSE(cost.ok());
