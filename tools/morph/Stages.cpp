@@ -212,7 +212,9 @@ Status Pipeline::compileHybrid(const std::string &variant) {
         emitTrainingPlans(compiler_, resolved_, ir(name), "finetune", run_.file("plans"), "finetune-" + variant)
             .status());
   if (variant == "selected")
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), "logits", "", planFile("logits-" + variant)));
+    // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
+    for (const char *program : {"logits", "decode"})
+      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
   return Status();
 }
 
@@ -463,7 +465,7 @@ Status Pipeline::exportHybrid() {
 Status Pipeline::checkHybrid() {
   Inputs inputs;
   inputs.sections = {"export"};
-  inputs.plans = {"logits-selected", "decode-selected"};
+  inputs.plans = {"logits-check", "decode-check"};
   inputs.stages = {"data", "hybrid"};
   inputs.runtime = true;
   inputs.scripts = {"export/check_export.py"};
@@ -475,8 +477,8 @@ Status Pipeline::checkHybrid() {
     MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
     MORPH_RETURN_IF_ERROR(
         runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
-                    "--morph-run", runtime, "--logits-plan", planFile("logits-selected").string(), "--decode-plan",
-                    planFile("decode-selected").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}}));
+                    "--morph-run", runtime, "--logits-plan", planFile("logits-check").string(), "--decode-plan",
+                    planFile("decode-check").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}}));
     // The verdict is in the hybrid's manifest, which must outlast the record that there was one.
     return syncTree(run_.file("hybrid").string());
   });
