@@ -88,6 +88,14 @@ class Shares<string gate_, string of_> {
   string of = of_;
 }
 
+/// Where the operand `offset` is there, the operand `ring` [B,S,...] is a ring of positions (cache_write), of which the op
+/// reads the last `window`, an attribute; where that is absent, all.
+class Ring<string ring_, string offset_, string window_> {
+  string ring = ring_;
+  string offset = offset_;
+  string window = window_;
+}
+
 // The largest sizes, as runtime/plan/SizeLimits.h has them.
 defvar kDimension = "kDimension";
 defvar kChunk = "kChunk";
@@ -131,6 +139,9 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   list<list<string>> zeroWhere = [];
   // A candidate whose share is zero is left out, and what is multiplied by its share is zero (runtime/plan/Demand.h).
   list<Shares> shares = [];
+  list<Ring> rings = [];
+  // Whether positions see each other by it: what benchmarks compare, each with its gradient `<op>_grad`.
+  bit mixesTokens = 0;
   // C++ expressions over `d` (runtime/plan/OpSizes.h): sizes d('B') of letters of operands' patterns, the product of the
   // dimensions of '*' d.rows(), attributes d.integer("window", default). A formula that nobody knows does not compile.
   // Floating-point operations, as double. Empty: some for each element.

@@ -275,6 +275,8 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
       HasShape<"offset", "", "attention_c7">];
   let resultShapes = ["BTHD"];
   let factors = ["q", "k", "v"];
+  let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
+  let mixesTokens = 1;
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let scratch = "attentionScratch(d)";
   let assemblyFormat = [{
@@ -321,6 +323,7 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
   let resultShapes = ["BTHV", "BHKV"];
   let factors = ["q", "k", "v"];
   let updates = ["", "state"];
+  let mixesTokens = 1;
   let flops = linearAttentionFlops;
   let scratch = "linearAttentionScratch(d)";
   let extraClassDeclaration = [{
@@ -348,6 +351,7 @@ def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
       HasShape<"state", "BPC", "short_conv_c3">];
   let resultShapes = ["BTC", "BPC"];
   let updates = ["", "state"];
+  let mixesTokens = 1;
   let flops = "2 * d('B') * d('T') * d('C') * d('W')";
   let scratch = "alignedBytes(d('C') * d('W') * d.sumBytes())"; // The taps as rows.
   let assemblyFormat = [{

@@ -189,6 +189,7 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad", [AllElementTypesM
       Range<"window", "1", kDimension, "attention_grad_c4">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
+  let mixesTokens = 1;
   let flops = [{ 10 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let scratch = "attentionGradScratch(d)";
   let assemblyFormat = [{
@@ -210,6 +211,7 @@ def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
       HasShape<"dy", "BTHV", "linear_attention_grad_c1">, Range<"chunk", "1", kChunk, "linear_attention_grad_c2">];
   let resultShapes = ["BTHK", "BTHK", "BTHV", "=extras"];
   let factors = ["dy", "q", "k", "v"];
+  let mixesTokens = 1;
   let flops = !strconcat("2.5 * (", linearAttentionFlops, ")");
   let scratch = "linearAttentionGradScratch(d)";
   let extraClassDeclaration = [{
@@ -231,6 +233,7 @@ def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad"> {
       Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
       HasShape<"state", "BPC", "short_conv_c3">, HasShape<"dy", "BTC", "short_conv_grad_c1">];
   let resultShapes = ["BTC", "C1W"];
+  let mixesTokens = 1;
   let flops = "4 * d('B') * d('T') * d('C') * d('W')";
   let scratch = "alignedBytes(2 * d('C') * d('W') * d.sumBytes())"; // The taps as rows, and their gradients.
   let assemblyFormat = [{

@@ -42,8 +42,7 @@ public:
     SmallVector<Value> values(program.getBlock().getArguments());
     for (Operation &op : program.getBlock()) {
       values.append(op.result_begin(), op.result_end());
-      if (auto write = dyn_cast<CacheWriteOp>(op))
-        holdHalf(write);
+      holdHalf(&op);
     }
     for (Value value : values)
       assign(value);
@@ -54,14 +53,26 @@ private:
   ModelOp model;
   SymbolTable symbols;
 
-  /// A ring of keys or values, an input that attention alone reads, holds bf16: half the bytes of a long context.
-  static void holdHalf(CacheWriteOp write) {
-    bool isRing = isa<BlockArgument>(write.getCache()) && write.getCache().hasOneUse() &&
-                  llvm::all_of(write.getResult().getUsers(), llvm::IsaPred<AttentionOp, OutputOp>);
-    if (!isRing)
+  /// An input that an op updates and may hold bf16, and whose next value products alone read, holds bf16: rings of keys
+  /// and values, half the bytes of a long context.
+  static void holdHalf(Operation *op) {
+    const plan::OpRule *rule = findOpRule(op);
+    if (!rule)
       return;
-    for (Value ring : {write.getCache(), write.getResult()})
-      ring.setType(cast<RankedTensorType>(ring.getType()).clone(BFloat16Type::get(write.getContext())));
+    for (auto [next, name] : llvm::zip(op->getResults(), rule->updates)) {
+      const int64_t index = name.empty() ? -1 : rule->operandIndex(name);
+      if (index < 0 || !rule->operands[index].half)
+        continue;
+      ValueRange group = operandGroups(op, *rule)[index];
+      const bool isHeld = !group.empty() && isa<BlockArgument>(group.front()) && group.front().hasOneUse() &&
+                          llvm::all_of(next.getUses(), [](OpOperand &use) {
+                            return isa<OutputOp>(use.getOwner()) || findRead(use) == Read::Factor;
+                          });
+      if (!isHeld)
+        continue;
+      for (Value value : {group.front(), Value(next)})
+        value.setType(cast<RankedTensorType>(value.getType()).clone(BFloat16Type::get(op->getContext())));
+    }
   }
 
   void assign(Value value) {

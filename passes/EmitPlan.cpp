@@ -55,7 +55,7 @@ private:
   LogicalResult emitWeights();
   LogicalResult emitInstruction(Operation *op);
   LogicalResult emitLaunch(LaunchOp launch);
-  LogicalResult emitRopeTable(RopeOp rope);
+  LogicalResult emitRopeTable(Operation *op, FlatSymbolRefAttr name);
   FailureOr<plan::Weight> makeWeight(Operation *symbol);
 
   /// Gives `value` the next number.
@@ -176,13 +176,13 @@ LogicalResult PlanEmitter::emitWeights() {
   return success();
 }
 
-LogicalResult PlanEmitter::emitRopeTable(RopeOp rope) {
-  if (plan.ropeTables.count(rope.getTable().str()))
+LogicalResult PlanEmitter::emitRopeTable(Operation *op, FlatSymbolRefAttr name) {
+  if (plan.ropeTables.count(name.getValue().str()))
     return success();
-  auto table = dyn_cast_or_null<RopeTableOp>(SymbolTable::lookupSymbolIn(model, rope.getTableAttr()));
+  auto table = dyn_cast_or_null<RopeTableOp>(SymbolTable::lookupSymbolIn(model, name));
   if (!table)
-    return rope.emitOpError() << "refers to @" << rope.getTable() << ", which is no rope table of the model";
-  plan.ropeTables[rope.getTable().str()] = {table.getInverseFrequencies().vec(),
+    return op->emitOpError() << "refers to " << name << ", which is no rope table of the model";
+  plan.ropeTables[name.getValue().str()] = {table.getInverseFrequencies().vec(),
                                             table.getAttentionFactor().convertToDouble()};
   return success();
 }
@@ -264,8 +264,10 @@ LogicalResult PlanEmitter::emitInstruction(Operation *op) {
       error.attachNote() << "morph-expand-mixers writes token mixers in primitive ops";
     return error;
   }
-  if (auto rope = dyn_cast<RopeOp>(op); rope && failed(emitRopeTable(rope)))
-    return failure();
+  for (const plan::ShapeRule &constraint : rule->rules)
+    if (constraint.kind == plan::RuleKind::Table &&
+        failed(emitRopeTable(op, op->getAttrOfType<FlatSymbolRefAttr>(constraint.first))))
+      return failure();
   plan::Instruction instruction = makeInstruction(op, *rule, numbers);
   for (Value result : op->getResults()) {
     FailureOr<int64_t> number = define(result);

@@ -56,6 +56,12 @@ struct ShareRule {
   std::string of;   ///< The variadic operand, or the integer attribute that has the share's number.
 };
 
+/// An operand that is a ring of positions where the operand `offset` is there, read up to a window.
+struct RingRule {
+  std::string ring, offset;
+  std::string window; ///< An integer attribute; absent: all positions.
+};
+
 struct OpRule {
   std::string name;
   std::vector<OperandRule> operands;
@@ -70,6 +76,8 @@ struct OpRule {
   bool elementwise = false;         ///< An expression of the operands' elements is all that it is.
   std::vector<std::vector<std::string>> zeroWhere; ///< Where all operands of one list are zero, so are all results.
   std::vector<ShareRule> shares;
+  std::vector<RingRule> rings;
+  bool mixesTokens = false;                           ///< Positions see each other by it.
   double (*flops)(const OpSizes<double> &) = nullptr; ///< Null: some operations an element.
   int64_t (*scratch)(const ScratchSizes &) = nullptr; ///< Bytes that its kernel works in; null: none.
 

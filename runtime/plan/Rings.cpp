@@ -10,21 +10,19 @@ namespace morph::plan {
 std::map<std::string, int64_t> ringWindows(const Plan &plan) {
   std::map<std::string, int64_t> windows;
   for (const Instruction &instruction : plan.instructions) {
-    if (instruction.op != "attention")
-      continue;
     const OpRule &rule = *findOpRule(instruction.op);
-    auto operand = [&](const char *name) {
-      return instruction.operands[static_cast<size_t>(operandPosition(instruction, rule, name))];
-    };
-    const std::string *slots = std::get_if<std::string>(&plan.values[static_cast<size_t>(operand("k"))].shape[1]);
-    if (operand("offset") < 0 || !slots)
-      continue;
-    auto found = instruction.attributes.find("window");
-    const int64_t window = found == instruction.attributes.end() ? 0 : std::get<int64_t>(found->second);
-    // What has the slots of several windows has room for the largest.
-    auto [known, isNew] = windows.emplace(*slots, window);
-    if (!isNew)
-      known->second = known->second == 0 || window == 0 ? 0 : std::max(known->second, window);
+    for (const RingRule &ring : rule.rings) {
+      const size_t value = static_cast<size_t>(operandValue(instruction, rule, ring.ring));
+      const std::string *slots = std::get_if<std::string>(&plan.values[value].shape[1]);
+      if (operandValue(instruction, rule, ring.offset) < 0 || !slots)
+        continue;
+      auto found = instruction.attributes.find(ring.window);
+      const int64_t window = found == instruction.attributes.end() ? 0 : std::get<int64_t>(found->second);
+      // What has the slots of several windows has room for the largest.
+      auto [known, isNew] = windows.emplace(*slots, window);
+      if (!isNew)
+        known->second = known->second == 0 || window == 0 ? 0 : std::max(known->second, window);
+    }
   }
   return windows;
 }

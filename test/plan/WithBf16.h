@@ -32,9 +32,12 @@ inline plan::Plan withBf16(plan::Plan plan, const std::set<std::string> &trained
   std::map<int64_t, int64_t> casts;
   std::vector<plan::Instruction> instructions;
   for (plan::Instruction instruction : plan.instructions) {
-    if (instruction.op == "cache_write")
-      for (int64_t ring : {instruction.operands[0], instruction.results[0]})
-        plan.values[static_cast<size_t>(ring)].dtype = plan::DType::BF16;
+    const plan::OpRule &rule = *plan::findOpRule(instruction.op);
+    for (size_t r = 0; r < rule.updates.size(); ++r)
+      if (const int64_t index = rule.operandIndex(rule.updates[r]);
+          index >= 0 && rule.operands[static_cast<size_t>(index)].half)
+        for (int64_t ring : {plan::operandValue(instruction, rule, rule.updates[r]), instruction.results[r]})
+          plan.values[static_cast<size_t>(ring)].dtype = plan::DType::BF16;
     for (size_t o = 0; o < instruction.operands.size(); ++o) {
       int64_t &value = instruction.operands[o];
       if (value < 0 || !isFactor(instruction, o) || plan.values[static_cast<size_t>(value)].dtype == plan::DType::BF16)

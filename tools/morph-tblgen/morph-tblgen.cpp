@@ -108,6 +108,13 @@ void checkSingle(const Operator &op, StringRef field, StringRef name) {
                                      "', which is no operand of one value");
 }
 
+/// Whether the op has an integer attribute of the name.
+bool hasInteger(const Operator &op, StringRef name) {
+  return any_of(op.getAttributes(), [&](const NamedAttribute &attribute) {
+    return attribute.name == name && attribute.attr.getBaseAttr().getAttrDefName() == "I64Attr";
+  });
+}
+
 void emitZeroWhere(const Operator &op, raw_ostream &os) {
   os << "{";
   interleaveComma(*op.getDef().getValueAsListInit("zeroWhere"), os, [&](const Init *list) {
@@ -127,13 +134,25 @@ void emitShares(const Operator &op, raw_ostream &os) {
     StringRef gate = shares->getValueAsString("gate"), of = shares->getValueAsString("of");
     checkSingle(op, "shares", gate);
     const NamedTypeConstraint *operand = findOperand(op, of);
-    const bool isNumber = any_of(op.getAttributes(), [&](const NamedAttribute &attribute) {
-      return attribute.name == of && attribute.attr.getAttrDefName() == "I64Attr";
-    });
-    if (!(operand && operand->isVariadic()) && !isNumber)
+    if (!(operand && operand->isVariadic()) && !hasInteger(op, of))
       PrintFatalError(op.getLoc(), "op '" + op.getDef().getValueAsString("opName") + "': `shares` are of '" + of +
                                        "', which is neither a variadic operand nor an integer attribute");
     os << "{" << quoted(gate) << ", " << quoted(of) << "}";
+  });
+  os << "}";
+}
+
+void emitRings(const Operator &op, raw_ostream &os) {
+  os << "{";
+  interleaveComma(op.getDef().getValueAsListOfDefs("rings"), os, [&](const Record *ring) {
+    StringRef name = ring->getValueAsString("ring"), offset = ring->getValueAsString("offset"),
+              window = ring->getValueAsString("window");
+    checkSingle(op, "rings", name);
+    checkSingle(op, "rings", offset);
+    if (!hasInteger(op, window))
+      PrintFatalError(op.getLoc(), "op '" + op.getDef().getValueAsString("opName") + "': `rings` has the window '" +
+                                       window + "', which is no integer attribute");
+    os << "{" << quoted(name) << ", " << quoted(offset) << ", " << quoted(window) << "}";
   });
   os << "}";
 }
@@ -195,7 +214,9 @@ void emitOp(const Operator &op, raw_ostream &os) {
   emitZeroWhere(op, os);
   os << ", ";
   emitShares(op, os);
-  os << ",\n     ";
+  os << ", ";
+  emitRings(op, os);
+  os << ", " << (record.getValueAsBit("mixesTokens") ? "true" : "false") << ",\n     ";
   emitFormula(record.getValueAsString("flops"), "OpSizes<double>", "double", os);
   os << ",\n     ";
   emitFormula(record.getValueAsString("scratch"), "ScratchSizes", "int64_t", os);

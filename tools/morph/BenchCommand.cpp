@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph bench: how long a step of a program takes on this machine, and how long its matrix products alone.
 
+#include "runtime/plan/OpTable.h"
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/CompileBench.h"
@@ -87,18 +88,18 @@ StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &argument
 /// Of a profile the token mixers: seconds of one call forward and backward, and both as a multiple of full attention's.
 OrderedJson mixersOf(const OrderedJson &profile) {
   std::map<std::string, std::map<bool, double>> seconds; // By mixer, forward and backward.
-  const std::string attention = "attention", linear = "linear_attention", gradient = "_grad";
+  const std::string attention = "attention", gradient = "_grad";
   for (const OrderedJson &line : profile) {
     const std::string op = line["op"];
     const std::string name = op.substr(0, op.find(' '));
-    for (bool backward : {false, true}) {
-      const std::string suffix = backward ? gradient : "";
-      if (name != attention + suffix && name != linear + suffix && name != "short_conv" + suffix)
-        continue;
-      const std::string mixer =
-          name == linear + suffix ? op.substr(name.size() + 1) : name.substr(0, name.size() - suffix.size());
-      seconds[mixer][backward] = line["seconds"].get<double>() / line["calls"].get<double>();
-    }
+    const plan::OpRule *rule = plan::findOpRule(name);
+    if (!rule || !rule->mixesTokens)
+      continue;
+    const size_t end = name.rfind(gradient);
+    const bool backward = end != std::string::npos && end + gradient.size() == name.size();
+    // A kind follows the name of an op that has kinds.
+    const std::string mixer = op != name ? op.substr(name.size() + 1) : name.substr(0, end);
+    seconds[mixer][backward] = line["seconds"].get<double>() / line["calls"].get<double>();
   }
   OrderedJson mixers = OrderedJson::array();
   for (const auto &[mixer, times] : seconds) {
