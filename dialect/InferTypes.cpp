@@ -3,7 +3,6 @@
 #include "dialect/InferTypes.h"
 
 #include "dialect/MorphOps.h"
-#include "dialect/backends/LinearAttentionBackend.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -97,54 +96,6 @@ LogicalResult inferTypesByTable(MLIRContext *context, std::optional<Location> lo
     results.push_back(RankedTensorType::get(dimensions, updatedElement(index).value_or(element)));
   }
   return success();
-}
-
-/// linear_attention_c4 and c5, which its gradient shares: the extras are those of a backend's kernel. B, T, H, K and V
-/// are those of q, k and v.
-template <typename Adaptor>
-static LogicalResult verifyExtras(std::optional<Location> location, StringRef op, Adaptor adaptor) {
-  StringRef kind = adaptor.getKind();
-  std::optional<ArrayRef<LinearAttentionKernelOperand>> operands = getLinearAttentionKernel(kind);
-  if (!operands)
-    return reportViolation(location, op,
-                           "linear_attention_c4: no backend has a kernel '" + kind +
-                               "'; there are: " + llvm::join(getLinearAttentionKernelNames(), ", "));
-  if (operands->size() != adaptor.getExtras().size())
-    return reportViolation(location, op,
-                           "linear_attention_c5: kernel '" + kind + "' takes " + Twine(operands->size()) +
-                               " further operands, got " + Twine(adaptor.getExtras().size()));
-  // An op of the table for once, whose operands are q, v and the extras.
-  plan::OpRule rule;
-  plan::OpArguments arguments;
-  std::vector<plan::Shape> shapes;
-  shapes.reserve(operands->size() + 2);
-  SmallVector<Value> values;
-  auto add = [&](StringRef name, StringRef pattern, Value value) {
-    shapes.push_back(getShape(value.getType()));
-    values.push_back(value);
-    rule.operands.push_back({name.str(), plan::Arity::One, false, false});
-    rule.rules.push_back({plan::RuleKind::Shape, name.str(), pattern.str(), "", "linear_attention_c5"});
-    arguments.operands.push_back({&shapes.back()});
-  };
-  add("q", "BTHK", adaptor.getQ());
-  add("v", "BTHV", adaptor.getV());
-  for (auto [operand, extra] : llvm::zip_equal(*operands, adaptor.getExtras()))
-    add(operand.name, operand.shape, extra);
-  const std::map<std::string, plan::Attribute> none;
-  arguments.attributes = &none;
-  arguments.describe = [&](size_t index, size_t) { return toString(values[index].getType()); };
-  plan::BoundSizes sizes;
-  if (StatusOr<std::vector<plan::Shape>> checked = plan::inferShapes(rule, arguments, sizes); !checked.ok())
-    return reportViolation(location, op, checked.status().message());
-  return success();
-}
-
-LogicalResult LinearAttentionOp::verifyShapes(std::optional<Location> location, Adaptor adaptor) {
-  return verifyExtras(location, getOperationName(), adaptor);
-}
-
-LogicalResult LinearAttentionGradOp::verifyShapes(std::optional<Location> location, Adaptor adaptor) {
-  return verifyExtras(location, getOperationName(), adaptor);
 }
 
 } // namespace morph

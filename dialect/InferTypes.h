@@ -31,11 +31,10 @@ llvm::LogicalResult reportViolation(std::optional<mlir::Location> location, llvm
                                     const llvm::Twine &message);
 
 namespace detail {
-template <typename Op> using VerifyShapes = decltype(&Op::verifyShapes);
 template <typename Op> using PropertiesOf = decltype(&Op::getPropertiesAsAttr);
 } // namespace detail
 
-/// `InferTypeOpInterface::inferReturnTypes` of `Op`: by the table, and then by its `verifyShapes` where it has one.
+/// `InferTypeOpInterface::inferReturnTypes` of `Op`: by the table.
 template <typename Op>
 llvm::LogicalResult inferTypes(mlir::MLIRContext *context, std::optional<mlir::Location> location,
                                mlir::ValueRange operands, mlir::DictionaryAttr attributes,
@@ -56,11 +55,7 @@ llvm::LogicalResult inferTypes(mlir::MLIRContext *context, std::optional<mlir::L
     if (properties)
       inherent = mlir::dyn_cast_or_null<mlir::DictionaryAttr>(
           Op::getPropertiesAsAttr(context, *properties.as<typename Op::Properties *>()));
-  if (failed(inferTypesByTable(context, location, name, groups, inherent, results)))
-    return mlir::failure();
-  if constexpr (llvm::is_detected<detail::VerifyShapes, Op>::value)
-    return Op::verifyShapes(location, adaptor);
-  return mlir::success();
+  return inferTypesByTable(context, location, name, groups, inherent, results);
 }
 
 } // namespace morph

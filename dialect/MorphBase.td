@@ -39,12 +39,14 @@ class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mne
 // their costs counted. Rules are read in order, by runtime/plan/InferShapes.cpp.
 //
 // A pattern has a letter a dimension, and a letter one size in the whole op. A leading '*' stands for any number of
-// further dimensions, a trailing '~' too; '1' is a dimension of one element; "=x" is the shape of operand x. Letters:
+// further dimensions, a trailing '~' too; '1' is a dimension of one element; "=x" is the shape of operand x, "=x|y" of a
+// variadic result those of the optional operands x and y that are present. Letters:
 // B batch, T positions, S cached positions, N rows, whose sizes may be names until a program runs; all
 // others are numbers in a program: C channels, H heads, G key-value heads or elements of a gate, D head dimension, K and
-// V key and value dimension, V also vocabulary, I and O inputs and outputs, W taps.
+// V key and value dimension, V also vocabulary, I and O inputs and outputs, W taps or columns of a state.
 //
-// A term is a letter, a number, an attribute's name, or "#x", the number of values of the variadic operand x.
+// A term is a letter, a number, an attribute's name, "#x", the number of values of the variadic operand x, or "?x", one
+// where the attribute x is present and else zero.
 // The label is that of the constraint, see below; it is empty where the op's types say the same.
 class Rule<string kind, string first, string second, string third, string label_> {
   string ruleKind = kind;
@@ -55,18 +57,22 @@ class Rule<string kind, string first, string second, string third, string label_
 }
 /// The operand has a shape of the pattern, where it is present.
 class HasShape<string operand, string pattern, string label> : Rule<"Shape", operand, pattern, "", label>;
-/// The letter is a term, or two with - * or / between them; a quotient must be whole. The size is in the limits.
+/// The letter is a term, or two with + - * or / between them; a quotient must be whole. The size is in the limits.
 class Size<string letter, string value, string label> : Rule<"Size", letter, value, "", label>;
 /// The first letter divides the second.
 class Divides<string divisor, string dividend, string label> : Rule<"Divides", divisor, dividend, "", label>;
 /// A letter or an attribute is from one term to another; an absent attribute is.
 class Range<string what, string low, string high, string label> : Rule<"Range", what, low, high, label>;
-/// The attribute is a positive finite number.
+/// The attribute is a positive finite number, where it is present.
 class Positive<string attribute, string label> : Rule<"Positive", attribute, "", "", label>;
 /// The attribute is a finite number, from the first to less than the second; `below` is empty where any is small enough.
 class Real<string attribute, string low, string below, string label> : Rule<"Real", attribute, low, below, label>;
 /// The attribute is one of these words, with bars between them.
 class OneOf<string attribute, string words, string label> : Rule<"OneOf", attribute, words, "", label>;
+/// Of these optional operands, with bars between them, one is present at most.
+class AtMostOne<string operands, string label> : Rule<"AtMostOne", operands, "", "", label>;
+/// Of these optional operands, with bars between them, all are present or none.
+class Together<string operands, string label> : Rule<"Together", operands, "", "", label>;
 /// The shape of the first operand ends the shape of the second.
 class Trailing<string operand, string whole, string label> : Rule<"Trailing", operand, whole, "", label>;
 /// '~' are the last dimensions of the operand, as many as the attribute says.
@@ -100,7 +106,7 @@ class Ring<string ring_, string offset_, string window_> {
 defvar kDimension = "kDimension";
 defvar kChunk = "kChunk";
 
-// MLIR's InferTypeOpAdaptor, by the table. An op with constraints that rules cannot say has a static `verifyShapes`.
+// MLIR's InferTypeOpAdaptor, by the table.
 def Morph_InferTypes : TraitList<[
   DeclareOpInterfaceMethods<InferTypeOpInterface>,
   NativeOpTrait<"InferTypeOpAdaptor", [], [{}], [{
@@ -118,7 +124,7 @@ def Morph_InferTypes : TraitList<[
 class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
     : Morph_Op<mnemonic, !listconcat([Pure, Morph_InferTypes], traits)> {
   list<Rule> rules = [];
-  // A pattern a result; a variadic one has "=x" of a variadic operand x.
+  // A pattern a result; a variadic one has "=x" of a variadic operand x or "=x|y" of optional ones.
   list<string> resultShapes = [];
   list<Below> indices = [];
   // The element type of the results: f32, or that which an attribute names; of one in an operand's memory, the operand's.

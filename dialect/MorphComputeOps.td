@@ -26,12 +26,6 @@ class Morph_UnaryOp<string mnemonic, string text, string scalar>
   let inPlace = ["x"];
 }
 
-// Of the chunked algorithm, a head and a chunk of c positions: the scores among queries and keys and among keys (2 c^2 K
-// each), the triangular solve and the scores' product with the values (c^2 V each, halves are skipped), three products
-// with the state (2 c K V each).
-defvar linearAttentionFlops = [{ d('B') * d('T') * d('H') *
-    (std::min(d.integer("chunk"), d('T')) * (4 * d('K') + 2 * d('V')) + 6 * d('K') * d('V')) }];
-
 //===----------------------------------------------------------------------===//
 // Embedding, projections, norms
 //===----------------------------------------------------------------------===//
@@ -303,36 +297,64 @@ def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
   let assemblyFormat = "$cache `,` $x `offset` $offset attr-dict `:` type($cache) `,` type($x) `,` type($offset)";
 }
 
+// The operands of the recurrence, and their rules, as linear_attention and its gradient have them.
+defvar linearAttentionOperands = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Float>:$head_decay,
+    Optional<Morph_Float>:$decay, Optional<Morph_Float>:$channel_decay, Optional<Morph_Float>:$beta,
+    Optional<Morph_Float>:$write, Optional<Morph_Float>:$erase, Optional<Morph_Float>:$bonus,
+    Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk, OptionalAttr<F64Attr>:$normaliser);
+defvar linearAttentionRules = [HasShape<"q", "BTGK", "linear_attention_c1">,
+    HasShape<"k", "BTGK", "linear_attention_c2">, HasShape<"v", "BTHV", "linear_attention_c3">,
+    Divides<"G", "H", "linear_attention_c4">, HasShape<"head_decay", "H", "linear_attention_c5">,
+    HasShape<"decay", "BTH", "linear_attention_c5">, HasShape<"channel_decay", "BTHK", "linear_attention_c5">,
+    AtMostOne<"head_decay|decay|channel_decay", "linear_attention_c6">, HasShape<"beta", "BTH", "linear_attention_c7">,
+    HasShape<"write", "BTHK", "linear_attention_c7">, HasShape<"erase", "BTHK", "linear_attention_c7">,
+    Together<"write|erase", "linear_attention_c8">, AtMostOne<"beta|write", "linear_attention_c8">,
+    HasShape<"bonus", "HK", "linear_attention_c9">, Size<"W", "V + ?normaliser", "linear_attention_c10">,
+    HasShape<"state", "BHKW", "linear_attention_c10">, Range<"chunk", "1", kChunk, "linear_attention_c11">,
+    Positive<"normaliser", "linear_attention_c12">];
+
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
-  let summary = "The recurrence of a linear-attention backend on q, k, v [B,T,H,*]: output and final state";
+  let summary = "A gated linear recurrence on q, k [B,T,G,K] and v [B,T,H,V]: output [B,T,H,V] and final state [B,H,K,V]";
   let description = [{
-    `kind` names the backend; `extras` are its further operands (decay, beta, ...), `state` [B,H,K,V] the recurrent
-    state before the first position (zero where absent), in whose place the final state is written. Computed in chunks of
-    `chunk` positions; the result does not depend on it but for rounding. `scale` multiplies q.
-    Constraints: linear_attention_c1 q is [B,T,H,K]; linear_attention_c2 k is [B,T,H,K]; linear_attention_c3 v is
-    [B,T,H,V]; linear_attention_c4 a backend has a kernel of that kind; linear_attention_c5 the extras are those of the
-    kernel; linear_attention_c6 state is [B,H,K,V]; linear_attention_c7 chunk is positive and within the limit.
+    Linear attention: RetNet, lightning attention, GLA, HGRN2, Mamba2, (gated) DeltaNet, KDA, RWKV7 and others are
+    choices of operands. A head has the state S [K,V], zero before the first position or `state`. Position t with its
+    q, k and v does
+
+        S <- D S + a (b^T D S) + k v^T,  o = scale * (S^T q + (sum_c bonus_c q_c k_c) v)
+
+    D is the diagonal matrix of the decays, whose natural logarithms, not positive, are `head_decay` [H], `decay` [B,T,H]
+    or `channel_decay` [B,T,H,K]; without one of them it is one. a and b are `write` and `erase` [B,T,H,K]. The delta rule
+    has `beta` [B,T,H] instead: u = beta (v - (D S)^T k), S <- D S + k u^T. Without these, there is no such term. `bonus` is [H,K], zero where absent. Head h has
+    q and k of group h / (H / G).
+
+    With a `normaliser` v has a further column of ones: W is V + 1, the last column of S sums up the keys, and the other
+    elements of o are divided by its last one, plus `normaliser`. Otherwise W is V. The final state [B,H,K,W] is written in
+    the place of `state`. Computed in chunks of `chunk` positions; the result does not depend on it but for rounding.
+    A position with zero k, v, write and erase does nothing to a zero state.
+    Constraints: linear_attention_c1 q is [B,T,G,K]; linear_attention_c2 k is [B,T,G,K]; linear_attention_c3 v is
+    [B,T,H,V]; linear_attention_c4 G divides H; linear_attention_c5 head_decay is [H], decay [B,T,H], channel_decay
+    [B,T,H,K]; linear_attention_c6 there is one decay at most; linear_attention_c7 beta is [B,T,H], write and erase
+    are [B,T,H,K]; linear_attention_c8 write and erase come together and without beta; linear_attention_c9 bonus is
+    [H,K]; linear_attention_c10 state is [B,H,K,W]; linear_attention_c11 chunk is positive and within the limit;
+    linear_attention_c12 normaliser is positive.
   }];
-  let arguments = (ins StrAttr:$kind, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Variadic<Morph_Float>:$extras,
-      Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
+  let arguments = linearAttentionOperands;
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);
-  let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
-      HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
-      Range<"chunk", "1", kChunk, "linear_attention_c7">];
-  let resultShapes = ["BTHV", "BHKV"];
+  let rules = linearAttentionRules;
+  let resultShapes = ["BTHV", "BHKW"];
   let factors = ["q", "k", "v"];
   let updates = ["", "state"];
   let mixesTokens = 1;
-  let flops = linearAttentionFlops;
+  let flops = "linearAttentionFlops(d)";
   let scratch = "linearAttentionScratch(d)";
-  let extraClassDeclaration = [{
-    /// linear_attention_c4 and c5: the extras are those of the kernel.
-    static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
-  }];
   let assemblyFormat = [{
-    $kind $q `,` $k `,` $v (`with` $extras^)? (`state` $state^)? `scale` $scale `chunk` $chunk attr-dict
-    `:` type($q) `,` type($k) `,` type($v) (`with` type($extras)^)? (`state` type($state)^)?
+    $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)? (`beta` $beta^)?
+    (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? `scale` $scale `chunk` $chunk
+    (`normaliser` $normaliser^)? attr-dict `:` type($q) `,` type($k) `,` type($v)
+    (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
+    (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
+    (`state` type($state)^)?
   }];
 }
 

@@ -159,15 +159,16 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
 
 Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   Gradients gradients(getNumOperands());
-  size_t inputs = 3 + getExtras().size();
+  size_t inputs = getNumOperands() - (getState() ? 1 : 0);
   if (dy[1] || (getState() && needed[inputs])) {
     emitOpError() << "has no gradient by its states";
     return {};
   }
   if (!llvm::is_contained(needed.take_front(inputs), true))
     return gradients;
-  auto gradient = builder.create<LinearAttentionGradOp>(getLoc(), getKindAttr(), dy[0], getQ(), getK(), getV(),
-                                                        getExtras(), getState(), getScaleAttr(), getChunkAttr());
+  auto gradient = builder.create<LinearAttentionGradOp>(
+      getLoc(), dy[0], getQ(), getK(), getV(), getHeadDecay(), getDecay(), getChannelDecay(), getBeta(), getWrite(),
+      getErase(), getBonus(), getState(), getScaleAttr(), getChunkAttr(), getNormaliserAttr());
   for (size_t i = 0; i < inputs; ++i)
     if (needed[i])
       gradients[i] = gradient->getResult(i);

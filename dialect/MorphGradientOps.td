@@ -200,27 +200,26 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad", [AllElementTypesM
 
 def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
     [AttrSizedOperandSegments, AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
-  let summary = "Gradients of linear_attention by q, k, v and the extras, for a zero gradient of the final state";
-  let description = [{Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention;
-    linear_attention_grad_c2 chunk is positive and within the limit.}];
-  let arguments = (ins StrAttr:$kind, Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v,
-      Variadic<Morph_Float>:$extras, Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk);
-  let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dextras);
-  let rules = [HasShape<"q", "BTHK", "linear_attention_c1">, HasShape<"k", "BTHK", "linear_attention_c2">,
-      HasShape<"v", "BTHV", "linear_attention_c3">, HasShape<"state", "BHKV", "linear_attention_c6">,
-      HasShape<"dy", "BTHV", "linear_attention_grad_c1">, Range<"chunk", "1", kChunk, "linear_attention_grad_c2">];
-  let resultShapes = ["BTHK", "BTHK", "BTHV", "=extras"];
+  let summary = "Gradients of linear_attention by its operands but the state, for a zero gradient of the final state";
+  let description = [{
+    After dq, dk and dv the gradients of those other operands that are present, in their order.
+    Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention.
+  }];
+  let arguments = !con((ins Morph_Half:$dy), linearAttentionOperands);
+  let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dterms);
+  let rules = !listconcat(linearAttentionRules, [HasShape<"dy", "BTHV", "linear_attention_grad_c1">]);
+  let resultShapes = ["BTGK", "BTGK", "BTHV", "=head_decay|decay|channel_decay|beta|write|erase|bonus"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;
-  let flops = !strconcat("2.5 * (", linearAttentionFlops, ")");
+  let flops = "2.5 * linearAttentionFlops(d)";
   let scratch = "linearAttentionGradScratch(d)";
-  let extraClassDeclaration = [{
-    /// As of linear_attention: the extras are those of the kernel.
-    static ::llvm::LogicalResult verifyShapes(std::optional<::mlir::Location> location, Adaptor adaptor);
-  }];
   let assemblyFormat = [{
-    $kind $dy `,` $q `,` $k `,` $v (`with` $extras^)? (`state` $state^)? `scale` $scale `chunk` $chunk attr-dict
-    `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`with` type($extras)^)? (`state` type($state)^)?
+    $dy `,` $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)?
+    (`beta` $beta^)? (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? `scale` $scale
+    `chunk` $chunk (`normaliser` $normaliser^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v)
+    (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
+    (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
+    (`state` type($state)^)?
   }];
 }
 

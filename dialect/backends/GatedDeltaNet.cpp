@@ -21,15 +21,12 @@ constexpr LinearMixerOption gatedDeltaNetOptions[] = {
     {"chunk", 64, 1, limits::kChunk, "positions that are computed together"},
     {"conv", 0, 0, 16, "width of the short convolutions of q, k and v; 0 for none"},
 };
-constexpr LinearAttentionKernelOperand gatedDeltaNetOperands[] = {{"g", "BTH"}, {"beta", "BTH"}};
 constexpr double lengthEps = 1e-6;
 
 class GatedDeltaNet final : public LinearAttentionBackend {
 public:
   StringRef getKind() const override { return "gated_deltanet"; }
   StringRef getSummary() const override { return "gated delta rule, decay and step made from the input"; }
-  StringRef getKernel() const override { return "gated_delta_rule"; }
-  ArrayRef<LinearAttentionKernelOperand> getKernelOperands() const override { return gatedDeltaNetOperands; }
   ArrayRef<LinearMixerOption> getOptions() const override { return gatedDeltaNetOptions; }
   LogicalResult verifyOptions(DictionaryAttr options, function_ref<InFlightDiagnostic()> emitError) const override;
   SmallVector<MixerParameter> getParameters(LinearMixerOp mixer) const override;
@@ -118,8 +115,10 @@ MixerExpansion GatedDeltaNet::expand(LinearMixerOp mixer, OpBuilder &builder, co
 
   auto [q, k, v] = projections;
   auto attention = builder.create<LinearAttentionOp>(
-      mixer.getLoc(), getKernel(), q, k, v, ValueRange{decay, beta}, decodes ? inputs.states.front() : Value(),
-      llvm::APFloat(1.0 / std::sqrt(double(mixer.getHeadDim()))), getOption(mixer, "chunk"));
+      mixer.getLoc(), q, k, v, /*head_decay=*/Value(), decay, /*channel_decay=*/Value(), beta, /*write=*/Value(),
+      /*erase=*/Value(), /*bonus=*/Value(), decodes ? inputs.states.front() : Value(),
+      llvm::APFloat(1.0 / std::sqrt(double(mixer.getHeadDim()))), getOption(mixer, "chunk"),
+      /*normaliser=*/FloatAttr());
 
   MixerExpansion expansion;
   expansion.hidden = buildOutput(mixer, builder, attention.getResult(), hidden);

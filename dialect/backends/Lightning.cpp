@@ -18,15 +18,12 @@ namespace {
 constexpr LinearMixerOption lightningOptions[] = {
     {"chunk", 64, 1, limits::kChunk, "positions that are computed together"},
 };
-constexpr LinearAttentionKernelOperand lightningOperands[] = {{"log_decay", "H"}};
 constexpr double lengthEps = 1e-6;
 
 class Lightning final : public LinearAttentionBackend {
 public:
   StringRef getKind() const override { return "lightning"; }
   StringRef getSummary() const override { return "linear attention with a fixed decay a head"; }
-  StringRef getKernel() const override { return "fixed_decay"; }
-  ArrayRef<LinearAttentionKernelOperand> getKernelOperands() const override { return lightningOperands; }
   ArrayRef<LinearMixerOption> getOptions() const override { return lightningOptions; }
   SmallVector<MixerParameter> getParameters(LinearMixerOp mixer) const override;
   SmallVector<MixerState> getStates(LinearMixerOp mixer) const override;
@@ -73,8 +70,9 @@ MixerExpansion Lightning::expand(LinearMixerOp mixer, OpBuilder &builder, const 
   v = mix.splitHeads(v, heads);
   Value decay = mix.param("decay", {heads});
   auto attention = builder.create<LinearAttentionOp>(
-      mixer.getLoc(), getKernel(), q, k, v, ValueRange{decay}, decodes ? inputs.states.front() : Value(),
-      llvm::APFloat(1.0 / std::sqrt(headDim)), getOption(mixer, "chunk"));
+      mixer.getLoc(), q, k, v, decay, /*decay=*/Value(), /*channel_decay=*/Value(), /*beta=*/Value(), /*write=*/Value(),
+      /*erase=*/Value(), /*bonus=*/Value(), decodes ? inputs.states.front() : Value(),
+      llvm::APFloat(1.0 / std::sqrt(headDim)), getOption(mixer, "chunk"), /*normaliser=*/FloatAttr());
 
   MixerExpansion expansion;
   expansion.hidden = buildOutput(mixer, builder, attention.getResult(), buildMaskedHidden(mixer, builder, inputs));

@@ -41,21 +41,6 @@ SmallVector<StringRef> morph::getLinearAttentionKinds() {
   return llvm::map_to_vector(getLinearAttentionBackends(), [](const auto &backend) { return backend->getKind(); });
 }
 
-std::optional<ArrayRef<LinearAttentionKernelOperand>> morph::getLinearAttentionKernel(StringRef kernel) {
-  for (const auto &backend : getLinearAttentionBackends())
-    if (backend->getKernel() == kernel)
-      return backend->getKernelOperands();
-  return std::nullopt;
-}
-
-SmallVector<StringRef> morph::getLinearAttentionKernelNames() {
-  auto names =
-      llvm::map_to_vector(getLinearAttentionBackends(), [](const auto &backend) { return backend->getKernel(); });
-  llvm::sort(names);
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
-}
-
 FailureOr<DictionaryAttr> morph::linearMixerOptions(StringRef kind, DictionaryAttr given,
                                                     function_ref<InFlightDiagnostic()> emitError) {
   auto fail = [&](const Twine &message) {

@@ -24,13 +24,6 @@ struct LinearMixerOption {
   llvm::StringRef description;
 };
 
-/// A further operand of a backend's `morph.linear_attention`: its name and shape, as letters of B batch, T positions,
-/// H heads, K key and V value head dimension.
-struct LinearAttentionKernelOperand {
-  llvm::StringRef name;
-  llvm::StringRef shape;
-};
-
 /// A linear attention that may take the place of a layer's full attention.
 class LinearAttentionBackend {
 public:
@@ -41,11 +34,6 @@ public:
 
   /// One line for people: what it is.
   virtual llvm::StringRef getSummary() const = 0;
-
-  /// The `kind` of the linear_attention op that its expansion makes, which names a kernel of the runtime, and that
-  /// kernel's operands after q, k and v. Backends may share a kernel.
-  virtual llvm::StringRef getKernel() const = 0;
-  virtual llvm::ArrayRef<LinearAttentionKernelOperand> getKernelOperands() const = 0;
 
   /// The options, all of which a linear mixer has.
   virtual llvm::ArrayRef<LinearMixerOption> getOptions() const = 0;
@@ -105,12 +93,6 @@ llvm::ArrayRef<std::unique_ptr<LinearAttentionBackend>> getLinearAttentionBacken
 
 /// The kinds of all backends, sorted.
 llvm::SmallVector<llvm::StringRef> getLinearAttentionKinds();
-
-/// The operands of a kernel after q, k and v; nothing where no backend has that kernel.
-std::optional<llvm::ArrayRef<LinearAttentionKernelOperand>> getLinearAttentionKernel(llvm::StringRef kernel);
-
-/// The names of all kernels, sorted.
-llvm::SmallVector<llvm::StringRef> getLinearAttentionKernelNames();
 
 /// The options of a backend: those of `given`, the defaults for the others. Fails where the kind is unknown, where
 /// `given` has an option that the backend lacks, or where a value is not a whole number within its limits; the error is

@@ -23,7 +23,8 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-/// Seconds by op. Linear attention has a kernel a kind.
+/// Seconds by op; an op that mixes tokens has the names of its optional operands behind its own: "linear_attention
+/// decay".
 class Profile {
 public:
   explicit Profile(const plan::Plan &plan) : plan_(plan) {}
@@ -31,8 +32,11 @@ public:
   void add(size_t instruction, double seconds) {
     const plan::Instruction &what = plan_.instructions[instruction];
     std::string name = what.op;
-    if (auto kind = what.attributes.find("kind"); kind != what.attributes.end())
-      name += " " + std::get<std::string>(kind->second);
+    if (const plan::OpRule &rule = *plan::findOpRule(what.op); rule.mixesTokens)
+      for (const plan::OperandRule &operand : rule.operands)
+        if (operand.arity == plan::Arity::Optional && !operand.index &&
+            plan::operandValue(what, rule, operand.name) >= 0)
+          name += " " + operand.name;
     Entry &entry = entries_[name];
     entry.seconds += seconds;
     ++entry.calls;

@@ -98,17 +98,6 @@ MORPH_INLINE void addRowsOf(int64_t rows, int64_t n, Matrix<const T> a, Matrix<c
 }
 
 template <typename T>
-MORPH_INLINE void subtractScaledOf(int64_t rows, int64_t n, Matrix<const T> v, const T *factors, Matrix<T> x) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const T *__restrict source = v.row(i);
-    T *__restrict target = x.row(i);
-    const T factor = factors[i];
-    for (int64_t l = 0; l < n; ++l)
-      target[l] = source[l] - factor * target[l];
-  }
-}
-
-template <typename T>
 MORPH_INLINE void addRowDotsOf(int64_t rows, int64_t n, T sign, Matrix<const T> a, Matrix<const T> b, T *sums) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *x = a.row(i), *y = b.row(i);
@@ -136,12 +125,24 @@ MORPH_INLINE void stateProductsOf(int64_t rows, int64_t n, Matrix<const T> s, co
 }
 
 template <typename T>
-MORPH_INLINE void decayAndAddOf(int64_t rows, int64_t n, T factor, const T *k, const T *__restrict u, Matrix<T> s) {
+MORPH_INLINE void decayAndAddOf(int64_t rows, int64_t n, const T *factors, int64_t step, const T *k,
+                                const T *__restrict u, Matrix<T> s) {
   for (int64_t i = 0; i < rows; ++i) {
     T *__restrict row = s.row(i);
-    const T ki = k[i];
+    const T factor = factors[i * step], ki = k[i];
     for (int64_t l = 0; l < n; ++l)
       row[l] = factor * row[l] + ki * u[l];
+  }
+}
+
+template <typename T>
+MORPH_INLINE void decayAndAddTwoOf(int64_t rows, int64_t n, const T *factors, int64_t step, const T *a,
+                                   const T *__restrict w, const T *k, const T *__restrict u, Matrix<T> s) {
+  for (int64_t i = 0; i < rows; ++i) {
+    T *__restrict row = s.row(i);
+    const T factor = factors[i * step], ai = a[i], ki = k[i];
+    for (int64_t l = 0; l < n; ++l)
+      row[l] = factor * row[l] + ai * w[l] + ki * u[l];
   }
 }
 
@@ -194,13 +195,6 @@ MORPH_VECTORIZE void addRows(int64_t rows, int64_t n, Matrix<const float> a, Mat
 void addRows(int64_t rows, int64_t n, Matrix<const double> a, Matrix<const double> b, Matrix<double> to) {
   addRowsOf<double>(rows, n, a, b, to);
 }
-MORPH_VECTORIZE void subtractScaled(int64_t rows, int64_t n, Matrix<const float> v, const float *factors,
-                                    Matrix<float> x) {
-  subtractScaledOf<float>(rows, n, v, factors, x);
-}
-void subtractScaled(int64_t rows, int64_t n, Matrix<const double> v, const double *factors, Matrix<double> x) {
-  subtractScaledOf<double>(rows, n, v, factors, x);
-}
 MORPH_VECTORIZE void addRowDots(int64_t rows, int64_t n, float sign, Matrix<const float> a, Matrix<const float> b,
                                 float *sums) {
   addRowDotsOf<float>(rows, n, sign, a, b, sums);
@@ -216,12 +210,21 @@ void stateProducts(int64_t rows, int64_t n, Matrix<const double> s, const double
                    double *y) {
   stateProductsOf<double>(rows, n, s, k, q, x, y);
 }
-MORPH_VECTORIZE void decayAndAdd(int64_t rows, int64_t n, float factor, const float *k, const float *u,
-                                 Matrix<float> s) {
-  decayAndAddOf<float>(rows, n, factor, k, u, s);
+MORPH_VECTORIZE void decayAndAdd(int64_t rows, int64_t n, const float *factors, int64_t step, const float *k,
+                                 const float *u, Matrix<float> s) {
+  decayAndAddOf<float>(rows, n, factors, step, k, u, s);
 }
-void decayAndAdd(int64_t rows, int64_t n, double factor, const double *k, const double *u, Matrix<double> s) {
-  decayAndAddOf<double>(rows, n, factor, k, u, s);
+void decayAndAdd(int64_t rows, int64_t n, const double *factors, int64_t step, const double *k, const double *u,
+                 Matrix<double> s) {
+  decayAndAddOf<double>(rows, n, factors, step, k, u, s);
+}
+MORPH_VECTORIZE void decayAndAddTwo(int64_t rows, int64_t n, const float *factors, int64_t step, const float *a,
+                                    const float *w, const float *k, const float *u, Matrix<float> s) {
+  decayAndAddTwoOf<float>(rows, n, factors, step, a, w, k, u, s);
+}
+void decayAndAddTwo(int64_t rows, int64_t n, const double *factors, int64_t step, const double *a, const double *w,
+                    const double *k, const double *u, Matrix<double> s) {
+  decayAndAddTwoOf<double>(rows, n, factors, step, a, w, k, u, s);
 }
 
 } // namespace morph::chunk

@@ -34,10 +34,6 @@ void scaleAll(int64_t rows, int64_t n, double factor, Matrix<const double> from,
 void addRows(int64_t rows, int64_t n, Matrix<const float> a, Matrix<const float> b, Matrix<float> to);
 void addRows(int64_t rows, int64_t n, Matrix<const double> a, Matrix<const double> b, Matrix<double> to);
 
-/// Row i of x [rows,n] = row i of v - factors_i * row i of x.
-void subtractScaled(int64_t rows, int64_t n, Matrix<const float> v, const float *factors, Matrix<float> x);
-void subtractScaled(int64_t rows, int64_t n, Matrix<const double> v, const double *factors, Matrix<double> x);
-
 /// sums_i (+)= sign * (row i of a) . (row i of b), for [rows,n]; each sum in a fixed order.
 void addRowDots(int64_t rows, int64_t n, float sign, Matrix<const float> a, Matrix<const float> b, float *sums);
 void addRowDots(int64_t rows, int64_t n, double sign, Matrix<const double> a, Matrix<const double> b, double *sums);
@@ -47,9 +43,17 @@ void stateProducts(int64_t rows, int64_t n, Matrix<const float> s, const float *
 void stateProducts(int64_t rows, int64_t n, Matrix<const double> s, const double *k, const double *q, double *x,
                    double *y);
 
-/// S [rows,n] = factor S + k u^T
-void decayAndAdd(int64_t rows, int64_t n, float factor, const float *k, const float *u, Matrix<float> s);
-void decayAndAdd(int64_t rows, int64_t n, double factor, const double *k, const double *u, Matrix<double> s);
+/// Row i of S [rows,n] = factor S + k_i u^T; the factors of two rows lie `step` from each other, which is 0 for one
+/// factor.
+void decayAndAdd(int64_t rows, int64_t n, const float *factors, int64_t step, const float *k, const float *u,
+                 Matrix<float> s);
+void decayAndAdd(int64_t rows, int64_t n, const double *factors, int64_t step, const double *k, const double *u,
+                 Matrix<double> s);
+/// The same and a_i w^T, too.
+void decayAndAddTwo(int64_t rows, int64_t n, const float *factors, int64_t step, const float *a, const float *w,
+                    const float *k, const float *u, Matrix<float> s);
+void decayAndAddTwo(int64_t rows, int64_t n, const double *factors, int64_t step, const double *a, const double *w,
+                    const double *k, const double *u, Matrix<double> s);
 
 /// Forward substitution of `solveLower` (ChunkMath.h) within the block of rows [begin, end), what the rows before it
 /// contribute being subtracted already.

@@ -1,14 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// The triangular solves of one chunk of linear attention.
+// The products and triangular solves of one chunk of linear attention.
 
 #ifndef MORPH_RUNTIME_KERNELS_CHUNKMATH_H
 #define MORPH_RUNTIME_KERNELS_CHUNKMATH_H
 
 #include "runtime/kernels/Matrix.h"
+#include "runtime/kernels/SmallProducts.h"
 
 #include <cstdint>
+#include <type_traits>
 
 namespace morph::chunk {
+
+/// T, which is not deduced from here.
+template <typename T> using Same = std::common_type_t<T>;
+
+/// A product (SmallProducts.h), whose factors may be rounded to bf16 where it `rounds`.
+template <typename T>
+void product(bool rounds, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, T alpha,
+             Matrix<const Same<T>> a, Matrix<const Same<T>> b, Same<T> beta, Matrix<Same<T>> c) {
+  if constexpr (std::is_same_v<T, float>)
+    if (rounds)
+      return multiplyRounded(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+  multiply(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+}
 
 /// Solves (I + M diag(beta)) E = X for E and gives U = diag(beta) E, where M [c,c] is zero on and above the diagonal.
 /// `e` [c,n] holds X on entry and E on return; `u` [c,n] is written.

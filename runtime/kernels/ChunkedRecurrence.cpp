@@ -1,144 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernels/ChunkedRecurrence.h"
 
-#include "runtime/kernels/ChunkLoops.h"
-#include "runtime/kernels/ChunkMath.h"
 #include "runtime/kernels/Parallel.h"
-#include "runtime/kernels/ScratchAllocator.h"
-#include "runtime/kernels/SmallProducts.h"
+#include "runtime/kernels/RecurrenceChunk.h"
 
-#include <algorithm>
-#include <cmath>
 #include <numeric>
-#include <type_traits>
 
 namespace morph {
 namespace {
 
 using plan::kValueColumns;
-using plan::LinearAttentionSizes;
 
-/// A product of a recurrence (SmallProducts.h).
-template <typename T, typename... Arguments>
-void product(const RecurrenceProblem<T> &p, bool transposeA, bool transposeB, Arguments... arguments) {
-  if constexpr (std::is_same_v<T, float>)
-    if (p.rounds)
-      return multiplyRounded(transposeA, transposeB, arguments...);
-  multiply(transposeA, transposeB, arguments...);
-}
+/// The forms of the recurrence that compile to loops of their own. `channels`: these decay each by itself.
+template <typename T, StateUpdate update, bool channels> class Recurrence {
+  using Chunk = morph::Chunk<T, update, channels>;
+  static constexpr bool isDelta = update == StateUpdate::Delta, solves = update != StateUpdate::Add;
+  static constexpr int64_t kReads = Chunk::kReads, kWrites = Chunk::kWrites;
 
-/// One head's operands.
-template <typename T> struct Head {
-  Head(const RecurrenceProblem<T> &p, int64_t index)
-      : b(index / p.sizes.heads), h(index % p.sizes.heads), q(of(p.q, p.sizes.width, p)), k(of(p.k, p.sizes.width, p)),
-        v(of(p.v, p.sizes.valueWidth, p)),
-        g(p.beta ? of(p.g, 1, p) : Matrix<const T>{p.g + h, 0}), // A stride of 0: the same decay everywhere.
-        beta(p.beta ? of(p.beta, 1, p) : Matrix<const T>{nullptr, 0}) {}
-  template <typename U> Matrix<U> of(U *x, int64_t width, const RecurrenceProblem<T> &p) const {
-    return headOf(x, b, h, p.sizes.length, p.sizes.heads, width);
-  }
-  int64_t b, h;
-  Matrix<const T> q, k, v, g, beta;
-};
-
-/// What a head keeps of its chunks between the steps.
-template <typename T> struct Kept {
-  Kept(ScratchAllocator scratch, const LinearAttentionSizes &s, bool gradient)
-      : fh(scratch.matrix<T>(s.length, s.valueWidth + s.width)), fromStart(scratch.take<T>(s.length)),
-        toEnd(scratch.take<T>(s.length)), states(scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth)) {
-    if (gradient) {
-      pz = scratch.matrix<T>(s.length, s.valueWidth + s.width);
-      rs = scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth);
-    }
-  }
-  Matrix<T> fh;         ///< [F | H], then [E | H].
-  T *fromStart, *toEnd; ///< e and G_C of each chunk.
-  T *states;            ///< At the chunks' starts, and after the last one.
-  Matrix<T> pz{};       ///< [P | Z], then [W | Z]; without beta nothing.
-  T *rs = nullptr;      ///< R at the chunks' ends; the first one stands at 1.
-};
-
-/// The chunk that a thread works on. Q (scaled) and K lie one below the other, as do A and M, so that one product
-/// serves both.
-template <typename T> struct Chunk {
-  Chunk(ScratchAllocator scratch, const LinearAttentionSizes &s, bool gradient)
-      : s(s), qk(scratch.matrix<T>(2 * s.chunk, s.width)), am(scratch.matrix<T>(2 * s.chunk, s.chunk)),
-        decay(scratch.matrix<T>(s.chunk, s.chunk)), factors(scratch.take<T>(s.chunk)),
-        fromStart(scratch.take<T>(s.chunk)), beta(scratch.take<T>(s.chunk)),
-        x(scratch.matrix<T>(s.chunk, s.width + s.valueWidth)), y(scratch.matrix<T>(s.chunk, s.width + s.valueWidth)) {
-    if (gradient) {
-      dox = scratch.matrix<T>(2 * s.chunk, s.valueWidth);
-      u = scratch.matrix<T>(s.chunk, s.valueWidth);
-      scaled = scratch.matrix<T>(s.chunk, s.valueWidth);
-      dam = scratch.matrix<T>(2 * s.chunk, s.chunk);
-      dqk = scratch.matrix<T>(2 * s.chunk, s.width);
-      dkMinus = scratch.matrix<T>(s.chunk, s.width);
-      sums = scratch.take<T>(s.chunk);
-    }
-  }
-
-  /// Loads chunk `number` of a head and computes the decays, and A and M where needed.
-  void load(const RecurrenceProblem<T> &p, const Head<T> &head, int64_t number, bool needA, bool needM) {
-    begin = number * s.chunk;
-    size = std::min(s.chunk, s.length - begin);
-    for (int64_t i = 0; i < size; ++i) {
-      std::copy(head.k.row(begin + i), head.k.row(begin + i) + s.width, qk.row(size + i));
-      factors[i] = std::exp(*head.g.row(begin + i));
-      beta[i] = p.beta ? *head.beta.row(begin + i) : T(1);
-    }
-    am.stride = decay.stride = size;
-    chunk::decayProducts(size, factors, decay, fromStart);
-    if (needA)
-      chunk::scaleAll(size, s.width, p.scale, head.q.below(begin), qk);
-    if (needA && needM)
-      product(p, false, true, 2 * size, size, s.width, T(1), qk, keys(), T(0), am);
-    else if (needA)
-      product(p, false, true, size, size, s.width, T(1), qk, keys(), T(0), am);
-    else if (needM)
-      product(p, false, true, size, size, s.width, T(1), keys(), keys(), T(0), m());
-    if (needA)
-      chunk::applyDecay(size, decay, am, false);
-    if (needM)
-      chunk::applyDecay(size, decay, m(), true);
-  }
-  Matrix<T> keys() const { return qk.below(size); }
-  Matrix<T> m() const { return am.below(size); }
-  /// The decay from position i to the chunk's end.
-  const T *toEnd() const { return decay.row(size - 1); }
-
-  /// [F | H] of a loaded chunk, and its decays, to what the head keeps.
-  void solveForward(const Head<T> &head, Kept<T> &kept) {
-    std::copy(fromStart, fromStart + size, kept.fromStart + begin);
-    std::copy(toEnd(), toEnd() + size, kept.toEnd + begin);
-    if (!head.beta.data)
-      return;
-    const int64_t n = s.valueWidth;
-    const Matrix<T> fh = kept.fh.below(begin);
-    chunk::scaleAll(size, n, T(1), head.v.below(begin), fh);
-    chunk::scaleRows(size, s.width, fromStart, keys(), fh.right(n));
-    chunk::solveLower(size, n + s.width, m(), beta, fh, x);
-  }
-  /// [P | Z] of a loaded chunk.
-  void solveBackward(const RecurrenceProblem<T> &p, const Head<T> &head, Matrix<const T> dO, Kept<T> &kept) {
-    if (!head.beta.data)
-      return;
-    const int64_t n = s.valueWidth;
-    const Matrix<T> pz = kept.pz.below(begin);
-    product(p, true, false, size, n, size, T(1), am, dO.below(begin), T(0), pz);
-    chunk::scaleRows(size, s.width, toEnd(), keys(), pz.right(n));
-    chunk::solveUpper(size, n + s.width, m(), beta, pz, x);
-  }
-
-  const LinearAttentionSizes &s;
-  int64_t begin = 0, size = 0;
-  Matrix<T> qk, am, decay;
-  T *factors, *fromStart, *beta;
-  Matrix<T> x, y;
-  Matrix<T> dox{}, u{}, scaled{}, dam{}, dqk{}, dkMinus{};
-  T *sums = nullptr;
-};
-
-template <typename T> class Recurrence {
 public:
   Recurrence(const RecurrenceProblem<T> &p, int threads, void *workspace, bool gradient)
       : p_(p), s_(p.sizes), threads_(insideTasks() ? 1 : threads), gradient_(gradient),
@@ -156,13 +34,13 @@ public:
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
         const Head<T> head(p_, index);
         Kept<T> kept = keptOf(thread);
-        Chunk<T> c = chunkOf(thread);
+        Chunk c = chunkOf(thread);
         start(index, kept.states);
         for (int64_t number = 0; number < chunks; ++number) {
-          c.load(p_, head, number, true, p_.beta != nullptr);
-          c.solveForward(head, kept);
-          advanceAll(head, kept, number, c.x);
-          outputs(head, kept, kept.states, c, o);
+          c.load(p_, head, number, true, solves);
+          c.solveForward(p_, head, kept);
+          advanceAll(head, kept, number, c);
+          outputs(head, kept, c, o);
         }
         finish(index, kept, stateAfter);
       });
@@ -171,17 +49,17 @@ public:
     parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / chunks);
       Kept<T> kept = keptOf(task / chunks);
-      Chunk<T> c = chunkOf(thread);
-      c.load(p_, head, task % chunks, false, p_.beta != nullptr);
-      c.solveForward(head, kept);
+      Chunk c = chunkOf(thread);
+      c.load(p_, head, task % chunks, false, solves);
+      c.solveForward(p_, head, kept);
     });
     passForward();
     parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / chunks);
       Kept<T> kept = keptOf(task / chunks);
-      Chunk<T> c = chunkOf(thread);
+      Chunk c = chunkOf(thread);
       c.load(p_, head, task % chunks, true, false);
-      outputs(head, kept, kept.states, c, o);
+      outputs(head, kept, c, o);
     });
     for (int64_t index = 0; index < heads; ++index) {
       Kept<T> kept = keptOf(index);
@@ -194,21 +72,21 @@ public:
     if (whole_) {
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
         const Head<T> head(p_, index);
-        const Matrix<const T> dy = head.of(dO, s_.valueWidth, p_);
+        const Matrix<const T> dy = head.of(dO, s_.valueWidth);
         Kept<T> kept = keptOf(thread);
-        Chunk<T> c = chunkOf(thread);
+        Chunk c = chunkOf(thread);
         start(index, kept.states);
         for (int64_t number = 0; number < chunks; ++number) {
-          c.load(p_, head, number, false, p_.beta != nullptr);
-          c.solveForward(head, kept);
-          advanceAll(head, kept, number, c.x);
+          c.load(p_, head, number, false, solves);
+          c.solveForward(p_, head, kept);
+          advanceAll(head, kept, number, c);
         }
         std::fill_n(kept.rs + chunks * stateSize, stateSize, T(0));
         for (int64_t number = chunks - 1; number >= 0; --number) {
-          c.load(p_, head, number, true, p_.beta != nullptr);
-          c.solveBackward(p_, head, dy, kept);
+          c.load(p_, head, number, true, solves);
+          c.solveBackward(p_, dy, kept);
           for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
-            retreat(head, dy, kept, number, l, c.x, c.y);
+            retreat(head, dy, kept, number, l, c);
           chunkGradients(head, index, dy, kept, number, c, gradients);
         }
       });
@@ -216,53 +94,75 @@ public:
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
         Kept<T> kept = keptOf(task / chunks);
-        Chunk<T> c = chunkOf(thread);
-        c.load(p_, head, task % chunks, p_.beta != nullptr, p_.beta != nullptr);
-        c.solveForward(head, kept);
-        c.solveBackward(p_, head, head.of(dO, s_.valueWidth, p_), kept);
+        Chunk c = chunkOf(thread);
+        c.load(p_, head, task % chunks, solves, solves);
+        c.solveForward(p_, head, kept);
+        c.solveBackward(p_, head.of(dO, s_.valueWidth), kept);
       });
       passForward();
       passBackward(dO);
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
         Kept<T> kept = keptOf(task / chunks);
-        Chunk<T> c = chunkOf(thread);
-        c.load(p_, head, task % chunks, true, p_.beta != nullptr);
-        chunkGradients(head, task / chunks, head.of(dO, s_.valueWidth, p_), kept, task % chunks, c, gradients);
+        Chunk c = chunkOf(thread);
+        c.load(p_, head, task % chunks, true, solves);
+        chunkGradients(head, task / chunks, head.of(dO, s_.valueWidth), kept, task % chunks, c, gradients);
       });
     }
-    if (!p_.beta)
-      for (int64_t index = 0; index < heads; ++index) {
-        T sum = 0;
-        for (int64_t number = chunks - 1; number >= 0; --number)
-          sum += decaySums_[index * chunks + number];
-        gradients.dg[index] = sum;
-      }
+    if (gradients.dHeadDecay)
+      sumHeadDecays(gradients.dHeadDecay);
   }
 
 private:
-  /// One position, as in decoding: the recurrence itself, in place. With d = e^g, o = S'^T q is d S^T q + (k . q) u, so
-  /// that S is read once for both products, and once to become S'.
+  /// One position, as in decoding: the recurrence itself, in place. Where all channels decay by d, o = S'^T q is
+  /// d S^T q + (a . q) w + (k . q) v, so that S is read once for both products, and once to become S'; else the decays
+  /// go to what S is multiplied by.
   void step(T *o, T *stateAfter) const {
-    const int64_t n = s_.valueWidth, size = s_.width * n;
+    const int64_t n = s_.valueWidth, width = s_.width, size = width * n;
     parallelTasks(threads_, s_.batch * s_.heads, [&](int64_t index, int thread) {
       const Head<T> head(p_, index);
       const Matrix<T> state{stateAfter + index * size, n};
       if (p_.state != stateAfter)
         start(index, state.data);
-      const T *const q = head.q.data, *const k = head.k.data, *const v = head.v.data;
-      T *const out = head.of(o, n, p_).data, *const u = chunkOf(thread).x.data;
-      chunk::stateProducts(s_.width, n, state, k, q, u, out);
-      const T decay = std::exp(*head.g.data), both = std::inner_product(k, k + s_.width, q, T(0));
-      for (int64_t l = 0; l < n; ++l) {
-        u[l] = p_.beta ? *head.beta.data * (v[l] - decay * u[l]) : v[l];
-        out[l] = p_.scale * (decay * out[l] + both * u[l]);
+      Chunk c = chunkOf(thread);
+      const T *q = head.q.data, *const k = head.k.data, *const v = head.v.data;
+      const T *read = update == StateUpdate::Free ? head.erase.data : k, *query = q;
+      const T *factors = c.fromStart.data;
+      T decay = 1;
+      if constexpr (channels) {
+        chunk::decayFactors(1, width, head.g, c.fromStart);
+        T *const scaled = c.rows.data;
+        for (int64_t i = 0; i < width; ++i) {
+          scaled[i] = factors[i] * read[i];
+          scaled[width + i] = factors[i] * q[i];
+        }
+        read = scaled;
+        query = scaled + width;
+      } else {
+        decay = *c.fromStart.data = std::exp(*head.g.data);
       }
-      chunk::decayAndAdd(s_.width, n, decay, k, u, state);
+      T *const out = head.of(o, n).data, *const u = c.x.data;
+      chunk::stateProducts(width, n, state, read, query, u, out);
+      auto withQuery = [&](const T *x) { return std::inner_product(x, x + width, q, T(0)); };
+      const T both = withQuery(k);
+      if constexpr (update == StateUpdate::Free) {
+        const T writes = withQuery(head.write.data);
+        for (int64_t l = 0; l < n; ++l) {
+          u[l] *= decay;
+          out[l] = p_.scale * (decay * out[l] + writes * u[l] + both * v[l]);
+        }
+        chunk::decayAndAddTwo(width, n, factors, channels, head.write.data, u, k, v, state);
+      } else {
+        for (int64_t l = 0; l < n; ++l) {
+          u[l] = isDelta ? *head.beta.data * (v[l] - decay * u[l]) : v[l];
+          out[l] = p_.scale * (decay * out[l] + both * u[l]);
+        }
+        chunk::decayAndAdd(width, n, factors, channels, k, u, state);
+      }
     });
   }
 
-  Chunk<T> chunkOf(int thread) const { return {ScratchAllocator(workspace_ + thread * chunkBytes_), s_, gradient_}; }
+  Chunk chunkOf(int thread) const { return {ScratchAllocator(workspace_ + thread * chunkBytes_), s_, gradient_}; }
   /// Of a thread where heads are whole, else of a head.
   Kept<T> keptOf(int64_t which) const { return {ScratchAllocator(headMemory_ + which * headBytes_), s_, gradient_}; }
   Matrix<T> stateAt(T *states, int64_t number) const {
@@ -281,50 +181,80 @@ private:
     std::copy_n(kept.states + chunks * size, size, stateAfter + index * size);
   }
 
-  /// E and the next state, for the columns of values from `l`; `scratch` is [C, kValueColumns].
-  void advance(const Head<T> &head, Kept<T> &kept, int64_t number, int64_t l, Matrix<T> scratch) const {
+  /// A product (SmallProducts.h).
+  template <typename... Arguments> void product(bool transposeA, bool transposeB, Arguments... arguments) const {
+    chunk::product(p_.rounds, transposeA, transposeB, arguments...);
+  }
+
+  /// `to` = e_{C-1} `from` of states or their gradients, and for the columns of a block alone.
+  void decayState(const Kept<T> &kept, int64_t last, int64_t columns, Matrix<const T> from, Matrix<T> to) const {
+    const T *decays = kept.fromStart.row(last);
+    if constexpr (channels)
+      chunk::scaleRows(s_.width, columns, decays, from, to);
+    else
+      chunk::scaleAll(s_.width, columns, *decays, from, to);
+  }
+
+  /// state += factor (decays * keys)^T values for `size` rows, [size,K] and [size,columns]; with `beta` [size] values
+  /// are multiplied by it. A decay for all channels goes to the values, which are fewer.
+  void addToState(int64_t size, int64_t columns, T factor, const T *decays, Matrix<const T> keys,
+                  Matrix<const T> values, Matrix<const T> beta, Chunk &c, Matrix<T> state) const {
+    const Matrix<T> scaled{c.x.data, columns};
+    if constexpr (channels) {
+      const Matrix<T> rows{c.y.data, s_.width};
+      chunk::multiplyElements(size, s_.width, {decays, s_.width}, keys, rows);
+      keys = rows;
+    } else {
+      chunk::scaleRows(size, columns, decays, values, scaled);
+      values = scaled;
+    }
+    if (beta.data) {
+      for (int64_t i = 0; i < size; ++i)
+        chunk::scaleAll(1, columns, *beta.row(i), values.below(i), scaled.below(i));
+      values = scaled;
+    }
+    product(true, false, s_.width, columns, size, factor, keys, values, T(1), state);
+  }
+
+  /// W, or E, and the next state, for the columns of values from `l`.
+  void advance(const Head<T> &head, Kept<T> &kept, int64_t number, int64_t l, Chunk &c) const {
     const int64_t begin = number * s_.chunk, size = std::min(s_.chunk, s_.length - begin),
                   columns = std::min(kValueColumns, s_.valueWidth - l);
     const Matrix<T> from = stateAt(kept.states, number).right(l), to = stateAt(kept.states, number + 1).right(l);
-    const Matrix<T> e = kept.fh.below(begin).right(l), h = kept.fh.below(begin).right(s_.valueWidth);
-    const Matrix<T> u{scratch.data, columns};
-    const T *toEnd = kept.toEnd + begin;
-    if (p_.beta) {
-      product(p_, false, false, size, columns, s_.width, T(-1), h, from, T(1), e);
-      chunk::scaleRows(size, columns, toEnd, e, u);
-      for (int64_t i = 0; i < size; ++i)
-        chunk::scaleAll(1, columns, *head.beta.row(begin + i), u.below(i), u.below(i));
-    } else {
-      chunk::scaleRows(size, columns, toEnd, head.v.below(begin).right(l), u);
-    }
-    chunk::scaleAll(s_.width, columns, kept.fromStart[begin + size - 1], from, to);
-    product(p_, true, false, s_.width, columns, size, T(1), head.k.below(begin), u, T(1), to);
+    const Matrix<T> w = kept.fh.below(begin).right(l), h = kept.fh.below(begin).right(s_.valueWidth);
+    const Matrix<const T> keys = head.k.below(begin), values = head.v.below(begin).right(l), none{};
+    const T *toEnd = kept.toEnd.row(begin);
+    if constexpr (solves)
+      product(false, false, size, columns, s_.width, T(isDelta ? -1 : 1), h, from, T(1), w);
+    decayState(kept, begin + size - 1, columns, from, to);
+    if constexpr (update == StateUpdate::Free)
+      addToState(size, columns, 1, toEnd, head.write.below(begin), w, none, c, to);
+    if constexpr (isDelta)
+      addToState(size, columns, 1, toEnd, keys, w, head.beta.below(begin), c, to);
+    else
+      addToState(size, columns, 1, toEnd, keys, values, none, c, to);
   }
 
-  void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, Matrix<T> scratch) const {
+  void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, Chunk &c) const {
     for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
-      advance(head, kept, number, l, scratch);
+      advance(head, kept, number, l, c);
   }
 
-  /// W and the R before, for the columns of values from `l`.
-  void retreat(const Head<T> &head, Matrix<const T> dO, Kept<T> &kept, int64_t number, int64_t l, Matrix<T> x,
-               Matrix<T> y) const {
+  /// Y, or P + Z R, and the R before, for the columns of values from `l`.
+  void retreat(const Head<T> &head, Matrix<const T> dO, Kept<T> &kept, int64_t number, int64_t l, Chunk &c) const {
     const int64_t begin = number * s_.chunk, size = std::min(s_.chunk, s_.length - begin),
                   columns = std::min(kValueColumns, s_.valueWidth - l);
     const Matrix<T> from = stateAt(kept.rs, number + 1).right(l), to = stateAt(kept.rs, number).right(l);
-    const Matrix<T> dy{x.data, columns}, wx{y.data, columns};
-    const T *fromStart = kept.fromStart + begin;
-    chunk::scaleAll(s_.width, columns, fromStart[size - 1], from, to);
-    chunk::scaleRows(size, columns, fromStart, dO.below(begin).right(l), dy);
-    product(p_, true, false, s_.width, columns, size, p_.scale, head.q.below(begin), dy, T(1), to);
-    if (!p_.beta)
-      return;
-    const Matrix<T> w = kept.pz.below(begin).right(l), z = kept.pz.below(begin).right(s_.valueWidth);
-    product(p_, false, false, size, columns, s_.width, T(1), z, from, T(1), w);
-    chunk::scaleRows(size, columns, fromStart, w, wx);
-    for (int64_t i = 0; i < size; ++i)
-      chunk::scaleAll(1, columns, *head.beta.row(begin + i), wx.below(i), wx.below(i));
-    product(p_, true, false, s_.width, columns, size, T(-1), head.k.below(begin), wx, T(1), to);
+    const Matrix<const T> none{};
+    const T *fromStart = kept.fromStart.row(begin);
+    decayState(kept, begin + size - 1, columns, from, to);
+    addToState(size, columns, p_.scale, fromStart, head.q.below(begin), dO.below(begin).right(l), none, c, to);
+    if constexpr (solves) {
+      const Matrix<T> y = kept.yz.below(begin).right(l), z = kept.yz.below(begin).right(s_.valueWidth);
+      product(false, false, size, columns, s_.width, T(1), z, from, T(1), y);
+      addToState(size, columns, isDelta ? -1 : 1, fromStart, (isDelta ? head.k : head.erase).below(begin), y,
+                 isDelta ? head.beta.below(begin) : none, c, to);
+    }
   }
 
   /// All chunks in order, for all heads and blocks of columns.
@@ -337,8 +267,9 @@ private:
     parallelTasks(threads_, s_.batch * s_.heads * blocks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / blocks);
       Kept<T> kept = keptOf(task / blocks);
+      Chunk c = chunkOf(thread);
       for (int64_t number = 0; number < s_.chunks(); ++number)
-        advance(head, kept, number, task % blocks * kValueColumns, chunkOf(thread).x);
+        advance(head, kept, number, task % blocks * kValueColumns, c);
     });
   }
   void passBackward(const T *dO) const {
@@ -348,89 +279,151 @@ private:
     parallelTasks(threads_, s_.batch * s_.heads * blocks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / blocks);
       Kept<T> kept = keptOf(task / blocks);
-      const Chunk<T> c = chunkOf(thread);
+      Chunk c = chunkOf(thread);
       for (int64_t number = s_.chunks() - 1; number >= 0; --number)
-        retreat(head, head.of(dO, s_.valueWidth, p_), kept, number, task % blocks * kValueColumns, c.x, c.y);
+        retreat(head, head.of(dO, s_.valueWidth), kept, number, task % blocks * kValueColumns, c);
     });
   }
 
   /// O of a loaded chunk.
-  void outputs(const Head<T> &head, const Kept<T> &kept, T *states, Chunk<T> &c, T *o) const {
+  void outputs(const Head<T> &head, const Kept<T> &kept, Chunk &c, T *o) const {
     const int64_t n = s_.valueWidth;
-    const Matrix<T> out = head.of(o, n, p_).below(c.begin), state = stateAt(states, c.begin / s_.chunk);
-    product(p_, false, false, c.size, n, s_.width, T(1), c.qk, state, T(0), out);
-    chunk::scaleRows(c.size, n, c.fromStart, out, out);
-    if (p_.beta) {
+    const Matrix<T> out = head.of(o, n).below(c.begin), state = stateAt(kept.states, c.begin / s_.chunk);
+    if constexpr (channels) {
+      const Matrix<T> queries{c.y.data, s_.width};
+      decayRows<true>(c.size, s_.width, c.fromStart, c.rows, queries);
+      product(false, false, c.size, n, s_.width, T(1), queries, state, T(0), out);
+    } else {
+      product(false, false, c.size, n, s_.width, T(1), c.rows, state, T(0), out);
+      decayRows<false>(c.size, n, c.fromStart, out, out);
+    }
+    Matrix<const T> values = head.v.below(c.begin);
+    if constexpr (isDelta) {
       const Matrix<T> u{c.y.data, n};
       chunk::scaleRows(c.size, n, c.beta, kept.fh.below(c.begin), u);
-      product(p_, false, false, c.size, n, c.size, T(1), c.am, u, T(1), out);
-    } else {
-      product(p_, false, false, c.size, n, c.size, T(1), c.am, head.v.below(c.begin), T(1), out);
+      values = u;
     }
+    if constexpr (update == StateUpdate::Free)
+      product(false, false, c.size, n, c.size, T(1), c.scores, kept.fh.below(c.begin), T(1), out);
+    product(false, false, c.size, n, c.size, T(1), c.scores.right((kWrites - 1) * c.size), values, T(1), out);
   }
 
   /// The gradients of a loaded chunk.
   void chunkGradients(const Head<T> &head, int64_t index, Matrix<const T> dO, const Kept<T> &kept, int64_t number,
-                      Chunk<T> &c, const RecurrenceGradients<T> &to) const {
+                      Chunk &c, const RecurrenceGradients<T> &to) const {
     const int64_t begin = c.begin, size = c.size, n = s_.valueWidth, width = s_.width;
-    const bool delta = p_.beta != nullptr;
-    // Rows of dO, and with beta of -X below them: one product serves both.
-    const int64_t rows = delta ? 2 * size : size;
     const Matrix<T> state = stateAt(kept.states, number), r = stateAt(kept.rs, number + 1);
-    const Matrix<T> dq = head.of(to.dq, width, p_), dk = head.of(to.dk, width, p_), dv = head.of(to.dv, n, p_);
-    chunk::scaleAll(size, n, T(1), dO.below(begin), c.dox);
-    Matrix<const T> u = head.v.below(begin);
-    if (delta) {
-      const Matrix<T> e = kept.fh.below(begin), w = kept.pz.below(begin), minusX = c.dox.below(size);
-      chunk::scaleRows(size, n, c.beta, e, c.u);
-      u = c.u;
-      chunk::scaleRows(size, n, c.beta, w, dv.below(begin));
-      chunk::scaleAll(size, n, T(-1), dv.below(begin), minusX);
-      std::fill(c.sums, c.sums + size, T(0));
-      chunk::addRowDots(size, n, T(1), w, e, c.sums);
-      const Matrix<T> dbeta = head.of(to.dbeta, 1, p_);
+    const Matrix<T> w = kept.fh.below(begin), y = kept.yz.below(begin), dv = head.of(to.dv, n).below(begin);
+
+    // U, and dL = [dO; Y].
+    Matrix<const T> u[kWrites];
+    u[kWrites - 1] = head.v.below(begin);
+    chunk::scaleAll(size, n, T(1), dO.below(begin), c.dl);
+    if constexpr (isDelta) {
+      chunk::scaleRows(size, n, c.beta, w, c.u);
+      u[0] = c.u;
+      chunk::scaleRows(size, n, c.beta, y, dv);
+      chunk::scaleAll(size, n, T(-1), dv, c.dl.below(size));
+      const Matrix<T> dBeta = head.of(to.dBeta, 1).below(begin);
+      T *const sums = c.dDecays.data;
+      std::fill_n(sums, size, T(0));
+      chunk::addRowDots(size, n, T(1), y, w, sums);
       for (int64_t i = 0; i < size; ++i)
-        *dbeta.row(begin + i) = c.sums[i];
+        *dBeta.row(i) = sums[i];
     } else {
-      product(p_, false, false, size, n, width, T(1), c.keys(), r, T(0), c.scaled);
-      chunk::scaleRows(size, n, c.toEnd(), c.scaled, dv.below(begin));
-      product(p_, true, false, size, n, size, T(1), c.am, c.dox, T(1), dv.below(begin));
+      if constexpr (update == StateUpdate::Free) {
+        u[0] = w;
+        chunk::scaleAll(size, n, T(1), y, c.dl.below(size));
+      }
+      if constexpr (channels) {
+        const Matrix<T> keys{c.y.data, width};
+        decayRows<true>(size, width, c.toEnd(), c.keys(), keys);
+        product(false, false, size, n, width, T(1), keys, r, T(0), dv);
+      } else {
+        product(false, false, size, n, width, T(1), c.keys(), r, T(0), c.scaled);
+        decayRows<false>(size, n, c.toEnd(), c.scaled, dv);
+      }
+      product(true, false, size, n, kReads * size, T(1), c.scores.right((kWrites - 1) * size), c.dl, T(1), dv);
     }
-    chunk::scaleRows(size, n, c.toEnd(), u, c.scaled);
 
-    c.dam.stride = size;
-    product(p_, false, true, rows, size, n, T(1), c.dox, u, T(0), c.dam);
-    chunk::applyDecay(size, c.decay, c.dam, false);
-    product(p_, false, true, rows, width, n, T(1), c.dox, state, T(0), c.dqk);
-    chunk::scaleRows(size, width, c.fromStart, c.dqk, c.dqk);
-    if (delta) {
-      chunk::applyDecay(size, c.decay, c.dam.below(size), true);
-      chunk::scaleRows(size, width, c.fromStart, c.dqk.below(size), c.dqk.below(size));
+    // dL and dN: first by the states, then within the chunk.
+    product(false, true, kReads * size, width, n, T(1), c.dl, state, T(0), c.dReads);
+    for (int64_t read = 0; read < kReads; ++read)
+      decayRows<channels>(size, width, c.fromStart, c.dReads.below(read * size), c.dReads.below(read * size));
+    for (int64_t write = 0; write < kWrites; ++write) {
+      const Matrix<T> dWrites = c.dWrites.below(write * size);
+      product(false, true, kReads * size, size, n, T(1), c.dl, u[write], T(0), c.dScores.right(write * size));
+      if constexpr (channels) {
+        product(false, true, size, width, n, T(1), u[write], r, T(0), dWrites);
+        decayRows<true>(size, width, c.toEnd(), dWrites, dWrites);
+      } else {
+        decayRows<false>(size, n, c.toEnd(), u[write], c.scaled);
+        product(false, true, size, width, n, T(1), c.scaled, r, T(0), dWrites);
+      }
     }
-    product(p_, false, false, rows, width, size, T(1), c.dam, c.keys(), T(1), c.dqk);
-    product(p_, false, true, size, width, n, T(1), c.scaled, r, T(0), c.dkMinus);
-    product(p_, true, false, size, width, rows, T(1), c.dam, c.qk, T(1), c.dkMinus);
+    c.decays.addGradients(kReads, kWrites, c.dScores, c.rows, c.written(), c.dReads, c.dWrites);
 
-    std::fill(c.sums, c.sums + size, T(0));
-    chunk::addRowDots(size, width, T(1), c.qk, c.dqk, c.sums);
-    if (delta)
-      chunk::addRowDots(size, width, T(1), c.keys(), c.dqk.below(size), c.sums);
-    chunk::addRowDots(size, width, T(-1), c.keys(), c.dkMinus, c.sums);
-    chunk::addRowDots(1, width * n, T(1), r, stateAt(kept.states, number + 1), c.sums + size - 1);
-    T running = 0, all = 0;
-    for (int64_t i = size - 1; i >= 0; --i) {
-      running += c.sums[i];
-      all += running;
-      if (delta)
-        *head.of(to.dg, 1, p_).row(begin + i) = running;
-    }
-    if (!delta)
-      decaySums_[index * s_.chunks() + number] = all;
-    chunk::scaleAll(size, width, p_.scale, c.dqk, dq.below(begin));
-    if (delta)
-      chunk::addRows(size, width, c.dqk.below(size), c.dkMinus, dk.below(begin));
+    decayGradients(head, index, stateAt(kept.states, number + 1), r, c, to);
+    chunk::scaleAll(size, width, p_.scale, c.dReads, head.of(to.dq, width).below(begin));
+    const Matrix<T> dk = head.of(to.dk, width).below(begin), dKeys = c.dWrites.below((kWrites - 1) * size);
+    if constexpr (isDelta)
+      chunk::addRows(size, width, c.dReads.below(size), dKeys, dk);
     else
-      chunk::scaleAll(size, width, T(1), c.dkMinus, dk.below(begin));
+      chunk::scaleAll(size, width, T(1), dKeys, dk);
+    if constexpr (update == StateUpdate::Free) {
+      chunk::scaleAll(size, width, T(1), c.dWrites, head.of(to.dWrite, width).below(begin));
+      chunk::scaleAll(size, width, T(1), c.dReads.below(size), head.of(to.dErase, width).below(begin));
+    }
+  }
+
+  /// dg of a chunk whose dL and dN are known, from the state after it and R.
+  void decayGradients(const Head<T> &head, int64_t index, Matrix<const T> after, Matrix<const T> r, Chunk &c,
+                      const RecurrenceGradients<T> &to) const {
+    const int64_t size = c.size, n = s_.valueWidth, width = s_.width;
+    if (!to.dHeadDecay && !to.dDecay && !to.dChannelDecay)
+      return;
+    const Matrix<T> dc = c.dDecays;
+    std::fill_n(dc.data, size * s_.decays(), T(0));
+    auto add = [&](T sign, Matrix<const T> rows, Matrix<const T> gradients) {
+      if constexpr (channels)
+        chunk::addProducts(size, width, sign, rows, gradients, dc);
+      else
+        chunk::addRowDots(size, width, sign, rows, gradients, dc.data);
+    };
+    for (int64_t read = 0; read < kReads; ++read)
+      add(1, c.rows.below(read * size), c.dReads.below(read * size));
+    for (int64_t write = 0; write < kWrites; ++write)
+      add(-1, c.written().below(write * size), c.dWrites.below(write * size));
+    if constexpr (channels) {
+      chunk::addRowDots(width, n, T(1), r, after, dc.row(size - 1));
+      const Matrix<T> dg = head.of(to.dChannelDecay, width).below(c.begin);
+      for (int64_t i = size - 1; i >= 0; --i) {
+        if (i < size - 1)
+          chunk::addRows(1, width, dc.below(i + 1), dc.below(i), dc.below(i));
+        std::copy_n(dc.row(i), width, dg.row(i));
+      }
+    } else {
+      chunk::addRowDots(1, width * n, T(1), r, after, dc.row(size - 1));
+      T running = 0, all = 0;
+      for (int64_t i = size - 1; i >= 0; --i) {
+        running += *dc.row(i);
+        all += running;
+        if (to.dDecay)
+          *head.of(to.dDecay, 1).row(c.begin + i) = running;
+      }
+      decaySums_[index * s_.chunks() + c.begin / s_.chunk] = all;
+    }
+  }
+
+  /// What the chunks add to the gradients of the heads' decays, in order.
+  void sumHeadDecays(T *to) const {
+    std::fill_n(to, s_.heads, T(0));
+    for (int64_t index = 0; index < s_.batch * s_.heads; ++index) {
+      T sum = 0;
+      for (int64_t number = s_.chunks() - 1; number >= 0; --number)
+        sum += decaySums_[index * s_.chunks() + number];
+      to[index % s_.heads] += sum;
+    }
   }
 
   const RecurrenceProblem<T> &p_;
@@ -444,17 +437,37 @@ private:
   T *decaySums_; ///< [B,H,chunks]: what a chunk adds to the gradient of a head's decay.
 };
 
+/// Calls `run` with the recurrence of the problem's form.
+template <typename T, typename Run>
+void withRecurrence(const RecurrenceProblem<T> &p, int threads, void *workspace, bool gradient, Run run) {
+  auto withUpdate = [&](auto channels) {
+    constexpr bool each = decltype(channels)::value;
+    switch (p.sizes.update) {
+    case StateUpdate::Add:
+      return run(Recurrence<T, StateUpdate::Add, each>(p, threads, workspace, gradient));
+    case StateUpdate::Delta:
+      return run(Recurrence<T, StateUpdate::Delta, each>(p, threads, workspace, gradient));
+    case StateUpdate::Free:
+      return run(Recurrence<T, StateUpdate::Free, each>(p, threads, workspace, gradient));
+    }
+  };
+  if (p.sizes.channelDecay)
+    withUpdate(std::true_type());
+  else
+    withUpdate(std::false_type());
+}
+
 } // namespace
 
 template <typename T>
 void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace) {
-  Recurrence<T>(problem, threads, workspace, false).forward(o, stateAfter);
+  withRecurrence(problem, threads, workspace, false, [&](auto recurrence) { recurrence.forward(o, stateAfter); });
 }
 
 template <typename T>
 void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
                         int threads, void *workspace) {
-  Recurrence<T>(problem, threads, workspace, true).backward(dO, gradients);
+  withRecurrence(problem, threads, workspace, true, [&](auto recurrence) { recurrence.backward(dO, gradients); });
 }
 
 template void recurrenceForward<float>(const RecurrenceProblem<float> &, float *, float *, int, void *);

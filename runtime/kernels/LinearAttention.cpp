@@ -1,54 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registry of linear-attention kernels, and the ops linear_attention and linear_attention_grad on top of it.
+// The ops linear_attention and linear_attention_grad: the chunked recurrence and the terms around it.
 
 #include "runtime/kernels/LinearAttention.h"
+
 #include "runtime/kernels/ChunkedRecurrence.h"
-#include "runtime/kernels/Kernel.h"
+#include "runtime/kernels/LinearAttentionTerms.h"
 #include "runtime/kernels/ScratchAllocator.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <map>
 
 namespace morph {
+
+LinearAttentionInputs::LinearAttentionInputs(const KernelCall &call)
+    : scale(call.number("scale")), chunk(call.integer("chunk")),
+      normaliser(call.flag("normaliser") ? call.number("normaliser") : 0) {
+  at::Tensor *const all[] = {&q_BTGK,   &k_BTGK,     &v_BTHV,     &headDecay_H, &decay_BTH, &channelDecay_BTHK,
+                             &beta_BTH, &write_BTHK, &erase_BTHK, &bonus_HK,    &state_BHKW};
+  size_t next = call.operands.size() - std::size(all);
+  for (at::Tensor *operand : all)
+    *operand = call.operands[next++];
+}
+
 namespace {
-
-using Registry = std::map<std::string, std::unique_ptr<LinearAttentionKernel>>;
-
-/// A function's static: registrations of other files may come before this file's statics.
-Registry &registry() {
-  static Registry instance;
-  return instance;
-}
-
-const LinearAttentionKernel &kernelOf(const KernelCall &call) {
-  const std::string kind = call.text("kind");
-  const LinearAttentionKernel *kernel = findLinearAttention(kind);
-  if (!kernel) {
-    std::string known;
-    for (const std::string &name : linearAttentionKinds())
-      known += (known.empty() ? "'" : ", '") + name + "'";
-    TORCH_CHECK(false, call.instruction.op, ": no linear-attention kernel '", kind, "'; known are ", known);
-  }
-  return *kernel;
-}
-
-/// The operands from number `first` on: q, k, v, extras ..., state.
-LinearAttentionInputs inputsOf(const KernelCall &call, size_t first) {
-  TORCH_CHECK(call.operands.size() >= first + 4, call.instruction.op, ": expected at least ", first + 4,
-              " operands (q, k, v, extras, state), but got ", call.operands.size());
-  LinearAttentionInputs inputs;
-  inputs.q_BTHK = call.operands[first];
-  inputs.k_BTHK = call.operands[first + 1];
-  inputs.v_BTHV = call.operands[first + 2];
-  inputs.extras.assign(call.operands.begin() + static_cast<int64_t>(first) + 3, call.operands.end() - 1);
-  inputs.state_BHKV = call.operands.back();
-  inputs.scale = call.number("scale");
-  inputs.chunk = call.integer("chunk");
-  return inputs;
-}
 
 /// fp32 of bf16: a copy in the scratch.
 at::Tensor widened(const at::Tensor &x, ScratchAllocator &scratch) {
@@ -56,187 +31,149 @@ at::Tensor widened(const at::Tensor &x, ScratchAllocator &scratch) {
     return x;
   return at::from_blob(scratch.take<float>(x.numel()), x.sizes(), x.options().dtype(at::kFloat)).copy_(x);
 }
-void widen(LinearAttentionInputs &x, ScratchAllocator &scratch) {
-  x.rounds = x.q_BTHK.scalar_type() == at::kBFloat16;
-  for (at::Tensor *factor : {&x.q_BTHK, &x.k_BTHK, &x.v_BTHV})
-    *factor = widened(*factor, scratch);
-}
 
-/// Whether autograd would record what is computed of these inputs.
-bool recorded(const LinearAttentionInputs &inputs) {
-  if (!c10::GradMode::is_enabled())
-    return false;
-  bool any = inputs.q_BTHK.requires_grad() || inputs.k_BTHK.requires_grad() || inputs.v_BTHV.requires_grad() ||
-             (inputs.state_BHKV.defined() && inputs.state_BHKV.requires_grad());
-  for (const at::Tensor &extra : inputs.extras)
-    any = any || extra.requires_grad();
-  return any;
-}
+template <typename T> const T *dataOf(const at::Tensor &x) { return x.defined() ? x.const_data_ptr<T>() : nullptr; }
 
-template <typename T> RecurrenceProblem<T> problemOf(const LinearAttentionInputs &x) {
+/// The recurrence of operands of one type, without what the normaliser changes of v.
+template <typename T> RecurrenceProblem<T> problemOf(const LinearAttentionInputs &x, bool rounds) {
   RecurrenceProblem<T> p;
-  const int64_t length = x.q_BTHK.size(1);
-  p.sizes = {x.q_BTHK.size(0), length,           x.q_BTHK.size(2),
-             x.q_BTHK.size(3), x.v_BTHV.size(3), std::max<int64_t>(1, std::min(x.chunk, length))};
+  const int64_t length = x.q_BTGK.size(1);
+  p.sizes.batch = x.q_BTGK.size(0);
+  p.sizes.length = length;
+  p.sizes.heads = x.v_BTHV.size(2);
+  p.sizes.groups = x.q_BTGK.size(2);
+  p.sizes.width = x.q_BTGK.size(3);
+  p.sizes.valueWidth = x.v_BTHV.size(3) + (x.normaliser ? 1 : 0);
+  p.sizes.chunk = std::max<int64_t>(1, std::min(x.chunk, length));
+  p.sizes.update = x.beta_BTH.defined()     ? plan::StateUpdate::Delta
+                   : x.write_BTHK.defined() ? plan::StateUpdate::Free
+                                            : plan::StateUpdate::Add;
+  p.sizes.channelDecay = x.channelDecay_BTHK.defined();
+  p.sizes.normalised = x.normaliser != 0;
   p.scale = T(x.scale);
-  p.q = x.q_BTHK.const_data_ptr<T>();
-  p.k = x.k_BTHK.const_data_ptr<T>();
-  p.v = x.v_BTHV.const_data_ptr<T>();
-  p.g = x.extras[0].const_data_ptr<T>();
-  p.beta = x.extras.size() > 1 ? x.extras[1].const_data_ptr<T>() : nullptr;
-  p.state = x.state_BHKV.defined() ? x.state_BHKV.const_data_ptr<T>() : nullptr;
-  p.rounds = x.rounds;
+  p.q = dataOf<T>(x.q_BTGK);
+  p.k = dataOf<T>(x.k_BTGK);
+  p.v = dataOf<T>(x.v_BTHV);
+  p.headDecay = dataOf<T>(x.headDecay_H);
+  p.decay = dataOf<T>(x.decay_BTH);
+  p.channelDecay = dataOf<T>(x.channelDecay_BTHK);
+  p.beta = dataOf<T>(x.beta_BTH);
+  p.write = dataOf<T>(x.write_BTHK);
+  p.erase = dataOf<T>(x.erase_BTHK);
+  p.state = dataOf<T>(x.state_BHKW);
+  p.rounds = rounds;
   return p;
 }
 
+int64_t lines(const plan::LinearAttentionSizes &s) { return s.batch * s.length * s.heads; }
+
+/// The outputs before the normaliser divides them; `p` has its values.
 template <typename T>
-void forwardInto(const LinearAttentionInputs &x, const at::Tensor &o, const at::Tensor &state, void *scratch) {
-  recurrenceForward<T>(problemOf<T>(x), o.mutable_data_ptr<T>(), state.mutable_data_ptr<T>(), at::get_num_threads(),
-                       scratch);
+void computeSums(const RecurrenceProblem<T> &p, const T *bonus, T *sums, T *stateAfter, void *workspace) {
+  const int threads = at::get_num_threads();
+  recurrenceForward<T>(p, sums, stateAfter, threads, workspace);
+  if (bonus)
+    addBonus<T>(p, bonus, sums, threads);
 }
 
-/// The gradients in the order of the op's results. A decay a head has a gradient for each batch first, which lies
-/// before the rest of the scratch.
+/// v with a column of ones, where there is a normaliser.
+template <typename T> void extendValues(RecurrenceProblem<T> &p, ScratchAllocator &scratch) {
+  if (!p.sizes.normalised)
+    return;
+  T *const values = scratch.take<T>(lines(p.sizes) * p.sizes.valueWidth);
+  appendOnes<T>(p.sizes, p.v, values, at::get_num_threads());
+  p.v = values;
+}
+
 template <typename T>
-void backwardInto(const LinearAttentionInputs &x, const at::Tensor &dO, const std::vector<at::Tensor> &results,
-                  void *scratch) {
-  const RecurrenceProblem<T> p = problemOf<T>(x);
-  T *const parts = static_cast<T *>(scratch);
-  T *const dg = results[3].mutable_data_ptr<T>();
-  const int64_t batch = p.sizes.batch, heads = p.sizes.heads;
-  char *const rest =
-      static_cast<char *>(scratch) + (p.beta ? 0 : plan::alignedBytes(batch * heads * static_cast<int64_t>(sizeof(T))));
-  recurrenceBackward<T>(p, dO.const_data_ptr<T>(),
-                        {results[0].mutable_data_ptr<T>(), results[1].mutable_data_ptr<T>(),
-                         results[2].mutable_data_ptr<T>(), p.beta ? dg : parts,
-                         p.beta ? results[4].mutable_data_ptr<T>() : nullptr},
-                        at::get_num_threads(), rest);
-  if (p.beta)
-    return;
-  std::fill(dg, dg + heads, T(0));
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t h = 0; h < heads; ++h)
-      dg[h] += parts[b * heads + h];
+void forwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &o, const at::Tensor &state,
+                 ScratchAllocator scratch) {
+  RecurrenceProblem<T> p = problemOf<T>(x, rounds);
+  extendValues(p, scratch);
+  T *const out = o.mutable_data_ptr<T>();
+  T *const sums = x.normaliser ? scratch.take<T>(lines(p.sizes) * p.sizes.valueWidth) : out;
+  computeSums(p, dataOf<T>(x.bonus_HK), sums, state.mutable_data_ptr<T>(), scratch.rest());
+  if (x.normaliser)
+    normalise<T>(p.sizes, x.normaliser, sums, out, at::get_num_threads());
 }
 
-void forwardInto(const LinearAttentionInputs &x, const at::Tensor &o, const at::Tensor &state, void *scratch) {
-  if (o.numel() == 0)
-    return;
-  if (o.scalar_type() == at::kDouble)
-    forwardInto<double>(x, o, state, scratch);
-  else
-    forwardInto<float>(x, o, state, scratch);
+/// `results`: gradients of q, k and v, then of the others that are present, in order.
+template <typename T>
+void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &dO,
+                  const std::vector<at::Tensor> &results, ScratchAllocator scratch) {
+  RecurrenceProblem<T> p = problemOf<T>(x, rounds);
+  const plan::LinearAttentionSizes &s = p.sizes;
+  const int threads = at::get_num_threads();
+  size_t next = 0;
+  auto take = [&](const at::Tensor &operand) {
+    return operand.defined() ? results[next++].mutable_data_ptr<T>() : nullptr;
+  };
+  T *const dq = take(x.q_BTGK), *const dk = take(x.k_BTGK), *const dv = take(x.v_BTHV);
+  RecurrenceGradients<T> to{dq, dk, dv};
+  to.dHeadDecay = take(x.headDecay_H);
+  to.dDecay = take(x.decay_BTH);
+  to.dChannelDecay = take(x.channelDecay_BTHK);
+  to.dBeta = take(x.beta_BTH);
+  to.dWrite = take(x.write_BTHK);
+  to.dErase = take(x.erase_BTHK);
+  T *const dBonus = take(x.bonus_HK);
+
+  const T *const bonus = dataOf<T>(x.bonus_HK), *dSums = dO.const_data_ptr<T>();
+  extendValues(p, scratch);
+  if (x.normaliser) {
+    T *const sums = scratch.take<T>(lines(s) * s.valueWidth), *const d = scratch.take<T>(lines(s) * s.valueWidth),
+             *const after = scratch.take<T>(s.batch * s.heads * s.width * s.valueWidth);
+    to.dv = scratch.take<T>(lines(s) * s.valueWidth);
+    computeSums(p, bonus, sums, after, scratch.rest());
+    normaliseGradient<T>(s, x.normaliser, sums, dSums, d, threads);
+    dSums = d;
+  }
+  if (s.groups < s.heads) {
+    to.dq = scratch.take<T>(lines(s) * s.width);
+    to.dk = scratch.take<T>(lines(s) * s.width);
+  }
+  recurrenceBackward<T>(p, dSums, to, threads, scratch.rest());
+  if (bonus)
+    addBonusGradients<T>(p, bonus, dSums, to, dBonus, threads);
+  if (x.normaliser)
+    dropOnes<T>(s, to.dv, dv, threads);
+  if (s.groups < s.heads) {
+    sumGroups<T>(s, to.dq, dq, threads);
+    sumGroups<T>(s, to.dk, dk, threads);
+  }
 }
 
-void backwardInto(const LinearAttentionInputs &x, const at::Tensor &dO, const std::vector<at::Tensor> &results,
-                  void *scratch) {
-  if (dO.scalar_type() == at::kDouble)
-    backwardInto<double>(x, dO, results, scratch);
-  else
-    backwardInto<float>(x, dO, results, scratch);
+/// Widens q, k and v to fp32 where they are bf16: products may then round their other factors, too.
+bool widen(LinearAttentionInputs &x, ScratchAllocator &scratch) {
+  const bool rounds = x.q_BTGK.scalar_type() == at::kBFloat16;
+  for (at::Tensor *factor : {&x.q_BTGK, &x.k_BTGK, &x.v_BTHV})
+    *factor = widened(*factor, scratch);
+  return rounds;
 }
 
 void linearAttention(const KernelCall &call) {
-  LinearAttentionInputs inputs = inputsOf(call, 0);
-  kernelOf(call).checkExtras(inputs);
+  LinearAttentionInputs x(call);
   ScratchAllocator scratch(call.scratch);
-  widen(inputs, scratch);
-  forwardInto(inputs, call.results[0], call.results[1], scratch.rest());
-}
-std::vector<at::Tensor> linearAttentionReference(const KernelCall &call) {
-  const LinearAttentionResult result = kernelOf(call).recurrent(inputsOf(call, 0));
-  return {result.o_BTHV, result.state_BHKV};
+  const bool rounds = widen(x, scratch);
+  if (x.q_BTGK.scalar_type() == at::kDouble)
+    forwardInto<double>(x, rounds, call.results[0], call.results[1], scratch);
+  else
+    forwardInto<float>(x, rounds, call.results[0], call.results[1], scratch);
 }
 
 void linearAttentionGrad(const KernelCall &call) {
-  LinearAttentionInputs inputs = inputsOf(call, 1);
-  kernelOf(call).checkExtras(inputs);
+  LinearAttentionInputs x(call);
   ScratchAllocator scratch(call.scratch);
-  widen(inputs, scratch);
+  const bool rounds = widen(x, scratch);
   const at::Tensor dO = widened(call.operands[0], scratch);
-  backwardInto(inputs, dO, call.results, scratch.rest());
+  if (x.q_BTGK.scalar_type() == at::kDouble)
+    backwardInto<double>(x, rounds, dO, call.results, scratch);
+  else
+    backwardInto<float>(x, rounds, dO, call.results, scratch);
 }
 
 const KernelRegistration forwardRegistration("linear_attention", {linearAttention, linearAttentionReference});
 const KernelRegistration backwardRegistration("linear_attention_grad", {linearAttentionGrad});
 
 } // namespace
-
-const LinearAttentionKernel *findLinearAttention(const std::string &kind) {
-  auto found = registry().find(kind);
-  return found == registry().end() ? nullptr : found->second.get();
-}
-
-std::vector<std::string> linearAttentionKinds() {
-  std::vector<std::string> kinds;
-  for (const auto &entry : registry())
-    kinds.push_back(entry.first);
-  return kinds;
-}
-
-LinearAttentionInputs prepareInputs(const LinearAttentionInputs &inputs) {
-  const at::Tensor &q = inputs.q_BTHK, &k = inputs.k_BTHK, &v = inputs.v_BTHV;
-  TORCH_CHECK(q.dim() == 4 && q.sizes() == k.sizes() && v.dim() == 4 && v.sizes().slice(0, 3) == q.sizes().slice(0, 3),
-              "linear_attention: expected q, k [B,T,H,K] and v [B,T,H,V], but got ", q.sizes(), ", ", k.sizes(),
-              " and ", v.sizes());
-  TORCH_CHECK(inputs.chunk > 0, "linear_attention: expected a positive chunk, but got ", inputs.chunk);
-  const at::ScalarType type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  LinearAttentionInputs result;
-  result.q_BTHK = q.to(type).contiguous();
-  result.k_BTHK = k.to(type).contiguous();
-  result.v_BTHV = v.to(type).contiguous();
-  for (const at::Tensor &extra : inputs.extras)
-    result.extras.push_back(extra.to(type).contiguous());
-  const std::vector<int64_t> shape = {q.size(0), q.size(2), q.size(3), v.size(3)};
-  if (inputs.state_BHKV.defined()) {
-    TORCH_CHECK(inputs.state_BHKV.sizes() == at::IntArrayRef(shape), "linear_attention: expected a state of shape ",
-                at::IntArrayRef(shape), ", but got ", inputs.state_BHKV.sizes());
-    result.state_BHKV = at::empty(shape, result.q_BTHK.options()).copy_(inputs.state_BHKV);
-  } else {
-    result.state_BHKV = at::zeros(shape, result.q_BTHK.options());
-  }
-  result.scale = inputs.scale;
-  result.chunk = inputs.chunk;
-  result.rounds = inputs.rounds || q.scalar_type() == at::kBFloat16;
-  return result;
-}
-
-namespace {
-
-plan::LinearAttentionSizes sizesOf(const LinearAttentionInputs &x) {
-  return x.q_BTHK.scalar_type() == at::kDouble ? problemOf<double>(x).sizes : problemOf<float>(x).sizes;
-}
-
-} // namespace
-
-LinearAttentionResult LinearAttentionKernel::forward(const LinearAttentionInputs &inputs) const {
-  if (recorded(inputs))
-    return recurrent(inputs);
-  const LinearAttentionInputs x = prepareInputs(inputs);
-  checkExtras(x);
-  const LinearAttentionResult result{at::empty_like(x.v_BTHV), x.state_BHKV};
-  const at::Tensor scratch = at::empty(
-      {plan::linearAttentionWorkspace(sizesOf(x), at::get_num_threads(), x.q_BTHK.element_size())}, at::kByte);
-  forwardInto(x, result.o_BTHV, result.state_BHKV, scratch.mutable_data_ptr());
-  return result;
-}
-
-LinearAttentionGradients LinearAttentionKernel::backward(const LinearAttentionInputs &inputs,
-                                                         const at::Tensor &do_BTHV) const {
-  const LinearAttentionInputs x = prepareInputs(inputs);
-  checkExtras(x);
-  std::vector<at::Tensor> results = {at::empty_like(x.q_BTHK), at::empty_like(x.k_BTHK), at::empty_like(x.v_BTHV)};
-  for (const at::Tensor &extra : x.extras)
-    results.push_back(at::empty_like(extra));
-  const at::Tensor scratch = at::empty(
-      {plan::linearAttentionGradWorkspace(sizesOf(x), at::get_num_threads(), x.q_BTHK.element_size())}, at::kByte);
-  backwardInto(x, do_BTHV.to(x.q_BTHK.scalar_type()).contiguous(), results, scratch.mutable_data_ptr());
-  return {results[0], results[1], results[2], {results.begin() + 3, results.end()}};
-}
-
-LinearAttentionRegistration::LinearAttentionRegistration(const std::string &kind,
-                                                         std::unique_ptr<LinearAttentionKernel> kernel) {
-  registry()[kind] = std::move(kernel);
-}
-
 } // namespace morph

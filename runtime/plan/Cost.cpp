@@ -72,6 +72,16 @@ double attentionPairs(double queries, double keys, double window) {
   return growing * first + growing * (growing - 1) / 2 + (queries - growing) * window;
 }
 
+double linearAttentionFlops(const OpSizes<double> &d) {
+  // Of a head and a chunk of c positions: each of q and what reads the state before it is written against each of what
+  // is written, 2 c^2 K for the scores and c^2 V for their products with values or the triangular solve (halves are
+  // skipped); for each of these 2 c K V with the state.
+  const double reads = d.has("beta") || d.has("erase") ? 2 : 1, writes = d.has("write") ? 2 : 1;
+  const double chunk = std::min(d.integer("chunk"), d('T'));
+  return d('B') * d('T') * d('H') *
+         (chunk * reads * writes * (2 * d('K') + d('V')) + 2 * (reads + writes) * d('K') * d('V'));
+}
+
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode) {
   MORPH_RETURN_IF_ERROR(validate(plan));
   MORPH_ASSIGN_OR_RETURN(const std::vector<Sizes> shapes, resolveShapes(plan, sizes));

@@ -8,9 +8,14 @@
 
 namespace morph::plan {
 
+template <typename Number> class OpSizes;
+
 /// Pairs of a query and a key that causal attention of `queries` over `keys` positions computes, the queries being the
 /// last of them, each seeing at most `window` keys.
 double attentionPairs(double queries, double keys, double window);
+
+/// Operations of the chunked algorithm of linear attention (runtime/kernels/ChunkedRecurrence.h).
+double linearAttentionFlops(const OpSizes<double> &d);
 
 struct Cost {
   double flops = 0;        ///< All instructions; a multiply-add counts as two.

@@ -3,6 +3,7 @@
 
 #include "runtime/plan/SizeLimits.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -36,26 +37,31 @@ std::string describePattern(const std::string &pattern) {
   return result + "]";
 }
 
-/// "#candidates - 1" as "the number of candidates - 1".
+/// "#candidates - 1" as "the number of candidates - 1", "V + ?normaliser" as "V + (normaliser ? 1 : 0)".
 std::string describeExpression(std::string expression) {
   if (const size_t count = expression.find('#'); count != std::string::npos)
     expression.replace(count, 1, "the number of ");
+  if (const size_t flag = expression.find('?'); flag != std::string::npos)
+    expression = expression.substr(0, flag) + "(" + expression.substr(flag + 1) + " ? 1 : 0)";
   return expression;
 }
 
-/// "mean|rows|relative" as "'mean', 'rows' or 'relative'", or whether `word` is one of them.
-std::string describeWords(const std::string &words, const std::string &word, bool &found) {
+/// "mean|rows|relative" in its words.
+std::vector<std::string> splitWords(const std::string &words) {
   std::vector<std::string> list;
   for (size_t begin = 0; begin <= words.size();) {
     const size_t end = std::min(words.find('|', begin), words.size());
     list.push_back(words.substr(begin, end - begin));
     begin = end + 1;
   }
+  return list;
+}
+
+/// "'mean', 'rows' or 'relative'", with another word in the place of "or".
+std::string joinWords(const std::vector<std::string> &words, const std::string &last) {
   std::string result;
-  for (size_t i = 0; i < list.size(); ++i) {
-    found |= list[i] == word;
-    result += (i == 0 ? "'" : i + 1 == list.size() ? " or '" : ", '") + list[i] + "'";
-  }
+  for (size_t i = 0; i < words.size(); ++i)
+    result += (i == 0 ? "'" : i + 1 == words.size() ? " " + last + " '" : ", '") + words[i] + "'";
   return result;
 }
 
@@ -78,8 +84,9 @@ public:
         results.push_back(shapeOf(result.shape));
         continue;
       }
-      for (const Shape *shape : operand(result.shape.substr(1)))
-        results.push_back(*shape);
+      for (const std::string &name : splitWords(result.shape.substr(1)))
+        for (const Shape *shape : operand(name))
+          results.push_back(*shape);
     }
     return results;
   }
@@ -123,6 +130,10 @@ private:
       return checkReal(constraint);
     case RuleKind::OneOf:
       return checkOneOf(constraint);
+    case RuleKind::AtMostOne:
+      return checkPresent(constraint, /*all=*/false);
+    case RuleKind::Together:
+      return checkPresent(constraint, /*all=*/true);
     case RuleKind::Trailing:
       return checkTrailing(constraint);
     case RuleKind::Last:
@@ -242,6 +253,8 @@ private:
       return sizes.letters.at(term[0]);
     if (term[0] == '#')
       return Dim(static_cast<int64_t>(operand(term.substr(1)).size()));
+    if (term[0] == '?')
+      return Dim(int64_t(attribute(term.substr(1)) != nullptr));
     if (term == "kDimension")
       return Dim(limits::kDimension);
     if (term == "kChunk")
@@ -299,7 +312,7 @@ private:
     if (operation == '/' && (*b < 1 || *a % *b != 0))
       return noMultiple(constraint, left, right);
     // Sizes are of 31 bits: no product overflows.
-    size = Dim(operation == '-' ? *a - *b : operation == '*' ? *a * *b : *a / *b);
+    size = Dim(operation == '+' ? *a + *b : operation == '-' ? *a - *b : operation == '*' ? *a * *b : *a / *b);
     return Status();
   }
 
@@ -328,6 +341,8 @@ private:
   }
 
   Status checkPositive(const ShapeRule &constraint) const {
+    if (!attribute(constraint.first))
+      return Status();
     const double value = std::get<double>(*attribute(constraint.first));
     if (value > 0 && std::isfinite(value))
       return Status();
@@ -352,9 +367,23 @@ private:
 
   Status checkOneOf(const ShapeRule &constraint) const {
     const std::string &word = std::get<std::string>(*attribute(constraint.first));
-    bool found = false;
-    const std::string words = describeWords(constraint.second, word, found);
-    return found ? Status() : violated(constraint, constraint.first + " is '" + word + "', expected " + words);
+    const std::vector<std::string> words = splitWords(constraint.second);
+    if (std::find(words.begin(), words.end(), word) != words.end())
+      return Status();
+    return violated(constraint, constraint.first + " is '" + word + "', expected " + joinWords(words, "or"));
+  }
+
+  /// Of some optional operands all are there or none, or one at most.
+  Status checkPresent(const ShapeRule &constraint, bool all) const {
+    const std::vector<std::string> names = splitWords(constraint.first);
+    std::vector<std::string> present;
+    for (const std::string &name : names)
+      if (!operand(name).empty())
+        present.push_back(name);
+    if (all ? present.empty() || present.size() == names.size() : present.size() <= 1)
+      return Status();
+    return violated(constraint, "there is " + joinWords(present, "and") + ", expected " +
+                                    (all ? "all or none of " : "one at most of ") + joinWords(names, "and"));
   }
 
   Status checkTrailing(const ShapeRule &constraint) const {

@@ -33,6 +33,11 @@ int64_t OpShapes::letter(char letter) const {
   return size;
 }
 
+bool OpShapes::has(const std::string &name) const {
+  return instruction.attributes.count(name) != 0 ||
+         (rule.operandIndex(name) >= 0 && operandValue(instruction, rule, name) >= 0);
+}
+
 std::optional<MatrixProduct> matrixProduct(const OpSizes<int64_t> &sizes) {
   std::vector<std::string> patterns;
   DType type = DType::F32;

@@ -23,6 +23,8 @@ public:
 
   /// The size of a letter of the operands' patterns. Throws std::out_of_range where no operand that is there has it.
   int64_t letter(char letter) const;
+  /// Whether the optional operand or attribute of that name is there.
+  bool has(const std::string &name) const;
   /// The dimensions that '*' stands for. Throws as above.
   std::vector<int64_t> leading() const;
 };

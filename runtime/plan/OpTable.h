@@ -32,10 +32,10 @@ struct AttributeRule {
 
 struct ResultRule {
   std::string name;
-  std::string shape; ///< A pattern, or "=x" for those of operand x, which may be variadic.
+  std::string shape; ///< A pattern, "=x" for those of operand x, which may be variadic, or "=x|y" of optional ones.
 };
 
-enum class RuleKind { Shape, Size, Divides, Range, Positive, Real, OneOf, Trailing, Last, Table };
+enum class RuleKind { Shape, Size, Divides, Range, Positive, Real, OneOf, AtMostOne, Together, Trailing, Last, Table };
 
 /// A constraint of dialect/MorphBase.td, with its parameters in their order there.
 struct ShapeRule {

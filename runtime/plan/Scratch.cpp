@@ -27,18 +27,23 @@ AttentionSizes attentionSizes(const ScratchSizes &d) { return {d('B'), d('T'), d
 bool isHuge(const AttentionSizes &s) { return isHuge({s.batch, s.queries, s.heads, s.width + 3, s.keys}); }
 
 LinearAttentionSizes linearAttentionSizes(const ScratchSizes &d) {
-  const int64_t chunk = std::min(d.integer("chunk"), d('T'));
-  return {d('B'), d('T'), d('H'), d('K'), d('V'), std::max<int64_t>(1, chunk)};
+  const bool normalised = d.has("normaliser");
+  const StateUpdate update = d.has("beta") ? StateUpdate::Delta : d.has("write") ? StateUpdate::Free : StateUpdate::Add;
+  const int64_t chunk = std::max<int64_t>(1, std::min(d.integer("chunk"), d('T')));
+  return {d('B'),    d('T'), d('H'), d('G'), d('K'), d('V') + normalised, chunk, update, d.has("channel_decay"),
+          normalised};
 }
 bool isHuge(const LinearAttentionSizes &s) {
-  return isHuge({s.batch, s.length, s.heads, s.width + s.valueWidth, 2 * s.chunk}) ||
+  return isHuge({s.batch, s.length, s.heads, s.width + s.valueWidth, 4 * s.chunk}) ||
          isHuge({s.batch, s.length, s.heads, s.width, s.valueWidth});
 }
 
 /// bf16 operands of linear attention are widened whole: q, k, and as many as `values` of the shape of v.
 int64_t widenedBytes(const ScratchSizes &d, const LinearAttentionSizes &s, int64_t values) {
-  const int64_t lines = s.batch * s.length * s.heads;
-  return d.isHalf("q") ? 2 * alignedBytes(4 * lines * s.width) + values * alignedBytes(4 * lines * s.valueWidth) : 0;
+  const int64_t positions = s.batch * s.length;
+  return d.isHalf("q") ? 2 * alignedBytes(4 * positions * s.groups * s.width) +
+                             values * alignedBytes(4 * positions * s.heads * d('V'))
+                       : 0;
 }
 
 } // namespace

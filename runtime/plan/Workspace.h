@@ -106,10 +106,27 @@ inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int thr
   return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes) + sums;
 }
 
-/// The sizes of linear attention: q, k [B,T,H,K], v [B,T,H,V], chunks of `chunk` positions (at most T).
+/// How a position of linear attention changes the state (runtime/kernels/ChunkedRecurrence.h).
+enum class StateUpdate {
+  Add,   ///< k v^T is added.
+  Delta, ///< k beta (v - S^T k)^T is added.
+  Free   ///< a (S^T b)^T is added, too.
+};
+
+/// The sizes of linear attention: q, k [B,T,G,K], values [B,T,H,V], the normaliser's column of ones included, chunks of
+/// `chunk` positions (at most T).
 struct LinearAttentionSizes {
-  int64_t batch = 0, length = 0, heads = 0, width = 0, valueWidth = 0, chunk = 0;
+  int64_t batch = 0, length = 0, heads = 0, groups = 0, width = 0, valueWidth = 0, chunk = 0;
+  StateUpdate update = StateUpdate::Add;
+  bool channelDecay = false; ///< A decay for each of K channels.
+  bool normalised = false;
   constexpr int64_t chunks() const { return blocksOf(length, chunk); }
+  /// What reads the state of a position: q, and what reads it before it is written.
+  constexpr int64_t reads() const { return update == StateUpdate::Add ? 1 : 2; }
+  /// What is written into it.
+  constexpr int64_t writes() const { return update == StateUpdate::Free ? 2 : 1; }
+  /// Decays of a position.
+  constexpr int64_t decays() const { return channelDecay ? width : 1; }
 };
 
 /// Columns of values of a task of the passes over states.
@@ -123,19 +140,23 @@ inline constexpr bool headsSuffice(const LinearAttentionSizes &s, int threads) {
 namespace detail {
 /// What a chunk takes by itself while it is worked on.
 inline constexpr int64_t chunkScratch(const LinearAttentionSizes &s, int64_t bytes, bool gradient) {
-  const int64_t c = s.chunk, k = s.width, n = s.valueWidth;
-  int64_t sum = alignedBytes(2 * c * k * bytes) + alignedBytes(2 * c * c * bytes) + alignedBytes(c * c * bytes) +
-                3 * alignedBytes(c * bytes) + 2 * alignedBytes(c * (k + n) * bytes);
+  const int64_t c = s.chunk, k = s.width, n = s.valueWidth, reads = s.reads(), writes = s.writes();
+  int64_t sum = alignedBytes(2 * writes * c * k * bytes) + alignedBytes(reads * writes * c * c * bytes) +
+                2 * alignedBytes(c * s.decays() * bytes) + alignedBytes(c * bytes) +
+                2 * alignedBytes(c * (k + n) * bytes);
+  sum += s.channelDecay ? 3 * alignedBytes(c * k * bytes) + 2 * alignedBytes(2 * c * k * bytes)
+                        : alignedBytes(c * c * bytes);
   if (gradient)
-    sum += alignedBytes(2 * c * n * bytes) + 2 * alignedBytes(c * n * bytes) + alignedBytes(2 * c * c * bytes) +
-           alignedBytes(2 * c * k * bytes) + alignedBytes(c * k * bytes) + alignedBytes(c * bytes);
+    sum += alignedBytes(reads * c * n * bytes) + 2 * alignedBytes(c * n * bytes) +
+           alignedBytes(reads * writes * c * c * bytes) + alignedBytes(reads * c * k * bytes) +
+           alignedBytes(writes * c * k * bytes) + alignedBytes(c * s.decays() * bytes);
   return sum;
 }
 /// What a head keeps of its chunks between the steps.
 inline constexpr int64_t headScratch(const LinearAttentionSizes &s, int64_t bytes, bool gradient) {
   const int64_t t = s.length, k = s.width, n = s.valueWidth;
-  const int64_t forward =
-      alignedBytes(t * (k + n) * bytes) + 2 * alignedBytes(t * bytes) + alignedBytes((s.chunks() + 1) * k * n * bytes);
+  const int64_t forward = alignedBytes(t * (k + n) * bytes) + 2 * alignedBytes(t * s.decays() * bytes) +
+                          alignedBytes((s.chunks() + 1) * k * n * bytes);
   return gradient ? forward + alignedBytes(t * (k + n) * bytes) + alignedBytes((s.chunks() + 1) * k * n * bytes)
                   : forward;
 }
@@ -143,14 +164,29 @@ inline constexpr int64_t headScratch(const LinearAttentionSizes &s, int64_t byte
 
 /// Of recurrenceForward and recurrenceBackward (runtime/kernels/ChunkedRecurrence.h): a chunk's data for each thread,
 /// and for each head that is under way what it keeps from one step to the next. `bytes` are those of a number.
-inline constexpr int64_t linearAttentionWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+inline constexpr int64_t recurrenceWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
   return threads * detail::chunkScratch(s, bytes, false) +
          (headsSuffice(s, threads) ? threads : s.batch * s.heads) * detail::headScratch(s, bytes, false);
 }
-inline constexpr int64_t linearAttentionGradWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
-  return alignedBytes(s.batch * s.heads * bytes) + threads * detail::chunkScratch(s, bytes, true) +
+inline constexpr int64_t recurrenceGradWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+  return threads * detail::chunkScratch(s, bytes, true) +
          (headsSuffice(s, threads) ? threads : s.batch * s.heads) * detail::headScratch(s, bytes, true) +
          alignedBytes(s.batch * s.heads * s.chunks() * bytes);
+}
+
+/// Of linear_attention: with a normaliser the values with ones beside them and their outputs; the recurrence's.
+inline constexpr int64_t linearAttentionWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+  const int64_t values = alignedBytes(s.batch * s.length * s.heads * s.valueWidth * bytes);
+  return (s.normalised ? 2 * values : 0) + recurrenceWorkspace(s, threads, bytes);
+}
+/// Of linear_attention_grad: the same with their gradients and the state that the forward leaves; where heads share q
+/// and k, each head's gradients of these; the recurrence's.
+inline constexpr int64_t linearAttentionGradWorkspace(const LinearAttentionSizes &s, int threads, int64_t bytes = 4) {
+  const int64_t lines = s.batch * s.length * s.heads, values = alignedBytes(lines * s.valueWidth * bytes),
+                states = alignedBytes(s.batch * s.heads * s.width * s.valueWidth * bytes);
+  return (s.normalised ? 4 * values + states : 0) +
+         (s.groups < s.heads ? 2 * alignedBytes(lines * s.width * bytes) : 0) +
+         recurrenceGradWorkspace(s, threads, bytes);
 }
 
 } // namespace morph::plan

@@ -122,12 +122,12 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[V5:[a-z0-9_]+]] = morph.rms_norm %[[V4]], %[[V2]] eps 1.000000e-05
   // CHECK-NEXT: %[[V6:[a-z0-9_]+]] = morph.rope %[[V5]] table @rope
   // CHECK-NEXT: %[[V7:[a-z0-9_]+]] = morph.attention %[[V6]], %[[V5]], %[[V4]] scale 5.000000e-01 window 4
-  // CHECK-NEXT: %[[VRESULT0:[a-z0-9_]+]], %[[VFINALSTATE1:[a-z0-9_]+]] = morph.linear_attention "fixed_decay" %[[V7]], %[[V6]], %[[V4]] with %[[V3]] scale 5.000000e-01 chunk 64
+  // CHECK-NEXT: %[[VRESULT0:[a-z0-9_]+]], %[[VFINALSTATE1:[a-z0-9_]+]] = morph.linear_attention %[[V7]], %[[V6]], %[[V4]] head_decay %[[V3]] scale 5.000000e-01 chunk 64
   // CHECK-NEXT: %[[V8:[a-z0-9_]+]] = morph.merge_heads %[[VRESULT0]]
   // CHECK-NEXT: %[[V9:[a-z0-9_]+]] = morph.squared_error %[[V8]], %[[ARG1]] normalize "mean"
   // CHECK-NEXT: %[[V10:[a-z0-9_]+]] = morph.squared_error_grad %[[V0]], %[[V8]], %[[ARG1]] normalize "mean"
   // CHECK-NEXT: %[[V11:[a-z0-9_]+]] = morph.split_heads %[[V10]] heads 2
-  // CHECK-NEXT: %[[VDQ:[a-z0-9_]+]], %[[VDK:[a-z0-9_]+]], %[[VDV:[a-z0-9_]+]], %[[VDEXTRAS:[a-z0-9_]+]] = morph.linear_attention_grad "fixed_decay" %[[V11]], %[[V7]], %[[V6]], %[[V4]] with %[[V3]] scale 5.000000e-01 chunk 64
+  // CHECK-NEXT: %[[VDQ:[a-z0-9_]+]], %[[VDK:[a-z0-9_]+]], %[[VDV:[a-z0-9_]+]], %[[VDEXTRAS:[a-z0-9_]+]] = morph.linear_attention_grad %[[V11]], %[[V7]], %[[V6]], %[[V4]] head_decay %[[V3]] scale 5.000000e-01 chunk 64
   // CHECK-NEXT: %[[VDQ2:[a-z0-9_]+]], %[[VDK3:[a-z0-9_]+]], %[[VDV4:[a-z0-9_]+]] = morph.attention_grad %[[VDQ]], %[[V6]], %[[V5]], %[[V4]] scale 5.000000e-01 window 4
   // CHECK-NEXT: %[[V12:[a-z0-9_]+]] = morph.add %[[VDK]], %[[VDQ2]]
   // CHECK-NEXT: %[[V13:[a-z0-9_]+]] = morph.add %[[VDV]], %[[VDV4]]
@@ -148,7 +148,7 @@ morph.model @m base architecture "llama" layers 1 {
     %n = morph.rms_norm %h, %head eps 1.0e-5 : tensor<?x?x2x4xf32>, tensor<4xf32>
     %r = morph.rope %n table @rope : tensor<?x?x2x4xf32>
     %a = morph.attention %r, %n, %h scale 0.5 window 4 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-    %l, %f = morph.linear_attention "fixed_decay" %a, %r, %h with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+    %l, %f = morph.linear_attention %a, %r, %h head_decay %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
     %m = morph.merge_heads %l : tensor<?x?x2x4xf32>
     %loss = morph.squared_error %m, %y normalize "mean" : tensor<?x?x8xf32>
     morph.output "loss" = %loss : tensor<f32>

@@ -132,7 +132,7 @@ func.func @attention_grad_c2(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>) {
 
 func.func @linear_attention_grad_c1(%dy: tensor<?x?x2x8xf32>, %q: tensor<?x?x2x4xf32>, %d: tensor<2xf32>) {
   // expected-error@below {{linear_attention_grad_c1: dy is tensor<?x?x2x8xf32>, expected [B,T,H,V]: V is 8, but 4 in v (tensor<?x?x2x4xf32>)}}
-  %0:4 = morph.linear_attention_grad "fixed_decay" %dy, %q, %q, %q with %d scale 0.5 chunk 64 : tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+  %0:4 = morph.linear_attention_grad %dy, %q, %q, %q head_decay %d scale 0.5 chunk 64 : tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
   return
 }
 
@@ -221,13 +221,5 @@ func.func @attention_grad_c3(%q: tensor<?x?x3x4xf32>, %k: tensor<?x?x2x4xf32>) {
 func.func @attention_grad_c4(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_grad_c4: window is 0, expected 1 to 2147483647}}
   %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-  return
-}
-
-// -----
-
-func.func @linear_attention_grad_c2(%q: tensor<?x?x2x4xf32>, %d: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_grad_c2: chunk is 1000000, expected 1 to 1024}}
-  %0:4 = morph.linear_attention_grad "fixed_decay" %q, %q, %q, %q with %d scale 0.5 chunk 1000000 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
   return
 }

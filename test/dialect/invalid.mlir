@@ -267,65 +267,137 @@ func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
 
 // -----
 
-func.func @linear_attention_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c1: q is tensor<?x?x8xf32>, expected [B,T,H,K]}}
-  %0:2 = morph.linear_attention "fixed_decay" %q, %k, %k with %decay scale 0.5 chunk 64 : tensor<?x?x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+func.func @linear_attention_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_c1: q is tensor<?x?x8xf32>, expected [B,T,G,K]}}
+  %0:2 = morph.linear_attention %q, %k, %k scale 0.5 chunk 64 : tensor<?x?x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c2(%q: tensor<?x?x2x4xf32>, %k: tensor<?x?x2x8xf32>, %decay: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c2: k is tensor<?x?x2x8xf32>, expected [B,T,H,K]: K is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
-  %0:2 = morph.linear_attention "fixed_decay" %q, %k, %q with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+func.func @linear_attention_c2(%q: tensor<?x?x2x4xf32>, %k: tensor<?x?x2x8xf32>) {
+  // expected-error@below {{linear_attention_c2: k is tensor<?x?x2x8xf32>, expected [B,T,G,K]: K is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention %q, %k, %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c3(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>, %decay: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c3: v is tensor<?x?x1x4xf32>, expected [B,T,H,V]: H is 1, but 2 in q (tensor<?x?x2x4xf32>)}}
-  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %v with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32> with tensor<2xf32>
+func.func @linear_attention_c3(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x8xf32>) {
+  // expected-error@below {{linear_attention_c3: v is tensor<?x?x8xf32>, expected [B,T,H,V]}}
+  %0:2 = morph.linear_attention %q, %q, %v scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x8xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c4(%q: tensor<?x?x2x4xf32>) {
-  // expected-error@below {{linear_attention_c4: no backend has a kernel 'lightning'; there are: fixed_decay, gated_delta_rule}}
-  %0:2 = morph.linear_attention "lightning" %q, %q, %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+func.func @linear_attention_c4(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x3x4xf32>) {
+  // expected-error@below {{linear_attention_c4: H is 3 in v (tensor<?x?x3x4xf32>), expected a multiple of G: G is 2 in q (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention %q, %q, %v scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x3x4xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c5_count(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>) {
-  // expected-error@below {{linear_attention_c5: kernel 'gated_delta_rule' takes 2 further operands, got 1}}
-  %0:2 = morph.linear_attention "gated_delta_rule" %q, %q, %q with %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>
+func.func @linear_attention_c5_head(%q: tensor<?x?x2x4xf32>, %g: tensor<3xf32>) {
+  // expected-error@below {{linear_attention_c5: head_decay is tensor<3xf32>, expected [H]: H is 3, but 2 in v (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention %q, %q, %q head_decay %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<3xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c5_shape(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>, %beta: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c5: beta is tensor<2xf32>, expected [B,T,H]}}
-  %0:2 = morph.linear_attention "gated_delta_rule" %q, %q, %q with %g, %beta scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<2xf32>
+func.func @linear_attention_c5_position(%q: tensor<?x?x2x4xf32>, %g: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c5: decay is tensor<2xf32>, expected [B,T,H]}}
+  %0:2 = morph.linear_attention %q, %q, %q decay %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<2xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c6(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>, %state: tensor<?x2x4x8xf32>) {
-  // expected-error@below {{linear_attention_c6: state is tensor<?x2x4x8xf32>, expected [B,H,K,V]: V is 8, but 4 in v (tensor<?x?x2x4xf32>)}}
-  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %q with %decay state %state scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32> state tensor<?x2x4x8xf32>
+func.func @linear_attention_c5_channel(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>) {
+  // expected-error@below {{linear_attention_c5: channel_decay is tensor<?x?x2xf32>, expected [B,T,H,K]}}
+  %0:2 = morph.linear_attention %q, %q, %q channel_decay %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> channel_decay tensor<?x?x2xf32>
   return
 }
 
 // -----
 
-func.func @linear_attention_c7(%q: tensor<?x?x2x4xf32>, %decay: tensor<2xf32>) {
-  // expected-error@below {{linear_attention_c7: chunk is 0, expected 1 to 1024}}
-  %0:2 = morph.linear_attention "fixed_decay" %q, %q, %q with %decay scale 0.5 chunk 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
+func.func @linear_attention_c6(%q: tensor<?x?x2x4xf32>, %g: tensor<?x?x2xf32>) {
+  // expected-error@below {{linear_attention_c6: there is 'decay' and 'channel_decay', expected one at most of 'head_decay', 'decay' and 'channel_decay'}}
+  %0:2 = morph.linear_attention %q, %q, %q decay %g channel_decay %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> channel_decay tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c7_beta(%q: tensor<?x?x2x4xf32>, %b: tensor<2xf32>) {
+  // expected-error@below {{linear_attention_c7: beta is tensor<2xf32>, expected [B,T,H]}}
+  %0:2 = morph.linear_attention %q, %q, %q beta %b scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> beta tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c7_erase(%q: tensor<?x?x2x4xf32>, %e: tensor<?x?x2x8xf32>) {
+  // expected-error@below {{linear_attention_c7: erase is tensor<?x?x2x8xf32>, expected [B,T,H,K]: K is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0:2 = morph.linear_attention %q, %q, %q write %q erase %e scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> write tensor<?x?x2x4xf32> erase tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c8_alone(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_c8: there is 'write', expected all or none of 'write' and 'erase'}}
+  %0:2 = morph.linear_attention %q, %q, %q write %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> write tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c8_beta(%q: tensor<?x?x2x4xf32>, %b: tensor<?x?x2xf32>) {
+  // expected-error@below {{linear_attention_c8: there is 'beta' and 'write', expected one at most of 'beta' and 'write'}}
+  %0:2 = morph.linear_attention %q, %q, %q beta %b write %q erase %q scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> beta tensor<?x?x2xf32> write tensor<?x?x2x4xf32> erase tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c9(%q: tensor<?x?x2x4xf32>, %u: tensor<4xf32>) {
+  // expected-error@below {{linear_attention_c9: bonus is tensor<4xf32>, expected [H,K]}}
+  %0:2 = morph.linear_attention %q, %q, %q bonus %u scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> bonus tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c10(%q: tensor<?x?x2x4xf32>, %s: tensor<?x2x4x8xf32>) {
+  // expected-error@below {{linear_attention_c10: state is tensor<?x2x4x8xf32>, expected [B,H,K,W]: W is 8, but V + (normaliser ? 1 : 0) is 4}}
+  %0:2 = morph.linear_attention %q, %q, %q state %s scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> state tensor<?x2x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c10_normalised(%q: tensor<?x?x2x4xf32>, %s: tensor<?x2x4x4xf32>) {
+  // expected-error@below {{linear_attention_c10: state is tensor<?x2x4x4xf32>, expected [B,H,K,W]: W is 4, but V + (normaliser ? 1 : 0) is 5}}
+  %0:2 = morph.linear_attention %q, %q, %q state %s scale 0.5 chunk 64 normaliser 1.0e-6 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> state tensor<?x2x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c11(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_c11: chunk is 0, expected 1 to 1024}}
+  %0:2 = morph.linear_attention %q, %q, %q scale 0.5 chunk 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c12(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_c12: normaliser is 0, expected a positive finite number}}
+  %0:2 = morph.linear_attention %q, %q, %q scale 0.5 chunk 64 normaliser 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   return
 }
 

@@ -92,7 +92,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 // GDN-NEXT: %[[POS:.*]] = morph.softplus %[[STEP]]
 // GDN-NEXT: %[[G:.*]] = morph.mul %[[POS]], %[[RATE]]
 // GDN: %[[BETA:.*]] = morph.sigmoid
-// GDN-NEXT: %[[O:.*]], %{{.*}} = morph.linear_attention "gated_delta_rule" %[[Q]], %[[K]], %[[V]] with %[[G]], %[[BETA]] scale 5.000000e-01 chunk 64
+// GDN-NEXT: %[[O:.*]], %{{.*}} = morph.linear_attention %[[Q]], %[[K]], %[[V]] decay %[[G]] beta %[[BETA]] scale 5.000000e-01 chunk 64
 // GDN: %[[N:.*]] = morph.rms_norm %[[O]], %{{.*}} eps 9.99{{[0-9]*}}E-7
 // GDN-NEXT: %[[M:.*]] = morph.merge_heads %[[N]]
 // GDN: %[[GATE:.*]] = morph.silu
@@ -109,7 +109,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 // GDN-DECODE: %{{.*}}, %[[NEXTQ:.*]] = morph.short_conv %[[MQ]], %{{.*}} state %cache.0.conv_q
 // GDN-DECODE: %{{.*}}, %[[NEXTK:.*]] = morph.short_conv %{{.*}} state %cache.0.conv_k
 // GDN-DECODE: %{{.*}}, %[[NEXTV:.*]] = morph.short_conv %{{.*}} state %cache.0.conv_v
-// GDN-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "gated_delta_rule" %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 32
+// GDN-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 32
 // GDN-DECODE: morph.output "logits" = %{{.*}}, "next.0.state" = %[[NEXT]], "next.0.conv_q" = %[[NEXTQ]], "next.0.conv_k" = %[[NEXTK]], "next.0.conv_v" = %[[NEXTV]]
 
 // -2^(-8 (h+1) / 2): 2^-4 and 2^-8.
@@ -122,10 +122,10 @@ morph.model @m base architecture "qwen2" layers 1 {
 // LIGHTNING: %[[K:.*]] = morph.rope
 // LIGHTNING: %[[V:.*]] = morph.split_heads
 // LIGHTNING: %[[D:.*]] = morph.param @model.layers.0.linear_attn.decay
-// LIGHTNING-NEXT: morph.linear_attention "fixed_decay" %[[Q]], %[[K]], %[[V]] with %[[D]] scale 5.000000e-01 chunk 64
+// LIGHTNING-NEXT: morph.linear_attention %[[Q]], %[[K]], %[[V]] head_decay %[[D]] scale 5.000000e-01 chunk 64
 
 // LIGHTNING-DECODE-LABEL: morph.program @decode
 // LIGHTNING-DECODE-SAME: %offset: tensor<i64> "offset", %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
 // LIGHTNING-DECODE: morph.rope %{{.*}} offset %offset table @rope
-// LIGHTNING-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention "fixed_decay" %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 64
+// LIGHTNING-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 64
 // LIGHTNING-DECODE: morph.output "logits" = %{{.*}}, "next.0.state" = %[[NEXT]]

@@ -68,7 +68,8 @@ morph.model @tiny base architecture "llama" layers 1 {
   // CHECK-LABEL: func.func @mixing
   func.func @mixing(%x: tensor<?x?x8xf32>, %cache: tensor<?x?x2x4xf32>, %state: tensor<?x2x4x4xf32>,
                     %g: tensor<?x?x2xf32>, %decay: tensor<2xf32>, %start: tensor<?xi64>, %offset: tensor<i64>,
-                    %filter: tensor<8x1x4xf32>, %inputs: tensor<?x3x8xf32>, %narrow: tensor<?x?x2x4xbf16>) -> tensor<?x?x8xf32> {
+                    %filter: tensor<8x1x4xf32>, %inputs: tensor<?x3x8xf32>, %narrow: tensor<?x?x2x4xbf16>,
+                    %kv: tensor<?x?x1x4xf32>, %bonus: tensor<2x4xf32>) -> tensor<?x?x8xf32> {
     // CHECK: morph.mask_padding %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
     %masked = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
     // CHECK: %{{.*}}, %{{.*}} = morph.short_conv %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>
@@ -91,10 +92,12 @@ morph.model @tiny base architecture "llama" layers 1 {
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
     %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
-    // CHECK: morph.linear_attention "fixed_decay" %{{.*}}, %{{.*}}, %{{.*}} with %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
-    %c:2 = morph.linear_attention "fixed_decay" %b, %b, %b with %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<2xf32>
-    // CHECK: morph.linear_attention "gated_delta_rule" %{{.*}}, %{{.*}}, %{{.*}} with %{{.*}}, %{{.*}} state %{{.*}} scale 5.000000e-01 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<?x?x2xf32> state tensor<?x2x4x4xf32>
-    %d:2 = morph.linear_attention "gated_delta_rule" %c#0, %c#0, %c#0 with %g, %g state %state scale 0.5 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<?x?x2xf32> state tensor<?x2x4x4xf32>
+    // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} head_decay %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
+    %c:2 = morph.linear_attention %b, %b, %b head_decay %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
+    // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} decay %{{.*}} beta %{{.*}} state %{{.*}} scale 5.000000e-01 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32> state tensor<?x2x4x4xf32>
+    %d:2 = morph.linear_attention %c#0, %c#0, %c#0 decay %g beta %g state %state scale 0.5 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32> state tensor<?x2x4x4xf32>
+    // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} channel_decay %{{.*}} write %{{.*}} erase %{{.*}} bonus %{{.*}} scale 1.000000e+00 chunk 16 normaliser 9.9{{.*}}E-7 : tensor<?x?x1x4xf32>, tensor<?x?x1x4xf32>, tensor<?x?x2x4xf32> channel_decay tensor<?x?x2x4xf32> write tensor<?x?x2x4xf32> erase tensor<?x?x2x4xf32> bonus tensor<2x4xf32>
+    %free:2 = morph.linear_attention %kv, %kv, %d#0 channel_decay %b write %b erase %b bonus %bonus scale 1.0 chunk 16 normaliser 1.0e-6 : tensor<?x?x1x4xf32>, tensor<?x?x1x4xf32>, tensor<?x?x2x4xf32> channel_decay tensor<?x?x2x4xf32> write tensor<?x?x2x4xf32> erase tensor<?x?x2x4xf32> bonus tensor<2x4xf32>
     // CHECK: %[[MERGED:.*]] = morph.merge_heads %{{.*}} : tensor<?x?x2x4xf32>
     %merged = morph.merge_heads %d#0 : tensor<?x?x2x4xf32>
     // CHECK: return %[[MERGED]] : tensor<?x?x8xf32>
@@ -180,8 +183,8 @@ func.func @mixing_gradients(%dy: tensor<?x?x2x4xf32>, %kv: tensor<?x?x1x4xf32>, 
     -> (tensor<?x?x1x4xf32>, tensor<?x?x2xf32>, tensor<8x1x4xf32>) {
   // CHECK: %{{.*}}, %[[DK:.*]], %{{.*}} = morph.attention_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} start %{{.*}} scale 5.000000e-01 window 8 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<?x?x1x4xf32>, tensor<?xi64>
   %a:3 = morph.attention_grad %dy, %dy, %kv, %kv start %start scale 0.5 window 8 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<?x?x1x4xf32>, tensor<?xi64>
-  // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[DEXTRA:.*]]:2 = morph.linear_attention_grad "gated_delta_rule" %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} with %{{.*}}, %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<?x?x2xf32>
-  %b:5 = morph.linear_attention_grad "gated_delta_rule" %dy, %dy, %dy, %dy with %g, %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> with tensor<?x?x2xf32>, tensor<?x?x2xf32>
+  // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[DEXTRA:.*]]:2 = morph.linear_attention_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} decay %{{.*}} beta %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32>
+  %b:5 = morph.linear_attention_grad %dy, %dy, %dy, %dy decay %g beta %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32>
   // CHECK: %{{.*}}, %[[DW:.*]] = morph.short_conv_grad %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>
   %c:2 = morph.short_conv_grad %x, %x, %filter : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>
   // CHECK: return %[[DK]], %[[DEXTRA]]#1, %[[DW]]

@@ -43,7 +43,7 @@ def check_programs():
             assert result["read_bytes"] > 0 and result["read_share"] > 0
         if mode == "mixers":
             names = {line["mixer"] for line in result["mixers"]}
-            assert {"attention", "gated_delta_rule", "fixed_decay"} <= names, names
+            assert {"attention", "linear_attention decay beta", "linear_attention head_decay"} <= names, names
             assert all(line["forward_seconds"] > 0 and line["backward_seconds"] > 0 for line in result["mixers"])
 
 

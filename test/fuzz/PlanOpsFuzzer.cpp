@@ -115,8 +115,7 @@ private:
   plan::Attribute attribute(const plan::AttributeRule &rule) {
     const int64_t integers[] = {1, 2, 0, 3, 4, 8, 16, -1, 1 << 16, int64_t(1) << 31, int64_t(1) << 62};
     const double reals[] = {1e-5, 1, 0, 0.5, -1, 1e30};
-    const std::string texts[] = {
-        "rope", "gated_delta_rule", "fixed_decay", "relative", "mean", "rows", "bf16", "f32", "twice", "none"};
+    const std::string texts[] = {"rope", "relative", "mean", "rows", "bf16", "f32", "twice", "none"};
     switch (rule.kind) {
     case plan::AttributeKind::Flag:
       return true;
@@ -152,8 +151,6 @@ private:
       for (const plan::OperandRule &one : rule.operands)
         if (one.arity == plan::Arity::Variadic)
           instruction.attributes[one.name + "_count"] = static_cast<int64_t>(choices.below(4));
-      if (instruction.attributes.count("dextras_count"))
-        instruction.attributes["dextras_count"] = instruction.attributes["extras_count"];
       size_t slots = plan::expectedOperands(instruction, rule);
       for (size_t i = 0; i < slots; ++i) {
         const plan::OperandRule &one = plan::operandRuleAt(instruction, rule, i);

@@ -48,60 +48,78 @@ private:
 };
 
 struct Recurrence {
-  std::vector<float> o, state, dq, dk, dv, dg, dbeta;
+  std::vector<float> o, state, dq, dk, dv, dHeadDecay, dDecay, dBeta, dWrite, dErase;
 };
 
-Recurrence runRecurrence(bool gated, int64_t length, int threads) {
-  const int64_t batch = 1, heads = 2, width = 24, values = 40, chunk = std::min<int64_t>(32, length);
-  const auto q = random(batch * length * heads * width, 1), k = random(batch * length * heads * width, 2, -0.2f, 0.2f),
-             v = random(batch * length * heads * values, 3), dO = random(batch * length * heads * values, 4),
-             g = random(batch * length * heads, 5, -0.5f, 0), beta = random(batch * length * heads, 6, 0, 1),
+Recurrence runRecurrence(plan::StateUpdate update, bool channels, int64_t length, int threads) {
+  const int64_t batch = 1, heads = 2, width = 24, values = 40, chunk = std::min<int64_t>(32, length),
+                lines = batch * length * heads;
+  const auto q = random(lines / heads * width, 1), k = random(lines / heads * width, 2, -0.2f, 0.2f),
+             v = random(lines * values, 3), dO = random(lines * values, 4),
+             decay = random(lines * (channels ? width : 1), 5, -0.5f, 0), beta = random(lines, 6, 0, 1),
+             write = random(lines * width, 8, -0.2f, 0.2f), erase = random(lines * width, 9, -0.2f, 0.2f),
              state = random(batch * heads * width * values, 7);
+  const bool isDelta = update == plan::StateUpdate::Delta, isFree = update == plan::StateUpdate::Free;
   RecurrenceProblem<float> p;
-  p.sizes = {batch, length, heads, width, values, chunk};
+  p.sizes = {batch, length, heads, /*groups=*/1, width, values, chunk, update, channels, /*normalised=*/false};
   p.scale = 0.3f;
   p.q = q.data();
   p.k = k.data();
   p.v = v.data();
-  p.g = g.data();
-  p.beta = gated ? beta.data() : nullptr;
+  (channels ? p.channelDecay : isDelta ? p.decay : p.headDecay) = decay.data();
+  p.beta = isDelta ? beta.data() : nullptr;
+  p.write = isFree ? write.data() : nullptr;
+  p.erase = isFree ? erase.data() : nullptr;
   p.state = state.data();
   Recurrence r;
   r.o.resize(v.size());
   r.state.resize(state.size());
-  r.dq.resize(q.size());
-  r.dk.resize(k.size());
+  r.dq.resize(write.size());
+  r.dk.resize(write.size());
   r.dv.resize(v.size());
-  r.dg.resize(gated ? g.size() : static_cast<size_t>(batch * heads));
-  r.dbeta.resize(beta.size());
-  Workspace forward(plan::linearAttentionWorkspace(p.sizes, threads)),
-      backward(plan::linearAttentionGradWorkspace(p.sizes, threads));
+  r.dHeadDecay.resize(static_cast<size_t>(heads));
+  r.dDecay.resize(decay.size());
+  r.dBeta.resize(beta.size());
+  r.dWrite.resize(write.size());
+  r.dErase.resize(erase.size());
+  RecurrenceGradients<float> to{r.dq.data(), r.dk.data(), r.dv.data()};
+  to.dHeadDecay = p.headDecay ? r.dHeadDecay.data() : nullptr;
+  to.dDecay = p.decay ? r.dDecay.data() : nullptr;
+  to.dChannelDecay = p.channelDecay ? r.dDecay.data() : nullptr;
+  to.dBeta = r.dBeta.data();
+  to.dWrite = r.dWrite.data();
+  to.dErase = r.dErase.data();
+  Workspace forward(plan::recurrenceWorkspace(p.sizes, threads)),
+      backward(plan::recurrenceGradWorkspace(p.sizes, threads));
   recurrenceForward(p, r.o.data(), r.state.data(), threads, forward.data());
-  recurrenceBackward<float>(p, dO.data(),
-                            {r.dq.data(), r.dk.data(), r.dv.data(), r.dg.data(), gated ? r.dbeta.data() : nullptr},
-                            threads, backward.data());
+  recurrenceBackward<float>(p, dO.data(), to, threads, backward.data());
   return r;
 }
 
 class RecurrenceTest : public testing::TestWithParam<int64_t> {};
 
 TEST_P(RecurrenceTest, SameBitsOnAnyThreads) {
-  for (bool gated : {false, true}) {
-    const Recurrence one = runRecurrence(gated, GetParam(), 1);
-    for (float x : one.dq)
-      ASSERT_TRUE(std::isfinite(x));
-    for (int threads : {1, 2, 3, 16}) {
-      SCOPED_TRACE(testing::Message() << "gated " << gated << " threads " << threads);
-      const Recurrence many = runRecurrence(gated, GetParam(), threads);
-      EXPECT_EQ(many.o, one.o);
-      EXPECT_EQ(many.state, one.state);
-      EXPECT_EQ(many.dq, one.dq);
-      EXPECT_EQ(many.dk, one.dk);
-      EXPECT_EQ(many.dv, one.dv);
-      EXPECT_EQ(many.dg, one.dg);
-      EXPECT_EQ(many.dbeta, one.dbeta);
+  for (plan::StateUpdate update : {plan::StateUpdate::Add, plan::StateUpdate::Delta, plan::StateUpdate::Free})
+    for (bool channels : {false, true}) {
+      const Recurrence one = runRecurrence(update, channels, GetParam(), 1);
+      for (float x : one.dq)
+        ASSERT_TRUE(std::isfinite(x));
+      for (int threads : {1, 2, 3, 16}) {
+        SCOPED_TRACE(testing::Message() << "update " << static_cast<int>(update) << " channels " << channels
+                                        << " threads " << threads);
+        const Recurrence many = runRecurrence(update, channels, GetParam(), threads);
+        EXPECT_EQ(many.o, one.o);
+        EXPECT_EQ(many.state, one.state);
+        EXPECT_EQ(many.dq, one.dq);
+        EXPECT_EQ(many.dk, one.dk);
+        EXPECT_EQ(many.dv, one.dv);
+        EXPECT_EQ(many.dHeadDecay, one.dHeadDecay);
+        EXPECT_EQ(many.dDecay, one.dDecay);
+        EXPECT_EQ(many.dBeta, one.dBeta);
+        EXPECT_EQ(many.dWrite, one.dWrite);
+        EXPECT_EQ(many.dErase, one.dErase);
+      }
     }
-  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Lengths, RecurrenceTest, testing::Values(1, 150));

@@ -62,8 +62,8 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK: %[[Q:.*]] = morph.cast %x to "bf16"
   // CHECK: morph.attention %[[Q]], %[[K]], %[[V]] offset %offset scale 5.000000e-01 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
   // CHECK: %[[A:.*]] = morph.cast %{{.*}} to "bf16"
-  // CHECK: morph.linear_attention "fixed_decay" %[[A]], %[[A]], %[[A]] with %decay state %cache.1.state
-  // CHECK-SAME: tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> with tensor<2xf32> state tensor<?x2x4x4xf32>
+  // CHECK: morph.linear_attention %[[A]], %[[A]], %[[A]] head_decay %decay state %cache.1.state
+  // CHECK-SAME: tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> head_decay tensor<2xf32> state tensor<?x2x4x4xf32>
   // CHECK: "next.k" = %[[K]], "next.v" = %[[V]], "next.state" = %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x2x4x4xf32>
   morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<i64> "offset", %k: !ring "cache.0.k" [B, S],
                         %v: !ring "cache.0.v" [B, S], %state: tensor<?x2x4x4xf32> "cache.1.state" [B],
@@ -71,7 +71,7 @@ morph.model @m base architecture "llama" layers 1 {
     %ks = morph.cache_write %k, %x offset %offset : !ring, !ring, tensor<i64>
     %vs = morph.cache_write %v, %x offset %offset : !ring, !ring, tensor<i64>
     %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<i64>
-    %y:2 = morph.linear_attention "fixed_decay" %a, %a, %a with %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring with tensor<2xf32> state tensor<?x2x4x4xf32>
+    %y:2 = morph.linear_attention %a, %a, %a head_decay %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring head_decay tensor<2xf32> state tensor<?x2x4x4xf32>
     morph.output "y" = %y#0, "next.k" = %ks, "next.v" = %vs, "next.state" = %y#1 : !ring, !ring, !ring, tensor<?x2x4x4xf32>
   }
 
@@ -93,12 +93,12 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK: morph.attention %[[H]], %[[H]], %[[H]] scale
   // CHECK: %[[D:.*]] = morph.cast %dy to "bf16"
   // CHECK: %[[G:.*]], %{{.*}}, %{{.*}} = morph.attention_grad %[[D]], %[[H]], %[[H]], %[[H]] scale
-  // CHECK: morph.linear_attention_grad "fixed_decay" %[[D]], %[[H]], %[[H]], %[[H]] with %decay
+  // CHECK: morph.linear_attention_grad %[[D]], %[[H]], %[[H]], %[[H]] head_decay %decay
   // CHECK: morph.output "y" = %{{.*}}, "dq" = %[[G]], {{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   morph.program @attention(%x: !ring "x" [B, T], %dy: !ring "dy" [B, T], %decay: tensor<2xf32> "decay") {
     %y = morph.attention %x, %x, %x scale 0.5 : !ring, !ring, !ring
     %g:3 = morph.attention_grad %dy, %x, %x, %x scale 0.5 : !ring, !ring, !ring, !ring
-    %l:4 = morph.linear_attention_grad "fixed_decay" %dy, %x, %x, %x with %decay scale 0.5 chunk 64 : !ring, !ring, !ring, !ring with tensor<2xf32>
+    %l:4 = morph.linear_attention_grad %dy, %x, %x, %x head_decay %decay scale 0.5 chunk 64 : !ring, !ring, !ring, !ring head_decay tensor<2xf32>
     morph.output "y" = %y, "dq" = %g#0, "dq2" = %l#0 : !ring, !ring, !ring
   }
 }

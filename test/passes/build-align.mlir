@@ -26,9 +26,9 @@
 // PROGRAM: %[[ONE:.*]] = morph.ones
 // PROGRAM: %[[HALF:.*]] = morph.scale %[[ONE]] by 5.000000e-01
 // PROGRAM: %[[H0:.*]] = morph.rms_norm
-// PROGRAM: morph.linear_attention "fixed_decay"
+// PROGRAM: morph.linear_attention
 // PROGRAM: morph.squared_error_grad %[[HALF]]
-// PROGRAM: morph.linear_attention_grad "fixed_decay"
+// PROGRAM: morph.linear_attention_grad
 // PROGRAM-COUNT-3: morph.linear_weight_grad %{{.*}}, %[[H0]]
 // PROGRAM-NOT: _grad
 // PROGRAM: morph.swiglu

@@ -31,7 +31,7 @@ morph.model @model base architecture "llama" layers 1 {
 // DECODE: "program": "decode"
 // DECODE: {"name":"cache.1.k"
 // DECODE: {"name":"next.1.k"
-// DECODE: "op":"linear_attention"{{.*}}"extras_count":2
+// DECODE: "op":"linear_attention"{{.*}}"chunk":
 // DECODE: {"shape":["B","S",2,8],"dtype":"f32"}
 
 // GATES: {"name":"grad.gate.0"

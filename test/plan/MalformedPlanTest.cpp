@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -383,10 +384,38 @@ TEST_F(EveryOp, WantsItsAttributes) {
           expectRefused(i, name + " is out of range", [&](auto &x) { x.attributes[name] = value; });
       if (attribute.kind == plan::AttributeKind::Integer && name != "rank" && name != "index")
         expectRefused(i, name + " is 0", [&](auto &x) { x.attributes[name] = int64_t(0); });
-      if (attribute.kind == plan::AttributeKind::Text && name != "kind")
+      if (attribute.kind == plan::AttributeKind::Text)
         expectRefused(i, name + " is unknown", [&](auto &x) { x.attributes[name] = std::string("none"); });
     }
   }
+}
+
+TEST_F(EveryOp, WantsWhatGoesTogether) {
+  int refused = 0;
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &old = plan.instructions[i];
+    const plan::OpRule &rule = *plan::findOpRule(old.op);
+    for (const plan::ShapeRule &constraint : rule.rules) {
+      if (constraint.kind != plan::RuleKind::Together && constraint.kind != plan::RuleKind::AtMostOne)
+        continue;
+      // Together: one of them is taken away. At most one: an absent one is what the other is.
+      const size_t bar = constraint.first.find('|');
+      auto place = [&](const std::string &name) { return static_cast<size_t>(plan::operandPosition(old, rule, name)); };
+      const size_t first = place(constraint.first.substr(0, bar)),
+                   second = place(constraint.first.substr(bar + 1, constraint.first.find('|', bar + 1) - bar - 1));
+      if (old.operands[first] < 0 && old.operands[second] < 0)
+        continue;
+      const bool together = constraint.kind == plan::RuleKind::Together;
+      expectRefused(i, constraint.label, [&](auto &x) {
+        if (together)
+          x.operands[first] = -1;
+        else
+          x.operands[first] = x.operands[second] = std::max(x.operands[first], x.operands[second]);
+      });
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 0);
 }
 
 TEST_F(EveryOp, WantsItsShapes) {

@@ -156,8 +156,8 @@ inline plan::Plan everyOpPlan() {
   b.plan.ropeTables["rope"] = {{1, 0.1}, 1};
   const Attributes eps = {{"eps", 1e-5}}, heads = {{"heads", int64_t(2)}}, mean = {{"normalize", std::string("mean")}};
   const Attributes window = {{"scale", 0.5}, {"window", int64_t(5)}}, two = {{"candidates_count", int64_t(2)}};
-  const Attributes rule = {
-      {"kind", std::string("gated_delta_rule")}, {"scale", 0.5}, {"chunk", int64_t(2)}, {"extras_count", int64_t(2)}};
+  const Attributes rule = {{"scale", 0.5}, {"chunk", int64_t(2)}};
+  const Attributes normalised = {{"scale", 0.5}, {"chunk", int64_t(2)}, {"normaliser", 1.0}};
 
   int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
   int64_t positions = b.input("positions", {rows}, plan::DType::I64);
@@ -182,8 +182,16 @@ inline plan::Plan everyOpPlan() {
   int64_t conv = b.ops("short_conv", {b.op("cast", {half}, {{"dtype", std::string("f32")}}), taps, -1})[0];
   int64_t g = b.op("linear", {conv, narrow, -1});
   int64_t decay = b.op("scale", {b.op("softplus", {g})}, {{"factor", -1.0}}), beta = b.op("sigmoid", {g});
-  std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, decay, beta, -1}, rule);
-  int64_t merged = b.op("merge_heads", {linear[0]});
+  // The delta rule; and all other operands that go together, with q and k that heads share.
+  std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, -1, decay, -1, beta, -1, -1, -1, -1}, rule);
+  const int64_t shared =
+      b.op("split_heads", {b.op("sigmoid", {b.op("linear", {h, b.weight("shared.weight", {4, 8}), -1})})},
+           {{"heads", int64_t(1)}});
+  const int64_t channels = b.op("scale", {b.op("softplus", {y})}, {{"factor", -1.0}}),
+                bonus = b.weight("bonus", {2, 4});
+  const std::vector<int64_t> free = {shared, shared, y, -1, -1, channels, -1, q, y, bonus, -1};
+  std::vector<int64_t> ofFree = b.ops("linear_attention", free, normalised);
+  int64_t merged = b.op("merge_heads", {b.op("add", {linear[0], ofFree[0]})});
   int64_t mixed = b.op("add", {x, b.op("blend", {gate, attended, merged}, two)});
   plan::Kernel kernel{"add_silu", 2, {}, 2, {}, {3}, {0}};
   kernel.values.assign(4, {{Dim(std::string("R0")), Dim(std::string("R1")), Dim(int64_t(8))}, plan::DType::F32});
@@ -201,7 +209,8 @@ inline plan::Plan everyOpPlan() {
   int64_t dkl = b.op("kl_divergence_grad", {dnll, teacher, logits});
   int64_t dout = b.op("scatter_rows", {b.op("linear_input_grad", {dlogits, head}), positions, out});
   int64_t dheads = b.op("split_heads", {dout}, heads);
-  std::vector<int64_t> leaves = {b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1], ring};
+  std::vector<int64_t> leaves = {
+      b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1], ofFree[1], ring};
   auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
   plan::Kernel sums{"silu_reduce_to", 2, {}, 1, {}, {1, 2}, {0, -1}};
   sums.values = {kernel.values[0], kernel.values[0], {{Dim(int64_t(8))}, plan::DType::F32}};
@@ -220,7 +229,10 @@ inline plan::Plan everyOpPlan() {
   keep(b.ops("blend_candidate_grad", {dout, gate}, {{"index", int64_t(0)}}));
   keep(b.ops("squared_error_grad", {one, attended, merged}, mean));
   keep(b.ops("attention_grad", {dheads, q, q, q, start}, window));
-  keep(b.ops("linear_attention_grad", {dheads, q, q, y, decay, beta, -1}, rule));
+  keep(b.ops("linear_attention_grad", {dheads, q, q, y, -1, decay, -1, beta, -1, -1, -1, -1}, rule));
+  std::vector<int64_t> ofGradient = free;
+  ofGradient.insert(ofGradient.begin(), dheads);
+  keep(b.ops("linear_attention_grad", ofGradient, normalised));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
   b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));
   for (size_t i = 0; i < leaves.size(); ++i)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "PlanMutants.h"
 
-#include "runtime/kernels/LinearAttention.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Updates.h"
 #include "test/fuzz/PlanRunner.h"
@@ -52,8 +51,6 @@ plan::Attribute randomAttribute(const plan::AttributeRule &rule, const plan::Pla
   static const std::vector<std::string> kinds = {"mean", "rows", "relative"}, types = {"f32", "bf16"};
   if (rule.name == "normalize")
     return draws.of(kinds);
-  if (rule.name == "kind")
-    return draws.of(linearAttentionKinds());
   if (rule.name == "kernel" && !plan.kernels.empty())
     return draws.of(plan.kernels).name;
   if (rule.name == "dtype")

@@ -76,9 +76,11 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vecto
   for (size_t r = 0; r < results.size(); ++r)
     if (updated[r] >= 0)
       results[r] = given[static_cast<size_t>(updated[r])] = given[static_cast<size_t>(updated[r])].clone();
-  const at::Tensor scratch =
-      at::empty({plan::scratchBytes(plan, instruction, extents, {isDouble, at::get_num_threads()})}, at::kByte);
+  // Not a number in it, and a mark behind it.
+  const int64_t bytes = plan::scratchBytes(plan, instruction, extents, {isDouble, at::get_num_threads()});
+  const at::Tensor scratch = at::full({bytes + 64}, 0xff, at::kByte);
   kernel->run(KernelCall{plan, instruction, given, results, scratch.mutable_data_ptr()});
+  TORCH_CHECK(scratch.slice(0, bytes).eq(0xff).all().item<bool>(), op, ": written behind the scratch");
   return results;
 }
 

@@ -174,12 +174,16 @@ void emitOp(const Operator &op, raw_ostream &os) {
                                      " results, but `resultShapes` names " + Twine(shapes.size()));
   for (auto [i, shape] : enumerate(shapes)) {
     const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
-    const NamedTypeConstraint *same = find_if(
-        op.getOperands(), [&](const NamedTypeConstraint &operand) { return ("=" + operand.name).str() == shape; });
-    const bool isVariadic = same != op.getOperands().end() && same->isVariadic();
+    // Those of one variadic operand, or of any number of optional ones.
+    const bool isVariadic = shape.starts_with("=") && all_of(split(shape.drop_front(), '|'), [&](StringRef same) {
+                              const NamedTypeConstraint *operand = findOperand(op, same);
+                              return operand && (shape.contains('|') ? operand->isOptional() : operand->isVariadic());
+                            });
     if (result.isVariadic() != isVariadic)
-      PrintFatalError(op.getLoc(), "op '" + name + "': result '" + result.name + "' has the shape '" + shape +
-                                       "'; a variadic one has those of a variadic operand, and only such a one");
+      PrintFatalError(op.getLoc(),
+                      "op '" + name + "': result '" + result.name + "' has the shape '" + shape +
+                          "'; a variadic one has those of a variadic operand or of optional ones, and only "
+                          "such a one");
   }
   os << "    {" << quoted(name) << ",\n     {";
   interleaveComma(op.getOperands(), os, [&](const NamedTypeConstraint &operand) { emitOperand(operand, factors, os); });
@@ -193,6 +197,9 @@ void emitOp(const Operator &op, raw_ostream &os) {
   interleave(
       record.getValueAsListOfDefs("rules"), os,
       [&](const Record *rule) {
+        if (rule->isSubClassOf("AtMostOne") || rule->isSubClassOf("Together"))
+          for (StringRef operand : split(rule->getValueAsString("a"), '|'))
+            checkSingle(op, "rules", operand);
         os << "{RuleKind::" << rule->getValueAsString("ruleKind");
         for (StringRef field : {"a", "b", "c", "label"})
           os << ", " << quoted(rule->getValueAsString(field));

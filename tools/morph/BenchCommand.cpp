@@ -97,8 +97,8 @@ OrderedJson mixersOf(const OrderedJson &profile) {
       continue;
     const size_t end = name.rfind(gradient);
     const bool backward = end != std::string::npos && end + gradient.size() == name.size();
-    // A kind follows the name of an op that has kinds.
-    const std::string mixer = op != name ? op.substr(name.size() + 1) : name.substr(0, end);
+    // The operands that make it another mixer follow the name.
+    const std::string mixer = name.substr(0, end) + op.substr(name.size());
     seconds[mixer][backward] = line["seconds"].get<double>() / line["calls"].get<double>();
   }
   OrderedJson mixers = OrderedJson::array();
