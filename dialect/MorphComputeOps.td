@@ -315,7 +315,7 @@ defvar linearAttentionRules = [HasShape<"q", "BTGK", "linear_attention_c1">,
 
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
-  let summary = "A gated linear recurrence on q, k [B,T,G,K] and v [B,T,H,V]: output [B,T,H,V] and final state [B,H,K,V]";
+  let summary = "A gated linear recurrence on q, k [B,T,G,K] and v [B,T,H,V]: output [B,T,H,V] and final state";
   let description = [{
     Linear attention: RetNet, lightning attention, GLA, HGRN2, Mamba2, (gated) DeltaNet, KDA, RWKV7 and others are
     choices of operands. A head has the state S [K,V], zero before the first position or `state`. Position t with its
@@ -324,14 +324,14 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
         S <- D S + a (b^T D S) + k v^T,  o = scale * (S^T q + (sum_c bonus_c q_c k_c) v)
 
     D is the diagonal matrix of the decays, whose natural logarithms, not positive, are `head_decay` [H], `decay` [B,T,H]
-    or `channel_decay` [B,T,H,K]; without one of them it is one. a and b are `write` and `erase` [B,T,H,K]. The delta rule
-    has `beta` [B,T,H] instead: u = beta (v - (D S)^T k), S <- D S + k u^T. Without these, there is no such term. `bonus` is [H,K], zero where absent. Head h has
-    q and k of group h / (H / G).
+    or `channel_decay` [B,T,H,K]; without one of them it is one. a and b are `write` and `erase` [B,T,H,K]; without them
+    there is no such term. The delta rule has `beta` [B,T,H] instead: S <- D S + k u^T with u = beta (v - (D S)^T k).
+    `bonus` is [H,K], zero where absent. Head h has q and k of group h / (H / G).
 
     With a `normaliser` v has a further column of ones: W is V + 1, the last column of S sums up the keys, and the other
-    elements of o are divided by its last one, plus `normaliser`. Otherwise W is V. The final state [B,H,K,W] is written in
-    the place of `state`. Computed in chunks of `chunk` positions; the result does not depend on it but for rounding.
-    A position with zero k, v, write and erase does nothing to a zero state.
+    elements of o are divided by its last one plus `normaliser`. Otherwise W is V. The final state [B,H,K,W] is written in
+    the place of `state`. Computed in chunks of `chunk` positions; the result does not depend on it but for rounding. A
+    position with a zero k does nothing to a zero state.
     Constraints: linear_attention_c1 q is [B,T,G,K]; linear_attention_c2 k is [B,T,G,K]; linear_attention_c3 v is
     [B,T,H,V]; linear_attention_c4 G divides H; linear_attention_c5 head_decay is [H], decay [B,T,H], channel_decay
     [B,T,H,K]; linear_attention_c6 there is one decay at most; linear_attention_c7 beta is [B,T,H], write and erase
