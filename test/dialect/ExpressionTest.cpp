@@ -142,6 +142,8 @@ TEST(ExpressionTest, HasLimits) {
   EXPECT_EQ(treeOf(repeated("a + ", 2000) + "a"), "an expression of 8001 bytes, expected at most 4096");
   EXPECT_EQ(treeOf(std::string(101, 'a')), "a name of 101 bytes, expected at most 100");
   EXPECT_EQ(treeOf(std::string(101, '1')), "a number of 101 bytes, expected at most 100");
+  EXPECT_NE(treeOf(repeated("a - (", 63) + "a" + repeated(")", 63)), deep);
+  EXPECT_EQ(treeOf(repeated("a - (", 64) + "a" + repeated(")", 64)), deep);
   // What is just allowed prints and parses again, brackets and all.
   for (const char *level : {"a - (", "-(1 + ", "2 ^ -(", "f(-(", "(-(a * ("}) {
     std::string last;
