@@ -53,13 +53,10 @@ Precedence getPrecedence(Kind kind) {
   return kind == Kind::Not ? kNot : kind == Kind::Negate ? kNegation : kAtom;
 }
 
-std::string describe(const Token &token) {
-  return token.kind == TokenKind::End ? "the end of the text" : ("'" + token.text.take_front(40) + "'").str();
-}
-
 class Parser {
 public:
-  Parser(TokenReader &reader, TextError &error) : reader_(reader), error_(error) {}
+  Parser(TokenReader &reader, TextError &error, bool bracketed)
+      : reader_(reader), error_(error), brackets_(bracketed) {}
 
   /// An expression of operators that bind at least as tightly as `lowest`; its levels are added to `depth`.
   std::optional<Expression> parse(Precedence lowest, size_t &depth);
@@ -91,7 +88,7 @@ private:
 
   TokenReader &reader_;
   TextError &error_;
-  size_t brackets_ = 0;
+  size_t brackets_; ///< That are open.
   size_t nesting_ = 0;
 };
 
@@ -179,7 +176,7 @@ std::optional<Expression> Parser::parseAtom(size_t &depth) {
   if (!token.is("(")) {
     if (token.is("not"))
       return fail(token, "expected a value, found 'not'", "write brackets around 'not ...'");
-    return fail(token, "expected a value, found " + describe(token));
+    return fail(token, "expected a value, found " + describeToken(token));
   }
   reader_.take();
   if (!enter(token))
@@ -196,7 +193,7 @@ std::optional<Expression> Parser::parseAtom(size_t &depth) {
 bool Parser::expectClosing(const Token &opening, llvm::StringRef expected) {
   if (reader_.takeIf(")"))
     return true;
-  fail(reader_.peek(), "expected " + expected + ", found " + describe(reader_.peek()));
+  fail(reader_.peek(), "expected " + expected + ", found " + describeToken(reader_.peek()));
   error_.note = "the bracket is opened here";
   error_.noteBegin = opening.begin;
   error_.noteEnd = opening.end();
@@ -295,6 +292,12 @@ private:
 
 } // namespace
 
+std::string morph::describeToken(const Token &token) {
+  if (token.kind == TokenKind::End)
+    return "the end of the text";
+  return ("'" + token.text.take_front(40) + "'").str();
+}
+
 bool morph::operator==(const Expression &a, const Expression &b) {
   bool sameText = a.kind == Kind::Number ? a.number == b.number : a.text == b.text;
   return a.kind == b.kind && sameText && a.argumentNames == b.argumentNames && a.children == b.children;
@@ -306,14 +309,15 @@ llvm::StringRef morph::getOperator(Kind kind) {
 }
 
 bool morph::isReservedWord(llvm::StringRef name) {
-  constexpr llvm::StringLiteral words[] = {"and",    "or",  "not", "if",     "else",    "return", "mixer", "weight",
-                                           "frozen", "dim", "doc", "source", "require", "bool",   "real"};
+  constexpr llvm::StringLiteral words[] = {"and",     "or",     "not",    "if",   "else", "return",
+                                           "mixer",   "weight", "frozen", "dim",  "doc",  "source",
+                                           "require", "bool",   "real",   "true", "false"};
   return llvm::is_contained(words, name);
 }
 
-std::optional<Expression> morph::parseExpression(TokenReader &reader, TextError &error) {
+std::optional<Expression> morph::parseExpression(TokenReader &reader, TextError &error, bool bracketed) {
   size_t depth = 0;
-  return Parser(reader, error).parse(kOr, depth);
+  return Parser(reader, error, bracketed).parse(kOr, depth);
 }
 
 std::optional<Expression> morph::parseExpression(llvm::StringRef text, TextError &error) {
@@ -337,8 +341,9 @@ std::optional<Expression> morph::parseExpression(llvm::StringRef text, TextError
   std::optional<Expression> expression = parseExpression(reader, error);
   if (expression && !reader.atEnd()) {
     const Token &token = reader.peek();
-    error = {token.begin, token.end(), "expected an operator or the end of the text, found " + describe(token), "", 0,
-             0,           ""};
+    error = {token.begin, token.end(), "expected an operator or the end of the text, found " + describeToken(token),
+             "",          0,           0,
+             ""};
     return std::nullopt;
   }
   return expression;

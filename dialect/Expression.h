@@ -70,9 +70,12 @@ llvm::StringRef getOperator(Expression::Kind kind);
 /// Whether a name has a meaning of its own and names nothing else: `and`, `if`, `weight`, ...
 bool isReservedWord(llvm::StringRef name);
 
-/// Parses the expression that the reader stands at. On failure `error` says why, and the reader stands at the token
-/// that does not fit.
-std::optional<Expression> parseExpression(TokenReader &reader, TextError &error);
+/// Parses the expression that the reader stands at; `bracketed`: a bracket is open, so that lines do not end it. On
+/// failure `error` says why, and the reader stands at the token that does not fit.
+std::optional<Expression> parseExpression(TokenReader &reader, TextError &error, bool bracketed = false);
+
+/// A token in an error: "'k'" or "the end of the text".
+std::string describeToken(const Token &token);
 
 /// Parses a text that is one expression of at most 4096 bytes.
 std::optional<Expression> parseExpression(llvm::StringRef text, TextError &error);

@@ -65,7 +65,7 @@ private:
   void readName() {
     size_t bytes = 0;
     // A dot belongs to the name only where the next part follows: `1..n` and a lost dot stay outside.
-    while (isNamePart(peek(bytes)) || (peek(bytes) == '.' && isNameBegin(peek(bytes + 1))))
+    while (isNamePart(peek(bytes)) || (peek(bytes) == '.' && isNamePart(peek(bytes + 1))))
       ++bytes;
     add(TokenKind::Name, bytes);
   }

@@ -16,7 +16,7 @@ namespace morph {
 constexpr size_t kMaxWordBytes = 100;
 
 enum class TokenKind {
-  Name,        ///< Also words such as `if`; `a_proj.weight` is one name.
+  Name,        ///< Also words such as `if`; `f_proj.0.weight` is one name.
   Number,      ///< 3, 0.02, 1e-3. No sign.
   String,      ///< With its quotes.
   Punctuation, ///< + - * / ^ == != < <= > >= = ~ | , : .. ( ) [ ] { }
