@@ -186,6 +186,8 @@ std::optional<Expression> Parser::parseAtom(size_t &depth) {
   --brackets_;
   if (!inner || !expectClosing(token, "')'"))
     return std::nullopt;
+  inner->begin = token.begin;
+  inner->end = reader_.previous().end();
   --nesting_;
   return inner;
 }

@@ -55,7 +55,7 @@ struct Expression {
   double number = 0;                      ///< Of a Number: finite.
   std::vector<Expression> children;       ///< Operands or arguments.
   std::vector<std::string> argumentNames; ///< Of a Call: as many as arguments, empty for positional ones.
-  size_t begin = 0, end = 0;              ///< Where it stands in the text that was parsed.
+  size_t begin = 0, end = 0;              ///< Where it stands in the text, with brackets around it.
 
   bool isName(llvm::StringRef name) const { return kind == Kind::Name && text == name; }
 };

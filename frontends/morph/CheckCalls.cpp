@@ -170,7 +170,7 @@ bool MixerChecker::checkArgument(const Expression &call, const Parameter &parame
             "argument '" + parameter.name + "' of '" + function + "' is " + size->print() + ", expected H or G");
       return false;
     }
-    boundBy_[parameter.size] = {parameter.name, getRange(argument)};
+    boundBy_[parameter.size] = {getRange(argument), "argument '" + parameter.name + "' is " + size->print()};
     checked.sizes[parameter.size] = std::move(*size);
     return true;
   }
@@ -190,29 +190,25 @@ bool MixerChecker::checkArgument(const Expression &call, const Parameter &parame
   }
   if (fitting && (fitting->kind == ValueKind::Scalar || matchShape(parameter, *fitting, argument, type, checked)))
     return true;
-  std::string found = printType(type);
   llvm::SmallVector<Note> notes;
-  for (const auto &[size, place] : boundBy_) {
+  for (const auto &[size, note] : boundBy_) {
     if (!mentions(parameter, size))
       continue;
-    Note note{place.second, "argument '" + place.first + "' says so"};
     // One argument may give several sizes.
     if (llvm::none_of(notes, [&](const Note &other) { return other.range.Start == note.range.Start; }))
-      notes.push_back(std::move(note));
+      notes.push_back(note);
   }
-  if (auto symbol = symbols_.find(argument.text);
-      argument.kind == Kind::Name && symbol != symbols_.end() && symbol->second.place.isValid())
-    notes.push_back({symbol->second.place, "'" + argument.text + "' is declared here"});
-  else if (auto variable = variables_.find(argument.text); argument.kind == Kind::Name && variable != variables_.end())
-    notes.push_back({variable->second.place, "'" + argument.text + "' is assigned here"});
-  error(argument, "argument '" + parameter.name + "' of '" + function + "' is " + found + ", expected " + expected, "",
+  if (Note note = makeTypeNote(argument, type); note.range.Start != getRange(argument).Start)
+    notes.push_back(std::move(note));
+  error(argument,
+        "argument '" + parameter.name + "' of '" + function + "' is " + printType(type) + ", expected " + expected, "",
         notes);
   return false;
 }
 
 bool MixerChecker::matchShape(const Parameter &parameter, const ArgumentForm &form, const Expression &argument,
                               const Type &type, CheckedCall &checked) {
-  std::pair<std::string, SourceRange> place(parameter.name, getRange(argument));
+  Note note{getRange(argument), "argument '" + parameter.name + "' is " + printType(type)};
   size_t before = type.shape.size() - form.shape.size();
   if (form.anyBefore) {
     std::optional<SizePolynomial> channels = SizePolynomial::makeNumber(1);
@@ -220,7 +216,7 @@ bool MixerChecker::matchShape(const Parameter &parameter, const ArgumentForm &fo
       channels = channels ? *channels * size : std::nullopt;
     if (channels) {
       checked.sizes["channels"] = *channels;
-      boundBy_["channels"] = place;
+      boundBy_["channels"] = note;
     }
   }
   // All or none, so that what is expected is told by the other arguments alone.
@@ -239,7 +235,7 @@ bool MixerChecker::matchShape(const Parameter &parameter, const ArgumentForm &fo
   }
   for (auto &[name, size] : found) {
     checked.sizes[name] = size;
-    boundBy_.emplace(name, place);
+    boundBy_.emplace(name, note);
   }
   return true;
 }

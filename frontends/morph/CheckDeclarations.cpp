@@ -142,8 +142,9 @@ void MixerChecker::checkWeight(const Weight &weight) {
     checkInitializer(weight, shape);
   Symbol symbol{Symbol::Kind::Weight, {ValueKind::Weight, shape}, {}};
   symbol.weight = weightUsed_.size() - 1;
-  // Uses of one that is declared twice, or has an error, are not unknown names as well.
-  declare(weight.name, std::move(symbol));
+  // One that cannot be declared is not unused as well.
+  if (!declare(weight.name, std::move(symbol)))
+    weightUsed_.back() = true;
 }
 
 void MixerChecker::checkInitializer(const Weight &weight, const Shape &shape) {
@@ -193,12 +194,13 @@ void MixerChecker::checkCopy(const Weight &weight, const Shape &shape) {
   }
   SourceRange sizes = file_.getRange(weight.sizes.front().size.begin, weight.sizes.back().size.end);
   if (shape != expected)
-    diagnostics_.error(
-        sizes,
-        "'" + weight.name.text + "' has shape " + printShape(shape) + ", but its first values " + printShape(expected),
-        ofKeyValueHeads && !repeats ? "repeat(base." + source.text + ") has a row for each of the H heads"
-                                    : std::string(),
-        {{weight.init.range, "they are those of the base's weight"}});
+    diagnostics_.error(sizes,
+                       "'" + weight.name.text + "' has shape " + printShape(shape) + ", but its first values are " +
+                           printShape(expected),
+                       ofKeyValueHeads && !repeats
+                           ? "repeat(base." + source.text + ") has a row for each of the H heads"
+                           : std::string(),
+                       {{weight.init.range, "they come from here"}});
   if (!found->condition.empty() && !llvm::is_contained(weightConditions_.back(), found->condition))
     diagnostics_.error(source.range, "the base has '" + source.text + "' only if " + found->condition,
                        "add if " + found->condition.str());

@@ -78,10 +78,19 @@ std::optional<Type> MixerChecker::checkElementwise(const Expression &operation, 
   diagnostics_.error(getRange(operation),
                      "'" + getOperator(operation.kind) + "' of shapes that do not fit: " + printShape(left.shape) +
                          " and " + printShape(right.shape),
-                     hint,
-                     {{getRange(operation.children[0]), "this is " + printType(left)},
-                      {getRange(operation.children[1]), "this is " + printType(right)}});
+                     hint, {makeTypeNote(operation.children[0], left), makeTypeNote(operation.children[1], right)});
   return std::nullopt;
+}
+
+Note MixerChecker::makeTypeNote(const Expression &expression, const Type &type) const {
+  std::string text = printType(type);
+  if (expression.kind == Kind::Name) {
+    if (auto variable = variables_.find(expression.text); variable != variables_.end())
+      return {variable->second.place, "'" + expression.text + "' is assigned here, " + text};
+    if (auto symbol = symbols_.find(expression.text); symbol != symbols_.end() && symbol->second.place.isValid())
+      return {symbol->second.place, "'" + expression.text + "' is declared here, " + text};
+  }
+  return {getRange(expression), "this is " + text};
 }
 
 std::optional<Type> MixerChecker::checkName(const Expression &name) {

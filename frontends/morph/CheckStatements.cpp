@@ -119,7 +119,11 @@ void MixerChecker::checkIf(const Statement &statement) {
 void MixerChecker::checkReturn() {
   std::optional<Type> type = check(mixer_.result);
   Type expected{ValueKind::Activation, {SizePolynomial::makeName("M")}};
-  if (type && *type != expected)
-    diagnostics_.error(mixer_.resultRange, "return gives " + printType(*type) + ", expected " + printType(expected),
-                       "base_o(y) makes [M] of [H * D]");
+  if (!type || *type == expected)
+    return;
+  llvm::SmallVector<Note, 1> notes;
+  if (Note note = makeTypeNote(mixer_.result, *type); note.range.Start != getRange(mixer_.result).Start)
+    notes.push_back(std::move(note));
+  error(mixer_.result, "return gives " + printType(*type) + ", expected " + printType(expected),
+        "base_o(y) makes [M] of [H * D]", notes);
 }

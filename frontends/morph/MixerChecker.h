@@ -82,6 +82,8 @@ private:
   std::optional<Type> checkElementwise(const Expression &operation, const Type &left, const Type &right);
   std::optional<Type> checkScalarCall(const Expression &call, llvm::ArrayRef<std::optional<Type>> types);
   void checkWeightIsThere(const Expression &use, const Symbol &symbol);
+  /// What a part of an expression is: at the declaration or assignment where it is a name, else at itself.
+  Note makeTypeNote(const Expression &expression, const Type &type) const;
   void reportUnknownName(const Expression &name);
   bool checkScalar(const Expression &expression, Scope scope);
   bool checkCondition(const Expression &expression, Scope scope);
@@ -127,9 +129,8 @@ private:
   std::vector<bool> weightUsed_;
   std::map<std::string, SourceRange> usedFunctions_; ///< With weights of their own; the first use of each.
   Scope scope_ = Scope::Values;
-  const Weight *indexed_ = nullptr; ///< Of Scope::Formula: whose indices have names.
-  /// Where the sizes of a call's function were found: the arguments' places.
-  std::map<std::string, std::pair<std::string, SourceRange>> boundBy_;
+  const Weight *indexed_ = nullptr;     ///< Of Scope::Formula: whose indices have names.
+  std::map<std::string, Note> boundBy_; ///< The arguments that give the sizes of the call's function.
 };
 
 /// Whether a name is M, H, G or D.
