@@ -29,6 +29,23 @@ SizePolynomial SizePolynomial::makeName(llvm::StringRef name) {
   return result;
 }
 
+bool SizePolynomial::Before::operator()(const Product &a, const Product &b) const {
+  auto left = a.begin(), right = b.begin();
+  while (left != a.end() || right != b.end()) {
+    // A name that a product lacks has the exponent zero.
+    bool onlyLeft = right == b.end() || (left != a.end() && left->first < right->first);
+    bool onlyRight = left == a.end() || (right != b.end() && right->first < left->first);
+    int64_t leftExponent = onlyRight ? 0 : left->second, rightExponent = onlyLeft ? 0 : right->second;
+    if (leftExponent != rightExponent)
+      return leftExponent < rightExponent;
+    if (!onlyRight)
+      ++left;
+    if (!onlyLeft)
+      ++right;
+  }
+  return false;
+}
+
 std::optional<SizePolynomial::Fraction> SizePolynomial::makeFraction(int64_t over, int64_t under) {
   // The smallest number has no negative in 64 bits.
   constexpr int64_t kSmallest = std::numeric_limits<int64_t>::min();
@@ -107,7 +124,7 @@ std::optional<SizePolynomial> SizePolynomial::operator*(const SizePolynomial &ot
 std::optional<SizePolynomial> SizePolynomial::operator/(const SizePolynomial &other) const {
   if (other.terms_.empty())
     return std::nullopt;
-  // Long division by the last term in the order of products. Of one term there is never a remainder; of more, a
+  // Long division by the last term. Of one term there is never a remainder; of more, a
   // division that works has no more steps than the quotient has terms.
   const auto &[divisor, divisorFactor] = *other.terms_.rbegin();
   std::optional<Fraction> inverse = makeFraction(divisorFactor.under, divisorFactor.over);
@@ -207,10 +224,11 @@ static std::vector<std::string> orderNames(const std::map<std::string, int64_t> 
 }
 
 std::string SizePolynomial::print() const {
+  // From the last, and a number without a name ends the sum.
+  std::vector<std::pair<Product, Fraction>> terms(terms_.rbegin(), terms_.rend());
+  std::stable_partition(terms.begin(), terms.end(), [](const auto &term) { return !term.first.empty(); });
   std::string text;
-  // From the last, so that a number without a name ends the sum.
-  for (auto term = terms_.rbegin(); term != terms_.rend(); ++term) {
-    const auto &[product, factor] = *term;
+  for (const auto &[product, factor] : terms) {
     bool negative = factor.over < 0;
     text += text.empty() ? (negative ? "-" : "") : (negative ? " - " : " + ");
     std::vector<std::string> over, under;

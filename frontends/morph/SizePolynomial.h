@@ -54,6 +54,11 @@ private:
   };
   /// Names with their exponents, none of which is zero.
   using Product = std::map<std::string, int64_t>;
+  /// By the exponent of the first name in which two differ, so that products with a third keep the order: what long
+  /// division needs.
+  struct Before {
+    bool operator()(const Product &a, const Product &b) const;
+  };
 
   static std::optional<Fraction> makeFraction(int64_t over, int64_t under);
   static std::optional<Fraction> add(Fraction a, Fraction b);
@@ -61,7 +66,7 @@ private:
   static std::optional<Product> multiply(const Product &a, const Product &b, int64_t exponent);
   bool addTerm(const Product &product, Fraction factor);
 
-  std::map<Product, Fraction> terms_; ///< No factor is zero.
+  std::map<Product, Fraction, Before> terms_; ///< No factor is zero.
 };
 
 } // namespace morph::language
