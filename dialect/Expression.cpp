@@ -208,6 +208,10 @@ bool Parser::parseArguments(Expression &call, size_t &depth) {
     return false;
   ++brackets_;
   while (!reader_.peek().is(")")) {
+    if (call.children.size() == Expression::kMaxArguments) {
+      fail(reader_.peek(), "a call has at most " + llvm::Twine(Expression::kMaxArguments) + " arguments");
+      return false;
+    }
     std::string name;
     if (reader_.peek().kind == TokenKind::Name && reader_.peek(1).is("=")) {
       name = reader_.take().text.str();

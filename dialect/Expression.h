@@ -25,7 +25,7 @@
 
 namespace morph {
 
-/// A tree of operations. Trees that the parser makes have at most kMaxDepth levels.
+/// A tree of operations. Trees that the parser makes have at most kMaxDepth levels, and calls kMaxArguments.
 struct Expression {
   enum class Kind {
     Number,
@@ -49,6 +49,7 @@ struct Expression {
     Or,
   };
   static constexpr size_t kMaxDepth = 64;
+  static constexpr size_t kMaxArguments = 64;
 
   Kind kind = Kind::Number;
   std::string text;                       ///< A number as it was written, or the name of a Name or Call.

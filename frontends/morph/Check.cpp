@@ -11,9 +11,6 @@
 using namespace morph;
 using namespace morph::language;
 
-/// Errors after which the rest of a file is not checked.
-static constexpr unsigned kMaxErrors = 100;
-
 bool morph::language::isSizeOfEveryMixer(llvm::StringRef name) {
   return name.size() == 1 && llvm::StringRef("MHGD").contains(name);
 }

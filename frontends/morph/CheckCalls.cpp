@@ -78,7 +78,7 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
   boundBy_.clear();
   for (auto [parameter, argument] : llvm::zip(function.parameters, checked.arguments)) {
     if (argument)
-      ok &= checkArgument(call, parameter, *argument, checked);
+      ok &= checkArgument(parameter, *argument, checked);
     else if (!parameter.size.empty())
       checked.sizes[parameter.size] = *getPatternSize(*parameter.fallback, checked);
     if (!ok)
@@ -156,8 +156,7 @@ bool MixerChecker::bindArguments(const Expression &call, const TensorFunction &f
   return true;
 }
 
-bool MixerChecker::checkArgument(const Expression &call, const Parameter &parameter, const Expression &argument,
-                                 CheckedCall &checked) {
+bool MixerChecker::checkArgument(const Parameter &parameter, const Expression &argument, CheckedCall &checked) {
   const std::string &function = checked.function->name;
   if (!parameter.size.empty()) {
     std::optional<SizePolynomial> size = checkSize(argument);
@@ -191,8 +190,9 @@ bool MixerChecker::checkArgument(const Expression &call, const Parameter &parame
   if (fitting && (fitting->kind == ValueKind::Scalar || matchShape(parameter, *fitting, argument, type, checked)))
     return true;
   llvm::SmallVector<Note> notes;
-  for (const auto &[size, note] : boundBy_) {
-    if (!mentions(parameter, size))
+  for (const auto &bound : boundBy_) {
+    const Note &note = bound.second; // Not a structured binding, which C++17 does not let lambdas capture.
+    if (!mentions(parameter, bound.first))
       continue;
     // One argument may give several sizes.
     if (llvm::none_of(notes, [&](const Note &other) { return other.range.Start == note.range.Start; }))

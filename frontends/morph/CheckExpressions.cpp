@@ -2,6 +2,7 @@
 // Kinds and shapes of expressions.
 
 #include "frontends/morph/MixerChecker.h"
+#include "frontends/morph/Parser.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -158,6 +159,9 @@ void MixerChecker::checkWeightIsThere(const Expression &use, const Symbol &symbo
 }
 
 void MixerChecker::reportUnknownName(const Expression &name) {
+  // Errors that are not printed need no search for near names, which takes time.
+  if (diagnostics_.getErrorCount() >= kMaxErrors)
+    return error(name, "'" + name.text + "' is not declared or assigned before");
   llvm::SmallVector<llvm::StringRef> names;
   for (const auto &symbol : symbols_)
     names.push_back(symbol.first());

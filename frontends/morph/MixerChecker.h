@@ -92,8 +92,7 @@ private:
   std::optional<Type> checkCall(const Expression &call);
   std::optional<Type> checkTensorCall(const Expression &call, const TensorFunction &function);
   bool bindArguments(const Expression &call, const TensorFunction &function, CheckedCall &checked);
-  bool checkArgument(const Expression &call, const Parameter &parameter, const Expression &argument,
-                     CheckedCall &checked);
+  bool checkArgument(const Parameter &parameter, const Expression &argument, CheckedCall &checked);
   bool matchShape(const Parameter &parameter, const ArgumentForm &form, const Expression &argument, const Type &type,
                   CheckedCall &checked);
   bool checkDivides(const Expression &call, const SizePolynomial &divisor, const SizePolynomial &dividend,

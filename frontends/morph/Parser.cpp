@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "frontends/morph/Parser.h"
+#include "frontends/morph/FileParser.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/JSON.h"
@@ -8,73 +8,7 @@
 using namespace morph;
 using namespace morph::language;
 
-namespace {
-
-/// Errors after which the rest of a file is not read.
-constexpr unsigned kMaxErrors = 100;
-
-class FileParser {
-public:
-  FileParser(llvm::StringRef text, llvm::ArrayRef<Token> tokens, Diagnostics &diagnostics)
-      : text_(text), reader_(tokens), diagnostics_(diagnostics) {}
-
-  std::vector<Mixer> run();
-
-private:
-  // Parsers return false after an error, which is reported; the reader stands where it was found.
-  bool parseMixer(Mixer &mixer);
-  bool parseOptions(Mixer &mixer);
-  bool parseOption(Option &option);
-  bool parseRange(Option &option);
-  bool parseConstant(Constant &constant);
-  bool parseBody(Mixer &mixer);
-  bool parseItem(Mixer &mixer);
-  bool parseDocumentation(std::optional<Word> &word, SourceRange &range);
-  bool parseDimension(Mixer &mixer);
-  bool parseRequirement(Mixer &mixer);
-  bool parseWeight(Mixer &mixer);
-  bool parseSizes(Weight &weight);
-  bool parseInitializer(Initializer &init);
-  bool parseStatement(std::vector<Statement> &statements);
-  bool parseAssignment(Statement &statement);
-  bool parseIf(Statement &statement);
-  bool parseBlock(std::vector<Statement> &statements, SourceRange &range);
-  bool parseReturn(Mixer &mixer);
-  bool parseValue(Expression &expression, bool bracketed = false);
-  bool parseName(Word &name, llvm::StringRef what);
-  bool parseString(Word &string, llvm::StringRef what);
-  bool expect(llvm::StringRef word, llvm::StringRef after);
-  bool expectLineEnd();
-
-  bool isDeclaration() const;
-  bool countItem();
-  /// Goes on after an error: at the token that does not fit where it begins a line after `began`, else at the next
-  /// line; blocks that the skipped part opens are skipped whole.
-  void recover(size_t began);
-  bool hasTooManyErrors() const { return diagnostics_.getErrorCount() >= errorsBefore_ + kMaxErrors; }
-
-  SourceRange getRange(size_t begin, size_t end) const { return makeRange(text_.slice(begin, end)); }
-  SourceRange getRange(const Token &token) const { return getRange(token.begin, token.end()); }
-  SourceRange getRangeFrom(size_t begin) const { return getRange(begin, reader_.previous().end()); }
-
-  bool fail(const Token &at, const llvm::Twine &message, const llvm::Twine &hint = "",
-            llvm::ArrayRef<Note> notes = {}) {
-    diagnostics_.error(getRange(at), message, hint, notes);
-    return false;
-  }
-
-  llvm::StringRef text_;
-  TokenReader reader_;
-  Diagnostics &diagnostics_;
-  unsigned errorsBefore_ = diagnostics_.getErrorCount();
-  size_t items_ = 0;   ///< Of the mixer.
-  size_t nesting_ = 0; ///< Of `if`.
-  Token opening_;      ///< The brace of the mixer.
-  bool returned_ = false;
-  bool unclosed_ = false; ///< A block of the mixer has no end.
-};
-
-constexpr llvm::StringRef itemWords[] = {"doc", "source", "dim", "require", "weight", "frozen", "if", "return"};
+static constexpr llvm::StringRef itemWords[] = {"doc", "source", "dim", "require", "weight", "frozen", "if", "return"};
 
 std::vector<Mixer> FileParser::run() {
   std::vector<Mixer> mixers;
@@ -118,73 +52,6 @@ bool FileParser::parseMixer(Mixer &mixer) {
     return false;
   mixer.bodyRange = getRangeFrom(opening_.begin);
   mixer.range = getRangeFrom(begin.begin);
-  return true;
-}
-
-bool FileParser::parseOptions(Mixer &mixer) {
-  Token opening = reader_.take();
-  while (!reader_.peek().is(")")) {
-    if (mixer.options.size() == kMaxOptions)
-      return fail(reader_.peek(), "a mixer has at most " + llvm::Twine(kMaxOptions) + " options");
-    if (!parseOption(mixer.options.emplace_back()))
-      return false;
-    if (!reader_.takeIf(","))
-      break;
-  }
-  if (reader_.takeIf(")"))
-    return true;
-  return fail(reader_.peek(), "expected ',' or ')' after an option, found " + describeToken(reader_.peek()), "",
-              {{getRange(opening), "the options begin here"}});
-}
-
-bool FileParser::parseOption(Option &option) {
-  if (!parseName(option.name, "an option's name") || !expect(":", "the option's name"))
-    return false;
-  if (reader_.takeIf("bool")) {
-    option.type = Option::Type::Boolean;
-  } else {
-    if (reader_.takeIf("real"))
-      option.type = Option::Type::Real;
-    do
-      if (!parseRange(option))
-        return false;
-    while (option.type == Option::Type::Whole && reader_.takeIf("|"));
-  }
-  if (!expect("=", "the option's values"))
-    return false;
-  if (option.type != Option::Type::Boolean)
-    return parseConstant(option.fallback);
-  Token value = reader_.peek();
-  if (!value.is("true") && !value.is("false"))
-    return fail(value, "expected true or false, found " + describeToken(value));
-  reader_.take();
-  option.fallback = {value.text.str(), value.is("true") ? 1.0 : 0.0, getRange(value)};
-  return true;
-}
-
-bool FileParser::parseRange(Option &option) {
-  Option::Range &range = option.ranges.emplace_back();
-  if (!parseConstant(range.first))
-    return false;
-  range.last = range.first;
-  range.isNumber = !reader_.takeIf("..");
-  return range.isNumber || parseConstant(range.last);
-}
-
-bool FileParser::parseConstant(Constant &constant) {
-  size_t begin = reader_.peek().begin;
-  bool negative = reader_.takeIf("-");
-  Token number = reader_.peek();
-  if (number.kind != TokenKind::Number)
-    return fail(number, "expected a number, found " + describeToken(number));
-  TextError error;
-  std::optional<Expression> value = parseExpression(number.text, error);
-  if (!value)
-    return fail(number, error.message);
-  reader_.take();
-  constant.text = (negative ? "-" : "") + value->text;
-  constant.value = negative ? -value->number : value->number;
-  constant.range = getRangeFrom(begin);
   return true;
 }
 
@@ -246,120 +113,6 @@ bool FileParser::parseItem(Mixer &mixer) {
   if (token.is("return"))
     return parseReturn(mixer);
   return parseStatement(mixer.statements);
-}
-
-bool FileParser::parseDocumentation(std::optional<Word> &word, SourceRange &range) {
-  Token keyword = reader_.take();
-  if (word)
-    return fail(keyword, "'" + keyword.text + "' stands twice", "", {{range, "it stands here first"}});
-  Word string;
-  if (!parseString(string, keyword.text))
-    return false;
-  word = std::move(string);
-  range = getRangeFrom(keyword.begin);
-  return true;
-}
-
-bool FileParser::parseDimension(Mixer &mixer) {
-  size_t begin = reader_.take().begin;
-  Dimension dimension;
-  if (!parseName(dimension.name, "the dimension's name") || !expect("=", "the dimension's name") ||
-      !parseValue(dimension.size))
-    return false;
-  dimension.range = getRangeFrom(begin);
-  mixer.dimensions.push_back(std::move(dimension));
-  return true;
-}
-
-bool FileParser::parseRequirement(Mixer &mixer) {
-  size_t begin = reader_.take().begin;
-  Requirement requirement;
-  if (!parseValue(requirement.condition) || !expect(",", "the condition") ||
-      !parseString(requirement.message, "the condition"))
-    return false;
-  requirement.range = getRangeFrom(begin);
-  mixer.requirements.push_back(std::move(requirement));
-  return true;
-}
-
-bool FileParser::parseWeight(Mixer &mixer) {
-  size_t begin = reader_.peek().begin;
-  Weight weight;
-  weight.frozen = reader_.takeIf("frozen");
-  if (!reader_.takeIf("weight"))
-    return fail(reader_.peek(), "expected 'weight' after 'frozen', found " + describeToken(reader_.peek()));
-  if (!parseName(weight.name, "the weight's name") || !parseSizes(weight) || !parseInitializer(weight.init))
-    return false;
-  if (!reader_.peek().startsLine && reader_.takeIf("if")) {
-    if (!parseValue(weight.condition.emplace()))
-      return false;
-  }
-  weight.range = getRangeFrom(begin);
-  mixer.weights.push_back(std::move(weight));
-  return true;
-}
-
-bool FileParser::parseSizes(Weight &weight) {
-  Token opening = reader_.peek();
-  if (!opening.is("["))
-    return fail(opening, "expected '[' and the weight's sizes, found " + describeToken(opening),
-                "write for example [H * D, M]");
-  reader_.take();
-  while (!reader_.peek().is("]")) {
-    if (weight.sizes.size() == kMaxRank)
-      return fail(reader_.peek(), "a weight has at most " + llvm::Twine(kMaxRank) + " sizes");
-    WeightSize &size = weight.sizes.emplace_back();
-    if (reader_.peek(1).is(":")) {
-      if (!parseName(size.index.emplace(), "an index's name"))
-        return false;
-      reader_.take();
-    }
-    if (!parseValue(size.size, /*bracketed=*/true))
-      return false;
-    if (!reader_.takeIf(","))
-      break;
-  }
-  if (!reader_.peek().is("]"))
-    return fail(reader_.peek(), "expected ',' or ']' after a size, found " + describeToken(reader_.peek()), "",
-                {{getRange(opening), "the sizes begin here"}});
-  reader_.take();
-  return !weight.sizes.empty() || fail(opening, "a weight has at least one size", "write [1] for a single number");
-}
-
-bool FileParser::parseInitializer(Initializer &init) {
-  Token begin = reader_.take();
-  if (!begin.is("=") && !begin.is("~"))
-    return fail(begin, "expected the weight's first values, found " + describeToken(begin),
-                "write = FORMULA or ~ normal(DEVIATION)");
-  Expression value;
-  if (!parseValue(value))
-    return false;
-  init.range = getRange(value.begin, value.end);
-  auto isBase = [](const Expression &name) {
-    llvm::StringRef text = name.text;
-    return name.kind == Expression::Kind::Name && text.starts_with("base.") &&
-           (text.ends_with(".weight") || text.ends_with(".bias"));
-  };
-  if (begin.is("~")) {
-    if (value.kind != Expression::Kind::Call || value.text != "normal" || value.children.size() != 1 ||
-        !value.argumentNames[0].empty()) {
-      diagnostics_.error(init.range, "expected normal(DEVIATION) after '~'", "other first values follow '='");
-      return false;
-    }
-    init.kind = Initializer::Kind::Normal;
-    init.formula = std::move(value.children[0]);
-  } else if (isBase(value)) {
-    init.kind = Initializer::Kind::Copy;
-    init.source = {value.text.substr(5), init.range};
-  } else if (value.kind == Expression::Kind::Call && value.text == "repeat" && value.children.size() == 1 &&
-             isBase(value.children[0])) {
-    init.kind = Initializer::Kind::Repeat;
-    const Expression &source = value.children[0];
-    init.source = {source.text.substr(5), getRange(source.begin, source.end)};
-  } else {
-    init.formula = std::move(value);
-  }
-  return true;
 }
 
 bool FileParser::parseStatement(std::vector<Statement> &statements) {
@@ -499,8 +252,6 @@ void FileParser::recover(size_t began) {
     open -= token.is("}");
   }
 }
-
-} // namespace
 
 std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();

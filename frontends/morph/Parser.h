@@ -16,6 +16,9 @@ constexpr size_t kMaxNesting = 64;      ///< Of `if`.
 constexpr size_t kMaxOptions = 64;
 constexpr size_t kMaxRank = 4; ///< Sizes of a weight.
 
+/// Errors after which the rest of a file is neither read nor checked.
+constexpr unsigned kMaxErrors = 100;
+
 /// Parses a text that `diagnostics` has taken in. All errors that are found are reported; after one, parsing goes on at
 /// the next line. Nothing is returned where there was any.
 std::optional<File> parseFile(llvm::StringRef text, Diagnostics &diagnostics);

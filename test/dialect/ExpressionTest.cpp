@@ -139,6 +139,8 @@ TEST(ExpressionTest, HasLimits) {
   EXPECT_EQ(treeOf(repeated("a + ", 100) + "a"), deep);
   EXPECT_EQ(treeOf(repeated("f(", 100) + "a" + repeated(")", 100)), deep);
   EXPECT_EQ(treeOf(repeated("f(a, ", 600)), deep);
+  EXPECT_EQ(treeOf("f(" + repeated("1, ", 64) + ")").substr(0, 4), "f(1,");
+  EXPECT_EQ(treeOf("f(" + repeated("1, ", 65) + ")"), "a call has at most 64 arguments");
   EXPECT_EQ(treeOf(repeated("a + ", 2000) + "a"), "an expression of 8001 bytes, expected at most 4096");
   EXPECT_EQ(treeOf(std::string(101, 'a')), "a name of 101 bytes, expected at most 100");
   EXPECT_EQ(treeOf(std::string(101, '1')), "a number of 101 bytes, expected at most 100");

@@ -149,6 +149,13 @@ TEST(MorphLanguageTest, WhatCannotBeTooManyEndsInTime) {
     dims += "dim " + name + " = " + last + " * (" + last + " + " + (i % 2 ? "G" : "D") + ")\n";
   }
   EXPECT_EQ(Reading(mixer(dims)).errors, "");
+  // Names that all have many others near them.
+  std::string unknown, names;
+  for (int i = 0; i < 490; ++i)
+    names += "variable" + std::to_string(i) + " = x\n";
+  for (int i = 0; i < 500; ++i)
+    unknown += "y = max(" + repeated("max(variabel, variabel) + ", 30) + "1, 2)\n";
+  EXPECT_THAT(Reading(mixer(names + unknown)).errors, HasSubstr("29900 more errors are not shown"));
   // Branches that each change all variables.
   std::string assigns, ifs;
   for (int i = 0; i < 480; ++i)
