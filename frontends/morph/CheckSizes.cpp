@@ -110,8 +110,8 @@ std::optional<SizePolynomial> MixerChecker::checkSize(const Expression &expressi
           "dim declares a name for it");
     return std::nullopt;
   }
-  if (SizePolynomial::makeNumber(1).neverDivides(*size) || (size->getNumber() && *size->getNumber() < 1)) {
-    error(expression, "'" + printExpression(expression) + "' is " + size->print() + ", expected a size of 1 or more");
+  if (size->isNeverSize()) {
+    error(expression, "'" + printExpression(expression) + "' is " + size->print() + ", expected a whole number from 1");
     return std::nullopt;
   }
   return size;

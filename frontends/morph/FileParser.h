@@ -42,6 +42,9 @@ private:
   bool parseValue(Expression &expression, bool bracketed = false);
   bool parseName(Word &name, llvm::StringRef what);
   bool parseString(Word &string, llvm::StringRef what);
+  /// The next token; the end of the line where the statement has no more.
+  Token peekOnLine() const;
+  bool failExpected(const llvm::Twine &what, const llvm::Twine &hint = "");
   bool expect(llvm::StringRef word, llvm::StringRef after);
   bool expectLineEnd();
 

@@ -39,10 +39,12 @@ private:
   void closeBlock(size_t end);
 
   /// Comments before an offset, on lines of their own.
-  void printComments(size_t offset);
+  void printComments(size_t offset, bool keepBlankLines = true);
+  /// Comments before a statement, and those within it, which go before it.
+  void printCommentsAround(size_t begin, size_t end);
   /// The comment that follows on the same line of the source, and the end of the line.
   void endLine(size_t sourceEnd);
-  /// A blank line where the source has one before `offset`, except where a block begins.
+  /// A blank line where the source has one before `offset`, except where a block begins, and one after each mixer.
   void printBlankLine(size_t offset);
   /// Text at the current level, broken where it is too wide.
   void printWrapped(llvm::StringRef line);
@@ -52,9 +54,10 @@ private:
   const File &file_;
   std::string text_;
   size_t level_ = 0;
-  size_t comment_ = 0;   ///< The first that is not printed.
-  size_t sourceEnd_ = 0; ///< Of what is printed.
-  bool begins_ = true;   ///< Nothing stands in the block yet.
+  size_t comment_ = 0;     ///< The first that is not printed.
+  size_t sourceEnd_ = 0;   ///< Of what is printed.
+  bool begins_ = true;     ///< Nothing stands in the block yet.
+  bool mixerEnds_ = false; ///< A mixer was the last that was printed.
 };
 
 void Formatter::printBlankLine(size_t offset) {
@@ -66,9 +69,9 @@ void Formatter::printBlankLine(size_t offset) {
       break;
     lines += c == '\n';
   }
-  if (lines > 1 && !begins_)
+  if ((lines > 1 || mixerEnds_) && !begins_)
     text_ += '\n';
-  begins_ = false;
+  begins_ = mixerEnds_ = false;
 }
 
 void Formatter::printWrapped(llvm::StringRef line) {
@@ -93,15 +96,22 @@ void Formatter::printWrapped(llvm::StringRef line) {
   }
 }
 
-void Formatter::printComments(size_t offset) {
+void Formatter::printComments(size_t offset, bool keepBlankLines) {
   for (; comment_ < file_.comments.size() && file_.comments[comment_].begin < offset; ++comment_) {
     const Comment &comment = file_.comments[comment_];
-    printBlankLine(comment.begin);
+    if (keepBlankLines)
+      printBlankLine(comment.begin);
     text_.append(2 * level_, ' ');
     text_ += comment.text;
     text_ += '\n';
     sourceEnd_ = std::max(sourceEnd_, comment.begin + comment.text.size());
   }
+}
+
+void Formatter::printCommentsAround(size_t begin, size_t end) {
+  printComments(begin);
+  printBlankLine(begin);
+  printComments(end, /*keepBlankLines=*/false);
 }
 
 void Formatter::endLine(size_t sourceEnd) {
@@ -120,21 +130,13 @@ void Formatter::endLine(size_t sourceEnd) {
 }
 
 void Formatter::printLine(SourceRange range, const std::string &line) {
-  printComments(getOffset(range.Start));
-  size_t commentsBefore = comment_;
-  printComments(getOffset(range.End));
-  if (comment_ == commentsBefore)
-    printBlankLine(getOffset(range.Start));
+  printCommentsAround(getOffset(range.Start), getOffset(range.End));
   printWrapped(line);
   endLine(getOffset(range.End));
 }
 
 void Formatter::openBlock(size_t begin, size_t brace, const std::string &line) {
-  printComments(begin);
-  size_t commentsBefore = comment_;
-  printComments(brace);
-  if (comment_ == commentsBefore)
-    printBlankLine(begin);
+  printCommentsAround(begin, brace);
   printWrapped(line);
   endLine(brace + 1);
   ++level_;
@@ -213,6 +215,7 @@ void Formatter::printMixer(const Mixer &mixer) {
   printLine(mixer.resultRange, "return " + printExpression(mixer.result, kBreak));
   closeBlock(getOffset(mixer.bodyRange.End));
   endLine(getOffset(mixer.bodyRange.End));
+  mixerEnds_ = true;
 }
 
 void Formatter::printStatements(const std::vector<Statement> &statements) {

@@ -112,7 +112,7 @@ bool FileParser::parseWeight(Mixer &mixer) {
   Weight weight;
   weight.frozen = reader_.takeIf("frozen");
   if (!reader_.takeIf("weight"))
-    return fail(reader_.peek(), "expected 'weight' after 'frozen', found " + describeToken(reader_.peek()));
+    return failExpected("'weight' after 'frozen'");
   if (!parseName(weight.name, "the weight's name") || !parseSizes(weight) || !parseInitializer(weight.init))
     return false;
   if (!reader_.peek().startsLine && reader_.takeIf("if")) {
@@ -127,8 +127,7 @@ bool FileParser::parseWeight(Mixer &mixer) {
 bool FileParser::parseSizes(Weight &weight) {
   Token opening = reader_.peek();
   if (!opening.is("["))
-    return fail(opening, "expected '[' and the weight's sizes, found " + describeToken(opening),
-                "write for example [H * D, M]");
+    return failExpected("'[' and the weight's sizes", "write for example [H * D, M]");
   reader_.take();
   while (!reader_.peek().is("]")) {
     if (weight.sizes.size() == kMaxRank)
@@ -152,10 +151,10 @@ bool FileParser::parseSizes(Weight &weight) {
 }
 
 bool FileParser::parseInitializer(Initializer &init) {
-  Token begin = reader_.take();
+  Token begin = reader_.peek();
   if (!begin.is("=") && !begin.is("~"))
-    return fail(begin, "expected the weight's first values, found " + describeToken(begin),
-                "write = FORMULA or ~ normal(DEVIATION)");
+    return failExpected("the weight's first values", "write = FORMULA or ~ normal(DEVIATION)");
+  reader_.take();
   Expression value;
   if (!parseValue(value))
     return false;

@@ -134,8 +134,8 @@ bool FileParser::parseAssignment(Statement &statement) {
   reader_.take();
   if (!reader_.peek().is("=")) {
     llvm::StringRef nearest = findNearest(token.text, itemWords);
-    return fail(reader_.peek(), "expected '=' after '" + token.text + "', found " + describeToken(reader_.peek()),
-                nearest.empty() ? std::string() : "did you mean '" + nearest.str() + "'?");
+    return failExpected("'=' after '" + token.text + "'",
+                        nearest.empty() ? std::string() : "did you mean '" + nearest.str() + "'?");
   }
   reader_.take();
   statement.target = {token.text.str(), getRange(token)};
@@ -162,7 +162,7 @@ bool FileParser::parseIf(Statement &statement) {
 bool FileParser::parseBlock(std::vector<Statement> &statements, SourceRange &range) {
   Token opening = reader_.peek();
   if (!opening.is("{"))
-    return fail(opening, "expected '{', found " + describeToken(opening));
+    return failExpected("'{'");
   reader_.take();
   while (!reader_.takeIf("}")) {
     Token begin = reader_.peek();
@@ -209,7 +209,7 @@ bool FileParser::parseValue(Expression &expression, bool bracketed) {
 bool FileParser::parseName(Word &name, llvm::StringRef what) {
   Token token = reader_.peek();
   if (token.kind != TokenKind::Name)
-    return fail(token, "expected " + what + ", found " + describeToken(token));
+    return failExpected(what);
   if (isReservedWord(token.text))
     return fail(token, "'" + token.text + "' is a word of the language, expected " + what);
   reader_.take();
@@ -220,16 +220,28 @@ bool FileParser::parseName(Word &name, llvm::StringRef what) {
 bool FileParser::parseString(Word &string, llvm::StringRef what) {
   Token token = reader_.peek();
   if (token.kind != TokenKind::String)
-    return fail(token, "expected a string after " + what + ", found " + describeToken(token), "write \"...\"");
+    return failExpected("a string after " + what, "write \"...\"");
   reader_.take();
   string = {token.text.drop_front().drop_back().str(), getRange(token)};
   return true;
 }
 
+Token FileParser::peekOnLine() const {
+  const Token &token = reader_.peek();
+  if (!token.startsLine)
+    return token;
+  size_t end = reader_.previous().end();
+  return {TokenKind::End, text_.substr(end, 0), end, false};
+}
+
+bool FileParser::failExpected(const llvm::Twine &what, const llvm::Twine &hint) {
+  Token token = peekOnLine();
+  bool ends = token.kind == TokenKind::End && !reader_.atEnd();
+  return fail(token, "expected " + what + ", found " + (ends ? "the end of the line" : describeToken(token)), hint);
+}
+
 bool FileParser::expect(llvm::StringRef word, llvm::StringRef after) {
-  if (reader_.takeIf(word))
-    return true;
-  return fail(reader_.peek(), "expected '" + word + "' after " + after + ", found " + describeToken(reader_.peek()));
+  return reader_.takeIf(word) || failExpected("'" + word + "' after " + after);
 }
 
 bool FileParser::expectLineEnd() {
@@ -246,7 +258,8 @@ void FileParser::recover(size_t began) {
     bool first = token.startsLine && token.begin != began;
     if (token.is("mixer") && first)
       return;
-    if (open == 0 && (first || token.is("}")))
+    // A line that no statement begins with goes on with the one before.
+    if (open == 0 && ((first && token.kind == TokenKind::Name) || token.is("}")))
       return;
     open += token.is("{");
     open -= token.is("}");

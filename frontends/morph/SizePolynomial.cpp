@@ -166,6 +166,13 @@ std::optional<int64_t> SizePolynomial::getNumber() const {
   return factor.over;
 }
 
+bool SizePolynomial::isNeverSize() const {
+  if (terms_.empty())
+    return true;
+  const auto &[product, factor] = *terms_.begin();
+  return terms_.size() == 1 && product.empty() && (factor.under != 1 || factor.over < 1);
+}
+
 bool SizePolynomial::divides(const SizePolynomial &other) const {
   std::optional<SizePolynomial> quotient = other / *this;
   if (!quotient)

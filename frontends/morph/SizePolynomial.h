@@ -36,6 +36,8 @@ public:
 
   /// The number that it is in all models, nothing where it depends on the model; also where it is no whole number.
   std::optional<int64_t> getNumber() const;
+  /// Whether it is a number in all models, but no whole one or less than 1.
+  bool isNeverSize() const;
   /// Whether this divides `other` whatever the model is: the quotient has whole factors and no name below a line.
   bool divides(const SizePolynomial &other) const;
   /// Whether the quotient shows that this never divides `other`: both are numbers.

@@ -58,6 +58,15 @@ TEST(SizePolynomialTest, TellsWhatDividesInEveryModel) {
   EXPECT_FALSE(number(7).neverDivides(number(7)));
 }
 
+TEST(SizePolynomialTest, TellsWhatIsNoSizeInAnyModel) {
+  EXPECT_TRUE(number(0).isNeverSize());
+  EXPECT_TRUE(number(-1).isNeverSize());
+  EXPECT_TRUE((number(7) / number(2))->isNeverSize());
+  EXPECT_FALSE(number(1).isNeverSize());
+  EXPECT_FALSE((H / number(2))->isNeverSize());
+  EXPECT_FALSE((number(-1) + H)->isNeverSize());
+}
+
 TEST(SizePolynomialTest, HasLimits) {
   EXPECT_EQ(print(number(INT64_MAX) + number(1)), "nothing");
   EXPECT_EQ(print(number(INT64_MAX) * number(2)), "nothing");
