@@ -82,6 +82,22 @@ SourceRange morph::makeRange(llvm::StringRef part) {
   return {llvm::SMLoc::getFromPointer(part.begin()), llvm::SMLoc::getFromPointer(part.end())};
 }
 
+llvm::StringRef morph::findNearest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> candidates) {
+  llvm::StringRef nearest;
+  // A third of the word may differ: 'step' finds 'steps', 'foo' finds nothing.
+  unsigned best = std::max<unsigned>(2, word.size() / 3) + 1;
+  for (llvm::StringRef candidate : candidates) {
+    unsigned distance = word.edit_distance(candidate, /*AllowReplacements=*/true, best);
+    if (candidate.size() > 2 && word.size() > 2 && (candidate.starts_with(word) || word.starts_with(candidate)))
+      distance = std::min(distance, 1u);
+    if (distance < best && distance < candidate.size()) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
 std::string morph::printNumber(double value) {
   std::string text;
   llvm::raw_string_ostream(text) << llvm::format("%.10g", value);
@@ -106,7 +122,20 @@ std::optional<llvm::StringRef> Diagnostics::addFile(llvm::StringRef path, uint64
   return addBuffer(std::move(*buffer));
 }
 
-void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint) {
+void Diagnostics::printPlace(llvm::raw_ostream &os, SourceRange range, llvm::StringRef kind,
+                             llvm::StringRef message) const {
+  if (!range.isValid()) {
+    os << program_ << ": " << kind << ": " << message << "\n";
+    return;
+  }
+  llvm::SMDiagnostic place = sources_.GetMessage(range.Start, llvm::SourceMgr::DK_Error, "", {range});
+  os << place.getFilename() << ":" << place.getLineNo() << ":" << place.getColumnNo() + 1 << ": " << kind << ": "
+     << message << "\n"
+     << printQuote(place);
+}
+
+void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint,
+                        llvm::ArrayRef<Note> notes) {
   ++errors_;
   if (pending_.size() == kMaxErrors)
     return;
@@ -117,15 +146,12 @@ void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llv
   if (range.isValid()) {
     error.text = sources_.FindBufferContainingLoc(range.Start);
     error.place = range.Start.getPointer();
-    llvm::SMDiagnostic place = sources_.GetMessage(range.Start, llvm::SourceMgr::DK_Error, "", {range});
-    os << place.getFilename() << ":" << place.getLineNo() << ":" << place.getColumnNo() + 1
-       << ": error: " << messageText << "\n"
-       << printQuote(place);
-  } else {
-    os << program_ << ": error: " << messageText << "\n";
   }
+  printPlace(os, range, "error", messageText);
   if (!hintText.empty())
     os << "hint: " << hintText << "\n";
+  for (const Note &note : notes)
+    printPlace(os, note.range, "note", shortenMessage(note.message));
   error.message = makePrintable(text);
   pending_.push_back(std::move(error));
 }

@@ -4,6 +4,7 @@
 #ifndef MORPH_FRONTENDS_DIAGNOSTICS_H
 #define MORPH_FRONTENDS_DIAGNOSTICS_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -20,6 +21,12 @@ namespace morph {
 
 /// Where in a text something stands: a range of a buffer of the Diagnostics' source manager. Invalid: nowhere.
 using SourceRange = llvm::SMRange;
+
+/// What belongs to an error but stands elsewhere: what it conflicts with.
+struct Note {
+  SourceRange range;
+  std::string message;
+};
 
 /// Collects errors and prints them, by flush() or at the end of its life, in the style of LLVM: `file:line:col: error:
 /// ...`, the source line and a caret. What they quote comes from outside: it is shortened, control characters and what
@@ -38,8 +45,9 @@ public:
   /// an error and returns nothing.
   std::optional<llvm::StringRef> addFile(llvm::StringRef path, uint64_t maximum, SourceRange usedAt = {});
 
-  /// Adds an error at a place; `hint` follows on a line of its own where it is not empty.
-  void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "");
+  /// Adds an error at a place; `hint` follows on a line of its own where it is not empty, and the notes after it.
+  void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "",
+             llvm::ArrayRef<Note> notes = {});
   /// Adds an error that has no place in a text, or whose place is named in the message.
   void error(const llvm::Twine &message, const llvm::Twine &hint = "") { error(SourceRange(), message, hint); }
 
@@ -61,6 +69,9 @@ private:
     std::string message;
   };
 
+  /// A message of a kind with its place and a quote of it.
+  void printPlace(llvm::raw_ostream &os, SourceRange range, llvm::StringRef kind, llvm::StringRef message) const;
+
   std::string program_;
   llvm::raw_ostream &os_;
   llvm::SourceMgr sources_;
@@ -71,6 +82,9 @@ private:
 
 /// The range of a part of a text.
 SourceRange makeRange(llvm::StringRef part);
+
+/// The candidate nearest to a word by edit distance, empty where none is near.
+llvm::StringRef findNearest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> candidates);
 
 /// A number as people write it.
 std::string printNumber(double value);

@@ -6,7 +6,7 @@ from lit.llvm import llvm_config
 
 config.name = "morph"
 config.test_format = lit.formats.ShTest(True)
-config.suffixes = [".mlir", ".toml", ".test"]
+config.suffixes = [".mlir", ".morph", ".toml", ".test"]
 config.excludes = ["Inputs", "lit.cfg.py"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.morph_obj_root

@@ -38,7 +38,7 @@ const Family *findFamily(const JsonFile &config, llvm::StringRef path, llvm::Str
       return &family;
     names.push_back(family.name);
   }
-  llvm::StringRef nearest = spec::findNearest(type, names);
+  llvm::StringRef nearest = findNearest(type, names);
   config.error(path, "the architecture '" + type + "' is not supported",
                "supported are llama, mistral, qwen2 and qwen3" +
                    (nearest.empty() ? std::string() : "; did you mean '" + nearest.str() + "'?"));

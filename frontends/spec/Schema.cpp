@@ -103,19 +103,3 @@ std::optional<size_t> morph::spec::getAllowedCount(const Key &key) {
   key.allowed.substr(at + 6).take_while(llvm::isDigit).getAsInteger(10, count);
   return count;
 }
-
-llvm::StringRef morph::spec::findNearest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> candidates) {
-  llvm::StringRef nearest;
-  // A third of the word may differ: 'step' finds 'steps', 'foo' finds nothing.
-  unsigned best = std::max<unsigned>(2, word.size() / 3) + 1;
-  for (llvm::StringRef candidate : candidates) {
-    unsigned distance = word.edit_distance(candidate, /*AllowReplacements=*/true, best);
-    if (candidate.size() > 2 && word.size() > 2 && (candidate.starts_with(word) || word.starts_with(candidate)))
-      distance = std::min(distance, 1u);
-    if (distance < best && distance < candidate.size()) {
-      best = distance;
-      nearest = candidate;
-    }
-  }
-  return nearest;
-}

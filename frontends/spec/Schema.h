@@ -93,9 +93,6 @@ bool isAllowedNumber(const Key &key, double value);
 /// The exact length of a list, where `allowed` has one.
 std::optional<size_t> getAllowedCount(const Key &key);
 
-/// The candidate nearest to a word by edit distance, empty where none is near.
-llvm::StringRef findNearest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> candidates);
-
 /// The documentation's tables of keys and constraints, as Markdown.
 std::string makeDocumentation();
 

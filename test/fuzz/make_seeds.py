@@ -147,6 +147,12 @@ def make_selections():
     write("selection", "gates", '{"version": 1, "gates": [[0.5, 0.5], [1, 0], 0.25, [0]], "budget": null}')
 
 
+def make_mixers():
+    for path in glob.glob(os.path.join(SOURCE, "dialect", "mixers", "*.morph")):
+        with open(path) as file:
+            write("morph-language", os.path.basename(path), file.read())
+
+
 def make_plan_ops():
     numbers = random.Random(0)
     for index in range(8):
@@ -237,6 +243,7 @@ def main():
     make_weights()
     make_data()
     make_selections()
+    make_mixers()
     make_plan_ops()
     if os.path.exists(os.path.join(BIN, "morph-translate")):
         make_specs()

@@ -6,6 +6,9 @@
 #include "dialect/backends/LinearAttentionBackend.h"
 #include "frontends/ModelBuilder.h"
 #include "frontends/huggingface/Import.h"
+#include "frontends/morph/Check.h"
+#include "frontends/morph/Format.h"
+#include "frontends/morph/Parser.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "passes/EmitPlan.h"
@@ -44,7 +47,9 @@ enum class Mode {
   MixerCosts,
   Backends,
   SpecDocs,
-  SpecStructs
+  SpecStructs,
+  CheckMorph,
+  FormatMorph
 };
 
 cl::OptionCategory category("morph-translate options");
@@ -63,7 +68,9 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::Backends, "backends", "print the linear-attention backends, a line each"),
         clEnumValN(Mode::SpecDocs, "spec-docs", "print the tables of all keys; given README.md, put them into it"),
         clEnumValN(Mode::SpecStructs, "spec-structs",
-                   "write Spec.h and Spec.cpp of the runtime into the folder <input>")));
+                   "write Spec.h and Spec.cpp of the runtime into the folder <input>"),
+        clEnumValN(Mode::CheckMorph, "check-morph", "check the mixers of a .morph file"),
+        clEnumValN(Mode::FormatMorph, "format-morph", "a .morph file to its canonical text")));
 cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
                             cl::init("-"), cl::cat(category));
@@ -238,6 +245,25 @@ ExitCode writeSpecStructs() {
   return kOk;
 }
 
+/// Errors of a `.morph` file, or its canonical text, for which it need not be free of errors of meaning.
+ExitCode translateMixers() {
+  Diagnostics diagnostics("morph-translate", llvm::errs());
+  std::optional<llvm::StringRef> text = diagnostics.addFile(input, language::kMaxFileBytes, {});
+  if (!text)
+    return kWrongInput;
+  if (mode == Mode::CheckMorph)
+    return language::readMixers(*text, diagnostics) ? kOk : kWrongInput;
+  std::optional<language::File> file = language::parseFile(*text, diagnostics);
+  if (!file)
+    return kWrongInput;
+  std::string formatted = language::formatFile(*file);
+  std::optional<language::File> again =
+      language::parseFile(diagnostics.addText("formatted text", formatted), diagnostics);
+  if (!again || !language::haveSameMeaning(*file, *again))
+    return fail(kFailed, "the formatted text means something else", "this is an error of Morph, not of the input");
+  return write([&](llvm::raw_ostream &os) { os << formatted; });
+}
+
 ExitCode printMixerCosts(MLIRContext &context) {
   if (elementBytes < 1 || elementBytes > 8)
     return fail(kWrongInput, "--element-bytes is " + llvm::Twine(elementBytes) + ", expected 1 to 8");
@@ -274,6 +300,8 @@ ExitCode translate(int argc, char **argv) {
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
   if (mode == Mode::SpecStructs)
     return writeSpecStructs();
+  if (mode == Mode::CheckMorph || mode == Mode::FormatMorph)
+    return translateMixers();
 
   // Models are small for a compiler: threads would only cost their start.
   MLIRContext context(MLIRContext::Threading::DISABLED);

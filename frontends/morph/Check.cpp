@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The checks of a file, and what every mixer knows.
+
+#include "frontends/morph/Check.h"
+
+#include "frontends/morph/MixerChecker.h"
+#include "frontends/morph/Parser.h"
+
+#include "llvm/ADT/StringMap.h"
+
+using namespace morph;
+using namespace morph::language;
+
+bool morph::language::isSizeOfEveryMixer(llvm::StringRef name) {
+  return name.size() == 1 && llvm::StringRef("MHGD").contains(name);
+}
+
+MixerChecker::MixerChecker(const File &file, const Mixer &mixer, CheckedMixer &result, Diagnostics &diagnostics)
+    : file_(file), mixer_(mixer), result_(result), diagnostics_(diagnostics) {
+  for (const char *size : {"M", "H", "G", "D"})
+    symbols_[size] = {Symbol::Kind::Size, {ValueKind::Scalar, {}}, {}, /*isSize=*/true};
+  for (const char *condition : {"base.qkv_bias", "base.o_bias", "base.qk_norm"})
+    symbols_[condition] = {Symbol::Kind::Fact, {ValueKind::Condition, {}}, {}};
+  for (const char *number : {"base.norm_eps", "base.qk_norm_eps", "base.layer", "base.layers"})
+    symbols_[number] = {Symbol::Kind::Fact, {ValueKind::Scalar, {}}, {}};
+  symbols_["x"] = {Symbol::Kind::Input, {ValueKind::Activation, {SizePolynomial::makeName("M")}}, {}};
+}
+
+void MixerChecker::run() {
+  scope_ = Scope::Model;
+  checkOptions();
+  checkDimensions();
+  checkRequirements();
+  checkWeights();
+  scope_ = Scope::Values;
+  checkStatements(mixer_.statements);
+  checkReturn();
+  checkWeightUses();
+}
+
+std::unique_ptr<CheckedFile> morph::language::readMixers(llvm::StringRef text, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  std::optional<File> file = parseFile(text, diagnostics);
+  if (!file)
+    return nullptr;
+  auto result = std::make_unique<CheckedFile>();
+  result->file = std::move(*file);
+  llvm::StringMap<SourceRange> names;
+  for (const Mixer &mixer : result->file.mixers) {
+    if (llvm::StringRef(mixer.name.text).contains('.'))
+      diagnostics.error(mixer.name.range, "the name of mixer '" + mixer.name.text + "' has a dot");
+    auto [known, isNew] = names.try_emplace(mixer.name.text, mixer.name.range);
+    if (!isNew)
+      diagnostics.error(mixer.name.range, "mixer '" + mixer.name.text + "' stands twice", "",
+                        {{known->second, "it stands here first"}});
+    CheckedMixer &checked = result->mixers.emplace_back();
+    checked.mixer = &mixer;
+    MixerChecker(result->file, mixer, checked, diagnostics).run();
+    if (diagnostics.getErrorCount() >= before + kMaxErrors)
+      break;
+  }
+  if (diagnostics.getErrorCount() != before)
+    return nullptr;
+  return result;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions of tensors in the mixer language: one table.
+
+#ifndef MORPH_FRONTENDS_MORPH_FUNCTIONS_H
+#define MORPH_FRONTENDS_MORPH_FUNCTIONS_H
+
+#include "dialect/Expression.h"
+#include "frontends/morph/Types.h"
+
+#include <map>
+
+namespace morph::language {
+
+/// What an argument may be.
+struct ArgumentForm {
+  ValueKind kind = ValueKind::Scalar;
+  bool anyBefore = false;        ///< Any number of sizes may stand before those of `shape`.
+  std::vector<Expression> shape; ///< Of the mixer's M, H, G and D and of the function's own sizes.
+};
+
+struct Parameter {
+  std::string name;
+  std::vector<ArgumentForm> forms; ///< Any of them.
+  std::string size;                ///< The function's own size that the argument, a size, gives; or empty.
+  bool onlyByName = false;
+  bool required = true;
+  std::optional<Expression> fallback; ///< What an absent argument stands for; nothing: the function goes without.
+};
+
+struct TensorFunction {
+  std::string name;
+  std::string signature; ///< As in the table.
+  std::string summary;
+  std::vector<Parameter> parameters;
+  ArgumentForm result;           ///< An activation where any argument is one, else a weight.
+  std::string divisor, dividend; ///< The function's own size that must divide another; or empty.
+};
+
+/// All functions by name: those of the table, and the op table's elementwise ops of one operand.
+const std::map<std::string, TensorFunction> &getTensorFunctions();
+
+/// The function of a name, or null.
+const TensorFunction *findTensorFunction(llvm::StringRef name);
+
+/// The weights that a function brings with it, as `base_q` does `q_proj.weight`.
+llvm::ArrayRef<llvm::StringRef> getWeightsOfFunction(llvm::StringRef name);
+
+} // namespace morph::language
+
+#endif // MORPH_FRONTENDS_MORPH_FUNCTIONS_H

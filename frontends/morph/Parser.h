@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text of a `.morph` file to its syntax tree.
+
+#ifndef MORPH_FRONTENDS_MORPH_PARSER_H
+#define MORPH_FRONTENDS_MORPH_PARSER_H
+
+#include "frontends/morph/Ast.h"
+
+namespace morph::language {
+
+/// Limits of a file, which is untrusted.
+constexpr uint64_t kMaxFileBytes = 1 << 20;
+constexpr size_t kMaxMixers = 64;
+constexpr size_t kMaxStatements = 1000; ///< Of a mixer; declarations count.
+constexpr size_t kMaxNesting = 64;      ///< Of `if`.
+constexpr size_t kMaxOptions = 64;
+constexpr size_t kMaxRank = 4; ///< Sizes of a weight.
+
+/// Errors after which the rest of a file is neither read nor checked.
+constexpr unsigned kMaxErrors = 100;
+
+/// Parses a text that `diagnostics` has taken in. All errors that are found are reported; after one, parsing goes on at
+/// the next line. Nothing is returned where there was any.
+std::optional<File> parseFile(llvm::StringRef text, Diagnostics &diagnostics);
+
+} // namespace morph::language
+
+#endif // MORPH_FRONTENDS_MORPH_PARSER_H
