@@ -7,7 +7,9 @@
 #include "runtime/plan/SizeLimits.h"
 
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/Format.h"
 
 #include <cmath>
 
@@ -64,4 +66,66 @@ LogicalResult InitAttr::verify(function_ref<InFlightDiagnostic()> emitError, Ini
   if (kind == InitKind::Values && !llvm::all_of(values.asArrayRef(), [](double v) { return std::isfinite(v); }))
     return emitError() << "init_c4: one of the `values` is not a finite number";
   return success();
+}
+
+LogicalResult MixerInitAttr::verify(function_ref<InFlightDiagnostic()> emitError, InitKind kind, StringRef) {
+  if (kind == InitKind::Constant)
+    return emitError() << "mixer_init_c1: the kind is 'constant', expected copy, repeat_heads, normal or values";
+  return success();
+}
+
+/// The number of an attribute of the type of `value`, within one of the ranges where there are any.
+static std::optional<double> readOption(Attribute given, TypedAttr value, ArrayRef<double> ranges) {
+  auto typed = dyn_cast<TypedAttr>(given);
+  if (!typed || typed.getType() != value.getType())
+    return std::nullopt;
+  double number;
+  if (auto real = dyn_cast<FloatAttr>(given))
+    number = real.getValueAsDouble();
+  else if (auto integer = dyn_cast<IntegerAttr>(given))
+    number = integer.getType().isInteger(1) ? integer.getValue().getBoolValue() : static_cast<double>(integer.getInt());
+  else
+    return std::nullopt;
+  for (size_t i = 0; i < ranges.size(); i += 2)
+    if (number >= ranges[i] && number <= ranges[i + 1])
+      return number;
+  return ranges.empty() && std::isfinite(number) ? std::optional<double>(number) : std::nullopt;
+}
+
+LogicalResult MixerOptionAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name, TypedAttr value,
+                                      DenseF64ArrayAttr ranges) {
+  if (name.empty() || !llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; }))
+    return emitError() << "mixer_option_c1: the name is '" << name << "', expected letters, digits and '_'";
+  Type type = value.getType();
+  if (!type.isInteger(64) && !type.isF64() && !type.isInteger(1))
+    return emitError() << "mixer_option_c2: the value of '" << name << "' is " << value
+                       << ", expected one of type i64, f64 or i1";
+  ArrayRef<double> bounds = ranges ? ranges.asArrayRef() : ArrayRef<double>();
+  bool rise = bounds.size() % 2 == 0 && llvm::all_of(bounds, [](double bound) { return std::isfinite(bound); });
+  for (size_t i = 0; rise && i < bounds.size(); i += 2)
+    rise = bounds[i] <= bounds[i + 1];
+  if (!rise)
+    return emitError() << "mixer_option_c3: the ranges of '" << name << "' are not pairs of numbers that rise";
+  if (!readOption(value, value, bounds))
+    return emitError() << "mixer_option_c3: the value of '" << name << "' is in none of its ranges";
+  return success();
+}
+
+std::optional<double> MixerOptionAttr::read(Attribute given) const {
+  return readOption(given, getValue(), getRanges() ? getRanges().asArrayRef() : ArrayRef<double>());
+}
+
+std::string MixerOptionAttr::describeRanges() const {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (getValue().getType().isInteger(1))
+    return "true or false";
+  os << (getValue().getType().isF64() ? "a number" : "a whole number");
+  ArrayRef<double> ranges = getRanges() ? getRanges().asArrayRef() : ArrayRef<double>();
+  for (size_t i = 0; i < ranges.size(); i += 2) {
+    os << (i ? " or" : ":") << " " << llvm::format("%.15g", ranges[i]);
+    if (ranges[i] != ranges[i + 1])
+      os << " to " << llvm::format("%.15g", ranges[i + 1]);
+  }
+  return text;
 }

@@ -59,4 +59,43 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
   let assemblyFormat = "`<` $kind (`,` struct($source, $heads, $times, $value, $values)^)? `>`";
 }
 
+def Morph_FormulaAttr : Morph_Attr<"Formula", "formula"> {
+  let summary = "A name and an expression of a declared mixer: a size and what it is, a message and its condition";
+  let parameters = (ins StringRefParameter<>:$name, StringRefParameter<>:$text);
+  let assemblyFormat = "`<` $name `=` $text `>`";
+}
+
+def Morph_MixerOptionAttr : Morph_Attr<"MixerOption", "mixer_option"> {
+  let summary = "An option of a declared mixer: its name, default and ranges";
+  let description = [{
+    `value` is a whole number (i64), a number (f64) or a truth value (i1), which says what the option takes. `ranges` are
+    pairs of a least and a greatest value; none are given for a truth value.
+
+    Constraints: mixer_option_c1 the name is letters, digits and '_', and not empty; mixer_option_c2 the value is i64, f64
+    or i1; mixer_option_c3 the ranges are pairs of finite numbers that rise, and the value lies in one of them.
+  }];
+  let parameters = (ins StringRefParameter<>:$name, "::mlir::TypedAttr":$value,
+      Morph_OptionalF64Array:$ranges);
+  let assemblyFormat = "`<` $name `=` $value (`in` $ranges^)? `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The number that an attribute stands for in expressions; nothing where it is not of the option's kind or not in a
+    /// range.
+    std::optional<double> read(::mlir::Attribute given) const;
+    /// What read() takes: "0 or 2 to 16".
+    std::string describeRanges() const;
+  }];
+}
+
+def Morph_MixerInitAttr : Morph_Attr<"MixerInit", "mixer_init"> {
+  let summary = "The first value of a declared mixer's weight";
+  let description = [{
+    Of `text` copy and repeat_heads make the name of a weight of the layer's full attention, without its prefix, normal a
+    standard deviation, values an element: expressions. Constraints: mixer_init_c1 the kind is none but these.
+  }];
+  let parameters = (ins EnumParameter<Morph_InitKind>:$kind, StringRefParameter<>:$text);
+  let assemblyFormat = "`<` $kind `,` $text `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif // MORPH_ATTRS_TD

@@ -113,6 +113,27 @@ def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm
   let hasFolder = 1;
 }
 
+def Morph_ExpandOp : Morph_DifferentiableOp<"expand"> {
+  let summary = "x [...] as [...,E]: each element as a row of E equal ones";
+  let description = "Constraints: expand_c1 `width` is positive and within the limit.";
+  let arguments = (ins Morph_Float:$x, I64Attr:$width);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*", "">, Size<"E", "width", "expand_c1">];
+  let resultShapes = ["*E"];
+  let zeroWhere = [["x"]];
+  let assemblyFormat = "$x `to` $width attr-dict `:` type($x)";
+}
+
+def Morph_SumLastOp : Morph_DifferentiableOp<"sum_last"> {
+  let summary = "The sums of x [...,E] over its last dimension: [...]";
+  let description = "Constraints: sum_last_c1 x has a dimension.";
+  let arguments = (ins Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*E", "sum_last_c1">];
+  let resultShapes = ["*"];
+  let zeroWhere = [["x"]];
+}
+
 def Morph_TakeRowsOp : Morph_DifferentiableOp<"take_rows", [Morph_TakesRows]> {
   let summary = "Rows of x [B,T,C] at positions [N] = b*T+t: [N,C]";
   let description = "Constraints: take_rows_c1 x is [B,T,C]; take_rows_c2 positions is [N].";
@@ -183,6 +204,15 @@ def Morph_ScaleOp : Morph_DifferentiableOp<"scale", [Morph_Elementwise<["x"], ["
   let assemblyFormat = "$x `by` $factor attr-dict `:` type($x)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
+}
+
+def Morph_OffsetOp : Morph_DifferentiableOp<"offset", [Morph_Elementwise<["x"], ["x + term"], "", ["term"]>]> {
+  let summary = "x + term, with a constant term";
+  let arguments = (ins Morph_Float:$x, F64Attr:$term);
+  let results = (outs Morph_Float:$result);
+  let resultShapes = ["=x"];
+  let inPlace = ["x"];
+  let assemblyFormat = "$x `by` $term attr-dict `:` type($x)";
 }
 
 def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {

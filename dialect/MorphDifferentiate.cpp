@@ -61,6 +61,13 @@ Gradients SplitHeadsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayR
   return {needed[0] ? builder.create<MergeHeadsOp>(getLoc(), dy[0]) : Value()};
 }
 
+Gradients ExpandOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? builder.create<SumLastOp>(getLoc(), dy[0]) : Value()};
+}
+Gradients SumLastOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  int64_t width = cast<RankedTensorType>(getX().getType()).getShape().back();
+  return {needed[0] ? builder.create<ExpandOp>(getLoc(), dy[0], width) : Value()};
+}
 Gradients MergeHeadsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   int64_t heads = cast<RankedTensorType>(getX().getType()).getDimSize(2);
   return {needed[0] ? builder.create<SplitHeadsOp>(getLoc(), dy[0], heads) : Value()};
@@ -92,6 +99,9 @@ Gradients MulOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool
   return gradients;
 }
 
+Gradients OffsetOp::buildGradients(OpBuilder &, ValueRange dy, ArrayRef<bool> needed) {
+  return {needed[0] ? dy[0] : Value()};
+}
 Gradients ScaleOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<ScaleOp>(getLoc(), dy[0], getFactor()) : Value()};
 }

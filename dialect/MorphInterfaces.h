@@ -45,6 +45,8 @@ struct MixerExpansion {
   llvm::SmallVector<mlir::Value> states;
 };
 
+class MixerExpander;
+
 namespace OpTrait {
 // Morph_Rowwise and Morph_TakesRows of MorphInterfaces.td.
 template <typename ConcreteType> class Rowwise : public mlir::OpTrait::TraitBase<ConcreteType, Rowwise> {};

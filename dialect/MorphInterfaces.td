@@ -37,6 +37,19 @@ def TokenMixerOpInterface : OpInterface<"TokenMixerOpInterface"> {
   ];
 }
 
+def MixerStatementOpInterface : OpInterface<"MixerStatementOpInterface"> {
+  let cppNamespace = "::morph";
+  let description = [{
+    An op of a declared mixer's body with sizes or numbers that are expressions, or with a state of decoding.
+  }];
+  let methods = [
+    InterfaceMethod<[{Builds the op in primitive ops, of operands that are built already (null: a weight that the mixer
+        does not have), and returns a value a result. Fails after an error has been reported.}],
+        "::llvm::FailureOr<::llvm::SmallVector<::mlir::Value>>", "expandStatement",
+        (ins "::morph::MixerExpander &":$expander, "::mlir::ValueRange":$operands)>,
+  ];
+}
+
 def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
   let cppNamespace = "::morph";
   let description = [{

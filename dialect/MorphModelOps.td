@@ -24,7 +24,7 @@ def Morph_ModelOp : Morph_Op<"model", [IsolatedFromAbove, SymbolTable, NoTermina
     hidden state [N,C] to logits [N,V]. Passes add programs.
 
     Constraints: model_c1 `layers` is from 1 to the limit of runtime/plan/SizeLimits.h, as all sizes are; model_c2 the body
-    holds weights, gates, rope tables, functions, programs
+    holds weights, gates, rope tables, mixers, functions, programs
     and kernels; model_c3 it is not within another model; model_c4 its functions
     are straight lines, of one block.
 
@@ -115,23 +115,20 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
     `<prefix>.{q,k}_norm.weight` where `qk_norm_eps` is. `window` positions at most are seen, the own one included; all
     where it is absent. The mixer's kind is 'full', or 'sliding_window' where there is a window.
 
-    A candidate that only narrows the window of the model's own attention reads its weights and says in `source_window`
-    what the window was (0: none), so that the teacher can be rebuilt when the candidate is all that is left.
-
     Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer
-    and source_window are not negative, heads, kv_heads, head_dim and window positive, all within the limits;
+    is not negative, heads, kv_heads, head_dim and window positive, all within the limits;
     softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has the rope table, of at most head_dim/2
     frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm is positive
     and finite, scale finite.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
       I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
-      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window, OptionalAttr<I64Attr>:$source_window);
+      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
     $hidden `layer` $layer `weights` $prefix `heads` $heads `kv_heads` $kv_heads `head_dim` $head_dim `rope` $rope
     `scale` $scale (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)? (`window` $window^)?
-    (`source_window` $source_window^)? attr-dict `:` type($hidden)
+    attr-dict `:` type($hidden)
   }];
   let hasVerifier = 1;
 }
@@ -139,25 +136,26 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
 def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
   let summary = "Linear attention of one layer, from normalised hidden state to output projection";
   let description = [{
-    `kind` names a backend of `dialect/backends`, which gives the weights, their initial values from the layer's full
-    attention (`source`), the expansion and the costs. `options` are the backend's parameters, all present.
+    `mixer` is declared by a `morph.mixer`, which gives the weights, their initial values from the layer's full attention
+    (`source`), the expansion and the costs. `options` are the declared ones, all present.
     `source_scale` (head_dim^-0.5 where absent) and `source_window` (none where absent) are what else the full attention
     had: with them and the attributes above a teacher is rebuilt from a hybrid model.
 
     Constraints: linear_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; linear_mixer_c2 layer is
     not negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits;
     linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model has the rope table, of at most head_dim/2
-    frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 `kind` is a
-    backend's; linear_mixer_c7 the options are all the backend's, and valid; linear_mixer_c8 norm_eps and qk_norm are
+    frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 the
+    model declares the mixer; linear_mixer_c7 the options are the declared ones, all in their ranges; linear_mixer_c9 the
+    declaration fits the layer: its requirements hold, its sizes are sizes, and its body computes [B,T,C]; linear_mixer_c8 norm_eps and qk_norm are
     positive and finite, source_scale finite.
   }];
-  let arguments = (ins Morph_Float:$hidden, StrAttr:$kind, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
+  let arguments = (ins Morph_Float:$hidden, FlatSymbolRefAttr:$mixer, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
       UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, F64Attr:$norm_eps, DictionaryAttr:$options,
       OptionalAttr<F64Attr>:$source_scale, OptionalAttr<I64Attr>:$source_window);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
-    $kind $hidden `layer` $layer `weights` $prefix `from` $source `heads` $heads `source_kv_heads` $source_kv_heads
+    $mixer $hidden `layer` $layer `weights` $prefix `from` $source `heads` $heads `source_kv_heads` $source_kv_heads
     `head_dim` $head_dim `rope` $rope (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
     `norm_eps` $norm_eps `options` $options (`source_scale` $source_scale^)? (`source_window` $source_window^)?
     attr-dict `:` type($hidden)
@@ -188,7 +186,7 @@ def Morph_ChoiceOp : Morph_Op<"choice", [NoRegionArguments, SingleBlock,
       %a = morph.softmax_mixer ... : tensor<?x?x128xf32>
       morph.yield %a : tensor<?x?x128xf32>
     }, {
-      %b = morph.linear_mixer "lightning" ... : tensor<?x?x128xf32>
+      %b = morph.linear_mixer @lightning ... : tensor<?x?x128xf32>
       morph.yield %b : tensor<?x?x128xf32>
     }
     ```

@@ -5,6 +5,7 @@
 #define MORPH_OPS_TD
 
 include "dialect/MorphModelOps.td"
+include "dialect/MorphMixerOps.td"
 include "dialect/MorphProgramOps.td"
 include "dialect/MorphComputeOps.td"
 include "dialect/MorphLossOps.td"

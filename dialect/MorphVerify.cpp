@@ -2,7 +2,7 @@
 // Verifiers of the ops that hold a model together, and of uses of its symbols.
 
 #include "dialect/MixerBuilder.h"
-#include "dialect/backends/LinearAttentionBackend.h"
+#include "dialect/MixerExpander.h"
 #include "runtime/plan/SizeLimits.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -21,10 +21,10 @@ LogicalResult ModelOp::verify() {
   if (int64_t layers = getLayers(); layers < 1 || layers > limits::kLayers)
     return emitOpError() << "model_c1: `layers` is " << layers << ", expected 1 to " << limits::kLayers;
   for (Operation &op : getBody().front())
-    if (!isa<WeightOp, GateOp, RopeTableOp, ProgramOp, KernelOp, func::FuncOp>(op)) {
+    if (!isa<WeightOp, GateOp, RopeTableOp, MixerOp, ProgramOp, KernelOp, func::FuncOp>(op)) {
       InFlightDiagnostic diagnostic =
           emitOpError()
-          << "model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not '"
+          << "model_c2: the body holds weights, gates, rope tables, mixers, functions, programs and kernels, not '"
           << op.getName() << "'";
       diagnostic.attachNote(op.getLoc()) << "this op";
       return diagnostic;
@@ -201,8 +201,7 @@ LogicalResult SoftmaxMixerOp::verify() {
                       {"heads", heads, 1, limits::kHeads},
                       {"kv_heads", kvHeads, 1, limits::kHeads},
                       {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
-                      {"window", int64_t(getWindow().value_or(1)), 1, limits::kDimension},
-                      {"source_window", int64_t(getSourceWindow().value_or(0)), 0, limits::kDimension}},
+                      {"window", int64_t(getWindow().value_or(1)), 1, limits::kDimension}},
                      heads, kvHeads, {{"qk_norm", getQkNormEps()}}, getScale());
 }
 
@@ -222,20 +221,13 @@ LogicalResult LinearMixerOp::verify() {
                           {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
                          heads, kvHeads, {{"norm_eps", getNormEps()}, {"qk_norm", getQkNormEps()}}, getSourceScale())))
     return failure();
-  if (!getLinearAttentionBackend(getKind()))
-    return emitOpError() << "linear_mixer_c6: unknown linear attention '" << getKind()
-                         << "'; there are: " << llvm::join(getLinearAttentionKinds(), ", ");
-  auto emit = [&] { return emitOpError() << "linear_mixer_c7: "; };
-  FailureOr<DictionaryAttr> complete = linearMixerOptions(getKind(), getOptions(), emit);
-  if (failed(complete))
-    return failure();
-  if (*complete != getOptions())
-    return emit() << "options is " << getOptions() << ", expected all of the backend's: " << *complete;
   return success();
 }
 
 LogicalResult LinearMixerOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
   if (failed(verifyRopeTable(*this, "linear_mixer_c4", "linear_mixer_c4", getRopeAttr(), getHeadDim(), symbolTables)))
+    return failure();
+  if (failed(MixerExpander::check(*this)))
     return failure();
   return verifyMixerWeights(*this, "linear_mixer_c5", getMixerParameters(), symbolTables);
 }

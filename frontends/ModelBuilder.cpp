@@ -2,11 +2,15 @@
 
 #include "frontends/ModelBuilder.h"
 
+#include "dialect/MixerExpander.h"
+#include "dialect/MixerReference.h"
 #include "dialect/MorphOps.h"
-#include "dialect/backends/LinearAttentionBackend.h"
+#include "frontends/morph/Mixers.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
 
@@ -40,7 +44,7 @@ public:
   ModelMaker(MLIRContext &context, const ModelConfig &config, Location location)
       : config_(config), location_(location), builder_(&context) {}
 
-  OwningOpRef<ModuleOp> build(StringRef name) {
+  OwningOpRef<ModuleOp> build(StringRef name, ModuleOp declared) {
     OwningOpRef<ModuleOp> module(ModuleOp::create(location_));
     builder_.setInsertionPointToEnd(module->getBody());
     auto model = builder_.create<ModelOp>(location_, name, config_.isHybrid() ? Phase::Hybrid : Phase::Base,
@@ -48,6 +52,8 @@ public:
     model.getBody().emplaceBlock();
     Block *body = &model.getBody().front();
     builder_.setInsertionPointToEnd(body);
+    if (declared)
+      declared.walk([&](MixerOp mixer) { builder_.clone(*mixer.getOperation()); });
     builder_.create<RopeTableOp>(location_, kRopeName, config_.rope.inverseFrequencies,
                                  llvm::APFloat(config_.rope.attentionFactor));
     if (!buildForward())
@@ -133,33 +139,44 @@ private:
     std::string source = prefix + ".self_attn";
     FloatAttr qkNormEps = config_.qkNorm ? builder_.getF64FloatAttr(config_.normEps) : FloatAttr();
     Operation *op;
-    if (kind.kind == "full" || kind.kind == "sliding_window") {
+    if (kind.isSoftmax()) {
       IntegerAttr window = kind.window > 0 ? builder_.getI64IntegerAttr(kind.window) : IntegerAttr();
       op = builder_.create<SoftmaxMixerOp>(*layerLocation_, x, uint64_t(layer), source, uint64_t(config_.heads),
                                            uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName,
                                            llvm::APFloat(1.0 / std::sqrt(double(config_.headDim))), config_.qkvBias,
-                                           config_.outputBias, qkNormEps, window, IntegerAttr());
+                                           config_.outputBias, qkNormEps, window);
     } else {
-      FailureOr<DictionaryAttr> options = getMixerOptions(kind);
+      MixerOp mixer = declareMixer(builder_.getBlock()->getParentOp()->getParentOfType<ModelOp>(), kind.kind);
+      if (!mixer) {
+        emitError(location_) << "there is no mixer '" << kind.kind << "'; Morph has "
+                             << llvm::join(getBuiltinMixers(), ", ");
+        return nullptr;
+      }
+      FailureOr<DictionaryAttr> options = getMixerOptions(mixer, kind);
       if (failed(options))
         return nullptr;
       op = builder_.create<LinearMixerOp>(
-          *layerLocation_, x, kind.kind, uint64_t(layer), prefix + "." + kind.weights, source, uint64_t(config_.heads),
-          uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName, config_.qkvBias, config_.outputBias,
-          qkNormEps, llvm::APFloat(config_.mixerNormEps), *options, FloatAttr(), IntegerAttr());
+          *layerLocation_, x, mixer.getSymName(), uint64_t(layer), prefix + "." + kind.weights, source,
+          uint64_t(config_.heads), uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName, config_.qkvBias,
+          config_.outputBias, qkNormEps, llvm::APFloat(config_.mixerNormEps), *options, FloatAttr(), IntegerAttr());
     }
+    if (auto linear = dyn_cast<LinearMixerOp>(op); linear && failed(MixerExpander::check(linear)))
+      return nullptr;
     for (const MixerParameter &parameter : cast<TokenMixerOpInterface>(op).getMixerParameters())
       addWeight(parameter.name, parameter.shape);
     return op->getResult(0);
   }
 
-  /// The options that a layer's configuration gives, the backend's defaults for the others.
-  FailureOr<DictionaryAttr> getMixerOptions(const LayerConfig &layer) {
-    SmallVector<NamedAttribute> given;
-    for (const auto &option : layer.options)
-      if (std::optional<int64_t> value = option.second.getAsInteger())
-        given.push_back(builder_.getNamedAttr(StringRef(option.first), builder_.getI64IntegerAttr(*value)));
-    return linearMixerOptions(layer.kind, builder_.getDictionaryAttr(given), [&] { return emitError(location_); });
+  /// The options that a layer's configuration gives, the defaults for the others.
+  FailureOr<DictionaryAttr> getMixerOptions(MixerOp mixer, const LayerConfig &layer) {
+    MixerReference reference{"", layer.kind, {}};
+    for (const auto &[name, value] : layer.options) {
+      Expression number;
+      number.number = value.getAsBoolean() ? *value.getAsBoolean() : value.getAsNumber().value_or(NAN);
+      number.text = llvm::formatv("{0}", value).str();
+      reference.options.emplace_back(name.str(), number);
+    }
+    return makeMixerOptions(mixer, reference, [&] { return emitError(location_); });
   }
 
   void buildHead() {
@@ -203,7 +220,7 @@ private:
 } // namespace
 
 OwningOpRef<ModuleOp> morph::buildModel(MLIRContext &context, const ModelConfig &config, StringRef name,
-                                        Location location) {
+                                        Location location, ModuleOp declared) {
   loadModelDialects(context);
-  return ModelMaker(context, config, location).build(name);
+  return ModelMaker(context, config, location).build(name, declared);
 }

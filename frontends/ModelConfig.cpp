@@ -18,7 +18,7 @@ llvm::StringRef morph::getWeightTypeName(WeightType type) {
 
 bool ModelConfig::isHybrid() const {
   for (const LayerConfig &layer : layers)
-    if (layer.kind != "full" && layer.kind != "sliding_window")
+    if (!layer.isSoftmax())
       return true;
   return false;
 }

@@ -60,13 +60,15 @@ struct RopeConfig {
 
 /// The token mixer of one layer.
 struct LayerConfig {
-  /// 'full', 'sliding_window' or the name of a linear-attention backend.
+  /// 'full', or the name of a declared mixer.
   std::string kind = "full";
-  /// Positions seen, the own one included; sliding_window only.
+  /// Positions that full attention sees, the own one included; 0: all.
   int64_t window = 0;
-  /// Linear mixers: the last part of their weights' prefix, and their options as far as they are given.
+  /// Declared mixers: the last part of their weights' prefix, and their options as far as they are given.
   std::string weights;
   llvm::json::Object options;
+
+  bool isSoftmax() const { return kind == "full"; }
 };
 
 /// How new weights start, for a base that is made and not read.

@@ -60,18 +60,14 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
                             builder.getStringAttr(kTeacherPrefix + linear.getSource()), linear.getHeadsAttr(),
                             linear.getSourceKvHeadsAttr(), linear.getHeadDimAttr(), linear.getRopeAttr(), scale,
                             linear.getQkvBiasAttr(), linear.getOBiasAttr(), linear.getQkNormEpsAttr(),
-                            linear.getSourceWindowAttr(), /*source_window=*/IntegerAttr());
+                            linear.getSourceWindowAttr());
       return addWeights(cast<SoftmaxMixerOp>(builder.create(state)));
     }
 
-    /// The model's own softmax mixer, with the window it had in the base and the teacher's weights.
+    /// The model's own softmax mixer, with the teacher's weights.
     Value copySoftmax(SoftmaxMixerOp mixer, IRMapping &mapping) {
       OpBuilder &builder = program.builder();
       auto copy = cast<SoftmaxMixerOp>(builder.clone(*mixer, mapping));
-      if (std::optional<uint64_t> window = copy.getSourceWindow()) {
-        copy.setWindowAttr(*window ? builder.getI64IntegerAttr(*window) : IntegerAttr());
-        copy.removeSourceWindowAttr();
-      }
       auto parameters = cast<TokenMixerOpInterface>(mixer.getOperation()).getMixerParameters();
       bool isTrained = llvm::any_of(parameters, [&](const MixerParameter &parameter) {
         return trained.contains(builder.getStringAttr(parameter.name));

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-pair-branches: phase base -> paired.
 
+#include "passes/LinearMixers.h"
 #include "passes/Passes.h"
 #include "passes/Phases.h"
 #include "passes/Symbols.h"
 
-#include "dialect/backends/LinearAttentionBackend.h"
+#include "dialect/MixerExpander.h"
+#include "dialect/MixerReference.h"
+#include "frontends/morph/Mixers.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
-
-#include <cmath>
 
 namespace morph {
 #define GEN_PASS_DEF_PAIRBRANCHESPASS
@@ -23,113 +24,62 @@ using namespace morph;
 namespace {
 
 constexpr llvm::StringLiteral kFull = "full";
-constexpr llvm::StringLiteral kSlidingWindow = "sliding_window";
-
-/// The eps of the norm that makes a mixer's input: the one that the linear branch's output norm takes over.
-FloatAttr inputNormEps(SoftmaxMixerOp mixer) {
-  if (auto norm = mixer.getHidden().getDefiningOp<RmsNormOp>())
-    return norm.getEpsAttr();
-  return FloatAttr::get(Float64Type::get(mixer.getContext()), 1e-6);
-}
 
 struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesPass> {
   using PairBranchesPassBase::PairBranchesPassBase;
 
+  /// A candidate beside full attention.
+  struct Candidate {
+    std::string kind;
+    MixerOp mixer;
+    DictionaryAttr options;
+  };
+
   LogicalResult readCandidates(ModelOp model) {
-    kinds.assign(candidates.begin(), candidates.end());
-    if (kinds.empty())
-      kinds.push_back("gated_deltanet");
+    // A pass runs on several models.
+    list.clear();
     llvm::StringSet<> seen;
-    for (const std::string &kind : kinds) {
-      if (!seen.insert(kind).second)
-        return emitError(model.getLoc()) << "candidate '" << kind << "' is given twice";
-      if (kind == kFull)
-        return emitError(model.getLoc()) << "'full' is not a candidate: it is what the candidates are paired with";
-      if (kind == kSlidingWindow) {
-        if (window <= 0)
-          return emitError(model.getLoc())
-                 << "candidate 'sliding_window' needs the option window, a positive number of "
-                    "positions, but it is "
-                 << window.getValue();
-        continue;
-      }
-      if (!getLinearAttentionBackend(kind)) {
-        InFlightDiagnostic error = emitError(model.getLoc()) << "no linear-attention backend is named '" << kind << "'";
-        error.attachNote() << "candidates are sliding_window and the backends "
-                           << llvm::join(getLinearAttentionKinds(), ", ");
-        return error;
-      }
-    }
-    return readOptions(model);
-  }
-
-  /// Tools may give the options of all backends; one that no candidate has must then be at its default.
-  static bool isDefaultElsewhere(StringRef key, int64_t number) {
-    return llvm::any_of(getLinearAttentionBackends(), [&](const auto &backend) {
-      return llvm::any_of(backend->getOptions(), [&](const LinearMixerOption &option) {
-        return option.name == key && option.defaultValue == number;
-      });
-    });
-  }
-
-  /// Spreads the option list over the linear candidates that know each option, and fills in the defaults.
-  LogicalResult readOptions(ModelOp model) {
-    Builder builder(model.getContext());
-    llvm::StringMap<NamedAttrList> given;
-    for (const std::string &text : backendOptions) {
-      auto [key, value] = StringRef(text).split('=');
-      int64_t number;
-      if (value.getAsInteger(10, number))
-        return emitError(model.getLoc()) << "backend option '" << text << "' is not key=number";
-      bool known = false;
-      for (const std::string &kind : kinds) {
-        const LinearAttentionBackend *backend = getLinearAttentionBackend(kind);
-        if (!backend || llvm::none_of(backend->getOptions(),
-                                      [&, key = key](const LinearMixerOption &option) { return option.name == key; }))
-          continue;
-        given[kind].set(key, builder.getI64IntegerAttr(number));
-        known = true;
-      }
-      if (!known && !isDefaultElsewhere(key, number))
-        return emitError(model.getLoc()) << "no candidate has an option '" << key << "' (given as '" << text << "')";
-    }
-    for (const std::string &kind : kinds) {
-      if (kind == kSlidingWindow)
-        continue;
-      FailureOr<DictionaryAttr> options = linearMixerOptions(kind, given[kind].getDictionary(model.getContext()),
-                                                             [&] { return emitError(model.getLoc()); });
-      if (failed(options))
+    for (const std::string &text : splitMixerReferences(candidates)) {
+      auto fail = [&] { return emitError(model.getLoc()) << "candidate '" << text << "': "; };
+      std::string message;
+      std::optional<MixerReference> reference = parseMixerReference(text, message);
+      if (!reference)
+        return fail() << message;
+      if (!reference->path.empty())
+        return fail() << "files are read by frontends: the model must declare the mixer '" << reference->name << "'";
+      if (!seen.insert(reference->name).second)
+        return fail() << "'" << reference->name << "' is given twice";
+      if (reference->name == kFull)
+        return fail() << "'full' is not a candidate: it is what the candidates are paired with";
+      FailureOr<Candidate> candidate = readCandidate(model, *reference, fail);
+      if (failed(candidate))
         return failure();
-      dictionaries[kind] = *options;
+      list.push_back(*candidate);
     }
     return success();
   }
 
-  /// Builds candidate `kind` of a mixer at the builder's insertion point.
-  Value buildCandidate(OpBuilder &builder, SoftmaxMixerOp mixer, StringRef kind, StringRef prefix) {
-    int64_t ownWindow = mixer.getWindow().value_or(0);
-    if (kind == kSlidingWindow) {
-      auto narrow = cast<SoftmaxMixerOp>(builder.clone(*mixer));
-      narrow.setWindowAttr(builder.getI64IntegerAttr(ownWindow ? std::min<int64_t>(ownWindow, window) : window));
-      narrow.setSourceWindowAttr(builder.getI64IntegerAttr(ownWindow));
-      return narrow.getResult();
+  static FailureOr<Candidate> readCandidate(ModelOp model, const MixerReference &reference,
+                                            function_ref<InFlightDiagnostic()> fail) {
+    Candidate candidate{reference.name, {}, {}};
+    candidate.mixer = morph::declareMixer(model, reference.name);
+    if (!candidate.mixer) {
+      InFlightDiagnostic error = fail() << "neither the model nor Morph has a mixer of that name";
+      error.attachNote() << "Morph has " << llvm::join(getBuiltinMixers(), ", ");
+      return failure();
     }
-    OperationState state(mixer.getLoc(), LinearMixerOp::getOperationName());
-    FloatAttr scale;
-    if (mixer.getScale().convertToDouble() != 1.0 / std::sqrt(static_cast<double>(mixer.getHeadDim())))
-      scale = mixer.getScaleAttr();
-    LinearMixerOp::build(builder, state, mixer.getType(), mixer.getHidden(), builder.getStringAttr(kind),
-                         mixer.getLayerAttr(), builder.getStringAttr(prefix), mixer.getPrefixAttr(),
-                         mixer.getHeadsAttr(), mixer.getKvHeadsAttr(), mixer.getHeadDimAttr(), mixer.getRopeAttr(),
-                         mixer.getQkvBiasAttr(), mixer.getOBiasAttr(), mixer.getQkNormEpsAttr(), inputNormEps(mixer),
-                         dictionaries.lookup(kind), scale, mixer.getWindowAttr());
-    return builder.create(state)->getResult(0);
+    FailureOr<DictionaryAttr> options = makeMixerOptions(candidate.mixer, reference, fail);
+    if (failed(options))
+      return failure();
+    candidate.options = *options;
+    return candidate;
   }
 
-  void pair(WeightAdder &weights, SoftmaxMixerOp mixer) {
+  LogicalResult pair(WeightAdder &weights, SoftmaxMixerOp mixer) {
     OpBuilder builder(mixer);
     SmallVector<StringRef> names{kFull};
-    names.append(kinds.begin(), kinds.end());
+    for (const Candidate &candidate : list)
+      names.push_back(candidate.kind);
     OperationState state(mixer.getLoc(), ChoiceOp::getOperationName());
     ChoiceOp::build(builder, state, mixer.getType(), mixer.getLayerAttr(), builder.getStrArrayAttr(names),
                     /*bodiesCount=*/names.size());
@@ -141,16 +91,17 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     builder.create<YieldOp>(mixer.getLoc(), mixer.getResult());
 
     std::string layer = "model.layers." + std::to_string(mixer.getLayer());
-    bool first = true;
-    for (auto [index, kind] : llvm::enumerate(kinds)) {
+    for (auto [index, candidate] : llvm::enumerate(list)) {
       builder.setInsertionPointToEnd(&choice.getBodies()[index + 1].emplaceBlock());
-      bool linear = kind != kSlidingWindow;
-      Value value = buildCandidate(builder, mixer, kind, layer + (linear && first ? ".linear_attn" : "." + kind));
-      builder.create<YieldOp>(mixer.getLoc(), value);
-      if (linear)
-        weights.addMixerWeights(cast<TokenMixerOpInterface>(value.getDefiningOp()));
-      first &= !linear;
+      LinearMixerOp built = createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
+                                              layer + (index == 0 ? ".linear_attn" : "." + candidate.kind));
+      builder.create<YieldOp>(mixer.getLoc(), built.getResult());
+      // A declaration that does not fit this layer has no weights.
+      if (failed(MixerExpander::check(built)))
+        return failure();
+      weights.addMixerWeights(cast<TokenMixerOpInterface>(built.getOperation()));
     }
+    return success();
   }
 
   void runOnOperation() override {
@@ -162,12 +113,12 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
       function.walk([&](SoftmaxMixerOp mixer) { mixers.push_back(mixer); });
     WeightAdder weights(model);
     for (SoftmaxMixerOp mixer : mixers)
-      pair(weights, mixer);
+      if (failed(pair(weights, mixer)))
+        return signalPassFailure();
     model.setPhase(Phase::Paired);
   }
 
-  SmallVector<std::string> kinds;
-  llvm::StringMap<DictionaryAttr> dictionaries;
+  SmallVector<Candidate> list;
 };
 
 } // namespace

@@ -18,9 +18,9 @@ def PairBranchesPass : Morph_Pass<"morph-pair-branches"> {
   let summary = "Pair each layer's full attention with candidates that may replace it";
   let description = [{
     Phase base -> paired. Every softmax mixer of the model's functions becomes a choice: its first region keeps the
-    mixer, each further region holds one candidate. A linear candidate gets its own weights under
-    `model.layers.<l>.linear_attn` (the first) or `model.layers.<l>.<kind>` (further ones), initialised from the layer's
-    full attention; a `sliding_window` candidate reads the weights of the full attention.
+    mixer, each further region holds one candidate, with weights of its own under `model.layers.<l>.linear_attn` (the
+    first) or `model.layers.<l>.<kind>` (further ones), initialised from the layer's full attention. The declarations
+    (`morph.mixer`) of candidates that the model lacks are added to it.
 
     ```mlir
     %m = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
@@ -29,17 +29,15 @@ def PairBranchesPass : Morph_Pass<"morph-pair-branches"> {
       %a = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
       morph.yield %a : tensor<?x?x16xf32>
     }, {
-      %b = morph.linear_mixer "lightning" %h layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" ...
+      %b = morph.linear_mixer @lightning %h layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" ...
       morph.yield %b : tensor<?x?x16xf32>
     }
     ```
   }];
   let options = [
-    ListOption<"candidates", "candidates", "std::string",
-               "Kinds of the candidates beside full attention (default: gated_deltanet)">,
-    ListOption<"backendOptions", "options", "std::string",
-               "Parameters of the linear candidates, key=value; each goes to the candidates that know it">,
-    Option<"window", "window", "int64_t", /*default=*/"0", "Positions that a sliding_window candidate sees">,
+    Option<"candidates", "candidates", "std::string", /*default=*/"\"gated_deltanet\"",
+           "The candidates beside full attention, mixers that the model declares or that come with Morph, each with its "
+           "options: gated_deltanet(conv=4),sliding_window(window=256)">,
   ];
 }
 

@@ -195,10 +195,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
 namespace {
 
 struct SearchPipelineOptions : public PassPipelineOptions<SearchPipelineOptions> {
-  ListOption<std::string> candidates{*this, "candidates", llvm::cl::desc("Kinds of the candidates")};
-  ListOption<std::string> backendOptions{*this, "options", llvm::cl::desc("Parameters of the candidates, key=value")};
-  Option<int64_t> window{*this, "window", llvm::cl::desc("Positions that a sliding_window candidate sees"),
-                         llvm::cl::init(0)};
+  Option<std::string> candidates{*this, "candidates", llvm::cl::desc("The candidates, with their options"),
+                                 llvm::cl::init("gated_deltanet")};
 };
 
 struct CommitPipelineOptions : public PassPipelineOptions<CommitPipelineOptions> {
@@ -233,11 +231,7 @@ void registerChecked(StringRef name, StringRef description,
 LogicalResult addSearch(OpPassManager &manager, const SearchPipelineOptions &options,
                         function_ref<LogicalResult(const Twine &)>) {
   PairBranchesPassOptions pair;
-  std::vector<std::string> candidates(options.candidates.begin(), options.candidates.end());
-  std::vector<std::string> backendOptions(options.backendOptions.begin(), options.backendOptions.end());
-  pair.candidates = candidates;
-  pair.backendOptions = backendOptions;
-  pair.window = options.window;
+  pair.candidates = options.candidates;
   manager.addNestedPass<ModelOp>(createVerifyPhasePass());
   manager.addNestedPass<ModelOp>(createPairBranchesPass(pair));
   manager.addNestedPass<ModelOp>(createVerifyPhasePass());

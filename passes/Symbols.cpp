@@ -92,8 +92,9 @@ void WeightAdder::addTeacherWeight(StringRef prefix, WeightOp weight) {
 
 void eraseUnreadSymbols(ModelOp model) {
   SymbolNames read = readSymbols(model);
+  model.walk([&](LinearMixerOp mixer) { read.insert(mixer.getMixerAttr().getAttr()); });
   for (Operation &op : llvm::make_early_inc_range(model.getBody().front()))
-    if (isa<WeightOp, GateOp>(op) && !read.contains(SymbolTable::getSymbolName(&op)))
+    if (isa<WeightOp, GateOp, MixerOp>(op) && !read.contains(SymbolTable::getSymbolName(&op)))
       op.erase();
 }
 

@@ -62,9 +62,8 @@ std::optional<WeightType> readWeightType(const JsonFile &config) {
   return std::nullopt;
 }
 
-/// The kinds that `layer_types` names, or nothing after an error. `linearKind` is what 'linear_attention' means.
-bool readLayerTypes(const JsonFile &config, const Family &family, llvm::StringRef linearKind, int64_t window,
-                    int64_t candidateWindow, std::vector<LayerConfig> &layers) {
+/// The kinds that `layer_types` names. Returns false after an error.
+bool readLayerTypes(const JsonFile &config, const Family &family, int64_t window, std::vector<LayerConfig> &layers) {
   const llvm::json::Array *types = config.find("layer_types")->getAsArray();
   if (!types || types->size() != layers.size()) {
     config.error("layer_types",
@@ -77,13 +76,8 @@ bool readLayerTypes(const JsonFile &config, const Family &family, llvm::StringRe
     if (type == "full_attention" || type == "full") {
       layer = LayerConfig();
     } else if (type == "sliding_attention" && window > 0) {
-      layer = {"sliding_window", window, "", {}};
-    } else if (type == "sliding_window" && candidateWindow > 0) {
-      layer = {"sliding_window", candidateWindow, "", {}};
-    } else if (type == "linear_attention" && !linearKind.empty()) {
-      layer = {linearKind.str(), 0, "linear_attn", {}};
-    } else if (!linearKind.empty() && !type.empty() && type != "sliding_attention" && type != "sliding_window") {
-      layer = {type.str(), 0, type.str(), {}};
+      layer = LayerConfig();
+      layer.window = window;
     } else {
       config.error("layer_types",
                    "layer " + llvm::Twine(index) + " has the type '" + type + "', which a " + family.name +
@@ -95,9 +89,8 @@ bool readLayerTypes(const JsonFile &config, const Family &family, llvm::StringRe
   return true;
 }
 
-/// Sliding windows and layer types. Returns false after an error.
-bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef linearKind,
-                std::vector<LayerConfig> &layers) {
+/// Sliding windows and layer types of a base. Returns false after an error.
+bool readLayers(const JsonFile &config, const Family &family, std::vector<LayerConfig> &layers) {
   int64_t window = 0;
   if (family.windowEverywhere || family.windowOption) {
     // Mistral's default is in transformers a window of 4096, but every published config says what it has; null: none.
@@ -113,13 +106,8 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
     config.error("sliding_window", "'sliding_window' is not supported for " + family.name + " models");
     return false;
   }
-  std::optional<int64_t> candidateWindow = config.getInteger("morph.window", kOptionalWindowRange, 0);
-  if (!candidateWindow)
-    return false;
-  if (!linearKind.empty() && config.has("morph.mixers"))
-    return true;
-  if (config.has("layer_types") && (family.windowOption || !linearKind.empty()))
-    return readLayerTypes(config, family, linearKind, window, *candidateWindow, layers);
+  if (config.has("layer_types") && family.windowOption)
+    return readLayerTypes(config, family, window, layers);
   if (config.has("layer_types") && family.windowEverywhere) {
     config.error("layer_types", "'layer_types' is not supported for " + family.name + " models");
     return false;
@@ -129,11 +117,11 @@ bool readLayers(const JsonFile &config, const Family &family, llvm::StringRef li
     return false;
   if (window > 0)
     for (size_t layer = *first; layer < layers.size(); ++layer)
-      layers[layer] = {"sliding_window", window, "", {}};
+      layers[layer].window = window;
   return true;
 }
 
-/// The options of a linear mixer, whole numbers by name. Returns false after an error at the member `path`.
+/// The options of a linear mixer, numbers and truth values by name. Returns false after an error at the member `path`.
 bool readOptions(const JsonFile &config, llvm::StringRef path, const llvm::json::Value &options, LayerConfig &layer) {
   const llvm::json::Object *object = options.getAsObject();
   if (!object) {
@@ -141,18 +129,19 @@ bool readOptions(const JsonFile &config, llvm::StringRef path, const llvm::json:
     return false;
   }
   for (const auto &option : *object)
-    if (!option.second.getAsInteger()) {
-      config.error(path, "the option '" + llvm::StringRef(option.first) + "' of a mixer is not a whole number");
+    if (!option.second.getAsNumber() && !option.second.getAsBoolean()) {
+      config.error(path,
+                   "the option '" + llvm::StringRef(option.first) + "' of a mixer is not a number, true or false");
       return false;
     }
   layer.options = *object;
   return true;
 }
 
-/// The mixers that a hybrid export says layer by layer, which goes before `layer_types`: transformers knows fewer
-/// names.
+/// The token mixers that a hybrid export says layer by layer. Returns false after an error.
 bool readMixers(const JsonFile &config, std::vector<LayerConfig> &layers) {
-  const llvm::json::Array *mixers = config.find("morph.mixers")->getAsArray();
+  const llvm::json::Value *list = config.find("morph.mixers");
+  const llvm::json::Array *mixers = list ? list->getAsArray() : nullptr;
   if (!mixers || mixers->size() != layers.size()) {
     config.error("morph.mixers",
                  "'morph.mixers' is not a list of " + llvm::Twine(layers.size()) + " objects, one for each layer");
@@ -173,26 +162,20 @@ bool readMixers(const JsonFile &config, std::vector<LayerConfig> &layers) {
     if (const llvm::json::Value *options = mixer->get("options"))
       if (!readOptions(config, "morph.mixers", *options, layer))
         return false;
-    if (layer.kind == "sliding_window" &&
-        (layer.window < kWindowRange.minimum || layer.window > kWindowRange.maximum)) {
-      config.error("morph.mixers", "the sliding_window of layer " + llvm::Twine(index) + " has no 'window' of " +
-                                       llvm::Twine(kWindowRange.minimum) + " to " + llvm::Twine(kWindowRange.maximum));
+    if (layer.window < kOptionalWindowRange.minimum || layer.window > kOptionalWindowRange.maximum) {
+      config.error("morph.mixers", "the 'window' of layer " + llvm::Twine(index) + " is not within " +
+                                       llvm::Twine(kOptionalWindowRange.minimum) + " to " +
+                                       llvm::Twine(kOptionalWindowRange.maximum));
       return false;
     }
   }
   return true;
 }
 
-/// The linear mixers of a hybrid export. Returns false after an error.
+/// The mixers of a hybrid export. Returns false after an error.
 bool readHybrid(const JsonFile &config, ModelConfig &model) {
-  if (config.has("morph.mixers")) {
-    if (!readMixers(config, model.layers))
-      return false;
-  } else if (const llvm::json::Value *options = config.find("morph.options")) {
-    for (LayerConfig &layer : model.layers)
-      if (layer.weights == "linear_attn" && !readOptions(config, "morph.options", *options, layer))
-        return false;
-  }
+  if (!readMixers(config, model.layers))
+    return false;
   std::optional<double> eps = config.getNumber("morph.norm_eps", kNormEpsRange, model.normEps);
   if (eps)
     model.mixerNormEps = *eps;
@@ -221,14 +204,12 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
   if (!type)
     return std::nullopt;
   std::string familyPath = "model_type";
-  std::string linearKind;
-  if (*type == "morph_hybrid") {
-    familyPath = config.has("base_model_type") ? "base_model_type" : "morph.base_model_type";
+  bool isHybrid = *type == "morph_hybrid";
+  if (isHybrid) {
+    familyPath = "base_model_type";
     type = config.getString(familyPath);
-    std::optional<std::string> kind = config.getString(config.has("morph.kind") ? "morph.kind" : "morph.backend");
-    if (!type || !kind)
+    if (!type)
       return std::nullopt;
-    linearKind = *kind;
   }
   const Family *family = findFamily(config, familyPath, *type);
   if (!family)
@@ -304,11 +285,9 @@ std::optional<ModelConfig> morph::readModelConfig(const JsonFile &config) {
 
   std::optional<RopeConfig> rope = readRope(config, *headDim, *positions);
   std::optional<WeightType> weightType = readWeightType(config);
-  if (!rope || !weightType || !readLayers(config, *family, linearKind, model.layers))
+  if (!rope || !weightType || !(isHybrid ? readHybrid(config, model) : readLayers(config, *family, model.layers)))
     return std::nullopt;
   model.rope = std::move(*rope);
   model.weightType = *weightType;
-  if (!linearKind.empty() && !readHybrid(config, model))
-    return std::nullopt;
   return model;
 }

@@ -6,6 +6,7 @@
 #include "frontends/ModelBuilder.h"
 #include "frontends/huggingface/Checkpoint.h"
 #include "frontends/huggingface/Config.h"
+#include "frontends/huggingface/DeclaredMixers.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -41,6 +42,9 @@ OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef f
     return nullptr;
 
   loadModelDialects(context);
+  std::optional<OwningOpRef<ModuleOp>> declared = readDeclaredMixers(context, folder, diagnostics);
+  if (!declared)
+    return nullptr;
   // What MLIR has to say of the model is said in the same style as everything else.
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     diagnostics.error("'" + configPath.str() + "': " + diagnostic.str());
@@ -48,7 +52,7 @@ OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef f
   });
   auto [line, column] = diagnostics.getLineAndColumn(file->getPlace("model_type"));
   Location location = FileLineColLoc::get(&context, configPath, line, column);
-  OwningOpRef<ModuleOp> module = buildModel(context, *config, name, location);
+  OwningOpRef<ModuleOp> module = buildModel(context, *config, name, location, declared->get());
   if (!module)
     return nullptr;
 

@@ -53,14 +53,12 @@ constexpr Key kKeys[] = {
      "Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of "
      "layers; none: everything is kept."},
 
-    {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3", "The linear-attention backend of every layer."},
+    {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3",
+     "The linear attention of every layer, a mixer with its options: `kda`, `gated_deltanet(conv = 4)`, "
+     "`mixers/mine.morph:mine` of a file, relative to the spec's folder."},
     {"linear.candidates", kStrings, "", "[]", "", "S3",
-     "Further candidates of every layer, beside full and `backend`."},
-    {"linear.chunk", kInteger, "tokens", "64", ">= 1, <= 1024", "linear_c1",
-     "Positions that the chunked kernels take at once; changes rounding only."},
-    {"linear.conv", kInteger, "tokens", "0", ">= 0, <= 16", "linear_c2",
-     "Width of the short convolution of backends that have one; 0: none."},
-    {"linear.window", kInteger, "tokens", "0", ">= 0, <= 16777216", "S4", "Window of the candidate `sliding_window`."},
+     "Further candidates of every layer, beside full and `backend`, in the same form, `sliding_window(window = 256)` "
+     "among them."},
 
     {"budget.full_layers", kInteger, "layers", "<from ratio>", ">= 0, <= 4096", "S5",
      "Layers that keep full attention."},
@@ -341,8 +339,9 @@ constexpr Key kModelInfoKeys[] = {
 constexpr CrossConstraint kCrossConstraints[] = {
     {"S1", "`version` is 1."},
     {"S2", "Exactly one of `model.path` and `[pretrain]` is given; the folder exists and holds a supported model."},
-    {"S3", "`linear.backend` and `linear.candidates` name known mixers, each once; `backend` is a linear one."},
-    {"S4", "`linear.window` is given where `sliding_window` is a candidate, and only there."},
+    {"S3",
+     "`linear.backend` and `linear.candidates` name mixers that come with Morph or that a file declares, each once, "
+     "with options that they have; `backend` is a linear one."},
     {"S5",
      "Exactly one of `budget.full_layers` and `budget.ratio` is given; the budget is at most the number of layers."},
     {"S6", "Pinned layers exist, are pinned once and one way, and leave a choice that meets the budget."},

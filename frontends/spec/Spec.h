@@ -7,6 +7,8 @@
 #include "frontends/Diagnostics.h"
 #include "frontends/ModelConfig.h"
 
+#include "dialect/MorphOps.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
@@ -79,8 +81,9 @@ bool checkBeforeModel(Spec &spec, const SpecOptions &options, Diagnostics &diagn
 /// The part of checkBeforeModel that is about sizes: tasks that do not fit their lengths, stages beyond measure.
 void checkSizes(const Spec &spec, Diagnostics &diagnostics);
 
-/// Constraints between the spec and its model: budget, pins, token ranges, backends. False after an error.
-bool checkAgainstModel(Spec &spec, const ModelConfig &model, mlir::MLIRContext &context, Diagnostics &diagnostics);
+/// Constraints between the spec and its model: budget, pins, token ranges, mixers, of which those of files are added to
+/// the model. False after an error.
+bool checkAgainstModel(Spec &spec, const ModelConfig &config, ModelOp model, Diagnostics &diagnostics);
 
 } // namespace spec
 

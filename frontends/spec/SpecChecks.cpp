@@ -2,6 +2,7 @@
 // Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21 and the
 // defaults that follow from other keys.
 
+#include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "runtime/base/CacheFolder.h"
@@ -32,6 +33,7 @@ public:
 
   void check() {
     checkHeader();
+    resolveMixers();
     checkData();
     checkTasks();
     checkStages();
@@ -47,6 +49,8 @@ private:
   std::string resolvePath(llvm::StringRef path, llvm::StringRef key) const;
   std::string checkUtf8(llvm::StringRef text, llvm::StringRef key) const;
   std::string resolveModel();
+  std::string resolveMixer(const std::string &text, llvm::StringRef key) const;
+  void resolveMixers();
   bool usesWords() const;
 
   void checkHeader();
@@ -121,6 +125,25 @@ void Checker::checkHeader() {
           "name the Hugging Face folder of the base model: path = \"models/base\" in [model]");
   else
     (*spec_.getTable("model"))["path"] = hasPath ? resolveModel() : "";
+}
+
+/// Files of mixers as absolute paths. What does not name a mixer is reported when the model is there.
+std::string Checker::resolveMixer(const std::string &text, llvm::StringRef key) const {
+  std::string message;
+  std::optional<MixerReference> reference = parseMixerReference(text, message);
+  if (!reference || reference->path.empty())
+    return text;
+  reference->path = resolvePath(reference->path, key);
+  return printMixerReference(*reference);
+}
+
+void Checker::resolveMixers() {
+  llvm::json::Object &linear = *spec_.getTable("linear");
+  linear["backend"] = resolveMixer(spec_.getString("linear.backend"), "linear.backend");
+  llvm::json::Array candidates;
+  for (const auto &[index, text] : llvm::enumerate(spec_.getStrings("linear.candidates")))
+    candidates.push_back(resolveMixer(text, "linear.candidates[" + std::to_string(index) + "]"));
+  linear["candidates"] = std::move(candidates);
 }
 
 void Checker::checkData() {

@@ -116,7 +116,7 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
   if (!imported.module)
     return std::nullopt;
   loadModelDialects(context);
-  if (!spec::checkAgainstModel(spec, imported.model, context, diagnostics) || !ok)
+  if (!spec::checkAgainstModel(spec, imported.model, *imported.module->getOps<ModelOp>().begin(), diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;

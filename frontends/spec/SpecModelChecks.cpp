@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between the spec and its model: S3, S4, S5, S6, S13.
+// Constraints between the spec and its model: S3, S5, S6, S13.
 
-#include "dialect/backends/LinearAttentionBackend.h"
+#include "dialect/MixerReference.h"
+#include "frontends/morph/Mixers.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 
@@ -20,8 +21,8 @@ namespace {
 
 class ModelChecker {
 public:
-  ModelChecker(Spec &spec, const ModelConfig &model, mlir::MLIRContext &context, Diagnostics &diagnostics)
-      : spec_(spec), model_(model), context_(context), diagnostics_(diagnostics) {}
+  ModelChecker(Spec &spec, const ModelConfig &config, ModelOp model, Diagnostics &diagnostics)
+      : spec_(spec), config_(config), model_(model), diagnostics_(diagnostics) {}
 
   void check() {
     checkLinear();
@@ -35,77 +36,64 @@ private:
     diagnostics_.error(spec_.getPlace(path), message, hint);
   }
   void checkLinear();
-  void checkKind(const std::string &path, llvm::StringRef kind, bool windowToo);
-  void checkOptions(llvm::StringRef kind, llvm::StringRef path);
+  void checkMixer(const std::string &path, std::set<std::string> &seen);
   void checkBudget();
   std::set<int64_t> checkPins(llvm::StringRef path);
   void checkTokens(const std::string &path);
 
   Spec &spec_;
-  const ModelConfig &model_;
-  mlir::MLIRContext &context_;
+  const ModelConfig &config_;
+  ModelOp model_;
   Diagnostics &diagnostics_;
 };
 
-void ModelChecker::checkKind(const std::string &path, llvm::StringRef kind, bool windowToo) {
-  llvm::SmallVector<llvm::StringRef> kinds = getLinearAttentionKinds();
-  if (windowToo)
-    kinds.push_back("sliding_window");
-  if (llvm::is_contained(kinds, kind)) {
-    if (kind != "sliding_window")
-      checkOptions(kind, path);
-    return;
+void ModelChecker::checkMixer(const std::string &path, std::set<std::string> &seen) {
+  std::string text = spec_.getString(path), message;
+  std::optional<MixerReference> reference = parseMixerReference(text, message);
+  if (!reference)
+    return error(path, "'" + text + "' names no mixer: " + message + " [S3]", "gated_deltanet(conv = 4), for example");
+  if (!seen.insert(reference->name).second)
+    return error(path, "'" + reference->name + "' is a candidate already [S3]");
+  // A mixer of a file becomes part of the model; one that comes with Morph does when layers are paired.
+  MixerOp mixer;
+  mlir::OwningOpRef<ModelOp> scratch;
+  if (!reference->path.empty()) {
+    mixer = declareMixerOfFile(model_, reference->path, reference->name, diagnostics_, spec_.getPlace(path));
+    if (!mixer)
+      return;
+  } else {
+    llvm::ArrayRef<llvm::StringRef> known = getBuiltinMixers();
+    if (!llvm::is_contained(known, reference->name)) {
+      llvm::StringRef nearest = findNearest(reference->name, known);
+      return error(path, "unknown mixer '" + reference->name + "' [S3]",
+                   nearest.empty() ? "known are " + llvm::join(known, ", ") : "did you mean '" + nearest.str() + "'?");
+    }
+    scratch = mlir::OwningOpRef<ModelOp>(model_.cloneWithoutRegions());
+    scratch->getBody().emplaceBlock();
+    mixer = declareMixer(*scratch, reference->name);
   }
-  llvm::StringRef nearest = findNearest(kind, kinds);
-  error(path, "unknown backend '" + kind + "' [S3]",
-        nearest.empty() ? "known are " + llvm::join(kinds, ", ") : "did you mean '" + nearest.str() + "'?");
-}
-
-/// What the schema's ranges do not say of a backend's options.
-void ModelChecker::checkOptions(llvm::StringRef kind, llvm::StringRef path) {
-  mlir::Builder builder(&context_);
-  llvm::SmallVector<mlir::NamedAttribute> given;
-  for (const LinearMixerOption &option : getLinearAttentionBackend(kind)->getOptions()) {
-    std::string key = "linear." + option.name.str();
-    if (const llvm::json::Value *value = spec_.find(key))
-      given.push_back(builder.getNamedAttr(option.name, builder.getI64IntegerAttr(*value->getAsInteger())));
-  }
-  mlir::ScopedDiagnosticHandler handler(&context_, [&](mlir::Diagnostic &diagnostic) {
+  mlir::MLIRContext &context = *model_.getContext();
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
     error(path, diagnostic.str() + " [S3]");
     return mlir::success();
   });
-  (void)linearMixerOptions(kind, builder.getDictionaryAttr(given),
-                           [&] { return mlir::emitError(mlir::UnknownLoc::get(&context_)); });
+  (void)makeMixerOptions(mixer, *reference, [&] { return mlir::emitError(mlir::UnknownLoc::get(&context)); });
 }
 
 void ModelChecker::checkLinear() {
-  std::string backend = spec_.getString("linear.backend");
-  checkKind("linear.backend", backend, false);
-  std::set<std::string> seen = {backend, "full"};
-  bool sliding = false;
-  for (const auto &[index, kind] : llvm::enumerate(spec_.getStrings("linear.candidates"))) {
-    std::string path = "linear.candidates[" + std::to_string(index) + "]";
-    sliding |= kind == "sliding_window";
-    if (!seen.insert(kind).second)
-      error(path, "'" + kind + "' is a candidate already [S3]");
-    else
-      checkKind(path, kind, true);
-  }
-  int64_t window = spec_.getInteger("linear.window");
-  if (sliding && window == 0)
-    error("linear.window", "the candidate 'sliding_window' needs 'linear.window' [S4]", "window = 256, for example");
-  if (!sliding && window != 0)
-    error("linear.window", "'linear.window' is given, but 'sliding_window' is no candidate [S4]",
-          "candidates = [\"sliding_window\"]");
+  std::set<std::string> seen = {"full"};
+  checkMixer("linear.backend", seen);
+  for (size_t i = 0; i < spec_.getStrings("linear.candidates").size(); ++i)
+    checkMixer("linear.candidates[" + std::to_string(i) + "]", seen);
 }
 
 std::set<int64_t> ModelChecker::checkPins(llvm::StringRef path) {
   std::set<int64_t> layers;
   for (const auto &[index, layer] : llvm::enumerate(spec_.getIntegers(path))) {
     std::string place = (path + "[" + llvm::Twine(index) + "]").str();
-    if (layer >= model_.getLayerCount())
+    if (layer >= config_.getLayerCount())
       error(place, "there is no layer " + llvm::Twine(layer) + ": the model has layers 0 to " +
-                       llvm::Twine(model_.getLayerCount() - 1) + " [S6]");
+                       llvm::Twine(config_.getLayerCount() - 1) + " [S6]");
     else
       layers.insert(layer);
   }
@@ -113,7 +101,7 @@ std::set<int64_t> ModelChecker::checkPins(llvm::StringRef path) {
 }
 
 void ModelChecker::checkBudget() {
-  int64_t layers = model_.getLayerCount();
+  int64_t layers = config_.getLayerCount();
   bool hasLayers = spec_.isGiven("budget.full_layers"), hasRatio = spec_.isGiven("budget.ratio");
   llvm::json::Object &budget = *spec_.getTable("budget");
   if (hasLayers && hasRatio) {
@@ -166,17 +154,16 @@ void ModelChecker::checkTokens(const std::string &path) {
       error(key, "'" + key + "' is for space \"tokens\" only [S13]");
     else if (range[0] >= range[1])
       error(key, "'" + key + "' holds no token: [first, last + 1] must rise [S13]");
-    else if (range[1] > model_.vocab)
+    else if (range[1] > config_.vocab)
       error(key, "'" + key + "' ends at " + llvm::Twine(range[1]) + ", but the vocabulary has " +
-                     llvm::Twine(model_.vocab) + " tokens [S13]");
+                     llvm::Twine(config_.vocab) + " tokens [S13]");
   }
 }
 
 } // namespace
 
-bool morph::spec::checkAgainstModel(Spec &spec, const ModelConfig &model, mlir::MLIRContext &context,
-                                    Diagnostics &diagnostics) {
+bool morph::spec::checkAgainstModel(Spec &spec, const ModelConfig &config, ModelOp model, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
-  ModelChecker(spec, model, context, diagnostics).check();
+  ModelChecker(spec, config, model, diagnostics).check();
   return diagnostics.getErrorCount() == before;
 }

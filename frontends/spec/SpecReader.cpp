@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the document's tree to values by the schema: every key by itself.
 
-#include "dialect/backends/LinearAttentionBackend.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "frontends/spec/SpecTree.h"
@@ -34,7 +33,6 @@ private:
                       llvm::json::Object &result);
   /// An error where a list has more elements than any needs.
   bool checkCount(const Node &list, llvm::StringRef path);
-  bool readBackendOption(llvm::StringRef name, const Node &node, llvm::json::Object &result);
   void reportUnknown(llvm::StringRef name, const Node &node, llvm::StringRef section);
   void addDefaults(llvm::StringRef section, bool given, const std::string &path, SourceRange place,
                    llvm::json::Object &result);
@@ -91,7 +89,7 @@ llvm::json::Object Reader::readTable(const Node *table, llvm::StringRef section,
         spec_.valuePlaces[keyPath] = node.range;
         if (std::optional<llvm::json::Value> value = readValue(node, **key, keyPath))
           result[name] = std::move(*value);
-      } else if (section != "linear" || !readBackendOption(name, node, result)) {
+      } else {
         reportUnknown(name, node, section);
       }
     }
@@ -134,25 +132,6 @@ void Reader::readSubsection(const Node *table, llvm::StringRef section, llvm::St
   // A section that is absent has no lists either, but readers find the spec's tasks always.
   if (table)
     result[schemaName == "task[]" ? "tasks" : subsection] = std::move(elements);
-}
-
-bool Reader::readBackendOption(llvm::StringRef name, const Node &node, llvm::json::Object &result) {
-  for (const auto &backend : getLinearAttentionBackends())
-    for (const LinearMixerOption &option : backend->getOptions()) {
-      if (option.name != name)
-        continue;
-      std::string path = "linear." + name.str();
-      spec_.keyPlaces[path] = node.keyRange;
-      spec_.valuePlaces[path] = node.range;
-      if (node.kind != Node::Kind::Integer || node.integer < option.minimum || node.integer > option.maximum)
-        diagnostics_.error(node.range, "'" + path + "', an option of " + backend->getKind() +
-                                           ", expects an integer from " + llvm::Twine(option.minimum) + " to " +
-                                           llvm::Twine(option.maximum));
-      else
-        result[name] = node.integer;
-      return true;
-    }
-  return false;
 }
 
 bool Reader::checkCount(const Node &list, llvm::StringRef path) {

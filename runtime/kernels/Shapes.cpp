@@ -21,6 +21,18 @@ std::vector<at::Tensor> mergeHeads(const KernelCall &call) {
   return {x.reshape({x.size(0), x.size(1), x.size(2) * x.size(3)})};
 }
 
+std::vector<at::Tensor> expand(const KernelCall &call) {
+  std::vector<int64_t> shape = call.operands[0].sizes().vec();
+  shape.push_back(call.integer("width"));
+  return {call.operands[0].unsqueeze(-1).expand(shape)};
+}
+
+void sumLast(const KernelCall &call) {
+  at::Tensor result = call.results[0];
+  at::sum_out(result, call.operands[0], at::IntArrayRef{-1});
+}
+std::vector<at::Tensor> sumLastReference(const KernelCall &call) { return {call.operands[0].sum(-1)}; }
+
 void takeRows(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0];
   at::Tensor result = call.results[0];
@@ -99,6 +111,8 @@ void stack(const KernelCall &call) {
 
 const KernelRegistration splitHeadsRegistration("split_heads", {runByCopy<splitHeads>, splitHeads});
 const KernelRegistration mergeHeadsRegistration("merge_heads", {runByCopy<mergeHeads>, mergeHeads});
+const KernelRegistration expandRegistration("expand", {runByCopy<expand>, expand});
+const KernelRegistration sumLastRegistration("sum_last", {sumLast, sumLastReference});
 const KernelRegistration takeRowsRegistration("take_rows", {takeRows, takeRowsReference});
 const KernelRegistration scatterRowsRegistration("scatter_rows", {scatterRows});
 const KernelRegistration lastRowsRegistration("last_rows", {runByCopy<lastRows>, lastRows});

@@ -47,9 +47,6 @@ template <> struct Visit<LinearSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("backend", section.backend);
     visitor.key("candidates", section.candidates);
-    visitor.key("chunk", section.chunk, {atLeast(1), atMost(1024)});
-    visitor.key("conv", section.conv, {atLeast(0), atMost(16)});
-    visitor.key("window", section.window, {atLeast(0), atMost(16777216)});
     visitor.others(section.backendOptions);
   }
 };

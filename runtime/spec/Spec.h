@@ -83,16 +83,12 @@ struct ModelSpec {
 
 /// The linear attention that replaces full attention.
 struct LinearSpec {
-  /// The linear-attention backend of every layer.
+  /// The linear attention of every layer, a mixer with its options: `kda`, `gated_deltanet(conv = 4)`,
+  /// `mixers/mine.morph:mine` of a file, relative to the spec's folder.
   std::string backend;
-  /// Further candidates of every layer, beside full and `backend`.
+  /// Further candidates of every layer, beside full and `backend`, in the same form, `sliding_window(window = 256)`
+  /// among them.
   std::vector<std::string> candidates;
-  /// Positions that the chunked kernels take at once; changes rounding only. (tokens; >= 1, <= 1024)
-  int64_t chunk{};
-  /// Width of the short convolution of backends that have one; 0: none. (tokens; >= 0, <= 16)
-  int64_t conv{};
-  /// Window of the candidate `sliding_window`. (tokens; >= 0, <= 16777216)
-  int64_t window{};
   /// Options of backends that are no keys of the table, by name.
   std::map<std::string, int64_t> backendOptions;
 };

@@ -8,7 +8,7 @@ morph.model @model_c1 base architecture "llama" layers 0 {
 
 // -----
 
-// expected-error@below {{model_c2: the body holds weights, gates, rope tables, functions, programs and kernels, not 'morph.ones'}}
+// expected-error@below {{model_c2: the body holds weights, gates, rope tables, mixers, functions, programs and kernels, not 'morph.ones'}}
 morph.model @model_c2 base architecture "llama" layers 1 {
   // expected-note@below {{this op}}
   %0 = morph.ones
@@ -334,6 +334,11 @@ morph.model @softmax_mixer_c5_shape base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c1 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -341,7 +346,7 @@ morph.model @linear_mixer_c1 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x8xf32>) {
     // expected-error@below {{linear_mixer_c1: hidden is 'tensor<?x8xf32>', expected [B,T,C] with a known C}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x8xf32>
     return
   }
 }
@@ -349,6 +354,11 @@ morph.model @linear_mixer_c1 base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -356,7 +366,7 @@ morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c2: head_dim is 0, expected 1 to 8192}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 0 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 0 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -364,6 +374,11 @@ morph.model @linear_mixer_c2 base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c3 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -371,7 +386,7 @@ morph.model @linear_mixer_c3 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c3: 2 heads are not a multiple of 3 key-value heads}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 3 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 3 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -379,6 +394,11 @@ morph.model @linear_mixer_c3 base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c4 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -386,7 +406,7 @@ morph.model @linear_mixer_c4 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c4: the model has no rope table @other}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @other norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @other norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -394,6 +414,11 @@ morph.model @linear_mixer_c4 base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c5 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -401,7 +426,7 @@ morph.model @linear_mixer_c5 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c5: the model has no weight 'l.q_proj.weight', expected one of 'tensor<8x8xf32>'}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -415,8 +440,8 @@ morph.model @linear_mixer_c6 base architecture "llama" layers 1 {
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c6: unknown linear attention 'lightening'; there are: gated_deltanet, lightning}}
-    %0 = morph.linear_mixer "lightening" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    // expected-error@below {{linear_mixer_c6: the model declares no mixer @lightening}}
+    %0 = morph.linear_mixer @lightening %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -424,14 +449,19 @@ morph.model @linear_mixer_c6 base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c7_unknown base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c7: 'lightning' has no option 'conv'; it has: chunk}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64, conv = 4 : i64} : tensor<?x?x8xf32>
+    // expected-error@below {{linear_mixer_c7: 'lightning' has no option 'conv'}}
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64, conv = 4 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -439,14 +469,19 @@ morph.model @linear_mixer_c7_unknown base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c7_type base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is not a 64-bit whole number}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i32} : tensor<?x?x8xf32>
+    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is 64 : i32, expected a whole number: 1 to 1024}}
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i32} : tensor<?x?x8xf32>
     return
   }
 }
@@ -454,14 +489,19 @@ morph.model @linear_mixer_c7_type base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c7_limits base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is 0, expected 1 to 1024}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 0 : i64} : tensor<?x?x8xf32>
+    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is 0, expected a whole number: 1 to 1024}}
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 0 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -469,29 +509,19 @@ morph.model @linear_mixer_c7_limits base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c7_missing base architecture "llama" layers 1 {
-  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
-  morph.weight @a.q_proj.weight : tensor<8x8xf32>
-  morph.weight @a.k_proj.weight : tensor<4x8xf32>
-  morph.weight @a.v_proj.weight : tensor<4x8xf32>
-  morph.weight @a.o_proj.weight : tensor<8x8xf32>
-  func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c7: options is {chunk = 64 : i64}, expected all of the backend's: {chunk = 64 : i64, conv = 0 : i64}}}
-    %0 = morph.linear_mixer "gated_deltanet" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
-    return
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
   }
-}
-
-// -----
-
-morph.model @linear_mixer_c7_conv base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
   morph.weight @a.v_proj.weight : tensor<4x8xf32>
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{linear_mixer_c7: option 'conv' of 'gated_deltanet' is 1, expected 0 (no convolution) or a width of at least 2}}
-    %0 = morph.linear_mixer "gated_deltanet" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64, conv = 1 : i64} : tensor<?x?x8xf32>
+    // expected-error@below {{linear_mixer_c7: option 'chunk' of 'lightning' is missing}}
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
     return
   }
 }
@@ -598,6 +628,11 @@ morph.model @choice_c3 base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c3_two base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -612,7 +647,7 @@ morph.model @choice_c3_two base architecture "llama" layers 1 {
       %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }, {
-      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %a = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }
     return
@@ -622,6 +657,11 @@ morph.model @choice_c3_two base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c3_layer base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -634,7 +674,7 @@ morph.model @choice_c3_layer base architecture "llama" layers 1 {
       morph.yield %a : tensor<?x?x8xf32>
     }, {
       // expected-note@below {{this mixer}}
-      %a = morph.linear_mixer "lightning" %x layer 3 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %a = morph.linear_mixer @lightning %x layer 3 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }
     return
@@ -644,6 +684,11 @@ morph.model @choice_c3_layer base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c4 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -656,7 +701,7 @@ morph.model @choice_c4 base architecture "llama" layers 1 {
       morph.yield %a : tensor<?x?x8xf32>
     }, {
       // expected-note@below {{this mixer}}
-      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %a = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }
     return
@@ -666,6 +711,11 @@ morph.model @choice_c4 base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c4_first base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -675,7 +725,7 @@ morph.model @choice_c4_first base architecture "llama" layers 1 {
     // expected-error@below {{choice_c4: candidate "lightning" is a mixer of kind 'lightning'}}
     %m = morph.choice layer 0 of ["lightning", "full"] : tensor<?x?x8xf32> {
       // expected-note@below {{the first candidate must be the layer's softmax attention}}
-      %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %a = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }, {
       %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
@@ -788,21 +838,6 @@ morph.model @softmax_mixer_c2_limit base architecture "llama" layers 1 {
 
 // -----
 
-morph.model @softmax_mixer_c2_source base architecture "llama" layers 1 {
-  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
-  morph.weight @a.q_proj.weight : tensor<8x8xf32>
-  morph.weight @a.k_proj.weight : tensor<4x8xf32>
-  morph.weight @a.v_proj.weight : tensor<4x8xf32>
-  morph.weight @a.o_proj.weight : tensor<8x8xf32>
-  func.func @f(%x: tensor<?x?x8xf32>) {
-    // expected-error@below {{softmax_mixer_c2: source_window is -1, expected 0 to 2147483647}}
-    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 4 source_window -1 : tensor<?x?x8xf32>
-    return
-  }
-}
-
-// -----
-
 morph.model @softmax_mixer_c6 base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
@@ -834,6 +869,11 @@ morph.model @softmax_mixer_c6_scale base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c1_result base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -841,7 +881,7 @@ morph.model @linear_mixer_c1_result base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c1: the result is 'tensor<1x?x8xf32>'}}
-    %0 = "morph.linear_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, kind = "lightning", layer = 0 : i64, norm_eps = 1.0e-5 : f64, options = {chunk = 64 : i64}, prefix = "l", rope = @rope, source = "a", source_kv_heads = 1 : i64}> : (tensor<?x?x8xf32>) -> tensor<1x?x8xf32>
+    %0 = "morph.linear_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, layer = 0 : i64, mixer = @lightning, norm_eps = 1.0e-5 : f64, options = {chunk = 64 : i64}, prefix = "l", rope = @rope, source = "a", source_kv_heads = 1 : i64}> : (tensor<?x?x8xf32>) -> tensor<1x?x8xf32>
     return
   }
 }
@@ -849,6 +889,11 @@ morph.model @linear_mixer_c1_result base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c2_limit base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -856,7 +901,7 @@ morph.model @linear_mixer_c2_limit base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c2: heads is 4294967296, expected 1 to 8192}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 4294967296 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 4294967296 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -864,6 +909,11 @@ morph.model @linear_mixer_c2_limit base architecture "llama" layers 1 {
 // -----
 
 morph.model @linear_mixer_c8 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -871,7 +921,7 @@ morph.model @linear_mixer_c8 base architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<8x8xf32>
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c8: norm_eps is -1.0}}
-    %0 = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps -1.0 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps -1.0 options {chunk = 64 : i64} : tensor<?x?x8xf32>
     return
   }
 }
@@ -879,6 +929,11 @@ morph.model @linear_mixer_c8 base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c2_unverified base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -891,7 +946,7 @@ morph.model @choice_c2_unverified base architecture "llama" layers 1 {
       %a = "morph.softmax_mixer"(%x) <{head_dim = 4 : i64, heads = 2 : i64, kv_heads = 1 : i64, prefix = "a", rope = @rope, scale = 5.000000e-01 : f64}> : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }, {
-      %b = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %b = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       morph.yield %b : tensor<?x?x8xf32>
     }
     return
@@ -901,6 +956,11 @@ morph.model @choice_c2_unverified base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c3_nested base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -918,7 +978,7 @@ morph.model @choice_c3_nested base architecture "llama" layers 1 {
         morph.yield %a : tensor<?x?x8xf32>
       }, {
         // expected-note@below {{a token mixer}}
-        %a = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+        %a = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
         morph.yield %a : tensor<?x?x8xf32>
       }
       morph.yield %b : tensor<?x?x8xf32>
@@ -930,6 +990,11 @@ morph.model @choice_c3_nested base architecture "llama" layers 1 {
 // -----
 
 morph.model @choice_c5 base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>
   morph.weight @a.k_proj.weight : tensor<4x8xf32>
@@ -942,7 +1007,7 @@ morph.model @choice_c5 base architecture "llama" layers 1 {
       morph.yield %a : tensor<?x?x8xf32>
     }, {
       // expected-note@below {{this mixer}}
-      %b = morph.linear_mixer "lightning" %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+      %b = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} : tensor<?x?x8xf32>
       // expected-note@below {{it is yielded here}}
       morph.yield %x : tensor<?x?x8xf32>
     }
@@ -965,7 +1030,7 @@ morph.model @blend_c3 base architecture "llama" layers 1 {
     %g = morph.param @gate.1 : tensor<1xf32>
     // expected-note@below {{the candidate}}
     %a = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
-    %b = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 4 source_window 0 : tensor<?x?x8xf32>
+    %b = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 window 4 : tensor<?x?x8xf32>
     // expected-error@below {{blend_c3: candidate 'full' is a mixer of layer 0, but its gate is of layer 1}}
     %m = morph.blend %g of %a, %b : tensor<1xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>
     return
@@ -1234,7 +1299,7 @@ morph.model @program_c6_choice paired architecture "llama" layers 1 {
       %f = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
       morph.yield %f : tensor<?x?x2xf32>
     }, {
-      %s = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+      %s = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 : tensor<?x?x2xf32>
       morph.yield %s : tensor<?x?x2xf32>
     }
     // expected-error@below {{program_c6: add_c1: rhs is [N,T,2], expected the trailing dimensions of lhs ([B,T,2])}}

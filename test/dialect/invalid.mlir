@@ -107,6 +107,22 @@ func.func @split_heads_c1(%x: tensor<?x8xf32>) {
 
 // -----
 
+func.func @expand_c1(%x: tensor<?x?x8xf32>) {
+  // expected-error@below {{expand_c1: E = width is 0}}
+  %0 = morph.expand %x to 0 : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @sum_last_c1(%x: tensor<f32>) {
+  // expected-error@below {{sum_last_c1: x is tensor<f32>, expected [...,E]}}
+  %0 = morph.sum_last %x : tensor<f32>
+  return
+}
+
+// -----
+
 func.func @split_heads_c2(%x: tensor<?x?x8xf32>) {
   // expected-error@below {{split_heads_c2: E is 8 in x (tensor<?x?x8xf32>), expected a multiple of H: H = heads is 3}}
   %0 = morph.split_heads %x heads 3 : tensor<?x?x8xf32>

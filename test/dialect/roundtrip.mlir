@@ -21,14 +21,21 @@ morph.model @base base architecture "qwen2" layers 1 attributes {morph.note = "k
   func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
     // CHECK: morph.softmax_mixer %{{.*}} layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 5.000000e-01 : tensor<?x?x8xf32>
     %a = morph.softmax_mixer %x layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
-    // CHECK: morph.softmax_mixer %{{.*}} layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 5.000000e-01 qkv_bias o_bias qk_norm 1.000000e-05 window 16 source_window 0 : tensor<?x?x8xf32>
-    %b = morph.softmax_mixer %a layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 qkv_bias o_bias qk_norm 1.0e-5 window 16 source_window 0 : tensor<?x?x8xf32>
+    // CHECK: morph.softmax_mixer %{{.*}} layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 5.000000e-01 qkv_bias o_bias qk_norm 1.000000e-05 window 16 : tensor<?x?x8xf32>
+    %b = morph.softmax_mixer %a layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 qkv_bias o_bias qk_norm 1.0e-5 window 16 : tensor<?x?x8xf32>
     return %b : tensor<?x?x8xf32>
   }
 }
 
 // CHECK-LABEL: morph.model @paired paired
 morph.model @paired paired architecture "llama" layers 1 {
+  // CHECK: morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.000000e+00, 1.024000e+03]>] sizes [#morph.formula<"K" = "D / 2">] requires [] {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [#morph.formula<"K" = "D / 2">] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // CHECK: morph.mixer_weight "decay" ["H"] indices ["h"] init <values, "-h"> if "chunk > 1" frozen : tensor<?xf32>
+    %w = morph.mixer_weight "decay" ["H"] indices ["h"] init <values, "-h"> if "chunk > 1" frozen : tensor<?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @l.self_attn.q_proj.weight : tensor<8x8xf32>
   morph.weight @l.self_attn.k_proj.weight : tensor<4x8xf32>
@@ -47,14 +54,14 @@ morph.model @paired paired architecture "llama" layers 1 {
     // CHECK-NEXT: %[[A:.*]] = morph.softmax_mixer
     // CHECK-NEXT: morph.yield %[[A]] : tensor<?x?x8xf32>
     // CHECK-NEXT: }, {
-    // CHECK-NEXT: %[[B:.*]] = morph.linear_mixer "lightning" %{{.*}} layer 0 weights "l.linear_attn" from "l.self_attn" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.000000e-05 options {chunk = 64 : i64} source_scale 2.500000e-01 source_window 32 : tensor<?x?x8xf32>
+    // CHECK-NEXT: %[[B:.*]] = morph.linear_mixer @lightning %{{.*}} layer 0 weights "l.linear_attn" from "l.self_attn" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.000000e-05 options {chunk = 64 : i64} source_scale 2.500000e-01 source_window 32 : tensor<?x?x8xf32>
     // CHECK-NEXT: morph.yield %[[B]] : tensor<?x?x8xf32>
     // CHECK-NEXT: }
     %m = morph.choice layer 0 of ["full", "lightning"] : tensor<?x?x8xf32> {
       %a = morph.softmax_mixer %x layer 0 weights "l.self_attn" heads 2 kv_heads 1 head_dim 4 rope @rope scale 0.5 : tensor<?x?x8xf32>
       morph.yield %a : tensor<?x?x8xf32>
     }, {
-      %b = morph.linear_mixer "lightning" %x layer 0 weights "l.linear_attn" from "l.self_attn" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} source_scale 0.25 source_window 32 : tensor<?x?x8xf32>
+      %b = morph.linear_mixer @lightning %x layer 0 weights "l.linear_attn" from "l.self_attn" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} source_scale 0.25 source_window 32 : tensor<?x?x8xf32>
       morph.yield %b : tensor<?x?x8xf32>
     }
     return %m : tensor<?x?x8xf32>

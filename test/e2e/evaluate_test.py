@@ -20,8 +20,7 @@ path = "{SOURCE}/specs/models/tiny-recall"
 threads = 1
 
 [linear]
-backend = "gated_deltanet"
-conv = 4
+backend = "gated_deltanet(conv = 4)"
 
 [budget]
 full_layers = 5

@@ -19,8 +19,7 @@ version = 1
 path = "model"
 threads = 1
 [linear]
-backend = "gated_deltanet"
-chunk = 16
+backend = "gated_deltanet(chunk = 16)"
 [budget]
 full_layers = 1
 [data]

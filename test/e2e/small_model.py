@@ -18,8 +18,7 @@ path = "model"
 threads = 1
 
 [linear]
-backend = "gated_deltanet"
-chunk = 16
+backend = "gated_deltanet(chunk = 16)"
 
 [budget]
 full_layers = 1

@@ -56,12 +56,13 @@ def main():
         make_inputs(folder)
         line = lambda text: SPEC[: SPEC.index(text)].count("\n") + 1
 
-        fails(folder, "unknown-key", SPEC.replace("chunk = 16", "chnk = 16"), rf"unknown-key\.toml:{line('chunk = 16')}:1: error", "chnk", "chunk", r"\^")
+        fails(folder, "unknown-key", SPEC.replace("full_layers = 1", "ful_layers = 1"), rf"unknown-key\.toml:{line('full_layers = 1')}:1: error", "ful_layers", "full_layers", r"\^")
+        fails(folder, "unknown-option", SPEC.replace("chunk = 16", "chnk = 16"), rf"unknown-option\.toml:{line('chunk = 16')}:11: error", "chnk", "it has: chunk, conv", r"\^")
         fails(folder, "wrong-type", SPEC.replace("steps = 12", 'steps = "many"'), rf"wrong-type\.toml:{line('steps = 12')}:9: error", "integer", r"\^")
         fails(folder, "missing-file", SPEC.replace('"text.txt"', '"nowhere.txt"'), rf":{line('text = [')}:\d+: error", "nowhere.txt")
         fails(folder, "missing-model", SPEC.replace('path = "model"', 'path = "no-model"'), r"error", "no-model")
         fails(folder, "budget", SPEC.replace("full_layers = 1", "full_layers = 9"), rf":{line('full_layers')}:\d+: error", "9", str(LAYERS))
-        fails(folder, "backend", SPEC.replace('"gated_deltanet"', '"gated_deltanets"'), "gated_deltanets", "gated_deltanet", r"\^")
+        fails(folder, "backend", SPEC.replace('"gated_deltanet(', '"gated_deltanets('), "gated_deltanets", "gated_deltanet", r"\^")
         fails(folder, "malformed", SPEC.replace("[budget]", "[budget"), rf"malformed\.toml:{line('[budget]')}:\d+: error")
         fails(folder, "set-argument", SPEC, "algn.steps", "did you mean .align.", r"\^", args=("--set", "algn.steps=3"))
 
@@ -147,9 +148,9 @@ def main():
         short = ("--set", "align.steps=1", "--set", "select.steps=1", "--set", "distill.steps=1", "--set", "finetune.steps=0")
         run("morph", "run", spec, "--out", folder / "run", *short)
         files = {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
-        message = run("morph", "run", spec, "--out", folder / "run", *short, "--set", "linear.chunk=8", expect=2).stderr
+        message = run("morph", "run", spec, "--out", folder / "run", *short, "--set", "linear.backend=gated_deltanet(chunk = 8)", expect=2).stderr
         print(f"--- another spec\n{message.strip()}")
-        assert "linear.chunk" in message
+        assert "linear.backend" in message
         assert files == {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
 
 

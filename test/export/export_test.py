@@ -22,6 +22,31 @@ torch.set_num_threads(1)
 LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_DIM = 3, 32, 4, 2, 8
 KEPT = [1]
 ROTARY = [1e4 ** (-2 * i / HEAD_DIM) for i in range(HEAD_DIM // 2)]
+# What the compiler writes, as far as the exporter looks at it: a mixer that has the weights of lightning attention.
+CLASSES = '''class MorphLightning(MorphMixer):
+    """linear attention with a fixed decay a head"""
+
+    def __init__(self, config):
+        super().__init__(config)
+        rows = self.heads * self.head_dim
+        self.q_proj, self.k_proj, self.v_proj, self.g_proj = (nn.Linear(self.hidden, rows, bias=False) for _ in range(4))
+        self.o_proj = nn.Linear(rows, self.hidden, bias=False)
+        self.o_norm = MorphRMSNorm(self.head_dim, 1e-6)
+        self.decay = nn.Parameter(torch.zeros(self.heads), requires_grad=False)
+
+    def forward(self, x, cache, rope, mask):
+        q, k, v = (wide(project(x).unflatten(-1, (self.heads, -1))) for project in (self.q_proj, self.k_proj, self.v_proj))
+        o = recurrence(cache, "state", q, k, v, mask, x.dtype, decay=wide(self.decay), chunk=16)
+        return self.o_proj((self.o_norm(o).flatten(-2) * F.silu(wide(self.g_proj(x)))).to(x.dtype))
+
+
+DECLARED = {"MorphLightning": MorphLightning}
+FP32_WEIGHTS = ["decay"]
+'''
+LINEAR = {"kind": "lightning", "class": "MorphLightning", "weights": "linear_attn", "options": {"chunk": 16}}
+MIXERS = {"layers": [LINEAR, {"kind": "full", "weights": "self_attn", "window": None}, LINEAR], "classes": CLASSES,
+          "states": {"MorphLightning": {"state": "[batch, heads 4, key 8, value 8] in fp32"}},
+          "declarations": {"lightning": "morph.mixer @lightning ..."}, "module": "module {}\n"}
 
 
 class ExportTest(unittest.TestCase):
@@ -65,8 +90,7 @@ class ExportTest(unittest.TestCase):
 
     def export(self, branches, selection=None):
         """Runs the exporter; its exit status and words."""
-        for name, value in {"spec": {"linear": {"backend": "lightning", "candidates": [], "chunk": 16, "conv": 0,
-                                                "window": 0}},
+        for name, value in {"mixers": MIXERS,
                             "selection": selection or {"version": 1, "method": "gates", "layers": LAYERS, "budget": 1,
                                                        "kept": KEPT, "scores": [0.1, 0.9, 0.2]},
                             "plan": self.plan()}.items():
@@ -74,8 +98,8 @@ class ExportTest(unittest.TestCase):
         (self.root / "align").mkdir()
         save_file(branches, self.root / "align/branches.safetensors")
         command = [sys.executable, SOURCE / "tools/python/export/morph_export.py", "--out", self.root / "hybrid",
-                   "--weights", self.root / "align/branches.safetensors"]
-        for name in ("spec", "selection", "plan"):
+                   "--run", self.root, "--weights", self.root / "align/branches.safetensors"]
+        for name in ("mixers", "selection", "plan"):
             command += [f"--{name}", self.root / f"{name}.json"]
         done = subprocess.run([*map(str, command), "--base", str(self.root / "base")], capture_output=True, text=True)
         return done.returncode, done.stderr
@@ -110,7 +134,11 @@ class ExportTest(unittest.TestCase):
         self.assertEqual(manifest["selection"]["kept"], KEPT)
         self.assertEqual(len(manifest["source"]["sha256"]["model.safetensors"]), 64)
         self.assertEqual(list(manifest["trained_weights"]), ["align/branches.safetensors"])
-        self.assertEqual(set(manifest["state_layout"]), {"full", "lightning"})
+        self.assertEqual(set(manifest["state_layout"]), {"full", "MorphLightning"})
+        self.assertEqual(manifest["declarations"], MIXERS["declarations"])
+        self.assertEqual((self.root / "hybrid/mixers.mlir").read_text(), MIXERS["module"])
+        config = json.loads((self.root / "hybrid/config.json").read_text())
+        self.assertEqual(config["morph"]["mixers"], MIXERS["layers"])
         self.assertIsNone(manifest["check"])
 
     def test_untrained_weight_is_refused(self):

@@ -1,56 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The remote code of exported hybrids by itself: kernels against plain recurrences and transformers' own, models of all
-base architectures against transformers, and the contracts of linear attention (peers: chunked = recurrent, split =
-whole, left padding = none)."""
+"""The remote code of exported hybrids by itself: models with every declared mixer, as the compiler writes it, and the
+contracts of decoding (split = whole, left padding = none, generate = greedy); full layers of all base architectures
+against transformers; training with and without checkpoints of layers. (The recurrences are in recurrence_test.py.)"""
 
 import json
-import os
 import pathlib
-import sys
 import tempfile
 import unittest
 
 import torch
 import transformers
+from hybrids import FULL, SOURCE, compile_mixers, load_modeling
 from safetensors.torch import save_file
 
-SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(SOURCE / "tools/python"))
-from export import modeling_morph as morph  # noqa: E402
-from export.configuration_morph import MorphConfig  # noqa: E402
+from export import modeling_morph as morph
+from export import morph_export
+from export.configuration_morph import MorphConfig
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS, VOCABULARY = 32, 4, 2, 16, 4, 64
-
-
-def linear(kind, **options):
-    return {"kind": kind, "weights": "linear_attn", "options": {"chunk": 8, **options}}
-
-
-FULL = {"kind": "full", "weights": "self_attn", "window": None}
-STACKS = {
-    "gated_deltanet": [FULL, linear("gated_deltanet"), linear("gated_deltanet"), FULL],
-    "gated_deltanet with convolution": [linear("gated_deltanet", conv=4), FULL, linear("gated_deltanet", conv=4), FULL],
-    "lightning": [linear("lightning"), FULL, linear("lightning"), linear("lightning")],
-    "no full layer": [linear("gated_deltanet")] * 2 + [linear("lightning")] * 2,
-    "window": [FULL, {"kind": "sliding_window", "weights": "sliding_window", "window": 5}, linear("lightning"), FULL],
+# Every mixer that comes with Morph, as it is by default; a window that is shorter than the texts.
+BUILTIN = sorted(path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph"))
+STACKS = {name: [FULL, name, name, FULL] for name in BUILTIN if name != "sliding_window"} | {
+    "gated_deltanet with convolution": ["gated_deltanet(conv=4)", FULL, "gated_deltanet(conv=4)", FULL],
+    "no full layer": ["gated_deltanet"] * 2 + ["lightning"] * 2,
+    "window": [FULL, "sliding_window(window=5)", "lightning", FULL],
 }
+# Bases whose projections have biases, and norms of queries and keys.
+BASES = {"llama": {"model_type": "llama"}, "biases": {"model_type": "llama", "attention_bias": True},
+         "qwen3": {"model_type": "qwen3"}}
+SHAPE = dict(vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_attention_heads=HEADS,
+             num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, rms_norm_eps=1e-5)
 
 
 def make_config(mixers, qkv_bias=False, o_bias=False, qk_norm_eps=None, rope=None, tied=True, **others):
     return MorphConfig(
-        **others,
-        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=len(mixers),
-        num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, rms_norm_eps=1e-5,
+        **others, **SHAPE, num_hidden_layers=len(mixers),
         tie_word_embeddings=tied, pad_token_id=0, bos_token_id=1, eos_token_id=None,
-        layer_types=["full_attention" if mixer["kind"] == "full" else "linear_attention" for mixer in mixers],
+        layer_types=[morph_export.layer_type(mixer) for mixer in mixers],
         morph={"version": 1, "base_model_type": "llama", "mixers": mixers, "qkv_bias": qkv_bias, "o_bias": o_bias,
                "qk_norm_eps": qk_norm_eps, "norm_eps": 1e-5,
                "rope": rope or {"inverse_frequencies": [10000.0 ** (-2 * i / HEAD_DIM) for i in range(HEAD_DIM // 2)],
                                 "attention_factor": 1.0}})
+
+
+def compile_stack(stack, base="llama"):
+    """What the compiler writes for these mixers on a base."""
+    return compile_mixers({**SHAPE, **BASES[base], "num_hidden_layers": len(stack), "rope_theta": 10000.0}, stack)
 
 
 def randomise(model, seed=0):
@@ -61,6 +60,9 @@ def randomise(model, seed=0):
             values = torch.randn(parameter.shape, generator=generator)
             if name.endswith("decay"):
                 parameter.copy_(-values.abs())
+            elif not parameter.requires_grad:
+                # Constants of a mixer: what fills them is the compiler's.
+                parameter.copy_(values * 0.1)
             elif "norm" in name:
                 parameter.copy_(1 + 0.2 * values)
             else:
@@ -68,133 +70,88 @@ def randomise(model, seed=0):
     return model.eval()
 
 
-def make_model(mixers, **keywords):
-    return randomise(morph.MorphForCausalLM(make_config(mixers, **keywords)))
+def make_model(stack, base="llama", tied=True, seed=0):
+    """A model of `stack` with random weights."""
+    mixers = compile_stack(stack, base)
+    config = make_config(mixers["layers"], tied=tied, qkv_bias=base == "biases", o_bias=base == "biases",
+                         qk_norm_eps=1e-5 if base == "qwen3" else None)
+    return randomise(load_modeling(mixers["classes"]).MorphForCausalLM(config), seed)
 
 
 def random_ids(*shape, seed=1):
     return torch.randint(1, VOCABULARY, shape, generator=torch.Generator().manual_seed(seed))
 
 
-class KernelTest(unittest.TestCase):
-    """Chunked forms against a loop over positions, in float64."""
-
-    def inputs(self, length, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-
-        def draw(*shape):
-            return torch.randn(2, length, 3, *shape, generator=generator, dtype=torch.float64)
-
-        return {"q": morph.l2_norm(draw(8)), "k": morph.l2_norm(draw(8)), "v": draw(8), "g": -draw().abs(),
-                "beta": draw().sigmoid(), "state": torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)}
-
-    def loop(self, kind, q, k, v, g, beta, state):
-        outputs = []
-        for t in range(q.shape[1]):
-            state = state * g[:, t, :, None, None].exp()
-            value = v[:, t]
-            if kind == "gated_delta_rule":
-                value = beta[:, t, :, None] * (value - torch.einsum("bhkv,bhk->bhv", state, k[:, t]))
-            state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], value)
-            outputs.append(torch.einsum("bhkv,bhk->bhv", state, q[:, t]))
-        return torch.stack(outputs, dim=1), state
-
-    def run_kernel(self, kind, inputs, **keywords):
-        extras = ("beta",) if kind == "gated_delta_rule" else ()
-        names = ("q", "k", "v", "g", *extras, "state")
-        suffix = "" if "chunk" in keywords else "_step"
-        return getattr(morph, kind + suffix)(*(inputs[name] for name in names), **keywords)
-
-    def test_chunked_is_recurrent(self):
-        for kind in ("gated_delta_rule", "fixed_decay"):
-            for length in (1, 5, 16, 23):
-                inputs = self.inputs(length)
-                expected = self.loop(kind, **inputs)
-                for chunk in (1, 4, 16, 64):
-                    with self.subTest(kind=kind, length=length, chunk=chunk):
-                        for a, b in zip(self.run_kernel(kind, inputs, chunk=chunk), expected):
-                            torch.testing.assert_close(a, b, atol=1e-11, rtol=1e-11)
-
-    def test_step_is_loop(self):
-        for kind in ("gated_delta_rule", "fixed_decay"):
-            with self.subTest(kind=kind):
-                inputs = self.inputs(1)
-                for a, b in zip(self.run_kernel(kind, inputs), self.loop(kind, **inputs)):
-                    torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
-
-    def test_strong_decay_stays_finite(self):
-        inputs = self.inputs(64)
-        inputs["g"] = torch.full_like(inputs["g"], -40.0)
-        for kind in ("gated_delta_rule", "fixed_decay"):
-            output, state = self.run_kernel(kind, {name: x.float() for name, x in inputs.items()}, chunk=64)
-            self.assertTrue(output.isfinite().all() and state.isfinite().all(), kind)
-
-    def test_agrees_with_transformers(self):
-        try:
-            from transformers.models.qwen3_next.modeling_qwen3_next import torch_recurrent_gated_delta_rule
-        except ImportError:
-            self.skipTest("this transformers has no gated delta rule of its own")
-        inputs = {name: x.float() for name, x in self.inputs(23).items()}
-        expected, _ = torch_recurrent_gated_delta_rule(
-            inputs["q"], inputs["k"], inputs["v"], inputs["g"], inputs["beta"], inputs["state"].clone(), True)
-        inputs["q"] = inputs["q"] * 8**-0.5
-        output, _ = self.run_kernel("gated_delta_rule", inputs, chunk=8)
-        torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-4)
-
-
 class ContractTest(unittest.TestCase):
     """Whole models: decoding and padding change no logits."""
 
+    def for_each_model(self, check):
+        for base in BASES:
+            for name, stack in STACKS.items():
+                with self.subTest(stack=name, base=base), torch.no_grad():
+                    check(make_model(stack, base))
+
     def test_prefill_and_decode_is_whole(self):
         ids = random_ids(2, 29)
-        for name, mixers in STACKS.items():
-            for bias in (False, True):
-                model = make_model(mixers, qkv_bias=bias, qk_norm_eps=1e-6 if bias else None)
-                with torch.no_grad():
-                    whole = model(ids).logits
-                    for split in (1, 3, 17):
-                        with self.subTest(stack=name, bias=bias, split=split):
-                            output = model(ids[:, :split], use_cache=True)
-                            parts, cache = [output.logits], output.past_key_values
-                            middle = model(ids[:, split:split + 5], past_key_values=cache, use_cache=True)
-                            parts.append(middle.logits)
-                            for t in range(split + 5, ids.shape[1]):
-                                parts.append(model(ids[:, t:t + 1], past_key_values=cache, use_cache=True).logits)
-                            torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)
+
+        def check(model):
+            whole = model(ids).logits
+            for split in (1, 3, 17):
+                output = model(ids[:, :split], use_cache=True)
+                parts, cache = [output.logits], output.past_key_values
+                middle = model(ids[:, split:split + 5], past_key_values=cache, use_cache=True)
+                parts.append(middle.logits)
+                for t in range(split + 5, ids.shape[1]):
+                    parts.append(model(ids[:, t:t + 1], past_key_values=cache, use_cache=True).logits)
+                torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)
+
+        self.for_each_model(check)
 
     def test_left_padding_is_none(self):
         ids = random_ids(1, 21)
-        for name, mixers in STACKS.items():
-            for bias in (False, True):
-                with self.subTest(stack=name, bias=bias), torch.no_grad():
-                    model = make_model(mixers, qkv_bias=bias)
-                    alone = model(ids).logits
-                    padded = torch.cat((torch.zeros(1, 6, dtype=torch.long), ids), 1)
-                    batch = torch.cat((padded, random_ids(1, 27, seed=5)))
-                    mask = torch.ones_like(batch)
-                    mask[0, :6] = 0
-                    together = model(batch, attention_mask=mask).logits
-                    torch.testing.assert_close(together[:1, 6:], alone, atol=1e-4, rtol=1e-4)
-                    # and in two steps, the padding in the first
-                    first = model(batch[:, :15], attention_mask=mask[:, :15], use_cache=True)
-                    second = model(batch[:, 15:], attention_mask=mask, past_key_values=first.past_key_values)
-                    torch.testing.assert_close(second.logits[:1], alone[:, 9:], atol=1e-4, rtol=1e-4)
+
+        def check(model):
+            alone = model(ids).logits
+            padded = torch.cat((torch.zeros(1, 6, dtype=torch.long), ids), 1)
+            batch = torch.cat((padded, random_ids(1, 27, seed=5)))
+            mask = torch.ones_like(batch)
+            mask[0, :6] = 0
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            together = model(batch, attention_mask=mask, position_ids=positions).logits
+            torch.testing.assert_close(together[:1, 6:], alone, atol=1e-4, rtol=1e-4)
+            # and in two steps, the padding in the first
+            first = model(batch[:, :15], attention_mask=mask[:, :15], position_ids=positions[:, :15], use_cache=True)
+            second = model(batch[:, 15:], attention_mask=mask, position_ids=positions[:, 15:],
+                           past_key_values=first.past_key_values)
+            torch.testing.assert_close(second.logits[:1], alone[:, 9:], atol=1e-4, rtol=1e-4)
+
+        self.for_each_model(check)
 
     def test_generate(self):
-        for name, mixers in STACKS.items():
-            with self.subTest(stack=name), torch.no_grad():
-                model = make_model(mixers)
-                ids = random_ids(1, 9)
-                expected = ids
-                for _ in range(8):
-                    expected = torch.cat((expected, model(expected).logits[:, -1:].argmax(-1)), 1)
-                batch = torch.cat((torch.cat((torch.zeros(1, 3, dtype=torch.long), ids), 1), random_ids(1, 12, seed=7)))
-                mask = torch.ones_like(batch)
-                mask[0, :3] = 0
-                output = model.generate(batch, attention_mask=mask, max_new_tokens=8, do_sample=False)
-                self.assertEqual(output[0, 3:].tolist(), expected[0].tolist())
-                beams = model.generate(ids, max_new_tokens=4, num_beams=3, do_sample=False)
-                self.assertEqual(beams.shape, (1, 13))
+        def check(model):
+            ids = random_ids(1, 9)
+            expected = ids
+            for _ in range(8):
+                expected = torch.cat((expected, model(expected).logits[:, -1:].argmax(-1)), 1)
+            batch = torch.cat((torch.cat((torch.zeros(1, 3, dtype=torch.long), ids), 1), random_ids(1, 12, seed=7)))
+            mask = torch.ones_like(batch)
+            mask[0, :3] = 0
+            output = model.generate(batch, attention_mask=mask, max_new_tokens=8, do_sample=False)
+            self.assertEqual(output[0, 3:].tolist(), expected[0].tolist())
+            beams = model.generate(ids, max_new_tokens=4, num_beams=3, do_sample=False)
+            self.assertEqual(beams.shape, (1, 13))
+
+        self.for_each_model(check)
+
+    def test_half_precision_is_near(self):
+        ids = random_ids(2, 29)
+
+        def check(model):
+            expected = model(ids).logits.softmax(-1)
+            half = model.to(torch.bfloat16)(ids).logits.float().softmax(-1)
+            self.assertLess((half - expected).abs().sum(-1).mean(), 0.1)
+
+        self.for_each_model(check)
 
     def test_all_linear_state_does_not_grow(self):
         model = make_model(STACKS["no full layer"])
@@ -204,13 +161,51 @@ class ContractTest(unittest.TestCase):
             model(random_ids(1, 30), past_key_values=cache)
         self.assertEqual(before, sum(tensor.numel() for layer in cache.layers for tensor in layer.values()))
 
+    def test_a_window_keeps_no_more_than_it_sees(self):
+        model = make_model(STACKS["window"])
+        with torch.no_grad():
+            cache = model(random_ids(1, 9), use_cache=True).past_key_values
+            model(random_ids(1, 30), past_key_values=cache)
+        self.assertEqual([layer["k"].shape[2] for layer in cache.layers if "k" in layer], [39, 5, 39])
+
+
+class TrainingTest(unittest.TestCase):
+    """A loss goes back to every weight, through checkpoints of layers as without them."""
+
+    def gradients(self, model, ids):
+        model.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+    def test_gradient_checkpointing(self):
+        ids = random_ids(2, 19)
+        for name, stack in STACKS.items():
+            with self.subTest(stack=name):
+                model = make_model(stack).train()
+                expected = self.gradients(model, ids)
+                for reentrant in (False, True):
+                    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+                    passes = []
+                    hook = model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: passes.append(1))
+                    for weight, gradient in self.gradients(model, ids).items():
+                        torch.testing.assert_close(gradient, expected[weight], msg=weight)
+                    hook.remove()
+                    self.assertEqual(len(passes), 2, "the layer is computed again for its gradients")
+                with self.assertRaisesRegex(ValueError, "cannot go with a cache"):
+                    model(ids, past_key_values=morph.MorphCache(len(stack)))
+                self.assertEqual(model.eval().generate(ids, max_new_tokens=2, do_sample=False).shape, (2, 21))
+
+    def test_frozen_weights(self):
+        model = make_model(STACKS["lightning"])
+        self.assertEqual([name for name, weight in model.named_parameters() if not weight.requires_grad],
+                         ["model.layers.1.linear_attn.decay", "model.layers.2.linear_attn.decay"])
+
 
 class FolderTest(unittest.TestCase):
     """Folders on disk, read by transformers' Auto classes."""
 
     def test_full_layers_are_the_base(self):
-        common = dict(vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=2,
-                      num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, rms_norm_eps=1e-5)
+        common = dict(**SHAPE, num_hidden_layers=2)
         bases = {
             "llama": (transformers.LlamaConfig(**common, rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
                       {}, None),
@@ -242,7 +237,8 @@ class FolderTest(unittest.TestCase):
     def test_remote_code_loads(self):
         for tied in (True, False):
             with self.subTest(tied=tied), tempfile.TemporaryDirectory() as folder, torch.no_grad():
-                model = make_model(STACKS["gated_deltanet"], tied=tied)
+                stack = ["gated_deltanet(conv=4)", "rwkv7", FULL]
+                model = make_model(stack, tied=tied)
                 weights = {name: x.contiguous() for name, x in model.state_dict().items()
                            if not (tied and name == "lm_head.weight")}
                 save_file(weights, f"{folder}/model.safetensors", metadata={"format": "pt"})
@@ -251,12 +247,22 @@ class FolderTest(unittest.TestCase):
                     "AutoConfig": "configuration_morph.MorphConfig",
                     "AutoModelForCausalLM": "modeling_morph.MorphForCausalLM"})
                 pathlib.Path(folder, "config.json").write_text(json.dumps(config))
-                for file in ("configuration_morph.py", "modeling_morph.py"):
-                    pathlib.Path(folder, file).write_text((SOURCE / "tools/python/export" / file).read_text())
+                source = (SOURCE / "tools/python/export/configuration_morph.py").read_text()
+                pathlib.Path(folder, "configuration_morph.py").write_text(source)
+                source = morph_export.make_modeling(compile_stack(stack)["classes"])
+                pathlib.Path(folder, "modeling_morph.py").write_text(source)
                 loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True,
                                                                            dtype=torch.float32)
                 ids = random_ids(1, 20)
                 torch.testing.assert_close(loaded(ids).logits, model(ids).logits, atol=1e-6, rtol=1e-5)
+                # in half precision all but the parameters of mixers, however they are named
+                half = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True,
+                                                                         dtype=torch.bfloat16)
+                mixer = half.model.layers[1].rwkv7
+                self.assertEqual([x.dtype for x in (mixer.g_norm["bias"], mixer.shift["M"], mixer.r_k, mixer.sum)],
+                                 [torch.float32] * 4)
+                self.assertEqual(mixer.w_lora["0"].weight.dtype, torch.bfloat16)
+                self.assertTrue(half(ids).logits.isfinite().all())
                 # save_pretrained and load again: transformers' own round trip
                 with tempfile.TemporaryDirectory() as again:
                     loaded.save_pretrained(again)

@@ -224,7 +224,7 @@ TEST_F(CompiledPlanTest, WithoutACacheKernelsAreKeptInATemporaryFolder) {
 
 TEST_F(CompiledPlanTest, AWholeProgramAgreesWithTheInterpretedOne) {
   runTool(MORPH_OPT " " MORPH_SOURCE "/test/passes/Inputs/tiny-base.mlir "
-                    "--morph-search-pipeline='candidates=gated_deltanet,lightning options=chunk=3' -o " +
+                    "--morph-search-pipeline='candidates=gated_deltanet(chunk=3),lightning(chunk=3)' -o " +
           folder + "/relaxed.mlir");
   runTool(MORPH_TRANSLATE " --emit-plan " + folder + "/relaxed.mlir --program=gates -o " + folder + "/gates.json");
   StatusOr<plan::Plan> plan = plan::readPlan(folder + "/gates.json");

@@ -30,6 +30,7 @@ inline const std::vector<ElementwiseCase> &elementwiseCases() {
       {"add", "xw", [](const List &in) { return List{at::add(in[0], in[1])}; }},
       {"mul", "xx", [](const List &in) { return List{at::mul(in[0], in[1])}; }},
       {"mul", "xw", [](const List &in) { return List{at::mul(in[0], in[1])}; }},
+      {"offset", "x", [](const List &in) { return List{at::add(in[0], -1.5)}; }, {{"term", -1.5}}},
       {"scale", "x", [](const List &in) { return List{at::mul(in[0], -1.5)}; }, {{"factor", -1.5}}},
       {"exp", "x", [](const List &in) { return List{at::exp(in[0])}; }},
       {"sigmoid", "x", [](const List &in) { return List{at::sigmoid(in[0])}; }},

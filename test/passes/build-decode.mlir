@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="options=conv=4" --morph-discretize=kept=1 --morph-program-pipeline=program=decode | FileCheck %s
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet(conv=4)" --morph-discretize=kept=1 --morph-program-pipeline=program=decode | FileCheck %s
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-program-pipeline=program=decode | FileCheck %s --check-prefix=WINDOW
 
 // CHECK: morph.program @decode(%tokens: tensor<?x?xi64> "tokens" [B, T], %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset"
+// CHECK-SAME: "cache.0.q_conv" [B]
 // CHECK-SAME: %cache.0.state: tensor<?x4x8x8xf32> "cache.0.state" [B]
-// CHECK-SAME: "cache.0.conv_q" [B]
 // CHECK-SAME: %cache.1.k: tensor<?x?x2x8xf32> "cache.1.k" [B, S]
 // Left padding is masked for linear attention, and unseen by full attention.
 // CHECK: morph.mask_padding %{{.*}}, %start, %offset
@@ -13,7 +13,7 @@
 // CHECK: %[[K:.*]] = morph.cache_write %cache.1.k
 // CHECK: morph.attention {{.*}} start %start offset %offset
 // CHECK: morph.last_rows
-// CHECK: morph.output "logits" = %{{.*}}, "next.0.state" = %[[STATE]], {{.*}}"next.1.k" = %[[K]], {{.*}} : tensor<?x32xf32>, tensor<?x4x8x8xf32>,
+// CHECK: morph.output "logits" = %{{.*}}, "next.0.q_conv" = {{.*}}"next.0.state" = %[[STATE]], "next.1.k" = %[[K]], {{.*}} : tensor<?x32xf32>, tensor<?x3x32xf32>,
 
 // The rings of a window have slots of their own.
 // WINDOW: %cache.0.k: tensor<?x?x2x8xf32> "cache.0.k" [B, S32]

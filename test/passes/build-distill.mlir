@@ -2,13 +2,13 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill --cse --canonicalize | FileCheck %s
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=train=all | FileCheck %s --check-prefix=ALL
 // RUN: morph-opt %S/Inputs/tiny-tied.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=train=all | FileCheck %s --check-prefix=TIED
-// RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=lightning,sliding_window window=8" --morph-discretize="uniform=0 candidate=sliding_window" --morph-build-distill=train=all | FileCheck %s --check-prefix=WINDOW
+// RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=lightning,sliding_window(window=8)" --morph-discretize="uniform=0 candidate=sliding_window" --morph-build-distill=train=all | FileCheck %s --check-prefix=WINDOW
 
 // The attention that the hybrid lost comes back as the teacher's.
 // CHECK: morph.weight @teacher.model.layers.0.self_attn.q_proj.weight : tensor<32x16xbf16> teacher_of "model.layers.0.self_attn.q_proj.weight"
 // CHECK-NOT: @teacher.model.layers.1
 // CHECK: morph.program @distill(%tokens: tensor<?x?xi64> "tokens" [B, T], %positions: tensor<?xi64> "positions" [N], %weights: tensor<?xf32> "weights" [N])
-// CHECK-SAME: trains [@model.layers.0.linear_attn.q_proj.weight
+// CHECK-SAME: trains [@model.layers.0.linear_attn.a_proj.weight
 // CHECK-NOT: @lm_head.weight]
 // CHECK: %[[H:.*]] = morph.rms_norm
 // CHECK-NEXT: morph.softmax_mixer %[[H]] layer 0 weights "teacher.model.layers.0.self_attn" heads 4 kv_heads 2 head_dim 8 rope @rope scale 0.35355339059327373 :
@@ -16,7 +16,7 @@
 // CHECK: morph.softmax_mixer %{{.*}} layer 1 weights "model.layers.1.self_attn"
 // What goes into the teacher's head can be given.
 // CHECK: %[[ROWS:.*]] = morph.take_rows
-// CHECK: morph.linear_mixer "gated_deltanet" %[[H]] layer 0
+// CHECK: morph.linear_mixer @gated_deltanet %[[H]] layer 0
 // CHECK: morph.softmax_mixer %{{.*}} layer 1 weights "model.layers.1.self_attn"
 // CHECK: morph.kl_divergence
 // CHECK-NEXT: %[[LOSS:.*]] = morph.weighted_mean
@@ -40,4 +40,4 @@
 // The teacher has the base's window again.
 // WINDOW: morph.program @distill
 // WINDOW: morph.softmax_mixer %{{.*}} layer 0 weights "teacher.model.layers.0.self_attn" {{.*}} window 32 :
-// WINDOW: morph.softmax_mixer %{{.*}} layer 0 weights "model.layers.0.self_attn" {{.*}} window 8 source_window 32 :
+// WINDOW: morph.linear_mixer @sliding_window %{{.*}} layer 0 weights "model.layers.0.sliding_window" {{.*}} options {window = 8 : i64}

@@ -19,10 +19,8 @@
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-build-gates=target=local 2>&1 | FileCheck %s --check-prefix=LOCAL
 // LOCAL: option target is 'local', which only loss 'layers' has, but loss is 'kl'
 
-// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=sliding_window window=4" --morph-build-align 2>&1 | FileCheck %s --check-prefix=ALIGN
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-build-align=layers=1-2 2>&1 | FileCheck %s --check-prefix=WAVE
 // WAVE: model @tiny option 'layers' is '1-2', expected FIRST-LAST within 0-1
-// ALIGN: has no linear candidate to align
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=uniform=2 --morph-build-distill 2>&1 | FileCheck %s --check-prefix=NOTHING
 // NOTHING: has no linear attention, so there is nothing to distil with train 'linear'

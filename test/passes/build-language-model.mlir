@@ -13,7 +13,7 @@
 
 // All but the constant decays.
 // ALL: morph.program @finetune
-// ALL-SAME: trains [@model.embed_tokens.weight,{{.*}} @model.layers.1.linear_attn.q_proj.weight, @model.layers.1.linear_attn.k_proj.weight, @model.layers.1.linear_attn.v_proj.weight, @model.layers.1.linear_attn.g_proj.weight
+// ALL-SAME: trains [@model.embed_tokens.weight,{{.*}} @model.layers.1.linear_attn.g_proj.weight, @model.layers.1.linear_attn.o_norm.weight, @model.layers.1.linear_attn.q_proj.weight, @model.layers.1.linear_attn.k_proj.weight
 
 // LINEAR: morph.program @finetune
-// LINEAR-SAME: trains [@model.layers.1.linear_attn.q_proj.weight, @model.layers.1.linear_attn.k_proj.weight, @model.layers.1.linear_attn.v_proj.weight, @model.layers.1.linear_attn.g_proj.weight, @model.layers.1.linear_attn.o_norm.weight, @model.layers.1.linear_attn.o_proj.weight]
+// LINEAR-SAME: trains [@model.layers.1.linear_attn.g_proj.weight, @model.layers.1.linear_attn.o_norm.weight, @model.layers.1.linear_attn.q_proj.weight, @model.layers.1.linear_attn.k_proj.weight, @model.layers.1.linear_attn.v_proj.weight, @model.layers.1.linear_attn.o_proj.weight]

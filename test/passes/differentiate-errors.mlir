@@ -54,7 +54,7 @@ morph.model @captured base architecture "llama" layers 1 {
       %f = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
       morph.yield %f : tensor<?x?x2xf32>
     }, {
-      %s = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+      %s = morph.softmax_mixer %h layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 : tensor<?x?x2xf32>
       morph.yield %s : tensor<?x?x2xf32>
     }
     %sum = morph.add %h, %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>

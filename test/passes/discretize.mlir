@@ -27,20 +27,20 @@
 // ONE: morph.weight @model.layers.0.linear_attn.q_proj.weight
 // ONE-NOT: morph.weight @model.layers.1.linear_attn
 // ONE: func.func @forward
-// ONE: morph.linear_mixer "gated_deltanet" %{{.*}} layer 0
+// ONE: morph.linear_mixer @gated_deltanet %{{.*}} layer 0
 // ONE-NOT: layer 0
 // ONE: morph.softmax_mixer %{{.*}} layer 1
 
 // ZERO: morph.softmax_mixer %{{.*}} layer 0
-// ZERO: morph.linear_mixer "gated_deltanet" %{{.*}} layer 1
+// ZERO: morph.linear_mixer @gated_deltanet %{{.*}} layer 1
 
 // The file says which candidate layer 1 gets, although lightning is the first.
 // TIE: morph.softmax_mixer %{{.*}} layer 0
-// TIE: morph.linear_mixer "gated_deltanet" %{{.*}} layer 1
+// TIE: morph.linear_mixer @gated_deltanet %{{.*}} layer 1
 
 // NONE-NOT: self_attn.q_proj.weight : tensor
-// NONE: morph.linear_mixer "lightning" %{{.*}} layer 0
-// NONE: morph.linear_mixer "lightning" %{{.*}} layer 1
+// NONE: morph.linear_mixer @lightning %{{.*}} layer 0
+// NONE: morph.linear_mixer @lightning %{{.*}} layer 1
 
 // ALL-NOT: linear_attn
 // ALL: morph.softmax_mixer %{{.*}} layer 0

@@ -13,4 +13,4 @@
 // Their names are not: the gate that is called gate.1 is then of layer 0, and layer 0 stays.
 // RUN: sed -e 's/@gate\.0\b/@gate.x/' -e 's/@gate\.1\b/@gate.0/' -e 's/@gate\.x\b/@gate.1/' %t.mlir | morph-opt --morph-discretize=kept=0 | FileCheck %s --check-prefix=NAMES
 // NAMES: morph.softmax_mixer %{{.*}} layer 0
-// NAMES: morph.linear_mixer "gated_deltanet" %{{.*}} layer 1
+// NAMES: morph.linear_mixer @gated_deltanet %{{.*}} layer 1

@@ -8,9 +8,10 @@
 // CHECK: morph.program @score
 // CHECK-NOT: _mixer
 // CHECK: %[[Q:.*]] = morph.param @model.layers.0.linear_attn.q_proj.weight : tensor<32x16xf32>
+// CHECK: %[[O:.*]] = morph.param @model.layers.0.linear_attn.o_proj.weight
 // CHECK: morph.linear %{{.*}}, %[[Q]]
 // CHECK: morph.linear_attention
-// CHECK: morph.param @model.layers.0.linear_attn.o_proj.weight
+// CHECK: morph.linear %{{.*}}, %[[O]]
 // CHECK: morph.param @model.layers.1.self_attn.q_proj.weight
 // CHECK: morph.attention
 // CHECK-NOT: _mixer

@@ -1,22 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=mamba" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
-// UNKNOWN: error: no linear-attention backend is named 'mamba'
-// UNKNOWN: note: candidates are sliding_window and the backends gated_deltanet, lightning
+// UNKNOWN: error: candidate 'mamba': neither the model nor Morph has a mixer of that name
+// UNKNOWN: note: Morph has deltanet, gated_deltanet, gla, hgrn2, kda, lightning, linear, mamba2, retnet, rwkv7, sliding_window
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning,lightning" 2>&1 | FileCheck %s --check-prefix=TWICE
-// TWICE: candidate 'lightning' is given twice
+// TWICE: candidate 'lightning': 'lightning' is given twice
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=full" 2>&1 | FileCheck %s --check-prefix=FULL
 // FULL: 'full' is not a candidate
 
-// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=sliding_window" 2>&1 | FileCheck %s --check-prefix=WINDOW
-// WINDOW: needs the option window, a positive number of positions, but it is 0
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=sliding_window(window=0)" 2>&1 | FileCheck %s --check-prefix=WINDOW
+// WINDOW: candidate 'sliding_window(window=0)': option 'window' of 'sliding_window' is 0, expected a whole number: 1 to 1048576
 
-// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="options=chunk=big" 2>&1 | FileCheck %s --check-prefix=NUMBER
-// NUMBER: backend option 'chunk=big' is not key=number
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(chunk=big)" 2>&1 | FileCheck %s --check-prefix=NUMBER
+// NUMBER: option 'chunk' of 'lightning': {{.*}}'big'
 
-// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning options=conv=4" 2>&1 | FileCheck %s --check-prefix=OPTION
-// OPTION: no candidate has an option 'conv' (given as 'conv=4')
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=mine.morph:mine" 2>&1 | FileCheck %s --check-prefix=PATH
+// PATH: files are read by frontends: the model must declare the mixer 'mine'
+
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(64)" 2>&1 | FileCheck %s --check-prefix=POSITION
+// POSITION: '64' is given without the name of an option
+
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(conv=4)" 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: 'lightning' has no option 'conv'; it has: chunk
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-pair-branches 2>&1 | FileCheck %s --check-prefix=PHASE
 // PHASE: is in phase paired, but morph-pair-branches takes phase base

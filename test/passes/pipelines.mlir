@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline="candidates=lightning options=chunk=16" | FileCheck %s --check-prefix=SEARCH
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline="candidates=lightning(chunk=16)" | FileCheck %s --check-prefix=SEARCH
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-commit-pipeline=selection=%S/Inputs/selection.json | FileCheck %s --check-prefix=COMMIT
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --pass-pipeline="builtin.module(morph.model(morph-pair-branches,morph-relax-gates))" | FileCheck %s --check-prefix=NESTED
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-search-pipeline --morph-program-pipeline="program=gates options=loss=layers,target=local" | FileCheck %s --check-prefix=PROGRAM
@@ -13,7 +13,7 @@
 // RUN: sed 's/layer 1 weights/layer 0 weights/' %S/Inputs/tiny-base.mlir | not morph-opt --morph-program-pipeline=program=decode 2>&1 | FileCheck %s --check-prefix=SECOND
 
 // SEARCH: morph.model @tiny relaxed
-// SEARCH: morph.linear_mixer "lightning" {{.*}} {chunk = 16 : i64}
+// SEARCH: morph.linear_mixer @lightning {{.*}} {chunk = 16 : i64}
 // COMMIT: morph.model @tiny hybrid
 // NESTED: morph.model @tiny relaxed
 // PROGRAM: morph.kernel @{{.*}}blend_gate_grad

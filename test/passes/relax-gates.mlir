@@ -9,7 +9,7 @@
 // CHECK-NOT: morph.choice
 // CHECK: %[[H:.*]] = morph.rms_norm
 // CHECK-NEXT: %[[FULL:.*]] = morph.softmax_mixer %[[H]]
-// CHECK-NEXT: %[[LINEAR:.*]] = morph.linear_mixer "gated_deltanet" %[[H]]
+// CHECK-NEXT: %[[LINEAR:.*]] = morph.linear_mixer @gated_deltanet %[[H]]
 // CHECK-NEXT: %[[GATE:.*]] = morph.param @gate.0 : tensor<1xf32>
 // CHECK-NEXT: %[[BLEND:.*]] = morph.blend %[[GATE]] of %[[FULL]], %[[LINEAR]]
 // CHECK-NEXT: morph.add %{{.*}}, %[[BLEND]]

@@ -22,7 +22,7 @@ morph.model @choice_in_base base architecture "llama" layers 1 {
       %a = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
       morph.yield %a : tensor<?x?x2xf32>
     }, {
-      %b = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+      %b = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 : tensor<?x?x2xf32>
       morph.yield %b : tensor<?x?x2xf32>
     }
     return %m : tensor<?x?x2xf32>
@@ -149,7 +149,7 @@ morph.model @ungated relaxed architecture "llama" layers 1 {
   morph.weight @a.o_proj.weight : tensor<2x2xf32>
   func.func @forward(%x: tensor<?x?x2xf32>) -> tensor<?x?x2xf32> {
     %a = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
-    %b = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 source_window 0 : tensor<?x?x2xf32>
+    %b = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 window 4 : tensor<?x?x2xf32>
     %g = morph.param @g : tensor<1xf32>
     // expected-error @below {{'morph.blend' op is not weighted by a gate}}
     // expected-note @below {{morph-relax-gates makes one a layer}}

@@ -221,6 +221,7 @@ inline plan::Plan everyOpPlan() {
       const std::vector<int64_t> operands = {dout, product, mixed};
       keep(b.ops(op, {operands.begin(), operands.begin() + static_cast<int>(rule.operands.size())}));
     }
+  keep(b.ops("sum_last", {b.op("expand", {b.op("offset", {dout}, {{"term", 0.5}})}, {{"width", int64_t(3)}})}));
   keep(b.ops("rms_norm_input_grad", {dout, x, norm}, eps));
   keep(b.ops("rms_norm_weight_grad", {dout, x}, eps));
   keep(b.ops("l2_norm_grad", {dout, x}, eps));

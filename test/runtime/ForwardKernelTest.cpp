@@ -61,6 +61,8 @@ std::vector<ForwardCase> cases() {
       {"L2Norm", "l2_norm", {heads}, eps, heads / (heads.pow(2).sum(-1, true) + 1e-5).sqrt()},
       {"SplitHeads", "split_heads", {x}, {{"heads", int64_t(4)}}, x.view({2, 3, 4, 2})},
       {"MergeHeads", "merge_heads", {heads.transpose(1, 2).contiguous().transpose(1, 2)}, {}, heads.view({2, 3, 16})},
+      {"Expand", "expand", {x}, {{"width", int64_t(3)}}, at::stack({x, x, x}, -1)},
+      {"SumLast", "sum_last", {heads}, {}, at::einsum("bthd->bth", {heads})},
       {"TakeRows", "take_rows", {x, positions}, {}, at::stack({x[1][2], x[0][0], x[1][0], x[1][0]})},
       {"LastRows", "last_rows", {x}, {}, at::stack({x[0][2], x[1][2]})},
       {"MaskPadding", "mask_padding", {x, at::tensor({7, 5}, at::kLong), offset}, {}, padded},

@@ -61,6 +61,8 @@ std::vector<GradientCase> cases() {
       {"RmsNormWeight", "rms_norm", {x, scale}, eps, 1, kernel("rms_norm_weight_grad", {0}, eps)},
       {"RmsNormWeightManyRows", "rms_norm", {long1, longScale}, eps, 1, kernel("rms_norm_weight_grad", {0}, eps)},
       {"L2Norm", "l2_norm", {heads}, eps, 0, kernel("l2_norm_grad", {0}, eps)},
+      {"Expand", "expand", {x}, {{"width", int64_t(3)}}, 0, kernel("sum_last", {})},
+      {"SumLast", "sum_last", {heads}, {}, 0, kernel("expand", {}, {{"width", int64_t(8)}})},
       {"TakeRows", "take_rows", {x, positions}, {}, 0, kernel("scatter_rows", {1, 0})},
       {"BlendGate", "blend", {gate1, x, y}, {}, 0, kernel("blend_gate_grad", {1, 2})},
       {"BlendGateThree", "blend", {gate2, x, y, z}, {}, 0, kernel("blend_gate_grad", {1, 2, 3})},

@@ -2,16 +2,19 @@
 // Specs and Hugging Face folders to IR, and IR to plans.
 
 #include "MixerCosts.h"
+#include "MixerList.h"
 
-#include "dialect/backends/LinearAttentionBackend.h"
+#include "dialect/MixerReference.h"
 #include "frontends/ModelBuilder.h"
 #include "frontends/huggingface/Import.h"
 #include "frontends/morph/Check.h"
 #include "frontends/morph/Format.h"
+#include "frontends/morph/Mixers.h"
 #include "frontends/morph/Parser.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "passes/EmitPlan.h"
+#include "passes/EmitPyTorch.h"
 #include "passes/Pipelines.h"
 #include "passes/lower/CompileKernels.h"
 #include "passes/lower/Passes.h"
@@ -44,8 +47,10 @@ enum class Mode {
   BaseConfig,
   ImportHf,
   EmitPlan,
+  EmitPyTorch,
   MixerCosts,
-  Backends,
+  Mixers,
+  ImportMorph,
   SpecDocs,
   SpecStructs,
   CheckMorph,
@@ -63,9 +68,12 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::ImportHf, "import-hf",
                    "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
         clEnumValN(Mode::EmitPlan, "emit-plan", "IR to the plan of --program"),
+        clEnumValN(Mode::EmitPyTorch, "emit-pytorch", "IR of a hybrid to JSON: its mixers as classes of PyTorch"),
         clEnumValN(Mode::MixerCosts, "mixer-costs",
                    "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
-        clEnumValN(Mode::Backends, "backends", "print the linear-attention backends, a line each"),
+        clEnumValN(Mode::Mixers, "mixers",
+                   "print the mixers with their options as JSON; given IR of the base phase, with their costs in it"),
+        clEnumValN(Mode::ImportMorph, "import-morph", "FILE.morph to IR: a model that holds its declarations"),
         clEnumValN(Mode::SpecDocs, "spec-docs", "print the tables of all keys; given README.md, put them into it"),
         clEnumValN(Mode::SpecStructs, "spec-structs",
                    "write Spec.h and Spec.cpp of the runtime into the folder <input>"),
@@ -86,6 +94,10 @@ cl::opt<std::string> programOptions("program-options", cl::desc("Options of the 
                                     cl::value_desc("key=value,..."), cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));
+cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context for --mixers (default: 32768)"),
+                               cl::init(32768), cl::cat(category));
+cl::list<std::string> declared("declare", cl::desc("Mixers of files that --import-hf adds to the model"),
+                               cl::value_desc("FILE.morph:NAME"), cl::cat(category));
 cl::opt<bool> locations("locations", cl::desc("Print where in the input each op comes from"), cl::cat(category));
 
 /// An error without a place in a text.
@@ -157,7 +169,18 @@ ExitCode translateHuggingFace(MLIRContext &context) {
   std::string name = modelName.empty() ? llvm::sys::path::filename(llvm::StringRef(input).rtrim('/')).str() : modelName;
   OwningOpRef<ModuleOp> module =
       importHuggingFace(context, input, name, configOnly ? WeightCheck::IfPresent : WeightCheck::Required, diagnostics);
-  return module ? writeModule(*module) : kWrongInput;
+  if (!module)
+    return kWrongInput;
+  for (const std::string &text : declared) {
+    std::string message;
+    std::optional<MixerReference> reference = parseMixerReference(text, message);
+    if (!reference || reference->path.empty())
+      return fail(kWrongInput,
+                  "--declare '" + text + "' names no mixer of a file" + (message.empty() ? "" : ": ") + message);
+    if (!declareMixerOfFile(*module->getOps<ModelOp>().begin(), reference->path, reference->name, diagnostics, {}))
+      return kWrongInput;
+  }
+  return writeModule(*module);
 }
 
 /// Reads IR and finds its model; null after an error, which is printed.
@@ -264,7 +287,38 @@ ExitCode translateMixers() {
   return write([&](llvm::raw_ostream &os) { os << formatted; });
 }
 
-ExitCode printMixerCosts(MLIRContext &context) {
+/// A model of one layer and nothing but declarations.
+OwningOpRef<ModuleOp> makeEmptyModel(MLIRContext &context, llvm::StringRef name, ModelOp &model) {
+  OpBuilder builder(&context);
+  OwningOpRef<ModuleOp> module(ModuleOp::create(builder.getUnknownLoc()));
+  builder.setInsertionPointToEnd(module->getBody());
+  model = builder.create<ModelOp>(builder.getUnknownLoc(), name, Phase::Base, "llama", uint64_t(1));
+  model.getBody().emplaceBlock();
+  return module;
+}
+
+ExitCode importMixers(MLIRContext &context) {
+  Diagnostics diagnostics("morph-translate", llvm::errs());
+  ModelOp model;
+  OwningOpRef<ModuleOp> module = makeEmptyModel(context, "mixers", model);
+  if (!declareMixersOfFile(model, input, diagnostics))
+    return kWrongInput;
+  return writeModule(*module);
+}
+
+ExitCode printMixers(MLIRContext &context) {
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  ModelOp model;
+  OwningOpRef<ModuleOp> module =
+      input.empty() ? makeEmptyModel(context, "none", model) : readModule(context, sources, model);
+  if (!module)
+    return kWrongInput;
+  return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", makeMixerList(model, contextLength)); });
+}
+
+/// Of a model: its mixers' costs, or their classes of PyTorch.
+ExitCode printMixersOfModel(MLIRContext &context) {
   if (elementBytes < 1 || elementBytes > 8)
     return fail(kWrongInput, "--element-bytes is " + llvm::Twine(elementBytes) + ", expected 1 to 8");
   llvm::SourceMgr sources;
@@ -273,7 +327,11 @@ ExitCode printMixerCosts(MLIRContext &context) {
   OwningOpRef<ModuleOp> module = readModule(context, sources, model);
   if (!module)
     return kWrongInput;
-  return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", makeMixerCosts(model, elementBytes)); });
+  FailureOr<llvm::json::Value> json =
+      mode == Mode::EmitPyTorch ? emitPyTorch(model) : FailureOr(makeMixerCosts(model, elementBytes));
+  if (failed(json))
+    return kWrongInput;
+  return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", *json); });
 }
 
 ExitCode translate(int argc, char **argv) {
@@ -294,9 +352,7 @@ ExitCode translate(int argc, char **argv) {
     return fail(kWrongInput, "nothing to do: no mode is given", "morph-translate --help lists the modes");
   if (mode == Mode::SpecDocs)
     return printSpecDocs();
-  if (mode == Mode::Backends)
-    return write([](llvm::raw_ostream &os) { os << llvm::join(getLinearAttentionKinds(), "\n") << "\n"; });
-  if (input.empty())
+  if (input.empty() && mode != Mode::Mixers)
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
   if (mode == Mode::SpecStructs)
     return writeSpecStructs();
@@ -315,8 +371,12 @@ ExitCode translate(int argc, char **argv) {
     return translateHuggingFace(context);
   case Mode::EmitPlan:
     return translateToPlan(context);
+  case Mode::Mixers:
+    return printMixers(context);
+  case Mode::ImportMorph:
+    return importMixers(context);
   default:
-    return printMixerCosts(context);
+    return printMixersOfModel(context);
   }
 }
 

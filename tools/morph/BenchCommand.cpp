@@ -54,7 +54,9 @@ StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &argument
   model.candidates = arguments.backends;
   const bool mixers = arguments.mode == "mixers";
   if (model.candidates.empty() && mixers) {
-    MORPH_ASSIGN_OR_RETURN(model.candidates, Compiler(tools).backends());
+    MORPH_ASSIGN_OR_RETURN(const Json known, Compiler(tools).mixers());
+    for (const Json &mixer : known)
+      model.candidates.push_back(mixer["name"]);
   }
   if (model.candidates.empty())
     model.candidates = {"gated_deltanet"};

@@ -67,7 +67,6 @@ StatusOr<fs::path> BenchCompiler::phase(const std::string &name) {
     LinearSpec linear;
     linear.backend = model_.candidates.front();
     linear.candidates.assign(model_.candidates.begin() + 1, model_.candidates.end());
-    linear.chunk = 64;
     MORPH_RETURN_IF_ERROR(compiler_.pair(base, linear, file));
   } else {
     MORPH_ASSIGN_OR_RETURN(const fs::path paired, phase("paired"));

@@ -24,6 +24,8 @@ void addGenerateCommand(CLI::App &app, Action &action);
 void addExportCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 void addBenchCommand(CLI::App &app, Action &action);
+void addMixersCommand(CLI::App &app, Action &action);
+void addFormatCommand(CLI::App &app, Action &action);
 
 } // namespace morph
 

@@ -2,6 +2,8 @@
 
 #include "tools/morph/Compiler.h"
 
+#include "runtime/spec/MixerName.h"
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -116,16 +118,20 @@ StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector
   return readSpec(json, where);
 }
 
-StatusOr<std::vector<std::string>> Compiler::backends() const {
+StatusOr<Json> Compiler::mixers(const fs::path &model, int64_t context) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
-  const Command command{{program, "--backends"}, /*captureOutput=*/true, /*captureErrors=*/true};
+  Command command{{program, "--mixers", "--context=" + std::to_string(context)},
+                  /*captureOutput=*/true,
+                  /*captureErrors=*/true};
+  if (!model.empty())
+    command.arguments.push_back(model.string());
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
-  std::istringstream lines(result.output);
-  std::vector<std::string> names;
-  for (std::string name; std::getline(lines, name);)
-    names.push_back(name);
-  return names;
+  return parseJson(result.output, "the output of morph-translate --mixers");
+}
+
+Status Compiler::formatMixers(const fs::path &file, const fs::path &output) const {
+  return translate("morph-translate", {"--format-morph", file.string()}, output);
 }
 
 Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const {
@@ -161,13 +167,21 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output,
-                             bool configOnly) const {
+Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly,
+                             const LinearSpec &linear) const {
   std::vector<std::string> arguments = {"--import-hf", folder.string()};
   if (configOnly)
     arguments.push_back("--config-only");
   if (!name.empty())
     arguments.push_back("--name=" + name);
+  const auto declare = [&](const std::string &reference) {
+    // The options are the pairing's.
+    if (const std::string mixer = reference.substr(0, reference.find('(')); mixer.find(':') != std::string::npos)
+      arguments.push_back("--declare=" + mixer);
+  };
+  declare(linear.backend);
+  for (const std::string &candidate : linear.candidates)
+    declare(candidate);
   return translate("morph-translate", std::move(arguments), output);
 }
 
@@ -178,19 +192,18 @@ Status Compiler::changePhase(const fs::path &input, const std::string &from, con
 }
 
 Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const {
-  std::string candidates = linear.backend;
+  // Mixers of files are in the model already, under their names.
+  std::string candidates;
+  const auto add = [&](const std::string &reference) {
+    const size_t bracket = std::min(reference.find('('), reference.size());
+    std::string candidate = mixerName(reference) + reference.substr(bracket);
+    candidate.erase(std::remove(candidate.begin(), candidate.end(), ' '), candidate.end());
+    candidates += (candidates.empty() ? "" : ",") + candidate;
+  };
+  add(linear.backend);
   for (const std::string &candidate : linear.candidates)
-    candidates += "," + candidate;
-  // What is neither a candidate nor the window is an option of the backends.
-  std::string backendOptions;
-  const Json section = toJson(linear);
-  for (const auto &[name, value] : section.items())
-    if (name != "backend" && name != "candidates" && name != "window")
-      backendOptions += (backendOptions.empty() ? "" : ",") + name + "=" + value.dump();
-  std::string options = "candidates=" + candidates + " options=" + backendOptions;
-  if (linear.window)
-    options += " window=" + std::to_string(linear.window);
-  return changePhase(input, "base", "--morph-pair-branches=" + options, "paired", output);
+    add(candidate);
+  return changePhase(input, "base", "--morph-pair-branches=candidates=" + candidates, "paired", output);
 }
 
 Status Compiler::relax(const fs::path &input, const fs::path &output) const {
@@ -212,4 +225,8 @@ Status Compiler::emitPlan(const fs::path &input, const std::string &program, con
   if (!options.empty())
     arguments.push_back("--program-options=" + options);
   return translate("morph-translate", std::move(arguments), output);
+}
+
+Status Compiler::emitPyTorch(const fs::path &input, const fs::path &output) const {
+  return translate("morph-translate", {"--emit-pytorch", input.string()}, output);
 }

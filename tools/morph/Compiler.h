@@ -35,8 +35,11 @@ public:
   /// and texts need not be there.
   StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
                                  bool configOnly = false) const;
-  /// The names of the linear-attention backends.
-  StatusOr<std::vector<std::string>> backends() const;
+  /// The mixers that come with Morph or that the model declares, by name: what `morph-translate --mixers` prints.
+  /// `model` is IR of the base phase, for costs at a context of that many tokens, or empty.
+  StatusOr<Json> mixers(const fs::path &model = {}, int64_t context = 32768) const;
+  /// The canonical text of a `.morph` file.
+  Status formatMixers(const fs::path &file, const fs::path &output) const;
   /// The base model of a spec as IR.
   Status importSpec(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output,
                     bool configOnly = false) const;
@@ -44,8 +47,9 @@ public:
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
   /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
   /// weights need not be there.
-  Status importModel(const fs::path &folder, const std::string &name, const fs::path &output,
-                     bool configOnly = false) const;
+  /// `linear` names mixers of files that the model will have.
+  Status importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly = false,
+                     const LinearSpec &linear = {}) const;
 
   // Each step from phase to phase checks its input and its output (morph-verify-phase).
   /// Phase base -> paired, with the candidates and options of the spec's section `linear`.
@@ -60,6 +64,8 @@ public:
   /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,
                   const fs::path &output) const;
+  /// The mixers of a hybrid as Python, for export/morph_export.py.
+  Status emitPyTorch(const fs::path &input, const fs::path &output) const;
 
 private:
   /// Runs the passes that lead from one phase to another, between checks of both.

@@ -39,6 +39,8 @@ int main(int argc, char **argv) {
   addExportCommand(app, action);
   addDoctorCommand(app, action);
   addBenchCommand(app, action);
+  addMixersCommand(app, action);
+  addFormatCommand(app, action);
   // CLI11 would only say that a subcommand is required.
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;

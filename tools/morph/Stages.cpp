@@ -62,10 +62,8 @@ const TrainingSpec &Pipeline::trainingSection(const std::string &stage) const {
 StatusOr<bool> Pipeline::hasLinear(const std::string &variant) const {
   MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(selectionFile(variant).string()));
   const std::vector<int64_t> kept = selection.value("kept", std::vector<int64_t>());
-  const std::vector<std::string> chosen = selection.value("chosen", std::vector<std::string>());
   for (int64_t layer = 0; layer < resolved_.modelInfo.layers; ++layer)
-    if (std::find(kept.begin(), kept.end(), layer) == kept.end() &&
-        (chosen.empty() || chosen.at(static_cast<size_t>(layer)) != "sliding_window"))
+    if (std::find(kept.begin(), kept.end(), layer) == kept.end())
       return true;
   return false;
 }
@@ -166,7 +164,8 @@ Status Pipeline::compileBase() {
     MORPH_RETURN_IF_ERROR(makeFolder(run_.file(folder)));
   }
   MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
-                                           : compiler_.importModel(baseFolder(), resolved_.name, ir("base")));
+                                           : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
+                                                                   /*configOnly=*/false, resolved_.linear));
   for (const char *program : {"score", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-teacher")));
@@ -211,11 +210,12 @@ Status Pipeline::compileHybrid(const std::string &variant) {
     MORPH_RETURN_IF_ERROR(
         emitTrainingPlans(compiler_, resolved_, ir(name), "finetune", run_.file("plans"), "finetune-" + variant)
             .status());
-  if (variant == "selected")
-    // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
-    for (const char *program : {"logits", "decode"})
-      MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
-  return Status();
+  if (variant != "selected")
+    return Status();
+  // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
+  for (const char *program : {"logits", "decode"})
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
+  return compiler_.emitPyTorch(ir(name), planFile("mixers-selected"));
 }
 
 Status Pipeline::data() {
@@ -438,8 +438,7 @@ Status Pipeline::pretrain() {
 
 Status Pipeline::exportHybrid() {
   Inputs inputs;
-  inputs.sections = {"linear"};
-  inputs.plans = {"decode-selected"};
+  inputs.plans = {"decode-selected", "mixers-selected"};
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
   inputs.base = true;
   inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py"};
@@ -450,9 +449,9 @@ Status Pipeline::exportHybrid() {
       [&](const fs::path &out, const std::string &) -> Status {
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
-        Command command{{python, writer, "--base", baseFolder().string(), "--spec", run_.file("resolved.json").string(),
-                         "--selection", selectionFile("selected").string(), "--plan",
-                         planFile("decode-selected").string(), "--out", out.string()}};
+        Command command{{python, writer, "--base", baseFolder().string(), "--run", run_.root().string(), "--mixers",
+                         planFile("mixers-selected").string(), "--selection", selectionFile("selected").string(),
+                         "--plan", planFile("decode-selected").string(), "--out", out.string()}};
         const std::vector<fs::path> files = weights("selected");
         for (size_t i = 1; i < files.size(); ++i)
           command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});

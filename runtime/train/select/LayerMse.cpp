@@ -34,16 +34,10 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
     return Status::invalid("layer_mse: the plan 'align-forward' gives " + std::to_string(branches) +
                            " layer losses for a model of " + std::to_string(request.layers) + " layers");
   const int64_t candidates = branches / request.layers;
-  // Which of all candidates the losses are of: one that has no weights of its own is not aligned.
-  std::vector<int64_t> mixers = {0};
-  const std::vector<std::string> &further = context.spec.linear.candidates;
-  for (size_t i = 0; i < further.size(); ++i)
-    if (further[i] != "sliding_window")
-      mixers.push_back(static_cast<int64_t>(i) + 1);
-  if (static_cast<int64_t>(mixers.size()) != candidates)
+  const size_t named = 1 + context.spec.linear.candidates.size();
+  if (static_cast<int64_t>(named) != candidates)
     return Status::invalid("layer_mse: the plan 'align-forward' has " + std::to_string(candidates) +
-                           " linear candidates a layer, but the spec's 'linear' names " +
-                           std::to_string(mixers.size()));
+                           " candidates a layer, but the spec's 'linear' names " + std::to_string(named));
   for (int64_t layer = 0; layer < request.layers; ++layer) {
     int64_t best = 0;
     for (int64_t c = 1; c < candidates; ++c)
@@ -52,8 +46,8 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
         best = c;
     selection.scores.push_back(loss.layerLoss[static_cast<size_t>(layer * candidates + best)]);
     selection.standardErrors.push_back(loss.layerStandardErrors[static_cast<size_t>(layer * candidates + best)]);
-    if (mixers.size() > 1)
-      selection.chosen.push_back(mixers[static_cast<size_t>(best)]);
+    if (candidates > 1)
+      selection.chosen.push_back(best);
   }
   selection.kept = largestLayers(selection.scores, {}, request);
   selection.tokens = loss.tokens;

@@ -3,6 +3,7 @@
 #include "runtime/train/select/Selector.h"
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/spec/MixerName.h"
 #include "runtime/train/Stages.h"
 
 #include <algorithm>
@@ -117,9 +118,9 @@ StatusOr<StageOutcome> runSelect(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const Selection selection, (*selector)(context, request));
   if (selection.interrupted)
     return StageOutcome::Interrupted;
-  std::vector<std::string> kinds = {context.spec.linear.backend};
-  for (const std::string &kind : context.spec.linear.candidates)
-    kinds.push_back(kind);
+  std::vector<std::string> kinds = {mixerName(context.spec.linear.backend)};
+  for (const std::string &candidate : context.spec.linear.candidates)
+    kinds.push_back(mixerName(candidate));
   for (int64_t candidate : selection.chosen)
     if (candidate >= static_cast<int64_t>(kinds.size()))
       return Status::invalid("select: the plan has more candidates a layer than the " + std::to_string(kinds.size()) +

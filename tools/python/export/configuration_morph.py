@@ -9,9 +9,10 @@ class MorphConfig(PretrainedConfig):
 
     `morph` holds what the base's fields do not say:
         base_model_type  architecture of the base: llama, mistral, qwen2, qwen3
-        mixers           one object a layer: `kind` (full, sliding_window, gated_deltanet, lightning), `weights` (the
-                         name of the mixer's module), `window` for softmax kinds, `options` for linear ones
-        qkv_bias, o_bias, qk_norm_eps (null where q and k are not normalised), norm_eps (output norm of linear layers)
+        mixers           one object a layer: `kind`, `full` or the name of a declared mixer; `weights`, the name of the
+                         mixer's module; for full attention its `window` (null: all positions), for declared mixers
+                         their `class` in modeling_morph.py and their `options`
+        qkv_bias, o_bias, qk_norm_eps (null where q and k are not normalised) of full attention, norm_eps
         rope             `inverse_frequencies` (scaling applied) and `attention_factor`
     """
 
@@ -32,10 +33,8 @@ class MorphConfig(PretrainedConfig):
         self.rms_norm_eps = rms_norm_eps
         self.hidden_act = hidden_act
         self.max_position_embeddings = max_position_embeddings
-        # transformers knows three of the kinds by name; morph.mixers says which a layer has.
-        known = {"full_attention": "full_attention", "sliding_attention": "sliding_attention",
-                 "sliding_window": "sliding_attention"}
-        self.layer_types = layer_types and [known.get(kind, "linear_attention") for kind in layer_types]
+        # transformers' names; morph.mixers says which mixer a layer has.
+        self.layer_types = layer_types
         self.morph = morph
         self.use_cache = use_cache
         self.initializer_range = initializer_range

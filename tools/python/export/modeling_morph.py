@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hybrid model made by Morph, in plain PyTorch for `transformers` (trust_remote_code=True).
 
-Layers that kept softmax attention compute what the base model computes. The others are one of
-    gated_deltanet  S <- e^g S;  S <- S + k (beta (v - S^T k))^T;  o = S^T q      (gated delta rule)
-    lightning       S <- e^g S + k v^T;  o = S^T q                               (fixed decay per head)
-with a state S [head, key, value] in fp32, computed in chunks for several positions and step by step for one.
+Layers that kept softmax attention compute what the base model computes. The others have mixers that were declared in
+Morph's language; `morph-translate --emit-pytorch` has written a class for each of them, below. Most are recurrences of
+one family (`linear_attention`), with a state [head, key, value] in fp32.
 
-Shapes: B batch, T new positions, S cached and new positions, H heads, G key-value heads, D head dimension, C chunk.
+Shapes: B batch, T new positions, S cached and new positions, H heads, G groups of heads that share keys, K key and V
+value dimension of a head, C chunk. `cache` is the dictionary of a layer, None where nothing is decoded; `mask` [B,S] is
+False at padding, which is on the left, None where there is none.
 """
 
 import torch
@@ -61,8 +62,15 @@ def wide(x):
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-class MorphRMSNorm(nn.Module):
+def rms_norm(x, weight, eps):
     """weight * x / sqrt(mean(x^2) + eps), statistics in fp32 or wider."""
+    normed = wide(x)
+    normed = normed * torch.rsqrt(normed.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * normed.to(x.dtype)
+
+
+class MorphRMSNorm(nn.Module):
+    """`rms_norm` with a weight of its own."""
 
     def __init__(self, size, eps):
         super().__init__()
@@ -70,264 +78,262 @@ class MorphRMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
-        normed = wide(x)
-        normed = normed * torch.rsqrt(normed.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * normed.to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
-def l2_norm(x, eps=1e-6):
+def l2_norm(x, eps):
     """x / sqrt(sum(x^2) + eps) over the last dimension."""
     return x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) + eps)
 
 
+def expand(x, width):
+    """x [...] as [...,width]: each element as a row of equal ones."""
+    return x.unsqueeze(-1).expand(*x.shape, width)
+
+
 def apply_rope(x, cos, sin):
-    """Rotary embedding of x [B,T,H,D] by rotating halves of its first 2F elements; cos, sin [B,T,1,2F]."""
+    """Rotary embedding of x [B,T,H,K] by rotating halves of its first 2F elements; cos, sin [B,T,1,2F]."""
     rotated = x[..., : cos.shape[-1]]
     first, second = rotated.chunk(2, dim=-1)
     rotated = rotated * cos + torch.cat((-second, first), dim=-1) * sin
     return torch.cat((rotated, x[..., cos.shape[-1]:]), dim=-1)
 
 
-def _chunks(x, size):
-    """x [B,T,H,...] padded with zeros to whole chunks: [B,H,chunks,size,...]."""
-    padding = -x.shape[1] % size
-    x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, padding))
-    return x.reshape(x.shape[0], -1, size, *x.shape[2:]).movedim(3, 1)
+def mask_padding(x, mask):
+    """x [B,T,...], zero at padded positions."""
+    return x if mask is None else x * mask[:, -x.shape[1]:].reshape(*x.shape[:2], *(1,) * (x.dim() - 2))
 
 
-def gated_delta_rule(q, k, v, g, beta, state, chunk):
-    """The gated delta rule over T positions in chunks.
+def convolve(cache, name, x, weight, mask):
+    """Causal depthwise convolution of x [B,T,...] over all its channels by weight [channels,1,W].
 
-    q, k, v [B,T,H,D] (q scaled), g [B,T,H] log decay (<= 0), beta [B,T,H], state [B,H,D,D]; all fp32. Returns o
-    [B,T,H,D] and the state after the last position. Within a chunk with c = cumsum(g), the pseudo-values
-    u_i = beta_i (v_i - k_i^T e^{c_i} S - sum_{j<i} e^{c_i-c_j} (k_i k_j) u_j) come from one triangular solve.
+    The last W - 1 inputs are `cache[name]`. Padding is no input: what it left there would be seen by real positions.
     """
-    length = q.shape[1]
-    q, k, v, g, beta = (_chunks(x, chunk) for x in (q, k, v, g, beta))
-    c = g.cumsum(-1)
-    lower = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).tril()
+    inputs = mask_padding(x, mask).flatten(2)
+    before = cache[name] if cache and name in cache else x.new_zeros(x.shape[0], weight.shape[2] - 1, inputs.shape[2])
+    inputs = torch.cat((before, inputs), dim=1)
+    if cache is not None:
+        cache[name] = inputs[:, inputs.shape[1] - before.shape[1]:]
+    return F.conv1d(inputs.mT, weight.to(x.dtype), groups=weight.shape[0]).mT.reshape(x.shape)
+
+
+def attention(cache, names, q, k, v, mask, scale, window=None):
+    """Causal softmax attention of q [B,T,H,K] to k, v [B,T,G,...] and those before them, `cache[names]` [B,G,S,...].
+
+    A query sees `window` positions, its own included, or all; no more than that are kept.
+    """
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if cache is not None:
+        if names[0] in cache:
+            k, v = torch.cat((cache[names[0]], k), dim=2), torch.cat((cache[names[1]], v), dim=2)
+        kept = 0 if window is None else max(k.shape[2] - window, 0)
+        cache[names[0]], cache[names[1]] = k[:, :, kept:], v[:, :, kept:]
+    repeats = q.shape[1] // k.shape[1]
+    if repeats > 1:
+        k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
+    length, total = q.shape[2], k.shape[2]
+    plain = mask is None and length == total and (window is None or window >= total)
+    allowed = None
+    if not plain:
+        query = torch.arange(total - length, total, device=q.device)[:, None]
+        key = torch.arange(total, device=q.device)[None, :]
+        allowed = key <= query
+        if window is not None:
+            allowed = allowed & (key > query - window)
+        if mask is not None:
+            # A padded position sees itself, so that no row is empty; nothing real sees it.
+            allowed = (allowed & mask[:, None, None, -total:]) | (key == query)
+    output = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=plain, scale=scale)
+    return output.transpose(1, 2)
+
+
+# Chunks of recurrences whose decay differs by key channel: products of each pair of positions and channel are in memory.
+CHANNEL_CHUNK = 16
+
+
+def linear_attention_chunk(q, k, v, decay, write, erase, state):
+    """`linear_attention` of one chunk, heads before positions: q, k, write, erase [B,H,C,K], v [B,H,C,V].
+
+    decay [B,H,C,1] or [B,H,C,K] is the sum of the logarithms from the chunk's begin on. Only differences of them become
+    exponents, so that nothing overflows.
+    """
+    positions = q.shape[2]
+    lower = torch.ones(positions, positions, dtype=torch.bool, device=q.device).tril()
     # Masked before the exponential: above the diagonal the difference is positive and may overflow.
-    decay = (c.unsqueeze(-1) - c.unsqueeze(-2)).masked_fill(~lower, -torch.inf).exp()
-    k_beta, v_beta = k * beta.unsqueeze(-1), v * beta.unsqueeze(-1)
-    system = (k_beta @ k.mT) * decay
-    right = torch.cat((v_beta, k_beta * c.exp().unsqueeze(-1)), dim=-1)
-    # unitriangular: the diagonal is taken as one whatever it holds
-    solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
-    values, keys = solved.split((v.shape[-1], k.shape[-1]), dim=-1)
-    scores = (q @ k.mT) * decay
+    between = (decay.unsqueeze(3) - decay.unsqueeze(2)).masked_fill(~lower[..., None], -torch.inf).exp()
+
+    def scores(x, y):
+        """x_i . (e^(decay_i - decay_j) y_j), zero for j > i: [B,H,C,C]."""
+        if between.shape[-1] == 1:
+            return (x @ y.mT) * between[..., 0]
+        return torch.einsum("bhik,bhjk,bhijk->bhij", x, y, between)
+
+    since, until = decay.exp(), (decay[:, :, -1:] - decay).exp()
+    output = (q * since) @ state + scores(q, k) @ v
+    added = (k * until).mT @ v
+    if write is not None:
+        # What each position erases, u_i = erase_i . (decayed state before i), hangs on those of positions before it.
+        right = (erase * since) @ state + scores(erase, k).tril(-1) @ v
+        u = torch.linalg.solve_triangular(-scores(erase, write).tril(-1), right, upper=False, unitriangular=True)
+        output = output + scores(q, write) @ u
+        added = added + (write * until).mT @ u
+    return output, state * decay[:, :, -1].exp().unsqueeze(-1) + added
+
+
+def linear_attention(q, k, v, state, decay=None, beta=None, write=None, erase=None, bonus=None, scale=1.0,
+                     normaliser=None, chunk=64):
+    """The family of gated linear recurrences over T positions, in chunks; a chunk of one position is a step.
+
+        S <- D S + write (erase^T D S) + k v^T,  o = scale (S^T q + (sum(bonus q k)) v)
+
+    q, k [B,T,G,K], v [B,T,H,V], all fp32 or wider. D is the diagonal of e^decay; decay is [H], [B,T,H] or [B,T,H,K], and
+    not there where nothing decays. write, erase [B,T,H,K]; the delta rule S <- D S + k (beta (v - (D S)^T k))^T has beta
+    [B,T,H] instead. bonus [H,K]. With a normaliser v has a further column of ones, by which plus `normaliser` the others
+    of the output are divided. Returns o [B,T,H,V] and the state [B,H,K,V], or [B,H,K,V+1], after the last position.
+    """
+    length, heads = v.shape[1:3]
+    if q.shape[2] != heads:
+        q, k = (x.repeat_interleave(heads // q.shape[2], dim=2) for x in (q, k))
+    if normaliser is not None:
+        v = F.pad(v, (0, 1), value=1.0)
+    direct = None if bonus is None else (bonus * q * k).sum(-1, keepdim=True) * v
+    if beta is not None:
+        beta = beta.unsqueeze(-1)
+        write, erase, v = -beta * k, k, beta * v
+    if decay is None:
+        decay = v.new_zeros(heads)
+    if decay.dim() < 4:
+        decay = decay.expand(*v.shape[:2], heads).unsqueeze(-1)
+    if decay.shape[-1] > 1:
+        chunk = min(chunk, CHANNEL_CHUNK)
+    q, k, v, decay, write, erase = (x if x is None else x.transpose(1, 2) for x in (q, k, v, decay, write, erase))
     outputs = []
-    for i in range(q.shape[2]):
-        u = values[:, :, i] - keys[:, :, i] @ state
-        outputs.append((q[:, :, i] * c[:, :, i, :, None].exp()) @ state + scores[:, :, i] @ u)
-        last = c[:, :, i, -1:, None]
-        state = state * last.exp() + (k[:, :, i] * (last - c[:, :, i, :, None]).exp()).mT @ u
-    return torch.cat(outputs, dim=2).transpose(1, 2)[:, :length], state
+    for begin in range(0, length, chunk):
+        part = [x if x is None else x[:, :, begin:begin + chunk] for x in (q, k, v, decay, write, erase)]
+        part[3] = part[3].cumsum(2)
+        output, state = linear_attention_chunk(*part, state)
+        outputs.append(output)
+    output = torch.cat(outputs, dim=2).transpose(1, 2)
+    if direct is not None:
+        output = output + direct
+    output = scale * output
+    if normaliser is not None:
+        output = output[..., :-1] / (output[..., -1:] + normaliser)
+    return output, state
 
 
-def gated_delta_rule_step(q, k, v, g, beta, state):
-    """One position of the gated delta rule: q, k, v [B,1,H,D], g, beta [B,1,H]."""
-    q, k, v = (x[:, 0].unsqueeze(-2) for x in (q, k, v))
-    state = state * g[:, 0, :, None, None].exp()
-    state = state + k.mT @ (beta[:, 0, :, None, None] * (v - k @ state))
-    return (q @ state).transpose(1, 2), state
+def fla_kernel(decay, beta, write, bonus, normaliser):
+    """The kernel of flash-linear-attention for a recurrence with these operands; None where there is none, or no fla."""
+    if write is not None or bonus is not None or normaliser is not None:
+        return None
+    channels = decay is not None and decay.dim() == 4
+    try:
+        if beta is None and channels:
+            from fla.ops.gla import chunk_gla as kernel
+        elif beta is None:
+            from fla.ops.simple_gla import chunk_simple_gla as kernel
+        elif channels:
+            from fla.ops.kda import chunk_kda as kernel
+        else:
+            from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
+    except ImportError:
+        return None
+    return kernel
 
 
-def fixed_decay(q, k, v, g, state, chunk):
-    """S <- e^g S + k v^T, o = S^T q over T positions in chunks; arguments as in gated_delta_rule."""
-    length = q.shape[1]
-    q, k, v, g = (_chunks(x, chunk) for x in (q, k, v, g))
-    c = g.cumsum(-1)
-    lower = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).tril()
-    decay = (c.unsqueeze(-1) - c.unsqueeze(-2)).masked_fill(~lower, -torch.inf).exp()
-    inside = ((q @ k.mT) * decay) @ v
-    outputs = []
-    for i in range(q.shape[2]):
-        outputs.append((q[:, :, i] * c[:, :, i, :, None].exp()) @ state + inside[:, :, i])
-        last = c[:, :, i, -1:, None]
-        state = state * last.exp() + (k[:, :, i] * (last - c[:, :, i, :, None]).exp()).mT @ v[:, :, i]
-    return torch.cat(outputs, dim=2).transpose(1, 2)[:, :length], state
+def recurrence(cache, name, q, k, v, mask, dtype, **operands):
+    """`linear_attention` from the state `cache[name]` on, zero where there is none, which it leaves there.
+
+    Padding has no keys: a state that nothing was added to is zero whatever is done with it. `dtype` is the model's: half
+    precision on a GPU has kernels, where fla is installed.
+    """
+    k = mask_padding(k, mask)
+    normaliser = operands.get("normaliser")
+    state = cache[name] if cache and name in cache else v.new_zeros(
+        v.shape[0], v.shape[2], k.shape[3], v.shape[3] + (normaliser is not None))
+    decay, beta = operands.get("decay"), operands.get("beta")
+    kernel = None
+    if v.is_cuda and dtype in (torch.float16, torch.bfloat16) and v.shape[1] > 1:
+        kernel = fla_kernel(decay, beta, operands.get("write"), operands.get("bonus"), normaliser)
+    if kernel is None:
+        o, state = linear_attention(q, k, v, state, **operands)
+    else:
+        repeats = v.shape[2] // q.shape[2]
+        q, k = (x.repeat_interleave(repeats, dim=2) for x in (q, k))
+        if decay is None or decay.dim() < 4:
+            decay = (v.new_zeros(v.shape[2]) if decay is None else decay).expand(v.shape[:3])
+        given = {"g": decay.contiguous()} | ({} if beta is None else {"beta": beta.to(dtype)})
+        o, state = kernel(q.to(dtype), k.to(dtype), v.to(dtype), **given, scale=operands.get("scale", 1.0),
+                          initial_state=state, output_final_state=True)
+        o = wide(o)
+    if cache is not None:
+        cache[name] = state
+    return o
 
 
-def fixed_decay_step(q, k, v, g, state):
-    """One position of fixed_decay: q, k, v [B,1,H,D], g [B,1,H]."""
-    q, k, v = (x[:, 0].unsqueeze(-2) for x in (q, k, v))
-    state = state * g[:, 0, :, None, None].exp() + k.mT @ v
-    return (q @ state).transpose(1, 2), state
+class MorphGroup(nn.Module):
+    """Modules and parameters by name, for weights such as `f_proj.0.weight`."""
+
+    def __init__(self, parts):
+        super().__init__()
+        for name, part in parts.items():
+            # Not as attributes: a name may be one that modules have, or no attribute's.
+            (self._modules if isinstance(part, nn.Module) else self._parameters)[name] = part
+
+    def __getitem__(self, name):
+        return self._modules[name] if name in self._modules else self._parameters[name]
 
 
 class MorphMixer(nn.Module):
-    """What all token mixers share: projections, biases and the normalisation of queries and keys."""
+    """What all token mixers have: the sizes of the base's attention."""
 
-    def __init__(self, config, mixer, kv_heads):
+    def __init__(self, config):
         super().__init__()
-        morph, size = config.morph, config.hidden_size
-        self.heads, self.kv_heads, self.head_dim = config.num_attention_heads, kv_heads, config.head_dim
-        self.options = mixer.get("options", {})
-        rows, kv_rows = self.heads * self.head_dim, kv_heads * self.head_dim
-        self.q_proj = nn.Linear(size, rows, bias=morph["qkv_bias"])
-        self.k_proj = nn.Linear(size, kv_rows, bias=morph["qkv_bias"])
-        self.v_proj = nn.Linear(size, kv_rows, bias=morph["qkv_bias"])
-        self.o_proj = nn.Linear(rows, size, bias=morph["o_bias"])
-        self.qk_norm = morph["qk_norm_eps"] is not None
-        if self.qk_norm:
-            self.q_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
-            self.k_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
-
-    def project(self, x):
-        """Hidden state [B,T,hidden] to q [B,T,H,D] and k, v [B,T,G,D], normalised where the base does it."""
-        q = self.q_proj(x).unflatten(-1, (self.heads, self.head_dim))
-        k = self.k_proj(x).unflatten(-1, (self.kv_heads, self.head_dim))
-        v = self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_dim))
-        if self.qk_norm:
-            q, k = self.q_norm(q), self.k_norm(k)
-        return q, k, v
+        self.hidden, self.head_dim = config.hidden_size, config.head_dim
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
 
 
 class MorphSoftmaxAttention(MorphMixer):
     """The base model's attention: causal, grouped-query, with a sliding window where the mixer has one."""
 
     def __init__(self, config, mixer):
-        super().__init__(config, mixer, config.num_key_value_heads)
+        super().__init__(config)
+        morph, rows, kv_rows = config.morph, self.heads * self.head_dim, self.kv_heads * self.head_dim
+        self.q_proj = nn.Linear(self.hidden, rows, bias=morph["qkv_bias"])
+        self.k_proj = nn.Linear(self.hidden, kv_rows, bias=morph["qkv_bias"])
+        self.v_proj = nn.Linear(self.hidden, kv_rows, bias=morph["qkv_bias"])
+        self.o_proj = nn.Linear(rows, self.hidden, bias=morph["o_bias"])
+        self.qk_norm = morph["qk_norm_eps"] is not None
+        if self.qk_norm:
+            self.q_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
+            self.k_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
         self.window = mixer.get("window")
 
     def forward(self, x, cache, rope, mask):
-        q, k, v = self.project(x)
-        q, k = apply_rope(q, *rope).transpose(1, 2), apply_rope(k, *rope).transpose(1, 2)
-        v = v.transpose(1, 2)
-        if cache is not None:
-            if cache:
-                k, v = torch.cat((cache["k"], k), dim=2), torch.cat((cache["v"], v), dim=2)
-            cache["k"], cache["v"] = k, v
-        repeats = self.heads // self.kv_heads
-        if repeats > 1:
-            k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
-        length, total = q.shape[2], k.shape[2]
-        plain = mask is None and length == total and (self.window is None or self.window >= total)
-        allowed = None
-        if not plain:
-            query = torch.arange(total - length, total, device=x.device)[:, None]
-            key = torch.arange(total, device=x.device)[None, :]
-            allowed = key <= query
-            if self.window is not None:
-                allowed = allowed & (key > query - self.window)
-            if mask is not None:
-                # A padded position sees itself, so that no row is empty; nothing real sees it.
-                allowed = (allowed & mask[:, None, None, :]) | (key == query)
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=plain,
-                                                scale=self.head_dim**-0.5)
-        return self.o_proj(output.transpose(1, 2).flatten(2))
+        q = self.q_proj(x).unflatten(-1, (self.heads, -1))
+        k = self.k_proj(x).unflatten(-1, (self.kv_heads, -1))
+        v = self.v_proj(x).unflatten(-1, (self.kv_heads, -1))
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        o = attention(cache, ("k", "v"), apply_rope(q, *rope), apply_rope(k, *rope), v, mask, self.head_dim**-0.5,
+                      self.window)
+        return self.o_proj(o.flatten(2))
 
 
-class MorphLinearAttention(MorphMixer):
-    """What the linear kinds share: one head a query head, gated and normalised output, a recurrent state."""
-
-    def __init__(self, config, mixer):
-        super().__init__(config, mixer, config.num_attention_heads)
-        rows = self.heads * self.head_dim
-        self.g_proj = nn.Linear(config.hidden_size, rows, bias=False)
-        self.o_norm = MorphRMSNorm(self.head_dim, config.morph["norm_eps"])
-        self.chunk = int(self.options.get("chunk", 64))
-
-    def state(self, cache, x):
-        """The recurrent state [B,H,D,D] before the new positions."""
-        if cache:
-            return cache["state"]
-        return wide(x.new_zeros(x.shape[0], self.heads, self.head_dim, self.head_dim))
-
-    def finish(self, x, o):
-        """Output norm, gate and projection of o [B,T,H,D] in fp32."""
-        normed = self.o_norm(o).flatten(2)
-        gated = normed * F.silu(wide(self.g_proj(x)))
-        return self.o_proj(gated.to(x.dtype))
+def quick_gelu(x):
+    """x * sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
 
 
-class MorphGatedDeltaNet(MorphLinearAttention):
-    """Gated DeltaNet. Padded positions change nothing: no key, no value, no decay."""
-
-    def __init__(self, config, mixer):
-        super().__init__(config, mixer)
-        self.a_proj = nn.Linear(config.hidden_size, self.heads, bias=False)
-        self.b_proj = nn.Linear(config.hidden_size, self.heads, bias=False)
-        self.A_log = nn.Parameter(torch.zeros(self.heads))
-        self.dt_bias = nn.Parameter(torch.zeros(self.heads))
-        self.width = int(self.options.get("conv", 0))
-        if self.width:
-            rows = self.heads * self.head_dim
-            for name in ("q_conv", "k_conv", "v_conv"):
-                setattr(self, name, nn.Conv1d(rows, rows, self.width, groups=rows, bias=False))
-
-    def convolve(self, name, x, cache):
-        """Causal depthwise convolution of x [B,T,H*D] with the inputs before it; leaves the last ones in the cache."""
-        if not self.width:
-            return x
-        before = cache[name] if cache and name in cache else x.new_zeros(x.shape[0], self.width - 1, x.shape[2])
-        x = torch.cat((before, x), dim=1)
-        if cache is not None:
-            cache[name] = x[:, x.shape[1] - (self.width - 1):]
-        return getattr(self, name)(x.mT).mT
-
-    def forward(self, x, cache, rope, mask):
-        state = self.state(cache, x)
-        q, k, v = (y.flatten(2) for y in self.project(x))
-        if mask is not None:
-            mask = mask[:, -x.shape[1]:, None]
-            q, k, v = q * mask, k * mask, v * mask
-        q, k, v = (self.convolve(name, y, cache) for name, y in (("q_conv", q), ("k_conv", k), ("v_conv", v)))
-        q, k, v = (F.silu(wide(y)).unflatten(-1, (self.heads, self.head_dim)) for y in (q, k, v))
-        q, k = l2_norm(q) * self.head_dim**-0.5, l2_norm(k)
-        g = -wide(self.A_log).exp() * F.softplus(wide(self.a_proj(x)) + wide(self.dt_bias))
-        beta = wide(self.b_proj(x)).sigmoid()
-        if mask is not None:
-            g, beta = g * mask, beta * mask
-        if x.shape[1] == 1:
-            o, state = gated_delta_rule_step(q, k, v, g, beta, state)
-        else:
-            o, state = gated_delta_rule(q, k, v, g, beta, state, self.chunk)
-        if cache is not None:
-            cache["state"] = state
-        return self.finish(x, o)
-
-
-class MorphLightningAttention(MorphLinearAttention):
-    """Lightning attention: rotary queries and keys, a fixed decay per head (`decay` holds its logarithm)."""
-
-    def __init__(self, config, mixer):
-        super().__init__(config, mixer)
-        self.decay = nn.Parameter(torch.zeros(self.heads), requires_grad=False)
-
-    def forward(self, x, cache, rope, mask):
-        state = self.state(cache, x)
-        q, k, v = (wide(y) for y in self.project(x))
-        if not self.qk_norm:
-            q, k = l2_norm(q) * self.head_dim**0.5, l2_norm(k) * self.head_dim**0.5
-        q, k = apply_rope(q, *rope) * self.head_dim**-0.5, apply_rope(k, *rope)
-        g = wide(self.decay).expand(*x.shape[:2], self.heads)
-        if mask is not None:
-            mask = mask[:, -x.shape[1]:, None]
-            k, v, g = k * mask[..., None], v * mask[..., None], g * mask
-        if x.shape[1] == 1:
-            o, state = fixed_decay_step(q, k, v, g, state)
-        else:
-            o, state = fixed_decay(q, k, v, g, state, self.chunk)
-        if cache is not None:
-            cache["state"] = state
-        return self.finish(x, o)
-
-
-MIXERS = {
-    "full": MorphSoftmaxAttention,
-    "sliding_window": MorphSoftmaxAttention,
-    "gated_deltanet": MorphGatedDeltaNet,
-    "lightning": MorphLightningAttention,
-}
+# <declared mixers>
+# The classes of declared mixers by name, and the weights of theirs that stay in fp32: decays, shifts, scales.
+DECLARED = {}
+FP32_WEIGHTS = []
+# </declared mixers>
 
 
 def gelu_tanh(x):
     return F.gelu(x, approximate="tanh")
-
-
-def quick_gelu(x):
-    return x * torch.sigmoid(1.702 * x)
 
 
 ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu_pytorch_tanh": gelu_tanh, "gelu_new": gelu_tanh,
@@ -356,11 +362,12 @@ class MorphDecoderLayer(nn.Module):
     def __init__(self, config, layer):
         super().__init__()
         mixer = config.morph["mixers"][layer]
-        if mixer["kind"] not in MIXERS:
-            raise ValueError(f"layer {layer} has the unknown mixer kind '{mixer['kind']}', expected {list(MIXERS)}")
+        if mixer["kind"] != "full" and mixer["class"] not in DECLARED:
+            raise ValueError(f"layer {layer} has the unknown mixer class '{mixer['class']}', expected {list(DECLARED)}")
         # The mixer's module has the name that its weights have in the checkpoint.
         self.mixer_name = mixer["weights"]
-        setattr(self, self.mixer_name, MIXERS[mixer["kind"]](config, mixer))
+        setattr(self, self.mixer_name, MorphSoftmaxAttention(config, mixer) if mixer["kind"] == "full"
+                else DECLARED[mixer["class"]](config))
         self.mlp = MorphMLP(config)
         self.input_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -375,8 +382,9 @@ class MorphPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     _no_split_modules = ["MorphDecoderLayer"]
     _supports_sdpa = True
-    # Exponents of decays: bf16 would move them by half a percent.
-    _keep_in_fp32_modules_strict = ["A_log", "dt_bias", "decay"]
+    supports_gradient_checkpointing = True
+    # Exponents of decays among them: bf16 would move them by half a percent.
+    _keep_in_fp32_modules_strict = FP32_WEIGHTS
 
     @classmethod
     def _supports_default_dynamic_cache(cls):
@@ -418,7 +426,11 @@ class MorphModel(MorphPreTrainedModel):
             raise ValueError("exactly one of input_ids and inputs_embeds must be given")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = self.config.use_cache if use_cache is None else use_cache
-        if use_cache and past_key_values is None:
+        # A layer whose forward is computed again would add to its cache again.
+        checkpointed = self.gradient_checkpointing and self.training
+        if checkpointed and past_key_values is not None:
+            raise ValueError("gradient checkpointing cannot go with a cache: leave past_key_values out")
+        if use_cache and not checkpointed and past_key_values is None:
             past_key_values = MorphCache(self.config.num_hidden_layers)
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         mask = None
@@ -435,7 +447,8 @@ class MorphModel(MorphPreTrainedModel):
         for i, layer in enumerate(self.layers):
             if output_hidden_states:
                 hidden.append(x)
-            x = layer(x, past_key_values.layers[i] if past_key_values is not None else None, rope, mask)
+            arguments = (x, past_key_values.layers[i] if past_key_values is not None else None, rope, mask)
+            x = self._gradient_checkpointing_func(layer.__call__, *arguments) if checkpointed else layer(*arguments)
         x = self.norm(x)
         if past_key_values is not None:
             past_key_values.seen = past + x.shape[1]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a hybrid as a Hugging Face folder that stock transformers loads with trust_remote_code.
 
+Which mixer a layer has, and the classes of PyTorch that compute them, come from `morph-translate --emit-pytorch`; the
+model around them is modeling_morph.py, into which they are put.
 Which weights the hybrid has is read from its decode plan; their values come from the weight files (the last one that
 holds a name wins), then from the base checkpoint, then from the plan's initial values (constant buffers such as decays).
 A weight's type is the one that the plan says, to which the runtime rounds what it does not train: the model that was
@@ -10,6 +12,7 @@ evaluated has the same bits as the one written here.
 import argparse
 import hashlib
 import json
+import math
 import pathlib
 import shutil
 import sys
@@ -19,32 +22,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 HERE = pathlib.Path(__file__).resolve().parent
-REMOTE_CODE = ("configuration_morph.py", "modeling_morph.py")
+# The lines of modeling_morph.py between which the classes of the declared mixers go.
+MARKS = ("# <declared mixers>\n", "# </declared mixers>\n")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                    "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
                    "LICENSE")
 DTYPES = {"f32": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16,
           "fp16": torch.float16}
 SHARD_BYTES = 4 << 30
-# What the recurrent states are, for whoever writes an engine for them.
-STATES = {
-    "full": {"k, v": "[batch, positions, kv_heads, head_dim], rotary applied to k"},
-    "sliding_window": {"k, v": "[batch, positions, kv_heads, head_dim], rotary applied to k"},
-    "gated_deltanet": {
-        "state": "[batch, heads, key_dim, value_dim] fp32, keys first",
-        "q_conv, k_conv, v_conv": "[batch, width - 1, heads * head_dim], the last inputs (only with a convolution)",
-        "update": "S <- exp(g) S; S <- S + k (beta (v - S^T k))^T; o = S^T (q head_dim^-0.5)",
-        "decay": "g = -exp(A_log) softplus(a_proj x + dt_bias), natural logarithm, at most 0",
-        "qk": "silu, then x / sqrt(sum x^2 + 1e-6)",
-    },
-    "lightning": {
-        "state": "[batch, heads, key_dim, value_dim] fp32, keys first",
-        "update": "S <- exp(decay) S + k v^T; o = S^T (q head_dim^-0.5)",
-        "decay": "weight `decay` [heads], natural logarithm, at most 0, not trained",
-        "qk": "the base's q/k norm, or head_dim^0.5 x / sqrt(sum x^2 + 1e-6) where it has none; then rotary",
-    },
-}
-
 
 class ExportError(Exception):
     """The export cannot be made; the message says why."""
@@ -83,7 +68,8 @@ def initial_value(weight, weights):
         raise ExportError(f"no file holds the weight {weight['name']}")
     kind, shape = init["kind"], weight["shape"]
     if kind == "values":
-        return torch.tensor(init["values"], dtype=torch.float32).reshape(shape)
+        # Of the last dimensions, the same along those before them.
+        return torch.tensor(init["values"], dtype=torch.float32).repeat(math.prod(shape) // len(init["values"])).reshape(shape)
     if kind == "constant":
         return torch.full(shape, float(init["value"]), dtype=torch.float32)
     if kind == "copy":
@@ -95,54 +81,30 @@ def initial_value(weight, weights):
     raise ExportError(f"the weight {weight['name']} was never trained and starts from random values")
 
 
-def base_windows(config):
-    """The sliding window of each layer of the base, None where it sees everything."""
-    layers, window = config["num_hidden_layers"], config.get("sliding_window")
-    if config["model_type"] == "mistral":
-        return [window] * layers
-    if not config.get("use_sliding_window"):
-        return [None] * layers
-    if "layer_types" in config:
-        return [window if kind.startswith("sliding") else None for kind in config["layer_types"]]
-    return [window if i >= config.get("max_window_layers", 28) else None for i in range(layers)]
-
-
-def make_mixers(base, spec, selection):
-    """The token mixer of every layer: kind, name of its module, window or options."""
-    linear, kept = spec["linear"], set(selection["kept"])
-    windows = base_windows(base)
-    mixers = []
-    for layer in range(base["num_hidden_layers"]):
-        chosen = selection.get("chosen")
-        kind = "full" if layer in kept else chosen[layer] if chosen else linear["backend"]
-        if kind in ("full", "sliding_window"):
-            window = windows[layer]
-            if kind == "sliding_window":
-                window = min(window, linear["window"]) if window else linear["window"]
-            mixers.append({"kind": "sliding_window" if window else "full", "weights": "self_attn", "window": window})
-        else:
-            options = {"chunk": linear["chunk"]}
-            if kind == "gated_deltanet":
-                options["conv"] = linear["conv"]
-            mixers.append({"kind": kind, "weights": "linear_attn" if kind == linear["backend"] else kind,
-                           "options": options})
-    return mixers
-
-
-def layer_type(mixer, backend, base_window):
-    """The name in `layer_types`: transformers' where there is one, Morph's own for further candidates."""
+def layer_type(mixer):
+    """transformers' name in `layer_types`."""
     if mixer["kind"] == "full":
-        return "full_attention"
-    if mixer["kind"] == "sliding_window":
-        return "sliding_attention" if mixer["window"] == base_window else "sliding_window"
-    return "linear_attention" if mixer["kind"] == backend else mixer["kind"]
+        return "sliding_attention" if mixer["window"] else "full_attention"
+    return "linear_attention"
 
 
-def make_config(base, spec, selection, plan):
+def make_modeling(classes):
+    """modeling_morph.py of a hybrid: the model, and the classes of its declared mixers."""
+    text = (HERE / "modeling_morph.py").read_text()
+    before, rest = text.split(MARKS[0])
+    return before + classes + rest.split(MARKS[1])[1]
+
+
+def make_configuration(classes):
+    """configuration_morph.py of a hybrid. transformers keeps one model class a configuration class, and configurations of
+    the same text are one in a process: hybrids with other mixers need another text."""
+    digest = hashlib.sha256(classes.encode()).hexdigest()
+    return (HERE / "configuration_morph.py").read_text() + f"\n# For mixers with the digest {digest}.\n"
+
+
+def make_config(base, mixers, plan):
     """config.json of the hybrid: the base's, and what transformers and Morph's importer need beside it."""
     names = [weight["name"] for weight in plan["weights"]]
-    mixers = make_mixers(base, spec, selection)
-    backend = spec["linear"]["backend"]
     tables = plan.get("rope_tables", {})
     table = next(iter(tables.values())) if isinstance(tables, dict) and tables else (tables[0] if tables else {})
     eps = base.get("rms_norm_eps", 1e-6)
@@ -154,13 +116,10 @@ def make_config(base, spec, selection, plan):
                      "AutoModelForCausalLM": "modeling_morph.MorphForCausalLM"},
         "model_type": "morph_hybrid",
         "base_model_type": base["model_type"],
-        "layer_types": [layer_type(*layer) for layer in zip(mixers, [backend] * len(mixers), base_windows(base))],
+        "layer_types": [layer_type(mixer) for mixer in mixers],
         "morph": {
             "version": 1,
             "base_model_type": base["model_type"],
-            "kind": backend,
-            "options": next((mixer["options"] for mixer in mixers if mixer["kind"] == backend), {}),
-            "window": spec["linear"]["window"],
             "norm_eps": eps,
             "mixers": mixers,
             "qkv_bias": any(name.endswith("q_proj.bias") for name in names),
@@ -215,9 +174,13 @@ def name_in(folder, path):
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
-def make_manifest(base, base_config, spec, selection, config, run, overrides):
-    """conversion_manifest.json: where the model comes from and what its states mean."""
-    kinds = sorted({mixer["kind"] for mixer in config["morph"]["mixers"]})
+# Of layers that kept the base's attention.
+FULL_STATES = {"k": "[batch, kv_heads, positions, head_dim], keys, rotary applied",
+               "v": "[batch, kv_heads, positions, head_dim], values"}
+
+
+def make_manifest(base, base_config, mixers, selection, run, overrides):
+    """conversion_manifest.json: where the model comes from, how its mixers are declared, what decoding keeps."""
     return {
         "version": 1,
         "source": {"folder": base.name, "model_type": base_config["model_type"],
@@ -228,11 +191,8 @@ def make_manifest(base, base_config, spec, selection, config, run, overrides):
                       ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "drift", "cost",
                        "seed")
                       if key in selection},
-        "backend": spec["linear"]["backend"],
-        "options": config["morph"]["options"],
-        "norm_eps": config["morph"]["norm_eps"],
-        "l2_norm_eps": 1e-6,
-        "state_layout": {kind: STATES.get(kind, {}) for kind in kinds},
+        "declarations": mixers["declarations"],
+        "state_layout": {"full": FULL_STATES} | mixers["states"],
         "check": None,
     }
 
@@ -240,28 +200,28 @@ def make_manifest(base, base_config, spec, selection, config, run, overrides):
 def export(arguments):
     base, out = arguments.base, arguments.out
     base_config = json.loads((base / "config.json").read_text())
-    spec = json.loads(arguments.spec.read_text())
+    mixers = json.loads(arguments.mixers.read_text())
     selection = json.loads(arguments.selection.read_text())
     plan = json.loads(arguments.plan.read_text())
     out.mkdir(parents=True, exist_ok=True)
     weights = WeightFiles(base, arguments.weights)
-    config = make_config(base_config, spec, selection, plan)
-    for file in REMOTE_CODE:
-        shutil.copyfile(HERE / file, out / file)
+    (out / "configuration_morph.py").write_text(make_configuration(mixers["classes"]))
+    (out / "modeling_morph.py").write_text(make_modeling(mixers["classes"]))
+    (out / "mixers.mlir").write_text(mixers["module"])
     for file in TOKENIZER_FILES:
         if (base / file).exists():
             shutil.copyfile(base / file, out / file)
     write_weights(plan, weights, out)
-    write_json(out / "config.json", config)
+    write_json(out / "config.json", make_config(base_config, mixers["layers"], plan))
     write_json(out / "conversion_manifest.json",
-               make_manifest(base, base_config, spec, selection, config, arguments.spec.parent,
-                             arguments.weights))
+               make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
-    parser.add_argument("--spec", type=pathlib.Path, required=True, help="the resolved spec, JSON, in the run's folder")
+    parser.add_argument("--run", type=pathlib.Path, required=True, help="the run's folder")
+    parser.add_argument("--mixers", type=pathlib.Path, required=True, help="output of morph-translate --emit-pytorch")
     parser.add_argument("--selection", type=pathlib.Path, required=True, help="selection.json")
     parser.add_argument("--plan", type=pathlib.Path, required=True, help="the hybrid's decode plan")
     parser.add_argument("--weights", action="append", default=[], help="trained weights; later ones win")

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// A declared mixer at a place: what its expressions name has values, and its body can be copied. Everything that is
+// asked of a mixer (parameters, states, costs) is read off such copies.
+
+#ifndef MORPH_DIALECT_MIXEREXPANDER_H
+#define MORPH_DIALECT_MIXEREXPANDER_H
+
+#include "dialect/MorphOps.h"
+
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace morph {
+
+/// Copies the body of a `morph.mixer` for one `linear_mixer`.
+///
+/// Errors are reported at the linear_mixer, with notes at the declaration's ops; once `linear_mixer`s have been
+/// verified there are none.
+class MixerExpander {
+public:
+  /// Binds sizes, options and facts of the base. Fails where the model has no such declaration (linear_mixer_c6), the
+  /// options are not the declared ones (linear_mixer_c7), or a requirement does not hold (linear_mixer_c9).
+  static mlir::FailureOr<MixerExpander> create(LinearMixerOp use);
+
+  /// Whether all that is asked of a linear_mixer can be answered: its weights, and a copy of its body.
+  static llvm::LogicalResult check(LinearMixerOp use);
+
+  MixerOp getDeclaration() const { return declaration; }
+
+  /// The mixer's weights, in the order in which its body has them.
+  mlir::FailureOr<llvm::SmallVector<MixerParameter>> getParameters();
+
+  /// The body in primitive ops at the builder's insertion point.
+  mlir::FailureOr<MixerExpansion> expand(mlir::OpBuilder &builder, const MixerInputs &inputs);
+
+  /// The states that decoding keeps, in the order of MixerInputs::states.
+  mlir::FailureOr<llvm::SmallVector<MixerState>> getStates();
+
+  //===--------------------------------------------------------------------===//
+  // For the ops of a body
+  //===--------------------------------------------------------------------===//
+
+  /// The value of an expression. `indices` are further names.
+  mlir::FailureOr<double> getNumber(llvm::StringRef expression, const llvm::StringMap<double> &indices = {});
+  mlir::FailureOr<bool> getCondition(llvm::StringRef expression);
+  /// The same for sizes, each from 1 to limits::kDimension.
+  mlir::FailureOr<int64_t> getSize(llvm::StringRef expression);
+  mlir::FailureOr<llvm::SmallVector<int64_t>> getSizes(mlir::ArrayAttr expressions);
+
+  /// The weight of a suffix, or null where the mixer does not have it.
+  mlir::FailureOr<mlir::Value> getWeight(MixerWeightOp weight);
+
+  /// Creates an op whose result types are inferred.
+  template <typename OpTy, typename... Arguments> mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
+    llvm::SmallVector<mlir::Type> unknown(OpTy::template hasTrait<mlir::OpTrait::OneResult>() ? 1 : 2,
+                                          getTensorType(use.getContext(), {}));
+    auto op = builder->create<OpTy>(use.getLoc(), mlir::TypeRange(unknown), std::forward<Arguments>(arguments)...);
+    if (failed(inferTypes(op)))
+      return mlir::failure();
+    return op;
+  }
+
+  /// x [B,T,...] with the positions before the first real one set to zero; x itself where nothing is padded.
+  mlir::FailureOr<mlir::Value> maskPadding(mlir::Value x);
+
+  /// What decoding keeps under a name, before the new positions: null where nothing is decoded. `window` is a ring's
+  /// (MixerState). `setState` gives its next value; the two are called in turns.
+  mlir::FailureOr<mlir::Value> getState(llvm::StringRef name, mlir::RankedTensorType type, int64_t window = 0);
+  void setState(mlir::Value next);
+
+  /// Copies the ops of a region's block and returns what it yields.
+  mlir::FailureOr<llvm::SmallVector<mlir::Value>> copyBlock(mlir::Region &region);
+
+  LinearMixerOp getUse() { return use; }
+  /// The position of the first new token, or null.
+  mlir::Value getOffset() const { return inputs->offset; }
+  /// The first real position of each row, or null.
+  mlir::Value getStart() const { return inputs->start; }
+
+  /// Reports an error at the linear_mixer, with a note at the op that is being copied.
+  mlir::InFlightDiagnostic emitError();
+
+private:
+  MixerExpander(LinearMixerOp use, MixerOp declaration) : use(use), declaration(declaration) {}
+  mlir::LogicalResult bind();
+  mlir::LogicalResult bindOptions();
+  mlir::LogicalResult inferTypes(mlir::Operation *op);
+  mlir::FailureOr<MixerParameter> getParameter(MixerWeightOp weight);
+  mlir::FailureOr<InitAttr> getInit(MixerWeightOp weight, llvm::ArrayRef<int64_t> shape);
+
+  LinearMixerOp use;
+  MixerOp declaration;
+  llvm::StringMap<double> names;
+  mlir::Operation *current = nullptr; ///< What is being copied.
+
+  // Of the copy under way.
+  mlir::OpBuilder *builder = nullptr;
+  const MixerInputs *inputs = nullptr;
+  mlir::IRMapping mapping;
+  llvm::SmallVector<MixerState> states;
+  llvm::SmallVector<mlir::Value> nextStates;
+};
+
+} // namespace morph
+
+#endif // MORPH_DIALECT_MIXEREXPANDER_H

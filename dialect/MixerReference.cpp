@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "dialect/MixerReference.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace morph;
+
+std::optional<MixerReference> morph::parseMixerReference(StringRef text, std::string &message) {
+  MixerReference reference;
+  // A path may hold anything but the colon before the name.
+  StringRef call = text.trim();
+  size_t bracket = call.find('(');
+  size_t colon = call.substr(0, bracket).rfind(':');
+  if (colon != StringRef::npos) {
+    reference.path = call.take_front(colon).trim().str();
+    call = call.drop_front(colon + 1).trim();
+    if (reference.path.empty()) {
+      message = "no file stands before the ':'";
+      return std::nullopt;
+    }
+  }
+  TextError error;
+  std::optional<Expression> parsed = parseExpression(call, error);
+  if (!parsed) {
+    message = error.message;
+    return std::nullopt;
+  }
+  if (parsed->kind != Expression::Kind::Name && parsed->kind != Expression::Kind::Call) {
+    message = "it is not a name, or a name with options in brackets";
+    return std::nullopt;
+  }
+  reference.name = parsed->text;
+  for (auto [name, value] : llvm::zip_equal(parsed->argumentNames, parsed->children)) {
+    if (name.empty()) {
+      message = "'" + printExpression(value) + "' is given without the name of an option";
+      return std::nullopt;
+    }
+    if (llvm::any_of(reference.options, [&, &name = name](const auto &option) { return option.first == name; })) {
+      message = "option '" + name + "' is given twice";
+      return std::nullopt;
+    }
+    reference.options.emplace_back(name, value);
+  }
+  return reference;
+}
+
+std::vector<std::string> morph::splitMixerReferences(StringRef text) {
+  std::vector<std::string> references(1);
+  int depth = 0;
+  for (char c : text) {
+    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+    if (c == ',' && depth == 0)
+      references.emplace_back();
+    else
+      references.back() += c;
+  }
+  return references;
+}
+
+std::string morph::printMixerReference(const MixerReference &reference) {
+  std::string text = reference.path.empty() ? reference.name : reference.path + ":" + reference.name;
+  for (const auto &[index, option] : llvm::enumerate(reference.options))
+    text += (index == 0 ? "(" : ", ") + option.first + " = " + printExpression(option.second);
+  return reference.options.empty() ? text : text + ")";
+}
+
+TypedAttr morph::makeMixerOption(MixerOptionAttr option, double value) {
+  Builder builder(option.getContext());
+  Type type = option.getValue().getType();
+  TypedAttr attribute;
+  if (type.isF64())
+    attribute = builder.getF64FloatAttr(value);
+  else if (value != std::floor(value) || std::abs(value) > 9e15 || (type.isInteger(1) && value != 0 && value != 1))
+    return {};
+  else
+    attribute = builder.getIntegerAttr(type, static_cast<int64_t>(value));
+  return option.read(attribute) ? attribute : TypedAttr();
+}
+
+FailureOr<DictionaryAttr> morph::makeMixerOptions(MixerOp mixer, const MixerReference &reference,
+                                                  function_ref<InFlightDiagnostic()> emitError) {
+  auto declared = mixer.getOptions().getAsRange<MixerOptionAttr>();
+  NamedAttrList options;
+  for (MixerOptionAttr option : declared)
+    options.set(option.getName(), option.getValue());
+  auto lookup = [](StringRef name) -> std::optional<double> {
+    if (name == "true" || name == "false")
+      return name == "true";
+    return std::nullopt;
+  };
+  for (const auto &[name, expression] : reference.options) {
+    MixerOptionAttr option = mixer.lookupOption(name);
+    if (!option) {
+      auto names = llvm::map_range(declared, [](MixerOptionAttr known) { return known.getName(); });
+      return emitError() << "'" << reference.name << "' has no option '" << name << "'; "
+                         << (mixer.getOptions().empty() ? "it has none" : "it has: " + llvm::join(names, ", "));
+    }
+    TextError error;
+    std::optional<double> value = evaluateNumber(expression, lookup, error);
+    if (!value)
+      return emitError() << "option '" << name << "' of '" << reference.name << "': " << error.message;
+    TypedAttr attribute = makeMixerOption(option, *value);
+    if (!attribute)
+      return emitError() << "option '" << name << "' of '" << reference.name << "' is " << printExpression(expression)
+                         << ", expected " << option.describeRanges();
+    options.set(name, attribute);
+  }
+  return options.getDictionary(mixer.getContext());
+}

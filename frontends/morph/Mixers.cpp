@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "frontends/morph/Mixers.h"
+
+#include "frontends/morph/Lower.h"
+#include "frontends/morph/Parser.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+struct Builtin {
+  StringRef name, text;
+};
+
+/// Sorted by name.
+constexpr Builtin kBuiltins[] = {
+#define MORPH_MIXER(NAME, TEXT) {NAME, TEXT},
+#include "frontends/BuiltinMixers.inc"
+#undef MORPH_MIXER
+};
+
+/// Adds a mixer of a parsed file to a model, before its other symbols, where it is found fast.
+MixerOp addMixer(ModelOp model, const language::CheckedMixer &mixer, const Diagnostics &diagnostics) {
+  OpBuilder builder(model.getContext());
+  Block &body = model.getBody().front();
+  builder.setInsertionPointToStart(&body);
+  for (auto known : body.getOps<MixerOp>())
+    builder.setInsertionPointAfter(known);
+  return language::lowerMixer(builder, mixer, diagnostics);
+}
+
+} // namespace
+
+ArrayRef<StringRef> morph::getBuiltinMixers() {
+  static const SmallVector<StringRef> names =
+      llvm::map_to_vector(kBuiltins, [](const Builtin &builtin) { return builtin.name; });
+  return names;
+}
+
+MixerOp morph::declareMixer(ModelOp model, StringRef name) {
+  if (Operation *symbol = SymbolTable::lookupSymbolIn(model, name))
+    return dyn_cast<MixerOp>(symbol);
+  const auto *builtin = llvm::find_if(kBuiltins, [&](const Builtin &known) { return known.name == name; });
+  if (builtin == std::end(kBuiltins))
+    return {};
+  Diagnostics diagnostics("morph", llvm::errs());
+  StringRef text = diagnostics.addText((name + ".morph").str(), builtin->text);
+  std::unique_ptr<language::CheckedFile> file = language::readMixers(text, diagnostics);
+  assert(file && file->mixers.size() == 1 && "the mixers of Morph are tested");
+  return addMixer(model, file->mixers.front(), diagnostics);
+}
+
+bool morph::declareMixersOfFile(ModelOp model, StringRef path, Diagnostics &diagnostics) {
+  std::optional<StringRef> text = diagnostics.addFile(path, language::kMaxFileBytes);
+  std::unique_ptr<language::CheckedFile> file = text ? language::readMixers(*text, diagnostics) : nullptr;
+  if (!file)
+    return false;
+  for (const language::CheckedMixer &mixer : file->mixers)
+    addMixer(model, mixer, diagnostics);
+  return true;
+}
+
+MixerOp morph::declareMixerOfFile(ModelOp model, StringRef path, StringRef name, Diagnostics &diagnostics,
+                                  SourceRange usedAt) {
+  std::optional<StringRef> text = diagnostics.addFile(path, language::kMaxFileBytes, usedAt);
+  if (!text)
+    return {};
+  std::unique_ptr<language::CheckedFile> file = language::readMixers(*text, diagnostics);
+  if (!file)
+    return {};
+  auto getName = [](const language::CheckedMixer &known) -> const std::string & { return known.mixer->name.text; };
+  auto mixer = llvm::find_if(file->mixers, [&](const auto &known) { return getName(known) == name; });
+  if (mixer == file->mixers.end()) {
+    auto names = llvm::map_range(file->mixers, getName);
+    diagnostics.error(usedAt, "'" + path + "' declares no mixer '" + name + "'",
+                      file->mixers.empty() ? "it declares none" : "it declares " + llvm::join(names, ", "));
+    return {};
+  }
+  if (SymbolTable::lookupSymbolIn(model, name)) {
+    diagnostics.error(usedAt, "a mixer cannot be called '" + name + "': the model has something of that name",
+                      "rename it in '" + path.str() + "'");
+    return {};
+  }
+  return addMixer(model, *mixer, diagnostics);
+}

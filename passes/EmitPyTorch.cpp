@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "passes/EmitPyTorch.h"
+
+#include "passes/Phases.h"
+#include "passes/pytorch/Class.h"
+#include "passes/pytorch/Text.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+
+#include <map>
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+
+llvm::json::Value toJson(Attribute attribute) {
+  if (auto truth = dyn_cast<BoolAttr>(attribute))
+    return truth.getValue();
+  if (auto number = dyn_cast<FloatAttr>(attribute))
+    return number.getValueAsDouble();
+  return cast<IntegerAttr>(attribute).getInt();
+}
+
+std::string print(Operation *op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  op->print(os);
+  return text;
+}
+
+/// `MorphGatedDeltanet` for gated_deltanet.
+std::string makeClassName(StringRef mixer) {
+  std::string name = "Morph";
+  bool begins = true;
+  for (char c : mixer) {
+    if (llvm::isAlnum(c))
+      name += begins ? llvm::toUpper(c) : c;
+    begins = !llvm::isAlnum(c);
+  }
+  return name;
+}
+
+class PyTorchEmitter {
+public:
+  explicit PyTorchEmitter(ModelOp model) : model(model) {}
+  FailureOr<llvm::json::Value> emit();
+
+private:
+  LogicalResult add(TokenMixerOpInterface mixer);
+  FailureOr<std::string> addClass(LinearMixerOp mixer);
+  std::string printModule();
+  std::string printClasses() const;
+
+  ModelOp model;
+  std::map<int64_t, llvm::json::Value> layers;
+  std::map<std::string, std::string> classNames; ///< By what the mixer is called and the class's text.
+  llvm::StringSet<> usedNames = {"MorphCache", "MorphConfig",       "MorphRMSNorm",
+                                 "MorphGroup", "MorphMixer",        "MorphSoftmaxAttention",
+                                 "MorphMLP",   "MorphDecoderLayer", "MorphPreTrainedModel",
+                                 "MorphModel", "MorphForCausalLM"};
+  std::vector<std::pair<std::string, std::string>> classes;
+  SmallVector<std::string> parameters;
+  llvm::json::Object states, declarations;
+  SmallVector<MixerOp> mixers;
+};
+
+FailureOr<std::string> PyTorchEmitter::addClass(LinearMixerOp mixer) {
+  FailureOr<pytorch::Class> printed = pytorch::printClass(mixer);
+  if (failed(printed))
+    return failure();
+  auto [known, isNew] = classNames.try_emplace((mixer.getMixer() + "\n" + printed->body).str());
+  if (!isNew)
+    return known->second;
+  std::string name = makeClassName(mixer.getMixer()), numbered = name;
+  for (int number = 2; !usedNames.insert(numbered).second; ++number)
+    numbered = name + std::to_string(number);
+  known->second = numbered;
+  classes.emplace_back(numbered, "class " + numbered + "(MorphMixer):\n" + printed->body);
+  for (std::string &parameter : printed->parameters)
+    if (!llvm::is_contained(parameters, parameter))
+      parameters.push_back(std::move(parameter));
+  llvm::json::Object kept;
+  for (const auto &[state, text] : printed->states)
+    kept[state] = text;
+  states[numbered] = std::move(kept);
+  return numbered;
+}
+
+LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
+  int64_t layer = mixer.getMixerLayer();
+  if (isa<ChoiceOp>(mixer->getParentOp()))
+    return mixer->emitOpError() << "is one of several of its layer: PyTorch is written of hybrids (morph-discretize)";
+  if (layers.count(layer))
+    return mixer->emitOpError() << "is a second mixer of layer " << layer;
+  if (auto softmax = dyn_cast<SoftmaxMixerOp>(mixer.getOperation())) {
+    llvm::json::Value window = softmax.getWindow() ? llvm::json::Value(*softmax.getWindow()) : nullptr;
+    layers.insert({layer, llvm::json::Object{{"kind", "full"},
+                                             {"weights", softmax.getPrefix().rsplit('.').second},
+                                             {"window", std::move(window)}}});
+    return success();
+  }
+  auto linear = dyn_cast<LinearMixerOp>(mixer.getOperation());
+  if (!linear)
+    return mixer->emitOpError() << "has no form in PyTorch";
+  FailureOr<std::string> name = addClass(linear);
+  if (failed(name))
+    return failure();
+  auto declaration = cast<MixerOp>(SymbolTable::lookupSymbolIn(model, linear.getMixerAttr().getAttr()));
+  if (!llvm::is_contained(mixers, declaration)) {
+    mixers.push_back(declaration);
+    declarations[linear.getMixer()] = print(declaration);
+  }
+  llvm::json::Object options;
+  for (NamedAttribute option : linear.getOptions())
+    options[option.getName().getValue()] = toJson(option.getValue());
+  layers.insert({layer, llvm::json::Object{{"kind", linear.getMixer()},
+                                           {"class", *name},
+                                           {"weights", linear.getPrefix().rsplit('.').second},
+                                           {"options", std::move(options)}}});
+  return success();
+}
+
+std::string PyTorchEmitter::printModule() {
+  OpBuilder builder(model.getContext());
+  OwningOpRef<ModuleOp> module(ModuleOp::create(model.getLoc()));
+  builder.setInsertionPointToEnd(module->getBody());
+  auto holder =
+      builder.create<ModelOp>(model.getLoc(), "mixers", Phase::Base, model.getArchitecture(), model.getLayers());
+  builder.setInsertionPointToEnd(&holder.getBody().emplaceBlock());
+  for (MixerOp mixer : mixers)
+    builder.clone(*mixer.getOperation());
+  return print(*module);
+}
+
+std::string PyTorchEmitter::printClasses() const {
+  std::string text;
+  SmallVector<std::string> names, kept;
+  for (const auto &[name, body] : classes) {
+    text += body + "\n\n";
+    names.push_back(pytorch::printString(name) + ": " + name);
+  }
+  for (const std::string &parameter : parameters)
+    kept.push_back(pytorch::printString(parameter));
+  return text + pytorch::printLine("DECLARED = {" + llvm::join(names, ", ") + "}", 0) +
+         pytorch::printLine("FP32_WEIGHTS = [" + llvm::join(kept, ", ") + "]", 0);
+}
+
+FailureOr<llvm::json::Value> PyTorchEmitter::emit() {
+  auto forward = dyn_cast_or_null<func::FuncOp>(SymbolTable::lookupSymbolIn(model, "forward"));
+  if (!forward)
+    return emitModelError(model) << "has no function @forward";
+  WalkResult walked = forward.walk([&](TokenMixerOpInterface mixer) {
+    return failed(add(mixer)) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (walked.wasInterrupted())
+    return failure();
+  llvm::json::Array list;
+  for (auto &[layer, mixer] : layers) {
+    if (layer != static_cast<int64_t>(list.size()))
+      break;
+    list.push_back(std::move(mixer));
+  }
+  if (static_cast<int64_t>(list.size()) != static_cast<int64_t>(model.getLayers()))
+    return emitModelError(model) << "has no mixer in layer " << list.size();
+  return llvm::json::Value(llvm::json::Object{{"layers", std::move(list)},
+                                              {"classes", llvm::json::fixUTF8(printClasses())},
+                                              {"states", std::move(states)},
+                                              {"declarations", std::move(declarations)},
+                                              {"module", llvm::json::fixUTF8(printModule())}});
+}
+
+} // namespace
+
+FailureOr<llvm::json::Value> morph::emitPyTorch(ModelOp model) { return PyTorchEmitter(model).emit(); }

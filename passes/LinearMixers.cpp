@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "passes/LinearMixers.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace morph;
+
+/// The eps of the norm that makes a mixer's input: the one that the linear branch's output norm takes over.
+static FloatAttr inputNormEps(SoftmaxMixerOp mixer) {
+  if (auto norm = mixer.getHidden().getDefiningOp<RmsNormOp>())
+    return norm.getEpsAttr();
+  return FloatAttr::get(Float64Type::get(mixer.getContext()), 1e-6);
+}
+
+LinearMixerOp morph::createLinearMixer(OpBuilder &builder, SoftmaxMixerOp softmax, MixerOp mixer,
+                                       DictionaryAttr options, StringRef prefix) {
+  OperationState state(softmax.getLoc(), LinearMixerOp::getOperationName());
+  FloatAttr scale;
+  if (softmax.getScale().convertToDouble() != 1.0 / std::sqrt(static_cast<double>(softmax.getHeadDim())))
+    scale = softmax.getScaleAttr();
+  LinearMixerOp::build(builder, state, softmax.getType(), softmax.getHidden(),
+                       FlatSymbolRefAttr::get(mixer.getSymNameAttr()), softmax.getLayerAttr(),
+                       builder.getStringAttr(prefix), softmax.getPrefixAttr(), softmax.getHeadsAttr(),
+                       softmax.getKvHeadsAttr(), softmax.getHeadDimAttr(), softmax.getRopeAttr(),
+                       softmax.getQkvBiasAttr(), softmax.getOBiasAttr(), softmax.getQkNormEpsAttr(),
+                       inputNormEps(softmax), options, scale, softmax.getWindowAttr());
+  return cast<LinearMixerOp>(builder.create(state));
+}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every mixer that comes with Morph converts a small model, trained a few steps, into an export that transformers computes
+like the runtime; and so does a declaration that only this file has, whose logits an independent recurrence gives too."""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import load_file
+from support import read_json, run
+
+import small_model
+
+SHORT = ["align.steps=3", "distill.steps=2", "finetune.steps=0", "select.method=\"uniform\"", "evaluate.baselines=[]"]
+
+# A delta rule with a decay a key channel, short convolutions and an output gate of low rank.
+MINE = """
+mixer mine(chunk: 1..1024 = 16, conv: 2..16 = 3, rank: 1..64 = 4) {
+  doc "delta rule with channel decays"
+  weight f_proj.weight [H * D, M] ~ normal(0.05)
+  weight f_bias [i: H * D] = log(0.1 + i / (H * D))
+  weight b_proj.weight [H, M] ~ normal(0.05)
+  weight k_conv.weight [H * D, 1, j: conv] = (j + 1) / conv
+  weight v_conv.weight [H * D, 1, j: conv] = j == conv - 1
+  weight g_down.weight [rank, M] ~ normal(0.05)
+  weight g_up.weight [H * D, rank] ~ normal(0.05)
+  weight o_norm.weight [D] = 1
+
+  q = l2norm(silu(base_q(x)))
+  k = l2norm(silu(conv(base_k(x), k_conv.weight)))
+  v = conv(base_v(x), v_conv.weight)
+  decay = -split(softplus(project(x, f_proj.weight, f_bias)), H)
+  beta = 2 * sigmoid(project(x, b_proj.weight))
+  o = recurrence(q, k, v, decay = decay, beta = beta, chunk = chunk)
+  gate = sigmoid(project(project(x, g_down.weight), g_up.weight))
+  return base_o(merge(norm(o, o_norm.weight)) * gate)
+}
+"""
+
+
+def convert(folder, backend, name):
+    """A run with a backend, whose export was compared with transformers; its folder."""
+    out = folder / name
+    settings = [word for key in (f'linear.backend="{backend}"', *SHORT) for word in ("--set", key)]
+    run("morph", "run", folder / "small.toml", "--out", out, *settings)
+    verdict = read_json(out / "hybrid/conversion_manifest.json")["check"]["verdict"]
+    assert verdict in ("agreement", "rounding"), (backend, verdict)
+    return out
+
+
+def mine(x, w, config, conv=3):
+    """The mixer `mine` of one layer on x [T,M] in float64, position by position; w are its weights by name."""
+    heads = config.num_attention_heads
+    width = config.hidden_size // heads
+    positions = x.shape[0]
+
+    def heads_of(y):
+        return y.reshape(positions, heads, width)
+
+    def convolve(y, weight):
+        padded = torch.cat((y.new_zeros(conv - 1, y.shape[1]), y))
+        return sum(padded[j:j + positions] * weight[:, 0, j] for j in range(conv))
+
+    def unit(y):
+        return y / (y.pow(2).sum(-1, keepdim=True) + 1e-6).sqrt()
+
+    q = unit(F.silu(heads_of(x @ w["q_proj.weight"].T)))
+    k = unit(F.silu(heads_of(convolve(x @ w["k_proj.weight"].T, w["k_conv.weight"]))))
+    v = heads_of(convolve(x @ w["v_proj.weight"].T, w["v_conv.weight"]))
+    decay = heads_of(F.softplus(x @ w["f_proj.weight"].T + w["f_bias"]))
+    beta = 2 * torch.sigmoid(x @ w["b_proj.weight"].T)
+    state, outputs = x.new_zeros(heads, width, width), []
+    for t in range(positions):
+        state = torch.exp(-decay[t]).unsqueeze(-1) * state
+        read = torch.einsum("hkv,hk->hv", state, k[t])
+        state = state + torch.einsum("hk,hv->hkv", k[t], beta[t].unsqueeze(-1) * (v[t] - read))
+        outputs.append(torch.einsum("hkv,hk->hv", state, q[t]) * width ** -0.5)
+    o = torch.stack(outputs)
+    o = o / (o.pow(2).mean(-1, keepdim=True) + config.rms_norm_eps).sqrt() * w["o_norm.weight"]
+    gate = torch.sigmoid(x @ w["g_down.weight"].T @ w["g_up.weight"].T)
+    return (o.flatten(1) * gate) @ w["o_proj.weight"].T
+
+
+def check_mine(folder):
+    (folder / "mine.morph").write_text(MINE)
+    out = convert(folder, f"{folder}/mine.morph:mine(rank = 3)", "mine")
+    assert "mine" in json.dumps(read_json(out / "hybrid/conversion_manifest.json")["declarations"])
+    model = transformers.AutoModelForCausalLM.from_pretrained(out / "hybrid", trust_remote_code=True,
+                                                              dtype=torch.float64).eval()
+    weights = {name: tensor.double() for name, tensor in load_file(out / "hybrid/model.safetensors").items()}
+    seen = []
+
+    def compare(prefix):
+        own = {name[len(prefix):]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
+
+        def hook(module, arguments, keywords, output):
+            x = arguments[0] if arguments else keywords["x"]
+            given = output[0] if isinstance(output, tuple) else output
+            seen.append((given[0] - mine(x[0], own, model.config)).abs().max().item() / given.abs().max().item())
+        return hook
+
+    for name, module in model.named_modules():
+        if name.endswith(".linear_attn"):
+            assert weights[name + ".g_down.weight"].shape[0] == 3, "the option is the spec's"
+            module.register_forward_hook(compare(name + "."), with_kwargs=True)
+    with torch.no_grad():
+        model(torch.randint(1, 255, (1, 50), generator=torch.Generator().manual_seed(1)))
+    assert len(seen) == small_model.LAYERS - 1 and max(seen) < 1e-5, seen
+
+
+def main():
+    with tempfile.TemporaryDirectory() as holder:
+        folder = pathlib.Path(holder)
+        small_model.make_inputs(folder)
+        known = json.loads(run("morph", "mixers", folder / "model", "--context", 4096, "--json").stdout)
+        assert {"kda", "rwkv7", "mamba2", "gated_deltanet"} <= {mixer["name"] for mixer in known}, known
+        for mixer in known:
+            assert mixer["state_bytes"] > 0 and mixer["flops_per_token"] > 0, mixer
+        only = sys.argv[1:]
+        check_mine(folder)
+        for mixer in known:
+            if not only or mixer["name"] in only:
+                print(mixer["name"], flush=True)
+                convert(folder, mixer["name"], mixer["name"])
+
+
+if __name__ == "__main__":
+    main()

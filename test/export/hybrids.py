@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hybrids for tests of the export: what the compiler writes for a stack of mixers, and the modules that come of it."""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import types
+
+SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("MORPH_BIN", SOURCE / "build/bin"))
+sys.path.insert(0, str(SOURCE / "tools/python"))
+from export import morph_export  # noqa: E402
+
+FULL = "full"
+
+
+def run(*command):
+    """Runs a program of build/bin, which must succeed."""
+    done = subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def compile_hybrid(base, folder, stack):
+    """Writes `hybrid.mlir`, `mixers.json` and `selection.json` into `folder`, for a base (a folder with config.json) whose
+    layers have the mixers of `stack`: names with options, "gated_deltanet(conv=4)", or "full"."""
+    candidates = list(dict.fromkeys(mixer for mixer in stack if mixer != FULL)) or ["lightning"]
+    kinds = [mixer.split("(")[0] for mixer in stack]
+    selection = {"version": 1, "method": "random", "layers": len(stack), "budget": kinds.count(FULL),
+                 "kept": [layer for layer, kind in enumerate(kinds) if kind == FULL], "chosen": kinds}
+    (folder / "selection.json").write_text(json.dumps(selection))
+    run("morph-translate", "--import-hf", base, "--config-only", "--name=base", "-o", folder / "base.mlir")
+    run("morph-opt", folder / "base.mlir", f"--morph-pair-branches=candidates={','.join(candidates)}",
+        f"--morph-discretize=selection={folder / 'selection.json'}", "-o", folder / "hybrid.mlir")
+    run("morph-translate", "--emit-pytorch", folder / "hybrid.mlir", "-o", folder / "mixers.json")
+
+
+def compile_mixers(config, stack):
+    """`mixers.json` of compile_hybrid, parsed, for a base that is config.json alone, a dictionary."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "config.json").write_text(json.dumps(config))
+        compile_hybrid(folder, folder, stack)
+        return json.loads((folder / "mixers.json").read_text())
+
+
+@functools.cache
+def load_modeling(classes):
+    """modeling_morph.py with these classes in it, as a module beside the fixed one."""
+    module = types.ModuleType("export.modeling_hybrid")
+    module.__package__ = "export"
+    sys.modules[module.__name__] = module
+    exec(compile(morph_export.make_modeling(classes), "modeling_hybrid.py", "exec"), module.__dict__)
+    return module

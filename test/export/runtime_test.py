@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every declared mixer, exported and loaded in stock transformers, computes what the runtime computes: on bases with
+biases, and with norms of queries and keys; whole, prefill and decoding, padded on the left."""
+
+import json
+import pathlib
+import tempfile
+import types
+import unittest
+
+import torch
+import transformers
+from hybrids import BIN, FULL, SOURCE, compile_hybrid, run
+from safetensors.torch import save_file
+
+from export import check_export, morph_export
+
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+SHAPE = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+             num_key_value_heads=2, head_dim=16, max_position_embeddings=256, initializer_range=0.2)
+BASES = {
+    "biases": transformers.LlamaConfig(**SHAPE, attention_bias=True),
+    "qwen3": transformers.Qwen3Config(**SHAPE),
+}
+# Those that come with Morph, with what is not the default where that is another computation.
+BUILTIN = {path.stem: path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph")}
+MIXERS = BUILTIN | {"gated_deltanet with convolution": "gated_deltanet(conv=4)", "deltanet without": "deltanet(conv=0)",
+                    "sliding_window": "sliding_window(window=20)"}
+TOLERANCE = 1e-3
+
+
+def initial_weights(plan):
+    """Values of the weights that the plan starts anew: what it says, and some noise on what is trained."""
+    generator = torch.Generator().manual_seed(1)
+    weights = {}
+    for weight in plan["weights"]:
+        init = weight.get("init")
+        if not init or init["kind"] not in ("normal", "constant", "values"):
+            continue
+        value = 0.0 if init["kind"] == "normal" else morph_export.initial_value(weight, {})
+        noise = torch.randn(weight["shape"], generator=generator)
+        weights[weight["name"]] = value + (0.2 if init["kind"] == "normal" else 0.05) * noise
+    return weights
+
+
+class RuntimeTest(unittest.TestCase):
+    def compare(self, config, mixer):
+        """The judgement of check_export on a hybrid with a mixer in two of its layers."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            torch.manual_seed(0)
+            transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder / "base")
+            compile_hybrid(folder / "base", folder, [mixer, FULL, mixer])
+            for program in ("logits", "decode"):
+                run("morph-translate", "--emit-plan", folder / "hybrid.mlir", f"--program={program}", "-o",
+                    folder / f"{program}.json")
+            save_file(initial_weights(json.loads((folder / "decode.json").read_text())), folder / "new.safetensors")
+            morph_export.export(types.SimpleNamespace(
+                base=folder / "base", run=folder, mixers=folder / "mixers.json", selection=folder / "selection.json",
+                plan=folder / "decode.json", weights=[folder / "new.safetensors"], out=folder / "hybrid"))
+            # The folder is one that Morph itself reads: its declarations among it.
+            run("morph-translate", "--import-hf", folder / "hybrid", "-o", folder / "again.mlir")
+            return check_export.compare(types.SimpleNamespace(
+                folder=folder / "hybrid", data=None, morph_run=BIN / "morph-run", logits_plan=folder / "logits.json",
+                decode_plan=folder / "decode.json", tolerance=TOLERANCE))
+
+    def test_mixers(self):
+        for mixer in MIXERS.values():
+            for base, config in BASES.items():
+                with self.subTest(mixer=mixer, base=base):
+                    judgement = self.compare(config, mixer)
+                    self.assertEqual(judgement["verdict"], "agreement", judgement)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
