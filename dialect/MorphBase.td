@@ -129,6 +129,9 @@ class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
   list<Below> indices = [];
   // The element type of the results: f32, or that which an attribute names; of one in an operand's memory, the operand's.
   string resultType = "f32";
+  // Of an elementwise op of one operand: what it is in PyTorch, {} being the operand. Exports of mixers that use an op
+  // without are refused (passes/pytorch).
+  string pyTorch = "";
   // Operands that are factors of a matrix product, which morph-assign-precision rounds. An op with two of them, each with
   // the pattern of a matrix like the result, is their product (matrixProduct in runtime/plan/OpSizes.h).
   list<string> factors = [];

@@ -17,13 +17,14 @@ class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
     : Morph_ComputeOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
-class Morph_UnaryOp<string mnemonic, string text, string scalar>
+class Morph_UnaryOp<string mnemonic, string text, string scalar, string torch>
     : Morph_DifferentiableOp<mnemonic, [Morph_Elementwise<["x"], [scalar]>]> {
   let summary = text;
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
   let resultShapes = ["=x"];
   let inPlace = ["x"];
+  let pyTorch = torch;
 }
 
 //===----------------------------------------------------------------------===//
@@ -228,16 +229,16 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
   let hasFolder = 1;
 }
 
-def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)">;
-def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)">;
-def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)">;
+def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)", "{}.exp()">;
+def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)", "{}.sigmoid()">;
+def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)", "F.silu({})">;
 // (1 + tanh(u)) / 2 is sigmoid(2 u), and 2 sqrt(2 / pi) the slope of 2 u at 0.
 defvar geluSlope = "1.5957691216057308";
 def Morph_GeluTanhOp : Morph_UnaryOp<"gelu_tanh", "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))",
-    !strconcat("x * sigmoid(", geluSlope, " * x * fma(x * x, 0.044715, 1))")>;
-def Morph_QuickGeluOp : Morph_UnaryOp<"quick_gelu", "x * sigmoid(1.702 * x)", "x * sigmoid(1.702 * x)">;
+    !strconcat("x * sigmoid(", geluSlope, " * x * fma(x * x, 0.044715, 1))"), "F.gelu({}, approximate=\"tanh\")">;
+def Morph_QuickGeluOp : Morph_UnaryOp<"quick_gelu", "x * sigmoid(1.702 * x)", "x * sigmoid(1.702 * x)", "quick_gelu({})">;
 def Morph_SoftplusOp : Morph_UnaryOp<"softplus", "log(1 + exp(x))",
-    "max(x, 0) + log1p(exp(-abs(x)))">;
+    "max(x, 0) + log1p(exp(-abs(x)))", "F.softplus({})">;
 
 def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands,
     Morph_Elementwise<["gate", "x"], ["gate * sigmoid(gate) * x"]>]> {

@@ -3,6 +3,7 @@
 #include "passes/pytorch/Forward.h"
 
 #include "passes/pytorch/Text.h"
+#include "runtime/plan/OpTable.h"
 
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -16,19 +17,6 @@ using namespace morph::pytorch;
 static constexpr size_t kInlineWidth = 60;
 
 namespace {
-
-/// Elementwise ops of one operand: their forms around an operand.
-struct ElementwiseForm {
-  StringRef op, before, after;
-};
-constexpr ElementwiseForm kElementwise[] = {
-    {"exp", "", ".exp()"},
-    {"gelu_tanh", "F.gelu(", ", approximate=\"tanh\")"},
-    {"quick_gelu", "quick_gelu(", ")"},
-    {"sigmoid", "", ".sigmoid()"},
-    {"silu", "F.silu(", ")"},
-    {"softplus", "F.softplus(", ")"},
-};
 
 /// A value on its way into a statement.
 struct Written : Text {
@@ -263,16 +251,16 @@ Written ForwardPrinter::writeSum(const Step &step) {
 }
 
 FailureOr<Written> ForwardPrinter::writeElementwise(const Step &step) {
-  StringRef name = step.op->getName().stripDialect();
-  const auto *form = llvm::find_if(kElementwise, [&](const ElementwiseForm &known) { return known.op == name; });
-  if (form == std::end(kElementwise)) {
+  const plan::OpRule *rule = plan::findOpRule(step.op->getName().stripDialect().str());
+  if (!rule || rule->pyTorch.empty()) {
     InFlightDiagnostic error = expander.emitError()
-                               << "'" << step.op->getName() << "' has no form in PyTorch: passes/pytorch/Forward.cpp";
+                               << "'" << step.op->getName() << "' has no form in PyTorch: `pyTorch` of its record";
     error.attachNote(step.op->getLoc()) << "read here";
     return error;
   }
-  std::string x = take(step.operands[0], form->before.empty() ? Binding::Atom : Binding::Sum);
-  return make(form->before.str() + x + form->after.str());
+  auto [before, after] = StringRef(rule->pyTorch).split("{}");
+  std::string x = take(step.operands[0], before.empty() ? Binding::Atom : Binding::Sum);
+  return make(before.str() + x + after.str());
 }
 
 FailureOr<Written> ForwardPrinter::writeRecurrence(MixerRecurrenceOp op, const Step &step) {

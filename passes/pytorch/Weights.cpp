@@ -37,7 +37,7 @@ FailureOr<Weights> Weights::create(MixerExpander &expander, const Body &body) {
 // Declarations
 //===----------------------------------------------------------------------===//
 
-FailureOr<std::string> Weights::printSizes(MixerWeightOp weight) {
+FailureOr<SmallVector<std::string>> Weights::printSizes(MixerWeightOp weight) {
   SmallVector<std::string> sizes;
   for (auto size : weight.getSizes().getAsRange<StringAttr>()) {
     FailureOr<Text> text = printFormula(expander, size, /*isSize=*/true);
@@ -45,14 +45,15 @@ FailureOr<std::string> Weights::printSizes(MixerWeightOp weight) {
       return failure();
     sizes.push_back(text->text);
   }
-  return llvm::join(sizes, ", ");
+  return sizes;
 }
 
 FailureOr<std::string> Weights::declareParameter(MixerWeightOp weight) {
-  FailureOr<std::string> sizes = printSizes(weight);
+  FailureOr<SmallVector<std::string>> sizes = printSizes(weight);
   if (failed(sizes))
     return failure();
-  return "nn.Parameter(torch.zeros(" + *sizes + ")" + (weight.getFrozen() ? ", requires_grad=False)" : ")");
+  return "nn.Parameter(torch.zeros(" + llvm::join(*sizes, ", ") + ")" +
+         (weight.getFrozen() ? ", requires_grad=False)" : ")");
 }
 
 FailureOr<std::string> Weights::declareLinear(MixerWeightOp weight, ArrayRef<MixerWeightOp> others) {
@@ -66,14 +67,10 @@ FailureOr<std::string> Weights::declareLinear(MixerWeightOp weight, ArrayRef<Mix
   for (auto [step, index] : bias ? uses.lookup(bias) : SmallVector<Use>())
     if (!isa<LinearOp>(step->op) || index != 2 || step->operands[1] != weight.getResult())
       return std::string();
-  SmallVector<std::string, 2> sizes;
-  for (auto size : weight.getSizes().getAsRange<StringAttr>()) {
-    FailureOr<Text> text = printFormula(expander, size, /*isSize=*/true);
-    if (failed(text))
-      return failure();
-    sizes.push_back(text->text);
-  }
-  return "nn.Linear(" + sizes[1] + ", " + sizes[0] + (bias ? ")" : ", bias=False)");
+  FailureOr<SmallVector<std::string>> sizes = printSizes(weight);
+  if (failed(sizes))
+    return failure();
+  return "nn.Linear(" + (*sizes)[1] + ", " + (*sizes)[0] + (bias ? ")" : ", bias=False)");
 }
 
 FailureOr<std::string> Weights::declareNorm(MixerWeightOp weight) {
@@ -86,10 +83,10 @@ FailureOr<std::string> Weights::declareNorm(MixerWeightOp weight) {
       return std::string();
     eps = *value;
   }
-  FailureOr<std::string> size = printSizes(weight);
+  FailureOr<SmallVector<std::string>> size = printSizes(weight);
   if (failed(size))
     return failure();
-  return "MorphRMSNorm(" + *size + ", " + printNumber(*eps).text + ")";
+  return "MorphRMSNorm(" + size->front() + ", " + printNumber(*eps).text + ")";
 }
 
 FailureOr<std::string> Weights::declareModule(MixerWeightOp weight, ArrayRef<MixerWeightOp> others) {
@@ -103,12 +100,12 @@ FailureOr<std::string> Weights::declareModule(MixerWeightOp weight, ArrayRef<Mix
     declaration = declareNorm(weight);
   } else if (others.empty() &&
              areAll([](const Use &use) { return isa<MixerConvOp>(use.first->op) && use.second == 1; })) {
-    FailureOr<Text> channels = printFormula(expander, cast<StringAttr>(weight.getSizes()[0]), /*isSize=*/true);
-    FailureOr<Text> width = printFormula(expander, cast<StringAttr>(weight.getSizes()[2]), /*isSize=*/true);
-    if (failed(channels) || failed(width))
+    FailureOr<SmallVector<std::string>> sizes = printSizes(weight);
+    if (failed(sizes))
       return failure();
-    declaration = "nn.Conv1d(" + channels->text + ", " + channels->text + ", " + width->text +
-                  ", groups=" + channels->text + ", bias=False)";
+    const std::string &channels = (*sizes)[0];
+    declaration =
+        "nn.Conv1d(" + channels + ", " + channels + ", " + (*sizes)[2] + ", groups=" + channels + ", bias=False)";
   }
   if (succeeded(declaration) && !declaration->empty() && weight.getFrozen())
     *declaration += ".requires_grad_(False)";

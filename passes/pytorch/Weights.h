@@ -46,7 +46,7 @@ private:
   mlir::FailureOr<std::string> declareNorm(MixerWeightOp weight);
   mlir::FailureOr<std::string> declareParameter(MixerWeightOp weight);
   mlir::LogicalResult insert(llvm::StringRef path, std::string declaration, bool isParameter);
-  mlir::FailureOr<std::string> printSizes(MixerWeightOp weight);
+  mlir::FailureOr<llvm::SmallVector<std::string>> printSizes(MixerWeightOp weight);
   std::string access(llvm::StringRef path) const;
   static std::string declare(const Member &member);
   static bool holdsParameters(const Member &member);

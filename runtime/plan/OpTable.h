@@ -77,6 +77,7 @@ struct OpRule {
   std::vector<std::vector<std::string>> zeroWhere; ///< Where all operands of one list are zero, so are all results.
   std::vector<ShareRule> shares;
   std::vector<RingRule> rings;
+  std::string pyTorch;                                ///< Of an elementwise op of one operand, {}; or empty.
   bool mixesTokens = false;                           ///< Positions see each other by it.
   double (*flops)(const OpSizes<double> &) = nullptr; ///< Null: some operations an element.
   int64_t (*scratch)(const ScratchSizes &) = nullptr; ///< Bytes that its kernel works in; null: none.

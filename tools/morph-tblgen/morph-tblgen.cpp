@@ -37,7 +37,14 @@ const Record *findElementwise(const Record &op) {
   return nullptr;
 }
 
-std::string quoted(StringRef text) { return ("\"" + text + "\"").str(); }
+std::string quoted(StringRef text) {
+  std::string literal;
+  raw_string_ostream os(literal);
+  os << '"';
+  os.write_escaped(text);
+  os << '"';
+  return literal;
+}
 
 /// The constraint of an operand or result without Optional or Variadic around it.
 StringRef elementConstraint(const NamedTypeConstraint &value) {
@@ -223,7 +230,8 @@ void emitOp(const Operator &op, raw_ostream &os) {
   emitShares(op, os);
   os << ", ";
   emitRings(op, os);
-  os << ", " << (record.getValueAsBit("mixesTokens") ? "true" : "false") << ",\n     ";
+  os << ", " << quoted(record.getValueAsString("pyTorch")) << ", "
+     << (record.getValueAsBit("mixesTokens") ? "true" : "false") << ",\n     ";
   emitFormula(record.getValueAsString("flops"), "OpSizes<double>", "double", os);
   os << ",\n     ";
   emitFormula(record.getValueAsString("scratch"), "ScratchSizes", "int64_t", os);
