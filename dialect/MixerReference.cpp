@@ -2,6 +2,8 @@
 
 #include "dialect/MixerReference.h"
 
+#include "runtime/spec/MixerName.h"
+
 #include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
@@ -11,18 +13,13 @@ using namespace morph;
 
 std::optional<MixerReference> morph::parseMixerReference(StringRef text, std::string &message) {
   MixerReference reference;
-  // A path may hold anything but the colon before the name.
-  StringRef call = text.trim();
-  size_t bracket = call.find('(');
-  size_t colon = call.substr(0, bracket).rfind(':');
-  if (colon != StringRef::npos) {
-    reference.path = call.take_front(colon).trim().str();
-    call = call.drop_front(colon + 1).trim();
-    if (reference.path.empty()) {
-      message = "no file stands before the ':'";
-      return std::nullopt;
-    }
+  MixerWords words = splitMixer(text.str());
+  reference.path = words.file;
+  if (words.file.empty() && text.ltrim().starts_with(":")) {
+    message = "no file stands before the ':'";
+    return std::nullopt;
   }
+  std::string call = words.name + words.options;
   TextError error;
   std::optional<Expression> parsed = parseExpression(call, error);
   if (!parsed) {
@@ -66,6 +63,14 @@ std::string morph::printMixerReference(const MixerReference &reference) {
   for (const auto &[index, option] : llvm::enumerate(reference.options))
     text += (index == 0 ? "(" : ", ") + option.first + " = " + printExpression(option.second);
   return reference.options.empty() ? text : text + ")";
+}
+
+llvm::json::Value morph::optionToJson(Attribute value) {
+  if (auto truth = dyn_cast<BoolAttr>(value))
+    return truth.getValue();
+  if (auto number = dyn_cast<FloatAttr>(value))
+    return number.getValueAsDouble();
+  return cast<IntegerAttr>(value).getInt();
 }
 
 TypedAttr morph::makeMixerOption(MixerOptionAttr option, double value) {

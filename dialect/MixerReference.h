@@ -7,6 +7,8 @@
 #include "dialect/Expression.h"
 #include "dialect/MorphOps.h"
 
+#include "llvm/Support/JSON.h"
+
 namespace morph {
 
 struct MixerReference {
@@ -29,6 +31,9 @@ std::string printMixerReference(const MixerReference &reference);
 /// `emitError` where the reference has an option that the mixer lacks, or a value that it does not take.
 mlir::FailureOr<mlir::DictionaryAttr> makeMixerOptions(MixerOp mixer, const MixerReference &reference,
                                                        llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// An option's value as JSON: a number or a truth value.
+llvm::json::Value optionToJson(mlir::Attribute value);
 
 /// A value as an option of the kind and range that is declared; null where it does not fit.
 mlir::TypedAttr makeMixerOption(MixerOptionAttr option, double value);

@@ -2,6 +2,7 @@
 
 #include "passes/EmitPyTorch.h"
 
+#include "dialect/MixerReference.h"
 #include "passes/Phases.h"
 #include "passes/pytorch/Class.h"
 #include "passes/pytorch/Text.h"
@@ -15,14 +16,6 @@ using namespace mlir;
 using namespace morph;
 
 namespace {
-
-llvm::json::Value toJson(Attribute attribute) {
-  if (auto truth = dyn_cast<BoolAttr>(attribute))
-    return truth.getValue();
-  if (auto number = dyn_cast<FloatAttr>(attribute))
-    return number.getValueAsDouble();
-  return cast<IntegerAttr>(attribute).getInt();
-}
 
 std::string print(Operation *op) {
   std::string text;
@@ -115,7 +108,7 @@ LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
   }
   llvm::json::Object options;
   for (NamedAttribute option : linear.getOptions())
-    options[option.getName().getValue()] = toJson(option.getValue());
+    options[option.getName().getValue()] = optionToJson(option.getValue());
   layers.insert({layer, llvm::json::Object{{"kind", linear.getMixer()},
                                            {"class", *name},
                                            {"weights", linear.getPrefix().rsplit('.').second},

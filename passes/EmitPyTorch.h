@@ -12,9 +12,8 @@ namespace morph {
 
 /// The mixers of a model of the hybrid phase:
 ///
-///   layers        one object a layer: `kind` "full" with `window` (null: all positions) and `weights`, or the name of
-///   a
-///                 declared mixer with `class`, `weights` (the last part of its weights' prefix) and `options`
+///   layers        one object a layer: `kind` "full" with `window` (null: all) and `weights`, or the name of a declared
+///                 mixer with `class`, `weights` (the last part of its weights' prefix) and `options`
 ///   classes       a class of PyTorch for each mixer with its options, and the names that modeling_morph.py expects
 ///   states        by class, what decoding keeps: names and words
 ///   declarations  by kind, the text of the `morph.mixer`

@@ -86,8 +86,10 @@ def mine(x, w, config, conv=3):
 
 
 def check_mine(folder):
-    (folder / "mine.morph").write_text(MINE)
-    out = convert(folder, f"{folder}/mine.morph:mine(rank = 3)", "mine")
+    # Brackets of a path are no options.
+    (folder / "odd (1)").mkdir()
+    (folder / "odd (1)/mine.morph").write_text(MINE)
+    out = convert(folder, f"{folder}/odd (1)/mine.morph:mine(rank = (1 + 2))", "mine")
     assert "mine" in json.dumps(read_json(out / "hybrid/conversion_manifest.json")["declarations"])
     model = transformers.AutoModelForCausalLM.from_pretrained(out / "hybrid", trust_remote_code=True,
                                                               dtype=torch.float64).eval()

@@ -15,14 +15,6 @@
 using namespace mlir;
 using namespace morph;
 
-static llvm::json::Value toJson(TypedAttr value) {
-  if (auto number = dyn_cast<FloatAttr>(value))
-    return number.getValueAsDouble();
-  auto integer = cast<IntegerAttr>(value);
-  return integer.getType().isInteger(1) ? llvm::json::Value(integer.getValue().getBoolValue())
-                                        : llvm::json::Value(integer.getInt());
-}
-
 static llvm::json::Array describeOptions(MixerOp mixer) {
   llvm::json::Array options;
   for (auto option : mixer.getOptions().getAsRange<MixerOptionAttr>()) {
@@ -31,7 +23,7 @@ static llvm::json::Array describeOptions(MixerOp mixer) {
       for (double bound : option.getRanges().asArrayRef())
         ranges.push_back(bound);
     options.push_back(llvm::json::Object{
-        {"name", option.getName()}, {"default", toJson(option.getValue())}, {"ranges", std::move(ranges)}});
+        {"name", option.getName()}, {"default", optionToJson(option.getValue())}, {"ranges", std::move(ranges)}});
   }
   return options;
 }

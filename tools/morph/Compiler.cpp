@@ -176,8 +176,8 @@ Status Compiler::importModel(const fs::path &folder, const std::string &name, co
     arguments.push_back("--name=" + name);
   const auto declare = [&](const std::string &reference) {
     // The options are the pairing's.
-    if (const std::string mixer = reference.substr(0, reference.find('(')); mixer.find(':') != std::string::npos)
-      arguments.push_back("--declare=" + mixer);
+    if (const MixerWords mixer = splitMixer(reference); !mixer.file.empty())
+      arguments.push_back("--declare=" + mixer.file + ":" + mixer.name);
   };
   declare(linear.backend);
   for (const std::string &candidate : linear.candidates)
@@ -195,8 +195,8 @@ Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs:
   // Mixers of files are in the model already, under their names.
   std::string candidates;
   const auto add = [&](const std::string &reference) {
-    const size_t bracket = std::min(reference.find('('), reference.size());
-    std::string candidate = mixerName(reference) + reference.substr(bracket);
+    const MixerWords words = splitMixer(reference);
+    std::string candidate = words.name + words.options;
     candidate.erase(std::remove(candidate.begin(), candidate.end(), ' '), candidate.end());
     candidates += (candidates.empty() ? "" : ",") + candidate;
   };

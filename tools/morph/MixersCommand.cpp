@@ -43,16 +43,9 @@ std::string describeOptions(const Json &options) {
   return text.empty() ? "-" : text;
 }
 
-void print(const Json &mixers, const MixersArguments &arguments) {
-  if (arguments.model.empty()) {
-    for (const Json &mixer : mixers)
-      std::printf("%-15s %s\n%-15s %s\n", mixer["name"].get<std::string>().c_str(),
-                  mixer["doc"].get<std::string>().c_str(), "", describeOptions(mixer["options"]).c_str());
-    std::printf("\nWith a model's folder: what each costs in it.\n");
-    return;
-  }
-  std::printf("A layer of %s, one sequence at %lld tokens, options at their defaults:\n\n", arguments.model.c_str(),
-              static_cast<long long>(arguments.context));
+void print(const Json &mixers, const std::string &model, int64_t context) {
+  std::printf("A layer of %s, one sequence at %lld tokens, options at their defaults:\n\n", model.c_str(),
+              static_cast<long long>(context));
   Table table({"mixer", "parameters", "state", "FLOPs a token", "options"});
   for (const Json &mixer : mixers)
     if (mixer.contains("error"))
@@ -66,16 +59,15 @@ void print(const Json &mixers, const MixersArguments &arguments) {
 Status listMixers(const Toolchain &tools, const MixersArguments &arguments) {
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  fs::path ir;
-  if (!arguments.model.empty()) {
-    ir = folder.path() / "base.mlir";
-    MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir, /*configOnly=*/true));
-  }
+  const fs::path ir = folder.path() / "base.mlir";
+  const std::string model =
+      arguments.model.empty() ? tools.sourceFolder + "/specs/models/tiny-recall" : arguments.model;
+  MORPH_RETURN_IF_ERROR(compiler.importModel(model, "", ir, /*configOnly=*/true));
   MORPH_ASSIGN_OR_RETURN(const Json mixers, compiler.mixers(ir, arguments.context));
   if (arguments.json)
     std::printf("%s\n", mixers.dump(2).c_str());
   else
-    print(mixers, arguments);
+    print(mixers, model, arguments.context);
   return Status();
 }
 
@@ -110,7 +102,8 @@ void addMixersCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<MixersArguments>();
   CLI::App *command =
       app.add_subcommand("mixers", "List the mixers that can replace full attention, and what they cost in a model");
-  command->add_option("model", arguments->model, "Hugging Face folder of a base (only its config.json is read)");
+  command->add_option("model,--model", arguments->model,
+                      "Hugging Face folder of a base, whose config.json is read (default: the embedded base)");
   command->add_option("--context", arguments->context, "Tokens of the context (default: 32768)")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 30));
   command->add_flag("--json", arguments->json, "Print JSON");
