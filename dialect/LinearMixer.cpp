@@ -27,6 +27,10 @@ StringRef LinearMixerOp::getWeightPrefix() { return getPrefix(); }
 
 SmallVector<MixerParameter> LinearMixerOp::getMixerParameters() { return *getExpander(*this).getParameters(); }
 
+SmallVector<MixerParameter> LinearMixerOp::getInitialParameters() {
+  return *getExpander(*this).getParameters(/*withFirstValues=*/true);
+}
+
 SmallVector<MixerState> LinearMixerOp::getMixerStates() { return *getExpander(*this).getStates(); }
 
 MixerExpansion LinearMixerOp::expandMixer(OpBuilder &builder, const MixerInputs &inputs) {

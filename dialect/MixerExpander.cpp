@@ -2,7 +2,6 @@
 
 #include "dialect/MixerExpander.h"
 
-#include "dialect/Expression.h"
 #include "dialect/MixerBuilder.h"
 #include "runtime/plan/OpTable.h"
 #include "runtime/plan/SizeLimits.h"
@@ -36,9 +35,9 @@ FailureOr<MixerExpander> MixerExpander::create(LinearMixerOp use) {
   return expander;
 }
 
-LogicalResult MixerExpander::check(LinearMixerOp use) {
+LogicalResult MixerExpander::check(LinearMixerOp use, bool isNew) {
   FailureOr<MixerExpander> expander = create(use);
-  return success(succeeded(expander) && succeeded(expander->getParameters()) && succeeded(expander->getStates()));
+  return success(succeeded(expander) && succeeded(expander->getParameters(isNew)) && succeeded(expander->getStates()));
 }
 
 InFlightDiagnostic MixerExpander::emitError() {
@@ -85,6 +84,7 @@ LogicalResult MixerExpander::bind() {
   names["base.qk_norm_eps"] = use.getQkNormEps() ? use.getQkNormEps()->convertToDouble() : 0;
   names["base.norm_eps"] = use.getNormEps().convertToDouble();
   names["base.layer"] = static_cast<double>(use.getLayer());
+  names["base.window"] = static_cast<double>(use.getSourceWindow().value_or(limits::kDimension));
   names["base.layers"] = static_cast<double>(model.getLayers());
   if (failed(bindOptions()))
     return failure();
@@ -105,18 +105,30 @@ LogicalResult MixerExpander::bind() {
   return success();
 }
 
-FailureOr<double> MixerExpander::getNumber(StringRef text, const llvm::StringMap<double> &indices) {
-  auto lookup = [&](StringRef name) -> std::optional<double> {
-    for (const llvm::StringMap<double> *known : {&indices, const_cast<const llvm::StringMap<double> *>(&names)})
-      if (auto found = known->find(name); found != known->end())
-        return found->second;
-    return std::nullopt;
-  };
+FailureOr<double> MixerExpander::getNumber(StringRef text) {
+  FailureOr<Expression> expression = parse(text);
+  return failed(expression) ? FailureOr<double>(failure()) : getNumber(*expression, {});
+}
+
+FailureOr<Expression> MixerExpander::parse(StringRef text) {
   TextError error;
   if (std::optional<Expression> expression = parseExpression(text, error))
-    if (std::optional<double> value = evaluateNumber(*expression, lookup, error))
-      return *value;
+    return std::move(*expression);
   emitError() << "'" << text << "': " << error.message;
+  return failure();
+}
+
+FailureOr<double> MixerExpander::getNumber(const Expression &expression, const llvm::StringMap<double> &indices) {
+  auto lookup = [&](StringRef name) -> std::optional<double> {
+    if (auto found = indices.find(name); found != indices.end())
+      return found->second;
+    auto found = names.find(name);
+    return found == names.end() ? std::nullopt : std::optional(found->second);
+  };
+  TextError error;
+  if (std::optional<double> value = evaluateNumber(expression, lookup, error))
+    return *value;
+  emitError() << "'" << printExpression(expression) << "': " << error.message;
   return failure();
 }
 
@@ -127,10 +139,12 @@ FailureOr<int64_t> MixerExpander::getSize(StringRef text) {
       return std::nullopt;
     return static_cast<int64_t>(found->second);
   };
+  FailureOr<Expression> expression = parse(text);
+  if (failed(expression))
+    return failure();
   TextError error;
-  if (std::optional<Expression> expression = parseExpression(text, error))
-    if (std::optional<int64_t> value = evaluateSize(*expression, lookup, error))
-      return *value;
+  if (std::optional<int64_t> value = evaluateSize(*expression, lookup, error))
+    return *value;
   emitError() << "size '" << text << "': " << error.message;
   return failure();
 }
@@ -180,13 +194,16 @@ FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_
     return single(InitKind::Normal, *deviation);
   }
 
+  FailureOr<Expression> formula = parse(init.getText());
+  if (failed(formula))
+    return failure();
   // Along dimensions without an index all elements are the same; the last ones that have one are written out.
   auto indices = weight.getIndices().getAsRange<StringAttr>();
   auto first = llvm::find_if(indices, [](StringAttr index) { return !index.empty(); });
   size_t outer = static_cast<size_t>(std::distance(indices.begin(), first));
   llvm::StringMap<double> values;
   if (outer == shape.size()) {
-    FailureOr<double> value = getNumber(init.getText());
+    FailureOr<double> value = getNumber(*formula, values);
     return failed(value) ? FailureOr<InitAttr>(failure()) : single(InitKind::Constant, *value);
   }
   int64_t count = 1;
@@ -203,7 +220,7 @@ FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_
         values[index] = static_cast<double>(rest % shape[dimension]);
       rest /= shape[dimension];
     }
-    FailureOr<double> value = getNumber(init.getText(), values);
+    FailureOr<double> value = getNumber(*formula, values);
     if (failed(value))
       return failure();
     elements.push_back(*value);
@@ -211,51 +228,46 @@ FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_
   return InitAttr::get(context, InitKind::Values, nullptr, 0, 0, nullptr, DenseF64ArrayAttr::get(context, elements));
 }
 
-FailureOr<MixerParameter> MixerExpander::getParameter(MixerWeightOp weight) {
-  current = weight;
-  FailureOr<SmallVector<int64_t>> shape = getSizes(weight.getSizes());
-  if (failed(shape))
-    return failure();
-  int64_t elements = 1;
-  for (int64_t size : *shape)
-    if (llvm::MulOverflow(elements, size, elements) || elements > limits::kWeightElements)
-      return emitError() << "'" << weight.getName() << "' has more than " << limits::kWeightElements << " elements";
-  FailureOr<InitAttr> init = getInit(weight, *shape);
-  if (failed(init))
-    return failure();
-  MixerParameter parameter = makeParameter(use.getPrefix(), weight.getName(), *shape, *init);
-  parameter.trainable = !weight.getFrozen();
-  return parameter;
+FailureOr<bool> MixerExpander::hasWeight(MixerWeightOp weight) {
+  return weight.getCondition() ? getCondition(*weight.getCondition()) : FailureOr<bool>(true);
 }
 
-FailureOr<SmallVector<MixerParameter>> MixerExpander::getParameters() {
+FailureOr<SmallVector<MixerParameter>> MixerExpander::getParameters(bool withFirstValues) {
   SmallVector<MixerParameter> parameters;
   for (auto weight : declaration.getBody().front().getOps<MixerWeightOp>()) {
     current = weight;
-    if (weight.getCondition()) {
-      FailureOr<bool> exists = getCondition(*weight.getCondition());
-      if (failed(exists))
-        return failure();
-      if (!*exists)
-        continue;
-    }
-    FailureOr<MixerParameter> parameter = getParameter(weight);
-    if (failed(parameter))
+    FailureOr<bool> exists = hasWeight(weight);
+    if (failed(exists))
       return failure();
-    parameters.push_back(std::move(*parameter));
+    if (!*exists)
+      continue;
+    FailureOr<SmallVector<int64_t>> shape = getSizes(weight.getSizes());
+    if (failed(shape))
+      return failure();
+    int64_t elements = 1;
+    for (int64_t size : *shape)
+      if (llvm::MulOverflow(elements, size, elements) || elements > limits::kWeightElements)
+        return emitError() << "'" << weight.getName() << "' has more than " << limits::kWeightElements << " elements";
+    MixerParameter parameter = makeParameter(use.getPrefix(), weight.getName(), *shape);
+    parameter.trainable = !weight.getFrozen();
+    if (withFirstValues) {
+      FailureOr<InitAttr> init = getInit(weight, *shape);
+      if (failed(init))
+        return failure();
+      parameter.init = *init;
+    }
+    parameters.push_back(std::move(parameter));
   }
   current = nullptr;
   return parameters;
 }
 
 FailureOr<Value> MixerExpander::getWeight(MixerWeightOp weight) {
-  if (weight.getCondition()) {
-    FailureOr<bool> exists = getCondition(*weight.getCondition());
-    if (failed(exists))
-      return failure();
-    if (!*exists)
-      return Value();
-  }
+  FailureOr<bool> exists = hasWeight(weight);
+  if (failed(exists))
+    return failure();
+  if (!*exists)
+    return Value();
   FailureOr<SmallVector<int64_t>> shape = getSizes(weight.getSizes());
   if (failed(shape))
     return failure();
@@ -295,10 +307,19 @@ FailureOr<Value> MixerExpander::maskPadding(Value x) {
     return x;
   auto type = cast<RankedTensorType>(x.getType());
   bool hasHeads = type.getRank() == 4;
-  if (hasHeads)
-    x = builder->create<MergeHeadsOp>(use.getLoc(), x);
-  x = builder->create<MaskPaddingOp>(use.getLoc(), x, inputs->start, inputs->offset);
-  return hasHeads ? Value(builder->create<SplitHeadsOp>(use.getLoc(), x, type.getDimSize(2))) : x;
+  if (hasHeads) {
+    FailureOr<MergeHeadsOp> merged = create<MergeHeadsOp>(x);
+    if (failed(merged))
+      return failure();
+    x = *merged;
+  }
+  FailureOr<MaskPaddingOp> masked = create<MaskPaddingOp>(x, inputs->start, inputs->offset);
+  if (failed(masked))
+    return failure();
+  if (!hasHeads)
+    return masked->getResult();
+  FailureOr<SplitHeadsOp> split = create<SplitHeadsOp>(masked->getResult(), type.getDimSize(2));
+  return failed(split) ? FailureOr<Value>(failure()) : split->getResult();
 }
 
 FailureOr<Value> MixerExpander::getState(StringRef name, RankedTensorType type, int64_t window) {
@@ -363,12 +384,15 @@ FailureOr<MixerExpansion> MixerExpander::expand(OpBuilder &at, const MixerInputs
 }
 
 FailureOr<SmallVector<MixerState>> MixerExpander::getStates() {
+  // With the inputs of decoding, so that nothing that decoding needs fails later.
   Block scratch;
   OpBuilder at(use.getContext());
   at.setInsertionPointToEnd(&scratch);
-  MixerInputs none;
-  none.hidden = scratch.addArgument(use.getHidden().getType(), use.getLoc());
-  if (failed(expand(at, none)))
+  MixerInputs decoding;
+  decoding.hidden = scratch.addArgument(use.getHidden().getType(), use.getLoc());
+  decoding.start = scratch.addArgument(getIndexTensorType(use.getContext(), {ShapedType::kDynamic}), use.getLoc());
+  decoding.offset = scratch.addArgument(getIndexTensorType(use.getContext(), {}), use.getLoc());
+  if (failed(expand(at, decoding)))
     return failure();
   return states;
 }

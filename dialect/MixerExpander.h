@@ -5,6 +5,7 @@
 #ifndef MORPH_DIALECT_MIXEREXPANDER_H
 #define MORPH_DIALECT_MIXEREXPANDER_H
 
+#include "dialect/Expression.h"
 #include "dialect/MorphOps.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -22,13 +23,15 @@ public:
   /// options are not the declared ones (linear_mixer_c7), or a requirement does not hold (linear_mixer_c9).
   static mlir::FailureOr<MixerExpander> create(LinearMixerOp use);
 
-  /// Whether all that is asked of a linear_mixer can be answered: its weights, and a copy of its body.
-  static llvm::LogicalResult check(LinearMixerOp use);
+  /// Whether all that is asked of a linear_mixer can be answered: its weights, a copy of its body, and, for one that is
+  /// new, the weights' first values.
+  static llvm::LogicalResult check(LinearMixerOp use, bool isNew = false);
 
   MixerOp getDeclaration() const { return declaration; }
 
-  /// The mixer's weights, in the order in which its body has them.
-  mlir::FailureOr<llvm::SmallVector<MixerParameter>> getParameters();
+  /// The mixer's weights, in the order in which its body has them; their first values where they are asked for, because
+  /// formulas of indices are worked out element by element.
+  mlir::FailureOr<llvm::SmallVector<MixerParameter>> getParameters(bool withFirstValues = false);
 
   /// The body in primitive ops at the builder's insertion point.
   mlir::FailureOr<MixerExpansion> expand(mlir::OpBuilder &builder, const MixerInputs &inputs);
@@ -40,14 +43,16 @@ public:
   // For the ops of a body
   //===--------------------------------------------------------------------===//
 
-  /// The value of an expression. `indices` are further names.
-  mlir::FailureOr<double> getNumber(llvm::StringRef expression, const llvm::StringMap<double> &indices = {});
+  /// The value of an expression.
+  mlir::FailureOr<double> getNumber(llvm::StringRef expression);
   mlir::FailureOr<bool> getCondition(llvm::StringRef expression);
   /// The same for sizes, each from 1 to limits::kDimension.
   mlir::FailureOr<int64_t> getSize(llvm::StringRef expression);
   mlir::FailureOr<llvm::SmallVector<int64_t>> getSizes(mlir::ArrayAttr expressions);
 
-  /// The weight of a suffix, or null where the mixer does not have it.
+  /// Whether the mixer has a weight here, by its condition.
+  mlir::FailureOr<bool> hasWeight(MixerWeightOp weight);
+  /// Its value, or null where the mixer does not have it.
   mlir::FailureOr<mlir::Value> getWeight(MixerWeightOp weight);
 
   /// Creates an op whose result types are inferred.
@@ -85,7 +90,9 @@ private:
   mlir::LogicalResult bind();
   mlir::LogicalResult bindOptions();
   mlir::LogicalResult inferTypes(mlir::Operation *op);
-  mlir::FailureOr<MixerParameter> getParameter(MixerWeightOp weight);
+  mlir::FailureOr<Expression> parse(llvm::StringRef text);
+  /// `indices` are further names.
+  mlir::FailureOr<double> getNumber(const Expression &expression, const llvm::StringMap<double> &indices);
   mlir::FailureOr<InitAttr> getInit(MixerWeightOp weight, llvm::ArrayRef<int64_t> shape);
 
   LinearMixerOp use;

@@ -36,11 +36,19 @@ Expanded MixerIfOp::expandStatement(MixerExpander &expander, ValueRange) {
   return expander.copyBlock(*holds ? getWhole() : getOtherwise());
 }
 
-Expanded MixerSplitOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<int64_t> heads = expander.getSize(getHeads());
-  if (failed(heads))
+/// An op of operands and one number, which was evaluated.
+template <typename OpTy, typename Number, typename... Operands>
+static Expanded createWithNumber(MixerExpander &expander, FailureOr<Number> number, Operands... operands) {
+  if (failed(number))
     return failure();
-  return single(expander.create<SplitHeadsOp>(operands[0], *heads));
+  if constexpr (std::is_same_v<Number, double>)
+    return single(expander.create<OpTy>(operands..., llvm::APFloat(*number)));
+  else
+    return single(expander.create<OpTy>(operands..., *number));
+}
+
+Expanded MixerSplitOp::expandStatement(MixerExpander &expander, ValueRange operands) {
+  return createWithNumber<SplitHeadsOp>(expander, expander.getSize(getHeads()), operands[0]);
 }
 
 Expanded MixerMergeOp::expandStatement(MixerExpander &expander, ValueRange operands) {
@@ -48,38 +56,23 @@ Expanded MixerMergeOp::expandStatement(MixerExpander &expander, ValueRange opera
 }
 
 Expanded MixerScaleOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> factor = expander.getNumber(getFactor());
-  if (failed(factor))
-    return failure();
-  return single(expander.create<ScaleOp>(operands[0], llvm::APFloat(*factor)));
+  return createWithNumber<ScaleOp>(expander, expander.getNumber(getFactor()), operands[0]);
 }
 
 Expanded MixerOffsetOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> term = expander.getNumber(getTerm());
-  if (failed(term))
-    return failure();
-  return single(expander.create<OffsetOp>(operands[0], llvm::APFloat(*term)));
+  return createWithNumber<OffsetOp>(expander, expander.getNumber(getTerm()), operands[0]);
 }
 
 Expanded MixerExpandOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<int64_t> width = expander.getSize(getWidth());
-  if (failed(width))
-    return failure();
-  return single(expander.create<ExpandOp>(operands[0], *width));
+  return createWithNumber<ExpandOp>(expander, expander.getSize(getWidth()), operands[0]);
 }
 
 Expanded MixerL2NormOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> eps = expander.getNumber(getEps());
-  if (failed(eps))
-    return failure();
-  return single(expander.create<L2NormOp>(operands[0], llvm::APFloat(*eps)));
+  return createWithNumber<L2NormOp>(expander, expander.getNumber(getEps()), operands[0]);
 }
 
 Expanded MixerNormOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> eps = expander.getNumber(getEps());
-  if (failed(eps))
-    return failure();
-  return single(expander.create<RmsNormOp>(operands[0], operands[1], llvm::APFloat(*eps)));
+  return createWithNumber<RmsNormOp>(expander, expander.getNumber(getEps()), operands[0], operands[1]);
 }
 
 Expanded MixerRopeOp::expandStatement(MixerExpander &expander, ValueRange operands) {
@@ -120,7 +113,7 @@ Expanded MixerConvOp::expandStatement(MixerExpander &expander, ValueRange operan
 Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange operands) {
   Adaptor given(operands, (*this)->getAttrDictionary(), getProperties(), {});
   FailureOr<double> scale = expander.getNumber(getScale());
-  FailureOr<double> chunk = expander.getNumber(getChunk());
+  FailureOr<int64_t> chunk = expander.getSize(getChunk());
   FailureOr<double> normaliser = getNormaliser() ? expander.getNumber(*getNormaliser()) : FailureOr<double>(0.0);
   if (failed(scale) || failed(chunk) || failed(normaliser))
     return failure();
@@ -143,8 +136,7 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
   FailureOr<LinearAttentionOp> attention = expander.create<LinearAttentionOp>(
       given.getQ(), *k, given.getV(), decayOfRank(1), decayOfRank(3), decayOfRank(4), given.getBeta(), given.getWrite(),
       given.getErase(), given.getBonus(), *state, attributes.getF64FloatAttr(*scale),
-      attributes.getI64IntegerAttr(static_cast<int64_t>(*chunk)),
-      getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr());
+      attributes.getI64IntegerAttr(*chunk), getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr());
   if (failed(attention))
     return failure();
   expander.setState(attention->getFinalState());

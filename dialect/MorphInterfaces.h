@@ -12,8 +12,8 @@
 
 namespace morph {
 
-/// A weight that a token mixer reads: its whole name, its shape, and the initial value of a weight that no checkpoint
-/// holds (null for a mixer that is imported).
+/// A weight that a token mixer reads: its whole name, its shape, and, where it is asked for (getInitialParameters), the
+/// initial value of a weight that no checkpoint holds.
 struct MixerParameter {
   std::string name;
   llvm::SmallVector<int64_t> shape;

@@ -19,9 +19,12 @@ def TokenMixerOpInterface : OpInterface<"TokenMixerOpInterface"> {
         "::llvm::StringRef", "getMixerKind">,
     InterfaceMethod<"The prefix of the mixer's weights' names, without the final dot.",
         "::llvm::StringRef", "getWeightPrefix">,
-    InterfaceMethod<[{The mixer's weights in the order of its documentation: name (prefix included), shape and, for a
-        mixer that no checkpoint holds, the initial value.}],
+    InterfaceMethod<"The mixer's weights: name (prefix included), shape, and whether they are ever trained.",
         "::llvm::SmallVector<::morph::MixerParameter>", "getMixerParameters">,
+    InterfaceMethod<[{The same with the first values of weights that no checkpoint holds. Of a declared mixer they can be
+        long to work out, and are asked for once.}],
+        "::llvm::SmallVector<::morph::MixerParameter>", "getInitialParameters", (ins), "",
+        "return $_op.getMixerParameters();">,
     InterfaceMethod<[{The mixer's state between steps of decoding: name suffix and type, in order. A full attention's
         key and value caches grow with the context; a linear attention's states do not.}],
         "::llvm::SmallVector<::morph::MixerState>", "getMixerStates">,

@@ -105,8 +105,8 @@ def Morph_ParamOp : Morph_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUse
 // Token mixers
 //===----------------------------------------------------------------------===//
 
-class Morph_MixerOp<string mnemonic> : Morph_Op<mnemonic, [Pure, SameOperandsAndResultType,
-    DeclareOpInterfaceMethods<TokenMixerOpInterface>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
+class Morph_MixerOp<string mnemonic, list<string> methods = []> : Morph_Op<mnemonic, [Pure, SameOperandsAndResultType,
+    DeclareOpInterfaceMethods<TokenMixerOpInterface, methods>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
 
 def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
   let summary = "Causal softmax attention of one layer, from normalised hidden state to output projection";
@@ -133,7 +133,7 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
   let hasVerifier = 1;
 }
 
-def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer"> {
+def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer", ["getInitialParameters"]> {
   let summary = "Linear attention of one layer, from normalised hidden state to output projection";
   let description = [{
     `mixer` is declared by a `morph.mixer`, which gives the weights, their initial values from the layer's full attention

@@ -8,7 +8,8 @@
 
 namespace morph {
 
-/// The operations of a block of primitive ops, all of whose sizes are known: plan::instructionFlops.
+/// The operations of a block of primitive ops, all of whose sizes are known: plan::instructionFlops. The largest
+/// number where a value has more elements than can be addressed.
 double countFlops(mlir::Block &block);
 
 } // namespace morph

@@ -30,7 +30,6 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
 
   /// A candidate beside full attention.
   struct Candidate {
-    std::string kind;
     MixerOp mixer;
     DictionaryAttr options;
   };
@@ -61,25 +60,23 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
 
   static FailureOr<Candidate> readCandidate(ModelOp model, const MixerReference &reference,
                                             function_ref<InFlightDiagnostic()> fail) {
-    Candidate candidate{reference.name, {}, {}};
-    candidate.mixer = morph::declareMixer(model, reference.name);
-    if (!candidate.mixer) {
+    MixerOp mixer = declareMixer(model, reference.name);
+    if (!mixer) {
       InFlightDiagnostic error = fail() << "neither the model nor Morph has a mixer of that name";
       error.attachNote() << "Morph has " << llvm::join(getBuiltinMixers(), ", ");
       return failure();
     }
-    FailureOr<DictionaryAttr> options = makeMixerOptions(candidate.mixer, reference, fail);
+    FailureOr<DictionaryAttr> options = makeMixerOptions(mixer, reference, fail);
     if (failed(options))
       return failure();
-    candidate.options = *options;
-    return candidate;
+    return Candidate{mixer, *options};
   }
 
   LogicalResult pair(WeightAdder &weights, SoftmaxMixerOp mixer) {
     OpBuilder builder(mixer);
     SmallVector<StringRef> names{kFull};
-    for (const Candidate &candidate : list)
-      names.push_back(candidate.kind);
+    for (Candidate &candidate : list)
+      names.push_back(candidate.mixer.getSymName());
     OperationState state(mixer.getLoc(), ChoiceOp::getOperationName());
     ChoiceOp::build(builder, state, mixer.getType(), mixer.getLayerAttr(), builder.getStrArrayAttr(names),
                     /*bodiesCount=*/names.size());
@@ -93,11 +90,12 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     std::string layer = "model.layers." + std::to_string(mixer.getLayer());
     for (auto [index, candidate] : llvm::enumerate(list)) {
       builder.setInsertionPointToEnd(&choice.getBodies()[index + 1].emplaceBlock());
-      LinearMixerOp built = createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
-                                              layer + (index == 0 ? ".linear_attn" : "." + candidate.kind));
+      LinearMixerOp built =
+          createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
+                            layer + (index == 0 ? ".linear_attn" : "." + candidate.mixer.getSymName().str()));
       builder.create<YieldOp>(mixer.getLoc(), built.getResult());
       // A declaration that does not fit this layer has no weights.
-      if (failed(MixerExpander::check(built)))
+      if (failed(MixerExpander::check(built, /*isNew=*/true)))
         return failure();
       weights.addMixerWeights(cast<TokenMixerOpInterface>(built.getOperation()));
     }

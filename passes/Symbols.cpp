@@ -68,7 +68,7 @@ void WeightAdder::add(Location location, StringAttr name, TypeAttr type, InitAtt
 }
 
 void WeightAdder::addMixerWeights(TokenMixerOpInterface mixer, StringRef teacherPrefix) {
-  for (const MixerParameter &parameter : mixer.getMixerParameters()) {
+  for (const MixerParameter &parameter : mixer.getInitialParameters()) {
     StringAttr name = builder_.getStringAttr(parameter.name);
     if (symbols_.lookup(name))
       continue;

@@ -30,7 +30,7 @@ private:
 
   LogicalResult add(Operation &op) {
     if (auto weight = dyn_cast<MixerWeightOp>(op)) {
-      FailureOr<bool> exists = weight.getCondition() ? expander.getCondition(*weight.getCondition()) : true;
+      FailureOr<bool> exists = expander.hasWeight(weight);
       if (succeeded(exists) && *exists)
         body.weights.push_back(weight);
       return exists;
