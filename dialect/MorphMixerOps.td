@@ -27,7 +27,7 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
       of which may use those before it;
     - `options`, which a `linear_mixer` gives values to;
     - facts of the layer: `base.qkv_bias`, `base.o_bias`, `base.qk_norm` (1 or 0), `base.norm_eps`, `base.qk_norm_eps`,
-      `base.layer`, `base.layers`.
+      `base.layer`, `base.layers`, `base.window` (the positions that full attention sees, or the limit).
 
     A `linear_mixer` is written in primitive ops by copying the body with values for all of these: the weights, the
     states of decoding, the operations and the bytes of a mixer all follow from its body, and so does what left padding
@@ -43,7 +43,7 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
     Example:
 
     ```mlir
-    morph.mixer @plain doc "linear attention" options [#morph.mixer_option<chunk = 64 : i64 in [1.0, 1024.0]>] sizes []
+    morph.mixer @plain doc "linear attention" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes []
         requires [] {
     ^bb0(%x: tensor<?x?x?xf32>):
       %w = morph.mixer_weight "v_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "v_proj.weight"> : tensor<?x?xf32>

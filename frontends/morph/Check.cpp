@@ -21,7 +21,7 @@ MixerChecker::MixerChecker(const File &file, const Mixer &mixer, CheckedMixer &r
     symbols_[size] = {Symbol::Kind::Size, {ValueKind::Scalar, {}}, {}, /*isSize=*/true};
   for (const char *condition : {"base.qkv_bias", "base.o_bias", "base.qk_norm"})
     symbols_[condition] = {Symbol::Kind::Fact, {ValueKind::Condition, {}}, {}};
-  for (const char *number : {"base.norm_eps", "base.qk_norm_eps", "base.layer", "base.layers"})
+  for (const char *number : {"base.norm_eps", "base.qk_norm_eps", "base.layer", "base.layers", "base.window"})
     symbols_[number] = {Symbol::Kind::Fact, {ValueKind::Scalar, {}}, {}};
   symbols_["x"] = {Symbol::Kind::Input, {ValueKind::Activation, {SizePolynomial::makeName("M")}}, {}};
 }

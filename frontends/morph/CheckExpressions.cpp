@@ -69,10 +69,14 @@ std::optional<Type> MixerChecker::checkElementwise(const Expression &operation, 
   const Type &longer = left.shape.size() >= right.shape.size() ? left : right;
   const Type &shorter = &longer == &left ? right : left;
   auto ends = llvm::ArrayRef(longer.shape).take_back(shorter.shape.size());
-  if (ends == llvm::ArrayRef(shorter.shape) && (longer.kind >= shorter.kind || longer.shape == shorter.shape))
+  bool bothActivations = left.kind == ValueKind::Activation && right.kind == left.kind;
+  bool fits = left.shape == right.shape || (longer.kind >= shorter.kind && !bothActivations);
+  if (ends == llvm::ArrayRef(shorter.shape) && fits)
     return Type{std::max(left.kind, right.kind), longer.shape};
   std::string hint = "one shape must end the other";
-  if (ends == llvm::ArrayRef(shorter.shape))
+  if (bothActivations && ends == llvm::ArrayRef(shorter.shape))
+    hint = "two activations must have the same shape"; // Positions stand before what a shape names.
+  else if (ends == llvm::ArrayRef(shorter.shape))
     hint = "a weight's shape must end the activation's";
   else if (llvm::ArrayRef(longer.shape).take_front(shorter.shape.size()) == llvm::ArrayRef(shorter.shape))
     hint = "one shape must end the other; expand gives each element a row";

@@ -3,6 +3,8 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches | FileCheck %s --check-prefix=DEFAULT
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=lightning,sliding_window(window=64)" | FileCheck %s --check-prefix=WINDOW
 
+// RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=sliding_window(window=64)" --morph-discretize=uniform=0 --morph-build-logits --morph-expand-mixers | FileCheck %s --check-prefix=BOUND
+
 // CHECK: morph.model @tiny paired
 // CHECK: morph.mixer @gated_deltanet
 // CHECK: morph.mixer @lightning
@@ -27,6 +29,10 @@
 
 // DEFAULT: morph.choice layer 0 of ["full", "gated_deltanet"]
 // DEFAULT: options {chunk = 64 : i64, conv = 0 : i64}
+
+// A layer's window bounds a wider one.
+// BOUND: morph.program @logits
+// BOUND: morph.attention {{.*}} window 32
 
 // A layer's window is what the teacher is rebuilt with.
 // WINDOW: morph.choice layer 0 of ["full", "lightning", "sliding_window"]
