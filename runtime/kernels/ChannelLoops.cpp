@@ -5,8 +5,6 @@
 namespace morph::chunk {
 namespace {
 
-template <typename T> MORPH_INLINE T flushed(T x) { return x < (sizeof(T) == 4 ? T(1e-30) : T(1e-290)) ? T(0) : x; }
-
 template <typename T> MORPH_INLINE void decayFactorsOf(int64_t rows, int64_t n, Matrix<const T> g, Matrix<T> to) {
   for (int64_t i = 0; i < rows; ++i) {
     const T *__restrict source = g.row(i);

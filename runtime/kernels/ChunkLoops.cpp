@@ -42,21 +42,17 @@ MORPH_INLINE void upperBlock(int64_t begin, int64_t end, int64_t n, Matrix<T> m,
 }
 
 template <typename T> MORPH_INLINE void decayProductsOf(int64_t c, const T *factors, Matrix<T> decay, T *fromStart) {
-  const T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-290);
   T total = 1;
   for (int64_t i = 0; i < c; ++i) {
     T *__restrict row = decay.row(i);
     const T *__restrict above = decay.row(i > 0 ? i - 1 : 0);
     const T factor = factors[i];
-    for (int64_t j = 0; j < i; ++j) {
-      const T value = above[j] * factor;
-      row[j] = value < tiny ? T(0) : value;
-    }
+    for (int64_t j = 0; j < i; ++j)
+      row[j] = flushed(above[j] * factor);
     row[i] = 1;
     for (int64_t j = i + 1; j < c; ++j)
       row[j] = 0;
-    total *= factor;
-    total = total < tiny ? T(0) : total;
+    total = flushed(total * factor);
     fromStart[i] = total;
   }
 }

@@ -84,6 +84,9 @@ template <typename Bits, typename X> MORPH_INLINE X expInRange(X x) {
 }
 MORPH_INLINE float expInRange(float x) { return expInRange<uint32_t>(x); }
 
+/// A number that is not negative, or zero where it is too small to matter: subnormal numbers are slow.
+template <typename T> MORPH_INLINE T flushed(T x) { return x < (sizeof(T) == 4 ? T(1e-30) : T(1e-290)) ? T(0) : x; }
+
 /// x held in [-limit, limit]. The limits below keep results in the normal range: the compiler computes the clamped case
 /// for every vector, and a number below that range costs more than the whole vector.
 MORPH_INLINE float held(float x, float limit) {
