@@ -42,8 +42,20 @@ static bool same(const Mixer &a, const Mixer &b) {
          same(a.statements, b.statements) && same(a.result, b.result);
 }
 
+static bool same(const std::pair<Constant, Constant> &a, const std::pair<Constant, Constant> &b) {
+  return same(a.first, b.first) && same(a.second, b.second);
+}
+static bool same(const ArchLine &a, const ArchLine &b) {
+  return a.kind == b.kind && same(a.text, b.text) && same(a.layers.ranges, b.layers.ranges) &&
+         same(a.mixers, b.mixers) && same(a.count, b.count) && same(a.every, b.every) && same(a.limit, b.limit) &&
+         same(a.context, b.context) && same(a.table, b.table);
+}
+static bool same(const Arch &a, const Arch &b) { return same(a.name, b.name) && same(a.lines, b.lines); }
+
 template <typename T> static bool same(const std::vector<T> &a, const std::vector<T> &b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const T &x, const T &y) { return same(x, y); });
 }
 
-bool morph::language::haveSameMeaning(const File &a, const File &b) { return same(a.mixers, b.mixers); }
+bool morph::language::haveSameMeaning(const File &a, const File &b) {
+  return same(a.mixers, b.mixers) && same(a.archs, b.archs);
+}

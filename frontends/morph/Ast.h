@@ -112,10 +112,49 @@ struct Mixer {
   SourceRange range;
 };
 
+/// `0..9, 12`, or `all`.
+struct LayerSet {
+  std::vector<std::pair<Constant, Constant>> ranges; ///< First and last of each; none: all layers.
+  SourceRange range;
+};
+
+/// A line of an `arch`.
+struct ArchLine {
+  enum class Kind {
+    Doc,     ///< `doc "..."`
+    Model,   ///< `model "FOLDER"`: the base.
+    Recipe,  ///< `recipe "FILE.toml"`: data, tasks and stages.
+    Layers,  ///< `layers 0..9 = full | gla(rank = 8) | "mine.morph:mine"`: candidates.
+    Tie,     ///< `tie 0..3`: these take the same candidate.
+    Pin,     ///< `pin 9 = full`: of its candidates a layer takes these.
+    Pattern, ///< `pattern 1 full in every 4`: layers 0 to 3, 4 to 7 and so on.
+    Budget,  ///< `budget full_layers = 2`, `budget cache_bytes = 2e6 at 32768`, `... by "table.json"`.
+  };
+
+  Kind kind = Kind::Doc;
+  Word text;                 ///< Of Doc, Model and Recipe; the measure of a Budget.
+  LayerSet layers;           ///< Of Layers, Tie and Pin.
+  std::vector<Word> mixers;  ///< Of Layers references, of Pin names, of Pattern one name.
+  Constant count, every;     ///< Of Pattern.
+  Constant limit;            ///< Of Budget.
+  std::optional<Constant> context;
+  std::optional<Word> table; ///< A file of costs.
+  SourceRange range;
+};
+
+/// What may stand in the layers of a model: `arch NAME { ... }`.
+struct Arch {
+  Word name;
+  std::vector<ArchLine> lines; ///< In their order.
+  SourceRange bodyRange;       ///< With its braces.
+  SourceRange range;
+};
+
 /// A file without errors of syntax.
 struct File {
   llvm::StringRef text; ///< Of the Diagnostics that it was parsed with.
   std::vector<Mixer> mixers;
+  std::vector<Arch> archs;
   std::vector<Comment> comments;
 
   /// Where an expression, or a range of offsets in the text, stands.

@@ -3,6 +3,7 @@
 
 #include "frontends/morph/Check.h"
 
+#include "frontends/morph/CheckArch.h"
 #include "frontends/morph/MixerChecker.h"
 #include "frontends/morph/Parser.h"
 
@@ -58,6 +59,13 @@ std::unique_ptr<CheckedFile> morph::language::readMixers(llvm::StringRef text, D
     MixerChecker(result->file, mixer, checked, diagnostics).run();
     if (diagnostics.getErrorCount() >= before + kMaxErrors)
       break;
+  }
+  for (const Arch &arch : result->file.archs) {
+    auto [known, isNew] = names.try_emplace(arch.name.text, arch.name.range);
+    if (!isNew)
+      diagnostics.error(arch.name.range, "'" + arch.name.text + "' stands twice", "",
+                        {{known->second, "it stands here first"}});
+    checkArch(arch, diagnostics);
   }
   if (diagnostics.getErrorCount() != before)
     return nullptr;

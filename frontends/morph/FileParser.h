@@ -6,6 +6,8 @@
 
 #include "frontends/morph/Parser.h"
 
+#include "llvm/ADT/STLFunctionalExtras.h"
+
 namespace morph::language {
 
 class FileParser {
@@ -13,7 +15,8 @@ public:
   FileParser(llvm::StringRef text, llvm::ArrayRef<Token> tokens, Diagnostics &diagnostics)
       : text_(text), reader_(tokens), diagnostics_(diagnostics) {}
 
-  std::vector<Mixer> run();
+  /// The declarations of the file.
+  void run(File &file);
 
 private:
   // Parsers return false after an error, which is reported; the reader stands where it was found.
@@ -30,7 +33,18 @@ private:
   bool parseSizes(Weight &weight);
   bool parseInitializer(Initializer &init);
 
+  // ParseArch.cpp
+  bool parseArch(Arch &arch);
+  bool parseArchLine(ArchLine &line);
+  bool parseLayers(LayerSet &layers);
+  bool parseCandidates(ArchLine &line);
+  bool parseCandidate(Word &candidate);
+  bool parsePattern(ArchLine &line);
+  bool parseBudget(ArchLine &line);
+
   // Parser.cpp
+  /// Whether a declaration begins here.
+  bool atDeclaration() const;
   bool parseMixer(Mixer &mixer);
   bool parseBody(Mixer &mixer);
   bool parseItem(Mixer &mixer);
@@ -41,12 +55,15 @@ private:
   bool parseReturn(Mixer &mixer);
   bool parseValue(Expression &expression, bool bracketed = false);
   bool parseName(Word &name, llvm::StringRef what);
+  /// The declaration's name, what `afterName` reads, and the opening brace.
+  bool parseHeader(Word &name, llvm::StringRef kind, llvm::function_ref<bool()> afterName);
   bool parseString(Word &string, llvm::StringRef what);
   /// The next token; the end of the line where the statement has no more.
   Token peekOnLine() const;
   bool failExpected(const llvm::Twine &what, const llvm::Twine &hint = "");
   bool expect(llvm::StringRef word, llvm::StringRef after);
   bool expectLineEnd();
+  bool failUnclosed(llvm::StringRef kind);
 
   bool isDeclaration() const;
   bool countItem();
@@ -69,9 +86,9 @@ private:
   TokenReader reader_;
   Diagnostics &diagnostics_;
   unsigned errorsBefore_ = diagnostics_.getErrorCount();
-  size_t items_ = 0;   ///< Of the mixer.
+  size_t items_ = 0;   ///< Of the declaration.
   size_t nesting_ = 0; ///< Of `if`.
-  Token opening_;      ///< The brace of the mixer.
+  Token opening_;      ///< The brace of the declaration.
   bool returned_ = false;
   bool unclosed_ = false; ///< A block of the mixer has no end.
 };

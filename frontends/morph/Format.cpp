@@ -22,14 +22,22 @@ public:
   explicit Formatter(const File &file) : file_(file) {}
 
   std::string run() {
+    // In the order of the source, which the tree keeps apart.
+    std::vector<std::pair<size_t, std::function<void()>>> declarations;
     for (const Mixer &mixer : file_.mixers)
-      printMixer(mixer);
+      declarations.emplace_back(getOffset(mixer.range.Start), [&] { printMixer(mixer); });
+    for (const Arch &arch : file_.archs)
+      declarations.emplace_back(getOffset(arch.range.Start), [&] { printArch(arch); });
+    llvm::sort(declarations, llvm::less_first());
+    for (const auto &[offset, print] : declarations)
+      print();
     printComments(file_.text.size());
     return std::move(text_);
   }
 
 private:
   void printMixer(const Mixer &mixer);
+  void printArch(const Arch &arch);
   void printStatements(const std::vector<Statement> &statements);
   void printStatement(const Statement &statement);
   /// A whole line of the source, which stands at `range`.
@@ -44,7 +52,7 @@ private:
   void printCommentsAround(size_t begin, size_t end);
   /// The comment that follows on the same line of the source, and the end of the line.
   void endLine(size_t sourceEnd);
-  /// A blank line where the source has one before `offset`, except where a block begins, and one after each mixer.
+  /// A blank line where the source has one before `offset`, except where a block begins, and one after each declaration.
   void printBlankLine(size_t offset);
   /// Text at the current level, broken where it is too wide.
   void printWrapped(llvm::StringRef line);
@@ -57,7 +65,7 @@ private:
   size_t comment_ = 0;     ///< The first that is not printed.
   size_t sourceEnd_ = 0;   ///< Of what is printed.
   bool begins_ = true;     ///< Nothing stands in the block yet.
-  bool mixerEnds_ = false; ///< A mixer was the last that was printed.
+  bool declarationEnds_ = false; ///< A declaration was the last that was printed.
 };
 
 void Formatter::printBlankLine(size_t offset) {
@@ -69,9 +77,9 @@ void Formatter::printBlankLine(size_t offset) {
       break;
     lines += c == '\n';
   }
-  if ((lines > 1 || mixerEnds_) && !begins_)
+  if ((lines > 1 || declarationEnds_) && !begins_)
     text_ += '\n';
-  begins_ = mixerEnds_ = false;
+  begins_ = declarationEnds_ = false;
 }
 
 void Formatter::printWrapped(llvm::StringRef line) {
@@ -215,7 +223,54 @@ void Formatter::printMixer(const Mixer &mixer) {
   printLine(mixer.resultRange, "return " + printExpression(mixer.result, kBreak));
   closeBlock(getOffset(mixer.bodyRange.End));
   endLine(getOffset(mixer.bodyRange.End));
-  mixerEnds_ = true;
+  declarationEnds_ = true;
+}
+
+/// A name with options as it was written, what names a file in quotes.
+std::string printReference(const Word &reference) {
+  return llvm::StringRef(reference.text).contains(':') ? "\"" + reference.text + "\"" : reference.text;
+}
+
+std::string printLayers(const LayerSet &layers) {
+  std::string text;
+  for (const auto &[first, last] : layers.ranges)
+    text += (text.empty() ? "" : ", ") + first.text + (first.value == last.value ? "" : ".." + last.text);
+  return text.empty() ? "all" : text;
+}
+
+std::string printArchLine(const ArchLine &line) {
+  using Kind = ArchLine::Kind;
+  std::string candidates = llvm::join(llvm::map_range(line.mixers, printReference), (" |" + kBreak).str());
+  switch (line.kind) {
+  case Kind::Doc:
+    return "doc \"" + line.text.text + "\"";
+  case Kind::Model:
+    return "model \"" + line.text.text + "\"";
+  case Kind::Recipe:
+    return "recipe \"" + line.text.text + "\"";
+  case Kind::Layers:
+    return "layers " + printLayers(line.layers) + " = " + candidates;
+  case Kind::Tie:
+    return "tie " + printLayers(line.layers);
+  case Kind::Pin:
+    return "pin " + printLayers(line.layers) + " = " + candidates;
+  case Kind::Pattern:
+    return "pattern " + (line.count.value == 1 ? "one" : line.count.text) + " " + candidates + " in every " +
+           line.every.text;
+  case Kind::Budget:
+    return "budget " + line.text.text + " = " + line.limit.text + (line.context ? " at " + line.context->text : "") +
+           (line.table ? " by \"" + line.table->text + "\"" : "");
+  }
+  llvm_unreachable("unknown kind of line");
+}
+
+void Formatter::printArch(const Arch &arch) {
+  openBlock(getOffset(arch.range.Start), getOffset(arch.bodyRange.Start), "arch " + arch.name.text + " {");
+  for (const ArchLine &line : arch.lines)
+    printLine(line.range, printArchLine(line));
+  closeBlock(getOffset(arch.bodyRange.End));
+  endLine(getOffset(arch.bodyRange.End));
+  declarationEnds_ = true;
 }
 
 void Formatter::printStatements(const std::vector<Statement> &statements) {

@@ -10,45 +10,61 @@ using namespace morph::language;
 
 static constexpr llvm::StringRef itemWords[] = {"doc", "source", "dim", "require", "weight", "frozen", "if", "return"};
 
-std::vector<Mixer> FileParser::run() {
-  std::vector<Mixer> mixers;
+bool FileParser::atDeclaration() const {
+  const Token &token = reader_.peek();
+  return token.startsLine && (token.is("mixer") || token.is("arch"));
+}
+
+void FileParser::run(File &file) {
   while (!reader_.atEnd() && !hasTooManyErrors()) {
     Token token = reader_.peek();
-    if (!token.is("mixer")) {
-      llvm::StringRef words[] = {"mixer"};
-      fail(token, "expected 'mixer', found " + describeToken(token),
-           findNearest(token.text, words).empty() ? "" : "did you mean 'mixer'?");
+    if (!token.is("mixer") && !token.is("arch")) {
+      llvm::StringRef words[] = {"mixer", "arch"};
+      llvm::StringRef nearest = findNearest(token.text, words);
+      fail(token, "expected 'mixer' or 'arch', found " + describeToken(token),
+           nearest.empty() ? "" : "did you mean '" + nearest.str() + "'?");
       do
         reader_.take();
-      while (!reader_.atEnd() && !(reader_.peek().startsLine && reader_.peek().is("mixer")));
+      while (!reader_.atEnd() && !atDeclaration());
       continue;
     }
-    if (mixers.size() == kMaxMixers) {
-      fail(token, "a file has at most " + llvm::Twine(kMaxMixers) + " mixers", "put further ones into another file");
+    if (file.mixers.size() + file.archs.size() == kMaxDeclarations) {
+      fail(token, "a file has at most " + llvm::Twine(kMaxDeclarations) + " declarations",
+           "put further ones into another file");
       break;
+    }
+    if (token.is("arch")) {
+      Arch arch;
+      if (parseArch(arch))
+        file.archs.push_back(std::move(arch));
+      continue;
     }
     Mixer mixer;
     if (parseMixer(mixer))
-      mixers.push_back(std::move(mixer));
+      file.mixers.push_back(std::move(mixer));
   }
-  return mixers;
 }
 
-bool FileParser::parseMixer(Mixer &mixer) {
-  Token begin = reader_.take();
+bool FileParser::parseHeader(Word &name, llvm::StringRef kind, llvm::function_ref<bool()> afterName) {
   items_ = 0;
-  returned_ = unclosed_ = false;
-  bool named = parseName(mixer.name, "the mixer's name") && (!reader_.peek().is("(") || parseOptions(mixer));
+  bool named = parseName(name, "the " + kind.str() + "'s name") && afterName();
   if (named && !reader_.peek().is("{"))
-    named = fail(reader_.peek(), "expected '{' and the mixer's lines, found " + describeToken(reader_.peek()));
+    named = fail(reader_.peek(), "expected '{' and the " + kind + "'s lines, found " + describeToken(reader_.peek()));
   if (!named) {
     // Nothing of it can be told from what follows.
-    while (!reader_.atEnd() && !(reader_.peek().startsLine && reader_.peek().is("mixer")))
+    while (!reader_.atEnd() && !atDeclaration())
       reader_.take();
     return false;
   }
   opening_ = reader_.take();
-  if (!parseBody(mixer))
+  return true;
+}
+
+bool FileParser::parseMixer(Mixer &mixer) {
+  Token begin = reader_.take();
+  returned_ = unclosed_ = false;
+  if (!parseHeader(mixer.name, "mixer", [&] { return !reader_.peek().is("(") || parseOptions(mixer); }) ||
+      !parseBody(mixer))
     return false;
   mixer.bodyRange = getRangeFrom(opening_.begin);
   mixer.range = getRangeFrom(begin.begin);
@@ -59,10 +75,8 @@ bool FileParser::parseBody(Mixer &mixer) {
   unsigned before = diagnostics_.getErrorCount();
   while (!reader_.takeIf("}")) {
     Token begin = reader_.peek();
-    if (reader_.atEnd() || (begin.is("mixer") && begin.startsLine))
-      return fail(begin,
-                  "expected '}' before " + (reader_.atEnd() ? "the end of the text" : std::string("the next mixer")),
-                  "", {{getRange(opening_), "the mixer's lines begin here"}});
+    if (reader_.atEnd() || atDeclaration())
+      return failUnclosed("mixer");
     if (!countItem())
       return false;
     if (!parseItem(mixer) || !expectLineEnd())
@@ -77,10 +91,16 @@ bool FileParser::parseBody(Mixer &mixer) {
   return diagnostics_.getErrorCount() == before;
 }
 
+bool FileParser::failUnclosed(llvm::StringRef kind) {
+  return fail(reader_.peek(), "expected '}' before " +
+                                  (reader_.atEnd() ? "the end of the text" : std::string("the next declaration")),
+              "", {{getRange(opening_), "the " + kind.str() + "'s lines begin here"}});
+}
+
 bool FileParser::countItem() {
   if (++items_ <= kMaxStatements)
     return true;
-  fail(reader_.peek(), "a mixer has at most " + llvm::Twine(kMaxStatements) + " lines");
+  fail(reader_.peek(), "a declaration has at most " + llvm::Twine(kMaxStatements) + " lines");
   // There may be a million more.
   while (!reader_.atEnd())
     reader_.take();
@@ -166,7 +186,7 @@ bool FileParser::parseBlock(std::vector<Statement> &statements, SourceRange &ran
   reader_.take();
   while (!reader_.takeIf("}")) {
     Token begin = reader_.peek();
-    if (reader_.atEnd() || (begin.is("mixer") && begin.startsLine)) {
+    if (reader_.atEnd() || atDeclaration()) {
       unclosed_ = true;
       return fail(begin, "expected '}', found " + describeToken(begin), "",
                   {{getRange(opening), "the block begins here"}});
@@ -256,7 +276,7 @@ void FileParser::recover(size_t began) {
   for (; !reader_.atEnd(); reader_.take()) {
     const Token &token = reader_.peek();
     bool first = token.startsLine && token.begin != began;
-    if (token.is("mixer") && first)
+    if (first && atDeclaration())
       return;
     // A line that no statement begins with goes on with the one before.
     if (open == 0 && ((first && token.kind == TokenKind::Name) || token.is("}")))
@@ -283,7 +303,10 @@ std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics
   // Words that were left out would be missed as well.
   if (!list.errors.empty())
     return std::nullopt;
-  File file{text, FileParser(text, list.tokens, diagnostics).run(), std::move(list.comments)};
+  File file;
+  file.text = text;
+  FileParser(text, list.tokens, diagnostics).run(file);
+  file.comments = std::move(list.comments);
   if (diagnostics.getErrorCount() != before)
     return std::nullopt;
   return file;

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can be told of an `arch` without its model.
+
+#include "frontends/morph/CheckArch.h"
+
+#include "dialect/MixerReference.h"
+#include "frontends/morph/Parser.h"
+#include "runtime/choice/Space.h"
+
+#include <cmath>
+#include <map>
+
+using namespace morph;
+using namespace morph::language;
+
+namespace {
+
+class ArchChecker {
+public:
+  explicit ArchChecker(Diagnostics &diagnostics) : diagnostics_(diagnostics) {}
+
+  void check(const ArchLine &line) {
+    using Kind = ArchLine::Kind;
+    checkLayers(line.layers);
+    switch (line.kind) {
+    case Kind::Doc:
+    case Kind::Model:
+    case Kind::Recipe:
+      return checkOnce(line);
+    case Kind::Tie:
+      return;
+    case Kind::Layers:
+      return checkCandidates(line);
+    case Kind::Pin:
+      for (const Word &name : line.mixers)
+        checkName(name);
+      return;
+    case Kind::Pattern:
+      checkName(line.mixers.front());
+      if (checkWhole(line.count, 0) && checkWhole(line.every, 1) && line.count.value > line.every.value)
+        diagnostics_.error(line.count.range, line.count.text + " of every " + line.every.text + " layers are more than there are");
+      return;
+    case Kind::Budget:
+      return checkBudget(line);
+    }
+  }
+
+private:
+  bool checkWhole(const Constant &number, double least) {
+    if (number.value == std::floor(number.value) && number.value >= least && number.value <= double(1 << 30))
+      return true;
+    diagnostics_.error(number.range, "expected a whole number from " + printNumber(least) + " on, found " + number.text);
+    return false;
+  }
+
+  void checkLayers(const LayerSet &layers) {
+    for (const auto &[first, last] : layers.ranges)
+      if (checkWhole(first, 0) && checkWhole(last, 0) && last.value < first.value)
+        diagnostics_.error(first.range, "layers " + first.text + ".." + last.text + " end before they begin");
+  }
+
+  void checkOnce(const ArchLine &line) {
+    auto [known, isNew] = once_.try_emplace(line.kind, line.range);
+    if (!isNew)
+      diagnostics_.error(line.range, "this line stands twice", "", {{known->second, "it stands here first"}});
+    if (line.text.text.empty() && line.kind != ArchLine::Kind::Doc)
+      diagnostics_.error(line.text.range, "the path is empty");
+  }
+
+  void checkCandidates(const ArchLine &line) {
+    std::map<std::string, SourceRange> seen;
+    for (const Word &text : line.mixers) {
+      std::string message;
+      std::optional<MixerReference> reference = parseMixerReference(text.text, message);
+      if (!reference) {
+        diagnostics_.error(text.range, "'" + text.text + "' names no mixer: " + message);
+        continue;
+      }
+      if (reference->name == kFullAttention && !reference->options.empty())
+        diagnostics_.error(text.range, "full attention has no options");
+      auto [known, isNew] = seen.try_emplace(printMixerReference(*reference), text.range);
+      if (!isNew)
+        diagnostics_.error(text.range, "'" + text.text + "' is a candidate already", "",
+                           {{known->second, "it is given here first"}});
+    }
+  }
+
+  void checkName(const Word &name) {
+    if (llvm::StringRef(name.text).find_first_of("(:") != llvm::StringRef::npos)
+      diagnostics_.error(name.range, "expected a candidate's name, found '" + name.text + "'",
+                         "options and files stand where the layers get it");
+  }
+
+  void checkBudget(const ArchLine &line) {
+    llvm::StringRef measures[] = {"full_layers", "ratio", "cache_bytes", "decode_seconds"};
+    llvm::StringRef measure = line.text.text;
+    if (!llvm::is_contained(measures, measure)) {
+      llvm::StringRef nearest = findNearest(measure, measures);
+      return diagnostics_.error(line.text.range, "there is no budget of '" + measure + "'",
+                                nearest.empty() ? "budgets are of full_layers, ratio, cache_bytes or decode_seconds"
+                                                : "did you mean '" + nearest.str() + "'?");
+    }
+    bool isCost = measure == "cache_bytes" || measure == "decode_seconds";
+    if (isCost && !line.context)
+      diagnostics_.error(line.range, "a budget of " + measure + " holds at a context", "write for example ... at 32768");
+    if (!isCost && (line.context || line.table))
+      diagnostics_.error(line.range, "a budget of " + measure + " has no context and no table");
+    if (measure == "decode_seconds" && !line.table)
+      diagnostics_.error(line.range, "a budget of decode_seconds needs a table of costs",
+                         "write by \"costs.json\", which 'morph bench mixers' makes");
+    if (measure == "cache_bytes" && line.table)
+      diagnostics_.error(line.range, "a budget of cache_bytes needs no table: the mixers' states are known");
+    if (line.context)
+      checkWhole(*line.context, 1);
+    if (measure == "full_layers")
+      checkWhole(line.limit, 0);
+    else if (!(line.limit.value > 0) || (measure == "ratio" && line.limit.value > 1) || line.limit.value > 1e15)
+      diagnostics_.error(line.limit.range, "a budget of " + measure + " is a number above 0" +
+                                               (measure == "ratio" ? ", at most 1" : "") + ", not " + line.limit.text);
+    auto [known, isNew] = budgets_.try_emplace(measure.str() + (line.context ? line.context->text : ""), line.range);
+    if (!isNew)
+      diagnostics_.error(line.range, "this budget stands twice", "", {{known->second, "it stands here first"}});
+  }
+
+  Diagnostics &diagnostics_;
+  std::map<ArchLine::Kind, SourceRange> once_;
+  std::map<std::string, SourceRange> budgets_;
+};
+
+} // namespace
+
+void morph::language::checkArch(const Arch &arch, Diagnostics &diagnostics) {
+  ArchChecker checker(diagnostics);
+  for (const ArchLine &line : arch.lines)
+    checker.check(line);
+}
+
+const ArchLine *morph::language::findLine(const Arch &arch, ArchLine::Kind kind) {
+  for (const ArchLine &line : arch.lines)
+    if (line.kind == kind)
+      return &line;
+  return nullptr;
+}

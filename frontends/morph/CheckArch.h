@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of an `arch` declaration that need no model.
+
+#ifndef MORPH_FRONTENDS_MORPH_CHECKARCH_H
+#define MORPH_FRONTENDS_MORPH_CHECKARCH_H
+
+#include "frontends/morph/Ast.h"
+
+namespace morph::language {
+
+/// Reports what is wrong in the lines themselves: numbers, references, budgets that there are not, lines twice.
+void checkArch(const Arch &arch, Diagnostics &diagnostics);
+
+/// The first line of a kind; null where there is none.
+const ArchLine *findLine(const Arch &arch, ArchLine::Kind kind);
+
+} // namespace morph::language
+
+#endif // MORPH_FRONTENDS_MORPH_CHECKARCH_H
