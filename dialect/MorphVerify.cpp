@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Verifiers of the ops that hold a model together, and of uses of its symbols.
 
+#include "dialect/LinearMixers.h"
 #include "dialect/MixerBuilder.h"
 #include "dialect/MixerExpander.h"
 #include "runtime/plan/SizeLimits.h"
@@ -276,7 +277,8 @@ LogicalResult ChoiceOp::verifyRegions() {
       diagnostic.attachNote(mixer.getLoc()) << "this mixer";
       return diagnostic;
     }
-    bool fits = index == 0 ? isa<SoftmaxMixerOp>(mixer.getOperation()) : mixer.getMixerKind() == name.getValue();
+    bool fits = index == 0 ? isa<SoftmaxMixerOp>(mixer.getOperation())
+                           : isCandidateOfKind(name.getValue(), mixer.getMixerKind());
     if (!fits) {
       InFlightDiagnostic diagnostic = emitOpError() << "choice_c4: candidate " << name << " is a mixer of kind '"
                                                     << mixer.getMixerKind() << "'";
@@ -326,7 +328,7 @@ LogicalResult BlendOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
       return fail("candidate '" + name + "' is a mixer of layer " + Twine(mixer.getMixerLayer()) +
                       ", but its gate is of layer " + Twine(int64_t(gate.getLayer())),
                   mixer);
-    if (index == 0 ? !isa<SoftmaxMixerOp>(mixer.getOperation()) : mixer.getMixerKind() != name)
+    if (index == 0 ? !isa<SoftmaxMixerOp>(mixer.getOperation()) : !isCandidateOfKind(name, mixer.getMixerKind()))
       return fail("candidate '" + name + "' is a mixer of kind '" + mixer.getMixerKind() + "'", mixer);
   }
   return success();

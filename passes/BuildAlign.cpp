@@ -51,8 +51,8 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     OpBuilder &builder = program->builder();
     Value tokens = program->addTokens();
 
-    SmallVector<Value> losses;
-    size_t numLosses = 0; // Of all layers.
+    SmallVector<Value> losses, aligned; // Of all candidates; of those with weights to align.
+    size_t numAligned = 0;               // In all layers.
     SymbolNames trained;
     auto measure = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
       auto choice = dyn_cast<ChoiceOp>(op);
@@ -65,14 +65,15 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
       Value full = program->copyCandidate(choice, 0, mapping);
       for (unsigned candidate = 1; candidate < choice.getBodies().size(); ++candidate) {
         SymbolNames weights = linearSymbols(choice.getBodies()[candidate]);
-        if (weights.empty())
-          continue; // A candidate without weights of its own has nothing to align.
-        ++numLosses;
+        numAligned += !weights.empty();
         if (!wave->contains(choice.getLayer()))
           continue;
         Value mixed = program->copyCandidate(choice, candidate, mapping);
         losses.push_back(
             builder.create<SquaredErrorOp>(choice.getLoc(), mixed, full, builder.getStringAttr(normalize)));
+        if (weights.empty())
+          continue; // Its error is told, but there is nothing to align.
+        aligned.push_back(losses.back());
         trained.insert(weights.begin(), weights.end());
       }
       return full;
@@ -80,9 +81,9 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     IRMapping mapping;
     if (failed(program->copyForward(tokens, mapping, measure)))
       return failure();
-    if (losses.empty())
-      return emitModelError(model) << "has no linear candidate to align" << (layers.empty() ? "" : " in these layers");
-    program->addOutput("loss", program->mean(losses, numLosses));
+    if (aligned.empty())
+      return emitModelError(model) << "has no candidate with weights to align" << (layers.empty() ? "" : " in these layers");
+    program->addOutput("loss", program->mean(aligned, numAligned));
     program->addOutput("layer_loss", builder.create<StackOp>(program->loc(), losses));
     program->finish(trained);
     return success();

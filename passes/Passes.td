@@ -19,8 +19,9 @@ def PairBranchesPass : Morph_Pass<"morph-pair-branches"> {
   let description = [{
     Phase base -> paired. Every softmax mixer of the model's functions becomes a choice: its first region keeps the
     mixer, each further region holds one candidate, with weights of its own under `model.layers.<l>.linear_attn` (the
-    first) or `model.layers.<l>.<kind>` (further ones), initialised from the layer's full attention. The declarations
-    (`morph.mixer`) of candidates that the model lacks are added to it.
+    first) or `model.layers.<l>.<name>` (further ones), initialised from the layer's full attention. The declarations
+    (`morph.mixer`) of candidates that the model lacks are added to it. The second candidate of a mixer, with other
+    options, is called `<mixer>_2`. A layer without candidates stays as it is.
 
     ```mlir
     %m = morph.softmax_mixer %h layer 0 weights "model.layers.0.self_attn" ...
@@ -37,7 +38,8 @@ def PairBranchesPass : Morph_Pass<"morph-pair-branches"> {
   let options = [
     Option<"candidates", "candidates", "std::string", /*default=*/"\"gated_deltanet\"",
            "The candidates beside full attention, mixers that the model declares or that come with Morph, each with its "
-           "options: gated_deltanet(conv=4),sliding_window(window=256)">,
+           "options: gated_deltanet(conv=4),sliding_window(window=256). By layers, the last that names one counts: "
+           "gla;0-3,7:kda,retnet;9:">,
   ];
 }
 
@@ -69,12 +71,13 @@ def DiscretizePass : Morph_Pass<"morph-discretize"> {
     Choices, blends, gates and the weights of the unused branches go: the linear weights of kept layers and the full
     attention's weights of the others. So do programs, which were built from the phase that ends.
 
-    The kept layers are named by exactly one of `kept`, `uniform` (layers floor(i*L/K)) and `selection`. A selection is a
-    JSON file: with a budget given here (`budget` or `ratio`), its `scores` (or else its `gates`) rank the layers, the
-    largest first, ties to the lower layer; without one its `kept` is taken as it stands, or its scores and its own
-    budget. `keep` and `linear` pin layers to full attention and to a candidate; pins of full attention count in the
-    budget. The candidate of a layer that is not kept is the entry of the selection's `chosen` (one kind a layer), else
-    the option `candidate`, else the first one.
+    The choice is given by exactly one of `kept`, `uniform` (layers floor(i*L/K)) and `selection`, a JSON file. Without a
+    budget given here its `choice` (a candidate's name a layer), or else its `kept`, is taken as it stands. With one
+    (`budget` or `ratio`, layers of full attention), or where the file has neither, the best choice is solved for:
+    `values` has a number for every candidate of every layer, `gates` the shares of all but the last, `scores` a number
+    a layer for its full attention. Then the file's `space`, where it has one, holds too, but for its own number of
+    layers. `keep` and `linear` pin layers to full attention and to another candidate; pins of full attention count in the
+    budget. A layer of which the file only says that it is not kept takes the option `candidate`, else its first one.
 
     ```mlir
     %m = morph.blend %g of %full, %linear : ...   // layer 0, not kept
@@ -92,7 +95,7 @@ def DiscretizePass : Morph_Pass<"morph-discretize"> {
     ListOption<"keep", "keep", "int64_t", "Layers pinned to full attention">,
     ListOption<"linear", "linear", "int64_t", "Layers pinned to a candidate">,
     Option<"candidate", "candidate", "std::string", /*default=*/"",
-           "Kind of mixer of the layers that are not kept (default: the first candidate)">,
+           "Name of the candidate of layers that are not kept (default: the first)">,
   ];
 }
 

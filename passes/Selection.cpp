@@ -6,11 +6,13 @@
 #include "frontends/text/Json.h"
 #include "frontends/text/TextFile.h"
 
+#include "runtime/spec/SpaceJson.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
-#include <numeric>
 
 using llvm::ArrayRef;
 using llvm::Expected;
@@ -21,7 +23,7 @@ using llvm::Twine;
 namespace morph {
 
 static constexpr int64_t kSelectionVersion = 1;
-static constexpr size_t kMaxKindBytes = 100;
+static constexpr size_t kMaxNameBytes = 100;
 
 static llvm::Error makeError(const Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
@@ -43,28 +45,6 @@ SmallVector<int64_t> uniformLayers(int64_t layers, int64_t budget) {
   for (int64_t i = 0; i < budget; ++i)
     kept.push_back(i * layers / budget);
   return kept;
-}
-
-Expected<SmallVector<int64_t>> largestScores(ArrayRef<double> scores, int64_t budget, ArrayRef<int64_t> keep,
-                                             ArrayRef<int64_t> linear) {
-  int64_t layers = scores.size();
-  if (budget < static_cast<int64_t>(keep.size()))
-    return makeError("the budget is " + Twine(budget) + " layers, but " + Twine(keep.size()) +
-                     " are pinned to full attention");
-  if (budget > layers - static_cast<int64_t>(linear.size()))
-    return makeError("the budget is " + Twine(budget) + " layers, but only " + Twine(layers - linear.size()) +
-                     " are not pinned to a candidate");
-  SmallVector<int64_t> order(layers);
-  std::iota(order.begin(), order.end(), 0);
-  // Pinned layers first, then by score; a stable sort leaves ties at the lower layer.
-  llvm::stable_sort(order, [&](int64_t a, int64_t b) {
-    bool pinnedA = llvm::is_contained(keep, a), pinnedB = llvm::is_contained(keep, b);
-    return pinnedA != pinnedB ? pinnedA : scores[a] > scores[b];
-  });
-  llvm::erase_if(order, [&](int64_t layer) { return llvm::is_contained(linear, layer); });
-  order.resize(budget);
-  llvm::sort(order);
-  return order;
 }
 
 namespace {
@@ -92,9 +72,11 @@ public:
       return error;
     if (llvm::Error error = readKept(file))
       return error;
-    if (llvm::Error error = readScores(file))
+    if (llvm::Error error = readValues(file))
       return error;
-    if (llvm::Error error = readChosen(file))
+    if (llvm::Error error = readChoice(file))
+      return error;
+    if (llvm::Error error = readSpace(file))
       return error;
     return file;
   }
@@ -162,39 +144,72 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error readScores(SelectionFile &file) {
-    StringRef key = object.get("scores") ? "scores" : "gates";
-    Expected<const llvm::json::Array *> list = array(key, /*onePerLayer=*/true);
-    if (!list || !*list)
-      return list.takeError();
-    SmallVector<double> scores;
-    for (const llvm::json::Value &entry : **list) {
-      std::optional<double> score = entry.getAsNumber();
-      if (const llvm::json::Array *shares = entry.getAsArray(); shares && !shares->empty())
-        score = shares->front().getAsNumber();
-      if (!score || !std::isfinite(*score))
-        return fail(key, "'" + key + "' entry " + Twine(scores.size()) + " is not a finite number");
-      scores.push_back(*score);
+  llvm::Error readValues(SelectionFile &file) {
+    using Values = SelectionFile::Values;
+    for (auto [key, kind] : {std::pair<StringRef, Values>("values", Values::Candidates),
+                             std::pair<StringRef, Values>("gates", Values::Shares),
+                             std::pair<StringRef, Values>("scores", Values::Scores)}) {
+      Expected<const llvm::json::Array *> list = array(key, /*onePerLayer=*/true);
+      if (!list)
+        return list.takeError();
+      if (!*list)
+        continue;
+      file.kind = kind;
+      for (const llvm::json::Value &entry : **list) {
+        std::vector<double> &row = file.values.emplace_back();
+        const llvm::json::Array *numbers = kind == Values::Scores ? nullptr : entry.getAsArray();
+        llvm::json::Array one;
+        if (!numbers && kind != Values::Candidates) {
+          one.push_back(entry);
+          numbers = &one;
+        }
+        for (const llvm::json::Value &value : numbers ? *numbers : llvm::json::Array()) {
+          std::optional<double> number = value.getAsNumber();
+          row.push_back(number && std::isfinite(*number) ? *number : std::nan(""));
+        }
+        if (row.empty() || llvm::any_of(row, [](double number) { return std::isnan(number); }))
+          return fail(key, "'" + key + "' entry " + Twine(file.values.size() - 1) +
+                               (kind == Values::Candidates ? " is not a list of finite numbers"
+                                                           : " is not a finite number"));
+      }
+      break; // The first that is there says most.
     }
-    file.scores = scores;
     return llvm::Error::success();
   }
 
-  /// Whether a string may be printed as a kind of mixer.
-  static bool isKind(StringRef kind) {
-    return kind.size() <= kMaxKindBytes && llvm::all_of(kind, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+  /// Whether a string may be printed as a candidate's name.
+  static bool isName(StringRef name) {
+    return name.size() <= kMaxNameBytes && llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
   }
 
-  llvm::Error readChosen(SelectionFile &file) {
-    Expected<const llvm::json::Array *> list = array("chosen", /*onePerLayer=*/true);
+  llvm::Error readChoice(SelectionFile &file) {
+    Expected<const llvm::json::Array *> list = array("choice", /*onePerLayer=*/true);
     if (!list || !*list)
       return list.takeError();
+    SmallVector<int64_t> full;
     for (const llvm::json::Value &entry : **list) {
-      std::optional<StringRef> kind = entry.getAsString();
-      if (!kind || !isKind(*kind))
-        return fail("chosen", "'chosen' entry " + Twine(file.chosen.size()) + " is not the name of a mixer");
-      file.chosen.push_back(kind->str());
+      std::optional<StringRef> name = entry.getAsString();
+      if (!name || !isName(*name))
+        return fail("choice", "'choice' entry " + Twine(file.choice.size()) + " is not the name of a candidate");
+      if (*name == kFullAttention)
+        full.push_back(file.choice.size());
+      file.choice.push_back(name->str());
     }
+    if (file.kept && *file.kept != full)
+      return fail("kept", "'kept' does not name the layers that are \"full\" in 'choice'");
+    return llvm::Error::success();
+  }
+
+  llvm::Error readSpace(SelectionFile &file) {
+    const llvm::json::Value *value = object.get("space");
+    if (!value || value->getAsNull())
+      return llvm::Error::success();
+    StatusOr<ChoiceSpace> space = parseSpace(llvm::formatv("{0}", *value).str(), "'space'");
+    if (!space.ok())
+      return fail("space", space.status().message());
+    if (space->layerCount() != layers)
+      return fail("space", "'space' has " + Twine(space->layerCount()) + " layers, but the model has " + Twine(layers));
+    file.space = std::move(*space);
     return llvm::Error::success();
   }
 

@@ -4,6 +4,8 @@
 #ifndef MORPH_PASSES_SELECTION_H
 #define MORPH_PASSES_SELECTION_H
 
+#include "runtime/choice/Space.h"
+
 #include "mlir/Support/LLVM.h"
 
 #include "llvm/ADT/ArrayRef.h"
@@ -17,25 +19,27 @@ namespace morph {
 
 /// What a selection file says. All of it is checked against the number of layers.
 struct SelectionFile {
+  /// What the numbers of a layer are: a score of its full attention, the shares of its candidates but the last, or the
+  /// values of all of them.
+  enum class Values { Scores, Shares, Candidates };
+
+  llvm::SmallVector<std::string> choice;           ///< Empty, or the name of each layer's candidate.
   std::optional<llvm::SmallVector<int64_t>> kept;  ///< Sorted, no layer twice.
-  std::optional<llvm::SmallVector<double>> scores; ///< One a layer, finite.
+  Values kind = Values::Scores;
+  std::vector<std::vector<double>> values;         ///< Empty, or by layer; finite.
   std::optional<int64_t> budget;
-  llvm::SmallVector<std::string> chosen; ///< Empty, or the kind of mixer of each layer.
+  std::optional<ChoiceSpace> space; ///< Of as many layers.
 };
 
-/// Reads a selection or gates file of a model with `layers` layers. Keys: `version` (1), `layers`, `kept` (array of
-/// layers), `scores` or `gates` (array of a number a layer, a gate with several shares being an array whose first is
-/// full attention's), `budget` (layers), `chosen` (array of a kind of mixer a layer); others are for people. The file
-/// is not trusted: the error says what is wrong with it, and where (file:line:column).
+/// Reads a selection or gates file of a model with `layers` layers. Keys: `version` (1), `layers`, `choice` (array of a
+/// candidate's name a layer), `kept` (array of layers, those of which `choice` says "full" where both are there),
+/// `values` (array of an array a layer), `gates` (array of a number or of an array a layer), `scores` (array of a number
+/// a layer), `budget` (layers), `space`; others are for people. The file is not trusted: the error says what is wrong
+/// with it, and where (file:line:column).
 llvm::Expected<SelectionFile> readSelectionFile(llvm::StringRef path, int64_t layers);
 
 /// Layers floor(i * layers / budget) for i < budget.
 llvm::SmallVector<int64_t> uniformLayers(int64_t layers, int64_t budget);
-
-/// The `budget` layers with the largest scores, ties to the lower layer, sorted. Layers in `keep` are taken first,
-/// layers in `linear` never.
-llvm::Expected<llvm::SmallVector<int64_t>> largestScores(llvm::ArrayRef<double> scores, int64_t budget,
-                                                         llvm::ArrayRef<int64_t> keep, llvm::ArrayRef<int64_t> linear);
 
 /// Sorts a list of layers; an error names an entry that is no layer of the model or is there twice. `what` names the
 /// list.

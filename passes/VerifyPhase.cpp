@@ -60,7 +60,13 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
       return int64_t(gate.getLayer());
     }
     auto mixer = dyn_cast<TokenMixerOpInterface>(op);
-    return mixer && phase != Phase::Paired && phase != Phase::Relaxed ? mixer.getMixerLayer() : int64_t(-1);
+    return mixer && !isCandidate(op) ? mixer.getMixerLayer() : int64_t(-1);
+  }
+
+  /// Whether a mixer is one of several that may stand in its layer: a layer without candidates has its mixer alone.
+  static bool isCandidate(Operation *mixer) {
+    return isa<ChoiceOp>(mixer->getParentOp()) ||
+           llvm::any_of(mixer->getUsers(), [](Operation *user) { return isa<BlendOp>(user); });
   }
 
   static StringRef decider(Phase phase) {
@@ -75,9 +81,9 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
       WalkResult result = function.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
         if (!allowed(op, phase))
           return refuse(op, phase);
-        if (isa<TokenMixerOpInterface>(op) && phase == Phase::Paired && !isa<ChoiceOp>(op->getParentOp())) {
+        if (isa<LinearMixerOp>(op) && phase == Phase::Paired && !isa<ChoiceOp>(op->getParentOp())) {
           InFlightDiagnostic error = op->emitOpError() << "is outside of a choice in phase paired";
-          error.attachNote() << "morph-pair-branches puts every mixer into a choice";
+          error.attachNote() << "morph-pair-branches puts candidates into a choice";
           return error;
         }
         FailureOr<int64_t> decided = decidedLayer(op, phase, symbolTables);

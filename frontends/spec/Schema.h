@@ -44,6 +44,8 @@ struct Section {
   llvm::StringRef text;
   /// Filled in with its defaults where the spec does not have it.
   bool always;
+  /// What it says stands in the `space` of a resolved spec, and not as a section.
+  bool becomesSpace = false;
 };
 
 /// What several sections have in common: a base of their structs in runtime/spec/Spec.h, for code that serves them all.
@@ -75,9 +77,6 @@ llvm::ArrayRef<Key> getModelInfoKeys();
 llvm::SmallVector<const Key *> getKeysOf(llvm::StringRef section);
 /// The tables directly inside a section: "phase[]" for "pretrain".
 llvm::SmallVector<llvm::StringRef> getSubsectionsOf(llvm::StringRef section);
-
-/// Whether a section takes options of the backends that are no keys of this table.
-inline bool takesBackendOptions(llvm::StringRef section) { return section == "linear"; }
 
 /// The part of a key's path after its section.
 llvm::StringRef getLeafName(const Key &key);

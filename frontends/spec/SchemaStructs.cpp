@@ -33,7 +33,6 @@ struct Struct {
   llvm::SmallVector<llvm::StringRef> sections; ///< Of a group: the names of its sections.
   std::vector<const Key *> keys;
   std::vector<TableMember> tables;
-  bool takesBackendOptions = false;
 };
 
 /// An enumeration, nested in the first struct that has it.
@@ -65,7 +64,9 @@ std::string toMember(llvm::StringRef name) {
 }
 
 std::string getStructName(llvm::StringRef section) {
-  return section.empty() ? "ResolvedSpec" : section == "model_info" ? "ModelInfo" : toUpperCamel(section) + "Spec";
+  return section.empty() ? "ResolvedSpec" : section == "model_info" ? "ModelInfo"
+         : section == "space"    ? "ChoiceSpace"
+                                 : toUpperCamel(section) + "Spec";
 }
 
 /// `text` as lines of a documentation comment.
@@ -154,7 +155,7 @@ Generator::Generator() {
     for (llvm::StringRef &section : sections)
       section = section.trim();
     Struct entry{
-        getStructName(group->name), baseOf_[sections.front().str()], group->text.str(), sections, {}, {}, false};
+        getStructName(group->name), baseOf_[sections.front().str()], group->text.str(), sections, {}, {}};
     for (const Key *key : getKeysOf(sections.front()))
       if (!inherited_.contains(key->path) && findCommon(*key, sections))
         entry.keys.push_back(key);
@@ -169,7 +170,8 @@ Generator::Generator() {
   llvm::StringRef rootText;
   std::vector<const Section *> sections;
   for (const Section &section : getSections())
-    sections.push_back(&section);
+    if (!section.becomesSpace)
+      sections.push_back(&section);
   for (const Section *section : sections) {
     if (section->name.empty()) {
       rootText = section->text;
@@ -182,10 +184,11 @@ Generator::Generator() {
         addSection(inner->name, inner->text);
     addSection(section->name, section->text);
   }
-  structs_.push_back({"ModelInfo", "", "What resolving found of the spec's model.", {}, {}, {}, false});
+  structs_.push_back({"ModelInfo", "", "What resolving found of the spec's model.", {}, {}, {}});
   for (const Key &key : getModelInfoKeys())
     structs_.back().keys.push_back(&key);
   addSection("", rootText);
+  structs_.back().tables.push_back({"space", "space", false});
   structs_.back().tables.push_back({"model_info", "model_info", false});
 
   for (const Struct &entry : structs_)
@@ -195,7 +198,7 @@ Generator::Generator() {
 }
 
 void Generator::addSection(llvm::StringRef name, llvm::StringRef text) {
-  Struct entry{getStructName(name), "", text.str(), {}, {}, {}, takesBackendOptions(name)};
+  Struct entry{getStructName(name), "", text.str(), {}, {}, {}};
   if (auto base = baseOf_.find(name.str()); base != baseOf_.end())
     entry.base = base->second;
   for (const Key *key : getKeysOf(name))
@@ -204,6 +207,8 @@ void Generator::addSection(llvm::StringRef name, llvm::StringRef text) {
   for (llvm::StringRef subsection : getSubsectionsOf(name)) {
     std::string full = name.empty() ? subsection.str() : (name + "." + subsection).str();
     const Section *section = llvm::find_if(getSections(), [&](const Section &s) { return s.name == full; });
+    if (section->becomesSpace)
+      continue;
     bool isList = subsection.consume_back("[]");
     entry.tables.push_back({section->name, full == "task[]" ? "tasks" : subsection.str(), !isList && !section->always});
   }
@@ -294,9 +299,6 @@ void Generator::printStruct(const Struct &entry, llvm::raw_ostream &os) const {
     os << printComment(text, "  ") << "  " << type << " " << toMember(getLeafName(*key)) << (startsEmpty ? "" : "{}")
        << ";\n";
   }
-  if (entry.takesBackendOptions)
-    os << printComment("Options of backends that are no keys of the table, by name.", "  ")
-       << "  std::map<std::string, int64_t> backendOptions;\n";
   for (const TableMember &table : entry.tables) {
     std::string type = getStructName(table.section);
     if (table.section.ends_with("[]"))
@@ -322,6 +324,7 @@ std::string Generator::makeHeader() const {
         "#define MORPH_RUNTIME_SPEC_SPEC_H\n"
         "\n"
         "#include \"runtime/base/Json.h\"\n"
+        "#include \"runtime/choice/Space.h\"\n"
         "#include \"runtime/spec/Words.h\"\n"
         "\n"
         "#include <array>\n"
@@ -374,8 +377,6 @@ void Generator::printVisit(const Struct &entry, llvm::raw_ostream &os) const {
     os << "    visitor.key(\"" << getLeafName(*key) << "\", section." << toMember(getLeafName(*key))
        << (bounds.empty() ? "" : ", {" + llvm::join(bounds, ", ") + "}") << ");\n";
   }
-  if (entry.takesBackendOptions)
-    os << "    visitor.others(section.backendOptions);\n";
   for (const TableMember &table : entry.tables)
     os << "    visitor.table(\"" << table.jsonName << "\", section." << toMember(table.jsonName) << ");\n";
   os << "  }\n};\n\n";
@@ -389,7 +390,7 @@ std::string Generator::makeSource() const {
         "\n"
         "#include \"runtime/spec/Spec.h\"\n"
         "\n"
-        "#include \"runtime/spec/SectionVisitors.h\"\n"
+        "#include \"runtime/spec/SpaceVisitors.h\"\n"
         "\n"
         "namespace morph {\n"
         "namespace detail {\n\n";

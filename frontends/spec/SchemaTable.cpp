@@ -23,8 +23,8 @@ constexpr ValueType kStrings = ValueType::StringList;
 constexpr Section kSections[] = {
     {"", "The spec itself.", true},
     {"model", "The base model and how it is computed.", true},
-    {"linear", "The linear attention that replaces full attention.", true},
-    {"budget", "How many layers keep full attention, and which are not free to choose.", true},
+    {"linear", "The linear attention that replaces full attention.", true, /*becomesSpace=*/true},
+    {"budget", "What the hybrid may cost, and which layers are not free to choose.", true, /*becomesSpace=*/true},
     {"data", "General text and the tokenizer.", true},
     {"task[]", "A synthetic retrieval task, used by stages under its name.", false},
     {"pretrain", "Training of a base model from nothing, instead of `model.path`.", false},
@@ -41,6 +41,9 @@ constexpr Section kSections[] = {
 constexpr Key kKeys[] = {
     {"version", kInteger, "", "required", "", "S1", "The version of the spec format: 1."},
     {"name", kString, "", "<the file's name without its ending>", "", "S21", "The run's name, for tables and reports."},
+    {"arch", kString, "path", "<none>", "", "S22",
+     "A `.morph` file, or `FILE:NAME` of several in it, whose `arch` says what `model.path`, [linear] and [budget] say, "
+     "and more."},
     {"seed", kInteger, "", "0", ">= 0", "root_c1", "Seed of every random draw of the run."},
 
     {"model.path", kString, "path", "<required without [pretrain]>", "", "S2",
@@ -68,6 +71,16 @@ constexpr Key kKeys[] = {
      "Layers that keep full attention whatever is selected."},
     {"budget.linear", kIntegers, "layers", "[]", ">= 0, <= 4096", "S6",
      "Layers that become linear whatever is selected."},
+
+    {"budget.cache_bytes", kNumber, "bytes", "<none>", "> 0, <= 1e15", "S5",
+     "Most that the caches and states of all layers take for one sequence of `context` tokens, two bytes an element of "
+     "keys and values, four of states."},
+    {"budget.decode_seconds", kNumber, "s", "<none>", "> 0, <= 1e15", "S5",
+     "Most that a token takes after `context` tokens, by the table `costs`."},
+    {"budget.context", kInteger, "tokens", "<none>", ">= 1, <= 1073741824", "S5",
+     "Where `cache_bytes` and `decode_seconds` hold."},
+    {"budget.costs", kString, "path", "<none>", "", "S5",
+     "Seconds of each mixer in a model of this shape on the machine that is meant: what `morph bench mixers` writes."},
 
     {"data.text", kStrings, "path", "[]", "", "S7",
      "Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's."},
@@ -248,8 +261,9 @@ constexpr Key kKeys[] = {
      "Whose stream is compared: the teacher's own, or the same-input full branch (only with loss layers)."},
     {"select.normalize", kString, "", "\"relative\"", "relative | mean | rows", "select_c10",
      "Scale of the errors of losses `final_hidden` and `layers`, as in `align.normalize`."},
-    {"select.parametrization", kString, "", "\"clamp\"", "clamp | sigmoid", "select_c11",
-     "Gates clamped to [0, 1] after each step, or the sigmoid of what is trained."},
+    {"select.parametrization", kString, "", "\"clamp\"", "clamp | softmax | sparsemax", "select_c11",
+     "Gates moved as they are and put back among the distributions (with two candidates: clamped to [0, 1]), or the "
+     "softmax (with two candidates: the sigmoid) or sparsemax of what is trained."},
     {"select.pressure", kString, "", "\"budget\"", "budget | relative | raw", "select_c12",
      "Gates driven to the budget in their sum; or `lambda` times their sum added to the loss, in units of (loss all "
      "linear - loss all full) / layers, or as it is, which is FlashMorph's objective."},
@@ -343,8 +357,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "`linear.backend` and `linear.candidates` name mixers that come with Morph or that a file declares, each once, "
      "with options that they have; `backend` is a linear one."},
     {"S5",
-     "Exactly one of `budget.full_layers` and `budget.ratio` is given; the budget is at most the number of layers."},
-    {"S6", "Pinned layers exist, are pinned once and one way, and leave a choice that meets the budget."},
+     "A budget is given: one of `full_layers` and `ratio`, at most the number of layers, or `cache_bytes` or "
+     "`decode_seconds` with `context`, the last with `costs`; they may be combined."},
+    {"S6", "Layers that are named exist, and some choice satisfies all pins, ties, patterns and budgets together."},
     {"S7", "Files and folders exist."},
     {"S8", "Task names differ."},
     {"S9", "A task has at least one length."},
@@ -363,6 +378,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
     {"S21",
      "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
+    {"S22", "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
 };
 
 } // namespace

@@ -58,7 +58,8 @@ struct ImportedSpec {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };
 
-/// Reads, checks and completes a spec and builds its model. Prints errors, and returns nothing after one.
+/// Reads, checks and completes a spec and builds its model. `path` may be a `.morph` file, or `FILE.morph:NAME`, with an
+/// arch: then the spec is its recipe, or the one that Morph comes with. Prints errors, and returns nothing after one.
 std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, const SpecOptions &options,
                                        Diagnostics &diagnostics);
 
@@ -81,9 +82,8 @@ bool checkBeforeModel(Spec &spec, const SpecOptions &options, Diagnostics &diagn
 /// The part of checkBeforeModel that is about sizes: tasks that do not fit their lengths, stages beyond measure.
 void checkSizes(const Spec &spec, Diagnostics &diagnostics);
 
-/// Constraints between the spec and its model: budget, pins, token ranges, mixers, of which those of files are added to
-/// the model. False after an error.
-bool checkAgainstModel(Spec &spec, const ModelConfig &config, ModelOp model, Diagnostics &diagnostics);
+/// Constraints between the spec and its model: token ranges, and what [budget] says of itself. False after an error.
+bool checkAgainstModel(const Spec &spec, const ModelConfig &config, Diagnostics &diagnostics);
 
 } // namespace spec
 

@@ -66,14 +66,15 @@ private:
   Diagnostics &diagnostics_;
 };
 
-/// Paths of the file are relative to its folder, paths of the command line to the current one; `cache:` is where
+/// Paths of a file are relative to its folder, paths of the command line to the current one; `cache:` is where
 /// tools/fetch-model puts models.
 std::string Checker::resolvePath(llvm::StringRef path, llvm::StringRef key) const {
   llvm::SmallString<256> resolved;
   if (path.consume_front("cache:")) {
     resolved = cacheFolder();
-  } else if (!llvm::sys::path::is_absolute(path) && diagnostics_.getTextName(spec_.getPlace(key)) != "--set")
-    resolved = llvm::sys::path::parent_path(spec_.path);
+  } else if (llvm::StringRef text = diagnostics_.getTextName(spec_.getPlace(key));
+             !llvm::sys::path::is_absolute(path) && text != "--set")
+    resolved = llvm::sys::path::parent_path(text);
   llvm::sys::path::append(resolved, path);
   llvm::sys::fs::make_absolute(resolved);
   llvm::sys::path::remove_dots(resolved, /*remove_dot_dot=*/true);
@@ -144,6 +145,8 @@ void Checker::resolveMixers() {
   for (const auto &[index, text] : llvm::enumerate(spec_.getStrings("linear.candidates")))
     candidates.push_back(resolveMixer(text, "linear.candidates[" + std::to_string(index) + "]"));
   linear["candidates"] = std::move(candidates);
+  if (spec_.isGiven("budget.costs"))
+    (*spec_.getTable("budget"))["costs"] = resolvePath(spec_.getString("budget.costs"), "budget.costs");
 }
 
 void Checker::checkData() {

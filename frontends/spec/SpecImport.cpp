@@ -6,8 +6,14 @@
 #include "frontends/huggingface/Checkpoint.h"
 #include "frontends/huggingface/Import.h"
 #include "frontends/huggingface/Rope.h"
+#include "frontends/morph/CheckArch.h"
+#include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
+#include "frontends/spec/SpecArch.h"
+#include "frontends/spec/SpecSpace.h"
 #include "frontends/spec/SpecTree.h"
+#include "frontends/text/Json.h"
+#include "runtime/spec/SpaceJson.h"
 
 #include "mlir/IR/Verifier.h"
 
@@ -74,17 +80,95 @@ static llvm::json::Object makeModelInfo(const ModelConfig &model, ModuleOp modul
   };
 }
 
-std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
-                                              Diagnostics &diagnostics) {
-  std::optional<spec::Document> document = spec::readToml(path, diagnostics);
+/// The recipe that Morph comes with.
+static constexpr llvm::StringLiteral kDefaultRecipe =
+#include "frontends/DefaultRecipe.inc"
+    ;
+
+/// Whether a path is a `.morph` file's, or names an arch of one.
+static bool isArchPath(StringRef path) {
+  return path.ends_with(".morph") || path.rsplit(':').first.ends_with(".morph");
+}
+
+namespace {
+
+/// A spec's text and the arch that it goes with.
+struct Source {
+  spec::Document document;
+  std::string path;
+  std::optional<language::Arch> arch;
+};
+
+} // namespace
+
+/// Reads the text of a spec: a TOML file, or the recipe of an arch. Nothing after an error.
+static std::optional<Source> readSource(StringRef path, const SpecOptions &options, Diagnostics &diagnostics) {
+  Source source;
+  source.path = path.str();
+  std::optional<spec::Document> document;
+  if (isArchPath(path)) {
+    source.arch = spec::readArchFile(path, {}, diagnostics);
+    if (!source.arch)
+      return std::nullopt;
+    const language::ArchLine *recipe = language::findLine(*source.arch, language::ArchLine::Kind::Recipe);
+    source.path = recipe ? recipe->text.text : "recipe.toml";
+    document = recipe ? spec::readToml(source.path, diagnostics, recipe->text.range)
+                      : spec::readTomlText(diagnostics.addText(source.path, kDefaultRecipe), diagnostics);
+  } else {
+    document = spec::readToml(path, diagnostics);
+  }
   if (!document)
     return std::nullopt;
+  source.document = std::move(*document);
   for (const std::string &assignment : options.overrides)
-    if (!spec::applyOverride(document->root, assignment, diagnostics))
+    if (!spec::applyOverride(source.document.root, assignment, diagnostics))
       return std::nullopt;
-  std::optional<Spec> read = spec::readDocument(document->root, path, document->begin, diagnostics);
+  return source;
+}
+
+/// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an error.
+static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  if (spec.isGiven("arch")) {
+    if (arch) {
+      diagnostics.error(spec.getPlace("arch"), "a recipe names no arch: it is run with one [S22]");
+      return false;
+    }
+    arch = spec::readArchFile(spec::resolveArch(spec, diagnostics), spec.getPlace("arch"), diagnostics);
+  } else if (arch && !spec.isGiven("name")) {
+    spec.values["name"] = arch->name.text;
+    spec.keyPlaces["name"] = spec.valuePlaces["name"] = arch->name.range;
+  }
+  if (arch)
+    spec::mergeArch(spec, *arch, diagnostics);
+  return diagnostics.getErrorCount() == before;
+}
+
+/// The space of choices of the spec or its arch into the spec. False after an error.
+static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, ModelOp model, Diagnostics &diagnostics) {
+  std::optional<ChoiceSpace> space = spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model,
+                                                      diagnostics);
+  if (!space)
+    return false;
+  JsonError error;
+  std::optional<llvm::json::Value> json = parseJson(printSpace(*space), error);
+  assert(json && "what is written can be read");
+  spec.values["space"] = std::move(*json);
+  for (const spec::Section &section : spec::getSections())
+    if (section.becomesSpace)
+      spec.values.erase(section.name);
+  return true;
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
+                                              Diagnostics &diagnostics) {
+  std::optional<Source> source = readSource(path, options, diagnostics);
+  if (!source)
+    return std::nullopt;
+  std::optional<Spec> read =
+      spec::readDocument(source->document.root, source->path, source->document.begin, diagnostics);
   // What is wrong with the model is said together with what is wrong between the spec's own keys.
-  if (!read)
+  if (!read || !readArch(*read, source->arch, diagnostics))
     return std::nullopt;
   bool ok = spec::checkBeforeModel(*read, options, diagnostics);
 
@@ -116,7 +200,8 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
   if (!imported.module)
     return std::nullopt;
   loadModelDialects(context);
-  if (!spec::checkAgainstModel(spec, imported.model, *imported.module->getOps<ModelOp>().begin(), diagnostics) || !ok)
+  ok &= spec::checkAgainstModel(spec, imported.model, diagnostics);
+  if (!addSpace(spec, source->arch, *imported.module->getOps<ModelOp>().begin(), diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;

@@ -195,18 +195,20 @@ static std::optional<Node> tryReadToml(llvm::StringRef text, std::string &messag
   return root;
 }
 
-std::optional<Document> morph::spec::readToml(llvm::StringRef path, Diagnostics &diagnostics) {
-  std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxSpecBytes);
-  if (!text)
-    return std::nullopt;
+std::optional<Document> morph::spec::readToml(llvm::StringRef path, Diagnostics &diagnostics, SourceRange usedAt) {
+  std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxSpecBytes, usedAt);
+  return text ? readTomlText(*text, diagnostics) : std::nullopt;
+}
+
+std::optional<Document> morph::spec::readTomlText(llvm::StringRef text, Diagnostics &diagnostics) {
   std::string message;
   SourceRange range;
-  std::optional<Node> root = tryReadToml(*text, message, range);
+  std::optional<Node> root = tryReadToml(text, message, range);
   if (!root) {
     diagnostics.error(range, "malformed TOML: " + llvm::Twine(message));
     return std::nullopt;
   }
-  return Document{std::move(*root), makeRange(text->take_front(1))};
+  return Document{std::move(*root), makeRange(text.take_front(1))};
 }
 
 /// The member or element of `node` that one part of a dotted key names; made where a table lacks it.

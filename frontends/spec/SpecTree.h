@@ -44,7 +44,10 @@ struct Document {
 
 /// Reads a TOML file. Prints an error and returns nothing where it cannot be read, is malformed, or larger or nested
 /// deeper than a spec can be.
-std::optional<Document> readToml(llvm::StringRef path, Diagnostics &diagnostics);
+/// `usedAt` is where the file is named.
+std::optional<Document> readToml(llvm::StringRef path, Diagnostics &diagnostics, SourceRange usedAt = {});
+/// The same for a text that `diagnostics` has taken in.
+std::optional<Document> readTomlText(llvm::StringRef text, Diagnostics &diagnostics);
 
 /// Puts one override `key=value` of the command line into the document. Keys are dotted ("align.lr"); the members of
 /// `[[task]]` go by the task's name ("task.needle.queries"), those of other lists by number ("pretrain.phase.0.batch").

@@ -6,7 +6,6 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <optional>
 
 namespace morph {
@@ -128,26 +127,9 @@ private:
 };
 
 void Solver::makeGroups() {
-  std::vector<size_t> leader(space_.layers.size());
-  std::iota(leader.begin(), leader.end(), 0);
-  const auto find = [&](size_t layer) {
-    while (leader[layer] != layer)
-      layer = leader[layer] = leader[leader[layer]];
-    return layer;
-  };
-  for (const TiedLayers &tie : space_.ties)
-    for (int64_t layer : tie.layers) {
-      const size_t a = find(static_cast<size_t>(tie.layers.front())), b = find(static_cast<size_t>(layer));
-      leader[std::max(a, b)] = std::min(a, b);
-    }
   const std::vector<std::vector<bool>> mask = space_.allowedMask();
-  std::map<size_t, size_t> groupOf;
-  for (size_t layer = 0; layer < leader.size(); ++layer) {
-    const auto [entry, isNew] = groupOf.insert({find(layer), groups_.size()});
-    if (isNew)
-      groups_.emplace_back();
-    groups_[entry->second].layers.push_back(layer);
-  }
+  for (std::vector<size_t> &layers : tiedGroups(space_))
+    groups_.push_back({std::move(layers), {}});
   for (Group &group : groups_)
     for (size_t c = 0; c < space_.layers[group.layers.front()].size(); ++c)
       if (std::all_of(group.layers.begin(), group.layers.end(), [&](size_t layer) { return mask[layer][c]; }))

@@ -3,6 +3,8 @@
 #include "runtime/choice/Space.h"
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <set>
 
 namespace morph {
@@ -139,6 +141,30 @@ std::vector<int64_t> fullLayers(const Choice &choice) {
     if (choice[layer] == 0)
       layers.push_back(static_cast<int64_t>(layer));
   return layers;
+}
+
+std::vector<std::vector<size_t>> tiedGroups(const ChoiceSpace &space) {
+  std::vector<size_t> leader(space.layers.size());
+  std::iota(leader.begin(), leader.end(), 0);
+  const auto find = [&](size_t layer) {
+    while (leader[layer] != layer)
+      layer = leader[layer] = leader[leader[layer]];
+    return layer;
+  };
+  for (const TiedLayers &tie : space.ties)
+    for (int64_t layer : tie.layers) {
+      const size_t a = find(static_cast<size_t>(tie.layers.front())), b = find(static_cast<size_t>(layer));
+      leader[std::max(a, b)] = std::min(a, b);
+    }
+  std::vector<std::vector<size_t>> groups;
+  std::map<size_t, size_t> groupOf;
+  for (size_t layer = 0; layer < leader.size(); ++layer) {
+    const auto [entry, isNew] = groupOf.insert({find(layer), groups.size()});
+    if (isNew)
+      groups.emplace_back();
+    groups[entry->second].push_back(layer);
+  }
+  return groups;
 }
 
 ChoiceSpace makePlainSpace(int64_t layers, const std::vector<std::string> &candidates, int64_t full) {

@@ -77,6 +77,9 @@ using Choice = std::vector<int64_t>;
 /// The layers that keep full attention, rising.
 std::vector<int64_t> fullLayers(const Choice &choice);
 
+/// Layers that take the same candidate, each layer in one group; groups by their first layers.
+std::vector<std::vector<size_t>> tiedGroups(const ChoiceSpace &space);
+
 /// Every layer of `layers` has full attention and these candidates; exactly `full` of them keep full attention.
 ChoiceSpace makePlainSpace(int64_t layers, const std::vector<std::string> &candidates, int64_t full);
 

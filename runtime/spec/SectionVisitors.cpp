@@ -149,9 +149,4 @@ void SectionReader::read(const Json &json, const std::string &path, std::string 
     checkWord(value, path, words);
 }
 
-void SectionReader::others(std::map<std::string, int64_t> &values) {
-  for (const auto &[name, json] : std::exchange(rest_, {}))
-    read(*json, join(name), values[name], {});
-}
-
 } // namespace morph::detail

@@ -78,8 +78,20 @@ public:
     for (size_t i = 0; i < json->size(); ++i)
       readTable((*json)[i], join(name) + "[" + std::to_string(i) + "]", sections.emplace_back());
   }
-  /// Members that no key has asked for so far, all of them integers.
-  void others(std::map<std::string, int64_t> &values);
+  /// Lists of tables.
+  template <typename Section> void table(const std::string &name, std::vector<std::vector<Section>> &lists) {
+    const Json *json = find(name);
+    if (!json || !json->is_array())
+      return refuse("'" + join(name) + (json ? "' is " + describe(*json) + ", expected a list" : "' is missing"));
+    for (size_t i = 0; i < json->size(); ++i) {
+      const std::string path = join(name) + "[" + std::to_string(i) + "]";
+      if (!(*json)[i].is_array())
+        return refuseType((*json)[i], path, "a list");
+      std::vector<Section> &list = lists.emplace_back();
+      for (size_t j = 0; j < (*json)[i].size(); ++j)
+        readTable((*json)[i][j], path + "[" + std::to_string(j) + "]", list.emplace_back());
+    }
+  }
 
 private:
   const Json *find(const std::string &name);
@@ -162,9 +174,14 @@ public:
     for (const Section &section : sections)
       object_[name].push_back(write(section));
   }
-  void others(const std::map<std::string, int64_t> &values) {
-    for (const auto &[name, value] : values)
-      object_[name] = value;
+  template <typename Section>
+  void table(const std::string &name, const std::vector<std::vector<Section>> &lists) {
+    object_[name] = Json::array();
+    for (const std::vector<Section> &list : lists) {
+      Json &written = object_[name].emplace_back(Json::array());
+      for (const Section &section : list)
+        written.push_back(write(section));
+    }
   }
 
   template <typename Section> static Json write(const Section &section) {

@@ -3,7 +3,7 @@
 
 #include "runtime/spec/Spec.h"
 
-#include "runtime/spec/SectionVisitors.h"
+#include "runtime/spec/SpaceVisitors.h"
 
 namespace morph {
 namespace detail {
@@ -40,23 +40,6 @@ template <> struct Visit<ModelSpec> {
     visitor.key("precision", section.precision);
     visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
     visitor.key("memory_limit", section.memoryLimit, {above(0)});
-  }
-};
-
-template <> struct Visit<LinearSpec> {
-  template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
-    visitor.key("backend", section.backend);
-    visitor.key("candidates", section.candidates);
-    visitor.others(section.backendOptions);
-  }
-};
-
-template <> struct Visit<BudgetSpec> {
-  template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
-    visitor.key("full_layers", section.fullLayers, {atLeast(0), atMost(4096)});
-    visitor.key("ratio", section.ratio, {above(0), atMost(1)});
-    visitor.key("keep", section.keep, {atLeast(0), atMost(4096)});
-    visitor.key("linear", section.linear, {atLeast(0), atMost(4096)});
   }
 };
 
@@ -219,10 +202,9 @@ template <> struct Visit<ResolvedSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("version", section.version);
     visitor.key("name", section.name);
+    visitor.key("arch", section.arch);
     visitor.key("seed", section.seed, {atLeast(0)});
     visitor.table("model", section.model);
-    visitor.table("linear", section.linear);
-    visitor.table("budget", section.budget);
     visitor.table("data", section.data);
     visitor.table("tasks", section.tasks);
     visitor.table("pretrain", section.pretrain);
@@ -232,6 +214,7 @@ template <> struct Visit<ResolvedSpec> {
     visitor.table("finetune", section.finetune);
     visitor.table("evaluate", section.evaluate);
     visitor.table("export", section.export_);
+    visitor.table("space", section.space);
     visitor.table("model_info", section.modelInfo);
   }
 };
@@ -382,8 +365,10 @@ const char *toWord(SelectSpec::Parametrization value) {
   switch (value) {
   case SelectSpec::Parametrization::Clamp:
     return "clamp";
-  case SelectSpec::Parametrization::Sigmoid:
-    return "sigmoid";
+  case SelectSpec::Parametrization::Softmax:
+    return "softmax";
+  case SelectSpec::Parametrization::Sparsemax:
+    return "sparsemax";
   }
   return "";
 }
@@ -417,8 +402,6 @@ StatusOr<ResolvedSpec> readSpec(const Json &json, const std::string &where) {
 Json toJson(const OptimizerSpec &section) { return detail::writeSection(section); }
 Json toJson(const TrainingSpec &section) { return detail::writeSection(section); }
 Json toJson(const ModelSpec &section) { return detail::writeSection(section); }
-Json toJson(const LinearSpec &section) { return detail::writeSection(section); }
-Json toJson(const BudgetSpec &section) { return detail::writeSection(section); }
 Json toJson(const DataSpec &section) { return detail::writeSection(section); }
 Json toJson(const TaskSpec &section) { return detail::writeSection(section); }
 Json toJson(const PretrainBaseSpec &section) { return detail::writeSection(section); }

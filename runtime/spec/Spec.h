@@ -7,6 +7,7 @@
 #define MORPH_RUNTIME_SPEC_SPEC_H
 
 #include "runtime/base/Json.h"
+#include "runtime/choice/Space.h"
 #include "runtime/spec/Words.h"
 
 #include <array>
@@ -79,30 +80,6 @@ struct ModelSpec {
   /// Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of
   /// layers; none: everything is kept. (GB; > 0)
   std::optional<double> memoryLimit;
-};
-
-/// The linear attention that replaces full attention.
-struct LinearSpec {
-  /// The linear attention of every layer, a mixer with its options: `kda`, `gated_deltanet(conv = 4)`,
-  /// `mixers/mine.morph:mine` of a file, relative to the spec's folder.
-  std::string backend;
-  /// Further candidates of every layer, beside full and `backend`, in the same form, `sliding_window(window = 256)`
-  /// among them.
-  std::vector<std::string> candidates;
-  /// Options of backends that are no keys of the table, by name.
-  std::map<std::string, int64_t> backendOptions;
-};
-
-/// How many layers keep full attention, and which are not free to choose.
-struct BudgetSpec {
-  /// Layers that keep full attention. (layers; >= 0, <= 4096)
-  int64_t fullLayers{};
-  /// The same as a share of all layers, rounded to the nearest whole number, at least 1. (> 0, <= 1)
-  std::optional<double> ratio;
-  /// Layers that keep full attention whatever is selected. (layers; >= 0, <= 4096)
-  std::vector<int64_t> keep;
-  /// Layers that become linear whatever is selected. (layers; >= 0, <= 4096)
-  std::vector<int64_t> linear;
 };
 
 /// General text and the tokenizer.
@@ -273,7 +250,8 @@ struct SelectSpec : OptimizerSpec {
   };
   enum class Parametrization {
     Clamp,
-    Sigmoid,
+    Softmax,
+    Sparsemax,
   };
   enum class Pressure {
     Budget,
@@ -294,7 +272,8 @@ struct SelectSpec : OptimizerSpec {
   Target target{};
   /// Scale of the errors of losses `final_hidden` and `layers`, as in `align.normalize`.
   AlignSpec::Normalize normalize{};
-  /// Gates clamped to [0, 1] after each step, or the sigmoid of what is trained.
+  /// Gates moved as they are and put back among the distributions (with two candidates: clamped to [0, 1]), or the
+  /// softmax (with two candidates: the sigmoid) or sparsemax of what is trained.
   Parametrization parametrization{};
   /// Gates driven to the budget in their sum; or `lambda` times their sum added to the loss, in units of (loss all
   /// linear - loss all full) / layers, or as it is, which is FlashMorph's objective.
@@ -410,11 +389,12 @@ struct ResolvedSpec {
   int64_t version{};
   /// The run's name, for tables and reports.
   std::string name;
+  /// A `.morph` file, or `FILE:NAME` of several in it, whose `arch` says what `model.path`, [linear] and [budget] say,
+  /// and more. (path)
+  std::optional<std::string> arch;
   /// Seed of every random draw of the run. (>= 0)
   int64_t seed{};
   ModelSpec model;
-  LinearSpec linear;
-  BudgetSpec budget;
   DataSpec data;
   std::vector<TaskSpec> tasks;
   std::optional<PretrainSpec> pretrain;
@@ -424,6 +404,7 @@ struct ResolvedSpec {
   FinetuneSpec finetune;
   EvaluateSpec evaluate;
   ExportSpec export_;
+  ChoiceSpace space;
   ModelInfo modelInfo;
 };
 
@@ -451,8 +432,6 @@ StatusOr<ResolvedSpec> readSpec(const Json &json, const std::string &where);
 Json toJson(const OptimizerSpec &section);
 Json toJson(const TrainingSpec &section);
 Json toJson(const ModelSpec &section);
-Json toJson(const LinearSpec &section);
-Json toJson(const BudgetSpec &section);
 Json toJson(const DataSpec &section);
 Json toJson(const TaskSpec &section);
 Json toJson(const PretrainBaseSpec &section);

@@ -5,7 +5,7 @@
 #include "dialect/MixerExpander.h"
 #include "dialect/MixerReference.h"
 #include "frontends/morph/Mixers.h"
-#include "passes/LinearMixers.h"
+#include "dialect/LinearMixers.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OwningOpRef.h"

@@ -64,19 +64,18 @@ StatusOr<fs::path> BenchCompiler::phase(const std::string &name) {
     MORPH_RETURN_IF_ERROR(compiler_.importModel(model_.folder, "", file, /*configOnly=*/model_.seeded));
   } else if (name == "paired") {
     MORPH_ASSIGN_OR_RETURN(const fs::path base, phase("base"));
-    LinearSpec linear;
-    linear.backend = model_.candidates.front();
-    linear.candidates.assign(model_.candidates.begin() + 1, model_.candidates.end());
-    MORPH_RETURN_IF_ERROR(compiler_.pair(base, linear, file));
+    MORPH_RETURN_IF_ERROR(
+        compiler_.pair(base, makePlainSpace(model_.layers, model_.candidates, model_.fullLayers), file));
   } else {
     MORPH_ASSIGN_OR_RETURN(const fs::path paired, phase("paired"));
     if (name == "relaxed") {
       MORPH_RETURN_IF_ERROR(compiler_.relax(paired, file));
     } else {
-      std::vector<int64_t> kept;
+      const ChoiceSpace space = makePlainSpace(model_.layers, model_.candidates, model_.fullLayers);
+      Choice choice(space.layers.size(), 1);
       for (int64_t i = 0; i < model_.fullLayers; ++i)
-        kept.push_back(i * model_.layers / model_.fullLayers);
-      MORPH_RETURN_IF_ERROR(compiler_.discretize(paired, kept, file));
+        choice[static_cast<size_t>(i * model_.layers / model_.fullLayers)] = 0;
+      MORPH_RETURN_IF_ERROR(compiler_.discretize(paired, space, choice, file));
     }
   }
   return file;

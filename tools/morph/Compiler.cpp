@@ -2,27 +2,19 @@
 
 #include "tools/morph/Compiler.h"
 
+#include "runtime/choice/Solve.h"
 #include "runtime/spec/MixerName.h"
+#include "tools/morph/Files.h"
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 using namespace morph;
-
-namespace {
-
-std::string joinLayers(const std::vector<int64_t> &layers) {
-  std::string text;
-  for (int64_t layer : layers)
-    text += (text.empty() ? "" : ",") + std::to_string(layer);
-  return text;
-}
-
-} // namespace
 
 Status morph::toStatus(const ProcessResult &result, const Command &command) {
   if (!result.signal || stopSignal())
@@ -89,18 +81,43 @@ std::string morph::programOptions(const ResolvedSpec &resolved, const std::strin
   return options;
 }
 
-std::vector<int64_t> morph::layersOfBudget(const ResolvedSpec &resolved) {
-  std::vector<int64_t> kept = resolved.budget.keep;
-  const std::vector<int64_t> &pinned = resolved.budget.linear;
-  auto holds = [](const std::vector<int64_t> &list, int64_t layer) {
-    return std::find(list.begin(), list.end(), layer) != list.end();
-  };
-  const auto full = static_cast<size_t>(resolved.budget.fullLayers);
-  for (int64_t layer = resolved.modelInfo.layers - 1; layer >= 0 && kept.size() < full; --layer)
-    if (!holds(kept, layer) && !holds(pinned, layer))
-      kept.push_back(layer);
-  std::sort(kept.begin(), kept.end());
-  return kept;
+StatusOr<Choice> morph::dearestChoice(const ResolvedSpec &resolved) {
+  CandidateTable values;
+  for (const std::vector<Candidate> &candidates : resolved.space.layers) {
+    const auto layer = static_cast<double>(values.size());
+    values.emplace_back(candidates.size(), 0.0).front() = 1 + layer / 1e6;
+  }
+  return solve(resolved.space, values);
+}
+
+/// "mine(rank=8)" of "mine.morph:mine(rank = 8)": mixers of files are in the model, under their names.
+static std::string passReference(const Candidate &candidate) {
+  const MixerWords words = splitMixer(candidate.reference);
+  std::string text = words.name + words.options;
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text;
+}
+
+/// The option of morph-pair-branches: lists for ranges of layers, "gla;8-9:kda,retnet".
+static std::string candidatesOption(const ChoiceSpace &space) {
+  std::string option;
+  for (size_t first = 0; first < space.layers.size();) {
+    const auto listOf = [&](size_t layer) {
+      std::string list;
+      for (size_t c = 1; c < space.layers[layer].size(); ++c)
+        list += (c == 1 ? "" : ",") + passReference(space.layers[layer][c]);
+      return list;
+    };
+    const std::string list = listOf(first);
+    size_t end = first + 1;
+    while (end < space.layers.size() && listOf(end) == list)
+      ++end;
+    if (first == 0 && end == space.layers.size())
+      return list.empty() ? "0-" + std::to_string(end - 1) + ":" : list;
+    option += (option.empty() ? "" : ";") + std::to_string(first) + "-" + std::to_string(end - 1) + ":" + list;
+    first = end;
+  }
+  return option;
 }
 
 StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
@@ -168,20 +185,20 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
 }
 
 Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly,
-                             const LinearSpec &linear) const {
+                             const ChoiceSpace &space) const {
   std::vector<std::string> arguments = {"--import-hf", folder.string()};
   if (configOnly)
     arguments.push_back("--config-only");
   if (!name.empty())
     arguments.push_back("--name=" + name);
-  const auto declare = [&](const std::string &reference) {
-    // The options are the pairing's.
-    if (const MixerWords mixer = splitMixer(reference); !mixer.file.empty())
-      arguments.push_back("--declare=" + mixer.file + ":" + mixer.name);
-  };
-  declare(linear.backend);
-  for (const std::string &candidate : linear.candidates)
-    declare(candidate);
+  // The options are the pairing's.
+  std::set<std::string> files;
+  for (const std::vector<Candidate> &candidates : space.layers)
+    for (const Candidate &candidate : candidates)
+      if (const MixerWords mixer = splitMixer(candidate.reference); !mixer.file.empty())
+        files.insert(mixer.file + ":" + mixer.name);
+  for (const std::string &file : files)
+    arguments.push_back("--declare=" + file);
   return translate("morph-translate", std::move(arguments), output);
 }
 
@@ -191,19 +208,8 @@ Status Compiler::changePhase(const fs::path &input, const std::string &from, con
   return translate("morph-opt", {input.string(), check + from, pass, check + to}, output);
 }
 
-Status Compiler::pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const {
-  // Mixers of files are in the model already, under their names.
-  std::string candidates;
-  const auto add = [&](const std::string &reference) {
-    const MixerWords words = splitMixer(reference);
-    std::string candidate = words.name + words.options;
-    candidate.erase(std::remove(candidate.begin(), candidate.end(), ' '), candidate.end());
-    candidates += (candidates.empty() ? "" : ",") + candidate;
-  };
-  add(linear.backend);
-  for (const std::string &candidate : linear.candidates)
-    add(candidate);
-  return changePhase(input, "base", "--morph-pair-branches=candidates=" + candidates, "paired", output);
+Status Compiler::pair(const fs::path &input, const ChoiceSpace &space, const fs::path &output) const {
+  return changePhase(input, "base", "--morph-pair-branches=candidates=" + candidatesOption(space), "paired", output);
 }
 
 Status Compiler::relax(const fs::path &input, const fs::path &output) const {
@@ -214,9 +220,14 @@ Status Compiler::discretize(const fs::path &input, const fs::path &selection, co
   return changePhase(input, "paired", "--morph-discretize=selection=\"" + selection.string() + "\"", "hybrid", output);
 }
 
-Status Compiler::discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const {
-  const std::string option = kept.empty() ? "uniform=0" : "kept=" + joinLayers(kept);
-  return changePhase(input, "paired", "--morph-discretize=" + option, "hybrid", output);
+Status Compiler::discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice,
+                            const fs::path &output) const {
+  Json names = Json::array();
+  for (size_t layer = 0; layer < choice.size(); ++layer)
+    names.push_back(space.layers[layer][static_cast<size_t>(choice[layer])].name);
+  const fs::path selection = output.string() + ".selection.json";
+  MORPH_RETURN_IF_ERROR(writeJson(selection, {{"version", 1}, {"layers", choice.size()}, {"choice", std::move(names)}}));
+  return discretize(input, selection, output);
 }
 
 Status Compiler::emitPlan(const fs::path &input, const std::string &program, const std::string &options,

@@ -4,6 +4,7 @@
 #ifndef MORPH_TOOLS_MORPH_COMPILER_H
 #define MORPH_TOOLS_MORPH_COMPILER_H
 
+#include "runtime/choice/Space.h"
 #include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
 #include "tools/morph/Process.h"
@@ -23,9 +24,9 @@ Status toStatus(const ProcessResult &result, const Command &command);
 
 /// Options of a program as a resolved spec says.
 std::string programOptions(const ResolvedSpec &resolved, const std::string &program);
-/// The last `full_layers` layers that the budget's pins allow, in order: of all choices the dearest to train, because
+/// Of the choices that a spec's space allows one that keeps most layers, the last ones: the dearest to train, because
 /// gradients go down to the lowest linear layer.
-std::vector<int64_t> layersOfBudget(const ResolvedSpec &resolved);
+StatusOr<Choice> dearestChoice(const ResolvedSpec &resolved);
 
 class Compiler {
 public:
@@ -47,19 +48,20 @@ public:
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
   /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
   /// weights need not be there.
-  /// `linear` names mixers of files that the model will have.
+  /// The mixers of files that `space` has for candidates become part of the model.
   Status importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly = false,
-                     const LinearSpec &linear = {}) const;
+                     const ChoiceSpace &space = {}) const;
 
   // Each step from phase to phase checks its input and its output (morph-verify-phase).
-  /// Phase base -> paired, with the candidates and options of the spec's section `linear`.
-  Status pair(const fs::path &input, const LinearSpec &linear, const fs::path &output) const;
+  /// Phase base -> paired, with the candidates of a space.
+  Status pair(const fs::path &input, const ChoiceSpace &space, const fs::path &output) const;
   /// Phase paired -> relaxed.
   Status relax(const fs::path &input, const fs::path &output) const;
-  /// Phase paired -> hybrid, by a selection's `kept`.
+  /// Phase paired -> hybrid, by the choice of a selection.json.
   Status discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const;
-  /// Phase paired -> hybrid with these layers kept.
-  Status discretize(const fs::path &input, const std::vector<int64_t> &kept, const fs::path &output) const;
+  /// Phase paired -> hybrid, by a choice in the space that the model was paired by. Its selection is written beside the
+  /// output.
+  Status discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice, const fs::path &output) const;
 
   /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,

@@ -13,6 +13,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <set>
 
 using namespace morph;
 
@@ -53,16 +54,16 @@ StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, co
     MORPH_RETURN_IF_ERROR(emitTraining("base", "pretrain", "pretrain"));
     return result;
   }
-  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.linear, ir("paired")));
+  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
   if (resolved.select.method == SelectSpec::Method::Gates) {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
   }
-  const std::vector<int64_t> kept = layersOfBudget(resolved);
-  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), kept, ir("hybrid")));
+  MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
+  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));
   // With every layer kept there is nothing linear to train.
-  const bool linear = static_cast<int64_t>(kept.size()) < resolved.modelInfo.layers;
+  const bool linear = fullLayers(choice).size() < choice.size();
   const auto trains = [&](const TrainingSpec &section, DistillSpec::Train train) {
     return section.steps > 0 && (linear || train != DistillSpec::Train::Linear);
   };
@@ -103,6 +104,16 @@ Status checkWords(const Toolchain &tools, const ResolvedSpec &resolved, const fs
   return runHelper({{runtime, "check", "--spec", spec.string(), "--run", folder.string()}});
 }
 
+/// The candidates beside full attention of any layer, each once.
+Json candidatesOf(const ChoiceSpace &space) {
+  std::set<std::string> references;
+  for (const std::vector<Candidate> &candidates : space.layers)
+    for (const Candidate &candidate : candidates)
+      if (!candidate.reference.empty())
+        references.insert(candidate.reference);
+  return references;
+}
+
 Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
             const std::map<std::string, double> &unlimitedFlops) {
   Json stages = Json::array();
@@ -130,10 +141,13 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
 
 void print(const Json &report) {
   const Json &model = report["model"];
+  std::string list;
+  for (const std::string reference : report["candidates"])
+    list += (list.empty() ? "" : " or ") + reference;
   std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
               model["layers"].get<long long>(), report["full_layers"].get<long long>(),
-              report["backend"].get<std::string>().c_str());
+              list.c_str());
   Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk", "kept on the way"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
@@ -172,13 +186,14 @@ Status planSpec(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const Plans plans, compile(compiler, arguments, resolved, folder.path()));
+  MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   const size_t baselines = resolved.evaluate.baselines.size();
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                          estimateStages(resolved, plans.files, static_cast<int64_t>(1 + baselines)));
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
-                 {"full_layers", resolved.budget.fullLayers},
-                 {"backend", resolved.linear.backend},
+                 {"full_layers", fullLayers(choice).size()},
+                 {"candidates", candidatesOf(resolved.space)},
                  {"stages", toJson(resolved, costs, plans.unlimitedFlops)},
                  {"cache", Json::array()}};
   if (plans.files.count("decode")) {

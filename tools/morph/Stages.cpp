@@ -33,6 +33,13 @@ std::vector<fs::path> modelFiles(const fs::path &folder) {
   return files;
 }
 
+/// Takes out of a space which lines of the spec say what: moving a line changes nothing.
+void removeSources(Json &space) {
+  for (const char *list : {"allowed", "ties", "counts", "budgets"})
+    for (Json &constraint : space.at(list))
+      constraint.erase("source");
+}
+
 } // namespace
 
 fs::path Pipeline::baseFolder() const {
@@ -114,6 +121,8 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
     if (section == "model")
       for (const char *name : {"threads", "memory_limit"})
         slice.erase(name);
+    if (section == "space")
+      removeSources(slice);
     key.add("spec " + section, slice);
   }
   auto addFile = [&](const std::string &name, const fs::path &file) -> Status {
@@ -165,13 +174,13 @@ Status Pipeline::compileBase() {
   }
   MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
                                            : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
-                                                                   /*configOnly=*/false, resolved_.linear));
+                                                                   /*configOnly=*/false, resolved_.space));
   for (const char *program : {"score", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-teacher")));
   if (resolved_.pretrain)
     return emitTrainingPlans(compiler_, resolved_, ir("base"), "pretrain", run_.file("plans"), "pretrain").status();
-  MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.linear, ir("paired")));
+  MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
   MORPH_ASSIGN_OR_RETURN(waves_, emitTraining("paired", "align", "align"));
   if (waves_.size() > 1) // A selector measures all layers at once.
@@ -185,10 +194,10 @@ Status Pipeline::compileBase() {
         compiler_.emitPlan(ir("base"), "logits", programOptions(resolved_, "logits"), planFile("logits-teacher")));
   }
   // A hybrid of the budget's size, for the estimates of memory and disk.
-  const std::vector<int64_t> kept = layersOfBudget(resolved_);
-  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), kept, ir("hybrid-estimate")));
+  MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved_));
+  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), resolved_.space, choice, ir("hybrid-estimate")));
   for (const std::string stage : {"distill", "finetune"})
-    if (trains(stage, static_cast<int64_t>(kept.size()) < resolved_.modelInfo.layers))
+    if (trains(stage, fullLayers(choice).size() < choice.size()))
       MORPH_RETURN_IF_ERROR(
           emitTrainingPlans(compiler_, resolved_, ir("hybrid-estimate"), stage, run_.file("plans"), stage + "-estimate")
               .status());
@@ -304,9 +313,9 @@ Status Pipeline::select(const std::string &variant) {
   inputs.runtime = true;
   if (method == "uniform" || method == "random") {
     // A choice that looks at no weights depends on the budget alone.
-    inputs.sections = {"budget", "linear", "model_info"};
+    inputs.sections = {"space", "model_info"};
   } else {
-    inputs.sections = {"select", "budget", "linear", "model", "tasks"};
+    inputs.sections = {"select", "space", "model", "tasks"};
     for (const auto &[name, file] : plans)
       inputs.plans.push_back(file);
     inputs.stages = {"data", "align"};

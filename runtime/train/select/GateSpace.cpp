@@ -5,176 +5,226 @@
 #include <ATen/core/grad_mode.h>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace morph {
 
-StatusOr<GateSpace> GateSpace::create(const plan::Plan &plan, const SelectionRequest &request,
+StatusOr<GateSpace> GateSpace::create(const plan::Plan &plan, const ChoiceSpace &space,
                                       GateParametrization parametrization) {
-  GateSpace space;
-  space.parametrization_ = parametrization;
-  space.names_.resize(static_cast<size_t>(request.layers));
-  space.pins_.assign(static_cast<size_t>(request.layers), Pin::Free);
+  GateSpace gates;
+  gates.parametrization_ = parametrization;
+  gates.names_.resize(space.layers.size());
+  gates.allowed_ = space.allowedMask();
   for (const plan::Weight &weight : plan.weights) {
     if (!weight.gate)
       continue;
-    if (weight.layer < 0 || weight.layer >= request.layers)
+    if (weight.layer < 0 || weight.layer >= space.layerCount())
       return Status::invalid("gates: '" + weight.name + "' belongs to no layer of the model");
-    space.names_[static_cast<size_t>(weight.layer)] = weight.name;
+    const auto layer = static_cast<size_t>(weight.layer);
+    const size_t candidates = space.layers[layer].size();
+    if (weight.shape != std::vector<int64_t>{static_cast<int64_t>(candidates) - 1})
+      return Status::invalid("gates: '" + weight.name + "' is not of the " + std::to_string(candidates) +
+                                 " candidates that layer " + std::to_string(layer) + " has",
+                             "the plan is of another spec");
+    gates.names_[layer] = weight.name;
   }
-  for (int64_t layer = 0; layer < request.layers; ++layer)
-    if (space.names_[static_cast<size_t>(layer)].empty())
+  for (size_t layer = 0; layer < space.layers.size(); ++layer)
+    if (space.layers[layer].size() > 1 && gates.names_[layer].empty())
       return Status::invalid("gates: the plan has no gate for layer " + std::to_string(layer),
                              "build it from the relaxed model (morph-relax-gates)");
-  for (int64_t layer : request.keep)
-    space.pins_[static_cast<size_t>(layer)] = Pin::Keep;
-  for (int64_t layer : request.linear)
-    space.pins_[static_cast<size_t>(layer)] = Pin::Linear;
-  return space;
+  for (const std::vector<size_t> &group : tiedGroups(space))
+    if (group.size() > 1)
+      gates.tied_.push_back(group);
+  return gates;
 }
 
-void GateSpace::applyPins(NamedTensors &masters) const {
-  for (size_t layer = 0; layer < names_.size(); ++layer) {
-    at::Tensor &gate = masters.at(names_[layer]);
-    if (pins_[layer] == Pin::Keep) {
-      gate.zero_();
-      gate[0].fill_(1);
-    } else if (pins_[layer] == Pin::Linear) {
-      gate[0].fill_(0);
-    }
+/// The largest element of the projection of `values` onto the distributions is at a distance `shift` from its value
+/// (Duchi et al. 2008, figure 1); only the elements of `allowed` count.
+static void projectOntoSimplex(std::vector<double> &values, const std::vector<bool> &allowed) {
+  std::vector<double> sorted;
+  for (size_t i = 0; i < values.size(); ++i)
+    if (allowed[i])
+      sorted.push_back(values[i]);
+  std::sort(sorted.rbegin(), sorted.rend());
+  double sum = 0, shift = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    sum += sorted[i];
+    const double candidate = (sum - 1) / static_cast<double>(i + 1);
+    if (sorted[i] - candidate > 0)
+      shift = candidate;
   }
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = allowed[i] ? std::max(values[i] - shift, 0.0) : 0;
+}
+
+/// The projection of gates onto {g >= 0, sum g <= 1}: what is left is the last candidate's.
+static void projectGates(std::vector<double> &shares, const std::vector<bool> &allowed) {
+  double sum = 0;
+  for (size_t i = 0; i + 1 < shares.size(); ++i) {
+    shares[i] = allowed[i] ? std::max(shares[i], 0.0) : 0;
+    sum += shares[i];
+  }
+  if (sum <= 1 && allowed.back()) {
+    shares.back() = 1 - sum;
+    return;
+  }
+  std::vector<bool> others = allowed;
+  others.back() = false;
+  projectOntoSimplex(shares, others);
+}
+
+std::vector<double> GateSpace::sharesOf(size_t layer, const at::Tensor &variables) const {
+  const float *data = variables.const_data_ptr<float>();
+  const std::vector<bool> &allowed = allowed_[layer];
+  std::vector<double> shares(data, data + variables.numel());
+  shares.push_back(0);
+  switch (parametrization_) {
+  case GateParametrization::Clamp:
+    projectGates(shares, allowed);
+    break;
+  case GateParametrization::Softmax: {
+    double largest = -HUGE_VAL, sum = 0;
+    for (size_t i = 0; i < shares.size(); ++i)
+      if (allowed[i])
+        largest = std::max(largest, shares[i]);
+    for (size_t i = 0; i < shares.size(); ++i)
+      sum += shares[i] = allowed[i] ? std::exp(shares[i] - largest) : 0;
+    for (double &share : shares)
+      share /= sum;
+    break;
+  }
+  case GateParametrization::Sparsemax:
+    projectOntoSimplex(shares, allowed);
+    break;
+  }
+  return shares;
+}
+
+void GateSpace::setShares(size_t layer, NamedTensors &masters, const std::vector<double> &shares) const {
+  float *data = masters.at(names_[layer]).data_ptr<float>();
+  for (size_t i = 0; i + 1 < shares.size(); ++i)
+    data[i] = static_cast<float>(shares[i]);
+}
+
+CandidateTable GateSpace::shares(const NamedTensors &masters) const {
+  CandidateTable table;
+  for (const std::string &name : names_) {
+    std::vector<double> &row = table.emplace_back();
+    if (name.empty()) {
+      row = {1};
+      continue;
+    }
+    const at::Tensor &gate = masters.at(name);
+    const float *data = gate.const_data_ptr<float>();
+    row.assign(data, data + gate.numel());
+    row.push_back(1 - std::accumulate(row.begin(), row.end(), 0.0));
+  }
+  return table;
 }
 
 void GateSpace::begin(NamedTensors &masters) {
   at::NoGradGuard noGrad;
-  for (size_t layer = 0; layer < names_.size(); ++layer)
-    if (pins_[layer] == Pin::Linear)
-      // Equal shares of the candidates that are left.
-      masters.at(names_[layer]).fill_(1.0 / static_cast<double>(masters.at(names_[layer]).numel()));
-  applyPins(masters);
-  if (parametrization_ == GateParametrization::Clamp)
-    return;
-  for (const std::string &name : names_) {
-    at::Tensor &gate = masters.at(name);
-    const double others = static_cast<double>(gate.numel());
-    const at::Tensor inside = gate * (0.95 - 0.05 / others) + 0.05 / others;
-    logits_[name] = inside.log() - (1 - inside.sum()).log();
+  CandidateTable start = shares(masters);
+  for (size_t layer = 0; layer < names_.size(); ++layer) {
+    if (names_[layer].empty())
+      continue;
+    std::vector<double> &row = start[layer];
+    const std::vector<bool> &allowed = allowed_[layer];
+    const auto count = static_cast<double>(std::count(allowed.begin(), allowed.end(), true));
+    bool fits = true;
+    for (size_t i = 0; i < row.size(); ++i)
+      fits &= allowed[i] || row[i] == 0;
+    for (size_t i = 0; i < row.size() && !fits; ++i)
+      row[i] = allowed[i] ? 1 / count : 0;
+    if (parametrization_ != GateParametrization::Clamp && count > 1) {
+      for (size_t i = 0; i < row.size(); ++i)
+        row[i] = allowed[i] ? row[i] * (0.95 - 0.05 / (count - 1)) + 0.05 / (count - 1) : 0;
+      // The last candidate's variable is 0, and what is not allowed has none.
+      const double last = allowed.back() ? row.back() : 1;
+      at::Tensor variables = at::zeros_like(masters.at(names_[layer]));
+      for (size_t i = 0; i + 1 < row.size(); ++i)
+        if (allowed[i])
+          variables.data_ptr<float>()[i] = static_cast<float>(
+              parametrization_ == GateParametrization::Softmax ? std::log(row[i] / last) : row[i] - last);
+      row = sharesOf(layer, variables);
+      variables_[names_[layer]] = std::move(variables);
+    }
+    setShares(layer, masters, row);
   }
-  gatesFromLogits(masters);
 }
 
-void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, double pressure) {
+void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, const CandidateTable &pressure) {
   at::NoGradGuard noGrad;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
-    const std::string &name = names_[layer];
-    auto found = gradients.find(name);
-    if (found == gradients.end())
+    const auto found = gradients.find(names_[layer]);
+    if (names_[layer].empty() || found == gradients.end())
       continue;
-    at::Tensor &gradient = found->second;
-    if (pins_[layer] == Pin::Keep || (pins_[layer] == Pin::Linear && gradient.numel() == 1)) {
-      gradient.zero_();
-    } else if (pins_[layer] == Pin::Linear) {
-      gradient[0].fill_(0);
-    } else {
-      gradient[0].add_(pressure);
-    }
-    if (parametrization_ == GateParametrization::Sigmoid) {
-      at::Tensor &gate = masters.at(name);
-      gradient.copy_(gate * (gradient - (gate * gradient).sum()));
-      gate.copy_(logits_.at(name));
-    }
+    float *gradient = found->second.data_ptr<float>();
+    const std::vector<bool> &allowed = allowed_[layer];
+    const size_t others = allowed.size() - 1;
+    for (size_t i = 0; i < others; ++i)
+      gradient[i] += static_cast<float>(pressure[layer][i] - pressure[layer][others]);
+    const auto free = std::count(allowed.begin(), allowed.end(), true);
+    for (size_t i = 0; i < others; ++i)
+      if (!allowed[i] || free == 1)
+        gradient[i] = 0;
   }
-}
-
-/// Euclidean projection onto {g >= 0, sum g <= 1} (Duchi et al. 2008 for the simplex's face).
-static void project(at::Tensor &gate) {
-  gate.clamp_min_(0);
-  if (gate.sum().item<double>() <= 1)
+  for (const std::vector<size_t> &group : tied_) {
+    const auto first = gradients.find(names_[group.front()]);
+    if (names_[group.front()].empty() || first == gradients.end())
+      continue;
+    for (size_t i = 1; i < group.size(); ++i)
+      first->second.add_(gradients.at(names_[group[i]]));
+    for (size_t i = 1; i < group.size(); ++i)
+      gradients.at(names_[group[i]]).copy_(first->second);
+  }
+  if (parametrization_ == GateParametrization::Clamp)
     return;
-  if (gate.numel() == 1) {
-    gate.fill_(1);
-    return;
+  // By the variables: softmax s_i (g_i - sum_j s_j g_j), sparsemax g_i less the mean over the support, on the support.
+  const CandidateTable now = shares(masters);
+  for (size_t layer = 0; layer < names_.size(); ++layer) {
+    const auto found = gradients.find(names_[layer]);
+    if (names_[layer].empty() || found == gradients.end() || !variables_.count(names_[layer]))
+      continue;
+    float *gradient = found->second.data_ptr<float>();
+    const std::vector<double> &row = now[layer];
+    const bool isSoftmax = parametrization_ == GateParametrization::Softmax;
+    // A share that is what rounding left of a difference is no support.
+    const auto weight = [&](size_t i) { return isSoftmax ? row[i] : row[i] > 1e-6 ? 1.0 : 0.0; };
+    double sum = 0, weights = 0;
+    for (size_t i = 0; i < row.size(); ++i) {
+      weights += weight(i);
+      sum += i + 1 < row.size() ? weight(i) * gradient[i] : 0;
+    }
+    for (size_t i = 0; i + 1 < row.size(); ++i)
+      gradient[i] = static_cast<float>(weight(i) * (gradient[i] - sum / weights));
+    masters.at(names_[layer]).copy_(variables_.at(names_[layer]));
   }
-  const at::Tensor sorted = std::get<0>(gate.sort(0, /*descending=*/true)).to(at::kDouble);
-  const double *u = sorted.data_ptr<double>();
-  double sum = 0, shift = 0;
-  for (int64_t i = 0; i < gate.numel(); ++i) {
-    sum += u[i];
-    const double candidate = (sum - 1) / static_cast<double>(i + 1);
-    if (u[i] - candidate > 0)
-      shift = candidate;
-  }
-  gate.sub_(shift).clamp_min_(0);
-}
-
-void GateSpace::gatesFromLogits(NamedTensors &masters) const {
-  for (const auto &[name, logits] : logits_) {
-    const at::Tensor largest = at::clamp_min(logits.max(), 0);
-    const at::Tensor exponentials = (logits - largest).exp();
-    masters.at(name).copy_(exponentials / (exponentials.sum() + (-largest).exp()));
-  }
-  applyPins(masters);
 }
 
 void GateSpace::afterUpdate(NamedTensors &masters) {
   at::NoGradGuard noGrad;
-  if (parametrization_ == GateParametrization::Sigmoid) {
-    for (auto &[name, logits] : logits_)
-      logits = masters.at(name).clone();
-    gatesFromLogits(masters);
-    return;
+  for (size_t layer = 0; layer < names_.size(); ++layer) {
+    if (names_[layer].empty())
+      continue;
+    if (const auto variables = variables_.find(names_[layer]); variables != variables_.end())
+      variables->second = masters.at(names_[layer]).clone();
+    else if (parametrization_ != GateParametrization::Clamp)
+      continue; // One candidate is allowed: nothing moved.
+    setShares(layer, masters, sharesOf(layer, masters.at(names_[layer])));
   }
-  for (const std::string &name : names_)
-    project(masters.at(name));
-  applyPins(masters);
 }
 
-std::vector<double> GateSpace::fullShares(const NamedTensors &masters) const {
-  std::vector<double> shares;
-  for (const std::string &name : names_)
-    shares.push_back(masters.at(name)[0].item<double>());
-  return shares;
-}
-
-std::vector<int64_t> GateSpace::bestCandidates(const NamedTensors &masters) const {
-  std::vector<int64_t> best;
-  for (const std::string &name : names_) {
-    const at::Tensor &gate = masters.at(name);
-    if (gate.numel() == 1)
-      return {};
-    const at::Tensor shares = at::cat({gate.slice(0, 1), (1 - gate.sum()).reshape({1})});
-    best.push_back(shares.argmax().item<int64_t>());
-  }
-  return best;
-}
-
-void GateSpace::setSubset(NamedTensors &masters, const std::vector<int64_t> &kept,
-                          const std::vector<int64_t> &chosen) const {
+void GateSpace::setChoice(NamedTensors &masters, const Choice &choice) const {
   at::NoGradGuard noGrad;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
+    if (names_[layer].empty())
+      continue;
     at::Tensor &gate = masters.at(names_[layer]);
     gate.zero_();
-    const bool full = std::binary_search(kept.begin(), kept.end(), static_cast<int64_t>(layer));
-    const int64_t element = full ? 0 : (chosen.empty() ? 0 : chosen[layer]) + 1;
-    if (element < gate.numel()) // The last candidate has what the others leave.
-      gate[element].fill_(1);
+    if (choice[layer] < gate.numel()) // The last candidate has what the others leave.
+      gate[choice[layer]].fill_(1);
   }
-}
-
-double GatePressure::target(int64_t step) const {
-  const double span = std::max(1.0, anneal * static_cast<double>(steps));
-  const double progress = std::min(1.0, static_cast<double>(step + 1) / span);
-  return static_cast<double>(layers) + static_cast<double>(budget - layers) * progress;
-}
-
-double GatePressure::next(int64_t step, double sum) {
-  if (kind != PressureKind::Budget)
-    return kind == PressureKind::Raw ? lambda : lambda * unit;
-  // Augmented Lagrangian on sum = target, with the penalty's weight in the objective's own unit a layer. Every step is
-  // an inner iteration, so the multiplier moves a tenth of the usual way.
-  const double excess = sum - target(step);
-  const double pressure = multiplier + unit * excess;
-  multiplier += 0.1 * unit * excess;
-  return pressure;
 }
 
 } // namespace morph

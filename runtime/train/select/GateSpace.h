@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gates of a relaxed model as variables of an optimiser: their domain, their pins, and the pressure on their sum.
+// The gates of a relaxed model as variables of an optimiser: a distribution over each layer's candidates, what of it the
+// space of choices leaves free, and the pressure of the budgets.
 
 #ifndef MORPH_RUNTIME_TRAIN_SELECT_GATESPACE_H
 #define MORPH_RUNTIME_TRAIN_SELECT_GATESPACE_H
@@ -8,67 +9,50 @@
 
 namespace morph {
 
-/// How gates stay in their domain while Adam moves them. Clamp: Adam moves the gates; after each step they are
-/// projected onto {g >= 0, sum g <= 1}. Sigmoid: Adam moves logits s; g = softmax over (s, 0), which for two candidates
-/// is sigmoid(s).
+/// How gates stay distributions while Adam moves them. Clamp: Adam moves the gates; after each step they are projected
+/// onto the distributions (Duchi et al. 2008), which for two candidates clamps them to [0, 1]. Softmax: Adam moves s; the
+/// gates are the softmax of s, which for two candidates is the sigmoid. Sparsemax: the same with the projection of s onto
+/// the distributions (Martins and Astudillo, arXiv 1602.02068).
 using GateParametrization = SelectSpec::Parametrization;
 
-/// Gates `gate.<layer>` of N-1 elements for N candidates: element 0 is the share of full attention, the last candidate
-/// has what is left (dialect op `blend`).
+/// Gates `gate.<layer>` of N-1 elements for N candidates: element i is the share of candidate i, full attention being
+/// 0, the last candidate has what is left (dialect op `blend`). A candidate that the space does not allow has none, tied
+/// layers have one distribution. A layer of one candidate has no gate.
 class GateSpace {
 public:
-  /// Gates of the program, by layer. Errors: a layer of the request without a gate.
-  static StatusOr<GateSpace> create(const plan::Plan &plan, const SelectionRequest &request,
+  /// Gates of the program, by layer. Errors: a layer of several candidates without a gate of their number, a gate of a
+  /// layer that has none.
+  static StatusOr<GateSpace> create(const plan::Plan &plan, const ChoiceSpace &space,
                                     GateParametrization parametrization);
 
-  /// Sets pinned gates and, for logits, starts from the gates as they are (at most .95: a logit at 1 is infinite).
+  /// Sets what is not free: a layer whose first value has a share of what is not allowed gets equal shares. For
+  /// Softmax and Sparsemax gates start inside: at most .95 (an infinite s, and one without a gradient, are at 1).
   void begin(NamedTensors &masters);
-  /// Adds `pressure` to the gradient of every free full share, drops the gradients of pinned ones and, for logits,
-  /// applies the chain rule and puts the logits where Adam updates them.
-  void beforeUpdate(NamedTensors &masters, NamedTensors &gradients, double pressure);
-  /// Takes the updated variables back into the domain.
+  /// Adds `pressure` (by layer and candidate; a derivative by the shares) to the gradients, drops what is not free, sums
+  /// tied layers and, for Softmax and Sparsemax, applies the chain rule and puts s where Adam updates it.
+  void beforeUpdate(NamedTensors &masters, NamedTensors &gradients, const CandidateTable &pressure);
+  /// Takes the updated variables back to distributions.
   void afterUpdate(NamedTensors &masters);
 
-  /// The share of full attention of each layer.
-  std::vector<double> fullShares(const NamedTensors &masters) const;
-  /// The linear candidate (0: the first) with the largest share in each layer; empty where there is only one.
-  std::vector<int64_t> bestCandidates(const NamedTensors &masters) const;
-  /// Sets every gate to full attention in `kept` and to one linear candidate elsewhere: the layer's of `chosen` (as
-  /// bestCandidates), or, where that is empty, the first, which is the spec's `linear.backend`.
-  void setSubset(NamedTensors &masters, const std::vector<int64_t> &kept, const std::vector<int64_t> &chosen) const;
+  /// The share of every candidate.
+  CandidateTable shares(const NamedTensors &masters) const;
+  /// Sets every gate to one candidate.
+  void setChoice(NamedTensors &masters, const Choice &choice) const;
 
-  /// Logits for a checkpoint; empty under Clamp.
-  const NamedTensors &logits() const { return logits_; }
-  void restoreLogits(const NamedTensors &logits) { logits_ = logits; }
+  /// The variables s for a checkpoint; none under Clamp.
+  const NamedTensors &variables() const { return variables_; }
+  void restoreVariables(const NamedTensors &variables) { variables_ = variables; }
 
 private:
-  enum class Pin { Free, Keep, Linear };
-  void applyPins(NamedTensors &masters) const;
-  void gatesFromLogits(NamedTensors &masters) const;
+  /// The shares that a layer's variables give.
+  std::vector<double> sharesOf(size_t layer, const at::Tensor &variables) const;
+  void setShares(size_t layer, NamedTensors &masters, const std::vector<double> &shares) const;
+
   GateParametrization parametrization_ = GateParametrization::Clamp;
-  std::vector<std::string> names_; ///< By layer.
-  std::vector<Pin> pins_;
-  NamedTensors logits_;
-};
-
-/// What presses the gates down. Budget: their sum is driven to the budget. Relative: lambda * sum is added to the
-/// objective, lambda in units of the objective's own scale. Raw: the same with lambda as it is, FlashMorph's objective.
-using PressureKind = SelectSpec::Pressure;
-
-/// The gradient that the budget adds to every free gate.
-struct GatePressure {
-  PressureKind kind = PressureKind::Budget;
-  double lambda = 0.1;
-  /// (objective with all layers linear - objective of the teacher) / layers, for Budget and Relative: the same lambda
-  /// means something else under every objective, by orders of magnitude.
-  double unit = 1;
-  int64_t layers = 0, budget = 0, steps = 1;
-  double anneal = 0.6;   ///< Share of the steps over which the target sum falls from layers to budget.
-  double multiplier = 0; ///< State of the augmented Lagrangian on sum = target.
-
-  double target(int64_t step) const;
-  /// The pressure of step `step` at the sum of the full shares; moves the multiplier.
-  double next(int64_t step, double sum);
+  std::vector<std::string> names_;         ///< By layer; empty: no gate.
+  std::vector<std::vector<bool>> allowed_; ///< By layer and candidate.
+  std::vector<std::vector<size_t>> tied_;  ///< Layers with one distribution, of two or more.
+  NamedTensors variables_;
 };
 
 } // namespace morph

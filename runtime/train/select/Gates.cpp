@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // FlashMorph's selector (arXiv 2606.30562), with the choices that it leaves open as keys of the spec: gates of the
-// relaxed model are trained by Adam on the objective of the plan `gates` plus a pressure on their sum; the layers with
-// the largest gates keep full attention. Optional: exchanges of layers on the same objective afterwards.
+// relaxed model are trained by Adam on the objective of the plan `gates` plus a pressure on their sum; what the
+// gates say most of, within the budgets, stays (solve). Optional: exchanges of candidates on the same objective
+// afterwards.
 //
 // Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured; for exchanges on the KL
 // `score` (relaxed, with kl) and `logits` (base), which run the teacher once.
 
 #include "runtime/train/HeldOut.h"
-#include "runtime/train/select/SubsetJudge.h"
+#include "runtime/train/select/ChoiceJudge.h"
+#include "runtime/train/select/GatePressure.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -20,18 +22,18 @@ namespace {
 /// One run of the selector.
 class GateSelector {
 public:
-  GateSelector(const StageContext &context, const SelectionRequest &request)
-      : context_(context), section_(context.spec.select), request_(request) {}
+  GateSelector(const StageContext &context, const ChoiceSpace &space)
+      : context_(context), section_(context.spec.select), space_(space) {}
   StatusOr<Selection> run();
 
 private:
   Status read();
-  /// Sets pressure_.unit from the objective of the teacher and of all layers linear, on sequences of its own. A unit
+  /// Sets the unit of the pressure from the objective of the teacher and of all layers linear, on sequences of its own. A unit
   /// that does not rise above its error is said; one that is not positive is an error.
   Status measureUnit();
   StatusOr<LoopResult> train();
   /// Scores, their drift and the layers, from the gates' trajectory.
-  Selection rank() const;
+  StatusOr<Selection> rank() const;
   /// Exchanges layers.
   Status refine(Selection &selection);
   /// Counts tokens and operations of a run of the gates' plan.
@@ -40,15 +42,14 @@ private:
 
   const StageContext &context_;
   const SelectSpec &section_;
-  const SelectionRequest &request_;
+  const ChoiceSpace &space_;
   std::unique_ptr<Executor> executor_, forward_;
   std::unique_ptr<BatchStream> stream_, unitStream_, swapStream_;
-  GateSpace space_;
+  GateSpace gates_;
   GatePressure pressure_;
   LoopOptions options_;
   BatchStreamOptions data_;
   Json unit_; ///< What was measured, for selection.json.
-  double lastPressure_ = 0;
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
   int64_t tokens_ = 0;
   double flops_ = 0;
@@ -59,16 +60,11 @@ private:
 
 Status GateSelector::read() {
   data_.batch = section_.batch;
-  pressure_.kind = section_.pressure;
-  pressure_.lambda = section_.lambda;
-  pressure_.anneal = section_.anneal;
   options_ = context_.loopOptions("select", section_, section_.steps);
   options_.accumulate = section_.accumulate;
   if (section_.tasks.empty())
     return Status::invalid("select.tasks: the gates need at least one task");
-  pressure_.layers = request_.layers;
-  pressure_.budget = request_.budget;
-  pressure_.steps = options_.steps;
+  pressure_ = GatePressure(space_, section_.pressure, section_.lambda, section_.anneal, options_.steps);
 
   data_.stream = "select";
   data_.sample.split = Split::Selection;
@@ -81,7 +77,7 @@ Status GateSelector::read() {
   MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section_.tasks));
   MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("gates"));
   MORPH_ASSIGN_OR_RETURN(forward_, context_.executor("gates-forward", executor_.get()));
-  MORPH_ASSIGN_OR_RETURN(space_, GateSpace::create(executor_->plan(), request_, section_.parametrization));
+  MORPH_ASSIGN_OR_RETURN(gates_, GateSpace::create(executor_->plan(), space_, section_.parametrization));
   return Status();
 }
 
@@ -101,24 +97,26 @@ Status GateSelector::measureUnit() {
   NamedTensors saved;
   for (const auto &[name, gate] : executor_->masters())
     saved[name] = gate.clone();
-  const auto objective = [&](const std::vector<int64_t> &kept) -> StatusOr<std::vector<double>> {
-    space_.setSubset(forward_->masters(), kept, {});
+  // The first candidate beside full attention in every layer, whatever the space allows, and full attention.
+  Choice linear, full(space_.layers.size(), 0);
+  for (const std::vector<Candidate> &candidates : space_.layers)
+    linear.push_back(candidates.size() > 1 ? 1 : 0);
+  const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+    gates_.setChoice(forward_->masters(), choice);
     MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples));
     tokens_ += loss.tokens;
     flops_ += loss.flops;
     return std::move(loss.losses);
   };
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> linear, objective({}));
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> student, objective(linear));
   // The other objectives are distances from the teacher: its own is 0.
-  std::vector<double> teacher(linear.size(), 0);
+  std::vector<double> teacher(student.size(), 0);
   if (section_.loss == SelectSpec::Loss::Ce) {
-    std::vector<int64_t> all(static_cast<size_t>(request_.layers));
-    std::iota(all.begin(), all.end(), 0);
-    MORPH_ASSIGN_OR_RETURN(teacher, objective(all));
+    MORPH_ASSIGN_OR_RETURN(teacher, objective(full));
   }
   MORPH_RETURN_IF_ERROR(restoreMasters(executor_->masters(), saved));
 
-  const MeanAndError rise = pairedDifference(linear, teacher);
+  const MeanAndError rise = pairedDifference(student, teacher);
   char text[128];
   std::snprintf(text, sizeof text, "%.3g +- %.2g over %lld sequences", rise.mean, rise.standardError,
                 static_cast<long long>(section_.unitSamples));
@@ -133,9 +131,10 @@ Status GateSelector::measureUnit() {
                  "select: warning: %s, which is within its noise: so is the unit of the pressure on the gates\n"
                  "select: hint: raise select.unit_samples, or take harder tasks\n",
                  what.c_str());
-  pressure_.unit = rise.mean / static_cast<double>(request_.layers);
-  unit_ = {{"value", pressure_.unit},
-           {"standard_error", rise.standardError / static_cast<double>(request_.layers)},
+  const auto layers = static_cast<double>(space_.layerCount());
+  pressure_.setUnit(rise.mean / layers);
+  unit_ = {{"value", rise.mean / layers},
+           {"standard_error", rise.standardError / layers},
            {"samples", section_.unitSamples}};
   return Status();
 }
@@ -144,62 +143,59 @@ LoopHooks GateSelector::hooks() {
   LoopHooks hooks;
   hooks.onGradients = [this](int64_t step, NamedTensors &gradients, double) -> Status {
     // Before the first update only: a checkpoint brings the unit that it was trained with.
-    if (step == 0 && pressure_.kind != PressureKind::Raw)
+    if (step == 0 && section_.pressure != PressureKind::Raw)
       MORPH_RETURN_IF_ERROR(measureUnit());
-    double sum = 0;
-    for (double share : space_.fullShares(executor_->masters()))
-      sum += share;
-    lastPressure_ = pressure_.next(step, sum);
-    space_.beforeUpdate(executor_->masters(), gradients, lastPressure_);
+    gates_.beforeUpdate(executor_->masters(), gradients, pressure_.next(step, gates_.shares(executor_->masters())));
     return Status();
   };
   hooks.onUpdate = [this](int64_t, NamedTensors &masters) {
-    space_.afterUpdate(masters);
-    trajectory_.push_back(space_.fullShares(masters));
+    gates_.afterUpdate(masters);
+    std::vector<double> full;
+    for (const std::vector<double> &row : gates_.shares(masters))
+      full.push_back(row.front());
+    trajectory_.push_back(std::move(full));
     return Status();
   };
   hooks.onLog = [this](int64_t step, nlohmann::ordered_json &line) {
-    double sum = 0;
-    for (double share : trajectory_.back())
-      sum += share;
-    line["gates"] = trajectory_.back();
-    line["gate_sum"] = sum;
-    if (pressure_.kind == PressureKind::Budget)
-      line["target"] = pressure_.target(step);
-    line["pressure"] = lastPressure_;
+    line["gates"] = gates_.shares(executor_->masters());
+    line["gate_sum"] = std::accumulate(trajectory_.back().begin(), trajectory_.back().end(), 0.0);
+    // In units of layers, as the pressure sees them.
+    for (const PressedBudget &budget : pressure_.budgets())
+      line["budgets"].push_back(
+          {{"used", budget.used}, {"target", pressure_.target(budget, step)}, {"pressure", budget.pressure}});
   };
   hooks.save = [this](Json &state, NamedTensors &tensors) {
-    state = {{"unit", unit_}, {"multiplier", pressure_.multiplier}, {"tokens", tokens_}, {"flops", flops_}};
+    state = {{"unit", unit_}, {"multipliers", pressure_.multipliers()}, {"tokens", tokens_}, {"flops", flops_}};
     // Full shares are fp32: as fp32 they come back exactly.
-    at::Tensor run = at::empty({static_cast<int64_t>(trajectory_.size()), request_.layers}, at::kFloat);
+    at::Tensor run = at::empty({static_cast<int64_t>(trajectory_.size()), space_.layerCount()}, at::kFloat);
     float *data = run.data_ptr<float>();
     for (const std::vector<double> &shares : trajectory_)
       for (double share : shares)
         *data++ = static_cast<float>(share);
     tensors["trajectory"] = run;
-    for (const auto &[name, logits] : space_.logits())
-      tensors["logits/" + name] = logits;
+    for (const auto &[name, variables] : gates_.variables())
+      tensors["variables/" + name] = variables;
   };
   hooks.restore = [this](const Json &state, const NamedTensors &tensors) {
     unit_ = state.value("unit", Json());
-    pressure_.unit = unit_.is_object() ? unit_.value("value", 1.0) : 1.0;
-    pressure_.multiplier = state.value("multiplier", 0.0);
+    pressure_.setUnit(unit_.is_object() ? unit_.value("value", 1.0) : 1.0);
+    pressure_.restoreMultipliers(state.value("multipliers", std::vector<double>()));
     tokens_ = state.value("tokens", int64_t(0));
     flops_ = state.value("flops", 0.0);
-    NamedTensors logits;
-    const std::string prefix = "logits/";
+    NamedTensors variables;
+    const std::string prefix = "variables/";
     for (const auto &[name, tensor] : tensors)
       if (name.rfind(prefix, 0) == 0)
-        logits[name.substr(prefix.size())] = tensor.clone();
-    space_.restoreLogits(logits);
+        variables[name.substr(prefix.size())] = tensor.clone();
+    gates_.restoreVariables(variables);
     trajectory_.clear();
     auto found = tensors.find("trajectory");
-    if (found == tensors.end() || found->second.dim() != 2 || found->second.size(1) != request_.layers)
+    if (found == tensors.end() || found->second.dim() != 2 || found->second.size(1) != space_.layerCount())
       return Status::failed("checkpoint: the gates' trajectory is missing or has another shape");
     const at::Tensor run = found->second.contiguous();
     const float *data = run.data_ptr<float>();
-    for (int64_t step = 0; step < run.size(0); ++step, data += request_.layers)
-      trajectory_.emplace_back(data, data + request_.layers);
+    for (int64_t step = 0; step < run.size(0); ++step, data += space_.layerCount())
+      trajectory_.emplace_back(data, data + space_.layerCount());
     return Status();
   };
   return hooks;
@@ -212,15 +208,17 @@ StatusOr<LoopResult> GateSelector::train() {
     MORPH_RETURN_IF_ERROR(count(inputs));
     return inputs;
   };
-  space_.begin(executor_->masters());
+  gates_.begin(executor_->masters());
+  pressure_.begin(gates_.shares(executor_->masters()));
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
   return runTrainLoop(optimizer, source, options_, hooks());
 }
 
-Selection GateSelector::rank() const {
+StatusOr<Selection> GateSelector::rank() const {
   Selection selection;
   selection.scores = trajectory_.back();
-  selection.chosen = space_.bestCandidates(executor_->masters());
+  const CandidateTable shares = gates_.shares(executor_->masters());
+  selection.values = valuesOfShares(space_, shares);
   const size_t steps = trajectory_.size();
   std::vector<double> means;
   for (size_t layer = 0; layer < selection.scores.size(); ++layer) {
@@ -236,7 +234,12 @@ Selection GateSelector::rank() const {
     means.push_back(mean);
     selection.drift.push_back(most - least);
   }
-  selection.kept = largestLayers(selection.scores, means, request_);
+  // What the values leave open, such as candidates that cost alike, their own shares decide, of full attention the mean
+  // over the run.
+  CandidateTable ties = shares;
+  for (size_t layer = 0; layer < ties.size(); ++layer)
+    ties[layer].front() = means[layer];
+  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space_, selection.values, ties));
   selection.details["mean_gates"] = means;
   if (unit_.is_object())
     selection.details["objective_unit"] = unit_;
@@ -247,17 +250,17 @@ Status GateSelector::refine(Selection &selection) {
   const bool kl = section_.loss == SelectSpec::Loss::Kl;
   const int64_t batches = std::max<int64_t>(2, (section_.swapSamples + data_.batch - 1) / data_.batch);
   MORPH_ASSIGN_OR_RETURN(
-      const auto judge, SubsetJudge::create(context_, *executor_, space_, selection.chosen, kl, *swapStream_, batches));
-  MORPH_ASSIGN_OR_RETURN(MeasuredSubsets subsets,
-                         MeasuredSubsets::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
-                                               [&](const std::vector<int64_t> &kept, MeasureCost &cost) {
-                                                 return judge->measure(kept, cost);
+      const auto judge, ChoiceJudge::create(context_, *executor_, gates_, kl, *swapStream_, batches));
+  MORPH_ASSIGN_OR_RETURN(MeasuredChoices choices,
+                         MeasuredChoices::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
+                                               [&](const Choice &choice, MeasureCost &cost) {
+                                                 return judge->measure(choice, cost);
                                                }));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                         searchSwaps(selection.kept, selection.scores, request_, section_.swapErrors,
-                                     [&](const std::vector<int64_t> &kept) { return subsets.values(kept); }));
+                         searchSwaps(selection.choice, selection.values, space_, section_.swapErrors,
+                                     [&](const Choice &choice) { return choices.values(choice); }));
   selection.interrupted = result.interrupted;
-  selection.details["swap"] = {{"kept_before", selection.kept},
+  selection.details["swap"] = {{"choice_before", selection.choice},
                                {"objective_before", result.firstObjective},
                                {"objective_after", result.objective},
                                {"gain", result.gain},
@@ -265,8 +268,8 @@ Status GateSelector::refine(Selection &selection) {
                                {"evaluations", result.evaluations},
                                {"swaps", result.swaps},
                                {"samples", batches * data_.batch}};
-  selection.kept = result.kept;
-  for (const MeasureCost &cost : {judge->teacherCost(), subsets.cost()}) {
+  selection.choice = result.choice;
+  for (const MeasureCost &cost : {judge->teacherCost(), choices.cost()}) {
     selection.tokens += cost.tokens;
     selection.flops += cost.flops;
     selection.seconds += cost.seconds;
@@ -284,17 +287,17 @@ StatusOr<Selection> GateSelector::run() {
   }
   if (trajectory_.empty())
     return Status::invalid("select.steps: the gates need at least one step");
-  Selection selection = rank();
+  MORPH_ASSIGN_OR_RETURN(Selection selection, rank());
   selection.tokens = tokens_;
   selection.flops = flops_;
   selection.seconds = result.seconds;
-  if (section_.swap && request_.budget > 0)
+  if (section_.swap)
     MORPH_RETURN_IF_ERROR(refine(selection));
   return selection;
 }
 
-static StatusOr<Selection> selectGates(const StageContext &context, const SelectionRequest &request) {
-  return GateSelector(context, request).run();
+static StatusOr<Selection> selectGates(const StageContext &context, const ChoiceSpace &space) {
+  return GateSelector(context, space).run();
 }
 
 static const SelectorRegistration registration("gates", "gates trained on the relaxed model", selectGates);

@@ -9,7 +9,7 @@
 
 namespace morph {
 
-static StatusOr<Selection> selectLayerMse(const StageContext &context, const SelectionRequest &request) {
+static StatusOr<Selection> selectLayerMse(const StageContext &context, const ChoiceSpace &space) {
   const SelectSpec &section = context.spec.select;
   const AlignSpec &align = context.spec.align;
   BatchStreamOptions data;
@@ -29,27 +29,28 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Sel
   selection.interrupted = loss.interrupted;
   if (loss.interrupted)
     return selection;
-  const int64_t branches = static_cast<int64_t>(loss.layerLoss.size());
-  if (branches == 0 || branches % request.layers != 0)
-    return Status::invalid("layer_mse: the plan 'align-forward' gives " + std::to_string(branches) +
-                           " layer losses for a model of " + std::to_string(request.layers) + " layers");
-  const int64_t candidates = branches / request.layers;
-  const size_t named = 1 + context.spec.linear.candidates.size();
-  if (static_cast<int64_t>(named) != candidates)
-    return Status::invalid("layer_mse: the plan 'align-forward' has " + std::to_string(candidates) +
-                           " candidates a layer, but the spec's 'linear' names " + std::to_string(named));
-  for (int64_t layer = 0; layer < request.layers; ++layer) {
-    int64_t best = 0;
-    for (int64_t c = 1; c < candidates; ++c)
-      if (loss.layerLoss[static_cast<size_t>(layer * candidates + c)] <
-          loss.layerLoss[static_cast<size_t>(layer * candidates + best)])
-        best = c;
-    selection.scores.push_back(loss.layerLoss[static_cast<size_t>(layer * candidates + best)]);
-    selection.standardErrors.push_back(loss.layerStandardErrors[static_cast<size_t>(layer * candidates + best)]);
-    if (candidates > 1)
-      selection.chosen.push_back(best);
+  // The plan has the layers' candidates in their order, full attention aside.
+  size_t branches = 0;
+  for (const std::vector<Candidate> &candidates : space.layers)
+    branches += candidates.size() - 1;
+  if (loss.layerLoss.size() != branches)
+    return Status::invalid("layer_mse: the plan 'align-forward' gives " + std::to_string(loss.layerLoss.size()) +
+                           " layer losses, but the layers have " + std::to_string(branches) +
+                           " candidates beside full attention");
+  size_t next = 0;
+  for (const std::vector<Candidate> &candidates : space.layers) {
+    std::vector<double> &values = selection.values.emplace_back(1, 0.0); // Full attention has no error.
+    size_t best = next;
+    for (size_t c = 1; c < candidates.size(); ++c, ++next) {
+      values.push_back(-loss.layerLoss[next]);
+      if (loss.layerLoss[next] < loss.layerLoss[best])
+        best = next;
+    }
+    const bool hasBranch = candidates.size() > 1;
+    selection.scores.push_back(hasBranch ? loss.layerLoss[best] : 0);
+    selection.standardErrors.push_back(hasBranch ? loss.layerStandardErrors[best] : 0);
   }
-  selection.kept = largestLayers(selection.scores, {}, request);
+  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   selection.tokens = loss.tokens;
   selection.flops = loss.flops;
   selection.seconds = loss.seconds;

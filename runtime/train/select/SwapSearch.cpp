@@ -12,63 +12,94 @@
 
 namespace morph {
 
-StatusOr<SwapResult> searchSwaps(const std::vector<int64_t> &kept, const std::vector<double> &scores,
-                                 const SelectionRequest &request, double errors, const SubsetObjective &objective) {
+namespace {
+
+/// A group of tied layers gets a candidate.
+struct Move {
+  size_t group = 0;
+  int64_t candidate = 0;
+  double gain = 0; ///< What it adds to the sum of the values.
+};
+
+/// All moves from a choice, the largest gain first.
+std::vector<Move> movesFrom(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
+                            const std::vector<std::vector<size_t>> &groups) {
+  std::vector<Move> moves;
+  for (size_t group = 0; group < groups.size(); ++group) {
+    const size_t first = groups[group].front();
+    for (size_t c = 0; c < space.layers[first].size(); ++c) {
+      if (static_cast<int64_t>(c) == choice[first])
+        continue;
+      Move move{group, static_cast<int64_t>(c), 0};
+      for (size_t layer : groups[group])
+        move.gain += values[layer][c] - values[layer][static_cast<size_t>(choice[layer])];
+      moves.push_back(move);
+    }
+  }
+  std::stable_sort(moves.begin(), moves.end(), [](const Move &a, const Move &b) { return a.gain > b.gain; });
+  return moves;
+}
+
+/// The choices that one exchange makes, in the order in which they are tried, each once.
+std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
+                               const std::vector<std::vector<size_t>> &groups) {
+  const std::vector<Move> moves = movesFrom(choice, values, space, groups);
+  std::vector<Choice> list;
+  std::set<Choice> seen = {choice};
+  const auto add = [&](const Move &a, const Move &b) {
+    Choice next = choice;
+    for (const Move &move : {a, b})
+      for (size_t layer : groups[move.group])
+        next[layer] = move.candidate;
+    if (satisfies(space, next) && seen.insert(next).second)
+      list.push_back(next);
+  };
+  for (const Move &first : moves) {
+    add(first, first);
+    for (const Move &second : moves)
+      if (second.group != first.group)
+        add(first, second);
+  }
+  return list;
+}
+
+} // namespace
+
+StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
+                                 double errors, const ChoiceObjective &objective) {
   SwapResult result;
-  result.kept = kept;
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(kept));
+  result.choice = choice;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(choice));
   if (first.size() < 2)
     return Status::invalid("the exchanges of layers need at least two samples to know their noise",
                            "raise select.swap_samples");
   std::vector<double> current = first;
-  std::set<std::vector<int64_t>> seen = {kept};
-  const auto contains = [](const std::vector<int64_t> &list, int64_t layer) {
-    return std::find(list.begin(), list.end(), layer) != list.end();
-  };
-  const auto score = [&](int64_t layer) { return scores[static_cast<size_t>(layer)]; };
+  std::set<Choice> seen = {choice};
+  const std::vector<std::vector<size_t>> groups = tiedGroups(space);
+  std::vector<Choice> round = neighbours(choice, values, space, groups);
   // How long the search takes is not known: the bar counts the exchanges of one round.
-  const int64_t round = static_cast<int64_t>(kept.size()) * (request.layers - static_cast<int64_t>(kept.size()));
-  Progress progress("select (swaps)", round, 0, "subset");
-
-  bool improved = true;
-  while (improved) {
-    improved = false;
-    std::vector<int64_t> leaving, entering;
-    for (int64_t layer = 0; layer < request.layers; ++layer) {
-      if (contains(result.kept, layer) && !contains(request.keep, layer))
-        leaving.push_back(layer);
-      else if (!contains(result.kept, layer) && !contains(request.linear, layer))
-        entering.push_back(layer);
+  Progress progress("select (swaps)", static_cast<int64_t>(round.size()), 0, "choice");
+  for (size_t tried = 0; tried < round.size();) {
+    if (interrupted()) {
+      progress.finish();
+      std::fprintf(stderr, "select (swaps): stopped after %zu choices; run again to continue\n", seen.size());
+      result.interrupted = true;
+      return result;
     }
-    std::stable_sort(leaving.begin(), leaving.end(), [&](int64_t a, int64_t b) { return score(a) < score(b); });
-    std::stable_sort(entering.begin(), entering.end(), [&](int64_t a, int64_t b) { return score(a) > score(b); });
-    int64_t tried = 0;
-    for (size_t i = 0; i < entering.size() && !improved; ++i) {
-      for (size_t j = 0; j < leaving.size() && !improved; ++j) {
-        if (interrupted()) {
-          progress.finish();
-          std::fprintf(stderr, "select (swaps): stopped after %zu subsets; run again to continue\n", seen.size());
-          result.interrupted = true;
-          return result;
-        }
-        std::vector<int64_t> subset = result.kept;
-        std::replace(subset.begin(), subset.end(), leaving[j], entering[i]);
-        std::sort(subset.begin(), subset.end());
-        MORPH_ASSIGN_OR_RETURN(const std::vector<double> values, objective(subset));
-        seen.insert(subset);
-        const MeanAndError change = pairedDifference(values, current);
-        if (change.mean < 0 && change.mean < -errors * change.standardError) {
-          result.kept = subset;
-          current = values;
-          ++result.swaps;
-          improved = true;
-        }
-        char details[64];
-        std::snprintf(details, sizeof details, "best %.4g", meanAndError(current).mean);
-        ++tried;
-        progress.update(std::min(tried, round), 0, details, tried % 10 == 0);
-      }
+    const Choice next = round[tried++];
+    MORPH_ASSIGN_OR_RETURN(const std::vector<double> measured, objective(next));
+    seen.insert(next);
+    const MeanAndError change = pairedDifference(measured, current);
+    if (change.mean < 0 && change.mean < -errors * change.standardError) {
+      result.choice = next;
+      current = measured;
+      ++result.swaps;
+      round = neighbours(next, values, space, groups);
+      tried = 0;
     }
+    char details[64];
+    std::snprintf(details, sizeof details, "best %.4g", meanAndError(current).mean);
+    progress.update(static_cast<int64_t>(tried), 0, details, tried % 10 == 0);
   }
   const MeanAndError gain = pairedDifference(first, current);
   result.firstObjective = meanAndError(first).mean;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers floor(i * L / K). Pinned layers come first; a layer of the pattern that is pinned or taken moves to the
-// nearest free one (the lower of two as near).
+// nearest free one (the lower of two as near). Where more is asked than pins and a number of layers, the choice that
+// keeps most of these layers.
 
 #include "runtime/train/select/Selector.h"
 
@@ -9,36 +10,45 @@
 
 namespace morph {
 
-static StatusOr<Selection> selectUniform(const StageContext &, const SelectionRequest &request) {
-  std::vector<int> state(static_cast<size_t>(request.layers), 0); // 1 kept, -1 never
-  for (int64_t layer : request.keep)
+static StatusOr<Selection> selectUniform(const StageContext &, const ChoiceSpace &space) {
+  MORPH_ASSIGN_OR_RETURN(const int64_t full, fullLayerCount(space));
+  const int64_t layers = space.layerCount();
+  const std::vector<std::vector<bool>> allowed = space.allowedMask();
+  std::vector<int> state(static_cast<size_t>(layers), 0); // 1 kept, -1 never
+  std::vector<int64_t> pinned;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const std::vector<bool> &row = allowed[static_cast<size_t>(layer)];
+    if (!row.front())
+      state[static_cast<size_t>(layer)] = -1;
+    else if (std::count(row.begin(), row.end(), true) == 1)
+      pinned.push_back(layer);
+  }
+  for (int64_t layer : pinned)
     state[static_cast<size_t>(layer)] = 1;
-  for (int64_t layer : request.linear)
-    state[static_cast<size_t>(layer)] = -1;
   // A pinned layer stands for the place of the pattern that is nearest to it.
   std::vector<int64_t> places;
-  for (int64_t i = 0; i < request.budget; ++i)
-    places.push_back(i * request.layers / request.budget);
+  for (int64_t i = 0; i < full; ++i)
+    places.push_back(i * layers / full);
   const auto nearest = [](const std::vector<int64_t> &list, int64_t layer) {
     return std::min_element(list.begin(), list.end(),
                             [&](int64_t a, int64_t b) { return std::abs(a - layer) < std::abs(b - layer); });
   };
-  for (int64_t layer : request.keep)
-    places.erase(nearest(places, layer));
+  for (int64_t layer : pinned)
+    if (!places.empty())
+      places.erase(nearest(places, layer));
   for (int64_t place : places) {
     std::vector<int64_t> free;
-    for (int64_t layer = 0; layer < request.layers; ++layer)
+    for (int64_t layer = 0; layer < layers; ++layer)
       if (state[static_cast<size_t>(layer)] == 0)
         free.push_back(layer);
-    state[static_cast<size_t>(*nearest(free, place))] = 1;
+    if (!free.empty())
+      state[static_cast<size_t>(*nearest(free, place))] = 1;
   }
   Selection selection;
-  for (int64_t layer = 0; layer < request.layers; ++layer) {
-    const bool kept = state[static_cast<size_t>(layer)] == 1;
-    if (kept)
-      selection.kept.push_back(layer);
-    selection.scores.push_back(kept ? 1 : 0);
-  }
+  for (int value : state)
+    selection.scores.push_back(value == 1 ? 1 : 0);
+  selection.values = valuesOfFull(space, selection.scores);
+  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   return selection;
 }
 

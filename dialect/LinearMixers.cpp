@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "passes/LinearMixers.h"
+#include "dialect/LinearMixers.h"
 
 #include <cmath>
 
@@ -27,4 +27,15 @@ LinearMixerOp morph::createLinearMixer(OpBuilder &builder, SoftmaxMixerOp softma
                        softmax.getQkvBiasAttr(), softmax.getOBiasAttr(), softmax.getQkNormEpsAttr(),
                        inputNormEps(softmax), options, scale, softmax.getWindowAttr());
   return cast<LinearMixerOp>(builder.create(state));
+}
+
+std::string morph::makeCandidateName(StringRef kind, size_t number) {
+  return number == 1 ? kind.str() : (kind + "_" + Twine(number)).str();
+}
+
+bool morph::isCandidateOfKind(StringRef name, StringRef kind) {
+  if (!name.consume_front(kind))
+    return false;
+  unsigned number = 0;
+  return name.empty() || (name.consume_front("_") && !name.getAsInteger(10, number) && number > 1);
 }

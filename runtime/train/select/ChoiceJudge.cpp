@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/train/select/SubsetJudge.h"
+#include "runtime/train/select/ChoiceJudge.h"
 
 #include "runtime/plan/Cost.h"
 #include "runtime/train/HeldOut.h"
@@ -29,11 +29,10 @@ std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
   return sums;
 }
 
-/// The first layer that one of two sorted sets has and the other has not.
-static int64_t firstDifference(const std::vector<int64_t> &a, const std::vector<int64_t> &b) {
-  const auto [x, y] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  constexpr int64_t none = std::numeric_limits<int64_t>::max();
-  return std::min(x == a.end() ? none : *x, y == b.end() ? none : *y);
+/// The first layer in which two choices differ.
+static int64_t firstDifference(const Choice &a, const Choice &b) {
+  const auto place = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+  return place == a.end() && a.size() == b.size() ? std::numeric_limits<int64_t>::max() : place - a.begin();
 }
 
 /// The layer that an output of `score` goes into; -1 where it is no such output.
@@ -42,17 +41,17 @@ static int64_t layerOf(const std::string &output) {
   return output.rfind(prefix, 0) == 0 ? std::strtoll(output.c_str() + prefix.size(), nullptr, 10) : -1;
 }
 
-NamedTensors JudgedBatch::streamsBelow(const std::vector<int64_t> &next) const {
+NamedTensors JudgedBatch::streamsBelow(const Choice &next) const {
   NamedTensors given;
-  const int64_t changed = firstDifference(kept, next);
+  const int64_t changed = firstDifference(choice, next);
   for (const auto &[name, stream] : streams)
     if (layerOf(name) <= changed)
       given[name] = stream;
   return given;
 }
 
-void JudgedBatch::keepStreams(const std::vector<int64_t> &next, const NamedTensors &outputs, int64_t mostBytes) {
-  const int64_t changed = firstDifference(kept, next);
+void JudgedBatch::keepStreams(const Choice &next, const NamedTensors &outputs, int64_t mostBytes) {
+  const int64_t changed = firstDifference(choice, next);
   int64_t bytes = 0;
   for (const auto &[name, tensor] : outputs)
     bytes += layerOf(name) < 0 ? 0 : static_cast<int64_t>(tensor.nbytes());
@@ -67,20 +66,20 @@ void JudgedBatch::keepStreams(const std::vector<int64_t> &next, const NamedTenso
     else if (layerOf(name) > changed)
       stream.copy_(tensor);
   }
-  kept = next;
+  choice = next;
 }
 
-StatusOr<std::unique_ptr<SubsetJudge>> SubsetJudge::create(const StageContext &context, const Executor &sharing,
-                                                           const GateSpace &space, std::vector<int64_t> chosen, bool kl,
+StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &context, const Executor &sharing,
+                                                           const GateSpace &space, bool kl,
                                                            const BatchStream &stream, int64_t batches) {
-  std::unique_ptr<SubsetJudge> judge(new SubsetJudge(space, std::move(chosen), stream, batches));
+  std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(space, stream, batches));
   MORPH_ASSIGN_OR_RETURN(judge->executor_, context.executor(kl ? "score" : "gates-forward", &sharing));
   if (kl)
     MORPH_RETURN_IF_ERROR(judge->runTeacher(context, sharing));
   return judge;
 }
 
-Status SubsetJudge::runTeacher(const StageContext &context, const Executor &sharing) {
+Status ChoiceJudge::runTeacher(const StageContext &context, const Executor &sharing) {
   MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", &sharing));
   for (int64_t i = 0; i < count_; ++i) {
     MORPH_ASSIGN_OR_RETURN(Batch batch, stream_.batch(static_cast<uint64_t>(i)));
@@ -95,8 +94,8 @@ Status SubsetJudge::runTeacher(const StageContext &context, const Executor &shar
   return Status();
 }
 
-StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &kept, MeasureCost &cost) {
-  space_.setSubset(executor_->masters(), kept, chosen_);
+StatusOr<std::vector<double>> ChoiceJudge::measure(const Choice &choice, MeasureCost &cost) {
+  space_.setChoice(executor_->masters(), choice);
   if (batches_.empty()) {
     MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, count_));
     cost.tokens += loss.tokens;
@@ -106,8 +105,8 @@ StatusOr<std::vector<double>> SubsetJudge::measure(const std::vector<int64_t> &k
   std::vector<double> result;
   for (JudgedBatch &judged : batches_) {
     const NamedTensors &input = judged.input;
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(kept)));
-    judged.keepStreams(kept, outputs, plan::kStreamBytes / count_);
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(choice)));
+    judged.keepStreams(choice, outputs, plan::kStreamBytes / count_);
     auto kl = outputs.find("kl");
     if (kl == outputs.end())
       return Status::invalid("the plan 'score' has no output 'kl'", "emit it with the option kl=true");

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+// From an arch and a model to the space of choices: candidates by layer, constraints, budgets. S3, S5, S6.
+
+#include "dialect/LinearMixers.h"
+#include "dialect/MixerExpander.h"
+#include "dialect/MixerReference.h"
+#include "frontends/morph/CheckArch.h"
+#include "frontends/morph/Mixers.h"
+#include "frontends/spec/CostTable.h"
+#include "frontends/spec/SpecSpace.h"
+#include "runtime/choice/Solve.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Path.h"
+
+#include <cmath>
+#include <map>
+
+using namespace morph;
+using namespace morph::language;
+
+namespace {
+
+/// Bytes of a cached key's or value's element: what exports are made for.
+constexpr int64_t kCacheElementBytes = 2;
+constexpr double kPicoseconds = 1e12;
+
+/// A mixer with its options, known to the model.
+struct KnownMixer {
+  MixerReference reference;
+  mlir::DictionaryAttr options;
+};
+
+class SpaceBuilder {
+public:
+  SpaceBuilder(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics)
+      : arch_(arch), isFile_(isFile), model_(model), diagnostics_(diagnostics), layers_(model.getLayers()) {}
+
+  std::optional<ChoiceSpace> run();
+
+private:
+  void error(SourceRange range, const llvm::Twine &message, const llvm::Twine &hint = "") {
+    diagnostics_.error(range, message, hint);
+  }
+  ConstraintSource makeSource(const ArchLine &line, const std::string &text);
+  /// The layers of a set that the model has; reports others.
+  std::vector<int64_t> readLayers(const LayerSet &set);
+  /// A mixer by its reference; null after an error, which is reported once.
+  const KnownMixer *lookUp(const Word &text);
+  std::optional<KnownMixer> declare(const Word &text, const MixerReference &reference);
+  void readCandidates();
+  void addCandidate(int64_t layer, const Word &text);
+  void addPin(const ArchLine &line);
+  void addTie(const ArchLine &line);
+  void addPattern(const ArchLine &line);
+  void addBudget(const ArchLine &line);
+  void addFullLayers(const ArchLine &line);
+  void addCosts(const ArchLine &line);
+  /// Calls `visit` with every layer's candidate and the mixer that it would be.
+  void forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit, SourceRange range);
+  void reportConflict();
+
+  const Arch &arch_;
+  bool isFile_;
+  ModelOp model_;
+  Diagnostics &diagnostics_;
+  int64_t layers_;
+  ChoiceSpace space_;
+  std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
+  std::vector<std::pair<ConstraintSource, SourceRange>> places_;
+};
+
+ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::string &text) {
+  auto [row, column] = diagnostics_.getLineAndColumn(line.range);
+  ConstraintSource source;
+  source.text = text;
+  if (row != 0)
+    source.place = diagnostics_.getTextName(line.range).str() + ":" + std::to_string(row) + ":" + std::to_string(column);
+  places_.emplace_back(source, line.range);
+  return source;
+}
+
+/// The line as it stands in its text.
+std::string quote(const ArchLine &line) {
+  return std::string(line.range.Start.getPointer(), line.range.End.getPointer());
+}
+
+std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
+  std::vector<int64_t> layers;
+  if (set.ranges.empty())
+    for (int64_t layer = 0; layer < layers_; ++layer)
+      layers.push_back(layer);
+  for (const auto &[first, last] : set.ranges) {
+    if (last.value >= double(layers_)) {
+      error(last.range, "there is no layer " + last.text + ": the model has layers 0 to " + llvm::Twine(layers_ - 1) +
+                            " [S6]");
+      continue;
+    }
+    for (auto layer = int64_t(first.value); layer <= int64_t(last.value); ++layer)
+      layers.push_back(layer);
+  }
+  llvm::sort(layers);
+  layers.erase(std::unique(layers.begin(), layers.end()), layers.end());
+  return layers;
+}
+
+std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerReference &reference) {
+  MixerOp mixer;
+  if (!reference.path.empty()) {
+    // The same mixer may be there with other options.
+    auto known = llvm::find_if(mixers_, [&](const auto &entry) {
+      return entry.second && entry.second->reference.path == reference.path &&
+             entry.second->reference.name == reference.name;
+    });
+    mixer = known != mixers_.end()
+                ? llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, reference.name))
+                : declareMixerOfFile(model_, reference.path, reference.name, diagnostics_, text.range);
+    if (!mixer)
+      return std::nullopt;
+  } else {
+    llvm::ArrayRef<llvm::StringRef> known = getBuiltinMixers();
+    if (!llvm::is_contained(known, reference.name)) {
+      llvm::StringRef nearest = findNearest(reference.name, known);
+      error(text.range, "unknown mixer '" + reference.name + "' [S3]",
+            nearest.empty() ? "known are " + llvm::join(known, ", ") : "did you mean '" + nearest.str() + "'?");
+      return std::nullopt;
+    }
+    mixer = declareMixer(model_, reference.name);
+  }
+  mlir::MLIRContext &context = *model_.getContext();
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+    error(text.range, diagnostic.str() + " [S3]");
+    return mlir::success();
+  });
+  mlir::FailureOr<mlir::DictionaryAttr> options =
+      makeMixerOptions(mixer, reference, [&] { return mlir::emitError(mlir::UnknownLoc::get(&context)); });
+  if (failed(options))
+    return std::nullopt;
+  return KnownMixer{reference, *options};
+}
+
+const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
+  auto [entry, isNew] = mixers_.try_emplace(text.text);
+  if (isNew) {
+    std::string message;
+    if (std::optional<MixerReference> reference = parseMixerReference(text.text, message))
+      entry->second = declare(text, *reference);
+    else
+      error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]", "gated_deltanet(conv = 4), for example");
+  }
+  return entry->second ? &*entry->second : nullptr;
+}
+
+void SpaceBuilder::addCandidate(int64_t layer, const Word &text) {
+  if (text.text == kFullAttention)
+    return;
+  const KnownMixer *mixer = lookUp(text);
+  if (!mixer)
+    return;
+  std::vector<Candidate> &candidates = space_.layers[static_cast<size_t>(layer)];
+  size_t number = 1;
+  for (const Candidate &known : candidates) {
+    if (known.reference.empty())
+      continue;
+    const KnownMixer &other = *mixers_.at(known.reference);
+    if (other.reference.name != mixer->reference.name)
+      continue;
+    ++number;
+    if (other.options == mixer->options)
+      return error(text.range, "'" + text.text + "' is a candidate already [S3]");
+  }
+  candidates.push_back({makeCandidateName(mixer->reference.name, number), text.text});
+}
+
+void SpaceBuilder::readCandidates() {
+  // The last line that names a layer says what may stand in it.
+  std::vector<const ArchLine *> lineOf(static_cast<size_t>(layers_));
+  for (const ArchLine &line : arch_.lines)
+    if (line.kind == ArchLine::Kind::Layers)
+      for (int64_t layer : readLayers(line.layers))
+        lineOf[static_cast<size_t>(layer)] = &line;
+  unsigned before = diagnostics_.getErrorCount();
+  std::map<const ArchLine *, std::vector<int64_t>> withoutFull;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    space_.layers.push_back({{kFullAttention, ""}});
+    const ArchLine *line = lineOf[static_cast<size_t>(layer)];
+    if (!line) {
+      error(arch_.name.range, "layer " + llvm::Twine(layer) + " has no candidates [S3]",
+            "write for example layers all = full | gated_deltanet");
+      return;
+    }
+    for (const Word &text : line->mixers)
+      addCandidate(layer, text);
+    if (diagnostics_.getErrorCount() != before)
+      return; // Every layer of the line would say the same.
+    if (llvm::none_of(line->mixers, [](const Word &text) { return text.text == kFullAttention; }))
+      withoutFull[line].push_back(layer);
+  }
+  for (const auto &[line, layers] : withoutFull) {
+    AllowedCandidates allowed{makeSource(*line, quote(*line)), layers, {}};
+    for (int64_t layer : layers)
+      for (const Candidate &candidate : llvm::drop_begin(space_.layers[static_cast<size_t>(layer)]))
+        if (!llvm::is_contained(allowed.candidates, candidate.name))
+          allowed.candidates.push_back(candidate.name);
+    space_.allowed.push_back(std::move(allowed));
+  }
+}
+
+void SpaceBuilder::addPin(const ArchLine &line) {
+  AllowedCandidates allowed;
+  allowed.layers = readLayers(line.layers);
+  for (const Word &name : line.mixers)
+    allowed.candidates.push_back(name.text);
+  if (line.mixers.empty()) // A spec's budget.linear.
+    for (int64_t layer : allowed.layers)
+      for (const Candidate &candidate : llvm::drop_begin(space_.layers[static_cast<size_t>(layer)]))
+        if (!llvm::is_contained(allowed.candidates, candidate.name))
+          allowed.candidates.push_back(candidate.name);
+  for (const Word &name : line.mixers)
+    for (int64_t layer : allowed.layers) {
+      const std::vector<Candidate> &candidates = space_.layers[static_cast<size_t>(layer)];
+      if (llvm::none_of(candidates, [&](const Candidate &candidate) { return candidate.name == name.text; })) {
+        auto names = llvm::map_range(candidates, [](const Candidate &c) -> const std::string & { return c.name; });
+        return error(name.range, "layer " + llvm::Twine(layer) + " has no candidate '" + name.text + "' [S6]",
+                     "its candidates are " + llvm::join(names, ", "));
+      }
+    }
+  std::string key = line.mixers.empty() ? "budget.linear = " : "budget.keep = ";
+  allowed.source = makeSource(line, isFile_ ? quote(line) : key + quote(line));
+  space_.allowed.push_back(std::move(allowed));
+}
+
+void SpaceBuilder::addTie(const ArchLine &line) {
+  space_.ties.push_back({makeSource(line, quote(line)), readLayers(line.layers)});
+}
+
+void SpaceBuilder::addPattern(const ArchLine &line) {
+  ConstraintSource source = makeSource(line, quote(line));
+  const Word &name = line.mixers.front();
+  auto has = [&](const std::vector<Candidate> &candidates) {
+    return llvm::any_of(candidates, [&](const Candidate &candidate) { return candidate.name == name.text; });
+  };
+  if (llvm::none_of(space_.layers, has))
+    return error(name.range, "no layer has the candidate '" + name.text + "' [S6]");
+  auto every = int64_t(line.every.value), count = int64_t(line.count.value);
+  for (int64_t first = 0; first < layers_; first += every) {
+    CandidateCount block{source, {}, name.text, count, count};
+    for (int64_t layer = first; layer < std::min(first + every, layers_); ++layer)
+      block.layers.push_back(layer);
+    // The last block may be cut off.
+    if (first + every > layers_) {
+      block.least = 0;
+      block.most = std::min(count, layers_ - first);
+    }
+    if (llvm::any_of(block.layers, [&](int64_t layer) { return has(space_.layers[static_cast<size_t>(layer)]); }))
+      space_.counts.push_back(std::move(block));
+    else if (block.least > 0)
+      return error(name.range, "layers " + llvm::Twine(first) + " to " + llvm::Twine(block.layers.back()) +
+                                   " have no candidate '" + name.text + "' [S6]");
+  }
+}
+
+void SpaceBuilder::addFullLayers(const ArchLine &line) {
+  bool isRatio = line.text.text == "ratio";
+  double full = isRatio ? std::max(1.0, std::round(line.limit.value * double(layers_))) : line.limit.value;
+  if (full > double(layers_))
+    return error(line.limit.range, "the budget is " + line.limit.text + " layers of full attention, but the model has " +
+                                       llvm::Twine(layers_) + " layers [S5]");
+  CandidateCount count{makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text),
+                       {}, kFullAttention, int64_t(full), int64_t(full)};
+  for (int64_t layer = 0; layer < layers_; ++layer)
+    count.layers.push_back(layer);
+  space_.counts.push_back(std::move(count));
+}
+
+void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit,
+                                    SourceRange range) {
+  auto forward = llvm::dyn_cast_or_null<mlir::func::FuncOp>(mlir::SymbolTable::lookupSymbolIn(model_, "forward"));
+  if (!forward)
+    return;
+  std::vector<SoftmaxMixerOp> mixers;
+  forward.walk([&](SoftmaxMixerOp mixer) { mixers.push_back(mixer); });
+  bool reported = false;
+  for (SoftmaxMixerOp softmax : mixers) {
+    auto layer = static_cast<size_t>(softmax.getLayer());
+    if (layer >= space_.layers.size())
+      continue;
+    visit(layer, 0, llvm::cast<TokenMixerOpInterface>(softmax.getOperation()));
+    for (size_t c = 1; c < space_.layers[layer].size() && !reported; ++c) {
+      const KnownMixer &known = *mixers_.at(space_.layers[layer][c].reference);
+      mlir::OpBuilder builder(softmax);
+      auto mixer = llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, known.reference.name));
+      LinearMixerOp built = createLinearMixer(builder, softmax, mixer, known.options, "candidate");
+      mlir::ScopedDiagnosticHandler handler(model_.getContext(), [&](mlir::Diagnostic &diagnostic) {
+        error(range, diagnostic.str() + " [S3]");
+        reported = true;
+        return mlir::success();
+      });
+      if (succeeded(MixerExpander::check(built)))
+        visit(layer, c, llvm::cast<TokenMixerOpInterface>(built.getOperation()));
+      built.erase();
+    }
+  }
+}
+
+void SpaceBuilder::addCosts(const ArchLine &line) {
+  const auto context = int64_t(line.context->value);
+  CostBudget budget;
+  budget.measure = line.text.text;
+  budget.context = context;
+  budget.source = makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text);
+  for (const std::vector<Candidate> &candidates : space_.layers)
+    budget.costs.emplace_back(candidates.size(), 0);
+  if (line.text.text == "cache_bytes") {
+    budget.unit = "bytes";
+    budget.limit = int64_t(line.limit.value);
+    forEachCandidate(
+        [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+          budget.costs[layer][candidate] = mixer.getMixerCacheBytes(context, kCacheElementBytes);
+        },
+        line.range);
+  } else {
+    std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
+    if (!table)
+      return;
+    budget.unit = "picoseconds";
+    auto seconds = [&](const std::string &reference) -> std::optional<double> {
+      std::string message;
+      std::optional<double> value = table->secondsOf(reference, double(context), message);
+      if (!value)
+        error(line.table->range, message + " [S5]", "morph bench mixers measures it");
+      return value;
+    };
+    budget.limit = std::llround(std::max(0.0, line.limit.value - table->fixedSeconds(layers_)) * kPicoseconds);
+    std::map<std::string, int64_t> known;
+    for (size_t layer = 0; layer < space_.layers.size(); ++layer)
+      for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
+        const std::string &text = space_.layers[layer][c].reference;
+        auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
+        if (isNew) {
+          std::optional<double> value = seconds(entry->first);
+          if (!value)
+            return;
+          entry->second = std::llround(std::max(0.0, *value) * kPicoseconds);
+        }
+        budget.costs[layer][c] = entry->second;
+      }
+  }
+  space_.budgets.push_back(std::move(budget));
+}
+
+void SpaceBuilder::addBudget(const ArchLine &line) {
+  if (line.text.text == "full_layers" || line.text.text == "ratio")
+    return addFullLayers(line);
+  addCosts(line);
+}
+
+void SpaceBuilder::reportConflict() {
+  StatusOr<std::vector<ConstraintSource>> conflict = findConflict(space_);
+  if (!conflict.ok())
+    return diagnostics_.error(arch_.range, conflict.status().message() + " [S6]", conflict.status().hint());
+  if (conflict->empty())
+    return;
+  std::vector<SourceRange> ranges;
+  for (const ConstraintSource &source : *conflict)
+    for (const auto &[known, range] : places_)
+      if (known.text == source.text && known.place == source.place) {
+        ranges.push_back(range);
+        break;
+      }
+  std::vector<Note> notes;
+  for (size_t i = 1; i < conflict->size(); ++i)
+    notes.push_back({ranges[i], "'" + (*conflict)[i].text + "' is one of the lines that exclude each other"});
+  diagnostics_.error(ranges.front(),
+                     conflict->size() == 1 ? "no choice of layers satisfies '" + conflict->front().text + "' [S6]"
+                                           : "no choice of layers satisfies '" + conflict->front().text +
+                                                 "' together with what the notes name [S6]",
+                     "relax one of them", notes);
+}
+
+std::optional<ChoiceSpace> SpaceBuilder::run() {
+  unsigned before = diagnostics_.getErrorCount();
+  using Kind = ArchLine::Kind;
+  if (llvm::none_of(arch_.lines, [](const ArchLine &line) {
+        return line.kind == Kind::Budget || line.kind == Kind::Pattern;
+      })) {
+    error(isFile_ ? arch_.name.range : arch_.range, "the budget is missing [S5]",
+          isFile_ ? "write budget full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4))
+                  : "give full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4)) +
+                        " or ratio = 0.25 in [budget]");
+  }
+  readCandidates();
+  if (diagnostics_.getErrorCount() != before)
+    return std::nullopt;
+  for (const ArchLine &line : arch_.lines) {
+    if (line.kind == Kind::Tie)
+      addTie(line);
+    else if (line.kind == Kind::Pin)
+      addPin(line);
+    else if (line.kind == Kind::Pattern)
+      addPattern(line);
+    else if (line.kind == Kind::Budget)
+      addBudget(line);
+  }
+  if (diagnostics_.getErrorCount() != before)
+    return std::nullopt;
+  if (Status status = checkSpace(space_); !status.ok()) {
+    diagnostics_.error(arch_.range, status.message() + " [S6]");
+    return std::nullopt;
+  }
+  reportConflict();
+  if (diagnostics_.getErrorCount() != before)
+    return std::nullopt;
+  return std::move(space_);
+}
+
+} // namespace
+
+std::optional<ChoiceSpace> spec::buildSpace(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics) {
+  return SpaceBuilder(arch, isFile, model, diagnostics).run();
+}

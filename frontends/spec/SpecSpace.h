@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The space of choices that an arch describes for a model.
+
+#ifndef MORPH_FRONTENDS_SPEC_SPECSPACE_H
+#define MORPH_FRONTENDS_SPEC_SPECSPACE_H
+
+#include "dialect/MorphOps.h"
+#include "frontends/morph/Ast.h"
+#include "runtime/choice/Space.h"
+
+namespace morph::spec {
+
+/// Checks an arch against a model of the base phase, to which the mixers are added that files declare, and builds its
+/// space: S3, S5, S6. Nothing after an error: a candidate that there is not or that does not fit, layers that there are
+/// not, constraints that nothing satisfies, of which all lines are shown that exclude each other. `isFile`: the arch
+/// stands in a `.morph` file, and not in the sections of a spec.
+std::optional<ChoiceSpace> buildSpace(const language::Arch &arch, bool isFile, ModelOp model,
+                                      Diagnostics &diagnostics);
+
+} // namespace morph::spec
+
+#endif // MORPH_FRONTENDS_SPEC_SPECSPACE_H

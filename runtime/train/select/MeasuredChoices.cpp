@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/select/MeasuredChoices.h"
+
+#include <chrono>
+
+namespace morph {
+
+StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fingerprint, Measure measure) {
+  MeasuredChoices choices;
+  choices.path_ = std::move(path);
+  choices.fingerprint_ = std::move(fingerprint);
+  choices.measure_ = std::move(measure);
+  MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(choices.path_, choices.fingerprint_));
+  if (!saved)
+    return choices;
+  MORPH_RETURN_IF_ERROR(readState(choices.path_, [&] {
+    for (const Json &entry : saved->state.value("choices", Json::array()))
+      choices.known_[entry.value("choice", Choice())] = entry.value("values", std::vector<double>());
+    choices.cost_ = {saved->tokens, saved->state.value("flops", 0.0), saved->seconds};
+    return Status();
+  }));
+  return choices;
+}
+
+Status MeasuredChoices::write() const {
+  Checkpoint checkpoint;
+  checkpoint.step = static_cast<int64_t>(known_.size());
+  checkpoint.tokens = cost_.tokens;
+  checkpoint.seconds = cost_.seconds;
+  checkpoint.fingerprint = fingerprint_;
+  Json list = Json::array();
+  for (const auto &[choice, values] : known_)
+    list.push_back({{"choice", choice}, {"values", values}});
+  checkpoint.state = {{"flops", cost_.flops}, {"choices", std::move(list)}};
+  return writeCheckpoint(path_, checkpoint);
+}
+
+StatusOr<std::vector<double>> MeasuredChoices::values(const Choice &choice) {
+  if (auto known = known_.find(choice); known != known_.end())
+    return known->second;
+  const auto begin = std::chrono::steady_clock::now();
+  MORPH_ASSIGN_OR_RETURN(std::vector<double> values, measure_(choice, cost_));
+  cost_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  known_[choice] = values;
+  MORPH_RETURN_IF_ERROR(write());
+  return values;
+}
+
+} // namespace morph
