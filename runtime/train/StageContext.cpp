@@ -46,14 +46,16 @@ static std::vector<std::string> outputsOf(const std::string &name) {
 }
 
 /// Whether a result has the shape in which stages read results of that name: a scalar, a number for each of the rows
-/// that `positions` picks or for each layer, or rows of logits.
+/// that `positions` picks or for each layer's branches, or rows of logits.
 static bool fitsItsName(const plan::Plan &plan, const plan::NamedValue &output, const StageContext &context) {
   const plan::TensorType &type = plan.values[static_cast<size_t>(output.value)];
   if (output.name == "loss")
     return type.dtype == plan::DType::F32 && type.shape.empty();
-  if (output.name == "layer_loss") // Of all layers, or of a wave of them.
+  if (output.name == "layer_loss") { // Of every branch that is aligned, in all layers or in a wave of them.
+    const int64_t branches = context.layers * static_cast<int64_t>(1 + context.spec.linear.candidates.size());
     return type.dtype == plan::DType::F32 && type.shape.size() == 1 && std::holds_alternative<int64_t>(type.shape[0]) &&
-           std::get<int64_t>(type.shape[0]) <= context.layers;
+           std::get<int64_t>(type.shape[0]) <= branches;
+  }
   if (output.name == "logits")
     return type.dtype == plan::DType::F32 && type.shape.size() == 2 &&
            (context.vocabulary == 0 || type.shape[1] == plan::Dim(context.vocabulary));

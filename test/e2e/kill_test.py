@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs killed with SIGKILL at random moments over all stages end with the bits of a run never killed.
 
-    kill_test.py [--kills 25] [--seed 0] [--precision bf16] [--threads 2]
+    kill_test.py [--kills 25] [--seed 0] [--precision bf16] [--threads 2] [--set KEY=VALUE ...]
 
 Every kill has a stage, drawn beforehand. Two of three in a stage that trains come at a random step, so that the next
 start goes on from a checkpoint; the others come a random part of the stage's duration after its begin: into its start,
@@ -96,6 +96,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], help="a key of the spec, KEY=VALUE")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +106,8 @@ def main():
         def start(out):
             return Run([BIN / "morph", "run", folder / "small.toml", "--out", folder / out, "--set",
                         f'model.precision="{arguments.precision}"', "--set", f"model.threads={arguments.threads}",
-                        *(part for stage, steps in STEPS.items() for part in ("--set", f"{stage}.steps={steps}"))])
+                        *(part for stage, steps in STEPS.items() for part in ("--set", f"{stage}.steps={steps}")),
+                        *(part for setting in arguments.set for part in ("--set", setting))])
 
         whole = start("whole")
         begin = time.monotonic()

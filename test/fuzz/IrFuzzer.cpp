@@ -2,6 +2,7 @@
 // IR through one pipeline, which the first line chooses: "// pipeline 12", or "// bytecode, pipeline 12" for a detour
 // over bytecode.
 
+#include "IrText.h"
 #include "Pipelines.h"
 #include "TokenMutator.h"
 
@@ -82,41 +83,6 @@ static OwningOpRef<ModuleOp> throughBytecode(ModuleOp module) {
   return again;
 }
 
-/// Whether some value is read before it is defined, as far as the text shows. MLIR 19 frees a region whose text is
-/// wrong before what refers forward into it, and reads freed memory (test/tools/morph-opt-crash.test); no Morph program
-/// needs such a value, so those texts are left to MLIR.
-static bool refersForward(llvm::StringRef text) {
-  std::vector<std::pair<llvm::StringRef, size_t>> defined; // Name and the depth of braces where it ends.
-  size_t depth = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '{') {
-      ++depth;
-    } else if (text[i] == '}') {
-      depth -= depth > 0;
-      llvm::erase_if(defined, [&](const auto &one) { return one.second > depth; });
-    }
-    if (text[i] != '%')
-      continue;
-    size_t end = i + 1;
-    while (end < text.size() && (llvm::isAlnum(text[end]) || llvm::StringRef("_$.-").contains(text[end])))
-      ++end;
-    llvm::StringRef name = text.slice(i, end), rest = text.substr(end);
-    // "%a = ", "%a:2 = ", "%a, %b = " and the arguments "(%a: type, %b: type)", which belong to the braces that follow.
-    bool argument = rest.starts_with(": ");
-    llvm::StringRef line = rest.take_until([](char c) { return c == '\n' || c == '=' || c == '('; });
-    llvm::StringRef before = text.take_front(i);
-    before = before.drop_front(before.rfind('\n') + 1); // npos + 1 is 0.
-    bool result =
-        rest.substr(line.size()).starts_with("= ") && before.trim(" %,:0123456789abcdefghijklmnopqrstuvwxyz").empty();
-    if (argument || result)
-      defined.emplace_back(name, depth + argument);
-    else if (llvm::none_of(defined, [&](const auto &one) { return one.first == name; }))
-      return true;
-    i = end - 1;
-  }
-  return false;
-}
-
 /// Whether brackets nest so deep that MLIR's parser, which recurses without a limit, leaves the stack. The tools
 /// contain that too (tools/Containment.h).
 static bool nestsDeep(llvm::StringRef text) {
@@ -140,7 +106,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   unsigned number = 0;
   if (bytecode || line.consume_front("// pipeline "))
     line.consumeInteger(10, number);
-  if (refersForward(text) || nestsDeep(text))
+  if (fuzz::refersForward(text) || nestsDeep(text))
     return 0;
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &pipelines().context());
   if (module && bytecode)

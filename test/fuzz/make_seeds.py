@@ -153,6 +153,36 @@ def make_mixers():
             write("morph-language", os.path.basename(path), file.read())
 
 
+# Expressions that declarations may have anywhere, right or wrong there.
+EXPRESSIONS = ["0", "1", "-1", "0.5", "1e400", "1 / 0", "H / D - H", "H ^ M ^ M", "M * M * M * M * 65536", "G", "2 * H", "D / 2", "M",
+               "H * D", "chunk", "i", "base.layer", "base.layers", "base.window", "not base.qk_norm", "base.qkv_bias", "log(0 - D)",
+               "min(H, 3)", "max()", "inverse_softplus(0)", "x", "(" * 40 + "1" + ")" * 40]  # fmt: skip
+
+
+def make_declared_mixers():
+    """What exports declare, each by the name of MixersFuzzer.cpp; and each with some of its words exchanged, so that many
+    inputs are modules."""
+    numbers = random.Random(0)
+    spec = os.path.join(OUT, "tiny.toml")
+    with open(spec, "w") as file:
+        file.write(SPEC % "gated_deltanet")
+    base = run("morph-translate", "--import-spec", "--config-only", spec)
+    declared = {}
+    for path in sorted(glob.glob(os.path.join(SOURCE, "dialect", "mixers", "*.morph"))):
+        name = os.path.basename(path).removesuffix(".morph")
+        module = run("morph-opt", f"--morph-pair-branches=candidates={name}", "--morph-discretize=kept=1", text=base)
+        text = json.loads(run("morph-translate", "--emit-pytorch", "-", text=module))["module"]
+        declared[name] = text.replace(f"@{name}", "@declared")
+    words = sorted({word for text in declared.values() for word in re.findall('"([^"]*)"', text)} | set(EXPRESSIONS))
+    for name, text in declared.items():
+        write("mixers", name, text)
+        for variant in range(90):
+            parts = re.split('"([^"]*)"', text)
+            for _ in range(numbers.choice([1, 1, 2, 3])):
+                parts[numbers.randrange(1, len(parts), 2)] = numbers.choice(words)
+            write("mixers", f"{name}-{variant}", "".join(f'"{part}"' if i % 2 else part for i, part in enumerate(parts)))
+
+
 def make_plan_ops():
     numbers = random.Random(0)
     for index in range(8):
@@ -247,6 +277,7 @@ def main():
     make_plan_ops()
     if os.path.exists(os.path.join(BIN, "morph-translate")):
         make_specs()
+        make_declared_mixers()
         make_resolved_specs()
         make_modules()
     for target in sorted(os.listdir(OUT)):

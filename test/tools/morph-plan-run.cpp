@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--weights PATH]...
+// Runs a plan once on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. Of
+// the program `decode` the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the
+// output is `logits` [N,B,V], those after each step. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
+
+#include "runtime/base/Log.h"
+#include "runtime/base/TorchGuard.h"
+#include "runtime/plan/Names.h"
+#include "runtime/train/Inference.h"
+
+using namespace morph;
+
+namespace {
+
+struct Options {
+  std::string plan, input, output;
+  Precision precision = Precision::F32;
+  std::vector<std::string> weights;
+};
+
+using Results = std::map<std::string, at::Tensor>;
+
+StatusOr<Results> decode(Executor &executor, SafetensorsFile &file, at::ScalarType type) {
+  const at::Tensor tokens = file.tensor("tokens"), pieces = file.tensor("pieces");
+  if (!tokens.defined() || !pieces.defined())
+    return Status::invalid("'" + file.path() + "' lacks 'tokens' or 'pieces'");
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(executor, at::zeros({tokens.size(0)}, at::kLong)));
+  std::vector<at::Tensor> logits;
+  int64_t begin = 0;
+  for (int64_t i = 0; i < pieces.numel(); ++i) {
+    const int64_t end = begin + pieces[i].item<int64_t>();
+    MORPH_ASSIGN_OR_RETURN(const at::Tensor last, decoder->append(tokens.slice(1, begin, end).contiguous()));
+    logits.push_back(last.to(type).clone());
+    begin = end;
+  }
+  return Results{{"logits", at::stack(logits)}};
+}
+
+StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarType type) {
+  NamedTensors inputs;
+  for (const std::string &name : file.names()) {
+    const at::Tensor tensor = file.tensor(name);
+    inputs[name] = tensor.is_floating_point() ? tensor.to(type) : tensor;
+  }
+  for (const plan::Weight &weight : executor.plan().weights)
+    if (weight.trainable)
+      inputs[plan::kGradientPrefix + weight.name] = at::zeros(weight.shape, type);
+  MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor.run(inputs));
+  Results results;
+  for (const auto &[name, tensor] : outputs)
+    results[name] = tensor.to(type).contiguous().clone();
+  return results;
+}
+
+StatusOr<int> run(const Options &options) {
+  const at::ScalarType type = options.precision == Precision::F64 ? at::kDouble : at::kFloat;
+  MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(options.plan));
+  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(options.weights));
+  MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(options.input));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0));
+  MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode" ? decode(*executor, *file, type)
+                                                                                     : runOnce(*executor, *file, type));
+  MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (argument.rfind("--", 0) != 0) {
+      options.plan = argument;
+      continue;
+    }
+    ++i;
+    if (argument == "--input")
+      options.input = value;
+    else if (argument == "--output")
+      options.output = value;
+    else if (argument == "--weights")
+      options.weights.push_back(value);
+    else if (argument == "--precision" && (value == "f64" || value == "f32"))
+      options.precision = value == "f64" ? Precision::F64 : Precision::F32;
+    else
+      return reportError("morph-plan-run", Status::invalid("unknown option '" + argument + " " + value + "'"));
+  }
+  if (options.plan.empty() || options.input.empty() || options.output.empty())
+    return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
+                                                         "[--precision f64|f32] [--weights PATH]..."));
+  const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
+  return done.ok() ? *done : reportError("morph-plan-run", done.status());
+}
