@@ -51,8 +51,10 @@ static bool fitsItsName(const plan::Plan &plan, const plan::NamedValue &output, 
   const plan::TensorType &type = plan.values[static_cast<size_t>(output.value)];
   if (output.name == "loss")
     return type.dtype == plan::DType::F32 && type.shape.empty();
-  if (output.name == "layer_loss") { // Of every branch that is aligned, in all layers or in a wave of them.
-    const int64_t branches = context.layers * static_cast<int64_t>(1 + context.spec.linear.candidates.size());
+  if (output.name == "layer_loss") { // Of every candidate beside full attention, in all layers or in a wave of them.
+    int64_t branches = 0;
+    for (const std::vector<Candidate> &candidates : context.spec.space.layers)
+      branches += static_cast<int64_t>(candidates.size()) - 1;
     return type.dtype == plan::DType::F32 && type.shape.size() == 1 && std::holds_alternative<int64_t>(type.shape[0]) &&
            std::get<int64_t>(type.shape[0]) <= branches;
   }

@@ -20,7 +20,7 @@ from transformers.models.qwen3_next.modeling_qwen3_next import torch_chunk_gated
 
 
 class GatedDeltaNet(nn.Module):
-    """Gated DeltaNet with the weights and names of Morph's backend (dialect/backends/GatedDeltaNet.cpp)."""
+    """Gated DeltaNet with the weights and names of Morph's backend (dialect/mixers/gated_deltanet.morph)."""
 
     def __init__(self, config):
         super().__init__()
