@@ -155,8 +155,6 @@ const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
 }
 
 void SpaceBuilder::addCandidate(int64_t layer, const Word &text) {
-  if (text.text == kFullAttention)
-    return;
   const KnownMixer *mixer = lookUp(text);
   if (!mixer)
     return;
@@ -192,11 +190,17 @@ void SpaceBuilder::readCandidates() {
             "write for example layers all = full | gated_deltanet");
       return;
     }
-    for (const Word &text : line->mixers)
-      addCandidate(layer, text);
+    bool hasFull = false;
+    for (const Word &text : line->mixers) {
+      if (text.text != kFullAttention)
+        addCandidate(layer, text);
+      else if (hasFull)
+        error(text.range, "'full' is a candidate already [S3]");
+      hasFull |= text.text == kFullAttention;
+    }
     if (diagnostics_.getErrorCount() != before)
       return; // Every layer of the line would say the same.
-    if (llvm::none_of(line->mixers, [](const Word &text) { return text.text == kFullAttention; }))
+    if (!hasFull)
       withoutFull[line].push_back(layer);
   }
   for (const auto &[line, layers] : withoutFull) {
@@ -393,10 +397,15 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
                         " or ratio = 0.25 in [budget]");
   }
   readCandidates();
-  if (diagnostics_.getErrorCount() != before)
-    return std::nullopt;
+  // What does not depend on candidates is said together with what is wrong with them.
+  const bool hasCandidates = diagnostics_.getErrorCount() == before;
   for (const ArchLine &line : arch_.lines) {
-    if (line.kind == Kind::Tie)
+    if (!hasCandidates) {
+      if (line.kind == Kind::Tie || line.kind == Kind::Pin)
+        readLayers(line.layers);
+      else if (line.kind == Kind::Budget && (line.text.text == "full_layers" || line.text.text == "ratio"))
+        addFullLayers(line);
+    } else if (line.kind == Kind::Tie)
       addTie(line);
     else if (line.kind == Kind::Pin)
       addPin(line);

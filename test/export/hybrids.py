@@ -30,7 +30,7 @@ def compile_hybrid(base, folder, stack):
     candidates = list(dict.fromkeys(mixer for mixer in stack if mixer != FULL)) or ["lightning"]
     kinds = [mixer.split("(")[0] for mixer in stack]
     selection = {"version": 1, "method": "random", "layers": len(stack), "budget": kinds.count(FULL),
-                 "kept": [layer for layer, kind in enumerate(kinds) if kind == FULL], "chosen": kinds}
+                 "kept": [layer for layer, kind in enumerate(kinds) if kind == FULL], "choice": kinds}
     (folder / "selection.json").write_text(json.dumps(selection))
     run("morph-translate", "--import-hf", base, "--config-only", "--name=base", "-o", folder / "base.mlir")
     run("morph-opt", folder / "base.mlir", f"--morph-pair-branches=candidates={','.join(candidates)}",

@@ -10,7 +10,7 @@ using namespace morph;
 
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words{"version", "layers",    "kept",          "scores", "gates",
-                                              "budget",  "chosen",    "null",          "true",   "[]",
+                                              "budget",  "choice",    "null",          "true",   "[]",
                                               "{}",      "lightning", "gated_deltanet"};
   return words;
 }

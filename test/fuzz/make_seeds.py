@@ -143,7 +143,7 @@ def make_data():
 
 def make_selections():
     write("selection", "kept", '{"version": 1, "layers": 4, "kept": [0, 2], "budget": 2}')
-    write("selection", "scores", '{"scores": [0.5, 1.5, -0.25, 2], "budget": 2, "chosen": ["full", "a", "full", "b"]}')
+    write("selection", "scores", '{"scores": [0.5, 1.5, -0.25, 2], "budget": 2, "choice": ["full", "a", "full", "b"]}')
     write("selection", "gates", '{"version": 1, "gates": [[0.5, 0.5], [1, 0], 0.25, [0]], "budget": null}')
 
 

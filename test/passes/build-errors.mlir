@@ -20,7 +20,7 @@
 // LOCAL: option target is 'local', which only loss 'layers' has, but loss is 'kl'
 
 // RUN: not morph-opt %S/Inputs/softmax-candidate.mlir --morph-build-align 2>&1 | FileCheck %s --check-prefix=ALIGN
-// ALIGN: has no linear candidate to align
+// ALIGN: has no candidate with weights to align
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-build-align=layers=1-2 2>&1 | FileCheck %s --check-prefix=WAVE
 // WAVE: model @tiny option 'layers' is '1-2', expected FIRST-LAST within 0-1
 

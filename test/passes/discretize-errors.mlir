@@ -14,7 +14,7 @@
 // LONGTWICE: error: selection file {{.*}}twice.json:1:100009: the name "{{x+}}... is given twice
 // RUN: %python %S/../frontends/Inputs/make_hostile.py long-kind %t.kind.json
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.kind.json" 2>&1 | FileCheck %s --check-prefix=LONGKIND
-// LONGKIND: error: selection file {{.*}}kind.json:1:15: 'chosen' entry 1 is not the name of a mixer
+// LONGKIND: error: selection file {{.*}}kind.json:1:15: 'choice' entry 1 is not the name of a candidate
 // RUN: rm -f %t.pipe && mkfifo %t.pipe
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%t.pipe" 2>&1 | FileCheck %s --check-prefix=PIPE
 // PIPE: cannot read selection file '{{.*}}.pipe': it is a pipe, expected a file
@@ -47,16 +47,16 @@
 // TEXT: 'scores' entry 1 is not a finite number
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/no-budget.json" 2>&1 | FileCheck %s --check-prefix=NOBUDGET
-// NOBUDGET: has no 'kept', and no budget is given there or as an option
+// NOBUDGET: has no 'choice' or 'kept', and no budget is given there or as an option
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/no-scores.json" 2>&1 | FileCheck %s --check-prefix=NOSCORES
-// NOSCORES: has no 'scores' to rank the layers by
+// NOSCORES: has no 'values', 'gates' or 'scores' to choose by
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/budget.json" 2>&1 | FileCheck %s --check-prefix=BUDGET
 // BUDGET: 'budget' is not a number of layers from 0 to 2
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/bad-selections/unknown-kind.json" 2>&1 | FileCheck %s --check-prefix=KIND
-// KIND: error: 'morph.choice' op of layer 1 has no candidate 'mamba' beside full attention
+// KIND: error: 'morph.choice' op of layer 1 has no candidate 'mamba'
 
 // RUN: not morph-opt %t.mlir --morph-discretize="kept=0 candidate=mamba" 2>&1 | FileCheck %s --check-prefix=KINDNOTE
 // KINDNOTE: note: its candidates are ["full", "gated_deltanet"]
@@ -68,7 +68,7 @@
 // NOTHING: discretizing needs exactly one of the options kept, uniform and selection, not 0
 
 // RUN: not morph-opt %t.mlir --morph-discretize="kept=0 budget=1" 2>&1 | FileCheck %s --check-prefix=NORANK
-// NORANK: option budget ranks layers by scores, which only option selection gives
+// NORANK: option budget is for the values of a selection, which only option selection gives
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=1 ratio=0.5" 2>&1 | FileCheck %s --check-prefix=BOTH
 // BOTH: options budget and ratio are both given, expected one
@@ -100,10 +100,10 @@
 // PINOUTSIDE: option keep names layer 7, but the model has layers 0 to 1
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=1 keep=0,1" 2>&1 | FileCheck %s --check-prefix=PINMANY
-// PINMANY: the budget is 1 layers, but 2 are pinned to full attention
+// PINMANY: no choice of layers satisfies all of option keep and the budget of 1 layers
 
 // RUN: not morph-opt %t.mlir --morph-discretize="selection=%S/Inputs/selection.json budget=2 linear=0" 2>&1 | FileCheck %s --check-prefix=PINFEW
-// PINFEW: the budget is 2 layers, but only 1 are not pinned to a candidate
+// PINFEW: no choice of layers satisfies all of option linear and the budget of 2 layers
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-discretize=kept=0 2>&1 | FileCheck %s --check-prefix=PHASE
 // PHASE: is in phase base, but morph-discretize takes phase paired or relaxed

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=mamba" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // UNKNOWN: error: candidate 'mamba': neither the model nor Morph has a mixer of that name
-// UNKNOWN: note: Morph has deltanet, gated_deltanet, gla, hgrn2, kda, lightning, linear, mamba2, retnet, rwkv7, sliding_window
+// UNKNOWN: note: Morph has deltanet, gated_deltanet, gla, hgrn2, kda, lightning, linear, mamba2, none, retnet, rwkv7, sliding_window
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning,lightning" 2>&1 | FileCheck %s --check-prefix=TWICE
 // TWICE: candidate 'lightning': 'lightning' is given twice

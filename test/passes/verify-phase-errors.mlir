@@ -72,14 +72,14 @@ morph.model @blend_in_hybrid hybrid architecture "llama" layers 1 {
 // A mixer that morph-pair-branches has not put into a choice.
 morph.model @bare_mixer_in_paired paired architecture "llama" layers 1 {
   morph.rope_table @rope [1.0] attention_factor 1.0
-  morph.weight @a.q_proj.weight : tensor<2x2xf32>
-  morph.weight @a.k_proj.weight : tensor<2x2xf32>
-  morph.weight @a.v_proj.weight : tensor<2x2xf32>
-  morph.weight @a.o_proj.weight : tensor<2x2xf32>
+  morph.mixer @plain doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
   func.func @forward(%x: tensor<?x?x2xf32>) -> tensor<?x?x2xf32> {
-    // expected-error @below {{'morph.softmax_mixer' op is outside of a choice in phase paired}}
-    // expected-note @below {{morph-pair-branches puts every mixer into a choice}}
-    %a = morph.softmax_mixer %x layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
+    // expected-error @below {{'morph.linear_mixer' op is outside of a choice in phase paired}}
+    // expected-note @below {{morph-pair-branches puts candidates into a choice}}
+    %a = morph.linear_mixer @plain %x layer 0 weights "a" from "b" heads 1 source_kv_heads 1 head_dim 2 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x2xf32>
     return %a : tensor<?x?x2xf32>
   }
 }

@@ -18,7 +18,7 @@ TEXTS = {
     "long-prefixes": lambda: '{"' + "p" * 1_000_000 + '": {' + ", ".join(f'"{i}": 1' for i in range(DEPTH)) + "}}",
     "inner-twice": lambda: '{"a": [{"b": 1, "b": 2}]}',
     "long-twice": lambda: '{"' + "x" * 100_000 + '": 1, "' + "x" * 100_000 + '": 2}',
-    "long-kind": lambda: '{"kept": [0], "chosen": ["full", "' + "x" * 100_000 + '"]}',
+    "long-kind": lambda: '{"kept": [0], "choice": ["full", "' + "x" * 100_000 + '"]}',
     "escaped-twice": lambda: '{"model_type": "llama", "model\\u005ftype": "qwen2"}',
     "huge-number": lambda: '{"model_type": "llama", "rms_norm_eps": 1e999}',
     "long-number": lambda: '{"model_type": "llama", "rms_norm_eps": 0.' + "1" * DEPTH + "}",
