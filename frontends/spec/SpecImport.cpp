@@ -74,15 +74,12 @@ static llvm::json::Object makeModelInfo(const ModelConfig &model, ModuleOp modul
   };
 }
 
-std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
-                                              Diagnostics &diagnostics) {
-  std::optional<spec::Document> document = spec::readToml(path, diagnostics);
-  if (!document)
-    return std::nullopt;
+static std::optional<ImportedSpec> importDocument(MLIRContext &context, StringRef path, spec::Document document,
+                                                  const SpecOptions &options, Diagnostics &diagnostics) {
   for (const std::string &assignment : options.overrides)
-    if (!spec::applyOverride(document->root, assignment, diagnostics))
+    if (!spec::applyOverride(document.root, assignment, diagnostics))
       return std::nullopt;
-  std::optional<Spec> read = spec::readDocument(document->root, path, document->begin, diagnostics);
+  std::optional<Spec> read = spec::readDocument(document.root, path, document.begin, diagnostics);
   // What is wrong with the model is said together with what is wrong between the spec's own keys.
   if (!read)
     return std::nullopt;
@@ -120,6 +117,18 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
+                                              Diagnostics &diagnostics) {
+  std::optional<spec::Document> document = spec::readToml(path, diagnostics);
+  return document ? importDocument(context, path, std::move(*document), options, diagnostics) : std::nullopt;
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, StringRef text,
+                                              const SpecOptions &options, Diagnostics &diagnostics) {
+  std::optional<spec::Document> document = spec::parseToml(text, diagnostics);
+  return document ? importDocument(context, path, std::move(*document), options, diagnostics) : std::nullopt;
 }
 
 std::string morph::printBaseConfig(const ModelConfig &model) {

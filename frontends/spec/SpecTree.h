@@ -46,6 +46,12 @@ struct Document {
 /// deeper than a spec can be.
 std::optional<Document> readToml(llvm::StringRef path, Diagnostics &diagnostics);
 
+/// The same for a text that `diagnostics` has taken in.
+std::optional<Document> parseToml(llvm::StringRef text, Diagnostics &diagnostics);
+
+/// The end of a TOML string that begins at `at`: behind its closing quotes, or where it breaks off.
+size_t skipTomlString(llvm::StringRef text, size_t at);
+
 /// Puts one override `key=value` of the command line into the document. Keys are dotted ("align.lr"); the members of
 /// `[[task]]` go by the task's name ("task.needle.queries"), those of other lists by number ("pretrain.phase.0.batch").
 /// The value is TOML, and a bare word is a string. Returns false after an error.

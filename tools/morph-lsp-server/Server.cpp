@@ -3,6 +3,7 @@
 #include "tools/morph-lsp-server/Server.h"
 
 #include "frontends/morph/LanguageService.h"
+#include "frontends/spec/LanguageService.h"
 #include "frontends/text/Json.h"
 #include "frontends/text/TextFile.h"
 
@@ -35,6 +36,16 @@ static constexpr unsigned kMaxMlirStarts = 20;
 static constexpr uint64_t kMaxOtherFileBytes = 16 << 20;
 /// Documents that are open.
 static constexpr size_t kMaxDocuments = 1000;
+
+/// The path of a `file:` URI, empty of others.
+static std::string getPath(StringRef uri) {
+  llvm::Expected<mlir::lsp::URIForFile> file = mlir::lsp::URIForFile::fromURI(uri);
+  if (!file) {
+    llvm::consumeError(file.takeError());
+    return "";
+  }
+  return file->scheme() == "file" ? file->file().str() : "";
+}
 
 /// What either of two servers can do.
 static Value unite(const Value &a, const Value &b) {
@@ -255,6 +266,8 @@ void Server::open(const Object &item, const Object &message) {
   document.isMlir = language == "mlir";
   if (language == "morph")
     document.service = language::makeLanguageService();
+  else if (language == "toml")
+    document.service = spec::makeLanguageService(getPath(*uri));
   if (const Value *version = item.get("version"))
     document.version = *version;
   setText(document, *text);
