@@ -30,6 +30,17 @@ struct Keyword {
 };
 constexpr Keyword kTopWords[] = {
     {"mixer", "`mixer NAME(OPTIONS) { ... }` declares a token mixer."},
+    {"arch", "`arch NAME { ... }` declares what may stand in the layers of a model."},
+};
+constexpr Keyword kArchWords[] = {
+    {"doc", "`doc \"...\"`: what it is, in a line."},
+    {"model", "`model \"FOLDER\"`: the base."},
+    {"recipe", "`recipe \"FILE.toml\"`: data, tasks and stages."},
+    {"layers", "`layers 0..9 = full | gla(rank = 8) | \"mine.morph:mine\"`: candidates of layers."},
+    {"tie", "`tie 0..3`: these layers take the same candidate."},
+    {"pin", "`pin 9 = full`: of its candidates a layer takes these."},
+    {"pattern", "`pattern 1 full in every 4`: of layers 0 to 3, 4 to 7 and so on."},
+    {"budget", "`budget full_layers = 2`, `budget cache_bytes = 2e6 at 32768`, `... by \"table.json\"`."},
 };
 constexpr Keyword kDeclarationWords[] = {
     {"doc", "`doc \"...\"`: what the mixer is, in a line."},
@@ -343,6 +354,13 @@ public:
                                    {}});
       symbols.push_back(std::move(symbol));
     }
+    for (const Arch &arch : current_->file->file.archs)
+      symbols.push_back({arch.name.text,
+                         "",
+                         NameKind::Section,
+                         current_->getRange(arch.range),
+                         current_->getRange(arch.name.range),
+                         {}});
     return symbols;
   }
 
@@ -514,11 +532,14 @@ Expected MorphService::findExpected(const Reading &reading, size_t begin) {
     if (tokens[head].startsLine && !findOpenBracket(tokens, head))
       break;
   }
-  bool inHead = head < at && tokens[head].is("mixer");
+  bool inHead = head < at && (tokens[head].is("mixer") || tokens[head].is("arch"));
   size_t depth = 0;
+  bool inArch = false;
   for (const Token &token : tokens.take_front(at)) {
-    if (token.startsLine && token.is("mixer"))
+    if (token.startsLine && (token.is("mixer") || token.is("arch"))) {
       depth = 0;
+      inArch = token.is("arch");
+    }
     depth += token.is("{");
     depth -= token.is("}") && depth > 0;
   }
@@ -527,6 +548,11 @@ Expected MorphService::findExpected(const Reading &reading, size_t begin) {
       expected.words = kTypeWords;
     else if (startsLine && !expected.call && !inHead)
       expected.words = kTopWords;
+    return expected;
+  }
+  if (inArch) {
+    if (startsLine && !goesOn)
+      expected.words = kArchWords;
     return expected;
   }
   if (startsLine && !goesOn) {

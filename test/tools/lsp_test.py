@@ -370,7 +370,7 @@ class Morph(LspTest):
         self.assertTrue({"if", "return", "weight", "q", "y"} <= set(items), list(items))
         self.assertFalse({"base_q", "chunk", "z", "x"} & set(items), list(items))
         items = document.complete_typed(GOOD + "\nmi|")
-        self.assertEqual(list(items), ["mixer"])
+        self.assertEqual(list(items), ["mixer", "arch"])
         self.assertEqual(items["mixer"]["textEdit"]["range"]["start"]["character"], 0)
 
     def test_completion_in_values(self):
@@ -466,6 +466,16 @@ class Morph(LspTest):
             with self.subTest(path.name):
                 document = self.open(path.read_text(), path.as_uri())
                 self.assertEqual(document.problems(), [])
+
+    def test_architectures(self):
+        text = GOOD + "\narch half {\n  layers all = full | small\n}\n"
+        document = self.open(text)
+        self.assertEqual(document.problems(), [])
+        self.assertEqual([symbol["name"] for symbol in document.ask("documentSymbol")], ["small", "half"])
+        items = document.complete_typed(text.replace("  layers", "  |\n  layers"))
+        self.assertTrue({"layers", "budget", "pin"} <= set(items), list(items))
+        self.assertNotIn("weight", items)
+        self.assertEqual(document.complete_typed(text.replace("| small", "| |")), {})
 
     def test_what_others_ask_of_every_document(self):
         document = self.open(GOOD)
