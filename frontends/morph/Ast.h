@@ -150,7 +150,7 @@ struct Arch {
   SourceRange range;
 };
 
-/// A file without errors of syntax.
+/// A file; one with errors of syntax lacks their lines.
 struct File {
   llvm::StringRef text; ///< Of the Diagnostics that it was parsed with.
   std::vector<Mixer> mixers;

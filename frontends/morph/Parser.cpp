@@ -63,9 +63,9 @@ bool FileParser::parseHeader(Word &name, llvm::StringRef kind, llvm::function_re
 bool FileParser::parseMixer(Mixer &mixer) {
   Token begin = reader_.take();
   returned_ = unclosed_ = false;
-  if (!parseHeader(mixer.name, "mixer", [&] { return !reader_.peek().is("(") || parseOptions(mixer); }) ||
-      !parseBody(mixer))
+  if (!parseHeader(mixer.name, "mixer", [&] { return !reader_.peek().is("(") || parseOptions(mixer); }))
     return false;
+  parseBody(mixer);
   mixer.bodyRange = getRangeFrom(opening_.begin);
   mixer.range = getRangeFrom(begin.begin);
   return true;
@@ -286,27 +286,32 @@ void FileParser::recover(size_t began) {
   }
 }
 
-std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics &diagnostics) {
-  unsigned before = diagnostics.getErrorCount();
+File morph::language::parsePartly(llvm::StringRef text, Diagnostics &diagnostics) {
+  File file;
+  file.text = text;
   if (text.size() > kMaxFileBytes) {
     diagnostics.error("a file of " + llvm::Twine(text.size()) + " bytes, expected at most " +
                       llvm::Twine(kMaxFileBytes));
-    return std::nullopt;
+    return file;
   }
   if (size_t offset = 0; !llvm::json::isUTF8(text, &offset)) {
     diagnostics.error(makeRange(text.substr(offset, 1)), "this is not UTF-8");
-    return std::nullopt;
+    return file;
   }
   TokenList list = readTokens(text);
   for (const TextError &error : list.errors)
     diagnostics.error(makeRange(text.slice(error.begin, error.end)), error.message, error.hint);
   // Words that were left out would be missed as well.
-  if (!list.errors.empty())
-    return std::nullopt;
-  File file;
-  file.text = text;
-  FileParser(text, list.tokens, diagnostics).run(file);
+  Diagnostics unheard("", llvm::nulls());
+  FileParser(text, list.tokens, list.errors.empty() ? diagnostics : unheard).run(file);
+  unheard.take();
   file.comments = std::move(list.comments);
+  return file;
+}
+
+std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  File file = parsePartly(text, diagnostics);
   if (diagnostics.getErrorCount() != before)
     return std::nullopt;
   return file;

@@ -24,6 +24,9 @@ constexpr unsigned kMaxErrors = 100;
 /// the next line. Nothing is returned where there was any.
 std::optional<File> parseFile(llvm::StringRef text, Diagnostics &diagnostics);
 
+/// The same for editors: of a text with errors, what is left of it without the lines that have them.
+File parsePartly(llvm::StringRef text, Diagnostics &diagnostics);
+
 } // namespace morph::language
 
 #endif // MORPH_FRONTENDS_MORPH_PARSER_H
