@@ -132,11 +132,11 @@ struct ArchLine {
   };
 
   Kind kind = Kind::Doc;
-  Word text;                 ///< Of Doc, Model and Recipe; the measure of a Budget.
-  LayerSet layers;           ///< Of Layers, Tie and Pin.
-  std::vector<Word> mixers;  ///< Of Layers references, of Pin names, of Pattern one name.
-  Constant count, every;     ///< Of Pattern.
-  Constant limit;            ///< Of Budget.
+  Word text;                ///< Of Doc, Model and Recipe; the measure of a Budget.
+  LayerSet layers;          ///< Of Layers, Tie and Pin.
+  std::vector<Word> mixers; ///< Of Layers references, of Pin names, of Pattern one name.
+  Constant count, every;    ///< Of Pattern.
+  Constant limit;           ///< Of Budget.
   std::optional<Constant> context;
   std::optional<Word> table; ///< A file of costs.
   SourceRange range;

@@ -92,8 +92,8 @@ bool FileParser::parseBody(Mixer &mixer) {
 }
 
 bool FileParser::failUnclosed(llvm::StringRef kind) {
-  return fail(reader_.peek(), "expected '}' before " +
-                                  (reader_.atEnd() ? "the end of the text" : std::string("the next declaration")),
+  return fail(reader_.peek(),
+              "expected '}' before " + (reader_.atEnd() ? "the end of the text" : std::string("the next declaration")),
               "", {{getRange(opening_), "the " + kind.str() + "'s lines begin here"}});
 }
 

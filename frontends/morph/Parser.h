@@ -14,8 +14,8 @@ constexpr size_t kMaxDeclarations = 64;
 constexpr size_t kMaxStatements = 1000; ///< Of a declaration.
 constexpr size_t kMaxNesting = 64;      ///< Of `if`.
 constexpr size_t kMaxOptions = 64;
-constexpr size_t kMaxRank = 4;          ///< Sizes of a weight.
-constexpr size_t kMaxCandidates = 63;   ///< Of a layer, beside full attention.
+constexpr size_t kMaxRank = 4;        ///< Sizes of a weight.
+constexpr size_t kMaxCandidates = 63; ///< Of a layer, beside full attention.
 
 /// Errors after which the rest of a file is neither read nor checked.
 constexpr unsigned kMaxErrors = 100;

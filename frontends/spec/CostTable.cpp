@@ -51,10 +51,11 @@ std::optional<spec::CostTable> readTable(const llvm::json::Value &json, std::str
   }
   const llvm::json::Object *fixed = object->getObject("fixed");
   std::vector<double> numbers;
-  if (!fixed || !readNumbers(std::make_unique<llvm::json::Array>(llvm::json::Array{
-                                 fixed->getNumber("head").value_or(-1), fixed->getNumber("layer").value_or(-1)})
-                                 .get(),
-                             numbers)) {
+  if (!fixed ||
+      !readNumbers(std::make_unique<llvm::json::Array>(
+                       llvm::json::Array{fixed->getNumber("head").value_or(-1), fixed->getNumber("layer").value_or(-1)})
+                       .get(),
+                   numbers)) {
     message = "'fixed' has no seconds 'head' and 'layer'";
     return std::nullopt;
   }

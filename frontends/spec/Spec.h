@@ -58,8 +58,9 @@ struct ImportedSpec {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };
 
-/// Reads, checks and completes a spec and builds its model. `path` may be a `.morph` file, or `FILE.morph:NAME`, with an
-/// arch: then the spec is its recipe, or the one that Morph comes with. Prints errors, and returns nothing after one.
+/// Reads, checks and completes a spec and builds its model. `path` may be a `.morph` file, or `FILE.morph:NAME`, with
+/// an arch: then the spec is its recipe, or the one that Morph comes with. Prints errors, and returns nothing after
+/// one.
 std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, const SpecOptions &options,
                                        Diagnostics &diagnostics);
 

@@ -123,7 +123,8 @@ static std::optional<Source> readSource(StringRef path, Diagnostics &diagnostics
   return source;
 }
 
-/// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an error.
+/// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an
+/// error.
 static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
   if (spec.isGiven("arch")) {
@@ -143,8 +144,8 @@ static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostic
 
 /// The space of choices of the spec or its arch into the spec. False after an error.
 static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, ModelOp model, Diagnostics &diagnostics) {
-  std::optional<ChoiceSpace> space = spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model,
-                                                      diagnostics);
+  std::optional<ChoiceSpace> space =
+      spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model, diagnostics);
   if (!space)
     return false;
   JsonError error;
@@ -188,8 +189,7 @@ static std::optional<ImportedSpec> importSource(MLIRContext &context, Source sou
       return std::nullopt;
     imported.model = std::move(*model);
     auto [line, column] = diagnostics.getLineAndColumn(spec.getPlace("pretrain.base.layers"));
-    imported.module =
-        buildModel(context, imported.model, spec.getString("name"),
+    imported.module = buildModel(context, imported.model, spec.getString("name"),
                                  FileLineColLoc::get(&context, source.path, line, column));
     if (imported.module && failed(verify(*imported.module)))
       return std::nullopt;

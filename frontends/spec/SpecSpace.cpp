@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // From an arch and a model to the space of choices: candidates by layer, constraints, budgets. S3, S5, S6.
 
+#include "frontends/spec/SpecSpace.h"
 #include "dialect/LinearMixers.h"
 #include "dialect/MixerExpander.h"
 #include "dialect/MixerReference.h"
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
 #include "frontends/spec/CostTable.h"
-#include "frontends/spec/SpecSpace.h"
 #include "runtime/choice/Solve.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -78,7 +78,8 @@ ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::strin
   ConstraintSource source;
   source.text = text;
   if (row != 0)
-    source.place = diagnostics_.getTextName(line.range).str() + ":" + std::to_string(row) + ":" + std::to_string(column);
+    source.place =
+        diagnostics_.getTextName(line.range).str() + ":" + std::to_string(row) + ":" + std::to_string(column);
   places_.emplace_back(source, line.range);
   return source;
 }
@@ -95,8 +96,8 @@ std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
       layers.push_back(layer);
   for (const auto &[first, last] : set.ranges) {
     if (last.value >= double(layers_)) {
-      error(last.range, "there is no layer " + last.text + ": the model has layers 0 to " + llvm::Twine(layers_ - 1) +
-                            " [S6]");
+      error(last.range,
+            "there is no layer " + last.text + ": the model has layers 0 to " + llvm::Twine(layers_ - 1) + " [S6]");
       continue;
     }
     for (auto layer = int64_t(first.value); layer <= int64_t(last.value); ++layer)
@@ -149,7 +150,8 @@ const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
     if (std::optional<MixerReference> reference = parseMixerReference(text.text, message))
       entry->second = declare(text, *reference);
     else
-      error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]", "gated_deltanet(conv = 4), for example");
+      error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]",
+            "gated_deltanet(conv = 4), for example");
   }
   return entry->second ? &*entry->second : nullptr;
 }
@@ -271,10 +273,14 @@ void SpaceBuilder::addFullLayers(const ArchLine &line) {
   bool isRatio = line.text.text == "ratio";
   double full = isRatio ? std::max(1.0, std::round(line.limit.value * double(layers_))) : line.limit.value;
   if (full > double(layers_))
-    return error(line.limit.range, "the budget is " + line.limit.text + " layers of full attention, but the model has " +
-                                       llvm::Twine(layers_) + " layers [S5]");
+    return error(line.limit.range, "the budget is " + line.limit.text +
+                                       " layers of full attention, but the model has " + llvm::Twine(layers_) +
+                                       " layers [S5]");
   CandidateCount count{makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text),
-                       {}, kFullAttention, int64_t(full), int64_t(full)};
+                       {},
+                       kFullAttention,
+                       int64_t(full),
+                       int64_t(full)};
   for (int64_t layer = 0; layer < layers_; ++layer)
     count.layers.push_back(layer);
   space_.counts.push_back(std::move(count));
@@ -388,9 +394,8 @@ void SpaceBuilder::reportConflict() {
 std::optional<ChoiceSpace> SpaceBuilder::run() {
   unsigned before = diagnostics_.getErrorCount();
   using Kind = ArchLine::Kind;
-  if (llvm::none_of(arch_.lines, [](const ArchLine &line) {
-        return line.kind == Kind::Budget || line.kind == Kind::Pattern;
-      })) {
+  if (llvm::none_of(arch_.lines,
+                    [](const ArchLine &line) { return line.kind == Kind::Budget || line.kind == Kind::Pattern; })) {
     error(isFile_ ? arch_.name.range : arch_.range, "the budget is missing [S5]",
           isFile_ ? "write budget full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4))
                   : "give full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4)) +

@@ -14,8 +14,7 @@ namespace morph::spec {
 /// space: S3, S5, S6. Nothing after an error: a candidate that there is not or that does not fit, layers that there are
 /// not, constraints that nothing satisfies, of which all lines are shown that exclude each other. `isFile`: the arch
 /// stands in a `.morph` file, and not in the sections of a spec.
-std::optional<ChoiceSpace> buildSpace(const language::Arch &arch, bool isFile, ModelOp model,
-                                      Diagnostics &diagnostics);
+std::optional<ChoiceSpace> buildSpace(const language::Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics);
 
 } // namespace morph::spec
 

@@ -143,6 +143,16 @@ def make_data():
 
 def make_selections():
     write("selection", "kept", '{"version": 1, "layers": 4, "kept": [0, 2], "budget": 2}')
+    write("selection", "space", json.dumps({
+        "version": 1, "values": [[1, 0.5], [1, 0], [0.5, 0.25], [1]], "space": {
+            "layers": [[{"name": "full", "reference": ""}, {"name": "kda", "reference": "kda(chunk = 16)"}]] * 3
+            + [[{"name": "full", "reference": ""}]],
+            "allowed": [{"source": {"text": "pin", "place": ""}, "layers": [0], "candidates": ["full"]}],
+            "ties": [{"source": {"text": "tie", "place": "a:1:2"}, "layers": [1, 2]}],
+            "counts": [{"source": {"text": "n", "place": ""}, "layers": [0, 1, 2, 3], "candidate": "full", "least": 2,
+                        "most": 2}],
+            "budgets": [{"source": {"text": "b", "place": ""}, "measure": "cache_bytes", "unit": "bytes", "context": 9,
+                         "limit": 9, "costs": [[4, 1], [4, 1], [4, 1], [4]]}]}}))
     write("selection", "scores", '{"scores": [0.5, 1.5, -0.25, 2], "budget": 2, "choice": ["full", "a", "full", "b"]}')
     write("selection", "gates", '{"version": 1, "gates": [[0.5, 0.5], [1, 0], 0.25, [0]], "budget": null}')
 

@@ -226,7 +226,8 @@ Status Compiler::discretize(const fs::path &input, const ChoiceSpace &space, con
   for (size_t layer = 0; layer < choice.size(); ++layer)
     names.push_back(space.layers[layer][static_cast<size_t>(choice[layer])].name);
   const fs::path selection = output.string() + ".selection.json";
-  MORPH_RETURN_IF_ERROR(writeJson(selection, {{"version", 1}, {"layers", choice.size()}, {"choice", std::move(names)}}));
+  MORPH_RETURN_IF_ERROR(
+      writeJson(selection, {{"version", 1}, {"layers", choice.size()}, {"choice", std::move(names)}}));
   return discretize(input, selection, output);
 }
 

@@ -61,7 +61,8 @@ public:
   Status discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const;
   /// Phase paired -> hybrid, by a choice in the space that the model was paired by. Its selection is written beside the
   /// output.
-  Status discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice, const fs::path &output) const;
+  Status discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice,
+                    const fs::path &output) const;
 
   /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,

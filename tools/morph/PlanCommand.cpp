@@ -146,8 +146,7 @@ void print(const Json &report) {
     list += (list.empty() ? "" : " or ") + reference;
   std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
-              model["layers"].get<long long>(), report["full_layers"].get<long long>(),
-              list.c_str());
+              model["layers"].get<long long>(), report["full_layers"].get<long long>(), list.c_str());
   Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk", "kept on the way"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
