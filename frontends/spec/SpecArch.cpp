@@ -138,7 +138,7 @@ void spec::mergeArch(Spec &spec, const Arch &arch, Diagnostics &diagnostics) {
 
 Arch spec::makeArch(const Spec &spec) {
   Arch arch;
-  arch.range = spec.getPlace("budget");
+  arch.range = spec.getPlace("budget.full_layers");
   ArchLine &layers = arch.lines.emplace_back();
   layers.kind = ArchLine::Kind::Layers;
   layers.range = spec.getPlace("linear.backend");
