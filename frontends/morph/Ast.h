@@ -85,12 +85,12 @@ struct Weight {
   SourceRange range;
 };
 
-/// `q = silu(q)`, or `if conv > 0 { ... } else { ... }`.
+/// `q = silu(q)`, `calibrate decay = mean(g)`, or `if conv > 0 { ... } else { ... }`.
 struct Statement {
-  enum class Kind { Assign, If };
+  enum class Kind { Assign, Calibrate, If };
 
   Kind kind = Kind::Assign;
-  Word target;      ///< Of Assign.
+  Word target;      ///< Of Assign; of Calibrate the weight.
   Expression value; ///< What is assigned, or the condition.
   std::vector<Statement> thenBody, elseBody;
   SourceRange thenRange, elseRange; ///< Of the bodies with their braces; elseRange is invalid without `else`.

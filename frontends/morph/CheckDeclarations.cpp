@@ -200,6 +200,10 @@ void MixerChecker::checkWeightUses() {
   for (auto [weight, used] : llvm::zip(mixer_.weights, weightUsed_))
     if (!used)
       diagnostics_.error(weight.name.range, "weight '" + weight.name.text + "' is not used");
+  for (const auto &[function, place] : calibratingFunctions_)
+    if (!usedFunctions_.count(function))
+      diagnostics_.error(place, "'" + function + "' stands in calibrate alone, and its weights would not be used",
+                         "its weights are the mixer's");
   for (const auto &[function, place] : usedFunctions_)
     for (llvm::StringRef name : getWeightsOfFunction(function))
       if (auto symbol = symbols_.find(name); symbol != symbols_.end())

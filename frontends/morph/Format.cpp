@@ -280,8 +280,9 @@ void Formatter::printStatements(const std::vector<Statement> &statements) {
 }
 
 void Formatter::printStatement(const Statement &statement) {
-  if (statement.kind == Statement::Kind::Assign)
-    return printLine(statement.range, statement.target.text + " = " + printExpression(statement.value, kBreak));
+  if (statement.kind != Statement::Kind::If)
+    return printLine(statement.range, (statement.kind == Statement::Kind::Calibrate ? "calibrate " : "") +
+                                          statement.target.text + " = " + printExpression(statement.value, kBreak));
   openBlock(getOffset(statement.range.Start), getOffset(statement.thenRange.Start),
             "if " + printExpression(statement.value, kBreak) + " {");
   printStatements(statement.thenBody);

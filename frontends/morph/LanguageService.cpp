@@ -54,6 +54,7 @@ constexpr Keyword kDeclarationWords[] = {
 constexpr Keyword kStatementWords[] = {
     {"if", "`if CONDITION { ... } else { ... }`: conditions are of sizes, options and facts of the base. What both "
            "branches assign with one shape is there afterwards."},
+    {"calibrate", "`calibrate WEIGHT = VALUE`: a first value that activations give, before training begins."},
     {"return", "`return VALUE`: the mixer's last line, an activation [M]."},
 };
 constexpr Keyword kFrozenWords[] = {{"weight", "A weight that is never trained."}};

@@ -8,7 +8,8 @@
 using namespace morph;
 using namespace morph::language;
 
-static constexpr llvm::StringRef itemWords[] = {"doc", "source", "dim", "require", "weight", "frozen", "if", "return"};
+static constexpr llvm::StringRef itemWords[] = {"doc",    "source", "dim",    "require",  "weight",
+                                                "frozen", "if",     "return", "calibrate"};
 
 bool FileParser::atDeclaration() const {
   const Token &token = reader_.peek();
@@ -144,6 +145,13 @@ bool FileParser::parseStatement(std::vector<Statement> &statements) {
 }
 
 bool FileParser::parseAssignment(Statement &statement) {
+  // The word is a name like others where no name follows it on its line.
+  Token first = reader_.peek();
+  if (const Token &second = reader_.peek(1);
+      first.is("calibrate") && second.kind == TokenKind::Name && !second.startsLine) {
+    statement.kind = Statement::Kind::Calibrate;
+    reader_.take();
+  }
   Token token = reader_.peek();
   if (token.is("else"))
     return fail(token, "'else' follows no 'if'");
@@ -161,7 +169,7 @@ bool FileParser::parseAssignment(Statement &statement) {
   statement.target = {token.text.str(), getRange(token)};
   if (!parseValue(statement.value))
     return false;
-  statement.range = getRangeFrom(token.begin);
+  statement.range = getRangeFrom(first.begin);
   return true;
 }
 

@@ -239,6 +239,9 @@ constexpr Key kKeys[] = {
     {"align.normalize", kString, "", "\"relative\"", "relative | mean | rows", "align_c15",
      "A layer's squared error over its target's power, over its elements, or over its rows (a squared norm a position, "
      "as FlashMorph's paper writes it). `select.method` layer_mse ranks by this error too."},
+    {"align.calibration", kInteger, "", "4", ">= 0, <= 1000000", "align_c16",
+     "Batches of the stage's own that give weights their first values, where a mixer's declaration asks for that "
+     "(`calibrate`); 0: they start as declared."},
 
     {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
      "How the layers are chosen."},

@@ -320,7 +320,7 @@ class Morph(LspTest):
             "= |D / 2": ["elements of a head"],
             "base_q(|x)": ["an activation [M]", "The mixer's input"],
             "log(1 + |h)": ["The index along `H`"],
-            "= lo|g(1": ["log(number)"],
+            "= lo|g(1": ["log(x [*] | weight [*]) -> [*]", "of each element"],
             "|require": ["what must hold of the model"],
             "fro|zen": ["never trained"],
             "base.q_pr|oj.weight": ["A weight [H * D, M] of the base"],

@@ -56,6 +56,13 @@ StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, co
   }
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
+  if (resolved.align.calibration > 0) {
+    const fs::path plan = folder / "calibrate.json";
+    MORPH_ASSIGN_OR_RETURN(const bool calibrates,
+                           compiler.emitCalibration(ir("paired"), programOptions(resolved, "calibrate"), plan));
+    if (calibrates)
+      plans["calibrate"] = plan;
+  }
   if (resolved.select.method == SelectSpec::Method::Gates) {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
