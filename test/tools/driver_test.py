@@ -126,13 +126,16 @@ def make_spec():
     done = subprocess.run([BIN / "morph-translate", "--spec-to-json", "--config-only", source / "specs/quickstart.toml"],
                           capture_output=True, text=True, check=True)
     spec = json.loads(done.stdout)
-    changes = {"model": {"threads": 0}, "linear": {"chunk": 16}, "budget": {"full_layers": 1}, "data": {"text": [], "tokenizer": ""},
+    changes = {"model": {"threads": 0}, "data": {"text": [], "tokenizer": ""},
                "align": {"steps": 2, "batch": 1, "length": 16, "tasks": []}, "select": {"steps": 2, "tasks": []},
                "distill": {"steps": 0, "tasks": []}, "finetune": {"steps": 0, "tasks": []},
                "evaluate": {"tasks": [], "baselines": ["uniform"]}, "export": {"check": False},
                "model_info": {"layers": 4, "vocab": 16}}
     for section, keys in changes.items():
         spec[section] |= keys
+    space = spec["space"]
+    space["layers"] = space["layers"][:4]
+    space["counts"][0] |= {"layers": [0, 1, 2, 3], "least": 1, "most": 1}
     return spec | {"name": "fake", "tasks": []}
 
 
