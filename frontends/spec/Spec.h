@@ -49,6 +49,7 @@ struct SpecOptions {
   std::vector<std::string> overrides; ///< `key=value` of the command line.
   bool requireWeights = false;        ///< The model's folder must hold its weights.
   bool configOnly = false;            ///< For planning: files of data and weights need not be there.
+  bool withoutTimes = false;          ///< Leaves budgets of decode_seconds out, whose tables need not be there.
 };
 
 /// A spec and its model's IR: imported from the folder, or the base that [pretrain] makes.
@@ -58,8 +59,9 @@ struct ImportedSpec {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };
 
-/// Reads, checks and completes a spec and builds its model. `path` may be a `.morph` file, or `FILE.morph:NAME`, with an
-/// arch: then the spec is its recipe, or the one that Morph comes with. Prints errors, and returns nothing after one.
+/// Reads, checks and completes a spec and builds its model. `path` may be a `.morph` file, or `FILE.morph:NAME`, with
+/// an arch: then the spec is its recipe, or the one that Morph comes with. Prints errors, and returns nothing after
+/// one.
 std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, const SpecOptions &options,
                                        Diagnostics &diagnostics);
 

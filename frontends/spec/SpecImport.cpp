@@ -126,7 +126,8 @@ static std::optional<Source> readSource(StringRef path, const SpecOptions &optio
   return source;
 }
 
-/// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an error.
+/// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an
+/// error.
 static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
   if (spec.isGiven("arch")) {
@@ -145,9 +146,10 @@ static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostic
 }
 
 /// The space of choices of the spec or its arch into the spec. False after an error.
-static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, ModelOp model, Diagnostics &diagnostics) {
-  std::optional<ChoiceSpace> space = spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model,
-                                                      diagnostics);
+static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, const spec::SpaceModel &model,
+                     Diagnostics &diagnostics) {
+  std::optional<ChoiceSpace> space =
+      spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model, diagnostics);
   if (!space)
     return false;
   JsonError error;
@@ -201,7 +203,9 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
     return std::nullopt;
   loadModelDialects(context);
   ok &= spec::checkAgainstModel(spec, imported.model, diagnostics);
-  if (!addSpace(spec, source->arch, *imported.module->getOps<ModelOp>().begin(), diagnostics) || !ok)
+  spec::SpaceModel target{*imported.module->getOps<ModelOp>().begin(), imported.model,
+                          spec.getString("model.precision"), options.withoutTimes};
+  if (!addSpace(spec, source->arch, target, diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;

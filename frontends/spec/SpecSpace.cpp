@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // From an arch and a model to the space of choices: candidates by layer, constraints, budgets. S3, S5, S6.
 
+#include "frontends/spec/SpecSpace.h"
 #include "dialect/LinearMixers.h"
 #include "dialect/MixerExpander.h"
 #include "dialect/MixerReference.h"
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
 #include "frontends/spec/CostTable.h"
-#include "frontends/spec/SpecSpace.h"
 #include "runtime/choice/Solve.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -27,6 +27,8 @@ namespace {
 /// Bytes of a cached key's or value's element: what exports are made for.
 constexpr int64_t kCacheElementBytes = 2;
 constexpr double kPicoseconds = 1e12;
+/// Budgets beyond it, which no model needs, are this one: its picoseconds are a whole number.
+constexpr double kMaxSeconds = 1e6;
 
 /// A mixer with its options, known to the model.
 struct KnownMixer {
@@ -36,8 +38,9 @@ struct KnownMixer {
 
 class SpaceBuilder {
 public:
-  SpaceBuilder(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics)
-      : arch_(arch), isFile_(isFile), model_(model), diagnostics_(diagnostics), layers_(model.getLayers()) {}
+  SpaceBuilder(const Arch &arch, bool isFile, const spec::SpaceModel &model, Diagnostics &diagnostics)
+      : arch_(arch), isFile_(isFile), target_(model), model_(model.op), diagnostics_(diagnostics),
+        layers_(model_.getLayers()) {}
 
   std::optional<ChoiceSpace> run();
 
@@ -59,12 +62,16 @@ private:
   void addBudget(const ArchLine &line);
   void addFullLayers(const ArchLine &line);
   void addCosts(const ArchLine &line);
+  void fillCacheBytes(const ArchLine &line, CostBudget &budget);
+  /// False after an error.
+  bool fillSeconds(const ArchLine &line, CostBudget &budget);
   /// Calls `visit` with every layer's candidate and the mixer that it would be.
   void forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit, SourceRange range);
   void reportConflict();
 
   const Arch &arch_;
   bool isFile_;
+  const spec::SpaceModel &target_;
   ModelOp model_;
   Diagnostics &diagnostics_;
   int64_t layers_;
@@ -78,7 +85,8 @@ ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::strin
   ConstraintSource source;
   source.text = text;
   if (row != 0)
-    source.place = diagnostics_.getTextName(line.range).str() + ":" + std::to_string(row) + ":" + std::to_string(column);
+    source.place =
+        diagnostics_.getTextName(line.range).str() + ":" + std::to_string(row) + ":" + std::to_string(column);
   places_.emplace_back(source, line.range);
   return source;
 }
@@ -95,8 +103,8 @@ std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
       layers.push_back(layer);
   for (const auto &[first, last] : set.ranges) {
     if (last.value >= double(layers_)) {
-      error(last.range, "there is no layer " + last.text + ": the model has layers 0 to " + llvm::Twine(layers_ - 1) +
-                            " [S6]");
+      error(last.range,
+            "there is no layer " + last.text + ": the model has layers 0 to " + llvm::Twine(layers_ - 1) + " [S6]");
       continue;
     }
     for (auto layer = int64_t(first.value); layer <= int64_t(last.value); ++layer)
@@ -149,7 +157,8 @@ const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
     if (std::optional<MixerReference> reference = parseMixerReference(text.text, message))
       entry->second = declare(text, *reference);
     else
-      error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]", "gated_deltanet(conv = 4), for example");
+      error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]",
+            "gated_deltanet(conv = 4), for example");
   }
   return entry->second ? &*entry->second : nullptr;
 }
@@ -271,10 +280,14 @@ void SpaceBuilder::addFullLayers(const ArchLine &line) {
   bool isRatio = line.text.text == "ratio";
   double full = isRatio ? std::max(1.0, std::round(line.limit.value * double(layers_))) : line.limit.value;
   if (full > double(layers_))
-    return error(line.limit.range, "the budget is " + line.limit.text + " layers of full attention, but the model has " +
-                                       llvm::Twine(layers_) + " layers [S5]");
+    return error(line.limit.range, "the budget is " + line.limit.text +
+                                       " layers of full attention, but the model has " + llvm::Twine(layers_) +
+                                       " layers [S5]");
   CandidateCount count{makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text),
-                       {}, kFullAttention, int64_t(full), int64_t(full)};
+                       {},
+                       kFullAttention,
+                       int64_t(full),
+                       int64_t(full)};
   for (int64_t layer = 0; layer < layers_; ++layer)
     count.layers.push_back(layer);
   space_.counts.push_back(std::move(count));
@@ -310,49 +323,71 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, Toke
   }
 }
 
+void SpaceBuilder::fillCacheBytes(const ArchLine &line, CostBudget &budget) {
+  budget.unit = "bytes";
+  budget.limit = int64_t(line.limit.value);
+  forEachCandidate(
+      [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+        budget.costs[layer][candidate] = mixer.getMixerCacheBytes(budget.context, kCacheElementBytes);
+      },
+      line.range);
+}
+
+bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
+  std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
+  if (!table)
+    return false;
+  auto refuse = [&](const llvm::Twine &message, const llvm::Twine &hint) {
+    error(line.table->range, message + " [S5]", hint);
+    return false;
+  };
+  if (std::string difference = table->differenceFrom(target_.config); !difference.empty())
+    return refuse("the table of costs is of another model: " + difference,
+                  "'morph bench mixers' with --spec or --model measures this one");
+  if (table->precision != target_.precision)
+    return refuse("the table of costs is of products in " + table->precision + ", and the model's are in " +
+                      target_.precision,
+                  "'morph bench mixers --precision " + target_.precision + "' measures these");
+  double fixed = table->fixedSeconds(layers_);
+  if (fixed > line.limit.value) {
+    error(line.limit.range, "a token takes " + printNumber(fixed) + " s beside its mixers by '" + line.table->text +
+                                "', and the budget is " + line.limit.text + " s [S6]");
+    return false;
+  }
+  budget.unit = "picoseconds";
+  budget.limit = std::llround(std::min(line.limit.value - fixed, kMaxSeconds) * kPicoseconds);
+  std::map<std::string, int64_t> known;
+  for (size_t layer = 0; layer < space_.layers.size(); ++layer)
+    for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
+      const std::string &text = space_.layers[layer][c].reference;
+      auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
+      if (isNew) {
+        std::string message;
+        std::optional<double> seconds = table->secondsOf(entry->first, double(budget.context), message);
+        if (!seconds)
+          return refuse(message, "'morph bench mixers' measures it");
+        entry->second = std::llround(*seconds * kPicoseconds);
+      }
+      budget.costs[layer][c] = entry->second;
+    }
+  return true;
+}
+
 void SpaceBuilder::addCosts(const ArchLine &line) {
-  const auto context = int64_t(line.context->value);
+  bool isTime = line.text.text == "decode_seconds";
+  // A context or a table that is missing is reported by the checks of the spec.
+  if (!line.context || (isTime && (!line.table || target_.withoutTimes)))
+    return;
   CostBudget budget;
   budget.measure = line.text.text;
-  budget.context = context;
+  budget.context = int64_t(line.context->value);
   budget.source = makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text);
   for (const std::vector<Candidate> &candidates : space_.layers)
     budget.costs.emplace_back(candidates.size(), 0);
-  if (line.text.text == "cache_bytes") {
-    budget.unit = "bytes";
-    budget.limit = int64_t(line.limit.value);
-    forEachCandidate(
-        [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
-          budget.costs[layer][candidate] = mixer.getMixerCacheBytes(context, kCacheElementBytes);
-        },
-        line.range);
-  } else {
-    std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
-    if (!table)
-      return;
-    budget.unit = "picoseconds";
-    auto seconds = [&](const std::string &reference) -> std::optional<double> {
-      std::string message;
-      std::optional<double> value = table->secondsOf(reference, double(context), message);
-      if (!value)
-        error(line.table->range, message + " [S5]", "morph bench mixers measures it");
-      return value;
-    };
-    budget.limit = std::llround(std::max(0.0, line.limit.value - table->fixedSeconds(layers_)) * kPicoseconds);
-    std::map<std::string, int64_t> known;
-    for (size_t layer = 0; layer < space_.layers.size(); ++layer)
-      for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
-        const std::string &text = space_.layers[layer][c].reference;
-        auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
-        if (isNew) {
-          std::optional<double> value = seconds(entry->first);
-          if (!value)
-            return;
-          entry->second = std::llround(std::max(0.0, *value) * kPicoseconds);
-        }
-        budget.costs[layer][c] = entry->second;
-      }
-  }
+  if (!isTime)
+    fillCacheBytes(line, budget);
+  else if (!fillSeconds(line, budget))
+    return;
   space_.budgets.push_back(std::move(budget));
 }
 
@@ -388,9 +423,8 @@ void SpaceBuilder::reportConflict() {
 std::optional<ChoiceSpace> SpaceBuilder::run() {
   unsigned before = diagnostics_.getErrorCount();
   using Kind = ArchLine::Kind;
-  if (llvm::none_of(arch_.lines, [](const ArchLine &line) {
-        return line.kind == Kind::Budget || line.kind == Kind::Pattern;
-      })) {
+  if (llvm::none_of(arch_.lines,
+                    [](const ArchLine &line) { return line.kind == Kind::Budget || line.kind == Kind::Pattern; })) {
     error(isFile_ ? arch_.name.range : arch_.range, "the budget is missing [S5]",
           isFile_ ? "write budget full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4))
                   : "give full_layers = " + std::to_string(std::max<int64_t>(1, layers_ / 4)) +
@@ -428,6 +462,7 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
 
 } // namespace
 
-std::optional<ChoiceSpace> spec::buildSpace(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics) {
+std::optional<ChoiceSpace> spec::buildSpace(const Arch &arch, bool isFile, const SpaceModel &model,
+                                            Diagnostics &diagnostics) {
   return SpaceBuilder(arch, isFile, model, diagnostics).run();
 }

@@ -33,9 +33,10 @@ public:
   explicit Compiler(const Toolchain &tools) : tools_(tools) {}
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
-  /// and texts need not be there.
+  /// and texts need not be there; with `withoutTimes` budgets of decode_seconds are left out, whose tables of costs
+  /// need not be there.
   StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
-                                 bool configOnly = false) const;
+                                 bool configOnly = false, bool withoutTimes = false) const;
   /// The mixers that come with Morph or that the model declares, by name: what `morph-translate --mixers` prints.
   /// `model` is IR of the base phase, for costs at a context of that many tokens, or empty.
   StatusOr<Json> mixers(const fs::path &model = {}, int64_t context = 32768) const;
@@ -61,7 +62,8 @@ public:
   Status discretize(const fs::path &input, const fs::path &selection, const fs::path &output) const;
   /// Phase paired -> hybrid, by a choice in the space that the model was paired by. Its selection is written beside the
   /// output.
-  Status discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice, const fs::path &output) const;
+  Status discretize(const fs::path &input, const ChoiceSpace &space, const Choice &choice,
+                    const fs::path &output) const;
 
   /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,
