@@ -163,7 +163,9 @@ std::optional<Expression> Parser::parseAtom(size_t &depth) {
       return fail(token, "the number is too large");
     return atom;
   }
-  if (token.kind == TokenKind::Name && !isReservedWord(token.text)) {
+  // The two values of a truth are names, which options of a mixer know.
+  bool isTruth = token.is("true") || token.is("false");
+  if (token.kind == TokenKind::Name && (isTruth || !isReservedWord(token.text))) {
     reader_.take();
     atom.kind = Kind::Name;
     if (!reader_.peek().is("(") || endsHere())

@@ -37,7 +37,12 @@ FailureOr<MixerExpander> MixerExpander::create(LinearMixerOp use) {
 
 LogicalResult MixerExpander::check(LinearMixerOp use, bool isNew) {
   FailureOr<MixerExpander> expander = create(use);
-  return success(succeeded(expander) && succeeded(expander->getParameters(isNew)) && succeeded(expander->getStates()));
+  if (failed(expander) || failed(expander->getParameters(isNew)) || failed(expander->getStates()))
+    return failure();
+  Block scratch;
+  OpBuilder at(use.getContext());
+  at.setInsertionPointToEnd(&scratch);
+  return expander->calibrate(at, scratch.addArgument(use.getHidden().getType(), use.getLoc()));
 }
 
 InFlightDiagnostic MixerExpander::emitError() {
@@ -381,6 +386,45 @@ FailureOr<MixerExpansion> MixerExpander::expand(OpBuilder &at, const MixerInputs
   if (!given.states.empty())
     expansion.states = nextStates;
   return expansion;
+}
+
+FailureOr<SmallVector<std::pair<std::string, Value>>> MixerExpander::calibrate(OpBuilder &at, Value hidden) {
+  calibrations.clear();
+  // A copy of the body costs time, which most declarations need not take.
+  if (declaration.getBody().walk([](MixerCalibrateOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+    MixerInputs given;
+    given.hidden = hidden;
+    calibrates = true;
+    FailureOr<MixerExpansion> expansion = expand(at, given);
+    calibrates = false;
+    if (failed(expansion))
+      return failure();
+  }
+  return calibrations;
+}
+
+LogicalResult MixerExpander::addCalibration(MixerCalibrateOp op) {
+  if (!calibrates)
+    return success();
+  for (auto weight : declaration.getBody().getOps<MixerWeightOp>()) {
+    if (weight.getName() != op.getWeight())
+      continue;
+    FailureOr<bool> exists = hasWeight(weight);
+    if (failed(exists))
+      return failure();
+    if (!*exists)
+      return emitError() << "it calibrates a weight that the mixer does not have";
+    FailureOr<SmallVector<int64_t>> shape = getSizes(weight.getSizes());
+    FailureOr<SmallVector<Value>> value = copyBlock(op.getBody());
+    current = op;
+    if (failed(shape) || failed(value))
+      return failure();
+    if (auto type = cast<RankedTensorType>(value->front().getType()); type.getShape() != ArrayRef(*shape))
+      return emitError() << "'" << op.getWeight() << "' is calibrated to " << type << ", expected "
+                         << getTensorType(op.getContext(), *shape);
+    calibrations.emplace_back((use.getPrefix() + "." + op.getWeight()).str(), value->front());
+  }
+  return success();
 }
 
 FailureOr<SmallVector<MixerState>> MixerExpander::getStates() {

@@ -36,6 +36,11 @@ public:
   /// The body in primitive ops at the builder's insertion point.
   mlir::FailureOr<MixerExpansion> expand(mlir::OpBuilder &builder, const MixerInputs &inputs);
 
+  /// The first values that the mixer's activations give to weights (`mixer_calibrate`), at the builder's insertion
+  /// point: of such a weight its whole name and the value. Empty where it calibrates none here.
+  mlir::FailureOr<llvm::SmallVector<std::pair<std::string, mlir::Value>>> calibrate(mlir::OpBuilder &builder,
+                                                                                    mlir::Value hidden);
+
   /// The states that decoding keeps, in the order of MixerInputs::states.
   mlir::FailureOr<llvm::SmallVector<MixerState>> getStates();
 
@@ -64,6 +69,9 @@ public:
       return mlir::failure();
     return op;
   }
+
+  /// Copies what gives a weight its first value, where that is what the copy is for.
+  llvm::LogicalResult addCalibration(MixerCalibrateOp op);
 
   /// x [B,T,...] with the positions before the first real one set to zero; x itself where nothing is padded.
   mlir::FailureOr<mlir::Value> maskPadding(mlir::Value x);
@@ -106,6 +114,8 @@ private:
   mlir::IRMapping mapping;
   llvm::SmallVector<MixerState> states;
   llvm::SmallVector<mlir::Value> nextStates;
+  bool calibrates = false; ///< The copy is for `calibrations`.
+  llvm::SmallVector<std::pair<std::string, mlir::Value>> calibrations;
 };
 
 } // namespace morph

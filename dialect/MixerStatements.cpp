@@ -171,6 +171,23 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
                                              FloatAttr::get(Float64Type::get(getContext()), *scale), seen));
 }
 
+Expanded MixerCalibrateOp::expandStatement(MixerExpander &expander, ValueRange) {
+  if (failed(expander.addCalibration(*this)))
+    return failure();
+  return SmallVector<Value>();
+}
+
+Expanded MixerAttentionDistanceOp::expandStatement(MixerExpander &expander, ValueRange operands) {
+  FailureOr<double> scale = expander.getNumber(getScale());
+  FailureOr<int64_t> window = getWindow() ? expander.getSize(*getWindow()) : FailureOr<int64_t>(0);
+  if (failed(scale) || failed(window))
+    return failure();
+  Builder attributes(getContext());
+  return single(
+      expander.create<AttentionDistanceOp>(operands[0], operands[1], attributes.getF64FloatAttr(*scale),
+                                           getWindow() ? attributes.getI64IntegerAttr(*window) : IntegerAttr()));
+}
+
 //===----------------------------------------------------------------------===//
 // Verifiers
 //===----------------------------------------------------------------------===//
@@ -222,6 +239,13 @@ LogicalResult MixerExpandOp::verify() {
   return success();
 }
 
+LogicalResult MixerAttentionDistanceOp::verify() {
+  if (!(*this)->getParentOfType<MixerCalibrateOp>() || typeOf(getResult()).getRank() != 1)
+    return emitOpError() << "mixer_attention_distance_c1: it gives " << getResult().getType()
+                         << ", expected one dimension, within a mixer_calibrate";
+  return success();
+}
+
 LogicalResult MixerAttentionOp::verify() {
   if (!isName(getKeyState(), /*dots=*/false) || !isName(getValueState(), /*dots=*/false))
     return emitOpError() << "mixer_attention_c1: the states are '" << getKeyState() << "' and '" << getValueState()
@@ -251,12 +275,14 @@ MixerOptionAttr MixerOp::lookupOption(StringRef name) {
   return {};
 }
 
-/// Whether the body of a mixer may have an op that it copies as it is.
+/// Whether the body of a mixer may have an op that it copies as it is. Where weights are calibrated nothing is decoded,
+/// nor sees a position what is later: there tokens may be mixed.
 static bool isCopied(Operation &op) {
   const plan::OpRule *rule = plan::findOpRule(op.getName().stripDialect().str());
   if (!rule || op.getName().getDialectNamespace() != MorphDialect::getDialectNamespace() || op.getNumResults() != 1)
     return false;
-  return rule->updates.empty() && !rule->mixesTokens && !isa<SymbolUserOpInterface>(op);
+  return rule->updates.empty() && !isa<SymbolUserOpInterface>(op) &&
+         (!rule->mixesTokens || op.getParentOfType<MixerCalibrateOp>());
 }
 
 LogicalResult MixerOp::verify() {
@@ -280,12 +306,29 @@ LogicalResult MixerOp::verifyRegions() {
   auto yield = dyn_cast<MixerYieldOp>(getBody().front().getTerminator());
   if (!yield || yield.getNumOperands() != 1 || yield.getOperand(0).getType() != getHidden().getType())
     return emitOpError() << "mixer_c2: the body does not end with a mixer_yield of " << getHidden().getType();
-  llvm::StringSet<> weights;
+  llvm::StringMap<int64_t> weights; // Ranks.
+  llvm::StringSet<> calibrated;
   WalkResult walked = getBody().walk([&](Operation *op) {
     if (auto weight = dyn_cast<MixerWeightOp>(op)) {
-      if (weight->getParentOp() != getOperation() || !weights.insert(weight.getName()).second) {
+      if (weight->getParentOp() != getOperation() ||
+          !weights.try_emplace(weight.getName(), typeOf(weight).getRank()).second) {
         weight.emitOpError() << "mixer_c4: the weight '" << weight.getName()
-                             << "' is there twice, or within a mixer_if";
+                             << "' is there twice, or within another op";
+        return WalkResult::interrupt();
+      }
+      return WalkResult::advance();
+    }
+    if (auto calibrate = dyn_cast<MixerCalibrateOp>(op)) {
+      auto weight = weights.find(calibrate.getWeight());
+      if (weight == weights.end() || !calibrated.insert(calibrate.getWeight()).second) {
+        calibrate.emitOpError() << "mixer_calibrate_c2: no weight '" << calibrate.getWeight()
+                                << "' stands before, or it is calibrated twice";
+        return WalkResult::interrupt();
+      }
+      auto yield = dyn_cast<MixerYieldOp>(calibrate.getBody().front().getTerminator());
+      if (!yield || yield.getNumOperands() != 1 || typeOf(yield.getOperand(0)).getRank() != weight->second) {
+        calibrate.emitOpError() << "mixer_calibrate_c1: the region does not end with a mixer_yield of one value of "
+                                << weight->second << " dimensions";
         return WalkResult::interrupt();
       }
       return WalkResult::advance();

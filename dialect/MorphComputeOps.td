@@ -230,6 +230,7 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
 }
 
 def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)", "{}.exp()">;
+def Morph_LogOp : Morph_UnaryOp<"log", "The natural logarithm of x", "log(x)", "{}.log()">;
 def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)", "{}.sigmoid()">;
 def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)", "F.silu({})">;
 // (1 + tanh(u)) / 2 is sigmoid(2 u), and 2 sqrt(2 / pi) the slope of 2 u at 0.
@@ -308,6 +309,40 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)?
     attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
   }];
+}
+
+//===----------------------------------------------------------------------===//
+// Statistics: what first values of weights are made of (morph.mixer_calibrate). No gradient flows through them.
+//===----------------------------------------------------------------------===//
+
+def Morph_PositionMeanOp : Morph_ComputeOp<"position_mean"> {
+  let summary = "The mean of x [B,T,...] over batch and positions: [...]";
+  let description = "Constraints: position_mean_c1 x has two dimensions or more.";
+  let arguments = (ins Morph_Float:$x);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "BT~", "position_mean_c1">];
+  let resultShapes = ["~"];
+  let zeroWhere = [["x"]];
+  let mixesTokens = 1;
+}
+
+def Morph_AttentionDistanceOp : Morph_ComputeOp<"attention_distance"> {
+  let summary = "How far back the heads of a causal attention of q [B,T,H,D] on k [B,T,G,D] look: [H]";
+  let description = [{
+    The mean over batch and queries i of the sum over keys j of p_ij (i - j), where p are the shares of `attention`, with
+    its `scale` and `window`. Sums are taken in the same order whatever the threads.
+    Constraints: attention_distance_c1 q is [B,T,H,D]; attention_distance_c2 k is [B,T,G,D]; attention_distance_c3 G
+    divides H; attention_distance_c4 window is positive and within the limit.
+  }];
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"q", "BTHD", "attention_distance_c1">, HasShape<"k", "BTGD", "attention_distance_c2">,
+      Divides<"G", "H", "attention_distance_c3">, Range<"window", "1", kDimension, "attention_distance_c4">];
+  let resultShapes = ["H"];
+  let mixesTokens = 1;
+  let flops = [{ 2 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('T'), d.integer("window", d('T'))) }];
+  let scratch = "attentionDistanceScratch(d)";
+  let assemblyFormat = "$q `,` $k `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($k)";
 }
 
 def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {

@@ -110,6 +110,14 @@ Gradients ExpOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool
   return {needed[0] ? builder.create<MulOp>(getLoc(), dy[0], getResult()) : Value()};
 }
 
+Gradients LogOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  if (!needed[0])
+    return {Value()};
+  // 1 / x, which is positive where it has a logarithm.
+  Value negated = builder.create<ScaleOp>(getLoc(), getResult(), APFloat(-1.0));
+  return {builder.create<MulOp>(getLoc(), dy[0], builder.create<ExpOp>(getLoc(), negated))};
+}
+
 Gradients SigmoidOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<SigmoidGradOp>(getLoc(), dy[0], getResult()) : Value()};
 }

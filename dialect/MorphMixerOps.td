@@ -38,7 +38,7 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
     Constraints: mixer_c1 options have names and values of their own; mixer_c2 the body takes x and ends with a
     `mixer_yield` of the result, both [B,T,M]; mixer_c3 the body holds `mixer_` ops and ops of the op table with one result
     that neither mix tokens, nor update, nor name a table; mixer_c4 weights have names of their own,
-    and stand outside of `mixer_if`s.
+    and stand outside of other ops' regions.
 
     Example:
 
@@ -70,10 +70,12 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
   }];
 }
 
-class Morph_MixerBodyOp<string mnemonic, list<Trait> traits = []> : Morph_Op<"mixer_" # mnemonic,
-    !listconcat([Pure, DeclareOpInterfaceMethods<MixerStatementOpInterface>], traits)> {
+class Morph_MixerStatementOp<string mnemonic, list<Trait> traits> : Morph_Op<"mixer_" # mnemonic,
+    !listconcat([DeclareOpInterfaceMethods<MixerStatementOpInterface>], traits)> {
   let arguments = (ins);
 }
+class Morph_MixerBodyOp<string mnemonic, list<Trait> traits = []>
+    : Morph_MixerStatementOp<mnemonic, !listconcat([Pure], traits)>;
 
 def Morph_MixerWeightOp : Morph_MixerBodyOp<"weight"> {
   let summary = "A weight of the mixer, of a shape and with a first value";
@@ -97,7 +99,7 @@ def Morph_MixerWeightOp : Morph_MixerBodyOp<"weight"> {
   let hasVerifier = 1;
 }
 
-def Morph_MixerIfOp : Morph_MixerBodyOp<"if", [NoRegionArguments]> {
+def Morph_MixerIfOp : Morph_MixerStatementOp<"if", [NoRegionArguments, RecursiveMemoryEffects]> {
   let summary = "One of two computations, by a condition that is known when the mixer is copied";
   let description = [{
     Constraints: mixer_if_c1 both regions end with a `mixer_yield` of the results' types.
@@ -109,8 +111,8 @@ def Morph_MixerIfOp : Morph_MixerBodyOp<"if", [NoRegionArguments]> {
   let hasRegionVerifier = 1;
 }
 
-def Morph_MixerYieldOp : Morph_Op<"mixer_yield", [Pure, Terminator, ParentOneOf<["MixerOp", "MixerIfOp"]>]> {
-  let summary = "What a mixer, or one side of a mixer_if, computes";
+def Morph_MixerYieldOp : Morph_Op<"mixer_yield", [Pure, Terminator, ParentOneOf<["MixerOp", "MixerIfOp", "MixerCalibrateOp"]>]> {
+  let summary = "What a mixer, one side of a mixer_if, or a mixer_calibrate computes";
   let arguments = (ins Variadic<Morph_Float>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
@@ -218,6 +220,40 @@ def Morph_MixerAttentionOp : Morph_MixerBodyOp<"attention", [AllTypesMatch<["q",
   let assemblyFormat = [{
     $q `,` $k `,` $v `states` $key_state $value_state `scale` $scale (`window` $window^)? attr-dict
     `:` type($q) `,` type($k) `,` type($v)
+  }];
+  let hasVerifier = 1;
+}
+
+def Morph_MixerCalibrateOp : Morph_MixerStatementOp<"calibrate", [NoRegionArguments, SingleBlock]> {
+  let summary = "A weight's first value, from the activations that it will see";
+  let description = [{
+    The region computes it of what stands before the op; what it computes nobody else sees. The mixer's copies have
+    nothing of it: `morph-build-calibrate` makes a program of the regions, which is run before the first step of training
+    and gives `weight` its value. There alone may a mixer have ops that mix tokens, of one result: `position_mean`,
+    `attention_distance`.
+
+    Constraints: mixer_calibrate_c1 the region ends with a `mixer_yield` of one value with as many dimensions as the
+    weight has; mixer_calibrate_c2 the mixer has the weight, and calibrates it at this one place.
+
+    ```mlir
+    morph.mixer_calibrate "decay" {
+      %m = morph.position_mean %g : tensor<?x?x?xf32>
+      morph.mixer_yield %m : tensor<?xf32>
+    }
+    ```
+  }];
+  let arguments = (ins StrAttr:$weight);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$weight attr-dict-with-keyword $body";
+}
+
+def Morph_MixerAttentionDistanceOp : Morph_MixerBodyOp<"attention_distance"> {
+  let summary = "attention_distance of q and k, within a mixer_calibrate";
+  let description = "Constraints: mixer_attention_distance_c1 it stands in a mixer_calibrate, and its result has one dimension.";
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, StrAttr:$scale, OptionalAttr<StrAttr>:$window);
+  let results = (outs Morph_Float:$result);
+  let assemblyFormat = [{
+    $q `,` $k `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($k) `to` type($result)
   }];
   let hasVerifier = 1;
 }

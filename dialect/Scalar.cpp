@@ -21,6 +21,7 @@ Scalar operator/(Scalar a, Scalar b) { return a.with(a.builder->create<arith::Di
 Scalar operator-(Scalar a) { return a.with(a.builder->create<arith::NegFOp>(a.location, a.value)); }
 
 Scalar exp(Scalar x) { return x.with(x.builder->create<math::ExpOp>(x.location, x.value)); }
+Scalar log(Scalar x) { return x.with(x.builder->create<math::LogOp>(x.location, x.value)); }
 Scalar log1p(Scalar x) { return x.with(x.builder->create<math::Log1pOp>(x.location, x.value)); }
 Scalar sqrt(Scalar x) { return x.with(x.builder->create<math::SqrtOp>(x.location, x.value)); }
 Scalar abs(Scalar x) { return x.with(x.builder->create<math::AbsFOp>(x.location, x.value)); }

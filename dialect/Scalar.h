@@ -39,6 +39,7 @@ public:
   friend Scalar operator/(Scalar a, double b) { return a / a.constant(b); }
 
   friend Scalar exp(Scalar x);
+  friend Scalar log(Scalar x);
   friend Scalar log1p(Scalar x);
   friend Scalar sqrt(Scalar x);
   friend Scalar abs(Scalar x);
@@ -59,6 +60,7 @@ private:
 
 // Declared again so that a call with a number in it finds them.
 Scalar exp(Scalar x);
+Scalar log(Scalar x);
 Scalar log1p(Scalar x);
 Scalar sqrt(Scalar x);
 Scalar abs(Scalar x);

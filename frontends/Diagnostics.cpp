@@ -139,39 +139,56 @@ void Diagnostics::error(SourceRange range, const llvm::Twine &message, const llv
   ++errors_;
   if (pending_.size() == kMaxErrors)
     return;
-  std::string messageText = shortenMessage(message.str()), hintText = shortenMessage(hint.str());
-  Error error{~0u, nullptr, ""};
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  if (range.isValid()) {
-    error.text = sources_.FindBufferContainingLoc(range.Start);
-    error.place = range.Start.getPointer();
-  }
-  printPlace(os, range, "error", messageText);
-  if (!hintText.empty())
-    os << "hint: " << hintText << "\n";
+  auto makeText = [](llvm::StringRef text) { return makePrintable(shortenMessage(text)); };
+  Error &error = pending_.emplace_back(Error{range, makeText(message.str()), makeText(hint.str()), {}});
   for (const Note &note : notes)
-    printPlace(os, note.range, "note", shortenMessage(note.message));
-  error.message = makePrintable(text);
-  pending_.push_back(std::move(error));
+    error.notes.push_back({note.range, makeText(note.message)});
+}
+
+void Diagnostics::sortPending() {
+  auto getText = [&](const Error &error) { // The largest number where there is none.
+    return error.range.isValid() ? sources_.FindBufferContainingLoc(error.range.Start) : ~0u;
+  };
+  llvm::stable_sort(pending_, [&](const Error &a, const Error &b) {
+    unsigned textOfA = getText(a), textOfB = getText(b);
+    return textOfA != textOfB ? textOfA < textOfB
+                              : std::less<const char *>()(a.range.Start.getPointer(), b.range.Start.getPointer());
+  });
 }
 
 void Diagnostics::flush() {
-  llvm::stable_sort(pending_, [](const Error &a, const Error &b) {
-    return a.text != b.text ? a.text < b.text : std::less<const char *>()(a.place, b.place);
-  });
-  for (const Error &error : pending_)
-    os_ << error.message;
+  sortPending();
+  for (const Error &error : pending_) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    printPlace(os, error.range, "error", error.message);
+    if (!error.hint.empty())
+      os << "hint: " << error.hint << "\n";
+    for (const Note &note : error.notes)
+      printPlace(os, note.range, "note", note.message);
+    os_ << makePrintable(text);
+  }
   if (errors_ > flushed_ + pending_.size())
     os_ << program_ << ": error: " << errors_ - flushed_ - pending_.size() << " more errors are not shown\n";
   flushed_ = errors_;
   pending_.clear();
 }
 
+std::vector<Diagnostics::Error> Diagnostics::take() {
+  sortPending();
+  flushed_ = errors_;
+  return std::exchange(pending_, {});
+}
+
 std::pair<unsigned, unsigned> Diagnostics::getLineAndColumn(SourceRange range) const {
   if (!range.isValid())
     return {0, 0};
   return sources_.getLineAndColumn(range.Start);
+}
+
+llvm::StringRef Diagnostics::getText(SourceRange range) const {
+  unsigned id = range.isValid() ? sources_.FindBufferContainingLoc(range.Start) : 0;
+  return id == 0 ? "" : sources_.getMemoryBuffer(id)->getBuffer();
 }
 
 llvm::StringRef Diagnostics::getTextName(SourceRange range) const {

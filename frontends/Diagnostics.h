@@ -33,6 +33,13 @@ struct Note {
 /// is no UTF-8 are escaped, and of very many errors the first are printed and the others counted.
 class Diagnostics {
 public:
+  /// Its texts are printable: valid UTF-8 without control characters.
+  struct Error {
+    SourceRange range; ///< Invalid where it has no place.
+    std::string message, hint;
+    std::vector<Note> notes;
+  };
+
   /// Errors go to `os`; the program's name is put before errors without a place.
   Diagnostics(llvm::StringRef program, llvm::raw_ostream &os) : program_(program), os_(os) {}
   ~Diagnostics() { flush(); }
@@ -53,22 +60,20 @@ public:
 
   /// Prints the errors added so far in the order of their places, text by text; those without a place come last.
   void flush();
+  /// Instead of printing them: the errors added so far, in the same order.
+  std::vector<Error> take();
 
   /// Line and column, both from 1, of a place; zeros where it is invalid.
   std::pair<unsigned, unsigned> getLineAndColumn(SourceRange range) const;
-  /// The name of the text that a place is in.
+  /// The text that a place is in, and its name.
+  llvm::StringRef getText(SourceRange range) const;
   llvm::StringRef getTextName(SourceRange range) const;
 
   unsigned getErrorCount() const { return errors_; }
   bool hasErrors() const { return errors_ != 0; }
 
 private:
-  struct Error {
-    unsigned text;     ///< Number of the text; the largest number where there is none.
-    const char *place; ///< Null where there is none.
-    std::string message;
-  };
-
+  void sortPending();
   /// A message of a kind with its place and a quote of it.
   void printPlace(llvm::raw_ostream &os, SourceRange range, llvm::StringRef kind, llvm::StringRef message) const;
 
@@ -77,7 +82,7 @@ private:
   llvm::SourceMgr sources_;
   std::vector<Error> pending_;
   unsigned errors_ = 0;
-  unsigned flushed_ = 0; ///< Errors that were printed or counted by flush().
+  unsigned flushed_ = 0; ///< Errors that were printed, counted or taken.
 };
 
 /// The range of a part of a text.

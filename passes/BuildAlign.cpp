@@ -52,7 +52,7 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     Value tokens = program->addTokens();
 
     SmallVector<Value> losses, aligned; // Of all candidates; of those with weights to align.
-    size_t numAligned = 0;               // In all layers.
+    size_t numAligned = 0;              // In all layers.
     SymbolNames trained;
     auto measure = [&](Operation *op, IRMapping &mapping) -> FailureOr<Value> {
       auto choice = dyn_cast<ChoiceOp>(op);
@@ -82,7 +82,8 @@ struct BuildAlignPass : public morph::impl::BuildAlignPassBase<BuildAlignPass> {
     if (failed(program->copyForward(tokens, mapping, measure)))
       return failure();
     if (aligned.empty())
-      return emitModelError(model) << "has no candidate with weights to align" << (layers.empty() ? "" : " in these layers");
+      return emitModelError(model) << "has no candidate with weights to align"
+                                   << (layers.empty() ? "" : " in these layers");
     program->addOutput("loss", program->mean(aligned, numAligned));
     program->addOutput("layer_loss", builder.create<StackOp>(program->loc(), losses));
     program->finish(trained);

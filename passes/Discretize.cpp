@@ -184,10 +184,10 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
     if (asked < 0)
       asked = file->budget.value_or(-1);
     if ((asked < 0 && !file->space) || file->values.empty())
-      return emitError(model.getLoc())
-             << "selection file '" << selection << "' has no "
-             << (file->values.empty() ? "'values', 'gates' or 'scores' to choose by"
-                                      : "'choice' or 'kept', and no budget is given there or as an option");
+      return emitError(model.getLoc()) << "selection file '" << selection << "' has no "
+                                       << (file->values.empty()
+                                               ? "'values', 'gates' or 'scores' to choose by"
+                                               : "'choice' or 'kept', and no budget is given there or as an option");
     return solveFor(model, *file, asked, pinnedFull, pinnedLinear);
   }
 
@@ -201,7 +201,10 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
     auto all = llvm::to_vector(llvm::seq<int64_t>(0, layers));
     if (asked >= 0)
       space->counts.push_back({{"the budget of " + std::to_string(asked) + " layers", ""},
-                               {all.begin(), all.end()}, kFullAttention, asked, asked});
+                               {all.begin(), all.end()},
+                               kFullAttention,
+                               asked,
+                               asked});
     if (!pinnedFull.empty())
       space->allowed.push_back({{"option keep", ""}, {pinnedFull.begin(), pinnedFull.end()}, {kFullAttention}});
     for (int64_t layer : pinnedLinear) {
@@ -229,8 +232,8 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
         FailureOr<int64_t> index = findCandidate(layer, candidate);
         if (failed(index))
           return failure();
-        space->allowed.push_back({{"option candidate", ""}, {static_cast<int64_t>(layer)},
-                                  {kFullAttention, candidate}});
+        space->allowed.push_back(
+            {{"option candidate", ""}, {static_cast<int64_t>(layer)}, {kFullAttention, candidate}});
       }
     }
     CandidateTable ties;

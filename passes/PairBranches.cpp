@@ -68,8 +68,8 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     for (StringRef range : ranges) {
       auto [first, last] = range.split('-');
       int64_t from = 0, to = 0;
-      if (first.trim().getAsInteger(10, from) || (last.empty() ? first : last).trim().getAsInteger(10, to) || from > to ||
-          to >= int64_t(model.getLayers()))
+      if (first.trim().getAsInteger(10, from) || (last.empty() ? first : last).trim().getAsInteger(10, to) ||
+          from > to || to >= int64_t(model.getLayers()))
         return emitError(model.getLoc()) << "option candidates: '" << range << "' is no layer and no range of layers 0-"
                                          << int64_t(model.getLayers()) - 1;
       llvm::append_range(layers, llvm::seq_inclusive(from, to));
@@ -145,9 +145,8 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     std::string layer = "model.layers." + std::to_string(mixer.getLayer());
     for (auto [index, candidate] : llvm::enumerate(list)) {
       builder.setInsertionPointToEnd(&choice.getBodies()[index + 1].emplaceBlock());
-      LinearMixerOp built =
-          createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
-                            layer + (index == 0 ? ".linear_attn" : "." + candidate.name));
+      LinearMixerOp built = createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
+                                              layer + (index == 0 ? ".linear_attn" : "." + candidate.name));
       builder.create<YieldOp>(mixer.getLoc(), built.getResult());
       // A declaration that does not fit this layer has no weights.
       if (failed(MixerExpander::check(built, /*isNew=*/true)))

@@ -135,6 +135,16 @@ def BuildAlignPass : Morph_Pass<"morph-build-align"> {
   ];
 }
 
+def BuildCalibratePass : Morph_Pass<"morph-build-calibrate"> {
+  let summary = "Build the program that gives weights of linear branches their first values from activations";
+  let description = [{
+    Phase paired. Adds `@calibrate(tokens [B,T]) -> ...`: the teacher's forward, in which every `morph.mixer_calibrate` of
+    the layers' linear candidates is computed of the teacher's normalised hidden state. An output is called as the weight
+    whose first value it is. What stands above the last layer that asks is not computed. A model of whose candidates none
+    asks gets no program.
+  }];
+}
+
 def BuildGatesPass : Morph_Pass<"morph-build-gates"> {
   let summary = "Build the program that trains the gates";
   let description = [{

@@ -17,8 +17,9 @@ using namespace mlir;
 
 namespace morph {
 
-static constexpr StringRef kPrograms[] = {"align",    "gates", "distill", "finetune",
-                                          "pretrain", "score", "logits",  "decode"};
+static constexpr StringRef kPrograms[] = {"calibrate", "align", "gates",  "distill", "finetune",
+                                          "pretrain",  "score", "logits", "decode"};
+static constexpr StringRef kTraining[] = {"align", "gates", "distill", "finetune", "pretrain"};
 
 ArrayRef<StringRef> programNames() { return kPrograms; }
 
@@ -74,7 +75,7 @@ OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<S
 
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
   const SmallVector<StringRef> all(programNames());
-  const SmallVector<StringRef> training = {"align", "gates", "distill", "finetune", "pretrain"};
+  const SmallVector<StringRef> training(ArrayRef<StringRef>{kTraining});
   const OptionRule rules[] = {
       makeChoice("loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}),
       makeChoice("target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}),
@@ -129,6 +130,8 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
 }
 
 static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
+  if (options.program == "calibrate")
+    return createBuildCalibratePass();
   if (options.program == "align")
     return createBuildAlignPass({options.layers, options.normalize});
   if (options.program == "gates")
@@ -161,7 +164,7 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   // Before differentiation: what is not needed gets no gradient, and a teacher and a student share their common part.
   manager.addNestedPass<ModelOp>(createDemandRowsPass());
   addCleanup(manager);
-  if (options.gradients) {
+  if (options.gradients && llvm::is_contained(kTraining, options.program)) {
     DifferentiatePassOptions differentiate;
     differentiate.program = options.program;
     manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));
@@ -188,8 +191,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     recompute.least = true;
     manager.addNestedPass<ModelOp>(createRecomputePass(recompute));
   }
-  if (options.kernels)
-    manager.addNestedPass<ModelOp>(createFormKernelsPass({options.program}));
+  if (options.kernels) // Where nothing is to calibrate, there is no such program.
+    manager.addNestedPass<ModelOp>(createFormKernelsPass({options.program == "calibrate" ? "" : options.program}));
 }
 
 namespace {

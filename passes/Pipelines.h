@@ -16,7 +16,7 @@ namespace morph {
 
 /// Which program to build, and how. Options that a program does not have are not looked at by it.
 struct ProgramOptions {
-  /// align, gates, distill, finetune, pretrain, score, logits or decode.
+  /// calibrate, align, gates, distill, finetune, pretrain, score, logits or decode.
   std::string program;
   /// gates: kl, ce, final_hidden or layers.
   std::string loss = "kl";
@@ -60,7 +60,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
 /// the program, expand its mixers, share what is computed twice, differentiate what trains and build its update (unless
 /// `gradients` is false), clean up, assign the precision, compute twice what does not fit, form kernels. The program
-/// must be one of programNames().
+/// must be one of programNames(). Of `calibrate` there is none afterwards where no mixer of the model asks for it.
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

@@ -168,9 +168,9 @@ private:
           row.push_back(number && std::isfinite(*number) ? *number : std::nan(""));
         }
         if (row.empty() || llvm::any_of(row, [](double number) { return std::isnan(number); }))
-          return fail(key, "'" + key + "' entry " + Twine(file.values.size() - 1) +
-                               (kind == Values::Candidates ? " is not a list of finite numbers"
-                                                           : " is not a finite number"));
+          return fail(
+              key, "'" + key + "' entry " + Twine(file.values.size() - 1) +
+                       (kind == Values::Candidates ? " is not a list of finite numbers" : " is not a finite number"));
       }
       break; // The first that is there says most.
     }

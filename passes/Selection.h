@@ -23,19 +23,19 @@ struct SelectionFile {
   /// values of all of them.
   enum class Values { Scores, Shares, Candidates };
 
-  llvm::SmallVector<std::string> choice;           ///< Empty, or the name of each layer's candidate.
-  std::optional<llvm::SmallVector<int64_t>> kept;  ///< Sorted, no layer twice.
+  llvm::SmallVector<std::string> choice;          ///< Empty, or the name of each layer's candidate.
+  std::optional<llvm::SmallVector<int64_t>> kept; ///< Sorted, no layer twice.
   Values kind = Values::Scores;
-  std::vector<std::vector<double>> values;         ///< Empty, or by layer; finite.
+  std::vector<std::vector<double>> values; ///< Empty, or by layer; finite.
   std::optional<int64_t> budget;
   std::optional<ChoiceSpace> space; ///< Of as many layers.
 };
 
 /// Reads a selection or gates file of a model with `layers` layers. Keys: `version` (1), `layers`, `choice` (array of a
 /// candidate's name a layer), `kept` (array of layers, those of which `choice` says "full" where both are there),
-/// `values` (array of an array a layer), `gates` (array of a number or of an array a layer), `scores` (array of a number
-/// a layer), `budget` (layers), `space`; others are for people. The file is not trusted: the error says what is wrong
-/// with it, and where (file:line:column).
+/// `values` (array of an array a layer), `gates` (array of a number or of an array a layer), `scores` (array of a
+/// number a layer), `budget` (layers), `space`; others are for people. The file is not trusted: the error says what is
+/// wrong with it, and where (file:line:column).
 llvm::Expected<SelectionFile> readSelectionFile(llvm::StringRef path, int64_t layers);
 
 /// Layers floor(i * layers / budget) for i < budget.

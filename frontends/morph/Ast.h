@@ -85,12 +85,12 @@ struct Weight {
   SourceRange range;
 };
 
-/// `q = silu(q)`, or `if conv > 0 { ... } else { ... }`.
+/// `q = silu(q)`, `calibrate decay = mean(g)`, or `if conv > 0 { ... } else { ... }`.
 struct Statement {
-  enum class Kind { Assign, If };
+  enum class Kind { Assign, Calibrate, If };
 
   Kind kind = Kind::Assign;
-  Word target;      ///< Of Assign.
+  Word target;      ///< Of Assign; of Calibrate the weight.
   Expression value; ///< What is assigned, or the condition.
   std::vector<Statement> thenBody, elseBody;
   SourceRange thenRange, elseRange; ///< Of the bodies with their braces; elseRange is invalid without `else`.
@@ -132,11 +132,11 @@ struct ArchLine {
   };
 
   Kind kind = Kind::Doc;
-  Word text;                 ///< Of Doc, Model and Recipe; the measure of a Budget.
-  LayerSet layers;           ///< Of Layers, Tie and Pin.
-  std::vector<Word> mixers;  ///< Of Layers references, of Pin names, of Pattern one name.
-  Constant count, every;     ///< Of Pattern.
-  Constant limit;            ///< Of Budget.
+  Word text;                ///< Of Doc, Model and Recipe; the measure of a Budget.
+  LayerSet layers;          ///< Of Layers, Tie and Pin.
+  std::vector<Word> mixers; ///< Of Layers references, of Pin names, of Pattern one name.
+  Constant count, every;    ///< Of Pattern.
+  Constant limit;           ///< Of Budget.
   std::optional<Constant> context;
   std::optional<Word> table; ///< A file of costs.
   SourceRange range;
@@ -150,7 +150,7 @@ struct Arch {
   SourceRange range;
 };
 
-/// A file without errors of syntax.
+/// A file; one with errors of syntax lacks their lines.
 struct File {
   llvm::StringRef text; ///< Of the Diagnostics that it was parsed with.
   std::vector<Mixer> mixers;

@@ -3,6 +3,7 @@
 
 #include "frontends/morph/Check.h"
 
+#include "frontends/morph/BaseNames.h"
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/MixerChecker.h"
 #include "frontends/morph/Parser.h"
@@ -18,12 +19,10 @@ bool morph::language::isSizeOfEveryMixer(llvm::StringRef name) {
 
 MixerChecker::MixerChecker(const File &file, const Mixer &mixer, CheckedMixer &result, Diagnostics &diagnostics)
     : file_(file), mixer_(mixer), result_(result), diagnostics_(diagnostics) {
-  for (const char *size : {"M", "H", "G", "D"})
-    symbols_[size] = {Symbol::Kind::Size, {ValueKind::Scalar, {}}, {}, /*isSize=*/true};
-  for (const char *condition : {"base.qkv_bias", "base.o_bias", "base.qk_norm"})
-    symbols_[condition] = {Symbol::Kind::Fact, {ValueKind::Condition, {}}, {}};
-  for (const char *number : {"base.norm_eps", "base.qk_norm_eps", "base.layer", "base.layers", "base.window"})
-    symbols_[number] = {Symbol::Kind::Fact, {ValueKind::Scalar, {}}, {}};
+  for (const BaseName &size : getBaseSizes())
+    symbols_[size.name] = {Symbol::Kind::Size, {size.kind, {}}, {}, /*isSize=*/true};
+  for (const BaseName &fact : getBaseFacts())
+    symbols_[fact.name] = {Symbol::Kind::Fact, {fact.kind, {}}, {}};
   symbols_["x"] = {Symbol::Kind::Input, {ValueKind::Activation, {SizePolynomial::makeName("M")}}, {}};
 }
 
@@ -39,6 +38,31 @@ void MixerChecker::run() {
   checkWeightUses();
 }
 
+static void checkFile(CheckedFile &result, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  llvm::StringMap<SourceRange> names;
+  for (const Mixer &mixer : result.file.mixers) {
+    if (llvm::StringRef(mixer.name.text).contains('.'))
+      diagnostics.error(mixer.name.range, "the name of mixer '" + mixer.name.text + "' has a dot");
+    auto [known, isNew] = names.try_emplace(mixer.name.text, mixer.name.range);
+    if (!isNew)
+      diagnostics.error(mixer.name.range, "mixer '" + mixer.name.text + "' stands twice", "",
+                        {{known->second, "it stands here first"}});
+    CheckedMixer &checked = result.mixers.emplace_back();
+    checked.mixer = &mixer;
+    MixerChecker(result.file, mixer, checked, diagnostics).run();
+    if (diagnostics.getErrorCount() >= before + kMaxErrors)
+      break;
+  }
+  for (const Arch &arch : result.file.archs) {
+    auto [known, isNew] = names.try_emplace(arch.name.text, arch.name.range);
+    if (!isNew)
+      diagnostics.error(arch.name.range, "'" + arch.name.text + "' stands twice", "",
+                        {{known->second, "it stands here first"}});
+    checkArch(arch, diagnostics);
+  }
+}
+
 std::unique_ptr<CheckedFile> morph::language::readMixers(llvm::StringRef text, Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
   std::optional<File> file = parseFile(text, diagnostics);
@@ -46,28 +70,19 @@ std::unique_ptr<CheckedFile> morph::language::readMixers(llvm::StringRef text, D
     return nullptr;
   auto result = std::make_unique<CheckedFile>();
   result->file = std::move(*file);
-  llvm::StringMap<SourceRange> names;
-  for (const Mixer &mixer : result->file.mixers) {
-    if (llvm::StringRef(mixer.name.text).contains('.'))
-      diagnostics.error(mixer.name.range, "the name of mixer '" + mixer.name.text + "' has a dot");
-    auto [known, isNew] = names.try_emplace(mixer.name.text, mixer.name.range);
-    if (!isNew)
-      diagnostics.error(mixer.name.range, "mixer '" + mixer.name.text + "' stands twice", "",
-                        {{known->second, "it stands here first"}});
-    CheckedMixer &checked = result->mixers.emplace_back();
-    checked.mixer = &mixer;
-    MixerChecker(result->file, mixer, checked, diagnostics).run();
-    if (diagnostics.getErrorCount() >= before + kMaxErrors)
-      break;
-  }
-  for (const Arch &arch : result->file.archs) {
-    auto [known, isNew] = names.try_emplace(arch.name.text, arch.name.range);
-    if (!isNew)
-      diagnostics.error(arch.name.range, "'" + arch.name.text + "' stands twice", "",
-                        {{known->second, "it stands here first"}});
-    checkArch(arch, diagnostics);
-  }
+  checkFile(*result, diagnostics);
   if (diagnostics.getErrorCount() != before)
     return nullptr;
+  return result;
+}
+
+std::unique_ptr<CheckedFile> morph::language::readMixersPartly(llvm::StringRef text, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  auto result = std::make_unique<CheckedFile>();
+  result->file = parsePartly(text, diagnostics);
+  // Lines that were left out would be missed as well.
+  Diagnostics unheard("", llvm::nulls());
+  checkFile(*result, diagnostics.getErrorCount() == before ? diagnostics : unheard);
+  unheard.take();
   return result;
 }

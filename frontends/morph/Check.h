@@ -46,6 +46,10 @@ struct CheckedFile {
 /// was any.
 std::unique_ptr<CheckedFile> readMixers(llvm::StringRef text, Diagnostics &diagnostics);
 
+/// The same for editors: also of a text with errors, what can be told of it; where lines are malformed, only these are
+/// reported. Expressions with errors have no type.
+std::unique_ptr<CheckedFile> readMixersPartly(llvm::StringRef text, Diagnostics &diagnostics);
+
 } // namespace morph::language
 
 #endif // MORPH_FRONTENDS_MORPH_CHECK_H

@@ -38,7 +38,8 @@ public:
     case Kind::Pattern:
       checkName(line.mixers.front());
       if (checkWhole(line.count, 0) && checkWhole(line.every, 1) && line.count.value > line.every.value)
-        diagnostics_.error(line.count.range, line.count.text + " of every " + line.every.text + " layers are more than there are");
+        diagnostics_.error(line.count.range,
+                           line.count.text + " of every " + line.every.text + " layers are more than there are");
       return;
     case Kind::Budget:
       return checkBudget(line);
@@ -49,7 +50,8 @@ private:
   bool checkWhole(const Constant &number, double least) {
     if (number.value == std::floor(number.value) && number.value >= least && number.value <= double(1 << 30))
       return true;
-    diagnostics_.error(number.range, "expected a whole number from " + printNumber(least) + " on, found " + number.text);
+    diagnostics_.error(number.range,
+                       "expected a whole number from " + printNumber(least) + " on, found " + number.text);
     return false;
   }
 
@@ -102,7 +104,8 @@ private:
     }
     bool isCost = measure == "cache_bytes" || measure == "decode_seconds";
     if (isCost && !line.context)
-      diagnostics_.error(line.range, "a budget of " + measure + " holds at a context", "write for example ... at 32768");
+      diagnostics_.error(line.range, "a budget of " + measure + " holds at a context",
+                         "write for example ... at 32768");
     if (!isCost && (line.context || line.table))
       diagnostics_.error(line.range, "a budget of " + measure + " has no context and no table");
     if (measure == "decode_seconds" && !line.table)

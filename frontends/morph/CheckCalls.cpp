@@ -64,6 +64,11 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
     error(call, "'" + call.text + "' is a function of tensors, expected a number");
     return std::nullopt;
   }
+  if (function.isStatistic() && !calibrates_) {
+    error(call, "'" + call.text + "' sums up positions, which only calibrate may",
+          "a mixer's result at a position must not depend on later ones");
+    return std::nullopt;
+  }
   CheckedCall checked;
   checked.function = &function;
   if (!bindArguments(call, function, checked))
@@ -90,7 +95,7 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
 
   Type type{ValueKind::Weight, {}};
   for (const Expression *argument : checked.arguments)
-    if (argument && result_.types.lookup(argument).kind == ValueKind::Activation)
+    if (!function.isStatistic() && argument && result_.types.lookup(argument).kind == ValueKind::Activation)
       type.kind = ValueKind::Activation;
   if (function.result.anyBefore) {
     const Type first = result_.types.lookup(checked.arguments[0]);
@@ -110,7 +115,7 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
     type.shape.push_back(std::move(*size));
   }
   if (!getWeightsOfFunction(function.name).empty())
-    usedFunctions_.emplace(function.name, getRange(call));
+    (calibrates_ ? calibratingFunctions_ : usedFunctions_).emplace(function.name, getRange(call));
   result_.calls[&call] = std::move(checked);
   return type;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Declarations: options, dimensions, requirements and weights.
 
+#include "frontends/morph/BaseNames.h"
 #include "frontends/morph/MixerChecker.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -156,18 +157,7 @@ void MixerChecker::checkInitializer(const Weight &weight, const Shape &shape) {
 }
 
 void MixerChecker::checkCopy(const Weight &weight, const Shape &shape) {
-  struct BaseWeight {
-    llvm::StringRef name;
-    std::vector<const char *> sizes; ///< Products of the mixer's sizes.
-    llvm::StringRef condition;       ///< Under which the base has it.
-  };
-  static const std::vector<BaseWeight> list = {
-      {"q_proj.weight", {"HD", "M"}, ""},       {"k_proj.weight", {"GD", "M"}, ""},
-      {"v_proj.weight", {"GD", "M"}, ""},       {"o_proj.weight", {"M", "HD"}, ""},
-      {"q_proj.bias", {"HD"}, "base.qkv_bias"}, {"k_proj.bias", {"GD"}, "base.qkv_bias"},
-      {"v_proj.bias", {"GD"}, "base.qkv_bias"}, {"o_proj.bias", {"M"}, "base.o_bias"},
-      {"q_norm.weight", {"D"}, "base.qk_norm"}, {"k_norm.weight", {"D"}, "base.qk_norm"},
-  };
+  llvm::ArrayRef<BaseWeight> list = getBaseWeights();
   const Word &source = weight.init.source;
   auto found = llvm::find_if(list, [&](const BaseWeight &entry) { return entry.name == source.text; });
   if (found == list.end()) {
@@ -180,7 +170,7 @@ void MixerChecker::checkCopy(const Weight &weight, const Shape &shape) {
     return;
   }
   bool repeats = weight.init.kind == Initializer::Kind::Repeat;
-  bool ofKeyValueHeads = llvm::StringRef(found->sizes[0]) == "GD";
+  bool ofKeyValueHeads = found->sizes[0] == "GD";
   if (repeats && !ofKeyValueHeads) {
     diagnostics_.error(weight.init.range, "'base." + source.text + "' has no key-value heads to repeat");
     return;
@@ -210,6 +200,10 @@ void MixerChecker::checkWeightUses() {
   for (auto [weight, used] : llvm::zip(mixer_.weights, weightUsed_))
     if (!used)
       diagnostics_.error(weight.name.range, "weight '" + weight.name.text + "' is not used");
+  for (const auto &[function, place] : calibratingFunctions_)
+    if (!usedFunctions_.count(function))
+      diagnostics_.error(place, "'" + function + "' stands in calibrate alone, and its weights would not be used",
+                         "its weights are the mixer's");
   for (const auto &[function, place] : usedFunctions_)
     for (llvm::StringRef name : getWeightsOfFunction(function))
       if (auto symbol = symbols_.find(name); symbol != symbols_.end())

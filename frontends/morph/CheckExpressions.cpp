@@ -112,7 +112,7 @@ std::optional<Type> MixerChecker::checkName(const Expression &name) {
   }
   const Symbol &symbol = found->second;
   if (symbol.kind == Symbol::Kind::Weight)
-    weightUsed_[symbol.weight] = true;
+    weightUsed_[symbol.weight] = weightUsed_[symbol.weight] || !calibrates_;
   if (scope_ != Scope::Values && symbol.type.isTensor()) {
     error(name, "'" + name.text + "' is " + printType(symbol.type) + ", expected a number",
           "numbers here are sizes, options" +
@@ -125,7 +125,7 @@ std::optional<Type> MixerChecker::checkName(const Expression &name) {
     return std::nullopt;
   }
   if (symbol.kind == Symbol::Kind::Weight)
-    checkWeightIsThere(name, symbol);
+    checkWeightIsThere(name.text, getRange(name), symbol);
   return symbol.type;
 }
 
@@ -153,11 +153,11 @@ std::optional<Type> MixerChecker::checkVariable(const Expression &name, const Va
   return variable.type;
 }
 
-void MixerChecker::checkWeightIsThere(const Expression &use, const Symbol &symbol) {
+void MixerChecker::checkWeightIsThere(const std::string &name, SourceRange use, const Symbol &symbol) {
   for (const std::string &condition : weightConditions_[symbol.weight])
     if (!conditions_.contains(condition)) {
-      error(use, "'" + use.text + "' is there only if " + condition, "use it within if " + condition + " { ... }",
-            {{symbol.place, "it is declared here"}});
+      diagnostics_.error(use, "'" + name + "' is there only if " + condition,
+                         "use it within if " + condition + " { ... }", {{symbol.place, "it is declared here"}});
       return;
     }
 }

@@ -21,6 +21,8 @@ void MixerChecker::checkStatements(const std::vector<Statement> &statements) {
   for (const Statement &statement : statements)
     if (statement.kind == Statement::Kind::If)
       checkIf(statement);
+    else if (statement.kind == Statement::Kind::Calibrate)
+      checkCalibration(statement);
     else
       checkAssignment(statement);
 }
@@ -45,6 +47,36 @@ void MixerChecker::checkAssignment(const Statement &statement) {
   else
     variable.state = Variable::State::Unknown;
   assign(target.text, std::move(variable));
+}
+
+void MixerChecker::checkCalibration(const Statement &statement) {
+  const Word &target = statement.target;
+  calibrates_ = true;
+  std::optional<Type> type = check(statement.value);
+  calibrates_ = false;
+  auto symbol = symbols_.find(target.text);
+  if (symbol == symbols_.end() || symbol->second.kind != Symbol::Kind::Weight) {
+    llvm::SmallVector<llvm::StringRef> names;
+    for (const Weight &weight : mixer_.weights)
+      names.push_back(weight.name.text);
+    llvm::StringRef nearest = findNearest(target.text, names);
+    diagnostics_.error(target.range, "there is no weight '" + target.text + "' to calibrate",
+                       nearest.empty() ? std::string() : "did you mean '" + nearest.str() + "'?");
+    return;
+  }
+  checkWeightIsThere(target.text, target.range, symbol->second);
+  if (auto [first, isNew] = calibrated_.try_emplace(target.text, target.range); !isNew)
+    diagnostics_.error(target.range, "'" + target.text + "' is calibrated twice", "",
+                       {{first->second, "it is calibrated here first"}});
+  const Type &expected = symbol->second.type;
+  if (!type || *type == expected)
+    return;
+  llvm::SmallVector<Note, 2> notes{{symbol->second.place, "it is declared here"}};
+  if (Note note = makeTypeNote(statement.value, *type); note.range.Start != getRange(statement.value).Start)
+    notes.push_back(std::move(note));
+  error(statement.value,
+        "'" + target.text + "' is calibrated to " + printType(*type) + ", expected " + printType(expected),
+        type->kind == ValueKind::Activation ? "mean(...) is of all positions" : "", notes);
 }
 
 void MixerChecker::assign(const std::string &name, Variable variable) {

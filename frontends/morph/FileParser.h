@@ -45,6 +45,7 @@ private:
   // Parser.cpp
   /// Whether a declaration begins here.
   bool atDeclaration() const;
+  /// False where its head has an error; lines with errors are left out.
   bool parseMixer(Mixer &mixer);
   bool parseBody(Mixer &mixer);
   bool parseItem(Mixer &mixer);

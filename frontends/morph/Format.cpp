@@ -52,7 +52,8 @@ private:
   void printCommentsAround(size_t begin, size_t end);
   /// The comment that follows on the same line of the source, and the end of the line.
   void endLine(size_t sourceEnd);
-  /// A blank line where the source has one before `offset`, except where a block begins, and one after each declaration.
+  /// A blank line where the source has one before `offset`, except where a block begins, and one after each
+  /// declaration.
   void printBlankLine(size_t offset);
   /// Text at the current level, broken where it is too wide.
   void printWrapped(llvm::StringRef line);
@@ -62,9 +63,9 @@ private:
   const File &file_;
   std::string text_;
   size_t level_ = 0;
-  size_t comment_ = 0;     ///< The first that is not printed.
-  size_t sourceEnd_ = 0;   ///< Of what is printed.
-  bool begins_ = true;     ///< Nothing stands in the block yet.
+  size_t comment_ = 0;           ///< The first that is not printed.
+  size_t sourceEnd_ = 0;         ///< Of what is printed.
+  bool begins_ = true;           ///< Nothing stands in the block yet.
   bool declarationEnds_ = false; ///< A declaration was the last that was printed.
 };
 
@@ -279,8 +280,9 @@ void Formatter::printStatements(const std::vector<Statement> &statements) {
 }
 
 void Formatter::printStatement(const Statement &statement) {
-  if (statement.kind == Statement::Kind::Assign)
-    return printLine(statement.range, statement.target.text + " = " + printExpression(statement.value, kBreak));
+  if (statement.kind != Statement::Kind::If)
+    return printLine(statement.range, (statement.kind == Statement::Kind::Calibrate ? "calibrate " : "") +
+                                          statement.target.text + " = " + printExpression(statement.value, kBreak));
   openBlock(getOffset(statement.range.Start), getOffset(statement.thenRange.Start),
             "if " + printExpression(statement.value, kBreak) + " {");
   printStatements(statement.thenBody);

@@ -19,7 +19,7 @@ namespace {
 //
 // with `|` between several forms, `= ...` where they may be absent, and `*` before those that go by name only. Names of
 // sizes other than M, H, G and D stand for whatever the arguments have; a leading * for any sizes, whose product is
-// `channels`.
+// `channels`. What gives a weight whatever its arguments is a statistic.
 struct Entry {
   const char *signature;
   const char *summary;
@@ -47,6 +47,10 @@ constexpr Entry entries[] = {
      "a linear attention's state and its output; decays are natural logarithms"},
     {"attention(q [H, D], k [G, D], v [G, D], *, window number = none, scale number = D ^ -0.5) -> [H, D]",
      "causal softmax attention, of the last `window` positions"},
+    {"mean(x [*]) -> weight [*]", "the mean over batch and positions; in calibrate lines"},
+    {"attention_distance(q [N, E], k [P, E], *, window number = none, scale number = E ^ -0.5) -> weight [N] "
+     "where P divides N",
+     "how far back each head of attention(q, k, ...) looks, in positions, on average; in calibrate lines"},
 };
 
 struct BaseWeights {
@@ -76,7 +80,8 @@ public:
     take(")");
     take("-");
     take(">");
-    function_.result = parseShape(ValueKind::Activation);
+    const ValueKind kind = reader_.takeIf("weight") ? ValueKind::Weight : ValueKind::Activation;
+    function_.result = parseShape(kind);
     if (reader_.takeIf("where")) {
       function_.divisor = reader_.take().text.str();
       take("divides");

@@ -32,8 +32,12 @@ struct TensorFunction {
   std::string signature; ///< As in the table.
   std::string summary;
   std::vector<Parameter> parameters;
-  ArgumentForm result;           ///< An activation where any argument is one, else a weight.
+  /// An activation where any argument is one, else a weight; of a statistic a weight.
+  ArgumentForm result;
   std::string divisor, dividend; ///< The function's own size that must divide another; or empty.
+
+  /// Whether it sums up an activation over batch and positions, which only `calibrate` may.
+  bool isStatistic() const { return result.kind == ValueKind::Weight; }
 };
 
 /// All functions by name: those of the table, and the op table's elementwise ops of one operand.

@@ -50,6 +50,7 @@ private:
 
   void lowerBody(ArrayRef<Statement> statements);
   void lowerIf(const Statement &statement);
+  void lowerCalibration(const Statement &statement);
   /// The value of an expression of tensors.
   Value lower(const Expression &expression);
   Value lowerOperator(const Expression &expression);
@@ -232,11 +233,21 @@ void Lowering::lowerBody(ArrayRef<Statement> statements) {
     location = NameLoc::get(text(statement.target.text), getLocation(statement.range));
     if (statement.kind == Statement::Kind::If)
       lowerIf(statement);
+    else if (statement.kind == Statement::Kind::Calibrate)
+      lowerCalibration(statement);
     else if (isTensor(statement.value))
       names[statement.target.text] = {lower(statement.value), {}};
     else
       names[statement.target.text] = {Value(), substitute(statement.value)};
   }
+}
+
+void Lowering::lowerCalibration(const Statement &statement) {
+  auto op = builder.create<MixerCalibrateOp>(location, text(statement.target.text));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToEnd(&op.getBody().emplaceBlock());
+  Value value = lower(statement.value);
+  builder.create<MixerYieldOp>(location, value);
 }
 
 void Lowering::lowerIf(const Statement &statement) {
@@ -399,6 +410,10 @@ Value Lowering::lowerCall(const Expression &expression) {
     StringAttr keys = makeStateName("k"), values = makeStateName("v");
     return builder.create<MixerAttentionOp>(location, q, k, v, keys, values, number("scale"), number("window"));
   }
+  if (name == "attention_distance") {
+    Value q = value("q"), k = value("k");
+    return builder.create<MixerAttentionDistanceOp>(location, getType(1), q, k, number("scale"), number("window"));
+  }
   if (name == "base_o")
     return lowerBaseOutput(value("y"));
   Value x = value("x");
@@ -430,6 +445,8 @@ Value Lowering::lowerCall(const Expression &expression) {
     return builder.create<MixerRopeOp>(location, x);
   if (name == "split")
     return builder.create<MixerSplitOp>(location, getType(getRank(x) + 1), x, number("heads"));
+  if (name == "mean")
+    return builder.create<PositionMeanOp>(location, getType(getRank(x) - 2), x);
   if (name == "merge")
     return builder.create<MixerMergeOp>(location, getType(getRank(x) - 1), x);
   if (name == "expand")

@@ -81,7 +81,7 @@ private:
   std::optional<Type> checkVariable(const Expression &name, const Variable &variable);
   std::optional<Type> checkElementwise(const Expression &operation, const Type &left, const Type &right);
   std::optional<Type> checkScalarCall(const Expression &call, llvm::ArrayRef<std::optional<Type>> types);
-  void checkWeightIsThere(const Expression &use, const Symbol &symbol);
+  void checkWeightIsThere(const std::string &name, SourceRange use, const Symbol &symbol);
   /// What a part of an expression is: at the declaration or assignment where it is a name, else at itself.
   Note makeTypeNote(const Expression &expression, const Type &type) const;
   void reportUnknownName(const Expression &name);
@@ -103,6 +103,7 @@ private:
   // CheckStatements.cpp
   void checkStatements(const std::vector<Statement> &statements);
   void checkAssignment(const Statement &statement);
+  void checkCalibration(const Statement &statement);
   void checkIf(const Statement &statement);
   void checkReturn();
   void assign(const std::string &name, Variable variable);
@@ -126,7 +127,10 @@ private:
   llvm::StringMap<unsigned> conditions_; ///< Those that hold here, as text, with how often.
   std::vector<std::vector<std::string>> weightConditions_; ///< Under which each weight is there.
   std::vector<bool> weightUsed_;
-  std::map<std::string, SourceRange> usedFunctions_; ///< With weights of their own; the first use of each.
+  /// Those with weights of their own, and those that stand in `calibrate`; the first use of each.
+  std::map<std::string, SourceRange> usedFunctions_, calibratingFunctions_;
+  std::map<std::string, SourceRange> calibrated_; ///< Weights, and where.
+  bool calibrates_ = false;                       ///< What is checked is a weight's first value.
   Scope scope_ = Scope::Values;
   const Weight *indexed_ = nullptr;     ///< Of Scope::Formula: whose indices have names.
   std::map<std::string, Note> boundBy_; ///< The arguments that give the sizes of the call's function.

@@ -42,14 +42,19 @@ ArrayRef<StringRef> morph::getBuiltinMixers() {
   return names;
 }
 
+StringRef morph::getBuiltinMixerText(StringRef name) {
+  const auto *builtin = llvm::find_if(kBuiltins, [&](const Builtin &known) { return known.name == name; });
+  return builtin == std::end(kBuiltins) ? "" : builtin->text;
+}
+
 MixerOp morph::declareMixer(ModelOp model, StringRef name) {
   if (Operation *symbol = SymbolTable::lookupSymbolIn(model, name))
     return dyn_cast<MixerOp>(symbol);
-  const auto *builtin = llvm::find_if(kBuiltins, [&](const Builtin &known) { return known.name == name; });
-  if (builtin == std::end(kBuiltins))
+  StringRef builtin = getBuiltinMixerText(name);
+  if (builtin.empty())
     return {};
   Diagnostics diagnostics("morph", llvm::errs());
-  StringRef text = diagnostics.addText((name + ".morph").str(), builtin->text);
+  StringRef text = diagnostics.addText((name + ".morph").str(), builtin);
   std::unique_ptr<language::CheckedFile> file = language::readMixers(text, diagnostics);
   assert(file && file->mixers.size() == 1 && "the mixers of Morph are tested");
   return addMixer(model, file->mixers.front(), diagnostics);

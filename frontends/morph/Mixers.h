@@ -12,6 +12,9 @@ namespace morph {
 /// The names of the mixers that come with Morph, sorted.
 llvm::ArrayRef<llvm::StringRef> getBuiltinMixers();
 
+/// The text that declares one of them; empty where there is none.
+llvm::StringRef getBuiltinMixerText(llvm::StringRef name);
+
 /// The declaration of a name in a model: the one that it has, or the one that comes with Morph, which is added to it.
 /// Null where there is neither, or where the name is another symbol's.
 MixerOp declareMixer(ModelOp model, llvm::StringRef name);

@@ -92,8 +92,8 @@ bool FileParser::parseLayers(LayerSet &layers) {
 bool FileParser::parseCandidates(ArchLine &line) {
   do {
     if (line.mixers.size() > kMaxCandidates)
-      return fail(reader_.peek(), "a layer has at most " + llvm::Twine(kMaxCandidates) +
-                                      " candidates beside full attention");
+      return fail(reader_.peek(),
+                  "a layer has at most " + llvm::Twine(kMaxCandidates) + " candidates beside full attention");
     if (!parseCandidate(line.mixers.emplace_back()))
       return false;
   } while (reader_.takeIf("|"));

@@ -8,7 +8,8 @@
 using namespace morph;
 using namespace morph::language;
 
-static constexpr llvm::StringRef itemWords[] = {"doc", "source", "dim", "require", "weight", "frozen", "if", "return"};
+static constexpr llvm::StringRef itemWords[] = {"doc",    "source", "dim",    "require",  "weight",
+                                                "frozen", "if",     "return", "calibrate"};
 
 bool FileParser::atDeclaration() const {
   const Token &token = reader_.peek();
@@ -63,9 +64,9 @@ bool FileParser::parseHeader(Word &name, llvm::StringRef kind, llvm::function_re
 bool FileParser::parseMixer(Mixer &mixer) {
   Token begin = reader_.take();
   returned_ = unclosed_ = false;
-  if (!parseHeader(mixer.name, "mixer", [&] { return !reader_.peek().is("(") || parseOptions(mixer); }) ||
-      !parseBody(mixer))
+  if (!parseHeader(mixer.name, "mixer", [&] { return !reader_.peek().is("(") || parseOptions(mixer); }))
     return false;
+  parseBody(mixer);
   mixer.bodyRange = getRangeFrom(opening_.begin);
   mixer.range = getRangeFrom(begin.begin);
   return true;
@@ -92,8 +93,8 @@ bool FileParser::parseBody(Mixer &mixer) {
 }
 
 bool FileParser::failUnclosed(llvm::StringRef kind) {
-  return fail(reader_.peek(), "expected '}' before " +
-                                  (reader_.atEnd() ? "the end of the text" : std::string("the next declaration")),
+  return fail(reader_.peek(),
+              "expected '}' before " + (reader_.atEnd() ? "the end of the text" : std::string("the next declaration")),
               "", {{getRange(opening_), "the " + kind.str() + "'s lines begin here"}});
 }
 
@@ -144,6 +145,13 @@ bool FileParser::parseStatement(std::vector<Statement> &statements) {
 }
 
 bool FileParser::parseAssignment(Statement &statement) {
+  // The word is a name like others where no name follows it on its line.
+  Token first = reader_.peek();
+  if (const Token &second = reader_.peek(1);
+      first.is("calibrate") && second.kind == TokenKind::Name && !second.startsLine) {
+    statement.kind = Statement::Kind::Calibrate;
+    reader_.take();
+  }
   Token token = reader_.peek();
   if (token.is("else"))
     return fail(token, "'else' follows no 'if'");
@@ -161,7 +169,7 @@ bool FileParser::parseAssignment(Statement &statement) {
   statement.target = {token.text.str(), getRange(token)};
   if (!parseValue(statement.value))
     return false;
-  statement.range = getRangeFrom(token.begin);
+  statement.range = getRangeFrom(first.begin);
   return true;
 }
 
@@ -286,27 +294,32 @@ void FileParser::recover(size_t began) {
   }
 }
 
-std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics &diagnostics) {
-  unsigned before = diagnostics.getErrorCount();
+File morph::language::parsePartly(llvm::StringRef text, Diagnostics &diagnostics) {
+  File file;
+  file.text = text;
   if (text.size() > kMaxFileBytes) {
     diagnostics.error("a file of " + llvm::Twine(text.size()) + " bytes, expected at most " +
                       llvm::Twine(kMaxFileBytes));
-    return std::nullopt;
+    return file;
   }
   if (size_t offset = 0; !llvm::json::isUTF8(text, &offset)) {
     diagnostics.error(makeRange(text.substr(offset, 1)), "this is not UTF-8");
-    return std::nullopt;
+    return file;
   }
   TokenList list = readTokens(text);
   for (const TextError &error : list.errors)
     diagnostics.error(makeRange(text.slice(error.begin, error.end)), error.message, error.hint);
   // Words that were left out would be missed as well.
-  if (!list.errors.empty())
-    return std::nullopt;
-  File file;
-  file.text = text;
-  FileParser(text, list.tokens, diagnostics).run(file);
+  Diagnostics unheard("", llvm::nulls());
+  FileParser(text, list.tokens, list.errors.empty() ? diagnostics : unheard).run(file);
+  unheard.take();
   file.comments = std::move(list.comments);
+  return file;
+}
+
+std::optional<File> morph::language::parseFile(llvm::StringRef text, Diagnostics &diagnostics) {
+  unsigned before = diagnostics.getErrorCount();
+  File file = parsePartly(text, diagnostics);
   if (diagnostics.getErrorCount() != before)
     return std::nullopt;
   return file;

@@ -64,9 +64,10 @@ std::string toMember(llvm::StringRef name) {
 }
 
 std::string getStructName(llvm::StringRef section) {
-  return section.empty() ? "ResolvedSpec" : section == "model_info" ? "ModelInfo"
-         : section == "space"    ? "ChoiceSpace"
-                                 : toUpperCamel(section) + "Spec";
+  return section.empty()           ? "ResolvedSpec"
+         : section == "model_info" ? "ModelInfo"
+         : section == "space"      ? "ChoiceSpace"
+                                   : toUpperCamel(section) + "Spec";
 }
 
 /// `text` as lines of a documentation comment.
@@ -154,8 +155,7 @@ Generator::Generator() {
     group->sections.split(sections, ',');
     for (llvm::StringRef &section : sections)
       section = section.trim();
-    Struct entry{
-        getStructName(group->name), baseOf_[sections.front().str()], group->text.str(), sections, {}, {}};
+    Struct entry{getStructName(group->name), baseOf_[sections.front().str()], group->text.str(), sections, {}, {}};
     for (const Key *key : getKeysOf(sections.front()))
       if (!inherited_.contains(key->path) && findCommon(*key, sections))
         entry.keys.push_back(key);

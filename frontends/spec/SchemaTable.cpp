@@ -42,7 +42,8 @@ constexpr Key kKeys[] = {
     {"version", kInteger, "", "required", "", "S1", "The version of the spec format: 1."},
     {"name", kString, "", "<the file's name without its ending>", "", "S21", "The run's name, for tables and reports."},
     {"arch", kString, "path", "<none>", "", "S22",
-     "A `.morph` file, or `FILE:NAME` of several in it, whose `arch` says what `model.path`, [linear] and [budget] say, "
+     "A `.morph` file, or `FILE:NAME` of several in it, whose `arch` says what `model.path`, [linear] and [budget] "
+     "say, "
      "and more."},
     {"seed", kInteger, "", "0", ">= 0", "root_c1", "Seed of every random draw of the run."},
 
@@ -239,6 +240,9 @@ constexpr Key kKeys[] = {
     {"align.normalize", kString, "", "\"relative\"", "relative | mean | rows", "align_c15",
      "A layer's squared error over its target's power, over its elements, or over its rows (a squared norm a position, "
      "as FlashMorph's paper writes it). `select.method` layer_mse ranks by this error too."},
+    {"align.calibration", kInteger, "", "4", ">= 0, <= 1000000", "align_c16",
+     "Batches of the stage's own that give weights their first values, where a mixer's declaration asks for that "
+     "(`calibrate`); 0: they start as declared."},
 
     {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
      "How the layers are chosen."},
@@ -357,9 +361,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S3",
      "`linear.backend` and `linear.candidates` name mixers that come with Morph or that a file declares, each once, "
      "with options that they have; `backend` is a linear one."},
-    {"S5",
-     "A budget is given: one of `full_layers` and `ratio`, at most the number of layers, or `cache_bytes` or "
-     "`decode_seconds` with `context`, the last with `costs`; they may be combined."},
+    {"S5", "A budget is given: one of `full_layers` and `ratio`, at most the number of layers, or `cache_bytes` or "
+           "`decode_seconds` with `context`, the last with `costs`; they may be combined."},
     {"S6", "Layers that are named exist, and some choice satisfies all pins, ties, patterns and budgets together."},
     {"S7", "Files and folders exist."},
     {"S8", "Task names differ."},
@@ -379,7 +382,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
     {"S21",
      "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
-    {"S22", "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
+    {"S22",
+     "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
 };
 
 } // namespace

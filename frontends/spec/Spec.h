@@ -65,6 +65,10 @@ struct ImportedSpec {
 std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, const SpecOptions &options,
                                        Diagnostics &diagnostics);
 
+/// The same for the text of a spec that is, or will be, at that path; `diagnostics` has taken it in.
+std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, llvm::StringRef text,
+                                       const SpecOptions &options, Diagnostics &diagnostics);
+
 /// The resolved spec as indented JSON with sorted keys: the same spec gives the same bytes.
 std::string printSpec(const Spec &spec);
 

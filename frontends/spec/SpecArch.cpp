@@ -64,7 +64,8 @@ LayerSet makeLayers(const Spec &spec, llvm::StringRef path) {
   LayerSet layers;
   layers.range = spec.getPlace(path);
   for (const auto &[index, layer] : llvm::enumerate(spec.getIntegers(path))) {
-    Constant constant{std::to_string(layer), double(layer), spec.getPlace((path + "[" + llvm::Twine(index) + "]").str())};
+    Constant constant{std::to_string(layer), double(layer),
+                      spec.getPlace((path + "[" + llvm::Twine(index) + "]").str())};
     layers.ranges.emplace_back(constant, constant);
   }
   return layers;
@@ -93,17 +94,17 @@ std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange us
     return std::nullopt;
   std::vector<Arch> &archs = file->file.archs;
   auto names = llvm::map_range(archs, [](const Arch &arch) -> const std::string & { return arch.name.text; });
-  auto found = name.empty() ? archs.begin()
-                            : llvm::find_if(archs, [&](const Arch &arch) { return arch.name.text == name; });
+  auto found =
+      name.empty() ? archs.begin() : llvm::find_if(archs, [&](const Arch &arch) { return arch.name.text == name; });
   if (found == archs.end() || (name.empty() && archs.size() > 1)) {
     std::string known = archs.empty() ? std::string("it declares none") : "it declares " + llvm::join(names, ", ");
     if (name.empty() && archs.size() > 1)
       diagnostics.error(usedAt, "'" + path + "' declares several archs [S22]",
                         "name one: \"" + path + ":" + archs.front().name.text + "\"; " + known);
     else
-      diagnostics.error(usedAt,
-                        "'" + path + "' declares no arch" + (name.empty() ? llvm::Twine() : " '" + name + "'") + " [S22]",
-                        known);
+      diagnostics.error(
+          usedAt, "'" + path + "' declares no arch" + (name.empty() ? llvm::Twine() : " '" + name + "'") + " [S22]",
+          known);
     return std::nullopt;
   }
   resolveFiles(*found, file->file, path);
@@ -112,8 +113,7 @@ std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange us
 
 std::string spec::resolveArch(Spec &spec, const Diagnostics &diagnostics) {
   llvm::StringRef text = diagnostics.getTextName(spec.getPlace("arch"));
-  std::string path =
-      makeAbsolute(spec.getString("arch"), text == "--set" ? "" : llvm::sys::path::parent_path(text));
+  std::string path = makeAbsolute(spec.getString("arch"), text == "--set" ? "" : llvm::sys::path::parent_path(text));
   spec.values["arch"] = path;
   return path;
 }
@@ -122,7 +122,8 @@ void spec::mergeArch(Spec &spec, const Arch &arch, Diagnostics &diagnostics) {
   const ArchLine *model = findLine(arch, ArchLine::Kind::Model);
   auto refuse = [&](llvm::StringRef key) {
     diagnostics.error(spec.getPlace(key), "'" + key + "' says what the arch '" + arch.name.text + "' says [S22]",
-                      "leave out one of them", {{key == "model.path" ? model->range : arch.name.range, "the arch is here"}});
+                      "leave out one of them",
+                      {{key == "model.path" ? model->range : arch.name.range, "the arch is here"}});
   };
   for (const Key &key : getKeys())
     if ((getSectionName(key) == "linear" || getSectionName(key) == "budget") && spec.isGiven(key.path))
@@ -137,7 +138,7 @@ void spec::mergeArch(Spec &spec, const Arch &arch, Diagnostics &diagnostics) {
 
 Arch spec::makeArch(const Spec &spec) {
   Arch arch;
-  arch.range = spec.getPlace("budget");
+  arch.range = spec.getPlace("budget.full_layers");
   ArchLine &layers = arch.lines.emplace_back();
   layers.kind = ArchLine::Kind::Layers;
   layers.range = spec.getPlace("linear.backend");

@@ -9,8 +9,8 @@
 
 namespace morph::spec {
 
-/// An arch of a `.morph` file: `FILE`, which has one, or `FILE:NAME`. Files that it names are relative to its folder; its
-/// mixers of the same file become references to that file. Nothing after an error; `usedAt` is where it is named.
+/// An arch of a `.morph` file: `FILE`, which has one, or `FILE:NAME`. Files that it names are relative to its folder;
+/// its mixers of the same file become references to that file. Nothing after an error; `usedAt` is where it is named.
 std::optional<language::Arch> readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics);
 
 /// Makes the path `arch` of a spec absolute, and returns it.

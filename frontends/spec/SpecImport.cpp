@@ -102,7 +102,7 @@ struct Source {
 } // namespace
 
 /// Reads the text of a spec: a TOML file, or the recipe of an arch. Nothing after an error.
-static std::optional<Source> readSource(StringRef path, const SpecOptions &options, Diagnostics &diagnostics) {
+static std::optional<Source> readSource(StringRef path, Diagnostics &diagnostics) {
   Source source;
   source.path = path.str();
   std::optional<spec::Document> document;
@@ -113,16 +113,13 @@ static std::optional<Source> readSource(StringRef path, const SpecOptions &optio
     const language::ArchLine *recipe = language::findLine(*source.arch, language::ArchLine::Kind::Recipe);
     source.path = recipe ? recipe->text.text : "recipe.toml";
     document = recipe ? spec::readToml(source.path, diagnostics, recipe->text.range)
-                      : spec::readTomlText(diagnostics.addText(source.path, kDefaultRecipe), diagnostics);
+                      : spec::parseToml(diagnostics.addText(source.path, kDefaultRecipe), diagnostics);
   } else {
     document = spec::readToml(path, diagnostics);
   }
   if (!document)
     return std::nullopt;
   source.document = std::move(*document);
-  for (const std::string &assignment : options.overrides)
-    if (!spec::applyOverride(source.document.root, assignment, diagnostics))
-      return std::nullopt;
   return source;
 }
 
@@ -162,15 +159,14 @@ static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, cons
   return true;
 }
 
-std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
-                                              Diagnostics &diagnostics) {
-  std::optional<Source> source = readSource(path, options, diagnostics);
-  if (!source)
-    return std::nullopt;
-  std::optional<Spec> read =
-      spec::readDocument(source->document.root, source->path, source->document.begin, diagnostics);
+static std::optional<ImportedSpec> importSource(MLIRContext &context, Source source, const SpecOptions &options,
+                                                Diagnostics &diagnostics) {
+  for (const std::string &assignment : options.overrides)
+    if (!spec::applyOverride(source.document.root, assignment, diagnostics))
+      return std::nullopt;
+  std::optional<Spec> read = spec::readDocument(source.document.root, source.path, source.document.begin, diagnostics);
   // What is wrong with the model is said together with what is wrong between the spec's own keys.
-  if (!read || !readArch(*read, source->arch, diagnostics))
+  if (!read || !readArch(*read, source.arch, diagnostics))
     return std::nullopt;
   bool ok = spec::checkBeforeModel(*read, options, diagnostics);
 
@@ -194,8 +190,8 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
       return std::nullopt;
     imported.model = std::move(*model);
     auto [line, column] = diagnostics.getLineAndColumn(spec.getPlace("pretrain.base.layers"));
-    imported.module =
-        buildModel(context, imported.model, spec.getString("name"), FileLineColLoc::get(&context, path, line, column));
+    imported.module = buildModel(context, imported.model, spec.getString("name"),
+                                 FileLineColLoc::get(&context, source.path, line, column));
     if (imported.module && failed(verify(*imported.module)))
       return std::nullopt;
   }
@@ -205,10 +201,24 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
   ok &= spec::checkAgainstModel(spec, imported.model, diagnostics);
   spec::SpaceModel target{*imported.module->getOps<ModelOp>().begin(), imported.model,
                           spec.getString("model.precision"), options.withoutTimes};
-  if (!addSpace(spec, source->arch, target, diagnostics) || !ok)
+  if (!addSpace(spec, source.arch, target, diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, const SpecOptions &options,
+                                              Diagnostics &diagnostics) {
+  std::optional<Source> source = readSource(path, diagnostics);
+  return source ? importSource(context, std::move(*source), options, diagnostics) : std::nullopt;
+}
+
+std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef path, StringRef text,
+                                              const SpecOptions &options, Diagnostics &diagnostics) {
+  std::optional<spec::Document> document = spec::parseToml(text, diagnostics);
+  if (!document)
+    return std::nullopt;
+  return importSource(context, {std::move(*document), path.str(), std::nullopt}, options, diagnostics);
 }
 
 std::string morph::printBaseConfig(const ModelConfig &model) {

@@ -42,6 +42,11 @@ public:
       : arch_(arch), isFile_(isFile), target_(model), model_(model.op), diagnostics_(diagnostics),
         layers_(model_.getLayers()) {}
 
+  ~SpaceBuilder() {
+    for (MixerOp mixer : borrowed_)
+      mixer.erase();
+  }
+
   std::optional<ChoiceSpace> run();
 
 private:
@@ -78,6 +83,7 @@ private:
   ChoiceSpace space_;
   std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
+  std::vector<MixerOp> borrowed_; ///< In the model as long as this lives.
 };
 
 ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::string &text) {
@@ -136,7 +142,11 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
             nearest.empty() ? "known are " + llvm::join(known, ", ") : "did you mean '" + nearest.str() + "'?");
       return std::nullopt;
     }
+    // A mixer that comes with Morph becomes part of the model when layers are paired.
+    bool isKnown = mlir::SymbolTable::lookupSymbolIn(model_, reference.name) != nullptr;
     mixer = declareMixer(model_, reference.name);
+    if (!isKnown)
+      borrowed_.push_back(mixer);
   }
   mlir::MLIRContext &context = *model_.getContext();
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
@@ -247,7 +257,16 @@ void SpaceBuilder::addPin(const ArchLine &line) {
 }
 
 void SpaceBuilder::addTie(const ArchLine &line) {
-  space_.ties.push_back({makeSource(line, quote(line)), readLayers(line.layers)});
+  TiedLayers tie{makeSource(line, quote(line)), readLayers(line.layers)};
+  auto isSame = [](const Candidate &a, const Candidate &b) { return a.name == b.name && a.reference == b.reference; };
+  for (int64_t layer : tie.layers) {
+    const std::vector<Candidate> &first = space_.layers[static_cast<size_t>(tie.layers.front())];
+    const std::vector<Candidate> &other = space_.layers[static_cast<size_t>(layer)];
+    if (!std::equal(first.begin(), first.end(), other.begin(), other.end(), isSame))
+      return error(line.range, "layers " + llvm::Twine(tie.layers.front()) + " and " + llvm::Twine(layer) +
+                                   " are tied, but have different candidates [S6]");
+  }
+  space_.ties.push_back(std::move(tie));
 }
 
 void SpaceBuilder::addPattern(const ArchLine &line) {

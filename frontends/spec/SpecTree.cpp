@@ -21,6 +21,26 @@ static constexpr size_t kMaxKeyParts = 16;
 /// Bytes of a spec. A value takes a few hundred bytes while it is read.
 static constexpr uint64_t kMaxSpecBytes = 1 << 20;
 
+size_t morph::spec::skipTomlString(llvm::StringRef text, size_t at) {
+  char quote = text[at];
+  llvm::StringRef delimiter = text.substr(at, 3);
+  bool multiline = delimiter.size() == 3 && delimiter.count(quote) == 3;
+  for (size_t end = at + (multiline ? 3 : 1); end < text.size(); ++end) {
+    if (text[end] == '\\' && quote == '"') {
+      ++end;
+    } else if (!multiline && (text[end] == quote || text[end] == '\n')) {
+      return end + 1;
+    } else if (multiline && text.substr(end).starts_with(delimiter)) {
+      // Up to two quotes before the closing ones are the string's own.
+      end += 3;
+      for (int own = 0; own < 2 && end < text.size() && text[end] == quote; ++own)
+        ++end;
+      return end;
+    }
+  }
+  return text.size();
+}
+
 Node *Node::find(llvm::StringRef key) {
   for (auto &[name, node] : members)
     if (name == key)
@@ -126,27 +146,6 @@ private:
   std::vector<size_t> lines_;      ///< Which of them begin a line.
 };
 
-/// The end of a TOML string that begins at `at`: behind its closing quotes, or where it breaks off.
-size_t skipString(llvm::StringRef text, size_t at) {
-  char quote = text[at];
-  llvm::StringRef delimiter = text.substr(at, 3);
-  bool multiline = delimiter.size() == 3 && delimiter.count(quote) == 3;
-  for (size_t end = at + (multiline ? 3 : 1); end < text.size(); ++end) {
-    if (text[end] == '\\' && quote == '"') {
-      ++end;
-    } else if (!multiline && (text[end] == quote || text[end] == '\n')) {
-      return end + 1;
-    } else if (multiline && text.substr(end).starts_with(delimiter)) {
-      // Up to two quotes before the closing ones are the string's own.
-      end += 3;
-      for (int own = 0; own < 2 && end < text.size() && text[end] == quote; ++own)
-        ++end;
-      return end;
-    }
-  }
-  return text.size();
-}
-
 /// The dot at which a key or header gets too many parts; nothing where none has. Dots elsewhere are in numbers, one in
 /// each.
 std::optional<size_t> findLongKey(llvm::StringRef text) {
@@ -154,7 +153,7 @@ std::optional<size_t> findLongKey(llvm::StringRef text) {
   for (size_t at = 0; at < text.size();) {
     char c = text[at];
     if (c == '"' || c == '\'') {
-      at = skipString(text, at);
+      at = skipTomlString(text, at);
       continue;
     }
     if (c == '#') {
@@ -197,10 +196,15 @@ static std::optional<Node> tryReadToml(llvm::StringRef text, std::string &messag
 
 std::optional<Document> morph::spec::readToml(llvm::StringRef path, Diagnostics &diagnostics, SourceRange usedAt) {
   std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxSpecBytes, usedAt);
-  return text ? readTomlText(*text, diagnostics) : std::nullopt;
+  return text ? parseToml(*text, diagnostics) : std::nullopt;
 }
 
-std::optional<Document> morph::spec::readTomlText(llvm::StringRef text, Diagnostics &diagnostics) {
+std::optional<Document> morph::spec::parseToml(llvm::StringRef text, Diagnostics &diagnostics) {
+  if (text.size() > kMaxSpecBytes) {
+    diagnostics.error("a spec of " + llvm::Twine(text.size()) + " bytes, expected at most " +
+                      llvm::Twine(kMaxSpecBytes));
+    return std::nullopt;
+  }
   std::string message;
   SourceRange range;
   std::optional<Node> root = tryReadToml(text, message, range);

@@ -43,11 +43,13 @@ struct Document {
 };
 
 /// Reads a TOML file. Prints an error and returns nothing where it cannot be read, is malformed, or larger or nested
-/// deeper than a spec can be.
-/// `usedAt` is where the file is named.
+/// deeper than a spec can be. `usedAt` is where the file is named.
 std::optional<Document> readToml(llvm::StringRef path, Diagnostics &diagnostics, SourceRange usedAt = {});
 /// The same for a text that `diagnostics` has taken in.
-std::optional<Document> readTomlText(llvm::StringRef text, Diagnostics &diagnostics);
+std::optional<Document> parseToml(llvm::StringRef text, Diagnostics &diagnostics);
+
+/// The end of a TOML string that begins at `at`: behind its closing quotes, or where it breaks off.
+size_t skipTomlString(llvm::StringRef text, size_t at);
 
 /// Puts one override `key=value` of the command line into the document. Keys are dotted ("align.lr"); the members of
 /// `[[task]]` go by the task's name ("task.needle.queries"), those of other lists by number ("pretrain.phase.0.batch").

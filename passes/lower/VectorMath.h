@@ -8,8 +8,9 @@
 
 namespace morph {
 
-/// Adds patterns that write `math.exp` and `math.log1p` in basic operations, each rounded on its own, so that all
-/// machines agree. exp: relative error below 2e-7, and infinity, zero, denormal results and NaN as they should be.
+/// Adds patterns that write `math.exp`, `math.log` and `math.log1p` in basic operations, each rounded on its own, so
+/// that all machines agree. exp: relative error below 2e-7, and infinity, zero, denormal results and NaN as they should
+/// be.
 void populateVectorMath(mlir::RewritePatternSet &patterns);
 
 } // namespace morph

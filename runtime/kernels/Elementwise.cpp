@@ -39,6 +39,7 @@ public:
   }
   friend Elements operator-(const Elements &a) { return Elements(-a.tensor); }
   friend Elements exp(const Elements &x) { return Elements(at::exp(x.tensor)); }
+  friend Elements log(const Elements &x) { return Elements(at::log(x.tensor)); }
   friend Elements log1p(const Elements &x) { return Elements(at::log1p(x.tensor)); }
   [[maybe_unused]] friend Elements sqrt(const Elements &x) { return Elements(at::sqrt(x.tensor)); }
   friend Elements abs(const Elements &x) { return Elements(at::abs(x.tensor)); }
@@ -55,7 +56,7 @@ private:
 };
 
 // The same words on numbers.
-using std::abs, std::exp, std::fma, std::log1p, std::sqrt;
+using std::abs, std::exp, std::fma, std::log, std::log1p, std::sqrt;
 double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 double max(double a, double b) { return a > b ? a : b; }
 [[maybe_unused]] double selectBelow(double x, double limit, double a, double b) { return x < limit ? a : b; }

@@ -33,6 +33,25 @@ void sumLast(const KernelCall &call) {
 }
 std::vector<at::Tensor> sumLastReference(const KernelCall &call) { return {call.operands[0].sum(-1)}; }
 
+/// Of each element the sum over rows in their order, in double.
+void positionMean(const KernelCall &call) {
+  const at::Tensor &x = call.operands[0];
+  const int64_t rows = x.size(0) * x.size(1), width = call.results[0].numel();
+  withType(call.results[0], [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *const in = x.const_data_ptr<T>();
+    T *const out = call.results[0].mutable_data_ptr<T>();
+    forRows(width, rows, [&](int64_t begin, int64_t end) {
+      std::vector<double> sums(static_cast<size_t>(end - begin));
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t i = begin; i < end; ++i)
+          sums[static_cast<size_t>(i - begin)] += static_cast<double>(in[row * width + i]);
+      for (int64_t i = begin; i < end; ++i)
+        out[i] = static_cast<T>(sums[static_cast<size_t>(i - begin)] / static_cast<double>(std::max<int64_t>(1, rows)));
+    });
+  });
+}
+
 void takeRows(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0];
   at::Tensor result = call.results[0];
@@ -113,6 +132,7 @@ const KernelRegistration splitHeadsRegistration("split_heads", {runByCopy<splitH
 const KernelRegistration mergeHeadsRegistration("merge_heads", {runByCopy<mergeHeads>, mergeHeads});
 const KernelRegistration expandRegistration("expand", {runByCopy<expand>, expand});
 const KernelRegistration sumLastRegistration("sum_last", {sumLast, sumLastReference});
+const KernelRegistration positionMeanRegistration("position_mean", {positionMean});
 const KernelRegistration takeRowsRegistration("take_rows", {takeRows, takeRowsReference});
 const KernelRegistration scatterRowsRegistration("scatter_rows", {scatterRows});
 const KernelRegistration lastRowsRegistration("last_rows", {runByCopy<lastRows>, lastRows});

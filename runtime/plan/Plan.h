@@ -99,7 +99,7 @@ struct NamedValue {
 /// results each define values, every one exactly once and before its uses.
 struct Plan {
   std::string model;
-  std::string program; ///< pretrain | align | gates | distill | finetune | score | logits | decode,
+  std::string program; ///< pretrain | calibrate | align | gates | distill | finetune | score | logits | decode,
                        ///< or <program>_update
   std::vector<TensorType> values;
   std::vector<NamedValue> inputs;

@@ -73,6 +73,11 @@ int64_t attentionScratch(const ScratchSizes &d) {
   return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, d.sumBytes())) : wide;
 }
 
+int64_t attentionDistanceScratch(const ScratchSizes &d) {
+  const AttentionSizes sizes = {d('B'), d('T'), d('T'), d('H'), d('G'), d('D')};
+  return isHuge(sizes) ? kHuge : attentionDistanceWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+}
+
 int64_t attentionGradScratch(const ScratchSizes &d) {
   const AttentionSizes sizes = attentionSizes(d);
   if (isHuge(sizes))

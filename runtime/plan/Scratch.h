@@ -33,6 +33,8 @@ private:
 /// Of attention, and of its backward: attentionWorkspace and attentionGradWorkspace of factors as they are, or widened.
 int64_t attentionScratch(const ScratchSizes &d);
 int64_t attentionGradScratch(const ScratchSizes &d);
+/// Of attention_distance: attentionDistanceWorkspace.
+int64_t attentionDistanceScratch(const ScratchSizes &d);
 /// Of the chunked recurrence, and of its backward: linearAttentionWorkspace and linearAttentionGradWorkspace.
 int64_t linearAttentionScratch(const ScratchSizes &d);
 int64_t linearAttentionGradScratch(const ScratchSizes &d);

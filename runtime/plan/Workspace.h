@@ -59,6 +59,14 @@ inline constexpr int64_t attentionWorkspace(const AttentionSizes &s, int threads
                            : threads * blocks);
 }
 
+/// Of attention_distance: a block's products and its rows' sums a thread, the distances of all keys, and a sum for each
+/// block of queries.
+inline constexpr int64_t attentionDistanceWorkspace(const AttentionSizes &s, int threads, int64_t bytes = 4) {
+  const int64_t each = alignedBytes(kQueryBlock * kKeyBlock * bytes) + alignedBytes(kQueryBlock * 3 * bytes);
+  return threads * each + alignedBytes((s.keys + kQueryBlock + kKeyBlock) * bytes) +
+         alignedBytes(s.batch * s.heads * blocksOf(s.queries, kQueryBlock) * 8);
+}
+
 /// The tasks of attentionBackward. Heads of a group add to the same keys: each sums up by itself, then the sums of a
 /// group are added in the order of its heads, whatever the tasks are, so that results do not depend on them.
 enum class AttentionGradTasks {

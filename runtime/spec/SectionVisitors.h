@@ -174,8 +174,7 @@ public:
     for (const Section &section : sections)
       object_[name].push_back(write(section));
   }
-  template <typename Section>
-  void table(const std::string &name, const std::vector<std::vector<Section>> &lists) {
+  template <typename Section> void table(const std::string &name, const std::vector<std::vector<Section>> &lists) {
     object_[name] = Json::array();
     for (const std::vector<Section> &list : lists) {
       Json &written = object_[name].emplace_back(Json::array());

@@ -117,6 +117,7 @@ template <> struct Visit<AlignSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<TrainingSpec>::run(visitor, section);
     visitor.key("normalize", section.normalize);
+    visitor.key("calibration", section.calibration, {atLeast(0), atMost(1000000)});
   }
 };
 

@@ -228,6 +228,9 @@ struct AlignSpec : TrainingSpec {
   /// A layer's squared error over its target's power, over its elements, or over its rows (a squared norm a position,
   /// as FlashMorph's paper writes it). `select.method` layer_mse ranks by this error too.
   Normalize normalize{};
+  /// Batches of the stage's own that give weights their first values, where a mixer's declaration asks for that
+  /// (`calibrate`); 0: they start as declared. (>= 0, <= 1000000)
+  int64_t calibration{};
 };
 
 /// Stage 2: which layers keep full attention.

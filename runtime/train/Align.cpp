@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/train/Calibrate.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
@@ -60,12 +61,12 @@ struct WaveResult {
 
 class Alignment {
 public:
-  explicit Alignment(const StageContext &context) : context(context), section(context.spec.align) {}
+  explicit Alignment(const StageContext &given) : context(given), section(context.spec.align) {}
 
   StatusOr<StageOutcome> run();
 
 private:
-  const StageContext &context;
+  StageContext context; ///< With the first values that are calibrated.
   const AlignSpec &section;
   std::unique_ptr<BatchStream> stream, heldOut;
   std::map<std::string, at::Tensor> branches; ///< Of the waves so far: views of their files, but for the last.
@@ -170,6 +171,11 @@ StatusOr<StageOutcome> Alignment::run() {
   data.sample.split = Split::Selection;
   MORPH_ASSIGN_OR_RETURN(heldOut, context.stream(data, section.tasks));
 
+  MORPH_ASSIGN_OR_RETURN(const Calibration calibration, calibrate(context, *stream));
+  if (calibration.interrupted)
+    return StageOutcome::Interrupted;
+  context.firstValues = calibration.values;
+
   WaveResult total;
   const std::vector<Wave> waves = findWaves(context);
   for (const Wave &wave : waves) {
@@ -195,13 +201,21 @@ StatusOr<StageOutcome> Alignment::run() {
     total.heldOutLoss += result->heldOutLoss;
     total.layerLoss.insert(total.layerLoss.end(), result->layerLoss.begin(), result->layerLoss.end());
   }
+  // Those that are not trained, too: no later stage knows them but by this file.
+  branches.insert(calibration.values.begin(), calibration.values.end());
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("branches.safetensors"), branches));
-  const nlohmann::ordered_json summary = {{"steps", section.steps},
-                                          {"tokens", total.tokens},
-                                          {"seconds", total.seconds},
-                                          {"first_loss", total.firstLoss},
-                                          {"held_out_loss", total.heldOutLoss},
-                                          {"held_out_layer_loss", total.layerLoss}};
+  nlohmann::ordered_json summary = {{"steps", section.steps},
+                                    {"tokens", total.tokens + calibration.tokens},
+                                    {"seconds", total.seconds + calibration.seconds},
+                                    {"first_loss", total.firstLoss},
+                                    {"held_out_loss", total.heldOutLoss},
+                                    {"held_out_layer_loss", total.layerLoss}};
+  if (!calibration.values.empty())
+    summary["calibration"] = {{"weights", calibration.values.size()},
+                              {"batches", calibration.batches},
+                              {"tokens", calibration.tokens},
+                              {"flops", calibration.flops},
+                              {"seconds", calibration.seconds}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("align.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }

@@ -42,6 +42,8 @@ static std::vector<std::string> outputsOf(const std::string &name) {
     return {"logits"};
   if (name == "score")
     return {"nll", "correct"};
+  if (name == "calibrate") // They are called as the weights.
+    return {};
   return {"loss"};
 }
 
@@ -88,7 +90,8 @@ StatusOr<plan::Plan> StageContext::plan(const std::string &name) const {
 
 StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &name, const Executor *sharing) const {
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
-  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(weightPaths));
+  MORPH_ASSIGN_OR_RETURN(WeightStore store, WeightStore::open(weightPaths));
+  store.add(firstValues);
   return Executor::create(std::move(program), store, precision, seed, sharing);
 }
 

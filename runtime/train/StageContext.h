@@ -38,6 +38,7 @@ public:
   std::string teacherDir, teacherKey;
   std::map<std::string, std::string> planPaths;
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
+  NamedTensors firstValues;             ///< Of weights, which override those of the files.
 
   Precision precision = Precision::F32; ///< F64: everything in double, for tests.
 

@@ -20,7 +20,8 @@ StatusOr<StageOutcome> runPretrain(const StageContext &context);
 /// Trains every layer's linear branches on the teacher's hidden states. Plans `align`, `align-forward`; or those of
 /// waves of layers, `align-1`, `align-1-forward`, `align-2`, ..., which are gone through one after another on the same
 /// batches: the losses of layers are independent, and each layer's gradients are clipped by themselves, so that the
-/// branches are those of one wave, bit for bit. Writes branches.safetensors (fp32) and align.json with each layer's
+/// branches are those of one wave, bit for bit. Before, the plan `calibrate`, where there is one, gives weights their
+/// first values (Calibrate.h). Writes branches.safetensors (fp32) and align.json with each layer's
 /// loss on held-out data.
 StatusOr<StageOutcome> runAlign(const StageContext &context);
 

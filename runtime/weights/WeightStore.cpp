@@ -84,9 +84,13 @@ StatusOr<WeightStore> WeightStore::open(const std::vector<std::string> &paths) {
 
 WeightStore WeightStore::inMemory(std::map<std::string, at::Tensor> tensors) {
   WeightStore store;
-  store.layers_.emplace_back();
-  store.layers_.back().memory = std::move(tensors);
+  store.add(std::move(tensors));
   return store;
+}
+
+void WeightStore::add(std::map<std::string, at::Tensor> tensors) {
+  layers_.emplace_back();
+  layers_.back().memory = std::move(tensors);
 }
 
 at::Tensor WeightStore::find(const std::string &name) const {

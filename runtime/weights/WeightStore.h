@@ -20,6 +20,9 @@ public:
   /// A store of tensors in memory: one base checkpoint without a file.
   static WeightStore inMemory(std::map<std::string, at::Tensor> tensors);
 
+  /// Tensors that override the names they have, as a later file would.
+  void add(std::map<std::string, at::Tensor> tensors);
+
   /// The tensor of the newest file that has it, as a view of the mapped file; undefined where none has it. The tensor
   /// keeps the mapping alive.
   at::Tensor find(const std::string &name) const;

@@ -57,7 +57,7 @@ morph.model @mixer_c4 base architecture "llama" layers 1 {
   morph.mixer @m doc "" options [] sizes [] requires [] {
   ^bb0(%x: tensor<?x?x?xf32>):
     %a = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
-    // expected-error@below {{mixer_c4: the weight 'w' is there twice, or within a mixer_if}}
+    // expected-error@below {{mixer_c4: the weight 'w' is there twice, or within another op}}
     %b = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
     morph.mixer_yield %x : tensor<?x?x?xf32>
   }
@@ -281,6 +281,98 @@ morph.model @linear_mixer_c9_name base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0] attention_factor 1.0
   func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
     // expected-error@below {{linear_mixer_c9: 'depth':}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+morph.model @mixer_calibrate_c1 base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    // expected-error@below {{mixer_calibrate_c1: the region does not end with a mixer_yield of one value of 1 dimensions}}
+    morph.mixer_calibrate "w" {
+      morph.mixer_yield %x : tensor<?x?x?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+morph.model @mixer_calibrate_c2 base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // expected-error@below {{mixer_calibrate_c2: no weight 'w' stands before, or it is calibrated twice}}
+    morph.mixer_calibrate "w" {
+      %m = morph.position_mean %x : tensor<?x?x?xf32>
+      morph.mixer_yield %m : tensor<?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+morph.model @mixer_calibrate_c2_twice base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    morph.mixer_calibrate "w" {
+      morph.mixer_yield %w : tensor<?xf32>
+    }
+    // expected-error@below {{mixer_calibrate_c2: no weight 'w' stands before, or it is calibrated twice}}
+    morph.mixer_calibrate "w" {
+      morph.mixer_yield %w : tensor<?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+morph.model @mixer_attention_distance_c1 base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    // expected-error@below {{mixer_attention_distance_c1: it gives 'tensor<?xf32>', expected one dimension, within a mixer_calibrate}}
+    %d = morph.mixer_attention_distance %h, %h scale "1" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+// A statistic of all positions, where positions are computed.
+morph.model @mixer_c3_statistic base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // expected-error@below {{mixer_c3: the body of a mixer cannot have this op}}
+    %m = morph.position_mean %x : tensor<?x?x?xf32>
+    %y = morph.mul %x, %m : tensor<?x?x?xf32>, tensor<?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+// A first value of a shape that the weight does not have in this model.
+morph.model @linear_mixer_c9_calibrate base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["D"] indices [""] init <values, "1"> : tensor<?xf32>
+    // expected-note@below {{of @m here}}
+    morph.mixer_calibrate "w" {
+      %m = morph.position_mean %x : tensor<?x?x?xf32>
+      morph.mixer_yield %m : tensor<?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c9: 'w' is calibrated to 'tensor<8xf32>', expected 'tensor<4xf32>'}}
     %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
     return %0 : tensor<?x?x8xf32>
   }

@@ -713,3 +713,43 @@ func.func @adamw_c4_infinite(%p: tensor<4xf32>, %rate: tensor<f32>, %step: tenso
   %0:3 = morph.adamw %p, %p, %p, %p, %rate, %step {beta1 = 0.9, beta2 = 0.99, epsilon = 1.0e-8, weight_decay = 0x7FF0000000000000 : f64} : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<i64>
   return
 }
+
+// -----
+
+func.func @position_mean_c1(%x: tensor<?xf32>) {
+  // expected-error@below {{position_mean_c1: x is tensor<?xf32>, expected [B,T,...]}}
+  %0 = morph.position_mean %x : tensor<?xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_distance_c1: q is tensor<?x?x8xf32>, expected [B,T,H,D]}}
+  %0 = morph.attention_distance %q, %k scale 0.5 : tensor<?x?x8xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c2(%q: tensor<?x?x2x4xf32>, %k: tensor<?x?x2x8xf32>) {
+  // expected-error@below {{attention_distance_c2: k is tensor<?x?x2x8xf32>, expected [B,T,G,D]: D is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0 = morph.attention_distance %q, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c3(%q: tensor<?x?x4x4xf32>, %k: tensor<?x?x3x4xf32>) {
+  // expected-error@below {{attention_distance_c3: H is 4 in q (tensor<?x?x4x4xf32>), expected a multiple of G: G is 3 in k (tensor<?x?x3x4xf32>)}}
+  %0 = morph.attention_distance %q, %k scale 0.5 : tensor<?x?x4x4xf32>, tensor<?x?x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c4(%q: tensor<?x?x4x4xf32>) {
+  // expected-error@below {{attention_distance_c4: window is 0, expected 1 to}}
+  %0 = morph.attention_distance %q, %q scale 0.5 window 0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
+  return
+}

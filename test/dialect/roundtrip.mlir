@@ -34,6 +34,20 @@ morph.model @paired paired architecture "llama" layers 1 {
   ^bb0(%x: tensor<?x?x?xf32>):
     // CHECK: morph.mixer_weight "decay" ["H"] indices ["h"] init <values, "-h"> if "chunk > 1" frozen : tensor<?xf32>
     %w = morph.mixer_weight "decay" ["H"] indices ["h"] init <values, "-h"> if "chunk > 1" frozen : tensor<?xf32>
+    // CHECK: morph.mixer_if "chunk > 1" {
+    // CHECK-NEXT: morph.mixer_calibrate "decay" {
+    // CHECK-NEXT: %[[S:.*]] = morph.mixer_split %{{.*}} by "H"
+    // CHECK-NEXT: morph.mixer_attention_distance %[[S]], %[[S]] scale "1" window "base.window" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+    morph.mixer_if "chunk > 1" {
+      morph.mixer_calibrate "decay" {
+        %s = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+        %d = morph.mixer_attention_distance %s, %s scale "1" window "base.window" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+        morph.mixer_yield %d : tensor<?xf32>
+      }
+      morph.mixer_yield
+    } else {
+      morph.mixer_yield
+    }
     morph.mixer_yield %x : tensor<?x?x?xf32>
   }
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0

@@ -119,7 +119,7 @@ TEST(MorphLanguageTest, FilesHaveLimits) {
   auto errors = [](const std::string &text) { return Reading(text).errors; };
   EXPECT_THAT(errors(std::string((1 << 20) + 1, ' ')), HasSubstr("a file of 1048577 bytes, expected at most 1048576"));
   EXPECT_THAT(errors(mixer(repeated("y = x\n", 999))), "");
-  EXPECT_THAT(errors(mixer(repeated("y = x\n", 1000))), HasSubstr("a mixer has at most 1000 lines"));
+  EXPECT_THAT(errors(mixer(repeated("y = x\n", 1000))), HasSubstr("a declaration has at most 1000 lines"));
   EXPECT_THAT(errors(mixer("if H == 1 {\n" + repeated("y = x\n", 1000) + "}")), HasSubstr("at most 1000 lines"));
   EXPECT_THAT(errors(mixer(repeated("if H == 1 {\n", 64) + repeated("}\n", 64))), "");
   EXPECT_THAT(errors(mixer(repeated("if H == 1 {\n", 65) + repeated("}\n", 65))),
@@ -129,7 +129,7 @@ TEST(MorphLanguageTest, FilesHaveLimits) {
   std::string many;
   for (int i = 0; i < 65; ++i)
     many += "mixer a" + std::to_string(i) + " {\nreturn x\n}\n";
-  EXPECT_THAT(errors(many), HasSubstr("a file has at most 64 mixers"));
+  EXPECT_THAT(errors(many), HasSubstr("a file has at most 64 declarations"));
   std::string options = "o0: 1 = 1";
   for (int i = 1; i < 65; ++i)
     options += ", o" + std::to_string(i) + ": 1 = 1";

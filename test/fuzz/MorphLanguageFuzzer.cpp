@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A `.morph` file: parsed, checked and formatted. What parses has a canonical text that says the same and is its own.
+// A `.morph` file: parsed, checked and formatted, and asked of as editors do. What parses has a canonical text that
+// says the same and is its own.
 
 #include "TokenMutator.h"
 
 #include "frontends/morph/Check.h"
 #include "frontends/morph/Format.h"
+#include "frontends/morph/LanguageService.h"
 #include "frontends/morph/Parser.h"
 
 #include <cstdlib>
@@ -64,6 +66,15 @@ const std::vector<std::string> &fuzz::formatWords() {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   llvm::StringRef input(reinterpret_cast<const char *>(data), size);
+  // What an editor asks, in the middle and at the end.
+  std::unique_ptr<LanguageService> service = makeLanguageService();
+  service->setText(input);
+  for (size_t at : {size / 2, size}) {
+    service->getHover(at);
+    service->getCompletions(at);
+    service->findDefinition(at);
+  }
+  service->getSymbols();
   Diagnostics diagnostics("fuzz", llvm::nulls());
   readMixers(diagnostics.addText("input", input), diagnostics);
   std::optional<File> file = parseFile(diagnostics.addText("input", input), diagnostics);

@@ -72,6 +72,7 @@ static const char *const kPrograms[][2] = {
     {"score", "kl=true"},
     {"logits", ""},
     {"decode", ""},
+    {"calibrate", ""},
 };
 
 static void load(MLIRContext &context) {

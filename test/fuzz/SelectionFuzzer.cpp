@@ -5,13 +5,14 @@
 #include "TokenMutator.h"
 
 #include "passes/Selection.h"
+#include "runtime/choice/Solve.h"
 
 using namespace morph;
 
 const std::vector<std::string> &fuzz::formatWords() {
-  static const std::vector<std::string> words{"version", "layers",    "kept",          "scores", "gates",
-                                              "budget",  "choice",    "null",          "true",   "[]",
-                                              "{}",      "lightning", "gated_deltanet"};
+  static const std::vector<std::string> words{
+      "version", "layers", "kept",    "scores", "gates",     "budget", "choice", "values", "space", "allowed",
+      "ties",    "counts", "budgets", "costs",  "candidate", "null",   "true",   "[]",     "{}",    "gated_deltanet"};
   return words;
 }
 
@@ -23,7 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     llvm::consumeError(selection.takeError());
     return 0;
   }
-  if (selection->scores && selection->budget)
-    llvm::consumeError(largestScores(*selection->scores, *selection->budget, {}, {}).takeError());
+  // What is read makes sense: a space can be solved in, or says what excludes each other.
+  if (selection->space)
+    (void)solve(*selection->space, {}).ok();
   return 0;
 }

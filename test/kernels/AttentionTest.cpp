@@ -190,6 +190,38 @@ TEST_P(AttentionTest, SameBitsEveryTime) {
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest, testing::ValuesIn(kCases),
                          [](const auto &info) { return info.param.name; });
 
+TEST(AttentionDistanceTest, IsTheDefinitionAndTheSameBitsOnAnyThreads) {
+  at::manual_seed(5);
+  const int before = at::get_num_threads();
+  // Less than a block of queries; several of queries, and of keys.
+  for (int64_t length : {1, 23, 330})
+    for (int64_t groups : {1, 2, 4})
+      for (int64_t window : {0, 1, 9, 300}) {
+        SCOPED_TRACE(testing::Message() << length << " positions, " << groups << " groups, window " << window);
+        const at::Tensor q = at::randn({2, length, 4, 8}, at::kDouble),
+                         k = at::randn({2, length, groups, 8}, at::kDouble);
+        std::map<std::string, plan::Attribute> attributes = {{"scale", 0.9}};
+        if (window > 0)
+          attributes["window"] = window;
+        const at::Tensor position = at::arange(length, at::kDouble), back = position.unsqueeze(1) - position;
+        at::Tensor visible = back >= 0;
+        if (window > 0)
+          visible = visible.logical_and(back < window);
+        const at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(4 / groups, 2)}) * 0.9;
+        const at::Tensor shares = at::softmax(scores.masked_fill(visible.logical_not(), -1e300), -1);
+        const at::Tensor expected = (shares * back).sum(-1).mean(at::IntArrayRef{0, 2});
+        const at::Tensor wide = runKernel("attention_distance", {q, k}, attributes)[0];
+        EXPECT_TRUE(at::allclose(wide, expected, 1e-11, 1e-11)) << wide << expected;
+        at::set_num_threads(1);
+        const at::Tensor single = runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0];
+        EXPECT_TRUE(at::allclose(single.to(at::kDouble), expected, 1e-5, 1e-5)) << single << expected;
+        at::set_num_threads(3);
+        EXPECT_TRUE(
+            at::equal(runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0], single));
+        at::set_num_threads(before);
+      }
+}
+
 TEST(AttentionErrorTest, ShapesAreNamed) {
   const at::Tensor q = at::zeros({1, 4, 3, 8}), k = at::zeros({1, 4, 2, 8});
   EXPECT_THROW(runKernel("attention", {q, k, k, {}, {}}, {{"scale", 1.0}}), c10::Error);

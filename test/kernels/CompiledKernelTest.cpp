@@ -276,6 +276,23 @@ TEST_F(CompiledKernelTest, Log1pIsExactEnoughEverywhere) {
   EXPECT_LE((y.to(at::kDouble) - exact).abs().masked_select(exact <= 1.2e-38).max().item<double>(), 3e-45);
 }
 
+TEST_F(CompiledKernelTest, LogIsExactEnoughEverywhere) {
+  at::Tensor x = at::exp(at::linspace(-87, 88, 2000003)), y = at::empty_like(x);
+  Tensors results = {y};
+  call("log_p_1", {x}, results, 0, x.numel());
+  at::Tensor exact = at::log(x.to(at::kDouble));
+  // Near one, where it is nearly zero, the error is that of a number of size one.
+  EXPECT_LE(((y.to(at::kDouble) - exact).abs() / (1 + exact.abs())).max().item<double>(), 2e-7);
+  at::Tensor ends = at::tensor({0.0f, INFINITY, 1.0f, -1.0f, NAN});
+  results = {at::empty_like(ends)};
+  call("log_p_1", {ends}, results, 0, ends.numel());
+  EXPECT_EQ(results[0][0].item<float>(), -INFINITY);
+  EXPECT_EQ(results[0][1].item<float>(), INFINITY);
+  EXPECT_EQ(results[0][2].item<float>(), 0.0f);
+  EXPECT_TRUE(std::isnan(results[0][3].item<float>()));
+  EXPECT_TRUE(std::isnan(results[0][4].item<float>()));
+}
+
 TEST_F(CompiledKernelTest, EndsOfTheRange) {
   const std::vector<float> ends = {NAN,    INFINITY, -INFINITY, 0.0f,   -0.0f,   88.0f,
                                    -88.0f, 1e4f,     -1e4f,     1e-30f, -1e-30f, 3e38f};

@@ -18,7 +18,8 @@ namespace morph {
 
 struct ElementwiseCase {
   std::string op;
-  std::string operands; ///< A letter each: x rows, w the elements of one row, which are read by all rows.
+  std::string
+      operands; ///< A letter each: x rows, p positive ones, w the elements of one row, which are read by all rows.
   std::function<std::vector<at::Tensor>(const std::vector<at::Tensor> &)> definition;
   std::map<std::string, plan::Attribute> attributes = {};
 };
@@ -33,6 +34,7 @@ inline const std::vector<ElementwiseCase> &elementwiseCases() {
       {"offset", "x", [](const List &in) { return List{at::add(in[0], -1.5)}; }, {{"term", -1.5}}},
       {"scale", "x", [](const List &in) { return List{at::mul(in[0], -1.5)}; }, {{"factor", -1.5}}},
       {"exp", "x", [](const List &in) { return List{at::exp(in[0])}; }},
+      {"log", "p", [](const List &in) { return List{at::log(in[0])}; }},
       {"sigmoid", "x", [](const List &in) { return List{at::sigmoid(in[0])}; }},
       {"sigmoid_grad", "xx", [](const List &in) { return List{at::sigmoid_backward(in[0], in[1])}; }},
       {"silu", "x", [](const List &in) { return List{at::silu(in[0])}; }},

@@ -146,6 +146,7 @@ inline Tensors makeOperands(const KernelCase &c, int64_t rows, int64_t width) {
     operands.push_back(argument == 'w'   ? at::randn({width})
                        : argument == 'g' ? at::rand({1})
                        : argument == 'h' ? at::rand({2}) / 2
+                       : argument == 'p' ? at::exp(at::randn({rows, width}) * 2)
                                          : at::randn({rows, width}) * 2);
   return operands;
 }

@@ -176,3 +176,19 @@ morph.model @rings base architecture "llama" layers 1 {
     morph.output "loss" = %loss : tensor<f32>
   }
 }
+
+// -----
+
+morph.model @statistic base architecture "llama" layers 1 {
+  morph.weight @n : tensor<4xf32>
+  morph.program @program(%x: tensor<?x?x4xf32> "x" [B, T]) trains [@n] {
+    // expected-note @below {{@n is trained and read here}}
+    %n = morph.param @n : tensor<4xf32>
+    %h = morph.rms_norm %x, %n eps 1.0e-5 : tensor<?x?x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.position_mean' op has no gradient, but lies between a trained symbol and the loss of program 'program'}}
+    %m = morph.position_mean %h : tensor<?x?x4xf32>
+    %y = morph.mul %x, %m : tensor<?x?x4xf32>, tensor<4xf32>
+    %loss = morph.squared_error %y, %x normalize "mean" : tensor<?x?x4xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+}

@@ -222,6 +222,8 @@ inline plan::Plan everyOpPlan() {
       keep(b.ops(op, {operands.begin(), operands.begin() + static_cast<int>(rule.operands.size())}));
     }
   keep(b.ops("sum_last", {b.op("expand", {b.op("offset", {dout}, {{"term", 0.5}})}, {{"width", int64_t(3)}})}));
+  keep(b.ops("position_mean", {out}));
+  keep(b.ops("attention_distance", {q, y}, window));
   keep(b.ops("rms_norm_input_grad", {dout, x, norm}, eps));
   keep(b.ops("rms_norm_weight_grad", {dout, x}, eps));
   keep(b.ops("l2_norm_grad", {dout, x}, eps));

@@ -24,6 +24,9 @@ Tensors makeOperands(const ElementwiseCase &test) {
                                     test.op + std::to_string(operands.size()), at::kDouble));
   // Where a piecewise op has its corner.
   operands[0].view(-1)[0] = 0;
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (test.operands[i] == 'p')
+      operands[i].exp_();
   return operands;
 }
 

@@ -63,6 +63,8 @@ std::vector<ForwardCase> cases() {
       {"MergeHeads", "merge_heads", {heads.transpose(1, 2).contiguous().transpose(1, 2)}, {}, heads.view({2, 3, 16})},
       {"Expand", "expand", {x}, {{"width", int64_t(3)}}, at::stack({x, x, x}, -1)},
       {"SumLast", "sum_last", {heads}, {}, at::einsum("bthd->bth", {heads})},
+      {"PositionMean", "position_mean", {heads}, {}, heads.sum(0).sum(0) / 6},
+      {"PositionMeanOfNumbers", "position_mean", {x.select(2, 0)}, {}, x.select(2, 0).sum() / 6},
       {"TakeRows", "take_rows", {x, positions}, {}, at::stack({x[1][2], x[0][0], x[1][0], x[1][0]})},
       {"LastRows", "last_rows", {x}, {}, at::stack({x[0][2], x[1][2]})},
       {"MaskPadding", "mask_padding", {x, at::tensor({7, 5}, at::kLong), offset}, {}, padded},

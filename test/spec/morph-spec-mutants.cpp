@@ -15,7 +15,7 @@ int tried = 0, failures = 0;
 
 /// Members that may be absent.
 bool isOptional(const std::string &path) {
-  return path == "budget.ratio" || path == "model.memory_limit" || path == "pretrain" || path == "pretrain.base";
+  return path == "arch" || path == "model.memory_limit" || path == "pretrain" || path == "pretrain.base";
 }
 
 void expectRefused(const Json &spec, const std::string &path, const std::string &what) {

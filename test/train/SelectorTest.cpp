@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/spec/SpaceJson.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Stages.h"
+#include "runtime/train/select/GatePressure.h"
 #include "runtime/train/select/GateSpace.h"
-#include "runtime/train/select/MeasuredSubsets.h"
+#include "runtime/train/select/MeasuredChoices.h"
+
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
@@ -14,27 +17,33 @@ namespace {
 
 using Layers = std::vector<int64_t>;
 
-SelectionRequest request(int64_t layers, int64_t budget, Layers keep = {}, Layers linear = {}) {
-  SelectionRequest result;
-  result.layers = layers;
-  result.budget = budget;
-  result.keep = std::move(keep);
-  result.linear = std::move(linear);
-  return result;
+/// A plain space with layers pinned to full attention and to their linear branch.
+ChoiceSpace request(int64_t layers, int64_t budget, Layers keep = {}, Layers linear = {}) {
+  ChoiceSpace space = makePlainSpace(layers, {"gla"}, budget);
+  if (!keep.empty())
+    space.allowed.push_back({{"keep", ""}, std::move(keep), {kFullAttention}});
+  if (!linear.empty())
+    space.allowed.push_back({{"linear", ""}, std::move(linear), {"gla"}});
+  return space;
 }
 
-Layers choose(const std::string &method, const SelectionRequest &request, uint64_t seed = 0) {
+StatusOr<Selection> selectBy(const std::string &method, const ChoiceSpace &space, uint64_t seed = 0) {
   StageContext context;
   context.seed = seed;
   const Selector *selector = findSelector(method);
   EXPECT_NE(selector, nullptr);
-  auto selection = (*selector)(context, request);
+  return (*selector)(context, space);
+}
+
+Layers choose(const std::string &method, const ChoiceSpace &space, uint64_t seed = 0) {
+  const auto selection = selectBy(method, space, seed);
   EXPECT_TRUE(selection.ok());
-  EXPECT_EQ(selection->scores.size(), static_cast<size_t>(request.layers));
+  EXPECT_EQ(selection->scores.size(), space.layers.size());
+  EXPECT_TRUE(satisfies(space, selection->choice));
   // A choice that measures nothing knows no errors; zeros would claim that it is exact.
   EXPECT_TRUE(selection->standardErrors.empty());
   EXPECT_TRUE(selection->drift.empty());
-  return selection->kept;
+  return fullLayers(selection->choice);
 }
 
 TEST(Selectors, AreRegistered) {
@@ -66,26 +75,25 @@ TEST(Selectors, RandomIsAFunctionOfTheSeed) {
   EXPECT_FALSE(std::count(first.begin(), first.end(), 7));
 }
 
-TEST(LargestLayers, BreakTiesByMeanThenByLayer) {
-  EXPECT_EQ(largestLayers({1, 1, 0.5, 1}, {0.1, 0.3, 0.9, 0.3}, request(4, 2)), (Layers{1, 3}));
-  EXPECT_EQ(largestLayers({1, 1, 1, 1}, {}, request(4, 2)), (Layers{0, 1}));
-  EXPECT_EQ(largestLayers({4, 3, 2, 1}, {}, request(4, 2, {3}, {0})), (Layers{1, 3}));
-}
-
-TEST(SelectionRequest, ThatCannotBeMetIsRefused) {
-  const auto read = [](int64_t full, Layers keep, Layers linear) {
-    BudgetSpec budget;
-    budget.fullLayers = full;
-    budget.keep = std::move(keep);
-    budget.linear = std::move(linear);
-    return readSelectionRequest(budget, 4);
-  };
-  EXPECT_TRUE(read(2, {1}, {0}).ok());
-  EXPECT_FALSE(read(5, {}, {}).ok());
-  EXPECT_FALSE(read(1, {1, 2}, {}).ok());
-  EXPECT_FALSE(read(2, {1}, {1}).ok());
-  EXPECT_FALSE(read(2, {4}, {}).ok());
-  EXPECT_FALSE(read(3, {}, {0, 1}).ok());
+TEST(Selectors, ObeyAllThatASpaceAsks) {
+  // One full in every five, the first two layers alike, three kinds, a budget of bytes.
+  ChoiceSpace space = makePlainSpace(10, {"kda", "sliding_window"}, 2);
+  space.counts = {{{"pattern", ""}, {0, 1, 2, 3, 4}, "full", 1, 1}, {{"pattern", ""}, {5, 6, 7, 8, 9}, "full", 1, 1}};
+  space.ties = {{{"tie", ""}, {0, 1}}};
+  space.budgets = {
+      {{"bytes", ""}, "cache_bytes", "bytes", 4096, 230, std::vector<std::vector<int64_t>>(10, {100, 1, 10})}};
+  EXPECT_EQ(choose("uniform", space), (Layers{2, 5}));
+  bool windows = false;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    choose("random", space, seed);
+    const auto selection = selectBy("random", space, seed);
+    windows |= std::count(selection->choice.begin(), selection->choice.end(), 2) > 0;
+  }
+  EXPECT_TRUE(windows);
+  // Without a number of layers, as many as the bytes admit.
+  space.counts.clear();
+  space.budgets[0].limit = 310;
+  EXPECT_EQ(choose("uniform", space).size(), 3u);
 }
 
 TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {
@@ -94,7 +102,7 @@ TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {
   context.spec.seed = 3;
   context.spec.modelInfo.layers = 6;
   context.spec.modelInfo.vocab = 16;
-  context.spec.budget.fullLayers = 2;
+  context.spec.space = makePlainSpace(6, {"gla"}, 2);
   context.spec.select.method = SelectSpec::Method::Uniform;
   context.out = folder.file("select.partial");
   ASSERT_TRUE(context.prepare().ok());
@@ -102,23 +110,46 @@ TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {
   ASSERT_TRUE(outcome.ok()) << outcome.status().message();
   const auto json = readJson(context.outPath("selection.json"));
   ASSERT_TRUE(json.ok());
-  EXPECT_EQ(*json, Json::parse(R"({"version": 1, "method": "uniform", "layers": 6, "budget": 2, "kept": [0, 3],
+  EXPECT_EQ(parseSpace(json->at("space").dump(), "space")->layerCount(), 6);
+  Json rest = *json;
+  rest.erase("space");
+  EXPECT_EQ(rest, Json::parse(R"({"version": 1, "method": "uniform", "layers": 6, "budget": 2, "kept": [0, 3],
+    "choice": ["full", "gla", "gla", "full", "gla", "gla"], "values": [[1, 0], [0, 0], [0, 0], [1, 0], [0, 0], [0, 0]],
     "scores": [1, 0, 0, 1, 0, 0], "cost": {"tokens": 0, "flops": 0, "seconds": 0}, "seed": 3})"));
+}
+
+TEST(SelectionFile, IsRefusedForAnotherModel) {
+  TemporaryFolder folder;
+  StageContext context;
+  context.spec.modelInfo.layers = 6;
+  context.spec.modelInfo.vocab = 16;
+  context.spec.space = makePlainSpace(5, {"gla"}, 2);
+  context.out = folder.file("select.partial");
+  ASSERT_TRUE(context.prepare().ok());
+  EXPECT_FALSE(runSelect(context).ok());
 }
 
 TEST(SelectionFile, NamesErrorsAndDriftWhereThereAreSome) {
   Selection selection;
-  selection.kept = {1};
+  selection.choice = {1, 0};
   selection.scores = {0.25, 0.75};
   selection.drift = {0.125, 0.5};
-  auto json = selectionJson(selection, request(2, 1), "gates", 0, {});
+  auto json = selectionJson(selection, request(2, 1), "gates", 0);
   EXPECT_EQ(json["drift"].get<std::vector<double>>(), selection.drift);
   EXPECT_FALSE(json.contains("standard_errors"));
   selection.drift.clear();
   selection.standardErrors = {0.1, 0.2};
-  json = selectionJson(selection, request(2, 1), "layer_mse", 0, {});
+  json = selectionJson(selection, request(2, 1), "layer_mse", 0);
   EXPECT_EQ(json["standard_errors"].get<std::vector<double>>(), selection.standardErrors);
   EXPECT_FALSE(json.contains("drift"));
+}
+
+/// Values of full attention, the other candidate's being 0.
+CandidateTable ofFull(const std::vector<double> &scores) {
+  CandidateTable values;
+  for (double score : scores)
+    values.push_back({score, 0});
+  return values;
 }
 
 /// Two samples at a value, without noise.
@@ -126,7 +157,8 @@ std::vector<double> exactly(double value) { return {value, value}; }
 
 TEST(SwapSearch, FindsTheBestPair) {
   // Layers 1 and 4 only help together; 0 alone looks best.
-  const SubsetObjective objective = [](const Layers &kept) -> StatusOr<std::vector<double>> {
+  const ChoiceObjective objective = [](const Choice &choice) -> StatusOr<std::vector<double>> {
+    const Layers kept = fullLayers(choice);
     double value = 10;
     for (int64_t layer : kept)
       value -= layer == 0 ? 2 : layer == 4 ? 1.5 : layer == 1 ? 1 : 0.1;
@@ -134,21 +166,22 @@ TEST(SwapSearch, FindsTheBestPair) {
       value -= 5;
     return exactly(value);
   };
-  const auto result = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2), 3, objective);
+  const auto result = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2), 3, objective);
   ASSERT_TRUE(result.ok());
-  EXPECT_EQ(result->kept, (Layers{1, 4}));
+  EXPECT_EQ(fullLayers(result->choice), (Layers{1, 4}));
   EXPECT_LE(result->evaluations, 10);
   EXPECT_LT(result->objective, result->firstObjective);
   // A pinned layer stays.
-  const auto pinned = searchSwaps({0, 3}, {5, 1, 0, 2, 1.5}, request(5, 2, {0}), 3, objective);
+  const auto pinned = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2, {0}), 3, objective);
   ASSERT_TRUE(pinned.ok());
-  EXPECT_EQ(pinned->kept, (Layers{0, 4}));
+  EXPECT_EQ(fullLayers(pinned->choice), (Layers{0, 4}));
 }
 
 TEST(SwapSearch, IsNotFooledByNoise) {
   // Every subset is as good as any other; on 64 samples their means differ by chance.
-  const auto noisy = [](double gain) -> SubsetObjective {
-    return [gain](const Layers &kept) -> StatusOr<std::vector<double>> {
+  const auto noisy = [](double gain) -> ChoiceObjective {
+    return [gain](const Choice &choice) -> StatusOr<std::vector<double>> {
+      const Layers kept = fullLayers(choice);
       std::string name = "subset";
       for (int64_t layer : kept)
         name += " " + std::to_string(layer);
@@ -160,67 +193,89 @@ TEST(SwapSearch, IsNotFooledByNoise) {
       return values;
     };
   };
-  const std::vector<double> scores = {8, 7, 6, 5, 4, 3, 2, 1};
-  const auto noise = searchSwaps({0, 2}, scores, request(8, 2), 3, noisy(0));
+  const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});
+  const auto noise = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, noisy(0));
   ASSERT_TRUE(noise.ok());
   EXPECT_EQ(noise->swaps, 0);
-  EXPECT_EQ(noise->kept, (Layers{0, 2}));
+  EXPECT_EQ(fullLayers(noise->choice), (Layers{0, 2}));
   EXPECT_EQ(noise->evaluations, 13);
   // Taking what looks better, as errors = 0 does, follows the noise.
-  const auto fooled = searchSwaps({0, 2}, scores, request(8, 2), 0, noisy(0));
+  const auto fooled = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 0, noisy(0));
   ASSERT_TRUE(fooled.ok());
   EXPECT_GT(fooled->swaps, 0);
   // A difference beyond it is found, though the samples' own spread is far larger.
-  const auto found = searchSwaps({0, 2}, scores, request(8, 2), 3, noisy(0.8));
+  const auto found = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, noisy(0.8));
   ASSERT_TRUE(found.ok());
-  EXPECT_EQ(found->kept, (Layers{2, 6}));
+  EXPECT_EQ(fullLayers(found->choice), (Layers{2, 6}));
   EXPECT_EQ(found->swaps, 1);
   EXPECT_NEAR(found->gain, 0.8, 4 * found->gainStandardError);
   EXPECT_LT(found->gainStandardError, 0.15);
 }
 
+TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
+  // Layers 0 and 1 are tied; the best has windows in them, which the bytes admit only beside one kda less costly.
+  ChoiceSpace space = makePlainSpace(4, {"kda", "sliding_window"}, 1);
+  space.ties = {{{"tie", ""}, {0, 1}}};
+  space.budgets = {
+      {{"bytes", ""}, "cache_bytes", "bytes", 4096, 125, std::vector<std::vector<int64_t>>(4, {100, 1, 10})}};
+  int64_t asked = 0;
+  const ChoiceObjective objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+    EXPECT_TRUE(satisfies(space, choice));
+    ++asked;
+    const Choice best = {2, 2, 1, 0};
+    double value = 0;
+    for (size_t layer = 0; layer < 4; ++layer)
+      value += choice[layer] != best[layer];
+    return exactly(value);
+  };
+  const auto result = searchSwaps({1, 1, 0, 1}, CandidateTable(4, {1, 0.5, 0.75}), space, 3, objective);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_EQ(result->choice, (Choice{2, 2, 1, 0}));
+  EXPECT_LE(result->evaluations, asked); // What was asked for before counts once.
+}
+
 TEST(SwapSearch, NeedsTwoSamples) {
-  const auto result = searchSwaps({0}, {1, 2}, request(2, 1), 3, [](const Layers &) -> StatusOr<std::vector<double>> {
-    return std::vector<double>{1};
-  });
+  const auto result =
+      searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), 3,
+                  [](const Choice &) -> StatusOr<std::vector<double>> { return std::vector<double>{1}; });
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.status().hint().find("swap_samples"), std::string::npos);
 }
 
-TEST(MeasuredSubsets, AFileWithWrongValuesIsNamed) {
+TEST(MeasuredChoices, AFileWithWrongValuesIsNamed) {
   TemporaryFolder folder;
   const std::string path = folder.file("subsets");
   Checkpoint checkpoint;
   checkpoint.fingerprint = "a";
-  checkpoint.state = {{"flops", 1.0}, {"subsets", {{{"kept", "all"}, {"values", {1.0}}}}}};
+  checkpoint.state = {{"flops", 1.0}, {"choices", {{{"choice", "all"}, {"values", {1.0}}}}}};
   ASSERT_TRUE(writeCheckpoint(path, checkpoint).ok());
-  const auto opened = MeasuredSubsets::open(path, "a", {});
+  const auto opened = MeasuredChoices::open(path, "a", {});
   ASSERT_FALSE(opened.ok());
   EXPECT_NE(opened.status().message().find("'" + path + "' is damaged: "), std::string::npos)
       << opened.status().message();
 }
 
-TEST(MeasuredSubsets, GoOnWhereTheyWereStopped) {
+TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
   TemporaryFolder folder;
-  const std::vector<double> scores = {8, 7, 6, 5, 4, 3, 2, 1};
+  const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});
   int64_t measured = 0, stopAt = -1;
   const auto search = [&](const std::string &file, const std::string &fingerprint) -> StatusOr<SwapResult> {
     MORPH_ASSIGN_OR_RETURN(
-        MeasuredSubsets subsets,
-        MeasuredSubsets::open(folder.file(file), fingerprint,
-                              [&](const Layers &kept, MeasureCost &cost) -> StatusOr<std::vector<double>> {
+        MeasuredChoices subsets,
+        MeasuredChoices::open(folder.file(file), fingerprint,
+                              [&](const Choice &choice, MeasureCost &cost) -> StatusOr<std::vector<double>> {
                                 if (++measured == stopAt)
                                   requestInterrupt();
                                 cost.tokens += 100;
                                 // Doubles that have no short decimal form come back exactly.
                                 double value = 1.0 / 3;
-                                for (int64_t layer : kept)
+                                for (int64_t layer : fullLayers(choice))
                                   value += std::sin(static_cast<double>(layer * layer)) / 7;
                                 return std::vector<double>{value, value + 0.1};
                               }));
-    MORPH_ASSIGN_OR_RETURN(
-        const SwapResult result,
-        searchSwaps({0, 1}, scores, request(8, 2), 3, [&](const Layers &kept) { return subsets.values(kept); }));
+    MORPH_ASSIGN_OR_RETURN(const SwapResult result,
+                           searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3,
+                                       [&](const Choice &choice) { return subsets.values(choice); }));
     EXPECT_EQ(subsets.cost().tokens, 100 * (result.interrupted ? stopAt : result.evaluations));
     return result;
   };
@@ -241,7 +296,7 @@ TEST(MeasuredSubsets, GoOnWhereTheyWereStopped) {
     ASSERT_TRUE(second.ok());
     // Together they measured what the straight search did, and found the same.
     EXPECT_EQ(measured, straight->evaluations);
-    EXPECT_EQ(second->kept, straight->kept);
+    EXPECT_EQ(second->choice, straight->choice);
     EXPECT_EQ(second->swaps, straight->swaps);
     EXPECT_EQ(second->objective, straight->objective);
     EXPECT_EQ(second->evaluations, straight->evaluations);
@@ -249,63 +304,156 @@ TEST(MeasuredSubsets, GoOnWhereTheyWereStopped) {
   EXPECT_FALSE(search("straight", "another spec").ok());
 }
 
+/// The pressure on full attention of layer 0 where the gates of all layers have the same share of it.
+double pressureAt(GatePressure &pressure, int64_t step, int64_t layers, double share) {
+  return pressure.next(step, CandidateTable(static_cast<size_t>(layers), {share, 1 - share}))[0][0];
+}
+
 TEST(Gates, PressureIsRawOrInTheObjectivesUnit) {
-  GatePressure pressure;
-  pressure.lambda = 0.5;
-  pressure.unit = 0.4;
-  pressure.kind = SelectSpec::Pressure::Relative;
-  EXPECT_DOUBLE_EQ(pressure.next(0, 10), 0.2);
-  pressure.kind = SelectSpec::Pressure::Raw;
-  EXPECT_DOUBLE_EQ(pressure.next(0, 10), 0.5);
+  GatePressure relative(request(30, 4), SelectSpec::Pressure::Relative, 0.5, 0.6, 100);
+  relative.setUnit(0.4);
+  EXPECT_DOUBLE_EQ(pressureAt(relative, 0, 30, 1), 0.2);
+  GatePressure raw(request(30, 4), SelectSpec::Pressure::Raw, 0.5, 0.6, 100);
+  raw.setUnit(0.4);
+  EXPECT_DOUBLE_EQ(pressureAt(raw, 0, 30, 1), 0.5);
 }
 
 TEST(Gates, PressureOfTheBudgetGrowsWhileTheSumIsTooLarge) {
-  GatePressure pressure;
-  pressure.kind = SelectSpec::Pressure::Budget;
-  pressure.unit = 0.4;
-  pressure.layers = 30;
-  pressure.budget = 4;
-  pressure.steps = 100;
-  EXPECT_NEAR(pressure.next(98, 14), 4, 1e-9);
-  EXPECT_NEAR(pressure.next(99, 14), 4.4, 1e-9);
+  GatePressure pressure(request(30, 4), SelectSpec::Pressure::Budget, 0.1, 0.6, 100);
+  pressure.setUnit(0.4);
+  pressure.begin(CandidateTable(30, {1, 0}));
+  EXPECT_NEAR(pressureAt(pressure, 98, 30, 14.0 / 30), 4, 1e-9);
+  EXPECT_NEAR(pressureAt(pressure, 99, 30, 14.0 / 30), 4.4, 1e-9);
+  // A number of layers is met from below, too.
+  EXPECT_LT(pressureAt(pressure, 99, 30, 0), 4);
 }
 
 TEST(Gates, TargetFallsOverTheFirstPart) {
-  GatePressure pressure;
-  pressure.layers = 30;
-  pressure.budget = 4;
-  pressure.steps = 100;
-  EXPECT_NEAR(pressure.target(29), 17, 1e-9);
-  EXPECT_NEAR(pressure.target(59), 4, 1e-9);
-  EXPECT_NEAR(pressure.target(99), 4, 1e-9);
+  GatePressure pressure(request(30, 4), SelectSpec::Pressure::Budget, 0.1, 0.6, 100);
+  pressure.begin(CandidateTable(30, {1, 0}));
+  const PressedBudget &budget = pressure.budgets().front();
+  EXPECT_NEAR(pressure.target(budget, 29), 17, 1e-9);
+  EXPECT_NEAR(pressure.target(budget, 59), 4, 1e-9);
+  EXPECT_NEAR(pressure.target(budget, 99), 4, 1e-9);
 }
 
-/// The gate of one layer with `branches` linear branches.
-static StatusOr<GateSpace> spaceOfOneGate(int64_t branches, GateParametrization parametrization) {
+TEST(Gates, ABudgetOfBytesPressesByWhatEachCandidateCosts) {
+  ChoiceSpace space = makePlainSpace(2, {"kda", "sliding_window"}, 1);
+  space.counts.clear();
+  space.budgets = {{{"bytes", ""}, "cache_bytes", "bytes", 4096, 130, {{101, 1, 11}, {101, 1, 11}}}};
+  GatePressure pressure(space, SelectSpec::Pressure::Budget, 0.1, 0.5, 10);
+  pressure.begin(CandidateTable(2, {1, 0, 0}));
+  // In units of a layer of full attention above the cheapest: of 2 to begin with, 1.28 are left.
+  ASSERT_EQ(pressure.budgets().size(), 1u);
+  EXPECT_NEAR(pressure.budgets()[0].start, 2, 1e-12);
+  EXPECT_NEAR(pressure.target(pressure.budgets()[0], 9), 1.28, 1e-12);
+  const CandidateTable over = pressure.next(9, CandidateTable(2, {1, 0, 0}));
+  EXPECT_NEAR(over[0][0], 0.72, 1e-12);
+  EXPECT_NEAR(over[0][1], 0, 1e-12);
+  EXPECT_NEAR(over[0][2], 0.072, 1e-12);
+  // What is kept does not pull.
+  GatePressure fresh(space, SelectSpec::Pressure::Budget, 0.1, 0.5, 10);
+  fresh.begin(CandidateTable(2, {1, 0, 0}));
+  EXPECT_EQ(fresh.next(9, CandidateTable(2, {0, 1, 0}))[0][0], 0);
+}
+
+/// Gates of layers that all have these candidates beside full attention.
+static StatusOr<GateSpace> gatesOf(const ChoiceSpace &space, GateParametrization parametrization) {
   plan::Plan plan;
-  plan::Weight weight;
-  weight.name = "gate.0";
-  weight.gate = true;
-  weight.layer = 0;
-  weight.shape = {branches};
-  plan.weights = {weight};
-  return GateSpace::create(plan, request(1, 0), parametrization);
+  for (size_t layer = 0; layer < space.layers.size(); ++layer) {
+    plan::Weight weight;
+    weight.name = "gate." + std::to_string(layer);
+    weight.gate = true;
+    weight.layer = static_cast<int64_t>(layer);
+    weight.shape = {static_cast<int64_t>(space.layers[layer].size()) - 1};
+    if (space.layers[layer].size() > 1)
+      plan.weights.push_back(weight);
+  }
+  return GateSpace::create(plan, space, parametrization);
 }
 
-TEST(Gates, LogitsHaveTheGradientsOfTheirGates) {
-  auto space = spaceOfOneGate(1, GateParametrization::Sigmoid);
-  ASSERT_TRUE(space.ok());
-  NamedTensors masters = {{"gate.0", at::ones({1})}}, gradients = {{"gate.0", at::full({1}, 2.0)}};
-  space->begin(masters);
-  const double share = masters.at("gate.0").item<float>();
-  EXPECT_NEAR(share, 0.95, 1e-6);
-  space->beforeUpdate(masters, gradients, 0.5);
-  EXPECT_NEAR(gradients.at("gate.0").item<float>(), 2.5 * share * (1 - share), 1e-6);
-  EXPECT_NEAR(masters.at("gate.0").item<float>(), std::log(share / (1 - share)), 1e-4);
+TEST(Gates, OfAnotherNumberOfCandidatesAreRefused) {
+  const ChoiceSpace two = makePlainSpace(1, {"gla"}, 0), three = makePlainSpace(1, {"gla", "kda"}, 0);
+  plan::Plan plan;
+  plan.weights.emplace_back();
+  plan.weights[0].name = "gate.0";
+  plan.weights[0].gate = true;
+  plan.weights[0].layer = 0;
+  plan.weights[0].shape = {1};
+  EXPECT_TRUE(GateSpace::create(plan, two, GateParametrization::Clamp).ok());
+  EXPECT_FALSE(GateSpace::create(plan, three, GateParametrization::Clamp).ok());
+  plan.weights.clear();
+  EXPECT_FALSE(GateSpace::create(plan, two, GateParametrization::Clamp).ok());
+}
+
+/// What the gates' gradients must be: those of the loss sum_i c_i s_i by the variables, by finite differences.
+TEST(Gates, VariablesHaveTheGradientsOfTheirGates) {
+  for (auto parametrization : {GateParametrization::Softmax, GateParametrization::Sparsemax}) {
+    SCOPED_TRACE(toWord(parametrization));
+    auto space = gatesOf(makePlainSpace(1, {"gla", "kda"}, 0), parametrization);
+    ASSERT_TRUE(space.ok());
+    NamedTensors masters = {{"gate.0", at::tensor({1.0f, 0.0f})}};
+    space->begin(masters);
+    EXPECT_NEAR(masters.at("gate.0")[0].item<float>(), 0.95, 1e-5);
+    EXPECT_NEAR(masters.at("gate.0")[1].item<float>(), 0.025, 1e-5);
+    const at::Tensor middle = at::tensor({0.3f, 0.2f});
+    const auto lossAt = [&](const at::Tensor &variables) {
+      NamedTensors some = {{"gate.0", variables.clone()}};
+      GateSpace copy = *space;
+      copy.afterUpdate(some);
+      const std::vector<double> row = copy.shares(some)[0];
+      return 2 * row[0] - row[1]; // The last one's coefficient is 0.
+    };
+    // To the middle, where the gates' gradient is (2, -1).
+    masters.at("gate.0").copy_(middle);
+    space->afterUpdate(masters);
+    NamedTensors gradients = {{"gate.0", at::tensor({1.5f, -1.0f})}};
+    space->beforeUpdate(masters, gradients, {{0.5, 0, 0}});
+    EXPECT_TRUE(at::allclose(masters.at("gate.0"), middle));
+    for (int64_t i = 0; i < 2; ++i) {
+      at::Tensor up = middle.clone(), down = middle.clone();
+      up[i] += 1e-2;
+      down[i] -= 1e-2;
+      EXPECT_NEAR(gradients.at("gate.0")[i].item<float>(), (lossAt(up) - lossAt(down)) / 2e-2, 1e-3);
+    }
+  }
+}
+
+TEST(Gates, WhatIsNotAllowedHasNoShareAndTiedLayersHaveOneDistribution) {
+  ChoiceSpace choices = makePlainSpace(4, {"gla", "kda"}, 0);
+  choices.layers[3] = {{"full", ""}};
+  choices.allowed = {{{"pin", ""}, {1, 2}, {"full", "kda"}}};
+  choices.ties = {{{"tie", ""}, {1, 2}}};
+  for (auto parametrization :
+       {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {
+    SCOPED_TRACE(toWord(parametrization));
+    auto space = gatesOf(choices, parametrization);
+    ASSERT_TRUE(space.ok()) << space.status().message();
+    NamedTensors masters, gradients;
+    for (const std::string name : {"gate.0", "gate.1", "gate.2"})
+      masters[name] = at::tensor({1.0f, 0.0f});
+    space->begin(masters);
+    for (int step = 0; step < 40; ++step) {
+      gradients = {{"gate.0", at::tensor({1.0f, -1.0f})},
+                   {"gate.1", at::tensor({3.0f, -9.0f})},
+                   {"gate.2", at::tensor({-1.0f, -9.0f})}};
+      space->beforeUpdate(masters, gradients, CandidateTable(4, {0, 0, 0}));
+      EXPECT_TRUE(at::equal(gradients.at("gate.1"), gradients.at("gate.2")));
+      for (auto &[name, gate] : masters)
+        gate.sub_(gradients.at(name), 0.2);
+      space->afterUpdate(masters);
+    }
+    const CandidateTable shares = space->shares(masters);
+    EXPECT_EQ(shares[1], shares[2]);
+    EXPECT_NEAR(shares[1][1], 0, 1e-6);
+    EXPECT_LT(shares[1][0], 0.9); // Together they are pushed down, by 2.
+    EXPECT_GT(shares[0][1], 0.1);
+    EXPECT_EQ(shares[3], (std::vector<double>{1}));
+  }
 }
 
 TEST(Gates, OfThreeCandidatesStayOnTheSimplex) {
-  auto space = spaceOfOneGate(2, GateParametrization::Clamp);
+  auto space = gatesOf(makePlainSpace(1, {"gla", "kda"}, 0), GateParametrization::Clamp);
   ASSERT_TRUE(space.ok());
   at::Tensor gate = at::empty({2});
   NamedTensors masters = {{"gate.0", gate}};
@@ -322,16 +470,14 @@ TEST(Gates, OfThreeCandidatesStayOnTheSimplex) {
   EXPECT_NEAR(gate[1].item<float>(), 0, 1e-6);
   set(0.2f, -0.1f);
   EXPECT_NEAR(gate[0].item<float>(), 0.2, 1e-6);
-  EXPECT_EQ(space->bestCandidates(masters), (Layers{1}));
-  // All linear is the first candidate where no choice was made, and the choice where one was.
-  const auto isSet = [&](const Layers &kept, const Layers &chosen) {
-    space->setSubset(masters, kept, chosen);
+  EXPECT_EQ(gate[1].item<float>(), 0);
+  const auto isSet = [&](int64_t candidate) {
+    space->setChoice(masters, {candidate});
     return std::vector<float>(gate.data_ptr<float>(), gate.data_ptr<float>() + 2);
   };
-  EXPECT_EQ(isSet({}, {}), (std::vector<float>{0, 1}));
-  EXPECT_EQ(isSet({}, {0}), (std::vector<float>{0, 1}));
-  EXPECT_EQ(isSet({}, {1}), (std::vector<float>{0, 0})); // The last candidate has what the others leave.
-  EXPECT_EQ(isSet({0}, {}), (std::vector<float>{1, 0}));
+  EXPECT_EQ(isSet(0), (std::vector<float>{1, 0}));
+  EXPECT_EQ(isSet(1), (std::vector<float>{0, 1}));
+  EXPECT_EQ(isSet(2), (std::vector<float>{0, 0})); // The last candidate has what the others leave.
 }
 
 } // namespace

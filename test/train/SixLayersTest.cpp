@@ -13,7 +13,7 @@
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
-#include "runtime/train/select/SubsetJudge.h"
+#include "runtime/train/select/ChoiceJudge.h"
 #include "test/plan/WithBf16.h"
 #include "test/train/TrainTesting.h"
 
@@ -27,6 +27,15 @@ namespace {
 using Layers = std::vector<int64_t>;
 
 constexpr int64_t kLayers = 6;
+
+/// Full attention in these layers, the linear branch in the others.
+Choice keeping(const Layers &kept) {
+  Choice choice(kLayers, 1);
+  for (int64_t layer : kept)
+    choice[static_cast<size_t>(layer)] = 0;
+  return choice;
+}
+
 /// c_l and d_l.
 constexpr double kStrength[kLayers] = {0.1, 1, 0.1, 0.1, 4, 4};
 constexpr int64_t kComponent[kLayers] = {2, 1, 3, 4, 5, 5};
@@ -89,8 +98,7 @@ protected:
     spec.model.threads = 1;
     spec.modelInfo.layers = kLayers;
     spec.modelInfo.vocab = 32;
-    spec.linear.backend = "lightning";
-    spec.budget.fullLayers = 2;
+    spec.space = makePlainSpace(kLayers, {"lightning"}, 2);
     TaskSpec &task = spec.tasks.emplace_back();
     task.name = "recall";
     task.kind = TaskSpec::Kind::Mqar;
@@ -127,8 +135,7 @@ protected:
   }
 
   static StatusOr<Selection> select(const StageContext &context) {
-    MORPH_ASSIGN_OR_RETURN(const SelectionRequest request, readSelectionRequest(context.spec.budget, context.layers));
-    return (*findSelector(toWord(context.spec.select.method)))(context, request);
+    return (*findSelector(toWord(context.spec.select.method)))(context, context.spec.space);
   }
 
   /// The loss of a plan on batch 0 with full attention in `kept`.
@@ -244,15 +251,16 @@ TEST_F(SixLayers, OutputsHaveTheShapeOfTheirName) {
 }
 
 TEST_F(SixLayers, GatesFindTheLayers) {
-  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
+  for (GateParametrization parametrization :
+       {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {
     TemporaryFolder where;
     StageContext run;
     prepare(run, where, 1);
     run.spec.select.parametrization = parametrization;
-    run.spec.select.lr = run.spec.select.lrEnd = parametrization == GateParametrization::Clamp ? 0.05 : 0.2;
+    run.spec.select.lr = run.spec.select.lrEnd = parametrization == GateParametrization::Softmax ? 0.2 : 0.05;
     const auto selection = select(run);
     ASSERT_TRUE(selection.ok()) << selection.status().message();
-    expectTheBest(selection->kept);
+    expectTheBest(fullLayers(selection->choice));
     EXPECT_NEAR(std::accumulate(selection->scores.begin(), selection->scores.end(), 0.0), 2, 0.9)
         << toWord(parametrization);
     // One run: how far it still moved is known, errors over data are not.
@@ -269,8 +277,12 @@ TEST_F(SixLayers, DriftIsOfTheRunsLastQuarter) {
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   std::istringstream lines(fileText(context.outPath("metrics.jsonl")));
   std::vector<std::vector<double>> gates;
-  for (std::string line; std::getline(lines, line);)
-    gates.push_back((*parseJson(line, "metrics"))["gates"]);
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<double> &full = gates.emplace_back();
+    const Json metrics = *parseJson(line, "metrics");
+    for (const Json &row : metrics["gates"])
+      full.push_back(row[0]);
+  }
   ASSERT_EQ(gates.size(), 80u);
   for (size_t layer = 0; layer < 6; ++layer) {
     double mean = 0;
@@ -351,17 +363,17 @@ TEST_F(SixLayers, RawPressureIsThePapersObjective) {
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   EXPECT_FALSE(selection->details.contains("objective_unit"));
-  expectTheBest(selection->kept);
+  expectTheBest(fullLayers(selection->choice));
 }
 
 TEST_F(SixLayers, PinsStay) {
-  context.spec.budget.keep = {0};
-  context.spec.budget.linear = {1};
+  context.spec.space.allowed = {{{"keep", ""}, {0}, {"full"}}, {{"linear", ""}, {1}, {"lightning"}}};
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
   EXPECT_EQ(selection->scores[0], 1);
   EXPECT_EQ(selection->scores[1], 0);
-  EXPECT_TRUE(selection->kept == (Layers{0, 4}) || selection->kept == (Layers{0, 5}));
+  const Layers kept = fullLayers(selection->choice);
+  EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5}));
 }
 
 TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
@@ -374,7 +386,7 @@ TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
   EXPECT_GT(scores[4], scores[5]);
   EXPECT_GT(scores[1], scores[5]);
   EXPECT_GT(scores[5], 20 * std::max({scores[0], scores[2], scores[3]}));
-  EXPECT_EQ(selection->kept, (Layers{1, 4}));
+  EXPECT_EQ(fullLayers(selection->choice), (Layers{1, 4}));
   ASSERT_EQ(selection->standardErrors.size(), 6u);
   EXPECT_TRUE(selection->drift.empty());
   for (size_t layer = 0; layer < 6; ++layer) {
@@ -425,9 +437,8 @@ TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
   const Json line = *parseJson(fileText(context.outPath("metrics.jsonl")), "metrics");
   EXPECT_EQ(line["loss"].get<double>(), lossesOn("select", 1, "gates-forward", 1).loss);
   const auto executor = context.executor("gates-forward");
-  const auto space =
-      GateSpace::create((*executor)->plan(), *readSelectionRequest(context.spec.budget, 6), section.parametrization);
-  space->setSubset((*executor)->masters(), {0, 1}, {});
+  const auto space = GateSpace::create((*executor)->plan(), context.spec.space, section.parametrization);
+  space->setChoice((*executor)->masters(), {0, 0, 1, 1, 1, 1});
   data.stream = "select/swap";
   EXPECT_EQ(selection->details["swap"]["objective_before"].get<double>(),
             heldOutLoss(**executor, *batches(data), 16)->loss);
@@ -713,8 +724,8 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
     const auto selection = select(run);
     ASSERT_TRUE(selection.ok()) << selection.status().message();
     const auto &swap = selection->details["swap"];
-    EXPECT_EQ(swap["kept_before"].get<Layers>(), (Layers{0, 1}));
-    expectTheBest(selection->kept);
+    EXPECT_EQ(swap["choice_before"].get<Choice>(), (Choice{0, 0, 1, 1, 1, 1}));
+    expectTheBest(fullLayers(selection->choice));
     EXPECT_EQ(swap["samples"], 16);
     EXPECT_NEAR(swap["gain"].get<double>(),
                 swap["objective_before"].get<double>() - swap["objective_after"].get<double>(), 1e-9);
@@ -722,19 +733,18 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
   }
 }
 
-TEST_F(SixLayers, BothJudgesOfASubsetAgree) {
+TEST_F(SixLayers, BothJudgesOfAChoiceAgree) {
   const auto executor = context.executor("gates");
   ASSERT_TRUE(executor.ok());
-  const auto request = readSelectionRequest(context.spec.budget, context.layers);
-  const auto space = GateSpace::create((*executor)->plan(), *request, GateParametrization::Clamp);
+  const auto space = GateSpace::create((*executor)->plan(), context.spec.space, GateParametrization::Clamp);
   ASSERT_TRUE(space.ok());
   const auto stream = batches();
   // The teacher once and the relaxed model alone, or both each time: the same KL of each sequence.
-  const auto fast = SubsetJudge::create(context, **executor, *space, {}, /*kl=*/true, *stream, 8);
-  const auto slow = SubsetJudge::create(context, **executor, *space, {}, /*kl=*/false, *stream, 8);
+  const auto fast = ChoiceJudge::create(context, **executor, *space, /*kl=*/true, *stream, 8);
+  const auto slow = ChoiceJudge::create(context, **executor, *space, /*kl=*/false, *stream, 8);
   ASSERT_TRUE(fast.ok() && slow.ok());
   MeasureCost fastCost, slowCost;
-  const auto one = (*fast)->measure({1, 4}, fastCost), other = (*slow)->measure({1, 4}, slowCost);
+  const auto one = (*fast)->measure(keeping({1, 4}), fastCost), other = (*slow)->measure(keeping({1, 4}), slowCost);
   ASSERT_TRUE(one.ok() && other.ok());
   ASSERT_EQ(one->size(), 8u);
   for (size_t sample = 0; sample < 8; ++sample)
@@ -745,11 +755,12 @@ TEST_F(SixLayers, BothJudgesOfASubsetAgree) {
   EXPECT_EQ(fastCost.tokens, 8 * 16);
   EXPECT_LT(fastCost.flops, 0.8 * slowCost.flops);
   // They share the gates that they set.
-  EXPECT_EQ(space->fullShares((*executor)->masters()), (std::vector<double>{0, 1, 0, 0, 1, 0}));
+  EXPECT_EQ(space->shares((*executor)->masters()), (CandidateTable{{0, 1}, {1, 0}, {0, 1}, {0, 1}, {1, 0}, {0, 1}}));
 }
 
 TEST_F(SixLayers, GatesGoOnWhereTheyWereStopped) {
-  for (GateParametrization parametrization : {GateParametrization::Clamp, GateParametrization::Sigmoid}) {
+  for (GateParametrization parametrization :
+       {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {
     TemporaryFolder where[2];
     StageContext straight, stopped;
     for (StageContext *run : {&straight, &stopped}) {
@@ -784,7 +795,7 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   onlyExchange(stopped.spec.select);
   const auto straight = select(context);
   ASSERT_TRUE(straight.ok());
-  requestInterrupt(); // The loop's last step is not stopped; the exchanges are, after the subset they start from.
+  requestInterrupt(); // The loop's last step is not stopped; the exchanges are, after the choice they start from.
   const auto first = select(stopped);
   ASSERT_TRUE(first.ok());
   EXPECT_TRUE(first->interrupted);
@@ -793,7 +804,7 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   const auto second = select(stopped);
   ASSERT_TRUE(second.ok()) << second.status().message();
   EXPECT_FALSE(second->interrupted);
-  EXPECT_EQ(second->kept, straight->kept);
+  EXPECT_EQ(second->choice, straight->choice);
   EXPECT_EQ(second->scores, straight->scores);
   EXPECT_EQ(second->details, straight->details);
   EXPECT_EQ(second->tokens, straight->tokens);
@@ -801,15 +812,14 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   EXPECT_GE(second->flops, straight->flops);
 }
 
-TEST_F(SixLayers, ASubsetGoesOnFromTheFirstLayerThatDiffers) {
+TEST_F(SixLayers, AChoiceGoesOnFromTheFirstLayerThatDiffers) {
   const auto executor = context.executor("gates");
   ASSERT_TRUE(executor.ok()) << executor.status().message();
-  const SelectionRequest request = *readSelectionRequest(context.spec.budget, context.layers);
-  const auto space = GateSpace::create((*executor)->plan(), request, GateParametrization::Clamp);
+  const auto space = GateSpace::create((*executor)->plan(), context.spec.space, GateParametrization::Clamp);
   ASSERT_TRUE(space.ok()) << space.status().message();
   const auto stream = batches();
   auto judge = [&] {
-    auto made = SubsetJudge::create(context, **executor, *space, {}, /*kl=*/true, *stream, 3);
+    auto made = ChoiceJudge::create(context, **executor, *space, /*kl=*/true, *stream, 3);
     EXPECT_TRUE(made.ok()) << made.status().message();
     return *std::move(made);
   };
@@ -821,7 +831,7 @@ TEST_F(SixLayers, ASubsetGoesOnFromTheFirstLayerThatDiffers) {
   for (const auto &[kept, same] : subsets) {
     SCOPED_TRACE(testing::PrintToString(kept));
     MeasureCost cost, fresh;
-    const auto values = going->measure(kept, cost), alone = judge()->measure(kept, fresh);
+    const auto values = going->measure(keeping(kept), cost), alone = judge()->measure(keeping(kept), fresh);
     ASSERT_TRUE(values.ok() && alone.ok()) << values.status().message() << alone.status().message();
     EXPECT_EQ(*values, *alone);
     EXPECT_EQ(cost.tokens, fresh.tokens);

@@ -53,7 +53,8 @@ struct Stage {
 };
 constexpr Stage stages[] = {
     {"pretrain", "train a base model from its initial values", "pretrain, score", runPretrain},
-    {"align", "fit every linear branch to its layer's full attention", "align, align-forward", runAlign},
+    {"align", "fit every linear branch to its layer's full attention",
+     "align, align-forward; calibrate, where a mixer asks for it", runAlign},
     {"select", "choose the layers that keep full attention",
      "gates, gates-forward, for swaps score, logits (method gates); align-forward (layer_mse)", runSelect},
     {"distill", "KL from the teacher to the hybrid", "distill, distill-forward", runDistill},

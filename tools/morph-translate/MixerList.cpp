@@ -2,10 +2,10 @@
 
 #include "MixerList.h"
 
+#include "dialect/LinearMixers.h"
 #include "dialect/MixerExpander.h"
 #include "dialect/MixerReference.h"
 #include "frontends/morph/Mixers.h"
-#include "dialect/LinearMixers.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OwningOpRef.h"

@@ -15,6 +15,7 @@
 #include "frontends/spec/Spec.h"
 #include "passes/EmitPlan.h"
 #include "passes/EmitPyTorch.h"
+#include "passes/Phases.h"
 #include "passes/Pipelines.h"
 #include "passes/lower/CompileKernels.h"
 #include "passes/lower/Passes.h"
@@ -67,7 +68,8 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::BaseConfig, "base-config", "SPEC.toml with [pretrain.base] to the base's config.json"),
         clEnumValN(Mode::ImportHf, "import-hf",
                    "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
-        clEnumValN(Mode::EmitPlan, "emit-plan", "IR to the plan of --program"),
+        clEnumValN(Mode::EmitPlan, "emit-plan",
+                   "IR to the plan of --program; null where the model needs no program calibrate"),
         clEnumValN(Mode::EmitPyTorch, "emit-pytorch", "IR of a hybrid to JSON: its mixers as classes of PyTorch"),
         clEnumValN(Mode::MixerCosts, "mixer-costs",
                    "IR to JSON: cache bytes and FLOPs of each layer's candidates, 8K to 256K"),
@@ -91,7 +93,9 @@ cl::opt<bool> withoutTimes("without-times",
                            cl::cat(category));
 cl::opt<std::string> modelName("name", cl::desc("Name of the model in the IR (default: the folder's)"),
                                cl::value_desc("name"), cl::cat(category));
-cl::opt<std::string> program("program", cl::desc("align, gates, distill, finetune, pretrain, score, logits or decode"),
+cl::opt<std::string> program("program",
+                             cl::desc("calibrate, align, gates, distill, finetune, pretrain, score, logits or "
+                                      "decode"),
                              cl::value_desc("program"), cl::cat(category));
 cl::opt<std::string> programOptions("program-options", cl::desc("Options of the program, for example loss=kl,kl=true"),
                                     cl::value_desc("key=value,..."), cl::cat(category));
@@ -231,6 +235,9 @@ ExitCode translateToPlan(MLIRContext &context) {
     return kWrongInput;
   // The pipeline may have put another op in the model's place.
   model = *module->getOps<ModelOp>().begin();
+  // A model of which no mixer calibrates weights has no such program, and no plan.
+  if (program == "calibrate" && !findProgram(model, program))
+    return write([&](llvm::raw_ostream &os) { os << "null\n"; });
   FailureOr<plan::Plan> plan = emitPlan(model, program);
   if (failed(plan) || failed(compilePlanKernels(model, *plan)))
     return kFailed;

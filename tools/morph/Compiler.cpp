@@ -241,6 +241,16 @@ Status Compiler::emitPlan(const fs::path &input, const std::string &program, con
   return translate("morph-translate", std::move(arguments), output);
 }
 
+StatusOr<bool> Compiler::emitCalibration(const fs::path &input, const std::string &options,
+                                         const fs::path &output) const {
+  MORPH_RETURN_IF_ERROR(emitPlan(input, "calibrate", options, output));
+  MORPH_ASSIGN_OR_RETURN(const std::string text, readTextFile(output.string()));
+  if (text != "null\n")
+    return true;
+  MORPH_RETURN_IF_ERROR(removeAll(output));
+  return false;
+}
+
 Status Compiler::emitPyTorch(const fs::path &input, const fs::path &output) const {
   return translate("morph-translate", {"--emit-pytorch", input.string()}, output);
 }

@@ -68,6 +68,8 @@ public:
   /// One program of a model as a plan. `options` are the builder's, "key=value" with commas between (programOptions).
   Status emitPlan(const fs::path &input, const std::string &program, const std::string &options,
                   const fs::path &output) const;
+  /// The program `calibrate`, where a mixer of the model calibrates weights; whether there is one.
+  StatusOr<bool> emitCalibration(const fs::path &input, const std::string &options, const fs::path &output) const;
   /// The mixers of a hybrid as Python, for export/morph_export.py.
   Status emitPyTorch(const fs::path &input, const fs::path &output) const;
 

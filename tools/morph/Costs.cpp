@@ -264,6 +264,14 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.flops -= kept.flops;
       total.keptBytes = std::max(total.keptBytes, static_cast<double>(streams.size()) * kept.bytes);
     }
+    if (estimator.has("calibrate")) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             estimator.estimate("align", "calibrate", static_cast<double>(align.calibration), 0,
+                                                align.batch, align.length, 0));
+      total.tokens += cost.tokens;
+      total.flops += cost.flops;
+      takeLarger(total.memory, cost.memory);
+    }
     total.stage = "align";
     total.steps = align.steps;
     total.waves = static_cast<int64_t>(waves.size());

@@ -183,7 +183,7 @@ Status Pipeline::refuse(Status error) const {
 
 Status Pipeline::preflight() {
   PlanFiles plans;
-  for (const char *program : {"pretrain", "gates"})
+  for (const char *program : {"pretrain", "calibrate", "gates"})
     plans[program] = planFile(program);
   for (const std::string &wave : waves_)
     plans[wave] = planFile(wave);

@@ -145,6 +145,7 @@ private:
   /// Folders of the stages that are not, and what is wrong with what lies there.
   std::map<std::string, std::string> missing_;
   std::vector<std::string> waves_; ///< Plans of align: "align", or one a wave.
+  bool calibrates_ = false;        ///< Whether align has a plan `calibrate`.
   std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
   std::vector<Json> records_;
   size_t stages_ = 0;

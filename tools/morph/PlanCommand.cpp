@@ -56,6 +56,13 @@ StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, co
   }
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
+  if (resolved.align.calibration > 0) {
+    const fs::path plan = folder / "calibrate.json";
+    MORPH_ASSIGN_OR_RETURN(const bool calibrates,
+                           compiler.emitCalibration(ir("paired"), programOptions(resolved, "calibrate"), plan));
+    if (calibrates)
+      plans["calibrate"] = plan;
+  }
   if (resolved.select.method == SelectSpec::Method::Gates) {
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
@@ -146,8 +153,7 @@ void print(const Json &report) {
     list += (list.empty() ? "" : " or ") + reference;
   std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
-              model["layers"].get<long long>(), report["full_layers"].get<long long>(),
-              list.c_str());
+              model["layers"].get<long long>(), report["full_layers"].get<long long>(), list.c_str());
   Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk", "kept on the way"});
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.

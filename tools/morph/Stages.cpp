@@ -186,6 +186,10 @@ Status Pipeline::compileBase() {
   if (waves_.size() > 1) // A selector measures all layers at once.
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(
         ir("paired"), "align", programOptions(resolved_, "align") + ",gradients=false", planFile("align-forward")));
+  if (resolved_.align.calibration > 0) {
+    MORPH_ASSIGN_OR_RETURN(calibrates_, compiler_.emitCalibration(ir("paired"), programOptions(resolved_, "calibrate"),
+                                                                  planFile("calibrate")));
+  }
   MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
   if (resolved_.select.swap) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
@@ -277,6 +281,10 @@ Status Pipeline::align() {
       inputs.plans.push_back(plan);
       plans.push_back({plan, plan});
     }
+  if (calibrates_) {
+    inputs.plans.push_back("calibrate");
+    plans.push_back({"calibrate", "calibrate"});
+  }
   inputs.stages = {"data"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));

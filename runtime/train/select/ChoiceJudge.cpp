@@ -70,8 +70,8 @@ void JudgedBatch::keepStreams(const Choice &next, const NamedTensors &outputs, i
 }
 
 StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &context, const Executor &sharing,
-                                                           const GateSpace &space, bool kl,
-                                                           const BatchStream &stream, int64_t batches) {
+                                                           const GateSpace &space, bool kl, const BatchStream &stream,
+                                                           int64_t batches) {
   std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(space, stream, batches));
   MORPH_ASSIGN_OR_RETURN(judge->executor_, context.executor(kl ? "score" : "gates-forward", &sharing));
   if (kl)

@@ -30,8 +30,8 @@ public:
   /// goes on from the first layer in which it differs from the one before. Otherwise the plan `gates-forward`, which
   /// runs everything each time.
   static StatusOr<std::unique_ptr<ChoiceJudge>> create(const StageContext &context, const Executor &sharing,
-                                                       const GateSpace &space, bool kl,
-                                                       const BatchStream &stream, int64_t batches);
+                                                       const GateSpace &space, bool kl, const BatchStream &stream,
+                                                       int64_t batches);
 
   /// The objective of each sample, nats with `kl`: the mean over the rows that the sample's answers have. Without `kl`
   /// a sample is a batch. The gates of the shared executors are left at the choice.

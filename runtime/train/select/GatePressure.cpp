@@ -72,8 +72,9 @@ CandidateTable GatePressure::next(int64_t step, const CandidateTable &shares) {
   for (PressedBudget &budget : budgets_) {
     budget.used = costOf(budget.costs, shares);
     if (kind_ == PressureKind::Budget) {
-      // Augmented Lagrangian on used = target, with the penalty's weight in the objective's own unit a layer. Every step
-      // is an inner iteration, so the multiplier moves a tenth of the usual way. A limit that is only kept never pulls.
+      // Augmented Lagrangian on used = target, with the penalty's weight in the objective's own unit a layer. Every
+      // step is an inner iteration, so the multiplier moves a tenth of the usual way. A limit that is only kept never
+      // pulls.
       const double excess = budget.used - target(budget, step);
       budget.pressure = budget.multiplier + unit_ * excess;
       budget.multiplier += 0.1 * unit_ * excess;

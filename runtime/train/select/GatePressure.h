@@ -13,14 +13,14 @@ namespace morph {
 /// FlashMorph's objective.
 using PressureKind = SelectSpec::Pressure;
 
-/// One budget or count of the space, in units of layers: what a layer's costliest candidate costs above its cheapest, in
-/// the mean over the layers, is 1. A budget of layers with full attention is so in its own unit.
+/// One budget or count of the space, in units of layers: what a layer's costliest candidate costs above its cheapest,
+/// in the mean over the layers, is 1. A budget of layers with full attention is so in its own unit.
 struct PressedBudget {
-  CandidateTable costs;   ///< By layer and candidate, above the layer's cheapest.
-  double limit = 0;       ///< Above the cheapest of all.
-  bool isExact = false;   ///< The limit is met, and not only kept.
-  double start = 0;       ///< What the first distributions cost.
-  double multiplier = 0;  ///< State of the augmented Lagrangian.
+  CandidateTable costs;          ///< By layer and candidate, above the layer's cheapest.
+  double limit = 0;              ///< Above the cheapest of all.
+  bool isExact = false;          ///< The limit is met, and not only kept.
+  double start = 0;              ///< What the first distributions cost.
+  double multiplier = 0;         ///< State of the augmented Lagrangian.
   double used = 0, pressure = 0; ///< Of the last step, for the log.
 };
 

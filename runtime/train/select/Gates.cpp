@@ -28,8 +28,8 @@ public:
 
 private:
   Status read();
-  /// Sets the unit of the pressure from the objective of the teacher and of all layers linear, on sequences of its own. A unit
-  /// that does not rise above its error is said; one that is not positive is an error.
+  /// Sets the unit of the pressure from the objective of the teacher and of all layers linear, on sequences of its own.
+  /// A unit that does not rise above its error is said; one that is not positive is an error.
   Status measureUnit();
   StatusOr<LoopResult> train();
   /// Scores, their drift and the layers, from the gates' trajectory.
@@ -49,7 +49,7 @@ private:
   GatePressure pressure_;
   LoopOptions options_;
   BatchStreamOptions data_;
-  Json unit_; ///< What was measured, for selection.json.
+  Json unit_;                                   ///< What was measured, for selection.json.
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
   int64_t tokens_ = 0;
   double flops_ = 0;
@@ -249,13 +249,12 @@ StatusOr<Selection> GateSelector::rank() const {
 Status GateSelector::refine(Selection &selection) {
   const bool kl = section_.loss == SelectSpec::Loss::Kl;
   const int64_t batches = std::max<int64_t>(2, (section_.swapSamples + data_.batch - 1) / data_.batch);
+  MORPH_ASSIGN_OR_RETURN(const auto judge,
+                         ChoiceJudge::create(context_, *executor_, gates_, kl, *swapStream_, batches));
   MORPH_ASSIGN_OR_RETURN(
-      const auto judge, ChoiceJudge::create(context_, *executor_, gates_, kl, *swapStream_, batches));
-  MORPH_ASSIGN_OR_RETURN(MeasuredChoices choices,
-                         MeasuredChoices::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
-                                               [&](const Choice &choice, MeasureCost &cost) {
-                                                 return judge->measure(choice, cost);
-                                               }));
+      MeasuredChoices choices,
+      MeasuredChoices::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
+                            [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); }));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
                          searchSwaps(selection.choice, selection.values, space_, section_.swapErrors,
                                      [&](const Choice &choice) { return choices.values(choice); }));

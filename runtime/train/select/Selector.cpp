@@ -3,7 +3,6 @@
 #include "runtime/train/select/Selector.h"
 
 #include "runtime/base/AtomicFile.h"
-#include "runtime/spec/SpaceJson.h"
 #include "runtime/train/Stages.h"
 
 namespace morph {
@@ -78,7 +77,7 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
   if (!selection.details.empty())
     json["details"] = selection.details;
   json["values"] = selection.values;
-  json["space"] = nlohmann::ordered_json::parse(printSpace(space));
+  json["space"] = toJson(space);
   return json;
 }
 

@@ -15,8 +15,8 @@ namespace morph {
 /// What was chosen and what it cost.
 struct Selection {
   Choice choice;
-  CandidateTable values;       ///< What the choice is the best sum of in the space (solve).
-  std::vector<double> scores;  ///< One a layer; the larger, the more it should keep full attention.
+  CandidateTable values;              ///< What the choice is the best sum of in the space (solve).
+  std::vector<double> scores;         ///< One a layer; the larger, the more it should keep full attention.
   std::vector<double> standardErrors; ///< Of the scores over independent samples, one a layer; empty: not known.
   /// One a layer: how far the score still moved over the last part of the one run that gave it; empty: not a run. Small
   /// drift says that the run was long enough, nothing about what other data would have given.

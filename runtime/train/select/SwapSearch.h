@@ -8,8 +8,8 @@
 
 namespace morph {
 
-/// The objective (smaller is better) of a choice, on each sample of a fixed list. Asking twice for a choice must be cheap
-/// (MeasuredChoices).
+/// The objective (smaller is better) of a choice, on each sample of a fixed list. Asking twice for a choice must be
+/// cheap (MeasuredChoices).
 using ChoiceObjective = std::function<StatusOr<std::vector<double>>(const Choice &choice)>;
 
 struct SwapResult {
@@ -24,8 +24,8 @@ struct SwapResult {
 /// tied group) another candidate, or two at once, and satisfies the space: with two candidates and a number of layers,
 /// one kept layer for another. Only what rises above the noise of the samples counts: the mean of (new - old) over the
 /// same samples must be below -`errors` of its standard errors. Exchanges are tried from those on that raise the sum of
-/// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back. Errors:
-/// fewer than two samples, which have no error.
+/// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back.
+/// Errors: fewer than two samples, which have no error.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
                                  double errors, const ChoiceObjective &objective);
 

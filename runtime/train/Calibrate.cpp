@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/train/Calibrate.h"
+
+#include "runtime/train/HeldOut.h"
+#include "runtime/train/Interrupt.h"
+#include "runtime/train/Metrics.h"
+
+#include <chrono>
+#include <cstdio>
+#include <set>
+
+namespace morph {
+
+namespace {
+
+/// "model.layers.3" of "model.layers.3.linear_attn.decay".
+std::string layerOf(const std::string &weight) {
+  const std::string prefix = "model.layers.";
+  if (weight.rfind(prefix, 0) != 0)
+    return weight;
+  return weight.substr(0, weight.find('.', prefix.size()));
+}
+
+StatusOr<Calibration> measure(const StageContext &context, const BatchStream &stream) {
+  const auto begin = std::chrono::steady_clock::now();
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("calibrate"));
+  const BatchSource source = batchSource(stream, executor->plan());
+  Calibration result;
+  NamedTensors sums;
+  for (int64_t index = 0; index < context.spec.align.calibration; ++index) {
+    if (interrupted()) {
+      result.interrupted = true;
+      return result;
+    }
+    MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(index));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(*executor, batch));
+    for (const auto &[name, value] : outputs) {
+      if (!at::isfinite(value).all().item<bool>())
+        return Status::failed("align: '" + name + "' is calibrated to a value that is not finite, on batch " +
+                                  std::to_string(index),
+                              "the mixer's declaration must give a finite one of any activations; align.calibration = "
+                              "0 keeps the first values that it declares");
+      const at::Tensor wide = value.to(at::kDouble);
+      if (const auto [sum, isNew] = sums.emplace(name, wide); !isNew)
+        sum->second = sum->second + wide;
+      result.values[name] = (sums[name] / static_cast<double>(index + 1)).to(value.scalar_type());
+    }
+    ++result.batches;
+    result.tokens += batch.tokens;
+    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor->plan(), batch.inputs, executor->steps()));
+    result.flops += flops;
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+} // namespace
+
+StatusOr<Calibration> calibrate(const StageContext &context, const BatchStream &stream) {
+  if (context.spec.align.calibration == 0 || !context.hasPlan("calibrate"))
+    return Calibration();
+  const std::string path = context.outPath("checkpoint.calibration.safetensors");
+  MORPH_ASSIGN_OR_RETURN(std::optional<Checkpoint> saved, readCheckpoint(path, context.key));
+  if (saved) {
+    Calibration result;
+    result.values = std::move(saved->masters);
+    result.batches = saved->step;
+    result.tokens = saved->tokens;
+    result.seconds = saved->seconds;
+    MORPH_RETURN_IF_ERROR(readState(path, [&] {
+      saved->state.at("flops").get_to(result.flops);
+      return Status();
+    }));
+    return result;
+  }
+  MORPH_ASSIGN_OR_RETURN(Calibration result, measure(context, stream));
+  if (result.interrupted)
+    return result;
+  std::set<std::string> layers;
+  for (const auto &entry : result.values)
+    layers.insert(layerOf(entry.first));
+  std::fprintf(stderr, "align: calibrated %zu weights of %zu layers on %lld batches\n", result.values.size(),
+               layers.size(), static_cast<long long>(result.batches));
+  MORPH_ASSIGN_OR_RETURN(MetricsFile metrics, MetricsFile::open(context.outPath("metrics.jsonl"), "align", "", -1));
+  MORPH_RETURN_IF_ERROR(metrics.append({{"step", 0},
+                                        {"tokens", result.tokens},
+                                        {"seconds", result.seconds},
+                                        {"flops", result.flops},
+                                        {"calibrated_weights", result.values.size()},
+                                        {"calibrated_layers", layers.size()}}));
+  Checkpoint checkpoint;
+  checkpoint.step = result.batches;
+  checkpoint.tokens = result.tokens;
+  checkpoint.seconds = result.seconds;
+  checkpoint.fingerprint = context.key;
+  checkpoint.state = {{"flops", result.flops}};
+  checkpoint.masters = result.values;
+  MORPH_RETURN_IF_ERROR(writeCheckpoint(path, checkpoint));
+  return result;
+}
+
+} // namespace morph
