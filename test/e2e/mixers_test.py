@@ -121,7 +121,9 @@ def main():
         known = json.loads(run("morph", "mixers", folder / "model", "--context", 4096, "--json").stdout)
         assert {"kda", "rwkv7", "mamba2", "gated_deltanet"} <= {mixer["name"] for mixer in known}, known
         for mixer in known:
-            assert mixer["state_bytes"] > 0 and mixer["flops_per_token"] > 0, mixer
+            assert (mixer["state_bytes"] > 0) == (mixer["name"] != "none") and mixer["flops_per_token"] > 0, mixer
+        # A layer that mixes nothing has nothing to align, and is a candidate beside others only (arch_test.py).
+        known = [mixer for mixer in known if mixer["name"] != "none"]
         only = sys.argv[1:]
         check_mine(folder)
         for mixer in known:

@@ -20,6 +20,9 @@ constexpr const char *kLock = ".lock";
 /// Whether a key of the spec can be changed without changing any number of the run.
 bool changesNothing(const std::string &path) {
   const std::string leaf = path.substr(path.rfind('.') + 1);
+  // Which line of a text says what.
+  if (path.rfind("space.", 0) == 0 && (leaf == "text" || leaf == "place"))
+    return true;
   return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads";
 }
 
@@ -43,8 +46,8 @@ void compare(const Json &first, const Json &second, const std::string &path, std
       compare(first[i], second[i], path + "[" + std::to_string(i) + "]", found);
     return;
   }
-  if (!changesNothing(path))
-    found.insert(path);
+  if (!changesNothing(path)) // What people know of the space is what it was made of.
+    found.insert(path.rfind("space", 0) == 0 ? "[linear], [budget] or the arch" : path);
 }
 
 /// The error for a folder whose numbers were computed otherwise than they would be here.
@@ -127,7 +130,11 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
   for (const char *folder : {"ir", "plans"})
     MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
   if (!known) {
-    MORPH_RETURN_IF_ERROR(copyFile(specFile, run.file("spec.toml")));
+    // For people: the text that the run was made of, and of an arch the file, whose recipe is in resolved.json.
+    const std::string text = specFile.string();
+    const size_t arch = text.rfind(".morph");
+    MORPH_RETURN_IF_ERROR(arch == std::string::npos ? copyFile(specFile, run.file("spec.toml"))
+                                                    : copyFile(text.substr(0, arch + 6), run.file("spec.morph")));
     MORPH_RETURN_IF_ERROR(writeJson(run.file(kMachine), machine.toJson()));
     // Last, because it says that the folder belongs to the spec.
     MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <set>
 
 using namespace morph;
@@ -158,6 +159,21 @@ std::string modelsTable(const Json &rows, const Json &differences, const std::st
   return text + "\n\n" + table.print() + "\n";
 }
 
+/// A line for each of several kinds of layers beside those with full attention: "sliding_window in 0 1 3". Of one kind
+/// the spec has told.
+std::string describeOthers(const Json &selection) {
+  std::map<std::string, std::vector<int64_t>> layers;
+  const Json choice = selection.value("choice", Json::array());
+  for (size_t layer = 0; layer < choice.size(); ++layer)
+    if (choice[layer] != "full")
+      layers[choice[layer].get<std::string>()].push_back(static_cast<int64_t>(layer));
+  std::string text;
+  for (const auto &[name, list] : layers)
+    if (layers.size() > 1)
+      text += name + " in " + formatLayers(list) + "\n";
+  return text;
+}
+
 double costNumber(const Json &record, const char *name) {
   return record.contains(name) && record[name].is_number() ? record[name].get<double>() : 0;
 }
@@ -250,7 +266,7 @@ std::string morph::printSummary(const Json &summary) {
     const std::vector<int64_t> kept = selection.value("kept", std::vector<int64_t>());
     text += "Full attention stays in " + std::to_string(kept.size()) + " of " +
             std::to_string(selection.value("layers", int64_t(0))) + " layers: " + formatLayers(kept) + " (" +
-            selection.value("method", "") + ")\n\n";
+            selection.value("method", "") + ")\n" + describeOthers(selection) + "\n";
   }
   const Json rows = summary.value("evaluation", Json::array());
   if (!rows.empty()) {

@@ -3,6 +3,7 @@
 #include "runtime/train/select/Selector.h"
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/spec/SpaceVisitors.h"
 #include "runtime/train/Stages.h"
 
 namespace morph {
@@ -77,7 +78,7 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
   if (!selection.details.empty())
     json["details"] = selection.details;
   json["values"] = selection.values;
-  json["space"] = toJson(space);
+  json["space"] = detail::writeSection(space);
   return json;
 }
 
