@@ -209,8 +209,9 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
       space->allowed.push_back({{"option keep", ""}, {pinnedFull.begin(), pinnedFull.end()}, {kFullAttention}});
     for (int64_t layer : pinnedLinear) {
       AllowedCandidates others{{"option linear", ""}, {layer}, {}};
-      for (StringRef name : llvm::drop_begin(namesOf(layer), namesOf(layer).empty() ? 0 : 1))
-        others.candidates.push_back(name.str());
+      SmallVector<StringRef> names = namesOf(layer);
+      for (size_t index = 1; index < names.size(); ++index)
+        others.candidates.push_back(names[index].str());
       space->allowed.push_back(std::move(others));
     }
     CandidateTable values;
@@ -255,8 +256,9 @@ struct DiscretizePass : public morph::impl::DiscretizePassBase<DiscretizePass> {
     for (int64_t layer = 0; layer < static_cast<int64_t>(decisions.size()); ++layer) {
       std::vector<Candidate> &candidates = space.layers.emplace_back();
       candidates.push_back({kFullAttention, ""});
-      for (StringRef name : llvm::drop_begin(namesOf(layer), decisions[layer].op ? 1 : 0))
-        candidates.push_back({name.str(), ""});
+      SmallVector<StringRef> names = namesOf(layer);
+      for (size_t index = 1; index < names.size(); ++index)
+        candidates.push_back({names[index].str(), ""});
     }
     if (!file.space)
       return space;

@@ -288,7 +288,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                      steps, select.batch, lengths,
                                                      select.batch * answerTokens(resolved, select.tasks)));
     if (select.swap && select.loss == SelectSpec::Loss::Kl && !lengths.empty()) {
-      // Between two subsets, what goes into the layers (SubsetJudge); the values of a run stay.
+      // Between two choices, what goes into the layers (ChoiceJudge); the values of a run stay.
       const double length = static_cast<double>(*std::max_element(lengths.begin(), lengths.end()));
       const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
                              static_cast<double>(std::max(select.swapSamples, 2 * select.batch));
