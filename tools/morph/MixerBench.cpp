@@ -397,9 +397,9 @@ void print(const OrderedJson &table) {
   if (!table.contains("check"))
     return;
   const OrderedJson &check = table["check"];
-  const auto whole = check["layers"].get<int64_t>(), full_ = check["full_layers"].get<int64_t>();
-  std::printf("A check, %lld layers of full attention and %lld of %s:\n\n", static_cast<long long>(full_),
-              static_cast<long long>(whole - full_), check["mixer"].get<std::string>().c_str());
+  std::printf("A check, full attention in %lld of %lld layers and %s in the others:\n\n",
+              static_cast<long long>(check["full_layers"].get<int64_t>()),
+              static_cast<long long>(check["layers"].get<int64_t>()), check["mixer"].get<std::string>().c_str());
   Table checks({"context", "predicted", "measured", "difference"});
   for (size_t context = 0; context < full.size(); ++context) {
     const double predicted = check["predicted"][context], measured = check["seconds"][context];
