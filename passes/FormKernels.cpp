@@ -357,7 +357,9 @@ private:
       if (!mustSink && canRaise)
         needed = first.back();
       else if (!mustRaise && canSink)
-        needed = second.front()->getPrevNode();
+        // What is about to go to the front is no place to follow.
+        for (needed = second.front()->getPrevNode(); llvm::is_contained(floating, needed);)
+          needed = needed->getPrevNode();
       else if (!mustSink || (!canSink && makesRows(first.back(), needed->getNextNode())) ||
                (!canRaise && makesRows(needed, second.front())))
         return;

@@ -16,6 +16,18 @@ using namespace morph;
 namespace {
 
 constexpr uint64_t kMaxTableBytes = 10'000'000;
+/// Of a token and layer. In picoseconds it is a cost that a space may have.
+constexpr double kMaxSeconds = 1000;
+constexpr double kMaxContext = int64_t(1) << 30;
+
+/// The sizes that decide how long a token takes, beside the number of layers.
+struct Size {
+  const char *name;
+  int64_t ModelConfig::*member;
+};
+constexpr Size kSizes[] = {{"hidden", &ModelConfig::hidden},    {"heads", &ModelConfig::heads},
+                           {"kv_heads", &ModelConfig::kvHeads}, {"head_dim", &ModelConfig::headDim},
+                           {"ffn", &ModelConfig::ffn},          {"vocab", &ModelConfig::vocab}};
 
 /// A reference as the table has it: with blanks and options as printMixerReference writes them.
 std::string normalize(llvm::StringRef reference) {
@@ -24,12 +36,12 @@ std::string normalize(llvm::StringRef reference) {
   return parsed ? printMixerReference(*parsed) : reference.str();
 }
 
-bool readNumbers(const llvm::json::Array *array, std::vector<double> &numbers) {
+bool readNumbers(const llvm::json::Array *array, double most, std::vector<double> &numbers) {
   if (!array)
     return false;
   for (const llvm::json::Value &value : *array) {
     std::optional<double> number = value.getAsNumber();
-    if (!number || !std::isfinite(*number) || *number < 0 || *number > 1e9)
+    if (!number || !std::isfinite(*number) || *number < 0 || *number > most)
       return false;
     numbers.push_back(*number);
   }
@@ -44,38 +56,70 @@ std::optional<spec::CostTable> readTable(const llvm::json::Value &json, std::str
     message = "it is no object with 'version' 1";
     return std::nullopt;
   }
-  if (!readNumbers(object->getArray("contexts"), table.contexts) || table.contexts.empty() ||
-      !llvm::is_sorted(table.contexts)) {
+  const llvm::json::Object *model = object->getObject("model");
+  for (const Size &size : kSizes) {
+    std::optional<int64_t> value = model ? model->getInteger(size.name) : std::nullopt;
+    if (!value) {
+      message = "'model' has no whole number '" + std::string(size.name) + "'";
+      return std::nullopt;
+    }
+    table.sizes[size.name] = *value;
+  }
+  table.precision = object->getString("precision").value_or("");
+  if (table.precision != "fp32" && table.precision != "bf16") {
+    message = "'precision' is neither \"fp32\" nor \"bf16\"";
+    return std::nullopt;
+  }
+  auto rises = [](const std::vector<double> &numbers) {
+    return std::adjacent_find(numbers.begin(), numbers.end(), std::greater_equal<>()) == numbers.end();
+  };
+  if (!readNumbers(object->getArray("contexts"), kMaxContext, table.contexts) || table.contexts.empty() ||
+      !rises(table.contexts)) {
     message = "'contexts' is no list of rising numbers";
     return std::nullopt;
   }
   const llvm::json::Object *fixed = object->getObject("fixed");
-  std::vector<double> numbers;
-  if (!fixed ||
-      !readNumbers(std::make_unique<llvm::json::Array>(
-                       llvm::json::Array{fixed->getNumber("head").value_or(-1), fixed->getNumber("layer").value_or(-1)})
-                       .get(),
-                   numbers)) {
+  auto readFixed = [&](const char *name, double &seconds) {
+    std::optional<double> number = fixed ? fixed->getNumber(name) : std::nullopt;
+    seconds = number.value_or(-1);
+    return seconds >= 0 && seconds <= kMaxSeconds;
+  };
+  if (!readFixed("head", table.head) || !readFixed("layer", table.layer)) {
     message = "'fixed' has no seconds 'head' and 'layer'";
     return std::nullopt;
   }
-  table.head = numbers[0];
-  table.layer = numbers[1];
   const llvm::json::Array *mixers = object->getArray("mixers");
   for (const llvm::json::Value &value : mixers ? *mixers : llvm::json::Array()) {
     const llvm::json::Object *mixer = value.getAsObject();
     std::optional<llvm::StringRef> name = mixer ? mixer->getString("mixer") : std::nullopt;
     std::vector<double> seconds;
-    if (!name || !readNumbers(mixer->getArray("seconds"), seconds) || seconds.size() != table.contexts.size()) {
+    if (!name || !readNumbers(mixer->getArray("seconds"), kMaxSeconds, seconds) ||
+        seconds.size() != table.contexts.size()) {
       message = "'mixers' holds an entry without 'mixer' and a number of 'seconds' for each context";
       return std::nullopt;
     }
-    table.mixers[normalize(*name)] = std::move(seconds);
+    if (!table.mixers.try_emplace(normalize(*name), std::move(seconds)).second) {
+      message = "'mixers' holds '" + name->str() + "' twice";
+      return std::nullopt;
+    }
+  }
+  if (table.mixers.empty()) {
+    message = "'mixers' is no list of mixers";
+    return std::nullopt;
   }
   return table;
 }
 
 } // namespace
+
+std::string spec::CostTable::differenceFrom(const ModelConfig &model) const {
+  std::string difference;
+  for (const Size &size : kSizes)
+    if (int64_t measured = sizes.at(size.name), expected = model.*size.member; measured != expected)
+      difference += (difference.empty() ? "" : ", ") + std::string(size.name) + " is " + std::to_string(measured) +
+                    ", expected " + std::to_string(expected);
+  return difference;
+}
 
 std::optional<double> spec::CostTable::secondsOf(const std::string &reference, double context,
                                                  std::string &message) const {
@@ -86,8 +130,8 @@ std::optional<double> spec::CostTable::secondsOf(const std::string &reference, d
     return std::nullopt;
   }
   if (context < contexts.front() || context > contexts.back()) {
-    message = "the table of costs ends at " + printNumber(contexts.back()) + " and begins at " +
-              printNumber(contexts.front()) + " tokens, which leaves out " + printNumber(context);
+    message = "the table of costs is of " + printNumber(contexts.front()) + " to " + printNumber(contexts.back()) +
+              " tokens, which leaves out " + printNumber(context);
     return std::nullopt;
   }
   size_t above = 0;

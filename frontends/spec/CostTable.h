@@ -5,6 +5,7 @@
 #define MORPH_FRONTENDS_SPEC_COSTTABLE_H
 
 #include "frontends/Diagnostics.h"
+#include "frontends/ModelConfig.h"
 
 #include <map>
 #include <optional>
@@ -12,19 +13,25 @@
 namespace morph::spec {
 
 struct CostTable {
-  std::vector<double> contexts; ///< Rising.
+  std::map<std::string, int64_t> sizes; ///< Of the model that was measured: "hidden", "heads", ...
+  std::string precision;                ///< Element type of its products: "fp32" or "bf16".
+  std::vector<double> contexts;         ///< Rising.
   /// Seconds of a token beside its mixers: `head` once, `layer` for each layer.
   double head = 0, layer = 0;
   std::map<std::string, std::vector<double>> mixers; ///< By reference: seconds of a layer at each context.
 
+  /// How the measured model differs from another in its sizes: "hidden is 64, expected 128"; empty where it does not.
+  std::string differenceFrom(const ModelConfig &model) const;
   double fixedSeconds(int64_t layers) const { return head + layer * double(layers); }
   /// Seconds of a layer's mixer at a context, between two measured contexts by a straight line; nothing, and why in
   /// `message`, where the table does not say.
   std::optional<double> secondsOf(const std::string &reference, double context, std::string &message) const;
 };
 
-/// Reads a table: {"version": 1, "contexts": [...], "fixed": {"head": s, "layer": s}, "mixers": [{"mixer": "full",
-/// "seconds": [...]}, ...]}. It is not trusted. Reports errors; `usedAt` is where it is named.
+/// Reads a table: {"version": 1, "model": {"hidden": n, "heads": n, "kv_heads": n, "head_dim": n, "ffn": n, "vocab":
+/// n}, "precision": "bf16", "contexts": [...], "fixed": {"head": s, "layer": s}, "mixers": [{"mixer": "full",
+/// "seconds":
+/// [...]}, ...]}; other members are for people. It is not trusted. Reports errors; `usedAt` is where it is named.
 std::optional<CostTable> readCostTable(llvm::StringRef path, Diagnostics &diagnostics, SourceRange usedAt);
 
 } // namespace morph::spec

@@ -81,7 +81,8 @@ constexpr Key kKeys[] = {
     {"budget.context", kInteger, "tokens", "<none>", ">= 1, <= 1073741824", "S5",
      "Where `cache_bytes` and `decode_seconds` hold."},
     {"budget.costs", kString, "path", "<none>", "", "S5",
-     "Seconds of each mixer in a model of this shape on the machine that is meant: what `morph bench mixers` writes."},
+     "Seconds of each mixer in a model of this shape and precision on the machine that is meant: what `morph bench "
+     "mixers` writes."},
 
     {"data.text", kStrings, "path", "[]", "", "S7",
      "Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's."},

@@ -49,6 +49,7 @@ struct SpecOptions {
   std::vector<std::string> overrides; ///< `key=value` of the command line.
   bool requireWeights = false;        ///< The model's folder must hold its weights.
   bool configOnly = false;            ///< For planning: files of data and weights need not be there.
+  bool withoutTimes = false;          ///< Leaves budgets of decode_seconds out, whose tables need not be there.
 };
 
 /// A spec and its model's IR: imported from the folder, or the base that [pretrain] makes.

@@ -143,7 +143,8 @@ static bool readArch(Spec &spec, std::optional<language::Arch> &arch, Diagnostic
 }
 
 /// The space of choices of the spec or its arch into the spec. False after an error.
-static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, ModelOp model, Diagnostics &diagnostics) {
+static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, const spec::SpaceModel &model,
+                     Diagnostics &diagnostics) {
   std::optional<ChoiceSpace> space =
       spec::buildSpace(arch ? *arch : spec::makeArch(spec), arch.has_value(), model, diagnostics);
   if (!space)
@@ -198,7 +199,9 @@ static std::optional<ImportedSpec> importSource(MLIRContext &context, Source sou
     return std::nullopt;
   loadModelDialects(context);
   ok &= spec::checkAgainstModel(spec, imported.model, diagnostics);
-  if (!addSpace(spec, source.arch, *imported.module->getOps<ModelOp>().begin(), diagnostics) || !ok)
+  spec::SpaceModel target{*imported.module->getOps<ModelOp>().begin(), imported.model,
+                          spec.getString("model.precision"), options.withoutTimes};
+  if (!addSpace(spec, source.arch, target, diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
   return imported;

@@ -27,6 +27,8 @@ namespace {
 /// Bytes of a cached key's or value's element: what exports are made for.
 constexpr int64_t kCacheElementBytes = 2;
 constexpr double kPicoseconds = 1e12;
+/// Budgets beyond it, which no model needs, are this one: its picoseconds are a whole number.
+constexpr double kMaxSeconds = 1e6;
 
 /// A mixer with its options, known to the model.
 struct KnownMixer {
@@ -36,8 +38,9 @@ struct KnownMixer {
 
 class SpaceBuilder {
 public:
-  SpaceBuilder(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics)
-      : arch_(arch), isFile_(isFile), model_(model), diagnostics_(diagnostics), layers_(model.getLayers()) {}
+  SpaceBuilder(const Arch &arch, bool isFile, const spec::SpaceModel &model, Diagnostics &diagnostics)
+      : arch_(arch), isFile_(isFile), target_(model), model_(model.op), diagnostics_(diagnostics),
+        layers_(model_.getLayers()) {}
 
   ~SpaceBuilder() {
     for (MixerOp mixer : borrowed_)
@@ -64,12 +67,16 @@ private:
   void addBudget(const ArchLine &line);
   void addFullLayers(const ArchLine &line);
   void addCosts(const ArchLine &line);
+  void fillCacheBytes(const ArchLine &line, CostBudget &budget);
+  /// False after an error.
+  bool fillSeconds(const ArchLine &line, CostBudget &budget);
   /// Calls `visit` with every layer's candidate and the mixer that it would be.
   void forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit, SourceRange range);
   void reportConflict();
 
   const Arch &arch_;
   bool isFile_;
+  const spec::SpaceModel &target_;
   ModelOp model_;
   Diagnostics &diagnostics_;
   int64_t layers_;
@@ -335,49 +342,71 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, Toke
   }
 }
 
+void SpaceBuilder::fillCacheBytes(const ArchLine &line, CostBudget &budget) {
+  budget.unit = "bytes";
+  budget.limit = int64_t(line.limit.value);
+  forEachCandidate(
+      [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+        budget.costs[layer][candidate] = mixer.getMixerCacheBytes(budget.context, kCacheElementBytes);
+      },
+      line.range);
+}
+
+bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
+  std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
+  if (!table)
+    return false;
+  auto refuse = [&](const llvm::Twine &message, const llvm::Twine &hint) {
+    error(line.table->range, message + " [S5]", hint);
+    return false;
+  };
+  if (std::string difference = table->differenceFrom(target_.config); !difference.empty())
+    return refuse("the table of costs is of another model: " + difference,
+                  "'morph bench mixers' with --spec or --model measures this one");
+  if (table->precision != target_.precision)
+    return refuse("the table of costs is of products in " + table->precision + ", and the model's are in " +
+                      target_.precision,
+                  "'morph bench mixers --precision " + target_.precision + "' measures these");
+  double fixed = table->fixedSeconds(layers_);
+  if (fixed > line.limit.value) {
+    error(line.limit.range, "a token takes " + printNumber(fixed) + " s beside its mixers by '" + line.table->text +
+                                "', and the budget is " + line.limit.text + " s [S6]");
+    return false;
+  }
+  budget.unit = "picoseconds";
+  budget.limit = std::llround(std::min(line.limit.value - fixed, kMaxSeconds) * kPicoseconds);
+  std::map<std::string, int64_t> known;
+  for (size_t layer = 0; layer < space_.layers.size(); ++layer)
+    for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
+      const std::string &text = space_.layers[layer][c].reference;
+      auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
+      if (isNew) {
+        std::string message;
+        std::optional<double> seconds = table->secondsOf(entry->first, double(budget.context), message);
+        if (!seconds)
+          return refuse(message, "'morph bench mixers' measures it");
+        entry->second = std::llround(*seconds * kPicoseconds);
+      }
+      budget.costs[layer][c] = entry->second;
+    }
+  return true;
+}
+
 void SpaceBuilder::addCosts(const ArchLine &line) {
-  const auto context = int64_t(line.context->value);
+  bool isTime = line.text.text == "decode_seconds";
+  // A context or a table that is missing is reported by the checks of the spec.
+  if (!line.context || (isTime && (!line.table || target_.withoutTimes)))
+    return;
   CostBudget budget;
   budget.measure = line.text.text;
-  budget.context = context;
+  budget.context = int64_t(line.context->value);
   budget.source = makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text);
   for (const std::vector<Candidate> &candidates : space_.layers)
     budget.costs.emplace_back(candidates.size(), 0);
-  if (line.text.text == "cache_bytes") {
-    budget.unit = "bytes";
-    budget.limit = int64_t(line.limit.value);
-    forEachCandidate(
-        [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
-          budget.costs[layer][candidate] = mixer.getMixerCacheBytes(context, kCacheElementBytes);
-        },
-        line.range);
-  } else {
-    std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
-    if (!table)
-      return;
-    budget.unit = "picoseconds";
-    auto seconds = [&](const std::string &reference) -> std::optional<double> {
-      std::string message;
-      std::optional<double> value = table->secondsOf(reference, double(context), message);
-      if (!value)
-        error(line.table->range, message + " [S5]", "morph bench mixers measures it");
-      return value;
-    };
-    budget.limit = std::llround(std::max(0.0, line.limit.value - table->fixedSeconds(layers_)) * kPicoseconds);
-    std::map<std::string, int64_t> known;
-    for (size_t layer = 0; layer < space_.layers.size(); ++layer)
-      for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
-        const std::string &text = space_.layers[layer][c].reference;
-        auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
-        if (isNew) {
-          std::optional<double> value = seconds(entry->first);
-          if (!value)
-            return;
-          entry->second = std::llround(std::max(0.0, *value) * kPicoseconds);
-        }
-        budget.costs[layer][c] = entry->second;
-      }
-  }
+  if (!isTime)
+    fillCacheBytes(line, budget);
+  else if (!fillSeconds(line, budget))
+    return;
   space_.budgets.push_back(std::move(budget));
 }
 
@@ -452,6 +481,7 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
 
 } // namespace
 
-std::optional<ChoiceSpace> spec::buildSpace(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics) {
+std::optional<ChoiceSpace> spec::buildSpace(const Arch &arch, bool isFile, const SpaceModel &model,
+                                            Diagnostics &diagnostics) {
   return SpaceBuilder(arch, isFile, model, diagnostics).run();
 }

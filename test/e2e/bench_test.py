@@ -19,7 +19,7 @@ KEYS = ("median_seconds", "spread", "tokens_per_second", "flops", "ideal_gemm_se
         "planned_bytes", "allocations", "cpu")
 # Tokens of a step.
 PROGRAMS = {"gates": BATCH * LENGTH, "align": BATCH * LENGTH, "distill": BATCH * LENGTH, "finetune": BATCH * LENGTH,
-            "prefill": BATCH * LENGTH, "decode": BATCH, "mixers": BATCH * LENGTH}
+            "prefill": BATCH * LENGTH, "decode": BATCH, "kernels": BATCH * LENGTH}
 
 
 def bench(mode, *arguments):
@@ -41,7 +41,7 @@ def check_programs():
         assert abs(sum(line["share"] for line in result["profile"]) - 1) < 0.2, (mode, result["profile"])
         if mode == "decode":
             assert result["read_bytes"] > 0 and result["read_share"] > 0
-        if mode == "mixers":
+        if mode == "kernels":
             names = {line["mixer"] for line in result["mixers"]}
             assert {"attention", "linear_attention decay beta", "linear_attention head_decay"} <= names, names
             assert all(line["forward_seconds"] > 0 and line["backward_seconds"] > 0 for line in result["mixers"])

@@ -88,6 +88,9 @@ cl::list<std::string> overrides("set", cl::desc("Override a key of the spec: ali
                                 cl::value_desc("key=value"), cl::cat(category));
 cl::opt<bool> configOnly("config-only", cl::desc("For planning: weights, tokenizer and data files need not be there"),
                          cl::cat(category));
+cl::opt<bool> withoutTimes("without-times",
+                           cl::desc("Leave budgets of decode_seconds out: their tables of costs need not be there"),
+                           cl::cat(category));
 cl::opt<std::string> modelName("name", cl::desc("Name of the model in the IR (default: the folder's)"),
                                cl::value_desc("name"), cl::cat(category));
 cl::opt<std::string> program("program",
@@ -153,6 +156,7 @@ ExitCode translateSpec(MLIRContext &context) {
   SpecOptions options;
   options.overrides = overrides;
   options.configOnly = configOnly;
+  options.withoutTimes = withoutTimes;
   options.requireWeights = mode == Mode::ImportSpec;
   std::optional<ImportedSpec> imported = importSpec(context, input, options, diagnostics);
   if (!imported)

@@ -5,6 +5,7 @@
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/CompileBench.h"
+#include "tools/morph/MixerBench.h"
 #include "tools/morph/Report.h"
 
 #include <cmath>
@@ -29,7 +30,7 @@ constexpr Mode kModes[] = {
     {"gates", "gates", 32},      {"align", "align", 0},
     {"distill", "distill", 128}, {"finetune", "finetune", kAllPositions},
     {"prefill", "decode", 0},    {"decode", "decode", 0},
-    {"compile", nullptr, 0},     {"mixers", "gates", 32},
+    {"compile", nullptr, 0},     {"kernels", "gates", 32},
 };
 
 struct Arguments {
@@ -52,8 +53,8 @@ const Mode &modeOf(const Arguments &arguments) {
 StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &arguments, const fs::path &folder) {
   BenchModel model;
   model.candidates = arguments.backends;
-  const bool mixers = arguments.mode == "mixers";
-  if (model.candidates.empty() && mixers) {
+  const bool kernels = arguments.mode == "kernels";
+  if (model.candidates.empty() && kernels) {
     MORPH_ASSIGN_OR_RETURN(const Json known, Compiler(tools).mixers());
     for (const Json &mixer : known)
       model.candidates.push_back(mixer["name"]);
@@ -69,7 +70,7 @@ StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &argument
     MORPH_ASSIGN_OR_RETURN(model.layers, jsonGet<int64_t>(config, "num_hidden_layers", file));
   } else {
     MORPH_ASSIGN_OR_RETURN(ModelShape shape, ModelShape::parse(arguments.shape));
-    if (mixers) // The first layer's mixers have no backward for gates alone; the second's have.
+    if (kernels) // The first layer's mixers have no backward for gates alone; the second's have.
       shape.layers = 2;
     model.seeded = true;
     model.layers = shape.layers;
@@ -160,7 +161,7 @@ StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments
     add("--threads", std::to_string(arguments.threads));
   if (!arguments.save.empty())
     add("--save", arguments.save);
-  if (arguments.profile || std::string(mode.name) == "mixers")
+  if (arguments.profile || std::string(mode.name) == "kernels")
     command.arguments.push_back("--profile");
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
@@ -225,7 +226,7 @@ Status bench(const Toolchain &tools, const Arguments &arguments) {
     MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, runPlan(tools, arguments, mode, model, compiler));
     result.update(measured);
   }
-  if (arguments.mode == "mixers")
+  if (arguments.mode == "kernels")
     result["mixers"] = mixersOf(result["profile"]);
   if (arguments.json)
     std::printf("%s\n", result.dump(2).c_str());
@@ -243,7 +244,7 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
   for (const Mode &mode : kModes)
     modes.push_back(mode.name);
   const auto count = CLI::Range(int64_t(1), int64_t(1) << 30);
-  command->add_option("MODE", arguments->mode, "What is measured")->required()->check(CLI::IsMember(modes));
+  command->add_option("MODE", arguments->mode, "What is measured")->check(CLI::IsMember(modes));
   command->add_option("--shape", arguments->shape,
                       "A Llama model with random weights: LAYERS,HIDDEN,HEADS,KV_HEADS,FFN,VOCAB");
   command->add_option("--model", arguments->model, "A Hugging Face folder of a base model instead");
@@ -257,7 +258,7 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
       ->check(count);
   command
       ->add_option("--backend", arguments->backends,
-                   "Linear attention of the layers (gated_deltanet; mixers: all); several are candidates of gates")
+                   "Linear attention of the layers (gated_deltanet; kernels: all); several are candidates of gates")
       ->delimiter(',');
   command->add_option("--full-layers", arguments->fullLayers, "Layers of a hybrid that keep full attention (an eighth)")
       ->check(CLI::NonNegativeNumber);
@@ -282,6 +283,12 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
                       "Folder to write config.json to, and model, branches and inputs, each with .safetensors");
   command->add_flag("--profile", arguments->profile, "Seconds by op, too");
   command->add_flag("--json", arguments->json, "Print JSON");
-  command->callback(
-      [&action, arguments] { action = [arguments](const Toolchain &tools) { return bench(tools, *arguments); }; });
+  addMixerBench(*command, action);
+  command->callback([&action, arguments, command] {
+    if (!command->get_subcommands().empty())
+      return;
+    if (arguments->mode.empty())
+      throw CLI::RequiredError("MODE");
+    action = [arguments](const Toolchain &tools) { return bench(tools, *arguments); };
+  });
 }

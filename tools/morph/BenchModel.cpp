@@ -2,6 +2,7 @@
 
 #include "tools/morph/BenchModel.h"
 
+#include "runtime/spec/MixerName.h"
 #include "tools/morph/Report.h"
 
 #include <charconv>
@@ -55,23 +56,30 @@ Json ModelShape::config(const std::string &precision) const {
           {"dtype", precision == "bf16" ? "bfloat16" : "float32"}};
 }
 
+ChoiceSpace BenchCompiler::makeSpace() const {
+  ChoiceSpace space = makePlainSpace(model_.layers, model_.candidates, model_.fullLayers);
+  // The name that the first candidate has in the model: without options and file.
+  for (std::vector<Candidate> &candidates : space.layers)
+    candidates[1].name = splitMixer(candidates[1].reference).name;
+  return space;
+}
+
 StatusOr<fs::path> BenchCompiler::phase(const std::string &name) {
   const fs::path file = output_ / (name + ".mlir");
   std::error_code error;
   if (fs::exists(file, error))
     return file;
   if (name == "base") {
-    MORPH_RETURN_IF_ERROR(compiler_.importModel(model_.folder, "", file, /*configOnly=*/model_.seeded));
+    MORPH_RETURN_IF_ERROR(compiler_.importModel(model_.folder, "", file, /*configOnly=*/model_.seeded, makeSpace()));
   } else if (name == "paired") {
     MORPH_ASSIGN_OR_RETURN(const fs::path base, phase("base"));
-    MORPH_RETURN_IF_ERROR(
-        compiler_.pair(base, makePlainSpace(model_.layers, model_.candidates, model_.fullLayers), file));
+    MORPH_RETURN_IF_ERROR(compiler_.pair(base, makeSpace(), file));
   } else {
     MORPH_ASSIGN_OR_RETURN(const fs::path paired, phase("paired"));
     if (name == "relaxed") {
       MORPH_RETURN_IF_ERROR(compiler_.relax(paired, file));
     } else {
-      const ChoiceSpace space = makePlainSpace(model_.layers, model_.candidates, model_.fullLayers);
+      const ChoiceSpace space = makeSpace();
       Choice choice(space.layers.size(), 1);
       for (int64_t i = 0; i < model_.fullLayers; ++i)
         choice[static_cast<size_t>(i * model_.layers / model_.fullLayers)] = 0;

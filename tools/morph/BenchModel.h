@@ -27,7 +27,7 @@ struct BenchModel {
   int64_t layers = 0;
   std::string precision = "fp32";      ///< Of the factors of products.
   std::vector<std::string> candidates; ///< The first is the backend of layers that become linear.
-  int64_t fullLayers = 0;              ///< Layers of a hybrid that keep full attention, at even distances.
+  int64_t fullLayers = 0;              ///< Layers of a hybrid that keep full attention, at even distances; may be all.
 };
 
 /// Takes a model through the compiler, a file in `output` a phase and plan.
@@ -47,6 +47,7 @@ public:
                           int64_t threads);
 
 private:
+  ChoiceSpace makeSpace() const;
   Status emit(const std::string &program, const std::string &more);
   fs::path fileOf(const std::string &program) const { return output_ / (program + ".json"); }
 

@@ -121,11 +121,13 @@ static std::string candidatesOption(const ChoiceSpace &space) {
 }
 
 StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector<std::string> &settings,
-                                         bool configOnly) const {
+                                         bool configOnly, bool withoutTimes) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
   Command command{{program, "--spec-to-json", spec.string()}, /*captureOutput=*/true, /*captureErrors=*/true};
   if (configOnly)
     command.arguments.push_back("--config-only");
+  if (withoutTimes)
+    command.arguments.push_back("--without-times");
   for (const std::string &setting : settings)
     command.arguments.push_back("--set=" + setting);
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));

@@ -33,9 +33,10 @@ public:
   explicit Compiler(const Toolchain &tools) : tools_(tools) {}
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
-  /// and texts need not be there.
+  /// and texts need not be there; with `withoutTimes` budgets of decode_seconds are left out, whose tables of costs
+  /// need not be there.
   StatusOr<ResolvedSpec> resolve(const fs::path &spec, const std::vector<std::string> &settings,
-                                 bool configOnly = false) const;
+                                 bool configOnly = false, bool withoutTimes = false) const;
   /// The mixers that come with Morph or that the model declares, by name: what `morph-translate --mixers` prints.
   /// `model` is IR of the base phase, for costs at a context of that many tokens, or empty.
   StatusOr<Json> mixers(const fs::path &model = {}, int64_t context = 32768) const;
