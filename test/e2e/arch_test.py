@@ -60,7 +60,7 @@ def main():
         for line in (folder / "small.toml").read_text().splitlines():
             if line.startswith("["):
                 skipped = line in ("[linear]", "[budget]")
-            if not skipped and not line.startswith(("path =", "name =")):
+            if not skipped and not line.startswith(("path =", 'name = "small"')):
                 lines.append(line)
         (folder / "recipe.toml").write_text("\n".join(lines) + "\n")
 
