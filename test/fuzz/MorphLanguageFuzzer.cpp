@@ -67,7 +67,7 @@ const std::vector<std::string> &fuzz::formatWords() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   llvm::StringRef input(reinterpret_cast<const char *>(data), size);
   // What an editor asks, in the middle and at the end.
-  std::unique_ptr<LanguageService> service = makeLanguageService();
+  std::unique_ptr<LanguageService> service = makeLanguageService("");
   service->setText(input);
   for (size_t at : {size / 2, size}) {
     service->getHover(at);
