@@ -98,9 +98,10 @@ void ArchService::readLines(size_t begin, size_t end) {
   int64_t open = 0;
   for (size_t at = begin; at < end; ++at) {
     const Token &token = tokens_[at];
-    // A bracket that has no end yet does not reach beyond the next line's word.
+    // A bracket that has no end yet does not reach beyond the next line's word, nor does a '|' that nothing follows.
     bool isLineWord = findLineWord(token.text) && !tokens_[at + 1].is("=");
-    if (token.kind == TokenKind::Name && (token.startsLine || at == begin) && (open <= 0 || isLineWord)) {
+    bool goesOn = (open > 0 || tokens_[at - 1].is("|")) && !isLineWord;
+    if (token.kind == TokenKind::Name && (token.startsLine || at == begin) && !goesOn) {
       if (!lines_.empty())
         lines_.back().end = at;
       lines_.push_back({at, end});
@@ -182,7 +183,7 @@ ArchService::Place ArchService::findPlace(TextRange word) const {
       line ? findOpenBracket(tokens_.slice(line->head, at - line->head), at - line->head) : std::nullopt;
   Place place{Role::None, word, file_.text.slice(word.begin, word.end)};
   // A new line begins here, or the first one.
-  if (isEmpty && tokens_[at].kind != TokenKind::String && !open &&
+  if (isEmpty && tokens_[at].kind != TokenKind::String && !open && !tokens_[at - 1].is("|") &&
       (tokens_[at - 1].is("{") || file_.text.take_front(word.begin).rtrim(" \t").ends_with("\n")))
     place.role = Role::Keyword;
   else if (line)

@@ -104,7 +104,8 @@ bool FileParser::parseCandidates(ArchLine &line) {
 }
 
 bool FileParser::parseCandidate(Word &candidate) {
-  Token token = peekOnLine();
+  // A line that ends with '|' goes on in the next one.
+  Token token = reader_.previous().is("|") ? reader_.peek() : peekOnLine();
   if (token.kind == TokenKind::String)
     return parseString(candidate, "'='");
   if (token.kind != TokenKind::Name)

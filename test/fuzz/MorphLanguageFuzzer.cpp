@@ -17,6 +17,17 @@ using namespace morph::language;
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words = [] {
     std::vector<std::string> list{"mixer a {\n",
+                                  "arch b {\n",
+                                  "layers all = ",
+                                  "full",
+                                  "gla(rank = 8)",
+                                  "\"m.morph:m(k = 2)\"",
+                                  "tie 0..3\n",
+                                  "pin 3 = ",
+                                  "pattern one full in every 4\n",
+                                  "budget cache_bytes = ",
+                                  " at 4096",
+                                  " by \"c.json\"\n",
                                   "}\n",
                                   "weight ",
                                   "frozen ",

@@ -593,7 +593,8 @@ class Arch(LspTest):
     def test_completion_of_candidates(self):
         self.document = self.open()
         for old, new in [("| gla\n", "| @\n"), ("| gla\n", "| gl@\n"), ("= full | small", "= @ | small"),
-                         ("tie 0..3", "layers all = @"), ("tie 0..3", "layers all = gla(rank = 8) | @")]:
+                         ("tie 0..3", "layers all = @"), ("tie 0..3", "layers all = gla(rank = 8) | @"),
+                         ("| gla\n", "|\n    @\n"), ("| gla\n", "|\n    gl@\n")]:
             with self.subTest(new):
                 items = self.complete(old, new)
                 self.assertTrue({"full", "small", "gla", "kda", "none"} <= set(items), list(items))
