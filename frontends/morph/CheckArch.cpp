@@ -7,6 +7,8 @@
 #include "frontends/morph/Parser.h"
 #include "runtime/choice/Space.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <cmath>
 #include <map>
 
@@ -94,7 +96,7 @@ private:
   }
 
   void checkBudget(const ArchLine &line) {
-    llvm::StringRef measures[] = {"full_layers", "ratio", "cache_bytes", "decode_seconds"};
+    auto measures = llvm::map_to_vector(getBudgetMeasures(), [](const BudgetMeasure &known) { return known.name; });
     llvm::StringRef measure = line.text.text;
     if (!llvm::is_contained(measures, measure)) {
       llvm::StringRef nearest = findNearest(measure, measures);
@@ -131,6 +133,20 @@ private:
 };
 
 } // namespace
+
+llvm::ArrayRef<BudgetMeasure> morph::language::getBudgetMeasures() {
+  static constexpr BudgetMeasure measures[] = {
+      {"full_layers", "layers", "Exactly so many layers keep full attention."},
+      {"ratio", "a share of all layers",
+       "Exactly this share of the layers keeps full attention, rounded, but at least one layer. Above 0, at most 1."},
+      {"cache_bytes", "bytes",
+       "One sequence's caches and states take at most so much at the context, in tokens, that follows `at`."},
+      {"decode_seconds", "seconds",
+       "A token takes at most so long at the context, in tokens, that follows `at`, by the table of costs that follows "
+       "`by` and that `morph bench mixers` makes."},
+  };
+  return measures;
+}
 
 void morph::language::checkArch(const Arch &arch, Diagnostics &diagnostics) {
   ArchChecker checker(diagnostics);

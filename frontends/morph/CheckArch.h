@@ -8,6 +8,12 @@
 
 namespace morph::language {
 
+/// What a budget may be of.
+struct BudgetMeasure {
+  llvm::StringRef name, unit, summary;
+};
+llvm::ArrayRef<BudgetMeasure> getBudgetMeasures();
+
 /// Reports what is wrong in the lines themselves: numbers, references, budgets that there are not, lines twice.
 void checkArch(const Arch &arch, Diagnostics &diagnostics);
 

@@ -34,7 +34,9 @@ private:
   bool parseInitializer(Initializer &init);
 
   // ParseArch.cpp
+  /// False where its head has an error; lines with errors are left out.
   bool parseArch(Arch &arch);
+  void parseArchBody(Arch &arch);
   bool parseArchLine(ArchLine &line);
   bool parseLayers(LayerSet &layers);
   bool parseCandidates(ArchLine &line);

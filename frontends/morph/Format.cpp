@@ -227,9 +227,12 @@ void Formatter::printMixer(const Mixer &mixer) {
   declarationEnds_ = true;
 }
 
-/// A name with options as it was written, what names a file in quotes.
+/// A name with options as it was written; what would be something else without quotes, such as a file's, in them.
 std::string printReference(const Word &reference) {
-  return llvm::StringRef(reference.text).contains(':') ? "\"" + reference.text + "\"" : reference.text;
+  TextError error;
+  std::optional<Expression> parsed = parseExpression(reference.text, error);
+  bool isName = parsed && (parsed->kind == Expression::Kind::Name || parsed->kind == Expression::Kind::Call);
+  return isName && printExpression(*parsed) == reference.text ? reference.text : "\"" + reference.text + "\"";
 }
 
 std::string printLayers(const LayerSet &layers) {

@@ -2,9 +2,12 @@
 
 #include "frontends/morph/LanguageService.h"
 
+#include "frontends/morph/ArchService.h"
 #include "frontends/morph/BaseNames.h"
 #include "frontends/morph/Check.h"
+#include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Format.h"
+#include "frontends/morph/NamedDeclarations.h"
 #include "frontends/morph/Parser.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -31,16 +34,6 @@ struct Keyword {
 constexpr Keyword kTopWords[] = {
     {"mixer", "`mixer NAME(OPTIONS) { ... }` declares a token mixer."},
     {"arch", "`arch NAME { ... }` declares what may stand in the layers of a model."},
-};
-constexpr Keyword kArchWords[] = {
-    {"doc", "`doc \"...\"`: what it is, in a line."},
-    {"model", "`model \"FOLDER\"`: the base."},
-    {"recipe", "`recipe \"FILE.toml\"`: data, tasks and stages."},
-    {"layers", "`layers 0..9 = full | gla(rank = 8) | \"mine.morph:mine\"`: candidates of layers."},
-    {"tie", "`tie 0..3`: these layers take the same candidate."},
-    {"pin", "`pin 9 = full`: of its candidates a layer takes these."},
-    {"pattern", "`pattern 1 full in every 4`: of layers 0 to 3, 4 to 7 and so on."},
-    {"budget", "`budget full_layers = 2`, `budget cache_bytes = 2e6 at 32768`, `... by \"table.json\"`."},
 };
 constexpr Keyword kDeclarationWords[] = {
     {"doc", "`doc \"...\"`: what the mixer is, in a line."},
@@ -72,8 +65,6 @@ constexpr llvm::ArrayRef<Keyword> kKeywords[] = {kTopWords,  kDeclarationWords, 
                                                  kElseWords, kJoiningWords,     kTypeWords};
 
 bool isWordCharacter(char c) { return llvm::isAlnum(c) || c == '_' || c == '.'; }
-
-std::string makeCode(llvm::StringRef text) { return ("```morph\n" + text + "\n```\n").str(); }
 
 Name makeKeyword(const Keyword &word) { return {word.word.str(), NameKind::Keyword, "", word.summary.str(), {}}; }
 
@@ -291,6 +282,8 @@ struct Expected {
 
 class MorphService : public LanguageService {
 public:
+  explicit MorphService(llvm::StringRef path) : path_(path) {}
+
   void setText(llvm::StringRef text) override {
     if (current_ && (!previous_ || current_->file->mixers.size() >= previous_->file->mixers.size()))
       previous_ = std::move(current_);
@@ -300,6 +293,9 @@ public:
   std::vector<Problem> getProblems() override { return current_->problems; }
 
   std::optional<Hover> getHover(size_t offset) override {
+    TextRange word = findWord(offset);
+    if (auto arch = findArchService(word))
+      return arch->getHover(word);
     Place place = locate(offset);
     const Token *token = place.findWord();
     if (!token)
@@ -317,6 +313,9 @@ public:
   }
 
   std::optional<TextPlace> findDefinition(size_t offset) override {
+    TextRange word = findWord(offset);
+    if (auto arch = findArchService(word))
+      return arch->findDefinition(word);
     Place place = locate(offset);
     const Token *token = place.findWord();
     std::optional<Name> name = token ? findName(place, *token) : std::nullopt;
@@ -355,13 +354,15 @@ public:
                                    {}});
       symbols.push_back(std::move(symbol));
     }
-    for (const Arch &arch : current_->file->file.archs)
+    for (const Arch &arch : current_->file->file.archs) {
+      const ArchLine *doc = findLine(arch, ArchLine::Kind::Doc);
       symbols.push_back({arch.name.text,
-                         "",
+                         doc ? doc->text.text : "",
                          NameKind::Section,
                          current_->getRange(arch.range),
                          current_->getRange(arch.name.range),
                          {}});
+    }
     return symbols;
   }
 
@@ -420,6 +421,19 @@ private:
     return std::nullopt;
   }
 
+  /// The word at a place, which may be empty.
+  TextRange findWord(size_t offset) const {
+    size_t begin = std::min(offset, current_->text.size()), end = begin;
+    while (begin > 0 && isWordCharacter(current_->text[begin - 1]))
+      --begin;
+    while (end < current_->text.size() && isWordCharacter(current_->text[end]))
+      ++end;
+    return {begin, end};
+  }
+  std::optional<ArchService> findArchService(TextRange word) const {
+    return ArchService::find(current_->file->file, current_->list, path_, word.begin);
+  }
+
   Place locate(size_t offset) const {
     offset = std::min(offset, current_->text.size());
     Place place{current_.get(), current_->findMixer(offset), offset};
@@ -436,16 +450,17 @@ private:
       return std::nullopt;
     llvm::ArrayRef<Token> tokens = place.reading->list.tokens;
     size_t at = &token - tokens.data();
-    if (isReservedWord(token.text)) {
+    if (isReservedWord(token.text) || (token.is("arch") && token.startsLine)) {
       for (llvm::ArrayRef<Keyword> words : kKeywords)
         for (const Keyword &word : words)
           if (word.word == token.text)
             return makeKeyword(word);
       return std::nullopt;
     }
-    if (at > 0 && tokens[at - 1].is("mixer"))
-      return Name{token.text.str(), NameKind::Mixer, "", describeMixer(place.reading->text, token.text),
-                  makeRange(token.text)};
+    const File &file = place.reading->file->file;
+    for (const Mixer &mixer : file.mixers)
+      if (mixer.name.range.Start.getPointer() == token.text.data())
+        return Name{token.text.str(), NameKind::Mixer, "", describeMixer(file, mixer).markdown, mixer.name.range};
     if (!place.mixer)
       return std::nullopt;
     std::optional<OpenBracket> bracket = findOpenBracket(tokens, at);
@@ -507,6 +522,7 @@ private:
 
   static Expected findExpected(const Reading &reading, size_t begin);
 
+  std::string path_;
   std::unique_ptr<Reading> current_, previous_;
 };
 
@@ -535,12 +551,9 @@ Expected MorphService::findExpected(const Reading &reading, size_t begin) {
   }
   bool inHead = head < at && (tokens[head].is("mixer") || tokens[head].is("arch"));
   size_t depth = 0;
-  bool inArch = false;
   for (const Token &token : tokens.take_front(at)) {
-    if (token.startsLine && (token.is("mixer") || token.is("arch"))) {
+    if (token.startsLine && (token.is("mixer") || token.is("arch")))
       depth = 0;
-      inArch = token.is("arch");
-    }
     depth += token.is("{");
     depth -= token.is("}") && depth > 0;
   }
@@ -549,11 +562,6 @@ Expected MorphService::findExpected(const Reading &reading, size_t begin) {
       expected.words = kTypeWords;
     else if (startsLine && !expected.call && !inHead)
       expected.words = kTopWords;
-    return expected;
-  }
-  if (inArch) {
-    if (startsLine && !goesOn)
-      expected.words = kArchWords;
     return expected;
   }
   if (startsLine && !goesOn) {
@@ -590,17 +598,15 @@ Expected MorphService::findExpected(const Reading &reading, size_t begin) {
 }
 
 std::vector<Completion> MorphService::getCompletions(size_t offset) {
-  offset = std::min(offset, current_->text.size());
-  size_t begin = offset, end = offset;
-  while (begin > 0 && isWordCharacter(current_->text[begin - 1]))
-    --begin;
-  while (end < current_->text.size() && isWordCharacter(current_->text[end]))
-    ++end;
+  TextRange word = findWord(offset);
+  if (auto arch = findArchService(word))
+    return arch->getCompletions(word);
+  size_t begin = word.begin;
   Place place = locate(begin);
   Expected expected = findExpected(*current_, begin);
   std::vector<Completion> completions;
   auto add = [&](const Name &name, llvm::StringRef text = "") {
-    completions.push_back({name.name, name.kind, name.detail, name.markdown, text.str(), {begin, end}});
+    completions.push_back({name.name, name.kind, name.detail, name.markdown, text.str(), word});
   };
   for (llvm::ArrayRef<Keyword> words : {expected.words, expected.moreWords})
     for (const Keyword &word : words)
@@ -641,36 +647,8 @@ std::vector<Completion> MorphService::getCompletions(size_t offset) {
 
 } // namespace
 
-std::unique_ptr<LanguageService> morph::language::makeLanguageService() {
-  auto service = std::make_unique<MorphService>();
+std::unique_ptr<LanguageService> morph::language::makeLanguageService(llvm::StringRef path) {
+  auto service = std::make_unique<MorphService>(path);
   service->setText("");
   return service;
-}
-
-/// A mixer by name in the parsed part of a text, with its reading.
-template <typename Result>
-static Result withMixer(llvm::StringRef text, llvm::StringRef name,
-                        llvm::function_ref<Result(const Reading &, const Mixer &)> use) {
-  Reading reading(text);
-  for (const Mixer &mixer : reading.file->file.mixers)
-    if (mixer.name.text == name)
-      return use(reading, mixer);
-  return Result();
-}
-
-std::optional<TextRange> morph::language::findMixer(llvm::StringRef text, llvm::StringRef name) {
-  return withMixer<std::optional<TextRange>>(
-      text, name, [](const Reading &reading, const Mixer &mixer) { return reading.getRange(mixer.name.range); });
-}
-
-std::string morph::language::describeMixer(llvm::StringRef text, llvm::StringRef name) {
-  return withMixer<std::string>(text, name, [](const Reading &reading, const Mixer &mixer) {
-    size_t begin = reading.getRange(mixer.range).begin, end = reading.getRange(mixer.bodyRange).begin;
-    std::string description = makeCode(reading.text.slice(begin, end).rtrim());
-    if (mixer.doc)
-      description += mixer.doc->text + "\n\n";
-    if (mixer.source)
-      description += "From: " + mixer.source->text;
-    return description;
-  });
 }

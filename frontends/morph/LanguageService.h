@@ -10,16 +10,9 @@
 
 namespace morph::language {
 
-/// Answers about a text with errors come from the lines without; where that leaves no mixer, from an earlier text that
-/// had one there.
-std::unique_ptr<LanguageService> makeLanguageService();
-
-/// A mixer's declaration by name in a text: its name. Nothing where there is none.
-std::optional<TextRange> findMixer(llvm::StringRef text, llvm::StringRef name);
-
-/// What a text says of its mixer of a name, as Markdown: its line with options, `doc` and `source`. Empty where there
-/// is none.
-std::string describeMixer(llvm::StringRef text, llvm::StringRef name);
+/// The service of a file at a path, which paths in it are relative to; empty where it has none yet. Answers about a
+/// text with errors come from the lines without; where that leaves no mixer, from an earlier text that had one there.
+std::unique_ptr<LanguageService> makeLanguageService(llvm::StringRef path);
 
 } // namespace morph::language
 

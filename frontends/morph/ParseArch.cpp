@@ -10,26 +10,29 @@ static constexpr llvm::StringRef lineWords[] = {"doc", "model", "recipe", "layer
 
 bool FileParser::parseArch(Arch &arch) {
   Token begin = reader_.take();
-  unsigned before = diagnostics_.getErrorCount();
   if (!parseHeader(arch.name, "arch", [] { return true; }))
     return false;
-  while (!reader_.takeIf("}")) {
+  parseArchBody(arch);
+  arch.bodyRange = getRangeFrom(opening_.begin);
+  arch.range = getRangeFrom(begin.begin);
+  return true;
+}
+
+void FileParser::parseArchBody(Arch &arch) {
+  while (!reader_.takeIf("}") && !hasTooManyErrors()) {
     Token first = reader_.peek();
-    if (reader_.atEnd() || atDeclaration())
-      return failUnclosed("arch");
+    if (reader_.atEnd() || atDeclaration()) {
+      failUnclosed("arch");
+      return;
+    }
     if (!countItem())
-      return false;
+      return;
     ArchLine line;
     if (parseArchLine(line) && expectLineEnd())
       arch.lines.push_back(std::move(line));
     else
       recover(first.begin);
-    if (hasTooManyErrors())
-      return false;
   }
-  arch.bodyRange = getRangeFrom(opening_.begin);
-  arch.range = getRangeFrom(begin.begin);
-  return diagnostics_.getErrorCount() == before;
 }
 
 bool FileParser::parseArchLine(ArchLine &line) {
@@ -101,7 +104,8 @@ bool FileParser::parseCandidates(ArchLine &line) {
 }
 
 bool FileParser::parseCandidate(Word &candidate) {
-  Token token = peekOnLine();
+  // A line that ends with '|' goes on in the next one.
+  Token token = reader_.previous().is("|") ? reader_.peek() : peekOnLine();
   if (token.kind == TokenKind::String)
     return parseString(candidate, "'='");
   if (token.kind != TokenKind::Name)

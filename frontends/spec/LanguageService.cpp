@@ -2,15 +2,13 @@
 
 #include "frontends/spec/LanguageService.h"
 
-#include "dialect/MixerReference.h"
-#include "frontends/morph/LanguageService.h"
 #include "frontends/morph/Mixers.h"
-#include "frontends/morph/Parser.h"
+#include "frontends/morph/NamedDeclarations.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
+#include "frontends/spec/SpecArch.h"
 #include "frontends/spec/SpecTree.h"
 #include "frontends/spec/TomlLines.h"
-#include "frontends/text/TextFile.h"
 
 #include "mlir/IR/Diagnostics.h"
 
@@ -105,9 +103,8 @@ public:
     if (offset < pair->value.begin || offset > pair->value.end)
       return std::nullopt;
     if (std::optional<TextRange> string = findTomlString(text_, pair->value, offset); string && namesMixers(*key)) {
-      Mixer mixer = findMixer(slice(*string));
-      if (std::string text = language::describeMixer(mixer.text, mixer.name); !text.empty())
-        return Hover{*string, text};
+      if (auto mixer = language::findMixer(slice(*string), path_))
+        return Hover{*string, mixer->markdown};
     }
     return Hover{pair->value, describe(*key)};
   }
@@ -124,13 +121,14 @@ public:
       for (const auto &[name, range] : getTasks())
         if (name == slice(*string))
           return TextPlace{"", range};
+    if (key->path == "arch") {
+      auto [path, name] = splitArchReference(slice(*string));
+      return language::findArch(path, name, path_);
+    }
     if (!namesMixers(*key))
       return std::nullopt;
-    Mixer mixer = findMixer(slice(*string));
-    std::optional<TextRange> range = language::findMixer(mixer.text, mixer.name);
-    if (!range || mixer.path.empty())
-      return std::nullopt;
-    return TextPlace{mixer.path, *range};
+    auto mixer = language::findMixer(slice(*string), path_);
+    return mixer ? mixer->place : std::nullopt;
   }
 
   std::vector<Symbol> getSymbols() override {
@@ -146,11 +144,6 @@ public:
   std::optional<std::string> format() override { return std::nullopt; }
 
 private:
-  /// A mixer that a value names: the text that declares it, and its file where it does not come with Morph.
-  struct Mixer {
-    std::string name, path, text;
-  };
-
   llvm::StringRef slice(TextRange range) const { return llvm::StringRef(text_).slice(range.begin, range.end); }
 
   bool hasVersion() const {
@@ -194,27 +187,6 @@ private:
         if (auto string = findTomlString(text_, pair.value, pair.value.begin + 1))
           tasks.emplace_back(slice(*string).str(), *string);
     return tasks;
-  }
-
-  Mixer findMixer(llvm::StringRef text) const {
-    std::string message;
-    std::optional<MixerReference> reference = parseMixerReference(text, message);
-    if (!reference)
-      return {};
-    if (reference->path.empty())
-      return {reference->name, "", getBuiltinMixerText(reference->name).str()};
-    llvm::SmallString<256> path(reference->path);
-    if (!llvm::sys::path::is_absolute(path)) {
-      path = llvm::sys::path::parent_path(path_);
-      llvm::sys::path::append(path, reference->path);
-    }
-    llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
-    llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> buffer = readTextFile(path, language::kMaxFileBytes);
-    if (!buffer) {
-      llvm::consumeError(buffer.takeError());
-      return {};
-    }
-    return {reference->name, path.str().str(), (*buffer)->getBuffer().str()};
   }
 
   /// Where the text names a file, or the folder that it is in; its first character where it does not.
@@ -305,7 +277,7 @@ void SpecService::completeValue(const Key &key, TextRange value, size_t offset,
     add(word, NameKind::Word, describe(key), /*isString=*/true);
   if (namesMixers(key))
     for (llvm::StringRef mixer : getBuiltinMixers())
-      add(mixer, NameKind::Mixer, language::describeMixer(getBuiltinMixerText(mixer), mixer), /*isString=*/true);
+      add(mixer, NameKind::Mixer, language::findMixer(mixer, path_)->markdown, /*isString=*/true);
   if (namesTasks(key))
     for (const auto &[name, range] : getTasks())
       add(name, NameKind::Word, "", /*isString=*/true);

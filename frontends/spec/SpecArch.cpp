@@ -79,13 +79,16 @@ bool givesBudget(const Spec &spec) {
 
 } // namespace
 
-std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics) {
+std::pair<llvm::StringRef, llvm::StringRef> spec::splitArchReference(llvm::StringRef reference) {
   // A file's name may hold colons; an arch's does not hold dots.
   auto [path, name] = reference.rsplit(':');
-  if (path.size() == reference.size() || name.contains('.') || name.contains('/')) {
-    path = reference;
-    name = "";
-  }
+  if (path.size() == reference.size() || name.contains('.') || name.contains('/'))
+    return {reference, ""};
+  return {path, name};
+}
+
+std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics) {
+  auto [path, name] = splitArchReference(reference);
   std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxFileBytes, usedAt);
   if (!text)
     return std::nullopt;

@@ -9,6 +9,9 @@
 
 namespace morph::spec {
 
+/// The file and the name, which may be empty, in a reference to an arch.
+std::pair<llvm::StringRef, llvm::StringRef> splitArchReference(llvm::StringRef reference);
+
 /// An arch of a `.morph` file: `FILE`, which has one, or `FILE:NAME`. Files that it names are relative to its folder;
 /// its mixers of the same file become references to that file. Nothing after an error; `usedAt` is where it is named.
 std::optional<language::Arch> readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics);

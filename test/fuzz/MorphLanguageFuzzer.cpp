@@ -17,6 +17,17 @@ using namespace morph::language;
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words = [] {
     std::vector<std::string> list{"mixer a {\n",
+                                  "arch b {\n",
+                                  "layers all = ",
+                                  "full",
+                                  "gla(rank = 8)",
+                                  "\"m.morph:m(k = 2)\"",
+                                  "tie 0..3\n",
+                                  "pin 3 = ",
+                                  "pattern one full in every 4\n",
+                                  "budget cache_bytes = ",
+                                  " at 4096",
+                                  " by \"c.json\"\n",
                                   "}\n",
                                   "weight ",
                                   "frozen ",
@@ -67,7 +78,7 @@ const std::vector<std::string> &fuzz::formatWords() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   llvm::StringRef input(reinterpret_cast<const char *>(data), size);
   // What an editor asks, in the middle and at the end.
-  std::unique_ptr<LanguageService> service = makeLanguageService();
+  std::unique_ptr<LanguageService> service = makeLanguageService("");
   service->setText(input);
   for (size_t at : {size / 2, size}) {
     service->getHover(at);

@@ -158,7 +158,7 @@ def make_selections():
 
 
 def make_mixers():
-    for path in glob.glob(os.path.join(SOURCE, "dialect", "mixers", "*.morph")):
+    for path in glob.glob(os.path.join(SOURCE, "dialect", "mixers", "*.morph")) + glob.glob(os.path.join(SOURCE, "specs", "*.morph")):
         with open(path) as file:
             write("morph-language", os.path.basename(path), file.read())
 

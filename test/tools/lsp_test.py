@@ -149,10 +149,10 @@ class Document:
         """The completions at a place: labels to items."""
         return {item["label"]: item for item in self.ask("completion", pattern)["items"]}
 
-    def complete_typed(self, text):
-        """The same where the text becomes another one, with a `|`."""
-        self.change(text.replace("|", "", 1))
-        before = text[:text.index("|")]
+    def complete_typed(self, text, mark="|"):
+        """The same where the text becomes another one, with a `|` or another mark."""
+        self.change(text.replace(mark, "", 1))
+        before = text[:text.index(mark)]
         position = {"line": before.count("\n"), "character": len(before.rsplit("\n", 1)[-1])}
         return {item["label"]: item for item in self.ask("completion", position=position)["items"]}
 
@@ -467,19 +467,211 @@ class Morph(LspTest):
                 document = self.open(path.read_text(), path.as_uri())
                 self.assertEqual(document.problems(), [])
 
-    def test_architectures(self):
-        text = GOOD + "\narch half {\n  layers all = full | small\n}\n"
-        document = self.open(text)
-        self.assertEqual(document.problems(), [])
-        self.assertEqual([symbol["name"] for symbol in document.ask("documentSymbol")], ["small", "half"])
-        items = document.complete_typed(text.replace("  layers", "  |\n  layers"))
-        self.assertTrue({"layers", "budget", "pin"} <= set(items), list(items))
-        self.assertNotIn("weight", items)
-        self.assertEqual(document.complete_typed(text.replace("| small", "| |")), {})
-
     def test_what_others_ask_of_every_document(self):
         document = self.open(GOOD)
         self.assertIsNone(document.ask("references", "recurrence(|q", context={"includeDeclaration": True}))
+
+
+ARCH = GOOD + """
+arch half {
+  doc "half of it"
+  model "models/tiny"
+  recipe "runs/recipe.toml"
+
+  // Candidates.
+  layers 0..3, 7 = full | small(chunk = 16) | gla(rank = 8, chunk = 32) | gla
+  layers 4..6 = "mixers/other.morph:mine(rank = 2)" | "kda" | none
+  tie 0..3
+  pin 7 = full | gla_2
+  pattern one mine in every 4
+  budget full_layers = 2
+  budget decode_seconds = 0.02 at 4096 by "runs/costs.json"
+}
+"""
+
+OTHER = """mixer theirs() { return x }
+mixer mine(rank: 1..8 = 4, rate: real 0..1 = 0.5, gated: bool = true) {
+  doc "of another file"
+  return x
+}
+"""
+
+
+class Arch(LspTest):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name).resolve()
+        for name, text in [("mixers/other.morph", OTHER), ("runs/recipe.toml", "version = 1\n"), ("runs/costs.json", "{}")]:
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text(text)
+
+    def open(self, text=ARCH, name="half.morph"):
+        return Document(self.client, (self.folder / name).as_uri(), "morph", text)
+
+    def test_hover(self):
+        document = self.open()
+        self.assertEqual(document.problems(), [])
+        for pattern, words in {
+            "ar|ch half": ["what may stand in the layers"],
+            "|doc \"half": ["what the arch is"],
+            "mod|el \"": ["the base model"],
+            "|recipe \"": ["data, tasks and stages"],
+            "lay|ers 0": ["The last line that names a layer counts"],
+            "tie| 0": ["take the same one"],
+            "pin| 7": ["of their candidates these layers take one"],
+            "patt|ern": ["exactly so many take the candidate"],
+            "  |budget full": ["what the hybrid may cost"],
+            "7 = |full | small": ["keeps the base's attention"],
+            "pin 7 = fu|ll": ["keeps the base's attention"],
+            "sma|ll(chunk = 16": ["mixer small(chunk: 1..1024 = 64, gated: bool = true)", "an example"],
+            "gl|a(rank": ["mixer gla(chunk: 1..1024 = 64, rank: 1..256 = 16)", "arXiv 2312.06635"],
+            "gla|\n": ["mixer gla("],
+            "mixers/oth|er.morph": ["mixer mine(rank: 1..8 = 4", "of another file"],
+            '"k|da"': ["mixer kda("],
+            "small(chu|nk = 16": ["chunk: 1..1024 = 64", "whole numbers of `1..1024`. Default: `64`"],
+            "gla(ra|nk = 8": ["rank: 1..256 = 16"],
+            "chunk| = 32": ["chunk: 1..1024 = 64"],
+            "mine(ra|nk = 2": ["rank: 1..8 = 4"],
+            "gla_|2": ["The candidate `gla`.", "mixer gla("],
+            "one mi|ne in": ["The candidate `mixers/other.morph:mine(rank = 2)`.", "of another file"],
+            "full_|layers = 2": ["**full_layers**: layers", "Exactly so many layers"],
+            "decode_sec|onds": ["**decode_seconds**: seconds", "morph bench mixers"],
+        }.items():
+            with self.subTest(pattern):
+                text = document.hover(pattern)
+                self.assertIsNotNone(text)
+                for word in words:
+                    self.assertIn(word, text)
+        for pattern in ["mine in| every", "at| 4096", "by| \"", "chunk = 1|6", "// Cand|idates", "half of| it"]:
+            self.assertIsNone(document.hover(pattern), pattern)
+        self.assertEqual(document.get_text(document.ask("hover", "gla(ra|nk = 8")["range"]), "rank")
+        self.assertEqual(document.get_text(document.ask("hover", "mine(ra|nk = 2")["range"]), "rank")
+        document.change(ARCH.replace("tie 0..3", "tie all").replace("rank = 2", "rate = 0.1, gated = false"))
+        self.assertIn("every layer", document.hover("tie al|l"))
+        self.assertIn("any number of `0..1`. Default: `0.5`", document.hover("mine(ra|te"))
+        self.assertIn("`true` or `false`. Default: `true`", document.hover("ga|ted = false"))
+
+    def test_lines_with_errors_do_not_matter(self):
+        for name, text in [("a.morph", ARCH.replace("tie 0..3", "tie 0..")),
+                           ("b.morph", ARCH.replace("layers 4..6", "layerz 4..6 = gla(\n  layers 4..6")),
+                           ("c.morph", ARCH.replace("  doc \"half", "  ) ( doc \"half"))]:
+            with self.subTest(name):
+                document = self.open(text, name)
+                self.assertTrue(document.problems())
+                self.assertIn("rank: 1..256", document.hover("gla(ra|nk = 8"))
+                self.assertIn("**full_layers**", document.hover("full_|layers = 2"))
+                self.assertIn("The candidate `gla`.", document.hover("gla_|2"))
+                self.assertIn("an example", document.hover("sma|ll(chunk = 16"))
+                self.assertEqual([symbol["name"] for symbol in document.ask("documentSymbol")], ["small", "half"])
+        document = self.open(ARCH.rstrip().rstrip("}"))
+        self.assertTrue(document.problems())
+        self.assertIn("**decode_seconds**", document.hover("decode_|seconds"))
+
+    def test_what_follows_an_arch_is_no_part_of_it(self):
+        for name, end in [("a.morph", "}"), ("b.morph", "")]:
+            document = self.open("arch a {\n  tie 0..1\n" + end + "\n" + GOOD, name)
+            self.assertIn("an activation [H, D]", document.hover("recurrence(|q"))
+            self.assertIn("take the same one", document.hover("ti|e 0"))
+            self.assertIn("an example", document.hover("mixer |small"))
+
+    def complete(self, old, new):
+        self.assertIn(old, ARCH)
+        return self.document.complete_typed(ARCH.replace(old, new), "@")
+
+    def test_completion_where_a_line_begins(self):
+        self.document = self.open()
+        words = ["doc", "model", "recipe", "layers", "tie", "pin", "pattern", "budget"]
+        self.assertEqual(list(self.complete("  tie", "  @\n  tie")), words)
+        self.assertEqual(list(self.complete("  tie 0..3", "  ti@")), words)
+        self.assertEqual(list(self.complete("  tie 0..3", "  ti@e 0..3")), words)
+        self.assertEqual(list(self.complete("arch half {", "arch half { @")), words)
+        self.assertEqual(list(self.document.complete_typed("arch a {|")), words)
+        self.assertEqual(self.document.complete_typed("arch |"), {})
+
+    def test_completion_of_candidates(self):
+        self.document = self.open()
+        for old, new in [("| gla\n", "| @\n"), ("| gla\n", "| gl@\n"), ("= full | small", "= @ | small"),
+                         ("tie 0..3", "layers all = @"), ("tie 0..3", "layers all = gla(rank = 8) | @"),
+                         ("| gla\n", "|\n    @\n"), ("| gla\n", "|\n    gl@\n")]:
+            with self.subTest(new):
+                items = self.complete(old, new)
+                self.assertTrue({"full", "small", "gla", "kda", "none"} <= set(items), list(items))
+                self.assertFalse({"layers", "all"} & set(items), list(items))
+                self.assertIn("mixer gla(", items["gla"]["documentation"]["value"])
+                self.assertIn("an example", items["small"]["documentation"]["value"])
+        for new in ['doc "@"', "layers 3, @", "layers 3 = gla @", 'layers 3 = "@"', "tie 0 = @", "// = @"]:
+            self.assertEqual(self.complete("tie 0..3", new), {}, new)
+
+    def test_completion_of_all_layers(self):
+        self.document = self.open()
+        for word in ["layers", "tie", "pin"]:
+            self.assertEqual(list(self.complete("tie 0..3", word + " @")), ["all"])
+        self.assertEqual(self.complete("tie 0..3", "tie 0, @"), {})
+        self.assertEqual(self.complete("tie 0..3", "budget ratio @"), {})
+
+    def test_completion_of_options(self):
+        self.document = self.open()
+        items = self.complete("gla(rank = 8, chunk = 32)", "gla(@")
+        self.assertEqual({name: item["textEdit"]["newText"] for name, item in items.items()},
+                         {"chunk =": "chunk = ", "rank =": "rank = "})
+        self.assertIn("rank: 1..256 = 16", items["rank ="]["documentation"]["value"])
+        self.assertEqual(list(self.complete("gla(rank = 8, chunk = 32)", "gla(rank = 8, @)")), ["chunk ="])
+        self.assertEqual(list(self.complete("gla(rank = 8, chunk = 32)", "gla(@, chunk = 32)")), ["rank ="])
+        self.assertEqual(list(self.complete("gla(rank = 8, chunk = 32)", "gla(\n  @\n  )")), ["chunk =", "rank ="])
+        items = self.complete("gla(rank = 8, chunk = 32)", "gla(ra@ = 8, chunk = 32)")
+        self.assertEqual(items["rank ="]["textEdit"]["newText"], "rank")
+        self.assertEqual(self.document.get_text(items["rank ="]["textEdit"]["range"]), "ra")
+        self.assertEqual(self.complete("gla(rank = 8, chunk = 32)", "gla(rank = @)"), {})
+        self.assertEqual(list(self.complete("small(chunk = 16)", "small(chunk = 16, @)")), ["gated ="])
+        self.assertEqual(list(self.complete("mine(rank = 2)", "mine(rank = 2, @)")), ["rate =", "gated ="])
+        self.assertEqual(list(self.complete("mine(rank = 2)", "mine(ra@")), ["rank =", "rate =", "gated ="])
+        self.assertEqual(self.complete("gla(rank = 8, chunk = 32)", "nothing(@)"), {})
+
+    def test_completion_of_names(self):
+        self.document = self.open()
+        names = ["full", "small", "gla", "gla_2", "mine", "kda", "none"]
+        self.assertEqual(list(self.complete("pin 7 = full | gla_2", "pin 7 = @")), names)
+        self.assertEqual(list(self.complete("one mine", "one @")), names)
+        self.assertEqual(list(self.complete("one mine", "2 m@")), names)
+        self.assertEqual(self.complete("one mine in every", "one mine @"), {})
+        self.assertIn("mine(rank = 2)", self.complete("one mine", "one @")["mine"]["documentation"]["value"])
+
+    def test_completion_of_budgets(self):
+        self.document = self.open()
+        items = self.complete("budget full_layers = 2", "budget @")
+        self.assertEqual({name: item["textEdit"]["newText"] for name, item in items.items()},
+                         {name + " =": name + " = " for name in ["full_layers", "ratio", "cache_bytes", "decode_seconds"]})
+        self.assertEqual(self.complete("full_layers = 2", "ra@ = 2")["ratio ="]["textEdit"]["newText"], "ratio")
+        self.assertEqual(self.complete("full_layers = 2", "full_layers = @"), {})
+
+    def test_definition(self):
+        document = self.open()
+        for pattern, text, line in [("sma|ll(chunk = 16", "small", "mixer small"),
+                                    ("gla_|2", "gla", "  layers 0..3"),
+                                    ("one mi|ne in", '"mixers/other.morph:mine(rank = 2)"', "  layers 4..6")]:
+            with self.subTest(pattern):
+                place = document.define(pattern)
+                self.assertEqual(place["uri"], document.uri)
+                self.assertEqual(document.get_text(place["range"]), text)
+                self.assertTrue(ARCH.split("\n")[place["range"]["start"]["line"]].startswith(line))
+        place = document.define("mixers/oth|er.morph")
+        self.assertEqual(place["uri"], (self.folder / "mixers/other.morph").as_uri())
+        self.assertEqual(place["range"], {"start": {"line": 1, "character": 6}, "end": {"line": 1, "character": 10}})
+        for pattern, name in [("runs/rec|ipe.toml", "runs/recipe.toml"), ("runs/co|sts.json", "runs/costs.json")]:
+            place = document.define(pattern)
+            self.assertEqual(place["uri"], (self.folder / name).as_uri())
+            self.assertEqual(place["range"]["start"], {"line": 0, "character": 0})
+        for pattern in ["models/ti|ny", "half o|f it", '"k|da"', "7 = fu|ll | small", "gl|a(rank", "lay|ers 0"]:
+            self.assertIsNone(document.define(pattern), pattern)
+        document.change(ARCH.replace("recipe.toml", "nothing.toml").replace("other.morph", "nothing.morph"))
+        self.assertIsNone(document.define("runs/no|thing.toml"))
+        self.assertIsNone(document.define("mixers/no|thing.morph"))
+
+    def test_outline(self):
+        mixer, arch = self.open().ask("documentSymbol")
+        self.assertEqual((mixer["name"], arch["name"], arch["detail"]), ("small", "half", "half of it"))
 
 
 SPEC = """# Ein Beispiel: 𝄞
@@ -636,10 +828,10 @@ class Spec(LspTest):
     def test_completion_of_keys(self):
         document = self.open(SPEC)
         items = document.complete_typed(SPEC.replace("[budget]\n", "[budget]\n|\n"))
-        self.assertEqual(list(items), ["ratio", "keep", "linear"])
+        self.assertEqual(list(items), ["ratio", "keep", "linear", "cache_bytes", "decode_seconds", "context", "costs"])
         self.assertEqual(items["keep"]["textEdit"]["newText"], "keep = ")
         items = document.complete_typed(SPEC.replace("seed = 3", "na|"))
-        self.assertEqual(list(items), ["name", "seed"])
+        self.assertEqual(list(items), ["name", "arch", "seed"])
         self.assertEqual(document.get_text(items["name"]["textEdit"]["range"]), "na")
         items = document.complete_typed(SPEC.replace("space =", "kin| =").replace('kind = "mqar"\n', ""))
         self.assertEqual(items["kind"]["textEdit"]["newText"], "kind")
@@ -676,6 +868,21 @@ class Spec(LspTest):
             self.assertIsNone(document.define(pattern), pattern)
         document.change(SPEC.replace("mine.morph", "nowhere.morph"))
         self.assertIsNone(document.define("mixers/no|where"))
+
+    def test_definition_of_an_arch(self):
+        (self.folder / "half.morph").write_text(ARCH.replace("tie 0..3", "tie"))
+        (self.folder / "two.morph").write_text("arch first { tie 0 }\narch second { tie 0 }\n")
+        document = self.open('version = 1\narch = "half.morph"\n')
+        self.assertIn("whose `arch` says", document.hover("ha|lf"))
+        line = ARCH.split("\n").index("arch half {")
+        for text, place in [("half.morph", (line, 5)), ("half.morph:half", (line, 5)), ("two.morph:second", (1, 5)),
+                            ("two.morph", None), ("half.morph:small", None), ("three.morph:half", None)]:
+            with self.subTest(text):
+                document.change(f'version = 1\narch = "{text}"\n')
+                found = document.define(f'"|{text}')
+                self.assertEqual(found and tuple(found["range"]["start"].values())[::-1], place)
+                if place:
+                    self.assertEqual(found["uri"], (self.folder / text.split(":")[0]).as_uri())
 
     def test_outline(self):
         symbols = self.open(SPEC).ask("documentSymbol")
@@ -791,7 +998,9 @@ class Hostile(LspTest):
             for text in ["", "\0", "\0\x1b[31m\n" * 100, "(" * 300000, "a\n(" * 100000, "{" * 300000, "\ud7ff" * 1000, "\r",
                          "mixer a {" + "if c {\n" * 1000, "mixer a() {\n x = f(\n" + "a\n" * 300000, "[" * 100000,
                          "a = [" * 50000, "mixer " * 50000, "x" * (2 << 20), "version = 1\n[task]\n" + "'''\n" * 1000,
-                         "version = 1\n[model]\n" + "a." * 100000, "\"" * 100001, "version = 1\r[linear]\rbackend = "]:
+                         "version = 1\n[model]\n" + "a." * 100000, "\"" * 100001, "arch a {\n" * 50000,
+                         "arch a {\nlayers all = " + "gla(" * 100000, "arch a {\n" + "layers all = a | a\n" * 50000,
+                         "arch a {\nlayers 0 = \"" + "a:b(" * 10000 + "\"", "version = 1\r[linear]\rbackend = "]:
                 with self.subTest(language=language, text=text[:20]):
                     document = Document(self.client, f"untitled:{language}", language, text)
                     document.problems()
