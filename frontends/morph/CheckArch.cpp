@@ -17,6 +17,8 @@ using namespace morph::language;
 
 namespace {
 
+constexpr double kMaxNumber = 1 << 30; ///< Of layers and tokens.
+
 class ArchChecker {
 public:
   explicit ArchChecker(Diagnostics &diagnostics) : diagnostics_(diagnostics) {}
@@ -50,10 +52,10 @@ public:
 
 private:
   bool checkWhole(const Constant &number, double least) {
-    if (number.value == std::floor(number.value) && number.value >= least && number.value <= double(1 << 30))
+    if (number.value == std::floor(number.value) && number.value >= least && number.value <= kMaxNumber)
       return true;
-    diagnostics_.error(number.range,
-                       "expected a whole number from " + printNumber(least) + " on, found " + number.text);
+    diagnostics_.error(number.range, "expected a whole number from " + printNumber(least) + " to " +
+                                         printNumber(kMaxNumber) + ", found " + number.text);
     return false;
   }
 

@@ -436,7 +436,7 @@ void SpaceBuilder::reportConflict() {
                      conflict->size() == 1 ? "no choice of layers satisfies '" + conflict->front().text + "' [S6]"
                                            : "no choice of layers satisfies '" + conflict->front().text +
                                                  "' together with what the notes name [S6]",
-                     "relax one of them", notes);
+                     conflict->size() == 1 ? "relax it" : "relax one of them", notes);
 }
 
 std::optional<ChoiceSpace> SpaceBuilder::run() {
