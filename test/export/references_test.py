@@ -34,7 +34,8 @@ BASES = {"biases": transformers.LlamaConfig(**SHAPE, attention_bias=True), "qwen
 # Options that are another computation than the defaults.
 VARIANTS = [("gated_deltanet", {"conv": 4}), ("deltanet", {"conv": 0}), ("kda", {"conv": 3}), ("mamba2", {"conv": 0}),
             ("hgrn2", {"bound": 0.25}), ("sliding_window", {"window": 20})]
-MIXERS = sorted(path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph"))
+# `none` has no formula.
+MIXERS = sorted({path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph")} - {"none"})
 BATCH, LENGTH, CHUNK = 2, 70, 16
 # Two prefills, of more than a chunk and of less than one, and single steps.
 PIECES = [39, 13] + [1] * (LENGTH - 52)
