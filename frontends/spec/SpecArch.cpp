@@ -14,6 +14,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
+#include <tuple>
+
 using namespace morph;
 using namespace morph::language;
 
@@ -81,7 +83,8 @@ bool givesBudget(const Spec &spec) {
 
 std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics) {
   // A file's name may hold colons; an arch's does not hold dots.
-  auto [path, name] = reference.rsplit(':');
+  llvm::StringRef path, name;
+  std::tie(path, name) = reference.rsplit(':');
   if (path.size() == reference.size() || name.contains('.') || name.contains('/')) {
     path = reference;
     name = "";

@@ -8,6 +8,7 @@
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
 #include "frontends/spec/CostTable.h"
+#include "frontends/text/Utf8.h"
 #include "runtime/choice/Solve.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -27,6 +28,11 @@ namespace {
 /// Bytes of a cached key's or value's element: what exports are made for.
 constexpr int64_t kCacheElementBytes = 2;
 constexpr double kPicoseconds = 1e12;
+/// Of a line that messages and the resolved spec quote.
+constexpr size_t kMaxQuote = 200;
+
+/// Whole picoseconds; of what is longer than anything, 10^18.
+int64_t toPicoseconds(double seconds) { return std::llround(std::clamp(seconds, 0.0, 1e6) * kPicoseconds); }
 
 /// A mixer with its options, known to the model.
 struct KnownMixer {
@@ -90,9 +96,18 @@ ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::strin
   return source;
 }
 
-/// The line as it stands in its text.
+/// The line as it stands in its text, with single blanks, and its beginning where it is long.
 std::string quote(const ArchLine &line) {
-  return std::string(line.range.Start.getPointer(), line.range.End.getPointer());
+  std::string text;
+  const char *end = line.range.End.getPointer();
+  for (const char *c = line.range.Start.getPointer(); c != end && text.size() <= kMaxQuote + 4; ++c)
+    if (!llvm::isSpace(*c))
+      text += *c;
+    else if (!text.empty() && text.back() != ' ')
+      text += ' ';
+  if (text.size() > kMaxQuote)
+    text = text.substr(0, findCharacterBegin(text, kMaxQuote)) + "...";
+  return text;
 }
 
 std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
@@ -135,6 +150,12 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
             nearest.empty() ? "known are " + llvm::join(known, ", ") : "did you mean '" + nearest.str() + "'?");
       return std::nullopt;
     }
+    for (const auto &[other, mixer] : mixers_)
+      if (mixer && !mixer->reference.path.empty() && mixer->reference.name == reference.name) {
+        error(text.range, "'" + text.text + "' and '" + other + "' are different mixers of one name [S3]",
+              "rename the one of the file");
+        return std::nullopt;
+      }
     // A mixer that comes with Morph becomes part of the model when layers are paired.
     bool isKnown = mlir::SymbolTable::lookupSymbolIn(model_, reference.name) != nullptr;
     mixer = declareMixer(model_, reference.name);
@@ -363,7 +384,7 @@ void SpaceBuilder::addCosts(const ArchLine &line) {
         error(line.table->range, message + " [S5]", "morph bench mixers measures it");
       return value;
     };
-    budget.limit = std::llround(std::max(0.0, line.limit.value - table->fixedSeconds(layers_)) * kPicoseconds);
+    budget.limit = toPicoseconds(line.limit.value - table->fixedSeconds(layers_));
     std::map<std::string, int64_t> known;
     for (size_t layer = 0; layer < space_.layers.size(); ++layer)
       for (size_t c = 0; c < space_.layers[layer].size(); ++c) {
@@ -373,7 +394,7 @@ void SpaceBuilder::addCosts(const ArchLine &line) {
           std::optional<double> value = seconds(entry->first);
           if (!value)
             return;
-          entry->second = std::llround(std::max(0.0, *value) * kPicoseconds);
+          entry->second = toPicoseconds(*value);
         }
         budget.costs[layer][c] = entry->second;
       }
@@ -423,7 +444,17 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
   readCandidates();
   // What does not depend on candidates is said together with what is wrong with them.
   const bool hasCandidates = diagnostics_.getErrorCount() == before;
+  // Costs take the longest: their number is known before.
+  size_t costs = llvm::count_if(arch_.lines, [](const ArchLine &line) { return line.context.has_value(); });
+  if (size_t size = sizeOf(space_) * (1 + costs); hasCandidates && size > kMaxSpaceSize) {
+    diagnostics_.error(arch_.range, "the layers have " + llvm::Twine(size) +
+                                        " candidates and costs, expected at most " + llvm::Twine(kMaxSpaceSize) +
+                                        " [S6]");
+    return std::nullopt;
+  }
   for (const ArchLine &line : arch_.lines) {
+    if (sizeOf(space_) > kMaxSpaceSize)
+      break; // Refused below.
     if (!hasCandidates) {
       if (line.kind == Kind::Tie || line.kind == Kind::Pin)
         readLayers(line.layers);
