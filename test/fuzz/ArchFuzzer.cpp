@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A `.morph` file with an arch, for a tiny model: run as a spec to its resolved spec. What follows a line "//--- costs"
-// is the table of costs `costs.json`, for archs that name it.
+// is the table of costs `costs.json`, for archs that name it; what follows a line "//--- spec" after that a spec that
+// is run instead, and that may name the arch.
 
 #include "FuzzContext.h"
 #include "MemoryFile.h"
@@ -37,6 +38,7 @@ const std::vector<std::string> &fuzz::formatWords() {
                                   "\n  budget ratio = 0.5\n",
                                   "\n  budget cache_bytes = 9e3 at 64\n",
                                   "\n  budget decode_seconds = 1 at 64 by \"costs.json\"\n",
+                                  "\narch = \"arch.morph\"\n",
                                   "all",
                                   "full",
                                   " | ",
@@ -62,7 +64,7 @@ const std::vector<std::string> &fuzz::formatWords() {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static fuzz::MemoryFile config, arch, costs;
+  static fuzz::MemoryFile config, arch, costs, spec;
   static fuzz::FuzzContext context(&loadModelDialects);
   static fuzz::MemoryFolder folder;
   static bool added = [] {
@@ -70,16 +72,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     folder.add("config.json", config);
     folder.add("arch.morph", arch);
     folder.add("costs.json", costs);
+    folder.add("spec.toml", spec);
     return true;
   }();
   (void)added;
   auto [first, second] = llvm::StringRef(reinterpret_cast<const char *>(data), size).split("//--- costs\n");
   arch.set(first.data(), first.size());
-  costs.set(second.data(), second.size());
+  auto [table, text] = second.split("//--- spec\n");
+  costs.set(table.data(), table.size());
+  spec.set(text.data(), text.size());
   SpecOptions options;
   options.configOnly = true;
   Diagnostics diagnostics("fuzz", llvm::nulls());
-  std::optional<ImportedSpec> imported = importSpec(context.get(), folder.path() + "/arch.morph", options, diagnostics);
+  std::optional<ImportedSpec> imported =
+      importSpec(context.get(), folder.path() + (text.empty() ? "/arch.morph" : "/spec.toml"), options, diagnostics);
   if (!imported) {
     if (!diagnostics.hasErrors())
       std::abort();

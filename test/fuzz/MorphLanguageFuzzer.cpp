@@ -17,7 +17,18 @@ using namespace morph::language;
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words = [] {
     std::vector<std::string> list{"mixer a {\n",
+                                  "arch a {\n",
                                   "}\n",
+                                  "model \"a\"",
+                                  "recipe \"a\"",
+                                  "layers all = full | ",
+                                  "tie 0..1",
+                                  "pin 0, 2 = full",
+                                  "pattern one full in every 2",
+                                  "budget cache_bytes = ",
+                                  "budget decode_seconds = 1 at 2 by \"a\"",
+                                  " at ",
+                                  " by ",
                                   "weight ",
                                   "frozen ",
                                   "dim K = ",

@@ -239,8 +239,8 @@ ARCHS = {
     "plain": ["layers all = full | gla", "budget full_layers = 2"],
     "ratio": ['doc "all of them"', "layers all = full | gla | kda | retnet", "budget ratio = 0.5"],
     "kinds": ["layers all = full | sliding_window(window = 8) | sliding_window(window = 16)",
-              "layers 3..4 = gla | mine(rank = 4)", "layers 5 = gated_deltanet(conv = 2)", "tie 0, 2",
-              "pin 1 = full | sliding_window", "pattern one full in every 2", "budget cache_bytes = 60e3 at 4096"],
+              "layers 3..4 = full | gla | mine(rank = 4)", "layers 5 = full | gated_deltanet(conv = 2)", "tie 0, 2",
+              "pin 1 = full | sliding_window", "pattern one full in every 2", "budget cache_bytes = 500e3 at 4096"],
     "own": ['layers all = full | mine | "arch.morph:mine(rank = 2)"', "layers 1..2 = full | mine", "tie 1..2",
             "pattern 2 mine in every 3", "budget full_layers = 2"],
     "costs": ["layers all = full | gla | sliding_window(window = 8)",
@@ -249,11 +249,17 @@ ARCHS = {
                  "budget cache_bytes = 3e3 at 4096"],
 }  # fmt: skip
 
+RECIPE = re.sub(r"(?s)\[model\].*?(?=\[data\])|\[pretrain.*?(?=\[align\])", "", SPEC).replace(
+    'name = "tiny"\n', 'name = "tiny"\narch = "arch.morph"\n')  # fmt: skip
+
 
 def make_archs():
     for name, lines in ARCHS.items():
         text = OWN_MIXER + f"arch {name} {{\n" + "".join(f"  {line}\n" for line in ['model "."', *lines]) + "}\n"
-        write("arch", name, text + "//--- costs\n" + json.dumps(COSTS))
+        write("morph-language", f"arch-{name}", text)
+        text += "//--- costs\n" + json.dumps(COSTS)
+        write("arch", name, text)
+        write("arch", name + "-spec", text + "\n//--- spec\n" + RECIPE)
 
 
 def make_resolved_specs():
@@ -318,10 +324,10 @@ def main():
     make_data()
     make_selections()
     make_mixers()
+    make_archs()
     make_plan_ops()
     if os.path.exists(os.path.join(BIN, "morph-translate")):
         make_specs()
-        make_archs()
         make_declared_mixers()
         make_resolved_specs()
         make_modules()
