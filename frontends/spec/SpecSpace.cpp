@@ -43,7 +43,8 @@ struct KnownMixer {
 class SpaceBuilder {
 public:
   SpaceBuilder(const Arch &arch, bool isFile, ModelOp model, Diagnostics &diagnostics)
-      : arch_(arch), isFile_(isFile), model_(model), diagnostics_(diagnostics), layers_(model.getLayers()) {}
+      : arch_(arch), isFile_(isFile), model_(model), diagnostics_(diagnostics), layers_(model.getLayers()),
+        files_(diagnostics) {}
 
   ~SpaceBuilder() {
     for (MixerOp mixer : borrowed_)
@@ -80,6 +81,7 @@ private:
   Diagnostics &diagnostics_;
   int64_t layers_;
   ChoiceSpace space_;
+  MixerFiles files_;
   std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
   std::vector<MixerOp> borrowed_; ///< In the model as long as this lives.
@@ -137,9 +139,8 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
       return entry.second && entry.second->reference.path == reference.path &&
              entry.second->reference.name == reference.name;
     });
-    mixer = known != mixers_.end()
-                ? llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, reference.name))
-                : declareMixerOfFile(model_, reference.path, reference.name, diagnostics_, text.range);
+    mixer = known != mixers_.end() ? llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, reference.name))
+                                   : files_.declare(model_, reference.path, reference.name, text.range);
     if (!mixer)
       return std::nullopt;
   } else {
