@@ -70,26 +70,29 @@ bool morph::declareMixersOfFile(ModelOp model, StringRef path, Diagnostics &diag
   return true;
 }
 
-MixerOp morph::declareMixerOfFile(ModelOp model, StringRef path, StringRef name, Diagnostics &diagnostics,
-                                  SourceRange usedAt) {
-  std::optional<StringRef> text = diagnostics.addFile(path, language::kMaxFileBytes, usedAt);
-  if (!text)
-    return {};
-  std::unique_ptr<language::CheckedFile> file = language::readMixers(*text, diagnostics);
+MixerFiles::MixerFiles(Diagnostics &diagnostics) : diagnostics_(diagnostics) {}
+MixerFiles::~MixerFiles() = default;
+
+MixerOp MixerFiles::declare(ModelOp model, StringRef path, StringRef name, SourceRange usedAt) {
+  auto [entry, isNew] = files_.try_emplace(path.str());
+  if (isNew)
+    if (std::optional<StringRef> text = diagnostics_.addFile(path, language::kMaxFileBytes, usedAt))
+      entry->second = language::readMixers(*text, diagnostics_);
+  const language::CheckedFile *file = entry->second.get();
   if (!file)
     return {};
   auto getName = [](const language::CheckedMixer &known) -> const std::string & { return known.mixer->name.text; };
   auto mixer = llvm::find_if(file->mixers, [&](const auto &known) { return getName(known) == name; });
   if (mixer == file->mixers.end()) {
     auto names = llvm::map_range(file->mixers, getName);
-    diagnostics.error(usedAt, "'" + path + "' declares no mixer '" + name + "'",
-                      file->mixers.empty() ? "it declares none" : "it declares " + llvm::join(names, ", "));
+    diagnostics_.error(usedAt, "'" + path + "' declares no mixer '" + name + "'",
+                       file->mixers.empty() ? "it declares none" : "it declares " + llvm::join(names, ", "));
     return {};
   }
   if (SymbolTable::lookupSymbolIn(model, name)) {
-    diagnostics.error(usedAt, "a mixer cannot be called '" + name + "': the model has something of that name",
-                      "rename it in '" + path.str() + "'");
+    diagnostics_.error(usedAt, "a mixer cannot be called '" + name + "': the model has something of that name",
+                       "rename it in '" + path.str() + "'");
     return {};
   }
-  return addMixer(model, *mixer, diagnostics);
+  return addMixer(model, *mixer, diagnostics_);
 }

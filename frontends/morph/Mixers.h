@@ -7,7 +7,15 @@
 #include "dialect/MorphOps.h"
 #include "frontends/Diagnostics.h"
 
+#include <map>
+#include <memory>
+#include <string>
+
 namespace morph {
+
+namespace language {
+struct CheckedFile;
+} // namespace language
 
 /// The names of the mixers that come with Morph, sorted.
 llvm::ArrayRef<llvm::StringRef> getBuiltinMixers();
@@ -22,10 +30,20 @@ MixerOp declareMixer(ModelOp model, llvm::StringRef name);
 /// Reads a `.morph` file and adds its mixers to a model that has none of their names. False after an error.
 bool declareMixersOfFile(ModelOp model, llvm::StringRef path, Diagnostics &diagnostics);
 
-/// Reads a `.morph` file and adds its mixer of that name to a model. Null after an error; `usedAt` is where the file is
-/// named.
-MixerOp declareMixerOfFile(ModelOp model, llvm::StringRef path, llvm::StringRef name, Diagnostics &diagnostics,
-                           SourceRange usedAt);
+/// Mixers of `.morph` files, each of which is read once.
+class MixerFiles {
+public:
+  explicit MixerFiles(Diagnostics &diagnostics);
+  ~MixerFiles();
+
+  /// Adds the mixer of that name of a file to a model. Null after an error, which is reported once a file where the
+  /// file is wrong; `usedAt` is where the file is named.
+  MixerOp declare(ModelOp model, llvm::StringRef path, llvm::StringRef name, SourceRange usedAt);
+
+private:
+  Diagnostics &diagnostics_;
+  std::map<std::string, std::unique_ptr<language::CheckedFile>> files_; ///< Null after an error.
+};
 
 } // namespace morph
 

@@ -14,6 +14,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
+#include <tuple>
+
 using namespace morph;
 using namespace morph::language;
 
@@ -88,7 +90,8 @@ std::pair<llvm::StringRef, llvm::StringRef> spec::splitArchReference(llvm::Strin
 }
 
 std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics) {
-  auto [path, name] = splitArchReference(reference);
+  llvm::StringRef path, name;
+  std::tie(path, name) = splitArchReference(reference); // Lambdas do not capture structured bindings.
   std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxFileBytes, usedAt);
   if (!text)
     return std::nullopt;

@@ -151,7 +151,11 @@ static bool addSpace(Spec &spec, const std::optional<language::Arch> &arch, cons
     return false;
   JsonError error;
   std::optional<llvm::json::Value> json = parseJson(printSpace(*space), error);
-  assert(json && "what is written can be read");
+  if (!json) { // Names of files are long, for example.
+    diagnostics.error(arch ? arch->range : SourceRange(),
+                      "the space of choices is too large: " + error.message + " [S6]");
+    return false;
+  }
   spec.values["space"] = std::move(*json);
   for (const spec::Section &section : spec::getSections())
     if (section.becomesSpace)

@@ -8,6 +8,7 @@
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
 #include "frontends/spec/CostTable.h"
+#include "frontends/text/Utf8.h"
 #include "runtime/choice/Solve.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -29,6 +30,8 @@ constexpr int64_t kCacheElementBytes = 2;
 constexpr double kPicoseconds = 1e12;
 /// Budgets beyond it, which no model needs, are this one: its picoseconds are a whole number.
 constexpr double kMaxSeconds = 1e6;
+/// Of a line that messages and the resolved spec quote.
+constexpr size_t kMaxQuote = 200;
 
 /// A mixer with its options, known to the model.
 struct KnownMixer {
@@ -40,7 +43,7 @@ class SpaceBuilder {
 public:
   SpaceBuilder(const Arch &arch, bool isFile, const spec::SpaceModel &model, Diagnostics &diagnostics)
       : arch_(arch), isFile_(isFile), target_(model), model_(model.op), diagnostics_(diagnostics),
-        layers_(model_.getLayers()) {}
+        layers_(model_.getLayers()), files_(diagnostics) {}
 
   ~SpaceBuilder() {
     for (MixerOp mixer : borrowed_)
@@ -81,6 +84,7 @@ private:
   Diagnostics &diagnostics_;
   int64_t layers_;
   ChoiceSpace space_;
+  MixerFiles files_;
   std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
   std::vector<MixerOp> borrowed_; ///< In the model as long as this lives.
@@ -97,9 +101,18 @@ ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::strin
   return source;
 }
 
-/// The line as it stands in its text.
+/// The line as it stands in its text, with single blanks, and its beginning where it is long.
 std::string quote(const ArchLine &line) {
-  return std::string(line.range.Start.getPointer(), line.range.End.getPointer());
+  std::string text;
+  const char *end = line.range.End.getPointer();
+  for (const char *c = line.range.Start.getPointer(); c != end && text.size() <= kMaxQuote + 4; ++c)
+    if (!llvm::isSpace(*c))
+      text += *c;
+    else if (!text.empty() && text.back() != ' ')
+      text += ' ';
+  if (text.size() > kMaxQuote)
+    text = text.substr(0, findCharacterBegin(text, kMaxQuote)) + "...";
+  return text;
 }
 
 std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
@@ -129,9 +142,8 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
       return entry.second && entry.second->reference.path == reference.path &&
              entry.second->reference.name == reference.name;
     });
-    mixer = known != mixers_.end()
-                ? llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, reference.name))
-                : declareMixerOfFile(model_, reference.path, reference.name, diagnostics_, text.range);
+    mixer = known != mixers_.end() ? llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, reference.name))
+                                   : files_.declare(model_, reference.path, reference.name, text.range);
     if (!mixer)
       return std::nullopt;
   } else {
@@ -142,6 +154,12 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
             nearest.empty() ? "known are " + llvm::join(known, ", ") : "did you mean '" + nearest.str() + "'?");
       return std::nullopt;
     }
+    for (const auto &[other, mixer] : mixers_)
+      if (mixer && !mixer->reference.path.empty() && mixer->reference.name == reference.name) {
+        error(text.range, "'" + text.text + "' and '" + other + "' are different mixers of one name [S3]",
+              "rename the one of the file");
+        return std::nullopt;
+      }
     // A mixer that comes with Morph becomes part of the model when layers are paired.
     bool isKnown = mlir::SymbolTable::lookupSymbolIn(model_, reference.name) != nullptr;
     mixer = declareMixer(model_, reference.name);
@@ -452,7 +470,17 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
   readCandidates();
   // What does not depend on candidates is said together with what is wrong with them.
   const bool hasCandidates = diagnostics_.getErrorCount() == before;
+  // Costs take the longest: their number is known before.
+  size_t costs = llvm::count_if(arch_.lines, [](const ArchLine &line) { return line.context.has_value(); });
+  if (size_t size = sizeOf(space_) * (1 + costs); hasCandidates && size > kMaxSpaceSize) {
+    diagnostics_.error(arch_.range, "the layers have " + llvm::Twine(size) +
+                                        " candidates and costs, expected at most " + llvm::Twine(kMaxSpaceSize) +
+                                        " [S6]");
+    return std::nullopt;
+  }
   for (const ArchLine &line : arch_.lines) {
+    if (sizeOf(space_) > kMaxSpaceSize)
+      break; // Refused below.
     if (!hasCandidates) {
       if (line.kind == Kind::Tie || line.kind == Kind::Pin)
         readLayers(line.layers);

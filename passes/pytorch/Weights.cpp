@@ -6,6 +6,8 @@
 
 #include "llvm/ADT/StringExtras.h"
 
+#include <tuple>
+
 using namespace mlir;
 using namespace morph;
 using namespace morph::pytorch;
@@ -189,7 +191,8 @@ SmallVector<std::string> Weights::getParameterNames() const {
 //===----------------------------------------------------------------------===//
 
 std::string Weights::access(StringRef path) const {
-  auto [first, rest] = path.split('.');
+  StringRef first, rest;
+  std::tie(first, rest) = path.split('.');
   std::string text = "self." + first.str();
   if (isTakenAttribute(first)) {
     auto found = llvm::find_if(root.parts, [&](const auto &part) { return part.first == first; });

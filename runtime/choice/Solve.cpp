@@ -7,12 +7,17 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace morph {
 
 namespace {
 
 constexpr size_t kMaxStates = 1'000'000;
+/// Numbers that are looked at: some seconds.
+constexpr size_t kMaxWork = size_t(1) << 27;
+/// What a state costs beside its key.
+constexpr size_t kStateWork = 8;
 
 /// Sums of values, of the tie break, and of a preference for lower layers.
 using Worth = std::array<int64_t, 3>;
@@ -22,10 +27,10 @@ bool isSame(const ConstraintSource &a, const ConstraintSource &b) { return a.tex
 /// The sources of a space, each once: a pattern has one for all its blocks.
 std::vector<ConstraintSource> sourcesOf(const ChoiceSpace &space) {
   std::vector<ConstraintSource> sources;
+  std::set<std::pair<std::string, std::string>> known;
   const auto add = [&](const auto &constraints) {
     for (const auto &constraint : constraints)
-      if (std::none_of(sources.begin(), sources.end(),
-                       [&](const ConstraintSource &known) { return isSame(known, constraint.source); }))
+      if (known.insert({constraint.source.text, constraint.source.place}).second)
         sources.push_back(constraint.source);
   };
   add(space.allowed);
@@ -65,18 +70,24 @@ std::vector<std::vector<int64_t>> quantize(const CandidateTable &table) {
   return whole;
 }
 
-/// What a count or budget has been used by: an upper limit, a lower one, and what each group's choices add.
+/// A count or a budget: what may be used of it, and from which group to which it is used.
 struct Resource {
   int64_t least = 0, most = 0;
-  std::vector<std::vector<int64_t>> used;     ///< By group and choice.
-  std::vector<int64_t> leastAfter, mostAfter; ///< Of the groups from here on, by group.
-  size_t last = 0;                            ///< The last group that uses it.
+  size_t first = 0, last = 0;
+};
+
+/// What a group's choices use of a resource, and what the groups after it can.
+struct Use {
+  size_t resource = 0;
+  std::vector<int64_t> used; ///< By choice.
+  int64_t leastAfter = 0, mostAfter = 0;
 };
 
 /// Layers that take the same candidate, and the candidates that all of them may take.
 struct Group {
   std::vector<size_t> layers;
   std::vector<int64_t> choices;
+  std::vector<Use> uses; ///< Resources rise.
 };
 
 class Solver {
@@ -89,12 +100,12 @@ public:
     countCount_ = resources_.size();
     for (const CostBudget &budget : space.budgets)
       addBudget(budget);
-    for (Resource &resource : resources_)
-      sumUp(resource);
   }
 
   /// Nothing where no choice satisfies the constraints.
   StatusOr<std::optional<Choice>> run();
+  /// What has been done so far.
+  size_t work() const { return work_; }
 
 private:
   struct Step {
@@ -106,30 +117,48 @@ private:
     Step step;
     size_t index = 0; ///< In the level's steps.
   };
-  /// By what is used of each resource; of those that are closed, 0.
-  using Level = std::map<std::vector<int64_t>, State>;
+  /// What is used of each resource that is open: used by groups before and by groups to come.
+  using Key = std::vector<int64_t>;
+  using Level = std::map<Key, State>;
+
+  /// What a group does to one number of a key.
+  struct Move {
+    const Resource *resource;
+    const Use *use;       ///< Null where the group uses nothing of it.
+    bool wasOpen, isOpen; ///< In the keys before and after the group.
+  };
 
   void makeGroups();
   void addCount(const CandidateCount &count);
   void addBudget(const CostBudget &budget);
-  void sumUp(Resource &resource) const;
+  /// `used`: by the groups that use something of it.
+  void addResource(int64_t least, int64_t most, std::map<size_t, std::vector<int64_t>> used);
   Worth worthOf(const Group &group, int64_t choice) const;
-  /// What `used` becomes with a choice of group `g`; false where no choice of the groups after it helps.
-  bool advance(std::vector<int64_t> &used, size_t g, size_t choice) const;
-  /// Drops states that another of the same counts beats at no higher costs.
-  void prune(Level &level) const;
+  /// The moves of group `g`; `open` becomes the resources that are open after it.
+  std::vector<Move> movesOf(size_t g, std::vector<size_t> &open) const;
+  /// The key after a choice of a group; false where no choice of the groups after it helps.
+  static bool advance(const Key &before, const std::vector<Move> &moves, size_t choice, Key &after);
+  /// Drops states that another of the same counts beats at no higher costs. `counts`: numbers of a key that are counts.
+  static void prune(Level &level, size_t counts);
 
   const ChoiceSpace &space_;
   std::vector<std::vector<int64_t>> values_, tieBreak_;
   std::vector<Group> groups_;
+  std::vector<size_t> groupOf_;     ///< By layer.
   std::vector<Resource> resources_; ///< Counts, then budgets.
   size_t countCount_ = 0;
+  bool isImpossible_ = false; ///< A resource can never hold.
+  size_t work_ = 0;
 };
 
 void Solver::makeGroups() {
   const std::vector<std::vector<bool>> mask = space_.allowedMask();
-  for (std::vector<size_t> &layers : tiedGroups(space_))
-    groups_.push_back({std::move(layers), {}});
+  groupOf_.resize(space_.layers.size());
+  for (std::vector<size_t> &layers : tiedGroups(space_)) {
+    for (size_t layer : layers)
+      groupOf_[layer] = groups_.size();
+    groups_.push_back({std::move(layers), {}, {}});
+  }
   for (Group &group : groups_)
     for (size_t c = 0; c < space_.layers[group.layers.front()].size(); ++c)
       if (std::all_of(group.layers.begin(), group.layers.end(), [&](size_t layer) { return mask[layer][c]; }))
@@ -137,50 +166,51 @@ void Solver::makeGroups() {
 }
 
 void Solver::addCount(const CandidateCount &count) {
-  Resource resource;
-  resource.least = count.least;
-  resource.most = count.most;
-  for (const Group &group : groups_) {
-    std::vector<int64_t> &used = resource.used.emplace_back();
-    for (int64_t choice : group.choices) {
-      int64_t layers = 0;
-      for (size_t layer : group.layers)
-        layers += std::binary_search(count.layers.begin(), count.layers.end(), static_cast<int64_t>(layer)) &&
-                  space_.layers[layer][static_cast<size_t>(choice)].name == count.candidate;
-      used.push_back(layers);
-    }
+  std::map<size_t, std::vector<int64_t>> used;
+  for (const int64_t layer : count.layers) {
+    const size_t g = groupOf_[static_cast<size_t>(layer)];
+    const std::vector<Candidate> &candidates = space_.layers[static_cast<size_t>(layer)];
+    std::vector<int64_t> &layers = used[g];
+    layers.resize(groups_[g].choices.size(), 0);
+    for (size_t i = 0; i < layers.size(); ++i)
+      layers[i] += candidates[static_cast<size_t>(groups_[g].choices[i])].name == count.candidate;
   }
-  resources_.push_back(std::move(resource));
+  addResource(count.least, count.most, std::move(used));
 }
 
 void Solver::addBudget(const CostBudget &budget) {
-  Resource resource;
-  resource.most = budget.limit;
-  for (const Group &group : groups_) {
-    std::vector<int64_t> &used = resource.used.emplace_back();
-    for (int64_t choice : group.choices) {
+  std::map<size_t, std::vector<int64_t>> used;
+  for (size_t g = 0; g < groups_.size(); ++g)
+    for (int64_t choice : groups_[g].choices) {
       int64_t cost = 0;
-      for (size_t layer : group.layers)
+      for (size_t layer : groups_[g].layers)
         cost += budget.costs[layer][static_cast<size_t>(choice)];
-      used.push_back(cost);
+      used[g].push_back(cost);
     }
-  }
-  resources_.push_back(std::move(resource));
+  addResource(0, budget.limit, std::move(used));
 }
 
-void Solver::sumUp(Resource &resource) const {
-  resource.leastAfter.assign(groups_.size() + 1, 0);
-  resource.mostAfter.assign(groups_.size() + 1, 0);
-  for (size_t g = groups_.size(); g-- > 0;) {
-    const std::vector<int64_t> &used = resource.used[g];
-    if (used.empty())
+void Solver::addResource(int64_t least, int64_t most, std::map<size_t, std::vector<int64_t>> used) {
+  Resource resource{least, most, groups_.size(), 0};
+  int64_t leastAfter = 0, mostAfter = 0;
+  for (auto entry = used.rbegin(); entry != used.rend(); ++entry) {
+    auto &[g, byChoice] = *entry;
+    work_ += byChoice.size();
+    if (byChoice.empty())
       continue; // A group without a choice ends the search anyway.
-    const auto [least, most] = std::minmax_element(used.begin(), used.end());
-    resource.leastAfter[g] = resource.leastAfter[g + 1] + *least;
-    resource.mostAfter[g] = resource.mostAfter[g + 1] + *most;
-    if (*most > 0)
-      resource.last = std::max(resource.last, g);
+    const int64_t smallest = *std::min_element(byChoice.begin(), byChoice.end());
+    const int64_t largest = *std::max_element(byChoice.begin(), byChoice.end());
+    if (largest == 0)
+      continue;
+    resource.last = std::max(resource.last, g);
+    resource.first = g;
+    groups_[g].uses.push_back({resources_.size(), std::move(byChoice), leastAfter, mostAfter});
+    leastAfter += smallest;
+    mostAfter += largest;
   }
+  // What nothing uses must still hold.
+  isImpossible_ |= leastAfter > most || mostAfter < least;
+  resources_.push_back(resource);
 }
 
 Worth Solver::worthOf(const Group &group, int64_t choice) const {
@@ -194,23 +224,46 @@ Worth Solver::worthOf(const Group &group, int64_t choice) const {
   return worth;
 }
 
-bool Solver::advance(std::vector<int64_t> &used, size_t g, size_t choice) const {
-  for (size_t r = 0; r < resources_.size(); ++r) {
-    const Resource &resource = resources_[r];
-    if (g > resource.last)
-      continue; // Closed, and 0.
-    const int64_t sum = used[r] + resource.used[g][choice];
-    if (sum + resource.leastAfter[g + 1] > resource.most || sum + resource.mostAfter[g + 1] < resource.least)
-      return false;
-    used[r] = g == resource.last ? 0 : sum;
+std::vector<Solver::Move> Solver::movesOf(size_t g, std::vector<size_t> &open) const {
+  std::vector<Move> moves;
+  std::vector<size_t> after;
+  const auto add = [&](size_t r, const Use *use, bool wasOpen) {
+    const bool isOpen = g < resources_[r].last;
+    moves.push_back({&resources_[r], use, wasOpen, isOpen});
+    if (isOpen)
+      after.push_back(r);
+  };
+  auto before = open.begin();
+  for (const Use &use : groups_[g].uses) {
+    for (; before != open.end() && *before < use.resource; ++before)
+      add(*before, nullptr, true);
+    const bool wasOpen = before != open.end() && *before == use.resource;
+    add(use.resource, &use, wasOpen);
+    before += wasOpen;
+  }
+  for (; before != open.end(); ++before)
+    add(*before, nullptr, true);
+  open = std::move(after);
+  return moves;
+}
+
+bool Solver::advance(const Key &before, const std::vector<Move> &moves, size_t choice, Key &after) {
+  after.clear();
+  auto number = before.begin();
+  for (const Move &move : moves) {
+    int64_t sum = move.wasOpen ? *number++ : 0;
+    if (move.use) {
+      sum += move.use->used[choice];
+      if (sum + move.use->leastAfter > move.resource->most || sum + move.use->mostAfter < move.resource->least)
+        return false;
+    }
+    if (move.isOpen)
+      after.push_back(sum);
   }
   return true;
 }
 
-void Solver::prune(Level &level) const {
-  const size_t budgets = resources_.size() - countCount_;
-  if (budgets == 0)
-    return; // The key is all there is to compare.
+void Solver::prune(Level &level, size_t counts) {
   // States come sorted: a state can be beaten by earlier ones of its counts alone. With one budget the last that is
   // kept is the best so far; with more, a few more are looked at, which keeps the answer and leaves more states.
   constexpr size_t kLookBack = 16;
@@ -219,12 +272,12 @@ void Solver::prune(Level &level) const {
     bool beaten = false;
     for (size_t i = 0; i < std::min(kept.size(), kLookBack) && !beaten; ++i) {
       const Level::iterator other = kept[kept.size() - 1 - i];
-      if (!std::equal(state->first.begin(), state->first.begin() + static_cast<std::ptrdiff_t>(countCount_),
-                      other->first.begin()))
+      const Key &costs = state->first, &otherCosts = other->first;
+      if (!std::equal(costs.begin(), costs.begin() + static_cast<std::ptrdiff_t>(counts), otherCosts.begin()))
         break;
       beaten = other->second.worth >= state->second.worth;
-      for (size_t r = countCount_; r < resources_.size(); ++r)
-        beaten &= other->first[r] <= state->first[r];
+      for (size_t r = counts; r < costs.size(); ++r)
+        beaten &= otherCosts[r] <= costs[r];
     }
     if (beaten) {
       state = level.erase(state);
@@ -235,20 +288,26 @@ void Solver::prune(Level &level) const {
 }
 
 StatusOr<std::optional<Choice>> Solver::run() {
-  // What nothing uses must still hold.
-  for (const Resource &resource : resources_)
-    if (resource.leastAfter[0] > resource.most || resource.mostAfter[0] < resource.least)
-      return std::optional<Choice>();
+  if (isImpossible_)
+    return std::optional<Choice>();
+  const Status tooMany =
+      Status::failed("the choice of layers has too many different costs to be solved exactly",
+                     "give fewer candidates with options of their own, or fewer budgets and patterns that overlap");
   Level level;
-  level[std::vector<int64_t>(resources_.size(), 0)] = State();
+  level[{}] = State();
   std::vector<std::vector<Step>> steps;
+  std::vector<size_t> open;
+  Key after;
   size_t total = 0;
   for (size_t g = 0; g < groups_.size(); ++g) {
+    const std::vector<Move> moves = movesOf(g, open);
     Level next;
     for (const auto &[used, state] : level)
       for (size_t i = 0; i < groups_[g].choices.size(); ++i) {
-        std::vector<int64_t> after = used;
-        if (!advance(after, g, i))
+        work_ += moves.size() + kStateWork;
+        if (work_ > kMaxWork)
+          return tooMany;
+        if (!advance(used, moves, i, after))
           continue;
         const int64_t choice = groups_[g].choices[i];
         State candidate;
@@ -256,15 +315,15 @@ StatusOr<std::optional<Choice>> Solver::run() {
         for (size_t k = 0; k < added.size(); ++k)
           candidate.worth[k] = state.worth[k] + added[k];
         candidate.step = {state.index, choice};
-        const auto [entry, isNew] = next.insert({std::move(after), candidate});
+        const auto [entry, isNew] = next.insert({after, candidate});
         if (!isNew && entry->second.worth < candidate.worth)
           entry->second = candidate;
       }
-    prune(next);
+    const auto counts = std::lower_bound(open.begin(), open.end(), countCount_) - open.begin();
+    prune(next, static_cast<size_t>(counts));
     total += next.size();
     if (total > kMaxStates)
-      return Status::failed("the choice of layers has too many different costs to be solved exactly",
-                            "give fewer candidates with options of their own, or one budget instead of several");
+      return tooMany;
     std::vector<Step> &taken = steps.emplace_back();
     for (auto &[used, state] : next) {
       state.index = taken.size();
@@ -286,9 +345,14 @@ StatusOr<std::optional<Choice>> Solver::run() {
   return std::optional<Choice>(std::move(choice));
 }
 
-StatusOr<bool> isFeasible(const ChoiceSpace &space) {
-  MORPH_ASSIGN_OR_RETURN(const std::optional<Choice> choice, Solver(space, {}, {}).run());
-  return choice.has_value();
+/// `work` grows by what it took.
+StatusOr<bool> isFeasible(const ChoiceSpace &space, size_t &work) {
+  Solver solver(space, {}, {});
+  const StatusOr<std::optional<Choice>> choice = solver.run();
+  work += solver.work();
+  if (!choice.ok())
+    return choice.status();
+  return choice->has_value();
 }
 
 } // namespace
@@ -334,16 +398,23 @@ bool satisfies(const ChoiceSpace &space, const Choice &choice) {
 
 StatusOr<std::vector<ConstraintSource>> findConflict(const ChoiceSpace &space) {
   MORPH_RETURN_IF_ERROR(checkSpace(space));
-  MORPH_ASSIGN_OR_RETURN(const bool feasible, isFeasible(space));
+  size_t work = 0;
+  MORPH_ASSIGN_OR_RETURN(const bool feasible, isFeasible(space, work));
   if (feasible)
     return std::vector<ConstraintSource>();
   // What can be left out without making the rest possible is no part of the conflict.
   ChoiceSpace rest = space;
   std::vector<ConstraintSource> conflict;
   for (const ConstraintSource &source : sourcesOf(space)) {
+    // Copies take their time, too. What takes too long to be left out stays.
+    work += sizeOf(rest);
+    if (work > kMaxWork) {
+      conflict.push_back(source);
+      continue;
+    }
     ChoiceSpace smaller = without(rest, source);
-    MORPH_ASSIGN_OR_RETURN(const bool possible, isFeasible(smaller));
-    if (possible)
+    const StatusOr<bool> possible = isFeasible(smaller, work);
+    if (!possible.ok() || *possible)
       conflict.push_back(source);
     else
       rest = std::move(smaller);

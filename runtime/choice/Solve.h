@@ -20,13 +20,15 @@ using CandidateTable = std::vector<std::vector<double>>;
 /// Pferschy and Pisinger, Knapsack Problems, 2004, sections 11.5 and 6.2).
 ///
 /// Errors: nothing satisfies the constraints, which names the smallest set of them that exclude each other
-/// (findConflict); more than a million states, which only layers of very different costs make.
+/// (findConflict); more than a million states or some seconds of work, which only layers of very different costs make,
+/// and very many constraints that overlap.
 StatusOr<Choice> solve(const ChoiceSpace &space, const CandidateTable &values, const CandidateTable &tieBreak = {});
 
 /// Whether a choice satisfies every constraint.
 bool satisfies(const ChoiceSpace &space, const Choice &choice);
 
-/// Sources of constraints that cannot all hold, though all but any one of them can; empty where all can hold.
+/// Sources of constraints that cannot all hold, though all but any one of them can; empty where all can hold. Where it
+/// takes more than some seconds to tell which are needed, more of them.
 StatusOr<std::vector<ConstraintSource>> findConflict(const ChoiceSpace &space);
 
 /// The error for a conflict: "budget.full_layers = 2 (spec.toml:3:15) and ... exclude each other".

@@ -21,6 +21,10 @@ public:
   explicit SpaceChecker(const ChoiceSpace &space) : space_(space) {}
 
   Status check() {
+    if (const size_t size = sizeOf(space_); size > kMaxSpaceSize)
+      return Status::invalid("the space of choices has " + std::to_string(size) +
+                             " candidates, costs and layers of constraints, expected at most " +
+                             std::to_string(kMaxSpaceSize));
     MORPH_RETURN_IF_ERROR(checkCandidates());
     for (const AllowedCandidates &allowed : space_.allowed) {
       MORPH_RETURN_IF_ERROR(checkLayers(allowed.source, allowed.layers));
@@ -178,6 +182,19 @@ ChoiceSpace makePlainSpace(int64_t layers, const std::vector<std::string> &candi
     count.layers.push_back(layer);
   space.counts.push_back(std::move(count));
   return space;
+}
+
+size_t sizeOf(const ChoiceSpace &space) {
+  size_t size = 0;
+  for (const std::vector<Candidate> &candidates : space.layers)
+    size += candidates.size() * (1 + space.budgets.size());
+  for (const AllowedCandidates &allowed : space.allowed)
+    size += 1 + allowed.layers.size() + allowed.candidates.size();
+  for (const TiedLayers &tie : space.ties)
+    size += 1 + tie.layers.size();
+  for (const CandidateCount &count : space.counts)
+    size += 1 + count.layers.size();
+  return size;
 }
 
 Status checkSpace(const ChoiceSpace &space) { return SpaceChecker(space).check(); }

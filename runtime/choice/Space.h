@@ -83,6 +83,10 @@ std::vector<std::vector<size_t>> tiedGroups(const ChoiceSpace &space);
 /// Every layer of `layers` has full attention and these candidates; exactly `full` of them keep full attention.
 ChoiceSpace makePlainSpace(int64_t layers, const std::vector<std::string> &candidates, int64_t full);
 
+/// What a space holds: candidates, layers and names of constraints, costs.
+size_t sizeOf(const ChoiceSpace &space);
+inline constexpr size_t kMaxSpaceSize = 100'000;
+
 /// Whether the space makes sense: candidates with names of their own in every layer, constraints about layers and
 /// candidates that there are, ties of layers alike, costs of 0 or more for all candidates, within the limits of sizes.
 Status checkSpace(const ChoiceSpace &space);

@@ -218,6 +218,40 @@ TEST(Solve, IsQuickAtEightyLayersWithFourCandidatesAndABudget) {
   EXPECT_TRUE(satisfies(space, *choice));
 }
 
+/// Candidates "full" and "gla" in 4096 layers, and in every block of so many one that is "full".
+ChoiceSpace longSpace(const std::vector<int64_t> &blocks) {
+  constexpr int64_t kLayers = 4096;
+  ChoiceSpace space = makePlainSpace(kLayers, {"gla"}, 0);
+  space.counts.clear();
+  for (int64_t block : blocks)
+    for (int64_t first = 0; first < kLayers; first += block) {
+      CandidateCount count{{"one in " + std::to_string(block), ""}, {}, "full", 1, 1};
+      if (first + block > kLayers)
+        count.least = 0;
+      for (int64_t layer = first; layer < std::min(first + block, kLayers); ++layer)
+        count.layers.push_back(layer);
+      space.counts.push_back(std::move(count));
+    }
+  return space;
+}
+
+TEST(Solve, IsQuickAtThousandsOfBlocks) {
+  const ChoiceSpace space = longSpace({2});
+  const auto choice = solve(space, CandidateTable(4096, {1, 0}));
+  ASSERT_TRUE(choice.ok());
+  EXPECT_TRUE(satisfies(space, *choice));
+}
+
+TEST(Solve, GivesUpOnBlocksThatOverlapTooMuch) {
+  // Of each a different number, so that what the blocks of one have used says nothing of the others.
+  ChoiceSpace space = longSpace({127, 131, 137, 139, 149, 151, 157, 163, 167, 173});
+  for (CandidateCount &count : space.counts)
+    count.least = 0, count.most = static_cast<int64_t>(count.layers.size() / 2);
+  const auto choice = solve(space, CandidateTable(4096, {1, 0}));
+  ASSERT_FALSE(choice.ok());
+  EXPECT_EQ(choice.status().message(), "the choice of layers has too many different costs to be solved exactly");
+}
+
 TEST(Solve, RefusesSpacesThatMakeNoSense) {
   const auto refuses = [](const auto &change, const std::string &expected) {
     ChoiceSpace space = makePlainSpace(4, {"gla"}, 1);
@@ -231,6 +265,7 @@ TEST(Solve, RefusesSpacesThatMakeNoSense) {
   refuses([](Space space) { space.layers[1].erase(space.layers[1].begin()); }, "does not begin with 'full'");
   refuses([](Space space) { space.layers[1].push_back({"gla", ""}); }, "has the candidate 'gla' twice");
   refuses([](Space space) { space.layers[2].resize(65, {"x", ""}); }, "has 65 candidates");
+  refuses([](Space space) { space.ties.assign(50'000, {{"tie", ""}, {1, 2}}); }, "has 150013 candidates");
   refuses([](Space space) { space.ties.push_back({{"tie", ""}, {1, 4}}); }, "names layer 4");
   refuses([](Space space) { space.ties.push_back({{"tie", ""}, {2, 1}}); }, "do not rise");
   refuses([](Space space) { space.allowed.push_back({{"pin", ""}, {1}, {"kda"}}); }, "names 'kda'");

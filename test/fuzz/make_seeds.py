@@ -224,6 +224,44 @@ def make_specs():
         write("config", family, json.dumps({"model_type": family, **shape, **extra}))
 
 
+COSTS = {
+    "version": 1, "contexts": [1, 4096], "fixed": {"head": 1e-5, "layer": 1e-6},
+    "mixers": [{"mixer": "full", "seconds": [1e-5, 1e-3]}, {"mixer": "gla", "seconds": [2e-5, 2e-5]},
+               {"mixer": "sliding_window(window = 8)", "seconds": [1e-5, 3e-5]}],
+}  # fmt: skip
+OWN_MIXER = """mixer mine(rank: 1..64 = 8) {
+  weight w [rank, M] ~ normal(0.02)
+  weight u [M, rank] = 0
+  return base_o(merge(recurrence(base_q(x), base_k(x), base_v(x)))) + project(project(x, w), u)
+}
+"""
+ARCHS = {
+    "plain": ["layers all = full | gla", "budget full_layers = 2"],
+    "ratio": ['doc "all of them"', "layers all = full | gla | kda | retnet", "budget ratio = 0.5"],
+    "kinds": ["layers all = full | sliding_window(window = 8) | sliding_window(window = 16)",
+              "layers 3..4 = full | gla | mine(rank = 4)", "layers 5 = full | gated_deltanet(conv = 2)", "tie 0, 2",
+              "pin 1 = full | sliding_window", "pattern one full in every 2", "budget cache_bytes = 500e3 at 4096"],
+    "own": ['layers all = full | mine | "arch.morph:mine(rank = 2)"', "layers 1..2 = full | mine", "tie 1..2",
+            "pattern 2 mine in every 3", "budget full_layers = 2"],
+    "costs": ["layers all = full | gla | sliding_window(window = 8)",
+              'budget decode_seconds = 1.5e-3 at 2048 by "costs.json"', "budget cache_bytes = 1e6 at 512"],
+    "conflict": ["layers all = full | gla", "pin 0..1 = full", "tie 0..1", "pin 2 = gla", "tie 1..2",
+                 "budget cache_bytes = 3e3 at 4096"],
+}  # fmt: skip
+
+RECIPE = re.sub(r"(?s)\[model\].*?(?=\[data\])|\[pretrain.*?(?=\[align\])", "", SPEC).replace(
+    'name = "tiny"\n', 'name = "tiny"\narch = "arch.morph"\n')  # fmt: skip
+
+
+def make_archs():
+    for name, lines in ARCHS.items():
+        text = OWN_MIXER + f"arch {name} {{\n" + "".join(f"  {line}\n" for line in ['model "."', *lines]) + "}\n"
+        write("morph-language", f"arch-{name}", text)
+        text += "//--- costs\n" + json.dumps(COSTS)
+        write("arch", name, text)
+        write("arch", name + "-spec", text + "\n//--- spec\n" + RECIPE)
+
+
 def make_resolved_specs():
     path = os.path.join(OUT, "tiny.toml")
     with open(path, "w") as file:
@@ -286,6 +324,7 @@ def main():
     make_data()
     make_selections()
     make_mixers()
+    make_archs()
     make_plan_ops()
     if os.path.exists(os.path.join(BIN, "morph-translate")):
         make_specs()

@@ -179,13 +179,14 @@ ExitCode translateHuggingFace(MLIRContext &context) {
       importHuggingFace(context, input, name, configOnly ? WeightCheck::IfPresent : WeightCheck::Required, diagnostics);
   if (!module)
     return kWrongInput;
+  MixerFiles mixerFiles(diagnostics);
   for (const std::string &text : declared) {
     std::string message;
     std::optional<MixerReference> reference = parseMixerReference(text, message);
     if (!reference || reference->path.empty())
       return fail(kWrongInput,
                   "--declare '" + text + "' names no mixer of a file" + (message.empty() ? "" : ": ") + message);
-    if (!declareMixerOfFile(*module->getOps<ModelOp>().begin(), reference->path, reference->name, diagnostics, {}))
+    if (!mixerFiles.declare(*module->getOps<ModelOp>().begin(), reference->path, reference->name, {}))
       return kWrongInput;
   }
   return writeModule(*module);
