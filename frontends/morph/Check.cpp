@@ -7,6 +7,7 @@
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/MixerChecker.h"
 #include "frontends/morph/Parser.h"
+#include "runtime/choice/Space.h"
 
 #include "llvm/ADT/StringMap.h"
 
@@ -44,6 +45,8 @@ static void checkFile(CheckedFile &result, Diagnostics &diagnostics) {
   for (const Mixer &mixer : result.file.mixers) {
     if (llvm::StringRef(mixer.name.text).contains('.'))
       diagnostics.error(mixer.name.range, "the name of mixer '" + mixer.name.text + "' has a dot");
+    if (mixer.name.text == kFullAttention)
+      diagnostics.error(mixer.name.range, "a mixer cannot be called 'full': that is the base's own attention");
     auto [known, isNew] = names.try_emplace(mixer.name.text, mixer.name.range);
     if (!isNew)
       diagnostics.error(mixer.name.range, "mixer '" + mixer.name.text + "' stands twice", "",
@@ -59,7 +62,7 @@ static void checkFile(CheckedFile &result, Diagnostics &diagnostics) {
     if (!isNew)
       diagnostics.error(arch.name.range, "'" + arch.name.text + "' stands twice", "",
                         {{known->second, "it stands here first"}});
-    checkArch(arch, diagnostics);
+    checkArch(arch, result.file, diagnostics);
   }
 }
 

@@ -4,6 +4,7 @@
 #include "frontends/morph/CheckArch.h"
 
 #include "dialect/MixerReference.h"
+#include "frontends/morph/Mixers.h"
 #include "frontends/morph/Parser.h"
 #include "runtime/choice/Space.h"
 
@@ -21,7 +22,7 @@ constexpr double kMaxNumber = 1 << 30; ///< Of layers and tokens.
 
 class ArchChecker {
 public:
-  explicit ArchChecker(Diagnostics &diagnostics) : diagnostics_(diagnostics) {}
+  ArchChecker(const File &file, Diagnostics &diagnostics) : file_(file), diagnostics_(diagnostics) {}
 
   void check(const ArchLine &line) {
     using Kind = ArchLine::Kind;
@@ -82,6 +83,7 @@ private:
         diagnostics_.error(text.range, "'" + text.text + "' names no mixer: " + message);
         continue;
       }
+      checkMixerName(text, *reference);
       if (reference->name == kFullAttention && !reference->options.empty())
         diagnostics_.error(text.range, "full attention has no options");
       auto [known, isNew] = seen.try_emplace(printMixerReference(*reference), text.range);
@@ -129,6 +131,21 @@ private:
       diagnostics_.error(line.range, "this budget stands twice", "", {{known->second, "it stands here first"}});
   }
 
+  /// A mixer of this file or of Morph; those of other files are looked up when they are read.
+  void checkMixerName(const Word &text, const MixerReference &reference) {
+    llvm::SmallVector<llvm::StringRef> known(getBuiltinMixers());
+    known.push_back(kFullAttention);
+    for (const Mixer &mixer : file_.mixers)
+      known.push_back(mixer.name.text);
+    if (!reference.path.empty() || llvm::is_contained(known, reference.name))
+      return;
+    llvm::StringRef nearest = findNearest(reference.name, known);
+    diagnostics_.error(text.range, "unknown mixer '" + reference.name + "'",
+                       nearest.empty() ? "neither this file nor Morph declares it: 'morph mixers' lists Morph's"
+                                       : "did you mean '" + nearest.str() + "'?");
+  }
+
+  const File &file_;
   Diagnostics &diagnostics_;
   std::map<ArchLine::Kind, SourceRange> once_;
   std::map<std::string, SourceRange> budgets_;
@@ -150,8 +167,8 @@ llvm::ArrayRef<BudgetMeasure> morph::language::getBudgetMeasures() {
   return measures;
 }
 
-void morph::language::checkArch(const Arch &arch, Diagnostics &diagnostics) {
-  ArchChecker checker(diagnostics);
+void morph::language::checkArch(const Arch &arch, const File &file, Diagnostics &diagnostics) {
+  ArchChecker checker(file, diagnostics);
   for (const ArchLine &line : arch.lines)
     checker.check(line);
 }

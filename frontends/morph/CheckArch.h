@@ -15,7 +15,7 @@ struct BudgetMeasure {
 llvm::ArrayRef<BudgetMeasure> getBudgetMeasures();
 
 /// Reports what is wrong in the lines themselves: numbers, references, budgets that there are not, lines twice.
-void checkArch(const Arch &arch, Diagnostics &diagnostics);
+void checkArch(const Arch &arch, const File &file, Diagnostics &diagnostics);
 
 /// The first line of a kind; null where there is none.
 const ArchLine *findLine(const Arch &arch, ArchLine::Kind kind);

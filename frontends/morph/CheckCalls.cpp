@@ -114,10 +114,33 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
       return std::nullopt;
     type.shape.push_back(std::move(*size));
   }
+  if (!checkHeads(call, function, checked))
+    return std::nullopt;
   if (!getWeightsOfFunction(function.name).empty())
     (calibrates_ ? calibratingFunctions_ : usedFunctions_).emplace(function.name, getRange(call));
   result_.calls[&call] = std::move(checked);
   return type;
+}
+
+/// A weight of the base has the base's key-value heads or all heads, not both.
+bool MixerChecker::checkHeads(const Expression &call, const TensorFunction &function, const CheckedCall &checked) {
+  if (getWeightsOfFunction(function.name).empty())
+    return true;
+  for (const Parameter &parameter : function.parameters) {
+    if (parameter.size.empty())
+      continue;
+    const SizePolynomial &heads = checked.sizes.at(parameter.size);
+    auto [known, isNew] = headsOf_.try_emplace(function.name, std::make_pair(heads, getRange(call)));
+    if (isNew || known->second.first == heads)
+      continue;
+    error(call,
+          "'" + function.name + "' gives " + heads.print() + " heads here, and " + known->second.first.print() +
+              " elsewhere",
+          "its weight is one: write the same '" + parameter.name + "' everywhere",
+          {{known->second.second, "it gives " + known->second.first.print() + " here"}});
+    return false;
+  }
+  return true;
 }
 
 bool MixerChecker::bindArguments(const Expression &call, const TensorFunction &function, CheckedCall &checked) {
@@ -153,6 +176,19 @@ bool MixerChecker::bindArguments(const Expression &call, const TensorFunction &f
     }
     checked.arguments[at] = &argument;
   }
+  auto isGiven = [&](llvm::StringRef name) {
+    return llvm::any_of(llvm::zip(function.parameters, checked.arguments),
+                        [&](const auto &entry) { return std::get<0>(entry).name == name && std::get<1>(entry); });
+  };
+  for (const auto &pair : getArgumentPairs(function.name))
+    if (isGiven(pair.first) != isGiven(pair.second)) {
+      bool hasFirst = isGiven(pair.first);
+      error(call,
+            "'" + function.name + "' has '" + (hasFirst ? pair.first : pair.second) + "' without '" +
+                (hasFirst ? pair.second : pair.first) + "'",
+            function.signature);
+      return false;
+    }
   for (auto [parameter, argument] : llvm::zip(function.parameters, checked.arguments))
     if (!argument && parameter.required) {
       error(call, "argument '" + parameter.name + "' of '" + function.name + "' is missing", function.signature);

@@ -181,6 +181,13 @@ const TensorFunction *morph::language::findTensorFunction(llvm::StringRef name) 
   return found == functions.end() ? nullptr : &found->second;
 }
 
+llvm::ArrayRef<std::pair<llvm::StringRef, llvm::StringRef>> morph::language::getArgumentPairs(llvm::StringRef name) {
+  static constexpr std::pair<llvm::StringRef, llvm::StringRef> kFreeVectors[] = {{"write", "erase"}};
+  if (name == "recurrence")
+    return kFreeVectors;
+  return {};
+}
+
 llvm::ArrayRef<llvm::StringRef> morph::language::getWeightsOfFunction(llvm::StringRef name) {
   static const std::vector<BaseWeights> list = {{"base_q", {"q_proj.weight", "q_proj.bias", "q_norm.weight"}},
                                                 {"base_k", {"k_proj.weight", "k_proj.bias", "k_norm.weight"}},

@@ -46,6 +46,9 @@ const std::map<std::string, TensorFunction> &getTensorFunctions();
 /// The function of a name, or null.
 const TensorFunction *findTensorFunction(llvm::StringRef name);
 
+/// Arguments of a function that are given both or not at all.
+llvm::ArrayRef<std::pair<llvm::StringRef, llvm::StringRef>> getArgumentPairs(llvm::StringRef name);
+
 /// The weights that a function brings with it, as `base_q` does `q_proj.weight`.
 llvm::ArrayRef<llvm::StringRef> getWeightsOfFunction(llvm::StringRef name);
 

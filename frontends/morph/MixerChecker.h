@@ -91,6 +91,7 @@ private:
   // CheckCalls.cpp
   std::optional<Type> checkCall(const Expression &call);
   std::optional<Type> checkTensorCall(const Expression &call, const TensorFunction &function);
+  bool checkHeads(const Expression &call, const TensorFunction &function, const CheckedCall &checked);
   bool bindArguments(const Expression &call, const TensorFunction &function, CheckedCall &checked);
   bool checkArgument(const Parameter &parameter, const Expression &argument, CheckedCall &checked);
   bool matchShape(const Parameter &parameter, const ArgumentForm &form, const Expression &argument, const Type &type,
@@ -129,6 +130,8 @@ private:
   std::vector<bool> weightUsed_;
   /// Those with weights of their own, and those that stand in `calibrate`; the first use of each.
   std::map<std::string, SourceRange> usedFunctions_, calibratingFunctions_;
+  /// Of functions with weights of the base: how many heads they give, and where first.
+  std::map<std::string, std::pair<SizePolynomial, SourceRange>> headsOf_;
   std::map<std::string, SourceRange> calibrated_; ///< Weights, and where.
   bool calibrates_ = false;                       ///< What is checked is a weight's first value.
   Scope scope_ = Scope::Values;

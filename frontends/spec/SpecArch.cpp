@@ -134,6 +134,8 @@ void spec::mergeArch(Spec &spec, const Arch &arch, Diagnostics &diagnostics) {
   for (const Key &key : getKeys())
     if ((getSectionName(key) == "linear" || getSectionName(key) == "budget") && spec.isGiven(key.path))
       refuse(key.path);
+  if (!model && !spec.isGiven("model.path") && !spec.values.getObject("pretrain"))
+    diagnostics.error(arch.name.range, "the arch names no model [S2]", "write model \"FOLDER\"");
   if (!model)
     return;
   if (spec.isGiven("model.path"))

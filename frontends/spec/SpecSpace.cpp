@@ -19,6 +19,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 using namespace morph;
 using namespace morph::language;
@@ -37,6 +38,7 @@ constexpr size_t kMaxQuote = 200;
 struct KnownMixer {
   MixerReference reference;
   mlir::DictionaryAttr options;
+  SourceRange place; ///< Where it is named first.
 };
 
 class SpaceBuilder {
@@ -73,8 +75,12 @@ private:
   void fillCacheBytes(const ArchLine &line, CostBudget &budget);
   /// False after an error.
   bool fillSeconds(const ArchLine &line, CostBudget &budget);
-  /// Calls `visit` with every layer's candidate and the mixer that it would be.
-  void forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit, SourceRange range);
+  /// Calls `visit` with the candidates of layers that are asked for and the mixers that they would be. Reports the
+  /// first that does not fit the model.
+  void forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
+                        llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit);
+  /// Whether candidates fit the model, and which of them are trained.
+  void checkCandidates();
   void reportConflict();
 
   const Arch &arch_;
@@ -87,7 +93,8 @@ private:
   MixerFiles files_;
   std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
-  std::vector<MixerOp> borrowed_; ///< In the model as long as this lives.
+  std::vector<const ArchLine *> single_; ///< Lines of layers that have full attention alone.
+  std::vector<MixerOp> borrowed_;        ///< In the model as long as this lives.
 };
 
 ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::string &text) {
@@ -175,7 +182,7 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerRef
       makeMixerOptions(mixer, reference, [&] { return mlir::emitError(mlir::UnknownLoc::get(&context)); });
   if (failed(options))
     return std::nullopt;
-  return KnownMixer{reference, *options};
+  return KnownMixer{reference, *options, text.range};
 }
 
 const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
@@ -237,6 +244,8 @@ void SpaceBuilder::readCandidates() {
     }
     if (diagnostics_.getErrorCount() != before)
       return; // Every layer of the line would say the same.
+    if (space_.layers.back().size() == 1 && !llvm::is_contained(single_, line))
+      single_.push_back(line);
     if (!hasFull)
       withoutFull[line].push_back(layer);
   }
@@ -330,8 +339,8 @@ void SpaceBuilder::addFullLayers(const ArchLine &line) {
   space_.counts.push_back(std::move(count));
 }
 
-void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit,
-                                    SourceRange range) {
+void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
+                                    llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit) {
   auto forward = llvm::dyn_cast_or_null<mlir::func::FuncOp>(mlir::SymbolTable::lookupSymbolIn(model_, "forward"));
   if (!forward)
     return;
@@ -340,7 +349,7 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, Toke
   bool reported = false;
   for (SoftmaxMixerOp softmax : mixers) {
     auto layer = static_cast<size_t>(softmax.getLayer());
-    if (layer >= space_.layers.size())
+    if (layer >= space_.layers.size() || !isAsked(layer))
       continue;
     visit(layer, 0, llvm::cast<TokenMixerOpInterface>(softmax.getOperation()));
     for (size_t c = 1; c < space_.layers[layer].size() && !reported; ++c) {
@@ -349,25 +358,63 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<void(size_t, size_t, Toke
       auto mixer = llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, known.reference.name));
       LinearMixerOp built = createLinearMixer(builder, softmax, mixer, known.options, "candidate");
       mlir::ScopedDiagnosticHandler handler(model_.getContext(), [&](mlir::Diagnostic &diagnostic) {
-        error(range, diagnostic.str() + " [S3]");
+        // What the op and its constraint are called, no author of a mixer has to know.
+        std::string text = diagnostic.str();
+        llvm::StringRef message = text;
+        if (message.consume_front("'"))
+          message = message.split("' op ").second;
+        if (auto [label, rest] = message.split(": "); label.contains("_c") && !rest.empty())
+          message = rest;
+        if (!reported)
+          error(known.place,
+                "'" + known.reference.name + "' does not fit layer " + llvm::Twine(layer) + ": " + message + " [S3]");
         reported = true;
         return mlir::success();
       });
-      if (succeeded(MixerExpander::check(built)))
+      if (succeeded(MixerExpander::check(built, /*isNew=*/true)))
         visit(layer, c, llvm::cast<TokenMixerOpInterface>(built.getOperation()));
       built.erase();
     }
   }
 }
 
+void SpaceBuilder::checkCandidates() {
+  // Layers between two of the same candidates differ in nothing but their number.
+  auto names = [&](size_t layer) {
+    std::vector<std::string> list;
+    for (const Candidate &candidate : space_.layers[layer])
+      list.push_back(candidate.reference);
+    return list;
+  };
+  auto isEnd = [&](size_t layer) {
+    return layer == 0 || layer + 1 == space_.layers.size() || names(layer) != names(layer - 1) ||
+           names(layer) != names(layer + 1);
+  };
+  std::set<std::string> trained;
+  forEachCandidate(isEnd, [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+    if (candidate > 0 &&
+        llvm::any_of(mixer.getMixerParameters(), [](const MixerParameter &parameter) { return parameter.trainable; }))
+      trained.insert(space_.layers[layer][candidate].reference);
+  });
+  bool any = false, anyChoice = false;
+  for (std::vector<Candidate> &candidates : space_.layers) {
+    anyChoice |= candidates.size() > 1;
+    for (Candidate &candidate : candidates)
+      any |= candidate.trained = trained.count(candidate.reference) > 0;
+  }
+  if (anyChoice && !any && !target_.config.init)
+    error(isFile_ ? arch_.name.range : arch_.lines.front().range,
+          "no candidate beside full attention has weights that could be trained [S3]",
+          "'none' stands beside others: full | gated_deltanet | none");
+}
+
 void SpaceBuilder::fillCacheBytes(const ArchLine &line, CostBudget &budget) {
   budget.unit = "bytes";
   budget.limit = int64_t(line.limit.value);
-  forEachCandidate(
-      [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
-        budget.costs[layer][candidate] = mixer.getMixerCacheBytes(budget.context, kCacheElementBytes);
-      },
-      line.range);
+  forEachCandidate([](size_t) { return true; },
+                   [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+                     budget.costs[layer][candidate] = mixer.getMixerCacheBytes(budget.context, kCacheElementBytes);
+                   });
 }
 
 bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
@@ -448,6 +495,9 @@ void SpaceBuilder::reportConflict() {
         break;
       }
   std::vector<Note> notes;
+  // A line that leaves a layer one candidate is no constraint of the space, but says as much.
+  for (const ArchLine *line : single_)
+    notes.push_back({line->range, "'" + quote(*line) + "' leaves these layers no other candidate"});
   for (size_t i = 1; i < conflict->size(); ++i)
     notes.push_back({ranges[i], "'" + (*conflict)[i].text + "' is one of the lines that exclude each other"});
   diagnostics_.error(ranges.front(),
@@ -468,6 +518,8 @@ std::optional<ChoiceSpace> SpaceBuilder::run() {
                         " or ratio = 0.25 in [budget]");
   }
   readCandidates();
+  if (diagnostics_.getErrorCount() == before)
+    checkCandidates();
   // What does not depend on candidates is said together with what is wrong with them.
   const bool hasCandidates = diagnostics_.getErrorCount() == before;
   // Costs take the longest: their number is known before.

@@ -175,7 +175,7 @@ ChoiceSpace makePlainSpace(int64_t layers, const std::vector<std::string> &candi
   ChoiceSpace space;
   std::vector<Candidate> list = {{kFullAttention, ""}};
   for (const std::string &name : candidates)
-    list.push_back({name, name});
+    list.push_back({name, name, true});
   space.layers.assign(static_cast<size_t>(layers), list);
   CandidateCount count{{"full_layers = " + std::to_string(full), ""}, {}, kFullAttention, full, full};
   for (int64_t layer = 0; layer < layers; ++layer)

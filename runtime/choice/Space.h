@@ -18,8 +18,9 @@ inline constexpr const char *kFullAttention = "full";
 
 /// A token mixer that a layer may take.
 struct Candidate {
-  std::string name;      ///< "full", "kda"; the second kda of a layer is "kda.2".
+  std::string name;      ///< "full", "kda"; the second kda of a layer is "kda_2".
   std::string reference; ///< With options and file, as specs write it: "kda(chunk = 16)"; empty for "full".
+  bool trained = false;  ///< It has weights that align and distil train; not "full", nor what has none.
 };
 
 /// The line of a spec that a constraint comes from, for messages.

@@ -13,6 +13,7 @@ template <> struct Visit<Candidate> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("name", section.name);
     visitor.key("reference", section.reference);
+    visitor.key("trained", section.trained);
   }
 };
 

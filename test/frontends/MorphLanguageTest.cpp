@@ -66,7 +66,7 @@ TEST(MorphLanguageTest, InfersKindsAndShapes) {
 
 TEST(MorphLanguageTest, KeepsWhatCallsAreOf) {
   Reading reading(mixer("weight w [H] = 1\n"
-                        "y = recurrence(base_q(x, ), v = base_v(x), k = base_k(x), chunk = 32, decay = w)\n"
+                        "y = recurrence(base_q(x, ), v = base_v(x), k = base_q(x), chunk = 32, decay = w)\n"
                         "z = split(x, 3)\n"
                         "z = recurrence(base_k(x, heads = G), base_k(x, heads = G), base_v(x))"));
   ASSERT_TRUE(reading.file) << reading.errors;
@@ -80,7 +80,7 @@ TEST(MorphLanguageTest, KeepsWhatCallsAreOf) {
     if (argument)
       arguments.push_back(parameter.name + " = " + printExpression(*argument));
   EXPECT_THAT(arguments,
-              testing::ElementsAre("q = base_q(x)", "k = base_k(x)", "v = base_v(x)", "decay = w", "chunk = 32"));
+              testing::ElementsAre("q = base_q(x)", "k = base_q(x)", "v = base_v(x)", "decay = w", "chunk = 32"));
   EXPECT_EQ(found.sizes.at("R").print(), "H");
   EXPECT_EQ(found.sizes.at("K").print(), "D");
   // What only a model's sizes can tell.

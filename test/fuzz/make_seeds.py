@@ -145,8 +145,8 @@ def make_selections():
     write("selection", "kept", '{"version": 1, "layers": 4, "kept": [0, 2], "budget": 2}')
     write("selection", "space", json.dumps({
         "version": 1, "values": [[1, 0.5], [1, 0], [0.5, 0.25], [1]], "space": {
-            "layers": [[{"name": "full", "reference": ""}, {"name": "kda", "reference": "kda(chunk = 16)"}]] * 3
-            + [[{"name": "full", "reference": ""}]],
+            "layers": [[{"name": "full", "reference": "", "trained": False}, {"name": "kda", "reference": "kda(chunk = 16)", "trained": True}]] * 3
+            + [[{"name": "full", "reference": "", "trained": False}]],
             "allowed": [{"source": {"text": "pin", "place": ""}, "layers": [0], "candidates": ["full"]}],
             "ties": [{"source": {"text": "tie", "place": "a:1:2"}, "layers": [1, 2]}],
             "counts": [{"source": {"text": "n", "place": ""}, "layers": [0, 1, 2, 3], "candidate": "full", "least": 2,

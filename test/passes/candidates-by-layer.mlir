@@ -72,8 +72,8 @@
 //--- space.json
 {"values": [[1, 0.5, 0], [1, 0, 0.5]],
  "layers": 2,
-"space": {"layers": [[{"name": "full", "reference": ""}, {"name": "gla", "reference": "gla"}, {"name": "kda", "reference": "kda"}],
-  [{"name": "full", "reference": ""}, {"name": "none", "reference": "none"}, {"name": "gla", "reference": "gla"}]],
+"space": {"layers": [[{"name": "full", "reference": "", "trained": false}, {"name": "gla", "reference": "gla", "trained": true}, {"name": "kda", "reference": "kda", "trained": true}],
+  [{"name": "full", "reference": "", "trained": false}, {"name": "none", "reference": "none", "trained": false}, {"name": "gla", "reference": "gla", "trained": true}]],
  "allowed": [], "ties": [],
  "counts": [{"source": {"text": "n", "place": ""}, "layers": [0, 1], "candidate": "full", "least": 1, "most": 1}],
  "budgets": [{"source": {"text": "budget.cache_bytes = 11", "place": "spec.toml:3:4"}, "measure": "cache_bytes", "unit": "bytes",

@@ -85,9 +85,18 @@ StatusOr<Choice> morph::dearestChoice(const ResolvedSpec &resolved) {
   CandidateTable values;
   for (const std::vector<Candidate> &candidates : resolved.space.layers) {
     const auto layer = static_cast<double>(values.size());
-    values.emplace_back(candidates.size(), 0.0).front() = 1 + layer / 1e6;
+    std::vector<double> &row = values.emplace_back();
+    for (const Candidate &candidate : candidates)
+      row.push_back(row.empty() ? 1 + layer / 1e6 : candidate.trained ? 1e-7 : 0);
   }
   return solve(resolved.space, values);
+}
+
+bool morph::hasTrained(const ChoiceSpace &space, const Choice &choice) {
+  for (size_t layer = 0; layer < choice.size(); ++layer)
+    if (space.layers[layer][static_cast<size_t>(choice[layer])].trained)
+      return true;
+  return false;
 }
 
 /// "mine(rank=8)" of "mine.morph:mine(rank = 8)": mixers of files are in the model, under their names.

@@ -27,6 +27,8 @@ std::string programOptions(const ResolvedSpec &resolved, const std::string &prog
 /// Of the choices that a spec's space allows one that keeps most layers, the last ones: the dearest to train, because
 /// gradients go down to the lowest linear layer.
 StatusOr<Choice> dearestChoice(const ResolvedSpec &resolved);
+/// Whether a choice has a candidate with weights that align and distil train.
+bool hasTrained(const ChoiceSpace &space, const Choice &choice);
 
 class Compiler {
 public:

@@ -70,7 +70,7 @@ StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, co
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));
   // With every layer kept there is nothing linear to train.
-  const bool linear = fullLayers(choice).size() < choice.size();
+  const bool linear = hasTrained(resolved.space, choice);
   const auto trains = [&](const TrainingSpec &section, DistillSpec::Train train) {
     return section.steps > 0 && (linear || train != DistillSpec::Train::Linear);
   };

@@ -68,10 +68,11 @@ const TrainingSpec &Pipeline::trainingSection(const std::string &stage) const {
 
 StatusOr<bool> Pipeline::hasLinear(const std::string &variant) const {
   MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(selectionFile(variant).string()));
-  const std::vector<int64_t> kept = selection.value("kept", std::vector<int64_t>());
-  for (int64_t layer = 0; layer < resolved_.modelInfo.layers; ++layer)
-    if (std::find(kept.begin(), kept.end(), layer) == kept.end())
-      return true;
+  const std::vector<std::string> choice = selection.value("choice", std::vector<std::string>());
+  for (size_t layer = 0; layer < choice.size() && layer < resolved_.space.layers.size(); ++layer)
+    for (const Candidate &candidate : resolved_.space.layers[layer])
+      if (candidate.name == choice[layer] && candidate.trained)
+        return true;
   return false;
 }
 
@@ -201,7 +202,7 @@ Status Pipeline::compileBase() {
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved_));
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), resolved_.space, choice, ir("hybrid-estimate")));
   for (const std::string stage : {"distill", "finetune"})
-    if (trains(stage, fullLayers(choice).size() < choice.size()))
+    if (trains(stage, hasTrained(resolved_.space, choice)))
       MORPH_RETURN_IF_ERROR(
           emitTrainingPlans(compiler_, resolved_, ir("hybrid-estimate"), stage, run_.file("plans"), stage + "-estimate")
               .status());
