@@ -390,12 +390,15 @@ void SpaceBuilder::checkCandidates() {
     return layer == 0 || layer + 1 == space_.layers.size() || names(layer) != names(layer - 1) ||
            names(layer) != names(layer + 1);
   };
+  unsigned before = diagnostics_.getErrorCount();
   std::set<std::string> trained;
   forEachCandidate(isEnd, [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
     if (candidate > 0 &&
         llvm::any_of(mixer.getMixerParameters(), [](const MixerParameter &parameter) { return parameter.trainable; }))
       trained.insert(space_.layers[layer][candidate].reference);
   });
+  if (diagnostics_.getErrorCount() != before)
+    return;
   bool any = false, anyChoice = false;
   for (std::vector<Candidate> &candidates : space_.layers) {
     anyChoice |= candidates.size() > 1;
