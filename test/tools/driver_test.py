@@ -93,7 +93,8 @@ if option("--teacher"):
 (out / "metrics.jsonl").write_text(json.dumps({"stage": stage, "variant": option("--variant")}) + "\\n")
 if stage == "select":
     (out / "selection.json").write_text(json.dumps({"version": 1, "method": "gates", "layers": 4, "budget": 1,
-        "kept": [spec["select"]["steps"] % 4], "scores": [0, 0, 1, 0], "drift": [0.1] * 4, "seed": 0,
+        "kept": [spec["select"]["steps"] % 4], "choice": ["full" if layer == spec["select"]["steps"] % 4 else "gated_deltanet"
+        for layer in range(4)], "scores": [0, 0, 1, 0], "drift": [0.1] * 4, "seed": 0,
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
     better = int(option("--model-name") == "selected")
