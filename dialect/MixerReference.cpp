@@ -45,19 +45,6 @@ std::optional<MixerReference> morph::parseMixerReference(StringRef text, std::st
   return reference;
 }
 
-std::vector<std::string> morph::splitMixerReferences(StringRef text) {
-  std::vector<std::string> references(1);
-  int depth = 0;
-  for (char c : text) {
-    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-    if (c == ',' && depth == 0)
-      references.emplace_back();
-    else
-      references.back() += c;
-  }
-  return references;
-}
-
 std::string morph::printMixerReference(const MixerReference &reference) {
   std::string text = reference.path.empty() ? reference.name : reference.path + ":" + reference.name;
   for (const auto &[index, option] : llvm::enumerate(reference.options))

@@ -20,10 +20,6 @@ struct MixerReference {
 /// Parses a reference. On failure `message` says why.
 std::optional<MixerReference> parseMixerReference(llvm::StringRef text, std::string &message);
 
-/// The references in a text with commas between them. (MLIR 19's own lists of options never end where one has
-/// brackets.)
-std::vector<std::string> splitMixerReferences(llvm::StringRef text);
-
 /// The text of a reference: parsed, it gives the same.
 std::string printMixerReference(const MixerReference &reference);
 

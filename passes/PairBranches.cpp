@@ -9,6 +9,7 @@
 #include "dialect/MixerExpander.h"
 #include "dialect/MixerReference.h"
 #include "frontends/morph/Mixers.h"
+#include "runtime/spec/MixerName.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -81,7 +82,8 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     Candidates list;
     if (texts.trim().empty())
       return list; // Full attention stays.
-    for (const std::string &text : splitMixerReferences(texts)) {
+    // MLIR 19's own lists of options never end where one has brackets.
+    for (const std::string &text : splitReferences(texts.str())) {
       auto fail = [&] { return emitError(model.getLoc()) << "candidate '" << text << "': "; };
       std::string message;
       std::optional<MixerReference> reference = parseMixerReference(text, message);

@@ -81,6 +81,8 @@ private:
                         llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit);
   /// Whether candidates fit the model, and which of them are trained.
   void checkCandidates();
+  /// The space where what lines leave of layers to full attention alone is a constraint, which a conflict can name.
+  ChoiceSpace withSingleCandidates();
   void reportConflict();
 
   const Arch &arch_;
@@ -93,8 +95,8 @@ private:
   MixerFiles files_;
   std::map<std::string, std::optional<KnownMixer>> mixers_; ///< By the text of the reference.
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
-  std::vector<const ArchLine *> single_; ///< Lines of layers that have full attention alone.
-  std::vector<MixerOp> borrowed_;        ///< In the model as long as this lives.
+  std::map<const ArchLine *, std::vector<int64_t>> single_; ///< Lines that leave layers full attention alone.
+  std::vector<MixerOp> borrowed_;                           ///< In the model as long as this lives.
 };
 
 ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::string &text) {
@@ -244,8 +246,8 @@ void SpaceBuilder::readCandidates() {
     }
     if (diagnostics_.getErrorCount() != before)
       return; // Every layer of the line would say the same.
-    if (space_.layers.back().size() == 1 && !llvm::is_contained(single_, line))
-      single_.push_back(line);
+    if (space_.layers.back().size() == 1)
+      single_[line].push_back(layer);
     if (!hasFull)
       withoutFull[line].push_back(layer);
   }
@@ -484,8 +486,23 @@ void SpaceBuilder::addBudget(const ArchLine &line) {
   addCosts(line);
 }
 
+ChoiceSpace SpaceBuilder::withSingleCandidates() {
+  ChoiceSpace space = space_;
+  for (const auto &[line, layers] : single_) {
+    for (int64_t layer : layers) {
+      space.layers[static_cast<size_t>(layer)].push_back({"any other", ""});
+      for (CostBudget &budget : space.budgets)
+        budget.costs[static_cast<size_t>(layer)].push_back(0);
+    }
+    space.allowed.push_back({makeSource(*line, quote(*line)), layers, {kFullAttention}});
+  }
+  return space;
+}
+
 void SpaceBuilder::reportConflict() {
   StatusOr<std::vector<ConstraintSource>> conflict = findConflict(space_);
+  if (conflict.ok() && !conflict->empty() && !single_.empty())
+    conflict = findConflict(withSingleCandidates());
   if (!conflict.ok())
     return diagnostics_.error(arch_.range, conflict.status().message() + " [S6]", conflict.status().hint());
   if (conflict->empty())
@@ -498,9 +515,6 @@ void SpaceBuilder::reportConflict() {
         break;
       }
   std::vector<Note> notes;
-  // A line that leaves a layer one candidate is no constraint of the space, but says as much.
-  for (const ArchLine *line : single_)
-    notes.push_back({line->range, "'" + quote(*line) + "' leaves these layers no other candidate"});
   for (size_t i = 1; i < conflict->size(); ++i)
     notes.push_back({ranges[i], "'" + (*conflict)[i].text + "' is one of the lines that exclude each other"});
   diagnostics_.error(ranges.front(),

@@ -78,6 +78,20 @@ inline Interval pairedShareInterval(const std::vector<double> &a, const std::vec
           difference + distance(first.interval.high - first.value, second.value - second.interval.low)};
 }
 
+/// The value at a share of the sorted values' range, between two by a straight line; 0 of none.
+inline double quantile(std::vector<double> values, double share) {
+  if (values.empty())
+    return 0;
+  std::sort(values.begin(), values.end());
+  const double at = share * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<size_t>(at);
+  const double above = values[std::min(below + 1, values.size() - 1)];
+  return values[below] + (at - static_cast<double>(below)) * (above - values[below]);
+}
+
+/// The value in the middle, of an even count the mean of both; 0 of none.
+inline double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+
 /// Student's quantile that leaves 2.5 % above it (Abramowitz and Stegun 26.7.5; exact values where that is rough).
 inline double studentQuantile(size_t freedom) {
   constexpr double few[] = {12.706204736, 4.302652730, 3.182446305, 2.776445105};

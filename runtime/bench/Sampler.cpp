@@ -7,14 +7,6 @@
 
 namespace morph {
 
-double median(std::vector<double> values) {
-  if (values.empty())
-    return 0;
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 double mean(const std::vector<double> &values) {
   double sum = 0;
   for (double value : values)

@@ -4,6 +4,8 @@
 #ifndef MORPH_RUNTIME_BENCH_SAMPLER_H
 #define MORPH_RUNTIME_BENCH_SAMPLER_H
 
+#include "runtime/base/Intervals.h"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -11,8 +13,6 @@
 
 namespace morph {
 
-/// The value in the middle, of an even count the mean of both; 0 of none.
-double median(std::vector<double> values);
 /// 0 of none.
 double mean(const std::vector<double> &values);
 /// (largest - least) / median.

@@ -13,7 +13,7 @@ namespace morph {
 
 namespace {
 
-constexpr size_t kMaxStates = 1'000'000;
+constexpr size_t kMaxStates = 4'000'000;
 /// Numbers that are looked at: some seconds.
 constexpr size_t kMaxWork = size_t(1) << 27;
 /// What a state costs beside its key.
@@ -264,26 +264,31 @@ bool Solver::advance(const Key &before, const std::vector<Move> &moves, size_t c
 }
 
 void Solver::prune(Level &level, size_t counts) {
-  // States come sorted: a state can be beaten by earlier ones of its counts alone. With one budget the last that is
-  // kept is the best so far; with more, a few more are looked at, which keeps the answer and leaves more states.
-  constexpr size_t kLookBack = 16;
-  std::vector<Level::iterator> kept;
+  // States come sorted: a state can be beaten by earlier ones of its counts alone, which cost no more of the first
+  // budget. Of these, by cost of the second one, the best so far: the worth rises with the cost. With three budgets and
+  // more the others must be the same, which keeps the answer and leaves more states.
+  std::map<int64_t, Worth> best;
+  const Key *last = nullptr;
   for (auto state = level.begin(); state != level.end();) {
-    bool beaten = false;
-    for (size_t i = 0; i < std::min(kept.size(), kLookBack) && !beaten; ++i) {
-      const Level::iterator other = kept[kept.size() - 1 - i];
-      const Key &costs = state->first, &otherCosts = other->first;
-      if (!std::equal(costs.begin(), costs.begin() + static_cast<std::ptrdiff_t>(counts), otherCosts.begin()))
-        break;
-      beaten = other->second.worth >= state->second.worth;
-      for (size_t r = counts; r < costs.size(); ++r)
-        beaten &= otherCosts[r] <= costs[r];
-    }
-    if (beaten) {
+    const Key &key = state->first;
+    const auto isSame = [&](size_t begin, size_t end) {
+      return std::equal(key.begin() + static_cast<std::ptrdiff_t>(std::min(begin, end)),
+                        key.begin() + static_cast<std::ptrdiff_t>(end),
+                        last->begin() + static_cast<std::ptrdiff_t>(std::min(begin, end)));
+    };
+    if (last && !(isSame(0, counts) && isSame(counts + 2, key.size())))
+      best.clear();
+    const int64_t cost = key.size() > counts + 1 ? key[counts + 1] : 0;
+    const auto above = best.upper_bound(cost);
+    if (above != best.begin() && std::prev(above)->second >= state->second.worth) {
       state = level.erase(state);
-    } else {
-      kept.push_back(state++);
+      continue;
     }
+    const auto own = best.insert_or_assign(cost, state->second.worth).first;
+    for (auto next = std::next(own); next != best.end() && next->second <= own->second;)
+      next = best.erase(next);
+    last = &key;
+    ++state;
   }
 }
 

@@ -6,6 +6,7 @@
 #define MORPH_RUNTIME_SPEC_MIXERNAME_H
 
 #include <string>
+#include <vector>
 
 namespace morph {
 
@@ -41,6 +42,20 @@ inline MixerWords splitMixer(const std::string &reference) {
   if (colon != std::string::npos)
     words.file = trim(rest.substr(0, colon));
   return words;
+}
+
+/// The references in a text with commas between them, outside of brackets.
+inline std::vector<std::string> splitReferences(const std::string &text) {
+  std::vector<std::string> references(1);
+  int depth = 0;
+  for (const char c : text) {
+    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+    if (c == ',' && depth == 0)
+      references.emplace_back();
+    else
+      references.back() += c;
+  }
+  return references;
 }
 
 inline std::string mixerName(const std::string &reference) { return splitMixer(reference).name; }

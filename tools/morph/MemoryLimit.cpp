@@ -51,9 +51,24 @@ private:
   const fs::path &folder;
 };
 
-/// Wave `index` of `count`, from 0.
-TrainingPlan waveOf(const TrainingPlan &whole, int64_t layers, int64_t index, int64_t count) {
-  const int64_t first = index * layers / count, last = (index + 1) * layers / count - 1;
+/// The layers that have candidates to align.
+std::vector<int64_t> alignedLayers(const ChoiceSpace &space) {
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < space.layerCount(); ++layer)
+    for (const Candidate &candidate : space.layers[static_cast<size_t>(layer)])
+      if (candidate.trained && (layers.empty() || layers.back() != layer))
+        layers.push_back(layer);
+  return layers;
+}
+
+/// Wave `index` of `count`, from 0: as many of the layers that are aligned as every other, and those up to the next
+/// wave.
+TrainingPlan waveOf(const TrainingPlan &whole, const ChoiceSpace &space, int64_t index, int64_t count) {
+  const std::vector<int64_t> aligned = alignedLayers(space);
+  const auto layers = static_cast<int64_t>(aligned.size());
+  const auto begin = [&](int64_t wave) { return aligned[static_cast<size_t>(wave * layers / count)]; };
+  const int64_t first = index == 0 ? 0 : begin(index);
+  const int64_t last = index + 1 == count ? space.layerCount() - 1 : begin(index + 1) - 1;
   return {whole.name + "-" + std::to_string(index + 1),
           whole.options + ",layers=" + std::to_string(first) + "-" + std::to_string(last)};
 }
@@ -86,7 +101,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
     return TrainingPlans{{whole}, 0};
   MORPH_ASSIGN_OR_RETURN(const StageCost cost, emitter.costOf(whole));
   TrainingPlans result = {{whole}, cost.flops};
-  const int64_t layers = resolved.modelInfo.layers;
+  const auto layers = static_cast<int64_t>(alignedLayers(resolved.space).size());
   if (emitter.fits(cost) || program != "align" || layers == 1) {
     MORPH_RETURN_IF_ERROR(emitter.fit(whole, cost));
     return result;
@@ -96,7 +111,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   int64_t few = 2, many = layers;
   while (few < many) {
     const int64_t count = (few + many) / 2;
-    const TrainingPlan last = waveOf(whole, layers, count - 1, count);
+    const TrainingPlan last = waveOf(whole, resolved.space, count - 1, count);
     MORPH_RETURN_IF_ERROR(emitter.emit(last));
     MORPH_ASSIGN_OR_RETURN(const StageCost lastCost, emitter.costOf(last));
     (emitter.fits(lastCost) ? many : few) = emitter.fits(lastCost) ? count : count + 1;
@@ -104,7 +119,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   }
   result.plans.clear();
   for (int64_t index = 0; index < few; ++index) {
-    const TrainingPlan &wave = result.plans.emplace_back(waveOf(whole, layers, index, few));
+    const TrainingPlan &wave = result.plans.emplace_back(waveOf(whole, resolved.space, index, few));
     MORPH_RETURN_IF_ERROR(emitter.emit(wave));
     MORPH_ASSIGN_OR_RETURN(const StageCost waveCost, emitter.costOf(wave));
     MORPH_RETURN_IF_ERROR(emitter.fit(wave, waveCost));

@@ -3,6 +3,7 @@
 #include "tools/morph/MixerBench.h"
 
 #include "runtime/base/Cpu.h"
+#include "runtime/base/Intervals.h"
 #include "runtime/spec/MixerName.h"
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Report.h"
@@ -49,39 +50,20 @@ struct Stack {
   std::vector<std::vector<double>> seconds = {};
 };
 
-/// Of sorted copies of values the one at a share of their range, between two by a straight line.
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  const double at = share * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<size_t>(at);
-  const double above = values[std::min(below + 1, values.size() - 1)];
-  return values[below] + (at - static_cast<double>(below)) * (above - values[below]);
-}
-
-double median(const std::vector<double> &values) { return quantile(values, 0.5); }
-
 /// The references in a text with commas between them, "full" left out, each once.
 StatusOr<std::vector<std::string>> splitMixers(const std::string &text) {
+  if (std::count(text.begin(), text.end(), '(') != std::count(text.begin(), text.end(), ')'))
+    return Status::invalid("--mixers '" + text + "' has a bracket without its other one");
   std::vector<std::string> mixers;
-  std::string current;
-  int depth = 0;
-  for (const char c : text + ",") {
-    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-    if (c != ',' || depth > 0) {
-      current += c;
-      continue;
-    }
-    const MixerWords words = splitMixer(current);
+  for (const std::string &reference : splitReferences(text)) {
+    const MixerWords words = splitMixer(reference);
     if (words.name.empty())
       return Status::invalid("--mixers '" + text + "' names a mixer without a name",
                              "expected for example --mixers \"full,gla(rank = 8),mine.morph:mine\"");
     const std::string mixer = (words.file.empty() ? "" : words.file + ":") + words.name + words.options;
     if (mixer != kFullAttention && std::find(mixers.begin(), mixers.end(), mixer) == mixers.end())
       mixers.push_back(mixer);
-    current.clear();
   }
-  if (depth != 0)
-    return Status::invalid("--mixers '" + text + "' has a bracket without its other one");
   return mixers;
 }
 
