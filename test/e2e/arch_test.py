@@ -11,7 +11,7 @@ import time
 
 import torch
 import transformers
-from support import BIN, read_json
+from support import BIN, SOURCE, read_json, run
 
 import small_model
 
@@ -107,6 +107,18 @@ def main():
         again = read_json(folder / "run/selection.json")
         for part in ("choice", "values", "scores"):
             assert again[part] == straight[part], part
+
+        # Waves of align are of layers that have something to align.
+        (folder / "late.morph").write_text(f"""arch late {{
+  model "{SOURCE}/specs/models/tiny-recall"
+  recipe "{SOURCE}/specs/recall.toml"
+  layers 0..6 = full
+  layers 7..9 = full | gated_deltanet(chunk = 16)
+  budget full_layers = 8
+}}
+""")
+        planned = run("morph", "plan", folder / "late.morph", "--set", "model.memory_limit=0.02").stdout
+        assert "align, 3 waves" in planned, planned
 
         # Within so few bytes nothing fits: all lines that say so are named.
         (folder / "mixed.morph").write_text(ARCH.replace("LIMIT", "100"))
