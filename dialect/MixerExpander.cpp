@@ -3,6 +3,7 @@
 #include "dialect/MixerExpander.h"
 
 #include "dialect/MixerBuilder.h"
+#include "dialect/Rotation.h"
 #include "runtime/plan/OpTable.h"
 #include "runtime/plan/SizeLimits.h"
 
@@ -37,7 +38,7 @@ FailureOr<MixerExpander> MixerExpander::create(LinearMixerOp use) {
 
 LogicalResult MixerExpander::check(LinearMixerOp use, bool isNew) {
   FailureOr<MixerExpander> expander = create(use);
-  if (failed(expander) || failed(expander->getParameters(isNew)) || failed(expander->getStates()))
+  if (failed(expander) || failed(expander->getParameters(isNew)) || failed(expander->checkCopy()))
     return failure();
   Block scratch;
   OpBuilder at(use.getContext());
@@ -276,7 +277,7 @@ FailureOr<Value> MixerExpander::getWeight(MixerWeightOp weight) {
   FailureOr<SmallVector<int64_t>> shape = getSizes(weight.getSizes());
   if (failed(shape))
     return failure();
-  return createParam(*builder, use.getLoc(), (use.getPrefix() + "." + weight.getName()).str(), *shape);
+  return createParam(*builder, getLoc(), (use.getPrefix() + "." + weight.getName()).str(), *shape);
 }
 
 //===----------------------------------------------------------------------===//
@@ -354,7 +355,7 @@ FailureOr<SmallVector<Value>> MixerExpander::copyBlock(Region &region) {
       continue;
     }
     Operation *copy = builder->clone(op, mapping);
-    copy->setLoc(use.getLoc());
+    copy->setLoc(getLoc());
     if (failed(inferTypes(copy)))
       return failure();
   }
@@ -427,16 +428,39 @@ LogicalResult MixerExpander::addCalibration(MixerCalibrateOp op) {
   return success();
 }
 
-FailureOr<SmallVector<MixerState>> MixerExpander::getStates() {
-  // With the inputs of decoding, so that nothing that decoding needs fails later.
-  Block scratch;
+FailureOr<Value> MixerExpander::expandDecoding(Block &scratch) {
   OpBuilder at(use.getContext());
   at.setInsertionPointToEnd(&scratch);
   MixerInputs decoding;
   decoding.hidden = scratch.addArgument(use.getHidden().getType(), use.getLoc());
   decoding.start = scratch.addArgument(getIndexTensorType(use.getContext(), {ShapedType::kDynamic}), use.getLoc());
   decoding.offset = scratch.addArgument(getIndexTensorType(use.getContext(), {}), use.getLoc());
-  if (failed(expand(at, decoding)))
+  FailureOr<MixerExpansion> expansion = expand(at, decoding);
+  return failed(expansion) ? FailureOr<Value>(failure()) : expansion->hidden;
+}
+
+FailureOr<SmallVector<MixerState>> MixerExpander::getStates() {
+  Block scratch;
+  if (failed(expandDecoding(scratch)))
     return failure();
   return states;
+}
+
+LogicalResult MixerExpander::checkCopy() {
+  Block scratch;
+  // So that what a copied op is to blame for is said of the statement that it comes from.
+  locatesStatements = true;
+  FailureOr<Value> result = expandDecoding(scratch);
+  locatesStatements = false;
+  if (failed(result))
+    return failure();
+  Operation *lost = findLostRotation(scratch, *result);
+  if (!lost)
+    return success();
+  InFlightDiagnostic error = use.emitOpError()
+                             << "linear_mixer_c10: the result depends on how far a row is padded: "
+                             << "'rope' must stand last before attention, or before a recurrence without a decay a "
+                                "channel and without bonus, whose q, k, write and erase all have it";
+  error.attachNote(lost->getLoc()) << "of " << SymbolRefAttr::get(declaration.getSymNameAttr()) << " here";
+  return error;
 }

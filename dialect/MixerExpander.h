@@ -64,7 +64,7 @@ public:
   template <typename OpTy, typename... Arguments> mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
     llvm::SmallVector<mlir::Type> unknown(OpTy::template hasTrait<mlir::OpTrait::OneResult>() ? 1 : 2,
                                           getTensorType(use.getContext(), {}));
-    auto op = builder->create<OpTy>(use.getLoc(), mlir::TypeRange(unknown), std::forward<Arguments>(arguments)...);
+    auto op = builder->create<OpTy>(getLoc(), mlir::TypeRange(unknown), std::forward<Arguments>(arguments)...);
     if (failed(inferTypes(op)))
       return mlir::failure();
     return op;
@@ -95,6 +95,12 @@ public:
 
 private:
   MixerExpander(LinearMixerOp use, MixerOp declaration) : use(use), declaration(declaration) {}
+  /// Where the ops of a copy are from.
+  mlir::Location getLoc() { return locatesStatements && current ? current->getLoc() : use.getLoc(); }
+  /// The body in a block of its own, with the inputs of decoding, so that nothing that decoding needs fails later.
+  mlir::FailureOr<mlir::Value> expandDecoding(mlir::Block &scratch);
+  /// Whether a copy can be made and is right where rows are padded (linear_mixer_c9, linear_mixer_c10).
+  mlir::LogicalResult checkCopy();
   mlir::LogicalResult bind();
   mlir::LogicalResult bindOptions();
   mlir::LogicalResult inferTypes(mlir::Operation *op);
@@ -107,6 +113,7 @@ private:
   MixerOp declaration;
   llvm::StringMap<double> names;
   mlir::Operation *current = nullptr; ///< What is being copied.
+  bool locatesStatements = false;     ///< Ops of a copy have the places of the declaration's, not that of its use.
 
   // Of the copy under way.
   mlir::OpBuilder *builder = nullptr;

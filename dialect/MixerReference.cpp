@@ -5,6 +5,7 @@
 #include "runtime/spec/MixerName.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 
 #include <cmath>
 
@@ -32,11 +33,8 @@ std::optional<MixerReference> morph::parseMixerReference(StringRef text, std::st
   }
   reference.name = parsed->text;
   for (auto [name, value] : llvm::zip_equal(parsed->argumentNames, parsed->children)) {
-    if (name.empty()) {
-      message = "'" + printExpression(value) + "' is given without the name of an option";
-      return std::nullopt;
-    }
-    if (llvm::any_of(reference.options, [&, &name = name](const auto &option) { return option.first == name; })) {
+    if (!name.empty() &&
+        llvm::any_of(reference.options, [&, &name = name](const auto &option) { return option.first == name; })) {
       message = "option '" + name + "' is given twice";
       return std::nullopt;
     }
@@ -48,7 +46,8 @@ std::optional<MixerReference> morph::parseMixerReference(StringRef text, std::st
 std::string morph::printMixerReference(const MixerReference &reference) {
   std::string text = reference.path.empty() ? reference.name : reference.path + ":" + reference.name;
   for (const auto &[index, option] : llvm::enumerate(reference.options))
-    text += (index == 0 ? "(" : ", ") + option.first + " = " + printExpression(option.second);
+    text +=
+        (index == 0 ? "(" : ", ") + (option.first.empty() ? "" : option.first + " = ") + printExpression(option.second);
   return reference.options.empty() ? text : text + ")";
 }
 
@@ -73,8 +72,27 @@ TypedAttr morph::makeMixerOption(MixerOptionAttr option, double value) {
   return option.read(attribute) ? attribute : TypedAttr();
 }
 
-FailureOr<DictionaryAttr> morph::makeMixerOptions(MixerOp mixer, const MixerReference &reference,
+/// Gives values without names those of the options that are declared in their places.
+static LogicalResult nameOptions(MixerOp mixer, MixerReference &reference,
+                                 function_ref<InFlightDiagnostic()> emitError) {
+  StringSet<> given;
+  for (auto [index, option] : llvm::enumerate(reference.options)) {
+    if (option.first.empty()) {
+      if (index >= mixer.getOptions().size())
+        return emitError() << "'" << reference.name << "' has " << mixer.getOptions().size() << " options, and '"
+                           << printExpression(option.second) << "' is one more";
+      option.first = cast<MixerOptionAttr>(mixer.getOptions()[index]).getName().str();
+    }
+    if (!given.insert(option.first).second)
+      return emitError() << "option '" << option.first << "' of '" << reference.name << "' is given twice";
+  }
+  return success();
+}
+
+FailureOr<DictionaryAttr> morph::makeMixerOptions(MixerOp mixer, MixerReference &reference,
                                                   function_ref<InFlightDiagnostic()> emitError) {
+  if (failed(nameOptions(mixer, reference, emitError)))
+    return failure();
   auto declared = mixer.getOptions().getAsRange<MixerOptionAttr>();
   NamedAttrList options;
   for (MixerOptionAttr option : declared)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How specs and passes name a declared mixer with its options: `gated_deltanet(conv = 4)`, `mixers/mine.morph:mine`.
+// How specs and passes name a declared mixer with its options: `gated_deltanet(conv = 4)`, `sliding_window(128)`,
+// `mixers/mine.morph:mine`.
 
 #ifndef MORPH_DIALECT_MIXERREFERENCE_H
 #define MORPH_DIALECT_MIXERREFERENCE_H
@@ -14,7 +15,8 @@ namespace morph {
 struct MixerReference {
   std::string path; ///< Of the file that declares it; empty for a mixer that comes with Morph, or is in the model.
   std::string name;
-  std::vector<std::pair<std::string, Expression>> options; ///< In their order; numbers, `true` or `false`.
+  /// In their order; numbers, `true` or `false`. First those without names, in the order in which they are declared.
+  std::vector<std::pair<std::string, Expression>> options;
 };
 
 /// Parses a reference. On failure `message` says why.
@@ -23,9 +25,10 @@ std::optional<MixerReference> parseMixerReference(llvm::StringRef text, std::str
 /// The text of a reference: parsed, it gives the same.
 std::string printMixerReference(const MixerReference &reference);
 
-/// All options of a declared mixer: those of the reference, the defaults for the others. Reports an error through
-/// `emitError` where the reference has an option that the mixer lacks, or a value that it does not take.
-mlir::FailureOr<mlir::DictionaryAttr> makeMixerOptions(MixerOp mixer, const MixerReference &reference,
+/// All options of a declared mixer: those of the reference, whose options all get their names, the defaults for the
+/// others. Reports an error through `emitError` where the reference has an option that the mixer lacks, or twice, or a
+/// value that it does not take.
+mlir::FailureOr<mlir::DictionaryAttr> makeMixerOptions(MixerOp mixer, MixerReference &reference,
                                                        llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
 /// An option's value as JSON: a number or a truth value.

@@ -145,9 +145,10 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer", ["getInitialParameters"]
     not negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits;
     linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model has the rope table, of at most head_dim/2
     frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 the
-    model declares the mixer; linear_mixer_c7 the options are the declared ones, all in their ranges; linear_mixer_c9 the
-    declaration fits the layer: its requirements hold, its sizes are sizes, and its body computes [B,T,C]; linear_mixer_c8 norm_eps and qk_norm are
-    positive and finite, source_scale finite.
+    model declares the mixer; linear_mixer_c7 the options are the declared ones, all in their ranges; linear_mixer_c8
+    norm_eps and qk_norm are positive and finite, source_scale finite; linear_mixer_c9 the declaration fits the layer: its
+    requirements hold, its sizes are sizes, and its body computes [B,T,C]; linear_mixer_c10 rotary positions leave no trace
+    in the result but through their differences (`dialect/Rotation.h`).
   }];
   let arguments = (ins Morph_Float:$hidden, FlatSymbolRefAttr:$mixer, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,

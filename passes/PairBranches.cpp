@@ -110,7 +110,7 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     return list;
   }
 
-  static FailureOr<Candidate> readCandidate(ModelOp model, const MixerReference &reference,
+  static FailureOr<Candidate> readCandidate(ModelOp model, MixerReference &reference,
                                             function_ref<InFlightDiagnostic()> fail) {
     MixerOp mixer = declareMixer(model, reference.name);
     if (!mixer) {

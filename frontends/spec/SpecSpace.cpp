@@ -16,6 +16,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Regex.h"
 
 #include <cmath>
 #include <map>
@@ -63,7 +64,7 @@ private:
   std::vector<int64_t> readLayers(const LayerSet &set);
   /// A mixer by its reference; null after an error, which is reported once.
   const KnownMixer *lookUp(const Word &text);
-  std::optional<KnownMixer> declare(const Word &text, const MixerReference &reference);
+  std::optional<KnownMixer> declare(const Word &text, MixerReference reference);
   void readCandidates();
   void addCandidate(int64_t layer, const Word &text);
   void addPin(const ArchLine &line);
@@ -143,7 +144,7 @@ std::vector<int64_t> SpaceBuilder::readLayers(const LayerSet &set) {
   return layers;
 }
 
-std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, const MixerReference &reference) {
+std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, MixerReference reference) {
   MixerOp mixer;
   if (!reference.path.empty()) {
     // The same mixer may be there with other options.
@@ -216,7 +217,10 @@ void SpaceBuilder::addCandidate(int64_t layer, const Word &text) {
     if (other.options == mixer->options)
       return error(text.range, "'" + text.text + "' is a candidate already [S3]");
   }
-  candidates.push_back({makeCandidateName(mixer->reference.name, number), text.text});
+  // One text, however it was written.
+  std::string reference = printMixerReference(mixer->reference);
+  mixers_.try_emplace(reference, *mixer);
+  candidates.push_back({makeCandidateName(mixer->reference.name, number), reference});
 }
 
 void SpaceBuilder::readCandidates() {
@@ -341,6 +345,19 @@ void SpaceBuilder::addFullLayers(const ArchLine &line) {
   space_.counts.push_back(std::move(count));
 }
 
+/// Where in the mixer's declaration an error arises, by its last note of a place. Empty where the diagnostic does not
+/// say it.
+static std::string describePlace(mlir::Diagnostic &diagnostic) {
+  std::string place;
+  for (mlir::Diagnostic &note : diagnostic.getNotes())
+    if (!llvm::StringRef(note.str()).starts_with("see current operation"))
+      if (auto at = note.getLocation()->findInstanceOf<mlir::FileLineColLoc>())
+        place =
+            ("at " + at.getFilename().getValue() + ":" + llvm::Twine(at.getLine()) + ":" + llvm::Twine(at.getColumn()))
+                .str();
+  return place;
+}
+
 void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
                                     llvm::function_ref<void(size_t, size_t, TokenMixerOpInterface)> visit) {
   auto forward = llvm::dyn_cast_or_null<mlir::func::FuncOp>(mlir::SymbolTable::lookupSymbolIn(model_, "forward"));
@@ -369,7 +386,8 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
           message = rest;
         if (!reported)
           error(known.place,
-                "'" + known.reference.name + "' does not fit layer " + llvm::Twine(layer) + ": " + message + " [S3]");
+                "'" + known.reference.name + "' does not fit layer " + llvm::Twine(layer) + ": " + message + " [S3]",
+                describePlace(diagnostic));
         reported = true;
         return mlir::success();
       });
@@ -380,21 +398,36 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
   }
 }
 
+/// Whether a declaration says `base.layer` somewhere.
+static bool readsLayer(MixerOp mixer) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  mixer.print(os);
+  static const llvm::Regex layer("base\\.layer([^A-Za-z0-9_]|$)");
+  return layer.match(os.str());
+}
+
 void SpaceBuilder::checkCandidates() {
-  // Layers between two of the same candidates differ in nothing but their number.
+  // Layers between two of the same candidates differ in nothing but their number, which few declarations read.
   auto names = [&](size_t layer) {
     std::vector<std::string> list;
     for (const Candidate &candidate : space_.layers[layer])
       list.push_back(candidate.reference);
     return list;
   };
-  auto isEnd = [&](size_t layer) {
+  std::map<std::string, bool> numbered;
+  for (const auto &[reference, known] : mixers_)
+    if (known)
+      numbered[reference] =
+          readsLayer(llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, known->reference.name)));
+  auto isAsked = [&](size_t layer) {
     return layer == 0 || layer + 1 == space_.layers.size() || names(layer) != names(layer - 1) ||
-           names(layer) != names(layer + 1);
+           names(layer) != names(layer + 1) ||
+           llvm::any_of(names(layer), [&](const std::string &name) { return numbered[name]; });
   };
   unsigned before = diagnostics_.getErrorCount();
   std::set<std::string> trained;
-  forEachCandidate(isEnd, [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
+  forEachCandidate(isAsked, [&](size_t layer, size_t candidate, TokenMixerOpInterface mixer) {
     if (candidate > 0 &&
         llvm::any_of(mixer.getMixerParameters(), [](const MixerParameter &parameter) { return parameter.trainable; }))
       trained.insert(space_.layers[layer][candidate].reference);

@@ -377,3 +377,66 @@ morph.model @linear_mixer_c9_calibrate base architecture "llama" layers 1 {
     return %0 : tensor<?x?x8xf32>
   }
 }
+
+// -----
+
+// Rotary positions under a map that is not linear.
+morph.model @linear_mixer_c10 base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    %q = morph.mixer_rope %h : tensor<?x?x?x?xf32>
+    // expected-note@below {{of @m here}}
+    %k = morph.silu %q : tensor<?x?x?x?xf32>
+    %o = morph.mixer_recurrence %q, %k, %h state "state" scale "1" chunk "64" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>
+    %y = morph.mixer_merge %o : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c10: the result depends on how far a row is padded: 'rope' must stand last before attention}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+// Keys are turned, queries are not.
+morph.model @linear_mixer_c10_recurrence base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    %k = morph.mixer_rope %h : tensor<?x?x?x?xf32>
+    // expected-note@below {{of @m here}}
+    %o = morph.mixer_recurrence %h, %k, %h state "state" scale "1" chunk "64" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>
+    %y = morph.mixer_merge %o : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c10: the result depends}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+// What one statement with rotary positions yields must be used by another.
+morph.model @linear_mixer_c10_result base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    %k = morph.mixer_rope %h : tensor<?x?x?x?xf32>
+    // expected-note@below {{of @m here}}
+    %y = morph.mixer_merge %k : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c10: the result depends}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}

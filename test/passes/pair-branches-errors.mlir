@@ -18,8 +18,11 @@
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=mine.morph:mine" 2>&1 | FileCheck %s --check-prefix=PATH
 // PATH: files are read by frontends: the model must declare the mixer 'mine'
 
-// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(64)" 2>&1 | FileCheck %s --check-prefix=POSITION
-// POSITION: '64' is given without the name of an option
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(64,4)" 2>&1 | FileCheck %s --check-prefix=MORE
+// MORE: 'lightning' has 1 options, and '4' is one more
+
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(64,chunk=32)" 2>&1 | FileCheck %s --check-prefix=PLACE
+// PLACE: option 'chunk' of 'lightning' is given twice
 
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=lightning(conv=4)" 2>&1 | FileCheck %s --check-prefix=OPTION
 // OPTION: 'lightning' has no option 'conv'; it has: chunk
