@@ -109,7 +109,6 @@ static SmallVector<ReassociationIndices> groupLastTwo(int64_t rank) {
   return groups;
 }
 
-bool SplitHeadsOp::isView() { return true; }
 Values SplitHeadsOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
   auto type = cast<RankedTensorType>(operands[0].getType());
   SmallVector<int64_t> shape(type.getShape());
@@ -119,7 +118,6 @@ Values SplitHeadsOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
   return {builder.create<tensor::ExpandShapeOp>(getLoc(), split, operands[0], groupLastTwo(type.getRank()))};
 }
 
-bool MergeHeadsOp::isView() { return true; }
 Values MergeHeadsOp::lowerToLinalg(OpBuilder &builder, ValueRange operands) {
   int64_t rank = cast<RankedTensorType>(operands[0].getType()).getRank();
   return {builder.create<tensor::CollapseShapeOp>(getLoc(), operands[0], groupLastTwo(rank - 1))};

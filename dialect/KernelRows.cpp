@@ -108,7 +108,7 @@ SmallVector<std::pair<unsigned, unsigned>> morph::findInPlace(KernelOp kernel) {
   auto rootOf = [&](Value value) { return roots.count(value) ? roots[value] : value; };
   for (Operation &op : kernel.getBody().front().without_terminator()) {
     auto kernelOp = cast<KernelOpInterface>(op);
-    if (kernelOp.isView()) {
+    if (op.hasTrait<OpTrait::View>()) {
       roots[op.getResult(0)] = rootOf(op.getOperand(0));
       continue;
     }

@@ -17,6 +17,11 @@ class Morph_ComputeOp<string mnemonic, list<Trait> traits = []>
 }
 class Morph_DifferentiableOp<string mnemonic, list<Trait> traits = []>
     : Morph_ComputeOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
+// An op that gives its operand `of` another shape.
+class Morph_ViewOp<string mnemonic, string of>
+    : Morph_DifferentiableOp<mnemonic, [Morph_KernelForm<>, Morph_View]> {
+  let viewOf = of;
+}
 class Morph_UnaryOp<string mnemonic, string text, string scalar, string torch>
     : Morph_DifferentiableOp<mnemonic, [Morph_Elementwise<["x"], [scalar]>]> {
   let summary = text;
@@ -86,7 +91,7 @@ def Morph_L2NormOp : Morph_DifferentiableOp<"l2_norm", [Morph_KernelForm<["getLi
 // Shapes
 //===----------------------------------------------------------------------===//
 
-def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads", [Morph_KernelForm<["isView"]>]> {
+def Morph_SplitHeadsOp : Morph_ViewOp<"split_heads", "x"> {
   let summary = "[B,T,H*D] as [B,T,H,D]";
   let description = "Constraints: split_heads_c1 x is [B,T,E]; split_heads_c2 `heads` divides E.";
   let arguments = (ins Morph_Float:$x, I64Attr:$heads);
@@ -94,13 +99,12 @@ def Morph_SplitHeadsOp : Morph_DifferentiableOp<"split_heads", [Morph_KernelForm
   let rules = [HasShape<"x", "BTE", "split_heads_c1">, Size<"H", "heads", "split_heads_c2">,
       Size<"D", "E / H", "split_heads_c2">];
   let resultShapes = ["BTHD"];
-  let viewOf = "x";
   let zeroWhere = [["x"]];
   let assemblyFormat = "$x `heads` $heads attr-dict `:` type($x)";
   let hasFolder = 1;
 }
 
-def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm<["isView"]>]> {
+def Morph_MergeHeadsOp : Morph_ViewOp<"merge_heads", "x"> {
   let summary = "[B,T,H,D] as [B,T,H*D]";
   let description = [{
     Constraints: merge_heads_c1 x is [B,T,H,D]; merge_heads_c2 H and D are known, their product within the limit.
@@ -109,7 +113,6 @@ def Morph_MergeHeadsOp : Morph_DifferentiableOp<"merge_heads", [Morph_KernelForm
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"x", "BTHD", "merge_heads_c1">, Size<"E", "H * D", "merge_heads_c2">];
   let resultShapes = ["BTE"];
-  let viewOf = "x";
   let zeroWhere = [["x"]];
   let hasFolder = 1;
 }

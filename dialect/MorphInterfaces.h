@@ -48,9 +48,10 @@ struct MixerExpansion {
 class MixerExpander;
 
 namespace OpTrait {
-// Morph_Rowwise and Morph_TakesRows of MorphInterfaces.td.
+// Morph_Rowwise, Morph_TakesRows and Morph_View of MorphInterfaces.td.
 template <typename ConcreteType> class Rowwise : public mlir::OpTrait::TraitBase<ConcreteType, Rowwise> {};
 template <typename ConcreteType> class TakesRows : public mlir::OpTrait::TraitBase<ConcreteType, TakesRows> {};
+template <typename ConcreteType> class View : public mlir::OpTrait::TraitBase<ConcreteType, View> {};
 } // namespace OpTrait
 
 } // namespace morph

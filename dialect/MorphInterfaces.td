@@ -93,8 +93,6 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
     InterfaceMethod<[{Whether operand `index` is the same for all rows and of any shape. Other operands are rows, or, in
         an elementwise op, have the trailing dimensions of its rows.}],
         "bool", "isUniformOperand", (ins "unsigned":$index), "", "return false;">,
-    InterfaceMethod<"Whether the op only gives its operand another shape: it costs nothing outside of a kernel.",
-        "bool", "isView", (ins), "", "return false;">,
   ];
 }
 
@@ -105,5 +103,8 @@ def Morph_Rowwise : NativeOpTrait<"Rowwise"> { let cppNamespace = "::morph::OpTr
 /// The result is rows of operand 0 [B,T,C], as they are; which ones, and how many, depends on the other operands and on B
 /// and T alone.
 def Morph_TakesRows : NativeOpTrait<"TakesRows"> { let cppNamespace = "::morph::OpTrait"; }
+
+/// The op only gives its operand another shape: it costs nothing outside of a kernel.
+def Morph_View : NativeOpTrait<"View"> { let cppNamespace = "::morph::OpTrait"; }
 
 #endif // MORPH_INTERFACES_TD

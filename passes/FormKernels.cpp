@@ -26,10 +26,7 @@ namespace {
 /// Elements that the lines of one kernel may have in all: its temporaries are on the stack.
 constexpr int64_t kMaxLineElements = 64 * 1024;
 
-bool isView(Operation *op) {
-  auto kernelOp = dyn_cast_or_null<KernelOpInterface>(op);
-  return kernelOp && kernelOp.isView();
-}
+bool isView(Operation *op) { return op && op->hasTrait<morph::OpTrait::View>(); }
 
 /// The dimensions of the row space of an op that can be in a kernel.
 std::optional<int64_t> findRows(Operation *op) {

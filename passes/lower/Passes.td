@@ -51,4 +51,34 @@ def CompileKernelsPass : Pass<"morph-compile-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def LowerToCudaPass : Pass<"morph-lower-to-cuda", "::mlir::ModuleOp"> {
+  let summary = "Write the kernels of a model as blocks of threads, in a module beside it";
+  let description = [{
+    Adds a module with `gpu.module @kernels`: every kernel becomes, by its linalg form, a `gpu.func` of its buffers and
+    the number of rows. A line is a group of threads, which hold its elements in registers; sums are added in one order on
+    all devices. With `to-llvm` all is lowered to the LLVM dialect.
+  }];
+  let dependentDialects = ["::morph::MorphDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::gpu::GPUDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::cf::ControlFlowDialect"];
+  let options = [
+    Option<"toLlvm", "to-llvm", "bool", /*default=*/"false", "Lower all to the LLVM dialect as well">,
+  ];
+}
+
+def EmitPtxPass : Pass<"morph-emit-ptx", "::mlir::ModuleOp"> {
+  let summary = "Compile the kernels of a model into PTX";
+  let description = "Writes the PTX of all kernels to `output`, and leaves the IR as it is.";
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::cf::ControlFlowDialect"];
+  let options = [
+    Option<"output", "output", "std::string", /*default=*/"", "The file to write">,
+    Option<"chip", "chip", "std::string", /*default=*/"\"sm_90\"", "The generation of GPUs: sm_80 or sm_90">,
+  ];
+}
+
 #endif // MORPH_PASSES_LOWER_PASSES_TD

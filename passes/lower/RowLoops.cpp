@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/RowLoops.h"
 
+#include "passes/lower/RowKernel.h"
 #include "runtime/plan/Workspace.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/IRMapping.h"
 
 #include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/SetVector.h"
 
 #include <numeric>
 
@@ -26,22 +24,6 @@ namespace {
 constexpr int64_t kLanes = 16;
 /// Elements that temporaries of one line may have: they are on the stack.
 constexpr int64_t kMaxStackElements = 64 * 1024;
-
-/// What a tensor is to the loop over lines.
-enum class Kind {
-  Row,  ///< An element each.
-  Line, ///< One number a line.
-  Sum,  ///< A sum over rows: a block's part of it is in memory, to which each line adds.
-};
-
-/// A linalg op of the kernel: `phase` is the pass over the line that it is computed in, after the sums of the passes
-/// before. The result of a sum over the line is there from the next one on.
-struct Step {
-  linalg::GenericOp op;
-  Kind kind;
-  bool isLineSum;
-  int phase;
-};
 
 /// A piece of a line: the elements at `offset`, those of `mask` where there is one.
 struct Piece {
@@ -57,20 +39,14 @@ struct Store {
   bool isTemporary;
 };
 
-/// Whether a value is the same for all rows: an argument, or a sum over them.
-bool isUniformTensor(Value value) { return cast<RankedTensorType>(value.getType()).hasStaticShape(); }
-
-class RowLowering {
+class RowLowering : RowKernel {
 public:
-  explicit RowLowering(const LinalgKernel &kernel)
-      : source(kernel.function), location(source.getLoc()), builder(source), rowElements(kernel.rowElements),
-        lineWidth(kernel.lineWidth) {}
+  explicit RowLowering(RowKernel kernel)
+      : RowKernel(std::move(kernel)), location(source.getLoc()), builder(source) {}
 
   LogicalResult run();
 
 private:
-  LogicalResult analyse();
-  void analyse(linalg::GenericOp op);
   void emitPrologue();
   void emitLines(Value begin, Value end);
   void emitLine(Value base, Value width);
@@ -79,27 +55,13 @@ private:
   void emitTotal(linalg::GenericOp op);
   void clearParts(Value block);
 
-  /// The tensor that a value is a view of.
-  Value rootOf(Value value) const {
-    auto root = roots.find(value);
-    return root == roots.end() ? value : root->second;
-  }
-  /// Whether a sum over rows is of numbers of lines; else it is of elements.
-  bool isTotal(linalg::GenericOp op) const {
-    return llvm::none_of(op.getDpsInputOperands(), [&](OpOperand *operand) {
-      Value root = rootOf(operand->get());
-      return !isUniformTensor(root) && kinds.lookup(root) == Kind::Row;
-    });
-  }
-  /// The pass in which an element or a line's number is there.
-  int phaseOf(Value root) const { return phases.lookup(root); }
-
   // Values of the piece that is being emitted.
   Value evaluate(Value root, const Piece &piece);
   Value evaluateOperand(OpOperand &operand, const Piece &piece);
   Value indexOf(int64_t elements, const Piece &piece);
-  SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector);
-  Value contract(Operation &op, const IRMapping &mapping);
+  SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector) {
+    return buildRowBody(builder, location, op, arguments, scalars, isVector ? kLanes : 0);
+  }
 
   // Helpers.
   Value integer(int64_t number) {
@@ -121,19 +83,8 @@ private:
   Value dynamicMask(Value count);
   Value sumLanes(Value lanes);
 
-  func::FuncOp source;
   Location location;
   OpBuilder builder;
-  int64_t rowElements, lineWidth;
-
-  // Found by analyse().
-  SmallVector<Step> steps;
-  SmallVector<Operation *> prologue;
-  llvm::DenseMap<Value, Value> roots;
-  llvm::DenseMap<Value, Kind> kinds;
-  llvm::DenseMap<Value, int> phases;
-  SmallVector<Value> returned;
-  int passes = 1;
 
   // Made while emitting.
   LLVM::LLVMFuncOp target;
@@ -142,71 +93,10 @@ private:
   IRMapping scalars;                           ///< Scalars of the prologue and of the line.
   llvm::DenseMap<Value, Value> buffers;        ///< Where arguments are, and what passes before have stored.
   SmallVector<Store> stores;                   ///< All that is stored.
-  llvm::SetVector<Value> temporaries;          ///< Elements that a later pass reads and that are no result.
   llvm::DenseMap<Value, Value> uniformScalars; ///< The single element of uniform arguments.
   llvm::DenseMap<Value, Value> known;          ///< Elements of the current piece.
   Value lineIndex;
 };
-
-//===----------------------------------------------------------------------===//
-// Analysis
-//===----------------------------------------------------------------------===//
-
-void RowLowering::analyse(linalg::GenericOp op) {
-  bool isRowSum = isUniformTensor(op.getResult(0)), isLineSum = !isRowSum && op.getNumReductionLoops() > 0;
-  bool hasRow = false, hasLine = false;
-  int phase = 0;
-  for (OpOperand *operand : op.getDpsInputOperands()) {
-    Value root = rootOf(operand->get());
-    if (isUniformTensor(root))
-      continue;
-    (kinds.lookup(root) == Kind::Row ? hasRow : hasLine) = true;
-    phase = std::max(phase, phaseOf(root));
-  }
-  Kind kind = isRowSum ? Kind::Sum : isLineSum || (hasLine && !hasRow) ? Kind::Line : Kind::Row;
-  steps.push_back({op, kind, isLineSum, phase});
-  for (Value result : op.getResults()) {
-    kinds[result] = kind;
-    phases[result] = isLineSum ? phase + 1 : phase;
-  }
-  // Sums that are added to one after the other are in the same memory.
-  if (Value start = op.getDpsInits()[0]; isRowSum && start.getDefiningOp<linalg::GenericOp>())
-    roots[op.getResult(0)] = rootOf(start);
-  passes = std::max(passes, phase + 1);
-}
-
-LogicalResult RowLowering::analyse() {
-  for (BlockArgument argument : source.getArguments())
-    kinds[argument] = Kind::Row;
-  for (Operation &op : source.getBody().front()) {
-    if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-      analyse(generic);
-    } else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op)) {
-      roots[op.getResult(0)] = rootOf(op.getOperand(0));
-    } else if (auto back = dyn_cast<func::ReturnOp>(op)) {
-      for (Value value : back.getOperands())
-        returned.push_back(rootOf(value));
-    } else if (isa<tensor::EmptyOp, tensor::DimOp, linalg::FillOp>(op)) {
-      continue; // The shapes are those of the buffers; sums start at zero.
-    } else if (op.getNumRegions() == 0 && op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndexOrFloat()) {
-      prologue.push_back(&op);
-    } else {
-      return op.emitError("is not of a kernel's linalg form");
-    }
-  }
-  // A row that nothing cuts is one line, of elements that do not depend on each other.
-  for (Step &step : steps)
-    for (OpOperand *operand : step.op.getDpsInputOperands()) {
-      Value root = rootOf(operand->get());
-      if (root.getDefiningOp() && kinds.lookup(root) == Kind::Row && phaseOf(root) < step.phase &&
-          !llvm::is_contained(returned, root))
-        temporaries.insert(root);
-    }
-  if (int64_t(temporaries.size()) * lineWidth > kMaxStackElements)
-    return source.emitError() << "kernel @" << source.getSymName() << " needs " << temporaries.size()
-                              << " temporary lines of " << lineWidth << " elements, more than the stack may hold";
-  return success();
-}
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -271,68 +161,6 @@ Value RowLowering::dynamicMask(Value count) {
 // Elements
 //===----------------------------------------------------------------------===//
 
-/// Multiplication and addition become one rounding here and not in LLVM, so that whole vectors, tails and all
-/// instruction sets agree. Null where there is nothing to contract.
-Value RowLowering::contract(Operation &op, const IRMapping &mapping) {
-  if (!isa<arith::AddFOp, arith::SubFOp>(op))
-    return {};
-  auto product = [&](unsigned index) {
-    auto mul = op.getOperand(index).getDefiningOp<arith::MulFOp>();
-    return mul && mul->getBlock() == op.getBlock() && mul->hasOneUse() ? mul : arith::MulFOp();
-  };
-  auto negate = [&](Value value) { return builder.create<arith::NegFOp>(location, value).getResult(); };
-  bool isDifference = isa<arith::SubFOp>(op);
-  if (arith::MulFOp mul = product(0)) {
-    Value c = mapping.lookup(op.getOperand(1));
-    return builder.create<math::FmaOp>(location, mapping.lookup(mul.getLhs()), mapping.lookup(mul.getRhs()),
-                                       isDifference ? negate(c) : c);
-  }
-  if (arith::MulFOp mul = product(1)) {
-    Value a = mapping.lookup(mul.getLhs());
-    return builder.create<math::FmaOp>(location, isDifference ? negate(a) : a, mapping.lookup(mul.getRhs()),
-                                       mapping.lookup(op.getOperand(0)));
-  }
-  return {};
-}
-
-/// The values that a linalg op's body yields for `arguments`, a vector each, or, for a line's number, a scalar each.
-SmallVector<Value> RowLowering::applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, bool isVector) {
-  Block &body = op.getRegion().front();
-  IRMapping mapping;
-  for (auto [parameter, argument] : llvm::zip(body.getArguments(), arguments))
-    mapping.map(parameter, argument);
-  for (Operation &inner : body.without_terminator()) {
-    // Scalars from outside of the body are the same for all elements.
-    for (Value operand : inner.getOperands())
-      if (!mapping.contains(operand)) {
-        Value scalar = scalars.lookup(operand);
-        mapping.map(operand, isVector ? splat(scalar) : scalar);
-      }
-    if (auto constant = dyn_cast<arith::ConstantOp>(inner); constant && isVector) {
-      auto value = DenseElementsAttr::get(cast<ShapedType>(vectorOf(constant.getType())), constant.getValue());
-      mapping.map(constant.getResult(), builder.create<arith::ConstantOp>(location, value).getResult());
-      continue;
-    }
-    if (Value fused = contract(inner, mapping)) {
-      mapping.map(inner.getResult(0), fused);
-      continue;
-    }
-    Operation *clone = builder.clone(inner, mapping);
-    if (isVector)
-      for (Value result : clone->getResults())
-        result.setType(vectorOf(result.getType()));
-  }
-  SmallVector<Value> results;
-  for (Value value : body.getTerminator()->getOperands()) {
-    if (!mapping.contains(value)) {
-      Value scalar = scalars.lookup(value);
-      mapping.map(value, isVector ? splat(scalar) : scalar);
-    }
-    results.push_back(mapping.lookup(value));
-  }
-  return results;
-}
-
 /// The elements of a row value.
 Value RowLowering::evaluate(Value root, const Piece &piece) {
   if (Value value = known.lookup(root))
@@ -355,7 +183,7 @@ Value RowLowering::evaluate(Value root, const Piece &piece) {
 Value RowLowering::evaluateOperand(OpOperand &operand, const Piece &piece) {
   Value root = rootOf(operand.get());
   if (!isUniformTensor(root))
-    return kinds.lookup(root) == Kind::Row ? evaluate(root, piece) : splat(scalars.lookup(root));
+    return kindOf(root) == RowKind::Row ? evaluate(root, piece) : splat(scalars.lookup(root));
   if (Value value = known.lookup(root))
     return value;
   auto type = cast<RankedTensorType>(root.getType());
@@ -393,14 +221,14 @@ Value RowLowering::sumLanes(Value lanes) {
 /// One pass over a line: stores what belongs to the phase, and makes its sums known.
 void RowLowering::emitPass(int phase, Value base, Value width) {
   SmallVector<linalg::GenericOp> sums, rowSums;
-  for (Step &step : steps) {
+  for (RowStep &step : steps) {
     if (step.phase != phase)
       continue;
     if (step.isLineSum)
       sums.push_back(step.op);
-    else if (step.kind == Kind::Line)
+    else if (step.kind == RowKind::Line)
       emitLineNumber(step.op);
-    else if (step.kind == Kind::Sum && parts.count(rootOf(step.op.getResult(0)))) {
+    else if (step.kind == RowKind::Sum && parts.count(rootOf(step.op.getResult(0)))) {
       if (isTotal(step.op))
         emitTotal(step.op);
       else
@@ -492,10 +320,8 @@ void RowLowering::emitLineNumber(linalg::GenericOp op) {
 
 /// Adds a number of the line to the block's part of a total.
 void RowLowering::emitTotal(linalg::GenericOp op) {
-  // Which one, the map of the result says; a scalar's says nothing.
-  AffineMap place = op.getIndexingMapsArray().back();
-  int64_t index = place.getNumResults() == 0 ? 0 : cast<AffineConstantExpr>(place.getResult(0)).getValue();
-  Value address = addressOf(parts.lookup(rootOf(op.getResult(0))), builder.getF32Type(), integer(index));
+  Value address =
+      addressOf(parts.lookup(rootOf(op.getResult(0))), builder.getF32Type(), integer(placeOfTotal(op)));
   SmallVector<Value> arguments;
   for (OpOperand *operand : op.getDpsInputOperands())
     arguments.push_back(scalars.lookup(rootOf(operand->get())));
@@ -550,7 +376,7 @@ void RowLowering::emitPrologue() {
   }
   for (Value root : returned) {
     Value buffer = nextBuffer();
-    if (kinds.lookup(root) == Kind::Sum)
+    if (kindOf(root) == RowKind::Sum)
       partBuffers[root] = buffer;
     else
       stores.push_back({root, buffer, /*isTemporary=*/false});
@@ -576,8 +402,9 @@ void RowLowering::emitPrologue() {
 }
 
 LogicalResult RowLowering::run() {
-  if (failed(analyse()))
-    return failure();
+  if (int64_t(temporaries.size()) * lineWidth > kMaxStackElements)
+    return source.emitError() << "kernel @" << source.getSymName() << " needs " << temporaries.size()
+                              << " temporary lines of " << lineWidth << " elements, more than the stack may hold";
   MLIRContext *context = builder.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context), i64 = builder.getI64Type();
   auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, i64, i64});
@@ -606,4 +433,7 @@ LogicalResult RowLowering::run() {
 
 } // namespace
 
-LogicalResult morph::lowerToRowLoops(const LinalgKernel &kernel) { return RowLowering(kernel).run(); }
+LogicalResult morph::lowerToRowLoops(const LinalgKernel &kernel) {
+  FailureOr<RowKernel> analysed = RowKernel::analyse(kernel);
+  return failed(analysed) ? failure() : RowLowering(std::move(*analysed)).run();
+}

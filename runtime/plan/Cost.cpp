@@ -43,13 +43,6 @@ public:
     return 4 * ops * elements;
   }
 
-  bool isProduct() const {
-    for (const OperandRule &operand : rule.operands)
-      if (operand.factor)
-        return true;
-    return false;
-  }
-
 private:
   const Plan &plan;
   const Instruction &instruction;
@@ -102,13 +95,8 @@ StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_
     if (plan.weights[w].trainable || plan.weights[w].gate)
       cost.masterBytes = add(cost.masterBytes, bytes);
   }
-  for (const Instruction &instruction : plan.instructions) {
-    const CostModel model(plan, instruction, shapes);
-    const double flops = model.flops();
-    cost.flops += flops;
-    if (model.isProduct())
-      cost.productFlops += flops;
-  }
+  for (const Instruction &instruction : plan.instructions)
+    cost.flops += CostModel(plan, instruction, shapes).flops();
   cost.arenaBytes = buffers.arenaBytes;
   if (plan.update) {
     MORPH_ASSIGN_OR_RETURN(const Cost update, estimateCost(*plan.update, sizes, mode));

@@ -19,7 +19,6 @@ double linearAttentionFlops(const OpSizes<double> &d);
 
 struct Cost {
   double flops = 0;        ///< All instructions; a multiply-add counts as two.
-  double productFlops = 0; ///< Of these, the matrix products with weights.
   int64_t boundBytes = 0;  ///< Weights as the executor holds them between runs, views of files included.
   int64_t inputBytes = 0;  ///< What the caller gives to a run.
   int64_t arenaBytes = 0;  ///< The arena that values and scratch lie in (runtime/plan/Buffers.h).

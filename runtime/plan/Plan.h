@@ -6,6 +6,7 @@
 #define MORPH_RUNTIME_PLAN_PLAN_H
 
 #include "runtime/base/Status.h"
+#include "runtime/plan/DeviceCode.h"
 
 #include <cstdint>
 #include <map>
@@ -110,6 +111,7 @@ struct Plan {
   std::vector<NamedValue> outputs;
   std::vector<Kernel> kernels;
   std::shared_ptr<const Plan> update; ///< Of a program that gives gradients: what a step does with them. May be null.
+  std::optional<DeviceCode> device; ///< Code for a GPU, one element an instruction. The CPU's kernels are of no use then.
   std::string kernelObject; ///< The compiled kernels, by the name of their file without `.so`; empty: there are none.
 };
 

@@ -4,6 +4,7 @@
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/plan/DeviceCodeJson.h"
 #include "runtime/plan/OpTable.h"
 
 #include <filesystem>
@@ -41,7 +42,7 @@ public:
     MORPH_RETURN_IF_ERROR(
         onlyMembers(root, where,
                     {"format", "version", "model", "program", "values", "inputs", "outputs", "weights", "rope_tables",
-                     "instructions", "kernels", "kernel_object", "update"}));
+                     "instructions", "kernels", "kernel_object", "device", "update"}));
     MORPH_ASSIGN_OR_RETURN(plan.model, jsonGet<std::string>(root, "model", where));
     MORPH_ASSIGN_OR_RETURN(plan.program, jsonGet<std::string>(root, "program", where));
     MORPH_RETURN_IF_ERROR(each(root, where, "values", [&](const Json &json, const std::string &at) {
@@ -62,6 +63,9 @@ public:
     MORPH_RETURN_IF_ERROR(
         each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
     MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
+    if (auto device = root.find("device"); device != root.end()) {
+      MORPH_ASSIGN_OR_RETURN(plan.device, readDeviceCode(*device, where + ": device"));
+    }
     if (auto update = root.find("update"); update != root.end()) {
       MORPH_ASSIGN_OR_RETURN(Plan inner, PlanReader(*update, where + ": update").read());
       plan.update = std::make_shared<const Plan>(std::move(inner));
@@ -373,6 +377,8 @@ std::string printPlan(const Plan &plan) {
   text += "  \"kernels\": " + list(plan.kernels, [](const Kernel &kernel) { return toJson(kernel); }) + ",\n";
   if (!plan.kernelObject.empty())
     text += "  \"kernel_object\": " + dump(plan.kernelObject) + ",\n";
+  if (plan.device)
+    text += "  \"device\": " + printDeviceCode(*plan.device) + ",\n";
   if (plan.update)
     text += "  \"update\": " + printPlan(*plan.update) + ",\n";
   text += "  \"values\": " + list(plan.values, [](const TensorType &type) { return toJson(type); });

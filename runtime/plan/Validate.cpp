@@ -37,6 +37,7 @@ public:
       if (!defined[i])
         return Status::invalid("value " + std::to_string(i) + " is never defined");
     MORPH_RETURN_IF_ERROR(checkOutputs());
+    MORPH_RETURN_IF_ERROR(checkDeviceCode());
     return checkUpdate();
   }
 
@@ -342,6 +343,43 @@ private:
       if (!std::isxdigit(static_cast<unsigned char>(c)))
         return Status::invalid("'kernel_object' must be hexadecimal");
     return plan.kernelObject.size() > 128 ? Status::invalid("'kernel_object' is too long") : Status();
+  }
+
+  /// What can be told before the sizes are known; the driver says whether the PTX has the kernels.
+  Status checkDeviceCode() const {
+    if (!plan.device)
+      return Status();
+    const DeviceCode &code = *plan.device;
+    const bool isHash = code.ptx.size() == 64 && std::all_of(code.ptx.begin(), code.ptx.end(), [](unsigned char c) {
+                          return std::isxdigit(c) != 0; // It becomes the name of a file.
+                        });
+    if (!isHash)
+      return Status::invalid("device: 'ptx' must be a SHA-256 in hexadecimal");
+    if (code.instructions.size() != plan.instructions.size())
+      return Status::invalid("device: there is code of " + std::to_string(code.instructions.size()) +
+                             " instructions, and the plan has " + std::to_string(plan.instructions.size()));
+    for (size_t i = 0; i < code.instructions.size(); ++i)
+      for (const DeviceLaunch &launch : code.instructions[i].launches)
+        if (Status status = checkLaunch(launch, plan.instructions[i]); !status.ok())
+          return std::move(status).withContext("device: instruction " + std::to_string(i) + " (" +
+                                               plan.instructions[i].op + ")");
+    return Status();
+  }
+
+  static Status checkLaunch(const DeviceLaunch &launch, const Instruction &instruction) {
+    if (launch.kernel.empty() || launch.threads < 1 || launch.threads > kMostBlockThreads || launch.sharedBytes < 0 ||
+        launch.sharedBytes > kMostSharedBytes)
+      return Status::invalid("a launch of '" + launch.kernel + "' with " + std::to_string(launch.threads) +
+                             " threads and " + std::to_string(launch.sharedBytes) + " bytes of shared memory");
+    for (const LaunchArgument &argument : launch.arguments) {
+      const auto limit = static_cast<int64_t>(argument.kind == LaunchArgument::Kind::Operand  ? instruction.operands.size()
+                                              : argument.kind == LaunchArgument::Kind::Result ? instruction.results.size()
+                                                                                              : 1);
+      if (argument.index < 0 || argument.index >= limit)
+        return Status::invalid("'" + launch.kernel + "' gets operand or result " + std::to_string(argument.index) +
+                               ", which there is not");
+    }
+    return Status();
   }
 
   Status checkRopeTables(const Instruction &instruction, const OpRule &rule, const BoundSizes &sizes) const {

@@ -12,10 +12,10 @@ using plan::Dim;
 TEST(CostTest, CountsProductsWeightsAndTrainables) {
   auto cost = plan::estimateCost(smallTrainingPlan(), {{"B", 2}, {"T", 8}, {"N", 4}});
   ASSERT_TRUE(cost.ok()) << cost.status().message();
-  // Forward: 16 rows of 6x6 and 4 of 11x6; backward: the head's input, the matrix by weight and by input.
-  double expected = 2.0 * (16 * 36 + 4 * 66 + 4 * 66 + 16 * 36 + 16 * 36);
-  EXPECT_DOUBLE_EQ(cost->productFlops, expected);
-  EXPECT_GT(cost->flops, expected);
+  // Of these, products: forward 16 rows of 6x6 and 4 of 11x6; backward the head's input, the matrix by weight and input.
+  const double products = 2.0 * (16 * 36 + 4 * 66 + 4 * 66 + 16 * 36 + 16 * 36);
+  EXPECT_GT(cost->flops, products);
+  EXPECT_LT(cost->flops, 2 * products);
   EXPECT_EQ(cost->boundBytes, 4 * (66 + 6 + 36 + 66));
   EXPECT_EQ(cost->trainable, 6 + 36);
 }
@@ -75,7 +75,7 @@ TEST(CostTest, MatrixProductsAreReadFromPatterns) {
   EXPECT_EQ(found, (std::map<std::string, std::vector<int64_t>>{{"linear", {4, 11, 6, 0, 1}},
                                                                 {"linear_input_grad", {16, 6, 6, 0, 0}},
                                                                 {"linear_weight_grad", {6, 6, 16, 1, 0}}}));
-  EXPECT_EQ(flops, plan::estimateCost(plan, {{"B", 2}, {"T", 8}, {"N", 4}})->productFlops);
+  EXPECT_EQ(flops, 2.0 * (16 * 36 + 4 * 66 + 4 * 66 + 16 * 36 + 16 * 36));
   const plan::Plan every = everyOpPlan();
   const auto all = plan::resolveShapes(every, {{"B", 2}, {"T", 3}, {"N", 4}});
   for (const plan::Instruction &instruction : every.instructions) {

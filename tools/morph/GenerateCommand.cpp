@@ -67,15 +67,18 @@ void morph::addGenerateCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command = app.add_subcommand("generate", "Continue a prompt, greedily");
   command->add_option("MODEL", arguments->model, "The folder, a base model's or a hybrid's")->required();
-  CLI::Option_group *source = command->add_option_group("prompt");
-  source->add_option("--prompt", arguments->prompt, "The text to continue");
-  source->add_option("--prompt-file", arguments->promptFile, "A file that holds it; -: standard input");
-  source->require_option(1);
+  CLI::Option *prompt = command->add_option("--prompt", arguments->prompt, "The text to continue");
+  CLI::Option *file =
+      command->add_option("--prompt-file", arguments->promptFile, "A file that holds it; -: standard input");
+  prompt->excludes(file);
   command->add_option("--max-tokens", arguments->maxTokens, "Tokens at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--chat", arguments->chat, "The prompt is a user's message: use the model's chat template");
   command->add_flag("--json", arguments->json, "Print JSON at the end: prompt, text, tokens");
-  command->callback(
-      [&action, arguments] { action = [arguments](const Toolchain &tools) { return generate(tools, *arguments); }; });
+  command->callback([&action, arguments, prompt, file] {
+    if (prompt->empty() && file->empty())
+      throw CLI::RequiredError("--prompt or --prompt-file");
+    action = [arguments](const Toolchain &tools) { return generate(tools, *arguments); };
+  });
 }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/cuda/CompileDevice.h"
+
+#include "passes/lower/Passes.h"
+#include "passes/lower/cuda/DeviceForms.h"
+#include "passes/lower/cuda/LowerToCuda.h"
+#include "runtime/base/Sha256.h"
+#include "runtime/plan/Workspace.h"
+
+using namespace mlir;
+using namespace morph;
+
+//===----------------------------------------------------------------------===//
+// Kernels of rows
+//===----------------------------------------------------------------------===//
+
+/// Adds up the parts of a sum over rows, in their order.
+static std::string defineSumOfParts(DeviceFormCall &call, int64_t elements) {
+  constexpr int64_t threads = 128;
+  return call.define("parts_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads, [&](KernelBuilder &k) {
+    Index element = k.block() * threads + k.thread();
+    k.onlyIf(element < elements, [&] {
+      auto sum = k.loop(k.integer(0), k.size(0), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
+        return KernelBuilder::Carried{sums[0] + k.load(k.pointer(0), part * elements + element)};
+      });
+      k.store(sum[0], k.pointer(1), element);
+    });
+  });
+}
+
+/// The launches of a kernel of rows.
+static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const RowBlocks &blocks) {
+  // The row space is that of any argument with rows.
+  std::vector<plan::Dim> rows;
+  std::vector<plan::LaunchArgument> arguments;
+  for (size_t i = 0; i < static_cast<size_t>(kernel.arguments); ++i) {
+    if (plan::hasRows(kernel.values[i])) {
+      const std::vector<plan::Dim> &shape = call.operandType(i).shape;
+      rows.assign(shape.begin(), shape.begin() + kernel.rows);
+    }
+    arguments.push_back(operandArgument(static_cast<int64_t>(i)));
+  }
+  struct Sum {
+    int64_t result, elements;
+    plan::LaunchArgument parts;
+  };
+  std::vector<Sum> sums;
+  for (auto [r, value] : llvm::enumerate(kernel.results)) {
+    const plan::TensorType &type = kernel.values[static_cast<size_t>(value)];
+    auto result = static_cast<int64_t>(r);
+    if (plan::hasRows(type)) {
+      arguments.push_back(resultArgument(result));
+      continue;
+    }
+    int64_t elements = 1;
+    for (const plan::Dim &dim : type.shape)
+      elements *= std::get<int64_t>(dim);
+    auto bytes = static_cast<int64_t>(llvm::alignTo(static_cast<uint64_t>(elements) * 4, 256));
+    sums.push_back({result, elements, call.takeScratch(productOf(rows, 1, plan::kRowBlock, bytes))});
+    arguments.push_back(sums.back().parts);
+  }
+  arguments.push_back(sizeArgument(productOf(rows)));
+  call.launch(kernel.name, {productOf(rows, blocks.unitsPerRow, blocks.perBlock)}, blocks.threads, arguments);
+  for (Sum &sum : sums)
+    call.launch(defineSumOfParts(call, sum.elements), {plan::constantFormula((sum.elements + 127) / 128)}, 128,
+                {sum.parts, resultArgument(sum.result), sizeArgument(productOf(rows, 1, plan::kRowBlock))});
+}
+
+//===----------------------------------------------------------------------===//
+// Plans
+//===----------------------------------------------------------------------===//
+
+static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxTarget &target) {
+  MLIRContext *context = model.getContext();
+  SymbolTable symbols(model);
+  SmallVector<KernelOp> kernels;
+  llvm::StringMap<size_t> places;
+  for (const plan::Kernel &kernel : plan.kernels) {
+    places[kernel.name] = kernels.size();
+    kernels.push_back(symbols.lookup<KernelOp>(kernel.name));
+  }
+  FailureOr<CudaKernels> cuda = buildCudaKernels(context, kernels);
+  if (failed(cuda))
+    return failure();
+  plan::DeviceCode device;
+  device.target = target.chip.str();
+  for (const plan::Instruction &instruction : plan.instructions) {
+    plan::InstructionCode &code = device.instructions.emplace_back();
+    const plan::OpRule *rule = plan::findOpRule(instruction.op);
+    DeviceFormCall call(plan, instruction, cuda->getGpuModule(), code);
+    if (const plan::Kernel *kernel = plan::findKernel(plan, instruction)) {
+      launchRows(call, *kernel, cuda->rows[places[kernel->name]]);
+      continue;
+    }
+    bool isProduct = llvm::count_if(rule->operands, [](const plan::OperandRule &operand) { return operand.factor; }) == 2;
+    if (!rule->viewOf.empty() || (isProduct && !findDeviceForm(instruction.op)))
+      continue;
+    DeviceForm form = findDeviceForm(instruction.op);
+    if (!form)
+      return model.emitError() << "program '" << plan.program << "': '" << instruction.op
+                               << "' has no form on GPUs yet";
+    form(call);
+  }
+  FailureOr<std::string> ptx = translateToPtx(*cuda->module, target);
+  if (failed(ptx))
+    return failure();
+  device.ptx = sha256(*ptx);
+  plan.device = std::move(device);
+  return PtxFile{plan.device->ptx, std::move(*ptx)};
+}
+
+FailureOr<std::vector<PtxFile>> morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, const PtxTarget &target) {
+  model.getContext()
+      ->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
+                    linalg::LinalgDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, scf::SCFDialect,
+                    tensor::TensorDialect, vector::VectorDialect>();
+  std::vector<PtxFile> files;
+  FailureOr<PtxFile> own = compileOne(model, plan, target);
+  if (failed(own))
+    return failure();
+  files.push_back(std::move(*own));
+  if (plan.update) {
+    auto update = std::make_shared<plan::Plan>(*plan.update);
+    FailureOr<std::vector<PtxFile>> more = compilePlanForDevice(model, *update, target);
+    if (failed(more))
+      return failure();
+    files.insert(files.end(), more->begin(), more->end());
+    plan.update = std::move(update);
+  }
+  return files;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/cuda/DeviceForms.h"
+
+using namespace mlir;
+using namespace morph;
+
+DeviceForm morph::findDeviceForm(StringRef op) {
+  static const llvm::StringMap<DeviceForm> forms{
+#define DEVICE_FORM(op) {#op, op##Form},
+#include "passes/lower/cuda/DeviceForms.def"
+#undef DEVICE_FORM
+  };
+  return forms.lookup(op);
+}
+
+plan::SizeFormula morph::productOf(ArrayRef<plan::Dim> dims, int64_t scale, int64_t per, int64_t times) {
+  plan::SizeTerm term{times, scale, {}, per};
+  for (const plan::Dim &dim : dims)
+    if (const auto *name = std::get_if<std::string>(&dim))
+      term.of.push_back(*name);
+    else
+      term.scale *= std::get<int64_t>(dim);
+  return {term};
+}
+
+std::string DeviceFormCall::define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
+                                   llvm::function_ref<void(KernelBuilder &)> build) {
+  std::string name = instruction.op + (variant.empty() ? "" : "_" + variant);
+  if (!SymbolTable::lookupSymbolIn(module, name)) {
+    KernelBuilder kernel(module, name, pointers, sizes, threads);
+    build(kernel);
+  }
+  return name;
+}
+
+void DeviceFormCall::launch(const std::string &kernel, std::array<plan::SizeFormula, 3> grid, int64_t threads,
+                            std::vector<plan::LaunchArgument> arguments) {
+  for (plan::SizeFormula &size : grid)
+    if (size.empty())
+      size = plan::constantFormula(1);
+  code.launches.push_back({kernel, std::move(grid), threads, 0, std::move(arguments)});
+}
+
+plan::LaunchArgument DeviceFormCall::takeScratch(const plan::SizeFormula &bytes) {
+  plan::LaunchArgument argument{plan::LaunchArgument::Kind::Scratch, 0, code.scratchBytes};
+  if (argument.size.empty())
+    argument.size = plan::constantFormula(0);
+  code.scratchBytes.insert(code.scratchBytes.end(), bytes.begin(), bytes.end());
+  return argument;
+}

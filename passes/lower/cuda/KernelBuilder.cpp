@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/cuda/KernelBuilder.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace morph;
+
+static constexpr int64_t kWarp = 32;
+static constexpr unsigned kGlobal = 1, kShared = 3; // Address spaces.
+
+//===----------------------------------------------------------------------===//
+// Integers
+//===----------------------------------------------------------------------===//
+
+Index Index::constant(int64_t number) const {
+  return {*builder, location, builder->create<arith::ConstantOp>(location, builder->getI64IntegerAttr(number))};
+}
+
+namespace morph {
+Index operator+(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::AddIOp>(a.location, a.value, b.value)};
+}
+Index operator-(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::SubIOp>(a.location, a.value, b.value)};
+}
+Index operator*(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::MulIOp>(a.location, a.value, b.value)};
+}
+Index operator/(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::DivUIOp>(a.location, a.value, b.value)};
+}
+Index operator%(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::RemUIOp>(a.location, a.value, b.value)};
+}
+Value operator<(Index a, Index b) {
+  return a.builder->create<arith::CmpIOp>(a.location, arith::CmpIPredicate::slt, a.value, b.value);
+}
+Value operator<=(Index a, Index b) {
+  return a.builder->create<arith::CmpIOp>(a.location, arith::CmpIPredicate::sle, a.value, b.value);
+}
+Value operator==(Index a, Index b) {
+  return a.builder->create<arith::CmpIOp>(a.location, arith::CmpIPredicate::eq, a.value, b.value);
+}
+Index min(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::MinSIOp>(a.location, a.value, b.value)};
+}
+Index max(Index a, Index b) {
+  return {*a.builder, a.location, a.builder->create<arith::MaxSIOp>(a.location, a.value, b.value)};
+}
+} // namespace morph
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+KernelBuilder::KernelBuilder(gpu::GPUModuleOp module, StringRef name, unsigned pointers, unsigned sizes,
+                             int64_t threads)
+    : builder(module.getContext()), location(module.getLoc()), module(module), pointers(pointers), threads(threads) {
+  SmallVector<Type> arguments(pointers, LLVM::LLVMPointerType::get(module.getContext(), kGlobal));
+  arguments.append(sizes, builder.getI64Type());
+  builder.setInsertionPoint(module.getBody()->getTerminator());
+  function = builder.create<gpu::GPUFuncOp>(location, name, builder.getFunctionType(arguments, {}));
+  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), builder.getUnitAttr());
+  function.setKnownBlockSizeAttr(builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
+  builder.setInsertionPointToStart(&function.getBody().front());
+}
+
+KernelBuilder::~KernelBuilder() { builder.create<gpu::ReturnOp>(location); }
+
+Index KernelBuilder::thread() {
+  Value index = builder.create<gpu::ThreadIdOp>(location, gpu::Dimension::x);
+  return wrap(builder.create<arith::IndexCastOp>(location, builder.getI64Type(), index));
+}
+
+Index KernelBuilder::block(unsigned axis) {
+  Value index = builder.create<gpu::BlockIdOp>(location, static_cast<gpu::Dimension>(axis));
+  return wrap(builder.create<arith::IndexCastOp>(location, builder.getI64Type(), index));
+}
+
+Index KernelBuilder::integer(int64_t number) {
+  return wrap(builder.create<arith::ConstantOp>(location, builder.getI64IntegerAttr(number)));
+}
+
+Scalar KernelBuilder::number(double value) {
+  return scalar(builder.create<arith::ConstantOp>(location, builder.getF32FloatAttr(static_cast<float>(value))));
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+Scalar KernelBuilder::load(Value pointer, Index element, plan::DType type) {
+  bool isHalf = type == plan::DType::BF16;
+  Type stored = isHalf ? Type(builder.getI16Type()) : builder.getF32Type();
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
+  Value value = builder.create<LLVM::LoadOp>(location, stored, address);
+  if (isHalf) {
+    value = builder.create<arith::BitcastOp>(location, builder.getBF16Type(), value);
+    value = builder.create<arith::ExtFOp>(location, builder.getF32Type(), value);
+  }
+  return scalar(value);
+}
+
+Index KernelBuilder::loadInteger(Value pointer, Index element) {
+  Type type = builder.getI64Type();
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), type, pointer, ValueRange{element.get()});
+  return wrap(builder.create<LLVM::LoadOp>(location, type, address));
+}
+
+void KernelBuilder::store(Scalar value, Value pointer, Index element, plan::DType type) {
+  Value stored = value.get();
+  if (type == plan::DType::BF16) {
+    stored = builder.create<arith::TruncFOp>(location, builder.getBF16Type(), stored);
+    stored = builder.create<arith::BitcastOp>(location, builder.getI16Type(), stored);
+  }
+  Value address =
+      builder.create<LLVM::GEPOp>(location, pointer.getType(), stored.getType(), pointer, ValueRange{element.get()});
+  builder.create<LLVM::StoreOp>(location, stored, address);
+}
+
+Value KernelBuilder::shared(int64_t elements) {
+  auto type = LLVM::LLVMArrayType::get(builder.getF32Type(), static_cast<uint64_t>(elements));
+  std::string symbol = (function.getName() + ".shared" + Twine(globalCount++)).str();
+  OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
+  auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/false, LLVM::Linkage::Internal, symbol,
+                                               Attribute(), /*alignment=*/16, kShared);
+  OpBuilder inside = OpBuilder::atBlockEnd(&global.getInitializerRegion().emplaceBlock());
+  inside.create<LLVM::ReturnOp>(location, inside.create<LLVM::UndefOp>(location, type).getResult());
+  return builder.create<LLVM::AddressOfOp>(location, global);
+}
+
+//===----------------------------------------------------------------------===//
+// Control
+//===----------------------------------------------------------------------===//
+
+void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
+  auto branch = builder.create<scf::IfOp>(location, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  body();
+}
+
+Scalar KernelBuilder::choose(Value condition, llvm::function_ref<Scalar()> whole,
+                             llvm::function_ref<Scalar()> otherwise) {
+  auto branch = builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
+  for (auto [block, body] : {std::pair(branch.thenBlock(), whole), std::pair(branch.elseBlock(), otherwise)}) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToEnd(block);
+    builder.create<scf::YieldOp>(location, body().get());
+  }
+  return scalar(branch.getResult(0));
+}
+
+Scalar KernelBuilder::select(Value condition, Scalar a, Scalar b) {
+  return scalar(builder.create<arith::SelectOp>(location, condition, a.get(), b.get()));
+}
+
+Index KernelBuilder::select(Value condition, Index a, Index b) {
+  return wrap(builder.create<arith::SelectOp>(location, condition, a.get(), b.get()));
+}
+
+void KernelBuilder::loop(Index from, Index to, int64_t step, llvm::function_ref<void(Index)> body) {
+  loop(from, to, step, {}, [&](Index index, ArrayRef<Scalar>) {
+    body(index);
+    return Carried();
+  });
+}
+
+KernelBuilder::Carried KernelBuilder::loop(Index from, Index to, int64_t step, ArrayRef<Scalar> start,
+                                           llvm::function_ref<Carried(Index, ArrayRef<Scalar>)> body) {
+  SmallVector<Value> values;
+  for (Scalar value : start)
+    values.push_back(value.get());
+  auto wrapAll = [&](ValueRange range) {
+    Carried scalars;
+    for (Value value : range)
+      scalars.push_back(scalar(value));
+    return scalars;
+  };
+  auto loop = builder.create<scf::ForOp>(location, from.get(), to.get(), integer(step).get(), values,
+                                         [&](OpBuilder &inner, Location, Value index, ValueRange carried) {
+                                           OpBuilder::InsertionGuard guard(builder);
+                                           builder.setInsertionPointToEnd(inner.getInsertionBlock());
+                                           SmallVector<Value> next;
+                                           for (Scalar value : body(wrap(index), wrapAll(carried)))
+                                             next.push_back(value.get());
+                                           builder.create<scf::YieldOp>(location, next);
+                                         });
+  return wrapAll(loop.getResults());
+}
+
+void KernelBuilder::barrier() { builder.create<gpu::BarrierOp>(location); }
+
+//===----------------------------------------------------------------------===//
+// Numbers
+//===----------------------------------------------------------------------===//
+
+Value KernelBuilder::both(Value a, Value b) { return builder.create<arith::AndIOp>(location, a, b); }
+
+Scalar KernelBuilder::toScalar(Index value) {
+  return scalar(builder.create<arith::SIToFPOp>(location, builder.getF32Type(), value.get()));
+}
+
+Scalar KernelBuilder::toDouble(Index value) {
+  return scalar(builder.create<arith::SIToFPOp>(location, builder.getF64Type(), value.get()));
+}
+
+Scalar KernelBuilder::constant(ArrayRef<double> table, Index index) {
+  auto type = LLVM::LLVMArrayType::get(builder.getF64Type(), table.size());
+  std::string symbol = (function.getName() + ".table" + Twine(globalCount++)).str();
+  OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
+  auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()),
+                                       table);
+  auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/true, LLVM::Linkage::Internal, symbol,
+                                               values, /*alignment=*/16, kGlobal);
+  Value base = builder.create<LLVM::AddressOfOp>(location, global);
+  Value address =
+      builder.create<LLVM::GEPOp>(location, base.getType(), builder.getF64Type(), base, ValueRange{index.get()});
+  return scalar(builder.create<LLVM::LoadOp>(location, builder.getF64Type(), address));
+}
+
+std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
+  // The nearest multiple of pi / 2, which the lowest bits of a sum hold, and the rest, in two steps (Cody and Waite).
+  constexpr double kRound = 6755399441055744.0; // 1.5 * 2^52
+  Scalar shifted = fma(angle, 0.63661977236758134308, kRound);
+  Scalar n = shifted - kRound;
+  Scalar rest = fma(n, angle.constant(-1.57079632679489655800), angle);
+  rest = fma(n, rest.constant(-6.12323399573676603587e-17), rest);
+  Value bits = builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get());
+  Index quarter = wrap(bits);
+  auto hasBit = [&](Index value, int64_t bit) {
+    return Value(builder.create<arith::CmpIOp>(
+        location, arith::CmpIPredicate::ne,
+        builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()), integer(0).get()));
+  };
+  Scalar x = convert(rest, builder.getF32Type()), square = x * x;
+  // Cephes' sinf and cosf.
+  Scalar sine = fma(square, -1.9515295891e-4, 8.3321608736e-3);
+  sine = fma(square, sine, sine.constant(-1.6666654611e-1));
+  sine = fma(x * square, sine, x);
+  Scalar cosine = fma(square, 2.443315711809948e-5, -1.388731625493765e-3);
+  cosine = fma(square, cosine, cosine.constant(4.166664568298827e-2));
+  cosine = fma(square * square, cosine, 1 - 0.5 * square);
+  Value swaps = hasBit(quarter, 1);
+  Scalar s = select(swaps, cosine, sine), c = select(swaps, sine, cosine);
+  return {select(hasBit(quarter, 2), -s, s), select(hasBit(quarter + 1, 2), -c, c)};
+}
+
+Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine) {
+  auto i32 = [&](int64_t number) {
+    return builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(static_cast<int32_t>(number)));
+  };
+  // Pairs of a warp, then the warps in their order.
+  for (int64_t distance = kWarp / 2; distance >= 1; distance /= 2) {
+    auto shuffle =
+        builder.create<gpu::ShuffleOp>(location, value.get(), i32(distance), i32(kWarp), gpu::ShuffleMode::XOR);
+    value = combine(value, scalar(shuffle.getShuffleResult()));
+  }
+  if (threads == kWarp)
+    return value;
+  Value memory = shared(threads / kWarp);
+  // Where it is in a loop, the sum before has been read.
+  barrier();
+  Index thread = this->thread();
+  onlyIf(thread % kWarp == 0, [&] { store(value, memory, thread / kWarp); });
+  barrier();
+  Scalar result = load(memory, integer(0));
+  for (int64_t warp = 1; warp < threads / kWarp; ++warp)
+    result = combine(result, load(memory, integer(warp)));
+  return result;
+}
+
+Scalar KernelBuilder::blockSum(Scalar value) {
+  return reduce(value, [](Scalar a, Scalar b) { return a + b; });
+}
+
+Scalar KernelBuilder::blockMax(Scalar value) {
+  return reduce(value, [&](Scalar a, Scalar b) {
+    return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get()));
+  });
+}

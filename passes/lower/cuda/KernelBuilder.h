@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels for GPUs, written as C++ that builds them: what ops have that are no rows of a `morph.kernel`.
+
+#ifndef MORPH_PASSES_LOWER_CUDA_KERNELBUILDER_H
+#define MORPH_PASSES_LOWER_CUDA_KERNELBUILDER_H
+
+#include "dialect/Scalar.h"
+#include "runtime/plan/Plan.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+#include <utility>
+
+namespace morph {
+
+/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that are
+/// not negative.
+class Index {
+public:
+  Index(mlir::OpBuilder &builder, mlir::Location location, mlir::Value value)
+      : builder(&builder), location(location), value(value) {}
+
+  mlir::Value get() const { return value; }
+  Index constant(int64_t number) const;
+
+  friend Index operator+(Index a, Index b);
+  friend Index operator-(Index a, Index b);
+  friend Index operator*(Index a, Index b);
+  friend Index operator/(Index a, Index b);
+  friend Index operator%(Index a, Index b);
+  friend Index operator+(Index a, int64_t b) { return a + a.constant(b); }
+  friend Index operator-(Index a, int64_t b) { return a - a.constant(b); }
+  friend Index operator*(Index a, int64_t b) { return b == 1 ? a : a * a.constant(b); }
+  friend Index operator/(Index a, int64_t b) { return b == 1 ? a : a / a.constant(b); }
+  friend Index operator%(Index a, int64_t b) { return a % a.constant(b); }
+  /// Truth values.
+  friend mlir::Value operator<(Index a, Index b);
+  friend mlir::Value operator<=(Index a, Index b);
+  friend mlir::Value operator==(Index a, Index b);
+  friend mlir::Value operator<(Index a, int64_t b) { return a < a.constant(b); }
+  friend mlir::Value operator==(Index a, int64_t b) { return a == a.constant(b); }
+  friend Index min(Index a, Index b);
+  friend Index max(Index a, Index b);
+
+private:
+  mlir::OpBuilder *builder;
+  mlir::Location location;
+  mlir::Value value;
+};
+Index min(Index a, Index b);
+Index max(Index a, Index b);
+
+/// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are f32
+/// or bf16, and f32 in registers; integers are 64 bits.
+class KernelBuilder {
+public:
+  using Carried = llvm::SmallVector<Scalar>;
+
+  KernelBuilder(mlir::gpu::GPUModuleOp module, llvm::StringRef name, unsigned pointers, unsigned sizes,
+                int64_t threads);
+  /// Ends the kernel.
+  ~KernelBuilder();
+  KernelBuilder(const KernelBuilder &) = delete;
+
+  Index thread();
+  Index block(unsigned axis = 0);
+  mlir::Value pointer(unsigned place) { return function.getArgument(place); }
+  Index size(unsigned place) { return wrap(function.getArgument(pointers + place)); }
+
+  Index integer(int64_t number);
+  Scalar number(double value);
+  Index wrap(mlir::Value value) { return Index(builder, location, value); }
+  Scalar scalar(mlir::Value value) { return Scalar(builder, location, value); }
+
+  Scalar load(mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
+  Index loadInteger(mlir::Value pointer, Index element);
+  void store(Scalar value, mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
+  /// f32 in memory that the threads of a block share.
+  mlir::Value shared(int64_t elements);
+
+  void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
+  /// One of two numbers, of which only the one asked for is computed.
+  Scalar choose(mlir::Value condition, llvm::function_ref<Scalar()> whole, llvm::function_ref<Scalar()> otherwise);
+  Scalar select(mlir::Value condition, Scalar a, Scalar b);
+  Index select(mlir::Value condition, Index a, Index b);
+  void loop(Index from, Index to, int64_t step, llvm::function_ref<void(Index)> body);
+  Carried loop(Index from, Index to, int64_t step, llvm::ArrayRef<Scalar> start,
+               llvm::function_ref<Carried(Index, llvm::ArrayRef<Scalar>)> body);
+  void barrier();
+
+  mlir::Value both(mlir::Value a, mlir::Value b);
+  Scalar toScalar(Index value);
+  Scalar toDouble(Index value);
+  /// Element `index` of a table of doubles that the module holds.
+  Scalar constant(llvm::ArrayRef<double> table, Index index);
+  /// Of an angle in double, below 2^31 times pi; in f32, within 1e-7.
+  std::pair<Scalar, Scalar> sineAndCosine(Scalar angle);
+  /// The sum, or the largest, of what the block's threads have, in one order; all threads get it.
+  Scalar blockSum(Scalar value);
+  Scalar blockMax(Scalar value);
+
+  mlir::OpBuilder builder;
+  mlir::Location location;
+
+private:
+  Scalar reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
+
+  mlir::gpu::GPUModuleOp module;
+  mlir::gpu::GPUFuncOp function;
+  unsigned pointers;
+  int64_t threads;
+  int64_t globalCount = 0;
+};
+
+} // namespace morph
+
+#endif // MORPH_PASSES_LOWER_CUDA_KERNELBUILDER_H
