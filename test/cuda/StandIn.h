@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the stand-in for NVIDIA's driver offers beyond the driver's own functions, for tests and for the stand-in of
+ * cublasLt: found by dlsym in the same library. C11 and C++17. */
+
+#ifndef MORPH_TEST_CUDA_STANDIN_H
+#define MORPH_TEST_CUDA_STANDIN_H
+
+#include <cuda.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts of a kernel since the last reset, over all its launches. Of a warp's request to global memory the sectors are
+ * the pieces of 32 bytes that it touches, the ideal ones those that its bytes would fill; of one to shared memory the
+ * wavefronts are the passes that its bank conflicts cost, the ideal ones those without conflicts. */
+typedef struct MorphStandInCounters {
+  uint64_t launches, blocks, threads;
+  uint64_t bytesLoaded, bytesStored; /* global memory, by all threads; atomics count as both */
+  uint64_t requests, sectors, idealSectors;
+  uint64_t sharedRequests, wavefronts, idealWavefronts;
+  uint64_t mma, mmaFlops; /* operations of warps */
+  uint64_t flops;         /* outside mma; a fused product counts two */
+  /* Instructions of threads by class: integer, float, special (approximate functions, divisions, roots), convert, move,
+   * control, global, shared, local (and parameters), atomic, barrier, collective, mma. */
+  uint64_t instructions[13];
+} MorphStandInCounters;
+
+/* Says which parts of an allocation are live buffers. Once a part of an allocation was declared, accesses of kernels,
+ * copies and sets outside its live parts are errors. What dies is filled with bytes 0xff. */
+CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive);
+/* The same in the order of a stream. */
+CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream);
+
+/* Device memory as the host sees it, where all of it is live; else null, and an error that names `what` is kept. Device
+ * addresses themselves are not the host's: reading one in a host program ends it, as with hardware. For functions given
+ * to cuLaunchHostFunc that play a library's kernel. */
+void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what);
+
+/* The number of errors found since the start or since they were taken. */
+uint64_t morphStandInErrors(void);
+/* Writes the texts of the errors, one a line, as far as they fit, ended by a zero byte, and forgets them; the context's
+ * error goes with them. Returns the number of bytes of all texts. A text is "kernel NAME, PTX line N `instruction`,
+ * block (x,y,z) thread (x,y,z): what". */
+size_t morphStandInTakeErrors(char *buffer, size_t size);
+
+/* Counts of a kernel; CUDA_ERROR_NOT_FOUND where it was never launched. */
+CUresult morphStandInCounters(const char *kernel, MorphStandInCounters *counters);
+/* The same by PTX line, as JSON: {"kernel": ..., "lines": [{"line": 12, "instruction": "...", "threads": ..., ...}]}.
+ * Returns the number of bytes of the whole text; 0 where the kernel was never launched. */
+size_t morphStandInCountersJson(const char *kernel, char *buffer, size_t size);
+void morphStandInResetCounters(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
