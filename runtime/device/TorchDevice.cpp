@@ -136,6 +136,13 @@ struct Hooks final : at::PrivateUse1HooksInterface {
         return {kType, static_cast<at::DeviceIndex>(i)};
     TORCH_CHECK(false, "an address that is in no memory of a CUDA device");
   }
+  /// Random numbers are drawn on the CPU.
+  const at::Generator &getDefaultGenerator(at::DeviceIndex) const override {
+    return at::globalContext().defaultGenerator(at::kCPU);
+  }
+  at::Generator getNewGenerator(at::DeviceIndex) const override {
+    return at::globalContext().defaultGenerator(at::kCPU).clone();
+  }
   void resizePrivateUse1Bytes(const c10::Storage &storage, size_t bytes) const override {
     resizeStorage(*storage.unsafeGetStorageImpl(), bytes);
   }
