@@ -11,6 +11,8 @@ constexpr size_t kWorkspaceBytes = size_t(32) << 20;
 constexpr int kProposals = 16;
 constexpr size_t kMeasured = 4;
 constexpr int kRounds = 3;
+/// Longer products are measured once.
+constexpr double kLong = 1e-2;
 /// A proposal must be this much faster than those before it: a close race is not decided by noise.
 constexpr double kClearly = 1.03;
 /// Shorter products are run this often between two events.
@@ -229,7 +231,8 @@ StatusOr<size_t> CudaProducts::measure(const ProductKind &kind, const Prepared &
   Status failure;
   std::vector<double> best(list.size(), -1);
   std::vector<int> repeats(list.size(), 0);
-  for (int round = 0; round <= kRounds; ++round)
+  int rounds = kRounds;
+  for (int round = 0; round <= rounds; ++round)
     for (size_t i = 0; i < list.size(); ++i) {
       if (round > 0 && repeats[i] == 0)
         continue;
@@ -239,6 +242,8 @@ StatusOr<size_t> CudaProducts::measure(const ProductKind &kind, const Prepared &
         failure = std::move(seconds).status();
       } else if (round == 0) {
         repeats[i] = *seconds < kShort ? kRepeats : 1;
+        if (*seconds > kLong)
+          rounds = 1;
       } else {
         best[i] = best[i] < 0 ? *seconds : std::min(best[i], *seconds);
       }

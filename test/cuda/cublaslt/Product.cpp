@@ -84,10 +84,12 @@ void pack(const View &view, int64_t row, int64_t rows, int64_t column, int64_t c
   }
 }
 
-/// sums [kTileRows, kTileColumns] += a [kTileRows, kDepth] b [kDepth, kTileColumns], of which `depth` are there.
-STANDIN_VECTORIZE void addTile(const float *a, const float *b, float *sums, int64_t depth) {
-  for (int64_t row = 0; row < kTileRows; row += kRows)
-    for (int64_t column = 0; column < kTileColumns; column += kColumns) {
+/// sums [kTileRows, kTileColumns] += a [kTileRows, kDepth] b [kDepth, kTileColumns], of which [rows, depth] and
+/// [depth, columns] are there.
+STANDIN_VECTORIZE void addTile(const float *a, const float *b, float *sums, int64_t rows, int64_t columns,
+                               int64_t depth) {
+  for (int64_t row = 0; row < rows; row += kRows)
+    for (int64_t column = 0; column < columns; column += kColumns) {
       float held[kRows][kColumns] = {};
       for (int64_t i = 0; i < depth; ++i)
         for (int64_t r = 0; r < kRows; ++r) {
@@ -100,11 +102,12 @@ STANDIN_VECTORIZE void addTile(const float *a, const float *b, float *sums, int6
           sums[(row + r) * kTileColumns + column + c] += held[r][c];
     }
 }
-STANDIN_VECTORIZE void addTile(const double *a, const double *b, double *sums, int64_t depth) {
-  for (int64_t row = 0; row < kTileRows; ++row)
+STANDIN_VECTORIZE void addTile(const double *a, const double *b, double *sums, int64_t rows, int64_t columns,
+                               int64_t depth) {
+  for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < depth; ++i) {
       const double factor = a[row * kDepth + i];
-      for (int64_t c = 0; c < kTileColumns; ++c)
+      for (int64_t c = 0; c < columns; ++c)
         sums[row * kTileColumns + c] += factor * b[i * kTileColumns + c];
     }
 }
@@ -133,7 +136,7 @@ template <typename T> void multiplyTile(const Product &p, int64_t row, int64_t c
       const int64_t depth = std::min(kDepth, end - i);
       pack(p.a, row, rows, i, depth, a.data(), kTileRows, kDepth);
       pack(p.b, i, depth, column, columns, b.data(), kDepth, kTileColumns);
-      addTile(a.data(), b.data(), part.data(), depth);
+      addTile(a.data(), b.data(), part.data(), rows, columns, depth);
     }
     for (size_t i = 0; i < sums.size(); ++i)
       sums[i] += part[i];
