@@ -13,7 +13,7 @@ option(MORPH_CUDA "CUDA devices: needs the headers of CUDA 13 alone" ${haveCuda}
 if(MORPH_CUDA AND NOT haveCuda)
   message(FATAL_ERROR "MORPH_CUDA needs cuda.h and cublasLt.h of CUDA 13: run tools/setup, or give -DMORPH_CUDA_INCLUDE")
 elseif(NOT MORPH_CUDA)
-  message(STATUS "Without CUDA's headers: this build knows no CUDA device")
+  message(STATUS "Without CUDA's headers (tools/setup brings them): this build knows no CUDA device, and test/cuda is not built")
 endif()
 # Where the wheel's cuBLASLt lies, for programs that do not load LibTorch, whose neighbour it is.
 set(MORPH_CUDA_WHEEL ${cudaWheel})

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/cuda/driver/Collectives.h"
+
+#include <cmath>
+#include <cstring>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(MORPH_SANITIZE)
+#define MORPH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define MORPH_CLONES
+#endif
+
+namespace morph::standin {
+
+namespace {
+
+float asFloat(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+uint32_t asBits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return bits;
+}
+float fromBf16(uint32_t half) { return asFloat(half << 16); }
+float fromF16(uint32_t half) {
+  uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+  if (exponent == 31)
+    return asFloat(sign | 0x7f800000u | fraction << 13);
+  if (exponent)
+    return asFloat(sign | (exponent + 112) << 23 | fraction << 13);
+  return asFloat(sign | asBits(float(fraction) * 0x1p-24f));
+}
+/// Tensor cores read the upper 19 bits.
+float fromTf32(uint32_t bits) { return asFloat(bits & 0xffffe000u); }
+
+/// d = a (16 x k) * b (k x 8) + c. Products of these types are exact in double.
+MORPH_CLONES void multiply(const float *a, const float *b, const float *c, float *d, int k) {
+  for (int row = 0; row < 16; ++row) {
+    double sum[8];
+    for (int j = 0; j < 8; ++j)
+      sum[j] = c[row * 8 + j];
+    for (int i = 0; i < k; ++i) {
+      double left = a[row * k + i];
+      for (int j = 0; j < 8; ++j)
+        sum[j] += left * double(b[i * 8 + j]);
+    }
+    for (int j = 0; j < 8; ++j) {
+      float rounded = float(sum[j]);
+      uint32_t bits;
+      std::memcpy(&bits, &rounded, 4);
+      bits -= std::fabs(double(rounded)) > std::fabs(sum[j]) ? 1 : 0;
+      std::memcpy(&d[row * 8 + j], &bits, 4);
+    }
+  }
+}
+
+struct MmaShape {
+  int k;        ///< Columns of a.
+  int elements; ///< Of a register: 2 halves or 1.
+  int aRegisters, bRegisters;
+  float (*read)(uint32_t);
+};
+
+void runMma(const MmaShape &shape, MorphThread *lanes) {
+  float a[16 * 16], b[16 * 8], c[16 * 8], d[16 * 8];
+  const int n = shape.elements, bits = 32 / n;
+  const uint32_t mask = n == 2 ? 0xffffu : 0xffffffffu;
+  for (int lane = 0; lane < 32; ++lane) {
+    const MorphThread &thread = lanes[lane];
+    const int group = lane >> 2, place = lane & 3;
+    for (int i = 0; i < shape.aRegisters; ++i)
+      for (int h = 0; h < n; ++h)
+        a[(group + 8 * (i & 1)) * shape.k + place * n + h + 4 * n * (i >> 1)] =
+            shape.read(thread.in[i] >> (h * bits) & mask);
+    for (int i = 0; i < shape.bRegisters; ++i)
+      for (int h = 0; h < n; ++h)
+        b[(place * n + h + 4 * n * i) * 8 + group] = shape.read(thread.in[4 + i] >> (h * bits) & mask);
+    for (int i = 0; i < 4; ++i)
+      c[(group + 8 * (i >> 1)) * 8 + place * 2 + (i & 1)] = asFloat(thread.in[6 + i]);
+  }
+  multiply(a, b, c, d, shape.k);
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < 4; ++i)
+      lanes[lane].out[i] = asBits(d[((lane >> 2) + 8 * (i >> 1)) * 8 + (lane & 3) * 2 + (i & 1)]);
+}
+
+void runShuffle(uint32_t kind, MorphThread *lanes, uint32_t mask) {
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    if (!(mask >> lane & 1))
+      continue;
+    MorphThread &thread = lanes[lane];
+    uint32_t by = thread.in[1] & 31, clamp = thread.in[2] & 31, segments = thread.in[2] >> 8 & 31;
+    uint32_t most = (lane & segments) | (clamp & ~segments), least = lane & segments;
+    int source = 0;
+    bool isInside = false;
+    switch (kind) {
+    case kShuffleUp:
+      source = int(lane) - int(by);
+      isInside = source >= int(most);
+      break;
+    case kShuffleDown:
+      source = int(lane + by);
+      isInside = source <= int(most);
+      break;
+    case kShuffleXor:
+      source = int(lane ^ by);
+      isInside = source <= int(most);
+      break;
+    default:
+      source = int(least | (by & ~segments));
+      isInside = source <= int(most);
+      break;
+    }
+    if (!isInside)
+      source = int(lane);
+    // The value of a lane that takes no part is undefined.
+    thread.out[0] = mask >> source & 1 ? lanes[source].in[0] : 0xffffffffu;
+    thread.predicate = isInside;
+  }
+}
+
+} // namespace
+
+void runCollective(uint32_t kind, MorphThread *lanes, uint32_t mask) {
+  switch (kind) {
+  case kShuffleUp:
+  case kShuffleDown:
+  case kShuffleXor:
+  case kShuffleIndex:
+    return runShuffle(kind, lanes, mask);
+  case kBallot: {
+    uint32_t votes = 0;
+    for (uint32_t lane = 0; lane < 32; ++lane)
+      if (mask >> lane & 1 && lanes[lane].in[0])
+        votes |= 1u << lane;
+    for (uint32_t lane = 0; lane < 32; ++lane)
+      if (mask >> lane & 1) {
+        lanes[lane].out[0] = votes;
+        lanes[lane].out[1] = mask;
+      }
+    return;
+  }
+  case kMmaM16N8K16Bf16:
+    return runMma({16, 2, 4, 2, fromBf16}, lanes);
+  case kMmaM16N8K16F16:
+    return runMma({16, 2, 4, 2, fromF16}, lanes);
+  case kMmaM16N8K8Bf16:
+    return runMma({8, 2, 2, 1, fromBf16}, lanes);
+  case kMmaM16N8K8F16:
+    return runMma({8, 2, 2, 1, fromF16}, lanes);
+  case kMmaM16N8K8Tf32:
+    return runMma({8, 1, 4, 2, fromTf32}, lanes);
+  case kMmaM16N8K4Tf32:
+    return runMma({4, 1, 2, 1, fromTf32}, lanes);
+  default:
+    return;
+  }
+}
+
+} // namespace morph::standin
