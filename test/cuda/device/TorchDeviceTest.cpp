@@ -79,6 +79,8 @@ TEST_F(TorchDeviceTest, ViewsAreOfTheSameMemory) {
   EXPECT_EQ(there.reshape({2, -1}).data_ptr(), there.data_ptr());
   EXPECT_EQ(there.select(0, 2).data_ptr(), static_cast<float *>(there.data_ptr()) + 12);
   expectEqual(there.view({3, 8}), here.view({3, 8}));
+  expectEqual(there.narrow(0, 1, 2).view({12}), here.narrow(0, 1, 2).view({12}));
+  expectEqual(there.narrow(0, 1, 2).reshape({3, 4}), here.narrow(0, 1, 2).reshape({3, 4}));
   expectEqual(there.t(), here.t());
   expectEqual(there.slice(1, 1, 6, 2), here.slice(1, 1, 6, 2));
   expectEqual(there.narrow(0, 1, 2).select(1, 3), here.narrow(0, 1, 2).select(1, 3));
