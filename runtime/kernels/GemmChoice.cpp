@@ -4,6 +4,7 @@
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/CacheFolder.h"
 #include "runtime/base/Cpu.h"
+#include "runtime/base/FileLock.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/kernels/Parallel.h"
@@ -13,11 +14,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <mutex>
 #include <shared_mutex>
-#include <sys/file.h>
 #include <utility>
 
 namespace morph {
@@ -31,17 +30,6 @@ constexpr int64_t kMeasured = 2048;
 constexpr double kClearly = 1.05;
 constexpr int64_t kVersion = 2;
 constexpr uint64_t kMostBytes = 1 << 20;
-
-/// Letters and digits, other characters between them as one '-'.
-std::string slugOf(const std::string &name) {
-  std::string slug;
-  for (const char letter : name)
-    if (std::isalnum(static_cast<unsigned char>(letter)))
-      slug += static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    else if (!slug.empty() && slug.back() != '-')
-      slug += '-';
-  return slug;
-}
 
 const GemmLibrary *findLibrary(const std::string &name) {
   for (const GemmLibrary *library : gemmLibraryList())
@@ -144,19 +132,6 @@ Status writeChoices(const std::string &path, const Names &names) {
   const Json json = {{"version", kVersion}, {"libraries", gemmLibraries()}, {"choices", names}};
   return writeFile(path, json.dump(2) + "\n");
 }
-
-/// A lock that other processes respect, for a scope. Without a file to lock it is none.
-class FileLock {
-public:
-  explicit FileLock(const std::string &path) : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    held_ = file_.get() >= 0 && ::flock(file_.get(), LOCK_EX) == 0;
-  }
-  bool held() const { return held_; }
-
-private:
-  Descriptor file_;
-  bool held_ = false;
-};
 
 } // namespace
 

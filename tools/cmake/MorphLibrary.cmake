@@ -78,10 +78,10 @@ function(morph_runtime_tool name)
   endif()
 endfunction()
 
-# morph_gtest(NAME SOURCES ... LIBS ... [TORCH] [LABEL ...]): a GoogleTest program, every test case a ctest of its own. In
-# tests what is over in a run's memory is filled with NaN.
+# morph_gtest(NAME SOURCES ... LIBS ... [TORCH] [LABEL ...] [ENVIRONMENT ...]): a GoogleTest program, every test case a ctest
+# of its own. In tests what is over in a run's memory is filled with NaN.
 function(morph_gtest name)
-  cmake_parse_arguments(ARG "TORCH" "LABEL" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "LABEL" "SOURCES;LIBS;ENVIRONMENT" ${ARGN})
   set(labels)
   if(ARG_LABEL)
     set(labels LABELS ${ARG_LABEL})
@@ -97,7 +97,8 @@ function(morph_gtest name)
   endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES TEST_PREFIX "${name}."
-                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ${labels} ENVIRONMENT "OMP_NUM_THREADS=1;MORPH_POISON=1")
+                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ${labels}
+                       ENVIRONMENT "OMP_NUM_THREADS=1;MORPH_POISON=1;${ARG_ENVIRONMENT}")
 endfunction()
 
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and

@@ -2,6 +2,7 @@
 // morph doctor: what of the machine and of Morph's own parts is found.
 
 #include "runtime/base/Cpu.h"
+#include "runtime/device/CudaDevice.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/Process.h"
@@ -13,7 +14,6 @@
 #include <set>
 #include <sstream>
 #include <thread>
-#include <unistd.h>
 
 using namespace morph;
 
@@ -89,6 +89,20 @@ Finding findMlir(const Toolchain &tools) {
   return {"MLIR", false, true, "morph-opt --version fails"};
 }
 
+/// The first CUDA device with its libraries, or why there is none.
+Finding findCuda() {
+  StatusOr<CudaProperties> device = CudaDevice::describe(0);
+  if (!device.ok())
+    return {"CUDA", false, false, Status(device.status()).message() + "; none is needed"};
+  const int version = device->driverVersion;
+  const std::string found = device->name + ", " + formatBytes(device->memoryBytes) + ", capability " +
+                            std::to_string(device->major) + "." + std::to_string(device->minor) + ", driver of CUDA " +
+                            std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+  StatusOr<std::string> products = CudaDevice::productLibrary();
+  return {"CUDA", products.ok(), false,
+          found + ", " + (products.ok() ? *products : Status(products.status()).message())};
+}
+
 Status examine(const Toolchain &tools, bool json) {
   std::vector<Finding> findings = {findProgram(tools, "morph-translate"),
                                    findProgram(tools, "morph-opt"),
@@ -109,11 +123,7 @@ Status examine(const Toolchain &tools, bool json) {
         {"AVX512-BF16", "avx512_bf16", "bf16 products"},
         {"AMX-BF16", "amx_bf16", "fast bf16 products"}})
     findings.push_back({name, flags.count(flag) != 0, false, flags.count(flag) ? use : std::string("not on this CPU")});
-  std::string gpu;
-  for (const char *path : {"/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi"})
-    if (gpu.empty() && ::access(path, X_OK) == 0)
-      gpu = firstLine({path, "--query-gpu=name,memory.total", "--format=csv,noheader"});
-  findings.push_back({"GPU", !gpu.empty(), false, gpu.empty() ? "none found; none is needed" : gpu});
+  findings.push_back(findCuda());
 
   bool complete = true;
   Json report = Json::array();
