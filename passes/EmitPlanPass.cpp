@@ -3,6 +3,7 @@
 
 #include "passes/EmitPlan.h"
 #include "passes/Passes.h"
+#include "passes/lower/cuda/CompileDevice.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/ToolOutputFile.h"
@@ -20,9 +21,14 @@ namespace {
 struct EmitPlanPass : public morph::impl::EmitPlanPassBase<EmitPlanPass> {
   using EmitPlanPassBase::EmitPlanPassBase;
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    EmitPlanPassBase::getDependentDialects(registry);
+    registerDeviceDialects(registry);
+  }
+
   void runOnOperation() override {
     FailureOr<plan::Plan> plan = emitPlan(getOperation(), program);
-    if (failed(plan))
+    if (failed(plan) || (!device.empty() && failed(compilePlanForDevice(getOperation(), *plan, device, output))))
       return signalPassFailure();
     if (Status status = plan::validate(*plan); !status.ok()) {
       emitError(getOperation().getLoc()) << "program '" << program

@@ -399,6 +399,7 @@ def EmitPlanPass : Morph_Pass<"morph-emit-plan"> {
   let options = [
     Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
     Option<"output", "output", "std::string", /*default=*/"\"-\"", "File to write, - for the standard output">,
+    Option<"device", "device", "std::string", /*default=*/"", "Compile for GPUs of sm_80 or sm_90, as PTX beside the plan">,
   ];
 }
 

@@ -10,6 +10,7 @@ namespace morph {
 
 class Arena {
 public:
+  explicit Arena(at::Device device = at::kCPU) : device_(device) {}
   /// At least `bytes`, aligned to 64. Growing moves the memory and leaves what it held.
   void *reserve(int64_t bytes);
   /// The memory as it is now: who holds it keeps it from being freed.
@@ -18,6 +19,7 @@ public:
   int64_t generation() const { return generation_; }
 
 private:
+  at::Device device_;
   at::Tensor memory_;
   int64_t generation_ = 0;
 };

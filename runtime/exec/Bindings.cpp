@@ -111,7 +111,7 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan:
   }
 }
 
-Status InputChecker::checkUpdated(const NamedTensors &inputs, Precision precision) const {
+Status InputChecker::checkUpdated(const NamedTensors &inputs, Precision precision, at::Device device) const {
   struct Extent {
     const char *begin, *end;
     size_t input;
@@ -122,9 +122,10 @@ Status InputChecker::checkUpdated(const NamedTensors &inputs, Precision precisio
     const char *const begin = static_cast<const char *>(tensor.const_data_ptr());
     extents.push_back({begin, begin + tensor.nbytes(), i});
     const at::ScalarType type = scalarType(plan_.values[static_cast<size_t>(plan_.inputs[i].value)].dtype, precision);
-    if (updated_[i] && !(tensor.is_contiguous() && tensor.scalar_type() == type))
+    if (updated_[i] && !(tensor.is_contiguous() && tensor.scalar_type() == type && tensor.device() == device))
       return Status::invalid("input '" + plan_.inputs[i].name + "' of program '" + plan_.program +
-                             "' is updated in place: it must be contiguous and of " + c10::toString(type));
+                             "' is updated in place: it must be contiguous, on " + device.str() + " and of " +
+                             c10::toString(type));
   }
   std::sort(extents.begin(), extents.end(), [](const Extent &a, const Extent &b) { return a.begin < b.begin; });
   // The extents before that reach furthest: of all, and of those that are updated.
@@ -187,18 +188,21 @@ StatusOr<std::map<std::string, int64_t>> InputChecker::sizesOf(const NamedTensor
 }
 
 Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
-                          std::vector<at::Tensor> &values) const {
+                          at::Device device, std::vector<at::Tensor> &values) const {
   if (std::find(updated_.begin(), updated_.end(), true) != updated_.end())
-    MORPH_RETURN_IF_ERROR(checkUpdated(inputs, precision));
+    MORPH_RETURN_IF_ERROR(checkUpdated(inputs, precision, device));
   for (const plan::NamedValue &input : plan_.inputs) {
     const at::Tensor &tensor = inputs.at(input.name);
     const size_t value = static_cast<size_t>(input.value);
-    values[value] = tensor.to(scalarType(plan_.values[value].dtype, precision)).contiguous();
+    values[value] = tensor.to(scalarType(plan_.values[value].dtype, precision)).contiguous().to(device);
   }
 
   for (const IndexRange &range : ranges_) {
     const plan::NamedValue &input = plan_.inputs[range.input];
-    const at::Tensor &tensor = values[static_cast<size_t>(input.value)];
+    const at::Tensor tensor = inputs.at(input.name).contiguous();
+    if (!tensor.device().is_cpu())
+      return Status::invalid("input '" + input.name + "' of program '" + plan_.program +
+                             "' holds indices, which are given on the CPU");
     int64_t limit = range.limit.empty() ? kPositionLimit : 1;
     for (const plan::Dim &dim : range.limit) {
       MORPH_ASSIGN_OR_RETURN(int64_t size, plan::resolveDim(dim, sizes));

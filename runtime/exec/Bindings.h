@@ -25,9 +25,10 @@ public:
   StatusOr<std::map<std::string, int64_t>> sizesOf(const NamedTensors &inputs) const;
   /// Puts the inputs into `values` by value number, in their types; those that are updated lie where they were given.
   /// `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the input: an
-  /// index out of range; one that is updated and not contiguous, of its type and alone in its memory.
+  /// index out of range, or indices that are not on the CPU; one that is updated and not on the device, contiguous, of its
+  /// type and alone in its memory.
   Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
-              std::vector<at::Tensor> &values) const;
+              at::Device device, std::vector<at::Tensor> &values) const;
 
   /// What indices of an input may be: 0 to the product of `limit` less one, or below kPositionLimit where it is empty.
   struct IndexRange {
@@ -42,7 +43,7 @@ private:
   std::vector<bool> updated_; ///< One an input: the program writes where it lies.
 
   /// An updated input must be given as the program takes it, and no other may lie where it is written.
-  Status checkUpdated(const NamedTensors &inputs, Precision precision) const;
+  Status checkUpdated(const NamedTensors &inputs, Precision precision, at::Device device) const;
 };
 
 } // namespace morph

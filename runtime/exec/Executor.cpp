@@ -4,6 +4,7 @@
 #include "runtime/base/Log.h"
 #include "runtime/base/Memory.h"
 #include "runtime/base/TorchGuard.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/kernels/Rows.h"
@@ -53,19 +54,36 @@ void addParts(const float *parts, int64_t blocks, int64_t elements, float *sums)
   });
 }
 
+/// Sets all bits: NaN, whatever the type.
+void fillWithOnes(const at::Tensor &tensor) {
+  if (!isCuda(tensor.device()))
+    std::memset(tensor.data_ptr(), 0xff, tensor.nbytes());
+  else
+    static_cast<void>(cudaDeviceOf(tensor.device()).fill(tensor.data_ptr(), 0xff, static_cast<int64_t>(tensor.nbytes())));
+}
+
 } // namespace
 
 Executor::~Executor() { addHeldBytes(-viewBytes_); }
 
 StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const WeightStore &store, Precision precision,
-                                                     uint64_t seed, const Executor *sharing) {
+                                                     uint64_t seed, const Executor *sharing, at::Device device) {
   MORPH_RETURN_IF_ERROR(plan::validate(plan));
+  // Code for GPUs has scratch of its own, which the CPU's kernels do not go by.
+  if (!isCuda(device))
+    plan.device.reset();
   keepFreedMemory();
   std::unique_ptr<Executor> executor(new Executor());
   executor->plan_ = std::move(plan);
   executor->precision_ = precision;
-  executor->arena_ = sharing ? sharing->arena_ : std::make_shared<Arena>();
+  executor->device_ = device;
+  executor->arena_ = sharing ? sharing->arena_ : std::make_shared<Arena>(device);
   std::string what = "program '" + executor->plan_.program + "'";
+  if (isCuda(device)) {
+    if (precision != Precision::F32)
+      return Status::invalid(what + ": GPUs run fp32 and bf16 only");
+    MORPH_ASSIGN_OR_RETURN(executor->cuda_, CudaProgram::create(executor->plan_, cudaDeviceOf(device)));
+  }
   MORPH_RETURN_IF_ERROR(executor->prepare());
   MORPH_RETURN_IF_ERROR(guardTorch(what, [&] { return executor->bindWeights(store, seed, sharing); }));
   return executor;
@@ -90,7 +108,8 @@ Status Executor::prepare() {
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
   poisons_ = isPoisoning();
-  bindKernels();
+  if (!cuda_)
+    bindKernels();
   return Status();
 }
 
@@ -200,11 +219,11 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
-    tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous();
+    tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous().to(device_);
     if (master)
       masters_[weight.name] = tensor;
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
-    if (!tensor.storage().allocator())
+    if (!cuda_ && !tensor.storage().allocator())
       viewBytes_ += static_cast<int64_t>(tensor.nbytes());
     bound_.push_back(std::make_shared<BoundWeight>(BoundWeight{tensor, master}));
   }
@@ -233,6 +252,9 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
     MORPH_ASSIGN_OR_RETURN(layout.shapes, shapesOf(sizes));
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
     MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
+    if (cuda_) {
+      MORPH_ASSIGN_OR_RETURN(layout.launches, cuda_->prepare(sizes));
+    }
     layout.sizes = sizes;
     layouts_.push_front(std::move(layout));
     if (layouts_.size() > capacity)
@@ -247,7 +269,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
   for (size_t value = 0; value < plan_.values.size(); ++value)
     if (layout.buffers.offset[value] >= 0)
       layout.values[value] = at::from_blob(memory + layout.buffers.offset[value], layout.shapes[value],
-                                           at::TensorOptions(typeOf(static_cast<int64_t>(value))));
+                                           at::TensorOptions(typeOf(static_cast<int64_t>(value))).device(device_));
   layout.results.clear();
   for (const plan::Instruction &instruction : plan_.instructions) {
     std::vector<at::Tensor> &results = layout.results.emplace_back();
@@ -268,6 +290,11 @@ void Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout
   std::vector<at::Tensor> &results = layout.results[i];
   const int64_t offset = layout.buffers.scratchOffset[i];
   char *const scratch = offset < 0 ? nullptr : layout.memory + offset;
+  if (cuda_) {
+    const Status status = cuda_->run(i, *layout.launches, operands, results, scratch);
+    TORCH_CHECK(status.ok(), status.message());
+    return;
+  }
   if (launches_[i] < 0)
     return kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch});
   Launched &launched = launched_[static_cast<size_t>(launches_[i])];
@@ -338,8 +365,7 @@ void Executor::poison(size_t i, const Layout &layout) const {
   for (const std::vector<int64_t> *values : {&plan_.instructions[i].operands, &plan_.instructions[i].results})
     for (int64_t value : *values)
       if (value >= 0 && isOver(value))
-        std::memset(layout.values[static_cast<size_t>(value)].data_ptr(), 0xff,
-                    layout.values[static_cast<size_t>(value)].nbytes());
+        fillWithOnes(layout.values[static_cast<size_t>(value)]);
 }
 
 void Executor::findSteps(const std::map<int64_t, at::Tensor> &given) {
@@ -349,7 +375,7 @@ void Executor::findSteps(const std::map<int64_t, at::Tensor> &given) {
     if (!plan_.weights[w].gate)
       continue;
     std::vector<double> values;
-    const at::Tensor &gate = bound_[w]->value;
+    const at::Tensor gate = bound_[w]->value.cpu();
     for (int64_t i = 0; i < gate.numel(); ++i)
       values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i]
                                                     : gate.const_data_ptr<float>()[i]);
@@ -391,7 +417,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     } else {
       MORPH_ASSIGN_OR_RETURN(layout, layoutOf(sizes));
     }
-    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, precision_, values));
+    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, precision_, device_, values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;

@@ -5,6 +5,7 @@
 #define MORPH_RUNTIME_EXEC_EXECUTOR_H
 
 #include "runtime/exec/Arena.h"
+#include "runtime/exec/CudaProgram.h"
 #include "runtime/exec/KernelLibrary.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/Buffers.h"
@@ -35,8 +36,15 @@ public:
   /// with their changes, and its arena is used, so that a program that measures beside one that trains costs no second
   /// copy. A weight is loaded from the store all the same where the plan trains it and `sharing` does not, or needs it
   /// in another type.
+  ///
+  /// On another `device` than the CPU (runtime/device/TorchDevice.h) the plan's code for GPUs runs; weights and the arena
+  /// are there. Indices are given on the CPU, where they are checked, what is updated on the device, other inputs on
+  /// either; outputs are on the device. `sharing` is on the same device.
   static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
-                                                    uint64_t seed, const Executor *sharing = nullptr);
+                                                    uint64_t seed, const Executor *sharing = nullptr,
+                                                    at::Device device = at::kCPU);
+  /// Where values lie.
+  at::Device device() const { return device_; }
 
   /// Runs the program under no_grad. Inputs by name; outputs by name, gradients as `grad.<weight>`: they lie in the
   /// arena, where the next run of this executor, or of one that shares the arena, overwrites them. What the program
@@ -79,10 +87,13 @@ private:
     std::vector<at::Tensor> values; ///< One a value; undefined where it lies outside the arena.
     std::vector<std::vector<at::Tensor>> results;
     char *memory = nullptr; ///< The arena's.
+    CudaProgram::LaunchesPtr launches;
   };
 
   plan::Plan plan_;
   Precision precision_ = Precision::F32;
+  at::Device device_ = at::kCPU;
+  std::unique_ptr<CudaProgram> cuda_; ///< Null on the CPU.
   bool poisons_ = false;
   NamedTensors masters_;
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.

@@ -99,6 +99,7 @@ private:
   const Plan &plan;
   const std::vector<std::vector<int64_t>> &shapes;
   const RunMode &mode;
+  std::map<std::string, int64_t> sizes; ///< By name, where the plan has code for a GPU.
   Buffers buffers;
   std::vector<int64_t> lastUse; ///< One a value, -1 where there is none.
   std::vector<bool> isOutside;  ///< Inputs and weights.
@@ -187,6 +188,15 @@ private:
     return uses == 1;
   }
 
+  /// Bytes of scratch of instruction `i`.
+  StatusOr<int64_t> scratchOf(size_t i) {
+    if (!plan.device)
+      return plan::scratchBytes(plan, plan.instructions[i], shapes, mode);
+    if (sizes.empty())
+      sizes = sizesByName(plan, shapes);
+    return evaluate(plan.device->instructions[i].scratchBytes, sizes);
+  }
+
   StatusOr<Buffers> place() {
     Arena arena;
     int64_t live = 0;
@@ -203,7 +213,8 @@ private:
         if (const int64_t end = buffers.life[at(result)].end; end != kAfterRun)
           dying[at(end)].push_back(result);
       }
-      const int64_t scratch = alignedBytes(plan::scratchBytes(plan, instruction, shapes, mode));
+      MORPH_ASSIGN_OR_RETURN(const int64_t needed, scratchOf(i));
+      const int64_t scratch = alignedBytes(needed);
       if (scratch > 0) {
         buffers.scratchBytes[i] = scratch;
         buffers.scratchOffset[i] = arena.take(scratch);

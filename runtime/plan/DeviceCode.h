@@ -64,6 +64,7 @@ struct DeviceCode {
   std::string target; ///< "sm_90".
   std::string ptx;    ///< SHA-256 of the PTX's text: its file is `<ptx>.ptx`.
   std::vector<InstructionCode> instructions;
+  std::string text; ///< The PTX, once its file has been read; no part of the plan's.
 };
 
 /// Threads of a block, and bytes of its shared memory, that any device has.

@@ -343,9 +343,28 @@ StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
   }
 }
 
+/// Reads the PTX of a plan and its update from beside the plan.
+static Status readPtx(Plan &plan, const std::filesystem::path &folder) {
+  if (plan.device) {
+    const std::string path = (folder / (plan.device->ptx + ".ptx")).string();
+    MORPH_ASSIGN_OR_RETURN(plan.device->text, readTextFile(path, kMaximumJsonBytes));
+    if (sha256(plan.device->text) != plan.device->ptx)
+      return Status::invalid("'" + path + "' is not what its name says: its hash is another",
+                             "compile the program again");
+  }
+  if (!plan.update)
+    return Status();
+  auto update = std::make_shared<Plan>(*plan.update);
+  MORPH_RETURN_IF_ERROR(readPtx(*update, folder));
+  plan.update = std::move(update);
+  return Status();
+}
+
 StatusOr<Plan> readPlan(const std::string &path) {
   MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(path, kMaximumJsonBytes));
-  return parsePlan(text, path);
+  MORPH_ASSIGN_OR_RETURN(Plan plan, parsePlan(text, path));
+  MORPH_RETURN_IF_ERROR(readPtx(plan, std::filesystem::path(path).parent_path()));
+  return plan;
 }
 
 std::string printPlan(const Plan &plan) {

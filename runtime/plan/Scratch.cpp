@@ -128,6 +128,15 @@ int64_t launchScratch(const ScratchSizes &d) {
   return bytes;
 }
 
+std::map<std::string, int64_t> sizesByName(const Plan &plan, const std::vector<std::vector<int64_t>> &shapes) {
+  std::map<std::string, int64_t> sizes;
+  for (size_t value = 0; value < plan.values.size(); ++value)
+    for (size_t d = 0; d < plan.values[value].shape.size(); ++d)
+      if (const auto *name = std::get_if<std::string>(&plan.values[value].shape[d]))
+        sizes.emplace(*name, shapes[value][d]);
+  return sizes;
+}
+
 int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode) {
   const ScratchSizes sizes(plan, instruction, shapes, mode);

@@ -41,7 +41,11 @@ int64_t linearAttentionGradScratch(const ScratchSizes &d);
 /// Of a launch the rowSumWorkspace of its sums over rows, in order.
 int64_t launchScratch(const ScratchSizes &d);
 
-/// Bytes of scratch that the kernel of an instruction takes while it runs; 0 for most.
+/// The sizes of a plan by name, from the shapes of all values.
+std::map<std::string, int64_t> sizesByName(const Plan &plan, const std::vector<std::vector<int64_t>> &shapes);
+
+/// Bytes of scratch that the kernel of an instruction takes on the CPU while it runs; 0 for most. Code for a GPU says
+/// itself what it takes.
 int64_t scratchBytes(const Plan &plan, const Instruction &instruction, const std::vector<std::vector<int64_t>> &shapes,
                      const RunMode &mode);
 

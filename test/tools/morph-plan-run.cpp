@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--weights PATH]...
+// morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--device cpu|cuda] [--weights PATH]...
 // Runs a plan once on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. Of
 // the program `decode` the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the
 // output is `logits` [N,B,V], those after each step. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
 
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/plan/Names.h"
 #include "runtime/train/Inference.h"
 
@@ -16,6 +17,7 @@ namespace {
 struct Options {
   std::string plan, input, output;
   Precision precision = Precision::F32;
+  std::string device = "cpu";
   std::vector<std::string> weights;
 };
 
@@ -45,11 +47,11 @@ StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarT
   }
   for (const plan::Weight &weight : executor.plan().weights)
     if (weight.trainable)
-      inputs[plan::kGradientPrefix + weight.name] = at::zeros(weight.shape, type);
+      inputs[plan::kGradientPrefix + weight.name] = at::zeros(weight.shape, type).to(executor.device());
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor.run(inputs));
   Results results;
   for (const auto &[name, tensor] : outputs)
-    results[name] = tensor.to(type).contiguous().clone();
+    results[name] = tensor.cpu().to(type).contiguous().clone();
   return results;
 }
 
@@ -58,7 +60,13 @@ StatusOr<int> run(const Options &options) {
   MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(options.plan));
   MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(options.weights));
   MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(options.input));
-  MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0));
+  at::Device device = at::kCPU;
+  if (options.device == "cuda") {
+    MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> cuda, CudaDevice::open(0));
+    MORPH_ASSIGN_OR_RETURN(device, torchDevice(std::move(cuda)));
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0,
+                                                               /*sharing=*/nullptr, device));
   MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode" ? decode(*executor, *file, type)
                                                                                      : runOnce(*executor, *file, type));
   MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
@@ -82,6 +90,8 @@ int main(int argc, char **argv) {
       options.output = value;
     else if (argument == "--weights")
       options.weights.push_back(value);
+    else if (argument == "--device" && (value == "cpu" || value == "cuda"))
+      options.device = value;
     else if (argument == "--precision" && (value == "f64" || value == "f32"))
       options.precision = value == "f64" ? Precision::F64 : Precision::F32;
     else
@@ -89,7 +99,8 @@ int main(int argc, char **argv) {
   }
   if (options.plan.empty() || options.input.empty() || options.output.empty())
     return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
-                                                         "[--precision f64|f32] [--weights PATH]..."));
+                                                         "[--precision f64|f32] [--device cpu|cuda] "
+                                                         "[--weights PATH]..."));
   const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
   return done.ok() ? *done : reportError("morph-plan-run", done.status());
 }

@@ -7,6 +7,10 @@
 #include "runtime/base/Sha256.h"
 #include "runtime/plan/Workspace.h"
 
+#include "mlir/Support/FileUtilities.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
 using namespace mlir;
 using namespace morph;
 
@@ -105,15 +109,18 @@ static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxT
   if (failed(ptx))
     return failure();
   device.ptx = sha256(*ptx);
+  device.text = *ptx;
   plan.device = std::move(device);
   return PtxFile{plan.device->ptx, std::move(*ptx)};
 }
 
+void morph::registerDeviceDialects(DialectRegistry &registry) {
+  registry.insert<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
+                  linalg::LinalgDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, scf::SCFDialect,
+                  tensor::TensorDialect, vector::VectorDialect>();
+}
+
 FailureOr<std::vector<PtxFile>> morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, const PtxTarget &target) {
-  model.getContext()
-      ->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
-                    linalg::LinalgDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, scf::SCFDialect,
-                    tensor::TensorDialect, vector::VectorDialect>();
   std::vector<PtxFile> files;
   FailureOr<PtxFile> own = compileOne(model, plan, target);
   if (failed(own))
@@ -128,4 +135,28 @@ FailureOr<std::vector<PtxFile>> morph::compilePlanForDevice(ModelOp model, plan:
     plan.update = std::move(update);
   }
   return files;
+}
+
+LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath) {
+  const PtxTarget *target = findPtxTarget(chip);
+  if (!target)
+    return model.emitError() << "there is no target '" << chip << "': known are "
+                             << llvm::join(llvm::map_range(getPtxTargets(), [](PtxTarget known) { return known.chip; }),
+                                           ", ");
+  if (planPath == "-")
+    return model.emitError("PTX is written beside the plan, which must be a file");
+  FailureOr<std::vector<PtxFile>> files = compilePlanForDevice(model, plan, *target);
+  if (failed(files))
+    return failure();
+  for (const PtxFile &ptx : *files) {
+    SmallString<256> path(llvm::sys::path::parent_path(planPath));
+    llvm::sys::path::append(path, ptx.hash + ".ptx");
+    std::string message;
+    std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
+    if (!file)
+      return model.emitError() << message;
+    file->os() << ptx.text;
+    file->keep();
+  }
+  return success();
 }

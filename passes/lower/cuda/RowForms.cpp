@@ -57,37 +57,36 @@ void morph::last_rowsForm(DeviceFormCall &call) {
               });
 }
 
-/// Angles are computed in double, as on CPUs, from sines and cosines that the host has not made: position by position
-/// they would be a table as long as the context.
+/// Angles are computed in double, as on CPUs. A thread has both elements of a pair, so that the result may lie where x
+/// does.
 void morph::ropeForm(DeviceFormCall &call) {
   const plan::TensorType &x = call.operandType(0);
   const plan::RopeTable &table = call.plan.ropeTables.at(call.text("table"));
   int64_t heads = staticSize(x, 2), width = staticSize(x, 3);
   auto half = static_cast<int64_t>(table.inverseFrequencies.size());
-  bool isInverse = call.has("inverse"), hasOffset = call.hasOperand(1);
-  std::string variant = call.text("table") + "_" + std::to_string(heads) + "_" + std::to_string(width) +
-                        (isInverse ? "_inverse" : "") + (hasOffset ? "_offset" : "");
-  forElements(call, variant, {operandArgument(0), operandArgument(1), resultArgument(0)}, {productOf(x.shape[1])},
-              [&](KernelBuilder &k, Index element) {
-                Index inRow = element % width, position = element / (heads * width) % k.size(1);
-                if (hasOffset)
-                  position = position + k.loadInteger(k.pointer(1), k.integer(0));
-                Scalar own = k.load(k.pointer(0), element);
-                Index isHigh = k.select(inRow < half, k.integer(0), k.integer(half));
-                Scalar result = k.choose(
-                    inRow < 2 * half,
-                    [&] {
-                      Index frequency = inRow - isHigh;
-                      auto [sine, cosine] = k.sineAndCosine(k.toDouble(position) * k.constant(table.inverseFrequencies, frequency));
-                      Index partner = k.select(inRow < half, element + half, element - half);
-                      Scalar other = k.load(k.pointer(0), partner);
-                      double factor = table.attentionFactor;
-                      // Low elements take the other one's sine from them, high ones add it; the inverse turns back.
-                      Scalar sign = k.select(inRow < half, k.number(isInverse ? factor : -factor),
-                                             k.number(isInverse ? -factor : factor));
-                      return own * (cosine * factor) + other * (sine * sign);
-                    },
-                    [&] { return own; });
-                k.store(result, k.pointer(2), element);
-              });
+  double factor = table.attentionFactor, sign = call.has("inverse") ? -factor : factor;
+  bool hasOffset = call.hasOperand(1);
+  std::string kernel = call.define(
+      call.text("table") + "_" + std::to_string(heads) + "_" + std::to_string(width) +
+          (call.has("inverse") ? "_inverse" : "") + (hasOffset ? "_offset" : ""),
+      /*pointers=*/3, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
+        Index number = k.block() * kThreads + k.thread(), line = number / (width - half), place = number % (width - half);
+        k.onlyIf(number < k.size(0), [&] {
+          Index position = line / heads % k.size(1), low = line * width + place, high = low + half;
+          if (hasOffset)
+            position = position + k.loadInteger(k.pointer(1), k.integer(0));
+          k.onlyIf(place < half, [&] {
+            auto [sine, cosine] = k.sineAndCosine(k.toDouble(position) * k.constant(table.inverseFrequencies, place));
+            Scalar a = k.load(k.pointer(0), low), b = k.load(k.pointer(0), high), c = cosine * factor, s = sine * sign;
+            k.store(a * c - b * s, k.pointer(2), low);
+            k.store(b * c + a * s, k.pointer(2), high);
+          });
+          // What the table does not reach stays as it is.
+          k.onlyIf(k.integer(half) <= place, [&] { k.store(k.load(k.pointer(0), high), k.pointer(2), high); });
+        });
+      });
+  call.launch(kernel, {productOf({x.shape[0], x.shape[1]}, heads * (width - half), kThreads)}, kThreads,
+              {operandArgument(0), operandArgument(1), resultArgument(0),
+               sizeArgument(productOf({x.shape[0], x.shape[1]}, heads * (width - half))),
+               sizeArgument(productOf(x.shape[1]))});
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/exec/CudaProgram.h"
+
+#include "runtime/plan/OpSizes.h"
+
+#include <cstdlib>
+
+namespace morph {
+
+struct CudaProgram::Launches {
+  struct Argument {
+    plan::LaunchArgument::Kind kind;
+    int64_t number; ///< An operand or result, a byte of scratch, or the number itself.
+  };
+  struct Launch {
+    Dim3 grid, block;
+    std::vector<Argument> arguments;
+  };
+  std::vector<std::vector<Launch>> instructions;
+};
+
+void CudaProgram::FreeLaunches::operator()(Launches *launches) const { delete launches; }
+
+/// "sm_90" as 90; 0 where it is none.
+static int targetNumber(const std::string &target) {
+  return target.rfind("sm_", 0) == 0 ? std::atoi(target.c_str() + 3) : 0;
+}
+
+StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &plan, CudaDevice &device) {
+  const std::string what = "program '" + plan.program + "'";
+  if (!plan.device)
+    return Status::invalid(what + " has no code for GPUs", "'morph compile SPEC --device sm_90' makes it");
+  const CudaProperties &properties = device.properties();
+  const int target = targetNumber(plan.device->target), here = properties.major * 10 + properties.minor;
+  if (target == 0 || target > here)
+    return Status::invalid(what + " is compiled for " + plan.device->target + ", and " + properties.name + " is sm_" +
+                               std::to_string(here),
+                           "compile it for sm_" + std::to_string(here) + " or an earlier one");
+  if (plan.device->text.empty())
+    return Status::invalid(what + ": its PTX is not there: '" + plan.device->ptx + ".ptx' belongs beside the plan");
+  MORPH_ASSIGN_OR_RETURN(CudaModule module, device.load(plan.device->text, what));
+  std::unique_ptr<CudaProgram> program(new CudaProgram(plan, device, std::move(module)));
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    std::vector<CudaFunction> &functions = program->functions_.emplace_back();
+    for (const plan::DeviceLaunch &launch : plan.device->instructions[i].launches) {
+      MORPH_ASSIGN_OR_RETURN(CudaFunction function, program->module_.find(launch.kernel));
+      functions.push_back(std::move(function));
+    }
+    program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + ")");
+  }
+  return program;
+}
+
+StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::string, int64_t> &sizes) const {
+  LaunchesPtr launches(new Launches());
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  for (const plan::InstructionCode &code : plan_.device->instructions) {
+    std::vector<Launches::Launch> &list = launches->instructions.emplace_back();
+    for (const plan::DeviceLaunch &launch : code.launches) {
+      Launches::Launch prepared;
+      prepared.block.x = static_cast<unsigned>(launch.threads);
+      unsigned *const axes[] = {&prepared.grid.x, &prepared.grid.y, &prepared.grid.z};
+      for (size_t axis = 0; axis < launch.grid.size(); ++axis) {
+        MORPH_ASSIGN_OR_RETURN(const int64_t blocks, plan::evaluate(launch.grid[axis], sizes));
+        if (blocks > (axis == 0 ? most : 65535))
+          return Status::invalid("'" + launch.kernel + "' would have " + std::to_string(blocks) +
+                                 " blocks of threads, more than a device takes");
+        *axes[axis] = static_cast<unsigned>(blocks);
+      }
+      for (const plan::LaunchArgument &argument : launch.arguments) {
+        int64_t number = argument.index;
+        if (!argument.size.empty()) {
+          MORPH_ASSIGN_OR_RETURN(number, plan::evaluate(argument.size, sizes));
+        }
+        prepared.arguments.push_back({argument.kind, number});
+      }
+      list.push_back(std::move(prepared));
+    }
+  }
+  return launches;
+}
+
+static CudaType cudaType(const at::Tensor &tensor) {
+  return tensor.scalar_type() == at::kDouble     ? CudaType::F64
+         : tensor.scalar_type() == at::kBFloat16 ? CudaType::BF16
+                                                 : CudaType::F32;
+}
+
+/// The op's product of matrices: rows are all dimensions but the last.
+Status CudaProgram::multiply(const plan::Instruction &instruction, const std::vector<at::Tensor> &operands,
+                             const at::Tensor &result, const std::string &what) const {
+  std::vector<std::vector<int64_t>> shapes(plan_.values.size());
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (operands[i].defined())
+      shapes[static_cast<size_t>(instruction.operands[i])] = operands[i].sizes().vec();
+  shapes[static_cast<size_t>(instruction.results[0])] = result.sizes().vec();
+  const auto product = plan::matrixProduct({plan_, instruction, shapes});
+  if (!product)
+    return Status::failed(what + " is no product of matrices, and has no kernels");
+  CudaProduct description;
+  description.m = product->m;
+  description.n = product->n;
+  description.k = product->k;
+  description.transposeA = product->transposedA;
+  description.transposeB = product->transposedB;
+  description.factors = cudaType(operands[0]);
+  description.result = cudaType(result);
+  const at::Tensor bias = operands.size() > 2 ? operands[2] : at::Tensor();
+  return device_.product(description, operands[0].const_data_ptr(), operands[1].const_data_ptr(),
+                         bias.defined() ? bias.const_data_ptr() : nullptr, result.mutable_data_ptr(), what);
+}
+
+Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
+                        const std::vector<at::Tensor> &results, char *scratch) const {
+  if (functions_[i].empty())
+    return multiply(plan_.instructions[i], operands, results[0], names_[i]);
+  using Kind = plan::LaunchArgument::Kind;
+  std::vector<int64_t> values;
+  std::vector<void *> addresses;
+  for (size_t l = 0; l < functions_[i].size(); ++l) {
+    const Launches::Launch &launch = launches.instructions[i][l];
+    values.clear();
+    for (const Launches::Argument &argument : launch.arguments) {
+      const void *pointer = nullptr;
+      const auto index = static_cast<size_t>(argument.number);
+      if (argument.kind == Kind::Operand && operands[index].defined())
+        pointer = operands[index].const_data_ptr();
+      else if (argument.kind == Kind::Result)
+        pointer = results[index].const_data_ptr();
+      else if (argument.kind == Kind::Scratch)
+        pointer = scratch + argument.number;
+      values.push_back(argument.kind == Kind::Size ? argument.number : reinterpret_cast<int64_t>(pointer));
+    }
+    addresses.clear();
+    for (int64_t &value : values)
+      addresses.push_back(&value);
+    MORPH_RETURN_IF_ERROR(device_.launch(functions_[i][l], launch.grid, launch.block,
+                                         plan_.device->instructions[i].launches[l].sharedBytes, addresses.data(),
+                                         names_[i]));
+  }
+  return Status();
+}
+
+} // namespace morph
