@@ -107,7 +107,8 @@ const CudaFunctions &cuda();
 bool isStandIn();
 std::string errorName(CUresult result);
 
-/// What NVIDIA's assembler says against a text, for the architecture that it names; nothing where there is no assembler.
+/// What NVIDIA's assembler says against a text, for the architecture that it names; nothing where there is no
+/// assembler.
 std::string assemble(const std::string &ptx);
 
 /// The text of a file of ptx/.
