@@ -6,7 +6,9 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <fstream>
+#include <set>
 #include <sstream>
+#include <unistd.h>
 
 namespace morph {
 
@@ -64,6 +66,26 @@ std::string readPtx(const std::string &name) {
   return text.str();
 }
 
+std::string assemble(const std::string &ptx) {
+  static std::set<std::string> seen;
+  if (std::string(MORPH_PTXAS).empty() || !seen.insert(ptx).second)
+    return "";
+  size_t target = ptx.find(".target sm_");
+  std::string chip = target == std::string::npos
+                         ? "sm_80"
+                         : ptx.substr(target + 8, ptx.find_first_of(", \n", target + 8) - target - 8);
+  std::string base = testing::TempDir() + "/morph-ptx-" + std::to_string(::getpid());
+  std::ofstream(base + ".ptx") << ptx;
+  std::string command = std::string("'") + MORPH_PTXAS + "' -arch=" + chip + " '" + base + ".ptx' -o '" + base +
+                        ".o' >'" + base + ".log' 2>&1";
+  int result = std::system(command.c_str());
+  std::stringstream log;
+  log << std::ifstream(base + ".log").rdbuf();
+  for (const char *end : {".ptx", ".o", ".log"})
+    std::remove((base + end).c_str());
+  return result == 0 ? "" : "ptxas: " + log.str();
+}
+
 void CudaTest::needStandIn() {
   if (!isStandIn())
     GTEST_SKIP() << "the driver is not the stand-in";
@@ -102,6 +124,7 @@ void CudaTest::TearDown() {
 
 CUmodule CudaTest::load(const std::string &ptx) {
   CUmodule module = nullptr;
+  EXPECT_EQ(assemble(ptx), "");
   EXPECT_CUDA(cuda().cuModuleLoadData(&module, ptx.c_str())) << ptx;
   return module;
 }

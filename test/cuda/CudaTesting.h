@@ -107,6 +107,10 @@ const CudaFunctions &cuda();
 bool isStandIn();
 std::string errorName(CUresult result);
 
+/// What NVIDIA's assembler says against a text, for the architecture that it names; nothing where there is no
+/// assembler.
+std::string assemble(const std::string &ptx);
+
 /// The text of a file of ptx/.
 std::string readPtx(const std::string &name);
 
@@ -142,6 +146,7 @@ protected:
   void open(const std::map<std::string, std::string> &settings = {});
   void close();
 
+  /// Loads a text, which NVIDIA's assembler takes too.
   CUmodule load(const std::string &ptx);
   CUfunction find(CUmodule module, const std::string &name);
   /// The only kernel `name` of a text.

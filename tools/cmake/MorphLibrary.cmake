@@ -96,9 +96,13 @@ function(morph_gtest name)
     target_precompile_headers(${name} REUSE_FROM MorphTorchPch)
   endif()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES TEST_PREFIX "${name}."
-                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ${labels}
-                       ENVIRONMENT "OMP_NUM_THREADS=1;MORPH_POISON=1;${ARG_ENVIRONMENT}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES TEST_PREFIX "${name}." TEST_LIST tests
+                       PROPERTIES TIMEOUT ${MORPH_TEST_TIMEOUT} ${labels})
+  # A list of variables would not survive among the properties above: only the first would be set.
+  set(environment "OMP_NUM_THREADS=1;MORPH_POISON=1;${ARG_ENVIRONMENT}")
+  file(CONFIGURE OUTPUT ${name}-environment.cmake CONTENT
+       "set_tests_properties(\${tests} PROPERTIES ENVIRONMENT \"${environment}\")\n" @ONLY)
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${CMAKE_CURRENT_BINARY_DIR}/${name}-environment.cmake)
 endfunction()
 
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and

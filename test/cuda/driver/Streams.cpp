@@ -236,12 +236,12 @@ bool Streams::step() {
   runWork(item.work);
   stream->isRunning = false;
   stream->items.pop_front();
+  if (stream->items.empty())
+    favourite = nullptr;
   item.completion->isDone = true;
   item.completion->time = std::chrono::steady_clock::now();
-  if (chosen->first == &orphans && stream->items.empty()) {
-    favourite = nullptr;
+  if (chosen->first == &orphans && stream->items.empty())
     orphans.remove_if([&](const auto &one) { return one.get() == stream; });
-  }
   return true;
 }
 
