@@ -51,7 +51,7 @@ class ProgramTest(unittest.TestCase):
                 plan = folder / f"{name}.json"
                 run(BIN / "morph-opt", folder / "model.mlir", *passes,
                     f"--morph-emit-plan=program=small output={plan} {emit}", "-o", os.devnull)
-                run(BIN / "morph-plan-run", plan, "--input", folder / "inputs.safetensors", "--output",
+                run(BIN.parent / "test/bin/morph-plan-run", plan, "--input", folder / "inputs.safetensors", "--output",
                     folder / f"{name}.safetensors", "--device", device, *options, **environment)
                 return load_file(folder / f"{name}.safetensors")
 
