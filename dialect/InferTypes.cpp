@@ -84,7 +84,7 @@ LogicalResult inferTypesByTable(MLIRContext *context, std::optional<Location> lo
     element = BFloat16Type::get(context);
   // What is written into an operand's memory is of its type.
   auto updatedElement = [&](size_t result) -> std::optional<Type> {
-    if (rule.updates.empty() || rule.updates[result].empty())
+    if (result >= rule.updates.size() || rule.updates[result].empty())
       return std::nullopt;
     ValueRange operand = groups[static_cast<size_t>(rule.operandIndex(rule.updates[result]))];
     return operand.empty() ? std::nullopt : std::optional<Type>(getElementTypeOrSelf(operand.front().getType()));

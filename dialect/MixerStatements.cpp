@@ -136,7 +136,8 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
   FailureOr<LinearAttentionOp> attention = expander.create<LinearAttentionOp>(
       given.getQ(), *k, given.getV(), decayOfRank(1), decayOfRank(3), decayOfRank(4), given.getBeta(), given.getWrite(),
       given.getErase(), given.getBonus(), *state, attributes.getF64FloatAttr(*scale),
-      attributes.getI64IntegerAttr(*chunk), getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr());
+      attributes.getI64IntegerAttr(*chunk), getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr(),
+      /*keep_states=*/UnitAttr(), /*keep_written=*/UnitAttr());
   if (failed(attention))
     return failure();
   expander.setState(attention->getFinalState());

@@ -40,7 +40,8 @@ class Morph_Op<string mnemonic, list<Trait> traits = []> : Op<Morph_Dialect, mne
 //
 // A pattern has a letter a dimension, and a letter one size in the whole op. A leading '*' stands for any number of
 // further dimensions, a trailing '~' too; '1' is a dimension of one element; "=x" is the shape of operand x, "=x|y" of a
-// variadic result those of the optional operands x and y that are present. Letters:
+// variadic result those of the optional operands x and y that are present; "?x=P|?y=Q" of a variadic result P where the
+// flag x is present, then Q where y is. Letters:
 // B batch, T positions, S cached positions, N rows, whose sizes may be names until a program runs; all
 // others are numbers in a program: C channels, H heads, G key-value heads or elements of a gate, D head dimension, K and
 // V key and value dimension, V also vocabulary, I and O inputs and outputs, W taps or columns of a state.
@@ -57,7 +58,8 @@ class Rule<string kind, string first, string second, string third, string label_
 }
 /// The operand has a shape of the pattern, where it is present.
 class HasShape<string operand, string pattern, string label> : Rule<"Shape", operand, pattern, "", label>;
-/// The letter is a term, or two with + - * or / between them; a quotient must be whole. The size is in the limits.
+/// The letter is a term, or two with + - * / or // between them; a quotient by / must be whole, one by // is rounded up,
+/// and of a size by name a size by name, too: "T/64". The size is in the limits.
 class Size<string letter, string value, string label> : Rule<"Size", letter, value, "", label>;
 /// The first letter divides the second.
 class Divides<string divisor, string dividend, string label> : Rule<"Divides", divisor, dividend, "", label>;
@@ -124,7 +126,7 @@ def Morph_InferTypes : TraitList<[
 class Morph_InstructionOp<string mnemonic, list<Trait> traits = []>
     : Morph_Op<mnemonic, !listconcat([Pure, Morph_InferTypes], traits)> {
   list<Rule> rules = [];
-  // A pattern a result; a variadic one has "=x" of a variadic operand x or "=x|y" of optional ones.
+  // A pattern a result; a variadic one has "=x" of a variadic operand x, "=x|y" of optional ones or "?x=P" of flags.
   list<string> resultShapes = [];
   list<Below> indices = [];
   // The element type of the results: f32, or that which an attribute names; of one in an operand's memory, the operand's.

@@ -380,7 +380,7 @@ defvar linearAttentionRules = [HasShape<"q", "BTGK", "linear_attention_c1">,
     Together<"write|erase", "linear_attention_c8">, AtMostOne<"beta|write", "linear_attention_c8">,
     HasShape<"bonus", "HK", "linear_attention_c9">, Size<"W", "V + ?normaliser", "linear_attention_c10">,
     HasShape<"state", "BHKW", "linear_attention_c10">, Range<"chunk", "1", kChunk, "linear_attention_c11">,
-    Positive<"normaliser", "linear_attention_c12">];
+    Positive<"normaliser", "linear_attention_c12">, Size<"N", "T // chunk", "">];
 
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
@@ -401,6 +401,10 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     elements of o are divided by its last one plus `normaliser`. Otherwise W is V. The final state [B,H,K,W] is written in
     the place of `state`. Computed in chunks of `chunk` positions; the result does not depend on it but for rounding. A
     position with a zero k does nothing to a zero state.
+
+    For linear_attention_grad, which finds them again otherwise, there are two more results: with `keep_states` the states
+    [B,H,N,K,W] at the starts of the N chunks, with `keep_written` [B,T,H,W] what a position adds under its key or vector:
+    v - (D S)^T k of the delta rule, b^T D S of `write`, else v (with its column of ones). morph-keep-states asks for them.
     Constraints: linear_attention_c1 q is [B,T,G,K]; linear_attention_c2 k is [B,T,G,K]; linear_attention_c3 v is
     [B,T,H,V]; linear_attention_c4 G divides H; linear_attention_c5 head_decay is [H], decay [B,T,H], channel_decay
     [B,T,H,K]; linear_attention_c6 there is one decay at most; linear_attention_c7 beta is [B,T,H], write and erase
@@ -408,19 +412,20 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [H,K]; linear_attention_c10 state is [B,H,K,W]; linear_attention_c11 chunk is positive and within the limit;
     linear_attention_c12 normaliser is positive.
   }];
-  let arguments = linearAttentionOperands;
-  let results = (outs Morph_Float:$result, Morph_Float:$final_state);
+  let arguments = !con(linearAttentionOperands, (ins UnitAttr:$keep_states, UnitAttr:$keep_written));
+  let results = (outs Morph_Float:$result, Morph_Float:$final_state, Variadic<Morph_Float>:$kept);
   let rules = linearAttentionRules;
-  let resultShapes = ["BTHV", "BHKW"];
+  let resultShapes = ["BTHV", "BHKW", "?keep_states=BHNKW|?keep_written=BTHW"];
   let factors = ["q", "k", "v"];
-  let updates = ["", "state"];
+  let updates = ["", "state", ""];
   let mixesTokens = 1;
   let flops = "linearAttentionFlops(d)";
   let scratch = "linearAttentionScratch(d)";
   let assemblyFormat = [{
     $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)? (`beta` $beta^)?
     (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? `scale` $scale `chunk` $chunk
-    (`normaliser` $normaliser^)? attr-dict `:` type($q) `,` type($k) `,` type($v)
+    (`normaliser` $normaliser^)? (`keep_states` $keep_states^)? (`keep_written` $keep_written^)?
+    attr-dict `:` type($q) `,` type($k) `,` type($v)
     (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
     (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
     (`state` type($state)^)?

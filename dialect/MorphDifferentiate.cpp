@@ -185,8 +185,9 @@ Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, A
   if (!llvm::is_contained(needed.take_front(inputs), true))
     return gradients;
   auto gradient = builder.create<LinearAttentionGradOp>(
-      getLoc(), dy[0], getQ(), getK(), getV(), getHeadDecay(), getDecay(), getChannelDecay(), getBeta(), getWrite(),
-      getErase(), getBonus(), getState(), getScaleAttr(), getChunkAttr(), getNormaliserAttr());
+      getLoc(), dy[0], /*states=*/Value(), /*written=*/Value(), getQ(), getK(), getV(), getHeadDecay(), getDecay(),
+      getChannelDecay(), getBeta(), getWrite(), getErase(), getBonus(), getState(), getScaleAttr(), getChunkAttr(),
+      getNormaliserAttr());
   for (size_t i = 0; i < inputs; ++i)
     if (needed[i])
       gradients[i] = gradient->getResult(i);

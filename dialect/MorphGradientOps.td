@@ -202,24 +202,29 @@ def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
     [AttrSizedOperandSegments, AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of linear_attention by its operands but the state, for a zero gradient of the final state";
   let description = [{
-    After dq, dk and dv the gradients of those other operands that are present, in their order.
-    Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention.
+    After dq, dk and dv the gradients of those other operands that are present, in their order. `states` and `written` are
+    what linear_attention has kept; where they are absent, they are found again, to the same bits.
+    Constraints: linear_attention_grad_c1 dy is [B,T,H,V] and the rest as in linear_attention; linear_attention_grad_c2
+    states is [B,H,N,K,W], N being the number of chunks; linear_attention_grad_c3 written is [B,T,H,W].
   }];
-  let arguments = !con((ins Morph_Half:$dy), linearAttentionOperands);
+  let arguments = !con((ins Morph_Half:$dy, Optional<Morph_Float>:$states, Optional<Morph_Float>:$written),
+      linearAttentionOperands);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv, Variadic<Morph_Float>:$dterms);
-  let rules = !listconcat(linearAttentionRules, [HasShape<"dy", "BTHV", "linear_attention_grad_c1">]);
+  let rules = !listconcat(linearAttentionRules, [HasShape<"dy", "BTHV", "linear_attention_grad_c1">,
+      HasShape<"states", "BHNKW", "linear_attention_grad_c2">, HasShape<"written", "BTHW", "linear_attention_grad_c3">]);
   let resultShapes = ["BTGK", "BTGK", "BTHV", "=head_decay|decay|channel_decay|beta|write|erase|bonus"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;
-  let flops = "2.5 * linearAttentionFlops(d)";
+  let flops = "linearAttentionGradFlops(d)";
   let scratch = "linearAttentionGradScratch(d)";
   let assemblyFormat = [{
     $dy `,` $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)?
-    (`beta` $beta^)? (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? `scale` $scale
+    (`beta` $beta^)? (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)?
+    (`states` $states^)? (`written` $written^)? `scale` $scale
     `chunk` $chunk (`normaliser` $normaliser^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v)
     (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
     (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
-    (`state` type($state)^)?
+    (`state` type($state)^)? (`states` type($states)^)? (`written` type($written)^)?
   }];
 }
 

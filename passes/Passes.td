@@ -390,6 +390,29 @@ def RecomputePass : Morph_Pass<"morph-recompute"> {
   ];
 }
 
+def KeepStatesPass : Morph_Pass<"morph-keep-states"> {
+  let summary = "Keep what linear attention's forward finds for its backward, where the memory allows it";
+  let description = [{
+    A linear_attention_grad finds the states at the chunks' starts again, and what its positions write. Here the
+    linear_attention of the same operands leaves both. With a `limit` only as many layers' are kept as leave the values of
+    a run within it, those that live for the fewest ops first; without one, all. The bits of results do not change.
+
+    Run it after morph-recompute, which makes room, and whose copies of a forward leave them right where they are read.
+
+    ```mlir
+    %o, %state, %kept:2 = morph.linear_attention %q, %k, %v beta %b scale 0.125 chunk 64 keep_states keep_written : ...
+    ...
+    %d:4 = morph.linear_attention_grad %do, %q, %k, %v beta %b states %kept#0 written %kept#1 scale 0.125 chunk 64 : ...
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
+    Option<"limit", "limit", "int64_t", /*default=*/"-1", "Bytes that the values of a run may take; less than 0: any">,
+    ListOption<"sizes", "sizes", "std::string", "Sizes of a run by name, NAME=NUMBER; for a limit">,
+    Option<"threads", "threads", "int64_t", /*default=*/"1", "Threads of a run; for a limit">,
+  ];
+}
+
 def EmitPlanPass : Morph_Pass<"morph-emit-plan"> {
   let summary = "Write a program as a plan for the runtime";
   let description = [{

@@ -86,4 +86,16 @@ LogicalResult checkOption(ModelOp model, StringRef option, double value, double 
   return emitError(model.getLoc()) << "option " << option << " is " << text;
 }
 
+FailureOr<std::map<std::string, int64_t>> parseRunSizes(ModelOp model, ArrayRef<std::string> entries) {
+  std::map<std::string, int64_t> sizes;
+  for (StringRef entry : entries) {
+    auto [name, text] = entry.split('=');
+    int64_t size = 0;
+    if (name.empty() || text.getAsInteger(10, size) || size < 0)
+      return emitModelError(model) << "option 'sizes' has '" << entry << "', expected NAME=NUMBER";
+    sizes[name.str()] = size;
+  }
+  return sizes;
+}
+
 } // namespace morph

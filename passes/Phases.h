@@ -6,6 +6,8 @@
 
 #include "dialect/MorphOps.h"
 
+#include <map>
+
 namespace morph {
 
 /// The name of the pass that brings a model into `phase`; for the base phase, of the tool that imports models.
@@ -36,6 +38,9 @@ mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, llvm::Str
                                 llvm::ArrayRef<llvm::StringRef> allowed);
 /// The same of a finite number, from 0 to less than `below`, which may be infinite.
 mlir::LogicalResult checkOption(ModelOp model, llvm::StringRef option, double value, double below);
+
+/// The sizes of a run that an option 'sizes' gives, each as "T=8192"; an error names the entry that is none.
+mlir::FailureOr<std::map<std::string, int64_t>> parseRunSizes(ModelOp model, llvm::ArrayRef<std::string> entries);
 
 } // namespace morph
 

@@ -164,7 +164,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   // Before differentiation: what is not needed gets no gradient, and a teacher and a student share their common part.
   manager.addNestedPass<ModelOp>(createDemandRowsPass());
   addCleanup(manager);
-  if (options.gradients && llvm::is_contained(kTraining, options.program)) {
+  const bool hasGradients = options.gradients && llvm::is_contained(kTraining, options.program);
+  if (hasGradients) {
     DifferentiatePassOptions differentiate;
     differentiate.program = options.program;
     manager.addNestedPass<ModelOp>(createDifferentiatePass(differentiate));
@@ -190,6 +191,14 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     recompute.threads = options.threads;
     recompute.least = true;
     manager.addNestedPass<ModelOp>(createRecomputePass(recompute));
+  }
+  if (hasGradients) {
+    KeepStatesPassOptions keep;
+    keep.program = options.program;
+    keep.limit = options.limit.value_or(-1);
+    keep.sizes = options.sizes;
+    keep.threads = options.threads;
+    manager.addNestedPass<ModelOp>(createKeepStatesPass(keep));
   }
   if (options.kernels) // Where nothing is to calibrate, there is no such program.
     manager.addNestedPass<ModelOp>(createFormKernelsPass({options.program == "calibrate" ? "" : options.program}));

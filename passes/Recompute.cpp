@@ -16,19 +16,6 @@ using namespace morph;
 
 namespace {
 
-/// Parses "B=1", "T=8192"; an error names the entry that is none.
-FailureOr<std::map<std::string, int64_t>> parseSizes(ModelOp model, ArrayRef<std::string> entries) {
-  std::map<std::string, int64_t> sizes;
-  for (StringRef entry : entries) {
-    auto [name, text] = entry.split('=');
-    int64_t size = 0;
-    if (name.empty() || text.getAsInteger(10, size) || size < 0)
-      return emitModelError(model) << "option 'sizes' has '" << entry << "', expected NAME=NUMBER";
-    sizes[name.str()] = size;
-  }
-  return sizes;
-}
-
 /// Clones in the program what the plan `after` has beyond `before`, the plan of the program as it is.
 void cloneCopies(ProgramOp program, const plan::Plan &before, const Recomputation &after) {
   // An op but a param is an instruction, and values are numbered alike.
@@ -73,7 +60,7 @@ struct RecomputePass : public morph::impl::RecomputePassBase<RecomputePass> {
     if (limit < 0 || threads < 1)
       return emitModelError(model) << "option 'limit' is " << int64_t(limit) << " and 'threads' is " << int64_t(threads)
                                    << ", expected a limit of 0 or more and a thread or more";
-    FailureOr<std::map<std::string, int64_t>> runSizes = parseSizes(model, sizes);
+    FailureOr<std::map<std::string, int64_t>> runSizes = parseRunSizes(model, sizes);
     if (failed(runSizes))
       return failure();
     FailureOr<plan::Plan> before = emitPlan(model, program);

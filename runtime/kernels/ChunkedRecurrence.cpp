@@ -20,6 +20,7 @@ template <typename T, StateUpdate update, bool channels> class Recurrence {
 public:
   Recurrence(const RecurrenceProblem<T> &p, int threads, void *workspace, bool gradient)
       : p_(p), s_(p.sizes), threads_(insideTasks() ? 1 : threads), gradient_(gradient),
+        findsStates_(!gradient || !p.states), findsWritten_(!gradient || !p.written),
         workspace_(static_cast<char *>(workspace)), chunkBytes_(plan::detail::chunkScratch(s_, sizeof(T), gradient)),
         headBytes_(plan::detail::headScratch(s_, sizeof(T), gradient)), headMemory_(workspace_ + threads * chunkBytes_),
         whole_(plan::headsSuffice(s_, threads_)),
@@ -27,19 +28,19 @@ public:
             headMemory_ + (plan::headsSuffice(s_, threads) ? threads : s_.batch * s_.heads) * headBytes_)) {}
 
   void forward(T *o, T *stateAfter) {
-    if (s_.length == 1)
+    if (s_.length == 1 && !p_.states && !p_.written)
       return step(o, stateAfter);
     const int64_t heads = s_.batch * s_.heads, chunks = s_.chunks();
     if (whole_) {
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
         const Head<T> head(p_, index);
-        Kept<T> kept = keptOf(thread);
+        Kept<T> kept = keptOf(thread, index);
         Chunk c = chunkOf(thread);
-        start(index, kept.states);
+        start(index, kept);
         for (int64_t number = 0; number < chunks; ++number) {
           c.load(p_, head, number, true, solves);
-          c.solveForward(p_, head, kept);
-          advanceAll(head, kept, number, c);
+          solve(head, kept, c);
+          advance(head, kept, number, c);
           outputs(head, kept, c, o);
         }
         finish(index, kept, stateAfter);
@@ -48,21 +49,21 @@ public:
     }
     parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / chunks);
-      Kept<T> kept = keptOf(task / chunks);
+      Kept<T> kept = keptOf(task / chunks, task / chunks);
       Chunk c = chunkOf(thread);
       c.load(p_, head, task % chunks, false, solves);
-      c.solveForward(p_, head, kept);
+      solve(head, kept, c);
     });
     passForward();
     parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / chunks);
-      Kept<T> kept = keptOf(task / chunks);
+      Kept<T> kept = keptOf(task / chunks, task / chunks);
       Chunk c = chunkOf(thread);
       c.load(p_, head, task % chunks, true, false);
       outputs(head, kept, c, o);
     });
     for (int64_t index = 0; index < heads; ++index) {
-      Kept<T> kept = keptOf(index);
+      Kept<T> kept = keptOf(index, index);
       finish(index, kept, stateAfter);
     }
   }
@@ -73,17 +74,23 @@ public:
       parallelTasks(threads_, heads, [&](int64_t index, int thread) {
         const Head<T> head(p_, index);
         const Matrix<const T> dy = head.of(dO, s_.valueWidth);
-        Kept<T> kept = keptOf(thread);
+        Kept<T> kept = keptOf(thread, index);
         Chunk c = chunkOf(thread);
-        start(index, kept.states);
-        for (int64_t number = 0; number < chunks; ++number) {
-          c.load(p_, head, number, false, solves);
-          c.solveForward(p_, head, kept);
-          advanceAll(head, kept, number, c);
+        if (findsStates_) {
+          start(index, kept);
+          for (int64_t number = 0; number < chunks; ++number) {
+            c.load(p_, head, number, false, solves && findsWritten_);
+            solve(head, kept, c);
+            advance(head, kept, number, c);
+          }
         }
         std::fill_n(kept.rs + chunks * stateSize, stateSize, T(0));
         for (int64_t number = chunks - 1; number >= 0; --number) {
           c.load(p_, head, number, true, solves);
+          if (!findsStates_) {
+            solve(head, kept, c);
+            advance(head, kept, number, c);
+          }
           c.solveBackward(p_, dy, kept);
           for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
             retreat(head, dy, kept, number, l, c);
@@ -93,17 +100,20 @@ public:
     } else {
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
-        Kept<T> kept = keptOf(task / chunks);
+        Kept<T> kept = keptOf(task / chunks, task / chunks);
         Chunk c = chunkOf(thread);
         c.load(p_, head, task % chunks, solves, solves);
-        c.solveForward(p_, head, kept);
+        solve(head, kept, c);
+        if (!findsStates_)
+          advance(head, kept, task % chunks, c);
         c.solveBackward(p_, head.of(dO, s_.valueWidth), kept);
       });
-      passForward();
+      if (findsStates_)
+        passForward();
       passBackward(dO);
       parallelTasks(threads_, heads * chunks, [&](int64_t task, int thread) {
         const Head<T> head(p_, task / chunks);
-        Kept<T> kept = keptOf(task / chunks);
+        Kept<T> kept = keptOf(task / chunks, task / chunks);
         Chunk c = chunkOf(thread);
         c.load(p_, head, task % chunks, true, solves);
         chunkGradients(head, task / chunks, head.of(dO, s_.valueWidth), kept, task % chunks, c, gradients);
@@ -123,7 +133,7 @@ private:
       const Head<T> head(p_, index);
       const Matrix<T> state{stateAfter + index * size, n};
       if (p_.state != stateAfter)
-        start(index, state.data);
+        copyStart(index, state.data);
       Chunk c = chunkOf(thread);
       const T *q = head.q.data, *const k = head.k.data, *const v = head.v.data;
       const T *read = update == StateUpdate::Free ? head.erase.data : k, *query = q;
@@ -163,13 +173,21 @@ private:
   }
 
   Chunk chunkOf(int thread) const { return {ScratchAllocator(workspace_ + thread * chunkBytes_), s_, gradient_}; }
-  /// Of a thread where heads are whole, else of a head.
-  Kept<T> keptOf(int64_t which) const { return {ScratchAllocator(headMemory_ + which * headBytes_), s_, gradient_}; }
-  Matrix<T> stateAt(T *states, int64_t number) const {
-    return {states + number * s_.width * s_.valueWidth, s_.valueWidth};
+  /// Of head `index`, in the memory of a thread where heads are whole, else of the head.
+  Kept<T> keptOf(int64_t which, int64_t index) const {
+    return {ScratchAllocator(headMemory_ + which * headBytes_), p_, index, gradient_};
+  }
+  /// The state before chunk `number`, or after the last one.
+  Matrix<T> stateAt(const Kept<T> &kept, int64_t number) const {
+    return {number < s_.chunks() ? kept.states + number * s_.width * s_.valueWidth : kept.last, s_.valueWidth};
+  }
+  /// R before chunk `number`.
+  Matrix<T> gradientAt(const Kept<T> &kept, int64_t number) const {
+    return {kept.rs + number * s_.width * s_.valueWidth, s_.valueWidth};
   }
 
-  void start(int64_t index, T *state) const {
+  void start(int64_t index, const Kept<T> &kept) const { copyStart(index, stateAt(kept, 0).data); }
+  void copyStart(int64_t index, T *state) const {
     const int64_t size = s_.width * s_.valueWidth;
     if (p_.state)
       std::copy_n(p_.state + index * size, size, state);
@@ -177,8 +195,8 @@ private:
       std::fill_n(state, size, T(0));
   }
   void finish(int64_t index, const Kept<T> &kept, T *stateAfter) const {
-    const int64_t size = s_.width * s_.valueWidth, chunks = s_.chunks();
-    std::copy_n(kept.states + chunks * size, size, stateAfter + index * size);
+    const int64_t size = s_.width * s_.valueWidth;
+    std::copy_n(kept.last, size, stateAfter + index * size);
   }
 
   /// A product (SmallProducts.h).
@@ -216,16 +234,30 @@ private:
     product(true, false, s_.width, columns, size, factor, keys, values, T(1), state);
   }
 
-  /// W, or E, and the next state, for the columns of values from `l`.
+  /// What of a loaded chunk does not depend on the state.
+  void solve(const Head<T> &head, Kept<T> &kept, Chunk &c) const {
+    c.keepDecays(kept);
+    if (findsWritten_)
+      c.solveForward(p_, head, kept);
+  }
+
+  /// W, or E, and the next state, for the columns of values from `l`; what the problem has of them stays.
   void advance(const Head<T> &head, Kept<T> &kept, int64_t number, int64_t l, Chunk &c) const {
     const int64_t begin = number * s_.chunk, size = std::min(s_.chunk, s_.length - begin),
                   columns = std::min(kValueColumns, s_.valueWidth - l);
-    const Matrix<T> from = stateAt(kept.states, number).right(l), to = stateAt(kept.states, number + 1).right(l);
-    const Matrix<T> w = kept.fh.below(begin).right(l), h = kept.fh.below(begin).right(s_.valueWidth);
+    const Matrix<T> from = stateAt(kept, number).right(l), w = kept.w.below(begin).right(l);
     const Matrix<const T> keys = head.k.below(begin), values = head.v.below(begin).right(l), none{};
+    if (findsWritten_) {
+      const Matrix<T> f = kept.fh.below(begin).right(l), h = kept.fh.below(begin).right(s_.valueWidth);
+      if constexpr (solves)
+        product(false, false, size, columns, s_.width, T(isDelta ? -1 : 1), h, from, T(1), f);
+      if (p_.written)
+        chunk::scaleAll(size, columns, T(1), solves ? Matrix<const T>(f) : values, w);
+    }
+    if (!findsStates_)
+      return;
+    const Matrix<T> to = stateAt(kept, number + 1).right(l);
     const T *toEnd = kept.toEnd.row(begin);
-    if constexpr (solves)
-      product(false, false, size, columns, s_.width, T(isDelta ? -1 : 1), h, from, T(1), w);
     decayState(kept, begin + size - 1, columns, from, to);
     if constexpr (update == StateUpdate::Free)
       addToState(size, columns, 1, toEnd, head.write.below(begin), w, none, c, to);
@@ -235,7 +267,7 @@ private:
       addToState(size, columns, 1, toEnd, keys, values, none, c, to);
   }
 
-  void advanceAll(const Head<T> &head, Kept<T> &kept, int64_t number, Chunk &c) const {
+  void advance(const Head<T> &head, Kept<T> &kept, int64_t number, Chunk &c) const {
     for (int64_t l = 0; l < s_.valueWidth; l += kValueColumns)
       advance(head, kept, number, l, c);
   }
@@ -244,7 +276,7 @@ private:
   void retreat(const Head<T> &head, Matrix<const T> dO, Kept<T> &kept, int64_t number, int64_t l, Chunk &c) const {
     const int64_t begin = number * s_.chunk, size = std::min(s_.chunk, s_.length - begin),
                   columns = std::min(kValueColumns, s_.valueWidth - l);
-    const Matrix<T> from = stateAt(kept.rs, number + 1).right(l), to = stateAt(kept.rs, number).right(l);
+    const Matrix<T> from = gradientAt(kept, number + 1).right(l), to = gradientAt(kept, number).right(l);
     const Matrix<const T> none{};
     const T *fromStart = kept.fromStart.row(begin);
     decayState(kept, begin + size - 1, columns, from, to);
@@ -261,12 +293,11 @@ private:
   void passForward() const {
     const int64_t blocks = plan::blocksOf(s_.valueWidth, kValueColumns);
     for (int64_t index = 0; index < s_.batch * s_.heads; ++index) {
-      Kept<T> kept = keptOf(index);
-      start(index, kept.states);
+      start(index, keptOf(index, index));
     }
     parallelTasks(threads_, s_.batch * s_.heads * blocks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / blocks);
-      Kept<T> kept = keptOf(task / blocks);
+      Kept<T> kept = keptOf(task / blocks, task / blocks);
       Chunk c = chunkOf(thread);
       for (int64_t number = 0; number < s_.chunks(); ++number)
         advance(head, kept, number, task % blocks * kValueColumns, c);
@@ -275,10 +306,10 @@ private:
   void passBackward(const T *dO) const {
     const int64_t blocks = plan::blocksOf(s_.valueWidth, kValueColumns), stateSize = s_.width * s_.valueWidth;
     for (int64_t index = 0; index < s_.batch * s_.heads; ++index)
-      std::fill_n(keptOf(index).rs + s_.chunks() * stateSize, stateSize, T(0));
+      std::fill_n(keptOf(index, index).rs + s_.chunks() * stateSize, stateSize, T(0));
     parallelTasks(threads_, s_.batch * s_.heads * blocks, [&](int64_t task, int thread) {
       const Head<T> head(p_, task / blocks);
-      Kept<T> kept = keptOf(task / blocks);
+      Kept<T> kept = keptOf(task / blocks, task / blocks);
       Chunk c = chunkOf(thread);
       for (int64_t number = s_.chunks() - 1; number >= 0; --number)
         retreat(head, head.of(dO, s_.valueWidth), kept, number, task % blocks * kValueColumns, c);
@@ -288,7 +319,7 @@ private:
   /// O of a loaded chunk.
   void outputs(const Head<T> &head, const Kept<T> &kept, Chunk &c, T *o) const {
     const int64_t n = s_.valueWidth;
-    const Matrix<T> out = head.of(o, n).below(c.begin), state = stateAt(kept.states, c.begin / s_.chunk);
+    const Matrix<T> out = head.of(o, n).below(c.begin), state = stateAt(kept, c.begin / s_.chunk);
     if constexpr (channels) {
       const Matrix<T> queries{c.y.data, s_.width};
       decayRows<true>(c.size, s_.width, c.fromStart, c.rows, queries);
@@ -300,11 +331,11 @@ private:
     Matrix<const T> values = head.v.below(c.begin);
     if constexpr (isDelta) {
       const Matrix<T> u{c.y.data, n};
-      chunk::scaleRows(c.size, n, c.beta, kept.fh.below(c.begin), u);
+      chunk::scaleRows(c.size, n, c.beta, kept.w.below(c.begin), u);
       values = u;
     }
     if constexpr (update == StateUpdate::Free)
-      product(false, false, c.size, n, c.size, T(1), c.scores, kept.fh.below(c.begin), T(1), out);
+      product(false, false, c.size, n, c.size, T(1), c.scores, kept.w.below(c.begin), T(1), out);
     product(false, false, c.size, n, c.size, T(1), c.scores.right((kWrites - 1) * c.size), values, T(1), out);
   }
 
@@ -312,8 +343,8 @@ private:
   void chunkGradients(const Head<T> &head, int64_t index, Matrix<const T> dO, const Kept<T> &kept, int64_t number,
                       Chunk &c, const RecurrenceGradients<T> &to) const {
     const int64_t begin = c.begin, size = c.size, n = s_.valueWidth, width = s_.width;
-    const Matrix<T> state = stateAt(kept.states, number), r = stateAt(kept.rs, number + 1);
-    const Matrix<T> w = kept.fh.below(begin), y = kept.yz.below(begin), dv = head.of(to.dv, n).below(begin);
+    const Matrix<T> state = stateAt(kept, number), r = gradientAt(kept, number + 1);
+    const Matrix<T> w = kept.w.below(begin), y = kept.yz.below(begin), dv = head.of(to.dv, n).below(begin);
 
     // U, and dL = [dO; Y].
     Matrix<const T> u[kWrites];
@@ -363,7 +394,7 @@ private:
     }
     c.decays.addGradients(kReads, kWrites, c.dScores, c.rows, c.written(), c.dReads, c.dWrites);
 
-    decayGradients(head, index, stateAt(kept.states, number + 1), r, c, to);
+    decayGradients(head, index, stateAt(kept, number + 1), r, c, to);
     chunk::scaleAll(size, width, p_.scale, c.dReads, head.of(to.dq, width).below(begin));
     const Matrix<T> dk = head.of(to.dk, width).below(begin), dKeys = c.dWrites.below((kWrites - 1) * size);
     if constexpr (isDelta)
@@ -376,12 +407,13 @@ private:
     }
   }
 
-  /// dg of a chunk whose dL and dN are known, from the state after it and R.
+  /// dg of a chunk whose dL and dN are known, from the state after it and R, which is zero behind the last chunk.
   void decayGradients(const Head<T> &head, int64_t index, Matrix<const T> after, Matrix<const T> r, Chunk &c,
                       const RecurrenceGradients<T> &to) const {
     const int64_t size = c.size, n = s_.valueWidth, width = s_.width;
     if (!to.dHeadDecay && !to.dDecay && !to.dChannelDecay)
       return;
+    const bool isLast = c.begin + size == s_.length;
     const Matrix<T> dc = c.dDecays;
     std::fill_n(dc.data, size * s_.decays(), T(0));
     auto add = [&](T sign, Matrix<const T> rows, Matrix<const T> gradients) {
@@ -395,7 +427,8 @@ private:
     for (int64_t write = 0; write < kWrites; ++write)
       add(-1, c.written().below(write * size), c.dWrites.below(write * size));
     if constexpr (channels) {
-      chunk::addRowDots(width, n, T(1), r, after, dc.row(size - 1));
+      if (!isLast)
+        chunk::addRowDots(width, n, T(1), r, after, dc.row(size - 1));
       const Matrix<T> dg = head.of(to.dChannelDecay, width).below(c.begin);
       for (int64_t i = size - 1; i >= 0; --i) {
         if (i < size - 1)
@@ -403,7 +436,8 @@ private:
         std::copy_n(dc.row(i), width, dg.row(i));
       }
     } else {
-      chunk::addRowDots(1, width * n, T(1), r, after, dc.row(size - 1));
+      if (!isLast)
+        chunk::addRowDots(1, width * n, T(1), r, after, dc.row(size - 1));
       T running = 0, all = 0;
       for (int64_t i = size - 1; i >= 0; --i) {
         running += *dc.row(i);
@@ -430,6 +464,7 @@ private:
   const LinearAttentionSizes &s_;
   int threads_;
   bool gradient_;
+  bool findsStates_, findsWritten_; ///< Or the problem has them.
   char *workspace_;
   int64_t chunkBytes_, headBytes_;
   char *headMemory_;

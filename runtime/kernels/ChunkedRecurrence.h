@@ -39,7 +39,7 @@
 // are heads enough for all threads, a head goes through the same steps chunk by chunk, in cache. Either way the same
 // sums are taken in the same order: results do not depend on the number of threads.
 //
-// The forward of a single position, as in decoding, is the recurrence above and no chunk.
+// The forward of a single position, as in decoding, is the recurrence above and no chunk, unless a backward follows.
 
 #ifndef MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H
 #define MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H
@@ -64,6 +64,9 @@ template <typename T> struct RecurrenceProblem {
   const T *beta = nullptr;                    ///< [B,T,H], of StateUpdate::Delta.
   const T *write = nullptr, *erase = nullptr; ///< a and b [B,T,H,K], of StateUpdate::Free.
   const T *state = nullptr;                   ///< [B,H,K,V] before the first position; null: zero.
+  /// What the forward leaves where they are not null, and the backward finds again where they are: the states
+  /// [B,H,chunks,K,V] at the chunks' starts (if sizes.hasStates), and [B,T,H,V] W, E of the delta rule, or v.
+  T *states = nullptr, *written = nullptr;
   bool rounds = false; ///< Products may round their factors to bf16, as fla's do; sums, solves and states are T.
 };
 
@@ -80,9 +83,9 @@ template <typename T> struct RecurrenceGradients {
 template <typename T>
 void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace);
 
-/// The gradients for dO [B,T,H,V] and a zero gradient of the state after the last position. The states at the chunks'
-/// starts are found again: of chunks as long as a head is wide they are as large as q. `workspace`:
-/// plan::recurrenceGradWorkspace bytes, aligned to 64.
+/// The gradients for dO [B,T,H,V] and a zero gradient of the state after the last position: the same bits whether the
+/// problem has `states` and `written`, which of chunks as long as a head is wide are as large as q each, or not.
+/// `workspace`: plan::recurrenceGradWorkspace bytes, aligned to 64.
 template <typename T>
 void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
                         int threads, void *workspace);

@@ -34,6 +34,11 @@ at::Tensor widened(const at::Tensor &x, ScratchAllocator &scratch) {
 
 template <typename T> const T *dataOf(const at::Tensor &x) { return x.defined() ? x.const_data_ptr<T>() : nullptr; }
 
+/// What the forward keeps for the backward, undefined where it is not there.
+struct KeptTensors {
+  at::Tensor states_BHNKW, written_BTHW;
+};
+
 /// The recurrence of operands of one type, without what the normaliser changes of v.
 template <typename T> RecurrenceProblem<T> problemOf(const LinearAttentionInputs &x, bool rounds) {
   RecurrenceProblem<T> p;
@@ -76,6 +81,13 @@ void computeSums(const RecurrenceProblem<T> &p, const T *bonus, T *sums, T *stat
     addBonus<T>(p, bonus, sums, threads);
 }
 
+/// What the forward leaves for the backward, which only reads it.
+template <typename T> void addKept(const KeptTensors &kept, RecurrenceProblem<T> &p) {
+  p.states = const_cast<T *>(dataOf<T>(kept.states_BHNKW));
+  p.written = const_cast<T *>(dataOf<T>(kept.written_BTHW));
+  p.sizes.hasStates = kept.states_BHNKW.defined();
+}
+
 /// v with a column of ones, where there is a normaliser.
 template <typename T> void extendValues(RecurrenceProblem<T> &p, ScratchAllocator &scratch) {
   if (!p.sizes.normalised)
@@ -87,8 +99,9 @@ template <typename T> void extendValues(RecurrenceProblem<T> &p, ScratchAllocato
 
 template <typename T>
 void forwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &o, const at::Tensor &state,
-                 ScratchAllocator scratch) {
+                 const KeptTensors &kept, ScratchAllocator scratch) {
   RecurrenceProblem<T> p = problemOf<T>(x, rounds);
+  addKept(kept, p);
   extendValues(p, scratch);
   T *const out = o.mutable_data_ptr<T>();
   T *const sums = x.normaliser ? scratch.take<T>(lines(p.sizes) * p.sizes.valueWidth) : out;
@@ -99,7 +112,7 @@ void forwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &
 
 /// `results`: gradients of q, k and v, then of the others that are present, in order.
 template <typename T>
-void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &dO,
+void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &dO, const KeptTensors &kept,
                   const std::vector<at::Tensor> &results, ScratchAllocator scratch) {
   RecurrenceProblem<T> p = problemOf<T>(x, rounds);
   const plan::LinearAttentionSizes &s = p.sizes;
@@ -132,6 +145,7 @@ void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor 
     to.dq = scratch.take<T>(lines(s) * s.width);
     to.dk = scratch.take<T>(lines(s) * s.width);
   }
+  addKept(kept, p);
   recurrenceBackward<T>(p, dSums, to, threads, scratch.rest());
   if (bonus)
     addBonusGradients<T>(p, bonus, dSums, to, dBonus, threads);
@@ -153,12 +167,18 @@ bool widen(LinearAttentionInputs &x, ScratchAllocator &scratch) {
 
 void linearAttention(const KernelCall &call) {
   LinearAttentionInputs x(call);
+  KeptTensors kept;
+  size_t next = 2;
+  if (call.flag("keep_states"))
+    kept.states_BHNKW = call.results[next++];
+  if (call.flag("keep_written"))
+    kept.written_BTHW = call.results[next];
   ScratchAllocator scratch(call.scratch);
   const bool rounds = widen(x, scratch);
   if (x.q_BTGK.scalar_type() == at::kDouble)
-    forwardInto<double>(x, rounds, call.results[0], call.results[1], scratch);
+    forwardInto<double>(x, rounds, call.results[0], call.results[1], kept, scratch);
   else
-    forwardInto<float>(x, rounds, call.results[0], call.results[1], scratch);
+    forwardInto<float>(x, rounds, call.results[0], call.results[1], kept, scratch);
 }
 
 void linearAttentionGrad(const KernelCall &call) {
@@ -166,10 +186,11 @@ void linearAttentionGrad(const KernelCall &call) {
   ScratchAllocator scratch(call.scratch);
   const bool rounds = widen(x, scratch);
   const at::Tensor dO = widened(call.operands[0], scratch);
+  const KeptTensors kept{call.operands[1], call.operands[2]};
   if (x.q_BTGK.scalar_type() == at::kDouble)
-    backwardInto<double>(x, rounds, dO, call.results, scratch);
+    backwardInto<double>(x, rounds, dO, kept, call.results, scratch);
   else
-    backwardInto<float>(x, rounds, dO, call.results, scratch);
+    backwardInto<float>(x, rounds, dO, kept, call.results, scratch);
 }
 
 const KernelRegistration forwardRegistration("linear_attention", {linearAttention, linearAttentionReference});

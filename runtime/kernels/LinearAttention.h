@@ -12,7 +12,7 @@ namespace morph {
 /// Those that are absent are undefined. Shapes: B batch, T positions, G groups of the H heads, K key and V value
 /// dimension, W columns of a state.
 struct LinearAttentionInputs {
-  /// Of linear_attention, or of its gradient, whose first operand is another.
+  /// Of linear_attention, or of its gradient, whose first operands are others.
   explicit LinearAttentionInputs(const KernelCall &call);
 
   at::Tensor q_BTGK, k_BTGK, v_BTHV;

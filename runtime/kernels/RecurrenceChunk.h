@@ -50,10 +50,15 @@ private:
 
 /// What a head keeps of its chunks between the steps.
 template <typename T> struct Kept {
-  Kept(ScratchAllocator scratch, const LinearAttentionSizes &s, bool gradient)
-      : fh(scratch.matrix<T>(s.length, s.valueWidth + s.width)), fromStart(scratch.matrix<T>(s.length, s.decays())),
-        toEnd(scratch.matrix<T>(s.length, s.decays())),
-        states(scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth)) {
+  Kept(ScratchAllocator scratch, const RecurrenceProblem<T> &p, int64_t index, bool gradient)
+      : fh(scratch.matrix<T>(p.sizes.length, p.sizes.valueWidth + p.sizes.width)),
+        fromStart(scratch.matrix<T>(p.sizes.length, p.sizes.decays())),
+        toEnd(scratch.matrix<T>(p.sizes.length, p.sizes.decays())) {
+    const LinearAttentionSizes &s = p.sizes;
+    const int64_t before = s.chunks() * s.width * s.valueWidth;
+    w = p.written ? Head<T>(p, index).of(p.written, s.valueWidth) : fh;
+    states = p.states ? p.states + index * before : scratch.take<T>(before);
+    last = scratch.take<T>(s.width * s.valueWidth);
     if (gradient) {
       yz = scratch.matrix<T>(s.length, s.valueWidth + s.width);
       rs = scratch.take<T>((s.chunks() + 1) * s.width * s.valueWidth);
@@ -61,7 +66,8 @@ template <typename T> struct Kept {
   }
   Matrix<T> fh; ///< [F | H], then [W | H], of the delta rule [E | H]. Without reads before writes nothing.
   Matrix<T> fromStart, toEnd; ///< e and f of each chunk: [T,1], or [T,K] where channels decay each by itself.
-  T *states;                  ///< At the chunks' starts, and after the last one.
+  Matrix<T> w;                ///< W or E: where they are in [F | H], or where the problem has them.
+  T *states, *last;           ///< At the chunks' starts, and after the last one.
   Matrix<T> yz{};             ///< [P | Z], then [Y | Z], of the delta rule with P + Z R for Y.
   T *rs = nullptr;            ///< R at the chunks' ends; the first one stands at 1.
 };
@@ -126,10 +132,13 @@ template <typename T, StateUpdate update, bool channels> struct Chunk {
   Matrix<T> m() const { return scores.below(size); }
   Matrix<const T> toEnd() const { return decays.toEnd(); }
 
-  /// [F | H] of a loaded chunk, and its decays, to what the head keeps.
-  void solveForward(const RecurrenceProblem<T> &p, const Head<T> &head, Kept<T> &kept) {
+  /// The decays of a loaded chunk to what the head keeps.
+  void keepDecays(Kept<T> &kept) const {
     chunk::scaleAll(1, size * s.decays(), T(1), fromStart, kept.fromStart.below(begin));
     chunk::scaleAll(1, size * s.decays(), T(1), toEnd(), kept.toEnd.below(begin));
+  }
+  /// [F | H] of a loaded chunk to what the head keeps.
+  void solveForward(const RecurrenceProblem<T> &p, const Head<T> &head, Kept<T> &kept) {
     if constexpr (update != StateUpdate::Add) {
       const int64_t n = s.valueWidth;
       const Matrix<T> fh = kept.fh.below(begin);

@@ -75,6 +75,14 @@ double linearAttentionFlops(const OpSizes<double> &d) {
          (chunk * reads * writes * (2 * d('K') + d('V')) + 2 * (reads + writes) * d('K') * d('V'));
 }
 
+double linearAttentionGradFlops(const OpSizes<double> &d) {
+  const double reads = d.has("beta") || d.has("erase") ? 1 : 0, writes = d.has("write") ? 2 : 1;
+  const double chunk = std::min(d.integer("chunk"), d('T')), each = d('B') * d('T') * d('H') * d('V');
+  const double states = d.has("states") ? 2 * writes * d('K') : 0,
+               written = d.has("written") ? reads * (chunk + 2 * d('K')) : 0;
+  return 2.5 * linearAttentionFlops(d) - each * (states + written);
+}
+
 StatusOr<Cost> estimateCost(const Plan &plan, const std::map<std::string, int64_t> &sizes, const RunMode &mode) {
   MORPH_RETURN_IF_ERROR(validate(plan));
   MORPH_ASSIGN_OR_RETURN(const std::vector<Sizes> shapes, resolveShapes(plan, sizes));

@@ -16,6 +16,8 @@ double attentionPairs(double queries, double keys, double window);
 
 /// Operations of the chunked algorithm of linear attention (runtime/kernels/ChunkedRecurrence.h).
 double linearAttentionFlops(const OpSizes<double> &d);
+/// Of its backward: less where `states` or `written` need not be found again.
+double linearAttentionGradFlops(const OpSizes<double> &d);
 
 struct Cost {
   double flops = 0;        ///< All instructions; a multiply-add counts as two.

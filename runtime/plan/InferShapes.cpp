@@ -80,13 +80,18 @@ public:
         return status;
     std::vector<Shape> results;
     for (const ResultRule &result : rule.results) {
-      if (result.shape.empty() || result.shape[0] != '=') {
+      const char kind = result.shape.empty() ? '\0' : result.shape[0];
+      if (kind == '=') {
+        for (const std::string &name : splitWords(result.shape.substr(1)))
+          for (const Shape *shape : operand(name))
+            results.push_back(*shape);
+      } else if (kind == '?') {
+        for (const std::string &each : splitWords(result.shape))
+          if (const size_t equals = each.find('='); attribute(each.substr(1, equals - 1)))
+            results.push_back(shapeOf(each.substr(equals + 1)));
+      } else {
         results.push_back(shapeOf(result.shape));
-        continue;
       }
-      for (const std::string &name : splitWords(result.shape.substr(1)))
-        for (const Shape *shape : operand(name))
-          results.push_back(*shape);
     }
     return results;
   }
@@ -287,13 +292,14 @@ private:
     const size_t space = expression.find(' ');
     Dim size = valueOf(expression.substr(0, space));
     if (space != std::string::npos) {
-      const char operation = expression[space + 1];
-      MORPH_RETURN_IF_ERROR(
-          combine(constraint, expression.substr(0, space), operation, expression.substr(space + 3), size));
+      const size_t end = expression.find(' ', space + 1);
+      MORPH_RETURN_IF_ERROR(combine(constraint, expression.substr(0, space),
+                                    expression.substr(space + 1, end - space - 1), expression.substr(end + 1), size));
     }
     const int64_t *number = numberOf(size);
     const std::string meaning = describeExpression(expression);
-    if (number && (*number < 1 || *number > limits::kDimension))
+    const int64_t least = expression.find("//") == std::string::npos; // Chunks of no positions are none.
+    if (number && (*number < least || *number > limits::kDimension))
       return violated(constraint, constraint.first + " = " + meaning + " is " + std::to_string(*number) +
                                       ", expected 1 to " + std::to_string(limits::kDimension));
     if (const std::string conflict = bind(letter, size, {meaning, ""}); !conflict.empty())
@@ -303,16 +309,25 @@ private:
   }
 
   /// `size`, the value of `left`, becomes that of the operation on it and `right`.
-  Status combine(const ShapeRule &constraint, const std::string &left, char operation, const std::string &right,
-                 Dim &size) const {
+  Status combine(const ShapeRule &constraint, const std::string &left, const std::string &operation,
+                 const std::string &right, Dim &size) const {
     const Dim other = valueOf(right);
     const int64_t *a = numberOf(size), *b = numberOf(other);
+    if (operation == "//" && !a && b) {
+      if (!isUnknown(size))
+        size = Dim(std::get<std::string>(size) + "/" + std::to_string(*b)); // resolveDim divides.
+      return Status();
+    }
     if (!a || !b)
       return violated(constraint, describeTerm(a ? right : left) + ", but must be known");
-    if (operation == '/' && (*b < 1 || *a % *b != 0))
+    if (operation == "/" && (*b < 1 || *a % *b != 0))
       return noMultiple(constraint, left, right);
     // Sizes are of 31 bits: no product overflows.
-    size = Dim(operation == '+' ? *a + *b : operation == '-' ? *a - *b : operation == '*' ? *a * *b : *a / *b);
+    size = Dim(operation == "+"    ? *a + *b
+               : operation == "-"  ? *a - *b
+               : operation == "*"  ? *a * *b
+               : operation == "//" ? (*a + *b - 1) / *b
+                                   : *a / *b);
     return Status();
   }
 

@@ -53,7 +53,8 @@ StatusOr<std::vector<Shape>> inferShapes(const OpRule &rule, const OpArguments &
 /// are a kernel that the plan lacks, and arguments that the kernel does not take.
 StatusOr<std::vector<TensorType>> inferResults(const Plan &plan, const Instruction &instruction, BoundSizes &sizes);
 
-/// One dimension with the named sizes bound. Errors: a name that is not bound, a size out of range.
+/// One dimension with the named sizes bound; "T/64" is T by 64, rounded up. Errors: a name that is not bound, a size
+/// out of range.
 StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t> &sizes);
 
 /// The shape of every value of a validated plan, with its named sizes bound ("B", "T", "S", "N"). A size of 0 is a

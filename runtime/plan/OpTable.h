@@ -32,7 +32,8 @@ struct AttributeRule {
 
 struct ResultRule {
   std::string name;
-  std::string shape; ///< A pattern, "=x" for those of operand x, which may be variadic, or "=x|y" of optional ones.
+  /// A pattern, "=x" for those of operand x, which may be variadic, "=x|y" of optional ones, or "?x=P" of a flag x.
+  std::string shape;
 };
 
 enum class RuleKind { Shape, Size, Divides, Range, Positive, Real, OneOf, AtMostOne, Together, Trailing, Last, Table };

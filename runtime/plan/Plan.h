@@ -27,7 +27,7 @@ enum class DType { F32, F16, BF16, F64, I64 };
 const char *dtypeName(DType dtype);
 
 /// One dimension: a number, or the name of a size known only when the program runs: "B" batch, "T" positions,
-/// "S" cached positions, "N" rows.
+/// "S" cached positions, "N" rows; "T/64" is one of them by a number, rounded up.
 using Dim = std::variant<int64_t, std::string>;
 
 struct TensorType {

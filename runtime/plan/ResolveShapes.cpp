@@ -3,7 +3,10 @@
 
 #include "runtime/plan/InferShapes.h"
 
+#include "runtime/plan/Workspace.h"
+
 #include <algorithm>
+#include <charconv>
 
 namespace morph::plan {
 
@@ -11,6 +14,14 @@ StatusOr<int64_t> resolveDim(const Dim &dim, const std::map<std::string, int64_t
   if (const int64_t *size = std::get_if<int64_t>(&dim))
     return *size;
   const std::string &name = std::get<std::string>(dim);
+  if (const size_t slash = name.rfind('/'); slash != std::string::npos) {
+    int64_t divisor = 0;
+    std::from_chars(name.data() + slash + 1, name.data() + name.size(), divisor);
+    if (divisor < 1)
+      return Status::invalid("the size '" + name + "' is no size by a number");
+    MORPH_ASSIGN_OR_RETURN(const int64_t size, resolveDim(Dim(name.substr(0, slash)), sizes));
+    return blocksOf(size, divisor);
+  }
   auto bound = sizes.find(name);
   if (bound == sizes.end())
     return Status::invalid("the size '" + name + "' is not given");

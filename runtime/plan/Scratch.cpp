@@ -30,8 +30,17 @@ LinearAttentionSizes linearAttentionSizes(const ScratchSizes &d) {
   const bool normalised = d.has("normaliser");
   const StateUpdate update = d.has("beta") ? StateUpdate::Delta : d.has("write") ? StateUpdate::Free : StateUpdate::Add;
   const int64_t chunk = std::max<int64_t>(1, std::min(d.integer("chunk"), d('T')));
-  return {d('B'),    d('T'), d('H'), d('G'), d('K'), d('V') + normalised, chunk, update, d.has("channel_decay"),
-          normalised};
+  return {d('B'),
+          d('T'),
+          d('H'),
+          d('G'),
+          d('K'),
+          d('V') + normalised,
+          chunk,
+          update,
+          d.has("channel_decay"),
+          normalised,
+          d.has("states") || d.has("keep_states")};
 }
 bool isHuge(const LinearAttentionSizes &s) {
   return isHuge({s.batch, s.length, s.heads, s.width + s.valueWidth, 4 * s.chunk}) ||

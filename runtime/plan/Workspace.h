@@ -128,6 +128,7 @@ struct LinearAttentionSizes {
   StateUpdate update = StateUpdate::Add;
   bool channelDecay = false; ///< A decay for each of K channels.
   bool normalised = false;
+  bool hasStates = false; ///< The states at the chunks' starts are a result or an operand.
   constexpr int64_t chunks() const { return blocksOf(length, chunk); }
   /// What reads the state of a position: q, and what reads it before it is written.
   constexpr int64_t reads() const { return update == StateUpdate::Add ? 1 : 2; }
@@ -164,7 +165,7 @@ inline constexpr int64_t chunkScratch(const LinearAttentionSizes &s, int64_t byt
 inline constexpr int64_t headScratch(const LinearAttentionSizes &s, int64_t bytes, bool gradient) {
   const int64_t t = s.length, k = s.width, n = s.valueWidth;
   const int64_t forward = alignedBytes(t * (k + n) * bytes) + 2 * alignedBytes(t * s.decays() * bytes) +
-                          alignedBytes((s.chunks() + 1) * k * n * bytes);
+                          (s.hasStates ? 0 : alignedBytes(s.chunks() * k * n * bytes)) + alignedBytes(k * n * bytes);
   return gradient ? forward + alignedBytes(t * (k + n) * bytes) + alignedBytes((s.chunks() + 1) * k * n * bytes)
                   : forward;
 }

@@ -138,6 +138,30 @@ func.func @linear_attention_grad_c1(%dy: tensor<?x?x2x8xf32>, %q: tensor<?x?x2x4
 
 // -----
 
+func.func @linear_attention_grad_c2(%q: tensor<?x?x2x4xf32>, %s: tensor<?x2x?x8x4xf32>) {
+  // expected-error@below {{linear_attention_grad_c2: states is tensor<?x2x?x8x4xf32>, expected [B,H,N,K,W]: K is 8, but 4 in q (tensor<?x?x2x4xf32>)}}
+  %0:3 = morph.linear_attention_grad %q, %q, %q, %q states %s scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> states tensor<?x2x?x8x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_grad_c2_chunks(%q: tensor<2x100x2x4xf32>, %s: tensor<2x2x4x4x4xf32>) {
+  // expected-error@below {{linear_attention_grad_c2: states is tensor<2x2x4x4x4xf32>, expected [B,H,N,K,W]: N is 4, but T // chunk is 2}}
+  %0:3 = morph.linear_attention_grad %q, %q, %q, %q states %s scale 0.5 chunk 64 : tensor<2x100x2x4xf32>, tensor<2x100x2x4xf32>, tensor<2x100x2x4xf32>, tensor<2x100x2x4xf32> states tensor<2x2x4x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_attention_grad_c3(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{linear_attention_grad_c3: written is tensor<?x?x2x4xf32>, expected [B,T,H,W]: W is 4, but V + (normaliser ? 1 : 0) is 5}}
+  %0:3 = morph.linear_attention_grad %q, %q, %q, %q written %q scale 0.5 chunk 64 normaliser 1.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> written tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @short_conv_grad_c1(%dy: tensor<?x?x4xf32>, %x: tensor<?x?x8xf32>, %w: tensor<8x1x4xf32>) {
   // expected-error@below {{short_conv_grad_c1: dy is tensor<?x?x4xf32>, expected [B,T,C]: C is 4, but 8 in x (tensor<?x?x8xf32>)}}
   %0:2 = morph.short_conv_grad %dy, %x, %w : tensor<?x?x4xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>

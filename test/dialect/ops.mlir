@@ -185,6 +185,10 @@ func.func @mixing_gradients(%dy: tensor<?x?x2x4xf32>, %kv: tensor<?x?x1x4xf32>, 
   %a:3 = morph.attention_grad %dy, %dy, %kv, %kv start %start scale 0.5 window 8 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<?x?x1x4xf32>, tensor<?xi64>
   // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[DEXTRA:.*]]:2 = morph.linear_attention_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} decay %{{.*}} beta %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32>
   %b:5 = morph.linear_attention_grad %dy, %dy, %dy, %dy decay %g beta %g scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32>
+  // CHECK: %{{.*}}, %{{.*}}, %[[KEPT:.*]]:2 = morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} scale 5.000000e-01 chunk 64 keep_states keep_written : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  %k:4 = morph.linear_attention %dy, %dy, %dy scale 0.5 chunk 64 keep_states keep_written : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  // CHECK: morph.linear_attention_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} states %[[KEPT]]#0 written %[[KEPT]]#1 scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> states tensor<?x2x?x4x4xf32> written tensor<?x?x2x4xf32>
+  %d:3 = morph.linear_attention_grad %dy, %dy, %dy, %dy states %k#2 written %k#3 scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> states tensor<?x2x?x4x4xf32> written tensor<?x?x2x4xf32>
   // CHECK: %{{.*}}, %[[DW:.*]] = morph.short_conv_grad %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>
   %c:2 = morph.short_conv_grad %x, %x, %filter : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x1x4xf32>
   // CHECK: return %[[DK]], %[[DEXTRA]]#1, %[[DW]]

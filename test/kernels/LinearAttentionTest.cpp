@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contracts of linear_attention, for every choice of its operands: chunked = position by position, split = whole,
-// left padding of zero keys = none, gradients = autograd's and finite differences. The formulas are those of the op
-// (dialect/MorphComputeOps.td); named recurrences of the literature are tests of their own below.
+// left padding of zero keys = none, gradients = autograd's and finite differences, kept = found again. The formulas are
+// those of the op (dialect/MorphComputeOps.td); named recurrences of the literature are tests of their own below.
 
 #include "runtime/kernels/SmallProducts.h"
 #include "test/runtime/RunKernel.h"
@@ -60,8 +60,9 @@ Result recurrent(const Call &call) {
   const Operands results = runKernel("linear_attention", call.x, call.attributes(), /*reference=*/true);
   return {results[0], results[1]};
 }
-Operands gradients(const Call &call, const at::Tensor &dO) {
-  Operands operands = {dO};
+Operands gradients(const Call &call, const at::Tensor &dO, const at::Tensor &states = {},
+                   const at::Tensor &written = {}) {
+  Operands operands = {dO, states, written};
   operands.insert(operands.end(), call.x.begin(), call.x.end());
   return runKernel("linear_attention_grad", operands, call.attributes());
 }
@@ -272,6 +273,45 @@ TEST_P(LinearAttention, BackwardIsAutogradOfRecurrent) {
           call.chunk = chunk;
           expectClose(call, gradients(call, dO), expected, 1e-10);
           expectClose(call, gradients(cast(call, at::kFloat), dO.to(at::kFloat)), expected, 1e-4);
+        }
+      }
+  });
+}
+
+// What the forward keeps is what the reference has, and the forward and the backward are the same bits with it.
+TEST_P(LinearAttention, KeptIsFoundAgain) {
+  forAll([](const Variant &variant) {
+    for (at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16})
+      for (int64_t length : {0, 1, 5, 70}) {
+        SCOPED_TRACE(testing::Message() << type << " length " << length);
+        const Sizes sizes{1, length, 2, 8, 6};
+        Call call = randomCall(variant, sizes, /*withState=*/length != 5);
+        call.chunk = 16;
+        for (int i : {kQ, kK, kV})
+          call.x[i] = call.x[i].to(type);
+        if (type != at::kDouble)
+          for (int i = kHeadDecay; i < kOperands; ++i)
+            if (call.x[i].defined())
+              call.x[i] = call.x[i].to(at::kFloat);
+        const at::Tensor dO = at::randn(call.x[kV].sizes()).to(type);
+        Attributes keeping = call.attributes();
+        keeping["keep_states"] = keeping["keep_written"] = true;
+        const Operands kept = runKernel("linear_attention", call.x, keeping);
+        const Operands expected = runKernel("linear_attention", call.x, keeping, /*reference=*/true);
+        ASSERT_EQ(kept.size(), 4U);
+        // A single position is computed otherwise where nothing is kept.
+        const Result plain = chunked(call);
+        EXPECT_TRUE(length == 1 || (at::equal(plain.o, kept[0]) && at::equal(plain.state, kept[1])));
+        const double tolerance = type == at::kDouble ? 1e-12 : type == at::kFloat ? 1e-5 : 4e-2;
+        for (int i : {2, 3})
+          EXPECT_LT(distance(kept[static_cast<size_t>(i)], expected[static_cast<size_t>(i)]), tolerance) << i;
+        const Operands found = gradients(call, dO);
+        for (const Operands &given : {Operands{kept[2], {}}, Operands{{}, kept[3]}, Operands{kept[2], kept[3]}}) {
+          const Operands actual = gradients(call, dO, given[0], given[1]);
+          ASSERT_EQ(actual.size(), found.size());
+          for (size_t i = 0; i < found.size(); ++i)
+            EXPECT_TRUE(at::equal(actual[i], found[i]))
+                << "gradient " << i << " states " << given[0].defined() << " written " << given[1].defined();
         }
       }
   });

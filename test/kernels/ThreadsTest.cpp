@@ -51,7 +51,8 @@ struct Recurrence {
   std::vector<float> o, state, dq, dk, dv, dHeadDecay, dDecay, dBeta, dWrite, dErase;
 };
 
-Recurrence runRecurrence(plan::StateUpdate update, bool channels, int64_t length, int threads) {
+Recurrence runRecurrence(plan::StateUpdate update, bool channels, int64_t length, int threads, bool keepsStates = false,
+                         bool keepsWritten = false) {
   const int64_t batch = 1, heads = 2, width = 24, values = 40, chunk = std::min<int64_t>(32, length),
                 lines = batch * length * heads;
   const auto q = random(lines / heads * width, 1), k = random(lines / heads * width, 2, -0.2f, 0.2f),
@@ -89,6 +90,10 @@ Recurrence runRecurrence(plan::StateUpdate update, bool channels, int64_t length
   to.dBeta = r.dBeta.data();
   to.dWrite = r.dWrite.data();
   to.dErase = r.dErase.data();
+  std::vector<float> states(static_cast<size_t>(p.sizes.chunks()) * state.size()), written(v.size());
+  p.states = keepsStates ? states.data() : nullptr;
+  p.sizes.hasStates = keepsStates;
+  p.written = keepsWritten ? written.data() : nullptr;
   Workspace forward(plan::recurrenceWorkspace(p.sizes, threads)),
       backward(plan::recurrenceGradWorkspace(p.sizes, threads));
   recurrenceForward(p, r.o.data(), r.state.data(), threads, forward.data());
@@ -104,12 +109,15 @@ TEST_P(RecurrenceTest, SameBitsOnAnyThreads) {
       const Recurrence one = runRecurrence(update, channels, GetParam(), 1);
       for (float x : one.dq)
         ASSERT_TRUE(std::isfinite(x));
-      for (int threads : {1, 2, 3, 16}) {
+      // On three, with what the forward keeps: the states, what is written, both.
+      for (auto [threads, kept] : {std::pair(1, 0), {2, 0}, {3, 0}, {3, 1}, {3, 2}, {3, 3}, {16, 0}}) {
         SCOPED_TRACE(testing::Message() << "update " << static_cast<int>(update) << " channels " << channels
-                                        << " threads " << threads);
-        const Recurrence many = runRecurrence(update, channels, GetParam(), threads);
-        EXPECT_EQ(many.o, one.o);
-        EXPECT_EQ(many.state, one.state);
+                                        << " threads " << threads << " kept " << kept);
+        const Recurrence many = runRecurrence(update, channels, GetParam(), threads, (kept & 1) != 0, (kept & 2) != 0);
+        if (kept == 0 || GetParam() > 1) { // A single position is another kernel where nothing is kept.
+          EXPECT_EQ(many.o, one.o);
+          EXPECT_EQ(many.state, one.state);
+        }
         EXPECT_EQ(many.dq, one.dq);
         EXPECT_EQ(many.dk, one.dk);
         EXPECT_EQ(many.dv, one.dv);

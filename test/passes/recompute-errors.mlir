@@ -5,7 +5,10 @@
 // RUN: not morph-opt %s --morph-recompute="program=chain limit=1000 sizes=B=1,T" 2>&1 | FileCheck %s --check-prefix=ENTRY
 // RUN: not morph-opt %s --morph-recompute="program=chain limit=1000 sizes=B=1" 2>&1 | FileCheck %s --check-prefix=UNBOUND
 // RUN: not morph-opt %s --morph-recompute="program=ring limit=0 sizes=B=1,S=8,T=1" 2>&1 | FileCheck %s --check-prefix=UPDATE
+// RUN: not morph-opt %s --morph-keep-states="program=gates" 2>&1 | FileCheck %s --check-prefix=STATES
+// RUN: not morph-opt %s --morph-keep-states="program=chain limit=1000 sizes=B=1,T" 2>&1 | FileCheck %s --check-prefix=ENTRY
 
+// STATES: error: model @m has no program 'gates' to keep states in
 // PROGRAM: error: model @m has no program 'gates' to recompute values of
 // NEGATIVE: error: model @m option 'limit' is -1 and 'threads' is 1, expected a limit of 0 or more and a thread or more
 // ENTRY: error: model @m option 'sizes' has 'T', expected NAME=NUMBER

@@ -441,5 +441,30 @@ TEST_F(EveryOp, WantsItsShapes) {
   }
 }
 
+// A size by a number is a size like another: of as many chunks as there are, and of the op's own length of a chunk.
+TEST_F(EveryOp, KeptStatesAreOfTheirChunks) {
+  const auto shapes = plan::resolveShapes(plan, {{"B", 2}, {"T", 5}, {"N", 4}});
+  ASSERT_TRUE(shapes.ok()) << shapes.status().message();
+  auto find = [&](const char *op) {
+    return static_cast<size_t>(
+        std::find_if(plan.instructions.begin(), plan.instructions.end(), [&](auto &x) { return x.op == op; }) -
+        plan.instructions.begin());
+  };
+  const size_t forward = find("linear_attention"), gradient = find("linear_attention_grad");
+  const size_t states = static_cast<size_t>(plan.instructions[forward].results[2]);
+  EXPECT_EQ((*shapes)[states], (std::vector<int64_t>{2, 2, 3, 4, 4}));
+  auto expectMessage = [&](size_t i, const std::string &message,
+                           const std::function<void(plan::Instruction &)> &damage) {
+    plan::Plan damaged = plan;
+    damage(damaged.instructions[i]);
+    EXPECT_NE(plan::validate(damaged).message().find(message), std::string::npos) << plan::validate(damaged).message();
+  };
+  expectMessage(gradient, "linear_attention_grad_c2: states is [B,2,T/2,4,4], expected [B,H,N,K,W]: N is T/2",
+                [](auto &x) { x.attributes["chunk"] = int64_t(3); });
+  expectMessage(forward, "has 4 results, expected 3", [](auto &x) { x.attributes.erase("keep_states"); });
+  expectMessage(forward, "attribute 'keep_written' must be true",
+                [](auto &x) { x.attributes["keep_written"] = false; });
+}
+
 } // namespace
 } // namespace morph

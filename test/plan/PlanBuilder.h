@@ -157,6 +157,8 @@ inline plan::Plan everyOpPlan() {
   const Attributes eps = {{"eps", 1e-5}}, heads = {{"heads", int64_t(2)}}, mean = {{"normalize", std::string("mean")}};
   const Attributes window = {{"scale", 0.5}, {"window", int64_t(5)}}, two = {{"candidates_count", int64_t(2)}};
   const Attributes rule = {{"scale", 0.5}, {"chunk", int64_t(2)}};
+  Attributes keeps = rule;
+  keeps["keep_states"] = keeps["keep_written"] = true;
   const Attributes normalised = {{"scale", 0.5}, {"chunk", int64_t(2)}, {"normaliser", 1.0}};
 
   int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
@@ -183,7 +185,7 @@ inline plan::Plan everyOpPlan() {
   int64_t g = b.op("linear", {conv, narrow, -1});
   int64_t decay = b.op("scale", {b.op("softplus", {g})}, {{"factor", -1.0}}), beta = b.op("sigmoid", {g});
   // The delta rule; and all other operands that go together, with q and k that heads share.
-  std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, -1, decay, -1, beta, -1, -1, -1, -1}, rule);
+  std::vector<int64_t> linear = b.ops("linear_attention", {q, q, y, -1, decay, -1, beta, -1, -1, -1, -1}, keeps);
   const int64_t shared =
       b.op("split_heads", {b.op("sigmoid", {b.op("linear", {h, b.weight("shared.weight", {4, 8}), -1})})},
            {{"heads", int64_t(1)}});
@@ -232,9 +234,10 @@ inline plan::Plan everyOpPlan() {
   keep(b.ops("blend_candidate_grad", {dout, gate}, {{"index", int64_t(0)}}));
   keep(b.ops("squared_error_grad", {one, attended, merged}, mean));
   keep(b.ops("attention_grad", {dheads, q, q, q, start}, window));
-  keep(b.ops("linear_attention_grad", {dheads, q, q, y, -1, decay, -1, beta, -1, -1, -1, -1}, rule));
-  std::vector<int64_t> ofGradient = free;
-  ofGradient.insert(ofGradient.begin(), dheads);
+  keep(b.ops("linear_attention_grad", {dheads, linear[2], linear[3], q, q, y, -1, decay, -1, beta, -1, -1, -1, -1},
+             rule));
+  std::vector<int64_t> ofGradient = {dheads, -1, -1};
+  ofGradient.insert(ofGradient.end(), free.begin(), free.end());
   keep(b.ops("linear_attention_grad", ofGradient, normalised));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
   b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));

@@ -129,6 +129,12 @@ TEST(PlanTest, RulesOfEveryOpAreComplete) {
         std::stringstream names(result.shape.substr(1));
         for (std::string name; std::getline(names, name, '|');)
           ASSERT_GE(rule.operandIndex(name), 0) << op;
+      } else if (!result.shape.empty() && result.shape[0] == '?') {
+        std::stringstream flags(result.shape);
+        for (std::string flag, pattern; std::getline(std::getline(flags, flag, '='), pattern, '|');) {
+          EXPECT_TRUE(isAttribute(flag.substr(1))) << op << ": " << flag;
+          EXPECT_EQ(pattern.find_first_not_of(bound), std::string::npos) << op << ": " << pattern;
+        }
       } else {
         EXPECT_EQ(result.shape.find_first_not_of(bound), std::string::npos) << op << ": " << result.shape;
       }

@@ -75,6 +75,13 @@ void emitAttribute(const NamedAttribute &attribute, const Operator &op, raw_ostr
   os << "{" << quoted(attribute.name) << ", AttributeKind::" << kind << ", " << (required ? "true" : "false") << "}";
 }
 
+/// Whether the op has a flag of the name.
+bool hasFlag(const Operator &op, StringRef name) {
+  return any_of(op.getAttributes(), [&](const NamedAttribute &attribute) {
+    return attribute.name == name && attribute.attr.getBaseAttr().getAttrDefName() == "UnitAttr";
+  });
+}
+
 /// An updated operand is there once or not at all, and its result has its shape.
 void checkUpdates(const Operator &op, const std::vector<StringRef> &updates, const std::vector<StringRef> &shapes) {
   const Record &record = op.getDef();
@@ -181,16 +188,21 @@ void emitOp(const Operator &op, raw_ostream &os) {
                                      " results, but `resultShapes` names " + Twine(shapes.size()));
   for (auto [i, shape] : enumerate(shapes)) {
     const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
-    // Those of one variadic operand, or of any number of optional ones.
-    const bool isVariadic = shape.starts_with("=") && all_of(split(shape.drop_front(), '|'), [&](StringRef same) {
-                              const NamedTypeConstraint *operand = findOperand(op, same);
-                              return operand && (shape.contains('|') ? operand->isOptional() : operand->isVariadic());
-                            });
+    // Those of one variadic operand, of any number of optional ones, or of flags.
+    const bool isVariadic =
+        (shape.starts_with("=") && all_of(split(shape.drop_front(), '|'),
+                                          [&](StringRef same) {
+                                            const NamedTypeConstraint *operand = findOperand(op, same);
+                                            return operand && (shape.contains('|') ? operand->isOptional()
+                                                                                   : operand->isVariadic());
+                                          })) ||
+        (shape.starts_with("?") && all_of(split(shape, '|'), [&](StringRef each) {
+           return each.consume_front("?") && hasFlag(op, each.split('=').first);
+         }));
     if (result.isVariadic() != isVariadic)
-      PrintFatalError(op.getLoc(),
-                      "op '" + name + "': result '" + result.name + "' has the shape '" + shape +
-                          "'; a variadic one has those of a variadic operand or of optional ones, and only "
-                          "such a one");
+      PrintFatalError(op.getLoc(), "op '" + name + "': result '" + result.name + "' has the shape '" + shape +
+                                       "'; a variadic one has those of a variadic operand, of optional ones or of "
+                                       "flags, and only such a one");
   }
   os << "    {" << quoted(name) << ",\n     {";
   interleaveComma(op.getOperands(), os, [&](const NamedTypeConstraint &operand) { emitOperand(operand, factors, os); });
