@@ -68,7 +68,7 @@ std::string readPtx(const std::string &name) {
 
 std::string assemble(const std::string &ptx) {
   static std::set<std::string> seen;
-  if (std::string(MORPH_PTXAS).empty() || !seen.insert(ptx).second)
+  if (::access(MORPH_PTXAS, X_OK) != 0 || !seen.insert(ptx).second)
     return "";
   size_t target = ptx.find(".target sm_");
   std::string chip = target == std::string::npos
