@@ -80,7 +80,9 @@
 #define MORPH_STAND_IN_FUNCTIONS(X)                                                                                    \
   X(morphStandInSetLive)                                                                                               \
   X(morphStandInSetLiveAsync)                                                                                          \
+  X(morphStandInEnqueue)                                                                                               \
   X(morphStandInHostPointer)                                                                                           \
+  X(morphStandInFail)                                                                                                  \
   X(morphStandInErrors)                                                                                                \
   X(morphStandInTakeErrors)                                                                                            \
   X(morphStandInCounters)                                                                                              \

@@ -95,10 +95,9 @@ bool isUnsafe(Call &call) {
 CUresult queue(Call &call, Stream *stream, std::function<void()> run) {
   Context *context = &*call;
   return call->streams.enqueue(stream, {[context, run = std::move(run)] {
-                                          if (context->error == CUDA_SUCCESS)
-                                            run();
-                                        },
-                                        false});
+                                 if (context->error == CUDA_SUCCESS)
+                                   run();
+                               }});
 }
 
 /// Whether memory of a device lies in one allocation, as the driver itself checks.
@@ -934,7 +933,12 @@ CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data) {
   if (!function)
     return CUDA_ERROR_INVALID_VALUE;
   startHelper();
-  return call->streams.enqueue(stream, {[=] { function(data); }, true});
+  Context *context = &*call;
+  return call->streams.enqueue(stream, {[=] {
+                                          if (context->error == CUDA_SUCCESS)
+                                            function(data);
+                                        },
+                                        true, true});
 }
 
 // --- Streams and events
@@ -1325,6 +1329,26 @@ CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive) {
 
 CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream) {
   return setLive(begin, bytes, alive, true, stream);
+}
+
+CUresult morphStandInEnqueue(CUstream handle, void (*function)(const void *data), const void *data, size_t bytes) {
+  Call call;
+  Stream *stream = call.failed() ? nullptr : call.stream(handle);
+  if (!stream)
+    return call.result;
+  std::vector<char> copy(static_cast<const char *>(data), static_cast<const char *>(data) + bytes);
+  Context *context = &*call;
+  return call->streams.enqueue(stream, {[=, copy = std::move(copy)] {
+                                          if (context->error == CUDA_SUCCESS)
+                                            function(copy.data());
+                                        },
+                                        false, true});
+}
+
+void morphStandInFail(const char *text) {
+  std::lock_guard<std::mutex> lock(driver.gate);
+  if (driver.context)
+    driver.context->fail(text, text, Fault::LaunchFailed);
 }
 
 void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what) {

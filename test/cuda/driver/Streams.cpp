@@ -73,7 +73,7 @@ CUresult Streams::record(Event &event, Stream *stream) {
     event.completion = nullptr;
     return CUDA_SUCCESS;
   }
-  CUresult result = enqueue(stream, {[] {}, false});
+  CUresult result = enqueue(stream, {[] {}});
   if (result != CUDA_SUCCESS)
     return result;
   event.capture = nullptr;
@@ -112,7 +112,7 @@ CUresult Streams::wait(Stream *stream, const Event &event) {
   }
   if (!event.completion || event.completion->isDone)
     return CUDA_SUCCESS;
-  CUresult result = enqueue(stream, {[] {}, false});
+  CUresult result = enqueue(stream, {[] {}});
   if (result == CUDA_SUCCESS)
     stream->items.back().after.push_back(event.completion);
   return result;
@@ -182,11 +182,11 @@ bool Streams::forbidsUnsafe() {
 void Streams::invalidate(Stream *stream) { stream->capture->isInvalid = true; }
 
 CUresult Streams::launch(Stream *stream, std::shared_ptr<const Graph> graph) {
-  return enqueue(stream, {[this, graph] { runNodes(*graph); }, false});
+  return enqueue(stream, {[this, graph] { runNodes(*graph); }});
 }
 
 void Streams::runWork(const Work &work) {
-  if (!work.isHostFunction)
+  if (!work.isUnlocked)
     return work.run();
   lock.unlock();
   work.run();
