@@ -116,7 +116,6 @@ TEST_F(WarpTest, ActiveLanes) {
 }
 
 TEST_F(WarpTest, SpecialRegisters) {
-  open();
   Buffer<uint32_t> buffer(2 * 3 * 2 * 4 * 2 * 2 * 12);
   CUfunction function = kernel(
       kernelText(
@@ -144,6 +143,9 @@ TEST_F(WarpTest, SpecialRegisters) {
             for (uint32_t x = 0; x < 4; ++x)
               for (uint32_t value : {x, y, z, bx, by, bz, 4u, 2u, 2u, 2u, 3u, 2u})
                 EXPECT_EQ(result[place++], value);
+}
+
+TEST_F(WarpTest, RegistersOfLanes) {
   EXPECT_EQ(after("  mov.u32 %r1, %laneid;\n  mov.u32 %r2, %lanemask_le;\n  add.s32 %r1, %r1, %r2;\n  st.global.u32 "
                   "[%rd1], %r1;\n",
                   counting(64)),

@@ -714,10 +714,12 @@ void Worker::beginLaunch(Shared &all) {
   std::copy(launch->grid, launch->grid + 3, nctaid);
   std::copy(launch->block, launch->block + 3, ntid);
   count = ntid[0] * ntid[1] * ntid[2];
-  blockCounts.assign(translation.blocks.size(), 0);
-  executed = blockCounts.data();
   counts = {};
-  counts.sites.resize(translation.instructions.size());
+  if (checks) {
+    blockCounts.assign(translation.blocks.size(), 0);
+    executed = blockCounts.data();
+    counts.sites.resize(translation.instructions.size());
+  }
   std::fill(std::begin(cache), std::end(cache), LiveRange{});
   isInside.assign(sharedBytes, 0);
   for (const KernelInfo::Region &region : kernel.shared)
@@ -808,7 +810,8 @@ void Worker::run(Shared &all) {
       break;
     runBlock(uint64_t(((unsigned __int128)place * all.factor + all.shift) % all.blocks));
   }
-  endLaunch();
+  if (checks)
+    endLaunch();
 }
 
 } // namespace
