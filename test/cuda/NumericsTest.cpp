@@ -186,6 +186,11 @@ protected:
       values.push_back(scale != 0     ? bits(normal(random) * scale)
                        : random() % 2 ? bits(normal(random) * std::ldexp(1.f, int(random() % 60) - 30))
                                       : random() & 0xffffffff);
+    // Some that lie in the middle between two numbers of bf16, or of f16 and tf32.
+    for (size_t i = 64; i < values.size(); i += 8) {
+      values[i] = (values[i] & 0xffff0000) | 0x8000;
+      values[i + 1] = (values[i + 1] & 0xffffe000) | 0x1000;
+    }
     shuffle(values);
     return values;
   }

@@ -106,6 +106,9 @@ bool isInAllocation(Call &call, uint64_t address, uint64_t bytes) {
   return call->memory.find(address, begin, size) && bytes <= size - (address - begin);
 }
 
+/// Larger copies of pageable memory wait for their stream: weights would lie twice in memory.
+constexpr size_t kMostStaged = size_t(16) << 20;
+
 CUresult copyToDevice(Call &call, Stream *stream, CUdeviceptr to, const void *from, size_t bytes, const char *name) {
   if (bytes == 0)
     return CUDA_SUCCESS;
@@ -113,14 +116,16 @@ CUresult copyToDevice(Call &call, Stream *stream, CUdeviceptr to, const void *fr
     return CUDA_ERROR_INVALID_VALUE;
   Context *context = &*call;
   // Pageable memory is read before the call returns; pinned memory when the stream comes to it.
+  bool isPageable = !stream->capture && !call->memory.isHost(reinterpret_cast<uint64_t>(from), bytes);
   std::shared_ptr<std::vector<char>> staged;
-  if (!stream->capture && !call->memory.isHost(reinterpret_cast<uint64_t>(from), bytes))
+  if (isPageable && bytes <= kMostStaged)
     staged =
         std::make_shared<std::vector<char>>(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
-  return queue(call, stream, [=] {
+  CUresult result = queue(call, stream, [=] {
     if (char *target = context->span(to, bytes, name))
       std::memcpy(target, staged ? staged->data() : from, bytes);
   });
+  return result == CUDA_SUCCESS && isPageable && !staged ? drain(call, stream) : result;
 }
 
 CUresult copyToHost(Call &call, Stream *stream, void *to, CUdeviceptr from, size_t bytes, const char *name) {
