@@ -20,6 +20,8 @@ namespace {
 
 constexpr uint32_t kMostThreads = 1024;
 constexpr size_t kStackBytes = size_t(256) << 10;
+/// From stack to stack. Their tops must not all lie in the same sets of the caches.
+constexpr size_t kStackStep = kStackBytes + 13 * 64;
 constexpr uint32_t kSharedCapacity = 1 << 20;
 constexpr uint32_t kNamedBarriers = 16;
 
@@ -163,7 +165,7 @@ const MorphApi kApi = {
 
 Worker::Worker() : MorphBlock{} {
   api = &kApi;
-  void *memory = mmap(nullptr, kStackBytes * kMostThreads, PROT_READ | PROT_WRITE,
+  void *memory = mmap(nullptr, kStackStep * kMostThreads, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   stacks = memory == MAP_FAILED ? nullptr : static_cast<char *>(memory);
   memory = mmap(nullptr, kSharedCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -173,7 +175,7 @@ Worker::Worker() : MorphBlock{} {
 
 Worker::~Worker() {
   if (stacks)
-    munmap(stacks, kStackBytes * kMostThreads);
+    munmap(stacks, kStackStep * kMostThreads);
   if (shared)
     munmap(shared, kSharedCapacity);
 }
@@ -666,7 +668,7 @@ void Worker::reportStuck() {
 
 void Worker::runFibers() {
   for (uint32_t i = 0; i < count; ++i)
-    prepareFiber(fibers[i], stacks + kStackBytes * i, kStackBytes, &Worker::fiberEntry, &threads[i]);
+    prepareFiber(fibers[i], stacks + kStackStep * i, kStackBytes, &Worker::fiberEntry, &threads[i]);
   while (finished < count && !isAborted) {
     bool hasRun = false;
     for (size_t i = 0; i < warpOrder.size() && !isAborted; ++i) {

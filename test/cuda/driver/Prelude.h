@@ -188,11 +188,11 @@ HELPER f64 maxD(f64 a, f64 b) { return a != a ? b : b != b ? a : a > b ? a : b >
 /* Directed rounding of fused products: `mode` is -1 (rm), 1 (rp) or 0 (rz). The product of two floats is exact in
  * double; the error of the sum says on which side of the exact value the rounded one lies. */
 HELPER f32 fmaDirected(f32 a, f32 b, f32 c, int mode) {
-  volatile f64 p = (f64)a * b, x = c;
-  volatile f64 s = p + x;
-  volatile f64 t = s - p;
-  volatile f64 u = s - t;
-  volatile f64 e1 = p - u, e2 = x - t;
+  f64 p = (f64)a * b, x = c;
+  f64 s = p + x;
+  f64 t = s - p;
+  f64 u = s - t;
+  f64 e1 = p - u, e2 = x - t;
   f64 e = e1 + e2;
   f32 f = (f32)s;
   if (f != f || __builtin_isinf(s))
