@@ -80,7 +80,9 @@
 #define MORPH_STAND_IN_FUNCTIONS(X)                                                                                    \
   X(morphStandInSetLive)                                                                                               \
   X(morphStandInSetLiveAsync)                                                                                          \
+  X(morphStandInEnqueue)                                                                                               \
   X(morphStandInHostPointer)                                                                                           \
+  X(morphStandInFail)                                                                                                  \
   X(morphStandInErrors)                                                                                                \
   X(morphStandInTakeErrors)                                                                                            \
   X(morphStandInCounters)                                                                                              \
@@ -111,6 +113,8 @@ std::string errorName(CUresult result);
 /// assembler.
 std::string assemble(const std::string &ptx);
 
+/// The folder of PTX files: of the source, or `test/cuda/ptx` here where the tests were built elsewhere.
+std::string ptxFolder();
 /// The text of a file of ptx/.
 std::string readPtx(const std::string &name);
 

@@ -178,6 +178,7 @@ TEST_F(FaultTest, OutsideLocalMemory) {
   };
   expectFine(text(60), 1);
   expectFault(text(64), 1, "CUDA_ERROR_ILLEGAL_ADDRESS", {"outside the thread's local memory"});
+  expectFault(text(1 << 20), 1, "CUDA_ERROR_ILLEGAL_ADDRESS", {"outside the thread's local memory"});
 }
 
 // --- Shared memory

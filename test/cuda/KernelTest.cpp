@@ -181,5 +181,21 @@ TEST_F(KernelTest, CallsStructuresAndTables) {
   }
 }
 
+// What is translated is C that compiles, with checks and without.
+TEST_F(KernelTest, EveryFileLoads) {
+  for (const char *checks : {"1", "0"})
+    for (const char *name : {"product", "softmax", "functions", "calls", "breadth", "breadth-sm90"}) {
+      open({{"CHECKS", checks}});
+      load(readPtx(std::string(name) + ".ptx"));
+    }
+}
+
+// The same numbers without checks.
+TEST_F(KernelTest, WithoutChecks) {
+  needStandIn();
+  open({{"CHECKS", "0"}});
+  EXPECT_EQ(productBeyondBound(readPtx("product.ptx")), 0);
+}
+
 } // namespace
 } // namespace morph

@@ -186,6 +186,11 @@ protected:
       values.push_back(scale != 0     ? bits(normal(random) * scale)
                        : random() % 2 ? bits(normal(random) * std::ldexp(1.f, int(random() % 60) - 30))
                                       : random() & 0xffffffff);
+    // Some that lie in the middle between two numbers of bf16, or of f16 and tf32.
+    for (size_t i = 64; i < values.size(); i += 8) {
+      values[i] = (values[i] & 0xffff0000) | 0x8000;
+      values[i + 1] = (values[i + 1] & 0xffffe000) | 0x1000;
+    }
     shuffle(values);
     return values;
   }
@@ -654,6 +659,12 @@ TEST_F(NumericsTest, ConversionsOfIntegers) {
                                                        volatile float r = float(v);
                                                        return float(r);
                                                      })) END},
+          {"cvt.rm.f32.u64 %fo, %a;", AB bits(inMode(FE_DOWNWARD,
+                                                     [a] {
+                                                       volatile u64 v = a;
+                                                       volatile float r = float(v);
+                                                       return float(r);
+                                                     })) END},
           {"cvt.rn.f64.s32 %do, %ra;", AB bits(double(s32(a))) END},
           {"cvt.rn.f64.u64 %do, %a;", AB bits(double(a)) END},
           {"cvt.rn.f64.s64 %do, %a;", AB bits(double(s64(a))) END},
@@ -665,11 +676,11 @@ TEST_F(NumericsTest, ConversionsOfIntegers) {
       integers(), integers(), integers());
 }
 
-/// A float to an integer of `width` bits, as the hardware has it: out of range saturates, and no number is zero (of 64
-/// bits: the sign bit).
-u64 toInteger(double value, int width, bool isSigned) {
+/// A float to an integer of `width` bits, as the PTX manual has it: out of range saturates; no number is zero, or the
+/// upper bit alone where either has 64 bits.
+u64 toInteger(double value, int width, bool isSigned, bool isDouble = false) {
   if (std::isnan(value))
-    return width == 64 ? 1ull << 63 : 0;
+    return width == 64 || isDouble ? 1ull << (width - 1) : 0;
   double least = isSigned ? -std::ldexp(1.0, width - 1) : 0, most = std::ldexp(1.0, isSigned ? width - 1 : width);
   u64 mask = width == 64 ? ~0ull : (1ull << width) - 1;
   if (value <= least)
@@ -734,7 +745,7 @@ TEST_F(NumericsTest, ConversionsOfFloats) {
                           })) END,
            Case::Single},
           {"cvt.rn.f16.f64 %ho, %da;", AB toF16(wide(a)) END, Case::Half},
-          {"cvt.rzi.s32.f64 %ro, %da;", AB toInteger(std::trunc(wide(a)), 32, true) END},
+          {"cvt.rzi.s32.f64 %ro, %da;", AB toInteger(std::trunc(wide(a)), 32, true, true) END},
           {"cvt.rni.s64.f64 %o, %da;", AB toInteger(std::nearbyint(wide(a)), 64, true) END},
           {"cvt.rzi.u64.f64 %o, %da;", AB toInteger(std::trunc(wide(a)), 64, false) END},
           {"cvt.rmi.f64.f64 %do, %da;", DD(std::floor(x))},

@@ -34,10 +34,15 @@ CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive);
 /* The same in the order of a stream. */
 CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream);
 
+/* For stand-ins of libraries: work of a stream, as a kernel of the library would be. `function` gets a copy of `bytes`
+ * of `data`, made now, and is called when the stream comes to it, each time that a graph which captured it runs; not
+ * once the context has an error. It may call the next two functions and no other of the driver. */
+CUresult morphStandInEnqueue(CUstream stream, void (*function)(const void *data), const void *data, size_t bytes);
 /* Device memory as the host sees it, where all of it is live; else null, and an error that names `what` is kept. Device
- * addresses themselves are not the host's: reading one in a host program ends it, as with hardware. For functions given
- * to cuLaunchHostFunc that play a library's kernel. */
+ * addresses themselves are not the host's: reading one in a host program ends it, as with hardware. */
 void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what);
+/* Keeps an error; the context fails with CUDA_ERROR_LAUNCH_FAILED. */
+void morphStandInFail(const char *text);
 
 /* The number of errors found since the start or since they were taken. */
 uint64_t morphStandInErrors(void);

@@ -249,23 +249,45 @@ TEST_F(StreamTest, HostFunctionsRunByThemselves) {
   EXPECT_TRUE(isDone);
 }
 
-// What a library's stand-in does: a host function that works on device memory.
-TEST_F(StreamTest, HostViewOfDeviceMemory) {
+// What a library's stand-in does: its work on device memory is a stream's, and a graph's.
+TEST_F(StreamTest, WorkOfALibrary) {
   needStandIn();
   if (IsSkipped())
     return;
   Buffer<float> buffer(std::vector<float>(32, 1.f));
   CUstream one = makeStream();
-  ASSERT_CUDA(cuda().cuLaunchHostFunc(
-      one,
-      [](void *data) {
-        static_cast<float *>(cuda().morphStandInHostPointer(*static_cast<CUdeviceptr *>(data), 128, "product"))[3] = 7;
-      },
-      &buffer.pointer));
+  CUfunction function = affine();
+  auto add = [](const void *data) {
+    if (auto *values = static_cast<float *>(
+            cuda().morphStandInHostPointer(*static_cast<const CUdeviceptr *>(data), 128, "library")))
+      values[0] += 7;
+  };
+  CUgraph graph = nullptr;
+  CUgraphExec executable = nullptr;
+  ASSERT_CUDA(cuda().cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  ASSERT_CUDA(apply(function, one, buffer.pointer, 2, 0));
+  CUdeviceptr where = buffer.pointer;
+  ASSERT_CUDA(cuda().morphStandInEnqueue(one, add, &where, sizeof(where)));
+  where = 0; // The data is copied.
+  ASSERT_CUDA(apply(function, one, buffer.pointer, 10, 0));
+  ASSERT_CUDA(cuda().cuStreamEndCapture(one, &graph));
+  ASSERT_CUDA(cuda().cuGraphInstantiate(&executable, graph, 0));
+  ASSERT_CUDA(cuda().cuGraphLaunch(executable, one));
+  ASSERT_CUDA(cuda().cuGraphLaunch(executable, one));
   ASSERT_CUDA(cuda().cuStreamSynchronize(one));
-  EXPECT_EQ(buffer.read()[3], 7);
-  EXPECT_EQ(cuda().morphStandInHostPointer(buffer.pointer, 132, "product"), nullptr);
-  EXPECT_THAT(takeErrors(), HasSubstr("product: 132 bytes from 0 bytes into an allocation of 128, beyond its end"));
+  EXPECT_EQ(buffer.read()[0], 1870);
+  EXPECT_CUDA(cuda().cuGraphExecDestroy(executable));
+  EXPECT_CUDA(cuda().cuGraphDestroy(graph));
+  // Its faults are the context's, and what comes after does not run.
+  where = buffer.pointer + 4;
+  ASSERT_CUDA(cuda().morphStandInEnqueue(one, add, &where, sizeof(where)));
+  ASSERT_CUDA(cuda().morphStandInEnqueue(one, [](const void *) { std::abort(); }, nullptr, 0));
+  EXPECT_CUDA_ERROR(cuda().cuStreamSynchronize(one), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("library: 128 bytes from 4 bytes into an allocation of 128, beyond its end"));
+  ASSERT_CUDA(cuda().morphStandInEnqueue(
+      one, [](const void *) { cuda().morphStandInFail("library: a shape that it does not know"); }, nullptr, 0));
+  EXPECT_CUDA_ERROR(cuda().cuStreamSynchronize(one), CUDA_ERROR_LAUNCH_FAILED);
+  EXPECT_EQ(takeErrors(), "library: a shape that it does not know\n");
 }
 
 TEST_F(StreamTest, MemoryInTheOrderOfAStream) {

@@ -24,64 +24,69 @@ uint32_t asBits(float value) {
   std::memcpy(&bits, &value, 4);
   return bits;
 }
-float fromBf16(uint32_t half) { return asFloat(half << 16); }
-float fromF16(uint32_t half) {
-  uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 31)
-    return asFloat(sign | 0x7f800000u | fraction << 13);
-  if (exponent)
-    return asFloat(sign | (exponent + 112) << 23 | fraction << 13);
-  return asFloat(sign | asBits(float(fraction) * 0x1p-24f));
-}
-/// Tensor cores read the upper 19 bits.
-float fromTf32(uint32_t bits) { return asFloat(bits & 0xffffe000u); }
+struct Bf16 {
+  static constexpr int kElements = 2; ///< Of a register.
+  static float read(uint32_t half) { return asFloat(half << 16); }
+};
+struct F16 {
+  static constexpr int kElements = 2;
+  static float read(uint32_t half) {
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+    if (exponent == 31)
+      return asFloat(sign | 0x7f800000u | fraction << 13);
+    if (exponent)
+      return asFloat(sign | (exponent + 112) << 23 | fraction << 13);
+    return asFloat(sign | asBits(float(fraction) * 0x1p-24f));
+  }
+};
+struct Tf32 {
+  static constexpr int kElements = 1;
+  static float read(uint32_t bits) { return asFloat(bits & 0xffffe000u); } ///< Tensor cores read the upper 19 bits.
+};
 
 /// d = a (16 x k) * b (k x 8) + c. Products of these types are exact in double.
-MORPH_CLONES void multiply(const float *a, const float *b, const float *c, float *d, int k) {
+template <int K>
+__attribute__((always_inline)) inline void multiply(const float *a, const float *b, const float *c, float *d) {
   for (int row = 0; row < 16; ++row) {
     double sum[8];
     for (int j = 0; j < 8; ++j)
       sum[j] = c[row * 8 + j];
-    for (int i = 0; i < k; ++i) {
-      double left = a[row * k + i];
+    for (int i = 0; i < K; ++i) {
+      double left = a[row * K + i];
       for (int j = 0; j < 8; ++j)
         sum[j] += left * double(b[i * 8 + j]);
     }
     for (int j = 0; j < 8; ++j) {
       float rounded = float(sum[j]);
-      uint32_t bits;
-      std::memcpy(&bits, &rounded, 4);
+      uint32_t bits = asBits(rounded);
       bits -= std::fabs(double(rounded)) > std::fabs(sum[j]) ? 1 : 0;
-      std::memcpy(&d[row * 8 + j], &bits, 4);
+      d[row * 8 + j] = asFloat(bits);
     }
   }
 }
+MORPH_CLONES void multiply16(const float *a, const float *b, const float *c, float *d) { multiply<16>(a, b, c, d); }
+MORPH_CLONES void multiply8(const float *a, const float *b, const float *c, float *d) { multiply<8>(a, b, c, d); }
+MORPH_CLONES void multiply4(const float *a, const float *b, const float *c, float *d) { multiply<4>(a, b, c, d); }
 
-struct MmaShape {
-  int k;        ///< Columns of a.
-  int elements; ///< Of a register: 2 halves or 1.
-  int aRegisters, bRegisters;
-  float (*read)(uint32_t);
-};
-
-void runMma(const MmaShape &shape, MorphThread *lanes) {
-  float a[16 * 16], b[16 * 8], c[16 * 8], d[16 * 8];
-  const int n = shape.elements, bits = 32 / n;
-  const uint32_t mask = n == 2 ? 0xffffu : 0xffffffffu;
+/// Fragments as the PTX manual draws them.
+template <typename Format, int K, int ARegisters, int BRegisters> void runMma(MorphThread *lanes) {
+  float a[16 * K], b[K * 8], c[16 * 8], d[16 * 8];
+  constexpr int n = Format::kElements, bits = 32 / n;
+  constexpr uint32_t mask = n == 2 ? 0xffffu : 0xffffffffu;
   for (int lane = 0; lane < 32; ++lane) {
     const MorphThread &thread = lanes[lane];
     const int group = lane >> 2, place = lane & 3;
-    for (int i = 0; i < shape.aRegisters; ++i)
+    for (int i = 0; i < ARegisters; ++i)
       for (int h = 0; h < n; ++h)
-        a[(group + 8 * (i & 1)) * shape.k + place * n + h + 4 * n * (i >> 1)] =
-            shape.read(thread.in[i] >> (h * bits) & mask);
-    for (int i = 0; i < shape.bRegisters; ++i)
+        a[(group + 8 * (i & 1)) * K + place * n + h + 4 * n * (i >> 1)] =
+            Format::read(thread.in[i] >> (h * bits) & mask);
+    for (int i = 0; i < BRegisters; ++i)
       for (int h = 0; h < n; ++h)
-        b[(place * n + h + 4 * n * i) * 8 + group] = shape.read(thread.in[4 + i] >> (h * bits) & mask);
+        b[(place * n + h + 4 * n * i) * 8 + group] = Format::read(thread.in[4 + i] >> (h * bits) & mask);
     for (int i = 0; i < 4; ++i)
       c[(group + 8 * (i >> 1)) * 8 + place * 2 + (i & 1)] = asFloat(thread.in[6 + i]);
   }
-  multiply(a, b, c, d, shape.k);
+  (K == 16 ? multiply16 : K == 8 ? multiply8 : multiply4)(a, b, c, d);
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i)
       lanes[lane].out[i] = asBits(d[((lane >> 2) + 8 * (i >> 1)) * 8 + (lane & 3) * 2 + (i & 1)]);
@@ -144,17 +149,17 @@ void runCollective(uint32_t kind, MorphThread *lanes, uint32_t mask) {
     return;
   }
   case kMmaM16N8K16Bf16:
-    return runMma({16, 2, 4, 2, fromBf16}, lanes);
+    return runMma<Bf16, 16, 4, 2>(lanes);
   case kMmaM16N8K16F16:
-    return runMma({16, 2, 4, 2, fromF16}, lanes);
+    return runMma<F16, 16, 4, 2>(lanes);
   case kMmaM16N8K8Bf16:
-    return runMma({8, 2, 2, 1, fromBf16}, lanes);
+    return runMma<Bf16, 8, 2, 1>(lanes);
   case kMmaM16N8K8F16:
-    return runMma({8, 2, 2, 1, fromF16}, lanes);
+    return runMma<F16, 8, 2, 1>(lanes);
   case kMmaM16N8K8Tf32:
-    return runMma({8, 1, 4, 2, fromTf32}, lanes);
+    return runMma<Tf32, 8, 4, 2>(lanes);
   case kMmaM16N8K4Tf32:
-    return runMma({4, 1, 2, 1, fromTf32}, lanes);
+    return runMma<Tf32, 4, 2, 1>(lanes);
   default:
     return;
   }

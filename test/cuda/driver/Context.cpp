@@ -52,6 +52,20 @@ Settings Settings::read() {
   return settings;
 }
 
+Context::~Context() {
+  while (!modules.empty())
+    unloadModule(*modules.begin());
+  for (Event *event : events)
+    delete event;
+  for (auto *graph : graphs)
+    delete graph;
+  for (auto *graph : executables)
+    delete graph;
+  for (auto [pointer, isOwn] : hostAllocations)
+    if (isOwn)
+      std::free(pointer);
+}
+
 CUresult Context::loadModule(const char *text, ModuleHandle *&handle, std::string &log) {
   StatusOr<Module> module = parsePtx(text);
   if (!module.ok()) {

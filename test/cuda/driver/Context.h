@@ -51,6 +51,8 @@ public:
   Context(const Settings &settings, std::mutex &gate)
       : settings(settings), memory(settings.memory, settings.machine.checks),
         machine(settings.machine, memory, errors, counters), streams(settings.machine.seed, gate) {}
+  /// Everything that the program has left goes with the context.
+  ~Context();
 
   /// Loads PTX text; `log` becomes what is wrong with it.
   CUresult loadModule(const char *text, ModuleHandle *&handle, std::string &log);

@@ -95,10 +95,9 @@ bool isUnsafe(Call &call) {
 CUresult queue(Call &call, Stream *stream, std::function<void()> run) {
   Context *context = &*call;
   return call->streams.enqueue(stream, {[context, run = std::move(run)] {
-                                          if (context->error == CUDA_SUCCESS)
-                                            run();
-                                        },
-                                        false});
+                                 if (context->error == CUDA_SUCCESS)
+                                   run();
+                               }});
 }
 
 /// Whether memory of a device lies in one allocation, as the driver itself checks.
@@ -107,6 +106,9 @@ bool isInAllocation(Call &call, uint64_t address, uint64_t bytes) {
   return call->memory.find(address, begin, size) && bytes <= size - (address - begin);
 }
 
+/// Larger copies of pageable memory wait for their stream: weights would lie twice in memory.
+constexpr size_t kMostStaged = size_t(16) << 20;
+
 CUresult copyToDevice(Call &call, Stream *stream, CUdeviceptr to, const void *from, size_t bytes, const char *name) {
   if (bytes == 0)
     return CUDA_SUCCESS;
@@ -114,14 +116,16 @@ CUresult copyToDevice(Call &call, Stream *stream, CUdeviceptr to, const void *fr
     return CUDA_ERROR_INVALID_VALUE;
   Context *context = &*call;
   // Pageable memory is read before the call returns; pinned memory when the stream comes to it.
+  bool isPageable = !stream->capture && !call->memory.isHost(reinterpret_cast<uint64_t>(from), bytes);
   std::shared_ptr<std::vector<char>> staged;
-  if (!stream->capture && !call->memory.isHost(reinterpret_cast<uint64_t>(from), bytes))
+  if (isPageable && bytes <= kMostStaged)
     staged =
         std::make_shared<std::vector<char>>(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
-  return queue(call, stream, [=] {
+  CUresult result = queue(call, stream, [=] {
     if (char *target = context->span(to, bytes, name))
       std::memcpy(target, staged ? staged->data() : from, bytes);
   });
+  return result == CUDA_SUCCESS && isPageable && !staged ? drain(call, stream) : result;
 }
 
 CUresult copyToHost(Call &call, Stream *stream, void *to, CUdeviceptr from, size_t bytes, const char *name) {
@@ -934,7 +938,12 @@ CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data) {
   if (!function)
     return CUDA_ERROR_INVALID_VALUE;
   startHelper();
-  return call->streams.enqueue(stream, {[=] { function(data); }, true});
+  Context *context = &*call;
+  return call->streams.enqueue(stream, {[=] {
+                                          if (context->error == CUDA_SUCCESS)
+                                            function(data);
+                                        },
+                                        true, true});
 }
 
 // --- Streams and events
@@ -1325,6 +1334,26 @@ CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive) {
 
 CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream) {
   return setLive(begin, bytes, alive, true, stream);
+}
+
+CUresult morphStandInEnqueue(CUstream handle, void (*function)(const void *data), const void *data, size_t bytes) {
+  Call call;
+  Stream *stream = call.failed() ? nullptr : call.stream(handle);
+  if (!stream)
+    return call.result;
+  std::vector<char> copy(static_cast<const char *>(data), static_cast<const char *>(data) + bytes);
+  Context *context = &*call;
+  return call->streams.enqueue(stream, {[=, copy = std::move(copy)] {
+                                          if (context->error == CUDA_SUCCESS)
+                                            function(copy.data());
+                                        },
+                                        false, true});
+}
+
+void morphStandInFail(const char *text) {
+  std::lock_guard<std::mutex> lock(driver.gate);
+  if (driver.context)
+    driver.context->fail(text, text, Fault::LaunchFailed);
 }
 
 void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what) {

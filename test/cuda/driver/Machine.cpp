@@ -20,6 +20,8 @@ namespace {
 
 constexpr uint32_t kMostThreads = 1024;
 constexpr size_t kStackBytes = size_t(256) << 10;
+/// From stack to stack. Their tops must not all lie in the same sets of the caches.
+constexpr size_t kStackStep = kStackBytes + 13 * 64;
 constexpr uint32_t kSharedCapacity = 1 << 20;
 constexpr uint32_t kNamedBarriers = 16;
 
@@ -163,7 +165,7 @@ const MorphApi kApi = {
 
 Worker::Worker() : MorphBlock{} {
   api = &kApi;
-  void *memory = mmap(nullptr, kStackBytes * kMostThreads, PROT_READ | PROT_WRITE,
+  void *memory = mmap(nullptr, kStackStep * kMostThreads, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   stacks = memory == MAP_FAILED ? nullptr : static_cast<char *>(memory);
   memory = mmap(nullptr, kSharedCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -173,7 +175,7 @@ Worker::Worker() : MorphBlock{} {
 
 Worker::~Worker() {
   if (stacks)
-    munmap(stacks, kStackBytes * kMostThreads);
+    munmap(stacks, kStackStep * kMostThreads);
   if (shared)
     munmap(shared, kSharedCapacity);
 }
@@ -666,7 +668,7 @@ void Worker::reportStuck() {
 
 void Worker::runFibers() {
   for (uint32_t i = 0; i < count; ++i)
-    prepareFiber(fibers[i], stacks + kStackBytes * i, kStackBytes, &Worker::fiberEntry, &threads[i]);
+    prepareFiber(fibers[i], stacks + kStackStep * i, kStackBytes, &Worker::fiberEntry, &threads[i]);
   while (finished < count && !isAborted) {
     bool hasRun = false;
     for (size_t i = 0; i < warpOrder.size() && !isAborted; ++i) {
@@ -714,10 +716,12 @@ void Worker::beginLaunch(Shared &all) {
   std::copy(launch->grid, launch->grid + 3, nctaid);
   std::copy(launch->block, launch->block + 3, ntid);
   count = ntid[0] * ntid[1] * ntid[2];
-  blockCounts.assign(translation.blocks.size(), 0);
-  executed = blockCounts.data();
   counts = {};
-  counts.sites.resize(translation.instructions.size());
+  if (checks) {
+    blockCounts.assign(translation.blocks.size(), 0);
+    executed = blockCounts.data();
+    counts.sites.resize(translation.instructions.size());
+  }
   std::fill(std::begin(cache), std::end(cache), LiveRange{});
   isInside.assign(sharedBytes, 0);
   for (const KernelInfo::Region &region : kernel.shared)
@@ -808,7 +812,8 @@ void Worker::run(Shared &all) {
       break;
     runBlock(uint64_t(((unsigned __int128)place * all.factor + all.shift) % all.blocks));
   }
-  endLaunch();
+  if (checks)
+    endLaunch();
 }
 
 } // namespace

@@ -188,11 +188,11 @@ HELPER f64 maxD(f64 a, f64 b) { return a != a ? b : b != b ? a : a > b ? a : b >
 /* Directed rounding of fused products: `mode` is -1 (rm), 1 (rp) or 0 (rz). The product of two floats is exact in
  * double; the error of the sum says on which side of the exact value the rounded one lies. */
 HELPER f32 fmaDirected(f32 a, f32 b, f32 c, int mode) {
-  volatile f64 p = (f64)a * b, x = c;
-  volatile f64 s = p + x;
-  volatile f64 t = s - p;
-  volatile f64 u = s - t;
-  volatile f64 e1 = p - u, e2 = x - t;
+  f64 p = (f64)a * b, x = c;
+  f64 s = p + x;
+  f64 t = s - p;
+  f64 u = s - t;
+  f64 e1 = p - u, e2 = x - t;
   f64 e = e1 + e2;
   f32 f = (f32)s;
   if (f != f || __builtin_isinf(s))
@@ -279,17 +279,17 @@ OUTLINE f64 intRounded(s64 a, u64 b, int isSigned, int isSingle, int mode) {
   fesetround(FE_TONEAREST);
   return r;
 }
-/* A float to an integer: out of range saturates, no number is 0 (64 bits: the sign bit). */
-HELPER s64 toSigned(f64 d, int bits) {
+/* A float to an integer: out of range saturates; no number is 0, or the upper bit alone where either has 64 bits. */
+HELPER s64 toSigned(f64 d, int bits, int isWide) {
   f64 limit = (f64)(1ull << (bits - 1));
   if (d != d)
-    return bits == 64 ? INT64_MIN : 0;
+    return isWide ? (s64)(1ull << (bits - 1)) : 0;
   return d < -limit ? -(s64)(1ull << (bits - 2)) * 2 : d >= limit ? (s64)(((u64)1 << (bits - 1)) - 1) : (s64)d;
 }
-HELPER u64 toUnsigned(f64 d, int bits) {
+HELPER u64 toUnsigned(f64 d, int bits, int isWide) {
   u64 most = bits == 64 ? ~0ull : (1ull << bits) - 1;
   if (d != d)
-    return bits == 64 ? 1ull << 63 : 0;
+    return isWide ? 1ull << (bits - 1) : 0;
   return d <= 0 ? 0 : d >= (f64)(1ull << (bits - 1)) * 2 ? most : (u64)d;
 }
 HELPER u32 permute(u32 a, u32 b, u32 s) {

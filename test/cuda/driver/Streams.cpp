@@ -73,7 +73,7 @@ CUresult Streams::record(Event &event, Stream *stream) {
     event.completion = nullptr;
     return CUDA_SUCCESS;
   }
-  CUresult result = enqueue(stream, {[] {}, false});
+  CUresult result = enqueue(stream, {[] {}});
   if (result != CUDA_SUCCESS)
     return result;
   event.capture = nullptr;
@@ -112,7 +112,7 @@ CUresult Streams::wait(Stream *stream, const Event &event) {
   }
   if (!event.completion || event.completion->isDone)
     return CUDA_SUCCESS;
-  CUresult result = enqueue(stream, {[] {}, false});
+  CUresult result = enqueue(stream, {[] {}});
   if (result == CUDA_SUCCESS)
     stream->items.back().after.push_back(event.completion);
   return result;
@@ -182,11 +182,11 @@ bool Streams::forbidsUnsafe() {
 void Streams::invalidate(Stream *stream) { stream->capture->isInvalid = true; }
 
 CUresult Streams::launch(Stream *stream, std::shared_ptr<const Graph> graph) {
-  return enqueue(stream, {[this, graph] { runNodes(*graph); }, false});
+  return enqueue(stream, {[this, graph] { runNodes(*graph); }});
 }
 
 void Streams::runWork(const Work &work) {
-  if (!work.isHostFunction)
+  if (!work.isUnlocked)
     return work.run();
   lock.unlock();
   work.run();
@@ -216,20 +216,20 @@ void Streams::runNodes(const Graph &graph) {
 }
 
 bool Streams::step() {
-  std::vector<std::pair<std::list<std::unique_ptr<Stream>> *, Stream *>> ready;
-  for (auto *all : {&streams, &orphans})
+  std::vector<Stream *> ready;
+  for (const auto *all : {&streams, &orphans})
     for (const auto &stream : *all)
       if (!stream->items.empty() && !stream->isRunning &&
           std::all_of(stream->items.front().after.begin(), stream->items.front().after.end(),
                       [](const auto &completion) { return completion->isDone; }))
-        ready.emplace_back(all, stream.get());
+        ready.push_back(stream.get());
   if (ready.empty())
     return false;
   // A favourite stream runs far ahead of the others, until chance has another one.
-  auto chosen = std::find_if(ready.begin(), ready.end(), [&](const auto &one) { return one.second == favourite; });
+  auto chosen = std::find(ready.begin(), ready.end(), favourite);
   if (chosen == ready.end() || random.below(4) == 0)
     chosen = ready.begin() + long(random.below(ready.size()));
-  Stream *stream = chosen->second;
+  Stream *stream = *chosen;
   favourite = stream;
   stream->isRunning = true;
   Stream::Item item = std::move(stream->items.front());
@@ -240,8 +240,7 @@ bool Streams::step() {
     favourite = nullptr;
   item.completion->isDone = true;
   item.completion->time = std::chrono::steady_clock::now();
-  if (chosen->first == &orphans && stream->items.empty())
-    orphans.remove_if([&](const auto &one) { return one.get() == stream; });
+  orphans.remove_if([](const auto &one) { return one->items.empty(); });
   return true;
 }
 

@@ -29,7 +29,8 @@ struct Completion {
 /// A piece of work. It may run more than once: nodes of graphs do.
 struct Work {
   std::function<void()> run;
-  bool isHostFunction = false; ///< Runs without the driver's lock.
+  bool isHostFunction = false; ///< The program may wait for it without a call of the driver.
+  bool isUnlocked = false;     ///< Runs without the driver's lock.
 };
 
 struct Graph {

@@ -652,8 +652,9 @@ private:
     if (to.isInteger() && to.name != "tf32") {
       if (!toInteger || !from.isFloat())
         return unknown("this conversion");
-      return assign(
-          0, to, std::string(to.isSigned() ? "toSigned(" : "toUnsigned(") + rounded + ", " + number(to.bits()) + ")");
+      return assign(0, to,
+                    std::string(to.isSigned() ? "toSigned(" : "toUnsigned(") + rounded + ", " + number(to.bits()) +
+                        ", " + (from.isDouble() || to.bits() == 64 ? "1" : "0") + ")");
     }
     int mode = rounding();
     if (from.isInteger()) {
