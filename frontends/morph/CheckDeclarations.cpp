@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Declarations: options, dimensions, requirements and weights.
 
+#include "dialect/WeightNames.h"
 #include "frontends/morph/BaseNames.h"
 #include "frontends/morph/MixerChecker.h"
 
@@ -141,6 +142,12 @@ void MixerChecker::checkWeight(const Weight &weight) {
   result_.weightShapes.push_back(shape);
   if (ok)
     checkInitializer(weight, shape);
+  if (llvm::StringRef part = findModuleAttribute(weight.name.text); !part.empty())
+    diagnostics_.error(weight.name.range,
+                       "a weight cannot be called '" + weight.name.text + "': " +
+                           (part == weight.name.text ? "it" : ("'" + part + "'").str()) +
+                           " is an attribute of PyTorch's modules, which an export is made of",
+                       "add a letter, or a word for what it does");
   Symbol symbol{Symbol::Kind::Weight, {ValueKind::Weight, shape}, {}};
   symbol.weight = weightUsed_.size() - 1;
   // One that cannot be declared is not unused as well.
