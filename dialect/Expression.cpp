@@ -103,6 +103,8 @@ std::optional<Expression> Parser::parse(Precedence lowest, size_t &depth) {
     if (op->precedence == kComparison && compares)
       return fail(token, "comparisons follow each other", "write a < b and b < c");
     reader_.take();
+    if (token.is("*") && reader_.peek().is("*"))
+      return fail(reader_.peek(), "expected a value, found '*'", "a power is a ^ b");
     if (!enter(token))
       return std::nullopt;
     size_t rightDepth = 0;

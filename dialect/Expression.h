@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expressions of the mixer language: of `.morph` files, and of attributes such as "H * D" or "conv > 0". One grammar,
-// Python's:
+// much like Python's:
 //
 //   expression := or;  or := and ("or" and)*;  and := not ("and" not)*;  not := "not" not | comparison
 //   comparison := sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]

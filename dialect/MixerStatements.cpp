@@ -2,6 +2,7 @@
 // The ops of a declared mixer's body: their verifiers, and how each is written in primitive ops.
 
 #include "dialect/MixerExpander.h"
+#include "dialect/WeightNames.h"
 
 #include "runtime/plan/OpTable.h"
 
@@ -207,6 +208,9 @@ LogicalResult MixerWeightOp::verify() {
                          << getIndices() << ", expected an unknown dimension and an index a size";
   if (!isName(getName(), /*dots=*/true))
     return emitOpError() << "mixer_weight_c2: the name is '" << getName() << "', expected letters, digits, '_' and '.'";
+  if (StringRef part = findModuleAttribute(getName()); !part.empty())
+    return emitOpError() << "mixer_weight_c3: the name is '" << getName() << "', but '" << part
+                         << "' is an attribute of PyTorch's modules";
   return success();
 }
 

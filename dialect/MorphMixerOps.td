@@ -88,7 +88,8 @@ def Morph_MixerWeightOp : Morph_MixerBodyOp<"weight"> {
     an expression of sizes, options and indices.
 
     Constraints: mixer_weight_c1 the type has a dimension a size, none known, and as many indices; mixer_weight_c2 the
-    name is letters, digits, '_' and '.', and not empty.
+    name is letters, digits, '_' and '.', and not empty; mixer_weight_c3 no part of it is an attribute that all modules of
+    PyTorch have.
   }];
   let arguments = (ins StrAttr:$name, StrArrayAttr:$sizes, StrArrayAttr:$indices, Morph_MixerInitAttr:$init,
       OptionalAttr<StrAttr>:$condition, UnitAttr:$frozen);

@@ -128,6 +128,7 @@ private:
     report(bytes, "this character has no meaning here",
            rest.front() == '#'   ? "comments begin with //"
            : rest.front() == ';' ? "a statement ends with its line"
+           : rest.front() == '%' ? "a - b * floor(a / b) is what is left of a / b"
                                  : "");
     at_ += bytes;
     startsLine_ = false;

@@ -114,6 +114,9 @@ llvm::StringRef Diagnostics::addBuffer(std::unique_ptr<llvm::MemoryBuffer> buffe
 }
 
 std::optional<llvm::StringRef> Diagnostics::addFile(llvm::StringRef path, uint64_t maximum, SourceRange usedAt) {
+  for (unsigned id = 1; id <= sources_.getNumBuffers(); ++id)
+    if (const llvm::MemoryBuffer *known = sources_.getMemoryBuffer(id); known->getBufferIdentifier() == path)
+      return known->getBuffer();
   llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> buffer = readTextFile(path, maximum);
   if (!buffer) {
     error(usedAt, "cannot read '" + path + "': " + llvm::toString(buffer.takeError()));

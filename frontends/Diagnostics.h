@@ -49,7 +49,7 @@ public:
   /// The same for a buffer, whose identifier is the text's name.
   llvm::StringRef addBuffer(std::unique_ptr<llvm::MemoryBuffer> buffer);
   /// Reads a file of `maximum` bytes at most into the source manager; on failure, also where `path` is no file, prints
-  /// an error and returns nothing.
+  /// an error and returns nothing. A text of that name that is there already, such as an editor's, is the file's.
   std::optional<llvm::StringRef> addFile(llvm::StringRef path, uint64_t maximum, SourceRange usedAt = {});
 
   /// Adds an error at a place; `hint` follows on a line of its own where it is not empty, and the notes after it.

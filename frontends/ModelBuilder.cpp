@@ -148,7 +148,8 @@ private:
     } else {
       MixerOp mixer = declareMixer(builder_.getBlock()->getParentOp()->getParentOfType<ModelOp>(), kind.kind);
       if (!mixer) {
-        emitError(location_) << "there is no mixer '" << kind.kind << "'; Morph has "
+        emitError(location_) << "there is no mixer '" << kind.kind << "': neither in mixers.mlir, which stands beside "
+                             << "config.json where a model has mixers of its own, nor among Morph's, "
                              << llvm::join(getBuiltinMixers(), ", ");
         return nullptr;
       }

@@ -50,12 +50,11 @@ private:
   ModelOp model;
   std::map<int64_t, llvm::json::Value> layers;
   std::map<std::string, std::string> classNames; ///< By what the mixer is called and the class's text.
-  llvm::StringSet<> usedNames = {"MorphCache", "MorphConfig",       "MorphRMSNorm",
-                                 "MorphGroup", "MorphMixer",        "MorphSoftmaxAttention",
-                                 "MorphMLP",   "MorphDecoderLayer", "MorphPreTrainedModel",
-                                 "MorphModel", "MorphForCausalLM"};
+  llvm::StringSet<> usedNames = {
+      "MorphCache", "MorphConfig",           "MorphRMSNorm", "MorphGroup",        "MorphLinear",
+      "MorphMixer", "MorphSoftmaxAttention", "MorphMLP",     "MorphDecoderLayer", "MorphPreTrainedModel",
+      "MorphModel", "MorphForCausalLM"};
   std::vector<std::pair<std::string, std::string>> classes;
-  SmallVector<std::string> parameters;
   llvm::json::Object states, declarations;
   SmallVector<MixerOp> mixers;
 };
@@ -72,9 +71,6 @@ FailureOr<std::string> PyTorchEmitter::addClass(LinearMixerOp mixer) {
     numbered = name + std::to_string(number);
   known->second = numbered;
   classes.emplace_back(numbered, "class " + numbered + "(MorphMixer):\n" + printed->body);
-  for (std::string &parameter : printed->parameters)
-    if (!llvm::is_contained(parameters, parameter))
-      parameters.push_back(std::move(parameter));
   llvm::json::Object kept;
   for (const auto &[state, text] : printed->states)
     kept[state] = text;
@@ -130,15 +126,12 @@ std::string PyTorchEmitter::printModule() {
 
 std::string PyTorchEmitter::printClasses() const {
   std::string text;
-  SmallVector<std::string> names, kept;
+  SmallVector<std::string> names;
   for (const auto &[name, body] : classes) {
     text += body + "\n\n";
     names.push_back(pytorch::printString(name) + ": " + name);
   }
-  for (const std::string &parameter : parameters)
-    kept.push_back(pytorch::printString(parameter));
-  return text + pytorch::printLine("DECLARED = {" + llvm::join(names, ", ") + "}", 0) +
-         pytorch::printLine("FP32_WEIGHTS = [" + llvm::join(kept, ", ") + "]", 0);
+  return text + pytorch::printLine("DECLARED = {" + llvm::join(names, ", ") + "}", 0);
 }
 
 FailureOr<llvm::json::Value> PyTorchEmitter::emit() {

@@ -148,7 +148,7 @@ struct PairBranchesPass : public morph::impl::PairBranchesPassBase<PairBranchesP
     for (auto [index, candidate] : llvm::enumerate(list)) {
       builder.setInsertionPointToEnd(&choice.getBodies()[index + 1].emplaceBlock());
       LinearMixerOp built = createLinearMixer(builder, mixer, candidate.mixer, candidate.options,
-                                              layer + (index == 0 ? ".linear_attn" : "." + candidate.name));
+                                              layer + (index == 0 ? ".linear_attn" : ".linear_attn_" + candidate.name));
       builder.create<YieldOp>(mixer.getLoc(), built.getResult());
       // A declaration that does not fit this layer has no weights.
       if (failed(MixerExpander::check(built, /*isNew=*/true)))

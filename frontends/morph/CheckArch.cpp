@@ -77,6 +77,10 @@ private:
   void checkCandidates(const ArchLine &line) {
     std::map<std::string, SourceRange> seen;
     for (const Word &text : line.mixers) {
+      if (llvm::StringRef(text.text).ends_with(".morph")) {
+        diagnostics_.error(text.range, "'" + text.text + "' is a file; a mixer of it is FILE:NAME");
+        continue;
+      }
       std::string message;
       std::optional<MixerReference> reference = parseMixerReference(text.text, message);
       if (!reference) {

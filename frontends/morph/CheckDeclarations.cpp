@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Declarations: options, dimensions, requirements and weights.
 
+#include "dialect/WeightNames.h"
 #include "frontends/morph/BaseNames.h"
 #include "frontends/morph/MixerChecker.h"
 
@@ -141,8 +142,15 @@ void MixerChecker::checkWeight(const Weight &weight) {
   result_.weightShapes.push_back(shape);
   if (ok)
     checkInitializer(weight, shape);
+  if (llvm::StringRef part = findModuleAttribute(weight.name.text); !part.empty())
+    diagnostics_.error(weight.name.range,
+                       "a weight cannot be called '" + weight.name.text +
+                           "': " + (part == weight.name.text ? "it" : ("'" + part + "'").str()) +
+                           " is an attribute of PyTorch's modules, which an export is made of",
+                       "add a letter, or a word for what it does");
   Symbol symbol{Symbol::Kind::Weight, {ValueKind::Weight, shape}, {}};
   symbol.weight = weightUsed_.size() - 1;
+  symbol.isWrong = !ok;
   // One that cannot be declared is not unused as well.
   if (!declare(weight.name, std::move(symbol)))
     weightUsed_.back() = true;
@@ -151,9 +159,13 @@ void MixerChecker::checkWeight(const Weight &weight) {
 void MixerChecker::checkInitializer(const Weight &weight, const Shape &shape) {
   if (weight.init.kind == Initializer::Kind::Copy || weight.init.kind == Initializer::Kind::Repeat)
     return checkCopy(weight, shape);
+  const bool isNormal = weight.init.kind == Initializer::Kind::Normal;
   indexed_ = &weight;
-  checkScalar(weight.init.formula, weight.init.kind == Initializer::Kind::Normal ? Scope::Model : Scope::Formula);
+  bool ok = checkScalar(weight.init.formula, isNormal ? Scope::Model : Scope::Formula);
   indexed_ = nullptr;
+  if (std::optional<double> deviation = ok && isNormal ? getConstant(weight.init.formula) : std::nullopt)
+    if (*deviation < 0)
+      error(weight.init.formula, "a standard deviation is no negative number");
 }
 
 void MixerChecker::checkCopy(const Weight &weight, const Shape &shape) {

@@ -10,8 +10,27 @@ using namespace morph;
 using namespace morph::language;
 using Kind = Expression::Kind;
 
+/// Whether an expression has the same value in every model.
+static bool isConstant(const Expression &expression) {
+  return expression.kind != Kind::Name && llvm::all_of(expression.children, isConstant);
+}
+
+static std::optional<double> evaluate(const Expression &expression, TextError &error) {
+  return evaluateNumber(expression, [](llvm::StringRef) { return std::optional<double>(); }, error);
+}
+
+std::optional<double> MixerChecker::getConstant(const Expression &expression) {
+  TextError ignored;
+  return isConstant(expression) ? evaluate(expression, ignored) : std::nullopt;
+}
+
 std::optional<Type> MixerChecker::check(const Expression &expression) {
   std::optional<Type> type = computeType(expression);
+  if (TextError text; type && !type->isTensor() && expression.kind != Kind::Number && isConstant(expression) &&
+                      !evaluate(expression, text)) {
+    diagnostics_.error(file_.getRange(text.begin, text.end), text.message);
+    return std::nullopt;
+  }
   if (type)
     result_.types[&expression] = *type;
   return type;
@@ -124,6 +143,8 @@ std::optional<Type> MixerChecker::checkName(const Expression &name) {
           "numbers here are sizes, options and indices");
     return std::nullopt;
   }
+  if (symbol.isWrong)
+    return std::nullopt;
   if (symbol.kind == Symbol::Kind::Weight)
     checkWeightIsThere(name.text, getRange(name), symbol);
   return symbol.type;

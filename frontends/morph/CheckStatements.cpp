@@ -69,7 +69,7 @@ void MixerChecker::checkCalibration(const Statement &statement) {
     diagnostics_.error(target.range, "'" + target.text + "' is calibrated twice", "",
                        {{first->second, "it is calibrated here first"}});
   const Type &expected = symbol->second.type;
-  if (!type || *type == expected)
+  if (!type || symbol->second.isWrong || *type == expected)
     return;
   llvm::SmallVector<Note, 2> notes{{symbol->second.place, "it is declared here"}};
   if (Note note = makeTypeNote(statement.value, *type); note.range.Start != getRange(statement.value).Start)

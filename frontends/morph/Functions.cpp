@@ -160,16 +160,17 @@ bool isElementwiseUnary(const plan::OpRule &rule) {
 const std::map<std::string, TensorFunction> &morph::language::getTensorFunctions() {
   static const std::map<std::string, TensorFunction> functions = [] {
     std::map<std::string, TensorFunction> map;
-    auto add = [&](const Entry &entry) {
+    auto add = [&](const Entry &entry, bool isElementwise) {
       TensorFunction function = SignatureParser(entry).run();
+      function.isElementwise = isElementwise;
       std::string name = function.name;
       map.emplace(std::move(name), std::move(function));
     };
     for (const Entry &entry : entries)
-      add(entry);
+      add(entry, false);
     for (const std::string &op : plan::opNames())
       if (isElementwiseUnary(*plan::findOpRule(op)))
-        add({(op + "(x [*] | weight [*]) -> [*]").c_str(), "of each element"});
+        add({(op + "(x [*] | weight [*]) -> [*]").c_str(), "of each element"}, true);
     return map;
   }();
   return functions;

@@ -31,6 +31,7 @@ struct TensorFunction {
   std::string name;
   std::string signature; ///< As in the table.
   std::string summary;
+  bool isElementwise = false; ///< An op of one operand, of the op table.
   std::vector<Parameter> parameters;
   /// An activation where any argument is one, else a weight; of a statistic a weight.
   ArgumentForm result;

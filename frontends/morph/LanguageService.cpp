@@ -282,7 +282,7 @@ struct Expected {
 
 class MorphService : public LanguageService {
 public:
-  explicit MorphService(llvm::StringRef path) : path_(path) {}
+  MorphService(llvm::StringRef path, ArchCheck checkArchs) : path_(path), checkArchs_(std::move(checkArchs)) {}
 
   void setText(llvm::StringRef text) override {
     if (current_ && (!previous_ || current_->file->mixers.size() >= previous_->file->mixers.size()))
@@ -290,7 +290,11 @@ public:
     current_ = std::make_unique<Reading>(text);
   }
 
-  std::vector<Problem> getProblems() override { return current_->problems; }
+  std::vector<Problem> getProblems() override {
+    if (!current_->problems.empty() || current_->file->file.archs.empty() || path_.empty() || !checkArchs_)
+      return current_->problems;
+    return checkArchs_(path_, current_->text);
+  }
 
   std::optional<Hover> getHover(size_t offset) override {
     TextRange word = findWord(offset);
@@ -523,6 +527,7 @@ private:
   static Expected findExpected(const Reading &reading, size_t begin);
 
   std::string path_;
+  ArchCheck checkArchs_;
   std::unique_ptr<Reading> current_, previous_;
 };
 
@@ -647,8 +652,8 @@ std::vector<Completion> MorphService::getCompletions(size_t offset) {
 
 } // namespace
 
-std::unique_ptr<LanguageService> morph::language::makeLanguageService(llvm::StringRef path) {
-  auto service = std::make_unique<MorphService>(path);
+std::unique_ptr<LanguageService> morph::language::makeLanguageService(llvm::StringRef path, ArchCheck checkArchs) {
+  auto service = std::make_unique<MorphService>(path, std::move(checkArchs));
   service->setText("");
   return service;
 }

@@ -31,9 +31,10 @@ private:
     enum class Kind { Size, Option, Dimension, Fact, Input, Weight };
     Kind kind;
     Type type;
-    SourceRange place;   ///< Invalid of what every mixer has.
-    bool isSize = false; ///< May stand in sizes.
-    size_t weight = 0;   ///< Its number in the mixer.
+    SourceRange place;    ///< Invalid of what every mixer has.
+    bool isSize = false;  ///< May stand in sizes.
+    size_t weight = 0;    ///< Its number in the mixer.
+    bool isWrong = false; ///< Its declaration had an error: what reads it has none of its own.
   };
 
   /// What is known of an assigned name at a statement.
@@ -76,6 +77,8 @@ private:
 
   // CheckExpressions.cpp
   std::optional<Type> check(const Expression &expression);
+  /// The value of an expression without names.
+  static std::optional<double> getConstant(const Expression &expression);
   std::optional<Type> computeType(const Expression &expression);
   std::optional<Type> checkName(const Expression &name);
   std::optional<Type> checkVariable(const Expression &name, const Variable &variable);

@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/SHA256.h"
 
 using namespace mlir;
 using namespace morph;
@@ -68,6 +69,13 @@ bool morph::declareMixersOfFile(ModelOp model, StringRef path, Diagnostics &diag
   for (const language::CheckedMixer &mixer : file->mixers)
     addMixer(model, mixer, diagnostics);
   return true;
+}
+
+std::string morph::digestDeclaration(MixerOp mixer) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  mixer.print(os, OpPrintingFlags().useLocalScope());
+  return llvm::toHex(llvm::SHA256::hash(llvm::arrayRefFromStringRef(os.str())), /*LowerCase=*/true).substr(0, 16);
 }
 
 MixerFiles::MixerFiles(Diagnostics &diagnostics) : diagnostics_(diagnostics) {}

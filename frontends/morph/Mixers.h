@@ -30,6 +30,9 @@ MixerOp declareMixer(ModelOp model, llvm::StringRef name);
 /// Reads a `.morph` file and adds its mixers to a model that has none of their names. False after an error.
 bool declareMixersOfFile(ModelOp model, llvm::StringRef path, Diagnostics &diagnostics);
 
+/// Names what a mixer declares, whatever file it is of: 16 hexadecimal digits, the same where the meaning is the same.
+std::string digestDeclaration(MixerOp mixer);
+
 /// Mixers of `.morph` files, each of which is read once.
 class MixerFiles {
 public:

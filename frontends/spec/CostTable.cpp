@@ -29,11 +29,14 @@ constexpr Size kSizes[] = {{"hidden", &ModelConfig::hidden},    {"heads", &Model
                            {"kv_heads", &ModelConfig::kvHeads}, {"head_dim", &ModelConfig::headDim},
                            {"ffn", &ModelConfig::ffn},          {"vocab", &ModelConfig::vocab}};
 
-/// A reference as the table has it: with blanks and options as printMixerReference writes them.
+/// A reference as the table has it: without its file, blanks and options as printMixerReference writes them.
 std::string normalize(llvm::StringRef reference) {
   std::string message;
   std::optional<MixerReference> parsed = parseMixerReference(reference, message);
-  return parsed ? printMixerReference(*parsed) : reference.str();
+  if (!parsed)
+    return reference.str();
+  parsed->path.clear();
+  return printMixerReference(*parsed);
 }
 
 bool readNumbers(const llvm::json::Array *array, double most, std::vector<double> &numbers) {
@@ -98,7 +101,8 @@ std::optional<spec::CostTable> readTable(const llvm::json::Value &json, std::str
       message = "'mixers' holds an entry without 'mixer' and a number of 'seconds' for each context";
       return std::nullopt;
     }
-    if (!table.mixers.try_emplace(normalize(*name), std::move(seconds)).second) {
+    spec::CostTable::Mixer line{mixer->getString("declaration").value_or("").str(), std::move(seconds)};
+    if (!table.mixers.try_emplace(normalize(*name), std::move(line)).second) {
       message = "'mixers' holds '" + name->str() + "' twice";
       return std::nullopt;
     }
@@ -121,12 +125,16 @@ std::string spec::CostTable::differenceFrom(const ModelConfig &model) const {
   return difference;
 }
 
-std::optional<double> spec::CostTable::secondsOf(const std::string &reference, double context,
-                                                 std::string &message) const {
+std::optional<double> spec::CostTable::secondsOf(const std::string &reference, llvm::StringRef declaration,
+                                                 double context, std::string &message) const {
   auto found = mixers.find(normalize(reference));
   if (found == mixers.end()) {
     auto names = llvm::map_range(mixers, [](const auto &entry) -> const std::string & { return entry.first; });
     message = "the table of costs has no '" + normalize(reference) + "'; it has " + llvm::join(names, ", ");
+    return std::nullopt;
+  }
+  if (found->second.declaration != declaration) {
+    message = "the table of costs has another declaration of '" + found->first + "'";
     return std::nullopt;
   }
   if (context < contexts.front() || context > contexts.back()) {
@@ -137,7 +145,7 @@ std::optional<double> spec::CostTable::secondsOf(const std::string &reference, d
   size_t above = 0;
   while (contexts[above] < context)
     ++above;
-  const std::vector<double> &seconds = found->second;
+  const std::vector<double> &seconds = found->second.seconds;
   if (contexts[above] == context)
     return seconds[above];
   double share = (context - contexts[above - 1]) / (contexts[above] - contexts[above - 1]);

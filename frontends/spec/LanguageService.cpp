@@ -2,8 +2,10 @@
 
 #include "frontends/spec/LanguageService.h"
 
+#include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
 #include "frontends/morph/NamedDeclarations.h"
+#include "frontends/morph/Parser.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "frontends/spec/SpecArch.h"
@@ -62,6 +64,31 @@ static std::string describe(const Key &key) {
   return text;
 }
 
+/// Where a text names a file, or the folder that it is in; its first character where it does not.
+static TextRange findMention(llvm::StringRef text, llvm::StringRef path) {
+  for (; !path.empty(); path = llvm::sys::path::parent_path(path)) {
+    llvm::StringRef name = llvm::sys::path::filename(path);
+    if (size_t at = text.find(name); at != llvm::StringRef::npos && name.size() > 1)
+      return {at, at + name.size()};
+  }
+  return {};
+}
+
+/// The problems of a text that `import` reports errors of, which is given a context and where they go.
+static std::vector<Problem>
+findProblems(llvm::StringRef path, llvm::StringRef given,
+             llvm::function_ref<void(mlir::MLIRContext &, llvm::StringRef, Diagnostics &)> import) {
+  Diagnostics diagnostics("morph", llvm::nulls());
+  llvm::StringRef text = diagnostics.addText(path, given);
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+    diagnostics.error(diagnostic.str());
+    return mlir::success();
+  });
+  import(context, text, diagnostics);
+  return takeProblems(diagnostics, text, [&](llvm::StringRef other) { return findMention(text, other); });
+}
+
 namespace {
 
 class SpecService : public LanguageService {
@@ -76,15 +103,9 @@ public:
   std::vector<Problem> getProblems() override {
     if (!isSpec())
       return {};
-    Diagnostics diagnostics("morph", llvm::nulls());
-    llvm::StringRef text = diagnostics.addText(path_, text_);
-    mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-    mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
-      diagnostics.error(diagnostic.str());
-      return mlir::success();
+    return findProblems(path_, text_, [&](mlir::MLIRContext &context, llvm::StringRef text, Diagnostics &diagnostics) {
+      importSpec(context, path_, text, SpecOptions(), diagnostics);
     });
-    importSpec(context, path_, text, SpecOptions(), diagnostics);
-    return takeProblems(diagnostics, text, [&](llvm::StringRef path) { return findMention(path); });
   }
 
   std::optional<Hover> getHover(size_t offset) override {
@@ -189,16 +210,6 @@ private:
     return tasks;
   }
 
-  /// Where the text names a file, or the folder that it is in; its first character where it does not.
-  TextRange findMention(llvm::StringRef path) const {
-    for (; !path.empty(); path = llvm::sys::path::parent_path(path)) {
-      llvm::StringRef name = llvm::sys::path::filename(path);
-      if (size_t at = text_.find(name.str()); at != std::string::npos && name.size() > 1)
-        return {at, at + name.size()};
-    }
-    return {};
-  }
-
   void completeHeader(TextRange replaced, std::vector<Completion> &completions) const;
   void completeKey(const TomlPair *pair, TextRange replaced, size_t offset, std::vector<Completion> &completions) const;
   void completeValue(const Key &key, TextRange value, size_t offset, std::vector<Completion> &completions) const;
@@ -290,4 +301,16 @@ void SpecService::completeValue(const Key &key, TextRange value, size_t offset,
 
 std::unique_ptr<LanguageService> morph::spec::makeLanguageService(llvm::StringRef path) {
   return std::make_unique<SpecService>(path);
+}
+
+std::vector<Problem> morph::spec::findArchProblems(llvm::StringRef path, llvm::StringRef given) {
+  return findProblems(path, given, [&](mlir::MLIRContext &context, llvm::StringRef text, Diagnostics &diagnostics) {
+    std::optional<language::File> file = language::parseFile(text, diagnostics);
+    for (const language::Arch &arch : file ? file->archs : std::vector<language::Arch>()) {
+      SpecOptions options;
+      options.configOnly = true;
+      if (!diagnostics.hasErrors() && language::findLine(arch, language::ArchLine::Kind::Model))
+        importArch(context, path, text, arch.name.text, options, diagnostics);
+    }
+  });
 }

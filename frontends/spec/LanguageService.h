@@ -14,6 +14,10 @@ namespace morph::spec {
 /// is no spec (a top-level `version` and one of its sections) nothing is said.
 std::unique_ptr<LanguageService> makeLanguageService(llvm::StringRef path);
 
+/// What `morph plan` says of the archs of a `.morph` file that has this text: those that name a model and so can be
+/// run.
+std::vector<Problem> findArchProblems(llvm::StringRef path, llvm::StringRef text);
+
 } // namespace morph::spec
 
 #endif // MORPH_FRONTENDS_SPEC_LANGUAGESERVICE_H

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of specs/README.md.
 
+#include "dialect/Expression.h"
+#include "frontends/morph/Functions.h"
 #include "frontends/spec/Schema.h"
 
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
+using namespace morph;
 using namespace morph::spec;
 
 /// A cell's text: a bar would end the cell.
@@ -50,5 +54,22 @@ std::string morph::spec::makeDocumentation() {
   os << "### Constraints between keys\n| label | what must hold |\n|---|---|\n";
   for (const CrossConstraint &constraint : getCrossConstraints())
     os << "| " << constraint.label << " | " << constraint.text << " |\n";
+
+  os << "\n## Functions of mixers\n"
+     << "`x [*, E]`: an activation whose last size is E; `weight [E]` a weight; after `*` arguments go by name; `= "
+        "none`: it may "
+     << "be absent. Sizes other than M, H, G and D are whatever the arguments have.\n\n"
+     << "| function | gives |\n|---|---|\n";
+  std::vector<std::string> elementwise;
+  for (const auto &[name, function] : language::getTensorFunctions())
+    if (function.isElementwise)
+      elementwise.push_back("`" + name + "`");
+    else
+      os << "| `" << escapeCell(function.signature) << "` | " << escapeCell(function.summary) << " |\n";
+  std::vector<std::string> scalars;
+  for (llvm::StringRef name : getScalarFunctionNames())
+    scalars.push_back(("`" + name + (*getScalarFunctionArity(name) == 1 ? "(a)`" : "(a, b)`")).str());
+  os << "\nOf each element of an activation or weight: " << llvm::join(elementwise, " ")
+     << ". Of numbers: " << llvm::join(scalars, " ") << ".\n";
   return text;
 }

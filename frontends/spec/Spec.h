@@ -69,6 +69,10 @@ std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringR
 std::optional<ImportedSpec> importSpec(mlir::MLIRContext &context, llvm::StringRef path, llvm::StringRef text,
                                        const SpecOptions &options, Diagnostics &diagnostics);
 
+/// The same for an arch in the text of a `.morph` file.
+std::optional<ImportedSpec> importArch(mlir::MLIRContext &context, llvm::StringRef path, llvm::StringRef text,
+                                       llvm::StringRef name, const SpecOptions &options, Diagnostics &diagnostics);
+
 /// The resolved spec as indented JSON with sorted keys: the same spec gives the same bytes.
 std::string printSpec(const Spec &spec);
 

@@ -93,9 +93,12 @@ std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange us
   llvm::StringRef path, name;
   std::tie(path, name) = splitArchReference(reference); // Lambdas do not capture structured bindings.
   std::optional<llvm::StringRef> text = diagnostics.addFile(path, kMaxFileBytes, usedAt);
-  if (!text)
-    return std::nullopt;
-  std::unique_ptr<CheckedFile> file = readMixers(*text, diagnostics);
+  return text ? readArchText(path, name, *text, usedAt, diagnostics) : std::nullopt;
+}
+
+std::optional<Arch> spec::readArchText(llvm::StringRef path, llvm::StringRef name, llvm::StringRef text,
+                                       SourceRange usedAt, Diagnostics &diagnostics) {
+  std::unique_ptr<CheckedFile> file = readMixers(text, diagnostics);
   if (!file)
     return std::nullopt;
   std::vector<Arch> &archs = file->file.archs;
@@ -178,7 +181,8 @@ Arch spec::makeArch(const Spec &spec) {
   }
   for (const char *measure : {"full_layers", "ratio", "cache_bytes", "decode_seconds"}) {
     std::string path = std::string("budget.") + measure;
-    if (!spec.isGiven(path))
+    // Together with full_layers a ratio is reported by the checks of the spec.
+    if (!spec.isGiven(path) || (path == "budget.ratio" && spec.isGiven("budget.full_layers")))
       continue;
     ArchLine &budget = arch.lines.emplace_back();
     budget.kind = ArchLine::Kind::Budget;

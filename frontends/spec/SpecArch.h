@@ -16,6 +16,10 @@ std::pair<llvm::StringRef, llvm::StringRef> splitArchReference(llvm::StringRef r
 /// its mixers of the same file become references to that file. Nothing after an error; `usedAt` is where it is named.
 std::optional<language::Arch> readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics);
 
+/// The same of a text that is, or will be, at that path; `name` may be empty.
+std::optional<language::Arch> readArchText(llvm::StringRef path, llvm::StringRef name, llvm::StringRef text,
+                                           SourceRange usedAt, Diagnostics &diagnostics);
+
 /// Makes the path `arch` of a spec absolute, and returns it.
 std::string resolveArch(Spec &spec, const Diagnostics &diagnostics);
 

@@ -130,6 +130,8 @@ void Checker::checkHeader() {
 
 /// Files of mixers as absolute paths. What does not name a mixer is reported when the model is there.
 std::string Checker::resolveMixer(const std::string &text, llvm::StringRef key) const {
+  if (llvm::StringRef(text).ends_with(".morph"))
+    return resolvePath(text, key);
   std::string message;
   std::optional<MixerReference> reference = parseMixerReference(text, message);
   if (!reference || reference->path.empty())

@@ -101,26 +101,28 @@ struct Source {
 
 } // namespace
 
-/// Reads the text of a spec: a TOML file, or the recipe of an arch. Nothing after an error.
-static std::optional<Source> readSource(StringRef path, Diagnostics &diagnostics) {
-  Source source;
-  source.path = path.str();
-  std::optional<spec::Document> document;
-  if (isArchPath(path)) {
-    source.arch = spec::readArchFile(path, {}, diagnostics);
-    if (!source.arch)
-      return std::nullopt;
-    const language::ArchLine *recipe = language::findLine(*source.arch, language::ArchLine::Kind::Recipe);
-    source.path = recipe ? recipe->text.text : "recipe.toml";
-    document = recipe ? spec::readToml(source.path, diagnostics, recipe->text.range)
-                      : spec::parseToml(diagnostics.addText(source.path, kDefaultRecipe), diagnostics);
-  } else {
-    document = spec::readToml(path, diagnostics);
-  }
+/// Reads the recipe of an arch. Nothing after an error, and where there is no arch, of which one is reported.
+static std::optional<Source> readRecipe(std::optional<language::Arch> arch, Diagnostics &diagnostics) {
+  if (!arch)
+    return std::nullopt;
+  const language::ArchLine *recipe = language::findLine(*arch, language::ArchLine::Kind::Recipe);
+  std::string path = recipe ? recipe->text.text : "recipe.toml";
+  std::optional<spec::Document> document =
+      recipe ? spec::readToml(path, diagnostics, recipe->text.range)
+             : spec::parseToml(diagnostics.addText(path, kDefaultRecipe), diagnostics);
   if (!document)
     return std::nullopt;
-  source.document = std::move(*document);
-  return source;
+  return Source{std::move(*document), std::move(path), std::move(arch)};
+}
+
+/// Reads the text of a spec: a TOML file, or the recipe of an arch. Nothing after an error.
+static std::optional<Source> readSource(StringRef path, Diagnostics &diagnostics) {
+  if (isArchPath(path))
+    return readRecipe(spec::readArchFile(path, {}, diagnostics), diagnostics);
+  std::optional<spec::Document> document = spec::readToml(path, diagnostics);
+  if (!document)
+    return std::nullopt;
+  return Source{std::move(*document), path.str(), std::nullopt};
 }
 
 /// Takes the arch that the spec names, if it is not there already, and what it says into the spec. False after an
@@ -223,6 +225,12 @@ std::optional<ImportedSpec> morph::importSpec(MLIRContext &context, StringRef pa
   if (!document)
     return std::nullopt;
   return importSource(context, {std::move(*document), path.str(), std::nullopt}, options, diagnostics);
+}
+
+std::optional<ImportedSpec> morph::importArch(MLIRContext &context, StringRef path, StringRef text, StringRef name,
+                                              const SpecOptions &options, Diagnostics &diagnostics) {
+  std::optional<Source> source = readRecipe(spec::readArchText(path, name, text, {}, diagnostics), diagnostics);
+  return source ? importSource(context, std::move(*source), options, diagnostics) : std::nullopt;
 }
 
 std::string morph::printBaseConfig(const ModelConfig &model) {

@@ -7,6 +7,7 @@
 #include "dialect/MixerReference.h"
 #include "frontends/morph/CheckArch.h"
 #include "frontends/morph/Mixers.h"
+#include "frontends/morph/Parser.h"
 #include "frontends/spec/CostTable.h"
 #include "frontends/text/Utf8.h"
 #include "runtime/choice/Solve.h"
@@ -75,7 +76,7 @@ private:
   void addCosts(const ArchLine &line);
   void fillCacheBytes(const ArchLine &line, CostBudget &budget);
   /// False after an error.
-  bool fillSeconds(const ArchLine &line, CostBudget &budget);
+  bool fillSeconds(const ArchLine &line, CostBudget &budget, double &fixed);
   /// Calls `visit` with the candidates of layers that are asked for and the mixers that they would be. Reports the
   /// first that does not fit the model.
   void forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
@@ -85,6 +86,8 @@ private:
   /// The space where what lines leave of layers to full attention alone is a constraint, which a conflict can name.
   ChoiceSpace withSingleCandidates();
   void reportConflict();
+  /// The least that a budget could be, had the other lines their way; empty where there is none, or it takes too long.
+  std::string describeLeast(size_t budget) const;
 
   const Arch &arch_;
   bool isFile_;
@@ -98,6 +101,7 @@ private:
   std::vector<std::pair<ConstraintSource, SourceRange>> places_;
   std::map<const ArchLine *, std::vector<int64_t>> single_; ///< Lines that leave layers full attention alone.
   std::vector<MixerOp> borrowed_;                           ///< In the model as long as this lives.
+  std::vector<double> fixedSeconds_;                        ///< By budget: of a token beside its mixers.
 };
 
 ConstraintSource SpaceBuilder::makeSource(const ArchLine &line, const std::string &text) {
@@ -188,11 +192,25 @@ std::optional<KnownMixer> SpaceBuilder::declare(const Word &text, MixerReference
   return KnownMixer{reference, *options, text.range};
 }
 
+/// "it declares mine, other": the mixers of a file, for a hint; empty where it cannot be read.
+static std::string describeMixers(llvm::StringRef path) {
+  Diagnostics quiet("morph", llvm::nulls());
+  std::optional<llvm::StringRef> text = quiet.addFile(path, kMaxFileBytes);
+  std::optional<File> file = text ? parseFile(*text, quiet) : std::nullopt;
+  quiet.take();
+  if (!file)
+    return "";
+  auto names = llvm::map_range(file->mixers, [](const Mixer &mixer) -> const std::string & { return mixer.name.text; });
+  return file->mixers.empty() ? "it declares no mixer" : "it declares " + llvm::join(names, ", ");
+}
+
 const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
   auto [entry, isNew] = mixers_.try_emplace(text.text);
   if (isNew) {
     std::string message;
-    if (std::optional<MixerReference> reference = parseMixerReference(text.text, message))
+    if (llvm::StringRef(text.text).ends_with(".morph"))
+      error(text.range, "'" + text.text + "' is a file; a mixer of it is FILE:NAME [S3]", describeMixers(text.text));
+    else if (std::optional<MixerReference> reference = parseMixerReference(text.text, message))
       entry->second = declare(text, *reference);
     else
       error(text.range, "'" + text.text + "' names no mixer: " + message + " [S3]",
@@ -345,16 +363,21 @@ void SpaceBuilder::addFullLayers(const ArchLine &line) {
   space_.counts.push_back(std::move(count));
 }
 
-/// Where in the mixer's declaration an error arises, by its last note of a place. Empty where the diagnostic does not
-/// say it.
-static std::string describePlace(mlir::Diagnostic &diagnostic) {
-  std::string place;
+static std::string describePlace(mlir::Location location) {
+  auto at = location->findInstanceOf<mlir::FileLineColLoc>();
+  return at ? ("at " + at.getFilename().getValue() + ":" + llvm::Twine(at.getLine()) + ":" +
+               llvm::Twine(at.getColumn()))
+                  .str()
+            : "";
+}
+
+/// Where in the mixer's declaration an error arises: by its last note of a place, or else the declaration itself.
+static std::string describePlace(mlir::Diagnostic &diagnostic, MixerOp mixer) {
+  std::string place = describePlace(mixer.getLoc());
   for (mlir::Diagnostic &note : diagnostic.getNotes())
     if (!llvm::StringRef(note.str()).starts_with("see current operation"))
-      if (auto at = note.getLocation()->findInstanceOf<mlir::FileLineColLoc>())
-        place =
-            ("at " + at.getFilename().getValue() + ":" + llvm::Twine(at.getLine()) + ":" + llvm::Twine(at.getColumn()))
-                .str();
+      if (std::string at = describePlace(note.getLocation()); !at.empty())
+        place = at;
   return place;
 }
 
@@ -387,7 +410,7 @@ void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,
         if (!reported)
           error(known.place,
                 "'" + known.reference.name + "' does not fit layer " + llvm::Twine(layer) + ": " + message + " [S3]",
-                describePlace(diagnostic));
+                describePlace(diagnostic, mixer));
         reported = true;
         return mlir::success();
       });
@@ -455,7 +478,7 @@ void SpaceBuilder::fillCacheBytes(const ArchLine &line, CostBudget &budget) {
                    });
 }
 
-bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
+bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget, double &fixed) {
   std::optional<spec::CostTable> table = spec::readCostTable(line.table->text, diagnostics_, line.table->range);
   if (!table)
     return false;
@@ -470,7 +493,7 @@ bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
     return refuse("the table of costs is of products in " + table->precision + ", and the model's are in " +
                       target_.precision,
                   "'morph bench mixers --precision " + target_.precision + "' measures these");
-  double fixed = table->fixedSeconds(layers_);
+  fixed = table->fixedSeconds(layers_);
   if (fixed > line.limit.value) {
     error(line.limit.range, "a token takes " + printNumber(fixed) + " s beside its mixers by '" + line.table->text +
                                 "', and the budget is " + line.limit.text + " s [S6]");
@@ -485,9 +508,14 @@ bool SpaceBuilder::fillSeconds(const ArchLine &line, CostBudget &budget) {
       auto [entry, isNew] = known.try_emplace(text.empty() ? kFullAttention : text);
       if (isNew) {
         std::string message;
-        std::optional<double> seconds = table->secondsOf(entry->first, double(budget.context), message);
+        std::string declaration;
+        if (const KnownMixer *mixer = text.empty() ? nullptr : &*mixers_.at(text);
+            mixer && !mixer->reference.path.empty())
+          declaration =
+              digestDeclaration(llvm::cast<MixerOp>(mlir::SymbolTable::lookupSymbolIn(model_, mixer->reference.name)));
+        std::optional<double> seconds = table->secondsOf(entry->first, declaration, double(budget.context), message);
         if (!seconds)
-          return refuse(message, "'morph bench mixers' measures it");
+          return refuse(message, "'morph bench mixers' with --spec measures it");
         entry->second = std::llround(*seconds * kPicoseconds);
       }
       budget.costs[layer][c] = entry->second;
@@ -506,11 +534,13 @@ void SpaceBuilder::addCosts(const ArchLine &line) {
   budget.source = makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text);
   for (const std::vector<Candidate> &candidates : space_.layers)
     budget.costs.emplace_back(candidates.size(), 0);
+  double fixed = 0;
   if (!isTime)
     fillCacheBytes(line, budget);
-  else if (!fillSeconds(line, budget))
+  else if (!fillSeconds(line, budget, fixed))
     return;
   space_.budgets.push_back(std::move(budget));
+  fixedSeconds_.push_back(fixed);
 }
 
 void SpaceBuilder::addBudget(const ArchLine &line) {
@@ -532,6 +562,32 @@ ChoiceSpace SpaceBuilder::withSingleCandidates() {
   return space;
 }
 
+std::string SpaceBuilder::describeLeast(size_t index) const {
+  ChoiceSpace space = space_;
+  const CostBudget budget = space.budgets[index];
+  space.budgets.erase(space.budgets.begin() + static_cast<ptrdiff_t>(index));
+  CandidateTable values;
+  for (const std::vector<int64_t> &costs : budget.costs) {
+    std::vector<double> &layer = values.emplace_back();
+    for (int64_t cost : costs)
+      layer.push_back(-double(cost));
+  }
+  StatusOr<Choice> choice = solve(space, values);
+  if (!choice.ok())
+    return "";
+  double sum = 0;
+  for (auto [costs, candidate] : llvm::zip_equal(budget.costs, *choice))
+    sum += double(costs[candidate]);
+  if (budget.measure != "decode_seconds")
+    return printNumber(sum) + " bytes";
+  // Few digits, rounded up.
+  const double seconds = fixedSeconds_[index] + sum / kPicoseconds;
+  char text[32];
+  for (double more = 1; std::snprintf(text, sizeof text, "%.4g", seconds * more), std::strtod(text, nullptr) < seconds;)
+    more += 1e-4;
+  return std::string(text) + " s";
+}
+
 void SpaceBuilder::reportConflict() {
   StatusOr<std::vector<ConstraintSource>> conflict = findConflict(space_);
   if (conflict.ok() && !conflict->empty() && !single_.empty())
@@ -550,11 +606,18 @@ void SpaceBuilder::reportConflict() {
   std::vector<Note> notes;
   for (size_t i = 1; i < conflict->size(); ++i)
     notes.push_back({ranges[i], "'" + (*conflict)[i].text + "' is one of the lines that exclude each other"});
+  std::string hint = conflict->size() == 1 ? "relax it" : "relax one of them";
+  for (const auto &[index, budget] : llvm::enumerate(space_.budgets))
+    if (llvm::any_of(*conflict, [&](const ConstraintSource &source) {
+          return source.text == budget.source.text && source.place == budget.source.place;
+        }))
+      if (std::string least = describeLeast(index); !least.empty())
+        hint += "; the other lines allow '" + budget.source.text + "' to be no less than " + least;
   diagnostics_.error(ranges.front(),
                      conflict->size() == 1 ? "no choice of layers satisfies '" + conflict->front().text + "' [S6]"
                                            : "no choice of layers satisfies '" + conflict->front().text +
                                                  "' together with what the notes name [S6]",
-                     conflict->size() == 1 ? "relax it" : "relax one of them", notes);
+                     hint, notes);
 }
 
 std::optional<ChoiceSpace> SpaceBuilder::run() {

@@ -88,7 +88,6 @@ FailureOr<Class> pytorch::printClass(LinearMixerOp mixer) {
   result.body = "    \"\"\"" + about + (options.empty() ? "" : " (" + options + ")") + "\"\"\"\n\n";
   result.body += "    def __init__(self, config):\n        super().__init__(config)\n" + weights->print(8);
   result.body += "\n    def forward(self, x, cache, rope, mask):\n" + *forward;
-  result.parameters = weights->getParameterNames();
   result.states = describeStates(*body, *states);
   return result;
 }

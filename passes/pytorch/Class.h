@@ -12,8 +12,7 @@
 namespace morph::pytorch {
 
 struct Class {
-  std::string body;                          ///< What follows `class NAME(MorphMixer):`; ends with a line break.
-  llvm::SmallVector<std::string> parameters; ///< Names of members that are, or hold, parameters.
+  std::string body; ///< What follows `class NAME(MorphMixer):`; ends with a line break.
   /// The states of decoding: names, and in words what they hold.
   std::vector<std::pair<std::string, std::string>> states;
 };

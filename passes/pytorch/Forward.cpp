@@ -90,8 +90,7 @@ bool isStateful(Operation *op) { return isa<MixerConvOp, MixerRecurrenceOp, Mixe
 
 /// Whether an op computes on whatever type its operand has, or on that of x.
 bool takesNarrow(Operation *op) {
-  return isa<LinearOp, MixerConvOp, MixerSplitOp, MixerMergeOp, MixerExpandOp, MixerNormOp, MixerRopeOp,
-             MixerAttentionOp>(op);
+  return isa<LinearOp, MixerConvOp, MixerSplitOp, MixerMergeOp, MixerExpandOp, MixerRopeOp, MixerAttentionOp>(op);
 }
 
 /// The parameter of a recurrence or attention that an operand is given to; empty for others.
@@ -221,20 +220,19 @@ FailureOr<Written> ForwardPrinter::writeLinear(const Step &step) {
   auto weight = step.operands[1].getDefiningOp<MixerWeightOp>();
   Value bias = step.operands.size() > 2 ? step.operands[2] : Value();
   if (std::optional<std::string> module = weights.findModule(weight)) {
-    Written product = make(*module + "(" + take(step.operands[0], Binding::Sum, false) + ")", Binding::Atom, false);
+    std::string product = *module + "(" + take(step.operands[0], Binding::Sum, false) + ")";
+    // A module adds its bias in fp32.
     if (!bias || weights.isBiasOfModule(bias.getDefiningOp<MixerWeightOp>()))
-      return product;
-    return make("wide(" + product.text + ") + " + take(bias, Binding::Product), Binding::Sum);
+      return make(product, Binding::Atom, /*isWide=*/static_cast<bool>(bias));
+    return make("wide(" + product + ") + " + take(bias, Binding::Product), Binding::Sum);
   }
   std::string text = "F.linear(" + take(step.operands[0]) + ", " + take(step.operands[1]);
   return make(text + (bias ? ", " + take(bias) : "") + ")");
 }
 
 FailureOr<Written> ForwardPrinter::writeNorm(MixerNormOp op, const Step &step) {
-  if (auto module = weights.findModule(step.operands[1].getDefiningOp<MixerWeightOp>())) {
-    bool wide = isWide(step.operands[0]);
-    return make(*module + "(" + take(step.operands[0], Binding::Sum, std::nullopt) + ")", Binding::Atom, wide);
-  }
+  if (auto module = weights.findModule(step.operands[1].getDefiningOp<MixerWeightOp>()))
+    return make(*module + "(" + take(step.operands[0]) + ")");
   FailureOr<std::string> eps = formula(op.getEps());
   if (failed(eps))
     return failure();

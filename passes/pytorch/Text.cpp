@@ -54,10 +54,10 @@ std::string pytorch::printString(StringRef text) { return "\"" + escape(text) + 
 
 static StringRef getAttributeOfSize(StringRef name) {
   return llvm::StringSwitch<StringRef>(name)
-      .Case("M", "self.hidden")
-      .Case("H", "self.heads")
-      .Case("G", "self.kv_heads")
-      .Case("D", "self.head_dim")
+      .Case("M", "self._hidden")
+      .Case("H", "self._heads")
+      .Case("G", "self._kv_heads")
+      .Case("D", "self._head_dim")
       .Default("");
 }
 
@@ -131,21 +131,7 @@ static bool isKeyword(StringRef name) {
                  "for from global if import in is lambda nonlocal not or pass raise return try while with yield");
 }
 
-/// Attributes of torch.nn.Module, but those that begin with '_', and of MorphMixer.
-static constexpr StringLiteral kAttributes =
-    "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches "
-    "eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict "
-    "modules "
-    "mtia named_buffers named_children named_modules named_parameters parameters register_backward_hook "
-    "register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook "
-    "register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook "
-    "register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ "
-    "set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu zero_grad hidden heads "
-    "kv_heads head_dim";
-
-bool pytorch::isTakenAttribute(StringRef name) {
-  return name.starts_with("_") || llvm::isDigit(name.front()) || isKeyword(name) || isOneOf(name, kAttributes);
-}
+bool pytorch::isTakenAttribute(StringRef name) { return llvm::isDigit(name.front()) || isKeyword(name); }
 
 bool pytorch::isTakenVariable(StringRef name) {
   return llvm::isDigit(name.front()) || isKeyword(name) ||

@@ -28,11 +28,11 @@ std::string printString(llvm::StringRef text);
 /// What may stand within a string literal: the text of printString without its quotes.
 std::string escape(llvm::StringRef text);
 
-/// An expression of a mixer's numbers: in `self.hidden`, `self.heads`, `self.kv_heads` and `self.head_dim` where it is
+/// An expression of a mixer's numbers: in `self._hidden`, `self._heads`, `self._kv_heads`, `self._head_dim` where it is
 /// simple arithmetic of these, its value otherwise. `isSize`: quotients are whole.
 mlir::FailureOr<Text> printFormula(MixerExpander &expander, llvm::StringRef formula, bool isSize);
 
-/// Whether a name cannot be given to an attribute of a mixer's class: a keyword, or an attribute of torch's modules.
+/// Whether a part of a weight's name cannot be written as an attribute: a keyword, or what begins with a digit.
 bool isTakenAttribute(llvm::StringRef name);
 /// Whether a name cannot be given to a variable of `forward`: a keyword, or something that `forward` uses.
 bool isTakenVariable(llvm::StringRef name);

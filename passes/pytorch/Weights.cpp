@@ -72,7 +72,8 @@ FailureOr<std::string> Weights::declareLinear(MixerWeightOp weight, ArrayRef<Mix
   FailureOr<SmallVector<std::string>> sizes = printSizes(weight);
   if (failed(sizes))
     return failure();
-  return "nn.Linear(" + (*sizes)[1] + ", " + (*sizes)[0] + (bias ? ")" : ", bias=False)");
+  std::string arguments = "(" + (*sizes)[1] + ", " + (*sizes)[0];
+  return bias ? "MorphLinear" + arguments + ")" : "nn.Linear" + arguments + ", bias=False)";
 }
 
 FailureOr<std::string> Weights::declareNorm(MixerWeightOp weight) {
@@ -171,19 +172,6 @@ std::string Weights::print(size_t indent) const {
     lines += printLine(target + " = " + declare(member), indent);
   }
   return lines;
-}
-
-bool Weights::holdsParameters(const Member &member) {
-  return member.isParameter ||
-         llvm::any_of(member.parts, [](const auto &part) { return holdsParameters(part.second); });
-}
-
-SmallVector<std::string> Weights::getParameterNames() const {
-  SmallVector<std::string> names;
-  for (const auto &[name, member] : root.parts)
-    if (holdsParameters(member))
-      names.push_back(name);
-  return names;
 }
 
 //===----------------------------------------------------------------------===//

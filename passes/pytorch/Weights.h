@@ -10,16 +10,15 @@
 
 namespace morph::pytorch {
 
-/// Which members there are. A weight `q_proj.weight` that only products read is, with its bias, an nn.Linear; one that
-/// only convolutions read an nn.Conv1d, one that only norms read a MorphRMSNorm; the others are parameters.
+/// Which members there are. A weight `q_proj.weight` that only products read is an nn.Linear, with its bias a
+/// MorphLinear; one that only convolutions read an nn.Conv1d, one that only norms read a MorphRMSNorm; the others are
+/// parameters.
 class Weights {
 public:
   static mlir::FailureOr<Weights> create(MixerExpander &expander, const Body &body);
 
   /// The lines of __init__ that make the members.
   std::string print(size_t indent) const;
-  /// Names of the members that hold parameters, each once.
-  llvm::SmallVector<std::string> getParameterNames() const;
 
   /// A weight as it is read.
   std::string read(MixerWeightOp weight) const;
@@ -49,7 +48,6 @@ private:
   mlir::FailureOr<llvm::SmallVector<std::string>> printSizes(MixerWeightOp weight);
   std::string access(llvm::StringRef path) const;
   static std::string declare(const Member &member);
-  static bool holdsParameters(const Member &member);
 
   MixerExpander &expander;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Use>> uses;

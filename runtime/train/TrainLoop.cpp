@@ -25,6 +25,8 @@ public:
 private:
   Status resume();
   Status checkpoint();
+  /// The end of a hint.
+  std::string kept() const { return hasCheckpoint_ ? "; the last checkpoint is kept" : ""; }
   /// Sums up the gradients of the step, averaged over the batches; returns the loss.
   StatusOr<double> addBatches(int64_t step);
   NamedTensors &masters() { return optimizer_.executor().masters(); }
@@ -44,6 +46,7 @@ private:
   int64_t intervalSteps_ = 0;
   double firstLoss_ = 0, lastLoss_ = 0;
   bool stopped_ = false; ///< The stage's `finished` said so.
+  bool hasCheckpoint_ = false;
 };
 
 } // namespace
@@ -55,6 +58,7 @@ Status Loop::resume() {
                          readCheckpoint(options_.checkpointPath, options_.fingerprint));
   if (!saved)
     return Status();
+  hasCheckpoint_ = true;
   MORPH_RETURN_IF_ERROR(restoreMasters(masters(), saved->masters));
   MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer));
   step_ = saved->step;
@@ -91,6 +95,7 @@ Status Loop::checkpoint() {
                       {"last_loss", lastLoss_},
                       {"stopped", stopped_},
                       {"stage", stage}};
+  hasCheckpoint_ = true;
   return writeCheckpoint(options_.checkpointPath, checkpoint);
 }
 
@@ -115,8 +120,13 @@ StatusOr<double> Loop::addBatches(int64_t step) {
       }
       return Status::failed(options_.stage + ": the loss of step " + std::to_string(step + 1) + " is " +
                                 (std::isnan(value) ? "not a number" : "infinite") + where,
-                            "lower the learning rate, or use precision = \"fp32\"; the last "
-                            "checkpoint is kept");
+                            // Before the first update the weights are those that the stage was given.
+                            step == 0
+                                ? std::string("a mixer of your own may be the cause: decays are logarithms, which "
+                                              "are not positive")
+                                : "lower the learning rate, or use precision = \"fp32\"; decays of a mixer that "
+                                  "become positive are another cause" +
+                                      kept());
     }
     loss += value * share;
     tokens_ += batch.tokens;
@@ -147,7 +157,7 @@ StatusOr<LoopResult> Loop::run() {
     MORPH_ASSIGN_OR_RETURN(const double norm, optimizer_.step(rate));
     if (!std::isfinite(norm))
       return Status::failed(options_.stage + ": the gradient of step " + std::to_string(step_ + 1) + " is not finite",
-                            "lower the learning rate; the last checkpoint is kept");
+                            "lower the learning rate" + kept());
     if (hooks_.onUpdate)
       MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, masters()));
 

@@ -87,6 +87,17 @@ morph.model @mixer_weight_c2 base architecture "llama" layers 1 {
 
 // -----
 
+morph.model @mixer_weight_c3 base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // expected-error@below {{mixer_weight_c3: the name is 'gate.half', but 'half' is an attribute of PyTorch's modules}}
+    %a = morph.mixer_weight "gate.half" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
 morph.model @mixer_if_c1 base architecture "llama" layers 1 {
   morph.mixer @m doc "" options [] sizes [] requires [] {
   ^bb0(%x: tensor<?x?x?xf32>):

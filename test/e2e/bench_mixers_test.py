@@ -4,6 +4,7 @@ of decode_seconds goes by. Nothing here is about how long anything takes."""
 
 import json
 import pathlib
+import shutil
 import tempfile
 
 from support import SOURCE, read_json, run
@@ -84,13 +85,20 @@ def check_spec(folder):
     assert "costs.json" in run("morph-translate", "--spec-to-json", folder / "spec.toml", expect=2).stderr
     run("morph", "bench", "mixers", "--spec", folder / "spec.toml", "--contexts", "8,16", "--out", file, "--repeat", 1,
         "--layers", 2)
-    check_table(read_json(file), ["full", f"{folder}/mine.morph:mine(scale = 2)", "none", "gla(rank = 8)"], [8, 16], "bf16")
+    check_table(read_json(file), ["full", "mine(scale = 2)", "none", "gla(rank = 8)"], [8, 16], "bf16")
     space = json.loads(run("morph-translate", "--spec-to-json", folder / "spec.toml").stdout)["space"]
     (budget,) = space["budgets"]
     assert budget["measure"] == "decode_seconds" and budget["context"] == 12, budget
     by_name = {line["mixer"]: line["seconds"] for line in read_json(file)["mixers"]}
     costs = [sum(seconds) / 2 * 1e12 for seconds in by_name.values()]
     assert all(abs(a - b) <= 1 for a, b in zip(budget["costs"][0], costs)), (budget["costs"][0], costs)
+    # The folder goes elsewhere; a table of another declaration is refused.
+    shutil.copytree(folder, folder / "away", symlinks=True)
+    moved = json.loads(run("morph-translate", "--spec-to-json", folder / "away/spec.toml").stdout)["space"]
+    assert moved["budgets"][0]["costs"] == budget["costs"], moved["budgets"]
+    (folder / "away/mine.morph").write_text(MIXER.replace("return ", "return 1.5 * "))
+    message = run("morph-translate", "--spec-to-json", folder / "away/spec.toml", expect=2).stderr
+    assert "the table of costs has another declaration of 'mine(scale = 2)'" in message, message
     # Of another model it is refused.
     message = run("morph-translate", "--spec-to-json", folder / "spec.toml", "--config-only", "--set",
                   f"model.path={SOURCE}/specs/models/qwen3-1.7b", expect=2).stderr

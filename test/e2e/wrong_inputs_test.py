@@ -150,7 +150,9 @@ def main():
         files = {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
         message = run("morph", "run", spec, "--out", folder / "run", *short, "--set", "linear.backend=gated_deltanet(chunk = 8)", expect=2).stderr
         print(f"--- another spec\n{message.strip()}")
-        assert "[linear], [budget] or the arch" in message
+        assert "[linear] or the arch's layers" in message
+        message = run("morph", "run", spec, "--out", folder / "run", *short, "--set", "budget.full_layers=2", expect=2).stderr
+        assert "these keys differ: budget.full_layers\n" in message, message
         assert files == {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
 
 

@@ -24,15 +24,23 @@ def run(*command):
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
-def compile_hybrid(base, folder, stack):
+def compile_hybrid(base, folder, stack, declaration=None):
     """Writes `hybrid.mlir`, `mixers.json` and `selection.json` into `folder`, for a base (a folder with config.json) whose
-    layers have the mixers of `stack`: names with options, "gated_deltanet(conv=4)", or "full"."""
+    layers have the mixers of `stack`: names with options, "gated_deltanet(conv=4)", or "full". A `declaration` is the text
+    of the stack's one mixer that is not Morph's."""
     candidates = list(dict.fromkeys(mixer for mixer in stack if mixer != FULL)) or ["lightning"]
     kinds = [mixer.split("(")[0] for mixer in stack]
     selection = {"version": 1, "method": "random", "layers": len(stack), "budget": kinds.count(FULL),
                  "kept": [layer for layer, kind in enumerate(kinds) if kind == FULL], "choice": kinds}
     (folder / "selection.json").write_text(json.dumps(selection))
-    run("morph-translate", "--import-hf", base, "--config-only", "--name=base", "-o", folder / "base.mlir")
+    if declaration:
+        (folder / "own.morph").write_text(declaration)
+        (folder / "spec.toml").write_text(
+            f'version = 1\nmodel.path = "{base}"\nlinear.backend = "own.morph:{candidates[0]}"\n'
+            'budget.full_layers = 1\nselect.method = "uniform"\n')
+        run("morph-translate", "--import-spec", folder / "spec.toml", "-o", folder / "base.mlir")
+    else:
+        run("morph-translate", "--import-hf", base, "--config-only", "--name=base", "-o", folder / "base.mlir")
     run("morph-opt", folder / "base.mlir", f"--morph-pair-branches=candidates={','.join(candidates)}",
         f"--morph-discretize=selection={folder / 'selection.json'}", "-o", folder / "hybrid.mlir")
     run("morph-translate", "--emit-pytorch", folder / "hybrid.mlir", "-o", folder / "mixers.json")

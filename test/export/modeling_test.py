@@ -255,13 +255,13 @@ class FolderTest(unittest.TestCase):
                                                                            dtype=torch.float32)
                 ids = random_ids(1, 20)
                 torch.testing.assert_close(loaded(ids).logits, model(ids).logits, atol=1e-6, rtol=1e-5)
-                # in half precision all but the parameters of mixers, however they are named
+                # in half precision all but the vectors of mixers, however they are named
                 half = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True,
                                                                          dtype=torch.bfloat16)
-                mixer = half.model.layers[1].rwkv7
-                self.assertEqual([x.dtype for x in (mixer.g_norm["bias"], mixer.shift["M"], mixer.r_k, mixer.sum)],
-                                 [torch.float32] * 4)
-                self.assertEqual(mixer.w_lora["0"].weight.dtype, torch.bfloat16)
+                mixer = half.model.layers[1].mixer
+                for name, parameter in mixer.named_parameters():
+                    self.assertEqual(parameter.dtype, torch.float32 if parameter.dim() == 1 else torch.bfloat16, name)
+                self.assertEqual(half.model.layers[0].mixer.q_proj.weight.dtype, torch.bfloat16)
                 self.assertTrue(half(ids).logits.isfinite().all())
                 # save_pretrained and load again: transformers' own round trip
                 with tempfile.TemporaryDirectory() as again:

@@ -13,7 +13,7 @@
 // CHECK: morph.program @calibrate(%tokens: tensor<?x?xi64> "tokens" [B, T]) {
 // CHECK: %[[H:.*]] = morph.rms_norm
 // The expression's own weights are the candidate's; the mixer's result goes nowhere, and the stream goes on with full attention.
-// CHECK: morph.param @model.layers.0.retnet.q_proj.weight
+// CHECK: morph.param @model.layers.0.linear_attn_retnet.q_proj.weight
 // CHECK: %[[Q:.*]] = morph.rope
 // CHECK: %[[K:.*]] = morph.rope
 // CHECK: %[[DISTANCE:.*]] = morph.attention_distance %[[Q]], %[[K]] scale
@@ -24,7 +24,7 @@
 // CHECK: morph.attention_distance
 // CHECK: morph.softplus
 // CHECK-NEXT: %[[D1:.*]] = morph.scale %{{.*}} by -1.000000e+00 : tensor<4xf32>
-// CHECK: morph.output "model.layers.0.retnet.decay" = %[[D0]], "model.layers.1.retnet.decay" = %[[D1]] : tensor<4xf32>, tensor<4xf32>
+// CHECK: morph.output "model.layers.0.linear_attn_retnet.decay" = %[[D0]], "model.layers.1.linear_attn_retnet.decay" = %[[D1]] : tensor<4xf32>, tensor<4xf32>
 
 // Nothing of the mixer that the first values do not need, and nothing above the last layer that asks.
 // PROGRAM: morph.program @calibrate(

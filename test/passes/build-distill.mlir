@@ -40,4 +40,4 @@
 // The teacher has the base's window again.
 // WINDOW: morph.program @distill
 // WINDOW: morph.softmax_mixer %{{.*}} layer 0 weights "teacher.model.layers.0.self_attn" {{.*}} window 32 :
-// WINDOW: morph.linear_mixer @sliding_window %{{.*}} layer 0 weights "model.layers.0.sliding_window" {{.*}} options {window = 8 : i64}
+// WINDOW: morph.linear_mixer @sliding_window %{{.*}} layer 0 weights "model.layers.0.linear_attn_sliding_window" {{.*}} options {window = 8 : i64}

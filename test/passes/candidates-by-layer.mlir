@@ -5,8 +5,8 @@
 
 // The second candidate of a mixer has a name and weights of its own; a layer without candidates stays as it is.
 // BARE: morph.weight @model.layers.0.linear_attn.q_proj.weight
-// BARE: morph.weight @model.layers.0.sliding_window_2.q_proj.weight
-// BARE: morph.weight @model.layers.0.kda.q_proj.weight
+// BARE: morph.weight @model.layers.0.linear_attn_sliding_window_2.q_proj.weight
+// BARE: morph.weight @model.layers.0.linear_attn_kda.q_proj.weight
 // BARE-NOT: morph.weight @model.layers.1.linear_attn
 // BARE: morph.choice layer 0 of ["full", "sliding_window", "sliding_window_2", "kda"]
 // BARE-NOT: morph.choice

@@ -16,21 +16,21 @@
 //CHECK-EMPTY:
 // CHECK-NEXT:    def __init__(self, config):
 // CHECK-NEXT:        super().__init__(config)
-// CHECK-NEXT:        self.a_proj = nn.Linear(self.hidden, self.heads, bias=False)
-// CHECK-NEXT:        self.b_proj = nn.Linear(self.hidden, self.heads, bias=False)
-// CHECK-NEXT:        self.A_log = nn.Parameter(torch.zeros(self.heads))
-// CHECK-NEXT:        self.dt_bias = nn.Parameter(torch.zeros(self.heads))
-// CHECK-NEXT:        self.q_conv = nn.Conv1d(self.heads * self.head_dim, self.heads * self.head_dim, 4,
-// CHECK-NEXT:                                groups=self.heads * self.head_dim, bias=False)
-//      CHECK:        self.g_proj = nn.Linear(self.hidden, self.heads * self.head_dim, bias=False)
-// CHECK-NEXT:        self.o_norm = MorphRMSNorm(self.head_dim, 1e-05)
-// CHECK-NEXT:        self.q_proj = nn.Linear(self.hidden, self.heads * self.head_dim, bias=False)
-//      CHECK:        self.o_proj = nn.Linear(self.heads * self.head_dim, self.hidden, bias=False)
+// CHECK-NEXT:        self.a_proj = nn.Linear(self._hidden, self._heads, bias=False)
+// CHECK-NEXT:        self.b_proj = nn.Linear(self._hidden, self._heads, bias=False)
+// CHECK-NEXT:        self.A_log = nn.Parameter(torch.zeros(self._heads))
+// CHECK-NEXT:        self.dt_bias = nn.Parameter(torch.zeros(self._heads))
+// CHECK-NEXT:        self.q_conv = nn.Conv1d(self._heads * self._head_dim, self._heads * self._head_dim, 4,
+// CHECK-NEXT:                                groups=self._heads * self._head_dim, bias=False)
+//      CHECK:        self.g_proj = nn.Linear(self._hidden, self._heads * self._head_dim, bias=False)
+// CHECK-NEXT:        self.o_norm = MorphRMSNorm(self._head_dim, 1e-05)
+// CHECK-NEXT:        self.q_proj = nn.Linear(self._hidden, self._heads * self._head_dim, bias=False)
+//      CHECK:        self.o_proj = nn.Linear(self._heads * self._head_dim, self._hidden, bias=False)
 //CHECK-EMPTY:
 // CHECK-NEXT:    def forward(self, x, cache, rope, mask):
-// CHECK-NEXT:        q = self.q_proj(x).unflatten(-1, (self.heads, -1))
-// CHECK-NEXT:        k = self.k_proj(x).unflatten(-1, (self.heads, -1))
-// CHECK-NEXT:        v = self.v_proj(x).unflatten(-1, (self.heads, -1))
+// CHECK-NEXT:        q = self.q_proj(x).unflatten(-1, (self._heads, -1))
+// CHECK-NEXT:        k = self.k_proj(x).unflatten(-1, (self._heads, -1))
+// CHECK-NEXT:        v = self.v_proj(x).unflatten(-1, (self._heads, -1))
 // CHECK-NEXT:        q = wide(convolve(cache, "q_conv", q, self.q_conv.weight, mask))
 // CHECK-NEXT:        k = wide(convolve(cache, "k_conv", k, self.k_conv.weight, mask))
 // CHECK-NEXT:        v = wide(convolve(cache, "v_conv", v, self.v_conv.weight, mask))
@@ -39,13 +39,12 @@
 // CHECK-NEXT:        decay = F.softplus(wide(self.a_proj(x)) + wide(self.dt_bias)) * -wide(self.A_log).exp()
 // CHECK-NEXT:        beta = wide(self.b_proj(x)).sigmoid()
 // CHECK-NEXT:        v = F.silu(v)
-// CHECK-NEXT:        o = recurrence(cache, "state", q, k, v, mask, x.dtype, decay=decay, beta=beta, scale=1 / self.head_dim**0.5,
+// CHECK-NEXT:        o = recurrence(cache, "state", q, k, v, mask, x.dtype, decay=decay, beta=beta, scale=1 / self._head_dim**0.5,
 // CHECK-NEXT:                       chunk=64)
 // CHECK-NEXT:        return self.o_proj((self.o_norm(o).flatten(-2) * F.silu(wide(self.g_proj(x)))).to(x.dtype))
 //CHECK-EMPTY:
 //CHECK-EMPTY:
 // CHECK-NEXT:DECLARED = {"MorphGatedDeltanet": MorphGatedDeltanet}
-// CHECK-NEXT:FP32_WEIGHTS = ["A_log", "dt_bias"]
 
 // JSON: "declarations": {
 // JSON-NEXT: "gated_deltanet": "morph.mixer @gated_deltanet doc \"gated delta rule
@@ -67,7 +66,7 @@
 // JSON-NEXT: "k_conv": "[batch, positions 3, channels 32], the last inputs of a convolution",
 // JSON: "state": "[batch, heads 4, key 8, value 8] in fp32"
 
-// WINDOW: scale=self.head_dim**-0.5, window=16)
+// WINDOW: scale=self._head_dim**-0.5, window=16)
 // WINDOW-SAME: DECLARED = {\"MorphSlidingWindow\": MorphSlidingWindow}
 // WINDOW: "class": "MorphSlidingWindow"
 // WINDOW: "class": "MorphSlidingWindow"

@@ -14,7 +14,7 @@
 // CHECK-NEXT: morph.weight @model.layers.0.linear_attn.a_proj.weight
 // CHECK: morph.weight @model.layers.0.linear_attn.q_proj.weight : tensor<32x16xbf16> init <copy, source = "model.layers.0.self_attn.q_proj.weight">
 // CHECK-NEXT: morph.weight @model.layers.0.linear_attn.k_proj.weight : tensor<32x16xbf16> init <repeat_heads, source = "model.layers.0.self_attn.k_proj.weight", heads = 2, times = 2>
-// CHECK: morph.weight @model.layers.0.lightning.decay : tensor<4xf32> init <values
+// CHECK: morph.weight @model.layers.0.linear_attn_lightning.decay : tensor<4xf32> init <values
 // CHECK: morph.weight @model.layers.1.linear_attn.q_proj.weight
 // CHECK: func.func @forward
 // CHECK: %[[H:.*]] = morph.rms_norm
@@ -22,8 +22,8 @@
 // CHECK-NEXT: %[[FULL:.*]] = morph.softmax_mixer %[[H]] layer 0 weights "model.layers.0.self_attn"
 // CHECK-NEXT: morph.yield %[[FULL]]
 // CHECK: morph.linear_mixer @gated_deltanet %[[H]] layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" heads 4 source_kv_heads 2 head_dim 8 rope @rope norm_eps 1.000000e-05 options {chunk = 32 : i64, conv = 0 : i64} :
-// CHECK: morph.linear_mixer @lightning %[[H]] layer 0 weights "model.layers.0.lightning" from "model.layers.0.self_attn" {{.*}} options {chunk = 32 : i64}
-// CHECK: morph.linear_mixer @sliding_window %[[H]] layer 0 weights "model.layers.0.sliding_window" {{.*}} options {window = 16 : i64}
+// CHECK: morph.linear_mixer @lightning %[[H]] layer 0 weights "model.layers.0.linear_attn_lightning" from "model.layers.0.self_attn" {{.*}} options {chunk = 32 : i64}
+// CHECK: morph.linear_mixer @sliding_window %[[H]] layer 0 weights "model.layers.0.linear_attn_sliding_window" {{.*}} options {window = 16 : i64}
 // CHECK: morph.add %{{.*}}, %[[CHOICE]]
 // CHECK: morph.choice layer 1
 

@@ -254,9 +254,29 @@ class Arch(LspTest):
     def open(self, text=ARCH, name="half.morph"):
         return Document(self.client, (self.folder / name).as_uri(), "morph", text)
 
+    def test_what_the_model_does_not_have(self):
+        """As in a spec: options, layers, and lines that exclude each other; of the text, and not of what is on disk."""
+        text = ARCH.replace('"models/tiny"', f'"{SOURCE}/specs/models/tiny-recall"').replace(
+            '  budget decode_seconds = 0.02 at 4096 by "runs/costs.json"\n', "").replace("0..3, 7", "0..3, 7..9").replace(
+                "every 4", "every 10")
+        (self.folder / "runs/recipe.toml").write_text('version = 1\nselect.method = "uniform"\n')
+        self.assertEqual(self.open(text).problems(), [])
+        for name, before, after, words, place in (
+                ("a", "| gla\n", "| gla(rank = 0)\n", "option 'rank'", "gla(rank = 0)"),
+                ("b", "rank = 2", "rank = 9", "option 'rank'", '"mixers/other.morph:mine(rank = 9)"'),
+                ("c", "chunk = 16", "chunk = 0", "option 'chunk'", "small(chunk = 0)"),
+                ("d", "tie 0..3", "tie 0..13", "there is no layer 13", "13"),
+                ("e", "full_layers = 2", "full_layers = 9", "no choice of layers satisfies", None)):
+            with self.subTest(after):
+                document = self.open(text.replace(before, after), f"{name}.morph")
+                [problem] = document.problems()
+                self.assertIn(words, problem["message"])
+                if place:
+                    self.assertEqual(document.get_text(problem["range"]), place)
+
     def test_hover(self):
         document = self.open()
-        self.assertEqual(document.problems(), [])
+        self.assertIn("models/tiny", document.problems()[0]["message"])
         for pattern, words in {
             "ar|ch half": ["what may stand in the layers"],
             "|doc \"half": ["what the arch is"],

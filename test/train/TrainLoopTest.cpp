@@ -212,10 +212,27 @@ TEST(TrainLoop, RefusesALossThatIsNotFinite) {
   const auto result = train(*executor, broken, options(folder, 20));
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.status().message(), "finetune: the loss of step 7 is not a number");
+  EXPECT_NE(result.status().hint().find("lower the learning rate"), std::string::npos);
+  EXPECT_NE(result.status().hint().find("the last checkpoint is kept"), std::string::npos);
   // The checkpoint of step 5 is there for another try.
   const auto saved = readCheckpoint(folder.file("checkpoint.safetensors"), "test");
   ASSERT_TRUE(saved.ok());
   EXPECT_EQ((**saved).step, 5);
+}
+
+TEST(TrainLoop, SaysWhatTheFirstLossMayComeFrom) {
+  TemporaryFolder folder;
+  const auto executor = regressionExecutor();
+  const BatchSource broken = [](int64_t index) -> StatusOr<LoopBatch> {
+    MORPH_ASSIGN_OR_RETURN(LoopBatch batch, regressionBatch(index));
+    batch.inputs["y"].fill_(std::nan(""));
+    return batch;
+  };
+  const auto result = train(*executor, broken, options(folder, 20));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.status().message(), "finetune: the loss of step 1 is not a number");
+  EXPECT_NE(result.status().hint().find("decays are logarithms"), std::string::npos);
+  EXPECT_EQ(result.status().hint().find("checkpoint"), std::string::npos);
 }
 
 TEST(TrainLoop, StagesMayStopEarly) {

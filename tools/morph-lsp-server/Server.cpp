@@ -265,7 +265,7 @@ void Server::open(const Object &item, const Object &message) {
     language = uri->rsplit('.').second;
   document.isMlir = language == "mlir";
   if (language == "morph")
-    document.service = language::makeLanguageService(getPath(*uri));
+    document.service = language::makeLanguageService(getPath(*uri), spec::findArchProblems);
   else if (language == "toml")
     document.service = spec::makeLanguageService(getPath(*uri));
   if (const Value *version = item.get("version"))

@@ -73,7 +73,10 @@ llvm::json::Value morph::makeMixerList(ModelOp model, int64_t context) {
     MixerOp mixer = declareMixer(*copy, name);
     if (!mixer)
       continue;
-    llvm::json::Object entry{{"name", name}, {"doc", mixer.getDoc()}, {"options", describeOptions(mixer)}};
+    llvm::json::Object entry{{"name", name},
+                             {"doc", mixer.getDoc()},
+                             {"options", describeOptions(mixer)},
+                             {"declaration", digestDeclaration(mixer)}};
     if (softmax)
       addCosts(entry, softmax, mixer, context);
     list.push_back(std::move(entry));

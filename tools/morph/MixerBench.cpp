@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <map>
 
 using namespace morph;
 
@@ -39,6 +40,7 @@ struct Subject {
   int64_t threads = 0;                                ///< 0: all cores.
   int64_t layers = 0;                                 ///< Of the stacks that are timed.
   std::vector<std::string> mixers = {kFullAttention}; ///< References.
+  std::map<std::string, std::string> declarations;    ///< Of mixers of files: digests by reference.
 };
 
 /// Layers of one model that is timed.
@@ -65,6 +67,12 @@ StatusOr<std::vector<std::string>> splitMixers(const std::string &text) {
       mixers.push_back(mixer);
   }
   return mixers;
+}
+
+/// A reference without its file: a table is of any machine, and says which declaration it has measured.
+std::string nameOf(const std::string &mixer) {
+  const MixerWords words = splitMixer(mixer);
+  return words.name + words.options;
 }
 
 class MixerBench {
@@ -209,6 +217,13 @@ Status MixerBench::addStack(const std::string &mixer, int64_t layers, int64_t fu
   Stack stack{mixer, layers, fullLayers};
   MORPH_ASSIGN_OR_RETURN(stack.decode, compiler.plan("decode"));
   MORPH_ASSIGN_OR_RETURN(stack.score, compiler.plan("score"));
+  if (const MixerWords words = splitMixer(mixer); !words.file.empty()) {
+    MORPH_ASSIGN_OR_RETURN(const fs::path base, compiler.phase("base"));
+    MORPH_ASSIGN_OR_RETURN(const Json known, compiler_.mixers(base));
+    for (const Json &line : known)
+      if (line["name"] == words.name)
+        subject_.declarations[mixer] = line["declaration"];
+  }
   stack.seconds.resize(arguments_.contexts.size());
   stacks_.push_back(std::move(stack));
   return Status();
@@ -271,7 +286,9 @@ OrderedJson MixerBench::makeTable() const {
   for (size_t i = 0; i < subject_.mixers.size(); ++i) {
     const bool none = subject_.mixers[i] == kNoMixer;
     OrderedJson line = {
-        {"mixer", subject_.mixers[i]}, {"seconds", OrderedJson::array()}, {"quartiles", OrderedJson::array()}};
+        {"mixer", nameOf(subject_.mixers[i])}, {"seconds", OrderedJson::array()}, {"quartiles", OrderedJson::array()}};
+    if (const auto digest = subject_.declarations.find(subject_.mixers[i]); digest != subject_.declarations.end())
+      line["declaration"] = digest->second;
     for (size_t context = 0; context < arguments_.contexts.size(); ++context) {
       const std::vector<double> seconds = layerSeconds(none ? bare() : stacks_[2 + i], context);
       line["seconds"].push_back(std::max(0.0, median(seconds)));
@@ -308,7 +325,7 @@ OrderedJson MixerBench::makeTable() const {
   if (!hasMixed_)
     return table;
   const Stack &mixed = stacks_.back();
-  OrderedJson check = {{"mixer", mixed.mixer}, {"full_layers", mixed.fullLayers}, {"layers", mixed.layers}};
+  OrderedJson check = {{"mixer", nameOf(mixed.mixer)}, {"full_layers", mixed.fullLayers}, {"layers", mixed.layers}};
   const auto secondsAt = [&](const std::string &mixer, size_t context) {
     for (const OrderedJson &line : table["mixers"])
       if (line["mixer"] == mixer)
@@ -318,7 +335,7 @@ OrderedJson MixerBench::makeTable() const {
   for (size_t context = 0; context < arguments_.contexts.size(); ++context) {
     check["predicted"].push_back(head + layer * static_cast<double>(mixed.layers) +
                                  secondsAt(kFullAttention, context) * static_cast<double>(mixed.fullLayers) +
-                                 secondsAt(mixed.mixer, context) *
+                                 secondsAt(nameOf(mixed.mixer), context) *
                                      static_cast<double>(mixed.layers - mixed.fullLayers));
     check["seconds"].push_back(median(mixed.seconds[context]));
   }

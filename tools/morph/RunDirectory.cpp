@@ -2,9 +2,11 @@
 
 #include "tools/morph/RunDirectory.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <iterator>
 #include <set>
 #include <sys/file.h>
 #include <unistd.h>
@@ -20,15 +22,43 @@ constexpr const char *kLock = ".lock";
 /// Whether a key of the spec can be changed without changing any number of the run.
 bool changesNothing(const std::string &path) {
   const std::string leaf = path.substr(path.rfind('.') + 1);
-  // Which line of a text says what.
-  if (path.rfind("space.", 0) == 0 && (leaf == "text" || leaf == "place"))
-    return true;
   return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads";
+}
+
+/// The lines that constraints of a kind come from, by what they say: "budget.full_layers", "'tie 0..1'".
+std::set<std::pair<std::string, std::string>> linesOf(const Json &space, const char *kind) {
+  std::set<std::pair<std::string, std::string>> lines;
+  for (Json constraint : space.value(kind, Json::array())) {
+    const std::string text = constraint.value("source", Json::object()).value("text", "");
+    constraint.erase("source");
+    lines.emplace(text.rfind("budget.", 0) == 0 ? text.substr(0, text.find(" = ")) : "'" + text + "'",
+                  constraint.dump());
+  }
+  return lines;
+}
+
+/// What people know of a space is what it was made of.
+void compareSpaces(const Json &first, const Json &second, std::set<std::string> &found) {
+  if (first.value("layers", Json()) != second.value("layers", Json())) {
+    // Costs are the candidates'.
+    found.insert("[linear] or the arch's layers");
+    return;
+  }
+  for (const char *kind : {"allowed", "ties", "counts", "budgets"}) {
+    const auto before = linesOf(first, kind), after = linesOf(second, kind);
+    std::vector<std::pair<std::string, std::string>> differing;
+    std::set_symmetric_difference(before.begin(), before.end(), after.begin(), after.end(),
+                                  std::back_inserter(differing));
+    for (const auto &[line, constraint] : differing)
+      found.insert(line);
+  }
 }
 
 void compare(const Json &first, const Json &second, const std::string &path, std::set<std::string> &found) {
   if (first == second)
     return;
+  if (path == "space")
+    return compareSpaces(first, second, found);
   auto descend = [&](const std::string &name) { return path.empty() ? name : path + "." + name; };
   if (first.is_object() && second.is_object()) {
     std::set<std::string> names;
@@ -46,8 +76,8 @@ void compare(const Json &first, const Json &second, const std::string &path, std
       compare(first[i], second[i], path + "[" + std::to_string(i) + "]", found);
     return;
   }
-  if (!changesNothing(path)) // What people know of the space is what it was made of.
-    found.insert(path.rfind("space", 0) == 0 ? "[linear], [budget] or the arch" : path);
+  if (!changesNothing(path))
+    found.insert(path);
 }
 
 /// The error for a folder whose numbers were computed otherwise than they would be here.

@@ -3,7 +3,10 @@
 #include "tools/morph/SpecArguments.h"
 
 void morph::addSpecArguments(CLI::App &command, SpecArguments &arguments) {
-  command.add_option("SPEC", arguments.spec, "The spec, a TOML file (specs/README.md)")->required();
+  command
+      .add_option("SPEC", arguments.spec,
+                  "The spec: a TOML file, or a .morph file with an arch, FILE:NAME of several (specs/README.md)")
+      ->required();
   command.add_option("--set", arguments.settings, "Override a key of the spec: KEY=VALUE")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

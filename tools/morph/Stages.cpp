@@ -167,6 +167,9 @@ StatusOr<std::vector<std::string>> Pipeline::emitTraining(const std::string &ir,
 }
 
 Status Pipeline::compileBase() {
+  // Without them nothing is made, and what a whole run has left stays.
+  for (const char *program : {"morph-translate", "morph-opt"})
+    MORPH_RETURN_IF_ERROR(tools_.program(program).status());
   std::fprintf(stderr, "morph: compiling %s\n", resolved_.name.c_str());
   for (const char *folder : {"ir", "plans"}) {
     // What another spec left there must not pass for this one's.

@@ -194,6 +194,8 @@ std::string describeCheck(const Json &check) {
   if (verdict == "rounding")
     return " (log-probabilities agree with transformers to " + largest("fp64") + " in fp64; fp32 rounds by " +
            largest("noise") + ")";
+  if (check.contains("loading"))
+    return " (transformers loads something else than it holds)";
   return " (log-probabilities DIFFER from transformers by " + largest("fp32") + ")";
 }
 

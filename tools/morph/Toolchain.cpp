@@ -31,8 +31,7 @@ StatusOr<std::string> Toolchain::program(const std::string &name) const {
   const std::string path = binFolder + "/" + name;
   if (::access(path.c_str(), X_OK) != 0)
     return Status::failed("the program " + name + " is not beside this one (" + binFolder + ")",
-                          name == "morph-run" ? "build with -DMORPH_BUILD_RUNTIME=ON (tools/quickstart does)"
-                                              : "build with -DMORPH_BUILD_COMPILER=ON (tools/quickstart does)");
+                          "tools/build without arguments makes all programs, and so does tools/quickstart");
   return path;
 }
 

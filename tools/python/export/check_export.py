@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads an exported hybrid in stock transformers and compares its log-probabilities with those of Morph's runtime.
 
-Three ways: the whole sequence at once; a prefill and then token by token; a batch whose rows are padded on the left; on
+It is loaded as the README of exports says, in its own types: every weight must be found, and have the type that the folder
+gives it, and the model must generate. Then the two are compared in three ways: the whole sequence at once; a prefill and then token by token; a batch whose rows are padded on the left; on
 the run's text, or on random tokens where it has none. Where the two differ by more than the tolerance in fp32, both
 compute in fp64 too: if they agree there, the difference is rounding, which a model of large logits makes visible (each
 program is then as far from its own fp64), and is reported as such; if not, they compute different functions. The verdict
@@ -19,12 +20,42 @@ import tempfile
 
 import numpy
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 LENGTH = 150  # more than two chunks of 64, and no multiple of them
 STEPS = 12  # tokens that are decoded one by one
 # Both programs round alike: one that is this many times farther from its fp64 than the other has a fault in its fp32.
 NOISE_RATIO = 8
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}  # safetensors' words
+
+
+class LoadError(Exception):
+    """The folder is not what it seems when it is loaded; the message says why."""
+
+
+def load(folder):
+    """The model as anyone loads it, which has generated something, with all the weights of the folder in its types."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model, report = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report[what]:
+            raise LoadError(f"{what.replace('_', ' ')} in it: {', '.join(map(str, sorted(report[what])))}")
+    stored = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            stored |= {name: file.get_slice(name).get_dtype() for name in file.keys()}
+    wrong = [f"{name} is {DTYPES.get(parameter.dtype, parameter.dtype)}, stored as {stored[name]}"
+             for name, parameter in model.named_parameters() if DTYPES.get(parameter.dtype) != stored[name]]
+    if wrong:
+        raise LoadError(f"weights have other types than in the folder: {', '.join(wrong)}")
+    model.eval().generate(torch.arange(4).reshape(1, 4) % model.config.vocab_size, max_new_tokens=4, do_sample=False)
+    return model
 
 
 def text_tokens(data, vocabulary, length):
@@ -112,13 +143,7 @@ def judge(fp32, tolerance, measure_fp64):
 
 def compare(arguments):
     """The judgement of both programs on the same tokens."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(arguments.folder, trust_remote_code=True, dtype=torch.float32).eval()
+    model = load(arguments.folder)
     length = min(LENGTH, model.config.max_position_embeddings)
     tokens = text_tokens(arguments.data, model.config.vocab_size, length)
     source = "text"
@@ -148,7 +173,10 @@ def main():
     parser.add_argument("--tolerance", type=float, required=True,
                         help="largest |difference of log-probabilities| that passes")
     arguments = parser.parse_args()
-    check = compare(arguments)
+    try:
+        check = compare(arguments)
+    except LoadError as error:
+        check = {"verdict": "mismatch", "loading": str(error)}
     manifest_file = arguments.folder / "conversion_manifest.json"
     manifest = json.loads(manifest_file.read_text()) | {"check": check}
     temporary = manifest_file.with_suffix(".partial")
@@ -158,6 +186,10 @@ def main():
         print(f"export checked on {check['tokens']}: largest difference of log-probabilities to transformers: "
               f"{words(check['fp32'])}", file=sys.stderr)
         return
+    hint = f"check_export: hint: the folder is kept, with what was found in {manifest_file.name}: {arguments.folder}"
+    if "loading" in check:
+        print(f"check_export: error: loaded by transformers, {check['loading']}\n{hint}", file=sys.stderr)
+        sys.exit(1)
     figures = (f"fp32: {words(check['fp32'])}; fp64: {words(check['fp64'])}; of each program to its own fp64: "
                f"{words(check['noise'])}")
     if check["verdict"] == "rounding":
@@ -165,9 +197,7 @@ def main():
               f"fp32's rounding, in fp64 the programs agree ({figures})", file=sys.stderr)
         return
     print(f"check_export: error: transformers and morph-run compute different log-probabilities, beyond "
-          f"export.tolerance {arguments.tolerance:.1e} ({figures})\n"
-          f"check_export: hint: the folder is kept, with these figures in {manifest_file.name}: {arguments.folder}",
-          file=sys.stderr)
+          f"export.tolerance {arguments.tolerance:.1e} ({figures})\n{hint}", file=sys.stderr)
     sys.exit(1)
 
 

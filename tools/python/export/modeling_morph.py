@@ -10,6 +10,8 @@ value dimension of a head, C chunk. `cache` is the dictionary of a layer, None w
 False at padding, which is on the left, None where there is none.
 """
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -284,13 +286,20 @@ class MorphGroup(nn.Module):
         return self._modules[name] if name in self._modules else self._parameters[name]
 
 
+class MorphLinear(nn.Linear):
+    """W x + b, the bias added in fp32 or wider, which the result has."""
+
+    def forward(self, x):
+        return wide(F.linear(x, self.weight)) + self.bias
+
+
 class MorphMixer(nn.Module):
-    """What all token mixers have: the sizes of the base's attention."""
+    """What all token mixers have: the sizes of the base's attention, under names that no weight has."""
 
     def __init__(self, config):
         super().__init__()
-        self.hidden, self.head_dim = config.hidden_size, config.head_dim
-        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._hidden, self._head_dim = config.hidden_size, config.head_dim
+        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
 
 
 class MorphSoftmaxAttention(MorphMixer):
@@ -298,24 +307,24 @@ class MorphSoftmaxAttention(MorphMixer):
 
     def __init__(self, config, mixer):
         super().__init__(config)
-        morph, rows, kv_rows = config.morph, self.heads * self.head_dim, self.kv_heads * self.head_dim
-        self.q_proj = nn.Linear(self.hidden, rows, bias=morph["qkv_bias"])
-        self.k_proj = nn.Linear(self.hidden, kv_rows, bias=morph["qkv_bias"])
-        self.v_proj = nn.Linear(self.hidden, kv_rows, bias=morph["qkv_bias"])
-        self.o_proj = nn.Linear(rows, self.hidden, bias=morph["o_bias"])
+        morph, rows, kv_rows = config.morph, self._heads * self._head_dim, self._kv_heads * self._head_dim
+        self.q_proj = nn.Linear(self._hidden, rows, bias=morph["qkv_bias"])
+        self.k_proj = nn.Linear(self._hidden, kv_rows, bias=morph["qkv_bias"])
+        self.v_proj = nn.Linear(self._hidden, kv_rows, bias=morph["qkv_bias"])
+        self.o_proj = nn.Linear(rows, self._hidden, bias=morph["o_bias"])
         self.qk_norm = morph["qk_norm_eps"] is not None
         if self.qk_norm:
-            self.q_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
-            self.k_norm = MorphRMSNorm(self.head_dim, morph["qk_norm_eps"])
+            self.q_norm = MorphRMSNorm(self._head_dim, morph["qk_norm_eps"])
+            self.k_norm = MorphRMSNorm(self._head_dim, morph["qk_norm_eps"])
         self.window = mixer.get("window")
 
     def forward(self, x, cache, rope, mask):
-        q = self.q_proj(x).unflatten(-1, (self.heads, -1))
-        k = self.k_proj(x).unflatten(-1, (self.kv_heads, -1))
-        v = self.v_proj(x).unflatten(-1, (self.kv_heads, -1))
+        q = self.q_proj(x).unflatten(-1, (self._heads, -1))
+        k = self.k_proj(x).unflatten(-1, (self._kv_heads, -1))
+        v = self.v_proj(x).unflatten(-1, (self._kv_heads, -1))
         if self.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        o = attention(cache, ("k", "v"), apply_rope(q, *rope), apply_rope(k, *rope), v, mask, self.head_dim**-0.5,
+        o = attention(cache, ("k", "v"), apply_rope(q, *rope), apply_rope(k, *rope), v, mask, self._head_dim**-0.5,
                       self.window)
         return self.o_proj(o.flatten(2))
 
@@ -326,9 +335,8 @@ def quick_gelu(x):
 
 
 # <declared mixers>
-# The classes of declared mixers by name, and the weights of theirs that stay in fp32: decays, shifts, scales.
+# The classes of declared mixers by name.
 DECLARED = {}
-FP32_WEIGHTS = []
 # </declared mixers>
 
 
@@ -372,8 +380,12 @@ class MorphDecoderLayer(nn.Module):
         self.input_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
 
+    @property
+    def mixer(self):
+        return getattr(self, self.mixer_name)
+
     def forward(self, x, cache, rope, mask):
-        x = x + getattr(self, self.mixer_name)(self.input_layernorm(x), cache, rope, mask)
+        x = x + self.mixer(self.input_layernorm(x), cache, rope, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -383,8 +395,6 @@ class MorphPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["MorphDecoderLayer"]
     _supports_sdpa = True
     supports_gradient_checkpointing = True
-    # Exponents of decays among them: bf16 would move them by half a percent.
-    _keep_in_fp32_modules_strict = FP32_WEIGHTS
 
     @classmethod
     def _supports_default_dynamic_cache(cls):
@@ -407,6 +417,13 @@ class MorphModel(MorphPreTrainedModel):
         self.layers = nn.ModuleList([MorphDecoderLayer(config, layer) for layer in range(config.num_hidden_layers)])
         self.norm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.gradient_checkpointing = False
+        # Vectors of declared mixers (decays, norms, biases) are fp32 in a model of any type, and nothing else is:
+        # transformers searches these expressions in names, before which the whole model's have its own.
+        self._keep_in_fp32_modules_strict = [
+            rf"(?:^|\.){re.escape(name)}$" for i, layer in enumerate(self.layers)
+            if isinstance(layer.mixer, tuple(DECLARED.values()))
+            for name, parameter in layer.mixer.named_parameters(f"layers.{i}.{layer.mixer_name}")
+            if parameter.dim() == 1]
         self.post_init()
 
     def rope(self, position_ids, dtype):

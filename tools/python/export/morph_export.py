@@ -108,8 +108,12 @@ def make_config(base, mixers, plan):
     tables = plan.get("rope_tables", {})
     table = next(iter(tables.values())) if isinstance(tables, dict) and tables else (tables[0] if tables else {})
     eps = base.get("rms_norm_eps", 1e-6)
-    config = {key: value for key, value in base.items() if key not in ("architectures", "auto_map", "layer_types")}
+    config = {key: value for key, value in base.items()
+              if key not in ("architectures", "auto_map", "layer_types", "torch_dtype")}
+    embedding = next((weight for weight in plan["weights"] if weight["name"] == "model.embed_tokens.weight"), None)
     config.update({
+        # The type of all but the vectors of declared mixers, whatever the base's config says: what is stored is loaded.
+        "dtype": str(DTYPES[embedding["dtype"]]).removeprefix("torch."),
         "architectures": ["MorphForCausalLM"],
         "auto_map": {"AutoConfig": "configuration_morph.MorphConfig",
                      "AutoModel": "modeling_morph.MorphModel",
