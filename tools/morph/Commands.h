@@ -19,6 +19,7 @@ using Action = std::function<Status(const Toolchain &)>;
 void addRunCommand(CLI::App &app, Action &action);
 void addSelectCommand(CLI::App &app, Action &action);
 void addPlanCommand(CLI::App &app, Action &action);
+void addCompileCommand(CLI::App &app, Action &action);
 void addEvalCommand(CLI::App &app, Action &action);
 void addGenerateCommand(CLI::App &app, Action &action);
 void addExportCommand(CLI::App &app, Action &action);

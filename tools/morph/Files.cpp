@@ -41,11 +41,35 @@ Status morph::copyFile(const fs::path &from, const fs::path &to) {
 
 StatusOr<TemporaryFolder> TemporaryFolder::create() {
   std::error_code error;
-  std::string name = (fs::temp_directory_path(error) / "morph-XXXXXX").string();
-  if (error || !::mkdtemp(name.data()))
-    return Status::failed("cannot make a temporary folder: " + (error ? error.message() : std::strerror(errno)),
-                          "TMPDIR names where temporary files go");
-  return TemporaryFolder(name);
+  const fs::path folder = fs::temp_directory_path(error);
+  if (error)
+    return Status::failed("cannot make a temporary folder: " + error.message(), "TMPDIR names where temporary files go");
+  return make((folder / "morph-XXXXXX").string(), "TMPDIR names where temporary files go");
+}
+
+StatusOr<TemporaryFolder> TemporaryFolder::createFor(const fs::path &target) {
+  // Without a '/' at the end, which would put it inside.
+  const fs::path name = (target.has_filename() ? target : target.parent_path()).lexically_normal();
+  if (name.has_parent_path())
+    MORPH_RETURN_IF_ERROR(makeFolder(name.parent_path()));
+  return make(name.string() + ".XXXXXX", "");
+}
+
+StatusOr<TemporaryFolder> TemporaryFolder::make(std::string pattern, const std::string &hint) {
+  if (!::mkdtemp(pattern.data()))
+    return Status::failed("cannot make the folder " + pattern + ": " + std::strerror(errno), hint);
+  return TemporaryFolder(pattern);
+}
+
+Status TemporaryFolder::keepAs(const fs::path &target) {
+  std::error_code error;
+  fs::permissions(path_, fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
+                  fs::perm_options::add, error);
+  fs::rename(path_, target.has_filename() ? target : target.parent_path(), error);
+  if (error)
+    return Status::failed("cannot make " + target.string() + ": " + error.message());
+  path_.clear();
+  return Status();
 }
 
 TemporaryFolder::~TemporaryFolder() {

@@ -26,12 +26,17 @@ Status copyFile(const fs::path &from, const fs::path &to);
 class TemporaryFolder {
 public:
   static StatusOr<TemporaryFolder> create();
+  /// One beside `target`, which it may become.
+  static StatusOr<TemporaryFolder> createFor(const fs::path &target);
   TemporaryFolder(TemporaryFolder &&other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
   TemporaryFolder(const TemporaryFolder &) = delete;
   ~TemporaryFolder();
   const fs::path &path() const { return path_; }
+  /// The folder stays, as `target`: what it was created for, which is not there or an empty folder.
+  Status keepAs(const fs::path &target);
 
 private:
+  static StatusOr<TemporaryFolder> make(std::string pattern, const std::string &hint);
   explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {}
   fs::path path_;
 };

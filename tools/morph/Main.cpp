@@ -33,6 +33,7 @@ int main(int argc, char **argv) {
   Action action;
   addRunCommand(app, action);
   addPlanCommand(app, action);
+  addCompileCommand(app, action);
   addSelectCommand(app, action);
   addEvalCommand(app, action);
   addGenerateCommand(app, action);

@@ -10,6 +10,7 @@
 #include "tools/morph/MemoryLimit.h"
 #include "tools/morph/Report.h"
 #include "tools/morph/SpecArguments.h"
+#include "tools/morph/SpecPlans.h"
 
 #include <cstdio>
 #include <memory>
@@ -22,66 +23,6 @@ namespace {
 struct Arguments : SpecArguments {
   bool json = false;
 };
-
-/// What the spec's stages need.
-struct Plans {
-  PlanFiles files;
-  std::map<std::string, double> unlimitedFlops; ///< By stage: TrainingPlans::unlimitedFlops.
-};
-
-/// Compiles it into `folder`.
-StatusOr<Plans> compile(const Compiler &compiler, const Arguments &arguments, const ResolvedSpec &resolved,
-                        const fs::path &folder) {
-  Plans result;
-  PlanFiles &plans = result.files;
-  auto ir = [&](const char *name) { return folder / (std::string(name) + ".mlir"); };
-  auto emit = [&](const char *input, const std::string &program, const std::string &options, const std::string &name) {
-    plans[name] = folder / (name + ".json");
-    return compiler.emitPlan(ir(input), program, options, plans[name]);
-  };
-  auto emitTraining = [&](const char *input, const std::string &program, const std::string &stage) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const TrainingPlans made,
-                           emitTrainingPlans(compiler, resolved, ir(input), program, folder, program));
-    for (const TrainingPlan &plan : made.plans)
-      plans[plan.name] = folder / (plan.name + ".json");
-    result.unlimitedFlops[stage] = made.unlimitedFlops;
-    return Status();
-  };
-  MORPH_RETURN_IF_ERROR(compiler.importSpec(arguments.spec, arguments.settings, ir("base"), /*configOnly=*/true));
-  MORPH_RETURN_IF_ERROR(emit("base", "decode", programOptions(resolved, "decode"), "decode-full"));
-  if (resolved.pretrain) {
-    MORPH_RETURN_IF_ERROR(emit("base", "score", programOptions(resolved, "score"), "score"));
-    MORPH_RETURN_IF_ERROR(emitTraining("base", "pretrain", "pretrain"));
-    return result;
-  }
-  MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.space, ir("paired")));
-  MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
-  if (resolved.align.calibration > 0) {
-    const fs::path plan = folder / "calibrate.json";
-    MORPH_ASSIGN_OR_RETURN(const bool calibrates,
-                           compiler.emitCalibration(ir("paired"), programOptions(resolved, "calibrate"), plan));
-    if (calibrates)
-      plans["calibrate"] = plan;
-  }
-  if (resolved.select.method == SelectSpec::Method::Gates) {
-    MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
-    MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
-  }
-  MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
-  MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));
-  // With every layer kept there is nothing linear to train.
-  const bool linear = hasTrained(resolved.space, choice);
-  const auto trains = [&](const TrainingSpec &section, DistillSpec::Train train) {
-    return section.steps > 0 && (linear || train != DistillSpec::Train::Linear);
-  };
-  if (trains(resolved.distill, resolved.distill.train))
-    MORPH_RETURN_IF_ERROR(emitTraining("hybrid", "distill", "distill"));
-  if (trains(resolved.finetune, resolved.finetune.train))
-    MORPH_RETURN_IF_ERROR(emitTraining("hybrid", "finetune", "finetune"));
-  MORPH_RETURN_IF_ERROR(emit("hybrid", "score", programOptions(resolved, "score"), "score"));
-  MORPH_RETURN_IF_ERROR(emit("hybrid", "decode", programOptions(resolved, "decode"), "decode"));
-  return result;
-}
 
 /// Tasks in words have the room that the tokenizer gives them; where it is not there, the spec's readers have held them
 /// to a token a piece.
@@ -191,7 +132,7 @@ Status planSpec(const Toolchain &tools, const Arguments &arguments) {
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
-  MORPH_ASSIGN_OR_RETURN(const Plans plans, compile(compiler, arguments, resolved, folder.path()));
+  MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   const size_t baselines = resolved.evaluate.baselines.size();
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph compile: a spec's programs for a GPU, to be run where no compiler is.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/SpecPlans.h"
+
+#include <cstdio>
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments : SpecArguments {
+  std::string device;
+  std::string output;
+};
+
+Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
+  const Compiler compiler(tools, arguments.device);
+  MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
+                         compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
+  std::error_code error;
+  const fs::path folder = arguments.output;
+  if (fs::exists(folder, error) && !fs::is_empty(folder, error))
+    return Status::invalid("'" + arguments.output + "' is there and not empty", "name another folder with --out");
+  // Whole or not at all.
+  MORPH_ASSIGN_OR_RETURN(TemporaryFolder made, TemporaryFolder::createFor(folder));
+  MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, made.path()));
+  for (const auto &[name, file] : plans.files)
+    std::printf("%s\n", (folder / file.filename()).c_str());
+  return made.keepAs(folder);
+}
+
+} // namespace
+
+void morph::addCompileCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("compile", "Write a spec's programs and their kernels for a GPU into a folder");
+  addSpecArguments(*command, *arguments);
+  command->add_option("--device", arguments->device, "The generation of GPUs: later ones run it, too")
+      ->check(CLI::IsMember({"sm_80", "sm_90"}))
+      ->required();
+  command->add_option("--out", arguments->output, "The folder to make: plans, IR and PTX")->required();
+  command->callback(
+      [&action, arguments] { action = [arguments](const Toolchain &tools) { return compileSpec(tools, *arguments); }; });
+}
