@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The entry points of the stand-in for cuBLASLt. Products run on the host, in the order of the stream that they were
-// given, as functions of the stand-in driver's queue, and see device memory through its checks. What the real library
+// given, as work of the stand-in driver's queue, and see device memory through its checks. What the real library
 // refuses is refused; what this one does not know is an error by name on stderr, never a wrong result.
 //
 // Three algorithms are proposed for a product: 1 for operands whose addresses and strides are multiples of 16 bytes, 2
@@ -16,10 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
-#include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
+#include <type_traits>
 
 using namespace standin;
 
@@ -46,19 +44,17 @@ cublasStatus_t invalid(const std::string &why) { return refuse(CUBLAS_STATUS_INV
 //===----------------------------------------------------------------------===//
 
 struct Driver {
-  decltype(&::cuLaunchHostFunc) launchHostFunction = nullptr;
-  decltype(&::cuStreamIsCapturing) isCapturing = nullptr;
+  decltype(&::morphStandInEnqueue) enqueue = nullptr;
   decltype(&::morphStandInHostPointer) hostPointer = nullptr;
 
-  bool ready() const { return launchHostFunction && isCapturing && hostPointer; }
+  bool ready() const { return enqueue && hostPointer; }
 
   Driver() {
     // The driver of the process, whatever its path: it was loaded before anything is multiplied.
     void *library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
     if (!library)
       return;
-    launchHostFunction = reinterpret_cast<decltype(launchHostFunction)>(::dlsym(library, "cuLaunchHostFunc"));
-    isCapturing = reinterpret_cast<decltype(isCapturing)>(::dlsym(library, "cuStreamIsCapturing"));
+    enqueue = reinterpret_cast<decltype(enqueue)>(::dlsym(library, "morphStandInEnqueue"));
     hostPointer = reinterpret_cast<decltype(hostPointer)>(::dlsym(library, "morphStandInHostPointer"));
   }
 };
@@ -237,12 +233,11 @@ struct Job {
   size_t workspaceBytes = 0;
   int64_t biasBytes = 0, biasBatchBytes = 0;
   int batch = 1;
-  bool isKept = false; ///< By a graph, which may run it again.
 };
+static_assert(std::is_trivially_copyable_v<Job>, "the driver copies it");
 
-void runJob(void *data) {
-  std::unique_ptr<Job> owned(static_cast<Job *>(data));
-  Job &job = *owned;
+void runJob(const void *data) {
+  const Job &job = *static_cast<const Job *>(data);
   const char *names[] = {"cuBLASLt's a", "cuBLASLt's b", "cuBLASLt's c", "cuBLASLt's d"};
   std::array<char *, 4> data4 = {};
   bool isThere = true;
@@ -271,8 +266,6 @@ void runJob(void *data) {
     product.bias = bias ? bias + i * job.biasBatchBytes : nullptr;
     multiply(product);
   }
-  if (job.isKept)
-    (void)owned.release();
 }
 
 } // namespace
@@ -523,8 +516,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   if (!alpha || !beta)
     return invalid("no alpha or beta");
 
-  auto job = std::make_unique<Job>();
-  Product &product = job->product;
+  Job job;
+  Product &product = job.product;
   const bool isDouble = operation.scale == CUDA_R_64F;
   product.alpha = isDouble ? *static_cast<const double *>(alpha) : *static_cast<const float *>(alpha);
   product.beta = isDouble ? *static_cast<const double *>(beta) : *static_cast<const float *>(beta);
@@ -540,9 +533,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
       return invalid("operand " + std::to_string(i) + " at a misaligned address");
     if (algorithm.id == 1 && !isAligned(layout, address, 16))
       return unsupported("algorithm 1 with operand " + std::to_string(i) + " that is not aligned to 16 bytes");
-    job->addresses[i] = address;
-    job->bytes[i] = extentOf(layout) * static_cast<int64_t>(size);
-    job->batchBytes[i] = layout.batchStride * static_cast<int64_t>(size);
+    job.addresses[i] = address;
+    job.bytes[i] = extentOf(layout) * static_cast<int64_t>(size);
+    job.batchBytes[i] = layout.batchStride * static_cast<int64_t>(size);
     *views[i] = {nullptr, typeOf(layout.type), rowStrideOf(layout), columnStrideOf(layout)};
   }
   if (operation.transposeA == CUBLAS_OP_T)
@@ -554,43 +547,27 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   product.k = static_cast<int64_t>(operation.transposeA == CUBLAS_OP_T ? layouts[0]->rows : layouts[0]->columns);
   product.splits = algorithm.splits;
   functionOf(operation.epilogue, product.function);
-  job->batch = layouts[3]->batch;
+  job.batch = layouts[3]->batch;
   if (hasBias(operation.epilogue)) {
     if (!operation.bias)
       return invalid("an epilogue with a bias, and no bias");
     product.biasType = typeOf(layouts[3]->type);
     const int64_t size = bytesOf(product.biasType);
-    job->bias = reinterpret_cast<CUdeviceptr>(operation.bias);
-    if (job->bias % static_cast<uint64_t>(size) != 0)
+    job.bias = reinterpret_cast<CUdeviceptr>(operation.bias);
+    if (job.bias % static_cast<uint64_t>(size) != 0)
       return invalid("a bias at a misaligned address");
-    job->biasBatchBytes = operation.biasBatchStride * size;
-    job->biasBytes = product.m * size + (job->batch - 1) * job->biasBatchBytes;
+    job.biasBatchBytes = operation.biasBatchStride * size;
+    job.biasBytes = product.m * size + (job.batch - 1) * job.biasBatchBytes;
   }
   if (algorithm.splits > 1) {
     if (workspaceBytes < kSplitWorkspace || !workspace || reinterpret_cast<uint64_t>(workspace) % 256 != 0)
       return invalid("a workspace that is too small or not aligned to 256 bytes");
-    job->workspace = reinterpret_cast<CUdeviceptr>(workspace);
-    job->workspaceBytes = kSplitWorkspace;
+    job.workspace = reinterpret_cast<CUdeviceptr>(workspace);
+    job.workspaceBytes = kSplitWorkspace;
   }
 
-  const auto queue = reinterpret_cast<CUstream>(stream);
-  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-  if (driver().isCapturing(queue, &capturing) != CUDA_SUCCESS)
+  if (driver().enqueue(reinterpret_cast<CUstream>(stream), runJob, &job, sizeof(job)) != CUDA_SUCCESS)
     return CUBLAS_STATUS_EXECUTION_FAILED;
-  job->isKept = capturing != CU_STREAM_CAPTURE_STATUS_NONE;
-  Job *raw = job.release();
-  if (raw->isKept) {
-    // Graphs do not say when they end: what they run lives as long as the process.
-    static std::mutex mutex;
-    static std::vector<std::unique_ptr<Job>> jobs;
-    const std::lock_guard<std::mutex> lock(mutex);
-    jobs.emplace_back(raw);
-  }
-  if (driver().launchHostFunction(queue, runJob, raw) != CUDA_SUCCESS) {
-    if (!raw->isKept)
-      delete raw;
-    return CUBLAS_STATUS_EXECUTION_FAILED;
-  }
   return CUBLAS_STATUS_SUCCESS;
 }
 
