@@ -19,7 +19,7 @@ namespace {
 
 void *library() {
   static void *const handle = [] {
-    const char *path = std::getenv("MORPH_TEST_CUDA_DRIVER");
+    const char *path = std::getenv("MORPH_CUDA_DRIVER");
     void *opened = dlopen(path ? path : MORPH_STAND_IN_DRIVER, RTLD_NOW | RTLD_LOCAL);
     if (!opened) {
       std::fprintf(stderr, "%s\n", dlerror());

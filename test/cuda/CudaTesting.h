@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The driver as the runtime opens it, by dlopen, and what tests do with it: modules of PTX, buffers, launches. With
-// MORPH_TEST_CUDA_DRIVER=/path/to/libcuda.so.1 the tests that do not ask for the stand-in run on NVIDIA's own driver.
+// MORPH_CUDA_DRIVER=/path/to/libcuda.so.1 the tests that do not ask for the stand-in run on NVIDIA's own driver.
 
 #ifndef MORPH_TEST_CUDA_CUDATESTING_H
 #define MORPH_TEST_CUDA_CUDATESTING_H

@@ -310,8 +310,7 @@ private:
     else if (type.isDouble())
       out += " " + name + " = UD(" + expression + ");";
     else // Narrower values are extended by their sign.
-      out += " " + name + " = (" + own.c() + ")(" + (type.isSigned() ? "s" : "u") + number(own.bits()) + ")(" +
-             type.c() + ")(" + expression + ");";
+      out += " " + name + " = (" + own.c() + ")(" + type.c() + ")(" + expression + ");";
   }
   void assign(size_t i, const Type &type, const std::string &expression, bool isHalfValue = false) {
     assign(operand(i), type, expression, isHalfValue);
