@@ -111,7 +111,8 @@ def main():
         # What transformers would leave as it was made is no model.
         code.write_text(right.replace("self.o_norm", "self.out_norm"))
         judgement, said = check(out, 1e-3, expect=1)
-        assert judgement["verdict"] == "mismatch" and "missing keys in it: model.layers.0.linear_attn.out_norm" in said, said
+        assert judgement["verdict"] == "mismatch", judgement
+        assert "missing keys in it: model.layers.1.linear_attn.out_norm.weight" in said, said
         assert (out / "hybrid/model.safetensors").exists()
 
 

@@ -276,6 +276,17 @@ class DriverTest(unittest.TestCase):
         self.assertIn("--update", done.stderr)
         self.assertEqual(self.stages(), [])
 
+    def test_a_missing_program_leaves_what_is_there(self):
+        self.morph("run", self.spec, "--out", self.out)
+        folders = [self.out / "ir", self.out / "plans"]
+        files = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+        self.write_spec(align__steps=3)
+        (self.bin / "morph-opt").unlink()
+        done = self.morph("run", self.spec, "--out", self.out, "--update", expect=1)
+        self.assertIn("morph-opt is not beside this one", done.stderr)
+        self.assertTrue(files)
+        self.assertEqual(files, {path: path.read_bytes() for folder in folders for path in folder.iterdir()})
+
     def test_update_reruns_what_depends_on_the_change(self):
         self.morph("run", self.spec, "--out", self.out)
         self.write_spec(evaluate__samples=9)
