@@ -74,8 +74,8 @@ FailureOr<RowKernel> RowKernel::analyse(const LinalgKernel &kernel) {
   for (RowStep &step : result.steps)
     for (OpOperand *operand : step.op.getDpsInputOperands()) {
       Value root = result.rootOf(operand->get());
-      if (root.getDefiningOp() && result.kindOf(root) == RowKind::Row &&
-          result.phaseOf(root) < step.phase && !llvm::is_contained(result.returned, root))
+      if (root.getDefiningOp() && result.kindOf(root) == RowKind::Row && result.phaseOf(root) < step.phase &&
+          !llvm::is_contained(result.returned, root))
         result.temporaries.insert(root);
     }
   return result;

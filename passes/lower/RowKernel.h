@@ -71,9 +71,9 @@ private:
   llvm::DenseMap<mlir::Value, int> phases;
 };
 
-/// Builds what a linalg op's body yields for `arguments`: vectors of `lanes` elements each, or, with `lanes` 0, scalars.
-/// `scalars` has what the body reads from outside. Multiplication and addition become one rounding here and not in LLVM,
-/// so that whole vectors, tails and all targets agree.
+/// Builds what a linalg op's body yields for `arguments`: vectors of `lanes` elements each, or, with `lanes` 0,
+/// scalars. `scalars` has what the body reads from outside. Multiplication and addition become one rounding here and
+/// not in LLVM, so that whole vectors, tails and all targets agree.
 llvm::SmallVector<mlir::Value> buildRowBody(mlir::OpBuilder &builder, mlir::Location location,
                                             mlir::linalg::GenericOp op, llvm::ArrayRef<mlir::Value> arguments,
                                             const mlir::IRMapping &scalars, int64_t lanes);

@@ -41,8 +41,7 @@ struct Store {
 
 class RowLowering : RowKernel {
 public:
-  explicit RowLowering(RowKernel kernel)
-      : RowKernel(std::move(kernel)), location(source.getLoc()), builder(source) {}
+  explicit RowLowering(RowKernel kernel) : RowKernel(std::move(kernel)), location(source.getLoc()), builder(source) {}
 
   LogicalResult run();
 
@@ -320,8 +319,7 @@ void RowLowering::emitLineNumber(linalg::GenericOp op) {
 
 /// Adds a number of the line to the block's part of a total.
 void RowLowering::emitTotal(linalg::GenericOp op) {
-  Value address =
-      addressOf(parts.lookup(rootOf(op.getResult(0))), builder.getF32Type(), integer(placeOfTotal(op)));
+  Value address = addressOf(parts.lookup(rootOf(op.getResult(0))), builder.getF32Type(), integer(placeOfTotal(op)));
   SmallVector<Value> arguments;
   for (OpOperand *operand : op.getDpsInputOperands())
     arguments.push_back(scalars.lookup(rootOf(operand->get())));

@@ -25,8 +25,8 @@ public:
   StatusOr<std::map<std::string, int64_t>> sizesOf(const NamedTensors &inputs) const;
   /// Puts the inputs into `values` by value number, in their types; those that are updated lie where they were given.
   /// `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the input: an
-  /// index out of range, or indices that are not on the CPU; one that is updated and not on the device, contiguous, of its
-  /// type and alone in its memory.
+  /// index out of range, or indices that are not on the CPU; one that is updated and not on the device, contiguous, of
+  /// its type and alone in its memory.
   Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
               at::Device device, std::vector<at::Tensor> &values) const;
 

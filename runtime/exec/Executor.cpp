@@ -59,7 +59,8 @@ void fillWithOnes(const at::Tensor &tensor) {
   if (!isCuda(tensor.device()))
     std::memset(tensor.data_ptr(), 0xff, tensor.nbytes());
   else
-    static_cast<void>(cudaDeviceOf(tensor.device()).fill(tensor.data_ptr(), 0xff, static_cast<int64_t>(tensor.nbytes())));
+    static_cast<void>(
+        cudaDeviceOf(tensor.device()).fill(tensor.data_ptr(), 0xff, static_cast<int64_t>(tensor.nbytes())));
 }
 
 } // namespace

@@ -37,9 +37,9 @@ public:
   /// copy. A weight is loaded from the store all the same where the plan trains it and `sharing` does not, or needs it
   /// in another type.
   ///
-  /// On another `device` than the CPU (runtime/device/TorchDevice.h) the plan's code for GPUs runs; weights and the arena
-  /// are there. Indices are given on the CPU, where they are checked, what is updated on the device, other inputs on
-  /// either; outputs are on the device. `sharing` is on the same device.
+  /// On another `device` than the CPU (runtime/device/TorchDevice.h) the plan's code for GPUs runs; weights and the
+  /// arena are there. Indices are given on the CPU, where they are checked, what is updated on the device, other inputs
+  /// on either; outputs are on the device. `sharing` is on the same device.
   static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
                                                     uint64_t seed, const Executor *sharing = nullptr,
                                                     at::Device device = at::kCPU);

@@ -37,8 +37,8 @@ StatusOr<SizeFormula> readFormula(const Json &json, const std::string &where) {
   auto isWhole = [](const Json &number) { return detail::JsonKind<int64_t>::is(number); };
   if (isWhole(json))
     return constantFormula(json.get<int64_t>());
-  const Status wrong =
-      Status::invalid(where + ": a size must be a number, or terms [times, scale, [names], per], not " + jsonExcerpt(json));
+  const Status wrong = Status::invalid(
+      where + ": a size must be a number, or terms [times, scale, [names], per], not " + jsonExcerpt(json));
   if (!json.is_array())
     return wrong;
   SizeFormula formula;

@@ -111,7 +111,8 @@ struct Plan {
   std::vector<NamedValue> outputs;
   std::vector<Kernel> kernels;
   std::shared_ptr<const Plan> update; ///< Of a program that gives gradients: what a step does with them. May be null.
-  std::optional<DeviceCode> device; ///< Code for a GPU, one element an instruction. The CPU's kernels are of no use then.
+  std::optional<DeviceCode>
+      device;               ///< Code for a GPU, one element an instruction. The CPU's kernels are of no use then.
   std::string kernelObject; ///< The compiled kernels, by the name of their file without `.so`; empty: there are none.
 };
 

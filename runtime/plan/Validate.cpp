@@ -372,9 +372,10 @@ private:
       return Status::invalid("a launch of '" + launch.kernel + "' with " + std::to_string(launch.threads) +
                              " threads and " + std::to_string(launch.sharedBytes) + " bytes of shared memory");
     for (const LaunchArgument &argument : launch.arguments) {
-      const auto limit = static_cast<int64_t>(argument.kind == LaunchArgument::Kind::Operand  ? instruction.operands.size()
-                                              : argument.kind == LaunchArgument::Kind::Result ? instruction.results.size()
-                                                                                              : 1);
+      const auto limit =
+          static_cast<int64_t>(argument.kind == LaunchArgument::Kind::Operand  ? instruction.operands.size()
+                               : argument.kind == LaunchArgument::Kind::Result ? instruction.results.size()
+                                                                               : 1);
       if (argument.index < 0 || argument.index >= limit)
         return Status::invalid("'" + launch.kernel + "' gets operand or result " + std::to_string(argument.index) +
                                ", which there is not");

@@ -12,7 +12,8 @@ using plan::Dim;
 TEST(CostTest, CountsProductsWeightsAndTrainables) {
   auto cost = plan::estimateCost(smallTrainingPlan(), {{"B", 2}, {"T", 8}, {"N", 4}});
   ASSERT_TRUE(cost.ok()) << cost.status().message();
-  // Of these, products: forward 16 rows of 6x6 and 4 of 11x6; backward the head's input, the matrix by weight and input.
+  // Of these, products: forward 16 rows of 6x6 and 4 of 11x6; backward the head's input, the matrix by weight and
+  // input.
   const double products = 2.0 * (16 * 36 + 4 * 66 + 4 * 66 + 16 * 36 + 16 * 36);
   EXPECT_GT(cost->flops, products);
   EXPECT_LT(cost->flops, 2 * products);

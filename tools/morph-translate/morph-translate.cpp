@@ -100,7 +100,8 @@ cl::opt<std::string> program("program",
                              cl::value_desc("program"), cl::cat(category));
 cl::opt<std::string> programOptions("program-options", cl::desc("Options of the program, for example loss=kl,kl=true"),
                                     cl::value_desc("key=value,..."), cl::cat(category));
-cl::opt<std::string> device("device", cl::desc("For --emit-plan: compile for GPUs of sm_80 or sm_90, as PTX beside the plan"),
+cl::opt<std::string> device("device",
+                            cl::desc("For --emit-plan: compile for GPUs of sm_80 or sm_90, as PTX beside the plan"),
                             cl::value_desc("sm_80|sm_90"), cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));

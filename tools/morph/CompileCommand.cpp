@@ -36,12 +36,14 @@ Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
 
 void morph::addCompileCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App *command = app.add_subcommand("compile", "Write a spec's programs and their kernels for a GPU into a folder");
+  CLI::App *command =
+      app.add_subcommand("compile", "Write a spec's programs and their kernels for a GPU into a folder");
   addSpecArguments(*command, *arguments);
   command->add_option("--device", arguments->device, "The generation of GPUs: later ones run it, too")
       ->check(CLI::IsMember({"sm_80", "sm_90"}))
       ->required();
   command->add_option("--out", arguments->output, "The folder to make: plans, IR and PTX")->required();
-  command->callback(
-      [&action, arguments] { action = [arguments](const Toolchain &tools) { return compileSpec(tools, *arguments); }; });
+  command->callback([&action, arguments] {
+    action = [arguments](const Toolchain &tools) { return compileSpec(tools, *arguments); };
+  });
 }

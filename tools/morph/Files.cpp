@@ -43,7 +43,8 @@ StatusOr<TemporaryFolder> TemporaryFolder::create() {
   std::error_code error;
   const fs::path folder = fs::temp_directory_path(error);
   if (error)
-    return Status::failed("cannot make a temporary folder: " + error.message(), "TMPDIR names where temporary files go");
+    return Status::failed("cannot make a temporary folder: " + error.message(),
+                          "TMPDIR names where temporary files go");
   return make((folder / "morph-XXXXXX").string(), "TMPDIR names where temporary files go");
 }
 
@@ -63,7 +64,8 @@ StatusOr<TemporaryFolder> TemporaryFolder::make(std::string pattern, const std::
 
 Status TemporaryFolder::keepAs(const fs::path &target) {
   std::error_code error;
-  fs::permissions(path_, fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
+  fs::permissions(path_,
+                  fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
                   fs::perm_options::add, error);
   fs::rename(path_, target.has_filename() ? target : target.parent_path(), error);
   if (error)

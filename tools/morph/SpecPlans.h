@@ -18,8 +18,8 @@ struct SpecPlans {
   std::map<std::string, double> unlimitedFlops; ///< By stage: TrainingPlans::unlimitedFlops.
 };
 
-/// Writes the IR and the plans of all programs that the stages of a spec run into `folder`, which is there. Which layers
-/// a selection keeps is not known yet: the hybrid's programs are those of the dearest choice.
+/// Writes the IR and the plans of all programs that the stages of a spec run into `folder`, which is there. Which
+/// layers a selection keeps is not known yet: the hybrid's programs are those of the dearest choice.
 StatusOr<SpecPlans> emitSpecPlans(const Compiler &compiler, const SpecArguments &arguments,
                                   const ResolvedSpec &resolved, const fs::path &folder);
 

@@ -19,13 +19,14 @@ struct PtxFile {
   std::string text;
 };
 
-/// Gives a plan of `model`, and its update, code for the target (`plan.device`), and returns what it refers to. Errors are
-/// reported at the model: an op that has no form on GPUs.
+/// Gives a plan of `model`, and its update, code for the target (`plan.device`), and returns what it refers to. Errors
+/// are reported at the model: an op that has no form on GPUs.
 mlir::FailureOr<std::vector<PtxFile>> compilePlanForDevice(ModelOp model, plan::Plan &plan, const PtxTarget &target);
 
-/// Compiles as above for the target called `chip`, and writes the files beside the plan at `planPath`. Errors are reported
-/// at the model: an unknown target, a file that cannot be written.
-llvm::LogicalResult compilePlanForDevice(ModelOp model, plan::Plan &plan, llvm::StringRef chip, llvm::StringRef planPath);
+/// Compiles as above for the target called `chip`, and writes the files beside the plan at `planPath`. Errors are
+/// reported at the model: an unknown target, a file that cannot be written.
+llvm::LogicalResult compilePlanForDevice(ModelOp model, plan::Plan &plan, llvm::StringRef chip,
+                                         llvm::StringRef planPath);
 
 } // namespace morph
 

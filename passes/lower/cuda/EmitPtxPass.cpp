@@ -26,8 +26,9 @@ struct EmitPtxPass : public morph::impl::EmitPtxPassBase<EmitPtxPass> {
     };
     const PtxTarget *target = findPtxTarget(chip);
     if (!target)
-      return fail("there is no target '" + chip + "': known are " +
-                  llvm::join(llvm::map_range(getPtxTargets(), [](const PtxTarget &known) { return known.chip; }), ", "));
+      return fail(
+          "there is no target '" + chip + "': known are " +
+          llvm::join(llvm::map_range(getPtxTargets(), [](const PtxTarget &known) { return known.chip; }), ", "));
     if (output.empty())
       return fail("morph-emit-ptx needs `output`, the file to write");
     SmallVector<KernelOp> kernels;

@@ -145,7 +145,8 @@ void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
 
 Scalar KernelBuilder::choose(Value condition, llvm::function_ref<Scalar()> whole,
                              llvm::function_ref<Scalar()> otherwise) {
-  auto branch = builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
+  auto branch =
+      builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
   for (auto [block, body] : {std::pair(branch.thenBlock(), whole), std::pair(branch.elseBlock(), otherwise)}) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToEnd(block);
@@ -212,8 +213,8 @@ Scalar KernelBuilder::constant(ArrayRef<double> table, Index index) {
   auto type = LLVM::LLVMArrayType::get(builder.getF64Type(), table.size());
   std::string symbol = (function.getName() + ".table" + Twine(globalCount++)).str();
   OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
-  auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()),
-                                       table);
+  auto values =
+      DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()), table);
   auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/true, LLVM::Linkage::Internal, symbol,
                                                values, /*alignment=*/16, kGlobal);
   Value base = builder.create<LLVM::AddressOfOp>(location, global);
@@ -232,9 +233,9 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   Value bits = builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get());
   Index quarter = wrap(bits);
   auto hasBit = [&](Index value, int64_t bit) {
-    return Value(builder.create<arith::CmpIOp>(
-        location, arith::CmpIPredicate::ne,
-        builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()), integer(0).get()));
+    return Value(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::ne,
+                                               builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()),
+                                               integer(0).get()));
   };
   Scalar x = convert(rest, builder.getF32Type()), square = x * x;
   // Cephes' sinf and cosf.
@@ -278,7 +279,6 @@ Scalar KernelBuilder::blockSum(Scalar value) {
 }
 
 Scalar KernelBuilder::blockMax(Scalar value) {
-  return reduce(value, [&](Scalar a, Scalar b) {
-    return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get()));
-  });
+  return reduce(
+      value, [&](Scalar a, Scalar b) { return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get())); });
 }

@@ -19,7 +19,8 @@ struct CudaKernels {
   mlir::gpu::GPUModuleOp getGpuModule() { return *module->getOps<mlir::gpu::GPUModuleOp>().begin(); }
 };
 
-/// Kernels, which have been verified, as blocks of threads. The dialects must be loaded. Errors are reported at a kernel.
+/// Kernels, which have been verified, as blocks of threads. The dialects must be loaded. Errors are reported at a
+/// kernel.
 mlir::FailureOr<CudaKernels> buildCudaKernels(mlir::MLIRContext *context, llvm::ArrayRef<KernelOp> kernels);
 
 /// Adds the passes that lower a `gpu.module` within the module to the LLVM dialect.

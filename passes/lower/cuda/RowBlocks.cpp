@@ -52,7 +52,7 @@ private:
   struct RowSum {
     linalg::GenericOp op;
     bool isTotal;
-    Value buffer;  ///< Of parts.
+    Value buffer; ///< Of parts.
     int64_t elements;
     bool inMemory; ///< Lines take turns over its elements: parts are added to where they lie.
   };
@@ -90,9 +90,7 @@ private:
   Value divide(Value a, int64_t b) { return b == 1 ? a : builder.create<arith::DivUIOp>(location, a, integer(b)); }
   Value remainder(Value a, int64_t b) { return builder.create<arith::RemUIOp>(location, a, integer(b)); }
   Value minimum(Value a, Value b) { return builder.create<arith::MinSIOp>(location, a, b); }
-  Value isBelow(Value a, Value b) {
-    return builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::slt, a, b);
-  }
+  Value isBelow(Value a, Value b) { return builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::slt, a, b); }
   Value both(Value a, Value b) { return !a ? b : !b ? a : builder.create<arith::AndIOp>(location, a, b).getResult(); }
   Value select(Value condition, Value a, Value b) {
     return condition ? builder.create<arith::SelectOp>(location, condition, a, b).getResult() : a;
@@ -128,10 +126,10 @@ private:
   // Made while emitting.
   gpu::GPUFuncOp target;
   Value rows;
-  llvm::DenseMap<Value, Value> buffers;                    ///< Arguments.
-  SmallVector<std::pair<Value, Value>> stores;             ///< Roots and where they go.
-  SmallVector<RowSum> rowSums;                             ///< In the order of the steps.
-  IRMapping scalars;                                       ///< Of the prologue and of the line.
+  llvm::DenseMap<Value, Value> buffers;        ///< Arguments.
+  SmallVector<std::pair<Value, Value>> stores; ///< Roots and where they go.
+  SmallVector<RowSum> rowSums;                 ///< In the order of the steps.
+  IRMapping scalars;                           ///< Of the prologue and of the line.
   llvm::DenseMap<Value, Value> uniformScalars;
   Value lineIndex, partIndex;
   Value warpSums; ///< Shared memory for sums over warps, a line of it a sum.
@@ -268,15 +266,15 @@ Value RowBlockLowering::reduce(Value vector) {
   int64_t warps = group / kWarp;
   Value place = integer(warps * sumCount++);
   Value thread = toI64(builder.create<gpu::ThreadIdOp>(location, gpu::Dimension::x));
-  Value isFirst = builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::eq, remainder(thread, kWarp), integer(0));
+  Value isFirst =
+      builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::eq, remainder(thread, kWarp), integer(0));
   onlyIf(isFirst, [&] {
     builder.create<LLVM::StoreOp>(location, sum, addressOf(warpSums, f32(), add(place, divide(thread, kWarp))));
   });
   barrier();
   Value total;
   for (int64_t warp = 0; warp < warps; ++warp) {
-    Value part =
-        builder.create<LLVM::LoadOp>(location, f32(), addressOf(warpSums, f32(), add(place, integer(warp))));
+    Value part = builder.create<LLVM::LoadOp>(location, f32(), addressOf(warpSums, f32(), add(place, integer(warp))));
     total = total ? builder.create<arith::AddFOp>(location, total, part).getResult() : part;
   }
   return total;
@@ -515,9 +513,9 @@ void RowBlockLowering::emitPrologue() {
       continue;
     Type stored = memoryType(type.getElementType());
     Value value = builder.create<LLVM::LoadOp>(location, stored, buffer);
-    uniformScalars[argument] =
-        stored == type.getElementType() ? value
-                                        : builder.create<arith::BitcastOp>(location, type.getElementType(), value);
+    uniformScalars[argument] = stored == type.getElementType()
+                                   ? value
+                                   : builder.create<arith::BitcastOp>(location, type.getElementType(), value);
   }
   for (Value root : returned) {
     Value buffer = target.getArgument(place++);

@@ -29,8 +29,9 @@ struct RowBlocks {
 ///     kernel(!llvm.ptr<1> a buffer, ..., i64 rows)
 ///
 /// Buffers are the operands', then the results', each whole, contiguous and aligned to 16 bytes; of a sum over rows the
-/// buffer is for its parts, as in lowerToRowLoops. A line is a group of threads, of which each holds its elements of all
-/// values in registers: an element is loaded once and stored once. Sums are added in one order, whatever the device.
+/// buffer is for its parts, as in lowerToRowLoops. A line is a group of threads, of which each holds its elements of
+/// all values in registers: an element is loaded once and stored once. Sums are added in one order, whatever the
+/// device.
 mlir::FailureOr<RowBlocks> lowerToRowBlocks(const LinalgKernel &kernel, mlir::gpu::GPUModuleOp module);
 
 } // namespace morph

@@ -9,16 +9,17 @@ using namespace morph;
 
 static constexpr int64_t kThreads = 256;
 
-/// Launches a kernel with a thread an element of the first result. `build` gets the element's number, which is below the
-/// count; sizes are passed on as the kernel's own, after the count.
+/// Launches a kernel with a thread an element of the first result. `build` gets the element's number, which is below
+/// the count; sizes are passed on as the kernel's own, after the count.
 static void forElements(DeviceFormCall &call, const std::string &variant, std::vector<plan::LaunchArgument> pointers,
                         std::vector<plan::SizeFormula> sizes,
                         llvm::function_ref<void(KernelBuilder &, Index element)> build) {
   auto count = static_cast<unsigned>(pointers.size());
-  std::string kernel = call.define(variant, count, static_cast<unsigned>(sizes.size()) + 1, kThreads, [&](KernelBuilder &k) {
-    Index element = k.block() * kThreads + k.thread();
-    k.onlyIf(element < k.size(0), [&] { build(k, element); });
-  });
+  std::string kernel =
+      call.define(variant, count, static_cast<unsigned>(sizes.size()) + 1, kThreads, [&](KernelBuilder &k) {
+        Index element = k.block() * kThreads + k.thread();
+        k.onlyIf(element < k.size(0), [&] { build(k, element); });
+      });
   std::vector<plan::LaunchArgument> arguments = std::move(pointers);
   arguments.push_back(sizeArgument(elementsOf(call.resultType(0))));
   for (plan::SizeFormula &size : sizes)
@@ -70,7 +71,8 @@ void morph::ropeForm(DeviceFormCall &call) {
       call.text("table") + "_" + std::to_string(heads) + "_" + std::to_string(width) +
           (call.has("inverse") ? "_inverse" : "") + (hasOffset ? "_offset" : ""),
       /*pointers=*/3, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
-        Index number = k.block() * kThreads + k.thread(), line = number / (width - half), place = number % (width - half);
+        Index number = k.block() * kThreads + k.thread(), line = number / (width - half),
+              place = number % (width - half);
         k.onlyIf(number < k.size(0), [&] {
           Index position = line / heads % k.size(1), low = line * width + place, high = low + half;
           if (hasOffset)
