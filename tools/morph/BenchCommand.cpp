@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <sstream>
 
 using namespace morph;
 
@@ -100,8 +101,13 @@ OrderedJson mixersOf(const OrderedJson &profile) {
       continue;
     const size_t end = name.rfind(gradient);
     const bool backward = end != std::string::npos && end + gradient.size() == name.size();
-    // The operands that make it another mixer follow the name.
-    const std::string mixer = name.substr(0, end) + op.substr(name.size());
+    // The operands that make it another mixer follow the name: those that the forward has, too.
+    std::string mixer = name.substr(0, end);
+    const plan::OpRule &forward = backward ? *plan::findOpRule(mixer) : *rule;
+    std::istringstream words(op.substr(name.size()));
+    for (std::string word; words >> word;)
+      if (forward.operandIndex(word) >= 0)
+        mixer += " " + word;
     seconds[mixer][backward] = line["seconds"].get<double>() / line["calls"].get<double>();
   }
   OrderedJson mixers = OrderedJson::array();

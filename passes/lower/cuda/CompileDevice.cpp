@@ -102,7 +102,7 @@ static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxT
       continue;
     DeviceForm form = findDeviceForm(instruction.op);
     if (!form)
-      return model.emitError() << "program '" << plan.program << "': '" << instruction.op
+      return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
                                << "' has no form on GPUs yet";
     form(call);
   }
@@ -141,11 +141,11 @@ FailureOr<std::vector<PtxFile>> morph::compilePlanForDevice(ModelOp model, plan:
 LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath) {
   const PtxTarget *target = findPtxTarget(chip);
   if (!target)
-    return model.emitError() << "there is no target '" << chip << "': known are "
+    return emitError(model.getLoc()) << "there is no target '" << chip << "': known are "
                              << llvm::join(llvm::map_range(getPtxTargets(), [](PtxTarget known) { return known.chip; }),
                                            ", ");
   if (planPath == "-")
-    return model.emitError("PTX is written beside the plan, which must be a file");
+    return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
   FailureOr<std::vector<PtxFile>> files = compilePlanForDevice(model, plan, *target);
   if (failed(files))
     return failure();
@@ -155,7 +155,7 @@ LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, Strin
     std::string message;
     std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
     if (!file)
-      return model.emitError() << message;
+      return emitError(model.getLoc()) << message;
     file->os() << ptx.text;
     file->keep();
   }
