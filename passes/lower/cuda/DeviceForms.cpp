@@ -20,7 +20,21 @@ plan::SizeFormula morph::productOf(ArrayRef<plan::Dim> dims, int64_t scale, int6
       term.of.push_back(*name);
     else
       term.scale *= std::get<int64_t>(dim);
+  if (term.of.empty())
+    return plan::constantFormula(times * static_cast<int64_t>(llvm::divideCeil(term.scale, per)));
   return {term};
+}
+
+plan::SizeFormula morph::sumOf(plan::SizeFormula a, const plan::SizeFormula &b) {
+  auto isConstant = [](const plan::SizeTerm &term) { return term.of.empty() && term.scale == 1 && term.per == 1; };
+  for (const plan::SizeTerm &term : b) {
+    auto constant = isConstant(term) ? llvm::find_if(a, isConstant) : a.end();
+    if (constant == a.end())
+      a.push_back(term);
+    else
+      constant->times += term.times;
+  }
+  return a;
 }
 
 std::string DeviceFormCall::define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
@@ -45,6 +59,6 @@ plan::LaunchArgument DeviceFormCall::takeScratch(const plan::SizeFormula &bytes)
   plan::LaunchArgument argument{plan::LaunchArgument::Kind::Scratch, 0, code.scratchBytes};
   if (argument.size.empty())
     argument.size = plan::constantFormula(0);
-  code.scratchBytes.insert(code.scratchBytes.end(), bytes.begin(), bytes.end());
+  code.scratchBytes = sumOf(std::move(code.scratchBytes), bytes);
   return argument;
 }

@@ -59,6 +59,8 @@ inline plan::LaunchArgument sizeArgument(plan::SizeFormula size) {
 
 /// times * ceil(scale * (the product of `dims`) / per).
 plan::SizeFormula productOf(llvm::ArrayRef<plan::Dim> dims, int64_t scale = 1, int64_t per = 1, int64_t times = 1);
+/// Constant terms become one, so that a sum of very many stays short.
+plan::SizeFormula sumOf(plan::SizeFormula a, const plan::SizeFormula &b);
 inline plan::SizeFormula elementsOf(const plan::TensorType &type, int64_t per = 1) {
   return productOf(type.shape, 1, per);
 }

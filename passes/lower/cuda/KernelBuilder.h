@@ -51,7 +51,7 @@ Index min(Index a, Index b);
 Index max(Index a, Index b);
 
 /// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are f32
-/// or bf16, and f32 in registers; integers are 64 bits.
+/// or bf16, and f32 in registers, f64 where a sum needs it; integers are 64 bits.
 class KernelBuilder {
 public:
   using Carried = llvm::SmallVector<Scalar>;
@@ -75,8 +75,14 @@ public:
   Scalar load(mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
   Index loadInteger(mlir::Value pointer, Index element);
   void store(Scalar value, mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
-  /// f32 in memory that the threads of a block share.
-  mlir::Value shared(int64_t elements);
+  void storeInteger(Index value, mlir::Value pointer, Index element);
+  /// `lanes` elements in a row, in one access where they are f32; `element` must be a multiple of `lanes`, which is 1, 2
+  /// or 4.
+  Carried loadVector(mlir::Value pointer, Index element, int64_t lanes, plan::DType type = plan::DType::F32);
+  void storeVector(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element,
+                   plan::DType type = plan::DType::F32);
+  /// f32 or f64 in memory that the threads of a block share.
+  mlir::Value shared(int64_t elements, plan::DType type = plan::DType::F32);
 
   void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
   /// One of two numbers, of which only the one asked for is computed.
@@ -88,21 +94,38 @@ public:
                llvm::function_ref<Carried(Index, llvm::ArrayRef<Scalar>)> body);
   void barrier();
 
+  /// False where one is not a number.
+  mlir::Value less(Scalar a, Scalar b);
+  mlir::Value lessOrEqual(Scalar a, Scalar b);
+  /// Whether a bit, counted from the lowest, is one.
+  mlir::Value hasBit(Index value, Index bit);
   mlir::Value both(mlir::Value a, mlir::Value b);
   Scalar toScalar(Index value);
   Scalar toDouble(Index value);
+  Scalar toDouble(Scalar value);
+  Scalar toSingle(Scalar value);
+  /// Of a number that is whole.
+  Index toInteger(Scalar value);
+  /// The larger of two; not a number where one is not.
+  Scalar maximum(Scalar a, Scalar b);
   /// Element `index` of a table of doubles that the module holds.
   Scalar constant(llvm::ArrayRef<double> table, Index index);
   /// Of an angle in double, below 2^31 times pi; in f32, within 1e-7.
   std::pair<Scalar, Scalar> sineAndCosine(Scalar angle);
-  /// The sum, or the largest, of what the block's threads have, in one order; all threads get it.
+  /// The sum, or the largest, of what the block's threads have, in one order; all threads get it. f32 or f64.
   Scalar blockSum(Scalar value);
   Scalar blockMax(Scalar value);
+  /// The sum of what the warp's threads have; all of them must come here.
+  Scalar warpSum(Scalar value);
 
   mlir::OpBuilder builder;
   mlir::Location location;
 
 private:
+  mlir::Value laneNumber(int64_t number);
+  /// What the thread has whose number in the warp differs by one bit.
+  Scalar partner(Scalar value, int64_t distance);
+  Scalar reduceWarp(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
   Scalar reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
 
   mlir::gpu::GPUModuleOp module;
