@@ -10,7 +10,7 @@ from programs import ProgramCase, model
 class LossesTest(ProgramCase):
     def test_rows_of_logits(self):
         # Vectors of four, two and one; less than a vector a thread and more than one; equal largest logits.
-        for vocabulary in (7, 50, 64, 2051, 4104):
+        for vocabulary in (50, 2051, 4104):
             with self.subTest(vocabulary=vocabulary):
                 rows = f"tensor<?x{vocabulary}xf32>"
                 text = model(f"""(%x: {rows} "x" [N], %y: {rows} "y" [N], %t: tensor<?xi64> "t" [N], %d: tensor<?xf32> "d" [N]) {{
@@ -38,24 +38,26 @@ class LossesTest(ProgramCase):
     def test_scalars(self):
         # Sums of one part and of several, in vectors and not.
         for rows, width in ((1, 3), (7, 64), (411, 60)):
-            for normalize in ("mean", "rows", "relative"):
-                with self.subTest(rows=rows, width=width, normalize=normalize):
-                    x = f"tensor<?x{width}xf32>"
-                    text = model(f"""(%x: {x} "x" [N], %y: {x} "y" [N], %d: tensor<f32> "d", %w: tensor<?xf32> "w" [N], %v: tensor<?xf32> "v" [N]) {{
-    %e = morph.squared_error %x, %y normalize "{normalize}" : {x}
-    %g = morph.squared_error_grad %d, %x, %y normalize "{normalize}" : tensor<f32>, {x}, {x}
-    %h = morph.squared_error_grad %d, %g, %y normalize "{normalize}" : tensor<f32>, {x}, {x}
-    %m = morph.weighted_mean %v, %w : tensor<?xf32>, tensor<?xf32>
-    %q = morph.weighted_mean_grad %d, %w : tensor<f32>, tensor<?xf32>
-    %r = morph.weighted_mean_grad %d, %q : tensor<f32>, tensor<?xf32>
+            with self.subTest(rows=rows, width=width):
+                x, n, scalar = f"tensor<?x{width}xf32>", "tensor<?xf32>", "tensor<f32>"
+                errors = "".join(f"""
+    %e{i} = morph.squared_error %x, %y normalize "{normalize}" : {x}
+    %g{i} = morph.squared_error_grad %d, %x, %y normalize "{normalize}" : {scalar}, {x}, {x}
+    %h{i} = morph.squared_error_grad %d, %g{i}, %y normalize "{normalize}" : {scalar}, {x}, {x}"""
+                                 for i, normalize in enumerate(("mean", "rows", "relative")))
+                text = model(f"""(%x: {x} "x" [N], %y: {x} "y" [N], %d: {scalar} "d", %w: {n} "w" [N], %v: {n} "v" [N]) {{
+    {errors}
+    %m = morph.weighted_mean %v, %w : {n}, {n}
+    %q = morph.weighted_mean_grad %d, %w : {scalar}, {n}
+    %r = morph.weighted_mean_grad %d, %q : {scalar}, {n}
     %o = morph.ones
-    %s = morph.stack %e, %m, %o : tensor<f32>, tensor<f32>, tensor<f32>
-    morph.output "h" = %h, "r" = %r, "s" = %s : {x}, tensor<?xf32>, tensor<3xf32>
+    %s = morph.stack %e0, %e1, %e2, %m, %o : {", ".join([scalar] * 5)}
+    morph.output "h0" = %h0, "h1" = %h1, "h2" = %h2, "r" = %r, "s" = %s : {x}, {x}, {x}, {n}, tensor<5xf32>
   }}""")
-                    torch.manual_seed(0)
-                    self.compare(text, {"x": torch.randn(rows, width), "y": torch.randn(rows, width),
-                                        "d": torch.tensor(0.7), "w": torch.rand(rows) + 0.1,
-                                        "v": torch.randn(rows)}, tolerance=2e-6)
+                torch.manual_seed(0)
+                self.compare(text, {"x": torch.randn(rows, width), "y": torch.randn(rows, width),
+                                    "d": torch.tensor(0.7), "w": torch.rand(rows) + 0.1, "v": torch.randn(rows)},
+                             tolerance=2e-6)
 
     def test_target_of_zeros(self):
         text = model("""(%x: tensor<4x8xf32> "x", %y: tensor<4x8xf32> "y") {
