@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace morph;
@@ -130,35 +131,50 @@ void KernelBuilder::storeInteger(Index value, Value pointer, Index element) {
 }
 
 KernelBuilder::Carried KernelBuilder::loadVector(Value pointer, Index element, int64_t lanes, plan::DType type) {
-  Carried values;
-  if (lanes == 1 || type != plan::DType::F32) {
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      values.push_back(load(pointer, element + lane, type));
-    return values;
+  if (lanes == 1)
+    return {load(pointer, element, type)};
+  bool isHalf = type == plan::DType::BF16;
+  Type stored = isHalf ? Type(builder.getI16Type()) : builder.getF32Type();
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
+  Value vector = builder.create<LLVM::LoadOp>(location, VectorType::get(lanes, stored), address,
+                                              static_cast<unsigned>(lanes * (isHalf ? 2 : 4)));
+  if (isHalf) {
+    vector = builder.create<arith::BitcastOp>(location, VectorType::get(lanes, builder.getBF16Type()), vector);
+    vector = builder.create<arith::ExtFOp>(location, VectorType::get(lanes, builder.getF32Type()), vector);
   }
-  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), builder.getF32Type(), pointer,
-                                              ValueRange{element.get()});
-  Value vector = builder.create<LLVM::LoadOp>(location, VectorType::get({lanes}, builder.getF32Type()), address,
-                                              /*alignment=*/static_cast<unsigned>(lanes * 4));
+  Carried values;
   for (int64_t lane = 0; lane < lanes; ++lane)
-    values.push_back(scalar(builder.create<LLVM::ExtractElementOp>(location, vector, laneNumber(lane))));
+    values.push_back(scalar(builder.create<vector::ExtractOp>(location, vector, lane)));
   return values;
 }
 
 void KernelBuilder::storeVector(ArrayRef<Scalar> values, Value pointer, Index element, plan::DType type) {
-  auto lanes = static_cast<int64_t>(values.size());
-  if (lanes == 1 || type != plan::DType::F32) {
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      store(values[static_cast<size_t>(lane)], pointer, element + lane, type);
+  if (values.size() == 1 || type != plan::DType::F32) {
+    for (auto [lane, value] : llvm::enumerate(values))
+      store(value, pointer, element + static_cast<int64_t>(lane), type);
     return;
   }
-  Value vector = builder.create<LLVM::UndefOp>(location, VectorType::get({lanes}, builder.getF32Type()));
-  for (int64_t lane = 0; lane < lanes; ++lane)
-    vector = builder.create<LLVM::InsertElementOp>(location, vector, values[static_cast<size_t>(lane)].get(),
-                                                   laneNumber(lane));
+  auto vectorType = VectorType::get(static_cast<int64_t>(values.size()), builder.getF32Type());
+  Value vector = builder.create<LLVM::UndefOp>(location, vectorType);
+  for (auto [lane, value] : llvm::enumerate(values))
+    vector = builder.create<vector::InsertOp>(location, value.get(), vector, static_cast<int64_t>(lane));
   Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), builder.getF32Type(), pointer,
                                               ValueRange{element.get()});
-  builder.create<LLVM::StoreOp>(location, vector, address, /*alignment=*/static_cast<unsigned>(lanes * 4));
+  builder.create<LLVM::StoreOp>(location, vector, address, static_cast<unsigned>(4 * values.size()));
+}
+
+Value KernelBuilder::dynamicShared(int64_t element) {
+  constexpr StringRef symbol = "dynamic_shared";
+  auto global = cast_if_present<LLVM::GlobalOp>(SymbolTable::lookupSymbolIn(module, symbol));
+  if (!global) {
+    OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
+    global = outside.create<LLVM::GlobalOp>(location, LLVM::LLVMArrayType::get(builder.getF32Type(), 0),
+                                            /*isConstant=*/false, LLVM::Linkage::External, symbol, Attribute(),
+                                            /*alignment=*/16, kShared);
+  }
+  Value base = builder.create<LLVM::AddressOfOp>(location, global);
+  return builder.create<LLVM::GEPOp>(location, base.getType(), builder.getF32Type(), base,
+                                     ValueRange{integer(element).get()});
 }
 
 Value KernelBuilder::laneNumber(int64_t number) {
@@ -338,15 +354,15 @@ Scalar KernelBuilder::partner(Scalar value, int64_t distance) {
   return scalar(builder.create<arith::BitcastOp>(location, builder.getF64Type(), bits));
 }
 
-Scalar KernelBuilder::reduceWarp(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine) {
-  for (int64_t distance = kWarp / 2; distance >= 1; distance /= 2)
-    value = combine(value, partner(value, distance));
+Scalar KernelBuilder::reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine) {
+  for (int64_t step = lanes / 2; step >= 1; step /= 2)
+    value = combine(value, partner(value, step * distance));
   return value;
 }
 
-Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine) {
+Scalar KernelBuilder::reduce(Scalar value, Combine combine) {
   // Pairs of a warp, then the warps in their order.
-  value = reduceWarp(value, combine);
+  value = reduceLanes(value, kWarp, 1, combine);
   if (threads == kWarp)
     return value;
   plan::DType type = value.get().getType().isF64() ? plan::DType::F64 : plan::DType::F32;
@@ -362,14 +378,18 @@ Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Sca
   return result;
 }
 
-Scalar KernelBuilder::blockSum(Scalar value) {
-  return reduce(value, [](Scalar a, Scalar b) { return a + b; });
-}
+static Scalar sumOf(Scalar a, Scalar b) { return a + b; }
 
-Scalar KernelBuilder::warpSum(Scalar value) {
-  return reduceWarp(value, [](Scalar a, Scalar b) { return a + b; });
+Scalar KernelBuilder::blockSum(Scalar value) { return reduce(value, sumOf); }
+
+Scalar KernelBuilder::laneSum(Scalar value, int64_t lanes, int64_t distance) {
+  return reduceLanes(value, lanes, distance, sumOf);
 }
 
 Scalar KernelBuilder::blockMax(Scalar value) {
   return reduce(value, [&](Scalar a, Scalar b) { return maximum(a, b); });
+}
+
+Scalar KernelBuilder::laneMax(Scalar value, int64_t lanes) {
+  return reduceLanes(value, lanes, 1, [](Scalar a, Scalar b) { return max(a, b); });
 }

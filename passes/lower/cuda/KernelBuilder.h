@@ -76,13 +76,14 @@ public:
   Index loadInteger(mlir::Value pointer, Index element);
   void store(Scalar value, mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
   void storeInteger(Index value, mlir::Value pointer, Index element);
-  /// `lanes` elements in a row, in one access where they are f32; `element` must be a multiple of `lanes`, which is 1, 2
-  /// or 4.
+  /// Up to 16 bytes at once: the address must be a multiple of what is loaded or stored. bf16 is stored one by one.
   Carried loadVector(mlir::Value pointer, Index element, int64_t lanes, plan::DType type = plan::DType::F32);
   void storeVector(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element,
                    plan::DType type = plan::DType::F32);
   /// f32 or f64 in memory that the threads of a block share.
   mlir::Value shared(int64_t elements, plan::DType type = plan::DType::F32);
+  /// Such memory from this element on, f32, of which a launch says how much there is. Its begin is aligned to 16 bytes.
+  mlir::Value dynamicShared(int64_t element);
 
   void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
   /// One of two numbers, of which only the one asked for is computed.
@@ -115,18 +116,20 @@ public:
   /// The sum, or the largest, of what the block's threads have, in one order; all threads get it. f32 or f64.
   Scalar blockSum(Scalar value);
   Scalar blockMax(Scalar value);
-  /// The sum of what the warp's threads have; all of them must come here.
-  Scalar warpSum(Scalar value);
+  /// The same of groups of lanes of a warp that follow each other, a power of two, or that are `distance` apart.
+  Scalar laneSum(Scalar value, int64_t lanes, int64_t distance = 1);
+  Scalar laneMax(Scalar value, int64_t lanes);
 
   mlir::OpBuilder builder;
   mlir::Location location;
 
 private:
+  using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
   mlir::Value laneNumber(int64_t number);
   /// What the thread has whose number in the warp differs by one bit.
   Scalar partner(Scalar value, int64_t distance);
-  Scalar reduceWarp(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
-  Scalar reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
+  Scalar reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine);
+  Scalar reduce(Scalar value, Combine combine);
 
   mlir::gpu::GPUModuleOp module;
   mlir::gpu::GPUFuncOp function;

@@ -194,7 +194,7 @@ void morph::sum_lastForm(DeviceFormCall &call) {
                                  sum = sum + x;
                                return KernelBuilder::Carried{sum};
                              });
-          Scalar sum = k.warpSum(sums[0]);
+          Scalar sum = k.laneSum(sums[0], warp);
           k.onlyIf(lane == 0, [&] { k.store(sum, k.pointer(1), line); });
         });
       });
