@@ -10,7 +10,8 @@ DeviceForm morph::findDeviceForm(StringRef op) {
 #include "passes/lower/cuda/DeviceForms.def"
 #undef DEVICE_FORM
   };
-  return forms.lookup(op);
+  DeviceForm form = forms.lookup(op);
+  return !form && isElementwise(op) ? elementwiseForm : form;
 }
 
 plan::SizeFormula morph::productOf(ArrayRef<plan::Dim> dims, int64_t scale, int64_t per, int64_t times) {

@@ -83,6 +83,10 @@ using DeviceForm = void (*)(DeviceFormCall &);
 #include "passes/lower/cuda/DeviceForms.def"
 #undef DEVICE_FORM
 
+/// The form of ops whose expressions the op table has: those of isElementwise.
+void elementwiseForm(DeviceFormCall &call);
+bool isElementwise(llvm::StringRef op);
+
 /// The form of an op, or null.
 DeviceForm findDeviceForm(llvm::StringRef op);
 
