@@ -52,9 +52,7 @@ public:
   plan::LaunchArgument takeScratch(const plan::SizeFormula &bytes);
 };
 
-inline plan::LaunchArgument operandArgument(int64_t index) {
-  return {plan::LaunchArgument::Kind::Operand, index, {}};
-}
+inline plan::LaunchArgument operandArgument(int64_t index) { return {plan::LaunchArgument::Kind::Operand, index, {}}; }
 inline plan::LaunchArgument resultArgument(int64_t index) { return {plan::LaunchArgument::Kind::Result, index, {}}; }
 inline plan::LaunchArgument sizeArgument(plan::SizeFormula size) {
   return {plan::LaunchArgument::Kind::Size, 0, std::move(size)};

@@ -54,16 +54,13 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
       });
   call.launch(queries, {productOf(positions, heads)}, kThreads,
               {operandArgument(0), operandArgument(1), parts, sizeArgument(productOf(q.shape[1]))});
-  std::string means = call.define("means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kThreads,
-                                  [&](KernelBuilder &k) {
-                                    Scalar sum = blockSumInDouble(k, k.size(0), [&](Index position) {
-                                      return k.load(k.pointer(0), position * heads + k.block());
-                                    });
-                                    Index count = max(k.size(0), k.integer(1));
-                                    k.onlyIf(k.thread() == 0, [&] {
-                                      k.store(k.toSingle(sum / k.toDouble(count)), k.pointer(1), k.block());
-                                    });
-                                  });
+  std::string means =
+      call.define("means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+        Scalar sum = blockSumInDouble(
+            k, k.size(0), [&](Index position) { return k.load(k.pointer(0), position * heads + k.block()); });
+        Index count = max(k.size(0), k.integer(1));
+        k.onlyIf(k.thread() == 0, [&] { k.store(k.toSingle(sum / k.toDouble(count)), k.pointer(1), k.block()); });
+      });
   call.launch(means, {plan::constantFormula(heads)}, kThreads,
               {parts, resultArgument(0), sizeArgument(productOf(positions))});
 }

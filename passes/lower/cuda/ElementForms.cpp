@@ -73,21 +73,20 @@ plan::LaunchArgument morph::launchSumParts(DeviceFormCall &call, const std::stri
   std::string kernel = call.define(
       variant + "_" + std::to_string(lanes), count + 1, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
         Index first = k.block() * kSumPart;
-        auto sums = k.loop(
-            first + k.thread() * lanes, min(first + kSumPart, k.size(0)), kElementThreads * lanes, {k.number(0)},
-            [&](Index element, ArrayRef<Scalar> carried) {
-              SmallVector<KernelBuilder::Carried> vectors;
-              for (unsigned operand = 0; operand < count; ++operand)
-                vectors.push_back(k.loadVector(k.pointer(operand), element, lanes));
-              Scalar sum = carried[0];
-              for (int64_t lane = 0; lane < lanes; ++lane) {
-                SmallVector<Scalar> numbers;
-                for (const KernelBuilder::Carried &vector : vectors)
-                  numbers.push_back(vector[static_cast<size_t>(lane)]);
-                sum = sum + body(numbers);
-              }
-              return KernelBuilder::Carried{sum};
-            });
+        auto sums = k.loop(first + k.thread() * lanes, min(first + kSumPart, k.size(0)), kElementThreads * lanes,
+                           {k.number(0)}, [&](Index element, ArrayRef<Scalar> carried) {
+                             SmallVector<KernelBuilder::Carried> vectors;
+                             for (unsigned operand = 0; operand < count; ++operand)
+                               vectors.push_back(k.loadVector(k.pointer(operand), element, lanes));
+                             Scalar sum = carried[0];
+                             for (int64_t lane = 0; lane < lanes; ++lane) {
+                               SmallVector<Scalar> numbers;
+                               for (const KernelBuilder::Carried &vector : vectors)
+                                 numbers.push_back(vector[static_cast<size_t>(lane)]);
+                               sum = sum + body(numbers);
+                             }
+                             return KernelBuilder::Carried{sum};
+                           });
         Scalar sum = k.blockSum(sums[0]);
         k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(count), k.block()); });
       });
@@ -99,9 +98,9 @@ plan::LaunchArgument morph::launchSumParts(DeviceFormCall &call, const std::stri
 }
 
 Scalar morph::blockSumInDouble(KernelBuilder &k, Index count, llvm::function_ref<Scalar(Index)> body) {
-  auto sums = k.loop(k.thread(), count, kElementThreads, {k.toDouble(k.number(0))},
-                     [&](Index i, ArrayRef<Scalar> carried) {
-                       return KernelBuilder::Carried{carried[0] + k.toDouble(body(i))};
-                     });
+  auto sums =
+      k.loop(k.thread(), count, kElementThreads, {k.toDouble(k.number(0))}, [&](Index i, ArrayRef<Scalar> carried) {
+        return KernelBuilder::Carried{carried[0] + k.toDouble(body(i))};
+      });
   return k.blockSum(sums[0]);
 }

@@ -18,11 +18,10 @@ int64_t lanesOf(const plan::TensorType &type);
 /// The product of a value's dimensions from `first` on, which do not depend on a run.
 int64_t staticElements(const plan::TensorType &type, size_t first);
 
-/// Launches a kernel with a thread an element of the first result. `build` gets the element's number, which is below the
-/// count; sizes are passed on as the kernel's own, after the count.
+/// Launches a kernel with a thread an element of the first result. `build` gets the element's number, which is below
+/// the count; sizes are passed on as the kernel's own, after the count.
 void forElements(DeviceFormCall &call, const std::string &variant, std::vector<plan::LaunchArgument> pointers,
-                 std::vector<plan::SizeFormula> sizes,
-                 llvm::function_ref<void(KernelBuilder &, Index element)> build);
+                 std::vector<plan::SizeFormula> sizes, llvm::function_ref<void(KernelBuilder &, Index element)> build);
 
 /// Builds a loop over the vectors of elements that are the thread's; the body gets the first one's number.
 using EachVector = llvm::function_ref<void(llvm::function_ref<void(Index element)>)>;
@@ -39,7 +38,8 @@ inline constexpr int64_t kSumPart = 8192;
 inline plan::SizeFormula sumParts(const plan::TensorType &type) { return elementsOf(type, kSumPart); }
 
 /// Launches a kernel that makes the parts, f32, of the sum of `body` over the elements of `operands`, which are of one
-/// type; what it takes from scratch follows what has been taken before without a gap. `body` gets an element an operand.
+/// type; what it takes from scratch follows what has been taken before without a gap. `body` gets an element an
+/// operand.
 plan::LaunchArgument launchSumParts(DeviceFormCall &call, const std::string &variant, const plan::TensorType &type,
                                     std::vector<plan::LaunchArgument> operands,
                                     llvm::function_ref<Scalar(llvm::ArrayRef<Scalar>)> body);

@@ -95,7 +95,7 @@ Scalar KernelBuilder::number(double value) {
 
 Scalar KernelBuilder::load(Value pointer, Index element, plan::DType type) {
   bool isHalf = type == plan::DType::BF16;
-  Type stored = isHalf                    ? Type(builder.getI16Type())
+  Type stored = isHalf                     ? Type(builder.getI16Type())
                 : type == plan::DType::F64 ? Type(builder.getF64Type())
                                            : Type(builder.getF32Type());
   Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
@@ -206,7 +206,8 @@ void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
 
 Scalar KernelBuilder::choose(Value condition, llvm::function_ref<Scalar()> whole,
                              llvm::function_ref<Scalar()> otherwise) {
-  auto branch = builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
+  auto branch =
+      builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
   for (auto [block, body] : {std::pair(branch.thenBlock(), whole), std::pair(branch.elseBlock(), otherwise)}) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToEnd(block);
@@ -298,8 +299,8 @@ Scalar KernelBuilder::constant(ArrayRef<double> table, Index index) {
   auto type = LLVM::LLVMArrayType::get(builder.getF64Type(), table.size());
   std::string symbol = (function.getName() + ".table" + Twine(globalCount++)).str();
   OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
-  auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()),
-                                       table);
+  auto values =
+      DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()), table);
   auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/true, LLVM::Linkage::Internal, symbol,
                                                values, /*alignment=*/16, kGlobal);
   Value base = builder.create<LLVM::AddressOfOp>(location, global);
@@ -318,9 +319,9 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   Value bits = builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get());
   Index quarter = wrap(bits);
   auto hasBit = [&](Index value, int64_t bit) {
-    return Value(builder.create<arith::CmpIOp>(
-        location, arith::CmpIPredicate::ne,
-        builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()), integer(0).get()));
+    return Value(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::ne,
+                                               builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()),
+                                               integer(0).get()));
   };
   Scalar x = convert(rest, builder.getF32Type()), square = x * x;
   // Cephes' sinf and cosf.
@@ -347,8 +348,8 @@ Scalar KernelBuilder::partner(Scalar value, int64_t distance) {
   Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
   Value bits = builder.create<arith::BitcastOp>(location, i64, value.get()), half = integer(32).get();
   Value low = exchange(builder.create<arith::TruncIOp>(location, i32, bits));
-  Value high = exchange(
-      builder.create<arith::TruncIOp>(location, i32, builder.create<arith::ShRUIOp>(location, bits, half)));
+  Value high =
+      exchange(builder.create<arith::TruncIOp>(location, i32, builder.create<arith::ShRUIOp>(location, bits, half)));
   high = builder.create<arith::ShLIOp>(location, builder.create<arith::ExtUIOp>(location, i64, high), half);
   bits = builder.create<arith::OrIOp>(location, high, builder.create<arith::ExtUIOp>(location, i64, low));
   return scalar(builder.create<arith::BitcastOp>(location, builder.getF64Type(), bits));

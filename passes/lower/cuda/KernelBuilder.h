@@ -13,8 +13,8 @@
 
 namespace morph {
 
-/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that are
-/// not negative.
+/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that
+/// are not negative.
 class Index {
 public:
   Index(mlir::OpBuilder &builder, mlir::Location location, mlir::Value value)
@@ -50,8 +50,8 @@ private:
 Index min(Index a, Index b);
 Index max(Index a, Index b);
 
-/// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are f32
-/// or bf16, and f32 in registers, f64 where a sum needs it; integers are 64 bits.
+/// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are
+/// f32 or bf16, and f32 in registers, f64 where a sum needs it; integers are 64 bits.
 class KernelBuilder {
 public:
   using Carried = llvm::SmallVector<Scalar>;

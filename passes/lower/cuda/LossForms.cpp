@@ -28,20 +28,20 @@ public:
   }
   KernelBuilder::Carried load(Index place) const { return k.loadVector(pointer, first + place, lanes); }
 
-  /// log(sum(exp(x))). The largest element that a thread has met is taken off as it goes; a row without a number that is
-  /// finite gives not a number, as does one with an infinity.
+  /// log(sum(exp(x))). The largest element that a thread has met is taken off as it goes; a row without a number that
+  /// is finite gives not a number, as does one with an infinity.
   Scalar logSumExp() const {
-    auto carried = over({k.number(-std::numeric_limits<float>::max()), k.number(0)},
-                        [&](Index place, ArrayRef<Scalar> before) {
-                          KernelBuilder::Carried x = load(place);
-                          Scalar greatest = before[0];
-                          for (Scalar element : x)
-                            greatest = k.maximum(greatest, element);
-                          Scalar sum = before[1] * exp(before[0] - greatest);
-                          for (Scalar element : x)
-                            sum = sum + exp(element - greatest);
-                          return KernelBuilder::Carried{greatest, sum};
-                        });
+    auto carried =
+        over({k.number(-std::numeric_limits<float>::max()), k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+          KernelBuilder::Carried x = load(place);
+          Scalar greatest = before[0];
+          for (Scalar element : x)
+            greatest = k.maximum(greatest, element);
+          Scalar sum = before[1] * exp(before[0] - greatest);
+          for (Scalar element : x)
+            sum = sum + exp(element - greatest);
+          return KernelBuilder::Carried{greatest, sum};
+        });
     Scalar greatest = k.blockMax(carried[0]);
     return greatest + log(k.blockSum(carried[1] * exp(carried[0] - greatest)));
   }
@@ -129,8 +129,8 @@ void morph::kl_divergence_gradForm(DeviceFormCall &call) {
           });
 }
 
-/// The target's logit is the largest where no element before it is as large, and none after it larger: of equal ones the
-/// first counts. In a row with an element that is not a number nothing is right.
+/// The target's logit is the largest where no element before it is as large, and none after it larger: of equal ones
+/// the first counts. In a row with an element that is not a number nothing is right.
 void morph::correctForm(DeviceFormCall &call) {
   forRows(call, call.operandType(0), {operandArgument(0), operandArgument(1), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
@@ -141,7 +141,8 @@ void morph::correctForm(DeviceFormCall &call) {
               Scalar rival = before[0];
               for (auto [lane, x] : llvm::enumerate(logits.load(place))) {
                 Index other = place + static_cast<int64_t>(lane);
-                Scalar isLess = k.select(k.less(x, own), zero, one), isNoMore = k.select(k.lessOrEqual(x, own), zero, one);
+                Scalar isLess = k.select(k.less(x, own), zero, one),
+                       isNoMore = k.select(k.lessOrEqual(x, own), zero, one);
                 rival = max(rival, k.select(other < target, isLess, isNoMore));
               }
               return KernelBuilder::Carried{rival};

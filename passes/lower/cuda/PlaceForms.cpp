@@ -60,11 +60,11 @@ void morph::cache_writeForm(DeviceFormCall &call) {
 // Rows added into a zero result
 //===----------------------------------------------------------------------===//
 
-/// Rows of `dy` [N,C] added into those of the result, at `places` [N], in the order of N. First each place's rows become
-/// a chain: of a row, the next one of the same place, and how many the chain has that begins with it; 0 where the row is
-/// not the place's first. Then a block adds up a chain. The first step compares all pairs of places, which is little
-/// beside a pass over the result as long as there are not very many rows; numbers of rows go through f32, and are below
-/// 2^24.
+/// Rows of `dy` [N,C] added into those of the result, at `places` [N], in the order of N. First each place's rows
+/// become a chain: of a row, the next one of the same place, and how many the chain has that begins with it; 0 where
+/// the row is not the place's first. Then a block adds up a chain. The first step compares all pairs of places, which
+/// is little beside a pass over the result as long as there are not very many rows; numbers of rows go through f32, and
+/// are below 2^24.
 static void addRows(DeviceFormCall &call, int64_t dy, int64_t places, ArrayRef<plan::Dim> rows, int64_t width) {
   const plan::TensorType &type = call.resultType(0);
   int64_t lanes = lanesOf(width);
@@ -103,7 +103,8 @@ static void addRows(DeviceFormCall &call, int64_t dy, int64_t places, ArrayRef<p
           auto sums = k.loop(k.integer(0), length, 1, start, [&](Index, ArrayRef<Scalar> before) {
             Index at = k.wrap(before.back().get());
             KernelBuilder::Carried after;
-            for (auto [sum, x] : llvm::zip_equal(before.drop_back(), k.loadVector(k.pointer(0), at * width + channel, lanes)))
+            for (auto [sum, x] :
+                 llvm::zip_equal(before.drop_back(), k.loadVector(k.pointer(0), at * width + channel, lanes)))
               after.push_back(sum + x);
             after.push_back(k.scalar(k.loadInteger(k.pointer(2), at).get()));
             return after;

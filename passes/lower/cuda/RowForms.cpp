@@ -53,7 +53,8 @@ void morph::ropeForm(DeviceFormCall &call) {
       call.text("table") + "_" + std::to_string(heads) + "_" + std::to_string(width) +
           (call.has("inverse") ? "_inverse" : "") + (hasOffset ? "_offset" : ""),
       /*pointers=*/3, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
-        Index number = k.block() * kThreads + k.thread(), line = number / (width - half), place = number % (width - half);
+        Index number = k.block() * kThreads + k.thread(), line = number / (width - half),
+              place = number % (width - half);
         k.onlyIf(number < k.size(0), [&] {
           Index position = line / heads % k.size(1), low = line * width + place, high = low + half;
           if (hasOffset)

@@ -16,8 +16,7 @@ static Scalar square(Scalar x) { return x * x; }
 
 /// Launches one block that gives a number, f64, which becomes element 0 of the last pointer.
 static void launchOne(DeviceFormCall &call, const std::string &variant, std::vector<plan::LaunchArgument> pointers,
-                      const std::vector<plan::SizeFormula> &sizes,
-                      llvm::function_ref<Scalar(KernelBuilder &)> build) {
+                      const std::vector<plan::SizeFormula> &sizes, llvm::function_ref<Scalar(KernelBuilder &)> build) {
   auto count = static_cast<unsigned>(pointers.size());
   std::string kernel =
       call.define(variant, count, static_cast<unsigned>(sizes.size()), kThreads, [&](KernelBuilder &k) {
@@ -37,8 +36,8 @@ static Scalar sumOfParts(KernelBuilder &k, Value parts, Index count) {
 // squared_error, weighted_mean, global_norm
 //===----------------------------------------------------------------------===//
 
-/// What squared_error divides by: the argument that gives it, parts of a sum or absent, and the number of these parts, or
-/// the number itself.
+/// What squared_error divides by: the argument that gives it, parts of a sum or absent, and the number of these parts,
+/// or the number itself.
 struct Denominator {
   plan::LaunchArgument parts;
   plan::SizeFormula size;
@@ -100,8 +99,8 @@ void morph::weighted_meanForm(DeviceFormCall &call) {
   launchOne(call, "", {operandArgument(0), operandArgument(1), resultArgument(0)}, {elementsOf(call.operandType(0))},
             [&](KernelBuilder &k) {
               auto weight = [&](Index row) { return k.load(k.pointer(1), row); };
-              Scalar sum = blockSumInDouble(k, k.size(0),
-                                            [&](Index row) { return weight(row) * k.load(k.pointer(0), row); });
+              Scalar sum =
+                  blockSumInDouble(k, k.size(0), [&](Index row) { return weight(row) * k.load(k.pointer(0), row); });
               return sum / blockSumInDouble(k, k.size(0), weight);
             });
 }
@@ -112,12 +111,12 @@ void morph::weighted_mean_gradForm(DeviceFormCall &call) {
     auto weight = [&](Index row) { return k.load(k.pointer(1), row); };
     Scalar sum = blockSumInDouble(k, k.size(0), weight);
     Scalar factor = k.toDouble(k.load(k.pointer(0), k.integer(0))) / sum;
-    k.loop(k.thread(), k.size(0), kThreads, [&](Index row) {
-      k.store(k.toSingle(k.toDouble(weight(row)) * factor), k.pointer(2), row);
-    });
+    k.loop(k.thread(), k.size(0), kThreads,
+           [&](Index row) { k.store(k.toSingle(k.toDouble(weight(row)) * factor), k.pointer(2), row); });
   });
-  call.launch(kernel, {}, kThreads,
-              {operandArgument(0), operandArgument(1), resultArgument(0), sizeArgument(elementsOf(call.operandType(1)))});
+  call.launch(
+      kernel, {}, kThreads,
+      {operandArgument(0), operandArgument(1), resultArgument(0), sizeArgument(elementsOf(call.operandType(1)))});
 }
 
 void morph::global_normForm(DeviceFormCall &call) {
@@ -145,15 +144,15 @@ static void launchRowSum(DeviceFormCall &call, size_t leading, bool isMean) {
   ArrayRef<plan::Dim> rowDims = shape.take_front(leading), widthDims = shape.drop_front(leading);
   plan::SizeFormula rows = productOf(rowDims), width = productOf(widthDims);
   // At least the parts times the width, which no term says.
-  plan::LaunchArgument parts = call.takeScratch(
-      sumOf(productOf(shape, 1, plan::kRowBlock, 4), productOf(widthDims, 1, 1, 4)));
+  plan::LaunchArgument parts =
+      call.takeScratch(sumOf(productOf(shape, 1, plan::kRowBlock, 4), productOf(widthDims, 1, 1, 4)));
   std::string kernel = call.define("parts", /*pointers=*/2, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
     Index element = k.block(1) * kThreads + k.thread(), row = k.block() * plan::kRowBlock;
     k.onlyIf(element < k.size(1), [&] {
-      auto sum = k.loop(row, min(row + plan::kRowBlock, k.size(0)), 1, {k.number(0)},
-                        [&](Index row, ArrayRef<Scalar> before) {
-                          return KernelBuilder::Carried{before[0] + k.load(k.pointer(0), row * k.size(1) + element)};
-                        });
+      auto sum =
+          k.loop(row, min(row + plan::kRowBlock, k.size(0)), 1, {k.number(0)}, [&](Index row, ArrayRef<Scalar> before) {
+            return KernelBuilder::Carried{before[0] + k.load(k.pointer(0), row * k.size(1) + element)};
+          });
       k.store(sum[0], k.pointer(1), k.block() * k.size(1) + element);
     });
   });
@@ -183,21 +182,20 @@ void morph::sum_lastForm(DeviceFormCall &call) {
   constexpr int64_t warp = 32, lines = kThreads / warp;
   ArrayRef<plan::Dim> shape(call.operandType(0).shape);
   int64_t width = staticSize(call.operandType(0), shape.size() - 1), lanes = lanesOf(width);
-  std::string kernel =
-      call.define(std::to_string(width), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-        Index line = k.block() * lines + k.thread() / warp, lane = k.thread() % warp;
-        k.onlyIf(line < k.size(0), [&] {
-          auto sums = k.loop(lane * lanes, k.integer(width), warp * lanes, {k.number(0)},
-                             [&](Index place, ArrayRef<Scalar> before) {
-                               Scalar sum = before[0];
-                               for (Scalar x : k.loadVector(k.pointer(0), line * width + place, lanes))
-                                 sum = sum + x;
-                               return KernelBuilder::Carried{sum};
-                             });
-          Scalar sum = k.laneSum(sums[0], warp);
-          k.onlyIf(lane == 0, [&] { k.store(sum, k.pointer(1), line); });
-        });
-      });
+  std::string kernel = call.define(std::to_string(width), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+    Index line = k.block() * lines + k.thread() / warp, lane = k.thread() % warp;
+    k.onlyIf(line < k.size(0), [&] {
+      auto sums = k.loop(lane * lanes, k.integer(width), warp * lanes, {k.number(0)},
+                         [&](Index place, ArrayRef<Scalar> before) {
+                           Scalar sum = before[0];
+                           for (Scalar x : k.loadVector(k.pointer(0), line * width + place, lanes))
+                             sum = sum + x;
+                           return KernelBuilder::Carried{sum};
+                         });
+      Scalar sum = k.laneSum(sums[0], warp);
+      k.onlyIf(lane == 0, [&] { k.store(sum, k.pointer(1), line); });
+    });
+  });
   call.launch(kernel, {productOf(shape.drop_back(), 1, lines)}, kThreads,
               {operandArgument(0), resultArgument(0), sizeArgument(productOf(shape.drop_back()))});
 }
