@@ -19,8 +19,10 @@ class ModelsTest(ProgramCase):
         torch.manual_seed(0)
         weights = {name: 0.3 * torch.randn([int(size) for size in shape.split("x")])
                    for name, shape in re.findall(r'morph.weight @"([^"]+)" : tensor<([0-9x]+)xbf16>', text)}
+        # A gate of one would make the student its teacher.
+        gates = {"gate.0": torch.tensor([0.6]), "gate.1": torch.tensor([0.3])} if before else {}
         tokens = {"tokens": torch.randint(0, 32, (2, 19)), "positions": torch.tensor([0, 7, 18, 20, 37])}
-        self.compare(text, {**tokens, **inputs}, {name: weight.bfloat16() for name, weight in weights.items()},
+        self.compare(text, {**tokens, **inputs}, {**{name: weight.bfloat16() for name, weight in weights.items()}, **gates},
                      tolerance, (*before, f"--morph-program-pipeline=program={program}"), program)
 
     def test_score(self):
