@@ -33,12 +33,25 @@ std::string DeviceFormCall::define(const std::string &variant, unsigned pointers
   return name;
 }
 
+std::string DeviceFormCall::defineSumOfParts(int64_t elements) {
+  constexpr int64_t threads = 128;
+  return define("parts_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads, [&](KernelBuilder &k) {
+    Index element = k.block() * threads + k.thread();
+    k.onlyIf(element < elements, [&] {
+      auto sum = k.loop(k.integer(0), k.size(0), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
+        return KernelBuilder::Carried{sums[0] + k.load(k.pointer(0), part * elements + element)};
+      });
+      k.store(sum[0], k.pointer(1), element);
+    });
+  });
+}
+
 void DeviceFormCall::launch(const std::string &kernel, std::array<plan::SizeFormula, 3> grid, int64_t threads,
-                            std::vector<plan::LaunchArgument> arguments) {
+                            std::vector<plan::LaunchArgument> arguments, int64_t sharedBytes) {
   for (plan::SizeFormula &size : grid)
     if (size.empty())
       size = plan::constantFormula(1);
-  code.launches.push_back({kernel, std::move(grid), threads, 0, std::move(arguments)});
+  code.launches.push_back({kernel, std::move(grid), threads, sharedBytes, std::move(arguments)});
 }
 
 plan::LaunchArgument DeviceFormCall::takeScratch(const plan::SizeFormula &bytes) {

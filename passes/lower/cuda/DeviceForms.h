@@ -42,16 +42,17 @@ public:
   std::string define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
                      llvm::function_ref<void(KernelBuilder &)> build);
 
-  /// Adds a launch to the instruction's code.
+  /// A kernel of blocks of 128 threads, one an element, that adds up the parts of sums in their order: of the parts
+  /// [n,elements], the sums and n.
+  std::string defineSumOfParts(int64_t elements);
+  /// Adds a launch to the instruction's code; `sharedBytes` of dynamic shared memory.
   void launch(const std::string &kernel, std::array<plan::SizeFormula, 3> grid, int64_t threads,
-              std::vector<plan::LaunchArgument> arguments);
+              std::vector<plan::LaunchArgument> arguments, int64_t sharedBytes = 0);
   /// Room in the instruction's scratch; the argument that gives its address.
   plan::LaunchArgument takeScratch(const plan::SizeFormula &bytes);
 };
 
-inline plan::LaunchArgument operandArgument(int64_t index) {
-  return {plan::LaunchArgument::Kind::Operand, index, {}};
-}
+inline plan::LaunchArgument operandArgument(int64_t index) { return {plan::LaunchArgument::Kind::Operand, index, {}}; }
 inline plan::LaunchArgument resultArgument(int64_t index) { return {plan::LaunchArgument::Kind::Result, index, {}}; }
 inline plan::LaunchArgument sizeArgument(plan::SizeFormula size) {
   return {plan::LaunchArgument::Kind::Size, 0, std::move(size)};
@@ -61,6 +62,10 @@ inline plan::LaunchArgument sizeArgument(plan::SizeFormula size) {
 plan::SizeFormula productOf(llvm::ArrayRef<plan::Dim> dims, int64_t scale = 1, int64_t per = 1, int64_t times = 1);
 inline plan::SizeFormula elementsOf(const plan::TensorType &type, int64_t per = 1) {
   return productOf(type.shape, 1, per);
+}
+/// Bytes of scratch for `elements` of fp32 for each element of the dimensions, aligned as scratch is.
+inline plan::SizeFormula scratchOf(llvm::ArrayRef<plan::Dim> dims, int64_t elements) {
+  return productOf(dims, 4 * elements, 256, 256);
 }
 /// A dimension that does not depend on a run.
 inline int64_t staticSize(const plan::TensorType &type, size_t dimension) {

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace morph;
@@ -121,6 +122,50 @@ void KernelBuilder::store(Scalar value, Value pointer, Index element, plan::DTyp
   builder.create<LLVM::StoreOp>(location, stored, address);
 }
 
+KernelBuilder::Carried KernelBuilder::loadVector(Value pointer, Index element, int64_t lanes, plan::DType type) {
+  if (lanes == 1)
+    return {load(pointer, element, type)};
+  bool isHalf = type == plan::DType::BF16;
+  Type stored = isHalf ? Type(builder.getI16Type()) : builder.getF32Type();
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
+  Value vector = builder.create<LLVM::LoadOp>(location, VectorType::get(lanes, stored), address,
+                                              static_cast<unsigned>(lanes * (isHalf ? 2 : 4)));
+  if (isHalf) {
+    vector = builder.create<arith::BitcastOp>(location, VectorType::get(lanes, builder.getBF16Type()), vector);
+    vector = builder.create<arith::ExtFOp>(location, VectorType::get(lanes, builder.getF32Type()), vector);
+  }
+  Carried values;
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    values.push_back(scalar(builder.create<vector::ExtractOp>(location, vector, lane)));
+  return values;
+}
+
+void KernelBuilder::storeVector(ArrayRef<Scalar> values, Value pointer, Index element) {
+  if (values.size() == 1)
+    return store(values[0], pointer, element);
+  auto type = VectorType::get(static_cast<int64_t>(values.size()), builder.getF32Type());
+  Value vector = builder.create<LLVM::UndefOp>(location, type);
+  for (auto [lane, value] : llvm::enumerate(values))
+    vector = builder.create<vector::InsertOp>(location, value.get(), vector, static_cast<int64_t>(lane));
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), builder.getF32Type(), pointer,
+                                              ValueRange{element.get()});
+  builder.create<LLVM::StoreOp>(location, vector, address, static_cast<unsigned>(4 * values.size()));
+}
+
+Value KernelBuilder::dynamicShared(int64_t element) {
+  constexpr StringRef symbol = "dynamic_shared";
+  auto global = cast_if_present<LLVM::GlobalOp>(SymbolTable::lookupSymbolIn(module, symbol));
+  if (!global) {
+    OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
+    global = outside.create<LLVM::GlobalOp>(location, LLVM::LLVMArrayType::get(builder.getF32Type(), 0),
+                                            /*isConstant=*/false, LLVM::Linkage::External, symbol, Attribute(),
+                                            /*alignment=*/16, kShared);
+  }
+  Value base = builder.create<LLVM::AddressOfOp>(location, global);
+  return builder.create<LLVM::GEPOp>(location, base.getType(), builder.getF32Type(), base,
+                                     ValueRange{integer(element).get()});
+}
+
 Value KernelBuilder::shared(int64_t elements) {
   auto type = LLVM::LLVMArrayType::get(builder.getF32Type(), static_cast<uint64_t>(elements));
   std::string symbol = (function.getName() + ".shared" + Twine(globalCount++)).str();
@@ -145,7 +190,8 @@ void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
 
 Scalar KernelBuilder::choose(Value condition, llvm::function_ref<Scalar()> whole,
                              llvm::function_ref<Scalar()> otherwise) {
-  auto branch = builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
+  auto branch =
+      builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
   for (auto [block, body] : {std::pair(branch.thenBlock(), whole), std::pair(branch.elseBlock(), otherwise)}) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToEnd(block);
@@ -212,8 +258,8 @@ Scalar KernelBuilder::constant(ArrayRef<double> table, Index index) {
   auto type = LLVM::LLVMArrayType::get(builder.getF64Type(), table.size());
   std::string symbol = (function.getName() + ".table" + Twine(globalCount++)).str();
   OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
-  auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()),
-                                       table);
+  auto values =
+      DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(table.size())}, builder.getF64Type()), table);
   auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/true, LLVM::Linkage::Internal, symbol,
                                                values, /*alignment=*/16, kGlobal);
   Value base = builder.create<LLVM::AddressOfOp>(location, global);
@@ -232,9 +278,9 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   Value bits = builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get());
   Index quarter = wrap(bits);
   auto hasBit = [&](Index value, int64_t bit) {
-    return Value(builder.create<arith::CmpIOp>(
-        location, arith::CmpIPredicate::ne,
-        builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()), integer(0).get()));
+    return Value(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::ne,
+                                               builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()),
+                                               integer(0).get()));
   };
   Scalar x = convert(rest, builder.getF32Type()), square = x * x;
   // Cephes' sinf and cosf.
@@ -249,16 +295,21 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   return {select(hasBit(quarter, 2), -s, s), select(hasBit(quarter + 1, 2), -c, c)};
 }
 
-Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine) {
+Scalar KernelBuilder::reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine) {
   auto i32 = [&](int64_t number) {
     return builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(static_cast<int32_t>(number)));
   };
-  // Pairs of a warp, then the warps in their order.
-  for (int64_t distance = kWarp / 2; distance >= 1; distance /= 2) {
+  for (int64_t step = lanes / 2; step >= 1; step /= 2) {
     auto shuffle =
-        builder.create<gpu::ShuffleOp>(location, value.get(), i32(distance), i32(kWarp), gpu::ShuffleMode::XOR);
+        builder.create<gpu::ShuffleOp>(location, value.get(), i32(step * distance), i32(kWarp), gpu::ShuffleMode::XOR);
     value = combine(value, scalar(shuffle.getShuffleResult()));
   }
+  return value;
+}
+
+Scalar KernelBuilder::reduce(Scalar value, Combine combine) {
+  // Pairs of a warp, then the warps in their order.
+  value = reduceLanes(value, kWarp, 1, combine);
   if (threads == kWarp)
     return value;
   Value memory = shared(threads / kWarp);
@@ -273,12 +324,19 @@ Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Sca
   return result;
 }
 
-Scalar KernelBuilder::blockSum(Scalar value) {
-  return reduce(value, [](Scalar a, Scalar b) { return a + b; });
+static Scalar sumOf(Scalar a, Scalar b) { return a + b; }
+
+Scalar KernelBuilder::blockSum(Scalar value) { return reduce(value, sumOf); }
+
+Scalar KernelBuilder::laneSum(Scalar value, int64_t lanes, int64_t distance) {
+  return reduceLanes(value, lanes, distance, sumOf);
 }
 
 Scalar KernelBuilder::blockMax(Scalar value) {
-  return reduce(value, [&](Scalar a, Scalar b) {
-    return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get()));
-  });
+  return reduce(
+      value, [&](Scalar a, Scalar b) { return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get())); });
+}
+
+Scalar KernelBuilder::laneMax(Scalar value, int64_t lanes) {
+  return reduceLanes(value, lanes, 1, [](Scalar a, Scalar b) { return max(a, b); });
 }

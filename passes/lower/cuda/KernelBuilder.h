@@ -13,8 +13,8 @@
 
 namespace morph {
 
-/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that are
-/// not negative.
+/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that
+/// are not negative.
 class Index {
 public:
   Index(mlir::OpBuilder &builder, mlir::Location location, mlir::Value value)
@@ -50,8 +50,8 @@ private:
 Index min(Index a, Index b);
 Index max(Index a, Index b);
 
-/// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are f32
-/// or bf16, and f32 in registers; integers are 64 bits.
+/// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are
+/// f32 or bf16, and f32 in registers; integers are 64 bits.
 class KernelBuilder {
 public:
   using Carried = llvm::SmallVector<Scalar>;
@@ -75,8 +75,13 @@ public:
   Scalar load(mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
   Index loadInteger(mlir::Value pointer, Index element);
   void store(Scalar value, mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
+  /// Up to 16 bytes at once: the address must be a multiple of what is loaded or stored.
+  Carried loadVector(mlir::Value pointer, Index element, int64_t lanes, plan::DType type = plan::DType::F32);
+  void storeVector(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element);
   /// f32 in memory that the threads of a block share.
   mlir::Value shared(int64_t elements);
+  /// Such memory from this element on, of which a launch says how much there is. Its begin is aligned to 16 bytes.
+  mlir::Value dynamicShared(int64_t element);
 
   void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
   /// One of two numbers, of which only the one asked for is computed.
@@ -98,12 +103,17 @@ public:
   /// The sum, or the largest, of what the block's threads have, in one order; all threads get it.
   Scalar blockSum(Scalar value);
   Scalar blockMax(Scalar value);
+  /// The same of groups of lanes of a warp that follow each other, a power of two, or that are `distance` apart.
+  Scalar laneSum(Scalar value, int64_t lanes, int64_t distance = 1);
+  Scalar laneMax(Scalar value, int64_t lanes);
 
   mlir::OpBuilder builder;
   mlir::Location location;
 
 private:
-  Scalar reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
+  using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
+  Scalar reduce(Scalar value, Combine combine);
+  Scalar reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine);
 
   mlir::gpu::GPUModuleOp module;
   mlir::gpu::GPUFuncOp function;

@@ -67,6 +67,13 @@ void morph::addConversionToNvvm(OpPassManager &manager) {
   gpu.addPass(createReconcileUnrealizedCastsPass());
 }
 
+/// Transcendental functions in basic operations, as on CPUs.
+static LogicalResult expandMath(ModuleOp module) {
+  RewritePatternSet patterns(module.getContext());
+  populateVectorMath(patterns);
+  return applyPatternsAndFoldGreedily(module, std::move(patterns));
+}
+
 FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<KernelOp> kernels) {
   LinalgKernels linalg = buildLinalg(context, kernels);
   CudaKernels result;
@@ -78,10 +85,7 @@ FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<Ke
       return failure();
     result.rows.push_back(*blocks);
   }
-  // Transcendental functions in basic operations, as on CPUs.
-  RewritePatternSet patterns(context);
-  populateVectorMath(patterns);
-  if (failed(applyPatternsAndFoldGreedily(*linalg.module, std::move(patterns))))
+  if (failed(expandMath(*linalg.module)))
     return failure();
   linalg.module->setName("cuda");
   result.module = std::move(linalg.module);
@@ -92,7 +96,8 @@ FailureOr<std::string> morph::translateToPtx(ModuleOp module, const PtxTarget &t
   MLIRContext *context = module.getContext();
   PassManager manager(context, ModuleOp::getOperationName());
   addConversionToNvvm(manager);
-  if (failed(manager.run(module)))
+  // Forms have been added to what buildCudaKernels made.
+  if (failed(expandMath(module)) || failed(manager.run(module)))
     return failure();
   DialectRegistry registry;
   registerBuiltinDialectTranslation(registry);
