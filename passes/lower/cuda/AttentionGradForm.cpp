@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of softmax attention on GPUs, as in FlashAttention-2: tiles of rows find their softmax and dq, then tiles
-// of keys find dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
+// The gradient of softmax attention on GPUs, as in FlashAttention-2: tiles of rows find their softmax and dq, then
+// tiles of keys find dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
 
 #include "passes/lower/cuda/AttentionTiles.h"
 
@@ -168,7 +168,8 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
 void morph::attention_gradForm(DeviceFormCall &call) {
   AttentionShape shape(call, 1);
   AttentionTiles tiles(shape.width, /*rowTiles=*/4);
-  plan::LaunchArgument statistics = call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads * kStatistics));
+  plan::LaunchArgument statistics =
+      call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads * kStatistics));
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   constexpr int64_t threads = AttentionTiles::kThreads;
   std::string ofRows = call.define("rows_" + shape.variant(), /*pointers=*/7, /*sizes=*/2, threads,

@@ -28,7 +28,9 @@ std::string AttentionShape::variant() const {
 }
 
 AttentionTiles::AttentionTiles(int64_t width, int64_t rowTiles)
-    : perThread(4), width(width), rowTiles(rowTiles), vector(width % 64 == 0 ? 4 : width % 32 == 0 ? 2 : 1),
+    : perThread(4), width(width), rowTiles(rowTiles), vector(width % 64 == 0   ? 4
+                                                             : width % 32 == 0 ? 2
+                                                                               : 1),
       pieces(llvm::divideCeil(width, kSide * vector)) {
   while (perThread > 1 && sharedBytes() > kSharedBytes)
     perThread /= 2;

@@ -82,7 +82,8 @@ static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxT
       launchRows(call, *kernel, cuda->rows[places[kernel->name]]);
       continue;
     }
-    bool isProduct = llvm::count_if(rule->operands, [](const plan::OperandRule &operand) { return operand.factor; }) == 2;
+    bool isProduct =
+        llvm::count_if(rule->operands, [](const plan::OperandRule &operand) { return operand.factor; }) == 2;
     if (!rule->viewOf.empty() || (isProduct && !findDeviceForm(instruction.op)))
       continue;
     DeviceForm form = findDeviceForm(instruction.op);

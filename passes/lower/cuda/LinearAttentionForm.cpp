@@ -77,9 +77,8 @@ void morph::launchRecurrence(DeviceFormCall &call, const Shape &shape, const Rec
 void morph::linear_attentionForm(DeviceFormCall &call) {
   Shape shape(call, 0);
   RecurrenceOutputs outputs;
-  outputs.out = shape.normaliser
-                    ? call.takeScratch(scratchOf({shape.batch, shape.length}, shape.heads * shape.columns))
-                    : resultArgument(0);
+  outputs.out = shape.normaliser ? call.takeScratch(scratchOf({shape.batch, shape.length}, shape.heads * shape.columns))
+                                 : resultArgument(0);
   outputs.finalState = resultArgument(1);
   int64_t next = 2;
   if (call.has("keep_states"))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of linear_attention on GPUs. The state's gradient goes from the last position to the first; the states on
-// its way are found again from those at the chunks' starts, a few positions at a time, so that they need not be stored.
-// A block has some columns of a head: what is a sum over columns (the gradients of q, k, ...) is a part a block, and the
-// parts are added up after. Legend: see RecurrenceSteps.h.
+// The gradient of linear_attention on GPUs. The state's gradient goes from the last position to the first; the states
+// on its way are found again from those at the chunks' starts, a few positions at a time, so that they need not be
+// stored. A block has some columns of a head: what is a sum over columns (the gradients of q, k, ...) is a part a
+// block, and the parts are added up after. Legend: see RecurrenceSteps.h.
 
 #include "passes/lower/cuda/LinearAttentionForm.h"
 
@@ -63,12 +63,8 @@ private:
   Value states() { return k->dynamicShared(steps.sharedElements); }
   Value gradients() { return k->dynamicShared(steps.sharedElements + history); }
   /// What position and column have: what is written, its gradient, and the term of beta's gradient.
-  Value columnValues(int64_t n) {
-    return k->dynamicShared(steps.sharedElements + 2 * history + n * columnElements);
-  }
-  Index place(Index at, Index row, Index column) {
-    return (at * steps.paddedWidth() + row) * stateStride + column;
-  }
+  Value columnValues(int64_t n) { return k->dynamicShared(steps.sharedElements + 2 * history + n * columnElements); }
+  Index place(Index at, Index row, Index column) { return (at * steps.paddedWidth() + row) * stateStride + column; }
   Index ownColumn(Index at) { return at * steps.blockColumns + *steps.localColumn; }
   void storeHistory(ArrayRef<Scalar> state, Value to, Index at) {
     for (auto [i, value] : llvm::enumerate(state))
@@ -119,8 +115,7 @@ void BackwardKernel::forward(Index begin, Index end) {
       steps.loadState(k->pointer(kStates), (number * chunks + begin / shape.chunk) * (shape.width * shape.columns));
   k->loop(begin, end, steps.positions, start, [&](Index first, ArrayRef<Scalar> state) {
     for (auto [i, value] : llvm::enumerate(state))
-      k->store(value, k->pointer(kMiddle),
-               middlePlace((first - begin) / steps.positions, static_cast<int64_t>(i)));
+      k->store(value, k->pointer(kMiddle), middlePlace((first - begin) / steps.positions, static_cast<int64_t>(i)));
     Index last = min(first + steps.positions, end);
     k->barrier();
     steps.stage(first, last);
@@ -201,41 +196,40 @@ void BackwardKernel::sumColumns(Index begin, Index end) {
     Scalar write = shape.update == Update::Free ? steps.ofRow(Steps::StagedWrite, at, row) : zero;
     Scalar erase = shape.update == Update::Free ? steps.ofRow(Steps::StagedErase, at, row) : zero;
     Scalar beta = shape.update == Update::Delta ? steps.betaOf(at) : zero;
-    Carried sums = k->loop(
-        k->integer(0), k->integer(steps.blockColumns), 1, Carried(RowGradients, zero),
-        [&](Index column, ArrayRef<Scalar> start) {
-          Carried next(start);
-          Index of = at * steps.blockColumns + column;
-          Scalar decayed = decay * k->load(states(), place(at, row, column));
-          Scalar gradient = k->load(gradients(), place(at, row, column)), before = gradient;
-          Scalar value = steps.ofColumn(Steps::StagedV, at, column);
-          Scalar dy = steps.ofColumn(Steps::StagedDy, at, column) * shape.scale;
-          Scalar state = decayed;
-          if (shape.update == Update::Add) {
-            state = fma(key, value, state);
-            next[OfK] = fma(gradient, value, next[OfK]);
-          } else {
-            Scalar written = k->load(columnValues(0), of), ofWritten = k->load(columnValues(1), of);
-            if (shape.update == Update::Delta) {
-              Scalar added = beta * written;
-              state = fma(key, added, state);
-              next[OfK] = fma(gradient, added, next[OfK]) - decayed * ofWritten;
-              before = gradient - key * ofWritten;
-            } else {
-              state = fma(key, value, fma(write, written, state));
-              next[OfK] = fma(gradient, value, next[OfK]);
-              next[OfWrite] = fma(gradient, written, next[OfWrite]);
-              next[OfErase] = fma(decayed, ofWritten, next[OfErase]);
-              before = fma(erase, ofWritten, gradient);
-            }
-          }
-          next[OfQ] = fma(state, dy, next[OfQ]);
-          if (has(OfDecay))
-            next[OfDecay] = fma(before, decayed, next[OfDecay]);
-          if (has(OfBonus))
-            next[OfBonus] = fma(value, dy, next[OfBonus]);
-          return next;
-        });
+    Carried sums = k->loop(k->integer(0), k->integer(steps.blockColumns), 1, Carried(RowGradients, zero),
+                           [&](Index column, ArrayRef<Scalar> start) {
+                             Carried next(start);
+                             Index of = at * steps.blockColumns + column;
+                             Scalar decayed = decay * k->load(states(), place(at, row, column));
+                             Scalar gradient = k->load(gradients(), place(at, row, column)), before = gradient;
+                             Scalar value = steps.ofColumn(Steps::StagedV, at, column);
+                             Scalar dy = steps.ofColumn(Steps::StagedDy, at, column) * shape.scale;
+                             Scalar state = decayed;
+                             if (shape.update == Update::Add) {
+                               state = fma(key, value, state);
+                               next[OfK] = fma(gradient, value, next[OfK]);
+                             } else {
+                               Scalar written = k->load(columnValues(0), of), ofWritten = k->load(columnValues(1), of);
+                               if (shape.update == Update::Delta) {
+                                 Scalar added = beta * written;
+                                 state = fma(key, added, state);
+                                 next[OfK] = fma(gradient, added, next[OfK]) - decayed * ofWritten;
+                                 before = gradient - key * ofWritten;
+                               } else {
+                                 state = fma(key, value, fma(write, written, state));
+                                 next[OfK] = fma(gradient, value, next[OfK]);
+                                 next[OfWrite] = fma(gradient, written, next[OfWrite]);
+                                 next[OfErase] = fma(decayed, ofWritten, next[OfErase]);
+                                 before = fma(erase, ofWritten, gradient);
+                               }
+                             }
+                             next[OfQ] = fma(state, dy, next[OfQ]);
+                             if (has(OfDecay))
+                               next[OfDecay] = fma(before, decayed, next[OfDecay]);
+                             if (has(OfBonus))
+                               next[OfBonus] = fma(value, dy, next[OfBonus]);
+                             return next;
+                           });
     k->onlyIf(row < shape.width, [&] {
       if (has(OfBonus)) {
         Index element = *steps.head * shape.width + row;
@@ -278,8 +272,8 @@ struct PartSums {
 
   /// to [B*T,H/heads,width] = the sum over the parts and over each group of `heads`.
   void sumHeads(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width, int64_t heads) {
-    std::string name = llvm::join_items("_", "sum", std::to_string(parts), std::to_string(width),
-                                        std::to_string(heads));
+    std::string name =
+        llvm::join_items("_", "sum", std::to_string(parts), std::to_string(width), std::to_string(heads));
     std::string kernel = call.define(name, 2, 2, kThreads, [&](KernelBuilder &k) {
       Index element = k.block() * kThreads + k.thread();
       k.onlyIf(element < k.size(1), [&] {
@@ -301,17 +295,17 @@ struct PartSums {
 
   /// to [H,width] = the sum over the parts, and over batch and positions. A block has a head and some elements.
   void sumPositions(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width) {
-    std::string name = llvm::join_items("_", "positions", std::to_string(parts), std::to_string(width),
-                                        std::to_string(shape.heads));
+    std::string name =
+        llvm::join_items("_", "positions", std::to_string(parts), std::to_string(width), std::to_string(shape.heads));
     std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
       constexpr int64_t slots = kThreads / kWarp;
       Index lane = k.thread() % kWarp, slot = k.thread() / kWarp, element = k.block(0) * kWarp + lane;
       Index there = min(element, k.integer(width - 1));
-      auto sum = k.loop(slot, k.size(0) / shape.heads * parts, slots, {k.number(0)},
-                        [&](Index number, ArrayRef<Scalar> sums) {
-                          Index line = number * shape.heads + k.block(1);
-                          return Carried{sums[0] + k.load(k.pointer(0), line * width + there)};
-                        });
+      auto sum =
+          k.loop(slot, k.size(0) / shape.heads * parts, slots, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
+            Index line = number * shape.heads + k.block(1);
+            return Carried{sums[0] + k.load(k.pointer(0), line * width + there)};
+          });
       Value memory = k.shared(kThreads);
       k.store(sum[0], memory, k.thread());
       k.barrier();
@@ -333,11 +327,11 @@ struct PartSums {
     std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
       Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
       Index there = min(line, k.size(0) - 1);
-      auto sum = k.loop(lane, k.integer(parts * shape.width), kWarp, {k.number(0)},
-                        [&](Index number, ArrayRef<Scalar> sums) {
-                          Index element = (number / shape.width * k.size(0) + there) * shape.width;
-                          return Carried{sums[0] + k.load(k.pointer(0), element + number % shape.width)};
-                        });
+      auto sum =
+          k.loop(lane, k.integer(parts * shape.width), kWarp, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
+            Index element = (number / shape.width * k.size(0) + there) * shape.width;
+            return Carried{sums[0] + k.load(k.pointer(0), element + number % shape.width)};
+          });
       Scalar total = k.laneSum(sum[0], kWarp);
       k.onlyIf(k.both(lane == 0, line < k.size(0)), [&] { k.store(total, k.pointer(1), line); });
     });
@@ -430,16 +424,16 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
     bool isShared = of == OfQ || of == OfK;
     bool isWhole = steps->parts == 1 && of != OfBonus && !(isShared && shape.groups < shape.heads) &&
                    !(of == OfDecay && !shape.has[Shape::ChannelDecay]);
-    partsOf[of] = isWhole ? results[of]
-                          : call.takeScratch(scratchOf(positions, steps->parts * shape.heads *
-                                                                      (of == OfBeta ? 1 : shape.width)));
+    partsOf[of] =
+        isWhole ? results[of]
+                : call.takeScratch(scratchOf(positions, steps->parts * shape.heads * (of == OfBeta ? 1 : shape.width)));
   }
-  plan::LaunchArgument middle = call.takeScratch(scratchOf(
-      shape.batch, shape.heads * steps->parts * backward->middleStates() * backward->blockElements()));
+  plan::LaunchArgument middle = call.takeScratch(
+      scratchOf(shape.batch, shape.heads * steps->parts * backward->middleStates() * backward->blockElements()));
 
   std::string variant = std::string("backward_") + (dyType == plan::DType::BF16 ? "bf16_" : "") + shape.variant();
-  std::string kernel = call.define(variant, kPointers, /*sizes=*/2, steps->threads,
-                                   [&](KernelBuilder &k) { backward->build(k); });
+  std::string kernel =
+      call.define(variant, kPointers, /*sizes=*/2, steps->threads, [&](KernelBuilder &k) { backward->build(k); });
   std::vector<plan::LaunchArgument> arguments;
   for (size_t operand = 0; operand < Shape::Count; ++operand)
     arguments.push_back(operandArgument(static_cast<int64_t>(first + operand)));
@@ -466,8 +460,8 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
     sums.sumLines(*partsOf[OfDecay], *results[OfDecay], productOf(positions, shape.heads),
                   productOf(positions, shape.heads, kThreads / kWarp), steps->parts);
   if (shape.has[Shape::HeadDecay]) {
-    plan::LaunchArgument lines = call.takeScratch(plan::constantFormula(
-        llvm::divideCeil(shape.heads * shape.width, 64) * 256));
+    plan::LaunchArgument lines =
+        call.takeScratch(plan::constantFormula(llvm::divideCeil(shape.heads * shape.width, 64) * 256));
     sums.sumPositions(*partsOf[OfDecay], lines, shape.width);
     sums.sumLines(lines, *results[OfDecay], plan::constantFormula(shape.heads),
                   plan::constantFormula(llvm::divideCeil(shape.heads, kThreads / kWarp)), 1);

@@ -34,8 +34,7 @@ std::string RecurrenceShape::variant() const {
   return name;
 }
 
-RecurrenceSteps::RecurrenceSteps(const RecurrenceShape &shape, int64_t mostThreads, int64_t positions,
-                                 bool hasGradient)
+RecurrenceSteps::RecurrenceSteps(const RecurrenceShape &shape, int64_t mostThreads, int64_t positions, bool hasGradient)
     : shape(shape), positions(positions), hasGradient(hasGradient) {
   auto wanted = static_cast<uint64_t>(llvm::divideCeil(shape.width, kRows));
   lanes = std::min(kWarp, static_cast<int64_t>(llvm::PowerOf2Ceil(wanted)));
@@ -117,12 +116,10 @@ void RecurrenceSteps::stage(Index at, Index end, Value dy, int64_t dyWidth, plan
   if (hasGradient && dy)
     fillColumns(StagedDy, dy, dyWidth, dyType, false);
   if (shape.has[RecurrenceShape::Decay])
-    fill(StagedDecay, 1, [&](Index position, Index) {
-      return exp(k->load(operand(RecurrenceShape::Decay), line(position)));
-    });
+    fill(StagedDecay, 1,
+         [&](Index position, Index) { return exp(k->load(operand(RecurrenceShape::Decay), line(position))); });
   if (shape.has[RecurrenceShape::Beta])
-    fill(StagedBeta, 1,
-         [&](Index position, Index) { return k->load(operand(RecurrenceShape::Beta), line(position)); });
+    fill(StagedBeta, 1, [&](Index position, Index) { return k->load(operand(RecurrenceShape::Beta), line(position)); });
 }
 
 Scalar RecurrenceSteps::decayOf(Index place, Index row) {

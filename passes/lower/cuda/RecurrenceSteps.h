@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The recurrence of linear attention on GPUs, position by position, as its forward and its gradient have it. A block has
-// some columns of the state of a head: columns do not see each other. P threads share a column: a thread has `rows` of
-// its K elements in registers, those of `lane`, lane + P, ...
-// Legend: B batch, T positions, H heads, G groups of q and k, K key and V value dimension, W columns of a state.
+// The recurrence of linear attention on GPUs, position by position, as its forward and its gradient have it. A block
+// has some columns of the state of a head: columns do not see each other. P threads share a column: a thread has `rows`
+// of its K elements in registers, those of `lane`, lane + P, ... Legend: B batch, T positions, H heads, G groups of q
+// and k, K key and V value dimension, W columns of a state.
 
 #ifndef MORPH_PASSES_LOWER_CUDA_RECURRENCESTEPS_H
 #define MORPH_PASSES_LOWER_CUDA_RECURRENCESTEPS_H
@@ -57,16 +57,14 @@ public:
   void stage(Index at, Index end, mlir::Value dy = {}, int64_t dyWidth = 0, plan::DType dyType = plan::DType::F32);
 
   struct Step {
-    Carried decayed, state; ///< D S, and S after the position.
+    Carried decayed, state;        ///< D S, and S after the position.
     std::optional<Scalar> written; ///< What is kept of the position.
   };
   /// One position, `place` of the staged ones.
   Step step(Index place, llvm::ArrayRef<Scalar> state);
 
   /// Element of a vector of a position, by row of the state or by this thread's column.
-  Scalar ofRow(Staged vector, Index place, Index row) {
-    return k->load(memory(vector), place * paddedWidth() + row);
-  }
+  Scalar ofRow(Staged vector, Index place, Index row) { return k->load(memory(vector), place * paddedWidth() + row); }
   Scalar ofColumn(Staged vector, Index place, Index column) {
     return k->load(memory(vector), place * blockColumns + column);
   }

@@ -32,9 +32,7 @@ struct Convolution {
     Index before = k.integer(taps - 1);
     return k.choose(
         number < before,
-        [&] {
-          return hasState ? k.load(state, (sequence * (taps - 1) + number) * channels + channel) : k.number(0);
-        },
+        [&] { return hasState ? k.load(state, (sequence * (taps - 1) + number) * channels + channel) : k.number(0); },
         [&] { return k.load(x, (sequence * length + (number - before)) * channels + channel); });
   }
 };
@@ -70,27 +68,27 @@ void morph::short_convForm(DeviceFormCall &call) {
     });
   });
   call.launch(keep, {productOf(conv.batch, channels, kThreads)}, kThreads,
-              {operandArgument(0), operandArgument(2), resultArgument(1),
-               sizeArgument(productOf(conv.batch, channels)), sizeArgument(productOf(conv.length))});
+              {operandArgument(0), operandArgument(2), resultArgument(1), sizeArgument(productOf(conv.batch, channels)),
+               sizeArgument(productOf(conv.length))});
 }
 
 void morph::short_conv_gradForm(DeviceFormCall &call) {
   const Convolution conv(call, 1);
   const int64_t channels = conv.channels, taps = conv.taps;
-  std::string inputs = call.define("x_" + std::to_string(channels) + "_" + std::to_string(taps), 3, 2, kThreads,
-                                   [&](KernelBuilder &k) {
-    Index element = k.block() * kThreads + k.thread(), length = k.size(1);
-    k.onlyIf(element < k.size(0), [&] {
-      Index channel = element % channels, t = element / channels % length;
-      Index later = min(length - t, k.integer(taps));
-      auto sum = k.loop(k.integer(0), later, 1, {k.number(0)}, [&](Index ahead, ArrayRef<Scalar> sums) {
-        Scalar dy = k.load(k.pointer(0), element + ahead * channels);
-        Scalar weight = k.load(k.pointer(1), channel * taps + (k.integer(taps - 1) - ahead));
-        return KernelBuilder::Carried{fma(weight, dy, sums[0])};
+  std::string inputs =
+      call.define("x_" + std::to_string(channels) + "_" + std::to_string(taps), 3, 2, kThreads, [&](KernelBuilder &k) {
+        Index element = k.block() * kThreads + k.thread(), length = k.size(1);
+        k.onlyIf(element < k.size(0), [&] {
+          Index channel = element % channels, t = element / channels % length;
+          Index later = min(length - t, k.integer(taps));
+          auto sum = k.loop(k.integer(0), later, 1, {k.number(0)}, [&](Index ahead, ArrayRef<Scalar> sums) {
+            Scalar dy = k.load(k.pointer(0), element + ahead * channels);
+            Scalar weight = k.load(k.pointer(1), channel * taps + (k.integer(taps - 1) - ahead));
+            return KernelBuilder::Carried{fma(weight, dy, sums[0])};
+          });
+          k.store(sum[0], k.pointer(2), element);
+        });
       });
-      k.store(sum[0], k.pointer(2), element);
-    });
-  });
   call.launch(inputs, {conv.elements(kThreads)}, kThreads,
               {operandArgument(0), operandArgument(2), resultArgument(0), sizeArgument(conv.elements()),
                sizeArgument(productOf(conv.length))});
@@ -103,12 +101,11 @@ void morph::short_conv_gradForm(DeviceFormCall &call) {
     Index lane = k.thread() % warp, slot = k.thread() / warp, channel = k.block(1) * warp + lane, tap = k.block(2);
     Index lines = k.size(0), length = k.size(1), begin = k.block() * positions;
     Index there = min(channel, k.integer(channels - 1));
-    auto sum = k.loop(begin + slot, min(begin + positions, lines), slots, {k.number(0)},
-                      [&](Index line, ArrayRef<Scalar> sums) {
-                        Scalar x = conv.input(k, k.pointer(1), k.pointer(2), line / length, length,
-                                              line % length + tap, there);
-                        return KernelBuilder::Carried{fma(k.load(k.pointer(0), line * channels + there), x, sums[0])};
-                      });
+    auto sum = k.loop(
+        begin + slot, min(begin + positions, lines), slots, {k.number(0)}, [&](Index line, ArrayRef<Scalar> sums) {
+          Scalar x = conv.input(k, k.pointer(1), k.pointer(2), line / length, length, line % length + tap, there);
+          return KernelBuilder::Carried{fma(k.load(k.pointer(0), line * channels + there), x, sums[0])};
+        });
     Value memory = k.shared(kThreads);
     k.store(sum[0], memory, k.thread());
     k.barrier();
@@ -119,8 +116,9 @@ void morph::short_conv_gradForm(DeviceFormCall &call) {
       k.store(total, k.pointer(3), (k.block() * channels + channel) * taps + tap);
     });
   });
-  call.launch(sums, {productOf({conv.batch, conv.length}, 1, positions),
-                     plan::constantFormula(llvm::divideCeil(channels, warp)), plan::constantFormula(taps)},
+  call.launch(sums,
+              {productOf({conv.batch, conv.length}, 1, positions),
+               plan::constantFormula(llvm::divideCeil(channels, warp)), plan::constantFormula(taps)},
               kThreads,
               {operandArgument(0), operandArgument(1), operandArgument(3), parts,
                sizeArgument(productOf({conv.batch, conv.length})), sizeArgument(productOf(conv.length))});
