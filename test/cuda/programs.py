@@ -35,8 +35,9 @@ morph.model @model base architecture "llama" layers 1 {{
 
 
 class ProgramCase(unittest.TestCase):
-    def compare(self, text, inputs, weights=None, tolerance=1e-6, passes=("--morph-form-kernels",)):
-        """The program `small` of a model in MLIR, on the CPU without compiled kernels and on both targets."""
+    def compare(self, text, inputs, weights=None, tolerance=1e-6, passes=("--morph-form-kernels",),
+                program="small"):
+        """A program of a model in MLIR, on the CPU without compiled kernels and on both targets."""
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             (folder / "model.mlir").write_text(text)
@@ -49,7 +50,7 @@ class ProgramCase(unittest.TestCase):
             def results(name, device, emit, **environment):
                 plan = folder / f"{name}.json"
                 run(BIN / "morph-opt", folder / "model.mlir", *passes,
-                    f"--morph-emit-plan=program=small output={plan} {emit}", "-o", os.devnull)
+                    f"--morph-emit-plan=program={program} output={plan} {emit}", "-o", os.devnull)
                 run(BIN.parent / "test/bin/morph-plan-run", plan, "--input", folder / "inputs.safetensors", "--output",
                     folder / f"{name}.safetensors", "--device", device, *options, **environment)
                 return load_file(folder / f"{name}.safetensors")

@@ -8,6 +8,7 @@
 #include "runtime/base/TorchGuard.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/plan/Names.h"
+#include "runtime/plan/Updates.h"
 #include "runtime/train/Inference.h"
 
 using namespace morph;
@@ -45,6 +46,15 @@ StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarT
     const at::Tensor tensor = file.tensor(name);
     inputs[name] = tensor.is_floating_point() ? tensor.to(type) : tensor;
   }
+  // What is updated must be writable, and lie where the program runs.
+  const plan::Plan &plan = executor.plan();
+  const std::vector<bool> updated = plan::updatedInputs(plan);
+  for (size_t i = 0; i < plan.inputs.size(); ++i)
+    if (const auto found = inputs.find(plan.inputs[i].name); updated[i] && found != inputs.end()) {
+      const bool isHalf =
+          plan.values[static_cast<size_t>(plan.inputs[i].value)].dtype == plan::DType::BF16 && type == at::kFloat;
+      found->second = found->second.to(isHalf ? at::kBFloat16 : type).clone().to(executor.device());
+    }
   for (const plan::Weight &weight : executor.plan().weights)
     if (weight.trainable)
       inputs[plan::kGradientPrefix + weight.name] = at::zeros(weight.shape, type).to(executor.device());

@@ -18,20 +18,6 @@ using namespace morph;
 // Kernels of rows
 //===----------------------------------------------------------------------===//
 
-/// Adds up the parts of a sum over rows, in their order.
-static std::string defineSumOfParts(DeviceFormCall &call, int64_t elements) {
-  constexpr int64_t threads = 128;
-  return call.define("parts_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads, [&](KernelBuilder &k) {
-    Index element = k.block() * threads + k.thread();
-    k.onlyIf(element < elements, [&] {
-      auto sum = k.loop(k.integer(0), k.size(0), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
-        return KernelBuilder::Carried{sums[0] + k.load(k.pointer(0), part * elements + element)};
-      });
-      k.store(sum[0], k.pointer(1), element);
-    });
-  });
-}
-
 /// The launches of a kernel of rows.
 static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const RowBlocks &blocks) {
   // The row space is that of any argument with rows.
@@ -66,7 +52,7 @@ static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const R
   arguments.push_back(sizeArgument(productOf(rows)));
   call.launch(kernel.name, {productOf(rows, blocks.unitsPerRow, blocks.perBlock)}, blocks.threads, arguments);
   for (Sum &sum : sums)
-    call.launch(defineSumOfParts(call, sum.elements), {plan::constantFormula((sum.elements + 127) / 128)}, 128,
+    call.launch(call.defineSumOfParts(sum.elements), {plan::constantFormula((sum.elements + 127) / 128)}, 128,
                 {sum.parts, resultArgument(sum.result), sizeArgument(productOf(rows, 1, plan::kRowBlock))});
 }
 

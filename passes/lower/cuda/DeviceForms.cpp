@@ -10,7 +10,8 @@ DeviceForm morph::findDeviceForm(StringRef op) {
 #include "passes/lower/cuda/DeviceForms.def"
 #undef DEVICE_FORM
   };
-  return forms.lookup(op);
+  DeviceForm form = forms.lookup(op);
+  return !form && isElementwise(op) ? elementwiseForm : form;
 }
 
 plan::SizeFormula morph::productOf(ArrayRef<plan::Dim> dims, int64_t scale, int64_t per, int64_t times) {
@@ -20,7 +21,21 @@ plan::SizeFormula morph::productOf(ArrayRef<plan::Dim> dims, int64_t scale, int6
       term.of.push_back(*name);
     else
       term.scale *= std::get<int64_t>(dim);
+  if (term.of.empty())
+    return plan::constantFormula(times * static_cast<int64_t>(llvm::divideCeil(term.scale, per)));
   return {term};
+}
+
+plan::SizeFormula morph::sumOf(plan::SizeFormula a, const plan::SizeFormula &b) {
+  auto isConstant = [](const plan::SizeTerm &term) { return term.of.empty() && term.scale == 1 && term.per == 1; };
+  for (const plan::SizeTerm &term : b) {
+    auto constant = isConstant(term) ? llvm::find_if(a, isConstant) : a.end();
+    if (constant == a.end())
+      a.push_back(term);
+    else
+      constant->times += term.times;
+  }
+  return a;
 }
 
 std::string DeviceFormCall::define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
@@ -33,18 +48,31 @@ std::string DeviceFormCall::define(const std::string &variant, unsigned pointers
   return name;
 }
 
+std::string DeviceFormCall::defineSumOfParts(int64_t elements) {
+  constexpr int64_t threads = 128;
+  return define("parts_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads, [&](KernelBuilder &k) {
+    Index element = k.block() * threads + k.thread();
+    k.onlyIf(element < elements, [&] {
+      auto sum = k.loop(k.integer(0), k.size(0), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
+        return KernelBuilder::Carried{sums[0] + k.load(k.pointer(0), part * elements + element)};
+      });
+      k.store(sum[0], k.pointer(1), element);
+    });
+  });
+}
+
 void DeviceFormCall::launch(const std::string &kernel, std::array<plan::SizeFormula, 3> grid, int64_t threads,
-                            std::vector<plan::LaunchArgument> arguments) {
+                            std::vector<plan::LaunchArgument> arguments, int64_t sharedBytes) {
   for (plan::SizeFormula &size : grid)
     if (size.empty())
       size = plan::constantFormula(1);
-  code.launches.push_back({kernel, std::move(grid), threads, 0, std::move(arguments)});
+  code.launches.push_back({kernel, std::move(grid), threads, sharedBytes, std::move(arguments)});
 }
 
 plan::LaunchArgument DeviceFormCall::takeScratch(const plan::SizeFormula &bytes) {
   plan::LaunchArgument argument{plan::LaunchArgument::Kind::Scratch, 0, code.scratchBytes};
   if (argument.size.empty())
     argument.size = plan::constantFormula(0);
-  code.scratchBytes.insert(code.scratchBytes.end(), bytes.begin(), bytes.end());
+  code.scratchBytes = sumOf(std::move(code.scratchBytes), bytes);
   return argument;
 }

@@ -42,9 +42,12 @@ public:
   std::string define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
                      llvm::function_ref<void(KernelBuilder &)> build);
 
-  /// Adds a launch to the instruction's code.
+  /// A kernel of blocks of 128 threads, one an element, that adds up the parts of sums in their order: of the parts
+  /// [n,elements], the sums and n.
+  std::string defineSumOfParts(int64_t elements);
+  /// Adds a launch to the instruction's code; `sharedBytes` of dynamic shared memory.
   void launch(const std::string &kernel, std::array<plan::SizeFormula, 3> grid, int64_t threads,
-              std::vector<plan::LaunchArgument> arguments);
+              std::vector<plan::LaunchArgument> arguments, int64_t sharedBytes = 0);
   /// Room in the instruction's scratch; the argument that gives its address.
   plan::LaunchArgument takeScratch(const plan::SizeFormula &bytes);
 };
@@ -57,8 +60,14 @@ inline plan::LaunchArgument sizeArgument(plan::SizeFormula size) {
 
 /// times * ceil(scale * (the product of `dims`) / per).
 plan::SizeFormula productOf(llvm::ArrayRef<plan::Dim> dims, int64_t scale = 1, int64_t per = 1, int64_t times = 1);
+/// Constant terms become one, so that a sum of very many stays short.
+plan::SizeFormula sumOf(plan::SizeFormula a, const plan::SizeFormula &b);
 inline plan::SizeFormula elementsOf(const plan::TensorType &type, int64_t per = 1) {
   return productOf(type.shape, 1, per);
+}
+/// Bytes of scratch for `elements` of fp32 for each element of the dimensions, aligned as scratch is.
+inline plan::SizeFormula scratchOf(llvm::ArrayRef<plan::Dim> dims, int64_t elements) {
+  return productOf(dims, 4 * elements, 256, 256);
 }
 /// A dimension that does not depend on a run.
 inline int64_t staticSize(const plan::TensorType &type, size_t dimension) {
@@ -71,6 +80,10 @@ using DeviceForm = void (*)(DeviceFormCall &);
 #define DEVICE_FORM(op) void op##Form(DeviceFormCall &call);
 #include "passes/lower/cuda/DeviceForms.def"
 #undef DEVICE_FORM
+
+/// The form of ops whose expressions the op table has: those of isElementwise.
+void elementwiseForm(DeviceFormCall &call);
+bool isElementwise(llvm::StringRef op);
 
 /// The form of an op, or null.
 DeviceForm findDeviceForm(llvm::StringRef op);

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace morph;
@@ -94,7 +95,9 @@ Scalar KernelBuilder::number(double value) {
 
 Scalar KernelBuilder::load(Value pointer, Index element, plan::DType type) {
   bool isHalf = type == plan::DType::BF16;
-  Type stored = isHalf ? Type(builder.getI16Type()) : builder.getF32Type();
+  Type stored = isHalf                     ? Type(builder.getI16Type())
+                : type == plan::DType::F64 ? Type(builder.getF64Type())
+                                           : Type(builder.getF32Type());
   Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
   Value value = builder.create<LLVM::LoadOp>(location, stored, address);
   if (isHalf) {
@@ -121,8 +124,66 @@ void KernelBuilder::store(Scalar value, Value pointer, Index element, plan::DTyp
   builder.create<LLVM::StoreOp>(location, stored, address);
 }
 
-Value KernelBuilder::shared(int64_t elements) {
-  auto type = LLVM::LLVMArrayType::get(builder.getF32Type(), static_cast<uint64_t>(elements));
+void KernelBuilder::storeInteger(Index value, Value pointer, Index element) {
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), value.get().getType(), pointer,
+                                              ValueRange{element.get()});
+  builder.create<LLVM::StoreOp>(location, value.get(), address);
+}
+
+KernelBuilder::Carried KernelBuilder::loadVector(Value pointer, Index element, int64_t lanes, plan::DType type) {
+  if (lanes == 1)
+    return {load(pointer, element, type)};
+  bool isHalf = type == plan::DType::BF16;
+  Type stored = isHalf ? Type(builder.getI16Type()) : builder.getF32Type();
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), stored, pointer, ValueRange{element.get()});
+  Value vector = builder.create<LLVM::LoadOp>(location, VectorType::get(lanes, stored), address,
+                                              static_cast<unsigned>(lanes * (isHalf ? 2 : 4)));
+  if (isHalf) {
+    vector = builder.create<arith::BitcastOp>(location, VectorType::get(lanes, builder.getBF16Type()), vector);
+    vector = builder.create<arith::ExtFOp>(location, VectorType::get(lanes, builder.getF32Type()), vector);
+  }
+  Carried values;
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    values.push_back(scalar(builder.create<vector::ExtractOp>(location, vector, lane)));
+  return values;
+}
+
+void KernelBuilder::storeVector(ArrayRef<Scalar> values, Value pointer, Index element, plan::DType type) {
+  if (values.size() == 1 || type != plan::DType::F32) {
+    for (auto [lane, value] : llvm::enumerate(values))
+      store(value, pointer, element + static_cast<int64_t>(lane), type);
+    return;
+  }
+  auto vectorType = VectorType::get(static_cast<int64_t>(values.size()), builder.getF32Type());
+  Value vector = builder.create<LLVM::UndefOp>(location, vectorType);
+  for (auto [lane, value] : llvm::enumerate(values))
+    vector = builder.create<vector::InsertOp>(location, value.get(), vector, static_cast<int64_t>(lane));
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), builder.getF32Type(), pointer,
+                                              ValueRange{element.get()});
+  builder.create<LLVM::StoreOp>(location, vector, address, static_cast<unsigned>(4 * values.size()));
+}
+
+Value KernelBuilder::dynamicShared(int64_t element) {
+  constexpr StringRef symbol = "dynamic_shared";
+  auto global = cast_if_present<LLVM::GlobalOp>(SymbolTable::lookupSymbolIn(module, symbol));
+  if (!global) {
+    OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
+    global = outside.create<LLVM::GlobalOp>(location, LLVM::LLVMArrayType::get(builder.getF32Type(), 0),
+                                            /*isConstant=*/false, LLVM::Linkage::External, symbol, Attribute(),
+                                            /*alignment=*/16, kShared);
+  }
+  Value base = builder.create<LLVM::AddressOfOp>(location, global);
+  return builder.create<LLVM::GEPOp>(location, base.getType(), builder.getF32Type(), base,
+                                     ValueRange{integer(element).get()});
+}
+
+Value KernelBuilder::laneNumber(int64_t number) {
+  return builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(static_cast<int32_t>(number)));
+}
+
+Value KernelBuilder::shared(int64_t elements, plan::DType element) {
+  Type number = element == plan::DType::F64 ? Type(builder.getF64Type()) : Type(builder.getF32Type());
+  auto type = LLVM::LLVMArrayType::get(number, static_cast<uint64_t>(elements));
   std::string symbol = (function.getName() + ".shared" + Twine(globalCount++)).str();
   OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
   auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/false, LLVM::Linkage::Internal, symbol,
@@ -199,7 +260,20 @@ void KernelBuilder::barrier() { builder.create<gpu::BarrierOp>(location); }
 // Numbers
 //===----------------------------------------------------------------------===//
 
+Value KernelBuilder::hasBit(Index value, Index bit) {
+  Value shifted = builder.create<arith::ShRUIOp>(location, value.get(), bit.get());
+  return builder.create<arith::TruncIOp>(location, builder.getI1Type(), shifted);
+}
+
 Value KernelBuilder::both(Value a, Value b) { return builder.create<arith::AndIOp>(location, a, b); }
+
+Value KernelBuilder::less(Scalar a, Scalar b) {
+  return builder.create<arith::CmpFOp>(location, arith::CmpFPredicate::OLT, a.get(), b.get());
+}
+
+Value KernelBuilder::lessOrEqual(Scalar a, Scalar b) {
+  return builder.create<arith::CmpFOp>(location, arith::CmpFPredicate::OLE, a.get(), b.get());
+}
 
 Scalar KernelBuilder::toScalar(Index value) {
   return scalar(builder.create<arith::SIToFPOp>(location, builder.getF32Type(), value.get()));
@@ -207,6 +281,18 @@ Scalar KernelBuilder::toScalar(Index value) {
 
 Scalar KernelBuilder::toDouble(Index value) {
   return scalar(builder.create<arith::SIToFPOp>(location, builder.getF64Type(), value.get()));
+}
+
+Scalar KernelBuilder::toDouble(Scalar value) { return convert(value, builder.getF64Type()); }
+
+Scalar KernelBuilder::toSingle(Scalar value) { return convert(value, builder.getF32Type()); }
+
+Index KernelBuilder::toInteger(Scalar value) {
+  return wrap(builder.create<arith::FPToSIOp>(location, builder.getI64Type(), value.get()));
+}
+
+Scalar KernelBuilder::maximum(Scalar a, Scalar b) {
+  return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get()));
 }
 
 Scalar KernelBuilder::constant(ArrayRef<double> table, Index index) {
@@ -250,35 +336,61 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   return {select(hasBit(quarter, 2), -s, s), select(hasBit(quarter + 1, 2), -c, c)};
 }
 
-Scalar KernelBuilder::reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine) {
-  auto i32 = [&](int64_t number) {
-    return builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(static_cast<int32_t>(number)));
+Scalar KernelBuilder::partner(Scalar value, int64_t distance) {
+  auto exchange = [&](Value bits) -> Value {
+    return builder
+        .create<gpu::ShuffleOp>(location, bits, laneNumber(distance), laneNumber(kWarp), gpu::ShuffleMode::XOR)
+        .getShuffleResult();
   };
+  if (!value.get().getType().isF64())
+    return scalar(exchange(value.get()));
+  // A shuffle moves 32 bits.
+  Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
+  Value bits = builder.create<arith::BitcastOp>(location, i64, value.get()), half = integer(32).get();
+  Value low = exchange(builder.create<arith::TruncIOp>(location, i32, bits));
+  Value high =
+      exchange(builder.create<arith::TruncIOp>(location, i32, builder.create<arith::ShRUIOp>(location, bits, half)));
+  high = builder.create<arith::ShLIOp>(location, builder.create<arith::ExtUIOp>(location, i64, high), half);
+  bits = builder.create<arith::OrIOp>(location, high, builder.create<arith::ExtUIOp>(location, i64, low));
+  return scalar(builder.create<arith::BitcastOp>(location, builder.getF64Type(), bits));
+}
+
+Scalar KernelBuilder::reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine) {
+  for (int64_t step = lanes / 2; step >= 1; step /= 2)
+    value = combine(value, partner(value, step * distance));
+  return value;
+}
+
+Scalar KernelBuilder::reduce(Scalar value, Combine combine) {
   // Pairs of a warp, then the warps in their order.
-  for (int64_t distance = kWarp / 2; distance >= 1; distance /= 2) {
-    auto shuffle =
-        builder.create<gpu::ShuffleOp>(location, value.get(), i32(distance), i32(kWarp), gpu::ShuffleMode::XOR);
-    value = combine(value, scalar(shuffle.getShuffleResult()));
-  }
+  value = reduceLanes(value, kWarp, 1, combine);
   if (threads == kWarp)
     return value;
-  Value memory = shared(threads / kWarp);
+  plan::DType type = value.get().getType().isF64() ? plan::DType::F64 : plan::DType::F32;
+  Value memory = shared(threads / kWarp, type);
   // Where it is in a loop, the sum before has been read.
   barrier();
   Index thread = this->thread();
-  onlyIf(thread % kWarp == 0, [&] { store(value, memory, thread / kWarp); });
+  onlyIf(thread % kWarp == 0, [&] { store(value, memory, thread / kWarp, type); });
   barrier();
-  Scalar result = load(memory, integer(0));
+  Scalar result = load(memory, integer(0), type);
   for (int64_t warp = 1; warp < threads / kWarp; ++warp)
-    result = combine(result, load(memory, integer(warp)));
+    result = combine(result, load(memory, integer(warp), type));
   return result;
 }
 
-Scalar KernelBuilder::blockSum(Scalar value) {
-  return reduce(value, [](Scalar a, Scalar b) { return a + b; });
+static Scalar sumOf(Scalar a, Scalar b) { return a + b; }
+
+Scalar KernelBuilder::blockSum(Scalar value) { return reduce(value, sumOf); }
+
+Scalar KernelBuilder::laneSum(Scalar value, int64_t lanes, int64_t distance) {
+  return reduceLanes(value, lanes, distance, sumOf);
 }
 
 Scalar KernelBuilder::blockMax(Scalar value) {
-  return reduce(
-      value, [&](Scalar a, Scalar b) { return scalar(builder.create<arith::MaximumFOp>(location, a.get(), b.get())); });
+  return reduce(value, [&](Scalar a, Scalar b) { return maximum(a, b); });
+}
+
+Scalar KernelBuilder::laneMax(Scalar value, int64_t lanes) {
+  return reduceLanes(value, lanes, 1, [](Scalar a, Scalar b) { return max(a, b); });
 }

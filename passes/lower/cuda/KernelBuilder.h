@@ -51,7 +51,7 @@ Index min(Index a, Index b);
 Index max(Index a, Index b);
 
 /// A kernel under construction: a `gpu.func` of pointers and sizes with one-dimensional blocks. Floats in memory are
-/// f32 or bf16, and f32 in registers; integers are 64 bits.
+/// f32 or bf16, and f32 in registers, f64 where a sum needs it; integers are 64 bits.
 class KernelBuilder {
 public:
   using Carried = llvm::SmallVector<Scalar>;
@@ -75,8 +75,15 @@ public:
   Scalar load(mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
   Index loadInteger(mlir::Value pointer, Index element);
   void store(Scalar value, mlir::Value pointer, Index element, plan::DType type = plan::DType::F32);
-  /// f32 in memory that the threads of a block share.
-  mlir::Value shared(int64_t elements);
+  void storeInteger(Index value, mlir::Value pointer, Index element);
+  /// Up to 16 bytes at once: the address must be a multiple of what is loaded or stored. bf16 is stored one by one.
+  Carried loadVector(mlir::Value pointer, Index element, int64_t lanes, plan::DType type = plan::DType::F32);
+  void storeVector(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element,
+                   plan::DType type = plan::DType::F32);
+  /// f32 or f64 in memory that the threads of a block share.
+  mlir::Value shared(int64_t elements, plan::DType type = plan::DType::F32);
+  /// Such memory from this element on, f32, of which a launch says how much there is. Its begin is aligned to 16 bytes.
+  mlir::Value dynamicShared(int64_t element);
 
   void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
   /// One of two numbers, of which only the one asked for is computed.
@@ -88,22 +95,41 @@ public:
                llvm::function_ref<Carried(Index, llvm::ArrayRef<Scalar>)> body);
   void barrier();
 
+  /// False where one is not a number.
+  mlir::Value less(Scalar a, Scalar b);
+  mlir::Value lessOrEqual(Scalar a, Scalar b);
+  /// Whether a bit, counted from the lowest, is one.
+  mlir::Value hasBit(Index value, Index bit);
   mlir::Value both(mlir::Value a, mlir::Value b);
   Scalar toScalar(Index value);
   Scalar toDouble(Index value);
+  Scalar toDouble(Scalar value);
+  Scalar toSingle(Scalar value);
+  /// Of a number that is whole.
+  Index toInteger(Scalar value);
+  /// The larger of two; not a number where one is not.
+  Scalar maximum(Scalar a, Scalar b);
   /// Element `index` of a table of doubles that the module holds.
   Scalar constant(llvm::ArrayRef<double> table, Index index);
   /// Of an angle in double, below 2^31 times pi; in f32, within 1e-7.
   std::pair<Scalar, Scalar> sineAndCosine(Scalar angle);
-  /// The sum, or the largest, of what the block's threads have, in one order; all threads get it.
+  /// The sum, or the largest, of what the block's threads have, in one order; all threads get it. f32 or f64.
   Scalar blockSum(Scalar value);
   Scalar blockMax(Scalar value);
+  /// The same of groups of lanes of a warp that follow each other, a power of two, or that are `distance` apart.
+  Scalar laneSum(Scalar value, int64_t lanes, int64_t distance = 1);
+  Scalar laneMax(Scalar value, int64_t lanes);
 
   mlir::OpBuilder builder;
   mlir::Location location;
 
 private:
-  Scalar reduce(Scalar value, llvm::function_ref<Scalar(Scalar, Scalar)> combine);
+  using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
+  mlir::Value laneNumber(int64_t number);
+  /// What the thread has whose number in the warp differs by one bit.
+  Scalar partner(Scalar value, int64_t distance);
+  Scalar reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine);
+  Scalar reduce(Scalar value, Combine combine);
 
   mlir::gpu::GPUModuleOp module;
   mlir::gpu::GPUFuncOp function;

@@ -67,6 +67,13 @@ void morph::addConversionToNvvm(OpPassManager &manager) {
   gpu.addPass(createReconcileUnrealizedCastsPass());
 }
 
+/// Writes transcendental functions in basic operations, as on CPUs.
+static LogicalResult expandMath(ModuleOp module) {
+  RewritePatternSet patterns(module.getContext());
+  populateVectorMath(patterns);
+  return applyPatternsAndFoldGreedily(module, std::move(patterns));
+}
+
 FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<KernelOp> kernels) {
   LinalgKernels linalg = buildLinalg(context, kernels);
   CudaKernels result;
@@ -78,11 +85,6 @@ FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<Ke
       return failure();
     result.rows.push_back(*blocks);
   }
-  // Transcendental functions in basic operations, as on CPUs.
-  RewritePatternSet patterns(context);
-  populateVectorMath(patterns);
-  if (failed(applyPatternsAndFoldGreedily(*linalg.module, std::move(patterns))))
-    return failure();
   linalg.module->setName("cuda");
   result.module = std::move(linalg.module);
   return result;
@@ -92,7 +94,7 @@ FailureOr<std::string> morph::translateToPtx(ModuleOp module, const PtxTarget &t
   MLIRContext *context = module.getContext();
   PassManager manager(context, ModuleOp::getOperationName());
   addConversionToNvvm(manager);
-  if (failed(manager.run(module)))
+  if (failed(expandMath(module)) || failed(manager.run(module)))
     return failure();
   DialectRegistry registry;
   registerBuiltinDialectTranslation(registry);
@@ -128,6 +130,8 @@ struct LowerToCudaPass : public morph::impl::LowerToCudaPassBase<LowerToCudaPass
       return signalPassFailure();
     ModuleOp module = cuda->module.release();
     getOperation().push_back(module);
+    if (failed(expandMath(module)))
+      return signalPassFailure();
     if (!toLlvm)
       return;
     OpPassManager manager(ModuleOp::getOperationName());

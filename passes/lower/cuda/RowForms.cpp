@@ -2,30 +2,12 @@
 // Moves of rows and rotations on GPUs: a thread an element. Legend: B batch, T positions, H heads, D head dimension, N
 // rows, C channels, F frequencies.
 
-#include "passes/lower/cuda/DeviceForms.h"
+#include "passes/lower/cuda/ElementForms.h"
 
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = 256;
-
-/// Launches a kernel with a thread an element of the first result. `build` gets the element's number, which is below
-/// the count; sizes are passed on as the kernel's own, after the count.
-static void forElements(DeviceFormCall &call, const std::string &variant, std::vector<plan::LaunchArgument> pointers,
-                        std::vector<plan::SizeFormula> sizes,
-                        llvm::function_ref<void(KernelBuilder &, Index element)> build) {
-  auto count = static_cast<unsigned>(pointers.size());
-  std::string kernel =
-      call.define(variant, count, static_cast<unsigned>(sizes.size()) + 1, kThreads, [&](KernelBuilder &k) {
-        Index element = k.block() * kThreads + k.thread();
-        k.onlyIf(element < k.size(0), [&] { build(k, element); });
-      });
-  std::vector<plan::LaunchArgument> arguments = std::move(pointers);
-  arguments.push_back(sizeArgument(elementsOf(call.resultType(0))));
-  for (plan::SizeFormula &size : sizes)
-    arguments.push_back(sizeArgument(std::move(size)));
-  call.launch(kernel, {elementsOf(call.resultType(0), kThreads)}, kThreads, arguments);
-}
+static constexpr int64_t kThreads = kElementThreads;
 
 static std::string nameOf(const plan::TensorType &type) { return plan::dtypeName(type.dtype); }
 

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/lower/cuda/AttentionTiles.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace morph;
+
+/// Shared memory of a block that devices from sm_80 on have.
+static constexpr int64_t kSharedBytes = 160 * 1024;
+/// Bytes of a load, as elements of fp32.
+static constexpr int64_t kVector = 4;
+
+AttentionShape::AttentionShape(DeviceFormCall &call, size_t first)
+    : heads(staticSize(call.operandType(first), 2)), groups(staticSize(call.operandType(first + 1), 2)),
+      width(staticSize(call.operandType(first), 3)), scale(call.real("scale")),
+      window(call.has("window") ? call.integer("window") : 0), hasStart(call.hasOperand(first + 3)),
+      hasOffset(call.hasOperand(first + 4)), type(call.operandType(first).dtype),
+      batch(call.operandType(first).shape[0]), queries(call.operandType(first).shape[1]),
+      keys(call.operandType(first + 1).shape[1]) {}
+
+std::string AttentionShape::variant() const {
+  std::string name = plan::dtypeName(type);
+  for (int64_t number : {heads, groups, width, window})
+    name += "_" + std::to_string(number);
+  return name + "_" + llvm::utohexstr(llvm::bit_cast<uint64_t>(scale)) + (hasStart ? "_start" : "") +
+         (hasOffset ? "_offset" : "");
+}
+
+AttentionTiles::AttentionTiles(int64_t width, int64_t rowTiles)
+    : perThread(4), width(width), rowTiles(rowTiles), vector(width % 64 == 0   ? 4
+                                                             : width % 32 == 0 ? 2
+                                                                               : 1),
+      pieces(llvm::divideCeil(width, kSide * vector)) {
+  while (perThread > 1 && sharedBytes() > kSharedBytes)
+    perThread /= 2;
+}
+
+void AttentionTiles::begin(KernelBuilder &kernel) {
+  k = &kernel;
+  Index thread = kernel.thread();
+  firstRow.emplace(thread / kSide * perThread);
+  firstColumn.emplace(thread % kSide);
+}
+
+void AttentionTiles::load(Value to, Value from, plan::DType type,
+                          llvm::function_ref<std::pair<Index, Value>(Index row)> place) {
+  // Zeros up to a multiple of the vector, so that products need not look at the end.
+  int64_t lanes = width % kVector == 0 ? kVector : 1, columns = (width + 3) / 4 * 4 / lanes;
+  k->loop(k->thread(), k->integer(tile() * columns), kThreads, [&](Index number) {
+    Index row = number / columns, column = number % columns * lanes;
+    auto [element, isThere] = place(row);
+    if (width % kVector != 0)
+      isThere = k->both(isThere, column < width);
+    // The first element is always there.
+    Carried values = k->loadVector(from, k->select(isThere, element + column, k->integer(0)), lanes, type);
+    for (Scalar &value : values)
+      value = k->select(isThere, value, k->number(0));
+    k->storeVector(values, to, row * stride() + column);
+  });
+}
+
+AttentionTiles::Carried AttentionTiles::products(Value a, Value b) {
+  auto count = static_cast<size_t>(perThread);
+  return k->loop(k->integer(0), k->integer((width + 3) / 4 * 4), kVector, Carried(count * count, k->number(0)),
+                 [&](Index d, ArrayRef<Scalar> start) {
+                   Carried sums(start);
+                   SmallVector<Carried> ofA, ofB;
+                   for (int64_t i = 0; i < perThread; ++i) {
+                     ofA.push_back(k->loadVector(a, row(i) * stride() + d, kVector));
+                     ofB.push_back(k->loadVector(b, column(i) * stride() + d, kVector));
+                   }
+                   for (size_t n = 0; n < kVector; ++n)
+                     for (size_t i = 0; i < count; ++i)
+                       for (size_t j = 0; j < count; ++j)
+                         sums[i * count + j] = fma(ofA[i][n], ofB[j][n], sums[i * count + j]);
+                   return sums;
+                 });
+}
+
+void AttentionTiles::storeWeights(ArrayRef<Scalar> product) {
+  for (int64_t i = 0; i < perThread; ++i)
+    for (int64_t j = 0; j < perThread; ++j)
+      k->store(product[static_cast<size_t>(i * perThread + j)], weights(), row(i) * weightStride() + column(j));
+}
+
+AttentionTiles::Carried AttentionTiles::addWeighted(Value values, ArrayRef<Scalar> sums) {
+  Value weights = this->weights();
+  return k->loop(k->integer(0), k->integer(tile()), kVector, sums, [&](Index n, ArrayRef<Scalar> start) {
+    Carried next(start);
+    SmallVector<Carried> shares;
+    for (int64_t i = 0; i < perThread; ++i)
+      shares.push_back(k->loadVector(weights, row(i) * weightStride() + n, kVector));
+    for (int64_t at = 0; at < kVector; ++at)
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        // Beyond the width is padding, or another row: of no use, and stored nowhere.
+        Index place = *firstColumn * vector + piece * kSide * vector;
+        if (width % (kSide * vector) != 0)
+          place = min(place, k->integer(width - 1));
+        Carried value = k->loadVector(values, (n + at) * stride() + place, vector);
+        for (int64_t i = 0; i < perThread; ++i)
+          for (int64_t lane = 0; lane < vector; ++lane) {
+            Scalar &sum = next[static_cast<size_t>((i * pieces + piece) * vector + lane)];
+            sum = fma(shares[static_cast<size_t>(i)][static_cast<size_t>(at)], value[static_cast<size_t>(lane)], sum);
+          }
+      }
+    return next;
+  });
+}
+
+void AttentionTiles::storeSums(ArrayRef<Scalar> sums, ArrayRef<Scalar> factors, Value to,
+                               llvm::function_ref<std::pair<Index, Value>(Index row)> place) {
+  for (int64_t i = 0; i < perThread; ++i) {
+    auto [element, isThere] = place(row(i));
+    k->onlyIf(isThere, [&, element = element] {
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        Index column = *firstColumn * vector + piece * kSide * vector;
+        Carried values;
+        for (int64_t lane = 0; lane < vector; ++lane)
+          values.push_back(sums[static_cast<size_t>((i * pieces + piece) * vector + lane)] *
+                           factors[static_cast<size_t>(i)]);
+        k->onlyIf(column < width, [&] { k->storeVector(values, to, element + column); });
+      }
+    });
+  }
+}
+
+AttentionKeys::AttentionKeys(KernelBuilder &k, const AttentionShape &shape, Index batch, Index queries, Index keys,
+                             Value start, Value offset)
+    : k(k), shape(shape), base(shape.hasOffset ? k.loadInteger(offset, k.integer(0)) : keys - queries),
+      start(shape.hasStart ? max(k.integer(0), k.loadInteger(start, batch)) : k.integer(0)) {}
+
+Index AttentionKeys::firstSeen(Index position) const {
+  return shape.window > 0 ? max(start, position - (shape.window - 1)) : start;
+}
+
+Value AttentionKeys::isVisible(Index key, Index position) const {
+  return k.both(key <= position, firstSeen(position) <= key);
+}

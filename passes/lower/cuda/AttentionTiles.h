@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Square tiles of rows in shared memory and their products in fp32, as the forms of softmax attention have them.
+// Legend: B batch, T queries, S keys, H query heads, G key-value heads, R = H / G, D head dimension, M rows of a tile.
+
+#ifndef MORPH_PASSES_LOWER_CUDA_ATTENTIONTILES_H
+#define MORPH_PASSES_LOWER_CUDA_ATTENTIONTILES_H
+
+#include "passes/lower/cuda/DeviceForms.h"
+
+namespace morph {
+
+/// What attention and its gradient have in common. A row is a query of one of the R heads of a key-value head: row r is
+/// query r / R of head r % R, so that heads share the keys and values that a block loads.
+struct AttentionShape {
+  /// `first`: the place of q among the operands.
+  AttentionShape(DeviceFormCall &call, size_t first);
+
+  int64_t heads, groups, width;
+  double scale;
+  int64_t window; ///< 0: none.
+  bool hasStart, hasOffset;
+  plan::DType type; ///< Of q, k and v.
+  plan::Dim batch, queries, keys;
+
+  int64_t group() const { return heads / groups; }
+  /// The first element of row `row` of a group in q [B,T,H,D], and of a key in k [B,S,G,D].
+  Index rowElement(Index batch, Index queries, Index g, Index row) const {
+    return ((batch * queries + row / group()) * groups + g) * (group() * width) + row % group() * width;
+  }
+  Index keyElement(Index batch, Index keys, Index g, Index key) const {
+    return ((batch * keys + key) * groups + g) * width;
+  }
+  plan::SizeFormula tilesOfRows(int64_t tile) const { return productOf(queries, group(), tile); }
+  /// What kernels depend on.
+  std::string variant() const;
+};
+
+/// A block of 16 x 16 threads on tiles of M = 16 * `perThread` rows. Of a product of two tiles [M,M] a thread has
+/// `perThread` rows that follow each other and as many columns, 16 apart; of sums [M,D] the same rows.
+class AttentionTiles {
+public:
+  static constexpr int64_t kSide = 16, kThreads = kSide * kSide;
+  using Carried = KernelBuilder::Carried;
+
+  /// The largest tiles of which `rows` tiles [M,D] and one [M,M] fit in shared memory.
+  AttentionTiles(int64_t width, int64_t rowTiles);
+
+  int64_t tile() const { return kSide * perThread; }
+  int64_t sharedBytes() const { return 4 * (rowTiles * tile() * stride() + tile() * weightStride()); }
+  int64_t sumCount() const { return perThread * vector * pieces; }
+
+  /// Begins a kernel.
+  void begin(KernelBuilder &kernel);
+  /// Tile [M,D] `number` in shared memory, and the tile [M,M].
+  mlir::Value rows(int64_t number) { return k->dynamicShared(number * tile() * stride()); }
+  mlir::Value weights() { return k->dynamicShared(rowTiles * tile() * stride()); }
+
+  /// Rows from memory: `place` gives the first element of a row, and whether there is one; zeros else.
+  void load(mlir::Value to, mlir::Value from, plan::DType type,
+            llvm::function_ref<std::pair<Index, mlir::Value>(Index row)> place);
+  /// The products of the rows of two tiles: `perThread` x `perThread`.
+  Carried products(mlir::Value a, mlir::Value b);
+  /// Stores a product where `weights` is.
+  void storeWeights(llvm::ArrayRef<Scalar> product);
+  /// sums[m,d] += sum_n weights[m,n] values[n,d]
+  Carried addWeighted(mlir::Value values, llvm::ArrayRef<Scalar> sums);
+  /// Stores sums [M,D] times a factor a row, to where `place` says.
+  void storeSums(llvm::ArrayRef<Scalar> sums, llvm::ArrayRef<Scalar> factors, mlir::Value to,
+                 llvm::function_ref<std::pair<Index, mlir::Value>(Index row)> place);
+
+  /// The rows and columns of this thread.
+  Index row(int64_t i) { return *firstRow + i; }
+  Index column(int64_t j) { return *firstColumn + j * kSide; }
+  /// Of what the threads of a row have.
+  Scalar rowSum(Scalar value) { return k->laneSum(value, kSide); }
+  Scalar rowMax(Scalar value) { return k->laneMax(value, kSide); }
+
+  int64_t perThread;
+
+private:
+  int64_t stride() const { return (width + 3) / 4 * 4 + 4; }
+  int64_t weightStride() const { return tile() + 4; }
+
+  int64_t width, rowTiles;
+  int64_t vector, pieces; ///< A thread's columns of sums: `pieces` times `vector` that follow each other.
+  KernelBuilder *k = nullptr;
+  std::optional<Index> firstRow, firstColumn;
+};
+
+/// The keys that the queries of a tile of rows see: positions, of which begin is a multiple of the tile.
+struct AttentionKeys {
+  AttentionKeys(KernelBuilder &k, const AttentionShape &shape, Index batch, Index queries, Index keys,
+                mlir::Value start, mlir::Value offset);
+
+  /// Position of row r, and the first position that a query at one sees.
+  Index positionOf(Index row) const { return base + row / shape.group(); }
+  Index firstSeen(Index position) const;
+  mlir::Value isVisible(Index key, Index position) const;
+
+  KernelBuilder &k;
+  const AttentionShape &shape;
+  Index base;  ///< Position of query 0.
+  Index start; ///< Of the sequence's first key that is no padding.
+};
+
+} // namespace morph
+
+#endif // MORPH_PASSES_LOWER_CUDA_ATTENTIONTILES_H

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// attention_distance on GPUs: a block a query of a head, a thread a key. Legend: B batch, T queries and keys, H query
+// heads, G key heads, D head dimension.
+
+#include "passes/lower/cuda/ElementForms.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/bit.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace morph;
+
+static constexpr int64_t kThreads = kElementThreads;
+
+void morph::attention_distanceForm(DeviceFormCall &call) {
+  const plan::TensorType &q = call.operandType(0), &keys = call.operandType(1);
+  int64_t heads = staticSize(q, 2), groups = staticSize(keys, 2), width = staticSize(q, 3);
+  double scale = call.real("scale");
+  bool hasWindow = call.has("window");
+  int64_t window = hasWindow ? call.integer("window") : 0;
+  std::vector<plan::Dim> positions(q.shape.begin(), q.shape.begin() + 2);
+  // [B,T,H]: what a query sees on average.
+  plan::LaunchArgument parts = call.takeScratch(productOf(positions, heads, 1, 4));
+  std::string queries = call.define(
+      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" +
+          llvm::utohexstr(llvm::bit_cast<uint64_t>(scale)) + (hasWindow ? "_" + std::to_string(window) : ""),
+      /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+        Index head = k.block() % heads, position = k.block() / heads;
+        Index query = position % k.size(0), first = position - query; // The first position of the sequence.
+        Value row = k.shared(width);
+        k.loop(k.thread(), k.integer(width), kThreads,
+               [&](Index d) { k.store(k.load(k.pointer(0), k.block() * width + d, q.dtype), row, d); });
+        k.barrier();
+        Index begin = hasWindow ? max(k.integer(0), query - (window - 1)) : k.integer(0);
+        Scalar zero = k.number(0);
+        // The largest product so far, and the sums of shares and of shares times distances relative to it.
+        auto sums = k.loop(
+            begin + k.thread(), query + 1, kThreads, {k.number(-std::numeric_limits<float>::max()), zero, zero},
+            [&](Index key, ArrayRef<Scalar> before) {
+              Index line = ((first + key) * groups + head / (heads / groups)) * width;
+              auto product = k.loop(k.integer(0), k.integer(width), 1, {zero}, [&](Index d, ArrayRef<Scalar> sum) {
+                return KernelBuilder::Carried{sum[0] + k.load(row, d) * k.load(k.pointer(1), line + d, keys.dtype)};
+              });
+              Scalar score = product[0] * scale, greatest = k.maximum(before[0], score);
+              Scalar shrink = exp(before[0] - greatest), share = exp(score - greatest);
+              return KernelBuilder::Carried{greatest, before[1] * shrink + share,
+                                            before[2] * shrink + share * k.toScalar(query - key)};
+            });
+        Scalar shrink = exp(sums[0] - k.blockMax(sums[0]));
+        Scalar shares = k.blockSum(sums[1] * shrink), distances = k.blockSum(sums[2] * shrink);
+        k.onlyIf(k.thread() == 0, [&] { k.store(distances / shares, k.pointer(2), k.block()); });
+      });
+  call.launch(queries, {productOf(positions, heads)}, kThreads,
+              {operandArgument(0), operandArgument(1), parts, sizeArgument(productOf(q.shape[1]))});
+  std::string means =
+      call.define("means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+        Scalar sum = blockSumInDouble(
+            k, k.size(0), [&](Index position) { return k.load(k.pointer(0), position * heads + k.block()); });
+        Index count = max(k.size(0), k.integer(1));
+        k.onlyIf(k.thread() == 0, [&] { k.store(k.toSingle(sum / k.toDouble(count)), k.pointer(1), k.block()); });
+      });
+  call.launch(means, {plan::constantFormula(heads)}, kThreads,
+              {parts, resultArgument(0), sizeArgument(productOf(positions))});
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradient of linear_attention on GPUs. The state's gradient goes from the last position to the first; the states
+// on its way are found again from those at the chunks' starts, a few positions at a time, so that they need not be
+// stored. A block has some columns of a head: what is a sum over columns (the gradients of q, k, ...) is a part a
+// block, and the parts are added up after. Legend: see RecurrenceSteps.h.
+
+#include "passes/lower/cuda/LinearAttentionForm.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace morph;
+
+using Carried = KernelBuilder::Carried;
+using Shape = RecurrenceShape;
+using Steps = RecurrenceSteps;
+using Update = RecurrenceShape::Update;
+
+namespace {
+
+/// Gradients that are sums over columns: [B,T,H,K], but for beta's, [B,T,H].
+enum RowGradient { OfQ, OfK, OfDecay, OfWrite, OfErase, OfBonus, OfBeta, RowGradients };
+
+// Pointers of the kernel: the operands, then these.
+constexpr unsigned kDy = Shape::Count, kStates = kDy + 1, kMiddle = kDy + 2, kDv = kDy + 3, kRowGradients = kDy + 4,
+                   kPointers = kRowGradients + RowGradients;
+
+/// Shared memory of a block that devices from sm_80 on have.
+constexpr int64_t kSharedBytes = 160 * 1024;
+
+class BackwardKernel {
+public:
+  BackwardKernel(const Shape &shape, Steps &steps, plan::DType dyType, int64_t dyWidth)
+      : shape(shape), steps(steps), dyType(dyType), dyWidth(dyWidth), stateStride(steps.blockColumns | 1),
+        history(steps.positions * steps.paddedWidth() * stateStride),
+        columnElements(steps.positions * steps.blockColumns) {}
+
+  /// Of dynamic shared memory: the staged vectors, S before and dS after each of the positions, and what the columns
+  /// have of each position.
+  int64_t sharedElements() const { return steps.sharedElements + 2 * history + 3 * columnElements; }
+  /// States between the chunks' starts that a block keeps.
+  int64_t middleStates() const { return llvm::divideCeil(shape.chunk, steps.positions); }
+  int64_t blockElements() const { return steps.threads * steps.rows; }
+
+  void build(KernelBuilder &kernel);
+  bool has(RowGradient gradient) const {
+    switch (gradient) {
+    case OfDecay:
+      return shape.hasDecay();
+    case OfWrite:
+    case OfErase:
+      return shape.has[Shape::Write];
+    case OfBonus:
+      return shape.has[Shape::Bonus];
+    case OfBeta:
+      return shape.has[Shape::Beta];
+    default:
+      return true;
+    }
+  }
+
+private:
+  Value states() { return k->dynamicShared(steps.sharedElements); }
+  Value gradients() { return k->dynamicShared(steps.sharedElements + history); }
+  /// What position and column have: what is written, its gradient, and the term of beta's gradient.
+  Value columnValues(int64_t n) { return k->dynamicShared(steps.sharedElements + 2 * history + n * columnElements); }
+  Index place(Index at, Index row, Index column) { return (at * steps.paddedWidth() + row) * stateStride + column; }
+  Index ownColumn(Index at) { return at * steps.blockColumns + *steps.localColumn; }
+  void storeHistory(ArrayRef<Scalar> state, Value to, Index at) {
+    for (auto [i, value] : llvm::enumerate(state))
+      k->store(value, to, place(at, steps.row(static_cast<int64_t>(i)), *steps.localColumn));
+  }
+  /// State `number` that the block keeps, as its threads have it.
+  Index middlePlace(Index number, int64_t i) {
+    Index block = (*steps.batch * shape.heads + *steps.head) * steps.parts + k->block(0);
+    return ((block * middleStates() + number) * steps.rows + i) * steps.threads + k->thread();
+  }
+
+  void forward(Index begin, Index end);
+  Carried backward(Index begin, Index end, Index middle, ArrayRef<Scalar> gradient);
+  void sumColumns(Index begin, Index end);
+
+  const Shape &shape;
+  Steps &steps;
+  plan::DType dyType;
+  int64_t dyWidth, stateStride, history, columnElements;
+  KernelBuilder *k = nullptr;
+  Carried bonus;
+};
+
+void BackwardKernel::build(KernelBuilder &kernel) {
+  k = &kernel;
+  Index length = k->size(0);
+  steps.begin(*k, 0, length);
+  if (shape.has[Shape::Bonus])
+    bonus = steps.loadBonus();
+  Index chunks = (length + (shape.chunk - 1)) / shape.chunk;
+  Carried zero(static_cast<size_t>(steps.rows), k->number(0));
+  k->loop(k->integer(0), chunks, 1, zero, [&](Index before, ArrayRef<Scalar> atEnd) {
+    Index chunk = chunks - 1 - before, begin = chunk * shape.chunk, end = min(begin + shape.chunk, length);
+    forward(begin, end);
+    Index pieces = (end - begin + (steps.positions - 1)) / steps.positions;
+    return k->loop(k->integer(0), pieces, 1, atEnd, [&](Index before, ArrayRef<Scalar> gradient) {
+      Index piece = pieces - 1 - before, first = begin + piece * steps.positions;
+      return backward(first, min(first + steps.positions, end), piece, gradient);
+    });
+  });
+}
+
+/// Keeps the states of a chunk that backward() begins with.
+void BackwardKernel::forward(Index begin, Index end) {
+  Index number = *steps.batch * shape.heads + *steps.head;
+  Index chunks = (*steps.length + (shape.chunk - 1)) / shape.chunk;
+  Carried start =
+      steps.loadState(k->pointer(kStates), (number * chunks + begin / shape.chunk) * (shape.width * shape.columns));
+  k->loop(begin, end, steps.positions, start, [&](Index first, ArrayRef<Scalar> state) {
+    for (auto [i, value] : llvm::enumerate(state))
+      k->store(value, k->pointer(kMiddle), middlePlace((first - begin) / steps.positions, static_cast<int64_t>(i)));
+    Index last = min(first + steps.positions, end);
+    k->barrier();
+    steps.stage(first, last);
+    k->barrier();
+    return k->loop(first, last, 1, state,
+                   [&](Index t, ArrayRef<Scalar> before) { return steps.step(t - first, before).state; });
+  });
+}
+
+/// The gradients of some positions; `gradient` is the state's after them, and the result the one before them.
+Carried BackwardKernel::backward(Index begin, Index end, Index middle, ArrayRef<Scalar> gradient) {
+  Carried start;
+  for (int64_t i = 0; i < steps.rows; ++i)
+    start.push_back(k->load(k->pointer(kMiddle), middlePlace(middle, i)));
+  k->barrier();
+  steps.stage(begin, end, k->pointer(kDy), dyWidth, dyType);
+  k->barrier();
+  Value isFirst = *steps.lane == 0;
+  k->loop(begin, end, 1, start, [&](Index t, ArrayRef<Scalar> before) {
+    storeHistory(before, states(), t - begin);
+    Steps::Step step = steps.step(t - begin, before);
+    k->onlyIf(isFirst, [&] { k->store(*step.written, columnValues(0), ownColumn(t - begin)); });
+    return step.state;
+  });
+  k->barrier();
+  Carried result = k->loop(begin, end, 1, gradient, [&](Index before, ArrayRef<Scalar> after) {
+    Index t = begin + (end - 1 - before), at = t - begin;
+    Scalar dy = steps.ofColumn(Steps::StagedDy, at, *steps.localColumn) * shape.scale;
+    Carried queries = steps.rowsOf(Steps::StagedQ, at), keys = steps.rowsOf(Steps::StagedK, at), next(after);
+    for (auto [to, query] : llvm::zip_equal(next, queries))
+      to = fma(query, dy, to);
+    storeHistory(next, gradients(), at);
+    Scalar value = steps.rowSum(next, keys); // The gradient of what is written under the key.
+    std::optional<Scalar> ofWritten, ofBeta;
+    if (shape.update == Update::Delta) {
+      ofBeta.emplace(value * k->load(columnValues(0), ownColumn(at)));
+      value = value * steps.betaOf(at);
+      ofWritten.emplace(value);
+      for (auto [to, key] : llvm::zip_equal(next, keys))
+        to = to - key * value;
+    } else if (shape.update == Update::Free) {
+      ofWritten.emplace(steps.rowSum(next, steps.rowsOf(Steps::StagedWrite, at)));
+      for (auto [to, erase] : llvm::zip_equal(next, steps.rowsOf(Steps::StagedErase, at)))
+        to = fma(erase, *ofWritten, to);
+    }
+    if (!bonus.empty()) {
+      Carried products;
+      for (size_t i = 0; i < keys.size(); ++i)
+        products.push_back(bonus[i] * keys[i]);
+      value = fma(dy, steps.rowSum(products, queries), value);
+    }
+    k->onlyIf(isFirst, [&] {
+      if (ofWritten)
+        k->store(*ofWritten, columnValues(1), ownColumn(at));
+      if (ofBeta)
+        k->store(*ofBeta, columnValues(2), ownColumn(at));
+      k->onlyIf(*steps.column < shape.valueWidth,
+                [&] { k->store(value, k->pointer(kDv), steps.line(t) * shape.valueWidth + *steps.column); });
+    });
+    if (shape.hasDecay())
+      for (auto [i, to] : llvm::enumerate(next))
+        to = to * steps.decayOf(at, steps.row(static_cast<int64_t>(i)));
+    return next;
+  });
+  k->barrier();
+  sumColumns(begin, end);
+  return result;
+}
+
+/// What is a sum over columns: a thread has a row of a position at a time. Columns that there are not have zeros.
+void BackwardKernel::sumColumns(Index begin, Index end) {
+  Index partLines = k->size(1); // B * T * H
+  k->loop(k->thread(), (end - begin) * steps.paddedWidth(), steps.threads, [&](Index number) {
+    Index at = number / steps.paddedWidth(), row = number % steps.paddedWidth();
+    Scalar decay = shape.hasDecay() ? steps.decayOf(at, row) : k->number(1);
+    Scalar query = steps.ofRow(Steps::StagedQ, at, row), key = steps.ofRow(Steps::StagedK, at, row);
+    Scalar zero = k->number(0);
+    Scalar write = shape.update == Update::Free ? steps.ofRow(Steps::StagedWrite, at, row) : zero;
+    Scalar erase = shape.update == Update::Free ? steps.ofRow(Steps::StagedErase, at, row) : zero;
+    Scalar beta = shape.update == Update::Delta ? steps.betaOf(at) : zero;
+    Carried sums = k->loop(k->integer(0), k->integer(steps.blockColumns), 1, Carried(RowGradients, zero),
+                           [&](Index column, ArrayRef<Scalar> start) {
+                             Carried next(start);
+                             Index of = at * steps.blockColumns + column;
+                             Scalar decayed = decay * k->load(states(), place(at, row, column));
+                             Scalar gradient = k->load(gradients(), place(at, row, column)), before = gradient;
+                             Scalar value = steps.ofColumn(Steps::StagedV, at, column);
+                             Scalar dy = steps.ofColumn(Steps::StagedDy, at, column) * shape.scale;
+                             Scalar state = decayed;
+                             if (shape.update == Update::Add) {
+                               state = fma(key, value, state);
+                               next[OfK] = fma(gradient, value, next[OfK]);
+                             } else {
+                               Scalar written = k->load(columnValues(0), of), ofWritten = k->load(columnValues(1), of);
+                               if (shape.update == Update::Delta) {
+                                 Scalar added = beta * written;
+                                 state = fma(key, added, state);
+                                 next[OfK] = fma(gradient, added, next[OfK]) - decayed * ofWritten;
+                                 before = gradient - key * ofWritten;
+                               } else {
+                                 state = fma(key, value, fma(write, written, state));
+                                 next[OfK] = fma(gradient, value, next[OfK]);
+                                 next[OfWrite] = fma(gradient, written, next[OfWrite]);
+                                 next[OfErase] = fma(decayed, ofWritten, next[OfErase]);
+                                 before = fma(erase, ofWritten, gradient);
+                               }
+                             }
+                             next[OfQ] = fma(state, dy, next[OfQ]);
+                             if (has(OfDecay))
+                               next[OfDecay] = fma(before, decayed, next[OfDecay]);
+                             if (has(OfBonus))
+                               next[OfBonus] = fma(value, dy, next[OfBonus]);
+                             return next;
+                           });
+    k->onlyIf(row < shape.width, [&] {
+      if (has(OfBonus)) {
+        Index element = *steps.head * shape.width + row;
+        Scalar factor = k->load(k->pointer(Shape::Bonus), element) * sums[OfBonus];
+        sums[OfQ] = fma(factor, key, sums[OfQ]);
+        sums[OfK] = fma(factor, query, sums[OfK]);
+        sums[OfBonus] = sums[OfBonus] * query * key;
+      }
+      Index element = (k->block(0) * partLines + steps.line(begin + at)) * shape.width + row;
+      for (int gradient = OfQ; gradient < OfBeta; ++gradient)
+        if (has(RowGradient(gradient)))
+          k->store(sums[static_cast<size_t>(gradient)], k->pointer(kRowGradients + static_cast<unsigned>(gradient)),
+                   element);
+    });
+  });
+  if (!has(OfBeta))
+    return;
+  k->onlyIf(k->thread() < end - begin, [&] {
+    Index at = k->thread();
+    auto sum = k->loop(k->integer(0), k->integer(steps.blockColumns), 1, {k->number(0)},
+                       [&](Index column, ArrayRef<Scalar> sums) {
+                         return Carried{sums[0] + k->load(columnValues(2), at * steps.blockColumns + column)};
+                       });
+    k->store(sum[0], k->pointer(kRowGradients + OfBeta), k->block(0) * partLines + steps.line(begin + at));
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Sums of what the blocks have
+//===----------------------------------------------------------------------===//
+
+constexpr int64_t kThreads = 256, kWarp = 32;
+
+/// The launches after the recurrence. `lines` is B * T * H, `parts` the arrays [parts,lines,K] are of.
+struct PartSums {
+  DeviceFormCall &call;
+  const Shape &shape;
+  int64_t parts;
+  plan::LaunchArgument lines;
+
+  /// to [B*T,H/heads,width] = the sum over the parts and over each group of `heads`.
+  void sumHeads(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width, int64_t heads) {
+    std::string name =
+        llvm::join_items("_", "sum", std::to_string(parts), std::to_string(width), std::to_string(heads));
+    std::string kernel = call.define(name, 2, 2, kThreads, [&](KernelBuilder &k) {
+      Index element = k.block() * kThreads + k.thread();
+      k.onlyIf(element < k.size(1), [&] {
+        Index first = element / width * heads * width + element % width;
+        auto sum = k.loop(k.integer(0), k.integer(parts), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
+          Scalar sum = sums[0];
+          for (int64_t head = 0; head < heads; ++head)
+            sum = sum + k.load(k.pointer(0), (part * k.size(0)) * width + first + head * width);
+          return Carried{sum};
+        });
+        k.store(sum[0], k.pointer(1), element);
+      });
+    });
+    std::vector<plan::Dim> dims{shape.batch, shape.length};
+    int64_t each = shape.heads / heads * width;
+    call.launch(kernel, {productOf(dims, each, kThreads)}, kThreads,
+                {from, to, lines, sizeArgument(productOf(dims, each))});
+  }
+
+  /// to [H,width] = the sum over the parts, and over batch and positions. A block has a head and some elements.
+  void sumPositions(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width) {
+    std::string name =
+        llvm::join_items("_", "positions", std::to_string(parts), std::to_string(width), std::to_string(shape.heads));
+    std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
+      constexpr int64_t slots = kThreads / kWarp;
+      Index lane = k.thread() % kWarp, slot = k.thread() / kWarp, element = k.block(0) * kWarp + lane;
+      Index there = min(element, k.integer(width - 1));
+      auto sum =
+          k.loop(slot, k.size(0) / shape.heads * parts, slots, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
+            Index line = number * shape.heads + k.block(1);
+            return Carried{sums[0] + k.load(k.pointer(0), line * width + there)};
+          });
+      Value memory = k.shared(kThreads);
+      k.store(sum[0], memory, k.thread());
+      k.barrier();
+      k.onlyIf(k.both(slot == 0, element < width), [&] {
+        Scalar total = k.load(memory, lane);
+        for (int64_t other = 1; other < slots; ++other)
+          total = total + k.load(memory, lane + other * kWarp);
+        k.store(total, k.pointer(1), k.block(1) * width + element);
+      });
+    });
+    call.launch(kernel, {plan::constantFormula(llvm::divideCeil(width, kWarp)), plan::constantFormula(shape.heads), {}},
+                kThreads, {from, to, lines});
+  }
+
+  /// to [count] = the sum of each line [count,K]: a warp a line.
+  void sumLines(const plan::LaunchArgument &from, const plan::LaunchArgument &to, const plan::SizeFormula &count,
+                const plan::SizeFormula &blocks, int64_t parts) {
+    std::string name = llvm::join_items("_", "lines", std::to_string(parts), std::to_string(shape.width));
+    std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
+      Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
+      Index there = min(line, k.size(0) - 1);
+      auto sum =
+          k.loop(lane, k.integer(parts * shape.width), kWarp, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
+            Index element = (number / shape.width * k.size(0) + there) * shape.width;
+            return Carried{sums[0] + k.load(k.pointer(0), element + number % shape.width)};
+          });
+      Scalar total = k.laneSum(sum[0], kWarp);
+      k.onlyIf(k.both(lane == 0, line < k.size(0)), [&] { k.store(total, k.pointer(1), line); });
+    });
+    call.launch(kernel, {blocks}, kThreads, {from, to, sizeArgument(count)});
+  }
+};
+
+/// The gradients of the sums [B,T,H,W] that a normaliser divides, from those of its results.
+void launchNormaliserGradient(DeviceFormCall &call, const Shape &shape, const plan::LaunchArgument &sums,
+                              const plan::LaunchArgument &to) {
+  plan::DType dyType = call.operandType(0).dtype;
+  std::string kernel = call.define("normaliser_" + shape.variant(), 3, 1, kThreads, [&](KernelBuilder &k) {
+    // A warp has a line.
+    Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
+    Value isThere = line < k.size(0);
+    Index first = min(line, k.size(0) - 1);
+    Scalar inverse = 1 / (k.load(k.pointer(1), first * shape.columns + shape.valueWidth) + shape.normaliser);
+    auto sum = k.loop(lane, k.integer(shape.valueWidth), kWarp, {k.number(0)}, [&](Index at, ArrayRef<Scalar> sums) {
+      Scalar gradient = k.load(k.pointer(0), first * shape.valueWidth + at, dyType) * inverse;
+      k.onlyIf(isThere, [&] { k.store(gradient, k.pointer(2), first * shape.columns + at); });
+      return Carried{fma(gradient, k.load(k.pointer(1), first * shape.columns + at), sums[0])};
+    });
+    Scalar total = k.laneSum(sum[0], kWarp);
+    k.onlyIf(k.both(isThere, lane == 0),
+             [&] { k.store(-total * inverse, k.pointer(2), first * shape.columns + shape.valueWidth); });
+  });
+  std::vector<plan::Dim> dims{shape.batch, shape.length};
+  call.launch(kernel, {productOf(dims, shape.heads, kThreads / kWarp)}, kThreads,
+              {operandArgument(0), sums, to, sizeArgument(productOf(dims, shape.heads))});
+}
+
+} // namespace
+
+void morph::linear_attention_gradForm(DeviceFormCall &call) {
+  constexpr size_t first = 3, statesOperand = 1;
+  Shape shape(call, first);
+  const std::vector<plan::Dim> positions{shape.batch, shape.length};
+
+  // Forward, for what is not kept.
+  RecurrenceOutputs outputs;
+  plan::LaunchArgument states = operandArgument(statesOperand), dy = operandArgument(0);
+  if (!call.hasOperand(statesOperand)) {
+    // B * ceil(T / chunk) is at most this.
+    int64_t bytes = llvm::divideCeil(shape.heads * shape.width * shape.columns, 64) * 256;
+    plan::SizeFormula size = productOf(positions, 1, shape.chunk, bytes), more = productOf(shape.batch, 1, 1, bytes);
+    size.insert(size.end(), more.begin(), more.end());
+    outputs.states = states = call.takeScratch(size);
+  }
+  plan::DType dyType = call.operandType(0).dtype;
+  int64_t dyWidth = shape.valueWidth;
+  if (shape.normaliser) {
+    outputs.out = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
+    dy = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
+    dyType = plan::DType::F32;
+    dyWidth = shape.columns;
+  }
+  if (outputs.states || outputs.out)
+    launchRecurrence(call, shape, outputs);
+  if (shape.normaliser)
+    launchNormaliserGradient(call, shape, *outputs.out, dy);
+
+  // As many positions at once as shared memory takes.
+  constexpr int64_t mostThreads = 512;
+  std::optional<Steps> steps;
+  std::optional<BackwardKernel> backward;
+  for (int64_t count = 8; count >= 1; count /= 2) {
+    steps.emplace(shape, mostThreads, count, /*hasGradient=*/true);
+    backward.emplace(shape, *steps, dyType, dyWidth);
+    if (4 * backward->sharedElements() <= kSharedBytes)
+      break;
+  }
+  PartSums sums{call, shape, steps->parts, sizeArgument(productOf(positions, shape.heads))};
+
+  // Where each gradient goes at last, and where its parts do: there, too, if nothing is to be added up.
+  std::array<std::optional<plan::LaunchArgument>, RowGradients> results, partsOf;
+  int64_t next = 3;
+  std::optional<plan::LaunchArgument> headDecay, decay;
+  results[OfQ] = resultArgument(0);
+  results[OfK] = resultArgument(1);
+  for (auto [operand, gradient] :
+       {std::pair(Shape::HeadDecay, OfDecay), std::pair(Shape::Decay, OfDecay), std::pair(Shape::ChannelDecay, OfDecay),
+        std::pair(Shape::Beta, OfBeta), std::pair(Shape::Write, OfWrite), std::pair(Shape::Erase, OfErase),
+        std::pair(Shape::Bonus, OfBonus)})
+    if (shape.has[operand])
+      results[gradient] = resultArgument(next++);
+  for (int gradient = OfQ; gradient < RowGradients; ++gradient) {
+    auto of = static_cast<size_t>(gradient);
+    if (!results[of])
+      continue;
+    bool isShared = of == OfQ || of == OfK;
+    bool isWhole = steps->parts == 1 && of != OfBonus && !(isShared && shape.groups < shape.heads) &&
+                   !(of == OfDecay && !shape.has[Shape::ChannelDecay]);
+    partsOf[of] =
+        isWhole ? results[of]
+                : call.takeScratch(scratchOf(positions, steps->parts * shape.heads * (of == OfBeta ? 1 : shape.width)));
+  }
+  plan::LaunchArgument middle = call.takeScratch(
+      scratchOf(shape.batch, shape.heads * steps->parts * backward->middleStates() * backward->blockElements()));
+
+  std::string variant = std::string("backward_") + (dyType == plan::DType::BF16 ? "bf16_" : "") + shape.variant();
+  std::string kernel =
+      call.define(variant, kPointers, /*sizes=*/2, steps->threads, [&](KernelBuilder &k) { backward->build(k); });
+  std::vector<plan::LaunchArgument> arguments;
+  for (size_t operand = 0; operand < Shape::Count; ++operand)
+    arguments.push_back(operandArgument(static_cast<int64_t>(first + operand)));
+  arguments.insert(arguments.end(), {dy, states, middle, resultArgument(2)});
+  for (const auto &part : partsOf)
+    arguments.push_back(part.value_or(dy));
+  arguments.push_back(sizeArgument(productOf(shape.length)));
+  arguments.push_back(sums.lines);
+  call.launch(kernel, {plan::constantFormula(steps->parts), plan::constantFormula(shape.heads), productOf(shape.batch)},
+              steps->threads, std::move(arguments), 4 * backward->sharedElements());
+
+  // Sums of the parts.
+  for (RowGradient gradient : {OfQ, OfK, OfWrite, OfErase, OfBeta}) {
+    bool isShared = gradient == OfQ || gradient == OfK;
+    int64_t heads = isShared ? shape.heads / shape.groups : 1;
+    if (results[gradient] && (steps->parts > 1 || heads > 1))
+      sums.sumHeads(*partsOf[gradient], *results[gradient], gradient == OfBeta ? 1 : shape.width, heads);
+  }
+  if (results[OfBonus])
+    sums.sumPositions(*partsOf[OfBonus], *results[OfBonus], shape.width);
+  if (shape.has[Shape::ChannelDecay] && steps->parts > 1)
+    sums.sumHeads(*partsOf[OfDecay], *results[OfDecay], shape.width, 1);
+  if (shape.has[Shape::Decay])
+    sums.sumLines(*partsOf[OfDecay], *results[OfDecay], productOf(positions, shape.heads),
+                  productOf(positions, shape.heads, kThreads / kWarp), steps->parts);
+  if (shape.has[Shape::HeadDecay]) {
+    plan::LaunchArgument lines =
+        call.takeScratch(plan::constantFormula(llvm::divideCeil(shape.heads * shape.width, 64) * 256));
+    sums.sumPositions(*partsOf[OfDecay], lines, shape.width);
+    sums.sumLines(lines, *results[OfDecay], plan::constantFormula(shape.heads),
+                  plan::constantFormula(llvm::divideCeil(shape.heads, kThreads / kWarp)), 1);
+  }
+}

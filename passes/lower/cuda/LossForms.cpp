@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses of rows of logits on GPUs: a block a row, which it goes over once, and once more where there is a result an
+// element. Legend: N rows, V vocabulary.
+
+#include "passes/lower/cuda/ElementForms.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace morph;
+
+namespace {
+constexpr int64_t kThreads = kElementThreads;
+
+/// The block's row of a [N,V].
+class LogitRow {
+public:
+  LogitRow(KernelBuilder &k, Value pointer, int64_t width)
+      : k(k), pointer(pointer), width(width), lanes(lanesOf(width)), first(k.block() * width) {}
+
+  /// Goes over the places of the thread's vectors in a row.
+  KernelBuilder::Carried over(ArrayRef<Scalar> start,
+                              llvm::function_ref<KernelBuilder::Carried(Index, ArrayRef<Scalar>)> body) const {
+    return k.loop(k.thread() * lanes, k.integer(width), kThreads * lanes, start, body);
+  }
+  void over(llvm::function_ref<void(Index)> body) const {
+    k.loop(k.thread() * lanes, k.integer(width), kThreads * lanes, body);
+  }
+  KernelBuilder::Carried load(Index place) const { return k.loadVector(pointer, first + place, lanes); }
+
+  /// log(sum(exp(x))). The largest element that a thread has met is taken off as it goes; a row without a number that
+  /// is finite gives not a number, as does one with an infinity.
+  Scalar logSumExp() const {
+    auto carried =
+        over({k.number(-std::numeric_limits<float>::max()), k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+          KernelBuilder::Carried x = load(place);
+          Scalar greatest = before[0];
+          for (Scalar element : x)
+            greatest = k.maximum(greatest, element);
+          Scalar sum = before[1] * exp(before[0] - greatest);
+          for (Scalar element : x)
+            sum = sum + exp(element - greatest);
+          return KernelBuilder::Carried{greatest, sum};
+        });
+    Scalar greatest = k.blockMax(carried[0]);
+    return greatest + log(k.blockSum(carried[1] * exp(carried[0] - greatest)));
+  }
+
+private:
+  KernelBuilder &k;
+
+public:
+  Value pointer;
+  int64_t width, lanes;
+  Index first;
+};
+} // namespace
+
+/// Launches a kernel with a block a row of logits, whose type is given.
+static void forRows(DeviceFormCall &call, const plan::TensorType &logits, std::vector<plan::LaunchArgument> pointers,
+                    llvm::function_ref<void(KernelBuilder &, int64_t width)> build) {
+  int64_t width = staticSize(logits, 1);
+  std::string kernel = call.define(std::to_string(width), static_cast<unsigned>(pointers.size()), /*sizes=*/0, kThreads,
+                                   [&](KernelBuilder &k) { build(k, width); });
+  call.launch(kernel, {productOf(logits.shape[0])}, kThreads, std::move(pointers));
+}
+
+void morph::token_nllForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(0), {operandArgument(0), operandArgument(1), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow logits(k, k.pointer(0), width);
+            Scalar sum = logits.logSumExp();
+            k.onlyIf(k.thread() == 0, [&] {
+              Index target = k.loadInteger(k.pointer(1), k.block());
+              k.store(sum - k.load(logits.pointer, logits.first + target), k.pointer(2), k.block());
+            });
+          });
+}
+
+void morph::token_nll_gradForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow logits(k, k.pointer(1), width);
+            Scalar sum = logits.logSumExp(), dy = k.load(k.pointer(0), k.block());
+            Index target = k.loadInteger(k.pointer(2), k.block());
+            // A thread writes what it alone reads: the result may lie where the logits do.
+            logits.over([&](Index place) {
+              KernelBuilder::Carried result;
+              for (auto [lane, x] : llvm::enumerate(logits.load(place))) {
+                Scalar share = dy * exp(x - sum);
+                result.push_back(k.select(place + static_cast<int64_t>(lane) == target, share - dy, share));
+              }
+              k.storeVector(result, k.pointer(3), logits.first + place);
+            });
+          });
+}
+
+void morph::kl_divergenceForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow teacher(k, k.pointer(0), width), student(k, k.pointer(1), width);
+            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            auto sums = student.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+              Scalar sum = before[0];
+              for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place))) {
+                Scalar logP = t - teacherSum, logQ = s - studentSum;
+                sum = sum + exp(logP) * (logP - logQ);
+              }
+              return KernelBuilder::Carried{sum};
+            });
+            Scalar sum = k.blockSum(sums[0]);
+            k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(2), k.block()); });
+          });
+}
+
+void morph::kl_divergence_gradForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(2), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow teacher(k, k.pointer(1), width), student(k, k.pointer(2), width);
+            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            Scalar dy = k.load(k.pointer(0), k.block());
+            // A thread writes what it alone reads: the result may lie where the student's logits do.
+            student.over([&](Index place) {
+              KernelBuilder::Carried result;
+              for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place)))
+                result.push_back(dy * (exp(s - studentSum) - exp(t - teacherSum)));
+              k.storeVector(result, k.pointer(3), student.first + place);
+            });
+          });
+}
+
+/// The target's logit is the largest where no element before it is as large, and none after it larger: of equal ones
+/// the first counts. In a row with an element that is not a number nothing is right.
+void morph::correctForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(0), {operandArgument(0), operandArgument(1), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow logits(k, k.pointer(0), width);
+            Index target = k.loadInteger(k.pointer(1), k.block());
+            Scalar own = k.load(logits.pointer, logits.first + target), zero = k.number(0), one = k.number(1);
+            auto rivals = logits.over({zero}, [&](Index place, ArrayRef<Scalar> before) {
+              Scalar rival = before[0];
+              for (auto [lane, x] : llvm::enumerate(logits.load(place))) {
+                Index other = place + static_cast<int64_t>(lane);
+                Scalar isLess = k.select(k.less(x, own), zero, one),
+                       isNoMore = k.select(k.lessOrEqual(x, own), zero, one);
+                rival = max(rival, k.select(other < target, isLess, isNoMore));
+              }
+              return KernelBuilder::Carried{rival};
+            });
+            Scalar rival = k.blockMax(rivals[0]);
+            k.onlyIf(k.thread() == 0, [&] { k.store(1 - rival, k.pointer(2), k.block()); });
+          });
+}
