@@ -71,6 +71,16 @@ template <typename F> auto inMode(int mode, F operation) {
   return result;
 }
 
+/// A sum for one rounding to a shorter format: where it is no double, the odd one of the doubles on both sides.
+double sumToOdd(double x, double y) {
+  auto sum = [&] {
+    volatile double a = x, b = y, s = a + b;
+    return double(s);
+  };
+  double down = inMode(FE_DOWNWARD, sum), up = inMode(FE_UPWARD, sum);
+  return down != up && bits(down) % 2 ? down : down != up ? up : x + y;
+}
+
 struct Case {
   const char *ptx; ///< Reads %a, %b, %c (b64), %ra (b32), %ha (b16), %fa (f32), %da (f64) and so on; writes %o or %ro,
                    ///< %ho, %fo, %do.
@@ -261,8 +271,8 @@ TEST_F(NumericsTest, Integers32) {
           {"sad.s32 %ro, %ra, %rb, %rc;", AB u32(std::llabs(s64(s32(a)) - s32(b)) + c) END},
           {"div.s32 %ro, %ra, %rb;", AB u32(s32(b) == 0 ? ~0u : u32(s64(s32(a)) / s32(b))) END},
           {"div.u32 %ro, %ra, %rb;", AB u32(b) == 0 ? ~0u : u32(a) / u32(b) END},
-          {"rem.s32 %ro, %ra, %rb;", AB u32(s32(b) == 0 ? u32(a) : u32(s64(s32(a)) % s32(b))) END},
-          {"rem.u32 %ro, %ra, %rb;", AB u32(b) == 0 ? u32(a) : u32(a) % u32(b) END},
+          {"rem.s32 %ro, %ra, %rb;", AB u32(s32(b) == 0 ? ~0u : u32(s64(s32(a)) % s32(b))) END},
+          {"rem.u32 %ro, %ra, %rb;", AB u32(b) == 0 ? ~0u : u32(a) % u32(b) END},
           {"min.s32 %ro, %ra, %rb;", AB u32(std::min(s32(a), s32(b))) END},
           {"max.s32 %ro, %ra, %rb;", AB u32(std::max(s32(a), s32(b))) END},
           {"min.u32 %ro, %ra, %rb;", AB std::min(u32(a), u32(b)) END},
@@ -312,8 +322,8 @@ TEST_F(NumericsTest, Integers64) {
           {"mad.lo.s64 %o, %a, %b, %c;", AB a * b + c END},
           {"div.s64 %o, %a, %b;", AB b == 0 ? ~0ull : u64(s128(s64(a)) / s64(b)) END},
           {"div.u64 %o, %a, %b;", AB b == 0 ? ~0ull : a / b END},
-          {"rem.s64 %o, %a, %b;", AB b == 0 ? a : u64(s128(s64(a)) % s64(b)) END},
-          {"rem.u64 %o, %a, %b;", AB b == 0 ? a : a % b END},
+          {"rem.s64 %o, %a, %b;", AB b == 0 ? ~0ull : u64(s128(s64(a)) % s64(b)) END},
+          {"rem.u64 %o, %a, %b;", AB b == 0 ? ~0ull : a % b END},
           {"min.s64 %o, %a, %b;", AB u64(std::min(s64(a), s64(b))) END},
           {"max.u64 %o, %a, %b;", AB std::max(a, b) END},
           {"neg.s64 %o, %a;", AB 0 - a END},
@@ -329,31 +339,48 @@ TEST_F(NumericsTest, Integers64) {
       integers(), integers(), integers());
 }
 
-TEST_F(NumericsTest, Bits) {
-  auto extract = [](u64 a, u32 at, u32 n, int width, bool isSigned) -> u64 {
+// Fields that begin within the word and are no longer than it: of others the hardware's 64 bits are not the manual's.
+TEST_F(NumericsTest, BitFields) {
+  auto extract = [](u64 a, u64 at, u64 n, int width, bool isSigned) -> u64 {
     // As the PTX manual has it.
-    at &= 255, n &= 255;
     int most = width - 1;
-    u64 sign = !isSigned || n == 0 ? 0 : a >> std::min<u32>(at + n - 1, u32(most)) & 1, d = 0;
+    u64 sign = !isSigned || n == 0 ? 0 : a >> std::min<u64>(at + n - 1, u64(most)) & 1, d = 0;
     for (int i = 0; i <= most; ++i)
-      d |= (u32(i) < n && at + u32(i) <= u32(most) ? a >> (at + u32(i)) & 1 : sign) << i;
+      d |= (u64(i) < n && at + u64(i) <= u64(most) ? a >> (at + u64(i)) & 1 : sign) << i;
     return d;
   };
+  auto insert = [](u64 a, u64 into, u64 at, u64 n, u64 width) {
+    for (u64 i = 0; i < n && at + i < width; ++i)
+      into = (into & ~(1ull << (at + i))) | (a >> i & 1) << (at + i);
+    return into;
+  };
+  // From `least` to `most`, half of them at the ends.
+  auto within = [&](u64 least, u64 most) {
+    std::vector<u64> values(kCount);
+    const u64 ends[] = {least, least + 1, most - 1, most};
+    for (u64 &value : values)
+      value = random() % 2 ? ends[random() % 4] : least + random() % (most - least + 1);
+    return values;
+  };
+  // The upper bits are set in half of them.
+  std::vector<u64> words = integers();
+  for (u64 &word : words)
+    word ^= 0 - random() % 2;
+  check({{"bfe.u32 %ro, %ra, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(u32(a), b, c, 32, false); }},
+         {"bfe.s32 %ro, %ra, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(u32(a), b, c, 32, true); }},
+         {"bfi.b32 %ro, %ra, 0x5a5a5a5a, %rb, %rc;",
+          [=](u64 a, u64 b, u64 c) { return insert(a, 0x5a5a5a5a, b, c, 32); }}},
+        words, within(0, 31), within(0, 32));
+  check({{"bfe.u64 %o, %a, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(a, b, c, 64, false); }},
+         {"bfe.s64 %o, %a, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(a, b, c, 64, true); }},
+         {"bfi.b64 %o, %a, 0x5a5a5a5a5a5a5a5a, %rb, %rc;",
+          [=](u64 a, u64 b, u64 c) { return insert(a, 0x5a5a5a5a5a5a5a5a, b, c, 64); }}},
+        words, within(0, 63), within(0, 64));
+}
+
+TEST_F(NumericsTest, Bits) {
   check(
       {
-          {"bfe.u32 %ro, %ra, %rb, %rc;",
-           [=](u64 a, u64 b, u64 c) { return extract(u32(a), u32(b), u32(c), 32, false); }},
-          {"bfe.s32 %ro, %ra, %rb, %rc;",
-           [=](u64 a, u64 b, u64 c) { return extract(u32(a), u32(b), u32(c), 32, true); }},
-          {"bfe.u64 %o, %a, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(a, u32(b), u32(c), 64, false); }},
-          {"bfe.s64 %o, %a, %rb, %rc;", [=](u64 a, u64 b, u64 c) { return extract(a, u32(b), u32(c), 64, true); }},
-          {"bfi.b32 %ro, %ra, %rb, %rc, 7;",
-           [](u64 a, u64 b, u64 c) {
-             u64 at = c & 255, d = u32(b);
-             for (u64 i = 0; i < 7 && at + i < 32; ++i)
-               d = (d & ~(1ull << (at + i))) | (a >> i & 1) << (at + i);
-             return d;
-           }},
           {"popc.b32 %ro, %ra;", AB u64(__builtin_popcount(u32(a))) END},
           {"popc.b64 %ro, %a;", AB u64(__builtin_popcountll(a)) END},
           {"clz.b32 %ro, %ra;", AB u32(a) ? u64(__builtin_clz(u32(a))) : 32 END},
@@ -484,7 +511,6 @@ TEST_F(NumericsTest, Singles) {
           {"{ .reg .pred %q; setp.nan.f32 %q, %fa, %fb; selp.b32 %ro, 1, 0, %q; }",
            AB std::isnan(single(a)) || std::isnan(single(b)) END},
           {"{ .reg .pred %q; setp.neu.f32 %q, %fa, 0f3F800000; selp.b32 %ro, 1, 0, %q; }", AB !(single(a) == 1) END},
-          {"set.gt.f32.f32 %fo, %fa, %fb;", FF(x > y ? 1 : 0)},
           {"{ .reg .pred %q; testp.subnormal.f32 %q, %fa; selp.b32 %ro, 1, 0, %q; }",
            AB std::fpclassify(single(a)) == FP_SUBNORMAL END},
           {"{ .reg .pred %q; testp.finite.f32 %q, %fa; selp.b32 %ro, 1, 0, %q; }", AB std::isfinite(single(a)) END},
@@ -565,7 +591,7 @@ TEST_F(NumericsTest, Halves) {
       return one(a & 0xffff, b & 0xffff, c & 0xffff) | one(a >> 16 & 0xffff, b >> 16 & 0xffff, c >> 16 & 0xffff) << 16;
     };
   };
-  // Numbers, so that the sums of three fit a double.
+  // Numbers, so that no product is too large.
   auto numbers = [&] {
     std::vector<u64> values;
     for (u64 value : integers()) {
@@ -591,8 +617,9 @@ TEST_F(NumericsTest, Halves) {
           {"add.rn.f16x2 %ro, %ra, %rb;", both([](u64 a, u64 b, u64) { return toF16(f16(a) + f16(b)); })},
           {"fma.rn.f16x2 %ro, %ra, %rb, %rc;",
            both([](u64 a, u64 b, u64 c) { return toF16(f16(a) * f16(b) + f16(c)); })},
-          {"fma.rn.bf16 %ho, %ha, %hb, %hc;", BB(x * y + z)},
-          {"fma.rn.bf16x2 %ro, %ra, %rb, %rc;", both([](u64 a, u64 b, u64 c) { return toBf(bf(a) * bf(b) + bf(c)); })},
+          {"fma.rn.bf16 %ho, %ha, %hb, %hc;", BB(sumToOdd(x * y, z))},
+          {"fma.rn.bf16x2 %ro, %ra, %rb, %rc;",
+           both([](u64 a, u64 b, u64 c) { return toBf(sumToOdd(bf(a) * bf(b), bf(c))); })},
           {"max.bf16 %ho, %ha, %hb;", BB(std::max(x, y))},
           {"min.bf16x2 %ro, %ra, %rb;", both([](u64 a, u64 b, u64) { return toBf(std::min(bf(a), bf(b))); })},
           {"neg.bf16 %ho, %ha;", BB(-x)},

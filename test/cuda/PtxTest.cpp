@@ -107,6 +107,7 @@ TEST(PtxTest, WhatIsNotKnownIsNamed) {
       {"barrier.cluster.arrive;", "'.cluster' is not known"},
       {"fence.proxy.async;", "'.proxy' is not known"},
       {"tanh.approx.bf16x2 %r1, %r2;", "this type is not known"},
+      {"set.gt.f32.f32 %f1, %f2, %f3;", "'set' to f32 is not known"},
       {"add.rm.f16 %rs1, %rs2, %rs3;", "this rounding is not known"},
       {"setmaxnreg.inc.sync.aligned.u32 40;", "'setmaxnreg' is not known"},
       {"call.uni %rd1, (), p;", "a call through a pointer is not known"},

@@ -466,12 +466,15 @@ TEST_F(StreamTest, WrongCaptures) {
   ASSERT_CUDA(cuda().cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
   EXPECT_CUDA_ERROR(cuda().cuStreamWaitEvent(one, event, 0), CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
   EXPECT_CUDA_ERROR(end(), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
-  // An event of a capture is none to wait for.
-  ASSERT_CUDA(cuda().cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_RELAXED));
-  ASSERT_CUDA(cuda().cuEventRecord(event, one));
-  EXPECT_CUDA_ERROR(cuda().cuEventSynchronize(event), CUDA_ERROR_CAPTURED_EVENT);
-  EXPECT_CUDA(cuda().cuStreamEndCapture(one, &graph));
-  EXPECT_CUDA(cuda().cuGraphDestroy(graph));
+  // An event of a capture is none to wait for or to ask.
+  for (decltype(cuda().cuEventQuery) wrong : {cuda().cuEventSynchronize, cuda().cuEventQuery}) {
+    ASSERT_CUDA(cuda().cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_RELAXED));
+    ASSERT_CUDA(cuda().cuEventRecord(event, one));
+    EXPECT_CUDA_ERROR(wrong(event), CUDA_ERROR_CAPTURED_EVENT);
+    ASSERT_CUDA(cuda().cuStreamIsCapturing(one, &status));
+    EXPECT_EQ(status, CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+    EXPECT_CUDA_ERROR(end(), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  }
   // The default stream waits for blocking streams, which a captured one cannot be waited for.
   ASSERT_CUDA(cuda().cuStreamBeginCapture(blocking, CU_STREAM_CAPTURE_MODE_RELAXED));
   EXPECT_CUDA_ERROR(apply(function, nullptr, buffer.pointer, 2, 0), CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);

@@ -83,6 +83,13 @@ CUresult drain(Call &call, Stream *stream) {
   return call->error;
 }
 
+/// Whether an event was recorded in a capture, which asking for it makes invalid.
+bool isCaptured(const Event &event) {
+  if (event.capture)
+    event.capture->isInvalid = true;
+  return event.capture != nullptr;
+}
+
 /// What a call may not do while a capture of the global kind is open.
 bool isUnsafe(Call &call) {
   if (!call->streams.forbidsUnsafe())
@@ -1100,7 +1107,7 @@ CUresult cuEventQuery(CUevent handle) {
   Event *event = call.failed() ? nullptr : call.event(handle);
   if (!event)
     return call.result;
-  if (event->capture)
+  if (isCaptured(*event))
     return CUDA_ERROR_CAPTURED_EVENT;
   if (isUnsafe(call))
     return call.result;
@@ -1115,7 +1122,7 @@ CUresult cuEventSynchronize(CUevent handle) {
   Event *event = call.failed() ? nullptr : call.event(handle);
   if (!event)
     return call.result;
-  if (event->capture)
+  if (isCaptured(*event))
     return CUDA_ERROR_CAPTURED_EVENT;
   std::shared_ptr<Completion> completion = event->completion;
   if (completion)

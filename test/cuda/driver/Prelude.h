@@ -169,6 +169,17 @@ HELPER f32 toOdd(f64 d) {
     --x;
   return F(x | 1);
 }
+/* A sum of doubles, rounded to odd. */
+HELPER f64 sumToOdd(f64 a, f64 b) {
+  f64 s = a + b;
+  f64 t = s - a;
+  f64 u = s - t;
+  f64 e1 = a - u, e2 = b - t;
+  f64 e = e1 + e2; /* what `s` lacks */
+  if (!__builtin_isfinite(s) || e == 0 || (UD(s) & 1))
+    return s;
+  return D((s > 0) == (e > 0) ? UD(s) + 1 : UD(s) - 1);
+}
 HELPER u32 toTf32(f32 f) {
   u32 x = U(f);
   return f != f ? 0x7fffffffu : (x + 0x1000) & 0xffffe000u;

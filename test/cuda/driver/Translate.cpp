@@ -723,9 +723,10 @@ private:
       if (one.isPacked() || one.isHalf()) {
         if (mode != 2 || has("ftz"))
           return unknown("this rounding");
-        // In double, with one rounding at the end.
+        // In double, with one rounding at the end. Products are exact; a plain sum of two halves that is no double lies
+        // so near the larger one that this is the result either way.
         auto operation = [&](const std::vector<std::string> &x) {
-          std::string text = isMad ? "__builtin_fma((f64)" + x[0] + ", (f64)" + x[1] + ", (f64)" + x[2] + ")"
+          std::string text = isMad ? "sumToOdd((f64)" + x[0] + " * (f64)" + x[1] + ", (f64)" + x[2] + ")"
                                    : "(f64)" + x[0] + sign + "(f64)" + x[1];
           return finished({"f16"}, "toOdd(" + text + ")");
         };
@@ -845,13 +846,13 @@ private:
     if (!one.isInteger())
       return unknown("this type");
     allow({});
-    // By zero: all bits of a quotient are set, and the remainder is the dividend, as the hardware has it.
+    // By zero: all bits of the result are set, as the hardware has it.
     std::string c = one.isSigned() ? "s64" : "u64";
     out += " " + c + " x = " + value(1, one) + ", y = " + value(2, one) + ";";
     if (name == "div")
       assign(0, one, one.isSigned() ? "y == 0 ? -1 : y == -1 ? (s64)(0 - (u64)x) : x / y" : "y == 0 ? ~0ull : x / y");
     else
-      assign(0, one, one.isSigned() ? "y == 0 ? x : y == -1 ? 0 : x % y" : "y == 0 ? x : x % y");
+      assign(0, one, one.isSigned() ? "y == 0 ? -1 : y == -1 ? 0 : x % y" : "y == 0 ? ~0ull : x % y");
   }
 
   void writeMinMax() {
@@ -989,9 +990,9 @@ private:
     };
     if (name == "set") {
       Type to = types.front();
-      if (types.size() != 2 || !(to.isSingle() || to.bits() == 32))
-        return unknown("this type");
-      return assign(0, to, "(" + combined("c") + ")" + (to.isSingle() ? " ? 1.0f : 0.0f" : " ? 0xffffffffu : 0u"));
+      if (types.size() != 2 || !to.isInteger() || to.bits() != 32)
+        return unknown("'set' to " + to.name);
+      return assign(0, to, "(" + combined("c") + ") ? 0xffffffffu : 0u");
     }
     Operand first = operand(0), second = operand(0);
     out += " u8 d = " + combined("c") + ", e = " + combined("(u8)!c") + "; (void)e;";
