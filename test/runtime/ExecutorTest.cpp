@@ -433,7 +433,8 @@ TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
     auto outputs = executor->run(inputs);
     return outputs.ok() ? "ran" : outputs.status().message();
   };
-  const std::string form = "input 'ring' of program 'test' is updated in place: it must be contiguous, on cpu and of Float";
+  const std::string form =
+      "input 'ring' of program 'test' is updated in place: it must be contiguous, on cpu and of Float";
   EXPECT_NE(errorWith(at::zeros({1, 4, 2}, at::kDouble)).find(form), std::string::npos);
   EXPECT_NE(errorWith(at::zeros({1, 2, 4}).transpose(1, 2)).find(form), std::string::npos);
   inputs["x"] = memory.narrow(0, 6, 6).view({1, 3, 2});

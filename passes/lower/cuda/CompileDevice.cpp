@@ -89,7 +89,7 @@ static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxT
     DeviceForm form = findDeviceForm(instruction.op);
     if (!form)
       return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
-                               << "' has no form on GPUs yet";
+                                       << "' has no form on GPUs yet";
     form(call);
   }
   FailureOr<std::string> ptx = translateToPtx(*cuda->module, target);
@@ -128,8 +128,9 @@ LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, Strin
   const PtxTarget *target = findPtxTarget(chip);
   if (!target)
     return emitError(model.getLoc()) << "there is no target '" << chip << "': known are "
-                             << llvm::join(llvm::map_range(getPtxTargets(), [](PtxTarget known) { return known.chip; }),
-                                           ", ");
+                                     << llvm::join(llvm::map_range(getPtxTargets(),
+                                                                   [](PtxTarget known) { return known.chip; }),
+                                                   ", ");
   if (planPath == "-")
     return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
   FailureOr<std::vector<PtxFile>> files = compilePlanForDevice(model, plan, *target);
