@@ -4,6 +4,7 @@ for NVIDIA's driver and cuBLASLt, which also check every access."""
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 BIN = pathlib.Path(os.environ["MORPH_BIN"])
+# Where programs are kept in place of being run on the stand-ins.
+KEPT = os.environ.get("MORPH_KEEP_PROGRAMS")
 TARGETS = {"sm_80": "a100", "sm_90": "h100"}
 
 
@@ -56,6 +59,8 @@ class ProgramCase(unittest.TestCase):
                 return load_file(folder / f"{name}.safetensors")
 
             expected = results("cpu", "cpu", "")
+            if KEPT:
+                return self.keep(folder, program, passes, tolerance)
             for target, device in TARGETS.items():
                 with self.subTest(target=target):
                     found = results(target, "cuda", f"device={target}", MORPH_STAND_IN_DEVICE=device)
@@ -64,3 +69,11 @@ class ProgramCase(unittest.TestCase):
                         scale = max(1.0, expected[name].abs().max().item())
                         difference = (found[name] - expected[name]).abs().max().item() / scale
                         self.assertLess(difference, tolerance, name)
+
+    def keep(self, folder, program, passes, tolerance):
+        """The program with its inputs and what the CPU made of them, for a machine with a GPU and without a compiler."""
+        for target in TARGETS:
+            run(BIN / "morph-opt", folder / "model.mlir", *passes,
+                f"--morph-emit-plan=program={program} output={folder / target}.json device={target}", "-o", os.devnull)
+        (folder / "tolerance").write_text(str(tolerance))
+        shutil.copytree(folder, tempfile.mkdtemp(prefix=f"{self._testMethodName}-", dir=KEPT), dirs_exist_ok=True)
