@@ -9,8 +9,8 @@ from programs import ProgramCase, model
 
 class RowsTest(ProgramCase):
     def test_rows_and_products(self):
-        # Lines of one warp and of several, a line that no vector fits, and a product between them.
-        for width in (36, 37, 64, 1536):
+        # Lines of part of a warp, of two warps and of more, a line that no vector fits, and a product between them.
+        for width in (36, 37, 64, 576, 1024, 1536):
             with self.subTest(width=width):
                 text = model(f"""(%x: tensor<?x?x{width}xf32> "x" [B, T]) {{
     %w = morph.param @norm : tensor<{width}xf32>
@@ -25,6 +25,24 @@ class RowsTest(ProgramCase):
                 torch.manual_seed(0)
                 self.compare(text, {"x": torch.randn(2, 37, width)},
                              {"norm": torch.randn(width), "matrix": torch.randn(24, width) / width**0.5}, 2e-6)
+
+    def test_sums_over_rows(self):
+        # Parts of 64 rows, the last one short: by four groups of threads, by a line of two warps, added to in memory where
+        # heads take turns over the weight, and totals.
+        for width, heads in ((64, 1), (512, 1), (576, 1), (4096, 1), (32, 3)):
+            with self.subTest(width=width, heads=heads):
+                row, line = f"{heads}x{width}", f"tensor<{width}xf32>"
+                text = model(f"""(%y: tensor<?x?x{row}xf32> "y" [B, T], %x: tensor<?x?x{row}xf32> "x" [B, T]) {{
+    %w = morph.param @norm : {line}
+    %i = morph.rms_norm_input_grad %y, %x, %w eps 1.0e-5 : tensor<?x?x{row}xf32>, tensor<?x?x{row}xf32>, {line}
+    %g = morph.rms_norm_weight_grad %y, %x eps 1.0e-5 : tensor<?x?x{row}xf32>, tensor<?x?x{row}xf32>
+    %b = morph.reduce_to %y rank 2 : tensor<?x?x{row}xf32>
+    morph.output "i" = %i, "g" = %g, "b" = %b : tensor<?x?x{row}xf32>, {line}, tensor<{row}xf32>
+  }}""", f"morph.weight @norm : {line}")
+                torch.manual_seed(0)
+                # Sums of 222 terms, or of three times as many.
+                self.compare(text, {"y": torch.randn(3, 74, heads, width), "x": torch.randn(3, 74, heads, width)},
+                             {"norm": torch.randn(width)}, 4e-6)
 
     def test_rope(self):
         # The table reaches six of ten elements.

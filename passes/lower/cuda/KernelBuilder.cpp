@@ -316,13 +316,7 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   Scalar n = shifted - kRound;
   Scalar rest = fma(n, angle.constant(-1.57079632679489655800), angle);
   rest = fma(n, rest.constant(-6.12323399573676603587e-17), rest);
-  Value bits = builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get());
-  Index quarter = wrap(bits);
-  auto hasBit = [&](Index value, int64_t bit) {
-    return Value(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::ne,
-                                               builder.create<arith::AndIOp>(location, value.get(), integer(bit).get()),
-                                               integer(0).get()));
-  };
+  Index quarter = wrap(builder.create<arith::BitcastOp>(location, builder.getI64Type(), shifted.get()));
   Scalar x = convert(rest, builder.getF32Type()), square = x * x;
   // Cephes' sinf and cosf.
   Scalar sine = fma(square, -1.9515295891e-4, 8.3321608736e-3);
@@ -331,9 +325,10 @@ std::pair<Scalar, Scalar> KernelBuilder::sineAndCosine(Scalar angle) {
   Scalar cosine = fma(square, 2.443315711809948e-5, -1.388731625493765e-3);
   cosine = fma(square, cosine, cosine.constant(4.166664568298827e-2));
   cosine = fma(square * square, cosine, 1 - 0.5 * square);
-  Value swaps = hasBit(quarter, 1);
+  Value swaps = hasBit(quarter, integer(0));
   Scalar s = select(swaps, cosine, sine), c = select(swaps, sine, cosine);
-  return {select(hasBit(quarter, 2), -s, s), select(hasBit(quarter + 1, 2), -c, c)};
+  Index second = integer(1);
+  return {select(hasBit(quarter, second), -s, s), select(hasBit(quarter + 1, second), -c, c)};
 }
 
 Scalar KernelBuilder::partner(Scalar value, int64_t distance) {

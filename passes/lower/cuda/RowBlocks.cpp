@@ -2,15 +2,14 @@
 #include "passes/lower/cuda/RowBlocks.h"
 
 #include "passes/lower/RowKernel.h"
+#include "passes/lower/cuda/KernelBuilder.h"
 #include "runtime/plan/Workspace.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
-#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <numeric>
@@ -21,195 +20,188 @@ using namespace morph;
 namespace {
 
 constexpr int64_t kWarp = 32;
-/// Threads of a block, but where a line needs more.
+/// Threads of a block, but where a line needs more than a warp: then they are the line's.
 constexpr int64_t kThreads = 128;
 constexpr int64_t kMostThreads = 1024;
 /// Elements that a thread loads at once: 16 bytes of fp32.
 constexpr int64_t kVector = 4;
 /// Vectors of a line that a thread holds of each value.
 constexpr int64_t kPieces = 4;
-/// Bytes of shared memory that any kernel may have.
-constexpr int64_t kSharedBytes = 48 * 1024;
-constexpr unsigned kGlobal = 1, kShared = 3; ///< Address spaces.
+/// Bytes of shared memory that the groups of a block take for one sum over rows, at most.
+constexpr int64_t kSumBytes = 12 * 1024;
+
+using Carried = KernelBuilder::Carried;
+
+/// How threads share lines.
+struct Schedule {
+  RowBlocks blocks;
+  int64_t lanes = kVector; ///< Elements of a piece.
+  int64_t group = 1;       ///< Threads of a line: part of a warp, or the block.
+  int64_t pieces = 1;      ///< Of a line, a thread's.
+
+  int64_t groups() const { return blocks.threads / group; }
+};
+
+/// A sum over rows.
+struct RowSum {
+  linalg::GenericOp op;
+  int phase;
+  bool isTotal;     ///< Of one number a line.
+  int64_t place;    ///< Of a total: the element of the result.
+  int64_t elements; ///< Of the result.
+  Value buffer;     ///< Of parts.
+  bool inMemory;    ///< Lines take turns over its elements: parts are added to where they lie.
+};
 
 /// Elements of a line, or of all rows, that a thread holds in a vector.
 struct Piece {
-  Value offset;                         ///< From the line's begin.
-  Value index;                          ///< From the buffers' begin.
+  Index offset;                         ///< From the line's begin.
+  Index index;                          ///< From the buffers' begin.
   Value isInside;                       ///< Null where it always is.
   llvm::DenseMap<Value, Value> known{}; ///< Elements of values.
 };
 
-class RowBlockLowering : RowKernel {
-public:
-  RowBlockLowering(RowKernel kernel, gpu::GPUModuleOp module)
-      : RowKernel(std::move(kernel)), module(module), location(source.getLoc()), builder(module.getContext()) {}
-
-  FailureOr<RowBlocks> run();
-
-private:
-  /// A sum over rows and what this thread has of it: a vector a piece, or one number.
-  struct RowSum {
-    linalg::GenericOp op;
-    bool isTotal;
-    Value buffer; ///< Of parts.
-    int64_t elements;
-    bool inMemory; ///< Lines take turns over its elements: parts are added to where they lie.
-  };
-
-  /// Whether lines take turns over the elements of a sum over rows.
-  bool areSumsInMemory();
-  void emitPrologue();
-  void emitElements(Value thread, Value block);
-  void emitLines(Value thread, Value block);
-  void emitParts(Value thread, Value block);
-  /// All passes over a line. `carried` are the row sums' values, which it changes.
-  void emitLine(Value line, Value lane, Value isThere, SmallVectorImpl<Value> &carried);
-  void emitPass(int phase, MutableArrayRef<Piece> pieces, Value isThere, SmallVectorImpl<Value> &carried);
-  void storeParts(Value group, Value lane, Value thread, Value block, ArrayRef<Value> carried);
-  Value reduce(Value lanes);
-
-  Value evaluate(Value root, Piece &piece);
-  Value evaluateOperand(OpOperand &operand, Piece &piece);
-  SmallVector<Value> evaluateOperands(linalg::GenericOp op, Piece &piece);
-  SmallVector<Value> numbersOf(linalg::GenericOp op);
-  Value indexOf(int64_t elements, const Piece &piece);
-  SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, int64_t lanes) {
-    return buildRowBody(builder, location, op, arguments, scalars, lanes);
-  }
-
-  Value integer(int64_t number) {
-    return builder.create<arith::ConstantOp>(location, builder.getI64IntegerAttr(number));
-  }
-  Value integer32(int32_t number) {
-    return builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(number));
-  }
-  Value add(Value a, Value b) { return builder.create<arith::AddIOp>(location, a, b); }
-  Value subtract(Value a, Value b) { return builder.create<arith::SubIOp>(location, a, b); }
-  Value multiply(Value a, int64_t b) { return b == 1 ? a : builder.create<arith::MulIOp>(location, a, integer(b)); }
-  Value divide(Value a, int64_t b) { return b == 1 ? a : builder.create<arith::DivUIOp>(location, a, integer(b)); }
-  Value remainder(Value a, int64_t b) { return builder.create<arith::RemUIOp>(location, a, integer(b)); }
-  Value minimum(Value a, Value b) { return builder.create<arith::MinSIOp>(location, a, b); }
-  Value isBelow(Value a, Value b) { return builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::slt, a, b); }
-  Value both(Value a, Value b) { return !a ? b : !b ? a : builder.create<arith::AndIOp>(location, a, b).getResult(); }
-  Value select(Value condition, Value a, Value b) {
-    return condition ? builder.create<arith::SelectOp>(location, condition, a, b).getResult() : a;
-  }
-  Type vectorOf(Type element) const { return VectorType::get(lanes, element); }
-  Value splat(Value scalar) {
-    return builder.create<vector::BroadcastOp>(location, vectorOf(scalar.getType()), scalar);
-  }
-  Value zeros() { return builder.create<arith::ConstantOp>(location, builder.getZeroAttr(vectorOf(f32()))); }
-  Type f32() { return builder.getF32Type(); }
-  Value toI64(Value index) { return builder.create<arith::IndexCastOp>(location, builder.getI64Type(), index); }
-  Value addressOf(Value buffer, Type element, Value index) {
-    return builder.create<LLVM::GEPOp>(location, buffer.getType(), element, buffer, ValueRange{index});
-  }
-  Value load(Value buffer, Type element, Value index);
-  void store(Value value, Value buffer, Value index);
-  void onlyIf(Value condition, llvm::function_ref<void()> body);
-  SmallVector<Value> loop(Value from, Value to, int64_t step, ValueRange carried,
-                          llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
-  Value shared(StringRef name, int64_t elements);
-  void barrier() { builder.create<gpu::BarrierOp>(location); }
-
-  gpu::GPUModuleOp module;
-  Location location;
-  OpBuilder builder;
-
-  // The schedule.
-  int64_t lanes = kVector; ///< Elements of a piece.
-  int64_t group = 1;       ///< Threads of a line.
-  int64_t pieceCount = 1;
-  int64_t threads = kThreads;
-
-  // Made while emitting.
-  gpu::GPUFuncOp target;
-  Value rows;
-  llvm::DenseMap<Value, Value> buffers;        ///< Arguments.
-  SmallVector<std::pair<Value, Value>> stores; ///< Roots and where they go.
-  SmallVector<RowSum> rowSums;                 ///< In the order of the steps.
-  IRMapping scalars;                           ///< Of the prologue and of the line.
-  llvm::DenseMap<Value, Value> uniformScalars;
-  Value lineIndex, partIndex;
-  Value warpSums; ///< Shared memory for sums over warps, a line of it a sum.
-  int64_t sumCount = 0;
-};
-
-//===----------------------------------------------------------------------===//
-// Memory and control
-//===----------------------------------------------------------------------===//
+int64_t elementsOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getNumElements(); }
 
 /// bf16 is integers in memory.
 Type memoryType(Type element) {
   return element.isF32() ? element : IntegerType::get(element.getContext(), element.getIntOrFloatBitWidth());
 }
 
-Value RowBlockLowering::load(Value buffer, Type element, Value index) {
-  Type stored = memoryType(element);
-  unsigned bytes = element.getIntOrFloatBitWidth() / 8;
-  Value value = builder.create<LLVM::LoadOp>(location, vectorOf(stored), addressOf(buffer, stored, index),
-                                             static_cast<unsigned>(lanes) * bytes);
-  return stored == element ? value : builder.create<arith::BitcastOp>(location, vectorOf(element), value);
+FailureOr<Schedule> makeSchedule(RowKernel &kernel) {
+  Schedule schedule;
+  schedule.blocks = {RowBlocks::Unit::Elements, 2 * kThreads * kVector, 2 * kThreads, kernel.rowElements};
+  if (kernel.lineWidth == 0)
+    return schedule;
+  schedule.lanes = std::gcd(kernel.lineWidth, kVector);
+  int64_t vectors = kernel.lineWidth / schedule.lanes;
+  schedule.group = static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(llvm::divideCeil(vectors, kPieces))));
+  if (schedule.group > kMostThreads)
+    return kernel.source.emitError() << "kernel @" << kernel.source.getSymName() << " has lines of " << kernel.lineWidth
+                                     << " elements, more than a block of threads holds";
+  int64_t threads = schedule.group > kWarp ? schedule.group : kThreads;
+  bool hasSums = false, oneGroup = false;
+  for (RowStep &step : kernel.steps) {
+    if (step.kind != RowKind::Sum)
+      continue;
+    hasSums = true;
+    // Nobody else adds to memory that lines take turns over.
+    oneGroup |= !kernel.isTotal(step.op) && (elementsOf(step.op.getResult(0)) != kernel.lineWidth ||
+                                             threads / schedule.group * kernel.lineWidth * 4 > kSumBytes);
+  }
+  if (oneGroup)
+    threads = schedule.group = std::max(schedule.group, kWarp);
+  schedule.pieces = llvm::divideCeil(vectors, schedule.group);
+  schedule.blocks = {RowBlocks::Unit::Lines, threads / schedule.group, threads, kernel.rowElements / kernel.lineWidth};
+  if (hasSums)
+    schedule.blocks = {RowBlocks::Unit::Rows, plan::kRowBlock, threads, 1};
+  return schedule;
 }
 
-void RowBlockLowering::store(Value value, Value buffer, Value index) {
-  Type element = getElementTypeOrSelf(value.getType()), stored = memoryType(element);
-  if (stored != element)
-    value = builder.create<arith::BitcastOp>(location, vectorOf(stored), value);
-  unsigned bytes = element.getIntOrFloatBitWidth() / 8;
-  builder.create<LLVM::StoreOp>(location, value, addressOf(buffer, stored, index),
-                                static_cast<unsigned>(lanes) * bytes);
-}
+class RowBlockLowering : RowKernel {
+public:
+  RowBlockLowering(RowKernel kernel, const Schedule &schedule, gpu::GPUModuleOp module)
+      : RowKernel(std::move(kernel)), schedule(schedule), lanes(schedule.lanes),
+        k(module, source.getSymName(), static_cast<unsigned>(source.getNumArguments() + returned.size()), /*sizes=*/1,
+          schedule.blocks.threads) {}
 
-void RowBlockLowering::onlyIf(Value condition, llvm::function_ref<void()> body) {
-  if (!condition)
-    return body();
-  auto branch = builder.create<scf::IfOp>(location, condition, /*withElseRegion=*/false);
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToStart(branch.thenBlock());
-  body();
-}
+  void run();
 
-SmallVector<Value> RowBlockLowering::loop(Value from, Value to, int64_t step, ValueRange carried,
-                                          llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = builder.create<scf::ForOp>(location, from, to, integer(step), carried,
-                                         [&](OpBuilder &inner, Location, Value index, ValueRange values) {
-                                           OpBuilder::InsertionGuard guard(builder);
-                                           builder.setInsertionPointToEnd(inner.getInsertionBlock());
-                                           SmallVector<Value> next = body(index, values);
-                                           builder.create<scf::YieldOp>(location, next);
-                                         });
-  return SmallVector<Value>(loop.getResults());
-}
+private:
+  void emitPrologue();
+  void emitElements();
+  void emitLines();
+  void emitParts();
+  /// All passes over a line. `carried` are the row sums' values, which it changes: a vector a piece, or one number.
+  void emitLine(Index line, Index lane, Value isThere, Carried &carried);
+  void emitPass(int phase, MutableArrayRef<Piece> pieces, Value isThere, Carried &carried);
+  void addToSums(int phase, MutableArrayRef<Piece> pieces, Value isThere, Carried &carried);
+  void storeTotal(const RowSum &sum, Scalar own, Index group, Index lane);
+  void storeElements(const RowSum &sum, ArrayRef<Scalar> own, Index group, Index lane);
+  Scalar sumLine(Value vector);
 
-/// Shared memory of the block: a global of the module.
-Value RowBlockLowering::shared(StringRef name, int64_t elements) {
-  auto type = LLVM::LLVMArrayType::get(f32(), static_cast<uint64_t>(elements));
-  std::string symbol = (source.getSymName() + "." + name).str();
-  OpBuilder outside = OpBuilder::atBlockBegin(module.getBody());
-  auto global = outside.create<LLVM::GlobalOp>(location, type, /*isConstant=*/false, LLVM::Linkage::Internal, symbol,
-                                               Attribute(), /*alignment=*/16, kShared);
-  OpBuilder inside = OpBuilder::atBlockEnd(&global.getInitializerRegion().emplaceBlock());
-  inside.create<LLVM::ReturnOp>(location, inside.create<LLVM::UndefOp>(location, type).getResult());
-  return builder.create<LLVM::AddressOfOp>(location, global);
-}
+  Value evaluate(Value root, Piece &piece);
+  Value evaluateOperand(OpOperand &operand, Piece &piece);
+  SmallVector<Value> evaluateOperands(linalg::GenericOp op, Piece &piece);
+  SmallVector<Value> numbersOf(linalg::GenericOp op);
+  Index indexOf(int64_t elements, const Piece &piece);
+  SmallVector<Value> applyBody(linalg::GenericOp op, ArrayRef<Value> arguments, int64_t width) {
+    return buildRowBody(k.builder, k.location, op, arguments, scalars, width);
+  }
+  /// How many values a sum is carried in.
+  size_t carriedBy(const RowSum &sum) const {
+    return sum.isTotal ? 1 : sum.inMemory ? 0 : static_cast<size_t>(schedule.pieces);
+  }
+
+  Type vectorOf(Type element) const { return VectorType::get(lanes, element); }
+  Value splat(Value scalar) {
+    return k.builder.create<vector::BroadcastOp>(k.location, vectorOf(scalar.getType()), scalar);
+  }
+  Value zeros() {
+    return k.builder.create<arith::ConstantOp>(k.location, k.builder.getZeroAttr(vectorOf(k.builder.getF32Type())));
+  }
+  Value both(Value a, Value b) { return !a ? b : !b ? a : k.both(a, b); }
+  Value select(Value condition, Value a, Value b) {
+    return condition ? k.select(condition, k.scalar(a), k.scalar(b)).get() : a;
+  }
+  void onlyIf(Value condition, llvm::function_ref<void()> body) { condition ? k.onlyIf(condition, body) : body(); }
+  Value loadVector(Value buffer, Type element, Index index);
+  void storeVector(Value value, Value buffer, Index index);
+  Value loadElement(Value buffer, Type element, int64_t index);
+
+  Schedule schedule;
+  int64_t lanes; ///< The schedule's; 1 at the end of rows that nothing cuts.
+  KernelBuilder k;
+
+  llvm::DenseMap<Value, Value> buffers;        ///< Arguments.
+  SmallVector<std::pair<Value, Value>> stores; ///< Roots and where they go.
+  SmallVector<RowSum> rowSums;                 ///< In the order of the steps.
+  IRMapping scalars;                           ///< Of the prologue and of the line.
+  llvm::DenseMap<Value, Value> uniformScalars;
+  std::optional<Index> line, part; ///< Of the rows that are being computed.
+};
 
 //===----------------------------------------------------------------------===//
 // Elements
 //===----------------------------------------------------------------------===//
 
+Value RowBlockLowering::loadVector(Value buffer, Type element, Index index) {
+  Type stored = memoryType(element);
+  Value address = k.builder.create<LLVM::GEPOp>(k.location, buffer.getType(), stored, buffer, ValueRange{index.get()});
+  Value value = k.builder.create<LLVM::LoadOp>(k.location, vectorOf(stored), address,
+                                               static_cast<unsigned>(lanes) * element.getIntOrFloatBitWidth() / 8);
+  return stored == element ? value : k.builder.create<arith::BitcastOp>(k.location, vectorOf(element), value);
+}
+
+void RowBlockLowering::storeVector(Value value, Value buffer, Index index) {
+  Type element = getElementTypeOrSelf(value.getType()), stored = memoryType(element);
+  if (stored != element)
+    value = k.builder.create<arith::BitcastOp>(k.location, vectorOf(stored), value);
+  Value address = k.builder.create<LLVM::GEPOp>(k.location, buffer.getType(), stored, buffer, ValueRange{index.get()});
+  k.builder.create<LLVM::StoreOp>(k.location, value, address,
+                                  static_cast<unsigned>(lanes) * element.getIntOrFloatBitWidth() / 8);
+}
+
+/// A number of a uniform argument, in its own type.
+Value RowBlockLowering::loadElement(Value buffer, Type element, int64_t index) {
+  Type stored = memoryType(element);
+  Value address =
+      k.builder.create<LLVM::GEPOp>(k.location, buffer.getType(), stored, buffer, ValueRange{k.integer(index).get()});
+  Value value = k.builder.create<LLVM::LoadOp>(k.location, stored, address);
+  return stored == element ? value : k.builder.create<arith::BitcastOp>(k.location, element, value);
+}
+
 /// Where the elements of a piece are in a uniform tensor: lines take turns over one of several lines.
-Value RowBlockLowering::indexOf(int64_t elements, const Piece &piece) {
+Index RowBlockLowering::indexOf(int64_t elements, const Piece &piece) {
   int64_t turns = lineWidth == 0 ? 1 : elements / lineWidth;
-  return turns <= 1 ? piece.offset : add(multiply(remainder(lineIndex, turns), lineWidth), piece.offset);
+  return turns <= 1 ? piece.offset : *line % turns * lineWidth + piece.offset;
 }
 
 Value RowBlockLowering::evaluate(Value root, Piece &piece) {
   if (Value value = piece.known.lookup(root))
     return value;
   if (Value buffer = buffers.lookup(root))
-    return piece.known[root] = load(buffer, getElementTypeOrSelf(root.getType()), piece.index);
+    return piece.known[root] = loadVector(buffer, getElementTypeOrSelf(root.getType()), piece.index);
   auto op = root.getDefiningOp<linalg::GenericOp>();
   for (auto [result, value] : llvm::zip_equal(op.getResults(), applyBody(op, evaluateOperands(op, piece), lanes)))
     piece.known[result] = value;
@@ -220,120 +212,95 @@ Value RowBlockLowering::evaluateOperand(OpOperand &operand, Piece &piece) {
   Value root = rootOf(operand.get());
   if (!isUniformTensor(root))
     return kindOf(root) == RowKind::Row ? evaluate(root, piece) : splat(scalars.lookup(root));
-  auto type = cast<RankedTensorType>(root.getType());
-  if (type.getNumElements() == 1)
+  int64_t elements = elementsOf(root);
+  if (elements == 1)
     return splat(uniformScalars.lookup(root));
   if (Value value = piece.known.lookup(root))
     return value;
-  return piece.known[root] = load(buffers.lookup(root), type.getElementType(), indexOf(type.getNumElements(), piece));
+  Type element = getElementTypeOrSelf(root.getType());
+  return piece.known[root] = loadVector(buffers.lookup(root), element, indexOf(elements, piece));
 }
 
 SmallVector<Value> RowBlockLowering::evaluateOperands(linalg::GenericOp op, Piece &piece) {
-  SmallVector<Value> values;
-  for (OpOperand *operand : op.getDpsInputOperands())
-    values.push_back(evaluateOperand(*operand, piece));
-  return values;
+  return llvm::map_to_vector(op.getDpsInputOperands(),
+                             [&](OpOperand *operand) { return evaluateOperand(*operand, piece); });
 }
 
 /// The numbers of the line that an op on lines reads.
 SmallVector<Value> RowBlockLowering::numbersOf(linalg::GenericOp op) {
-  SmallVector<Value> values;
-  for (OpOperand *operand : op.getDpsInputOperands()) {
+  return llvm::map_to_vector(op.getDpsInputOperands(), [&](OpOperand *operand) {
     Value root = rootOf(operand->get());
-    values.push_back(isUniformTensor(root) ? uniformScalars.lookup(root) : scalars.lookup(root));
-  }
-  return values;
+    return isUniformTensor(root) ? uniformScalars.lookup(root) : scalars.lookup(root);
+  });
 }
 
-/// The sum over a line of what its threads have: the lanes of each, half to half; the threads of a warp, in pairs; the
-/// warps, in their order. All threads of the line get it.
-Value RowBlockLowering::reduce(Value vector) {
+/// The sum over a line of what its threads have: the lanes of each, half to half; then the threads. All of them get it.
+Scalar RowBlockLowering::sumLine(Value vector) {
   for (int64_t half = lanes / 2; half >= 1; half /= 2) {
     SmallVector<int64_t> low(static_cast<size_t>(half)), high(static_cast<size_t>(half));
     std::iota(low.begin(), low.end(), 0);
     std::iota(high.begin(), high.end(), half);
-    vector = builder.create<arith::AddFOp>(location, builder.create<vector::ShuffleOp>(location, vector, vector, low),
-                                           builder.create<vector::ShuffleOp>(location, vector, vector, high));
+    vector = k.builder.create<arith::AddFOp>(k.location,
+                                             k.builder.create<vector::ShuffleOp>(k.location, vector, vector, low),
+                                             k.builder.create<vector::ShuffleOp>(k.location, vector, vector, high));
   }
-  Value sum = builder.create<vector::ExtractOp>(location, vector, 0);
-  for (int64_t distance = std::min(group, kWarp) / 2; distance >= 1; distance /= 2) {
-    auto shuffle = builder.create<gpu::ShuffleOp>(location, sum, integer32(static_cast<int32_t>(distance)),
-                                                  integer32(kWarp), gpu::ShuffleMode::XOR);
-    sum = builder.create<arith::AddFOp>(location, sum, shuffle.getShuffleResult());
-  }
-  if (group <= kWarp)
-    return sum;
-  int64_t warps = group / kWarp;
-  Value place = integer(warps * sumCount++);
-  Value thread = toI64(builder.create<gpu::ThreadIdOp>(location, gpu::Dimension::x));
-  Value isFirst =
-      builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::eq, remainder(thread, kWarp), integer(0));
-  onlyIf(isFirst, [&] {
-    builder.create<LLVM::StoreOp>(location, sum, addressOf(warpSums, f32(), add(place, divide(thread, kWarp))));
-  });
-  barrier();
-  Value total;
-  for (int64_t warp = 0; warp < warps; ++warp) {
-    Value part = builder.create<LLVM::LoadOp>(location, f32(), addressOf(warpSums, f32(), add(place, integer(warp))));
-    total = total ? builder.create<arith::AddFOp>(location, total, part).getResult() : part;
-  }
-  return total;
+  Scalar sum = k.scalar(k.builder.create<vector::ExtractOp>(k.location, vector, 0));
+  return schedule.group > kWarp ? k.blockSum(sum) : k.laneSum(sum, schedule.group);
 }
 
 //===----------------------------------------------------------------------===//
 // Lines
 //===----------------------------------------------------------------------===//
 
-void RowBlockLowering::emitPass(int phase, MutableArrayRef<Piece> pieces, Value isThere,
-                                SmallVectorImpl<Value> &carried) {
-  for (RowStep &step : steps)
-    if (step.phase == phase && step.kind == RowKind::Line && !step.isLineSum)
-      for (auto [result, value] :
-           llvm::zip_equal(step.op.getResults(), applyBody(step.op, numbersOf(step.op), /*lanes=*/0)))
-        scalars.map(result, value);
-  // Of each piece all is read before anything is written, so that a result may be where an operand was.
-  SmallVector<std::pair<Value, Value>> stored;
-  for (auto store : stores)
-    if (phaseOf(store.first) == phase)
-      stored.push_back(store);
-  for (Piece &piece : pieces) {
-    SmallVector<Value> values;
-    for (auto [root, buffer] : stored)
-      values.push_back(evaluate(root, piece));
-    onlyIf(both(isThere, piece.isInside), [&] {
-      for (auto [store, value] : llvm::zip_equal(stored, values))
-        this->store(value, store.second, piece.index);
-    });
-  }
+void RowBlockLowering::addToSums(int phase, MutableArrayRef<Piece> pieces, Value isThere, Carried &carried) {
   auto *next = carried.begin();
-  for (RowSum &sum : rowSums) {
-    size_t count = sum.isTotal ? 1 : sum.inMemory ? 0 : pieces.size();
+  for (const RowSum &sum : rowSums) {
     auto *own = next;
-    next += count;
-    auto step = llvm::find_if(steps, [&](RowStep &step) { return step.op == sum.op; });
-    if (step->phase != phase)
+    next += carriedBy(sum);
+    if (sum.phase != phase)
       continue;
     if (sum.isTotal) {
       SmallVector<Value> arguments = numbersOf(sum.op);
-      arguments.push_back(*own);
-      *own = select(isThere, applyBody(sum.op, arguments, /*lanes=*/0)[0], *own);
+      arguments.push_back(own->get());
+      *own = k.scalar(select(isThere, applyBody(sum.op, arguments, /*width=*/0)[0], own->get()));
       continue;
     }
     for (auto [index, piece] : llvm::enumerate(pieces)) {
       SmallVector<Value> arguments = evaluateOperands(sum.op, piece);
       Value isCounted = both(isThere, piece.isInside);
       if (!sum.inMemory) {
-        arguments.push_back(own[index]);
-        own[index] = select(isCounted, applyBody(sum.op, arguments, lanes)[0], own[index]);
+        Value before = own[index].get();
+        arguments.push_back(before);
+        own[index] = k.scalar(select(isCounted, applyBody(sum.op, arguments, lanes)[0], before));
         continue;
       }
       onlyIf(isCounted, [&] {
-        Value place = add(multiply(partIndex, sum.elements), indexOf(sum.elements, piece));
-        arguments.push_back(load(sum.buffer, f32(), place));
-        store(applyBody(sum.op, arguments, lanes)[0], sum.buffer, place);
+        Index place = *part * sum.elements + indexOf(sum.elements, piece);
+        arguments.push_back(loadVector(sum.buffer, k.builder.getF32Type(), place));
+        storeVector(applyBody(sum.op, arguments, lanes)[0], sum.buffer, place);
       });
     }
   }
+}
+
+void RowBlockLowering::emitPass(int phase, MutableArrayRef<Piece> pieces, Value isThere, Carried &carried) {
+  for (RowStep &step : steps)
+    if (step.phase == phase && step.kind == RowKind::Line && !step.isLineSum)
+      for (auto [result, value] : llvm::zip_equal(step.op.getResults(), applyBody(step.op, numbersOf(step.op), 0)))
+        scalars.map(result, value);
+  // Of each piece all is read before anything is written, so that a result may be where an operand was.
+  auto isOfPass = [&](const auto &store) { return phaseOf(store.first) == phase; };
+  for (Piece &piece : pieces) {
+    SmallVector<Value> values;
+    for (auto [root, buffer] : llvm::make_filter_range(stores, isOfPass))
+      values.push_back(evaluate(root, piece));
+    if (!values.empty())
+      onlyIf(both(isThere, piece.isInside), [&] {
+        for (auto [store, value] : llvm::zip(llvm::make_filter_range(stores, isOfPass), values))
+          storeVector(value, store.second, piece.index);
+      });
+  }
+  addToSums(phase, pieces, isThere, carried);
   for (RowStep &step : steps) {
     if (step.phase != phase || !step.isLineSum)
       continue;
@@ -343,24 +310,24 @@ void RowBlockLowering::emitPass(int phase, MutableArrayRef<Piece> pieces, Value 
       arguments.push_back(sum);
       sum = select(piece.isInside, applyBody(step.op, arguments, lanes)[0], sum);
     }
-    scalars.map(step.op.getResult(0), reduce(sum));
+    scalars.map(step.op.getResult(0), sumLine(sum).get());
   }
 }
 
-void RowBlockLowering::emitLine(Value line, Value lane, Value isThere, SmallVectorImpl<Value> &carried) {
-  lineIndex = line;
-  sumCount = 0;
+void RowBlockLowering::emitLine(Index number, Index lane, Value isThere, Carried &carried) {
+  line = number;
   int64_t vectors = lineWidth / lanes;
   SmallVector<Piece> pieces;
-  for (int64_t i = 0; i < pieceCount; ++i) {
-    Value place = add(lane, integer(i * group)), isInside;
-    if ((i + 1) * group > vectors) {
+  for (int64_t i = 0; i < schedule.pieces; ++i) {
+    Index place = lane + i * schedule.group;
+    Value isInside;
+    if ((i + 1) * schedule.group > vectors) {
       // The last elements are read again in place of those that there are not.
-      isInside = isBelow(place, integer(vectors));
-      place = minimum(place, integer(vectors - 1));
+      isInside = place < vectors;
+      place = min(place, k.integer(vectors - 1));
     }
-    Value offset = multiply(place, lanes);
-    pieces.push_back({offset, add(multiply(line, lineWidth), offset), isInside});
+    Index offset = place * lanes;
+    pieces.push_back({offset, number * lineWidth + offset, isInside});
   }
   for (int phase = 0; phase < passes; ++phase)
     emitPass(phase, pieces, isThere, carried);
@@ -371,228 +338,155 @@ void RowBlockLowering::emitLine(Value line, Value lane, Value isThere, SmallVect
 //===----------------------------------------------------------------------===//
 
 /// Nothing cuts a row: all rows are one line.
-void RowBlockLowering::emitElements(Value thread, Value block) {
-  Value index = multiply(add(multiply(block, threads), thread), kVector), count = multiply(rows, rowElements);
-  SmallVector<Value> none;
-  auto emitPiece = [&](Value at) {
+void RowBlockLowering::emitElements() {
+  Index first = (k.block() * schedule.blocks.threads + k.thread()) * kVector, count = k.size(0) * rowElements;
+  Carried none;
+  auto emitPiece = [&](Index at) {
     Piece piece{at, at, {}};
     for (int phase = 0; phase < passes; ++phase)
       emitPass(phase, piece, {}, none);
   };
-  Value isWhole =
-      builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::sle, add(index, integer(kVector)), count);
-  auto branch = builder.create<scf::IfOp>(location, isWhole, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToStart(branch.thenBlock());
-  emitPiece(index);
-  builder.setInsertionPointToStart(branch.elseBlock());
+  k.onlyIf(first + kVector <= count, [&] { emitPiece(first); });
+  // The last elements, of which no vector is left, one after the other.
   lanes = 1;
-  loop(index, count, 1, {}, [&](Value at, ValueRange) {
-    emitPiece(at);
-    return SmallVector<Value>();
-  });
-  lanes = kVector;
+  k.onlyIf(count < first + kVector, [&] { k.loop(first, count, 1, emitPiece); });
 }
 
-void RowBlockLowering::emitLines(Value thread, Value block) {
-  int64_t perBlock = threads / group;
-  Value lines = multiply(rows, rowElements / lineWidth);
-  Value line = add(multiply(block, perBlock), divide(thread, group)), isThere;
-  if (perBlock > 1) {
-    isThere = isBelow(line, lines);
-    line = minimum(line, subtract(lines, integer(1)));
+void RowBlockLowering::emitLines() {
+  Index lines = k.size(0) * (rowElements / lineWidth), thread = k.thread();
+  Index number = k.block() * schedule.groups() + thread / schedule.group;
+  Value isThere;
+  if (schedule.groups() > 1) {
+    isThere = number < lines;
+    number = min(number, lines - 1);
   }
-  SmallVector<Value> none;
-  emitLine(line, remainder(thread, group), isThere, none);
+  Carried none;
+  emitLine(number, thread % schedule.group, isThere, none);
 }
 
 /// The lines of plan::kRowBlock rows, and their parts of the sums over rows.
-void RowBlockLowering::emitParts(Value thread, Value block) {
-  partIndex = block;
-  int64_t linesPerRow = rowElements / lineWidth, groups = threads / group;
-  Value first = multiply(block, plan::kRowBlock * linesPerRow);
-  Value last = minimum(add(first, integer(plan::kRowBlock * linesPerRow)), multiply(rows, linesPerRow));
-  Value lane = remainder(thread, group), number = divide(thread, group);
-  SmallVector<Value> start;
-  for (RowSum &sum : rowSums) {
-    if (sum.isTotal)
-      start.push_back(builder.create<arith::ConstantOp>(location, builder.getF32FloatAttr(0)));
-    else if (!sum.inMemory)
-      start.append(static_cast<size_t>(pieceCount), zeros());
-    else // Lines take turns, each thread always on the same elements of a line: nobody else adds to them.
-      for (int64_t turn = 0; turn < sum.elements / lineWidth; ++turn)
-        for (int64_t i = 0; i < pieceCount; ++i) {
-          Value place = add(lane, integer(i * group));
-          onlyIf(isBelow(place, integer(lineWidth / lanes)), [&] {
-            store(zeros(), sum.buffer,
-                  add(multiply(block, sum.elements), add(integer(turn * lineWidth), multiply(place, lanes))));
-          });
-        }
+void RowBlockLowering::emitParts() {
+  part = k.block();
+  int64_t linesPerRow = rowElements / lineWidth, groups = schedule.groups();
+  Index first = *part * (plan::kRowBlock * linesPerRow), thread = k.thread();
+  Index last = min(first + plan::kRowBlock * linesPerRow, k.size(0) * linesPerRow);
+  Index lane = thread % schedule.group, group = thread / schedule.group;
+  Carried start;
+  for (const RowSum &sum : rowSums) {
+    for (size_t i = 0; i < carriedBy(sum); ++i)
+      start.push_back(sum.isTotal ? k.number(0) : k.scalar(zeros()));
+    if (sum.isTotal || !sum.inMemory)
+      continue;
+    // Each thread is always on the same elements of a line: nobody else adds to them.
+    for (int64_t turn = 0; turn < sum.elements / lineWidth; ++turn)
+      for (int64_t i = 0; i < schedule.pieces; ++i) {
+        Index place = lane + i * schedule.group;
+        k.onlyIf(place < lineWidth / lanes,
+                 [&] { storeVector(zeros(), sum.buffer, *part * sum.elements + place * lanes + turn * lineWidth); });
+      }
   }
   // All groups go around equally often, because they add up together.
-  SmallVector<Value> carried = loop(first, last, groups, start, [&](Value begin, ValueRange values) {
-    if (group > kWarp)
-      barrier(); // The sums of the line before have been read.
-    Value line = add(begin, number), isThere;
+  Carried carried = k.loop(first, last, groups, start, [&](Index begin, ArrayRef<Scalar> values) {
+    Index number = begin + group;
+    Value isThere;
     if (groups > 1) {
-      isThere = isBelow(line, last);
-      line = minimum(line, subtract(last, integer(1)));
+      isThere = number < last;
+      number = min(number, last - 1);
     }
-    SmallVector<Value> next(values);
-    emitLine(line, lane, isThere, next);
+    Carried next(values);
+    emitLine(number, lane, isThere, next);
     return next;
   });
-  storeParts(number, lane, thread, block, carried);
-}
-
-/// Adds up what the groups of a block have, in their order.
-void RowBlockLowering::storeParts(Value number, Value lane, Value thread, Value block, ArrayRef<Value> carried) {
-  int64_t groups = threads / group, vectors = lineWidth / lanes;
-  Value zero = integer(0);
-  for (RowSum &sum : rowSums) {
-    if (!sum.isTotal && sum.inMemory)
-      continue;
-    size_t count = sum.isTotal ? 1 : static_cast<size_t>(pieceCount);
-    ArrayRef<Value> own = carried.take_front(count);
-    carried = carried.drop_front(count);
-    if (sum.isTotal) {
-      Value memory = shared("totals" + std::to_string(sumCount++), groups);
-      onlyIf(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::eq, lane, zero),
-             [&] { builder.create<LLVM::StoreOp>(location, own[0], addressOf(memory, f32(), number)); });
-      barrier();
-      onlyIf(builder.create<arith::CmpIOp>(location, arith::CmpIPredicate::eq, thread, zero), [&] {
-        Value total;
-        for (int64_t i = 0; i < groups; ++i) {
-          Value part = builder.create<LLVM::LoadOp>(location, f32(), addressOf(memory, f32(), integer(i)));
-          total = total ? builder.create<arith::AddFOp>(location, total, part).getResult() : part;
-        }
-        Value place = add(multiply(block, sum.elements), integer(placeOfTotal(sum.op)));
-        builder.create<LLVM::StoreOp>(location, total, addressOf(sum.buffer, f32(), place));
-      });
-      continue;
-    }
-    Value memory = groups > 1 ? shared("sums" + std::to_string(sumCount++), groups * lineWidth) : Value();
-    for (auto [i, value] : llvm::enumerate(own)) {
-      Value place = add(lane, integer(static_cast<int64_t>(i) * group));
-      onlyIf(isBelow(place, integer(vectors)), [&] {
-        Value offset = multiply(place, lanes);
-        if (groups > 1)
-          store(value, memory, add(multiply(number, lineWidth), offset));
-        else
-          store(value, sum.buffer, add(multiply(block, lineWidth), offset));
-      });
-    }
-    if (groups == 1)
-      continue;
-    barrier();
-    loop(thread, integer(vectors), threads, {}, [&](Value place, ValueRange) {
-      Value offset = multiply(place, lanes), total;
-      for (int64_t i = 0; i < groups; ++i) {
-        Value part = load(memory, f32(), add(integer(i * lineWidth), offset));
-        total = total ? builder.create<arith::AddFOp>(location, total, part).getResult() : part;
-      }
-      store(total, sum.buffer, add(multiply(block, lineWidth), offset));
-      return SmallVector<Value>();
-    });
+  ArrayRef<Scalar> rest = carried;
+  for (const RowSum &sum : rowSums) {
+    ArrayRef<Scalar> own = rest.take_front(carriedBy(sum));
+    rest = rest.drop_front(own.size());
+    if (sum.isTotal)
+      storeTotal(sum, own[0], group, lane);
+    else if (!sum.inMemory)
+      storeElements(sum, own, group, lane);
   }
 }
 
-bool RowBlockLowering::areSumsInMemory() {
-  return llvm::any_of(steps, [&](RowStep &step) {
-    return step.kind == RowKind::Sum && !isTotal(step.op) &&
-           cast<RankedTensorType>(step.op.getResult(0).getType()).getNumElements() != lineWidth;
+/// The groups' totals, added up in their order.
+void RowBlockLowering::storeTotal(const RowSum &sum, Scalar own, Index group, Index lane) {
+  Value memory = k.shared(schedule.groups());
+  k.onlyIf(lane == 0, [&] { k.store(own, memory, group); });
+  k.barrier();
+  k.onlyIf(k.thread() == 0, [&] {
+    Scalar total = k.load(memory, k.integer(0));
+    for (int64_t i = 1; i < schedule.groups(); ++i)
+      total = total + k.load(memory, k.integer(i));
+    k.store(total, sum.buffer, *part * sum.elements + sum.place);
+  });
+}
+
+/// The groups' elements, added up in their order.
+void RowBlockLowering::storeElements(const RowSum &sum, ArrayRef<Scalar> own, Index group, Index lane) {
+  int64_t groups = schedule.groups(), vectors = lineWidth / lanes;
+  Value memory = groups > 1 ? k.shared(groups * lineWidth) : Value();
+  for (auto [i, value] : llvm::enumerate(own)) {
+    Index place = lane + static_cast<int64_t>(i) * schedule.group;
+    k.onlyIf(place < vectors, [&, &value = value] {
+      if (memory)
+        storeVector(value.get(), memory, group * lineWidth + place * lanes);
+      else
+        storeVector(value.get(), sum.buffer, *part * lineWidth + place * lanes);
+    });
+  }
+  if (!memory)
+    return;
+  k.barrier();
+  k.loop(k.thread(), k.integer(vectors), schedule.blocks.threads, [&](Index place) {
+    Type f32 = k.builder.getF32Type();
+    Index offset = place * lanes;
+    Scalar total = k.scalar(loadVector(memory, f32, offset));
+    for (int64_t i = 1; i < groups; ++i)
+      total = total + k.scalar(loadVector(memory, f32, offset + i * lineWidth));
+    storeVector(total.get(), sum.buffer, *part * lineWidth + offset);
   });
 }
 
 void RowBlockLowering::emitPrologue() {
   unsigned place = 0;
   for (BlockArgument argument : source.getArguments()) {
-    Value buffer = buffers[argument] = target.getArgument(place++);
-    auto type = cast<RankedTensorType>(argument.getType());
-    if (!type.hasStaticShape() || type.getNumElements() != 1)
-      continue;
-    Type stored = memoryType(type.getElementType());
-    Value value = builder.create<LLVM::LoadOp>(location, stored, buffer);
-    uniformScalars[argument] = stored == type.getElementType()
-                                   ? value
-                                   : builder.create<arith::BitcastOp>(location, type.getElementType(), value);
+    Value buffer = buffers[argument] = k.pointer(place++);
+    if (isUniformTensor(argument) && elementsOf(argument) == 1)
+      uniformScalars[argument] = loadElement(buffer, getElementTypeOrSelf(argument.getType()), 0);
   }
   for (Value root : returned) {
-    Value buffer = target.getArgument(place++);
+    Value buffer = k.pointer(place++);
     if (kindOf(root) != RowKind::Sum) {
       stores.push_back({root, buffer});
       continue;
     }
+    int64_t elements = elementsOf(root);
     for (RowStep &step : steps)
       if (step.kind == RowKind::Sum && rootOf(step.op.getResult(0)) == root) {
-        int64_t elements = cast<RankedTensorType>(root.getType()).getNumElements();
-        bool isTotal = this->isTotal(step.op);
-        rowSums.push_back({step.op, isTotal, buffer, elements, !isTotal && elements != lineWidth});
+        bool total = isTotal(step.op);
+        rowSums.push_back({step.op, step.phase, total, total ? placeOfTotal(step.op) : 0, elements, buffer,
+                           !total && elements != lineWidth});
       }
   }
   for (Operation *op : prologue) {
     if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
       // The verifier of kernels has seen to it that the index is a constant within the uniform argument.
       int64_t index = getConstantIntValue(extract.getIndices().front()).value();
-      Type stored = memoryType(extract.getType());
-      Value value = builder.create<LLVM::LoadOp>(
-          location, stored, addressOf(buffers.lookup(extract.getTensor()), stored, integer(index)));
-      if (stored != extract.getType())
-        value = builder.create<arith::BitcastOp>(location, extract.getType(), value);
-      scalars.map(extract.getResult(), value);
+      scalars.map(extract.getResult(), loadElement(buffers.lookup(extract.getTensor()), extract.getType(), index));
     } else if (!isa<IndexType>(op->getResult(0).getType())) {
-      scalars.map(op->getResults(), builder.clone(*op, scalars)->getResults());
+      scalars.map(op->getResults(), k.builder.clone(*op, scalars)->getResults());
     }
   }
 }
 
-FailureOr<RowBlocks> RowBlockLowering::run() {
-  MLIRContext *context = builder.getContext();
-  bool hasSums = llvm::any_of(steps, [](RowStep &step) { return step.kind == RowKind::Sum; });
-  RowBlocks blocks{RowBlocks::Unit::Elements, 2 * kThreads * kVector, 2 * kThreads, rowElements};
-  threads = blocks.threads;
-  if (lineWidth > 0) {
-    lanes = std::gcd(lineWidth, kVector);
-    int64_t vectors = lineWidth / lanes;
-    group = static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(llvm::divideCeil(vectors, kPieces))));
-    if (group > kMostThreads)
-      return source.emitError() << "kernel @" << source.getSymName() << " has lines of " << lineWidth
-                                << " elements, more than a block of threads holds";
-    threads = std::max(group, kThreads);
-    if (hasSums && (areSumsInMemory() || threads / group * lineWidth * 4 > kSharedBytes / 4))
-      threads = group = std::max(group, kWarp);
-    pieceCount = llvm::divideCeil(vectors, group);
-    blocks = {RowBlocks::Unit::Lines, threads / group, threads, rowElements / lineWidth};
-    if (hasSums)
-      blocks = {RowBlocks::Unit::Rows, plan::kRowBlock, threads, 1};
-  }
-
-  SmallVector<Type> arguments(source.getNumArguments() + returned.size(), LLVM::LLVMPointerType::get(context, kGlobal));
-  arguments.push_back(builder.getI64Type());
-  builder.setInsertionPointToEnd(module.getBody());
-  if (Operation *end = module.getBody()->empty() ? nullptr : &module.getBody()->back();
-      end && end->hasTrait<::mlir::OpTrait::IsTerminator>())
-    builder.setInsertionPoint(end);
-  target = builder.create<gpu::GPUFuncOp>(location, source.getSymName(), builder.getFunctionType(arguments, {}));
-  target->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), builder.getUnitAttr());
-  target.setKnownBlockSizeAttr(builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
-  builder.setInsertionPointToStart(&target.getBody().front());
-  rows = target.getArgument(static_cast<unsigned>(arguments.size()) - 1);
+void RowBlockLowering::run() {
   emitPrologue();
-  Value thread = toI64(builder.create<gpu::ThreadIdOp>(location, gpu::Dimension::x));
-  Value block = toI64(builder.create<gpu::BlockIdOp>(location, gpu::Dimension::x));
-  int64_t lineSums = llvm::count_if(steps, [](RowStep &step) { return step.isLineSum; });
-  if (group > kWarp && lineSums > 0)
-    warpSums = shared("warps", group / kWarp * lineSums);
-  if (lineWidth == 0)
-    emitElements(thread, block);
-  else if (hasSums)
-    emitParts(thread, block);
+  if (schedule.blocks.unit == RowBlocks::Unit::Elements)
+    emitElements();
+  else if (schedule.blocks.unit == RowBlocks::Unit::Rows)
+    emitParts();
   else
-    emitLines(thread, block);
-  builder.create<gpu::ReturnOp>(location);
-  source.erase();
-  return blocks;
+    emitLines();
 }
 
 } // namespace
@@ -601,5 +495,10 @@ FailureOr<RowBlocks> morph::lowerToRowBlocks(const LinalgKernel &kernel, gpu::GP
   FailureOr<RowKernel> analysed = RowKernel::analyse(kernel);
   if (failed(analysed))
     return failure();
-  return RowBlockLowering(std::move(*analysed), module).run();
+  FailureOr<Schedule> schedule = makeSchedule(*analysed);
+  if (failed(schedule))
+    return failure();
+  RowBlockLowering(std::move(*analysed), *schedule, module).run();
+  kernel.function->erase();
+  return schedule->blocks;
 }

@@ -29,13 +29,13 @@
 // CHECK-LABEL: gpu.func @silu
 // CHECK: scf.if
 // CHECK: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
-// CHECK: else
-// CHECK: scf.for
+// CHECK: scf.if
+// CHECK-NEXT: scf.for
 // CHECK: -> vector<1xf32>
 
 // A line of many warps: their sums meet in shared memory.
 // CHECK-LABEL: gpu.func @wide
-// CHECK: llvm.mlir.addressof @wide.warps : !llvm.ptr<3>
+// CHECK: llvm.mlir.addressof @wide.shared{{[0-9]+}} : !llvm.ptr<3>
 // CHECK-COUNT-5: gpu.shuffle xor
 // CHECK: gpu.barrier
 // CHECK-COUNT-4: llvm.load %{{.*}} : !llvm.ptr<3> -> f32
