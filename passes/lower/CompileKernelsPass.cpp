@@ -3,6 +3,7 @@
 
 #include "dialect/KernelRows.h"
 #include "passes/lower/CompileKernels.h"
+#include "passes/lower/KernelToLinalg.h"
 #include "passes/lower/Passes.h"
 
 #include "mlir/Support/FileUtilities.h"
@@ -25,8 +26,7 @@ struct CompileKernelsPass : public morph::impl::CompileKernelsPassBase<CompileKe
       getOperation().emitError("morph-compile-kernels needs `output`, the shared object to write");
       return signalPassFailure();
     }
-    SmallVector<KernelOp> kernels;
-    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
+    SmallVector<KernelOp> kernels = getKernels(getOperation());
     KernelCompileOptions options;
     options.origin = origin;
     if (!cache)

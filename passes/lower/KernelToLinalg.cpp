@@ -61,6 +61,19 @@ static LinalgKernel buildFunction(OpBuilder &builder, KernelOp kernel) {
   return {function, kernel.getRowElements(), lines.getWidth()};
 }
 
+SmallVector<KernelOp> morph::getKernels(ModuleOp module) {
+  SmallVector<KernelOp> kernels;
+  module.walk([&](KernelOp kernel) { kernels.push_back(kernel); });
+  return kernels;
+}
+
+FailureOr<SmallVector<KernelOp>> morph::getKernelsToLower(ModuleOp module) {
+  SmallVector<KernelOp> kernels = getKernels(module);
+  if (kernels.empty())
+    return module.emitError("has no `morph.kernel` to lower: morph-form-kernels makes them");
+  return kernels;
+}
+
 LinalgKernels morph::buildLinalg(MLIRContext *context, ArrayRef<KernelOp> kernels) {
   LinalgKernels linalg;
   linalg.module = ModuleOp::create(UnknownLoc::get(context), "kernels");
@@ -75,9 +88,7 @@ struct KernelToLinalgPass : public morph::impl::KernelToLinalgPassBase<KernelToL
   using KernelToLinalgPassBase::KernelToLinalgPassBase;
 
   void runOnOperation() override {
-    SmallVector<KernelOp> kernels;
-    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    getOperation().getBody()->push_back(buildLinalg(&getContext(), kernels).module.release());
+    getOperation().getBody()->push_back(buildLinalg(&getContext(), getKernels(getOperation())).module.release());
   }
 };
 } // namespace

@@ -23,6 +23,11 @@ struct LinalgKernels {
   llvm::SmallVector<LinalgKernel> kernels;
 };
 
+/// The kernels of a module's models, in their order.
+llvm::SmallVector<KernelOp> getKernels(mlir::ModuleOp module);
+/// The same, where there are any: else an error is reported at the module.
+mlir::FailureOr<llvm::SmallVector<KernelOp>> getKernelsToLower(mlir::ModuleOp module);
+
 /// `module @kernels` of kernels, which have been verified. The dialects must be loaded.
 LinalgKernels buildLinalg(mlir::MLIRContext *context, llvm::ArrayRef<KernelOp> kernels);
 

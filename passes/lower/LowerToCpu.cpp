@@ -52,13 +52,10 @@ struct LowerToCpuPass : public morph::impl::LowerToCpuPassBase<LowerToCpuPass> {
 
   void runOnOperation() override {
     // From the kernels themselves, which a verifier has checked, and not from linalg that anybody may have written.
-    SmallVector<KernelOp> kernels;
-    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    if (kernels.empty()) {
-      getOperation().emitError("has no `morph.kernel` to lower: morph-form-kernels makes them");
+    FailureOr<SmallVector<KernelOp>> kernels = getKernelsToLower(getOperation());
+    if (failed(kernels))
       return signalPassFailure();
-    }
-    FailureOr<OwningOpRef<ModuleOp>> loops = buildRowLoops(&getContext(), kernels);
+    FailureOr<OwningOpRef<ModuleOp>> loops = buildRowLoops(&getContext(), *kernels);
     if (failed(loops))
       return signalPassFailure();
     ModuleOp module = loops->release();

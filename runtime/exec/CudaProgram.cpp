@@ -16,7 +16,11 @@ struct CudaProgram::Launches {
     Dim3 grid, block;
     std::vector<Argument> arguments;
   };
-  std::vector<std::vector<Launch>> instructions;
+  struct Instruction {
+    std::vector<Launch> launches;
+    CudaProduct product; ///< Where there are none.
+  };
+  std::vector<Instruction> instructions;
 };
 
 void CudaProgram::FreeLaunches::operator()(Launches *launches) const { delete launches; }
@@ -51,12 +55,36 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &pla
   return program;
 }
 
-StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::string, int64_t> &sizes) const {
+static CudaType cudaType(plan::DType type) {
+  return type == plan::DType::F64 ? CudaType::F64 : type == plan::DType::BF16 ? CudaType::BF16 : CudaType::F32;
+}
+
+/// The op's product of matrices: rows are all dimensions but the last. Nothing where it is none.
+static CudaProduct productOf(const plan::Plan &plan, const plan::Instruction &instruction,
+                             const std::vector<std::vector<int64_t>> &shapes) {
+  CudaProduct description;
+  const auto product = plan::matrixProduct({plan, instruction, shapes});
+  if (!product)
+    return description;
+  description.m = product->m;
+  description.n = product->n;
+  description.k = product->k;
+  description.transposeA = product->transposedA;
+  description.transposeB = product->transposedB;
+  description.factors = cudaType(product->factors);
+  description.result = cudaType(plan.values[static_cast<size_t>(instruction.results[0])].dtype);
+  return description;
+}
+
+StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::string, int64_t> &sizes,
+                                                        const std::vector<std::vector<int64_t>> &shapes) const {
   LaunchesPtr launches(new Launches());
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
-  for (const plan::InstructionCode &code : plan_.device->instructions) {
-    std::vector<Launches::Launch> &list = launches->instructions.emplace_back();
-    for (const plan::DeviceLaunch &launch : code.launches) {
+  for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+    Launches::Instruction &instruction = launches->instructions.emplace_back();
+    if (functions_[i].empty())
+      instruction.product = productOf(plan_, plan_.instructions[i], shapes);
+    for (const plan::DeviceLaunch &launch : plan_.device->instructions[i].launches) {
       Launches::Launch prepared;
       prepared.block.x = static_cast<unsigned>(launch.threads);
       unsigned *const axes[] = {&prepared.grid.x, &prepared.grid.y, &prepared.grid.z};
@@ -74,51 +102,27 @@ StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::stri
         }
         prepared.arguments.push_back({argument.kind, number});
       }
-      list.push_back(std::move(prepared));
+      instruction.launches.push_back(std::move(prepared));
     }
   }
   return launches;
 }
 
-static CudaType cudaType(const at::Tensor &tensor) {
-  return tensor.scalar_type() == at::kDouble     ? CudaType::F64
-         : tensor.scalar_type() == at::kBFloat16 ? CudaType::BF16
-                                                 : CudaType::F32;
-}
-
-/// The op's product of matrices: rows are all dimensions but the last.
-Status CudaProgram::multiply(const plan::Instruction &instruction, const std::vector<at::Tensor> &operands,
-                             const at::Tensor &result, const std::string &what) const {
-  std::vector<std::vector<int64_t>> shapes(plan_.values.size());
-  for (size_t i = 0; i < operands.size(); ++i)
-    if (operands[i].defined())
-      shapes[static_cast<size_t>(instruction.operands[i])] = operands[i].sizes().vec();
-  shapes[static_cast<size_t>(instruction.results[0])] = result.sizes().vec();
-  const auto product = plan::matrixProduct({plan_, instruction, shapes});
-  if (!product)
-    return Status::failed(what + " is no product of matrices, and has no kernels");
-  CudaProduct description;
-  description.m = product->m;
-  description.n = product->n;
-  description.k = product->k;
-  description.transposeA = product->transposedA;
-  description.transposeB = product->transposedB;
-  description.factors = cudaType(operands[0]);
-  description.result = cudaType(result);
-  const at::Tensor bias = operands.size() > 2 ? operands[2] : at::Tensor();
-  return device_.product(description, operands[0].const_data_ptr(), operands[1].const_data_ptr(),
-                         bias.defined() ? bias.const_data_ptr() : nullptr, result.mutable_data_ptr(), what);
-}
-
 Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
                         const std::vector<at::Tensor> &results, char *scratch) const {
-  if (functions_[i].empty())
-    return multiply(plan_.instructions[i], operands, results[0], names_[i]);
+  const Launches::Instruction &instruction = launches.instructions[i];
+  if (functions_[i].empty()) {
+    if (instruction.product.k == 0)
+      return Status::failed(names_[i] + " is no product of matrices, and has no kernels");
+    const bool hasBias = operands.size() > 2 && operands[2].defined();
+    return device_.product(instruction.product, operands[0].const_data_ptr(), operands[1].const_data_ptr(),
+                           hasBias ? operands[2].const_data_ptr() : nullptr, results[0].mutable_data_ptr(), names_[i]);
+  }
   using Kind = plan::LaunchArgument::Kind;
   std::vector<int64_t> values;
   std::vector<void *> addresses;
   for (size_t l = 0; l < functions_[i].size(); ++l) {
-    const Launches::Launch &launch = launches.instructions[i][l];
+    const Launches::Launch &launch = instruction.launches[l];
     values.clear();
     for (const Launches::Argument &argument : launch.arguments) {
       const void *pointer = nullptr;

@@ -21,13 +21,14 @@ public:
   /// a later one than `device` is; the PTX is not there, or refused by the driver; it lacks a kernel.
   static StatusOr<std::unique_ptr<CudaProgram>> create(const plan::Plan &plan, CudaDevice &device);
 
-  /// What the launches of all instructions are for sizes by name.
+  /// What the launches and products of all instructions are for sizes by name, and the shapes of all values.
   struct Launches;
   struct FreeLaunches {
     void operator()(Launches *launches) const;
   };
   using LaunchesPtr = std::unique_ptr<Launches, FreeLaunches>;
-  StatusOr<LaunchesPtr> prepare(const std::map<std::string, int64_t> &sizes) const;
+  StatusOr<LaunchesPtr> prepare(const std::map<std::string, int64_t> &sizes,
+                                const std::vector<std::vector<int64_t>> &shapes) const;
 
   /// Puts instruction `i` on the device's stream. Optional operands that are absent are undefined; `scratch` is the
   /// instruction's.
@@ -37,8 +38,6 @@ public:
 private:
   CudaProgram(const plan::Plan &plan, CudaDevice &device, CudaModule module)
       : plan_(plan), device_(device), module_(std::move(module)) {}
-  Status multiply(const plan::Instruction &instruction, const std::vector<at::Tensor> &operands,
-                  const at::Tensor &result, const std::string &what) const;
 
   const plan::Plan &plan_;
   CudaDevice &device_;

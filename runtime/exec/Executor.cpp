@@ -254,7 +254,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
     MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
     if (cuda_) {
-      MORPH_ASSIGN_OR_RETURN(layout.launches, cuda_->prepare(sizes));
+      MORPH_ASSIGN_OR_RETURN(layout.launches, cuda_->prepare(sizes, layout.shapes));
     }
     layout.sizes = sizes;
     layouts_.push_front(std::move(layout));

@@ -60,7 +60,8 @@ static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const R
 // Plans
 //===----------------------------------------------------------------------===//
 
-static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxTarget &target) {
+/// The code of one plan, with its PTX.
+static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const PtxTarget &target) {
   MLIRContext *context = model.getContext();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
@@ -96,9 +97,8 @@ static FailureOr<PtxFile> compileOne(ModelOp model, plan::Plan &plan, const PtxT
   if (failed(ptx))
     return failure();
   device.ptx = sha256(*ptx);
-  device.text = *ptx;
-  plan.device = std::move(device);
-  return PtxFile{plan.device->ptx, std::move(*ptx)};
+  device.text = std::move(*ptx);
+  return device;
 }
 
 void morph::registerDeviceDialects(DialectRegistry &registry) {
@@ -107,44 +107,29 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
                   tensor::TensorDialect, vector::VectorDialect>();
 }
 
-FailureOr<std::vector<PtxFile>> morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, const PtxTarget &target) {
-  std::vector<PtxFile> files;
-  FailureOr<PtxFile> own = compileOne(model, plan, target);
-  if (failed(own))
-    return failure();
-  files.push_back(std::move(*own));
-  if (plan.update) {
-    auto update = std::make_shared<plan::Plan>(*plan.update);
-    FailureOr<std::vector<PtxFile>> more = compilePlanForDevice(model, *update, target);
-    if (failed(more))
-      return failure();
-    files.insert(files.end(), more->begin(), more->end());
-    plan.update = std::move(update);
-  }
-  return files;
-}
-
 LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath) {
   const PtxTarget *target = findPtxTarget(chip);
   if (!target)
-    return emitError(model.getLoc()) << "there is no target '" << chip << "': known are "
-                                     << llvm::join(llvm::map_range(getPtxTargets(),
-                                                                   [](PtxTarget known) { return known.chip; }),
-                                                   ", ");
+    return emitError(model.getLoc()) << describeUnknownTarget(chip);
   if (planPath == "-")
     return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
-  FailureOr<std::vector<PtxFile>> files = compilePlanForDevice(model, plan, *target);
-  if (failed(files))
+  FailureOr<plan::DeviceCode> code = compile(model, plan, *target);
+  if (failed(code))
     return failure();
-  for (const PtxFile &ptx : *files) {
-    SmallString<256> path(llvm::sys::path::parent_path(planPath));
-    llvm::sys::path::append(path, ptx.hash + ".ptx");
-    std::string message;
-    std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
-    if (!file)
-      return emitError(model.getLoc()) << message;
-    file->os() << ptx.text;
-    file->keep();
-  }
+  SmallString<256> path(llvm::sys::path::parent_path(planPath));
+  llvm::sys::path::append(path, code->ptx + ".ptx");
+  std::string message;
+  std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
+  if (!file)
+    return emitError(model.getLoc()) << message;
+  file->os() << code->text;
+  file->keep();
+  plan.device = std::move(*code);
+  if (!plan.update)
+    return success();
+  auto update = std::make_shared<plan::Plan>(*plan.update);
+  if (failed(compilePlanForDevice(model, *update, chip, planPath)))
+    return failure();
+  plan.update = std::move(update);
   return success();
 }

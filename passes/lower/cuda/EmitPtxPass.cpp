@@ -26,14 +26,10 @@ struct EmitPtxPass : public morph::impl::EmitPtxPassBase<EmitPtxPass> {
     };
     const PtxTarget *target = findPtxTarget(chip);
     if (!target)
-      return fail(
-          "there is no target '" + chip + "': known are " +
-          llvm::join(llvm::map_range(getPtxTargets(), [](const PtxTarget &known) { return known.chip; }), ", "));
+      return fail(describeUnknownTarget(chip));
     if (output.empty())
       return fail("morph-emit-ptx needs `output`, the file to write");
-    SmallVector<KernelOp> kernels;
-    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    FailureOr<CudaKernels> cuda = buildCudaKernels(&getContext(), kernels);
+    FailureOr<CudaKernels> cuda = buildCudaKernels(&getContext(), getKernels(getOperation()));
     if (failed(cuda))
       return signalPassFailure();
     FailureOr<std::string> ptx = translateToPtx(*cuda->module, *target);

@@ -119,13 +119,10 @@ struct LowerToCudaPass : public morph::impl::LowerToCudaPassBase<LowerToCudaPass
 
   void runOnOperation() override {
     // From the kernels themselves, which a verifier has checked, and not from linalg that anybody may have written.
-    SmallVector<KernelOp> kernels;
-    getOperation().walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    if (kernels.empty()) {
-      getOperation().emitError("has no `morph.kernel` to lower: morph-form-kernels makes them");
+    FailureOr<SmallVector<KernelOp>> kernels = getKernelsToLower(getOperation());
+    if (failed(kernels))
       return signalPassFailure();
-    }
-    FailureOr<CudaKernels> cuda = buildCudaKernels(&getContext(), kernels);
+    FailureOr<CudaKernels> cuda = buildCudaKernels(&getContext(), *kernels);
     if (failed(cuda))
       return signalPassFailure();
     ModuleOp module = cuda->module.release();

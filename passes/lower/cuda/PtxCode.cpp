@@ -2,6 +2,7 @@
 #include "passes/lower/cuda/PtxCode.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -32,6 +33,11 @@ ArrayRef<PtxTarget> morph::getPtxTargets() {
 const PtxTarget *morph::findPtxTarget(StringRef chip) {
   const auto *found = llvm::find_if(getPtxTargets(), [&](const PtxTarget &target) { return target.chip == chip; });
   return found == getPtxTargets().end() ? nullptr : found;
+}
+
+std::string morph::describeUnknownTarget(StringRef chip) {
+  auto chips = llvm::map_range(getPtxTargets(), [](const PtxTarget &target) { return target.chip; });
+  return ("there is no target '" + chip + "': known are " + llvm::join(chips, ", ")).str();
 }
 
 Expected<std::string> morph::makePtx(Module &module, const PtxTarget &ptx) {

@@ -27,6 +27,8 @@ llvm::ArrayRef<PtxTarget> getPtxTargets();
 
 /// The target of a name, or null.
 const PtxTarget *findPtxTarget(llvm::StringRef chip);
+/// What to say of a name that is none.
+std::string describeUnknownTarget(llvm::StringRef chip);
 
 /// The PTX text of `module`, which it changes. It needs no library.
 llvm::Expected<std::string> makePtx(llvm::Module &module, const PtxTarget &target);

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs what pack.py has packed: see tools/gpu-check. It has PyTorch, safetensors and nothing of Morph's."""
+
+import collections
+import concurrent.futures
+import ctypes
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+TARGETS = ("sm_80", "sm_90")
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "i64": torch.int64}
+SIZES = {"B": 4, "T": 2048}
+
+
+def library_path():
+    """LibTorch's libraries, and NVIDIA's that came with it."""
+    torch_folder = pathlib.Path(torch.__file__).parent
+    return f"{torch_folder / 'lib'}:{torch_folder.parent / 'nvidia/cu13/lib'}"
+
+
+def check_program(folder, runner, target):
+    """The differences of a program's outputs, as parts of its tolerance; or why it did not run."""
+    command = [runner, folder / f"{target}.json", "--input", folder / "inputs.safetensors", "--output",
+               folder / f"{target}.found", "--device", "cuda"]
+    if (folder / "weights.safetensors").exists():
+        command += ["--weights", folder / "weights.safetensors"]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    if result.returncode:
+        return None, result.stderr.strip().splitlines()[-1:]
+    expected, found = load_file(folder / "cpu.safetensors"), load_file(folder / f"{target}.found")
+    tolerance = float((folder / "tolerance").read_text())
+    worst = 0.0
+    for name in expected:
+        scale = max(1.0, expected[name].abs().max().item())
+        difference = (found[name].double() - expected[name].double()).abs().max().item() / scale
+        # What is no number is no agreement.
+        worst = max(worst, difference / tolerance) if difference == difference else float("inf")
+    return worst, []
+
+
+def check_programs(folder):
+    lines = collections.defaultdict(lambda: {"runs": 0, "wrong": 0, "worst_of_tolerance": 0.0, "errors": []})
+    jobs = [(place, target) for place in sorted((folder / "programs").iterdir()) for target in TARGETS]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = pool.map(lambda job: check_program(job[0], folder / "morph-plan-run", job[1]), jobs)
+    for (place, target), (worst, errors) in zip(jobs, results):
+        line = lines[place.name.rsplit("-", 1)[0]]
+        line["runs"] += 1
+        line["errors"] += [f"{place.name} {target}: {error}" for error in errors]
+        if worst is None or worst >= 1:
+            line["wrong"] += 1
+        line["worst_of_tolerance"] = max(line["worst_of_tolerance"], worst or 0.0)
+    return lines
+
+
+def run_tests(folder, name, **environment):
+    """How many of a GoogleTest program's tests passed, failed and were skipped."""
+    result = subprocess.run([f"./{name}"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+                            timeout=300)
+    counts = {word.lower(): int(number) for word, number in re.findall(r"\[  (PASSED|SKIPPED) +\] (\d+) test", result.stdout)}
+    return {"passed": counts.get("passed", 0), "skipped": counts.get("skipped", 0),
+            "failed": re.findall(r"\[  FAILED  \] (\S+\.\S+) \(", result.stdout), "code": result.returncode}
+
+
+#===----------------------------------------------------------------------===#
+# Speed of kernels of rows
+#===----------------------------------------------------------------------===#
+
+
+def value_of(formula):
+    """runtime/plan/DeviceCode.h: a number, or the sum of times * ceil(scale * product / per)."""
+    if isinstance(formula, int):
+        return formula
+    total = 0
+    for times, scale, names, per in formula:
+        product = scale
+        for name in names:
+            product *= SIZES[name]
+        total += times * -(-product // per)
+    return total
+
+
+def median_seconds(run, repeats=20):
+    for _ in range(3):
+        run()
+    times = []
+    for _ in range(repeats):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end) / 1e3)
+    return sorted(times)[repeats // 2]
+
+
+class Rows:
+    """The launches of a plan, on PyTorch's stream and memory."""
+
+    def __init__(self, folder):
+        self.plan = json.loads((folder / "plan.json").read_text())
+        self.device = self.plan["device"]
+        self.driver = ctypes.CDLL("libcuda.so.1")
+        torch.manual_seed(0)
+        self.values = [torch.randn([SIZES.get(size, size) for size in value["shape"]], device="cuda").to(DTYPES[value["dtype"]])
+                       for value in self.plan["values"]]
+        self.module = ctypes.c_void_p()
+        text = (folder / f"{self.device['ptx']}.ptx").read_bytes() + b"\0"
+        self.call("cuModuleLoadData", ctypes.byref(self.module), text)
+
+    def call(self, function, *arguments):
+        if code := getattr(self.driver, function)(*arguments):
+            raise RuntimeError(f"{function}: CUDA error {code}")
+
+    def number(self, argument, instruction, scratch):
+        if argument["kind"] in ("operand", "result"):
+            value = instruction[argument["kind"] + "s"][argument["index"]]
+            return self.values[value].data_ptr() if value >= 0 else 0
+        return value_of(argument["size"]) + (scratch.data_ptr() if argument["kind"] == "scratch" else 0)
+
+    def runner(self, place):
+        """A function that launches instruction `place`."""
+        instruction, code = self.plan["instructions"][place], self.device["instructions"][place]
+        scratch = torch.empty(max(256, value_of(code.get("scratch", 0))), dtype=torch.uint8, device="cuda")
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        launches = []
+        for launch in code["launches"]:
+            function = ctypes.c_void_p()
+            self.call("cuModuleGetFunction", ctypes.byref(function), self.module, launch["kernel"].encode())
+            numbers = [self.number(argument, instruction, scratch) for argument in launch["arguments"]]
+            memory = (ctypes.c_uint64 * len(numbers))(*numbers)
+            addresses = (ctypes.c_void_p * len(numbers))(*[ctypes.addressof(memory) + 8 * i for i in range(len(numbers))])
+            grid = [value_of(size) for size in launch["grid"]]
+            launches.append(((function, *grid, launch["threads"], 1, 1, launch.get("shared", 0), stream, addresses, None),
+                             memory, scratch))
+
+        def run():
+            for arguments, *_ in launches:
+                self.call("cuLaunchKernel", *arguments)
+        return run
+
+    def bytes_of(self, place):
+        instruction = self.plan["instructions"][place]
+        values = (self.values[v] for v in instruction["operands"] + instruction["results"] if v >= 0)
+        return sum(value.numel() * value.element_size() for value in values)
+
+
+def time_eager(rows):
+    """The same in PyTorch eager; of kernels of several ops all of them."""
+    x, y, g, u = (rows.values[value["value"]] for value in rows.plan["inputs"])
+    weight = torch.randn(x.shape[-1], device="cuda", requires_grad=True)
+    input = y.detach().requires_grad_()
+    output = F.rms_norm(input, weight.shape, weight, 1e-5)
+    frozen = weight.detach()
+    runs = {"add, rms_norm, cast": lambda: F.rms_norm(x + y, frozen.shape, frozen, 1e-5).bfloat16(),
+            "swiglu": lambda: F.silu(g) * u,
+            "rms_norm's gradients": lambda: torch.autograd.grad(output, (input, weight), x, retain_graph=True)}
+    return {name: median_seconds(run) for name, run in runs.items()}
+
+
+def time_rows(folder):
+    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    copy = 2 * source.numel() / median_seconds(lambda: torch.empty_like(source).copy_(source))
+    del source
+    result = {"copy_bytes_per_second": copy}
+    for place in sorted((folder / "rows").iterdir(), key=lambda path: int(path.name)):
+        rows = Rows(place)
+        kernels = {}
+        for i, code in enumerate(rows.device["instructions"]):
+            if code["launches"]:
+                seconds = median_seconds(rows.runner(i))
+                kernels[code["launches"][0]["kernel"]] = {"seconds": seconds,
+                                                          "share_of_copy": rows.bytes_of(i) / seconds / copy}
+        result[place.name] = {"kernels": kernels, "eager_seconds": time_eager(rows)}
+    return result
+
+
+def main(folder):
+    torch.zeros(1, device="cuda")
+    os.environ["LD_LIBRARY_PATH"] = library_path()
+    result = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "programs": check_programs(folder),
+              "driver": run_tests(folder, "cuda-driver-test", MORPH_CUDA_DRIVER="libcuda.so.1"),
+              "device_tests": run_tests(folder, "cuda-device-test"), "rows": time_rows(folder)}
+    print(result["device"])
+    for name, line in result["programs"].items():
+        print(f"{name}: {line['runs']} runs, {line['wrong']} wrong, worst {line['worst_of_tolerance']:.2f} of the tolerance")
+        for error in line["errors"]:
+            print(f"  {error}")
+    for name in ("driver", "device_tests"):
+        print(f"{name}: {result[name]}")
+    for width, line in result["rows"].items():
+        if isinstance(line, dict):
+            for kernel, figures in line["kernels"].items():
+                print(f"{kernel}: {figures['seconds'] * 1e6:.1f} us, {figures['share_of_copy']:.2f} of a copy")
+            for name, seconds in line["eager_seconds"].items():
+                print(f"  PyTorch eager, {width} wide: {name}: {seconds * 1e6:.1f} us")
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    wrong = sum(line["wrong"] for line in result["programs"].values())
+    return 1 if wrong or result["driver"]["failed"] or result["device_tests"]["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(pathlib.Path(sys.argv[1])))

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tools/gpu-check takes to a machine with a GPU: see there."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+BUILD = SOURCE / "build"
+# Hidden sizes and those of feed-forward layers: of models of 1.7 and 8 billion parameters.
+ROWS = {2048: 6144, 4096: 12288}
+# What a layer does row by row: a norm for bf16 products, the residual stream, SwiGLU, a norm's gradients.
+PROGRAM = """
+morph.model @model base architecture "llama" layers 1 {{
+  morph.weight @norm : tensor<{C}xf32>
+  morph.program @rows(%x: tensor<?x?x{C}xf32> "x" [B, T], %y: tensor<?x?x{C}xf32> "y" [B, T],
+                      %g: tensor<?x?x{F}xf32> "g" [B, T], %u: tensor<?x?x{F}xf32> "u" [B, T]) {{
+    %w = morph.param @norm : tensor<{C}xf32>
+    %a = morph.add %x, %y : tensor<?x?x{C}xf32>, tensor<?x?x{C}xf32>
+    %n = morph.rms_norm %a, %w eps 1.0e-5 : tensor<?x?x{C}xf32>, tensor<{C}xf32>
+    %h = morph.cast %n to "bf16" : tensor<?x?x{C}xf32>
+    %s = morph.swiglu %g, %u : tensor<?x?x{F}xf32>
+    %i = morph.rms_norm_input_grad %x, %y, %w eps 1.0e-5 : tensor<?x?x{C}xf32>, tensor<?x?x{C}xf32>, tensor<{C}xf32>
+    %v = morph.rms_norm_weight_grad %x, %y eps 1.0e-5 : tensor<?x?x{C}xf32>, tensor<?x?x{C}xf32>
+    morph.output "a" = %a, "h" = %h, "s" = %s, "i" = %i, "v" = %v : tensor<?x?x{C}xf32>, tensor<?x?x{C}xbf16>,
+        tensor<?x?x{F}xf32>, tensor<?x?x{C}xf32>, tensor<{C}xf32>
+  }}
+}}
+"""
+
+
+def main(folder):
+    if folder.exists() and any(folder.iterdir()):
+        sys.exit(f"gpu-check: error: '{folder}' is there and not empty")
+    programs, rows = folder / "programs", folder / "rows"
+    for place in (programs, rows):
+        place.mkdir(parents=True)
+    environment = {**os.environ, "MORPH_BIN": str(BUILD / "bin"), "MORPH_SOURCE_DIR": str(SOURCE), "OMP_NUM_THREADS": "1",
+                   "MORPH_KEEP_PROGRAMS": str(programs.resolve())}
+    tests = [test for test in sorted((SOURCE / "test/cuda").glob("*_test.py")) if "ProgramCase" in test.read_text()]
+    for test in tests:
+        print(f"gpu-check: programs of {test.name}", flush=True)
+        subprocess.run([sys.executable, test, "--quiet"], env=environment, check=True)
+    for width, ffn in ROWS.items():
+        place = rows / str(width)
+        place.mkdir()
+        (place / "model.mlir").write_text(PROGRAM.format(C=width, F=ffn))
+        subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
+                        f"--morph-emit-plan=program=rows output={place}/plan.json device=sm_90", "-o", os.devnull], check=True)
+    for name in ("morph-plan-run", "cuda-driver-test", "cuda-device-test"):
+        shutil.copy(BUILD / "test/bin" / name, folder)
+    shutil.copytree(SOURCE / "test/cuda/ptx", folder / "test/cuda/ptx")
+    shutil.copy(SOURCE / "tools/gpu-check", folder)
+    shutil.copy(SOURCE / "tools/python/gpu/check.py", folder)
+    print(f"gpu-check: {len(list(programs.iterdir()))} programs; on the GPU's machine: {folder}/gpu-check")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
