@@ -12,9 +12,9 @@ namespace morph {
 /// The dialects that kernels go through; they must be loaded.
 void registerDeviceDialects(mlir::DialectRegistry &registry);
 
-/// Gives a plan of `model`, and its update, code for the target called `chip` (`plan.device`), and writes the PTX beside
-/// the plan at `planPath`. Errors are reported at the model: an unknown target, an op that has no form on GPUs, a file that
-/// cannot be written.
+/// Gives a plan of `model`, and its update, code for the target called `chip` (`plan.device`), and writes the PTX
+/// beside the plan at `planPath`. Errors are reported at the model: an unknown target, an op that has no form on GPUs,
+/// a file that cannot be written.
 llvm::LogicalResult compilePlanForDevice(ModelOp model, plan::Plan &plan, llvm::StringRef chip,
                                          llvm::StringRef planPath);
 
