@@ -81,6 +81,7 @@ findProblems(llvm::StringRef path, llvm::StringRef given,
   Diagnostics diagnostics("morph", llvm::nulls());
   llvm::StringRef text = diagnostics.addText(path, given);
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  context.printOpOnDiagnostic(false);
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
     diagnostics.error(diagnostic.str());
     return mlir::success();

@@ -371,14 +371,12 @@ static std::string describePlace(mlir::Location location) {
             : "";
 }
 
-/// Where in the mixer's declaration an error arises: by its last note of a place, or else the declaration itself.
+/// Where in the mixer's declaration an error arises: by its note of a place, or else the declaration itself.
 static std::string describePlace(mlir::Diagnostic &diagnostic, MixerOp mixer) {
-  std::string place = describePlace(mixer.getLoc());
   for (mlir::Diagnostic &note : diagnostic.getNotes())
-    if (!llvm::StringRef(note.str()).starts_with("see current operation"))
-      if (std::string at = describePlace(note.getLocation()); !at.empty())
-        place = at;
-  return place;
+    if (std::string place = describePlace(note.getLocation()); !place.empty())
+      return place;
+  return describePlace(mixer.getLoc());
 }
 
 void SpaceBuilder::forEachCandidate(llvm::function_ref<bool(size_t)> isAsked,

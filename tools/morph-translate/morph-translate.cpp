@@ -385,6 +385,7 @@ ExitCode translate(int argc, char **argv) {
 
   // Models are small for a compiler: threads would only cost their start.
   MLIRContext context(MLIRContext::Threading::DISABLED);
+  context.printOpOnDiagnostic(false); // It may be a whole model.
   loadModelDialects(context);
   switch (mode) {
   case Mode::ImportSpec:
