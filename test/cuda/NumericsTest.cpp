@@ -656,6 +656,18 @@ TEST_F(NumericsTest, HalvesOfSm90) {
           {"cvt.rzi.s32.bf16 %ro, %ha;", AB u32(s32(bf(a))) END},
       },
       numbers(), numbers(), numbers(), 90);
+  // Long integers in the middle between two numbers of bf16, and next to it: a double has not room for all their bits.
+  std::vector<u64> middles = integers();
+  for (u64 &value : middles)
+    value = (((0x100 | random() % 0x100) << 1 | 1) << (44 + random() % 11)) + random() % 3 - 1;
+  auto rest = [](u64 a) { return double(u32(a)); };
+  check(
+      {
+          {"cvt.rn.bf16.s64 %ho, %a;",
+           [=](u64 a, u64, u64) { return toBf(sumToOdd((s64(a) >> 32) * 0x1p32, rest(a))); }},
+          {"cvt.rn.bf16.u64 %ho, %a;", [=](u64 a, u64, u64) { return toBf(sumToOdd((a >> 32) * 0x1p32, rest(a))); }},
+      },
+      middles, middles, middles, 90);
 }
 
 TEST_F(NumericsTest, ConversionsOfIntegers) {
@@ -697,6 +709,7 @@ TEST_F(NumericsTest, ConversionsOfIntegers) {
           {"cvt.rn.f64.s64 %do, %a;", AB bits(double(s64(a))) END},
           {"cvt.rn.f16.s32 %ho, %ra;", AB toF16(s32(a)) END},
           {"cvt.rn.f16.u16 %ho, %ha;", AB toF16(a & 0xffff) END},
+          {"cvt.rn.f16.s64 %ho, %a;", AB toF16(double(s64(a))) END},
           {"cvt.rn.f32.u8 %fo, %ra;", AB bits(float(a & 255)) END},
           {"cvt.rn.f32.s16 %fo, %ha;", AB bits(float(int16_t(a))) END},
       },

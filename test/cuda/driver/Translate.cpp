@@ -663,7 +663,8 @@ private:
       if (to.isDouble() || to.isSingle())
         return assign(0, to, finished(to, mode == 2 ? "(" + to.c() + ")" + x : "(" + to.c() + ")" + directed));
       if (to.isHalf() && mode == 2)
-        return assign(0, to, finished(to, "toOdd((f64)" + x + ")"), true);
+        return assign(0, to, finished(to, (from.isSigned() ? "toOdd(signedToOdd(" : "toOdd(unsignedToOdd(") + x + "))"),
+                      true);
       return unknown("this conversion");
     }
     if (to.name == "tf32") {
