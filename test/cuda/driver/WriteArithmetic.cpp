@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers: conversions, arithmetic, comparisons, bits.
+
 #include "test/cuda/driver/FunctionWriter.h"
 
 namespace morph::standin {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Branches, calls, barriers, and what the lanes of a warp do together.
+
 #include "test/cuda/driver/FunctionWriter.h"
 
 namespace morph::standin {

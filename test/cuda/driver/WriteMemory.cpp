@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Moves, loads, stores, copies and atomics.
+
 #include "test/cuda/driver/FunctionWriter.h"
 
 namespace morph::standin {
