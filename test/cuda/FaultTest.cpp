@@ -181,8 +181,7 @@ TEST_F(FaultTest, OutsideLocalMemory) {
   expectFault(text(1 << 20), 1, "CUDA_ERROR_ILLEGAL_ADDRESS", {"outside the thread's local memory"});
 }
 
-// --- Shared memory
-// -----------------------------------------------------------------------------------------------------
+// --- Shared memory ---------------------------------------------------------------------------------------------------
 
 /// Every thread writes its word, then reads that of the thread 32 further: of another warp.
 std::string exchange(const std::string &between, int distance = 32) {
@@ -292,8 +291,7 @@ TEST_F(FaultTest, NamedBarriers) {
   expectFault(text(64), 128, "CUDA_ERROR_LAUNCH_FAILED", {"with no barrier between"});
 }
 
-// --- Asynchronous copies
-// -----------------------------------------------------------------------------------------------
+// --- Asynchronous copies ---------------------------------------------------------------------------------------------
 
 std::string copies(const std::string &wait, const std::string &barrier, int distance) {
   return kernelText("u64 a",
@@ -367,8 +365,7 @@ TEST_F(ProductFaultTest, WaitsForOneGroupTooFew) {
                 HasSubstr("that was not waited for"));
 }
 
-// --- Barriers and collectives
-// ------------------------------------------------------------------------------------------
+// --- Barriers and collectives ----------------------------------------------------------------------------------------
 
 TEST_F(FaultTest, BarrierThatNotAllReach) {
   expectFault(kernelText("u64 a", "  mov.u32 %r0, %tid.x;\n  setp.eq.u32 %p1, %r0, 5;\n  @%p1 ret;\n  bar.sync 0;\n"),
@@ -410,8 +407,7 @@ TEST_F(FaultTest, PartOfAWarpAtAProduct) {
 
 TEST_F(FaultTest, Trap) { expectFault(kernelText("u64 a", "  trap;\n"), 1, "CUDA_ERROR_LAUNCH_FAILED", {"`trap`"}); }
 
-// --- Errors
-// ------------------------------------------------------------------------------------------------------------
+// --- Errors ----------------------------------------------------------------------------------------------------------
 
 TEST_F(FaultTest, AnErrorStays) {
   CUfunction function = kernel(kernelText("u64 a", "  ld.global.f32 %f1, [%rd0];\n"), "k");
@@ -448,8 +444,7 @@ TEST_F(FaultTest, WithoutChecks) {
   EXPECT_CUDA_ERROR(cuda().morphStandInCounters("k", &counts), CUDA_ERROR_NOT_FOUND);
 }
 
-// --- Orders
-// ------------------------------------------------------------------------------------------------------------
+// --- Orders ----------------------------------------------------------------------------------------------------------
 
 // The last block, warp or lane to write wins: the seeds give different ones.
 TEST_F(FaultTest, OrdersDependOnTheSeed) {

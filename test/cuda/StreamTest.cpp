@@ -336,8 +336,7 @@ TEST_F(StreamTest, LiveBuffersInTheOrderOfAStream) {
   EXPECT_THAT(takeErrors(), HasSubstr("in no live buffer"));
 }
 
-// --- Graphs
-// ------------------------------------------------------------------------------------------------------------
+// --- Graphs ----------------------------------------------------------------------------------------------------------
 
 TEST_F(StreamTest, GraphOfOneStream) {
   Buffer<float> buffer(std::vector<float>(32, 1.f));

@@ -182,8 +182,7 @@ TEST_F(WarpTest, BlockThatIsNoWholeWarp) {
             expected(40, [](uint32_t i) { return (i ^ 1) + (i < 32 ? 0xffffffffu : 0xffu); }));
 }
 
-// --- Products
-// ----------------------------------------------------------------------------------------------------------
+// --- Products --------------------------------------------------------------------------------------------------------
 
 uint16_t toHalf(float value) {
   // Small integers and halves of them alone.
@@ -309,8 +308,7 @@ TEST_F(WarpTest, LoadsOfMatrices) {
     }
 }
 
-// --- Atomics
-// -----------------------------------------------------------------------------------------------------------
+// --- Atomics ---------------------------------------------------------------------------------------------------------
 
 TEST_F(WarpTest, Atomics) {
   struct Case {
@@ -365,8 +363,7 @@ TEST_F(WarpTest, CompareAndSwapLoop) {
             std::vector<uint32_t>{0x427c0000}); // 63
 }
 
-// --- Spaces and widths
-// -------------------------------------------------------------------------------------------------
+// --- Spaces and widths -----------------------------------------------------------------------------------------------
 
 TEST_F(WarpTest, WidthsOfLoadsAndStores) {
   // Bytes 0x80, 0x81, ... are read as signed and unsigned numbers of every width, one and several at a time.
