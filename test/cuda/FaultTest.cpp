@@ -21,9 +21,8 @@ std::string replaced(std::string text, const std::string &from, const std::strin
 class FaultTest : public CudaTest {
 protected:
   void SetUp() override {
-    needStandIn();
-    if (!IsSkipped())
-      CudaTest::SetUp();
+    NEED_STAND_IN();
+    CudaTest::SetUp();
   }
 
   /// Runs a kernel `k` of one block on a buffer of `count` numbers, under a few seeds; expects nothing.
@@ -249,16 +248,16 @@ TEST_F(FaultTest, HalvesOfAWordAreNoRace) {
 }
 
 TEST_F(FaultTest, SharedAtomicsAreNoRaceAmongThemselves) {
-  auto text = [](const std::string &first, const std::string &between) {
+  auto text = [](const std::string &between) {
     return kernelText("u64 a",
-                      kPlaces + "  setp.ne.u32 %p1, %r0, 0;\n  @!%p1 st.shared.u32 [%r2], 0;\n" + first +
-                          "  atom.shared.add.u32 %r4, [%r2], 2;\n" + between +
-                          "  ld.shared.u32 %r5, [%r2];\n  st.global.u32 [%rd1], %r5;\n",
+                      kPlaces +
+                          "  setp.ne.u32 %p1, %r0, 0;\n  @!%p1 st.shared.u32 [%r2], 0;\n  bar.sync 0;\n"
+                          "  atom.shared.add.u32 %r4, [%r2], 2;\n" +
+                          between + "  ld.shared.u32 %r5, [%r2];\n  st.global.u32 [%rd1], %r5;\n",
                       kShared);
   };
-  expectFine(text("  bar.sync 0;\n", "  bar.sync 0;\n"), 64);
-  expectFault(text("  bar.sync 0;\n", ""), 64, "CUDA_ERROR_LAUNCH_FAILED",
-              {"race: reads what another thread has written"});
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED", {"race: reads what another thread has written"});
 }
 
 TEST_F(FaultTest, UninitialisedSharedMemory) {
@@ -283,8 +282,7 @@ TEST_F(FaultTest, SharedMemoryOfAnEarlierBlock) {
 // Warps 0 and 1 wait at barrier 1 for each other, 2 and 3 at barrier 2.
 TEST_F(FaultTest, NamedBarriers) {
   auto text = [](int distance) {
-    return replaced(exchange("  shr.u32 %r6, %r0, 6;\n  add.s32 %r6, %r6, 1;\n  bar.sync %r6, 64;\n", distance),
-                    "s[1024]", "s[1024]");
+    return exchange("  shr.u32 %r6, %r0, 6;\n  add.s32 %r6, %r6, 1;\n  bar.sync %r6, 64;\n", distance);
   };
   expectFine(text(32), 128);
   // A warp of the other pair has not been waited for.

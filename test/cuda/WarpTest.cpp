@@ -261,9 +261,7 @@ TEST_F(WarpTest, Products) {
 }
 
 TEST_F(WarpTest, ProductsTruncate) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   // 1 + 2^-24 + 2^-25 rounds up to nearest, but not toward zero: 0x3f80 is 1, 0x3380 is 2^-24, 0x3300 is 2^-25.
   std::vector<uint32_t> result = after(
       "  mov.f32 %f0, 0f3F800000;\n  mov.b32 %r10, 0x33003380;\n  mov.b32 %r11, 0;\n  mov.b32 %r12, 0x00003f80;\n"

@@ -134,7 +134,7 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfuncti
     *value = 0;
     return CUDA_SUCCESS;
   case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
-    *value = int(function->localBytes);
+    *value = int(function->kernel->localBytes);
     return CUDA_SUCCESS;
   case CU_FUNC_ATTRIBUTE_NUM_REGS: // Nobody allocates registers here: as many as every block size has room for.
     *value = 64;
