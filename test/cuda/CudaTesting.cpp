@@ -88,11 +88,6 @@ std::string assemble(const std::string &ptx) {
   return result == 0 ? "" : "ptxas: " + log.str();
 }
 
-void CudaTest::needStandIn() {
-  if (!isStandIn())
-    GTEST_SKIP() << "the driver is not the stand-in";
-}
-
 void CudaTest::SetUp() { open(); }
 
 void CudaTest::open(const std::map<std::string, std::string> &settings) {

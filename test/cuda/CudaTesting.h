@@ -92,6 +92,10 @@
 #define EXPECT_CUDA(call) EXPECT_EQ(morph::errorName(call), "CUDA_SUCCESS")
 #define ASSERT_CUDA(call) ASSERT_EQ(morph::errorName(call), "CUDA_SUCCESS")
 #define EXPECT_CUDA_ERROR(call, error) EXPECT_EQ(morph::errorName(call), #error)
+/// Ends the test, as skipped, where the driver is not the stand-in.
+#define NEED_STAND_IN()                                                                                                \
+  if (!morph::isStandIn())                                                                                             \
+  GTEST_SKIP() << "the driver is not the stand-in"
 
 namespace morph {
 
@@ -144,8 +148,6 @@ protected:
   void SetUp() override;
   void TearDown() override;
 
-  /// Skips the test where the driver is not the stand-in.
-  void needStandIn();
   /// Begins again with other settings: {{"DEVICE", "a100"}} for MORPH_STAND_IN_DEVICE.
   void open(const std::map<std::string, std::string> &settings = {});
   void close();

@@ -21,9 +21,7 @@ protected:
 };
 
 TEST_F(DriverTest, Devices) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   struct Expected {
     const char *key, *name;
     int major, minor, processors, shared;
@@ -74,9 +72,7 @@ TEST_F(DriverTest, AttributesOfEveryDevice) {
 }
 
 TEST_F(DriverTest, NoDevice) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   close();
   setenv("MORPH_STAND_IN_DEVICE", "none", 1);
   EXPECT_CUDA_ERROR(cuda().cuInit(0), CUDA_ERROR_NO_DEVICE);
@@ -86,9 +82,7 @@ TEST_F(DriverTest, NoDevice) {
 }
 
 TEST_F(DriverTest, MemoryIsLimited) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   open({{"MEMORY", "1000000"}});
   size_t free = 0, total = 0;
   ASSERT_CUDA(cuda().cuMemGetInfo(&free, &total));
@@ -114,9 +108,7 @@ TEST_F(DriverTest, MemoryIsLimited) {
 }
 
 TEST_F(DriverTest, NewMemoryIsNoZeros) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   Buffer<uint32_t> buffer(16);
   EXPECT_EQ(buffer.read()[3], 0xffffffffu);
 }
@@ -138,9 +130,7 @@ TEST_F(DriverTest, ContextsOfThreads) {
 }
 
 TEST_F(DriverTest, NewerTargetsAreRefused) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   open({{"DEVICE", "a100"}});
   CUmodule module = nullptr;
   std::string text = kernelText("u64 a", "", "", 90);
@@ -161,6 +151,17 @@ TEST_F(DriverTest, RefusedModules) {
   EXPECT_CUDA_ERROR(cuda().cuModuleLoadData(&module, newer.c_str()), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
   text.replace(text.find("sm_80"), 5, "sm_120");
   EXPECT_CUDA_ERROR(cuda().cuModuleLoadData(&module, text.c_str()), CUDA_ERROR_INVALID_PTX);
+  // They leave nothing in memory.
+  if (!isStandIn())
+    return;
+  size_t before = 0, after = 0, total = 0;
+  ASSERT_CUDA(cuda().cuMemGetInfo(&before, &total));
+  for (const char *second : {".extern .global .u32 w;\n", ".global .u64 w = nothing;\n"}) {
+    text = kernelText("u64 a", "", std::string(".global .align 4 .b8 v[4096];\n") + second);
+    EXPECT_CUDA_ERROR(cuda().cuModuleLoadData(&module, text.c_str()), CUDA_ERROR_INVALID_PTX);
+  }
+  ASSERT_CUDA(cuda().cuMemGetInfo(&after, &total));
+  EXPECT_EQ(after, before);
 }
 
 TEST_F(DriverTest, LogOfTheCompiler) {
@@ -280,13 +281,10 @@ TEST_F(DriverTest, EntryPoints) {
   EXPECT_STREQ(text, "out of memory");
 }
 
-// --- Counts
-// ------------------------------------------------------------------------------------------------------------
+// --- Counts ----------------------------------------------------------------------------------------------------------
 
 TEST_F(DriverTest, CountsOfAKernel) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   // Loads of 4 bytes side by side, stores 8 bytes apart; shared memory with conflicts of two and without.
   CUfunction function = kernel(kernelText("u64 a",
                                           "  mov.u32 %r0, %tid.x;\n  mul.wide.u32 %rd1, %r0, 4;\n  add.s64 %rd1, %rd0, "
@@ -330,9 +328,7 @@ TEST_F(DriverTest, CountsOfAKernel) {
 
 // Counts do not depend on how threads run: as plain calls, as fibers, on one host thread or on two.
 TEST_F(DriverTest, CountsAreTheSameInEveryOrder) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   std::vector<uint64_t> sectors;
   for (const char *barrier : {"", "  bar.sync 0;\n"})
     for (int seed = 0; seed < 3; ++seed) {

@@ -21,9 +21,8 @@ std::string replaced(std::string text, const std::string &from, const std::strin
 class FaultTest : public CudaTest {
 protected:
   void SetUp() override {
-    needStandIn();
-    if (!IsSkipped())
-      CudaTest::SetUp();
+    NEED_STAND_IN();
+    CudaTest::SetUp();
   }
 
   /// Runs a kernel `k` of one block on a buffer of `count` numbers, under a few seeds; expects nothing.
@@ -181,8 +180,7 @@ TEST_F(FaultTest, OutsideLocalMemory) {
   expectFault(text(1 << 20), 1, "CUDA_ERROR_ILLEGAL_ADDRESS", {"outside the thread's local memory"});
 }
 
-// --- Shared memory
-// -----------------------------------------------------------------------------------------------------
+// --- Shared memory ---------------------------------------------------------------------------------------------------
 
 /// Every thread writes its word, then reads that of the thread 32 further: of another warp.
 std::string exchange(const std::string &between, int distance = 32) {
@@ -250,16 +248,16 @@ TEST_F(FaultTest, HalvesOfAWordAreNoRace) {
 }
 
 TEST_F(FaultTest, SharedAtomicsAreNoRaceAmongThemselves) {
-  auto text = [](const std::string &first, const std::string &between) {
+  auto text = [](const std::string &between) {
     return kernelText("u64 a",
-                      kPlaces + "  setp.ne.u32 %p1, %r0, 0;\n  @!%p1 st.shared.u32 [%r2], 0;\n" + first +
-                          "  atom.shared.add.u32 %r4, [%r2], 2;\n" + between +
-                          "  ld.shared.u32 %r5, [%r2];\n  st.global.u32 [%rd1], %r5;\n",
+                      kPlaces +
+                          "  setp.ne.u32 %p1, %r0, 0;\n  @!%p1 st.shared.u32 [%r2], 0;\n  bar.sync 0;\n"
+                          "  atom.shared.add.u32 %r4, [%r2], 2;\n" +
+                          between + "  ld.shared.u32 %r5, [%r2];\n  st.global.u32 [%rd1], %r5;\n",
                       kShared);
   };
-  expectFine(text("  bar.sync 0;\n", "  bar.sync 0;\n"), 64);
-  expectFault(text("  bar.sync 0;\n", ""), 64, "CUDA_ERROR_LAUNCH_FAILED",
-              {"race: reads what another thread has written"});
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED", {"race: reads what another thread has written"});
 }
 
 TEST_F(FaultTest, UninitialisedSharedMemory) {
@@ -284,16 +282,14 @@ TEST_F(FaultTest, SharedMemoryOfAnEarlierBlock) {
 // Warps 0 and 1 wait at barrier 1 for each other, 2 and 3 at barrier 2.
 TEST_F(FaultTest, NamedBarriers) {
   auto text = [](int distance) {
-    return replaced(exchange("  shr.u32 %r6, %r0, 6;\n  add.s32 %r6, %r6, 1;\n  bar.sync %r6, 64;\n", distance),
-                    "s[1024]", "s[1024]");
+    return exchange("  shr.u32 %r6, %r0, 6;\n  add.s32 %r6, %r6, 1;\n  bar.sync %r6, 64;\n", distance);
   };
   expectFine(text(32), 128);
   // A warp of the other pair has not been waited for.
   expectFault(text(64), 128, "CUDA_ERROR_LAUNCH_FAILED", {"with no barrier between"});
 }
 
-// --- Asynchronous copies
-// -----------------------------------------------------------------------------------------------
+// --- Asynchronous copies ---------------------------------------------------------------------------------------------
 
 std::string copies(const std::string &wait, const std::string &barrier, int distance) {
   return kernelText("u64 a",
@@ -367,8 +363,7 @@ TEST_F(ProductFaultTest, WaitsForOneGroupTooFew) {
                 HasSubstr("that was not waited for"));
 }
 
-// --- Barriers and collectives
-// ------------------------------------------------------------------------------------------
+// --- Barriers and collectives ----------------------------------------------------------------------------------------
 
 TEST_F(FaultTest, BarrierThatNotAllReach) {
   expectFault(kernelText("u64 a", "  mov.u32 %r0, %tid.x;\n  setp.eq.u32 %p1, %r0, 5;\n  @%p1 ret;\n  bar.sync 0;\n"),
@@ -410,8 +405,7 @@ TEST_F(FaultTest, PartOfAWarpAtAProduct) {
 
 TEST_F(FaultTest, Trap) { expectFault(kernelText("u64 a", "  trap;\n"), 1, "CUDA_ERROR_LAUNCH_FAILED", {"`trap`"}); }
 
-// --- Errors
-// ------------------------------------------------------------------------------------------------------------
+// --- Errors ----------------------------------------------------------------------------------------------------------
 
 TEST_F(FaultTest, AnErrorStays) {
   CUfunction function = kernel(kernelText("u64 a", "  ld.global.f32 %f1, [%rd0];\n"), "k");
@@ -448,8 +442,7 @@ TEST_F(FaultTest, WithoutChecks) {
   EXPECT_CUDA_ERROR(cuda().morphStandInCounters("k", &counts), CUDA_ERROR_NOT_FOUND);
 }
 
-// --- Orders
-// ------------------------------------------------------------------------------------------------------------
+// --- Orders ----------------------------------------------------------------------------------------------------------
 
 // The last block, warp or lane to write wins: the seeds give different ones.
 TEST_F(FaultTest, OrdersDependOnTheSeed) {

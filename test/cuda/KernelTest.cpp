@@ -192,7 +192,7 @@ TEST_F(KernelTest, EveryFileLoads) {
 
 // The same numbers without checks.
 TEST_F(KernelTest, WithoutChecks) {
-  needStandIn();
+  NEED_STAND_IN();
   open({{"CHECKS", "0"}});
   EXPECT_EQ(productBeyondBound(readPtx("product.ptx")), 0);
 }

@@ -71,6 +71,14 @@ template <typename F> auto inMode(int mode, F operation) {
   return result;
 }
 
+template <typename From> float singleInMode(int mode, From from) {
+  return inMode(mode, [&] {
+    volatile From value = from;
+    volatile float result = float(value);
+    return float(result);
+  });
+}
+
 /// A sum for one rounding to a shorter format: where it is no double, the odd one of the doubles on both sides.
 double sumToOdd(double x, double y) {
   auto sum = [&] {
@@ -246,10 +254,33 @@ using u64 = uint64_t;
 using s128 = __int128;
 using u128 = unsigned __int128;
 
-#define AB [](u64 a, u64 b, u64 c) -> u64 { (void)a; (void)b; (void)c; return
+/// A case's expectation from `a`, `b` and `c`.
+#define AB []([[maybe_unused]] u64 a, [[maybe_unused]] u64 b, [[maybe_unused]] u64 c) -> u64 { return
 #define END                                                                                                            \
   ;                                                                                                                    \
   }
+/// One from `x`, `y` and `z`, which `read` makes of the inputs.
+#define XYZ(type, read, result)                                                                                        \
+  [](u64 a, u64 b, u64 c) -> u64 {                                                                                     \
+    [[maybe_unused]] type x = read(a), y = read(b), z = read(c);                                                       \
+    return result;                                                                                                     \
+  }
+#define FF(expression) XYZ(float, single, bits(float(expression))), Case::Single
+#define DD(expression) XYZ(double, wide, bits(double(expression))), Case::Double
+#define HH(expression) XYZ(double, f16, toF16(expression)), Case::Half
+#define BB(expression) XYZ(double, bf, toBf(expression))
+/// From `u`, `v` and `w`, in a mode of fenv.h.
+#define IN_MODE(type, mode, expression)                                                                                \
+  inMode(mode, [x, y, z] {                                                                                             \
+    [[maybe_unused]] volatile type u = x, v = y, w = z;                                                                \
+    volatile type r = expression;                                                                                      \
+    return type(r);                                                                                                    \
+  })
+#define MODE(mode, expression) FF(IN_MODE(float, mode, expression))
+#define MODED(mode, expression) DD(IN_MODE(double, mode, expression))
+/// In double, near the inputs' function.
+#define NEAR(expression, tolerance, absolute)                                                                          \
+  XYZ(double, single, bits(float(expression))), Case::Single, tolerance, absolute
 
 TEST_F(NumericsTest, Integers32) {
   check(
@@ -436,26 +467,7 @@ TEST_F(NumericsTest, Bits) {
 }
 
 TEST_F(NumericsTest, Singles) {
-#define FF(expression)                                                                                                 \
-  [](u64 a, u64 b, u64 c) -> u64 {                                                                                     \
-    float x = single(a), y = single(b), z = single(c);                                                                 \
-    (void)x;                                                                                                           \
-    (void)y;                                                                                                           \
-    (void)z;                                                                                                           \
-    return bits(float(expression));                                                                                    \
-  },                                                                                                                   \
-      Case::Single
-#define MODE(mode, expression)                                                                                         \
-  FF(inMode(mode, [x, y, z] {                                                                                          \
-    volatile float u = x, v = y, w = z;                                                                                \
-    (void)u;                                                                                                           \
-    (void)v;                                                                                                           \
-    (void)w;                                                                                                           \
-    volatile float r = expression;                                                                                     \
-    return r;                                                                                                          \
-  }))
   auto flush = [](float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.f, v) : v; };
-  (void)flush;
   check(
       {
           {"add.rn.f32 %fo, %fa, %fb;", FF(x + y)},
@@ -520,24 +532,6 @@ TEST_F(NumericsTest, Singles) {
 }
 
 TEST_F(NumericsTest, Doubles) {
-#define DD(expression)                                                                                                 \
-  [](u64 a, u64 b, u64 c) -> u64 {                                                                                     \
-    double x = wide(a), y = wide(b), z = wide(c);                                                                      \
-    (void)x;                                                                                                           \
-    (void)y;                                                                                                           \
-    (void)z;                                                                                                           \
-    return bits(double(expression));                                                                                   \
-  },                                                                                                                   \
-      Case::Double
-#define MODED(mode, expression)                                                                                        \
-  DD(inMode(mode, [x, y, z] {                                                                                          \
-    volatile double u = x, v = y, w = z;                                                                               \
-    (void)u;                                                                                                           \
-    (void)v;                                                                                                           \
-    (void)w;                                                                                                           \
-    volatile double r = expression;                                                                                    \
-    return r;                                                                                                          \
-  }))
   check(
       {
           {"add.rn.f64 %do, %da, %db;", DD(x + y)},
@@ -569,23 +563,6 @@ TEST_F(NumericsTest, Doubles) {
 }
 
 TEST_F(NumericsTest, Halves) {
-#define HH(expression)                                                                                                 \
-  [](u64 a, u64 b, u64 c) -> u64 {                                                                                     \
-    double x = f16(a), y = f16(b), z = f16(c);                                                                         \
-    (void)x;                                                                                                           \
-    (void)y;                                                                                                           \
-    (void)z;                                                                                                           \
-    return toF16(expression);                                                                                          \
-  },                                                                                                                   \
-      Case::Half
-#define BB(expression)                                                                                                 \
-  [](u64 a, u64 b, u64 c) -> u64 {                                                                                     \
-    double x = bf(a), y = bf(b), z = bf(c);                                                                            \
-    (void)x;                                                                                                           \
-    (void)y;                                                                                                           \
-    (void)z;                                                                                                           \
-    return toBf(expression);                                                                                           \
-  }
   auto both = [](u64 (*one)(u64, u64, u64)) {
     return [one](u64 a, u64 b, u64 c) {
       return one(a & 0xffff, b & 0xffff, c & 0xffff) | one(a >> 16 & 0xffff, b >> 16 & 0xffff, c >> 16 & 0xffff) << 16;
@@ -656,6 +633,18 @@ TEST_F(NumericsTest, HalvesOfSm90) {
           {"cvt.rzi.s32.bf16 %ro, %ha;", AB u32(s32(bf(a))) END},
       },
       numbers(), numbers(), numbers(), 90);
+  // Long integers in the middle between two numbers of bf16, and next to it: a double has not room for all their bits.
+  std::vector<u64> middles = integers();
+  for (u64 &value : middles)
+    value = (((0x100 | random() % 0x100) << 1 | 1) << (44 + random() % 11)) + random() % 3 - 1;
+  auto rest = [](u64 a) { return double(u32(a)); };
+  check(
+      {
+          {"cvt.rn.bf16.s64 %ho, %a;",
+           [=](u64 a, u64, u64) { return toBf(sumToOdd((s64(a) >> 32) * 0x1p32, rest(a))); }},
+          {"cvt.rn.bf16.u64 %ho, %a;", [=](u64 a, u64, u64) { return toBf(sumToOdd((a >> 32) * 0x1p32, rest(a))); }},
+      },
+      middles, middles, middles, 90);
 }
 
 TEST_F(NumericsTest, ConversionsOfIntegers) {
@@ -674,29 +663,15 @@ TEST_F(NumericsTest, ConversionsOfIntegers) {
           {"cvt.rn.f32.u32 %fo, %ra;", AB bits(float(u32(a))) END},
           {"cvt.rn.f32.s64 %fo, %a;", AB bits(float(s64(a))) END},
           {"cvt.rn.f32.u64 %fo, %a;", AB bits(float(a)) END},
-          {"cvt.rz.f32.u32 %fo, %ra;", AB bits(inMode(FE_TOWARDZERO,
-                                                      [a] {
-                                                        volatile u32 v = u32(a);
-                                                        volatile float r = float(v);
-                                                        return float(r);
-                                                      })) END},
-          {"cvt.rp.f32.s64 %fo, %a;", AB bits(inMode(FE_UPWARD,
-                                                     [a] {
-                                                       volatile s64 v = s64(a);
-                                                       volatile float r = float(v);
-                                                       return float(r);
-                                                     })) END},
-          {"cvt.rm.f32.u64 %fo, %a;", AB bits(inMode(FE_DOWNWARD,
-                                                     [a] {
-                                                       volatile u64 v = a;
-                                                       volatile float r = float(v);
-                                                       return float(r);
-                                                     })) END},
+          {"cvt.rz.f32.u32 %fo, %ra;", AB bits(singleInMode(FE_TOWARDZERO, u32(a))) END},
+          {"cvt.rp.f32.s64 %fo, %a;", AB bits(singleInMode(FE_UPWARD, s64(a))) END},
+          {"cvt.rm.f32.u64 %fo, %a;", AB bits(singleInMode(FE_DOWNWARD, a)) END},
           {"cvt.rn.f64.s32 %do, %ra;", AB bits(double(s32(a))) END},
           {"cvt.rn.f64.u64 %do, %a;", AB bits(double(a)) END},
           {"cvt.rn.f64.s64 %do, %a;", AB bits(double(s64(a))) END},
           {"cvt.rn.f16.s32 %ho, %ra;", AB toF16(s32(a)) END},
           {"cvt.rn.f16.u16 %ho, %ha;", AB toF16(a & 0xffff) END},
+          {"cvt.rn.f16.s64 %ho, %a;", AB toF16(double(s64(a))) END},
           {"cvt.rn.f32.u8 %fo, %ra;", AB bits(float(a & 255)) END},
           {"cvt.rn.f32.s16 %fo, %ha;", AB bits(float(int16_t(a))) END},
       },
@@ -755,22 +730,8 @@ TEST_F(NumericsTest, ConversionsOfFloats) {
   check(
       {
           {"cvt.rn.f32.f64 %fo, %da;", AB bits(float(wide(a))) END, Case::Single},
-          {"cvt.rz.f32.f64 %fo, %da;",
-           AB bits(inMode(FE_TOWARDZERO,
-                          [a] {
-                            volatile double v = wide(a);
-                            volatile float r = float(v);
-                            return float(r);
-                          })) END,
-           Case::Single},
-          {"cvt.rm.f32.f64 %fo, %da;",
-           AB bits(inMode(FE_DOWNWARD,
-                          [a] {
-                            volatile double v = wide(a);
-                            volatile float r = float(v);
-                            return float(r);
-                          })) END,
-           Case::Single},
+          {"cvt.rz.f32.f64 %fo, %da;", AB bits(singleInMode(FE_TOWARDZERO, wide(a))) END, Case::Single},
+          {"cvt.rm.f32.f64 %fo, %da;", AB bits(singleInMode(FE_DOWNWARD, wide(a))) END, Case::Single},
           {"cvt.rn.f16.f64 %ho, %da;", AB toF16(wide(a)) END, Case::Half},
           {"cvt.rzi.s32.f64 %ro, %da;", AB toInteger(std::trunc(wide(a)), 32, true, true) END},
           {"cvt.rni.s64.f64 %o, %da;", AB toInteger(std::nearbyint(wide(a)), 64, true) END},
@@ -781,15 +742,13 @@ TEST_F(NumericsTest, ConversionsOfFloats) {
 }
 
 TEST_F(NumericsTest, ApproximateFunctions) {
+  auto inputs = [&] {
+    std::vector<u64> values = singles(3);
+    for (u64 &value : values) // The upper half makes a plain double of it.
+      value |= u64(0x3fe00000 | (random() & 0x1fffff)) << 32;
+    return values;
+  };
   // The bounds are those of the PTX manual.
-#define NEAR(expression, tolerance, absolute)                                                                          \
-  [](u64 a, u64 b, u64) -> u64 {                                                                                       \
-    double x = single(a), y = single(b);                                                                               \
-    (void)x;                                                                                                           \
-    (void)y;                                                                                                           \
-    return bits(float(expression));                                                                                    \
-  },                                                                                                                   \
-      Case::Single, tolerance, absolute
   check(
       {
           {"ex2.approx.f32 %fo, %fa;", NEAR(std::exp2(x), 0x1p-22, 0)},
@@ -808,19 +767,7 @@ TEST_F(NumericsTest, ApproximateFunctions) {
           {"{ rsqrt.approx.f64 %do, %db; }", [](u64, u64 b, u64) { return bits(1 / std::sqrt(wide(b))); }, Case::Double,
            0x1p-50},
       },
-      [&] {
-        std::vector<u64> values = singles(3);
-        for (u64 &value : values) // The upper half makes a plain double of it.
-          value |= u64(0x3fe00000 | (random() & 0x1fffff)) << 32;
-        return values;
-      }(),
-      [&] {
-        std::vector<u64> values = singles(3);
-        for (u64 &value : values)
-          value |= u64(0x3fe00000 | (random() & 0x1fffff)) << 32;
-        return values;
-      }(),
-      singles(3));
+      inputs(), inputs(), singles(3));
 }
 
 } // namespace

@@ -6,6 +6,7 @@
 #include "test/cuda/driver/Translate.h"
 
 #include <filesystem>
+#include <unistd.h>
 
 namespace morph {
 namespace {
@@ -39,7 +40,9 @@ TEST(PtxTest, FilesAreKnownAndAssembled) {
     EXPECT_EQ(assemble(readPtx(name)), "") << name;
   }
   // Where the assembler is, it does look.
-  EXPECT_THAT(assemble("x"), testing::AnyOf("", HasSubstr("ptxas")));
+  if (::access(MORPH_PTXAS, X_OK) == 0) {
+    EXPECT_THAT(assemble("x"), HasSubstr("ptxas"));
+  }
 }
 
 TEST(PtxTest, Module) {

@@ -182,8 +182,7 @@ TEST_F(WarpTest, BlockThatIsNoWholeWarp) {
             expected(40, [](uint32_t i) { return (i ^ 1) + (i < 32 ? 0xffffffffu : 0xffu); }));
 }
 
-// --- Products
-// ----------------------------------------------------------------------------------------------------------
+// --- Products --------------------------------------------------------------------------------------------------------
 
 uint16_t toHalf(float value) {
   // Small integers and halves of them alone.
@@ -262,9 +261,7 @@ TEST_F(WarpTest, Products) {
 }
 
 TEST_F(WarpTest, ProductsTruncate) {
-  needStandIn();
-  if (IsSkipped())
-    return;
+  NEED_STAND_IN();
   // 1 + 2^-24 + 2^-25 rounds up to nearest, but not toward zero: 0x3f80 is 1, 0x3380 is 2^-24, 0x3300 is 2^-25.
   std::vector<uint32_t> result = after(
       "  mov.f32 %f0, 0f3F800000;\n  mov.b32 %r10, 0x33003380;\n  mov.b32 %r11, 0;\n  mov.b32 %r12, 0x00003f80;\n"
@@ -309,8 +306,7 @@ TEST_F(WarpTest, LoadsOfMatrices) {
     }
 }
 
-// --- Atomics
-// -----------------------------------------------------------------------------------------------------------
+// --- Atomics ---------------------------------------------------------------------------------------------------------
 
 TEST_F(WarpTest, Atomics) {
   struct Case {
@@ -365,8 +361,7 @@ TEST_F(WarpTest, CompareAndSwapLoop) {
             std::vector<uint32_t>{0x427c0000}); // 63
 }
 
-// --- Spaces and widths
-// -------------------------------------------------------------------------------------------------
+// --- Spaces and widths -----------------------------------------------------------------------------------------------
 
 TEST_F(WarpTest, WidthsOfLoadsAndStores) {
   // Bytes 0x80, 0x81, ... are read as signed and unsigned numbers of every width, one and several at a time.

@@ -16,11 +16,6 @@ struct View {
   void *data = nullptr;
   Type type = Type::F32;
   int64_t rowStride = 0, columnStride = 0;
-  View at(int64_t element) const {
-    View moved = *this;
-    moved.data = static_cast<char *>(data) + element * bytesOf(type);
-    return moved;
-  }
 };
 
 enum class Function { None, Relu, Gelu };

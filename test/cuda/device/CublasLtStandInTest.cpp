@@ -10,6 +10,9 @@
 namespace morph {
 namespace {
 
+/// A function of the library that the test has loaded.
+#define CALL(name) reinterpret_cast<decltype(&::name)>(::dlsym(library, #name))
+
 class CublasLtStandIn : public CudaTest {
 protected:
   void SetUp() override {
@@ -19,46 +22,39 @@ protected:
     ASSERT_OK(CudaDevice::productLibrary());
     library = ::dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_NOLOAD);
     ASSERT_TRUE(library);
-    ASSERT_EQ(call<decltype(cublasLtCreate)>("cublasLtCreate")(&handle), CUBLAS_STATUS_SUCCESS);
+    ASSERT_EQ(CALL(cublasLtCreate)(&handle), CUBLAS_STATUS_SUCCESS);
     layouts = {make(CUDA_R_32F, 16, 16), make(CUDA_R_32F, 16, 16), make(CUDA_R_32F, 16, 16), make(CUDA_R_32F, 16, 16)};
     begin(CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    call<decltype(cublasLtMatmulPreferenceCreate)>("cublasLtMatmulPreferenceCreate")(&preference);
+    CALL(cublasLtMatmulPreferenceCreate)(&preference);
     const uint64_t workspace = 1 << 20;
-    call<decltype(cublasLtMatmulPreferenceSetAttribute)>("cublasLtMatmulPreferenceSetAttribute")(
-        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof(workspace));
-  }
-  template <typename Function> Function *call(const char *name) {
-    return reinterpret_cast<Function *>(::dlsym(library, name));
+    CALL(cublasLtMatmulPreferenceSetAttribute)(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                                               sizeof(workspace));
   }
   cublasLtMatrixLayout_t make(cudaDataType type, uint64_t rows, uint64_t columns) {
     cublasLtMatrixLayout_t layout = nullptr;
-    call<decltype(cublasLtMatrixLayoutCreate)>("cublasLtMatrixLayoutCreate")(&layout, type, rows, columns,
-                                                                             static_cast<int64_t>(rows));
+    CALL(cublasLtMatrixLayoutCreate)(&layout, type, rows, columns, static_cast<int64_t>(rows));
     return layout;
   }
   void begin(cublasComputeType_t compute, cudaDataType_t scale) {
-    call<decltype(cublasLtMatmulDescCreate)>("cublasLtMatmulDescCreate")(&operation, compute, scale);
+    CALL(cublasLtMatmulDescCreate)(&operation, compute, scale);
   }
   template <typename T> cublasStatus_t set(cublasLtMatmulDescAttributes_t attribute, T value) {
-    return call<decltype(cublasLtMatmulDescSetAttribute)>("cublasLtMatmulDescSetAttribute")(operation, attribute,
-                                                                                            &value, sizeof(value));
+    return CALL(cublasLtMatmulDescSetAttribute)(operation, attribute, &value, sizeof(value));
   }
   template <typename T>
   cublasStatus_t set(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute, T value) {
-    return call<decltype(cublasLtMatrixLayoutSetAttribute)>("cublasLtMatrixLayoutSetAttribute")(layout, attribute,
-                                                                                                &value, sizeof(value));
+    return CALL(cublasLtMatrixLayoutSetAttribute)(layout, attribute, &value, sizeof(value));
   }
   cublasStatus_t propose() {
     count = 0;
-    return call<decltype(cublasLtMatmulAlgoGetHeuristic)>("cublasLtMatmulAlgoGetHeuristic")(
-        handle, operation, layouts[0], layouts[1], layouts[2], layouts[3], preference, 8, results, &count);
+    return CALL(cublasLtMatmulAlgoGetHeuristic)(handle, operation, layouts[0], layouts[1], layouts[2], layouts[3],
+                                                preference, 8, results, &count);
   }
   cublasStatus_t run(const cublasLtMatmulAlgo_t *algorithm, void *a, void *b, void *d, void *workspace = nullptr,
                      size_t bytes = 0) {
     const float one = 1, zero = 0;
-    return call<decltype(cublasLtMatmul)>("cublasLtMatmul")(handle, operation, &one, a, layouts[0], b, layouts[1],
-                                                            &zero, d, layouts[2], d, layouts[3], algorithm, workspace,
-                                                            bytes, static_cast<cudaStream_t>(device->stream()));
+    return CALL(cublasLtMatmul)(handle, operation, &one, a, layouts[0], b, layouts[1], &zero, d, layouts[2], d,
+                                layouts[3], algorithm, workspace, bytes, static_cast<cudaStream_t>(device->stream()));
   }
 
   void *library = nullptr;
@@ -74,7 +70,7 @@ TEST_F(CublasLtStandIn, ProposesThreeAlgorithms) {
   EXPECT_EQ(propose(), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(count, 3);
   const uint32_t four = 4;
-  auto *prefer = call<decltype(cublasLtMatmulPreferenceSetAttribute)>("cublasLtMatmulPreferenceSetAttribute");
+  auto *prefer = CALL(cublasLtMatmulPreferenceSetAttribute);
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &four, sizeof(four));
   EXPECT_EQ(propose(), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(count, 2);

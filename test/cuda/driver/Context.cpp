@@ -93,7 +93,12 @@ CUresult Context::loadModule(const char *text, ModuleHandle *&handle, std::strin
     log = object.status().message();
     return CUDA_ERROR_INVALID_PTX;
   }
-  auto made = std::make_unique<ModuleHandle>();
+  auto *made = new ModuleHandle;
+  modules.insert(made);
+  auto refuse = [&](CUresult result) {
+    unloadModule(made);
+    return result;
+  };
   made->module = std::make_shared<LoadedModule>();
   made->module->object = *object;
   made->module->translation = std::make_shared<const Translation>(*std::move(translated));
@@ -105,14 +110,11 @@ CUresult Context::loadModule(const char *text, ModuleHandle *&handle, std::strin
     if (variable.isExtern) {
       log = "line " + std::to_string(variable.line) + ": variable '" + variable.name +
             "' is extern, and nothing is linked to it";
-      return CUDA_ERROR_INVALID_PTX;
+      return refuse(CUDA_ERROR_INVALID_PTX);
     }
     uint64_t address = memory.reserve(variable.bytes);
-    if (!address) {
-      for (auto [other, taken] : placed)
-        memory.release(taken);
-      return CUDA_ERROR_OUT_OF_MEMORY;
-    }
+    if (!address)
+      return refuse(CUDA_ERROR_OUT_OF_MEMORY);
     memory.setAllocated(address);
     std::memset(memory.hostAddress(address), 0, variable.bytes);
     made->module->globals.push_back(address);
@@ -127,7 +129,7 @@ CUresult Context::loadModule(const char *text, ModuleHandle *&handle, std::strin
         auto other = made->variables.find(item.name);
         if (other == made->variables.end()) {
           log = "line " + std::to_string(variable->line) + ": '" + item.name + "' is no variable";
-          return CUDA_ERROR_INVALID_PTX;
+          return refuse(CUDA_ERROR_INVALID_PTX);
         }
         bits += other->second.first;
       }
@@ -141,14 +143,11 @@ CUresult Context::loadModule(const char *text, ModuleHandle *&handle, std::strin
     function->kernel = &kernel;
     function->function = reinterpret_cast<MorphKernel>(made->module->object->find(kernel.symbol));
     function->target = module->target;
-    function->version = module->version;
-    function->localBytes = kernel.localBytes;
     function->dynamicLimit = 49152 - int(kernel.staticShared);
     functions.insert(function.get());
     made->functions[kernel.name] = std::move(function);
   }
-  handle = made.release();
-  modules.insert(handle);
+  handle = made;
   return CUDA_SUCCESS;
 }
 

@@ -34,8 +34,7 @@ struct LoadedFunction {
   std::shared_ptr<const LoadedModule> module;
   const KernelInfo *kernel = nullptr;
   MorphKernel function = nullptr;
-  int target = 0, version = 0;
-  uint32_t localBytes = 0;
+  int target = 0;
   int dynamicLimit = 0; ///< The most dynamic shared memory of a launch, bytes.
   int carveout = -1;
 };

@@ -180,6 +180,10 @@ HELPER f64 sumToOdd(f64 a, f64 b) {
     return s;
   return D((s > 0) == (e > 0) ? UD(s) + 1 : UD(s) - 1);
 }
+/* An integer as a double, for one rounding to a shorter format: of the bits that a double has no room for, whether any
+ * is set. */
+HELPER f64 unsignedToOdd(u64 a) { return (f64)(a >> 53 ? (a | (u64)((a & 0x7ff) != 0) << 11) & ~0x7ffull : a); }
+HELPER f64 signedToOdd(s64 a) { return a < 0 ? -unsignedToOdd(0 - (u64)a) : unsignedToOdd((u64)a); }
 HELPER u32 toTf32(f32 f) {
   u32 x = U(f);
   return f != f ? 0x7fffffffu : (x + 0x1000) & 0xffffe000u;
@@ -220,75 +224,25 @@ HELPER f32 fmaDirected(f32 a, f32 b, f32 c, int mode) {
   return f;
 }
 HELPER int fenvMode(int mode) { return mode < 0 ? FE_DOWNWARD : mode > 0 ? FE_UPWARD : FE_TOWARDZERO; }
-/* Operations of any rounding, by the processor's own mode: a * b + c, a / b, sqrt a. */
-OUTLINE f64 fmaRounded(f64 a, f64 b, f64 c, int mode) {
-  volatile f64 x = a, y = b, z = c, r;
-  fesetround(fenvMode(mode));
-  r = __builtin_fma(x, y, z);
-  fesetround(FE_TONEAREST);
-  return r;
+/* Operations of any rounding, by the processor's own mode. Volatile: they stay between the changes of the mode. */
+#define ROUNDED(type, expression)                                                                                      \
+  volatile type r;                                                                                                     \
+  fesetround(fenvMode(mode));                                                                                          \
+  r = expression;                                                                                                      \
+  fesetround(FE_TONEAREST);                                                                                            \
+  return r
+OUTLINE f64 fmaRounded(volatile f64 a, volatile f64 b, volatile f64 c, int mode) {
+  ROUNDED(f64, __builtin_fma(a, b, c));
 }
-OUTLINE f64 addRounded(f64 a, f64 b, int mode) {
-  volatile f64 x = a, y = b, r;
-  fesetround(fenvMode(mode));
-  r = x + y;
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f64 mulRounded(f64 a, f64 b, int mode) {
-  volatile f64 x = a, y = b, r;
-  fesetround(fenvMode(mode));
-  r = x * y;
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f64 divRounded(f64 a, f64 b, int mode) {
-  volatile f64 x = a, y = b, r;
-  fesetround(fenvMode(mode));
-  r = x / y;
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f32 divRoundedF(f32 a, f32 b, int mode) {
-  volatile f32 x = a, y = b, r;
-  fesetround(fenvMode(mode));
-  r = x / y;
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f64 sqrtRounded(f64 a, int mode) {
-  volatile f64 x = a, r;
-  fesetround(fenvMode(mode));
-  r = __builtin_sqrt(x);
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f32 sqrtRoundedF(f32 a, int mode) {
-  volatile f32 x = a, r;
-  fesetround(fenvMode(mode));
-  r = __builtin_sqrtf(x);
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f32 toSingleRounded(f64 a, int mode) {
-  volatile f64 x = a;
-  volatile f32 r;
-  fesetround(fenvMode(mode));
-  r = (f32)x;
-  fesetround(FE_TONEAREST);
-  return r;
-}
-OUTLINE f64 intRounded(s64 a, u64 b, int isSigned, int isSingle, int mode) {
-  volatile s64 x = a;
-  volatile u64 y = b;
-  volatile f64 r;
-  fesetround(fenvMode(mode));
-  if (isSingle)
-    r = isSigned ? (f32)x : (f32)y;
-  else
-    r = isSigned ? (f64)x : (f64)y;
-  fesetround(FE_TONEAREST);
-  return r;
+OUTLINE f64 addRounded(volatile f64 a, volatile f64 b, int mode) { ROUNDED(f64, a + b); }
+OUTLINE f64 mulRounded(volatile f64 a, volatile f64 b, int mode) { ROUNDED(f64, a * b); }
+OUTLINE f64 divRounded(volatile f64 a, volatile f64 b, int mode) { ROUNDED(f64, a / b); }
+OUTLINE f32 divRoundedF(volatile f32 a, volatile f32 b, int mode) { ROUNDED(f32, a / b); }
+OUTLINE f64 sqrtRounded(volatile f64 a, int mode) { ROUNDED(f64, __builtin_sqrt(a)); }
+OUTLINE f32 sqrtRoundedF(volatile f32 a, int mode) { ROUNDED(f32, __builtin_sqrtf(a)); }
+OUTLINE f32 toSingleRounded(volatile f64 a, int mode) { ROUNDED(f32, (f32)a); }
+OUTLINE f64 intRounded(volatile s64 a, volatile u64 b, int isSigned, int isSingle, int mode) {
+  ROUNDED(f64, isSingle ? (isSigned ? (f32)a : (f32)b) : isSigned ? (f64)a : (f64)b);
 }
 /* A float to an integer: out of range saturates; no number is 0, or the upper bit alone where either has 64 bits. */
 HELPER s64 toSigned(f64 d, int bits, int isWide) {

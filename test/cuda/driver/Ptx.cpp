@@ -372,8 +372,8 @@ private:
         item.name = takeName("a name");
         expect(")");
       }
-      if (is("+") || is("-"))
-        item.bits = accept("+") ? uint64_t(takeInteger()) : uint64_t(takeInteger());
+      if (accept("+") || is("-"))
+        item.bits = uint64_t(takeInteger());
       if (ok() && variable.width != 8)
         fail("an address takes 64 bits");
     }
@@ -648,7 +648,6 @@ private:
     if (peek().kind == Token::Kind::Number || is("-")) {
       bool isNegative = accept("-");
       operand = takeNumber();
-      operand.isNegative = isNegative;
       if (isNegative && operand.kind == Operand::Kind::Integer)
         operand.bits = 0 - operand.bits;
       else if (isNegative)

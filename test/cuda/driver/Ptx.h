@@ -28,7 +28,6 @@ struct Operand {
   int second = -1;            ///< The register behind '|', of `%r1|%p1`.
   bool negated = false;       ///< `!%p1`
   uint64_t bits = 0;          ///< Integer: two's complement; Single and Double: the bits.
-  bool isNegative = false;    ///< An integer written with a minus.
   std::string name;           ///< Name, Special ("%tid.x") or the name of an Address.
   int64_t offset = 0;         ///< Of an Address or a Name.
   std::vector<Operand> items; ///< Of a Vector.
