@@ -86,6 +86,10 @@ struct KeepStatesPass : public morph::impl::KeepStatesPassBase<KeepStatesPass> {
     if (failed(runSizes))
       return failure();
     SmallVector<Pair> pairs = findPairs(op);
+    if (pairs.empty()) {
+      markAllAnalysesPreserved();
+      return success();
+    }
     size_t kept = 0;
     auto keep = [&](size_t count) {
       for (; kept < count; ++kept)
@@ -107,7 +111,10 @@ struct KeepStatesPass : public morph::impl::KeepStatesPassBase<KeepStatesPass> {
       StatusOr<plan::Buffers> buffers = shapes.ok() ? plan::planBuffers(*now, *shapes, mode) : shapes.status();
       if (!buffers.ok())
         return emitProgramError(op) << "cannot be planned: " << buffers.status().message();
-      (buffers->arenaBytes <= limit ? fitting : most) = buffers->arenaBytes <= limit ? kept : kept - 1;
+      if (buffers->arenaBytes <= limit)
+        fitting = kept;
+      else
+        most = kept - 1;
       keep((fitting + most + 1) / 2);
     }
     return success();

@@ -123,6 +123,7 @@ def check_errors(folder):
         (("--mixers", "nothing"), "unknown mixer 'nothing'"),
         (("--mixers", "gated_deltanet(conv = 1)"), "option 'conv'"),
         (("--mixers", f"{folder}/nothere.morph:mine"), "nothere.morph"),
+        (("--mixers", "a.morph:mine(rank = 4), b.morph:mine(rank = 4)"), "would have one name in the table"),
         (("--shape", "4,64"), "HEADS is missing"),
         (("--shape", SHAPE, "--model", folder), "excludes"),
         (("--spec", "spec.toml", "--mixers", "kda"), "excludes"),

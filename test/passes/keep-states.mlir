@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// RUN: morph-opt %s --morph-keep-states=program=chain | FileCheck %s --check-prefixes=CHECK,BOTH
-// RUN: morph-opt %s --morph-keep-states="program=chain limit=52000 sizes=B=1,T=64" | FileCheck %s --check-prefixes=CHECK,BOTH
-// RUN: morph-opt %s --morph-keep-states="program=chain limit=50000 sizes=B=1,T=64" | FileCheck %s --check-prefixes=CHECK,INNER
+// RUN: morph-opt %s --morph-keep-states=program=chain | FileCheck %s --check-prefixes=CHECK,KEPT,BOTH
+// RUN: morph-opt %s --morph-keep-states="program=chain limit=52000 sizes=B=1,T=64" | FileCheck %s --check-prefixes=CHECK,KEPT,BOTH
+// RUN: morph-opt %s --morph-keep-states="program=chain limit=50000 sizes=B=1,T=64" | FileCheck %s --check-prefixes=CHECK,KEPT,INNER
 // RUN: morph-opt %s --morph-keep-states="program=chain limit=0 sizes=B=1,T=64" | FileCheck %s --check-prefixes=CHECK,NONE
 
 morph.model @small base architecture "llama" layers 1 {
@@ -12,10 +12,8 @@ morph.model @small base architecture "llama" layers 1 {
   // BOTH: %[[A:.*]], %{{.*}}, %[[OUTER:.*]] = morph.linear_attention %[[X]], %[[X]], %[[X]] scale {{.*}} chunk 16 keep_states :
   // INNER: %[[A:.*]], %{{.*}} = morph.linear_attention %[[X]], %[[X]], %[[X]] scale {{.*}} chunk 16 :
   // NONE-NOT: keep
-  // BOTH: %[[B:.*]], %{{.*}}, %[[KEPT:.*]]:2 = morph.linear_attention %[[A]], %[[A]], %[[A]] beta %[[BETA]] scale {{.*}} chunk 16 keep_states keep_written :
-  // INNER: %[[B:.*]], %{{.*}}, %[[KEPT:.*]]:2 = morph.linear_attention %[[A]], %[[A]], %[[A]] beta %[[BETA]] scale {{.*}} chunk 16 keep_states keep_written :
-  // BOTH: morph.linear_attention_grad %[[B]], %[[A]], %[[A]], %[[A]] beta %[[BETA]] states %[[KEPT]]#0 written %[[KEPT]]#1 scale
-  // INNER: morph.linear_attention_grad %[[B]], %[[A]], %[[A]], %[[A]] beta %[[BETA]] states %[[KEPT]]#0 written %[[KEPT]]#1 scale
+  // KEPT: %[[B:.*]], %{{.*}}, %[[KEPT:.*]]:2 = morph.linear_attention %[[A]], %[[A]], %[[A]] beta %[[BETA]] scale {{.*}} chunk 16 keep_states keep_written :
+  // KEPT: morph.linear_attention_grad %[[B]], %[[A]], %[[A]], %[[A]] beta %[[BETA]] states %[[KEPT]]#0 written %[[KEPT]]#1 scale
   // BOTH: morph.linear_attention_grad %{{.*}}, %[[X]], %[[X]], %[[X]] states %[[OUTER]] scale
   // INNER: morph.linear_attention_grad %{{.*}}, %[[X]], %[[X]], %[[X]] scale
   // NONE-NOT: states

@@ -276,6 +276,17 @@ class DriverTest(unittest.TestCase):
         self.assertIn("--update", done.stderr)
         self.assertEqual(self.stages(), [])
 
+    def test_the_words_of_a_line_change_nothing(self):
+        self.morph("run", self.spec, "--out", self.out)
+        [count] = SPEC["space"]["counts"]
+        same = count | {"source": {"text": "budget full_layers = 1.0", "place": "fake.morph:3:3"}}
+        self.write_spec(space__counts=[same])
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(self.stages(), [])
+        self.write_spec(space__counts=[count | {"least": 2, "most": 2}])
+        done = self.morph("run", self.spec, "--out", self.out, expect=2)
+        self.assertIn("these keys differ: 'budget full_layers = 1.0', budget.full_layers\n", done.stderr)
+
     def test_a_missing_program_leaves_what_is_there(self):
         self.morph("run", self.spec, "--out", self.out)
         folders = [self.out / "ir", self.out / "plans"]

@@ -177,8 +177,27 @@ class LspTest(unittest.TestCase):
             for stream in [client.process.stdin, client.process.stdout, client.process.stderr]:
                 stream.close()
 
+    def make_folder(self, files):
+        """A folder, for as long as the test runs, with files of these names and texts."""
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        folder = pathlib.Path(holder.name).resolve()
+        for name, text in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+
     def assert_alive(self, client=None):
         self.assertEqual((client or self.client).exit(), 0)
+
+    def assert_hovers(self, document, expected):
+        """What is said at the patterns' places holds all of their words."""
+        for pattern, words in expected.items():
+            with self.subTest(pattern):
+                text = document.hover(pattern)
+                self.assertIsNotNone(text)
+                for word in words:
+                    self.assertIn(word, text)
 
 
 GOOD = """// A mixer. 𝄞 é

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """morph-lsp-server on `.morph` files: mixers and archs."""
 
-import pathlib
-import tempfile
 import unittest
 
 from lsp_client import ARCH, Document, GOOD, LspTest, SOURCE
@@ -65,7 +63,7 @@ class Morph(LspTest):
 
     def test_hover(self):
         document = self.open(GOOD)
-        for pattern, words in {
+        self.assert_hovers(document, {
             "base|_q(x)": ["base_q(x [M]) -> [H, D]", "the base's query projection", "Here it gives an activation [H, D]"],
             "recur|rence(": ["chunk number = 64", "a linear attention's state"],
             "chunk| = chunk": ["chunk number = 64"],
@@ -86,12 +84,7 @@ class Morph(LspTest):
             "fro|zen": ["never trained"],
             "base.q_pr|oj.weight": ["A weight [H * D, M] of the base"],
             "mixer sm|all": ["mixer small(chunk: 1..1024 = 64, gated: bool = true)", "an example", "From: nowhere"],
-        }.items():
-            with self.subTest(pattern):
-                text = document.hover(pattern)
-                self.assertIsNotNone(text)
-                for word in words:
-                    self.assertIn(word, text)
+        })
         self.assertIsNone(document.hover("A mix|er."))
 
     def test_hover_over_facts_of_the_base(self):
@@ -244,12 +237,8 @@ mixer mine(rank: 1..8 = 4, rate: real 0..1 = 0.5, gated: bool = true) {
 class Arch(LspTest):
     def setUp(self):
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name).resolve()
-        for name, text in [("mixers/other.morph", OTHER), ("runs/recipe.toml", "version = 1\n"), ("runs/costs.json", "{}")]:
-            (self.folder / name).parent.mkdir(exist_ok=True)
-            (self.folder / name).write_text(text)
+        self.folder = self.make_folder({"mixers/other.morph": OTHER, "runs/recipe.toml": "version = 1\n",
+                                        "runs/costs.json": "{}"})
 
     def open(self, text=ARCH, name="half.morph"):
         return Document(self.client, (self.folder / name).as_uri(), "morph", text)
@@ -277,7 +266,7 @@ class Arch(LspTest):
     def test_hover(self):
         document = self.open()
         self.assertIn("models/tiny", document.problems()[0]["message"])
-        for pattern, words in {
+        self.assert_hovers(document, {
             "ar|ch half": ["what may stand in the layers"],
             "|doc \"half": ["what the arch is"],
             "mod|el \"": ["the base model"],
@@ -302,12 +291,7 @@ class Arch(LspTest):
             "one mi|ne in": ["The candidate `mixers/other.morph:mine(rank = 2)`.", "of another file"],
             "full_|layers = 2": ["**full_layers**: layers", "Exactly so many layers"],
             "decode_sec|onds": ["**decode_seconds**: seconds", "morph bench mixers"],
-        }.items():
-            with self.subTest(pattern):
-                text = document.hover(pattern)
-                self.assertIsNotNone(text)
-                for word in words:
-                    self.assertIn(word, text)
+        })
         for pattern in ["mine in| every", "at| 4096", "by| \"", "chunk = 1|6", "// Cand|idates", "half of| it"]:
             self.assertIsNone(document.hover(pattern), pattern)
         self.assertEqual(document.get_text(document.ask("hover", "gla(ra|nk = 8")["range"]), "rank")

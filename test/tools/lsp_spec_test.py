@@ -2,9 +2,7 @@
 """morph-lsp-server on specs in TOML."""
 
 import os
-import pathlib
 import subprocess
-import tempfile
 import unittest
 
 from lsp_client import ARCH, BIN, Document, GOOD, LspTest, SOURCE
@@ -53,11 +51,7 @@ steps = 0
 class Spec(LspTest):
     def setUp(self):
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name).resolve()
-        (self.folder / "mixers").mkdir()
-        (self.folder / "mixers/mine.morph").write_text(GOOD)
+        self.folder = self.make_folder({"mixers/mine.morph": GOOD})
         (self.folder / "models").symlink_to(SOURCE / "specs/models")
 
     def open(self, text, name="spec.toml"):
@@ -125,7 +119,7 @@ class Spec(LspTest):
 
     def test_hover(self):
         document = self.open(SPEC)
-        for pattern, words in {
+        self.assert_hovers(document, {
             "[ali|gn]": ["**[align]**", "every linear branch learns", "`normalize`"],
             "[[ta|sk]]": ["**[[task]]**", "retrieval task"],
             "se|ed": ["**seed**: integer", "default: `0`", "allowed: `>= 0`"],
@@ -137,12 +131,7 @@ class Spec(LspTest):
             '"k|da"': ["mixer kda(", "delta rule with a decay a key element"],
             "gated_|deltanet(conv": ["mixer gated_deltanet(", "gated delta rule"],
             "mine.mo|rph": ["mixer small(chunk: 1..1024 = 64, gated: bool = true)", "an example"],
-        }.items():
-            with self.subTest(pattern):
-                text = document.hover(pattern)
-                self.assertIsNotNone(text)
-                for word in words:
-                    self.assertIn(word, text)
+        })
         self.assertIsNone(document.hover("# Ein| Beispiel"))
         self.assertEqual(document.get_text(document.ask("hover", "precisi|on")["range"]), "precision")
 

@@ -52,6 +52,12 @@ struct Stack {
   std::vector<std::vector<double>> seconds = {};
 };
 
+/// A reference without its file: a table is of any machine, and says which declaration it has measured.
+std::string nameOf(const std::string &mixer) {
+  const MixerWords words = splitMixer(mixer);
+  return words.name + words.options;
+}
+
 /// The references in a text with commas between them, "full" left out, each once.
 StatusOr<std::vector<std::string>> splitMixers(const std::string &text) {
   if (std::count(text.begin(), text.end(), '(') != std::count(text.begin(), text.end(), ')'))
@@ -63,16 +69,15 @@ StatusOr<std::vector<std::string>> splitMixers(const std::string &text) {
       return Status::invalid("--mixers '" + text + "' names a mixer without a name",
                              "expected for example --mixers \"full,gla(rank = 8),mine.morph:mine\"");
     const std::string mixer = (words.file.empty() ? "" : words.file + ":") + words.name + words.options;
-    if (mixer != kFullAttention && std::find(mixers.begin(), mixers.end(), mixer) == mixers.end())
-      mixers.push_back(mixer);
+    if (mixer == kFullAttention || std::find(mixers.begin(), mixers.end(), mixer) != mixers.end())
+      continue;
+    for (const std::string &other : mixers)
+      if (nameOf(other) == nameOf(mixer))
+        return Status::invalid("'" + other + "' and '" + mixer + "' would have one name in the table",
+                               "measure them into two tables");
+    mixers.push_back(mixer);
   }
   return mixers;
-}
-
-/// A reference without its file: a table is of any machine, and says which declaration it has measured.
-std::string nameOf(const std::string &mixer) {
-  const MixerWords words = splitMixer(mixer);
-  return words.name + words.options;
 }
 
 class MixerBench {

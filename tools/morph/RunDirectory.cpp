@@ -2,13 +2,13 @@
 
 #include "tools/morph/RunDirectory.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <iterator>
+#include <map>
 #include <set>
 #include <sys/file.h>
+#include <tuple>
 #include <unistd.h>
 
 using namespace morph;
@@ -25,14 +25,15 @@ bool changesNothing(const std::string &path) {
   return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads";
 }
 
-/// The lines that constraints of a kind come from, by what they say: "budget.full_layers", "'tie 0..1'".
-std::set<std::pair<std::string, std::string>> linesOf(const Json &space, const char *kind) {
-  std::set<std::pair<std::string, std::string>> lines;
+/// The constraints of a kind, by what they mean, with the lines that they come from: "budget.full_layers", "'tie
+/// 0..1'".
+std::map<std::string, std::string> constraintsOf(const Json &space, const char *kind) {
+  std::map<std::string, std::string> lines;
   for (Json constraint : space.value(kind, Json::array())) {
     const std::string text = constraint.value("source", Json::object()).value("text", "");
     constraint.erase("source");
-    lines.emplace(text.rfind("budget.", 0) == 0 ? text.substr(0, text.find(" = ")) : "'" + text + "'",
-                  constraint.dump());
+    lines.emplace(constraint.dump(),
+                  text.rfind("budget.", 0) == 0 ? text.substr(0, text.find(" = ")) : "'" + text + "'");
   }
   return lines;
 }
@@ -45,12 +46,11 @@ void compareSpaces(const Json &first, const Json &second, std::set<std::string> 
     return;
   }
   for (const char *kind : {"allowed", "ties", "counts", "budgets"}) {
-    const auto before = linesOf(first, kind), after = linesOf(second, kind);
-    std::vector<std::pair<std::string, std::string>> differing;
-    std::set_symmetric_difference(before.begin(), before.end(), after.begin(), after.end(),
-                                  std::back_inserter(differing));
-    for (const auto &[line, constraint] : differing)
-      found.insert(line);
+    const auto before = constraintsOf(first, kind), after = constraintsOf(second, kind);
+    for (const auto &[these, others] : {std::tie(before, after), std::tie(after, before)})
+      for (const auto &[constraint, line] : these)
+        if (!others.count(constraint))
+          found.insert(line);
   }
 }
 

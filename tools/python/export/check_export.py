@@ -2,12 +2,12 @@
 """Loads an exported hybrid in stock transformers and compares its log-probabilities with those of Morph's runtime.
 
 It is loaded as the README of exports says, in its own types: every weight must be found, and have the type that the folder
-gives it, and the model must generate. Then the two are compared in three ways: the whole sequence at once; a prefill and then token by token; a batch whose rows are padded on the left; on
-the run's text, or on random tokens where it has none. Where the two differ by more than the tolerance in fp32, both
-compute in fp64 too: if they agree there, the difference is rounding, which a model of large logits makes visible (each
-program is then as far from its own fp64), and is reported as such; if not, they compute different functions. The verdict
-and its figures go into the folder's conversion_manifest.json. Exit status: 0 agreement or rounding, 1 a mismatch or
-failed; the folder stays either way.
+gives it, and the model must generate. Then the two are compared in three ways: the whole sequence at once; a prefill and
+then token by token; a batch whose rows are padded on the left; on the run's text, or on random tokens where it has none.
+Where the two differ by more than the tolerance in fp32, both compute in fp64 too: if they agree there, the difference is
+rounding, which a model of large logits makes visible (each program is then as far from its own fp64), and is reported as
+such; if not, they compute different functions. The verdict and its figures go into the folder's conversion_manifest.json.
+Exit status: 0 agreement or rounding, 1 a mismatch or failed; the folder stays either way.
 """
 
 import argparse
