@@ -52,6 +52,8 @@ constexpr Key kKeys[] = {
      "tools/fetch-model puts it."},
     {"model.precision", kString, "", "\"fp32\"", "fp32 | bf16", "model_c1",
      "Element type of products; accumulation, residual stream, norms, states and gates are fp32 always."},
+    {"model.device", kString, "", "\"cpu\"", "", "S23",
+     "Where programs run: `cpu`, or an NVIDIA GPU, `cuda` (the first) or `cuda:1`."},
     {"model.threads", kInteger, "threads", "0", ">= 0, <= 4096", "model_c2", "Threads of the CPU; 0: all cores."},
     {"model.memory_limit", kNumber, "GB", "<none>", "> 0", "model_c3",
      "Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of "
@@ -384,6 +386,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
     {"S22",
      "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
+    {"S23", "`model.device` is `cpu`, `cuda` or `cuda:N`."},
 };
 
 } // namespace

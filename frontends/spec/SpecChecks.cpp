@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21 and the
-// defaults that follow from other keys.
+// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 and
+// the defaults that follow from other keys.
 
 #include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "runtime/base/CacheFolder.h"
+#include "runtime/spec/DeviceName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -116,6 +117,9 @@ void Checker::checkHeader() {
   else if (std::string name = spec_.getString("name"); !isName(name, /*takesDots=*/true))
     error("name", "'" + name + "' is no name for a run [S21]",
           "a name has 1 to " + llvm::Twine(kMaxName) + " letters, digits, '_', '-' and '.', which is not the first");
+
+  if (std::string device = spec_.getString("model.device"); !parseDeviceName(device))
+    error("model.device", "'" + device + "' is no device [S23]", kDeviceNames);
 
   bool hasPath = spec_.isGiven("model.path");
   if (hasPath && isPretrain())

@@ -6,9 +6,11 @@
 #include "runtime/bench/Products.h"
 #include "runtime/bench/Reads.h"
 #include "runtime/bench/Sampler.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/plan/Cost.h"
+#include "runtime/plan/Names.h"
 #include "runtime/train/TrainLoop.h"
 
 #include <ATen/Parallel.h>
@@ -84,6 +86,9 @@ public:
   StatusOr<OrderedJson> run();
 
 private:
+  /// Where programs run; null: the CPU.
+  CudaDevice *cuda() const { return isCuda(context_.device) ? &cudaDeviceOf(context_.device) : nullptr; }
+  int64_t heldNow() const { return cuda() ? cuda()->heldBytes() : heldBytes(); }
   /// A plan by its name, of any model.
   StatusOr<plan::Plan> readPlan(const std::string &name) const;
   Status bind();
@@ -132,8 +137,12 @@ Status PlanBench::save(const WeightStore &store) const {
 
 Status PlanBench::bind() {
   MORPH_ASSIGN_OR_RETURN(plan::Plan plan, readPlan(options_.program));
-  heldBefore_ = heldBytes();
+  heldBefore_ = heldNow();
   MORPH_ASSIGN_OR_RETURN(inputs_, seededInputs(plan, options_.sizes, context_.seed));
+  // What a program updates lies where it runs.
+  for (auto &[name, input] : inputs_)
+    if (plan::hasPrefix(name, plan::kCachePrefix))
+      input = input.to(context_.device);
   std::optional<WeightStore> store;
   if (context_.weightPaths.empty()) {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan model, readPlan("score"));
@@ -141,7 +150,8 @@ Status PlanBench::bind() {
   } else {
     MORPH_ASSIGN_OR_RETURN(store, WeightStore::open(context_.weightPaths));
   }
-  MORPH_ASSIGN_OR_RETURN(executor_, Executor::create(std::move(plan), *store, context_.precision, context_.seed));
+  MORPH_ASSIGN_OR_RETURN(executor_, Executor::create(std::move(plan), *store, context_.precision, context_.seed,
+                                                     /*sharing=*/nullptr, context_.device));
   // At their first value, all full attention, a step has no loss and could leave the candidates out.
   for (const plan::Weight &weight : executor_->plan().weights)
     if (weight.gate) {
@@ -191,6 +201,8 @@ Status PlanBench::repeat() {
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(inputs_));
     if (auto found = outputs.find("loss"); found != outputs.end() && !sampler_->warm())
       loss_ = found->second.item<double>();
+    if (cuda())
+      MORPH_RETURN_IF_ERROR(cuda()->synchronize());
   } while (!stepDone());
   return Status();
 }
@@ -198,7 +210,7 @@ Status PlanBench::repeat() {
 StatusOr<OrderedJson> PlanBench::run() {
   MORPH_RETURN_IF_ERROR(bind());
   const plan::Plan &plan = executor_->plan();
-  MORPH_ASSIGN_OR_RETURN(products_, ProductTimer::create(plan, options_.sizes));
+  MORPH_ASSIGN_OR_RETURN(products_, ProductTimer::create(plan, options_.sizes, context_.device));
   const plan::RunMode mode{context_.precision == Precision::F64, at::get_num_threads()};
   MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, options_.sizes.bound(plan), mode));
   const bool trains = !executor_->masters().empty();
@@ -206,7 +218,7 @@ StatusOr<OrderedJson> PlanBench::run() {
   // A step of decoding reads every weight and all caches, and hardly computes.
   std::optional<ReadTimer> reads;
   double readBytes = 0;
-  if (plan.program == "decode" && options_.sizes.length == 1) {
+  if (plan.program == "decode" && options_.sizes.length == 1 && !cuda()) {
     readBytes = static_cast<double>(cost.boundBytes) +
                 static_cast<double>(options_.sizes.batch) * plan::cacheBytes(plan, options_.sizes.context);
     reads.emplace(readBytes);
@@ -216,7 +228,7 @@ StatusOr<OrderedJson> PlanBench::run() {
   sampler_.emplace(options_.warmup, options_.repeat, /*leastSeconds=*/0.2, [&] {
     // The products' own matrices come after the peak was read.
     if (!measured) {
-      peakBytes_ = peakHeldBytes() - heldBefore_;
+      peakBytes_ = (cuda() ? cuda()->peakBytes() : peakHeldBytes()) - heldBefore_;
       peakResidentBytes_ = peakResidentBytes();
     }
     measured = true;
@@ -224,7 +236,7 @@ StatusOr<OrderedJson> PlanBench::run() {
     if (reads)
       reads->round();
   });
-  restartPeak();
+  cuda() ? cuda()->restartPeak() : restartPeak();
   MORPH_RETURN_IF_ERROR(trains ? train() : repeat());
 
   const double seconds = median(sampler_->seconds()), ideal = products_->seconds();
@@ -249,6 +261,8 @@ StatusOr<OrderedJson> PlanBench::run() {
     result["ideal_read_seconds"] = reads->seconds();
     result["read_share"] = reads->seconds() / seconds;
   }
+  if (cuda())
+    result["device"] = cuda()->properties().name;
   if (profile_)
     result["profile"] = profile_->describe(sampler_->steps(), mean(sampler_->seconds()));
   return result;

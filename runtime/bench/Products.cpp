@@ -3,6 +3,7 @@
 #include "runtime/bench/Products.h"
 
 #include "runtime/bench/Sampler.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/kernels/Gemm.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/weights/Initialize.h"
@@ -17,10 +18,25 @@ namespace morph {
 
 namespace {
 
+/// On a GPU.
+at::Tensor cudaProduct(const at::Tensor &a, const at::Tensor &b) {
+  const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
+  CudaProduct d;
+  d.m = a.size(0), d.n = b.size(1), d.k = a.size(1);
+  d.transposeA = !a.is_contiguous(), d.transposeB = !b.is_contiguous();
+  d.factors = a.scalar_type() == at::kBFloat16 ? CudaType::BF16 : CudaType::F32;
+  const Status status =
+      cudaDeviceOf(a.device())
+          .product(d, a.const_data_ptr(), b.const_data_ptr(), nullptr, c.mutable_data_ptr(), "a product");
+  TORCH_CHECK(status.ok(), status.message());
+  return c;
+}
+
 /// One way to compute a [m,k] times b [k,n], each contiguous or the transpose of a contiguous matrix.
 struct Library {
   const char *name;
   bool half; ///< Reads bf16.
+  bool cuda; ///< On a GPU, else on the CPU.
   at::Tensor (*multiply)(const at::Tensor &a, const at::Tensor &b);
 };
 
@@ -37,10 +53,12 @@ at::Tensor gemmProduct(const at::Tensor &a, const at::Tensor &b) {
 
 /// A further library is one line here.
 const Library kLibraries[] = {
-    {"at::mm fp32", false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
-    {"at::mm bf16", true, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
-    {"gemm fp32", false, gemmProduct},
-    {"gemm bf16", true, gemmProduct},
+    {"at::mm fp32", false, false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
+    {"at::mm bf16", true, false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
+    {"gemm fp32", false, false, gemmProduct},
+    {"gemm bf16", true, false, gemmProduct},
+    {"cuBLASLt fp32", false, true, cudaProduct},
+    {"cuBLASLt bf16", true, true, cudaProduct},
 };
 
 at::Tensor matrix(int64_t rows, int64_t columns, bool transposed, const std::string &name) {
@@ -49,9 +67,10 @@ at::Tensor matrix(int64_t rows, int64_t columns, bool transposed, const std::str
 
 } // namespace
 
-StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSizes &sizes) {
+StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSizes &sizes, at::Device device) {
   MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes.bound(plan)));
   ProductTimer timer;
+  timer.device_ = device;
   std::map<std::tuple<int64_t, int64_t, int64_t, bool, bool>, size_t> known;
   for (const plan::Instruction &instruction : plan.instructions) {
     const auto matrices = plan::matrixProduct({plan, instruction, shapes});
@@ -74,8 +93,8 @@ StatusOr<ProductTimer> ProductTimer::create(const plan::Plan &plan, const RunSiz
 void ProductTimer::round() {
   for (Product &product : products_) {
     if (!product.a.defined()) {
-      product.a = matrix(product.matrices.m, product.matrices.k, product.matrices.transposedA, "a");
-      product.b = matrix(product.matrices.k, product.matrices.n, product.matrices.transposedB, "b");
+      product.a = matrix(product.matrices.m, product.matrices.k, product.matrices.transposedA, "a").to(device_);
+      product.b = matrix(product.matrices.k, product.matrices.n, product.matrices.transposedB, "b").to(device_);
       if (halves_) {
         product.halfA = product.a.to(at::kBFloat16);
         product.halfB = product.b.to(at::kBFloat16);
@@ -83,10 +102,21 @@ void ProductTimer::round() {
     }
     for (size_t l = 0; l < std::size(kLibraries); ++l) {
       const Library &library = kLibraries[l];
-      if (library.half && !halves_)
+      if ((library.half && !halves_) || library.cuda != isCuda(device_))
         continue;
       const at::Tensor &a = library.half ? product.halfA : product.a, &b = library.half ? product.halfB : product.b;
       library.multiply(a, b); // Into the caches, as far as it goes.
+      if (library.cuda) {
+        constexpr int64_t times = 8;
+        const StatusOr<double> seconds = cudaDeviceOf(device_).secondsOf([&] {
+          for (int64_t i = 0; i < times; ++i)
+            library.multiply(a, b);
+          return Status();
+        });
+        TORCH_CHECK(seconds.ok(), Status(seconds.status()).message());
+        product.seconds[l].push_back(*seconds / times);
+        continue;
+      }
       // Small ones several times, so that the clock counts for nothing.
       Sampler sampler(/*warmup=*/1, /*repeat=*/1, /*leastSeconds=*/2e-3, [] {});
       do

@@ -13,8 +13,9 @@ namespace morph {
 /// The products of matrices of a plan (plan::matrixProduct), each shape once, timed by every library at hand.
 class ProductTimer {
 public:
-  /// Where the plan's factors are bf16 all libraries are candidates, else those that compute in fp32.
-  static StatusOr<ProductTimer> create(const plan::Plan &plan, const RunSizes &sizes);
+  /// Where the plan's factors are bf16 all libraries are candidates, else those that compute in fp32. On a GPU there is
+  /// one.
+  static StatusOr<ProductTimer> create(const plan::Plan &plan, const RunSizes &sizes, at::Device device = at::kCPU);
 
   /// Times every shape by every library once more; to be called between the samples of what is compared with it.
   void round();
@@ -36,6 +37,7 @@ private:
 
   std::vector<Product> products_;
   bool halves_ = false;
+  at::Device device_ = at::kCPU;
 };
 
 } // namespace morph

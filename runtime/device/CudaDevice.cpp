@@ -130,13 +130,18 @@ StatusOr<void *> CudaDevice::allocate(int64_t bytes, const std::string &what) {
   MORPH_RETURN_IF_ERROR(state_->check(result, "memory for " + what));
   auto *address = reinterpret_cast<char *>(memory);
   state_->allocations[address] = bytes;
+  state_->held += bytes;
+  state_->peak = std::max(state_->peak, state_->held);
   return static_cast<void *>(address);
 }
 
 void CudaDevice::release(void *memory) {
   const Lock lock(state_->mutex);
-  if (state_->allocations.erase(static_cast<char *>(memory)) == 0)
+  const auto found = state_->allocations.find(static_cast<char *>(memory));
+  if (found == state_->allocations.end())
     return;
+  state_->held -= found->second;
+  state_->allocations.erase(found);
   if (state_->capturing) {
     state_->releasedLater.push_back(addressOf(memory));
     return;
@@ -159,6 +164,21 @@ bool CudaDevice::owns(const void *address) const {
 int64_t CudaDevice::allocations() const {
   const Lock lock(state_->mutex);
   return static_cast<int64_t>(state_->allocations.size());
+}
+
+int64_t CudaDevice::heldBytes() const {
+  const Lock lock(state_->mutex);
+  return state_->held;
+}
+
+int64_t CudaDevice::peakBytes() const {
+  const Lock lock(state_->mutex);
+  return state_->peak;
+}
+
+void CudaDevice::restartPeak() {
+  const Lock lock(state_->mutex);
+  state_->peak = state_->held;
 }
 
 Status CudaDevice::copyIn(void *device, const void *host, int64_t bytes) {

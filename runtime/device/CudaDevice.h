@@ -132,8 +132,11 @@ public:
   void release(void *memory);
   /// True for an address inside memory of allocate.
   bool owns(const void *address) const;
-  /// Allocations that were not released.
+  /// Allocations that were not released, and the bytes that they hold now and held at most since restartPeak.
   int64_t allocations() const;
+  int64_t heldBytes() const;
+  int64_t peakBytes() const;
+  void restartPeak();
 
   /// Copies from the host, through pinned memory: when it returns, `host` may be changed or freed. Not under capture.
   Status copyIn(void *device, const void *host, int64_t bytes);

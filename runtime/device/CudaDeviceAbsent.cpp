@@ -35,6 +35,9 @@ StatusOr<void *> CudaDevice::allocate(int64_t, const std::string &) { return abs
 void CudaDevice::release(void *) {}
 bool CudaDevice::owns(const void *) const { return false; }
 int64_t CudaDevice::allocations() const { return 0; }
+int64_t CudaDevice::heldBytes() const { return 0; }
+int64_t CudaDevice::peakBytes() const { return 0; }
+void CudaDevice::restartPeak() {}
 Status CudaDevice::copyIn(void *, const void *, int64_t) { return absent(); }
 Status CudaDevice::copyOut(void *, const void *, int64_t) { return absent(); }
 Status CudaDevice::copy(void *, const void *, int64_t) { return absent(); }

@@ -55,6 +55,7 @@ struct CudaState {
   bool capturing = false;
   PinnedPair in, out;
   std::map<const char *, int64_t> allocations; ///< Bytes by address.
+  int64_t held = 0, peak = 0;                  ///< Their sum, and the most that it was.
   std::vector<CUdeviceptr> releasedLater;      ///< During a capture.
   std::unique_ptr<CudaProducts> products;
 

@@ -13,6 +13,7 @@ public:
   explicit Arena(at::Device device = at::kCPU) : device_(device) {}
   /// At least `bytes`, aligned to 64. Growing moves the memory and leaves what it held.
   void *reserve(int64_t bytes);
+  int64_t bytes() const { return memory_.defined() ? memory_.numel() : 0; }
   /// The memory as it is now: who holds it keeps it from being freed.
   const at::Tensor &memory() const { return memory_; }
   /// Counts up whenever the memory has moved.

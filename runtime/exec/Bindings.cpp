@@ -188,13 +188,24 @@ StatusOr<std::map<std::string, int64_t>> InputChecker::sizesOf(const NamedTensor
 }
 
 Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
-                          at::Device device, std::vector<at::Tensor> &values) const {
+                          at::Device device, std::vector<at::Tensor> *held, std::vector<at::Tensor> &values) const {
   if (std::find(updated_.begin(), updated_.end(), true) != updated_.end())
     MORPH_RETURN_IF_ERROR(checkUpdated(inputs, precision, device));
-  for (const plan::NamedValue &input : plan_.inputs) {
-    const at::Tensor &tensor = inputs.at(input.name);
-    const size_t value = static_cast<size_t>(input.value);
-    values[value] = tensor.to(scalarType(plan_.values[value].dtype, precision)).contiguous().to(device);
+  const bool isHeld = held && !device.is_cpu();
+  if (isHeld)
+    held->resize(plan_.inputs.size());
+  for (size_t i = 0; i < plan_.inputs.size(); ++i) {
+    const at::Tensor &tensor = inputs.at(plan_.inputs[i].name);
+    const size_t value = static_cast<size_t>(plan_.inputs[i].value);
+    const at::ScalarType type = scalarType(plan_.values[value].dtype, precision);
+    if (!isHeld || updated_[i]) {
+      values[value] = tensor.to(type).contiguous().to(device);
+      continue;
+    }
+    at::Tensor &place = (*held)[i];
+    if (!place.defined())
+      place = at::empty(tensor.sizes(), at::TensorOptions(type).device(device));
+    values[value] = place.copy_(tensor);
   }
 
   for (const IndexRange &range : ranges_) {

@@ -24,11 +24,12 @@ public:
   /// The program's sizes by name, as the inputs give them. Errors name the input: missing, another dtype, rank or size.
   StatusOr<std::map<std::string, int64_t>> sizesOf(const NamedTensors &inputs) const;
   /// Puts the inputs into `values` by value number, in their types; those that are updated lie where they were given.
-  /// `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the input: an
-  /// index out of range, or indices that are not on the CPU; one that is updated and not on the device, contiguous, of
-  /// its type and alone in its memory.
+  /// On a GPU the others are copied to where `held` has them, one an input, made where they are not there yet; null: to
+  /// new tensors. `sizes` are those of `sizesOf`, for which resolveShapes has found no value too large. Errors name the
+  /// input: an index out of range, or indices that are not on the CPU; one that is updated and not on the device,
+  /// contiguous, of its type and alone in its memory.
   Status bind(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes, Precision precision,
-              at::Device device, std::vector<at::Tensor> &values) const;
+              at::Device device, std::vector<at::Tensor> *held, std::vector<at::Tensor> &values) const;
 
   /// What indices of an input may be: 0 to the product of `limit` less one, or below kPositionLimit where it is empty.
   struct IndexRange {

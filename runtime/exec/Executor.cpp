@@ -63,6 +63,22 @@ void fillWithOnes(const at::Tensor &tensor) {
         cudaDeviceOf(tensor.device()).fill(tensor.data_ptr(), 0xff, static_cast<int64_t>(tensor.nbytes())));
 }
 
+/// Gates as tensors of the CPU. On a GPU they lie together (bindWeights), so that one copy brings all.
+class HostGates {
+public:
+  at::Tensor valueOf(const at::Tensor &gate) {
+    if (gate.device().is_cpu())
+      return gate;
+    at::Tensor &all = copies_[gate.storage().data()];
+    if (!all.defined())
+      all = at::empty({0}, gate.options()).set_(gate.storage()).cpu();
+    return all.narrow(0, gate.storage_offset(), gate.numel());
+  }
+
+private:
+  std::map<const void *, at::Tensor> copies_;
+};
+
 } // namespace
 
 Executor::~Executor() { addHeldBytes(-viewBytes_); }
@@ -203,6 +219,10 @@ at::ScalarType Executor::typeOf(int64_t value) const {
 
 Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing) {
   at::NoGradGuard noGrad;
+  at::Tensor gates; // Those of a GPU, one after the other.
+  int64_t gateElements = 0;
+  for (const plan::Weight &weight : plan_.weights)
+    gateElements += weight.gate ? c10::multiply_integers(weight.shape) : 0;
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
     const bool master = weight.trainable || weight.gate;
@@ -221,6 +241,12 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
     tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous().to(device_);
+    if (weight.gate && cuda_) {
+      if (!gates.defined())
+        gates = at::empty({gateElements}, tensor.options());
+      gateElements -= tensor.numel();
+      tensor = gates.narrow(0, gateElements, tensor.numel()).view(tensor.sizes()).copy_(tensor);
+    }
     if (master)
       masters_[weight.name] = tensor;
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
@@ -262,10 +288,17 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
       layouts_.pop_back();
   }
   Layout &layout = layouts_.front();
+  if (cuda_ && arena_->bytes() < layout.buffers.arenaBytes) {
+    MORPH_ASSIGN_OR_RETURN(const int64_t free, cudaDeviceOf(device_).freeBytes());
+    if (layout.buffers.arenaBytes > free + arena_->bytes())
+      return explainNoRoom(sizes, layout.buffers.arenaBytes);
+  }
   char *const memory = layout.memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
   if (layout.generation == arena_->generation())
     return &layout;
   layout.generation = arena_->generation();
+  layout.graphKey = GraphKey();
+  layout.graph.reset();
   layout.values.assign(plan_.values.size(), at::Tensor());
   for (size_t value = 0; value < plan_.values.size(); ++value)
     if (layout.buffers.offset[value] >= 0)
@@ -278,6 +311,35 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
       results.push_back(layout.values[static_cast<size_t>(result)]);
   }
   return &layout;
+}
+
+Status Executor::explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const {
+  const CudaDevice &device = cudaDeviceOf(device_);
+  MORPH_ASSIGN_OR_RETURN(const int64_t free, device.freeBytes());
+  const int64_t room = free + arena_->bytes();
+  // The length whose values fit: they grow with it.
+  int64_t fits = 0, tooLong = sizes.count("T") ? sizes.at("T") : 0;
+  while (tooLong - fits > 1) {
+    std::map<std::string, int64_t> tried = sizes;
+    const int64_t length = tried["T"] = fits + (tooLong - fits) / 2;
+    // Rows that a loss reads are at most all; the others stay as they are.
+    if (const auto rows = tried.find("N"); rows != tried.end())
+      rows->second = std::min(rows->second, length * (tried.count("B") ? tried["B"] : 1));
+    const auto shapes = plan::resolveShapes(plan_, tried);
+    const auto buffers = shapes.ok() ? plan::planBuffers(plan_, *shapes, {false, at::get_num_threads()})
+                                     : StatusOr<plan::Buffers>(shapes.status());
+    (buffers.ok() && buffers->arenaBytes <= room ? fits : tooLong) = length;
+  }
+  std::string text = "out of memory on " + device.properties().name + ": the values of program '" + plan_.program +
+                     "' take " + std::to_string(bytes) + " bytes at";
+  for (const auto &[name, size] : sizes)
+    text += " " + name + "=" + std::to_string(size);
+  text += ", " + std::to_string(room) + " are free beside weights and caches, which take " +
+          std::to_string(device.heldBytes() - arena_->bytes());
+  return Status::failed(text, fits > 0 ? "a length of " + std::to_string(fits) +
+                                             " would fit; so may a smaller batch, or "
+                                             "model.memory_limit"
+                                       : "take a smaller batch, or give model.memory_limit");
 }
 
 bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) const {
@@ -370,13 +432,14 @@ void Executor::poison(size_t i, const Layout &layout) const {
 }
 
 void Executor::findSteps(const std::map<int64_t, at::Tensor> &given) {
+  HostGates onHost;
   plan::ZeroShares zero(plan_.weights.size());
   bool isPartial = !given.empty();
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     if (!plan_.weights[w].gate)
       continue;
     std::vector<double> values;
-    const at::Tensor gate = bound_[w]->value.cpu();
+    const at::Tensor gate = onHost.valueOf(bound_[w]->value);
     for (int64_t i = 0; i < gate.numel(); ++i)
       values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i]
                                                     : gate.const_data_ptr<float>()[i]);
@@ -407,6 +470,45 @@ void Executor::fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, 
   }
 }
 
+Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout,
+                                 const std::map<int64_t, at::Tensor> &given) {
+  for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+    if (layout && !steps_.empty() && steps_[i] != plan::Step::Run) {
+      fill(i, steps_[i], values, *layout, given);
+    } else if (observer_) {
+      const auto begin = std::chrono::steady_clock::now();
+      runInstruction(i, values, layout);
+      if (cuda_)
+        MORPH_RETURN_IF_ERROR(cudaDeviceOf(device_).synchronize());
+      observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    } else {
+      runInstruction(i, values, layout);
+    }
+    if (poisons_ && layout)
+      poison(i, *layout);
+  }
+  return Status();
+}
+
+Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
+  GraphKey key;
+  for (const plan::NamedValue &input : plan_.inputs)
+    key.inputs.push_back(values[static_cast<size_t>(input.value)].const_data_ptr());
+  key.steps = steps_;
+  if (!(layout.graphKey == key)) {
+    layout.graph.reset();
+    layout.graphKey = std::move(key);
+    return runInstructions(values, &layout, {});
+  }
+  CudaDevice &device = cudaDeviceOf(device_);
+  if (!layout.graph) {
+    MORPH_ASSIGN_OR_RETURN(layout.graph, device.capture([&] { return runInstructions(values, &layout, {}); }));
+    layout.graphValues = values;
+  }
+  values = layout.graphValues;
+  return device.launch(*layout.graph, "program '" + plan_.program + "'");
+}
+
 StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const NamedTensors &given, bool recording) {
   return guardTorch("program '" + plan_.program + "'", [&]() -> StatusOr<NamedTensors> {
     at::AutoGradMode mode(recording);
@@ -418,7 +520,8 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     } else {
       MORPH_ASSIGN_OR_RETURN(layout, layoutOf(sizes));
     }
-    MORPH_RETURN_IF_ERROR(inputs_->bind(inputs, sizes, precision_, device_, values));
+    MORPH_RETURN_IF_ERROR(
+        inputs_->bind(inputs, sizes, precision_, device_, layout ? &layout->inputs : nullptr, values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
       values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;
@@ -433,19 +536,10 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     }
     if (!recording)
       findSteps(known);
-    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      if (!recording && !steps_.empty() && steps_[i] != plan::Step::Run) {
-        fill(i, steps_[i], values, *layout, known);
-      } else if (observer_) {
-        const auto begin = std::chrono::steady_clock::now();
-        runInstruction(i, values, layout);
-        observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-      } else {
-        runInstruction(i, values, layout);
-      }
-      if (poisons_ && layout)
-        poison(i, *layout);
-    }
+    if (cuda_ && known.empty() && !observer_)
+      MORPH_RETURN_IF_ERROR(runGraph(values, *layout));
+    else
+      MORPH_RETURN_IF_ERROR(runInstructions(values, layout, known));
     NamedTensors outputs;
     for (const plan::NamedValue &output : plan_.outputs)
       if (const at::Tensor &value = values[static_cast<size_t>(output.value)]; value.defined())

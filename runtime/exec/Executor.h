@@ -16,6 +16,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace morph {
 
@@ -77,6 +78,13 @@ private:
     at::Tensor value;
     bool master = false; ///< `value` is one of `masters_`.
   };
+  /// What a run's work on a GPU depends on beside its layout: where lies what the caller has given, and what is left
+  /// out.
+  struct GraphKey {
+    std::vector<const void *> inputs;
+    std::vector<plan::Step> steps;
+    bool operator==(const GraphKey &other) const { return inputs == other.inputs && steps == other.steps; }
+  };
   /// The memory of runs of some sizes.
   struct Layout {
     std::map<std::string, int64_t> sizes;
@@ -88,6 +96,10 @@ private:
     std::vector<std::vector<at::Tensor>> results;
     char *memory = nullptr; ///< The arena's.
     CudaProgram::LaunchesPtr launches;
+    std::vector<at::Tensor> inputs; ///< On a GPU: where each input lies that is given elsewhere or not updated.
+    GraphKey graphKey;              ///< Of the last run that could be a graph.
+    std::optional<CudaGraph> graph; ///< That run, from its second time on.
+    std::vector<at::Tensor> graphValues;
   };
 
   plan::Plan plan_;
@@ -125,10 +137,16 @@ private:
   std::shared_ptr<BoundWeight> findBound(const std::string &name) const;
   StatusOr<std::vector<std::vector<int64_t>>> shapesOf(const std::map<std::string, int64_t> &sizes) const;
   StatusOr<Layout *> layoutOf(const std::map<std::string, int64_t> &sizes);
+  /// The error of an arena of `bytes` that a GPU has no room for: what takes the memory, and the length that fits.
+  Status explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const;
   at::ScalarType typeOf(int64_t value) const;
   /// A value that leaves the executor: it keeps the memory alive that it lies in.
   at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;
   StatusOr<NamedTensors> execute(const NamedTensors &inputs, const NamedTensors &given, bool recording);
+  /// Runs all instructions; `layout` is null where autograd records.
+  Status runInstructions(std::vector<at::Tensor> &values, Layout *layout, const std::map<int64_t, at::Tensor> &given);
+  /// The same on a GPU: what is run for the second time becomes a graph, whose launch is one call.
+  Status runGraph(std::vector<at::Tensor> &values, Layout &layout);
   /// Finds what a run needs.
   void findSteps(const std::map<int64_t, at::Tensor> &given);
   /// Fills the results of instruction `i`, which is not computed, where they are read.

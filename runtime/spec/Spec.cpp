@@ -38,6 +38,7 @@ template <> struct Visit<ModelSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("path", section.path);
     visitor.key("precision", section.precision);
+    visitor.key("device", section.device);
     visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
     visitor.key("memory_limit", section.memoryLimit, {above(0)});
   }

@@ -75,6 +75,8 @@ struct ModelSpec {
   std::string path;
   /// Element type of products; accumulation, residual stream, norms, states and gates are fp32 always.
   Precision precision{};
+  /// Where programs run: `cpu`, or an NVIDIA GPU, `cuda` (the first) or `cuda:1`.
+  std::string device;
   /// Threads of the CPU; 0: all cores. (threads; >= 0, <= 4096)
   int64_t threads{};
   /// Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of

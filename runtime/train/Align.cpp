@@ -129,7 +129,7 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     auto found = outputs.find("layer_loss");
     if (found == outputs.end())
       return;
-    const at::Tensor values = found->second.to(at::kFloat).contiguous();
+    const at::Tensor values = found->second.to(at::kCPU, at::kFloat).contiguous();
     layerLoss.assign(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
   };
   hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {

@@ -35,7 +35,8 @@ StatusOr<Calibration> measure(const StageContext &context, const BatchStream &st
     }
     MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(index));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(*executor, batch));
-    for (const auto &[name, value] : outputs) {
+    for (const auto &[name, output] : outputs) {
+      const at::Tensor value = output.cpu();
       if (!at::isfinite(value).all().item<bool>())
         return Status::failed("align: '" + name + "' is calibrated to a value that is not finite, on batch " +
                                   std::to_string(index),

@@ -130,8 +130,8 @@ StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results
     }
     MORPH_ASSIGN_OR_RETURN(const Batch batch, makeBatch(std::move(samples)));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(loopBatch(batch, executor_->plan()).inputs));
-    const at::Tensor correct = outputs.at("correct").to(at::kDouble).contiguous();
-    const at::Tensor nll = outputs.at("nll").to(at::kDouble).contiguous();
+    const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).contiguous();
+    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).contiguous();
     const std::vector<double> matches = exactMatches(batch, correct);
     const size_t count = batch.samples.size();
     std::vector<double> rows(count, 0), sumRight(count, 0), sumLoss(count, 0);
@@ -280,8 +280,8 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
         at::arange(count * cell.length, at::kLong).view({count, cell.length}).slice(1, 0, targets).flatten();
     inputs["targets"] = tokens.slice(1, 1).flatten();
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(inputs));
-    const at::Tensor nll = outputs.at("nll").to(at::kDouble).view({count, targets}).mean(1);
-    const at::Tensor correct = outputs.at("correct").to(at::kDouble).view({count, targets}).mean(1);
+    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
+    const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
     for (int64_t i = 0; i < count; ++i) {
       loss.push_back(nll[i].item<double>());
       right.push_back(correct[i].item<double>());

@@ -125,7 +125,7 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
     measured.losses.push_back(value);
     std::vector<double> &layers = measured.layers.emplace_back();
     if (auto found = outputs.find("layer_loss"); found != outputs.end()) {
-      const at::Tensor values = found->second.to(at::kDouble).contiguous();
+      const at::Tensor values = found->second.to(at::kCPU, at::kDouble).contiguous();
       layers.assign(values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
     }
     measured.tokens += batch.tokens;

@@ -56,7 +56,7 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
     inputs["positions"] = at::arange(span.size() - 1, at::kLong);
     inputs["targets"] = tokens.flatten().slice(0, 1).contiguous();
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
-    const at::Tensor nll = outputs.at("nll").to(at::kFloat);
+    const at::Tensor nll = outputs.at("nll").cpu().to(at::kFloat);
     sum += nll.sum(at::kDouble).item<double>();
     result.tokens += nll.numel();
     if (!options.perToken.empty())
@@ -105,8 +105,8 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
         shape.push_back(size ? start_B.numel() : std::get<int64_t>(dim));
       }
     }
-    decoder->inputs_[name] =
-        at::zeros(shape, scalarType(plan.values[static_cast<size_t>(value)].dtype, executor.precision()));
+    const at::TensorOptions options = scalarType(plan.values[static_cast<size_t>(value)].dtype, executor.precision());
+    decoder->inputs_[name] = at::zeros(shape, options.device(executor.device()));
   }
   decoder->reserve(positions);
   return decoder;
@@ -165,7 +165,8 @@ template <typename T> static void findGreatest(const at::Tensor &rows, int64_t *
     indices[b] = std::max_element(row, row + width) - row;
 }
 
-void takeMostLikely(const at::Tensor &logits_BV, const at::Tensor &tokens_B1) {
+void takeMostLikely(const at::Tensor &logits, const at::Tensor &tokens_B1) {
+  const at::Tensor logits_BV = logits.cpu();
   int64_t *const tokens = tokens_B1.mutable_data_ptr<int64_t>();
   if (logits_BV.scalar_type() == at::kDouble)
     findGreatest<double>(logits_BV, tokens);
@@ -214,7 +215,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     inputs["tokens"] = tokens;
     inputs["positions"] = at::arange(batch * length, at::kLong);
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
-    results["whole"] = outputs.at("logits").to(type).view({batch, length, -1}).clone();
+    results["whole"] = outputs.at("logits").to(at::kCPU, type).view({batch, length, -1}).clone();
   }
   if (context.hasPlan("decode")) {
     if (split < 1 || split > length)
@@ -225,7 +226,7 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     for (int64_t end = split; end <= length; ++end) {
       const int64_t begin = end == split ? 0 : end - 1;
       MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens.slice(1, begin, end).contiguous()));
-      rows.push_back(logits.to(type).clone());
+      rows.push_back(logits.to(at::kCPU, type).clone());
     }
     results["decode"] = at::stack(rows, 1).contiguous();
   }

@@ -36,8 +36,8 @@ struct GenerateOptions {
 /// Greedy continuation with caches; `emit` gets each id as it comes and returns false to stop. Plan `decode`.
 Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit);
 
-/// The most likely token of each row of logits [B,V], into tokens [B,1]; of equal ones the first.
-void takeMostLikely(const at::Tensor &logits_BV, const at::Tensor &tokens_B1);
+/// The most likely token of each row of logits [B,V], into tokens [B,1] on the CPU; of equal ones the first.
+void takeMostLikely(const at::Tensor &logits, const at::Tensor &tokens_B1);
 
 /// Logits for comparisons. `input` is a safetensors file with `tokens` [B,T] I64 and, for left-padded rows, `start` [B]
 /// I64 (index of each row's first real token). Writes to `output`: with a plan `logits`, `whole` [B,T,V], all positions

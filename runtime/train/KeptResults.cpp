@@ -108,7 +108,7 @@ BatchSource KeptResults::attachTo(BatchSource source, const std::string &stream)
         auto found = outputs.find(output->name);
         if (found == outputs.end())
           return Status::invalid("the plan has no output '" + output->name + "'");
-        MORPH_RETURN_IF_ERROR(keep(*output, name, inputs, found->second));
+        MORPH_RETURN_IF_ERROR(keep(*output, name, inputs, found->second.cpu()));
       }
       // What is kept is of no use to the caller: it need not copy it.
       for (const Output &output : outputs_)

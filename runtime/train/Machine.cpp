@@ -2,7 +2,9 @@
 
 #include "runtime/train/Machine.h"
 
+#include "runtime/device/TorchDevice.h"
 #include "runtime/kernels/Gemm.h"
+#include "runtime/plan/DeviceTargets.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -60,11 +62,34 @@ static std::string instructionSet() {
   return text;
 }
 
-Json describeMachine() {
-  return {{"threads", at::get_num_threads()},
-          {"instruction_set", instructionSet()},
-          {"libtorch", at::show_config()},
-          {"products", gemmLibraries()}};
+/// What decides the bits of a GPU's results, in words.
+static std::string describeDevice(const CudaProperties &device) {
+  const StatusOr<std::string> products = CudaDevice::productLibrary();
+  return device.name + ", driver of CUDA " + std::to_string(device.driverVersion / 1000) + "." +
+         std::to_string(device.driverVersion % 1000 / 10) + (products.ok() ? ", " + *products : ", no cuBLASLt");
+}
+
+StatusOr<Json> describeMachine(at::Device device) {
+  std::string name = "cpu", target;
+  int64_t bytes = 0;
+  if (isCuda(device)) {
+    const CudaProperties &properties = cudaDeviceOf(device).properties();
+    const plan::DeviceTarget *found = plan::targetFor(10 * properties.major + properties.minor);
+    if (!found)
+      return Status::invalid("no CUDA device: " + properties.name + " has compute capability " +
+                             std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                             ", and 8.0 (A100) is the least");
+    name = describeDevice(properties);
+    target = found->name;
+    bytes = properties.memoryBytes;
+  }
+  return Json{{"device", name},
+              {"target", target},
+              {"device_bytes", bytes},
+              {"threads", at::get_num_threads()},
+              {"instruction_set", instructionSet()},
+              {"libtorch", at::show_config()},
+              {"products", gemmLibraries()}};
 }
 
 } // namespace morph

@@ -6,13 +6,16 @@
 
 #include "runtime/base/Json.h"
 
+#include <ATen/core/Tensor.h>
+
 namespace morph {
 
-/// Members: `threads`, the number that LibTorch uses now; `instruction_set`, all that LibTorch, the libraries in it and
-/// our kernels look at when they choose code: vendor and extensions of the CPU, and the environment variables that
-/// overrule them; `libtorch`, its version, build settings and libraries;
-/// `products`, the libraries that matrix products choose among.
-Json describeMachine();
+/// Members: `device`, "cpu" or what a GPU runs by, its `target` and `device_bytes`, its memory; `threads`, the number
+/// that LibTorch uses now; `instruction_set`, all that LibTorch, the libraries in it and our kernels look at when they
+/// choose code: vendor and extensions of the CPU, and the environment variables that overrule them; `libtorch`, its
+/// version, build settings and libraries; `products`, the libraries that matrix products choose among. Errors: a GPU
+/// that is too old.
+StatusOr<Json> describeMachine(at::Device device);
 
 } // namespace morph
 

@@ -15,14 +15,16 @@ StatusOr<Optimizer> Optimizer::create(Executor &executor) {
                            "plans of programs that train have one: emit it again");
   Optimizer optimizer;
   optimizer.executor_ = &executor;
-  MORPH_ASSIGN_OR_RETURN(optimizer.update_, Executor::create(*plan.update, WeightStore::inMemory({}),
-                                                             executor.precision(), /*seed=*/0, &executor));
+  MORPH_ASSIGN_OR_RETURN(optimizer.update_,
+                         Executor::create(*plan.update, WeightStore::inMemory({}), executor.precision(), /*seed=*/0,
+                                          &executor, executor.device()));
   const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
+  const at::TensorOptions options = at::TensorOptions(type).device(executor.device());
   for (const plan::Weight &weight : plan.update->weights) {
-    const at::Tensor gradient = at::zeros(weight.shape, type);
+    const at::Tensor gradient = at::zeros(weight.shape, options);
     optimizer.gradients_[weight.name] = optimizer.inputs_[plan::kGradientPrefix + weight.name] = gradient;
     for (const char *prefix : momentPrefixes)
-      optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, type);
+      optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, options);
   }
   optimizer.inputs_[plan::kRate] = at::zeros({}, type);
   optimizer.inputs_[plan::kStep] = at::zeros({}, at::kLong);

@@ -88,14 +88,12 @@ Status Curriculum::read(const PretrainSpec &section) {
 }
 
 StatusOr<double> Curriculum::accuracy(NamedTensors &masters, const Phase &phase, int64_t rows) {
-  MORPH_ASSIGN_OR_RETURN(plan::Plan program, context_.plan("score"));
-  MORPH_ASSIGN_OR_RETURN(const auto scorer, Executor::create(std::move(program), WeightStore::inMemory(masters),
-                                                             context_.precision, context_.seed));
+  MORPH_ASSIGN_OR_RETURN(const auto scorer, context_.executorOf("score", WeightStore::inMemory(masters)));
   double right = 0, count = 0;
   for (uint64_t i = 0; count < static_cast<double>(rows); ++i) {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, phase.heldOut->batch(i));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, scorer->run(loopBatch(batch, scorer->plan()).inputs));
-    right += outputs.at("correct").sum(at::kDouble).item<double>();
+    right += outputs.at("correct").cpu().sum(at::kDouble).item<double>();
     count += static_cast<double>(batch.positions.numel());
   }
   return right / count;
@@ -121,10 +119,7 @@ StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
 }
 
 StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
-  MORPH_ASSIGN_OR_RETURN(plan::Plan program, context_.plan("pretrain"));
-  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(context_.weightPaths));
-  MORPH_ASSIGN_OR_RETURN(const auto executor,
-                         Executor::create(std::move(program), store, context_.precision, context_.seed));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context_.executor("pretrain"));
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
   const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, phases_[current_].training->batch(static_cast<uint64_t>(index - begin_)));

@@ -2,6 +2,9 @@
 
 #include "runtime/train/StageContext.h"
 
+#include "runtime/device/TorchDevice.h"
+#include "runtime/spec/DeviceName.h"
+
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -27,12 +30,25 @@ Status StageContext::prepare() {
   layers = spec.modelInfo.layers;
   if (spec.model.threads > 0)
     MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads));
+  MORPH_RETURN_IF_ERROR(openDevice(spec.model.device));
   if (!out.empty()) {
     std::error_code error;
     std::filesystem::create_directories(out, error);
     if (error)
       return Status::failed("cannot make the folder '" + out + "': " + error.message());
   }
+  return Status();
+}
+
+Status StageContext::openDevice(const std::string &name) {
+  const std::optional<DeviceName> parsed = parseDeviceName(name);
+  if (!parsed)
+    return Status::invalid("'" + name + "' is no device", kDeviceNames);
+  device = at::kCPU;
+  if (parsed->isCpu())
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> opened, CudaDevice::open(parsed->cuda));
+  MORPH_ASSIGN_OR_RETURN(device, torchDevice(std::move(opened)));
   return Status();
 }
 
@@ -92,7 +108,12 @@ StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &na
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   MORPH_ASSIGN_OR_RETURN(WeightStore store, WeightStore::open(weightPaths));
   store.add(firstValues);
-  return Executor::create(std::move(program), store, precision, seed, sharing);
+  return Executor::create(std::move(program), store, precision, seed, sharing, device);
+}
+
+StatusOr<std::unique_ptr<Executor>> StageContext::executorOf(const std::string &name, const WeightStore &store) const {
+  MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
+  return Executor::create(std::move(program), store, precision, seed, /*sharing=*/nullptr, device);
 }
 
 StatusOr<std::shared_ptr<const TextStore>> StageContext::text() const {
@@ -168,7 +189,7 @@ BatchSource batchSource(const BatchStream &stream, const plan::Plan &plan) {
 std::map<std::string, at::Tensor> trainedTensors(Executor &executor) {
   std::map<std::string, at::Tensor> tensors;
   for (const auto &[name, master] : executor.masters())
-    tensors[name] = master.contiguous();
+    tensors[name] = master.cpu().contiguous();
   return tensors;
 }
 

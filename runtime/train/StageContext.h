@@ -41,20 +41,25 @@ public:
   NamedTensors firstValues;             ///< Of weights, which override those of the files.
 
   Precision precision = Precision::F32; ///< F64: everything in double, for tests.
+  at::Device device = at::kCPU;         ///< Where programs run and their weights are.
 
   // From the spec, by `prepare`.
   uint64_t seed = 0;
   int64_t vocabulary = 0; ///< 0: unknown.
   int64_t layers = 0;
 
-  /// Takes seed, threads and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
+  /// Takes seed, threads, device and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
   Status prepare();
+  /// Opens the device of that name (runtime/spec/DeviceName.h). Errors: no such name; "no CUDA device: REASON".
+  Status openDevice(const std::string &name);
 
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }
   /// The plan given as `--plan name=FILE`; an error that names the flag where it was not.
   StatusOr<plan::Plan> plan(const std::string &name) const;
   /// An executor of that plan on the context's weights; those that `sharing` holds are read there (Executor::create).
   StatusOr<std::unique_ptr<Executor>> executor(const std::string &name, const Executor *sharing = nullptr) const;
+  /// The same on the weights of `store`.
+  StatusOr<std::unique_ptr<Executor>> executorOf(const std::string &name, const WeightStore &store) const;
   std::string outPath(const std::string &file) const { return out + "/" + file; }
   std::string dataDir() const { return runDir + "/data"; }
 
@@ -78,7 +83,7 @@ LoopBatch loopBatch(const Batch &batch, const plan::Plan &plan);
 /// The batches of a stream as these. It refers to both.
 BatchSource batchSource(const BatchStream &stream, const plan::Plan &plan);
 
-/// The masters of an executor as tensors to write.
+/// The masters of an executor as tensors of the CPU, to write.
 std::map<std::string, at::Tensor> trainedTensors(Executor &executor);
 
 } // namespace morph

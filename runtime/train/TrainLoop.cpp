@@ -114,7 +114,7 @@ StatusOr<double> Loop::addBatches(int64_t step) {
     if (!std::isfinite(value)) {
       std::string where;
       if (auto layers = outputs.find("layer_loss"); layers != outputs.end()) {
-        const at::Tensor bad = at::isfinite(layers->second).logical_not().nonzero().flatten();
+        const at::Tensor bad = at::isfinite(layers->second.cpu()).logical_not().nonzero().flatten();
         if (bad.numel() > 0)
           where = " (first in layer " + std::to_string(bad[0].item<int64_t>()) + ")";
       }

@@ -178,7 +178,7 @@ Status writeSafetensors(const std::string &path, const std::map<std::string, at:
     MORPH_RETURN_IF_ERROR(file.write(length, sizeof length));
     MORPH_RETURN_IF_ERROR(file.write(text.data(), text.size()));
     for (const auto &[name, tensor] : tensors) {
-      const at::Tensor dense = tensor.detach().contiguous();
+      const at::Tensor dense = tensor.detach().cpu().contiguous();
       MORPH_RETURN_IF_ERROR(file.write(dense.const_data_ptr(), static_cast<size_t>(dense.nbytes())));
     }
     return file.commit();

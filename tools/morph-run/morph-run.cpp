@@ -7,6 +7,7 @@
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/bench/PlanBench.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
@@ -25,7 +26,7 @@ namespace {
 
 /// Flags as they were typed.
 struct Flags {
-  std::string spec, run, out, key, variant, teacher, teacherKey;
+  std::string spec, run, out, key, variant, teacher, teacherKey, device;
   std::vector<std::string> plans, weights;
   bool fp64 = false;
   int threads = -1;
@@ -87,6 +88,8 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
     context.precision = Precision::F64;
   if (flags.threads > 0)
     MORPH_RETURN_IF_ERROR(setThreads(flags.threads));
+  if (!flags.device.empty())
+    MORPH_RETURN_IF_ERROR(context.openDevice(flags.device));
   return Status();
 }
 
@@ -149,6 +152,7 @@ int main(int argc, char **argv) {
         ->type_name("PATH");
     command->add_flag("--fp64", flags.fp64, "Compute everything in double, for comparisons");
     command->add_option("--threads", flags.threads, "CPU threads (default: the spec's, else all cores)");
+    command->add_option("--device", flags.device, "cpu, cuda or cuda:N (default: the spec's, else cpu)");
   };
   const auto addStage = [&](CLI::App *command, const std::string &plans) {
     command->add_option("--spec", flags.spec, "Resolved spec (morph-translate --spec-to-json)")->required();
@@ -224,6 +228,7 @@ int main(int argc, char **argv) {
   CLI::App *machine = app.add_subcommand(
       "machine", "what of this machine decides the bits of a result, as JSON: threads, instructions");
   machine->add_option("--threads", flags.threads, "CPU threads (default: all cores)");
+  machine->add_option("--device", flags.device, "cpu, cuda or cuda:N (default: cpu)");
 
   CLI::App *check =
       app.add_subcommand("check", "find what would fail later: weights that lack or hold NaN, tasks without room");
@@ -272,7 +277,8 @@ int main(int argc, char **argv) {
       return StageOutcome::Done;
     }
     if (command == machine) {
-      std::printf("%s\n", describeMachine().dump(2).c_str());
+      MORPH_ASSIGN_OR_RETURN(const Json description, describeMachine(context.device));
+      std::printf("%s\n", description.dump(2).c_str());
       return StageOutcome::Done;
     }
     if (command == check) {
@@ -293,7 +299,8 @@ int main(int argc, char **argv) {
       if (command->get_name() == stage.name)
         outcome = stage.run(context);
     if (outcome.ok() && *outcome == StageOutcome::Done) {
-      const Json memory = {{"peak_bytes", peakHeldBytes()}};
+      const bool cuda = isCuda(context.device);
+      const Json memory = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()}};
       MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
     }
     return outcome;

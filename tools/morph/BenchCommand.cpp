@@ -5,8 +5,10 @@
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/CompileBench.h"
+#include "tools/morph/Machine.h"
 #include "tools/morph/MixerBench.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/SpecArguments.h"
 
 #include <cmath>
 #include <cstdio>
@@ -35,7 +37,7 @@ constexpr Mode kModes[] = {
 };
 
 struct Arguments {
-  std::string mode, shape, model, precision = "bf16", save;
+  std::string mode, shape, model, precision = "bf16", save, device = "cpu";
   std::vector<std::string> backends;
   int64_t length = 1024, batch = 1, threads = 0, positions = 0, fullLayers = -1;
   int64_t repeat = 5, warmup = 2, seed = 0;
@@ -163,6 +165,7 @@ StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments
   add("--repeat", std::to_string(arguments.repeat));
   add("--warmup", std::to_string(arguments.warmup));
   add("--seed", std::to_string(arguments.seed));
+  add("--device", arguments.device);
   if (arguments.threads > 0)
     add("--threads", std::to_string(arguments.threads));
   if (!arguments.save.empty())
@@ -178,7 +181,8 @@ void printLine(const char *name, const std::string &value) { std::printf("  %-20
 
 void print(const OrderedJson &result) {
   const auto number = [&](const char *name) { return result[name].is_number() ? result[name].get<double>() : 0; };
-  std::printf("%s, %s\n\n", result["mode"].get<std::string>().c_str(), result["cpu"].get<std::string>().c_str());
+  std::printf("%s, %s\n\n", result["mode"].get<std::string>().c_str(),
+              result[result.contains("device") ? "device" : "cpu"].get<std::string>().c_str());
   printLine("median",
             formatFixed(number("median_seconds"), 4) + " s (spread " + formatFixed(100 * number("spread"), 1) + " %)");
   if (result["tokens_per_second"].is_number()) {
@@ -228,7 +232,8 @@ Status bench(const Toolchain &tools, const Arguments &arguments) {
     MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, benchCompiler(tools, model, arguments.repeat));
     result.update(measured);
   } else {
-    BenchCompiler compiler(tools, model, folder.path());
+    MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, arguments.threads, arguments.device));
+    BenchCompiler compiler(tools, model, folder.path(), runtime.machine.target);
     MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, runPlan(tools, arguments, mode, model, compiler));
     result.update(measured);
   }
@@ -276,6 +281,7 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
                    "Memory in GB that a step's tensors may take: values are computed twice for it")
       ->check(CLI::PositiveNumber);
   command->add_option("--threads", arguments->threads, "CPU threads (default: all cores)")->check(count);
+  addDeviceArgument(*command, arguments->device);
   command->add_option("--repeat", arguments->repeat, "Samples")
       ->check(CLI::Range(int64_t(1), int64_t(1000000)))
       ->capture_default_str();

@@ -33,8 +33,9 @@ struct BenchModel {
 /// Takes a model through the compiler, a file in `output` a phase and plan.
 class BenchCompiler {
 public:
-  BenchCompiler(const Toolchain &tools, const BenchModel &model, fs::path output)
-      : compiler_(tools), model_(model), output_(std::move(output)) {}
+  /// Plans are for `target` (Compiler).
+  BenchCompiler(const Toolchain &tools, const BenchModel &model, fs::path output, const std::string &target = "")
+      : compiler_(tools, target), model_(model), output_(std::move(output)) {}
 
   /// The file of a phase (base, paired, relaxed, hybrid), compiled when first asked for.
   StatusOr<fs::path> phase(const std::string &name);

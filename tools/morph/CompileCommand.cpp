@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph compile: a spec's programs for a GPU, to be run where no compiler is.
 
+#include "runtime/plan/DeviceTargets.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/SpecPlans.h"
 
@@ -39,8 +40,11 @@ void morph::addCompileCommand(CLI::App &app, Action &action) {
   CLI::App *command =
       app.add_subcommand("compile", "Write a spec's programs and their kernels for a GPU into a folder");
   addSpecArguments(*command, *arguments);
+  std::vector<std::string> targets;
+  for (const plan::DeviceTarget &target : plan::kDeviceTargets)
+    targets.push_back(target.name);
   command->add_option("--device", arguments->device, "The generation of GPUs: later ones run it, too")
-      ->check(CLI::IsMember({"sm_80", "sm_90"}))
+      ->check(CLI::IsMember(targets))
       ->required();
   command->add_option("--out", arguments->output, "The folder to make: plans, IR and PTX")->required();
   command->callback([&action, arguments] {

@@ -247,8 +247,8 @@ Status Compiler::emitPlan(const fs::path &input, const std::string &program, con
   std::vector<std::string> arguments = {"--emit-plan", input.string(), "--program=" + program};
   if (!options.empty())
     arguments.push_back("--program-options=" + options);
-  if (!device_.empty())
-    arguments.push_back("--device=" + device_);
+  if (!target_.empty())
+    arguments.push_back("--device=" + target_);
   return translate("morph-translate", std::move(arguments), output);
 }
 

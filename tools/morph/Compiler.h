@@ -32,8 +32,8 @@ bool hasTrained(const ChoiceSpace &space, const Choice &choice);
 
 class Compiler {
 public:
-  /// Plans are for the CPU, or, with their kernels as PTX beside them, for GPUs of `device` ("sm_90").
-  explicit Compiler(const Toolchain &tools, std::string device = "") : tools_(tools), device_(std::move(device)) {}
+  /// Plans are for the CPU, or, with their kernels as PTX beside them, for GPUs of `target` ("sm_90").
+  explicit Compiler(const Toolchain &tools, std::string target = "") : tools_(tools), target_(std::move(target)) {}
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
   /// and texts need not be there; with `withoutTimes` budgets of decode_seconds are left out, whose tables of costs
@@ -83,7 +83,7 @@ private:
   /// Runs program `name` with `-o` a temporary name that becomes `output` when it succeeds.
   Status translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const;
   Toolchain tools_;
-  std::string device_;
+  std::string target_;
 };
 
 } // namespace morph

@@ -3,6 +3,8 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
+#include "tools/morph/Machine.h"
+#include "tools/morph/SpecArguments.h"
 
 #include <memory>
 
@@ -11,7 +13,7 @@ using namespace morph;
 namespace {
 
 struct Arguments {
-  std::string model, tokens, tokenType = "u16", perToken, precision = "fp32";
+  std::string model, tokens, tokenType = "u16", perToken, precision = "fp32", device = "cpu";
   int64_t documents = 0, begin = -1, length = 0;
   bool json = false;
 };
@@ -23,15 +25,16 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
                            "expected a folder with config.json and *.safetensors");
   if (!fs::exists(arguments.tokens, error))
     return Status::invalid("no such token file: " + arguments.tokens);
-  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const Runtime machine, askRuntime(tools, 0, arguments.device));
+  const Compiler compiler(tools, machine.machine.target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "precision=" + arguments.precision, plan));
   Command command{{runtime, "eval", "--plan", "score=" + plan.string(), "--weights", arguments.model, "--tokens",
-                   arguments.tokens, "--token-dtype", arguments.tokenType, "--length",
-                   std::to_string(arguments.length)}};
+                   arguments.tokens, "--token-dtype", arguments.tokenType, "--length", std::to_string(arguments.length),
+                   "--device", arguments.device}};
   auto add = [&](const char *name, const std::string &value) {
     command.arguments.insert(command.arguments.end(), {name, value});
   };
@@ -69,6 +72,7 @@ void morph::addEvalCommand(CLI::App &app, Action &action) {
   command->add_option("--precision", arguments->precision, "Element type of products")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
+  addDeviceArgument(*command, arguments->device);
   command->add_flag("--json", arguments->json, "Print JSON: cross_entropy, perplexity, tokens");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return evaluate(tools, *arguments); }; });

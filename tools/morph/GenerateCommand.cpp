@@ -3,6 +3,8 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
+#include "tools/morph/Machine.h"
+#include "tools/morph/SpecArguments.h"
 
 #include <iostream>
 #include <iterator>
@@ -13,7 +15,7 @@ using namespace morph;
 namespace {
 
 struct Arguments {
-  std::string model, prompt, promptFile;
+  std::string model, prompt, promptFile, device = "cpu";
   int64_t maxTokens = 64;
   bool chat = false, json = false;
 };
@@ -32,7 +34,8 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   if (!fs::is_directory(arguments.model, error))
     return Status::invalid("no such model folder: " + arguments.model,
                            "expected a folder with config.json, *.safetensors and tokenizer.json");
-  const Compiler compiler(tools);
+  MORPH_ASSIGN_OR_RETURN(const Runtime machine, askRuntime(tools, 0, arguments.device));
+  const Compiler compiler(tools, machine.machine.target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
@@ -53,7 +56,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "", plan));
   const Command run{{runtime, "generate", "--plan", "decode=" + plan.string(), "--weights", arguments.model, "--prompt",
-                     tokens, "--max-tokens", std::to_string(arguments.maxTokens)}};
+                     tokens, "--max-tokens", std::to_string(arguments.maxTokens), "--device", arguments.device}};
   Command print{{python, script, "decode", "--model", arguments.model}};
   if (arguments.json)
     print.arguments.insert(print.arguments.end(), {"--json", "--prompt-file", prompt});
@@ -74,6 +77,7 @@ void morph::addGenerateCommand(CLI::App &app, Action &action) {
   command->add_option("--max-tokens", arguments->maxTokens, "Tokens at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  addDeviceArgument(*command, arguments->device);
   command->add_flag("--chat", arguments->chat, "The prompt is a user's message: use the model's chat template");
   command->add_flag("--json", arguments->json, "Print JSON at the end: prompt, text, tokens");
   command->callback([&action, arguments, prompt, file] {

@@ -10,16 +10,20 @@ static StatusOr<Machine> fromJson(const Json &json, const std::string &where) {
   Machine machine;
   MORPH_ASSIGN_OR_RETURN(machine.threads, jsonGet<int64_t>(json, "threads", where));
   MORPH_ASSIGN_OR_RETURN(machine.instructionSet, jsonGet<std::string>(json, "instruction_set", where));
+  MORPH_ASSIGN_OR_RETURN(machine.device, jsonGet<std::string>(json, "device", where));
+  MORPH_ASSIGN_OR_RETURN(machine.target, jsonGet<std::string>(json, "target", where));
   return machine;
 }
 
 std::string Machine::describe() const {
-  return "with " + std::to_string(threads) + (threads == 1 ? " thread on " : " threads on ") + instructionSet;
+  return "with " + std::to_string(threads) + (threads == 1 ? " thread on " : " threads on ") + instructionSet +
+         (device == "cpu" ? "" : " and on " + device);
 }
 
-StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads) {
+StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads, const std::string &device) {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools.program("morph-run"));
-  const Command command{{program, "machine", "--threads", std::to_string(threads)}, /*captureOutput=*/true};
+  const Command command{{program, "machine", "--threads", std::to_string(threads), "--device", device},
+                        /*captureOutput=*/true};
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
   const std::string where = "the output of morph-run machine";
@@ -27,6 +31,7 @@ StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads) {
   Runtime runtime;
   MORPH_ASSIGN_OR_RETURN(runtime.machine, fromJson(json, where));
   MORPH_ASSIGN_OR_RETURN(runtime.libtorch, jsonGet<std::string>(json, "libtorch", where));
+  MORPH_ASSIGN_OR_RETURN(runtime.deviceBytes, jsonGet<int64_t>(json, "device_bytes", where));
   return runtime;
 }
 

@@ -14,23 +14,28 @@ namespace morph {
 struct Machine {
   int64_t threads = 0;        ///< That products use: the spec's number, or where that is 0, LibTorch's.
   std::string instructionSet; ///< In morph-run's words.
+  std::string device;         ///< On which programs run: "cpu", or the GPU with what it runs by.
+  std::string target;         ///< The generation whose code it runs ("sm_90"); empty of the CPU.
 
   bool operator==(const Machine &other) const {
-    return threads == other.threads && instructionSet == other.instructionSet;
+    return threads == other.threads && instructionSet == other.instructionSet && device == other.device;
   }
   bool operator!=(const Machine &other) const { return !(*this == other); }
-  Json toJson() const { return {{"threads", threads}, {"instruction_set", instructionSet}}; }
-  /// "with 2 threads on LibTorch AVX2, ...".
+  Json toJson() const {
+    return {{"threads", threads}, {"instruction_set", instructionSet}, {"device", device}, {"target", target}};
+  }
+  /// "with 2 threads on LibTorch AVX2, ...", and the GPU.
   std::string describe() const;
 };
 
 /// The runtime on this machine, as morph-run says.
 struct Runtime {
   Machine machine;
-  std::string libtorch; ///< Version, build settings and libraries.
+  std::string libtorch;    ///< Version, build settings and libraries.
+  int64_t deviceBytes = 0; ///< Memory of the GPU; 0 of the CPU.
 };
-/// Asks morph-run. `threads` is the spec's `model.threads`.
-StatusOr<Runtime> askRuntime(const Toolchain &tools, int64_t threads);
+/// Asks morph-run. `threads` and `device` are the spec's `model.threads` and `model.device`. Errors: "no CUDA device".
+StatusOr<Runtime> askRuntime(const Toolchain &tools, int64_t threads, const std::string &device);
 
 /// The machine that a file of Machine::toJson describes.
 StatusOr<Machine> readMachine(const fs::path &file);

@@ -199,7 +199,8 @@ Status Pipeline::preflight() {
                          estimateStages(resolved_, plans, static_cast<int64_t>(variants().size())));
 
   double disk = 0, working = 0;
-  const double memory = availableMemory();
+  const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
+  const double memory = deviceMemory > 0 ? deviceMemory : availableMemory();
   for (const StageCost &cost : costs) {
     // A stage that is whole needs no more room.
     if (isStageWhole(cost.stage))
@@ -208,10 +209,10 @@ Status Pipeline::preflight() {
     if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
       MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));
     if (cost.memory.bytes + kProgramBytes > memory)
-      MORPH_RETURN_IF_ERROR(refuse(Status::failed("stage '" + cost.stage + "' needs about " +
-                                                      formatBytes(cost.memory.bytes + kProgramBytes) +
-                                                      " of memory, and " + formatBytes(memory) + " are free",
-                                                  "give --memory-limit, " + less + ", or give --force")));
+      MORPH_RETURN_IF_ERROR(refuse(Status::failed(
+          "stage '" + cost.stage + "' needs about " + formatBytes(cost.memory.bytes + kProgramBytes) +
+              " of memory, and " + formatBytes(memory) + (deviceMemory > 0 ? " are in the GPU" : " are free"),
+          "give --memory-limit, " + less + ", or give --force")));
     disk += cost.diskBytes;
     // While a checkpoint is replaced there are two.
     working = std::max(working, 2 * cost.checkpointBytes + cost.keptBytes);

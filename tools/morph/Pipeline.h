@@ -27,12 +27,13 @@ enum class Until { End, Select };
 
 class Pipeline {
 public:
-  /// `settings` are those that `run.resolved()` was made with; `spec` is the file; `libtorch` is Runtime's. `force`
-  /// makes notes of the errors of a machine that looks too small.
-  Pipeline(const Toolchain &tools, const RunDirectory &run, std::string libtorch, fs::path spec,
+  /// `settings` are those that `run.resolved()` was made with; `spec` is the file; plans are
+  /// for the machine of the run. `force` makes notes of the errors of a machine that looks too small.
+  Pipeline(const Toolchain &tools, const RunDirectory &run, Runtime runtime, fs::path spec,
            std::vector<std::string> settings, bool force)
-      : tools_(tools), compiler_(tools), run_(run), resolved_(run.resolved()), libtorch_(std::move(libtorch)),
-        spec_(std::move(spec)), settings_(std::move(settings)), force_(force), hashes_(run.file("hashes.json")) {}
+      : tools_(tools), compiler_(tools, run.machine().target), run_(run), resolved_(run.resolved()),
+        runtime_(std::move(runtime)), spec_(std::move(spec)), settings_(std::move(settings)), force_(force),
+        hashes_(run.file("hashes.json")) {}
 
   /// Everything up to `until`.
   Status execute(Until until);
@@ -134,7 +135,7 @@ private:
   Compiler compiler_;
   const RunDirectory &run_;
   ResolvedSpec resolved_;
-  std::string libtorch_;
+  Runtime runtime_;
   fs::path spec_;
   std::vector<std::string> settings_;
   bool force_;

@@ -23,10 +23,10 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until unt
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
   const fs::path out = arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
-  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, resolved.model.threads));
+  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, resolved.model.threads, resolved.model.device));
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run,
                          RunDirectory::open(out, resolved, runtime.machine, arguments.spec, arguments.update));
-  Pipeline pipeline(tools, run, runtime.libtorch, fs::absolute(arguments.spec), arguments.settings, arguments.force);
+  Pipeline pipeline(tools, run, runtime, fs::absolute(arguments.spec), arguments.settings, arguments.force);
   MORPH_RETURN_IF_ERROR(pipeline.execute(until));
   MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.stageRecords()));
   const std::string text = arguments.json ? summary.dump(2) + "\n" : printSummary(summary);
@@ -36,6 +36,14 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Until unt
 
 void addArguments(CLI::App &command, Arguments &arguments) {
   addSpecArguments(command, arguments);
+  command
+      .add_option_function<std::string>(
+          "--device",
+          [&arguments](const std::string &value) {
+            arguments.settings.push_back("model.device=" + Json(value).dump());
+          },
+          "cpu, cuda or cuda:N: the key model.device")
+      ->type_name("NAME");
   command.add_option("--out", arguments.out, "The run directory (default: NAME.run, NAME the spec's name)");
   command.add_flag("--update", arguments.update,
                    "The directory may belong to another spec or machine: run the changed stages again");

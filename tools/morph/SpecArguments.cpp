@@ -17,3 +17,7 @@ void morph::addSpecArguments(CLI::App &command, SpecArguments &arguments) {
           "Memory that a stage may take, in GB: the key model.memory_limit")
       ->type_name("GB");
 }
+
+void morph::addDeviceArgument(CLI::App &command, std::string &device) {
+  command.add_option("--device", device, "Where the program runs: cpu, cuda or cuda:N")->capture_default_str();
+}

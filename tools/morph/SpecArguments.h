@@ -19,6 +19,9 @@ struct SpecArguments {
 /// Adds SPEC, --set and --memory-limit to a command. `arguments` must outlive it.
 void addSpecArguments(CLI::App &command, SpecArguments &arguments);
 
+/// Adds --device to a command that reads none: where its program runs.
+void addDeviceArgument(CLI::App &command, std::string &device);
+
 } // namespace morph
 
 #endif // MORPH_TOOLS_MORPH_SPECARGUMENTS_H

@@ -118,9 +118,10 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
     if (slice.is_object())
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
-    // How many threads that is in the end stands in the machine's record, what the limit has led to in the plans.
+    // How many threads and which GPU that is in the end stands in the machine's record, what the limit has led to in
+    // the plans.
     if (section == "model")
-      for (const char *name : {"threads", "memory_limit"})
+      for (const char *name : {"threads", "device", "memory_limit"})
         slice.erase(name);
     if (section == "space")
       removeSources(slice);
@@ -143,7 +144,7 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
     MORPH_RETURN_IF_ERROR(addFile("program morph-run", program));
   }
   if (inputs.arithmetic)
-    key.add("libtorch", libtorch_).add("machine", run_.machine().toJson());
+    key.add("libtorch", runtime_.libtorch).add("machine", run_.machine().toJson());
   for (const std::string &script : inputs.scripts) {
     MORPH_ASSIGN_OR_RETURN(const std::string file, tools_.script(script));
     MORPH_RETURN_IF_ERROR(addFile("script " + script, file));

@@ -36,7 +36,7 @@ StatusOr<std::string> Toolchain::program(const std::string &name) const {
 }
 
 StatusOr<std::string> Toolchain::python() const {
-  const std::string path = pythonFolder + "/bin/python";
+  const std::string path = pythonFolder + "/bin/python3";
   if (::access(path.c_str(), X_OK) != 0)
     return Status::failed("no Python environment at " + pythonFolder,
                           "run tools/setup, or name another one in MORPH_PYTHON_ENV");

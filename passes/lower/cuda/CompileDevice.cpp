@@ -61,7 +61,7 @@ static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const R
 //===----------------------------------------------------------------------===//
 
 /// The code of one plan, with its PTX.
-static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const PtxTarget &target) {
+static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const plan::DeviceTarget &target) {
   MLIRContext *context = model.getContext();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
@@ -74,7 +74,7 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   if (failed(cuda))
     return failure();
   plan::DeviceCode device;
-  device.target = target.chip.str();
+  device.target = target.name;
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
@@ -108,7 +108,7 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
 }
 
 LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath) {
-  const PtxTarget *target = findPtxTarget(chip);
+  const plan::DeviceTarget *target = findPtxTarget(chip);
   if (!target)
     return emitError(model.getLoc()) << describeUnknownTarget(chip);
   if (planPath == "-")

@@ -24,7 +24,7 @@ struct EmitPtxPass : public morph::impl::EmitPtxPassBase<EmitPtxPass> {
       getOperation().emitError(message);
       return signalPassFailure();
     };
-    const PtxTarget *target = findPtxTarget(chip);
+    const plan::DeviceTarget *target = findPtxTarget(chip);
     if (!target)
       return fail(describeUnknownTarget(chip));
     if (output.empty())

@@ -90,7 +90,7 @@ FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<Ke
   return result;
 }
 
-FailureOr<std::string> morph::translateToPtx(ModuleOp module, const PtxTarget &target) {
+FailureOr<std::string> morph::translateToPtx(ModuleOp module, const plan::DeviceTarget &target) {
   MLIRContext *context = module.getContext();
   PassManager manager(context, ModuleOp::getOperationName());
   addConversionToNvvm(manager);

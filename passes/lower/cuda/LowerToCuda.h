@@ -27,7 +27,7 @@ mlir::FailureOr<CudaKernels> buildCudaKernels(mlir::MLIRContext *context, llvm::
 void addConversionToNvvm(mlir::OpPassManager &manager);
 
 /// The PTX of `gpu.module @kernels`, which is lowered in the course. Errors are reported at the module.
-mlir::FailureOr<std::string> translateToPtx(mlir::ModuleOp module, const PtxTarget &target);
+mlir::FailureOr<std::string> translateToPtx(mlir::ModuleOp module, const plan::DeviceTarget &target);
 
 } // namespace morph
 

@@ -25,22 +25,18 @@ using namespace morph;
 
 static Error fail(const Twine &message) { return createStringError(inconvertibleErrorCode(), message); }
 
-ArrayRef<PtxTarget> morph::getPtxTargets() {
-  static constexpr PtxTarget targets[] = {{"sm_80", "+ptx70"}, {"sm_90", "+ptx80"}};
-  return targets;
-}
-
-const PtxTarget *morph::findPtxTarget(StringRef chip) {
-  const auto *found = llvm::find_if(getPtxTargets(), [&](const PtxTarget &target) { return target.chip == chip; });
-  return found == getPtxTargets().end() ? nullptr : found;
+const plan::DeviceTarget *morph::findPtxTarget(StringRef chip) {
+  const auto *found =
+      find_if(plan::kDeviceTargets, [&](const plan::DeviceTarget &target) { return target.name == chip; });
+  return found == std::end(plan::kDeviceTargets) ? nullptr : found;
 }
 
 std::string morph::describeUnknownTarget(StringRef chip) {
-  auto chips = llvm::map_range(getPtxTargets(), [](const PtxTarget &target) { return target.chip; });
-  return ("there is no target '" + chip + "': known are " + llvm::join(chips, ", ")).str();
+  auto chips = map_range(plan::kDeviceTargets, [](const plan::DeviceTarget &target) { return StringRef(target.name); });
+  return ("there is no target '" + chip + "': known are " + join(chips, ", ")).str();
 }
 
-Expected<std::string> morph::makePtx(Module &module, const PtxTarget &ptx) {
+Expected<std::string> morph::makePtx(Module &module, const plan::DeviceTarget &ptx) {
   static std::once_flag isInitialised;
   std::call_once(isInitialised, [] {
     LLVMInitializeNVPTXTarget();
@@ -57,9 +53,9 @@ Expected<std::string> morph::makePtx(Module &module, const PtxTarget &ptx) {
   // Products and sums are contracted in the IR, and nowhere else: LLVM writes `.rn`, which ptxas leaves as it is.
   options.AllowFPOpFusion = FPOpFusion::Strict;
   std::unique_ptr<TargetMachine> machine(registered->createTargetMachine(
-      triple, ptx.chip, ptx.feature, options, Reloc::PIC_, std::nullopt, CodeGenOptLevel::Aggressive));
+      triple, ptx.name, ptx.ptx, options, Reloc::PIC_, std::nullopt, CodeGenOptLevel::Aggressive));
   if (!machine)
-    return fail("LLVM has no " + ptx.chip);
+    return fail(Twine("LLVM has no ") + ptx.name);
   module.setTargetTriple(triple);
   module.setDataLayout(machine->createDataLayout());
 

@@ -4,6 +4,8 @@
 #ifndef MORPH_PASSES_LOWER_CUDA_PTXCODE_H
 #define MORPH_PASSES_LOWER_CUDA_PTXCODE_H
 
+#include "runtime/plan/DeviceTargets.h"
+
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -16,22 +18,13 @@ class Module;
 
 namespace morph {
 
-/// A generation of GPUs that code is made for. PTX runs on later ones, too.
-struct PtxTarget {
-  llvm::StringRef chip;    ///< "sm_90".
-  llvm::StringRef feature; ///< The PTX version, as LLVM names it.
-};
-
-/// The targets: LLVM 19 knows no later one that is of use.
-llvm::ArrayRef<PtxTarget> getPtxTargets();
-
-/// The target of a name, or null.
-const PtxTarget *findPtxTarget(llvm::StringRef chip);
+/// The target of a name ("sm_90"), or null.
+const plan::DeviceTarget *findPtxTarget(llvm::StringRef chip);
 /// What to say of a name that is none.
 std::string describeUnknownTarget(llvm::StringRef chip);
 
 /// The PTX text of `module`, which it changes. It needs no library.
-llvm::Expected<std::string> makePtx(llvm::Module &module, const PtxTarget &target);
+llvm::Expected<std::string> makePtx(llvm::Module &module, const plan::DeviceTarget &target);
 
 } // namespace morph
 

@@ -15,7 +15,7 @@ std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
   const size_t samples = static_cast<size_t>(batch.tokens.size(0)); // B
   const int64_t length = batch.tokens.size(1);                      // T
   std::vector<double> sums(samples, 0), weights(samples, 0);
-  const at::Tensor values = rows.to(at::kDouble).contiguous(); // [N]
+  const at::Tensor values = rows.to(at::kCPU, at::kDouble).contiguous(); // [N]
   const int64_t *positions = batch.positions.const_data_ptr<int64_t>();
   const float *rowWeights = batch.weights.const_data_ptr<float>();
   for (int64_t n = 0; n < batch.positions.numel(); ++n) {

@@ -74,7 +74,8 @@ static void projectGates(std::vector<double> &shares, const std::vector<bool> &a
 }
 
 std::vector<double> GateSpace::sharesOf(size_t layer, const at::Tensor &variables) const {
-  const float *data = variables.const_data_ptr<float>();
+  const at::Tensor values = variables.cpu();
+  const float *data = values.const_data_ptr<float>();
   const std::vector<bool> &allowed = allowed_[layer];
   std::vector<double> shares(data, data + variables.numel());
   shares.push_back(0);
@@ -101,9 +102,8 @@ std::vector<double> GateSpace::sharesOf(size_t layer, const at::Tensor &variable
 }
 
 void GateSpace::setShares(size_t layer, NamedTensors &masters, const std::vector<double> &shares) const {
-  float *data = masters.at(names_[layer]).data_ptr<float>();
-  for (size_t i = 0; i + 1 < shares.size(); ++i)
-    data[i] = static_cast<float>(shares[i]);
+  at::Tensor &gate = masters.at(names_[layer]);
+  gate.copy_(at::tensor(at::ArrayRef(shares).slice(0, shares.size() - 1), at::kFloat));
 }
 
 CandidateTable GateSpace::shares(const NamedTensors &masters) const {
@@ -114,7 +114,7 @@ CandidateTable GateSpace::shares(const NamedTensors &masters) const {
       row = {1};
       continue;
     }
-    const at::Tensor &gate = masters.at(name);
+    const at::Tensor gate = masters.at(name).cpu();
     const float *data = gate.const_data_ptr<float>();
     row.assign(data, data + gate.numel());
     row.push_back(1 - std::accumulate(row.begin(), row.end(), 0.0));
@@ -141,7 +141,7 @@ void GateSpace::begin(NamedTensors &masters) {
         row[i] = allowed[i] ? row[i] * (0.95 - 0.05 / (count - 1)) + 0.05 / (count - 1) : 0;
       // The last candidate's variable is 0, and what is not allowed has none.
       const double last = allowed.back() ? row.back() : 1;
-      at::Tensor variables = at::zeros_like(masters.at(names_[layer]));
+      at::Tensor variables = at::zeros_like(masters.at(names_[layer]), at::kCPU);
       for (size_t i = 0; i + 1 < row.size(); ++i)
         if (allowed[i])
           variables.data_ptr<float>()[i] = static_cast<float>(
@@ -159,7 +159,8 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     const auto found = gradients.find(names_[layer]);
     if (names_[layer].empty() || found == gradients.end())
       continue;
-    float *gradient = found->second.data_ptr<float>();
+    const at::Tensor values = found->second.cpu();
+    float *gradient = values.data_ptr<float>();
     const std::vector<bool> &allowed = allowed_[layer];
     const size_t others = allowed.size() - 1;
     for (size_t i = 0; i < others; ++i)
@@ -168,6 +169,7 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     for (size_t i = 0; i < others; ++i)
       if (!allowed[i] || free == 1)
         gradient[i] = 0;
+    found->second.copy_(values);
   }
   for (const std::vector<size_t> &group : tied_) {
     const auto first = gradients.find(names_[group.front()]);
@@ -186,7 +188,8 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     const auto found = gradients.find(names_[layer]);
     if (names_[layer].empty() || found == gradients.end() || !variables_.count(names_[layer]))
       continue;
-    float *gradient = found->second.data_ptr<float>();
+    const at::Tensor values = found->second.cpu();
+    float *gradient = values.data_ptr<float>();
     const std::vector<double> &row = now[layer];
     const bool isSoftmax = parametrization_ == GateParametrization::Softmax;
     // A share that is what rounding left of a difference is no support.
@@ -198,6 +201,7 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     }
     for (size_t i = 0; i + 1 < row.size(); ++i)
       gradient[i] = static_cast<float>(weight(i) * (gradient[i] - sum / weights));
+    found->second.copy_(values);
     masters.at(names_[layer]).copy_(variables_.at(names_[layer]));
   }
 }
@@ -208,7 +212,7 @@ void GateSpace::afterUpdate(NamedTensors &masters) {
     if (names_[layer].empty())
       continue;
     if (const auto variables = variables_.find(names_[layer]); variables != variables_.end())
-      variables->second = masters.at(names_[layer]).clone();
+      variables->second = masters.at(names_[layer]).to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
     else if (parametrization_ != GateParametrization::Clamp)
       continue; // One candidate is allowed: nothing moved.
     setShares(layer, masters, sharesOf(layer, masters.at(names_[layer])));

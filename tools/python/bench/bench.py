@@ -2,8 +2,8 @@
 """Morph against PyTorch on this machine: one table. A row runs both in turns, on the same weights, tokens and number of
 threads, and compares the losses before the times. Times are medians; a ratio above one means that Morph is faster.
 
-Memory: `held` is what Morph's tensors take at most (`peak_bytes` of morph bench), `RSS` the whole process's peak, for
-both sides with the libraries. Rows that stand in the file of --json are not run again."""
+Memory: `held` is what Morph's tensors take at most (`peak_bytes` of morph bench), `peak` the whole process's, for both
+sides with the libraries; on a GPU `peak` is its memory that tensors take. Rows that stand in the file of --json are not run again."""
 
 import argparse
 import json
@@ -56,7 +56,7 @@ class Failure(Exception):
 
 def run_morph(row, *arguments):
     """One call of `morph bench`, parsed."""
-    command = [os.path.join(os.environ["MORPH_BIN"], "morph"), "bench", row["mode"], "--shape", row["shape"], "--json"]
+    command = [os.environ["MORPH"], "bench", row["mode"], "--shape", row["shape"], "--json"]
     if "length" in row:
         command += ["--length", str(row["length"]), "--precision", row["precision"]]
     if row.get("memory_limit"):
@@ -74,7 +74,8 @@ class Worker:
     def __init__(self, row, folder, arguments, compiled=False):
         layers = int(row["shape"].split(",")[0])
         job = {"mode": row["mode"], "folder": str(folder), "precision": row["precision"], "length": row["length"],
-               "threads": arguments.threads, "full_layers": full_layers(layers), "compiled": compiled}
+               "threads": arguments.threads, "full_layers": full_layers(layers), "compiled": compiled,
+               "device": arguments.device}
         # PyTorch's threads wait as they do for everyone; it sleeps while Morph has its turn. What it says on standard
         # error goes to ours: compilers have much to say.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
@@ -96,7 +97,7 @@ class Worker:
         self.process.stdin.flush()
         result = self.read()
         self.seconds += result["seconds"]
-        self.peak = self.peak or result["peak_rss_bytes"]
+        self.peak = self.peak or result["peak_bytes"]
 
     def close(self):
         self.process.stdin.close()
@@ -131,14 +132,14 @@ def merge(runs):
 
 def run_in_turns(row, arguments, variants, peers):
     """Morph's variants (further arguments by name) and PyTorch's, in turns: results by name."""
-    threads = ["--threads", arguments.threads] if arguments.threads else []
+    common = ["--device", arguments.device, *(["--threads", arguments.threads] if arguments.threads else [])]
     with tempfile.TemporaryDirectory() as folder:
         ours, workers = {name: [] for name in variants}, {}
         try:
             for turn in range(arguments.turns):
                 for i, (name, options) in enumerate(variants.items()):
                     save = ["--save", folder] if turn == 0 and i == 0 else []
-                    ours[name].append(run_morph(row, *threads, *save, *options, "--repeat", arguments.repeat))
+                    ours[name].append(run_morph(row, *common, *save, *options, "--repeat", arguments.repeat))
                 if turn == 0:
                     for peer in peers:
                         workers[peer] = Worker(row, folder, arguments, compiled=peer == "compile")
@@ -152,7 +153,7 @@ def run_in_turns(row, arguments, variants, peers):
     result = {name: merge(runs) for name, runs in ours.items()}
     for peer, worker in workers.items():
         result[peer] = {"median_seconds": statistics.median(worker.seconds), "seconds": worker.seconds,
-                        "peak_rss_bytes": worker.peak, "loss": worker.loss}
+                        "peak_bytes": worker.peak, "loss": worker.loss}
     return result
 
 
@@ -198,20 +199,22 @@ def print_tables(rows, results):
         lines = []
         for name, sides in by_kind["training"]:
             ours, eager, compiled = sides["morph"], sides.get("eager"), sides.get("compile")
-            memory = ours["peak_rss_bytes"] / eager["peak_rss_bytes"] if eager else None
+            peak = ours["peak_bytes" if "device" in ours else "peak_rss_bytes"]
+            memory = peak / eager["peak_bytes"] if eager else None
             lines.append([name, seconds(ours), seconds(eager), seconds(compiled), ratio(eager, ours),
                           ratio(compiled, ours), f"{ours['ideal_gemm_seconds']:.4g}", f"{ours['share']:.2f}",
                           f"{ours['ideal_gemm_seconds'] / eager['median_seconds']:.2f}" if eager else "-",
-                          gigabytes(ours["peak_bytes"]), gigabytes(ours["peak_rss_bytes"]),
-                          gigabytes(eager["peak_rss_bytes"]) if eager else "-",
+                          gigabytes(ours["peak_bytes"]), gigabytes(peak),
+                          gigabytes(eager["peak_bytes"]) if eager else "-",
                           f"{memory:.2f}" if memory else "-"])
         table(["a step, s", "morph", "eager", "compile", "eager/morph", "compile/morph", "ideal", "share",
-               "eager's share", "held GB", "RSS GB", "eager's RSS GB", "RSS ratio"], lines)
+               "eager's share", "held GB", "peak GB", "eager's peak GB", "peak ratio"], lines)
     if by_kind["decode"]:
         table(["a token, s", "hybrid", "full", "eager full", "full/hybrid", "eager/hybrid", "reading", "read share"],
               [[name, seconds(sides["morph"]), seconds(sides["full"]), seconds(sides.get("eager")),
                 ratio(sides["full"], sides["morph"]), ratio(sides.get("eager"), sides["morph"]),
-                f"{sides['morph']['ideal_read_seconds']:.4g}", f"{sides['morph']['read_share']:.2f}"]
+                *((f"{sides['morph']['ideal_read_seconds']:.4g}", f"{sides['morph']['read_share']:.2f}")
+                  if "read_share" in sides["morph"] else ("-", "-"))]
                for name, sides in by_kind["decode"]])
     if by_kind["compile"]:
         table(["layers", "config to plans, s", "passes to gates, s"],
@@ -229,6 +232,7 @@ def parse_arguments(rows):
                         "takes minutes a row)")
     parser.add_argument("--turns", type=int, default=3, help="turns that each side has (default: 3)")
     parser.add_argument("--repeat", type=int, default=2, help="samples of a turn (default: 2)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
     arguments = parser.parse_args()
     arguments.peers = [peer for peer in arguments.peers.split(",") if peer]
@@ -265,7 +269,8 @@ def main():
             partial.replace(arguments.json)
     shown = {name: results[name] for name in names if name in results}
     if shown:
-        print(next(iter(shown.values()))["morph"]["cpu"])
+        first = next(iter(shown.values()))["morph"]
+        print(first.get("device", first["cpu"]))
         print()
         print_tables(rows, shown)
     sys.exit(1 if failed else 0)

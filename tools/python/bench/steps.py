@@ -97,14 +97,14 @@ class Model(nn.Module):
     def begin(self, tokens):
         """The embedded tokens and the rotary table."""
         x = self.embed_tokens(tokens)
-        return x, self.rotary_emb(x, torch.arange(tokens.shape[1])[None])
+        return x, self.rotary_emb(x, torch.arange(tokens.shape[1], device=tokens.device)[None])
 
     def logits(self, x, positions):
         """Logits [N,V] of rows of the residual stream."""
         return F.linear(self.norm(x.flatten(0, 1)[positions]), self.embed_tokens.weight)
 
 
-def load_model(folder, precision):
+def load_model(folder, precision, device):
     """The model of a folder that `morph bench --save` wrote, and the inputs beside it."""
     folder = pathlib.Path(folder)
     config = transformers.LlamaConfig(**json.loads((folder / "config.json").read_text()))
@@ -119,7 +119,8 @@ def load_model(folder, precision):
         name = name.removeprefix("model.").replace("gate.", "gates.")
         if name in parameters:
             parameters[name].data.copy_(tensor)
-    return model.requires_grad_(False), load_file(folder / "inputs.safetensors")
+    inputs = {name: tensor.to(device) for name, tensor in load_file(folder / "inputs.safetensors").items()}
+    return model.requires_grad_(False).to(device), inputs
 
 
 def kl(teacher, student, weights):
@@ -221,9 +222,9 @@ class FinetuneStep(HybridStep):
 STEPS = {"gates": GatesStep, "align": AlignStep, "distill": DistillStep, "finetune": FinetuneStep}
 
 
-def make_step(mode, folder, precision, full_layers, compiled=False):
+def make_step(mode, folder, precision, full_layers, compiled=False, device="cpu"):
     """The step of a mode on the model in the folder; `compiled` compiles layer by layer."""
-    model, inputs = load_model(folder, precision)
+    model, inputs = load_model(folder, precision, device)
     if compiled:
         # All layers of a shape share what was compiled once.
         for name in ("full", "linear", "relaxed", "aligned"):

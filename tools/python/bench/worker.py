@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One PyTorch step in a process of its own, so that its memory is its own: `worker.py JOB`, a JSON object. For every
-number on standard input it runs so many steps and prints a line: their seconds, the loss of the first, peak memory."""
+number on standard input it runs so many steps and prints a line: their seconds, peak memory (of a GPU, where the job
+names one)."""
 
 import json
 import os
@@ -20,13 +21,14 @@ def make_decode(job):
         config = LlamaConfig(**json.load(file))
     config._attn_implementation = "sdpa"
     dtype = torch.bfloat16 if job["precision"] == "bf16" else torch.float32
-    model = LlamaForCausalLM(config).to(dtype).eval()
+    device = job["device"]
+    model = LlamaForCausalLM(config).to(device, dtype).eval()
     length = job["length"]
     cache = StaticCache(config=config, max_cache_len=length + 1)
     shape = (1, config.num_key_value_heads, length, config.head_dim)
     for layer in range(config.num_hidden_layers):
-        cache.update(torch.randn(shape, dtype=dtype), torch.randn(shape, dtype=dtype), layer)
-    token = torch.zeros(1, 1, dtype=torch.long)
+        cache.update(*(torch.randn(shape, dtype=dtype, device=device) for _ in range(2)), layer)
+    token = torch.zeros(1, 1, dtype=torch.long, device=device)
 
     def step():
         with torch.inference_mode():
@@ -42,10 +44,12 @@ def main():
     if job["threads"]:
         torch.set_num_threads(job["threads"])
     torch.manual_seed(0)
+    on_gpu = job["device"] != "cpu"
     if job["mode"] == "decode":
         step = make_decode(job)
     else:
-        step = make_step(job["mode"], job["folder"], job["precision"], job["full_layers"], job["compiled"])
+        step = make_step(job["mode"], job["folder"], job["precision"], job["full_layers"], job["compiled"],
+                         job["device"])
     loss, begin = step(), time.perf_counter()
     step()  # What is made once is made: moments, buffers, compiled code.
     warmup = time.perf_counter() - begin
@@ -55,9 +59,11 @@ def main():
         for _ in range(int(line)):
             begin = time.perf_counter()
             step()
+            if on_gpu:
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begin)
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"seconds": seconds, "peak_rss_bytes": peak}), flush=True)
+        peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
 
 
 main()

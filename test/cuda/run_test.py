@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quickstart's whole pipeline in few steps with `--device cuda` on the stand-ins: the CPU's selection and losses, and a
+run that was killed ends with the bits of one that was not."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from support import BIN, SOURCE, read_json, read_lines, run  # noqa: E402
+
+STEPS = {"task.recall.length": "[96]", "align.steps": 3, "align.length": 96, "align.warmup": 1, "align.batch": 1, "select.steps": 3, "select.batch": 1, "select.swap": "false",
+         "distill.steps": 3, "distill.length": 96, "distill.warmup": 1, "distill.batch": 1, "evaluate.samples": 2, "evaluate.batch": 2,
+         "evaluate.perplexity_tokens": 128, "evaluate.perplexity_length": 64, "align.checkpoint_every": 1,
+         "align.log_every": 1, "select.log_every": 1, "distill.log_every": 1, "distill.checkpoint_every": 1,
+         "export.check": "false", "model.threads": 1}
+
+
+def command(out, device):
+    settings = [part for key, value in STEPS.items() for part in ("--set", f"{key}={value}")]
+    return ["morph", "run", SOURCE / "specs/quickstart.toml", "--out", out, "--device", device, *settings]
+
+
+def numbers(out):
+    """What a kill must not change; times left out."""
+    selection = read_json(out / "selection.json")
+    selection["cost"].pop("seconds")
+    metrics = [{key: value for key, value in line.items() if key != "seconds"} for line in read_lines(out / "metrics.jsonl")]
+    return {"selection": selection, "metrics": metrics, "evaluation": read_json(out / "evaluation.json"),
+            **{path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*.safetensors"))}}
+
+
+def kill_in_align(out):
+    """Starts a run and kills all of it once the align stage has written a checkpoint."""
+    process = subprocess.Popen([str(BIN / "morph"), *map(str, command(out, "cuda")[1:])], stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    for line in process.stderr:
+        if "align: step 2/" in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        run(*command(folder / "cpu", "cpu"))
+        run(*command(folder / "cuda", "cuda"))
+        cpu, cuda = numbers(folder / "cpu"), numbers(folder / "cuda")
+        assert cuda["selection"]["kept"] == cpu["selection"]["kept"], (cuda["selection"], cpu["selection"])
+        assert len(cuda["metrics"]) == len(cpu["metrics"]) >= 12
+        for ours, theirs in zip(cuda["metrics"], cpu["metrics"]):
+            assert abs(ours["loss"] - theirs["loss"]) <= 1e-3 * max(1.0, abs(theirs["loss"])), (ours, theirs)
+        for ours, theirs in zip(cuda["evaluation"], cpu["evaluation"]):
+            for key in ("cross_entropy", "perplexity"):
+                if key in theirs:
+                    assert abs(ours[key] - theirs[key]) <= 1e-3 * theirs[key], (ours, theirs)
+        # Numbers of a GPU are not taken for the CPU's.
+        message = run(*command(folder / "cuda", "cpu"), expect=2).stderr
+        assert "model.device" in message or "computed" in message, message
+
+        # The stand-in has checked the same work above.
+        os.environ["MORPH_STAND_IN_CHECKS"] = "0"
+        kill_in_align(folder / "killed")
+        again = run(*command(folder / "killed", "cuda")).stderr
+        assert "continuing after step" in again, again
+        assert numbers(folder / "killed") == cuda
+
+        message = run(*command(folder / "none", "cuda:7"), expect=1).stderr
+        assert "no CUDA device" in message, message
+        assert not (folder / "none").exists()
+
+
+main()
