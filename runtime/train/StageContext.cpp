@@ -30,7 +30,8 @@ Status StageContext::prepare() {
   layers = spec.modelInfo.layers;
   if (spec.model.threads > 0)
     MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads));
-  MORPH_RETURN_IF_ERROR(openDevice(spec.model.device));
+  if (!spec.model.device.empty())
+    MORPH_RETURN_IF_ERROR(openDevice(spec.model.device));
   if (!out.empty()) {
     std::error_code error;
     std::filesystem::create_directories(out, error);
