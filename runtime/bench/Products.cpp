@@ -18,9 +18,10 @@ namespace morph {
 
 namespace {
 
-/// On a GPU.
-at::Tensor cudaProduct(const at::Tensor &a, const at::Tensor &b) {
-  const at::Tensor c = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
+/// On a GPU, where new memory would take longer than the product.
+void cudaProduct(const at::Tensor &a, const at::Tensor &b, at::Tensor &c) {
+  if (!c.defined())
+    c = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
   CudaProduct d;
   d.m = a.size(0), d.n = b.size(1), d.k = a.size(1);
   d.transposeA = !a.is_contiguous(), d.transposeB = !b.is_contiguous();
@@ -29,7 +30,6 @@ at::Tensor cudaProduct(const at::Tensor &a, const at::Tensor &b) {
       cudaDeviceOf(a.device())
           .product(d, a.const_data_ptr(), b.const_data_ptr(), nullptr, c.mutable_data_ptr(), "a product");
   TORCH_CHECK(status.ok(), status.message());
-  return c;
 }
 
 /// One way to compute a [m,k] times b [k,n], each contiguous or the transpose of a contiguous matrix.
@@ -37,24 +37,23 @@ struct Library {
   const char *name;
   bool half; ///< Reads bf16.
   bool cuda; ///< On a GPU, else on the CPU.
-  at::Tensor (*multiply)(const at::Tensor &a, const at::Tensor &b);
+  void (*multiply)(const at::Tensor &a, const at::Tensor &b, at::Tensor &c);
 };
 
 /// By what a plan's products are computed by: oneDNN, MKL or our own loops.
-at::Tensor gemmProduct(const at::Tensor &a, const at::Tensor &b) {
-  const at::Tensor c = at::empty({a.size(0), b.size(1)}, at::kFloat);
+void gemmProduct(const at::Tensor &a, const at::Tensor &b, at::Tensor &c) {
+  c = at::empty({a.size(0), b.size(1)}, at::kFloat);
   GemmDescription d;
   d.m = a.size(0), d.n = b.size(1), d.k = a.size(1);
   d.transposeA = !a.is_contiguous(), d.transposeB = !b.is_contiguous();
   d.factors = a.scalar_type() == at::kBFloat16 ? plan::DType::BF16 : plan::DType::F32;
   gemm(d, a.const_data_ptr(), b.const_data_ptr(), nullptr, c.mutable_data_ptr(), at::get_num_threads());
-  return c;
 }
 
 /// A further library is one line here.
 const Library kLibraries[] = {
-    {"at::mm fp32", false, false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
-    {"at::mm bf16", true, false, [](const at::Tensor &a, const at::Tensor &b) { return at::mm(a, b); }},
+    {"at::mm fp32", false, false, [](const at::Tensor &a, const at::Tensor &b, at::Tensor &c) { c = at::mm(a, b); }},
+    {"at::mm bf16", true, false, [](const at::Tensor &a, const at::Tensor &b, at::Tensor &c) { c = at::mm(a, b); }},
     {"gemm fp32", false, false, gemmProduct},
     {"gemm bf16", true, false, gemmProduct},
     {"cuBLASLt fp32", false, true, cudaProduct},
@@ -105,12 +104,13 @@ void ProductTimer::round() {
       if ((library.half && !halves_) || library.cuda != isCuda(device_))
         continue;
       const at::Tensor &a = library.half ? product.halfA : product.a, &b = library.half ? product.halfB : product.b;
-      library.multiply(a, b); // Into the caches, as far as it goes.
+      at::Tensor c;
+      library.multiply(a, b, c); // Into the caches, as far as it goes.
       if (library.cuda) {
         constexpr int64_t times = 8;
         const StatusOr<double> seconds = cudaDeviceOf(device_).secondsOf([&] {
           for (int64_t i = 0; i < times; ++i)
-            library.multiply(a, b);
+            library.multiply(a, b, c);
           return Status();
         });
         TORCH_CHECK(seconds.ok(), Status(seconds.status()).message());
@@ -120,7 +120,7 @@ void ProductTimer::round() {
       // Small ones several times, so that the clock counts for nothing.
       Sampler sampler(/*warmup=*/1, /*repeat=*/1, /*leastSeconds=*/2e-3, [] {});
       do
-        library.multiply(a, b);
+        library.multiply(a, b, c);
       while (!sampler.stepDone());
       product.seconds[l].push_back(sampler.seconds().front());
     }

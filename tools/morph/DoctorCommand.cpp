@@ -48,13 +48,15 @@ Finding findPython(const Toolchain &tools) {
   auto python = tools.python();
   if (!python.ok())
     return {"Python environment", false, true, Status(python.status()).message() + " (tools/setup makes it)"};
-  const std::string code = "from importlib.metadata import version\n"
-                           "print(', '.join(n + ' ' + version(n) for n in "
-                           "('torch', 'transformers', 'tokenizers', 'safetensors', 'gguf')))";
+  const std::string code =
+      "from importlib.metadata import PackageNotFoundError, version\n"
+      "def find(name):\n"
+      "    try: return name + ' ' + version(name)\n"
+      "    except PackageNotFoundError: return 'no ' + name\n"
+      "print(', '.join(map(find, ('torch', 'transformers', 'tokenizers', 'safetensors', 'numpy'))))";
   const std::string versions = firstLine({*python, "-c", code});
-  if (versions.empty())
-    return {"Python environment", false, true, tools.pythonFolder + " lacks packages (tools/setup makes it anew)"};
-  return {"Python environment", true, true, tools.pythonFolder + " (" + versions + ")"};
+  const bool whole = !versions.empty() && versions.find("no ") == std::string::npos;
+  return {"Python environment", whole, true, tools.pythonFolder + " (" + versions + ")"};
 }
 
 Finding findLibTorch(const Toolchain &tools) {

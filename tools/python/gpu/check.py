@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import torch
 import torch.nn.functional as F
@@ -183,29 +184,102 @@ def time_rows(folder):
     return result
 
 
-def main(folder):
-    torch.zeros(1, device="cuda")
-    os.environ["LD_LIBRARY_PATH"] = library_path()
-    result = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "programs": check_programs(folder),
-              "driver": run_tests(folder, "cuda-driver-test", MORPH_CUDA_DRIVER="libcuda.so.1"),
-              "device_tests": run_tests(folder, "cuda-device-test"), "rows": time_rows(folder)}
-    print(result["device"])
-    for name, line in result["programs"].items():
-        print(f"{name}: {line['runs']} runs, {line['wrong']} wrong, worst {line['worst_of_tolerance']:.2f} of the tolerance")
-        for error in line["errors"]:
-            print(f"  {error}")
-    for name in ("driver", "device_tests"):
-        print(f"{name}: {result[name]}")
-    for width, line in result["rows"].items():
+#===----------------------------------------------------------------------===#
+# Morph itself
+#===----------------------------------------------------------------------===#
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run_quickstart(folder):
+    """The quickstart on the GPU beside the CPU's: kept layers, the losses of each stage's first and last logged step, the
+    largest difference of the shares of right answers, and seconds of the stages."""
+    out = folder / "quickstart/cuda"
+    begin = time.perf_counter()
+    result = subprocess.run([folder / "morph/morph", "run", folder / "morph/specs/quickstart.toml", "--out", out, "--device",
+                             "cuda", "--set", "export.check=false", "--set", f'data.text=["{folder / "jargon.txt.gz"}"]',
+                             "--json"], capture_output=True, text=True)
+    if result.returncode:
+        return {"error": result.stderr.strip().splitlines()[-3:]}
+    figures = {"seconds": time.perf_counter() - begin}
+    places = {"cpu": folder / "quickstart", "cuda": out}
+    for name, place in places.items():
+        losses = collections.defaultdict(list)
+        for line in read_lines(place / "metrics.jsonl"):
+            losses[" ".join(filter(None, (line["stage"], line.get("variant", ""))))].append(line["loss"])
+        figures[name] = {"kept": json.loads((place / "selection.json").read_text())["kept"],
+                         "losses": {stage: [values[0], values[-1]] for stage, values in losses.items()}}
+    return figures
+
+
+def run_bench(folder):
+    """tools/bench's table on the GPU."""
+    results = folder / "bench.json"
+    environment = {**os.environ, "MORPH": str(folder / "morph/morph"), "MORPH_PYTHON": sys.executable}
+    process = subprocess.run([sys.executable, folder / "morph/tools/python/bench/bench.py", "--device", "cuda", "--only",
+                              ROWS_OF_BENCH, "--json", results], env=environment, text=True, stdout=subprocess.PIPE)
+    print(process.stdout)
+    return json.loads(results.read_text()) if results.exists() else {"error": "no row was measured"}
+
+
+ROWS_OF_BENCH = "gates-smollm2-bf16,align-smollm2-bf16,distill-smollm2-bf16,gates-smollm2-fp32,decode-1k,decode-16k"
+
+
+def print_rows(result):
+    for line in result.values():
         if isinstance(line, dict):
             for kernel, figures in line["kernels"].items():
                 print(f"{kernel}: {figures['seconds'] * 1e6:.1f} us, {figures['share_of_copy']:.2f} of a copy")
             for name, seconds in line["eager_seconds"].items():
-                print(f"  PyTorch eager, {width} wide: {name}: {seconds * 1e6:.1f} us")
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    wrong = sum(line["wrong"] for line in result["programs"].values())
-    return 1 if wrong or result["driver"]["failed"] or result["device_tests"]["failed"] else 0
+                print(f"  PyTorch eager: {name}: {seconds * 1e6:.1f} us")
+
+
+def print_programs(result):
+    for name, line in result.items():
+        print(f"{name}: {line['runs']} runs, {line['wrong']} wrong, worst {line['worst_of_tolerance']:.2f} of the tolerance")
+        for error in line["errors"]:
+            print(f"  {error}")
+
+
+def run_both_tests(folder):
+    return {"driver": run_tests(folder, "cuda-driver-test", MORPH_CUDA_DRIVER="libcuda.so.1"),
+            "device": run_tests(folder, "cuda-device-test")}
+
+
+# What each part runs, prints, and when it is right.
+PARTS = {
+    "programs": (check_programs, print_programs, lambda result: not any(line["wrong"] for line in result.values())),
+    "tests": (run_both_tests, print, lambda result: not any(line["failed"] for line in result.values())),
+    "quickstart": (run_quickstart, print, lambda result: "error" not in result
+                   and result["cuda"]["kept"] == result["cpu"]["kept"]),
+    "rows": (time_rows, print_rows, lambda result: True),
+    "bench": (run_bench, lambda result: None, lambda result: "error" not in result),
+}
+
+
+def main(folder, names):
+    if unknown := set(names) - set(PARTS):
+        sys.exit(f"gpu-check: error: there is no part '{unknown.pop()}': {', '.join(PARTS)}")
+    torch.zeros(1, device="cuda")
+    os.environ["LD_LIBRARY_PATH"] = library_path()
+    print(torch.cuda.get_device_name(), flush=True)
+    path = folder / "result.json"
+    result = {**(json.loads(path.read_text()) if path.exists() else {}), "device": torch.cuda.get_device_name(),
+              "torch": torch.__version__}
+    wrong = False
+    for name in names or PARTS:
+        run, show, is_right = PARTS[name]
+        begin = time.perf_counter()
+        result[name] = run(folder)
+        show(result[name])
+        wrong |= not is_right(result[name])
+        print(f"gpu-check: {name}: {'right' if is_right(result[name]) else 'WRONG'}, {time.perf_counter() - begin:.0f} s",
+              flush=True)
+        path.write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(pathlib.Path(sys.argv[1])))
+    sys.exit(main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]))

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 BUILD = SOURCE / "build"
@@ -31,6 +32,27 @@ morph.model @model base architecture "llama" layers 1 {{
 """
 
 
+# What decides and measures a run; the text comes with Debian's package, which other machines lack.
+QUICKSTART = ["--set", "export.check=false"]
+TEXT = pathlib.Path("/usr/share/doc/jargon-text/jargon.txt.gz")
+
+
+def pack_morph(folder):
+    """Morph as tools/package makes it, and the quickstart as the CPU runs it."""
+    archive = folder / "morph.tar.xz"
+    subprocess.run([SOURCE / "tools/package", archive], check=True)
+    subprocess.run(["tar", "-C", folder, "-xf", archive], check=True)
+    archive.unlink()
+    shutil.copy(TEXT, folder)
+    print("gpu-check: the quickstart on the CPU", flush=True)
+    with tempfile.TemporaryDirectory() as run:
+        subprocess.run([BUILD / "bin/morph", "run", SOURCE / "specs/quickstart.toml", "--out", f"{run}/run", *QUICKSTART],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        (folder / "quickstart").mkdir()
+        for name in ("selection.json", "evaluation.json", "metrics.jsonl"):
+            shutil.copy(f"{run}/run/{name}", folder / "quickstart")
+
+
 def main(folder):
     if folder.exists() and any(folder.iterdir()):
         sys.exit(f"gpu-check: error: '{folder}' is there and not empty")
@@ -49,6 +71,7 @@ def main(folder):
         (place / "model.mlir").write_text(PROGRAM.format(C=width, F=ffn))
         subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
                         f"--morph-emit-plan=program=rows output={place}/plan.json device=sm_90", "-o", os.devnull], check=True)
+    pack_morph(folder)
     for name in ("morph-plan-run", "cuda-driver-test", "cuda-device-test"):
         shutil.copy(BUILD / "test/bin" / name, folder)
     shutil.copytree(SOURCE / "test/cuda/ptx", folder / "test/cuda/ptx")
