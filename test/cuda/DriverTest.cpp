@@ -289,14 +289,15 @@ TEST_F(DriverTest, CountsOfAKernel) {
   CUfunction function = kernel(kernelText("u64 a",
                                           "  mov.u32 %r0, %tid.x;\n  mul.wide.u32 %rd1, %r0, 4;\n  add.s64 %rd1, %rd0, "
                                           "%rd1;\n  ld.global.f32 %f1, [%rd1];\n"
-                                          "  fma.rn.f32 %f1, %f1, %f1, %f1;\n  add.f32 %f1, %f1, %f1;\n  mul.wide.u32 "
-                                          "%rd2, %r0, 8;\n  add.s64 %rd2, %rd0, %rd2;\n"
+                                          "  fma.rn.f32 %f1, %f1, %f1, %f1;\n  add.f32 %f1, %f1, %f1;\n  mov.u32 %r3, "
+                                          "%ctaid.x;\n  mad.lo.u32 %r3, %r3, 64, %r0;\n  mul.wide.u32 %rd2, %r3, 8;\n"
+                                          "  add.s64 %rd2, %rd0, %rd2;\n"
                                           "  mov.u32 %r2, s;\n  shl.b32 %r1, %r0, 3;\n  add.s32 %r1, %r1, %r2;\n  "
                                           "st.shared.f32 [%r1], %f1;\n  ld.shared.f32 %f2, [%r1];\n"
-                                          "  st.global.f32 [%rd2], %f2;\n",
+                                          "  st.global.f32 [%rd2+256], %f2;\n",
                                           ".shared .align 16 .b8 s[1024];\n"),
                                "k");
-  Buffer<float> buffer(std::vector<float>(256, 1.f));
+  Buffer<float> buffer(std::vector<float>(64 + 3 * 128, 1.f));
   ASSERT_CUDA(run(function, 3, 64, buffer.pointer));
   MorphStandInCounters counts = counters("k");
   EXPECT_EQ(counts.launches, 1u);
@@ -317,7 +318,7 @@ TEST_F(DriverTest, CountsOfAKernel) {
   EXPECT_EQ(counts.instructions[7], 192u * 2); // shared
   std::string json(1 << 16, '\0');
   json.resize(cuda().morphStandInCountersJson("k", json.data(), json.size()));
-  EXPECT_THAT(json, HasSubstr("{\"line\": 28, \"instruction\": \"st.global.f32 [%rd2], %f2\", \"threads\": 192, "
+  EXPECT_THAT(json, HasSubstr("{\"line\": 30, \"instruction\": \"st.global.f32 [%rd2+256], %f2\", \"threads\": 192, "
                               "\"bytes_stored\": 768, \"requests\": 6, "
                               "\"sectors\": 48, \"ideal_sectors\": 24}"));
   ASSERT_CUDA(run(function, 1, 64, buffer.pointer));

@@ -363,6 +363,86 @@ TEST_F(ProductFaultTest, WaitsForOneGroupTooFew) {
                 HasSubstr("that was not waited for"));
 }
 
+// --- Global memory between blocks ------------------------------------------------------------------------------------
+
+/// Races of blocks are found in any order of the blocks, on one host thread and on several. Two bytes a block are in
+/// %rd1, what the next one has in %rd2 (the first, after the last).
+class BlocksTest : public FaultTest {
+protected:
+  static constexpr unsigned kBlocks = 8;
+
+  static std::string text(const std::string &body) {
+    return kernelText("u64 a",
+                      "  mov.u32 %r0, %ctaid.x;\n  shl.b32 %r1, %r0, 1;\n  add.s32 %r2, %r1, 2;\n"
+                      "  rem.u32 %r2, %r2, 16;\n  cvt.u64.u32 %rd1, %r1;\n  cvt.u64.u32 %rd2, %r2;\n"
+                      "  add.s64 %rd1, %rd0, %rd1;\n  add.s64 %rd2, %rd0, %rd2;\n" +
+                          body,
+                      ".shared .align 16 .b8 s[64];\n");
+  }
+  /// Under some orders; either all or none of them show something.
+  std::string errorsOf(const std::string &body, unsigned launches = 1) {
+    std::string all;
+    for (int seed = 0; seed < 8; ++seed) {
+      open({{"SEED", std::to_string(seed)}, {"THREADS", seed < 4 ? "1" : "2"}});
+      Buffer<uint32_t> buffer(std::vector<uint32_t>(64, 0));
+      CUfunction function = kernel(text(body), "k");
+      for (unsigned i = 0; i < launches; ++i)
+        run(function, kBlocks, 1, buffer.pointer);
+      const std::string errors = takeErrors();
+      EXPECT_EQ(errors.empty(), seed == 0 ? errors.empty() : all.empty()) << "seed " << seed << "\n" << errors;
+      all += errors;
+    }
+    return all;
+  }
+};
+
+TEST_F(BlocksTest, EachItsOwn) {
+  // Neighbours write the halves of a word; what all read nobody writes; the next launch may read what others wrote.
+  EXPECT_EQ(errorsOf("  mov.u16 %rs1, 7;\n  st.global.u16 [%rd1], %rs1;\n  ld.global.u16 %rs2, [%rd1];\n"
+                     "  ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%rd0+64];\n"),
+            "");
+  EXPECT_EQ(errorsOf("  ld.global.u16 %rs1, [%rd1+32];\n  st.global.u16 [%rd1], %rs1;\n", 3), "");
+}
+
+TEST_F(BlocksTest, ReadsWhatAnotherWrites) {
+  const std::string errors =
+      errorsOf("  mov.u16 %rs1, 7;\n  st.global.u16 [%rd1], %rs1;\n  ld.global.u16 %rs2, [%rd2];\n");
+  // By who comes first.
+  EXPECT_THAT(errors, HasSubstr("`ld.global.u16 %rs2, [%rd2]`"));
+  EXPECT_THAT(errors, HasSubstr("race of blocks: reads what block ("));
+  EXPECT_THAT(errors, HasSubstr("has written in the same launch, "));
+  EXPECT_THAT(errors, HasSubstr("`st.global.u16 [%rd1], %rs1`"));
+  EXPECT_THAT(errors, HasSubstr("race of blocks: writes what block ("));
+  EXPECT_THAT(errors, HasSubstr("has read in the same launch, "));
+  EXPECT_THAT(errors, HasSubstr("bytes into an allocation of 256"));
+  EXPECT_NE(errorsOf("  ld.global.u16 %rs2, [%rd2];\n  st.global.u16 [%rd1], %rs2;\n"), "");
+  // Of a word that many read, one block writes half.
+  EXPECT_THAT(errorsOf("  ld.global.u32 %r3, [%rd0];\n  mov.u16 %rs1, 7;\n  setp.eq.u32 %p1, %r0, 3;\n"
+                       "  @%p1 st.global.u16 [%rd0+2], %rs1;\n"),
+              HasSubstr("race of blocks: "));
+}
+
+TEST_F(BlocksTest, WritesWhatAnotherWrites) {
+  EXPECT_THAT(errorsOf("  st.global.u32 [%rd0], %r0;\n"), HasSubstr("race of blocks: writes what block ("));
+  // Even the same number.
+  EXPECT_THAT(errorsOf("  st.global.u32 [%rd0], 1;\n"), HasSubstr("has written in the same launch"));
+}
+
+TEST_F(BlocksTest, AtomicsAreNoRaceAmongThemselves) {
+  EXPECT_EQ(errorsOf("  red.global.add.u32 [%rd0], 1;\n  atom.global.add.u32 %r3, [%rd0], 1;\n"), "");
+  EXPECT_THAT(errorsOf("  red.global.add.u32 [%rd0], 1;\n  ld.global.u32 %r3, [%rd0];\n"),
+              HasSubstr("race of blocks: "));
+  EXPECT_THAT(errorsOf("  setp.eq.u32 %p1, %r0, 0;\n  @%p1 st.global.u32 [%rd0], 0;\n"
+                       "  red.global.add.u32 [%rd0], 1;\n"),
+              HasSubstr("race of blocks: "));
+}
+
+TEST_F(BlocksTest, AsynchronousCopiesRead) {
+  EXPECT_THAT(errorsOf("  st.global.u16 [%rd1], %rs1;\n  mov.u32 %r3, s;\n"
+                       "  cp.async.ca.shared.global [%r3], [%rd0], 4;\n  cp.async.wait_all;\n"),
+              HasSubstr("race of blocks: "));
+}
+
 // --- Barriers and collectives ----------------------------------------------------------------------------------------
 
 TEST_F(FaultTest, BarrierThatNotAllReach) {
@@ -450,7 +530,8 @@ TEST_F(FaultTest, OrdersDependOnTheSeed) {
     for (bool hasBarrier : {false, true}) {
       std::set<uint32_t> winners;
       for (int seed = 0; seed < 8; ++seed) {
-        open({{"SEED", std::to_string(seed)}, {"THREADS", "1"}});
+        // Without the checks, which call it the race that it is.
+        open({{"SEED", std::to_string(seed)}, {"THREADS", "1"}, {"CHECKS", "0"}});
         Buffer<uint32_t> buffer(1);
         ASSERT_CUDA(run(kernel(kernelText("u64 a", std::string(hasBarrier ? "  bar.sync 0;\n" : "") +
                                                        "  mov.u32 %r0, %tid.x;\n  mov.u32 %r1, %ctaid.x;\n  add.s32 "

@@ -175,7 +175,10 @@ RecurrenceSteps::Carried RecurrenceSteps::loadState(Value from, Index firstEleme
   Carried state;
   for (int64_t i = 0; i < rows; ++i) {
     Value isThere = k->both(row(i) < shape.width, *column < shape.columns);
-    Index element = k->select(isThere, firstElement + row(i) * shape.columns + *column, k->integer(0));
+    // Where there is none, one of the block's own is read: the final state may lie in the place of the first, so that
+    // other blocks' may be written by now.
+    Index element = firstElement + min(row(i), k->integer(shape.width - 1)) * shape.columns +
+                    min(*column, k->integer(shape.columns - 1));
     state.push_back(k->select(isThere, k->load(from, element), k->number(0)));
   }
   return state;

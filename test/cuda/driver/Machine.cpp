@@ -14,7 +14,10 @@ namespace morph::standin {
 /// Host threads that wait for launches; the caller is one of them.
 struct Machine::Pool {
   Pool(const MachineOptions &options, Memory &memory, Errors &errors, Counters &counters)
-      : options(options), memory(memory), errors(errors), counters(counters), workers(std::max(1u, options.threads)) {}
+      : options(options), memory(memory), errors(errors), counters(counters), workers(std::max(1u, options.threads)) {
+    if (options.checks)
+      shadow = std::make_unique<GlobalShadow>(memory.begin(), memory.span());
+  }
 
   ~Pool() {
     {
@@ -33,6 +36,9 @@ struct Machine::Pool {
     shared.memory = &memory;
     shared.errors = &errors;
     shared.live = memory.live();
+    shared.shadow = shadow.get();
+    if (shadow)
+      shadow->beginLaunch();
     shared.blocks = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     Random random(options.seed * 0x9e3779b97f4a7c15ull + ++launches);
     shared.seed = random.next();
@@ -98,6 +104,7 @@ struct Machine::Pool {
   Memory &memory;
   Errors &errors;
   Counters &counters;
+  std::unique_ptr<GlobalShadow> shadow;
   uint64_t launches = 0;
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::thread> threads;

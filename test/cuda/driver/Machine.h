@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs launches: blocks one after another on a few host threads, the threads of a block as fibers where they wait for
 // each other and as plain calls where not, in orders that are legal and unlike the hardware's. Finds accesses outside
-// live memory, misaligned ones, races in shared memory, what is read before it is written, and waits that never end.
+// live memory, misaligned ones, races in shared memory and of blocks, what is read before it is written, and waits that
+// never end.
 
 #ifndef MORPH_TEST_CUDA_DRIVER_MACHINE_H
 #define MORPH_TEST_CUDA_DRIVER_MACHINE_H

@@ -139,6 +139,27 @@ void Worker::reportFound(const MorphThread &thread, uint32_t site, uint64_t addr
   }
 }
 
+void Worker::checkBlocks(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how) {
+  const GlobalShadow::Found found = shared_->shadow->access(blockIndex, address, bytes, how);
+  if (found.finding == GlobalShadow::Finding::None)
+    return;
+  std::string other = "other blocks have";
+  if (found.other != GlobalShadow::kSeveral) {
+    const uint32_t place[3] = {uint32_t(found.other % nctaid[0]), uint32_t(found.other / nctaid[0] % nctaid[1]),
+                               uint32_t(found.other / nctaid[0] / nctaid[1])};
+    other = "block " + triple(place) + " has";
+  }
+  uint64_t begin = 0, size = 0;
+  const bool isKnown = shared_->memory->find(found.address, begin, size);
+  report(thread, site,
+         std::string("race of blocks: ") + (how == kRead ? "reads" : "writes") + " what " + other +
+             (found.finding == GlobalShadow::Finding::ReadWrite ? " read" : " written") + " in the same launch" +
+             (isKnown ? ", " + std::to_string(found.address - begin) + " bytes into an allocation of " +
+                            std::to_string(size)
+                      : ""),
+         Fault::LaunchFailed);
+}
+
 // --- Memory ----------------------------------------------------------------------------------------------------------
 
 const LiveRange &Worker::findLive(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes,
@@ -176,6 +197,7 @@ uint8_t *Worker::accessGlobal(MorphThread &thread, uint32_t site, uint64_t addre
   if (how != kRead)
     counted.bytesStored += bytes;
   record(thread, site, false, address, bytes);
+  checkBlocks(thread, site, address, bytes, how);
   return reinterpret_cast<uint8_t *>(address + range.delta);
 }
 
@@ -233,6 +255,7 @@ void Worker::copyAsync(MorphThread &thread, uint32_t site, uint64_t to, uint64_t
     const LiveRange &range = findLive(thread, site, from, source, kRead);
     counts.sites[site].bytesLoaded += source;
     record(thread, site, false, from, source);
+    checkBlocks(thread, site, from, source, kRead);
     std::memcpy(copy.data, reinterpret_cast<const uint8_t *>(from + range.delta), source);
   }
   checkInside(thread, site, to, bytes);
@@ -639,6 +662,7 @@ void Worker::beginLaunch(SharedLaunch &all) {
 
 void Worker::runBlock(uint64_t block) {
   random = Random(shared_->seed ^ (block * 0xd1342543de82ef95ull + 1));
+  blockIndex = block;
   ctaid[0] = uint32_t(block % nctaid[0]);
   ctaid[1] = uint32_t(block / nctaid[0] % nctaid[1]);
   ctaid[2] = uint32_t(block / nctaid[0] / nctaid[1]);

@@ -5,6 +5,7 @@
 #define MORPH_TEST_CUDA_DRIVER_WORKER_H
 
 #include "test/cuda/driver/Fiber.h"
+#include "test/cuda/driver/GlobalShadow.h"
 #include "test/cuda/driver/Machine.h"
 #include "test/cuda/driver/Random.h"
 #include "test/cuda/driver/SharedShadow.h"
@@ -23,6 +24,7 @@ struct SharedLaunch {
   const MachineOptions *options = nullptr;
   Memory *memory = nullptr;
   Errors *errors = nullptr;
+  GlobalShadow *shadow = nullptr; ///< Null without checks.
   std::shared_ptr<const LiveRanges> live;
   uint64_t blocks = 0, factor = 1, shift = 0, seed = 0;
   std::atomic<uint64_t> nextBlock{0};
@@ -81,6 +83,8 @@ private:
   // Errors.
   void report(const MorphThread &thread, uint32_t site, const std::string &what, Fault fault);
   void reportFound(const MorphThread &thread, uint32_t site, uint64_t address, const SharedShadow::Found &found);
+  /// Reports an access to device memory that another block's of the same launch forbids.
+  void checkBlocks(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how);
   std::string threadText(uint32_t index) const;
   std::string siteText(uint32_t site) const;
 
@@ -114,7 +118,8 @@ private:
   SharedLaunch *shared_ = nullptr;
   const Launch *launch = nullptr;
   bool checks = true;
-  uint32_t count = 0; ///< Threads of a block.
+  uint32_t count = 0;      ///< Threads of a block.
+  uint64_t blockIndex = 0; ///< Of the block that runs, in the grid.
   std::vector<MorphThread> threads;
   std::vector<ThreadState> states;
   std::vector<Warp> warps;
