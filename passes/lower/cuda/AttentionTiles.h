@@ -103,6 +103,34 @@ struct AttentionKeys {
   Index start; ///< Of the sequence's first key that is no padding.
 };
 
+/// The tile of rows that a block of the grid (tiles, G, B) has, and what these rows see.
+struct AttentionRows {
+  AttentionRows(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles, mlir::Value start,
+                mlir::Value offset);
+
+  /// The first element of a row of the tile in q, and whether there is one.
+  std::pair<Index, mlir::Value> place(Index row) const {
+    return {shape.rowElement(batch, queries, group, firstRow + row), firstRow + row < rows};
+  }
+  /// Whether this thread's row i sees its key j of the tile of keys at `at`.
+  mlir::Value isVisible(Index at, size_t i, size_t j) const {
+    return seen.isVisible(at + tiles.column(static_cast<int64_t>(j)), positions[i]);
+  }
+  /// A softmax that goes on, for this thread's row i: its products with the keys at `at` become shares, not yet divided
+  /// by their sum, relative to the greatest product so far. Returns what sums of shares before are to be multiplied by,
+  /// as `sum` is here.
+  Scalar addShares(Index at, size_t i, llvm::MutableArrayRef<Scalar> products, Scalar &greatest, Scalar &sum);
+
+  KernelBuilder &k;
+  const AttentionShape &shape;
+  AttentionTiles &tiles;
+  Index queries, keys, rows, group, batch;
+  AttentionKeys seen;
+  Index firstRow;
+  Index end, first, begin; ///< The keys that a row sees are from `first` to `end`; `begin` is that of a tile.
+  llvm::SmallVector<Index> positions; ///< Of this thread's rows.
+};
+
 } // namespace morph
 
 #endif // MORPH_PASSES_LOWER_CUDA_ATTENTIONTILES_H

@@ -4,9 +4,6 @@
 
 #include "passes/lower/cuda/ElementForms.h"
 
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/bit.h"
-
 using namespace mlir;
 using namespace morph;
 
@@ -27,9 +24,6 @@ void morph::accumulateForm(DeviceFormCall &call) {
                });
              });
 }
-
-/// A name of a number, exact.
-static std::string nameOf(double number) { return llvm::utohexstr(llvm::bit_cast<uint64_t>(number)); }
 
 void morph::clipForm(DeviceFormCall &call) {
   const plan::TensorType &type = call.resultType(0);
