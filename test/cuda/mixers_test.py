@@ -89,8 +89,23 @@ class AttentionTest(ProgramCase):
                 self.compare(text, inputs, tolerance=1e-2 if half else 4e-6)
 
     def test_bf16(self):
-        self.attention(2, 70, 70, 4, 2, 64, "scale 0.125", half=True)
-        self.attention(1, 33, 33, 2, 1, 20, "scale 0.2 window 9", half=True)
+        # On tensor cores: several tiles of rows and of keys, widths that no vector fits or that are no multiple of a
+        # block, a window whose first keys are no multiple of a tile, padding.
+        for case in ((2, 200, 200, 4, 2, 64, "scale 0.125"), (1, 33, 33, 2, 1, 20, "scale 0.2 window 9"),
+                     (1, 70, 70, 2, 1, 256, "scale 0.0625"), (1, 150, 150, 6, 2, 72, "scale 0.1 window 77"),
+                     (1, 20, 20, 1, 1, 8, "scale 0.3"), (1, 21, 21, 3, 1, 11, "scale 0.3"),
+                     (3, 140, 140, 2, 1, 16, "start %start scale 0.25", {"start": torch.tensor([0, 70, 140])})):
+            with self.subTest(case=case[:7]):
+                self.attention(*case, half=True)
+
+    def test_bf16_of_caches(self):
+        # Rings; where there are few rows, blocks share the keys, some of which may have none.
+        for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 700, 67, ""), (1, 600, 1450, "window 600"),
+                                              (40, 600, 450, "")):
+            with self.subTest(queries=queries, keys=keys):
+                self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)}, half=True)
+        self.attention(2, 7, 520, 3, 1, 10, "scale 0.3", half=True)
 
 
 class ShortConvTest(ProgramCase):

@@ -2,7 +2,7 @@
 // Softmax attention on GPUs: a block has a tile of rows of a key-value head, and goes over tiles of its keys with a
 // softmax that goes on (FlashAttention). Legend: see AttentionTiles.h.
 
-#include "passes/lower/cuda/AttentionTiles.h"
+#include "passes/lower/cuda/TensorAttention.h"
 
 #include <limits>
 
@@ -17,16 +17,7 @@ static void buildAttention(KernelBuilder &k, const AttentionShape &shape, Attent
   tiles.begin(k);
   AttentionRows rows(k, shape, tiles, k.pointer(3), k.pointer(4));
   auto ofRow = [&](Index row) { return rows.place(row); };
-  // Keys follow each other from the first one on, but where the ring ends.
-  Index keys = rows.keys, firstSlot = shape.hasOffset ? rows.first % max(keys, k.integer(1)) : rows.first;
-  auto ofKey = [&](Index at) {
-    return [&, at](Index row) {
-      Index key = at + row, slot = firstSlot + (key - rows.first);
-      if (shape.hasOffset)
-        slot = k.select(slot < keys, slot, slot - keys);
-      return std::pair(shape.keyElement(rows.batch, keys, rows.group, slot), k.both(rows.first <= key, key < rows.end));
-    };
-  };
+  auto ofKey = [&](Index at) { return [&, at](Index row) { return rows.placeOfKey(at + row); }; };
 
   Value q = tiles.rows(0), kv = tiles.rows(1);
   tiles.load(q, k.pointer(0), shape.type, ofRow);
@@ -65,6 +56,8 @@ static void buildAttention(KernelBuilder &k, const AttentionShape &shape, Attent
 
 void morph::attentionForm(DeviceFormCall &call) {
   AttentionShape shape(call, 0);
+  if (shape.isForTensorCores())
+    return launchTensorAttention(call, shape);
   AttentionTiles tiles(shape.width, /*rowTiles=*/2);
   std::string kernel = call.define(shape.variant(), /*pointers=*/6, /*sizes=*/2, AttentionTiles::kThreads,
                                    [&](KernelBuilder &k) { buildAttention(k, shape, tiles); });

@@ -23,11 +23,7 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
   tiles.begin(k);
   AttentionRows rows(k, shape, tiles, k.pointer(4), {});
   auto ofRow = [&](Index row) { return rows.place(row); };
-  auto ofKey = [&](Index at) {
-    return [&, at](Index row) {
-      return std::pair(shape.keyElement(rows.batch, rows.keys, rows.group, at + row), at + row < rows.end);
-    };
-  };
+  auto ofKey = [&](Index at) { return [&, at](Index row) { return rows.placeOfKey(at + row); }; };
   Value q = tiles.rows(0), dO = tiles.rows(1), key = tiles.rows(2), value = tiles.rows(3);
   tiles.load(q, k.pointer(1), shape.type, ofRow);
   tiles.load(dO, k.pointer(0), shape.type, ofRow);

@@ -21,7 +21,7 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
   // [B,T,H]: what a query sees on average.
   plan::LaunchArgument parts = call.takeScratch(productOf(positions, heads, 1, 4));
   std::string queries = call.define(
-      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" + nameOf(scale) +
+      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" + exactName(scale) +
           (hasWindow ? "_" + std::to_string(window) : ""),
       /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
         Index head = k.block() % heads, position = k.block() / heads;

@@ -13,7 +13,7 @@ static constexpr int64_t kVector = 4;
 /// Elements of a block of forVectors.
 static constexpr int64_t kPiece = 4 * kElementThreads * kVector;
 
-std::string morph::nameOf(double number) { return llvm::utohexstr(llvm::bit_cast<uint64_t>(number)); }
+std::string morph::exactName(double number) { return llvm::utohexstr(llvm::bit_cast<uint64_t>(number)); }
 
 int64_t morph::lanesOf(int64_t width) { return std::gcd(width, kVector); }
 

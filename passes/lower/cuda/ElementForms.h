@@ -12,7 +12,7 @@ namespace morph {
 inline constexpr int64_t kElementThreads = 256;
 
 /// A number in a kernel's name, exact.
-std::string nameOf(double number);
+std::string exactName(double number);
 
 /// Elements that a thread takes at once where their number is a multiple of `width`: 1, 2 or 4.
 int64_t lanesOf(int64_t width);

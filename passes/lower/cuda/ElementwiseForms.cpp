@@ -48,7 +48,7 @@ void morph::elementwiseForm(DeviceFormCall &call) {
   std::string variant;
   for (const auto &[name, attribute] : call.instruction.attributes)
     if (const auto *number = std::get_if<double>(&attribute))
-      variant += "_" + nameOf(*number);
+      variant += "_" + exactName(*number);
   std::vector<plan::LaunchArgument> pointers;
   std::vector<plan::SizeFormula> sizes;
   SmallVector<bool> isWhole;
