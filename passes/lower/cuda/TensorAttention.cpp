@@ -201,12 +201,12 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
       t.copy(sizes.kv, t.advance(to, k.integer(sizes.kv.bytes())), k.pointer(2), shape.width, place);
     };
     auto arrive = [&] {
-      t.wait();
+      waitCopies(k);
       k.barrier();
     };
     t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
     copyKeys(begin);
-    t.commit();
+    commitCopies(k);
     arrive();
     auto loadQ = [&](int64_t d) { return t.loadA(sizes.q, q, t.warp() * kSide, k.integer(d * kSide)); };
     // Of narrow heads the queries stay in registers.
@@ -221,7 +221,7 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     start.append(at(2 + sizes.kv.columns / 2), k.number(0));
     Carried all = k.loop(begin, end, tile, start, [&](Index from, ArrayRef<Scalar> carried) {
       k.onlyIf(from + tile < end, [&] { copyKeys(from + tile); });
-      t.commit();
+      commitCopies(k);
       Value keys = placeOf(from);
       Carried shares = visible.mask(from, products(t, fragmentOfQ, sizes.kv, keys));
       RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};

@@ -26,6 +26,28 @@ inline int64_t padTo16(int64_t size) { return (size + 15) / 16 * 16; }
 /// What a warp multiplies, a block of 16 x 16: four registers of two bf16 a lane.
 using Fragment = std::array<mlir::Value, 4>;
 
+//===----------------------------------------------------------------------===//
+// Instructions. Elements are of bf16; `shared` points to shared memory.
+//===----------------------------------------------------------------------===//
+
+/// Starts copying 16 bytes (`cp.async`), zeros where nothing is there; both addresses are multiples of 16.
+void copyAsync(KernelBuilder &k, mlir::Value shared, Index element, mlir::Value global, Index globalElement,
+               mlir::Value isThere);
+/// Ends a group of this thread's copies.
+void commitCopies(KernelBuilder &k);
+/// Waits until all but the last `groups` groups of this thread's copies have come.
+void waitCopies(KernelBuilder &k, int64_t groups = 0);
+/// Four matrices of 8 x 8 (`ldmatrix`): lane 8 m + r gives the place of row r of matrix m, and gets elements 2 (lane % 4)
+/// and the next of row lane / 4 of each, or, where `transposed`, of its transpose.
+Fragment loadMatrices(KernelBuilder &k, mlir::Value shared, Index element, bool transposed);
+/// sums[16,8] += a[16,16] b[16,8] (`mma.sync.m16n8k16`).
+void multiplyAdd(KernelBuilder &k, const Fragment &a, mlir::Value b0, mlir::Value b1,
+                 llvm::MutableArrayRef<Scalar> sums);
+/// Two numbers rounded to bf16, in a register.
+mlir::Value packHalves(KernelBuilder &k, Scalar low, Scalar high);
+/// Stores such a register, to an even element.
+void storeHalves(KernelBuilder &k, mlir::Value pair, mlir::Value pointer, Index element);
+
 /// Products of a block of warps on tensor cores (`mma.sync.m16n8k16`: bf16 in, fp32 sums).
 ///
 /// Sums of a warp are 16 rows and a multiple of 8 columns: `Carried` of 4 numbers for 8 columns. Number 4 n + e is
@@ -57,14 +79,9 @@ public:
   using Row = std::pair<Index, mlir::Value>;
   /// Starts copying rows [rows,width] of bf16 to a tile, `width` elements of each, zeros beyond it and where there is
   /// no row. Where `width` is a multiple of 8, addresses of rows must be multiples of 16 bytes, and what is copied is
-  /// there after `commit`, `wait` and a barrier; else after a barrier.
+  /// there after `commitCopies`, `waitCopies` and a barrier; else after a barrier.
   void copy(const HalfTile &tile, mlir::Value to, mlir::Value from, int64_t width,
             llvm::function_ref<Row(Index row)> place);
-  /// Ends a group of copies.
-  void commit();
-  /// Waits until all but the last `groups` groups of this thread's copies have come.
-  void wait(int64_t groups = 0);
-
   /// The block at (row, column) of a tile as the first factor, A [16,16]; `transposed`: of the tile's transpose, A =
   /// tile[row.., column..]^T.
   Fragment loadA(const HalfTile &tile, mlir::Value from, Index row, Index column, bool transposed = false);
@@ -90,10 +107,8 @@ public:
   KernelBuilder &k;
 
 private:
-  mlir::Value address(mlir::Value base, Index element);
-  Fragment loadMatrices(const HalfTile &tile, mlir::Value from, Index row, Index column, bool columnsFirst,
-                        bool transposed);
-  mlir::Value pack(Scalar low, Scalar high);
+  Fragment loadBlock(const HalfTile &tile, mlir::Value from, Index row, Index column, bool columnsFirst,
+                     bool transposed);
 
   int64_t threads;
   Index laneIndex, warpIndex, sumRow, sumColumn;
