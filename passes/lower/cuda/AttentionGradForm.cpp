@@ -2,7 +2,7 @@
 // The gradient of softmax attention on GPUs, as in FlashAttention-2: tiles of rows find their softmax and dq, then
 // tiles of keys find dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
 
-#include "passes/lower/cuda/AttentionTiles.h"
+#include "passes/lower/cuda/TensorAttention.h"
 
 #include <limits>
 
@@ -139,6 +139,8 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
 
 void morph::attention_gradForm(DeviceFormCall &call) {
   AttentionShape shape(call, 1);
+  if (shape.isForTensorCores())
+    return launchTensorAttentionGrad(call, shape);
   AttentionTiles tiles(shape.width, /*rowTiles=*/4);
   plan::LaunchArgument statistics =
       call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads * kStatistics));

@@ -10,6 +10,8 @@ namespace morph {
 
 /// The launches of morph.attention, where `shape.isForTensorCores()`.
 void launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape);
+/// Those of morph.attention_grad.
+void launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape);
 
 } // namespace morph
 

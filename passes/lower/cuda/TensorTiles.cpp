@@ -25,13 +25,14 @@ static Value callIntrinsic(KernelBuilder &k, StringRef name, TypeRange result, V
   return result.empty() ? Value() : call.getResult(0);
 }
 
-void morph::copyAsync(KernelBuilder &k, Value shared, Index element, Value global, Index globalElement,
-                      Value isThere) {
+void morph::copyAsync(KernelBuilder &k, Value shared, Index element, Value global, Index globalElement, Value isThere) {
   // Nothing is read where no byte is copied.
   auto number = [&](int32_t bytes) -> Value {
     return k.builder.create<arith::ConstantOp>(k.location, k.builder.getI32IntegerAttr(bytes));
   };
-  Value bytes = k.builder.create<arith::SelectOp>(k.location, isThere, number(2 * kVector), number(0));
+  Value bytes = number(2 * kVector);
+  if (isThere)
+    bytes = k.builder.create<arith::SelectOp>(k.location, isThere, bytes, number(0));
   callIntrinsic(k, "llvm.nvvm.cp.async.cg.shared.global.16.s", {},
                 {addressOf(k, shared, element), addressOf(k, global, globalElement), bytes});
 }

@@ -30,15 +30,15 @@ using Fragment = std::array<mlir::Value, 4>;
 // Instructions. Elements are of bf16; `shared` points to shared memory.
 //===----------------------------------------------------------------------===//
 
-/// Starts copying 16 bytes (`cp.async`), zeros where nothing is there; both addresses are multiples of 16.
+/// Starts copying 16 bytes (`cp.async`), zeros where `isThere` is false; both addresses are multiples of 16.
 void copyAsync(KernelBuilder &k, mlir::Value shared, Index element, mlir::Value global, Index globalElement,
-               mlir::Value isThere);
+               mlir::Value isThere = {});
 /// Ends a group of this thread's copies.
 void commitCopies(KernelBuilder &k);
 /// Waits until all but the last `groups` groups of this thread's copies have come.
 void waitCopies(KernelBuilder &k, int64_t groups = 0);
-/// Four matrices of 8 x 8 (`ldmatrix`): lane 8 m + r gives the place of row r of matrix m, and gets elements 2 (lane % 4)
-/// and the next of row lane / 4 of each, or, where `transposed`, of its transpose.
+/// Four matrices of 8 x 8 (`ldmatrix`): lane 8 m + r gives the place of row r of matrix m, and gets elements 2 (lane %
+/// 4) and the next of row lane / 4 of each, or, where `transposed`, of its transpose.
 Fragment loadMatrices(KernelBuilder &k, mlir::Value shared, Index element, bool transposed);
 /// sums[16,8] += a[16,16] b[16,8] (`mma.sync.m16n8k16`).
 void multiplyAdd(KernelBuilder &k, const Fragment &a, mlir::Value b0, mlir::Value b1,
