@@ -58,12 +58,22 @@ class AttentionTest(ProgramCase):
                                {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)})
 
     def test_gradients(self):
-        # The second with rows that see no key, the third with a window, the fourth with smaller tiles, the last in bf16.
-        for case in ((2, 70, 4, 2, 64, "scale 0.125"), (3, 40, 3, 1, 10, "start %s scale 0.3"),
-                     (1, 150, 2, 1, 32, "scale 0.2 window 33"), (1, 40, 2, 2, 256, "scale 0.0625"),
-                     (2, 66, 2, 1, 16, "bf16 scale 0.25")):
+        # The second with rows that see no key and one row in the last tile, the third with a window that begins with the
+        # last row of a tile, the fourth with smaller tiles, the fifth with more keys than queries.
+        self.gradients((2, 70, 70, 4, 2, 64, "scale 0.125"), (3, 43, 43, 3, 1, 10, "start %s scale 0.3"),
+                       (1, 150, 150, 2, 1, 32, "scale 0.2 window 34"), (1, 40, 40, 2, 2, 256, "scale 0.0625"),
+                       (2, 40, 101, 2, 1, 16, "scale 0.25 window 50"))
+
+    def test_gradients_of_bf16(self):
+        # On tensor cores; the last with kernels of their own for dk and dv.
+        self.gradients((2, 140, 140, 4, 2, 64, "bf16 scale 0.125"), (3, 43, 43, 3, 1, 10, "bf16 start %s scale 0.3"),
+                       (1, 150, 150, 2, 1, 32, "bf16 scale 0.2 window 34"), (2, 40, 101, 6, 2, 80, "bf16 scale 0.1 window 50"),
+                       (1, 90, 90, 2, 2, 256, "bf16 scale 0.0625"))
+
+    def gradients(self, *cases):
+        for case in cases:
             with self.subTest(case=case):
-                batch, length, heads, groups, width, options = case
+                batch, length, keys, heads, groups, width, options = case
                 half, options = options.startswith("bf16"), options.replace("bf16 ", "")
                 q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
                 types, start = f"{q}, {q}, {k}, {k}", "start" in options
@@ -72,23 +82,39 @@ class AttentionTest(ProgramCase):
                     casts = "\n    ".join(f'%h{name} = morph.cast %{name} to "bf16" : {type}'
                                          for name, type in (("d", q), ("q", q), ("k", k), ("v", k)))
                     names, types = names.replace("%", "%h"), types.replace("f32", "bf16")
-                parameters = f'%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [B, T], %v: {k} "v" [B, T]'
+                dims = "B, T" if keys == length else "B, S"
+                parameters = f'%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [{dims}], %v: {k} "v" [{dims}]'
                 text = model(f"""({parameters}{', %s: tensor<?xi64> "s" [B]' if start else ''}) {{
     {casts}
     %g:3 = morph.attention_grad {names} {options} : {types}{', tensor<?xi64>' if start else ''}
     morph.output "dq" = %g#0, "dk" = %g#1, "dv" = %g#2 : {q}, {k}, {k}
   }}""")
                 torch.manual_seed(0)
-                shapes = {"d": heads, "q": heads, "k": groups, "v": groups}
-                inputs = {name: torch.randn(batch, length, count, width) for name, count in shapes.items()}
+                shapes = {"d": (length, heads), "q": (length, heads), "k": (keys, groups), "v": (keys, groups)}
+                inputs = {name: torch.randn(batch, *shape, width) for name, shape in shapes.items()}
                 if start:
                     inputs["s"] = torch.tensor([0, 17, length])
                 # Sums of up to 300 rows.
                 self.compare(text, inputs, tolerance=1e-2 if half else 4e-6)
 
     def test_bf16(self):
-        self.attention(2, 70, 70, 4, 2, 64, "scale 0.125", half=True)
-        self.attention(1, 33, 33, 2, 1, 20, "scale 0.2 window 9", half=True)
+        # On tensor cores: several tiles of rows and of keys, widths that no vector fits or that are no multiple of a
+        # block, a window whose first keys are no multiple of a tile, padding.
+        for case in ((2, 200, 200, 4, 2, 64, "scale 0.125"), (1, 33, 33, 2, 1, 20, "scale 0.2 window 9"),
+                     (1, 70, 70, 2, 1, 256, "scale 0.0625"), (1, 150, 150, 6, 2, 72, "scale 0.1 window 77"),
+                     (1, 20, 20, 1, 1, 8, "scale 0.3"), (1, 21, 21, 3, 1, 11, "scale 0.3"),
+                     (3, 140, 140, 2, 1, 16, "start %start scale 0.25", {"start": torch.tensor([0, 70, 140])})):
+            with self.subTest(case=case[:7]):
+                self.attention(*case, half=True)
+
+    def test_bf16_of_caches(self):
+        # Rings; where there are few rows, blocks share the keys, some of which may have none.
+        for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 700, 67, ""), (1, 600, 1450, "window 600"),
+                                              (40, 600, 450, "")):
+            with self.subTest(queries=queries, keys=keys):
+                self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)}, half=True)
+        self.attention(2, 7, 520, 3, 1, 10, "scale 0.3", half=True)
 
 
 class ShortConvTest(ProgramCase):
@@ -170,6 +196,13 @@ class LinearAttentionTest(ProgramCase):
         if gradient:
             results = {f"d{name}": letters[name] for name in ["q", "k", "v", *names] if name != "state"}
         flags = "".join(f" keep_{name}" for name in kept)
+        if gradient and kept:
+            body += (f"%f:{2 + len(kept)} = morph.linear_attention {factors.split(', ', 1)[1]} {used} scale 0.3 {attributes}"
+                     f"{flags} : {types.split(', ', 1)[1]}\n    ")
+            shapes = {"states": "BHNKW", "written": "BTHW"}
+            used += "".join(f" {name} %f#{2 + i}" for i, name in enumerate(kept))
+            types += "".join(f" {name} {type_of(shapes[name])}" for name in kept)
+            flags = ""
         op = "linear_attention_grad" if gradient else "linear_attention"
         body += f"%r:{len(results)} = morph.{op} {factors} {used} scale 0.3 {attributes}{flags} : {types}"
         outputs = ", ".join(f'"{name}" = %r#{i}' for i, name in enumerate(results))
@@ -209,11 +242,18 @@ class LinearAttentionTest(ProgramCase):
     def test_gradients_of_terms(self):
         # Several blocks a head; widths that fill no warp; a bonus, a normaliser, both.
         self.recurrence((1, 20, 2, 2, 128, 72), "decay beta", "chunk 64", gradient=True, tolerance=4e-6)
+        self.recurrence((2, 13, 2, 1, 128, 40), "head_decay bonus", "chunk 12", gradient=True, tolerance=4e-6)
+        self.recurrence((1, 13, 2, 1, 128, 40), "channel_decay write erase", "chunk 12", gradient=True, tolerance=4e-6)
         self.recurrence((1, 19, 3, 1, 10, 7), "channel_decay state", "chunk 8", gradient=True, tolerance=4e-6)
         self.recurrence((2, 21, 2, 1, 16, 16), "channel_decay bonus state", "chunk 8", gradient=True, tolerance=4e-6)
         self.recurrence((2, 21, 2, 1, 16, 16), "decay", "chunk 8 normaliser 0.1", gradient=True, tolerance=4e-6)
         self.recurrence((1, 21, 2, 2, 12, 5), "head_decay bonus", "chunk 8 normaliser 0.1", gradient=True,
                         tolerance=4e-6)
+
+    def test_gradients_of_what_is_kept(self):
+        for operands, kept in (("decay", ("states",)), ("channel_decay write erase", ("states", "written"))):
+            with self.subTest(operands=operands):
+                self.recurrence((2, 37, 2, 1, 16, 16), operands, "chunk 12", kept=kept, gradient=True, tolerance=4e-6)
 
     def test_bf16(self):
         self.recurrence((2, 37, 2, 1, 32, 32), "decay beta", "chunk 16", half=True, gradient=True, tolerance=2e-2)

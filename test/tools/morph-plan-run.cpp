@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--device cpu|cuda] [--weights PATH]...
+//                [--counts FILE]
 // Runs a plan once on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. Of
 // the program `decode` the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the
-// output is `logits` [N,B,V], those after each step. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
+// output is `logits` [N,B,V], those after each step. `--counts` writes what the stand-in for NVIDIA's driver counted of
+// each kernel (morphStandInCountersJson), as a JSON list. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
 
+#include "runtime/base/AtomicFile.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/plan/Names.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/train/Inference.h"
+
+#include <dlfcn.h>
+#include <set>
 
 using namespace morph;
 
@@ -20,6 +26,7 @@ struct Options {
   Precision precision = Precision::F32;
   std::string device = "cpu";
   std::vector<std::string> weights;
+  std::string counts; ///< Empty: none.
 };
 
 using Results = std::map<std::string, at::Tensor>;
@@ -65,6 +72,30 @@ StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarT
   return results;
 }
 
+Status writeCounts(const plan::Plan &plan, const std::string &path) {
+  const char *driver = std::getenv("MORPH_CUDA_DRIVER");
+  void *library = driver ? ::dlopen(driver, RTLD_NOW | RTLD_NOLOAD) : nullptr;
+  using CountersJson = size_t(const char *kernel, char *buffer, size_t size);
+  auto *json = reinterpret_cast<CountersJson *>(library ? ::dlsym(library, "morphStandInCountersJson") : nullptr);
+  if (!json || !plan.device)
+    return Status::invalid("counts are of plans for GPUs, on the stand-in for NVIDIA's driver");
+  std::set<std::string> kernels;
+  for (const plan::InstructionCode &code : plan.device->instructions)
+    for (const plan::DeviceLaunch &launch : code.launches)
+      kernels.insert(launch.kernel);
+  std::string text;
+  for (const std::string &kernel : kernels) {
+    // Texts end in a zero byte.
+    std::string counts(json(kernel.c_str(), nullptr, 0) + 1, '\0');
+    json(kernel.c_str(), counts.data(), counts.size());
+    counts.pop_back();
+    if (counts.empty())
+      continue;
+    text += (text.empty() ? "" : ",\n") + counts;
+  }
+  return writeFile(path, "[" + text + "]\n");
+}
+
 StatusOr<int> run(const Options &options) {
   const at::ScalarType type = options.precision == Precision::F64 ? at::kDouble : at::kFloat;
   MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(options.plan));
@@ -80,6 +111,8 @@ StatusOr<int> run(const Options &options) {
   MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode" ? decode(*executor, *file, type)
                                                                                      : runOnce(*executor, *file, type));
   MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
+  if (!options.counts.empty())
+    MORPH_RETURN_IF_ERROR(writeCounts(executor->plan(), options.counts));
   return 0;
 }
 
@@ -100,6 +133,8 @@ int main(int argc, char **argv) {
       options.output = value;
     else if (argument == "--weights")
       options.weights.push_back(value);
+    else if (argument == "--counts")
+      options.counts = value;
     else if (argument == "--device" && (value == "cpu" || value == "cuda"))
       options.device = value;
     else if (argument == "--precision" && (value == "f64" || value == "f32"))
@@ -110,7 +145,7 @@ int main(int argc, char **argv) {
   if (options.plan.empty() || options.input.empty() || options.output.empty())
     return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
                                                          "[--precision f64|f32] [--device cpu|cuda] "
-                                                         "[--weights PATH]..."));
+                                                         "[--weights PATH]... [--counts FILE]"));
   const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
   return done.ok() ? *done : reportError("morph-plan-run", done.status());
 }

@@ -2,7 +2,7 @@
 // The gradient of softmax attention on GPUs, as in FlashAttention-2: tiles of rows find their softmax and dq, then
 // tiles of keys find dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
 
-#include "passes/lower/cuda/AttentionTiles.h"
+#include "passes/lower/cuda/TensorAttention.h"
 
 #include <limits>
 
@@ -21,59 +21,31 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
   const int64_t tile = tiles.tile();
   const auto perThread = static_cast<size_t>(tiles.perThread);
   tiles.begin(k);
-  Index queries = k.size(0), keys = k.size(1), rows = queries * shape.group();
-  Index number = (rows + (tile - 1)) / tile - 1 - k.block(0), g = k.block(1), b = k.block(2);
-  AttentionKeys seen(k, shape, b, queries, keys, k.pointer(4), {});
-  Index firstRow = number * tile, lastRow = min(firstRow + tile, rows) - 1;
-  Index end = seen.positionOf(lastRow) + 1, first = min(seen.firstSeen(seen.positionOf(firstRow)), end);
-  Index begin = first / tile * tile;
-  auto ofRow = [&](Index row) {
-    return std::pair(shape.rowElement(b, queries, g, firstRow + row), firstRow + row < rows);
-  };
-  auto ofKey = [&](Index at) {
-    return [&, at](Index row) { return std::pair(shape.keyElement(b, keys, g, at + row), at + row < end); };
-  };
+  AttentionRows rows(k, shape, tiles, k.pointer(4), {});
+  auto ofRow = [&](Index row) { return rows.place(row); };
+  auto ofKey = [&](Index at) { return [&, at](Index row) { return rows.placeOfKey(at + row); }; };
   Value q = tiles.rows(0), dO = tiles.rows(1), key = tiles.rows(2), value = tiles.rows(3);
   tiles.load(q, k.pointer(1), shape.type, ofRow);
   tiles.load(dO, k.pointer(0), shape.type, ofRow);
-  SmallVector<Index> positions;
-  for (int64_t i = 0; i < tiles.perThread; ++i)
-    positions.push_back(seen.positionOf(firstRow + tiles.row(i)));
   auto loadKeys = [&](Index at) {
     k.barrier();
     tiles.load(key, k.pointer(2), shape.type, ofKey(at));
     tiles.load(value, k.pointer(3), shape.type, ofKey(at));
     k.barrier();
   };
-  auto isVisible = [&](Index at, size_t i, size_t j) {
-    return seen.isVisible(at + tiles.column(static_cast<int64_t>(j)), positions[i]);
-  };
 
   Carried start(perThread, k.number(kLowest));
   start.append(2 * perThread, k.number(0));
-  Carried statistics = k.loop(begin, end, tile, start, [&](Index at, ArrayRef<Scalar> carried) {
+  Carried statistics = k.loop(rows.begin, rows.end, tile, start, [&](Index at, ArrayRef<Scalar> carried) {
     Carried next(carried);
     loadKeys(at);
     Carried products = tiles.products(q, key), gradients = tiles.products(dO, value);
     for (size_t i = 0; i < perThread; ++i) {
-      Scalar &most = next[i], &sum = next[perThread + i], &inner = next[2 * perThread + i];
-      Scalar before = most, largest = before, total = k.number(0), inners = k.number(0);
-      SmallVector<Value> isSeen;
-      for (size_t j = 0; j < perThread; ++j) {
-        Scalar &x = products[i * perThread + j];
-        isSeen.push_back(isVisible(at, i, j));
-        x = k.select(isSeen.back(), x, k.number(kLowest));
-        largest = max(x, largest);
-      }
-      most = tiles.rowMax(largest);
-      for (size_t j = 0; j < perThread; ++j) {
-        Scalar x = exp((products[i * perThread + j] - most) * shape.scale);
-        x = k.select(isSeen[j], x, k.number(0));
-        total = total + x;
-        inners = fma(x, gradients[i * perThread + j], inners);
-      }
-      Scalar factor = exp(max((before - most) * shape.scale, -80.0));
-      sum = fma(sum, factor, tiles.rowSum(total));
+      MutableArrayRef<Scalar> shares = MutableArrayRef(products).slice(i * perThread, perThread);
+      Scalar factor = rows.addShares(at, i, shares, next[i], next[perThread + i]);
+      Scalar inners = k.number(0), &inner = next[2 * perThread + i];
+      for (size_t j = 0; j < perThread; ++j)
+        inners = fma(shares[j], gradients[i * perThread + j], inners);
       inner = fma(inner, factor, tiles.rowSum(inners));
     }
     return next;
@@ -82,16 +54,16 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     Scalar &sum = statistics[perThread + i], &inner = statistics[2 * perThread + i];
     sum = selectBelow(-sum, 0, 1 / sum, k.number(0));
     inner = inner * sum;
-    Index row = firstRow + tiles.row(static_cast<int64_t>(i));
-    k.onlyIf(k.both(row < rows, tiles.column(0) == 0), [&] {
-      Index element = ((b * shape.groups + g) * rows + row) * kStatistics;
+    Index row = rows.firstRow + tiles.row(static_cast<int64_t>(i));
+    k.onlyIf(k.both(row < rows.rows, tiles.column(0) == 0), [&] {
+      Index element = ((rows.batch * shape.groups + rows.group) * rows.rows + row) * kStatistics;
       for (int64_t n = 0; n < kStatistics; ++n)
         k.store(statistics[static_cast<size_t>(n) * perThread + i], k.pointer(6), element + n);
     });
   }
 
   Carried sums(static_cast<size_t>(tiles.sumCount()), k.number(0));
-  sums = k.loop(begin, end, tile, sums, [&](Index at, ArrayRef<Scalar> carried) {
+  sums = k.loop(rows.begin, rows.end, tile, sums, [&](Index at, ArrayRef<Scalar> carried) {
     loadKeys(at);
     Carried products = tiles.products(q, key), gradients = tiles.products(dO, value);
     for (size_t i = 0; i < perThread; ++i)
@@ -99,7 +71,7 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
         Scalar &x = products[i * perThread + j];
         Scalar share = exp((x - statistics[i]) * shape.scale) * statistics[perThread + i];
         x = share * (gradients[i * perThread + j] - statistics[2 * perThread + i]) * shape.scale;
-        x = k.select(isVisible(at, i, j), x, k.number(0));
+        x = k.select(rows.isVisible(at, i, j), x, k.number(0));
       }
     tiles.storeWeights(products);
     k.barrier();
@@ -167,6 +139,8 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
 
 void morph::attention_gradForm(DeviceFormCall &call) {
   AttentionShape shape(call, 1);
+  if (shape.isForTensorCores())
+    return launchTensorAttentionGrad(call, shape);
   AttentionTiles tiles(shape.width, /*rowTiles=*/4);
   plan::LaunchArgument statistics =
       call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads * kStatistics));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/cuda/AttentionTiles.h"
 
-#include "llvm/ADT/StringExtras.h"
+#include "passes/lower/cuda/ElementForms.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace morph;
@@ -23,8 +25,7 @@ std::string AttentionShape::variant() const {
   std::string name = plan::dtypeName(type);
   for (int64_t number : {heads, groups, width, window})
     name += "_" + std::to_string(number);
-  return name + "_" + llvm::utohexstr(llvm::bit_cast<uint64_t>(scale)) + (hasStart ? "_start" : "") +
-         (hasOffset ? "_offset" : "");
+  return name + "_" + exactName(scale) + (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
 }
 
 AttentionTiles::AttentionTiles(int64_t width, int64_t rowTiles)
@@ -136,4 +137,49 @@ Index AttentionKeys::firstSeen(Index position) const {
 
 Value AttentionKeys::isVisible(Index key, Index position) const {
   return k.both(key <= position, firstSeen(position) <= key);
+}
+
+AttentionRowTile::AttentionRowTile(KernelBuilder &k, const AttentionShape &shape, Index number, int64_t rowTile,
+                                   int64_t keyTile, Value start, Value offset)
+    : k(k), shape(shape), queries(k.size(0)), keys(k.size(1)), rows(queries * shape.group()), group(k.block(1)),
+      batch(k.block(2)), seen(k, shape, batch, queries, keys, start, offset), firstRow(number * rowTile),
+      end(seen.positionOf(min(firstRow + rowTile, rows) - 1) + 1),
+      first(min(seen.firstSeen(seen.positionOf(firstRow)), end)), begin(first / keyTile * keyTile),
+      firstSlot(shape.hasOffset ? first % max(keys, k.integer(1)) : first) {}
+
+std::pair<Index, Value> AttentionRowTile::placeOfKey(Index position) const {
+  // Keys follow each other from the first one on, but where the ring ends.
+  Index slot = firstSlot + (position - first);
+  if (shape.hasOffset)
+    slot = k.select(slot < keys, slot, slot - keys);
+  return {shape.keyElement(batch, keys, group, slot), k.both(first <= position, position < end)};
+}
+
+AttentionRows::AttentionRows(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles, Value start,
+                             Value offset)
+    : AttentionRowTile(k, shape,
+                       tileOfBlock((k.size(0) * shape.group() + (tiles.tile() - 1)) / tiles.tile(), k.block(0)),
+                       tiles.tile(), tiles.tile(), start, offset),
+      tiles(tiles) {
+  for (int64_t i = 0; i < tiles.perThread; ++i)
+    positions.push_back(seen.positionOf(firstRow + tiles.row(i)));
+}
+
+Scalar AttentionRows::addShares(Index at, size_t i, MutableArrayRef<Scalar> products, Scalar &greatest, Scalar &sum) {
+  Scalar before = greatest, largest = before, total = k.number(0);
+  SmallVector<Value> visible;
+  for (auto [j, x] : llvm::enumerate(products)) {
+    visible.push_back(isVisible(at, i, j));
+    x = k.select(visible.back(), x, k.number(std::numeric_limits<float>::lowest()));
+    largest = max(x, largest);
+  }
+  greatest = tiles.rowMax(largest);
+  for (auto [x, isThere] : llvm::zip_equal(products, visible)) {
+    x = k.select(isThere, exp((x - greatest) * shape.scale), k.number(0));
+    total = total + x;
+  }
+  // Where there was no key before, the sums are zero, and any finite factor will do.
+  Scalar factor = exp(max((before - greatest) * shape.scale, -80.0));
+  sum = fma(sum, factor, tiles.rowSum(total));
+  return factor;
 }

@@ -33,6 +33,8 @@ struct AttentionShape {
   plan::SizeFormula tilesOfRows(int64_t tile) const { return productOf(queries, group(), tile); }
   /// What kernels depend on.
   std::string variant() const;
+  /// Whether the forms of tensor cores are for it: of bf16, and with a head's sums in registers.
+  bool isForTensorCores() const { return type == plan::DType::BF16 && width <= 256 && scale > 0; }
 };
 
 /// A block of 16 x 16 threads on tiles of M = 16 * `perThread` rows. Of a product of two tiles [M,M] a thread has
@@ -102,6 +104,50 @@ struct AttentionKeys {
   Index base;  ///< Position of query 0.
   Index start; ///< Of the sequence's first key that is no padding.
 };
+
+/// A tile of rows, of those of one key-value head, and what these rows see.
+struct AttentionRowTile {
+  /// Tile `number` of `rowTile` rows of what a block of the grid (x, G, B) has; its keys come in tiles of `keyTile`.
+  /// The kernel's sizes are T and S.
+  AttentionRowTile(KernelBuilder &k, const AttentionShape &shape, Index number, int64_t rowTile, int64_t keyTile,
+                   mlir::Value start, mlir::Value offset);
+
+  /// The first element of a row of the tile in q, and whether there is one.
+  std::pair<Index, mlir::Value> place(Index row) const {
+    return {shape.rowElement(batch, queries, group, firstRow + row), firstRow + row < rows};
+  }
+  /// The same of the key at a position, which may lie in a ring.
+  std::pair<Index, mlir::Value> placeOfKey(Index position) const;
+
+  KernelBuilder &k;
+  const AttentionShape &shape;
+  Index queries, keys, rows, group, batch;
+  AttentionKeys seen;
+  Index firstRow;
+  Index end, first, begin; ///< The keys that a row sees are from `first` to `end`; `begin` is that of a tile.
+  Index firstSlot;         ///< Where the key at `first` lies.
+};
+
+/// The tile of rows that a block of AttentionTiles has.
+struct AttentionRows : AttentionRowTile {
+  AttentionRows(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles, mlir::Value start,
+                mlir::Value offset);
+
+  /// Whether this thread's row i sees its key j of the tile of keys at `at`.
+  mlir::Value isVisible(Index at, size_t i, size_t j) const {
+    return seen.isVisible(at + tiles.column(static_cast<int64_t>(j)), positions[i]);
+  }
+  /// A softmax that goes on, for this thread's row i: its products with the keys at `at` become shares, not yet divided
+  /// by their sum, relative to the greatest product so far. Returns what sums of shares before are to be multiplied by,
+  /// as `sum` is here.
+  Scalar addShares(Index at, size_t i, llvm::MutableArrayRef<Scalar> products, Scalar &greatest, Scalar &sum);
+
+  AttentionTiles &tiles;
+  llvm::SmallVector<Index> positions; ///< Of this thread's rows.
+};
+
+/// Tiles of `tile` rows in the order in which blocks take them: the last queries see the most keys, and go first.
+inline Index tileOfBlock(Index tiles, Index block) { return tiles - 1 - block; }
 
 } // namespace morph
 

@@ -4,9 +4,6 @@
 
 #include "passes/lower/cuda/ElementForms.h"
 
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/bit.h"
-
 #include <limits>
 
 using namespace mlir;
@@ -24,30 +21,31 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
   // [B,T,H]: what a query sees on average.
   plan::LaunchArgument parts = call.takeScratch(productOf(positions, heads, 1, 4));
   std::string queries = call.define(
-      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" +
-          llvm::utohexstr(llvm::bit_cast<uint64_t>(scale)) + (hasWindow ? "_" + std::to_string(window) : ""),
+      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" + exactName(scale) +
+          (hasWindow ? "_" + std::to_string(window) : ""),
       /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
         Index head = k.block() % heads, position = k.block() / heads;
         Index query = position % k.size(0), first = position - query; // The first position of the sequence.
         Value row = k.shared(width);
         k.loop(k.thread(), k.integer(width), kThreads,
-               [&](Index d) { k.store(k.load(k.pointer(0), k.block() * width + d, q.dtype), row, d); });
+               [&](Index d) { k.store(k.load(k.pointer(0), k.block() * width + d), row, d); });
         k.barrier();
         Index begin = hasWindow ? max(k.integer(0), query - (window - 1)) : k.integer(0);
         Scalar zero = k.number(0);
         // The largest product so far, and the sums of shares and of shares times distances relative to it.
-        auto sums = k.loop(
-            begin + k.thread(), query + 1, kThreads, {k.number(-std::numeric_limits<float>::max()), zero, zero},
-            [&](Index key, ArrayRef<Scalar> before) {
-              Index line = ((first + key) * groups + head / (heads / groups)) * width;
-              auto product = k.loop(k.integer(0), k.integer(width), 1, {zero}, [&](Index d, ArrayRef<Scalar> sum) {
-                return KernelBuilder::Carried{sum[0] + k.load(row, d) * k.load(k.pointer(1), line + d, keys.dtype)};
-              });
-              Scalar score = product[0] * scale, greatest = k.maximum(before[0], score);
-              Scalar shrink = exp(before[0] - greatest), share = exp(score - greatest);
-              return KernelBuilder::Carried{greatest, before[1] * shrink + share,
-                                            before[2] * shrink + share * k.toScalar(query - key)};
-            });
+        auto sums =
+            k.loop(begin + k.thread(), query + 1, kThreads, {k.number(-std::numeric_limits<float>::max()), zero, zero},
+                   [&](Index key, ArrayRef<Scalar> before) {
+                     Index line = ((first + key) * groups + head / (heads / groups)) * width;
+                     auto product =
+                         k.loop(k.integer(0), k.integer(width), 1, {zero}, [&](Index d, ArrayRef<Scalar> sum) {
+                           return KernelBuilder::Carried{sum[0] + k.load(row, d) * k.load(k.pointer(1), line + d)};
+                         });
+                     Scalar score = product[0] * scale, greatest = k.maximum(before[0], score);
+                     Scalar shrink = exp(before[0] - greatest), share = exp(score - greatest);
+                     return KernelBuilder::Carried{greatest, before[1] * shrink + share,
+                                                   before[2] * shrink + share * k.toScalar(query - key)};
+                   });
         Scalar shrink = exp(sums[0] - k.blockMax(sums[0]));
         Scalar shares = k.blockSum(sums[1] * shrink), distances = k.blockSum(sums[2] * shrink);
         k.onlyIf(k.thread() == 0, [&] { k.store(distances / shares, k.pointer(2), k.block()); });

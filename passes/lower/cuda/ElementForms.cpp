@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/cuda/ElementForms.h"
 
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/bit.h"
+
 #include <numeric>
 
 using namespace mlir;
@@ -9,6 +12,8 @@ using namespace morph;
 static constexpr int64_t kVector = 4;
 /// Elements of a block of forVectors.
 static constexpr int64_t kPiece = 4 * kElementThreads * kVector;
+
+std::string morph::exactName(double number) { return llvm::utohexstr(llvm::bit_cast<uint64_t>(number)); }
 
 int64_t morph::lanesOf(int64_t width) { return std::gcd(width, kVector); }
 
@@ -103,4 +108,16 @@ Scalar morph::blockSumInDouble(KernelBuilder &k, Index count, llvm::function_ref
         return KernelBuilder::Carried{carried[0] + k.toDouble(body(i))};
       });
   return k.blockSum(sums[0]);
+}
+
+Scalar morph::sumOverWarps(KernelBuilder &k, Scalar value) {
+  constexpr int64_t warp = 32;
+  Value memory = k.shared(kElementThreads);
+  k.store(value, memory, k.thread());
+  k.barrier();
+  Index lane = k.thread() % warp;
+  Scalar total = k.load(memory, lane);
+  for (int64_t other = warp; other < kElementThreads; other += warp)
+    total = total + k.load(memory, lane + other);
+  return total;
 }

@@ -11,6 +11,9 @@ namespace morph {
 /// Threads of a block that goes over elements.
 inline constexpr int64_t kElementThreads = 256;
 
+/// A number in a kernel's name, exact.
+std::string exactName(double number);
+
 /// Elements that a thread takes at once where their number is a multiple of `width`: 1, 2 or 4.
 int64_t lanesOf(int64_t width);
 /// The same where the elements of a value are all alike.
@@ -43,6 +46,10 @@ inline plan::SizeFormula sumParts(const plan::TensorType &type) { return element
 plan::LaunchArgument launchSumParts(DeviceFormCall &call, const std::string &variant, const plan::TensorType &type,
                                     std::vector<plan::LaunchArgument> operands,
                                     llvm::function_ref<Scalar(llvm::ArrayRef<Scalar>)> body);
+
+/// The sum of what the threads of one lane have in the warps of a block of kElementThreads, in the warps' order: all
+/// threads get that of their lane. Once a kernel, outside of loops.
+Scalar sumOverWarps(KernelBuilder &k, Scalar value);
 
 /// The sum in f64 of `body` over the numbers from 0 to `count`, in one order: all threads of the block get it. `body`
 /// gives f32.

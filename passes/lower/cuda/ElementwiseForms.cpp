@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise ops that stand alone on GPUs (scalars, decay rates): the expressions of their records, of which
-// morph-tblgen makes what CPUs' reference is made of, on scalars in the IR. A thread an element.
+// Elementwise ops that stand alone on GPUs (scalars, decay rates), a thread an element. A form has a plan's
+// instruction, and no op whose body of the dialect could be built; so it has the expressions of the records by the ops'
+// names, as CPUs' reference has them: morph-tblgen makes one file of templates for both worlds, which knows neither.
 
 #include "passes/lower/cuda/ElementForms.h"
-
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace morph;
@@ -50,7 +48,7 @@ void morph::elementwiseForm(DeviceFormCall &call) {
   std::string variant;
   for (const auto &[name, attribute] : call.instruction.attributes)
     if (const auto *number = std::get_if<double>(&attribute))
-      variant += "_" + llvm::utohexstr(llvm::bit_cast<uint64_t>(*number));
+      variant += "_" + exactName(*number);
   std::vector<plan::LaunchArgument> pointers;
   std::vector<plan::SizeFormula> sizes;
   SmallVector<bool> isWhole;

@@ -17,7 +17,8 @@ static constexpr unsigned kGlobal = 1, kShared = 3; // Address spaces.
 //===----------------------------------------------------------------------===//
 
 Index Index::constant(int64_t number) const {
-  return {*builder, location, builder->create<arith::ConstantOp>(location, builder->getI64IntegerAttr(number))};
+  return {*builder, location,
+          builder->create<arith::ConstantOp>(location, builder->getIntegerAttr(value.getType(), number))};
 }
 
 namespace morph {
@@ -197,6 +198,14 @@ Value KernelBuilder::shared(int64_t elements, plan::DType element) {
 // Control
 //===----------------------------------------------------------------------===//
 
+static SmallVector<Value> valuesOf(ArrayRef<Scalar> scalars) {
+  return llvm::map_to_vector(scalars, [](Scalar scalar) { return scalar.get(); });
+}
+
+KernelBuilder::Carried KernelBuilder::scalarsOf(ValueRange values) {
+  return llvm::map_to_vector(values, [&](Value value) { return scalar(value); });
+}
+
 void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
   auto branch = builder.create<scf::IfOp>(location, condition, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard guard(builder);
@@ -204,16 +213,31 @@ void KernelBuilder::onlyIf(Value condition, llvm::function_ref<void()> body) {
   body();
 }
 
+void KernelBuilder::onlyOne(Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise) {
+  auto build = [](llvm::function_ref<void()> part) {
+    return [part] {
+      part();
+      return Carried();
+    };
+  };
+  choose(condition, build(body), build(otherwise));
+}
+
 Scalar KernelBuilder::choose(Value condition, llvm::function_ref<Scalar()> whole,
                              llvm::function_ref<Scalar()> otherwise) {
-  auto branch =
-      builder.create<scf::IfOp>(location, TypeRange{builder.getF32Type()}, condition, /*withElseRegion=*/true);
-  for (auto [block, body] : {std::pair(branch.thenBlock(), whole), std::pair(branch.elseBlock(), otherwise)}) {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToEnd(block);
-    builder.create<scf::YieldOp>(location, body().get());
-  }
-  return scalar(branch.getResult(0));
+  return choose(condition, [&] { return Carried{whole()}; }, [&] { return Carried{otherwise()}; }).front();
+}
+
+KernelBuilder::Carried KernelBuilder::choose(Value condition, llvm::function_ref<Carried()> whole,
+                                             llvm::function_ref<Carried()> otherwise) {
+  auto build = [&](llvm::function_ref<Carried()> body) {
+    return [&, body](OpBuilder &inner, Location) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToEnd(inner.getInsertionBlock());
+      builder.create<scf::YieldOp>(location, valuesOf(body()));
+    };
+  };
+  return scalarsOf(builder.create<scf::IfOp>(location, condition, build(whole), build(otherwise)).getResults());
 }
 
 Scalar KernelBuilder::select(Value condition, Scalar a, Scalar b) {
@@ -233,25 +257,14 @@ void KernelBuilder::loop(Index from, Index to, int64_t step, llvm::function_ref<
 
 KernelBuilder::Carried KernelBuilder::loop(Index from, Index to, int64_t step, ArrayRef<Scalar> start,
                                            llvm::function_ref<Carried(Index, ArrayRef<Scalar>)> body) {
-  SmallVector<Value> values;
-  for (Scalar value : start)
-    values.push_back(value.get());
-  auto wrapAll = [&](ValueRange range) {
-    Carried scalars;
-    for (Value value : range)
-      scalars.push_back(scalar(value));
-    return scalars;
-  };
-  auto loop = builder.create<scf::ForOp>(location, from.get(), to.get(), integer(step).get(), values,
+  auto loop = builder.create<scf::ForOp>(location, from.get(), to.get(), integer(step).get(), valuesOf(start),
                                          [&](OpBuilder &inner, Location, Value index, ValueRange carried) {
                                            OpBuilder::InsertionGuard guard(builder);
                                            builder.setInsertionPointToEnd(inner.getInsertionBlock());
-                                           SmallVector<Value> next;
-                                           for (Scalar value : body(wrap(index), wrapAll(carried)))
-                                             next.push_back(value.get());
-                                           builder.create<scf::YieldOp>(location, next);
+                                           builder.create<scf::YieldOp>(
+                                               location, valuesOf(body(wrap(index), scalarsOf(carried))));
                                          });
-  return wrapAll(loop.getResults());
+  return scalarsOf(loop.getResults());
 }
 
 void KernelBuilder::barrier() { builder.create<gpu::BarrierOp>(location); }
@@ -289,6 +302,18 @@ Scalar KernelBuilder::toSingle(Scalar value) { return convert(value, builder.get
 
 Index KernelBuilder::toInteger(Scalar value) {
   return wrap(builder.create<arith::FPToSIOp>(location, builder.getI64Type(), value.get()));
+}
+
+Index KernelBuilder::narrow(Index value) {
+  return wrap(builder.create<arith::TruncIOp>(location, builder.getI32Type(), value.get()));
+}
+
+Scalar KernelBuilder::exp2Approximate(Scalar x) {
+  Value result = builder
+                     .create<LLVM::CallIntrinsicOp>(location, builder.getF32Type(),
+                                                    StringRef("llvm.nvvm.ex2.approx.ftz.f"), ValueRange{x.get()})
+                     .getResult(0);
+  return scalar(result);
 }
 
 Scalar KernelBuilder::maximum(Scalar a, Scalar b) {

@@ -13,8 +13,8 @@
 
 namespace morph {
 
-/// A 64-bit integer in the IR; operators build ops, as those of Scalar do. Division and remainder are of numbers that
-/// are not negative.
+/// An integer in the IR, of 64 bits but where `narrow` made it one of 32; operators build ops, as those of Scalar do.
+/// Division and remainder are of numbers that are not negative.
 class Index {
 public:
   Index(mlir::OpBuilder &builder, mlir::Location location, mlir::Value value)
@@ -86,8 +86,11 @@ public:
   mlir::Value dynamicShared(int64_t element);
 
   void onlyIf(mlir::Value condition, llvm::function_ref<void()> body);
+  void onlyOne(mlir::Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise);
   /// One of two numbers, of which only the one asked for is computed.
   Scalar choose(mlir::Value condition, llvm::function_ref<Scalar()> whole, llvm::function_ref<Scalar()> otherwise);
+  /// The same of several numbers.
+  Carried choose(mlir::Value condition, llvm::function_ref<Carried()> whole, llvm::function_ref<Carried()> otherwise);
   Scalar select(mlir::Value condition, Scalar a, Scalar b);
   Index select(mlir::Value condition, Index a, Index b);
   void loop(Index from, Index to, int64_t step, llvm::function_ref<void(Index)> body);
@@ -107,6 +110,10 @@ public:
   Scalar toSingle(Scalar value);
   /// Of a number that is whole.
   Index toInteger(Scalar value);
+  /// The low 32 bits.
+  Index narrow(Index value);
+  /// 2^x as the hardware has it: within 2 units of the last place, 0 below -126, and not the same bits on every device.
+  Scalar exp2Approximate(Scalar x);
   /// The larger of two; not a number where one is not.
   Scalar maximum(Scalar a, Scalar b);
   /// Element `index` of a table of doubles that the module holds.
@@ -125,6 +132,7 @@ public:
 
 private:
   using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
+  Carried scalarsOf(mlir::ValueRange values);
   mlir::Value laneNumber(int64_t number);
   /// What the thread has whose number in the warp differs by one bit.
   Scalar partner(Scalar value, int64_t distance);

@@ -86,16 +86,6 @@ void morph::linear_attentionForm(DeviceFormCall &call) {
   if (call.has("keep_written"))
     outputs.written = resultArgument(next);
   launchRecurrence(call, shape, outputs);
-  if (!shape.normaliser)
-    return;
-  constexpr int64_t threads = 256;
-  std::string kernel = call.define("normalise_" + shape.variant(), 2, 1, threads, [&](KernelBuilder &k) {
-    Index element = k.block() * threads + k.thread(), line = element / shape.valueWidth * shape.columns;
-    k.onlyIf(element < k.size(0), [&] {
-      Scalar divisor = k.load(k.pointer(0), line + shape.valueWidth) + shape.normaliser;
-      k.store(k.load(k.pointer(0), line + element % shape.valueWidth) / divisor, k.pointer(1), element);
-    });
-  });
-  call.launch(kernel, {elementsOf(call.resultType(0), threads)}, threads,
-              {*outputs.out, resultArgument(0), sizeArgument(elementsOf(call.resultType(0)))});
+  if (shape.normaliser)
+    launchNormaliser(call, shape, *outputs.out);
 }

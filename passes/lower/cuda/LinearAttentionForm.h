@@ -15,6 +15,12 @@ struct RecurrenceOutputs {
 /// Launches the recurrence from its first position to its last.
 void launchRecurrence(DeviceFormCall &call, const RecurrenceShape &shape, const RecurrenceOutputs &outputs);
 
+/// Divides `sums` [B,T,H,W], of linear_attention, into its first result.
+void launchNormaliser(DeviceFormCall &call, const RecurrenceShape &shape, const plan::LaunchArgument &sums);
+/// The gradients of `sums` [B,T,H,W], f32, from those of what they are divided into, operand 0.
+void launchNormaliserGradient(DeviceFormCall &call, const RecurrenceShape &shape, const plan::LaunchArgument &sums,
+                              const plan::LaunchArgument &to);
+
 } // namespace morph
 
 #endif // MORPH_PASSES_LOWER_CUDA_LINEARATTENTIONFORM_H

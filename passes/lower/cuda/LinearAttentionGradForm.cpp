@@ -2,11 +2,10 @@
 // The gradient of linear_attention on GPUs. The state's gradient goes from the last position to the first; the states
 // on its way are found again from those at the chunks' starts, a few positions at a time, so that they need not be
 // stored. A block has some columns of a head: what is a sum over columns (the gradients of q, k, ...) is a part a
-// block, and the parts are added up after. Legend: see RecurrenceSteps.h.
+// block, and the parts are added up after (LinearAttentionSums.h). Legend: see RecurrenceSteps.h.
 
 #include "passes/lower/cuda/LinearAttentionForm.h"
-
-#include "llvm/ADT/StringExtras.h"
+#include "passes/lower/cuda/LinearAttentionSums.h"
 
 using namespace mlir;
 using namespace morph;
@@ -30,8 +29,8 @@ constexpr int64_t kSharedBytes = 160 * 1024;
 
 class BackwardKernel {
 public:
-  BackwardKernel(const Shape &shape, Steps &steps, plan::DType dyType, int64_t dyWidth)
-      : shape(shape), steps(steps), dyType(dyType), dyWidth(dyWidth), stateStride(steps.blockColumns | 1),
+  BackwardKernel(const Shape &shape, Steps &steps)
+      : shape(shape), steps(steps), stateStride(steps.blockColumns | 1),
         history(steps.positions * steps.paddedWidth() * stateStride),
         columnElements(steps.positions * steps.blockColumns) {}
 
@@ -82,8 +81,7 @@ private:
 
   const Shape &shape;
   Steps &steps;
-  plan::DType dyType;
-  int64_t dyWidth, stateStride, history, columnElements;
+  int64_t stateStride, history, columnElements;
   KernelBuilder *k = nullptr;
   Carried bonus;
 };
@@ -131,7 +129,8 @@ Carried BackwardKernel::backward(Index begin, Index end, Index middle, ArrayRef<
   for (int64_t i = 0; i < steps.rows; ++i)
     start.push_back(k->load(k->pointer(kMiddle), middlePlace(middle, i)));
   k->barrier();
-  steps.stage(begin, end, k->pointer(kDy), dyWidth, dyType);
+  // Of a normaliser's sums the gradients are the last launch's.
+  steps.stage(begin, end, k->pointer(kDy), shape.columns, shape.normaliser ? plan::DType::F32 : shape.type);
   k->barrier();
   Value isFirst = *steps.lane == 0;
   k->loop(begin, end, 1, start, [&](Index t, ArrayRef<Scalar> before) {
@@ -257,112 +256,6 @@ void BackwardKernel::sumColumns(Index begin, Index end) {
   });
 }
 
-//===----------------------------------------------------------------------===//
-// Sums of what the blocks have
-//===----------------------------------------------------------------------===//
-
-constexpr int64_t kThreads = 256, kWarp = 32;
-
-/// The launches after the recurrence. `lines` is B * T * H, `parts` the arrays [parts,lines,K] are of.
-struct PartSums {
-  DeviceFormCall &call;
-  const Shape &shape;
-  int64_t parts;
-  plan::LaunchArgument lines;
-
-  /// to [B*T,H/heads,width] = the sum over the parts and over each group of `heads`.
-  void sumHeads(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width, int64_t heads) {
-    std::string name =
-        llvm::join_items("_", "sum", std::to_string(parts), std::to_string(width), std::to_string(heads));
-    std::string kernel = call.define(name, 2, 2, kThreads, [&](KernelBuilder &k) {
-      Index element = k.block() * kThreads + k.thread();
-      k.onlyIf(element < k.size(1), [&] {
-        Index first = element / width * heads * width + element % width;
-        auto sum = k.loop(k.integer(0), k.integer(parts), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
-          Scalar sum = sums[0];
-          for (int64_t head = 0; head < heads; ++head)
-            sum = sum + k.load(k.pointer(0), (part * k.size(0)) * width + first + head * width);
-          return Carried{sum};
-        });
-        k.store(sum[0], k.pointer(1), element);
-      });
-    });
-    std::vector<plan::Dim> dims{shape.batch, shape.length};
-    int64_t each = shape.heads / heads * width;
-    call.launch(kernel, {productOf(dims, each, kThreads)}, kThreads,
-                {from, to, lines, sizeArgument(productOf(dims, each))});
-  }
-
-  /// to [H,width] = the sum over the parts, and over batch and positions. A block has a head and some elements.
-  void sumPositions(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width) {
-    std::string name =
-        llvm::join_items("_", "positions", std::to_string(parts), std::to_string(width), std::to_string(shape.heads));
-    std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
-      constexpr int64_t slots = kThreads / kWarp;
-      Index lane = k.thread() % kWarp, slot = k.thread() / kWarp, element = k.block(0) * kWarp + lane;
-      Index there = min(element, k.integer(width - 1));
-      auto sum =
-          k.loop(slot, k.size(0) / shape.heads * parts, slots, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
-            Index line = number * shape.heads + k.block(1);
-            return Carried{sums[0] + k.load(k.pointer(0), line * width + there)};
-          });
-      Value memory = k.shared(kThreads);
-      k.store(sum[0], memory, k.thread());
-      k.barrier();
-      k.onlyIf(k.both(slot == 0, element < width), [&] {
-        Scalar total = k.load(memory, lane);
-        for (int64_t other = 1; other < slots; ++other)
-          total = total + k.load(memory, lane + other * kWarp);
-        k.store(total, k.pointer(1), k.block(1) * width + element);
-      });
-    });
-    call.launch(kernel, {plan::constantFormula(llvm::divideCeil(width, kWarp)), plan::constantFormula(shape.heads), {}},
-                kThreads, {from, to, lines});
-  }
-
-  /// to [count] = the sum of each line [count,K]: a warp a line.
-  void sumLines(const plan::LaunchArgument &from, const plan::LaunchArgument &to, const plan::SizeFormula &count,
-                const plan::SizeFormula &blocks, int64_t parts) {
-    std::string name = llvm::join_items("_", "lines", std::to_string(parts), std::to_string(shape.width));
-    std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
-      Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
-      Index there = min(line, k.size(0) - 1);
-      auto sum =
-          k.loop(lane, k.integer(parts * shape.width), kWarp, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
-            Index element = (number / shape.width * k.size(0) + there) * shape.width;
-            return Carried{sums[0] + k.load(k.pointer(0), element + number % shape.width)};
-          });
-      Scalar total = k.laneSum(sum[0], kWarp);
-      k.onlyIf(k.both(lane == 0, line < k.size(0)), [&] { k.store(total, k.pointer(1), line); });
-    });
-    call.launch(kernel, {blocks}, kThreads, {from, to, sizeArgument(count)});
-  }
-};
-
-/// The gradients of the sums [B,T,H,W] that a normaliser divides, from those of its results.
-void launchNormaliserGradient(DeviceFormCall &call, const Shape &shape, const plan::LaunchArgument &sums,
-                              const plan::LaunchArgument &to) {
-  plan::DType dyType = call.operandType(0).dtype;
-  std::string kernel = call.define("normaliser_" + shape.variant(), 3, 1, kThreads, [&](KernelBuilder &k) {
-    // A warp has a line.
-    Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
-    Value isThere = line < k.size(0);
-    Index first = min(line, k.size(0) - 1);
-    Scalar inverse = 1 / (k.load(k.pointer(1), first * shape.columns + shape.valueWidth) + shape.normaliser);
-    auto sum = k.loop(lane, k.integer(shape.valueWidth), kWarp, {k.number(0)}, [&](Index at, ArrayRef<Scalar> sums) {
-      Scalar gradient = k.load(k.pointer(0), first * shape.valueWidth + at, dyType) * inverse;
-      k.onlyIf(isThere, [&] { k.store(gradient, k.pointer(2), first * shape.columns + at); });
-      return Carried{fma(gradient, k.load(k.pointer(1), first * shape.columns + at), sums[0])};
-    });
-    Scalar total = k.laneSum(sum[0], kWarp);
-    k.onlyIf(k.both(isThere, lane == 0),
-             [&] { k.store(-total * inverse, k.pointer(2), first * shape.columns + shape.valueWidth); });
-  });
-  std::vector<plan::Dim> dims{shape.batch, shape.length};
-  call.launch(kernel, {productOf(dims, shape.heads, kThreads / kWarp)}, kThreads,
-              {operandArgument(0), sums, to, sizeArgument(productOf(dims, shape.heads))});
-}
-
 } // namespace
 
 void morph::linear_attention_gradForm(DeviceFormCall &call) {
@@ -380,13 +273,9 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
     size.insert(size.end(), more.begin(), more.end());
     outputs.states = states = call.takeScratch(size);
   }
-  plan::DType dyType = call.operandType(0).dtype;
-  int64_t dyWidth = shape.valueWidth;
   if (shape.normaliser) {
     outputs.out = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
     dy = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
-    dyType = plan::DType::F32;
-    dyWidth = shape.columns;
   }
   if (outputs.states || outputs.out)
     launchRecurrence(call, shape, outputs);
@@ -399,7 +288,7 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
   std::optional<BackwardKernel> backward;
   for (int64_t count = 8; count >= 1; count /= 2) {
     steps.emplace(shape, mostThreads, count, /*hasGradient=*/true);
-    backward.emplace(shape, *steps, dyType, dyWidth);
+    backward.emplace(shape, *steps);
     if (4 * backward->sharedElements() <= kSharedBytes)
       break;
   }
@@ -408,7 +297,6 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
   // Where each gradient goes at last, and where its parts do: there, too, if nothing is to be added up.
   std::array<std::optional<plan::LaunchArgument>, RowGradients> results, partsOf;
   int64_t next = 3;
-  std::optional<plan::LaunchArgument> headDecay, decay;
   results[OfQ] = resultArgument(0);
   results[OfK] = resultArgument(1);
   for (auto [operand, gradient] :
@@ -431,9 +319,8 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
   plan::LaunchArgument middle = call.takeScratch(
       scratchOf(shape.batch, shape.heads * steps->parts * backward->middleStates() * backward->blockElements()));
 
-  std::string variant = std::string("backward_") + (dyType == plan::DType::BF16 ? "bf16_" : "") + shape.variant();
-  std::string kernel =
-      call.define(variant, kPointers, /*sizes=*/2, steps->threads, [&](KernelBuilder &k) { backward->build(k); });
+  std::string kernel = call.define("backward_" + shape.variant(), kPointers, /*sizes=*/2, steps->threads,
+                                   [&](KernelBuilder &k) { backward->build(k); });
   std::vector<plan::LaunchArgument> arguments;
   for (size_t operand = 0; operand < Shape::Count; ++operand)
     arguments.push_back(operandArgument(static_cast<int64_t>(first + operand)));
@@ -457,13 +344,11 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
   if (shape.has[Shape::ChannelDecay] && steps->parts > 1)
     sums.sumHeads(*partsOf[OfDecay], *results[OfDecay], shape.width, 1);
   if (shape.has[Shape::Decay])
-    sums.sumLines(*partsOf[OfDecay], *results[OfDecay], productOf(positions, shape.heads),
-                  productOf(positions, shape.heads, kThreads / kWarp), steps->parts);
+    sums.sumLines(*partsOf[OfDecay], *results[OfDecay], positions, shape.heads, steps->parts);
   if (shape.has[Shape::HeadDecay]) {
     plan::LaunchArgument lines =
         call.takeScratch(plan::constantFormula(llvm::divideCeil(shape.heads * shape.width, 64) * 256));
     sums.sumPositions(*partsOf[OfDecay], lines, shape.width);
-    sums.sumLines(lines, *results[OfDecay], plan::constantFormula(shape.heads),
-                  plan::constantFormula(llvm::divideCeil(shape.heads, kThreads / kWarp)), 1);
+    sums.sumLines(lines, *results[OfDecay], {}, shape.heads, 1);
   }
 }

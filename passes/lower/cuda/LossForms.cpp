@@ -13,8 +13,7 @@ namespace {
 constexpr int64_t kThreads = kElementThreads;
 
 /// The block's row of a [N,V].
-class LogitRow {
-public:
+struct LogitRow {
   LogitRow(KernelBuilder &k, Value pointer, int64_t width)
       : k(k), pointer(pointer), width(width), lanes(lanesOf(width)), first(k.block() * width) {}
 
@@ -46,10 +45,7 @@ public:
     return greatest + log(k.blockSum(carried[1] * exp(carried[0] - greatest)));
   }
 
-private:
   KernelBuilder &k;
-
-public:
   Value pointer;
   int64_t width, lanes;
   Index first;

@@ -2,12 +2,12 @@
 // The causal depthwise convolution on GPUs. Inputs are those of the state, zero where there is none, and then x.
 // Legend: B batch, T positions, C channels, W taps.
 
-#include "passes/lower/cuda/DeviceForms.h"
+#include "passes/lower/cuda/ElementForms.h"
 
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = 256;
+static constexpr int64_t kThreads = kElementThreads;
 
 namespace {
 struct Convolution {
@@ -24,7 +24,6 @@ struct Convolution {
   std::string variant() const {
     return std::to_string(channels) + "_" + std::to_string(taps) + (hasState ? "_state" : "");
   }
-  plan::SizeFormula elements(int64_t per = 1) const { return productOf({batch, length}, channels, per); }
 
   /// Input `number` of a sequence, those of the state included.
   Scalar input(KernelBuilder &k, Value x, Value state, Index sequence, Index length, Index number,
@@ -41,20 +40,16 @@ struct Convolution {
 void morph::short_convForm(DeviceFormCall &call) {
   const Convolution conv(call, 0);
   const int64_t channels = conv.channels, taps = conv.taps;
-  std::string kernel = call.define(conv.variant(), /*pointers=*/4, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
-    Index element = k.block() * kThreads + k.thread(), length = k.size(1);
-    k.onlyIf(element < k.size(0), [&] {
-      Index channel = element % channels, line = element / channels, sequence = line / length, t = line % length;
-      auto sum = k.loop(k.integer(0), k.integer(taps), 1, {k.number(0)}, [&](Index tap, ArrayRef<Scalar> sums) {
-        Scalar x = conv.input(k, k.pointer(0), k.pointer(2), sequence, length, t + tap, channel);
-        return KernelBuilder::Carried{fma(k.load(k.pointer(1), channel * taps + tap), x, sums[0])};
+  forElements(
+      call, conv.variant(), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
+      {productOf(conv.length)}, [&](KernelBuilder &k, Index element) {
+        Index length = k.size(1), channel = element % channels, line = element / channels;
+        auto sum = k.loop(k.integer(0), k.integer(taps), 1, {k.number(0)}, [&](Index tap, ArrayRef<Scalar> sums) {
+          Scalar x = conv.input(k, k.pointer(0), k.pointer(2), line / length, length, line % length + tap, channel);
+          return KernelBuilder::Carried{fma(k.load(k.pointer(1), channel * taps + tap), x, sums[0])};
+        });
+        k.store(sum[0], k.pointer(3), element);
       });
-      k.store(sum[0], k.pointer(3), element);
-    });
-  });
-  call.launch(kernel, {conv.elements(kThreads)}, kThreads,
-              {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0),
-               sizeArgument(conv.elements()), sizeArgument(productOf(conv.length))});
 
   // The final state, which may be the state: a thread has a channel, and each row takes a later one.
   std::string keep = call.define("state_" + conv.variant(), 3, 2, kThreads, [&](KernelBuilder &k) {
@@ -75,23 +70,18 @@ void morph::short_convForm(DeviceFormCall &call) {
 void morph::short_conv_gradForm(DeviceFormCall &call) {
   const Convolution conv(call, 1);
   const int64_t channels = conv.channels, taps = conv.taps;
-  std::string inputs =
-      call.define("x_" + std::to_string(channels) + "_" + std::to_string(taps), 3, 2, kThreads, [&](KernelBuilder &k) {
-        Index element = k.block() * kThreads + k.thread(), length = k.size(1);
-        k.onlyIf(element < k.size(0), [&] {
-          Index channel = element % channels, t = element / channels % length;
-          Index later = min(length - t, k.integer(taps));
-          auto sum = k.loop(k.integer(0), later, 1, {k.number(0)}, [&](Index ahead, ArrayRef<Scalar> sums) {
-            Scalar dy = k.load(k.pointer(0), element + ahead * channels);
-            Scalar weight = k.load(k.pointer(1), channel * taps + (k.integer(taps - 1) - ahead));
-            return KernelBuilder::Carried{fma(weight, dy, sums[0])};
-          });
-          k.store(sum[0], k.pointer(2), element);
-        });
-      });
-  call.launch(inputs, {conv.elements(kThreads)}, kThreads,
-              {operandArgument(0), operandArgument(2), resultArgument(0), sizeArgument(conv.elements()),
-               sizeArgument(productOf(conv.length))});
+  forElements(call, "x_" + std::to_string(channels) + "_" + std::to_string(taps),
+              {operandArgument(0), operandArgument(2), resultArgument(0)}, {productOf(conv.length)},
+              [&](KernelBuilder &k, Index element) {
+                Index length = k.size(1), channel = element % channels, t = element / channels % length;
+                Index later = min(length - t, k.integer(taps));
+                auto sum = k.loop(k.integer(0), later, 1, {k.number(0)}, [&](Index ahead, ArrayRef<Scalar> sums) {
+                  Scalar dy = k.load(k.pointer(0), element + ahead * channels);
+                  Scalar weight = k.load(k.pointer(1), channel * taps + (k.integer(taps - 1) - ahead));
+                  return KernelBuilder::Carried{fma(weight, dy, sums[0])};
+                });
+                k.store(sum[0], k.pointer(2), element);
+              });
 
   // The weight's gradient: a block sums a tap of some channels over some positions, and then the parts are summed.
   constexpr int64_t warp = 32, slots = kThreads / warp, positions = 256;
@@ -106,15 +96,9 @@ void morph::short_conv_gradForm(DeviceFormCall &call) {
           Scalar x = conv.input(k, k.pointer(1), k.pointer(2), line / length, length, line % length + tap, there);
           return KernelBuilder::Carried{fma(k.load(k.pointer(0), line * channels + there), x, sums[0])};
         });
-    Value memory = k.shared(kThreads);
-    k.store(sum[0], memory, k.thread());
-    k.barrier();
-    k.onlyIf(k.both(slot == 0, channel < channels), [&] {
-      Scalar total = k.load(memory, lane);
-      for (int64_t other = 1; other < slots; ++other)
-        total = total + k.load(memory, lane + other * warp);
-      k.store(total, k.pointer(3), (k.block() * channels + channel) * taps + tap);
-    });
+    Scalar total = sumOverWarps(k, sum[0]);
+    k.onlyIf(k.both(slot == 0, channel < channels),
+             [&] { k.store(total, k.pointer(3), (k.block() * channels + channel) * taps + tap); });
   });
   call.launch(sums,
               {productOf({conv.batch, conv.length}, 1, positions),

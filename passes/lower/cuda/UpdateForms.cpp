@@ -4,9 +4,6 @@
 
 #include "passes/lower/cuda/ElementForms.h"
 
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/bit.h"
-
 using namespace mlir;
 using namespace morph;
 
@@ -28,14 +25,11 @@ void morph::accumulateForm(DeviceFormCall &call) {
              });
 }
 
-/// A name of a number, exact.
-static std::string nameOf(double number) { return llvm::utohexstr(llvm::bit_cast<uint64_t>(number)); }
-
 void morph::clipForm(DeviceFormCall &call) {
   const plan::TensorType &type = call.resultType(0);
   double limit = call.real("limit");
   int64_t lanes = lanesOf(type);
-  forVectors(call, nameOf(limit), type, lanes, {operandArgument(0), operandArgument(1), resultArgument(0)}, {},
+  forVectors(call, exactName(limit), type, lanes, {operandArgument(0), operandArgument(1), resultArgument(0)}, {},
              [&](KernelBuilder &k, EachVector each) {
                Scalar norm = k.toDouble(loadScalar(k, 1));
                Scalar factor = k.toSingle(limit / (norm + 1e-6));
@@ -72,7 +66,7 @@ void morph::adamwForm(DeviceFormCall &call) {
     pointers.push_back(operandArgument(operand));
   for (int64_t result = 0; result < 3; ++result)
     pointers.push_back(resultArgument(result));
-  std::string name = nameOf(beta1) + "_" + nameOf(beta2) + "_" + nameOf(epsilon) + "_" + nameOf(decay);
+  std::string name = exactName(beta1) + "_" + exactName(beta2) + "_" + exactName(epsilon) + "_" + exactName(decay);
   forVectors(call, name, type, lanes, std::move(pointers), {}, [&](KernelBuilder &k, EachVector each) {
     // What depends on the rate and the step alone, once a block.
     Value shared = k.shared(3);

@@ -134,6 +134,8 @@ std::string Counters::json(const std::string &name) const {
           comma + std::string("{\"line\": ") + std::to_string(info.line) + ", \"instruction\": " + quoted(info.text);
       comma = ",\n";
       const std::pair<const char *, uint64_t> numbers[] = {{"threads", site.threads},
+                                                           {"flops", site.threads * info.flops},
+                                                           {"mma_flops", site.threads / 32 * info.mmaFlops},
                                                            {"bytes_loaded", site.bytesLoaded},
                                                            {"bytes_stored", site.bytesStored},
                                                            {"requests", site.requests},

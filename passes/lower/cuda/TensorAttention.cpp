@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: Apache-2.0
+// As FlashAttention-2: a warp has 16 rows, whose products with a tile of keys become shares, rounded to bf16, and the
+// first factor of their sums of values, without leaving registers. Tiles of keys and values come by cp.async while the
+// ones before are used.
+//
+// Where there are few rows (decoding), blocks share the keys, and a second kernel adds up what they found, in one
+// order.
+
+#include "passes/lower/cuda/TensorAttention.h"
+
+#include "passes/lower/cuda/ElementForms.h"
+#include "passes/lower/cuda/TensorTiles.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace morph;
+
+using Carried = KernelBuilder::Carried;
+
+namespace {
+constexpr int64_t kSide = TensorTiles::kSide;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+const double kLog2E = std::log2(std::exp(1.0));
+/// Where keys are shared, the keys of a block at the least.
+constexpr int64_t kSplitKeys = 256;
+
+size_t at(int64_t number) { return static_cast<size_t>(number); }
+
+/// Sizes of the forward's tiles.
+struct ForwardSizes {
+  explicit ForwardSizes(const AttentionShape &shape)
+      // Keys of a cache are more than the queries, and may be shared.
+      : mayShare(shape.hasOffset || shape.queries != shape.keys), warps(mayShare ? 4 : 8),
+        q(warps * kSide, padTo16(shape.width)), kv(shape.width <= 128 ? 64 : 32, padTo16(shape.width)) {}
+
+  int64_t threads() const { return warps * TensorTiles::kWarp; }
+  int64_t sharedBytes() const { return q.bytes() + 4 * kv.bytes(); }
+
+  bool mayShare;
+  int64_t warps;
+  HalfTile q, kv;
+};
+
+/// Products of the warp's 16 rows with the rows of a tile: [16,rows of b]. `a` gives the first factor's columns from 16
+/// d on.
+Carried products(TensorTiles &t, llvm::function_ref<Fragment(int64_t d)> a, const HalfTile &b, Value fromB) {
+  Carried sums(at(b.rows / 2), t.k.number(0));
+  for (int64_t d = 0; d < b.columns / kSide; ++d) {
+    Fragment ofA = a(d);
+    for (int64_t n = 0; n < b.rows / kSide; ++n)
+      t.multiplyAdd(ofA, t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide)),
+                    MutableArrayRef(sums).slice(at(8 * n), 8));
+  }
+  return sums;
+}
+
+/// sums[16,columns of b] += weights[16,rows of b] b
+void addWeighted(TensorTiles &t, ArrayRef<Scalar> weights, const HalfTile &b, Value fromB,
+                 MutableArrayRef<Scalar> sums) {
+  for (int64_t n = 0; n < b.rows / kSide; ++n) {
+    Fragment a = t.round(weights.slice(at(8 * n), 8));
+    for (int64_t d = 0; d < b.columns / kSide; ++d)
+      t.multiplyAdd(a, t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide), /*transposed=*/true),
+                    sums.slice(at(8 * d), 8));
+  }
+}
+
+/// Two tiles at a time, of keys and values or of queries and what they lead to, copied while those before are used.
+class TilePairs {
+public:
+  /// From byte `place` of shared memory on. `copy` starts copying what is there from row `from` on.
+  TilePairs(TensorTiles &t, const HalfTile &tile, int64_t place, llvm::function_ref<void(Index from, Value to)> copy,
+            int64_t extraBytes = 0)
+      : t(t), tile(tile), base(t.place(place)), copy(copy), bytes(2 * tile.bytes() + extraBytes) {}
+
+  /// Where the pair from row `from` on lies: the first tile, the second, and what is copied beside them.
+  Value first(Index from) { return t.advance(base, from / tile.rows % 2 * bytes); }
+  Value second(Index from) { return t.advance(first(from), t.k.integer(tile.bytes())); }
+  Value extra(Index from) { return t.advance(first(from), t.k.integer(2 * tile.bytes())); }
+
+  /// Copies the first pair, with what copies the caller has begun: all of it is there then.
+  void begin(Index from) {
+    copy(from, first(from));
+    arrive();
+  }
+  /// Goes over the pairs, of which the first is there. `from` is a multiple of a tile's rows.
+  Carried loop(Index from, Index end, ArrayRef<Scalar> start,
+               llvm::function_ref<Carried(Index from, ArrayRef<Scalar>)> body) {
+    return t.k.loop(from, end, tile.rows, start, [&](Index at, ArrayRef<Scalar> carried) {
+      Index next = at + tile.rows;
+      t.k.onlyIf(next < end, [&] { copy(next, first(next)); });
+      Carried result = body(at, carried);
+      arrive();
+      return result;
+    });
+  }
+
+private:
+  void arrive() {
+    commitCopies(t.k);
+    waitCopies(t.k);
+    t.k.barrier();
+  }
+
+  TensorTiles &t;
+  const HalfTile &tile;
+  Value base;
+  llvm::function_ref<void(Index from, Value to)> copy;
+  int64_t bytes;
+};
+
+/// Copies keys and values of positions from `from` on, which the kernel's pointers have.
+void copyKeysAndValues(TensorTiles &t, const AttentionRowTile &rows, const HalfTile &tile, Index from, Value to,
+                       unsigned keys, unsigned values) {
+  auto place = [&](Index row) { return rows.placeOfKey(from + row); };
+  t.copy(tile, to, t.k.pointer(keys), rows.shape.width, place);
+  t.copy(tile, t.advance(to, t.k.integer(tile.bytes())), t.k.pointer(values), rows.shape.width, place);
+}
+
+/// What a warp's rows see of tiles of keys: rows of sums are rows, columns keys.
+class VisibleKeys {
+public:
+  VisibleKeys(TensorTiles &t, const AttentionRowTile &rows, int64_t keyTile)
+      : t(t), rows(rows), keyTile(keyTile), fewest(rows.seen.positionOf(rows.firstRow) + 1),
+        latest(rows.seen.firstSeen(rows.end - 1)) {
+    for (int64_t half = 0; half < 2; ++half)
+      positions.push_back(rows.seen.positionOf(rows.firstRow + t.warp() * kSide + t.row(2 * half)));
+  }
+
+  /// The products with the keys from position `from` on, minus infinity where a row does not see a key.
+  Carried mask(Index from, const Carried &products) {
+    KernelBuilder &k = t.k;
+    // Most tiles are seen by all rows.
+    Value isWhole = k.both(from + keyTile <= fewest, latest <= from);
+    return k.choose(
+        isWhole, [&] { return products; },
+        [&] {
+          Carried masked(products);
+          for (int64_t half = 0; half < 2; ++half) {
+            // In terms of the lane's first column, and small enough for 32 bits.
+            auto relative = [&](Index position) {
+              return k.narrow(min(max(position - from - t.column(), k.integer(-1)), k.integer(keyTile)));
+            };
+            Index position = positions[at(half)];
+            Index low = relative(rows.seen.firstSeen(position)), high = relative(position);
+            for (int64_t n = 0; n < keyTile / 8; ++n)
+              for (int64_t e = 0; e < 2; ++e) {
+                Scalar &x = masked[at(4 * n + 2 * half + e)];
+                Index column = low.constant(8 * n + e);
+                x = k.select(k.both(low <= column, column <= high), x, k.number(-kInfinity));
+              }
+          }
+          return masked;
+        });
+  }
+
+private:
+  TensorTiles &t;
+  const AttentionRowTile &rows;
+  int64_t keyTile;
+  Index fewest, latest; ///< All rows see the keys before `fewest` and not before `latest`.
+  SmallVector<Index> positions;
+};
+
+/// A softmax that goes on over tiles of keys, of the two rows of a lane. `greatest` is of all lanes of a row, `sum` of
+/// this lane's columns alone.
+struct RunningSoftmax {
+  Scalar greatest[2], sum[2];
+
+  /// Products become shares relative to the greatest product so far. Returns what sums before are to be multiplied by.
+  std::array<Scalar, 2> addShares(TensorTiles &t, double scale, MutableArrayRef<Scalar> products) {
+    KernelBuilder &k = t.k;
+    Scalar factor = k.number(scale * kLog2E);
+    auto addRow = [&](size_t half) {
+      Scalar largest = greatest[half];
+      auto forEach = [&](llvm::function_ref<void(Scalar &)> body) {
+        for (size_t n = 2 * half; n < products.size(); n += 4) {
+          body(products[n]);
+          body(products[n + 1]);
+        }
+      };
+      forEach([&](Scalar &x) { largest = k.maximum(largest, x); });
+      largest = t.rowMax(largest);
+      // Of a row that has seen no key yet all shares are exp(-inf) = 0.
+      Scalar lowest = k.number(std::numeric_limits<float>::lowest());
+      Scalar offset = k.select(k.less(largest, lowest), k.number(0), largest * factor);
+      Scalar before = k.exp2Approximate(fma(greatest[half], factor, -offset));
+      Scalar total = sum[half] * before;
+      forEach([&](Scalar &x) {
+        x = k.exp2Approximate(fma(x, factor, -offset));
+        total = total + x;
+      });
+      greatest[half] = largest;
+      sum[half] = total;
+      return before;
+    };
+    Scalar first = addRow(0), second = addRow(1);
+    return {first, second};
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Forward
+//===----------------------------------------------------------------------===//
+
+/// How blocks share the keys of a tile of rows.
+struct KeyShares {
+  KeyShares(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes)
+      : count((k.size(1) + (kSplitKeys - 1)) / kSplitKeys),
+        areShared(k.both(k.size(0) * shape.group() <= k.integer(sizes.q.rows), k.integer(1) < count)) {}
+  /// Where the part of a block lies in scratch, in rows.
+  Index part(KernelBuilder &k, const ForwardSizes &sizes, Index groups, Index number) const {
+    return ((k.block(2) * groups + k.block(1)) * count + number) * sizes.q.rows;
+  }
+
+  Index count; ///< Depends on S alone, so that results do not depend on the batch.
+  Value areShared;
+};
+
+/// Pointers: q, k, v, start, offset, y; where keys may be shared, also sums [B,G,parts,M,D] and, of each row, the
+/// greatest product and the sum of shares [B,G,parts,M,2].
+void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes) {
+  TensorTiles t(k, sizes.threads());
+  Index rowCount = k.size(0) * shape.group(), tiles = (rowCount + (sizes.q.rows - 1)) / sizes.q.rows;
+  Index number = tileOfBlock(tiles, k.block(0)), blocks = tiles;
+  std::optional<KeyShares> shares;
+  if (sizes.mayShare) {
+    shares.emplace(k, shape, sizes);
+    number = k.select(shares->areShared, k.integer(0), number);
+    blocks = k.select(shares->areShared, shares->count, tiles);
+  }
+
+  auto buildBlock = [&] {
+    AttentionRowTile rows(k, shape, number, sizes.q.rows, sizes.kv.rows, k.pointer(3), k.pointer(4));
+    const int64_t tile = sizes.kv.rows;
+    Index begin = rows.begin, end = rows.end;
+    if (shares) {
+      // Whole tiles of keys, as evenly as they go.
+      Index all = (end - begin + (tile - 1)) / tile, each = (all + (shares->count - 1)) / shares->count;
+      Index from = begin + k.block(0) * each * tile;
+      begin = k.select(shares->areShared, from, begin);
+      end = k.select(shares->areShared, min(end, from + each * tile), end);
+    }
+    Value q = t.place(0);
+    auto copyKeys = [&](Index from, Value to) { copyKeysAndValues(t, rows, sizes.kv, from, to, 1, 2); };
+    TilePairs pairs(t, sizes.kv, sizes.q.bytes(), copyKeys);
+    t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
+    pairs.begin(begin);
+    auto loadQ = [&](int64_t d) { return t.loadA(sizes.q, q, t.warp() * kSide, k.integer(d * kSide)); };
+    // Of narrow heads the queries stay in registers.
+    SmallVector<Fragment> kept;
+    if (shape.width <= 128)
+      for (int64_t d = 0; d < sizes.q.columns / kSide; ++d)
+        kept.push_back(loadQ(d));
+    auto fragmentOfQ = [&](int64_t d) { return kept.empty() ? loadQ(d) : kept[at(d)]; };
+
+    VisibleKeys visible(t, rows, tile);
+    Carried start{k.number(-kInfinity), k.number(-kInfinity)};
+    start.append(at(2 + sizes.kv.columns / 2), k.number(0));
+    Carried all = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
+      Carried shares = visible.mask(from, products(t, fragmentOfQ, sizes.kv, pairs.first(from)));
+      RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
+      std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
+      Carried sums(carried.drop_front(4));
+      for (auto [n, sum] : llvm::enumerate(sums))
+        sum = sum * factors[n % 4 / 2];
+      addWeighted(t, shares, sizes.kv, pairs.second(from), sums);
+      Carried next{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1]};
+      next.append(sums);
+      return next;
+    });
+
+    MutableArrayRef<Scalar> sums = MutableArrayRef(all).drop_front(4);
+    Scalar total[2] = {t.rowSum(all[2]), t.rowSum(all[3])};
+    auto storeResult = [&] {
+      Carried y;
+      for (auto [n, sum] : llvm::enumerate(sums)) {
+        // A row that sees no key gives zero.
+        Scalar of = total[n % 4 / 2];
+        y.push_back(sum * selectBelow(-of, 0, 1 / of, k.number(0)));
+      }
+      t.store(y, k.pointer(5), shape.width, plan::DType::F32,
+              [&](Index row) { return rows.place(t.warp() * kSide + row); });
+    };
+    auto storePart = [&] {
+      Index first = shares->part(k, sizes, k.integer(shape.groups), k.block(0)) + t.warp() * kSide;
+      t.store(sums, k.pointer(6), shape.width, plan::DType::F32,
+              [&](Index row) { return std::pair((first + row) * shape.width, t.warp() * kSide + row < rows.rows); });
+      k.onlyIf(t.column() == 0, [&] {
+        for (int64_t half = 0; half < 2; ++half)
+          k.storeVector({all[at(half)], total[half]}, k.pointer(7), (first + t.row(2 * half)) * 2);
+      });
+    };
+    if (shares)
+      k.onlyOne(shares->areShared, storePart, storeResult);
+    else
+      storeResult();
+  };
+  if (shares)
+    k.onlyIf(k.block(0) < blocks, buildBlock);
+  else
+    buildBlock();
+}
+
+/// Adds up what blocks found that shared keys: a thread an element of the rows of a key-value head. Pointers: sums,
+/// greatest products and sums of shares, y.
+void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes) {
+  KeyShares shares(k, shape, sizes);
+  Index rows = k.size(0) * shape.group(), element = k.block(0) * kElementThreads + k.thread();
+  Index row = element / shape.width, column = element % shape.width;
+  k.onlyIf(k.both(shares.areShared, row < rows), [&] {
+    auto statistics = [&](Index number) {
+      Index at = shares.part(k, sizes, k.integer(shape.groups), number) + row;
+      return k.loadVector(k.pointer(1), at * 2, 2);
+    };
+    Scalar greatest =
+        k.loop(k.integer(0), shares.count, 1, {k.number(-kInfinity)}, [&](Index number, ArrayRef<Scalar> carried) {
+          return Carried{k.maximum(carried[0], statistics(number)[0])};
+        })[0];
+    Scalar factor = k.number(shape.scale * kLog2E), lowest = k.number(std::numeric_limits<float>::lowest());
+    Scalar offset = k.select(k.less(greatest, lowest), k.number(0), greatest * factor);
+    Carried sums =
+        k.loop(k.integer(0), shares.count, 1, {k.number(0), k.number(0)}, [&](Index number, ArrayRef<Scalar> carried) {
+          Carried of = statistics(number);
+          Scalar weight = k.exp2Approximate(fma(of[0], factor, -offset));
+          Index at = shares.part(k, sizes, k.integer(shape.groups), number) + row;
+          Scalar x = k.load(k.pointer(0), at * shape.width + column);
+          return Carried{fma(x, weight, carried[0]), fma(of[1], weight, carried[1])};
+        });
+    k.store(sums[0] * selectBelow(-sums[1], 0, 1 / sums[1], k.number(0)), k.pointer(2),
+            shape.rowElement(k.block(2), k.size(0), k.block(1), row) + column);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Backward: tiles of rows find their softmax and dq, then tiles of keys dk and dv. Every sum has one order.
+//===----------------------------------------------------------------------===//
+
+struct BackwardSizes {
+  explicit BackwardSizes(const AttentionShape &shape)
+      // Wide heads have dk and dv, whose sums fill the registers of a warp, in kernels of their own.
+      : isWide(shape.width > 128), warps(isWide ? 4 : 8), fixed(warps * kSide, padTo16(shape.width)),
+        moving(shape.width <= 64 ? 64 : 32, padTo16(shape.width)) {}
+
+  int64_t threads() const { return warps * TensorTiles::kWarp; }
+  /// What a block has of rows or of keys, and what it goes over.
+  int64_t sharedBytes() const { return 2 * fixed.bytes() + 4 * moving.bytes() + 2 * statisticsBytes(); }
+  /// Of what the rows that a block goes over have.
+  int64_t statisticsBytes() const { return kStatistics * 4 * moving.rows; }
+  /// Rows of statistics of a key-value head: those of whole tiles.
+  Index paddedRows(Index rows) const { return (rows + (fixed.rows - 1)) / fixed.rows * fixed.rows; }
+
+  /// What the kernel of rows leaves: the logarithm to base two of a row's sum of exp2(scaled product), and the sum of
+  /// its shares times their gradients.
+  static constexpr int64_t kStatistics = 2;
+
+  bool isWide;
+  int64_t warps;
+  HalfTile fixed, moving;
+};
+
+/// The shares of a row are exp2(products * scale - logarithm).
+Scalar shareOf(KernelBuilder &k, Scalar product, Scalar factor, Scalar logarithm) {
+  return k.exp2Approximate(fma(product, factor, -logarithm));
+}
+
+/// dq of a tile of rows. Pointers: dy, q, k, v, start, dq, statistics [B,G,rows,2].
+void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes) {
+  TensorTiles t(k, sizes.threads());
+  const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
+  Index rowCount = k.size(0) * shape.group(), padded = sizes.paddedRows(rowCount);
+  AttentionRowTile rows(k, shape, tileOfBlock(padded / fixed.rows, k.block(0)), fixed.rows, moving.rows, k.pointer(4),
+                        {});
+  auto place = [&](Index row) { return rows.place(row); };
+  Value q = t.place(0), dO = t.place(fixed.bytes());
+  auto copyKeys = [&](Index from, Value to) { copyKeysAndValues(t, rows, moving, from, to, 2, 3); };
+  TilePairs pairs(t, moving, 2 * fixed.bytes(), copyKeys);
+  t.copy(fixed, q, k.pointer(1), shape.width, place);
+  t.copy(fixed, dO, k.pointer(0), shape.width, place);
+  auto fragmentsOf = [&](Value tile) {
+    return [&, tile](int64_t d) { return t.loadA(fixed, tile, t.warp() * kSide, k.integer(d * kSide)); };
+  };
+  VisibleKeys visible(t, rows, moving.rows);
+  auto productsOfQ = [&](Index from) {
+    return visible.mask(from, products(t, fragmentsOf(q), moving, pairs.first(from)));
+  };
+  auto gradientsOfShares = [&](Index from) { return products(t, fragmentsOf(dO), moving, pairs.second(from)); };
+
+  // Of a lane's two rows the greatest product, and of its columns the sums of shares and of shares times gradients.
+  Carried start{k.number(-kInfinity), k.number(-kInfinity)};
+  start.append(4, k.number(0));
+  pairs.begin(rows.begin);
+  Carried found = pairs.loop(rows.begin, rows.end, start, [&](Index from, ArrayRef<Scalar> carried) {
+    Carried shares = productsOfQ(from), gradients = gradientsOfShares(from);
+    RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
+    std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
+    Scalar inner[2] = {carried[4] * factors[0], carried[5] * factors[1]};
+    for (auto [n, share] : llvm::enumerate(shares))
+      inner[n % 4 / 2] = fma(share, gradients[n], inner[n % 4 / 2]);
+    return Carried{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1], inner[0], inner[1]};
+  });
+  Scalar factor = k.number(shape.scale * kLog2E);
+  Carried logarithm, inner;
+  for (int64_t half = 0; half < 2; ++half) {
+    Scalar sum = t.rowSum(found[at(2 + half)]);
+    Index row = t.warp() * kSide + t.row(2 * half);
+    // A row that sees no key, or that there is not, has no shares.
+    Value hasShares = k.both(k.less(k.number(0), sum), rows.firstRow + row < rowCount);
+    logarithm.push_back(k.select(hasShares, fma(found[at(half)], factor, kLog2E * log(sum)), k.number(kInfinity)));
+    inner.push_back(k.select(hasShares, t.rowSum(found[at(4 + half)]) / sum, k.number(0)));
+    Index element = (rows.batch * shape.groups + rows.group) * padded + rows.firstRow + row;
+    k.onlyIf(t.column() == 0, [&] {
+      k.storeVector({logarithm.back(), inner.back()}, k.pointer(6), element * BackwardSizes::kStatistics);
+    });
+  }
+
+  pairs.begin(rows.begin);
+  Carried sums(at(moving.columns / 2), k.number(0));
+  sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
+    Carried next(carried), shares = productsOfQ(from), gradients = gradientsOfShares(from);
+    for (auto [n, share] : llvm::enumerate(shares)) {
+      size_t half = n % 4 / 2;
+      share = shareOf(k, share, factor, logarithm[half]) * (gradients[n] - inner[half]);
+    }
+    addWeighted(t, shares, moving, pairs.first(from), next);
+    return next;
+  });
+  for (Scalar &sum : sums)
+    sum = sum * shape.scale;
+  t.store(sums, k.pointer(5), shape.width, plan::DType::F32,
+          [&](Index row) { return rows.place(t.warp() * kSide + row); });
+}
+
+/// Which gradients a kernel of keys finds.
+struct KeyResults {
+  bool keys, values;
+};
+
+/// dk or dv, or both, of a tile of keys. Pointers: dy, q, k, v, start, dk, dv, statistics.
+void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes, KeyResults results) {
+  TensorTiles t(k, sizes.threads());
+  const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
+  const int64_t tile = moving.rows, group = shape.group();
+  Index queries = k.size(0), keys = k.size(1), rows = queries * group;
+  // The first keys are seen by the most queries.
+  Index firstKey = k.block(0) * fixed.rows, g = k.block(1), b = k.block(2);
+  AttentionKeys seen(k, shape, b, queries, keys, k.pointer(4), {});
+  Index begin = max(firstKey - seen.base, k.integer(0)) * group / tile * tile, end = rows;
+  if (shape.window > 0)
+    end = min(end, max(min(firstKey + fixed.rows, keys) + (shape.window - 1) - seen.base, k.integer(0)) * group);
+  auto placeOfKey = [&](Index row) {
+    return std::pair(shape.keyElement(b, keys, g, firstKey + row), firstKey + row < keys);
+  };
+  Index firstStatistic = (b * shape.groups + g) * sizes.paddedRows(rows);
+  auto copyRows = [&](Index from, Value to) {
+    auto place = [&](Index row) { return std::pair(shape.rowElement(b, queries, g, from + row), from + row < rows); };
+    t.copy(moving, to, k.pointer(1), shape.width, place);
+    t.copy(moving, t.advance(to, k.integer(moving.bytes())), k.pointer(0), shape.width, place);
+    // Of a row there are two numbers, of 16 bytes two rows.
+    Index number = k.thread() * 8, first = (firstStatistic + from) * (2 * BackwardSizes::kStatistics);
+    k.onlyIf(k.thread() < sizes.statisticsBytes() / 16,
+             [&] { copyAsync(k, t.advance(to, k.integer(2 * moving.bytes())), number, k.pointer(7), first + number); });
+  };
+  Value key = t.place(0), value = t.place(fixed.bytes());
+  t.copy(fixed, key, k.pointer(2), shape.width, placeOfKey);
+  if (results.keys)
+    t.copy(fixed, value, k.pointer(3), shape.width, placeOfKey);
+  TilePairs pairs(t, moving, 2 * fixed.bytes(), copyRows, sizes.statisticsBytes());
+  auto fragmentsOf = [&](Value tile) {
+    return [&, tile](int64_t d) { return t.loadA(fixed, tile, t.warp() * kSide, k.integer(d * kSide)); };
+  };
+  // This lane's keys, from the first of the block on.
+  Index keyOfLane = k.narrow(t.warp() * kSide + t.row(0));
+  Scalar factor = k.number(shape.scale * kLog2E);
+  // Rows of sums are keys, and columns are rows of q: the transpose of what rows find.
+  auto mask = [&](Index from, const Carried &products) {
+    Index last = min(from + tile, rows) - 1;
+    Value isWhole =
+        k.both(firstKey + fixed.rows <= seen.positionOf(from) + 1, seen.firstSeen(seen.positionOf(last)) <= firstKey);
+    return k.choose(
+        isWhole, [&] { return products; },
+        [&] {
+          Carried masked(products);
+          for (int64_t n = 0; n < tile / 8; ++n)
+            for (int64_t e = 0; e < 2; ++e) {
+              Index position = seen.positionOf(from + 8 * n + t.column() + e);
+              auto relative = [&](Index at) {
+                return k.narrow(min(max(at - firstKey, k.integer(-1)), k.integer(fixed.rows)));
+              };
+              Index high = relative(position), low = relative(seen.firstSeen(position));
+              for (int64_t half = 0; half < 2; ++half) {
+                Scalar &x = masked[at(4 * n + 2 * half + e)];
+                Index mine = keyOfLane + keyOfLane.constant(8 * half);
+                x = k.select(k.both(low <= mine, mine <= high), x, k.number(-kInfinity));
+              }
+            }
+          return masked;
+        });
+  };
+
+  const size_t sumCount = at(moving.columns / 2);
+  pairs.begin(begin);
+  Carried start((results.keys + results.values) * sumCount, k.number(0));
+  Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
+    Carried next(carried);
+    MutableArrayRef<Scalar> sums(next);
+    Carried shares = mask(from, products(t, fragmentsOf(key), moving, pairs.first(from)));
+    Carried inner;
+    for (int64_t n = 0; n < tile / 8; ++n) {
+      Carried of = k.loadVector(pairs.extra(from), (t.column() + 8 * n) * BackwardSizes::kStatistics, 4);
+      for (int64_t number = 0; number < 4; ++number) {
+        Scalar &share = shares[at(4 * n + number)];
+        share = shareOf(k, share, factor, of[at(number % 2 * 2)]);
+        inner.push_back(of[at(number % 2 * 2 + 1)]);
+      }
+    }
+    if (results.values)
+      addWeighted(t, shares, moving, pairs.second(from), sums.take_back(sumCount));
+    if (results.keys) {
+      Carried gradients = products(t, fragmentsOf(value), moving, pairs.second(from));
+      for (auto [n, gradient] : llvm::enumerate(gradients))
+        gradient = shares[n] * (gradient - inner[n]);
+      addWeighted(t, gradients, moving, pairs.first(from), sums.take_front(sumCount));
+    }
+    return next;
+  });
+  auto placeOfSum = [&](Index row) { return placeOfKey(t.warp() * kSide + row); };
+  if (results.keys) {
+    Carried dk(sums.begin(), sums.begin() + sumCount);
+    for (Scalar &sum : dk)
+      sum = sum * shape.scale;
+    t.store(dk, k.pointer(5), shape.width, plan::DType::F32, placeOfSum);
+  }
+  if (results.values)
+    t.store(ArrayRef(sums).take_back(sumCount), k.pointer(6), shape.width, plan::DType::F32, placeOfSum);
+}
+} // namespace
+
+void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape) {
+  ForwardSizes sizes(shape);
+  std::vector<plan::LaunchArgument> arguments{operandArgument(0), operandArgument(1), operandArgument(2),
+                                              operandArgument(3), operandArgument(4), resultArgument(0)};
+  plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
+  plan::SizeFormula blocks = shape.tilesOfRows(sizes.q.rows), groups = plan::constantFormula(shape.groups);
+  std::vector<plan::LaunchArgument> parts;
+  if (sizes.mayShare) {
+    // Of every sequence at most S / kSplitKeys + 1 parts.
+    auto partsOf = [&](int64_t elements) {
+      int64_t each = shape.groups * sizes.q.rows * elements;
+      return call.takeScratch(
+          sumOf(scratchOf({shape.batch}, each), productOf({shape.batch, shape.keys}, 4 * each, kSplitKeys * 256, 256)));
+    };
+    parts = {partsOf(shape.width), partsOf(2)};
+    llvm::append_range(arguments, parts);
+    blocks = sumOf(blocks, productOf(shape.keys, 1, kSplitKeys));
+  }
+  arguments.insert(arguments.end(), {queries, keys});
+  auto pointers = static_cast<unsigned>(arguments.size() - 2);
+  std::string kernel =
+      call.define("tensor_" + shape.variant() + (sizes.mayShare ? "_shared" : ""), pointers,
+                  /*sizes=*/2, sizes.threads(), [&](KernelBuilder &k) { buildForward(k, shape, sizes); });
+  call.launch(kernel, {blocks, groups, productOf(shape.batch)}, sizes.threads(), arguments, sizes.sharedBytes());
+  if (!sizes.mayShare)
+    return;
+  std::string sum = call.define("parts_" + shape.variant(), /*pointers=*/3, /*sizes=*/2, kElementThreads,
+                                [&](KernelBuilder &k) { buildParts(k, shape, sizes); });
+  call.launch(
+      sum,
+      {plan::constantFormula(static_cast<int64_t>(llvm::divideCeil(sizes.q.rows * shape.width, kElementThreads))),
+       groups, productOf(shape.batch)},
+      kElementThreads, {parts[0], parts[1], resultArgument(0), queries, keys});
+}
+
+void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape) {
+  BackwardSizes sizes(shape);
+  int64_t each = shape.groups * BackwardSizes::kStatistics;
+  plan::LaunchArgument statistics =
+      call.takeScratch(sumOf(scratchOf({shape.batch, shape.queries}, shape.group() * each),
+                             scratchOf({shape.batch}, sizes.fixed.rows * each)));
+  plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
+  plan::SizeFormula groups = plan::constantFormula(shape.groups), batch = productOf(shape.batch);
+  std::string variant = shape.variant();
+  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/7, /*sizes=*/2, sizes.threads(),
+                                   [&](KernelBuilder &k) { buildRowsGradient(k, shape, sizes); });
+  call.launch(ofRows, {shape.tilesOfRows(sizes.fixed.rows), groups, batch}, sizes.threads(),
+              {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
+               resultArgument(0), statistics, queries, keys},
+              sizes.sharedBytes());
+  auto launchKeys = [&](const std::string &name, KeyResults results) {
+    std::string ofKeys = call.define(name + variant, /*pointers=*/8, /*sizes=*/2, sizes.threads(),
+                                     [&](KernelBuilder &k) { buildKeysGradient(k, shape, sizes, results); });
+    call.launch(ofKeys, {productOf(shape.keys, 1, sizes.fixed.rows), groups, batch}, sizes.threads(),
+                {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
+                 resultArgument(1), resultArgument(2), statistics, queries, keys},
+                sizes.sharedBytes());
+  };
+  if (sizes.isWide) {
+    launchKeys("tensor_dk_", {true, false});
+    launchKeys("tensor_dv_", {false, true});
+  } else {
+    launchKeys("tensor_keys_", {true, true});
+  }
+}
