@@ -97,6 +97,7 @@ CudaDevice::~CudaDevice() = default;
 
 int CudaDevice::ordinal() const { return state_->ordinal; }
 const CudaProperties &CudaDevice::properties() const { return state_->properties; }
+bool CudaDevice::waits() const { return state_->waits; }
 void *CudaDevice::stream() const { return state_->stream; }
 
 //===----------------------------------------------------------------------===//

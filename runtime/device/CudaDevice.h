@@ -122,6 +122,8 @@ public:
   const CudaProperties &properties() const;
   /// Bytes that nobody has allocated.
   StatusOr<int64_t> freeBytes() const;
+  /// MORPH_CUDA_SYNC=1: every launch waits, so that an error names it.
+  bool waits() const;
   /// The driver's stream, for checkers.
   void *stream() const;
 

@@ -30,6 +30,7 @@ const CudaProperties &CudaDevice::properties() const {
   return none;
 }
 StatusOr<int64_t> CudaDevice::freeBytes() const { return absent(); }
+bool CudaDevice::waits() const { return false; }
 void *CudaDevice::stream() const { return nullptr; }
 StatusOr<void *> CudaDevice::allocate(int64_t, const std::string &) { return absent(); }
 void CudaDevice::release(void *) {}

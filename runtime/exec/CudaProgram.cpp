@@ -4,6 +4,7 @@
 #include "runtime/plan/OpSizes.h"
 
 #include <cstdlib>
+#include <map>
 
 namespace morph {
 
@@ -30,6 +31,20 @@ static int targetNumber(const std::string &target) {
   return target.rfind("sm_", 0) == 0 ? std::atoi(target.c_str() + 3) : 0;
 }
 
+/// The numbers in weights' names, `model.layers.3.mlp...`, by the weights' values.
+static std::map<int64_t, std::string> layersOfWeights(const plan::Plan &plan) {
+  std::map<int64_t, std::string> layers;
+  const std::string begin = "layers.";
+  for (size_t w = 0; w < plan.weights.size(); ++w) {
+    const std::string &name = plan.weights[w].name;
+    if (const size_t at = name.find(begin); at != std::string::npos) {
+      const std::string rest = name.substr(at + begin.size());
+      layers[plan.weightValues[w]] = rest.substr(0, rest.find('.'));
+    }
+  }
+  return layers;
+}
+
 StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &plan, CudaDevice &device) {
   const std::string what = "program '" + plan.program + "'";
   if (!plan.device)
@@ -44,13 +59,19 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &pla
     return Status::invalid(what + ": its PTX is not there: '" + plan.device->ptx + ".ptx' belongs beside the plan");
   MORPH_ASSIGN_OR_RETURN(CudaModule module, device.load(plan.device->text, what));
   std::unique_ptr<CudaProgram> program(new CudaProgram(plan, device, std::move(module)));
+  std::map<int64_t, std::string> layers = layersOfWeights(plan);
+  std::string layer; // Of the last weight that was read.
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     std::vector<CudaFunction> &functions = program->functions_.emplace_back();
     for (const plan::DeviceLaunch &launch : plan.device->instructions[i].launches) {
       MORPH_ASSIGN_OR_RETURN(CudaFunction function, program->module_.find(launch.kernel));
       functions.push_back(std::move(function));
     }
-    program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + ")");
+    for (int64_t operand : plan.instructions[i].operands)
+      if (const auto found = layers.find(operand); found != layers.end())
+        layer = ", layer " + found->second;
+    program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + layer +
+                              ")");
   }
   return program;
 }

@@ -536,7 +536,8 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     }
     if (!recording)
       findSteps(known);
-    if (cuda_ && known.empty() && !observer_)
+    // A graph is one launch, whose error would name no instruction.
+    if (cuda_ && known.empty() && !observer_ && !cudaDeviceOf(device_).waits())
       MORPH_RETURN_IF_ERROR(runGraph(values, *layout));
     else
       MORPH_RETURN_IF_ERROR(runInstructions(values, layout, known));
