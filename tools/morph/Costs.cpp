@@ -79,7 +79,8 @@ StageMemory memoryOf(const plan::Cost &cost, const std::map<std::string, int64_t
 
 class StageEstimator {
 public:
-  StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans) : plans_(plans) {
+  StageEstimator(const ResolvedSpec &resolved, const PlanFiles &plans, const plan::DeviceModel *device)
+      : plans_(plans), device_(device) {
     mode_.threads = threadsOf(resolved.model.threads);
   }
 
@@ -97,6 +98,12 @@ public:
     result.steps = static_cast<int64_t>(steps);
     result.tokens = passes * static_cast<double>(batch * length);
     result.flops = passes * cost.flops;
+    MORPH_ASSIGN_OR_RETURN(const std::vector<double> seconds, secondsOf(plan, sizes));
+    result.seconds = passes * std::accumulate(seconds.begin(), seconds.end(), 0.0);
+    if (plan.update) {
+      MORPH_ASSIGN_OR_RETURN(const std::vector<double> update, secondsOf(*plan.update, sizes));
+      result.seconds += steps * std::accumulate(update.begin(), update.end(), 0.0);
+    }
     const double masters = static_cast<double>(cost.masterBytes);
     result.memory = memoryOf(cost, sizes, mode_.threads);
     result.diskBytes = masters;
@@ -104,23 +111,9 @@ public:
     return result;
   }
 
-  /// Memory of generating after B sequences of T tokens: the prefill, or a step.
   StatusOr<StageMemory> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    // The arena of the prefill stays.
-    int64_t inputs = 0, arena = 0, bound = 0;
-    for (int64_t tokens : {std::min(length, plan::kPrefillChunk), int64_t(1)}) {
-      const auto sizes = plan::withRings({{"B", batch}, {"T", tokens}, {"N", 0}}, plan, length + 1);
-      MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
-      inputs = std::max(inputs, cost.inputBytes);
-      arena = std::max(arena, cost.arenaBytes);
-      bound = cost.boundBytes;
-    }
-    StageMemory memory;
-    memory.weights = static_cast<double>(bound);
-    memory.values = static_cast<double>(arena);
-    memory.bytes = memory.weights + memory.values + static_cast<double>(inputs);
-    return memory;
+    return memoryOfDecoding(plan, batch, length, mode_.threads);
   }
 
   /// `passes` runs that spread evenly over sequences of several lengths; the memory is that of the longest.
@@ -137,6 +130,7 @@ public:
       total.checkpointBytes = cost.checkpointBytes;
       total.tokens += cost.tokens;
       total.flops += cost.flops;
+      total.seconds += cost.seconds;
       takeLarger(total.memory, cost.memory);
     }
     return total;
@@ -144,7 +138,7 @@ public:
 
   /// What it takes to keep an output of all of a cost's runs, and what later runs save that are given it.
   struct Keeping {
-    double bytes = 0, flops = 0;
+    double bytes = 0, flops = 0, seconds = 0;
   };
   StatusOr<Keeping> keeping(const std::string &program, const std::string &output, double passes,
                             const std::map<std::string, int64_t> &sizes) const {
@@ -155,16 +149,21 @@ public:
       return Keeping();
     MORPH_ASSIGN_OR_RETURN(const auto shapes, plan::resolveShapes(plan, sizes));
     MORPH_ASSIGN_OR_RETURN(const std::vector<double> flops, plan::instructionFlops(plan, sizes));
+    MORPH_ASSIGN_OR_RETURN(const std::vector<double> seconds, secondsOf(plan, sizes));
     const std::vector<int64_t> &shape = shapes[static_cast<size_t>(found->value)];
     const double bytes = std::accumulate(shape.begin(), shape.end(), 4.0 * passes, std::multiplies<double>());
     const std::vector<plan::Step> steps = plan::planSteps(plan, plan::ZeroShares(plan.weights.size()), {found->value});
     Keeping result;
     for (size_t i = 0; i < steps.size(); ++i)
-      if (steps[i] != plan::Step::Run)
+      if (steps[i] != plan::Step::Run) {
         result.flops += passes * flops[i];
+        result.seconds += passes * seconds[i];
+      }
     // Beyond what is kept, later runs compute it again (KeptResults).
     result.bytes = std::min(bytes, static_cast<double>(plan::kKeptBytes));
-    result.flops *= bytes > 0 ? result.bytes / bytes : 0;
+    const double share = bytes > 0 ? result.bytes / bytes : 0;
+    result.flops *= share;
+    result.seconds *= share;
     return result;
   }
 
@@ -190,7 +189,15 @@ public:
   }
 
 private:
+  /// Of each instruction; zeros where no GPU was named.
+  StatusOr<std::vector<double>> secondsOf(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes) const {
+    if (!device_)
+      return std::vector<double>(plan.instructions.size(), 0);
+    return plan::instructionSeconds(plan, sizes, *device_);
+  }
+
   const PlanFiles &plans_;
+  const plan::DeviceModel *device_;
   plan::RunMode mode_;
 };
 
@@ -204,19 +211,56 @@ StatusOr<StageMemory> morph::memoryOfRun(const plan::Plan &plan, const std::map<
   return memoryOf(cost, sizes, threads);
 }
 
+StatusOr<StageMemory> morph::memoryOfDecoding(const plan::Plan &decode, int64_t batch, int64_t length,
+                                              int64_t threads) {
+  plan::RunMode mode;
+  mode.threads = threads;
+  // The arena of the prefill stays.
+  int64_t inputs = 0, arena = 0, bound = 0;
+  for (int64_t tokens : {std::min(length, plan::kPrefillChunk), int64_t(1)}) {
+    const auto sizes = plan::withRings({{"B", batch}, {"T", tokens}, {"N", 0}}, decode, length + 1);
+    MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(decode, sizes, mode));
+    inputs = std::max(inputs, cost.inputBytes);
+    arena = std::max(arena, cost.arenaBytes);
+    bound = cost.boundBytes;
+  }
+  StageMemory memory;
+  memory.weights = static_cast<double>(bound);
+  memory.values = static_cast<double>(arena);
+  memory.bytes = memory.weights + memory.values + static_cast<double>(inputs);
+  return memory;
+}
+
+StatusOr<int64_t> morph::longestContext(const plan::Plan &decode, double bytes) {
+  int64_t fits = 0, fails = kMostContext + 1;
+  while (fits + 1 < fails) {
+    const int64_t length = fits + (fails - fits) / 2;
+    MORPH_ASSIGN_OR_RETURN(const StageMemory memory, memoryOfDecoding(decode, 1, length, 1));
+    (memory.bytes <= bytes ? fits : fails) = length;
+  }
+  return fits;
+}
+
+StatusOr<double> morph::decodeSeconds(const plan::Plan &decode, int64_t context, const plan::DeviceModel &device) {
+  const auto sizes = plan::withRings({{"B", 1}, {"T", 1}, {"N", 0}}, decode, context + 1);
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> seconds, plan::instructionSeconds(decode, sizes, device));
+  return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+}
+
 int64_t morph::threadsOf(int64_t threads) {
   return threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
 }
 
 StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
-                                                       int64_t variants) {
-  const StageEstimator estimator(resolved, plans);
+                                                       int64_t variants, const plan::DeviceModel *device) {
+  const StageEstimator estimator(resolved, plans, device);
   std::vector<StageCost> costs;
   auto times = [](StageCost cost, int64_t models) {
     const auto factor = static_cast<double>(models);
     cost.models = models;
     cost.tokens *= factor;
     cost.flops *= factor;
+    cost.seconds *= factor;
     cost.diskBytes *= factor;
     return cost;
   };
@@ -232,6 +276,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.steps += cost.steps;
       total.tokens += cost.tokens;
       total.flops += cost.flops;
+      total.seconds += cost.seconds;
       takeLarger(total.memory, cost.memory);
       total.diskBytes = cost.diskBytes;
       total.checkpointBytes = cost.checkpointBytes;
@@ -249,6 +294,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", wave, align, 0));
       total.tokens += cost.tokens;
       total.flops += cost.flops;
+      total.seconds += cost.seconds;
       total.diskBytes += cost.diskBytes;
       total.checkpointBytes = std::max(total.checkpointBytes, cost.checkpointBytes);
       takeLarger(total.memory, cost.memory);
@@ -262,6 +308,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                              estimator.keeping(wave, streams.front(),
                                                static_cast<double>(align.steps * align.accumulate), cost.memory.sizes));
       total.flops -= kept.flops;
+      total.seconds -= kept.seconds;
       total.keptBytes = std::max(total.keptBytes, static_cast<double>(streams.size()) * kept.bytes);
     }
     if (estimator.has("calibrate")) {
@@ -270,6 +317,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                 align.batch, align.length, 0));
       total.tokens += cost.tokens;
       total.flops += cost.flops;
+      total.seconds += cost.seconds;
       takeLarger(total.memory, cost.memory);
     }
     total.stage = "align";
@@ -311,6 +359,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                                 cost.memory.sizes));
       costs.back().sharedFlops = static_cast<double>(variants - 1) * kept.flops;
       costs.back().flops -= costs.back().sharedFlops;
+      costs.back().seconds -= static_cast<double>(variants - 1) * kept.seconds;
       costs.back().keptBytes = kept.bytes;
     }
   }
@@ -340,6 +389,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                                       0, batch, length, batch * (length - 1)));
       cost.tokens += text.tokens;
       cost.flops += text.flops;
+      cost.seconds += text.seconds;
       takeLarger(cost.memory, text.memory);
     }
     // Generated answers: a prefill and steps. The teacher has the largest caches.
@@ -354,6 +404,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                              estimator.estimate("evaluate", "decode-full", answers, 0, evaluate.batch, 1, 0, longest));
       cost.tokens += prefill.tokens + step.tokens;
       cost.flops += prefill.flops + step.flops;
+      cost.seconds += prefill.seconds + step.seconds;
     }
     // Of the hybrids and, where it is among the plans, of the teacher.
     for (const char *program : {"decode", "decode-full"})

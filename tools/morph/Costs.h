@@ -4,7 +4,7 @@
 #ifndef MORPH_TOOLS_MORPH_COSTS_H
 #define MORPH_TOOLS_MORPH_COSTS_H
 
-#include "runtime/plan/Plan.h"
+#include "runtime/plan/DeviceModel.h"
 #include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
 
@@ -26,6 +26,14 @@ struct StageMemory {
 
 /// Of a run of a plan with the named sizes bound. Errors: a size of an input that is not bound.
 StatusOr<StageMemory> memoryOfRun(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes, int64_t threads);
+/// Of generating after `batch` sequences of `length` tokens by a program `decode`: the prefill, or a step.
+StatusOr<StageMemory> memoryOfDecoding(const plan::Plan &decode, int64_t batch, int64_t length, int64_t threads);
+/// The most tokens of one sequence after which a program `decode` can go on within so many bytes, up to
+/// kMostContext: 0 where there is no room for any.
+StatusOr<int64_t> longestContext(const plan::Plan &decode, double bytes);
+inline constexpr int64_t kMostContext = int64_t(1) << 30;
+/// Seconds that a GPU would take for a token after `context` others.
+StatusOr<double> decodeSeconds(const plan::Plan &decode, int64_t context, const plan::DeviceModel &device);
 
 /// The threads that a run has for a spec's number, of which 0 means all cores.
 int64_t threadsOf(int64_t threads);
@@ -39,6 +47,7 @@ struct StageCost {
   double tokens = 0;
   double flops = 0;
   double sharedFlops = 0; ///< What its models would take beside these if they did not share the teacher's results.
+  double seconds = 0;     ///< On a GPU, where one was named, for all models.
   StageMemory memory;
   double diskBytes = 0; ///< What it leaves; what follows comes on top while it runs.
   double checkpointBytes = 0;
@@ -50,8 +59,10 @@ struct StageCost {
 /// without a plan has no cost.
 using PlanFiles = std::map<std::string, fs::path>;
 
-/// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured.
-StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans, int64_t variants);
+/// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured. Times
+/// are those of `device`, if any.
+StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans, int64_t variants,
+                                                const plan::DeviceModel *device = nullptr);
 
 /// Free memory of this machine in bytes: what the kernel calls available, within the limits of the control group.
 double availableMemory();

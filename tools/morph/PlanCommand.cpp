@@ -7,6 +7,7 @@
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/DataScript.h"
+#include "tools/morph/DeviceMeasure.h"
 #include "tools/morph/MemoryLimit.h"
 #include "tools/morph/Report.h"
 #include "tools/morph/SpecArguments.h"
@@ -22,7 +23,10 @@ namespace {
 
 struct Arguments : SpecArguments {
   bool json = false;
+  std::string device; ///< Of plan::deviceNames(), "measured", or empty.
 };
+
+constexpr const char *kMeasured = "measured";
 
 /// Tasks in words have the room that the tokenizer gives them; where it is not there, the spec's readers have held them
 /// to a token a piece.
@@ -75,6 +79,7 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
                       {"steps", cost.steps},
                       {"tokens", cost.tokens},
                       {"flops", cost.flops},
+                      {"seconds", cost.seconds > 0 ? Json(cost.seconds) : Json()},
                       {"extra_flops", unlimited > 0 ? flops / unlimited - 1 : 0},
                       {"memory_bytes", cost.memory.bytes},
                       {"weight_bytes", cost.memory.weights},
@@ -87,7 +92,43 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
   return stages;
 }
 
+/// What a GPU is taken to reach, for JSON.
+Json toJson(const plan::DeviceModel &device, bool isMeasured) {
+  using Shares = plan::DeviceShares;
+  return {{"name", device.name},
+          {"target", device.target},
+          {"memory_bytes", device.memoryBytes},
+          {"row_bytes_per_second", device.rowBytes},
+          {"bf16_product_flops", device.halfProducts},
+          {"fp32_product_flops", device.floatProducts},
+          {"attention_share", Shares::kAttention},
+          {"linear_attention_share", Shares::kLinearAttention},
+          {"launch_seconds", Shares::kLaunchSeconds},
+          {"measured", isMeasured}};
+}
+
+void printDevice(const Json &device) {
+  const bool isMeasured = device["measured"];
+  const auto tera = [&](const char *key, int digits) { return formatFixed(device[key].get<double>() / 1e12, digits); };
+  std::printf(
+      "Times are estimates for one %s with %s, by %s: products at %s (bf16) and %s TFLOP/s (fp32),\n"
+      "attention at %s and linear attention at %s of that, everything else at %s TB/s, %s us a launch at least.\n\n",
+      device["name"].get<std::string>().c_str(), formatBytes(device["memory_bytes"]).c_str(),
+      isMeasured ? "a short run" : "its data sheet", tera("bf16_product_flops", 0).c_str(),
+      tera("fp32_product_flops", 0).c_str(), formatFixed(device["attention_share"], 2).c_str(),
+      formatFixed(device["linear_attention_share"], 2).c_str(), tera("row_bytes_per_second", 2).c_str(),
+      formatFixed(1e6 * device["launch_seconds"].get<double>(), 0).c_str());
+}
+
+/// "37 k tokens", or what there is to say of none and of all.
+std::string formatContext(int64_t tokens) {
+  if (tokens == 0)
+    return "none: the weights alone do not fit";
+  return tokens >= kMostContext ? "any" : formatCount(static_cast<double>(tokens)) + " tokens";
+}
+
 void print(const Json &report) {
+  const bool hasDevice = report.contains("device");
   const Json &model = report["model"];
   std::string list;
   for (const std::string reference : report["candidates"])
@@ -95,7 +136,13 @@ void print(const Json &report) {
   std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
               model["layers"].get<long long>(), report["full_layers"].get<long long>(), list.c_str());
-  Table stages({"stage", "steps", "tokens", "FLOPs", "for memory", "peak memory", "disk", "kept on the way"});
+  std::vector<std::string> header = {"stage",      "steps",       "tokens", "FLOPs",
+                                     "for memory", "peak memory", "disk",   "kept on the way"};
+  if (hasDevice) {
+    printDevice(report["device"]);
+    header.push_back("estimated time");
+  }
+  Table stages(header);
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
     std::string name = stage["stage"];
@@ -104,11 +151,17 @@ void print(const Json &report) {
     if (stage["waves"] > 1)
       name += ", " + std::to_string(stage["waves"].get<int64_t>()) + " waves";
     const double extra = stage["extra_flops"];
-    stages.add({name, stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
-                formatCount(stage["tokens"]), formatCount(stage["flops"]),
-                extra > 0 ? "+" + formatFixed(100 * extra, 1) + " %" : "-", formatBytes(stage["memory_bytes"]),
-                stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-",
-                stage["kept_bytes"] > 0 ? formatBytes(stage["kept_bytes"]) : "-"});
+    std::vector<std::string> line = {name,
+                                     stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
+                                     formatCount(stage["tokens"]),
+                                     formatCount(stage["flops"]),
+                                     extra > 0 ? "+" + formatFixed(100 * extra, 1) + " %" : "-",
+                                     formatBytes(stage["memory_bytes"]),
+                                     stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-",
+                                     stage["kept_bytes"] > 0 ? formatBytes(stage["kept_bytes"]) : "-"};
+    if (hasDevice)
+      line.push_back(stage["seconds"].is_null() ? "-" : formatDuration(stage["seconds"]));
+    stages.add(line);
   }
   std::printf("%s\n", stages.print().c_str());
   for (const Json &stage : report["stages"])
@@ -117,39 +170,78 @@ void print(const Json &report) {
   if (report["cache"].empty())
     return;
   std::printf("Cache of one sequence while decoding:\n\n");
-  Table cache({"context", "full", "hybrid", "ratio"});
+  header = {"context", "full", "hybrid", "ratio"};
+  if (hasDevice)
+    header.insert(header.end(), {"full, ms a token", "hybrid, ms a token"});
+  Table cache(header);
   for (const Json &line : report["cache"]) {
     const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];
-    cache.add({std::to_string(line["context"].get<int64_t>() / 1024) + "K", formatBytes(full), formatBytes(hybrid),
-               formatFixed(full / hybrid, 2) + "x"});
+    std::vector<std::string> cells = {std::to_string(line["context"].get<int64_t>() / 1024) + "K", formatBytes(full),
+                                      formatBytes(hybrid), formatFixed(full / hybrid, 2) + "x"};
+    if (hasDevice)
+      for (const char *key : {"full_seconds", "hybrid_seconds"})
+        cells.push_back(formatFixed(1e3 * line[key].get<double>(), 2));
+    cache.add(cells);
   }
   std::printf("%s", cache.print().c_str());
+  if (hasDevice)
+    std::printf("\nThe longest context of one sequence: full %s, hybrid %s\n",
+                formatContext(report["device"]["full_context"]).c_str(),
+                formatContext(report["device"]["hybrid_context"]).c_str());
 }
 
-Status planSpec(const Toolchain &tools, const Arguments &arguments) {
-  const Compiler compiler(tools);
-  MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
+/// The GPU that was named; nothing where none was.
+StatusOr<std::optional<plan::DeviceModel>> findDevice(const std::string &name) {
+  if (name.empty())
+    return std::optional<plan::DeviceModel>();
+  MORPH_ASSIGN_OR_RETURN(plan::DeviceModel device, name == kMeasured ? measureDevice() : plan::findDeviceModel(name));
+  return std::optional<plan::DeviceModel>(std::move(device));
+}
+
+Status planSpec(const Toolchain &tools, Arguments arguments) {
+  MORPH_ASSIGN_OR_RETURN(const std::optional<plan::DeviceModel> device, findDevice(arguments.device));
+  const Compiler compiler(tools, device ? device->target : "");
+  MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
+  if (device) {
+    // Stages are planned within the GPU's memory, where the spec names no limit of its own.
+    if (!resolved.model.memoryLimit)
+      resolved.model.memoryLimit = device->memoryBytes / 1e9;
+    resolved.model.threads = 1; // Those are the CPU's, for scratch.
+  }
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   const size_t baselines = resolved.evaluate.baselines.size();
-  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
-                         estimateStages(resolved, plans.files, static_cast<int64_t>(1 + baselines)));
+  MORPH_ASSIGN_OR_RETURN(
+      const std::vector<StageCost> costs,
+      estimateStages(resolved, plans.files, static_cast<int64_t>(1 + baselines), device ? &*device : nullptr));
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
                  {"full_layers", fullLayers(choice).size()},
                  {"candidates", candidatesOf(resolved.space)},
                  {"stages", toJson(resolved, costs, plans.unlimitedFlops)},
                  {"cache", Json::array()}};
+  if (device)
+    report["device"] = toJson(*device, arguments.device == kMeasured);
   if (plans.files.count("decode")) {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan full, plan::readPlan(plans.files.at("decode-full").string()));
     MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.files.at("decode").string()));
-    for (int64_t context = 8192; context <= 262144; context *= 2)
-      report["cache"].push_back({{"context", context},
-                                 {"full_bytes", plan::cacheBytes(full, context)},
-                                 {"hybrid_bytes", plan::cacheBytes(hybrid, context)}});
+    for (int64_t context = 8192; context <= 262144; context *= 2) {
+      Json line = {{"context", context},
+                   {"full_bytes", plan::cacheBytes(full, context)},
+                   {"hybrid_bytes", plan::cacheBytes(hybrid, context)}};
+      if (device) {
+        MORPH_ASSIGN_OR_RETURN(line["full_seconds"], decodeSeconds(full, context, *device));
+        MORPH_ASSIGN_OR_RETURN(line["hybrid_seconds"], decodeSeconds(hybrid, context, *device));
+      }
+      report["cache"].push_back(std::move(line));
+    }
+    if (device) {
+      MORPH_ASSIGN_OR_RETURN(report["device"]["full_context"], longestContext(full, device->memoryBytes));
+      MORPH_ASSIGN_OR_RETURN(report["device"]["hybrid_context"], longestContext(hybrid, device->memoryBytes));
+    }
   }
   if (arguments.json)
     std::printf("%s\n", report.dump(2).c_str());
@@ -166,6 +258,12 @@ void morph::addPlanCommand(CLI::App &app, Action &action) {
       app.add_subcommand("plan", "Print a spec's stages, tokens, FLOPs, memory and cache sizes; runs nothing");
   addSpecArguments(*command, *arguments);
   command->add_flag("--json", arguments->json, "Print JSON");
+  std::vector<std::string> devices = plan::deviceNames();
+  devices.push_back(kMeasured);
+  command
+      ->add_option("--device", arguments->device,
+                   "Estimate times and memory on a GPU: by its data sheet, or this machine's by a short run")
+      ->check(CLI::IsMember(devices));
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return planSpec(tools, *arguments); }; });
 }
