@@ -124,6 +124,40 @@ StatusOr<std::vector<std::string>> Processes::gatherTexts(const std::string &tex
   return texts;
 }
 
+StatusOr<std::vector<std::vector<double>>> Processes::collect(const std::vector<std::vector<double>> &own,
+                                                              int64_t chunk, int64_t total) {
+  if (isAlone())
+    return own;
+  std::vector<double> packed; // Of each row its length, and the row.
+  for (const std::vector<double> &row : own) {
+    packed.push_back(static_cast<double>(row.size()));
+    packed.insert(packed.end(), row.begin(), row.end());
+  }
+  MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
+                         gatherTexts(std::string(reinterpret_cast<const char *>(packed.data()),
+                                                 packed.size() * sizeof(double))));
+  std::vector<std::vector<double>> all;
+  std::vector<size_t> read(texts.size(), 0); // Bytes of each text.
+  const auto next = [&](int64_t process) {
+    double value = 0;
+    size_t &offset = read[static_cast<size_t>(process)];
+    texts[static_cast<size_t>(process)].copy(reinterpret_cast<char *>(&value), sizeof value, offset);
+    offset += sizeof value;
+    return value;
+  };
+  for (int64_t i = 0; i < total; ++i) {
+    const int64_t process = i / chunk % count();
+    if (read[static_cast<size_t>(process)] >= texts[static_cast<size_t>(process)].size())
+      return Status::failed("process " + std::to_string(process) + " of " + std::to_string(count()) +
+                            " has done fewer parts of the work than were its own");
+    std::vector<double> row(static_cast<size_t>(next(process)));
+    for (double &value : row)
+      value = next(process);
+    all.push_back(std::move(row));
+  }
+  return all;
+}
+
 StatusOr<std::vector<double>> Processes::sum(std::vector<double> values) {
   MORPH_RETURN_IF_ERROR(allReduce(at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kDouble)));
   return values;
