@@ -190,7 +190,10 @@ Status PlanBench::train() {
   };
   hooks.finished = [this](int64_t, NamedTensors &) { return StatusOr<bool>(stepDone()); };
   const BatchSource source = [this](int64_t) {
-    return StatusOr<LoopBatch>(LoopBatch{inputs_, options_.sizes.batch * options_.sizes.length, {}, {}});
+    LoopBatch batch;
+    batch.inputs = inputs_;
+    batch.tokens = options_.sizes.batch * options_.sizes.length;
+    return StatusOr<LoopBatch>(std::move(batch));
   };
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
   return runTrainLoop(optimizer, source, loop, hooks).status();

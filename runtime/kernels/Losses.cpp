@@ -6,6 +6,7 @@
 #include "runtime/kernels/LossLoops.h"
 #include "runtime/kernels/RowLoops.h"
 #include "runtime/kernels/Rows.h"
+#include "runtime/kernels/SumOverProcesses.h"
 
 #include <limits>
 
@@ -103,7 +104,7 @@ std::vector<at::Tensor> correct(const KernelCall &call) {
 }
 
 /// What squared_error divides the sum of squares by. A target of zeros counts as the least positive number, not as
-/// zero.
+/// zero. Of a part of a batch whose other parts other processes have, the squares are the whole batch's.
 double denominatorOf(const at::Tensor &target, const std::string &normalize) {
   if (normalize == "mean")
     return static_cast<double>(target.numel());
@@ -115,7 +116,7 @@ double denominatorOf(const at::Tensor &target, const std::string &normalize) {
     return sumBlocks(target.numel(),
                      [&](int64_t begin, int64_t end) { return squaredNorm(data + begin, end - begin); });
   });
-  return std::max(sum, static_cast<double>(std::numeric_limits<float>::min()));
+  return std::max(SumOverProcesses::of(sum), static_cast<double>(std::numeric_limits<float>::min()));
 }
 
 std::vector<at::Tensor> squaredErrorReference(const KernelCall &call) {

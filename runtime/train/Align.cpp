@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 namespace morph {
 
@@ -23,6 +24,15 @@ std::vector<std::string> streamsOf(const plan::Plan &plan) {
         output.name.find_first_not_of("0123456789", prefix.size()) == std::string::npos)
       names.push_back(output.name);
   return names;
+}
+
+/// Zeros for the elements of a program's `layer_loss`; none where it has no such output.
+at::Tensor layerLosses(const plan::Plan &plan) {
+  int64_t count = 0;
+  for (const plan::NamedValue &output : plan.outputs)
+    if (output.name == "layer_loss")
+      count = std::get<int64_t>(plan.values[static_cast<size_t>(output.value)].shape.at(0));
+  return at::zeros({count}, at::kDouble);
 }
 
 /// Layers that are aligned together.
@@ -104,16 +114,18 @@ Status Alignment::keepResult(const Wave &wave, const WaveResult &result, Executo
                       {"held_out_loss", result.heldOutLoss},
                       {"held_out_layer_loss", result.layerLoss}};
   checkpoint.masters = executor.masters();
-  MORPH_RETURN_IF_ERROR(writeCheckpoint(wave.resultPath(context), checkpoint));
-  std::error_code error; // What is left is as good as what would be written again.
-  std::filesystem::remove(wave.stepsPath(context), error);
-  return Status();
+  if (context.processes->isLeader()) {
+    MORPH_RETURN_IF_ERROR(writeCheckpoint(wave.resultPath(context), checkpoint));
+    std::error_code error; // What is left is as good as what would be written again.
+    std::filesystem::remove(wave.stepsPath(context), error);
+  }
+  return context.processes->barrier(); // All read it next.
 }
 
 StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor(wave.plan));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor(wave.plan + "-forward", executor.get()));
-  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context.processes));
   LoopOptions options = context.loopOptions("align", section);
   options.variant = wave.label;
   if (!options.checkpointPath.empty())
@@ -121,20 +133,29 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
 
   // What the wave before has left of each batch is where this one begins.
   const std::vector<std::string> streams = streamsOf(executor->plan());
-  KeptResults teacher(context.outPath("checkpoint.streams"), context.key, streams);
-  const BatchSource source = teacher.attachTo(batchSource(*stream, executor->plan()), "train");
+  KeptResults teacher(context.outPath("checkpoint.streams"), context.key, streams, context.processes->count());
+  options.division = Division(context.processes, *executor, options.accumulate, section.batch);
+  const BatchSource source =
+      teacher.attachTo(options.division.attachTo(batchSource(*stream, executor->plan())), "train");
   LoopHooks hooks;
-  std::vector<float> layerLoss; // Of the last batch.
-  hooks.onOutputs = [&](int64_t, const NamedTensors &outputs) {
-    auto found = outputs.find("layer_loss");
-    if (found == outputs.end())
-      return;
-    const at::Tensor values = found->second.to(at::kCPU, at::kFloat).contiguous();
-    layerLoss.assign(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+  at::Tensor layerLoss = layerLosses(executor->plan()); // Of this process' part of the last step.
+  int64_t ofStep = -1;
+  hooks.onOutputs = [&](int64_t step, const NamedTensors &outputs, double share) {
+    if (step != std::exchange(ofStep, step))
+      layerLoss.zero_();
+    if (auto found = outputs.find("layer_loss"); found != outputs.end())
+      layerLoss.add_(found->second.cpu(), share);
   };
-  hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
-    if (!layerLoss.empty())
-      line["layer_loss"] = layerLoss;
+  hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) -> Status {
+    if (layerLoss.numel() == 0)
+      return Status();
+    if (step != ofStep) // It had nothing to do.
+      layerLoss.zero_();
+    MORPH_RETURN_IF_ERROR(context.processes->allReduce(layerLoss));
+    line["layer_loss"] = std::vector<float>(layerLoss.const_data_ptr<double>(),
+                                            layerLoss.const_data_ptr<double>() + layerLoss.numel());
+    layerLoss.zero_();
+    return Status();
   };
   MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(optimizer, source, options, hooks));
   WaveResult result;
@@ -144,7 +165,8 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
 
   const int64_t batches = std::max<int64_t>(1, 8 / section.batch);
   const BatchSource measured = teacher.attachTo(batchSource(*heldOut, forward->plan()), "held-out");
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*forward, measured, batches));
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss,
+                         heldOutLoss(*forward, measured, batches, nullptr, context.processes.get()));
   result.tokens = loop.tokens;
   result.seconds = loop.seconds;
   result.firstLoss = loop.firstLoss;
@@ -201,6 +223,8 @@ StatusOr<StageOutcome> Alignment::run() {
     total.heldOutLoss += result->heldOutLoss;
     total.layerLoss.insert(total.layerLoss.end(), result->layerLoss.begin(), result->layerLoss.end());
   }
+  if (!context.processes->isLeader())
+    return StageOutcome::Done;
   // Those that are not trained, too: no later stage knows them but by this file.
   branches.insert(calibration.values.begin(), calibration.values.end());
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("branches.safetensors"), branches));

@@ -27,12 +27,21 @@ StatusOr<Calibration> measure(const StageContext &context, const BatchStream &st
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("calibrate"));
   const BatchSource source = batchSource(stream, executor->plan());
   Calibration result;
-  NamedTensors sums;
+  NamedTensors sums; // Of weights: their shapes are known.
+  const plan::Plan &plan = executor->plan();
+  for (const plan::NamedValue &output : plan.outputs) {
+    std::vector<int64_t> shape;
+    for (const plan::Dim &dim : plan.values[static_cast<size_t>(output.value)].shape)
+      shape.push_back(std::get<int64_t>(dim));
+    sums[output.name] = at::zeros(shape, at::kDouble);
+  }
   for (int64_t index = 0; index < context.spec.align.calibration; ++index) {
-    if (interrupted()) {
-      result.interrupted = true;
+    MORPH_ASSIGN_OR_RETURN(result.interrupted, context.processes->any(interrupted()));
+    if (result.interrupted)
       return result;
-    }
+    ++result.batches;
+    if (!context.processes->owns(index))
+      continue;
     MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(index));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(*executor, batch));
     for (const auto &[name, output] : outputs) {
@@ -42,16 +51,23 @@ StatusOr<Calibration> measure(const StageContext &context, const BatchStream &st
                                   std::to_string(index),
                               "the mixer's declaration must give a finite one of any activations; align.calibration = "
                               "0 keeps the first values that it declares");
-      const at::Tensor wide = value.to(at::kDouble);
-      if (const auto [sum, isNew] = sums.emplace(name, wide); !isNew)
-        sum->second = sum->second + wide;
-      result.values[name] = (sums[name] / static_cast<double>(index + 1)).to(value.scalar_type());
+      sums.at(name) += value.to(at::kDouble);
     }
-    ++result.batches;
     result.tokens += batch.tokens;
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor->plan(), batch.inputs, executor->steps()));
     result.flops += flops;
   }
+  std::vector<at::Tensor> tensors;
+  for (const auto &entry : sums)
+    tensors.push_back(entry.second);
+  MORPH_RETURN_IF_ERROR(context.processes->allReduce(tensors));
+  const auto type = context.precision == Precision::F64 ? at::kDouble : at::kFloat;
+  for (const auto &[name, sum] : sums)
+    result.values[name] = (sum / static_cast<double>(result.batches)).to(type);
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> cost,
+                         context.processes->sum({static_cast<double>(result.tokens), result.flops}));
+  result.tokens = static_cast<int64_t>(cost[0]);
+  result.flops = cost[1];
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }
@@ -77,6 +93,8 @@ StatusOr<Calibration> calibrate(const StageContext &context, const BatchStream &
   }
   MORPH_ASSIGN_OR_RETURN(Calibration result, measure(context, stream));
   if (result.interrupted)
+    return result;
+  if (!context.processes->isLeader())
     return result;
   std::set<std::string> layers;
   for (const auto &entry : result.values)

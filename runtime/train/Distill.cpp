@@ -18,7 +18,7 @@ struct Probe {
   int64_t batches = 2;
 
   /// `teacher` has what an earlier measurement has kept.
-  StatusOr<Json> measure(Executor &executor, KeptResults &teacher) const {
+  StatusOr<Json> measure(Executor &executor, KeptResults &teacher, Processes &processes) const {
     Json result = Json::object();
     for (const auto &[name, stream] : {std::pair<const char *, const BatchStream *>{"tasks", tasks.get()},
                                        std::pair<const char *, const BatchStream *>{"text", text.get()}}) {
@@ -26,7 +26,7 @@ struct Probe {
         continue;
       const BatchSource source =
           teacher.attachTo(batchSource(*stream, executor.plan()), std::string("held-out-") + name);
-      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches));
+      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches, nullptr, &processes));
       result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}, {"batches", loss.losses}};
     }
     return result;
@@ -42,7 +42,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.length = section.length;
   data.taskFraction = section.tasks.empty() ? 0 : section.taskFraction;
   data.textPositions = section.textPositions;
-  const LoopOptions options = context.loopOptions("distill", section);
+  LoopOptions options = context.loopOptions("distill", section);
 
   data.stream = "distill";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
@@ -63,12 +63,13 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
 
-  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context.processes));
   // The teacher, the batches and their order are the same for all variants.
   const bool isShared = !context.teacherDir.empty();
   KeptResults teacher(isShared ? context.teacherDir : context.outPath("checkpoint.teacher"),
-                      isShared ? context.teacherKey : context.key, {"teacher"});
-  BatchSource source = batchSource(*stream, executor->plan());
+                      isShared ? context.teacherKey : context.key, {"teacher"}, context.processes->count());
+  options.division = Division(context.processes, *executor, options.accumulate, section.batch);
+  BatchSource source = options.division.attachTo(batchSource(*stream, executor->plan()));
   if (isShared) // No variant sees a batch of the training twice.
     source = teacher.attachTo(std::move(source), "train");
   Json before;
@@ -77,7 +78,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   hooks.onGradients = [&](int64_t step, NamedTensors &, double) -> Status {
     if (step != 0)
       return Status();
-    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward, teacher));
+    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward, teacher, *context.processes));
     return Status();
   };
   hooks.save = [&](Json &state, NamedTensors &) { state = before; };
@@ -89,7 +90,9 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   if (result.interrupted)
     return StageOutcome::Interrupted;
 
-  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward, teacher));
+  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward, teacher, *context.processes));
+  if (!context.processes->isLeader())
+    return StageOutcome::Done;
   for (const auto &[name, value] : after.items()) {
     if (!before.is_object() || !before.contains(name))
       continue;

@@ -55,11 +55,16 @@ private:
   OrderedJson emptyRow(const Cell &cell) const;
   /// Sample `index` of a cell: the same for every model.
   StatusOr<Sample> sampleOf(const Cell &cell, int64_t index) const;
+  /// Makes of `own`, results of the samples in the batches that are this process', the results of all `total` samples;
+  /// nothing when `stopped` is true in any process.
+  StatusOr<std::optional<std::vector<std::vector<double>>>> collect(const std::vector<std::vector<double>> &own,
+                                                                    int64_t total, bool stopped);
   /// Fill members of a row; false when interrupted.
   StatusOr<bool> measure(const Step &step, OrderedJson &row, Progress &progress);
   StatusOr<bool> scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress);
   StatusOr<bool> generateAnswers(const Cell &cell, SampleResults &results, Progress &progress);
-  StatusOr<bool> generateBatch(const std::vector<Sample> &samples, SampleResults &results);
+  /// Adds each sample's share of right answers, their number, and the tokens written; false when interrupted.
+  StatusOr<bool> generateBatch(const std::vector<Sample> &samples, std::vector<std::vector<double>> &results);
   StatusOr<bool> measureText(const Cell &cell, OrderedJson &row, Progress &progress);
 
   const StageContext &context_;
@@ -120,10 +125,25 @@ StatusOr<Sample> Evaluation::sampleOf(const Cell &cell, int64_t index) const {
   return cell.task->sample(stream, static_cast<uint64_t>(index), cell.length, {cell.depth, Split::Evaluation});
 }
 
+StatusOr<std::optional<std::vector<std::vector<double>>>>
+Evaluation::collect(const std::vector<std::vector<double>> &own, int64_t total, bool stopped) {
+  MORPH_ASSIGN_OR_RETURN(stopped, context_.processes->any(stopped));
+  if (stopped)
+    return std::optional<std::vector<std::vector<double>>>();
+  MORPH_ASSIGN_OR_RETURN(auto all, context_.processes->collect(own, batch_, total));
+  done_ += total - static_cast<int64_t>(own.size()); // What the others have done.
+  return std::optional(std::move(all));
+}
+
 StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
-  for (int64_t begin = 0; begin < samples_; begin += batch_) {
-    if (interrupted())
-      return false;
+  std::vector<std::vector<double>> own; // By sample: share of right answers, of right tokens, loss, answers.
+  bool stopped = false;
+  for (int64_t begin = 0; begin < samples_ && !stopped; begin += batch_) {
+    if (!context_.processes->owns(begin / batch_))
+      continue;
+    stopped = interrupted();
+    if (stopped)
+      break;
     std::vector<Sample> samples;
     for (int64_t i = begin; i < std::min(begin + batch_, samples_); ++i) {
       MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
@@ -146,19 +166,27 @@ StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results
       const int64_t first = batch.answerOffsets[b], end = batch.answerOffsets[b + 1];
       for (int64_t answer = first; answer < end; ++answer)
         sum += matches[static_cast<size_t>(answer)];
-      results.answersPerSample = static_cast<double>(end - first);
-      results.answers.push_back(sum / results.answersPerSample);
-      results.tokens.push_back(sumRight[b] / rows[b]);
-      results.loss.push_back(sumLoss[b] / rows[b]);
+      const double answers = static_cast<double>(end - first);
+      own.push_back({sum / answers, sumRight[b] / rows[b], sumLoss[b] / rows[b], answers});
     }
     done_ += static_cast<int64_t>(count);
     tokens_ += batch.tokenCount();
     progress.update(done_, tokens_, cell.task->name() + " at " + std::to_string(cell.length), false);
   }
+  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, samples_, stopped));
+  if (!all)
+    return false;
+  for (const std::vector<double> &sample : *all) {
+    results.answers.push_back(sample[0]);
+    results.tokens.push_back(sample[1]);
+    results.loss.push_back(sample[2]);
+    results.answersPerSample = sample[3];
+  }
   return true;
 }
 
-StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples, SampleResults &results) {
+StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples,
+                                         std::vector<std::vector<double>> &results) {
   // Every row is its sample, with the tokens of answers replaced by the model's own. Rows are put side by side at their
   // first answer; those that come to it earlier are padded on the left.
   const int64_t count = static_cast<int64_t>(samples.size());
@@ -201,29 +229,43 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples, Sam
   for (size_t b = 0; b < samples.size(); ++b) {
     const Sample &sample = samples[b];
     std::vector<double> right(static_cast<size_t>(sample.answers()), 1);
-    Piece &answers = results.written.emplace_back();
+    std::vector<double> &result = results.emplace_back(2, 0.0);
     for (size_t i = 0; i < sample.positions.size(); ++i) {
-      answers.push_back(written[b][static_cast<size_t>(sample.positions[i] + 1)]);
-      if (answers.back() != sample.targets[i])
+      const int64_t token = written[b][static_cast<size_t>(sample.positions[i] + 1)];
+      result.push_back(static_cast<double>(token));
+      if (token != sample.targets[i])
         right[static_cast<size_t>(sample.answerId[i])] = 0;
     }
-    results.answers.push_back(meanOf(right));
-    results.answersPerSample = static_cast<double>(right.size());
+    result[0] = meanOf(right);
+    result[1] = static_cast<double>(right.size());
   }
   return true;
 }
 
 StatusOr<bool> Evaluation::generateAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
-  for (int64_t begin = 0; begin < generateSamples_; begin += batch_) {
+  std::vector<std::vector<double>> own; // As generateBatch gives them.
+  bool stopped = false;
+  for (int64_t begin = 0; begin < generateSamples_ && !stopped; begin += batch_) {
+    if (!context_.processes->owns(begin / batch_))
+      continue;
     std::vector<Sample> samples;
     for (int64_t i = begin; i < std::min(begin + batch_, generateSamples_); ++i) {
       MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
     }
-    MORPH_ASSIGN_OR_RETURN(const bool done, generateBatch(samples, results));
-    if (!done)
-      return false;
+    MORPH_ASSIGN_OR_RETURN(const bool done, generateBatch(samples, own));
+    stopped = !done;
+    if (stopped)
+      break;
     done_ += static_cast<int64_t>(samples.size());
     progress.update(done_, tokens_, "writing " + cell.task->name() + " at " + std::to_string(cell.length), false);
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, generateSamples_, stopped));
+  if (!all)
+    return false;
+  for (const std::vector<double> &sample : *all) {
+    results.answers.push_back(sample[0]);
+    results.answersPerSample = sample[1];
+    results.written.emplace_back(sample.begin() + 2, sample.end());
   }
   return true;
 }
@@ -264,10 +306,14 @@ StatusOr<bool> Evaluation::measure(const Step &step, OrderedJson &row, Progress 
 }
 
 StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progress &progress) {
-  std::vector<double> right, loss; // by window
-  for (size_t begin = 0; begin < windows_.size(); begin += static_cast<size_t>(batch_)) {
-    if (interrupted())
-      return false;
+  std::vector<std::vector<double>> own; // By window: loss, share of right tokens.
+  bool stopped = false;
+  for (size_t begin = 0; begin < windows_.size() && !stopped; begin += static_cast<size_t>(batch_)) {
+    if (!context_.processes->owns(static_cast<int64_t>(begin) / batch_))
+      continue;
+    stopped = interrupted();
+    if (stopped)
+      break;
     const size_t end = std::min(begin + static_cast<size_t>(batch_), windows_.size());
     const int64_t count = static_cast<int64_t>(end - begin), targets = cell.length - 1;
     const at::Tensor tokens = at::empty({count, cell.length}, at::kLong);
@@ -282,13 +328,19 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(inputs));
     const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
     const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
-    for (int64_t i = 0; i < count; ++i) {
-      loss.push_back(nll[i].item<double>());
-      right.push_back(correct[i].item<double>());
-    }
+    for (int64_t i = 0; i < count; ++i)
+      own.push_back({nll[i].item<double>(), correct[i].item<double>()});
     done_ += count;
     tokens_ += tokens.numel();
     progress.update(done_, tokens_, "text", false);
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, static_cast<int64_t>(windows_.size()), stopped));
+  if (!all)
+    return false;
+  std::vector<double> right, loss;
+  for (const std::vector<double> &window : *all) {
+    loss.push_back(window[0]);
+    right.push_back(window[1]);
   }
   const double entropy = meanOf(loss);
   if (!std::isfinite(entropy))
@@ -381,9 +433,12 @@ StatusOr<StageOutcome> Evaluation::run() {
       return StageOutcome::Interrupted;
     }
     const OrderedJson saved = {{"key", context_.key}, {"finished", i + 1}, {"rows", rows}};
-    MORPH_RETURN_IF_ERROR(writeFile(checkpoint, saved.dump() + "\n"));
+    if (context_.processes->isLeader())
+      MORPH_RETURN_IF_ERROR(writeFile(checkpoint, saved.dump() + "\n"));
   }
   progress.finish();
+  if (!context_.processes->isLeader())
+    return StageOutcome::Done;
   MORPH_RETURN_IF_ERROR(writeFile(context_.outPath("rows.json"), rows.dump(2) + "\n"));
   return StageOutcome::Done;
 }

@@ -13,16 +13,19 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   data.taskFraction = section.taskFraction;
   // Joining short documents would train on contexts that are not there.
   data.longDocuments = section.longDocuments;
-  const LoopOptions options = context.loopOptions("finetune", section);
+  LoopOptions options = context.loopOptions("finetune", section);
   data.stream = "finetune";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
-  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
-  MORPH_ASSIGN_OR_RETURN(const LoopResult result,
-                         runTrainLoop(optimizer, batchSource(*stream, executor->plan()), options));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context.processes));
+  options.division = Division(context.processes, *executor, options.accumulate, section.batch);
+  const BatchSource source = options.division.attachTo(batchSource(*stream, executor->plan()));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, options));
   if (result.interrupted)
     return StageOutcome::Interrupted;
+  if (!context.processes->isLeader())
+    return StageOutcome::Done;
   MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
   const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
                                           {"tokens", result.tokens},        {"seconds", result.seconds},

@@ -6,6 +6,7 @@
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -91,12 +92,34 @@ Status Measured::write(const HeldOutCheckpoint &file) const {
 }
 
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
-                                  const HeldOutCheckpoint *checkpoint) {
-  return heldOutLoss(executor, batchSource(stream, executor.plan()), batches, checkpoint);
+                                  const HeldOutCheckpoint *checkpoint, Processes *processes) {
+  return heldOutLoss(executor, batchSource(stream, executor.plan()), batches, checkpoint, processes);
+}
+
+/// What a batch gives: its loss, its tokens, its operations, and the elements of `layer_loss`.
+static StatusOr<std::vector<double>> measureBatch(Executor &executor, const BatchSource &source, int64_t index) {
+  MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(index));
+  MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(executor, batch));
+  auto loss = outputs.find("loss");
+  if (loss == outputs.end())
+    return Status::invalid("the plan '" + executor.plan().program + "' has no output 'loss'");
+  const double value = loss->second.item<double>();
+  if (!std::isfinite(value))
+    return Status::failed("the loss of program '" + executor.plan().program + "' on held-out batch " +
+                          std::to_string(index) + " is not finite");
+  MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), batch.inputs, executor.steps()));
+  std::vector<double> result = {value, static_cast<double>(batch.tokens), flops};
+  if (auto found = outputs.find("layer_loss"); found != outputs.end()) {
+    const at::Tensor values = found->second.to(at::kCPU, at::kDouble).contiguous();
+    result.insert(result.end(), values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
+  }
+  return result;
 }
 
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source, int64_t batches,
-                                  const HeldOutCheckpoint *checkpoint) {
+                                  const HeldOutCheckpoint *checkpoint, Processes *processes) {
+  Processes alone;
+  Processes &together = processes ? *processes : alone;
   Measured measured;
   if (checkpoint)
     MORPH_RETURN_IF_ERROR(measured.read(*checkpoint));
@@ -105,7 +128,8 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
     progress.emplace(checkpoint->label, batches, static_cast<int64_t>(measured.losses.size()), "batch");
   HeldOutLoss result;
   while (static_cast<int64_t>(measured.losses.size()) < batches) {
-    if (checkpoint && interrupted()) {
+    MORPH_ASSIGN_OR_RETURN(const bool stops, together.any(checkpoint && interrupted()));
+    if (stops) {
       progress->finish();
       std::fprintf(stderr, "%s: stopped after batch %zu of %lld; run again to continue\n", checkpoint->label.c_str(),
                    measured.losses.size(), static_cast<long long>(batches));
@@ -113,28 +137,24 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
       return result;
     }
     const auto begin = std::chrono::steady_clock::now();
-    MORPH_ASSIGN_OR_RETURN(const LoopBatch batch, source(static_cast<int64_t>(measured.losses.size())));
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, runBatch(executor, batch));
-    auto loss = outputs.find("loss");
-    if (loss == outputs.end())
-      return Status::invalid("the plan '" + executor.plan().program + "' has no output 'loss'");
-    const double value = loss->second.item<double>();
-    if (!std::isfinite(value))
-      return Status::failed("the loss of program '" + executor.plan().program + "' on held-out batch " +
-                            std::to_string(measured.losses.size()) + " is not finite");
-    measured.losses.push_back(value);
-    std::vector<double> &layers = measured.layers.emplace_back();
-    if (auto found = outputs.find("layer_loss"); found != outputs.end()) {
-      const at::Tensor values = found->second.to(at::kCPU, at::kDouble).contiguous();
-      layers.assign(values.data_ptr<double>(), values.data_ptr<double>() + values.numel());
+    // A batch each.
+    const auto first = static_cast<int64_t>(measured.losses.size()), count = std::min(together.count(), batches - first);
+    std::vector<std::vector<double>> own;
+    if (together.rank() < count) {
+      MORPH_ASSIGN_OR_RETURN(own.emplace_back(), measureBatch(executor, source, first + together.rank()));
     }
-    measured.tokens += batch.tokens;
-    MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor.plan(), batch.inputs, executor.steps()));
-    measured.flops += flops;
+    MORPH_ASSIGN_OR_RETURN(const auto results, together.collect(own, 1, count));
+    for (const std::vector<double> &batch : results) {
+      measured.losses.push_back(batch[0]);
+      measured.tokens += static_cast<int64_t>(batch[1]);
+      measured.flops += batch[2];
+      measured.layers.emplace_back(batch.begin() + 3, batch.end());
+    }
     measured.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (!checkpoint)
       continue;
-    MORPH_RETURN_IF_ERROR(measured.write(*checkpoint));
+    if (together.isLeader())
+      MORPH_RETURN_IF_ERROR(measured.write(*checkpoint));
     progress->update(static_cast<int64_t>(measured.losses.size()), measured.tokens, "",
                      measured.losses.size() % 10 == 0);
   }

@@ -32,13 +32,14 @@ StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
                             const std::vector<plan::Step> &steps = {});
 
 /// Runs `executor`, of a training program without its gradients, on the first `batches` batches. With a checkpoint,
-/// batches that it holds are not run again, each new one is added to it, and signals stop between batches. Errors: a
-/// plan without `loss`, a loss that is not finite.
+/// batches that it holds are not run again, each new one is added to it, and signals stop between batches. Batches are
+/// dealt out to `processes`, which may be null: one; all of them get all losses. Errors: a plan without `loss`, a loss
+/// that is not finite.
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source, int64_t batches,
-                                  const HeldOutCheckpoint *checkpoint = nullptr);
+                                  const HeldOutCheckpoint *checkpoint = nullptr, Processes *processes = nullptr);
 /// The same on the batches of a stream as they are.
 StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchStream &stream, int64_t batches,
-                                  const HeldOutCheckpoint *checkpoint = nullptr);
+                                  const HeldOutCheckpoint *checkpoint = nullptr, Processes *processes = nullptr);
 
 /// Mean and standard error (standard deviation over the root of the count; 0 for one value).
 struct MeanAndError {

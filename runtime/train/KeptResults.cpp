@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 
 static const char *const digestName = "morph_kept";
 
-KeptResults::KeptResults(std::string folder, std::string key, std::vector<std::string> names)
-    : folder_(std::move(folder)), key_(std::move(key)) {
+KeptResults::KeptResults(std::string folder, std::string key, std::vector<std::string> names, int64_t processes)
+    : folder_(std::move(folder)), key_(std::move(key)), processes_(processes) {
   for (std::string &name : names) {
     Output &output = outputs_.emplace_back();
     output.name = std::move(name);
@@ -24,6 +24,7 @@ KeptResults::KeptResults(std::string folder, std::string key, std::vector<std::s
     for (const fs::directory_entry &entry : fs::directory_iterator(folder_ + "/" + output.name, error))
       if (const auto size = entry.file_size(error); !error)
         output.bytes += static_cast<int64_t>(size);
+    output.bytes /= processes_; // Of files of all processes.
   }
 }
 
@@ -80,7 +81,7 @@ at::Tensor KeptResults::find(Output &output, const std::string &batch, const Nam
 
 Status KeptResults::keep(Output &output, const std::string &batch, const NamedTensors &inputs,
                          const at::Tensor &result) {
-  if (output.bytes + static_cast<int64_t>(result.nbytes()) > plan::kKeptBytes)
+  if (output.bytes + static_cast<int64_t>(result.nbytes()) > plan::kKeptBytes / processes_)
     return Status();
   const fs::path path = pathOf(output, batch);
   std::error_code error;
@@ -96,7 +97,9 @@ Status KeptResults::keep(Output &output, const std::string &batch, const NamedTe
 BatchSource KeptResults::attachTo(BatchSource source, const std::string &stream) {
   return [this, source = std::move(source), stream](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source(index));
-    const std::string name = stream + "-" + std::to_string(index);
+    if (batch.share == 0)
+      return batch;
+    const std::string name = stream + "-" + std::to_string(index) + batch.part;
     std::vector<Output *> missing;
     for (Output &output : outputs_)
       if (const at::Tensor result = find(output, name, batch.inputs); result.defined())

@@ -16,9 +16,10 @@ namespace morph {
 class KeptResults {
 public:
   /// Of the outputs `names`, which become names of folders, in `folder`, which is made with the first file; `key`
-  /// stands for all that they depend on beside a run's inputs. Of each output plan::kKeptBytes are kept at most; what
-  /// comes after them is computed anew each time.
-  KeptResults(std::string folder, std::string key, std::vector<std::string> names);
+  /// stands for all that they depend on beside a run's inputs. Of each output plan::kKeptBytes are kept at most, by each
+  /// of `processes` that many parts of them; what comes after them is computed anew each time. Each process keeps the
+  /// batches, and parts of batches, that it runs.
+  KeptResults(std::string folder, std::string key, std::vector<std::string> names, int64_t processes = 1);
 
   /// Batches that are given what is kept of them, and of which the rest is kept once it is computed. `stream` tells
   /// batches of other sources from these; it becomes a part of file names. The source refers to this object.
@@ -31,10 +32,11 @@ private:
   /// What is kept of one output.
   struct Output {
     std::string name;
-    int64_t bytes = 0; ///< Of its files.
+    int64_t bytes = 0; ///< Of the files of this process.
   };
 
   std::string folder_, key_;
+  int64_t processes_ = 1;
   std::vector<Output> outputs_;
   bool warned_ = false;
 

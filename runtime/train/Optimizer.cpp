@@ -3,28 +3,55 @@
 #include "runtime/train/Optimizer.h"
 
 #include "runtime/plan/Names.h"
+#include "runtime/plan/UpdatePart.h"
+
+#include <algorithm>
+#include <numeric>
 
 namespace morph {
 
 static const char *const momentPrefixes[] = {plan::kFirstMomentPrefix, plan::kSecondMomentPrefix};
 
-StatusOr<Optimizer> Optimizer::create(Executor &executor) {
+/// Divides the weights of an update among `count` processes, each the lightest so far when its turn comes: the largest
+/// weights first, so that all have about as many elements.
+static std::map<std::string, int64_t> divideWeights(const plan::Plan &update, int64_t count) {
+  std::vector<std::pair<int64_t, std::string>> sizes;
+  for (const plan::Weight &weight : update.weights)
+    sizes.emplace_back(-std::accumulate(weight.shape.begin(), weight.shape.end(), int64_t(1), std::multiplies<>()),
+                       weight.name);
+  std::sort(sizes.begin(), sizes.end());
+  std::vector<int64_t> loads(static_cast<size_t>(count), 0);
+  std::map<std::string, int64_t> owners;
+  for (const auto &[size, name] : sizes) {
+    const auto lightest = std::min_element(loads.begin(), loads.end());
+    *lightest -= size;
+    owners[name] = lightest - loads.begin();
+  }
+  return owners;
+}
+
+StatusOr<Optimizer> Optimizer::create(Executor &executor, std::shared_ptr<Processes> processes) {
   const plan::Plan &plan = executor.plan();
   if (!plan.update)
     return Status::invalid("the plan '" + plan.program + "' gives gradients, but has no update that trains by them",
                            "plans of programs that train have one: emit it again");
   Optimizer optimizer;
   optimizer.executor_ = &executor;
-  MORPH_ASSIGN_OR_RETURN(optimizer.update_,
-                         Executor::create(*plan.update, WeightStore::inMemory({}), executor.precision(), /*seed=*/0,
-                                          &executor, executor.device()));
+  optimizer.processes_ = std::move(processes);
+  optimizer.owners_ = divideWeights(*plan.update, optimizer.processes_->count());
+  plan::Plan part = optimizer.processes_->isAlone()
+                        ? *plan.update
+                        : plan::updatePart(*plan.update, [&](const std::string &name) { return optimizer.owns(name); });
+  MORPH_ASSIGN_OR_RETURN(optimizer.update_, Executor::create(std::move(part), WeightStore::inMemory({}),
+                                                             executor.precision(), /*seed=*/0, &executor, executor.device()));
   const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
   const at::TensorOptions options = at::TensorOptions(type).device(executor.device());
   for (const plan::Weight &weight : plan.update->weights) {
     const at::Tensor gradient = at::zeros(weight.shape, options);
     optimizer.gradients_[weight.name] = optimizer.inputs_[plan::kGradientPrefix + weight.name] = gradient;
-    for (const char *prefix : momentPrefixes)
-      optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, options);
+    if (optimizer.owns(weight.name))
+      for (const char *prefix : momentPrefixes)
+        optimizer.inputs_[prefix + weight.name] = at::zeros(weight.shape, options);
   }
   optimizer.inputs_[plan::kRate] = at::zeros({}, type);
   optimizer.inputs_[plan::kStep] = at::zeros({}, at::kLong);
@@ -46,20 +73,43 @@ StatusOr<double> Optimizer::step(double rate) {
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, update_->run(inputs_));
   for (auto &entry : gradients_)
     entry.second.zero_();
+  for (int64_t owner = 0; owner < processes_->count(); ++owner) {
+    std::vector<at::Tensor> masters;
+    for (const auto &[name, master] : executor_->masters())
+      if (const auto found = owners_.find(name); found != owners_.end() && found->second == owner)
+        masters.push_back(master);
+    MORPH_RETURN_IF_ERROR(processes_->broadcast(masters, owner));
+  }
   return outputs.at(plan::kNorm).item<double>();
 }
 
-NamedTensors Optimizer::state() const {
-  NamedTensors state;
+Status Optimizer::sumGradients() {
+  std::vector<at::Tensor> gradients;
   for (const auto &entry : gradients_)
-    for (const char *prefix : momentPrefixes)
-      state[prefix + entry.first] = inputs_.at(prefix + entry.first);
+    gradients.push_back(entry.second);
+  return processes_->allReduce(gradients);
+}
+
+StatusOr<NamedTensors> Optimizer::state() const {
+  NamedTensors state;
+  for (const auto &[name, gradient] : gradients_)
+    for (const char *prefix : momentPrefixes) {
+      const bool isHere = owns(name);
+      at::Tensor moment = isHere ? inputs_.at(prefix + name) : at::empty_like(gradient, at::kCPU);
+      // The leader's own need not travel; every process takes part in what does.
+      if (owners_.at(name) != 0)
+        MORPH_RETURN_IF_ERROR(processes_->broadcast({moment}, owners_.at(name)));
+      if (isHere || processes_->isLeader())
+        state[prefix + name] = std::move(moment);
+    }
   state["step"] = at::full({1}, steps_, at::kLong);
   return state;
 }
 
 Status Optimizer::restore(const NamedTensors &state) {
-  for (const auto &entry : gradients_)
+  for (const auto &entry : gradients_) {
+    if (!owns(entry.first))
+      continue;
     for (const char *prefix : momentPrefixes) {
       at::Tensor &moment = inputs_.at(prefix + entry.first);
       auto found = state.find(prefix + entry.first);
@@ -67,6 +117,7 @@ Status Optimizer::restore(const NamedTensors &state) {
         return Status::failed("checkpoint: the moments of '" + entry.first + "' are missing or have another shape");
       moment.copy_(found->second);
     }
+  }
   auto steps = state.find("step");
   if (steps == state.end() || steps->second.scalar_type() != at::kLong || steps->second.numel() != 1)
     return Status::failed("checkpoint: the number of steps is missing");

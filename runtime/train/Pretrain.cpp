@@ -3,6 +3,7 @@
 #include "runtime/base/AtomicFile.h"
 #include "runtime/train/Stages.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace morph {
@@ -11,7 +12,7 @@ namespace {
 
 /// One step of the curriculum, with its data.
 struct Phase {
-  int64_t stepsMax = 1;
+  int64_t stepsMax = 1, batch = 1;
   double advanceAt = 0.9;
   std::unique_ptr<BatchStream> training, heldOut;
 };
@@ -25,7 +26,7 @@ class Curriculum {
 public:
   Curriculum(const StageContext &context) : context_(context) {}
   Status read(const PretrainSpec &section);
-  StatusOr<StageOutcome> run(const LoopOptions &options);
+  StatusOr<StageOutcome> run(LoopOptions options);
   int64_t stepsMax() const {
     int64_t sum = 0;
     for (const Phase &phase : phases_)
@@ -60,6 +61,7 @@ Status Curriculum::read(const PretrainSpec &section) {
     Phase phase;
     phase.stepsMax = asked.stepsMax;
     phase.advanceAt = asked.advanceAt;
+    phase.batch = asked.batch;
     BatchStreamOptions data;
     data.seed = context_.seed;
     data.batch = asked.batch;
@@ -90,13 +92,16 @@ Status Curriculum::read(const PretrainSpec &section) {
 StatusOr<double> Curriculum::accuracy(NamedTensors &masters, const Phase &phase, int64_t rows) {
   MORPH_ASSIGN_OR_RETURN(const auto scorer, context_.executorOf("score", WeightStore::inMemory(masters)));
   double right = 0, count = 0;
-  for (uint64_t i = 0; count < static_cast<double>(rows); ++i) {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, phase.heldOut->batch(i));
+  for (int64_t i = 0; count < static_cast<double>(rows); ++i) {
+    MORPH_ASSIGN_OR_RETURN(const Batch batch, phase.heldOut->batch(static_cast<uint64_t>(i)));
+    count += static_cast<double>(batch.positions.numel());
+    if (!context_.processes->owns(i))
+      continue;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, scorer->run(loopBatch(batch, scorer->plan()).inputs));
     right += outputs.at("correct").cpu().sum(at::kDouble).item<double>();
-    count += static_cast<double>(batch.positions.numel());
   }
-  return right / count;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums, context_.processes->sum({right}));
+  return sums[0] / count;
 }
 
 StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
@@ -118,13 +123,18 @@ StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
   return false;
 }
 
-StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
+StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
   MORPH_ASSIGN_OR_RETURN(const auto executor, context_.executor("pretrain"));
-  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor));
-  const BatchSource source = [&](int64_t index) -> StatusOr<LoopBatch> {
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context_.processes));
+  // Every process takes its part of the smallest phase's batches.
+  int64_t sequences = phases_.front().batch;
+  for (const Phase &phase : phases_)
+    sequences = std::min(sequences, phase.batch);
+  options.division = Division(context_.processes, *executor, options.accumulate, sequences);
+  const BatchSource source = options.division.attachTo([&](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, phases_[current_].training->batch(static_cast<uint64_t>(index - begin_)));
     return loopBatch(batch, executor->plan());
-  };
+  });
   LoopHooks hooks;
   // The curriculum's length is not known beforehand: the rate is constant until the last phase, and falls in it.
   hooks.rate = [&](int64_t step) {
@@ -141,6 +151,7 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
   hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
     line["phase"] = current_;
     line["accuracy"] = accuracy_;
+    return Status();
   };
   hooks.save = [&](Json &state, NamedTensors &) {
     state = {{"phase", current_}, {"begin", begin_}, {"accuracy", accuracy_}, {"history", history_}};
@@ -164,6 +175,8 @@ StatusOr<StageOutcome> Curriculum::run(const LoopOptions &options) {
     rounded[name] = weights[name].to(at::kFloat);
   }
   MORPH_ASSIGN_OR_RETURN(const double recall, accuracy(rounded, phases_.back(), 4096));
+  if (!context_.processes->isLeader())
+    return StageOutcome::Done;
   std::fprintf(stderr, "pretrain: the base recalls %.2f %% of held-out answer tokens\n", 100 * recall);
   MORPH_RETURN_IF_ERROR(writeSafetensors(context_.outPath("model.safetensors"), weights, {{"format", "pt"}}));
   const nlohmann::ordered_json stats = {{"steps", result.steps},     {"tokens", result.tokens},

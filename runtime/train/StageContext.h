@@ -40,6 +40,9 @@ public:
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
   NamedTensors firstValues;             ///< Of weights, which override those of the files.
 
+  /// Those that do the stage together. Only the leader writes into `out`.
+  std::shared_ptr<Processes> processes = std::make_shared<Processes>();
+
   Precision precision = Precision::F32; ///< F64: everything in double, for tests.
   at::Device device = at::kCPU;         ///< Where programs run and their weights are.
 
@@ -72,7 +75,8 @@ public:
   StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,
                                                 const std::vector<std::string> &names) const;
 
-  /// The loop of a stage as its section says, with paths and the key. `stage` is the section's name.
+  /// The loop of a stage as its section says, with paths and the key. `stage` is the section's name. The division among
+  /// processes is the caller's.
   LoopOptions loopOptions(const std::string &stage, const TrainingSpec &section) const;
   /// The same for a section of its own kind: one batch a step.
   LoopOptions loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const;

@@ -2,6 +2,7 @@
 
 #include "runtime/train/TrainLoop.h"
 
+#include "runtime/base/Log.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/Progress.h"
@@ -27,7 +28,7 @@ private:
   Status checkpoint();
   /// The end of a hint.
   std::string kept() const { return hasCheckpoint_ ? "; the last checkpoint is kept" : ""; }
-  /// Sums up the gradients of the step, averaged over the batches; returns the loss.
+  /// Sums up the gradients of the step, averaged over the batches of all processes; returns the loss.
   StatusOr<double> addBatches(int64_t step);
   NamedTensors &masters() { return optimizer_.executor().masters(); }
   double elapsed() const {
@@ -39,12 +40,16 @@ private:
   const LoopOptions &options_;
   const LoopHooks &hooks_;
 
+  Processes &processes() { return options_.division.processes(); }
+
   int64_t step_ = 0, tokens_ = 0;
+  double flops_ = 0;
   double secondsBefore_ = 0;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   double intervalLoss_ = 0; ///< Sum since the last logged step.
   int64_t intervalSteps_ = 0;
   double firstLoss_ = 0, lastLoss_ = 0;
+  bool asked_ = false;   ///< A signal has come to one of the processes.
   bool stopped_ = false; ///< The stage's `finished` said so.
   bool hasCheckpoint_ = false;
 };
@@ -65,6 +70,7 @@ Status Loop::resume() {
   tokens_ = saved->tokens;
   secondsBefore_ = saved->seconds;
   return readState(options_.checkpointPath, [&]() -> Status {
+    flops_ = saved->state.value("flops", 0.0);
     intervalLoss_ = saved->state.value("interval_loss", 0.0);
     intervalSteps_ = saved->state.value("interval_steps", int64_t(0));
     firstLoss_ = saved->state.value("first_loss", 0.0);
@@ -85,26 +91,34 @@ Status Loop::checkpoint() {
   checkpoint.seconds = elapsed();
   checkpoint.fingerprint = options_.fingerprint;
   checkpoint.masters = masters();
-  checkpoint.optimizer = optimizer_.state();
+  MORPH_ASSIGN_OR_RETURN(checkpoint.optimizer, optimizer_.state());
   Json stage;
   if (hooks_.save)
     hooks_.save(stage, checkpoint.stage);
-  checkpoint.state = {{"interval_loss", intervalLoss_},
+  checkpoint.state = {{"flops", flops_},
+                      {"interval_loss", intervalLoss_},
                       {"interval_steps", intervalSteps_},
                       {"first_loss", firstLoss_},
                       {"last_loss", lastLoss_},
                       {"stopped", stopped_},
                       {"stage", stage}};
   hasCheckpoint_ = true;
-  return writeCheckpoint(options_.checkpointPath, checkpoint);
+  return processes().isLeader() ? writeCheckpoint(options_.checkpointPath, checkpoint) : Status();
 }
 
 StatusOr<double> Loop::addBatches(int64_t step) {
   const double share = 1 / static_cast<double>(options_.accumulate);
-  double loss = 0;
+  double loss = 0, tokens = 0, flops = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
-    MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(step * options_.accumulate + i));
-    MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, optimizer_.addBatch(batch.inputs, share, batch.given));
+    const int64_t index = step * options_.accumulate + i;
+    if (!options_.division.owns(index))
+      continue;
+    MORPH_ASSIGN_OR_RETURN(LoopBatch batch, source_(index));
+    if (batch.share == 0)
+      continue;
+    MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, options_.division.run(batch, [&] {
+      return optimizer_.addBatch(batch.inputs, share * batch.share, batch.given);
+    }));
     if (batch.keep)
       MORPH_RETURN_IF_ERROR(batch.keep(outputs));
     auto found = outputs.find("loss");
@@ -128,25 +142,36 @@ StatusOr<double> Loop::addBatches(int64_t step) {
                                   "become positive are another cause" +
                                       kept());
     }
-    loss += value * share;
-    tokens_ += batch.tokens;
+    loss += value * share * batch.share;
+    tokens += static_cast<double>(batch.tokens);
+    flops += batch.flops;
     if (hooks_.onOutputs)
-      hooks_.onOutputs(step, outputs);
+      hooks_.onOutputs(step, outputs, share * batch.share);
   }
-  return loss;
+  MORPH_RETURN_IF_ERROR(optimizer_.sumGradients());
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                         processes().sum({loss, tokens, flops, interrupted() ? 1.0 : 0.0}));
+  tokens_ += static_cast<int64_t>(sums[1]);
+  flops_ += sums[2];
+  asked_ = sums[3] > 0;
+  return sums[0];
 }
 
 StatusOr<LoopResult> Loop::run() {
   MORPH_RETURN_IF_ERROR(resume());
   const int64_t resumedAt = step_, tokensBefore = tokens_;
   MORPH_ASSIGN_OR_RETURN(MetricsFile metrics,
-                         options_.metricsPath.empty()
+                         options_.metricsPath.empty() || !processes().isLeader()
                              ? StatusOr<MetricsFile>(MetricsFile())
                              : MetricsFile::open(options_.metricsPath, options_.stage, options_.variant, step_));
   const std::string label = options_.stage + (options_.variant.empty() ? "" : " " + options_.variant);
   Progress progress(label, options_.steps, step_);
   if (step_ > 0 && step_ < options_.steps)
     progress.note("continuing after step " + std::to_string(step_));
+  if (options_.division.idle() > 0 && processes().isLeader())
+    logWarning("morph-run", label + ": " + std::to_string(options_.division.idle()) + " of " +
+                                std::to_string(processes().count()) +
+                                " processes have nothing to do: a step has too few batches and sequences for all");
   begin_ = std::chrono::steady_clock::now();
 
   while (step_ < options_.steps && !stopped_) {
@@ -181,12 +206,12 @@ StatusOr<LoopResult> Loop::run() {
                                      {"tokens", tokens_}, {"seconds", elapsed()},
                                      {"lr", rate},        {"grad_norm", norm}};
       if (hooks_.onLog)
-        hooks_.onLog(step_ - 1, line);
+        MORPH_RETURN_IF_ERROR(hooks_.onLog(step_ - 1, line));
       MORPH_RETURN_IF_ERROR(metrics.append(line));
       intervalLoss_ = 0;
       intervalSteps_ = 0;
     }
-    const bool stop = interrupted() && !last;
+    const bool stop = asked_ && !last;
     if (last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0))
       MORPH_RETURN_IF_ERROR(checkpoint());
     if (stop) {
@@ -204,6 +229,7 @@ StatusOr<LoopResult> Loop::run() {
   LoopResult result;
   result.steps = step_;
   result.tokens = tokens_;
+  result.flops = flops_;
   result.seconds = elapsed();
   result.firstLoss = firstLoss_;
   result.lastLoss = lastLoss_;

@@ -6,6 +6,8 @@
 
 #include "runtime/base/Json.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/Division.h"
+#include "runtime/train/LoopBatch.h"
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Schedule.h"
 
@@ -25,35 +27,24 @@ struct LoopOptions {
   std::string checkpointPath; ///< Empty: no checkpoints.
   std::string fingerprint;
   bool quiet = false; ///< No progress on stderr.
+  /// The division that the source is attached to. All processes run the loop; what hooks do must be the same in all of
+  /// them, and only the leader writes.
+  Division division;
 };
-
-/// One call of the executor: the inputs that the program takes, and how many tokens that is.
-struct LoopBatch {
-  NamedTensors inputs;
-  int64_t tokens = 0;
-  NamedTensors given; ///< Outputs that are known (Executor::run).
-  /// Called with the run's outputs, of which it may take some out. Empty: nothing is wanted of them.
-  std::function<Status(NamedTensors &outputs)> keep;
-};
-
-/// Runs a batch; the outputs are those that its `keep` leaves.
-StatusOr<NamedTensors> runBatch(Executor &executor, const LoopBatch &batch);
-
-/// Makes batch `index`: a pure function of it, so that a resumed run sees what it would have seen.
-using BatchSource = std::function<StatusOr<LoopBatch>(int64_t index)>;
 
 /// What a stage may do inside the loop. Any may be empty.
 struct LoopHooks {
   /// The learning rate of a step, instead of the schedule's.
   std::function<double(int64_t step)> rate;
-  /// After a batch of step `step`, with what the program gave but gradients; it lasts as long as the call.
-  std::function<void(int64_t step, const NamedTensors &outputs)> onOutputs;
+  /// After a batch of step `step`, or this process' part of it, with what the program gave but gradients; it lasts as
+  /// long as the call. `share` is what the batch counts in the step's mean.
+  std::function<void(int64_t step, const NamedTensors &outputs, double share)> onOutputs;
   /// After the (averaged, unclipped) gradients of step `step` are there; may change their elements.
   std::function<Status(int64_t step, NamedTensors &gradients, double loss)> onGradients;
   /// After the update, before the masters are used again; may change them.
   std::function<Status(int64_t step, NamedTensors &masters)> onUpdate;
   /// When a metrics line is written: add keys.
-  std::function<void(int64_t step, nlohmann::ordered_json &line)> onLog;
+  std::function<Status(int64_t step, nlohmann::ordered_json &line)> onLog;
   /// After each step: whether to stop before `steps` (a curriculum that is through).
   std::function<StatusOr<bool>(int64_t step, NamedTensors &masters)> finished;
   /// State of the stage in checkpoints.
@@ -65,6 +56,7 @@ struct LoopResult {
   bool interrupted = false; ///< A signal came: a checkpoint is written, the stage is not done.
   int64_t steps = 0;
   int64_t tokens = 0;
+  double flops = 0; ///< Of the batches that tell theirs.
   double seconds = 0;
   double firstLoss = 0, lastLoss = 0; ///< Of the first step and of the last.
 };

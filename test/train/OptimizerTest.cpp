@@ -100,7 +100,7 @@ TEST(Optimizer, ContinuesFromItsState) {
   for (int step = 0; step < 5; ++step)
     takeStep(two, tableGradient(step), 1e-2);
   Optimizer three = *Optimizer::create(*resumed);
-  ASSERT_TRUE(three.restore(two.state()).ok());
+  ASSERT_TRUE(three.restore(*two.state()).ok());
   for (int step = 5; step < 8; ++step)
     takeStep(three, tableGradient(step), 1e-2);
   EXPECT_TRUE(at::equal(straight->masters()["p"], resumed->masters()["p"]));
@@ -109,10 +109,10 @@ TEST(Optimizer, ContinuesFromItsState) {
 TEST(Optimizer, RefusesAStateThatIsNotItsOwn) {
   const auto executor = executorOf(givenGradients(tableSettings()), tableStart());
   Optimizer optimizer = *Optimizer::create(*executor);
-  NamedTensors state = optimizer.state();
+  NamedTensors state = *optimizer.state();
   state["exp_avg.p"] = at::zeros({3});
   EXPECT_EQ(optimizer.restore(state).message(), "checkpoint: the moments of 'p' are missing or have another shape");
-  state = optimizer.state();
+  state = *optimizer.state();
   state.erase("step");
   EXPECT_EQ(optimizer.restore(state).message(), "checkpoint: the number of steps is missing");
 }

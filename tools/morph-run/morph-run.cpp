@@ -9,6 +9,7 @@
 #include "runtime/bench/PlanBench.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/processes/Processes.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Machine.h"
@@ -263,8 +264,14 @@ int main(int argc, char **argv) {
     catchInterrupts();
   installCrashReport();
   countHeldMemory();
-  return finish(guardTorch(command->get_name(), [&]() -> StatusOr<StageOutcome> {
+  std::shared_ptr<Processes> processes;
+  const int code = finish(guardTorch(command->get_name(), [&]() -> StatusOr<StageOutcome> {
     StageContext context;
+    if (!free) { // The others are one process wherever they run.
+      MORPH_ASSIGN_OR_RETURN(const Place place, findPlace());
+      MORPH_ASSIGN_OR_RETURN(processes, Processes::join(place));
+      context.processes = processes;
+    }
     MORPH_RETURN_IF_ERROR(fillContext(flags, !free, context));
     if (command == eval)
       return runEval(context, flags);
@@ -298,11 +305,12 @@ int main(int argc, char **argv) {
     for (const Stage &stage : stages)
       if (command->get_name() == stage.name)
         outcome = stage.run(context);
-    if (outcome.ok() && *outcome == StageOutcome::Done) {
+    if (outcome.ok() && *outcome == StageOutcome::Done && context.processes->isLeader()) {
       const bool cuda = isCuda(context.device);
       const Json memory = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()}};
       MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
     }
     return outcome;
   }));
+  return processes && processes->hasLostOthers() ? kLostOthersExitCode : code;
 }

@@ -72,7 +72,8 @@ void JudgedBatch::keepStreams(const Choice &next, const NamedTensors &outputs, i
 StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &context, const Executor &sharing,
                                                            const GateSpace &space, bool kl, const BatchStream &stream,
                                                            int64_t batches) {
-  std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(space, stream, batches));
+  std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(context, space, stream, batches));
+  judge->kl_ = kl;
   MORPH_ASSIGN_OR_RETURN(judge->executor_, context.executor(kl ? "score" : "gates-forward", &sharing));
   if (kl)
     MORPH_RETURN_IF_ERROR(judge->runTeacher(context, sharing));
@@ -82,6 +83,8 @@ StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &c
 Status ChoiceJudge::runTeacher(const StageContext &context, const Executor &sharing) {
   MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", &sharing));
   for (int64_t i = 0; i < count_; ++i) {
+    if (!processes_.owns(i))
+      continue;
     MORPH_ASSIGN_OR_RETURN(Batch batch, stream_.batch(static_cast<uint64_t>(i)));
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, teacher->run(loopBatch(batch, teacher->plan()).inputs));
     NamedTensors input = loopBatch(batch, executor_->plan()).inputs;
@@ -91,18 +94,22 @@ Status ChoiceJudge::runTeacher(const StageContext &context, const Executor &shar
     teacherCost_.tokens += batch.tokenCount();
     batches_.push_back({std::move(batch), std::move(input), {}, {}});
   }
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                         processes_.sum({teacherCost_.flops, static_cast<double>(teacherCost_.tokens)}));
+  teacherCost_.flops = sums[0];
+  teacherCost_.tokens = static_cast<int64_t>(sums[1]);
   return Status();
 }
 
 StatusOr<std::vector<double>> ChoiceJudge::measure(const Choice &choice, MeasureCost &cost) {
   space_.setChoice(executor_->masters(), choice);
-  if (batches_.empty()) {
-    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, count_));
+  if (!kl_) {
+    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, count_, nullptr, &processes_));
     cost.tokens += loss.tokens;
     cost.flops += loss.flops;
     return loss.losses;
   }
-  std::vector<double> result;
+  std::vector<std::vector<double>> own; // By batch: operations, tokens, the samples' objectives.
   for (JudgedBatch &judged : batches_) {
     const NamedTensors &input = judged.input;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(choice)));
@@ -110,11 +117,18 @@ StatusOr<std::vector<double>> ChoiceJudge::measure(const Choice &choice, Measure
     auto kl = outputs.find("kl");
     if (kl == outputs.end())
       return Status::invalid("the plan 'score' has no output 'kl'", "emit it with the option kl=true");
-    for (double value : sampleMeans(judged.batch, kl->second))
-      result.push_back(value);
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor_->plan(), input, executor_->steps()));
-    cost.flops += flops;
-    cost.tokens += judged.batch.tokenCount();
+    std::vector<double> &batch = own.emplace_back();
+    batch = {flops, static_cast<double>(judged.batch.tokenCount())};
+    for (double value : sampleMeans(judged.batch, kl->second))
+      batch.push_back(value);
+  }
+  MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, count_));
+  std::vector<double> result;
+  for (const std::vector<double> &batch : all) {
+    cost.flops += batch[0];
+    cost.tokens += static_cast<int64_t>(batch[1]);
+    result.insert(result.end(), batch.begin() + 2, batch.end());
   }
   return result;
 }

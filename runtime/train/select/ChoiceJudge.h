@@ -41,15 +41,17 @@ public:
   const MeasureCost &teacherCost() const { return teacherCost_; }
 
 private:
-  ChoiceJudge(const GateSpace &space, const BatchStream &stream, int64_t batches)
-      : space_(space), stream_(stream), count_(batches) {}
+  ChoiceJudge(const StageContext &context, const GateSpace &space, const BatchStream &stream, int64_t batches)
+      : processes_(*context.processes), space_(space), stream_(stream), count_(batches) {}
   Status runTeacher(const StageContext &context, const Executor &sharing);
 
+  Processes &processes_;
   const GateSpace &space_;
   const BatchStream &stream_;
   int64_t count_; ///< Of batches.
   std::unique_ptr<Executor> executor_;
-  std::vector<JudgedBatch> batches_; ///< With kl.
+  bool kl_ = false;
+  std::vector<JudgedBatch> batches_; ///< With kl: those that are this process'.
   MeasureCost teacherCost_;
 };
 

@@ -36,8 +36,8 @@ private:
   StatusOr<Selection> rank() const;
   /// Exchanges layers.
   Status refine(Selection &selection);
-  /// Counts tokens and operations of a run of the gates' plan.
-  Status count(const LoopBatch &batch);
+  /// Counts the operations of a run of the gates' plan.
+  Status count(LoopBatch &batch);
   LoopHooks hooks();
 
   const StageContext &context_;
@@ -51,7 +51,7 @@ private:
   BatchStreamOptions data_;
   Json unit_;                                   ///< What was measured, for selection.json.
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
-  int64_t tokens_ = 0;
+  int64_t tokens_ = 0; ///< That the pressure's unit took.
   double flops_ = 0;
   std::map<std::pair<int64_t, int64_t>, double> flopsOf_; ///< By sizes of tokens and positions.
 };
@@ -81,15 +81,14 @@ Status GateSelector::read() {
   return Status();
 }
 
-Status GateSelector::count(const LoopBatch &batch) {
-  tokens_ += batch.tokens;
+Status GateSelector::count(LoopBatch &batch) {
   const at::Tensor &tokens = batch.inputs.at("tokens");
   const int64_t rows = batch.inputs.count("positions") ? batch.inputs.at("positions").numel() : 0;
   auto [entry, isNew] = flopsOf_.insert({{tokens.numel(), rows}, 0});
   if (isNew) {
     MORPH_ASSIGN_OR_RETURN(entry->second, batchFlops(executor_->plan(), batch.inputs));
   }
-  flops_ += entry->second;
+  batch.flops = entry->second;
   return Status();
 }
 
@@ -103,7 +102,8 @@ Status GateSelector::measureUnit() {
     linear.push_back(candidates.size() > 1 ? 1 : 0);
   const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
     gates_.setChoice(forward_->masters(), choice);
-    MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples));
+    MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr,
+                                                           context_.processes.get()));
     tokens_ += loss.tokens;
     flops_ += loss.flops;
     return std::move(loss.losses);
@@ -163,6 +163,7 @@ LoopHooks GateSelector::hooks() {
     for (const PressedBudget &budget : pressure_.budgets())
       line["budgets"].push_back(
           {{"used", budget.used}, {"target", pressure_.target(budget, step)}, {"pressure", budget.pressure}});
+    return Status();
   };
   hooks.save = [this](Json &state, NamedTensors &tensors) {
     state = {{"unit", unit_}, {"multipliers", pressure_.multipliers()}, {"tokens", tokens_}, {"flops", flops_}};
@@ -202,15 +203,16 @@ LoopHooks GateSelector::hooks() {
 }
 
 StatusOr<LoopResult> GateSelector::train() {
-  const BatchSource source = [this](int64_t index) -> StatusOr<LoopBatch> {
+  options_.division = Division(context_.processes, *executor_, options_.accumulate, section_.batch);
+  const BatchSource source = options_.division.attachTo([this](int64_t index) -> StatusOr<LoopBatch> {
     MORPH_ASSIGN_OR_RETURN(const Batch batch, stream_->batch(static_cast<uint64_t>(index)));
     LoopBatch inputs = loopBatch(batch, executor_->plan());
     MORPH_RETURN_IF_ERROR(count(inputs));
     return inputs;
-  };
+  });
   gates_.begin(executor_->masters());
   pressure_.begin(gates_.shares(executor_->masters()));
-  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
+  MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_, context_.processes));
   return runTrainLoop(optimizer, source, options_, hooks());
 }
 
@@ -254,10 +256,12 @@ Status GateSelector::refine(Selection &selection) {
   MORPH_ASSIGN_OR_RETURN(
       MeasuredChoices choices,
       MeasuredChoices::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
-                            [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); }));
+                            [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); },
+                            /*writes=*/context_.processes->isLeader()));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
                          searchSwaps(selection.choice, selection.values, space_, section_.swapErrors,
-                                     [&](const Choice &choice) { return choices.values(choice); }));
+                                     [&](const Choice &choice) { return choices.values(choice); },
+                                     context_.processes.get()));
   selection.interrupted = result.interrupted;
   selection.details["swap"] = {{"choice_before", selection.choice},
                                {"objective_before", result.firstObjective},
@@ -287,8 +291,8 @@ StatusOr<Selection> GateSelector::run() {
   if (trajectory_.empty())
     return Status::invalid("select.steps: the gates need at least one step");
   MORPH_ASSIGN_OR_RETURN(Selection selection, rank());
-  selection.tokens = tokens_;
-  selection.flops = flops_;
+  selection.tokens = result.tokens + tokens_;
+  selection.flops = result.flops + flops_;
   selection.seconds = result.seconds;
   if (section_.swap)
     MORPH_RETURN_IF_ERROR(refine(selection));

@@ -6,11 +6,13 @@
 
 namespace morph {
 
-StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fingerprint, Measure measure) {
+StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fingerprint, Measure measure,
+                                                bool writes) {
   MeasuredChoices choices;
   choices.path_ = std::move(path);
   choices.fingerprint_ = std::move(fingerprint);
   choices.measure_ = std::move(measure);
+  choices.writes_ = writes;
   MORPH_ASSIGN_OR_RETURN(const std::optional<Checkpoint> saved, readCheckpoint(choices.path_, choices.fingerprint_));
   if (!saved)
     return choices;
@@ -24,6 +26,8 @@ StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fi
 }
 
 Status MeasuredChoices::write() const {
+  if (!writes_)
+    return Status();
   Checkpoint checkpoint;
   checkpoint.step = static_cast<int64_t>(known_.size());
   checkpoint.tokens = cost_.tokens;

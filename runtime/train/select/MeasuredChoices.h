@@ -22,8 +22,9 @@ public:
   using Measure = std::function<StatusOr<std::vector<double>>(const Choice &choice, MeasureCost &cost)>;
 
   /// Reads `path`, where there is such a file. `fingerprint` is of what the values depend on; a file of another one is
-  /// refused.
-  static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure);
+  /// refused. With `writes` new values go into it: of several processes that measure together, the leader's do.
+  static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure,
+                                        bool writes = true);
 
   /// The choice's values; a new one is measured, and is in the file when this returns.
   StatusOr<std::vector<double>> values(const Choice &choice);
@@ -35,6 +36,7 @@ private:
   Status write() const;
   std::string path_, fingerprint_;
   Measure measure_;
+  bool writes_ = true;
   std::map<Choice, std::vector<double>> known_;
   MeasureCost cost_;
 };

@@ -98,6 +98,8 @@ StatusOr<StageOutcome> runSelect(const StageContext &context) {
   MORPH_ASSIGN_OR_RETURN(const Selection selection, (*selector)(context, space));
   if (selection.interrupted)
     return StageOutcome::Interrupted;
+  if (!context.processes->isLeader())
+    return StageOutcome::Done;
   const nlohmann::ordered_json json = selectionJson(selection, space, method, context.seed);
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("selection.json"), json.dump(2) + "\n"));
   return StageOutcome::Done;

@@ -66,7 +66,7 @@ std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &value
 } // namespace
 
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective) {
+                                 double errors, const ChoiceObjective &objective, Processes *processes) {
   SwapResult result;
   result.choice = choice;
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(choice));
@@ -80,7 +80,11 @@ StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &val
   // How long the search takes is not known: the bar counts the exchanges of one round.
   Progress progress("select (swaps)", static_cast<int64_t>(round.size()), 0, "choice");
   for (size_t tried = 0; tried < round.size();) {
-    if (interrupted()) {
+    bool stops = interrupted();
+    if (processes) {
+      MORPH_ASSIGN_OR_RETURN(stops, processes->any(stops));
+    }
+    if (stops) {
       progress.finish();
       std::fprintf(stderr, "select (swaps): stopped after %zu choices; run again to continue\n", seen.size());
       result.interrupted = true;

@@ -25,9 +25,10 @@ struct SwapResult {
 /// one kept layer for another. Only what rises above the noise of the samples counts: the mean of (new - old) over the
 /// same samples must be below -`errors` of its standard errors. Exchanges are tried from those on that raise the sum of
 /// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back.
-/// Errors: fewer than two samples, which have no error.
+/// All of `processes` (null: one) search side by side, so `objective` gives the same to all. Errors: fewer than two
+/// samples, which have no error.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective);
+                                 double errors, const ChoiceObjective &objective, Processes *processes = nullptr);
 
 } // namespace morph
 

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "runtime/processes/Processes.h"
+
+#include "runtime/base/TorchGuard.h"
+#include "runtime/processes/Group.h"
+
+#include <algorithm>
+
+namespace morph {
+
+/// Small tensors travel together up to this size.
+static constexpr int64_t kBucketBytes = 32 << 20;
+
+/// Calls `send` on contiguous tensors of the CPU that hold `tensors` one after another, and writes back what it has
+/// made of them.
+template <typename Send> static void sendInBuckets(const std::vector<at::Tensor> &tensors, Send send) {
+  for (size_t begin = 0, end; begin < tensors.size(); begin = end) {
+    int64_t bytes = static_cast<int64_t>(tensors[begin].nbytes());
+    for (end = begin + 1; end < tensors.size() && tensors[end].scalar_type() == tensors[begin].scalar_type() &&
+                          bytes + static_cast<int64_t>(tensors[end].nbytes()) <= kBucketBytes;
+         ++end)
+      bytes += static_cast<int64_t>(tensors[end].nbytes());
+    if (end == begin + 1 && tensors[begin].is_cpu() && tensors[begin].is_contiguous()) {
+      send(tensors[begin]);
+      continue;
+    }
+    std::vector<at::Tensor> parts;
+    for (size_t i = begin; i < end; ++i)
+      parts.push_back(tensors[i].to(at::kCPU).reshape({-1}));
+    const at::Tensor bucket = at::cat(parts);
+    send(bucket);
+    int64_t offset = 0;
+    for (size_t i = begin; i < end; ++i) {
+      tensors[i].copy_(bucket.narrow(0, offset, tensors[i].numel()).view(tensors[i].sizes()));
+      offset += tensors[i].numel();
+    }
+  }
+}
+
+Processes::Processes() = default;
+Processes::~Processes() = default;
+
+StatusOr<std::shared_ptr<Processes>> Processes::join(const Place &place, std::chrono::seconds timeout) {
+  auto processes = std::make_shared<Processes>();
+  if (place.count == 1)
+    return processes;
+  processes->place_ = place;
+  MORPH_RETURN_IF_ERROR(processes->call("the meeting at " + place.leader + ":" + std::to_string(place.port),
+                                        [&] { processes->group_ = Group::connect(place, timeout); }));
+  return processes;
+}
+
+template <typename Function> Status Processes::call(const std::string &what, Function &&function) {
+  if (!lost_.ok())
+    return lost_;
+  lost_ =
+      guardTorch("process " + std::to_string(rank()) + " of " + std::to_string(count()) + ": " + what, [&]() -> Status {
+        function();
+        return Status();
+      });
+  return lost_;
+}
+
+Status Processes::allReduce(const std::vector<at::Tensor> &tensors) {
+  if (isAlone())
+    return Status();
+  return call("a sum over processes",
+              [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->allReduce(bucket); }); });
+}
+
+Status Processes::allReduce(const at::Tensor &tensor) { return allReduce(std::vector<at::Tensor>{tensor}); }
+
+Status Processes::broadcast(const std::vector<at::Tensor> &tensors, int64_t root) {
+  if (isAlone())
+    return Status();
+  return call("a message from process " + std::to_string(root),
+              [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->broadcast(bucket, root); }); });
+}
+
+StatusOr<at::Tensor> Processes::allGather(const at::Tensor &tensor) {
+  if (isAlone())
+    return tensor.unsqueeze(0);
+  at::Tensor result;
+  MORPH_RETURN_IF_ERROR(call("an exchange between processes", [&] {
+    const at::Tensor own = tensor.to(at::kCPU).contiguous();
+    std::vector<int64_t> shape = own.sizes().vec();
+    shape.insert(shape.begin(), count());
+    result = at::empty(shape, own.options());
+    group_->allGather(result, own);
+    result = result.to(tensor.device());
+  }));
+  return result;
+}
+
+StatusOr<at::Tensor> Processes::reduceScatter(const at::Tensor &tensor) {
+  if (isAlone())
+    return tensor.squeeze(0);
+  at::Tensor result;
+  MORPH_RETURN_IF_ERROR(call("a sum over processes", [&] {
+    const at::Tensor whole = tensor.to(at::kCPU).contiguous();
+    result = at::empty(whole.sizes().slice(1), whole.options());
+    group_->reduceScatter(result, whole);
+    result = result.to(tensor.device());
+  }));
+  return result;
+}
+
+StatusOr<std::vector<std::string>> Processes::gatherTexts(const std::string &text) {
+  MORPH_ASSIGN_OR_RETURN(const at::Tensor lengths,
+                         allGather(at::full({}, static_cast<int64_t>(text.size()), at::kLong)));
+  const int64_t *length = lengths.const_data_ptr<int64_t>();
+  const int64_t longest = *std::max_element(length, length + count());
+  if (longest == 0)
+    return std::vector<std::string>(static_cast<size_t>(count()));
+  const at::Tensor own = at::zeros({longest}, at::kByte);
+  std::copy(text.begin(), text.end(), own.mutable_data_ptr<uint8_t>());
+  MORPH_ASSIGN_OR_RETURN(const at::Tensor all, allGather(own));
+  std::vector<std::string> texts;
+  for (int64_t rank = 0; rank < count(); ++rank) {
+    const uint8_t *begin = all.const_data_ptr<uint8_t>() + rank * longest;
+    texts.emplace_back(begin, begin + length[rank]);
+  }
+  return texts;
+}
+
+StatusOr<std::vector<std::vector<double>>> Processes::collect(const std::vector<std::vector<double>> &own,
+                                                              int64_t chunk, int64_t total) {
+  if (isAlone())
+    return own;
+  std::vector<double> packed; // Of each row its length, and the row.
+  for (const std::vector<double> &row : own) {
+    packed.push_back(static_cast<double>(row.size()));
+    packed.insert(packed.end(), row.begin(), row.end());
+  }
+  MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
+                         gatherTexts(std::string(reinterpret_cast<const char *>(packed.data()),
+                                                 packed.size() * sizeof(double))));
+  std::vector<std::vector<double>> all;
+  std::vector<size_t> read(texts.size(), 0); // Bytes of each text.
+  const auto next = [&](int64_t process) {
+    double value = 0;
+    size_t &offset = read[static_cast<size_t>(process)];
+    texts[static_cast<size_t>(process)].copy(reinterpret_cast<char *>(&value), sizeof value, offset);
+    offset += sizeof value;
+    return value;
+  };
+  for (int64_t i = 0; i < total; ++i) {
+    const int64_t process = i / chunk % count();
+    if (read[static_cast<size_t>(process)] >= texts[static_cast<size_t>(process)].size())
+      return Status::failed("process " + std::to_string(process) + " of " + std::to_string(count()) +
+                            " has done fewer parts of the work than were its own");
+    std::vector<double> row(static_cast<size_t>(next(process)));
+    for (double &value : row)
+      value = next(process);
+    all.push_back(std::move(row));
+  }
+  return all;
+}
+
+StatusOr<std::vector<double>> Processes::sum(std::vector<double> values) {
+  MORPH_RETURN_IF_ERROR(allReduce(at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kDouble)));
+  return values;
+}
+
+StatusOr<bool> Processes::any(bool value) {
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums, sum({value ? 1.0 : 0.0}));
+  return sums[0] > 0;
+}
+
+Status Processes::barrier() { return any(false).status(); }
+
+} // namespace morph

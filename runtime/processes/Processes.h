@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The processes that work on one stage together, and what they tell each other: LibTorch's c10d, over Gloo.
+
+#ifndef MORPH_RUNTIME_PROCESSES_PROCESSES_H
+#define MORPH_RUNTIME_PROCESSES_PROCESSES_H
+
+#include "runtime/processes/Place.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// A process among its equals. All of them make the same calls in the same order. Alone, a call leaves what it is given
+/// as it is. Tensors of a CudaDevice go over the host. Every error is that another process has ended, does not answer
+/// within the timeout or makes another call; from then on calls only repeat it.
+class Processes {
+public:
+  class Group;
+  /// One process.
+  Processes();
+  ~Processes();
+  Processes(const Processes &) = delete;
+  Processes &operator=(const Processes &) = delete;
+
+  /// Meets the others and waits for them. `timeout` is of each later call. The leader listens at `place.port`, or on
+  /// the socket that the variable MORPH_LISTEN names by its descriptor. Errors: the leader cannot be reached, the port
+  /// is taken, not all have come in five minutes.
+  static StatusOr<std::shared_ptr<Processes>> join(const Place &place,
+                                                   std::chrono::seconds timeout = std::chrono::minutes(30));
+
+  int64_t rank() const { return place_.rank; }
+  int64_t count() const { return place_.count; }
+  int64_t localRank() const { return place_.localRank; }
+  bool isLeader() const { return place_.isLeader(); }
+  bool isAlone() const { return place_.count == 1; }
+  /// Whether this process does part `index` of a work that is dealt out in turn.
+  bool owns(int64_t index) const { return index % place_.count == place_.rank; }
+
+  /// The sum of all processes' tensors, of one shape and of type f32, f64 or i64, in its place in each of them. All get
+  /// the same bits: each element is added up once, in an order that depends on the sizes and the count alone.
+  Status allReduce(const at::Tensor &tensor);
+  /// The same of many tensors; small ones travel together.
+  Status allReduce(const std::vector<at::Tensor> &tensors);
+  /// The tensors of process `root`, in the place of those of the others.
+  Status broadcast(const std::vector<at::Tensor> &tensors, int64_t root);
+  /// [count, ...] of all tensors of one shape, by rank.
+  StatusOr<at::Tensor> allGather(const at::Tensor &tensor);
+  /// The part `rank` of the sum of all tensors [count, ...].
+  StatusOr<at::Tensor> reduceScatter(const at::Tensor &tensor);
+  /// Texts of all processes, by rank.
+  StatusOr<std::vector<std::string>> gatherTexts(const std::string &text);
+  /// The rows of a list of `total` that was dealt out in turn, `chunk` rows at a time: chunk i to the process that
+  /// `owns(i)`, which gives its rows in their order. All get the whole list.
+  StatusOr<std::vector<std::vector<double>>> collect(const std::vector<std::vector<double>> &own, int64_t chunk,
+                                                     int64_t total);
+  /// Sums of numbers, in the order given.
+  StatusOr<std::vector<double>> sum(std::vector<double> values);
+  /// Whether it is so in any process.
+  StatusOr<bool> any(bool value);
+  /// Waits until all have come here.
+  Status barrier();
+
+  /// Whether a call has failed: others are gone, and it is theirs to say why.
+  bool hasLostOthers() const { return !lost_.ok(); }
+
+private:
+  Place place_;
+  std::unique_ptr<Group> group_;
+  Status lost_;
+
+  /// Runs `function` on the group; what it throws is the error of this and of all later calls.
+  template <typename Function> Status call(const std::string &what, Function &&function);
+};
+
+/// Exit code of a process of a stage that ends because others have: what went wrong is theirs to say.
+inline constexpr int kLostOthersExitCode = 3;
+/// Names the descriptor of the socket on which the leader listens: no other program can take its port before it does.
+inline constexpr const char *kListenVariable = "MORPH_LISTEN";
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_PROCESSES_PROCESSES_H

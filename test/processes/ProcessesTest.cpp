@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What processes tell each other.
+
+#include "test/processes/ProcessesTesting.h"
+
+namespace morph {
+namespace {
+
+class ProcessesTest : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Counts, ProcessesTest, testing::Values(1, 2, 3));
+
+TEST_P(ProcessesTest, Collectives) {
+  const int64_t count = GetParam();
+  runProcesses(count, [&](const std::shared_ptr<Processes> &all) {
+    const double rank = static_cast<double>(all->rank()), n = static_cast<double>(count);
+    // Several types and sizes, one of which is larger than a bucket, and a tensor that is not contiguous.
+    std::vector<at::Tensor> tensors = {at::full({2, 3}, rank + 1), at::full({}, rank, at::kDouble),
+                                       at::full({3}, all->rank(), at::kLong), at::zeros({4, 2}).t(),
+                                       at::full({9 << 20}, rank)};
+    tensors[3].fill_(rank);
+    ASSERT_TRUE(all->allReduce(tensors).ok());
+    const double sum = n * (n - 1) / 2;
+    EXPECT_TRUE(at::equal(tensors[0], at::full({2, 3}, sum + n)));
+    EXPECT_EQ(tensors[1].item<double>(), sum);
+    EXPECT_TRUE(at::equal(tensors[2], at::full({3}, static_cast<int64_t>(sum), at::kLong)));
+    EXPECT_TRUE(at::equal(tensors[3], at::full({2, 4}, sum)));
+    EXPECT_TRUE(at::equal(tensors[4], at::full({9 << 20}, sum)));
+
+    for (int64_t root = 0; root < count; ++root) {
+      const at::Tensor a = at::full({2}, rank), b = at::full({3, 2}, rank).t();
+      ASSERT_TRUE(all->broadcast({a, b}, root).ok());
+      EXPECT_TRUE(at::equal(a, at::full({2}, static_cast<double>(root))));
+      EXPECT_TRUE(at::equal(b, at::full({2, 3}, static_cast<double>(root))));
+    }
+    const auto gathered = all->allGather(at::full({2}, rank));
+    ASSERT_TRUE(gathered.ok()) << gathered.status().message();
+    EXPECT_TRUE(at::equal(*gathered, at::arange(count).to(at::kFloat).unsqueeze(1).expand({count, 2})));
+    const auto part = all->reduceScatter(at::arange(count * 2).to(at::kFloat).view({count, 2}));
+    ASSERT_TRUE(part.ok()) << part.status().message();
+    EXPECT_TRUE(at::equal(*part, (n * at::arange(2 * rank, 2 * rank + 2)).to(at::kFloat)));
+    const auto texts = all->gatherTexts(std::string(static_cast<size_t>(3 * all->rank()), 'x'));
+    ASSERT_TRUE(texts.ok());
+    for (int64_t r = 0; r < count; ++r)
+      EXPECT_EQ((*texts)[static_cast<size_t>(r)], std::string(static_cast<size_t>(3 * r), 'x'));
+    const auto any = all->any(all->rank() == count - 1), none = all->any(false);
+    ASSERT_TRUE(any.ok() && none.ok());
+    EXPECT_TRUE(*any);
+    EXPECT_FALSE(*none);
+    EXPECT_TRUE(all->barrier().ok());
+  });
+}
+
+TEST(ProcessesTest, SumsHaveTheSameBitsEverywhere) {
+  at::Tensor results[3];
+  runProcesses(3, [&](const std::shared_ptr<Processes> &all) {
+    const at::Tensor values = at::arange(1000).to(at::kFloat).mul_(static_cast<double>(all->rank() + 1) / 7).sin_();
+    ASSERT_TRUE(all->allReduce(values).ok());
+    results[all->rank()] = values;
+  });
+  EXPECT_TRUE(at::equal(results[0], results[1]));
+  EXPECT_TRUE(at::equal(results[0], results[2]));
+}
+
+TEST(ProcessesTest, OneThatIsGoneIsAnErrorOfTheOthers) {
+  runProcesses(3, [](const std::shared_ptr<Processes> &all) {
+    if (all->rank() == 1)
+      return;
+    const Status status = all->barrier();
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.message().rfind("process " + std::to_string(all->rank()) + " of 3: a sum over processes: ", 0), 0U)
+        << status.message();
+    EXPECT_TRUE(all->hasLostOthers());
+    EXPECT_EQ(all->allGather(at::zeros({1})).status().message(), status.message());
+  });
+}
+
+TEST(ProcessesTest, OneThatDoesNotAnswerIsAnErrorOfTheOthers) {
+  runProcesses(
+      2,
+      [](const std::shared_ptr<Processes> &all) {
+        if (all->rank() == 1) {
+          std::this_thread::sleep_for(std::chrono::seconds(4));
+          return;
+        }
+        EXPECT_FALSE(all->barrier().ok());
+      },
+      std::chrono::seconds(1));
+}
+
+} // namespace
+} // namespace morph
