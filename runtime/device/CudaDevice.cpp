@@ -384,6 +384,18 @@ Status CudaDevice::launch(const CudaFunction &function, Dim3 grid, Dim3 block, i
 // Products
 //===----------------------------------------------------------------------===//
 
+Status CudaDevice::prepareProducts(const std::string &what) {
+  const Lock lock(state_->mutex);
+  if (!state_->products) {
+    MORPH_RETURN_IF_ERROR(state_->enterOutsideCapture("the first product"));
+    auto made = CudaProducts::make(*state_);
+    if (!made.ok())
+      return std::move(made).status().withContext(what);
+    state_->products = *std::move(made);
+  }
+  return Status();
+}
+
 Status CudaDevice::product(const CudaProduct &product, const void *a, const void *b, const void *bias, void *c,
                            const std::string &what) {
   StatusOr<CudaProduct> checked = checkedProduct(product);
@@ -393,13 +405,7 @@ Status CudaDevice::product(const CudaProduct &product, const void *a, const void
     return Status();
   const Lock lock(state_->mutex);
   MORPH_RETURN_IF_ERROR(state_->enter());
-  if (!state_->products) {
-    MORPH_RETURN_IF_ERROR(state_->enterOutsideCapture("the first product"));
-    auto made = CudaProducts::make(*state_);
-    if (!made.ok())
-      return std::move(made).status().withContext(what);
-    state_->products = *std::move(made);
-  }
+  MORPH_RETURN_IF_ERROR(prepareProducts(what));
   MORPH_RETURN_IF_ERROR(state_->products->run(*checked, a, b, bias, c, what));
   return state_->started(what);
 }

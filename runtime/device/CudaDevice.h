@@ -165,6 +165,8 @@ public:
   /// (CudaProducts.h); under capture nothing is measured: run a product once before it is captured.
   Status product(const CudaProduct &product, const void *a, const void *b, const void *bias, void *c,
                  const std::string &what);
+  /// Opens cuBLASLt and takes its workspace, which the first product does otherwise. Not under capture.
+  Status prepareProducts(const std::string &what);
   /// Kinds of products that were measured by this object.
   int64_t measuredProducts() const;
 

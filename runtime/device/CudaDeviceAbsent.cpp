@@ -52,6 +52,7 @@ Status CudaDevice::launch(const CudaFunction &, Dim3, Dim3, int64_t, void *const
 Status CudaDevice::product(const CudaProduct &, const void *, const void *, const void *, void *, const std::string &) {
   return absent();
 }
+Status CudaDevice::prepareProducts(const std::string &) { return absent(); }
 int64_t CudaDevice::measuredProducts() const { return 0; }
 Status CudaDevice::synchronize() { return absent(); }
 StatusOr<CudaGraph> CudaDevice::capture(const std::function<Status()> &) { return absent(); }

@@ -73,6 +73,16 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &pla
     program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + layer +
                               ")");
   }
+  // Their workspace is part of what the program takes.
+  const auto isProduct = [&](size_t i) {
+    const plan::OpRule *rule = plan::findOpRule(plan.instructions[i].op);
+    return program->functions_[i].empty() && rule && rule->viewOf.empty();
+  };
+  for (size_t i = 0; i < plan.instructions.size(); ++i)
+    if (isProduct(i)) {
+      MORPH_RETURN_IF_ERROR(device.prepareProducts(what));
+      break;
+    }
   return program;
 }
 

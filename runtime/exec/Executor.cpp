@@ -9,6 +9,7 @@
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/kernels/Rows.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Updates.h"
 #include "runtime/plan/Workspace.h"
 
 #include <ATen/Parallel.h>
@@ -290,8 +291,9 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
   Layout &layout = layouts_.front();
   if (cuda_ && arena_->bytes() < layout.buffers.arenaBytes) {
     MORPH_ASSIGN_OR_RETURN(const int64_t free, cudaDeviceOf(device_).freeBytes());
-    if (layout.buffers.arenaBytes > free + arena_->bytes())
-      return explainNoRoom(sizes, layout.buffers.arenaBytes);
+    const int64_t needed = layout.buffers.arenaBytes + heldInputBytes(layout.shapes);
+    if (needed > free + arena_->bytes())
+      return explainNoRoom(sizes, needed);
   }
   char *const memory = layout.memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
   if (layout.generation == arena_->generation())
@@ -313,6 +315,16 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
   return &layout;
 }
 
+int64_t Executor::heldInputBytes(const std::vector<std::vector<int64_t>> &shapes) const {
+  const std::vector<bool> updated = plan::updatedInputs(plan_);
+  int64_t bytes = int64_t(1) << 20; // The update and its like have a few small tensors, too.
+  for (size_t i = 0; i < plan_.inputs.size(); ++i)
+    if (const auto value = static_cast<size_t>(plan_.inputs[i].value); !updated[i])
+      bytes += plan::alignedBytes(c10::multiply_integers(shapes[value]) *
+                                  static_cast<int64_t>(c10::elementSize(typeOf(plan_.inputs[i].value))));
+  return bytes;
+}
+
 Status Executor::explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const {
   const CudaDevice &device = cudaDeviceOf(device_);
   MORPH_ASSIGN_OR_RETURN(const int64_t free, device.freeBytes());
@@ -328,7 +340,7 @@ Status Executor::explainNoRoom(const std::map<std::string, int64_t> &sizes, int6
     const auto shapes = plan::resolveShapes(plan_, tried);
     const auto buffers = shapes.ok() ? plan::planBuffers(plan_, *shapes, {false, at::get_num_threads()})
                                      : StatusOr<plan::Buffers>(shapes.status());
-    (buffers.ok() && buffers->arenaBytes <= room ? fits : tooLong) = length;
+    (buffers.ok() && buffers->arenaBytes + heldInputBytes(*shapes) <= room ? fits : tooLong) = length;
   }
   std::string text = "out of memory on " + device.properties().name + ": the values of program '" + plan_.program +
                      "' take " + std::to_string(bytes) + " bytes at";

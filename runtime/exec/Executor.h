@@ -137,7 +137,10 @@ private:
   std::shared_ptr<BoundWeight> findBound(const std::string &name) const;
   StatusOr<std::vector<std::vector<int64_t>>> shapesOf(const std::map<std::string, int64_t> &sizes) const;
   StatusOr<Layout *> layoutOf(const std::map<std::string, int64_t> &sizes);
-  /// The error of an arena of `bytes` that a GPU has no room for: what takes the memory, and the length that fits.
+  /// What a GPU holds of inputs beside the arena (Layout::inputs).
+  int64_t heldInputBytes(const std::vector<std::vector<int64_t>> &shapes) const;
+  /// The error of an arena and inputs of `bytes` that a GPU has no room for: what takes the memory, and the length that
+  /// fits.
   Status explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const;
   at::ScalarType typeOf(int64_t value) const;
   /// A value that leaves the executor: it keeps the memory alive that it lies in.

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GPU that is too small: the error has the program, the bytes and the length that fits, which does fit."""
+
+import os
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from support import run  # noqa: E402
+
+COMMAND = ("morph", "bench", "gates", "--shape", "2,64,4,2,128,256", "--precision", "fp32", "--device", "cuda", "--repeat", 1,
+           "--json", "--length")
+
+
+def main():
+    environment = {**os.environ, "MORPH_STAND_IN_MEMORY": str(2**25 + 5000000), "MORPH_STAND_IN_CHECKS": "0"}
+    message = run(*COMMAND, 512, expect=1, env=environment).stderr
+    words = re.search(r"out of memory on NVIDIA H100.*: the values of program 'gates' take (\d+) bytes at B=1 N=32 T=512, "
+                      r"(\d+) are free beside weights and caches, which take \d+", message)
+    assert words and int(words[1]) > int(words[2]), message
+    fits = int(re.search(r"hint: a length of (\d+) would fit", message)[1])
+    assert 32 < fits < 512, message
+    # A bench holds matrices of its own beside the program.
+    run(*COMMAND, fits * 3 // 4, env=environment)
+    run(*COMMAND, fits + 1, expect=1, env=environment)
+
+
+main()
