@@ -2,8 +2,11 @@
 """Programs on a GPU against the same ones on the CPU: compiled for sm_80 and sm_90, run by the very runtime on the stand-ins
 for NVIDIA's driver and cuBLASLt, which also check every access."""
 
+import collections
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,43 +40,82 @@ morph.model @model base architecture "llama" layers 1 {{
 """
 
 
+class Program:
+    """A program of a model in MLIR, in a folder, with its inputs."""
+
+    def __init__(self, folder, text, inputs, weights=None, passes=("--morph-form-kernels",), name="small"):
+        self.folder, self.passes, self.name, self.options = pathlib.Path(folder), passes, name, []
+        (self.folder / "model.mlir").write_text(text)
+        save_file(inputs, self.folder / "inputs.safetensors")
+        if weights:
+            save_file(weights, self.folder / "weights.safetensors")
+            self.options = ["--weights", self.folder / "weights.safetensors"]
+
+    def emit(self, target=None):
+        """The file of the plan for a target, or for the CPU."""
+        plan = self.folder / f"{target or 'cpu'}.json"
+        device = f"device={target}" if target else ""
+        run(BIN / "morph-opt", self.folder / "model.mlir", *self.passes,
+            f"--morph-emit-plan=program={self.name} output={plan} {device}", "-o", os.devnull)
+        return plan
+
+    def run(self, target=None, *options):
+        """The outputs, on the stand-in for a target, or on the CPU without compiled kernels."""
+        plan = self.emit(target)
+        output = plan.with_suffix(".safetensors")
+        run(BIN.parent / "test/bin/morph-plan-run", plan, "--input", self.folder / "inputs.safetensors", "--output", output,
+            "--device", "cuda" if target else "cpu", *self.options, *options,
+            **({"MORPH_STAND_IN_DEVICE": TARGETS[target]} if target else {}))
+        return load_file(output)
+
+    def keep(self, case, tolerance):
+        """The program with its inputs and what the CPU made of them, for a machine with a GPU and without a compiler."""
+        for target in TARGETS:
+            self.emit(target)
+        (self.folder / "tolerance").write_text(str(tolerance))
+        shutil.copytree(self.folder, tempfile.mkdtemp(prefix=f"{case}-", dir=KEPT), dirs_exist_ok=True)
+
+    def counts(self, target):
+        """What the stand-in counted of each kernel, summed over its lines; `registers` and bytes of `spills` where there is
+        an assembler."""
+        file = self.folder / "counts.json"
+        self.run(target, "--counts", file)
+        totals = {}
+        for kernel in json.loads(file.read_text()):
+            total = totals.setdefault(kernel["kernel"], collections.Counter())
+            for line in kernel["lines"]:
+                total.update({name: number for name, number in line.items() if isinstance(number, int)})
+        if ptxas := os.environ.get("MORPH_PTXAS"):
+            ptx = self.folder / f"{json.loads(self.emit(target).read_text())['device']['ptx']}.ptx"
+            text = run(ptxas, "-v", f"-arch={target}", ptx, "-o", os.devnull).stderr
+            for name, spills, registers in re.findall(
+                    r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", text, re.DOTALL):
+                if name in totals:
+                    totals[name].update(spills=int(spills), registers=int(registers))
+        return totals
+
+
 class ProgramCase(unittest.TestCase):
     def compare(self, text, inputs, weights=None, tolerance=1e-6, passes=("--morph-form-kernels",),
                 program="small"):
         """A program of a model in MLIR, on the CPU without compiled kernels and on both targets."""
         with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
-            (folder / "model.mlir").write_text(text)
-            save_file(inputs, folder / "inputs.safetensors")
-            options = []
-            if weights:
-                save_file(weights, folder / "weights.safetensors")
-                options = ["--weights", folder / "weights.safetensors"]
-
-            def results(name, device, emit, **environment):
-                plan = folder / f"{name}.json"
-                run(BIN / "morph-opt", folder / "model.mlir", *passes,
-                    f"--morph-emit-plan=program={program} output={plan} {emit}", "-o", os.devnull)
-                run(BIN.parent / "test/bin/morph-plan-run", plan, "--input", folder / "inputs.safetensors", "--output",
-                    folder / f"{name}.safetensors", "--device", device, *options, **environment)
-                return load_file(folder / f"{name}.safetensors")
-
-            expected = results("cpu", "cpu", "")
+            one = Program(folder, text, inputs, weights, passes, program)
+            expected = one.run()
             if KEPT:
-                return self.keep(folder, program, passes, tolerance)
-            for target, device in TARGETS.items():
+                return one.keep(self._testMethodName, tolerance)
+            for target in TARGETS:
                 with self.subTest(target=target):
-                    found = results(target, "cuda", f"device={target}", MORPH_STAND_IN_DEVICE=device)
+                    found = one.run(target)
                     self.assertEqual(found.keys(), expected.keys())
                     for name in expected:
                         scale = max(1.0, expected[name].abs().max().item())
                         difference = (found[name] - expected[name]).abs().max().item() / scale
                         self.assertLess(difference, tolerance, name)
 
-    def keep(self, folder, program, passes, tolerance):
-        """The program with its inputs and what the CPU made of them, for a machine with a GPU and without a compiler."""
-        for target in TARGETS:
-            run(BIN / "morph-opt", folder / "model.mlir", *passes,
-                f"--morph-emit-plan=program={program} output={folder / target}.json device={target}", "-o", os.devnull)
-        (folder / "tolerance").write_text(str(tolerance))
-        shutil.copytree(folder, tempfile.mkdtemp(prefix=f"{self._testMethodName}-", dir=KEPT), dirs_exist_ok=True)
+    def counts(self, text, inputs, weights=None, target="sm_90"):
+        """Program.counts; None where programs are kept for a GPU, which counts nothing."""
+        if KEPT:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return Program(folder, text, inputs, weights).counts(target)

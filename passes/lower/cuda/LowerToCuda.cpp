@@ -22,6 +22,8 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/Instructions.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 
@@ -90,6 +92,18 @@ FailureOr<CudaKernels> morph::buildCudaKernels(MLIRContext *context, ArrayRef<Ke
   return result;
 }
 
+/// All lanes of a warp come to products and loads of matrices together. LLVM 19 does not know it, and might move one to
+/// where its result is used by some.
+static void markCollectives(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &instruction : llvm::instructions(function)) {
+      auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction);
+      llvm::StringRef name = call && call->getCalledFunction() ? call->getCalledFunction()->getName() : "";
+      if (name.starts_with("llvm.nvvm.mma.") || name.starts_with("llvm.nvvm.ldmatrix."))
+        call->setConvergent();
+    }
+}
+
 FailureOr<std::string> morph::translateToPtx(ModuleOp module, const plan::DeviceTarget &target) {
   MLIRContext *context = module.getContext();
   PassManager manager(context, ModuleOp::getOperationName());
@@ -107,6 +121,7 @@ FailureOr<std::string> morph::translateToPtx(ModuleOp module, const plan::Device
   std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(gpu, llvmContext, "kernels");
   if (!code)
     return failure();
+  markCollectives(*code);
   llvm::Expected<std::string> ptx = makePtx(*code, target);
   if (!ptx)
     return module.emitError() << "kernels cannot be compiled: " << llvm::toString(ptx.takeError());

@@ -259,17 +259,20 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     VisibleKeys visible(t, rows, tile);
     Carried start{k.number(-kInfinity), k.number(-kInfinity)};
     start.append(at(2 + sizes.kv.columns / 2), k.number(0));
+    Value hasRows = rows.firstRow + t.warp() * kSide < rows.rows;
     Carried all = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
-      Carried shares = visible.mask(from, products(t, fragmentOfQ, sizes.kv, pairs.first(from)));
-      RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
-      std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
-      Carried sums(carried.drop_front(4));
-      for (auto [n, sum] : llvm::enumerate(sums))
-        sum = sum * factors[n % 4 / 2];
-      addWeighted(t, shares, sizes.kv, pairs.second(from), sums);
-      Carried next{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1]};
-      next.append(sums);
-      return next;
+      auto addTile = [&] {
+        Carried shares = visible.mask(from, products(t, fragmentOfQ, sizes.kv, pairs.first(from)));
+        RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
+        std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
+        Carried next{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1]};
+        for (auto [n, sum] : llvm::enumerate(carried.drop_front(4)))
+          next.push_back(sum * factors[n % 4 / 2]);
+        addWeighted(t, shares, sizes.kv, pairs.second(from), MutableArrayRef(next).drop_front(4));
+        return next;
+      };
+      // When decoding, most warps have no row.
+      return sizes.mayShare ? k.choose(hasRows, addTile, [&] { return Carried(carried); }) : addTile();
     });
 
     MutableArrayRef<Scalar> sums = MutableArrayRef(all).drop_front(4);
@@ -342,7 +345,7 @@ struct BackwardSizes {
   explicit BackwardSizes(const AttentionShape &shape)
       // Wide heads have dk and dv, whose sums fill the registers of a warp, in kernels of their own.
       : isWide(shape.width > 128), warps(isWide ? 4 : 8), fixed(warps * kSide, padTo16(shape.width)),
-        moving(shape.width <= 64 ? 64 : 32, padTo16(shape.width)) {}
+        moving(shape.width > 32 && shape.width <= 64 ? 64 : 32, padTo16(shape.width)) {}
 
   int64_t threads() const { return warps * TensorTiles::kWarp; }
   /// What a block has of rows or of keys, and what it goes over.

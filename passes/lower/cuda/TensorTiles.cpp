@@ -78,7 +78,13 @@ void morph::storeHalves(KernelBuilder &k, Value pair, Value pointer, Index eleme
 
 TensorTiles::TensorTiles(KernelBuilder &k, int64_t threads)
     : k(k), threads(threads), laneIndex(k.thread() % kWarp), warpIndex(k.thread() / kWarp), sumRow(laneIndex / 4),
-      sumColumn(laneIndex % 4 * 2) {}
+      sumColumn(laneIndex % 4 * 2) {
+  // Sums fill the registers: ptxas is not to spill some of them so that one more block fits a multiprocessor.
+  Operation *around = k.builder.getInsertionBlock()->getParentOp();
+  auto function = dyn_cast<gpu::GPUFuncOp>(around);
+  (function ? function : around->getParentOfType<gpu::GPUFuncOp>())
+      ->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), k.builder.getI32IntegerAttr(1));
+}
 
 //===----------------------------------------------------------------------===//
 // Places

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 TARGETS = ("sm_80", "sm_90")
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "i64": torch.int64}
 SIZES = {"B": 4, "T": 2048}
+MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
 def library_path():
@@ -72,7 +73,7 @@ def run_tests(folder, name, **environment):
 
 
 #===----------------------------------------------------------------------===#
-# Speed of kernels of rows
+# Speed of kernels
 #===----------------------------------------------------------------------===#
 
 
@@ -103,7 +104,7 @@ def median_seconds(run, repeats=20):
     return sorted(times)[repeats // 2]
 
 
-class Rows:
+class Launches:
     """The launches of a plan, on PyTorch's stream and memory."""
 
     def __init__(self, folder):
@@ -136,11 +137,13 @@ class Rows:
         for launch in code["launches"]:
             function = ctypes.c_void_p()
             self.call("cuModuleGetFunction", ctypes.byref(function), self.module, launch["kernel"].encode())
+            if (shared := launch.get("shared", 0)) > 48 * 1024:
+                self.call("cuFuncSetAttribute", function, MAX_DYNAMIC_SHARED, shared)
             numbers = [self.number(argument, instruction, scratch) for argument in launch["arguments"]]
             memory = (ctypes.c_uint64 * len(numbers))(*numbers)
             addresses = (ctypes.c_void_p * len(numbers))(*[ctypes.addressof(memory) + 8 * i for i in range(len(numbers))])
             grid = [value_of(size) for size in launch["grid"]]
-            launches.append(((function, *grid, launch["threads"], 1, 1, launch.get("shared", 0), stream, addresses, None),
+            launches.append(((function, *grid, launch["threads"], 1, 1, shared, stream, addresses, None),
                              memory, scratch))
 
         def run():
@@ -173,7 +176,7 @@ def time_rows(folder):
     del source
     result = {"copy_bytes_per_second": copy}
     for place in sorted((folder / "rows").iterdir(), key=lambda path: int(path.name)):
-        rows = Rows(place)
+        rows = Launches(place)
         kernels = {}
         for i, code in enumerate(rows.device["instructions"]):
             if code["launches"]:
@@ -181,6 +184,28 @@ def time_rows(folder):
                 kernels[code["launches"][0]["kernel"]] = {"seconds": seconds,
                                                           "share_of_copy": rows.bytes_of(i) / seconds / copy}
         result[place.name] = {"kernels": kernels, "eager_seconds": time_eager(rows)}
+    return result
+
+
+def time_attention(folder):
+    """Attention of bf16, forward and backward, beside PyTorch's scaled_dot_product_attention."""
+    result = {}
+    for place in sorted((folder / "attention").iterdir()):
+        plan = Launches(place)
+        d, q, k, v = (plan.values[value["value"]] for value in plan.plan["inputs"])
+        batch, length, heads, width = q.shape
+        flops = {"attention": 4 * batch * heads * width * length * (length + 1) / 2}
+        flops["attention_grad"] = 2.5 * flops["attention"]
+        seconds = {instruction["op"]: median_seconds(plan.runner(i))
+                   for i, instruction in enumerate(plan.plan["instructions"]) if instruction["op"] in flops}
+        inputs = [value.transpose(1, 2).detach().requires_grad_() for value in (q, k, v)]
+        y = F.scaled_dot_product_attention(*inputs, is_causal=True, enable_gqa=True)
+        eager = {"attention": median_seconds(
+                     lambda: F.scaled_dot_product_attention(*(value.detach() for value in inputs), is_causal=True, enable_gqa=True)),
+                 "attention_grad": median_seconds(
+                     lambda: torch.autograd.grad(y, inputs, d.transpose(1, 2), retain_graph=True))}
+        result[place.name] = {op: {"seconds": seconds[op], "flops_per_second": flops[op] / seconds[op],
+                                   "torch_seconds": eager[op]} for op in flops}
     return result
 
 
@@ -236,6 +261,13 @@ def print_rows(result):
                 print(f"  PyTorch eager: {name}: {seconds * 1e6:.1f} us")
 
 
+def print_attention(result):
+    for name, ops in result.items():
+        for op, figures in ops.items():
+            print(f"{op} {name}: {figures['seconds'] * 1e6:.1f} us, {figures['flops_per_second'] / 1e12:.0f} TFLOP/s; "
+                  f"PyTorch: {figures['torch_seconds'] * 1e6:.1f} us")
+
+
 def print_programs(result):
     for name, line in result.items():
         print(f"{name}: {line['runs']} runs, {line['wrong']} wrong, worst {line['worst_of_tolerance']:.2f} of the tolerance")
@@ -255,6 +287,7 @@ PARTS = {
     "quickstart": (run_quickstart, print, lambda result: "error" not in result
                    and result["cuda"]["kept"] == result["cpu"]["kept"]),
     "rows": (time_rows, print_rows, lambda result: True),
+    "attention": (time_attention, print_attention, lambda result: True),
     "bench": (run_bench, lambda result: None, lambda result: "error" not in result),
 }
 

@@ -31,6 +31,17 @@ morph.model @model base architecture "llama" layers 1 {{
 }}
 """
 
+# Heads, key-value heads and head dimension, as models of 1.7 and 1 billion parameters have them.
+ATTENTION = {"16-8-128": (16, 8, 128), "32-8-64": (32, 8, 64)}
+ATTENTION_PROGRAM = """
+morph.model @model base architecture "llama" layers 1 {{
+  morph.program @attention(%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [B, T], %v: {k} "v" [B, T]) {{
+    %y = morph.attention %q, %k, %v scale 0.1 : {q}, {k}, {k}
+    %g:3 = morph.attention_grad %d, %q, %k, %v scale 0.1 : {q}, {q}, {k}, {k}
+    morph.output "y" = %y, "dq" = %g#0, "dk" = %g#1, "dv" = %g#2 : {q32}, {q32}, {k32}, {k32}
+  }}
+}}
+"""
 
 # What decides and measures a run; the text comes with Debian's package, which other machines lack.
 QUICKSTART = ["--set", "export.check=false"]
@@ -50,6 +61,14 @@ def pack_morph(folder):
             shutil.copy(f"{run}/run/{name}", folder / "quickstart")
 
 
+def emit(place, program, text):
+    """A program's plan and PTX, to be timed."""
+    place.mkdir(parents=True)
+    (place / "model.mlir").write_text(text)
+    subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
+                    f"--morph-emit-plan=program={program} output={place}/plan.json device=sm_90", "-o", os.devnull], check=True)
+
+
 def main(folder):
     if folder.exists() and any(folder.iterdir()):
         sys.exit(f"gpu-check: error: '{folder}' is there and not empty")
@@ -63,11 +82,11 @@ def main(folder):
         print(f"gpu-check: programs of {test.name}", flush=True)
         subprocess.run([sys.executable, test, "--quiet"], env=environment, check=True)
     for width, ffn in ROWS.items():
-        place = rows / str(width)
-        place.mkdir()
-        (place / "model.mlir").write_text(PROGRAM.format(C=width, F=ffn))
-        subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
-                        f"--morph-emit-plan=program=rows output={place}/plan.json device=sm_90", "-o", os.devnull], check=True)
+        emit(rows / str(width), "rows", PROGRAM.format(C=width, F=ffn))
+    for name, (heads, groups, width) in ATTENTION.items():
+        types = {letter + suffix: f"tensor<?x?x{count}x{width}x{dtype}>" for letter, count in (("q", heads), ("k", groups))
+                 for suffix, dtype in (("", "bf16"), ("32", "f32"))}
+        emit(folder / "attention" / name, "attention", ATTENTION_PROGRAM.format(**types))
     pack_morph(folder)
     for name in ("morph-plan-run", "cuda-driver-test", "cuda-device-test"):
         shutil.copy(BUILD / "test/bin" / name, folder)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of bf16 on GPUs: tiles of keys and values come by cp.async, each while the one before is used; fragments by
+// ldmatrix; products on tensor cores. Nothing lies in local memory.
+// RUN: rm -rf %t && mkdir -p %t
+// RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=forward output=%t/plan.json device=sm_80" -o /dev/null
+// RUN: cat %t/*.ptx | FileCheck %s --check-prefix=COPIES --implicit-check-not=.local
+// RUN: cat %t/*.ptx | FileCheck %s --check-prefix=FRAGMENTS
+// RUN: cat %t/*.ptx | FileCheck %s --check-prefix=PRODUCTS
+// RUN: rm %t/*.ptx
+// RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=backward output=%t/plan.json device=sm_90" -o /dev/null
+// RUN: cat %t/*.ptx | FileCheck %s --check-prefix=GRAD --implicit-check-not=.local
+// RUN: rm %t/*.ptx
+// RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=decode output=%t/plan.json device=sm_90" -o /dev/null
+// RUN: FileCheck %s --check-prefix=DECODE --input-file=%t/plan.json
+
+// Of 256 threads each copies 16 bytes of four rows of the queries, two of the first keys and two of the first values;
+// in the loop, those of the next tile.
+// COPIES-LABEL: .entry attention_tensor_bf16_2_1_64_0_
+// COPIES-COUNT-8: cp.async.cg.shared.global
+// COPIES-NOT: cp.async.cg
+// COPIES: cp.async.commit_group
+// COPIES-NEXT: cp.async.wait_group 0
+// COPIES-NEXT: bar.sync 0
+// COPIES-COUNT-4: cp.async.cg.shared.global
+// COPIES-NOT: cp.async.cg
+
+// The queries once, 4 blocks of columns; of keys and values 4 x 4 blocks a tile, and twice as many products each.
+// FRAGMENTS-LABEL: .entry attention_tensor_bf16_2_1_64_0_
+// FRAGMENTS-COUNT-4: ldmatrix.sync.aligned.m8n8.x4.shared.b16
+// FRAGMENTS-COUNT-16: ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16
+// FRAGMENTS-COUNT-16: ldmatrix.sync.aligned.m8n8.x4.shared.b16
+// FRAGMENTS-NOT: ldmatrix
+// PRODUCTS-LABEL: .entry attention_tensor_bf16_2_1_64_0_
+// PRODUCTS: ex2.approx.ftz.f32
+// PRODUCTS: cvt.rn.bf16x2.f32
+// PRODUCTS-COUNT-64: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// PRODUCTS-NOT: mma.sync
+
+// In products of 32 a tile: two and three for dq, which comes after its softmax, and four for dk and dv.
+// GRAD-LABEL: .entry attention_grad_tensor_rows_bf16_2_1_64_0_
+// GRAD-COUNT-160: mma.sync
+// GRAD-NOT: mma.sync
+// GRAD-LABEL: .entry attention_grad_tensor_keys_bf16_2_1_64_0_
+// GRAD-COUNT-128: mma.sync
+// GRAD-NOT: mma.sync
+
+// A block for each 256 keys or each 64 rows, whichever it turns out to be; and the sum of the parts.
+// DECODE: attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_offset_shared
+// DECODE: attention_parts_bf16_2_1_64_0_{{[0-9A-F]+}}_offset
+morph.model @model base architecture "llama" layers 1 {
+  morph.program @forward(%q: tensor<?x?x2x64xbf16> "q" [B, T], %k: tensor<?x?x1x64xbf16> "k" [B, T],
+                         %v: tensor<?x?x1x64xbf16> "v" [B, T]) {
+    %y = morph.attention %q, %k, %v scale 0.125 : tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16>
+    morph.output "y" = %y : tensor<?x?x2x64xf32>
+  }
+  morph.program @backward(%d: tensor<?x?x2x64xbf16> "d" [B, T], %q: tensor<?x?x2x64xbf16> "q" [B, T],
+                          %k: tensor<?x?x1x64xbf16> "k" [B, T], %v: tensor<?x?x1x64xbf16> "v" [B, T]) {
+    %g:3 = morph.attention_grad %d, %q, %k, %v scale 0.125
+      : tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16>
+    morph.output "dq" = %g#0, "dk" = %g#1, "dv" = %g#2
+      : tensor<?x?x2x64xf32>, tensor<?x?x1x64xf32>, tensor<?x?x1x64xf32>
+  }
+  morph.program @decode(%q: tensor<?x?x2x64xbf16> "q" [B, T], %k: tensor<?x?x1x64xbf16> "k" [B, S],
+                        %v: tensor<?x?x1x64xbf16> "v" [B, S], %offset: tensor<i64> "offset") {
+    %y = morph.attention %q, %k, %v offset %offset scale 0.125
+      : tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16> offset tensor<i64>
+    morph.output "y" = %y : tensor<?x?x2x64xf32>
+  }
+}
