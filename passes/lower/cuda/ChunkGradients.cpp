@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gradients of a chunk once the states' and their gradients at its ends are known: a block has a chunk of a head,
-// all its columns, tile by tile. Of the delta rule E is what is written, X the gradient of v; else E is V.
+// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V. What is
+// written under the keys is at first without beta, whose gradient it gives: that of k_j and that of beta_j are of one
+// product.
 
 #include "passes/lower/cuda/RecurrenceChunks.h"
 
@@ -20,14 +22,25 @@ public:
   GradientsKernel(const Shape &shape, const ChunkGradients &gradients)
       : ChunkKernel(shape, shape.chunk > 32 ? 8 : 4), of(gradients), isDelta(shape.update == Shape::Update::Delta),
         keys(p.take(size, width)), queries(p.take(size, width)) {
+    if (hasChannels())
+      logs = p.takeSingle(size, width);
     const int64_t mark = p.mark();
     state = p.take(width, tileColumns), dState = p.take(width, tileColumns), dy = p.take(size, tileColumns);
+    nextState = shape.hasDecay() ? p.take(width, tileColumns) : state;
     written = p.take(size, tileColumns), dv = isDelta ? p.take(size, tileColumns) : written;
     p.release(mark);
-    dScores = p.take(size, size), dSystem = isDelta ? p.take(size, size) : dScores;
-    products = isDelta ? p.takeSingle(size, size) : SharedMatrix();
+    for (bool isOfKeys : {false, true}) {
+      if (isOfKeys && !isDelta)
+        continue;
+      Scores &to = isOfKeys ? ofKeys : ofQueries;
+      to.plain = p.take(size, size);
+      to.withBeta = isDelta ? p.take(size, size) : to.plain;
+    }
+    levelKeys = hasChannels() ? p.take(size, width) : keys;
+    levelQueries = hasChannels() ? p.take(size, width) : queries;
     for (int64_t *vector : {&decays, &betas, &diagonal, &gradient})
       *vector = takeVector(size);
+    ofLast = takeVector(width);
     // Sums over rows, of each warp beside another.
     sums = takeVector(2 * size * p.columnParts(size));
   }
@@ -39,48 +52,62 @@ private:
   struct Sums {
     Carried dyState, dvState, writtenDState; ///< dO S^T, X S^T and E R^T [C,K].
     Carried dyWritten, dvWritten;            ///< dO E^T and X E^T [C,C].
-    Scalar states;                           ///< This thread's part of the sum of S * R.
+    Scalar states;                           ///< This thread's part of the sum of S' * R, of one row or of all.
   };
-  Carried flatten(const Sums &sums) const;
-  Sums unflatten(ArrayRef<Scalar> all);
+  /// Gradients of scores in shared memory.
+  struct Scores {
+    SharedMatrix plain, withBeta;
+  };
+  /// Gradients [C,K]: of what reads the state, and of what is written without beta.
+  struct Rows {
+    Carried queries, readKeys, writtenKeys;
+  };
+  static Carried flatten(ArrayRef<const Carried *> parts);
+  SmallVector<Carried> unflatten(ArrayRef<Scalar> all, ArrayRef<int64_t> columns) const;
+  SmallVector<int64_t> sumColumns() const;
+
   Sums addTile(Index column, Sums sums);
-  Scalar decayBetween(const std::optional<Scalar> &ofRow, Index row, Index column, bool isStrict);
-  void storeScores(const Sums &sums);
-  /// The sum over columns of a times what a matrix has there, of each row, into half `number` of `sums`.
-  void storeRowSums(ArrayRef<Scalar> a, int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> other);
+  /// This thread's sum of S' * R over a tile: of its row where channels decay each by itself.
+  Scalar addStates(Scalar sum);
+  /// Stores the gradients of the scores of a level, or decayed of all.
+  void storeScores(const Sums &sums, std::optional<Index> level);
+  void addProducts(Rows &rows);
+  void addLevels(const Sums &sums, Rows &rows);
+  void addDiagonal(Rows &rows);
+  void storeRowSums(int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> term);
   Scalar rowSum(int64_t number, Index row);
+  void storeDecays(const Rows &rows);
 
   const ChunkGradients &of;
   bool isDelta;
-  SharedMatrix keys, queries, state, dState, dy, written, dv, dScores, dSystem, products;
-  int64_t decays, betas, diagonal, gradient, sums;
+  SharedMatrix keys, queries, logs, state, nextState, dState, dy, written, dv, levelKeys, levelQueries;
+  Scores ofQueries, ofKeys;
+  int64_t decays, betas, diagonal, gradient, ofLast, sums;
 };
 
-Carried GradientsKernel::flatten(const Sums &s) const {
-  Carried all{s.states};
-  for (const Carried *part : {&s.dyState, &s.writtenDState, &s.dyWritten, &s.dvState, &s.dvWritten})
+Carried GradientsKernel::flatten(ArrayRef<const Carried *> parts) {
+  Carried all;
+  for (const Carried *part : parts)
     all.append(part->begin(), part->end());
   return all;
 }
 
-GradientsKernel::Sums GradientsKernel::unflatten(ArrayRef<Scalar> all) {
-  Sums s{{}, {}, {}, {}, {}, all.front()};
-  all = all.drop_front();
-  auto take = [&](Carried &part, int64_t columns) {
-    auto count = static_cast<size_t>(size * columns / threads());
-    part.assign(all.begin(), all.begin() + count);
+SmallVector<Carried> GradientsKernel::unflatten(ArrayRef<Scalar> all, ArrayRef<int64_t> columns) const {
+  SmallVector<Carried> parts;
+  for (int64_t each : columns) {
+    auto count = static_cast<size_t>(size * each / threads());
+    parts.emplace_back(all.take_front(count));
     all = all.drop_front(count);
-  };
-  take(s.dyState, width), take(s.writtenDState, width), take(s.dyWritten, size);
-  if (isDelta)
-    take(s.dvState, width), take(s.dvWritten, size);
-  return s;
+  }
+  return parts;
 }
 
 GradientsKernel::Sums GradientsKernel::addTile(Index column, Sums s) {
   k->barrier();
-  fillState(state, k->pointer(kStates), of.statesType, column);
-  fillState(dState, k->pointer(kDStates), shape.type, column);
+  fillState(state, k->pointer(kStates), of.statesType, column, *chunk);
+  fillState(dState, k->pointer(kDStates), shape.type, column, *chunk);
+  if (shape.hasDecay()) // After the last chunk R is zero, and any state will do.
+    fillState(nextState, k->pointer(kStates), of.statesType, column, min(*chunk + 1, *chunks - 1));
   fillColumns(dy, k->pointer(kDy), of.dyType, shape.columns, column);
   if (isDelta) {
     fillColumns(written, k->pointer(kWritten), of.writtenType, shape.columns, column);
@@ -97,78 +124,131 @@ GradientsKernel::Sums GradientsKernel::addTile(Index column, Sums s) {
     s.dvState = p.product(size, width, tileColumns, dv, ~Factor(state), s.dvState);
     s.dvWritten = p.product(size, size, tileColumns, dv, ~Factor(written), s.dvWritten);
   }
-  if (shape.hasDecay()) {
-    auto sum = k->loop(k->thread(), k->integer(width * tileColumns / 2), threads(), {s.states},
-                       [&](Index number, ArrayRef<Scalar> sums) {
-                         Index row = number / (tileColumns / 2), at = number % (tileColumns / 2) * 2;
-                         auto [a, b] = p.load(state, row, at);
-                         auto [c, d] = p.load(dState, row, at);
-                         return Carried{fma(a, c, fma(b, d, sums[0]))};
-                       });
-    s.states = sum[0];
-  }
+  if (shape.hasDecay())
+    s.states = addStates(s.states);
   return s;
 }
 
-/// What decays from column to row, of a column that the row sees, and zero else.
-Scalar GradientsKernel::decayBetween(const std::optional<Scalar> &ofRow, Index row, Index column, bool isStrict) {
-  Value isSeen = isStrict ? column < row : column <= row;
-  Scalar factor = k->select(isSeen, k->number(1), k->number(0));
-  return ofRow ? factor * exp(k->select(isSeen, *ofRow - vectorAt(decays, column), k->number(0))) : factor;
+Scalar GradientsKernel::addStates(Scalar sum) {
+  const int64_t pairs = tileColumns / 2;
+  auto add = [&](Index row, Index pair, Scalar before) {
+    auto [a, b] = p.load(nextState, row, pair * 2);
+    auto [c, d] = p.load(dState, row, pair * 2);
+    return fma(a, c, fma(b, d, before));
+  };
+  Index thread = k->thread();
+  if (!hasChannels())
+    return k->loop(thread, k->integer(width * pairs), threads(), {sum},
+                   [&](Index at, ArrayRef<Scalar> sums) { return Carried{add(at / pairs, at % pairs, sums[0])}; })[0];
+  // Rows begin in different columns, which lie in different banks.
+  Index row = min(thread, k->integer(width - 1));
+  return k->loop(k->integer(0), k->integer(pairs), 1, {sum}, [&](Index at, ArrayRef<Scalar> sums) {
+    return Carried{add(row, (at + thread / 8) % pairs, sums[0])};
+  })[0];
 }
 
-/// The gradients of scores, decayed, and what the decays' and beta's have of them.
-void GradientsKernel::storeScores(const Sums &s) {
-  // One after the other, so that registers suffice.
-  auto storeOf = [&](bool isOfKeys, ArrayRef<Scalar> gradients, const SharedMatrix &to) {
-    Carried scores;
-    if (isDelta)
-      scores = p.product(size, size, width, isOfKeys ? keys : queries, ~Factor(keys), p.zeros(size, size));
+void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
+  auto storeOf = [&](bool isOfKeys, ArrayRef<Scalar> gradients, const Scores &to) {
     p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
       std::optional<Scalar> ofRow;
-      if (shape.hasDecay())
+      if (hasRowDecay())
         ofRow.emplace(vectorAt(decays, row));
       for (size_t number : numbers) {
         Index column = p.columnOf(size, size, number);
-        Carried values, terms;
+        Carried plain, withBeta;
         for (size_t lane = 0; lane < 2; ++lane) {
           Index at = column + static_cast<int64_t>(lane);
-          size_t n = number + lane;
-          Scalar value = decayBetween(ofRow, row, at, isOfKeys) * gradients[n] * (isOfKeys ? -1 : shape.scale);
-          if (shape.has[Shape::Bonus])
+          Scalar value = gradients[number + lane] * (isOfKeys ? -1 : shape.scale);
+          if (!level && shape.has[Shape::Bonus])
             k->onlyIf(at == row, [&] { k->store(value, vector(diagonal), row); });
-          if (isDelta) {
-            terms.push_back(value * scores[n]);
-            value = value * vectorAt(betas, at);
-          }
-          values.push_back(value);
+          Value isSeen = level ? isOfLevel(row, at, *level) : isOfKeys ? at < row : at <= row;
+          if (ofRow)
+            value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
+          plain.push_back(k->select(isSeen, value, k->number(0)));
+          if (isDelta)
+            withBeta.push_back(plain.back() * vectorAt(betas, at));
         }
-        p.store({values[0], values[1]}, to, row, column);
-        if (!isDelta)
-          continue;
-        if (isOfKeys) {
-          auto [a, b] = p.load(products, row, column);
-          terms = {terms[0] + a, terms[1] + b};
-        }
-        p.store({terms[0], terms[1]}, products, row, column);
+        p.store({plain[0], plain[1]}, to.plain, row, column);
+        if (isDelta)
+          p.store({withBeta[0], withBeta[1]}, to.withBeta, row, column);
       }
     });
   };
-  storeOf(/*isOfKeys=*/false, s.dyWritten, dScores);
+  storeOf(/*isOfKeys=*/false, s.dyWritten, ofQueries);
   if (isDelta)
-    storeOf(/*isOfKeys=*/true, s.dvWritten, dSystem);
+    storeOf(/*isOfKeys=*/true, s.dvWritten, ofKeys);
 }
 
-void GradientsKernel::storeRowSums(ArrayRef<Scalar> a, int64_t number,
-                                   llvm::function_ref<Scalar(size_t, Index, Index)> other) {
+void GradientsKernel::addProducts(Rows &rows) {
+  rows.queries = p.product(size, width, size, ofQueries.withBeta, levelKeys, rows.queries);
+  rows.writtenKeys = p.product(size, width, size, ~Factor(ofQueries.plain), levelQueries, rows.writtenKeys);
+  if (!isDelta)
+    return;
+  rows.readKeys = p.product(size, width, size, ofKeys.withBeta, levelKeys, rows.readKeys);
+  rows.writtenKeys = p.product(size, width, size, ~Factor(ofKeys.plain), levelKeys, rows.writtenKeys);
+}
+
+/// The same where channels decay each by itself: level by level, and on the diagonal.
+void GradientsKernel::addLevels(const Sums &s, Rows &rows) {
+  p.visit(size, size, [&](size_t number, Index row, Index column) {
+    for (int64_t lane = 0; lane < 2; ++lane)
+      k->onlyIf(column + lane == row, [&] {
+        k->store(s.dyWritten[number + static_cast<size_t>(lane)] * shape.scale, vector(diagonal), row);
+      });
+  });
+  SmallVector<int64_t> columns(isDelta ? 3 : 2, width);
+  auto flattened = [&](const Rows &of) { return flatten({&of.queries, &of.writtenKeys, &of.readKeys}); };
+  Carried all =
+      k->loop(k->integer(0), k->integer(levels()), 1, flattened(rows), [&](Index level, ArrayRef<Scalar> sums) {
+        k->barrier();
+        scaleLevel(level, logs, {{&keys, &levelKeys}, {&queries, &levelQueries}});
+        storeScores(s, level);
+        k->barrier();
+        Rows products{p.zeros(size, width), isDelta ? p.zeros(size, width) : Carried(), p.zeros(size, width)};
+        addProducts(products);
+        Carried next(sums), of = flattened(products);
+        p.visit(size, width, [&](size_t number, Index row, Index column) {
+          for (size_t lane = 0; lane < 2; ++lane) {
+            Scalar factor = levelDecay(level, logs, row, column + static_cast<int64_t>(lane));
+            for (size_t at = number + lane; at < next.size(); at += products.queries.size())
+              next[at] = fma(factor, of[at], next[at]);
+          }
+        });
+        return next;
+      });
+  SmallVector<Carried> parts = unflatten(all, columns);
+  rows = {parts[0], isDelta ? parts[2] : Carried(), parts[1]};
+}
+
+void GradientsKernel::addDiagonal(Rows &rows) {
+  p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+    auto [element, isThere] = place(row, shape.width);
+    Scalar ofRow = vectorAt(diagonal, row), beta = isDelta ? vectorAt(betas, row) : k->number(1);
+    for (size_t n : numbers) {
+      Index column = p.columnOf(size, width, n);
+      auto [q0, q1] = p.load(queries, row, column);
+      auto [k0, k1] = p.load(keys, row, column);
+      Carried query{q0, q1}, key{k0, k1}, ofBonus;
+      for (size_t lane = 0; lane < 2; ++lane) {
+        Scalar factor = ofRow * diagonalFactor(column + static_cast<int64_t>(lane));
+        rows.queries[n + lane] = fma(factor * beta, key[lane], rows.queries[n + lane]);
+        rows.writtenKeys[n + lane] = fma(factor, query[lane], rows.writtenKeys[n + lane]);
+        ofBonus.push_back(ofRow * query[lane] * key[lane]);
+      }
+      if (shape.has[Shape::Bonus])
+        storePair(ofBonus[0], ofBonus[1], k->pointer(kDBonus), element, column, shape.width, isThere, plan::DType::F32);
+    }
+  });
+}
+
+/// The sums over the columns of each row, of all the warps that have one, into half `number` of `sums`.
+void GradientsKernel::storeRowSums(int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> term) {
   p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
     Scalar sum = k->number(0);
     for (size_t n : numbers) {
       Index column = p.columnOf(size, width, n);
-      for (int64_t lane = 0; lane < 2; ++lane) {
-        size_t at = n + static_cast<size_t>(lane);
-        sum = fma(a[at], other(at, row, column + lane), sum);
-      }
+      for (int64_t lane = 0; lane < 2; ++lane)
+        sum = sum + term(n + static_cast<size_t>(lane), row, column + lane);
     }
     sum = p.rowSum(sum);
     k->onlyIf(k->thread() % p.lanesOfRow() == 0,
@@ -183,137 +263,143 @@ Scalar GradientsKernel::rowSum(int64_t number, Index row) {
   return sum;
 }
 
+/// The gradients of beta and of decays. With c the sums of the decays' logarithms, what reads the state carries e^c and
+/// what is written e^-c, so that c's gradient is their products with their own gradients, and that of the last one has
+/// the state after the chunk, too.
+void GradientsKernel::storeDecays(const Rows &rows) {
+  auto ofReads = [&](size_t n, Index row, Index column) {
+    Scalar sum = rows.queries[n] * p.loadOne(queries, row, column);
+    return isDelta ? fma(rows.readKeys[n], p.loadOne(keys, row, column), sum) : sum;
+  };
+  auto ofWrites = [&](size_t n, Index row, Index column) { return rows.writtenKeys[n] * p.loadOne(keys, row, column); };
+  if (isDelta || hasRowDecay()) {
+    storeRowSums(0, ofWrites);
+    if (hasRowDecay())
+      storeRowSums(1, ofReads);
+    k->barrier();
+    k->onlyIf(k->thread() < size, [&] {
+      Scalar ofWritten = rowSum(0, k->thread());
+      if (isDelta)
+        k->onlyIf(k->thread() < positions(),
+                  [&] { k->store(ofWritten, k->pointer(kDBeta), line(*first + k->thread())); });
+      if (!hasRowDecay())
+        return;
+      if (isDelta)
+        ofWritten = ofWritten * vectorAt(betas, k->thread());
+      Scalar sum = rowSum(1, k->thread()) - ofWritten;
+      k->store(k->select(k->thread() == size - 1, sum + vectorAt(ofLast, k->integer(0)), sum), vector(gradient),
+               k->thread());
+    });
+  }
+  if (hasRowDecay()) {
+    runningSums(gradient, /*isReversed=*/true);
+    k->onlyIf(k->thread() < positions(),
+              [&] { k->store(vectorAt(gradient, k->thread()), k->pointer(kDDecay), line(*first + k->thread())); });
+  }
+  if (!hasChannels())
+    return;
+  k->barrier();
+  p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+    Scalar beta = isDelta ? vectorAt(betas, row) : k->number(1);
+    for (size_t n : numbers) {
+      Index column = p.columnOf(size, width, n);
+      Carried pair;
+      for (int64_t lane = 0; lane < 2; ++lane) {
+        size_t at = n + static_cast<size_t>(lane);
+        pair.push_back(ofReads(at, row, column + lane) - beta * ofWrites(at, row, column + lane));
+      }
+      p.store({pair[0], pair[1]}, logs, row, column);
+    }
+  });
+  k->barrier();
+  k->onlyIf(k->thread() < shape.width, [&] {
+    Index channel = k->thread();
+    // Rows beyond the end have zeros.
+    k->loop(k->integer(0), k->integer(size), 1, {vectorAt(ofLast, channel)}, [&](Index before, ArrayRef<Scalar> sums) {
+      Index row = k->integer(size - 1) - before;
+      Scalar sum = sums[0] + p.loadOne(logs, row, channel);
+      k->onlyIf(row < positions(),
+                [&] { k->store(sum, k->pointer(kDDecay), line(*first + row) * shape.width + channel); });
+      return Carried{sum};
+    });
+  });
+}
+
 void GradientsKernel::build(KernelBuilder &kernel) {
   begin(kernel, kernel.block(1), kernel.block(2));
   beginChunk(kernel.block(0));
   fillShared(keys, Shape::K);
   fillShared(queries, Shape::Q);
   if (isDelta)
-    k->onlyIf(k->thread() < size, [&] {
-      Index position = *first + k->thread();
-      Scalar beta = k->load(k->pointer(Shape::Beta), line(min(position, *end - 1)));
-      k->store(k->select(position < *end, beta, k->number(0)), vector(betas), k->thread());
-    });
-  if (shape.hasDecay())
+    loadBetas(betas);
+  if (hasRowDecay())
     loadDecays(decays);
-  Scalar zero = k->number(0);
-  Sums start{p.zeros(size, width), {}, p.zeros(size, width), p.zeros(size, size), {}, zero};
+  if (hasChannels())
+    loadChannelDecays(logs);
+  SmallVector<int64_t> columns{width, width, size};
   if (isDelta)
-    start.dvState = p.zeros(size, width), start.dvWritten = p.zeros(size, size);
+    columns.append({width, size});
+  auto sumsOf = [&](ArrayRef<Scalar> all) {
+    SmallVector<Carried> parts = unflatten(all.drop_front(), columns);
+    Sums s{parts[0], {}, parts[1], parts[2], {}, all.front()};
+    if (isDelta)
+      s.dvState = parts[3], s.dvWritten = parts[4];
+    return s;
+  };
+  Carried zeros{k->number(0)};
+  for (int64_t each : columns)
+    zeros.append(p.zeros(size, each));
   const int64_t tiles = llvm::divideCeil(shape.columns, tileColumns);
-  Sums s =
-      unflatten(k->loop(k->integer(0), k->integer(tiles), 1, flatten(start), [&](Index tile, ArrayRef<Scalar> all) {
-        return flatten(addTile(tile * tileColumns, unflatten(all)));
-      }));
-  k->barrier();
-  storeScores(s);
-  k->barrier();
+  Sums s = sumsOf(k->loop(k->integer(0), k->integer(tiles), 1, zeros, [&](Index tile, ArrayRef<Scalar> all) {
+    Sums next = addTile(tile * tileColumns, sumsOf(all));
+    Carried states{next.states};
+    return flatten({&states, &next.dyState, &next.writtenDState, &next.dyWritten, &next.dvState, &next.dvWritten});
+  }));
+  if (hasRowDecay()) {
+    Scalar sum = k->blockSum(s.states);
+    k->onlyIf(k->thread() == 0, [&] { k->store(sum, vector(ofLast), k->integer(0)); });
+  }
+  if (hasChannels())
+    k->onlyIf(k->thread() < width, [&] { k->store(s.states, vector(ofLast), k->thread()); });
 
-  Scalar all = shape.hasDecay() ? vectorAt(decays, k->integer(size - 1)) : zero;
-  auto fromStart = [&](Index row) { return shape.hasDecay() ? exp(vectorAt(decays, row)) : k->number(1); };
-  auto toEnd = [&](Index row) { return shape.hasDecay() ? decay(all, vectorAt(decays, row)) : k->number(1); };
-  const bool hasDiagonal = shape.has[Shape::Bonus];
+  Rows rows{s.dyState, s.dvState, s.writtenDState};
+  decayRows(width, rows.queries, logs, decays, /*isToEnd=*/false, shape.scale);
+  decayRows(width, rows.writtenKeys, logs, decays, /*isToEnd=*/true, 1);
+  if (isDelta)
+    decayRows(width, rows.readKeys, logs, decays, /*isToEnd=*/false, -1);
+  k->barrier();
+  if (hasChannels()) {
+    addLevels(s, rows);
+  } else {
+    storeScores(s, {});
+    k->barrier();
+    addProducts(rows);
+  }
+  if (hasDiagonal())
+    addDiagonal(rows);
 
-  // What is written under the keys, and what the chunk's last decay has of it.
-  Carried dKeys = s.writtenDState;
-  scaleRows(width, dKeys, toEnd);
-  auto keyAt = [&](size_t, Index row, Index column) { return p.loadOne(keys, row, column); };
-  if (shape.hasDecay() || isDelta) {
-    storeRowSums(dKeys, 0, keyAt);
-    k->barrier();
-    k->onlyIf(k->thread() < size, [&] {
-      Scalar ofKey = rowSum(0, k->thread());
-      if (isDelta) {
-        auto column = k->loop(k->thread(), k->integer(size), 1, {ofKey}, [&](Index row, ArrayRef<Scalar> sum) {
-          return Carried{sum[0] + p.loadOne(products, row, k->thread())};
-        });
-        k->onlyIf(k->thread() < positions(),
-                  [&] { k->store(column[0], k->pointer(kDBeta), line(*first + k->thread())); });
-        ofKey = ofKey * vectorAt(betas, k->thread());
-      }
-      k->store(ofKey, vector(gradient), k->thread());
-    });
-  }
-  std::optional<Scalar> ofLast;
-  if (shape.hasDecay()) {
-    // blockSum has barriers of its own.
-    Scalar states = k->blockSum(s.states) * exp(all);
-    auto sum = k->loop(k->integer(0), k->integer(size), 1, {states},
-                       [&](Index row, ArrayRef<Scalar> sums) { return Carried{sums[0] + vectorAt(gradient, row)}; });
-    ofLast.emplace(sum[0]);
-  }
-  if (isDelta)
-    scaleRows(width, dKeys, [&](Index row) { return vectorAt(betas, row); });
-  dKeys = p.product(size, width, size, ~Factor(dScores), queries, dKeys);
-  if (isDelta)
-    dKeys = p.product(size, width, size, ~Factor(dSystem), keys, dKeys);
-  // c's gradients: what reads the state less what is written.
-  Carried dRead;
-  if (isDelta) {
-    dRead = s.dvState;
-    scaleRows(width, dRead, [&](Index row) { return -fromStart(row); });
-    dRead = p.product(size, width, size, dSystem, keys, dRead);
-  }
-  if (shape.hasDecay()) {
-    Carried difference;
-    for (size_t n = 0; n < dKeys.size(); ++n)
-      difference.push_back(isDelta ? dRead[n] - dKeys[n] : -dKeys[n]);
-    k->barrier();
-    storeRowSums(difference, 0, keyAt);
-  }
-  auto bonusOf = [&](Index column) {
-    return k->load(k->pointer(Shape::Bonus), *head * shape.width + min(column, k->integer(shape.width - 1)));
-  };
-  // The gradient of one of two factors on the diagonal, where the other is `other`.
-  auto ofDiagonal = [&](const SharedMatrix &other, Index row, Index column) {
-    return vectorAt(diagonal, row) * bonusOf(column) * p.loadOne(other, row, column);
-  };
-  auto storeRows = [&](ArrayRef<Scalar> values, unsigned pointer, const SharedMatrix &other) {
+  auto storeRows = [&](unsigned pointer, llvm::function_ref<Scalar(size_t, Index row)> value) {
     p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
       auto [element, isThere] = place(row, shape.width);
-      for (size_t n : numbers) {
-        Index column = p.columnOf(size, width, n);
-        Scalar a = values[n], b = values[n + 1];
-        if (hasDiagonal)
-          a = a + ofDiagonal(other, row, column), b = b + ofDiagonal(other, row, column + 1);
-        storePair(a, b, k->pointer(pointer), element, column, shape.width, isThere, plan::DType::F32);
-      }
+      for (size_t n : numbers)
+        storePair(value(n, row), value(n + 1, row), k->pointer(pointer), element, p.columnOf(size, width, n),
+                  shape.width, isThere, plan::DType::F32);
     });
   };
-  if (isDelta)
-    for (auto [to, read] : llvm::zip_equal(dKeys, dRead))
-      to = to + read;
-  storeRows(dKeys, kDk, queries);
-  Carried dQueries = s.dyState;
-  scaleRows(width, dQueries, [&](Index row) { return fromStart(row) * shape.scale; });
-  dQueries = p.product(size, width, size, dScores, keys, dQueries);
-  if (shape.hasDecay())
-    storeRowSums(dQueries, 1, [&](size_t, Index row, Index column) { return p.loadOne(queries, row, column); });
-  storeRows(dQueries, kDq, keys);
-  if (hasDiagonal)
-    p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
-      auto [element, isThere] = place(row, shape.width);
-      Scalar ofRow = vectorAt(diagonal, row);
-      for (size_t n : numbers) {
-        Index column = p.columnOf(size, width, n);
-        auto [a, b] = p.load(queries, row, column);
-        auto [c, d] = p.load(keys, row, column);
-        storePair(ofRow * a * c, ofRow * b * d, k->pointer(kDBonus), element, column, shape.width, isThere,
-                  plan::DType::F32);
-      }
-    });
-  if (!shape.hasDecay())
-    return;
-  k->barrier();
-  k->onlyIf(k->thread() < size, [&] {
-    Scalar sum = rowSum(0, k->thread()) + rowSum(1, k->thread());
-    k->store(k->select(k->thread() == size - 1, sum + *ofLast, sum), vector(gradient), k->thread());
+  storeRows(kDq, [&](size_t n, Index) { return rows.queries[n]; });
+  storeRows(kDk, [&](size_t n, Index row) {
+    return isDelta ? fma(rows.writtenKeys[n], vectorAt(betas, row), rows.readKeys[n]) : rows.writtenKeys[n];
   });
-  runningSums(gradient, /*isReversed=*/true);
-  k->onlyIf(k->thread() < positions(),
-            [&] { k->store(vectorAt(gradient, k->thread()), k->pointer(kDDecay), line(*first + k->thread())); });
+  if (shape.hasDecay() || isDelta)
+    storeDecays(rows);
 }
 } // namespace
+
+int64_t morph::chunkGradientsBytes(const Shape &shape) {
+  plan::LaunchArgument none;
+  ChunkGradients gradients{none, none, none, none, {}, shape.type, shape.type, shape.type, none, none, {}, {}, {}};
+  return GradientsKernel(shape, gradients).sharedBytes();
+}
 
 void morph::launchChunkGradients(DeviceFormCall &call, const Shape &shape, const ChunkGradients &gradients) {
   GradientsKernel kernel(shape, gradients);

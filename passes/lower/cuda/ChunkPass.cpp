@@ -12,7 +12,8 @@ using Shape = RecurrenceShape;
 
 namespace {
 // Pointers of both directions, then those of each.
-constexpr unsigned kScores = Shape::Count, kInverse = kScores + 1, kDecays = kScores + 2, kOwn = kScores + 3;
+constexpr unsigned kScores = Shape::Count, kInverse = kScores + 1, kDecays = kScores + 2, kQueries = kScores + 3,
+                   kReadKeys = kScores + 4, kWrittenKeys = kScores + 5, kOwn = kScores + 6;
 constexpr unsigned kOut = kOwn, kFinal = kOwn + 1, kStates = kOwn + 2, kWritten = kOwn + 3;
 constexpr unsigned kDy = kOwn, kDStates = kOwn + 1, kDv = kOwn + 2;
 
@@ -20,43 +21,66 @@ class PassKernel : public ChunkKernel {
 protected:
   explicit PassKernel(const Shape &shape)
       : ChunkKernel(shape, /*warps=*/4), keys(p.take(size, width)), queries(p.take(size, width)),
-        scores(p.take(size, size)), inverse(isDelta() ? p.take(size, size) : scores), state(p.take(width, tileColumns)),
-        decays(takeVector(size)), betas(takeVector(size)) {}
+        writtenKeys(hasChannels() && isDelta() ? p.take(size, width) : keys), scores(p.take(size, size)),
+        inverse(isDelta() ? p.take(size, size) : scores), state(p.take(width, tileColumns)),
+        decays(takeVector(hasChannels() ? width : size)), betas(takeVector(size)) {}
 
   bool isDelta() const { return shape.update == Shape::Update::Delta; }
   /// What both directions load of a chunk.
   void fillChunk();
-  Scalar fromStart(Index row) { return exp(vectorAt(decays, row)); }
-  Scalar toEnd(Index row) { return decay(*all, vectorAt(decays, row)); }
-  void decayState(Carried &sums) {
-    if (!shape.hasDecay())
-      return;
-    Scalar factor = exp(*all);
-    for (Scalar &sum : sums)
-      sum = sum * factor;
-  }
+  Scalar fromStart(Index row) { return decayed(vectorAt(decays, row)); }
+  Scalar toEnd(Index row) { return decayed(*all - vectorAt(decays, row)); }
+  void decayState(Carried &sums);
 
-  SharedMatrix keys, queries, scores, inverse, state;
+  SharedMatrix keys; ///< That read the state, or all.
+  SharedMatrix queries, writtenKeys, scores, inverse, state;
   int64_t decays, betas;
   std::optional<Scalar> all; ///< The logarithm of what decays over the chunk.
   std::optional<Index> firstColumn;
+
+private:
+  void fillRows(const SharedMatrix &to, unsigned from) {
+    Index matrix = ofChunks() * (size * width);
+    p.fill(to, k->pointer(from), shape.type, width, {},
+           [&](Index row) { return BlockProducts::Row(matrix + row * width, row < size); });
+  }
 };
 
 void PassKernel::fillChunk() {
-  fillShared(keys, Shape::K);
-  fillShared(queries, Shape::Q);
+  if (hasChannels()) {
+    fillRows(queries, kQueries);
+    fillRows(writtenKeys, kWrittenKeys);
+    if (isDelta())
+      fillRows(keys, kReadKeys);
+  } else {
+    fillShared(keys, Shape::K);
+    fillShared(queries, Shape::Q);
+  }
   fillScores(scores, k->pointer(kScores));
-  if (isDelta())
+  if (isDelta()) {
     fillScores(inverse, k->pointer(kInverse));
-  k->onlyIf(k->thread() < size, [&] {
-    if (shape.hasDecay())
-      k->store(k->load(k->pointer(kDecays), ofChunks() * size + k->thread()), vector(decays), k->thread());
-    if (isDelta()) {
-      Index position = *first + k->thread();
-      Scalar beta = k->load(k->pointer(Shape::Beta), line(min(position, *end - 1)));
-      k->store(k->select(position < *end, beta, k->number(0)), vector(betas), k->thread());
-    }
-  });
+    loadBetas(betas);
+  }
+  const int64_t count = hasChannels() ? width : size;
+  if (shape.hasDecay())
+    k->onlyIf(k->thread() < count, [&] {
+      k->store(k->load(k->pointer(kDecays), ofChunks() * count + k->thread()), vector(decays), k->thread());
+    });
+}
+
+void PassKernel::decayState(Carried &sums) {
+  if (hasChannels())
+    p.visitRows(width, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
+      Scalar factor = decayed(vectorAt(decays, row));
+      for (size_t number : numbers)
+        for (size_t at : {number, number + 1})
+          sums[at] = sums[at] * factor;
+    });
+  if (!hasRowDecay())
+    return;
+  Scalar factor = decayed(*all);
+  for (Scalar &sum : sums)
+    sum = sum * factor;
 }
 
 class ForwardPass : public PassKernel {
@@ -64,7 +88,7 @@ public:
   ForwardPass(const Shape &shape, const RecurrenceOutputs &outputs, plan::DType keptType)
       : PassKernel(shape), outputs(outputs), keptType(keptType), values(p.take(size, tileColumns)),
         added(isDelta() ? p.take(size, tileColumns) : values),
-        decayedAdded(shape.hasDecay() ? p.take(size, tileColumns) : added) {}
+        decayedAdded(hasRowDecay() ? p.take(size, tileColumns) : added) {}
 
   void build(KernelBuilder &kernel);
 
@@ -106,7 +130,7 @@ void ForwardPass::build(KernelBuilder &kernel) {
 void ForwardPass::findAdded() {
   Carried read = p.product(size, tileColumns, width, keys, state, p.zeros(size, tileColumns));
   p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
-    Scalar factor = shape.hasDecay() ? -fromStart(row) : k->number(-1);
+    Scalar factor = hasRowDecay() ? -fromStart(row) : k->number(-1);
     for (size_t number : numbers) {
       Index column = p.columnOf(size, tileColumns, number);
       auto [a, b] = p.load(values, row, column);
@@ -119,7 +143,7 @@ void ForwardPass::findAdded() {
     auto [element, isThere] = place(row, shape.columns);
     Scalar beta = vectorAt(betas, row);
     std::optional<Scalar> factor;
-    if (shape.hasDecay())
+    if (hasRowDecay())
       factor.emplace(toEnd(row));
     for (size_t number : numbers) {
       Index column = p.columnOf(size, tileColumns, number);
@@ -143,15 +167,15 @@ Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
     storeState(before, k->pointer(kStates), ofChunks() * (shape.width * shape.columns), *firstColumn, keptType);
   p.finishFills();
   k->barrier();
-  all.emplace(shape.hasDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
+  all.emplace(hasRowDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
   if (isDelta()) {
     findAdded();
     k->barrier();
-  } else if (shape.hasDecay() || outputs.written) {
+  } else if (hasRowDecay() || outputs.written) {
     p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
       auto [element, isThere] = place(row, shape.columns);
       std::optional<Scalar> factor;
-      if (shape.hasDecay())
+      if (hasRowDecay())
         factor.emplace(toEnd(row));
       for (size_t number : numbers) {
         Index column = p.columnOf(size, tileColumns, number);
@@ -167,7 +191,7 @@ Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
   if (outputs.out) {
     Carried out = p.product(size, tileColumns, width, queries, state, p.zeros(size, tileColumns));
     scaleRows(tileColumns, out,
-              [&](Index row) { return shape.hasDecay() ? fromStart(row) * shape.scale : k->number(shape.scale); });
+              [&](Index row) { return hasRowDecay() ? fromStart(row) * shape.scale : k->number(shape.scale); });
     out = p.product(size, tileColumns, size, scores, added, out);
     p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
       auto [element, isThere] = place(row, shape.columns);
@@ -178,7 +202,7 @@ Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
   }
   Carried next(before);
   decayState(next);
-  return p.product(width, tileColumns, size, ~Factor(keys), decayedAdded, next);
+  return p.product(width, tileColumns, size, ~Factor(writtenKeys), decayedAdded, next);
 }
 
 class BackwardPass : public PassKernel {
@@ -216,13 +240,13 @@ Carried BackwardPass::chunkOf(ArrayRef<Scalar> after) {
   storeState(after, k->pointer(kDStates), ofChunks() * (shape.width * shape.columns), *firstColumn, shape.type);
   p.finishFills();
   k->barrier();
-  all.emplace(shape.hasDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
-  Carried dU = p.product(size, tileColumns, width, keys, state, p.zeros(size, tileColumns));
-  if (shape.hasDecay())
+  all.emplace(hasRowDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
+  Carried dU = p.product(size, tileColumns, width, writtenKeys, state, p.zeros(size, tileColumns));
+  if (hasRowDecay())
     scaleRows(tileColumns, dU, [&](Index row) { return toEnd(row); });
   dU = p.product(size, tileColumns, size, ~Factor(scores), dy, dU);
   p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
-    Scalar factor = shape.hasDecay() ? fromStart(row) * shape.scale : k->number(shape.scale);
+    Scalar factor = hasRowDecay() ? fromStart(row) * shape.scale : k->number(shape.scale);
     for (size_t number : numbers) {
       Index column = p.columnOf(size, tileColumns, number);
       auto [a, b] = p.load(dy, row, column);
@@ -237,7 +261,7 @@ Carried BackwardPass::chunkOf(ArrayRef<Scalar> after) {
   }
   p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
     auto [element, isThere] = place(row, shape.valueWidth);
-    Scalar factor = isDelta() && shape.hasDecay() ? -fromStart(row) : k->number(-1);
+    Scalar factor = isDelta() && hasRowDecay() ? -fromStart(row) : k->number(-1);
     for (size_t number : numbers) {
       Index column = p.columnOf(size, tileColumns, number);
       storePair(dU[number], dU[number + 1], k->pointer(kDv), element, *firstColumn + column, shape.valueWidth, isThere,
@@ -257,7 +281,8 @@ void launchPass(DeviceFormCall &call, const ChunkKernel &pass, const std::string
                 std::vector<plan::LaunchArgument> own) {
   const Shape &shape = pass.shape;
   std::vector<plan::LaunchArgument> arguments = shape.arguments();
-  arguments.insert(arguments.end(), {scores.ofQueries, scores.inverse, scores.decays});
+  arguments.insert(arguments.end(), {scores.ofQueries, scores.inverse, scores.decays, scores.queries, scores.readKeys,
+                                     scores.writtenKeys});
   arguments.insert(arguments.end(), own.begin(), own.end());
   arguments.push_back(sizeArgument(productOf(shape.length)));
   call.launch(kernel,
@@ -266,6 +291,10 @@ void launchPass(DeviceFormCall &call, const ChunkKernel &pass, const std::string
               pass.threads(), std::move(arguments), pass.sharedBytes());
 }
 } // namespace
+
+int64_t morph::chunkPassBytes(const Shape &shape) {
+  return std::max(ForwardPass(shape, {}, shape.type).sharedBytes(), BackwardPass(shape, shape.type).sharedBytes());
+}
 
 void morph::launchChunkPass(DeviceFormCall &call, const Shape &shape, const ChunkScores &scores,
                             const RecurrenceOutputs &outputs, plan::DType keptType) {

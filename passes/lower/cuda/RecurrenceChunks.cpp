@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/cuda/RecurrenceChunks.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 using namespace morph;
 
@@ -11,12 +13,17 @@ static constexpr double kLowestDecay = -80;
 
 static int64_t padTo32(int64_t n) { return (n + 31) / 32 * 32; }
 
+/// Shared memory of a block that devices from sm_80 on have.
+static constexpr int64_t kSharedBytes = 160 * 1024;
+
 bool morph::isChunked(const Shape &shape) {
   const auto *positions = std::get_if<int64_t>(&shape.length);
   bool isShort = positions && *positions < std::min<int64_t>(shape.chunk, 16);
   bool hasPlainValues = !shape.normaliser && !shape.has[Shape::Bonus];
-  return !isShort && shape.chunk <= 64 && shape.width <= 128 && !shape.has[Shape::ChannelDecay] &&
-         (shape.update == Shape::Update::Add || (shape.update == Shape::Update::Delta && hasPlainValues));
+  if (isShort || shape.chunk > 64 || shape.width > 128 || shape.update == Shape::Update::Free ||
+      (shape.update == Shape::Update::Delta && !hasPlainValues))
+    return false;
+  return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kSharedBytes;
 }
 
 plan::LaunchArgument morph::takeOfChunks(DeviceFormCall &call, const Shape &shape, int64_t elements, plan::DType type) {
@@ -104,8 +111,8 @@ void ChunkKernel::fillValues(const SharedMatrix &to, Index column) {
   });
 }
 
-void ChunkKernel::fillState(const SharedMatrix &to, Value from, plan::DType type, Index column) {
-  Index state = ofChunks() * (shape.width * shape.columns);
+void ChunkKernel::fillState(const SharedMatrix &to, Value from, plan::DType type, Index column, Index chunk) {
+  Index state = ofChunks(chunk) * (shape.width * shape.columns);
   p.fill(to, from, type, shape.columns, column,
          [&](Index row) { return BlockProducts::Row(state + row * shape.columns, row < shape.width); });
 }
@@ -144,4 +151,94 @@ void ChunkKernel::storeState(ArrayRef<Scalar> state, Value to, Index element, In
     storePair(state[number], state[number + 1], to, element + row * shape.columns, firstColumn + column, shape.columns,
               row < shape.width, type);
   });
+}
+
+Scalar ChunkKernel::decayed(Scalar logarithm) {
+  constexpr double log2OfE = 1.4426950408889634;
+  return p.isHalf() ? k->exp2Approximate(logarithm * log2OfE) : exp(logarithm);
+}
+
+void ChunkKernel::loadBetas(int64_t to) {
+  k->onlyIf(k->thread() < size, [&] {
+    Index position = *first + k->thread();
+    Scalar beta = k->load(k->pointer(Shape::Beta), line(min(position, *end - 1)));
+    k->store(k->select(position < *end, beta, k->number(0)), vector(to), k->thread());
+  });
+}
+
+void ChunkKernel::decayRows(int64_t columns, Carried &sums, const SharedMatrix &logs, int64_t decays, bool isToEnd,
+                            double factor) {
+  if (!hasChannels()) {
+    if (!hasRowDecay() && factor == 1)
+      return;
+    return scaleRows(columns, sums, [&](Index row) {
+      if (!hasRowDecay())
+        return k->number(factor);
+      Scalar of = vectorAt(decays, row);
+      return decayed(isToEnd ? vectorAt(decays, k->integer(size - 1)) - of : of) * factor;
+    });
+  }
+  p.visit(size, columns, [&](size_t number, Index row, Index column) {
+    for (int64_t lane = 0; lane < 2; ++lane) {
+      Scalar of = p.loadOne(logs, row, column + lane);
+      if (isToEnd)
+        of = p.loadOne(logs, k->integer(size - 1), column + lane) - of;
+      Scalar &sum = sums[number + static_cast<size_t>(lane)];
+      sum = sum * decayed(of) * factor;
+    }
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Decays of channels
+//===----------------------------------------------------------------------===//
+
+Value ChunkKernel::isOfLevel(Index row, Index column, Index level) {
+  Value different = k->builder.create<arith::XOrIOp>(k->location, row.get(), column.get());
+  Index highest = k->wrap(k->builder.create<arith::ShRUIOp>(k->location, different, level.get()));
+  return k->both(highest == 1, column < row);
+}
+
+void ChunkKernel::loadChannelDecays(const SharedMatrix &to) {
+  k->onlyIf(k->thread() < width, [&] {
+    Index channel = k->thread();
+    Value isChannel = channel < shape.width;
+    k->loop(k->integer(0), k->integer(size), 1, {k->number(0)}, [&](Index row, ArrayRef<Scalar> before) {
+      Index position = *first + row;
+      Index element = line(min(position, *end - 1)) * shape.width + k->select(isChannel, channel, k->integer(0));
+      Scalar value = max(k->load(k->pointer(Shape::ChannelDecay), element), kLowestDecay);
+      Scalar sum = before[0] + k->select(k->both(isChannel, position < *end), value, k->number(0));
+      p.storeOne(sum, to, row, channel);
+      return Carried{sum};
+    });
+  });
+}
+
+Scalar ChunkKernel::levelDecay(Index level, const SharedMatrix &logs, Index row, Index column) {
+  Value one = k->integer(1).get();
+  Value block = k->builder.create<arith::ShRUIOp>(k->location, row.get(), level.get());
+  block = k->builder.create<arith::OrIOp>(k->location, block, one);
+  Index middle = k->wrap(k->builder.create<arith::ShLIOp>(k->location, block, level.get()));
+  return decayed(-abs(p.loadOne(logs, row, column) - p.loadOne(logs, middle - 1, column)));
+}
+
+void ChunkKernel::scaleLevel(Index level, const SharedMatrix &logs,
+                             ArrayRef<std::pair<const SharedMatrix *, const SharedMatrix *>> fromTo) {
+  const int64_t pairs = width / 2;
+  k->loop(k->thread(), k->integer(size * pairs), threads(), [&](Index number) {
+    Index row = number / pairs, column = number % pairs * 2;
+    Scalar a = levelDecay(level, logs, row, column), b = levelDecay(level, logs, row, column + 1);
+    for (auto [from, to] : fromTo) {
+      auto [x, y] = p.load(*from, row, column);
+      p.store({x * a, y * b}, *to, row, column);
+    }
+  });
+}
+
+Scalar ChunkKernel::diagonalFactor(Index channel) {
+  Scalar own = k->number(hasChannels() ? 1 : 0);
+  if (!shape.has[Shape::Bonus])
+    return own;
+  Index there = min(channel, k->integer(shape.width - 1)); // Keys beyond the width are zero.
+  return own + k->load(k->pointer(Shape::Bonus), *head * shape.width + there);
 }

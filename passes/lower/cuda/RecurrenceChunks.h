@@ -20,7 +20,11 @@ bool isChunked(const RecurrenceShape &shape);
 struct ChunkScores {
   plan::LaunchArgument ofQueries; ///< scale * Q:K, with the bonus on the diagonal.
   plan::LaunchArgument inverse;   ///< (I + M diag(beta))^-1 of the delta rule.
-  plan::LaunchArgument decays;    ///< The logarithm of what decays from the chunk's start to after a position.
+  /// The logarithm of what decays from the chunk's start to after a position, or, [B,H,N,K], of each channel over all
+  /// of the chunk.
+  plan::LaunchArgument decays;
+  /// Where channels decay each by itself, e Q, e K of the delta rule, and f K: [B,H,N,C,K], of the type of factors.
+  plan::LaunchArgument queries, readKeys, writtenKeys;
 };
 
 /// Room for `elements` of a type for each chunk of each head.
@@ -47,6 +51,11 @@ struct ChunkGradients {
 };
 void launchChunkGradients(DeviceFormCall &call, const RecurrenceShape &shape, const ChunkGradients &gradients);
 
+/// Bytes of shared memory that the kernels take.
+int64_t chunkScoresBytes(const RecurrenceShape &shape);
+int64_t chunkPassBytes(const RecurrenceShape &shape);
+int64_t chunkGradientsBytes(const RecurrenceShape &shape);
+
 /// What the kernels have in common. Pointers begin with the operands.
 class ChunkKernel {
 public:
@@ -57,6 +66,9 @@ public:
 
   int64_t threads() const { return p.threads(); }
   int64_t sharedBytes() const { return p.sharedBytes() + 4 * vectorElements; }
+  /// Whether a position decays by one number, or by one of each channel.
+  bool hasRowDecay() const { return shape.hasDecay() && !hasChannels(); }
+  bool hasChannels() const { return shape.has[Shape::ChannelDecay]; }
 
   const Shape &shape;
   int64_t size;        ///< C
@@ -78,8 +90,9 @@ protected:
   Scalar vectorAt(int64_t first, Index at) { return k->load(vector(first), at); }
 
   Index line(Index position) { return (*batch * *length + position) * shape.heads + *head; }
-  /// The chunk among all of B, H and N.
-  Index ofChunks() { return (*batch * shape.heads + *head) * *chunks + *chunk; }
+  /// A chunk among all of B, H and N.
+  Index ofChunks(Index chunk) { return (*batch * shape.heads + *head) * *chunks + chunk; }
+  Index ofChunks() { return ofChunks(*chunk); }
   Index positions() { return *end - *first; }
   /// Row of a chunk in an array [B,T,H,rowWidth], or [B,T,G,rowWidth] of what heads share; those beyond the end are not
   /// there.
@@ -95,8 +108,8 @@ protected:
                    BlockProducts::Change change = nullptr);
   /// The same of v, with the normaliser's column of ones.
   void fillValues(const SharedMatrix &to, Index column);
-  /// Of an array [B,H,N,K,W] those columns of the chunk's state.
-  void fillState(const SharedMatrix &to, mlir::Value from, plan::DType type, Index column);
+  /// Of an array [B,H,N,K,W] those columns of a chunk's state.
+  void fillState(const SharedMatrix &to, mlir::Value from, plan::DType type, Index column, Index chunk);
   /// A matrix [C,C] of the chunk.
   void fillScores(const SharedMatrix &to, mlir::Value from);
   /// Stores two elements that stand beside each other in a row of `rowWidth`, from `element` on, as far as they are
@@ -107,8 +120,30 @@ protected:
   void scaleRows(int64_t columns, Carried &sums, llvm::function_ref<Scalar(Index row)> factor);
   void storeState(llvm::ArrayRef<Scalar> state, mlir::Value to, Index element, Index firstColumn, plan::DType type);
 
-  /// e^(a - b) of two logarithms of decays.
-  static Scalar decay(Scalar a, Scalar b) { return exp(a - b); }
+  /// What decays, of its logarithm.
+  Scalar decayed(Scalar logarithm);
+  void loadBetas(int64_t to);
+  /// Rows of sums [C,columns] times `factor` and what decays from the chunk's start to each, or from each to the end.
+  /// `logs`: of channels, [C,K]; `decays`: a vector, else.
+  void decayRows(int64_t columns, Carried &sums, const SharedMatrix &logs, int64_t decays, bool isToEnd, double factor);
+
+  // Where channels decay each by itself, e_i / e_j is no product of a factor of i and one of j that both stay in range.
+  // So the chunk is halved, and halved again: of level l are the pairs i > j whose highest different bit is bit l; what
+  // decays between them is what decays from j to the middle of their block, and from there to i. Pairs i = j do not
+  // decay.
+
+  int64_t levels() const { return llvm::Log2_64(static_cast<uint64_t>(size)); }
+  mlir::Value isOfLevel(Index row, Index column, Index level);
+  /// Running sums of the channels' logarithms.
+  void loadChannelDecays(const SharedMatrix &to);
+  /// What decays between a row and the middle of its block.
+  Scalar levelDecay(Index level, const SharedMatrix &logs, Index row, Index column);
+  /// Matrices [C,K], the rows scaled so.
+  void scaleLevel(Index level, const SharedMatrix &logs,
+                  llvm::ArrayRef<std::pair<const SharedMatrix *, const SharedMatrix *>> fromTo);
+  /// Pairs i = j are for themselves: where levels have them not, and with a bonus, each channel times this.
+  bool hasDiagonal() const { return hasChannels() || shape.has[Shape::Bonus]; }
+  Scalar diagonalFactor(Index channel);
 
   KernelBuilder *k = nullptr;
   std::optional<Index> batch, head, length, chunks, chunk, first, end;
