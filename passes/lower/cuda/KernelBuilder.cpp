@@ -164,6 +164,21 @@ void KernelBuilder::storeVector(ArrayRef<Scalar> values, Value pointer, Index el
   builder.create<LLVM::StoreOp>(location, vector, address, static_cast<unsigned>(4 * values.size()));
 }
 
+void KernelBuilder::storePacked(ArrayRef<Scalar> values, Value pointer, Index element, plan::DType type) {
+  if (values.size() == 1 || type != plan::DType::BF16)
+    return storeVector(values, pointer, element, type);
+  Type i16 = builder.getI16Type();
+  auto vectorType = VectorType::get(static_cast<int64_t>(values.size()), i16);
+  Value vector = builder.create<LLVM::UndefOp>(location, vectorType);
+  for (auto [lane, value] : llvm::enumerate(values)) {
+    Value half = builder.create<arith::TruncFOp>(location, builder.getBF16Type(), value.get());
+    half = builder.create<arith::BitcastOp>(location, i16, half);
+    vector = builder.create<vector::InsertOp>(location, half, vector, static_cast<int64_t>(lane));
+  }
+  Value address = builder.create<LLVM::GEPOp>(location, pointer.getType(), i16, pointer, ValueRange{element.get()});
+  builder.create<LLVM::StoreOp>(location, vector, address, static_cast<unsigned>(2 * values.size()));
+}
+
 Value KernelBuilder::dynamicShared(int64_t element) {
   constexpr StringRef symbol = "dynamic_shared";
   auto global = cast_if_present<LLVM::GlobalOp>(SymbolTable::lookupSymbolIn(module, symbol));

@@ -80,6 +80,8 @@ public:
   Carried loadVector(mlir::Value pointer, Index element, int64_t lanes, plan::DType type = plan::DType::F32);
   void storeVector(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element,
                    plan::DType type = plan::DType::F32);
+  /// The same, with bf16 stored at once.
+  void storePacked(llvm::ArrayRef<Scalar> values, mlir::Value pointer, Index element, plan::DType type);
   /// f32 or f64 in memory that the threads of a block share.
   mlir::Value shared(int64_t elements, plan::DType type = plan::DType::F32);
   /// Such memory from this element on, f32, of which a launch says how much there is. Its begin is aligned to 16 bytes.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// linear_attention on GPUs: the recurrence of RecurrenceSteps.h, whose legend holds.
+// linear_attention on GPUs: in chunks (RecurrenceChunks.h), or position by position (RecurrenceSteps.h, whose legend
+// holds).
 
-#include "passes/lower/cuda/LinearAttentionForm.h"
+#include "passes/lower/cuda/RecurrenceChunks.h"
 
 using namespace mlir;
 using namespace morph;
@@ -64,9 +65,7 @@ void morph::launchRecurrence(DeviceFormCall &call, const Shape &shape, const Rec
     variant += *output ? "1" : "0";
   std::string kernel = call.define(variant, kWritten + 1, /*sizes=*/1, steps.threads,
                                    [&](KernelBuilder &k) { buildForward(k, shape, steps, outputs); });
-  std::vector<plan::LaunchArgument> arguments;
-  for (size_t operand = 0; operand < Shape::Count; ++operand)
-    arguments.push_back(operandArgument(static_cast<int64_t>(shape.first + operand)));
+  std::vector<plan::LaunchArgument> arguments = shape.arguments();
   for (const auto *output : {&outputs.out, &outputs.finalState, &outputs.states, &outputs.written})
     arguments.push_back(output->value_or(operandArgument(static_cast<int64_t>(shape.first))));
   arguments.push_back(sizeArgument(productOf(shape.length)));
@@ -85,7 +84,10 @@ void morph::linear_attentionForm(DeviceFormCall &call) {
     outputs.states = resultArgument(next++);
   if (call.has("keep_written"))
     outputs.written = resultArgument(next);
-  launchRecurrence(call, shape, outputs);
+  if (isChunked(shape))
+    launchChunkPass(call, shape, launchChunkScores(call, shape), outputs, plan::DType::F32);
+  else
+    launchRecurrence(call, shape, outputs);
   if (shape.normaliser)
     launchNormaliser(call, shape, *outputs.out);
 }

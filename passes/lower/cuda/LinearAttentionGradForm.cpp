@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of linear_attention on GPUs. The state's gradient goes from the last position to the first; the states
-// on its way are found again from those at the chunks' starts, a few positions at a time, so that they need not be
-// stored. A block has some columns of a head: what is a sum over columns (the gradients of q, k, ...) is a part a
-// block, and the parts are added up after (LinearAttentionSums.h). Legend: see RecurrenceSteps.h.
+// The gradient of linear_attention on GPUs, in chunks or position by position. Of the latter the state's gradient goes
+// from the last position to the first; the states on its way are found again from those at the chunks' starts, a few
+// positions at a time, so that they need not be stored. A block has some columns of a head: what is a sum over columns
+// (the gradients of q, k, ...) is a part a block, and the parts are added up after (LinearAttentionSums.h). Legend: see
+// RecurrenceSteps.h.
 
-#include "passes/lower/cuda/LinearAttentionForm.h"
 #include "passes/lower/cuda/LinearAttentionSums.h"
+#include "passes/lower/cuda/RecurrenceChunks.h"
 
 using namespace mlir;
 using namespace morph;
@@ -258,15 +259,96 @@ void BackwardKernel::sumColumns(Index begin, Index end) {
 
 } // namespace
 
-void morph::linear_attention_gradForm(DeviceFormCall &call) {
-  constexpr size_t first = 3, statesOperand = 1;
-  Shape shape(call, first);
+static constexpr size_t kFirst = 3, kStatesOperand = 1, kWrittenOperand = 2;
+
+/// The results after those of q, k and v, in their order.
+static std::array<std::optional<plan::LaunchArgument>, RowGradients> rowResults(const Shape &shape) {
+  std::array<std::optional<plan::LaunchArgument>, RowGradients> results;
+  int64_t next = 3;
+  results[OfQ] = resultArgument(0);
+  results[OfK] = resultArgument(1);
+  for (auto [operand, gradient] :
+       {std::pair(Shape::HeadDecay, OfDecay), std::pair(Shape::Decay, OfDecay), std::pair(Shape::ChannelDecay, OfDecay),
+        std::pair(Shape::Beta, OfBeta), std::pair(Shape::Write, OfWrite), std::pair(Shape::Erase, OfErase),
+        std::pair(Shape::Bonus, OfBonus)})
+    if (shape.has[operand])
+      results[gradient] = resultArgument(next++);
+  return results;
+}
+
+/// In chunks (RecurrenceChunks.h).
+static void chunkedGradient(DeviceFormCall &call, const Shape &shape) {
+  const std::vector<plan::Dim> positions{shape.batch, shape.length};
+  const bool isDelta = shape.update == Update::Delta;
+  auto results = rowResults(shape);
+  PartSums sums{call, shape, /*parts=*/1, sizeArgument(productOf(positions, shape.heads))};
+  ChunkScores scores = launchChunkScores(call, shape);
+
+  // Forward, for what is not kept; then it need not be more exact than factors are.
+  ChunkGradients g{operandArgument(0),
+                   operandArgument(kStatesOperand),
+                   takeOfChunks(call, shape, shape.width * shape.columns, shape.type),
+                   resultArgument(2),
+                   {},
+                   shape.type,
+                   plan::DType::F32,
+                   plan::DType::F32,
+                   *results[OfQ],
+                   *results[OfK],
+                   {},
+                   results[OfBeta],
+                   {}};
+  RecurrenceOutputs outputs;
+  const bool hasStates = call.hasOperand(kStatesOperand), hasWritten = !isDelta || call.hasOperand(kWrittenOperand);
+  const plan::DType keptType = hasStates && hasWritten ? plan::DType::F32 : shape.type;
+  if (isDelta && hasWritten)
+    g.written = operandArgument(kWrittenOperand);
+  if (!hasStates) {
+    outputs.states = g.states = takeOfChunks(call, shape, shape.width * shape.columns, keptType);
+    g.statesType = keptType;
+  }
+  if (!hasWritten) {
+    outputs.written = g.written = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
+    g.writtenType = keptType;
+  }
+  if (shape.normaliser) {
+    outputs.out = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
+    g.dy = call.takeScratch(scratchOf(positions, shape.heads * shape.columns));
+    g.dyType = plan::DType::F32;
+  }
+  if (outputs.states || outputs.written || outputs.out)
+    launchChunkPass(call, shape, scores, outputs, keptType);
+  if (shape.normaliser)
+    launchNormaliserGradient(call, shape, *outputs.out, g.dy);
+
+  auto takeRows = [&](int64_t width) { return call.takeScratch(scratchOf(positions, shape.heads * width)); };
+  const bool isShared = shape.groups < shape.heads;
+  if (isShared)
+    g.dq = takeRows(shape.width), g.dk = takeRows(shape.width);
+  if (shape.hasDecay())
+    g.dDecay = shape.has[Shape::HeadDecay] ? takeRows(1) : *results[OfDecay];
+  if (shape.has[Shape::Bonus])
+    g.dBonus = takeRows(shape.width);
+  launchChunkPassBack(call, shape, scores, g.dy, g.dyType, g.dStates, g.dv);
+  launchChunkGradients(call, shape, g);
+  if (isShared) {
+    sums.sumHeads(g.dq, *results[OfQ], shape.width, shape.heads / shape.groups);
+    sums.sumHeads(g.dk, *results[OfK], shape.width, shape.heads / shape.groups);
+  }
+  if (shape.has[Shape::HeadDecay])
+    sums.sumPositions(*g.dDecay, *results[OfDecay], 1);
+  if (shape.has[Shape::Bonus])
+    sums.sumPositions(*g.dBonus, *results[OfBonus], shape.width);
+}
+
+/// Position by position.
+static void steppedGradient(DeviceFormCall &call, const Shape &shape) {
   const std::vector<plan::Dim> positions{shape.batch, shape.length};
 
   // Forward, for what is not kept.
   RecurrenceOutputs outputs;
-  plan::LaunchArgument states = operandArgument(statesOperand), dy = operandArgument(0);
-  if (!call.hasOperand(statesOperand)) {
+  plan::LaunchArgument states = operandArgument(kStatesOperand), dy = operandArgument(0);
+  if (!call.hasOperand(kStatesOperand)) {
     // B * ceil(T / chunk) is at most this.
     int64_t bytes = llvm::divideCeil(shape.heads * shape.width * shape.columns, 64) * 256;
     plan::SizeFormula size = productOf(positions, 1, shape.chunk, bytes), more = productOf(shape.batch, 1, 1, bytes);
@@ -295,16 +377,7 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
   PartSums sums{call, shape, steps->parts, sizeArgument(productOf(positions, shape.heads))};
 
   // Where each gradient goes at last, and where its parts do: there, too, if nothing is to be added up.
-  std::array<std::optional<plan::LaunchArgument>, RowGradients> results, partsOf;
-  int64_t next = 3;
-  results[OfQ] = resultArgument(0);
-  results[OfK] = resultArgument(1);
-  for (auto [operand, gradient] :
-       {std::pair(Shape::HeadDecay, OfDecay), std::pair(Shape::Decay, OfDecay), std::pair(Shape::ChannelDecay, OfDecay),
-        std::pair(Shape::Beta, OfBeta), std::pair(Shape::Write, OfWrite), std::pair(Shape::Erase, OfErase),
-        std::pair(Shape::Bonus, OfBonus)})
-    if (shape.has[operand])
-      results[gradient] = resultArgument(next++);
+  std::array<std::optional<plan::LaunchArgument>, RowGradients> results = rowResults(shape), partsOf;
   for (int gradient = OfQ; gradient < RowGradients; ++gradient) {
     auto of = static_cast<size_t>(gradient);
     if (!results[of])
@@ -321,9 +394,7 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
 
   std::string kernel = call.define("backward_" + shape.variant(), kPointers, /*sizes=*/2, steps->threads,
                                    [&](KernelBuilder &k) { backward->build(k); });
-  std::vector<plan::LaunchArgument> arguments;
-  for (size_t operand = 0; operand < Shape::Count; ++operand)
-    arguments.push_back(operandArgument(static_cast<int64_t>(first + operand)));
+  std::vector<plan::LaunchArgument> arguments = shape.arguments();
   arguments.insert(arguments.end(), {dy, states, middle, resultArgument(2)});
   for (const auto &part : partsOf)
     arguments.push_back(part.value_or(dy));
@@ -351,4 +422,12 @@ void morph::linear_attention_gradForm(DeviceFormCall &call) {
     sums.sumPositions(*partsOf[OfDecay], lines, shape.width);
     sums.sumLines(lines, *results[OfDecay], {}, shape.heads, 1);
   }
+}
+
+void morph::linear_attention_gradForm(DeviceFormCall &call) {
+  Shape shape(call, kFirst);
+  if (isChunked(shape))
+    chunkedGradient(call, shape);
+  else
+    steppedGradient(call, shape);
 }

@@ -34,6 +34,13 @@ std::string RecurrenceShape::variant() const {
   return name;
 }
 
+std::vector<plan::LaunchArgument> RecurrenceShape::arguments() const {
+  std::vector<plan::LaunchArgument> arguments;
+  for (size_t operand = 0; operand < Count; ++operand)
+    arguments.push_back(operandArgument(static_cast<int64_t>(first + operand)));
+  return arguments;
+}
+
 RecurrenceSteps::RecurrenceSteps(const RecurrenceShape &shape, int64_t mostThreads, int64_t positions, bool hasGradient)
     : shape(shape), positions(positions), hasGradient(hasGradient) {
   auto wanted = static_cast<uint64_t>(llvm::divideCeil(shape.width, kRows));

@@ -31,6 +31,8 @@ struct RecurrenceShape {
 
   bool hasDecay() const { return has[HeadDecay] || has[Decay] || has[ChannelDecay]; }
   std::string variant() const;
+  /// The operands as pointers of a kernel.
+  std::vector<plan::LaunchArgument> arguments() const;
 };
 
 /// How threads share a state, and what they have of a few positions in shared memory.

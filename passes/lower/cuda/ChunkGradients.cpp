@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradients of a chunk once the states' and their gradients at its ends are known: a block has a chunk of a head,
+// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V. What is
+// written under the keys is at first without beta, whose gradient it gives: that of k_j and that of beta_j are of one
+// product.
+
+#include "passes/lower/cuda/RecurrenceChunks.h"
+
+using namespace mlir;
+using namespace morph;
+
+using Carried = KernelBuilder::Carried;
+using Shape = RecurrenceShape;
+
+namespace {
+constexpr unsigned kDy = Shape::Count, kStates = kDy + 1, kDStates = kDy + 2, kDv = kDy + 3, kWritten = kDy + 4,
+                   kDq = kDy + 5, kDk = kDy + 6, kDDecay = kDy + 7, kDBeta = kDy + 8, kDBonus = kDy + 9,
+                   kPointers = kDy + 10;
+
+class GradientsKernel : public ChunkKernel {
+public:
+  GradientsKernel(const Shape &shape, const ChunkGradients &gradients)
+      : ChunkKernel(shape, shape.chunk > 32 ? 8 : 4), of(gradients), isDelta(shape.update == Shape::Update::Delta),
+        keys(p.take(size, width)), queries(p.take(size, width)) {
+    if (hasChannels())
+      logs = p.takeSingle(size, width);
+    const int64_t mark = p.mark();
+    state = p.take(width, tileColumns), dState = p.take(width, tileColumns), dy = p.take(size, tileColumns);
+    nextState = shape.hasDecay() ? p.take(width, tileColumns) : state;
+    written = p.take(size, tileColumns), dv = isDelta ? p.take(size, tileColumns) : written;
+    p.release(mark);
+    for (bool isOfKeys : {false, true}) {
+      if (isOfKeys && !isDelta)
+        continue;
+      Scores &to = isOfKeys ? ofKeys : ofQueries;
+      to.plain = p.take(size, size);
+      to.withBeta = isDelta ? p.take(size, size) : to.plain;
+    }
+    levelKeys = hasChannels() ? p.take(size, width) : keys;
+    levelQueries = hasChannels() ? p.take(size, width) : queries;
+    for (int64_t *vector : {&decays, &betas, &diagonal, &gradient})
+      *vector = takeVector(size);
+    ofLast = takeVector(width);
+    // Sums over rows, of each warp beside another.
+    sums = takeVector(2 * size * p.columnParts(size));
+  }
+
+  void build(KernelBuilder &kernel);
+
+private:
+  /// What is summed up over the tiles of columns.
+  struct Sums {
+    Carried dyState, dvState, writtenDState; ///< dO S^T, X S^T and E R^T [C,K].
+    Carried dyWritten, dvWritten;            ///< dO E^T and X E^T [C,C].
+    Scalar states;                           ///< This thread's part of the sum of S' * R, of one row or of all.
+  };
+  /// Gradients of scores in shared memory.
+  struct Scores {
+    SharedMatrix plain, withBeta;
+  };
+  /// Gradients [C,K]: of what reads the state, and of what is written without beta.
+  struct Rows {
+    Carried queries, readKeys, writtenKeys;
+  };
+  static Carried flatten(ArrayRef<const Carried *> parts);
+  SmallVector<Carried> unflatten(ArrayRef<Scalar> all, ArrayRef<int64_t> columns) const;
+  SmallVector<int64_t> sumColumns() const;
+
+  Sums addTile(Index column, Sums sums);
+  /// This thread's sum of S' * R over a tile: of its row where channels decay each by itself.
+  Scalar addStates(Scalar sum);
+  /// Stores the gradients of the scores of a level, or decayed of all.
+  void storeScores(const Sums &sums, std::optional<Index> level);
+  void addProducts(Rows &rows);
+  void addLevels(const Sums &sums, Rows &rows);
+  void addDiagonal(Rows &rows);
+  void storeRowSums(int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> term);
+  Scalar rowSum(int64_t number, Index row);
+  void storeDecays(const Rows &rows);
+
+  const ChunkGradients &of;
+  bool isDelta;
+  SharedMatrix keys, queries, logs, state, nextState, dState, dy, written, dv, levelKeys, levelQueries;
+  Scores ofQueries, ofKeys;
+  int64_t decays, betas, diagonal, gradient, ofLast, sums;
+};
+
+Carried GradientsKernel::flatten(ArrayRef<const Carried *> parts) {
+  Carried all;
+  for (const Carried *part : parts)
+    all.append(part->begin(), part->end());
+  return all;
+}
+
+SmallVector<Carried> GradientsKernel::unflatten(ArrayRef<Scalar> all, ArrayRef<int64_t> columns) const {
+  SmallVector<Carried> parts;
+  for (int64_t each : columns) {
+    auto count = static_cast<size_t>(size * each / threads());
+    parts.emplace_back(all.take_front(count));
+    all = all.drop_front(count);
+  }
+  return parts;
+}
+
+GradientsKernel::Sums GradientsKernel::addTile(Index column, Sums s) {
+  k->barrier();
+  fillState(state, k->pointer(kStates), of.statesType, column, *chunk);
+  fillState(dState, k->pointer(kDStates), shape.type, column, *chunk);
+  if (shape.hasDecay()) // After the last chunk R is zero, and any state will do.
+    fillState(nextState, k->pointer(kStates), of.statesType, column, min(*chunk + 1, *chunks - 1));
+  fillColumns(dy, k->pointer(kDy), of.dyType, shape.columns, column);
+  if (isDelta) {
+    fillColumns(written, k->pointer(kWritten), of.writtenType, shape.columns, column);
+    fillColumns(dv, k->pointer(kDv), plan::DType::F32, shape.valueWidth, column);
+  } else {
+    fillValues(written, column);
+  }
+  p.finishFills();
+  k->barrier();
+  s.dyState = p.product(size, width, tileColumns, dy, ~Factor(state), s.dyState);
+  s.writtenDState = p.product(size, width, tileColumns, written, ~Factor(dState), s.writtenDState);
+  s.dyWritten = p.product(size, size, tileColumns, dy, ~Factor(written), s.dyWritten);
+  if (isDelta) {
+    s.dvState = p.product(size, width, tileColumns, dv, ~Factor(state), s.dvState);
+    s.dvWritten = p.product(size, size, tileColumns, dv, ~Factor(written), s.dvWritten);
+  }
+  if (shape.hasDecay())
+    s.states = addStates(s.states);
+  return s;
+}
+
+Scalar GradientsKernel::addStates(Scalar sum) {
+  const int64_t pairs = tileColumns / 2;
+  auto add = [&](Index row, Index pair, Scalar before) {
+    auto [a, b] = p.load(nextState, row, pair * 2);
+    auto [c, d] = p.load(dState, row, pair * 2);
+    return fma(a, c, fma(b, d, before));
+  };
+  Index thread = k->thread();
+  if (!hasChannels())
+    return k->loop(thread, k->integer(width * pairs), threads(), {sum},
+                   [&](Index at, ArrayRef<Scalar> sums) { return Carried{add(at / pairs, at % pairs, sums[0])}; })[0];
+  // Rows begin in different columns, which lie in different banks.
+  Index row = min(thread, k->integer(width - 1));
+  return k->loop(k->integer(0), k->integer(pairs), 1, {sum}, [&](Index at, ArrayRef<Scalar> sums) {
+    return Carried{add(row, (at + thread / 8) % pairs, sums[0])};
+  })[0];
+}
+
+void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
+  auto storeOf = [&](bool isOfKeys, ArrayRef<Scalar> gradients, const Scores &to) {
+    p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
+      std::optional<Scalar> ofRow;
+      if (hasRowDecay())
+        ofRow.emplace(vectorAt(decays, row));
+      for (size_t number : numbers) {
+        Index column = p.columnOf(size, size, number);
+        Carried plain, withBeta;
+        for (size_t lane = 0; lane < 2; ++lane) {
+          Index at = column + static_cast<int64_t>(lane);
+          Scalar value = gradients[number + lane] * (isOfKeys ? -1 : shape.scale);
+          if (!level && shape.has[Shape::Bonus])
+            k->onlyIf(at == row, [&] { k->store(value, vector(diagonal), row); });
+          Value isSeen = level ? isOfLevel(row, at, *level) : isOfKeys ? at < row : at <= row;
+          if (ofRow)
+            value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
+          plain.push_back(k->select(isSeen, value, k->number(0)));
+          if (isDelta)
+            withBeta.push_back(plain.back() * vectorAt(betas, at));
+        }
+        p.store({plain[0], plain[1]}, to.plain, row, column);
+        if (isDelta)
+          p.store({withBeta[0], withBeta[1]}, to.withBeta, row, column);
+      }
+    });
+  };
+  storeOf(/*isOfKeys=*/false, s.dyWritten, ofQueries);
+  if (isDelta)
+    storeOf(/*isOfKeys=*/true, s.dvWritten, ofKeys);
+}
+
+void GradientsKernel::addProducts(Rows &rows) {
+  rows.queries = p.product(size, width, size, ofQueries.withBeta, levelKeys, rows.queries);
+  rows.writtenKeys = p.product(size, width, size, ~Factor(ofQueries.plain), levelQueries, rows.writtenKeys);
+  if (!isDelta)
+    return;
+  rows.readKeys = p.product(size, width, size, ofKeys.withBeta, levelKeys, rows.readKeys);
+  rows.writtenKeys = p.product(size, width, size, ~Factor(ofKeys.plain), levelKeys, rows.writtenKeys);
+}
+
+/// The same where channels decay each by itself: level by level, and on the diagonal.
+void GradientsKernel::addLevels(const Sums &s, Rows &rows) {
+  p.visit(size, size, [&](size_t number, Index row, Index column) {
+    for (int64_t lane = 0; lane < 2; ++lane)
+      k->onlyIf(column + lane == row, [&] {
+        k->store(s.dyWritten[number + static_cast<size_t>(lane)] * shape.scale, vector(diagonal), row);
+      });
+  });
+  SmallVector<int64_t> columns(isDelta ? 3 : 2, width);
+  auto flattened = [&](const Rows &of) { return flatten({&of.queries, &of.writtenKeys, &of.readKeys}); };
+  Carried all =
+      k->loop(k->integer(0), k->integer(levels()), 1, flattened(rows), [&](Index level, ArrayRef<Scalar> sums) {
+        k->barrier();
+        scaleLevel(level, logs, {{&keys, &levelKeys}, {&queries, &levelQueries}});
+        storeScores(s, level);
+        k->barrier();
+        Rows products{p.zeros(size, width), isDelta ? p.zeros(size, width) : Carried(), p.zeros(size, width)};
+        addProducts(products);
+        Carried next(sums), of = flattened(products);
+        p.visit(size, width, [&](size_t number, Index row, Index column) {
+          for (size_t lane = 0; lane < 2; ++lane) {
+            Scalar factor = levelDecay(level, logs, row, column + static_cast<int64_t>(lane));
+            for (size_t at = number + lane; at < next.size(); at += products.queries.size())
+              next[at] = fma(factor, of[at], next[at]);
+          }
+        });
+        return next;
+      });
+  SmallVector<Carried> parts = unflatten(all, columns);
+  rows = {parts[0], isDelta ? parts[2] : Carried(), parts[1]};
+}
+
+void GradientsKernel::addDiagonal(Rows &rows) {
+  p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+    auto [element, isThere] = place(row, shape.width);
+    Scalar ofRow = vectorAt(diagonal, row), beta = isDelta ? vectorAt(betas, row) : k->number(1);
+    for (size_t n : numbers) {
+      Index column = p.columnOf(size, width, n);
+      auto [q0, q1] = p.load(queries, row, column);
+      auto [k0, k1] = p.load(keys, row, column);
+      Carried query{q0, q1}, key{k0, k1}, ofBonus;
+      for (size_t lane = 0; lane < 2; ++lane) {
+        Scalar factor = ofRow * diagonalFactor(column + static_cast<int64_t>(lane));
+        rows.queries[n + lane] = fma(factor * beta, key[lane], rows.queries[n + lane]);
+        rows.writtenKeys[n + lane] = fma(factor, query[lane], rows.writtenKeys[n + lane]);
+        ofBonus.push_back(ofRow * query[lane] * key[lane]);
+      }
+      if (shape.has[Shape::Bonus])
+        storePair(ofBonus[0], ofBonus[1], k->pointer(kDBonus), element, column, shape.width, isThere, plan::DType::F32);
+    }
+  });
+}
+
+/// The sums over the columns of each row, of all the warps that have one, into half `number` of `sums`.
+void GradientsKernel::storeRowSums(int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> term) {
+  p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+    Scalar sum = k->number(0);
+    for (size_t n : numbers) {
+      Index column = p.columnOf(size, width, n);
+      for (int64_t lane = 0; lane < 2; ++lane)
+        sum = sum + term(n + static_cast<size_t>(lane), row, column + lane);
+    }
+    sum = p.rowSum(sum);
+    k->onlyIf(k->thread() % p.lanesOfRow() == 0,
+              [&] { k->store(sum, vector(sums), (p.columnPart(size) + number * p.columnParts(size)) * size + row); });
+  });
+}
+
+Scalar GradientsKernel::rowSum(int64_t number, Index row) {
+  Scalar sum = k->number(0);
+  for (int64_t part = 0; part < p.columnParts(size); ++part)
+    sum = sum + vectorAt(sums, row + (number * p.columnParts(size) + part) * size);
+  return sum;
+}
+
+/// The gradients of beta and of decays. With c the sums of the decays' logarithms, what reads the state carries e^c and
+/// what is written e^-c, so that c's gradient is their products with their own gradients, and that of the last one has
+/// the state after the chunk, too.
+void GradientsKernel::storeDecays(const Rows &rows) {
+  auto ofReads = [&](size_t n, Index row, Index column) {
+    Scalar sum = rows.queries[n] * p.loadOne(queries, row, column);
+    return isDelta ? fma(rows.readKeys[n], p.loadOne(keys, row, column), sum) : sum;
+  };
+  auto ofWrites = [&](size_t n, Index row, Index column) { return rows.writtenKeys[n] * p.loadOne(keys, row, column); };
+  if (isDelta || hasRowDecay()) {
+    storeRowSums(0, ofWrites);
+    if (hasRowDecay())
+      storeRowSums(1, ofReads);
+    k->barrier();
+    k->onlyIf(k->thread() < size, [&] {
+      Scalar ofWritten = rowSum(0, k->thread());
+      if (isDelta)
+        k->onlyIf(k->thread() < positions(),
+                  [&] { k->store(ofWritten, k->pointer(kDBeta), line(*first + k->thread())); });
+      if (!hasRowDecay())
+        return;
+      if (isDelta)
+        ofWritten = ofWritten * vectorAt(betas, k->thread());
+      Scalar sum = rowSum(1, k->thread()) - ofWritten;
+      k->store(k->select(k->thread() == size - 1, sum + vectorAt(ofLast, k->integer(0)), sum), vector(gradient),
+               k->thread());
+    });
+  }
+  if (hasRowDecay()) {
+    runningSums(gradient, /*isReversed=*/true);
+    k->onlyIf(k->thread() < positions(),
+              [&] { k->store(vectorAt(gradient, k->thread()), k->pointer(kDDecay), line(*first + k->thread())); });
+  }
+  if (!hasChannels())
+    return;
+  k->barrier();
+  p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+    Scalar beta = isDelta ? vectorAt(betas, row) : k->number(1);
+    for (size_t n : numbers) {
+      Index column = p.columnOf(size, width, n);
+      Carried pair;
+      for (int64_t lane = 0; lane < 2; ++lane) {
+        size_t at = n + static_cast<size_t>(lane);
+        pair.push_back(ofReads(at, row, column + lane) - beta * ofWrites(at, row, column + lane));
+      }
+      p.store({pair[0], pair[1]}, logs, row, column);
+    }
+  });
+  k->barrier();
+  k->onlyIf(k->thread() < shape.width, [&] {
+    Index channel = k->thread();
+    // Rows beyond the end have zeros.
+    k->loop(k->integer(0), k->integer(size), 1, {vectorAt(ofLast, channel)}, [&](Index before, ArrayRef<Scalar> sums) {
+      Index row = k->integer(size - 1) - before;
+      Scalar sum = sums[0] + p.loadOne(logs, row, channel);
+      k->onlyIf(row < positions(),
+                [&] { k->store(sum, k->pointer(kDDecay), line(*first + row) * shape.width + channel); });
+      return Carried{sum};
+    });
+  });
+}
+
+void GradientsKernel::build(KernelBuilder &kernel) {
+  begin(kernel, kernel.block(1), kernel.block(2));
+  beginChunk(kernel.block(0));
+  fillShared(keys, Shape::K);
+  fillShared(queries, Shape::Q);
+  if (isDelta)
+    loadBetas(betas);
+  if (hasRowDecay())
+    loadDecays(decays);
+  if (hasChannels())
+    loadChannelDecays(logs);
+  SmallVector<int64_t> columns{width, width, size};
+  if (isDelta)
+    columns.append({width, size});
+  auto sumsOf = [&](ArrayRef<Scalar> all) {
+    SmallVector<Carried> parts = unflatten(all.drop_front(), columns);
+    Sums s{parts[0], {}, parts[1], parts[2], {}, all.front()};
+    if (isDelta)
+      s.dvState = parts[3], s.dvWritten = parts[4];
+    return s;
+  };
+  Carried zeros{k->number(0)};
+  for (int64_t each : columns)
+    zeros.append(p.zeros(size, each));
+  const int64_t tiles = llvm::divideCeil(shape.columns, tileColumns);
+  Sums s = sumsOf(k->loop(k->integer(0), k->integer(tiles), 1, zeros, [&](Index tile, ArrayRef<Scalar> all) {
+    Sums next = addTile(tile * tileColumns, sumsOf(all));
+    Carried states{next.states};
+    return flatten({&states, &next.dyState, &next.writtenDState, &next.dyWritten, &next.dvState, &next.dvWritten});
+  }));
+  if (hasRowDecay()) {
+    Scalar sum = k->blockSum(s.states);
+    k->onlyIf(k->thread() == 0, [&] { k->store(sum, vector(ofLast), k->integer(0)); });
+  }
+  if (hasChannels())
+    k->onlyIf(k->thread() < width, [&] { k->store(s.states, vector(ofLast), k->thread()); });
+
+  Rows rows{s.dyState, s.dvState, s.writtenDState};
+  decayRows(width, rows.queries, logs, decays, /*isToEnd=*/false, shape.scale);
+  decayRows(width, rows.writtenKeys, logs, decays, /*isToEnd=*/true, 1);
+  if (isDelta)
+    decayRows(width, rows.readKeys, logs, decays, /*isToEnd=*/false, -1);
+  k->barrier();
+  if (hasChannels()) {
+    addLevels(s, rows);
+  } else {
+    storeScores(s, {});
+    k->barrier();
+    addProducts(rows);
+  }
+  if (hasDiagonal())
+    addDiagonal(rows);
+
+  auto storeRows = [&](unsigned pointer, llvm::function_ref<Scalar(size_t, Index row)> value) {
+    p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
+      auto [element, isThere] = place(row, shape.width);
+      for (size_t n : numbers)
+        storePair(value(n, row), value(n + 1, row), k->pointer(pointer), element, p.columnOf(size, width, n),
+                  shape.width, isThere, plan::DType::F32);
+    });
+  };
+  storeRows(kDq, [&](size_t n, Index) { return rows.queries[n]; });
+  storeRows(kDk, [&](size_t n, Index row) {
+    return isDelta ? fma(rows.writtenKeys[n], vectorAt(betas, row), rows.readKeys[n]) : rows.writtenKeys[n];
+  });
+  if (shape.hasDecay() || isDelta)
+    storeDecays(rows);
+}
+} // namespace
+
+int64_t morph::chunkGradientsBytes(const Shape &shape) {
+  plan::LaunchArgument none;
+  ChunkGradients gradients{none, none, none, none, {}, shape.type, shape.type, shape.type, none, none, {}, {}, {}};
+  return GradientsKernel(shape, gradients).sharedBytes();
+}
+
+void morph::launchChunkGradients(DeviceFormCall &call, const Shape &shape, const ChunkGradients &gradients) {
+  GradientsKernel kernel(shape, gradients);
+  std::string name = "gradients_" + shape.variant();
+  for (plan::DType type : {gradients.dyType, gradients.statesType, gradients.writtenType})
+    name += std::string("_") + plan::dtypeName(type);
+  name = call.define(name, kPointers, /*sizes=*/1, kernel.threads(), [&](KernelBuilder &k) { kernel.build(k); });
+  std::vector<plan::LaunchArgument> arguments = shape.arguments();
+  const plan::LaunchArgument &none = gradients.dy;
+  arguments.insert(arguments.end(),
+                   {gradients.dy, gradients.states, gradients.dStates, gradients.dv, gradients.written.value_or(none),
+                    gradients.dq, gradients.dk, gradients.dDecay.value_or(none), gradients.dBeta.value_or(none),
+                    gradients.dBonus.value_or(none), sizeArgument(productOf(shape.length))});
+  call.launch(name,
+              {productOf(shape.length, 1, shape.chunk), plan::constantFormula(shape.heads), productOf(shape.batch)},
+              kernel.threads(), std::move(arguments), kernel.sharedBytes());
+}
