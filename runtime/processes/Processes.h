@@ -77,11 +77,6 @@ private:
   template <typename Function> Status call(const std::string &what, Function &&function);
 };
 
-/// Exit code of a process of a stage that ends because others have: what went wrong is theirs to say.
-inline constexpr int kLostOthersExitCode = 3;
-/// Names the descriptor of the socket on which the leader listens: no other program can take its port before it does.
-inline constexpr const char *kListenVariable = "MORPH_LISTEN";
-
 } // namespace morph
 
 #endif // MORPH_RUNTIME_PROCESSES_PROCESSES_H
