@@ -133,9 +133,9 @@ StatusOr<std::vector<std::vector<double>>> Processes::collect(const std::vector<
     packed.push_back(static_cast<double>(row.size()));
     packed.insert(packed.end(), row.begin(), row.end());
   }
-  MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                         gatherTexts(std::string(reinterpret_cast<const char *>(packed.data()),
-                                                 packed.size() * sizeof(double))));
+  MORPH_ASSIGN_OR_RETURN(
+      const std::vector<std::string> texts,
+      gatherTexts(std::string(reinterpret_cast<const char *>(packed.data()), packed.size() * sizeof(double))));
   std::vector<std::vector<double>> all;
   std::vector<size_t> read(texts.size(), 0); // Bytes of each text.
   const auto next = [&](int64_t process) {

@@ -152,8 +152,8 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
     if (step != ofStep) // It had nothing to do.
       layerLoss.zero_();
     MORPH_RETURN_IF_ERROR(context.processes->allReduce(layerLoss));
-    line["layer_loss"] = std::vector<float>(layerLoss.const_data_ptr<double>(),
-                                            layerLoss.const_data_ptr<double>() + layerLoss.numel());
+    line["layer_loss"] =
+        std::vector<float>(layerLoss.const_data_ptr<double>(), layerLoss.const_data_ptr<double>() + layerLoss.numel());
     layerLoss.zero_();
     return Status();
   };

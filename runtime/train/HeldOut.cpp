@@ -138,7 +138,8 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
     }
     const auto begin = std::chrono::steady_clock::now();
     // A batch each.
-    const auto first = static_cast<int64_t>(measured.losses.size()), count = std::min(together.count(), batches - first);
+    const auto first = static_cast<int64_t>(measured.losses.size()),
+               count = std::min(together.count(), batches - first);
     std::vector<std::vector<double>> own;
     if (together.rank() < count) {
       MORPH_ASSIGN_OR_RETURN(own.emplace_back(), measureBatch(executor, source, first + together.rank()));

@@ -16,9 +16,9 @@ namespace morph {
 class KeptResults {
 public:
   /// Of the outputs `names`, which become names of folders, in `folder`, which is made with the first file; `key`
-  /// stands for all that they depend on beside a run's inputs. Of each output plan::kKeptBytes are kept at most, by each
-  /// of `processes` that many parts of them; what comes after them is computed anew each time. Each process keeps the
-  /// batches, and parts of batches, that it runs.
+  /// stands for all that they depend on beside a run's inputs. Of each output plan::kKeptBytes are kept at most, by
+  /// each of `processes` that many parts of them; what comes after them is computed anew each time. Each process keeps
+  /// the batches, and parts of batches, that it runs.
   KeptResults(std::string folder, std::string key, std::vector<std::string> names, int64_t processes = 1);
 
   /// Batches that are given what is kept of them, and of which the rest is kept once it is computed. `stream` tells

@@ -42,8 +42,9 @@ StatusOr<Optimizer> Optimizer::create(Executor &executor, std::shared_ptr<Proces
   plan::Plan part = optimizer.processes_->isAlone()
                         ? *plan.update
                         : plan::updatePart(*plan.update, [&](const std::string &name) { return optimizer.owns(name); });
-  MORPH_ASSIGN_OR_RETURN(optimizer.update_, Executor::create(std::move(part), WeightStore::inMemory({}),
-                                                             executor.precision(), /*seed=*/0, &executor, executor.device()));
+  MORPH_ASSIGN_OR_RETURN(optimizer.update_,
+                         Executor::create(std::move(part), WeightStore::inMemory({}), executor.precision(), /*seed=*/0,
+                                          &executor, executor.device()));
   const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
   const at::TensorOptions options = at::TensorOptions(type).device(executor.device());
   for (const plan::Weight &weight : plan.update->weights) {

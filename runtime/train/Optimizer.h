@@ -9,8 +9,8 @@
 
 namespace morph {
 
-/// With several processes each owns a part of the weights: it alone has their moments, and what its update makes of them
-/// it gives to the others (ZeRO's first stage, arXiv 1910.02054). Gradients and masters are whole in all of them.
+/// With several processes each owns a part of the weights: it alone has their moments, and what its update makes of
+/// them it gives to the others (ZeRO's first stage, arXiv 1910.02054). Gradients and masters are whole in all of them.
 class Optimizer {
 public:
   /// For the program of `executor`, which must outlive it and whose masters it changes. Gradients and moments are zero.
@@ -37,7 +37,8 @@ public:
   /// The moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, and `step`, the steps so far as a one-element I64 tensor:
   /// what a checkpoint holds. All processes call it; the leader gets the moments of all weights, the others their own.
   StatusOr<NamedTensors> state() const;
-  /// Restores what `state` gave to the leader, of however many processes. Errors: something is missing or has another shape.
+  /// Restores what `state` gave to the leader, of however many processes. Errors: something is missing or has another
+  /// shape.
   Status restore(const NamedTensors &state);
 
 private:

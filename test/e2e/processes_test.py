@@ -239,4 +239,5 @@ def main():
             CHECKS[part](folder)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,8 +29,8 @@ LoopOptions options(const TemporaryFolder &folder, const std::shared_ptr<Process
   return options;
 }
 
-/// Trains to `steps` in `count` processes, from the checkpoint where there is one. Returns the leader's weight, which is
-/// everybody's.
+/// Trains to `steps` in `count` processes, from the checkpoint where there is one. Returns the leader's weight, which
+/// is everybody's.
 at::Tensor train(const TemporaryFolder &folder, int64_t count, int64_t steps, int64_t accumulate) {
   std::vector<at::Tensor> weights(static_cast<size_t>(count));
   std::vector<int64_t> tokens(static_cast<size_t>(count));
@@ -38,8 +38,7 @@ at::Tensor train(const TemporaryFolder &folder, int64_t count, int64_t steps, in
     const auto executor = regressionExecutor();
     auto optimizer = Optimizer::create(*executor, all);
     ASSERT_TRUE(optimizer.ok()) << optimizer.status().message();
-    const auto result =
-        runTrainLoop(*optimizer, regressionBatch, options(folder, all, *executor, steps, accumulate));
+    const auto result = runTrainLoop(*optimizer, regressionBatch, options(folder, all, *executor, steps, accumulate));
     ASSERT_TRUE(result.ok()) << result.status().message();
     weights[static_cast<size_t>(all->rank())] = executor->masters().at("w").clone();
     tokens[static_cast<size_t>(all->rank())] = result->tokens;

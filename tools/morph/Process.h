@@ -15,8 +15,8 @@ namespace morph {
 /// What to run. `arguments[0]` is the program's path.
 struct Command {
   std::vector<std::string> arguments;
-  bool captureOutput = false; ///< Collect standard output instead of passing it on.
-  bool captureErrors = false; ///< The same for standard error.
+  bool captureOutput = false;                ///< Collect standard output instead of passing it on.
+  bool captureErrors = false;                ///< The same for standard error.
   std::vector<std::string> environment = {}; ///< "NAME=value", beside the driver's own variables.
   int inherited = -1;                        ///< A descriptor that stays open in the child.
 };

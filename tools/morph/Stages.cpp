@@ -107,8 +107,9 @@ Status Pipeline::runWorkers(const Command &command) {
   Command own = command;
   // The machine's threads are for all of them.
   if (workers_.count() > 1 && workers_.areChildren() && resolved_.model.threads == 0)
-    own.arguments.insert(own.arguments.end(),
-                         {"--threads", std::to_string(std::max<int64_t>(1, run_.machine().threads / workers_.count()))});
+    own.arguments.insert(
+        own.arguments.end(),
+        {"--threads", std::to_string(std::max<int64_t>(1, run_.machine().threads / workers_.count()))});
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, workers_.run(own));
   return toStatus(result, own);
 }

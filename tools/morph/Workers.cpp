@@ -193,8 +193,7 @@ StatusOr<ProcessResult> Workers::run(const Command &command) {
     const auto rank = first - processes.data();
     result = first->result;
     if (rank > 0 && result.signal)
-      std::fprintf(stderr, "morph: process %td of %lld has ended the others\n", rank,
-                   static_cast<long long>(count()));
+      std::fprintf(stderr, "morph: process %td of %lld has ended the others\n", rank, static_cast<long long>(count()));
   } else if (result.exitCode == kLostOthersExitCode) {
     result.exitCode = 1;
     result.errors = "morph: error: the processes of the stage have lost each other\n";

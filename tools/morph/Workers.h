@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The processes that do the stages of a run: children of this driver, or of drivers beside it that a launcher (torchrun,
-// Slurm, MPI) has started on one machine or many.
+// The processes that do the stages of a run: children of this driver, or of drivers beside it that a launcher
+// (torchrun, Slurm, MPI) has started on one machine or many.
 
 #ifndef MORPH_TOOLS_MORPH_WORKERS_H
 #define MORPH_TOOLS_MORPH_WORKERS_H

@@ -51,7 +51,7 @@ private:
   BatchStreamOptions data_;
   Json unit_;                                   ///< What was measured, for selection.json.
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
-  int64_t tokens_ = 0; ///< That the pressure's unit took.
+  int64_t tokens_ = 0;                          ///< That the pressure's unit took.
   double flops_ = 0;
   std::map<std::pair<int64_t, int64_t>, double> flopsOf_; ///< By sizes of tokens and positions.
 };
@@ -103,7 +103,7 @@ Status GateSelector::measureUnit() {
   const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
     gates_.setChoice(forward_->masters(), choice);
     MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr,
-                                                           context_.processes.get()));
+                                                         context_.processes.get()));
     tokens_ += loss.tokens;
     flops_ += loss.flops;
     return std::move(loss.losses);
@@ -253,15 +253,15 @@ Status GateSelector::refine(Selection &selection) {
   const int64_t batches = std::max<int64_t>(2, (section_.swapSamples + data_.batch - 1) / data_.batch);
   MORPH_ASSIGN_OR_RETURN(const auto judge,
                          ChoiceJudge::create(context_, *executor_, gates_, kl, *swapStream_, batches));
-  MORPH_ASSIGN_OR_RETURN(
-      MeasuredChoices choices,
-      MeasuredChoices::open(context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
-                            [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); },
-                            /*writes=*/context_.processes->isLeader()));
+  MORPH_ASSIGN_OR_RETURN(MeasuredChoices choices,
+                         MeasuredChoices::open(
+                             context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
+                             [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); },
+                             /*writes=*/context_.processes->isLeader()));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                         searchSwaps(selection.choice, selection.values, space_, section_.swapErrors,
-                                     [&](const Choice &choice) { return choices.values(choice); },
-                                     context_.processes.get()));
+                         searchSwaps(
+                             selection.choice, selection.values, space_, section_.swapErrors,
+                             [&](const Choice &choice) { return choices.values(choice); }, context_.processes.get()));
   selection.interrupted = result.interrupted;
   selection.details["swap"] = {{"choice_before", selection.choice},
                                {"objective_before", result.firstObjective},

@@ -24,8 +24,8 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Cho
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
   const HeldOutCheckpoint checkpoint = {context.outPath("checkpoint.layer_mse.safetensors"), context.key,
                                         "select (layer_mse)"};
-  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor, *stream, section.samples, &checkpoint,
-                                                             context.processes.get()));
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss,
+                         heldOutLoss(*executor, *stream, section.samples, &checkpoint, context.processes.get()));
   Selection selection;
   selection.interrupted = loss.interrupted;
   if (loss.interrupted)

@@ -23,8 +23,7 @@ public:
 
   /// Reads `path`, where there is such a file. `fingerprint` is of what the values depend on; a file of another one is
   /// refused. With `writes` new values go into it: of several processes that measure together, the leader's do.
-  static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure,
-                                        bool writes = true);
+  static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure, bool writes = true);
 
   /// The choice's values; a new one is measured, and is in the file when this returns.
   StatusOr<std::vector<double>> values(const Choice &choice);
