@@ -20,7 +20,7 @@ using namespace morph;
 namespace {
 
 /// A message that is longer comes from something else.
-constexpr size_t kMaximumMessage = 4 << 20;
+constexpr size_t kLongestMessage = 4 << 20;
 
 void setOption(int socket, int level, int name, int value) { ::setsockopt(socket, level, name, &value, sizeof value); }
 
@@ -130,7 +130,7 @@ std::optional<Json> Connection::receive(std::chrono::milliseconds wait) {
       return std::nullopt;
     if (count > 0)
       buffer_.append(data.data(), static_cast<size_t>(count));
-    isClosed_ = count <= 0 || buffer_.size() > kMaximumMessage;
+    isClosed_ = count <= 0 || buffer_.size() > kLongestMessage;
   }
   const StatusOr<Json> message = parseJson(buffer_.substr(0, end), "a message of another process");
   buffer_.erase(0, end + 1);

@@ -38,6 +38,10 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Workers &
 
 Status runPlaced(const Toolchain &tools, const Arguments &arguments, Until until) {
   MORPH_ASSIGN_OR_RETURN(const Place place, findPlace());
+  if (place.count > 1 && arguments.processes > 1)
+    return Status::invalid(place.launcher + " has started " + std::to_string(place.count) +
+                               " processes: --processes is for those that one call of morph starts itself",
+                           "leave --processes out");
   if (!place.isLeader())
     return followLeader(tools, place);
   MORPH_ASSIGN_OR_RETURN(const auto workers, Workers::gather(place, arguments.processes));

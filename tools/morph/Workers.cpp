@@ -98,10 +98,6 @@ StatusOr<std::unique_ptr<Workers>> Workers::gather(const Place &place, int64_t l
     workers->place_.leader = "127.0.0.1";
     return workers;
   }
-  if (local > 1)
-    return Status::invalid(place.launcher + " has started " + std::to_string(place.count) +
-                               " processes: --processes is for those that one call of morph starts itself",
-                           "leave --processes out");
   MORPH_ASSIGN_OR_RETURN(const Listener listener, Listener::open(place.port, /*onlyThisMachine=*/false));
   workers->followers_.resize(static_cast<size_t>(place.count));
   const auto deadline = Clock::now() + kGatherTimeout;
@@ -173,11 +169,11 @@ StatusOr<ProcessResult> Workers::run(const Command &command) {
         continue;
       if (!first && process.failed())
         first = &process;
-      if (!end && process.result.exitCode != 0)
+      if (!end && process.result.exitCode != 0 && process.result.exitCode != kInterruptedExitCode)
         end = Clock::now() + kEndTimeout;
     }
-    // One that a signal has come to stops at its next checkpoint, together with the others.
-    if (end && !stopped && Clock::now() > *end && (first || !stopSignal())) {
+    // Those that a signal has come to stop together, and are waited for.
+    if (end && !stopped && Clock::now() > *end) {
       stopped = true;
       for (const Process &process : processes)
         if (!process.ended)
@@ -193,7 +189,8 @@ StatusOr<ProcessResult> Workers::run(const Command &command) {
     const auto rank = first - processes.data();
     result = first->result;
     if (rank > 0 && result.signal)
-      std::fprintf(stderr, "morph: process %td of %lld has ended the others\n", rank, static_cast<long long>(count()));
+      std::fprintf(stderr, "morph: the process of rank %td of %lld has ended the others\n", rank,
+                   static_cast<long long>(count()));
   } else if (result.exitCode == kLostOthersExitCode) {
     result.exitCode = 1;
     result.errors = "morph: error: the processes of the stage have lost each other\n";
