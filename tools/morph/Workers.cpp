@@ -54,7 +54,7 @@ ProcessResult fromJson(const Json &message) {
 struct Workers::Process {
   std::unique_ptr<ChildProcess> child; ///< Null: another driver has it.
   Connection *driver = nullptr;
-  bool ended = false;
+  bool ended = false, stopped = false; ///< By itself or not.
   ProcessResult result;
 
   /// Looks whether it has ended.
@@ -77,7 +77,8 @@ struct Workers::Process {
                       " is gone: its driver has ended, or its machine does not answer\n";
     }
   }
-  void stop() const {
+  void stop() {
+    stopped = true;
     if (child)
       child->kill(SIGKILL);
     else
@@ -85,7 +86,7 @@ struct Workers::Process {
   }
   /// Whether it failed by itself, not because others had ended.
   bool failed() const {
-    return ended && result.exitCode != 0 && result.exitCode != kLostOthersExitCode &&
+    return ended && !stopped && result.exitCode != 0 && result.exitCode != kLostOthersExitCode &&
            result.exitCode != kInterruptedExitCode;
   }
 };
@@ -175,7 +176,7 @@ StatusOr<ProcessResult> Workers::run(const Command &command) {
     // Those that a signal has come to stop together, and are waited for.
     if (end && !stopped && Clock::now() > *end) {
       stopped = true;
-      for (const Process &process : processes)
+      for (Process &process : processes)
         if (!process.ended)
           process.stop();
     }
@@ -184,6 +185,9 @@ StatusOr<ProcessResult> Workers::run(const Command &command) {
       break;
     std::this_thread::sleep_for(kPoll);
   }
+  // What is wrong for all of them has been said by the leader's.
+  if (processes[0].failed())
+    first = &processes[0];
   ProcessResult result = processes[0].result;
   if (first) {
     const auto rank = first - processes.data();
