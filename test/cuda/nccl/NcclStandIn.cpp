@@ -35,7 +35,7 @@ sockaddr_un addressOf(const UniqueId &id) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   // In the abstract name space: nothing is left behind.
-  std::strncpy(address.sun_path + 1, id.bytes, sizeof address.sun_path - 2);
+  std::memcpy(address.sun_path + 1, id.bytes, sizeof address.sun_path - 1);
   return address;
 }
 
