@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transport over TCP: LibTorch's ProcessGroupGloo.
 
+#include "runtime/processes/Exit.h"
 #include "runtime/processes/Group.h"
 
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>

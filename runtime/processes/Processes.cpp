@@ -2,7 +2,10 @@
 
 #include "runtime/processes/Processes.h"
 
+#include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
+#include "runtime/device/Nccl.h"
+#include "runtime/device/TorchDevice.h"
 #include "runtime/processes/Group.h"
 
 #include <algorithm>
@@ -62,8 +65,47 @@ template <typename Function> Status Processes::call(const std::string &what, Fun
   return lost_;
 }
 
+/// The device of tensors that lie on one GPU, whole; the CPU of others.
+static at::Device deviceOf(const std::vector<at::Tensor> &tensors) {
+  for (const at::Tensor &tensor : tensors)
+    if (!isCuda(tensor.device()) || tensor.device() != tensors[0].device() || !tensor.is_contiguous())
+      return at::kCPU;
+  return tensors.empty() ? at::kCPU : tensors[0].device();
+}
+
+StatusOr<Nccl *> Processes::ncclOf(at::Device device) {
+  if (askedForNccl_ || !isCuda(device))
+    return isCuda(device) ? nccl_.get() : nullptr;
+  askedForNccl_ = true;
+  // In an order that leaves nobody waiting: first whether all have the library, then the leader's id, then the group.
+  const StatusOr<std::string> id = Nccl::makeId();
+  Status reason = id.ok() ? Status() : id.status();
+  MORPH_ASSIGN_OR_RETURN(bool isMissing, any(!id.ok()));
+  if (!isMissing) {
+    MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> ids, gatherTexts(*id));
+    auto joined = Nccl::join(cudaDeviceOf(device), ids[0], rank(), count());
+    reason = joined.ok() ? Status() : joined.status();
+    MORPH_ASSIGN_OR_RETURN(isMissing, any(!joined.ok()));
+    if (!isMissing)
+      nccl_ = *std::move(joined);
+  }
+  if (isMissing && isLeader())
+    logInfo("morph-run", "gradients go over the host" + (reason.ok() ? "" : ": " + reason.message()));
+  return nccl_.get();
+}
+
 Status Processes::allReduce(const std::vector<at::Tensor> &tensors) {
   if (isAlone())
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(Nccl *const nccl, ncclOf(deviceOf(tensors)));
+  for (size_t i = 0; nccl && i < tensors.size(); ++i) {
+    const at::ScalarType type = tensors[i].scalar_type();
+    MORPH_RETURN_IF_ERROR(nccl->allReduce(tensors[i].mutable_data_ptr(), tensors[i].numel(),
+                                          type == at::kFloat    ? Nccl::Type::F32
+                                          : type == at::kDouble ? Nccl::Type::F64
+                                                                : Nccl::Type::I64));
+  }
+  if (nccl)
     return Status();
   return call("a sum over processes",
               [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->allReduce(bucket); }); });
@@ -73,6 +115,12 @@ Status Processes::allReduce(const at::Tensor &tensor) { return allReduce(std::ve
 
 Status Processes::broadcast(const std::vector<at::Tensor> &tensors, int64_t root) {
   if (isAlone())
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(Nccl *const nccl, ncclOf(deviceOf(tensors)));
+  for (size_t i = 0; nccl && i < tensors.size(); ++i)
+    MORPH_RETURN_IF_ERROR(
+        nccl->broadcast(tensors[i].mutable_data_ptr(), static_cast<int64_t>(tensors[i].nbytes()), root));
+  if (nccl)
     return Status();
   return call("a message from process " + std::to_string(root),
               [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->broadcast(bucket, root); }); });

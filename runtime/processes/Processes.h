@@ -15,8 +15,11 @@
 
 namespace morph {
 
+class Nccl;
+
 /// A process among its equals. All of them make the same calls in the same order. Alone, a call leaves what it is given
-/// as it is. Tensors of a CudaDevice go over the host. Every error is that another process has ended, does not answer
+/// as it is. Sums and broadcasts of tensors of CudaDevices are NCCL's, where all processes have it and a GPU each; else
+/// they go over the host. Every error is that another process has ended, does not answer
 /// within the timeout or makes another call; from then on calls only repeat it.
 class Processes {
 public:
@@ -71,16 +74,15 @@ public:
 private:
   Place place_;
   std::unique_ptr<Group> group_;
+  std::unique_ptr<Nccl> nccl_;
+  bool askedForNccl_ = false;
   Status lost_;
 
+  /// NCCL for tensors of `device`, which is asked for once; null where not all have it.
+  StatusOr<Nccl *> ncclOf(at::Device device);
   /// Runs `function` on the group; what it throws is the error of this and of all later calls.
   template <typename Function> Status call(const std::string &what, Function &&function);
 };
-
-/// Exit code of a process of a stage that ends because others have: what went wrong is theirs to say.
-inline constexpr int kLostOthersExitCode = 3;
-/// Names the descriptor of the socket on which the leader listens: no other program can take its port before it does.
-inline constexpr const char *kListenVariable = "MORPH_LISTEN";
 
 } // namespace morph
 

@@ -6,9 +6,6 @@
 
 namespace morph {
 
-/// Exit code of a program that stopped after a checkpoint because it was asked to.
-inline constexpr int kInterruptedExitCode = 130;
-
 /// From now on the first SIGINT or SIGTERM sets the flag, and one that comes two seconds later or more ends the program
 /// at once. One before is the same request: a signal to a process group comes from the sender and from the driver.
 void catchInterrupts();

@@ -96,7 +96,7 @@ StatusOr<NamedTensors> Optimizer::state() const {
   for (const auto &[name, gradient] : gradients_)
     for (const char *prefix : momentPrefixes) {
       const bool isHere = owns(name);
-      at::Tensor moment = isHere ? inputs_.at(prefix + name) : at::empty_like(gradient, at::kCPU);
+      at::Tensor moment = isHere ? inputs_.at(prefix + name).cpu() : at::empty_like(gradient, at::kCPU);
       // The leader's own need not travel; every process takes part in what does.
       if (owners_.at(name) != 0)
         MORPH_RETURN_IF_ERROR(processes_->broadcast({moment}, owners_.at(name)));

@@ -48,7 +48,10 @@ Status StageContext::openDevice(const std::string &name) {
   device = at::kCPU;
   if (parsed->isCpu())
     return Status();
-  MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> opened, CudaDevice::open(parsed->cuda));
+  // A process a GPU. A launcher may have left each process its own GPU alone, which is then the first for all of them.
+  const bool seesOne = processes->localRank() > 0 && !CudaDevice::describe(1).ok();
+  const int ordinal = parsed->cuda + (seesOne ? 0 : static_cast<int>(processes->localRank()));
+  MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> opened, CudaDevice::open(ordinal));
   MORPH_ASSIGN_OR_RETURN(device, torchDevice(std::move(opened)));
   return Status();
 }

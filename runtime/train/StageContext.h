@@ -53,7 +53,8 @@ public:
 
   /// Takes seed, threads, device and the model's sizes from the spec; makes `out`; sets LibTorch's threads.
   Status prepare();
-  /// Opens the device of that name (runtime/spec/DeviceName.h). Errors: no such name; "no CUDA device: REASON".
+  /// Opens the device of that name (runtime/spec/DeviceName.h), of several processes of a machine each the GPU that is
+  /// its local rank further. Errors: no such name; "no CUDA device: REASON".
   Status openDevice(const std::string &name);
 
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }

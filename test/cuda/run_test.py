@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quickstart's whole pipeline in few steps with `--device cuda` on the stand-ins: the CPU's selection and losses, and a
-run that was killed ends with the bits of one that was not."""
+run that was killed ends with the bits of one that was not. Two processes with a GPU each, too."""
 
 import os
 import pathlib
@@ -69,6 +69,18 @@ def main():
         again = run(*command(folder / "killed", "cuda")).stderr
         assert "continuing after step" in again, again
         assert numbers(folder / "killed") == cuda
+
+        # Whole batches each, and parts of batches; gradients and weights between GPUs.
+        divided = ["--set", "align.accumulate=2", "--set", "select.batch=2"]
+        for name, device, processes in (("one", "cpu", 1), ("two", "cuda", 2)):
+            start = command(folder / name, device)
+            start[1] = "select"
+            run(*start, *divided, "--processes", processes)
+        one, two = (read_lines(folder / name / "metrics.jsonl") for name in ("one", "two"))
+        assert len(one) == len(two) == 6
+        for ours, theirs in zip(two, one):
+            assert ours["tokens"] == theirs["tokens"], (ours, theirs)
+            assert abs(ours["loss"] - theirs["loss"]) <= 1e-3 * max(1.0, abs(theirs["loss"])), (ours, theirs)
 
         message = run(*command(folder / "none", "cuda:7"), expect=1).stderr
         assert "no CUDA device" in message, message

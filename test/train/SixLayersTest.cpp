@@ -15,6 +15,7 @@
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/ChoiceJudge.h"
 #include "test/plan/WithBf16.h"
+#include "test/processes/ProcessesTesting.h"
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
@@ -175,6 +176,77 @@ TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
   for (const auto &[kept, loss] : losses) {
     if (kept != Layers{1, 4} && kept != Layers{1, 5}) {
       EXPECT_GT(loss, 2 * std::max(losses[{1, 4}], losses[{1, 5}])) << testing::PrintToString(kept);
+    }
+  }
+}
+
+TEST_F(SixLayers, PartsOfABatchAddUp) {
+  // Means over sequences, over weights of rows, and ratios of sums; rows that are no multiple of the processes. A
+  // sequence of text has other rows than one of a task, and, last, none.
+  struct Case {
+    std::string program;
+    double textWeight;
+  };
+  for (const auto &[program, textWeight] :
+       {Case{"align", 0}, Case{"gates", 0}, Case{"distill", 0.5}, Case{"gates-hidden", 0}}) {
+    context.planPaths["program"] = planPath(program);
+    context.precision = Precision::F64;
+    BatchStreamOptions data;
+    data.batch = 5;
+    data.textWeight = textWeight;
+    const auto stream = batches(data);
+    for (int64_t emptied : {0, 1}) {
+      if (emptied && program == "align")
+        continue; // It reads all tokens.
+      const auto run = [&](const std::shared_ptr<Processes> &all, NamedTensors &gradients, double &loss) {
+        const auto executor = context.executor("program");
+        ASSERT_TRUE(executor.ok()) << executor.status().message();
+        const Division division(all, **executor, 1, data.batch);
+        EXPECT_EQ(division.idle(), 0) << program;
+        Optimizer optimizer = *Optimizer::create(**executor, all);
+        const BatchSource source = division.attachTo([&](int64_t index) -> StatusOr<LoopBatch> {
+          MORPH_ASSIGN_OR_RETURN(Batch batch, stream->batch(static_cast<uint64_t>(index)));
+          LoopBatch result = loopBatch(batch, (*executor)->plan());
+          const int64_t rows = emptied ? batch.positions.numel() / 5 : 0; // Those of the first sequence.
+          for (const char *name : {"positions", "targets", "weights"})
+            if (auto found = result.inputs.find(name); found != result.inputs.end())
+              found->second = found->second.slice(0, rows).contiguous();
+          return result;
+        });
+        ASSERT_TRUE(division.owns(0));
+        const auto batch = source(0);
+        ASSERT_TRUE(batch.ok()) << batch.status().message();
+        double own = 0;
+        if (batch->share > 0) {
+          const auto outputs =
+              division.run(*batch, [&] { return optimizer.addBatch(batch->inputs, batch->share, batch->given); });
+          ASSERT_TRUE(outputs.ok()) << outputs.status().message();
+          own = outputs->at("loss").item<double>() * batch->share;
+        }
+        ASSERT_TRUE(optimizer.sumGradients().ok());
+        const auto sum = all->sum({own});
+        ASSERT_TRUE(sum.ok());
+        loss = (*sum)[0];
+        for (const auto &[name, gradient] : optimizer.gradients())
+          gradients[name] = gradient.clone();
+      };
+      NamedTensors expected;
+      double loss = 0;
+      run(std::make_shared<Processes>(), expected, loss);
+      ASSERT_FALSE(expected.empty());
+      for (int64_t count : {2, 3, 5}) {
+        std::vector<NamedTensors> gradients(static_cast<size_t>(count));
+        std::vector<double> losses(static_cast<size_t>(count));
+        runProcesses(count, [&](const std::shared_ptr<Processes> &all) {
+          const auto rank = static_cast<size_t>(all->rank());
+          run(all, gradients[rank], losses[rank]);
+        });
+        EXPECT_NEAR(losses.back(), loss, 1e-12 + 1e-9 * std::abs(loss)) << program << " " << count;
+        for (const auto &[name, gradient] : expected)
+          EXPECT_LE((gradients.back().at(name) - gradient).abs().max().item<double>(),
+                    1e-12 + 1e-9 * gradient.abs().max().item<double>())
+              << program << " " << count << " " << name;
+      }
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "runtime/bench/PlanBench.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/processes/Exit.h"
 #include "runtime/processes/Processes.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
@@ -20,6 +21,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 using namespace morph;
 
@@ -265,7 +267,7 @@ int main(int argc, char **argv) {
   installCrashReport();
   countHeldMemory();
   std::shared_ptr<Processes> processes;
-  const int code = finish(guardTorch(command->get_name(), [&]() -> StatusOr<StageOutcome> {
+  const auto outcome = guardTorch(command->get_name(), [&]() -> StatusOr<StageOutcome> {
     StageContext context;
     if (!free) { // The others are one process wherever they run.
       MORPH_ASSIGN_OR_RETURN(const Place place, findPlace());
@@ -311,6 +313,9 @@ int main(int argc, char **argv) {
       MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
     }
     return outcome;
-  }));
-  return processes && processes->hasLostOthers() ? kLostOthersExitCode : code;
+  });
+  const bool isLost = processes && processes->hasLostOthers();
+  if (isLost && std::getenv(kDriverVariable))
+    return kLostOthersExitCode;
+  return finish(outcome);
 }

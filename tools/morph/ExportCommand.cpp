@@ -21,7 +21,8 @@ Status exportRun(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
   // The other stages' keys are those of the machine that they ran on; the export's numbers are the same on any.
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
-  Pipeline pipeline(tools, run, runtime, run.file("spec.toml"), {}, /*force=*/false);
+  MORPH_ASSIGN_OR_RETURN(const auto workers, Workers::gather(Place(), 1));
+  Pipeline pipeline(tools, run, runtime, run.file("spec.toml"), {}, /*force=*/false, *workers);
   MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
   fs::path folder = run.file("hybrid");
   if (!arguments.copy.empty()) {

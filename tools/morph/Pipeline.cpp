@@ -201,6 +201,8 @@ Status Pipeline::preflight() {
   double disk = 0, working = 0;
   const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
   const double memory = deviceMemory > 0 ? deviceMemory : availableMemory();
+  // Each process on this machine has the weights and its part of the values; each has a GPU of its own.
+  const int64_t sharing = deviceMemory > 0 || !workers_.areChildren() ? 1 : workers_.count();
   for (const StageCost &cost : costs) {
     // A stage that is whole needs no more room.
     if (isStageWhole(cost.stage))
@@ -208,11 +210,13 @@ Status Pipeline::preflight() {
     const std::string less = "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\"";
     if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
       MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));
-    if (cost.memory.bytes + kProgramBytes > memory)
+    const double needed = static_cast<double>(sharing) * (cost.memory.bytes + kProgramBytes);
+    if (needed > memory)
       MORPH_RETURN_IF_ERROR(refuse(Status::failed(
-          "stage '" + cost.stage + "' needs about " + formatBytes(cost.memory.bytes + kProgramBytes) +
-              " of memory, and " + formatBytes(memory) + (deviceMemory > 0 ? " are in the GPU" : " are free"),
-          "give --memory-limit, " + less + ", or give --force")));
+          "stage '" + cost.stage + "' needs about " + formatBytes(needed) + " of memory" +
+              (sharing > 1 ? " in " + std::to_string(sharing) + " processes" : "") + ", and " + formatBytes(memory) +
+              (deviceMemory > 0 ? " are in the GPU" : " are free"),
+          "give --memory-limit, " + less + (sharing > 1 ? ", take fewer --processes" : "") + ", or give --force")));
     disk += cost.diskBytes;
     // While a checkpoint is replaced there are two.
     working = std::max(working, 2 * cost.checkpointBytes + cost.keptBytes);

@@ -12,6 +12,7 @@
 #include "tools/morph/MemoryLimit.h"
 #include "tools/morph/RunDirectory.h"
 #include "tools/morph/StageCache.h"
+#include "tools/morph/Workers.h"
 
 #include <functional>
 #include <map>
@@ -28,12 +29,13 @@ enum class Until { End, Select };
 class Pipeline {
 public:
   /// `settings` are those that `run.resolved()` was made with; `spec` is the file; plans are
-  /// for the machine of the run. `force` makes notes of the errors of a machine that looks too small.
+  /// for the machine of the run. `force` makes notes of the errors of a machine that looks too small. `workers`
+  /// do the stages.
   Pipeline(const Toolchain &tools, const RunDirectory &run, Runtime runtime, fs::path spec,
-           std::vector<std::string> settings, bool force)
+           std::vector<std::string> settings, bool force, Workers &workers)
       : tools_(tools), compiler_(tools, run.machine().target), run_(run), resolved_(run.resolved()),
         runtime_(std::move(runtime)), spec_(std::move(spec)), settings_(std::move(settings)), force_(force),
-        hashes_(run.file("hashes.json")) {}
+        workers_(workers), hashes_(run.file("hashes.json")) {}
 
   /// Everything up to `until`.
   Status execute(Until until);
@@ -116,6 +118,8 @@ private:
                                    const std::string &variant,
                                    const std::vector<std::pair<std::string, std::string>> &plans,
                                    const std::vector<fs::path> &weights, const fs::path &spec) const;
+  /// Runs such a call in all processes.
+  Status runWorkers(const Command &command);
   /// What a stage's numbers depend on. The seed goes into every key.
   struct Inputs {
     std::vector<std::string> sections; ///< Of the resolved spec, without what changes no number.
@@ -139,6 +143,7 @@ private:
   fs::path spec_;
   std::vector<std::string> settings_;
   bool force_;
+  Workers &workers_;
   FileHashes hashes_;
   Mode mode_ = Mode::Look;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.

@@ -23,8 +23,9 @@ using namespace morph;
 namespace {
 
 std::atomic<int> receivedSignal{0};
-// Children that run now: two at most, in a pipe.
-std::array<std::atomic<pid_t>, 2> children{};
+// Children that run now: two in a pipe, or the processes of a stage behind them.
+constexpr size_t kPipeChildren = 2;
+std::array<std::atomic<pid_t>, 512> children{};
 
 void onSignal(int number, siginfo_t *information, void *) {
   receivedSignal = number;
@@ -77,6 +78,10 @@ StatusOr<pid_t> start(const Command &command, int input, int output, int errors)
     if (errors >= 0)
       dup2(errors, 2);
     setenv(kCrashFileVariable, crashes, 1);
+    for (const std::string &variable : command.environment)
+      putenv(const_cast<char *>(variable.c_str()));
+    if (command.inherited >= 0)
+      fcntl(command.inherited, F_SETFD, 0);
     execv(arguments[0], arguments.data());
     const int error = errno;
     [[maybe_unused]] const ssize_t written = write(report.ends[1], &error, sizeof error);
@@ -103,17 +108,22 @@ void adopt(size_t slot, pid_t child) {
     kill(child, number);
 }
 
-/// Waits for a child's end.
-void finish(pid_t child, ProcessResult &result) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+/// How a child has ended, of what waitpid says.
+void setResult(int status, ProcessResult &result) {
   if (WIFSIGNALED(status)) {
     result.signal = WTERMSIG(status);
     result.exitCode = 128 + result.signal;
   } else {
     result.exitCode = WEXITSTATUS(status);
   }
+}
+
+/// Waits for a child's end.
+void finish(pid_t child, ProcessResult &result) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  setResult(status, result);
 }
 
 /// Reads both pipes until their writers are gone.
@@ -173,6 +183,66 @@ StatusOr<ProcessResult> morph::runProcess(const Command &command) {
   finish(child, result);
   children[0] = 0;
   return result;
+}
+
+StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::start(const Command &command) {
+  std::unique_ptr<ChildProcess> child(new ChildProcess());
+  child->slot_ = kPipeChildren;
+  while (child->slot_ < children.size() && children[child->slot_] > 0)
+    ++child->slot_;
+  if (child->slot_ == children.size())
+    return Status::failed("too many processes at once");
+  Pipe output, errors;
+  if ((command.captureOutput && !output.open()) || (command.captureErrors && !errors.open()))
+    return Status::failed(std::string("cannot make a pipe: ") + std::strerror(errno));
+  MORPH_ASSIGN_OR_RETURN(child->pid_, ::start(command, -1, output.ends[1], errors.ends[1]));
+  adopt(child->slot_, child->pid_);
+  for (const auto &[pipe, end] : {std::pair(&output, &child->output_), std::pair(&errors, &child->errors_)}) {
+    std::swap(*end, pipe->ends[0]);
+    if (*end >= 0)
+      fcntl(*end, F_SETFL, O_NONBLOCK);
+  }
+  return child;
+}
+
+ChildProcess::~ChildProcess() {
+  if (pid_ > 0) {
+    kill(SIGKILL);
+    finish(pid_, result_);
+    children[slot_] = 0;
+  }
+  for (int end : {output_, errors_})
+    if (end >= 0)
+      close(end);
+}
+
+void ChildProcess::read() {
+  std::array<char, 65536> buffer;
+  for (const auto &[end, text] : {std::pair(output_, &result_.output), std::pair(errors_, &result_.errors)})
+    for (ssize_t count; end >= 0 && (count = ::read(end, buffer.data(), buffer.size())) > 0;) {
+      text->append(buffer.data(), static_cast<size_t>(count));
+      if (text->size() > kCapturedBytes)
+        text->erase(0, text->size() - kCapturedBytes);
+    }
+}
+
+bool ChildProcess::hasEnded() {
+  if (pid_ < 0)
+    return true;
+  read();
+  int status = 0;
+  if (waitpid(pid_, &status, WNOHANG) != pid_)
+    return false;
+  children[slot_] = 0;
+  pid_ = -1;
+  setResult(status, result_);
+  read();
+  return true;
+}
+
+void ChildProcess::kill(int signal) const {
+  if (pid_ > 0)
+    ::kill(pid_, signal);
 }
 
 StatusOr<ProcessResult> morph::runPipe(const Command &producer, const Command &consumer) {

@@ -6,6 +6,7 @@
 
 #include "runtime/base/Status.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ namespace morph {
 /// What to run. `arguments[0]` is the program's path.
 struct Command {
   std::vector<std::string> arguments;
-  bool captureOutput = false; ///< Collect standard output instead of passing it on.
-  bool captureErrors = false; ///< The same for standard error.
+  bool captureOutput = false;                ///< Collect standard output instead of passing it on.
+  bool captureErrors = false;                ///< The same for standard error.
+  std::vector<std::string> environment = {}; ///< "NAME=value", beside the driver's own variables.
+  int inherited = -1;                        ///< A descriptor that stays open in the child.
 };
 
 /// How a process ended.
@@ -39,6 +42,32 @@ int stopSignal();
 /// Runs a program to its end. The error is that it could not be started; how it ended is in the result. A child dies
 /// with the driver, even if that is killed.
 StatusOr<ProcessResult> runProcess(const Command &command);
+
+/// A program that runs beside others. One that still runs when this goes is killed.
+class ChildProcess {
+public:
+  /// Starts it; what is captured is read by `hasEnded`, its last kCapturedBytes are kept.
+  static StatusOr<std::unique_ptr<ChildProcess>> start(const Command &command);
+  ~ChildProcess();
+  ChildProcess(const ChildProcess &) = delete;
+  ChildProcess &operator=(const ChildProcess &) = delete;
+
+  /// Whether it has ended. Does not wait.
+  bool hasEnded();
+  /// How, once it has.
+  const ProcessResult &result() const { return result_; }
+  void kill(int signal) const;
+
+  static constexpr size_t kCapturedBytes = 64 << 10;
+
+private:
+  ChildProcess() = default;
+  void read();
+  int pid_ = -1; ///< -1: it has ended.
+  size_t slot_ = 0;
+  int output_ = -1, errors_ = -1; ///< Where it is read what is captured; -1: nothing is.
+  ProcessResult result_;
+};
 
 /// Runs `producer | consumer` to the end of both and gives the first result that is not a success, the producer's
 /// first.

@@ -103,6 +103,17 @@ StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::p
   return command;
 }
 
+Status Pipeline::runWorkers(const Command &command) {
+  Command own = command;
+  // The machine's threads are for all of them.
+  if (workers_.count() > 1 && workers_.areChildren() && resolved_.model.threads == 0)
+    own.arguments.insert(
+        own.arguments.end(),
+        {"--threads", std::to_string(std::max<int64_t>(1, run_.machine().threads / workers_.count()))});
+  MORPH_ASSIGN_OR_RETURN(const ProcessResult result, workers_.run(own));
+  return toStatus(result, own);
+}
+
 StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
   StageKey key;
   for (const std::string &stage : inputs.stages) {
@@ -305,7 +316,7 @@ Status Pipeline::align() {
   return runStage("align", title, key, [&](const fs::path &out, const std::string &id) -> Status {
     MORPH_ASSIGN_OR_RETURN(const Command command,
                            runtimeCommand("align", out, id, "", plans, weights("teacher"), run_.file("resolved.json")));
-    return runHelper(command);
+    return runWorkers(command);
   });
 }
 
@@ -354,7 +365,7 @@ Status Pipeline::select(const std::string &variant) {
     files.push_back(run_.file("align/branches.safetensors"));
     MORPH_ASSIGN_OR_RETURN(const Command command,
                            runtimeCommand("select", out, id, baseline ? variant : "", plans, files, spec));
-    return runHelper(command);
+    return runWorkers(command);
   });
 }
 
@@ -394,7 +405,7 @@ Status Pipeline::train(const std::string &stage, const std::string &variant) {
       MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> more, teacherArguments(variant));
       command.arguments.insert(command.arguments.end(), more.begin(), more.end());
     }
-    return runHelper(command);
+    return runWorkers(command);
   });
 }
 
@@ -419,7 +430,7 @@ Status Pipeline::evaluate(const std::string &model, const std::string &after) {
                                                            {{"score", "score-" + model}, {"decode", "decode-" + model}},
                                                            weights(model), run_.file("resolved.json")));
     command.arguments.insert(command.arguments.end(), {"--model-name", model, "--after", after});
-    return runHelper(command);
+    return runWorkers(command);
   });
 }
 
@@ -437,7 +448,7 @@ Status Pipeline::pretrain() {
                                        runtimeCommand("pretrain", out, id, "",
                                                       {{"pretrain", "pretrain"}, {"score", "score-teacher"}}, {},
                                                       run_.file("resolved.json")));
-                                   return runHelper(command);
+                                   return runWorkers(command);
                                  }));
   MORPH_ASSIGN_OR_RETURN(const std::string translator, tools_.program("morph-translate"));
   Inputs inputs;
