@@ -487,11 +487,15 @@ Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout
   for (size_t i = 0; i < plan_.instructions.size(); ++i) {
     if (layout && !steps_.empty() && steps_[i] != plan::Step::Run) {
       fill(i, steps_[i], values, *layout, given);
+    } else if (observer_ && cuda_) {
+      MORPH_ASSIGN_OR_RETURN(const double seconds, cudaDeviceOf(device_).secondsOf([&] {
+        runInstruction(i, values, layout);
+        return Status();
+      }));
+      observer_(i, seconds);
     } else if (observer_) {
       const auto begin = std::chrono::steady_clock::now();
       runInstruction(i, values, layout);
-      if (cuda_)
-        MORPH_RETURN_IF_ERROR(cudaDeviceOf(device_).synchronize());
       observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     } else {
       runInstruction(i, values, layout);
