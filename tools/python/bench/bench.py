@@ -255,7 +255,7 @@ def parse_arguments(rows):
 def main():
     if "--cuda-model" in sys.argv:
         return cuda_model.main([argument for argument in sys.argv[1:] if argument != "--cuda-model"],
-                               pathlib.Path(os.environ["MORPH_BIN"]), pathlib.Path(__file__).resolve().parents[3])
+                               pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3])
     rows = make_rows()
     arguments, names = parse_arguments(rows)
     results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
