@@ -305,6 +305,8 @@ TEST_F(DriverTest, CountsOfAKernel) {
   EXPECT_EQ(counts.threads, 192u);
   EXPECT_EQ(counts.bytesLoaded, 192u * 4);
   EXPECT_EQ(counts.bytesStored, 192u * 4);
+  EXPECT_EQ(counts.firstLoaded, 64u * 4); // All blocks load the same.
+  EXPECT_EQ(counts.firstStored, 192u * 4);
   EXPECT_EQ(counts.requests, 12u);
   EXPECT_EQ(counts.sectors, 6u * 4 + 6 * 8);
   EXPECT_EQ(counts.idealSectors, 12u * 4);
@@ -318,9 +320,12 @@ TEST_F(DriverTest, CountsOfAKernel) {
   EXPECT_EQ(counts.instructions[7], 192u * 2); // shared
   std::string json(1 << 16, '\0');
   json.resize(cuda().morphStandInCountersJson("k", json.data(), json.size()));
-  EXPECT_THAT(json, HasSubstr("{\"line\": 30, \"instruction\": \"st.global.f32 [%rd2+256], %f2\", \"threads\": 192, "
-                              "\"bytes_stored\": 768, \"requests\": 6, "
-                              "\"sectors\": 48, \"ideal_sectors\": 24}"));
+  EXPECT_THAT(
+      json,
+      HasSubstr(
+          "{\"line\": 30, \"class\": \"global\", \"instruction\": \"st.global.f32 [%rd2+256], %f2\", \"threads\": 192, "
+          "\"bytes_stored\": 768, \"requests\": 6, "
+          "\"sectors\": 48, \"ideal_sectors\": 24}"));
   ASSERT_CUDA(run(function, 1, 64, buffer.pointer));
   EXPECT_EQ(counters("k").launches, 2u);
   cuda().morphStandInResetCounters();

@@ -19,6 +19,9 @@ extern "C" {
 typedef struct MorphStandInCounters {
   uint64_t launches, blocks, threads;
   uint64_t bytesLoaded, bytesStored; /* global memory, by all threads; atomics count as both */
+  /* Of these the bytes that nobody had loaded, or stored, before in a launch, in pairs of bytes: what memory gives and
+   * takes with a cache in between that has room for all. An atomic counts as a store. */
+  uint64_t firstLoaded, firstStored;
   uint64_t requests, sectors, idealSectors;
   uint64_t sharedRequests, wavefronts, idealWavefronts;
   uint64_t mma, mmaFlops; /* operations of warps */
@@ -53,7 +56,8 @@ size_t morphStandInTakeErrors(char *buffer, size_t size);
 
 /* Counts of a kernel; CUDA_ERROR_NOT_FOUND where it was never launched. */
 CUresult morphStandInCounters(const char *kernel, MorphStandInCounters *counters);
-/* The same by PTX line, as JSON: {"kernel": ..., "lines": [{"line": 12, "instruction": "...", "threads": ..., ...}]}.
+/* The same by PTX line, as JSON: {"kernel": ..., "launches": ..., "blocks": ..., "threads": ..., "lines": [{"line": 12,
+ * "class": "float", "instruction": "...", "threads": ..., ...}]}; classes by the names above.
  * Returns the number of bytes of the whole text; 0 where the kernel was never launched. */
 size_t morphStandInCountersJson(const char *kernel, char *buffer, size_t size);
 void morphStandInResetCounters(void);

@@ -5,6 +5,13 @@
 
 namespace morph::standin {
 
+namespace {
+/// Of InstructionClass.
+constexpr const char *kClassNames[kInstructionClasses] = {"integer", "float",      "special", "convert", "move",
+                                                          "control", "global",     "shared",  "local",   "atomic",
+                                                          "barrier", "collective", "mma"};
+} // namespace
+
 void SiteCounts::add(const SiteCounts &other) {
   threads += other.threads;
   bytesLoaded += other.bytesLoaded;
@@ -73,6 +80,8 @@ void Counters::add(const std::string &kernel, const std::shared_ptr<const Transl
   ++found->launches;
   found->blocks += launch.blocks;
   found->threads += launch.threads;
+  found->firstLoaded += launch.firstLoaded;
+  found->firstStored += launch.firstStored;
   for (size_t i = 0; i < launch.sites.size(); ++i)
     found->sites[i].add(launch.sites[i]);
 }
@@ -87,6 +96,8 @@ bool Counters::get(const std::string &name, MorphStandInCounters &counters) cons
     counters.launches += kernel.launches;
     counters.blocks += kernel.blocks;
     counters.threads += kernel.threads;
+    counters.firstLoaded += kernel.firstLoaded;
+    counters.firstStored += kernel.firstStored;
     for (size_t i = 0; i < kernel.sites.size(); ++i) {
       const SiteCounts &site = kernel.sites[i];
       const InstructionInfo &info = kernel.module->instructions[i];
@@ -122,7 +133,23 @@ std::string Counters::json(const std::string &name) const {
     }
     return result + "\"";
   };
-  std::string text = "{\"kernel\": " + quoted(name) + ", \"lines\": [";
+  Kernel all;
+  for (const Kernel &kernel : found->second) {
+    all.launches += kernel.launches;
+    all.blocks += kernel.blocks;
+    all.threads += kernel.threads;
+    all.firstLoaded += kernel.firstLoaded;
+    all.firstStored += kernel.firstStored;
+  }
+  std::string text = "{\"kernel\": " + quoted(name);
+  const std::pair<const char *, uint64_t> sums[] = {{"launches", all.launches},
+                                                    {"blocks", all.blocks},
+                                                    {"threads", all.threads},
+                                                    {"first_loaded", all.firstLoaded},
+                                                    {"first_stored", all.firstStored}};
+  for (auto [key, value] : sums)
+    text += ", \"" + std::string(key) + "\": " + std::to_string(value);
+  text += ", \"lines\": [";
   const char *comma = "\n";
   for (const Kernel &kernel : found->second)
     for (size_t i = 0; i < kernel.sites.size(); ++i) {
@@ -130,8 +157,8 @@ std::string Counters::json(const std::string &name) const {
       if (site.threads == 0)
         continue;
       const InstructionInfo &info = kernel.module->instructions[i];
-      text +=
-          comma + std::string("{\"line\": ") + std::to_string(info.line) + ", \"instruction\": " + quoted(info.text);
+      text += comma + std::string("{\"line\": ") + std::to_string(info.line) + ", \"class\": \"" +
+              kClassNames[size_t(info.kind)] + "\", \"instruction\": " + quoted(info.text);
       comma = ",\n";
       const std::pair<const char *, uint64_t> numbers[] = {{"threads", site.threads},
                                                            {"flops", site.threads * info.flops},

@@ -41,6 +41,8 @@ class Counters {
 public:
   struct Launch {
     uint64_t blocks = 0, threads = 0;
+    /// Bytes that nobody had loaded, or stored, before: what a launch takes from and gives to memory at least.
+    uint64_t firstLoaded = 0, firstStored = 0;
     std::vector<SiteCounts> sites; ///< By instruction of the module.
   };
   void add(const std::string &kernel, const std::shared_ptr<const Translation> &module, const Launch &launch);
@@ -52,7 +54,7 @@ public:
 private:
   struct Kernel {
     std::shared_ptr<const Translation> module;
-    uint64_t launches = 0, blocks = 0, threads = 0;
+    uint64_t launches = 0, blocks = 0, threads = 0, firstLoaded = 0, firstStored = 0;
     std::vector<SiteCounts> sites;
   };
   mutable std::mutex mutex;

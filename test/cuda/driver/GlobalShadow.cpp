@@ -47,27 +47,31 @@ GlobalShadow::Found GlobalShadow::access(uint64_t block, uint64_t address, uint3
   const uint64_t self = block % kMostBlocks + 1, offset = address - begin;
   if (offset >= span || bytes < kGranule)
     return {};
+  Found found;
   for (uint64_t cell = offset / kGranule; cell < (offset + bytes) / kGranule; ++cell) {
     std::atomic<uint64_t> &place = cells[cell];
     uint64_t before = place.load(std::memory_order_relaxed), after = 0;
+    bool isFirst = false;
     do {
       const uint64_t known = before >> kLaunchShift == launch ? before : launch << kLaunchShift;
       const uint64_t reader = known & kBlockMask, writer = known >> kBlockBits & kBlockMask;
       const bool isOthers = writer != 0 && writer != self;
       if (isOthers && !(how == kAtomic && (known & kAtomicBit)))
-        return {how == kRead ? Finding::WriteRead : Finding::WriteWrite, writer - 1, begin + cell * kGranule};
+        return {how == kRead ? Finding::WriteRead : Finding::WriteWrite, writer - 1, begin + cell * kGranule, 0, 0};
+      isFirst = (how == kRead ? reader : writer) == 0;
       if (how == kRead) {
         after = known + (reader == 0 ? self : reader == self ? 0 : kManyReaders - reader);
       } else {
         if (reader != 0 && reader != self)
-          return {Finding::ReadWrite, reader == kManyReaders ? kSeveral : reader - 1, begin + cell * kGranule};
+          return {Finding::ReadWrite, reader == kManyReaders ? kSeveral : reader - 1, begin + cell * kGranule, 0, 0};
         // What a block wrote otherwise stays so: later atomics of others come too early or too late.
         const bool isAtomic = how == kAtomic && (writer == 0 || (known & kAtomicBit));
         after = (known & ~(kAtomicBit | kBlockMask << kBlockBits)) | self << kBlockBits | (isAtomic ? kAtomicBit : 0);
       }
     } while (after != before && !place.compare_exchange_weak(before, after, std::memory_order_relaxed));
+    (how == kRead ? found.firstRead : found.firstWritten) += isFirst ? kGranule : 0;
   }
-  return {};
+  return found;
 }
 
 } // namespace morph::standin

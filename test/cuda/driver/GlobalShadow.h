@@ -16,8 +16,9 @@ public:
   enum class Finding { None, WriteWrite, WriteRead, ReadWrite };
   struct Found {
     Finding finding = Finding::None;
-    uint64_t other = kSeveral; ///< The other block, or kSeveral.
-    uint64_t address = 0;      ///< Of the two bytes.
+    uint64_t other = kSeveral;                ///< The other block, or kSeveral.
+    uint64_t address = 0;                     ///< Of the two bytes.
+    uint32_t firstRead = 0, firstWritten = 0; ///< Bytes that nobody has read, or written, before in the launch.
   };
   static constexpr uint64_t kSeveral = ~uint64_t(0);
 

@@ -75,6 +75,8 @@ struct Machine::Pool {
     for (size_t i = 1; i < used; ++i) {
       all.blocks += workers[i]->counts.blocks;
       all.threads += workers[i]->counts.threads;
+      all.firstLoaded += workers[i]->counts.firstLoaded;
+      all.firstStored += workers[i]->counts.firstStored;
       for (size_t k = 0; k < all.sites.size(); ++k)
         all.sites[k].add(workers[i]->counts.sites[k]);
     }

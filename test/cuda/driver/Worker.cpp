@@ -141,6 +141,8 @@ void Worker::reportFound(const MorphThread &thread, uint32_t site, uint64_t addr
 
 void Worker::checkBlocks(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how) {
   const GlobalShadow::Found found = shared_->shadow->access(blockIndex, address, bytes, how);
+  counts.firstLoaded += found.firstRead;
+  counts.firstStored += found.firstWritten;
   if (found.finding == GlobalShadow::Finding::None)
     return;
   std::string other = "other blocks have";

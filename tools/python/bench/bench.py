@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+import cuda_model
+
 SMOLLM2 = "30,576,9,3,1536,49152"
 SMALL = "12,512,8,4,1536,8192"
 # Largest relative difference of the losses.
@@ -232,6 +234,8 @@ def parse_arguments(rows):
                         "takes minutes a row)")
     parser.add_argument("--turns", type=int, default=3, help="turns that each side has (default: 3)")
     parser.add_argument("--repeat", type=int, default=2, help="samples of a turn (default: 2)")
+    parser.add_argument("--cuda-model", action="store_true", help="in place of all that: estimates of every kernel on GPUs "
+                        "that are not there (tools/bench --cuda-model --help)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
     arguments = parser.parse_args()
@@ -249,6 +253,9 @@ def parse_arguments(rows):
 
 
 def main():
+    if "--cuda-model" in sys.argv:
+        return cuda_model.main([argument for argument in sys.argv[1:] if argument != "--cuda-model"],
+                               pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3])
     rows = make_rows()
     arguments, names = parse_arguments(rows)
     results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}

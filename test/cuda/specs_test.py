@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""specs_test.py MODEL: every program of a model's spec on a GPU against the CPU in fp64, weights and inputs random; lengths are
+no multiple of a tile. All PTX is assembled for every generation that runs it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from safetensors.torch import load_file
+
+SOURCE, BIN = pathlib.Path(os.environ["MORPH_SOURCE_DIR"]), pathlib.Path(os.environ["MORPH_BIN"])
+sys.path.insert(0, str(SOURCE / "tools/python/bench"))
+import cuda_model  # noqa: E402  pylint: disable=wrong-import-position
+import cuda_programs  # noqa: E402  pylint: disable=wrong-import-position
+
+MODEL = sys.argv.pop()
+# Sequences and tokens by target. Of a layer of Qwen3's width programs take their time: the last case is of a few only.
+CASES = {"quickstart": {"sm_80": [(2, 37)], "sm_90": [(1, 70), (3, 21)]},
+         "stories260K": {"sm_80": [(2, 37)], "sm_90": [(1, 131), (3, 70)]},
+         "qwen3-layer": {"sm_80": [(2, 21)], "sm_90": [(1, 70), (3, 9)]}}
+FEW = {"qwen3-layer": ("align", "decode", "gates")}
+# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64 (5e-5), in bf16 further (up to 1e-1, those
+# of decays).
+TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
+GENERATIONS = {"sm_80": ("sm_80", "sm_90", "sm_100"), "sm_90": ("sm_90", "sm_100")}
+DEVICES = {"sm_80": "a100", "sm_90": "h100"}
+
+
+class SpecsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.programs = {target: cuda_programs.Programs(BIN, SOURCE, MODEL, target, cls.folder.name) for target in DEVICES}
+        cls.precision = cuda_programs.MODELS[MODEL]["precision"]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_every_program_is_there(self):
+        for programs in self.programs.values():
+            self.assertLessEqual({"align", "align_update", "gates", "gates_update", "distill", "distill_update", "finetune",
+                                  "finetune_update", "score", "decode", "decode-full"}, set(programs.plans))
+
+    def test_programs(self):
+        for target, programs in self.programs.items():
+            cases, known = CASES[MODEL][target], set()
+            for program, plan in programs.plans.items():
+                kernels = {launch["kernel"] for code in plan["device"]["instructions"] for launch in code["launches"]}
+                # Of the large model, programs that are made of the kernels of others are left out.
+                if MODEL in FEW and kernels <= known:
+                    continue
+                known |= kernels
+                for case in cases:
+                    # An update has no tokens.
+                    if case != cases[0] and (program.endswith("_update") or program not in FEW.get(MODEL, [program])):
+                        continue
+                    with self.subTest(target=target, program=program, case=case):
+                        self.compare(programs, program, *case)
+
+    def compare(self, programs, program, batch, length):
+        expected = load_file(programs.run(program, batch, length, "cpu", "f64"))
+        found = load_file(programs.run(program, batch, length, "cuda", MORPH_STAND_IN_DEVICE=DEVICES[programs.target]))
+        self.assertEqual(found.keys(), expected.keys())
+        for name, value in expected.items():
+            # Gradients of gates may all be zero.
+            scale = max(value.abs().max().item(), 1e-3)
+            self.assertLess((found[name] - value).abs().max().item() / scale, TOLERANCE[self.precision], name)
+
+    @unittest.skipUnless(cuda_model.find_ptxas(BIN.parent), "there is no ptxas")
+    def test_ptx_is_assembled(self):
+        ptxas = cuda_model.find_ptxas(BIN.parent)
+        for target, programs in self.programs.items():
+            files = sorted((programs.folder / "plans").glob("*.ptx"))
+            self.assertGreater(len(files), 5)
+            for generation in GENERATIONS[target]:
+                done = [subprocess.run([ptxas, f"-arch={generation}", file, "-o", os.devnull], capture_output=True, text=True)
+                        for file in files]
+                for each in done:
+                    self.assertEqual(each.returncode, 0, f"{generation}: {each.stderr}")
+
+
+if __name__ == "__main__":
+    unittest.main()
