@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// As FlashAttention-2: a warp has 16 rows, whose products with a tile of keys become shares, rounded to bf16, and the
-// first factor of their sums of values, without leaving registers. Tiles of keys and values come by cp.async while the
-// ones before are used.
+// As FlashAttention-2: a warp has 16 or 32 rows, whose products with a tile of keys become shares, rounded to bf16, and
+// the first factor of their sums of values, without leaving registers. Tiles of keys and values come by cp.async while
+// the ones before are used.
 //
 // Where there are few rows (decoding), blocks share the keys, and a second kernel adds up what they found, in one
 // order.
@@ -28,43 +28,89 @@ constexpr int64_t kSplitKeys = 256;
 
 size_t at(int64_t number) { return static_cast<size_t>(number); }
 
+/// The rows of a warp, in blocks of 16: what is read from shared memory for one block serves all of them. Sums of a
+/// warp are those of its blocks, one after the other; a lane has two rows of each.
+struct WarpRows {
+  int64_t blocks;
+
+  /// As many as have their sums of the head's dimensions in registers, without spilling any.
+  static WarpRows of(const AttentionShape &shape) { return {shape.width <= 96 ? 2 : 1}; }
+
+  size_t lanes() const { return at(2 * blocks); }
+  /// The first row of a block of this warp.
+  Index first(TensorTiles &t, int64_t block) const { return t.warp() * (blocks * kSide) + block * kSide; }
+  /// The row of the lane's row `number`, of those of all warps.
+  Index row(TensorTiles &t, int64_t number) const { return first(t, number / 2) + t.row(number % 2 * 2); }
+  /// Which of the lane's rows number n of `count` sums has.
+  size_t rowOf(size_t n, size_t count) const { return n / (count / at(blocks)) * 2 + n % 4 / 2; }
+};
+
 /// Sizes of the forward's tiles.
 struct ForwardSizes {
   explicit ForwardSizes(const AttentionShape &shape)
       // Keys of a cache are more than the queries, and may be shared.
-      : mayShare(shape.hasOffset || shape.queries != shape.keys), warps(mayShare ? 4 : 8),
-        q(warps * kSide, padTo16(shape.width)), kv(shape.width <= 128 ? 64 : 32, padTo16(shape.width)) {}
+      : mayShare(shape.hasOffset || shape.queries != shape.keys),
+        warpRows(mayShare ? WarpRows{1} : WarpRows::of(shape)), warps(warpRows.blocks == 2 || mayShare ? 4 : 8),
+        q(warps * warpRows.blocks * kSide, padTo16(shape.width)),
+        kv(shape.width <= (warpRows.blocks == 2 ? 64 : 128) ? 64 : 32, padTo16(shape.width)) {}
 
   int64_t threads() const { return warps * TensorTiles::kWarp; }
   int64_t sharedBytes() const { return q.bytes() + 4 * kv.bytes(); }
 
   bool mayShare;
+  WarpRows warpRows;
   int64_t warps;
   HalfTile q, kv;
 };
 
-/// Products of the warp's 16 rows with the rows of a tile: [16,rows of b]. `a` gives the first factor's columns from 16
-/// d on.
-Carried products(TensorTiles &t, llvm::function_ref<Fragment(int64_t d)> a, const HalfTile &b, Value fromB) {
-  Carried sums(at(b.rows / 2), t.k.number(0));
+/// Of a warp's first factor, block `block` of rows and columns from 16 d on.
+using FragmentOf = llvm::function_ref<Fragment(int64_t block, int64_t d)>;
+
+/// Products of the warp's rows with the rows of a tile: [rows,rows of b].
+Carried products(TensorTiles &t, WarpRows rows, FragmentOf a, const HalfTile &b, Value fromB) {
+  Carried sums(at(rows.blocks * b.rows / 2), t.k.number(0));
   for (int64_t d = 0; d < b.columns / kSide; ++d) {
-    Fragment ofA = a(d);
-    for (int64_t n = 0; n < b.rows / kSide; ++n)
-      t.multiplyAdd(ofA, t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide)),
-                    MutableArrayRef(sums).slice(at(8 * n), 8));
+    SmallVector<Fragment> ofA;
+    for (int64_t block = 0; block < rows.blocks; ++block)
+      ofA.push_back(a(block, d));
+    for (int64_t n = 0; n < b.rows / kSide; ++n) {
+      Fragment ofB = t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide));
+      for (int64_t block = 0; block < rows.blocks; ++block)
+        t.multiplyAdd(ofA[at(block)], ofB, MutableArrayRef(sums).slice(at(block * b.rows / 2 + 8 * n), 8));
+    }
   }
   return sums;
 }
 
-/// sums[16,columns of b] += weights[16,rows of b] b
-void addWeighted(TensorTiles &t, ArrayRef<Scalar> weights, const HalfTile &b, Value fromB,
+/// sums[rows,columns of b] += weights[rows,rows of b] b
+void addWeighted(TensorTiles &t, WarpRows rows, ArrayRef<Scalar> weights, const HalfTile &b, Value fromB,
                  MutableArrayRef<Scalar> sums) {
   for (int64_t n = 0; n < b.rows / kSide; ++n) {
-    Fragment a = t.round(weights.slice(at(8 * n), 8));
-    for (int64_t d = 0; d < b.columns / kSide; ++d)
-      t.multiplyAdd(a, t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide), /*transposed=*/true),
-                    sums.slice(at(8 * d), 8));
+    SmallVector<Fragment> a;
+    for (int64_t block = 0; block < rows.blocks; ++block)
+      a.push_back(t.round(weights.slice(at(block * b.rows / 2 + 8 * n), 8)));
+    for (int64_t d = 0; d < b.columns / kSide; ++d) {
+      Fragment ofB = t.loadB(b, fromB, t.k.integer(n * kSide), t.k.integer(d * kSide), /*transposed=*/true);
+      for (int64_t block = 0; block < rows.blocks; ++block)
+        t.multiplyAdd(a[at(block)], ofB, sums.slice(at(block * b.columns / 2 + 8 * d), 8));
+    }
   }
+}
+
+/// Fragments of the warp's rows of a tile in shared memory.
+auto fragmentsOf(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from) {
+  return [&t, rows, &tile, from](int64_t block, int64_t d) {
+    return t.loadA(tile, from, rows.first(t, block), t.k.integer(d * kSide));
+  };
+}
+
+/// Stores sums [rows,width] of a warp, fp32; `place` gives the first element of one of the rows of all warps.
+void storeRows(TensorTiles &t, WarpRows rows, ArrayRef<Scalar> sums, Value to, int64_t width,
+               llvm::function_ref<TensorTiles::Row(Index row)> place) {
+  size_t each = sums.size() / at(rows.blocks);
+  for (int64_t block = 0; block < rows.blocks; ++block)
+    t.store(sums.slice(at(block) * each, each), to, width, plan::DType::F32,
+            [&](Index row) { return place(rows.first(t, block) + row); });
 }
 
 /// Two tiles at a time, of keys and values or of queries and what they lead to, copied while those before are used.
@@ -122,32 +168,36 @@ void copyKeysAndValues(TensorTiles &t, const AttentionRowTile &rows, const HalfT
 /// What a warp's rows see of tiles of keys: rows of sums are rows, columns keys.
 class VisibleKeys {
 public:
-  VisibleKeys(TensorTiles &t, const AttentionRowTile &rows, int64_t keyTile)
-      : t(t), rows(rows), keyTile(keyTile), fewest(rows.seen.positionOf(rows.firstRow) + 1),
+  VisibleKeys(TensorTiles &t, WarpRows warpRows, const AttentionRowTile &rows, int64_t rowTile, int64_t keyTile)
+      : t(t), rows(rows), keyTile(keyTile), rowTile(rowTile), first(rows.seen.positionOf(rows.firstRow)),
         latest(rows.seen.firstSeen(rows.end - 1)) {
-    for (int64_t half = 0; half < 2; ++half)
-      positions.push_back(rows.seen.positionOf(rows.firstRow + t.warp() * kSide + t.row(2 * half)));
+    for (int64_t number = 0; number < 2 * warpRows.blocks; ++number)
+      later.push_back(t.k.narrow(rows.seen.positionOf(rows.firstRow + warpRows.row(t, number)) - first));
   }
 
   /// The products with the keys from position `from` on, minus infinity where a row does not see a key.
   Carried mask(Index from, const Carried &products) {
     KernelBuilder &k = t.k;
     // Most tiles are seen by all rows.
-    Value isWhole = k.both(from + keyTile <= fewest, latest <= from);
+    Value isWhole = k.both(from + (keyTile - 1) <= first, latest <= from);
     return k.choose(
         isWhole, [&] { return products; },
         [&] {
           Carried masked(products);
-          for (int64_t half = 0; half < 2; ++half) {
-            // In terms of the lane's first column, and small enough for 32 bits.
-            auto relative = [&](Index position) {
-              return k.narrow(min(max(position - from - t.column(), k.integer(-1)), k.integer(keyTile)));
-            };
-            Index position = positions[at(half)];
-            Index low = relative(rows.seen.firstSeen(position)), high = relative(position);
+          // In terms of the lane's first column, in 32 bits: more than all rows and keys of the tiles is far enough.
+          const int64_t far = 2 * keyTile + rowTile;
+          auto relative = [&](Index position) {
+            return k.narrow(min(max(position - from - t.column(), k.integer(-far)), k.integer(far)));
+          };
+          Index ofFirst = relative(first), ofStart = relative(rows.seen.start);
+          for (auto [number, after] : llvm::enumerate(later)) {
+            Index high = ofFirst + after, low = ofStart;
+            if (rows.shape.window > 0)
+              low = max(low, relative(first - (rows.shape.window - 1)) + after);
+            size_t begin = number / 2 * at(keyTile / 2) + number % 2 * 2;
             for (int64_t n = 0; n < keyTile / 8; ++n)
               for (int64_t e = 0; e < 2; ++e) {
-                Scalar &x = masked[at(4 * n + 2 * half + e)];
+                Scalar &x = masked[begin + at(4 * n + e)];
                 Index column = low.constant(8 * n + e);
                 x = k.select(k.both(low <= column, column <= high), x, k.number(-kInfinity));
               }
@@ -159,46 +209,60 @@ public:
 private:
   TensorTiles &t;
   const AttentionRowTile &rows;
-  int64_t keyTile;
-  Index fewest, latest; ///< All rows see the keys before `fewest` and not before `latest`.
-  SmallVector<Index> positions;
+  int64_t keyTile, rowTile;
+  Index first;              ///< Position of the first row: no row sees fewer keys.
+  Index latest;             ///< The last first key that a row sees.
+  SmallVector<Index> later; ///< How far the lane's rows lie behind the first one.
 };
 
-/// A softmax that goes on over tiles of keys, of the two rows of a lane. `greatest` is of all lanes of a row, `sum` of
-/// this lane's columns alone.
+/// A softmax that goes on over tiles of keys, of the rows of a lane. `greatest` is of all lanes of a row, `sum` of this
+/// lane's columns alone.
 struct RunningSoftmax {
-  Scalar greatest[2], sum[2];
+  /// As `numbers` says, which begins with the greatest products of the rows and then has their sums.
+  RunningSoftmax(WarpRows rows, ArrayRef<Scalar> numbers)
+      : rows(rows), greatest(numbers.take_front(rows.lanes())), sum(numbers.slice(rows.lanes(), rows.lanes())) {}
+  static Carried start(TensorTiles &t, WarpRows rows) {
+    Carried numbers(rows.lanes(), t.k.number(-kInfinity));
+    numbers.append(rows.lanes(), t.k.number(0));
+    return numbers;
+  }
+  Carried numbers() const {
+    Carried all(greatest);
+    all.append(sum);
+    return all;
+  }
 
   /// Products become shares relative to the greatest product so far. Returns what sums before are to be multiplied by.
-  std::array<Scalar, 2> addShares(TensorTiles &t, double scale, MutableArrayRef<Scalar> products) {
+  Carried addShares(TensorTiles &t, double scale, MutableArrayRef<Scalar> products) {
     KernelBuilder &k = t.k;
     Scalar factor = k.number(scale * kLog2E);
-    auto addRow = [&](size_t half) {
-      Scalar largest = greatest[half];
+    Carried factors;
+    for (size_t row = 0; row < rows.lanes(); ++row) {
       auto forEach = [&](llvm::function_ref<void(Scalar &)> body) {
-        for (size_t n = 2 * half; n < products.size(); n += 4) {
-          body(products[n]);
-          body(products[n + 1]);
-        }
+        for (auto [n, x] : llvm::enumerate(products))
+          if (rows.rowOf(n, products.size()) == row)
+            body(x);
       };
+      Scalar largest = greatest[row];
       forEach([&](Scalar &x) { largest = k.maximum(largest, x); });
       largest = t.rowMax(largest);
       // Of a row that has seen no key yet all shares are exp(-inf) = 0.
       Scalar lowest = k.number(std::numeric_limits<float>::lowest());
       Scalar offset = k.select(k.less(largest, lowest), k.number(0), largest * factor);
-      Scalar before = k.exp2Approximate(fma(greatest[half], factor, -offset));
-      Scalar total = sum[half] * before;
+      factors.push_back(k.exp2Approximate(fma(greatest[row], factor, -offset)));
+      Scalar total = sum[row] * factors.back();
       forEach([&](Scalar &x) {
         x = k.exp2Approximate(fma(x, factor, -offset));
         total = total + x;
       });
-      greatest[half] = largest;
-      sum[half] = total;
-      return before;
-    };
-    Scalar first = addRow(0), second = addRow(1);
-    return {first, second};
+      greatest[row] = largest;
+      sum[row] = total;
+    }
+    return factors;
   }
+
+  WarpRows rows;
+  Carried greatest, sum;
 };
 
 //===----------------------------------------------------------------------===//
@@ -248,52 +312,57 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     TilePairs pairs(t, sizes.kv, sizes.q.bytes(), copyKeys);
     t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
     pairs.begin(begin);
-    auto loadQ = [&](int64_t d) { return t.loadA(sizes.q, q, t.warp() * kSide, k.integer(d * kSide)); };
-    // Of narrow heads the queries stay in registers.
+    const WarpRows warpRows = sizes.warpRows;
+    auto loadQ = fragmentsOf(t, warpRows, sizes.q, q);
+    // Where they leave room for the sums, the queries stay in registers.
     SmallVector<Fragment> kept;
-    if (shape.width <= 128)
-      for (int64_t d = 0; d < sizes.q.columns / kSide; ++d)
-        kept.push_back(loadQ(d));
-    auto fragmentOfQ = [&](int64_t d) { return kept.empty() ? loadQ(d) : kept[at(d)]; };
+    const int64_t blocksOfQ = sizes.q.columns / kSide;
+    if (warpRows.blocks == 1 && blocksOfQ <= 8)
+      for (int64_t d = 0; d < blocksOfQ; ++d)
+        kept.push_back(loadQ(0, d));
+    auto fragmentOfQ = [&](int64_t block, int64_t d) { return kept.empty() ? loadQ(block, d) : kept[at(d)]; };
 
-    VisibleKeys visible(t, rows, tile);
-    Carried start{k.number(-kInfinity), k.number(-kInfinity)};
-    start.append(at(2 + sizes.kv.columns / 2), k.number(0));
-    Value hasRows = rows.firstRow + t.warp() * kSide < rows.rows;
+    VisibleKeys visible(t, warpRows, rows, sizes.q.rows, tile);
+    Carried start = RunningSoftmax::start(t, warpRows);
+    const size_t numberCount = start.size(), sumCount = at(warpRows.blocks * sizes.kv.columns / 2);
+    start.append(sumCount, k.number(0));
+    Value hasRows = rows.firstRow + warpRows.first(t, 0) < rows.rows;
     Carried all = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
       auto addTile = [&] {
-        Carried shares = visible.mask(from, products(t, fragmentOfQ, sizes.kv, pairs.first(from)));
-        RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
-        std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
-        Carried next{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1]};
-        for (auto [n, sum] : llvm::enumerate(carried.drop_front(4)))
-          next.push_back(sum * factors[n % 4 / 2]);
-        addWeighted(t, shares, sizes.kv, pairs.second(from), MutableArrayRef(next).drop_front(4));
+        Carried shares = visible.mask(from, products(t, warpRows, fragmentOfQ, sizes.kv, pairs.first(from)));
+        RunningSoftmax softmax(warpRows, carried);
+        Carried factors = softmax.addShares(t, shape.scale, shares), next = softmax.numbers();
+        for (auto [n, sum] : llvm::enumerate(carried.drop_front(numberCount)))
+          next.push_back(sum * factors[warpRows.rowOf(n, sumCount)]);
+        addWeighted(t, warpRows, shares, sizes.kv, pairs.second(from), MutableArrayRef(next).drop_front(numberCount));
         return next;
       };
       // When decoding, most warps have no row.
       return sizes.mayShare ? k.choose(hasRows, addTile, [&] { return Carried(carried); }) : addTile();
     });
 
-    MutableArrayRef<Scalar> sums = MutableArrayRef(all).drop_front(4);
-    Scalar total[2] = {t.rowSum(all[2]), t.rowSum(all[3])};
+    ArrayRef<Scalar> sums = ArrayRef(all).drop_front(numberCount);
+    RunningSoftmax softmax(warpRows, all);
+    Carried total;
+    for (Scalar sum : softmax.sum)
+      total.push_back(t.rowSum(sum));
     auto storeResult = [&] {
       Carried y;
       for (auto [n, sum] : llvm::enumerate(sums)) {
         // A row that sees no key gives zero.
-        Scalar of = total[n % 4 / 2];
+        Scalar of = total[warpRows.rowOf(n, sumCount)];
         y.push_back(sum * selectBelow(-of, 0, 1 / of, k.number(0)));
       }
-      t.store(y, k.pointer(5), shape.width, plan::DType::F32,
-              [&](Index row) { return rows.place(t.warp() * kSide + row); });
+      storeRows(t, warpRows, y, k.pointer(5), shape.width, [&](Index row) { return rows.place(row); });
     };
     auto storePart = [&] {
-      Index first = shares->part(k, sizes, k.integer(shape.groups), k.block(0)) + t.warp() * kSide;
-      t.store(sums, k.pointer(6), shape.width, plan::DType::F32,
-              [&](Index row) { return std::pair((first + row) * shape.width, t.warp() * kSide + row < rows.rows); });
+      Index first = shares->part(k, sizes, k.integer(shape.groups), k.block(0));
+      storeRows(t, warpRows, sums, k.pointer(6), shape.width,
+                [&](Index row) { return std::pair((first + row) * shape.width, row < rows.rows); });
       k.onlyIf(t.column() == 0, [&] {
-        for (int64_t half = 0; half < 2; ++half)
-          k.storeVector({all[at(half)], total[half]}, k.pointer(7), (first + t.row(2 * half)) * 2);
+        for (size_t number = 0; number < warpRows.lanes(); ++number)
+          k.storeVector({softmax.greatest[number], total[number]}, k.pointer(7),
+                        (first + warpRows.row(t, static_cast<int64_t>(number))) * 2);
       });
     };
     if (shares)
@@ -344,10 +413,11 @@ void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSize
 struct BackwardSizes {
   explicit BackwardSizes(const AttentionShape &shape)
       // Wide heads have dk and dv, whose sums fill the registers of a warp, in kernels of their own.
-      : isWide(shape.width > 128), warps(isWide ? 4 : 8), fixed(warps * kSide, padTo16(shape.width)),
-        moving(shape.width > 32 && shape.width <= 64 ? 64 : 32, padTo16(shape.width)) {}
+      : isWide(shape.width > 128), warpRows(WarpRows::of(shape)), fixed(isWide ? 64 : 128, padTo16(shape.width)),
+        moving(32, padTo16(shape.width)) {}
 
-  int64_t threads() const { return warps * TensorTiles::kWarp; }
+  int64_t threadsOfRows() const { return fixed.rows / (warpRows.blocks * kSide) * TensorTiles::kWarp; }
+  int64_t threadsOfKeys() const { return fixed.rows / kSide * TensorTiles::kWarp; }
   /// What a block has of rows or of keys, and what it goes over.
   int64_t sharedBytes() const { return 2 * fixed.bytes() + 4 * moving.bytes() + 2 * statisticsBytes(); }
   /// Of what the rows that a block goes over have.
@@ -360,7 +430,7 @@ struct BackwardSizes {
   static constexpr int64_t kStatistics = 2;
 
   bool isWide;
-  int64_t warps;
+  WarpRows warpRows; ///< Of keys, whose sums are twice as many, a warp has 16.
   HalfTile fixed, moving;
 };
 
@@ -371,7 +441,7 @@ Scalar shareOf(KernelBuilder &k, Scalar product, Scalar factor, Scalar logarithm
 
 /// dq of a tile of rows. Pointers: dy, q, k, v, start, dq, statistics [B,G,rows,2].
 void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes) {
-  TensorTiles t(k, sizes.threads());
+  TensorTiles t(k, sizes.threadsOfRows());
   const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
   Index rowCount = k.size(0) * shape.group(), padded = sizes.paddedRows(rowCount);
   AttentionRowTile rows(k, shape, tileOfBlock(padded / fixed.rows, k.block(0)), fixed.rows, moving.rows, k.pointer(4),
@@ -382,58 +452,65 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   TilePairs pairs(t, moving, 2 * fixed.bytes(), copyKeys);
   t.copy(fixed, q, k.pointer(1), shape.width, place);
   t.copy(fixed, dO, k.pointer(0), shape.width, place);
-  auto fragmentsOf = [&](Value tile) {
-    return [&, tile](int64_t d) { return t.loadA(fixed, tile, t.warp() * kSide, k.integer(d * kSide)); };
-  };
-  VisibleKeys visible(t, rows, moving.rows);
+  const WarpRows warpRows = sizes.warpRows;
+  VisibleKeys visible(t, warpRows, rows, fixed.rows, moving.rows);
   auto productsOfQ = [&](Index from) {
-    return visible.mask(from, products(t, fragmentsOf(q), moving, pairs.first(from)));
+    return visible.mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, q), moving, pairs.first(from)));
   };
-  auto gradientsOfShares = [&](Index from) { return products(t, fragmentsOf(dO), moving, pairs.second(from)); };
+  auto gradientsOfShares = [&](Index from) {
+    return products(t, warpRows, fragmentsOf(t, warpRows, fixed, dO), moving, pairs.second(from));
+  };
 
-  // Of a lane's two rows the greatest product, and of its columns the sums of shares and of shares times gradients.
-  Carried start{k.number(-kInfinity), k.number(-kInfinity)};
-  start.append(4, k.number(0));
+  // Beside the softmax, of a lane's rows and columns the sums of shares times gradients.
+  Carried start = RunningSoftmax::start(t, warpRows);
+  const size_t numberCount = start.size();
+  start.append(warpRows.lanes(), k.number(0));
   pairs.begin(rows.begin);
   Carried found = pairs.loop(rows.begin, rows.end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried shares = productsOfQ(from), gradients = gradientsOfShares(from);
-    RunningSoftmax softmax{{carried[0], carried[1]}, {carried[2], carried[3]}};
-    std::array<Scalar, 2> factors = softmax.addShares(t, shape.scale, shares);
-    Scalar inner[2] = {carried[4] * factors[0], carried[5] * factors[1]};
-    for (auto [n, share] : llvm::enumerate(shares))
-      inner[n % 4 / 2] = fma(share, gradients[n], inner[n % 4 / 2]);
-    return Carried{softmax.greatest[0], softmax.greatest[1], softmax.sum[0], softmax.sum[1], inner[0], inner[1]};
+    RunningSoftmax softmax(warpRows, carried);
+    Carried factors = softmax.addShares(t, shape.scale, shares), inner;
+    for (auto [sum, factor] : llvm::zip_equal(carried.drop_front(numberCount), factors))
+      inner.push_back(sum * factor);
+    for (auto [n, share] : llvm::enumerate(shares)) {
+      Scalar &sum = inner[warpRows.rowOf(n, shares.size())];
+      sum = fma(share, gradients[n], sum);
+    }
+    Carried next = softmax.numbers();
+    next.append(inner);
+    return next;
   });
   Scalar factor = k.number(shape.scale * kLog2E);
+  RunningSoftmax softmax(warpRows, found);
   Carried logarithm, inner;
-  for (int64_t half = 0; half < 2; ++half) {
-    Scalar sum = t.rowSum(found[at(2 + half)]);
-    Index row = t.warp() * kSide + t.row(2 * half);
+  for (size_t number = 0; number < warpRows.lanes(); ++number) {
+    Scalar sum = t.rowSum(softmax.sum[number]);
+    Index row = rows.firstRow + warpRows.row(t, static_cast<int64_t>(number));
     // A row that sees no key, or that there is not, has no shares.
-    Value hasShares = k.both(k.less(k.number(0), sum), rows.firstRow + row < rowCount);
-    logarithm.push_back(k.select(hasShares, fma(found[at(half)], factor, kLog2E * log(sum)), k.number(kInfinity)));
-    inner.push_back(k.select(hasShares, t.rowSum(found[at(4 + half)]) / sum, k.number(0)));
-    Index element = (rows.batch * shape.groups + rows.group) * padded + rows.firstRow + row;
+    Value hasShares = k.both(k.less(k.number(0), sum), row < rowCount);
+    logarithm.push_back(
+        k.select(hasShares, fma(softmax.greatest[number], factor, kLog2E * log(sum)), k.number(kInfinity)));
+    inner.push_back(k.select(hasShares, t.rowSum(found[numberCount + number]) / sum, k.number(0)));
+    Index element = (rows.batch * shape.groups + rows.group) * padded + row;
     k.onlyIf(t.column() == 0, [&] {
       k.storeVector({logarithm.back(), inner.back()}, k.pointer(6), element * BackwardSizes::kStatistics);
     });
   }
 
   pairs.begin(rows.begin);
-  Carried sums(at(moving.columns / 2), k.number(0));
+  Carried sums(at(warpRows.blocks * moving.columns / 2), k.number(0));
   sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried), shares = productsOfQ(from), gradients = gradientsOfShares(from);
     for (auto [n, share] : llvm::enumerate(shares)) {
-      size_t half = n % 4 / 2;
-      share = shareOf(k, share, factor, logarithm[half]) * (gradients[n] - inner[half]);
+      size_t row = warpRows.rowOf(n, shares.size());
+      share = shareOf(k, share, factor, logarithm[row]) * (gradients[n] - inner[row]);
     }
-    addWeighted(t, shares, moving, pairs.first(from), next);
+    addWeighted(t, warpRows, shares, moving, pairs.first(from), next);
     return next;
   });
   for (Scalar &sum : sums)
     sum = sum * shape.scale;
-  t.store(sums, k.pointer(5), shape.width, plan::DType::F32,
-          [&](Index row) { return rows.place(t.warp() * kSide + row); });
+  storeRows(t, warpRows, sums, k.pointer(5), shape.width, place);
 }
 
 /// Which gradients a kernel of keys finds.
@@ -443,7 +520,7 @@ struct KeyResults {
 
 /// dk or dv, or both, of a tile of keys. Pointers: dy, q, k, v, start, dk, dv, statistics.
 void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes, KeyResults results) {
-  TensorTiles t(k, sizes.threads());
+  TensorTiles t(k, sizes.threadsOfKeys());
   const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
   const int64_t tile = moving.rows, group = shape.group();
   Index queries = k.size(0), keys = k.size(1), rows = queries * group;
@@ -471,9 +548,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   if (results.keys)
     t.copy(fixed, value, k.pointer(3), shape.width, placeOfKey);
   TilePairs pairs(t, moving, 2 * fixed.bytes(), copyRows, sizes.statisticsBytes());
-  auto fragmentsOf = [&](Value tile) {
-    return [&, tile](int64_t d) { return t.loadA(fixed, tile, t.warp() * kSide, k.integer(d * kSide)); };
-  };
+  const WarpRows warpRows{1};
   // This lane's keys, from the first of the block on.
   Index keyOfLane = k.narrow(t.warp() * kSide + t.row(0));
   Scalar factor = k.number(shape.scale * kLog2E);
@@ -509,7 +584,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried);
     MutableArrayRef<Scalar> sums(next);
-    Carried shares = mask(from, products(t, fragmentsOf(key), moving, pairs.first(from)));
+    Carried shares = mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, key), moving, pairs.first(from)));
     Carried inner;
     for (int64_t n = 0; n < tile / 8; ++n) {
       Carried of = k.loadVector(pairs.extra(from), (t.column() + 8 * n) * BackwardSizes::kStatistics, 4);
@@ -520,24 +595,23 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
       }
     }
     if (results.values)
-      addWeighted(t, shares, moving, pairs.second(from), sums.take_back(sumCount));
+      addWeighted(t, warpRows, shares, moving, pairs.second(from), sums.take_back(sumCount));
     if (results.keys) {
-      Carried gradients = products(t, fragmentsOf(value), moving, pairs.second(from));
+      Carried gradients = products(t, warpRows, fragmentsOf(t, warpRows, fixed, value), moving, pairs.second(from));
       for (auto [n, gradient] : llvm::enumerate(gradients))
         gradient = shares[n] * (gradient - inner[n]);
-      addWeighted(t, gradients, moving, pairs.first(from), sums.take_front(sumCount));
+      addWeighted(t, warpRows, gradients, moving, pairs.first(from), sums.take_front(sumCount));
     }
     return next;
   });
-  auto placeOfSum = [&](Index row) { return placeOfKey(t.warp() * kSide + row); };
   if (results.keys) {
     Carried dk(sums.begin(), sums.begin() + sumCount);
     for (Scalar &sum : dk)
       sum = sum * shape.scale;
-    t.store(dk, k.pointer(5), shape.width, plan::DType::F32, placeOfSum);
+    storeRows(t, warpRows, dk, k.pointer(5), shape.width, placeOfKey);
   }
   if (results.values)
-    t.store(ArrayRef(sums).take_back(sumCount), k.pointer(6), shape.width, plan::DType::F32, placeOfSum);
+    storeRows(t, warpRows, ArrayRef(sums).take_back(sumCount), k.pointer(6), shape.width, placeOfKey);
 }
 } // namespace
 
@@ -585,16 +659,16 @@ void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   plan::SizeFormula groups = plan::constantFormula(shape.groups), batch = productOf(shape.batch);
   std::string variant = shape.variant();
-  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/7, /*sizes=*/2, sizes.threads(),
+  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/7, /*sizes=*/2, sizes.threadsOfRows(),
                                    [&](KernelBuilder &k) { buildRowsGradient(k, shape, sizes); });
-  call.launch(ofRows, {shape.tilesOfRows(sizes.fixed.rows), groups, batch}, sizes.threads(),
+  call.launch(ofRows, {shape.tilesOfRows(sizes.fixed.rows), groups, batch}, sizes.threadsOfRows(),
               {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
                resultArgument(0), statistics, queries, keys},
               sizes.sharedBytes());
   auto launchKeys = [&](const std::string &name, KeyResults results) {
-    std::string ofKeys = call.define(name + variant, /*pointers=*/8, /*sizes=*/2, sizes.threads(),
+    std::string ofKeys = call.define(name + variant, /*pointers=*/8, /*sizes=*/2, sizes.threadsOfKeys(),
                                      [&](KernelBuilder &k) { buildKeysGradient(k, shape, sizes, results); });
-    call.launch(ofKeys, {productOf(shape.keys, 1, sizes.fixed.rows), groups, batch}, sizes.threads(),
+    call.launch(ofKeys, {productOf(shape.keys, 1, sizes.fixed.rows), groups, batch}, sizes.threadsOfKeys(),
                 {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
                  resultArgument(1), resultArgument(2), statistics, queries, keys},
                 sizes.sharedBytes());

@@ -13,35 +13,36 @@
 // RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=decode output=%t/plan.json device=sm_90" -o /dev/null
 // RUN: FileCheck %s --check-prefix=DECODE --input-file=%t/plan.json
 
-// Of 256 threads each copies 16 bytes of four rows of the queries, two of the first keys and two of the first values;
+// Of 128 threads each copies 16 bytes of eight rows of the queries, four of the first keys and four of the first values;
 // in the loop, those of the next tile.
 // COPIES-LABEL: .entry attention_tensor_bf16_2_1_64_0_
-// COPIES-COUNT-8: cp.async.cg.shared.global
+// COPIES-COUNT-16: cp.async.cg.shared.global
 // COPIES-NOT: cp.async.cg
 // COPIES: cp.async.commit_group
 // COPIES-NEXT: cp.async.wait_group 0
 // COPIES-NEXT: bar.sync 0
-// COPIES-COUNT-4: cp.async.cg.shared.global
+// COPIES-COUNT-8: cp.async.cg.shared.global
 // COPIES-NOT: cp.async.cg
 
-// The queries once, 4 blocks of columns; of keys and values 4 x 4 blocks a tile, and twice as many products each.
+// A warp has 32 queries, 2 x 4 blocks; of keys and of values 4 x 4 blocks a tile serve both rows of blocks, in two products
+// each.
 // FRAGMENTS-LABEL: .entry attention_tensor_bf16_2_1_64_0_
-// FRAGMENTS-COUNT-4: ldmatrix.sync.aligned.m8n8.x4.shared.b16
 // FRAGMENTS-COUNT-16: ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16
-// FRAGMENTS-COUNT-16: ldmatrix.sync.aligned.m8n8.x4.shared.b16
+// FRAGMENTS-COUNT-24: ldmatrix.sync.aligned.m8n8.x4.shared.b16
 // FRAGMENTS-NOT: ldmatrix
 // PRODUCTS-LABEL: .entry attention_tensor_bf16_2_1_64_0_
 // PRODUCTS: ex2.approx.ftz.f32
 // PRODUCTS: cvt.rn.bf16x2.f32
-// PRODUCTS-COUNT-64: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// PRODUCTS-COUNT-128: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // PRODUCTS-NOT: mma.sync
 
-// In products of 32 a tile: two and three for dq, which comes after its softmax, and four for dk and dv.
+// Of tiles of 32 keys: two and three products for dq, which comes after its softmax, of 32 each as a warp has 32 rows; and
+// four for dk and dv, of 16.
 // GRAD-LABEL: .entry attention_grad_tensor_rows_bf16_2_1_64_0_
 // GRAD-COUNT-160: mma.sync
 // GRAD-NOT: mma.sync
 // GRAD-LABEL: .entry attention_grad_tensor_keys_bf16_2_1_64_0_
-// GRAD-COUNT-128: mma.sync
+// GRAD-COUNT-64: mma.sync
 // GRAD-NOT: mma.sync
 
 // A block for each 256 keys or each 64 rows, whichever it turns out to be; and the sum of the parts.
