@@ -29,6 +29,10 @@ def run(*command, **environment):
     return result
 
 
+def tensor(*shape, dtype="f32"):
+    return f"tensor<{'x'.join('?' if size is None else str(size) for size in shape)}{'x' if shape else ''}{dtype}>"
+
+
 def model(program, weights="", kernels=""):
     return f"""
 morph.model @model base architecture "llama" layers 1 {{

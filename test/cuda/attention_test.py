@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Softmax attention on a GPU."""
+
+import unittest
+
+import torch
+from programs import ProgramCase, model, tensor
+
+
+def attention_program(batch, queries, keys, heads, groups, width, options="", inputs=None, half=False):
+    """A program and its inputs. `options` are what the op has between its operands and its attributes."""
+    cached = queries != keys or "offset" in options
+    q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
+    dims = "B, S" if cached else "B, T"
+    extra = {"start": ('%start: tensor<?xi64> "start" [B]', "start tensor<?xi64>"),
+             "offset": ('%offset: tensor<i64> "offset"', "offset tensor<i64>")}
+    used = [name for name in extra if f"%{name}" in options]
+    parameters = ", ".join([f'%q: {q} "q" [B, T]', f'%k: {k} "k" [{dims}]', f'%v: {k} "v" [{dims}]',
+                            *(extra[name][0] for name in used)])
+    types = " ".join([f"{q}, {k}, {k}", *(extra[name][1] for name in used)])
+    body, names = "", "%q, %k, %v"
+    if half:
+        types = types.replace("f32", "bf16")
+        names = "%hq, %hk, %hv"
+        for name, type in (("q", q), ("k", k), ("v", k)):
+            body += f'%h{name} = morph.cast %{name} to "bf16" : {type}\n    '
+    text = model(f"""({parameters}) {{
+    {body}%y = morph.attention {names} {options} : {types}
+    morph.output "y" = %y : {q}
+  }}""")
+    torch.manual_seed(0)
+    return text, {"q": torch.randn(batch, queries, heads, width), "k": torch.randn(batch, keys, groups, width),
+                  "v": torch.randn(batch, keys, groups, width), **(inputs or {})}
+
+
+def gradient_program(batch, length, keys, heads, groups, width, options, half=False):
+    """The same of attention_grad; the second sequence has 17 keys of padding where there is a start, the third nothing
+    else."""
+    q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
+    types, start = f"{q}, {q}, {k}, {k}", "start" in options
+    casts, names = "", "%d, %q, %k, %v"
+    if half:
+        casts = "\n    ".join(f'%h{name} = morph.cast %{name} to "bf16" : {type}'
+                             for name, type in (("d", q), ("q", q), ("k", k), ("v", k)))
+        names, types = names.replace("%", "%h"), types.replace("f32", "bf16")
+    dims = "B, T" if keys == length else "B, S"
+    parameters = f'%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [{dims}], %v: {k} "v" [{dims}]'
+    text = model(f"""({parameters}{', %s: tensor<?xi64> "s" [B]' if start else ''}) {{
+    {casts}
+    %g:3 = morph.attention_grad {names} {options} : {types}{', tensor<?xi64>' if start else ''}
+    morph.output "dq" = %g#0, "dk" = %g#1, "dv" = %g#2 : {q}, {k}, {k}
+  }}""")
+    torch.manual_seed(0)
+    shapes = {"d": (length, heads), "q": (length, heads), "k": (keys, groups), "v": (keys, groups)}
+    inputs = {name: torch.randn(batch, *shape, width) for name, shape in shapes.items()}
+    if start:
+        inputs["s"] = torch.tensor([0, 17, length])
+    return text, inputs
+
+
+class AttentionTest(ProgramCase):
+    def attention(self, *case, half=False):
+        self.compare(*attention_program(*case, half=half), tolerance=1e-2 if half else 2e-6)
+
+    def gradients(self, *cases, half=False):
+        for case in cases:
+            with self.subTest(case=case):
+                # Sums of up to 300 rows.
+                self.compare(*gradient_program(*case, half=half), tolerance=1e-2 if half else 4e-6)
+
+    def test_attention(self):
+        # Several tiles, a width that no vector fits, and wide heads with smaller tiles.
+        for case in ((2, 70, 70, 4, 2, 64, "scale 0.125"), (1, 150, 150, 2, 2, 32, "scale 0.2"),
+                     (3, 9, 9, 3, 1, 10, "scale 0.3"), (1, 40, 40, 2, 1, 256, "scale 0.0625"),
+                     (1, 130, 130, 2, 1, 96, "scale 0.1 window 33")):
+            with self.subTest(case=case):
+                self.attention(*case)
+
+    def test_padding(self):
+        # The first sequence sees all keys, the last rows of the third none before their own.
+        self.attention(3, 75, 75, 2, 1, 16, "start %start scale 0.25", {"start": torch.tensor([0, 70, 75])})
+
+    def test_ring(self):
+        # Position p lies in slot p mod S, with a window and without one; several queries, and one.
+        for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 70, 67, ""), (1, 100, 250, "window 100")):
+            with self.subTest(queries=queries, keys=keys):
+                self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)})
+
+    def test_gradients(self):
+        # The second with rows that see no key and one row in the last tile, the third with a window that begins with the
+        # last row of a tile, the fourth with smaller tiles, the fifth with more keys than queries.
+        self.gradients((2, 70, 70, 4, 2, 64, "scale 0.125"), (3, 43, 43, 3, 1, 10, "start %s scale 0.3"),
+                       (1, 150, 150, 2, 1, 32, "scale 0.2 window 34"), (1, 40, 40, 2, 2, 256, "scale 0.0625"),
+                       (2, 40, 101, 2, 1, 16, "scale 0.25 window 50"))
+
+    def test_gradients_of_bf16(self):
+        # On tensor cores; the last with kernels of their own for dk and dv.
+        self.gradients((2, 140, 140, 4, 2, 64, "scale 0.125"), (3, 43, 43, 3, 1, 10, "start %s scale 0.3"),
+                       (1, 150, 150, 2, 1, 32, "scale 0.2 window 34"), (2, 40, 101, 6, 2, 80, "scale 0.1 window 50"),
+                       (1, 90, 90, 2, 1, 128, "scale 0.1"), (1, 90, 90, 2, 2, 256, "scale 0.0625"), half=True)
+
+    def test_bf16(self):
+        # On tensor cores: several tiles of rows and of keys, widths that no vector fits or that are no multiple of a
+        # block, a window whose first keys are no multiple of a tile, padding.
+        for case in ((2, 200, 200, 4, 2, 64, "scale 0.125"), (1, 33, 33, 2, 1, 20, "scale 0.2 window 9"),
+                     (1, 70, 70, 2, 1, 128, "scale 0.1"), (1, 70, 70, 2, 1, 256, "scale 0.0625"), (1, 150, 150, 6, 2, 72, "scale 0.1 window 77"),
+                     (1, 20, 20, 1, 1, 8, "scale 0.3"), (1, 21, 21, 3, 1, 11, "scale 0.3"),
+                     (3, 140, 140, 2, 1, 16, "start %start scale 0.25", {"start": torch.tensor([0, 70, 140])})):
+            with self.subTest(case=case[:7]):
+                self.attention(*case, half=True)
+
+    def test_bf16_of_caches(self):
+        # Rings; where there are few rows, blocks share the keys, some of which may have none.
+        for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 700, 67, ""), (1, 600, 1450, "window 600"),
+                                              (40, 600, 450, "")):
+            with self.subTest(queries=queries, keys=keys):
+                self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)}, half=True)
+        self.attention(2, 7, 520, 3, 1, 10, "scale 0.3", half=True)
+
+
+    def check_counts(self, program, ideal, most, kernels):
+        """Of the kernels of an op that have products: three quarters and more of the arithmetic is that of tensor cores, no
+        access to shared memory has a bank conflict, no register is spilled, and at most `most` times the `ideal` bytes are
+        moved by all kernels of the op."""
+        for target in ("sm_80", "sm_90"):
+            with self.subTest(target=target):
+                counts = self.counts(*program, target=target)
+                if not counts:
+                    return
+                counts = {name: count for name, count in counts.items() if name.startswith("attention")}
+                self.assertEqual(len(counts), kernels, counts.keys())
+                for name, count in counts.items():
+                    self.assertEqual(count["spills"], 0, name)
+                    self.assertEqual(count["wavefronts"], count["ideal_wavefronts"], name)
+                    self.assertLessEqual(count["sectors"], 1.1 * count["ideal_sectors"], name)
+                    if count["mma_flops"]:
+                        share = count["mma_flops"] / (count["mma_flops"] + count["flops"])
+                        self.assertGreater(share, .95, name)
+                moved = sum(count["bytes_loaded"] + count["bytes_stored"] for count in counts.values())
+                self.assertLess(moved, most * ideal)
+                self.assertTrue(any(count["mma_flops"] for count in counts.values()))
+
+    def test_counts(self):
+        for width in (64, 128):
+            with self.subTest(width=width):
+                # Two tiles of rows, of which the first sees half of the keys. Inputs are bf16, outputs fp32.
+                elements, options = 2 * 256 * 2 * width, f"scale {width ** -.5}"
+                sizes = (2, 256, 256, 2, 2, width, options)
+                self.check_counts(attention_program(*sizes, half=True), elements * (3 * 2 + 4), 1.25, kernels=1)
+                # Keys and values are read by two passes for dq, and by those for dk and dv.
+                self.check_counts(gradient_program(*sizes, half=True), elements * (4 * 2 + 3 * 4), 1.95, kernels=2)
+        # Decoding is reading the cache.
+        sizes = (2, 1, 1024, 8, 2, 128, "offset %offset scale 0.1", {"offset": torch.tensor(1023)})
+        self.check_counts(attention_program(*sizes, half=True), 2 * 2 * 1024 * 2 * 128 * 2, 1.15, kernels=2)
+
+
+if __name__ == "__main__":
+    unittest.main()
