@@ -77,6 +77,14 @@ def run_tests(folder, name, **environment):
 #===----------------------------------------------------------------------===#
 
 
+def size_of(size):
+    """A number, a name, or a name over a number, rounded up: chunks of a length."""
+    if isinstance(size, int):
+        return size
+    name, _, per = size.partition("/")
+    return -(-SIZES[name] // int(per or 1))
+
+
 def value_of(formula):
     """runtime/plan/DeviceCode.h: a number, or the sum of times * ceil(scale * product / per)."""
     if isinstance(formula, int):
@@ -112,7 +120,7 @@ class Launches:
         self.device = self.plan["device"]
         self.driver = ctypes.CDLL("libcuda.so.1")
         torch.manual_seed(0)
-        self.values = [torch.randn([SIZES.get(size, size) for size in value["shape"]], device="cuda").to(DTYPES[value["dtype"]])
+        self.values = [torch.randn([size_of(size) for size in value["shape"]], device="cuda").to(DTYPES[value["dtype"]])
                        for value in self.plan["values"]]
         self.module = ctypes.c_void_p()
         text = (folder / f"{self.device['ptx']}.ptx").read_bytes() + b"\0"
@@ -209,6 +217,50 @@ def time_attention(folder):
     return result
 
 
+def fla_kernel(name):
+    """flash-linear-attention's function of a recurrence, or null where the package is not there."""
+    try:
+        if name.startswith("gated_deltanet"):
+            from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
+        else:
+            from fla.ops.gla import chunk_gla as kernel
+        return kernel
+    except ImportError:
+        return None
+
+
+def time_recurrence(folder):
+    """Linear attention of bf16 in chunks, forward and backward, beside flash-linear-attention's kernels."""
+    result = {}
+    for place in sorted((folder / "recurrence").iterdir()):
+        plan = Launches(place)
+        d, q, k, v, g, beta = (plan.values[value["value"]] for value in plan.plan["inputs"])
+        # Values of every size would overflow: keys of length one, decays below one.
+        k.copy_(F.normalize(k.float(), dim=-1))
+        g.copy_(-g.abs() * 0.1)
+        beta.copy_(beta.sigmoid())
+        seconds = {instruction["op"]: median_seconds(plan.runner(i))
+                   for i, instruction in enumerate(plan.plan["instructions"]) if "linear_attention" in instruction["op"]}
+        line = result[place.name] = {"forward_seconds": seconds["linear_attention"],
+                                     "backward_seconds": seconds["linear_attention_grad"]}
+        kernel = fla_kernel(place.name)
+        if not kernel:
+            continue
+        try:
+            delta = place.name.startswith("gated_deltanet")
+            inputs = [value.detach().requires_grad_() for value in (q, k, v, g, *([beta] if delta else []))]
+
+            def run():
+                return kernel(*inputs, scale=0.1)[0]
+
+            line["fla_forward_seconds"] = median_seconds(lambda: run().detach())
+            y = run()
+            line["fla_backward_seconds"] = median_seconds(lambda: torch.autograd.grad(y, inputs, d, retain_graph=True))
+        except Exception as error:  # Whatever Triton has to say is the result.
+            line["fla_error"] = str(error).strip().splitlines()[0][:200]
+    return result
+
+
 #===----------------------------------------------------------------------===#
 # Morph itself
 #===----------------------------------------------------------------------===#
@@ -268,6 +320,12 @@ def print_attention(result):
                   f"PyTorch: {figures['torch_seconds'] * 1e6:.1f} us")
 
 
+def print_recurrence(result):
+    for name, line in result.items():
+        print(f"{name}: " + ", ".join(f"{key} {value if isinstance(value, str) else f'{value * 1e6:.1f} us'}"
+                                      for key, value in line.items()))
+
+
 def print_programs(result):
     for name, line in result.items():
         print(f"{name}: {line['runs']} runs, {line['wrong']} wrong, worst {line['worst_of_tolerance']:.2f} of the tolerance")
@@ -288,6 +346,7 @@ PARTS = {
                    and result["cuda"]["kept"] == result["cpu"]["kept"]),
     "rows": (time_rows, print_rows, lambda result: True),
     "attention": (time_attention, print_attention, lambda result: True),
+    "recurrence": (time_recurrence, print_recurrence, lambda result: True),
     "bench": (run_bench, lambda result: None, lambda result: "error" not in result),
 }
 

@@ -43,6 +43,37 @@ morph.model @model base architecture "llama" layers 1 {{
 }}
 """
 
+# Recurrences: heads, width, and the decay's operand with its shape, beside the delta rule or not.
+RECURRENCES = {"gated_deltanet-16-128": (16, 128, "decay", "H", True), "gla-16-128": (16, 128, "channel_decay", "HxK", False)}
+RECURRENCE_PROGRAM = """
+morph.model @model base architecture "llama" layers 1 {{
+  morph.program @recurrence(%d: {v} "d" [B, T], %q: {v} "q" [B, T], %k: {v} "k" [B, T], %v: {v} "v" [B, T],
+                            %g: {g} "g" [B, T], %b: {b} "b" [B, T]) {{
+    %y:4 = morph.linear_attention %q, %k, %v {operands} scale 0.1 chunk 64 keep_states keep_written : {v}, {v}, {v} {types}
+    %r:{count} = morph.linear_attention_grad %d, %q, %k, %v {operands} states %y#2 written %y#3 scale 0.1 chunk 64
+        : {v}, {v}, {v}, {v} {types} states {states} written {v32}
+    morph.output "y" = %y#0{outputs} : {v32}{results}
+  }}
+}}
+"""
+
+
+def recurrence_program(heads, width, decay, shape, delta):
+    """A recurrence with its gradient, of bf16."""
+    def tensor(*sizes, dtype="f32"):
+        return "tensor<" + "x".join("?" if size is None else str(size) for size in sizes) + f"x{dtype}>"
+    v, v32 = (tensor(None, None, heads, width, dtype=dtype) for dtype in ("bf16", "f32"))
+    b = tensor(None, None, heads)
+    g = b if shape == "H" else v32
+    operands, types, results = f"{decay} %g", f"{decay} {g}", [v32, v32, v32, g]
+    if delta:
+        operands, types, results = f"{operands} beta %b", f"{types} beta {b}", results + [b]
+    return RECURRENCE_PROGRAM.format(
+        v=v, v32=v32, g=g, b=b, operands=operands, types=types, count=len(results),
+        states=tensor(None, heads, None, width, width), results="".join(f", {type_}" for type_ in results),
+        outputs="".join(f', "g{i}" = %r#{i}' for i in range(len(results))))
+
+
 # What decides and measures a run; the text comes with Debian's package, which other machines lack.
 QUICKSTART = ["--set", "export.check=false"]
 TEXT = pathlib.Path("/usr/share/doc/jargon-text/jargon.txt.gz")
@@ -87,6 +118,8 @@ def main(folder):
         types = {letter + suffix: f"tensor<?x?x{count}x{width}x{dtype}>" for letter, count in (("q", heads), ("k", groups))
                  for suffix, dtype in (("", "bf16"), ("32", "f32"))}
         emit(folder / "attention" / name, "attention", ATTENTION_PROGRAM.format(**types))
+    for name, arguments in RECURRENCES.items():
+        emit(folder / "recurrence" / name, "recurrence", recurrence_program(*arguments))
     pack_morph(folder)
     for name in ("morph-plan-run", "cuda-driver-test", "cuda-device-test"):
         shutil.copy(BUILD / "test/bin" / name, folder)
