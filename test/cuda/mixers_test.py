@@ -30,8 +30,12 @@ class LinearAttentionTest(ProgramCase):
     SHAPES = {"head_decay": "H", "decay": "BTH", "channel_decay": "BTHK", "beta": "BTH", "write": "BTHK",
               "erase": "BTHK", "bonus": "HK", "state": "BHKW"}
 
-    def recurrence(self, sizes, operands="", attributes="", kept=(), half=False, tolerance=2e-6, gradient=False):
-        """`sizes` of B, T, H, G, K and V; `operands` of the op beside q, k and v."""
+    def recurrence(self, *case, tolerance=2e-6, **options):
+        self.compare(*self.recurrence_program(*case, **options), tolerance=tolerance)
+
+    def recurrence_program(self, sizes, operands="", attributes="", kept=(), half=False, gradient=False, strong=False):
+        """A program, its inputs and weights. `sizes` of B, T, H, G, K and V; `operands` of the op beside q, k and v;
+        `strong`: some decays leave nothing."""
         sizes = dict(zip("BTHGKV", sizes))
         sizes["W"] = sizes["V"] + ("normaliser" in attributes)
         names = operands.split()
@@ -51,6 +55,8 @@ class LinearAttentionTest(ProgramCase):
             value = torch.randn(size_of(self.SHAPES[name]))
             if "decay" in name:
                 value = -value.abs() * 0.2
+                if strong:
+                    value = torch.where(torch.rand_like(value) < 0.1, torch.tensor(-1e4), value)
             elif name == "beta":
                 value = value.sigmoid()
             elif name in ("write", "erase"):
@@ -100,7 +106,7 @@ class LinearAttentionTest(ProgramCase):
     {body}
     morph.output {outputs} : {", ".join(type_of(letters) for letters in results.values())}
   }}""", "\n  ".join(f"morph.weight @{name} : {type_of(letters[name])}" for name in weights))
-        self.compare(text, {name: value for name, value in inputs.items() if name not in weights}, weights, tolerance)
+        return text, {name: value for name, value in inputs.items() if name not in weights}, weights
 
     def test_updates_and_decays(self):
         for update in ("", "beta", "write erase"):
@@ -146,8 +152,61 @@ class LinearAttentionTest(ProgramCase):
                 self.recurrence((2, 37, 2, 1, 16, 16), operands, "chunk 12", kept=kept, gradient=True, tolerance=4e-6)
 
     def test_bf16(self):
-        self.recurrence((2, 37, 2, 1, 32, 32), "decay beta", "chunk 16", half=True, gradient=True, tolerance=2e-2)
-        self.recurrence((2, 37, 2, 1, 32, 32), "decay beta", "chunk 16", half=True, tolerance=2e-2)
+        for update in ("", "beta"):
+            for decay in ("", "head_decay", "decay", "channel_decay"):
+                with self.subTest(update=update, decay=decay):
+                    case = ((2, 70, 4, 2, 32, 40), f"{decay} {update} state", "chunk 32")
+                    self.recurrence(*case, half=True, tolerance=2e-2)
+                    self.recurrence(*case, half=True, gradient=True, tolerance=2e-2)
+
+    def test_chunks(self):
+        # Several chunks and tiles of columns, of which the last are not full; chunks that are longer than a block's.
+        sizes = (1, 150, 2, 1, 128, 128)
+        for operands in ("decay beta", "channel_decay beta", "channel_decay bonus"):
+            with self.subTest(operands=operands):
+                self.recurrence(sizes, operands, "chunk 64", half=True, tolerance=2e-2)
+                self.recurrence(sizes, operands, "chunk 64", half=True, gradient=True, tolerance=2e-2)
+        self.recurrence((1, 150, 2, 1, 128, 72), "decay beta state", "chunk 64")
+        self.recurrence((1, 150, 2, 1, 128, 72), "decay beta state", "chunk 64", gradient=True, tolerance=4e-6)
+        self.recurrence((1, 150, 2, 1, 64, 64), "channel_decay beta state", "chunk 100", tolerance=4e-6)
+        self.recurrence((1, 150, 2, 1, 64, 64), "channel_decay beta state", "chunk 100", gradient=True, tolerance=4e-6)
+        self.recurrence((1, 90, 2, 1, 48, 33), "decay state", "chunk 40 normaliser 0.1", half=True, gradient=True,
+                        tolerance=2e-2)
+
+    def test_strong_decays(self):
+        # Nothing is left of the state, now and then: decays are zero, and their quotients no numbers. In chunks the sums of
+        # their logarithms go up to 500, and are as exact as that.
+        for operands in ("decay beta", "channel_decay beta"):
+            for gradient in (False, True):
+                with self.subTest(operands=operands, gradient=gradient):
+                    self.recurrence((1, 90, 2, 1, 32, 32), operands, "chunk 64", gradient=gradient, tolerance=1e-4,
+                                    strong=True)
+
+    def test_counts(self):
+        # Of two heads' inputs and outputs, once each, and of what all kernels move; with the states at the chunks' starts,
+        # each as large as a chunk of v, and without. Blocks of two tiles of columns read keys and queries, twice.
+        elements = 256 * 2 * 128
+        state, forward, backward = 128 * 256, elements * (3 * 2 + 4), elements * (4 * 2 + 3 * 4)
+        for operands, times, timesBack in (("decay beta", 2.3, 3.85), ("decay", 2.0, 3.25), ("channel_decay beta", 2.6, 4.0)):
+            for gradient in (False, True):
+                ideal = backward if gradient else forward + state * 4
+                if "channel" in operands:
+                    ideal += elements * (8 if gradient else 4)
+                for target in ("sm_80", "sm_90"):
+                    with self.subTest(operands=operands, gradient=gradient, target=target):
+                        counts = self.counts(*self.recurrence_program((1, 256, 2, 2, 128, 128), operands, "chunk 64", half=True,
+                                                                      gradient=gradient), target=target)
+                        if not counts:
+                            return
+                        counts = {name: count for name, count in counts.items() if name.startswith("linear_attention")}
+                        self.assertEqual(len(counts), 4 if gradient else 2, counts.keys())
+                        for name, count in counts.items():
+                            self.assertLessEqual(count["spills"], 4, name)
+                            self.assertLess(count["wavefronts"], 1.15 * count["ideal_wavefronts"], name)
+                            self.assertGreater(count["mma_flops"], .9 * (count["mma_flops"] + count["flops"]), name)
+                        moved = sum(count["bytes_loaded"] + count["bytes_stored"] for count in counts.values())
+                        print(operands, gradient, moved / ideal)
+                        self.assertLess(moved, (timesBack if gradient else times) * ideal)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ constexpr unsigned kDy = Shape::Count, kStates = kDy + 1, kDStates = kDy + 2, kD
 class GradientsKernel : public ChunkKernel {
 public:
   GradientsKernel(const Shape &shape, const ChunkGradients &gradients)
-      : ChunkKernel(shape, shape.chunk > 32 ? 8 : 4), of(gradients), isDelta(shape.update == Shape::Update::Delta),
-        keys(p.take(size, width)), queries(p.take(size, width)) {
+      : ChunkKernel(shape), of(gradients), isDelta(shape.update == Shape::Update::Delta), keys(p.take(size, width)),
+        queries(p.take(size, width)) {
     if (hasChannels())
       logs = p.takeSingle(size, width);
     const int64_t mark = p.mark();
@@ -35,6 +35,8 @@ public:
       Scores &to = isOfKeys ? ofKeys : ofQueries;
       to.plain = p.take(size, size);
       to.withBeta = isDelta ? p.take(size, size) : to.plain;
+      if (hasChannels() && isDelta)
+        to.ofAll = p.take(size, size);
     }
     levelKeys = hasChannels() ? p.take(size, width) : keys;
     levelQueries = hasChannels() ? p.take(size, width) : queries;
@@ -57,6 +59,7 @@ private:
   /// Gradients of scores in shared memory.
   struct Scores {
     SharedMatrix plain, withBeta;
+    SharedMatrix ofAll; ///< As they are summed up, where levels take them from there.
   };
   /// Gradients [C,K]: of what reads the state, and of what is written without beta.
   struct Rows {
@@ -71,7 +74,8 @@ private:
   Scalar addStates(Scalar sum);
   /// Stores the gradients of the scores of a level, or decayed of all.
   void storeScores(const Sums &sums, std::optional<Index> level);
-  void addProducts(Rows &rows);
+  void addProducts(Rows &rows,
+                   llvm::function_ref<void(Carried &sums, llvm::function_ref<Carried(Carried)> product)> add);
   void addLevels(const Sums &sums, Rows &rows);
   void addDiagonal(Rows &rows);
   void storeRowSums(int64_t number, llvm::function_ref<Scalar(size_t, Index, Index)> term);
@@ -155,10 +159,16 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
         ofRow.emplace(vectorAt(decays, row));
       for (size_t number : numbers) {
         Index column = p.columnOf(size, size, number);
-        Carried plain, withBeta;
+        Carried plain, withBeta, pair;
+        if (level && isDelta) {
+          auto [a, b] = p.load(to.ofAll, row, column);
+          pair = {a, b};
+        } else {
+          pair.append({gradients[number], gradients[number + 1]});
+        }
         for (size_t lane = 0; lane < 2; ++lane) {
           Index at = column + static_cast<int64_t>(lane);
-          Scalar value = gradients[number + lane] * (isOfKeys ? -1 : shape.scale);
+          Scalar value = pair[lane] * (isOfKeys ? -1 : shape.scale);
           if (!level && shape.has[Shape::Bonus])
             k->onlyIf(at == row, [&] { k->store(value, vector(diagonal), row); });
           Value isSeen = level ? isOfLevel(row, at, *level) : isOfKeys ? at < row : at <= row;
@@ -179,13 +189,17 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
     storeOf(/*isOfKeys=*/true, s.dvWritten, ofKeys);
 }
 
-void GradientsKernel::addProducts(Rows &rows) {
-  rows.queries = p.product(size, width, size, ofQueries.withBeta, levelKeys, rows.queries);
-  rows.writtenKeys = p.product(size, width, size, ~Factor(ofQueries.plain), levelQueries, rows.writtenKeys);
-  if (!isDelta)
-    return;
-  rows.readKeys = p.product(size, width, size, ofKeys.withBeta, levelKeys, rows.readKeys);
-  rows.writtenKeys = p.product(size, width, size, ~Factor(ofKeys.plain), levelKeys, rows.writtenKeys);
+/// To each of the gradients what comes of scores: add(sums, product), where `product` makes sums that begin with its
+/// argument.
+void GradientsKernel::addProducts(
+    Rows &rows, llvm::function_ref<void(Carried &sums, llvm::function_ref<Carried(Carried)> product)> add) {
+  add(rows.queries, [&](Carried start) { return p.product(size, width, size, ofQueries.withBeta, levelKeys, start); });
+  if (isDelta)
+    add(rows.readKeys, [&](Carried start) { return p.product(size, width, size, ofKeys.withBeta, levelKeys, start); });
+  add(rows.writtenKeys, [&](Carried start) {
+    start = p.product(size, width, size, ~Factor(ofQueries.plain), levelQueries, start);
+    return isDelta ? p.product(size, width, size, ~Factor(ofKeys.plain), levelKeys, start) : start;
+  });
 }
 
 /// The same where channels decay each by itself: level by level, and on the diagonal.
@@ -196,28 +210,35 @@ void GradientsKernel::addLevels(const Sums &s, Rows &rows) {
         k->store(s.dyWritten[number + static_cast<size_t>(lane)] * shape.scale, vector(diagonal), row);
       });
   });
+  if (isDelta) { // Registers do not suffice.
+    p.store(size, size, s.dyWritten, ofQueries.ofAll);
+    p.store(size, size, s.dvWritten, ofKeys.ofAll);
+  }
   SmallVector<int64_t> columns(isDelta ? 3 : 2, width);
+  auto rowsOf = [&](ArrayRef<Scalar> all) {
+    SmallVector<Carried> parts = unflatten(all, columns);
+    return Rows{parts[0], isDelta ? parts[2] : Carried(), parts[1]};
+  };
   auto flattened = [&](const Rows &of) { return flatten({&of.queries, &of.writtenKeys, &of.readKeys}); };
-  Carried all =
-      k->loop(k->integer(0), k->integer(levels()), 1, flattened(rows), [&](Index level, ArrayRef<Scalar> sums) {
+  rows = rowsOf(
+      k->loop(k->integer(0), k->integer(levels()), 1, flattened(rows), [&](Index level, ArrayRef<Scalar> before) {
         k->barrier();
         scaleLevel(level, logs, {{&keys, &levelKeys}, {&queries, &levelQueries}});
         storeScores(s, level);
         k->barrier();
-        Rows products{p.zeros(size, width), isDelta ? p.zeros(size, width) : Carried(), p.zeros(size, width)};
-        addProducts(products);
-        Carried next(sums), of = flattened(products);
-        p.visit(size, width, [&](size_t number, Index row, Index column) {
-          for (size_t lane = 0; lane < 2; ++lane) {
-            Scalar factor = levelDecay(level, logs, row, column + static_cast<int64_t>(lane));
-            for (size_t at = number + lane; at < next.size(); at += products.queries.size())
-              next[at] = fma(factor, of[at], next[at]);
-          }
+        Rows next = rowsOf(before);
+        addProducts(next, [&](Carried &sums, llvm::function_ref<Carried(Carried)> product) {
+          Carried ofLevel = product(p.zeros(size, width));
+          k->barrier(); // Decays are found again each time, and not kept in registers.
+          p.visit(size, width, [&](size_t number, Index row, Index column) {
+            for (size_t lane = 0; lane < 2; ++lane) {
+              Scalar factor = levelDecay(level, logs, row, column + static_cast<int64_t>(lane));
+              sums[number + lane] = fma(factor, ofLevel[number + lane], sums[number + lane]);
+            }
+          });
         });
-        return next;
-      });
-  SmallVector<Carried> parts = unflatten(all, columns);
-  rows = {parts[0], isDelta ? parts[2] : Carried(), parts[1]};
+        return flattened(next);
+      }));
 }
 
 void GradientsKernel::addDiagonal(Rows &rows) {
@@ -373,7 +394,7 @@ void GradientsKernel::build(KernelBuilder &kernel) {
   } else {
     storeScores(s, {});
     k->barrier();
-    addProducts(rows);
+    addProducts(rows, [](Carried &sums, llvm::function_ref<Carried(Carried)> product) { sums = product(sums); });
   }
   if (hasDiagonal())
     addDiagonal(rows);

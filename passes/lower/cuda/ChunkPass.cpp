@@ -20,14 +20,14 @@ constexpr unsigned kDy = kOwn, kDStates = kOwn + 1, kDv = kOwn + 2;
 class PassKernel : public ChunkKernel {
 protected:
   explicit PassKernel(const Shape &shape)
-      : ChunkKernel(shape, /*warps=*/4), keys(p.take(size, width)), queries(p.take(size, width)),
+      : ChunkKernel(shape), keys(p.take(size, width)), queries(p.take(size, width)),
         writtenKeys(hasChannels() && isDelta() ? p.take(size, width) : keys), scores(p.take(size, size)),
         inverse(isDelta() ? p.take(size, size) : scores), state(p.take(width, tileColumns)),
         decays(takeVector(hasChannels() ? width : size)), betas(takeVector(size)) {}
 
   bool isDelta() const { return shape.update == Shape::Update::Delta; }
-  /// What both directions load of a chunk.
-  void fillChunk();
+  /// What both directions load of a chunk; where `hasQueries`, queries and their scores, too.
+  void fillChunk(bool hasQueries);
   Scalar fromStart(Index row) { return decayed(vectorAt(decays, row)); }
   Scalar toEnd(Index row) { return decayed(*all - vectorAt(decays, row)); }
   void decayState(Carried &sums);
@@ -46,17 +46,21 @@ private:
   }
 };
 
-void PassKernel::fillChunk() {
+void PassKernel::fillChunk(bool hasQueries) {
   if (hasChannels()) {
-    fillRows(queries, kQueries);
     fillRows(writtenKeys, kWrittenKeys);
     if (isDelta())
       fillRows(keys, kReadKeys);
   } else {
     fillShared(keys, Shape::K);
-    fillShared(queries, Shape::Q);
   }
-  fillScores(scores, k->pointer(kScores));
+  if (hasQueries) {
+    if (hasChannels())
+      fillRows(queries, kQueries);
+    else
+      fillShared(queries, Shape::Q);
+    fillScores(scores, k->pointer(kScores));
+  }
   if (isDelta()) {
     fillScores(inverse, k->pointer(kInverse));
     loadBetas(betas);
@@ -113,7 +117,9 @@ void ForwardPass::build(KernelBuilder &kernel) {
       for (int64_t lane = 0; lane < 2; ++lane) {
         Index at = *firstColumn + column + lane;
         Value isThere = k->both(row < shape.width, at < shape.columns);
-        Index element = k->select(isThere, stateElement + row * shape.columns + at, k->integer(0));
+        // Where there is none, one of the block's own is read: the final state may lie in the place of the first.
+        Index element = stateElement + min(row, k->integer(shape.width - 1)) * shape.columns +
+                        min(at, k->integer(shape.columns - 1));
         start[number + static_cast<size_t>(lane)] =
             k->select(isThere, k->load(k->pointer(Shape::State), element), k->number(0));
       }
@@ -160,7 +166,7 @@ void ForwardPass::findAdded() {
 
 Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
   k->barrier();
-  fillChunk();
+  fillChunk(outputs.out.has_value());
   fillValues(values, *firstColumn);
   p.store(width, tileColumns, before, state);
   if (outputs.states)
@@ -234,7 +240,7 @@ void BackwardPass::build(KernelBuilder &kernel) {
 
 Carried BackwardPass::chunkOf(ArrayRef<Scalar> after) {
   k->barrier();
-  fillChunk();
+  fillChunk(/*hasQueries=*/true);
   fillColumns(dy, k->pointer(kDy), dyType, shape.columns, *firstColumn);
   p.store(width, tileColumns, after, state);
   storeState(after, k->pointer(kDStates), ofChunks() * (shape.width * shape.columns), *firstColumn, shape.type);

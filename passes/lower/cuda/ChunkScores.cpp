@@ -19,7 +19,7 @@ constexpr int64_t kBlock = 16;
 class ScoresKernel : public ChunkKernel {
 public:
   explicit ScoresKernel(const Shape &shape)
-      : ChunkKernel(shape, /*warps=*/4), isDelta(shape.update == Shape::Update::Delta), keys(p.take(size, width)),
+      : ChunkKernel(shape), isDelta(shape.update == Shape::Update::Delta), keys(p.take(size, width)),
         queries(p.take(size, width)), decays(takeVector(size)), diagonal(takeVector(size)) {
     if (hasChannels())
       logs = p.takeSingle(size, width), levelKeys = p.take(size, width), levelQueries = p.take(size, width);

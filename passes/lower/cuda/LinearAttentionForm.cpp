@@ -84,7 +84,7 @@ void morph::linear_attentionForm(DeviceFormCall &call) {
     outputs.states = resultArgument(next++);
   if (call.has("keep_written"))
     outputs.written = resultArgument(next);
-  if (isChunked(shape))
+  if (isChunked(shape, outputs.states.has_value()))
     launchChunkPass(call, shape, launchChunkScores(call, shape), outputs, plan::DType::F32);
   else
     launchRecurrence(call, shape, outputs);

@@ -426,7 +426,7 @@ static void steppedGradient(DeviceFormCall &call, const Shape &shape) {
 
 void morph::linear_attention_gradForm(DeviceFormCall &call) {
   Shape shape(call, kFirst);
-  if (isChunked(shape))
+  if (isChunked(shape, call.hasOperand(kStatesOperand)))
     chunkedGradient(call, shape);
   else
     steppedGradient(call, shape);

@@ -16,11 +16,16 @@ static int64_t padTo32(int64_t n) { return (n + 31) / 32 * 32; }
 /// Shared memory of a block that devices from sm_80 on have.
 static constexpr int64_t kSharedBytes = 160 * 1024;
 
-bool morph::isChunked(const Shape &shape) {
+/// Positions of a chunk.
+static constexpr int64_t kMostPositions = 64;
+
+bool morph::isChunked(Shape &shape, bool hasKeptStates) {
+  if (!hasKeptStates)
+    shape.chunk = std::min(shape.chunk, kMostPositions);
   const auto *positions = std::get_if<int64_t>(&shape.length);
   bool isShort = positions && *positions < std::min<int64_t>(shape.chunk, 16);
   bool hasPlainValues = !shape.normaliser && !shape.has[Shape::Bonus];
-  if (isShort || shape.chunk > 64 || shape.width > 128 || shape.update == Shape::Update::Free ||
+  if (isShort || shape.chunk > kMostPositions || shape.width > 128 || shape.update == Shape::Update::Free ||
       (shape.update == Shape::Update::Delta && !hasPlainValues))
     return false;
   return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kSharedBytes;
@@ -34,10 +39,19 @@ plan::LaunchArgument morph::takeOfChunks(DeviceFormCall &call, const Shape &shap
   return call.takeScratch(sumOf(size, productOf(shape.batch, 1, 1, bytes)));
 }
 
-ChunkKernel::ChunkKernel(const Shape &shape, int64_t warps)
-    : shape(shape), size(padTo32(shape.chunk)), width(padTo32(shape.width)),
-      tileColumns(shape.type == plan::DType::BF16 ? std::min<int64_t>(64, padTo32(shape.columns)) : 32),
-      p(shape.type, warps) {}
+static int64_t columnsOfTile(const Shape &shape) {
+  return shape.type == plan::DType::BF16 ? std::min<int64_t>(64, padTo32(shape.columns)) : 32;
+}
+
+/// Eight warps, where the smallest product has a block of 16 x 16 for each.
+static int64_t warpsOf(const Shape &shape) {
+  bool isSmall = shape.chunk <= 32 || (padTo32(shape.width) % 64 != 0 && columnsOfTile(shape) < 64);
+  return isSmall ? 4 : 8;
+}
+
+ChunkKernel::ChunkKernel(const Shape &shape)
+    : shape(shape), size(padTo32(shape.chunk)), width(padTo32(shape.width)), tileColumns(columnsOfTile(shape)),
+      p(shape.type, warpsOf(shape)) {}
 
 void ChunkKernel::begin(KernelBuilder &kernel, Index head, Index batch) {
   k = &kernel;

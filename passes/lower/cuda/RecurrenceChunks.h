@@ -13,8 +13,9 @@
 
 namespace morph {
 
-/// Whether the recurrence, or its gradient, has its chunked form.
-bool isChunked(const RecurrenceShape &shape);
+/// Whether the recurrence, or its gradient, has its chunked form. Where no states at its chunks' starts are `kept`,
+/// chunks that are too long for a block are made shorter.
+bool isChunked(RecurrenceShape &shape, bool hasKeptStates);
 
 /// What is of the chunks alone, in scratch: matrices [B,H,N,C,C] of the type of factors, and vectors [B,H,N,C] of fp32.
 struct ChunkScores {
@@ -62,7 +63,7 @@ public:
   using Carried = KernelBuilder::Carried;
   using Shape = RecurrenceShape;
 
-  ChunkKernel(const Shape &shape, int64_t warps);
+  explicit ChunkKernel(const Shape &shape);
 
   int64_t threads() const { return p.threads(); }
   int64_t sharedBytes() const { return p.sharedBytes() + 4 * vectorElements; }
