@@ -152,7 +152,7 @@ class DriverTest(unittest.TestCase):
         self.bin.mkdir()
         shutil.copy(BIN / "morph", self.bin / "morph")
         for path, text in {"bin/morph-translate": TRANSLATE, "bin/morph-opt": OPT, "bin/morph-run": RUN,
-                           "env/bin/python": PYTHON}.items():
+                           "env/bin/python3": PYTHON}.items():
             file = self.root / path
             file.write_text(text.replace("{python}", sys.executable, 1))
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
