@@ -205,7 +205,6 @@ class LinearAttentionTest(ProgramCase):
                             self.assertLess(count["wavefronts"], 1.15 * count["ideal_wavefronts"], name)
                             self.assertGreater(count["mma_flops"], .9 * (count["mma_flops"] + count["flops"]), name)
                         moved = sum(count["bytes_loaded"] + count["bytes_stored"] for count in counts.values())
-                        print(operands, gradient, moved / ideal)
                         self.assertLess(moved, (timesBack if gradient else times) * ideal)
 
 

@@ -35,7 +35,7 @@ public:
       Scores &to = isOfKeys ? ofKeys : ofQueries;
       to.plain = p.take(size, size);
       to.withBeta = isDelta ? p.take(size, size) : to.plain;
-      if (hasChannels() && isDelta)
+      if (takesScores())
         to.ofAll = p.take(size, size);
     }
     levelKeys = hasChannels() ? p.take(size, width) : keys;
@@ -65,6 +65,8 @@ private:
   struct Rows {
     Carried queries, readKeys, writtenKeys;
   };
+  /// Whether levels take sums of scores from shared memory, because registers do not suffice; of fp32 that does not.
+  bool takesScores() const { return hasChannels() && isDelta && p.isHalf(); }
   static Carried flatten(ArrayRef<const Carried *> parts);
   SmallVector<Carried> unflatten(ArrayRef<Scalar> all, ArrayRef<int64_t> columns) const;
   SmallVector<int64_t> sumColumns() const;
@@ -160,7 +162,7 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
       for (size_t number : numbers) {
         Index column = p.columnOf(size, size, number);
         Carried plain, withBeta, pair;
-        if (level && isDelta) {
+        if (takesScores()) {
           auto [a, b] = p.load(to.ofAll, row, column);
           pair = {a, b};
         } else {
@@ -210,7 +212,7 @@ void GradientsKernel::addLevels(const Sums &s, Rows &rows) {
         k->store(s.dyWritten[number + static_cast<size_t>(lane)] * shape.scale, vector(diagonal), row);
       });
   });
-  if (isDelta) { // Registers do not suffice.
+  if (takesScores()) {
     p.store(size, size, s.dyWritten, ofQueries.ofAll);
     p.store(size, size, s.dvWritten, ofKeys.ofAll);
   }
