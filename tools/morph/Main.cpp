@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph: the command people type. It starts the compiler's and the runtime's programs and shows what they do.
 
+#include "runtime/processes/Place.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/Process.h"
 #include "tools/morph/Report.h"
@@ -79,7 +80,9 @@ int main(int argc, char **argv) {
   if (const int signal = stopSignal()) {
     const std::string command = app.get_subcommands().front()->get_name();
     const bool continues = command == "run" || command == "select";
-    std::fprintf(stderr, "morph: stopped%s\n", continues ? "; the same command continues" : "");
+    // Of several drivers the leader's speaks.
+    if (const StatusOr<Place> place = findPlace(); !continues || !place.ok() || place->isLeader())
+      std::fprintf(stderr, "morph: stopped%s\n", continues ? "; the same command continues" : "");
     return 128 + signal;
   }
   printError(status);
