@@ -93,9 +93,12 @@ def sum_counts(counted):
 
 
 def evaluate(formula, sizes):
-    """A size formula of a plan's device code (runtime/plan/DeviceCode.h)."""
+    """A size formula of a plan's device code (runtime/plan/DeviceCode.h); 0 where a size is not known: the rings of decoding,
+    whose slots Programs.run leaves to the runtime."""
     if isinstance(formula, int):
         return formula
+    if any(name not in sizes for _, _, names, _ in formula for name in names):
+        return 0
     value = 0
     for times, scale, names, per in formula:
         product = scale
@@ -135,7 +138,7 @@ def launches_of(plan, sizes):
                 kind = plan["values"][value]
                 bytes_of = BYTES[kind["dtype"]]
                 for dim in kind["shape"]:
-                    bytes_of *= dim if isinstance(dim, int) else evaluate([[1, 1, [dim], 1]], sizes) if dim in sizes else 0
+                    bytes_of *= dim if isinstance(dim, int) else evaluate([[1, 1, [dim], 1]], sizes)
                 entry["ideal_bytes"] += bytes_of
                 entry["uniform_bytes"] += bytes_of if value in uniform else 0
     return kernels
