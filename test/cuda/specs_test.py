@@ -23,8 +23,8 @@ CASES = {"quickstart": {"sm_80": [(2, 37)], "sm_90": [(1, 70), (3, 21)]},
          "qwen3-layer": {"sm_80": [(2, 21)], "sm_90": [(1, 70), (3, 9)]}}
 # Programs of a layer of Qwen3's width take their time: all of them for one target and case, these for the others.
 FEW = {"qwen3-layer": ("align", "decode", "decode-full", "gates")}
-# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64 (5e-5), in bf16 further (up to 1e-1, those
-# of decays).
+# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5. In bf16 gradients of decays are
+# further from it, on the CPU too (.1): so far may a GPU be, twice.
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
 GENERATIONS = {"sm_80": ("sm_80", "sm_90", "sm_100"), "sm_90": ("sm_90", "sm_100")}
 DEVICES = {"sm_80": "a100", "sm_90": "h100"}
@@ -68,10 +68,18 @@ class SpecsTest(unittest.TestCase):
         expected = load_file(programs.run(program, batch, length, "cpu", "f64"))
         found = load_file(programs.run(program, batch, length, "cuda", MORPH_STAND_IN_DEVICE=DEVICES[programs.target]))
         self.assertEqual(found.keys(), expected.keys())
-        for name, value in expected.items():
+
+        def distances(values):
             # Gradients of gates may all be zero.
-            scale = max(value.abs().max().item(), 1e-3)
-            self.assertLess((found[name] - value).abs().max().item() / scale, TOLERANCE[self.precision], name)
+            return {name: (values[name] - value).abs().max().item() / max(value.abs().max().item(), 1e-3)
+                    for name, value in expected.items()}
+
+        tolerance, far = TOLERANCE[self.precision], distances(found)
+        far = {name: distance for name, distance in far.items() if not distance < tolerance}
+        if far and self.precision == "bf16":
+            half = distances(load_file(programs.run(program, batch, length, "cpu")))
+            far = {name: (distance, half[name]) for name, distance in far.items() if not distance < 2 * half[name]}
+        self.assertFalse(far)
 
     @unittest.skipUnless(cuda_model.find_ptxas(BIN.parent), "there is no ptxas")
     def test_ptx_is_assembled(self):

@@ -28,8 +28,8 @@ MEMORY_SHARE = 0.78
 # Bytes a second of the second cache, of those of the memory. Published measurements: 2 to 3.
 CACHE_SPEED = 2.5
 # A warp's instructions of a class that a multiprocessor starts in a clock.
-RATES = {"integer": 2, "float": 4, "special": 0.5, "convert": 2, "move": 4, "control": 2, "global": 1, "local": 1, "atomic": 0.25,
-         "barrier": 0.5, "collective": 1}
+RATES = {"integer": 2, "float": 4, "special": 0.5, "convert": 2, "move": 4, "control": 2, "global": 1, "local": 1,
+         "atomic": 0.25, "barrier": 0.5, "collective": 1}
 # Clocks until the next instruction of the warp: with some independent loads in flight (600 clocks for three of global
 # memory, 30 for three of shared), dependent arithmetic.
 LATENCY = {"global": 200, "shared": 10, "special": 16, "barrier": 30, "collective": 24, "atomic": 300, "mma": 16}
