@@ -140,8 +140,7 @@ void Executor::bindKernels() {
     if (library.ok())
       library_ = std::move(*library);
     else
-      logWarning("morph-run", "the kernels of program '" + plan_.program +
-                                  "' are interpreted, which is slow: " + library.status().message());
+      notCompiled_ = library.status().message();
   }
   for (const plan::Kernel &kernel : plan_.kernels) {
     Launched &launched = launched_.emplace_back();
@@ -375,6 +374,9 @@ void Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout
   Launched &launched = launched_[static_cast<size_t>(launches_[i])];
   if (launched.function)
     return launch(launched, operands, results, scratch);
+  if (!notCompiled_.empty())
+    logWarning("morph-run", "the kernels of program '" + plan_.program +
+                                "' are interpreted, which is slow: " + std::exchange(notCompiled_, {}));
   const std::vector<at::Tensor> interpreted = interpret(launched, operands, /*recording=*/false);
   for (size_t r = 0; r < results.size(); ++r)
     results[r].copy_(interpreted[r]);

@@ -119,6 +119,7 @@ private:
     std::unique_ptr<Executor> body; ///< Of its instructions, once it has been interpreted.
   };
   KernelLibrary library_;
+  std::string notCompiled_;        ///< Why kernels are interpreted; told when the first one is.
   std::vector<Launched> launched_; ///< One a kernel of the plan.
   std::vector<int64_t> launches_;  ///< One an instruction: which of these it launches, or -1.
   std::shared_ptr<Arena> arena_;
