@@ -478,8 +478,9 @@ Status Pipeline::exportHybrid() {
   inputs.packages = {"torch", "safetensors"};
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   MORPH_RETURN_IF_ERROR(runStage(
-      "hybrid", "export: a Hugging Face folder, compared with transformers", key,
-      [&](const fs::path &out, const std::string &) -> Status {
+      "hybrid",
+      std::string("export: a Hugging Face folder") + (resolved_.export_.check ? ", compared with transformers" : ""),
+      key, [&](const fs::path &out, const std::string &) -> Status {
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
         Command command{{python, writer, "--base", baseFolder().string(), "--run", run_.root().string(), "--mixers",
