@@ -18,7 +18,8 @@ StatusOr<CudaDriver> openDriver() {
   driver.library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!driver.library) {
     const char *error = ::dlerror();
-    return Status::failed(error ? error : file + " cannot be opened");
+    return Status::failed(error ? error : file + " cannot be opened",
+                          "NVIDIA's driver brings libcuda.so.1; MORPH_CUDA_DRIVER names another file");
   }
 #define MORPH_CUDA_TEXT(name) #name
 #define MORPH_CUDA_SYMBOL(name) MORPH_CUDA_TEXT(name)

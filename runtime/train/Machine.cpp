@@ -63,10 +63,10 @@ static std::string instructionSet() {
 }
 
 /// What decides the bits of a GPU's results, in words.
-static std::string describeDevice(const CudaProperties &device) {
-  const StatusOr<std::string> products = CudaDevice::productLibrary();
+static StatusOr<std::string> describeDevice(const CudaProperties &device) {
+  MORPH_ASSIGN_OR_RETURN(const std::string products, CudaDevice::productLibrary());
   return device.name + ", driver of CUDA " + std::to_string(device.driverVersion / 1000) + "." +
-         std::to_string(device.driverVersion % 1000 / 10) + (products.ok() ? ", " + *products : ", no cuBLASLt");
+         std::to_string(device.driverVersion % 1000 / 10) + ", " + products;
 }
 
 StatusOr<Json> describeMachine(at::Device device) {
@@ -79,7 +79,7 @@ StatusOr<Json> describeMachine(at::Device device) {
       return Status::invalid("no CUDA device: " + properties.name + " has compute capability " +
                              std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                              ", and 8.0 (A100) is the least");
-    name = describeDevice(properties);
+    MORPH_ASSIGN_OR_RETURN(name, describeDevice(properties));
     target = found->name;
     bytes = properties.memoryBytes;
   }

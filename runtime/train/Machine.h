@@ -14,7 +14,7 @@ namespace morph {
 /// that LibTorch uses now; `instruction_set`, all that LibTorch, the libraries in it and our kernels look at when they
 /// choose code: vendor and extensions of the CPU, and the environment variables that overrule them; `libtorch`, its
 /// version, build settings and libraries; `products`, the libraries that matrix products choose among. Errors: a GPU
-/// that is too old.
+/// that is too old, or has no cuBLASLt.
 StatusOr<Json> describeMachine(at::Device device);
 
 } // namespace morph

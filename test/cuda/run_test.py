@@ -49,7 +49,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         run(*command(folder / "cpu", "cpu"))
-        run(*command(folder / "cuda", "cuda"))
+        said = run(*command(folder / "cuda", "cuda")).stderr
+        assert "interpreted" not in said and "compared with transformers" not in said, said
         cpu, cuda = numbers(folder / "cpu"), numbers(folder / "cuda")
         assert cuda["selection"]["kept"] == cpu["selection"]["kept"], (cuda["selection"], cpu["selection"])
         assert len(cuda["metrics"]) == len(cpu["metrics"]) >= 12
@@ -86,6 +87,9 @@ def main():
 
         message = run(*command(folder / "none", "cuda:7"), expect=1).stderr
         assert "no CUDA device" in message, message
+        os.environ["MORPH_CUBLASLT"] = "/nowhere/libcublasLt.so.13"
+        message = run(*command(folder / "none", "cuda"), expect=1).stderr
+        assert "no cuBLASLt: /nowhere" in message, message
         assert not (folder / "none").exists()
 
 

@@ -62,7 +62,7 @@ pathlib.Path(option("-o")).write_text("module {}")
 RUN = COMMON + """
 if arguments[0] == "machine":
     threads = int(option("--threads"))
-    print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11", "device": "cpu", "target": "", "device_bytes": 0,
+    print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11", "device": os.environ.get("DEVICE", "cpu"), "target": "", "device_bytes": 0,
                       "instruction_set": os.environ.get("INSTRUCTIONS", "AVX2")}))
     sys.exit()
 if arguments[0] == "check":
@@ -575,6 +575,12 @@ class DriverTest(unittest.TestCase):
         self.assertIn("go on where it began", done.stderr)
         self.morph("run", self.spec, "--out", self.out, "--update", INSTRUCTIONS="AVX512")
         self.assertEqual(self.stages()[0], "align")
+
+    def test_other_gpus_are_refused(self):
+        self.morph("run", self.spec, "--out", self.out, DEVICE="an H100")
+        done = self.morph("run", self.spec, "--out", self.out, expect=2, DEVICE="an A100")
+        self.assertIn("with 2 threads on AVX2 and on an H100; here", done.stderr)
+        self.assertIn("go on where it began", done.stderr)
 
     def test_rebuilt_programs_and_scripts(self):
         self.morph("run", self.spec, "--out", self.out)

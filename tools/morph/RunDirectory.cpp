@@ -82,7 +82,7 @@ void compare(const Json &first, const Json &second, const std::string &path, std
 
 /// The error for a folder whose numbers were computed otherwise than they would be here.
 Status refuseMachine(const fs::path &path, const Machine &made, const Machine &here) {
-  const bool threadsOnly = made.instructionSet == here.instructionSet;
+  const bool threadsOnly = made.instructionSet == here.instructionSet && made.device == here.device;
   return Status::invalid(
       path.string() + " holds numbers that were computed " + made.describe() + "; here they would be computed " +
           here.describe() + ", and differ in their last bits",
