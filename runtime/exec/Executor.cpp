@@ -240,7 +240,10 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
-    tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous().to(device_);
+    MORPH_RETURN_IF_ERROR(guardTorch("program '" + plan_.program + "': weight '" + weight.name + "'", [&] {
+      tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous().to(device_);
+      return Status();
+    }));
     if (weight.gate && cuda_) {
       if (!gates.defined())
         gates = at::empty({gateElements}, tensor.options());
@@ -508,6 +511,21 @@ Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout
   return Status();
 }
 
+void Executor::findResults(size_t i, std::vector<at::Tensor> &values, const Layout &layout) const {
+  if (!steps_.empty() && steps_[i] == plan::Step::Skip)
+    return;
+  const plan::Instruction &instruction = plan_.instructions[i];
+  for (size_t r = 0; r < instruction.results.size(); ++r) {
+    const auto result = static_cast<size_t>(instruction.results[r]);
+    if (layout.values[result].defined())
+      values[result] = layout.values[result];
+    else if (viewed_[i] >= 0)
+      values[result] = values[static_cast<size_t>(viewed_[i])].view(layout.shapes[result]);
+    else if (updated_[i][r] >= 0)
+      values[result] = values[static_cast<size_t>(updated_[i][r])];
+  }
+}
+
 Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
   GraphKey key;
   for (const plan::NamedValue &input : plan_.inputs)
@@ -520,10 +538,11 @@ Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
   }
   CudaDevice &device = cudaDeviceOf(device_);
   if (!layout.graph) {
-    MORPH_ASSIGN_OR_RETURN(layout.graph, device.capture([&] { return runInstructions(values, &layout, {}); }));
-    layout.graphValues = values;
+    std::vector<at::Tensor> captured = values;
+    MORPH_ASSIGN_OR_RETURN(layout.graph, device.capture([&] { return runInstructions(captured, &layout, {}); }));
   }
-  values = layout.graphValues;
+  for (size_t i = 0; i < plan_.instructions.size(); ++i)
+    findResults(i, values, layout);
   return device.launch(*layout.graph, "program '" + plan_.program + "'");
 }
 

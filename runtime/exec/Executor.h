@@ -99,7 +99,6 @@ private:
     std::vector<at::Tensor> inputs; ///< On a GPU: where each input lies that is given elsewhere or not updated.
     GraphKey graphKey;              ///< Of the last run that could be a graph.
     std::optional<CudaGraph> graph; ///< That run, from its second time on.
-    std::vector<at::Tensor> graphValues;
   };
 
   plan::Plan plan_;
@@ -151,6 +150,8 @@ private:
   Status runInstructions(std::vector<at::Tensor> &values, Layout *layout, const std::map<int64_t, at::Tensor> &given);
   /// The same on a GPU: what is run for the second time becomes a graph, whose launch is one call.
   Status runGraph(std::vector<at::Tensor> &values, Layout &layout);
+  /// The results of instruction `i` where a graph leaves them: in the layout, or where the caller's memory is updated.
+  void findResults(size_t i, std::vector<at::Tensor> &values, const Layout &layout) const;
   /// Finds what a run needs.
   void findSteps(const std::map<int64_t, at::Tensor> &given);
   /// Fills the results of instruction `i`, which is not computed, where they are read.

@@ -322,7 +322,8 @@ TEST(CudaErrors, AWrongAddressIsReportedWithTheLastLaunches) {
       },
       "1 no error\n(.*\n)*2 no error\n(.*\n)*3 waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS \\(.*\\), in one of "
       "the "
-      "last launches: norm of layer 1, softmax of layer 2 \\[MORPH_CUDA_SYNC=1 .*\\]\n(.*\n)*4 waiting for the device: "
+      "last launches: norm of layer 1: kernel 'add_to', softmax of layer 2: kernel 'write_behind' \\[MORPH_CUDA_SYNC=1 "
+      ".*\\]\n(.*\n)*4 waiting for the device: "
       "CUDA_ERROR_ILLEGAL_ADDRESS");
 }
 
@@ -332,8 +333,9 @@ TEST(CudaErrors, WaitingForEveryLaunchNamesTheOne) {
         ::setenv("MORPH_CUDA_SYNC", "1", 1);
         writeBehind();
       },
-      "1 no error\n(.*\n)*2 softmax of layer 2: CUDA_ERROR_ILLEGAL_ADDRESS \\([^,]*\\)\n(.*\n)*3 softmax of layer 2: "
-      "CUDA_ERROR_ILLEGAL_ADDRESS");
+      "1 no error\n(.*\n)*2 softmax of layer 2: kernel 'write_behind': CUDA_ERROR_ILLEGAL_ADDRESS "
+      "\\([^,]*\\)\n(.*\n)*3 "
+      "softmax of layer 2: kernel 'write_behind': CUDA_ERROR_ILLEGAL_ADDRESS");
 }
 
 //===----------------------------------------------------------------------===//
