@@ -1,56 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/device/CublasLt.h"
 
-#include <cstdlib>
-#include <cstring>
+#include "runtime/device/VendorLibrary.h"
+
 #include <dlfcn.h>
-#include <link.h>
 #include <mutex>
-#include <vector>
 
 namespace morph {
 namespace {
 
-constexpr const char *kLibrary = "libcublasLt.so.13";
-
-/// Of a loaded ".../torch/lib/libtorch_cpu.so": ".../nvidia/cu13/lib/", where the wheels put CUDA's libraries.
-int findWheel(dl_phdr_info *info, size_t, void *folder) {
-  constexpr const char *kTorch = "/torch/lib/libtorch_cpu.so";
-  const char *at = info->dlpi_name ? std::strstr(info->dlpi_name, kTorch) : nullptr;
-  if (!at || std::strcmp(at, kTorch) != 0)
-    return 0;
-  *static_cast<std::string *>(folder) = std::string(info->dlpi_name, at) + "/nvidia/cu13/lib/";
-  return 1;
-}
-
-std::vector<std::string> candidates() {
-  if (const char *named = std::getenv("MORPH_CUBLASLT"); named && *named)
-    return {named};
-  std::vector<std::string> files = {kLibrary};
-  std::string wheel;
-  ::dl_iterate_phdr(findWheel, &wheel);
-  if (!wheel.empty())
-    files.push_back(wheel + kLibrary);
-  if (*MORPH_CUDA_WHEEL)
-    files.push_back(std::string(MORPH_CUDA_WHEEL) + "/lib/" + kLibrary);
-  files.push_back(std::string("/usr/local/cuda/lib64/") + kLibrary);
-  return files;
-}
-
 StatusOr<CublasLt> openLibrary() {
+  VendorLibrary library{"cuBLASLt", "libcublasLt.so.13", "MORPH_CUBLASLT", "nvidia/cu13/lib"};
+  if (*MORPH_CUDA_WHEEL)
+    library.folder = std::string(MORPH_CUDA_WHEEL) + "/lib";
+  MORPH_ASSIGN_OR_RETURN(const OpenedLibrary opened, openVendorLibrary(library));
+  const std::string &file = opened.file;
   CublasLt blas;
-  std::string tried, file;
-  for (const std::string &candidate : candidates()) {
-    blas.library = ::dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (blas.library) {
-      file = candidate;
-      break;
-    }
-    const char *error = ::dlerror();
-    tried += (tried.empty() ? "" : "; ") + std::string(error ? error : candidate.c_str());
-  }
-  if (!blas.library)
-    return Status::failed("no cuBLASLt: " + tried, "MORPH_CUBLASLT names the file of libcublasLt.so.13");
+  blas.library = opened.handle;
 #define MORPH_CUBLASLT_FIND(name)                                                                                      \
   blas.name = reinterpret_cast<decltype(blas.name)>(::dlsym(blas.library, "cublasLt" #name));                          \
   if (!blas.name)                                                                                                      \

@@ -371,13 +371,13 @@ Status CudaDevice::launch(const CudaFunction &function, Dim3 grid, Dim3 block, i
                           " threads a block, of which it can have " + std::to_string(function.maximumThreads));
   const Lock lock(state_->mutex);
   MORPH_RETURN_IF_ERROR(state_->enter());
-  const std::string name = what + ": kernel '" + function.name + "'";
   const CUresult result = state_->driver->cuLaunchKernel(
       static_cast<CUfunction>(function.handle), grid.x, grid.y, grid.z, block.x, block.y, block.z,
       static_cast<unsigned>(sharedBytes), state_->stream, const_cast<void **>(arguments), nullptr);
   if (result != CUDA_SUCCESS)
-    return state_->check(result, name + " (grid " + textOf(grid) + ", block " + textOf(block) + ")");
-  return state_->started(name);
+    return state_->check(result, what + ": kernel '" + function.name + "' (grid " + textOf(grid) + ", block " +
+                                     textOf(block) + ")");
+  return state_->started(what, function.name);
 }
 
 //===----------------------------------------------------------------------===//

@@ -105,13 +105,14 @@ Status CudaState::check(CUresult result, const std::string &what) {
   return status;
 }
 
-Status CudaState::started(const std::string &what) {
+Status CudaState::started(const std::string &what, const std::string &kernel) {
   if (capturing)
     return Status();
-  if (waits)
-    return wait(what);
-  names_[started_++ % kNames] = what;
-  return Status();
+  std::string &name = names_[started_++ % kNames]; // Its memory is used again.
+  name = what;
+  if (!kernel.empty())
+    name.append(": kernel '").append(kernel).append("'");
+  return waits ? wait(std::string(name)) : Status();
 }
 
 Status CudaState::wait(const std::string &what) {

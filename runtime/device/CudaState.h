@@ -69,8 +69,8 @@ struct CudaState {
   Status enterOutsideCapture(const std::string &what);
   /// An error of `what`, which may be one of work that ran before.
   Status check(CUresult result, const std::string &what);
-  /// After something was put on the stream: remembers its name, and waits where everything does.
-  Status started(const std::string &what);
+  /// After something was put on the stream: remembers its name, with a kernel's, and waits where everything does.
+  Status started(const std::string &what, const std::string &kernel = "");
   Status wait(const std::string &what);
 
 private:

@@ -3,20 +3,18 @@
 
 #include "runtime/device/Nccl.h"
 
+#include "runtime/device/VendorLibrary.h"
+
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
-#include <link.h>
 #include <mutex>
 #include <type_traits>
-#include <vector>
 
 namespace morph {
 
 namespace {
 
-constexpr const char *kLibrary = "libnccl.so.2";
 constexpr int kSuccess = 0, kSum = 0;
 
 struct UniqueId {
@@ -38,35 +36,11 @@ struct Library {
 int numberOf(Nccl::Type type) { return type == Nccl::Type::F32 ? 7 : type == Nccl::Type::F64 ? 8 : 4; }
 constexpr int kBytes = 0;
 
-/// Of a loaded ".../torch/lib/libtorch_cpu.so": ".../nvidia/nccl/lib/", where the wheels put it.
-int findWheel(dl_phdr_info *info, size_t, void *folder) {
-  constexpr const char *kTorch = "/torch/lib/libtorch_cpu.so";
-  const char *at = info->dlpi_name ? std::strstr(info->dlpi_name, kTorch) : nullptr;
-  if (!at || std::strcmp(at, kTorch) != 0)
-    return 0;
-  *static_cast<std::string *>(folder) = std::string(info->dlpi_name, at) + "/nvidia/nccl/lib/";
-  return 1;
-}
-
 StatusOr<Library> openLibrary() {
-  std::vector<std::string> files = {kLibrary};
-  std::string wheel;
-  ::dl_iterate_phdr(findWheel, &wheel);
-  if (!wheel.empty())
-    files.push_back(wheel + kLibrary);
-  files.push_back(std::string("/usr/local/cuda/lib64/") + kLibrary);
-  if (const char *named = std::getenv("MORPH_NCCL"); named && *named)
-    files = {named};
+  MORPH_ASSIGN_OR_RETURN(const OpenedLibrary opened,
+                         openVendorLibrary({"NCCL", "libnccl.so.2", "MORPH_NCCL", "nvidia/nccl/lib"}));
   Library library;
-  std::string tried, file;
-  for (size_t i = 0; i < files.size() && !library.handle; ++i) {
-    file = files[i];
-    library.handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    const char *error = library.handle ? nullptr : ::dlerror();
-    tried += (tried.empty() ? "" : "; ") + std::string(error ? error : "");
-  }
-  if (!library.handle)
-    return Status::failed("no NCCL: " + tried, "MORPH_NCCL names the file of libnccl.so.2");
+  library.handle = opened.handle;
   const auto find = [&](auto &function, const char *name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library.handle, name));
     return function != nullptr;
@@ -75,7 +49,7 @@ StatusOr<Library> openLibrary() {
       !find(library.CommDestroy, "ncclCommDestroy") || !find(library.AllReduce, "ncclAllReduce") ||
       !find(library.Broadcast, "ncclBroadcast") || !find(library.GetErrorString, "ncclGetErrorString") ||
       !find(library.GetLastError, "ncclGetLastError"))
-    return Status::failed("no NCCL: '" + file + "' lacks functions of NCCL 2");
+    return Status::failed("no NCCL: '" + opened.file + "' lacks functions of NCCL 2");
   return library;
 }
 
