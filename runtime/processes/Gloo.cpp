@@ -74,14 +74,10 @@ public:
     std::vector<at::Tensor> tensors = {std::move(tensor)};
     backend_->broadcast(tensors, options)->wait();
   }
-  // Both count elements along the first dimension.
+  // It counts elements along the first dimension.
   void allGather(at::Tensor result, at::Tensor tensor) override {
     at::Tensor rows = result.view({-1}), row = tensor.view({-1});
     backend_->_allgather_base(rows, row)->wait();
-  }
-  void reduceScatter(at::Tensor result, at::Tensor tensor) override {
-    at::Tensor row = result.view({-1}), rows = tensor.view({-1});
-    backend_->_reduce_scatter_base(row, rows)->wait();
   }
 
 private:

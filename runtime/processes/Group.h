@@ -17,8 +17,6 @@ public:
   virtual void broadcast(at::Tensor tensor, int64_t root) = 0;
   /// `result` has a row for each process.
   virtual void allGather(at::Tensor result, at::Tensor tensor) = 0;
-  /// `tensor` has a row for each process.
-  virtual void reduceScatter(at::Tensor result, at::Tensor tensor) = 0;
 
   /// Meets the others; waits as long as `join` says.
   static std::unique_ptr<Group> connect(const Place &place, std::chrono::seconds timeout);

@@ -94,21 +94,24 @@ StatusOr<Nccl *> Processes::ncclOf(at::Device device) {
   return nccl_.get();
 }
 
+/// What NCCL says as what the transports throw.
+static void require(const Status &status) { TORCH_CHECK(status.ok(), status.message()); }
+
 Status Processes::allReduce(const std::vector<at::Tensor> &tensors) {
   if (isAlone())
     return Status();
   MORPH_ASSIGN_OR_RETURN(Nccl *const nccl, ncclOf(deviceOf(tensors)));
-  for (size_t i = 0; nccl && i < tensors.size(); ++i) {
-    const at::ScalarType type = tensors[i].scalar_type();
-    MORPH_RETURN_IF_ERROR(nccl->allReduce(tensors[i].mutable_data_ptr(), tensors[i].numel(),
-                                          type == at::kFloat    ? Nccl::Type::F32
-                                          : type == at::kDouble ? Nccl::Type::F64
-                                                                : Nccl::Type::I64));
-  }
-  if (nccl)
-    return Status();
-  return call("a sum over processes",
-              [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->allReduce(bucket); }); });
+  return call("a sum over processes", [&] {
+    if (!nccl)
+      return sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->allReduce(bucket); });
+    for (const at::Tensor &tensor : tensors) {
+      const at::ScalarType type = tensor.scalar_type();
+      require(nccl->allReduce(tensor.mutable_data_ptr(), tensor.numel(),
+                              type == at::kFloat    ? Nccl::Type::F32
+                              : type == at::kDouble ? Nccl::Type::F64
+                                                    : Nccl::Type::I64));
+    }
+  });
 }
 
 Status Processes::allReduce(const at::Tensor &tensor) { return allReduce(std::vector<at::Tensor>{tensor}); }
@@ -117,13 +120,12 @@ Status Processes::broadcast(const std::vector<at::Tensor> &tensors, int64_t root
   if (isAlone())
     return Status();
   MORPH_ASSIGN_OR_RETURN(Nccl *const nccl, ncclOf(deviceOf(tensors)));
-  for (size_t i = 0; nccl && i < tensors.size(); ++i)
-    MORPH_RETURN_IF_ERROR(
-        nccl->broadcast(tensors[i].mutable_data_ptr(), static_cast<int64_t>(tensors[i].nbytes()), root));
-  if (nccl)
-    return Status();
-  return call("a message from process " + std::to_string(root),
-              [&] { sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->broadcast(bucket, root); }); });
+  return call("a message from process " + std::to_string(root), [&] {
+    if (!nccl)
+      return sendInBuckets(tensors, [&](const at::Tensor &bucket) { group_->broadcast(bucket, root); });
+    for (const at::Tensor &tensor : tensors)
+      require(nccl->broadcast(tensor.mutable_data_ptr(), static_cast<int64_t>(tensor.nbytes()), root));
+  });
 }
 
 StatusOr<at::Tensor> Processes::allGather(const at::Tensor &tensor) {
@@ -136,19 +138,6 @@ StatusOr<at::Tensor> Processes::allGather(const at::Tensor &tensor) {
     shape.insert(shape.begin(), count());
     result = at::empty(shape, own.options());
     group_->allGather(result, own);
-    result = result.to(tensor.device());
-  }));
-  return result;
-}
-
-StatusOr<at::Tensor> Processes::reduceScatter(const at::Tensor &tensor) {
-  if (isAlone())
-    return tensor.squeeze(0);
-  at::Tensor result;
-  MORPH_RETURN_IF_ERROR(call("a sum over processes", [&] {
-    const at::Tensor whole = tensor.to(at::kCPU).contiguous();
-    result = at::empty(whole.sizes().slice(1), whole.options());
-    group_->reduceScatter(result, whole);
     result = result.to(tensor.device());
   }));
   return result;

@@ -53,8 +53,6 @@ public:
   Status broadcast(const std::vector<at::Tensor> &tensors, int64_t root);
   /// [count, ...] of all tensors of one shape, by rank.
   StatusOr<at::Tensor> allGather(const at::Tensor &tensor);
-  /// The part `rank` of the sum of all tensors [count, ...].
-  StatusOr<at::Tensor> reduceScatter(const at::Tensor &tensor);
   /// Texts of all processes, by rank.
   StatusOr<std::vector<std::string>> gatherTexts(const std::string &text);
   /// The rows of a list of `total` that was dealt out in turn, `chunk` rows at a time: chunk i to the process that
