@@ -301,7 +301,7 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
   if (layout.generation == arena_->generation())
     return &layout;
   layout.generation = arena_->generation();
-  layout.graphKey = GraphKey();
+  layout.graphKey.reset();
   layout.graph.reset();
   layout.values.assign(plan_.values.size(), at::Tensor());
   for (size_t value = 0; value < plan_.values.size(); ++value)
@@ -531,7 +531,7 @@ Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
   for (const plan::NamedValue &input : plan_.inputs)
     key.inputs.push_back(values[static_cast<size_t>(input.value)].const_data_ptr());
   key.steps = steps_;
-  if (!(layout.graphKey == key)) {
+  if (!layout.graphKey || !(*layout.graphKey == key)) {
     layout.graph.reset();
     layout.graphKey = std::move(key);
     return runInstructions(values, &layout, {});
@@ -541,9 +541,11 @@ Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
     std::vector<at::Tensor> captured = values;
     MORPH_ASSIGN_OR_RETURN(layout.graph, device.capture([&] { return runInstructions(captured, &layout, {}); }));
   }
+  MORPH_RETURN_IF_ERROR(device.launch(*layout.graph, "program '" + plan_.program + "'"));
+  // While the device works.
   for (size_t i = 0; i < plan_.instructions.size(); ++i)
     findResults(i, values, layout);
-  return device.launch(*layout.graph, "program '" + plan_.program + "'");
+  return Status();
 }
 
 StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const NamedTensors &given, bool recording) {
@@ -590,6 +592,10 @@ StatusOr<NamedTensors> Executor::run(const NamedTensors &inputs, const NamedTens
   return execute(inputs, given, false);
 }
 
-StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) { return execute(inputs, {}, true); }
+StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) {
+  if (cuda_)
+    return Status::failed("program '" + plan_.program + "': autograd records on the CPU alone");
+  return execute(inputs, {}, true);
+}
 
 } // namespace morph

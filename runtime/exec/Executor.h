@@ -57,7 +57,7 @@ public:
   StatusOr<NamedTensors> run(const NamedTensors &inputs, const NamedTensors &given = {});
 
   /// As `run`, with autograd recording and tensors of their own, for the tests' oracle: masters must be set to require
-  /// grad. Gradients are not among the outputs.
+  /// grad. Gradients are not among the outputs. Errors: an executor that is not on the CPU.
   StatusOr<NamedTensors> runRecording(const NamedTensors &inputs);
 
   /// The fp32 masters of the trainable weights, by name. Changing a tensor in place changes what the next run reads.
@@ -96,9 +96,9 @@ private:
     std::vector<std::vector<at::Tensor>> results;
     char *memory = nullptr; ///< The arena's.
     CudaProgram::LaunchesPtr launches;
-    std::vector<at::Tensor> inputs; ///< On a GPU: where each input lies that is given elsewhere or not updated.
-    GraphKey graphKey;              ///< Of the last run that could be a graph.
-    std::optional<CudaGraph> graph; ///< That run, from its second time on.
+    std::vector<at::Tensor> inputs;   ///< On a GPU: where each input lies that is given elsewhere or not updated.
+    std::optional<GraphKey> graphKey; ///< Of the last run that could be a graph.
+    std::optional<CudaGraph> graph;   ///< That run, from its second time on.
   };
 
   plan::Plan plan_;

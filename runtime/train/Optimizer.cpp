@@ -74,7 +74,7 @@ StatusOr<double> Optimizer::step(double rate) {
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, update_->run(inputs_));
   for (auto &entry : gradients_)
     entry.second.zero_();
-  for (int64_t owner = 0; owner < processes_->count(); ++owner) {
+  for (int64_t owner = 0; !processes_->isAlone() && owner < processes_->count(); ++owner) {
     std::vector<at::Tensor> masters;
     for (const auto &[name, master] : executor_->masters())
       if (const auto found = owners_.find(name); found != owners_.end() && found->second == owner)
@@ -85,6 +85,8 @@ StatusOr<double> Optimizer::step(double rate) {
 }
 
 Status Optimizer::sumGradients() {
+  if (processes_->isAlone())
+    return Status();
   std::vector<at::Tensor> gradients;
   for (const auto &entry : gradients_)
     gradients.push_back(entry.second);
