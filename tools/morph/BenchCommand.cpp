@@ -232,8 +232,8 @@ Status bench(const Toolchain &tools, const Arguments &arguments) {
     MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, benchCompiler(tools, model, arguments.repeat));
     result.update(measured);
   } else {
-    MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, arguments.threads, arguments.device));
-    BenchCompiler compiler(tools, model, folder.path(), runtime.machine.target);
+    MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
+    BenchCompiler compiler(tools, model, folder.path(), target);
     MORPH_ASSIGN_OR_RETURN(const OrderedJson measured, runPlan(tools, arguments, mode, model, compiler));
     result.update(measured);
   }

@@ -2,6 +2,7 @@
 #include "tools/morph/DeviceMeasure.h"
 
 #include "runtime/device/CudaDevice.h"
+#include "runtime/plan/DeviceTargets.h"
 
 #include <algorithm>
 #include <vector>
@@ -84,7 +85,11 @@ StatusOr<plan::DeviceModel> morph::measureDevice() {
   MORPH_ASSIGN_OR_RETURN(const std::shared_ptr<CudaDevice> device, CudaDevice::open(0));
   plan::DeviceModel model;
   model.name = device->properties().name;
-  model.target = device->properties().major >= 9 ? "sm_90" : "sm_80";
+  const CudaProperties &properties = device->properties();
+  const plan::DeviceTarget *target = plan::targetFor(10 * properties.major + properties.minor);
+  if (!target)
+    return Status::invalid("no CUDA device: " + properties.name + " is too old for code of ours");
+  model.target = target->name;
   MORPH_ASSIGN_OR_RETURN(const int64_t memory, device->freeBytes());
   model.memoryBytes = static_cast<double>(memory);
   MORPH_ASSIGN_OR_RETURN(const double copied, copySpeed(*device));

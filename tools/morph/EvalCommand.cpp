@@ -25,8 +25,8 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
                            "expected a folder with config.json and *.safetensors");
   if (!fs::exists(arguments.tokens, error))
     return Status::invalid("no such token file: " + arguments.tokens);
-  MORPH_ASSIGN_OR_RETURN(const Runtime machine, askRuntime(tools, 0, arguments.device));
-  const Compiler compiler(tools, machine.machine.target);
+  MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
+  const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";

@@ -34,8 +34,8 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   if (!fs::is_directory(arguments.model, error))
     return Status::invalid("no such model folder: " + arguments.model,
                            "expected a folder with config.json, *.safetensors and tokenizer.json");
-  MORPH_ASSIGN_OR_RETURN(const Runtime machine, askRuntime(tools, 0, arguments.device));
-  const Compiler compiler(tools, machine.machine.target);
+  MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
+  const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));

@@ -35,6 +35,13 @@ StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads, con
   return runtime;
 }
 
+StatusOr<std::string> morph::targetOf(const Toolchain &tools, const std::string &device) {
+  if (device == "cpu")
+    return std::string();
+  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, /*threads=*/0, device));
+  return runtime.machine.target;
+}
+
 StatusOr<Machine> morph::readMachine(const fs::path &file) {
   MORPH_ASSIGN_OR_RETURN(const Json json, readJson(file.string()));
   return fromJson(json, file.string());

@@ -37,6 +37,9 @@ struct Runtime {
 /// Asks morph-run. `threads` and `device` are the spec's `model.threads` and `model.device`. Errors: "no CUDA device".
 StatusOr<Runtime> askRuntime(const Toolchain &tools, int64_t threads, const std::string &device);
 
+/// The generation whose code programs on that device run ("sm_90"); empty of the CPU, of which nothing is asked.
+StatusOr<std::string> targetOf(const Toolchain &tools, const std::string &device);
+
 /// The machine that a file of Machine::toJson describes.
 StatusOr<Machine> readMachine(const fs::path &file);
 
