@@ -11,9 +11,8 @@ using Carried = KernelBuilder::Carried;
 using Shape = RecurrenceShape;
 
 namespace {
-// Pointers of both directions, then those of each.
-constexpr unsigned kScores = Shape::Count, kInverse = kScores + 1, kDecays = kScores + 2, kQueries = kScores + 3,
-                   kReadKeys = kScores + 4, kWrittenKeys = kScores + 5, kOwn = kScores + 6;
+// Pointers of each direction, behind those of ChunkScores.
+constexpr unsigned kOwn = ChunkKernel::kOwn;
 constexpr unsigned kOut = kOwn, kFinal = kOwn + 1, kStates = kOwn + 2, kWritten = kOwn + 3;
 constexpr unsigned kDy = kOwn, kDStates = kOwn + 1, kDv = kOwn + 2;
 

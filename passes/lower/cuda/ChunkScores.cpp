@@ -11,8 +11,6 @@ using Carried = KernelBuilder::Carried;
 using Shape = RecurrenceShape;
 
 namespace {
-constexpr unsigned kScores = Shape::Count, kInverse = kScores + 1, kDecays = kScores + 2, kQueries = kScores + 3,
-                   kReadKeys = kScores + 4, kWrittenKeys = kScores + 5, kPointers = kScores + 6;
 /// Rows of a triangular block that is solved by substitution.
 constexpr int64_t kBlock = 16;
 
@@ -268,7 +266,7 @@ ChunkScores morph::launchChunkScores(DeviceFormCall &call, const Shape &shape) {
   result.queries = take(hasChannels, rows, shape.type);
   result.readKeys = take(hasChannels && isDelta, rows, shape.type);
   result.writtenKeys = take(hasChannels, rows, shape.type);
-  std::string kernel = call.define("scores_" + shape.variant(), kPointers, /*sizes=*/1, scores.threads(),
+  std::string kernel = call.define("scores_" + shape.variant(), ChunkKernel::kOwn, /*sizes=*/1, scores.threads(),
                                    [&](KernelBuilder &k) { scores.build(k); });
   std::vector<plan::LaunchArgument> arguments = shape.arguments();
   arguments.insert(arguments.end(), {result.ofQueries, result.inverse, result.decays, result.queries, result.readKeys,

@@ -63,6 +63,11 @@ public:
   using Carried = KernelBuilder::Carried;
   using Shape = RecurrenceShape;
 
+  // Pointers behind the operands: those of ChunkScores, and then those of a kernel that reads them.
+  static constexpr unsigned kScores = Shape::Count, kInverse = kScores + 1, kDecays = kScores + 2,
+                            kQueries = kScores + 3, kReadKeys = kScores + 4, kWrittenKeys = kScores + 5,
+                            kOwn = kScores + 6;
+
   explicit ChunkKernel(const Shape &shape);
 
   int64_t threads() const { return p.threads(); }
