@@ -6,6 +6,7 @@
 
 #include "runtime/processes/Processes.h"
 
+#include <cstdlib>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -32,6 +33,8 @@ inline int64_t freePort() {
 /// Runs `body` in `count` threads, each a process among the others.
 inline void runProcesses(int64_t count, const std::function<void(const std::shared_ptr<Processes> &)> &body,
                          std::chrono::seconds timeout = std::chrono::seconds(60)) {
+  // c10d's record of collectives is one a process, and not made for the several groups that are threads of this one.
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   Place place;
   place.count = count;
   place.leader = "127.0.0.1";
