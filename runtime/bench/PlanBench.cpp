@@ -183,12 +183,12 @@ Status PlanBench::train() {
   loop.quiet = true;
   loop.schedule.peak = 1e-6; // So small that random weights cannot diverge.
   LoopHooks hooks;
-  hooks.onGradients = [this](int64_t step, NamedTensors &, double loss) {
-    if (step == 0)
-      loss_ = loss;
-    return Status();
+  hooks.finished = [this](int64_t, NamedTensors &) -> StatusOr<bool> {
+    // A step's time is the device's.
+    if (cuda())
+      MORPH_RETURN_IF_ERROR(cuda()->synchronize());
+    return stepDone();
   };
-  hooks.finished = [this](int64_t, NamedTensors &) { return StatusOr<bool>(stepDone()); };
   const BatchSource source = [this](int64_t) {
     LoopBatch batch;
     batch.inputs = inputs_;
@@ -196,7 +196,9 @@ Status PlanBench::train() {
     return StatusOr<LoopBatch>(std::move(batch));
   };
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_));
-  return runTrainLoop(optimizer, source, loop, hooks).status();
+  MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, loop, hooks));
+  loss_ = result.firstLoss;
+  return Status();
 }
 
 Status PlanBench::repeat() {

@@ -7,6 +7,7 @@
 #include "runtime/device/TorchDevice.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/exec/HostCopies.h"
 #include "runtime/kernels/Rows.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Updates.h"
@@ -63,22 +64,6 @@ void fillWithOnes(const at::Tensor &tensor) {
     static_cast<void>(
         cudaDeviceOf(tensor.device()).fill(tensor.data_ptr(), 0xff, static_cast<int64_t>(tensor.nbytes())));
 }
-
-/// Gates as tensors of the CPU. On a GPU they lie together (bindWeights), so that one copy brings all.
-class HostGates {
-public:
-  at::Tensor valueOf(const at::Tensor &gate) {
-    if (gate.device().is_cpu())
-      return gate;
-    at::Tensor &all = copies_[gate.storage().data()];
-    if (!all.defined())
-      all = at::empty({0}, gate.options()).set_(gate.storage()).cpu();
-    return all.narrow(0, gate.storage_offset(), gate.numel());
-  }
-
-private:
-  std::map<const void *, at::Tensor> copies_;
-};
 
 } // namespace
 
@@ -449,14 +434,14 @@ void Executor::poison(size_t i, const Layout &layout) const {
 }
 
 void Executor::findSteps(const std::map<int64_t, at::Tensor> &given) {
-  HostGates onHost;
+  HostCopies onHost; // On a GPU gates lie together (bindWeights): one copy brings all.
   plan::ZeroShares zero(plan_.weights.size());
   bool isPartial = !given.empty();
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     if (!plan_.weights[w].gate)
       continue;
     std::vector<double> values;
-    const at::Tensor gate = onHost.valueOf(bound_[w]->value);
+    const at::Tensor gate = onHost.of(bound_[w]->value);
     for (int64_t i = 0; i < gate.numel(); ++i)
       values.push_back(precision_ == Precision::F64 ? gate.const_data_ptr<double>()[i]
                                                     : gate.const_data_ptr<float>()[i]);

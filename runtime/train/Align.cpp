@@ -26,15 +26,6 @@ std::vector<std::string> streamsOf(const plan::Plan &plan) {
   return names;
 }
 
-/// Zeros for the elements of a program's `layer_loss`; none where it has no such output.
-at::Tensor layerLosses(const plan::Plan &plan) {
-  int64_t count = 0;
-  for (const plan::NamedValue &output : plan.outputs)
-    if (output.name == "layer_loss")
-      count = std::get<int64_t>(plan.values[static_cast<size_t>(output.value)].shape.at(0));
-  return at::zeros({count}, at::kDouble);
-}
-
 /// Layers that are aligned together.
 struct Wave {
   std::string plan;  ///< Its plan; "-forward" after it: the one that measures.
@@ -137,27 +128,7 @@ StatusOr<WaveResult> Alignment::train(const Wave &wave, bool isLast) {
   options.division = Division(context.processes, *executor, options.accumulate, section.batch);
   const BatchSource source =
       teacher.attachTo(options.division.attachTo(batchSource(*stream, executor->plan())), "train");
-  LoopHooks hooks;
-  at::Tensor layerLoss = layerLosses(executor->plan()); // Of this process' part of the last step.
-  int64_t ofStep = -1;
-  hooks.onOutputs = [&](int64_t step, const NamedTensors &outputs, double share) {
-    if (step != std::exchange(ofStep, step))
-      layerLoss.zero_();
-    if (auto found = outputs.find("layer_loss"); found != outputs.end())
-      layerLoss.add_(found->second.cpu(), share);
-  };
-  hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) -> Status {
-    if (layerLoss.numel() == 0)
-      return Status();
-    if (step != ofStep) // It had nothing to do.
-      layerLoss.zero_();
-    MORPH_RETURN_IF_ERROR(context.processes->allReduce(layerLoss));
-    line["layer_loss"] =
-        std::vector<float>(layerLoss.const_data_ptr<double>(), layerLoss.const_data_ptr<double>() + layerLoss.numel());
-    layerLoss.zero_();
-    return Status();
-  };
-  MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(optimizer, source, options, hooks));
+  MORPH_ASSIGN_OR_RETURN(const LoopResult loop, runTrainLoop(optimizer, source, options));
   WaveResult result;
   result.interrupted = loop.interrupted;
   if (loop.interrupted)

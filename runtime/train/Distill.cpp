@@ -74,10 +74,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
     source = teacher.attachTo(std::move(source), "train");
   Json before;
   LoopHooks hooks;
-  // The first gradients are those of the weights as they came: the probe belongs before the first update.
-  hooks.onGradients = [&](int64_t step, NamedTensors &, double) -> Status {
-    if (step != 0)
-      return Status();
+  hooks.begin = [&]() -> Status {
     MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward, teacher, *context.processes));
     return Status();
   };

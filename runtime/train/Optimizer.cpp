@@ -5,20 +5,25 @@
 #include "runtime/plan/Names.h"
 #include "runtime/plan/UpdatePart.h"
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
-#include <numeric>
 
 namespace morph {
 
 static const char *const momentPrefixes[] = {plan::kFirstMomentPrefix, plan::kSecondMomentPrefix};
+
+static int64_t elementsOf(const plan::Weight &weight) { return c10::multiply_integers(weight.shape); }
+
+/// With what is left free after a gradient, so that the next one begins where kernels like it.
+static int64_t alignedElements(const plan::Weight &weight) { return (elementsOf(weight) + 63) / 64 * 64; }
 
 /// Divides the weights of an update among `count` processes, each the lightest so far when its turn comes: the largest
 /// weights first, so that all have about as many elements.
 static std::map<std::string, int64_t> divideWeights(const plan::Plan &update, int64_t count) {
   std::vector<std::pair<int64_t, std::string>> sizes;
   for (const plan::Weight &weight : update.weights)
-    sizes.emplace_back(-std::accumulate(weight.shape.begin(), weight.shape.end(), int64_t(1), std::multiplies<>()),
-                       weight.name);
+    sizes.emplace_back(-elementsOf(weight), weight.name);
   std::sort(sizes.begin(), sizes.end());
   std::vector<int64_t> loads(static_cast<size_t>(count), 0);
   std::map<std::string, int64_t> owners;
@@ -47,8 +52,15 @@ StatusOr<Optimizer> Optimizer::create(Executor &executor, std::shared_ptr<Proces
                                           &executor, executor.device()));
   const auto type = executor.precision() == Precision::F64 ? at::kDouble : at::kFloat;
   const at::TensorOptions options = at::TensorOptions(type).device(executor.device());
+  // Gradients lie together, so that they are cleared, added up and read as one.
+  int64_t elements = 0;
+  for (const plan::Weight &weight : plan.update->weights)
+    elements += alignedElements(weight);
+  optimizer.allGradients_ = at::zeros({elements}, options);
+  elements = 0;
   for (const plan::Weight &weight : plan.update->weights) {
-    const at::Tensor gradient = at::zeros(weight.shape, options);
+    const at::Tensor gradient = optimizer.allGradients_.narrow(0, elements, elementsOf(weight)).view(weight.shape);
+    elements += alignedElements(weight);
     optimizer.gradients_[weight.name] = optimizer.inputs_[plan::kGradientPrefix + weight.name] = gradient;
     if (optimizer.owns(weight.name))
       for (const char *prefix : momentPrefixes)
@@ -68,12 +80,11 @@ StatusOr<NamedTensors> Optimizer::addBatch(NamedTensors inputs, double share, co
   return executor_->run(inputs, given);
 }
 
-StatusOr<double> Optimizer::step(double rate) {
+StatusOr<at::Tensor> Optimizer::step(double rate) {
   inputs_[plan::kRate].fill_(rate);
   inputs_[plan::kStep].fill_(++steps_);
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, update_->run(inputs_));
-  for (auto &entry : gradients_)
-    entry.second.zero_();
+  allGradients_.zero_();
   for (int64_t owner = 0; !processes_->isAlone() && owner < processes_->count(); ++owner) {
     std::vector<at::Tensor> masters;
     for (const auto &[name, master] : executor_->masters())
@@ -81,17 +92,10 @@ StatusOr<double> Optimizer::step(double rate) {
         masters.push_back(master);
     MORPH_RETURN_IF_ERROR(processes_->broadcast(masters, owner));
   }
-  return outputs.at(plan::kNorm).item<double>();
+  return outputs.at(plan::kNorm);
 }
 
-Status Optimizer::sumGradients() {
-  if (processes_->isAlone())
-    return Status();
-  std::vector<at::Tensor> gradients;
-  for (const auto &entry : gradients_)
-    gradients.push_back(entry.second);
-  return processes_->allReduce(gradients);
-}
+Status Optimizer::sumGradients() { return processes_->allReduce(allGradients_); }
 
 StatusOr<NamedTensors> Optimizer::state() const {
   NamedTensors state;

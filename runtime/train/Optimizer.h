@@ -31,8 +31,9 @@ public:
   Status sumGradients();
 
   /// Does a step at the learning rate `rate` and clears the gradients, which are the same in all processes; returns the
-  /// norm of all gradients before clipping. If that is not finite, nor are the masters any more.
-  StatusOr<double> step(double rate);
+  /// norm of all gradients before clipping, a scalar on the executor's device that lasts until the next step. If that
+  /// is not finite, nor are the masters any more.
+  StatusOr<at::Tensor> step(double rate);
 
   /// The moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, and `step`, the steps so far as a one-element I64 tensor:
   /// what a checkpoint holds. All processes call it; the leader gets the moments of all weights, the others their own.
@@ -48,8 +49,9 @@ private:
   std::shared_ptr<Processes> processes_;
   std::map<std::string, int64_t> owners_; ///< Of each weight the process that has its moments.
   std::unique_ptr<Executor> update_;
-  NamedTensors gradients_;
-  NamedTensors inputs_; ///< Of the update: all gradients, moments, rate, step.
+  at::Tensor allGradients_;
+  NamedTensors gradients_; ///< Parts of `allGradients_`.
+  NamedTensors inputs_;    ///< Of the update: all gradients, moments, rate, step.
   at::Tensor share_;
   int64_t steps_ = 0;
 };

@@ -6,6 +6,7 @@
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/Progress.h"
+#include "runtime/train/Readings.h"
 
 #include <chrono>
 #include <cmath>
@@ -13,13 +14,25 @@
 
 namespace morph {
 
+/// So many steps at most go by unread where nothing else asks for their losses.
+static constexpr int64_t kMostUnread = 100;
+
+/// The elements of the output `layer_loss`; 0: the program has none.
+static size_t layerCountOf(const plan::Plan &plan) {
+  for (const plan::NamedValue &output : plan.outputs)
+    if (output.name == "layer_loss")
+      return static_cast<size_t>(std::get<int64_t>(plan.values[static_cast<size_t>(output.value)].shape.at(0)));
+  return 0;
+}
+
 namespace {
 
 /// State of a running loop.
 class Loop {
 public:
   Loop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options, const LoopHooks &hooks)
-      : optimizer_(optimizer), source_(source), options_(options), hooks_(hooks) {}
+      : optimizer_(optimizer), source_(source), options_(options), hooks_(hooks),
+        layerCount_(layerCountOf(optimizer.executor().plan())), readsAreFree_(optimizer.executor().device().is_cpu()) {}
 
   StatusOr<LoopResult> run();
 
@@ -28,8 +41,11 @@ private:
   Status checkpoint();
   /// The end of a hint.
   std::string kept() const { return hasCheckpoint_ ? "; the last checkpoint is kept" : ""; }
-  /// Sums up the gradients of the step, averaged over the batches of all processes; returns the loss.
-  StatusOr<double> addBatches(int64_t step);
+  /// Sums up the gradients of the step, averaged over the batches of all processes.
+  Status addBatches(int64_t step);
+  /// Reads the losses and norms of the steps before `end` that were not read yet. Errors: one is not finite.
+  Status read(int64_t end);
+  Status requireFinite(const Readings::Reading &loss, const std::vector<Readings::Reading> &layers) const;
   NamedTensors &masters() { return optimizer_.executor().masters(); }
   double elapsed() const {
     return secondsBefore_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
@@ -46,11 +62,16 @@ private:
   double flops_ = 0;
   double secondsBefore_ = 0;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  double intervalLoss_ = 0; ///< Sum since the last logged step.
+  Readings losses_, layerLosses_, norms_; ///< Of batches and steps that were not read yet.
+  int64_t readSteps_ = 0;                 ///< Steps whose losses were read.
+  double intervalLoss_ = 0;               ///< Sum since the last logged step.
   int64_t intervalSteps_ = 0;
-  double firstLoss_ = 0, lastLoss_ = 0;
-  bool asked_ = false;   ///< A signal has come to one of the processes.
-  bool stopped_ = false; ///< The stage's `finished` said so.
+  double firstLoss_ = 0, lastLoss_ = 0, lastNorm_ = 0;
+  const size_t layerCount_;      ///< Elements of the output `layer_loss`; 0: there is none.
+  std::vector<float> layerLoss_; ///< Of the last step that was read.
+  const bool readsAreFree_;      ///< What is read is there: on the CPU.
+  bool asked_ = false;           ///< A signal has come to one of the processes.
+  bool stopped_ = false;         ///< The stage's `finished` said so.
   bool hasCheckpoint_ = false;
 };
 
@@ -66,7 +87,7 @@ Status Loop::resume() {
   hasCheckpoint_ = true;
   MORPH_RETURN_IF_ERROR(restoreMasters(masters(), saved->masters));
   MORPH_RETURN_IF_ERROR(optimizer_.restore(saved->optimizer));
-  step_ = saved->step;
+  step_ = readSteps_ = saved->step;
   tokens_ = saved->tokens;
   secondsBefore_ = saved->seconds;
   return readState(options_.checkpointPath, [&]() -> Status {
@@ -106,9 +127,9 @@ Status Loop::checkpoint() {
   return processes().isLeader() ? writeCheckpoint(options_.checkpointPath, checkpoint) : Status();
 }
 
-StatusOr<double> Loop::addBatches(int64_t step) {
+Status Loop::addBatches(int64_t step) {
   const double share = 1 / static_cast<double>(options_.accumulate);
-  double loss = 0, tokens = 0, flops = 0;
+  double tokens = 0, flops = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     const int64_t index = step * options_.accumulate + i;
     if (!options_.division.owns(index))
@@ -124,37 +145,77 @@ StatusOr<double> Loop::addBatches(int64_t step) {
     auto found = outputs.find("loss");
     if (found == outputs.end())
       return Status::invalid("the plan '" + optimizer_.executor().plan().program + "' has no output 'loss'");
-    const double value = found->second.item<double>();
-    if (!std::isfinite(value)) {
-      std::string where;
-      if (auto layers = outputs.find("layer_loss"); layers != outputs.end()) {
-        const at::Tensor bad = at::isfinite(layers->second.cpu()).logical_not().nonzero().flatten();
-        if (bad.numel() > 0)
-          where = " (first in layer " + std::to_string(bad[0].item<int64_t>()) + ")";
-      }
-      return Status::failed(options_.stage + ": the loss of step " + std::to_string(step + 1) + " is " +
-                                (std::isnan(value) ? "not a number" : "infinite") + where,
-                            // Before the first update the weights are those that the stage was given.
-                            step == 0
-                                ? std::string("a mixer of your own may be the cause: decays are logarithms, which "
-                                              "are not positive")
-                                : "lower the learning rate, or use precision = \"fp32\"; decays of a mixer that "
-                                  "become positive are another cause" +
-                                      kept());
-    }
-    loss += value * share * batch.share;
+    losses_.keep(step, share * batch.share, found->second);
+    if (layerCount_ > 0)
+      layerLosses_.keep(step, share * batch.share, outputs.at("layer_loss"));
     tokens += static_cast<double>(batch.tokens);
     flops += batch.flops;
-    if (hooks_.onOutputs)
-      hooks_.onOutputs(step, outputs, share * batch.share);
   }
   MORPH_RETURN_IF_ERROR(optimizer_.sumGradients());
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums,
-                         processes().sum({loss, tokens, flops, interrupted() ? 1.0 : 0.0}));
-  tokens_ += static_cast<int64_t>(sums[1]);
-  flops_ += sums[2];
-  asked_ = sums[3] > 0;
-  return sums[0];
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums, processes().sum({tokens, flops, interrupted() ? 1.0 : 0.0}));
+  tokens_ += static_cast<int64_t>(sums[0]);
+  flops_ += sums[1];
+  asked_ = sums[2] > 0;
+  return Status();
+}
+
+Status Loop::requireFinite(const Readings::Reading &loss, const std::vector<Readings::Reading> &layers) const {
+  const double value = loss.value.front();
+  if (std::isfinite(value))
+    return Status();
+  std::string where;
+  for (const Readings::Reading &ofLayers : layers)
+    for (size_t layer = 0; ofLayers.step == loss.step && where.empty() && layer < ofLayers.value.size(); ++layer)
+      if (!std::isfinite(ofLayers.value[layer]))
+        where = " (first in layer " + std::to_string(layer) + ")";
+  return Status::failed(options_.stage + ": the loss of step " + std::to_string(loss.step + 1) + " is " +
+                            (std::isnan(value) ? "not a number" : "infinite") + where,
+                        // Before the first update the weights are those that the stage was given.
+                        loss.step == 0
+                            ? std::string("a mixer of your own may be the cause: decays are logarithms, which "
+                                          "are not positive")
+                            : "lower the learning rate, or use precision = \"fp32\"; decays of a mixer that "
+                              "become positive are another cause" +
+                                  kept());
+}
+
+Status Loop::read(int64_t end) {
+  const std::vector<Readings::Reading> losses = losses_.take(), layers = layerLosses_.take(), norms = norms_.take();
+  auto norm = norms.begin();
+  const auto readNorms = [&](int64_t before) -> Status {
+    for (; norm != norms.end() && norm->step < before; ++norm) {
+      lastNorm_ = norm->value.front();
+      if (!std::isfinite(lastNorm_))
+        return Status::failed(options_.stage + ": the gradient of step " + std::to_string(norm->step + 1) +
+                                  " is not finite",
+                              "lower the learning rate" + kept());
+    }
+    return Status();
+  };
+  // In the order in which they were made, so that what went wrong first is said.
+  const auto unread = static_cast<size_t>(end - readSteps_);
+  std::vector<double> sums(unread + layerCount_, 0.0); // Of every step the loss, of the last one the layers', too.
+  for (const Readings::Reading &loss : losses) {
+    MORPH_RETURN_IF_ERROR(readNorms(loss.step));
+    MORPH_RETURN_IF_ERROR(requireFinite(loss, layers));
+    sums[static_cast<size_t>(loss.step - readSteps_)] += loss.weight * loss.value.front();
+  }
+  MORPH_RETURN_IF_ERROR(readNorms(end));
+  if (unread == 0)
+    return Status();
+  for (const Readings::Reading &ofLayers : layers)
+    for (size_t layer = 0; ofLayers.step == end - 1 && layer < layerCount_; ++layer)
+      sums[unread + layer] += ofLayers.weight * ofLayers.value[layer];
+  MORPH_ASSIGN_OR_RETURN(sums, processes().sum(std::move(sums)));
+  for (size_t i = 0; i < unread; ++i, ++readSteps_) {
+    lastLoss_ = sums[i];
+    if (readSteps_ == 0)
+      firstLoss_ = lastLoss_;
+    intervalLoss_ += lastLoss_;
+    ++intervalSteps_;
+  }
+  layerLoss_.assign(sums.begin() + static_cast<std::ptrdiff_t>(unread), sums.end());
+  return Status();
 }
 
 StatusOr<LoopResult> Loop::run() {
@@ -173,46 +234,51 @@ StatusOr<LoopResult> Loop::run() {
                                 std::to_string(processes().count()) +
                                 " processes have nothing to do: a step has too few batches and sequences for all");
   begin_ = std::chrono::steady_clock::now();
+  if (step_ == 0 && hooks_.begin)
+    MORPH_RETURN_IF_ERROR(hooks_.begin());
 
+  char details[64] = "";
   while (step_ < options_.steps && !stopped_) {
-    MORPH_ASSIGN_OR_RETURN(const double loss, addBatches(step_));
-    if (hooks_.onGradients)
-      MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, optimizer_.gradients(), loss));
+    MORPH_RETURN_IF_ERROR(addBatches(step_));
+    // What a hook looks at is finite; and it waits for the device anyway.
+    if (hooks_.onGradients) {
+      MORPH_RETURN_IF_ERROR(read(step_ + 1));
+      MORPH_RETURN_IF_ERROR(hooks_.onGradients(step_, optimizer_.gradients()));
+    }
     const double rate = hooks_.rate ? hooks_.rate(step_) : options_.schedule.rate(step_);
-    MORPH_ASSIGN_OR_RETURN(const double norm, optimizer_.step(rate));
-    if (!std::isfinite(norm))
-      return Status::failed(options_.stage + ": the gradient of step " + std::to_string(step_ + 1) + " is not finite",
-                            "lower the learning rate" + kept());
-    if (hooks_.onUpdate)
+    MORPH_ASSIGN_OR_RETURN(const at::Tensor norm, optimizer_.step(rate));
+    norms_.keep(step_, 1, norm);
+    if (hooks_.onUpdate) {
+      MORPH_RETURN_IF_ERROR(read(step_ + 1));
       MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, masters()));
-
-    if (step_ == 0)
-      firstLoss_ = loss;
-    lastLoss_ = loss;
-    intervalLoss_ += loss;
-    ++intervalSteps_;
+    }
     ++step_;
     if (hooks_.finished) {
       MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, masters()));
     }
     const bool last = step_ == options_.steps || stopped_;
     const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
-    char details[64];
-    std::snprintf(details, sizeof details, "loss %.4g", intervalLoss_ / static_cast<double>(intervalSteps_));
+    const bool stop = asked_ && !last;
+    const bool keep = last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0);
+    if (readsAreFree_ || log || keep || step_ - readSteps_ == kMostUnread)
+      MORPH_RETURN_IF_ERROR(read(step_));
+    if (intervalSteps_ > 0)
+      std::snprintf(details, sizeof details, "loss %.4g", intervalLoss_ / static_cast<double>(intervalSteps_));
     if (!options_.quiet)
       progress.update(step_, tokens_ - tokensBefore, details, log);
     if (log) {
       nlohmann::ordered_json line = {{"step", step_},     {"loss", intervalLoss_ / static_cast<double>(intervalSteps_)},
                                      {"tokens", tokens_}, {"seconds", elapsed()},
-                                     {"lr", rate},        {"grad_norm", norm}};
+                                     {"lr", rate},        {"grad_norm", lastNorm_}};
+      if (layerCount_ > 0)
+        line["layer_loss"] = layerLoss_;
       if (hooks_.onLog)
         MORPH_RETURN_IF_ERROR(hooks_.onLog(step_ - 1, line));
       MORPH_RETURN_IF_ERROR(metrics.append(line));
       intervalLoss_ = 0;
       intervalSteps_ = 0;
     }
-    const bool stop = asked_ && !last;
-    if (last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0))
+    if (keep)
       MORPH_RETURN_IF_ERROR(checkpoint());
     if (stop) {
       progress.finish();

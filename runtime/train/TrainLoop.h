@@ -36,11 +36,10 @@ struct LoopOptions {
 struct LoopHooks {
   /// The learning rate of a step, instead of the schedule's.
   std::function<double(int64_t step)> rate;
-  /// After a batch of step `step`, or this process' part of it, with what the program gave but gradients; it lasts as
-  /// long as the call. `share` is what the batch counts in the step's mean.
-  std::function<void(int64_t step, const NamedTensors &outputs, double share)> onOutputs;
+  /// Before the first step; not of a loop that goes on from a checkpoint.
+  std::function<Status()> begin;
   /// After the (averaged, unclipped) gradients of step `step` are there; may change their elements.
-  std::function<Status(int64_t step, NamedTensors &gradients, double loss)> onGradients;
+  std::function<Status(int64_t step, NamedTensors &gradients)> onGradients;
   /// After the update, before the masters are used again; may change them.
   std::function<Status(int64_t step, NamedTensors &masters)> onUpdate;
   /// When a metrics line is written: add keys.
@@ -62,7 +61,9 @@ struct LoopResult {
 };
 
 /// Trains the program of `optimizer` (its output `loss`) to `options.steps`, from the checkpoint if there is one.
-/// Errors: a loss or gradient that is not finite (stage, step and loss are named; the last checkpoint stays).
+/// On a GPU losses and norms are read when they are written, or when a hook looks at gradients or masters: such a hook
+/// costs the overlap of host and GPU. Errors: a loss or gradient that is not finite (stage, step and loss are named;
+/// the last checkpoint stays).
 StatusOr<LoopResult> runTrainLoop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options,
                                   const LoopHooks &hooks = {});
 

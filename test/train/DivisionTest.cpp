@@ -122,7 +122,7 @@ TEST(Division, OwnersUpdateTheirWeightsAndGiveThemToTheOthers) {
       ASSERT_TRUE(optimizer.sumGradients().ok());
       const auto norm = optimizer.step(0.1);
       ASSERT_TRUE(norm.ok()) << norm.status().message();
-      EXPECT_NEAR(*norm, static_cast<double>(step + 1) * std::sqrt(12), 1e-5);
+      EXPECT_NEAR(norm->item<double>(), static_cast<double>(step + 1) * std::sqrt(12), 1e-5);
     }
     for (const auto &[name, master] : (*executor)->masters())
       masters[name] = master.clone();

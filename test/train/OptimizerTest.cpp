@@ -75,9 +75,9 @@ NamedTensors tableStart() {
 
 double takeStep(Optimizer &optimizer, const NamedTensors &gradient, double rate) {
   EXPECT_TRUE(optimizer.addBatch(gradient, 1).ok());
-  const StatusOr<double> norm = optimizer.step(rate);
+  const StatusOr<at::Tensor> norm = optimizer.step(rate);
   EXPECT_TRUE(norm.ok()) << norm.status().message();
-  return *norm;
+  return norm->item<double>();
 }
 
 TEST(Optimizer, TakesPyTorchsSteps) {

@@ -4,6 +4,10 @@
 
 #include "tools/morph/Compiler.h"
 
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+
 using namespace morph;
 
 static StatusOr<Machine> fromJson(const Json &json, const std::string &where) {
@@ -15,9 +19,34 @@ static StatusOr<Machine> fromJson(const Json &json, const std::string &where) {
   return machine;
 }
 
-std::string Machine::describe() const {
-  return "with " + std::to_string(threads) + (threads == 1 ? " thread on " : " threads on ") + instructionSet +
-         (device == "cpu" ? "" : " and on " + device);
+/// The words of `text` that are not in `other`, with commas between.
+static std::string wordsBeyond(const std::string &text, const std::string &other) {
+  const auto wordsOf = [](std::string words) {
+    std::replace(words.begin(), words.end(), ',', ' ');
+    std::istringstream stream(words);
+    return std::vector<std::string>(std::istream_iterator<std::string>(stream), {});
+  };
+  const std::vector<std::string> known = wordsOf(other);
+  std::string beyond;
+  for (const std::string &word : wordsOf(text))
+    if (std::find(known.begin(), known.end(), word) == known.end())
+      beyond += (beyond.empty() ? "" : ", ") + word;
+  return beyond;
+}
+
+std::string Machine::differencesFrom(const Machine &other) const {
+  std::string text;
+  const auto add = [&](const std::string &what) { text += (text.empty() ? "" : ", ") + what; };
+  if (threads != other.threads)
+    add("with " + std::to_string(threads) + (threads == 1 ? " thread" : " threads"));
+  if (instructionSet != other.instructionSet) {
+    const std::string beyond = wordsBeyond(instructionSet, other.instructionSet);
+    add(beyond.empty() ? "on a CPU without " + wordsBeyond(other.instructionSet, instructionSet)
+                       : "on a CPU with " + beyond);
+  }
+  if (device != other.device)
+    add("on " + device);
+  return text;
 }
 
 StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads, const std::string &device) {

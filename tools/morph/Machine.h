@@ -24,8 +24,8 @@ struct Machine {
   Json toJson() const {
     return {{"threads", threads}, {"instruction_set", instructionSet}, {"device", device}, {"target", target}};
   }
-  /// "with 2 threads on LibTorch AVX2, ...", and the GPU.
-  std::string describe() const;
+  /// Where this machine is not as `other`: "with 2 threads, on a CPU with AVX512, avx512f".
+  std::string differencesFrom(const Machine &other) const;
 };
 
 /// The runtime on this machine, as morph-run says.

@@ -84,8 +84,8 @@ void compare(const Json &first, const Json &second, const std::string &path, std
 Status refuseMachine(const fs::path &path, const Machine &made, const Machine &here) {
   const bool threadsOnly = made.instructionSet == here.instructionSet && made.device == here.device;
   return Status::invalid(
-      path.string() + " holds numbers that were computed " + made.describe() + "; here they would be computed " +
-          here.describe() + ", and differ in their last bits",
+      path.string() + " holds numbers that were computed " + made.differencesFrom(here) +
+          "; here they would be computed " + here.differencesFrom(made) + ", and differ in their last bits",
       (threadsOnly ? "go on with --set model.threads=" + std::to_string(made.threads) : "go on where it began") +
           ", name another folder with --out, or give --update to run the stages again here");
 }

@@ -2,6 +2,8 @@
 
 #include "runtime/train/select/GateSpace.h"
 
+#include "runtime/exec/HostCopies.h"
+
 #include <ATen/core/grad_mode.h>
 #include <algorithm>
 #include <cmath>
@@ -74,8 +76,7 @@ static void projectGates(std::vector<double> &shares, const std::vector<bool> &a
 }
 
 std::vector<double> GateSpace::sharesOf(size_t layer, const at::Tensor &variables) const {
-  const at::Tensor values = variables.cpu();
-  const float *data = values.const_data_ptr<float>();
+  const float *data = variables.const_data_ptr<float>();
   const std::vector<bool> &allowed = allowed_[layer];
   std::vector<double> shares(data, data + variables.numel());
   shares.push_back(0);
@@ -101,20 +102,21 @@ std::vector<double> GateSpace::sharesOf(size_t layer, const at::Tensor &variable
   return shares;
 }
 
-void GateSpace::setShares(size_t layer, NamedTensors &masters, const std::vector<double> &shares) const {
-  at::Tensor &gate = masters.at(names_[layer]);
-  gate.copy_(at::tensor(at::ArrayRef(shares).slice(0, shares.size() - 1), at::kFloat));
+static void setShares(const at::Tensor &gate, const std::vector<double> &shares) {
+  std::transform(shares.begin(), shares.end() - 1, gate.mutable_data_ptr<float>(),
+                 [](double share) { return static_cast<float>(share); });
 }
 
 CandidateTable GateSpace::shares(const NamedTensors &masters) const {
   CandidateTable table;
+  HostCopies onHost;
   for (const std::string &name : names_) {
     std::vector<double> &row = table.emplace_back();
     if (name.empty()) {
       row = {1};
       continue;
     }
-    const at::Tensor gate = masters.at(name).cpu();
+    const at::Tensor gate = onHost.of(masters.at(name));
     const float *data = gate.const_data_ptr<float>();
     row.assign(data, data + gate.numel());
     row.push_back(1 - std::accumulate(row.begin(), row.end(), 0.0));
@@ -125,6 +127,7 @@ CandidateTable GateSpace::shares(const NamedTensors &masters) const {
 void GateSpace::begin(NamedTensors &masters) {
   at::NoGradGuard noGrad;
   CandidateTable start = shares(masters);
+  HostCopies onHost;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
     if (names_[layer].empty())
       continue;
@@ -149,18 +152,19 @@ void GateSpace::begin(NamedTensors &masters) {
       row = sharesOf(layer, variables);
       variables_[names_[layer]] = std::move(variables);
     }
-    setShares(layer, masters, row);
+    setShares(onHost.of(masters.at(names_[layer])), row);
   }
+  onHost.write();
 }
 
 void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, const CandidateTable &pressure) {
   at::NoGradGuard noGrad;
+  HostCopies onHost;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
     const auto found = gradients.find(names_[layer]);
     if (names_[layer].empty() || found == gradients.end())
       continue;
-    const at::Tensor values = found->second.cpu();
-    float *gradient = values.data_ptr<float>();
+    float *gradient = onHost.of(found->second).mutable_data_ptr<float>();
     const std::vector<bool> &allowed = allowed_[layer];
     const size_t others = allowed.size() - 1;
     for (size_t i = 0; i < others; ++i)
@@ -169,27 +173,30 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     for (size_t i = 0; i < others; ++i)
       if (!allowed[i] || free == 1)
         gradient[i] = 0;
-    found->second.copy_(values);
   }
   for (const std::vector<size_t> &group : tied_) {
     const auto first = gradients.find(names_[group.front()]);
     if (names_[group.front()].empty() || first == gradients.end())
       continue;
+    const at::Tensor sum = onHost.of(first->second);
     for (size_t i = 1; i < group.size(); ++i)
-      first->second.add_(gradients.at(names_[group[i]]));
+      sum.add_(onHost.of(gradients.at(names_[group[i]])));
     for (size_t i = 1; i < group.size(); ++i)
-      gradients.at(names_[group[i]]).copy_(first->second);
+      onHost.of(gradients.at(names_[group[i]])).copy_(sum);
   }
-  if (parametrization_ == GateParametrization::Clamp)
-    return;
+  if (parametrization_ != GateParametrization::Clamp)
+    toVariables(masters, gradients, onHost);
+  onHost.write();
+}
+
+void GateSpace::toVariables(NamedTensors &masters, NamedTensors &gradients, HostCopies &onHost) const {
   // By the variables: softmax s_i (g_i - sum_j s_j g_j), sparsemax g_i less the mean over the support, on the support.
   const CandidateTable now = shares(masters);
   for (size_t layer = 0; layer < names_.size(); ++layer) {
     const auto found = gradients.find(names_[layer]);
     if (names_[layer].empty() || found == gradients.end() || !variables_.count(names_[layer]))
       continue;
-    const at::Tensor values = found->second.cpu();
-    float *gradient = values.data_ptr<float>();
+    float *gradient = onHost.of(found->second).mutable_data_ptr<float>();
     const std::vector<double> &row = now[layer];
     const bool isSoftmax = parametrization_ == GateParametrization::Softmax;
     // A share that is what rounding left of a difference is no support.
@@ -201,34 +208,38 @@ void GateSpace::beforeUpdate(NamedTensors &masters, NamedTensors &gradients, con
     }
     for (size_t i = 0; i + 1 < row.size(); ++i)
       gradient[i] = static_cast<float>(weight(i) * (gradient[i] - sum / weights));
-    found->second.copy_(values);
-    masters.at(names_[layer]).copy_(variables_.at(names_[layer]));
+    onHost.of(masters.at(names_[layer])).copy_(variables_.at(names_[layer]));
   }
 }
 
 void GateSpace::afterUpdate(NamedTensors &masters) {
   at::NoGradGuard noGrad;
+  HostCopies onHost;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
     if (names_[layer].empty())
       continue;
+    const at::Tensor gate = onHost.of(masters.at(names_[layer]));
     if (const auto variables = variables_.find(names_[layer]); variables != variables_.end())
-      variables->second = masters.at(names_[layer]).to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+      variables->second = gate.clone();
     else if (parametrization_ != GateParametrization::Clamp)
       continue; // One candidate is allowed: nothing moved.
-    setShares(layer, masters, sharesOf(layer, masters.at(names_[layer])));
+    setShares(gate, sharesOf(layer, gate));
   }
+  onHost.write();
 }
 
 void GateSpace::setChoice(NamedTensors &masters, const Choice &choice) const {
   at::NoGradGuard noGrad;
+  HostCopies onHost;
   for (size_t layer = 0; layer < names_.size(); ++layer) {
     if (names_[layer].empty())
       continue;
-    at::Tensor &gate = masters.at(names_[layer]);
+    const at::Tensor gate = onHost.of(masters.at(names_[layer]));
     gate.zero_();
     if (choice[layer] < gate.numel()) // The last candidate has what the others leave.
       gate[choice[layer]].fill_(1);
   }
+  onHost.write();
 }
 
 } // namespace morph

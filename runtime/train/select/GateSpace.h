@@ -9,6 +9,8 @@
 
 namespace morph {
 
+class HostCopies;
+
 /// How gates stay distributions while Adam moves them. Clamp: Adam moves the gates; after each step they are projected
 /// onto the distributions (Duchi et al. 2008), which for two candidates clamps them to [0, 1]. Softmax: Adam moves s;
 /// the gates are the softmax of s, which for two candidates is the sigmoid. Sparsemax: the same with the projection of
@@ -44,9 +46,10 @@ public:
   void restoreVariables(const NamedTensors &variables) { variables_ = variables; }
 
 private:
-  /// The shares that a layer's variables give.
+  /// The shares that a layer's variables give, which are on the CPU.
   std::vector<double> sharesOf(size_t layer, const at::Tensor &variables) const;
-  void setShares(size_t layer, NamedTensors &masters, const std::vector<double> &shares) const;
+  /// Gradients by the shares become gradients by the variables, which take the shares' place in the masters.
+  void toVariables(NamedTensors &masters, NamedTensors &gradients, HostCopies &onHost) const;
 
   GateParametrization parametrization_ = GateParametrization::Clamp;
   std::vector<std::string> names_;         ///< By layer; empty: no gate.

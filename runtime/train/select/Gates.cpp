@@ -141,10 +141,10 @@ Status GateSelector::measureUnit() {
 
 LoopHooks GateSelector::hooks() {
   LoopHooks hooks;
-  hooks.onGradients = [this](int64_t step, NamedTensors &gradients, double) -> Status {
-    // Before the first update only: a checkpoint brings the unit that it was trained with.
-    if (step == 0 && section_.pressure != PressureKind::Raw)
-      MORPH_RETURN_IF_ERROR(measureUnit());
+  // A checkpoint brings the unit that it was trained with.
+  if (section_.pressure != PressureKind::Raw)
+    hooks.begin = [this] { return measureUnit(); };
+  hooks.onGradients = [this](int64_t step, NamedTensors &gradients) -> Status {
     gates_.beforeUpdate(executor_->masters(), gradients, pressure_.next(step, gates_.shares(executor_->masters())));
     return Status();
   };

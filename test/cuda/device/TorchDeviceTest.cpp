@@ -2,6 +2,7 @@
 
 #include "runtime/device/TorchDevice.h"
 
+#include "runtime/exec/HostCopies.h"
 #include "test/cuda/device/TestDevice.h"
 
 #include <gmock/gmock.h>
@@ -110,6 +111,24 @@ TEST_F(TorchDeviceTest, CopiesIntoViewsLeaveTheRest) {
   EXPECT_NE(clone.data_ptr(), there.data_ptr());
   expectEqual(clone, here);
   EXPECT_ANY_THROW(there.copy_(at::zeros({5})));
+}
+
+TEST_F(TorchDeviceTest, HostCopiesOfOneMemoryAreParts) {
+  const at::Tensor together = at::arange(12).to(at::kFloat).to(device), alone = at::full({2}, 5.0f).to(device);
+  const at::Tensor first = together.narrow(0, 0, 4), second = together.narrow(0, 4, 8).view({2, 4}).t();
+  const at::Tensor host = at::ones({3});
+  HostCopies copies;
+  EXPECT_TRUE(copies.of(host).is_same(host)) << "a tensor of the CPU stands for itself";
+  EXPECT_TRUE(at::equal(copies.of(second), at::arange(4, 12).to(at::kFloat).view({2, 4}).t()));
+  EXPECT_EQ(copies.of(first).storage().data(), copies.of(second).storage().data()) << "one copy brings both";
+  copies.of(first).fill_(-1);
+  copies.of(second).select(0, 1).fill_(-2);
+  copies.of(alone).add_(1);
+  EXPECT_EQ(copies.of(first)[3].item<float>(), -1) << "what is written is seen";
+  expectEqual(first, at::tensor({0.f, 1.f, 2.f, 3.f})); // Not yet there.
+  copies.write();
+  expectEqual(together, at::tensor({-1.f, -1.f, -1.f, -1.f, 4.f, -2.f, 6.f, 7.f, 8.f, -2.f, 10.f, 11.f}));
+  expectEqual(alone, at::full({2}, 6.0f));
 }
 
 TEST_F(TorchDeviceTest, Fills) {
