@@ -246,8 +246,8 @@ constexpr Key kKeys[] = {
      "Batches of the stage's own that give weights their first values, where a mixer's declaration asks for that "
      "(`calibrate`); 0: they start as declared."},
 
-    {"select.method", kString, "", "\"gates\"", "gates | uniform | random | layer_mse", "select_c1",
-     "How the layers are chosen."},
+    {"select.method", kString, "", "\"gates\"", "", "S24",
+     "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
     {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
@@ -280,17 +280,18 @@ constexpr Key kKeys[] = {
     {"select.anneal", kNumber, "", "0.6", ">= 0, <= 1", "select_c14",
      "Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget "
      "only."},
-    {"select.swap", kBoolean, "", "false", "", "",
-     "Exchange single layers while that lowers the KL (or `loss`, where it is another) by more than noise; method "
-     "gates only. Off because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour "
-     "on two cores."},
-    {"select.swap_samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c15",
-     "Sequences that judge an exchange, the same for all."},
-    {"select.swap_errors", kNumber, "", "3.0", ">= 0", "select_c21",
+    {"select.layers", kIntegers, "layers", "[]", ">= 0, <= 4096", "S25", "Layers that method fixed keeps."},
+    {"select.from", kString, "path", "<none>", "", "S25", "A run's selection.json, whose choice method fixed takes."},
+    {"select.search_tokens", kInteger, "tokens", "1000000", ">= 1, <= 1000000000000", "select_c15",
+     "Tokens that the searches random_search and evolution may take, those that choices share counted for each."},
+    {"select.refine", kBoolean, "", "false", "", "",
+     "End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off "
+     "because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},
+    {"select.refine_errors", kNumber, "", "3.0", ">= 0", "select_c21",
      "An exchange counts where it lowers the objective by more than so many standard errors of the difference over the "
      "same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
-    {"select.samples", kInteger, "sequences", "32", ">= 2, <= 1000000", "select_c16",
-     "Sequences that score layers (layer_mse)."},
+    {"select.samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c16",
+     "Sequences that score layers, choices and exchanges, the same for all."},
     {"select.checkpoint_every", kInteger, "steps", "20", ">= 1, <= 1000000000", "select_c17",
      "Steps between checkpoints."},
     {"select.log_every", kInteger, "steps", "10", ">= 1, <= 1000000000", "select_c18",
@@ -320,8 +321,9 @@ constexpr Key kKeys[] = {
     {"evaluate.generate_samples", kInteger, "", "32", ">= 0, <= 1000000", "evaluate_c8",
      "How many of these samples the model also answers in its own words, token by token; 0: none."},
     {"evaluate.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "evaluate_c3", "Sequences computed at once."},
-    {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "uniform | random", "evaluate_c4",
-     "Hybrids of the same budget that are trained and measured beside the selected one."},
+    {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "", "S24",
+     "Selectors, named as in `select.method`, whose hybrids of the same budget are trained and measured beside the "
+     "selected one. They are not refined."},
     {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0, <= 1000000000000", "evaluate_c5",
      "Tokens for perplexity, of the text that is for evaluation only; 0: none."},
     {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
@@ -373,7 +375,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S11", "The first depth is not above the second."},
     {"S12", "Background `text` needs `data.text`; `noise` in token space needs `noise_tokens`."},
     {"S13", "Token ranges are given in space `tokens`, rise, and lie within the vocabulary."},
-    {"S14", "Stages name tasks of the spec; gates and layer_mse need one; a stage without tasks needs `data.text`."},
+    {"S14",
+     "Stages name tasks of the spec; selectors that measure need one; a stage without tasks, and a selector that "
+     "measures on text, needs `data.text`."},
     {"S15", "`kv_heads` divides `heads`; `head_dim` is even; without `head_dim`, `heads` divides `hidden`."},
     {"S16", "`select.target` local goes with `select.loss` layers."},
     {"S17", "A warm-up is not longer than its stage."},
@@ -387,6 +391,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S22",
      "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
     {"S23", "`model.device` is `cpu`, `cuda` or `cuda:N`."},
+    {"S24", "Selectors are named as `morph selectors` lists them, baselines each once."},
+    {"S25", "Method fixed has one of `select.layers` and `select.from`."},
 };
 
 } // namespace

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 and
-// the defaults that follow from other keys.
+// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 to
+// S25 and the defaults that follow from other keys.
 
 #include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
 #include "runtime/base/CacheFolder.h"
+#include "runtime/choice/Selectors.h"
 #include "runtime/spec/DeviceName.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -60,6 +61,8 @@ private:
   void checkTask(const std::string &path);
   void checkStages();
   void checkTaskNames(llvm::StringRef path);
+  /// That a selector of that name can run.
+  void checkSelector(const std::string &key, const std::string &text);
   void fillPretrain();
 
   Spec &spec_;
@@ -291,9 +294,11 @@ void Checker::checkStages() {
     select["lr_end"] = spec_.getNumber("select.lr");
   checkTaskNames("select.tasks");
   std::string method = spec_.getString("select.method");
-  if (!isPretrain() && (method == "gates" || method == "layer_mse") && select.getArray("tasks")->empty())
-    error("select.tasks", "'select.tasks' is empty, but method '" + method + "' needs tasks [S14]",
-          "name the tasks whose answers decide, or take method = \"uniform\"");
+  checkSelector("select.method", method);
+  for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("evaluate.baselines")))
+    checkSelector(("evaluate.baselines[" + llvm::Twine(index) + "]").str(), name);
+  if (spec_.isGiven("select.from"))
+    select["from"] = resolvePath(spec_.getString("select.from"), "select.from");
   if (spec_.getString("select.target") == "local" && spec_.getString("select.loss") != "layers")
     error("select.target", "'select.target' local goes with loss \"layers\" only, not with \"" +
                                spec_.getString("select.loss") + "\" [S16]");
@@ -309,6 +314,33 @@ void Checker::checkStages() {
     checkTaskNames("evaluate.tasks");
   if (!evaluate.get("lengths"))
     evaluate["lengths"] = llvm::json::Array();
+}
+
+void Checker::checkSelector(const std::string &key, const std::string &text) {
+  morph::StatusOr<morph::SelectorName> name = morph::parseSelectorName(text);
+  if (!name.ok()) {
+    llvm::SmallVector<llvm::StringRef> names;
+    for (const morph::SelectorInfo &info : morph::selectors())
+      names.push_back(info.name);
+    llvm::StringRef nearest = findNearest(llvm::StringRef(text).split(':').first, names);
+    error(key, name.status().message() + " [S24]",
+          nearest.empty() || llvm::is_contained(names, llvm::StringRef(text).split(':').first)
+              ? name.status().hint()
+              : "did you mean '" + nearest.str() + "'?");
+    return;
+  }
+  const morph::SelectorInfo &info = *name->info;
+  const bool needsText = info.needs == morph::SelectorNeeds::Text;
+  if (isPretrain())
+    return;
+  if (info.needs != morph::SelectorNeeds::Nothing && info.name != "kl" && spec_.getStrings("select.tasks").empty())
+    error("select.tasks", "'select.tasks' is empty, but selector '" + info.name + "' needs tasks [S14]",
+          "name the tasks whose answers decide, or take method = \"uniform\"");
+  if (needsText && spec_.getStrings("data.text").empty() && !options_.configOnly)
+    error(key, "selector '" + info.name + "' measures on text, but [data] names none [S14]", "give 'text' in [data]");
+  if (info.name == "fixed" && spec_.getTable("select")->getArray("layers")->empty() == !spec_.isGiven("select.from"))
+    error(key, "selector 'fixed' needs one of 'select.layers' and 'select.from' [S25]",
+          "layers = [0, 7] in [select], or from = \"RUN/select/selection.json\"");
 }
 
 void Checker::fillPretrain() {

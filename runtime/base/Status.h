@@ -17,6 +17,7 @@ enum class StatusCode {
   Ok,
   InvalidInput, ///< The user's spec, plan, checkpoint or arguments: exit code 2.
   Failed,       ///< Everything else: disk full, out of memory, a failed check: exit code 1.
+  Interrupted,  ///< A signal came, and what is done is kept: exit code 130.
 };
 
 /// At most `limit` bytes of UTF-8 text: the beginning and the end, with "..." for what is left out between them.
@@ -45,12 +46,25 @@ public:
   static Status failed(std::string message, std::string hint = "") {
     return Status(StatusCode::Failed, std::move(message), std::move(hint));
   }
+  static Status interrupted() { return Status(StatusCode::Interrupted, "stopped by a signal", ""); }
 
   bool ok() const { return code_ == StatusCode::Ok; }
   StatusCode code() const { return code_; }
   const std::string &message() const { return message_; }
   const std::string &hint() const { return hint_; }
-  int exitCode() const { return ok() ? 0 : code_ == StatusCode::InvalidInput ? 2 : 1; }
+  int exitCode() const {
+    switch (code_) {
+    case StatusCode::Ok:
+      return 0;
+    case StatusCode::InvalidInput:
+      return 2;
+    case StatusCode::Failed:
+      return 1;
+    case StatusCode::Interrupted:
+      return 130;
+    }
+    return 1;
+  }
 
   /// The same error with `context` in front: "context: message".
   Status withContext(const std::string &context) && {

@@ -137,9 +137,11 @@ template <> struct Visit<SelectSpec> {
     visitor.key("lambda", section.lambda, {atLeast(0)});
     visitor.key("unit_samples", section.unitSamples, {atLeast(2), atMost(1000000)});
     visitor.key("anneal", section.anneal, {atLeast(0), atMost(1)});
-    visitor.key("swap", section.swap);
-    visitor.key("swap_samples", section.swapSamples, {atLeast(2), atMost(1000000)});
-    visitor.key("swap_errors", section.swapErrors, {atLeast(0)});
+    visitor.key("layers", section.layers, {atLeast(0), atMost(4096)});
+    visitor.key("from", section.from);
+    visitor.key("search_tokens", section.searchTokens, {atLeast(1), atMost(1000000000000)});
+    visitor.key("refine", section.refine);
+    visitor.key("refine_errors", section.refineErrors, {atLeast(0)});
     visitor.key("samples", section.samples, {atLeast(2), atMost(1000000)});
   }
 };
@@ -168,7 +170,7 @@ template <> struct Visit<EvaluateSpec> {
     visitor.key("samples", section.samples, {atLeast(1), atMost(1000000)});
     visitor.key("generate_samples", section.generateSamples, {atLeast(0), atMost(1000000)});
     visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
-    visitor.key("baselines", section.baselines, {word("uniform"), word("random")});
+    visitor.key("baselines", section.baselines);
     visitor.key("perplexity_tokens", section.perplexityTokens, {atLeast(0), atMost(1000000000000)});
     visitor.key("perplexity_length", section.perplexityLength, {atLeast(8), atMost(16777216)});
   }
@@ -321,20 +323,6 @@ const char *toWord(AlignSpec::Normalize value) {
     return "mean";
   case AlignSpec::Normalize::Rows:
     return "rows";
-  }
-  return "";
-}
-
-const char *toWord(SelectSpec::Method value) {
-  switch (value) {
-  case SelectSpec::Method::Gates:
-    return "gates";
-  case SelectSpec::Method::Uniform:
-    return "uniform";
-  case SelectSpec::Method::Random:
-    return "random";
-  case SelectSpec::Method::LayerMse:
-    return "layer_mse";
   }
   return "";
 }

@@ -237,12 +237,6 @@ struct AlignSpec : TrainingSpec {
 
 /// Stage 2: which layers keep full attention.
 struct SelectSpec : OptimizerSpec {
-  enum class Method {
-    Gates,
-    Uniform,
-    Random,
-    LayerMse,
-  };
   enum class Loss {
     Kl,
     Ce,
@@ -263,8 +257,8 @@ struct SelectSpec : OptimizerSpec {
     Relative,
     Raw,
   };
-  /// How the layers are chosen.
-  Method method{};
+  /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`.
+  std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
   /// Sequences a step and accumulation. (sequences; >= 1, <= 4096)
@@ -291,16 +285,20 @@ struct SelectSpec : OptimizerSpec {
   /// Share of the steps over which the target of the sum falls from all layers to the budget; with pressure budget
   /// only. (>= 0, <= 1)
   double anneal{};
-  /// Exchange single layers while that lowers the KL (or `loss`, where it is another) by more than noise; method gates
-  /// only. Off because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two
-  /// cores.
-  bool swap{};
-  /// Sequences that judge an exchange, the same for all. (sequences; >= 2, <= 1000000)
-  int64_t swapSamples{};
+  /// Layers that method fixed keeps. (layers; >= 0, <= 4096)
+  std::vector<int64_t> layers;
+  /// A run's selection.json, whose choice method fixed takes. (path)
+  std::optional<std::string> from;
+  /// Tokens that the searches random_search and evolution may take, those that choices share counted for each. (tokens;
+  /// >= 1, <= 1000000000000)
+  int64_t searchTokens{};
+  /// End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off
+  /// because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.
+  bool refine{};
   /// An exchange counts where it lowers the objective by more than so many standard errors of the difference over the
   /// same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance. (>= 0)
-  double swapErrors{};
-  /// Sequences that score layers (layer_mse). (sequences; >= 2, <= 1000000)
+  double refineErrors{};
+  /// Sequences that score layers, choices and exchanges, the same for all. (sequences; >= 2, <= 1000000)
   int64_t samples{};
 };
 
@@ -339,7 +337,8 @@ struct EvaluateSpec {
   int64_t generateSamples{};
   /// Sequences computed at once. (sequences; >= 1, <= 4096)
   int64_t batch{};
-  /// Hybrids of the same budget that are trained and measured beside the selected one. (uniform | random)
+  /// Selectors, named as in `select.method`, whose hybrids of the same budget are trained and measured beside the
+  /// selected one. They are not refined.
   std::vector<std::string> baselines;
   /// Tokens for perplexity, of the text that is for evaluation only; 0: none. (tokens; >= 0, <= 1000000000000)
   int64_t perplexityTokens{};
@@ -422,7 +421,6 @@ const char *toWord(TaskSpec::Keys value);
 const char *toWord(TaskSpec::Values value);
 const char *toWord(TaskSpec::Background value);
 const char *toWord(AlignSpec::Normalize value);
-const char *toWord(SelectSpec::Method value);
 const char *toWord(SelectSpec::Loss value);
 const char *toWord(SelectSpec::Target value);
 const char *toWord(SelectSpec::Parametrization value);

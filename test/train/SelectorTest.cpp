@@ -7,6 +7,7 @@
 #include "runtime/train/select/GatePressure.h"
 #include "runtime/train/select/GateSpace.h"
 #include "runtime/train/select/MeasuredChoices.h"
+#include "runtime/train/select/SwapSearch.h"
 
 #include "test/train/TrainTesting.h"
 
@@ -30,9 +31,10 @@ ChoiceSpace request(int64_t layers, int64_t budget, Layers keep = {}, Layers lin
 StatusOr<Selection> selectBy(const std::string &method, const ChoiceSpace &space, uint64_t seed = 0) {
   StageContext context;
   context.seed = seed;
-  const Selector *selector = findSelector(method);
-  EXPECT_NE(selector, nullptr);
-  return (*selector)(context, space);
+  const auto name = parseSelectorName(method);
+  EXPECT_TRUE(name.ok()) << name.status().message();
+  SelectorContext selector(context, space, name->option);
+  return choose(selector, *name->info);
 }
 
 Layers choose(const std::string &method, const ChoiceSpace &space, uint64_t seed = 0) {
@@ -47,9 +49,8 @@ Layers choose(const std::string &method, const ChoiceSpace &space, uint64_t seed
 }
 
 TEST(Selectors, AreRegistered) {
-  std::vector<std::string> words = getWords<SelectSpec::Method>();
-  std::sort(words.begin(), words.end());
-  EXPECT_EQ(selectorNames(), words);
+  for (const SelectorInfo &info : selectors())
+    EXPECT_TRUE(findSelector(info)) << info.name;
 }
 
 TEST(Selectors, UniformTakesFloorOfIByLOverK) {
@@ -58,6 +59,56 @@ TEST(Selectors, UniformTakesFloorOfIByLOverK) {
   EXPECT_EQ(choose("uniform", request(10, 3)), (Layers{0, 3, 6}));
   EXPECT_EQ(choose("uniform", request(4, 4)), (Layers{0, 1, 2, 3}));
   EXPECT_EQ(choose("uniform", request(4, 0)), (Layers{}));
+}
+
+TEST(Selectors, UniformTakesOffsetsAndMiddles) {
+  EXPECT_EQ(choose("uniform:0", request(30, 4)), choose("uniform", request(30, 4)));
+  EXPECT_EQ(choose("uniform:3", request(30, 4)), (Layers{3, 10, 18, 25}));
+  EXPECT_EQ(choose("uniform:7", request(30, 4)), (Layers{7, 14, 22, 29}));
+  EXPECT_EQ(choose("uniform:middle", request(30, 4)), (Layers{3, 11, 18, 26}));
+  EXPECT_EQ(choose("uniform:middle", request(10, 3)), (Layers{1, 5, 8}));
+  EXPECT_FALSE(selectBy("uniform:8", request(30, 4)).ok());
+  EXPECT_EQ(choose("uniform:middle", request(4, 4)), (Layers{0, 1, 2, 3}));
+}
+
+TEST(Selectors, FixedTakesWhatIsNamed) {
+  StageContext context;
+  const auto fixed = [&](const ChoiceSpace &space) {
+    SelectorContext selector(context, space);
+    return choose(selector, *parseSelectorName("fixed")->info);
+  };
+  context.spec.select.layers = {5, 2};
+  const auto selection = fixed(request(6, 2));
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(fullLayers(selection->choice), (Layers{2, 5}));
+  EXPECT_EQ(*solve(request(6, 2), selection->values), selection->choice);
+  EXPECT_EQ(fixed(request(6, 3)).status().message(),
+            "select.method: the fixed choice, which keeps layers 2 5, is not one that [budget] or the arch allows");
+  EXPECT_FALSE(fixed(request(6, 2, {0})).ok());
+  EXPECT_EQ(fixed(request(4, 2)).status().message(), "select.layers: there is no layer 5");
+  // What another run chose.
+  TemporaryFolder folder;
+  context.spec.select.layers.clear();
+  context.spec.select.from = folder.file("selection.json");
+  const Json json = selectionJson(*selection, request(6, 2), "fixed", 0);
+  ASSERT_TRUE(writeFile(*context.spec.select.from, json.dump()).ok());
+  const auto again = fixed(request(6, 2));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->choice, selection->choice);
+  EXPECT_NE(fixed(request(5, 2)).status().message().find("is of 6 layers, and the model has 5"), std::string::npos);
+  EXPECT_FALSE(fixed(makePlainSpace(6, {"kda"}, 2)).ok()) << "another candidate";
+}
+
+TEST(Selectors, NamesHaveOptions) {
+  EXPECT_EQ(parseSelectorName("greedy:backward")->option, "backward");
+  EXPECT_EQ(parseSelectorName("beam:12")->option, "12");
+  EXPECT_EQ(parseSelectorName("greedy")->option, "");
+  EXPECT_EQ(parseSelectorName("gredy").status().message(), "there is no selector 'gredy'");
+  EXPECT_EQ(parseSelectorName("greedy:sideways").status().message(), "selector 'greedy' has no option 'sideways'");
+  EXPECT_EQ(parseSelectorName("greedy:sideways").status().hint(),
+            "what may stand after the colon is: forward | backward");
+  for (const char *wrong : {"beam:", "beam:-1", "beam:1234567", "gates:1", "uniform:mid", "", ":", "uniform:middle:2"})
+    EXPECT_FALSE(parseSelectorName(wrong).ok()) << wrong;
 }
 
 TEST(Selectors, UniformRespectsPins) {
@@ -103,7 +154,7 @@ TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {
   context.spec.modelInfo.layers = 6;
   context.spec.modelInfo.vocab = 16;
   context.spec.space = makePlainSpace(6, {"gla"}, 2);
-  context.spec.select.method = SelectSpec::Method::Uniform;
+  context.spec.select.method = "uniform";
   context.out = folder.file("select.partial");
   ASSERT_TRUE(context.prepare().ok());
   const auto outcome = runSelect(context);
@@ -239,7 +290,7 @@ TEST(SwapSearch, NeedsTwoSamples) {
       searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), 3,
                   [](const Choice &) -> StatusOr<std::vector<double>> { return std::vector<double>{1}; });
   ASSERT_FALSE(result.ok());
-  EXPECT_NE(result.status().hint().find("swap_samples"), std::string::npos);
+  EXPECT_NE(result.status().hint().find("select.samples"), std::string::npos);
 }
 
 TEST(MeasuredChoices, AFileWithWrongValuesIsNamed) {
@@ -247,7 +298,7 @@ TEST(MeasuredChoices, AFileWithWrongValuesIsNamed) {
   const std::string path = folder.file("subsets");
   Checkpoint checkpoint;
   checkpoint.fingerprint = "a";
-  checkpoint.state = {{"flops", 1.0}, {"choices", {{{"choice", "all"}, {"values", {1.0}}}}}};
+  checkpoint.state = {{"flops", 1.0}, {"choices", {{{"choice", "all"}, {"kl", {1.0}}}}}};
   ASSERT_TRUE(writeCheckpoint(path, checkpoint).ok());
   const auto opened = MeasuredChoices::open(path, "a", {});
   ASSERT_FALSE(opened.ok());
@@ -263,20 +314,24 @@ TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
     MORPH_ASSIGN_OR_RETURN(
         MeasuredChoices subsets,
         MeasuredChoices::open(folder.file(file), fingerprint,
-                              [&](const Choice &choice, MeasureCost &cost) -> StatusOr<std::vector<double>> {
-                                if (++measured == stopAt)
-                                  requestInterrupt();
+                              [&](const Choice &choice, MeasureCost &cost) -> StatusOr<ChoiceScores> {
+                                ++measured;
                                 cost.tokens += 100;
                                 // Doubles that have no short decimal form come back exactly.
                                 double value = 1.0 / 3;
                                 for (int64_t layer : fullLayers(choice))
                                   value += std::sin(static_cast<double>(layer * layer)) / 7;
-                                return std::vector<double>{value, value + 0.1};
+                                return ChoiceScores{{value, value + 0.1}, {value, 1 - value}};
                               }));
-    MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                           searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3,
-                                       [&](const Choice &choice) { return subsets.values(choice); }));
-    EXPECT_EQ(subsets.cost().tokens, 100 * (result.interrupted ? stopAt : result.evaluations));
+    auto result = searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3,
+                              [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+                                if (measured == stopAt)
+                                  return Status::interrupted();
+                                MORPH_ASSIGN_OR_RETURN(const ChoiceScores found, subsets.scores(choice));
+                                EXPECT_EQ(found.correct, (std::vector<double>{found.kl[0], 1 - found.kl[0]}));
+                                return found.kl;
+                              });
+    EXPECT_EQ(subsets.cost().tokens, 100 * (result.ok() ? result->evaluations : stopAt));
     return result;
   };
   const auto straight = search("straight", "a");
@@ -287,10 +342,7 @@ TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
     measured = 0;
     stopAt = stop;
     const std::string file = "stopped " + std::to_string(stop);
-    const auto first = search(file, "a");
-    ASSERT_TRUE(first.ok());
-    ASSERT_TRUE(first->interrupted);
-    requestInterrupt(false);
+    EXPECT_EQ(search(file, "a").status().code(), StatusCode::Interrupted);
     stopAt = -1;
     const auto second = search(file, "a");
     ASSERT_TRUE(second.ok());

@@ -60,7 +60,9 @@ constexpr Stage stages[] = {
     {"align", "fit every linear branch to its layer's full attention",
      "align, align-forward; calibrate, where a mixer asks for it", runAlign},
     {"select", "choose the layers that keep full attention",
-     "gates, gates-forward, for swaps score, logits (method gates); align-forward (layer_mse)", runSelect},
+     "what the selector measures with (runtime/choice/Selectors.def): gates, gates-forward; align-forward; score, "
+     "logits",
+     runSelect},
     {"distill", "KL from the teacher to the hybrid", "distill, distill-forward", runDistill},
     {"finetune", "next-token cross-entropy on the hybrid", "finetune", runFinetune},
 };

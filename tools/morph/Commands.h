@@ -26,6 +26,7 @@ void addExportCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 void addBenchCommand(CLI::App &app, Action &action);
 void addMixersCommand(CLI::App &app, Action &action);
+void addSelectorsCommand(CLI::App &app, Action &action);
 void addFormatCommand(CLI::App &app, Action &action);
 
 } // namespace morph

@@ -2,10 +2,12 @@
 
 #include "tools/morph/Costs.h"
 
+#include "runtime/choice/Selectors.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Demand.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Rings.h"
+#include "tools/morph/Compiler.h"
 
 #include <algorithm>
 #include <fstream>
@@ -58,6 +60,32 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
     if (std::find(names.begin(), names.end(), task.name) != names.end())
       most = std::max(most, answerTokens(task));
   return most;
+}
+
+/// How many choices the selector scores: exact where a number of layers is all that the space asks for; without the
+/// exchanges of `select.refine`, of which nobody knows how many are tried.
+StatusOr<double> scoredChoices(const ResolvedSpec &resolved, const std::vector<int64_t> &lengths) {
+  const SelectSpec &section = resolved.select;
+  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(section.method));
+  MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
+  const double layers = static_cast<double>(dearest.size()), kept = static_cast<double>(fullLayers(dearest).size());
+  const std::string &name = selector.info->name;
+  const double forward = kept * layers - kept * (kept - 1) / 2; // layers + (layers - 1) + ...
+  if (name == "greedy")
+    return selector.option == "backward" ? (layers * (layers + 1) - kept * (kept + 1)) / 2 : forward;
+  if (name == "beam")
+    return forward * (selector.option.empty() ? 4 : std::stod(selector.option));
+  if (name == "exhaustive") {
+    double count = 1;
+    for (double i = 0; i < kept; ++i)
+      count *= (layers - i) / (i + 1);
+    return count;
+  }
+  if (name == "random_search" || name == "evolution") {
+    const double length = std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+    return static_cast<double>(section.searchTokens) / (length * static_cast<double>(section.samples));
+  }
+  return !needsScores(*selector.info) ? 0 : name == "halo" ? 2 * layers : layers;
 }
 
 void takeLarger(StageMemory &memory, const StageMemory &other) {
@@ -328,23 +356,35 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     costs.push_back(total);
   }
   const SelectSpec &select = resolved.select;
-  if (estimator.has("gates") && select.method == SelectSpec::Method::Gates) {
+  const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
+  const int64_t answers = select.batch * answerTokens(resolved, select.tasks);
+  StageCost selection;
+  if (estimator.has("gates")) {
     const double steps = static_cast<double>(select.steps);
-    const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
-    MORPH_ASSIGN_OR_RETURN(StageCost cost,
+    MORPH_ASSIGN_OR_RETURN(selection,
                            estimator.estimateLengths("select", "gates", steps * static_cast<double>(select.accumulate),
-                                                     steps, select.batch, lengths,
-                                                     select.batch * answerTokens(resolved, select.tasks)));
-    if (select.swap && select.loss == SelectSpec::Loss::Kl && !lengths.empty()) {
-      // Between two choices, what goes into the layers (ChoiceJudge); the values of a run stay.
-      const double length = static_cast<double>(*std::max_element(lengths.begin(), lengths.end()));
-      const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
-                             static_cast<double>(std::max(select.swapSamples, 2 * select.batch));
-      if (streams <= static_cast<double>(plan::kStreamBytes))
-        cost.memory.bytes += streams;
-    }
-    costs.push_back(cost);
+                                                     steps, select.batch, lengths, answers));
   }
+  if (estimator.has("score-relaxed") && !lengths.empty()) {
+    MORPH_ASSIGN_OR_RETURN(const double choices, scoredChoices(resolved, lengths));
+    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("select", "score-relaxed",
+                                                                     choices * static_cast<double>(select.samples) /
+                                                                         static_cast<double>(select.batch),
+                                                                     0, select.batch, lengths, answers));
+    // Between two choices, what goes into the layers (ChoiceJudge); the values of a run stay.
+    const double length = static_cast<double>(*std::max_element(lengths.begin(), lengths.end()));
+    const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
+                           static_cast<double>(std::max(select.samples, 2 * select.batch));
+    if (streams <= static_cast<double>(plan::kStreamBytes))
+      cost.memory.bytes += streams;
+    selection.stage = "select";
+    selection.tokens += cost.tokens;
+    selection.flops += cost.flops;
+    selection.seconds += cost.seconds;
+    takeLarger(selection.memory, cost.memory);
+  }
+  if (!selection.stage.empty())
+    costs.push_back(selection);
   const DistillSpec &distill = resolved.distill;
   if (estimator.has("distill") && distill.steps > 0) {
     const int64_t answers = answerTokens(resolved, distill.tasks);

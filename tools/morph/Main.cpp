@@ -42,6 +42,7 @@ int main(int argc, char **argv) {
   addDoctorCommand(app, action);
   addBenchCommand(app, action);
   addMixersCommand(app, action);
+  addSelectorsCommand(app, action);
   addFormatCommand(app, action);
   // CLI11 would only say that a subcommand is required.
   if (argc > 1 && argv[1][0] != '-') {

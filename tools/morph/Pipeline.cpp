@@ -36,12 +36,6 @@ std::string describeDifference(const StageFolder &stage, const StageKey &key) {
 
 } // namespace
 
-std::vector<std::string> Pipeline::variants() const {
-  std::vector<std::string> names = resolved_.evaluate.baselines;
-  names.push_back("selected");
-  return names;
-}
-
 size_t Pipeline::countStages(Until until) const {
   if (resolved_.pretrain)
     return 4; // data, pretrain, base, evaluate

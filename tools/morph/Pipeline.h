@@ -96,6 +96,8 @@ private:
   /// The section of stage distill or finetune.
   const TrainingSpec &trainingSection(const std::string &stage) const;
   std::vector<std::string> variants() const;
+  /// The selector of a variant, as the spec names it.
+  std::string methodOf(const std::string &variant) const;
   /// Whether a stage of training has anything to train: with `train` linear, some layer must have linear attention.
   bool trains(const std::string &stage, bool hasLinear) const;
   /// Whether a variant's selection leaves a layer to linear attention.

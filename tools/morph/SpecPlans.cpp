@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/morph/SpecPlans.h"
 
+#include "runtime/choice/Selectors.h"
+
 #include "tools/morph/MemoryLimit.h"
 
 using namespace morph;
@@ -38,10 +40,14 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     if (calibrates)
       plans["calibrate"] = plan;
   }
-  if (resolved.select.method == SelectSpec::Method::Gates) {
+  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(resolved.select.method));
+  const bool scores = needsScores(*selector.info) || resolved.select.refine;
+  if (scores || selector.info->needs == SelectorNeeds::Gates)
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
+  if (selector.info->needs == SelectorNeeds::Gates)
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
-  }
+  if (scores)
+    MORPH_RETURN_IF_ERROR(emit("relaxed", "score", programOptions(resolved, "score") + ",kl=true", "score-relaxed"));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));
   // With every layer kept there is nothing linear to train.

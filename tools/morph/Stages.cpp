@@ -3,6 +3,8 @@
 
 #include "tools/morph/Pipeline.h"
 
+#include "runtime/choice/Selectors.h"
+
 #include "tools/morph/DataScript.h"
 #include "tools/morph/Report.h"
 
@@ -46,6 +48,27 @@ fs::path Pipeline::baseFolder() const {
   if (resolved_.pretrain)
     return run_.file("base");
   return resolved_.model.path;
+}
+
+/// The name of a baseline's files: selectors' names may have a colon.
+static std::string variantOf(std::string method) {
+  std::replace(method.begin(), method.end(), ':', '-');
+  return method;
+}
+
+std::string Pipeline::methodOf(const std::string &variant) const {
+  for (const std::string &baseline : resolved_.evaluate.baselines)
+    if (variantOf(baseline) == variant)
+      return baseline;
+  return resolved_.select.method;
+}
+
+std::vector<std::string> Pipeline::variants() const {
+  std::vector<std::string> names;
+  for (const std::string &baseline : resolved_.evaluate.baselines)
+    names.push_back(variantOf(baseline));
+  names.push_back("selected");
+  return names;
 }
 
 std::string Pipeline::selectionStage(const std::string &variant) const {
@@ -206,8 +229,15 @@ Status Pipeline::compileBase() {
     MORPH_ASSIGN_OR_RETURN(calibrates_, compiler_.emitCalibration(ir("paired"), programOptions(resolved_, "calibrate"),
                                                                   planFile("calibrate")));
   }
-  MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
-  if (resolved_.select.swap) {
+  bool trainsGates = false, scores = false;
+  for (const std::string &variant : variants()) {
+    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(methodOf(variant)));
+    trainsGates |= selector.info->needs == SelectorNeeds::Gates;
+    scores |= needsScores(*selector.info) || (variant == "selected" && resolved_.select.refine);
+  }
+  if (trainsGates)
+    MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
+  if (scores) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
                                              planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(
@@ -324,20 +354,26 @@ Status Pipeline::select(const std::string &variant) {
   const bool baseline = variant != "selected";
   const std::string folder = selectionStage(variant);
   const SelectSpec &section = resolved_.select;
-  const std::string method = baseline ? variant : toWord(section.method);
+  const std::string method = methodOf(variant);
+  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(method));
+  // A baseline is what its name says.
+  const bool refines = section.refine && !baseline;
   std::vector<std::pair<std::string, std::string>> plans;
-  if (method == "layer_mse")
+  if (selector.info->needs == SelectorNeeds::Alignment)
     plans = {{"align-forward", "align-forward"}};
-  if (method == "gates") {
+  if (selector.info->needs == SelectorNeeds::Gates)
     plans = {{"gates", "gates"}, {"gates-forward", "gates-forward"}};
-    if (section.swap)
-      plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
-  }
+  if (refines || needsScores(*selector.info))
+    plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
   Inputs inputs;
   inputs.runtime = true;
-  if (method == "uniform" || method == "random") {
-    // A choice that looks at no weights depends on the budget alone.
+  if (plans.empty()) {
+    // A choice that looks at no weights depends on the budget alone, and on what names it.
     inputs.sections = {"space", "model_info"};
+    if (selector.info->name == "fixed")
+      inputs.sections.push_back("select");
+    if (selector.info->name == "fixed" && section.from)
+      inputs.files = {*section.from};
   } else {
     inputs.sections = {"select", "space", "model", "tasks"};
     for (const auto &[name, file] : plans)
@@ -349,15 +385,15 @@ Status Pipeline::select(const std::string &variant) {
   if (key)
     key->add("method", method);
   std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
-  if (method == "gates")
+  if (selector.info->needs == SelectorNeeds::Gates)
     title += ", " + std::to_string(section.steps) + " steps";
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
     compiled_.erase(variant);
     fs::path spec = run_.file("resolved.json");
     if (baseline) {
-      // A baseline is called like its method.
       ResolvedSpec changed = resolved_;
-      changed.select.method = *fromWord<SelectSpec::Method>(method);
+      changed.select.method = method;
+      changed.select.refine = false;
       spec = out / "resolved.json";
       MORPH_RETURN_IF_ERROR(writeJson(spec, toJson(changed)));
     }

@@ -6,6 +6,7 @@
 #include "runtime/train/HeldOut.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <limits>
 
@@ -69,19 +70,19 @@ void JudgedBatch::keepStreams(const Choice &next, const NamedTensors &outputs, i
   choice = next;
 }
 
-StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &context, const Executor &sharing,
-                                                           const GateSpace &space, bool kl, const BatchStream &stream,
+StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &context, const Executor *sharing,
+                                                           const ChoiceSpace &space, const BatchStream &stream,
                                                            int64_t batches) {
-  std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(context, space, stream, batches));
-  judge->kl_ = kl;
-  MORPH_ASSIGN_OR_RETURN(judge->executor_, context.executor(kl ? "score" : "gates-forward", &sharing));
-  if (kl)
-    MORPH_RETURN_IF_ERROR(judge->runTeacher(context, sharing));
+  std::unique_ptr<ChoiceJudge> judge(new ChoiceJudge(context, stream, batches));
+  MORPH_ASSIGN_OR_RETURN(judge->executor_, context.executor("score", sharing));
+  MORPH_ASSIGN_OR_RETURN(judge->space_, GateSpace::create(judge->executor_->plan(), space, GateParametrization::Clamp));
+  MORPH_RETURN_IF_ERROR(judge->runTeacher(context));
   return judge;
 }
 
-Status ChoiceJudge::runTeacher(const StageContext &context, const Executor &sharing) {
-  MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", &sharing));
+Status ChoiceJudge::runTeacher(const StageContext &context) {
+  MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", executor_.get()));
+  const auto begin = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < count_; ++i) {
     if (!processes_.owns(i))
       continue;
@@ -98,18 +99,13 @@ Status ChoiceJudge::runTeacher(const StageContext &context, const Executor &shar
                          processes_.sum({teacherCost_.flops, static_cast<double>(teacherCost_.tokens)}));
   teacherCost_.flops = sums[0];
   teacherCost_.tokens = static_cast<int64_t>(sums[1]);
+  teacherCost_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return Status();
 }
 
-StatusOr<std::vector<double>> ChoiceJudge::measure(const Choice &choice, MeasureCost &cost) {
+StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, MeasureCost &cost) {
   space_.setChoice(executor_->masters(), choice);
-  if (!kl_) {
-    MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(*executor_, stream_, count_, nullptr, &processes_));
-    cost.tokens += loss.tokens;
-    cost.flops += loss.flops;
-    return loss.losses;
-  }
-  std::vector<std::vector<double>> own; // By batch: operations, tokens, the samples' objectives.
+  std::vector<std::vector<double>> own; // By batch: operations, tokens, the samples' KLs, and what they get right.
   for (JudgedBatch &judged : batches_) {
     const NamedTensors &input = judged.input;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(choice)));
@@ -120,17 +116,20 @@ StatusOr<std::vector<double>> ChoiceJudge::measure(const Choice &choice, Measure
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(executor_->plan(), input, executor_->steps()));
     std::vector<double> &batch = own.emplace_back();
     batch = {flops, static_cast<double>(judged.batch.tokenCount())};
-    for (double value : sampleMeans(judged.batch, kl->second))
-      batch.push_back(value);
+    for (const at::Tensor &rows : {kl->second, outputs.at("correct")})
+      for (double value : sampleMeans(judged.batch, rows))
+        batch.push_back(value);
   }
   MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, count_));
-  std::vector<double> result;
+  ChoiceScores scores;
   for (const std::vector<double> &batch : all) {
     cost.flops += batch[0];
     cost.tokens += static_cast<int64_t>(batch[1]);
-    result.insert(result.end(), batch.begin() + 2, batch.end());
+    const auto middle = batch.begin() + 2 + static_cast<std::ptrdiff_t>((batch.size() - 2) / 2);
+    scores.kl.insert(scores.kl.end(), batch.begin() + 2, middle);
+    scores.correct.insert(scores.correct.end(), middle, batch.end());
   }
-  return result;
+  return scores;
 }
 
 } // namespace morph

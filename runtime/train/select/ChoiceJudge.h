@@ -22,36 +22,35 @@ struct JudgedBatch {
   void keepStreams(const Choice &next, const NamedTensors &outputs, int64_t mostBytes);
 };
 
-/// Measures choices on the first sequences of a stream, the same for all: the objective of the gates, forward only. Its
-/// executors share their weights with the one it is made beside.
+/// Measures choices on the first batches of a stream, the same for all, forward only. The plans are `score` (relaxed,
+/// with kl) and `logits` (base): the teacher runs once, here, and a choice goes on from the first layer in which it
+/// differs from the one before.
 class ChoiceJudge {
 public:
-  /// With `kl`, the plans `score` (relaxed, with kl) and `logits` (base): the teacher runs once, here, and a choice
-  /// goes on from the first layer in which it differs from the one before. Otherwise the plan `gates-forward`, which
-  /// runs everything each time.
-  static StatusOr<std::unique_ptr<ChoiceJudge>> create(const StageContext &context, const Executor &sharing,
-                                                       const GateSpace &space, bool kl, const BatchStream &stream,
+  /// `sharing` holds weights that are read there; null: none.
+  static StatusOr<std::unique_ptr<ChoiceJudge>> create(const StageContext &context, const Executor *sharing,
+                                                       const ChoiceSpace &space, const BatchStream &stream,
                                                        int64_t batches);
 
-  /// The objective of each sample, nats with `kl`: the mean over the rows that the sample's answers have. Without `kl`
-  /// a sample is a batch. The gates of the shared executors are left at the choice.
-  StatusOr<std::vector<double>> measure(const Choice &choice, MeasureCost &cost);
+  /// The scores of each sample: means over the rows that its answers have. The gates of the executor are left at the
+  /// choice.
+  StatusOr<ChoiceScores> measure(const Choice &choice, MeasureCost &cost);
 
   /// What the teacher's run took.
   const MeasureCost &teacherCost() const { return teacherCost_; }
+  const Executor &executor() const { return *executor_; }
 
 private:
-  ChoiceJudge(const StageContext &context, const GateSpace &space, const BatchStream &stream, int64_t batches)
-      : processes_(*context.processes), space_(space), stream_(stream), count_(batches) {}
-  Status runTeacher(const StageContext &context, const Executor &sharing);
+  ChoiceJudge(const StageContext &context, const BatchStream &stream, int64_t batches)
+      : processes_(*context.processes), stream_(stream), count_(batches) {}
+  Status runTeacher(const StageContext &context);
 
   Processes &processes_;
-  const GateSpace &space_;
   const BatchStream &stream_;
   int64_t count_; ///< Of batches.
   std::unique_ptr<Executor> executor_;
-  bool kl_ = false;
-  std::vector<JudgedBatch> batches_; ///< With kl: those that are this process'.
+  GateSpace space_;
+  std::vector<JudgedBatch> batches_; ///< Those that are this process'.
   MeasureCost teacherCost_;
 };
 

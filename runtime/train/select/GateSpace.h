@@ -5,7 +5,8 @@
 #ifndef MORPH_RUNTIME_TRAIN_SELECT_GATESPACE_H
 #define MORPH_RUNTIME_TRAIN_SELECT_GATESPACE_H
 
-#include "runtime/train/select/Selector.h"
+#include "runtime/choice/Solve.h"
+#include "runtime/train/StageContext.h"
 
 namespace morph {
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // FlashMorph's selector (arXiv 2606.30562), with the choices that it leaves open as keys of the spec: gates of the
 // relaxed model are trained by Adam on the objective of the plan `gates` plus a pressure on their sum; what the
-// gates say most of, within the budgets, stays (solve). Optional: exchanges of candidates on the same objective
-// afterwards.
+// gates say most of, within the budgets, stays (solve).
 //
-// Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured; for exchanges on the KL
-// `score` (relaxed, with kl) and `logits` (base), which run the teacher once.
+// Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured.
 
 #include "runtime/train/HeldOut.h"
-#include "runtime/train/select/ChoiceJudge.h"
 #include "runtime/train/select/GatePressure.h"
+#include "runtime/train/select/GateSpace.h"
+#include "runtime/train/select/Selector.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -34,8 +33,6 @@ private:
   StatusOr<LoopResult> train();
   /// Scores, their drift and the layers, from the gates' trajectory.
   StatusOr<Selection> rank() const;
-  /// Exchanges layers.
-  Status refine(Selection &selection);
   /// Counts the operations of a run of the gates' plan.
   Status count(LoopBatch &batch);
   LoopHooks hooks();
@@ -44,15 +41,14 @@ private:
   const SelectSpec &section_;
   const ChoiceSpace &space_;
   std::unique_ptr<Executor> executor_, forward_;
-  std::unique_ptr<BatchStream> stream_, unitStream_, swapStream_;
+  std::unique_ptr<BatchStream> stream_, unitStream_;
   GateSpace gates_;
   GatePressure pressure_;
   LoopOptions options_;
   BatchStreamOptions data_;
   Json unit_;                                   ///< What was measured, for selection.json.
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
-  int64_t tokens_ = 0;                          ///< That the pressure's unit took.
-  double flops_ = 0;
+  MeasureCost unitCost_;
   std::map<std::pair<int64_t, int64_t>, double> flopsOf_; ///< By sizes of tokens and positions.
 };
 
@@ -70,8 +66,6 @@ Status GateSelector::read() {
   data_.sample.split = Split::Selection;
   MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section_.tasks));
   BatchStreamOptions other = data_;
-  other.stream = "select/swap";
-  MORPH_ASSIGN_OR_RETURN(swapStream_, context_.stream(other, section_.tasks));
   other.stream = "select/unit";
   other.batch = 1; // The unit's error is over sequences.
   MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section_.tasks));
@@ -97,15 +91,12 @@ Status GateSelector::measureUnit() {
   for (const auto &[name, gate] : executor_->masters())
     saved[name] = gate.clone();
   // The first candidate beside full attention in every layer, whatever the space allows, and full attention.
-  Choice linear, full(space_.layers.size(), 0);
-  for (const std::vector<Candidate> &candidates : space_.layers)
-    linear.push_back(candidates.size() > 1 ? 1 : 0);
+  const Choice linear = linearChoice(space_), full = fullChoice(space_);
   const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
     gates_.setChoice(forward_->masters(), choice);
     MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr,
                                                          context_.processes.get()));
-    tokens_ += loss.tokens;
-    flops_ += loss.flops;
+    unitCost_ += {loss.tokens, loss.flops, 0}; // The loop's time has it.
     return std::move(loss.losses);
   };
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> student, objective(linear));
@@ -166,7 +157,10 @@ LoopHooks GateSelector::hooks() {
     return Status();
   };
   hooks.save = [this](Json &state, NamedTensors &tensors) {
-    state = {{"unit", unit_}, {"multipliers", pressure_.multipliers()}, {"tokens", tokens_}, {"flops", flops_}};
+    state = {{"unit", unit_},
+             {"multipliers", pressure_.multipliers()},
+             {"tokens", unitCost_.tokens},
+             {"flops", unitCost_.flops}};
     // Full shares are fp32: as fp32 they come back exactly.
     at::Tensor run = at::empty({static_cast<int64_t>(trajectory_.size()), space_.layerCount()}, at::kFloat);
     float *data = run.data_ptr<float>();
@@ -181,8 +175,7 @@ LoopHooks GateSelector::hooks() {
     unit_ = state.value("unit", Json());
     pressure_.setUnit(unit_.is_object() ? unit_.value("value", 1.0) : 1.0);
     pressure_.restoreMultipliers(state.value("multipliers", std::vector<double>()));
-    tokens_ = state.value("tokens", int64_t(0));
-    flops_ = state.value("flops", 0.0);
+    unitCost_ = {state.value("tokens", int64_t(0)), state.value("flops", 0.0), 0};
     NamedTensors variables;
     const std::string prefix = "variables/";
     for (const auto &[name, tensor] : tensors)
@@ -248,61 +241,23 @@ StatusOr<Selection> GateSelector::rank() const {
   return selection;
 }
 
-Status GateSelector::refine(Selection &selection) {
-  const bool kl = section_.loss == SelectSpec::Loss::Kl;
-  const int64_t batches = std::max<int64_t>(2, (section_.swapSamples + data_.batch - 1) / data_.batch);
-  MORPH_ASSIGN_OR_RETURN(const auto judge,
-                         ChoiceJudge::create(context_, *executor_, gates_, kl, *swapStream_, batches));
-  MORPH_ASSIGN_OR_RETURN(MeasuredChoices choices,
-                         MeasuredChoices::open(
-                             context_.outPath("checkpoint.swaps.safetensors"), options_.fingerprint,
-                             [&](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); },
-                             /*writes=*/context_.processes->isLeader()));
-  MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                         searchSwaps(
-                             selection.choice, selection.values, space_, section_.swapErrors,
-                             [&](const Choice &choice) { return choices.values(choice); }, context_.processes.get()));
-  selection.interrupted = result.interrupted;
-  selection.details["swap"] = {{"choice_before", selection.choice},
-                               {"objective_before", result.firstObjective},
-                               {"objective_after", result.objective},
-                               {"gain", result.gain},
-                               {"gain_standard_error", result.gainStandardError},
-                               {"evaluations", result.evaluations},
-                               {"swaps", result.swaps},
-                               {"samples", batches * data_.batch}};
-  selection.choice = result.choice;
-  for (const MeasureCost &cost : {judge->teacherCost(), choices.cost()}) {
-    selection.tokens += cost.tokens;
-    selection.flops += cost.flops;
-    selection.seconds += cost.seconds;
-  }
-  return Status();
-}
-
 StatusOr<Selection> GateSelector::run() {
   MORPH_RETURN_IF_ERROR(read());
   MORPH_ASSIGN_OR_RETURN(const LoopResult result, train());
-  if (result.interrupted) {
-    Selection selection;
-    selection.interrupted = true;
-    return selection;
-  }
+  if (result.interrupted)
+    return Status::interrupted();
   if (trajectory_.empty())
     return Status::invalid("select.steps: the gates need at least one step");
   MORPH_ASSIGN_OR_RETURN(Selection selection, rank());
-  selection.tokens = result.tokens + tokens_;
-  selection.flops = result.flops + flops_;
-  selection.seconds = result.seconds;
-  if (section_.swap)
-    MORPH_RETURN_IF_ERROR(refine(selection));
+  selection.cost = unitCost_;
+  selection.cost += {result.tokens, result.flops, result.seconds};
   return selection;
 }
 
-static StatusOr<Selection> selectGates(const StageContext &context, const ChoiceSpace &space) {
-  return GateSelector(context, space).run();
+static StatusOr<Selection> selectGates(SelectorContext &context) {
+  return GateSelector(context.stage, context.space).run();
 }
 
-static const SelectorRegistration registration("gates", "gates trained on the relaxed model", selectGates);
+static const SelectorRegistration registration("gates", selectGates);
 
 } // namespace morph

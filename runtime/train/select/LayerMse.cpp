@@ -9,7 +9,9 @@
 
 namespace morph {
 
-static StatusOr<Selection> selectLayerMse(const StageContext &context, const ChoiceSpace &space) {
+static StatusOr<Selection> selectLayerMse(SelectorContext &selector) {
+  const StageContext &context = selector.stage;
+  const ChoiceSpace &space = selector.space;
   const SelectSpec &section = context.spec.select;
   const AlignSpec &align = context.spec.align;
   BatchStreamOptions data;
@@ -26,10 +28,9 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Cho
                                         "select (layer_mse)"};
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss,
                          heldOutLoss(*executor, *stream, section.samples, &checkpoint, context.processes.get()));
-  Selection selection;
-  selection.interrupted = loss.interrupted;
   if (loss.interrupted)
-    return selection;
+    return Status::interrupted();
+  Selection selection;
   // The plan has the layers' candidates in their order, full attention aside.
   size_t branches = 0;
   for (const std::vector<Candidate> &candidates : space.layers)
@@ -52,13 +53,11 @@ static StatusOr<Selection> selectLayerMse(const StageContext &context, const Cho
     selection.standardErrors.push_back(hasBranch ? loss.layerStandardErrors[best] : 0);
   }
   MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
-  selection.tokens = loss.tokens;
-  selection.flops = loss.flops;
-  selection.seconds = loss.seconds;
+  selection.cost = {loss.tokens, loss.flops, loss.seconds};
   selection.details["samples"] = section.samples;
   return selection;
 }
 
-static const SelectorRegistration registration("layer_mse", "the error of each layer's linear branch", selectLayerMse);
+static const SelectorRegistration registration("layer_mse", selectLayerMse);
 
 } // namespace morph

@@ -18,7 +18,8 @@ StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fi
     return choices;
   MORPH_RETURN_IF_ERROR(readState(choices.path_, [&] {
     for (const Json &entry : saved->state.value("choices", Json::array()))
-      choices.known_[entry.value("choice", Choice())] = entry.value("values", std::vector<double>());
+      choices.known_[entry.value("choice", Choice())] = {entry.value("kl", std::vector<double>()),
+                                                         entry.value("correct", std::vector<double>())};
     choices.cost_ = {saved->tokens, saved->state.value("flops", 0.0), saved->seconds};
     return Status();
   }));
@@ -34,21 +35,21 @@ Status MeasuredChoices::write() const {
   checkpoint.seconds = cost_.seconds;
   checkpoint.fingerprint = fingerprint_;
   Json list = Json::array();
-  for (const auto &[choice, values] : known_)
-    list.push_back({{"choice", choice}, {"values", values}});
+  for (const auto &[choice, scores] : known_)
+    list.push_back({{"choice", choice}, {"kl", scores.kl}, {"correct", scores.correct}});
   checkpoint.state = {{"flops", cost_.flops}, {"choices", std::move(list)}};
   return writeCheckpoint(path_, checkpoint);
 }
 
-StatusOr<std::vector<double>> MeasuredChoices::values(const Choice &choice) {
+StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice) {
   if (auto known = known_.find(choice); known != known_.end())
     return known->second;
   const auto begin = std::chrono::steady_clock::now();
-  MORPH_ASSIGN_OR_RETURN(std::vector<double> values, measure_(choice, cost_));
+  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, measure_(choice, cost_));
   cost_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  known_[choice] = values;
+  known_[choice] = scores;
   MORPH_RETURN_IF_ERROR(write());
-  return values;
+  return scores;
 }
 
 } // namespace morph

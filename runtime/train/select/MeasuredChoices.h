@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// An objective of choices, measured once for each and kept in a file.
+// Scores of choices, measured once for each and kept in a file.
 
 #ifndef MORPH_RUNTIME_TRAIN_SELECT_MEASUREDCHOICES_H
 #define MORPH_RUNTIME_TRAIN_SELECT_MEASUREDCHOICES_H
 
-#include "runtime/train/select/SwapSearch.h"
+#include "runtime/choice/Solve.h"
+#include "runtime/train/Checkpoint.h"
+
+#include <functional>
 
 namespace morph {
 
@@ -12,21 +15,36 @@ namespace morph {
 struct MeasureCost {
   int64_t tokens = 0;
   double flops = 0, seconds = 0;
+
+  MeasureCost &operator+=(const MeasureCost &other) {
+    tokens += other.tokens;
+    flops += other.flops;
+    seconds += other.seconds;
+    return *this;
+  }
 };
 
-/// Remembers the values of choices. A search that is stopped and begun again asks for the same choices in the same
+/// What a choice loses, sample by sample.
+struct ChoiceScores {
+  std::vector<double> kl;      ///< KL to the teacher at the answers, in nats.
+  std::vector<double> correct; ///< The share of the answers' tokens that are most likely.
+};
+
+/// Remembers the scores of choices. A search that is stopped and begun again asks for the same choices in the same
 /// order, so it goes on where it was.
 class MeasuredChoices {
 public:
   /// Measures a choice and adds to the cost.
-  using Measure = std::function<StatusOr<std::vector<double>>(const Choice &choice, MeasureCost &cost)>;
+  using Measure = std::function<StatusOr<ChoiceScores>(const Choice &choice, MeasureCost &cost)>;
 
-  /// Reads `path`, where there is such a file. `fingerprint` is of what the values depend on; a file of another one is
-  /// refused. With `writes` new values go into it: of several processes that measure together, the leader's do.
+  /// Reads `path`, where there is such a file. `fingerprint` is of what the scores depend on; a file of another one is
+  /// refused. With `writes` new scores go into it: of several processes that measure together, the leader's do.
   static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure, bool writes = true);
 
-  /// The choice's values; a new one is measured, and is in the file when this returns.
-  StatusOr<std::vector<double>> values(const Choice &choice);
+  /// The choice's scores; a new one is measured, and is in the file when this returns.
+  StatusOr<ChoiceScores> scores(const Choice &choice);
+
+  int64_t count() const { return static_cast<int64_t>(known_.size()); }
 
   /// Of all choices, those read from the file too.
   const MeasureCost &cost() const { return cost_; }
@@ -36,7 +54,7 @@ private:
   std::string path_, fingerprint_;
   Measure measure_;
   bool writes_ = true;
-  std::map<Choice, std::vector<double>> known_;
+  std::map<Choice, ChoiceScores> known_;
   MeasureCost cost_;
 };
 

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// A seeded random choice: every layer draws a score.
+// A seeded random choice: every layer draws a score. `random:3` is the choice of another draw.
 
 #include "runtime/train/select/Selector.h"
 
 namespace morph {
 
-static StatusOr<Selection> selectRandom(const StageContext &context, const ChoiceSpace &space) {
+static StatusOr<Selection> selectRandom(SelectorContext &context) {
+  const ChoiceSpace &space = context.space;
+  const uint64_t draw = context.option.empty() ? 0 : std::stoull(context.option);
   Selection selection;
-  Random random(context.seed, "select/random", 0);
+  Random random(context.stage.seed, "select/random", draw);
   for (int64_t layer = 0; layer < space.layerCount(); ++layer)
     selection.scores.push_back(random.uniform());
   selection.values = valuesOfFull(space, selection.scores);
   // Which of the other candidates a layer takes is drawn, too, where there are several.
-  Random others(context.seed, "select/random/candidates", 0);
+  Random others(context.stage.seed, "select/random/candidates", draw);
   for (std::vector<double> &row : selection.values)
     for (size_t c = 1; c < row.size() && row.size() > 2; ++c)
       row[c] = others.uniform();
@@ -20,6 +22,6 @@ static StatusOr<Selection> selectRandom(const StageContext &context, const Choic
   return selection;
 }
 
-static const SelectorRegistration registration("random", "a seeded random choice", selectRandom);
+static const SelectorRegistration registration("random", selectRandom);
 
 } // namespace morph

@@ -5,35 +5,38 @@
 #include "runtime/base/AtomicFile.h"
 #include "runtime/spec/SpaceVisitors.h"
 #include "runtime/train/Stages.h"
+#include "runtime/train/select/SwapSearch.h"
 
 namespace morph {
 
-namespace {
-struct Entry {
-  std::string summary;
-  Selector selector;
-};
-} // namespace
-
-static std::map<std::string, Entry> &registry() {
-  static std::map<std::string, Entry> entries;
-  return entries;
+static std::map<std::string, Selector> &registry() {
+  static std::map<std::string, Selector> functions;
+  return functions;
 }
 
-SelectorRegistration::SelectorRegistration(const std::string &name, const std::string &summary, Selector selector) {
-  registry()[name] = {summary, std::move(selector)};
+SelectorRegistration::SelectorRegistration(const std::string &name, Selector selector) {
+  registry()[name] = std::move(selector);
 }
 
-const Selector *findSelector(const std::string &name) {
-  auto found = registry().find(name);
-  return found == registry().end() ? nullptr : &found->second.selector;
+const Selector &findSelector(const SelectorInfo &info) { return registry().at(info.name); }
+
+StatusOr<ChoiceScorer *> SelectorContext::scorer(ScoredData data) {
+  std::unique_ptr<ChoiceScorer> &scorer = scorers_[data];
+  if (!scorer) {
+    const Executor *sharing = nullptr;
+    for (const auto &[other, made] : scorers_)
+      sharing = made ? &made->executor() : sharing;
+    MORPH_ASSIGN_OR_RETURN(scorer, ChoiceScorer::create(stage, space, data, sharing));
+  }
+  return scorer.get();
 }
 
-std::vector<std::string> selectorNames() {
-  std::vector<std::string> names;
-  for (const auto &entry : registry())
-    names.push_back(entry.first);
-  return names;
+MeasureCost SelectorContext::scorersCost() const {
+  MeasureCost cost;
+  for (const auto &[data, scorer] : scorers_)
+    if (scorer)
+      cost += scorer->cost();
+  return cost;
 }
 
 CandidateTable valuesOfFull(const ChoiceSpace &space, const std::vector<double> &scores) {
@@ -43,6 +46,33 @@ CandidateTable valuesOfFull(const ChoiceSpace &space, const std::vector<double> 
     values.back().front() = scores[layer];
   }
   return values;
+}
+
+StatusOr<Selection> selectionOfScores(const ChoiceSpace &space, std::vector<double> scores) {
+  Selection selection;
+  selection.scores = std::move(scores);
+  selection.values = valuesOfFull(space, selection.scores);
+  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
+  return selection;
+}
+
+Selection selectionOfChoice(const ChoiceSpace &space, Choice choice) {
+  Selection selection;
+  for (size_t layer = 0; layer < choice.size(); ++layer) {
+    selection.scores.push_back(choice[layer] == 0 ? 1 : 0);
+    selection.values.emplace_back(space.layers[layer].size(), 0.0)[static_cast<size_t>(choice[layer])] = 1;
+  }
+  selection.choice = std::move(choice);
+  return selection;
+}
+
+Choice fullChoice(const ChoiceSpace &space) { return Choice(space.layers.size(), 0); }
+
+Choice linearChoice(const ChoiceSpace &space) {
+  Choice choice;
+  for (const std::vector<Candidate> &candidates : space.layers)
+    choice.push_back(candidates.size() > 1 ? 1 : 0);
+  return choice;
 }
 
 StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space) {
@@ -69,7 +99,8 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
       {"kept", kept},
       {"choice", names},
       {"scores", selection.scores},
-      {"cost", {{"tokens", selection.tokens}, {"flops", selection.flops}, {"seconds", selection.seconds}}},
+      {"cost",
+       {{"tokens", selection.cost.tokens}, {"flops", selection.cost.flops}, {"seconds", selection.cost.seconds}}},
       {"seed", seed}};
   if (!selection.standardErrors.empty())
     json["standard_errors"] = selection.standardErrors;
@@ -82,25 +113,55 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
   return json;
 }
 
+/// Ends a selection by exchanges of candidates that lower the KL.
+static Status refine(SelectorContext &context, Selection &selection) {
+  MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
+  const auto layers = context.space.layerCount();
+  // How long the search takes is not known: about a round of exchanges.
+  scorer->expect("select (refine)", static_cast<int64_t>(selection.choice.size()) * layers / 4);
+  MORPH_ASSIGN_OR_RETURN(const SwapResult result,
+                         searchSwaps(selection.choice, selection.values, context.space,
+                                     context.stage.spec.select.refineErrors,
+                                     [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+                                       MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice));
+                                       return std::move(scores.kl);
+                                     }));
+  selection.details["refine"] = {{"choice_before", selection.choice},
+                                 {"objective_before", result.firstObjective},
+                                 {"objective_after", result.objective},
+                                 {"gain", result.gain},
+                                 {"gain_standard_error", result.gainStandardError},
+                                 {"evaluations", result.evaluations},
+                                 {"swaps", result.swaps}};
+  selection.choice = result.choice;
+  return Status();
+}
+
+StatusOr<Selection> choose(SelectorContext &context, const SelectorInfo &info) {
+  MORPH_ASSIGN_OR_RETURN(Selection selection, findSelector(info)(context));
+  if (context.stage.spec.select.refine)
+    MORPH_RETURN_IF_ERROR(refine(context, selection));
+  selection.cost += context.scorersCost();
+  return selection;
+}
+
 StatusOr<StageOutcome> runSelect(const StageContext &context) {
-  const std::string method = toWord(context.spec.select.method);
-  const Selector *selector = findSelector(method);
-  if (!selector) {
-    std::string known;
-    for (const auto &[name, entry] : registry())
-      known += (known.empty() ? "" : "; ") + name + " (" + entry.summary + ")";
-    return Status::invalid("select.method: there is no selector '" + method + "'", "the selectors are: " + known);
-  }
+  const std::string method = context.spec.select.method;
+  StatusOr<SelectorName> name = parseSelectorName(method);
+  if (!name.ok())
+    return std::move(name).status().withContext("select.method");
   const ChoiceSpace &space = context.spec.space;
   if (space.layerCount() != context.layers)
     return Status::invalid("the spec's space of choices has " + std::to_string(space.layerCount()) +
                            " layers, but the model has " + std::to_string(context.layers));
-  MORPH_ASSIGN_OR_RETURN(const Selection selection, (*selector)(context, space));
-  if (selection.interrupted)
+  SelectorContext selector(context, space, name->option);
+  const StatusOr<Selection> selection = choose(selector, *name->info);
+  if (selection.status().code() == StatusCode::Interrupted)
     return StageOutcome::Interrupted;
+  MORPH_RETURN_IF_ERROR(selection.status());
   if (!context.processes->isLeader())
     return StageOutcome::Done;
-  const nlohmann::ordered_json json = selectionJson(selection, space, method, context.seed);
+  const nlohmann::ordered_json json = selectionJson(*selection, space, method, context.seed);
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("selection.json"), json.dump(2) + "\n"));
   return StageOutcome::Done;
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Selectors: how the layers that keep full attention are chosen. A selector is one file in this folder that registers
-// itself; the spec names it in `select.method`.
+// Selectors: how the layers that keep full attention are chosen. A selector is a line of runtime/choice/Selectors.def
+// and a file in this folder that registers its function; specs name it in `select.method` and `evaluate.baselines`.
 
 #ifndef MORPH_RUNTIME_TRAIN_SELECT_SELECTOR_H
 #define MORPH_RUNTIME_TRAIN_SELECT_SELECTOR_H
 
+#include "runtime/choice/Selectors.h"
 #include "runtime/choice/Solve.h"
-#include "runtime/train/StageContext.h"
+#include "runtime/train/select/ChoiceScorer.h"
 
 #include <functional>
 
@@ -21,31 +22,58 @@ struct Selection {
   /// One a layer: how far the score still moved over the last part of the one run that gave it; empty: not a run. Small
   /// drift says that the run was long enough, nothing about what other data would have given.
   std::vector<double> drift;
-  int64_t tokens = 0;
-  double flops = 0;
-  double seconds = 0;
-  bool interrupted = false;                                          ///< Nothing else is valid then.
+  MeasureCost cost;                                                  ///< Without what the context's scorers took.
   nlohmann::ordered_json details = nlohmann::ordered_json::object(); ///< Of the method, for people.
 };
 
-/// Chooses in a space, in which something is possible.
-using Selector = std::function<StatusOr<Selection>(const StageContext &, const ChoiceSpace &)>;
+/// What a selector chooses in and measures with.
+class SelectorContext {
+public:
+  SelectorContext(const StageContext &stage, const ChoiceSpace &space, std::string option = "")
+      : stage(stage), space(space), option(std::move(option)) {}
 
-/// Makes a selector known. `summary` is one line for messages.
-struct SelectorRegistration {
-  SelectorRegistration(const std::string &name, const std::string &summary, Selector selector);
+  const StageContext &stage;
+  const ChoiceSpace &space; ///< In which something is possible.
+  const std::string option; ///< What the spec has after the colon; empty: nothing.
+
+  /// Measures choices; made at the first call. Errors: no samples, a plan that was not given.
+  StatusOr<ChoiceScorer *> scorer(ScoredData data = ScoredData::Tasks);
+  /// What the scorers' measurements took.
+  MeasureCost scorersCost() const;
+
+private:
+  std::map<ScoredData, std::unique_ptr<ChoiceScorer>> scorers_;
 };
 
-/// The selector of that name, or null.
-const Selector *findSelector(const std::string &name);
-/// All names, sorted.
-std::vector<std::string> selectorNames();
+/// Chooses. A signal ends it with Status::interrupted; what was measured is kept.
+using Selector = std::function<StatusOr<Selection>(SelectorContext &)>;
+
+/// Makes the function of a selector of Selectors.def known.
+struct SelectorRegistration {
+  SelectorRegistration(const std::string &name, Selector selector);
+};
+
+/// The selector's function.
+const Selector &findSelector(const SelectorInfo &info);
 
 /// Values of full attention alone, the other candidates being alike: 0.
 CandidateTable valuesOfFull(const ChoiceSpace &space, const std::vector<double> &scores);
 
+/// The choice that values of full attention make, with scores as they are.
+StatusOr<Selection> selectionOfScores(const ChoiceSpace &space, std::vector<double> scores);
+
+/// The selection of a choice that was found as a whole: its candidates are worth 1, all others nothing.
+Selection selectionOfChoice(const ChoiceSpace &space, Choice choice);
+
+/// Full attention in every layer, and each layer's first other candidate, whatever the space allows.
+Choice fullChoice(const ChoiceSpace &space);
+Choice linearChoice(const ChoiceSpace &space);
+
 /// The number of layers that keep full attention: what the space asks for, or else the most that it admits.
 StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space);
+
+/// Runs the selector, and exchanges where the spec asks for them (`select.refine`); the cost is all of it.
+StatusOr<Selection> choose(SelectorContext &context, const SelectorInfo &info);
 
 /// What selection.json holds: `choice` (a candidate's name a layer), `kept`, `scores`, `values` and the `space`, by
 /// which morph-discretize can choose again; `standard_errors` and `drift` only where the method has them.

@@ -3,11 +3,8 @@
 #include "runtime/train/select/SwapSearch.h"
 
 #include "runtime/train/HeldOut.h"
-#include "runtime/train/Interrupt.h"
-#include "runtime/train/Progress.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 namespace morph {
@@ -66,30 +63,18 @@ std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &value
 } // namespace
 
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective, Processes *processes) {
+                                 double errors, const ChoiceObjective &objective) {
   SwapResult result;
   result.choice = choice;
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(choice));
   if (first.size() < 2)
     return Status::invalid("the exchanges of layers need at least two samples to know their noise",
-                           "raise select.swap_samples");
+                           "raise select.samples");
   std::vector<double> current = first;
   std::set<Choice> seen = {choice};
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   std::vector<Choice> round = neighbours(choice, values, space, groups);
-  // How long the search takes is not known: the bar counts the exchanges of one round.
-  Progress progress("select (swaps)", static_cast<int64_t>(round.size()), 0, "choice");
   for (size_t tried = 0; tried < round.size();) {
-    bool stops = interrupted();
-    if (processes) {
-      MORPH_ASSIGN_OR_RETURN(stops, processes->any(stops));
-    }
-    if (stops) {
-      progress.finish();
-      std::fprintf(stderr, "select (swaps): stopped after %zu choices; run again to continue\n", seen.size());
-      result.interrupted = true;
-      return result;
-    }
     const Choice next = round[tried++];
     MORPH_ASSIGN_OR_RETURN(const std::vector<double> measured, objective(next));
     seen.insert(next);
@@ -101,9 +86,6 @@ StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &val
       round = neighbours(next, values, space, groups);
       tried = 0;
     }
-    char details[64];
-    std::snprintf(details, sizeof details, "best %.4g", meanAndError(current).mean);
-    progress.update(static_cast<int64_t>(tried), 0, details, tried % 10 == 0);
   }
   const MeanAndError gain = pairedDifference(first, current);
   result.firstObjective = meanAndError(first).mean;

@@ -4,7 +4,9 @@
 #ifndef MORPH_RUNTIME_TRAIN_SELECT_SWAPSEARCH_H
 #define MORPH_RUNTIME_TRAIN_SELECT_SWAPSEARCH_H
 
-#include "runtime/train/select/Selector.h"
+#include "runtime/choice/Solve.h"
+
+#include <functional>
 
 namespace morph {
 
@@ -17,7 +19,6 @@ struct SwapResult {
   double objective = 0, firstObjective = 0; ///< Means over the samples.
   double gain = 0, gainStandardError = 0;   ///< What all exchanges lowered it by: the paired difference.
   int64_t evaluations = 0, swaps = 0;       ///< Different choices looked at; exchanges made.
-  bool interrupted = false;
 };
 
 /// From `choice`, takes the first exchange that lowers the objective, until none does. An exchange gives one layer (or
@@ -25,10 +26,9 @@ struct SwapResult {
 /// one kept layer for another. Only what rises above the noise of the samples counts: the mean of (new - old) over the
 /// same samples must be below -`errors` of its standard errors. Exchanges are tried from those on that raise the sum of
 /// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back.
-/// All of `processes` (null: one) search side by side, so `objective` gives the same to all. Errors: fewer than two
-/// samples, which have no error.
+/// Errors: fewer than two samples, which have no error; what `objective` says.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective, Processes *processes = nullptr);
+                                 double errors, const ChoiceObjective &objective);
 
 } // namespace morph
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers floor(i * L / K). Pinned layers come first; a layer of the pattern that is pinned or taken moves to the
-// nearest free one (the lower of two as near). Where more is asked than pins and a number of layers, the choice that
-// keeps most of these layers.
+// Layers floor(i * L / K) + N, or with `middle` floor((i + 1/2) * L / K). Pinned layers come first; a layer of the
+// pattern that is pinned or taken moves to the nearest free one (the lower of two as near). Where more is asked than
+// pins and a number of layers, the choice that keeps most of these layers.
 
 #include "runtime/train/select/Selector.h"
 
@@ -10,7 +10,8 @@
 
 namespace morph {
 
-static StatusOr<Selection> selectUniform(const StageContext &, const ChoiceSpace &space) {
+static StatusOr<Selection> selectUniform(SelectorContext &context) {
+  const ChoiceSpace &space = context.space;
   MORPH_ASSIGN_OR_RETURN(const int64_t full, fullLayerCount(space));
   const int64_t layers = space.layerCount();
   const std::vector<std::vector<bool>> allowed = space.allowedMask();
@@ -27,8 +28,15 @@ static StatusOr<Selection> selectUniform(const StageContext &, const ChoiceSpace
     state[static_cast<size_t>(layer)] = 1;
   // A pinned layer stands for the place of the pattern that is nearest to it.
   std::vector<int64_t> places;
+  const bool isMiddle = context.option == "middle";
+  const int64_t offset = isMiddle || context.option.empty() ? 0 : std::stoll(context.option);
+  if (full > 0 && offset >= (layers + full - 1) / full)
+    return Status::invalid("select.method: uniform:" + context.option + " is beyond the last offset, as each of " +
+                               std::to_string(full) + " kept layers of " + std::to_string(layers) + " stands for " +
+                               std::to_string((layers + full - 1) / full) + " at most",
+                           "offsets begin at 0");
   for (int64_t i = 0; i < full; ++i)
-    places.push_back(i * layers / full);
+    places.push_back(std::min(layers - 1, isMiddle ? (2 * i + 1) * layers / (2 * full) : i * layers / full + offset));
   const auto nearest = [](const std::vector<int64_t> &list, int64_t layer) {
     return std::min_element(list.begin(), list.end(),
                             [&](int64_t a, int64_t b) { return std::abs(a - layer) < std::abs(b - layer); });
@@ -44,14 +52,12 @@ static StatusOr<Selection> selectUniform(const StageContext &, const ChoiceSpace
     if (!free.empty())
       state[static_cast<size_t>(*nearest(free, place))] = 1;
   }
-  Selection selection;
+  std::vector<double> scores;
   for (int value : state)
-    selection.scores.push_back(value == 1 ? 1 : 0);
-  selection.values = valuesOfFull(space, selection.scores);
-  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
-  return selection;
+    scores.push_back(value == 1 ? 1 : 0);
+  return selectionOfScores(space, std::move(scores));
 }
 
-static const SelectorRegistration registration("uniform", "layers floor(i*L/K)", selectUniform);
+static const SelectorRegistration registration("uniform", selectUniform);
 
 } // namespace morph

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The names of selectors: what specs may say, and what a selector measures with.
+
+#ifndef MORPH_RUNTIME_CHOICE_SELECTORS_H
+#define MORPH_RUNTIME_CHOICE_SELECTORS_H
+
+#include "runtime/base/Status.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// What a selector measures with: the programs that it is given, and what its numbers depend on.
+enum class SelectorNeeds {
+  Nothing,   ///< The space alone.
+  Alignment, ///< The errors of aligned branches: `align-forward`.
+  Scores,    ///< KL and answers of choices on the tasks: `score` of the relaxed model, `logits` of the base.
+  Text,      ///< The same on text, too.
+  Gates,     ///< Gradients by the gates: `gates`, `gates-forward`.
+};
+
+struct SelectorInfo {
+  std::string name, options;
+  SelectorNeeds needs;
+  std::string summary;
+};
+
+/// Whether it scores choices.
+inline bool needsScores(const SelectorInfo &info) {
+  return info.needs == SelectorNeeds::Scores || info.needs == SelectorNeeds::Text;
+}
+
+/// All selectors, in the order of Selectors.def.
+const std::vector<SelectorInfo> &selectors();
+
+/// A selector as specs name it: "greedy:forward".
+struct SelectorName {
+  const SelectorInfo *info;
+  std::string option; ///< Empty: none was given.
+};
+
+/// Errors: no such selector, or an option that it does not have; the hint lists what there is.
+StatusOr<SelectorName> parseSelectorName(const std::string &text);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_CHOICE_SELECTORS_H

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scores of choices on samples that are the same for all.
+
+#ifndef MORPH_RUNTIME_TRAIN_SELECT_CHOICESCORER_H
+#define MORPH_RUNTIME_TRAIN_SELECT_CHOICESCORER_H
+
+#include "runtime/train/Progress.h"
+#include "runtime/train/select/ChoiceJudge.h"
+
+#include <optional>
+
+namespace morph {
+
+/// What choices are scored on: samples of `select.tasks`, or windows of text.
+enum class ScoredData { Tasks, Text };
+
+/// Measures each choice once, on the first `select.samples` sequences that are for selection. What was measured is in a
+/// file of the stage, so a search that is stopped and begun again goes on where it was. All processes measure together
+/// and get the same.
+class ChoiceScorer {
+public:
+  /// `sharing`: an executor of the relaxed model whose weights are read (null: none).
+  static StatusOr<std::unique_ptr<ChoiceScorer>> create(const StageContext &context, const ChoiceSpace &space,
+                                                        ScoredData data, const Executor *sharing);
+
+  /// Scores of a choice. The teacher has run once; the layers below the first in which the choice differs from the one
+  /// before it do not run again, so neighbours belong together. Errors: Status::interrupted after a signal.
+  StatusOr<ChoiceScores> scores(const Choice &choice);
+  /// The mean of its KL.
+  StatusOr<double> kl(const Choice &choice);
+
+  /// So many further choices are to come: the progress line's length. `label` opens it: "select (drop)".
+  void expect(const std::string &label, int64_t choices);
+
+  /// Tokens that a choice which shares no layer takes.
+  int64_t tokensOfChoice() const { return judge_->teacherCost().tokens; }
+
+  /// Choices measured, those of the file too, and what all took, with the teacher's run.
+  int64_t choiceCount() const { return choices_->count(); }
+  MeasureCost cost() const;
+  const Executor &executor() const { return judge_->executor(); }
+
+private:
+  ChoiceScorer(const StageContext &context) : processes_(*context.processes) {}
+
+  Processes &processes_;
+  std::unique_ptr<BatchStream> stream_;
+  std::unique_ptr<ChoiceJudge> judge_;
+  std::optional<MeasuredChoices> choices_;
+  std::optional<Progress> progress_;
+  int64_t done_ = 0; ///< Of those expected.
+  double best_ = 0;  ///< KL among these.
+};
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_SELECT_CHOICESCORER_H

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choices grown one group of tied layers at a time, by their KL.
+
+#ifndef MORPH_RUNTIME_TRAIN_SELECT_FORWARDSEARCH_H
+#define MORPH_RUNTIME_TRAIN_SELECT_FORWARDSEARCH_H
+
+#include "runtime/train/select/Selector.h"
+
+namespace morph {
+
+enum class GrowthFrom {
+  Linear, ///< Layers become full, one after the other.
+  Full,   ///< Layers become linear.
+};
+
+/// Of all choices that one more group makes of the `width` best so far, keeps the `width` best, as long as the space
+/// leaves room for one more; the best of the last round, completed by what the space asks for. `label` opens the
+/// progress lines. Scores are the rounds in which layers were taken, first ones highest.
+StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64_t width, const std::string &label);
+
+} // namespace morph
+
+#endif // MORPH_RUNTIME_TRAIN_SELECT_FORWARDSEARCH_H

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every selector by its name on a small model, held against every choice measured."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+
+from small_model import make_inputs
+from support import read_json, run
+
+MEASURED = ["gates", "drop", "add", "greedy", "greedy:backward", "beam:2", "random_search", "evolution", "layer_mse", "halo", "kl"]
+UNMEASURED = ["uniform", "uniform:1", "uniform:middle", "random:1"]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        make_inputs(folder)
+
+        def select(method, out, *settings):
+            command = ["morph", "select", folder / "small.toml", "--out", folder / out, "--update", "--set",
+                       f'select.method="{method}"', "--set", "select.samples=6", "--set", "budget.full_layers=2"]
+            run(*command, *(part for setting in settings for part in ("--set", setting)))
+            return read_json(folder / out / "selection.json")
+
+        # Alignment is the same for all, and is done once.
+        whole = select("exhaustive", "out")
+        truth = {tuple(entry["choice"]): entry["kl"] for entry in whole["details"]["choices"]}
+        assert len(truth) == 6, truth
+
+        def regret(selection):
+            choice = tuple(0 if name == "full" else 1 for name in selection["choice"])
+            assert sum(candidate == 0 for candidate in choice) == 2, selection
+            return truth[choice] - min(truth.values())
+
+        assert regret(whole) == 0
+        found = {}
+        for method in MEASURED + UNMEASURED:
+            selection = select(method, "out")
+            assert selection["method"] == method
+            found[method] = regret(selection)
+            assert (selection["cost"]["tokens"] > 0) == (method in MEASURED), selection
+        # A search that looked at all six choices found the best.
+        assert found["random_search"] == found["evolution"] == 0, found
+        assert found["beam:2"] <= found["greedy"], found
+
+        # Exchanges end any selector, and never make its choice worse than noise.
+        refined = select("uniform:1", "out", "select.refine=true", "select.refine_errors=0")
+        assert regret(refined) <= found["uniform:1"], (refined, found)
+        assert refined["details"]["refine"]["evaluations"] >= 2, refined
+
+        # What one run chose, another takes.
+        kept = whole["kept"]
+        shutil.copy(folder / "out/selection.json", folder / "other.json")
+        assert select("fixed", "out", f"select.layers={kept}")["kept"] == kept
+        assert select("fixed", "out", 'select.from="%s"' % (folder / "other.json"))["kept"] == refined["kept"]
+
+        # Baselines are selectors, each with the same distillation; names of files have no colon.
+        run("morph", "run", folder / "small.toml", "--out", folder / "run", "--set",
+            'evaluate.baselines=["uniform:middle", "drop"]', "--set", "select.samples=4", "--set", "finetune.steps=0")
+        models = {row["model"] for row in read_json(folder / "run/evaluation.json")}
+        assert models == {"teacher", "uniform-middle", "drop", "selected"}, models
+        assert read_json(folder / "run/baselines/uniform-middle/selection.json")["method"] == "uniform:middle"
+
+        # A plan counts what a selector measures.
+        def flops(method):
+            report = run("morph", "plan", folder / "small.toml", "--set", f'select.method="{method}"', "--json").stdout
+            return {stage["stage"]: stage["flops"] for stage in json.loads(report)["stages"]}.get("select", 0)
+
+        assert flops("uniform") == 0 < flops("drop") < flops("halo"), "the costs of selectors"
+
+
+main()
