@@ -104,6 +104,28 @@ auto fragmentsOf(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from
   };
 }
 
+/// The same of a tile that is there by now, loaded once where a warp of one block of rows has registers for `columns`
+/// of them.
+class KeptFragments {
+public:
+  KeptFragments(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from, int64_t columns)
+      : t(t), rows(rows), tile(tile), from(from) {
+    if (rows.blocks == 1 && tile.columns <= columns)
+      for (int64_t d = 0; d < tile.columns / kSide; ++d)
+        kept.push_back(fragmentsOf(t, rows, tile, from)(0, d));
+  }
+  Fragment operator()(int64_t block, int64_t d) const {
+    return kept.empty() ? fragmentsOf(t, rows, tile, from)(block, d) : kept[at(d)];
+  }
+
+private:
+  TensorTiles &t;
+  WarpRows rows;
+  const HalfTile &tile;
+  Value from;
+  SmallVector<Fragment> kept;
+};
+
 /// Stores sums [rows,width] of a warp, fp32; `place` gives the first element of one of the rows of all warps.
 void storeRows(TensorTiles &t, WarpRows rows, ArrayRef<Scalar> sums, Value to, int64_t width,
                llvm::function_ref<TensorTiles::Row(Index row)> place) {
@@ -319,14 +341,7 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
     pairs.begin(begin);
     const WarpRows warpRows = sizes.warpRows;
-    auto loadQ = fragmentsOf(t, warpRows, sizes.q, q);
-    // Where they leave room for the sums, the queries stay in registers.
-    SmallVector<Fragment> kept;
-    const int64_t blocksOfQ = sizes.q.columns / kSide;
-    if (warpRows.blocks == 1 && blocksOfQ <= 8)
-      for (int64_t d = 0; d < blocksOfQ; ++d)
-        kept.push_back(loadQ(0, d));
-    auto fragmentOfQ = [&](int64_t block, int64_t d) { return kept.empty() ? loadQ(block, d) : kept[at(d)]; };
+    KeptFragments fragmentOfQ(t, warpRows, sizes.q, q, /*columns=*/128);
 
     VisibleKeys visible(t, warpRows, rows, sizes.q.rows, tile);
     Carried start = RunningSoftmax::start(t, warpRows);
@@ -526,12 +541,11 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
     });
   }
 
+  KeptFragments ofQ(t, warpRows, fixed, q, /*columns=*/128), ofGradient(t, warpRows, fixed, dO, /*columns=*/128);
   Carried sums(at(warpRows.blocks * moving.columns / 2), k.number(0));
   sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
-    Carried next(carried),
-        shares =
-            visible.mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, q), moving, pairs.first(from))),
-        gradients = products(t, warpRows, fragmentsOf(t, warpRows, fixed, dO), moving, pairs.second(from));
+    Carried next(carried), shares = visible.mask(from, products(t, warpRows, ofQ, moving, pairs.first(from))),
+                           gradients = products(t, warpRows, ofGradient, moving, pairs.second(from));
     for (auto [n, share] : llvm::enumerate(shares)) {
       size_t row = warpRows.rowOf(n, shares.size());
       share = shareOf(k, share, factor, logarithm[row]) * (gradients[n] - inner[row]);
@@ -611,11 +625,12 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
 
   const size_t sumCount = at(moving.columns / 2);
   pairs.begin(begin);
+  KeptFragments ofKeys(t, warpRows, fixed, key, /*columns=*/64), ofValues(t, warpRows, fixed, value, /*columns=*/64);
   Carried start((results.keys + results.values) * sumCount, k.number(0));
   Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried);
     MutableArrayRef<Scalar> sums(next);
-    Carried shares = mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, key), moving, pairs.first(from)));
+    Carried shares = mask(from, products(t, warpRows, ofKeys, moving, pairs.first(from)));
     Carried inner;
     for (int64_t n = 0; n < tile / 8; ++n) {
       Carried of = k.loadVector(pairs.extra(from), (t.column() + 8 * n) * BackwardSizes::kStatistics, 4);
@@ -628,7 +643,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
     if (results.values)
       addWeighted(t, warpRows, shares, moving, pairs.second(from), sums.take_back(sumCount));
     if (results.keys) {
-      Carried gradients = products(t, warpRows, fragmentsOf(t, warpRows, fixed, value), moving, pairs.second(from));
+      Carried gradients = products(t, warpRows, ofValues, moving, pairs.second(from));
       for (auto [n, gradient] : llvm::enumerate(gradients))
         gradient = shares[n] * (gradient - inner[n]);
       addWeighted(t, warpRows, gradients, moving, pairs.first(from), sums.take_front(sumCount));
