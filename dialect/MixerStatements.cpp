@@ -169,8 +169,12 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
     expander.setState(*value);
   }
   IntegerAttr seen = getWindow() ? IntegerAttr::get(IntegerType::get(getContext(), 64), *window) : IntegerAttr();
-  return single(expander.create<AttentionOp>(operands[0], k, v, expander.getStart(), ringOffset,
-                                             FloatAttr::get(Float64Type::get(getContext()), *scale), seen));
+  FailureOr<AttentionOp> attention = expander.create<AttentionOp>(
+      operands[0], k, v, expander.getStart(), ringOffset, FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
+      /*keep_lse=*/UnitAttr());
+  if (failed(attention))
+    return failure();
+  return SmallVector<Value>{attention->getResult()};
 }
 
 Expanded MixerCalibrateOp::expandStatement(MixerExpander &expander, ValueRange) {

@@ -291,25 +291,29 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     With `offset` (a scalar) query t has position offset + t, and k and v are rings (`cache_write`): the key of position
     p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it, or, where
     that is less or there is no window, offset + T.
+
+    With `keep_lse` there is a second result for attention_grad, which finds it again otherwise: [B,H,T], the logarithm of
+    the sum of exp(scale * product) over the keys that a query sees, infinity where it sees none. morph-keep-states asks
+    for it.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
     a scalar.
   }];
   let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
-  let results = (outs Morph_Float:$result);
+      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$keep_lse);
+  let results = (outs Morph_Float:$result, Variadic<Morph_Float>:$kept);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
       HasShape<"offset", "", "attention_c7">];
-  let resultShapes = ["BTHD"];
+  let resultShapes = ["BTHD", "?keep_lse=BHT"];
   let factors = ["q", "k", "v"];
   let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
   let mixesTokens = 1;
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let scratch = "attentionScratch(d)";
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)?
+    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`keep_lse` $keep_lse^)?
     attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
   }];
 }

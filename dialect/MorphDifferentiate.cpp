@@ -167,8 +167,8 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
     emitOpError() << "has no gradient on rings";
     return {};
   }
-  auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(), getScaleAttr(),
-                                                  getWindowAttr());
+  auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(),
+                                                  /*out=*/Value(), /*lse=*/Value(), getScaleAttr(), getWindowAttr());
   for (int i = 0; i < 3; ++i)
     if (needed[i])
       gradients[i] = gradient.getResult(i);

@@ -174,27 +174,35 @@ def Morph_BlendCandidateGradOp : Morph_GradientOp<"blend_candidate_grad", [Morph
   let assemblyFormat = "$dy `,` $gate `index` $index attr-dict `:` type(operands)";
 }
 
-def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad", [AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
+def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
+    [AttrSizedOperandSegments, AllElementTypesMatch<["dy", "q", "k", "v"]>]> {
   let summary = "Gradients of attention by q, k and v";
   let description = [{
+    `out` is attention's result and `lse` what it has kept beside it; where they are absent, they are found again, to the
+    same bits.
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
-    attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit.
+    attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit; attention_grad_c5 out is of
+    the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together.
   }];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+      Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
   let rules = [HasShape<"dy", "BTHD", "attention_grad_c1">, HasShape<"q", "BTHD", "attention_grad_c1">,
       HasShape<"k", "BSGD", "attention_grad_c2">, HasShape<"v", "BSGD", "attention_grad_c2">,
       HasShape<"start", "B", "attention_grad_c2">, Divides<"G", "H", "attention_grad_c3">,
-      Range<"window", "1", kDimension, "attention_grad_c4">];
+      Range<"window", "1", kDimension, "attention_grad_c4">, HasShape<"out", "BTHD", "attention_grad_c5">,
+      HasShape<"lse", "BHT", "attention_grad_c5">, Together<"out|lse", "attention_grad_c6">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;
-  let flops = [{ 10 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
+  let flops = [{
+    (d.has("lse") ? 10 : 14) * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S')))
+  }];
   let scratch = "attentionGradScratch(d)";
   let assemblyFormat = [{
-    $dy `,` $q `,` $k `,` $v (`start` $start^)? `scale` $scale (`window` $window^)? attr-dict
-    `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)?
+    $dy `,` $q `,` $k `,` $v (`start` $start^)? (`out` $out^)? (`lse` $lse^)? `scale` $scale (`window` $window^)?
+    attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)? (`out` type($out)^)?
+    (`lse` type($lse)^)?
   }];
 }
 

@@ -72,8 +72,10 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
     v = mix.apply<CacheWriteOp>({inputs.states[1], v, ringOffset});
     expansion.states = {k, v};
   }
-  Value mixed =
-      builder.create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(), getWindowAttr());
+  Value mixed = builder
+                    .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(), getWindowAttr(),
+                                         /*keep_lse=*/UnitAttr())
+                    .getResult();
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph-keep-states: what linear attention's forward leaves for its backward, where the memory allows it.
+// morph-keep-states: what attention and linear attention leave for their backward, where the memory allows it.
 
 #include "passes/EmitPlan.h"
 #include "passes/Passes.h"
@@ -17,14 +17,19 @@ using namespace morph;
 
 namespace {
 
-/// A backward, and the forward that finds first what it would find again.
+/// A backward, and the forward that finds first what it would find again: morph.attention_grad and morph.attention, or
+/// those of linear attention.
 struct Pair {
-  LinearAttentionOp forward;
-  LinearAttentionGradOp gradient;
+  Operation *forward, *gradient;
   int64_t distance = 0; ///< Ops between them.
 };
 
 /// Whether the gradient is that of the forward.
+bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
+  auto operandsOf = [](auto op) { return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()}; };
+  return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() &&
+         forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr();
+}
 bool belongTo(LinearAttentionOp forward, LinearAttentionGradOp gradient) {
   auto operandsOf = [](auto op) {
     return std::array<Value, 11>{
@@ -35,44 +40,76 @@ bool belongTo(LinearAttentionOp forward, LinearAttentionGradOp gradient) {
          forward.getNormaliserAttr() == gradient.getNormaliserAttr();
 }
 
-/// The pairs of a program, those first whose values would live for the fewest ops. A forward that is computed twice
-/// (morph-recompute) leaves them the second time.
-SmallVector<Pair> findPairs(ProgramOp program) {
-  SmallVector<Pair> pairs;
-  llvm::DenseSet<Operation *> taken; // Two gradients of one forward: the second finds its own.
-  llvm::DenseMap<Value, SmallVector<std::pair<LinearAttentionOp, int64_t>>> forwards; // By q, in their order.
-  for (auto [index, op] : llvm::enumerate(program.getBlock())) {
-    const int64_t position = static_cast<int64_t>(index);
-    if (auto forward = dyn_cast<LinearAttentionOp>(op))
+/// Finds pairs of ops: of one forward and several gradients the first gradient, of several forwards and one gradient
+/// the last forward, so that one that is computed twice (morph-recompute) leaves its values the second time.
+template <typename Forward, typename Gradient> class PairFinder {
+public:
+  void visit(Operation &op, int64_t position, SmallVectorImpl<Pair> &pairs) {
+    if (auto forward = dyn_cast<Forward>(op))
       forwards[forward.getQ()].push_back({forward, position});
-    if (auto gradient = dyn_cast<LinearAttentionGradOp>(op))
+    if (auto gradient = dyn_cast<Gradient>(op))
       for (auto [forward, at] : llvm::reverse(forwards[gradient.getQ()]))
         if (belongTo(forward, gradient) && taken.insert(forward).second) {
           pairs.push_back({forward, gradient, position - at});
           break;
         }
   }
+
+private:
+  llvm::DenseSet<Operation *> taken;
+  llvm::DenseMap<Value, SmallVector<std::pair<Forward, int64_t>>> forwards; ///< By q, in their order.
+};
+
+/// The pairs of a program, those first whose values would live for the fewest ops.
+SmallVector<Pair> findPairs(ProgramOp program) {
+  SmallVector<Pair> pairs;
+  PairFinder<AttentionOp, AttentionGradOp> attention;
+  PairFinder<LinearAttentionOp, LinearAttentionGradOp> linear;
+  for (auto [index, op] : llvm::enumerate(program.getBlock())) {
+    attention.visit(op, static_cast<int64_t>(index), pairs);
+    linear.visit(op, static_cast<int64_t>(index), pairs);
+  }
   llvm::stable_sort(pairs, [](const Pair &a, const Pair &b) { return a.distance < b.distance; });
   return pairs;
 }
 
+/// Makes the forward leave its rows' sums, and its result live until the gradient; or neither.
+AttentionOp setKept(AttentionOp before, AttentionGradOp gradient, bool keeps) {
+  OpBuilder builder(before);
+  auto forward = builder.create<AttentionOp>(before.getLoc(), before.getQ(), before.getK(), before.getV(),
+                                             before.getStart(), before.getOffset(), before.getScaleAttr(),
+                                             before.getWindowAttr(), keeps ? builder.getUnitAttr() : UnitAttr());
+  before.getResult().replaceAllUsesWith(forward.getResult());
+  gradient.getOutMutable().assign(forward->getResults().take_front(keeps));
+  gradient.getLseMutable().assign(forward.getKept());
+  return forward;
+}
+
 /// Makes the forward leave the states and what is written, where that is no operand, or leave nothing.
-void setKept(Pair &pair, bool keeps) {
-  LinearAttentionOp before = pair.forward;
+LinearAttentionOp setKept(LinearAttentionOp before, LinearAttentionGradOp gradient, bool keeps) {
   OpBuilder builder(before);
   const UnitAttr flag = keeps ? builder.getUnitAttr() : UnitAttr();
   const bool solves = before.getBeta() || before.getWrite();
-  pair.forward = builder.create<LinearAttentionOp>(
+  auto forward = builder.create<LinearAttentionOp>(
       before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getHeadDecay(), before.getDecay(),
       before.getChannelDecay(), before.getBeta(), before.getWrite(), before.getErase(), before.getBonus(),
       before.getState(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(), flag,
       solves ? flag : UnitAttr());
-  const ResultRange kept = pair.forward.getKept();
-  pair.gradient.getStatesMutable().assign(kept.take_front(keeps));
-  pair.gradient.getWrittenMutable().assign(kept.drop_front(keeps));
-  before.getResult().replaceAllUsesWith(pair.forward.getResult());
-  before.getFinalState().replaceAllUsesWith(pair.forward.getFinalState());
-  before.erase();
+  const ResultRange kept = forward.getKept();
+  gradient.getStatesMutable().assign(kept.take_front(keeps));
+  gradient.getWrittenMutable().assign(kept.drop_front(keeps));
+  before.getResult().replaceAllUsesWith(forward.getResult());
+  before.getFinalState().replaceAllUsesWith(forward.getFinalState());
+  return forward;
+}
+
+void setKept(Pair &pair, bool keeps) {
+  Operation *before = pair.forward;
+  if (auto attention = dyn_cast<AttentionOp>(before))
+    pair.forward = setKept(attention, cast<AttentionGradOp>(pair.gradient), keeps);
+  else
+    pair.forward = setKept(cast<LinearAttentionOp>(before), cast<LinearAttentionGradOp>(pair.gradient), keeps);
+  before->erase();
 }
 
 struct KeepStatesPass : public morph::impl::KeepStatesPassBase<KeepStatesPass> {

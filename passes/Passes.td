@@ -391,11 +391,12 @@ def RecomputePass : Morph_Pass<"morph-recompute"> {
 }
 
 def KeepStatesPass : Morph_Pass<"morph-keep-states"> {
-  let summary = "Keep what linear attention's forward finds for its backward, where the memory allows it";
+  let summary = "Keep what attention's and linear attention's forward find for their backward, where the memory allows it";
   let description = [{
-    A linear_attention_grad finds the states at the chunks' starts again, and what its positions write. Here the
-    linear_attention of the same operands leaves both. With a `limit` only as many layers' are kept as leave the values of
-    a run within it, those that live for the fewest ops first; without one, all. The bits of results do not change.
+    A linear_attention_grad finds the states at the chunks' starts again, and what its positions write; an attention_grad
+    the sums of its rows' softmax, and attention's result. Here the forward of the same operands leaves both. With a `limit`
+    only as many layers' are kept as leave the values of a run within it, those that live for the fewest ops first; without
+    one, all. The bits of results do not change.
 
     Run it after morph-recompute, which makes room, and whose copies of a forward leave them right where they are read.
 
@@ -403,6 +404,10 @@ def KeepStatesPass : Morph_Pass<"morph-keep-states"> {
     %o, %state, %kept:2 = morph.linear_attention %q, %k, %v beta %b scale 0.125 chunk 64 keep_states keep_written : ...
     ...
     %d:4 = morph.linear_attention_grad %do, %q, %k, %v beta %b states %kept#0 written %kept#1 scale 0.125 chunk 64 : ...
+
+    %y, %lse = morph.attention %q, %k, %v scale 0.125 keep_lse : ...
+    ...
+    %d:3 = morph.attention_grad %dy, %q, %k, %v out %y lse %lse scale 0.125 : ...
     ```
   }];
   let options = [

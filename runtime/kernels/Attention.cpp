@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attention and attention_grad: causal grouped-query softmax attention with a window, left padding and rings of keys
-// and values, by BlockAttention. Nothing is saved for the gradient: it finds the sums of each row again.
+// and values, by BlockAttention. The gradient takes the result and the logarithms of its rows' sums, or has the forward
+// find them again.
 //
 // bf16 operands are factors of products as they are where that is faster (hasFastBf16Multiply), and widened to fp32
 // where it is not, or for a single query (decoding), whose products wait for memory. Sums and softmax are fp32.
@@ -18,6 +19,9 @@
 
 namespace morph {
 namespace {
+
+/// Operands of attention_grad, which follow dy, q, k, v and start.
+constexpr size_t kOut = 5, kLse = 6;
 
 struct Problem {
   at::Tensor q_BTHD, k_BSGD, v_BSGD, start_B;
@@ -39,7 +43,8 @@ struct Problem {
   }
 };
 
-Problem problemOf(const KernelCall &call, size_t first) {
+/// `first`: the place of q among the operands; `hasOffset`: whether the op may have one, after start.
+Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
   Problem p;
   p.q_BTHD = call.operands[first];
   p.k_BSGD = call.operands[first + 1];
@@ -54,7 +59,7 @@ Problem problemOf(const KernelCall &call, size_t first) {
                   q.size(3) == k.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
               call.instruction.op, ": expected q [B,T,H,D] and k, v [B,S,G,D] with H a multiple of G, but got ",
               q.sizes(), ", ", k.sizes(), " and ", p.v_BSGD.sizes());
-  if (call.operands.size() > first + 4 && call.operands[first + 4].defined()) {
+  if (hasOffset && call.operands[first + 4].defined()) {
     p.isRing = true;
     p.position = call.operands[first + 4].item<int64_t>();
   } else {
@@ -73,8 +78,8 @@ Problem problemOf(const KernelCall &call, size_t first) {
   return p;
 }
 
-/// The plain definition in ATen functions: what autograd records.
-at::Tensor attendByAten(const Problem &p) {
+/// The plain definition in ATen functions, what autograd records: the result, and the logarithms of its rows' sums.
+std::vector<at::Tensor> attendByAten(const Problem &p) {
   const int64_t end = p.position + p.queries();
   const at::Tensor query_T1 = at::arange(p.position, end, at::kLong).unsqueeze(1);
   const at::Tensor key_S = at::arange(std::max<int64_t>(0, end - p.keys()), end, at::kLong);
@@ -93,7 +98,10 @@ at::Tensor attendByAten(const Problem &p) {
   // A finite floor and a second masking: a row that sees no key gives zero, not the mean of all values.
   const double floor = std::numeric_limits<float>::lowest();
   const at::Tensor shares_BHTS = at::softmax(scores_BHTS.masked_fill(visible.logical_not(), floor), -1) * visible;
-  return at::matmul(shares_BHTS, v_BHSD).transpose(1, 2);
+  const at::Tensor infinite = at::full({}, std::numeric_limits<double>::infinity(), scores_BHTS.options());
+  return {at::matmul(shares_BHTS, v_BHSD).transpose(1, 2),
+          at::where(visible.any(-1).expand({scores_BHTS.size(0), scores_BHTS.size(1), -1}),
+                    at::logsumexp(scores_BHTS.masked_fill(visible.logical_not(), floor), -1), infinite)};
 }
 
 /// A tensor's memory as BlockAttention takes it.
@@ -111,36 +119,59 @@ at::Tensor factor(ScratchAllocator &scratch, const at::Tensor &x, at::ScalarType
   return at::from_blob(scratch.take<char>(bytes), x.sizes(), x.options().dtype(type)).copy_(x);
 }
 
-template <typename E, typename T, typename C = E> void attend(const KernelCall &call, const Problem &p) {
+template <typename E, typename T, typename C = E>
+void attendAs(const Problem &p, const at::Tensor &out, const at::Tensor &lse, void *scratch) {
   attentionForward<E, T, C>(p.raw(), dataOf<C>(p.q_BTHD), dataOf<C>(p.k_BSGD), dataOf<C>(p.v_BSGD),
-                            resultOf<T>(call, 0), at::get_num_threads(), call.scratch);
+                            out.mutable_data_ptr<T>(), lse.defined() ? lse.mutable_data_ptr<T>() : nullptr,
+                            at::get_num_threads(), scratch);
+}
+
+/// The forward into `out` and, where it is defined, `lse`.
+void attend(const Problem &p, const at::Tensor &out, const at::Tensor &lse, void *scratch) {
+  if (p.type == at::kDouble)
+    attendAs<double, double>(p, out, lse, scratch);
+  else if (p.type == at::kBFloat16)
+    attendAs<Bf16, float>(p, out, lse, scratch);
+  else if (p.q_BTHD.scalar_type() == at::kBFloat16)
+    attendAs<float, float, Bf16>(p, out, lse, scratch);
+  else
+    attendAs<float, float>(p, out, lse, scratch);
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
   ScratchAllocator scratch(call.scratch);
+  const T *out, *lse;
+  if (call.operands[kLse].defined()) {
+    out = dataOf<T>(call.operands[kOut]);
+    lse = dataOf<T>(call.operands[kLse]);
+  } else {
+    // The forward once more, the very same; its result lies where dq will.
+    const std::vector<int64_t> shape = {p.q_BTHD.size(0), p.q_BTHD.size(2), p.queries()};
+    T *const found = scratch.take<T>(shape[0] * shape[1] * shape[2]);
+    attend(p, call.results[0], at::from_blob(found, shape, call.results[0].options()), scratch.rest());
+    out = resultOf<T>(call, 0);
+    lse = found;
+  }
   const at::Tensor q = factor(scratch, p.q_BTHD, p.type), k = factor(scratch, p.k_BSGD, p.type),
                    v = factor(scratch, p.v_BSGD, p.type), dO = factor(scratch, call.operands[0], p.type);
-  attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), resultOf<T>(call, 0),
-                          resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(), scratch.rest());
+  attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), out, lse,
+                          resultOf<T>(call, 0), resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(),
+                          scratch.rest());
 }
 
 void attention(const KernelCall &call) {
-  const Problem p = problemOf(call, 0);
-  if (p.q_BTHD.numel() == 0)
-    return;
-  if (p.type == at::kDouble)
-    attend<double, double>(call, p);
-  else if (p.type == at::kBFloat16)
-    attend<Bf16, float>(call, p);
-  else if (p.q_BTHD.scalar_type() == at::kBFloat16)
-    attend<float, float, Bf16>(call, p);
-  else
-    attend<float, float>(call, p);
+  const Problem p = problemOf(call, 0, /*hasOffset=*/true);
+  if (p.q_BTHD.numel() > 0)
+    attend(p, call.results[0], call.flag("keep_lse") ? call.results[1] : at::Tensor(), call.scratch);
 }
-std::vector<at::Tensor> attentionReference(const KernelCall &call) { return {attendByAten(problemOf(call, 0))}; }
+std::vector<at::Tensor> attentionReference(const KernelCall &call) {
+  std::vector<at::Tensor> results = attendByAten(problemOf(call, 0, /*hasOffset=*/true));
+  results.resize(call.flag("keep_lse") ? 2 : 1);
+  return results;
+}
 
 void attentionGrad(const KernelCall &call) {
-  const Problem p = problemOf(call, 1);
+  const Problem p = problemOf(call, 1, /*hasOffset=*/false);
   if (p.q_BTHD.numel() == 0) {
     for (const at::Tensor &result : call.results)
       result.zero_();

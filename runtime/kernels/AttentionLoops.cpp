@@ -26,6 +26,11 @@ template <typename T, int n> using Lanes = typename Vector<T, n>::Type;
 template <int n> MORPH_INLINE Lanes<float, n> load(const float *x) {
   return *reinterpret_cast<const Lanes<float, n> *>(x);
 }
+template <int n> MORPH_INLINE Lanes<float, n> load(const Bf16 *x) {
+  typedef uint16_t Halves __attribute__((vector_size(2 * n), aligned(2), may_alias));
+  const auto bits = __builtin_convertvector(*reinterpret_cast<const Halves *>(x), typename Vector<float, n>::Bits);
+  return __builtin_bit_cast(Lanes<float, n>, bits << 16);
+}
 template <int n> MORPH_INLINE void store(float *y, Lanes<float, n> x) { *reinterpret_cast<Lanes<float, n> *>(y) = x; }
 /// To the nearest, ties to even, as roundToBf16; of numbers.
 template <int n> MORPH_INLINE void store(Bf16 *y, Lanes<float, n> x) {
@@ -168,15 +173,26 @@ MORPH_INLINE void addInnerOf(const T *x, const T *dp, int64_t first, int64_t las
 
 template <typename T, typename Out, int n>
 MORPH_INLINE void softmaxGradientOf(const T *x, const T *dp, Out *p, Out *ds, int64_t first, int64_t last,
-                                    int64_t count, T most, T reciprocal, T inner, T scale) {
+                                    int64_t count, T lse, T inner, T scale) {
   forKeys<T, n>(first, last, count, [&](auto load, auto store) MORPH_INLINE_LAMBDA {
-    const Lanes<T, n> share = expOf<n>((load(x, T(kNone)) - most) * scale) * reciprocal;
+    const Lanes<T, n> share = expOf<n>(load(x, T(kNone)) * scale - lse);
     const Lanes<T, n> gradient = share * scale * (load(dp, T(0)) - inner);
     store(p, share);
     store(ds, gradient);
   });
   clearHidden(p, first, last, count);
   clearHidden(ds, first, last, count);
+}
+
+template <int n, typename E> MORPH_INLINE float innerProductOf(const E *x, const float *y, int64_t count) {
+  Lanes<float, n> sums = {};
+  int64_t j = 0;
+  for (; j + n <= count; j += n)
+    sums += load<n>(x + j) * load<n>(y + j);
+  float sum = sumOf<n>(sums);
+  for (; j < count; ++j)
+    sum += widen(x[j]) * y[j];
+  return sum;
 }
 
 } // namespace
@@ -206,17 +222,28 @@ void addInner(const double *x, const double *dp, int64_t first, int64_t last, in
 
 MORPH_LANES(void, softmaxGradient,
             (const float *x, const float *dp, float *p, float *ds, int64_t first, int64_t last, int64_t count,
-             float most, float reciprocal, float inner, float scale),
-            (softmaxGradientOf<float, float, lanes>(x, dp, p, ds, first, last, count, most, reciprocal, inner, scale)),
-            (x, dp, p, ds, first, last, count, most, reciprocal, inner, scale))
+             float lse, float inner, float scale),
+            (softmaxGradientOf<float, float, lanes>(x, dp, p, ds, first, last, count, lse, inner, scale)),
+            (x, dp, p, ds, first, last, count, lse, inner, scale))
 MORPH_LANES(void, softmaxGradient,
-            (const float *x, const float *dp, Bf16 *p, Bf16 *ds, int64_t first, int64_t last, int64_t count, float most,
-             float reciprocal, float inner, float scale),
-            (softmaxGradientOf<float, Bf16, lanes>(x, dp, p, ds, first, last, count, most, reciprocal, inner, scale)),
-            (x, dp, p, ds, first, last, count, most, reciprocal, inner, scale))
+            (const float *x, const float *dp, Bf16 *p, Bf16 *ds, int64_t first, int64_t last, int64_t count, float lse,
+             float inner, float scale),
+            (softmaxGradientOf<float, Bf16, lanes>(x, dp, p, ds, first, last, count, lse, inner, scale)),
+            (x, dp, p, ds, first, last, count, lse, inner, scale))
 void softmaxGradient(const double *x, const double *dp, double *p, double *ds, int64_t first, int64_t last,
-                     int64_t count, double most, double reciprocal, double inner, double scale) {
-  softmaxGradientOf<double, double, 1>(x, dp, p, ds, first, last, count, most, reciprocal, inner, scale);
+                     int64_t count, double lse, double inner, double scale) {
+  softmaxGradientOf<double, double, 1>(x, dp, p, ds, first, last, count, lse, inner, scale);
+}
+
+MORPH_LANES(float, innerProduct, (const float *x, const float *y, int64_t n), (innerProductOf<lanes>(x, y, n)),
+            (x, y, n))
+MORPH_LANES(float, innerProduct, (const Bf16 *x, const float *y, int64_t n), (innerProductOf<lanes>(x, y, n)),
+            (x, y, n))
+double innerProduct(const double *x, const double *y, int64_t n) {
+  double sum = 0;
+  for (int64_t j = 0; j < n; ++j)
+    sum += x[j] * y[j];
+  return sum;
 }
 
 MORPH_VECTORIZE void scaleRow(float *x, int64_t n, float factor) {

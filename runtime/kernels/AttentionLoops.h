@@ -11,8 +11,8 @@
 
 namespace morph {
 
-/// A row's softmax so far: the greatest product, the sum of exp(scale * (x - most)), and the sum of these times the
-/// gradients of their shares.
+/// A row's softmax so far: the greatest product, the sum of exp(scale * (x - most)), and the sum of these times
+/// numbers of the keys.
 template <typename T> struct RowSums {
   T most, sum, inner;
 };
@@ -27,21 +27,27 @@ double addExponentials(const double *x, double *y, int64_t first, int64_t last, 
 float addExponentials(const float *x, Bf16 *y, int64_t first, int64_t last, int64_t n, float scale,
                       RowSums<float> *sums);
 
-/// The same for the gradient: `sums` goes on with the gradients `dp` of the shares; nothing is stored.
+/// The same with what shares are summed up with: `sums` goes on with `dp`; nothing is stored.
 void addInner(const float *x, const float *dp, int64_t first, int64_t last, int64_t n, float scale,
               RowSums<float> *sums);
 void addInner(const double *x, const double *dp, int64_t first, int64_t last, int64_t n, double scale,
               RowSums<double> *sums);
 
-/// The shares p = exp(scale * (x - most)) * reciprocal of the visible keys, zero for the others, and the gradient
-/// ds = scale * p * (dp - inner) of the products. `p` may be `x`, and `ds` may be `dp`.
+/// The shares p = exp(scale * x - lse) of the visible keys, zero for the others, and the gradient ds = scale * p * (dp
+/// - inner) of the products. `lse` is the logarithm of the sum of exp(scale * x) over all that the row sees, `inner`
+/// the sum of its shares times their gradients. `p` may be `x`, and `ds` may be `dp`.
 void softmaxGradient(const float *x, const float *dp, float *p, float *ds, int64_t first, int64_t last, int64_t n,
-                     float most, float reciprocal, float inner, float scale);
+                     float lse, float inner, float scale);
 void softmaxGradient(const double *x, const double *dp, double *p, double *ds, int64_t first, int64_t last, int64_t n,
-                     double most, double reciprocal, double inner, double scale);
+                     double lse, double inner, double scale);
 /// The same; p and ds rounded to bf16.
 void softmaxGradient(const float *x, const float *dp, Bf16 *p, Bf16 *ds, int64_t first, int64_t last, int64_t n,
-                     float most, float reciprocal, float inner, float scale);
+                     float lse, float inner, float scale);
+
+/// The inner product of two rows.
+float innerProduct(const float *x, const float *y, int64_t n);
+float innerProduct(const Bf16 *x, const float *y, int64_t n);
+double innerProduct(const double *x, const double *y, int64_t n);
 
 /// x *= factor
 void scaleRow(float *x, int64_t n, float factor);

@@ -23,7 +23,6 @@ using plan::AttentionGradTasks;
 using plan::AttentionSizes;
 using plan::blocksOf;
 using plan::kDecodeKeys;
-using plan::kKeptBlocks;
 using plan::kKeyBlock;
 using plan::kQueryBlock;
 
@@ -55,6 +54,11 @@ struct Queries {
 
 /// The last queries see the most keys.
 int64_t longestFirst(int64_t task, int64_t blocks) { return blocks - 1 - task; }
+
+/// The logarithm of a row's sum of exp(scale * product); infinity, so that shares are zero, where it sees no key.
+template <typename T> T logSumOf(const RowSums<T> &sums, T scale) {
+  return sums.sum != 0 ? scale * sums.most + std::log(sums.sum) : std::numeric_limits<T>::infinity();
+}
 
 template <typename T> constexpr T lowest() { return std::numeric_limits<T>::lowest(); }
 
@@ -88,7 +92,7 @@ template <typename E, typename T, typename C> struct ForwardBuffers {
 
 template <typename E, typename T, typename C>
 void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const C> queries, Matrix<const C> k,
-                  Matrix<const C> v, Matrix<T> o, const ForwardBuffers<E, T, C> &buffers) {
+                  Matrix<const C> v, Matrix<T> o, T *lse, const ForwardBuffers<E, T, C> &buffers) {
   const int64_t width = p.sizes.width;
   RowSums<T> *const sums = buffers.sums;
   const Matrix<const E> q = factorsOf(queries, block.rows, width, buffers.queries);
@@ -113,6 +117,8 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
   for (int64_t i = 0; i < block.rows; ++i) {
     if (sums[i].sum != 0)
       scaleRow(o.row(i), width, T(1) / sums[i].sum);
+    if (lse)
+      lse[i] = logSumOf(sums[i], T(p.scale));
   }
 }
 
@@ -132,7 +138,7 @@ std::array<Rows, 2> rowsSeen(const AttentionProblem &p, int64_t b) {
 /// One query: the heads of a group are its rows, so that their keys are read once; tasks of kDecodeKeys keys find sums
 /// and outputs of their own, which are joined in the order of the ring's rows.
 template <typename T, typename C>
-void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v, T *o, int threads,
+void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v, T *o, T *lse, int threads,
             ScratchAllocator scratch) {
   const AttentionSizes &s = p.sizes;
   const int64_t group = s.heads / s.groups, width = s.width, parts = blocksOf(s.keys, kDecodeKeys);
@@ -193,80 +199,53 @@ void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v,
       }
     if (sum != 0)
       scaleRow(out, width, T(1) / sum);
+    if (lse)
+      lse[row] = logSumOf(RowSums<T>{most, sum, 0}, T(p.scale));
   }
 }
 
-/// Scratch of a thread.
+/// Scratch of a thread: the products of a block of queries and a block of keys, which shares and their gradients take
+/// the place of where the type is theirs.
 template <typename E, typename T> struct GradientBuffers {
-  GradientBuffers(ScratchAllocator &scratch, const AttentionSizes &s)
-      : block(std::min(kQueryBlock, s.queries) * std::min(kKeyBlock, s.keys)),
-        kept(std::min(kKeptBlocks, blocksOf(s.keys, kKeyBlock) + 1)) {
-    each = alignedBytes(block * static_cast<int64_t>(sizeof(T))) / static_cast<int64_t>(sizeof(T));
-    scores = scratch.take<T>(kept * each);
-    dshares = scratch.take<T>(kept * each);
-    if constexpr (!std::is_same_v<E, T>) {
+  GradientBuffers(ScratchAllocator &scratch, const AttentionSizes &s) {
+    const int64_t block = std::min(kQueryBlock, s.queries) * std::min(kKeyBlock, s.keys);
+    scores = scratch.take<T>(block);
+    dshares = scratch.take<T>(block);
+    if constexpr (std::is_same_v<E, T>) {
+      shares = scores;
+      dscores = dshares;
+    } else {
       shares = scratch.take<E>(block);
       dscores = scratch.take<E>(block);
     }
   }
-  int64_t block, kept, each;
-  T *scores, *dshares;                     ///< Products of the blocks of keys that are kept.
-  E *shares = nullptr, *dscores = nullptr; ///< Of one block; in the place of the products where the type is theirs.
+  T *scores, *dshares;
+  E *shares, *dscores;
 };
 
 /// A head's operands and results as matrices.
 template <typename E, typename T> struct Head {
   Matrix<const E> dO, q, k, v;
+  Matrix<const T> o;
+  const T *lse; ///< [T]
+  T *inner;     ///< [T]: the sums of shares times their gradients.
   Matrix<T> dq, dk, dv;
 };
 
-/// S and dP of a block of queries and a block of keys.
+/// From a block of queries and a block of keys: adds to dq, or to dk and dv, or to all.
 template <typename E, typename T>
-void blockProducts(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, int64_t j, T *scores,
-                   T *dshares) {
-  const int64_t n = block.keys(j), width = p.sizes.width;
-  multiply(false, true, block.rows, n, width, T(1), x.q.below(block.begin), x.k.below(j * kKeyBlock), T(0),
-           Matrix<T>{scores, n});
-  multiply(false, true, block.rows, n, width, T(1), x.dO.below(block.begin), x.v.below(j * kKeyBlock), T(0),
-           Matrix<T>{dshares, n});
-}
-
-/// The sums of a block's rows, with `sum` as its reciprocal and `inner` as rowsum(P * dP); the products of its blocks
-/// of keys are left in the buffers where they fit.
-template <typename E, typename T>
-void rowSums(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, GradientBuffers<E, T> &buffers,
-             bool keep, RowSums<T> *sums) {
-  std::fill(sums, sums + block.rows, RowSums<T>{0, 0, 0});
-  for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j) {
-    const int64_t n = block.keys(j), slot = keep ? j - block.firstBlock() : 0;
-    T *const scores = buffers.scores + slot * buffers.each, *const dshares = buffers.dshares + slot * buffers.each;
-    blockProducts(p, x, block, j, scores, dshares);
-    for (int64_t i = 0; i < block.rows; ++i)
-      addInner(scores + i * n, dshares + i * n, block.first(i, j), block.last(i, j), n, T(p.scale), sums + i);
-  }
-  for (int64_t i = 0; i < block.rows; ++i) {
-    sums[i].sum = sums[i].sum != 0 ? T(1) / sums[i].sum : T(0);
-    sums[i].inner *= sums[i].sum;
-  }
-}
-
-/// From a block pair's products and its rows' sums: adds to dq, or to dk and dv, or to all.
-template <typename E, typename T>
-void addGradients(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, int64_t j, T *scores,
-                  T *dshares, GradientBuffers<E, T> &buffers, const RowSums<T> *sums, bool toQueries, bool toKeys) {
+void addGradients(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, int64_t j,
+                  GradientBuffers<E, T> &buffers, bool toQueries, bool toKeys) {
   const int64_t n = block.keys(j), width = p.sizes.width, at = j * kKeyBlock;
-  E *shares, *dscores;
-  if constexpr (std::is_same_v<E, T>) {
-    shares = scores;
-    dscores = dshares;
-  } else {
-    shares = buffers.shares;
-    dscores = buffers.dscores;
-  }
+  multiply(false, true, block.rows, n, width, T(1), x.q.below(block.begin), x.k.below(at), T(0),
+           Matrix<T>{buffers.scores, n});
+  multiply(false, true, block.rows, n, width, T(1), x.dO.below(block.begin), x.v.below(at), T(0),
+           Matrix<T>{buffers.dshares, n});
   for (int64_t i = 0; i < block.rows; ++i)
-    softmaxGradient(scores + i * n, dshares + i * n, shares + i * n, dscores + i * n, block.first(i, j),
-                    block.last(i, j), n, sums[i].most, sums[i].sum, sums[i].inner, T(p.scale));
-  const Matrix<const E> ds{dscores, n}, share{shares, n};
+    softmaxGradient(buffers.scores + i * n, buffers.dshares + i * n, buffers.shares + i * n, buffers.dscores + i * n,
+                    block.first(i, j), block.last(i, j), n, x.lse[block.begin + i], x.inner[block.begin + i],
+                    T(p.scale));
+  const Matrix<const E> ds{buffers.dscores, n}, share{buffers.shares, n};
   if (toQueries)
     multiply(false, false, block.rows, width, n, T(1), ds, x.k.below(at), T(1), x.dq.below(block.begin));
   if (toKeys) {
@@ -275,30 +254,27 @@ void addGradients(const AttentionProblem &p, const Head<E, T> &x, const Queries 
   }
 }
 
-/// All of a block of queries: dq, and what it adds to dk and dv where `toKeys`. Leaves the sums of its rows.
+/// All of a block of queries: dq, and what it adds to dk and dv where `toKeys`. Leaves `inner` of its rows.
 template <typename E, typename T>
 void backwardBlock(const AttentionProblem &p, const Head<E, T> &x, const Queries &block, GradientBuffers<E, T> &buffers,
-                   RowSums<T> *sums, bool toKeys) {
-  const bool keep = block.lastBlock() - block.firstBlock() <= buffers.kept;
-  rowSums(p, x, block, buffers, keep, sums);
+                   bool toKeys) {
+  // A row of o may lie where that of dq will.
+  for (int64_t row = block.begin; row < block.begin + block.rows; ++row)
+    x.inner[row] = innerProduct(x.dO.row(row), x.o.row(row), p.sizes.width);
   fillRows(x.dq.below(block.begin), block.rows, p.sizes.width);
-  for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j) {
-    const int64_t slot = keep ? j - block.firstBlock() : 0;
-    T *const scores = buffers.scores + slot * buffers.each, *const dshares = buffers.dshares + slot * buffers.each;
-    if (!keep)
-      blockProducts(p, x, block, j, scores, dshares);
-    addGradients(p, x, block, j, scores, dshares, buffers, sums, true, toKeys);
-  }
+  for (int64_t j = block.firstBlock(); j < block.lastBlock(); ++j)
+    addGradients(p, x, block, j, buffers, true, toKeys);
 }
 
 /// One call of attentionBackward.
 template <typename E, typename T> class Backward {
 public:
-  Backward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv, int threads,
-           void *workspace)
-      : p_(p), s_(p.sizes), dO_(dO), q_(q), k_(k), v_(v), dq_(dq), dk_(dk), dv_(dv), threads_(threads),
-        group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)), scratch_(workspace) {
-    sums_ = scratch_.take<RowSums<T>>(s_.batch * s_.heads * s_.queries);
+  Backward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, const T *o, const T *lse, T *dq,
+           T *dk, T *dv, int threads, void *workspace)
+      : p_(p), s_(p.sizes), dO_(dO), q_(q), k_(k), v_(v), o_(o), lse_(lse), dq_(dq), dk_(dk), dv_(dv),
+        threads_(threads), group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)),
+        scratch_(workspace) {
+    inner_ = scratch_.take<T>(s_.batch * s_.heads * s_.queries);
     for (int thread = 0; thread < threads; ++thread)
       buffers_.emplace_back(scratch_, s_);
   }
@@ -340,23 +316,24 @@ private:
   }
 
   Head<E, T> headAt(int64_t b, int64_t h, const KeySums &sums) const {
+    const int64_t firstRow = (b * s_.heads + h) * s_.queries;
     return {headOf(dO_, b, h, s_.queries, s_.heads, s_.width),
             headOf(q_, b, h, s_.queries, s_.heads, s_.width),
             headOf(k_, b, h / group_, s_.keys, s_.groups, s_.width),
             headOf(v_, b, h / group_, s_.keys, s_.groups, s_.width),
+            headOf(o_, b, h, s_.queries, s_.heads, s_.width),
+            lse_ + firstRow,
+            inner_ + firstRow,
             headOf(dq_, b, h, s_.queries, s_.heads, s_.width),
             sums.dk,
             sums.dv};
-  }
-  RowSums<T> *rowSumsOf(int64_t b, int64_t h, const Queries &block) const {
-    return sums_ + (b * s_.heads + h) * s_.queries + block.begin;
   }
   void runHead(int64_t b, int64_t h, const KeySums &sums, int thread) {
     clear(sums, s_.keys);
     const Head<E, T> head = headAt(b, h, sums);
     for (int64_t i = 0; i < blocks_; ++i) {
       const Queries block(p_, b, i);
-      backwardBlock(p_, head, block, buffers_[static_cast<size_t>(thread)], rowSumsOf(b, h, block), true);
+      backwardBlock(p_, head, block, buffers_[static_cast<size_t>(thread)], true);
     }
   }
 
@@ -396,7 +373,7 @@ private:
     parallelTasks(threads_, s_.batch * s_.heads * blocks_, [&](int64_t task, int thread) {
       const int64_t b = task / (s_.heads * blocks_), h = task / blocks_ % s_.heads;
       const Queries block(p_, b, longestFirst(task % blocks_, blocks_));
-      backwardBlock(p_, headAt(b, h, {}), block, buffers_[static_cast<size_t>(thread)], rowSumsOf(b, h, block), false);
+      backwardBlock(p_, headAt(b, h, {}), block, buffers_[static_cast<size_t>(thread)], false);
     });
     const int64_t keyBlocks = blocksOf(s_.keys, kKeyBlock);
     std::vector<KeySums> own;
@@ -428,26 +405,26 @@ private:
       const Queries block(p_, b, i);
       if (j < block.firstBlock() || j >= block.lastBlock())
         continue;
-      blockProducts(p_, head, block, j, buffers.scores, buffers.dshares);
-      addGradients(p_, head, block, j, buffers.scores, buffers.dshares, buffers, rowSumsOf(b, h, block), false, true);
+      addGradients(p_, head, block, j, buffers, false, true);
     }
   }
 
   const AttentionProblem &p_;
   const AttentionSizes &s_;
   const E *dO_, *q_, *k_, *v_;
+  const T *o_, *lse_;
   T *dq_, *dk_, *dv_;
   int threads_;
   int64_t group_, blocks_;
   ScratchAllocator scratch_;
-  RowSums<T> *sums_ = nullptr;
+  T *inner_ = nullptr;
   std::vector<GradientBuffers<E, T>> buffers_;
 };
 
 } // namespace
 
 template <typename E, typename T, typename C>
-void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C *v, T *o, int threads,
+void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C *v, T *o, T *lse, int threads,
                       void *workspace) {
   const AttentionSizes &s = p.sizes;
   ScratchAllocator scratch(workspace);
@@ -455,7 +432,7 @@ void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C
     threads = 1;
   if constexpr (std::is_same_v<E, T>)
     if (s.queries == 1) {
-      decode(p, q, k, v, o, threads, scratch);
+      decode(p, q, k, v, o, lse, threads, scratch);
       return;
     }
   std::vector<ForwardBuffers<E, T, C>> buffers;
@@ -468,23 +445,24 @@ void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C
     forwardBlock<E, T, C>(
         p, block, headOf(q, b, h, s.queries, s.heads, s.width).below(block.begin),
         headOf(k, b, h / group, s.keys, s.groups, s.width), headOf(v, b, h / group, s.keys, s.groups, s.width),
-        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin), buffers[static_cast<size_t>(thread)]);
+        headOf(o, b, h, s.queries, s.heads, s.width).below(block.begin),
+        lse ? lse + (b * s.heads + h) * s.queries + block.begin : nullptr, buffers[static_cast<size_t>(thread)]);
   });
 }
 
 template <typename E, typename T>
-void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk, T *dv,
-                       int threads, void *workspace) {
-  Backward<E, T>{p, dO, q, k, v, dq, dk, dv, threads, workspace}.run();
+void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, const T *o,
+                       const T *lse, T *dq, T *dk, T *dv, int threads, void *workspace) {
+  Backward<E, T>{p, dO, q, k, v, o, lse, dq, dk, dv, threads, workspace}.run();
 }
 
 template void attentionForward<float, float, Bf16>(const AttentionProblem &, const Bf16 *, const Bf16 *, const Bf16 *,
-                                                   float *, int, void *);
+                                                   float *, float *, int, void *);
 #define MORPH_INSTANTIATE(E, T)                                                                                        \
-  template void attentionForward<E, T, E>(const AttentionProblem &, const E *, const E *, const E *, T *, int,         \
+  template void attentionForward<E, T, E>(const AttentionProblem &, const E *, const E *, const E *, T *, T *, int,    \
                                           void *);                                                                     \
-  template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *, T *,     \
-                                        T *, T *, int, void *);
+  template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *,          \
+                                        const T *, const T *, T *, T *, T *, int, void *);
 MORPH_INSTANTIATE(float, float)
 MORPH_INSTANTIATE(Bf16, float)
 MORPH_INSTANTIATE(double, double)

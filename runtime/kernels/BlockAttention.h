@@ -4,8 +4,8 @@
 // that of the forward's operands: E, or Bf16 that is widened a block at a time where factors are float.
 //
 // Results do not depend on the number of threads: every sum runs over blocks of keys, or of queries and the heads of a
-// group, in ascending order, whoever computes them. The backward finds the sums of rows again: that takes about a tenth
-// of its time, and keeping them would keep o.
+// group, in ascending order, whoever computes them. The backward takes o and what the forward has found of its rows,
+// whether kept or found again by the forward itself, so that its bits are the same.
 
 #ifndef MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
 #define MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
@@ -26,17 +26,19 @@ struct AttentionProblem {
 };
 
 /// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are
-/// no more than S. A row that sees no key gives zero. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
+/// no more than S. A row that sees no key gives zero. `lse`, unless null: [B,H,T], the logarithms of the rows' sums of
+/// exp(scale q k^T), infinity where a row sees no key. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
 template <typename E, typename T, typename C>
-void attentionForward(const AttentionProblem &problem, const C *q, const C *k, const C *v, T *o, int threads,
+void attentionForward(const AttentionProblem &problem, const C *q, const C *k, const C *v, T *o, T *lse, int threads,
                       void *workspace);
 
 /// The gradients dq, dk and dv for that of o, all written whole; the last query stands at the last key. With S = scale
-/// q k^T and P = softmax(S): dS = scale P * (dP - rowsum(P * dP)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T
-/// do. `workspace`: plan::attentionGradWorkspace bytes, aligned to 64.
+/// q k^T and P = exp(S - lse): dS = scale P * (dP - rowsum(do * o)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T
+/// do. `o` and `lse` are the forward's; o may lie where dq will. `workspace`: plan::attentionGradWorkspace bytes,
+/// aligned to 64.
 template <typename E, typename T>
-void attentionBackward(const AttentionProblem &problem, const E *dO, const E *q, const E *k, const E *v, T *dq, T *dk,
-                       T *dv, int threads, void *workspace);
+void attentionBackward(const AttentionProblem &problem, const E *dO, const E *q, const E *k, const E *v, const T *o,
+                       const T *lse, T *dq, T *dk, T *dv, int threads, void *workspace);
 
 } // namespace morph
 

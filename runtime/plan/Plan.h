@@ -19,7 +19,7 @@
 namespace morph::plan {
 
 /// The version that this library writes, and the newest it reads.
-inline constexpr int64_t kPlanVersion = 3;
+inline constexpr int64_t kPlanVersion = 4;
 
 enum class DType { F32, F16, BF16, F64, I64 };
 

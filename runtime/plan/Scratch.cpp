@@ -92,13 +92,17 @@ int64_t attentionGradScratch(const ScratchSizes &d) {
   if (isHuge(sizes))
     return kHuge;
   const int threads = static_cast<int>(d.threads());
-  const int64_t wide = attentionGradWorkspace(sizes, threads, d.sumBytes(), d.sumBytes());
-  if (!d.isHalf("q"))
-    return wide;
-  const int64_t queries = sizes.batch * sizes.queries * sizes.heads * sizes.width,
-                keys = sizes.batch * sizes.keys * sizes.groups * sizes.width;
-  const int64_t copies = 2 * alignedBytes(4 * queries) + 2 * alignedBytes(4 * keys);
-  return std::max(copies + wide, attentionGradWorkspace(sizes, threads, 2, d.sumBytes()));
+  int64_t bytes = attentionGradWorkspace(sizes, threads, d.sumBytes(), d.sumBytes());
+  if (d.isHalf("q")) {
+    const int64_t queries = sizes.batch * sizes.queries * sizes.heads * sizes.width,
+                  keys = sizes.batch * sizes.keys * sizes.groups * sizes.width;
+    const int64_t copies = 2 * alignedBytes(4 * queries) + 2 * alignedBytes(4 * keys);
+    bytes = std::max(copies + bytes, attentionGradWorkspace(sizes, threads, 2, d.sumBytes()));
+  }
+  if (d.has("lse"))
+    return bytes;
+  // What the forward leaves is found first, in its scratch.
+  return alignedBytes(sizes.batch * sizes.heads * sizes.queries * d.sumBytes()) + std::max(bytes, attentionScratch(d));
 }
 
 int64_t linearAttentionScratch(const ScratchSizes &d) {

@@ -36,8 +36,6 @@ struct AttentionSizes {
 
 /// Queries of a block, keys of a block, and keys of a task of decoding.
 inline constexpr int64_t kQueryBlock = 64, kKeyBlock = 256, kDecodeKeys = 512;
-/// Blocks of keys whose products the backward keeps between its two passes over them; further ones it computes twice.
-inline constexpr int64_t kKeptBlocks = 16;
 
 /// Of attentionForward: a block's products a thread; with one query, what each task over keys found; where operands are
 /// `widened`, a block of queries and one of keys or values, or the single queries. `factorBytes` are those of an
@@ -96,22 +94,21 @@ inline constexpr AttentionGradTasks attentionGradTasks(const AttentionSizes &s, 
   return AttentionGradTasks::Blocks;
 }
 
-/// Of attentionBackward: products of a block of queries with the blocks of keys that are kept, a thread; three numbers
-/// for each query of each head; the sums of heads.
+/// Of attentionBackward: products of a block of queries with a block of keys, a thread; a number for each query of each
+/// head; the sums of heads.
 inline constexpr int64_t attentionGradWorkspace(const AttentionSizes &s, int threads, int64_t factorBytes = 4,
                                                 int64_t sumBytes = 4) {
   const int64_t rows = std::min(kQueryBlock, s.queries);
   const int64_t block = rows * std::min(kKeyBlock, s.keys);
-  const int64_t kept = std::min(kKeptBlocks, blocksOf(s.keys, kKeyBlock) + 1);
   const int64_t each =
-      2 * kept * alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : 2 * alignedBytes(block * factorBytes));
+      2 * alignedBytes(block * sumBytes) + (factorBytes == sumBytes ? 0 : 2 * alignedBytes(block * factorBytes));
   const AttentionGradTasks tasks = attentionGradTasks(s, threads, sumBytes);
   const int64_t sums =
       s.heads == s.groups                   ? 0
       : tasks == AttentionGradTasks::Heads  ? s.batch * (s.heads - s.groups) * headSumBytes(s, s.keys, sumBytes)
       : tasks == AttentionGradTasks::Groups ? threads * headSumBytes(s, s.keys, sumBytes)
                                             : threads * headSumBytes(s, std::min(kKeyBlock, s.keys), sumBytes);
-  return threads * each + alignedBytes(s.batch * s.heads * s.queries * 3 * sumBytes) + sums;
+  return threads * each + alignedBytes(s.batch * s.heads * s.queries * sumBytes) + sums;
 }
 
 /// How a position of linear attention changes the state (runtime/kernels/ChunkedRecurrence.h).

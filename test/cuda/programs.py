@@ -101,8 +101,9 @@ class Program:
 
 class ProgramCase(unittest.TestCase):
     def compare(self, text, inputs, weights=None, tolerance=1e-6, passes=("--morph-form-kernels",),
-                program="small"):
-        """A program of a model in MLIR, on the CPU without compiled kernels and on both targets."""
+                program="small", same=None):
+        """A program of a model in MLIR, on the CPU without compiled kernels and on both targets. Outputs have the bits of
+        those that `same` names for them."""
         with tempfile.TemporaryDirectory() as folder:
             one = Program(folder, text, inputs, weights, passes, program)
             expected = one.run()
@@ -112,6 +113,8 @@ class ProgramCase(unittest.TestCase):
                 with self.subTest(target=target):
                     found = one.run(target)
                     self.assertEqual(found.keys(), expected.keys())
+                    for one_name, other in (same or {}).items():
+                        self.assertTrue(torch.equal(found[one_name], found[other]), one_name)
                     for name in expected:
                         scale = expected[name].abs().max().item() or 1.0
                         difference = (found[name] - expected[name]).abs().max().item() / scale

@@ -130,6 +130,30 @@ func.func @attention_grad_c2(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x1x4xf32>) {
 
 // -----
 
+func.func @attention_grad_c5(%q: tensor<?x?x2x4xf32>, %lse: tensor<?x4x?xf32>) {
+  // expected-error@below {{attention_grad_c5: lse is tensor<?x4x?xf32>, expected [B,H,T]: H is 4, but 2 in dy (tensor<?x?x2x4xf32>)}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q out %q lse %lse scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> out tensor<?x?x2x4xf32> lse tensor<?x4x?xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c5_out(%q: tensor<?x?x2x4xf32>, %o: tensor<?x?x2x8xf32>) {
+  // expected-error@below {{attention_grad_c5: out is tensor<?x?x2x8xf32>, expected [B,T,H,D]: D is 8, but 4 in dy (tensor<?x?x2x4xf32>)}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q out %o scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> out tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c6(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c6: there is 'out', expected all or none of 'out' and 'lse'}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q out %q scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> out tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @linear_attention_grad_c1(%dy: tensor<?x?x2x8xf32>, %q: tensor<?x?x2x4xf32>, %d: tensor<2xf32>) {
   // expected-error@below {{linear_attention_grad_c1: dy is tensor<?x?x2x8xf32>, expected [B,T,H,V]: V is 8, but 4 in v (tensor<?x?x2x4xf32>)}}
   %0:4 = morph.linear_attention_grad %dy, %q, %q, %q head_decay %d scale 0.5 chunk 64 : tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>

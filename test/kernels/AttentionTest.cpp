@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <ostream>
 
 namespace morph {
@@ -48,7 +49,8 @@ const std::vector<Case> kCases = {
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
 
-at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale) {
+/// Which keys a query sees, as the case says: [B or 1,1,T,S].
+at::Tensor visibleKeys(const Case &c) {
   const at::Tensor query = at::arange(c.keys - c.queries, c.keys, at::kLong).view({1, 1, -1, 1});
   const at::Tensor key = at::arange(c.keys, at::kLong).view({1, 1, 1, -1});
   at::Tensor visible = key <= query;
@@ -56,12 +58,25 @@ at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const 
     visible = visible.logical_and(key > query - c.window);
   if (!c.start.empty())
     visible = visible.logical_and(key >= at::tensor(c.start, at::kLong).view({-1, 1, 1, 1}));
+  return visible;
+}
+
+at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale) {
+  const at::Tensor visible = visibleKeys(c);
   const int64_t group = c.heads / c.kvHeads;
   const at::Tensor keys = k.repeat_interleave(group, 2), values = v.repeat_interleave(group, 2);
   at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, keys}) * scale;
   scores = scores.masked_fill(visible.logical_not(), -1e300);
   const at::Tensor shares = at::softmax(scores, -1) * visible;
   return at::einsum("bhts,bshd->bthd", {shares, values});
+}
+
+/// The logarithms of the rows' sums [B,H,T]; infinity where a row sees no key.
+at::Tensor logSums(const Case &c, const at::Tensor &q, const at::Tensor &k, double scale) {
+  const at::Tensor visible = visibleKeys(c);
+  const at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(c.heads / c.kvHeads, 2)}) * scale;
+  const at::Tensor sums = at::logsumexp(scores.masked_fill(visible.logical_not(), -1e300), -1);
+  return sums.masked_fill(visible.any(-1).logical_not(), std::numeric_limits<double>::infinity());
 }
 
 class AttentionTest : public testing::TestWithParam<Case> {
@@ -103,8 +118,16 @@ protected:
     return runKernel("attention", {q.to(type), ringOf(k.to(type), slots), ringOf(v.to(type), slots), start, offset},
                      attributes, reference)[0];
   }
-  std::vector<at::Tensor> backward(at::ScalarType type) const {
-    return runKernel("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start}, attributes);
+  /// The result, and the logarithms of its rows' sums.
+  std::vector<at::Tensor> keptOf(at::ScalarType type, bool reference = false) const {
+    auto keeps = attributes;
+    keeps["keep_lse"] = true;
+    return runKernel("attention", {q.to(type), k.to(type), v.to(type), start, {}}, keeps, reference);
+  }
+  /// With what the forward has kept, or without.
+  std::vector<at::Tensor> backward(at::ScalarType type, const std::vector<at::Tensor> &kept = {{}, {}}) const {
+    return runKernel("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), start, kept[0], kept[1]},
+                     attributes);
   }
   /// What factors of bf16 are.
   void round() {
@@ -172,8 +195,28 @@ TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {
   }
 }
 
+TEST_P(AttentionTest, WhatIsKeptChangesNoBits) {
+  const Case &c = GetParam();
+  const at::Tensor expected = logSums(c, q, k, scale);
+  for (at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    SCOPED_TRACE(testing::Message() << type);
+    const std::vector<at::Tensor> kept = keptOf(type);
+    ASSERT_EQ(kept.size(), 2u);
+    EXPECT_TRUE(at::equal(kept[0], forward(type)));
+    ASSERT_EQ(kept[1].sizes(), expected.sizes());
+    const double tolerance = type == at::kDouble ? 1e-12 : type == at::kFloat ? 1e-5 : 3e-2;
+    EXPECT_TRUE(at::allclose(kept[1].to(at::kDouble), expected, tolerance, tolerance));
+    if (type == at::kDouble) {
+      EXPECT_TRUE(at::allclose(keptOf(type, /*reference=*/true)[1], expected, tolerance, tolerance));
+    }
+    const std::vector<at::Tensor> found = backward(type), read = backward(type, kept);
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_TRUE(at::equal(found[i], read[i])) << "operand " << i;
+  }
+}
+
 TEST_P(AttentionTest, ForwardIsDifferentiable) {
-  const at::Tensor expected = runKernel("attention_grad", {dy, q, k, v, start}, attributes)[2];
+  const at::Tensor expected = backward(at::kDouble)[2];
   v.requires_grad_(true);
   forward(at::kDouble).backward(dy);
   expectClose(v.grad(), expected, 1e-11);

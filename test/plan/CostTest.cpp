@@ -45,6 +45,23 @@ TEST(CostTest, AttentionCountsCausalPairsAndTheWindow) {
   EXPECT_DOUBLE_EQ(flops({{"window", int64_t(10)}}), 4.0 * 2 * 8 * (90 * 10 + 55));
 }
 
+TEST(CostTest, AttentionsGradientCountsTheForwardWhereNothingIsKept) {
+  auto flops = [](bool isKept) {
+    PlanBuilder b;
+    std::vector<Dim> shape = {Dim(int64_t(1)), Dim(int64_t(100)), Dim(int64_t(2)), Dim(int64_t(8))};
+    int64_t q = b.input("q", shape), k = b.input("k", shape), v = b.input("v", shape), dy = b.input("dy", shape);
+    int64_t out = -1, lse = -1;
+    if (isKept) {
+      out = b.input("out", shape);
+      lse = b.input("lse", {Dim(int64_t(1)), Dim(int64_t(2)), Dim(int64_t(100))});
+    }
+    b.output("dq", b.ops("attention_grad", {dy, q, k, v, -1, out, lse}, {{"scale", 1.0}})[0]);
+    return plan::estimateCost(b.plan, {})->flops;
+  };
+  EXPECT_DOUBLE_EQ(flops(true), 10.0 * 2 * 8 * 5050);
+  EXPECT_DOUBLE_EQ(flops(false), 14.0 * 2 * 8 * 5050);
+}
+
 // Formulas of the op table: their letters are those of operands' patterns, their attributes the op's.
 TEST(CostTest, FormulasOfEveryOpFindTheirSizes) {
   const plan::Plan plan = everyOpPlan();

@@ -25,7 +25,7 @@ struct Malformed {
 const Malformed kCases[] = {
     {"WrongFormat", [](Json &j) { j["format"] = "gguf"; }, "'format' is 'gguf'"},
     {"NoFormat", [](Json &j) { j.erase("format"); }, "'format' is missing"},
-    {"NewerVersion", [](Json &j) { j["version"] = 4; }, "plan of version 4, this program reads version 3"},
+    {"NewerVersion", [](Json &j) { j["version"] = 5; }, "plan of version 5, this program reads version 4"},
     {"VersionIsText", [](Json &j) { j["version"] = "1"; }, "'version' must be an integer"},
     {"UnknownMember", [](Json &j) { j["extra"] = 1; }, "unknown member 'extra'"},
     {"UnknownOp", [](Json &j) { j["instructions"][2]["op"] = "softmax"; }, "instruction 2 (softmax): unknown op"},

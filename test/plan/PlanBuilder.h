@@ -233,7 +233,11 @@ inline plan::Plan everyOpPlan() {
   keep(b.ops("blend_gate_grad", {dout, attended, merged}, two));
   keep(b.ops("blend_candidate_grad", {dout, gate}, {{"index", int64_t(0)}}));
   keep(b.ops("squared_error_grad", {one, attended, merged}, mean));
-  keep(b.ops("attention_grad", {dheads, q, q, q, start}, window));
+  Attributes keepsSums = window;
+  keepsSums["keep_lse"] = true;
+  const std::vector<int64_t> kept = b.ops("attention", {q, q, q, start, -1}, keepsSums);
+  keep(b.ops("attention_grad", {dheads, q, q, q, start, kept[0], kept[1]}, window));
+  keep(b.ops("attention_grad", {dheads, q, q, q, start, -1, -1}, window));
   keep(b.ops("linear_attention_grad", {dheads, linear[2], linear[3], q, q, y, -1, decay, -1, beta, -1, -1, -1, -1},
              rule));
   std::vector<int64_t> ofGradient = {dheads, -1, -1};

@@ -11,7 +11,8 @@ using namespace morph;
 
 using Carried = KernelBuilder::Carried;
 
-static void buildAttention(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles) {
+/// Pointers: q, k, v, start, offset, y and, where it `keepsLogSums`, these.
+static void buildAttention(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles, bool keepsLogSums) {
   const double lowest = std::numeric_limits<float>::lowest();
   const auto perThread = static_cast<size_t>(tiles.perThread);
   tiles.begin(k);
@@ -50,20 +51,36 @@ static void buildAttention(KernelBuilder &k, const AttentionShape &shape, Attent
     // A row that sees no key gives zero.
     Scalar sum = all[perThread + i];
     inverse.push_back(selectBelow(-sum, 0, 1 / sum, k.number(0)));
+    if (!keepsLogSums)
+      continue;
+    Index row = rows.firstRow + tiles.row(static_cast<int64_t>(i));
+    k.onlyIf(k.both(row < rows.rows, tiles.column(0) == 0), [&] {
+      Scalar logSum = selectBelow(-sum, 0, fma(all[i], k.number(shape.scale), log(sum)),
+                                  k.number(std::numeric_limits<double>::infinity()));
+      k.store(logSum, k.pointer(6), shape.logSumElement(rows.batch, rows.queries, rows.group, row));
+    });
   }
   tiles.storeSums(ArrayRef(all).drop_front(2 * perThread), inverse, k.pointer(5), ofRow);
 }
 
-void morph::attentionForm(DeviceFormCall &call) {
-  AttentionShape shape(call, 0);
+void morph::launchAttention(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &outputs) {
   if (shape.isForTensorCores())
-    return launchTensorAttention(call, shape);
+    return launchTensorAttention(call, shape, outputs);
   AttentionTiles tiles(shape.width, /*rowTiles=*/2);
-  std::string kernel = call.define(shape.variant(), /*pointers=*/6, /*sizes=*/2, AttentionTiles::kThreads,
-                                   [&](KernelBuilder &k) { buildAttention(k, shape, tiles); });
+  const bool keeps = outputs.lse.has_value();
+  std::string kernel =
+      call.define(shape.variant() + (keeps ? "_lse" : ""), /*pointers=*/7, /*sizes=*/2, AttentionTiles::kThreads,
+                  [&](KernelBuilder &k) { buildAttention(k, shape, tiles, keeps); });
+  std::vector<plan::LaunchArgument> arguments = shape.arguments();
+  arguments.insert(arguments.end(), {outputs.out, outputs.lse.value_or(outputs.out),
+                                     sizeArgument(productOf(shape.queries)), sizeArgument(productOf(shape.keys))});
   call.launch(kernel, {shape.tilesOfRows(tiles.tile()), plan::constantFormula(shape.groups), productOf(shape.batch)},
-              AttentionTiles::kThreads,
-              {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
-               resultArgument(0), sizeArgument(productOf(shape.queries)), sizeArgument(productOf(shape.keys))},
-              tiles.sharedBytes());
+              AttentionTiles::kThreads, std::move(arguments), tiles.sharedBytes());
+}
+
+void morph::attentionForm(DeviceFormCall &call) {
+  AttentionOutputs outputs{resultArgument(0), {}};
+  if (call.has("keep_lse"))
+    outputs.lse = resultArgument(1);
+  launchAttention(call, AttentionShape(call, 0), outputs);
 }

@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of softmax attention on GPUs, as in FlashAttention-2: tiles of rows find their softmax and dq, then
-// tiles of keys find dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
+// The gradient of softmax attention on GPUs, as in FlashAttention-2: of what the forward leaves, tiles of rows find dq,
+// then tiles of keys dk and dv. Every sum has one order. Legend: see AttentionTiles.h.
 
 #include "passes/lower/cuda/TensorAttention.h"
-
-#include <limits>
 
 using namespace mlir;
 using namespace morph;
 
 using Carried = KernelBuilder::Carried;
 
-/// What the first kernel leaves of a row: the greatest product, the reciprocal of the sum, and the sum of the shares
-/// times their gradients.
-static constexpr int64_t kStatistics = 3;
-static constexpr double kLowest = std::numeric_limits<float>::lowest();
-
-/// dq of a tile of rows. Pointers: dy, q, k, v, start, dq, statistics.
+/// dq of a tile of rows, and for the kernel of keys [B,G,rows]: the sums of a row's shares times their gradients.
+/// Pointers: dy, q, k, v, start, y, logarithms of the rows' sums, dq, inner. dq may lie where y does.
 static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles) {
   const int64_t tile = tiles.tile();
   const auto perThread = static_cast<size_t>(tiles.perThread);
@@ -34,32 +28,15 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     k.barrier();
   };
 
-  Carried start(perThread, k.number(kLowest));
-  start.append(2 * perThread, k.number(0));
-  Carried statistics = k.loop(rows.begin, rows.end, tile, start, [&](Index at, ArrayRef<Scalar> carried) {
-    Carried next(carried);
-    loadKeys(at);
-    Carried products = tiles.products(q, key), gradients = tiles.products(dO, value);
-    for (size_t i = 0; i < perThread; ++i) {
-      MutableArrayRef<Scalar> shares = MutableArrayRef(products).slice(i * perThread, perThread);
-      Scalar factor = rows.addShares(at, i, shares, next[i], next[perThread + i]);
-      Scalar inners = k.number(0), &inner = next[2 * perThread + i];
-      for (size_t j = 0; j < perThread; ++j)
-        inners = fma(shares[j], gradients[i * perThread + j], inners);
-      inner = fma(inner, factor, tiles.rowSum(inners));
-    }
-    return next;
-  });
+  k.barrier();
+  Carried inner = tiles.innerProducts(dO, k.pointer(5), ofRow), logSums;
+  k.barrier(); // Before dq is where y was.
   for (size_t i = 0; i < perThread; ++i) {
-    Scalar &sum = statistics[perThread + i], &inner = statistics[2 * perThread + i];
-    sum = selectBelow(-sum, 0, 1 / sum, k.number(0));
-    inner = inner * sum;
     Index row = rows.firstRow + tiles.row(static_cast<int64_t>(i));
-    k.onlyIf(k.both(row < rows.rows, tiles.column(0) == 0), [&] {
-      Index element = ((rows.batch * shape.groups + rows.group) * rows.rows + row) * kStatistics;
-      for (int64_t n = 0; n < kStatistics; ++n)
-        k.store(statistics[static_cast<size_t>(n) * perThread + i], k.pointer(6), element + n);
-    });
+    logSums.push_back(
+        k.load(k.pointer(6), shape.logSumElement(rows.batch, rows.queries, rows.group, min(row, rows.rows - 1))));
+    k.onlyIf(k.both(row < rows.rows, tiles.column(0) == 0),
+             [&] { k.store(inner[i], k.pointer(8), (rows.batch * shape.groups + rows.group) * rows.rows + row); });
   }
 
   Carried sums(static_cast<size_t>(tiles.sumCount()), k.number(0));
@@ -69,18 +46,17 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     for (size_t i = 0; i < perThread; ++i)
       for (size_t j = 0; j < perThread; ++j) {
         Scalar &x = products[i * perThread + j];
-        Scalar share = exp((x - statistics[i]) * shape.scale) * statistics[perThread + i];
-        x = share * (gradients[i * perThread + j] - statistics[2 * perThread + i]) * shape.scale;
+        x = exp(x * shape.scale - logSums[i]) * (gradients[i * perThread + j] - inner[i]) * shape.scale;
         x = k.select(rows.isVisible(at, i, j), x, k.number(0));
       }
     tiles.storeWeights(products);
     k.barrier();
     return tiles.addWeighted(key, carried);
   });
-  tiles.storeSums(sums, Carried(perThread, k.number(1)), k.pointer(5), ofRow);
+  tiles.storeSums(sums, Carried(perThread, k.number(1)), k.pointer(7), ofRow);
 }
 
-/// dk and dv of a tile of keys. Pointers: dy, q, k, v, start, dk, dv, statistics.
+/// dk and dv of a tile of keys. Pointers: dy, q, k, v, start, logarithms of the rows' sums, inner, dk, dv.
 static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTiles &tiles) {
   const int64_t tile = tiles.tile(), group = shape.group();
   const auto perThread = static_cast<size_t>(tiles.perThread);
@@ -111,14 +87,14 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     for (size_t j = 0; j < perThread; ++j) {
       Index row = at + tiles.column(static_cast<int64_t>(j)), position = seen.positionOf(row);
       Value isRow = row < rows;
-      Index element = ((b * shape.groups + g) * rows + min(row, rows - 1)) * kStatistics;
-      Scalar most = k.load(k.pointer(7), element), inverse = k.load(k.pointer(7), element + 1),
-             inner = k.load(k.pointer(7), element + 2);
+      Index known = min(row, rows - 1);
+      Scalar logSum = k.load(k.pointer(5), shape.logSumElement(b, queries, g, known)),
+             inner = k.load(k.pointer(6), (b * shape.groups + g) * rows + known);
       for (size_t i = 0; i < perThread; ++i) {
         Index at = firstKey + tiles.row(static_cast<int64_t>(i));
         Value isVisible = k.both(isRow, seen.isVisible(at, position));
         Scalar &share = shares[i * perThread + j], &gradient = gradients[i * perThread + j];
-        share = k.select(isVisible, exp((share - most) * shape.scale) * inverse, k.number(0));
+        share = k.select(isVisible, exp(share * shape.scale - logSum), k.number(0));
         gradient = share * (gradient - inner) * shape.scale;
       }
     }
@@ -133,32 +109,38 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     return next;
   });
   Carried ones(perThread, k.number(1));
-  tiles.storeSums(ArrayRef(sums).take_front(sumCount), ones, k.pointer(5), ofKey);
-  tiles.storeSums(ArrayRef(sums).drop_front(sumCount), ones, k.pointer(6), ofKey);
+  tiles.storeSums(ArrayRef(sums).take_front(sumCount), ones, k.pointer(7), ofKey);
+  tiles.storeSums(ArrayRef(sums).drop_front(sumCount), ones, k.pointer(8), ofKey);
 }
 
 void morph::attention_gradForm(DeviceFormCall &call) {
   AttentionShape shape(call, 1);
+  AttentionOutputs forward;
+  if (call.hasOperand(5)) {
+    forward = {operandArgument(5), operandArgument(6)};
+  } else {
+    // The forward once more; its result lies where dq will.
+    forward = {resultArgument(0), call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads))};
+    launchAttention(call, shape, forward);
+  }
   if (shape.isForTensorCores())
-    return launchTensorAttentionGrad(call, shape);
+    return launchTensorAttentionGrad(call, shape, forward);
   AttentionTiles tiles(shape.width, /*rowTiles=*/4);
-  plan::LaunchArgument statistics =
-      call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads * kStatistics));
-  plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
+  plan::LaunchArgument inner = call.takeScratch(scratchOf({shape.batch, shape.queries}, shape.heads));
+  auto launch = [&](const std::string &kernel, const plan::SizeFormula &blocks,
+                    std::initializer_list<plan::LaunchArgument> rest) {
+    std::vector<plan::LaunchArgument> arguments{operandArgument(0), operandArgument(1), operandArgument(2),
+                                                operandArgument(3), operandArgument(4)};
+    arguments.insert(arguments.end(), rest);
+    arguments.insert(arguments.end(), {sizeArgument(productOf(shape.queries)), sizeArgument(productOf(shape.keys))});
+    call.launch(kernel, {blocks, plan::constantFormula(shape.groups), productOf(shape.batch)}, AttentionTiles::kThreads,
+                std::move(arguments), tiles.sharedBytes());
+  };
   constexpr int64_t threads = AttentionTiles::kThreads;
-  std::string ofRows = call.define("rows_" + shape.variant(), /*pointers=*/7, /*sizes=*/2, threads,
+  std::string ofRows = call.define("rows_" + shape.variant(), /*pointers=*/9, /*sizes=*/2, threads,
                                    [&](KernelBuilder &k) { buildRows(k, shape, tiles); });
-  call.launch(ofRows, {shape.tilesOfRows(tiles.tile()), plan::constantFormula(shape.groups), productOf(shape.batch)},
-              threads,
-              {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
-               resultArgument(0), statistics, queries, keys},
-              tiles.sharedBytes());
-  std::string ofKeys = call.define("keys_" + shape.variant(), /*pointers=*/8, /*sizes=*/2, threads,
+  launch(ofRows, shape.tilesOfRows(tiles.tile()), {forward.out, *forward.lse, resultArgument(0), inner});
+  std::string ofKeys = call.define("keys_" + shape.variant(), /*pointers=*/9, /*sizes=*/2, threads,
                                    [&](KernelBuilder &k) { buildKeys(k, shape, tiles); });
-  call.launch(ofKeys,
-              {productOf(shape.keys, 1, tiles.tile()), plan::constantFormula(shape.groups), productOf(shape.batch)},
-              threads,
-              {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
-               resultArgument(1), resultArgument(2), statistics, queries, keys},
-              tiles.sharedBytes());
+  launch(ofKeys, productOf(shape.keys, 1, tiles.tile()), {*forward.lse, inner, resultArgument(1), resultArgument(2)});
 }

@@ -14,18 +14,26 @@ static constexpr int64_t kSharedBytes = 160 * 1024;
 static constexpr int64_t kVector = 4;
 
 AttentionShape::AttentionShape(DeviceFormCall &call, size_t first)
-    : heads(staticSize(call.operandType(first), 2)), groups(staticSize(call.operandType(first + 1), 2)),
+    : first(first), heads(staticSize(call.operandType(first), 2)), groups(staticSize(call.operandType(first + 1), 2)),
       width(staticSize(call.operandType(first), 3)), scale(call.real("scale")),
       window(call.has("window") ? call.integer("window") : 0), hasStart(call.hasOperand(first + 3)),
-      hasOffset(call.hasOperand(first + 4)), type(call.operandType(first).dtype),
-      batch(call.operandType(first).shape[0]), queries(call.operandType(first).shape[1]),
-      keys(call.operandType(first + 1).shape[1]) {}
+      hasOffset(call.rule.operandIndex("offset") >= 0 && call.hasOperand(first + 4)),
+      type(call.operandType(first).dtype), batch(call.operandType(first).shape[0]),
+      queries(call.operandType(first).shape[1]), keys(call.operandType(first + 1).shape[1]) {}
 
 std::string AttentionShape::variant() const {
   std::string name = plan::dtypeName(type);
   for (int64_t number : {heads, groups, width, window})
     name += "_" + std::to_string(number);
   return name + "_" + exactName(scale) + (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
+}
+
+std::vector<plan::LaunchArgument> AttentionShape::arguments() const {
+  std::vector<plan::LaunchArgument> arguments;
+  // The gradient has no offset; nor does a kernel read what is not there.
+  for (int64_t operand : {0, 1, 2, 3, hasOffset ? 4 : 3})
+    arguments.push_back(operandArgument(static_cast<int64_t>(first) + operand));
+  return arguments;
 }
 
 AttentionTiles::AttentionTiles(int64_t width, int64_t rowTiles)
@@ -107,6 +115,24 @@ AttentionTiles::Carried AttentionTiles::addWeighted(Value values, ArrayRef<Scala
       }
     return next;
   });
+}
+
+AttentionTiles::Carried AttentionTiles::innerProducts(Value tile, Value from,
+                                                      llvm::function_ref<std::pair<Index, Value>(Index row)> place) {
+  // The tile's first row is always there.
+  Index firstElement = place(k->integer(0)).first;
+  Carried products;
+  for (int64_t i = 0; i < perThread; ++i) {
+    auto [element, isThere] = place(row(i));
+    Carried sum = k->loop(*firstColumn, k->integer(width), kSide, {k->number(0)},
+                          [&, element = element, isThere = isThere](Index d, ArrayRef<Scalar> before) {
+                            Scalar x = k->load(from, k->select(isThere, element + d, firstElement));
+                            x = k->select(isThere, x, k->number(0));
+                            return Carried{fma(k->load(tile, row(i) * stride() + d), x, before[0])};
+                          });
+    products.push_back(rowSum(sum[0]));
+  }
+  return products;
 }
 
 void AttentionTiles::storeSums(ArrayRef<Scalar> sums, ArrayRef<Scalar> factors, Value to,

@@ -12,9 +12,10 @@ namespace morph {
 /// What attention and its gradient have in common. A row is a query of one of the R heads of a key-value head: row r is
 /// query r / R of head r % R, so that heads share the keys and values that a block loads.
 struct AttentionShape {
-  /// `first`: the place of q among the operands.
+  /// `first`: the place of q among the operands, which k, v and start follow.
   AttentionShape(DeviceFormCall &call, size_t first);
 
+  size_t first;
   int64_t heads, groups, width;
   double scale;
   int64_t window; ///< 0: none.
@@ -30,12 +31,27 @@ struct AttentionShape {
   Index keyElement(Index batch, Index keys, Index g, Index key) const {
     return ((batch * keys + key) * groups + g) * width;
   }
+  /// Where the logarithm of a row's sum lies in [B,H,T].
+  Index logSumElement(Index batch, Index queries, Index g, Index row) const {
+    return ((batch * groups + g) * group() + row % group()) * queries + row / group();
+  }
   plan::SizeFormula tilesOfRows(int64_t tile) const { return productOf(queries, group(), tile); }
   /// What kernels depend on.
   std::string variant() const;
   /// Whether the forms of tensor cores are for it: of bf16, and with a head's sums in registers.
   bool isForTensorCores() const { return type == plan::DType::BF16 && width <= 256 && scale > 0; }
+  /// q, k, v, start and offset of the op.
+  std::vector<plan::LaunchArgument> arguments() const;
 };
+
+/// What attention leaves: its result, and, where they are asked for, the logarithms of its rows' sums [B,H,T].
+struct AttentionOutputs {
+  plan::LaunchArgument out;
+  std::optional<plan::LaunchArgument> lse;
+};
+
+/// The launches of attention on the operands of `shape`.
+void launchAttention(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &outputs);
 
 /// A block of 16 x 16 threads on tiles of M = 16 * `perThread` rows. Of a product of two tiles [M,M] a thread has
 /// `perThread` rows that follow each other and as many columns, 16 apart; of sums [M,D] the same rows.
@@ -66,6 +82,10 @@ public:
   void storeWeights(llvm::ArrayRef<Scalar> product);
   /// sums[m,d] += sum_n weights[m,n] values[n,d]
   Carried addWeighted(mlir::Value values, llvm::ArrayRef<Scalar> sums);
+  /// Of each of this thread's rows the inner product of that of a tile [M,D] with one in memory, fp32, as `load` has
+  /// it.
+  Carried innerProducts(mlir::Value tile, mlir::Value from,
+                        llvm::function_ref<std::pair<Index, mlir::Value>(Index row)> place);
   /// Stores sums [M,D] times a factor a row, to where `place` says.
   void storeSums(llvm::ArrayRef<Scalar> sums, llvm::ArrayRef<Scalar> factors, mlir::Value to,
                  llvm::function_ref<std::pair<Index, mlir::Value>(Index row)> place);

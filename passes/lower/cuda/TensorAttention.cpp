@@ -104,6 +104,28 @@ auto fragmentsOf(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from
   };
 }
 
+/// The same of a tile that is there by now, loaded once where a warp of one block of rows has registers for `columns`
+/// of them.
+class KeptFragments {
+public:
+  KeptFragments(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from, int64_t columns)
+      : t(t), rows(rows), tile(tile), from(from) {
+    if (rows.blocks == 1 && tile.columns <= columns)
+      for (int64_t d = 0; d < tile.columns / kSide; ++d)
+        kept.push_back(fragmentsOf(t, rows, tile, from)(0, d));
+  }
+  Fragment operator()(int64_t block, int64_t d) const {
+    return kept.empty() ? fragmentsOf(t, rows, tile, from)(block, d) : kept[at(d)];
+  }
+
+private:
+  TensorTiles &t;
+  WarpRows rows;
+  const HalfTile &tile;
+  Value from;
+  SmallVector<Fragment> kept;
+};
+
 /// Stores sums [rows,width] of a warp, fp32; `place` gives the first element of one of the rows of all warps.
 void storeRows(TensorTiles &t, WarpRows rows, ArrayRef<Scalar> sums, Value to, int64_t width,
                llvm::function_ref<TensorTiles::Row(Index row)> place) {
@@ -283,9 +305,15 @@ struct KeyShares {
   Value areShared;
 };
 
-/// Pointers: q, k, v, start, offset, y; where keys may be shared, also sums [B,G,parts,M,D] and, of each row, the
-/// greatest product and the sum of shares [B,G,parts,M,2].
-void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes) {
+/// The logarithm of a row's sum of exp(scale * product), by its greatest product and the sum relative to it; infinity,
+/// so that shares are zero, where it sees no key.
+Scalar logSumOf(KernelBuilder &k, const AttentionShape &shape, Scalar greatest, Scalar sum) {
+  return selectBelow(-sum, 0, fma(greatest, k.number(shape.scale), log(sum)), k.number(kInfinity));
+}
+
+/// Pointers: q, k, v, start, offset, y and, where it `keepsLogSums`, these; where keys may be shared, also sums
+/// [B,G,parts,M,D] and, of each row, the greatest product and the sum of shares [B,G,parts,M,2].
+void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes, bool keepsLogSums) {
   TensorTiles t(k, sizes.threads());
   Index rowCount = k.size(0) * shape.group(), tiles = (rowCount + (sizes.q.rows - 1)) / sizes.q.rows;
   Index number = tileOfBlock(tiles, k.block(0)), blocks = tiles;
@@ -313,14 +341,7 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
     pairs.begin(begin);
     const WarpRows warpRows = sizes.warpRows;
-    auto loadQ = fragmentsOf(t, warpRows, sizes.q, q);
-    // Where they leave room for the sums, the queries stay in registers.
-    SmallVector<Fragment> kept;
-    const int64_t blocksOfQ = sizes.q.columns / kSide;
-    if (warpRows.blocks == 1 && blocksOfQ <= 8)
-      for (int64_t d = 0; d < blocksOfQ; ++d)
-        kept.push_back(loadQ(0, d));
-    auto fragmentOfQ = [&](int64_t block, int64_t d) { return kept.empty() ? loadQ(block, d) : kept[at(d)]; };
+    KeptFragments fragmentOfQ(t, warpRows, sizes.q, q, /*columns=*/128);
 
     VisibleKeys visible(t, warpRows, rows, sizes.q.rows, tile);
     Carried start = RunningSoftmax::start(t, warpRows);
@@ -354,14 +375,21 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
         y.push_back(sum * selectBelow(-of, 0, 1 / of, k.number(0)));
       }
       storeRows(t, warpRows, y, k.pointer(5), shape.width, [&](Index row) { return rows.place(row); });
+      for (size_t number = 0; keepsLogSums && number < warpRows.lanes(); ++number) {
+        Index row = rows.firstRow + warpRows.row(t, static_cast<int64_t>(number));
+        k.onlyIf(k.both(t.column() == 0, row < rows.rows), [&] {
+          k.store(logSumOf(k, shape, softmax.greatest[number], total[number]), k.pointer(6),
+                  shape.logSumElement(rows.batch, rows.queries, rows.group, row));
+        });
+      }
     };
     auto storePart = [&] {
       Index first = shares->part(k, sizes, k.integer(shape.groups), k.block(0));
-      storeRows(t, warpRows, sums, k.pointer(6), shape.width,
+      storeRows(t, warpRows, sums, k.pointer(7), shape.width,
                 [&](Index row) { return std::pair((first + row) * shape.width, row < rows.rows); });
       k.onlyIf(t.column() == 0, [&] {
         for (size_t number = 0; number < warpRows.lanes(); ++number)
-          k.storeVector({softmax.greatest[number], total[number]}, k.pointer(7),
+          k.storeVector({softmax.greatest[number], total[number]}, k.pointer(8),
                         (first + warpRows.row(t, static_cast<int64_t>(number))) * 2);
       });
     };
@@ -377,8 +405,8 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
 }
 
 /// Adds up what blocks found that shared keys: a thread an element of the rows of a key-value head. Pointers: sums,
-/// greatest products and sums of shares, y.
-void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes) {
+/// greatest products and sums of shares, y, logarithms of the rows' sums.
+void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSizes &sizes, bool keepsLogSums) {
   KeyShares shares(k, shape, sizes);
   Index rows = k.size(0) * shape.group(), element = k.block(0) * kElementThreads + k.thread();
   Index row = element / shape.width, column = element % shape.width;
@@ -403,11 +431,16 @@ void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSize
         });
     k.store(sums[0] * selectBelow(-sums[1], 0, 1 / sums[1], k.number(0)), k.pointer(2),
             shape.rowElement(k.block(2), k.size(0), k.block(1), row) + column);
+    if (keepsLogSums)
+      k.onlyIf(column == 0, [&] {
+        k.store(logSumOf(k, shape, greatest, sums[1]), k.pointer(3),
+                shape.logSumElement(k.block(2), k.size(0), k.block(1), row));
+      });
   });
 }
 
 //===----------------------------------------------------------------------===//
-// Backward: tiles of rows find their softmax and dq, then tiles of keys dk and dv. Every sum has one order.
+// Backward: tiles of rows find dq, then tiles of keys dk and dv. Every sum has one order.
 //===----------------------------------------------------------------------===//
 
 struct BackwardSizes {
@@ -425,8 +458,8 @@ struct BackwardSizes {
   /// Rows of statistics of a key-value head: those of whole tiles.
   Index paddedRows(Index rows) const { return (rows + (fixed.rows - 1)) / fixed.rows * fixed.rows; }
 
-  /// What the kernel of rows leaves: the logarithm to base two of a row's sum of exp2(scaled product), and the sum of
-  /// its shares times their gradients.
+  /// What the kernel of rows leaves for that of keys: the logarithm to base two of a row's sum, and the sum of its
+  /// shares times their gradients.
   static constexpr int64_t kStatistics = 2;
 
   bool isWide;
@@ -439,7 +472,44 @@ Scalar shareOf(KernelBuilder &k, Scalar product, Scalar factor, Scalar logarithm
   return k.exp2Approximate(fma(product, factor, -logarithm));
 }
 
-/// dq of a tile of rows. Pointers: dy, q, k, v, start, dq, statistics [B,G,rows,2].
+/// The inner product of each of a lane's rows of a tile with the row that `place` gives of memory, fp32. What is loaded
+/// is there before `arrive`, after which the tile is.
+Carried innerProducts(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from, Value memory, int64_t width,
+                      llvm::function_ref<TensorTiles::Row(Index row)> place, llvm::function_ref<void()> arrive) {
+  KernelBuilder &k = t.k;
+  const int64_t lanes = width % 2 == 0 ? 2 : 1, step = TensorTiles::kSide / 2;
+  // Of each eight columns a lane has the two that it has of sums.
+  auto forColumns = [&](llvm::function_ref<void(size_t number, Index column)> body) {
+    for (size_t number = 0; number < rows.lanes(); ++number)
+      for (int64_t first = 0; first < width; first += step)
+        for (int64_t e = 0; e < 2; e += lanes)
+          body(number, t.column() + (first + e));
+  };
+  // The tile's first row is always there, and no other block's, which may write its own.
+  Index firstElement = place(k.integer(0)).first;
+  Carried loaded;
+  forColumns([&](size_t number, Index column) {
+    auto [element, isThere] = place(rows.row(t, static_cast<int64_t>(number)));
+    if (width % step != 0)
+      isThere = k.both(isThere, column < width);
+    for (Scalar x : k.loadVector(memory, k.select(isThere, element + column, firstElement), lanes))
+      loaded.push_back(k.select(isThere, x, k.number(0)));
+  });
+  arrive();
+  Carried products(rows.lanes(), k.number(0));
+  const Scalar *next = loaded.begin();
+  forColumns([&](size_t number, Index column) {
+    Index element = rows.row(t, static_cast<int64_t>(number)) * tile.stride() + column;
+    for (Scalar x : k.loadVector(from, element, lanes, plan::DType::BF16))
+      products[number] = fma(x, *next++, products[number]);
+  });
+  for (Scalar &product : products)
+    product = t.rowSum(product);
+  return products;
+}
+
+/// dq of a tile of rows. Pointers: dy, q, k, v, start, y, logarithms of the rows' sums, dq, statistics [B,G,rows,2]. dq
+/// may lie where y does.
 void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes) {
   TensorTiles t(k, sizes.threadsOfRows());
   const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
@@ -454,53 +524,28 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   t.copy(fixed, dO, k.pointer(0), shape.width, place);
   const WarpRows warpRows = sizes.warpRows;
   VisibleKeys visible(t, warpRows, rows, fixed.rows, moving.rows);
-  auto productsOfQ = [&](Index from) {
-    return visible.mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, q), moving, pairs.first(from)));
-  };
-  auto gradientsOfShares = [&](Index from) {
-    return products(t, warpRows, fragmentsOf(t, warpRows, fixed, dO), moving, pairs.second(from));
-  };
-
-  // Beside the softmax, of a lane's rows and columns the sums of shares times gradients.
-  Carried start = RunningSoftmax::start(t, warpRows);
-  const size_t numberCount = start.size();
-  start.append(warpRows.lanes(), k.number(0));
-  pairs.begin(rows.begin);
-  Carried found = pairs.loop(rows.begin, rows.end, start, [&](Index from, ArrayRef<Scalar> carried) {
-    Carried shares = productsOfQ(from), gradients = gradientsOfShares(from);
-    RunningSoftmax softmax(warpRows, carried);
-    Carried factors = softmax.addShares(t, shape.scale, shares), inner;
-    for (auto [sum, factor] : llvm::zip_equal(carried.drop_front(numberCount), factors))
-      inner.push_back(sum * factor);
-    for (auto [n, share] : llvm::enumerate(shares)) {
-      Scalar &sum = inner[warpRows.rowOf(n, shares.size())];
-      sum = fma(share, gradients[n], sum);
-    }
-    Carried next = softmax.numbers();
-    next.append(inner);
-    return next;
-  });
   Scalar factor = k.number(shape.scale * kLog2E);
-  RunningSoftmax softmax(warpRows, found);
-  Carried logarithm, inner;
+
+  Carried inner =
+              innerProducts(t, warpRows, fixed, dO, k.pointer(5), shape.width, place, [&] { pairs.begin(rows.begin); }),
+          logarithm;
   for (size_t number = 0; number < warpRows.lanes(); ++number) {
-    Scalar sum = t.rowSum(softmax.sum[number]);
     Index row = rows.firstRow + warpRows.row(t, static_cast<int64_t>(number));
-    // A row that sees no key, or that there is not, has no shares.
-    Value hasShares = k.both(k.less(k.number(0), sum), row < rowCount);
-    logarithm.push_back(
-        k.select(hasShares, fma(softmax.greatest[number], factor, kLog2E * log(sum)), k.number(kInfinity)));
-    inner.push_back(k.select(hasShares, t.rowSum(found[numberCount + number]) / sum, k.number(0)));
+    // A row that there is not has no shares.
+    Scalar logSum =
+        k.load(k.pointer(6), shape.logSumElement(rows.batch, rows.queries, rows.group, min(row, rowCount - 1)));
+    logarithm.push_back(k.select(row < rowCount, logSum * kLog2E, k.number(kInfinity)));
     Index element = (rows.batch * shape.groups + rows.group) * padded + row;
     k.onlyIf(t.column() == 0, [&] {
-      k.storeVector({logarithm.back(), inner.back()}, k.pointer(6), element * BackwardSizes::kStatistics);
+      k.storeVector({logarithm.back(), inner[number]}, k.pointer(8), element * BackwardSizes::kStatistics);
     });
   }
 
-  pairs.begin(rows.begin);
+  KeptFragments ofQ(t, warpRows, fixed, q, /*columns=*/128), ofGradient(t, warpRows, fixed, dO, /*columns=*/128);
   Carried sums(at(warpRows.blocks * moving.columns / 2), k.number(0));
   sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
-    Carried next(carried), shares = productsOfQ(from), gradients = gradientsOfShares(from);
+    Carried next(carried), shares = visible.mask(from, products(t, warpRows, ofQ, moving, pairs.first(from))),
+                           gradients = products(t, warpRows, ofGradient, moving, pairs.second(from));
     for (auto [n, share] : llvm::enumerate(shares)) {
       size_t row = warpRows.rowOf(n, shares.size());
       share = shareOf(k, share, factor, logarithm[row]) * (gradients[n] - inner[row]);
@@ -510,7 +555,7 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   });
   for (Scalar &sum : sums)
     sum = sum * shape.scale;
-  storeRows(t, warpRows, sums, k.pointer(5), shape.width, place);
+  storeRows(t, warpRows, sums, k.pointer(7), shape.width, place);
 }
 
 /// Which gradients a kernel of keys finds.
@@ -580,11 +625,12 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
 
   const size_t sumCount = at(moving.columns / 2);
   pairs.begin(begin);
+  KeptFragments ofKeys(t, warpRows, fixed, key, /*columns=*/64), ofValues(t, warpRows, fixed, value, /*columns=*/64);
   Carried start((results.keys + results.values) * sumCount, k.number(0));
   Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried);
     MutableArrayRef<Scalar> sums(next);
-    Carried shares = mask(from, products(t, warpRows, fragmentsOf(t, warpRows, fixed, key), moving, pairs.first(from)));
+    Carried shares = mask(from, products(t, warpRows, ofKeys, moving, pairs.first(from)));
     Carried inner;
     for (int64_t n = 0; n < tile / 8; ++n) {
       Carried of = k.loadVector(pairs.extra(from), (t.column() + 8 * n) * BackwardSizes::kStatistics, 4);
@@ -597,7 +643,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
     if (results.values)
       addWeighted(t, warpRows, shares, moving, pairs.second(from), sums.take_back(sumCount));
     if (results.keys) {
-      Carried gradients = products(t, warpRows, fragmentsOf(t, warpRows, fixed, value), moving, pairs.second(from));
+      Carried gradients = products(t, warpRows, ofValues, moving, pairs.second(from));
       for (auto [n, gradient] : llvm::enumerate(gradients))
         gradient = shares[n] * (gradient - inner[n]);
       addWeighted(t, warpRows, gradients, moving, pairs.first(from), sums.take_front(sumCount));
@@ -615,10 +661,13 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
 }
 } // namespace
 
-void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape) {
+void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &outputs) {
   ForwardSizes sizes(shape);
-  std::vector<plan::LaunchArgument> arguments{operandArgument(0), operandArgument(1), operandArgument(2),
-                                              operandArgument(3), operandArgument(4), resultArgument(0)};
+  const bool keeps = outputs.lse.has_value();
+  const std::string variant = shape.variant() + (keeps ? "_lse" : "");
+  const plan::LaunchArgument lse = outputs.lse.value_or(outputs.out); // Else it is not written.
+  std::vector<plan::LaunchArgument> arguments = shape.arguments();
+  arguments.insert(arguments.end(), {outputs.out, lse});
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   plan::SizeFormula blocks = shape.tilesOfRows(sizes.q.rows), groups = plan::constantFormula(shape.groups);
   std::vector<plan::LaunchArgument> parts;
@@ -636,21 +685,22 @@ void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &sh
   arguments.insert(arguments.end(), {queries, keys});
   auto pointers = static_cast<unsigned>(arguments.size() - 2);
   std::string kernel =
-      call.define("tensor_" + shape.variant() + (sizes.mayShare ? "_shared" : ""), pointers,
-                  /*sizes=*/2, sizes.threads(), [&](KernelBuilder &k) { buildForward(k, shape, sizes); });
+      call.define("tensor_" + variant + (sizes.mayShare ? "_shared" : ""), pointers,
+                  /*sizes=*/2, sizes.threads(), [&](KernelBuilder &k) { buildForward(k, shape, sizes, keeps); });
   call.launch(kernel, {blocks, groups, productOf(shape.batch)}, sizes.threads(), arguments, sizes.sharedBytes());
   if (!sizes.mayShare)
     return;
-  std::string sum = call.define("parts_" + shape.variant(), /*pointers=*/3, /*sizes=*/2, kElementThreads,
-                                [&](KernelBuilder &k) { buildParts(k, shape, sizes); });
+  std::string sum = call.define("parts_" + variant, /*pointers=*/4, /*sizes=*/2, kElementThreads,
+                                [&](KernelBuilder &k) { buildParts(k, shape, sizes, keeps); });
   call.launch(
       sum,
       {plan::constantFormula(static_cast<int64_t>(llvm::divideCeil(sizes.q.rows * shape.width, kElementThreads))),
        groups, productOf(shape.batch)},
-      kElementThreads, {parts[0], parts[1], resultArgument(0), queries, keys});
+      kElementThreads, {parts[0], parts[1], outputs.out, lse, queries, keys});
 }
 
-void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape) {
+void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape,
+                                      const AttentionOutputs &forward) {
   BackwardSizes sizes(shape);
   int64_t each = shape.groups * BackwardSizes::kStatistics;
   plan::LaunchArgument statistics =
@@ -659,11 +709,11 @@ void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   plan::SizeFormula groups = plan::constantFormula(shape.groups), batch = productOf(shape.batch);
   std::string variant = shape.variant();
-  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/7, /*sizes=*/2, sizes.threadsOfRows(),
+  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/9, /*sizes=*/2, sizes.threadsOfRows(),
                                    [&](KernelBuilder &k) { buildRowsGradient(k, shape, sizes); });
   call.launch(ofRows, {shape.tilesOfRows(sizes.fixed.rows), groups, batch}, sizes.threadsOfRows(),
               {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
-               resultArgument(0), statistics, queries, keys},
+               forward.out, *forward.lse, resultArgument(0), statistics, queries, keys},
               sizes.sharedBytes());
   auto launchKeys = [&](const std::string &name, KeyResults results) {
     std::string ofKeys = call.define(name + variant, /*pointers=*/8, /*sizes=*/2, sizes.threadsOfKeys(),

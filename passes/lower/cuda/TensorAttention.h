@@ -9,9 +9,9 @@
 namespace morph {
 
 /// The launches of morph.attention, where `shape.isForTensorCores()`.
-void launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape);
-/// Those of morph.attention_grad.
-void launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape);
+void launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &outputs);
+/// Those of morph.attention_grad, which has found or been given what the forward leaves.
+void launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &forward);
 
 } // namespace morph
 

@@ -9,6 +9,10 @@
 // RUN: rm %t/*.ptx
 // RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=backward output=%t/plan.json device=sm_90" -o /dev/null
 // RUN: cat %t/*.ptx | FileCheck %s --check-prefix=GRAD --implicit-check-not=.local
+// RUN: FileCheck %s --check-prefix=KEPT --input-file=%t/plan.json
+// RUN: rm %t/*.ptx
+// RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=found output=%t/plan.json device=sm_90" -o /dev/null
+// RUN: FileCheck %s --check-prefix=FOUND --input-file=%t/plan.json
 // RUN: rm %t/*.ptx
 // RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=decode output=%t/plan.json device=sm_90" -o /dev/null
 // RUN: FileCheck %s --check-prefix=DECODE --input-file=%t/plan.json
@@ -36,14 +40,22 @@
 // PRODUCTS-COUNT-128: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // PRODUCTS-NOT: mma.sync
 
-// Of tiles of 32 keys: two and three products for dq, which comes after its softmax, of 32 each as a warp has 32 rows; and
-// four for dk and dv, of 16.
+// Of tiles of 32 keys: three products for dq, of 32 each as a warp has 32 rows, and four for dk and dv, of 16.
 // GRAD-LABEL: .entry attention_grad_tensor_rows_bf16_2_1_64_0_
-// GRAD-COUNT-160: mma.sync
+// GRAD-COUNT-96: mma.sync
 // GRAD-NOT: mma.sync
 // GRAD-LABEL: .entry attention_grad_tensor_keys_bf16_2_1_64_0_
 // GRAD-COUNT-64: mma.sync
 // GRAD-NOT: mma.sync
+
+// What the forward leaves is read; where it leaves nothing, it is found by the forward once more, its result in the
+// place of dq.
+// KEPT: "launches":[{"kernel":"attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse",
+// KEPT-NOT: attention_grad_tensor_bf16
+// KEPT: "launches":[{"kernel":"attention_grad_tensor_rows_bf16_2_1_64_0_
+// FOUND: "launches":[{"kernel":"attention_grad_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse",
+// FOUND-SAME: "kernel":"attention_grad_tensor_rows_bf16_2_1_64_0_
+// FOUND-SAME: "kernel":"attention_grad_tensor_keys_bf16_2_1_64_0_
 
 // A block for each 256 keys or each 64 rows, whichever it turns out to be; and the sum of the parts.
 // DECODE: attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_offset_shared
@@ -56,6 +68,16 @@ morph.model @model base architecture "llama" layers 1 {
   }
   morph.program @backward(%d: tensor<?x?x2x64xbf16> "d" [B, T], %q: tensor<?x?x2x64xbf16> "q" [B, T],
                           %k: tensor<?x?x1x64xbf16> "k" [B, T], %v: tensor<?x?x1x64xbf16> "v" [B, T]) {
+    %y, %lse = morph.attention %q, %k, %v scale 0.125 keep_lse
+      : tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16>
+    %g:3 = morph.attention_grad %d, %q, %k, %v out %y lse %lse scale 0.125
+      : tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16>
+        out tensor<?x?x2x64xf32> lse tensor<?x2x?xf32>
+    morph.output "dq" = %g#0, "dk" = %g#1, "dv" = %g#2
+      : tensor<?x?x2x64xf32>, tensor<?x?x1x64xf32>, tensor<?x?x1x64xf32>
+  }
+  morph.program @found(%d: tensor<?x?x2x64xbf16> "d" [B, T], %q: tensor<?x?x2x64xbf16> "q" [B, T],
+                       %k: tensor<?x?x1x64xbf16> "k" [B, T], %v: tensor<?x?x1x64xbf16> "v" [B, T]) {
     %g:3 = morph.attention_grad %d, %q, %k, %v scale 0.125
       : tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16>
     morph.output "dq" = %g#0, "dk" = %g#1, "dv" = %g#2

@@ -36,8 +36,8 @@ ATTENTION = {"16-8-128": (16, 8, 128), "32-8-64": (32, 8, 64)}
 ATTENTION_PROGRAM = """
 morph.model @model base architecture "llama" layers 1 {{
   morph.program @attention(%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [B, T], %v: {k} "v" [B, T]) {{
-    %y = morph.attention %q, %k, %v scale 0.1 : {q}, {k}, {k}
-    %g:3 = morph.attention_grad %d, %q, %k, %v scale 0.1 : {q}, {q}, {k}, {k}
+    %y, %lse = morph.attention %q, %k, %v scale 0.1 keep_lse : {q}, {k}, {k}
+    %g:3 = morph.attention_grad %d, %q, %k, %v out %y lse %lse scale 0.1 : {q}, {q}, {k}, {k} out {q32} lse {lse}
     morph.output "y" = %y, "dq" = %g#0, "dk" = %g#1, "dv" = %g#2 : {q32}, {q32}, {k32}, {k32}
   }}
 }}
@@ -117,7 +117,7 @@ def main(folder):
     for name, (heads, groups, width) in ATTENTION.items():
         types = {letter + suffix: f"tensor<?x?x{count}x{width}x{dtype}>" for letter, count in (("q", heads), ("k", groups))
                  for suffix, dtype in (("", "bf16"), ("32", "f32"))}
-        emit(folder / "attention" / name, "attention", ATTENTION_PROGRAM.format(**types))
+        emit(folder / "attention" / name, "attention", ATTENTION_PROGRAM.format(lse=f"tensor<?x{heads}x?xf32>", **types))
     for name, arguments in RECURRENCES.items():
         emit(folder / "recurrence" / name, "recurrence", recurrence_program(*arguments))
     pack_morph(folder)
