@@ -332,6 +332,42 @@ TEST_F(DriverTest, CountsOfAKernel) {
   EXPECT_CUDA_ERROR(cuda().morphStandInCounters("k", &counts), CUDA_ERROR_NOT_FOUND);
 }
 
+// Of the memory: what the second cache does not have. A block of one warp, of which an H100 has 32 a multiprocessor,
+// has 50 MB / (132 * 32) of it, 96 lines of 128 bytes.
+TEST_F(DriverTest, CountsWhatTheSecondCacheHasNot) {
+  NEED_STAND_IN();
+  // Loads and stores n numbers a thread from `a` to `b`, twice over.
+  CUfunction function = kernel(kernelText("u64 a, u64 b, u32 n",
+                                          "  mov.u32 %r1, 2;\n$L_again:\n  mov.u32 %r2, 0;\n$L_next:\n"
+                                          "  mov.u32 %r3, %tid.x;\n  mad.lo.u32 %r3, %r2, 32, %r3;\n"
+                                          "  mul.wide.u32 %rd2, %r3, 4;\n  add.s64 %rd3, %rd0, %rd2;\n"
+                                          "  ld.global.f32 %f1, [%rd3];\n  mov.u32 %r4, %ctaid.x;\n"
+                                          "  mad.lo.u32 %r3, %r4, 2048, %r3;\n  mul.wide.u32 %rd2, %r3, 4;\n"
+                                          "  add.s64 %rd3, %rd1, %rd2;\n  st.global.f32 [%rd3], %f1;\n"
+                                          "  add.s32 %r2, %r2, 1;\n  setp.lt.u32 %p1, %r2, %r0;\n"
+                                          "  @%p1 bra $L_next;\n  sub.s32 %r1, %r1, 1;\n  setp.gt.s32 %p1, %r1, 0;\n"
+                                          "  @%p1 bra $L_again;\n"),
+                               "k");
+  Buffer<float> from(std::vector<float>(2048, 1.f)), to(4 * 2048);
+  struct Case {
+    unsigned blocks, numbers;
+    uint64_t loaded, stored;
+  };
+  for (Case each : {Case{1, 1, 128, 128}, Case{1, 48, 48 * 128, 48 * 128},
+                    // One line too much: the oldest line has always gone when it is asked for.
+                    Case{1, 49, 2 * 49 * 128, 2 * 49 * 128},
+                    // Four blocks have four shares, and go through what they load together.
+                    Case{4, 64, 64 * 128, 4 * 64 * 128}}) {
+    cuda().morphStandInResetCounters();
+    ASSERT_CUDA(run(function, each.blocks, 32, from.pointer, to.pointer, each.numbers));
+    EXPECT_EQ(counters("k").memoryLoaded, each.loaded) << each.numbers;
+    EXPECT_EQ(counters("k").memoryStored, each.stored) << each.numbers;
+  }
+  std::string json(1 << 14, '\0');
+  json.resize(cuda().morphStandInCountersJson("k", json.data(), json.size()));
+  EXPECT_THAT(json, HasSubstr("\"memory_loaded\": 8192, \"memory_stored\": 32768"));
+}
+
 // Counts do not depend on how threads run: as plain calls, as fibers, on one host thread or on two.
 TEST_F(DriverTest, CountsAreTheSameInEveryOrder) {
   NEED_STAND_IN();

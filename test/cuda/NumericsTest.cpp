@@ -450,6 +450,7 @@ TEST_F(NumericsTest, Bits) {
           {"{ .reg .pred %q, %s; setp.eq.s16 %q, %ha, %hb; not.pred %s, %q; xor.pred %q, %q, %s; selp.b32 %ro, 1, 0, "
            "%q; }",
            AB 1 END},
+          {"{ .reg .pred %q; mov.pred %q, -1; xor.pred %q, %q, -1; selp.b32 %ro, 1, 0, %q; }", AB 0 END},
           {"set.lt.u32.s32 %ro, %ra, %rb;", AB s32(a) < s32(b) ? 0xffffffff : 0 END},
           {"{ .reg .pred %q; mov.b32 %ro, 7; setp.lt.u32 %q, %ra, 1000; @%q bra $L_less; mov.b32 %ro, 9; $L_less: "
            "add.s32 %ro, %ro, 1; }",

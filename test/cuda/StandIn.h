@@ -22,6 +22,9 @@ typedef struct MorphStandInCounters {
   /* Of these the bytes that nobody had loaded, or stored, before in a launch, in pairs of bytes: what memory gives and
    * takes with a cache in between that has room for all. An atomic counts as a store. */
   uint64_t firstLoaded, firstStored;
+  /* Bytes that the memory gives and takes, in sectors: what the second cache does not have, by the model of
+   * driver/SecondCache.h. */
+  uint64_t memoryLoaded, memoryStored;
   uint64_t requests, sectors, idealSectors;
   uint64_t sharedRequests, wavefronts, idealWavefronts;
   uint64_t mma, mmaFlops; /* operations of warps */

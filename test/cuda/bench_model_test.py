@@ -39,7 +39,7 @@ class ModelTest(unittest.TestCase):
         self.assertEqual(cuda_model.occupancy(128, 32, 228 * 1024, h100), 0)
 
     def estimate(self, blocks=1320, loaded=0, **counts):
-        counted = {"launches": 1, "blocks": blocks, "first_loaded": loaded, "first_stored": 0}
+        counted = {"launches": 1, "blocks": blocks, "memory_loaded": loaded, "memory_stored": 0}
         zeros = dict.fromkeys(("sectors", "mma_flops", "wavefronts"), 0)
         return cuda_model.estimate({**zeros, **counts}, counted, {"threads": 256, "shared_bytes": 0},
                                    {"registers": 32, "shared_bytes": 0}, self.devices["h100"])

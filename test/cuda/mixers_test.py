@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear attention and short convolutions on a GPU."""
 
+import collections
 import unittest
 
 import torch
@@ -183,11 +184,14 @@ class LinearAttentionTest(ProgramCase):
                                     strong=True)
 
     def test_counts(self):
-        # Of two heads' inputs and outputs, once each, and of what all kernels move; with the states at the chunks' starts,
-        # each as large as a chunk of v, and without. Blocks of two tiles of columns read keys and queries, twice.
+        # Of two heads' inputs and outputs, once each: what warps load and store, and what the memory gives and takes. Backward
+        # with the states at the chunks' starts, each as large as a chunk of v, written and read, and their gradients. Blocks of
+        # two tiles of columns read keys and queries, at the same time: the second cache has them.
         elements = 256 * 2 * 128
         state, forward, backward = 128 * 256, elements * (3 * 2 + 4), elements * (4 * 2 + 3 * 4)
-        for operands, times, timesBack in (("decay beta", 2.3, 3.85), ("decay", 2.0, 3.25), ("channel_decay beta", 2.6, 4.0)):
+        for operands, kernels, memory, loaded, memoryBack, loadedBack in (
+                ("decay beta", 2, 1.29, 1.85, 2.82, 3.6), ("decay", 1, 1.01, 1.45, 2.33, 2.95),
+                ("channel_decay beta", 2, 1.93, 2.5, 2.91, 3.6)):
             for gradient in (False, True):
                 ideal = backward if gradient else forward + state * 4
                 if "channel" in operands:
@@ -199,13 +203,20 @@ class LinearAttentionTest(ProgramCase):
                         if not counts:
                             return
                         counts = {name: count for name, count in counts.items() if name.startswith("linear_attention")}
-                        self.assertEqual(len(counts), 4 if gradient else 2, counts.keys())
+                        self.assertEqual(len(counts), kernels + 2 if gradient else kernels, counts.keys())
                         for name, count in counts.items():
-                            self.assertLessEqual(count["spills"], 4, name)
+                            # One register of the kernel with the most sums, on sm_80.
+                            mostSpills = 4 if "channel" in operands and gradient and target == "sm_80" else 0
+                            self.assertLessEqual(count["spills"], mostSpills, name)
                             self.assertLess(count["wavefronts"], 1.15 * count["ideal_wavefronts"], name)
-                            self.assertGreater(count["mma_flops"], .9 * (count["mma_flops"] + count["flops"]), name)
-                        moved = sum(count["bytes_loaded"] + count["bytes_stored"] for count in counts.values())
-                        self.assertLess(moved, (timesBack if gradient else times) * ideal)
+                            # Solves are fp32.
+                            least = .8 if "scores" in name else .9
+                            self.assertGreater(count["mma_flops"], least * (count["mma_flops"] + count["flops"]), name)
+                        all_counts = sum(counts.values(), collections.Counter())
+                        self.assertLess(all_counts["memory_loaded"] + all_counts["memory_stored"],
+                                        (memoryBack if gradient else memory) * ideal)
+                        self.assertLess(all_counts["bytes_loaded"] + all_counts["bytes_stored"],
+                                        (loadedBack if gradient else loaded) * ideal)
 
 
 if __name__ == "__main__":

@@ -80,14 +80,14 @@ class Program:
         shutil.copytree(self.folder, tempfile.mkdtemp(prefix=f"{case}-", dir=KEPT), dirs_exist_ok=True)
 
     def counts(self, target):
-        """What the stand-in counted of each kernel, summed over its lines; `registers` and bytes of `spills` where there is
+        """What the stand-in counted of each kernel, summed over its lines, and what of it the memory had; `registers` and bytes of `spills` where there is
         an assembler."""
         file = self.folder / "counts.json"
         self.run(target, "--counts", file)
         totals = {}
         for kernel in json.loads(file.read_text()):
             total = totals.setdefault(kernel["kernel"], collections.Counter())
-            for line in kernel["lines"]:
+            for line in [kernel, *kernel["lines"]]:
                 total.update({name: number for name, number in line.items() if isinstance(number, int)})
         if ptxas := os.environ.get("MORPH_PTXAS"):
             ptx = self.folder / f"{json.loads(self.emit(target).read_text())['device']['ptx']}.ptx"

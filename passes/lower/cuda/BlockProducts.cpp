@@ -15,9 +15,9 @@ static constexpr int64_t kLanes = 8;
 /// Elements of 16 bytes of fp32, and the step of a product's inner loop.
 static constexpr int64_t kVector = 4;
 
-SharedMatrix BlockProducts::takeAs(int64_t rows, int64_t columns, plan::DType elementType) {
-  SharedMatrix matrix{bytes, rows, columns, elementType};
-  bytes += llvm::divideCeil(matrix.bytes(), 16) * 16;
+SharedMatrix BlockProducts::takeAs(int64_t rows, int64_t columns, plan::DType elementType, bool isDouble) {
+  SharedMatrix matrix{bytes, rows, columns, elementType, isDouble};
+  bytes += matrix.bytes() * (isDouble ? 2 : 1);
   mostBytes = std::max(mostBytes, bytes);
   return matrix;
 }
@@ -28,6 +28,14 @@ void BlockProducts::begin(KernelBuilder &kernel) {
     tensor.emplace(kernel, threads());
   firstRow.emplace(kernel.thread() / kLanes);
   firstColumn.emplace(kernel.thread() % kLanes * 2);
+}
+
+Value BlockProducts::place(const SharedMatrix &matrix) {
+  Value first = k->dynamicShared(matrix.byte / 4);
+  if (!matrix.isDouble)
+    return first;
+  return k->builder.create<LLVM::GEPOp>(k->location, first.getType(), k->builder.getI8Type(), first,
+                                        ValueRange{(*buffer * matrix.bytes()).get()});
 }
 
 /// Warps below each other; those that are left stand beside each other.
@@ -177,14 +185,15 @@ void BlockProducts::store(int64_t rows, int64_t columns, ArrayRef<Scalar> sums, 
 }
 
 void BlockProducts::fill(const SharedMatrix &to, Value from, plan::DType fromType, int64_t width,
-                         std::optional<Index> firstColumn, llvm::function_ref<Row(Index row)> row, Change change) {
+                         std::optional<Index> firstColumn, llvm::function_ref<Row(Index row)> row, Change change,
+                         bool isLower) {
   auto rowFrom = [&](Index at) {
     auto [element, isThere] = row(at);
     return Row(firstColumn ? element + *firstColumn : element, isThere);
   };
   const bool isWhole = firstColumn ? width % to.columns == 0 : width == to.columns;
   if (!change && isHalf() && fromType == plan::DType::BF16 && width % 8 == 0 && (isWhole || !firstColumn)) {
-    tensor->copy(tileOf(to), place(to), from, std::min(width, to.columns), rowFrom);
+    tensor->copy(tileOf(to), place(to), from, std::min(width, to.columns), rowFrom, isLower ? kTriangleSide : 0);
     return;
   }
   const int64_t lanes = width % kVector == 0 ? kVector : 1, columns = to.columns / lanes;
@@ -193,6 +202,8 @@ void BlockProducts::fill(const SharedMatrix &to, Value from, plan::DType fromTyp
     auto [element, isThere] = rowFrom(at);
     if (!isWhole)
       isThere = k->both(isThere, (firstColumn ? *firstColumn + column : column) < width);
+    if (isLower)
+      isThere = k->both(isThere, column / kTriangleSide <= at / kTriangleSide);
     // The first element is always there.
     Carried values = k->loadVector(from, k->select(isThere, element + column, k->integer(0)), lanes, fromType);
     for (Scalar &value : values)
@@ -203,9 +214,12 @@ void BlockProducts::fill(const SharedMatrix &to, Value from, plan::DType fromTyp
   });
 }
 
-void BlockProducts::finishFills() {
-  if (!isHalf())
-    return;
-  commitCopies(*k);
-  waitCopies(*k);
+void BlockProducts::commitFills() {
+  if (isHalf())
+    commitCopies(*k);
+}
+
+void BlockProducts::waitForFills() {
+  if (isHalf())
+    waitCopies(*k);
 }

@@ -14,6 +14,7 @@ namespace morph {
 struct SharedMatrix {
   int64_t byte = 0, rows = 0, columns = 0;
   plan::DType type = plan::DType::F32;
+  bool isDouble = false; ///< Whether there is a second buffer behind it (BlockProducts::useBuffer).
 
   int64_t elementBytes() const { return type == plan::DType::BF16 ? 2 : 4; }
   int64_t stride() const { return columns + 16 / elementBytes(); }
@@ -42,15 +43,19 @@ public:
   int64_t threads() const { return warps * 32; }
   bool isHalf() const { return type == plan::DType::BF16; }
   /// Takes shared memory for a factor, for a matrix of fp32, or for a vector of fp32.
-  SharedMatrix take(int64_t rows, int64_t columns) { return takeAs(rows, columns, type); }
-  SharedMatrix takeSingle(int64_t rows, int64_t columns) { return takeAs(rows, columns, plan::DType::F32); }
+  SharedMatrix take(int64_t rows, int64_t columns, bool isDouble = false) {
+    return takeAs(rows, columns, type, isDouble);
+  }
+  SharedMatrix takeSingle(int64_t rows, int64_t columns) { return takeAs(rows, columns, plan::DType::F32, false); }
   int64_t sharedBytes() const { return mostBytes; }
   /// What is taken from here on may lie where that was which was taken since `mark`.
   int64_t mark() const { return bytes; }
   void release(int64_t mark) { bytes = mark; }
 
   void begin(KernelBuilder &kernel);
-  mlir::Value place(const SharedMatrix &matrix) { return k->dynamicShared(matrix.byte / 4); }
+  /// Which of their two buffers matrices that have two are from here on, 0 or 1.
+  void useBuffer(Index number) { buffer.emplace(number); }
+  mlir::Value place(const SharedMatrix &matrix);
 
   Carried zeros(int64_t rows, int64_t columns);
   /// start + a b, whose inner size is `depth`. Threads must come here together; barriers are the caller's.
@@ -81,20 +86,30 @@ public:
   /// Sums to a matrix.
   void store(int64_t rows, int64_t columns, llvm::ArrayRef<Scalar> sums, const SharedMatrix &to);
 
+  /// Rows and columns of a block of which `fill` leaves out what is above the diagonal.
+  static constexpr int64_t kTriangleSide = 16;
   /// Fills a matrix from memory: `row` gives a row's first element, and whether there is one. Of its `width` elements
   /// those from `firstColumn` on are taken; zeros else. `change`, if there is one, gives what is stored of elements
-  /// from (row, column) on. What comes is there after `finishFills` and a barrier.
+  /// from (row, column) on. `isLower`: blocks above the diagonal are zeros, and not read. What comes is there after
+  /// `finishFills` and a barrier.
   using Row = std::pair<Index, mlir::Value>;
   using Change = llvm::function_ref<void(Index row, Index column, llvm::MutableArrayRef<Scalar> values)>;
   void fill(const SharedMatrix &to, mlir::Value from, plan::DType fromType, int64_t width,
-            std::optional<Index> firstColumn, llvm::function_ref<Row(Index row)> row, Change change = nullptr);
-  void finishFills();
+            std::optional<Index> firstColumn, llvm::function_ref<Row(Index row)> row, Change change = nullptr,
+            bool isLower = false);
+  /// Ends a group of fills, which may go on; waits for them.
+  void commitFills();
+  void waitForFills();
+  void finishFills() {
+    commitFills();
+    waitForFills();
+  }
 
   KernelBuilder *k = nullptr;
   plan::DType type;
 
 private:
-  SharedMatrix takeAs(int64_t rows, int64_t columns, plan::DType elementType);
+  SharedMatrix takeAs(int64_t rows, int64_t columns, plan::DType elementType, bool isDouble);
   int64_t rowWarps(int64_t rows) const;
   HalfTile tileOf(const SharedMatrix &matrix) const { return {matrix.rows, matrix.columns}; }
   Carried halfProduct(int64_t rows, int64_t columns, int64_t depth, Factor a, Factor b, llvm::ArrayRef<Scalar> start);
@@ -103,6 +118,7 @@ private:
   int64_t warps, bytes = 0, mostBytes = 0;
   std::optional<TensorTiles> tensor;
   std::optional<Index> firstRow, firstColumn; ///< Of fp32.
+  std::optional<Index> buffer;
 };
 
 } // namespace morph

@@ -26,8 +26,10 @@ public:
       logs = p.takeSingle(size, width);
     const int64_t mark = p.mark();
     state = p.take(width, tileColumns), dState = p.take(width, tileColumns), dy = p.take(size, tileColumns);
-    nextState = shape.hasDecay() ? p.take(width, tileColumns) : state;
     written = p.take(size, tileColumns), dv = isDelta ? p.take(size, tileColumns) : written;
+    p.release(mark);
+    if (hasChannels())
+      ofWritten = p.takeSingle(size, width);
     p.release(mark);
     for (bool isOfKeys : {false, true}) {
       if (isOfKeys && !isDelta)
@@ -54,7 +56,7 @@ private:
   struct Sums {
     Carried dyState, dvState, writtenDState; ///< dO S^T, X S^T and E R^T [C,K].
     Carried dyWritten, dvWritten;            ///< dO E^T and X E^T [C,C].
-    Scalar states;                           ///< This thread's part of the sum of S' * R, of one row or of all.
+    Scalar states;                           ///< This thread's part of the sum of S * R, of one row or of all.
   };
   /// Gradients of scores in shared memory.
   struct Scores {
@@ -72,8 +74,11 @@ private:
   SmallVector<int64_t> sumColumns() const;
 
   Sums addTile(Index column, Sums sums);
-  /// This thread's sum of S' * R over a tile: of its row where channels decay each by itself.
+  /// This thread's sum of S * R over a tile: of its row where channels decay each by itself.
   Scalar addStates(Scalar sum);
+  /// The sum of S' * R, the gradient of the logarithm of what decays over the chunk: of each channel, or of all. The
+  /// state after the chunk is not read for it: S' = e S + (f K)^T U, and `writtenKeys` are f U R^T, U without beta.
+  void storeLast(Scalar states, ArrayRef<Scalar> writtenKeys);
   /// Stores the gradients of the scores of a level, or decayed of all.
   void storeScores(const Sums &sums, std::optional<Index> level);
   void addProducts(Rows &rows,
@@ -86,7 +91,8 @@ private:
 
   const ChunkGradients &of;
   bool isDelta;
-  SharedMatrix keys, queries, logs, state, nextState, dState, dy, written, dv, levelKeys, levelQueries;
+  SharedMatrix keys, queries, logs, state, dState, dy, written, dv, levelKeys, levelQueries;
+  SharedMatrix ofWritten; ///< (f K) * (U R^T), of channels.
   Scores ofQueries, ofKeys;
   int64_t decays, betas, diagonal, gradient, ofLast, sums;
 };
@@ -112,8 +118,6 @@ GradientsKernel::Sums GradientsKernel::addTile(Index column, Sums s) {
   k->barrier();
   fillState(state, k->pointer(kStates), of.statesType, column, *chunk);
   fillState(dState, k->pointer(kDStates), shape.type, column, *chunk);
-  if (shape.hasDecay()) // After the last chunk R is zero, and any state will do.
-    fillState(nextState, k->pointer(kStates), of.statesType, column, min(*chunk + 1, *chunks - 1));
   fillColumns(dy, k->pointer(kDy), of.dyType, shape.columns, column);
   if (isDelta) {
     fillColumns(written, k->pointer(kWritten), of.writtenType, shape.columns, column);
@@ -138,7 +142,7 @@ GradientsKernel::Sums GradientsKernel::addTile(Index column, Sums s) {
 Scalar GradientsKernel::addStates(Scalar sum) {
   const int64_t pairs = tileColumns / 2;
   auto add = [&](Index row, Index pair, Scalar before) {
-    auto [a, b] = p.load(nextState, row, pair * 2);
+    auto [a, b] = p.load(state, row, pair * 2);
     auto [c, d] = p.load(dState, row, pair * 2);
     return fma(a, c, fma(b, d, before));
   };
@@ -151,6 +155,35 @@ Scalar GradientsKernel::addStates(Scalar sum) {
   return k->loop(k->integer(0), k->integer(pairs), 1, {sum}, [&](Index at, ArrayRef<Scalar> sums) {
     return Carried{add(row, (at + thread / 8) % pairs, sums[0])};
   })[0];
+}
+
+void GradientsKernel::storeLast(Scalar states, ArrayRef<Scalar> writtenKeys) {
+  auto product = [&](size_t number, Index row, Index column) {
+    Scalar value = writtenKeys[number] * p.loadOne(keys, row, column);
+    return isDelta ? value * vectorAt(betas, row) : value;
+  };
+  if (!hasChannels()) {
+    Scalar sum = states * decayed(vectorAt(decays, k->integer(size - 1)));
+    p.visit(size, width, [&](size_t number, Index row, Index column) {
+      sum = sum + product(number, row, column) + product(number + 1, row, column + 1);
+    });
+    sum = k->blockSum(sum);
+    k->onlyIf(k->thread() == 0, [&] { k->store(sum, vector(ofLast), k->integer(0)); });
+    return;
+  }
+  k->barrier();
+  p.visit(size, width, [&](size_t number, Index row, Index column) {
+    p.store({product(number, row, column), product(number + 1, row, column + 1)}, ofWritten, row, column);
+  });
+  k->barrier();
+  k->onlyIf(k->thread() < width, [&] {
+    Index channel = k->thread();
+    Scalar decay = decayed(p.loadOne(logs, k->integer(size - 1), channel));
+    Carried sum = k->loop(k->integer(0), k->integer(size), 1, {states * decay}, [&](Index row, ArrayRef<Scalar> sums) {
+      return Carried{sums[0] + p.loadOne(ofWritten, row, channel)};
+    });
+    k->store(sum[0], vector(ofLast), channel);
+  });
 }
 
 void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
@@ -315,7 +348,9 @@ void GradientsKernel::storeDecays(const Rows &rows) {
     });
   }
   if (hasRowDecay()) {
+    k->barrier();
     runningSums(gradient, /*isReversed=*/true);
+    k->barrier();
     k->onlyIf(k->thread() < positions(),
               [&] { k->store(vectorAt(gradient, k->thread()), k->pointer(kDDecay), line(*first + k->thread())); });
   }
@@ -354,9 +389,9 @@ void GradientsKernel::build(KernelBuilder &kernel) {
   fillShared(keys, Shape::K);
   fillShared(queries, Shape::Q);
   if (isDelta)
-    loadBetas(betas);
+    storeBeta(loadBeta(), betas);
   if (hasRowDecay())
-    loadDecays(decays);
+    storeRunningSums(loadDecays(), decays);
   if (hasChannels())
     loadChannelDecays(logs);
   SmallVector<int64_t> columns{width, width, size};
@@ -378,18 +413,13 @@ void GradientsKernel::build(KernelBuilder &kernel) {
     Carried states{next.states};
     return flatten({&states, &next.dyState, &next.writtenDState, &next.dyWritten, &next.dvState, &next.dvWritten});
   }));
-  if (hasRowDecay()) {
-    Scalar sum = k->blockSum(s.states);
-    k->onlyIf(k->thread() == 0, [&] { k->store(sum, vector(ofLast), k->integer(0)); });
-  }
-  if (hasChannels())
-    k->onlyIf(k->thread() < width, [&] { k->store(s.states, vector(ofLast), k->thread()); });
-
   Rows rows{s.dyState, s.dvState, s.writtenDState};
   decayRows(width, rows.queries, logs, decays, /*isToEnd=*/false, shape.scale);
   decayRows(width, rows.writtenKeys, logs, decays, /*isToEnd=*/true, 1);
   if (isDelta)
     decayRows(width, rows.readKeys, logs, decays, /*isToEnd=*/false, -1);
+  if (shape.hasDecay())
+    storeLast(s.states, rows.writtenKeys);
   k->barrier();
   if (hasChannels()) {
     addLevels(s, rows);

@@ -18,19 +18,30 @@ constexpr unsigned kDy = kOwn, kDStates = kOwn + 1, kDv = kOwn + 2;
 
 class PassKernel : public ChunkKernel {
 protected:
-  explicit PassKernel(const Shape &shape)
-      : ChunkKernel(shape), keys(p.take(size, width)), queries(p.take(size, width)),
-        writtenKeys(hasChannels() && isDelta() ? p.take(size, width) : keys), scores(p.take(size, size)),
-        inverse(isDelta() ? p.take(size, size) : scores), state(p.take(width, tileColumns)),
+  /// `isAhead`: what a chunk reads is copied while the one before it is computed, into the other of two buffers.
+  PassKernel(const Shape &shape, bool hasQueries, bool isAhead)
+      : ChunkKernel(shape), hasQueries(hasQueries), isAhead(isAhead), keys(p.take(size, width, isAhead)),
+        queries(hasQueries ? p.take(size, width, isAhead) : keys),
+        writtenKeys(hasChannels() && isDelta() ? p.take(size, width, isAhead) : keys),
+        scores(hasQueries ? p.take(size, size, isAhead && !hasOwnScores()) : keys),
+        inverse(isDelta() ? p.take(size, size, isAhead) : keys), state(p.take(width, tileColumns)),
         decays(takeVector(hasChannels() ? width : size)), betas(takeVector(size)) {}
 
   bool isDelta() const { return shape.update == Shape::Update::Delta; }
-  /// What both directions load of a chunk; where `hasQueries`, queries and their scores, too.
-  void fillChunk(bool hasQueries);
+  /// Goes through the chunks; `numberOf`: of a step, from 0 on. `fillValues` begins to bring what is of the block's
+  /// columns, `step` makes of the state before a chunk the one after it, where everything is there.
+  Carried overChunks(ArrayRef<Scalar> start, llvm::function_ref<Index(Index step)> numberOf,
+                     llvm::function_ref<void()> fillValues,
+                     llvm::function_ref<void(ArrayRef<Scalar> before)> storeStates,
+                     llvm::function_ref<Carried(ArrayRef<Scalar> before)> step);
+  /// The scores of the chunk, where they are the pass's own. A barrier after it is the caller's.
+  void findScores();
   Scalar fromStart(Index row) { return decayed(vectorAt(decays, row)); }
   Scalar toEnd(Index row) { return decayed(*all - vectorAt(decays, row)); }
   void decayState(Carried &sums);
 
+  bool hasQueries; ///< Whether queries and their scores are of use.
+  bool isAhead;
   SharedMatrix keys; ///< That read the state, or all.
   SharedMatrix queries, writtenKeys, scores, inverse, state;
   int64_t decays, betas;
@@ -43,9 +54,13 @@ private:
     p.fill(to, k->pointer(from), shape.type, width, {},
            [&](Index row) { return BlockProducts::Row(matrix + row * width, row < size); });
   }
+  void fillChunk();
+  /// What a thread has of a chunk's decays and betas until it stores them.
+  Carried loadVectors();
+  void storeVectors(ArrayRef<Scalar> values);
 };
 
-void PassKernel::fillChunk(bool hasQueries) {
+void PassKernel::fillChunk() {
   if (hasChannels()) {
     fillRows(writtenKeys, kWrittenKeys);
     if (isDelta())
@@ -58,17 +73,95 @@ void PassKernel::fillChunk(bool hasQueries) {
       fillRows(queries, kQueries);
     else
       fillShared(queries, Shape::Q);
-    fillScores(scores, k->pointer(kScores));
+    if (!hasOwnScores())
+      fillScores(scores, k->pointer(kScores));
   }
-  if (isDelta()) {
+  if (isDelta())
     fillScores(inverse, k->pointer(kInverse));
-    loadBetas(betas);
+}
+
+Carried PassKernel::loadVectors() {
+  Carried values;
+  if (hasRowDecay())
+    values = loadDecays();
+  if (hasChannels())
+    values.push_back(k->load(k->pointer(kDecays), ofChunks() * width + min(k->thread(), k->integer(width - 1))));
+  if (isDelta())
+    values.push_back(loadBeta());
+  return values;
+}
+
+void PassKernel::storeVectors(ArrayRef<Scalar> values) {
+  if (isDelta()) {
+    storeBeta(values.back(), betas);
+    values = values.drop_back();
   }
-  const int64_t count = hasChannels() ? width : size;
-  if (shape.hasDecay())
-    k->onlyIf(k->thread() < count, [&] {
-      k->store(k->load(k->pointer(kDecays), ofChunks() * count + k->thread()), vector(decays), k->thread());
-    });
+  if (hasRowDecay())
+    storeRunningSums(values, decays);
+  if (hasChannels())
+    k->onlyIf(k->thread() < width, [&] { k->store(values[0], vector(decays), k->thread()); });
+}
+
+Carried PassKernel::overChunks(ArrayRef<Scalar> start, llvm::function_ref<Index(Index step)> numberOf,
+                               llvm::function_ref<void()> fillValues,
+                               llvm::function_ref<void(ArrayRef<Scalar> before)> storeStates,
+                               llvm::function_ref<Carried(ArrayRef<Scalar> before)> step) {
+  auto fillAll = [&] {
+    fillChunk();
+    fillValues();
+    p.commitFills();
+  };
+  beginChunk(numberOf(k->integer(0)));
+  Carried carried(start);
+  p.useBuffer(k->integer(0));
+  if (isAhead)
+    fillAll();
+  carried.append(loadVectors());
+  Carried last = k->loop(k->integer(0), *chunks, 1, carried, [&](Index number, ArrayRef<Scalar> before) {
+    ArrayRef<Scalar> state = before.take_front(start.size());
+    Index following = min(number + 1, *chunks - 1);
+    beginChunk(numberOf(number));
+    p.useBuffer(number % 2);
+    k->barrier();
+    if (!isAhead)
+      fillAll();
+    p.store(width, tileColumns, state, this->state);
+    storeVectors(before.drop_front(start.size()));
+    storeStates(state);
+    p.waitForFills();
+    k->barrier();
+    // The next chunk's, or, after the last one, this one's again, which nobody reads.
+    beginChunk(numberOf(following));
+    Carried vectors = loadVectors();
+    if (isAhead)
+      k->onlyIf(number + 1 < *chunks, [&] {
+        beginChunk(numberOf(following));
+        p.useBuffer(following % 2);
+        fillAll();
+      });
+    beginChunk(numberOf(number));
+    p.useBuffer(number % 2);
+    all.emplace(hasRowDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
+    Carried next = step(state);
+    next.append(vectors);
+    return next;
+  });
+  last.truncate(start.size());
+  return last;
+}
+
+void PassKernel::findScores() {
+  Carried sums = p.product(size, size, width, queries, ~Factor(keys), p.zeros(size, size));
+  p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
+    std::optional<Scalar> ofRow;
+    if (hasRowDecay())
+      ofRow.emplace(vectorAt(decays, row));
+    for (size_t number : numbers) {
+      Index column = p.columnOf(size, size, number);
+      Carried pair = seen(ArrayRef(sums).slice(number, 2), ofRow, decays, row, column, /*isStrict=*/false);
+      p.store({pair[0] * shape.scale, pair[1] * shape.scale}, scores, row, column);
+    }
+  });
 }
 
 void PassKernel::decayState(Carried &sums) {
@@ -88,9 +181,9 @@ void PassKernel::decayState(Carried &sums) {
 
 class ForwardPass : public PassKernel {
 public:
-  ForwardPass(const Shape &shape, const RecurrenceOutputs &outputs, plan::DType keptType)
-      : PassKernel(shape), outputs(outputs), keptType(keptType), values(p.take(size, tileColumns)),
-        added(isDelta() ? p.take(size, tileColumns) : values),
+  ForwardPass(const Shape &shape, const RecurrenceOutputs &outputs, plan::DType keptType, bool isAhead)
+      : PassKernel(shape, outputs.out.has_value(), isAhead), outputs(outputs), keptType(keptType),
+        values(p.take(size, tileColumns, isAhead)), added(isDelta() ? p.take(size, tileColumns) : values),
         decayedAdded(hasRowDecay() ? p.take(size, tileColumns) : added) {}
 
   void build(KernelBuilder &kernel);
@@ -123,10 +216,13 @@ void ForwardPass::build(KernelBuilder &kernel) {
             k->select(isThere, k->load(k->pointer(Shape::State), element), k->number(0));
       }
     });
-  Carried last = k->loop(k->integer(0), *chunks, 1, start, [&](Index number, ArrayRef<Scalar> before) {
-    beginChunk(number);
-    return chunkOf(before);
-  });
+  Carried last = overChunks(
+      start, [](Index step) { return step; }, [&] { fillValues(values, *firstColumn); },
+      [&](ArrayRef<Scalar> before) {
+        if (outputs.states)
+          storeState(before, k->pointer(kStates), ofChunks() * (shape.width * shape.columns), *firstColumn, keptType);
+      },
+      [&](ArrayRef<Scalar> before) { return chunkOf(before); });
   if (outputs.finalState)
     storeState(last, k->pointer(kFinal), stateElement, *firstColumn, plan::DType::F32);
 }
@@ -164,15 +260,9 @@ void ForwardPass::findAdded() {
 }
 
 Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
-  k->barrier();
-  fillChunk(outputs.out.has_value());
-  fillValues(values, *firstColumn);
-  p.store(width, tileColumns, before, state);
-  if (outputs.states)
-    storeState(before, k->pointer(kStates), ofChunks() * (shape.width * shape.columns), *firstColumn, keptType);
-  p.finishFills();
-  k->barrier();
-  all.emplace(hasRowDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
+  const bool findsScores = outputs.out && hasOwnScores();
+  if (findsScores)
+    findScores();
   if (isDelta()) {
     findAdded();
     k->barrier();
@@ -191,6 +281,8 @@ Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
           p.store({a * *factor, b * *factor}, decayedAdded, row, column);
       }
     });
+    k->barrier();
+  } else if (findsScores) {
     k->barrier();
   }
   if (outputs.out) {
@@ -212,9 +304,10 @@ Carried ForwardPass::chunkOf(ArrayRef<Scalar> before) {
 
 class BackwardPass : public PassKernel {
 public:
-  BackwardPass(const Shape &shape, plan::DType dyType)
-      : PassKernel(shape), dyType(dyType), dy(p.take(size, tileColumns)), dyOfState(p.take(size, tileColumns)),
-        dAdded(isDelta() ? p.take(size, tileColumns) : dy), dRead(isDelta() ? p.take(size, tileColumns) : dy) {}
+  BackwardPass(const Shape &shape, plan::DType dyType, bool isAhead)
+      : PassKernel(shape, /*hasQueries=*/true, isAhead), dyType(dyType), dy(p.take(size, tileColumns, isAhead)),
+        dyOfState(p.take(size, tileColumns)), dAdded(isDelta() ? p.take(size, tileColumns) : dy),
+        dRead(isDelta() ? p.take(size, tileColumns) : dy) {}
 
   void build(KernelBuilder &kernel);
 
@@ -231,24 +324,23 @@ private:
 void BackwardPass::build(KernelBuilder &kernel) {
   begin(kernel, kernel.block(1), kernel.block(2));
   firstColumn.emplace(kernel.block(0) * tileColumns);
-  k->loop(k->integer(0), *chunks, 1, p.zeros(width, tileColumns), [&](Index number, ArrayRef<Scalar> after) {
-    beginChunk(*chunks - 1 - number);
-    return chunkOf(after);
-  });
+  overChunks(
+      p.zeros(width, tileColumns), [&](Index step) { return *chunks - 1 - step; },
+      [&] { fillColumns(dy, k->pointer(kDy), dyType, shape.columns, *firstColumn); },
+      [&](ArrayRef<Scalar> after) {
+        storeState(after, k->pointer(kDStates), ofChunks() * (shape.width * shape.columns), *firstColumn, shape.type);
+      },
+      [&](ArrayRef<Scalar> after) { return chunkOf(after); });
 }
 
 Carried BackwardPass::chunkOf(ArrayRef<Scalar> after) {
-  k->barrier();
-  fillChunk(/*hasQueries=*/true);
-  fillColumns(dy, k->pointer(kDy), dyType, shape.columns, *firstColumn);
-  p.store(width, tileColumns, after, state);
-  storeState(after, k->pointer(kDStates), ofChunks() * (shape.width * shape.columns), *firstColumn, shape.type);
-  p.finishFills();
-  k->barrier();
-  all.emplace(hasRowDecay() ? vectorAt(decays, k->integer(size - 1)) : k->number(0));
+  if (hasOwnScores())
+    findScores();
   Carried dU = p.product(size, tileColumns, width, writtenKeys, state, p.zeros(size, tileColumns));
   if (hasRowDecay())
     scaleRows(tileColumns, dU, [&](Index row) { return toEnd(row); });
+  if (hasOwnScores())
+    k->barrier();
   dU = p.product(size, tileColumns, size, ~Factor(scores), dy, dU);
   p.visitRows(size, tileColumns, [&](Index row, ArrayRef<size_t> numbers) {
     Scalar factor = hasRowDecay() ? fromStart(row) * shape.scale : k->number(shape.scale);
@@ -295,20 +387,30 @@ void launchPass(DeviceFormCall &call, const ChunkKernel &pass, const std::string
                plan::constantFormula(shape.heads), productOf(shape.batch)},
               pass.threads(), std::move(arguments), pass.sharedBytes());
 }
+
+/// A kernel that copies ahead, where copies are asynchronous and shared memory suffices for two buffers.
+template <typename Kernel, typename... Arguments> Kernel makePass(const Shape &shape, const Arguments &...arguments) {
+  Kernel ahead(shape, arguments..., /*isAhead=*/true);
+  const bool isAhead = shape.type == plan::DType::BF16 && ahead.sharedBytes() <= kChunkSharedBytes;
+  return isAhead ? ahead : Kernel(shape, arguments..., /*isAhead=*/false);
+}
 } // namespace
 
 int64_t morph::chunkPassBytes(const Shape &shape) {
-  return std::max(ForwardPass(shape, {}, shape.type).sharedBytes(), BackwardPass(shape, shape.type).sharedBytes());
+  RecurrenceOutputs outputs;
+  outputs.out.emplace();
+  return std::max(ForwardPass(shape, outputs, shape.type, /*isAhead=*/false).sharedBytes(),
+                  BackwardPass(shape, shape.type, /*isAhead=*/false).sharedBytes());
 }
 
 void morph::launchChunkPass(DeviceFormCall &call, const Shape &shape, const ChunkScores &scores,
                             const RecurrenceOutputs &outputs, plan::DType keptType) {
-  ForwardPass pass(shape, outputs, keptType);
+  auto pass = makePass<ForwardPass>(shape, outputs, keptType);
   std::string variant = "pass_" + shape.variant() + "_" + plan::dtypeName(keptType) + "_";
   std::vector<plan::LaunchArgument> own;
   for (const auto *output : {&outputs.out, &outputs.finalState, &outputs.states, &outputs.written}) {
     variant += *output ? "1" : "0";
-    own.push_back(output->value_or(scores.ofQueries));
+    own.push_back(output->value_or(operandArgument(static_cast<int64_t>(shape.first))));
   }
   std::string kernel =
       call.define(variant, kWritten + 1, /*sizes=*/1, pass.threads(), [&](KernelBuilder &k) { pass.build(k); });
@@ -318,7 +420,7 @@ void morph::launchChunkPass(DeviceFormCall &call, const Shape &shape, const Chun
 void morph::launchChunkPassBack(DeviceFormCall &call, const Shape &shape, const ChunkScores &scores,
                                 const plan::LaunchArgument &dy, plan::DType dyType, const plan::LaunchArgument &dStates,
                                 const plan::LaunchArgument &dv) {
-  BackwardPass pass(shape, dyType);
+  auto pass = makePass<BackwardPass>(shape, dyType);
   std::string kernel = call.define("back_" + shape.variant() + "_" + plan::dtypeName(dyType), kDv + 1, /*sizes=*/1,
                                    pass.threads(), [&](KernelBuilder &k) { pass.build(k); });
   launchPass(call, pass, kernel, scores, {dy, dStates, dv});

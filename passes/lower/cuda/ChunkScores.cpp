@@ -18,7 +18,7 @@ class ScoresKernel : public ChunkKernel {
 public:
   explicit ScoresKernel(const Shape &shape)
       : ChunkKernel(shape), isDelta(shape.update == Shape::Update::Delta), keys(p.take(size, width)),
-        queries(p.take(size, width)), decays(takeVector(size)), diagonal(takeVector(size)) {
+        queries(hasOwnScores() ? keys : p.take(size, width)), decays(takeVector(size)), diagonal(takeVector(size)) {
     if (hasChannels())
       logs = p.takeSingle(size, width), levelKeys = p.take(size, width), levelQueries = p.take(size, width);
     if (isDelta)
@@ -35,26 +35,16 @@ private:
   void storeScores(ArrayRef<Scalar> sums);
   void storeSystem(ArrayRef<Scalar> sums);
   void solve();
-  /// Two elements of scores that are seen, decayed; zero else.
-  Carried seen(ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, Index row, Index column, bool isStrict);
+
+  /// Whether an element is not of a block above the diagonal.
+  static Value isStored(Index row, Index column) {
+    return column / BlockProducts::kTriangleSide <= row / BlockProducts::kTriangleSide;
+  }
 
   bool isDelta;
   SharedMatrix keys, queries, logs, levelKeys, levelQueries, system, inverse;
   int64_t decays, diagonal;
 };
-
-Carried ScoresKernel::seen(ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, Index row, Index column,
-                           bool isStrict) {
-  Carried result(pair);
-  for (auto [lane, value] : llvm::enumerate(result)) {
-    Index at = column + static_cast<int64_t>(lane);
-    Value isSeen = isStrict ? at < row : at <= row;
-    if (ofRow)
-      value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
-    value = k->select(isSeen, value, k->number(0));
-  }
-  return result;
-}
 
 /// Of each position the product of its own query and key, as far as it is not in the scores.
 void ScoresKernel::storeDiagonal() {
@@ -127,13 +117,14 @@ void ScoresKernel::storeScores(ArrayRef<Scalar> sums) {
       ofRow.emplace(vectorAt(decays, row));
     for (size_t number : numbers) {
       Index column = p.columnOf(size, size, number);
-      Carried pair = seen(sums.slice(number, 2), ofRow, row, column, /*isStrict=*/false);
+      Carried pair = seen(sums.slice(number, 2), ofRow, decays, row, column, /*isStrict=*/false);
       for (auto [lane, value] : llvm::enumerate(pair)) {
         if (hasDiagonal())
           value = k->select(column + static_cast<int64_t>(lane) == row, value + vectorAt(diagonal, row), value);
         value = value * shape.scale;
       }
-      k->storePacked(pair, k->pointer(kScores), matrix + row * size + column, shape.type);
+      k->onlyIf(isStored(row, column),
+                [&] { k->storePacked(pair, k->pointer(kScores), matrix + row * size + column, shape.type); });
     }
   });
 }
@@ -148,7 +139,7 @@ void ScoresKernel::storeSystem(ArrayRef<Scalar> sums) {
       ofRow.emplace(vectorAt(decays, row));
     for (size_t number : numbers) {
       Index column = p.columnOf(size, size, number);
-      Carried pair = seen(sums.slice(number, 2), ofRow, row, column, /*isStrict=*/true);
+      Carried pair = seen(sums.slice(number, 2), ofRow, decays, row, column, /*isStrict=*/true);
       p.store({pair[0] * beta(column), pair[1] * beta(column + 1)}, system, row, column);
     }
   });
@@ -209,12 +200,10 @@ void ScoresKernel::build(KernelBuilder &kernel) {
   begin(kernel, kernel.block(1), kernel.block(2));
   beginChunk(kernel.block(0));
   fillShared(keys, Shape::K);
-  fillShared(queries, Shape::Q);
-  if (hasRowDecay()) {
-    loadDecays(decays);
-    k->onlyIf(k->thread() < size,
-              [&] { k->store(vectorAt(decays, k->thread()), k->pointer(kDecays), ofChunks() * size + k->thread()); });
-  }
+  if (!hasOwnScores())
+    fillShared(queries, Shape::Q);
+  if (hasRowDecay())
+    storeRunningSums(loadDecays(), decays);
   if (hasChannels())
     loadChannelDecays(logs);
   p.finishFills();
@@ -231,7 +220,8 @@ void ScoresKernel::build(KernelBuilder &kernel) {
     if (isDelta)
       storeSystem(ArrayRef(all).drop_front(all.size() / 2));
   } else {
-    storeScores(p.product(size, size, width, queries, ~Factor(keys), p.zeros(size, size)));
+    if (!hasOwnScores())
+      storeScores(p.product(size, size, width, queries, ~Factor(keys), p.zeros(size, size)));
     if (isDelta)
       storeSystem(p.product(size, size, width, keys, ~Factor(keys), p.zeros(size, size)));
   }
@@ -244,8 +234,10 @@ void ScoresKernel::build(KernelBuilder &kernel) {
   Index matrix = ofChunks() * (size * size);
   k->loop(k->thread(), k->integer(size * size / lanes), threads(), [&](Index number) {
     Index row = number / (size / lanes), column = number % (size / lanes) * lanes;
-    Carried values = k->loadVector(p.place(inverse), row * inverse.stride() + column, lanes);
-    k->storePacked(values, k->pointer(kInverse), matrix + number * lanes, shape.type);
+    k->onlyIf(isStored(row, column), [&] {
+      Carried values = k->loadVector(p.place(inverse), row * inverse.stride() + column, lanes);
+      k->storePacked(values, k->pointer(kInverse), matrix + number * lanes, shape.type);
+    });
   });
 }
 } // namespace
@@ -260,12 +252,14 @@ ChunkScores morph::launchChunkScores(DeviceFormCall &call, const Shape &shape) {
   };
   const bool isDelta = shape.update == Shape::Update::Delta, hasChannels = scores.hasChannels();
   ChunkScores result;
-  result.ofQueries = take(true, square, shape.type);
+  result.ofQueries = take(!scores.hasOwnScores(), square, shape.type);
   result.inverse = take(isDelta, square, shape.type);
-  result.decays = take(shape.hasDecay(), hasChannels ? scores.width : scores.size, plan::DType::F32);
+  result.decays = take(hasChannels, scores.width, plan::DType::F32);
   result.queries = take(hasChannels, rows, shape.type);
   result.readKeys = take(hasChannels && isDelta, rows, shape.type);
   result.writtenKeys = take(hasChannels, rows, shape.type);
+  if (scores.hasOwnScores() && !isDelta)
+    return result;
   std::string kernel = call.define("scores_" + shape.variant(), ChunkKernel::kOwn, /*sizes=*/1, scores.threads(),
                                    [&](KernelBuilder &k) { scores.build(k); });
   std::vector<plan::LaunchArgument> arguments = shape.arguments();

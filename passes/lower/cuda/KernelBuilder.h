@@ -128,6 +128,8 @@ public:
   /// The same of groups of lanes of a warp that follow each other, a power of two, or that are `distance` apart.
   Scalar laneSum(Scalar value, int64_t lanes, int64_t distance = 1);
   Scalar laneMax(Scalar value, int64_t lanes);
+  /// What the thread has whose number in the warp differs by one bit, `distance`.
+  Scalar partner(Scalar value, int64_t distance);
 
   mlir::OpBuilder builder;
   mlir::Location location;
@@ -136,8 +138,6 @@ private:
   using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
   Carried scalarsOf(mlir::ValueRange values);
   mlir::Value laneNumber(int64_t number);
-  /// What the thread has whose number in the warp differs by one bit.
-  Scalar partner(Scalar value, int64_t distance);
   Scalar reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine);
   Scalar reduce(Scalar value, Combine combine);
 

@@ -6,15 +6,13 @@
 using namespace mlir;
 using namespace morph;
 
+using Carried = KernelBuilder::Carried;
 using Shape = RecurrenceShape;
 
 /// Logarithms of decays below this are as good as no state at all, and keep differences of their sums exact enough.
 static constexpr double kLowestDecay = -80;
 
 static int64_t padTo32(int64_t n) { return (n + 31) / 32 * 32; }
-
-/// Shared memory of a block that devices from sm_80 on have.
-static constexpr int64_t kSharedBytes = 160 * 1024;
 
 /// Positions of a chunk.
 static constexpr int64_t kMostPositions = 64;
@@ -28,7 +26,7 @@ bool morph::isChunked(Shape &shape, bool hasKeptStates) {
   if (isShort || shape.chunk > kMostPositions || shape.width > 128 || shape.update == Shape::Update::Free ||
       (shape.update == Shape::Update::Delta && !hasPlainValues))
     return false;
-  return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kSharedBytes;
+  return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kChunkSharedBytes;
 }
 
 plan::LaunchArgument morph::takeOfChunks(DeviceFormCall &call, const Shape &shape, int64_t elements, plan::DType type) {
@@ -75,32 +73,54 @@ BlockProducts::Row ChunkKernel::place(Index row, int64_t rowWidth, bool isShared
   return {number * rowWidth, position < *end};
 }
 
-void ChunkKernel::runningSums(int64_t to, bool isReversed) {
-  Index thread = min(k->thread(), k->integer(size - 1));
-  Index at = isReversed ? k->integer(size - 1) - thread : thread;
-  Value isOwn = k->thread() < size;
-  k->barrier();
-  Scalar sum = vectorAt(to, at);
-  for (int64_t distance = 1; distance < size; distance *= 2) {
-    Value isThere = k->integer(distance) <= thread;
-    Index other = k->select(isThere, isReversed ? at + distance : at - distance, at);
-    Scalar before = vectorAt(to, other);
-    k->barrier();
-    sum = k->select(isThere, sum + before, sum);
-    k->onlyIf(isOwn, [&] { k->store(sum, vector(to), at); });
-    k->barrier();
+/// Running sums of what the lanes of a warp have one after another.
+Carried ChunkKernel::scan(ArrayRef<Scalar> values) {
+  Carried sums(values);
+  for (size_t i = 1; i < sums.size(); ++i)
+    sums[i] = sums[i - 1] + sums[i];
+  Scalar all = sums.back(), before = k->number(0);
+  Index lane = k->thread() % 32;
+  for (int64_t distance = 1; distance < 32; distance *= 2) {
+    Scalar other = k->partner(all, distance);
+    before = k->select(lane / distance % 2 == 1, before + other, before);
+    all = all + other;
   }
+  for (Scalar &sum : sums)
+    sum = before + sum;
+  return sums;
 }
 
-void ChunkKernel::loadDecays(int64_t to) {
-  k->onlyIf(k->thread() < size, [&] {
-    Index position = *first + k->thread();
-    Value isThere = position < *end;
+void ChunkKernel::runningSums(int64_t to, bool isReversed) {
+  k->onlyIf(k->thread() < 32, [&] {
+    SmallVector<Index> places;
+    Carried values;
+    for (int64_t i = 0; i < lanePositions(); ++i) {
+      Index at = k->thread() * lanePositions() + i;
+      places.push_back(isReversed ? k->integer(size - 1) - at : at);
+      values.push_back(vectorAt(to, places.back()));
+    }
+    for (auto [place, sum] : llvm::zip_equal(places, scan(values)))
+      k->store(sum, vector(to), place);
+  });
+}
+
+Carried ChunkKernel::loadDecays() {
+  Carried values;
+  for (int64_t i = 0; i < lanePositions(); ++i) {
+    Index position = *first + k->thread() % 32 * lanePositions() + i;
     Scalar value = shape.has[Shape::HeadDecay] ? k->load(k->pointer(Shape::HeadDecay), *head)
                                                : k->load(k->pointer(Shape::Decay), line(min(position, *end - 1)));
-    k->store(k->select(isThere, max(value, kLowestDecay), k->number(0)), vector(to), k->thread());
+    values.push_back(k->select(position < *end, max(value, kLowestDecay), k->number(0)));
+  }
+  return values;
+}
+
+void ChunkKernel::storeRunningSums(ArrayRef<Scalar> values, int64_t to) {
+  Carried sums = scan(values);
+  k->onlyIf(k->thread() < 32, [&] {
+    for (auto [i, sum] : llvm::enumerate(sums))
+      k->store(sum, vector(to), k->thread() * lanePositions() + static_cast<int64_t>(i));
   });
-  runningSums(to, /*isReversed=*/false);
 }
 
 void ChunkKernel::fillShared(const SharedMatrix &to, Shape::Operand from) {
@@ -133,8 +153,9 @@ void ChunkKernel::fillState(const SharedMatrix &to, Value from, plan::DType type
 
 void ChunkKernel::fillScores(const SharedMatrix &to, Value from) {
   Index matrix = ofChunks() * (size * size);
-  p.fill(to, from, shape.type, size, {},
-         [&](Index row) { return BlockProducts::Row(matrix + row * size, row < size); });
+  p.fill(
+      to, from, shape.type, size, {}, [&](Index row) { return BlockProducts::Row(matrix + row * size, row < size); },
+      nullptr, /*isLower=*/true);
 }
 
 void ChunkKernel::storePair(Scalar a, Scalar b, Value to, Index element, Index column, int64_t rowWidth, Value isThere,
@@ -172,12 +193,27 @@ Scalar ChunkKernel::decayed(Scalar logarithm) {
   return p.isHalf() ? k->exp2Approximate(logarithm * log2OfE) : exp(logarithm);
 }
 
-void ChunkKernel::loadBetas(int64_t to) {
-  k->onlyIf(k->thread() < size, [&] {
-    Index position = *first + k->thread();
-    Scalar beta = k->load(k->pointer(Shape::Beta), line(min(position, *end - 1)));
-    k->store(k->select(position < *end, beta, k->number(0)), vector(to), k->thread());
-  });
+Carried ChunkKernel::seen(ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, int64_t decays, Index row,
+                          Index column, bool isStrict) {
+  Carried result(pair);
+  for (auto [lane, value] : llvm::enumerate(result)) {
+    Index at = column + static_cast<int64_t>(lane);
+    Value isSeen = isStrict ? at < row : at <= row;
+    if (ofRow)
+      value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
+    value = k->select(isSeen, value, k->number(0));
+  }
+  return result;
+}
+
+Scalar ChunkKernel::loadBeta() {
+  Index position = *first + min(k->thread(), k->integer(size - 1));
+  Scalar beta = k->load(k->pointer(Shape::Beta), line(min(position, *end - 1)));
+  return k->select(position < *end, beta, k->number(0));
+}
+
+void ChunkKernel::storeBeta(Scalar beta, int64_t to) {
+  k->onlyIf(k->thread() < size, [&] { k->store(beta, vector(to), k->thread()); });
 }
 
 void ChunkKernel::decayRows(int64_t columns, Carried &sums, const SharedMatrix &logs, int64_t decays, bool isToEnd,

@@ -17,13 +17,13 @@ namespace morph {
 /// chunks that are too long for a block are made shorter.
 bool isChunked(RecurrenceShape &shape, bool hasKeptStates);
 
-/// What is of the chunks alone, in scratch: matrices [B,H,N,C,C] of the type of factors, and vectors [B,H,N,C] of fp32.
+/// What is of the chunks alone, in scratch: matrices [B,H,N,C,C] of the type of factors, of which blocks above the
+/// diagonal are not there.
 struct ChunkScores {
-  plan::LaunchArgument ofQueries; ///< scale * Q:K, with the bonus on the diagonal.
-  plan::LaunchArgument inverse;   ///< (I + M diag(beta))^-1 of the delta rule.
-  /// The logarithm of what decays from the chunk's start to after a position, or, [B,H,N,K], of each channel over all
-  /// of the chunk.
-  plan::LaunchArgument decays;
+  /// scale * Q:K, with the bonus on the diagonal. Where the passes find them by one cheap product they are not there.
+  plan::LaunchArgument ofQueries;
+  plan::LaunchArgument inverse; ///< (I + M diag(beta))^-1 of the delta rule.
+  plan::LaunchArgument decays;  ///< [B,H,N,K], fp32: the logarithm of what of each channel decays over the chunk.
   /// Where channels decay each by itself, e Q, e K of the delta rule, and f K: [B,H,N,C,K], of the type of factors.
   plan::LaunchArgument queries, readKeys, writtenKeys;
 };
@@ -57,6 +57,9 @@ int64_t chunkScoresBytes(const RecurrenceShape &shape);
 int64_t chunkPassBytes(const RecurrenceShape &shape);
 int64_t chunkGradientsBytes(const RecurrenceShape &shape);
 
+/// Shared memory of a block that devices from sm_80 on have.
+inline constexpr int64_t kChunkSharedBytes = 160 * 1024;
+
 /// What the kernels have in common. Pointers begin with the operands.
 class ChunkKernel {
 public:
@@ -75,6 +78,9 @@ public:
   /// Whether a position decays by one number, or by one of each channel.
   bool hasRowDecay() const { return shape.hasDecay() && !hasChannels(); }
   bool hasChannels() const { return shape.has[Shape::ChannelDecay]; }
+  /// Whether the passes find the scores of queries themselves: on tensor cores that is one product of a chunk, which
+  /// waits for no state, and less than bringing them through memory.
+  bool hasOwnScores() const { return p.isHalf() && !hasDiagonal(); }
 
   const Shape &shape;
   int64_t size;        ///< C
@@ -104,10 +110,14 @@ protected:
   /// there.
   BlockProducts::Row place(Index row, int64_t rowWidth, bool isShared = false);
 
-  /// Running sums over the C numbers of a vector, from the first one or from the last one.
+  /// Running sums over the C numbers of a vector, from the first one or from the last one. Barriers before and after
+  /// are the caller's.
   void runningSums(int64_t vector, bool isReversed);
-  /// The logarithms of decays as running sums to a vector.
-  void loadDecays(int64_t to);
+  /// Numbers of this chunk's positions that a lane has, those of every warp the same: C / 32 that follow each other.
+  int64_t lanePositions() const { return size / 32; }
+  /// The logarithms of decays of a lane's positions, and the running sums of such numbers to a vector.
+  Carried loadDecays();
+  void storeRunningSums(llvm::ArrayRef<Scalar> values, int64_t to);
   void fillShared(const SharedMatrix &to, Shape::Operand from);
   /// Columns from `column` on of a [B,T,H,rowWidth].
   void fillColumns(const SharedMatrix &to, mlir::Value from, plan::DType type, int64_t rowWidth, Index column,
@@ -116,7 +126,7 @@ protected:
   void fillValues(const SharedMatrix &to, Index column);
   /// Of an array [B,H,N,K,W] those columns of a chunk's state.
   void fillState(const SharedMatrix &to, mlir::Value from, plan::DType type, Index column, Index chunk);
-  /// A matrix [C,C] of the chunk.
+  /// A matrix [C,C] of the chunk, zeros above the diagonal.
   void fillScores(const SharedMatrix &to, mlir::Value from);
   /// Stores two elements that stand beside each other in a row of `rowWidth`, from `element` on, as far as they are
   /// there.
@@ -128,7 +138,13 @@ protected:
 
   /// What decays, of its logarithm.
   Scalar decayed(Scalar logarithm);
-  void loadBetas(int64_t to);
+  /// Two elements of scores, from (row, column) on, as far as they are seen, decayed where `ofRow` is the row's running
+  /// sum; zero else.
+  Carried seen(llvm::ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, int64_t decays, Index row, Index column,
+               bool isStrict);
+  /// This thread's position's.
+  Scalar loadBeta();
+  void storeBeta(Scalar beta, int64_t to);
   /// Rows of sums [C,columns] times `factor` and what decays from the chunk's start to each, or from each to the end.
   /// `logs`: of channels, [C,K]; `decays`: a vector, else.
   void decayRows(int64_t columns, Carried &sums, const SharedMatrix &logs, int64_t decays, bool isToEnd, double factor);
@@ -155,6 +171,8 @@ protected:
   std::optional<Index> batch, head, length, chunks, chunk, first, end;
 
 private:
+  Carried scan(llvm::ArrayRef<Scalar> values);
+
   int64_t vectorElements = 0;
 };
 

@@ -102,13 +102,17 @@ Value TensorTiles::advance(Value place, Index bytes) {
 //===----------------------------------------------------------------------===//
 
 void TensorTiles::copy(const HalfTile &tile, Value to, Value from, int64_t width,
-                       llvm::function_ref<Row(Index row)> place) {
+                       llvm::function_ref<Row(Index row)> place, int64_t triangleSide) {
+  auto isSeen = [&](Value isThere, Index row, Index column) {
+    return triangleSide == 0 ? isThere : k.both(isThere, column / triangleSide <= row / triangleSide);
+  };
   if (width % kVector != 0) {
     k.loop(k.thread(), k.integer(tile.rows * tile.columns), threads, [&](Index number) {
       Index row = number / tile.columns, column = number % tile.columns;
       auto [element, isThere] = place(row);
       if (width != tile.columns)
         isThere = k.both(isThere, column < width);
+      isThere = isSeen(isThere, row, column);
       // The first element is always there.
       Scalar value = k.load(from, k.select(isThere, element + column, k.integer(0)), plan::DType::BF16);
       k.store(k.select(isThere, value, k.number(0)), to, row * tile.stride() + column, plan::DType::BF16);
@@ -123,6 +127,7 @@ void TensorTiles::copy(const HalfTile &tile, Value to, Value from, int64_t width
       auto [element, isThere] = place(row);
       if (width != tile.columns)
         isThere = k.both(isThere, column < width);
+      isThere = isSeen(isThere, row, column);
       copyAsync(k, to, row * tile.stride() + column, from, element + column, isThere);
     };
     // Some threads have no row where a pass has less than all of them, or where rows end within a pass.

@@ -79,9 +79,10 @@ public:
   using Row = std::pair<Index, mlir::Value>;
   /// Starts copying rows [rows,width] of bf16 to a tile, `width` elements of each, zeros beyond it and where there is
   /// no row. Where `width` is a multiple of 8, addresses of rows must be multiples of 16 bytes, and what is copied is
-  /// there after `commitCopies`, `waitCopies` and a barrier; else after a barrier.
+  /// there after `commitCopies`, `waitCopies` and a barrier; else after a barrier. Zeros, too, above the diagonal of
+  /// blocks of `triangleSide`, if that is not 0.
   void copy(const HalfTile &tile, mlir::Value to, mlir::Value from, int64_t width,
-            llvm::function_ref<Row(Index row)> place);
+            llvm::function_ref<Row(Index row)> place, int64_t triangleSide = 0);
   /// The block at (row, column) of a tile as the first factor, A [16,16]; `transposed`: of the tile's transpose, A =
   /// tile[row.., column..]^T.
   Fragment loadA(const HalfTile &tile, mlir::Value from, Index row, Index column, bool transposed = false);

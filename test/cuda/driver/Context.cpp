@@ -45,6 +45,11 @@ Settings Settings::read() {
   if (settings.device)
     settings.memory =
         std::min(settings.device->memory, environmentNumber("MORPH_STAND_IN_MEMORY", settings.device->memory));
+  if (settings.device) {
+    settings.machine.processors = uint64_t(settings.device->processors);
+    settings.machine.sharedBytes = uint64_t(settings.device->sharedPerProcessor);
+    settings.machine.cacheBytes = uint64_t(settings.device->l2);
+  }
   settings.machine.checks = environmentNumber("MORPH_STAND_IN_CHECKS", 1) != 0;
   settings.machine.seed = environmentNumber("MORPH_STAND_IN_SEED", 0);
   settings.machine.threads =

@@ -82,6 +82,8 @@ void Counters::add(const std::string &kernel, const std::shared_ptr<const Transl
   found->threads += launch.threads;
   found->firstLoaded += launch.firstLoaded;
   found->firstStored += launch.firstStored;
+  found->memoryLoaded += launch.memoryLoaded;
+  found->memoryStored += launch.memoryStored;
   for (size_t i = 0; i < launch.sites.size(); ++i)
     found->sites[i].add(launch.sites[i]);
 }
@@ -98,6 +100,8 @@ bool Counters::get(const std::string &name, MorphStandInCounters &counters) cons
     counters.threads += kernel.threads;
     counters.firstLoaded += kernel.firstLoaded;
     counters.firstStored += kernel.firstStored;
+    counters.memoryLoaded += kernel.memoryLoaded;
+    counters.memoryStored += kernel.memoryStored;
     for (size_t i = 0; i < kernel.sites.size(); ++i) {
       const SiteCounts &site = kernel.sites[i];
       const InstructionInfo &info = kernel.module->instructions[i];
@@ -140,13 +144,15 @@ std::string Counters::json(const std::string &name) const {
     all.threads += kernel.threads;
     all.firstLoaded += kernel.firstLoaded;
     all.firstStored += kernel.firstStored;
+    all.memoryLoaded += kernel.memoryLoaded;
+    all.memoryStored += kernel.memoryStored;
   }
   std::string text = "{\"kernel\": " + quoted(name);
-  const std::pair<const char *, uint64_t> sums[] = {{"launches", all.launches},
-                                                    {"blocks", all.blocks},
-                                                    {"threads", all.threads},
-                                                    {"first_loaded", all.firstLoaded},
-                                                    {"first_stored", all.firstStored}};
+  const std::pair<const char *, uint64_t> sums[] = {
+      {"launches", all.launches},         {"blocks", all.blocks},
+      {"threads", all.threads},           {"first_loaded", all.firstLoaded},
+      {"first_stored", all.firstStored},  {"memory_loaded", all.memoryLoaded},
+      {"memory_stored", all.memoryStored}};
   for (auto [key, value] : sums)
     text += ", \"" + std::string(key) + "\": " + std::to_string(value);
   text += ", \"lines\": [";

@@ -5,6 +5,7 @@
 #define MORPH_TEST_CUDA_DRIVER_COUNTERS_H
 
 #include "test/cuda/StandIn.h"
+#include "test/cuda/driver/Prelude.h"
 #include "test/cuda/driver/Translate.h"
 
 #include <cstdint>
@@ -20,6 +21,7 @@ namespace morph::standin {
 struct WarpRequest {
   uint32_t site = 0, mask = 0, bytes = 0; ///< Bytes of one lane.
   bool isShared = false;
+  uint32_t how = kRead; ///< As in MorphAccess.
   uint64_t address[32];
 };
 
@@ -43,7 +45,8 @@ public:
     uint64_t blocks = 0, threads = 0;
     /// Bytes that nobody had loaded, or stored, before: what a launch takes from and gives to memory at least.
     uint64_t firstLoaded = 0, firstStored = 0;
-    std::vector<SiteCounts> sites; ///< By instruction of the module.
+    uint64_t memoryLoaded = 0, memoryStored = 0; ///< SecondCache.h
+    std::vector<SiteCounts> sites;               ///< By instruction of the module.
   };
   void add(const std::string &kernel, const std::shared_ptr<const Translation> &module, const Launch &launch);
   bool get(const std::string &kernel, MorphStandInCounters &counters) const;
@@ -55,6 +58,7 @@ private:
   struct Kernel {
     std::shared_ptr<const Translation> module;
     uint64_t launches = 0, blocks = 0, threads = 0, firstLoaded = 0, firstStored = 0;
+    uint64_t memoryLoaded = 0, memoryStored = 0;
     std::vector<SiteCounts> sites;
   };
   mutable std::mutex mutex;

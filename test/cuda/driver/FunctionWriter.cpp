@@ -212,8 +212,8 @@ std::string FunctionWriter::value(const Operand &operand, const Type &type) {
     return "fromF16((u16)" + raw(operand) + ")";
   if (type.name == "bf16")
     return "fromBf16((u16)" + raw(operand) + ")";
-  if (type.isPredicate())
-    return raw(operand);
+  if (type.isPredicate()) // LLVM writes true as -1.
+    return operand.kind == Operand::Kind::Integer ? (operand.bits ? "1" : "0") : raw(operand);
   return "((" + type.c() + ")" + raw(operand) + ")";
 }
 

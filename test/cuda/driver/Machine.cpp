@@ -40,6 +40,8 @@ struct Machine::Pool {
     if (shadow)
       shadow->beginLaunch();
     shared.blocks = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
+    if (options.checks)
+      shared.requests.resize(shared.blocks);
     Random random(options.seed * 0x9e3779b97f4a7c15ull + ++launches);
     shared.seed = random.next();
     // Every block once, in an order of the seed: a step that shares no factor with their number.
@@ -80,7 +82,17 @@ struct Machine::Pool {
       for (size_t k = 0; k < all.sites.size(); ++k)
         all.sites[k].add(workers[i]->counts.sites[k]);
     }
+    countMemory(shared.requests, mostBlocks(launch), options.cacheBytes, all);
     counters.add(launch.kernel->name, launch.module->translation, all);
+  }
+
+  /// Blocks of a launch that the device has at once, as far as threads and shared memory say.
+  uint64_t mostBlocks(const Launch &launch) const {
+    constexpr uint64_t threads = 2048, blocks = 32, reserved = 1024;
+    const uint64_t sharedBytes = launch.kernel->dynamicBegin + launch.dynamicShared + reserved;
+    uint64_t each = std::min(
+        {threads / (launch.block[0] * launch.block[1] * launch.block[2]), blocks, options.sharedBytes / sharedBytes});
+    return options.processors * std::max<uint64_t>(1, each);
   }
 
   void serve(size_t index) {

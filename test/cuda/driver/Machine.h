@@ -39,6 +39,8 @@ struct MachineOptions {
   bool checks = true;
   uint64_t seed = 0;
   unsigned threads = 1; ///< Of the host.
+  /// Of the device: multiprocessors, shared memory of each, and the second cache.
+  uint64_t processors = 1, sharedBytes = 0, cacheBytes = 0;
 };
 
 class Machine {

@@ -198,7 +198,7 @@ uint8_t *Worker::accessGlobal(MorphThread &thread, uint32_t site, uint64_t addre
     counted.bytesLoaded += bytes;
   if (how != kRead)
     counted.bytesStored += bytes;
-  record(thread, site, false, address, bytes);
+  record(thread, site, false, address, bytes, how);
   checkBlocks(thread, site, address, bytes, how);
   return reinterpret_cast<uint8_t *>(address + range.delta);
 }
@@ -210,7 +210,7 @@ uint8_t *Worker::accessShared(MorphThread &thread, uint32_t site, uint64_t addre
          "misaligned access of " + std::to_string(bytes) + " bytes at shared byte " + std::to_string(address),
          Fault::Misaligned);
   checkInside(thread, site, address, bytes);
-  record(thread, site, true, address, bytes);
+  record(thread, site, true, address, bytes, how);
   SharedShadow::Found found = how == kRead ? shadow.read(thread.index, site, uint32_t(address), bytes)
                                            : shadow.write(thread.index, site, uint32_t(address), bytes, how == kAtomic);
   if (found.finding != SharedShadow::Finding::None)
@@ -256,12 +256,12 @@ void Worker::copyAsync(MorphThread &thread, uint32_t site, uint64_t to, uint64_t
     // Of any number of bytes, aligned to the whole copy's.
     const LiveRange &range = findLive(thread, site, from, source, kRead);
     counts.sites[site].bytesLoaded += source;
-    record(thread, site, false, from, source);
+    record(thread, site, false, from, source, kRead);
     checkBlocks(thread, site, from, source, kRead);
     std::memcpy(copy.data, reinterpret_cast<const uint8_t *>(from + range.delta), source);
   }
   checkInside(thread, site, to, bytes);
-  record(thread, site, true, to, bytes);
+  record(thread, site, true, to, bytes, kWrite);
   SharedShadow::Found found = shadow.beginCopy(thread.index, site, uint32_t(to), bytes);
   if (found.finding != SharedShadow::Finding::None)
     reportFound(thread, site, to, found);
@@ -291,7 +291,7 @@ void Worker::waitAsync(MorphThread &thread, uint32_t groups) {
 
 // --- Counting --------------------------------------------------------------------------------------------------------
 
-void Worker::record(MorphThread &thread, uint32_t site, bool isShared, uint64_t address, uint32_t bytes) {
+void Worker::record(MorphThread &thread, uint32_t site, bool isShared, uint64_t address, uint32_t bytes, uint32_t how) {
   Warp &warp = warps[thread.warp];
   uint32_t &cursor = warp.cursor[thread.lane];
   const uint32_t bit = 1u << thread.lane;
@@ -313,13 +313,17 @@ void Worker::record(MorphThread &thread, uint32_t site, bool isShared, uint64_t 
   request.mask = bit;
   request.bytes = bytes;
   request.isShared = isShared;
+  request.how = how;
   request.address[thread.lane] = address;
   cursor = uint32_t(warp.requests.size());
 }
 
 void Worker::flush(Warp &warp) {
-  for (const WarpRequest &request : warp.requests)
+  for (const WarpRequest &request : warp.requests) {
     counts.sites[request.site].add(request);
+    if (!request.isShared)
+      shared_->requests[blockIndex].add(request);
+  }
   warp.requests.clear();
   std::fill(std::begin(warp.cursor), std::end(warp.cursor), 0u);
 }

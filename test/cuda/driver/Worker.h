@@ -8,6 +8,7 @@
 #include "test/cuda/driver/GlobalShadow.h"
 #include "test/cuda/driver/Machine.h"
 #include "test/cuda/driver/Random.h"
+#include "test/cuda/driver/SecondCache.h"
 #include "test/cuda/driver/SharedShadow.h"
 
 #include <atomic>
@@ -26,6 +27,7 @@ struct SharedLaunch {
   Errors *errors = nullptr;
   GlobalShadow *shadow = nullptr; ///< Null without checks.
   std::shared_ptr<const LiveRanges> live;
+  std::vector<BlockRequests> requests; ///< By block, with checks: each is of the worker that runs the block.
   uint64_t blocks = 0, factor = 1, shift = 0, seed = 0;
   std::atomic<uint64_t> nextBlock{0};
   std::atomic<bool> isStopped{false};
@@ -112,7 +114,7 @@ private:
   void loadMatrix(MorphThread *lanes, uint32_t site, bool isTransposed);
 
   // Counting.
-  void record(MorphThread &thread, uint32_t site, bool isShared, uint64_t address, uint32_t bytes);
+  void record(MorphThread &thread, uint32_t site, bool isShared, uint64_t address, uint32_t bytes, uint32_t how);
   void flush(Warp &warp);
 
   SharedLaunch *shared_ = nullptr;

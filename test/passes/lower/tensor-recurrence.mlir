@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear attention of bf16 on GPUs, in chunks: what is of the chunks alone, then a pass over them; back, the gradients of
-// all chunks after it. Tiles come by cp.async, fragments by ldmatrix, products are of tensor cores. A single position
+// all chunks after it. Tiles come by cp.async, those of the next chunk while one is computed, fragments by ldmatrix, products are of tensor cores. A single position
 // stays a step.
 // RUN: rm -rf %t && mkdir -p %t
 // RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=forward output=%t/plan.json device=sm_80" -o /dev/null
@@ -14,23 +14,28 @@
 // RUN: morph-opt %s --morph-form-kernels --morph-emit-plan="program=step output=%t/plan.json device=sm_90" -o /dev/null
 // RUN: FileCheck %s --check-prefix=STEP --input-file=%t/plan.json
 
-// A block a chunk; then one a tile of 64 columns.
+// A block a chunk, of keys alone; then one a tile of 64 columns.
 // FORWARD: {"kernel":"linear_attention_scores_bf16_2_1_64_64_64_{{[^"]*}}","threads":256,{{[^{]*}}"grid":{{\[\[\[}}1,1,["T"],64]],2,
 // FORWARD-SAME: {"kernel":"linear_attention_pass_bf16_2_1_64_64_64_{{[^"]*}}","threads":256,{{[^{]*}}"grid":[1,2,
 
-// Products with the state of keys [64,64], of queries, with the inverse and the scores, and of keys with what they add:
-// 8 warps, of 4 steps of 4 products each.
+// Products of queries and keys, with the state of keys [64,64], of queries, with the inverse and the scores, and of keys
+// with what they add: 8 warps, of 4 steps of 4 products each.
 // PASS-LABEL: .entry linear_attention_pass_bf16_2_1_64_64_64
-// PASS-COUNT-80: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// PASS-COUNT-96: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // PASS-NOT: mma.sync
 // COPIES-LABEL: .entry linear_attention_pass_bf16_2_1_64_64_64
 // COPIES: cp.async.cg.shared.global
 // COPIES: cp.async.commit_group
-// COPIES-NEXT: cp.async.wait_group 0
+// COPIES: bar.sync 0
+// COPIES: cp.async.wait_group 0
 // COPIES-NEXT: bar.sync 0
+// COPIES-NOT: ldmatrix
+// COPIES: cp.async.cg.shared.global
+// COPIES: cp.async.commit_group
+// COPIES-NOT: cp.async
 // COPIES: ldmatrix.sync.aligned.m8n8.x4
 // SCORES-LABEL: .entry linear_attention_scores_bf16_2_1_64_64_64
-// SCORES-COUNT-32: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// SCORES-COUNT-16: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
 // SCORES-NOT: mma.sync
 // SCORES-LABEL: .entry linear_attention_pass
 

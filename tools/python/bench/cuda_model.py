@@ -4,7 +4,8 @@ NVIDIA's driver (test/cuda) runs the kernels and counts bytes, sectors, passes o
 cores and instructions; ptxas says registers and spills; occupancy follows.
 
 A block takes of a multiprocessor the most of
-  memory     bytes that no block of the launch has touched before at the memory's speed, or its sectors at the second cache's
+  memory     bytes that the second cache has not (test/cuda/driver/SecondCache.h) at the memory's speed, or its sectors at that
+             cache's
   tensor     operations of tensor cores at their peak
   issue      instructions at four a clock, and those of its units at their own rates (passes of shared memory at one)
   latency    one warp's instructions after one another (LATENCY), while as many blocks as fit take turns
@@ -152,7 +153,7 @@ def estimate(counts, counted, launch, assembled, device):
     clock, count = device["clock"], device["multiprocessors"]
     # Clocks of a multiprocessor for one block.
     bandwidth = device["bandwidth"] * MEMORY_SHARE / (count * clock)
-    clocks = {"memory": max((counted["first_loaded"] + counted["first_stored"]) / counted["blocks"] / bandwidth,
+    clocks = {"memory": max((counted["memory_loaded"] + counted["memory_stored"]) / counted["blocks"] / bandwidth,
                             32 * per_block["sectors"] / (CACHE_SPEED * bandwidth)),
               "tensor": per_block["mma_flops"] / (device["tensor_flops"] / (count * clock)),
               "issue": max(sum(per_block.get(kind, 0) for kind in [*RATES, "shared", "mma"]) / 4, per_block["wavefronts"],
@@ -183,7 +184,8 @@ def model_program(programs, program, plan, sizes, counts_file, ptxas, devices):
                "full_sectors": counts["ideal_sectors"] / max(1, counts["sectors"]),
                "sector_bytes": 32 * counts["sectors"], "ideal_bytes": launch["ideal_bytes"],
                "uniform_bytes": launch["uniform_bytes"],
-               "memory_bytes": counted[name]["first_loaded"] + counted[name]["first_stored"],
+               "touched_bytes": counted[name]["first_loaded"] + counted[name]["first_stored"],
+               "memory_bytes": counted[name]["memory_loaded"] + counted[name]["memory_stored"],
                "bank_passes": counts["wavefronts"] / max(1, counts["ideal_wavefronts"]),
                "tensor_share": counts["mma_flops"] / max(1, counts["mma_flops"] + counts["flops"]),
                "counts": dict(counts), "devices": {}}
@@ -240,7 +242,8 @@ def table(header, lines):
 
 
 def print_report(report, is_long):
-    """A line a kind of op, of its slowest kernel; `is_long`: one a kernel and program."""
+    """A line a kind of op, of its slowest kernel; `is_long`: one a kernel and program. `loaded`: sectors that warps ask for, over
+    the bytes that a launch touches, once each; `HBM`: the same of what the second cache has not."""
     keys = list(report["devices"])
     for name, rows in report["models"].items():
         print(f"{name}, {report['batch']} x {report['length']} tokens. Estimates of a launch where the device is full, us\n")
@@ -252,13 +255,14 @@ def print_report(report, is_long):
                 continue
             seen[label] = row
             h100 = row["devices"]["h100"]
-            traffic = f"{row['sector_bytes'] / row['memory_bytes']:.2f}" if row["memory_bytes"] else "-"
+            loaded, memory = (f"{row[bytes_of] / row['touched_bytes']:.2f}" if row["touched_bytes"] else "-"
+                              for bytes_of in ("sector_bytes", "memory_bytes"))
             lines.append([label, str(h100["registers"]), str(max(each["spill_bytes"] for each in row["devices"].values())),
                           f"{(row['shared_bytes'] + h100['shared_bytes']) / 1024:.0f}", f"{h100['occupancy']:.2f}",
-                          f"{row['full_sectors']:.2f}", traffic, f"{row['bank_passes']:.2f}", f"{row['tensor_share']:.2f}",
+                          f"{row['full_sectors']:.2f}", loaded, memory, f"{row['bank_passes']:.2f}", f"{row['tensor_share']:.2f}",
                           *(f"{row['devices'][key]['us']:.2f} {row['devices'][key]['bound']}" for key in keys)])
-        table(["kernel" if is_long else "op", "registers", "spills", "shared KB", "occupancy", "full sectors", "traffic",
-               "bank passes", "tensor share", *keys], lines)
+        table(["kernel" if is_long else "op", "registers", "spills", "shared KB", "occupancy", "full sectors", "loaded",
+               "HBM", "bank passes", "tensor share", *keys], lines)
 
 
 def main(arguments, binaries, source):
