@@ -112,7 +112,8 @@ StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &na
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   MORPH_ASSIGN_OR_RETURN(WeightStore store, WeightStore::open(weightPaths));
   store.add(firstValues);
-  return Executor::create(std::move(program), store, precision, seed, sharing, device);
+  return Executor::create(std::move(program), store, precision, seed, sharing, device,
+                          shards || spec.model.shard ? processes : nullptr);
 }
 
 StatusOr<std::unique_ptr<Executor>> StageContext::executorOf(const std::string &name, const WeightStore &store) const {

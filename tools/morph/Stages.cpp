@@ -130,9 +130,9 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
     // How many threads and which GPU that is in the end stands in the machine's record, what the limit has led to in
-    // the plans.
+    // the plans. Where weights lie changes no bit.
     if (section == "model")
-      for (const char *name : {"threads", "device", "memory_limit"})
+      for (const char *name : {"threads", "device", "memory_limit", "shard"})
         slice.erase(name);
     if (section == "space")
       removeSources(slice);
