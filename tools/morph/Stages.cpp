@@ -100,6 +100,8 @@ StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::p
     command.arguments.insert(command.arguments.end(), {"--weights", path.string()});
   if (!variant.empty())
     command.arguments.insert(command.arguments.end(), {"--variant", variant});
+  if (sharded_.count(stage))
+    command.arguments.emplace_back("--shard");
   return command;
 }
 
