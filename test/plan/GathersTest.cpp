@@ -65,12 +65,11 @@ TEST(Gathers, TheBufferIsNoLargerThanWhatOneInstructionReads) {
   const plan::Gathers gathers = plan::planGathers(plan, plan::dividableWeights(plan), 3, {});
   EXPECT_EQ(gathers.bufferBytes, 128);
   std::vector<std::vector<std::string>> groups;
-  for (const auto &group : gathers.groups)
-    {
-      groups.emplace_back();
-      for (const auto &place : group)
-        groups.back().push_back(plan.weights[place.weight].name);
-    }
+  for (const auto &group : gathers.groups) {
+    groups.emplace_back();
+    for (const auto &place : group)
+      groups.back().push_back(plan.weights[place.weight].name);
+  }
   EXPECT_EQ(groups, (std::vector<std::vector<std::string>>{{"down", "up"}, {"wide"}, {"last"}, {"wide"}}));
 }
 

@@ -131,7 +131,8 @@ bool morph::divideAmong(const ResolvedSpec &resolved, int64_t count, double most
   const StageMemory whole = memoryOfProcess(cost.memory, count, false);
   const StageMemory divided = memoryOfProcess(cost.memory, count, true);
   const bool fits = whole.bytes <= most && (!resolved.model.memoryLimit || whole.bytes <= limitOf(resolved));
-  const bool divides = count > 1 && (resolved.model.shard || (!fits && divided.bytes < whole.bytes));
+  const bool divides =
+      count > 1 && cost.memory.frozen > 0 && (resolved.model.shard || (!fits && divided.bytes < whole.bytes));
   cost.memory = divides ? divided : whole;
   return divides;
 }

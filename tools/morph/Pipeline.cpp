@@ -201,8 +201,9 @@ Status Pipeline::preflight() {
   double disk = 0, working = 0;
   const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
   const double memory = deviceMemory > 0 ? deviceMemory : availableMemory();
-  // Each process on this machine has the weights and its part of the values; each has a GPU of its own.
-  const int64_t sharing = deviceMemory > 0 || !workers_.areChildren() ? 1 : workers_.count();
+  // Each process on this machine has the weights and its part of the values; each has a GPU of its own, or all the only
+  // one.
+  const int64_t sharing = runtime_.devices > 1 || !workers_.areChildren() ? 1 : workers_.count();
   for (StageCost &cost : costs) {
     // A stage that is whole needs no more room.
     if (isStageWhole(cost.stage))

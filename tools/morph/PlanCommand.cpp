@@ -265,8 +265,9 @@ void morph::addPlanCommand(CLI::App &app, Action &action) {
   addSpecArguments(*command, *arguments);
   command->add_flag("--json", arguments->json, "Print JSON");
   command
-      ->add_option("--processes", arguments->processes,
-                   "Of a run by so many processes: the memory is that of each. Those that shard divide the frozen weights")
+      ->add_option(
+          "--processes", arguments->processes,
+          "Of a run by so many processes: the memory is that of each. Those that shard divide the frozen weights")
       ->check(CLI::Range(int64_t(1), int64_t(4096)))
       ->capture_default_str();
   std::vector<std::string> devices = plan::deviceNames();
