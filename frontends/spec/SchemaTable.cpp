@@ -58,6 +58,9 @@ constexpr Key kKeys[] = {
     {"model.memory_limit", kNumber, "GB", "<none>", "> 0", "model_c3",
      "Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of "
      "layers; none: everything is kept."},
+    {"model.shard", kBoolean, "", "false", "", "",
+     "Of several processes each keeps a part of the frozen weights, which are gathered when they are read; false: only "
+     "where they fit no other way."},
 
     {"linear.backend", kString, "", "\"gated_deltanet\"", "", "S3",
      "The linear attention of every layer, a mixer with its options: `kda`, `gated_deltanet(conv = 4)`, "

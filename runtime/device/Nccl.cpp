@@ -27,6 +27,7 @@ struct Library {
   int (*CommDestroy)(void *group) = nullptr;
   int (*AllReduce)(const void *from, void *to, size_t count, int type, int op, void *group, void *stream) = nullptr;
   int (*Broadcast)(const void *from, void *to, size_t count, int type, int root, void *group, void *stream) = nullptr;
+  int (*AllGather)(const void *from, void *to, size_t count, int type, void *group, void *stream) = nullptr;
   const char *(*GetErrorString)(int result) = nullptr;
   const char *(*GetLastError)(void *group) = nullptr;
   void *handle = nullptr;
@@ -47,8 +48,8 @@ StatusOr<Library> openLibrary() {
   };
   if (!find(library.GetUniqueId, "ncclGetUniqueId") || !find(library.CommInitRank, "ncclCommInitRank") ||
       !find(library.CommDestroy, "ncclCommDestroy") || !find(library.AllReduce, "ncclAllReduce") ||
-      !find(library.Broadcast, "ncclBroadcast") || !find(library.GetErrorString, "ncclGetErrorString") ||
-      !find(library.GetLastError, "ncclGetLastError"))
+      !find(library.Broadcast, "ncclBroadcast") || !find(library.AllGather, "ncclAllGather") ||
+      !find(library.GetErrorString, "ncclGetErrorString") || !find(library.GetLastError, "ncclGetLastError"))
     return Status::failed("no NCCL: '" + opened.file + "' lacks functions of NCCL 2");
   return library;
 }
@@ -112,6 +113,12 @@ Status Nccl::broadcast(void *memory, int64_t bytes, int64_t root) {
                nccl->Broadcast(memory, memory, static_cast<size_t>(bytes), kBytes, static_cast<int>(root), group_,
                                device_.stream()),
                group_, "a message between processes");
+}
+
+Status Nccl::allGather(const void *part, void *whole, int64_t bytes) {
+  MORPH_ASSIGN_OR_RETURN(const Library *nccl, library());
+  return check(*nccl, nccl->AllGather(part, whole, static_cast<size_t>(bytes), kBytes, group_, device_.stream()),
+               group_, "a gathering between processes");
 }
 
 } // namespace morph

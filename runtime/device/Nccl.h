@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums and broadcasts between the GPUs of several processes, by NCCL, which is opened when a program first asks for it.
+// Sums, broadcasts and gathers between the GPUs of several processes, by NCCL, which is opened when a program first
+// asks for it.
 
 #ifndef MORPH_RUNTIME_DEVICE_NCCL_H
 #define MORPH_RUNTIME_DEVICE_NCCL_H
@@ -30,6 +31,8 @@ public:
   Status allReduce(void *memory, int64_t count, Type type);
   /// The root's bytes, in the place of those of the others.
   Status broadcast(void *memory, int64_t bytes, int64_t root);
+  /// All processes' `bytes` at `part`, by rank, into `whole`.
+  Status allGather(const void *part, void *whole, int64_t bytes);
 
 private:
   Nccl(CudaDevice &device, void *group) : device_(device), group_(group) {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/Bindings.h"
 
+#include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/weights/Initialize.h"
@@ -17,16 +18,26 @@ std::string sizesText(at::IntArrayRef sizes) {
   return plan::shapeText(std::vector<plan::Dim>(sizes.begin(), sizes.end()));
 }
 
+/// A part of a tensor's elements; the tensor itself where there is but one.
+at::Tensor partOf(const at::Tensor &tensor, const Part &part) {
+  if (part.count == 1)
+    return tensor;
+  const int64_t each = plan::partElements(tensor.numel(), part.count);
+  const int64_t begin = std::min(part.index * each, tensor.numel()), own = std::min(each, tensor.numel() - begin);
+  const at::Tensor elements = tensor.reshape({-1}).narrow(0, begin, own);
+  return own == each ? elements : at::constant_pad_nd(elements, {0, each - own});
+}
+
 /// Resolves one weight, following `init` sources that are themselves new weights of the plan.
 class Loader {
 public:
   Loader(const plan::Plan &plan, const WeightStore &store, uint64_t seed, at::ScalarType dtype)
       : plan(plan), store(store), seed(seed), dtype(dtype) {}
 
-  StatusOr<at::Tensor> load(const plan::Weight &weight) {
+  StatusOr<at::Tensor> load(const plan::Weight &weight, const Part &part) {
     at::Tensor found = weight.teacherOf.empty() ? store.find(weight.name) : store.findBase(weight.teacherOf);
     if (found.defined())
-      return checked(weight, found);
+      return checked(weight, found, part);
     if (!weight.init)
       return Status::invalid("the checkpoint has no weight '" +
                                  (weight.teacherOf.empty() ? weight.name : weight.teacherOf) + "' that program '" +
@@ -38,10 +49,12 @@ public:
       // Plan validation has seen that such a chain is short and has an end.
       for (const plan::Weight &other : plan.weights)
         if (!source.defined() && other.name == weight.init->source) {
-          MORPH_ASSIGN_OR_RETURN(source, load(other));
+          MORPH_ASSIGN_OR_RETURN(source, load(other, Part()));
         }
     }
-    return initialValue(weight, source, seed, dtype);
+    MORPH_ASSIGN_OR_RETURN(const at::Tensor value, initialValue(weight, source, seed, dtype));
+    // A copy: the rest goes.
+    return part.count == 1 ? value : partOf(value, part).clone();
   }
 
 private:
@@ -50,7 +63,7 @@ private:
   uint64_t seed;
   at::ScalarType dtype;
 
-  StatusOr<at::Tensor> checked(const plan::Weight &weight, const at::Tensor &tensor) const {
+  StatusOr<at::Tensor> checked(const plan::Weight &weight, at::Tensor tensor, const Part &part) const {
     const std::string &name = weight.teacherOf.empty() ? weight.name : weight.teacherOf;
     std::string what = "weight '" + name + "' of '" + store.fileOf(name) + "'";
     if (tensor.sizes() != at::IntArrayRef(weight.shape))
@@ -58,6 +71,7 @@ private:
                              sizesText(weight.shape));
     if (!at::isFloatingType(tensor.scalar_type()))
       return Status::invalid(what + " must be of a floating-point type, not " + c10::toString(tensor.scalar_type()));
+    tensor = partOf(tensor, part);
     // The least and the greatest value show NaN and infinity in one pass without memory.
     auto [least, greatest] = at::aminmax(tensor);
     if (!std::isfinite(least.item<double>()) || !std::isfinite(greatest.item<double>())) {
@@ -91,8 +105,8 @@ std::vector<std::pair<int64_t, std::vector<plan::Dim>>> boundsOf(const plan::Pla
 } // namespace
 
 StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weight, const WeightStore &store,
-                                uint64_t seed, at::ScalarType dtype) {
-  return Loader(plan, store, seed, dtype).load(weight);
+                                uint64_t seed, at::ScalarType dtype, const Part &part) {
+  return Loader(plan, store, seed, dtype).load(weight, part);
 }
 
 InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan::updatedInputs(plan)) {

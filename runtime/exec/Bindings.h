@@ -8,11 +8,17 @@
 
 namespace morph {
 
+/// One of `count` equal parts of a tensor's elements (runtime/plan/Gathers.h).
+struct Part {
+  int64_t index = 0, count = 1;
+};
+
 /// The first value of one weight of a plan: the store's tensor (the base checkpoint's for `teacher_of`), else made by
-/// its `init` in `dtype`. The result may be a read-only view of a mapped file. Errors: no source, another shape, a
+/// its `init` in `dtype`. The result may be a read-only view of a mapped file. Of several parts it is one, in one
+/// dimension and filled up with zeros, and no more than that is read of a file. Errors: no source, another shape, a
 /// value that is not finite; the weight and its file are named.
 StatusOr<at::Tensor> loadWeight(const plan::Plan &plan, const plan::Weight &weight, const WeightStore &store,
-                                uint64_t seed, at::ScalarType dtype);
+                                uint64_t seed, at::ScalarType dtype, const Part &part = Part());
 
 /// Positions, offsets and starts are below this, so that sums of them and of sizes cannot overflow.
 inline constexpr int64_t kPositionLimit = int64_t(1) << 31;

@@ -67,10 +67,15 @@ void fillWithOnes(const at::Tensor &tensor) {
 
 } // namespace
 
-Executor::~Executor() { addHeldBytes(-viewBytes_); }
+Executor::~Executor() {
+  if (divided_)
+    divided_->remove(groups_);
+  addHeldBytes(-viewBytes_);
+}
 
 StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const WeightStore &store, Precision precision,
-                                                     uint64_t seed, const Executor *sharing, at::Device device) {
+                                                     uint64_t seed, const Executor *sharing, at::Device device,
+                                                     std::shared_ptr<DividedTensors> divided) {
   MORPH_RETURN_IF_ERROR(plan::validate(plan));
   // Code for GPUs has scratch of its own, which the CPU's kernels do not go by.
   if (!isCuda(device))
@@ -87,8 +92,13 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
       return Status::invalid(what + ": GPUs run fp32 and bf16 only");
     MORPH_ASSIGN_OR_RETURN(executor->cuda_, CudaProgram::create(executor->plan_, cudaDeviceOf(device)));
   }
+  if (divided && divided->count() > 1)
+    executor->divided_ = std::move(divided);
   MORPH_RETURN_IF_ERROR(executor->prepare());
-  MORPH_RETURN_IF_ERROR(guardTorch(what, [&] { return executor->bindWeights(store, seed, sharing); }));
+  MORPH_RETURN_IF_ERROR(guardTorch(what, [&]() -> Status {
+    MORPH_RETURN_IF_ERROR(executor->bindWeights(store, seed, sharing));
+    return executor->divideWeights(sharing);
+  }));
   return executor;
 }
 
@@ -191,9 +201,9 @@ std::vector<at::Tensor> Executor::interpret(Launched &launched, const std::vecto
   return results;
 }
 
-std::shared_ptr<Executor::BoundWeight> Executor::findBound(const std::string &name) const {
+std::shared_ptr<Executor::BoundWeight> Executor::findBound(const plan::Weight &weight) const {
   for (size_t w = 0; w < plan_.weights.size(); ++w)
-    if (plan_.weights[w].name == name)
+    if (plan_.weights[w].name == weight.name && plan_.weights[w].shape == weight.shape)
       return bound_[w];
   return nullptr;
 }
@@ -208,20 +218,23 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
   int64_t gateElements = 0;
   for (const plan::Weight &weight : plan_.weights)
     gateElements += weight.gate ? c10::multiply_integers(weight.shape) : 0;
+  const std::vector<bool> dividable =
+      divided_ ? plan::dividableWeights(plan_) : std::vector<bool>(plan_.weights.size(), false);
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
     const bool master = weight.trainable || weight.gate;
     const at::ScalarType type = typeOf(plan_.weightValues[w]);
-    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight.name) : nullptr;
+    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight) : nullptr;
         shared && shared->value.scalar_type() == type && (shared->master || !master) &&
-        shared->value.sizes() == at::IntArrayRef(weight.shape)) {
+        (dividable[w] || !shared->divided)) {
       if (master)
         masters_[weight.name] = shared->value;
       bound_.push_back(std::move(shared));
       continue;
     }
+    const Part part = dividable[w] ? Part{divided_->rank(), divided_->count()} : Part();
     MORPH_ASSIGN_OR_RETURN(at::Tensor tensor,
-                           loadWeight(plan_, weight, store, seed, scalarType(plan::DType::F32, precision_)));
+                           loadWeight(plan_, weight, store, seed, scalarType(plan::DType::F32, precision_), part));
     // What ships is what is measured: a weight has the type in which it is exported, also where a stage left fp32.
     if (const std::optional<at::ScalarType> half = halfType(weight.dtype); half && !weight.trainable)
       tensor = tensor.to(*half);
@@ -240,9 +253,65 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
     if (!cuda_ && !tensor.storage().allocator())
       viewBytes_ += static_cast<int64_t>(tensor.nbytes());
-    bound_.push_back(std::make_shared<BoundWeight>(BoundWeight{tensor, master}));
+    bound_.push_back(std::make_shared<BoundWeight>(BoundWeight{tensor, master, dividable[w]}));
   }
   addHeldBytes(viewBytes_);
+  return Status();
+}
+
+Status Executor::divideWeights(const Executor *sharing) {
+  gathers_.groupOf.assign(plan_.instructions.size(), -1);
+  gathers_.weightOf.assign(plan_.values.size(), -1);
+  if (!divided_)
+    return Status();
+  std::vector<bool> isDivided;
+  for (const std::shared_ptr<BoundWeight> &bound : bound_)
+    isDivided.push_back(bound->divided);
+  gathers_ = plan::planGathers(plan_, isDivided, divided_->count(), {precision_ == Precision::F64, 1});
+  gathered_ = sharing && sharing->gathered_ ? sharing->gathered_ : std::make_shared<DividedTensors::Buffer>();
+  at::Tensor &memory = gathered_->memory;
+  if (!memory.defined() || memory.numel() < gathers_.bufferBytes) {
+    gathered_->group = -1;
+    memory = at::Tensor(); // Never two at once.
+    memory = at::empty({gathers_.bufferBytes}, at::TensorOptions(at::kByte).device(device_));
+  }
+  std::vector<DividedTensors::Group> groups;
+  for (const std::vector<plan::Gathers::Place> &places : gathers_.groups) {
+    DividedTensors::Group &group = groups.emplace_back();
+    group.buffer = gathered_;
+    for (const plan::Gathers::Place &place : places) {
+      group.parts.push_back(bound_[place.weight]->value);
+      group.offsets.push_back(place.offset);
+    }
+  }
+  MORPH_ASSIGN_OR_RETURN(groups_, divided_->add(std::move(groups)));
+  return Status();
+}
+
+Status Executor::gather(size_t i, std::vector<at::Tensor> &values, const Layout &layout, int64_t &group) {
+  const int64_t needed = gathers_.groupOf[i];
+  // Another executor may have used the buffer since, or the others while this one waited for them.
+  const bool isHere = needed < 0 || gathered_->group == groups_[static_cast<size_t>(needed)];
+  if (!isHere)
+    MORPH_RETURN_IF_ERROR(divided_->gather(groups_[static_cast<size_t>(needed)]));
+  if (needed < 0 || (isHere && group == needed))
+    return Status();
+  group = needed;
+  char *const memory = static_cast<char *>(gathered_->memory.data_ptr());
+  std::vector<bool> isInGroup(plan_.weights.size(), false);
+  for (const plan::Gathers::Place &place : gathers_.groups[static_cast<size_t>(needed)]) {
+    const int64_t value = plan_.weightValues[place.weight];
+    values[static_cast<size_t>(value)] = at::from_blob(memory + place.offset, plan_.weights[place.weight].shape,
+                                                       at::TensorOptions(typeOf(value)).device(device_));
+    isInGroup[place.weight] = true;
+  }
+  for (size_t v = 0; v < plan_.instructions.size(); ++v) {
+    if (viewed_[v] < 0)
+      continue;
+    const auto result = static_cast<size_t>(plan_.instructions[v].results[0]);
+    if (const int64_t weight = gathers_.weightOf[result]; weight >= 0 && isInGroup[static_cast<size_t>(weight)])
+      values[result] = values[static_cast<size_t>(viewed_[v])].view(layout.shapes[result]);
+  }
   return Status();
 }
 
@@ -380,6 +449,8 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
   const plan::Instruction &instruction = plan_.instructions[i];
   if (layout && viewed_[i] >= 0) {
     const size_t result = static_cast<size_t>(instruction.results[0]);
+    if (gathers_.weightOf[result] >= 0) // It comes with its weight.
+      return;
     values[result] = layout->values[result].defined()
                          ? layout->values[result]
                          : values[static_cast<size_t>(viewed_[i])].view(layout->shapes[result]);
@@ -474,8 +545,12 @@ void Executor::fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, 
 
 Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout,
                                  const std::map<int64_t, at::Tensor> &given) {
+  int64_t group = -1;
   for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-    if (layout && !steps_.empty() && steps_[i] != plan::Step::Run) {
+    const bool isRun = !layout || steps_.empty() || steps_[i] == plan::Step::Run;
+    if (isRun && !groups_.empty())
+      MORPH_RETURN_IF_ERROR(gather(i, values, *layout, group));
+    if (!isRun) {
       fill(i, steps_[i], values, *layout, given);
     } else if (observer_ && cuda_) {
       MORPH_ASSIGN_OR_RETURN(const double seconds, cudaDeviceOf(device_).secondsOf([&] {
@@ -547,7 +622,8 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     MORPH_RETURN_IF_ERROR(
         inputs_->bind(inputs, sizes, precision_, device_, layout ? &layout->inputs : nullptr, values));
     for (size_t w = 0; w < plan_.weights.size(); ++w)
-      values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
+      if (!bound_[w]->divided)
+        values[static_cast<size_t>(plan_.weightValues[w])] = bound_[w]->value;
     std::map<int64_t, at::Tensor> known;
     for (const auto &[name, tensor] : given) {
       auto output = std::find_if(plan_.outputs.begin(), plan_.outputs.end(),
@@ -561,7 +637,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     if (!recording)
       findSteps(known);
     // A graph is one launch, whose error would name no instruction.
-    if (cuda_ && known.empty() && !observer_ && !cudaDeviceOf(device_).waits())
+    if (cuda_ && known.empty() && !observer_ && groups_.empty() && !cudaDeviceOf(device_).waits())
       MORPH_RETURN_IF_ERROR(runGraph(values, *layout));
     else
       MORPH_RETURN_IF_ERROR(runInstructions(values, layout, known));
@@ -580,6 +656,8 @@ StatusOr<NamedTensors> Executor::run(const NamedTensors &inputs, const NamedTens
 StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) {
   if (cuda_)
     return Status::failed("program '" + plan_.program + "': autograd records on the CPU alone");
+  if (!groups_.empty())
+    return Status::failed("program '" + plan_.program + "': autograd records whole weights alone");
   return execute(inputs, {}, true);
 }
 

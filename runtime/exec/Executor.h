@@ -6,10 +6,12 @@
 
 #include "runtime/exec/Arena.h"
 #include "runtime/exec/CudaProgram.h"
+#include "runtime/exec/DividedTensors.h"
 #include "runtime/exec/KernelLibrary.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/Buffers.h"
 #include "runtime/plan/Demand.h"
+#include "runtime/plan/Gathers.h"
 #include "runtime/weights/WeightStore.h"
 
 #include <functional>
@@ -41,9 +43,14 @@ public:
   /// On another `device` than the CPU (runtime/device/TorchDevice.h) the plan's code for GPUs runs; weights and the
   /// arena are there. Indices are given on the CPU, where they are checked, what is updated on the device, other inputs
   /// on either; outputs are on the device. `sharing` is on the same device.
+  ///
+  /// With `divided`, of which there are several, each process keeps and reads its part of the frozen weights alone
+  /// (runtime/plan/Gathers.h), and a run gathers what it reads: the same results. All processes make the same executors
+  /// in the same order. On a GPU such a program is no graph: what is gathered next is agreed upon by the host.
   static StatusOr<std::unique_ptr<Executor>> create(plan::Plan plan, const WeightStore &store, Precision precision,
                                                     uint64_t seed, const Executor *sharing = nullptr,
-                                                    at::Device device = at::kCPU);
+                                                    at::Device device = at::kCPU,
+                                                    std::shared_ptr<DividedTensors> divided = nullptr);
   /// Where values lie.
   at::Device device() const { return device_; }
 
@@ -76,7 +83,8 @@ private:
   /// A weight as instructions read it, held together with the executors that share it.
   struct BoundWeight {
     at::Tensor value;
-    bool master = false; ///< `value` is one of `masters_`.
+    bool master = false;  ///< `value` is one of `masters_`.
+    bool divided = false; ///< `value` is this process' part of the elements, one after the other.
   };
   /// What a run's work on a GPU depends on beside its layout: where lies what the caller has given, and what is left
   /// out.
@@ -124,6 +132,10 @@ private:
   std::shared_ptr<Arena> arena_;
   std::list<Layout> layouts_; ///< The most recent first.
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
+  std::shared_ptr<DividedTensors> divided_;
+  plan::Gathers gathers_;                            ///< Of weights that are divided.
+  std::vector<int64_t> groups_;                      ///< Numbers of their groups.
+  std::shared_ptr<DividedTensors::Buffer> gathered_; ///< That of `sharing`, too. Null where nothing is divided.
   std::unique_ptr<class InputChecker> inputs_;
   InstructionObserver observer_;
   std::vector<plan::Step> steps_; ///< Of the last run, which had these shares and given values.
@@ -133,8 +145,13 @@ private:
   Executor() = default;
   Status prepare();
   Status bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing);
-  /// What this executor has bound to the name, or null.
-  std::shared_ptr<BoundWeight> findBound(const std::string &name) const;
+  /// What this executor has bound to a weight of another plan's name and shape, or null.
+  std::shared_ptr<BoundWeight> findBound(const plan::Weight &weight) const;
+  /// Makes known to the others which weights are divided.
+  Status divideWeights(const Executor *sharing);
+  /// Brings the weights that instruction `i` reads, where they do not lie in `gathered_`; `group` is that whose weights
+  /// and their views are among `values`.
+  Status gather(size_t i, std::vector<at::Tensor> &values, const Layout &layout, int64_t &group);
   StatusOr<std::vector<std::vector<int64_t>>> shapesOf(const std::map<std::string, int64_t> &sizes) const;
   StatusOr<Layout *> layoutOf(const std::map<std::string, int64_t> &sizes);
   /// What a GPU holds of inputs beside the arena (Layout::inputs).

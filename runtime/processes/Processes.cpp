@@ -9,6 +9,7 @@
 #include "runtime/processes/Group.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace morph {
 
@@ -49,12 +50,12 @@ StatusOr<std::shared_ptr<Processes>> Processes::join(const Place &place, std::ch
   if (place.count == 1)
     return processes;
   processes->place_ = place;
-  MORPH_RETURN_IF_ERROR(processes->call("the meeting at " + place.leader + ":" + std::to_string(place.port),
-                                        [&] { processes->group_ = Group::connect(place, timeout); }));
+  MORPH_RETURN_IF_ERROR(processes->guard("the meeting at " + place.leader + ":" + std::to_string(place.port),
+                                         [&] { processes->group_ = Group::connect(place, timeout); }));
   return processes;
 }
 
-template <typename Function> Status Processes::call(const std::string &what, Function &&function) {
+template <typename Function> Status Processes::guard(const std::string &what, Function &&function) {
   if (!lost_.ok())
     return lost_;
   lost_ =
@@ -63,6 +64,17 @@ template <typename Function> Status Processes::call(const std::string &what, Fun
         return Status();
       });
   return lost_;
+}
+
+template <typename Function> Status Processes::call(const std::string &what, Function &&function) {
+  if (divides_)
+    MORPH_RETURN_IF_ERROR(guard("a gathering of weights", [&] {
+      while (takeTurn(-1) >= 0) {
+      }
+      for (int64_t group : std::exchange(removed_, {}))
+        divided_.erase(group);
+    }));
+  return guard(what, std::forward<Function>(function));
 }
 
 /// The device of tensors that lie on one GPU, whole; the CPU of others.
@@ -90,7 +102,7 @@ StatusOr<Nccl *> Processes::ncclOf(at::Device device) {
       nccl_ = *std::move(joined);
   }
   if (isMissing && isLeader())
-    logInfo("morph-run", "gradients go over the host" + (reason.ok() ? "" : ": " + reason.message()));
+    logInfo("morph-run", "gradients and weights go over the host" + (reason.ok() ? "" : ": " + reason.message()));
   return nccl_.get();
 }
 
@@ -204,6 +216,78 @@ StatusOr<bool> Processes::any(bool value) {
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums, sum({value ? 1.0 : 0.0}));
   return sums[0] > 0;
 }
+
+StatusOr<std::vector<int64_t>> Processes::add(std::vector<DividedTensors::Group> groups) {
+  // A buffer of a GPU is filled by NCCL, where all have it: that is found out while nobody gathers.
+  for (const DividedTensors::Group &group : groups)
+    MORPH_RETURN_IF_ERROR(ncclOf(group.buffer->memory.device()).status());
+  std::vector<int64_t> numbers;
+  std::string sizes;
+  for (DividedTensors::Group &group : groups) {
+    for (size_t i = 0; i < group.parts.size(); ++i)
+      sizes += std::to_string(group.offsets[i]) + "+" + std::to_string(group.parts[i].nbytes()) + " ";
+    sizes += "; ";
+    divided_.emplace(next_, std::move(group));
+    numbers.push_back(next_++);
+  }
+  divides_ = true;
+  // From here on all have them, and may gather.
+  MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> all, gatherTexts(sizes));
+  if (std::any_of(all.begin(), all.end(), [&](const std::string &other) { return other != sizes; }))
+    return Status::failed("the processes have divided other weights", "are they given the same plans and weights?");
+  return numbers;
+}
+
+void Processes::remove(const std::vector<int64_t> &groups) {
+  removed_.insert(removed_.end(), groups.begin(), groups.end());
+}
+
+void Processes::bring(int64_t number) {
+  const DividedTensors::Group &group = divided_.at(number);
+  DividedTensors::Buffer &buffer = *group.buffer;
+  buffer.group = -1;
+  const at::Device device = buffer.memory.device();
+  const auto bytes = [](const void *data, size_t count, at::Device device) {
+    return at::from_blob(const_cast<void *>(data), {static_cast<int64_t>(count)},
+                         at::TensorOptions(at::kByte).device(device));
+  };
+  for (size_t i = 0; i < group.parts.size(); ++i) {
+    const at::Tensor &part = group.parts[i];
+    char *const place = static_cast<char *>(buffer.memory.data_ptr()) + group.offsets[i];
+    const size_t whole = static_cast<size_t>(count()) * part.nbytes();
+    if (nccl_ && isCuda(device)) {
+      require(nccl_->allGather(part.const_data_ptr(), place, static_cast<int64_t>(part.nbytes())));
+    } else if (device.is_cpu()) {
+      group_->allGather(bytes(place, whole, device), bytes(part.const_data_ptr(), part.nbytes(), device));
+    } else {
+      const at::Tensor own = part.to(at::kCPU), all = at::empty({static_cast<int64_t>(whole)}, at::kByte);
+      group_->allGather(all, bytes(own.const_data_ptr(), own.nbytes(), at::kCPU));
+      bytes(place, whole, device).copy_(all);
+    }
+  }
+  buffer.group = number;
+}
+
+int64_t Processes::takeTurn(int64_t wanted) {
+  const at::Tensor own = at::full({1}, wanted, at::kLong), all = at::empty({count()}, at::kLong);
+  group_->allGather(all, own);
+  int64_t lowest = -1;
+  for (int64_t rank = 0; rank < count(); ++rank)
+    if (const int64_t other = all.const_data_ptr<int64_t>()[rank]; other >= 0 && (lowest < 0 || other < lowest))
+      lowest = other;
+  if (lowest >= 0)
+    bring(lowest);
+  return lowest;
+}
+
+Status Processes::gather(int64_t group) {
+  return guard("a gathering of weights", [&] {
+    while (takeTurn(group) != group) {
+    }
+  });
+}
+
+Status Processes::leave() { return divides_ ? barrier() : Status(); }
 
 Status Processes::barrier() { return any(false).status(); }
 

@@ -4,11 +4,13 @@
 #ifndef MORPH_RUNTIME_PROCESSES_PROCESSES_H
 #define MORPH_RUNTIME_PROCESSES_PROCESSES_H
 
+#include "runtime/exec/DividedTensors.h"
 #include "runtime/processes/Place.h"
 
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,12 +23,15 @@ class Nccl;
 /// as it is. Sums and broadcasts of tensors of CudaDevices are NCCL's, where all processes have it and a GPU each; else
 /// they go over the host. Every error is that another process has ended, does not answer
 /// within the timeout or makes another call; from then on calls only repeat it.
-class Processes {
+///
+/// Tensors may be divided. `gather` alone is not everybody's call: while some of them are in it, those that are in
+/// another call are not done with it, but say before it that they want nothing, and give the others their parts.
+class Processes : public DividedTensors {
 public:
   class Group;
   /// One process.
   Processes();
-  ~Processes();
+  ~Processes() override;
   Processes(const Processes &) = delete;
   Processes &operator=(const Processes &) = delete;
 
@@ -36,8 +41,8 @@ public:
   static StatusOr<std::shared_ptr<Processes>> join(const Place &place,
                                                    std::chrono::seconds timeout = std::chrono::minutes(30));
 
-  int64_t rank() const { return place_.rank; }
-  int64_t count() const { return place_.count; }
+  int64_t rank() const override { return place_.rank; }
+  int64_t count() const override { return place_.count; }
   int64_t localRank() const { return place_.localRank; }
   bool isLeader() const { return place_.isLeader(); }
   bool isAlone() const { return place_.count == 1; }
@@ -66,6 +71,12 @@ public:
   /// Waits until all have come here.
   Status barrier();
 
+  StatusOr<std::vector<int64_t>> add(std::vector<DividedTensors::Group> groups) override;
+  void remove(const std::vector<int64_t> &groups) override;
+  Status gather(int64_t group) override;
+  /// To be called before a process ends that has not failed: others may still gather.
+  Status leave();
+
   /// Whether a call has failed: others are gone, and it is theirs to say why.
   bool hasLostOthers() const { return !lost_.ok(); }
 
@@ -75,11 +86,21 @@ private:
   std::unique_ptr<Nccl> nccl_;
   bool askedForNccl_ = false;
   Status lost_;
+  bool divides_ = false; ///< Tensors have been divided, so that every call begins by asking who gathers.
+  int64_t next_ = 0;     ///< Of groups, the number.
+  std::map<int64_t, DividedTensors::Group> divided_; ///< By number.
+  std::vector<int64_t> removed_; ///< Of these, what no process reads after the next call that is everybody's.
 
   /// NCCL for tensors of `device`, which is asked for once; null where not all have it.
   StatusOr<Nccl *> ncclOf(at::Device device);
   /// Runs `function` on the group; what it throws is the error of this and of all later calls.
+  template <typename Function> Status guard(const std::string &what, Function &&function);
+  /// The same of what is everybody's, once nobody gathers any more.
   template <typename Function> Status call(const std::string &what, Function &&function);
+  /// One round of all processes: each says which group it wants, -1: none, and all bring the lowest of them into their
+  /// buffers, whose number this returns. Who is behind is served first, until all want the same.
+  int64_t takeTurn(int64_t wanted);
+  void bring(int64_t group);
 };
 
 } // namespace morph

@@ -41,6 +41,7 @@ template <> struct Visit<ModelSpec> {
     visitor.key("device", section.device);
     visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
     visitor.key("memory_limit", section.memoryLimit, {above(0)});
+    visitor.key("shard", section.shard);
   }
 };
 

@@ -82,6 +82,9 @@ struct ModelSpec {
   /// Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of
   /// layers; none: everything is kept. (GB; > 0)
   std::optional<double> memoryLimit;
+  /// Of several processes each keeps a part of the frozen weights, which are gathered when they are read; false: only
+  /// where they fit no other way.
+  bool shard{};
 };
 
 /// General text and the tokenizer.

@@ -71,7 +71,7 @@ static StatusOr<std::string> describeDevice(const CudaProperties &device) {
 
 StatusOr<Json> describeMachine(at::Device device) {
   std::string name = "cpu", target;
-  int64_t bytes = 0;
+  int64_t bytes = 0, devices = 0;
   if (isCuda(device)) {
     const CudaProperties &properties = cudaDeviceOf(device).properties();
     const plan::DeviceTarget *found = plan::targetFor(10 * properties.major + properties.minor);
@@ -82,10 +82,13 @@ StatusOr<Json> describeMachine(at::Device device) {
     MORPH_ASSIGN_OR_RETURN(name, describeDevice(properties));
     target = found->name;
     bytes = properties.memoryBytes;
+    while (CudaDevice::describe(static_cast<int>(devices)).ok())
+      ++devices;
   }
   return Json{{"device", name},
               {"target", target},
               {"device_bytes", bytes},
+              {"devices", devices},
               {"threads", at::get_num_threads()},
               {"instruction_set", instructionSet()},
               {"libtorch", at::show_config()},

@@ -51,6 +51,12 @@ Status StageContext::openDevice(const std::string &name) {
   // A process a GPU. A launcher may have left each process its own GPU alone, which is then the first for all of them.
   const bool seesOne = processes->localRank() > 0 && !CudaDevice::describe(1).ok();
   const int ordinal = parsed->cuda + (seesOne ? 0 : static_cast<int>(processes->localRank()));
+  if (processes->localRank() > 0 && !seesOne && !CudaDevice::describe(ordinal).ok())
+    return Status::invalid("process " + std::to_string(processes->rank()) +
+                               " would run on cuda:" + std::to_string(ordinal) +
+                               ", and this machine has no such GPU: each process has one of "
+                               "its own, unless there is but one, which all share",
+                           "take fewer processes, or show them one GPU: CUDA_VISIBLE_DEVICES=0");
   MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> opened, CudaDevice::open(ordinal));
   MORPH_ASSIGN_OR_RETURN(device, torchDevice(std::move(opened)));
   return Status();
@@ -112,7 +118,8 @@ StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &na
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   MORPH_ASSIGN_OR_RETURN(WeightStore store, WeightStore::open(weightPaths));
   store.add(firstValues);
-  return Executor::create(std::move(program), store, precision, seed, sharing, device);
+  return Executor::create(std::move(program), store, precision, seed, sharing, device,
+                          shards || spec.model.shard ? processes : nullptr);
 }
 
 StatusOr<std::unique_ptr<Executor>> StageContext::executorOf(const std::string &name, const WeightStore &store) const {

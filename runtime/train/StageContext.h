@@ -45,6 +45,7 @@ public:
 
   Precision precision = Precision::F32; ///< F64: everything in double, for tests.
   at::Device device = at::kCPU;         ///< Where programs run and their weights are.
+  bool shards = false;                  ///< The processes divide the frozen weights; the spec may say so, too.
 
   // From the spec, by `prepare`.
   uint64_t seed = 0;
@@ -60,9 +61,10 @@ public:
   bool hasPlan(const std::string &name) const { return planPaths.count(name) != 0; }
   /// The plan given as `--plan name=FILE`; an error that names the flag where it was not.
   StatusOr<plan::Plan> plan(const std::string &name) const;
-  /// An executor of that plan on the context's weights; those that `sharing` holds are read there (Executor::create).
+  /// An executor of that plan on the context's weights; those that `sharing` holds are read there, and frozen ones are
+  /// divided among the processes where these shard (Executor::create).
   StatusOr<std::unique_ptr<Executor>> executor(const std::string &name, const Executor *sharing = nullptr) const;
-  /// The same on the weights of `store`.
+  /// One on the weights of `store`, which are whole.
   StatusOr<std::unique_ptr<Executor>> executorOf(const std::string &name, const WeightStore &store) const;
   std::string outPath(const std::string &file) const { return out + "/" + file; }
   std::string dataDir() const { return runDir + "/data"; }

@@ -73,13 +73,18 @@ def main():
 
         # Whole batches each, and parts of batches; gradients and weights between GPUs.
         divided = ["--set", "align.accumulate=2", "--set", "select.batch=2"]
-        for name, device, processes in (("one", "cpu", 1), ("two", "cuda", 2)):
+        for name, device, processes in (("one", "cpu", 1), ("two", "cuda", 2), ("shard", "cuda", 2)):
             start = command(folder / name, device)
             start[1] = "select"
-            words = run(*start, *divided, "--processes", processes).stderr
+            more = ["--set", f"model.shard={str(name == 'shard').lower()}"]
+            words = run(*start, *divided, *more, "--processes", processes).stderr
             # On a machine with one GPU both processes have it, which NCCL refuses.
             assert "over the host" not in words or "MORPH_NCCL" not in os.environ, words
-        one, two = (read_lines(folder / name / "metrics.jsonl") for name in ("one", "two"))
+        one, two, shard = (read_lines(folder / name / "metrics.jsonl") for name in ("one", "two", "shard"))
+        # Where frozen weights lie changes no bit.
+        assert [line["loss"] for line in shard] == [line["loss"] for line in two], (shard, two)
+        peaks = [read_json(folder / name / "align" / "memory.json")["peak_bytes"] for name in ("two", "shard")]
+        assert peaks[1] < peaks[0], peaks
         assert len(one) == len(two) == 6
         for ours, theirs in zip(two, one):
             assert ours["tokens"] == theirs["tokens"], (ours, theirs)

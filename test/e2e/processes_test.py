@@ -2,9 +2,10 @@
 """Several processes: every stage gives what one process gives, whatever their number and whoever started them; runs
 go on with another number of them; one that dies ends the others, and the reason is said.
 
-Usage: processes_test.py [PART ...]     numbers, resume, launcher, deaths; default: all
+Usage: processes_test.py [PART ...]     numbers, resume, shard, launcher, deaths; default: all
 """
 
+import json
 import math
 import os
 import pathlib
@@ -81,9 +82,9 @@ def check_numbers(folder):
     compare(folder, "relative3", "relative")
 
 
-def stop_at(folder, out, processes, stage, step):
+def stop_at(folder, out, processes, stage, step, *settings):
     """Runs until a stage has a line of a step, and stops the driver there."""
-    process = subprocess.Popen([BIN / "morph", *map(str, arguments(folder, out)), "--processes", str(processes)],
+    process = subprocess.Popen([BIN / "morph", *map(str, arguments(folder, out, *settings)), "--processes", str(processes)],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = folder / out / f"{stage}.partial" / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -102,6 +103,40 @@ def check_resume(folder):
     stop_at(folder, "resumed", 3, "distill/selected", 1)
     run("morph", *arguments(folder, "resumed"))
     compare(folder, "resumed")
+
+
+SHARD = "model.shard=true"
+
+
+def check_shard(folder):
+    """Each process keeps a part of the frozen weights: nothing else changes, not even a bit."""
+    run("morph", *arguments(folder, "whole2"), "--processes", 2)
+    run("morph", *arguments(folder, "shard2", SHARD), "--processes", 2)
+    compare(folder, "shard2")
+    ours, theirs = (read_lines(folder / out / "metrics.jsonl") for out in ("shard2", "whole2"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.get("loss"), a.get("grad_norm")) == (b.get("loss"), b.get("grad_norm")), (a, b)
+    peaks = [{stage: read_json(folder / out / stage / "memory.json")["peak_bytes"]
+              for stage in ("align", "distill/selected", "evaluate/teacher")} for out in ("shard2", "whole2")]
+    print(f"bytes held in each process, divided and whole: {peaks}")
+    # Half of the matrices goes, the largest comes back as a buffer.
+    assert all(peaks[0][stage] < peaks[1][stage] - 30_000 for stage in peaks[0]), peaks
+    plans = [json.loads(run("morph", "plan", folder / "small.toml", "--json", "--processes", 2, *(
+        word for key in (*SETTINGS, *more) for word in ("--set", key))).stdout)["stages"] for more in ([], [SHARD])]
+    for whole, divided in zip(*plans, strict=True):
+        frozen = whole["stage"] != "finetune" # There all are trained.
+        assert not whole["sharded"] and divided["sharded"] == frozen, (whole, divided)
+        assert (divided["weight_bytes"] < whole["weight_bytes"]) == frozen, (whole, divided)
+    # Three that shard are stopped, two go on, then one alone, which has all weights.
+    stop_at(folder, "shard-resumed", 3, "align", 2, SHARD)
+    stop_at(folder, "shard-resumed", 2, "distill/selected", 1, SHARD)
+    run("morph", *arguments(folder, "shard-resumed", SHARD))
+    compare(folder, "shard-resumed")
+    # Where they fit no other way, nobody need say so.
+    least = {stage["stage"]: stage["memory_bytes"] for stage in plans[0]}["evaluate"]
+    limit = f"model.memory_limit={(least - 20_000) / 1e9}"
+    process = run("morph", *arguments(folder, "shard-limit", limit, command="select"), "--processes", 2)
+    assert "stage 'evaluate': the frozen weights are divided among the 2 processes" in process.stderr, process.stderr
 
 
 def free_port():
@@ -188,9 +223,9 @@ def gone(pid):
 
 def check_deaths(folder):
     long = ["align.steps=100000", "align.length=64"]
-    for rank in (1, 0):
+    for rank, more in ((1, []), (0, []), (2, [SHARD])):
         out = f"dead{rank}"
-        driver = subprocess.Popen([BIN / "morph", *map(str, arguments(folder, out, *long)), "--processes", "3"],
+        driver = subprocess.Popen([BIN / "morph", *map(str, arguments(folder, out, *long, *more)), "--processes", "3"],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         others = [worker(driver, r) for r in range(3)]
         time.sleep(2)
@@ -221,7 +256,7 @@ def check_deaths(folder):
             time.sleep(0.05)
 
 
-CHECKS = {"numbers": check_numbers, "resume": check_resume, "launcher": check_launcher, "deaths": check_deaths}
+CHECKS = {"numbers": check_numbers, "resume": check_resume, "shard": check_shard, "launcher": check_launcher, "deaths": check_deaths}
 
 
 def main():

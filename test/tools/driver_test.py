@@ -62,7 +62,7 @@ pathlib.Path(option("-o")).write_text("module {}")
 RUN = COMMON + """
 if arguments[0] == "machine":
     threads = int(option("--threads"))
-    print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11", "device": os.environ.get("DEVICE", "cpu"), "target": "", "device_bytes": 0,
+    print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11", "device": os.environ.get("DEVICE", "cpu"), "target": "", "device_bytes": 0, "devices": 0,
                       "instruction_set": os.environ.get("INSTRUCTIONS", "AVX2")}))
     sys.exit()
 if arguments[0] == "check":

@@ -31,7 +31,7 @@ namespace {
 struct Flags {
   std::string spec, run, out, key, variant, teacher, teacherKey, device;
   std::vector<std::string> plans, weights;
-  bool fp64 = false;
+  bool fp64 = false, shard = false;
   int threads = -1;
   EvaluateOptions evaluate;
   EvalOptions eval;
@@ -82,6 +82,7 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   context.variant = flags.variant;
   context.teacherDir = flags.teacher;
   context.teacherKey = flags.teacherKey;
+  context.shards = flags.shard;
   if (needsSpec || !flags.spec.empty()) {
     MORPH_ASSIGN_OR_RETURN(const Json json, readJson(flags.spec));
     MORPH_ASSIGN_OR_RETURN(context.spec, readSpec(json, flags.spec));
@@ -166,6 +167,7 @@ int main(int argc, char **argv) {
     command
         ->add_option("--key", flags.key, "What the numbers depend on, in one word; a checkpoint of another is refused")
         ->required();
+    command->add_flag("--shard", flags.shard, "Divide the frozen weights among the processes, as model.shard does");
     command->add_option("--variant", flags.variant, "Which selection this is of (selected, uniform, ...)");
     addCommon(command, plans);
   };
@@ -314,6 +316,8 @@ int main(int argc, char **argv) {
       const Json memory = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()}};
       MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
     }
+    if (outcome.ok())
+      MORPH_RETURN_IF_ERROR(processes->leave());
     return outcome;
   });
   const bool isLost = processes && processes->hasLostOthers();

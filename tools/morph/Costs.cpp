@@ -5,6 +5,7 @@
 #include "runtime/choice/Selectors.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Demand.h"
+#include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Rings.h"
 #include "tools/morph/Compiler.h"
@@ -93,8 +94,24 @@ void takeLarger(StageMemory &memory, const StageMemory &other) {
     memory = other;
 }
 
-StageMemory memoryOf(const plan::Cost &cost, const std::map<std::string, int64_t> &sizes, int64_t threads) {
+/// Sets what several processes could divide of a plan's weights.
+void addFrozen(const plan::Plan &plan, StageMemory &memory) {
+  const std::vector<bool> divided = plan::dividableWeights(plan);
+  for (size_t w = 0; w < plan.weights.size(); ++w) {
+    const std::vector<int64_t> &shape = plan.weights[w].shape;
+    const plan::DType type = plan.values[static_cast<size_t>(plan.weightValues[w])].dtype;
+    if (divided[w])
+      memory.frozen += std::accumulate(shape.begin(), shape.end(), static_cast<double>(plan::elementBytes(type, {})),
+                                       std::multiplies<double>());
+  }
+  memory.gathered = static_cast<double>(plan::planGathers(plan, divided, 1, {}).bufferBytes);
+}
+
+StageMemory memoryOf(const plan::Plan &plan, const plan::Cost &cost, const std::map<std::string, int64_t> &sizes,
+                     int64_t threads) {
   StageMemory memory;
+  addFrozen(plan, memory);
+  memory.moments = static_cast<double>(cost.momentBytes);
   memory.bytes = plan::runBytes(cost);
   memory.weights = static_cast<double>(cost.boundBytes);
   memory.values = static_cast<double>(cost.arenaBytes);
@@ -133,7 +150,7 @@ public:
       result.seconds += steps * std::accumulate(update.begin(), update.end(), 0.0);
     }
     const double masters = static_cast<double>(cost.masterBytes);
-    result.memory = memoryOf(cost, sizes, mode_.threads);
+    result.memory = memoryOf(plan, cost, sizes, mode_.threads);
     result.diskBytes = masters;
     result.checkpointBytes = 3 * masters;
     return result;
@@ -236,7 +253,18 @@ StatusOr<StageMemory> morph::memoryOfRun(const plan::Plan &plan, const std::map<
   plan::RunMode mode;
   mode.threads = threads;
   MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode));
-  return memoryOf(cost, sizes, threads);
+  return memoryOf(plan, cost, sizes, threads);
+}
+
+StageMemory morph::memoryOfProcess(StageMemory memory, int64_t count, bool shards) {
+  if (count == 1)
+    return memory;
+  const double rest = 1 - 1 / static_cast<double>(count), moments = rest * memory.moments,
+               weights = shards ? rest * memory.frozen - memory.gathered : 0;
+  memory.optimizer -= moments;
+  memory.weights -= weights;
+  memory.bytes -= moments + weights;
+  return memory;
 }
 
 StatusOr<StageMemory> morph::memoryOfDecoding(const plan::Plan &decode, int64_t batch, int64_t length,
@@ -253,6 +281,7 @@ StatusOr<StageMemory> morph::memoryOfDecoding(const plan::Plan &decode, int64_t 
     bound = cost.boundBytes;
   }
   StageMemory memory;
+  addFrozen(decode, memory);
   memory.weights = static_cast<double>(bound);
   memory.values = static_cast<double>(arena);
   memory.bytes = memory.weights + memory.values + static_cast<double>(inputs);

@@ -20,12 +20,16 @@ struct StageMemory {
   double weights = 0;                   ///< Weights, views of files included.
   double optimizer = 0;                 ///< What training keeps beside them: moments, sums of gradients.
   double values = 0;                    ///< Values of a run and kernels' scratch: what recomputation makes less.
+  double moments = 0;                   ///< Of `optimizer` what several processes divide.
+  double frozen = 0, gathered = 0;      ///< Of `weights` what they can divide, and the buffer that this would take.
   std::map<std::string, int64_t> sizes; ///< Of that run, by name.
   int64_t threads = 1;                  ///< Of that run.
 };
 
 /// Of a run of a plan with the named sizes bound. Errors: a size of an input that is not bound.
 StatusOr<StageMemory> memoryOfRun(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes, int64_t threads);
+/// Of one of `count` processes, which divide the moments and, where they shard, the frozen weights.
+StageMemory memoryOfProcess(StageMemory memory, int64_t count, bool shards);
 /// Of generating after `batch` sequences of `length` tokens by a program `decode`: the prefill, or a step.
 StatusOr<StageMemory> memoryOfDecoding(const plan::Plan &decode, int64_t batch, int64_t length, int64_t threads);
 /// The most tokens of one sequence after which a program `decode` can go on within so many bytes, up to

@@ -61,6 +61,7 @@ StatusOr<Runtime> morph::askRuntime(const Toolchain &tools, int64_t threads, con
   MORPH_ASSIGN_OR_RETURN(runtime.machine, fromJson(json, where));
   MORPH_ASSIGN_OR_RETURN(runtime.libtorch, jsonGet<std::string>(json, "libtorch", where));
   MORPH_ASSIGN_OR_RETURN(runtime.deviceBytes, jsonGet<int64_t>(json, "device_bytes", where));
+  MORPH_ASSIGN_OR_RETURN(runtime.devices, jsonGet<int64_t>(json, "devices", where));
   return runtime;
 }
 

@@ -33,6 +33,7 @@ struct Runtime {
   Machine machine;
   std::string libtorch;    ///< Version, build settings and libraries.
   int64_t deviceBytes = 0; ///< Memory of the GPU; 0 of the CPU.
+  int64_t devices = 0;     ///< GPUs that programs see, where they run on one.
 };
 /// Asks morph-run. `threads` and `device` are the spec's `model.threads` and `model.device`. Errors: "no CUDA device".
 StatusOr<Runtime> askRuntime(const Toolchain &tools, int64_t threads, const std::string &device);

@@ -127,6 +127,16 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   return result;
 }
 
+bool morph::divideAmong(const ResolvedSpec &resolved, int64_t count, double most, StageCost &cost) {
+  const StageMemory whole = memoryOfProcess(cost.memory, count, false);
+  const StageMemory divided = memoryOfProcess(cost.memory, count, true);
+  const bool fits = whole.bytes <= most && (!resolved.model.memoryLimit || whole.bytes <= limitOf(resolved));
+  const bool divides =
+      count > 1 && cost.memory.frozen > 0 && (resolved.model.shard || (!fits && divided.bytes < whole.bytes));
+  cost.memory = divides ? divided : whole;
+  return divides;
+}
+
 std::string morph::explainExcess(const ResolvedSpec &resolved, const StageCost &cost) {
   const StageMemory &memory = cost.memory;
   if (!resolved.model.memoryLimit || memory.bytes <= limitOf(resolved))

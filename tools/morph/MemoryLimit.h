@@ -37,6 +37,10 @@ Status fitMemory(double limit, StageMemory memory, const std::function<Status(co
 StatusOr<TrainingPlans> emitTrainingPlans(const Compiler &compiler, const ResolvedSpec &resolved, const fs::path &phase,
                                           const std::string &program, const fs::path &folder, const std::string &name);
 
+/// Takes the stage's memory for that of one of `count` processes. They divide the frozen weights where the spec says
+/// so, and where the memory is otherwise beyond its limit or `most` bytes; returns whether they do.
+bool divideAmong(const ResolvedSpec &resolved, int64_t count, double most, StageCost &cost);
+
 /// Why a stage of that memory is beyond the spec's limit: "stage 'x' needs at least 98 GB, and the limit is 24 GB:
 /// weights are ..."; empty where it is not, or where there is no limit.
 std::string explainExcess(const ResolvedSpec &resolved, const StageCost &cost);

@@ -189,18 +189,24 @@ Status Pipeline::preflight() {
   std::error_code error;
   for (auto it = plans.begin(); it != plans.end();)
     it = fs::exists(it->second, error) ? std::next(it) : plans.erase(it);
-  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
+  MORPH_ASSIGN_OR_RETURN(std::vector<StageCost> costs,
                          estimateStages(resolved_, plans, static_cast<int64_t>(variants().size())));
 
   double disk = 0, working = 0;
   const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
   const double memory = deviceMemory > 0 ? deviceMemory : availableMemory();
-  // Each process on this machine has the weights and its part of the values; each has a GPU of its own.
-  const int64_t sharing = deviceMemory > 0 || !workers_.areChildren() ? 1 : workers_.count();
-  for (const StageCost &cost : costs) {
+  // Each process on this machine has the weights and its part of the values; each has a GPU of its own, or all the only
+  // one.
+  const int64_t sharing = runtime_.devices > 1 || !workers_.areChildren() ? 1 : workers_.count();
+  for (StageCost &cost : costs) {
     // A stage that is whole needs no more room.
     if (isStageWhole(cost.stage))
       continue;
+    const double most = memory / static_cast<double>(sharing) - kProgramBytes;
+    if (divideAmong(resolved_, workers_.count(), most, cost) && sharded_.insert(cost.stage).second &&
+        !resolved_.model.shard)
+      printNote("stage '" + cost.stage + "': the frozen weights are divided among the " +
+                std::to_string(workers_.count()) + " processes, as all of them do not fit in each");
     const std::string less = "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\"";
     if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
       MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));

@@ -154,6 +154,7 @@ private:
   std::map<std::string, std::string> missing_;
   std::vector<std::string> waves_; ///< Plans of align: "align", or one a wave.
   bool calibrates_ = false;        ///< Whether align has a plan `calibrate`.
+  std::set<std::string> sharded_;  ///< Stages whose frozen weights fit no other way than divided among the processes.
   std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
   std::vector<Json> records_;
   size_t stages_ = 0;

@@ -14,6 +14,7 @@
 #include "tools/morph/SpecPlans.h"
 
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <set>
 
@@ -23,6 +24,7 @@ namespace {
 
 struct Arguments : SpecArguments {
   bool json = false;
+  int64_t processes = 1;
   std::string device; ///< Of plan::deviceNames(), "measured", or empty.
 };
 
@@ -67,9 +69,10 @@ Json candidatesOf(const ChoiceSpace &space) {
 }
 
 Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
-            const std::map<std::string, double> &unlimitedFlops) {
+            const std::map<std::string, double> &unlimitedFlops, int64_t processes) {
   Json stages = Json::array();
-  for (const StageCost &cost : costs) {
+  for (StageCost cost : costs) {
+    const bool isSharded = divideAmong(resolved, processes, std::numeric_limits<double>::infinity(), cost);
     const auto found = unlimitedFlops.find(cost.stage);
     const double unlimited = found == unlimitedFlops.end() ? 0 : found->second;
     const double flops = (cost.flops + cost.sharedFlops) / static_cast<double>(cost.models);
@@ -85,6 +88,7 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
                       {"weight_bytes", cost.memory.weights},
                       {"optimizer_bytes", cost.memory.optimizer},
                       {"value_bytes", cost.memory.values},
+                      {"sharded", isSharded},
                       {"excess", explainExcess(resolved, cost)},
                       {"disk_bytes", cost.diskBytes},
                       {"kept_bytes", cost.keptBytes}});
@@ -150,6 +154,8 @@ void print(const Json &report) {
       name += " x" + std::to_string(stage["models"].get<int64_t>());
     if (stage["waves"] > 1)
       name += ", " + std::to_string(stage["waves"].get<int64_t>()) + " waves";
+    if (stage["sharded"])
+      name += ", sharded";
     const double extra = stage["extra_flops"];
     std::vector<std::string> line = {name,
                                      stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
@@ -221,7 +227,7 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
                  {"model", toJson(resolved.modelInfo)},
                  {"full_layers", fullLayers(choice).size()},
                  {"candidates", candidatesOf(resolved.space)},
-                 {"stages", toJson(resolved, costs, plans.unlimitedFlops)},
+                 {"stages", toJson(resolved, costs, plans.unlimitedFlops, arguments.processes)},
                  {"cache", Json::array()}};
   if (device)
     report["device"] = toJson(*device, arguments.device == kMeasured);
@@ -258,6 +264,12 @@ void morph::addPlanCommand(CLI::App &app, Action &action) {
       app.add_subcommand("plan", "Print a spec's stages, tokens, FLOPs, memory and cache sizes; runs nothing");
   addSpecArguments(*command, *arguments);
   command->add_flag("--json", arguments->json, "Print JSON");
+  command
+      ->add_option(
+          "--processes", arguments->processes,
+          "Of a run by so many processes: the memory is that of each. Those that shard divide the frozen weights")
+      ->check(CLI::Range(int64_t(1), int64_t(4096)))
+      ->capture_default_str();
   std::vector<std::string> devices = plan::deviceNames();
   devices.push_back(kMeasured);
   command

@@ -123,6 +123,8 @@ StatusOr<Command> Pipeline::runtimeCommand(const std::string &stage, const fs::p
     command.arguments.insert(command.arguments.end(), {"--weights", path.string()});
   if (!variant.empty())
     command.arguments.insert(command.arguments.end(), {"--variant", variant});
+  if (sharded_.count(stage))
+    command.arguments.emplace_back("--shard");
   return command;
 }
 
@@ -153,9 +155,9 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
       for (const char *name : {"log_every", "checkpoint_every"})
         slice.erase(name);
     // How many threads and which GPU that is in the end stands in the machine's record, what the limit has led to in
-    // the plans.
+    // the plans. Where weights lie changes no bit.
     if (section == "model")
-      for (const char *name : {"threads", "device", "memory_limit"})
+      for (const char *name : {"threads", "device", "memory_limit", "shard"})
         slice.erase(name);
     if (section == "space")
       removeSources(slice);

@@ -63,7 +63,8 @@ template <typename T> void add(std::vector<char> &sum, const std::vector<char> &
   }
 }
 
-/// Exchanges `bytes` bytes of device memory: `root` < 0 adds up numbers of `type`, else all get the root's.
+/// Exchanges `bytes` bytes of device memory: `root` < 0 adds up numbers of `type`, which for bytes of which all but a
+/// process' own are zero puts them together; else all get the root's.
 int exchange(Group &group, void *memory, size_t bytes, int type, int root, void *stream) {
   auto *wait = driver<int(void *)>("cuStreamSynchronize");
   auto *out = driver<int(void *, unsigned long long, size_t)>("cuMemcpyDtoH_v2");
@@ -85,6 +86,8 @@ int exchange(Group &group, void *memory, size_t bytes, int type, int root, void 
         add<float>(own, other);
       else if (root < 0 && type == 8)
         add<double>(own, other);
+      else if (root < 0 && type == 0)
+        add<char>(own, other);
       else if (root < 0)
         add<long long>(own, other);
     }
@@ -147,6 +150,21 @@ int ncclBroadcast(const void *from, void *to, size_t count, int type, int root, 
   if (from != to || type != 0)
     return kInvalidArgument;
   return exchange(*static_cast<Group *>(group), to, count, type, root, stream);
+}
+
+int ncclAllGather(const void *from, void *to, size_t count, int type, void *group, void *stream) {
+  auto *wait = driver<int(void *)>("cuStreamSynchronize");
+  auto *out = driver<int(void *, unsigned long long, size_t)>("cuMemcpyDtoH_v2");
+  auto *in = driver<int(unsigned long long, const void *, size_t)>("cuMemcpyHtoD_v2");
+  const auto &own = *static_cast<Group *>(group);
+  std::vector<char> all(count * static_cast<size_t>(own.count), 0);
+  if (type != 0)
+    return kInvalidArgument;
+  if (!wait || !out || !in || wait(stream) != 0 ||
+      out(&all[count * static_cast<size_t>(own.rank)], reinterpret_cast<unsigned long long>(from), count) != 0 ||
+      in(reinterpret_cast<unsigned long long>(to), all.data(), all.size()) != 0)
+    return kSystemError;
+  return exchange(*static_cast<Group *>(group), to, all.size(), type, -1, stream);
 }
 
 const char *ncclGetErrorString(int result) { return result == kSystemError ? "system error" : "invalid argument"; }
