@@ -99,8 +99,10 @@ Status CudaState::check(CUresult result, const std::string &what) {
   if (status.ok() || !isOfTheDevice(result))
     return status;
   if (!waits && started_ > 0)
-    status = Status::failed(status.message() + ", in one of the last launches: " + lastNames(),
-                            "MORPH_CUDA_SYNC=1 waits for every launch and names the one that failed");
+    status =
+        Status::failed(status.message() + ", in one of the last launches: " + lastNames(),
+                       "the same again with MORPH_CUDA_SYNC=1 starts no graphs, waits for every launch, and names the "
+                       "one that failed; morph run goes on from its last checkpoint");
   broken_ = status;
   return status;
 }

@@ -363,6 +363,100 @@ TEST_F(ProductFaultTest, WaitsForOneGroupTooFew) {
                 HasSubstr("that was not waited for"));
 }
 
+// --- Global memory between threads of a block ------------------------------------------------------------------------
+
+/// Every thread writes its word of device memory, then reads that of the thread `distance` further.
+std::string exchangeGlobal(const std::string &between, int distance = 32) {
+  return kernelText("u64 a", kPlacesGlobal + "  st.global.u32 [%rd1], %r0;\n" + between + "  xor.b32 %r3, %r0, " +
+                                 std::to_string(distance) +
+                                 ";\n  mul.wide.u32 %rd2, %r3, 4;\n  add.s64 %rd2, %rd0, %rd2;\n" +
+                                 "  ld.global.u32 %r4, [%rd2];\n");
+}
+
+TEST_F(FaultTest, GlobalReadAfterWriteWithoutABarrier) {
+  expectFine(exchangeGlobal("  bar.sync 0;\n"), 64);
+  expectFault(exchangeGlobal(""), 64, "CUDA_ERROR_LAUNCH_FAILED",
+              {"race: reads what another thread has written with no barrier between, in device memory, ",
+               " bytes into an allocation of 4096 (thread (", "`st.global.u32 [%rd1], %r0`)"});
+}
+
+TEST_F(FaultTest, GlobalLanesOfAWarpWithoutABarrier) {
+  expectFine(exchangeGlobal("  bar.warp.sync -1;\n", 1), 64);
+  expectFault(exchangeGlobal("  shfl.sync.bfly.b32 %r5, %r0, 1, 31, -1;\n", 1), 64, "CUDA_ERROR_LAUNCH_FAILED",
+              {"race: reads what another thread has written with no barrier between, in device memory"});
+  expectFault(exchangeGlobal("  bar.warp.sync -1;\n"), 64, "CUDA_ERROR_LAUNCH_FAILED",
+              {"race: reads what another thread has written with no barrier between, in device memory"});
+}
+
+TEST_F(FaultTest, GlobalWriteAfterReadWithoutABarrier) {
+  // Vectors too: a thread reads 16 bytes, of which three others write their words.
+  auto text = [](const std::string &between) {
+    return kernelText("u64 a", kPlacesGlobal +
+                                   "  and.b64 %rd2, %rd1, -16;\n  ld.global.v4.f32 {%f1, %f2, %f3, %f4}, "
+                                   "[%rd2];\n" +
+                                   between + "  st.global.u32 [%rd1], %r0;\n");
+  };
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED",
+              {"race: writes what another thread has read with no barrier between, in device memory"});
+}
+
+TEST_F(FaultTest, GlobalWritesOfTwoThreads) {
+  // One after the other, and the same number.
+  auto text = [](const std::string &between) {
+    return kernelText("u64 a", kPlacesGlobal + "  setp.eq.u32 %p1, %r0, 0;\n  @%p1 st.global.u32 [%rd0], 5;\n" +
+                                   between + "  setp.eq.u32 %p1, %r0, 63;\n  @%p1 st.global.u32 [%rd0], 5;\n");
+  };
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED",
+              {"race: writes what another thread has written with no barrier between, in device memory"});
+  // Halves of a word are two threads' own.
+  expectFine(kernelText("u64 a", "  mov.u32 %r0, %tid.x;\n  mul.wide.u32 %rd1, %r0, 2;\n  add.s64 %rd1, %rd0, %rd1;\n"
+                                 "  mov.u16 %rs1, 7;\n  st.global.u16 [%rd1], %rs1;\n"),
+             64);
+}
+
+// By who comes first it is the one or the other that is told.
+TEST_F(FaultTest, GlobalAtomicsAreNoRaceAmongThemselves) {
+  auto text = [](const std::string &between) {
+    return kernelText("u64 a", kPlacesGlobal + "  setp.eq.u32 %p1, %r0, 5;\n  @!%p1 red.global.add.u32 [%rd0], 1;\n" +
+                                   between + "  @%p1 ld.global.u32 %r4, [%rd0];\n");
+  };
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED", {"race: ", " with no barrier between, in device memory, "});
+}
+
+TEST_F(FaultTest, GlobalAsynchronousCopiesRead) {
+  auto text = [](const std::string &between) {
+    return kernelText("u64 a",
+                      kPlacesGlobal + "  st.global.u32 [%rd1], %r0;\n" + between +
+                          "  mov.u32 %r2, s;\n  setp.eq.u32 %p1, %r0, 0;\n"
+                          "  @%p1 cp.async.ca.shared.global [%r2], [%rd0+64], 4;\n  cp.async.wait_all;\n",
+                      kShared);
+  };
+  expectFine(text("  bar.sync 0;\n"), 64);
+  expectFault(text(""), 64, "CUDA_ERROR_LAUNCH_FAILED", {"race: ", " with no barrier between, in device memory, "});
+}
+
+// What a block did lies before the next one's, and much of it is remembered.
+TEST_F(FaultTest, GlobalMemoryOfManyBlocks) {
+  const std::string text =
+      kernelText("u64 a", "  mov.u32 %r0, %tid.x;\n  mov.u32 %r1, %ctaid.x;\n  shl.b32 %r2, %r1, 16;\n"
+                          "  shl.b32 %r3, %r0, 4;\n  add.s32 %r2, %r2, %r3;\n  cvt.u64.u32 %rd1, %r2;\n"
+                          "  add.s64 %rd1, %rd0, %rd1;\n  mov.u32 %r4, 64;\n$L:\n"
+                          "  st.global.v4.f32 [%rd1], {%f1, %f1, %f1, %f1};\n  add.s64 %rd1, %rd1, 1024;\n"
+                          "  sub.u32 %r4, %r4, 1;\n  setp.ne.u32 %p1, %r4, 0;\n  @%p1 bra $L;\n"
+                          "  add.s64 %rd1, %rd1, -65520;\n  setp.lt.u32 %p1, %r0, LAST;\n"
+                          "  @%p1 ld.global.f32 %f2, [%rd1];\n");
+  for (bool isRight : {true, false}) {
+    open({{"SEED", "1"}});
+    Buffer<float> buffer(std::vector<float>(8 << 14, 1.f));
+    run(kernel(replaced(text, "LAST", isRight ? "0" : "63"), "k"), 8, 64, buffer.pointer);
+    const std::string errors = takeErrors();
+    EXPECT_EQ(errors.empty(), isRight) << errors;
+  }
+}
+
 // --- Global memory between blocks ------------------------------------------------------------------------------------
 
 /// Races of blocks are found in any order of the blocks, on one host thread and on several. Two bytes a block are in

@@ -351,9 +351,10 @@ TEST_F(WarpTest, AtomicsOfFloatsAndWideNumbers) {
   EXPECT_EQ(most, 63u);
 }
 
-// The loop by which LLVM makes other operations: here a float's maximum.
+// The loop by which LLVM makes other operations, here a float's maximum; but for the load that LLVM's begins with,
+// which meets the swaps of others.
 TEST_F(WarpTest, CompareAndSwapLoop) {
-  EXPECT_EQ(after("  cvt.rn.f32.u32 %f1, %r0;\n  ld.global.u32 %r5, [%rd0];\n$L_again:\n  mov.b32 %f2, %r5;\n  max.f32 "
+  EXPECT_EQ(after("  cvt.rn.f32.u32 %f1, %r0;\n  mov.u32 %r5, 0;\n$L_again:\n  mov.b32 %f2, %r5;\n  max.f32 "
                   "%f3, %f1, %f2;\n  mov.b32 %r6, %f3;\n"
                   "  atom.global.cas.b32 %r7, [%rd0], %r5, %r6;\n  setp.ne.s32 %p1, %r7, %r5;\n  mov.b32 %r5, %r7;\n  "
                   "@%p1 bra $L_again;\n",

@@ -322,9 +322,42 @@ TEST(CudaErrors, AWrongAddressIsReportedWithTheLastLaunches) {
       },
       "1 no error\n(.*\n)*2 no error\n(.*\n)*3 waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS \\(.*\\), in one of "
       "the "
-      "last launches: norm of layer 1: kernel 'add_to', softmax of layer 2: kernel 'write_behind' \\[MORPH_CUDA_SYNC=1 "
-      ".*\\]\n(.*\n)*4 waiting for the device: "
+      "last launches: norm of layer 1: kernel 'add_to', softmax of layer 2: kernel 'write_behind' \\[the same again "
+      "with MORPH_CUDA_SYNC=1 .*\\]\n(.*\n)*4 waiting for the device: "
       "CUDA_ERROR_ILLEGAL_ADDRESS");
+}
+
+/// The same launches as a graph.
+void writeBehindInAGraph() {
+  auto device = *CudaDevice::open(0);
+  const CudaModule module = *device->load(kTestPtx, "the test");
+  const CudaFunction add = *module.find("add_to"), behind = *module.find("write_behind");
+  auto *y = static_cast<float *>(*device->allocate(256, "y"));
+  const float *x = y;
+  uint64_t reach = uint64_t(1) << 40;
+  void *arguments[] = {&y, &reach};
+  (void)device->fill(y, 0, 256);
+  StatusOr<CudaGraph> graph = device->capture([&]() -> Status {
+    MORPH_RETURN_IF_ERROR(addTo(*device, add, x, y, 1, 64, "norm of layer 1"));
+    return device->launch(behind, {1, 1, 1}, {1, 1, 1}, 0, arguments, "softmax of layer 2");
+  });
+  say("1 " + messageOf(graph.status()));
+  say("2 " + messageOf(device->launch(*graph, "program 'gates'")));
+  const Status status = device->synchronize();
+  say("3 " + messageOf(status) + " [" + status.hint() + "]");
+  device->release(y);
+}
+
+// Of a graph's launches nobody knows which one it was: the hint says how to learn it.
+TEST(CudaErrors, AGraphIsReportedByItsNameAndHowToLearnMore) {
+  EXPECT_IN_ANOTHER_PROCESS(
+      {
+        ::unsetenv("MORPH_CUDA_SYNC");
+        writeBehindInAGraph();
+      },
+      "1 no error\n(.*\n)*2 no error\n(.*\n)*3 waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS \\(.*\\), in one of "
+      "the last launches: program 'gates' \\[the same again with MORPH_CUDA_SYNC=1 starts no graphs, waits for every "
+      "launch, and names the one that failed; morph run goes on from its last checkpoint\\]");
 }
 
 TEST(CudaErrors, WaitingForEveryLaunchNamesTheOne) {

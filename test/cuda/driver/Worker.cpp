@@ -109,34 +109,55 @@ void Worker::goToScheduler() {
   __builtin_unreachable();
 }
 
-void Worker::reportFound(const MorphThread &thread, uint32_t site, uint64_t address, const SharedShadow::Found &found) {
-  std::string where = "shared memory at byte " + std::to_string(address + found.offset);
+void Worker::reportFound(const MorphThread &thread, uint32_t site, const std::string &where,
+                         const BlockShadow::Found &found) {
   std::string other = threadText(found.other), line = siteText(found.site);
   switch (found.finding) {
-  case SharedShadow::Finding::None:
+  case BlockShadow::Finding::None:
     return;
-  case SharedShadow::Finding::Uninitialised:
+  case BlockShadow::Finding::Uninitialised:
     return report(thread, site, "reads uninitialised " + where, Fault::LaunchFailed);
-  case SharedShadow::Finding::InFlight:
+  case BlockShadow::Finding::InFlight:
     return report(thread, site,
                   "touches what an asynchronous copy that was not waited for writes, in " + where + " (" + other +
                       ", " + line + ")",
                   Fault::LaunchFailed);
-  case SharedShadow::Finding::WriteRead:
+  case BlockShadow::Finding::WriteRead:
     return report(thread, site,
                   "race: reads what another thread has written with no barrier between, in " + where + " (" + other +
                       ", " + line + ")",
                   Fault::LaunchFailed);
-  case SharedShadow::Finding::WriteWrite:
+  case BlockShadow::Finding::WriteWrite:
     return report(thread, site,
                   "race: writes what another thread has written with no barrier between, in " + where + " (" + other +
                       ", " + line + ")",
                   Fault::LaunchFailed);
-  case SharedShadow::Finding::ReadWrite:
+  case BlockShadow::Finding::ReadWrite:
     return report(thread, site,
                   "race: writes what another thread has read with no barrier between, in " + where + " (" + other + ")",
                   Fault::LaunchFailed);
   }
+}
+
+void Worker::reportShared(const MorphThread &thread, uint32_t site, uint64_t address, const BlockShadow::Found &found) {
+  if (found.finding != BlockShadow::Finding::None)
+    reportFound(thread, site, "shared memory at byte " + std::to_string(address + found.offset), found);
+}
+
+std::string Worker::placeText(uint64_t address) const {
+  uint64_t begin = 0, size = 0;
+  return shared_->memory->find(address, begin, size)
+             ? std::to_string(address - begin) + " bytes into an allocation of " + std::to_string(size)
+             : hexadecimal(address);
+}
+
+void Worker::checkGlobal(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how) {
+  checkBlocks(thread, site, address, bytes, how);
+  const BlockShadow::Found found = how == kRead
+                                       ? shadow.readGlobal(thread.index, site, address, bytes)
+                                       : shadow.writeGlobal(thread.index, site, address, bytes, how == kAtomic);
+  if (found.finding != BlockShadow::Finding::None)
+    reportFound(thread, site, "device memory, " + placeText(address + found.offset), found);
 }
 
 void Worker::checkBlocks(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how) {
@@ -151,14 +172,10 @@ void Worker::checkBlocks(const MorphThread &thread, uint32_t site, uint64_t addr
                                uint32_t(found.other / nctaid[0] / nctaid[1])};
     other = "block " + triple(place) + " has";
   }
-  uint64_t begin = 0, size = 0;
-  const bool isKnown = shared_->memory->find(found.address, begin, size);
   report(thread, site,
          std::string("race of blocks: ") + (how == kRead ? "reads" : "writes") + " what " + other +
-             (found.finding == GlobalShadow::Finding::ReadWrite ? " read" : " written") + " in the same launch" +
-             (isKnown ? ", " + std::to_string(found.address - begin) + " bytes into an allocation of " +
-                            std::to_string(size)
-                      : ""),
+             (found.finding == GlobalShadow::Finding::ReadWrite ? " read" : " written") + " in the same launch, " +
+             placeText(found.address),
          Fault::LaunchFailed);
 }
 
@@ -199,7 +216,7 @@ uint8_t *Worker::accessGlobal(MorphThread &thread, uint32_t site, uint64_t addre
   if (how != kRead)
     counted.bytesStored += bytes;
   record(thread, site, false, address, bytes, how);
-  checkBlocks(thread, site, address, bytes, how);
+  checkGlobal(thread, site, address, bytes, how);
   return reinterpret_cast<uint8_t *>(address + range.delta);
 }
 
@@ -211,10 +228,9 @@ uint8_t *Worker::accessShared(MorphThread &thread, uint32_t site, uint64_t addre
          Fault::Misaligned);
   checkInside(thread, site, address, bytes);
   record(thread, site, true, address, bytes, how);
-  SharedShadow::Found found = how == kRead ? shadow.read(thread.index, site, uint32_t(address), bytes)
-                                           : shadow.write(thread.index, site, uint32_t(address), bytes, how == kAtomic);
-  if (found.finding != SharedShadow::Finding::None)
-    reportFound(thread, site, address, found);
+  reportShared(thread, site, address,
+               how == kRead ? shadow.read(thread.index, site, uint32_t(address), bytes)
+                            : shadow.write(thread.index, site, uint32_t(address), bytes, how == kAtomic));
   return shared + address;
 }
 
@@ -257,14 +273,12 @@ void Worker::copyAsync(MorphThread &thread, uint32_t site, uint64_t to, uint64_t
     const LiveRange &range = findLive(thread, site, from, source, kRead);
     counts.sites[site].bytesLoaded += source;
     record(thread, site, false, from, source, kRead);
-    checkBlocks(thread, site, from, source, kRead);
+    checkGlobal(thread, site, from, source, kRead);
     std::memcpy(copy.data, reinterpret_cast<const uint8_t *>(from + range.delta), source);
   }
   checkInside(thread, site, to, bytes);
   record(thread, site, true, to, bytes, kWrite);
-  SharedShadow::Found found = shadow.beginCopy(thread.index, site, uint32_t(to), bytes);
-  if (found.finding != SharedShadow::Finding::None)
-    reportFound(thread, site, to, found);
+  reportShared(thread, site, to, shadow.beginCopy(thread.index, site, uint32_t(to), bytes));
   // Written when it is waited for, and no earlier.
   states[thread.index].copies.push_back(copy);
 }

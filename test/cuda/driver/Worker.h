@@ -4,12 +4,12 @@
 #ifndef MORPH_TEST_CUDA_DRIVER_WORKER_H
 #define MORPH_TEST_CUDA_DRIVER_WORKER_H
 
+#include "test/cuda/driver/BlockShadow.h"
 #include "test/cuda/driver/Fiber.h"
 #include "test/cuda/driver/GlobalShadow.h"
 #include "test/cuda/driver/Machine.h"
 #include "test/cuda/driver/Random.h"
 #include "test/cuda/driver/SecondCache.h"
-#include "test/cuda/driver/SharedShadow.h"
 
 #include <atomic>
 #include <cstdint>
@@ -84,8 +84,13 @@ private:
 
   // Errors.
   void report(const MorphThread &thread, uint32_t site, const std::string &what, Fault fault);
-  void reportFound(const MorphThread &thread, uint32_t site, uint64_t address, const SharedShadow::Found &found);
-  /// Reports an access to device memory that another block's of the same launch forbids.
+  void reportFound(const MorphThread &thread, uint32_t site, const std::string &where, const BlockShadow::Found &found);
+  void reportShared(const MorphThread &thread, uint32_t site, uint64_t address, const BlockShadow::Found &found);
+  /// Where an address of device memory lies.
+  std::string placeText(uint64_t address) const;
+  /// Reports an access to device memory that another thread's of the block forbids, or another block's of the same
+  /// launch.
+  void checkGlobal(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how);
   void checkBlocks(const MorphThread &thread, uint32_t site, uint64_t address, uint32_t bytes, uint32_t how);
   std::string threadText(uint32_t index) const;
   std::string siteText(uint32_t site) const;
@@ -132,7 +137,7 @@ private:
   char *stacks = nullptr;
   std::vector<uint8_t> locals;
   std::vector<uint8_t> isInside; ///< Of shared memory: whether a byte is a variable's.
-  SharedShadow shadow;
+  BlockShadow shadow;
   LiveRange cache[64];
   Random random;
   uint32_t plainNext = 0; ///< Plain calls: the place in the order of the thread that runs.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is known of every byte of a block's shared memory: who wrote and read it last, and what has ordered that before
-// others. Orders come from barriers of the block (warps learn of each other) and of a warp (lanes learn of each other);
-// shuffles and votes order nothing, as PTX has it.
+// What is known of every byte of a block's shared memory, and of every two bytes of device memory that it touches:
+// which of its threads wrote and read it last, and what has ordered that before others. Orders come from barriers of
+// the block (warps learn of each other) and of a warp (lanes learn of each other); shuffles and votes order nothing, as
+// PTX has it.
 
-#ifndef MORPH_TEST_CUDA_DRIVER_SHAREDSHADOW_H
-#define MORPH_TEST_CUDA_DRIVER_SHAREDSHADOW_H
+#ifndef MORPH_TEST_CUDA_DRIVER_BLOCKSHADOW_H
+#define MORPH_TEST_CUDA_DRIVER_BLOCKSHADOW_H
 
 #include <cstdint>
 #include <string>
@@ -12,7 +13,7 @@
 
 namespace morph::standin {
 
-class SharedShadow {
+class BlockShadow {
 public:
   /// What an access was found to be.
   enum class Finding { None, Uninitialised, InFlight, WriteWrite, WriteRead, ReadWrite };
@@ -27,6 +28,10 @@ public:
 
   Found read(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes);
   Found write(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes, bool isAtomic);
+  /// The same of device memory, at most 16 bytes that are aligned to their number; single bytes are left alone, as by
+  /// GlobalShadow.
+  Found readGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes);
+  Found writeGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes, bool isAtomic);
   /// A copy on its way: nobody may touch the bytes until it has landed.
   Found beginCopy(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes);
   void endCopy(uint32_t thread, uint32_t address, uint32_t bytes);
@@ -54,16 +59,31 @@ private:
     std::vector<uint32_t> lanes; ///< 32 x 32: what a lane knows of others; empty until a part of the warp joins.
   };
   Stamp now(uint32_t thread) const { return {warps[thread / 32].time, laneTimes[thread], uint16_t(thread)}; }
+  /// The cells of 16 bytes of device memory follow each other. A table of those that the block has touched, by hashes:
+  /// few beside all memory.
+  struct Line {
+    uint64_t number = 0; ///< Of its address.
+    uint32_t block = 0;  ///< In whose time it was touched; 0: never.
+    uint32_t cells = 0;  ///< Where they begin.
+  };
+  static constexpr uint64_t kLineBytes = 16, kGranule = 2;
+  Cell *globalCells(uint64_t address);
+
   bool isCurrent(const Stamp &stamp) const { return stamp.warpTime >= base; }
   bool isOrdered(const Stamp &before, uint32_t thread) const;
-  Found access(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes, bool isAtomic, bool isCopy);
+  Found look(uint32_t thread, Cell *cells, uint32_t count, bool mayBeUnwritten);
+  Found change(uint32_t thread, uint32_t site, Cell *cells, uint32_t count, bool isAtomic, bool isCopy,
+               bool mayBeUnwritten);
 
   uint32_t base = 1, next = 1;
-  std::vector<Cell> cells;
+  std::vector<Cell> cells; ///< Of shared memory.
+  std::vector<Line> lines;
+  std::vector<Cell> lineCells;
+  uint32_t block = 0, usedLines = 0;
   std::vector<Warp> warps;
   std::vector<uint32_t> laneTimes;
 };
 
 } // namespace morph::standin
 
-#endif // MORPH_TEST_CUDA_DRIVER_SHAREDSHADOW_H
+#endif // MORPH_TEST_CUDA_DRIVER_BLOCKSHADOW_H
