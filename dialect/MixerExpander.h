@@ -61,9 +61,9 @@ public:
   mlir::FailureOr<mlir::Value> getWeight(MixerWeightOp weight);
 
   /// Creates an op whose result types are inferred.
-  template <typename OpTy, typename... Arguments> mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
-    llvm::SmallVector<mlir::Type> unknown(OpTy::template hasTrait<mlir::OpTrait::OneResult>() ? 1 : 2,
-                                          getTensorType(use.getContext(), {}));
+  template <typename OpTy, unsigned kResults = 1, typename... Arguments>
+  mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
+    llvm::SmallVector<mlir::Type> unknown(kResults, getTensorType(use.getContext(), {}));
     auto op = builder->create<OpTy>(getLoc(), mlir::TypeRange(unknown), std::forward<Arguments>(arguments)...);
     if (failed(inferTypes(op)))
       return mlir::failure();

@@ -37,12 +37,19 @@
 // CHECK-COUNT-4: st.global.v4.f32
 // CHECK-NOT: st.global
 
-// The softmax is found anew, with the sum of the products of shares and their gradients: three sums of 16. dq, and what the
-// keys' kernel needs of a row, are stored.
-// CHECK-LABEL: .entry attention_grad_rows_f32_2_1_64_0_
-// CHECK-COUNT-48: shfl.sync.bfly.b32
+// Nothing is kept here: the forward runs again, and leaves the logarithms of its rows' sums, too.
+// CHECK-LABEL: .entry attention_grad_f32_2_1_64_0_
+// CHECK-COUNT-32: shfl.sync.bfly.b32
 // CHECK-NOT: shfl.sync
-// CHECK-COUNT-12: st.global.f32
+// CHECK-COUNT-4: st.global.f32
+// CHECK-COUNT-4: st.global.v4.f32
+// CHECK-NOT: st.global
+
+// The products of the result and its gradient: a sum of four rows over 16 lanes, which the keys' kernel needs; then dq.
+// CHECK-LABEL: .entry attention_grad_rows_f32_2_1_64_0_
+// CHECK-COUNT-16: shfl.sync.bfly.b32
+// CHECK-NOT: shfl.sync
+// CHECK-COUNT-4: st.global.f32
 // CHECK-COUNT-4: st.global.v4.f32
 // CHECK-NOT: st.global
 // CHECK-LABEL: .entry attention_grad_keys_f32_2_1_64_0_
