@@ -35,25 +35,17 @@ struct Dim3 {
 };
 
 enum class CudaType { F32, BF16, F64 };
-/// What a product does to its sums. cuBLASLt has no SiLU.
-enum class Epilogue {
-  None,
-  Gelu, ///< By tanh, after the bias.
-};
-
-/// c = epilogue(op(a) op(b) [+ c] [+ bias]). op transposes when its flag is set; op(a) is [m,k], op(b) [k,n], c [m,n],
+/// c = op(a) op(b) [+ bias]. op transposes when its flag is set; op(a) is [m,k], op(b) [k,n], c [m,n],
 /// bias [n]. Matrices are row-major, a stride counts the elements between the starts of two rows as they are stored, 0:
 /// rows follow one another; a batch stride those between two matrices, 0: all are the same one (not for c).
 /// Types of factors, c and bias: fp32 and fp32; bf16 and either; fp64 and fp64. Sums are fp32, never TF32, and fp64 for
-/// fp64 factors, which have no GELU.
+/// fp64 factors.
 struct CudaProduct {
   int64_t m = 0, n = 0, k = 0;
   bool transposeA = false, transposeB = false;
   CudaType factors = CudaType::F32;
   CudaType result = CudaType::F32; ///< Of c and of bias.
   int64_t strideA = 0, strideB = 0, strideC = 0;
-  bool accumulates = false; ///< c is added to, before the epilogue.
-  Epilogue epilogue = Epilogue::None;
   int64_t batch = 1;
   int64_t batchStrideA = 0, batchStrideB = 0, batchStrideC = 0;
 };

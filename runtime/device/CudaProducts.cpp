@@ -25,12 +25,6 @@ cudaDataType_t typeOf(CudaType type) {
   return type == CudaType::F64 ? CUDA_R_64F : type == CudaType::BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-cublasLtEpilogue_t epilogueOf(const ProductKind &kind) {
-  if (kind.product.epilogue == Epilogue::Gelu)
-    return kind.hasBias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
-  return kind.hasBias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-}
-
 /// Something of cuBLASLt's that its destroying function ends.
 template <typename T> class Owned {
 public:
@@ -54,7 +48,7 @@ struct CudaProducts::Prepared {
   Owned<cublasLtMatmulDesc_t> operation;
   Owned<cublasLtMatrixLayout_t> first, second, result;
   cublasLtMatmulAlgo_t algorithm = {};
-  bool isDouble = false, accumulates = false;
+  bool isDouble = false;
 
   explicit Prepared(const CublasLt &blas)
       : operation(blas.MatmulDescDestroy), first(blas.MatrixLayoutDestroy), second(blas.MatrixLayoutDestroy),
@@ -94,7 +88,6 @@ StatusOr<std::unique_ptr<CudaProducts::Prepared>> CudaProducts::prepare(const Pr
   const CudaProduct &p = kind.product;
   auto prepared = std::make_unique<Prepared>(blas);
   prepared->isDouble = p.factors == CudaType::F64;
-  prepared->accumulates = p.accumulates;
   const cublasComputeType_t compute = prepared->isDouble ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F;
   const cudaDataType_t scale = prepared->isDouble ? CUDA_R_64F : CUDA_R_32F;
   const cudaDataType_t factors = typeOf(p.factors), result = typeOf(p.result);
@@ -106,7 +99,7 @@ StatusOr<std::unique_ptr<CudaProducts::Prepared>> CudaProducts::prepare(const Pr
   const ColumnMajorProduct columns = columnMajorOf(p);
   const cublasOperation_t opFirst = columns.first.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                           opSecond = columns.second.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-  const cublasLtEpilogue_t epilogue = epilogueOf(kind);
+  const cublasLtEpilogue_t epilogue = kind.hasBias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
   MORPH_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_TRANSA, opFirst));
   MORPH_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_TRANSB, opSecond));
   MORPH_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue));
@@ -198,25 +191,14 @@ cublasStatus_t CudaProducts::start(const Prepared &prepared, const cublasLtMatmu
   const void *alpha = prepared.isDouble ? static_cast<const void *>(&oneDouble) : &one;
   const void *nothing = prepared.isDouble ? static_cast<const void *>(&zeroDouble) : &zero;
   return blas_->Matmul(handle_, prepared.operation.get(), alpha, b, prepared.first.get(), a, prepared.second.get(),
-                       prepared.accumulates ? alpha : nothing, c, prepared.result.get(), c, prepared.result.get(),
-                       &algorithm, reinterpret_cast<void *>(workspace_), kWorkspaceBytes,
+                       nothing, c, prepared.result.get(), c, prepared.result.get(), &algorithm,
+                       reinterpret_cast<void *>(workspace_), kWorkspaceBytes,
                        reinterpret_cast<cudaStream_t>(state_.stream));
 }
 
-StatusOr<size_t> CudaProducts::measure(const ProductKind &kind, const Prepared &prepared,
-                                       const std::vector<Candidate> &list, const void *a, const void *b, void *c,
-                                       const std::string &what) {
+StatusOr<size_t> CudaProducts::measure(const Prepared &prepared, const std::vector<Candidate> &list, const void *a,
+                                       const void *b, void *c, const std::string &what) {
   const CudaDriver &driver = *state_.driver;
-  // What is added to is measured on a copy, at the same alignment. Without memory for it, the first one is taken.
-  CUdeviceptr copy = 0;
-  if (kind.product.accumulates) {
-    const auto bytes = static_cast<size_t>(extentOfResult(kind.product) * bytesOf(kind.product.result));
-    const auto offset = reinterpret_cast<uintptr_t>(c) % 256;
-    if (driver.cuMemAlloc(&copy, bytes + 256) != CUDA_SUCCESS)
-      return list.size();
-    driver.cuMemcpyDtoDAsync(copy + offset, reinterpret_cast<CUdeviceptr>(c), bytes, state_.stream);
-    c = reinterpret_cast<void *>(copy + offset);
-  }
   auto timed = [&](const Candidate &candidate, int repeats) -> StatusOr<double> {
     MORPH_RETURN_IF_ERROR(state_.check(driver.cuEventRecord(begin_, state_.stream), what));
     for (int i = 0; i < repeats; ++i)
@@ -248,8 +230,6 @@ StatusOr<size_t> CudaProducts::measure(const ProductKind &kind, const Prepared &
         best[i] = best[i] < 0 ? *seconds : std::min(best[i], *seconds);
       }
     }
-  if (copy)
-    driver.cuMemFree(copy);
   size_t chosen = list.size();
   for (size_t i = 0; i < list.size(); ++i)
     if (repeats[i] > 0 && (chosen == list.size() || best[i] * kClearly < best[chosen]))
@@ -287,7 +267,7 @@ Status CudaProducts::run(const CudaProduct &product, const void *a, const void *
       isFinal = false;
     else if (choices_.kept() && list.size() > 1) {
       list.resize(std::min(list.size(), kMeasured));
-      MORPH_ASSIGN_OR_RETURN(const size_t fastest, measure(kind, *prepared, list, a, b, c, what));
+      MORPH_ASSIGN_OR_RETURN(const size_t fastest, measure(*prepared, list, a, b, c, what));
       chosen = list.begin();
       if (fastest < list.size()) {
         ++measured_;

@@ -43,8 +43,8 @@ private:
   StatusOr<std::unique_ptr<Prepared>> prepare(const ProductKind &kind, const void *bias);
   StatusOr<std::vector<Candidate>> candidates(const ProductKind &kind, const Prepared &prepared);
   /// The index of the fastest; the list's size where there is no memory to measure in.
-  StatusOr<size_t> measure(const ProductKind &kind, const Prepared &prepared, const std::vector<Candidate> &list,
-                           const void *a, const void *b, void *c, const std::string &what);
+  StatusOr<size_t> measure(const Prepared &prepared, const std::vector<Candidate> &list, const void *a, const void *b,
+                           void *c, const std::string &what);
   cublasStatus_t start(const Prepared &prepared, const cublasLtMatmulAlgo_t &algorithm, const void *a, const void *b,
                        void *c) const;
 

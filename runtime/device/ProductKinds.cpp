@@ -27,7 +27,7 @@ std::string sizesOf(const CudaProduct &p) {
 
 auto tied(const CudaProduct &p) {
   return std::tie(p.m, p.n, p.k, p.transposeA, p.transposeB, p.factors, p.result, p.strideA, p.strideB, p.strideC,
-                  p.accumulates, p.epilogue, p.batch, p.batchStrideA, p.batchStrideB, p.batchStrideC);
+                  p.batch, p.batchStrideA, p.batchStrideB, p.batchStrideC);
 }
 
 /// Letters, digits and a few signs, which are all that kinds and algorithms consist of.
@@ -70,8 +70,6 @@ StatusOr<CudaProduct> checkedProduct(CudaProduct p) {
   if (!isPair)
     return Status::failed(std::string("no product of ") + nameOf(p.factors) + " factors has " + nameOf(p.result) +
                           " results");
-  if (p.factors == CudaType::F64 && p.epilogue != Epilogue::None)
-    return Status::failed("no product of f64 factors has a GELU");
   if (isEmpty(p))
     return p;
   if (p.k == 0)
@@ -94,8 +92,6 @@ StatusOr<CudaProduct> checkedProduct(CudaProduct p) {
                           " elements");
   return p;
 }
-
-int64_t extentOfResult(const CudaProduct &p) { return (p.batch - 1) * p.batchStrideC + (p.m - 1) * p.strideC + p.n; }
 
 ColumnMajorProduct columnMajorOf(const CudaProduct &p) {
   // Stored rows are columns there, so that what is not transposed here is not there.
@@ -123,7 +119,7 @@ std::string ProductKind::text() const {
       << " " << p.m << "x" << p.n << "x" << p.k << " strides " << p.strideA << "," << p.strideB << "," << p.strideC;
   if (p.batch != 1)
     out << " batch " << p.batch << " " << p.batchStrideA << "," << p.batchStrideB << "," << p.batchStrideC;
-  out << (hasBias ? " bias" : "") << (p.epilogue == Epilogue::Gelu ? " gelu" : "") << (p.accumulates ? " add" : "");
+  out << (hasBias ? " bias" : "");
   out << " aligned " << alignments[0] << "," << alignments[1] << "," << alignments[2] << "," << alignments[3];
   return out.str();
 }

@@ -22,9 +22,6 @@ int64_t bytesOf(CudaType type);
 StatusOr<CudaProduct> checkedProduct(CudaProduct product);
 inline bool isEmpty(const CudaProduct &product) { return product.m == 0 || product.n == 0 || product.batch == 0; }
 
-/// Elements between the first of c and the one behind its last.
-int64_t extentOfResult(const CudaProduct &checked);
-
 /// A matrix as stored, column-major: element (r, c) lies at r + c * leading.
 struct ColumnMajor {
   int64_t rows = 0, columns = 0, leading = 0, batchStride = 0;
@@ -51,7 +48,7 @@ struct ProductKind {
   std::array<int, 4> alignments = {256, 256, 256, 256};
 
   bool operator<(const ProductKind &other) const;
-  /// One line: "bf16 f32 nt 1024x576x1536 strides 1536,1536,576 batch 1 0,0,0 bias gelu add aligned 256,256,256,256".
+  /// One line: "bf16 f32 nt 1024x576x1536 strides 1536,1536,576 batch 1 0,0,0 bias aligned 256,256,256,256".
   std::string text() const;
 };
 

@@ -183,7 +183,6 @@ TEST_F(CudaDeviceTest, NothingIsLeft) {
     float *a = memoryOf(ones), *c = memory<float>(64);
     CudaProduct product;
     product.m = product.n = product.k = --size; // Another kind, which is measured.
-    product.accumulates = true;
     ASSERT_OK(device->product(product, a, a, nullptr, c, "a product"));
     const CudaGraph graph = *device->capture([&] { return device->fill(c, 0, 256); });
     ASSERT_OK(device->launch(graph));
