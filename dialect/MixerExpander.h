@@ -61,9 +61,11 @@ public:
   mlir::FailureOr<mlir::Value> getWeight(MixerWeightOp weight);
 
   /// Creates an op whose result types are inferred.
-  template <typename OpTy, unsigned kResults = 1, typename... Arguments>
-  mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
-    llvm::SmallVector<mlir::Type> unknown(kResults, getTensorType(use.getContext(), {}));
+  template <typename OpTy, typename... Arguments> mlir::FailureOr<OpTy> create(Arguments &&...arguments) {
+    // Of those that an op may leave besides (keep_lse, keep_states) there is none.
+    constexpr bool isSingle = OpTy::template hasTrait<mlir::OpTrait::OneResult>() ||
+                              OpTy::template hasTrait<mlir::OpTrait::AtLeastNResults<1>::template Impl>();
+    llvm::SmallVector<mlir::Type> unknown(isSingle ? 1 : 2, getTensorType(use.getContext(), {}));
     auto op = builder->create<OpTy>(getLoc(), mlir::TypeRange(unknown), std::forward<Arguments>(arguments)...);
     if (failed(inferTypes(op)))
       return mlir::failure();

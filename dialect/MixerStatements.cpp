@@ -134,7 +134,7 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
   int64_t rank = decay ? typeOf(decay).getRank() : 0;
   auto decayOfRank = [&](int64_t expected) { return rank == expected ? decay : Value(); };
   Builder attributes(getContext());
-  FailureOr<LinearAttentionOp> attention = expander.create<LinearAttentionOp, /*kResults=*/2>(
+  FailureOr<LinearAttentionOp> attention = expander.create<LinearAttentionOp>(
       given.getQ(), *k, given.getV(), decayOfRank(1), decayOfRank(3), decayOfRank(4), given.getBeta(), given.getWrite(),
       given.getErase(), given.getBonus(), *state, attributes.getF64FloatAttr(*scale),
       attributes.getI64IntegerAttr(*chunk), getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr(),
