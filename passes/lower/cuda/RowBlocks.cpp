@@ -7,6 +7,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -58,6 +59,7 @@ struct Piece {
   Index offset;                         ///< From the line's begin.
   Index index;                          ///< From the buffers' begin.
   Value isInside;                       ///< Null where it always is.
+  Value isRead;                         ///< And the line is there; null where both always are.
   llvm::DenseMap<Value, Value> known{}; ///< Elements of values.
 };
 
@@ -146,6 +148,7 @@ private:
   }
   void onlyIf(Value condition, llvm::function_ref<void()> body) { condition ? k.onlyIf(condition, body) : body(); }
   Value loadVector(Value buffer, Type element, Index index);
+  Value loadRow(Value buffer, Type element, const Piece &piece);
   void storeVector(Value value, Value buffer, Index index);
   Value loadElement(Value buffer, Type element, int64_t index);
 
@@ -171,6 +174,24 @@ Value RowBlockLowering::loadVector(Value buffer, Type element, Index index) {
   Value value = k.builder.create<LLVM::LoadOp>(k.location, vectorOf(stored), address,
                                                static_cast<unsigned>(lanes) * element.getIntOrFloatBitWidth() / 8);
   return stored == element ? value : k.builder.create<arith::BitcastOp>(k.location, vectorOf(element), value);
+}
+
+/// Elements of an operand's rows, which a result may take the place of: what is not this thread's, another one may be
+/// writing.
+Value RowBlockLowering::loadRow(Value buffer, Type element, const Piece &piece) {
+  if (!piece.isRead)
+    return loadVector(buffer, element, piece.index);
+  OpBuilder &builder = k.builder;
+  auto branch =
+      builder.create<scf::IfOp>(k.location, TypeRange{vectorOf(element)}, piece.isRead, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  Value loaded = loadVector(buffer, element, piece.index);
+  builder.create<scf::YieldOp>(k.location, loaded);
+  builder.setInsertionPointToStart(branch.elseBlock());
+  Value none = builder.create<arith::ConstantOp>(k.location, builder.getZeroAttr(vectorOf(element)));
+  builder.create<scf::YieldOp>(k.location, none);
+  return branch.getResult(0);
 }
 
 void RowBlockLowering::storeVector(Value value, Value buffer, Index index) {
@@ -201,7 +222,7 @@ Value RowBlockLowering::evaluate(Value root, Piece &piece) {
   if (Value value = piece.known.lookup(root))
     return value;
   if (Value buffer = buffers.lookup(root))
-    return piece.known[root] = loadVector(buffer, getElementTypeOrSelf(root.getType()), piece.index);
+    return piece.known[root] = loadRow(buffer, getElementTypeOrSelf(root.getType()), piece);
   auto op = root.getDefiningOp<linalg::GenericOp>();
   for (auto [result, value] : llvm::zip_equal(op.getResults(), applyBody(op, evaluateOperands(op, piece), lanes)))
     piece.known[result] = value;
@@ -322,12 +343,12 @@ void RowBlockLowering::emitLine(Index number, Index lane, Value isThere, Carried
     Index place = lane + i * schedule.group;
     Value isInside;
     if ((i + 1) * schedule.group > vectors) {
-      // The last elements are read again in place of those that there are not.
+      // Where there are none, what is the same for all rows is read of the last ones.
       isInside = place < vectors;
       place = min(place, k.integer(vectors - 1));
     }
     Index offset = place * lanes;
-    pieces.push_back({offset, number * lineWidth + offset, isInside});
+    pieces.push_back({offset, number * lineWidth + offset, isInside, both(isThere, isInside)});
   }
   for (int phase = 0; phase < passes; ++phase)
     emitPass(phase, pieces, isThere, carried);
@@ -342,7 +363,7 @@ void RowBlockLowering::emitElements() {
   Index first = (k.block() * schedule.blocks.threads + k.thread()) * kVector, count = k.size(0) * rowElements;
   Carried none;
   auto emitPiece = [&](Index at) {
-    Piece piece{at, at, {}};
+    Piece piece{at, at, {}, {}};
     for (int phase = 0; phase < passes; ++phase)
       emitPass(phase, piece, {}, none);
   };
