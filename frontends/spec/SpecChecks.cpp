@@ -295,6 +295,9 @@ void Checker::checkStages() {
   checkTaskNames("select.tasks");
   std::string method = spec_.getString("select.method");
   checkSelector("select.method", method);
+  if (!isPretrain() && select.getBoolean("refine").value_or(false) && select.getArray("tasks")->empty())
+    error("select.refine", "'select.refine' judges exchanges by tasks, but 'select.tasks' is empty [S14]",
+          "name the tasks whose answers decide");
   for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("evaluate.baselines")))
     checkSelector(("evaluate.baselines[" + llvm::Twine(index) + "]").str(), name);
   if (spec_.isGiven("select.from"))
@@ -330,13 +333,13 @@ void Checker::checkSelector(const std::string &key, const std::string &text) {
     return;
   }
   const morph::SelectorInfo &info = *name->info;
-  const bool needsText = info.needs == morph::SelectorNeeds::Text;
   if (isPretrain())
     return;
-  if (info.needs != morph::SelectorNeeds::Nothing && info.name != "kl" && spec_.getStrings("select.tasks").empty())
+  if (info.needs != morph::SelectorNeeds::Nothing && info.needs != morph::SelectorNeeds::Text &&
+      spec_.getStrings("select.tasks").empty())
     error("select.tasks", "'select.tasks' is empty, but selector '" + info.name + "' needs tasks [S14]",
           "name the tasks whose answers decide, or take method = \"uniform\"");
-  if (needsText && spec_.getStrings("data.text").empty() && !options_.configOnly)
+  if (morph::scoresText(info) && spec_.getStrings("data.text").empty() && !options_.configOnly)
     error(key, "selector '" + info.name + "' measures on text, but [data] names none [S14]", "give 'text' in [data]");
   if (info.name == "fixed" && spec_.getTable("select")->getArray("layers")->empty() == !spec_.isGiven("select.from"))
     error(key, "selector 'fixed' needs one of 'select.layers' and 'select.from' [S25]",

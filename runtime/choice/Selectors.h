@@ -16,7 +16,8 @@ enum class SelectorNeeds {
   Nothing,   ///< The space alone.
   Alignment, ///< The errors of aligned branches: `align-forward`.
   Scores,    ///< KL and answers of choices on the tasks: `score` of the relaxed model, `logits` of the base.
-  Text,      ///< The same on text, too.
+  Text,      ///< The same on text.
+  TasksAndText,
   Gates,     ///< Gradients by the gates: `gates`, `gates-forward`.
 };
 
@@ -28,7 +29,12 @@ struct SelectorInfo {
 
 /// Whether it scores choices.
 inline bool needsScores(const SelectorInfo &info) {
-  return info.needs == SelectorNeeds::Scores || info.needs == SelectorNeeds::Text;
+  return info.needs == SelectorNeeds::Scores || info.needs == SelectorNeeds::Text ||
+         info.needs == SelectorNeeds::TasksAndText;
+}
+/// Whether it scores them on text.
+inline bool scoresText(const SelectorInfo &info) {
+  return info.needs == SelectorNeeds::Text || info.needs == SelectorNeeds::TasksAndText;
 }
 
 /// All selectors, in the order of Selectors.def.

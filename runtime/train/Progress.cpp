@@ -41,6 +41,7 @@ Progress::Progress(std::string label, int64_t total, int64_t done, std::string u
       terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()), lastDraw_(begin_ - std::chrono::seconds(1)) {}
 
 void Progress::update(int64_t done, int64_t tokens, const std::string &details, bool line) {
+  total_ = std::max(total_, done); // Where the length was a guess.
   const Clock::time_point now = Clock::now();
   if (terminal_ ? (now - lastDraw_ < std::chrono::milliseconds(100) && done < total_) : !line)
     return;

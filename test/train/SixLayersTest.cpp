@@ -286,6 +286,20 @@ TEST_F(SixLayers, SearchesKeepPinsTiesAndPatterns) {
   }
 }
 
+TEST_F(SixLayers, PartnersOfAPinnedLayerAreJudgedBesideIt) {
+  // 4 is pinned: 5, which alone is the best to have, adds nothing to it; 1 does.
+  for (const std::string method : {"greedy", "beam:1"}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    run.spec.space.allowed = {{{"keep", ""}, {4}, {"full"}}};
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    EXPECT_EQ(fullLayers(selection->choice), (Layers{1, 4})) << method;
+  }
+}
+
 TEST_F(SixLayers, PartsOfABatchAddUp) {
   // Means over sequences, over weights of rows, and ratios of sums; sequences that are no multiple of the processes,
   // rows that do not all weigh the same, and a sequence without any.

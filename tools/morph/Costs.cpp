@@ -86,7 +86,7 @@ StatusOr<double> scoredChoices(const ResolvedSpec &resolved, const std::vector<i
     const double length = std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
     return static_cast<double>(section.searchTokens) / (length * static_cast<double>(section.samples));
   }
-  return !needsScores(*selector.info) ? 0 : name == "halo" ? 2 * layers : layers;
+  return !needsScores(*selector.info) ? 0 : selector.info->needs == SelectorNeeds::TasksAndText ? 2 * layers : layers;
 }
 
 void takeLarger(StageMemory &memory, const StageMemory &other) {

@@ -182,6 +182,7 @@ Status Pipeline::preflight() {
   for (const std::string &wave : waves_)
     plans[wave] = planFile(wave);
   plans["score"] = planFile("score-teacher");
+  plans["score-relaxed"] = planFile("score-relaxed");
   plans["decode-full"] = planFile("decode-teacher");
   // Which layers are kept is not known yet; the estimate is of the dearest choice.
   for (const char *program : {"distill", "finetune"})

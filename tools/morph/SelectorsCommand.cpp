@@ -19,6 +19,8 @@ static const char *describeNeeds(SelectorNeeds needs) {
   case SelectorNeeds::Scores:
     return "tasks";
   case SelectorNeeds::Text:
+    return "text";
+  case SelectorNeeds::TasksAndText:
     return "tasks and text";
   case SelectorNeeds::Gates:
     return "tasks, gradients";

@@ -374,8 +374,6 @@ Status Pipeline::select(const std::string &variant) {
     inputs.sections = {"space", "model_info"};
     if (selector.info->name == "fixed")
       inputs.sections.push_back("select");
-    if (selector.info->name == "fixed" && section.from)
-      inputs.files = {*section.from};
   } else {
     inputs.sections = {"select", "space", "model", "tasks"};
     for (const auto &[name, file] : plans)
@@ -383,9 +381,13 @@ Status Pipeline::select(const std::string &variant) {
     inputs.stages = {"data", "align"};
     inputs.base = inputs.arithmetic = true;
   }
+  if (selector.info->name == "fixed" && section.from)
+    inputs.files.push_back(*section.from);
   MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs));
   if (key)
     key->add("method", method);
+  if (key && scoresText(*selector.info)) // Windows as distillation sees them.
+    key->add("text", std::to_string(resolved_.distill.length) + " " + std::to_string(resolved_.distill.textPositions));
   std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
   if (selector.info->needs == SelectorNeeds::Gates)
     title += ", " + std::to_string(section.steps) + " steps";

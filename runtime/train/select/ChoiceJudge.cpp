@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 
@@ -121,6 +122,9 @@ StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, MeasureCost &c
         batch.push_back(value);
   }
   MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, count_));
+  std::string kept;
+  for (int64_t layer : fullLayers(choice))
+    kept += " " + std::to_string(layer);
   ChoiceScores scores;
   for (const std::vector<double> &batch : all) {
     cost.flops += batch[0];
@@ -129,6 +133,11 @@ StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, MeasureCost &c
     scores.kl.insert(scores.kl.end(), batch.begin() + 2, middle);
     scores.correct.insert(scores.correct.end(), middle, batch.end());
   }
+  for (double kl : scores.kl)
+    if (!std::isfinite(kl))
+      return Status::failed("select: the KL of the choice that keeps full attention in layers" +
+                                (kept.empty() ? " none" : kept) + " is not finite",
+                            "align longer, or use precision = \"fp32\"");
   return scores;
 }
 

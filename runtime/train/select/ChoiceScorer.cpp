@@ -26,7 +26,7 @@ StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext 
   }
   std::unique_ptr<ChoiceScorer> scorer(new ChoiceScorer(context));
   MORPH_ASSIGN_OR_RETURN(scorer->stream_, context.stream(options, isText ? std::vector<std::string>() : section.tasks));
-  const int64_t batches = std::max<int64_t>(2, (section.samples + section.batch - 1) / section.batch);
+  const int64_t batches = (section.samples + section.batch - 1) / section.batch;
   MORPH_ASSIGN_OR_RETURN(scorer->judge_, ChoiceJudge::create(context, sharing, space, *scorer->stream_, batches));
   ChoiceJudge *judge = scorer->judge_.get();
   MORPH_ASSIGN_OR_RETURN(

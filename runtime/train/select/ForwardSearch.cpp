@@ -39,7 +39,19 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   const CandidateTable even = valuesOfFull(space, std::vector<double>(space.layers.size(), 0));
-  std::vector<Grown> best = {{isForward ? linearChoice(space) : fullChoice(space), {}, 0}};
+  Grown start{isForward ? linearChoice(space) : fullChoice(space), {}, 0};
+  // What pins leave no choice is taken from the beginning: the others are judged beside it.
+  const std::vector<std::vector<bool>> allowed = space.allowedMask();
+  for (size_t group = 0; group < groups.size(); ++group) {
+    const std::vector<bool> &row = allowed[groups[group].front()];
+    const auto first = std::find(row.begin() + 1, row.end(), true);
+    if (row.size() == 1 || (isForward ? first != row.end() : row.front()))
+      continue;
+    start.groups.push_back(group);
+    for (size_t layer : groups[group])
+      start.choice[layer] = isForward ? 0 : first - row.begin();
+  }
+  std::vector<Grown> best = {std::move(start)};
   for (;;) {
     std::vector<Grown> next;
     std::set<std::set<size_t>> seen;

@@ -36,7 +36,7 @@ static StatusOr<Selection> selectUniform(SelectorContext &context) {
                                std::to_string((layers + full - 1) / full) + " at most",
                            "offsets begin at 0");
   for (int64_t i = 0; i < full; ++i)
-    places.push_back(std::min(layers - 1, isMiddle ? (2 * i + 1) * layers / (2 * full) : i * layers / full + offset));
+    places.push_back(isMiddle ? (2 * i + 1) * layers / (2 * full) : i * layers / full + offset);
   const auto nearest = [](const std::vector<int64_t> &list, int64_t layer) {
     return std::min_element(list.begin(), list.end(),
                             [&](int64_t a, int64_t b) { return std::abs(a - layer) < std::abs(b - layer); });
