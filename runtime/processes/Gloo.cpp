@@ -91,6 +91,9 @@ public:
     at::Tensor rows = result.view({-1}), row = tensor.view({-1});
     backend_->_allgather_base(rows, row)->wait();
   }
+  void allGather(std::vector<std::vector<at::Tensor>> results, std::vector<at::Tensor> tensors) override {
+    backend_->allgather_coalesced(results, tensors)->wait();
+  }
 
 private:
   c10::intrusive_ptr<c10d::Store> store_;
