@@ -252,9 +252,11 @@ void Processes::bring(int64_t number) {
                          at::TensorOptions(at::kByte).device(device));
   };
   const bool isNccl = nccl_ && isCuda(device);
-  std::vector<at::Tensor> own;                                              // Over the host: one message for all parts.
+  // Over the host small parts travel together, up to what a message may take beside the buffer.
+  std::vector<at::Tensor> own;
   std::vector<std::vector<at::Tensor>> whole(static_cast<size_t>(count())); // By rank.
   std::vector<std::pair<at::Tensor, at::Tensor>> copies;                    // Onto a GPU.
+  size_t packed = 0;
   for (size_t i = 0; i < group.parts.size(); ++i) {
     const at::Tensor &part = group.parts[i];
     char *const place = static_cast<char *>(buffer.memory.data_ptr()) + group.offsets[i];
@@ -269,11 +271,19 @@ void Processes::bring(int64_t number) {
       if (!device.is_cpu())
         copies.emplace_back(row, whole[rank].back());
     }
-  }
-  if (!isNccl)
+    packed += whole.size() * part.nbytes();
+    const bool isLast = i + 1 == group.parts.size();
+    if (!isLast && packed + whole.size() * group.parts[i + 1].nbytes() <= static_cast<size_t>(kBucketBytes))
+      continue;
     group_->allGather(whole, own);
-  for (const auto &[row, received] : copies)
-    row.copy_(received);
+    for (const auto &[row, received] : copies)
+      row.copy_(received);
+    own.clear();
+    copies.clear();
+    for (std::vector<at::Tensor> &rows : whole)
+      rows.clear();
+    packed = 0;
+  }
   buffer.group = number;
 }
 
