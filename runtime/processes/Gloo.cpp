@@ -9,10 +9,22 @@
 
 #include <arpa/inet.h>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <netdb.h>
 #include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/// Takes the place of the C library's in LibTorch, too, and leaves addresses numbers. c10d looks up the name of each
+/// peer, for messages that it does not print, before it goes on: where no name server answers, or one that is busy
+/// loses a query, all processes of a stage stood still for 5 to 10 seconds a connection.
+extern "C" __attribute__((visibility("default"))) int getnameinfo(const sockaddr *address, socklen_t size, char *host,
+                                                                  socklen_t hostSize, char *service,
+                                                                  socklen_t serviceSize, int flags) {
+  using Function = decltype(&::getnameinfo);
+  static const auto next = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "getnameinfo"));
+  return next(address, size, host, hostSize, service, serviceSize, flags | NI_NUMERICHOST);
+}
 
 namespace morph {
 
@@ -78,6 +90,9 @@ public:
   void allGather(at::Tensor result, at::Tensor tensor) override {
     at::Tensor rows = result.view({-1}), row = tensor.view({-1});
     backend_->_allgather_base(rows, row)->wait();
+  }
+  void allGather(std::vector<std::vector<at::Tensor>> results, std::vector<at::Tensor> tensors) override {
+    backend_->allgather_coalesced(results, tensors)->wait();
   }
 
 private:

@@ -251,19 +251,38 @@ void Processes::bring(int64_t number) {
     return at::from_blob(const_cast<void *>(data), {static_cast<int64_t>(count)},
                          at::TensorOptions(at::kByte).device(device));
   };
+  const bool isNccl = nccl_ && isCuda(device);
+  // Over the host small parts travel together, up to what a message may take beside the buffer.
+  std::vector<at::Tensor> own;
+  std::vector<std::vector<at::Tensor>> whole(static_cast<size_t>(count())); // By rank.
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies;                    // Onto a GPU.
+  size_t packed = 0;
   for (size_t i = 0; i < group.parts.size(); ++i) {
     const at::Tensor &part = group.parts[i];
     char *const place = static_cast<char *>(buffer.memory.data_ptr()) + group.offsets[i];
-    const size_t whole = static_cast<size_t>(count()) * part.nbytes();
-    if (nccl_ && isCuda(device)) {
+    if (isNccl) {
       require(nccl_->allGather(part.const_data_ptr(), place, static_cast<int64_t>(part.nbytes())));
-    } else if (device.is_cpu()) {
-      group_->allGather(bytes(place, whole, device), bytes(part.const_data_ptr(), part.nbytes(), device));
-    } else {
-      const at::Tensor own = part.to(at::kCPU), all = at::empty({static_cast<int64_t>(whole)}, at::kByte);
-      group_->allGather(all, bytes(own.const_data_ptr(), own.nbytes(), at::kCPU));
-      bytes(place, whole, device).copy_(all);
+      continue;
     }
+    own.push_back(bytes(part.const_data_ptr(), part.nbytes(), device).to(at::kCPU));
+    for (size_t rank = 0; rank < whole.size(); ++rank) {
+      const at::Tensor row = bytes(place + rank * part.nbytes(), part.nbytes(), device);
+      whole[rank].push_back(device.is_cpu() ? row : at::empty_like(own.back()));
+      if (!device.is_cpu())
+        copies.emplace_back(row, whole[rank].back());
+    }
+    packed += whole.size() * part.nbytes();
+    const bool isLast = i + 1 == group.parts.size();
+    if (!isLast && packed + whole.size() * group.parts[i + 1].nbytes() <= static_cast<size_t>(kBucketBytes))
+      continue;
+    group_->allGather(whole, own);
+    for (const auto &[row, received] : copies)
+      row.copy_(received);
+    own.clear();
+    copies.clear();
+    for (std::vector<at::Tensor> &rows : whole)
+      rows.clear();
+    packed = 0;
   }
   buffer.group = number;
 }

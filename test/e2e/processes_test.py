@@ -119,8 +119,8 @@ def check_shard(folder):
     peaks = [{stage: read_json(folder / out / stage / "memory.json")["peak_bytes"]
               for stage in ("align", "distill/selected", "evaluate/teacher")} for out in ("shard2", "whole2")]
     print(f"bytes held in each process, divided and whole: {peaks}")
-    # Half of the matrices goes, the largest comes back as a buffer.
-    assert all(peaks[0][stage] < peaks[1][stage] - 30_000 for stage in peaks[0]), peaks
+    # Half of the matrices goes, the largest comes back as a buffer, and once and a half as the message that fills it.
+    assert all(peaks[0][stage] < peaks[1][stage] - 15_000 for stage in peaks[0]), peaks
     plans = [json.loads(run("morph", "plan", folder / "small.toml", "--json", "--processes", 2, *(
         word for key in (*SETTINGS, *more) for word in ("--set", key))).stdout)["stages"] for more in ([], [SHARD])]
     for whole, divided in zip(*plans, strict=True):
@@ -133,9 +133,14 @@ def check_shard(folder):
     run("morph", *arguments(folder, "shard-resumed", SHARD))
     compare(folder, "shard-resumed")
     # Where they fit no other way, nobody need say so; here they do not fit so either.
-    process = run("morph", *arguments(folder, "shard-limit", "model.memory_limit=0.005", command="select"), "--processes", 2, expect=2)
+    limit = "model.memory_limit=0.005"
+    process = run("morph", *arguments(folder, "shard-limit", limit, command="select"), "--processes", 2, expect=2)
     assert "stage 'evaluate': the frozen weights are divided among the 2 processes" in process.stderr, process.stderr
-    assert "stage 'evaluate' needs at least" in process.stderr, process.stderr
+    # What is said before a run is what the plan says of it.
+    plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--processes", 2, *(
+        word for key in (*SETTINGS, limit) for word in ("--set", key))).stdout)["stages"]
+    excess = next(stage["excess"] for stage in plan if stage["stage"] == "evaluate")
+    assert excess and excess in process.stderr, (excess, process.stderr)
 
 
 def free_port():

@@ -3,6 +3,9 @@
 
 #include "test/processes/ProcessesTesting.h"
 
+#include <arpa/inet.h>
+#include <resolv.h>
+
 namespace morph {
 namespace {
 
@@ -58,8 +61,40 @@ TEST(ProcessesTest, SumsHaveTheSameBitsEverywhere) {
   EXPECT_TRUE(at::equal(results[0], results[2]));
 }
 
+TEST(ProcessesTest, JoiningAsksNoNameServer) {
+  // One of this thread's own, which answers nothing.
+  const int server = ::socket(AF_INET, SOCK_DGRAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(server, reinterpret_cast<sockaddr *>(&address), size), 0);
+  ASSERT_EQ(::getsockname(server, reinterpret_cast<sockaddr *>(&address), &size), 0);
+  Place place;
+  place.count = 2;
+  place.leader = "127.0.0.1";
+  place.port = freePort();
+  const auto join = [&](int64_t rank) {
+    ::res_init();
+    _res.nscount = 1;
+    _res.nsaddr_list[0] = address;
+    _res.retrans = _res.retry = 1;
+    Place own = place;
+    own.rank = rank;
+    EXPECT_TRUE(Processes::join(own).ok());
+  };
+  std::thread other(join, 1);
+  std::thread(join, 0).join();
+  other.join();
+  char query[512];
+  EXPECT_LT(::recv(server, query, sizeof query, MSG_DONTWAIT), 0) << "a name was looked up";
+  ::close(server);
+}
+
 TEST(ProcessesTest, OneThatIsGoneIsAnErrorOfTheOthers) {
   runProcesses(3, [](const std::shared_ptr<Processes> &all) {
+    // Who has joined need not be connected by all yet.
+    ASSERT_TRUE(all->barrier().ok());
     if (all->rank() == 1)
       return;
     const Status status = all->barrier();

@@ -447,12 +447,14 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
     const double groups = static_cast<double>(lengths.size()) * tasks * depths;
     const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
-    MORPH_ASSIGN_OR_RETURN(StageCost cost,
-                           estimator.estimateLengths("evaluate", "score", passes, 0, evaluate.batch, lengths,
-                                                     evaluate.batch * answerTokens(resolved, evaluate.tasks)));
-    if (evaluate.perplexityTokens > 0 && !resolved.data.text.empty()) {
+    const auto scoring = [&](const char *program) -> StatusOr<StageCost> {
+      MORPH_ASSIGN_OR_RETURN(StageCost cost,
+                             estimator.estimateLengths("evaluate", program, passes, 0, evaluate.batch, lengths,
+                                                       evaluate.batch * answerTokens(resolved, evaluate.tasks)));
+      if (evaluate.perplexityTokens == 0 || resolved.data.text.empty())
+        return cost;
       const int64_t batch = evaluate.batch, length = evaluate.perplexityLength;
-      MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", "score",
+      MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", program,
                                                                       static_cast<double>(evaluate.perplexityTokens) /
                                                                           static_cast<double>(batch * length),
                                                                       0, batch, length, batch * (length - 1)));
@@ -460,6 +462,13 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       cost.flops += text.flops;
       cost.seconds += text.seconds;
       takeLarger(cost.memory, text.memory);
+      return cost;
+    };
+    MORPH_ASSIGN_OR_RETURN(StageCost cost, scoring("score"));
+    // The teacher, in whose layers all attention is full, is evaluated, too, and may take more memory than a hybrid.
+    if (estimator.has("score-full")) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost teacher, scoring("score-full"));
+      takeLarger(cost.memory, teacher.memory);
     }
     // Generated answers: a prefill and steps. The teacher has the largest caches.
     const int64_t generated = std::min(evaluate.samples, evaluate.generateSamples);

@@ -59,8 +59,8 @@ struct StageCost {
 };
 
 /// Where the plans of a run lie, by program ("calibrate", "align", "gates", "distill", "finetune", "score", "decode",
-/// "pretrain"); "decode-full" is the teacher's. Where align goes in waves, they are "align-1", "align-2", ... A program
-/// without a plan has no cost.
+/// "pretrain"); "score-full" and "decode-full" are the teacher's. Where align goes in waves, they are "align-1",
+/// "align-2", ... A program without a plan has no cost.
 using PlanFiles = std::map<std::string, fs::path>;
 
 /// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured. Times

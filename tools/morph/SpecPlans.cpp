@@ -31,6 +31,7 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     MORPH_RETURN_IF_ERROR(emitTraining("base", "pretrain", "pretrain"));
     return result;
   }
+  MORPH_RETURN_IF_ERROR(emit("base", "score", programOptions(resolved, "score"), "score-full"));
   MORPH_RETURN_IF_ERROR(compiler.pair(ir("base"), resolved.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(emitTraining("paired", "align", "align"));
   if (resolved.align.calibration > 0) {
