@@ -18,7 +18,7 @@ enum class SelectorNeeds {
   Scores,    ///< KL and answers of choices on the tasks: `score` of the relaxed model, `logits` of the base.
   Text,      ///< The same on text.
   TasksAndText,
-  Gates,     ///< Gradients by the gates: `gates`, `gates-forward`.
+  Gates, ///< Gradients by the gates: `gates`, `gates-forward`.
 };
 
 struct SelectorInfo {

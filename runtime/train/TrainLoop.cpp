@@ -8,6 +8,7 @@
 #include "runtime/train/Progress.h"
 #include "runtime/train/Readings.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -181,32 +182,32 @@ Status Loop::requireFinite(const Readings::Reading &loss, const std::vector<Read
 
 Status Loop::read(int64_t end) {
   const std::vector<Readings::Reading> losses = losses_.take(), layers = layerLosses_.take(), norms = norms_.take();
-  auto norm = norms.begin();
-  const auto readNorms = [&](int64_t before) -> Status {
-    for (; norm != norms.end() && norm->step < before; ++norm) {
-      lastNorm_ = norm->value.front();
-      if (!std::isfinite(lastNorm_))
-        return Status::failed(options_.stage + ": the gradient of step " + std::to_string(norm->step + 1) +
-                                  " is not finite",
-                              "lower the learning rate" + kept());
-    }
-    return Status();
-  };
-  // In the order in which they were made, so that what went wrong first is said.
+  // Steps after one whose gradient is not finite tell nothing.
+  const auto bad = std::find_if(norms.begin(), norms.end(),
+                                [](const Readings::Reading &norm) { return !std::isfinite(norm.value.front()); });
+  const int64_t sound = bad == norms.end() ? end : bad->step + 1;
   const auto unread = static_cast<size_t>(end - readSteps_);
   std::vector<double> sums(unread + layerCount_, 0.0); // Of every step the loss, of the last one the layers', too.
   for (const Readings::Reading &loss : losses) {
-    MORPH_RETURN_IF_ERROR(readNorms(loss.step));
+    if (loss.step >= sound)
+      break;
     MORPH_RETURN_IF_ERROR(requireFinite(loss, layers));
     sums[static_cast<size_t>(loss.step - readSteps_)] += loss.weight * loss.value.front();
   }
-  MORPH_RETURN_IF_ERROR(readNorms(end));
-  if (unread == 0)
-    return Status();
   for (const Readings::Reading &ofLayers : layers)
     for (size_t layer = 0; ofLayers.step == end - 1 && layer < layerCount_; ++layer)
       sums[unread + layer] += ofLayers.weight * ofLayers.value[layer];
-  MORPH_ASSIGN_OR_RETURN(sums, processes().sum(std::move(sums)));
+  // Norms are the same in all processes: one whose loss is not finite says so, and is missed here by the others.
+  if (unread > 0) {
+    MORPH_ASSIGN_OR_RETURN(sums, processes().sum(std::move(sums)));
+  }
+  if (bad != norms.end())
+    return Status::failed(options_.stage + ": the gradient of step " + std::to_string(bad->step + 1) + " is not finite",
+                          "lower the learning rate" + kept());
+  if (!norms.empty())
+    lastNorm_ = norms.back().value.front();
+  if (unread == 0)
+    return Status();
   for (size_t i = 0; i < unread; ++i, ++readSteps_) {
     lastLoss_ = sums[i];
     if (readSteps_ == 0)
@@ -234,7 +235,7 @@ StatusOr<LoopResult> Loop::run() {
                                 std::to_string(processes().count()) +
                                 " processes have nothing to do: a step has too few batches and sequences for all");
   begin_ = std::chrono::steady_clock::now();
-  if (step_ == 0 && hooks_.begin)
+  if (step_ == 0 && options_.steps > 0 && hooks_.begin)
     MORPH_RETURN_IF_ERROR(hooks_.begin());
 
   char details[64] = "";
@@ -253,6 +254,8 @@ StatusOr<LoopResult> Loop::run() {
       MORPH_RETURN_IF_ERROR(hooks_.onUpdate(step_, masters()));
     }
     ++step_;
+    if (readsAreFree_)
+      MORPH_RETURN_IF_ERROR(read(step_));
     if (hooks_.finished) {
       MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, masters()));
     }
@@ -260,7 +263,7 @@ StatusOr<LoopResult> Loop::run() {
     const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
     const bool stop = asked_ && !last;
     const bool keep = last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0);
-    if (readsAreFree_ || log || keep || step_ - readSteps_ == kMostUnread)
+    if (log || keep || step_ - readSteps_ == kMostUnread)
       MORPH_RETURN_IF_ERROR(read(step_));
     if (intervalSteps_ > 0)
       std::snprintf(details, sizeof details, "loss %.4g", intervalLoss_ / static_cast<double>(intervalSteps_));

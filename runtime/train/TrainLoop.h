@@ -61,9 +61,9 @@ struct LoopResult {
 };
 
 /// Trains the program of `optimizer` (its output `loss`) to `options.steps`, from the checkpoint if there is one.
-/// On a GPU losses and norms are read when they are written, or when a hook looks at gradients or masters: such a hook
-/// costs the overlap of host and GPU. Errors: a loss or gradient that is not finite (stage, step and loss are named;
-/// the last checkpoint stays).
+/// On a GPU losses and norms are read when they are written or saved, at least every 100 steps, and before
+/// `onGradients` and `onUpdate`, which cost the overlap of host and GPU. Errors: a loss or gradient that is not finite
+/// (stage, step and loss are named; the last checkpoint stays).
 StatusOr<LoopResult> runTrainLoop(Optimizer &optimizer, const BatchSource &source, const LoopOptions &options,
                                   const LoopHooks &hooks = {});
 

@@ -4,6 +4,7 @@
 
 #include "tools/morph/Report.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -148,6 +149,11 @@ Status Pipeline::prepare() {
 
 bool Pipeline::isStageWhole(const std::string &stage) const {
   const bool evaluation = stage == "evaluate";
+  if (stage == "select") {
+    const std::vector<std::string> all = variants();
+    return std::all_of(all.begin(), all.end(),
+                       [&](const std::string &variant) { return isWhole(selectionStage(variant)); });
+  }
   if (!evaluation && stage != "distill" && stage != "finetune")
     return isWhole(stage);
   if (evaluation && !isWhole("evaluate/teacher"))

@@ -14,9 +14,9 @@ namespace morph {
 /// What choices are scored on: samples of `select.tasks`, or windows of text.
 enum class ScoredData { Tasks, Text };
 
-/// Measures each choice once, on the first `select.samples` sequences, in whole batches, that are for selection. What was measured is in a
-/// file of the stage, so a search that is stopped and begun again goes on where it was. All processes measure together
-/// and get the same.
+/// Measures each choice once, on the first `select.samples` sequences, in whole batches, that are for selection. What
+/// was measured is in a file of the stage, so a search that is stopped and begun again goes on where it was. All
+/// processes measure together and get the same.
 class ChoiceScorer {
 public:
   /// `sharing`: an executor of the relaxed model whose weights are read (null: none).

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// HALO (arXiv 2601.22156): of the models with one layer linear, a layer is worth the recall that its model lost over the general ability
-// that it lost: s_i = (max_j R_j - R_i) / (max_j C_j - C_i + 1e-6). R is the share of the answers' tokens that are
-// right, C the share of a text's, for its
-// tests of knowledge.
+// HALO (arXiv 2601.22156): of the models with one layer linear, a layer is worth the recall that its model lost over
+// the general ability that it lost: s_i = (max_j R_j - R_i) / (max_j C_j - C_i + 1e-6). R is the share of the answers'
+// tokens that are right, C the share of a text's, for its tests of knowledge.
 
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/SingleChanges.h"
