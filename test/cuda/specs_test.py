@@ -24,8 +24,9 @@ CASES = {"quickstart": {"sm_80": [(2, 37)], "sm_90": [(1, 70), (3, 21)]},
 # Programs of a layer of Qwen3's width take their time: all of them for one target and case, these for the others.
 FEW = {"qwen3-layer": ("align", "decode", "decode-full", "gates")}
 # Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5. In bf16 gradients of decays are
-# further from it, on the CPU too (.1): so far may a GPU be, twice.
+# further from it, on the CPU too (.02 to .1): so far may a GPU be, twice, and at least as far as DECAYS.
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
+DECAYS = {"linear_attn.A_log": 6e-2, "linear_attn.dt_bias": 6e-2}
 GENERATIONS = {"sm_80": ("sm_80", "sm_90", "sm_100"), "sm_90": ("sm_90", "sm_100")}
 DEVICES = {"sm_80": "a100", "sm_90": "h100"}
 
@@ -78,7 +79,9 @@ class SpecsTest(unittest.TestCase):
         far = {name: distance for name, distance in far.items() if not distance < tolerance}
         if far and self.precision == "bf16":
             half = distances(load_file(programs.run(program, batch, length, "cpu")))
-            far = {name: (distance, half[name]) for name, distance in far.items() if not distance < 2 * half[name]}
+            least = {name: max((limit for end, limit in DECAYS.items() if name.endswith(end)), default=0) for name in far}
+            far = {name: (distance, half[name]) for name, distance in far.items()
+                   if not distance < max(2 * half[name], least[name])}
         self.assertFalse(far)
 
     @unittest.skipUnless(cuda_model.find_ptxas(BIN.parent), "there is no ptxas")
