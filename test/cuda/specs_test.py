@@ -23,12 +23,20 @@ CASES = {"quickstart": {"sm_80": [(2, 37)], "sm_90": [(1, 70), (3, 21)]},
          "qwen3-layer": {"sm_80": [(2, 21)], "sm_90": [(1, 70), (3, 9)]}}
 # Programs of a layer of Qwen3's width take their time: all of them for one target and case, these for the others.
 FEW = {"qwen3-layer": ("align", "decode", "decode-full", "gates")}
-# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5. In bf16 gradients of decays are
-# further from it, on the CPU too (.02 to .1): so far may a GPU be, twice, and at least as far as DECAYS.
+# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5.
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
-DECAYS = {"linear_attn.A_log": 6e-2, "linear_attn.dt_bias": 6e-2}
+# Gradients of decays are small sums of large terms: in bf16 what is left of them is between .01 and .5 off, from case to case,
+# on the CPU and on a GPU alike. So they are compared over many cases.
+DECAYS = ("linear_attn.A_log", "linear_attn.dt_bias")
+DECAY_LENGTHS = {"qwen3-layer": (66, 70, 80, 90, 100, 120, 128, 150)}
 GENERATIONS = {"sm_80": ("sm_80", "sm_90", "sm_100"), "sm_90": ("sm_90", "sm_100")}
 DEVICES = {"sm_80": "a100", "sm_90": "h100"}
+
+
+def distances(values, expected):
+    # Gradients of gates may all be zero.
+    return {name: (values[name] - value).abs().max().item() / max(value.abs().max().item(), 1e-3)
+            for name, value in expected.items()}
 
 
 class SpecsTest(unittest.TestCase):
@@ -69,20 +77,28 @@ class SpecsTest(unittest.TestCase):
         expected = load_file(programs.run(program, batch, length, "cpu", "f64"))
         found = load_file(programs.run(program, batch, length, "cuda", MORPH_STAND_IN_DEVICE=DEVICES[programs.target]))
         self.assertEqual(found.keys(), expected.keys())
-
-        def distances(values):
-            # Gradients of gates may all be zero.
-            return {name: (values[name] - value).abs().max().item() / max(value.abs().max().item(), 1e-3)
-                    for name, value in expected.items()}
-
-        tolerance, far = TOLERANCE[self.precision], distances(found)
-        far = {name: distance for name, distance in far.items() if not distance < tolerance}
+        far = {name: distance for name, distance in distances(found, expected).items()
+               if not distance < TOLERANCE[self.precision]}
+        if self.precision == "bf16":
+            far = {name: distance for name, distance in far.items() if not name.endswith(DECAYS)}
         if far and self.precision == "bf16":
-            half = distances(load_file(programs.run(program, batch, length, "cpu")))
-            least = {name: max((limit for end, limit in DECAYS.items() if name.endswith(end)), default=0) for name in far}
-            far = {name: (distance, half[name]) for name, distance in far.items()
-                   if not distance < max(2 * half[name], least[name])}
+            half = distances(load_file(programs.run(program, batch, length, "cpu")), expected)
+            far = {name: (distance, half[name]) for name, distance in far.items() if not distance < 2 * half[name]}
         self.assertFalse(far)
+
+    def test_gradients_of_decays(self):
+        errors, programs = {"cuda": [], "cpu": []}, self.programs["sm_90"]
+        for length in DECAY_LENGTHS.get(MODEL, ()):
+            expected = load_file(programs.run("distill", 1, length, "cpu", "f64"))
+            for device, squares in errors.items():
+                found = load_file(programs.run("distill", 1, length, device, MORPH_STAND_IN_DEVICE=DEVICES["sm_90"],
+                                               MORPH_STAND_IN_CHECKS="0"))
+                squares += [distance ** 2 for name, distance in distances(found, expected).items() if name.endswith(DECAYS)]
+        if MODEL in DECAY_LENGTHS:
+            self.assertEqual(len(errors["cuda"]), len(DECAYS) * len(DECAY_LENGTHS[MODEL]))
+            # Root mean squares; a GPU's is half of the CPU's here.
+            off = {device: (sum(squares) / len(squares)) ** .5 for device, squares in errors.items()}
+            self.assertLess(off["cuda"], 1.5 * off["cpu"], off)
 
     @unittest.skipUnless(cuda_model.find_ptxas(BIN.parent), "there is no ptxas")
     def test_ptx_is_assembled(self):
