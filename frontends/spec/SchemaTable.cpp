@@ -286,7 +286,8 @@ constexpr Key kKeys[] = {
     {"select.layers", kIntegers, "layers", "[]", ">= 0, <= 4096", "S25", "Layers that method fixed keeps."},
     {"select.from", kString, "path", "<none>", "", "S25", "A run's selection.json, whose choice method fixed takes."},
     {"select.search_tokens", kInteger, "tokens", "1000000", ">= 1, <= 1000000000000", "select_c15",
-     "Tokens that the searches random_search and evolution may take, those that choices share counted for each."},
+     "Tokens that the searches random_search and evolution may take beside the teacher's run, those that choices share "
+     "counted for each."},
     {"select.refine", kBoolean, "", "false", "", "",
      "End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off "
      "because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},

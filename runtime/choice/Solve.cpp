@@ -401,6 +401,12 @@ bool satisfies(const ChoiceSpace &space, const Choice &choice) {
   return true;
 }
 
+StatusOr<bool> isPossible(const ChoiceSpace &space) {
+  MORPH_RETURN_IF_ERROR(checkSpace(space));
+  size_t work = 0;
+  return isFeasible(space, work);
+}
+
 StatusOr<std::vector<ConstraintSource>> findConflict(const ChoiceSpace &space) {
   MORPH_RETURN_IF_ERROR(checkSpace(space));
   size_t work = 0;

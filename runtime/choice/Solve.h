@@ -27,6 +27,9 @@ StatusOr<Choice> solve(const ChoiceSpace &space, const CandidateTable &values, c
 /// Whether a choice satisfies every constraint.
 bool satisfies(const ChoiceSpace &space, const Choice &choice);
 
+/// Whether some choice satisfies every constraint. Errors: more states or work than `solve` takes.
+StatusOr<bool> isPossible(const ChoiceSpace &space);
+
 /// Sources of constraints that cannot all hold, though all but any one of them can; empty where all can hold. Where it
 /// takes more than some seconds to tell which are needed, more of them.
 StatusOr<std::vector<ConstraintSource>> findConflict(const ChoiceSpace &space);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/device/TorchDevice.h"
 
+#include "runtime/base/TorchGuard.h"
+
 #include <ATen/EmptyTensor.h>
 #include <ATen/InferSize.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
@@ -52,9 +54,6 @@ thread_local at::DeviceIndex currentIndex = 0;
 
 at::DeviceIndex indexOf(at::Device device) { return device.has_index() ? device.index() : currentIndex; }
 
-/// LibTorch's way to report an error: an exception, which TorchGuard.h turns back.
-void require(const Status &status) { TORCH_CHECK(status.ok(), status.message()); }
-
 struct GuardImpl final : c10::impl::DeviceGuardImplInterface {
   at::DeviceType type() const override { return kType; }
   at::Device exchangeDevice(at::Device device) const override {
@@ -71,9 +70,9 @@ struct GuardImpl final : c10::impl::DeviceGuardImplInterface {
   c10::Stream exchangeStream(c10::Stream stream) const override { return getStream(stream.device()); }
   at::DeviceIndex deviceCount() const noexcept override { return static_cast<at::DeviceIndex>(devices().count.load()); }
   void synchronizeStream(const c10::Stream &stream) const override {
-    require(deviceAt(indexOf(stream.device())).synchronize());
+    throwIfError(deviceAt(indexOf(stream.device())).synchronize());
   }
-  void synchronizeDevice(const at::DeviceIndex index) const override { require(deviceAt(index).synchronize()); }
+  void synchronizeDevice(const at::DeviceIndex index) const override { throwIfError(deviceAt(index).synchronize()); }
 };
 
 //===----------------------------------------------------------------------===//
@@ -93,11 +92,11 @@ struct DeviceAllocator final : at::Allocator {
       return {nullptr, nullptr, &end, at};
     CudaDevice &device = deviceAt(currentIndex);
     StatusOr<void *> memory = device.allocate(static_cast<int64_t>(bytes), "a tensor");
-    TORCH_CHECK(memory.ok(), memory.status().message());
+    throwIfError(memory.status());
     return {*memory, new Block{device, *memory}, &end, at};
   }
   void copy_data(void *to, const void *from, size_t bytes) const override {
-    require(deviceAt(currentIndex).copy(to, from, static_cast<int64_t>(bytes)));
+    throwIfError(deviceAt(currentIndex).copy(to, from, static_cast<int64_t>(bytes)));
   }
   static void end(void *context) {
     const std::unique_ptr<Block> block(static_cast<Block *>(context));
@@ -264,7 +263,7 @@ at::Tensor toHost(const at::Tensor &tensor) {
     return at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
   const int64_t bytes = extentOf(tensor);
   const at::Tensor memory = at::empty({bytes}, at::kByte);
-  require(deviceOf(tensor).copyOut(memory.mutable_data_ptr(), tensor.const_data_ptr(), bytes));
+  throwIfError(deviceOf(tensor).copyOut(memory.mutable_data_ptr(), tensor.const_data_ptr(), bytes));
   at::Tensor host = at::empty({0}, tensor.options().device(at::kCPU));
   host.set_(memory.storage(), 0, tensor.sizes(), tensor.strides());
   return host;
@@ -282,7 +281,7 @@ void fromHost(const at::Tensor &host, const at::Tensor &tensor) {
     staged = host;
   else
     staged = at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(at::kCPU)).copy_(host);
-  require(deviceOf(tensor).copyIn(tensor.mutable_data_ptr(), staged.const_data_ptr(), extentOf(tensor)));
+  throwIfError(deviceOf(tensor).copyIn(tensor.mutable_data_ptr(), staged.const_data_ptr(), extentOf(tensor)));
 }
 
 at::Tensor copyFrom(const at::Tensor &from, const at::Tensor &to, bool) {
@@ -295,7 +294,7 @@ at::Tensor copyFrom(const at::Tensor &from, const at::Tensor &to, bool) {
   } else if (from.device() == to.device() && from.scalar_type() == to.scalar_type() && from.sizes() == to.sizes() &&
              from.strides() == to.strides() && to.is_non_overlapping_and_dense() && from.is_conj() == to.is_conj() &&
              from.is_neg() == to.is_neg()) {
-    require(deviceOf(to).copy(to.mutable_data_ptr(), from.const_data_ptr(), extentOf(to)));
+    throwIfError(deviceOf(to).copy(to.mutable_data_ptr(), from.const_data_ptr(), extentOf(to)));
   } else {
     fromHost(toHost(from), to);
   }
@@ -328,10 +327,10 @@ at::Tensor &fill(at::Tensor &self, const at::Scalar &value) {
   const int64_t size = self.numel() * static_cast<int64_t>(width);
   uint32_t word = 0;
   if (isOneByte) {
-    require(device.fill(memory, bytes[0], size));
+    throwIfError(device.fill(memory, bytes[0], size));
   } else if (width == 4 && reinterpret_cast<uintptr_t>(memory) % 4 == 0) {
     std::memcpy(&word, bytes, 4);
-    require(device.fillWords(memory, word, size / 4));
+    throwIfError(device.fillWords(memory, word, size / 4));
   } else {
     fromHost(one.expand(self.sizes()), self);
   }

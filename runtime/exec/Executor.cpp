@@ -96,6 +96,9 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
     executor->divided_ = std::move(divided);
   MORPH_RETURN_IF_ERROR(executor->prepare());
   MORPH_RETURN_IF_ERROR(guardTorch(what, [&]() -> Status {
+    // Parts that nobody reads any more go before others come.
+    if (executor->divided_)
+      MORPH_RETURN_IF_ERROR(executor->divided_->add({}).status());
     MORPH_RETURN_IF_ERROR(executor->bindWeights(store, seed, sharing));
     return executor->divideWeights(sharing);
   }));
@@ -478,6 +481,9 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
       if (isUpdated(r))
         results[r].reset(); // The layout keeps none of the caller's memory.
     }
+  } catch (const StatusError &error) {
+    throw StatusError(
+        Status(error.status()).withContext("instruction " + std::to_string(i) + " (" + instruction.op + ")"));
   } catch (const c10::Error &error) {
     std::string message = error.what_without_backtrace();
     throw std::runtime_error("instruction " + std::to_string(i) + " (" + instruction.op +

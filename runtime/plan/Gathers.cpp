@@ -12,6 +12,9 @@
 
 namespace morph::plan {
 
+/// Weights lie in the buffer as a GPU's allocator would place them: its libraries choose algorithms by that, too.
+static constexpr int64_t kPlaceBytes = 256;
+
 /// The value that an instruction's result is a view of, or -1.
 static int64_t viewedValue(const Instruction &instruction) {
   const OpRule *rule = findOpRule(instruction.op);
@@ -48,7 +51,8 @@ Gathers planGathers(const Plan &plan, const std::vector<bool> &divided, int64_t 
     const std::vector<int64_t> &shape = plan.weights[weight].shape;
     const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
     const DType type = plan.values[static_cast<size_t>(plan.weightValues[weight])].dtype;
-    return alignedBytes(count * partElements(elements, count) * elementBytes(type, mode));
+    const int64_t bytes = count * partElements(elements, count) * elementBytes(type, mode);
+    return (bytes + kPlaceBytes - 1) / kPlaceBytes * kPlaceBytes;
   };
   // Of each instruction the weights that it reads.
   std::vector<std::set<size_t>> read(plan.instructions.size());

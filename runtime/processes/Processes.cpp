@@ -25,8 +25,19 @@ template <typename Send> static void sendInBuckets(const std::vector<at::Tensor>
                           bytes + static_cast<int64_t>(tensors[end].nbytes()) <= kBucketBytes;
          ++end)
       bytes += static_cast<int64_t>(tensors[end].nbytes());
-    if (end == begin + 1 && tensors[begin].is_cpu() && tensors[begin].is_contiguous()) {
-      send(tensors[begin]);
+    if (end == begin + 1 && tensors[begin].is_contiguous()) {
+      if (tensors[begin].is_cpu()) {
+        send(tensors[begin]);
+        continue;
+      }
+      // A large one of a GPU, piece by piece: the host has no more of it.
+      const at::Tensor flat = tensors[begin].view({-1});
+      const int64_t most = kBucketBytes / static_cast<int64_t>(flat.element_size());
+      for (int64_t at = 0; at < flat.numel(); at += most) {
+        const at::Tensor piece = flat.narrow(0, at, std::min(most, flat.numel() - at)), host = piece.cpu();
+        send(host);
+        piece.copy_(host);
+      }
       continue;
     }
     std::vector<at::Tensor> parts;
@@ -58,12 +69,17 @@ StatusOr<std::shared_ptr<Processes>> Processes::join(const Place &place, std::ch
 template <typename Function> Status Processes::guard(const std::string &what, Function &&function) {
   if (!lost_.ok())
     return lost_;
+  Status own; // Of this process' device: the others miss it, not it them.
   lost_ =
       guardTorch("process " + std::to_string(rank()) + " of " + std::to_string(count()) + ": " + what, [&]() -> Status {
-        function();
+        try {
+          function();
+        } catch (const StatusError &error) {
+          own = error.status();
+        }
         return Status();
       });
-  return lost_;
+  return own.ok() ? lost_ : own;
 }
 
 template <typename Function> Status Processes::call(const std::string &what, Function &&function) {

@@ -292,8 +292,8 @@ struct SelectSpec : OptimizerSpec {
   std::vector<int64_t> layers;
   /// A run's selection.json, whose choice method fixed takes. (path)
   std::optional<std::string> from;
-  /// Tokens that the searches random_search and evolution may take, those that choices share counted for each. (tokens;
-  /// >= 1, <= 1000000000000)
+  /// Tokens that the searches random_search and evolution may take beside the teacher's run, those that choices share
+  /// counted for each. (tokens; >= 1, <= 1000000000000)
   int64_t searchTokens{};
   /// End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off
   /// because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.

@@ -144,5 +144,26 @@ TEST(Division, OwnersUpdateTheirWeightsAndGiveThemToTheOthers) {
   EXPECT_EQ(states[1].size(), 3U) << "the moments of one weight, and the step";
 }
 
+TEST(Division, WhoseLossIsNotFiniteSaysSo) {
+  // The sum of gradients is not finite in any process: the others miss one, and do not say that a gradient is wrong.
+  TemporaryFolder folder;
+  std::vector<std::string> errors(2);
+  runProcesses(2, [&](const std::shared_ptr<Processes> &all) {
+    const auto executor = regressionExecutor();
+    Optimizer optimizer = *Optimizer::create(*executor, all);
+    const BatchSource source = [](int64_t index) -> StatusOr<LoopBatch> {
+      MORPH_ASSIGN_OR_RETURN(LoopBatch batch, regressionBatch(index));
+      if (index == 5) // Of process 1 in step 3.
+        batch.inputs["y"].fill_(std::nan(""));
+      return batch;
+    };
+    const auto result = runTrainLoop(optimizer, source, options(folder, all, *executor, 12, /*accumulate=*/2));
+    errors[static_cast<size_t>(all->rank())] = result.status().message();
+    EXPECT_EQ(all->hasLostOthers(), all->isLeader());
+  });
+  EXPECT_EQ(errors[1], "finetune: the loss of step 3 is not a number");
+  EXPECT_EQ(errors[0].find("process 0 of 2: a sum over processes"), 0u) << errors[0];
+}
+
 } // namespace
 } // namespace morph

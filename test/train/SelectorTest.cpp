@@ -331,6 +331,7 @@ TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
                                 EXPECT_EQ(found.correct, (std::vector<double>{found.kl[0], 1 - found.kl[0]}));
                                 return found.kl;
                               });
+    EXPECT_TRUE(subsets.flush().ok());
     EXPECT_EQ(subsets.cost().tokens, 100 * (result.ok() ? result->evaluations : stopAt));
     return result;
   };

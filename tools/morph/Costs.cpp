@@ -2,13 +2,13 @@
 
 #include "tools/morph/Costs.h"
 
-#include "runtime/choice/Selectors.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Demand.h"
 #include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Rings.h"
 #include "tools/morph/Compiler.h"
+#include "tools/morph/Selection.h"
 
 #include <algorithm>
 #include <fstream>
@@ -63,30 +63,25 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
   return most;
 }
 
-/// How many choices the selector scores: exact where a number of layers is all that the space asks for; without the
+/// How many choices a selector scores: exact where a number of layers is all that the space asks for; without the
 /// exchanges of `select.refine`, of which nobody knows how many are tried.
-StatusOr<double> scoredChoices(const ResolvedSpec &resolved, const std::vector<int64_t> &lengths) {
-  const SelectSpec &section = resolved.select;
-  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(section.method));
-  MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
+double scoredChoices(const ResolvedSpec &resolved, const SelectorName &selector, const Choice &dearest, double length) {
   const double layers = static_cast<double>(dearest.size()), kept = static_cast<double>(fullLayers(dearest).size());
   const std::string &name = selector.info->name;
   const double forward = kept * layers - kept * (kept - 1) / 2; // layers + (layers - 1) + ...
+  double all = 1;
+  for (double i = 0; i < kept; ++i)
+    all *= (layers - i) / (i + 1);
   if (name == "greedy")
     return selector.option == "backward" ? (layers * (layers + 1) - kept * (kept + 1)) / 2 : forward;
   if (name == "beam")
     return forward * (selector.option.empty() ? 4 : std::stod(selector.option));
-  if (name == "exhaustive") {
-    double count = 1;
-    for (double i = 0; i < kept; ++i)
-      count *= (layers - i) / (i + 1);
-    return count;
-  }
-  if (name == "random_search" || name == "evolution") {
-    const double length = std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
-    return static_cast<double>(section.searchTokens) / (length * static_cast<double>(section.samples));
-  }
-  return !needsScores(*selector.info) ? 0 : selector.info->needs == SelectorNeeds::TasksAndText ? 2 * layers : layers;
+  if (name == "exhaustive")
+    return all;
+  if (name == "random_search" || name == "evolution")
+    return std::min(all, static_cast<double>(resolved.select.searchTokens) /
+                             (length * static_cast<double>(resolved.select.samples)));
+  return layers;
 }
 
 void takeLarger(StageMemory &memory, const StageMemory &other) {
@@ -388,30 +383,57 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
   const int64_t answers = select.batch * answerTokens(resolved, select.tasks);
   StageCost selection;
-  if (estimator.has("gates")) {
-    const double steps = static_cast<double>(select.steps);
-    MORPH_ASSIGN_OR_RETURN(selection,
-                           estimator.estimateLengths("select", "gates", steps * static_cast<double>(select.accumulate),
-                                                     steps, select.batch, lengths, answers));
-  }
-  if (estimator.has("score-relaxed") && !lengths.empty()) {
-    MORPH_ASSIGN_OR_RETURN(const double choices, scoredChoices(resolved, lengths));
-    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths("select", "score-relaxed",
-                                                                     choices * static_cast<double>(select.samples) /
-                                                                         static_cast<double>(select.batch),
-                                                                     0, select.batch, lengths, answers));
-    // Between two choices, what goes into the layers (ChoiceJudge); the values of a run stay.
-    const double length = static_cast<double>(*std::max_element(lengths.begin(), lengths.end()));
-    const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
-                           static_cast<double>(std::max(select.samples, 2 * select.batch));
-    if (streams <= static_cast<double>(plan::kStreamBytes))
-      cost.memory.bytes += streams;
+  const auto add = [&](const StageCost &cost) {
     selection.stage = "select";
+    selection.steps = std::max(selection.steps, cost.steps);
+    selection.diskBytes = std::max(selection.diskBytes, cost.diskBytes);
+    selection.checkpointBytes = std::max(selection.checkpointBytes, cost.checkpointBytes);
     selection.tokens += cost.tokens;
     selection.flops += cost.flops;
     selection.seconds += cost.seconds;
     takeLarger(selection.memory, cost.memory);
+  };
+  /// `choices` on the samples that score them.
+  const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
+    const double samples = static_cast<double>(select.samples), batch = static_cast<double>(select.batch);
+    MORPH_ASSIGN_OR_RETURN(
+        StageCost cost,
+        estimator.estimateLengths("select", "score-relaxed", choices * samples / batch, 0, select.batch, sizes, rows));
+    // Between two choices, what goes into the layers, and what the teacher said (ChoiceJudge).
+    const double length = static_cast<double>(*std::max_element(sizes.begin(), sizes.end()));
+    const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
+                           std::max(samples, 2 * batch);
+    if (streams <= static_cast<double>(plan::kStreamBytes))
+      cost.memory.bytes += streams;
+    cost.memory.bytes += 4.0 * static_cast<double>(rows * resolved.modelInfo.vocab) * samples / batch;
+    add(cost);
+    return Status();
+  };
+  MORPH_ASSIGN_OR_RETURN(const std::vector<SelectorName> selectors, selectorsOf(resolved));
+  MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
+  const double length =
+      lengths.empty() ? 1 : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+  for (const SelectorName &selector : selectors) {
+    const SelectorNeeds needs = selector.info->needs;
+    if (needs == SelectorNeeds::Gates && estimator.has("gates")) {
+      const double steps = static_cast<double>(select.steps);
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             estimator.estimateLengths("select", "gates",
+                                                       steps * static_cast<double>(select.accumulate), steps,
+                                                       select.batch, lengths, answers));
+      add(cost);
+    }
+    if (!needsScores(*selector.info) || !estimator.has("score-relaxed"))
+      continue;
+    const double choices = scoredChoices(resolved, selector, dearest, length);
+    if (needs != SelectorNeeds::Text && !lengths.empty())
+      MORPH_RETURN_IF_ERROR(addScores(choices, lengths, answers));
+    if (scoresText(*selector.info))
+      MORPH_RETURN_IF_ERROR(
+          addScores(choices, {resolved.distill.length}, select.batch * resolved.distill.textPositions));
   }
+  if (select.refine && estimator.has("score-relaxed") && !lengths.empty())
+    MORPH_RETURN_IF_ERROR(addScores(/*choices=*/0, lengths, answers));
   if (!selection.stage.empty())
     costs.push_back(selection);
   const DistillSpec &distill = resolved.distill;

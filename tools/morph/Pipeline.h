@@ -135,7 +135,8 @@ private:
     std::vector<std::string> packages; ///< Of the Python environment.
   };
   /// Nothing where a stage among the inputs is still to be made.
-  StatusOr<std::optional<StageKey>> stageKey(const Inputs &inputs);
+  StatusOr<std::optional<StageKey>> stageKey(const Inputs &inputs) { return stageKey(inputs, resolved_); }
+  StatusOr<std::optional<StageKey>> stageKey(const Inputs &inputs, const ResolvedSpec &spec);
 
   Toolchain tools_;
   Compiler compiler_;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/morph/SpecPlans.h"
 
-#include "runtime/choice/Selectors.h"
-
 #include "tools/morph/MemoryLimit.h"
+#include "tools/morph/Selection.h"
 
 using namespace morph;
 
@@ -41,13 +40,12 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     if (calibrates)
       plans["calibrate"] = plan;
   }
-  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(resolved.select.method));
-  const bool scores = needsScores(*selector.info) || resolved.select.refine;
-  if (scores || selector.info->needs == SelectorNeeds::Gates)
+  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(resolved));
+  if (programs.scores || programs.gates)
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
-  if (selector.info->needs == SelectorNeeds::Gates)
+  if (programs.gates)
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
-  if (scores)
+  if (programs.scores)
     MORPH_RETURN_IF_ERROR(emit("relaxed", "score", programOptions(resolved, "score") + ",kl=true", "score-relaxed"));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));

@@ -3,10 +3,9 @@
 
 #include "tools/morph/Pipeline.h"
 
-#include "runtime/choice/Selectors.h"
-
 #include "tools/morph/DataScript.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/Selection.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -48,12 +47,6 @@ fs::path Pipeline::baseFolder() const {
   if (resolved_.pretrain)
     return run_.file("base");
   return resolved_.model.path;
-}
-
-/// The name of a baseline's files: selectors' names may have a colon.
-static std::string variantOf(std::string method) {
-  std::replace(method.begin(), method.end(), ':', '-');
-  return method;
 }
 
 std::string Pipeline::methodOf(const std::string &variant) const {
@@ -139,7 +132,7 @@ Status Pipeline::runWorkers(const Command &command) {
   return toStatus(result, own);
 }
 
-StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
+StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs, const ResolvedSpec &spec) {
   StageKey key;
   for (const std::string &stage : inputs.stages) {
     if (missing_.count(stage))
@@ -147,7 +140,7 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs) {
     if (const auto found = keys_.find(stage); found != keys_.end())
       key.add("stage " + stage, found->second);
   }
-  const Json resolved = toJson(resolved_);
+  const Json resolved = toJson(spec);
   key.add("seed", resolved.at("seed"));
   for (const std::string &section : inputs.sections) {
     Json slice = resolved.value(section, Json());
@@ -231,15 +224,10 @@ Status Pipeline::compileBase() {
     MORPH_ASSIGN_OR_RETURN(calibrates_, compiler_.emitCalibration(ir("paired"), programOptions(resolved_, "calibrate"),
                                                                   planFile("calibrate")));
   }
-  bool trainsGates = false, scores = false;
-  for (const std::string &variant : variants()) {
-    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(methodOf(variant)));
-    trainsGates |= selector.info->needs == SelectorNeeds::Gates;
-    scores |= needsScores(*selector.info) || (variant == "selected" && resolved_.select.refine);
-  }
-  if (trainsGates)
+  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(resolved_));
+  if (programs.gates)
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
-  if (scores) {
+  if (programs.scores) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
                                              planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(
@@ -358,7 +346,6 @@ Status Pipeline::select(const std::string &variant) {
   const SelectSpec &section = resolved_.select;
   const std::string method = methodOf(variant);
   MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(method));
-  // A baseline is what its name says.
   const bool refines = section.refine && !baseline;
   std::vector<std::pair<std::string, std::string>> plans;
   if (selector.info->needs == SelectorNeeds::Alignment)
@@ -383,7 +370,11 @@ Status Pipeline::select(const std::string &variant) {
   }
   if (selector.info->name == "fixed" && section.from)
     inputs.files.push_back(*section.from);
-  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs));
+  // A baseline is a run of its own method, and not refined.
+  ResolvedSpec spec = resolved_;
+  spec.select.method = method;
+  spec.select.refine = refines;
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, spec));
   if (key)
     key->add("method", method);
   if (key && scoresText(*selector.info)) // Windows as distillation sees them.
@@ -393,18 +384,13 @@ Status Pipeline::select(const std::string &variant) {
     title += ", " + std::to_string(section.steps) + " steps";
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
     compiled_.erase(variant);
-    fs::path spec = run_.file("resolved.json");
-    if (baseline) {
-      ResolvedSpec changed = resolved_;
-      changed.select.method = method;
-      changed.select.refine = false;
-      spec = out / "resolved.json";
-      MORPH_RETURN_IF_ERROR(writeJson(spec, toJson(changed)));
-    }
+    const fs::path file = baseline ? out / "resolved.json" : run_.file("resolved.json");
+    if (baseline)
+      MORPH_RETURN_IF_ERROR(writeJson(file, toJson(spec)));
     std::vector<fs::path> files = weights("teacher");
     files.push_back(run_.file("align/branches.safetensors"));
     MORPH_ASSIGN_OR_RETURN(const Command command,
-                           runtimeCommand("select", out, id, baseline ? variant : "", plans, files, spec));
+                           runtimeCommand("select", out, id, baseline ? variant : "", plans, files, file));
     return runWorkers(command);
   });
 }

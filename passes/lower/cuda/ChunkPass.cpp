@@ -152,15 +152,8 @@ Carried PassKernel::overChunks(ArrayRef<Scalar> start, llvm::function_ref<Index(
 
 void PassKernel::findScores() {
   Carried sums = p.product(size, size, width, queries, ~Factor(keys), p.zeros(size, size));
-  p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
-    std::optional<Scalar> ofRow;
-    if (hasRowDecay())
-      ofRow.emplace(vectorAt(decays, row));
-    for (size_t number : numbers) {
-      Index column = p.columnOf(size, size, number);
-      Carried pair = seen(ArrayRef(sums).slice(number, 2), ofRow, decays, row, column, /*isStrict=*/false);
-      p.store({pair[0] * shape.scale, pair[1] * shape.scale}, scores, row, column);
-    }
+  visitSeen(sums, decays, /*isStrict=*/false, [&](Index row, Index column, Carried &pair) {
+    p.store({pair[0] * shape.scale, pair[1] * shape.scale}, scores, row, column);
   });
 }
 

@@ -111,21 +111,14 @@ Carried ScoresKernel::addLevels(ArrayRef<Scalar> start) {
 
 void ScoresKernel::storeScores(ArrayRef<Scalar> sums) {
   Index matrix = ofChunks() * (size * size);
-  p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
-    std::optional<Scalar> ofRow;
-    if (hasRowDecay())
-      ofRow.emplace(vectorAt(decays, row));
-    for (size_t number : numbers) {
-      Index column = p.columnOf(size, size, number);
-      Carried pair = seen(sums.slice(number, 2), ofRow, decays, row, column, /*isStrict=*/false);
-      for (auto [lane, value] : llvm::enumerate(pair)) {
-        if (hasDiagonal())
-          value = k->select(column + static_cast<int64_t>(lane) == row, value + vectorAt(diagonal, row), value);
-        value = value * shape.scale;
-      }
-      k->onlyIf(isStored(row, column),
-                [&] { k->storePacked(pair, k->pointer(kScores), matrix + row * size + column, shape.type); });
+  visitSeen(sums, decays, /*isStrict=*/false, [&](Index row, Index column, Carried &pair) {
+    for (auto [lane, value] : llvm::enumerate(pair)) {
+      if (hasDiagonal())
+        value = k->select(column + static_cast<int64_t>(lane) == row, value + vectorAt(diagonal, row), value);
+      value = value * shape.scale;
     }
+    k->onlyIf(isStored(row, column),
+              [&] { k->storePacked(pair, k->pointer(kScores), matrix + row * size + column, shape.type); });
   });
 }
 
@@ -133,15 +126,8 @@ void ScoresKernel::storeSystem(ArrayRef<Scalar> sums) {
   auto beta = [&](Index at) { // Keys beyond the end are zero.
     return k->load(k->pointer(Shape::Beta), line(min(*first + at, *end - 1)));
   };
-  p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
-    std::optional<Scalar> ofRow;
-    if (hasRowDecay())
-      ofRow.emplace(vectorAt(decays, row));
-    for (size_t number : numbers) {
-      Index column = p.columnOf(size, size, number);
-      Carried pair = seen(sums.slice(number, 2), ofRow, decays, row, column, /*isStrict=*/true);
-      p.store({pair[0] * beta(column), pair[1] * beta(column + 1)}, system, row, column);
-    }
+  visitSeen(sums, decays, /*isStrict=*/true, [&](Index row, Index column, Carried &pair) {
+    p.store({pair[0] * beta(column), pair[1] * beta(column + 1)}, system, row, column);
   });
 }
 

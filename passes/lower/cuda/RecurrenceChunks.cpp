@@ -193,17 +193,25 @@ Scalar ChunkKernel::decayed(Scalar logarithm) {
   return p.isHalf() ? k->exp2Approximate(logarithm * log2OfE) : exp(logarithm);
 }
 
-Carried ChunkKernel::seen(ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, int64_t decays, Index row,
-                          Index column, bool isStrict) {
-  Carried result(pair);
-  for (auto [lane, value] : llvm::enumerate(result)) {
-    Index at = column + static_cast<int64_t>(lane);
-    Value isSeen = isStrict ? at < row : at <= row;
-    if (ofRow)
-      value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
-    value = k->select(isSeen, value, k->number(0));
-  }
-  return result;
+void ChunkKernel::visitSeen(ArrayRef<Scalar> sums, int64_t decays, bool isStrict,
+                            llvm::function_ref<void(Index row, Index column, Carried &pair)> visit) {
+  p.visitRows(size, size, [&](Index row, ArrayRef<size_t> numbers) {
+    std::optional<Scalar> ofRow;
+    if (hasRowDecay())
+      ofRow.emplace(vectorAt(decays, row));
+    for (size_t number : numbers) {
+      Index column = p.columnOf(size, size, number);
+      Carried pair(sums.slice(number, 2));
+      for (auto [lane, value] : llvm::enumerate(pair)) {
+        Index at = column + static_cast<int64_t>(lane);
+        Value isSeen = isStrict ? at < row : at <= row;
+        if (ofRow)
+          value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
+        value = k->select(isSeen, value, k->number(0));
+      }
+      visit(row, column, pair);
+    }
+  });
 }
 
 Scalar ChunkKernel::loadBeta() {

@@ -138,10 +138,10 @@ protected:
 
   /// What decays, of its logarithm.
   Scalar decayed(Scalar logarithm);
-  /// Two elements of scores, from (row, column) on, as far as they are seen, decayed where `ofRow` is the row's running
-  /// sum; zero else.
-  Carried seen(llvm::ArrayRef<Scalar> pair, const std::optional<Scalar> &ofRow, int64_t decays, Index row, Index column,
-               bool isStrict);
+  /// Visits what this thread has of scores [C,C], two elements of a row at a time: decayed by the running sums `decays`
+  /// where rows decay, as far as they are seen; zero else.
+  void visitSeen(llvm::ArrayRef<Scalar> sums, int64_t decays, bool isStrict,
+                 llvm::function_ref<void(Index row, Index column, Carried &pair)> visit);
   /// This thread's position's.
   Scalar loadBeta();
   void storeBeta(Scalar beta, int64_t to);

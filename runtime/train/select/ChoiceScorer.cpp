@@ -48,6 +48,7 @@ StatusOr<ChoiceScores> ChoiceScorer::scores(const Choice &choice) {
   MORPH_ASSIGN_OR_RETURN(const bool stops, processes_.any(interrupted()));
   if (stops) {
     progress_.reset();
+    MORPH_RETURN_IF_ERROR(choices_->flush());
     return Status::interrupted();
   }
   MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, choices_->scores(choice));

@@ -22,11 +22,11 @@ static Status addChoices(const ChoiceSpace &space, size_t layer, Choice &choice,
                : Status::invalid("exhaustive: the space has more than " + std::to_string(kMostChoices) + " choices",
                                  "take another selector, such as beam, or a smaller budget");
   }
-  const CandidateTable even = valuesOfFull(space, std::vector<double>(space.layers.size(), 0));
   for (size_t c = 0; c < space.layers[layer].size(); ++c) {
     ChoiceSpace pinned = space;
     pinned.allowed.push_back({{"choice", ""}, {static_cast<int64_t>(layer)}, {space.layers[layer][c].name}});
-    if (!solve(pinned, even).ok())
+    MORPH_ASSIGN_OR_RETURN(const bool possible, isPossible(pinned));
+    if (!possible)
       continue;
     choice[layer] = static_cast<int64_t>(c);
     MORPH_RETURN_IF_ERROR(addChoices(pinned, layer + 1, choice, list));

@@ -38,7 +38,6 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
   const bool isForward = from == GrowthFrom::Linear;
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
-  const CandidateTable even = valuesOfFull(space, std::vector<double>(space.layers.size(), 0));
   Grown start{isForward ? linearChoice(space) : fullChoice(space), {}, 0};
   // What pins leave no choice is taken from the beginning: the others are judged beside it.
   const std::vector<std::vector<bool>> allowed = space.allowedMask();
@@ -62,8 +61,10 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
         // What has one candidate alone cannot become anything.
         if (space.layers[groups[group].front()].size() == 1 ||
             std::count(grown.groups.begin(), grown.groups.end(), group) > 0 ||
-            !seen.insert({more.groups.begin(), more.groups.end()}).second ||
-            !solve(withTaken(space, groups, more.groups, from), even).ok())
+            !seen.insert({more.groups.begin(), more.groups.end()}).second)
+          continue;
+        MORPH_ASSIGN_OR_RETURN(const bool possible, isPossible(withTaken(space, groups, more.groups, from)));
+        if (!possible)
           continue;
         for (size_t layer : groups[group])
           more.choice[layer] = isForward ? 0 : 1;

@@ -2,8 +2,6 @@
 
 #include "runtime/train/select/MeasuredChoices.h"
 
-#include <chrono>
-
 namespace morph {
 
 StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fingerprint, Measure measure,
@@ -26,9 +24,10 @@ StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fi
   return choices;
 }
 
-Status MeasuredChoices::write() const {
+Status MeasuredChoices::flush() {
   if (!writes_)
     return Status();
+  written_ = std::chrono::steady_clock::now();
   Checkpoint checkpoint;
   checkpoint.step = static_cast<int64_t>(known_.size());
   checkpoint.tokens = cost_.tokens;
@@ -46,9 +45,12 @@ StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice) {
     return known->second;
   const auto begin = std::chrono::steady_clock::now();
   MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, measure_(choice, cost_));
-  cost_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const auto end = std::chrono::steady_clock::now();
+  cost_.seconds += std::chrono::duration<double>(end - begin).count();
   known_[choice] = scores;
-  MORPH_RETURN_IF_ERROR(write());
+  // The whole file is written each time.
+  if (end - written_ > std::chrono::seconds(2))
+    MORPH_RETURN_IF_ERROR(flush());
   return scores;
 }
 

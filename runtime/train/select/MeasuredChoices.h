@@ -7,6 +7,7 @@
 #include "runtime/choice/Solve.h"
 #include "runtime/train/Checkpoint.h"
 
+#include <chrono>
 #include <functional>
 
 namespace morph {
@@ -41,8 +42,10 @@ public:
   /// refused. With `writes` new scores go into it: of several processes that measure together, the leader's do.
   static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure, bool writes = true);
 
-  /// The choice's scores; a new one is measured, and is in the file when this returns.
+  /// The choice's scores. A new one is measured, and is in the file within two seconds of measuring, or after `flush`.
   StatusOr<ChoiceScores> scores(const Choice &choice);
+
+  Status flush();
 
   int64_t count() const { return static_cast<int64_t>(known_.size()); }
 
@@ -50,10 +53,10 @@ public:
   const MeasureCost &cost() const { return cost_; }
 
 private:
-  Status write() const;
   std::string path_, fingerprint_;
   Measure measure_;
   bool writes_ = true;
+  std::chrono::steady_clock::time_point written_ = std::chrono::steady_clock::now();
   std::map<Choice, ChoiceScores> known_;
   MeasureCost cost_;
 };

@@ -295,16 +295,23 @@ TEST_F(CudaDeviceTest, ModulesAndGraphsMove) {
 // Errors of work that runs late
 //===----------------------------------------------------------------------===//
 
-/// Three launches, of which the second writes where nothing is.
-void writeBehind() {
-  auto device = *CudaDevice::open(0);
-  const CudaModule module = *device->load(kTestPtx, "the test");
-  const CudaFunction add = *module.find("add_to"), behind = *module.find("write_behind");
-  auto *y = static_cast<float *>(*device->allocate(256, "y"));
+/// What the two that follow launch: the second kernel writes where nothing is.
+struct Launches {
+  std::shared_ptr<CudaDevice> device = *CudaDevice::open(0);
+  CudaModule module = *device->load(kTestPtx, "the test");
+  CudaFunction add = *module.find("add_to"), behind = *module.find("write_behind");
+  float *y = static_cast<float *>(*device->allocate(256, "y"));
   const float *x = y;
   uint64_t reach = uint64_t(1) << 40;
-  void *arguments[] = {&y, &reach};
-  (void)device->fill(y, 0, 256);
+  void *arguments[2] = {&y, &reach};
+
+  Launches() { (void)device->fill(y, 0, 256); }
+};
+
+/// Three launches, of which the second writes where nothing is.
+void writeBehind() {
+  Launches launches;
+  auto &[device, module, add, behind, y, x, reach, arguments] = launches;
   say("1 " + messageOf(addTo(*device, add, x, y, 1, 64, "norm of layer 1")));
   say("2 " + messageOf(device->launch(behind, {1, 1, 1}, {1, 1, 1}, 0, arguments, "softmax of layer 2")));
   const Status status = device->synchronize();
@@ -328,14 +335,8 @@ TEST(CudaErrors, AWrongAddressIsReportedWithTheLastLaunches) {
 
 /// The same launches as a graph.
 void writeBehindInAGraph() {
-  auto device = *CudaDevice::open(0);
-  const CudaModule module = *device->load(kTestPtx, "the test");
-  const CudaFunction add = *module.find("add_to"), behind = *module.find("write_behind");
-  auto *y = static_cast<float *>(*device->allocate(256, "y"));
-  const float *x = y;
-  uint64_t reach = uint64_t(1) << 40;
-  void *arguments[] = {&y, &reach};
-  (void)device->fill(y, 0, 256);
+  Launches launches;
+  auto &[device, module, add, behind, y, x, reach, arguments] = launches;
   StatusOr<CudaGraph> graph = device->capture([&]() -> Status {
     MORPH_RETURN_IF_ERROR(addTo(*device, add, x, y, 1, 64, "norm of layer 1"));
     return device->launch(behind, {1, 1, 1}, {1, 1, 1}, 0, arguments, "softmax of layer 2");

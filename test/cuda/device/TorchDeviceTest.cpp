@@ -2,6 +2,7 @@
 
 #include "runtime/device/TorchDevice.h"
 
+#include "runtime/base/TorchGuard.h"
 #include "runtime/exec/HostCopies.h"
 #include "test/cuda/device/TestDevice.h"
 
@@ -239,9 +240,15 @@ TEST_F(TorchDeviceTest, ErrorsAreExceptionsWithTheReason) {
   try {
     at::empty({cuda->properties().memoryBytes}, at::TensorOptions(device));
     FAIL() << "that much memory";
-  } catch (const c10::Error &error) {
+  } catch (const StatusError &error) {
     EXPECT_THAT(error.what(), HasSubstr("out of memory on NVIDIA"));
   }
+  // Kind and hint come through; LibTorch's own errors have none.
+  const Status status =
+      guardTorch("a stage", []() -> Status { throw StatusError(Status::invalid("wrong", "a hint")); });
+  EXPECT_EQ(status.message(), "a stage: wrong");
+  EXPECT_EQ(status.hint(), "a hint");
+  EXPECT_EQ(status.code(), StatusCode::InvalidInput);
 }
 
 } // namespace

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+// The selectors on the model of six layers: whether they find the layers, and what they read, cost and remember.
+
+#include "runtime/train/select/Selector.h"
+#include "test/train/SixLayers.h"
+
+#include <cmath>
+#include <numeric>
+#include <set>
+#include <sstream>
+
+namespace morph {
+namespace {
+
+static StatusOr<Selection> select(const StageContext &context) {
+  const auto name = parseSelectorName(context.spec.select.method);
+  EXPECT_TRUE(name.ok()) << name.status().message();
+  SelectorContext selector(context, context.spec.space, name->option);
+  return choose(selector, *name->info);
+}
+
+/// 1 and one of 4 and 5.
+void expectTheBest(const Layers &kept) {
+  EXPECT_TRUE(kept == (Layers{1, 4}) || kept == (Layers{1, 5})) << testing::PrintToString(kept);
+}
+
+TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
+  std::map<Layers, double> losses;
+  for (int64_t a = 0; a < kLayers; ++a)
+    for (int64_t b = a + 1; b < kLayers; ++b)
+      losses[{a, b}] = lossOf("gates-forward", {a, b});
+  for (const auto &[kept, loss] : losses) {
+    if (kept != Layers{1, 4} && kept != Layers{1, 5}) {
+      EXPECT_GT(loss, 2 * std::max(losses[{1, 4}], losses[{1, 5}])) << testing::PrintToString(kept);
+    }
+  }
+}
+
+TEST_F(SixLayers, SearchesFindTheBest) {
+  for (const std::string method : {"greedy", "greedy:backward", "beam:2", "exhaustive", "random_search", "evolution"}) {
+    SCOPED_TRACE(method);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    expectTheBest(fullLayers(selection->choice));
+    EXPECT_EQ(*solve(run.spec.space, selection->values), selection->choice);
+    // The same seed finds the same again, from the file of what was measured: nothing runs a second time.
+    const auto again = select(run);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(again->choice, selection->choice);
+    EXPECT_EQ(again->cost.tokens, selection->cost.tokens);
+  }
+}
+
+// Layers 4 and 5 write the same: each alone is the best to have, and neither alone is missed.
+TEST_F(SixLayers, ScoresOfSingleLayersSeeNoRedundance) {
+  context.spec.select.method = "add";
+  const auto added = select(context);
+  ASSERT_TRUE(added.ok()) << added.status().message();
+  EXPECT_EQ(fullLayers(added->choice), (Layers{4, 5}));
+  EXPECT_EQ(added->standardErrors.size(), 6u);
+  // All layers linear, and each layer alone; and the teacher.
+  EXPECT_EQ(added->cost.tokens, (6 + 1 + 1) * 32 * 16);
+
+  context.spec.select.method = "drop";
+  const auto dropped = select(context);
+  ASSERT_TRUE(dropped.ok()) << dropped.status().message();
+  EXPECT_GT(dropped->scores[1], dropped->scores[4]);
+  for (size_t layer = 0; layer < 6; ++layer) {
+    EXPECT_EQ(dropped->values[layer][1], -dropped->scores[layer]);
+    EXPECT_GT(dropped->standardErrors[layer], 0);
+  }
+}
+
+TEST_F(SixLayers, EveryChoiceIsMeasured) {
+  context.spec.select.method = "exhaustive";
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  const auto &choices = selection->details["choices"];
+  ASSERT_EQ(choices.size(), 15u);
+  EXPECT_EQ(selection->cost.tokens, (15 + 1) * 32 * 16);
+  std::set<Choice> seen;
+  for (const auto &entry : choices)
+    seen.insert(entry["choice"].get<Choice>());
+  EXPECT_EQ(seen.size(), 15u);
+  EXPECT_GT(selection->scores[1], selection->scores[0]);
+  EXPECT_GT(selection->scores[4], selection->scores[0]);
+}
+
+TEST_F(SixLayers, SearchesSpendWhatTheyAreGiven) {
+  SelectSpec &section = context.spec.select;
+  for (const std::string method : {"random_search", "evolution"}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    run.spec.select.searchTokens = 3 * 32 * 16 + 100;
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    EXPECT_EQ(selection->details["choices"], 3);
+    EXPECT_EQ(selection->cost.tokens, (3 + 1) * 32 * 16);
+  }
+  section.method = "random_search";
+  section.searchTokens = 32 * 16 - 1;
+  const auto none = select(context);
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.status().message(), "select.search_tokens = 511 are less than the 512 that one choice takes");
+}
+
+TEST_F(SixLayers, SearchesKeepPinsTiesAndPatterns) {
+  for (const std::string method :
+       {"greedy", "greedy:backward", "beam", "exhaustive", "random_search", "evolution", "add", "drop"}) {
+    SCOPED_TRACE(method);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    run.spec.space.allowed = {{{"keep", ""}, {0}, {"full"}}, {{"linear", ""}, {1}, {"lightning"}}};
+    const auto pinned = select(run);
+    ASSERT_TRUE(pinned.ok()) << pinned.status().message();
+    const Layers kept = fullLayers(pinned->choice);
+    EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5})) << testing::PrintToString(kept);
+
+    TemporaryFolder elsewhere;
+    StageContext tied;
+    prepare(tied, elsewhere, 1);
+    tied.spec.select.method = method;
+    tied.spec.space.ties = {{{"tie", ""}, {1, 2}}, {{"tie", ""}, {3, 4}}};
+    const auto both = select(tied);
+    ASSERT_TRUE(both.ok()) << both.status().message();
+    EXPECT_TRUE(satisfies(tied.spec.space, both->choice));
+    EXPECT_EQ(both->choice[1], both->choice[2]);
+    EXPECT_EQ(both->choice[3], both->choice[4]);
+  }
+}
+
+TEST_F(SixLayers, PartnersOfAPinnedLayerAreJudgedBesideIt) {
+  // 4 is pinned: 5, which alone is the best to have, adds nothing to it; 1 does.
+  for (const std::string method : {"greedy", "beam:1"}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    run.spec.space.allowed = {{{"keep", ""}, {4}, {"full"}}};
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    EXPECT_EQ(fullLayers(selection->choice), (Layers{1, 4})) << method;
+  }
+}
+
+TEST_F(SixLayers, GatesFindTheLayers) {
+  for (GateParametrization parametrization :
+       {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.parametrization = parametrization;
+    run.spec.select.lr = run.spec.select.lrEnd = parametrization == GateParametrization::Softmax ? 0.2 : 0.05;
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    expectTheBest(fullLayers(selection->choice));
+    EXPECT_NEAR(std::accumulate(selection->scores.begin(), selection->scores.end(), 0.0), 2, 0.9)
+        << toWord(parametrization);
+    // One run: how far it still moved is known, errors over data are not.
+    EXPECT_EQ(selection->drift.size(), 6u);
+    EXPECT_TRUE(selection->standardErrors.empty());
+    EXPECT_TRUE(
+        std::all_of(selection->drift.begin(), selection->drift.end(), [](double d) { return d >= 0 && d < 1; }));
+  }
+}
+
+TEST_F(SixLayers, DriftIsOfTheRunsLastQuarter) {
+  context.spec.select.logEvery = 1;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  std::istringstream lines(fileText(context.outPath("metrics.jsonl")));
+  std::vector<std::vector<double>> gates;
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<double> &full = gates.emplace_back();
+    const Json metrics = *parseJson(line, "metrics");
+    for (const Json &row : metrics["gates"])
+      full.push_back(row[0]);
+  }
+  ASSERT_EQ(gates.size(), 80u);
+  for (size_t layer = 0; layer < 6; ++layer) {
+    double mean = 0;
+    std::vector<double> last;
+    for (size_t step = 0; step < 80; ++step) {
+      mean += gates[step][layer] / 80;
+      if (step >= 60)
+        last.push_back(gates[step][layer]);
+    }
+    const auto [least, most] = std::minmax_element(last.begin(), last.end());
+    EXPECT_DOUBLE_EQ(selection->drift[layer], *most - *least) << layer;
+    EXPECT_NEAR(selection->details["mean_gates"][layer].get<double>(), mean, 1e-12) << layer;
+  }
+}
+
+TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
+  context.spec.select.steps = 2;
+  testing::internal::CaptureStderr();
+  const auto selection = select(context);
+  EXPECT_EQ(testing::internal::GetCapturedStderr().find("within its noise"), std::string::npos);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->cost.tokens, (2 + 16) * 16);
+  const auto &unit = selection->details["objective_unit"];
+  EXPECT_EQ(unit["samples"], 16);
+  const double value = unit["value"], error = unit["standard_error"];
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, value / 2);
+  EXPECT_NEAR(value, (lossOf("gates-forward", {}) - lossOf("gates-forward", {0, 1, 2, 3, 4, 5})) / 6, 5 * error);
+  // More sequences, less error: by the root of eight, give or take.
+  TemporaryFolder other;
+  StageContext longer;
+  prepare(longer, other, 1);
+  longer.spec.select.steps = 2;
+  longer.spec.select.unitSamples = 128;
+  const auto second = select(longer);
+  ASSERT_TRUE(second.ok());
+  EXPECT_LT(second->details["objective_unit"]["standard_error"].get<double>(), error / 1.7);
+}
+
+TEST_F(SixLayers, AUnitThatIsNotPositiveIsAnError) {
+  TemporaryFolder other;
+  StageContext dead;
+  prepare(dead, other, 0); // The attention adds nothing, so its linear branches lose nothing.
+  const auto selection = select(dead);
+  ASSERT_FALSE(selection.ok());
+  EXPECT_NE(selection.status().message().find("making every layer linear raises the objective 'kl' by 0 +- 0 over 16"),
+            std::string::npos)
+      << selection.status().message();
+  EXPECT_NE(selection.status().hint().find("raw"), std::string::npos);
+  // The paper's objective needs no unit.
+  dead.spec.select.pressure = SelectSpec::Pressure::Raw;
+  EXPECT_TRUE(select(dead).ok());
+}
+
+TEST_F(SixLayers, AUnitWithinItsNoiseIsSaid) {
+  TemporaryFolder other;
+  StageContext faint;
+  prepare(faint, other, 0.003);
+  faint.planPaths["gates"] = planPath("gates-ce");
+  faint.planPaths["gates-forward"] = planPath("gates-ce-forward");
+  faint.spec.select.loss = SelectSpec::Loss::Ce;
+  faint.spec.select.steps = 1;
+  // The sign of such a difference is chance: one seed in two has a positive one.
+  bool positive = false;
+  for (int seed = 0; seed < 8 && !positive; ++seed) {
+    faint.seed = static_cast<uint64_t>(seed);
+    testing::internal::CaptureStderr();
+    positive = select(faint).ok();
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(said.find("within its noise") != std::string::npos, positive) << said;
+  }
+  EXPECT_TRUE(positive);
+}
+
+TEST_F(SixLayers, RawPressureIsThePapersObjective) {
+  // The gradient of lambda times the sum is lambda, whatever the objective's scale.
+  context.spec.select.pressure = SelectSpec::Pressure::Raw;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_FALSE(selection->details.contains("objective_unit"));
+  expectTheBest(fullLayers(selection->choice));
+}
+
+TEST_F(SixLayers, PinsStay) {
+  context.spec.space.allowed = {{{"keep", ""}, {0}, {"full"}}, {{"linear", ""}, {1}, {"lightning"}}};
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->scores[0], 1);
+  EXPECT_EQ(selection->scores[1], 0);
+  const Layers kept = fullLayers(selection->choice);
+  EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5}));
+}
+
+TEST_F(SixLayers, AreRankedByTheirBranchesErrors) {
+  context.spec.select.method = "layer_mse";
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  // What the layers add falls as the stream before them grows: layer 5 comes after layer 4.
+  const std::vector<double> &scores = selection->scores;
+  ASSERT_EQ(scores.size(), 6u);
+  EXPECT_GT(scores[4], scores[5]);
+  EXPECT_GT(scores[1], scores[5]);
+  EXPECT_GT(scores[5], 20 * std::max({scores[0], scores[2], scores[3]}));
+  EXPECT_EQ(fullLayers(selection->choice), (Layers{1, 4}));
+  ASSERT_EQ(selection->standardErrors.size(), 6u);
+  EXPECT_TRUE(selection->drift.empty());
+  for (size_t layer = 0; layer < 6; ++layer) {
+    EXPECT_GT(selection->standardErrors[layer], 0);
+    EXPECT_LT(selection->standardErrors[layer], scores[layer] / 4);
+  }
+  EXPECT_EQ(selection->cost.tokens, 32 * 16);
+}
+
+TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
+  context.spec.tasks[0].valueLength = 2; // 64 values: enough to divide.
+  BatchStreamOptions data;
+  data.batch = 1;
+  data.sample.split = Split::Selection;
+  const auto lossesOn = [&](const std::string &name, int64_t count, const std::string &plan, double gates) {
+    data.stream = name;
+    const auto executor = context.executor(plan);
+    EXPECT_TRUE(executor.ok()) << executor.status().message();
+    for (auto &[master, gate] : (*executor)->masters())
+      if (master.rfind("gate.", 0) == 0)
+        gate.fill_(gates);
+    return *heldOutLoss(**executor, *batches(data), count);
+  };
+  SelectSpec &section = context.spec.select;
+  section.samples = 4;
+  section.method = "layer_mse";
+  const auto ranked = select(context);
+  ASSERT_TRUE(ranked.ok()) << ranked.status().message();
+  data.length = 16;
+  EXPECT_EQ(ranked->scores, lossesOn("held-out/layer_mse", 4, "align-forward", 0).layerLoss);
+  data.length = 0;
+
+  // The cross-entropy, which is not 0 where all layers are full.
+  section.method = "gates";
+  section.loss = SelectSpec::Loss::Ce;
+  for (const std::string suffix : {"", "-forward"})
+    context.planPaths["gates" + suffix] = planPath("gates-ce" + suffix);
+  section.steps = section.logEvery = 1;
+  section.refine = true;
+  section.lr = section.lrEnd = 1e-9;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  const MeanAndError rise = pairedDifference(lossesOn("select/unit", 16, "gates-forward", 0).losses,
+                                             lossesOn("select/unit", 16, "gates-forward", 1).losses);
+  const auto &unit = selection->details["objective_unit"];
+  EXPECT_NEAR(unit["value"].get<double>(), rise.mean / 6, 1e-12);
+  EXPECT_NEAR(unit["standard_error"].get<double>(), rise.standardError / 6, 1e-12);
+  const Json line = *parseJson(fileText(context.outPath("metrics.jsonl")), "metrics");
+  EXPECT_EQ(line["loss"].get<double>(), lossesOn("select", 1, "gates-forward", 1).loss);
+  // Exchanges go by the KL, whatever the gates lowered.
+  context.planPaths["gates-forward"] = planPath("gates-forward");
+  const auto executor = context.executor("gates-forward");
+  const auto space = GateSpace::create((*executor)->plan(), context.spec.space, section.parametrization);
+  space->setChoice((*executor)->masters(), {0, 0, 1, 1, 1, 1});
+  data.stream = "select/score";
+  const double kl = heldOutLoss(**executor, *batches(data), 4)->loss;
+  EXPECT_NEAR(selection->details["refine"]["objective_before"].get<double>(), kl, 1e-5 * kl);
+}
+
+/// One step at a rate of nothing: every gate stays at 1, so the first two layers are kept, and the exchanges alone find
+/// the best ones.
+void onlyExchange(SelectSpec &section) {
+  section.steps = 1;
+  section.lr = section.lrEnd = 1e-9;
+  section.batch = 2;
+  section.refine = true;
+}
+
+TEST_F(SixLayers, ExchangesFindTheLayers) {
+  for (SelectSpec::Loss loss : {SelectSpec::Loss::Kl, SelectSpec::Loss::FinalHidden}) {
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    onlyExchange(run.spec.select);
+    run.spec.select.loss = loss;
+    if (loss == SelectSpec::Loss::FinalHidden)
+      for (const std::string suffix : {"", "-forward"})
+        run.planPaths["gates" + suffix] = planPath("gates-hidden" + suffix);
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    const auto &swap = selection->details["refine"];
+    EXPECT_EQ(swap["choice_before"].get<Choice>(), (Choice{0, 0, 1, 1, 1, 1}));
+    expectTheBest(fullLayers(selection->choice));
+    EXPECT_NEAR(swap["gain"].get<double>(),
+                swap["objective_before"].get<double>() - swap["objective_after"].get<double>(), 1e-9);
+    EXPECT_GT(swap["gain"].get<double>(), 3 * swap["gain_standard_error"].get<double>());
+  }
+}
+
+TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
+  const auto executor = context.executor("gates-forward");
+  ASSERT_TRUE(executor.ok());
+  const auto space = GateSpace::create((*executor)->plan(), context.spec.space, GateParametrization::Clamp);
+  ASSERT_TRUE(space.ok());
+  const auto stream = batches();
+  // The teacher once and the relaxed model alone, or both each time: the same KL of each sequence.
+  const auto judge = ChoiceJudge::create(context, executor->get(), context.spec.space, *stream, 8);
+  ASSERT_TRUE(judge.ok()) << judge.status().message();
+  MeasureCost cost;
+  const auto scores = (*judge)->measure(keeping({1, 4}), cost);
+  ASSERT_TRUE(scores.ok()) << scores.status().message();
+  // They share the gates that one sets.
+  EXPECT_EQ(space->shares((*executor)->masters()), (CandidateTable{{0, 1}, {1, 0}, {0, 1}, {0, 1}, {1, 0}, {0, 1}}));
+  const auto whole = heldOutLoss(**executor, *stream, 8);
+  ASSERT_TRUE(whole.ok());
+  ASSERT_EQ(scores->kl.size(), 8u);
+  for (size_t sample = 0; sample < 8; ++sample) {
+    EXPECT_NEAR(scores->kl[sample], whole->losses[sample], 1e-5 * whole->losses[sample]);
+    EXPECT_GE(scores->correct[sample], 0);
+    EXPECT_LE(scores->correct[sample], 1);
+  }
+  EXPECT_EQ((*judge)->teacherCost().tokens, 8 * 16);
+  EXPECT_GT((*judge)->teacherCost().flops, 0);
+  EXPECT_EQ(cost.tokens, 8 * 16);
+  EXPECT_LT(cost.flops, 0.8 * whole->flops);
+}
+
+TEST_F(SixLayers, GatesGoOnWhereTheyWereStopped) {
+  for (GateParametrization parametrization :
+       {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {
+    TemporaryFolder where[2];
+    StageContext straight, stopped;
+    for (StageContext *run : {&straight, &stopped}) {
+      prepare(*run, where[run == &stopped], 1);
+      run->spec.select.steps = 12;
+      run->spec.select.parametrization = parametrization;
+    }
+    const auto expected = select(straight);
+    ASSERT_TRUE(expected.ok());
+    requestInterrupt(); // Every start makes one step.
+    for (int start = 0; start < 3; ++start) {
+      EXPECT_EQ(select(stopped).status().code(), StatusCode::Interrupted);
+    }
+    requestInterrupt(false);
+    const auto actual = select(stopped);
+    ASSERT_TRUE(actual.ok());
+    EXPECT_EQ(actual->scores, expected->scores);
+    EXPECT_EQ(actual->drift, expected->drift);
+    EXPECT_EQ(actual->details, expected->details);
+    EXPECT_EQ(actual->cost.tokens, expected->cost.tokens);
+    EXPECT_EQ(actual->cost.flops, expected->cost.flops);
+  }
+}
+
+TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
+  onlyExchange(context.spec.select);
+  TemporaryFolder other;
+  StageContext stopped;
+  prepare(stopped, other, 1);
+  onlyExchange(stopped.spec.select);
+  const auto straight = select(context);
+  ASSERT_TRUE(straight.ok());
+  requestInterrupt(); // The loop's last step is not stopped; the exchanges are.
+  EXPECT_EQ(select(stopped).status().code(), StatusCode::Interrupted);
+  requestInterrupt(false);
+  const auto second = select(stopped);
+  ASSERT_TRUE(second.ok()) << second.status().message();
+  EXPECT_EQ(second->choice, straight->choice);
+  EXPECT_EQ(second->scores, straight->scores);
+  EXPECT_EQ(second->details, straight->details);
+  EXPECT_EQ(second->cost.tokens, straight->cost.tokens);
+  // What the stopped one had of lower layers is gone.
+  EXPECT_GE(second->cost.flops, straight->cost.flops);
+}
+
+TEST_F(SixLayers, AChoiceGoesOnFromTheFirstLayerThatDiffers) {
+  const auto executor = context.executor("gates");
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  const auto stream = batches();
+  auto judge = [&] {
+    auto made = ChoiceJudge::create(context, executor->get(), context.spec.space, *stream, 3);
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    return *std::move(made);
+  };
+  const auto going = judge();
+  double before = 0;
+  // Subsets, and how many of the six layers are as before.
+  const std::vector<std::pair<Layers, double>> subsets = {{{1, 4}, 0},    {{1, 5}, 4}, {{0, 1}, 0},
+                                                          {{0, 1, 2}, 2}, {{4}, 0},    {{4}, 6}};
+  for (const auto &[kept, same] : subsets) {
+    SCOPED_TRACE(testing::PrintToString(kept));
+    MeasureCost cost, fresh;
+    const auto values = going->measure(keeping(kept), cost), alone = judge()->measure(keeping(kept), fresh);
+    ASSERT_TRUE(values.ok() && alone.ok()) << values.status().message() << alone.status().message();
+    EXPECT_EQ(values->kl, alone->kl);
+    EXPECT_EQ(values->correct, alone->correct);
+    EXPECT_EQ(cost.tokens, fresh.tokens);
+    if (before == 0)
+      EXPECT_EQ(cost.flops, fresh.flops);
+    else
+      EXPECT_LT(cost.flops, (6 - same + 1.2) / 6 * fresh.flops) << "layers below the difference were computed again";
+    before = cost.flops;
+  }
+}
+
+} // namespace
+} // namespace morph
