@@ -36,6 +36,8 @@ constexpr Section kSections[] = {
     {"finetune", "Stage 4: the hybrid learns from text itself, at long contexts.", true},
     {"evaluate", "Tables of recall and perplexity for the teacher, the baselines and the selected hybrid.", true},
     {"export", "The Hugging Face folder of the hybrid.", true},
+    {"audit", "What `morph audit` holds against each other.", false},
+    {"audit.variant[]", "A selector with settings of its own.", false},
 };
 
 constexpr Key kKeys[] = {
@@ -250,7 +252,9 @@ constexpr Key kKeys[] = {
      "(`calibrate`); 0: they start as declared."},
 
     {"select.method", kString, "", "\"gates\"", "", "S24",
-     "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`."},
+     "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With "
+     "`+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than "
+     "noise: a forward pass for each sample and exchange tried, with 30 layers an hour on two cores."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
     {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
@@ -288,11 +292,9 @@ constexpr Key kKeys[] = {
     {"select.search_tokens", kInteger, "tokens", "1000000", ">= 1, <= 1000000000000", "select_c15",
      "Tokens that the searches random_search and evolution may take beside the teacher's run, those that choices share "
      "counted for each."},
-    {"select.refine", kBoolean, "", "false", "", "",
-     "End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off "
-     "because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores."},
     {"select.refine_errors", kNumber, "", "3.0", ">= 0", "select_c21",
-     "An exchange counts where it lowers the objective by more than so many standard errors of the difference over the "
+     "An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the "
+     "difference over the "
      "same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
     {"select.samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c16",
      "Sequences that score layers, choices and exchanges, the same for all."},
@@ -327,7 +329,7 @@ constexpr Key kKeys[] = {
     {"evaluate.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "evaluate_c3", "Sequences computed at once."},
     {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "", "S24",
      "Selectors, named as in `select.method`, whose hybrids of the same budget are trained and measured beside the "
-     "selected one. They are not refined."},
+     "selected one."},
     {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0, <= 1000000000000", "evaluate_c5",
      "Tokens for perplexity, of the text that is for evaluation only; 0: none."},
     {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
@@ -339,6 +341,32 @@ constexpr Key kKeys[] = {
      "Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is "
      "fp32's "
      "rounding, that is, where both agree in fp64."},
+
+    {"audit.selectors", kStrings, "", "[]", "", "S24",
+     "Selectors, named as in `select.method`; `uniform:*` are all its offsets and the middles. The first one is what "
+     "the others are held against. `exhaustive` is there wherever all choices are judged: the best of them."},
+    {"audit.bases", kStrings, "path", "[]", "", "S26",
+     "Hugging Face folders of base models, as in `model.path`; none: that one."},
+    {"audit.seeds", kIntegers, "", "<seed>", ">= 0", "S26", "Seeds of alignment, selection and distillation."},
+    {"audit.budgets", kIntegers, "layers", "[]", ">= 0, <= 4096", "S26",
+     "Layers that keep full attention, in place of the budget's; none: the budget's."},
+    {"audit.tasks", kStrings, "", "<evaluate.tasks>", "", "S14",
+     "Tasks on whose held-out samples choices are judged: the objective is the mean over them of the KL at the "
+     "answers."},
+    {"audit.samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "audit_c1",
+     "Samples of each of these tasks, the same for all choices."},
+    {"audit.text_samples", kInteger, "sequences", "0", ">= 0, <= 1000000", "audit_c2",
+     "Windows of held-out text on which they are judged, too, which is no part of the objective."},
+    {"audit.most_choices", kInteger, "", "1000", ">= 0, <= 100000", "audit_c3",
+     "Every choice that a budget allows is judged where there are at most so many, else those that were chosen."},
+    {"audit.distill", kString, "", "\"none\"", "none | chosen | every", "audit_c4",
+     "Which choices are distilled and judged again: none, those that a selector chose, or every one."},
+    {"audit.confidence", kNumber, "", "0.95", "> 0, < 1", "audit_c5",
+     "A selector is better than another where the interval of this confidence of their difference, a paired bootstrap "
+     "over seeds and samples, lies on one side of 0."},
+    {"audit.resamples", kInteger, "", "10000", ">= 100, <= 1000000", "audit_c6", "Resamples of the bootstrap."},
+    {"audit.variant[].name", kString, "", "required", "", "S27", "What the tables call it."},
+    {"audit.variant[].settings", kStrings, "", "[]", "", "S27", "Keys of [select] and their values: `select.lr=0.1`."},
 };
 
 constexpr Group kGroups[] = {
@@ -397,6 +425,10 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S23", "`model.device` is `cpu`, `cuda` or `cuda:N`."},
     {"S24", "Selectors are named as `morph selectors` lists them, baselines each once."},
     {"S25", "Method fixed has one of `select.layers` and `select.from`."},
+    {"S26", "[audit] names each base, seed, budget and selector once, and at least one selector; a base is a model's "
+            "folder, and a number of layers is what the budget asks for where budgets are named."},
+    {"S27", "A variant has a name of its own, of letters, digits, `_`, `-`, `.`, `:` and `+`, and sets keys of "
+            "[select]."},
 };
 
 } // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 to
-// S25 and the defaults that follow from other keys.
+// S27 and the defaults that follow from other keys.
 
 #include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"
@@ -40,6 +40,7 @@ public:
     checkTasks();
     checkStages();
     fillPretrain();
+    checkAudit();
   }
 
 private:
@@ -64,6 +65,7 @@ private:
   /// That a selector of that name can run.
   void checkSelector(const std::string &key, const std::string &text);
   void fillPretrain();
+  void checkAudit();
 
   Spec &spec_;
   const SpecOptions &options_;
@@ -293,11 +295,7 @@ void Checker::checkStages() {
   if (!select.get("lr_end"))
     select["lr_end"] = spec_.getNumber("select.lr");
   checkTaskNames("select.tasks");
-  std::string method = spec_.getString("select.method");
-  checkSelector("select.method", method);
-  if (!isPretrain() && select.getBoolean("refine").value_or(false) && select.getArray("tasks")->empty())
-    error("select.refine", "'select.refine' judges exchanges by tasks, but 'select.tasks' is empty [S14]",
-          "name the tasks whose answers decide");
+  checkSelector("select.method", spec_.getString("select.method"));
   for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("evaluate.baselines")))
     checkSelector(("evaluate.baselines[" + llvm::Twine(index) + "]").str(), name);
   if (spec_.isGiven("select.from"))
@@ -305,9 +303,7 @@ void Checker::checkStages() {
   if (spec_.getString("select.target") == "local" && spec_.getString("select.loss") != "layers")
     error("select.target", "'select.target' local goes with loss \"layers\" only, not with \"" +
                                spec_.getString("select.loss") + "\" [S16]");
-  if (!isPretrain() && method == "gates" && spec_.getInteger("select.steps") == 0)
-    error("select.steps", "'select.steps' is 0, but method 'gates' trains them for at least one step [S17]");
-  if (method == "gates" && spec_.getInteger("select.warmup") > spec_.getInteger("select.steps"))
+  if (spec_.getInteger("select.warmup") > spec_.getInteger("select.steps"))
     error("select.warmup", "'select.warmup' is longer than the stage's steps [S17]");
 
   llvm::json::Object &evaluate = *spec_.getTable("evaluate");
@@ -335,15 +331,70 @@ void Checker::checkSelector(const std::string &key, const std::string &text) {
   const morph::SelectorInfo &info = *name->info;
   if (isPretrain())
     return;
-  if (info.needs != morph::SelectorNeeds::Nothing && info.needs != morph::SelectorNeeds::Text &&
-      spec_.getStrings("select.tasks").empty())
-    error("select.tasks", "'select.tasks' is empty, but selector '" + info.name + "' needs tasks [S14]",
+  const bool measuresTasks =
+      name->refines || (info.needs != morph::SelectorNeeds::Nothing && info.needs != morph::SelectorNeeds::Text);
+  if (measuresTasks && spec_.getStrings("select.tasks").empty())
+    error("select.tasks", "'select.tasks' is empty, but selector '" + text + "' needs tasks [S14]",
           "name the tasks whose answers decide, or take method = \"uniform\"");
+  if (info.needs == morph::SelectorNeeds::Gates && spec_.getInteger("select.steps") == 0)
+    error("select.steps", "'select.steps' is 0, but selector 'gates' trains them for at least one step [S17]");
   if (morph::scoresText(info) && spec_.getStrings("data.text").empty() && !options_.configOnly)
     error(key, "selector '" + info.name + "' measures on text, but [data] names none [S14]", "give 'text' in [data]");
   if (info.name == "fixed" && spec_.getTable("select")->getArray("layers")->empty() == !spec_.isGiven("select.from"))
     error(key, "selector 'fixed' needs one of 'select.layers' and 'select.from' [S25]",
           "layers = [0, 7] in [select], or from = \"RUN/select/selection.json\"");
+}
+
+void Checker::checkAudit() {
+  llvm::json::Object *audit = spec_.getTable("audit");
+  if (!audit)
+    return;
+  if (isPretrain())
+    error("audit", "[audit] judges choices of layers, and [pretrain] makes a base model [S26]",
+          "make the base first, and name its folder by 'bases' in [audit]");
+  llvm::json::Array &variants = *audit->getArray("variant");
+  if (audit->getArray("selectors")->empty() && variants.empty())
+    error("audit", "[audit] names no selector [S26]",
+          "selectors = [\"gates\", \"uniform\"]; 'morph selectors' lists them");
+  for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("audit.selectors")))
+    if (name != morph::kEveryUniform)
+      checkSelector(("audit.selectors[" + llvm::Twine(index) + "]").str(), name);
+  for (const auto &[index, base] : llvm::enumerate(*audit->getArray("bases"))) {
+    const std::string key = ("audit.bases[" + llvm::Twine(index) + "]").str();
+    base = resolvePath(*base.getAsString(), key);
+    if (!llvm::sys::fs::is_directory(*base.getAsString()))
+      error(key, "there is no folder '" + *base.getAsString() + "' [S26]");
+  }
+  if (!spec_.isGiven("audit.seeds"))
+    (*audit)["seeds"] = llvm::json::Array{spec_.getInteger("seed")};
+  if (!spec_.isGiven("audit.tasks"))
+    (*audit)["tasks"] = llvm::json::Array(*spec_.getTable("evaluate")->getArray("tasks"));
+  checkTaskNames("audit.tasks");
+  if (audit->getArray("tasks")->empty())
+    error("audit", "[audit] has no task to judge choices on [S14]", "name one by 'tasks' in [audit]");
+  if (spec_.getInteger("audit.text_samples") > 0 && spec_.getStrings("data.text").empty() && !options_.configOnly)
+    error("audit.text_samples", "choices are judged on text, but [data] names none [S14]", "give 'text' in [data]");
+  if (spec_.getString("audit.distill") != "none" && spec_.getInteger("distill.steps") == 0)
+    error("audit.distill", "choices are judged after distillation, but the spec has no [distill] [S26]",
+          "give 'steps' in [distill]");
+  llvm::StringSet<> names;
+  for (const std::string &name : spec_.getStrings("audit.selectors"))
+    names.insert(name);
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const std::string key = "audit.variant[" + std::to_string(i) + "].";
+    std::string name = spec_.getString(key + "name"), letters = name;
+    std::replace(letters.begin(), letters.end(), ':', '-');
+    std::replace(letters.begin(), letters.end(), '+', '-');
+    if (!isName(letters, /*takesDots=*/true))
+      error(key + "name", "'" + name + "' is no name for a variant [S27]",
+            "a name has letters, digits, '_', '-', '.', ':' and '+'");
+    if (!names.insert(name).second)
+      error(key + "name", "'" + name + "' is the name of another selector of [audit] [S27]");
+    for (const auto &[index, setting] : llvm::enumerate(spec_.getStrings(key + "settings")))
+      if (llvm::StringRef text = setting; !text.starts_with("select.") || !text.contains('='))
+        error(key + "settings[" + std::to_string(index) + "]", "'" + setting + "' does not set a key of [select] [S27]",
+              "\"select.loss=ce\"");
+  }
 }
 
 void Checker::fillPretrain() {

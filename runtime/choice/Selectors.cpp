@@ -27,7 +27,11 @@ static bool isOption(const std::string &word, const std::string &options) {
   return false;
 }
 
-StatusOr<SelectorName> parseSelectorName(const std::string &text) {
+StatusOr<SelectorName> parseSelectorName(const std::string &whole) {
+  static const std::string suffix = "+refine";
+  const bool refines =
+      whole.size() > suffix.size() && whole.compare(whole.size() - suffix.size(), suffix.size(), suffix) == 0;
+  const std::string text = refines ? whole.substr(0, whole.size() - suffix.size()) : whole;
   const size_t colon = text.find(':');
   const std::string name = text.substr(0, colon);
   std::string known;
@@ -37,10 +41,10 @@ StatusOr<SelectorName> parseSelectorName(const std::string &text) {
       continue;
     }
     if (colon == std::string::npos)
-      return SelectorName{&info, ""};
+      return SelectorName{&info, "", refines};
     std::string option = text.substr(colon + 1);
     if (isOption(option, info.options))
-      return SelectorName{&info, std::move(option)};
+      return SelectorName{&info, std::move(option), refines};
     return Status::invalid("selector '" + name + "' has no option '" + option + "'",
                            info.options.empty() ? "it has none" : "what may stand after the colon is: " + info.options);
   }

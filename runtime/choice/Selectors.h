@@ -27,12 +27,7 @@ struct SelectorInfo {
   std::string summary;
 };
 
-/// Whether it scores choices.
-inline bool needsScores(const SelectorInfo &info) {
-  return info.needs == SelectorNeeds::Scores || info.needs == SelectorNeeds::Text ||
-         info.needs == SelectorNeeds::TasksAndText;
-}
-/// Whether it scores them on text.
+/// Whether it scores choices on text.
 inline bool scoresText(const SelectorInfo &info) {
   return info.needs == SelectorNeeds::Text || info.needs == SelectorNeeds::TasksAndText;
 }
@@ -40,11 +35,21 @@ inline bool scoresText(const SelectorInfo &info) {
 /// All selectors, in the order of Selectors.def.
 const std::vector<SelectorInfo> &selectors();
 
-/// A selector as specs name it: "greedy:forward".
+/// A selector as specs name it: "greedy:forward", "gates+refine".
 struct SelectorName {
   const SelectorInfo *info;
-  std::string option; ///< Empty: none was given.
+  std::string option;   ///< Empty: none was given.
+  bool refines = false; ///< Exchanges end it.
 };
+
+/// Whether it scores choices.
+inline bool needsScores(const SelectorName &name) {
+  return name.refines || name.info->needs == SelectorNeeds::Scores || name.info->needs == SelectorNeeds::TasksAndText ||
+         name.info->needs == SelectorNeeds::Text;
+}
+
+/// What an audit takes for uniform with every offset that its budget admits, and the middles.
+inline constexpr const char *kEveryUniform = "uniform:*";
 
 /// Errors: no such selector, or an option that it does not have; the hint lists what there is.
 StatusOr<SelectorName> parseSelectorName(const std::string &text);

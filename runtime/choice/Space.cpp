@@ -147,6 +147,13 @@ std::vector<int64_t> fullLayers(const Choice &choice) {
   return layers;
 }
 
+std::vector<std::string> candidateNames(const ChoiceSpace &space, const Choice &choice) {
+  std::vector<std::string> names;
+  for (size_t layer = 0; layer < choice.size(); ++layer)
+    names.push_back(space.layers[layer][static_cast<size_t>(choice[layer])].name);
+  return names;
+}
+
 std::vector<std::vector<size_t>> tiedGroups(const ChoiceSpace &space) {
   std::vector<size_t> leader(space.layers.size());
   std::iota(leader.begin(), leader.end(), 0);

@@ -78,6 +78,9 @@ using Choice = std::vector<int64_t>;
 /// The layers that keep full attention, rising.
 std::vector<int64_t> fullLayers(const Choice &choice);
 
+/// The name of each layer's candidate.
+std::vector<std::string> candidateNames(const ChoiceSpace &space, const Choice &choice);
+
 /// Layers that take the same candidate, each layer in one group; groups by their first layers.
 std::vector<std::vector<size_t>> tiedGroups(const ChoiceSpace &space);
 

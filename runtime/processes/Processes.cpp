@@ -190,7 +190,7 @@ StatusOr<std::vector<std::string>> Processes::gatherTexts(const std::string &tex
 }
 
 StatusOr<std::vector<std::vector<double>>> Processes::collect(const std::vector<std::vector<double>> &own,
-                                                              int64_t chunk, int64_t total) {
+                                                              int64_t chunk, int64_t total, int64_t first) {
   if (isAlone())
     return own;
   std::vector<double> packed; // Of each row its length, and the row.
@@ -211,7 +211,7 @@ StatusOr<std::vector<std::vector<double>>> Processes::collect(const std::vector<
     return value;
   };
   for (int64_t i = 0; i < total; ++i) {
-    const int64_t process = i / chunk % count();
+    const int64_t process = (first + i / chunk) % count();
     if (read[static_cast<size_t>(process)] >= texts[static_cast<size_t>(process)].size())
       return Status::failed("process " + std::to_string(process) + " of " + std::to_string(count()) +
                             " has done fewer parts of the work than were its own");

@@ -61,9 +61,9 @@ public:
   /// Texts of all processes, by rank.
   StatusOr<std::vector<std::string>> gatherTexts(const std::string &text);
   /// The rows of a list of `total` that was dealt out in turn, `chunk` rows at a time: chunk i to the process that
-  /// `owns(i)`, which gives its rows in their order. All get the whole list.
+  /// `owns(first + i)`, which gives its rows in their order. All get the whole list.
   StatusOr<std::vector<std::vector<double>>> collect(const std::vector<std::vector<double>> &own, int64_t chunk,
-                                                     int64_t total);
+                                                     int64_t total, int64_t first = 0);
   /// Sums of numbers, in the order given.
   StatusOr<std::vector<double>> sum(std::vector<double> values);
   /// Whether it is so in any process.

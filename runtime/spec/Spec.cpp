@@ -141,7 +141,6 @@ template <> struct Visit<SelectSpec> {
     visitor.key("layers", section.layers, {atLeast(0), atMost(4096)});
     visitor.key("from", section.from);
     visitor.key("search_tokens", section.searchTokens, {atLeast(1), atMost(1000000000000)});
-    visitor.key("refine", section.refine);
     visitor.key("refine_errors", section.refineErrors, {atLeast(0)});
     visitor.key("samples", section.samples, {atLeast(2), atMost(1000000)});
   }
@@ -184,6 +183,30 @@ template <> struct Visit<ExportSpec> {
   }
 };
 
+template <> struct Visit<AuditVariantSpec> {
+  template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
+    visitor.key("name", section.name);
+    visitor.key("settings", section.settings);
+  }
+};
+
+template <> struct Visit<AuditSpec> {
+  template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
+    visitor.key("selectors", section.selectors);
+    visitor.key("bases", section.bases);
+    visitor.key("seeds", section.seeds, {atLeast(0)});
+    visitor.key("budgets", section.budgets, {atLeast(0), atMost(4096)});
+    visitor.key("tasks", section.tasks);
+    visitor.key("samples", section.samples, {atLeast(2), atMost(1000000)});
+    visitor.key("text_samples", section.textSamples, {atLeast(0), atMost(1000000)});
+    visitor.key("most_choices", section.mostChoices, {atLeast(0), atMost(100000)});
+    visitor.key("distill", section.distill);
+    visitor.key("confidence", section.confidence, {above(0), below(1)});
+    visitor.key("resamples", section.resamples, {atLeast(100), atMost(1000000)});
+    visitor.table("variant", section.variant);
+  }
+};
+
 template <> struct Visit<ModelInfo> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("architecture", section.architecture);
@@ -219,6 +242,7 @@ template <> struct Visit<ResolvedSpec> {
     visitor.table("finetune", section.finetune);
     visitor.table("evaluate", section.evaluate);
     visitor.table("export", section.export_);
+    visitor.table("audit", section.audit);
     visitor.table("space", section.space);
     visitor.table("model_info", section.modelInfo);
   }
@@ -386,6 +410,18 @@ const char *toWord(DistillSpec::Train value) {
   return "";
 }
 
+const char *toWord(AuditSpec::Distill value) {
+  switch (value) {
+  case AuditSpec::Distill::None:
+    return "none";
+  case AuditSpec::Distill::Chosen:
+    return "chosen";
+  case AuditSpec::Distill::Every:
+    return "every";
+  }
+  return "";
+}
+
 StatusOr<ResolvedSpec> readSpec(const Json &json, const std::string &where) {
   return detail::readSection<ResolvedSpec>(json, where);
 }
@@ -404,6 +440,8 @@ Json toJson(const DistillSpec &section) { return detail::writeSection(section); 
 Json toJson(const FinetuneSpec &section) { return detail::writeSection(section); }
 Json toJson(const EvaluateSpec &section) { return detail::writeSection(section); }
 Json toJson(const ExportSpec &section) { return detail::writeSection(section); }
+Json toJson(const AuditVariantSpec &section) { return detail::writeSection(section); }
+Json toJson(const AuditSpec &section) { return detail::writeSection(section); }
 Json toJson(const ModelInfo &section) { return detail::writeSection(section); }
 Json toJson(const ResolvedSpec &section) { return detail::writeSection(section); }
 

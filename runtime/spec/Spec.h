@@ -260,7 +260,9 @@ struct SelectSpec : OptimizerSpec {
     Relative,
     Raw,
   };
-  /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`.
+  /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With
+  /// `+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than
+  /// noise: a forward pass for each sample and exchange tried, with 30 layers an hour on two cores.
   std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
@@ -295,11 +297,9 @@ struct SelectSpec : OptimizerSpec {
   /// Tokens that the searches random_search and evolution may take beside the teacher's run, those that choices share
   /// counted for each. (tokens; >= 1, <= 1000000000000)
   int64_t searchTokens{};
-  /// End the selection by exchanges of single layers while that lowers the KL at the answers by more than noise. Off
-  /// because of its cost, a forward pass for each sample and exchange tried: with 30 layers an hour on two cores.
-  bool refine{};
-  /// An exchange counts where it lowers the objective by more than so many standard errors of the difference over the
-  /// same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance. (>= 0)
+  /// An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the
+  /// difference over the same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance. (>=
+  /// 0)
   double refineErrors{};
   /// Sequences that score layers, choices and exchanges, the same for all. (sequences; >= 2, <= 1000000)
   int64_t samples{};
@@ -341,7 +341,7 @@ struct EvaluateSpec {
   /// Sequences computed at once. (sequences; >= 1, <= 4096)
   int64_t batch{};
   /// Selectors, named as in `select.method`, whose hybrids of the same budget are trained and measured beside the
-  /// selected one. They are not refined.
+  /// selected one.
   std::vector<std::string> baselines;
   /// Tokens for perplexity, of the text that is for evaluation only; 0: none. (tokens; >= 0, <= 1000000000000)
   int64_t perplexityTokens{};
@@ -356,6 +356,50 @@ struct ExportSpec {
   /// Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is
   /// fp32's rounding, that is, where both agree in fp64. (> 0)
   double tolerance{};
+};
+
+/// A selector with settings of its own.
+struct AuditVariantSpec {
+  /// What the tables call it.
+  std::string name;
+  /// Keys of [select] and their values: `select.lr=0.1`.
+  std::vector<std::string> settings;
+};
+
+/// What `morph audit` holds against each other.
+struct AuditSpec {
+  enum class Distill {
+    None,
+    Chosen,
+    Every,
+  };
+  /// Selectors, named as in `select.method`; `uniform:*` are all its offsets and the middles. The first one is what the
+  /// others are held against.
+  std::vector<std::string> selectors;
+  /// Hugging Face folders of base models, as in `model.path`; none: that one. (path)
+  std::vector<std::string> bases;
+  /// Seeds of alignment, selection and distillation. (>= 0)
+  std::vector<int64_t> seeds;
+  /// Layers that keep full attention, in place of the budget's; none: the budget's. (layers; >= 0, <= 4096)
+  std::vector<int64_t> budgets;
+  /// Tasks on whose held-out samples choices are judged: the objective is the mean over them of the KL at the answers.
+  std::vector<std::string> tasks;
+  /// Samples of each of these tasks, the same for all choices. (sequences; >= 2, <= 1000000)
+  int64_t samples{};
+  /// Windows of held-out text on which they are judged, too, which is no part of the objective. (sequences; >= 0, <=
+  /// 1000000)
+  int64_t textSamples{};
+  /// Every choice that a budget allows is judged where there are at most so many, else those that were chosen. (>= 0,
+  /// <= 100000)
+  int64_t mostChoices{};
+  /// Which choices are distilled and judged again: none, those that a selector chose, or every one.
+  Distill distill{};
+  /// A selector is better than another where the interval of this confidence of their difference, a paired bootstrap
+  /// over seeds and samples, lies on one side of 0. (> 0, < 1)
+  double confidence{};
+  /// Resamples of the bootstrap. (>= 100, <= 1000000)
+  int64_t resamples{};
+  std::vector<AuditVariantSpec> variant;
 };
 
 /// What resolving found of the spec's model.
@@ -411,6 +455,7 @@ struct ResolvedSpec {
   FinetuneSpec finetune;
   EvaluateSpec evaluate;
   ExportSpec export_;
+  std::optional<AuditSpec> audit;
   ChoiceSpace space;
   ModelInfo modelInfo;
 };
@@ -429,6 +474,7 @@ const char *toWord(SelectSpec::Target value);
 const char *toWord(SelectSpec::Parametrization value);
 const char *toWord(SelectSpec::Pressure value);
 const char *toWord(DistillSpec::Train value);
+const char *toWord(AuditSpec::Distill value);
 
 /// Reads a resolved spec; `where` (its file) goes in front of errors. Every key must be there, of its type and among
 /// its allowed values, and no other.
@@ -449,6 +495,8 @@ Json toJson(const DistillSpec &section);
 Json toJson(const FinetuneSpec &section);
 Json toJson(const EvaluateSpec &section);
 Json toJson(const ExportSpec &section);
+Json toJson(const AuditVariantSpec &section);
+Json toJson(const AuditSpec &section);
 Json toJson(const ModelInfo &section);
 Json toJson(const ResolvedSpec &section);
 

@@ -122,6 +122,17 @@ StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &na
                           shards || spec.model.shard ? processes : nullptr);
 }
 
+StatusOr<std::unique_ptr<Executor>> StageContext::baseExecutor(const std::string &name, const Executor *sharing) const {
+  MORPH_ASSIGN_OR_RETURN(const plan::Plan program, plan(name));
+  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(weightPaths));
+  for (const plan::Weight &weight : program.weights)
+    if (store.isOverridden(weight.name)) {
+      MORPH_ASSIGN_OR_RETURN(const WeightStore base, WeightStore::open({weightPaths.front()}));
+      return executorOf(name, base);
+    }
+  return executor(name, sharing);
+}
+
 StatusOr<std::unique_ptr<Executor>> StageContext::executorOf(const std::string &name, const WeightStore &store) const {
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   return Executor::create(std::move(program), store, precision, seed, /*sharing=*/nullptr, device);

@@ -64,6 +64,9 @@ public:
   /// An executor of that plan on the context's weights; those that `sharing` holds are read there, and frozen ones are
   /// divided among the processes where these shard (Executor::create).
   StatusOr<std::unique_ptr<Executor>> executor(const std::string &name, const Executor *sharing = nullptr) const;
+  /// An executor of that plan on the base's weights, whatever overrides them: where nothing does, as `executor` makes
+  /// it.
+  StatusOr<std::unique_ptr<Executor>> baseExecutor(const std::string &name, const Executor *sharing) const;
   /// One on the weights of `store`, which are whole.
   StatusOr<std::unique_ptr<Executor>> executorOf(const std::string &name, const WeightStore &store) const;
   std::string outPath(const std::string &file) const { return out + "/" + file; }

@@ -29,6 +29,17 @@ StatusOr<StageOutcome> runAlign(const StageContext &context);
 /// Writes selection.json.
 StatusOr<StageOutcome> runSelect(const StageContext &context);
 
+struct JudgeOptions {
+  /// A file: {"choices": [[0, 1, ...], ...], "complete": true}, a candidate's number a layer, and whether these are all
+  /// that there are.
+  std::string choices;
+};
+/// Judges choices of layers on `audit.samples` held-out samples (Split::Evaluation) of each of `audit.tasks`, and on
+/// text. Plans `score` (relaxed, with kl) and `logits`, of the base alone. Writes judged.json: the choices as names of
+/// candidates, whether they are all, and of each, task by task, the samples' KL to the teacher at the answers in nats
+/// (`kl`) and the share of the answers' tokens that are most likely (`correct`); what all took.
+StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions &options);
+
 /// KL from the teacher to the hybrid. Plans `distill`, `distill-forward`. Writes weights.safetensors (fp32) and
 /// distill.json with the KL on held-out tasks and text before and after; warns where it rose beyond the noise of the
 /// batches, which are the same before and after.

@@ -100,6 +100,13 @@ at::Tensor WeightStore::find(const std::string &name) const {
   return at::Tensor();
 }
 
+bool WeightStore::isOverridden(const std::string &name) const {
+  for (size_t layer = 1; layer < layers_.size(); ++layer)
+    if (layers_[layer].find(name).defined())
+      return true;
+  return false;
+}
+
 at::Tensor WeightStore::findBase(const std::string &name) const {
   return layers_.empty() ? at::Tensor() : layers_.front().find(name);
 }

@@ -28,6 +28,8 @@ public:
   at::Tensor find(const std::string &name) const;
   /// As `find`, in the base checkpoint only.
   at::Tensor findBase(const std::string &name) const;
+  /// Whether `find` has another tensor than `findBase`.
+  bool isOverridden(const std::string &name) const;
   /// The file that `find` reads the name from, for messages.
   std::string fileOf(const std::string &name) const;
   /// All names, sorted.

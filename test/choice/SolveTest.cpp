@@ -2,6 +2,7 @@
 // The solver against enumeration of all choices.
 
 #include "runtime/choice/Solve.h"
+#include "runtime/choice/Enumerate.h"
 
 #include <gtest/gtest.h>
 
@@ -124,6 +125,28 @@ TEST(Solve, FindsTheBestOfAllChoices) {
   }
   EXPECT_GT(feasible, 100);
   EXPECT_LT(feasible, 350);
+}
+
+TEST(Enumerate, ListsWhatSatisfiesAndNothingElse) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 100; ++round) {
+    const ChoiceSpace space = randomSpace(random);
+    std::vector<Choice> expected;
+    forEachChoice(space, [&](const Choice &choice) {
+      if (satisfies(space, choice))
+        expected.push_back(choice);
+    });
+    std::sort(expected.begin(), expected.end());
+    const auto all = allChoices(space, expected.size());
+    ASSERT_TRUE(all.ok()) << all.status().message();
+    EXPECT_EQ(**all, expected);
+    if (!expected.empty()) {
+      EXPECT_FALSE(allChoices(space, expected.size() - 1)->has_value());
+    }
+  }
+  EXPECT_EQ((*allChoices(makePlainSpace(10, {"kda"}, 3), 120))->size(), 120u);
+  // It stops looking where there are too many.
+  EXPECT_FALSE(allChoices(makePlainSpace(80, {"kda"}, 40), 100)->has_value());
 }
 
 TEST(Solve, NamesASmallestConflict) {

@@ -46,7 +46,7 @@ def main():
         assert found["beam:2"] <= found["greedy"], found
 
         # Exchanges end any selector, and never make its choice worse than noise.
-        refined = select("uniform:1", "out", "select.refine=true", "select.refine_errors=0")
+        refined = select("uniform:1+refine", "out", "select.refine_errors=0")
         assert regret(refined) <= found["uniform:1"], (refined, found)
         assert refined["details"]["refine"]["evaluations"] >= 2, refined
 

@@ -34,7 +34,7 @@ StatusOr<Selection> selectBy(const std::string &method, const ChoiceSpace &space
   const auto name = parseSelectorName(method);
   EXPECT_TRUE(name.ok()) << name.status().message();
   SelectorContext selector(context, space, name->option);
-  return choose(selector, *name->info);
+  return choose(selector, *name);
 }
 
 Layers choose(const std::string &method, const ChoiceSpace &space, uint64_t seed = 0) {
@@ -75,7 +75,7 @@ TEST(Selectors, FixedTakesWhatIsNamed) {
   StageContext context;
   const auto fixed = [&](const ChoiceSpace &space) {
     SelectorContext selector(context, space);
-    return choose(selector, *parseSelectorName("fixed")->info);
+    return choose(selector, *parseSelectorName("fixed"));
   };
   context.spec.select.layers = {5, 2};
   const auto selection = fixed(request(6, 2));
@@ -103,11 +103,16 @@ TEST(Selectors, NamesHaveOptions) {
   EXPECT_EQ(parseSelectorName("greedy:backward")->option, "backward");
   EXPECT_EQ(parseSelectorName("beam:12")->option, "12");
   EXPECT_EQ(parseSelectorName("greedy")->option, "");
+  EXPECT_FALSE(parseSelectorName("greedy:backward")->refines);
+  for (const char *refined : {"gates+refine", "beam:12+refine"})
+    EXPECT_TRUE(parseSelectorName(refined)->refines) << refined;
+  EXPECT_EQ(parseSelectorName("beam:12+refine")->option, "12");
   EXPECT_EQ(parseSelectorName("gredy").status().message(), "there is no selector 'gredy'");
   EXPECT_EQ(parseSelectorName("greedy:sideways").status().message(), "selector 'greedy' has no option 'sideways'");
   EXPECT_EQ(parseSelectorName("greedy:sideways").status().hint(),
             "what may stand after the colon is: forward | backward");
-  for (const char *wrong : {"beam:", "beam:-1", "beam:1234567", "gates:1", "uniform:mid", "", ":", "uniform:middle:2"})
+  for (const char *wrong : {"beam:", "beam:-1", "beam:1234567", "gates:1", "uniform:mid", "", ":", "uniform:middle:2",
+                            "gates+", "+refine", "gates+refine+refine", "uniform:*"})
     EXPECT_FALSE(parseSelectorName(wrong).ok()) << wrong;
 }
 
@@ -208,7 +213,7 @@ std::vector<double> exactly(double value) { return {value, value}; }
 
 TEST(SwapSearch, FindsTheBestPair) {
   // Layers 1 and 4 only help together; 0 alone looks best.
-  const ChoiceObjective objective = [](const Choice &choice) -> StatusOr<std::vector<double>> {
+  const ChoiceObjective objective = [](const Choice &choice, int64_t) -> StatusOr<std::vector<double>> {
     const Layers kept = fullLayers(choice);
     double value = 10;
     for (int64_t layer : kept)
@@ -217,13 +222,13 @@ TEST(SwapSearch, FindsTheBestPair) {
       value -= 5;
     return exactly(value);
   };
-  const auto result = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2), 3, objective);
+  const auto result = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2), 3, 2, objective);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(fullLayers(result->choice), (Layers{1, 4}));
   EXPECT_LE(result->evaluations, 10);
   EXPECT_LT(result->objective, result->firstObjective);
   // A pinned layer stays.
-  const auto pinned = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2, {0}), 3, objective);
+  const auto pinned = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2, {0}), 3, 2, objective);
   ASSERT_TRUE(pinned.ok());
   EXPECT_EQ(fullLayers(pinned->choice), (Layers{0, 4}));
 }
@@ -231,36 +236,60 @@ TEST(SwapSearch, FindsTheBestPair) {
 TEST(SwapSearch, IsNotFooledByNoise) {
   // Every subset is as good as any other; on 64 samples their means differ by chance.
   const auto noisy = [](double gain) -> ChoiceObjective {
-    return [gain](const Choice &choice) -> StatusOr<std::vector<double>> {
+    return [gain](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
       const Layers kept = fullLayers(choice);
       std::string name = "subset";
       for (int64_t layer : kept)
         name += " " + std::to_string(layer);
       Random random(1, name, 0), difficulty(1, "samples", 0);
       std::vector<double> values;
-      for (int sample = 0; sample < 64; ++sample)
+      for (int64_t sample = 0; sample < samples; ++sample)
         // How hard a sample is, is common to all subsets: it falls out of paired differences.
         values.push_back(10 * difficulty.uniform() + random.uniform(-1, 1) - (kept == Layers{2, 6} ? gain : 0));
       return values;
     };
   };
   const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});
-  const auto noise = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, noisy(0));
+  const auto noise = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 64, noisy(0));
   ASSERT_TRUE(noise.ok());
   EXPECT_EQ(noise->swaps, 0);
   EXPECT_EQ(fullLayers(noise->choice), (Layers{0, 2}));
   EXPECT_EQ(noise->evaluations, 13);
   // Taking what looks better, as errors = 0 does, follows the noise.
-  const auto fooled = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 0, noisy(0));
+  const auto fooled = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 0, 64, noisy(0));
   ASSERT_TRUE(fooled.ok());
   EXPECT_GT(fooled->swaps, 0);
   // A difference beyond it is found, though the samples' own spread is far larger.
-  const auto found = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, noisy(0.8));
+  const auto found = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 64, noisy(0.8));
   ASSERT_TRUE(found.ok());
   EXPECT_EQ(fullLayers(found->choice), (Layers{2, 6}));
   EXPECT_EQ(found->swaps, 1);
   EXPECT_NEAR(found->gain, 0.8, 4 * found->gainStandardError);
   EXPECT_LT(found->gainStandardError, 0.15);
+}
+
+TEST(SwapSearch, MeasuresWhatIsFarWorseOnFewSamples) {
+  std::map<Choice, int64_t> most;
+  const ChoiceObjective objective = [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
+    most[choice] = std::max(most[choice], samples);
+    Random random(1, "samples", 0);
+    std::vector<double> values;
+    // Layer 1 is worth much; 3 and 5 are nearly alike.
+    for (int64_t sample = 0; sample < samples; ++sample)
+      values.push_back(random.uniform() + (choice[1] == 0 ? 0 : 2 + random.uniform()) +
+                       (choice[3] == 0 ? 0 : 0.01 * random.uniform(-1, 1.2)));
+    return values;
+  };
+  const auto result = searchSwaps({1, 0, 1, 0, 1, 1}, ofFull({0, 5, 0, 4, 0, 3}), request(6, 2), 3, 64, objective);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(fullLayers(result->choice), (Layers{1, 3}));
+  int64_t all = 0;
+  for (const auto &[choice, samples] : most) {
+    all += samples;
+    EXPECT_TRUE(samples == 8 || choice[1] == 0) << testing::PrintToString(choice);
+  }
+  EXPECT_EQ(result->samples, all);
+  EXPECT_EQ(result->evaluations, 9);
 }
 
 TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
@@ -270,7 +299,7 @@ TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
   space.budgets = {
       {{"bytes", ""}, "cache_bytes", "bytes", 4096, 125, std::vector<std::vector<int64_t>>(4, {100, 1, 10})}};
   int64_t asked = 0;
-  const ChoiceObjective objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+  const ChoiceObjective objective = [&](const Choice &choice, int64_t) -> StatusOr<std::vector<double>> {
     EXPECT_TRUE(satisfies(space, choice));
     ++asked;
     const Choice best = {2, 2, 1, 0};
@@ -279,7 +308,7 @@ TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
       value += choice[layer] != best[layer];
     return exactly(value);
   };
-  const auto result = searchSwaps({1, 1, 0, 1}, CandidateTable(4, {1, 0.5, 0.75}), space, 3, objective);
+  const auto result = searchSwaps({1, 1, 0, 1}, CandidateTable(4, {1, 0.5, 0.75}), space, 3, 2, objective);
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->choice, (Choice{2, 2, 1, 0}));
   EXPECT_LE(result->evaluations, asked); // What was asked for before counts once.
@@ -287,8 +316,8 @@ TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
 
 TEST(SwapSearch, NeedsTwoSamples) {
   const auto result =
-      searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), 3,
-                  [](const Choice &) -> StatusOr<std::vector<double>> { return std::vector<double>{1}; });
+      searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), 3, 1,
+                  [](const Choice &, int64_t) -> StatusOr<std::vector<double>> { return std::vector<double>{1}; });
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.status().hint().find("select.samples"), std::string::npos);
 }
@@ -311,23 +340,25 @@ TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
   const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});
   int64_t measured = 0, stopAt = -1;
   const auto search = [&](const std::string &file, const std::string &fingerprint) -> StatusOr<SwapResult> {
-    MORPH_ASSIGN_OR_RETURN(
-        MeasuredChoices subsets,
-        MeasuredChoices::open(folder.file(file), fingerprint,
-                              [&](const Choice &choice, MeasureCost &cost) -> StatusOr<ChoiceScores> {
-                                ++measured;
-                                cost.tokens += 100;
-                                // Doubles that have no short decimal form come back exactly.
-                                double value = 1.0 / 3;
-                                for (int64_t layer : fullLayers(choice))
-                                  value += std::sin(static_cast<double>(layer * layer)) / 7;
-                                return ChoiceScores{{value, value + 0.1}, {value, 1 - value}};
-                              }));
-    auto result = searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3,
-                              [&](const Choice &choice) -> StatusOr<std::vector<double>> {
+    MORPH_ASSIGN_OR_RETURN(MeasuredChoices subsets,
+                           MeasuredChoices::open(folder.file(file), fingerprint,
+                                                 [&](const Choice &choice, int64_t begin, int64_t end,
+                                                     MeasureCost &cost) -> StatusOr<ChoiceScores> {
+                                                   EXPECT_EQ(begin, 0);
+                                                   EXPECT_EQ(end, 2);
+                                                   ++measured;
+                                                   cost.tokens += 100;
+                                                   // Doubles that have no short decimal form come back exactly.
+                                                   double value = 1.0 / 3;
+                                                   for (int64_t layer : fullLayers(choice))
+                                                     value += std::sin(static_cast<double>(layer * layer)) / 7;
+                                                   return ChoiceScores{{value, value + 0.1}, {value, 1 - value}};
+                                                 }));
+    auto result = searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 2,
+                              [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
                                 if (measured == stopAt)
                                   return Status::interrupted();
-                                MORPH_ASSIGN_OR_RETURN(const ChoiceScores found, subsets.scores(choice));
+                                MORPH_ASSIGN_OR_RETURN(const ChoiceScores found, subsets.scores(choice, samples));
                                 EXPECT_EQ(found.correct, (std::vector<double>{found.kl[0], 1 - found.kl[0]}));
                                 return found.kl;
                               });

@@ -16,7 +16,7 @@ static StatusOr<Selection> select(const StageContext &context) {
   const auto name = parseSelectorName(context.spec.select.method);
   EXPECT_TRUE(name.ok()) << name.status().message();
   SelectorContext selector(context, context.spec.space, name->option);
-  return choose(selector, *name->info);
+  return choose(selector, *name);
 }
 
 /// 1 and one of 4 and 5.
@@ -321,12 +321,11 @@ TEST_F(SixLayers, SelectorsReadWhatNoTrainingStageReads) {
   data.length = 0;
 
   // The cross-entropy, which is not 0 where all layers are full.
-  section.method = "gates";
+  section.method = "gates+refine";
   section.loss = SelectSpec::Loss::Ce;
   for (const std::string suffix : {"", "-forward"})
     context.planPaths["gates" + suffix] = planPath("gates-ce" + suffix);
   section.steps = section.logEvery = 1;
-  section.refine = true;
   section.lr = section.lrEnd = 1e-9;
   const auto selection = select(context);
   ASSERT_TRUE(selection.ok()) << selection.status().message();
@@ -353,7 +352,7 @@ void onlyExchange(SelectSpec &section) {
   section.steps = 1;
   section.lr = section.lrEnd = 1e-9;
   section.batch = 2;
-  section.refine = true;
+  section.method = "gates+refine";
 }
 
 TEST_F(SixLayers, ExchangesFindTheLayers) {
@@ -387,8 +386,14 @@ TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
   const auto judge = ChoiceJudge::create(context, executor->get(), context.spec.space, *stream, 8);
   ASSERT_TRUE(judge.ok()) << judge.status().message();
   MeasureCost cost;
-  const auto scores = (*judge)->measure(keeping({1, 4}), cost);
+  const auto scores = (*judge)->measure(keeping({1, 4}), 0, 8, cost);
   ASSERT_TRUE(scores.ok()) << scores.status().message();
+  // A part of the batches gives these batches' scores.
+  MeasureCost partCost;
+  const auto part = (*judge)->measure(keeping({1, 4}), 3, 5, partCost);
+  ASSERT_TRUE(part.ok());
+  EXPECT_EQ(part->kl, (std::vector<double>{scores->kl[3], scores->kl[4]}));
+  EXPECT_EQ(partCost.tokens, 2 * 16);
   // They share the gates that one sets.
   EXPECT_EQ(space->shares((*executor)->masters()), (CandidateTable{{0, 1}, {1, 0}, {0, 1}, {0, 1}, {1, 0}, {0, 1}}));
   const auto whole = heldOutLoss(**executor, *stream, 8);
@@ -470,7 +475,7 @@ TEST_F(SixLayers, AChoiceGoesOnFromTheFirstLayerThatDiffers) {
   for (const auto &[kept, same] : subsets) {
     SCOPED_TRACE(testing::PrintToString(kept));
     MeasureCost cost, fresh;
-    const auto values = going->measure(keeping(kept), cost), alone = judge()->measure(keeping(kept), fresh);
+    const auto values = going->measure(keeping(kept), 0, 3, cost), alone = judge()->measure(keeping(kept), 0, 3, fresh);
     ASSERT_TRUE(values.ok() && alone.ok()) << values.status().message() << alone.status().message();
     EXPECT_EQ(values->kl, alone->kl);
     EXPECT_EQ(values->correct, alone->correct);

@@ -34,6 +34,7 @@ struct Flags {
   bool fp64 = false, shard = false;
   int threads = -1;
   EvaluateOptions evaluate;
+  JudgeOptions judge;
   EvalOptions eval;
   int64_t begin = -1;
   uint64_t seed = 0;
@@ -188,6 +189,10 @@ int main(int argc, char **argv) {
   evaluate->add_option("--model-name", flags.evaluate.modelName, "The rows' model: teacher, uniform, selected")
       ->required();
   evaluate->add_option("--after", flags.evaluate.after, "The rows' stage: selection, distill, finetune")->required();
+  CLI::App *judge = app.add_subcommand("judge", "how far choices of layers are from the teacher on held-out samples");
+  addStage(judge, "score, logits");
+  judge->add_option("--choices", flags.judge.choices, "JSON: `choices`, of each a candidate's number a layer")
+      ->required();
 
   CLI::App *eval = app.add_subcommand("eval", "cross-entropy of a token file");
   addCommon(eval, "score");
@@ -306,6 +311,8 @@ int main(int argc, char **argv) {
       return StageOutcome::Done;
     }
     StatusOr<StageOutcome> outcome = Status::invalid("unknown stage");
+    if (command == judge)
+      outcome = runJudge(context, flags.judge);
     if (command == evaluate)
       outcome = runEvaluate(context, flags.evaluate);
     for (const Stage &stage : stages)

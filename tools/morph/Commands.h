@@ -18,6 +18,7 @@ using Action = std::function<Status(const Toolchain &)>;
 /// Each adds a subcommand to `app` and sets `action` when it is the one given.
 void addRunCommand(CLI::App &app, Action &action);
 void addSelectCommand(CLI::App &app, Action &action);
+void addAuditCommand(CLI::App &app, Action &action);
 void addPlanCommand(CLI::App &app, Action &action);
 void addCompileCommand(CLI::App &app, Action &action);
 void addEvalCommand(CLI::App &app, Action &action);

@@ -64,7 +64,7 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
 }
 
 /// How many choices a selector scores: exact where a number of layers is all that the space asks for; without the
-/// exchanges of `select.refine`, of which nobody knows how many are tried.
+/// exchanges that end it, of which nobody knows how many are tried.
 double scoredChoices(const ResolvedSpec &resolved, const SelectorName &selector, const Choice &dearest, double length) {
   const double layers = static_cast<double>(dearest.size()), kept = static_cast<double>(fullLayers(dearest).size());
   const std::string &name = selector.info->name;
@@ -409,11 +409,11 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     add(cost);
     return Status();
   };
-  MORPH_ASSIGN_OR_RETURN(const std::vector<SelectorName> selectors, selectorsOf(resolved));
   MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
   const double length =
       lengths.empty() ? 1 : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
-  for (const SelectorName &selector : selectors) {
+  for (const Variant &variant : variantsOf(resolved)) {
+    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
     const SelectorNeeds needs = selector.info->needs;
     if (needs == SelectorNeeds::Gates && estimator.has("gates")) {
       const double steps = static_cast<double>(select.steps);
@@ -423,7 +423,11 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                        select.batch, lengths, answers));
       add(cost);
     }
-    if (!needsScores(*selector.info) || !estimator.has("score-relaxed"))
+    if (!needsScores(selector) || !estimator.has("score-relaxed"))
+      continue;
+    if (selector.refines && !lengths.empty())
+      MORPH_RETURN_IF_ERROR(addScores(/*choices=*/0, lengths, answers));
+    if (!needsScores({selector.info, selector.option}))
       continue;
     const double choices = scoredChoices(resolved, selector, dearest, length);
     if (needs != SelectorNeeds::Text && !lengths.empty())
@@ -432,8 +436,6 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       MORPH_RETURN_IF_ERROR(
           addScores(choices, {resolved.distill.length}, select.batch * resolved.distill.textPositions));
   }
-  if (select.refine && estimator.has("score-relaxed") && !lengths.empty())
-    MORPH_RETURN_IF_ERROR(addScores(/*choices=*/0, lengths, answers));
   if (!selection.stage.empty())
     costs.push_back(selection);
   const DistillSpec &distill = resolved.distill;

@@ -36,6 +36,7 @@ int main(int argc, char **argv) {
   addPlanCommand(app, action);
   addCompileCommand(app, action);
   addSelectCommand(app, action);
+  addAuditCommand(app, action);
   addEvalCommand(app, action);
   addGenerateCommand(app, action);
   addExportCommand(app, action);
@@ -80,7 +81,7 @@ int main(int argc, char **argv) {
   }
   if (const int signal = stopSignal()) {
     const std::string command = app.get_subcommands().front()->get_name();
-    const bool continues = command == "run" || command == "select";
+    const bool continues = command == "run" || command == "select" || command == "audit";
     // Of several drivers the leader's speaks.
     if (const StatusOr<Place> place = findPlace(); !continues || !place.ok() || place->isLeader())
       std::fprintf(stderr, "morph: stopped%s\n", continues ? "; the same command continues" : "");

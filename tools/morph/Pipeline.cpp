@@ -37,15 +37,21 @@ std::string describeDifference(const StageFolder &stage, const StageKey &key) {
 
 } // namespace
 
-size_t Pipeline::countStages(Until until) const {
+size_t Pipeline::countStages() const {
   if (resolved_.pretrain)
     return 4; // data, pretrain, base, evaluate
   // data, align (where it has steps), select
   const size_t first = resolved_.align.steps > 0 ? 3 : 2;
-  if (until == Until::Select)
+  if (goal_ == Goal::Selection)
     return first;
+  if (goal_ == Goal::Audit) { // What is distilled is known once it is chosen.
+    std::set<int64_t> budgets;
+    for (const Variant &variant : variants_)
+      budgets.insert(variant.budget);
+    return first - 1 + variants_.size() + budgets.size();
+  }
   const size_t trained = (resolved_.distill.steps > 0) + (resolved_.finetune.steps > 0);
-  const size_t all = variants().size();
+  const size_t all = variants_.size();
   // Those; the teacher's evaluation; each variant's selection, trainings and evaluations; export.
   return first + 1 + (all - 1) + all * (1 + 2 * trained) + 1;
 }
@@ -142,7 +148,7 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
 /// IR and plans of the base, which stages are whole, and what can be known to fail before the first step.
 Status Pipeline::prepare() {
   MORPH_RETURN_IF_ERROR(compileBase());
-  MORPH_RETURN_IF_ERROR(walk(Mode::Look, Until::End));
+  MORPH_RETURN_IF_ERROR(walk(Mode::Look));
   MORPH_RETURN_IF_ERROR(hashes_.save());
   return preflight();
 }
@@ -150,9 +156,8 @@ Status Pipeline::prepare() {
 bool Pipeline::isStageWhole(const std::string &stage) const {
   const bool evaluation = stage == "evaluate";
   if (stage == "select") {
-    const std::vector<std::string> all = variants();
-    return std::all_of(all.begin(), all.end(),
-                       [&](const std::string &variant) { return isWhole(selectionStage(variant)); });
+    return std::all_of(variants_.begin(), variants_.end(),
+                       [&](const Variant &variant) { return isWhole(selectionStage(variant.name)); });
   }
   if (!evaluation && stage != "distill" && stage != "finetune")
     return isWhole(stage);
@@ -160,15 +165,15 @@ bool Pipeline::isStageWhole(const std::string &stage) const {
     return false;
   if (resolved_.pretrain)
     return true;
-  for (const std::string &variant : variants()) {
-    if (!isWhole(selectionStage(variant)))
+  for (const Variant &variant : variants_) {
+    if (!isWhole(selectionStage(variant.name)))
       return false;
-    const StatusOr<bool> linear = hasLinear(variant);
-    if (!linear.ok() || (evaluation && !isWhole("evaluate/" + variant + "-selection")))
+    const StatusOr<Choice> choice = choiceOf(variant);
+    if (!choice.ok() || (evaluation && !isWhole("evaluate/" + variant.name + "-selection")))
       return false;
     for (const std::string training : {"distill", "finetune"})
-      if ((evaluation || stage == training) && trains(training, *linear) &&
-          !isWhole(evaluation ? "evaluate/" + variant + "-" + training : stage + "/" + variant))
+      if ((evaluation || stage == training) && trains(training, hasTrained(variant.spec.space, *choice)) &&
+          !isWhole(evaluation ? "evaluate/" + variant.name + "-" + training : stage + "/" + variant.name))
         return false;
   }
   return true;
@@ -197,7 +202,7 @@ Status Pipeline::preflight() {
   for (auto it = plans.begin(); it != plans.end();)
     it = fs::exists(it->second, error) ? std::next(it) : plans.erase(it);
   MORPH_ASSIGN_OR_RETURN(std::vector<StageCost> costs,
-                         estimateStages(resolved_, plans, static_cast<int64_t>(variants().size())));
+                         estimateStages(resolved_, plans, static_cast<int64_t>(variants_.size())));
 
   double disk = 0, working = 0;
   const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
@@ -286,23 +291,26 @@ Status Pipeline::publish() const {
   return put("evaluation.json", rows.empty() ? std::nullopt : std::optional(rows.dump(2) + "\n"));
 }
 
-Status Pipeline::execute(Until until) {
-  stages_ = countStages(until);
+Status Pipeline::execute(Goal goal) {
+  goal_ = goal;
+  stages_ = countStages();
   if (Status status = prepare(); !status.ok()) {
     run_.removeIfNew();
     return status;
   }
-  MORPH_RETURN_IF_ERROR(walk(Mode::Run, until));
+  MORPH_RETURN_IF_ERROR(walk(Mode::Run));
   return publish();
 }
 
-Status Pipeline::walk(Mode mode, Until until) {
+Status Pipeline::walk(Mode mode) {
   const bool alignWasWhole = isWhole("align");
   mode_ = mode;
   keys_.clear();
   whole_.clear();
   missing_.clear();
   records_.clear();
+  trained_.clear();
+  audited_.clear();
   MORPH_RETURN_IF_ERROR(data());
   if (mode_ == Mode::Run && !resolved_.pretrain && !alignWasWhole)
     if (Status status = checkTasks(); !status.ok()) {
@@ -314,30 +322,37 @@ Status Pipeline::walk(Mode mode, Until until) {
     return evaluate("teacher", "selection");
   }
   MORPH_RETURN_IF_ERROR(align());
-  MORPH_RETURN_IF_ERROR(select("selected"));
-  if (until == Until::Select)
+  return goal_ == Goal::Audit ? walkAudit() : walkRun();
+}
+
+Status Pipeline::walkRun() {
+  MORPH_RETURN_IF_ERROR(select(variants_.back()));
+  if (goal_ == Goal::Selection)
     mode_ = Mode::Look;
   MORPH_RETURN_IF_ERROR(evaluate("teacher", "selection"));
   // A variant without a selection has nothing to look at yet.
-  std::vector<std::string> chosen;
-  for (const std::string &variant : variants()) {
-    if (variant != "selected")
+  std::vector<std::pair<const Variant *, Choice>> chosen;
+  for (const Variant &variant : variants_) {
+    trained_.push_back(variant.name);
+    if (variant.name != "selected")
       MORPH_RETURN_IF_ERROR(select(variant));
-    if (!isWhole(selectionStage(variant)))
+    if (!isWhole(selectionStage(variant.name)))
       continue;
-    chosen.push_back(variant);
-    MORPH_RETURN_IF_ERROR(compileHybrid(variant));
-    MORPH_RETURN_IF_ERROR(evaluate(variant, "selection"));
+    MORPH_ASSIGN_OR_RETURN(Choice choice, choiceOf(variant));
+    MORPH_RETURN_IF_ERROR(compileHybrid(variant.name, variant.spec.space, choice));
+    MORPH_RETURN_IF_ERROR(evaluate(variant.name, "selection"));
+    chosen.push_back({&variant, std::move(choice)});
   }
   for (const char *stage : {"distill", "finetune"}) {
     const bool isAsked = trainingSection(stage).steps > 0;
-    for (const std::string &variant : isAsked ? chosen : std::vector<std::string>()) {
-      MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
-      if (trains(stage, linear)) {
-        MORPH_RETURN_IF_ERROR(train(stage, variant));
-        MORPH_RETURN_IF_ERROR(evaluate(variant, stage));
+    for (const auto &[variant, choice] : chosen) {
+      if (!isAsked)
+        continue;
+      if (trains(stage, hasTrained(variant->spec.space, choice))) {
+        MORPH_RETURN_IF_ERROR(train(stage, variant->name));
+        MORPH_RETURN_IF_ERROR(evaluate(variant->name, stage));
       } else if (mode_ == Mode::Run) {
-        printNote("no layer of '" + variant + "' has linear attention: " + stage + " has nothing to train");
+        printNote("no layer of '" + variant->name + "' has linear attention: " + stage + " has nothing to train");
         stages_ -= 2;
       }
     }
@@ -351,7 +366,7 @@ Status Pipeline::exportOnly() {
   if (resolved_.pretrain)
     return Status::invalid(run_.root().string() + " is a run that makes a base model; it has no hybrid");
   MORPH_RETURN_IF_ERROR(compileBase());
-  MORPH_RETURN_IF_ERROR(walk(Mode::Look, Until::End));
+  MORPH_RETURN_IF_ERROR(walk(Mode::Look));
   for (const std::string stage : {"data", "align", "select", "distill/selected", "finetune/selected"})
     if (const auto found = missing_.find(stage); found != missing_.end())
       return Status::invalid("stage '" + stage + "' of " + run_.root().string() +

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The main job: the stages of a run in order, each skipped where its inputs have not changed, continued where it was
-// stopped. Nothing in the run directory is used or shown but what was made from this run's inputs.
+// stopped; and an audit's, which has the same first ones. Nothing in the run directory is used or shown but what was
+// made from this run's inputs.
 
 #ifndef MORPH_TOOLS_MORPH_PIPELINE_H
 #define MORPH_TOOLS_MORPH_PIPELINE_H
@@ -11,6 +12,7 @@
 #include "tools/morph/Machine.h"
 #include "tools/morph/MemoryLimit.h"
 #include "tools/morph/RunDirectory.h"
+#include "tools/morph/Selection.h"
 #include "tools/morph/StageCache.h"
 #include "tools/morph/Workers.h"
 
@@ -23,8 +25,12 @@
 
 namespace morph {
 
-/// Stops of the pipeline.
-enum class Until { End, Select };
+/// What the stages are gone through for.
+enum class Goal {
+  Hybrid,    ///< All of them.
+  Selection, ///< Those up to the choice of layers.
+  Audit,     ///< Many choices of layers, judged.
+};
 
 class Pipeline {
 public:
@@ -35,10 +41,15 @@ public:
            std::vector<std::string> settings, bool force, Workers &workers)
       : tools_(tools), compiler_(tools, run.machine().target), run_(run), resolved_(run.resolved()),
         runtime_(std::move(runtime)), spec_(std::move(spec)), settings_(std::move(settings)), force_(force),
-        workers_(workers), hashes_(run.file("hashes.json")) {}
+        workers_(workers), hashes_(run.file("hashes.json")), variants_(variantsOf(resolved_)) {}
 
-  /// Everything up to `until`.
-  Status execute(Until until);
+  /// The main job, whole or up to the selection.
+  Status execute(Goal goal);
+  /// What these selectors choose, judged on samples that no selector sees, and every choice that their budgets allow
+  /// where those are few; with `audit.distill` again after distillation. What is to be compared, one entry a budget
+  /// and state: `budget`, `after`, `measures` (a file of runJudge) and `selections` (files by label), paths from the
+  /// run's folder.
+  StatusOr<Json> audit(std::vector<Variant> variants);
   /// Writes `hybrid/` of a run whose other stages are there; nothing else is run. An error where a stage that it is
   /// made from is missing or was made from other inputs.
   Status exportOnly();
@@ -67,41 +78,60 @@ private:
   /// The error of a machine that is too small, or a note with `force`.
   Status refuse(Status error) const;
   Status checkTasks();
-  /// Goes through the stages. Those after `until` are looked at.
-  Status walk(Mode mode, Until until);
+  /// Goes through the stages. Those after the goal's are looked at.
+  Status walk(Mode mode);
+  Status walkRun();
   bool isWhole(const std::string &folder) const { return keys_.count(folder) != 0; }
   /// Whether all folders of a stage of the estimate are whole.
   bool isStageWhole(const std::string &stage) const;
   /// Writes the files at the top of the run directory that repeat what stages made, from those that are whole now, and
   /// removes those that nothing stands behind.
   Status publish() const;
-  size_t countStages(Until until) const;
+  size_t countStages() const;
 
   // Stages.cpp: what each stage is.
-  /// A training program of an IR as the plan `name`, within the memory limit, and beside it `<name>-forward`: the same
-  /// loss without gradients, with which stages measure. Where align goes in waves, each has both. Returns their names.
-  StatusOr<std::vector<std::string>> emitTraining(const std::string &ir, const std::string &program,
-                                                  const std::string &name);
+  /// A training program, with the options of `spec`, of an IR as the plan `name`, within the memory limit, and beside
+  /// it `<name>-forward`: the same loss without gradients, with which stages measure. Where align goes in waves, each
+  /// has both. Returns their names.
+  StatusOr<std::vector<std::string>> emitTraining(const ResolvedSpec &spec, const std::string &ir,
+                                                  const std::string &program, const std::string &name);
   Status compileBase();
-  Status compileHybrid(const std::string &variant);
+  Status compileHybrid(const std::string &variant, const ChoiceSpace &space, const Choice &choice);
   Status data();
   Status pretrain();
   Status align();
-  Status select(const std::string &variant);
+  Status select(const Variant &variant);
   Status train(const std::string &stage, const std::string &variant);
   Status evaluate(const std::string &model, const std::string &after);
   Status exportHybrid();
   Status checkHybrid();
 
+  // AuditStages.cpp: what an audit does after align.
+  /// Choices of one budget.
+  struct AuditedBudget {
+    int64_t budget = 0;
+    ResolvedSpec spec;
+    std::map<std::string, std::string> selections; ///< Files in the run's folder, by the selectors' labels.
+    std::vector<Choice> choices;                   ///< Chosen, or all that there are.
+    std::set<Choice> chosen;
+    bool complete = false;
+  };
+  Status walkAudit();
+  /// Judges these choices, with weights of stage distill of `hybrid` (empty: none), into the stage `folder`.
+  Status judge(const std::string &folder, const AuditedBudget &budget, const std::vector<Choice> &choices,
+               const std::string &hybrid);
+  /// Distils choices of a budget, and judges each.
+  Status distillChoices(const AuditedBudget &budget);
+  /// One file of those of all choices.
+  Status joinJudged(const AuditedBudget &budget);
+  std::vector<Choice> toDistill(const AuditedBudget &budget) const;
+
   /// The section of stage distill or finetune.
   const TrainingSpec &trainingSection(const std::string &stage) const;
-  std::vector<std::string> variants() const;
-  /// The selector of a variant, as the spec names it.
-  std::string methodOf(const std::string &variant) const;
   /// Whether a stage of training has anything to train: with `train` linear, some layer must have linear attention.
   bool trains(const std::string &stage, bool hasLinear) const;
-  /// Whether a variant's selection leaves a layer to linear attention.
-  StatusOr<bool> hasLinear(const std::string &variant) const;
+  /// What a variant's selection chose.
+  StatusOr<Choice> choiceOf(const Variant &variant) const;
   fs::path ir(const std::string &name) const { return run_.file("ir/" + name + ".mlir"); }
   fs::path planFile(const std::string &name) const { return run_.file("plans/" + name + ".json"); }
   /// Folder of the stage that makes a variant's selection.
@@ -113,7 +143,7 @@ private:
   std::vector<fs::path> weights(const std::string &variant) const;
   /// Where the variants that are distilled keep the teacher's results for each other, until the last one is through.
   fs::path teacherFolder() const { return run_.file("distill/teacher"); }
-  /// What tells the stage distill of a variant to use it.
+  /// What tells the stage distill of a variant, one of `trained_`, to use it.
   StatusOr<std::vector<std::string>> teacherArguments(const std::string &variant);
   /// A call of morph-run for a stage into `out`.
   StatusOr<Command> runtimeCommand(const std::string &stage, const fs::path &out, const std::string &key,
@@ -148,15 +178,19 @@ private:
   bool force_;
   Workers &workers_;
   FileHashes hashes_;
+  std::vector<Variant> variants_;
+  Goal goal_ = Goal::Hybrid;
   Mode mode_ = Mode::Look;
   std::map<std::string, std::string> keys_; ///< Of the stages that are whole, by folder.
   std::vector<std::string> whole_;          ///< Their folders, in the order of the stages.
   /// Folders of the stages that are not, and what is wrong with what lies there.
   std::map<std::string, std::string> missing_;
-  std::vector<std::string> waves_; ///< Plans of align: "align", or one a wave.
-  bool calibrates_ = false;        ///< Whether align has a plan `calibrate`.
-  std::set<std::string> sharded_;  ///< Stages whose frozen weights fit no other way than divided among the processes.
-  std::set<std::string> compiled_; ///< Variants whose hybrid is compiled.
+  std::vector<std::string> waves_;   ///< Plans of align: "align", or one a wave.
+  bool calibrates_ = false;          ///< Whether align has a plan `calibrate`.
+  std::set<std::string> sharded_;    ///< Stages whose frozen weights fit no other way than divided among the processes.
+  std::set<std::string> compiled_;   ///< Variants whose hybrid is compiled.
+  std::vector<std::string> trained_; ///< Hybrids that share the teacher's results in distillation.
+  std::vector<AuditedBudget> audited_; ///< By budget, what an audit has chosen.
   std::vector<Json> records_;
   size_t stages_ = 0;
 };

@@ -22,7 +22,8 @@ constexpr const char *kLock = ".lock";
 /// Whether a key of the spec can be changed without changing any number of the run.
 bool changesNothing(const std::string &path) {
   const std::string leaf = path.substr(path.rfind('.') + 1);
-  return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads";
+  return leaf == "log_every" || leaf == "checkpoint_every" || path == "model.threads" || path == "audit" ||
+         path.rfind("audit.", 0) == 0; // Its stages have what they need of it in their keys.
 }
 
 /// The constraints of a kind, by what they mean, with the lines that they come from: "budget.full_layers", "'tie

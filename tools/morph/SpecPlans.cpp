@@ -40,7 +40,7 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     if (calibrates)
       plans["calibrate"] = plan;
   }
-  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(resolved));
+  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variantsOf(resolved)));
   if (programs.scores || programs.gates)
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
   if (programs.gates)

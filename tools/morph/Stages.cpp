@@ -5,7 +5,6 @@
 
 #include "tools/morph/DataScript.h"
 #include "tools/morph/Report.h"
-#include "tools/morph/Selection.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -49,23 +48,8 @@ fs::path Pipeline::baseFolder() const {
   return resolved_.model.path;
 }
 
-std::string Pipeline::methodOf(const std::string &variant) const {
-  for (const std::string &baseline : resolved_.evaluate.baselines)
-    if (variantOf(baseline) == variant)
-      return baseline;
-  return resolved_.select.method;
-}
-
-std::vector<std::string> Pipeline::variants() const {
-  std::vector<std::string> names;
-  for (const std::string &baseline : resolved_.evaluate.baselines)
-    names.push_back(variantOf(baseline));
-  names.push_back("selected");
-  return names;
-}
-
 std::string Pipeline::selectionStage(const std::string &variant) const {
-  return variant == "selected" ? "select" : "baselines/" + variant;
+  return goal_ == Goal::Audit ? "select/" + variant : variant == "selected" ? "select" : "baselines/" + variant;
 }
 
 fs::path Pipeline::selectionFile(const std::string &variant) const {
@@ -82,14 +66,20 @@ const TrainingSpec &Pipeline::trainingSection(const std::string &stage) const {
   return stage == "distill" ? static_cast<const TrainingSpec &>(resolved_.distill) : resolved_.finetune;
 }
 
-StatusOr<bool> Pipeline::hasLinear(const std::string &variant) const {
-  MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(selectionFile(variant).string()));
-  const std::vector<std::string> choice = selection.value("choice", std::vector<std::string>());
-  for (size_t layer = 0; layer < choice.size() && layer < resolved_.space.layers.size(); ++layer)
-    for (const Candidate &candidate : resolved_.space.layers[layer])
-      if (candidate.name == choice[layer] && candidate.trained)
-        return true;
-  return false;
+StatusOr<Choice> Pipeline::choiceOf(const Variant &variant) const {
+  const std::string file = selectionFile(variant.name).string();
+  MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(file));
+  MORPH_ASSIGN_OR_RETURN(const auto names, jsonGet<std::vector<std::string>>(selection, "choice", file));
+  Choice choice;
+  for (const std::vector<Candidate> &candidates : variant.spec.space.layers) {
+    const auto found = std::find_if(candidates.begin(), candidates.end(), [&](const Candidate &candidate) {
+      return choice.size() < names.size() && candidate.name == names[choice.size()];
+    });
+    if (found == candidates.end())
+      return Status::failed(file + " is not of this spec's space of choices", "remove the folder, and run again");
+    choice.push_back(found - candidates.begin());
+  }
+  return choice;
 }
 
 std::vector<fs::path> Pipeline::weights(const std::string &variant) const {
@@ -183,10 +173,10 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs, const
   return std::optional<StageKey>(std::move(key));
 }
 
-StatusOr<std::vector<std::string>> Pipeline::emitTraining(const std::string &ir, const std::string &program,
-                                                          const std::string &name) {
+StatusOr<std::vector<std::string>> Pipeline::emitTraining(const ResolvedSpec &spec, const std::string &ir,
+                                                          const std::string &program, const std::string &name) {
   MORPH_ASSIGN_OR_RETURN(const TrainingPlans made,
-                         emitTrainingPlans(compiler_, resolved_, this->ir(ir), program, run_.file("plans"), name));
+                         emitTrainingPlans(compiler_, spec, this->ir(ir), program, run_.file("plans"), name));
   std::vector<std::string> names;
   for (const TrainingPlan &plan : made.plans) {
     names.push_back(plan.name);
@@ -216,7 +206,7 @@ Status Pipeline::compileBase() {
     return emitTrainingPlans(compiler_, resolved_, ir("base"), "pretrain", run_.file("plans"), "pretrain").status();
   MORPH_RETURN_IF_ERROR(compiler_.pair(ir("base"), resolved_.space, ir("paired")));
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
-  MORPH_ASSIGN_OR_RETURN(waves_, emitTraining("paired", "align", "align"));
+  MORPH_ASSIGN_OR_RETURN(waves_, emitTraining(resolved_, "paired", "align", "align"));
   if (waves_.size() > 1) // A selector measures all layers at once.
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(
         ir("paired"), "align", programOptions(resolved_, "align") + ",gradients=false", planFile("align-forward")));
@@ -224,10 +214,14 @@ Status Pipeline::compileBase() {
     MORPH_ASSIGN_OR_RETURN(calibrates_, compiler_.emitCalibration(ir("paired"), programOptions(resolved_, "calibrate"),
                                                                   planFile("calibrate")));
   }
-  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(resolved_));
+  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variants_));
   if (programs.gates)
-    MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "gates").status());
-  if (programs.scores) {
+    MORPH_RETURN_IF_ERROR(emitTraining(resolved_, "relaxed", "gates", "gates").status());
+  std::set<std::string> gates = {"gates"};
+  for (const Variant &variant : variants_)
+    if (gates.insert(variant.plans).second)
+      MORPH_RETURN_IF_ERROR(emitTraining(variant.spec, "relaxed", "gates", variant.plans).status());
+  if (programs.scores || goal_ == Goal::Audit) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
                                              planFile("score-relaxed")));
     MORPH_RETURN_IF_ERROR(
@@ -244,17 +238,19 @@ Status Pipeline::compileBase() {
   return Status();
 }
 
-Status Pipeline::compileHybrid(const std::string &variant) {
+Status Pipeline::compileHybrid(const std::string &variant, const ChoiceSpace &space, const Choice &choice) {
   if (!compiled_.insert(variant).second)
     return Status();
   const std::string name = variant == "selected" ? "hybrid" : "hybrid-" + variant;
-  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), selectionFile(variant), ir(name)));
+  MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), space, choice, ir(name)));
+  const bool linear = hasTrained(space, choice);
+  if (trains("distill", linear))
+    MORPH_RETURN_IF_ERROR(emitTraining(resolved_, name, "distill", "distill-" + variant).status());
+  if (goal_ == Goal::Audit) // It is judged as a choice in the relaxed model.
+    return Status();
   for (const char *program : {"score", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-" + variant)));
-  MORPH_ASSIGN_OR_RETURN(const bool linear, hasLinear(variant));
-  if (trains("distill", linear))
-    MORPH_RETURN_IF_ERROR(emitTraining(name, "distill", "distill-" + variant).status());
   if (trains("finetune", linear))
     MORPH_RETURN_IF_ERROR(
         emitTrainingPlans(compiler_, resolved_, ir(name), "finetune", run_.file("plans"), "finetune-" + variant)
@@ -340,19 +336,17 @@ Status Pipeline::align() {
   });
 }
 
-Status Pipeline::select(const std::string &variant) {
-  const bool baseline = variant != "selected";
-  const std::string folder = selectionStage(variant);
-  const SelectSpec &section = resolved_.select;
-  const std::string method = methodOf(variant);
-  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(method));
-  const bool refines = section.refine && !baseline;
+Status Pipeline::select(const Variant &variant) {
+  const bool selected = variant.name == "selected";
+  const std::string folder = selectionStage(variant.name);
+  const SelectSpec &section = variant.spec.select;
+  MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(section.method));
   std::vector<std::pair<std::string, std::string>> plans;
   if (selector.info->needs == SelectorNeeds::Alignment)
     plans = {{"align-forward", "align-forward"}};
   if (selector.info->needs == SelectorNeeds::Gates)
-    plans = {{"gates", "gates"}, {"gates-forward", "gates-forward"}};
-  if (refines || needsScores(*selector.info))
+    plans = {{"gates", variant.plans}, {"gates-forward", variant.plans + "-forward"}};
+  if (needsScores(selector))
     plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
   Inputs inputs;
   inputs.runtime = true;
@@ -370,27 +364,27 @@ Status Pipeline::select(const std::string &variant) {
   }
   if (selector.info->name == "fixed" && section.from)
     inputs.files.push_back(*section.from);
-  // A baseline is a run of its own method, and not refined.
-  ResolvedSpec spec = resolved_;
-  spec.select.method = method;
-  spec.select.refine = refines;
-  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, spec));
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, variant.spec));
   if (key)
-    key->add("method", method);
+    key->add("method", section.method);
   if (key && scoresText(*selector.info)) // Windows as distillation sees them.
     key->add("text", std::to_string(resolved_.distill.length) + " " + std::to_string(resolved_.distill.textPositions));
-  std::string title = "select" + (baseline ? " (baseline)" : std::string()) + ": " + method;
+  std::string title = "select" +
+                      (goal_ == Goal::Audit ? ", " + std::to_string(variant.budget) + " layers"
+                       : selected           ? ""
+                                            : " (baseline)") +
+                      ": " + variant.label;
   if (selector.info->needs == SelectorNeeds::Gates)
     title += ", " + std::to_string(section.steps) + " steps";
   return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    compiled_.erase(variant);
-    const fs::path file = baseline ? out / "resolved.json" : run_.file("resolved.json");
-    if (baseline)
-      MORPH_RETURN_IF_ERROR(writeJson(file, toJson(spec)));
+    compiled_.erase(variant.name);
+    const fs::path file = selected ? run_.file("resolved.json") : out / "resolved.json";
+    if (!selected)
+      MORPH_RETURN_IF_ERROR(writeJson(file, toJson(variant.spec)));
     std::vector<fs::path> files = weights("teacher");
     files.push_back(run_.file("align/branches.safetensors"));
     MORPH_ASSIGN_OR_RETURN(const Command command,
-                           runtimeCommand("select", out, id, baseline ? variant : "", plans, files, file));
+                           runtimeCommand("select", out, id, selected ? "" : variant.name, plans, files, file));
     return runWorkers(command);
   });
 }
@@ -398,7 +392,7 @@ Status Pipeline::select(const std::string &variant) {
 StatusOr<std::vector<std::string>> Pipeline::teacherArguments(const std::string &variant) {
   std::error_code error;
   // The last variant reads what there is, and writes for nobody.
-  if (variants().size() == 1 || (variant == variants().back() && !fs::exists(teacherFolder(), error)))
+  if (trained_.size() == 1 || (variant == trained_.back() && !fs::exists(teacherFolder(), error)))
     return std::vector<std::string>();
   Inputs inputs;
   inputs.sections = {"distill", "model", "tasks"};

@@ -82,7 +82,7 @@ StatusOr<std::unique_ptr<ChoiceJudge>> ChoiceJudge::create(const StageContext &c
 }
 
 Status ChoiceJudge::runTeacher(const StageContext &context) {
-  MORPH_ASSIGN_OR_RETURN(const auto teacher, context.executor("logits", executor_.get()));
+  MORPH_ASSIGN_OR_RETURN(const auto teacher, context.baseExecutor("logits", executor_.get()));
   const auto begin = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < count_; ++i) {
     if (!processes_.owns(i))
@@ -94,7 +94,7 @@ Status ChoiceJudge::runTeacher(const StageContext &context) {
     MORPH_ASSIGN_OR_RETURN(const double flops, batchFlops(teacher->plan(), input));
     teacherCost_.flops += flops;
     teacherCost_.tokens += batch.tokenCount();
-    batches_.push_back({std::move(batch), std::move(input), {}, {}});
+    batches_.push_back({i, std::move(batch), std::move(input), {}, {}});
   }
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums,
                          processes_.sum({teacherCost_.flops, static_cast<double>(teacherCost_.tokens)}));
@@ -104,10 +104,12 @@ Status ChoiceJudge::runTeacher(const StageContext &context) {
   return Status();
 }
 
-StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, MeasureCost &cost) {
+StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost) {
   space_.setChoice(executor_->masters(), choice);
   std::vector<std::vector<double>> own; // By batch: operations, tokens, the samples' KLs, and what they get right.
   for (JudgedBatch &judged : batches_) {
+    if (judged.index < begin || judged.index >= end)
+      continue;
     const NamedTensors &input = judged.input;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(input, judged.streamsBelow(choice)));
     judged.keepStreams(choice, outputs, plan::kStreamBytes / count_);
@@ -121,7 +123,7 @@ StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, MeasureCost &c
       for (double value : sampleMeans(judged.batch, rows))
         batch.push_back(value);
   }
-  MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, count_));
+  MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, end - begin, begin));
   std::string kept;
   for (int64_t layer : fullLayers(choice))
     kept += " " + std::to_string(layer);

@@ -11,6 +11,7 @@ namespace morph {
 
 /// A batch that many choices are measured on.
 struct JudgedBatch {
+  int64_t index = 0;
   Batch batch;
   NamedTensors input; ///< What `score` reads, the teacher's logits too.
   Choice choice;
@@ -32,9 +33,9 @@ public:
                                                        const ChoiceSpace &space, const BatchStream &stream,
                                                        int64_t batches);
 
-  /// The scores of each sample: means over the rows that its answers have. The gates of the executor are left at the
-  /// choice.
-  StatusOr<ChoiceScores> measure(const Choice &choice, MeasureCost &cost);
+  /// The scores of each sample of the batches from `begin` to `end`: means over the rows that its answers have. The
+  /// gates of the executor are left at the choice.
+  StatusOr<ChoiceScores> measure(const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost);
 
   /// What the teacher's run took.
   const MeasureCost &teacherCost() const { return teacherCost_; }

@@ -11,29 +11,30 @@
 namespace morph {
 
 StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext &context, const ChoiceSpace &space,
-                                                             ScoredData data, const Executor *sharing) {
-  const SelectSpec &section = context.spec.select;
-  const bool isText = data == ScoredData::Text;
+                                                             const ScoredSamples &samples, const Executor *sharing) {
   BatchStreamOptions options;
-  options.batch = section.batch;
-  options.sample.split = Split::Selection;
-  options.stream = isText ? "select/score/text" : "select/score";
-  if (isText) {
-    // As distillation will see it.
+  options.batch = samples.batch;
+  options.sample.split = samples.split;
+  options.stream = samples.stream;
+  if (samples.tasks.empty()) {
     options.length = context.spec.distill.length;
     options.taskFraction = 0;
     options.textPositions = context.spec.distill.textPositions;
   }
   std::unique_ptr<ChoiceScorer> scorer(new ChoiceScorer(context));
-  MORPH_ASSIGN_OR_RETURN(scorer->stream_, context.stream(options, isText ? std::vector<std::string>() : section.tasks));
-  const int64_t batches = (section.samples + section.batch - 1) / section.batch;
+  MORPH_ASSIGN_OR_RETURN(scorer->stream_, context.stream(options, samples.tasks));
+  const int64_t batches = (samples.count + samples.batch - 1) / samples.batch;
   MORPH_ASSIGN_OR_RETURN(scorer->judge_, ChoiceJudge::create(context, sharing, space, *scorer->stream_, batches));
+  scorer->samples_ = batches * samples.batch;
   ChoiceJudge *judge = scorer->judge_.get();
+  const std::string name = samples.stream.substr(samples.stream.rfind('/') + 1);
   MORPH_ASSIGN_OR_RETURN(
       scorer->choices_,
       MeasuredChoices::open(
-          context.outPath(isText ? "checkpoint.choices-text.safetensors" : "checkpoint.choices.safetensors"),
-          context.key, [judge](const Choice &choice, MeasureCost &cost) { return judge->measure(choice, cost); },
+          context.outPath("checkpoint.choices-" + name + ".safetensors"), context.key,
+          [judge, batch = samples.batch](const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost) {
+            return judge->measure(choice, begin / batch, (end + batch - 1) / batch, cost);
+          },
           /*writes=*/context.processes->isLeader()));
   return scorer;
 }
@@ -44,15 +45,17 @@ void ChoiceScorer::expect(const std::string &label, int64_t choices) {
   done_ = 0;
 }
 
-StatusOr<ChoiceScores> ChoiceScorer::scores(const Choice &choice) {
+StatusOr<ChoiceScores> ChoiceScorer::scores(const Choice &choice, int64_t samples) {
   MORPH_ASSIGN_OR_RETURN(const bool stops, processes_.any(interrupted()));
   if (stops) {
     progress_.reset();
     MORPH_RETURN_IF_ERROR(choices_->flush());
     return Status::interrupted();
   }
-  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, choices_->scores(choice));
-  if (progress_) {
+  const int64_t known = choices_->count();
+  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, choices_->scores(choice, samples > 0 ? samples : samples_));
+  // A search that measures a choice again on more samples has not come further.
+  if (progress_ && (samples == 0 || choices_->count() > known)) {
     const double kl = meanAndError(scores.kl).mean;
     best_ = done_ == 0 ? kl : std::min(best_, kl);
     char details[64];

@@ -11,27 +11,34 @@
 
 namespace morph {
 
-/// What choices are scored on: samples of `select.tasks`, or windows of text.
-enum class ScoredData { Tasks, Text };
+/// What choices are scored on: the first `count` sequences of a stream, in whole batches.
+struct ScoredSamples {
+  std::string stream;             ///< Its name; its last part ("a/b") is in a file's name.
+  std::vector<std::string> tasks; ///< None: windows of text, as distillation sees them.
+  Split split = Split::Selection;
+  int64_t count = 0, batch = 1;
+};
 
-/// Measures each choice once, on the first `select.samples` sequences, in whole batches, that are for selection. What
-/// was measured is in a file of the stage, so a search that is stopped and begun again goes on where it was. All
-/// processes measure together and get the same.
+/// Measures each choice once. What was measured is in a file of the stage, so a search that is stopped and begun again
+/// goes on where it was. All processes measure together and get the same.
 class ChoiceScorer {
 public:
   /// `sharing`: an executor of the relaxed model whose weights are read (null: none).
   static StatusOr<std::unique_ptr<ChoiceScorer>> create(const StageContext &context, const ChoiceSpace &space,
-                                                        ScoredData data, const Executor *sharing);
+                                                        const ScoredSamples &samples, const Executor *sharing);
 
-  /// Scores of a choice. The teacher has run once; the layers below the first in which the choice differs from the one
+  /// Scores of a choice, on the first `samples` samples in whole batches, or on more where these are known; 0: on all.
+  /// The teacher has run once; the layers below the first in which the choice differs from the one
   /// before it do not run again, so neighbours belong together. Errors: Status::interrupted after a signal.
-  StatusOr<ChoiceScores> scores(const Choice &choice);
+  StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples = 0);
   /// The mean of its KL.
   StatusOr<double> kl(const Choice &choice);
 
   /// So many further choices are to come: the progress line's length. `label` opens it: "select (drop)".
   void expect(const std::string &label, int64_t choices);
 
+  /// Samples that there are.
+  int64_t sampleCount() const { return samples_; }
   /// Tokens that a choice which shares no layer takes.
   int64_t tokensOfChoice() const { return judge_->teacherCost().tokens; }
 
@@ -47,6 +54,7 @@ private:
   std::unique_ptr<BatchStream> stream_;
   std::unique_ptr<ChoiceJudge> judge_;
   std::optional<MeasuredChoices> choices_;
+  int64_t samples_ = 0; ///< All that there are.
   std::optional<Progress> progress_;
   int64_t done_ = 0; ///< Of those expected.
   double best_ = 0;  ///< KL among these.

@@ -2,6 +2,7 @@
 // Every choice of the space measured: the truth that the others are held against. A layer's score is how much lower, in
 // the mean, the KL of the choices is that keep it.
 
+#include "runtime/choice/Enumerate.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/Selector.h"
 
@@ -12,41 +13,20 @@ namespace morph {
 /// More choices are not measured.
 static constexpr size_t kMostChoices = 10'000;
 
-/// Adds the choices that begin with `choice` up to `layer`, in the order of their candidates. The space is `space` with
-/// these pinned, in which something is possible.
-static Status addChoices(const ChoiceSpace &space, size_t layer, Choice &choice, std::vector<Choice> &list) {
-  if (layer == space.layers.size()) {
-    list.push_back(choice);
-    return list.size() <= kMostChoices
-               ? Status()
-               : Status::invalid("exhaustive: the space has more than " + std::to_string(kMostChoices) + " choices",
-                                 "take another selector, such as beam, or a smaller budget");
-  }
-  for (size_t c = 0; c < space.layers[layer].size(); ++c) {
-    ChoiceSpace pinned = space;
-    pinned.allowed.push_back({{"choice", ""}, {static_cast<int64_t>(layer)}, {space.layers[layer][c].name}});
-    MORPH_ASSIGN_OR_RETURN(const bool possible, isPossible(pinned));
-    if (!possible)
-      continue;
-    choice[layer] = static_cast<int64_t>(c);
-    MORPH_RETURN_IF_ERROR(addChoices(pinned, layer + 1, choice, list));
-  }
-  return Status();
-}
-
 static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
   const ChoiceSpace &space = context.space;
-  std::vector<Choice> choices;
-  Choice choice(space.layers.size(), 0);
-  MORPH_RETURN_IF_ERROR(addChoices(space, 0, choice, choices));
+  MORPH_ASSIGN_OR_RETURN(const auto choices, allChoices(space, kMostChoices));
+  if (!choices)
+    return Status::invalid("exhaustive: the space has more than " + std::to_string(kMostChoices) + " choices",
+                           "take another selector, such as beam, or a smaller budget");
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
-  scorer->expect("select (exhaustive)", static_cast<int64_t>(choices.size()));
+  scorer->expect("select (exhaustive)", static_cast<int64_t>(choices->size()));
   // By layer: of the choices that keep it and of the others, how many and the sum of their KL.
   std::vector<std::array<std::array<double, 2>, 2>> sums(space.layers.size());
   Choice best;
   double least = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Choice &next : choices) {
+  for (const Choice &next : *choices) {
     MORPH_ASSIGN_OR_RETURN(const ChoiceScores scores, scorer->scores(next));
     const MeanAndError kl = meanAndError(scores.kl);
     list.push_back({{"choice", next}, {"kl", kl.mean}, {"standard_error", kl.standardError}});

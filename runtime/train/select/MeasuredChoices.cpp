@@ -40,14 +40,18 @@ Status MeasuredChoices::flush() {
   return writeCheckpoint(path_, checkpoint);
 }
 
-StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice) {
-  if (auto known = known_.find(choice); known != known_.end())
-    return known->second;
+StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice, int64_t samples) {
+  const auto found = known_.find(choice);
+  const auto known = found == known_.end() ? int64_t(0) : static_cast<int64_t>(found->second.kl.size());
+  if (known >= samples)
+    return found->second;
   const auto begin = std::chrono::steady_clock::now();
-  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, measure_(choice, cost_));
+  MORPH_ASSIGN_OR_RETURN(const ChoiceScores more, measure_(choice, known, samples, cost_));
   const auto end = std::chrono::steady_clock::now();
   cost_.seconds += std::chrono::duration<double>(end - begin).count();
-  known_[choice] = scores;
+  ChoiceScores &scores = known_[choice];
+  scores.kl.insert(scores.kl.end(), more.kl.begin(), more.kl.end());
+  scores.correct.insert(scores.correct.end(), more.correct.begin(), more.correct.end());
   // The whole file is written each time.
   if (end - written_ > std::chrono::seconds(2))
     MORPH_RETURN_IF_ERROR(flush());

@@ -35,15 +35,17 @@ struct ChoiceScores {
 /// order, so it goes on where it was.
 class MeasuredChoices {
 public:
-  /// Measures a choice and adds to the cost.
-  using Measure = std::function<StatusOr<ChoiceScores>(const Choice &choice, MeasureCost &cost)>;
+  /// Measures a choice on the samples from `begin` to `end`, and maybe some more, and adds to the cost.
+  using Measure =
+      std::function<StatusOr<ChoiceScores>(const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost)>;
 
   /// Reads `path`, where there is such a file. `fingerprint` is of what the scores depend on; a file of another one is
   /// refused. With `writes` new scores go into it: of several processes that measure together, the leader's do.
   static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure, bool writes = true);
 
-  /// The choice's scores. A new one is measured, and is in the file within two seconds of measuring, or after `flush`.
-  StatusOr<ChoiceScores> scores(const Choice &choice);
+  /// The choice's scores on the first `samples` samples, and on more where these are known. What is not is measured,
+  /// and is in the file within two seconds of measuring, or after `flush`.
+  StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples);
 
   Status flush();
 

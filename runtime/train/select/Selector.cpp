@@ -26,7 +26,13 @@ StatusOr<ChoiceScorer *> SelectorContext::scorer(ScoredData data) {
     const Executor *sharing = nullptr;
     for (const auto &[other, made] : scorers_)
       sharing = made ? &made->executor() : sharing;
-    MORPH_ASSIGN_OR_RETURN(scorer, ChoiceScorer::create(stage, space, data, sharing));
+    const SelectSpec &section = stage.spec.select;
+    ScoredSamples samples{"select/score/text", {}, Split::Selection, section.samples, section.batch};
+    if (data == ScoredData::Tasks) {
+      samples.stream = "select/score";
+      samples.tasks = section.tasks;
+    }
+    MORPH_ASSIGN_OR_RETURN(scorer, ChoiceScorer::create(stage, space, samples, sharing));
   }
   return scorer.get();
 }
@@ -88,16 +94,13 @@ StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space) {
 nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpace &space, const std::string &method,
                                      uint64_t seed) {
   const std::vector<int64_t> kept = fullLayers(selection.choice);
-  std::vector<std::string> names;
-  for (size_t layer = 0; layer < selection.choice.size(); ++layer)
-    names.push_back(space.layers[layer][static_cast<size_t>(selection.choice[layer])].name);
   nlohmann::ordered_json json = {
       {"version", 1},
       {"method", method},
       {"layers", space.layerCount()},
       {"budget", kept.size()},
       {"kept", kept},
-      {"choice", names},
+      {"choice", candidateNames(space, selection.choice)},
       {"scores", selection.scores},
       {"cost",
        {{"tokens", selection.cost.tokens}, {"flops", selection.cost.flops}, {"seconds", selection.cost.seconds}}},
@@ -121,9 +124,9 @@ static Status refine(SelectorContext &context, Selection &selection) {
   scorer->expect("select (refine)", static_cast<int64_t>(selection.choice.size()) * layers / 4);
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
                          searchSwaps(selection.choice, selection.values, context.space,
-                                     context.stage.spec.select.refineErrors,
-                                     [&](const Choice &choice) -> StatusOr<std::vector<double>> {
-                                       MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice));
+                                     context.stage.spec.select.refineErrors, scorer->sampleCount(),
+                                     [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
+                                       MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice, samples));
                                        return std::move(scores.kl);
                                      }));
   selection.details["refine"] = {{"choice_before", selection.choice},
@@ -132,14 +135,15 @@ static Status refine(SelectorContext &context, Selection &selection) {
                                  {"gain", result.gain},
                                  {"gain_standard_error", result.gainStandardError},
                                  {"evaluations", result.evaluations},
+                                 {"samples", result.samples},
                                  {"swaps", result.swaps}};
   selection.choice = result.choice;
   return Status();
 }
 
-StatusOr<Selection> choose(SelectorContext &context, const SelectorInfo &info) {
-  MORPH_ASSIGN_OR_RETURN(Selection selection, findSelector(info)(context));
-  if (context.stage.spec.select.refine)
+StatusOr<Selection> choose(SelectorContext &context, const SelectorName &name) {
+  MORPH_ASSIGN_OR_RETURN(Selection selection, findSelector(*name.info)(context));
+  if (name.refines)
     MORPH_RETURN_IF_ERROR(refine(context, selection));
   selection.cost += context.scorersCost();
   return selection;
@@ -155,7 +159,7 @@ StatusOr<StageOutcome> runSelect(const StageContext &context) {
     return Status::invalid("the spec's space of choices has " + std::to_string(space.layerCount()) +
                            " layers, but the model has " + std::to_string(context.layers));
   SelectorContext selector(context, space, name->option);
-  const StatusOr<Selection> selection = choose(selector, *name->info);
+  const StatusOr<Selection> selection = choose(selector, *name);
   if (selection.status().code() == StatusCode::Interrupted)
     return StageOutcome::Interrupted;
   MORPH_RETURN_IF_ERROR(selection.status());

@@ -26,6 +26,9 @@ struct Selection {
   nlohmann::ordered_json details = nlohmann::ordered_json::object(); ///< Of the method, for people.
 };
 
+/// What a selector scores choices on: samples of `select.tasks`, or windows of text.
+enum class ScoredData { Tasks, Text };
+
 /// What a selector chooses in and measures with.
 class SelectorContext {
 public:
@@ -72,8 +75,8 @@ Choice linearChoice(const ChoiceSpace &space);
 /// The number of layers that keep full attention: what the space asks for, or else the most that it admits.
 StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space);
 
-/// Runs the selector, and exchanges where the spec asks for them (`select.refine`); the cost is all of it.
-StatusOr<Selection> choose(SelectorContext &context, const SelectorInfo &info);
+/// Runs the selector, and the exchanges that end it where its name asks for them; the cost is all of it.
+StatusOr<Selection> choose(SelectorContext &context, const SelectorName &name);
 
 /// What selection.json holds: `choice` (a candidate's name a layer), `kept`, `scores`, `values` and the `space`, by
 /// which morph-discretize can choose again; `standard_errors` and `drift` only where the method has them.

@@ -5,6 +5,7 @@
 #include "runtime/train/HeldOut.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace morph {
@@ -62,26 +63,51 @@ std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &value
 
 } // namespace
 
+/// Whether a choice lowers the objective by more than `errors` standard errors below `current`, which has all samples;
+/// these are then the choice's.
+static StatusOr<bool> race(const Choice &choice, double errors, std::vector<double> &current,
+                           const ChoiceObjective &objective) {
+  const size_t all = current.size();
+  for (size_t part : {all / 8, all / 4, all / 2, all}) {
+    part = std::max<size_t>(part, 2);
+    MORPH_ASSIGN_OR_RETURN(std::vector<double> measured, objective(choice, static_cast<int64_t>(part)));
+    measured.resize(std::min(measured.size(), all));
+    const MeanAndError change = pairedDifference(measured, {current.begin(), current.begin() + measured.size()});
+    if (measured.size() == all) {
+      if (change.mean >= 0 || change.mean >= -errors * change.standardError)
+        return false;
+      current = std::move(measured);
+      return true;
+    }
+    if (change.mean > kRaceErrors * change.standardError)
+      return false;
+  }
+  return false;
+}
+
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective) {
+                                 double errors, int64_t samples, const ChoiceObjective &objective) {
   SwapResult result;
   result.choice = choice;
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, objective(choice));
+  std::map<Choice, size_t> seen; // On how many samples.
+  const ChoiceObjective counted = [&](const Choice &next, int64_t count) -> StatusOr<std::vector<double>> {
+    MORPH_ASSIGN_OR_RETURN(std::vector<double> measured, objective(next, count));
+    size_t &most = seen[next];
+    most = std::max(most, measured.size());
+    return measured;
+  };
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, counted(choice, samples));
   if (first.size() < 2)
     return Status::invalid("the exchanges of layers need at least two samples to know their noise",
                            "raise select.samples");
   std::vector<double> current = first;
-  std::set<Choice> seen = {choice};
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   std::vector<Choice> round = neighbours(choice, values, space, groups);
   for (size_t tried = 0; tried < round.size();) {
     const Choice next = round[tried++];
-    MORPH_ASSIGN_OR_RETURN(const std::vector<double> measured, objective(next));
-    seen.insert(next);
-    const MeanAndError change = pairedDifference(measured, current);
-    if (change.mean < 0 && change.mean < -errors * change.standardError) {
+    MORPH_ASSIGN_OR_RETURN(const bool better, race(next, errors, current, counted));
+    if (better) {
       result.choice = next;
-      current = measured;
       ++result.swaps;
       round = neighbours(next, values, space, groups);
       tried = 0;
@@ -93,6 +119,8 @@ StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &val
   result.gain = gain.mean;
   result.gainStandardError = gain.standardError;
   result.evaluations = static_cast<int64_t>(seen.size());
+  for (const auto &[looked, count] : seen)
+    result.samples += static_cast<int64_t>(count);
   return result;
 }
 

@@ -10,15 +10,19 @@
 
 namespace morph {
 
-/// The objective (smaller is better) of a choice, on each sample of a fixed list. Asking twice for a choice must be
-/// cheap (MeasuredChoices).
-using ChoiceObjective = std::function<StatusOr<std::vector<double>>(const Choice &choice)>;
+/// The objective (smaller is better) of a choice on each of the first `samples` samples of a fixed list, and maybe on
+/// more. Asking twice for a choice must be cheap (MeasuredChoices).
+using ChoiceObjective = std::function<StatusOr<std::vector<double>>(const Choice &choice, int64_t samples)>;
+
+/// How much worse an exchange is that is measured no further, in standard errors of the difference so far.
+inline constexpr double kRaceErrors = 2;
 
 struct SwapResult {
   Choice choice;
   double objective = 0, firstObjective = 0; ///< Means over the samples.
   double gain = 0, gainStandardError = 0;   ///< What all exchanges lowered it by: the paired difference.
   int64_t evaluations = 0, swaps = 0;       ///< Different choices looked at; exchanges made.
+  int64_t samples = 0;                      ///< On which these were measured, all together.
 };
 
 /// From `choice`, takes the first exchange that lowers the objective, until none does. An exchange gives one layer (or
@@ -26,9 +30,14 @@ struct SwapResult {
 /// one kept layer for another. Only what rises above the noise of the samples counts: the mean of (new - old) over the
 /// same samples must be below -`errors` of its standard errors. Exchanges are tried from those on that raise the sum of
 /// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back.
+///
+/// An exchange is a race (Maron and Moore, Hoeffding Races, NIPS 1993, with standard errors for bounds): it is measured
+/// on an eighth of the samples, a quarter, a half and all of them, and is out as soon as it is worse by more than
+/// kRaceErrors of its standard errors. Most of them are far worse.
+///
 /// Errors: fewer than two samples, which have no error; what `objective` says.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, const ChoiceObjective &objective);
+                                 double errors, int64_t samples, const ChoiceObjective &objective);
 
 } // namespace morph
 

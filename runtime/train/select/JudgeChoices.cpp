@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choices judged on samples that no selector sees: what an audit holds selectors against.
+
+#include "runtime/base/AtomicFile.h"
+#include "runtime/train/Stages.h"
+#include "runtime/train/select/ChoiceScorer.h"
+
+#include <algorithm>
+
+namespace morph {
+
+namespace {
+
+/// What is judged.
+struct JudgedChoices {
+  std::vector<Choice> list;
+  bool complete = false; ///< All that there are.
+};
+
+/// Of one task or of text: all choices' scores, in their order.
+struct JudgedTask {
+  std::string name;
+  std::vector<ChoiceScores> scores;
+};
+
+} // namespace
+
+/// The choices of a file, a candidate's number a layer, each within the space's candidates.
+static StatusOr<JudgedChoices> readChoices(const std::string &path, const ChoiceSpace &space) {
+  MORPH_ASSIGN_OR_RETURN(const Json json, readJson(path));
+  JudgedChoices choices;
+  MORPH_ASSIGN_OR_RETURN(choices.list, jsonGet<std::vector<Choice>>(json, "choices", path));
+  MORPH_ASSIGN_OR_RETURN(choices.complete, jsonGet<bool>(json, "complete", path));
+  for (const Choice &choice : choices.list) {
+    bool fits = choice.size() == space.layers.size();
+    for (size_t layer = 0; fits && layer < choice.size(); ++layer)
+      fits = choice[layer] >= 0 && choice[layer] < static_cast<int64_t>(space.layers[layer].size());
+    if (!fits)
+      return Status::invalid(path + ": a choice is not one of the space's candidates a layer");
+  }
+  // Neighbours share their first layers.
+  std::sort(choices.list.begin(), choices.list.end());
+  return choices;
+}
+
+static nlohmann::ordered_json toJson(const ChoiceScores &scores) {
+  return {{"kl", scores.kl}, {"correct", scores.correct}};
+}
+
+StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions &options) {
+  const ChoiceSpace &space = context.spec.space;
+  if (!context.spec.audit)
+    return Status::invalid("the spec has no [audit]");
+  const AuditSpec &audit = *context.spec.audit;
+  MORPH_ASSIGN_OR_RETURN(const JudgedChoices choices, readChoices(options.choices, space));
+  std::vector<ScoredSamples> data;
+  for (const std::string &task : audit.tasks)
+    data.push_back({"audit/" + task, {task}, Split::Evaluation, audit.samples, context.spec.evaluate.batch});
+  if (audit.textSamples > 0)
+    data.push_back({"audit-text/text", {}, Split::Evaluation, audit.textSamples, context.spec.evaluate.batch});
+  std::vector<JudgedTask> judged;
+  MeasureCost cost;
+  for (const ScoredSamples &samples : data) {
+    const std::string name = samples.tasks.empty() ? "text" : samples.tasks.front();
+    MORPH_ASSIGN_OR_RETURN(const auto scorer, ChoiceScorer::create(context, space, samples, /*sharing=*/nullptr));
+    scorer->expect("judge (" + name + ")", static_cast<int64_t>(choices.list.size()));
+    JudgedTask &task = judged.emplace_back();
+    task.name = name;
+    for (const Choice &choice : choices.list) {
+      StatusOr<ChoiceScores> scores = scorer->scores(choice);
+      if (scores.status().code() == StatusCode::Interrupted)
+        return StageOutcome::Interrupted;
+      MORPH_RETURN_IF_ERROR(scores.status());
+      task.scores.push_back(*std::move(scores));
+    }
+    cost += scorer->cost();
+  }
+  if (!context.processes->isLeader())
+    return StageOutcome::Done;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < choices.list.size(); ++i) {
+    nlohmann::ordered_json scores = nlohmann::ordered_json::object();
+    for (const JudgedTask &task : judged)
+      scores[task.name] = toJson(task.scores[i]);
+    list.push_back({{"choice", candidateNames(space, choices.list[i])},
+                    {"kept", fullLayers(choices.list[i])},
+                    {"scores", std::move(scores)}});
+  }
+  const nlohmann::ordered_json json = {
+      {"version", 1},
+      {"layers", space.layerCount()},
+      {"complete", choices.complete},
+      {"tasks", audit.tasks},
+      {"cost", {{"tokens", cost.tokens}, {"flops", cost.flops}, {"seconds", cost.seconds}}},
+      {"choices", std::move(list)}};
+  MORPH_RETURN_IF_ERROR(writeFile(context.outPath("judged.json"), json.dump() + "\n"));
+  return StageOutcome::Done;
+}
+
+} // namespace morph

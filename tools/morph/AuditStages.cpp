@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an audit does once the branches are aligned: every selector chooses, every choice is judged.
+
+#include "runtime/choice/Enumerate.h"
+#include "tools/morph/Pipeline.h"
+
+#include <algorithm>
+
+using namespace morph;
+
+namespace {
+
+/// "1-4-7"; with more than two candidates each layer's number: "0-1-2-1".
+std::string nameOf(const ChoiceSpace &space, const Choice &choice) {
+  const bool isPlain = std::all_of(space.layers.begin(), space.layers.end(),
+                                   [](const std::vector<Candidate> &candidates) { return candidates.size() <= 2; });
+  std::string name;
+  for (const int64_t number : isPlain ? fullLayers(choice) : choice)
+    name += (name.empty() ? "" : "-") + std::to_string(number);
+  return name.empty() ? "none" : name;
+}
+
+} // namespace
+
+StatusOr<Json> Pipeline::audit(std::vector<Variant> variants) {
+  variants_ = std::move(variants);
+  MORPH_RETURN_IF_ERROR(execute(Goal::Audit));
+  Json cells = Json::array();
+  for (const AuditedBudget &budget : audited_) {
+    const std::string name = std::to_string(budget.budget);
+    Json cell = {{"budget", budget.budget},
+                 {"after", "selection"},
+                 {"measures", "judge/" + name + "/judged.json"},
+                 {"selections", budget.selections}};
+    cells.push_back(cell);
+    if (resolved_.audit->distill == AuditSpec::Distill::None)
+      continue;
+    cell["after"] = "distill";
+    cell["measures"] = "judged-" + name + "-distill.json";
+    cells.push_back(cell);
+  }
+  return cells;
+}
+
+Status Pipeline::walkAudit() {
+  for (const Variant &variant : variants_) {
+    MORPH_RETURN_IF_ERROR(select(variant));
+    if (audited_.empty() || audited_.back().budget != variant.budget) {
+      AuditedBudget &budget = audited_.emplace_back();
+      budget.budget = variant.budget;
+      budget.spec = variant.spec;
+    }
+    if (!isWhole(selectionStage(variant.name)))
+      continue;
+    MORPH_ASSIGN_OR_RETURN(const Choice choice, choiceOf(variant));
+    audited_.back().chosen.insert(choice);
+    audited_.back().selections[variant.label] = selectionStage(variant.name) + "/selection.json";
+  }
+  for (AuditedBudget &budget : audited_) {
+    if (budget.selections.empty())
+      continue;
+    MORPH_ASSIGN_OR_RETURN(const auto all,
+                           allChoices(budget.spec.space, static_cast<size_t>(resolved_.audit->mostChoices)));
+    budget.complete = all.has_value();
+    budget.choices = all.value_or(std::vector<Choice>(budget.chosen.begin(), budget.chosen.end()));
+    MORPH_RETURN_IF_ERROR(judge("judge/" + std::to_string(budget.budget), budget, budget.choices, ""));
+  }
+  if (resolved_.audit->distill == AuditSpec::Distill::None)
+    return Status();
+  for (const AuditedBudget &budget : audited_)
+    for (const Choice &choice : toDistill(budget))
+      if (trains("distill", hasTrained(budget.spec.space, choice)))
+        trained_.push_back(nameOf(budget.spec.space, choice));
+  if (mode_ == Mode::Run)
+    stages_ += 2 * trained_.size();
+  for (const AuditedBudget &budget : audited_)
+    MORPH_RETURN_IF_ERROR(distillChoices(budget));
+  return mode_ == Mode::Run ? removeAll(teacherFolder()) : Status();
+}
+
+std::vector<Choice> Pipeline::toDistill(const AuditedBudget &budget) const {
+  return resolved_.audit->distill == AuditSpec::Distill::Every
+             ? budget.choices
+             : std::vector<Choice>(budget.chosen.begin(), budget.chosen.end());
+}
+
+Status Pipeline::judge(const std::string &folder, const AuditedBudget &budget, const std::vector<Choice> &choices,
+                       const std::string &hybrid) {
+  const AuditSpec &section = *resolved_.audit;
+  Inputs inputs;
+  inputs.sections = {"model", "tasks", "model_info"};
+  inputs.plans = {"score-relaxed", "logits-teacher"};
+  inputs.stages = {"data", "align"};
+  if (!hybrid.empty())
+    inputs.stages.push_back("distill/" + hybrid);
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, budget.spec));
+  const Json list = {{"choices", choices}, {"complete", budget.complete && hybrid.empty()}};
+  if (key)
+    key->add("choices", list)
+        .add("judged on", Json{section.tasks, section.samples, section.textSamples, resolved_.evaluate.batch,
+                               resolved_.distill.length, resolved_.distill.textPositions});
+  const std::string title = hybrid.empty() ? "judge: " + std::to_string(choices.size()) + " choices of " +
+                                                 std::to_string(budget.budget) + " layers"
+                                           : "judge " + hybrid + " after distill";
+  return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
+    MORPH_RETURN_IF_ERROR(writeJson(out / "choices.json", list));
+    MORPH_RETURN_IF_ERROR(writeJson(out / "resolved.json", toJson(budget.spec)));
+    std::vector<fs::path> files = weights(hybrid);
+    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("judge", out, id, hybrid,
+                                                           {{"score", "score-relaxed"}, {"logits", "logits-teacher"}},
+                                                           files, out / "resolved.json"));
+    command.arguments.insert(command.arguments.end(), {"--choices", (out / "choices.json").string()});
+    return runWorkers(command);
+  });
+}
+
+Status Pipeline::distillChoices(const AuditedBudget &budget) {
+  const std::vector<Choice> choices = toDistill(budget);
+  for (const Choice &choice : choices) {
+    const std::string name = nameOf(budget.spec.space, choice);
+    if (trains("distill", hasTrained(budget.spec.space, choice))) {
+      MORPH_RETURN_IF_ERROR(compileHybrid(name, budget.spec.space, choice));
+      MORPH_RETURN_IF_ERROR(train("distill", name));
+    }
+    MORPH_RETURN_IF_ERROR(judge("judge/" + std::to_string(budget.budget) + "-distill/" + name, budget, {choice}, name));
+  }
+  return mode_ == Mode::Run ? joinJudged(budget) : Status();
+}
+
+Status Pipeline::joinJudged(const AuditedBudget &budget) {
+  const std::string name = std::to_string(budget.budget);
+  Json joined;
+  const std::vector<Choice> choices = toDistill(budget);
+  for (const Choice &choice : choices) {
+    const fs::path file = run_.file("judge/" + name + "-distill/" + nameOf(budget.spec.space, choice) + "/judged.json");
+    MORPH_ASSIGN_OR_RETURN(Json part, readJson(file.string()));
+    if (joined.is_null()) {
+      joined = std::move(part);
+      joined["complete"] = budget.complete && choices.size() == budget.choices.size();
+      continue;
+    }
+    joined["choices"].push_back(part.at("choices").at(0));
+    for (const char *cost : {"tokens", "flops", "seconds"})
+      joined["cost"][cost] = joined["cost"][cost].get<double>() + part.at("cost").at(cost).get<double>();
+  }
+  return writeJson(run_.file("judged-" + name + "-distill.json"), joined);
+}
