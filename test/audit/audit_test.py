@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of tools/python/audit on landscapes whose answers are known by hand."""
+
+import itertools
+import json
+import pathlib
+import tempfile
+import unittest
+
+import numpy as np
+from synthetic import Synthetic, run_audit, subsets
+
+import cells
+import estimates
+
+# Four layers, two kept: objectives of the six choices.
+FLAT = {kept: [float(value)] * 4 for kept, value in zip(subsets(4, 2), (1, 2, 2, 3, 5, 8), strict=True)}
+
+
+def results_of(synthetic):
+    with tempfile.TemporaryDirectory() as folder:
+        return estimates.evaluate(cells.read_audit(synthetic.write(folder)))
+
+
+def one_cell(landscape, picks, **options):
+    return results_of(Synthetic(list(picks)).cell(landscape, picks, **options))
+
+
+def row_of(results, selector):
+    return next(row for row in results.rows if row.selector == selector)
+
+
+def shifted(differences):
+    """A landscape of two choices, (0, 1) and (2, 3), with these differences of the first one's KL a sample."""
+    noise = np.linspace(1, 9, len(differences))
+    return {(0, 1): (noise + differences).tolist(), (2, 3): noise.tolist()}
+
+
+class Ranks(unittest.TestCase):
+    def test_rank_percentile_and_regret(self):
+        results = one_cell(FLAT, {"best": (0, 1), "tied": (0, 3), "fourth": (1, 2), "last": (2, 3)})
+        found = {
+            row.selector: (row.objective, row.rank, row.percentile, row.regret, row.choices) for row in results.rows
+        }
+        self.assertEqual(
+            found,
+            {
+                "best": (1, 1, 100, 0, 6),
+                "tied": (2, 2, 60, 1, 6),
+                "fourth": (3, 4, 40, 2, 6),
+                "last": (8, 6, 0, 7, 6),
+                "exhaustive": (1, 1, 100, 0, 6),
+            },
+        )
+
+    def test_a_tie_for_the_first_rank_is_optimal(self):
+        results = one_cell({(0, 1): [1.0, 1.0], (1, 2): [1.0, 1.0], (2, 3): [2.0, 2.0]}, {"gates": (1, 2)})
+        self.assertEqual((row_of(results, "gates").rank, row_of(results, "gates").percentile), (1, 50))
+        self.assertEqual(results.summary[0].optimal, 1)
+
+    def test_a_single_choice(self):
+        row = row_of(one_cell({(0, 1): [1.0, 3.0]}, {"gates": (0, 1)}), "gates")
+        self.assertEqual((row.rank, row.percentile, row.regret, row.objective), (1, 100, 0, 2))
+
+    def test_the_exhaustive_row_has_the_cost_of_judging(self):
+        row = row_of(one_cell(FLAT, {"gates": (2, 3)}), "exhaustive")
+        self.assertEqual(
+            (row.kept, row.tokens, row.seconds, row.regret_interval, row.regret_crossfit),
+            ((0, 1), 99000, 99, (0, 0), None),
+        )
+
+    def test_tasks_weigh_alike_however_many_samples_they_have(self):
+        landscape = {
+            (0, 1): {"recall": [1.0] * 6, "hop": [4.0] * 2, "text": [9.0]},
+            (2, 3): {"recall": [2.0] * 6, "hop": [2.0] * 2, "text": [7.0]},
+        }
+        results = one_cell(landscape, {"gates": (0, 1)}, tasks=("recall", "hop"))
+        row = row_of(results, "gates")
+        self.assertEqual((row.objective, row.rank, row.regret, row.correct), (2.5, 2, 0.5, 0.5))
+        self.assertEqual(
+            (row.by_task, row.text),
+            ({"recall": {"kl": 1, "correct": 0.5}, "hop": {"kl": 4, "correct": 0.5}}, {"kl": 9, "correct": 0.5}),
+        )
+
+    def test_incomplete_cells_have_no_ranks(self):
+        results = one_cell(FLAT, {"gates": (2, 3), "drop": (0, 1)}, complete=False)
+        self.assertEqual([row.selector for row in results.rows], ["gates", "drop"])
+        for row in results.rows:
+            self.assertEqual(
+                (row.rank, row.percentile, row.regret, row.regret_interval, row.regret_crossfit), (None,) * 5
+            )
+        line = results.summary[0]
+        self.assertEqual(
+            (line.ranked, line.regret, line.worst_regret, line.rank, line.optimal, line.objective),
+            (0, None, None, None, None, 8),
+        )
+        self.assertEqual(results.additivity, ())
+        self.assertEqual(results.comparisons[0].difference, -7)
+
+
+class Regret(unittest.TestCase):
+    def test_crossfit_by_hand(self):
+        # Halves are one sample each. Found on the first: (0, 1), which the second judges at 3; found on the second:
+        # (2, 3), which the first judges at 2.
+        results = one_cell({(0, 1): [0.0, 3.0], (2, 3): [2.0, 2.0]}, {"a": (0, 1), "b": (2, 3)})
+        self.assertEqual(row_of(results, "a").regret_crossfit, ((3 - 3) + (0 - 2)) / 2)
+        self.assertEqual(row_of(results, "b").regret_crossfit, ((2 - 3) + (2 - 2)) / 2)
+        self.assertEqual((row_of(results, "a").regret, row_of(results, "b").regret), (0, 0.5))
+
+    def test_crossfit_is_the_regret_where_samples_agree(self):
+        for row in one_cell(FLAT, {"a": (1, 2), "b": (2, 3)}).rows[:2]:
+            self.assertAlmostEqual(row.regret_crossfit, row.regret)
+
+    def test_one_sample_has_no_halves(self):
+        self.assertIsNone(row_of(one_cell({(0, 1): [1.0], (2, 3): [2.0]}, {"a": (0, 1)}), "a").regret_crossfit)
+
+    def test_the_two_regrets_enclose_the_true_one(self):
+        random = np.random.default_rng(5)
+        true = np.linspace(0, 0.5, 6)
+        inside, crossfit = [], []
+        for _ in range(40):
+            kl = random.normal(true[:, None], 1, (6, 16))
+            row = row_of(one_cell(dict(zip(subsets(4, 2), kl.tolist(), strict=True)), {"a": (1, 2)}), "a")
+            inside.append(row.regret)
+            crossfit.append(row.regret_crossfit)
+        self.assertGreater(np.mean(inside), true[3] + 0.05)
+        self.assertLess(np.mean(crossfit), true[3] - 0.05)
+
+    def test_the_interval_of_a_row_is_of_its_samples(self):
+        random = np.random.default_rng(2)
+        differences = random.normal(1, 0.5, 400)
+        results = results_of(Synthetic(["a"], resamples=4000).cell(shifted(differences), {"a": (0, 1)}))
+        row = row_of(results, "a")
+        error = 1.96 * differences.std() / 20
+        self.assertAlmostEqual(row.regret, differences.mean())
+        self.assertAlmostEqual(row.regret_interval[0], differences.mean() - error, delta=0.1 * error)
+        self.assertAlmostEqual(row.regret_interval[1], differences.mean() + error, delta=0.1 * error)
+
+
+class Bootstrap(unittest.TestCase):
+    def test_coverage(self):
+        """Of 95 % intervals about as many hold the truth, where seeds and samples both differ."""
+        random = np.random.default_rng(0)
+        studies, truth = 1500, 0.3
+        seeds = [[truth + random.normal(0, 0.15, (studies, 1)) + random.normal(0, 1, (studies, 32))] for _ in range(12)]
+        resampled = estimates.two_stage_means(seeds, 600, random)
+        low, high = np.array(estimates.interval_of(resampled, 0.95)).T
+        covered = np.mean((low <= truth) & (truth <= high))
+        self.assertTrue(0.93 <= covered <= 0.985, covered)
+
+    def test_samples_are_drawn_with_replacement(self):
+        vectors = np.random.default_rng(1).normal(size=(1, 50))
+        means = estimates.sample_means(vectors, 20000, np.random.default_rng(2))
+        self.assertAlmostEqual(means.std() / (vectors.std() / 50**0.5), 1, delta=0.03)
+
+    def test_seeds_are_drawn_with_replacement(self):
+        means = estimates.two_stage_means([[np.zeros((1, 3))], [np.ones((1, 3))]], 20000, np.random.default_rng(0))
+        values, counts = np.unique(means, return_counts=True)
+        self.assertEqual(values.tolist(), [0, 0.5, 1])
+        for share, expected in zip(counts / 20000, (0.25, 0.5, 0.25), strict=True):
+            self.assertAlmostEqual(share, expected, delta=0.02)
+
+    def test_samples_of_tasks_are_drawn_for_themselves(self):
+        vectors = np.array([[0.0, 1.0]])
+        means = estimates.two_stage_means([[vectors, vectors]], 20000, np.random.default_rng(0))
+        # The mean of four fair coins, not of two that count twice.
+        self.assertAlmostEqual(means.std(), 0.25, delta=0.01)
+
+    def test_pieces_of_resamples_are_as_good_as_all_at_once(self):
+        before, estimates.WEIGHTS_AT_A_TIME = estimates.WEIGHTS_AT_A_TIME, 100
+        try:
+            means = estimates.sample_means(np.array([[0.0, 1.0, 2.0]]), 1000, np.random.default_rng(0))
+        finally:
+            estimates.WEIGHTS_AT_A_TIME = before
+        self.assertAlmostEqual(means.mean(), 1, delta=0.06)
+        self.assertAlmostEqual(means.std(), (2 / 9) ** 0.5, delta=0.03)
+
+    def test_resamples_are_the_same_for_both_selectors_and_all_budgets(self):
+        # Samples differ by far more than selectors do, yet the difference is the same in each: no resample changes it.
+        synthetic = Synthetic(["gates", "drop"])
+        for budget, difference in ((2, 0.1), (3, 0.3)):
+            synthetic.cell(shifted([difference] * 9), {"gates": (2, 3), "drop": (0, 1)}, budget=budget)
+        # Differences of budgets cancel in each sample.
+        for budget, sign in ((4, 1), (5, -1)):
+            synthetic.cell(shifted((sign * np.arange(9.0)).tolist()), {"gates": (2, 3), "drop": (0, 1)}, budget=budget)
+        comparison = results_of(synthetic).comparisons[0]
+        self.assertAlmostEqual(comparison.difference, 0.1)
+        self.assertAlmostEqual(comparison.interval[0], 0.1)
+        self.assertAlmostEqual(comparison.interval[1], 0.1)
+
+    def test_another_selector_changes_no_interval(self):
+        random = np.random.default_rng(3)
+        landscape = {kept: random.normal(2, 1, 8).tolist() for kept in subsets(4, 2)}
+        picks = {"gates": (0, 1), "drop": (1, 2)}
+        few, many = (
+            results_of(Synthetic(list(chosen), "gates").cell(landscape, chosen))
+            for chosen in (picks, {"add": (0, 2)} | picks)
+        )
+        for first, second in (
+            (row_of(few, "drop").regret_interval, row_of(many, "drop").regret_interval),
+            (few.pairs[0].interval, many.pairs[-1].interval),
+        ):
+            np.testing.assert_allclose(first, second, rtol=1e-12)
+
+
+class Comparisons(unittest.TestCase):
+    def compared(self, differences, seeds=4):
+        """The reference stands at (2, 3), the other at (0, 1), this much above it in each of the seeds."""
+        synthetic = Synthetic(["reference", "other"])
+        for seed in range(seeds):
+            synthetic.cell(
+                shifted(differences[seed % len(differences)]), {"reference": (2, 3), "other": (0, 1)}, seed=seed
+            )
+        return results_of(synthetic).comparisons[0]
+
+    def test_verdicts(self):
+        for differences, verdict in (
+            ([[0.1, 0.2]], "reference better"),
+            ([[-0.1, -0.2]], "reference worse"),
+            ([[-0.1, 0.2]], "open"),
+            ([[-0.1] * 2, [0.1] * 2], "open"),
+            ([[0.0, 0.0]], "open"),
+        ):
+            comparison = self.compared(differences)
+            self.assertEqual(comparison.verdict, verdict, comparison)
+            self.assertAlmostEqual(comparison.difference, np.mean(differences))
+            low, high = comparison.interval
+            self.assertEqual(verdict == "open", low <= 0 <= high)
+
+    def test_an_interval_that_ends_at_0_is_open(self):
+        self.assertEqual(
+            [estimates.verdict(interval, "below", "above") for interval in ((0, 1), (-1, 0), (0, 0), (-2, -1), (1, 2))],
+            ["open", "open", "open", "below", "above"],
+        )
+
+    def test_equal_choices(self):
+        synthetic = Synthetic(["gates", "drop"])
+        for seed in range(3):
+            synthetic.cell(FLAT, {"gates": (1, 2), "drop": (1, 2)}, seed=seed)
+        found = results_of(synthetic).comparisons[0]
+        self.assertEqual(
+            (found.difference, found.interval, found.verdict, found.cells, found.seeds, found.same),
+            (0, (0, 0), "open", 3, 3, 3),
+        )
+
+    def test_means_are_nested(self):
+        # One base with one cell, one with two seeds of two and one budgets: each base counts alike, in it each seed.
+        synthetic = Synthetic(["gates", "drop"])
+        for base, seed, budget, difference in (("a", 0, 2, 1.0), ("b", 0, 2, 4.0), ("b", 0, 3, 0.0), ("b", 1, 2, 0.0)):
+            synthetic.cell(
+                shifted([difference] * 2), {"gates": (2, 3), "drop": (0, 1)}, base=base, seed=seed, budget=budget
+            )
+        results = results_of(synthetic)
+        self.assertEqual(
+            [(found.base, found.difference, found.cells, found.seeds) for found in results.comparisons],
+            [(None, 1.0, 4, 3), ("a", 1.0, 1, 1), ("b", 1.0, 3, 2)],
+        )
+        drop = next(line for line in results.summary if line.selector == "drop")
+        self.assertAlmostEqual(drop.regret, 1)
+        # Nothing differs between resamples but which of the seeds of b is drawn.
+        self.assertEqual(drop.regret_interval, (0.5, 1.5))
+        self.assertEqual((drop.cells, drop.optimal, drop.rank), (4, 2, (2 + ((2 + 1) / 2 + 1) / 2) / 2))
+
+    def test_what_holds_over_all_bases_comes_first(self):
+        synthetic = Synthetic(["gates", "drop", "add"])
+        for base in ("a", "b"):
+            synthetic.cell(FLAT, {"gates": (0, 1), "drop": (0, 2), "add": (0, 3)}, base=base)
+        self.assertEqual(
+            [(found.base, found.selector) for found in results_of(synthetic).comparisons],
+            [(None, "drop"), (None, "add"), ("a", "drop"), ("b", "drop"), ("a", "add"), ("b", "add")],
+        )
+
+    def test_only_cells_in_which_both_stand(self):
+        synthetic = Synthetic(["gates", "drop", "add"])
+        synthetic.cell(FLAT, {"gates": (0, 1), "drop": (0, 2)}, seed=0)
+        synthetic.cell(FLAT, {"gates": (0, 1), "drop": (2, 3), "add": (1, 2)}, seed=1)
+        found = {(pair.first, pair.second): (pair.difference, pair.cells) for pair in results_of(synthetic).pairs}
+        self.assertEqual(found, {("drop", "gates"): (4, 2), ("add", "gates"): (2, 1), ("drop", "add"): (5, 1)})
+
+    def test_every_two_selectors(self):
+        results = one_cell(FLAT, {"gates": (0, 3), "drop": (0, 1), "add": (2, 3)})
+        self.assertEqual(
+            [(pair.first, pair.second, pair.difference, pair.verdict) for pair in results.pairs],
+            [
+                ("drop", "gates", -1, "first better"),
+                ("add", "gates", 6, "second better"),
+                ("drop", "add", -7, "first better"),
+            ],
+        )
+
+    def test_the_best_uniform_of_each_cell(self):
+        picks = {"gates": (0, 3), "uniform:0": (0, 1), "uniform:middle": (1, 2), "uniform:0+refine": (1, 3)}
+        synthetic = Synthetic(list(picks)).cell(FLAT, picks)
+        other = dict(zip(FLAT, reversed(FLAT.values()), strict=True)) | {(1, 3): [0.0] * 4}
+        synthetic.cell(other, picks, seed=1)
+        results = results_of(synthetic)
+        # Against gates at 2 and 2: uniform:0 has 1 and 8, uniform:middle 3 and 3.
+        found = {found.selector: found.difference for found in results.comparisons if found.base is None}
+        self.assertEqual(found["uniform:0"], np.mean([1 - 2, 8 - other[0, 3][0]]))
+        self.assertEqual(found["best uniform"], np.mean([1 - 2, other[1, 2][0] - other[0, 3][0]]))
+        line = next(line for line in results.summary if line.selector == "best uniform")
+        self.assertEqual((line.tokens, line.objective), (None, (1 + other[1, 2][0]) / 2))
+
+    def test_after_distillation(self):
+        synthetic = Synthetic(["gates", "drop"])
+        synthetic.cell(FLAT, {"gates": (0, 1), "drop": (2, 3)})
+        synthetic.cell(
+            {(0, 1): [0.5] * 4, (2, 3): [0.25] * 4}, {"gates": (0, 1), "drop": (2, 3)}, after="distill", complete=False
+        )
+        results = results_of(synthetic)
+        self.assertEqual(
+            [(found.after, found.base, found.difference, found.verdict) for found in results.comparisons],
+            [
+                ("selection", None, 7, "reference better"),
+                ("selection", "tiny", 7, "reference better"),
+                ("distill", None, -0.25, "reference worse"),
+                ("distill", "tiny", -0.25, "reference worse"),
+            ],
+        )
+        self.assertEqual(
+            [(line.after, line.selector, line.objective) for line in results.summary],
+            [
+                ("selection", "gates", 1),
+                ("selection", "drop", 8),
+                ("selection", "exhaustive", 1),
+                ("distill", "gates", 0.5),
+                ("distill", "drop", 0.25),
+            ],
+        )
+        # The same selection counts once.
+        self.assertEqual(results.agreement.cells[0], (1, 1, 1))
+
+
+class Landscape(unittest.TestCase):
+    def test_an_additive_landscape(self):
+        effects = (0.1, 0.5, 0.2, 0.7, 0.05)
+        landscape = {
+            kept: [3 - sum(effects[layer] for layer in kept) + noise for noise in (-0.5, 0, 0.5)]
+            for kept in subsets(5, 2)
+        }
+        fit = one_cell(landscape, {"gates": (0, 1)}, layers=5).additivity[0]
+        self.assertAlmostEqual(fit.r2, 1)
+        self.assertAlmostEqual(fit.adjusted_r2, 1)
+        self.assertEqual((fit.choices, fit.parameters, fit.task), (10, 4, "recall"))
+
+    def test_an_interaction(self):
+        # One pair of four layers has KL 1, the others 0. SST = 5/6; the best effects give the pair 2/3, its complement
+        # -1/3, the others 1/6: SSE = 2/9 + 4/36 = 1/3, R^2 = 3/5; n = 6 and p = 3 make the adjusted one 1 - 2/5 * 5/2.
+        landscape = {kept: [float(kept == (0, 1))] * 2 for kept in subsets(4, 2)}
+        fit = one_cell(landscape, {"gates": (0, 1)}).additivity[0]
+        self.assertAlmostEqual(fit.r2, 3 / 5)
+        self.assertAlmostEqual(fit.adjusted_r2, 0)
+
+    def test_three_candidates(self):
+        effects = {"full": 0.0, "a": 1.0, "b": 5.0}
+        every = [(x, y) for x in effects for y in effects]
+        fit = one_cell(
+            {key: [effects[key[0]] + 2 * effects[key[1]]] for key in every}, {"gates": ("full", "a")}, layers=2
+        ).additivity[0]
+        self.assertAlmostEqual(fit.r2, 1)
+        self.assertEqual(fit.parameters, 4)
+        # A product of centred effects is what a sum of them cannot have.
+        fit = one_cell(
+            {(x, y): [(effects[x] - 2) * (effects[y] - 2)] for x, y in every}, {"gates": ("full", "a")}, layers=2
+        ).additivity[0]
+        self.assertAlmostEqual(fit.r2, 0)
+
+    def test_no_variance_and_no_spare_choices(self):
+        # Sums of the same samples in another order differ in the last bits.
+        orders = dict(zip(subsets(4, 2), itertools.permutations((0.1, 0.2, 0.7)), strict=True))
+        fit = one_cell(orders, {"gates": (0, 1)}).additivity[0]
+        self.assertEqual((fit.r2, fit.adjusted_r2), (None, None))
+        fit = one_cell(
+            {kept: [float(kept[0])] for kept in subsets(3, 1)}, {"gates": (0,)}, layers=3, budget=1
+        ).additivity[0]
+        self.assertAlmostEqual(fit.r2, 1)
+        self.assertIsNone(fit.adjusted_r2)
+        fit = one_cell({(0, 1): [1.0]}, {"gates": (0, 1)}).additivity[0]
+        self.assertEqual((fit.r2, fit.parameters), (None, 0))
+
+    def test_agreement(self):
+        synthetic = Synthetic(["gates", "drop", "add"])
+        synthetic.cell(FLAT, {"gates": (0, 1), "drop": (0, 2), "add": (2, 3)})
+        synthetic.cell(FLAT, {"gates": (0, 3), "drop": (0, 3)}, seed=1)
+        agreement = results_of(synthetic).agreement
+        self.assertEqual(agreement.selectors, ("gates", "drop", "add", "exhaustive"))
+        # gates and drop: a third and 1; gates and add: nothing in the one cell; exhaustive is (0, 1).
+        self.assertEqual(agreement.jaccard[0], (1, (1 / 3 + 1) / 2, 0, (1 + 1 / 3) / 2))
+        self.assertEqual(agreement.cells[0], (2, 2, 1, 2))
+        self.assertEqual(estimates.jaccard((), ()), 1)
+
+
+class Command(unittest.TestCase):
+    TABLE = """synthetic, after selection: 2 cells
+  selector      regret          interval  worst rank  tokens  against the reference
+  ------------  ------  ----------------  ----------  ------  ---------------------
+  gates+refine  0.0000  0.0000 to 0.0000      1 of 6     1 k            (reference)
+  uniform:0     4.0000  1.0000 to 7.0000      6 of 6     1 k       reference better
+  best uniform  4.0000  1.0000 to 7.0000      6 of 6       -       reference better
+  exhaustive    0.0000  0.0000 to 0.0000      1 of 6    99 k                      -
+
+synthetic, after distill: 1 cell
+  selector          KL          interval  tokens  against the reference
+  ------------  ------  ----------------  ------  ---------------------
+  gates+refine  0.5000  0.5000 to 0.5000     1 k            (reference)
+"""
+
+    def audit(self):
+        synthetic = Synthetic(["gates+refine", "uniform:0"])
+        synthetic.cell(FLAT, {"gates+refine": (0, 1), "uniform:0": (2, 3)})
+        synthetic.cell(FLAT, {"gates+refine": (0, 1), "uniform:0": (0, 3)}, seed=1)
+        return synthetic.cell({(0, 1): [0.5] * 3}, {"gates+refine": (0, 1)}, after="distill", complete=False)
+
+    def test_runs_are_equal_byte_for_byte(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.audit().write(folder)
+            outputs = []
+            for _ in range(2):
+                done = run_audit(folder)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                outputs.append(
+                    [done.stdout, *(pathlib.Path(folder, name).read_bytes() for name in ("audit.json", "audit.html"))]
+                )
+            self.assertEqual(outputs[0], outputs[1])
+            self.assertEqual(outputs[0][0], self.TABLE)
+            self.assertEqual(list(pathlib.Path(folder).glob("*.partial")), [])
+            written = json.loads(outputs[0][1])
+        self.assertEqual(
+            list(written),
+            ["version", "name", "rule", "rows", "comparisons", "pairs", "additivity", "agreement", "summary"],
+        )
+        self.assertEqual((written["version"], written["name"]), (1, "synthetic"))
+        self.assertTrue(
+            {
+                "base",
+                "selector",
+                "seed",
+                "budget",
+                "kept",
+                "objective",
+                "rank",
+                "percentile",
+                "regret",
+                "tokens",
+                "seconds",
+                "after",
+            }
+            <= set(written["rows"][0])
+        )
+        for part in ("95 %", "400", "gates+refine", "random seed 0"):
+            self.assertIn(part, written["rule"])
+
+    def test_the_random_seed_counts(self):
+        random = np.random.default_rng(0)
+        landscape = {kept: random.normal(2, 1, 8).tolist() for kept in subsets(4, 2)}
+        first, second = (results_of(Synthetic(["a"], seed=seed).cell(landscape, {"a": (2, 3)})) for seed in (0, 1))
+        self.assertNotEqual(row_of(first, "a").regret_interval, row_of(second, "a").regret_interval)
+
+
+if __name__ == "__main__":
+    unittest.main()

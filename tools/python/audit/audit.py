@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holds selectors against each other and against the best of all choices: the last step of `morph audit`.
+
+Reads DIR/cells.json and the files that it names, writes DIR/audit.json and DIR/audit.html and prints a table.
+Run with the Python environment of tools/setup. Exit status: 0 done, 1 failed, 2 wrong input.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+from cells import read_audit
+from estimates import Results, Summary, evaluate
+from formats import counted, interval, number
+from morph_data import InputError, whole_file
+from report import make_report
+
+
+def text_table(lines: list[list[str]]) -> str:
+    """Columns, the first aligned left, with a rule below the first line."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines = [lines[0], ["-" * width for width in widths], *lines[1:]]
+    return "".join(
+        "  "
+        + "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def make_table(results: Results, reference: str) -> str:
+    """What is printed: for each `after` a line a selector."""
+    blocks = []
+    for after in dict.fromkeys(line.after for line in results.summary):
+        summary = [line for line in results.summary if line.after == after]
+        against = {
+            comparison.selector: comparison.verdict
+            for comparison in results.comparisons
+            if comparison.after == after and comparison.base is None
+        } | {reference: "(reference)"}
+        is_ranked = any(line.ranked for line in summary)
+
+        def measured(line: Summary, is_ranked: bool = is_ranked) -> list[str]:
+            if not is_ranked:
+                return [number(line.objective), interval(line.objective_interval)]
+            rank = f"{line.worst_rank} of {line.worst_rank_of}" if line.ranked else "-"
+            return [number(line.regret), interval(line.regret_interval), rank]
+
+        header = ["regret", "interval", "worst rank"] if is_ranked else ["KL", "interval"]
+        lines = [["selector", *header, "tokens", "against the reference"]]
+        lines += [
+            [line.selector, *measured(line), counted(line.tokens), against.get(line.selector, "-")] for line in summary
+        ]
+        cells = max(line.cells for line in summary)
+        blocks.append(f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}\n{text_table(lines)}")
+    return "\n".join(blocks)
+
+
+def run(folder: pathlib.Path) -> str:
+    """Writes both files; the table."""
+    audit = read_audit(folder)
+    results = evaluate(audit)
+    data = json.dumps(dataclasses.asdict(results), indent=1, allow_nan=False) + "\n"
+    page = make_report(audit, results)
+    # The file that programs look for comes last.
+    with whole_file(folder / "audit.html") as stream:
+        stream.write(page)
+    with whole_file(folder / "audit.json") as stream:
+        stream.write(data)
+    return make_table(results, audit.reference)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dir", type=pathlib.Path, required=True, help="folder with cells.json, in which results are written"
+    )
+    arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stderr.reconfigure(errors="backslashreplace")
+    try:
+        print(run(arguments.dir), end="")
+    except InputError as error:
+        print(f"audit: error: {error}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"audit: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

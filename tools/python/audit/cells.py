@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an audit reads: cells.json, and the measures.json and selection.json files that it names, as checked values.
+
+All files are taken to be untrusted: whatever is malformed or does not fit together is an InputError that names its
+file.
+"""
+
+import collections
+import dataclasses
+import functools
+import json
+import pathlib
+
+import numpy as np
+from morph_data import InputError
+
+VERSION = 1
+# How layers that keep full attention are named in choices.
+FULL = "full"
+# What may have happened to a model before it was judged.
+AFTERS = ("selection", "distill")
+# What the audit itself adds beside the selectors of a spec.
+EXHAUSTIVE, BEST_UNIFORM = "exhaustive", "best uniform"
+# The score that is shown beside the tasks.
+TEXT = "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a selection took."""
+
+    tokens: int
+    flops: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """What all judged choices lose on one task."""
+
+    kl: np.ndarray  # [choices, samples], nats an answer token
+    correct: np.ndarray  # [choices, samples], share of the answer tokens that are right
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measures:
+    """The choices that were judged in a cell."""
+
+    layers: int
+    complete: bool  # these are all choices that the space allows
+    tasks: tuple[str, ...]  # what the objective is the mean over
+    cost: Cost  # of judging all
+    choices: tuple[tuple[str, ...], ...]  # a candidate's name a layer
+    kept: tuple[tuple[int, ...], ...]
+    scores: dict[str, Scores]
+
+    @functools.cached_property
+    def index(self) -> dict[tuple[str, ...], int]:
+        """Where a choice stands."""
+        return {choice: i for i, choice in enumerate(self.choices)}
+
+    @functools.cached_property
+    def objectives(self) -> np.ndarray:
+        """[choices]: the mean over tasks of the mean KL over samples; smaller is better."""
+        return np.mean([self.scores[task].kl.mean(axis=1) for task in self.tasks], axis=0)
+
+    @functools.cached_property
+    def best(self) -> int:
+        """The first choice of least objective."""
+        return int(self.objectives.argmin())
+
+
+@dataclasses.dataclass(frozen=True)
+class Pick:
+    """What a selector chose: a judged choice."""
+
+    index: int
+    cost: Cost
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """One base, seed and budget, and what the selectors chose there."""
+
+    base: str
+    seed: int
+    budget: int
+    after: str
+    measures: Measures
+    picks: dict[str, Pick]  # in the order of the audit's selectors
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Audit:
+    """A whole cells.json."""
+
+    name: str
+    confidence: float
+    resamples: int
+    seed: int
+    reference: str
+    selectors: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+class Node:
+    """A value of a JSON file that knows where it stands; its methods check types."""
+
+    def __init__(self, value: object, file: str, where: str = ""):
+        self.value, self.file, self.where = value, file, where
+
+    def error(self, what: str, hint: str = "") -> InputError:
+        return InputError(f"{self.file}: {self.where + ' ' if self.where else ''}{what}", hint)
+
+    def fields(self) -> dict[str, "Node"]:
+        if not isinstance(self.value, dict):
+            raise self.error("is not an object")
+        return {key: Node(value, self.file, f"{self.where}.{key}".lstrip(".")) for key, value in self.value.items()}
+
+    def __getitem__(self, key: str) -> "Node":
+        if not isinstance(self.value, dict):
+            raise self.error("is not an object")
+        if key not in self.value:
+            raise self.error(f"has no '{key}'")
+        return Node(self.value[key], self.file, f"{self.where}.{key}".lstrip("."))
+
+    def items(self) -> list["Node"]:
+        """Of a list that is not empty."""
+        if not isinstance(self.value, list) or not self.value:
+            raise self.error("is not a list with something in it")
+        return [Node(value, self.file, f"{self.where}[{i}]") for i, value in enumerate(self.value)]
+
+    def text(self) -> str:
+        """A name: one line that can be shown anywhere."""
+        if not isinstance(self.value, str) or not self.value.isprintable() or not 0 < len(self.value) <= 200:
+            raise self.error("is not a text of 1 to 200 printable characters")
+        return self.value
+
+    def boolean(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.error("is not true or false")
+        return self.value
+
+    def integer(self, least: int = 0, most: int = 2**64) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
+            raise self.error(f"is not an integer from {least} to {most}")
+        return self.value
+
+    def number(self, least: float = 0.0) -> float:
+        if type(self.value) not in (int, float) or not least <= self.value <= 1e300:
+            raise self.error(f"is not a finite number of {least:g} or more")
+        return float(self.value)
+
+    def numbers(self) -> np.ndarray:
+        """Of a list of finite numbers that is not empty."""
+        if not isinstance(self.value, list) or not self.value:
+            raise self.error("is not a list with something in it")
+        for i, value in enumerate(self.value):
+            if type(value) not in (int, float) or not abs(value) <= 1e300:
+                raise self.error(f"has {str(value)[:40]} as value {i}, which is not a finite number")
+        return np.array(self.value, dtype=np.float64)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(item.text() for item in self.items())
+
+    def unique_names(self) -> tuple[str, ...]:
+        names = self.names()
+        if repeated := [name for name, count in collections.Counter(names).items() if count > 1]:
+            raise self.error(f"names '{repeated[0]}' twice")
+        return names
+
+    def kept_layers(self, choice: tuple[str, ...]) -> tuple[int, ...]:
+        """Layers in order, which have to be those that are full in the choice."""
+        kept = tuple(layer for layer, candidate in enumerate(choice) if candidate == FULL)
+        if self.value != list(kept):
+            raise self.error(
+                f"is {str(self.value)[:80]}, but the layers that are '{FULL}' in the choice are {list(kept)}"
+            )
+        return kept
+
+
+def read_node(folder: pathlib.Path, name: str) -> Node:
+    """A JSON file below the folder whose version is known."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f"{name}: lies outside the audit's folder", "paths in cells.json are relative to its folder")
+    try:
+        node = Node(json.loads(path.read_bytes()), name)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}", "morph audit writes it") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{name}: is no JSON: {' '.join(str(error).split())[:200]}", "morph audit writes it"
+        ) from error
+    version = node["version"].value
+    if type(version) is not int or version != VERSION:
+        raise node.error(
+            f"has version {json.dumps(version)[:40]}, expected {VERSION}", "let this version of Morph write it again"
+        )
+    return node
+
+
+def read_cost(node: Node) -> Cost:
+    return Cost(node["tokens"].integer(), node["flops"].number(), node["seconds"].number())
+
+
+def read_measures(folder: pathlib.Path, name: str) -> Measures:
+    root = read_node(folder, name)
+    layers = root["layers"].integer(1, 100_000)
+    tasks = root["tasks"].unique_names()
+    choices, kept = [], []
+    kl, correct = collections.defaultdict(list), collections.defaultdict(list)
+    for entry in root["choices"].items():
+        choice = entry["choice"].names()
+        if len(choice) != layers:
+            raise entry["choice"].error(f"names {len(choice)} candidates, but there are {layers} layers")
+        choices.append(choice)
+        kept.append(entry["kept"].kept_layers(choice))
+        scores = entry["scores"].fields()
+        if missing := set(tasks) - set(scores):
+            raise entry["scores"].error(f"has no '{min(missing)}', which the objective is the mean over")
+        if len(choices) > 1 and set(scores) != set(kl):
+            raise entry["scores"].error("has other names than those of the choices before")
+        for task, score in scores.items():
+            Node(task, name, f"{entry.where}.scores: a name").text()
+            kl[task].append(score["kl"].numbers())
+            correct[task].append(shares := score["correct"].numbers())
+            if shares.min() < 0 or shares.max() > 1 + 1e-6:
+                raise score["correct"].error("has values that are no shares, 0 to 1")
+            for field, values in (("kl", kl), ("correct", correct)):
+                if len(values[task][-1]) != len(kl[task][0]):
+                    raise score[field].error(
+                        f"has {len(values[task][-1])} samples, where there were {len(kl[task][0])} before",
+                        "all choices are judged on the same samples",
+                    )
+    if len(set(choices)) != len(choices):
+        raise root["choices"].error("holds a choice twice")
+    return Measures(
+        layers,
+        root["complete"].boolean(),
+        tasks,
+        read_cost(root["cost"]),
+        tuple(choices),
+        tuple(kept),
+        {task: Scores(np.array(kl[task]), np.array(correct[task])) for task in kl},
+    )
+
+
+def read_pick(folder: pathlib.Path, name: str, measures: Measures, measured_in: str) -> Pick:
+    root = read_node(folder, name)
+    choice = root["choice"].names()
+    root["kept"].kept_layers(choice)
+    if choice not in measures.index:
+        raise root["choice"].error(
+            f"is not among the {len(measures.choices)} that {measured_in} judges",
+            "the selection is of another model, space or budget",
+        )
+    return Pick(measures.index[choice], read_cost(root["cost"]))
+
+
+def check_same_samples(cells: list[tuple[str, Cell]]) -> None:
+    """All budgets of a base and seed share samples, all cells of a base its tasks and layers."""
+    samples, bases = {}, {}
+    for file, cell in cells:
+        measures = cell.measures
+        counts = {task: measures.scores[task].kl.shape[1] for task in measures.tasks}
+        first, expected = bases.setdefault(cell.base, (file, (measures.tasks, measures.layers)))
+        if expected != (measures.tasks, measures.layers):
+            raise InputError(
+                f"{file}: other tasks or layers than in {first}, of the same base '{cell.base}'",
+                "cells of a base are of one model and one objective",
+            )
+        first, expected = samples.setdefault((cell.base, cell.seed, cell.after), (file, counts))
+        if expected != counts:
+            raise InputError(
+                f"{file}: judges {counts} samples, {first} {expected}",
+                "all budgets of a base and seed are judged on the same samples",
+            )
+
+
+def read_audit(folder: pathlib.Path, name: str = "cells.json") -> Audit:
+    """Everything that cells.json in the folder names."""
+    root = read_node(folder, name)
+    selectors = root["selectors"].unique_names()
+    if reserved := {EXHAUSTIVE, BEST_UNIFORM} & set(selectors):
+        raise root["selectors"].error(f"names '{min(reserved)}'", "the audit adds that row itself")
+    reference = root["reference"].text()
+    if reference not in selectors:
+        raise root["reference"].error(f"is '{reference}', which is not among the selectors")
+    confidence = root["confidence"].number()
+    if not 0 < confidence < 1:
+        raise root["confidence"].error("is not between 0 and 1")
+    cells, seen = [], set()
+    for entry in root["cells"].items():
+        after = entry["after"].text()
+        if after not in AFTERS:
+            raise entry["after"].error(f"is '{after}', expected one of {', '.join(AFTERS)}")
+        base, seed, budget = entry["base"].text(), entry["seed"].integer(), entry["budget"].integer()
+        if (base, seed, budget, after) in seen:
+            raise entry.error(
+                f"is base '{base}', seed {seed}, budget {budget}, after {after}, which stands there already"
+            )
+        seen.add((base, seed, budget, after))
+        measured_in = entry["measures"].text()
+        measures = read_measures(folder, measured_in)
+        selections = entry["selections"].fields()
+        if unknown := set(selections) - set(selectors):
+            raise entry["selections"].error(f"has {ascii(min(unknown))[:100]}, which is not among the selectors")
+        picks = {
+            selector: read_pick(folder, selections[selector].text(), measures, measured_in)
+            for selector in selectors
+            if selector in selections
+        }
+        cells.append((measured_in, Cell(base, seed, budget, after, measures, picks)))
+    check_same_samples(cells)
+    return Audit(
+        root["name"].text(),
+        confidence,
+        root["resamples"].integer(100, 1_000_000),
+        root["seed"].integer(),
+        reference,
+        selectors,
+        tuple(cell for _, cell in cells),
+    )

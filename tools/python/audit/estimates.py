@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of an audit: regret, paired bootstrap, additivity, agreement.
+
+Objective of a choice: mean over tasks of the mean over held-out samples of the KL to the teacher, in nats an answer
+token. Smaller is better. Means over cells are taken over budgets, then over seeds, then over bases, so that no base or
+seed counts more because it has more cells.
+
+Bootstrap: two stages (Davison and Hinkley 1997, section 3.8), paired, percentile intervals (Efron and Tibshirani 1993,
+chapter 13). A resample draws, for each base, as many seeds as it has, with replacement; for each seed drawn and each
+task as many held-out samples as there are, with replacement. The same draws serve all choices, budgets and selectors,
+so what makes a sample or a seed hard for all of them cancels in differences. Bases and budgets are not resampled: what
+is said holds for them.
+"""
+
+import collections
+import dataclasses
+import itertools
+import math
+import zlib
+
+import numpy as np
+from cells import BEST_UNIFORM, EXHAUSTIVE, FULL, TEXT, Audit, Cell, Cost, Measures
+
+Interval = tuple[float, float]
+# Splits of the samples into halves that regret_crossfit is the mean over.
+SPLITS = 32
+# Weights of resamples that are held at a time.
+WEIGHTS_AT_A_TIME = 1 << 22
+NATS = "nats an answer token"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a selector chose in a cell. Ranks and regrets are None where not every choice was judged."""
+
+    base: str
+    selector: str
+    seed: int
+    budget: int
+    kept: tuple[int, ...]
+    objective: float
+    rank: int | None  # 1 + how many judged choices have a smaller objective
+    percentile: float | None  # 100 * share of the other choices that have a larger one; 100 where there is no other
+    regret: float | None  # objective - least objective
+    regret_interval: Interval | None  # over samples
+    regret_crossfit: float | None
+    tokens: int
+    flops: float
+    seconds: float
+    after: str
+    correct: float  # share of the answer tokens that are right, mean over tasks
+    by_task: dict[str, dict[str, float]]  # kl, correct
+    text: dict[str, float] | None  # the same on plain text
+    choices: int  # how many were judged
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The mean difference of a selector's objective and the reference's; positive: the reference is better."""
+
+    after: str
+    base: str | None  # None: over all bases
+    selector: str
+    reference: str
+    difference: float
+    interval: Interval
+    verdict: str  # "reference better", "reference worse", "open"
+    cells: int  # in which both stand
+    seeds: int  # pairs of base and seed among these
+    same: int  # cells in which both made the same choice
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The mean difference of two selectors' objectives over the cells in which both stand."""
+
+    after: str
+    first: str
+    second: str
+    difference: float  # first - second
+    interval: Interval
+    verdict: str  # "first better", "second better", "open"
+    cells: int
+    seeds: int
+    same: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A selector over all cells in which it stands; regrets and ranks over those of them that are complete."""
+
+    after: str
+    selector: str
+    cells: int
+    objective: float
+    objective_interval: Interval
+    correct: float
+    ranked: int  # complete cells
+    regret: float | None
+    regret_interval: Interval | None
+    regret_crossfit: float | None
+    worst_regret: float | None
+    rank: float | None
+    percentile: float | None
+    worst_rank: int | None  # where the percentile is least
+    worst_rank_of: int | None  # how many choices there were
+    optimal: int | None  # cells of rank 1
+    tokens: float | None  # None for what is known only in hindsight
+    flops: float | None
+    seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Additivity:
+    """How much of the variance of all choices' KL a sum of effects of single layers explains."""
+
+    base: str
+    seed: int
+    budget: int
+    after: str
+    task: str
+    choices: int
+    parameters: int  # beside the intercept
+    r2: float | None  # None where all choices are equal
+    adjusted_r2: float | None  # None also where there are no more choices than parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Mean Jaccard index of the kept layers of two selectors over the cells in which both stand; None where none is."""
+
+    selectors: tuple[str, ...]
+    jaccard: tuple[tuple[float | None, ...], ...]
+    cells: tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything that audit.json holds."""
+
+    version: int
+    name: str
+    rule: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    pairs: tuple[Pair, ...]
+    additivity: tuple[Additivity, ...]
+    agreement: Agreement
+    summary: tuple[Summary, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A mean over cells of something that is linear in the samples: of the KL of one choice, or of a difference."""
+
+    cells: tuple[Cell, ...]
+    plus: tuple[int, ...]  # a choice a cell
+    minus: tuple[int, ...] | None = None  # one that is subtracted
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A quantity's value on all samples and where its resamples lie."""
+
+    value: float
+    interval: Interval
+
+
+def is_uniform(selector: str) -> bool:
+    """Whether a selector is a pattern of evenly spaced layers; one that a search then changes ("uniform:0+refine") is
+    not."""
+    return (selector == "uniform" or selector.startswith("uniform:")) and "+" not in selector
+
+
+def generator(audit: Audit, *about: object) -> np.random.Generator:
+    """The random numbers of one purpose: those of others, and which others there are, make no difference."""
+    return np.random.default_rng([audit.seed, zlib.crc32(repr(about).encode())])
+
+
+def nested_mean(cells: list[Cell], values: list[float]) -> float:
+    """The mean over bases of means over seeds of means over cells; one value a cell."""
+    bases: dict[str, dict[int, list[float]]] = {}
+    for cell, value in zip(cells, values, strict=True):
+        bases.setdefault(cell.base, {}).setdefault(cell.seed, []).append(value)
+
+    def mean(items: list[float]) -> float:
+        return math.fsum(items) / len(items)
+
+    return mean([mean([mean(seed) for seed in seeds.values()]) for seeds in bases.values()])
+
+
+def sample_means(vectors: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
+    """[resamples, quantities]: means of vectors [quantities, samples] over samples drawn with replacement, the same for
+    all quantities."""
+    samples = vectors.shape[1]
+    result = np.empty((resamples, len(vectors)))
+    at_a_time = max(1, WEIGHTS_AT_A_TIME // samples)
+    for begin in range(0, resamples, at_a_time):
+        count = min(at_a_time, resamples - begin)
+        drawn = random.integers(samples, size=(count, samples)) + samples * np.arange(count)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=count * samples).reshape(count, samples) / samples
+        result[begin : begin + count] = weights @ vectors.T
+    return result
+
+
+def two_stage_means(seeds: list[list[np.ndarray]], resamples: int, random: np.random.Generator) -> np.ndarray:
+    """[resamples, quantities]: means over seeds drawn with replacement of means over tasks of means over samples drawn
+    with replacement. `seeds` has [quantities, samples] a seed and task."""
+    drawn = random.integers(len(seeds), size=(resamples, len(seeds)))
+    result = np.zeros((resamples, len(seeds[0][0])))
+    for place in range(len(seeds)):
+        for which, tasks in enumerate(seeds):
+            here = np.flatnonzero(drawn[:, place] == which)
+            for vectors in tasks:
+                result[here] += sample_means(vectors, len(here), random) / (len(tasks) * len(seeds))
+    return result
+
+
+def interval_of(resampled: np.ndarray, confidence: float) -> list[Interval]:
+    """The percentile interval of each column."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def seed_vectors(quantity: Quantity, base: str) -> dict[int, list[np.ndarray]]:
+    """By seed of the base: a vector over samples for each task, the mean over the quantity's cells."""
+    parts: dict[int, list[list[np.ndarray]]] = {}
+    for i, cell in enumerate(quantity.cells):
+        if cell.base == base:
+            kls = [cell.measures.scores[task].kl for task in cell.measures.tasks]
+            parts.setdefault(cell.seed, []).append(
+                [kl[quantity.plus[i]] - (kl[quantity.minus[i]] if quantity.minus else 0) for kl in kls]
+            )
+    return {seed: [np.mean(task, axis=0) for task in zip(*cells, strict=True)] for seed, cells in parts.items()}
+
+
+def estimate(audit: Audit, after: str, quantities: list[Quantity]) -> list[dict[str | None, Estimate]]:
+    """Each quantity's estimates by base in which it has cells, and under None over all of these."""
+    if not quantities:
+        return []
+    results: list[dict[str | None, Estimate]] = [{} for _ in quantities]
+    totals = np.zeros((audit.resamples, len(quantities)))
+    values: list[list[float]] = [[] for _ in quantities]
+    for base in dict.fromkeys(cell.base for quantity in quantities for cell in quantity.cells):
+        # Quantities of the same seeds see the same draws.
+        groups = collections.defaultdict(list)
+        for i, quantity in enumerate(quantities):
+            if vectors := seed_vectors(quantity, base):
+                groups[tuple(vectors)].append((i, vectors))
+        for seeds, members in groups.items():
+            stacked = [
+                [np.stack(task) for task in zip(*(vectors[seed] for _, vectors in members), strict=True)]
+                for seed in seeds
+            ]
+            resampled = two_stage_means(stacked, audit.resamples, generator(audit, "resamples", after, base, seeds))
+            for column, ((i, vectors), interval) in enumerate(
+                zip(members, interval_of(resampled, audit.confidence), strict=True)
+            ):
+                value = float(np.mean([np.mean([task.mean() for task in tasks]) for tasks in vectors.values()]))
+                results[i][base] = Estimate(value, interval)
+                values[i].append(value)
+                totals[:, i] += resampled[:, column]
+    bases = np.array([len(of_bases) for of_bases in values])
+    for i, interval in enumerate(interval_of(totals / bases, audit.confidence)):
+        results[i][None] = Estimate(float(np.mean(values[i])), interval)
+    return results
+
+
+def verdict(interval: Interval, below: str, above: str) -> str:
+    """Which of two an interval of their difference speaks for, if it does not hold 0."""
+    low, high = interval
+    return above if low > 0 else below if high < 0 else "open"
+
+
+def standings(cell: Cell, objective: float) -> tuple[int, float]:
+    """Rank and percentile of an objective among a cell's choices, of which one has it."""
+    objectives = cell.measures.objectives
+    others = len(objectives) - 1
+    return (
+        1 + int((objectives < objective).sum()),
+        100 * int((objectives > objective).sum()) / others if others else 100.0,
+    )
+
+
+def crossfit_regrets(audit: Audit, cell: Cell) -> np.ndarray | None:
+    """[choices]: the regret against the choice that is best on one half of the samples, judged on the other half; the
+    mean over both ways and over random halves. None where a task has a single sample.
+
+    The least of many noisy means lies below the mean of the truly best choice (the winner's curse), so `regret`, whose
+    optimum was found on the samples that it is judged on, is too large on average. Here the optimum is judged on
+    samples that it was not found on, and half the samples find a worse one: too small on average."""
+    measures = cell.measures
+    random = generator(audit, "halves", cell.after, cell.base, cell.seed)
+    halves = np.zeros((2, SPLITS, len(measures.choices)))
+    for task in measures.tasks:
+        kl = measures.scores[task].kl
+        samples = kl.shape[1]
+        if samples < 2:
+            return None
+        order = random.permuted(np.tile(np.arange(samples), (SPLITS, 1)), axis=1)
+        first = order < samples // 2
+        for half, mask in enumerate((first, ~first)):
+            halves[half] += (kl @ (mask / mask.sum(axis=1, keepdims=True)).T).T / len(measures.tasks)
+    regrets = np.zeros(len(measures.choices))
+    for finds, judges in (halves, halves[::-1]):
+        best = judges[np.arange(SPLITS), finds.argmin(axis=1)]
+        regrets += (judges - best[:, None]).mean(axis=0) / 2
+    return regrets
+
+
+def scores_of(measures: Measures, index: int, task: str) -> dict[str, float]:
+    scores = measures.scores[task]
+    return {"kl": float(scores.kl[index].mean()), "correct": float(scores.correct[index].mean())}
+
+
+def cell_rows(audit: Audit, cell: Cell) -> list[Row]:
+    """A row a selector, and where every choice was judged that of the best one."""
+    measures = cell.measures
+    picks = [(selector, pick.index, pick.cost) for selector, pick in cell.picks.items()]
+    best = measures.best
+    if measures.complete:
+        picks.append((EXHAUSTIVE, best, measures.cost))
+    intervals: list[Interval | None] = [None] * len(picks)
+    crossfit = None
+    if measures.complete:
+        indices = [index for _, index, _ in picks]
+        differences = [measures.scores[task].kl[indices] - measures.scores[task].kl[best] for task in measures.tasks]
+        random = generator(audit, "samples", cell.after, cell.base, cell.seed)
+        intervals = list(interval_of(two_stage_means([differences], audit.resamples, random), audit.confidence))
+        crossfit = crossfit_regrets(audit, cell)
+
+    def row(selector: str, index: int, cost: Cost, interval: Interval | None) -> Row:
+        objective = float(measures.objectives[index])
+        rank, percentile = standings(cell, objective) if measures.complete else (None, None)
+        by_task = {
+            task: scores_of(measures, index, task) for task in measures.scores if task in measures.tasks or task != TEXT
+        }
+        return Row(
+            base=cell.base,
+            selector=selector,
+            seed=cell.seed,
+            budget=cell.budget,
+            kept=measures.kept[index],
+            objective=objective,
+            rank=rank,
+            percentile=percentile,
+            regret=objective - float(measures.objectives[best]) if measures.complete else None,
+            regret_interval=interval,
+            # The exhaustive choice was found on both halves.
+            regret_crossfit=float(crossfit[index]) if crossfit is not None and selector != EXHAUSTIVE else None,
+            tokens=cost.tokens,
+            flops=cost.flops,
+            seconds=cost.seconds,
+            after=cell.after,
+            correct=float(np.mean([by_task[task]["correct"] for task in measures.tasks])),
+            by_task=by_task,
+            text=scores_of(measures, index, TEXT) if TEXT in measures.scores else None,
+            choices=len(measures.choices),
+        )
+
+    return [row(*pick, interval) for pick, interval in zip(picks, intervals, strict=True)]
+
+
+def contestants(cell: Cell) -> dict[str, int]:
+    """The choice of each selector of a cell and, in hindsight, the best of the uniform ones."""
+    choices = {selector: pick.index for selector, pick in cell.picks.items()}
+    if uniform := [index for selector, index in choices.items() if is_uniform(selector)]:
+        choices[BEST_UNIFORM] = min(uniform, key=lambda index: cell.measures.objectives[index])
+    return choices
+
+
+def compare(audit: Audit, after: str, cells: list[Cell]) -> tuple[list[Comparison], list[Pair]]:
+    """Every selector against the reference, by base and over all, and every two of them over all."""
+    chosen = [(cell, contestants(cell)) for cell in cells]
+    names = [name for name in (*audit.selectors, BEST_UNIFORM) if any(name in choices for _, choices in chosen)]
+    pairs, quantities = [], []
+    for first, second in itertools.combinations(names, 2):
+        # The reference is subtracted in whatever it takes part.
+        plus, minus = (second, first) if first == audit.reference else (first, second)
+        if common := [
+            (cell, choices[plus], choices[minus]) for cell, choices in chosen if plus in choices and minus in choices
+        ]:
+            pairs.append((plus, minus))
+            quantities.append(Quantity(*zip(*common, strict=True)))
+    comparisons, matrix = [], []
+    for (plus, minus), quantity, estimates in zip(pairs, quantities, estimate(audit, after, quantities), strict=True):
+        for base, found in [(None, estimates.pop(None)), *estimates.items()]:
+            here = [i for i, cell in enumerate(quantity.cells) if base in (None, cell.base)]
+            counts = {
+                "cells": len(here),
+                "seeds": len({(quantity.cells[i].base, quantity.cells[i].seed) for i in here}),
+                "same": sum(quantity.plus[i] == quantity.minus[i] for i in here),
+            }
+            if base is None:
+                matrix.append(
+                    Pair(
+                        after,
+                        plus,
+                        minus,
+                        found.value,
+                        found.interval,
+                        verdict(found.interval, "first better", "second better"),
+                        **counts,
+                    )
+                )
+            if minus == audit.reference:
+                comparisons.append(
+                    Comparison(
+                        after,
+                        base,
+                        plus,
+                        minus,
+                        found.value,
+                        found.interval,
+                        verdict(found.interval, "reference worse", "reference better"),
+                        **counts,
+                    )
+                )
+    return comparisons, matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """A row in its cell."""
+
+    cell: Cell
+    row: Row
+    index: int  # the choice
+
+
+def standings_by_name(audit: Audit, cells: list[Cell], rows: list[list[Row]]) -> dict[str, list[Standing]]:
+    """By selector, in the order of tables, with the best uniform and the exhaustive choice last."""
+    found: dict[str, list[Standing]] = {name: [] for name in (*audit.selectors, BEST_UNIFORM, EXHAUSTIVE)}
+    for cell, of_cell in zip(cells, rows, strict=True):
+        choices = contestants(cell)
+        for row in of_cell:
+            found[row.selector].append(Standing(cell, row, choices.get(row.selector, cell.measures.best)))
+        if uniform := [row for row in of_cell if is_uniform(row.selector)]:
+            best = next(row for row in uniform if choices[row.selector] == choices[BEST_UNIFORM])
+            found[BEST_UNIFORM].append(Standing(cell, best, choices[BEST_UNIFORM]))
+    return {name: standings for name, standings in found.items() if standings}
+
+
+def mean_of(standings: list[Standing], field: str) -> float | None:
+    """Of a field of the rows; None where one of them has no value, or there is none."""
+    values = [getattr(standing.row, field) for standing in standings]
+    return nested_mean([standing.cell for standing in standings], values) if values and None not in values else None
+
+
+def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]) -> list[Summary]:
+    """A selector a line, in the order of tables."""
+    by_name = standings_by_name(audit, cells, rows)
+    ranked = {
+        name: [standing for standing in standings if standing.row.rank is not None]
+        for name, standings in by_name.items()
+    }
+    objectives = estimate(
+        audit,
+        after,
+        [
+            Quantity(tuple(standing.cell for standing in standings), tuple(standing.index for standing in standings))
+            for standings in by_name.values()
+        ],
+    )
+    with_ranks = {name: standings for name, standings in ranked.items() if standings}
+    regrets = dict(
+        zip(
+            with_ranks,
+            estimate(
+                audit,
+                after,
+                [
+                    Quantity(
+                        tuple(standing.cell for standing in standings),
+                        tuple(standing.index for standing in standings),
+                        tuple(standing.cell.measures.best for standing in standings),
+                    )
+                    for standings in with_ranks.values()
+                ],
+            ),
+            strict=True,
+        )
+    )
+    result = []
+    for (name, standings), objective in zip(by_name.items(), objectives, strict=True):
+        own = ranked[name]
+        worst = min((standing.row for standing in own), key=lambda row: (row.percentile, -row.rank), default=None)
+        # Which uniform choice is best is known once all were judged: what that took is no cost of a selector.
+        costs = {
+            field: None if name == BEST_UNIFORM else mean_of(standings, field)
+            for field in ("tokens", "flops", "seconds")
+        }
+        result.append(
+            Summary(
+                after=after,
+                selector=name,
+                cells=len(standings),
+                objective=objective[None].value,
+                objective_interval=objective[None].interval,
+                correct=mean_of(standings, "correct"),
+                ranked=len(own),
+                regret=regrets[name][None].value if own else None,
+                regret_interval=regrets[name][None].interval if own else None,
+                regret_crossfit=mean_of(own, "regret_crossfit"),
+                worst_regret=max((standing.row.regret for standing in own), default=None),
+                rank=mean_of(own, "rank"),
+                percentile=mean_of(own, "percentile"),
+                worst_rank=worst.rank if worst else None,
+                worst_rank_of=worst.choices if worst else None,
+                optimal=sum(standing.row.rank == 1 for standing in own) if own else None,
+                **costs,
+            )
+        )
+    return result
+
+
+def additivity(cell: Cell) -> list[Additivity]:
+    """For each task the coefficient of determination of a least-squares regression of the choices' mean KL on which
+    candidate each layer has: an intercept and an indicator for each candidate of a layer but one, R^2 = 1 - SSE / SST,
+    adjusted R^2 = 1 - (1 - R^2) (n - 1) / (n - 1 - p) (Theil 1961). p is the rank of the centred indicators: with a
+    fixed number of kept layers one indicator is given by the others. What is left is the layers' interactions and
+    the noise of the samples."""
+    choices = np.array(cell.measures.choices)
+    columns = []
+    for layer in choices.T:
+        names = sorted(set(layer.tolist()), key=lambda name: (name != FULL, name))
+        columns += [(layer == name).astype(float) for name in names[:-1]]
+    design = np.array(columns).reshape(len(columns), len(choices)).T
+    design = design - design.mean(axis=0) if columns else design
+    result = []
+    for task in cell.measures.tasks:
+        kl = cell.measures.scores[task].kl.mean(axis=1)
+        centred = kl - kl.mean()
+        total = float(centred @ centred)
+        coefficients, _, parameters, _ = np.linalg.lstsq(design, centred)
+        residuals = centred - design @ coefficients
+        spare = len(kl) - 1 - int(parameters)
+        # Equal up to rounding.
+        is_constant = total <= len(kl) * (1e-12 * float(np.abs(kl).max())) ** 2
+        r2 = None if is_constant else 1 - float(residuals @ residuals) / total
+        result.append(
+            Additivity(
+                cell.base,
+                cell.seed,
+                cell.budget,
+                cell.after,
+                task,
+                len(kl),
+                int(parameters),
+                r2,
+                1 - (1 - r2) * (len(kl) - 1) / spare if r2 is not None and spare > 0 else None,
+            )
+        )
+    return result
+
+
+def jaccard(first: tuple[int, ...], second: tuple[int, ...]) -> float:
+    """|A and B| / |A or B|; 1 for two empty sets."""
+    union = set(first) | set(second)
+    return len(set(first) & set(second)) / len(union) if union else 1.0
+
+
+def agree(audit: Audit, rows: list[Row]) -> Agreement:
+    """Over bases, seeds and budgets, each once, whatever came after the selection."""
+    kept: dict[tuple[str, int, int], dict[str, tuple[int, ...]]] = collections.defaultdict(dict)
+    for row in rows:
+        kept[row.base, row.seed, row.budget].setdefault(row.selector, row.kept)
+    names = tuple(name for name in (*audit.selectors, EXHAUSTIVE) if any(name in cell for cell in kept.values()))
+    values = [
+        [[jaccard(cell[a], cell[b]) for cell in kept.values() if a in cell and b in cell] for b in names] for a in names
+    ]
+    return Agreement(
+        names,
+        tuple(tuple(float(np.mean(found)) if found else None for found in line) for line in values),
+        tuple(tuple(len(found) for found in line) for line in values),
+    )
+
+
+def rule_of(audit: Audit) -> str:
+    """What decides, in words, from what was fixed before the run."""
+    percent = f"{100 * audit.confidence:g} %"
+    return (
+        "Of two selectors the one with the smaller objective (mean KL to the teacher over tasks and held-out "
+        f"samples, {NATS}) is called better where the {percent} interval of the mean paired difference over bases, "
+        "seeds and budgets does not hold 0, otherwise the comparison is open. The interval lies between percentiles "
+        f"of {audit.resamples} bootstrap resamples (random seed {audit.seed}) of the seeds of each base and of the "
+        f"held-out samples of each seed. The reference is {audit.reference}. Each comparison stands alone: none is "
+        "corrected for their number."
+    )
+
+
+def evaluate(audit: Audit) -> Results:
+    """All results; the same for the same files."""
+    rows = [cell_rows(audit, cell) for cell in audit.cells]
+    comparisons, pairs, summary = [], [], []
+    for after in dict.fromkeys(cell.after for cell in audit.cells):
+        places = [i for i, cell in enumerate(audit.cells) if cell.after == after]
+        cells = [audit.cells[i] for i in places]
+        of_reference, of_all = compare(audit, after, cells)
+        # First what holds over all bases.
+        comparisons += sorted(of_reference, key=lambda comparison: comparison.base is not None)
+        pairs += of_all
+        summary += summarize(audit, after, cells, [rows[i] for i in places])
+    every = list(itertools.chain.from_iterable(rows))
+    return Results(
+        1,
+        audit.name,
+        rule_of(audit),
+        tuple(every),
+        tuple(comparisons),
+        tuple(pairs),
+        tuple(itertools.chain.from_iterable(additivity(cell) for cell in audit.cells if cell.measures.complete)),
+        agree(audit, every),
+        tuple(summary),
+    )

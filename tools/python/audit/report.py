@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of an audit: one file of HTML without scripts and without anything from elsewhere."""
+
+from cells import BEST_UNIFORM, EXHAUSTIVE, Audit
+from estimates import Pair, Results, Summary
+from figures import agreement_figure, cost_figure, landscape_figure
+from formats import counted, duration, interval, number, percent
+from html_builder import Html, element, join, scrolling, table
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --muted: #5d6772; --grid: #d9dee3; --accent: #1a62c4; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14171b; --ink: #e6e9ec; --muted: #9aa5b0; --grid: #353c44; --accent: #6fabff; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--paper); color: var(--ink);
+       font: 1rem/1.5 system-ui, sans-serif; }
+h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .5rem; }
+h1 { margin-top: .5rem; overflow-wrap: anywhere; }
+p, li, dd { max-width: 46rem; overflow-wrap: anywhere; }
+a { color: var(--accent); }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-style: none; }
+.scroll { overflow-x: auto; margin: 1rem 0; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; }
+caption { text-align: left; color: var(--muted); padding-bottom: .25rem; }
+th, td { padding: .25rem .625rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
+thead th { vertical-align: bottom; border-bottom-color: var(--muted); }
+th:first-child { text-align: left; }
+.marked { color: var(--accent); font-weight: 600; }
+figure { margin: 0; }
+figcaption { color: var(--muted); font-size: .875rem; max-width: 46rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
+.figures svg { max-width: 100%; }
+svg { display: block; height: auto; }
+svg * { stroke-linejoin: round; stroke-linecap: butt; }
+summary { cursor: pointer; margin: 1rem 0 0; }
+dt { font-weight: 600; }
+dd { margin: 0 0 .5rem; }
+"""
+
+TITLES = {"selection": "After selection", "distill": "After distillation"}
+
+
+def marked(text: object, is_marked: bool) -> Html:
+    return element("span", text, class_="marked") if is_marked else join(text)
+
+
+def summary_table(results: Results, lines: list[Summary], reference: str) -> Html:
+    against = {
+        comparison.selector: comparison
+        for comparison in results.comparisons
+        if comparison.after == lines[0].after and comparison.base is None
+    }
+    is_ranked = any(line.ranked for line in lines)
+    header = [
+        "Selector",
+        *(
+            [
+                "Mean regret",
+                "Interval",
+                "Cross-fitted",
+                "Worst regret",
+                "Mean rank",
+                "Worst rank",
+                "Percentile",
+                "Optimal",
+            ]
+            if is_ranked
+            else []
+        ),
+        "Mean KL",
+        "Interval",
+        "Right tokens, %",
+        "Tokens",
+        "Time",
+        "KL above the reference",
+        "Interval",
+        "Verdict",
+        "Cells",
+    ]
+    body = []
+    for line in lines:
+        compared = against.get(line.selector)
+        ranks = [
+            number(line.regret),
+            interval(line.regret_interval),
+            number(line.regret_crossfit),
+            number(line.worst_regret),
+            percent(line.rank),
+            f"{line.worst_rank} of {line.worst_rank_of}" if line.ranked else "-",
+            percent(line.percentile),
+            f"{line.optimal} of {line.ranked}" if line.ranked else "-",
+        ]
+        verdict = "(reference)" if line.selector == reference else compared.verdict if compared else "-"
+        body.append(
+            [
+                marked(line.selector, line.selector == reference),
+                *(ranks if is_ranked else []),
+                number(line.objective),
+                interval(line.objective_interval),
+                percent(100 * line.correct),
+                counted(line.tokens),
+                duration(line.seconds),
+                number(compared.difference) if compared else "-",
+                interval(compared.interval) if compared else "-",
+                verdict,
+                line.cells,
+            ]
+        )
+    return table("Selectors over all bases, seeds and budgets. KL and regret in nats an answer token.", header, body)
+
+
+def comparisons_table(results: Results, after: str, reference: str) -> Html:
+    return table(
+        f"Each selector's KL minus that of {reference}: above 0 the reference is better.",
+        ["Selector", "Base", "Difference", "Interval", "Verdict", "Cells", "Seeds", "Same choice"],
+        [
+            [
+                comparison.selector,
+                comparison.base or "all",
+                number(comparison.difference),
+                interval(comparison.interval),
+                comparison.verdict,
+                comparison.cells,
+                comparison.seeds,
+                comparison.same,
+            ]
+            for comparison in results.comparisons
+            if comparison.after == after
+        ],
+    )
+
+
+def pairs_table(pairs: list[Pair], order: list[str]) -> Html:
+    """The matrix of all pairs, line minus column."""
+    words = {"first better": ("better", "worse"), "second better": ("worse", "better"), "open": ("open", "open")}
+    entries: dict[tuple[str, str], str] = {}
+    for pair in pairs:
+        first, second = words[pair.verdict]
+        entries[pair.first, pair.second] = f"{number(pair.difference)} {first}"
+        entries[pair.second, pair.first] = f"{number(-pair.difference)} {second}"
+    named = {name for pair in entries for name in pair}
+    names = [name for name in order if name in named]
+    return table(
+        "Mean KL of the line's selector minus that of the column's, and what the line's is.",
+        ["", *names],
+        [[line, *(entries.get((line, column), "-") for column in names)] for line in names],
+    )
+
+
+def figure(content: Html, caption: str, scrolls: str = "") -> Html:
+    return element("figure", scrolling(scrolls, content) if scrolls else content, element("figcaption", caption))
+
+
+def after_section(audit: Audit, results: Results, after: str, place: int) -> Html:
+    lines = [line for line in results.summary if line.after == after]
+    parts = [
+        element("h2", TITLES[after], id=after),
+        summary_table(results, lines, audit.reference),
+        figure(
+            cost_figure(f"cost{place}", lines, audit.reference),
+            f"What a selection took and what it got. Bars: {100 * audit.confidence:g} % intervals. Selectors that "
+            "spend no tokens stand at the left edge.",
+            f"Regret against tokens, {TITLES[after].lower()}",
+        ),
+        element("h3", f"Against {audit.reference}"),
+        comparisons_table(results, after, audit.reference),
+    ]
+    pairs = [pair for pair in results.pairs if pair.after == after]
+    if pairs:
+        parts.append(
+            element(
+                "details",
+                element("summary", "Every two selectors"),
+                pairs_table(pairs, [*audit.selectors, BEST_UNIFORM]),
+            )
+        )
+    landscapes = []
+    for base, budget in dict.fromkeys((cell.base, cell.budget) for cell in audit.cells if cell.after == after):
+        cells = [
+            cell
+            for cell in audit.cells
+            if (cell.after, cell.base, cell.budget) == (after, base, budget) and cell.measures.complete
+        ]
+        if cells:
+            rows = [
+                row
+                for row in results.rows
+                if (row.after, row.base, row.budget) == (after, base, budget) and row.rank is not None
+            ]
+            landscapes.append(
+                figure(
+                    landscape_figure(
+                        f"landscape{place}-{len(landscapes)}", cells, rows, list(audit.selectors), audit.reference
+                    ),
+                    f"{base}, {budget} kept",
+                )
+            )
+    if landscapes:
+        parts += [element("h3", "All choices"), element("div", *landscapes, class_="figures")]
+    return element("section", *parts, aria_labelledby=after)
+
+
+def rows_table(results: Results) -> Html:
+    return table(
+        "Every selection. KL and regret in nats an answer token.",
+        [
+            "Selector",
+            "Base",
+            "Seed",
+            "Budget",
+            "After",
+            "Kept layers",
+            "KL",
+            "Rank",
+            "Percentile",
+            "Regret",
+            "Interval",
+            "Cross-fitted",
+            "Right tokens, %",
+            "KL by task",
+            "KL of text",
+            "Tokens",
+            "Time",
+        ],
+        [
+            [
+                row.selector,
+                row.base,
+                row.seed,
+                row.budget,
+                row.after,
+                " ".join(map(str, row.kept)) or "none",
+                number(row.objective),
+                "-" if row.rank is None else f"{row.rank} of {row.choices}",
+                percent(row.percentile),
+                number(row.regret),
+                interval(row.regret_interval),
+                number(row.regret_crossfit),
+                percent(100 * row.correct),
+                ", ".join(f"{task} {number(scores['kl'])}" for task, scores in row.by_task.items()),
+                number(row.text["kl"]) if row.text else "-",
+                counted(row.tokens),
+                duration(row.seconds),
+            ]
+            for row in results.rows
+        ],
+    )
+
+
+def additivity_table(results: Results) -> Html:
+    return table(
+        "Share of the variance of all choices' KL that effects of single layers explain.",
+        ["Base", "Seed", "Budget", "After", "Task", "R²", "Adjusted R²", "Choices", "Parameters"],
+        [
+            [
+                fit.base,
+                fit.seed,
+                fit.budget,
+                fit.after,
+                fit.task,
+                number(fit.r2),
+                number(fit.adjusted_r2),
+                fit.choices,
+                fit.parameters,
+            ]
+            for fit in results.additivity
+        ],
+    )
+
+
+GLOSSARY = (
+    (
+        "KL, the objective",
+        "Mean over tasks of the mean over held-out samples of the KL of the hybrid to the teacher, in nats an answer "
+        "token. Smaller is better. The samples are the same for all choices of a base and seed. Means over cells are "
+        "taken over budgets, then seeds, then bases.",
+    ),
+    (
+        "Regret",
+        "KL above the least of all choices, where every choice was judged. That least one was found on the very "
+        "samples that it is judged on, so it looks better than it is (the winner's curse), and regret is too large "
+        "on average.",
+    ),
+    (
+        "Cross-fitted regret",
+        "The best choice is found on one half of the samples and judged on the other half, both ways, over random "
+        "halves. Half the samples find a worse choice, so this is too small on average, and may be below 0. On "
+        "average the two enclose the regret that endless samples would show.",
+    ),
+    (
+        "Rank, percentile",
+        "1 is the best of all choices; equal ones share the best rank. Percentile: share of the other choices that "
+        "are worse, in percent.",
+    ),
+    (
+        "Interval, verdict",
+        "As the rule says. Few seeds make intervals too short where seeds differ by more than samples do: an "
+        "interval of 95 % then holds the truth in about 75 % of studies of three seeds, 83 % of five, 90 % of ten. "
+        "With one seed an interval speaks of that seed alone. Intervals of regret hold the best choice fixed.",
+    ),
+    (BEST_UNIFORM, "The evenly spaced pattern that turns out best in each cell: known in hindsight only."),
+    (EXHAUSTIVE, "The best of all choices in each cell, with what judging all of them took."),
+    (
+        "R²",
+        "Of a least-squares regression of the KL of all choices on which mixer each layer has. What is left are "
+        "interactions of layers, which no sum of scores of single layers sees, and noise of the samples.",
+    ),
+    (
+        "Agreement",
+        "Mean over cells of the Jaccard index of the kept layers: how many both keep, over how many either keeps.",
+    ),
+)
+
+
+def make_report(audit: Audit, results: Results) -> str:
+    """The whole page."""
+    afters = list(dict.fromkeys(line.after for line in results.summary))
+    bases = list(dict.fromkeys(cell.base for cell in audit.cells))
+    links = [(after, TITLES[after]) for after in afters] + [("agreement", "Agreement")]
+    if results.additivity:
+        links.append(("additivity", "Additivity"))
+    links += [("rows", "Every selection"), ("words", "What words mean")]
+    main = [after_section(audit, results, after, place) for place, after in enumerate(afters)]
+    main.append(
+        element(
+            "section",
+            element("h2", "Agreement", id="agreement"),
+            figure(
+                agreement_figure("agreement-map", results.agreement),
+                "How alike the layers are that two selectors keep: mean Jaccard index over cells.",
+                "Agreement of selectors",
+            ),
+            aria_labelledby="agreement",
+        )
+    )
+    if results.additivity:
+        main.append(
+            element(
+                "section",
+                element("h2", "Additivity", id="additivity"),
+                additivity_table(results),
+                aria_labelledby="additivity",
+            )
+        )
+    main.append(
+        element("section", element("h2", "Every selection", id="rows"), rows_table(results), aria_labelledby="rows")
+    )
+    main.append(
+        element(
+            "section",
+            element("h2", "What words mean", id="words"),
+            element("dl", *(join(element("dt", word), element("dd", meaning)) for word, meaning in GLOSSARY)),
+            aria_labelledby="words",
+        )
+    )
+    title = f"Audit of selectors: {audit.name}"
+    header = element(
+        "header",
+        element("h1", title),
+        element(
+            "p",
+            f"{len(audit.cells)} cells of {len(bases)} base{'' if len(bases) == 1 else 's'} ({', '.join(bases)}), "
+            f"seeds {listed({cell.seed for cell in audit.cells})}, {listed({cell.budget for cell in audit.cells})} "
+            "kept layers.",
+        ),
+        element("p", element("strong", "The rule, written before the run. "), results.rule),
+        element(
+            "nav",
+            element("ul", *(element("li", element("a", text, href=f"#{target}")) for target, text in links)),
+            aria_label="Sections",
+        ),
+    )
+    head = join(
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", title),
+        element("style", Html(STYLE)),
+    )
+    return (
+        "<!DOCTYPE html>\n"
+        + element("html", element("head", head), element("body", header, element("main", *main)), lang="en")
+        + "\n"
+    )
+
+
+def listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
