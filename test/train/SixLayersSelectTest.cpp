@@ -410,6 +410,26 @@ TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
   EXPECT_LT(cost.flops, 0.8 * whole->flops);
 }
 
+TEST_F(SixLayers, AreJudgedAgainstTheBaseItself) {
+  const auto kl = [&](const Layers &kept) {
+    const auto stream = batches();
+    const auto judge = ChoiceJudge::create(context, nullptr, context.spec.space, *stream, 4);
+    EXPECT_TRUE(judge.ok()) << judge.status().message();
+    MeasureCost cost;
+    return meanAndError((*judge)->measure(keeping(kept), 0, 4, cost)->kl).mean;
+  };
+  EXPECT_NEAR(kl({0, 1, 2, 3, 4, 5}), 0, 1e-7);
+  const double without = kl({0, 2, 3, 4, 5});
+  EXPECT_GT(without, 1e-3);
+  // Where training has changed what the base has, too, the teacher does not follow: a layer that it made add nothing
+  // is as one with its linear branch.
+  auto trained = weights(1);
+  const std::string name = "model.layers.1.self_attn.o_proj.weight", file = folder.file("trained.safetensors");
+  ASSERT_TRUE(writeSafetensors(file, {{name, at::zeros_like(trained[name])}}).ok());
+  context.weightPaths.push_back(file);
+  EXPECT_NEAR(kl({0, 1, 2, 3, 4, 5}), without, 1e-6);
+}
+
 TEST_F(SixLayers, GatesGoOnWhereTheyWereStopped) {
   for (GateParametrization parametrization :
        {GateParametrization::Clamp, GateParametrization::Softmax, GateParametrization::Sparsemax}) {

@@ -141,8 +141,11 @@ Status Pipeline::joinJudged(const AuditedBudget &budget) {
       continue;
     }
     joined["choices"].push_back(part.at("choices").at(0));
-    for (const char *cost : {"tokens", "flops", "seconds"})
-      joined["cost"][cost] = joined["cost"][cost].get<double>() + part.at("cost").at(cost).get<double>();
+    Json &cost = joined["cost"];
+    const Json &more = part.at("cost");
+    cost["tokens"] = cost["tokens"].get<int64_t>() + more.at("tokens").get<int64_t>();
+    for (const char *name : {"flops", "seconds"})
+      cost[name] = cost[name].get<double>() + more.at(name).get<double>();
   }
   return writeJson(run_.file("judged-" + name + "-distill.json"), joined);
 }

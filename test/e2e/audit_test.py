@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""morph audit on a small model: what is judged, what is compared, and that it can be stopped and changed."""
+
+import itertools
+import json
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+from small_model import LAYERS, make_inputs
+from support import BIN, read_json, run
+
+AUDIT = """
+[audit]
+selectors = ["drop+refine", "uniform:*", "random:1", "gates"]
+seeds = [3, 4]
+budgets = [1, 2]
+samples = 4
+text_samples = 2
+resamples = 200
+
+[[audit.variant]]
+name = "gates:final"
+settings = ["select.method=gates", "select.loss=final_hidden"]
+"""
+LABELS = {"drop+refine", "uniform:0", "uniform:1", "uniform:2", "uniform:3", "uniform:middle", "random:1", "gates", "gates:final"}
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def check_rows(out):
+    """Every row agrees with the files that it is made from."""
+    audit = read_json(out / "audit.json")
+    for row in audit["rows"]:
+        folder = out / f"runs/model-seed{row['seed']}"
+        stage = f"{row['budget']}/judged.json" if row["after"] == "selection" else None
+        judged = read_json(folder / "judge" / stage if stage else folder / f"judged-{row['budget']}-distill.json")
+        objectives = {tuple(choice["kept"]): mean(choice["scores"]["recall"]["kl"]) for choice in judged["choices"]}
+        assert abs(row["objective"] - objectives[tuple(row["kept"])]) < 1e-12, row
+        assert judged["complete"] or row["after"] == "distill"
+        if judged["complete"]:
+            assert len(objectives) == len(list(itertools.combinations(range(LAYERS), row["budget"])))
+            assert abs(row["regret"] - (row["objective"] - min(objectives.values()))) < 1e-12, row
+            assert row["rank"] == 1 + sum(other < row["objective"] for other in objectives.values()), row
+            assert all(len(choice["scores"]["text"]["kl"]) == 2 for choice in judged["choices"])
+        else:
+            assert row["regret"] is None and row["rank"] is None, row
+        if row["selector"] != "exhaustive":
+            name = row["selector"].replace(":", "-")
+            selection = read_json(folder / f"select/{name}-{row['budget']}/selection.json")
+            assert selection["kept"] == row["kept"] and selection["cost"]["tokens"] == row["tokens"], row
+    return audit
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        make_inputs(folder)
+        (folder / "small.toml").write_text((folder / "small.toml").read_text() + AUDIT)
+        command = ["morph", "audit", folder / "small.toml"]
+
+        first = run(*command, "--out", folder / "out")
+        audit = check_rows(folder / "out")
+        cells = {(row["seed"], row["budget"]) for row in audit["rows"]}
+        assert cells == {(3, 1), (3, 2), (4, 1), (4, 2)}, cells
+        for seed, budget in cells:
+            names = {row["selector"] for row in audit["rows"] if (row["seed"], row["budget"]) == (seed, budget)}
+            # Of two kept layers each stands for two at most.
+            expected = LABELS if budget == 1 else LABELS - {"uniform:2", "uniform:3"}
+            assert names == expected | {"exhaustive"}, (names, budget)
+        assert "drop+refine" in first.stdout and (folder / "out/audit.html").exists(), first.stdout
+
+        # Again it does nothing, and says the same.
+        text = (folder / "out/audit.json").read_bytes()
+        again = run(*command, "--out", folder / "out")
+        assert again.stdout == first.stdout and (folder / "out/audit.json").read_bytes() == text
+        stages = sum(line.startswith("[") for line in first.stderr.splitlines())
+        assert stages == 40 == again.stderr.count("done before"), again.stderr
+
+        # Another selector is one more stage: what was judged stays. A changed choice of samples judges again.
+        more = run(*command, "--out", folder / "out", "--set", 'audit.selectors=["uniform:1", "greedy"]')
+        assert "judge: 4 choices of 1 layers: done before" in more.stderr, more.stderr
+        assert {row["selector"] for row in check_rows(folder / "out")["rows"]} == {"uniform:1", "greedy", "gates:final", "exhaustive"}
+
+        # Stopped while it judges, it goes on with the same numbers; two processes judge the same.
+        process = subprocess.Popen([BIN / "morph", *map(str, command[1:]), "--out", folder / "stopped"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 240
+        while not (folder / "stopped/runs/model-seed3/judge/1.partial").exists():
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        words = process.communicate(timeout=60)[1]
+        assert process.returncode == 128 + signal.SIGINT and "the same command continues" in words, words
+        assert not (folder / "stopped/audit.json").exists()
+        run(*command, "--out", folder / "stopped", "--processes", 2)
+        ours, theirs = json.loads(text)["rows"], check_rows(folder / "stopped")["rows"]
+        for a, b in zip(theirs, ours, strict=True):
+            assert a["kept"] == b["kept"] and abs(a["objective"] - b["objective"]) < 1e-6, (a, b)
+
+        # After distillation the chosen ones are judged again; here that helps on the task.
+        run(*command, "--out", folder / "out", "--update", "--set", 'audit.distill="chosen"', "--set", "audit.seeds=[3]", "--set",
+            "audit.budgets=[2]", "--set", "distill.steps=40", "--set", "distill.lr=0.003", "--set", 'audit.selectors=["uniform:1", "drop"]')
+        rows = check_rows(folder / "out")["rows"]
+        before, after = ({row["selector"]: row["objective"] for row in rows if row["after"] == when} for when in ("selection", "distill"))
+        assert set(after) == {"uniform:1", "drop", "gates:final"}, after
+        assert all(after[name] < before[name] for name in after), (before, after)
+
+        # What cannot be is said before the first stage.
+        for settings, message in (
+            (["audit.budgets=[5]"], "audit.budgets 5"),
+            (['audit.selectors=["gatez"]'], "there is no selector 'gatez'"),
+            (["audit.seeds=[1, 1]"], "audit.seeds"),
+            (['audit.variant.0.settings=["align.steps=2"]'], "does not set a key of [select] [S27]"),
+            (['audit.bases=["nowhere"]'], "there is no folder"),
+        ):
+            failed = run(*command, "--out", folder / "bad", *(word for setting in settings for word in ("--set", setting)), expect=2)
+            assert message in failed.stderr, failed.stderr
+            assert not (folder / "bad/runs").exists()
+        other = folder / "plain.toml"
+        other.write_text((folder / "small.toml").read_text().replace(AUDIT, ""))
+        assert "has no [audit]" in run("morph", "audit", other, expect=2).stderr
+
+
+main()
