@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A planted control: a base in which one layer is there twice with halved outputs, so that either copy looks superfluous
+and both together are what the layer was.
+
+    plant_control.py BASE LAYER OUT
+
+Layer l of the base, y = x + A(x), z = y + F(y) with attention A and feed-forward network F, becomes two:
+
+    l      x' = x + A(x) / 2
+    l + 1  y' = x' + A(x') / 2,  z' = y' + F(y')
+
+Both have l's weights but for o_proj, which is halved, and the first's down_proj, which is zero. The halves differ from
+A(x) only by (A(x') - A(x)) / 2: the second copy reads what the first has added. F is kept whole in the second because half
+of it in each would be read, and changed, by the second copy as well: of tiny-recall with layer 0 doubled, which recalls
+nothing without that layer, .99 of 336 answer tokens are right (largest change of a logit 17.5, mean 1.1), .97 without
+either copy and none without both; with halves of F .49 (21.6, 3.4), with F in the first .66 (20.8, 2.8). Of its layers 4
+and 7, which add less, all three keep everything (logits within 1.8). Layers behind are numbered one higher. Halving is
+exact in every floating-point type (but for the smallest numbers), so an o_proj of the base is twice a copy's.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+LAYER = re.compile(r"^model\.layers\.(\d+)\.(.*)$")
+
+
+class InputError(Exception):
+    """The base or the layer cannot be used; the message says why."""
+
+
+def read_config(base):
+    try:
+        config = json.loads((base / "config.json").read_text())
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"'{base}' has no config.json that can be read: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("num_hidden_layers"), int):
+        raise InputError(f"'{base / 'config.json'}' has no 'num_hidden_layers'")
+    return config
+
+
+def read_weights(base):
+    files = sorted(base.glob("*.safetensors"))
+    if not files:
+        raise InputError(f"'{base}' has no .safetensors")
+    weights = {}
+    for file in files:
+        try:
+            weights.update(load_file(file))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"'{file}' cannot be read: {error}") from error
+    return weights
+
+
+def double(weights, layer):
+    """The weights with `layer` twice."""
+    planted = {}
+    for name, weight in weights.items():
+        match = LAYER.match(name)
+        if not match or int(match[1]) < layer:
+            planted[name] = weight
+            continue
+        number, part = int(match[1]), match[2]
+        if number > layer:
+            planted[f"model.layers.{number + 1}.{part}"] = weight
+            continue
+        if part.startswith("self_attn.o_proj."):
+            weight = weight / 2
+        planted[f"model.layers.{layer + 1}.{part}"] = weight
+        empty = part.startswith("mlp.down_proj.")
+        planted[f"model.layers.{layer}.{part}"] = torch.zeros_like(weight) if empty else weight.clone()
+    return planted
+
+
+def plant(base, layer, out):
+    """Writes the folder `out`: the base with its layer `layer` doubled."""
+    config, weights = read_config(base), read_weights(base)
+    layers = config["num_hidden_layers"]
+    if not 0 <= layer < layers:
+        raise InputError(f"there is no layer {layer}: '{base}' has {layers}, from 0")
+    for part in ("self_attn.o_proj", "mlp.down_proj"):
+        if f"model.layers.{layer}.{part}.weight" not in weights:
+            raise InputError(f"'{base}' has no 'model.layers.{layer}.{part}.weight': its layers are not Llama's")
+    if out.exists():
+        raise InputError(f"'{out}' exists already")
+    config["num_hidden_layers"] = layers + 1
+    if isinstance(config.get("layer_types"), list):
+        config["layer_types"].insert(layer, config["layer_types"][layer])
+    out.mkdir(parents=True)
+    # What else there is, the tokenizer and its texts, stays as it is.
+    for file in base.iterdir():
+        if file.is_file() and file.suffix != ".safetensors" and file.name != "model.safetensors.index.json":
+            shutil.copyfile(file, out / file.name)
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save_file(double(weights, layer), out / "model.safetensors", metadata={"format": "pt"})
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="plant-control", description="Doubles a layer of a base, with halved outputs.")
+    parser.add_argument("base", type=pathlib.Path)
+    parser.add_argument("layer", type=int)
+    parser.add_argument("out", type=pathlib.Path)
+    options = parser.parse_args()
+    try:
+        plant(options.base, options.layer, options.out)
+    except InputError as error:
+        print(f"plant-control: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"plant-control: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
