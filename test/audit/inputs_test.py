@@ -214,7 +214,7 @@ class Inputs(unittest.TestCase):
             )
             self.assertEqual(before, ((folder / "audit.json").read_bytes(), (folder / "audit.html").read_bytes()))
             self.assertEqual(
-                sorted(path.name for path in folder.iterdir()), ["audit.html", "audit.json", "cells.json", "runs"]
+                sorted(path.name for path in folder.iterdir()), ["audit.html", "audit.json", "cells.json", "regret.svg", "runs"]
             )
 
     def test_a_folder_that_is_not_there(self):

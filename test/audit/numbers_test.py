@@ -419,7 +419,7 @@ synthetic, after distill: 1 cell
                 done = run_audit(folder)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 outputs.append(
-                    [done.stdout, *(pathlib.Path(folder, name).read_bytes() for name in ("audit.json", "audit.html"))]
+                    [done.stdout, *(pathlib.Path(folder, name).read_bytes() for name in ("audit.json", "audit.html", "regret.svg"))]
                 )
             self.assertEqual(outputs[0], outputs[1])
             self.assertEqual(outputs[0][0], self.TABLE)

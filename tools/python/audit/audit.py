@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds selectors against each other and against the best of all choices: the last step of `morph audit`.
 
-Reads DIR/cells.json and the files that it names, writes DIR/audit.json and DIR/audit.html and prints a table.
+Reads DIR/cells.json and the files that it names, writes DIR/audit.json, DIR/audit.html and DIR/regret.svg, the page's
+first figure, and prints a table.
 Run with the Python environment of tools/setup. Exit status: 0 done, 1 failed, 2 wrong input.
 """
 
@@ -14,6 +15,7 @@ import sys
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 from cells import read_audit
 from estimates import Results, Summary, evaluate
+from figures import as_file, cost_figure
 from formats import counted, interval, number
 from morph_data import InputError, whole_file
 from report import make_report
@@ -62,14 +64,18 @@ def make_table(results: Results, reference: str) -> str:
 
 
 def run(folder: pathlib.Path) -> str:
-    """Writes both files; the table."""
+    """Writes the files; the table."""
     audit = read_audit(folder)
     results = evaluate(audit)
     data = json.dumps(dataclasses.asdict(results), indent=1, allow_nan=False) + "\n"
     page = make_report(audit, results)
+    first = [line for line in results.summary if line.after == results.summary[0].after]
+    figure = as_file(cost_figure("regret", first, audit.reference))
     # The file that programs look for comes last.
     with whole_file(folder / "audit.html") as stream:
         stream.write(page)
+    with whole_file(folder / "regret.svg") as stream:
+        stream.write(figure)
     with whole_file(folder / "audit.json") as stream:
         stream.write(data)
     return make_table(results, audit.reference)

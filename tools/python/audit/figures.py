@@ -17,6 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import SymmetricalLogLocator
 
+# The page's colours.
+PALETTE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --muted: #5d6772; --grid: #d9dee3; --accent: #1a62c4; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14171b; --ink: #e6e9ec; --muted: #9aa5b0; --grid: #353c44; --accent: #6fabff; }
+}
+"""
 # What figures are drawn in, and what the page's style says instead.
 INK, MUTED, GRID, ACCENT = "#010101", "#020202", "#030303", "#040404"
 COLOURS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", ACCENT: "var(--accent)"}
@@ -87,6 +94,13 @@ def to_svg(figure: Figure, name: str, alt: str) -> Html:
     )
 
 
+def as_file(figure: Html) -> str:
+    """The element of a figure as a file of its own, in the page's colours."""
+    style = PALETTE + "svg { color: var(--ink); background: var(--paper); }\n"
+    begin, rest = figure.split(">", 1)
+    return f'{begin} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
+
+
 def on_page(key: str, value: str, name: str) -> str:
     """The value of an attribute as it stands on the page, where other figures are and colours are the page's."""
     if key == "id":
@@ -133,8 +147,9 @@ def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
     axes.set_ylabel(f"{measure}, nats an answer token")
     largest = max((abs(bound) for pair in bounds for bound in pair), default=0)
     if largest > 0:
-        # Around 0 linear, so that intervals that hold it can be drawn.
-        linear = 10.0 ** math.floor(math.log10(largest) - 1)
+        # Around 0 linear, so that intervals that hold it can be drawn; at most three decades apart.
+        least = min((value for value in values if value > 0), default=largest)
+        linear = 10.0 ** max(math.floor(math.log10(least)), math.floor(math.log10(largest)) - 3)
         axes.set_yscale("symlog", linthresh=linear, linscale=0.6)
         axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -3,15 +3,11 @@
 
 from cells import BEST_UNIFORM, EXHAUSTIVE, Audit
 from estimates import Pair, Results, Summary
-from figures import agreement_figure, cost_figure, landscape_figure
+from figures import PALETTE, agreement_figure, cost_figure, landscape_figure
 from formats import counted, duration, interval, number, percent
 from html_builder import Html, element, join, scrolling, table
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --muted: #5d6772; --grid: #d9dee3; --accent: #1a62c4; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14171b; --ink: #e6e9ec; --muted: #9aa5b0; --grid: #353c44; --accent: #6fabff; }
-}
+STYLE = PALETTE + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--paper); color: var(--ink);
        font: 1rem/1.5 system-ui, sans-serif; }
