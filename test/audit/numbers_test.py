@@ -365,6 +365,17 @@ class Landscape(unittest.TestCase):
         ).additivity[0]
         self.assertAlmostEqual(fit.r2, 0)
 
+    def test_effects_that_multiply_add_in_the_logarithm(self):
+        effects = (1.1, 4.0, 2.5, 40.0)
+        fit = one_cell({kept: [9 / (effects[kept[0]] * effects[kept[1]])] for kept in subsets(4, 2)}, {"gates": (0, 1)})
+        self.assertAlmostEqual(fit.additivity[0].log_r2, 1)
+        self.assertAlmostEqual(fit.additivity[0].log_adjusted_r2, 1)
+        self.assertLess(fit.additivity[0].r2, 0.95)
+        # There is no logarithm of 0.
+        fit = one_cell({kept: [float(kept == (0, 1))] for kept in subsets(4, 2)}, {"gates": (0, 1)}).additivity[0]
+        self.assertEqual((fit.log_r2, fit.log_adjusted_r2), (None, None))
+        self.assertIsNotNone(fit.r2)
+
     def test_no_variance_and_no_spare_choices(self):
         # Sums of the same samples in another order differ in the last bits.
         orders = dict(zip(subsets(4, 2), itertools.permutations((0.1, 0.2, 0.3)), strict=True))

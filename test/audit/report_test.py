@@ -5,6 +5,7 @@ import html.parser
 import re
 import tempfile
 import unittest
+from xml.etree import ElementTree
 
 import numpy as np
 from synthetic import Synthetic, subsets
@@ -177,6 +178,15 @@ class Report(unittest.TestCase):
                 for i in (1, 3, 5)
             ]
             self.assertGreaterEqual(contrast(ink, cell), 4.5)
+
+    def test_a_figure_as_a_file(self):
+        summary = list(estimates.evaluate(self.audit).summary)
+        drawn = figures.as_file(figures.cost_figure("regret", summary, "gates+refine"))
+        root = ElementTree.fromstring(drawn)
+        self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertIn("<script>alert(1)</scrip…", [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")])
+        for variable in set(re.findall(r"var\((--\w+)\)", drawn)):
+            self.assertEqual(drawn.count(f"{variable}: #"), 2, variable)
 
     def test_an_audit_of_one_choice(self):
         synthetic = Synthetic(["gates"]).cell({(): [0.0]}, {"gates": ()}, budget=0, tokens=0)

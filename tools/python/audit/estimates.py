@@ -123,6 +123,8 @@ class Additivity:
     parameters: int  # beside the intercept
     r2: float | None  # None where all choices are equal
     adjusted_r2: float | None  # None also where there are no more choices than parameters
+    log_r2: float | None  # the same of the logarithm of the KL; None also where a KL is not above 0
+    log_adjusted_r2: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -515,12 +517,28 @@ def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]
     return result
 
 
+def explained(values: np.ndarray, design: np.ndarray) -> tuple[float | None, float | None, int]:
+    """R^2 = 1 - SSE / SST and adjusted R^2 = 1 - (1 - R^2) (n - 1) / (n - 1 - p) (Theil 1961) of the least-squares
+    regression of values [n] on an intercept and the centred columns of design, and p, the columns' rank."""
+    centred = values - values.mean()
+    total = float(centred @ centred)
+    coefficients, _, rank, _ = np.linalg.lstsq(design, centred)
+    residuals = centred - design @ coefficients
+    parameters, spare = int(rank), len(values) - 1 - int(rank)
+    # Equal up to rounding.
+    if total <= len(values) * (1e-12 * float(np.abs(values).max())) ** 2:
+        return None, None, parameters
+    r2 = 1 - float(residuals @ residuals) / total
+    return r2, 1 - (1 - r2) * (len(values) - 1) / spare if spare > 0 else None, parameters
+
+
 def additivity(cell: Cell) -> list[Additivity]:
-    """For each task the coefficient of determination of a least-squares regression of the choices' mean KL on which
-    candidate each layer has: an intercept and an indicator for each candidate of a layer but one, R^2 = 1 - SSE / SST,
-    adjusted R^2 = 1 - (1 - R^2) (n - 1) / (n - 1 - p) (Theil 1961). p is the rank of the centred indicators: with a
-    fixed number of kept layers one indicator is given by the others. What is left is the layers' interactions and
-    the noise of the samples."""
+    """For each task how well an indicator for each candidate of a layer but one explains the choices' mean KL. With a
+    fixed number of kept layers one indicator is given by the others, so there is one parameter less. What is left is
+    the layers' interactions and the noise of the samples.
+
+    The KLs of a landscape can span four orders of magnitude: then the largest decide R^2 alone, and a product of the
+    layers' effects counts as an interaction. Of the logarithm neither holds."""
     choices = np.array(cell.measures.choices)
     columns = []
     for layer in choices.T:
@@ -531,27 +549,10 @@ def additivity(cell: Cell) -> list[Additivity]:
     result = []
     for task in cell.measures.tasks:
         kl = cell.measures.scores[task].kl.mean(axis=1)
-        centred = kl - kl.mean()
-        total = float(centred @ centred)
-        coefficients, _, parameters, _ = np.linalg.lstsq(design, centred)
-        residuals = centred - design @ coefficients
-        spare = len(kl) - 1 - int(parameters)
-        # Equal up to rounding.
-        is_constant = total <= len(kl) * (1e-12 * float(np.abs(kl).max())) ** 2
-        r2 = None if is_constant else 1 - float(residuals @ residuals) / total
-        result.append(
-            Additivity(
-                cell.base,
-                cell.seed,
-                cell.budget,
-                cell.after,
-                task,
-                len(kl),
-                int(parameters),
-                r2,
-                1 - (1 - r2) * (len(kl) - 1) / spare if r2 is not None and spare > 0 else None,
-            )
-        )
+        r2, adjusted, parameters = explained(kl, design)
+        log_r2, log_adjusted, _ = explained(np.log(kl), design) if kl.min() > 0 else (None, None, parameters)
+        place = (cell.base, cell.seed, cell.budget, cell.after, task)
+        result.append(Additivity(*place, len(kl), parameters, r2, adjusted, log_r2, log_adjusted))
     return result
 
 

@@ -135,24 +135,29 @@ def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
     spent = [line.tokens for line in lines if line.tokens > 0]
     first = math.floor(math.log10(min(spent))) if spent else 3
     last = max(math.ceil(math.log10(max(spent))), first + 1) if spent else 4
-    zero = first - 0.6
-    places = [math.log10(line.tokens) if line.tokens > 0 else zero for line in lines]
+    # Side by side in a lane of their own, so that their bars can be told apart.
+    zero = first - 0.7
+    free = sorted((i for i, line in enumerate(lines) if line.tokens == 0), key=lambda i: values[i])
+    beside = {i: zero + 0.6 * ((rank + 0.5) / len(free) - 0.5) for rank, i in enumerate(free)}
+    places = [beside[i] if i in beside else math.log10(line.tokens) for i, line in enumerate(lines)]
 
     height = max(3.4, 0.21 * len(lines) + 0.9)
     figure = Figure(figsize=(6.6, height))
-    axes = figure.add_axes((0.12, 0.6 / height, 0.54, 1 - 0.75 / height))
-    axes.set_xlim(zero - 0.3, last + 0.15)
+    axes = figure.add_axes((0.14, 0.6 / height, 0.52, 1 - 0.75 / height))
+    axes.set_xlim(zero - 0.4, last + 0.15)
     axes.set_xticks([zero, *range(first, last + 1)], ["0", *(counted(10.0**power) for power in range(first, last + 1))])
     axes.set_xlabel("tokens that the selection took")
     axes.set_ylabel(f"{measure}, nats an answer token")
-    largest = max((abs(bound) for pair in bounds for bound in pair), default=0)
+    largest = max((bound for pair in bounds for bound in pair), default=0)
     if largest > 0:
-        # Around 0 linear, so that intervals that hold it can be drawn; at most three decades apart.
-        least = min((value for value in values if value > 0), default=largest)
-        linear = 10.0 ** max(math.floor(math.log10(least)), math.floor(math.log10(largest)) - 3)
+        # Linear from 0 to the decade of the least value, so that 0 and intervals that hold it can be drawn.
+        least = min(value for value in (*values, largest) if value > 0)
+        linear = 10.0 ** math.floor(math.log10(max(least, 1e-5 * largest)))
+        ticks = (1, 2, 5) if largest < 1e3 * linear else (1,)
         axes.set_yscale("symlog", linthresh=linear, linscale=0.6)
-        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1, 2, 5)))
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=ticks))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_ylim(-0.5 * linear if is_ranked else linear, 1.3 * largest)
     for line, place, value, (low, high) in zip(lines, places, values, bounds, strict=True):
         colour = ACCENT if line.selector == reference else INK
         axes.plot([place, place], [low, high], color=colour, linewidth=1.2, alpha=0.7)

@@ -248,7 +248,19 @@ def rows_table(results: Results) -> Html:
 def additivity_table(results: Results) -> Html:
     return table(
         "Share of the variance of all choices' KL that effects of single layers explain.",
-        ["Base", "Seed", "Budget", "After", "Task", "R²", "Adjusted R²", "Choices", "Parameters"],
+        [
+            "Base",
+            "Seed",
+            "Budget",
+            "After",
+            "Task",
+            "R²",
+            "Adjusted",
+            "R² of log KL",
+            "Adjusted",
+            "Choices",
+            "Parameters",
+        ],
         [
             [
                 fit.base,
@@ -258,6 +270,8 @@ def additivity_table(results: Results) -> Html:
                 fit.task,
                 number(fit.r2),
                 number(fit.adjusted_r2),
+                number(fit.log_r2),
+                number(fit.log_adjusted_r2),
                 fit.choices,
                 fit.parameters,
             ]
@@ -301,7 +315,9 @@ GLOSSARY = (
     (
         "R²",
         "Of a least-squares regression of the KL of all choices on which mixer each layer has. What is left are "
-        "interactions of layers, which no sum of scores of single layers sees, and noise of the samples.",
+        "interactions of layers, which no sum of scores of single layers sees, and noise of the samples. Of the KL "
+        "itself the worst choices decide; of its logarithm all count alike, and effects that multiply are no "
+        "interaction.",
     ),
     (
         "Agreement",
