@@ -36,6 +36,9 @@ public:
   /// distill: where its variants keep the teacher's results for each other, and of what these depend on; empty:
   /// nowhere.
   std::string teacherDir, teacherKey;
+  /// select: where selectors keep the scores of choices for each other, and of what these depend on; empty: each for
+  /// itself.
+  std::string choicesDir, choicesKey;
   std::map<std::string, std::string> planPaths;
   std::vector<std::string> weightPaths; ///< The base checkpoint first, then what overrides it.
   NamedTensors firstValues;             ///< Of weights, which override those of the files.

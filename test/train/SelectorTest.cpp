@@ -335,6 +335,40 @@ TEST(MeasuredChoices, AFileWithWrongValuesIsNamed) {
       << opened.status().message();
 }
 
+TEST(MeasuredChoices, CostWhatTheyWouldWithoutWhatOthersHaveMeasured) {
+  TemporaryFolder folder;
+  int64_t measured = 0;
+  const auto open = [&] {
+    return *MeasuredChoices::open(
+        folder.file("shared"), "key",
+        [&](const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost) -> StatusOr<ChoiceScores> {
+          ChoiceScores scores;
+          for (int64_t sample = begin; sample < end; ++sample, ++measured) {
+            scores.kl.push_back(static_cast<double>(sample + choice[0]));
+            scores.correct.push_back(1);
+            cost += {100, 1e3, 0};
+          }
+          return scores;
+        });
+  };
+  MeasuredChoices first = open();
+  ASSERT_TRUE(first.scores({0, 1}, 8).ok() && first.scores({1, 0}, 2).ok());
+  EXPECT_EQ(first.cost().tokens, 1000);
+  ASSERT_TRUE(first.flush().ok());
+  // Fewer samples than are known are these alone; what is beyond them is measured.
+  MeasuredChoices second = open();
+  EXPECT_EQ(second.count(), 0);
+  EXPECT_EQ(second.cost().tokens, 0);
+  EXPECT_EQ(second.scores({0, 1}, 2)->kl, (std::vector<double>{0, 1}));
+  EXPECT_EQ(measured, 10);
+  EXPECT_EQ(second.cost().tokens, 200);
+  EXPECT_EQ(second.cost().flops, 2e3);
+  EXPECT_EQ(second.scores({1, 0}, 4)->kl, (std::vector<double>{1, 2, 3, 4}));
+  EXPECT_EQ(measured, 12);
+  EXPECT_EQ(second.cost().tokens, 600);
+  EXPECT_EQ(second.count(), 2);
+}
+
 TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
   TemporaryFolder folder;
   const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});

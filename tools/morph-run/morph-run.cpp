@@ -29,7 +29,7 @@ namespace {
 
 /// Flags as they were typed.
 struct Flags {
-  std::string spec, run, out, key, variant, teacher, teacherKey, device;
+  std::string spec, run, out, key, variant, teacher, teacherKey, choices, choicesKey, device;
   std::vector<std::string> plans, weights;
   bool fp64 = false, shard = false;
   int threads = -1;
@@ -83,6 +83,8 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   context.variant = flags.variant;
   context.teacherDir = flags.teacher;
   context.teacherKey = flags.teacherKey;
+  context.choicesDir = flags.choices;
+  context.choicesKey = flags.choicesKey;
   context.shards = flags.shard;
   if (needsSpec || !flags.spec.empty()) {
     MORPH_ASSIGN_OR_RETURN(const Json json, readJson(flags.spec));
@@ -183,6 +185,13 @@ int main(int argc, char **argv) {
                    "What these depend on beside the data, in one word; others "
                    "are made anew")
       ->needs(teacher);
+  CLI::App *select = app.get_subcommand("select");
+  CLI::Option *choices = select->add_option("--choices", flags.choices,
+                                            "Folder where selectors keep the scores of choices for each other");
+  select
+      ->add_option("--choices-key", flags.choicesKey,
+                   "What these depend on beside the choice, in one word; others are refused")
+      ->needs(choices);
   CLI::App *evaluate =
       app.add_subcommand("evaluate", "answers by task, length and depth, teacher-forced and generated; perplexity");
   addStage(evaluate, "score, decode");

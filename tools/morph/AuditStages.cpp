@@ -56,6 +56,8 @@ Status Pipeline::walkAudit() {
     audited_.back().chosen.insert(choice);
     audited_.back().selections[variant.label] = selectionStage(variant.name) + "/selection.json";
   }
+  if (mode_ == Mode::Run)
+    MORPH_RETURN_IF_ERROR(removeAll(choicesFolder()));
   for (AuditedBudget &budget : audited_) {
     if (budget.selections.empty())
       continue;

@@ -343,6 +343,8 @@ Status Pipeline::walkRun() {
     MORPH_RETURN_IF_ERROR(evaluate(variant.name, "selection"));
     chosen.push_back({&variant, std::move(choice)});
   }
+  if (mode_ == Mode::Run)
+    MORPH_RETURN_IF_ERROR(removeAll(choicesFolder()));
   for (const char *stage : {"distill", "finetune"}) {
     const bool isAsked = trainingSection(stage).steps > 0;
     for (const auto &[variant, choice] : chosen) {

@@ -143,6 +143,10 @@ private:
   std::vector<fs::path> weights(const std::string &variant) const;
   /// Where the variants that are distilled keep the teacher's results for each other, until the last one is through.
   fs::path teacherFolder() const { return run_.file("distill/teacher"); }
+  /// Where selectors keep the scores of choices for each other, until all have chosen.
+  fs::path choicesFolder() const { return run_.file("choices"); }
+  /// What tells the stage select of a variant to use it.
+  StatusOr<std::vector<std::string>> choicesArguments(const Variant &variant);
   /// What tells the stage distill of a variant, one of `trained_`, to use it.
   StatusOr<std::vector<std::string>> teacherArguments(const std::string &variant);
   /// A call of morph-run for a stage into `out`.

@@ -383,10 +383,31 @@ Status Pipeline::select(const Variant &variant) {
       MORPH_RETURN_IF_ERROR(writeJson(file, toJson(variant.spec)));
     std::vector<fs::path> files = weights("teacher");
     files.push_back(run_.file("align/branches.safetensors"));
-    MORPH_ASSIGN_OR_RETURN(const Command command,
+    MORPH_ASSIGN_OR_RETURN(Command command,
                            runtimeCommand("select", out, id, selected ? "" : variant.name, plans, files, file));
+    if (needsScores(selector)) {
+      MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> more, choicesArguments(variant));
+      command.arguments.insert(command.arguments.end(), more.begin(), more.end());
+    }
     return runWorkers(command);
   });
+}
+
+StatusOr<std::vector<std::string>> Pipeline::choicesArguments(const Variant &variant) {
+  const SelectSpec &section = variant.spec.select;
+  Inputs inputs;
+  inputs.sections = {"model", "tasks", "model_info"};
+  inputs.plans = {"score-relaxed", "logits-teacher"};
+  inputs.stages = {"data", "align"};
+  inputs.base = inputs.runtime = inputs.arithmetic = true;
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, variant.spec));
+  key->add("scored on", Json{section.tasks, section.samples, section.batch, resolved_.distill.length,
+                             resolved_.distill.textPositions});
+  const std::string id = key->value();
+  // Of each key a folder: a variant may score on samples of its own.
+  const fs::path folder = choicesFolder() / id.substr(0, 16);
+  MORPH_RETURN_IF_ERROR(makeFolder(folder));
+  return std::vector<std::string>{"--choices", folder.string(), "--choices-key", id};
 }
 
 StatusOr<std::vector<std::string>> Pipeline::teacherArguments(const std::string &variant) {

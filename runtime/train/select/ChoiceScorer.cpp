@@ -28,10 +28,13 @@ StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext 
   scorer->samples_ = batches * samples.batch;
   ChoiceJudge *judge = scorer->judge_.get();
   const std::string name = samples.stream.substr(samples.stream.rfind('/') + 1);
+  const bool isShared = !context.choicesDir.empty();
   MORPH_ASSIGN_OR_RETURN(
       scorer->choices_,
       MeasuredChoices::open(
-          context.outPath("checkpoint.choices-" + name + ".safetensors"), context.key,
+          isShared ? context.choicesDir + "/" + name + ".safetensors"
+                   : context.outPath("checkpoint.choices-" + name + ".safetensors"),
+          isShared ? context.choicesKey : context.key,
           [judge, batch = samples.batch](const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost) {
             return judge->measure(choice, begin / batch, (end + batch - 1) / batch, cost);
           },

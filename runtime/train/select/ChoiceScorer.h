@@ -27,7 +27,7 @@ public:
   static StatusOr<std::unique_ptr<ChoiceScorer>> create(const StageContext &context, const ChoiceSpace &space,
                                                         const ScoredSamples &samples, const Executor *sharing);
 
-  /// Scores of a choice, on the first `samples` samples in whole batches, or on more where these are known; 0: on all.
+  /// Scores of a choice, on the first `samples` samples; 0: on all.
   /// The teacher has run once; the layers below the first in which the choice differs from the one
   /// before it do not run again, so neighbours belong together. Errors: Status::interrupted after a signal.
   StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples = 0);

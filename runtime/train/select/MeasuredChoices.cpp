@@ -2,6 +2,9 @@
 
 #include "runtime/train/select/MeasuredChoices.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace morph {
 
 StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fingerprint, Measure measure,
@@ -15,10 +18,11 @@ StatusOr<MeasuredChoices> MeasuredChoices::open(std::string path, std::string fi
   if (!saved)
     return choices;
   MORPH_RETURN_IF_ERROR(readState(choices.path_, [&] {
-    for (const Json &entry : saved->state.value("choices", Json::array()))
-      choices.known_[entry.value("choice", Choice())] = {entry.value("kl", std::vector<double>()),
-                                                         entry.value("correct", std::vector<double>())};
-    choices.cost_ = {saved->tokens, saved->state.value("flops", 0.0), saved->seconds};
+    for (const Json &entry : saved->state.value("choices", Json::array())) {
+      Known &known = choices.known_[entry.value("choice", Choice())];
+      known.scores = {entry.value("kl", std::vector<double>()), entry.value("correct", std::vector<double>())};
+      known.cost = {entry.value("tokens", int64_t(0)), entry.value("flops", 0.0), entry.value("seconds", 0.0)};
+    }
     return Status();
   }));
   return choices;
@@ -30,32 +34,55 @@ Status MeasuredChoices::flush() {
   written_ = std::chrono::steady_clock::now();
   Checkpoint checkpoint;
   checkpoint.step = static_cast<int64_t>(known_.size());
-  checkpoint.tokens = cost_.tokens;
-  checkpoint.seconds = cost_.seconds;
   checkpoint.fingerprint = fingerprint_;
   Json list = Json::array();
-  for (const auto &[choice, scores] : known_)
-    list.push_back({{"choice", choice}, {"kl", scores.kl}, {"correct", scores.correct}});
-  checkpoint.state = {{"flops", cost_.flops}, {"choices", std::move(list)}};
+  for (const auto &[choice, known] : known_)
+    list.push_back({{"choice", choice},
+                    {"kl", known.scores.kl},
+                    {"correct", known.scores.correct},
+                    {"tokens", known.cost.tokens},
+                    {"flops", known.cost.flops},
+                    {"seconds", known.cost.seconds}});
+  checkpoint.state = {{"choices", std::move(list)}};
   return writeCheckpoint(path_, checkpoint);
 }
 
 StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice, int64_t samples) {
   const auto found = known_.find(choice);
-  const auto known = found == known_.end() ? int64_t(0) : static_cast<int64_t>(found->second.kl.size());
-  if (known >= samples)
-    return found->second;
-  const auto begin = std::chrono::steady_clock::now();
-  MORPH_ASSIGN_OR_RETURN(const ChoiceScores more, measure_(choice, known, samples, cost_));
-  const auto end = std::chrono::steady_clock::now();
-  cost_.seconds += std::chrono::duration<double>(end - begin).count();
-  ChoiceScores &scores = known_[choice];
-  scores.kl.insert(scores.kl.end(), more.kl.begin(), more.kl.end());
-  scores.correct.insert(scores.correct.end(), more.correct.begin(), more.correct.end());
-  // The whole file is written each time.
-  if (end - written_ > std::chrono::seconds(2))
-    MORPH_RETURN_IF_ERROR(flush());
+  const auto before = found == known_.end() ? int64_t(0) : static_cast<int64_t>(found->second.scores.kl.size());
+  if (before < samples) {
+    const auto begin = std::chrono::steady_clock::now();
+    MeasureCost cost;
+    MORPH_ASSIGN_OR_RETURN(const ChoiceScores more, measure_(choice, before, samples, cost));
+    const auto end = std::chrono::steady_clock::now();
+    cost.seconds = std::chrono::duration<double>(end - begin).count();
+    Known &known = known_[choice];
+    known.cost += cost;
+    known.scores.kl.insert(known.scores.kl.end(), more.kl.begin(), more.kl.end());
+    known.scores.correct.insert(known.scores.correct.end(), more.correct.begin(), more.correct.end());
+    // The whole file is written each time.
+    if (end - written_ > std::chrono::seconds(2))
+      MORPH_RETURN_IF_ERROR(flush());
+  }
+  int64_t &asked = asked_[choice];
+  asked = std::max(asked, samples);
+  ChoiceScores scores = known_[choice].scores;
+  scores.kl.resize(static_cast<size_t>(samples));
+  scores.correct.resize(static_cast<size_t>(samples));
   return scores;
+}
+
+MeasureCost MeasuredChoices::cost() const {
+  double tokens = 0;
+  MeasureCost sum;
+  for (const auto &[choice, samples] : asked_) {
+    const Known &known = known_.at(choice);
+    const double share = static_cast<double>(samples) / static_cast<double>(known.scores.kl.size());
+    tokens += share * static_cast<double>(known.cost.tokens);
+    sum += {0, share * known.cost.flops, share * known.cost.seconds};
+  }
+  sum.tokens = std::llround(tokens);
+  return sum;
 }
 
 } // namespace morph

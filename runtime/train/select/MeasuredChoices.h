@@ -32,7 +32,8 @@ struct ChoiceScores {
 };
 
 /// Remembers the scores of choices. A search that is stopped and begun again asks for the same choices in the same
-/// order, so it goes on where it was.
+/// order, so it goes on where it was. Searches that share a file find in it what others have measured, and cost what
+/// they would cost without.
 class MeasuredChoices {
 public:
   /// Measures a choice on the samples from `begin` to `end`, and maybe some more, and adds to the cost.
@@ -43,24 +44,29 @@ public:
   /// refused. With `writes` new scores go into it: of several processes that measure together, the leader's do.
   static StatusOr<MeasuredChoices> open(std::string path, std::string fingerprint, Measure measure, bool writes = true);
 
-  /// The choice's scores on the first `samples` samples, and on more where these are known. What is not is measured,
-  /// and is in the file within two seconds of measuring, or after `flush`.
+  /// The choice's scores on the first `samples` samples. What is not known is measured, and is in the file within two
+  /// seconds of measuring, or after `flush`.
   StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples);
 
   Status flush();
 
-  int64_t count() const { return static_cast<int64_t>(known_.size()); }
+  /// Choices that were asked for.
+  int64_t count() const { return static_cast<int64_t>(asked_.size()); }
 
-  /// Of all choices, those read from the file too.
-  const MeasureCost &cost() const { return cost_; }
+  /// What the samples asked for took when they were measured.
+  MeasureCost cost() const;
 
 private:
+  struct Known {
+    ChoiceScores scores;
+    MeasureCost cost; ///< Of all these samples.
+  };
   std::string path_, fingerprint_;
   Measure measure_;
   bool writes_ = true;
   std::chrono::steady_clock::time_point written_ = std::chrono::steady_clock::now();
-  std::map<Choice, ChoiceScores> known_;
-  MeasureCost cost_;
+  std::map<Choice, Known> known_;
+  std::map<Choice, int64_t> asked_; ///< For how many samples.
 };
 
 } // namespace morph
