@@ -101,17 +101,22 @@ constexpr Key kKeys[] = {
 
     {"task[].name", kString, "", "required", "", "S8", "The task's name, once in a spec."},
     {"task[].kind", kString, "", "required",
-     "passkeys | niah_single | niah_multi_key | niah_multi_value | niah_multi_query | variable_tracking | mqar",
+     "passkeys | niah_single | niah_multi_key | niah_multi_value | niah_multi_query | variable_tracking | mqar | "
+     "near_keys | induction | two_hop | counting",
      "task_c1", "What is hidden and asked."},
     {"task[].space", kString, "", "\"words\"", "words | tokens", "task_c2",
      "Needles in words through the tokenizer, or in token ids for tiny bases."},
     {"task[].length", kIntegers, "tokens", "[512]", ">= 8, <= 16777216", "S9",
      "Lengths that samples have; each batch draws one."},
     {"task[].needles", kInteger, "", "1", ">= 1, <= 65536", "task_c3",
-     "Needles (or variables' chains) hidden in a sample."},
-    {"task[].queries", kInteger, "", "1", ">= 1, <= 65536", "S10", "Needles asked for in a sample."},
-    {"task[].hops", kInteger, "", "2", ">= 1, <= 65536", "task_c4", "Assignments a chain of variable_tracking has."},
+     "Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting."},
+    {"task[].queries", kInteger, "", "1", ">= 1, <= 65536", "S10",
+     "Needles asked for in a sample; of counting: marks whose number is asked."},
+    {"task[].hops", kInteger, "", "2", ">= 1, <= 65536", "task_c4",
+     "Assignments that a chain of variable_tracking has, needles that a chain of two_hop has."},
     {"task[].keys", kString, "", "\"words\"", "words | numbers | uuid", "task_c5", "What a needle's key looks like."},
+    {"task[].key_length", kInteger, "tokens", "2", ">= 1, <= 4096", "task_c8",
+     "Tokens of a key of near_keys, and those by which induction asks for a sequence."},
     {"task[].values", kString, "", "\"number\"", "number | words | uuid", "task_c6",
      "What a needle's value looks like."},
     {"task[].value_length", kInteger, "", "<7, in space tokens 1>", ">= 1, <= 65536", "task_c7",
@@ -165,12 +170,14 @@ constexpr Key kKeys[] = {
     {"pretrain.phase[].steps_max", kInteger, "steps", "required", ">= 1, <= 1000000000", "phase_c1", "Steps at most."},
     {"pretrain.phase[].batch", kInteger, "sequences", "required", ">= 1, <= 4096", "phase_c2", "Sequences a step."},
     {"pretrain.phase[].length", kInteger, "tokens", "required", ">= 4, <= 16777216", "phase_c3", "Tokens a sequence."},
-    {"pretrain.phase[].needles", kInteger, "", "<the task's>", ">= 1, <= 65536", "phase_c4",
-     "Needles a sequence, all asked for."},
-    {"pretrain.phase[].background", kString, "", "<the task's>", "text | noise | repeat", "phase_c5",
-     "What surrounds the needles."},
+    {"pretrain.phase[].tasks", kStrings, "", "<pretrain.tasks>", "", "S14",
+     "Tasks of this phase; each sample draws one."},
+    {"pretrain.phase[].needles", kInteger, "", "<none>", ">= 1, <= 65536", "phase_c4",
+     "Needles a sequence, all asked for; none: each task's own, and its queries."},
+    {"pretrain.phase[].background", kString, "", "<none>", "text | noise | repeat", "phase_c5",
+     "What surrounds the needles; none: each task's own."},
     {"pretrain.phase[].advance_at", kNumber, "", "0.9", "> 0, <= 1", "phase_c6",
-     "Running accuracy of the answers at which the next phase begins."},
+     "Accuracy at which the next phase begins, that of the worst task's held-out answers."},
 
 #define MORPH_TRAINING_KEYS(section, steps, length, lr, lrEnd, schedule)                                               \
   {section ".steps",                                                                                                   \
@@ -416,7 +423,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S18", "`data.separator` is not empty."},
     {"S19",
      "Each length at which a task is used has room for its needles, its question and its answers, and the task has "
-     "as many keys as it needs."},
+     "as many keys as it needs, and values: counting one a needle, induction so many that a sequence's beginning is "
+     "rarely met twice."},
     {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
     {"S21",
      "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
@@ -429,6 +437,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
             "folder, and a number of layers is what the budget asks for where budgets are named."},
     {"S27", "A variant has a name of its own, of letters, digits, `_`, `-`, `.`, `:` and `+`, and sets keys of "
             "[select]."},
+    {"S28",
+     "near_keys and induction have space `tokens`; two_hop has two `hops` or more, and near_keys two tokens or more as "
+     "`key_length`."},
 };
 
 } // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 to
-// S27 and the defaults that follow from other keys.
+// S28 and the defaults that follow from other keys.
 
 #include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"
@@ -228,7 +228,7 @@ void Checker::checkTask(const std::string &path) {
   std::string kind = spec_.getString(path + ".kind");
   int64_t needles = spec_.getInteger(path + ".needles"), queries = spec_.getInteger(path + ".queries");
   bool asksOnce = kind == "niah_multi_value" || kind == "variable_tracking";
-  bool asksAll = kind == "passkeys" || kind == "mqar";
+  bool asksAll = kind == "passkeys" || kind == "mqar" || kind == "near_keys";
   if (asksOnce && queries != 1)
     error(path + ".queries",
           "'" + path + ".queries' is " + llvm::Twine(queries) + ", but " + kind + " asks for one key [S10]");
@@ -237,6 +237,15 @@ void Checker::checkTask(const std::string &path) {
           "'" + path + ".queries' is " + llvm::Twine(queries) + ", more than its " + llvm::Twine(needles) +
               " needles [S10]",
           "raise 'needles'");
+
+  bool tokensOnly = kind == "near_keys" || kind == "induction";
+  if (tokensOnly && !tokens)
+    error(path + ".kind", "a task of kind " + kind + " is in token ids, not in words [S28]", "space = \"tokens\"");
+  if (kind == "two_hop" && spec_.getInteger(path + ".hops") < 2)
+    error(path + ".hops", "'" + path + ".hops' is 1, but a chain of two_hop has two needles or more [S28]");
+  if (kind == "near_keys" && spec_.getInteger(path + ".key_length") < 2)
+    error(path + ".key_length",
+          "'" + path + ".key_length' is 1, but keys that nearly agree have two tokens or more [S28]");
 
   const llvm::json::Array &depth = *task.getArray("depth");
   if (*depth[0].getAsNumber() > *depth[1].getAsNumber())
@@ -415,16 +424,16 @@ void Checker::fillPretrain() {
   if (phases.empty())
     error("pretrain", "[pretrain] has no [[pretrain.phase]]", "give at least one step of the curriculum");
 
-  // A phase takes from the first task what it does not say.
-  std::string first = spec_.getStrings("pretrain.tasks").front();
-  const llvm::json::Object *task = nullptr;
-  for (const llvm::json::Value &candidate : *spec_.values.getArray("tasks"))
-    if (candidate.getAsObject()->getString("name") == llvm::StringRef(first))
-      task = candidate.getAsObject();
-  for (llvm::json::Value &phase : phases)
-    for (llvm::StringRef key : {"needles", "background"})
-      if (task && !phase.getAsObject()->get(key))
-        (*phase.getAsObject())[key] = *task->get(key);
+  for (size_t phase = 0; phase < phases.size(); ++phase) {
+    const std::string tasks = "pretrain.phase[" + std::to_string(phase) + "].tasks";
+    if (!spec_.isGiven(tasks)) {
+      (*phases[phase].getAsObject())["tasks"] = llvm::json::Array(*pretrain->getArray("tasks"));
+      continue;
+    }
+    checkTaskNames(tasks);
+    if (spec_.getStrings(tasks).empty())
+      error(tasks, "'" + tasks + "' is empty [S14]", "name the tasks whose answers are learnt");
+  }
 }
 
 } // namespace

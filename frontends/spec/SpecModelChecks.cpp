@@ -52,7 +52,9 @@ void ModelChecker::checkTokens(const std::string &path) {
     std::string key = path + "." + name.str();
     std::vector<int64_t> range = spec_.getIntegers(key);
     if (range.empty()) {
-      if (tokens && name != "noise_tokens")
+      // Sequences of induction are made of values alone.
+      bool needed = name == "value_tokens" || (name == "key_tokens" && spec_.getString(path + ".kind") != "induction");
+      if (tokens && needed)
         error(key, "'" + key + "' is missing: space \"tokens\" needs it [S13]", name.str() + " = [first, last + 1]");
       continue;
     }

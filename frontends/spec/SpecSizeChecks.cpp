@@ -28,7 +28,7 @@ public:
       return;
     }
     for (size_t task = 0; task < spec_.values.getArray("tasks")->size(); ++task) {
-      checkKeys(makePath(task), readShape(makePath(task)));
+      checkEntries(makePath(task), readShape(makePath(task)));
       checkLengths(makePath(task) + ".length", task);
     }
     for (const char *stage : {"align", "distill", "finetune"})
@@ -51,6 +51,7 @@ private:
     shape.needles = spec_.getInteger(task + ".needles");
     shape.queries = spec_.getInteger(task + ".queries");
     shape.hops = spec_.getInteger(task + ".hops");
+    shape.keyTokens = spec_.getInteger(task + ".key_length");
     // Digits of a number may be one token.
     bool counted = !shape.words || spec_.getString(task + ".values") == "words";
     shape.valueTokens = counted ? spec_.getInteger(task + ".value_length") : 1;
@@ -83,13 +84,18 @@ private:
       checkLength(list + "[" + std::to_string(index) + "]", length, makePath(task), readShape(makePath(task)));
   }
 
-  void checkKeys(const std::string &task, const TaskShape &shape) {
-    std::vector<int64_t> range = spec_.getIntegers(task + ".key_tokens");
-    if (shape.words || range.size() != 2 || range[1] - range[0] >= getTaskKeys(shape))
+  /// Whether a task has as many keys and values as its samples need.
+  void checkEntries(const std::string &task, const TaskShape &shape) {
+    if (shape.words)
       return;
-    error(task + ".key_tokens", "'" + task + ".key_tokens' holds " + llvm::Twine(range[1] - range[0]) +
-                                    " tokens, but the task needs " + llvm::Twine(getTaskKeys(shape)) +
-                                    " different keys [S19]");
+    auto check = [&](const std::string &path, int64_t needed, const char *entries) {
+      std::vector<int64_t> range = spec_.getIntegers(path);
+      if (range.size() == 2 && range[1] - range[0] < needed)
+        error(path, "'" + path + "' holds " + llvm::Twine(range[1] - range[0]) + " tokens, but the task needs " +
+                        llvm::Twine(needed) + " different " + entries + " [S19]");
+    };
+    check(task + ".key_tokens", getTaskKeys(shape), "keys");
+    check(task + ".value_tokens", getTaskValues(shape), "values");
   }
 
   void checkAmount(llvm::StringRef path, int64_t batch, int64_t length, double batches) {
@@ -138,7 +144,7 @@ private:
     checkAmount("evaluate.batch", batch, spec_.getInteger("evaluate.perplexity_length"), 1);
   }
 
-  /// Phases of pretraining have lengths and needles of their own, all of which are asked for.
+  /// Phases of pretraining have lengths of their own, and may have needles, all of which are asked for.
   void checkPretrain() {
     const llvm::json::Array &phases = *spec_.values.getObject("pretrain")->getArray("phase");
     for (size_t phase = 0; phase < phases.size(); ++phase) {
@@ -146,10 +152,13 @@ private:
       int64_t length = spec_.getInteger(path + ".length");
       checkAmount(path + ".batch", spec_.getInteger(path + ".batch"), length,
                   double(spec_.getInteger(path + ".steps_max")));
-      for (size_t task : findTasks("pretrain.tasks")) {
+      for (size_t task : findTasks(path + ".tasks")) {
         TaskShape shape = readShape(makePath(task));
-        shape.needles = shape.queries = spec_.getInteger(path + ".needles");
-        checkKeys(makePath(task), shape);
+        if (spec_.isGiven(path + ".needles")) {
+          shape.needles = spec_.getInteger(path + ".needles");
+          shape.queries = getAllQueries(shape);
+        }
+        checkEntries(makePath(task), shape);
         checkLength(path + ".length", length, makePath(task), shape);
       }
     }

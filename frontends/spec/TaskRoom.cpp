@@ -2,6 +2,9 @@
 
 #include "frontends/spec/TaskRoom.h"
 
+#include <algorithm>
+#include <cmath>
+
 using namespace morph::spec;
 
 int64_t morph::spec::getTaskTokens(const TaskShape &task) {
@@ -16,6 +19,17 @@ int64_t morph::spec::getTaskTokens(const TaskShape &task) {
   }
   if (task.kind == "niah_multi_value")
     return 2 * text + task.needles * needle + 1 + task.needles * task.valueTokens;
+  if (task.kind == "two_hop") {
+    // Each needle of a chain gives the key of the next, the last the value.
+    const int64_t chain = (task.hops - 1) * (text + 2) + needle;
+    return 2 * text + task.needles * chain + task.queries * (1 + task.valueTokens);
+  }
+  if (task.kind == "counting") // A mark is its key, a number one token.
+    return 2 * text + task.needles * (text + 1) + task.queries * 2;
+  if (task.kind == "near_keys")
+    return 2 * task.needles * (task.keyTokens + task.valueTokens);
+  if (task.kind == "induction")
+    return (task.needles + task.queries) * (task.keyTokens + task.valueTokens);
   const bool asksAll = task.kind == "passkeys" || task.kind == "mqar";
   const int64_t asked = asksAll ? task.needles : task.queries;
   return 2 * text + task.needles * needle + asked * (1 + task.valueTokens);
@@ -24,5 +38,28 @@ int64_t morph::spec::getTaskTokens(const TaskShape &task) {
 int64_t morph::spec::getTaskKeys(const TaskShape &task) {
   if (task.kind == "niah_multi_value")
     return 1;
-  return task.kind == "variable_tracking" ? task.needles * task.hops : task.needles;
+  if (task.kind == "counting")
+    return task.queries + 1;
+  if (task.kind == "induction")
+    return 0;
+  return task.kind == "variable_tracking" || task.kind == "two_hop" ? task.needles * task.hops : task.needles;
+}
+
+int64_t morph::spec::getTaskValues(const TaskShape &task) {
+  if (task.kind == "counting")
+    return task.needles;
+  if (task.kind != "induction")
+    return 1;
+  // Each of the N beginnings of L tokens may be met at N (v + 1) places inside the sequences and N^2 (L - 1) across two
+  // neighbours, at one in A^L of them for A values.
+  const double needles = double(task.needles), length = double(task.keyTokens);
+  const double places = needles * (needles * double(task.valueTokens + 1) + needles * needles * (length - 1));
+  return std::max<int64_t>(2, std::llround(std::ceil(std::pow(places, 1 / length) - 1e-9)));
+}
+
+int64_t morph::spec::getAllQueries(const TaskShape &task) {
+  if (task.kind == "variable_tracking" || task.kind == "niah_multi_value")
+    return 1;
+  // All marks that are counted: as many queries as marks would leave nothing to count.
+  return task.kind == "counting" ? std::min(task.queries, task.needles) : task.needles;
 }

@@ -14,9 +14,10 @@ namespace morph::spec {
 struct TaskShape {
   llvm::StringRef kind;
   bool words = false;      ///< Space "words": the lengths of texts in tokens are not known yet.
-  int64_t needles = 1;     ///< Of variable_tracking: chains.
+  int64_t needles = 1;     ///< Of variable_tracking and two_hop: chains; of counting: marks.
   int64_t queries = 1;     ///< Of kinds that do not ask for all they hide.
-  int64_t hops = 2;        ///< Of variable_tracking: assignments of a chain.
+  int64_t hops = 2;        ///< Of variable_tracking: assignments of a chain; of two_hop: needles of a chain.
+  int64_t keyTokens = 2;   ///< Of near_keys: tokens of a key; of induction: those that ask for a sequence.
   int64_t valueTokens = 1; ///< Of space "tokens"; in words a value's words, 1 for numbers.
 };
 
@@ -25,8 +26,16 @@ struct TaskShape {
 /// test/data/Inputs/task-room.json holds the generators to it.
 int64_t getTaskTokens(const TaskShape &task);
 
-/// How many different keys a sample has.
+/// How many different keys a sample has; of near_keys: tokens in which its keys differ.
 int64_t getTaskKeys(const TaskShape &task);
+
+/// How many different values a sample needs so that its answers are clear: `counting` has a value for each number of
+/// marks, and `induction` so many that of its sequences' beginnings fewer than one in a sample occurs a second time; 1
+/// of the other kinds.
+int64_t getTaskValues(const TaskShape &task);
+
+/// The `queries` of a task whose needles are all asked for.
+int64_t getAllQueries(const TaskShape &task);
 
 } // namespace morph::spec
 

@@ -199,15 +199,19 @@ StatusOr<Lexicon> readLexicon(const std::string &path) {
 
 StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
   std::string where = "task '" + task.name + "'";
-  MORPH_ASSIGN_OR_RETURN(auto keys, idRange(task.keyTokens, "key_tokens", vocabulary, where));
-  MORPH_ASSIGN_OR_RETURN(auto values, idRange(task.valueTokens, "value_tokens", vocabulary, where));
   Lexicon lexicon;
   lexicon.vocabulary = vocabulary;
+  if (task.kind != TaskSpec::Kind::Induction) { // Sequences are of values alone.
+    MORPH_ASSIGN_OR_RETURN(auto keys, idRange(task.keyTokens, "key_tokens", vocabulary, where));
+    for (int64_t id = keys.first; id < keys.second; ++id)
+      lexicon.keys.push_back({id});
+  }
+  if (task.kind == TaskSpec::Kind::NearKeys)
+    lexicon.keyParts = task.keyLength;
+  MORPH_ASSIGN_OR_RETURN(auto values, idRange(task.valueTokens, "value_tokens", vocabulary, where));
   if (task.valueLength < 1 || task.valueLength > kMostValueParts)
     return Status::invalid(where + ": 'value_length' must be in 1.." + std::to_string(kMostValueParts) + ", not " +
                            std::to_string(task.valueLength));
-  for (int64_t id = keys.first; id < keys.second; ++id)
-    lexicon.keys.push_back({id});
   lexicon.alphabets.emplace_back();
   for (int64_t id = values.first; id < values.second; ++id)
     lexicon.alphabets[0].push_back({id});
@@ -220,7 +224,9 @@ StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
       lexicon.repeat.push_back(id);
   }
   Wording wording;
-  wording.needle = {{{}, "key"}, {{}, "value"}};
+  wording.needle = {{{}, "key"}};
+  if (task.kind != TaskSpec::Kind::Counting)
+    wording.needle.push_back({{}, "value"});
   wording.link = {{{}, "key"}, {{}, "source"}};
   wording.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
   lexicon.wordings[static_cast<size_t>(Split::Training)] = {wording};

@@ -19,8 +19,8 @@ namespace morph {
 
 using Piece = std::vector<int64_t>;
 
-/// Fixed tokens, or a place that the generator fills: "key" or "value", "source" (variable tracking: the key that a
-/// key is set to), "keys" (all asked keys, `keyJoin` between them).
+/// Fixed tokens, or a place that the generator fills: "key" or "value", "source" (of a link: the key that a key is set
+/// to), "keys" (all asked keys, `keyJoin` between them).
 struct TemplatePart {
   Piece tokens;
   std::string slot;
@@ -35,8 +35,9 @@ struct Wording {
 
 /// What samples are made of, before it is divided into splits (Pool.h).
 struct Lexicon {
-  int64_t vocabulary = 0; ///< Every id is below it.
-  std::vector<Piece> keys;
+  int64_t vocabulary = 0;  ///< Every id is below it.
+  std::vector<Piece> keys; ///< Of induction in token space none.
+  int64_t keyParts = 1;    ///< More (near_keys): a key is so many of `keys`, and as a whole of one split.
   /// What values are made of: value part i is a piece of `alphabets[value[i]]`, all combinations being values. Digits
   /// of a number, words of a phrase; or one alphabet of whole values, where their tokens do not come apart.
   std::vector<std::vector<Piece>> alphabets;
@@ -57,8 +58,9 @@ StatusOr<Lexicon> parseLexicon(const std::string &text, const std::string &where
 StatusOr<Lexicon> readLexicon(const std::string &path);
 
 /// A token-space lexicon from a task's `key_tokens`, `value_tokens`, `noise_tokens` ([first, last_exclusive]),
-/// `value_length` and `kind`: a needle is `key value`, a link `key source`, a question nothing, a lead the key (for
-/// variable_tracking the value). It has this one wording. `vocabulary` bounds the ranges.
+/// `value_length`, `key_length` and `kind`: a needle is `key value` (for counting `key`), a link `key source`, a
+/// question nothing, a lead the key (for variable_tracking the value). It has this one wording. `vocabulary` bounds the
+/// ranges.
 StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary);
 
 } // namespace morph

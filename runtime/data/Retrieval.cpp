@@ -12,9 +12,9 @@ namespace {
 
 /// What of a task's sizes would not end in a sample.
 Status checkSizes(const TaskSpec &task, const std::string &where) {
-  for (int64_t count : {task.needles, task.queries, task.hops})
+  for (int64_t count : {task.needles, task.queries, task.hops, task.keyLength})
     if (count < 1 || count > 65536)
-      return Status::invalid(where + ": 'needles', 'queries' and 'hops' must be in 1..65536, not " +
+      return Status::invalid(where + ": 'needles', 'queries', 'hops' and 'key_length' must be in 1..65536, not " +
                              std::to_string(count));
   if (task.depth[0] > task.depth[1])
     return Status::invalid(where + ": 'depth' must be [lowest, highest], and it falls");
@@ -52,19 +52,20 @@ int64_t fixedLength(const Piece &prefix, const TaskPlan &plan) {
   return static_cast<int64_t>(fixed);
 }
 
-/// The longest of some pieces, as all there is.
-std::vector<Piece> longestOf(const std::vector<Piece> &pieces) {
-  return {*std::max_element(pieces.begin(), pieces.end(),
-                            [](const Piece &a, const Piece &b) { return a.size() < b.size(); })};
+/// The longest of some pieces.
+Piece longestOf(const std::vector<Piece> &pieces) {
+  return *std::max_element(pieces.begin(), pieces.end(),
+                           [](const Piece &a, const Piece &b) { return a.size() < b.size(); });
 }
 
 /// The tokens that the longest sample of a kind needs beside background: made of the longest key and value parts, in
 /// every wording.
 int64_t longestPlan(const TaskKind &kind, const TaskParameters &parameters, const Lexicon &lexicon) {
   auto longest = std::make_shared<Lexicon>(lexicon);
-  longest->keys.assign(static_cast<size_t>(kind.keysOfSample(parameters)), longestOf(lexicon.keys)[0]);
+  if (!lexicon.keys.empty())
+    longest->keys.assign(static_cast<size_t>(kind.keysOfSample(parameters)), longestOf(lexicon.keys));
   for (std::vector<Piece> &alphabet : longest->alphabets)
-    alphabet = longestOf(alphabet);
+    alphabet.assign(alphabet.size(), longestOf(alphabet));
   const Pool pool(longest, Split::Training, {/*keys=*/true, /*values=*/true, /*wordings=*/true});
   int64_t most = 0;
   for (const std::vector<Wording> &wordings : lexicon.wordings)
@@ -76,6 +77,18 @@ int64_t longestPlan(const TaskKind &kind, const TaskParameters &parameters, cons
   return most;
 }
 
+TaskParameters parametersOf(const TaskSpec &task) {
+  TaskParameters parameters;
+  parameters.name = task.name;
+  parameters.needles = task.needles;
+  parameters.queries = task.queries;
+  parameters.hops = task.hops;
+  parameters.keyLength = task.keyLength;
+  parameters.depthLow = task.depth[0];
+  parameters.depthHigh = task.depth[1];
+  return parameters;
+}
+
 std::string joinNames(const std::vector<std::string> &names) {
   std::string text;
   for (const std::string &name : names)
@@ -84,6 +97,8 @@ std::string joinNames(const std::vector<std::string> &names) {
 }
 
 } // namespace
+
+int64_t allQueries(const TaskSpec &task) { return findTaskKind(toWord(task.kind))->allQueries(parametersOf(task)); }
 
 StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &task, const std::string &dataDir,
                                                                std::shared_ptr<const TextStore> text,
@@ -95,13 +110,7 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
     return Status::invalid(where + ": unknown kind '" + toWord(task.kind) + "'",
                            "known kinds: " + joinNames(taskKindNames()));
   MORPH_RETURN_IF_ERROR(checkSizes(task, where));
-  TaskParameters &parameters = generator->parameters_;
-  parameters.name = task.name;
-  parameters.needles = task.needles;
-  parameters.queries = task.queries;
-  parameters.hops = task.hops;
-  parameters.depthLow = task.depth[0];
-  parameters.depthHigh = task.depth[1];
+  const TaskParameters &parameters = generator->parameters_ = parametersOf(task);
 
   Lexicon lexicon;
   if (task.space == TaskSpec::Space::Tokens) {
@@ -143,6 +152,7 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
                            "lower needles, or give more keys");
   generator->leastLength_ = longestPlan(kind, parameters, lexicon);
   generator->sharing_ = sharingOf(lexicon, keys);
+  generator->sharing_.values |= kind.sharesValues();
   generator->lexicon_ = std::make_shared<const Lexicon>(std::move(lexicon));
   for (Split split : kSplits)
     generator->pools_[static_cast<size_t>(split)] = Pool(generator->lexicon_, split, generator->sharing_);

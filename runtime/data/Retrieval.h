@@ -54,9 +54,10 @@ struct TaskPlan {
 /// A task's parameters, from its [[task]] section.
 struct TaskParameters {
   std::string name;
-  int64_t needles = 1; ///< Variable tracking: chains.
-  int64_t queries = 1; ///< Of kinds that do not ask for all they hide.
-  int64_t hops = 2;    ///< Variable tracking: assignments of a chain.
+  int64_t needles = 1;   ///< variable_tracking and two_hop: chains; counting: marks.
+  int64_t queries = 1;   ///< Of kinds that do not ask for all they hide.
+  int64_t hops = 2;      ///< variable_tracking: assignments of a chain; two_hop: needles of a chain.
+  int64_t keyLength = 2; ///< near_keys: tokens of a key; induction: those that ask for a sequence.
   double depthLow = 0.05, depthHigh = 0.95;
   int64_t depthCandidates = 1000;
 };
@@ -65,12 +66,16 @@ struct TaskParameters {
 class TaskKind {
 public:
   virtual ~TaskKind() = default;
-  /// How many different keys a sample takes.
+  /// How many different keys a sample takes; of near_keys: tokens in which its keys differ.
   virtual int64_t keysOfSample(const TaskParameters &parameters) const = 0;
+  /// The `queries` that ask for all that a sample hides.
+  virtual int64_t allQueries(const TaskParameters &parameters) const { return parameters.needles; }
+  /// Whether answers are the same few in every split whatever the lexicon has.
+  virtual bool sharesValues() const { return false; }
   /// Parameters that this kind cannot do, as more queries than needles, or not with this lexicon.
   virtual Status check(const TaskParameters &parameters, const Lexicon &lexicon) const = 0;
   /// Needles, question and answers of one sample in one of the pool's wordings. `depth`, when set, is where the asked
-  /// needles go.
+  /// needles go. How many tokens they take follows from the parameters and the lengths of the pieces alone.
   virtual TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
                         std::optional<double> depth) const = 0;
 };
@@ -78,6 +83,9 @@ public:
 /// The kind of that name, or null. Kinds are listed in Tasks.cpp.
 const TaskKind *findTaskKind(const std::string &name);
 std::vector<std::string> taskKindNames();
+
+/// The `queries` that ask for all that a task hides: 1 of kinds that ask for one thing.
+int64_t allQueries(const TaskSpec &task);
 
 struct SampleOptions {
   std::optional<double> depth;   ///< Where the asked needles go; unset: drawn.

@@ -9,6 +9,10 @@ static const TaskKinds &taskKinds() {
     addRecallKinds(all);
     addMultiValueKind(all);
     addVariableTrackingKind(all);
+    addTwoHopKind(all);
+    addCountingKind(all);
+    addNearKeysKind(all);
+    addInductionKind(all);
     return all;
   }();
   return kinds;
@@ -41,6 +45,22 @@ double drawDepth(const TaskParameters &parameters, Random &random) {
                      ? static_cast<double>(candidate) / static_cast<double>(parameters.depthCandidates - 1)
                      : 0.5;
   return parameters.depthLow + (parameters.depthHigh - parameters.depthLow) * share;
+}
+
+Status checkQueries(const TaskParameters &parameters) {
+  if (parameters.queries > parameters.needles)
+    return Status::invalid("task '" + parameters.name + "': 'queries' is " + std::to_string(parameters.queries) +
+                           ", more than its " + std::to_string(parameters.needles) + " needles");
+  return {};
+}
+
+Status checkLinks(const TaskParameters &parameters, const Lexicon &lexicon, const std::string &kind) {
+  for (const std::vector<Wording> &wordings : lexicon.wordings)
+    for (const Wording &wording : wordings)
+      if (wording.link.empty())
+        return Status::invalid("task '" + parameters.name + "': its lexicon has no 'link'",
+                               "make the lexicon again with kind " + kind);
+  return {};
 }
 
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys) {

@@ -17,6 +17,10 @@ using TaskKinds = std::map<std::string, const TaskKind *>;
 void addRecallKinds(TaskKinds &kinds);
 void addMultiValueKind(TaskKinds &kinds);
 void addVariableTrackingKind(TaskKinds &kinds);
+void addTwoHopKind(TaskKinds &kinds);
+void addCountingKind(TaskKinds &kinds);
+void addNearKeysKind(TaskKinds &kinds);
+void addInductionKind(TaskKinds &kinds);
 
 /// The tokens of a template with its slots filled; every slot that occurs must be given.
 Piece fill(const Template &parts, const std::map<std::string, Piece> &slots);
@@ -26,6 +30,12 @@ void append(Piece &to, const Piece &tokens);
 
 /// A depth among the task's candidates between its lowest and highest.
 double drawDepth(const TaskParameters &parameters, Random &random);
+
+/// An error where a task asks for more needles than it has.
+Status checkQueries(const TaskParameters &parameters);
+
+/// An error where a wording has no link: its lexicon was made for another kind.
+Status checkLinks(const TaskParameters &parameters, const Lexicon &lexicon, const std::string &kind);
 
 /// All `keys` (indices into the pool's) with keyJoin between them.
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys);

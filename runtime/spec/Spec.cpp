@@ -64,6 +64,7 @@ template <> struct Visit<TaskSpec> {
     visitor.key("queries", section.queries, {atLeast(1), atMost(65536)});
     visitor.key("hops", section.hops, {atLeast(1), atMost(65536)});
     visitor.key("keys", section.keys);
+    visitor.key("key_length", section.keyLength, {atLeast(1), atMost(4096)});
     visitor.key("values", section.values);
     visitor.key("value_length", section.valueLength, {atLeast(1), atMost(65536)});
     visitor.key("depth", section.depth, {atLeast(0), atMost(1)});
@@ -98,6 +99,7 @@ template <> struct Visit<PretrainPhaseSpec> {
     visitor.key("steps_max", section.stepsMax, {atLeast(1), atMost(1000000000)});
     visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
     visitor.key("length", section.length, {atLeast(4), atMost(16777216)});
+    visitor.key("tasks", section.tasks);
     visitor.key("needles", section.needles, {atLeast(1), atMost(65536)});
     visitor.key("background", section.background);
     visitor.key("advance_at", section.advanceAt, {above(0), atMost(1)});
@@ -290,6 +292,14 @@ const char *toWord(TaskSpec::Kind value) {
     return "variable_tracking";
   case TaskSpec::Kind::Mqar:
     return "mqar";
+  case TaskSpec::Kind::NearKeys:
+    return "near_keys";
+  case TaskSpec::Kind::Induction:
+    return "induction";
+  case TaskSpec::Kind::TwoHop:
+    return "two_hop";
+  case TaskSpec::Kind::Counting:
+    return "counting";
   }
   return "";
 }

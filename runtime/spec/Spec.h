@@ -110,6 +110,10 @@ struct TaskSpec {
     NiahMultiQuery,
     VariableTracking,
     Mqar,
+    NearKeys,
+    Induction,
+    TwoHop,
+    Counting,
   };
   enum class Space {
     Words,
@@ -138,14 +142,16 @@ struct TaskSpec {
   Space space{};
   /// Lengths that samples have; each batch draws one. (tokens; >= 8, <= 16777216)
   std::vector<int64_t> length;
-  /// Needles (or variables' chains) hidden in a sample. (>= 1, <= 65536)
+  /// Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting. (>= 1, <= 65536)
   int64_t needles{};
-  /// Needles asked for in a sample. (>= 1, <= 65536)
+  /// Needles asked for in a sample; of counting: marks whose number is asked. (>= 1, <= 65536)
   int64_t queries{};
-  /// Assignments a chain of variable_tracking has. (>= 1, <= 65536)
+  /// Assignments that a chain of variable_tracking has, needles that a chain of two_hop has. (>= 1, <= 65536)
   int64_t hops{};
   /// What a needle's key looks like.
   Keys keys{};
+  /// Tokens of a key of near_keys, and those by which induction asks for a sequence. (tokens; >= 1, <= 4096)
+  int64_t keyLength{};
   /// What a needle's value looks like.
   Values values{};
   /// Digits, words or tokens of a value. (>= 1, <= 65536)
@@ -203,11 +209,13 @@ struct PretrainPhaseSpec {
   int64_t batch{};
   /// Tokens a sequence. (tokens; >= 4, <= 16777216)
   int64_t length{};
-  /// Needles a sequence, all asked for. (>= 1, <= 65536)
-  int64_t needles{};
-  /// What surrounds the needles.
-  TaskSpec::Background background{};
-  /// Running accuracy of the answers at which the next phase begins. (> 0, <= 1)
+  /// Tasks of this phase; each sample draws one.
+  std::vector<std::string> tasks;
+  /// Needles a sequence, all asked for; none: each task's own, and its queries. (>= 1, <= 65536)
+  std::optional<int64_t> needles;
+  /// What surrounds the needles; none: each task's own.
+  std::optional<TaskSpec::Background> background;
+  /// Accuracy at which the next phase begins, that of the worst task's held-out answers. (> 0, <= 1)
   double advanceAt{};
 };
 

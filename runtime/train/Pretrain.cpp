@@ -14,12 +14,14 @@ namespace {
 struct Phase {
   int64_t stepsMax = 1, batch = 1;
   double advanceAt = 0.9;
-  std::unique_ptr<BatchStream> training, heldOut;
+  std::unique_ptr<BatchStream> training;
+  std::vector<std::string> tasks;
+  std::vector<std::unique_ptr<BatchStream>> heldOut; ///< By task.
 };
 
 /// Steps between measurements of the accuracy.
 constexpr int64_t measureEvery = 10;
-/// Answer tokens that one measurement has at least.
+/// Answer tokens that one measurement of a task has at least.
 constexpr int64_t measureRows = 128;
 
 class Curriculum {
@@ -35,16 +37,17 @@ public:
   }
 
 private:
-  /// Share of answer tokens right on `rows` or more held-out answer tokens of a phase, by the program `score`.
-  StatusOr<double> accuracy(NamedTensors &masters, const Phase &phase, int64_t rows);
+  /// Share of answer tokens right on `rows` or more held-out answer tokens of each task of a phase, by the program
+  /// `score`.
+  StatusOr<std::vector<double>> accuracies(NamedTensors &masters, const Phase &phase, int64_t rows);
   /// Moves on where the current phase is through; whether it was the last.
   StatusOr<bool> advance(int64_t step, NamedTensors &masters);
 
   const StageContext &context_;
   std::vector<Phase> phases_;
   size_t current_ = 0;
-  int64_t begin_ = 0; ///< Step at which the current phase began.
-  double accuracy_ = 0;
+  int64_t begin_ = 0;   ///< Step at which the current phase began.
+  double accuracy_ = 0; ///< Of the worst task.
   Json history_ = Json::array();
 };
 
@@ -68,11 +71,14 @@ Status Curriculum::read(const PretrainSpec &section) {
     data.length = asked.length;
     data.textWeight = section.textWeight;
     std::vector<std::shared_ptr<const TaskGenerator>> generators;
-    for (const std::string &name : section.tasks) {
+    phase.tasks = asked.tasks;
+    for (const std::string &name : phase.tasks) {
       MORPH_ASSIGN_OR_RETURN(TaskSpec task, findTask(context_.spec.tasks, name));
-      // All needles are asked for.
-      task.needles = task.queries = asked.needles;
-      task.background = asked.background;
+      if (asked.needles) {
+        task.needles = *asked.needles;
+        task.queries = allQueries(task);
+      }
+      task.background = asked.background.value_or(task.background);
       task.length = {asked.length};
       MORPH_ASSIGN_OR_RETURN(std::shared_ptr<const TaskGenerator> generator,
                              TaskGenerator::create(task, context_.dataDir(), text, context_.vocabulary));
@@ -83,25 +89,36 @@ Status Curriculum::read(const PretrainSpec &section) {
     data.stream = "held-out/pretrain/phase " + std::to_string(i);
     data.textWeight = 0;
     data.sample.split = Split::Selection;
-    MORPH_ASSIGN_OR_RETURN(phase.heldOut, BatchStream::create(data, generators, text));
+    // All tasks together are measured on about one batch.
+    const int64_t tasks = static_cast<int64_t>(generators.size());
+    data.batch = (asked.batch + tasks - 1) / tasks;
+    for (const std::shared_ptr<const TaskGenerator> &generator : generators) {
+      MORPH_ASSIGN_OR_RETURN(auto stream, BatchStream::create(data, {generator}, text));
+      phase.heldOut.push_back(std::move(stream));
+    }
     phases_.push_back(std::move(phase));
   }
   return Status();
 }
 
-StatusOr<double> Curriculum::accuracy(NamedTensors &masters, const Phase &phase, int64_t rows) {
+StatusOr<std::vector<double>> Curriculum::accuracies(NamedTensors &masters, const Phase &phase, int64_t rows) {
   MORPH_ASSIGN_OR_RETURN(const auto scorer, context_.executorOf("score", WeightStore::inMemory(masters)));
-  double right = 0, count = 0;
-  for (int64_t i = 0; count < static_cast<double>(rows); ++i) {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, phase.heldOut->batch(static_cast<uint64_t>(i)));
-    count += static_cast<double>(batch.positions.numel());
-    if (!context_.processes->owns(i))
-      continue;
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, scorer->run(loopBatch(batch, scorer->plan()).inputs));
-    right += outputs.at("correct").cpu().sum(at::kDouble).item<double>();
+  std::vector<double> right, count;
+  for (const std::unique_ptr<BatchStream> &heldOut : phase.heldOut) {
+    double &rightOfTask = right.emplace_back(0), &countOfTask = count.emplace_back(0);
+    for (int64_t i = 0; countOfTask < static_cast<double>(rows); ++i) {
+      MORPH_ASSIGN_OR_RETURN(const Batch batch, heldOut->batch(static_cast<uint64_t>(i)));
+      countOfTask += static_cast<double>(batch.positions.numel());
+      if (!context_.processes->owns(i))
+        continue;
+      MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, scorer->run(loopBatch(batch, scorer->plan()).inputs));
+      rightOfTask += outputs.at("correct").cpu().sum(at::kDouble).item<double>();
+    }
   }
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> sums, context_.processes->sum({right}));
-  return sums[0] / count;
+  MORPH_ASSIGN_OR_RETURN(std::vector<double> shares, context_.processes->sum(right));
+  for (size_t task = 0; task < shares.size(); ++task)
+    shares[task] /= count[task];
+  return shares;
 }
 
 StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
@@ -110,7 +127,8 @@ StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
   const bool last = done >= phase.stepsMax;
   if (done % measureEvery != 0 && !last)
     return false;
-  MORPH_ASSIGN_OR_RETURN(accuracy_, accuracy(masters, phase, measureRows));
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> shares, accuracies(masters, phase, measureRows));
+  accuracy_ = *std::min_element(shares.begin(), shares.end());
   // advance_at = 1 asks for all steps: a sample of rows may well be all right.
   const bool reached = accuracy_ >= phase.advanceAt && phase.advanceAt < 1;
   if (!reached && !last)
@@ -174,14 +192,20 @@ StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
     weights[name] = tensor.to(at::kBFloat16);
     rounded[name] = weights[name].to(at::kFloat);
   }
-  MORPH_ASSIGN_OR_RETURN(const double recall, accuracy(rounded, phases_.back(), 4096));
+  const std::vector<std::string> &tasks = phases_.back().tasks;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> shares, accuracies(rounded, phases_.back(), 4096));
   if (!context_.processes->isLeader())
     return StageOutcome::Done;
-  std::fprintf(stderr, "pretrain: the base recalls %.2f %% of held-out answer tokens\n", 100 * recall);
+  nlohmann::ordered_json heldOut;
+  for (size_t task = 0; task < shares.size(); ++task) {
+    std::fprintf(stderr, "pretrain: %s: %.2f %% of held-out answer tokens right\n", tasks[task].c_str(),
+                 100 * shares[task]);
+    heldOut[tasks[task]] = shares[task];
+  }
   MORPH_RETURN_IF_ERROR(writeSafetensors(context_.outPath("model.safetensors"), weights, {{"format", "pt"}}));
   const nlohmann::ordered_json stats = {{"steps", result.steps},     {"tokens", result.tokens},
                                         {"seconds", result.seconds}, {"last_loss", result.lastLoss},
-                                        {"phases", history_},        {"held_out_accuracy", recall},
+                                        {"phases", history_},        {"held_out_accuracy", heldOut},
                                         {"seed", context_.seed}};
   MORPH_RETURN_IF_ERROR(writeFile(context_.outPath("stats.json"), stats.dump(2) + "\n"));
   return StageOutcome::Done;

@@ -50,6 +50,7 @@ inline TaskSpec makeTask(const std::string &name, TaskSpec::Kind kind, int64_t n
   task.needles = needles;
   task.queries = 1;
   task.hops = 2;
+  task.keyLength = 2;
   task.valueLength = 2;
   task.depth = {0.05, 0.95};
   task.background = TaskSpec::Background::Text;

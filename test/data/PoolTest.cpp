@@ -132,7 +132,8 @@ std::array<std::set<Piece>, 3> answersOf(const TaskGenerator &generator) {
 
 TEST(Pool, AnswersOfSamplesAreDisjointInTokenSpace) {
   using Kind = TaskSpec::Kind;
-  for (Kind kind : {Kind::Mqar, Kind::NiahSingle, Kind::NiahMultiValue, Kind::NiahMultiQuery}) {
+  for (Kind kind : {Kind::Mqar, Kind::NiahSingle, Kind::NiahMultiValue, Kind::NiahMultiQuery, Kind::TwoHop,
+                    Kind::NearKeys, Kind::Induction}) {
     TaskSpec task = makeTask("t", kind, 4);
     task.length = {96};
     task.keyTokens = {1000, 1064};

@@ -18,15 +18,16 @@ TEST(TaskRoom, GeneratorsNeedWhatTheTableSays) {
   ASSERT_FALSE(table.empty());
   for (const json &row : table) {
     SCOPED_TRACE(row.dump());
-    const int64_t tokens = row.at("tokens"), keys = row.at("keys");
+    const int64_t tokens = row.at("tokens"), keys = row.at("keys"), values = row.value("values", 16);
     TaskSpec task = makeTask("t", *fromWord<TaskSpec::Kind>(row.at("kind")), row.at("needles"));
     task.queries = row.at("queries");
     task.hops = row.value("hops", task.hops);
+    task.keyLength = row.value("key_length", task.keyLength);
     task.valueLength = row.at("value_length");
     task.length = {tokens};
     task.background = TaskSpec::Background::Noise;
     task.keyTokens = {0, keys};
-    task.valueTokens = {100, 116};
+    task.valueTokens = {100, 100 + values};
     task.noiseTokens = {200, 216};
     auto generator = TaskGenerator::create(task, "", nullptr, 256);
     ASSERT_TRUE(generator.ok()) << generator.status().message();
@@ -36,6 +37,11 @@ TEST(TaskRoom, GeneratorsNeedWhatTheTableSays) {
     if (keys > 1) {
       task.keyTokens = {0, keys - 1};
       EXPECT_TRUE(refused(TaskGenerator::create(task, "", nullptr, 256).status(), "different keys"));
+      task.keyTokens = {0, keys};
+    }
+    if (row.contains("values")) {
+      task.valueTokens = {100, 100 + values - 1};
+      EXPECT_TRUE(refused(TaskGenerator::create(task, "", nullptr, 256).status(), "values"));
     }
   }
 }

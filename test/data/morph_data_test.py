@@ -30,8 +30,8 @@ DATA = ["tokenize", "--separator", "\f", "--holdout", 0.1, "--vocab", 0]
 
 def make_task(**keys):
     """A [[task]] of niah_single as a resolved spec has it, but for these keys."""
-    return {"name": "t", "kind": "niah_single", "keys": "words", "values": "number", "value_length": 7, "chat": True,
-            **keys}
+    return {"name": "t", "kind": "niah_single", "keys": "words", "values": "number", "value_length": 7, "needles": 4,
+            "chat": True, **keys}
 
 
 def run(*arguments):
@@ -160,7 +160,8 @@ class MorphDataTest(unittest.TestCase):
             task = make_task(kind=kind, values="words" if kind == "passkeys" else "number")
             wordings = morph_lexicon.make_lexicon(str(self.byte_level), task, 0)["wordings"]
             self.assertEqual(sorted(wordings), ["evaluation", "selection", "training"])
-            for part in ("prefix", "needle", "question", "lead"):
+            links = ("link",) if kind in ("variable_tracking", "two_hop") else ()
+            for part in ("prefix", "needle", "question", "lead", *links):
                 texts = [{json.dumps(wording[part]) for wording in wordings[split]} for split in wordings]
                 self.assertEqual(len(set.union(*texts)), sum(map(len, texts)), f"{kind}: {part}")
 
@@ -182,6 +183,15 @@ class MorphDataTest(unittest.TestCase):
         self.assertEqual((len(lexicon["alphabets"]), lexicon["value"]), (1, [0]))
         self.assertEqual(len(lexicon["alphabets"][0]), morph_lexicon.WHOLE_NUMBERS)
 
+    def test_counting_has_a_number_for_each_mark(self):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.byte_level)
+        lexicon = morph_lexicon.make_lexicon(str(self.byte_level), make_task(kind="counting", needles=12), 0)
+        self.assertEqual(lexicon["value"], [0])
+        self.assertEqual([tokenizer.decode(piece) for piece in lexicon["alphabets"][0]],
+                         [f" {count}" for count in range(1, 13)])
+
     def test_lexicon_file(self):
         task = make_task(value_length=5)
         lexicon = self.lexicon(self.byte_level, task)
@@ -201,6 +211,8 @@ class MorphDataTest(unittest.TestCase):
         self.refused(run(*base, json.dumps(make_task(kind="riddle"))), "variable_tracking")
         self.refused(run(*base, json.dumps(make_task(values="colours"))), "'values'", "colours")
         self.refused(run(*base, json.dumps(make_task(value_length=0))), "'value_length'")
+        self.refused(run(*base, json.dumps(make_task(kind="counting", needles=0))), "'needles'")
+        self.refused(run(*base, json.dumps(make_task(kind="near_keys"))), "counting")
         self.refused(run(*base, '{"name": "t", "kind": "mqar", "keys": "words"}'), "'values' is missing")
         self.refused(run(*base, self.folder / "none"), "none", "No such file")
         self.assertFalse((self.folder / "none.json").exists())

@@ -75,6 +75,10 @@ TASKS = [
     {"name": "several", "kind": "niah_multi_query", "needles": 4, "queries": 2, "background": "repeat"},
     {"name": "values", "kind": "niah_multi_value", "needles": 3, "background": "noise"},
     {"name": "chains", "kind": "variable_tracking", "needles": 2, "hops": 3, "background": "text"},
+    {"name": "hops", "kind": "two_hop", "needles": 2, "hops": 2, "background": "noise"},
+    {"name": "marks", "kind": "counting", "needles": 3, "background": "noise"},
+    {"name": "alike", "kind": "near_keys", "needles": 2, "key_length": 2, "background": "noise"},
+    {"name": "again", "kind": "induction", "needles": 2, "key_length": 3, "background": "noise"},
 ]
 
 WORDING = {

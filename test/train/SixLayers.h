@@ -101,6 +101,7 @@ protected:
     task.length = {16};
     task.needles = task.queries = 2;
     task.hops = 1;
+    task.keyLength = 2;
     task.valueLength = 1;
     task.depth = {0, 1};
     task.background = TaskSpec::Background::Noise;

@@ -43,9 +43,14 @@ int64_t answerTokens(const TaskSpec &task) {
   case TaskSpec::Kind::Passkeys:
   case TaskSpec::Kind::Mqar:
   case TaskSpec::Kind::NiahMultiValue:
+  case TaskSpec::Kind::NearKeys:
     return task.needles * tokens;
   case TaskSpec::Kind::VariableTracking: // Answers are keys.
     return task.hops * (task.space == TaskSpec::Space::Words ? 3 : 1);
+  case TaskSpec::Kind::Counting: // A space and the digits of at most 65536.
+    return task.queries * (task.space == TaskSpec::Space::Words ? 6 : 1);
+  case TaskSpec::Kind::TwoHop:
+  case TaskSpec::Kind::Induction:
   case TaskSpec::Kind::NiahSingle:
   case TaskSpec::Kind::NiahMultiKey:
   case TaskSpec::Kind::NiahMultiQuery:

@@ -36,8 +36,9 @@ ORDINALS = """first second third fourth fifth sixth seventh eighth ninth tenth e
 fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth""".split()
 NOUNS = {"number": "number", "words": "word", "uuid": "uuid"}
 REPEAT = " The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+# Kinds in words; near_keys and induction are in token ids only.
 KINDS = ("passkeys", "niah_single", "niah_multi_key", "niah_multi_value", "niah_multi_query", "variable_tracking",
-         "mqar")
+         "mqar", "two_hop", "counting")
 VERIFIED_SAMPLES = 24  # of each wording
 VERIFIED_VALUES = 256
 WHOLE_NUMBERS, WHOLE_UUIDS, WHOLE_KEYS, UUID_PARTS = 65536, 16384, 8192, 1024
@@ -62,14 +63,17 @@ WORDINGS = {
     "training": [
         {"thing": "access {noun}", "prefix": "Access {noun}s are scattered over the pages below. Keep them in mind.\n\n",
          "one": " The access {noun} of{key} is:{value}.", "many": " The access {noun}s of{key} are:{value}.",
+         "link": " The access {noun}{s} of{key} {is} what{source} has, too.",
          "ask": "\n\nWhich {thing} {is} given for{keys}?", "lead": "The {thing} of{key} {is}:"},
         {"thing": "lucky {noun}", "prefix": "Somebody noted lucky {noun}s in this document. Find all of them.\n\n",
          "one": " For{key}, the lucky {noun} is:{value}.", "many": " For{key}, the lucky {noun}s are:{value}.",
+         "link": " For{key}, take the lucky {noun}{s} from{source}.",
          "ask": "\n\nTell me the {thing} for{keys}.", "lead": "For{key}, the {thing} {is}:"},
     ],
     "selection": [
         {"thing": "registered {noun}", "prefix": "Read this report; it mentions registered {noun}s here and there.\n\n",
          "one": " The {noun} registered under{key} is:{value}.", "many": " The {noun}s registered under{key} are:{value}.",
+         "link": " The entry of{key} refers to that of{source}.",
          "ask": "\n\nAccording to the report, which {thing} {is} listed under{keys}?",
          "lead": "The {thing} under{key} {is}:"},
     ],
@@ -78,6 +82,7 @@ WORDINGS = {
          "prefix": "Special magic {noun}s are hidden within the following text. Remember them.\n\n",
          "one": " One of the special magic {noun}s for{key} is:{value}.",
          "many": " The special magic {noun}s for{key} are:{value}.",
+         "link": " The special magic {noun}{s} for{key} {is} the same as for{source}.",
          "ask": "\n\nWhat {is} the {thing} for{keys} in the text above?", "lead": "The {thing} for{key} {is}:"},
     ],
 }
@@ -126,24 +131,46 @@ TRACKING_WORDINGS = {
          "lead": "The variables that are assigned the value{value} are:"},
     ],
 }
+COUNTING_WORDINGS = {
+    "training": [
+        {"prefix": "A guest book is spread over the pages below. Count the guests of each city.\n\n",
+         "needle": " A guest from{key} signed.", "question": "\n\nHow many guests signed from{keys}?",
+         "lead": "Guests from{key}:"},
+        {"prefix": "Parcels are noted in this document, each by where it came from. Keep a tally.\n\n",
+         "needle": " One parcel came from{key}.", "question": "\n\nState the tally of parcels from{keys}.",
+         "lead": "Parcels from{key}:"},
+    ],
+    "selection": [
+        {"prefix": "This letter reports trains as they arrive. Follow the arrivals.\n\n",
+         "needle": " The train of{key} arrives.", "question": "\n\nGive the arrivals of trains of{keys}.",
+         "lead": "Arrivals of trains of{key}:"},
+    ],
+    "evaluation": [
+        {"prefix": "Special magic letters are hidden within the following text. Count them.\n\n",
+         "needle": " A special magic letter came from{key}.",
+         "question": "\n\nHow many special magic letters came from{keys} in the text above?",
+         "lead": "Special magic letters from{key}:"},
+    ],
+}
 
 
 def needle_wordings(kind, noun, phrase):
     """WORDINGS for one kind of value; `phrase`: a value is several words."""
-    plural = phrase or kind not in ("niah_single", "niah_multi_key", "niah_multi_query", "mqar")
-    asks_all = kind in ("niah_multi_query", "mqar")
+    plural = phrase or kind not in ("niah_single", "niah_multi_key", "niah_multi_query", "mqar", "two_hop")
+    asks_all = kind in ("niah_multi_query", "mqar", "two_hop")
 
     def write(wording):
         thing, form = wording["thing"].format(noun=noun), lambda many: {
             "{noun}": noun, "{thing}": wording["thing"].format(noun=noun) + ("s" if many else ""),
-            "{is}": "are" if many else "is"}
+            "{is}": "are" if many else "is", "{s}": "s" if many else ""}
 
         def put(text, many):
             for slot, value in form(many).items():
                 text = text.replace(slot, value)
             return text
-        return {"prefix": put(wording["prefix"], False), "needle": put(wording["many" if phrase else "one"], False),
-                "question": put(wording["ask"], plural or asks_all), "lead": put(wording["lead"], plural)}
+        parts = {"prefix": put(wording["prefix"], False), "needle": put(wording["many" if phrase else "one"], False),
+                 "question": put(wording["ask"], plural or asks_all), "lead": put(wording["lead"], plural)}
+        return {**parts, "link": put(wording["link"], phrase)} if kind == "two_hop" else parts
     return {split: [write(wording) for wording in wordings] for split, wordings in WORDINGS.items()}
 
 
@@ -218,13 +245,16 @@ def texts_of(task, seed, pieces):
         key_pool = ORDINALS
     else:
         key_pool = name_pool(generator) if kind == "variable_tracking" else CITIES
-    if values == "number":
+    if kind == "counting":
+        alphabets, value = [[f" {count}" for count in range(1, task["needles"] + 1)]], [0]
+    elif values == "number":
         alphabets, value = number_values(pieces, length, generator)
     elif values == "uuid":
         alphabets, value = uuid_values(pieces, generator)
     else:
         alphabets, value = [[" " + word for word in (NATO if kind == "passkeys" else THINGS)]], [0] * length
-    wordings = PASSKEY_WORDINGS if kind == "passkeys" else TRACKING_WORDINGS if kind == "variable_tracking" else \
+    special = {"passkeys": PASSKEY_WORDINGS, "variable_tracking": TRACKING_WORDINGS, "counting": COUNTING_WORDINGS}
+    wordings = special[kind] if kind in special else \
         needle_wordings(kind, NOUNS[values], values == "words" and length > 1)
     return {"keys": [" " + key for key in key_pool], "alphabets": alphabets, "value": value, "wordings": wordings,
             "key_join": ",", "answer_join": ".\n", "list_join": ",", "repeat": REPEAT}
@@ -356,6 +386,8 @@ def make_lexicon(folder, task, seed):
     for key, allowed in (("keys", ("words", "numbers", "uuid")), ("values", ("number", "words", "uuid"))):
         if task[key] not in allowed:
             raise LexiconError(f"task '{task['name']}': '{key}' must be one of {', '.join(allowed)}, not {task[key]!r}")
+    if task["kind"] == "counting" and not (isinstance(task.get("needles"), int) and 1 <= task["needles"] <= WHOLE_NUMBERS):
+        raise LexiconError(f"task '{task['name']}': 'needles' must be in 1..{WHOLE_NUMBERS}")
     if not isinstance(task["value_length"], int) or not 1 <= task["value_length"] <= 4096:
         raise LexiconError(f"task '{task['name']}': 'value_length' must be in 1..4096, not {task['value_length']!r}")
     try:

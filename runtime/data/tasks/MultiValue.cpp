@@ -12,6 +12,7 @@ namespace {
 class MultiValueKind : public TaskKind {
 public:
   int64_t keysOfSample(const TaskParameters &) const override { return 1; }
+  int64_t allQueries(const TaskParameters &) const override { return 1; }
 
   Status check(const TaskParameters &parameters, const Lexicon &) const override {
     if (parameters.queries != 1)

@@ -19,10 +19,7 @@ public:
   int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles; }
 
   Status check(const TaskParameters &parameters, const Lexicon &) const override {
-    if (!asksAll_ && parameters.queries > parameters.needles)
-      return Status::invalid("task '" + parameters.name + "': 'queries' is " + std::to_string(parameters.queries) +
-                             ", more than its " + std::to_string(parameters.needles) + " needles");
-    return {};
+    return asksAll_ ? Status() : checkQueries(parameters);
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,

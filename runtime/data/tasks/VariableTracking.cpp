@@ -12,17 +12,13 @@ namespace {
 class VariableTrackingKind : public TaskKind {
 public:
   int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles * parameters.hops; }
+  int64_t allQueries(const TaskParameters &) const override { return 1; }
 
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
     if (parameters.queries != 1)
       return Status::invalid("task '" + parameters.name +
                              "': variable_tracking asks for one chain: 'queries' must be 1");
-    for (const std::vector<Wording> &wordings : lexicon.wordings)
-      for (const Wording &wording : wordings)
-        if (wording.link.empty())
-          return Status::invalid("task '" + parameters.name + "': its lexicon has no 'link'",
-                                 "make the lexicon again with kind variable_tracking");
-    return {};
+    return checkLinks(parameters, lexicon, "variable_tracking");
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,

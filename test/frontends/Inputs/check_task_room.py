@@ -23,9 +23,11 @@ def main():
     with open(table) as file:
         rows = json.load(file)
     for row in rows:
-        tokens, keys = row.pop("tokens"), row.pop("keys")
+        tokens, keys, values = row.pop("tokens"), row.pop("keys"), row.pop("values", None)
         settings = [f"task.mine.{key}={json.dumps(value)}" for key, value in row.items()]
-        fits = [*settings, f"task.mine.length=[4096,{tokens}]", f"task.mine.key_tokens=[0,{keys}]"]
+        fits = [*settings, f"task.mine.length=[4096,{tokens}]", f"task.mine.key_tokens=[0,{max(keys, 1)}]"]
+        if values:
+            fits.append(f"task.mine.value_tokens=[64,{64 + values}]")
         code, message = translate(spec, *fits)
         assert code == 0, f"{row}: {message}"
         code, message = translate(spec, *fits, f"task.mine.length=[4096,{tokens - 1}]")
@@ -34,6 +36,9 @@ def main():
         if keys > 1:
             code, message = translate(spec, *fits, f"task.mine.key_tokens=[0,{keys - 1}]")
             assert code == 2 and f"{keys} different keys [S19]" in message, f"{row}: {message}"
+        if values:
+            code, message = translate(spec, *fits, f"task.mine.value_tokens=[64,{63 + values}]")
+            assert code == 2 and f"{values} different values [S19]" in message, f"{row}: {message}"
     print(f"{len(rows)} rows agree")
 
 
