@@ -382,7 +382,7 @@ struct AuditSpec {
     Every,
   };
   /// Selectors, named as in `select.method`; `uniform:*` are all its offsets and the middles. The first one is what the
-  /// others are held against.
+  /// others are held against. `exhaustive` is there wherever all choices are judged: the best of them.
   std::vector<std::string> selectors;
   /// Hugging Face folders of base models, as in `model.path`; none: that one. (path)
   std::vector<std::string> bases;
