@@ -102,7 +102,7 @@ int64_t allQueries(const TaskSpec &task) { return findTaskKind(toWord(task.kind)
 
 StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &task, const std::string &dataDir,
                                                                std::shared_ptr<const TextStore> text,
-                                                               int64_t vocabulary) {
+                                                               int64_t vocabulary, const Sharing &shared) {
   std::string where = "task '" + task.name + "'";
   std::unique_ptr<TaskGenerator> generator(new TaskGenerator);
   generator->kind_ = findTaskKind(toWord(task.kind));
@@ -152,7 +152,9 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
                            "lower needles, or give more keys");
   generator->leastLength_ = longestPlan(kind, parameters, lexicon);
   generator->sharing_ = sharingOf(lexicon, keys);
-  generator->sharing_.values |= kind.sharesValues();
+  generator->sharing_.keys |= shared.keys;
+  generator->sharing_.values |= shared.values || kind.sharesValues();
+  generator->sharing_.wordings |= shared.wordings;
   generator->lexicon_ = std::make_shared<const Lexicon>(std::move(lexicon));
   for (Split split : kSplits)
     generator->pools_[static_cast<size_t>(split)] = Pool(generator->lexicon_, split, generator->sharing_);

@@ -96,9 +96,11 @@ struct SampleOptions {
 class TaskGenerator {
 public:
   /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`;
-  /// background "text" needs `text`. `vocabulary` is the model's.
+  /// background "text" needs `text`. `vocabulary` is the model's. What `shared` says is shared by all splits however
+  /// much of it there is.
   static StatusOr<std::unique_ptr<TaskGenerator>> create(const TaskSpec &task, const std::string &dataDir,
-                                                         std::shared_ptr<const TextStore> text, int64_t vocabulary);
+                                                         std::shared_ptr<const TextStore> text, int64_t vocabulary,
+                                                         const Sharing &shared = {});
 
   const std::string &name() const { return parameters_.name; }
   const TaskParameters &parameters() const { return parameters_; }

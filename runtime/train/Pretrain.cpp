@@ -80,8 +80,11 @@ Status Curriculum::read(const PretrainSpec &section) {
       }
       task.background = asked.background.value_or(task.background);
       task.length = {asked.length};
+      // A token that is nowhere a key in training is none to the base afterwards: the base is taught all of them.
+      // Values of several tokens are held out, as combinations.
+      const Sharing shared{/*keys=*/true, /*values=*/task.valueLength == 1, /*wordings=*/false};
       MORPH_ASSIGN_OR_RETURN(std::shared_ptr<const TaskGenerator> generator,
-                             TaskGenerator::create(task, context_.dataDir(), text, context_.vocabulary));
+                             TaskGenerator::create(task, context_.dataDir(), text, context_.vocabulary, shared));
       generators.push_back(std::move(generator));
     }
     data.stream = "pretrain/phase " + std::to_string(i);

@@ -147,5 +147,27 @@ TEST(Pool, AnswersOfSamplesAreDisjointInTokenSpace) {
   }
 }
 
+TEST(Pool, WhatACallerSharesIsShared) {
+  TaskSpec task = makeTask("t", TaskSpec::Kind::TwoHop, 2);
+  task.length = {96};
+  task.keyTokens = {1000, 1064};
+  task.valueTokens = {1064, 1128};
+  auto keysOf = [&](const Sharing &shared) {
+    auto generator = TaskGenerator::create(task, "", countingText({4000}, 0.25, 1000), 1128, shared);
+    EXPECT_TRUE(generator.ok()) << generator.status().message();
+    EXPECT_EQ((*generator)->sharing().keys, shared.keys);
+    std::set<int64_t> keys;
+    for (uint64_t index = 0; index < 400; ++index) {
+      auto sample = (*generator)->sample(3, index, 96);
+      for (int64_t token : sample->tokens)
+        if (token >= 1000 && token < 1064)
+          keys.insert(token);
+    }
+    return keys.size();
+  };
+  EXPECT_EQ(keysOf({/*keys=*/true, false, false}), 64u);
+  EXPECT_LT(keysOf({}), 48u);
+}
+
 } // namespace
 } // namespace morph
