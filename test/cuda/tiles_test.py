@@ -16,9 +16,10 @@ import cuda_tiles  # noqa: E402  pylint: disable=wrong-import-position
 class TilesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # One width of heads: what changes a kernel changes it for all.
+        # Two of the cases: what changes a kernel changes it for all.
         cls.folder = tempfile.TemporaryDirectory()
-        cls.ptx, cls.tiles, cls.estimates, cls.picked = cuda_tiles.compile_tiles(BIN, "sm_90", 64, cls.folder.name)
+        cls.cases = {case: cuda_tiles.compile_tiles(BIN, *case, cls.folder.name) for case in (("sm_90", 64), ("sm_80", 128))}
+        _, _, cls.estimates, cls.picked = cls.cases["sm_90", 64]
 
     @classmethod
     def tearDownClass(cls):
@@ -26,10 +27,16 @@ class TilesTest(unittest.TestCase):
 
     def test_table_is_of_these_kernels(self):
         table = (SOURCE / cuda_tiles.TABLE).read_text()
-        self.assertIn(cuda_tiles.stamp_of("sm_90", 64, self.ptx), table, "tools/bench --cuda-tiles --write makes it anew")
+        for (target, width), (ptx, _, _, _) in self.cases.items():
+            self.assertIn(cuda_tiles.stamp_of(target, width, ptx), table, "tools/bench --cuda-tiles --write makes it anew")
         for target in cuda_tiles.TARGETS:
             for width in cuda_tiles.WIDTHS:
                 self.assertRegex(table, f"// {target}, width {width}: PTX [0-9a-f]{{64}}, ptxas V")
+
+    def test_table_is_not_written_by_hand(self):
+        table = (SOURCE / cuda_tiles.TABLE).read_text()
+        lines = table.removeprefix(cuda_tiles.HEADER).splitlines()[:-1]
+        self.assertEqual(table, cuda_tiles.text_of(lines))
 
     @unittest.skipUnless(cuda_model.find_ptxas(BIN.parent), "there is no ptxas")
     def test_answers_are_those_of_ptxas(self):
@@ -37,8 +44,9 @@ class TilesTest(unittest.TestCase):
         table = (SOURCE / cuda_tiles.TABLE).read_text()
         if f", ptxas {cuda_tiles.version_of(ptxas)}\n" not in table:
             self.skipTest("the table is of another ptxas")
-        for tile, (registers, spilled) in cuda_tiles.assemble(ptxas, self.ptx, self.tiles, "sm_90").items():
-            self.assertIn(cuda_tiles.line_of(tile, "sm_90", registers, spilled), table)
+        for (target, _), (ptx, tiles, _, _) in self.cases.items():
+            for tile, (registers, spilled) in cuda_tiles.assemble(ptxas, ptx, tiles, target).items():
+                self.assertIn(cuda_tiles.line_of(tile, target, registers, spilled), table)
 
     def test_estimates_of_what_was_measured(self):
         # H100, 4 x 2048 tokens, 32 heads of 64, bf16, forward (passes/lower/README.md): twice what estimates are of. That
@@ -47,19 +55,22 @@ class TilesTest(unittest.TestCase):
         self.assertLess(abs(estimate / 0.28 - 1), 0.15)
 
     def test_measured_tiles_are_left_for_more_than_the_error(self):
-        picked = {tile.kind: tile for tile in self.picked}
         for measured in (("attention", 64, 128, 64, 4), ("attention_rows", 64, 128, 32, 4), ("attention_keys", 64, 128, 32, 8)):
             tile = cuda_tiles.Tile(*measured)
-            if picked[tile.kind] != tile:
-                self.assertLess(self.estimates[picked[tile.kind]][1], 0.85 * self.estimates[tile][1])
+            if self.picked[tile.kind] != tile:
+                self.assertLess(self.estimates[self.picked[tile.kind]][1], 0.85 * self.estimates[tile][1])
 
     def test_what_spills_or_does_not_fit_is_not_picked(self):
         for tile, (blocks, time) in self.estimates.items():
             self.assertEqual(blocks == 0, time == float("inf"), tile)
         self.assertEqual(self.estimates[cuda_tiles.Tile("attention", 64, 128, 128, 4)][0], 0)
-        self.assertEqual({tile.kind for tile in self.picked}, {tile.kind for tile in self.tiles.values()})
-        for tile in self.picked:
-            self.assertGreater(self.estimates[tile][0], 0, tile)
+        for _, tiles, estimates, picked in self.cases.values():
+            self.assertEqual(set(picked), {tile.kind for tile in tiles.values()})
+            for tile in picked.values():
+                self.assertGreater(estimates[tile][0], 0, tile)
+        # All 255 registers, and none spilled by those kernels that the table is of.
+        _, _, estimates, _ = self.cases["sm_80", 128]
+        self.assertEqual(estimates[cuda_tiles.Tile("attention", 128, 256, 32, 8)][0], 0)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@ using namespace morph;
 namespace {
 
 /// From a step's barrier, with the wait for copies and the fragments that come first, until the units are busy again.
-/// Set by hand: what the units' time lacked to the times of attention on an H100, of heads of 64 and 128.
-constexpr double kWaitClocks = 500;
+/// Set by hand: what the units' time lacked to the times of attention on an H100, of heads of 64 and 128
+/// (passes/lower/README.md).
+constexpr double kWaitClocks = 600;
 /// Bytes of the second cache, of those of the memory; and what of the latter's data sheet is reached
 /// (tools/python/bench).
 constexpr double kCacheSpeed = 2.5, kMemoryShare = .78;
 constexpr double kElementsAClock = 8, kSharedBytesAClock = 128, kSchedulers = 4;
 constexpr int64_t kMostWarps = 64, kMostBlocks = 32, kRegisters = 65536, kWarp = 32;
+/// Of a thread. A kernel that has all of them spills with other heads, windows or paddings than the table's.
+constexpr int64_t kMostRegisters = 255;
 /// Registers of a warp are handed out by as many, and the system has as much shared memory of each block.
 constexpr int64_t kRegisterUnit = 256, kSystemBytes = 1024;
 
@@ -82,7 +85,7 @@ TileCosts::TileCosts(const plan::DeviceTarget &of) : target(of.name) {
 
 int64_t TileCosts::resident(llvm::StringRef kind, int64_t width, const KernelTile &tile, int64_t blockBytes) const {
   const TileAnswer *answer = findAnswer(target, kind, width, tile);
-  if (!answer || answer->spilledBytes > 0 || blockBytes > kBlockSharedBytes)
+  if (!answer || answer->spilledBytes > 0 || answer->registers == kMostRegisters || blockBytes > kBlockSharedBytes)
     return 0;
   const int64_t registers = (answer->registers * kWarp + kRegisterUnit - 1) / kRegisterUnit * kRegisterUnit;
   return std::min({kMostWarps / tile.warps, kMostBlocks, kRegisters / (registers * tile.warps),
@@ -108,5 +111,5 @@ double TileCosts::clocks(llvm::StringRef kind, int64_t width, const KernelTile &
   const double reached = bandwidth * kMemoryShare;
   const double step = std::max(most + (sum - most) / beside + work.waits * kWaitClocks / blocks,
                                work.memoryBytes / reached + work.cacheBytes / (kCacheSpeed * reached));
-  return std::ceil(work.blocks / (multiprocessors * blocks)) * blocks * work.steps * step;
+  return std::max(work.blocks / multiprocessors, blocks) * work.steps * step;
 }

@@ -57,21 +57,24 @@ struct TileWork {
 /// kWaitClocks but for the resident-th part:
 ///
 ///     step = max(most + (sum - most) / w + waits kWaitClocks / resident, bytes / bytes a clock)
-///     time = ceil(blocks / (multiprocessors resident)) resident steps step
+///     time = max(blocks / multiprocessors, resident) steps step
 ///
-/// kWaitClocks was set by hand so that this agrees, within 14 %, with what was measured on one H100 of attention on
-/// heads of 64 and of 128; so that it agrees with those figures proves nothing of other widths and GPUs. A tile that
+/// The last blocks are not counted as if they filled the device: how many they are is a matter of the launch, which
+/// tiles are not picked for, the longest of a head come first, and what memory bounds is no slower with fewer of them.
+/// kWaitClocks was set by hand so that this agrees, within 15 %, with what was measured on one H100 of attention on
+/// heads of 64 and of 128; that it agrees with those figures proves nothing of other widths and GPUs. A tile that
 /// was measured on a GPU is left only for a gain beyond the model's error.
 class TileCosts {
 public:
   explicit TileCosts(const plan::DeviceTarget &target);
 
-  /// Estimated clocks; infinite where ptxas spilled, a block does not fit, or the table has no answer. `width` is that
-  /// of the heads: what the table has of the next one that is not less holds.
+  /// Estimated clocks; infinite where `resident` is 0. `width` is that of the heads: what the table has of the next one
+  /// that is not less holds.
   double clocks(llvm::StringRef kind, int64_t width, const KernelTile &tile, const TileWork &work) const;
   /// What tiles are compared by: the clocks, less kModelError of them where the tile was measured on a GPU.
   double cost(llvm::StringRef kind, int64_t width, const KernelTile &tile, const TileWork &work) const;
-  /// Blocks that a multiprocessor has at once; 0 where ptxas spilled, or where none fits.
+  /// Blocks that a multiprocessor has at once; 0 where ptxas spilled or took all registers, where none fits, and where
+  /// the table has no answer.
   int64_t resident(llvm::StringRef kind, int64_t width, const KernelTile &tile, int64_t blockBytes) const;
 
   double clockRate() const { return clock; }

@@ -6,6 +6,7 @@ is picked; with --write the table is made anew."""
 import argparse
 import collections
 import concurrent.futures
+import hashlib
 import os
 import pathlib
 import re
@@ -26,27 +27,35 @@ HEADER = """// SPDX-License-Identifier: Apache-2.0
 
 
 def model_of(width):
-    """Attention forward, on a cache and backward: with and without padding at the start and a window."""
-    q, kv, full = f"tensor<?x?x2x{width}xbf16>", f"tensor<?x?x1x{width}xbf16>", f"tensor<?x?x2x{width}xf32>"
+    """Attention forward, on a cache and backward, which are code of their own for every number of heads that share keys: two,
+    one, and three that no shift divides by, with padding at the start and a window. What is estimated and picked is that of
+    two, which comes first."""
     lines, outputs, types = [], [], []
 
-    def add(name, result, line):
-        lines.append(f"    %{name} = {line}")
-        outputs.append(f'"{name}" = %{name}')
-        types.append(result)
+    def tensor(heads, element="bf16"):
+        return f"tensor<?x?x{heads}x{width}x{element}>"
 
-    for name, start, window, start_type in (("plain", "", "", ""), ("padded", "start %s", "window 100", " start tensor<?xi64>")):
-        add(f"y_{name}", full, f"morph.attention %q, %k, %v {start} scale 0.125 {window} : {q}, {kv}, {kv}{start_type}")
-        add(f"c_{name}", full, f"morph.attention %q, %ck, %cv {start} offset %o scale 0.125 {window} : {q}, {kv}, {kv}{start_type} "
+    def add(result, line):
+        name = f"r{len(lines)}"
+        lines.append(f"    %{name}:{len(result)} = {line}")
+        outputs.extend(f'"{name}_{i}" = %{name}#{i}' for i in range(len(result)))
+        types.extend(result)
+
+    for heads, groups, start, window in ((2, 1, "", ""), (2, 2, "", ""), (3, 1, "start %s", "window 100")):
+        q, kv, start_type = tensor(heads), tensor(groups), " start tensor<?xi64>" if start else ""
+        result = [tensor(heads, "f32"), tensor(groups, "f32"), tensor(groups, "f32")]
+        scale, types_of = f"scale 0.125 {window} :", f"{q}, {kv}, {kv}"
+        add(result[:1], f"morph.attention %q{heads}, %k{groups}, %v{groups} {start} {scale} {types_of}{start_type}")
+        add(result[:1], f"morph.attention %q{heads}, %ck{groups}, %cv{groups} {start} offset %o {scale} {types_of}{start_type} "
             "offset tensor<i64>")
-        lines.append(f"    %g_{name}:3 = morph.attention_grad %q, %q, %k, %v {start} scale 0.125 {window} : {q}, {q}, {kv}, {kv}"
-                     + (", tensor<?xi64>" if start else ""))
-        outputs += [f'"g{i}_{name}" = %g_{name}#{i}' for i in range(3)]
-        types += [full, *[f"tensor<?x?x1x{width}xf32>"] * 2]
+        add(result, f"morph.attention_grad %q{heads}, %q{heads}, %k{groups}, %v{groups} {start} {scale} {q}, {types_of}"
+            + (", tensor<?xi64>" if start else ""))
+    parameters = [f'%q{heads}: {tensor(heads)} "q{heads}" [B, T]' for heads in (2, 3)]
+    parameters += [f'%{name}{groups}: {tensor(groups)} "{name}{groups}" [B, {"S" if "c" in name else "T"}]'
+                   for groups in (1, 2) for name in ("k", "v", "ck", "cv")]
     text = "\n".join(lines)
     return f"""morph.model @model base architecture "llama" layers 1 {{
-  morph.program @tiles(%q: {q} "q" [B, T], %k: {kv} "k" [B, T], %v: {kv} "v" [B, T], %ck: {kv} "ck" [B, S],
-                       %cv: {kv} "cv" [B, S], %s: tensor<?xi64> "s" [B], %o: tensor<i64> "o") {{
+  morph.program @tiles({", ".join(parameters)}, %s: tensor<?xi64> "s" [B], %o: tensor<i64> "o") {{
 {text}
     morph.output {", ".join(outputs)} : {", ".join(types)}
   }}
@@ -62,7 +71,7 @@ class Tile(collections.namedtuple("Tile", "kind width rows columns warps")):
 
 
 def compile_tiles(binaries, target, width, folder):
-    """The PTX of all tiles, each kernel's tile, what the compiler estimates of each tile, and what it picks."""
+    """The PTX of all tiles, each kernel's tile, what the compiler estimates of each tile, and what it picks of each kind."""
     place = pathlib.Path(folder) / f"{target}-{width}"
     place.mkdir()
     (place / "model.mlir").write_text(model_of(width))
@@ -74,8 +83,10 @@ def compile_tiles(binaries, target, width, folder):
     tiles, estimates = {}, {}
     for kernel, tile, blocks, time in re.findall(r"kernel (\S+) has tile ([\w ]+): (\d+) blocks, (\S+) us", done.stderr):
         tiles[kernel] = Tile.of(tile)
-        estimates[tiles[kernel]] = (int(blocks), float(time))
-    picked = {Tile.of(tile) for tile in re.findall(r"picks tile ([\w ]+)", done.stderr)}
+        estimates.setdefault(tiles[kernel], (int(blocks), float(time)))
+    picked = {}
+    for tile in map(Tile.of, re.findall(r"picks tile ([\w ]+)", done.stderr)):
+        picked.setdefault(tile.kind, tile)
     return next(place.glob("*.ptx")), tiles, estimates, picked
 
 
@@ -89,6 +100,12 @@ def stamp_of(target, width, ptx):
 
 def line_of(tile, target, registers, spilled):
     return f'MORPH_TILE("{tile.kind}", {", ".join(map(str, tile[1:]))}, "{target}", {registers}, {spilled})'
+
+
+def text_of(lines):
+    """The table of these lines, with their sum: nobody writes one by hand."""
+    text = HEADER + "\n".join(lines) + "\n"
+    return f"{text}// SHA-256 of the lines before: {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def assemble(ptxas, ptx, tiles, target):
@@ -129,9 +146,9 @@ def main(arguments, binaries, source):
             if stamp not in table:
                 stale.append(f"{target} {width}")
             rows += [[target, tile.kind, str(width), f"{tile.rows}x{tile.columns}x{tile.warps}", str(blocks), f"{time:.1f}",
-                      "picked" if tile in picked else ""] for tile, (blocks, time) in sorted(estimates.items())]
+                      "picked" if tile == picked[tile.kind] else ""] for tile, (blocks, time) in sorted(estimates.items())]
     if options.write:
-        (source / TABLE).write_text(HEADER + "\n".join(lines) + "\n")
+        (source / TABLE).write_text(text_of(lines))
         return
     print("Blocks of a multiprocessor at once, and estimated time of 4 x 2048 tokens with 16 heads on 8 "
           "of keys, or of one token after 16384\n")
