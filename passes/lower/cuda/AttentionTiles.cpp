@@ -8,8 +8,6 @@
 using namespace mlir;
 using namespace morph;
 
-/// Shared memory of a block that devices from sm_80 on have.
-static constexpr int64_t kSharedBytes = 160 * 1024;
 /// Bytes of a load, as elements of fp32.
 static constexpr int64_t kVector = 4;
 
@@ -41,7 +39,7 @@ AttentionTiles::AttentionTiles(int64_t width, int64_t rowTiles)
                                                              : width % 32 == 0 ? 2
                                                                                : 1),
       pieces(llvm::divideCeil(width, kSide * vector)) {
-  while (perThread > 1 && sharedBytes() > kSharedBytes)
+  while (perThread > 1 && sharedBytes() > kBlockSharedBytes)
     perThread /= 2;
 }
 

@@ -384,7 +384,7 @@ void launchPass(DeviceFormCall &call, const ChunkKernel &pass, const std::string
 /// A kernel that copies ahead, where copies are asynchronous and shared memory suffices for two buffers.
 template <typename Kernel, typename... Arguments> Kernel makePass(const Shape &shape, const Arguments &...arguments) {
   Kernel ahead(shape, arguments..., /*isAhead=*/true);
-  const bool isAhead = shape.type == plan::DType::BF16 && ahead.sharedBytes() <= kChunkSharedBytes;
+  const bool isAhead = shape.type == plan::DType::BF16 && ahead.sharedBytes() <= kBlockSharedBytes;
   return isAhead ? ahead : Kernel(shape, arguments..., /*isAhead=*/false);
 }
 } // namespace

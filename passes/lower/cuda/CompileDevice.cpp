@@ -61,7 +61,8 @@ static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const R
 //===----------------------------------------------------------------------===//
 
 /// The code of one plan, with its PTX.
-static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const plan::DeviceTarget &target) {
+static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const plan::DeviceTarget &target,
+                                           bool hasEveryTile) {
   MLIRContext *context = model.getContext();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
@@ -78,7 +79,7 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
-    DeviceFormCall call(plan, instruction, cuda->getGpuModule(), code);
+    DeviceFormCall call(plan, instruction, cuda->getGpuModule(), target, hasEveryTile, code);
     if (const plan::Kernel *kernel = plan::findKernel(plan, instruction)) {
       launchRows(call, *kernel, cuda->rows[places[kernel->name]]);
       continue;
@@ -107,13 +108,14 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
                   tensor::TensorDialect, vector::VectorDialect>();
 }
 
-LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath) {
+LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath,
+                                          bool hasEveryTile) {
   const plan::DeviceTarget *target = findPtxTarget(chip);
   if (!target)
     return emitError(model.getLoc()) << describeUnknownTarget(chip);
   if (planPath == "-")
     return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
-  FailureOr<plan::DeviceCode> code = compile(model, plan, *target);
+  FailureOr<plan::DeviceCode> code = compile(model, plan, *target, hasEveryTile);
   if (failed(code))
     return failure();
   SmallString<256> path(llvm::sys::path::parent_path(planPath));
@@ -128,7 +130,7 @@ LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, Strin
   if (!plan.update)
     return success();
   auto update = std::make_shared<plan::Plan>(*plan.update);
-  if (failed(compilePlanForDevice(model, *update, chip, planPath)))
+  if (failed(compilePlanForDevice(model, *update, chip, planPath, hasEveryTile)))
     return failure();
   plan.update = std::move(update);
   return success();

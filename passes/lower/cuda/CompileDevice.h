@@ -14,9 +14,9 @@ void registerDeviceDialects(mlir::DialectRegistry &registry);
 
 /// Gives a plan of `model`, and its update, code for the target called `chip` (`plan.device`), and writes the PTX
 /// beside the plan at `planPath`. Errors are reported at the model: an unknown target, an op that has no form on GPUs,
-/// a file that cannot be written.
+/// a file that cannot be written. `hasEveryTile`: for TileAnswers.def, with a remark a kernel and tile.
 llvm::LogicalResult compilePlanForDevice(ModelOp model, plan::Plan &plan, llvm::StringRef chip,
-                                         llvm::StringRef planPath);
+                                         llvm::StringRef planPath, bool hasEveryTile = false);
 
 } // namespace morph
 

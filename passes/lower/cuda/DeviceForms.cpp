@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/lower/cuda/DeviceForms.h"
 
+#include "llvm/Support/FormatVariadic.h"
+
 using namespace mlir;
 using namespace morph;
 
@@ -46,6 +48,35 @@ std::string DeviceFormCall::define(const std::string &variant, unsigned pointers
     build(kernel);
   }
   return name;
+}
+
+KernelTile DeviceFormCall::pickTile(const std::string &kind, int64_t width, ArrayRef<KernelTile> tiles,
+                                    llvm::function_ref<TileWork(const KernelTile &)> work,
+                                    llvm::function_ref<std::string(const KernelTile &)> build) {
+  TileCosts costs(target);
+  auto textOf = [&](const KernelTile &tile) {
+    return llvm::formatv("{0} {1} {2} {3} {4}", kind, width, tile.rows, tile.columns, tile.warps).str();
+  };
+  KernelTile best = tiles.front();
+  double least = std::numeric_limits<double>::infinity();
+  for (const KernelTile &tile : tiles) {
+    TileWork of = work(tile);
+    if (double cost = costs.cost(kind, width, tile, of); cost < .99 * least) {
+      least = cost;
+      best = tile;
+    }
+    if (hasEveryTile && of.blockBytes <= kBlockSharedBytes)
+      emitRemark(module.getLoc()) << "kernel " << build(tile) << " has tile " << textOf(tile) << ": "
+                                  << costs.resident(kind, width, tile, of.blockBytes) << " blocks, "
+                                  << llvm::formatv("{0:f1}",
+                                                   1e6 * costs.clocks(kind, width, tile, of) / costs.clockRate())
+                                  << " us";
+  }
+  if (!hasEveryTile)
+    return best;
+  emitRemark(module.getLoc()) << "picks tile " << textOf(best);
+  // What the table is of does not depend on the table.
+  return tiles.front();
 }
 
 std::string DeviceFormCall::defineSumOfParts(int64_t elements) {

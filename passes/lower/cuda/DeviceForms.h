@@ -5,6 +5,7 @@
 #define MORPH_PASSES_LOWER_CUDA_DEVICEFORMS_H
 
 #include "passes/lower/cuda/KernelBuilder.h"
+#include "passes/lower/cuda/TileCosts.h"
 #include "runtime/plan/OpTable.h"
 
 namespace morph {
@@ -13,12 +14,15 @@ namespace morph {
 class DeviceFormCall {
 public:
   DeviceFormCall(const plan::Plan &plan, const plan::Instruction &instruction, mlir::gpu::GPUModuleOp module,
-                 plan::InstructionCode &code)
-      : plan(plan), instruction(instruction), module(module), rule(*plan::findOpRule(instruction.op)), code(code) {}
+                 const plan::DeviceTarget &target, bool hasEveryTile, plan::InstructionCode &code)
+      : plan(plan), instruction(instruction), module(module), target(target), hasEveryTile(hasEveryTile),
+        rule(*plan::findOpRule(instruction.op)), code(code) {}
 
   const plan::Plan &plan;
   const plan::Instruction &instruction;
   mlir::gpu::GPUModuleOp module;
+  const plan::DeviceTarget &target;
+  bool hasEveryTile; ///< Kernels are built for every tile that one is picked of, for TileAnswers.def.
   const plan::OpRule &rule;
   plan::InstructionCode &code;
 
@@ -41,6 +45,12 @@ public:
   /// A kernel of this name is built once a module: `variant` says what else it depends on. Returns the entry's name.
   std::string define(const std::string &variant, unsigned pointers, unsigned sizes, int64_t threads,
                      llvm::function_ref<void(KernelBuilder &)> build);
+
+  /// The best of some tiles by TileCosts: of those within a hundredth, and where the table knows none, the first.
+  /// `build` builds the kernel of a tile and returns its name.
+  KernelTile pickTile(const std::string &kind, int64_t width, llvm::ArrayRef<KernelTile> tiles,
+                      llvm::function_ref<TileWork(const KernelTile &)> work,
+                      llvm::function_ref<std::string(const KernelTile &)> build);
 
   /// A kernel of blocks of 128 threads, one an element, that adds up the parts of sums in their order: of the parts
   /// [n,elements], the sums and n.

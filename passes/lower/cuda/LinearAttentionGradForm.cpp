@@ -25,9 +25,6 @@ enum RowGradient { OfQ, OfK, OfDecay, OfWrite, OfErase, OfBonus, OfBeta, RowGrad
 constexpr unsigned kDy = Shape::Count, kStates = kDy + 1, kMiddle = kDy + 2, kDv = kDy + 3, kRowGradients = kDy + 4,
                    kPointers = kRowGradients + RowGradients;
 
-/// Shared memory of a block that devices from sm_80 on have.
-constexpr int64_t kSharedBytes = 160 * 1024;
-
 class BackwardKernel {
 public:
   BackwardKernel(const Shape &shape, Steps &steps)
@@ -371,7 +368,7 @@ static void steppedGradient(DeviceFormCall &call, const Shape &shape) {
   for (int64_t count = 8; count >= 1; count /= 2) {
     steps.emplace(shape, mostThreads, count, /*hasGradient=*/true);
     backward.emplace(shape, *steps);
-    if (4 * backward->sharedElements() <= kSharedBytes)
+    if (4 * backward->sharedElements() <= kBlockSharedBytes)
       break;
   }
   PartSums sums{call, shape, steps->parts, sizeArgument(productOf(positions, shape.heads))};

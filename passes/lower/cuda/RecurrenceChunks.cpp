@@ -26,7 +26,7 @@ bool morph::isChunked(Shape &shape, bool hasKeptStates) {
   if (isShort || shape.chunk > kMostPositions || shape.width > 128 || shape.update == Shape::Update::Free ||
       (shape.update == Shape::Update::Delta && !hasPlainValues))
     return false;
-  return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kChunkSharedBytes;
+  return std::max({chunkScoresBytes(shape), chunkPassBytes(shape), chunkGradientsBytes(shape)}) <= kBlockSharedBytes;
 }
 
 plan::LaunchArgument morph::takeOfChunks(DeviceFormCall &call, const Shape &shape, int64_t elements, plan::DType type) {

@@ -57,9 +57,6 @@ int64_t chunkScoresBytes(const RecurrenceShape &shape);
 int64_t chunkPassBytes(const RecurrenceShape &shape);
 int64_t chunkGradientsBytes(const RecurrenceShape &shape);
 
-/// Shared memory of a block that devices from sm_80 on have.
-inline constexpr int64_t kChunkSharedBytes = 160 * 1024;
-
 /// What the kernels have in common. Pointers begin with the operands.
 class ChunkKernel {
 public:

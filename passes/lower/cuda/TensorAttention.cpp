@@ -33,8 +33,7 @@ size_t at(int64_t number) { return static_cast<size_t>(number); }
 struct WarpRows {
   int64_t blocks;
 
-  /// As many as have their sums of the head's dimensions in registers, without spilling any.
-  static WarpRows of(const AttentionShape &shape) { return {shape.width <= 96 ? 2 : 1}; }
+  static WarpRows of(const KernelTile &tile) { return {tile.rows / (tile.warps * kSide)}; }
 
   size_t lanes() const { return at(2 * blocks); }
   /// The first row of a block of this warp.
@@ -45,21 +44,88 @@ struct WarpRows {
   size_t rowOf(size_t n, size_t count) const { return n / (count / at(blocks)) * 2 + n % 4 / 2; }
 };
 
+/// Whether the fragments of a warp's own rows, which are the same in every step, stay in registers: where its sums, of
+/// one block of rows, leave room for `columns` of them.
+bool keepsFragments(WarpRows rows, const HalfTile &tile, int64_t columns) {
+  return rows.blocks == 1 && tile.columns <= columns;
+}
+/// For which widths they do so; of keys there are two results, with twice the sums.
+constexpr int64_t kKeptColumns = 128, kKeptColumnsOfKeys = 64;
+
+/// What is read from shared memory of a step's products: by every warp all of `factors` tiles [columns,width], and by
+/// all of them `rowFactors` times their own rows; and two tiles that are copied there.
+double sharedBytesOf(const AttentionShape &shape, const KernelTile &tile, double factors, double rowFactors) {
+  const auto width = static_cast<double>(padTo16(shape.width)), columns = static_cast<double>(tile.columns);
+  return 2 * width *
+         (static_cast<double>(tile.warps) * factors * columns + rowFactors * static_cast<double>(tile.rows) +
+          2 * columns);
+}
+
+/// The work of a step with that many products [rows,columns,width], and blocks that have `rows` of `all` and go over
+/// what these see of causal attention, `columnsOf` columns a position.
+TileWork causalWork(const AttentionShape &shape, const KernelTile &tile, double products, int64_t all,
+                    int64_t columnsOf) {
+  const auto rows = static_cast<double>(tile.rows), columns = static_cast<double>(tile.columns),
+             width = static_cast<double>(padTo16(shape.width));
+  TileWork work;
+  work.activeWarps = tile.warps;
+  work.blocks = static_cast<double>(static_cast<int64_t>(llvm::divideCeil(all, tile.rows)) *
+                                    TileReference::groups(shape.group()) * TileReference::kBatch);
+  // Half of the positions, half of the block's own, and half of a tile that is not whole.
+  double positions = TileReference::kPositions * (1 + rows / static_cast<double>(all)) / 2;
+  work.steps = positions * static_cast<double>(columnsOf) / columns + .5;
+  work.products = products * 2 * rows * columns * width;
+  work.elements = rows * columns;
+  work.cacheBytes = 2 * columns * width * 2;
+  return work;
+}
+
 /// Sizes of the forward's tiles.
 struct ForwardSizes {
-  explicit ForwardSizes(const AttentionShape &shape)
-      // Keys of a cache are more than the queries, and may be shared.
-      : mayShare(shape.hasOffset || shape.queries != shape.keys),
-        warpRows(mayShare ? WarpRows{1} : WarpRows::of(shape)), warps(warpRows.blocks == 2 || mayShare ? 4 : 8),
-        q(warps * warpRows.blocks * kSide, padTo16(shape.width)),
-        kv(shape.width <= (warpRows.blocks == 2 ? 64 : 128) ? 64 : 32, padTo16(shape.width)) {}
+  ForwardSizes(const AttentionShape &shape, const KernelTile &tile)
+      : shape(shape), tile(tile), mayShare(mayShareKeys(shape)), warpRows(WarpRows::of(tile)),
+        q(tile.rows, padTo16(shape.width)), kv(tile.columns, padTo16(shape.width)) {}
 
-  int64_t threads() const { return warps * TensorTiles::kWarp; }
+  /// Keys of a cache are more than the queries, and may be shared.
+  static bool mayShareKeys(const AttentionShape &shape) { return shape.hasOffset || shape.queries != shape.keys; }
+  static const char *kind(const AttentionShape &shape) {
+    return mayShareKeys(shape) ? "attention_cached" : "attention";
+  }
+  static SmallVector<KernelTile> tiles(const AttentionShape &shape) {
+    SmallVector<KernelTile> all;
+    for (int64_t blocks : {2, 1})
+      for (int64_t warps : {4, 8})
+        for (int64_t columns : {64, 32, 128})
+          if (blocks == 1 || !mayShareKeys(shape))
+            all.push_back({blocks * warps * kSide, columns, warps});
+    return all;
+  }
+  TileWork work() const {
+    TileWork work = causalWork(shape, tile, /*products=*/2, TileReference::kPositions * shape.group(), 1);
+    work.sharedBytes = sharedBytesOf(shape, tile, /*factors=*/2, keepsFragments(warpRows, q, kKeptColumns) ? 0 : 1);
+    work.blockBytes = sharedBytes();
+    if (!mayShare)
+      return work;
+    // Of a single position, whose keys nobody else has.
+    work.activeWarps = static_cast<int64_t>(llvm::divideCeil(shape.group(), kSide));
+    double active = static_cast<double>(work.activeWarps * kSide) / static_cast<double>(tile.rows);
+    work.products *= active;
+    work.elements *= active;
+    work.sharedBytes *= active;
+    work.memoryBytes = work.cacheBytes;
+    work.cacheBytes = 0;
+    work.blocks = static_cast<double>(TileReference::kCachedKeys / kSplitKeys * TileReference::groups(shape.group()));
+    work.steps = static_cast<double>(kSplitKeys) / static_cast<double>(tile.columns);
+    return work;
+  }
+
+  int64_t threads() const { return tile.warps * TensorTiles::kWarp; }
   int64_t sharedBytes() const { return q.bytes() + 4 * kv.bytes(); }
 
+  const AttentionShape &shape;
+  KernelTile tile;
   bool mayShare;
   WarpRows warpRows;
-  int64_t warps;
   HalfTile q, kv;
 };
 
@@ -104,13 +170,12 @@ auto fragmentsOf(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from
   };
 }
 
-/// The same of a tile that is there by now, loaded once where a warp of one block of rows has registers for `columns`
-/// of them.
+/// The same of a tile that is there by now, loaded once where the warp keeps them.
 class KeptFragments {
 public:
   KeptFragments(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value from, int64_t columns)
       : t(t), rows(rows), tile(tile), from(from) {
-    if (rows.blocks == 1 && tile.columns <= columns)
+    if (keepsFragments(rows, tile, columns))
       for (int64_t d = 0; d < tile.columns / kSide; ++d)
         kept.push_back(fragmentsOf(t, rows, tile, from)(0, d));
   }
@@ -341,7 +406,7 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     t.copy(sizes.q, q, k.pointer(0), shape.width, [&](Index row) { return rows.place(row); });
     pairs.begin(begin);
     const WarpRows warpRows = sizes.warpRows;
-    KeptFragments fragmentOfQ(t, warpRows, sizes.q, q, /*columns=*/128);
+    KeptFragments fragmentOfQ(t, warpRows, sizes.q, q, kKeptColumns);
 
     VisibleKeys visible(t, warpRows, rows, sizes.q.rows, tile);
     Carried start = RunningSoftmax::start(t, warpRows);
@@ -443,28 +508,66 @@ void buildParts(KernelBuilder &k, const AttentionShape &shape, const ForwardSize
 // Backward: tiles of rows find dq, then tiles of keys dk and dv. Every sum has one order.
 //===----------------------------------------------------------------------===//
 
-struct BackwardSizes {
-  explicit BackwardSizes(const AttentionShape &shape)
-      // Wide heads have dk and dv, whose sums fill the registers of a warp, in kernels of their own.
-      : isWide(shape.width > 128), warpRows(WarpRows::of(shape)), fixed(isWide ? 64 : 128, padTo16(shape.width)),
-        moving(32, padTo16(shape.width)) {}
+/// Which gradients a kernel of keys finds.
+struct KeyResults {
+  bool keys, values;
+};
 
-  int64_t threadsOfRows() const { return fixed.rows / (warpRows.blocks * kSide) * TensorTiles::kWarp; }
-  int64_t threadsOfKeys() const { return fixed.rows / kSide * TensorTiles::kWarp; }
-  /// What a block has of rows or of keys, and what it goes over.
+/// Sizes of one of the kernels: what a block has of rows or of keys is fixed, what it goes over moves.
+struct BackwardSizes {
+  BackwardSizes(const AttentionShape &shape, const KernelTile &tile)
+      : shape(shape), tile(tile), warpRows(WarpRows::of(tile)), fixed(tile.rows, padTo16(shape.width)),
+        moving(tile.columns, padTo16(shape.width)) {}
+
+  static SmallVector<KernelTile> tilesOfRows() { return tiles({2, 1}); }
+  /// Of keys, whose sums are twice as many, a warp has 16.
+  static SmallVector<KernelTile> tilesOfKeys() { return tiles({1}); }
+  /// Products of rows with keys, of their gradients with values, and dq.
+  TileWork workOfRows() const {
+    TileWork work = causalWork(shape, tile, /*products=*/3, TileReference::kPositions * shape.group(), 1);
+    work.sharedBytes = sharedBytesOf(shape, tile, /*factors=*/3, keepsFragments(warpRows, fixed, kKeptColumns) ? 0 : 2);
+    work.blockBytes = sharedBytes();
+    return work;
+  }
+  /// Products of keys with rows, of values with gradients where they are for dk, and the sums.
+  TileWork workOfKeys(KeyResults results) const {
+    const double products = 1 + 2 * results.keys + results.values;
+    TileWork work = causalWork(shape, tile, products, TileReference::kPositions, shape.group());
+    work.sharedBytes = sharedBytesOf(shape, tile, /*factors=*/products,
+                                     keepsFragments(warpRows, fixed, kKeptColumnsOfKeys) ? 0 : 1 + results.keys);
+    work.blockBytes = sharedBytes();
+    return work;
+  }
+
+  int64_t threads() const { return tile.warps * TensorTiles::kWarp; }
   int64_t sharedBytes() const { return 2 * fixed.bytes() + 4 * moving.bytes() + 2 * statisticsBytes(); }
   /// Of what the rows that a block goes over have.
   int64_t statisticsBytes() const { return kStatistics * 4 * moving.rows; }
-  /// Rows of statistics of a key-value head: those of whole tiles.
-  Index paddedRows(Index rows) const { return (rows + (fixed.rows - 1)) / fixed.rows * fixed.rows; }
+  /// Rows of statistics of a key-value head: those of whole tiles, whatever the tile.
+  static Index paddedRows(Index rows) { return (rows + (kMostRows - 1)) / kMostRows * kMostRows; }
 
   /// What the kernel of rows leaves for that of keys: the logarithm to base two of a row's sum, and the sum of its
   /// shares times their gradients.
   static constexpr int64_t kStatistics = 2;
+  static constexpr int64_t kMostRows = 128;
 
-  bool isWide;
-  WarpRows warpRows; ///< Of keys, whose sums are twice as many, a warp has 16.
+  const AttentionShape &shape;
+  KernelTile tile;
+  WarpRows warpRows;
   HalfTile fixed, moving;
+
+private:
+  /// Blocks have 64 or 128 rows, and go over no more at a time than that: of those all statistics are there. Each of a
+  /// multiprocessor's four schedulers has a warp of every block.
+  static SmallVector<KernelTile> tiles(ArrayRef<int64_t> blocks) {
+    SmallVector<KernelTile> all;
+    for (int64_t perWarp : blocks)
+      for (int64_t rows : {kMostRows, kMostRows / 2})
+        for (int64_t columns : {32, 64})
+          if (int64_t warps = rows / (perWarp * kSide); warps >= 4)
+            all.push_back({rows, columns, warps});
+    return all;
+  }
 };
 
 /// The shares of a row are exp2(products * scale - logarithm).
@@ -511,11 +614,11 @@ Carried innerProducts(TensorTiles &t, WarpRows rows, const HalfTile &tile, Value
 /// dq of a tile of rows. Pointers: dy, q, k, v, start, y, logarithms of the rows' sums, dq, statistics [B,G,rows,2]. dq
 /// may lie where y does.
 void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes) {
-  TensorTiles t(k, sizes.threadsOfRows());
+  TensorTiles t(k, sizes.threads());
   const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
-  Index rowCount = k.size(0) * shape.group(), padded = sizes.paddedRows(rowCount);
-  AttentionRowTile rows(k, shape, tileOfBlock(padded / fixed.rows, k.block(0)), fixed.rows, moving.rows, k.pointer(4),
-                        {});
+  Index rowCount = k.size(0) * shape.group(), padded = BackwardSizes::paddedRows(rowCount);
+  Index tiles = (rowCount + (fixed.rows - 1)) / fixed.rows;
+  AttentionRowTile rows(k, shape, tileOfBlock(tiles, k.block(0)), fixed.rows, moving.rows, k.pointer(4), {});
   auto place = [&](Index row) { return rows.place(row); };
   Value q = t.place(0), dO = t.place(fixed.bytes());
   auto copyKeys = [&](Index from, Value to) { copyKeysAndValues(t, rows, moving, from, to, 2, 3); };
@@ -541,7 +644,7 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
     });
   }
 
-  KeptFragments ofQ(t, warpRows, fixed, q, /*columns=*/128), ofGradient(t, warpRows, fixed, dO, /*columns=*/128);
+  KeptFragments ofQ(t, warpRows, fixed, q, kKeptColumns), ofGradient(t, warpRows, fixed, dO, kKeptColumns);
   Carried sums(at(warpRows.blocks * moving.columns / 2), k.number(0));
   sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried), shares = visible.mask(from, products(t, warpRows, ofQ, moving, pairs.first(from))),
@@ -558,14 +661,9 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   storeRows(t, warpRows, sums, k.pointer(7), shape.width, place);
 }
 
-/// Which gradients a kernel of keys finds.
-struct KeyResults {
-  bool keys, values;
-};
-
 /// dk or dv, or both, of a tile of keys. Pointers: dy, q, k, v, start, dk, dv, statistics.
 void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const BackwardSizes &sizes, KeyResults results) {
-  TensorTiles t(k, sizes.threadsOfKeys());
+  TensorTiles t(k, sizes.threads());
   const HalfTile &fixed = sizes.fixed, &moving = sizes.moving;
   const int64_t tile = moving.rows, group = shape.group();
   Index queries = k.size(0), keys = k.size(1), rows = queries * group;
@@ -578,7 +676,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   auto placeOfKey = [&](Index row) {
     return std::pair(shape.keyElement(b, keys, g, firstKey + row), firstKey + row < keys);
   };
-  Index firstStatistic = (b * shape.groups + g) * sizes.paddedRows(rows);
+  Index firstStatistic = (b * shape.groups + g) * BackwardSizes::paddedRows(rows);
   auto copyRows = [&](Index from, Value to) {
     auto place = [&](Index row) { return std::pair(shape.rowElement(b, queries, g, from + row), from + row < rows); };
     t.copy(moving, to, k.pointer(1), shape.width, place);
@@ -625,7 +723,8 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
 
   const size_t sumCount = at(moving.columns / 2);
   pairs.begin(begin);
-  KeptFragments ofKeys(t, warpRows, fixed, key, /*columns=*/64), ofValues(t, warpRows, fixed, value, /*columns=*/64);
+  KeptFragments ofKeys(t, warpRows, fixed, key, kKeptColumnsOfKeys),
+      ofValues(t, warpRows, fixed, value, kKeptColumnsOfKeys);
   Carried start((results.keys + results.values) * sumCount, k.number(0));
   Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried);
@@ -662,16 +761,24 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
 } // namespace
 
 void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &shape, const AttentionOutputs &outputs) {
-  ForwardSizes sizes(shape);
-  const bool keeps = outputs.lse.has_value();
+  const bool mayShare = ForwardSizes::mayShareKeys(shape), keeps = outputs.lse.has_value();
   const std::string variant = shape.variant() + (keeps ? "_lse" : "");
+  auto define = [&](const KernelTile &tile) {
+    ForwardSizes sizes(shape, tile);
+    return call.define("tensor_" + variant + (mayShare ? "_shared_" : "_") + tile.name(),
+                       /*pointers=*/mayShare ? 9 : 7, /*sizes=*/2, sizes.threads(),
+                       [&](KernelBuilder &k) { buildForward(k, shape, sizes, keeps); });
+  };
+  ForwardSizes sizes(shape, call.pickTile(
+                                ForwardSizes::kind(shape), shape.width, ForwardSizes::tiles(shape),
+                                [&](const KernelTile &tile) { return ForwardSizes(shape, tile).work(); }, define));
   const plan::LaunchArgument lse = outputs.lse.value_or(outputs.out); // Else it is not written.
   std::vector<plan::LaunchArgument> arguments = shape.arguments();
   arguments.insert(arguments.end(), {outputs.out, lse});
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   plan::SizeFormula blocks = shape.tilesOfRows(sizes.q.rows), groups = plan::constantFormula(shape.groups);
   std::vector<plan::LaunchArgument> parts;
-  if (sizes.mayShare) {
+  if (mayShare) {
     // Of every sequence at most S / kSplitKeys + 1 parts.
     auto partsOf = [&](int64_t elements) {
       int64_t each = shape.groups * sizes.q.rows * elements;
@@ -683,12 +790,9 @@ void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &sh
     blocks = sumOf(blocks, productOf(shape.keys, 1, kSplitKeys));
   }
   arguments.insert(arguments.end(), {queries, keys});
-  auto pointers = static_cast<unsigned>(arguments.size() - 2);
-  std::string kernel =
-      call.define("tensor_" + variant + (sizes.mayShare ? "_shared" : ""), pointers,
-                  /*sizes=*/2, sizes.threads(), [&](KernelBuilder &k) { buildForward(k, shape, sizes, keeps); });
-  call.launch(kernel, {blocks, groups, productOf(shape.batch)}, sizes.threads(), arguments, sizes.sharedBytes());
-  if (!sizes.mayShare)
+  call.launch(define(sizes.tile), {blocks, groups, productOf(shape.batch)}, sizes.threads(), arguments,
+              sizes.sharedBytes());
+  if (!mayShare)
     return;
   std::string sum = call.define("parts_" + variant, /*pointers=*/4, /*sizes=*/2, kElementThreads,
                                 [&](KernelBuilder &k) { buildParts(k, shape, sizes, keeps); });
@@ -701,32 +805,46 @@ void morph::launchTensorAttention(DeviceFormCall &call, const AttentionShape &sh
 
 void morph::launchTensorAttentionGrad(DeviceFormCall &call, const AttentionShape &shape,
                                       const AttentionOutputs &forward) {
-  BackwardSizes sizes(shape);
   int64_t each = shape.groups * BackwardSizes::kStatistics;
   plan::LaunchArgument statistics =
       call.takeScratch(sumOf(scratchOf({shape.batch, shape.queries}, shape.group() * each),
-                             scratchOf({shape.batch}, sizes.fixed.rows * each)));
+                             scratchOf({shape.batch}, BackwardSizes::kMostRows * each)));
   plan::LaunchArgument queries = sizeArgument(productOf(shape.queries)), keys = sizeArgument(productOf(shape.keys));
   plan::SizeFormula groups = plan::constantFormula(shape.groups), batch = productOf(shape.batch);
   std::string variant = shape.variant();
-  std::string ofRows = call.define("tensor_rows_" + variant, /*pointers=*/9, /*sizes=*/2, sizes.threadsOfRows(),
-                                   [&](KernelBuilder &k) { buildRowsGradient(k, shape, sizes); });
-  call.launch(ofRows, {shape.tilesOfRows(sizes.fixed.rows), groups, batch}, sizes.threadsOfRows(),
+  auto defineRows = [&](const KernelTile &tile) {
+    BackwardSizes sizes(shape, tile);
+    return call.define("tensor_rows_" + variant + "_" + tile.name(), /*pointers=*/9, /*sizes=*/2, sizes.threads(),
+                       [&](KernelBuilder &k) { buildRowsGradient(k, shape, sizes); });
+  };
+  BackwardSizes ofRows(shape, call.pickTile(
+                                  "attention_rows", shape.width, BackwardSizes::tilesOfRows(),
+                                  [&](const KernelTile &tile) { return BackwardSizes(shape, tile).workOfRows(); },
+                                  defineRows));
+  call.launch(defineRows(ofRows.tile), {shape.tilesOfRows(ofRows.fixed.rows), groups, batch}, ofRows.threads(),
               {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
                forward.out, *forward.lse, resultArgument(0), statistics, queries, keys},
-              sizes.sharedBytes());
+              ofRows.sharedBytes());
   auto launchKeys = [&](const std::string &name, KeyResults results) {
-    std::string ofKeys = call.define(name + variant, /*pointers=*/8, /*sizes=*/2, sizes.threadsOfKeys(),
-                                     [&](KernelBuilder &k) { buildKeysGradient(k, shape, sizes, results); });
-    call.launch(ofKeys, {productOf(shape.keys, 1, sizes.fixed.rows), groups, batch}, sizes.threadsOfKeys(),
+    auto define = [&](const KernelTile &tile) {
+      BackwardSizes sizes(shape, tile);
+      return call.define("tensor_" + name + "_" + variant + "_" + tile.name(), /*pointers=*/8, /*sizes=*/2,
+                         sizes.threads(), [&](KernelBuilder &k) { buildKeysGradient(k, shape, sizes, results); });
+    };
+    BackwardSizes sizes(
+        shape, call.pickTile(
+                   "attention_" + name, shape.width, BackwardSizes::tilesOfKeys(),
+                   [&](const KernelTile &tile) { return BackwardSizes(shape, tile).workOfKeys(results); }, define));
+    call.launch(define(sizes.tile), {productOf(shape.keys, 1, sizes.fixed.rows), groups, batch}, sizes.threads(),
                 {operandArgument(0), operandArgument(1), operandArgument(2), operandArgument(3), operandArgument(4),
                  resultArgument(1), resultArgument(2), statistics, queries, keys},
                 sizes.sharedBytes());
   };
-  if (sizes.isWide) {
-    launchKeys("tensor_dk_", {true, false});
-    launchKeys("tensor_dv_", {false, true});
+  // Wide heads have dk and dv, whose sums fill the registers of a warp, in kernels of their own.
+  if (shape.width > 128) {
+    launchKeys("dk", {true, false});
+    launchKeys("dv", {false, true});
   } else {
-    launchKeys("tensor_keys_", {true, true});
+    launchKeys("keys", {true, true});
   }
 }

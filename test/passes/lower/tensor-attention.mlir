@@ -41,24 +41,24 @@
 // PRODUCTS-NOT: mma.sync
 
 // Of tiles of 32 keys: three products for dq, of 32 each as a warp has 32 rows, and four for dk and dv, of 16.
-// GRAD-LABEL: .entry attention_grad_tensor_rows_bf16_2_1_64_0_
+// GRAD-LABEL: .entry attention_grad_tensor_rows_bf16_2_1_64_0_{{[0-9A-F]+}}_128x32x4
 // GRAD-COUNT-96: mma.sync
 // GRAD-NOT: mma.sync
-// GRAD-LABEL: .entry attention_grad_tensor_keys_bf16_2_1_64_0_
+// GRAD-LABEL: .entry attention_grad_tensor_keys_bf16_2_1_64_0_{{[0-9A-F]+}}_128x32x8
 // GRAD-COUNT-64: mma.sync
 // GRAD-NOT: mma.sync
 
 // What the forward leaves is read; where it leaves nothing, it is found by the forward once more, its result in the
 // place of dq.
-// KEPT: "launches":[{"kernel":"attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse",
+// KEPT: "launches":[{"kernel":"attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse_128x64x4",
 // KEPT-NOT: attention_grad_tensor_bf16
 // KEPT: "launches":[{"kernel":"attention_grad_tensor_rows_bf16_2_1_64_0_
-// FOUND: "launches":[{"kernel":"attention_grad_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse",
+// FOUND: "launches":[{"kernel":"attention_grad_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_lse_128x64x4",
 // FOUND-SAME: "kernel":"attention_grad_tensor_rows_bf16_2_1_64_0_
 // FOUND-SAME: "kernel":"attention_grad_tensor_keys_bf16_2_1_64_0_
 
 // A block for each 256 keys or each 64 rows, whichever it turns out to be; and the sum of the parts.
-// DECODE: attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_offset_shared
+// DECODE: attention_tensor_bf16_2_1_64_0_{{[0-9A-F]+}}_offset_shared_64x64x4
 // DECODE: attention_parts_bf16_2_1_64_0_{{[0-9A-F]+}}_offset
 morph.model @model base architecture "llama" layers 1 {
   morph.program @forward(%q: tensor<?x?x2x64xbf16> "q" [B, T], %k: tensor<?x?x1x64xbf16> "k" [B, T],

@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import cuda_model
+import cuda_tiles
 
 SMOLLM2 = "30,576,9,3,1536,49152"
 SMALL = "12,512,8,4,1536,8192"
@@ -236,6 +237,8 @@ def parse_arguments(rows):
     parser.add_argument("--repeat", type=int, default=2, help="samples of a turn (default: 2)")
     parser.add_argument("--cuda-model", action="store_true", help="in place of all that: estimates of every kernel on GPUs "
                         "that are not there (tools/bench --cuda-model --help)")
+    parser.add_argument("--cuda-tiles", action="store_true", help="nor that: what ptxas says of tiled kernels, and what the "
+                        "compiler picks by it (tools/bench --cuda-tiles --help)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
     arguments = parser.parse_args()
@@ -253,8 +256,9 @@ def parse_arguments(rows):
 
 
 def main():
-    if "--cuda-model" in sys.argv:
-        return cuda_model.main([argument for argument in sys.argv[1:] if argument != "--cuda-model"],
+    for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles)):
+        if option in sys.argv:
+            return module.main([argument for argument in sys.argv[1:] if argument != option],
                                pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3])
     rows = make_rows()
     arguments, names = parse_arguments(rows)
