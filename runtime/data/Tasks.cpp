@@ -63,6 +63,19 @@ Status checkLinks(const TaskParameters &parameters, const Lexicon &lexicon, cons
   return {};
 }
 
+void ask(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::vector<int64_t> &keys,
+         std::vector<Answer> answers) {
+  plan.question =
+      fill(wording.question,
+           {{"key", pool.keys()[keys[0]]}, {"keys", joinKeys(pool, keys)}, {"value", answers.front().tokens}});
+  for (size_t i = 0; i < answers.size(); ++i) {
+    if (i > 0)
+      answers[i].lead = pool.lexicon().answerJoin;
+    append(answers[i].lead, fill(wording.lead, {{"key", pool.keys()[keys[i]]}, {"value", {}}}));
+  }
+  plan.answers = std::move(answers);
+}
+
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys) {
   Piece tokens;
   for (size_t i = 0; i < keys.size(); ++i) {

@@ -37,6 +37,10 @@ Status checkQueries(const TaskParameters &parameters);
 /// An error where a wording has no link: its lexicon was made for another kind.
 Status checkLinks(const TaskParameters &parameters, const Lexicon &lexicon, const std::string &kind);
 
+/// Asks for `keys` (indices into the pool's), in this order: the question, and of each of `answers` what leads to it.
+void ask(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::vector<int64_t> &keys,
+         std::vector<Answer> answers);
+
 /// All `keys` (indices into the pool's) with keyJoin between them.
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys);
 

@@ -60,14 +60,11 @@ public:
       plan.needles.push_back(std::move(marks[mark]));
     }
     const std::vector<Piece> &numbers = pool.lexicon().alphabets[pool.lexicon().value[0]];
-    const std::vector<int64_t> askedKeys(keys.begin(), keys.begin() + asked); // Keys are in random order already.
-    plan.question =
-        fill(wording.question, {{"key", pool.keys()[keys[0]]}, {"keys", joinKeys(pool, askedKeys)}, {"value", {}}});
-    for (int64_t i = 0; i < asked; ++i) {
-      Piece lead = i == 0 ? Piece{} : pool.lexicon().answerJoin;
-      append(lead, fill(wording.lead, {{"key", pool.keys()[keys[i]]}, {"value", {}}}));
-      plan.answers.push_back({lead, numbers[counts[i] - 1], markOf[i]});
-    }
+    std::vector<Answer> answers;
+    for (int64_t i = 0; i < asked; ++i)
+      answers.push_back({{}, numbers[counts[i] - 1], markOf[i]});
+    // Keys are in random order already.
+    ask(plan, pool, wording, {keys.begin(), keys.begin() + asked}, std::move(answers));
     return plan;
   }
 };

@@ -34,19 +34,14 @@ public:
           {fill(wording.needle, {{"key", pool.keys()[key]}, {"value", values.back()}}), drawDepth(parameters, random)});
     }
     std::vector<int64_t> askedKeys;
+    std::vector<Answer> answers;
     for (int64_t needle : asked) {
       if (depth)
         plan.needles[needle].depth = *depth;
       askedKeys.push_back(keys[needle]);
+      answers.push_back({{}, values[needle], static_cast<size_t>(needle)});
     }
-    plan.question =
-        fill(wording.question,
-             {{"key", pool.keys()[askedKeys[0]]}, {"keys", joinKeys(pool, askedKeys)}, {"value", values[asked[0]]}});
-    for (size_t i = 0; i < asked.size(); ++i) {
-      Piece lead = i == 0 ? Piece{} : pool.lexicon().answerJoin;
-      append(lead, fill(wording.lead, {{"key", pool.keys()[askedKeys[i]]}, {"value", {}}}));
-      plan.answers.push_back({lead, values[asked[i]], static_cast<size_t>(asked[i])});
-    }
+    ask(plan, pool, wording, askedKeys, std::move(answers));
     return plan;
   }
 

@@ -51,16 +51,12 @@ public:
       plan.needles.push_back(std::move(needles[needle]));
     }
     std::vector<int64_t> askedKeys;
-    for (int64_t chain : asked)
+    std::vector<Answer> answers;
+    for (int64_t chain : asked) {
       askedKeys.push_back(keys[chain * parameters.hops]);
-    plan.question =
-        fill(wording.question,
-             {{"key", pool.keys()[askedKeys[0]]}, {"keys", joinKeys(pool, askedKeys)}, {"value", values[asked[0]]}});
-    for (size_t i = 0; i < asked.size(); ++i) {
-      Piece lead = i == 0 ? Piece{} : pool.lexicon().answerJoin;
-      append(lead, fill(wording.lead, {{"key", pool.keys()[askedKeys[i]]}, {"value", {}}}));
-      plan.answers.push_back({lead, values[asked[i]], place[(asked[i] + 1) * parameters.hops - 1]});
+      answers.push_back({{}, values[chain], place[(chain + 1) * parameters.hops - 1]});
     }
+    ask(plan, pool, wording, askedKeys, std::move(answers));
     return plan;
   }
 };
