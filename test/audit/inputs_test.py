@@ -209,8 +209,8 @@ class Inputs(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertEqual(
                 done.stderr,
-                f"audit: error: {SELECTION}: choice is not among the 6 that {MEASURES} judges; "
-                "the selection is of another model, space or budget\n",
+                f"audit: error: {SELECTION}: choice is not among the 6 that {MEASURES} judges\n"
+                "audit: hint: the selection is of another model, space or budget\n",
             )
             self.assertEqual(before, ((folder / "audit.json").read_bytes(), (folder / "audit.html").read_bytes()))
             self.assertEqual(
@@ -221,7 +221,7 @@ class Inputs(unittest.TestCase):
         done = run_audit("/nowhere")
         self.assertEqual(
             (done.returncode, done.stderr),
-            (2, "audit: error: cells.json: cannot be read: No such file or directory; morph audit writes it\n"),
+            (2, "audit: error: cells.json: cannot be read: No such file or directory\naudit: hint: morph audit writes it\n"),
         )
 
 

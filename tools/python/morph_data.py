@@ -192,6 +192,21 @@ def make_tiny_tokenizer(arguments):
     print(f"tokenizer of {tokenizer.get_vocab_size()} ids in {arguments.out}")
 
 
+def exit_status(program, run):
+    """Calls `run` and says what is wrong in `program`'s name; what a program exits with: 0 done, 1 failed, 2 wrong input."""
+    try:
+        run()
+    except InputError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"{program}: hint: {error.hint}", file=sys.stderr)
+        return 2
+    except (OSError, morph_lexicon.VerificationError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -220,17 +235,7 @@ def main():
     command.set_defaults(run=make_tiny_tokenizer)
 
     arguments = parser.parse_args()
-    try:
-        arguments.run(arguments)
-    except InputError as error:
-        print(f"morph_data: error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"morph_data: hint: {error.hint}", file=sys.stderr)
-        return 2
-    except (OSError, morph_lexicon.VerificationError) as error:
-        print(f"morph_data: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("morph_data", lambda: arguments.run(arguments))
 
 
 if __name__ == "__main__":

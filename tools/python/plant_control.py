@@ -26,14 +26,11 @@ import shutil
 import sys
 
 import torch
+from morph_data import InputError, exit_status
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 LAYER = re.compile(r"^model\.layers\.(\d+)\.(.*)$")
-
-
-class InputError(Exception):
-    """The base or the layer cannot be used; the message says why."""
 
 
 def read_config(base):
@@ -93,13 +90,18 @@ def plant(base, layer, out):
     config["num_hidden_layers"] = layers + 1
     if isinstance(config.get("layer_types"), list):
         config["layer_types"].insert(layer, config["layer_types"][layer])
-    out.mkdir(parents=True)
+    # Under another name until it is whole.
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
     # What else there is, the tokenizer and its texts, stays as it is.
     for file in base.iterdir():
         if file.is_file() and file.suffix != ".safetensors" and file.name != "model.safetensors.index.json":
-            shutil.copyfile(file, out / file.name)
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file(double(weights, layer), out / "model.safetensors", metadata={"format": "pt"})
+            shutil.copyfile(file, partial / file.name)
+    (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save_file(double(weights, layer), partial / "model.safetensors", metadata={"format": "pt"})
+    partial.rename(out)
 
 
 def main():
@@ -108,15 +110,7 @@ def main():
     parser.add_argument("layer", type=int)
     parser.add_argument("out", type=pathlib.Path)
     options = parser.parse_args()
-    try:
-        plant(options.base, options.layer, options.out)
-    except InputError as error:
-        print(f"plant-control: error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"plant-control: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("plant-control", lambda: plant(options.base, options.layer, options.out))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from cells import read_audit
 from estimates import Results, Summary, evaluate
 from figures import as_file, cost_figure
 from formats import counted, interval, number
-from morph_data import InputError, whole_file
+from morph_data import exit_status, whole_file
 from report import make_report
 
 
@@ -60,6 +60,13 @@ def make_table(results: Results, reference: str) -> str:
         ]
         cells = max(line.cells for line in summary)
         blocks.append(f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}\n{text_table(lines)}")
+    for line in results.persistence:
+        finalists = ", ".join(f"{number(regret)} of {size}" for size, regret in line.finalists.items())
+        blocks.append(
+            f"{line.base}, seed {line.seed}, {line.budget} layers: rank correlation of {line.choices} choices before and "
+            f"after distillation {number(line.spearman)}, of the best quarter {number(line.spearman_best)}\n"
+            f"  regret after it of the best among those that are best before it: {finalists}\n"
+        )
     return "\n".join(blocks)
 
 
@@ -91,15 +98,7 @@ def main() -> int:
     arguments = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr.reconfigure(errors="backslashreplace")
-    try:
-        print(run(arguments.dir), end="")
-    except InputError as error:
-        print(f"audit: error: {error}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"audit: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("audit", lambda: print(run(arguments.dir), end=""))
 
 
 if __name__ == "__main__":
