@@ -261,7 +261,7 @@ constexpr Key kKeys[] = {
     {"select.method", kString, "", "\"gates\"", "", "S24",
      "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With "
      "`+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than "
-     "noise: a forward pass for each sample and exchange tried, with 30 layers an hour on two cores."},
+     "noise: at most a forward pass for each sample and exchange tried."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
     {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
@@ -301,8 +301,7 @@ constexpr Key kKeys[] = {
      "counted for each."},
     {"select.refine_errors", kNumber, "", "3.0", ">= 0", "select_c21",
      "An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the "
-     "difference over the "
-     "same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
+     "difference over the same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
     {"select.samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c16",
      "Sequences that score layers, choices and exchanges, the same for all."},
     {"select.checkpoint_every", kInteger, "steps", "20", ">= 1, <= 1000000000", "select_c17",
@@ -315,6 +314,14 @@ constexpr Key kKeys[] = {
      "What is trained: the linear branches, or every weight."},
     {"distill.text_positions", kInteger, "tokens", "128", ">= 1, <= 16777216", "distill_c16",
      "Last positions of a text sequence at which the KL is taken."},
+    {"distill.eval_every", kInteger, "steps", "<steps / 4>", ">= 1, <= 1000000000", "distill_c17",
+     "Steps between measurements of the KL on held-out samples of each task and on held-out text."},
+    {"distill.eval_samples", kInteger, "sequences", "8", ">= 2, <= 1000000", "distill_c18",
+     "Held-out sequences of each task, and of text, that it is measured on."},
+    {"distill.keep", kString, "", "\"best\"", "best | last", "distill_c19",
+     "The weights that are kept: those at which the held-out KL was least, in units of that before the training and in "
+     "the mean over tasks and text, where none of these was worse than before by more than its error; or the last "
+     "ones."},
 
     MORPH_TRAINING_KEYS("finetune", "0", "1024", "1e-5", "<lr>", "\"constant\""),
     {"finetune.train", kString, "", "\"all\"", "all | linear", "finetune_c15",
@@ -408,7 +415,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
            "`decode_seconds` with `context`, the last with `costs`; they may be combined."},
     {"S6", "Layers that are named exist, and some choice satisfies all pins, ties, patterns and budgets together."},
     {"S7", "Files and folders exist."},
-    {"S8", "Task names differ."},
+    {"S8", "Task names differ, and none is `text`, as tables call general text."},
     {"S9", "A task has at least one length."},
     {"S10", "`queries` is at most `needles`; it is 1 for niah_multi_value and variable_tracking."},
     {"S11", "The first depth is not above the second."},

@@ -15,6 +15,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
+#include <algorithm>
+
 using namespace morph;
 using namespace morph::spec;
 
@@ -211,6 +213,8 @@ void Checker::checkTasks() {
     if (!isName(name, /*takesDots=*/false))
       error(path + ".name", "'" + name + "' is no name for a task [S8]",
             "a name has 1 to " + llvm::Twine(kMaxName) + " letters, digits, '_' and '-'");
+    else if (name == "text")
+      error(path + ".name", "'text' is what tables call general text, and no name for a task [S8]");
     else if (!seen.try_emplace(name, path).second)
       error(path + ".name", "the task '" + name + "' is there already [S8]");
     checkTask(path);
@@ -286,6 +290,8 @@ void Checker::checkStages() {
       table["lr_end"] = spec_.getNumber(prefix + "lr");
     checkTaskNames(prefix + "tasks");
     int64_t steps = spec_.getInteger(prefix + "steps");
+    if (stage == "distill" && !table.get("eval_every"))
+      table["eval_every"] = std::max<int64_t>(1, (steps + 3) / 4);
     if (steps == 0)
       continue;
     bool hasTasks = !table.getArray("tasks")->empty();
@@ -362,10 +368,13 @@ void Checker::checkAudit() {
     error("audit", "[audit] judges choices of layers, and [pretrain] makes a base model [S26]",
           "make the base first, and name its folder by 'bases' in [audit]");
   llvm::json::Array &variants = *audit->getArray("variant");
-  if (audit->getArray("selectors")->empty() && variants.empty())
+  const std::vector<std::string> selectors = spec_.getStrings("audit.selectors");
+  // The best choice is no selector's, and has a line of its own.
+  const char *const best = "exhaustive";
+  if (variants.empty() && llvm::all_of(selectors, [&](const std::string &name) { return name == best; }))
     error("audit", "[audit] names no selector [S26]",
           "selectors = [\"gates\", \"uniform\"]; 'morph selectors' lists them");
-  for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("audit.selectors")))
+  for (const auto &[index, name] : llvm::enumerate(selectors))
     if (name != morph::kEveryUniform)
       checkSelector(("audit.selectors[" + llvm::Twine(index) + "]").str(), name);
   for (const auto &[index, base] : llvm::enumerate(*audit->getArray("bases"))) {
@@ -387,8 +396,8 @@ void Checker::checkAudit() {
     error("audit.distill", "choices are judged after distillation, but the spec has no [distill] [S26]",
           "give 'steps' in [distill]");
   llvm::StringSet<> names;
-  names.insert("exhaustive"); // The best choice has a line of its own.
-  for (const std::string &name : spec_.getStrings("audit.selectors"))
+  names.insert(best);
+  for (const std::string &name : selectors)
     names.insert(name);
   for (size_t i = 0; i < variants.size(); ++i) {
     const std::string key = "audit.variant[" + std::to_string(i) + "].";

@@ -153,6 +153,9 @@ template <> struct Visit<DistillSpec> {
     Visit<TrainingSpec>::run(visitor, section);
     visitor.key("train", section.train);
     visitor.key("text_positions", section.textPositions, {atLeast(1), atMost(16777216)});
+    visitor.key("eval_every", section.evalEvery, {atLeast(1), atMost(1000000000)});
+    visitor.key("eval_samples", section.evalSamples, {atLeast(2), atMost(1000000)});
+    visitor.key("keep", section.keep);
   }
 };
 
@@ -416,6 +419,16 @@ const char *toWord(DistillSpec::Train value) {
     return "linear";
   case DistillSpec::Train::All:
     return "all";
+  }
+  return "";
+}
+
+const char *toWord(DistillSpec::Keep value) {
+  switch (value) {
+  case DistillSpec::Keep::Best:
+    return "best";
+  case DistillSpec::Keep::Last:
+    return "last";
   }
   return "";
 }

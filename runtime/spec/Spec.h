@@ -270,7 +270,7 @@ struct SelectSpec : OptimizerSpec {
   };
   /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With
   /// `+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than
-  /// noise: a forward pass for each sample and exchange tried, with 30 layers an hour on two cores.
+  /// noise: at most a forward pass for each sample and exchange tried.
   std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
@@ -319,10 +319,22 @@ struct DistillSpec : TrainingSpec {
     Linear,
     All,
   };
+  enum class Keep {
+    Best,
+    Last,
+  };
   /// What is trained: the linear branches, or every weight.
   Train train{};
   /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1, <= 16777216)
   int64_t textPositions{};
+  /// Steps between measurements of the KL on held-out samples of each task and on held-out text. (steps; >= 1, <=
+  /// 1000000000)
+  int64_t evalEvery{};
+  /// Held-out sequences of each task, and of text, that it is measured on. (sequences; >= 2, <= 1000000)
+  int64_t evalSamples{};
+  /// The weights that are kept: those at which the held-out KL was least, in units of that before the training and in
+  /// the mean over tasks and text, where none of these was worse than before by more than its error; or the last ones.
+  Keep keep{};
 };
 
 /// Stage 4: the hybrid learns from text itself, at long contexts.
@@ -482,6 +494,7 @@ const char *toWord(SelectSpec::Target value);
 const char *toWord(SelectSpec::Parametrization value);
 const char *toWord(SelectSpec::Pressure value);
 const char *toWord(DistillSpec::Train value);
+const char *toWord(DistillSpec::Keep value);
 const char *toWord(AuditSpec::Distill value);
 
 /// Reads a resolved spec; `where` (its file) goes in front of errors. Every key must be there, of its type and among

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
-#include "runtime/train/HeldOut.h"
+#include "runtime/base/Log.h"
+#include "runtime/train/HeldOutCourse.h"
 #include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
 
@@ -12,26 +13,87 @@ namespace morph {
 
 namespace {
 
-/// KL on held-out tasks and on held-out text, each where the stage has it.
-struct Probe {
-  std::unique_ptr<BatchStream> tasks, text;
-  int64_t batches = 2;
+/// Measures the KL on held-out samples of each task and on held-out text, each where the stage has it.
+class Probe {
+public:
+  /// `data` is what the stage trains on.
+  static StatusOr<Probe> create(const StageContext &context, BatchStreamOptions data) {
+    const DistillSpec &section = context.spec.distill;
+    Probe probe;
+    probe.batches_ = std::max<int64_t>(2, (section.evalSamples + data.batch - 1) / data.batch);
+    const double tasks = data.taskFraction;
+    data.sample.split = Split::Selection;
+    const auto add = [&](const std::string &part, double taskFraction,
+                         const std::vector<std::string> &names) -> Status {
+      data.stream = "held-out/distill/" + part;
+      data.taskFraction = taskFraction;
+      MORPH_ASSIGN_OR_RETURN(probe.parts_[part], context.stream(data, names));
+      return Status();
+    };
+    for (const std::string &task : section.tasks)
+      if (tasks > 0)
+        MORPH_RETURN_IF_ERROR(add(task, 1, {task}));
+    if (tasks < 1)
+      MORPH_RETURN_IF_ERROR(add("text", 0, {}));
+    return probe;
+  }
 
   /// `teacher` has what an earlier measurement has kept.
-  StatusOr<Json> measure(Executor &executor, KeptResults &teacher, Processes &processes) const {
-    Json result = Json::object();
-    for (const auto &[name, stream] : {std::pair<const char *, const BatchStream *>{"tasks", tasks.get()},
-                                       std::pair<const char *, const BatchStream *>{"text", text.get()}}) {
-      if (!stream)
-        continue;
-      const BatchSource source =
-          teacher.attachTo(batchSource(*stream, executor.plan()), std::string("held-out-") + name);
-      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches, nullptr, &processes));
-      result[name] = {{"kl", loss.loss}, {"standard_error", loss.standardError}, {"batches", loss.losses}};
+  StatusOr<HeldOutParts> measure(int64_t step, Executor &executor, KeptResults &teacher, Processes &processes) const {
+    HeldOutParts result;
+    result.step = step;
+    for (const auto &[part, stream] : parts_) {
+      const BatchSource source = teacher.attachTo(batchSource(*stream, executor.plan()), "held-out-" + part);
+      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches_, nullptr, &processes));
+      result.losses[part] = loss.losses;
     }
     return result;
   }
+
+private:
+  std::map<std::string, std::unique_ptr<BatchStream>> parts_; ///< By task, and "text".
+  int64_t batches_ = 2;                                       ///< Of each.
 };
+
+/// For distill.json.
+nlohmann::ordered_json toJson(const HeldOutParts &parts) {
+  nlohmann::ordered_json result;
+  for (const auto &[name, losses] : parts.losses) {
+    const MeanAndError kl = meanAndError(losses);
+    result[name] = {{"kl", kl.mean}, {"standard_error", kl.standardError}, {"batches", losses}};
+  }
+  return result;
+}
+
+/// The mean of each part.
+nlohmann::ordered_json means(const HeldOutParts &parts) {
+  nlohmann::ordered_json result;
+  for (const auto &[name, losses] : parts.losses)
+    result[name] = meanAndError(losses).mean;
+  return result;
+}
+
+/// Says where the kept weights are not the last ones, and where a KL has risen.
+void report(const HeldOutCourse &course, const HeldOutParts &kept) {
+  const HeldOutParts &last = course.last();
+  if (kept.step == 0 && last.step > 0)
+    logWarning("distill", "no measurement on held-out data was better than the one before the first step: the weights "
+                          "are left as they were");
+  else if (kept.step < last.step)
+    logInfo("distill", "kept the weights of step " + std::to_string(kept.step) + " of " + std::to_string(last.step) +
+                           ", the best on held-out data");
+  const auto risen = course.worse(last);
+  for (const auto &[part, rise] : risen) {
+    char numbers[160];
+    std::snprintf(numbers, sizeof numbers, "from %.4g to %.4g (by %.2g +- %.1g)",
+                  meanAndError(course.first().losses.at(part)).mean, meanAndError(last.losses.at(part)).mean, rise.mean,
+                  rise.standardError);
+    logWarning("distill", "KL to the teacher on held-out " + part + " rose " + numbers +
+                              (kept.step < last.step ? " in " + std::to_string(last.step) + " steps" : ""));
+  }
+  if (!risen.empty())
+    logLine("distill", "hint: ", "lower distill.lr, or change distill.task_fraction");
+}
 
 } // namespace
 
@@ -42,24 +104,11 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.length = section.length;
   data.taskFraction = section.tasks.empty() ? 0 : section.taskFraction;
   data.textPositions = section.textPositions;
+  data.stream = "distill";
   LoopOptions options = context.loopOptions("distill", section);
 
-  data.stream = "distill";
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
-  Probe probe;
-  probe.batches = std::max<int64_t>(2, 8 / data.batch);
-  BatchStreamOptions held = data;
-  held.sample.split = Split::Selection;
-  if (data.taskFraction > 0) {
-    held.stream = "held-out/distill/tasks";
-    held.taskFraction = 1;
-    MORPH_ASSIGN_OR_RETURN(probe.tasks, context.stream(held, section.tasks));
-  }
-  if (data.taskFraction < 1) {
-    held.stream = "held-out/distill/text";
-    held.taskFraction = 0;
-    MORPH_ASSIGN_OR_RETURN(probe.text, context.stream(held, {}));
-  }
+  MORPH_ASSIGN_OR_RETURN(const Probe probe, Probe::create(context, data));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
 
@@ -72,41 +121,48 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   BatchSource source = options.division.attachTo(batchSource(*stream, executor->plan()));
   if (isShared) // No variant sees a batch of the training twice.
     source = teacher.attachTo(std::move(source), "train");
-  Json before;
-  LoopHooks hooks;
-  hooks.begin = [&]() -> Status {
-    MORPH_ASSIGN_OR_RETURN(before, probe.measure(*forward, teacher, *context.processes));
+
+  HeldOutCourse course;
+  const auto measure = [&](int64_t step) -> Status {
+    MORPH_ASSIGN_OR_RETURN(HeldOutParts parts, probe.measure(step, *forward, teacher, *context.processes));
+    const bool isBest = course.add(std::move(parts));
+    if ((isBest || section.keep == DistillSpec::Keep::Last) && context.processes->isLeader())
+      return writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor));
     return Status();
   };
-  hooks.save = [&](Json &state, NamedTensors &) { state = before; };
-  hooks.restore = [&](const Json &state, const NamedTensors &) {
-    before = state;
+  LoopHooks hooks;
+  hooks.begin = [&] { return measure(0); };
+  hooks.finished = [&](int64_t step, NamedTensors &) -> StatusOr<bool> {
+    if ((step + 1) % section.evalEvery == 0 || step + 1 == section.steps)
+      MORPH_RETURN_IF_ERROR(measure(step + 1));
+    return false;
+  };
+  hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) {
+    if (course.last().step == step + 1)
+      line["held_out"] = means(course.last());
     return Status();
+  };
+  hooks.save = [&](Json &state, NamedTensors &) { state = course.state(); };
+  hooks.restore = [&](const Json &state, const NamedTensors &) {
+    course.restore(state);
+    return course.empty() ? Status::failed("the checkpoint of distill has no measurement") : Status();
   };
   MORPH_ASSIGN_OR_RETURN(const LoopResult result, runTrainLoop(optimizer, source, options, hooks));
   if (result.interrupted)
     return StageOutcome::Interrupted;
-
-  MORPH_ASSIGN_OR_RETURN(const Json after, probe.measure(*forward, teacher, *context.processes));
   if (!context.processes->isLeader())
     return StageOutcome::Done;
-  for (const auto &[name, value] : after.items()) {
-    if (!before.is_object() || !before.contains(name))
-      continue;
-    // The same batches before and after: their differences show what the batches' own spread would hide.
-    const MeanAndError rise = pairedDifference(value["batches"], before[name]["batches"]);
-    if (rise.mean > 2 * rise.standardError)
-      std::fprintf(stderr,
-                   "distill: warning: KL to the teacher on held-out %s rose from %.4g to %.4g (by %.2g +- %.1g)\n"
-                   "distill: hint: lower distill.lr, or change distill.task_fraction\n",
-                   name.c_str(), before[name]["kl"].get<double>(), value["kl"].get<double>(), rise.mean,
-                   rise.standardError);
-  }
-  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
+
+  const HeldOutParts &kept = section.keep == DistillSpec::Keep::Best ? course.best() : course.last();
+  report(course, kept);
+  nlohmann::ordered_json measured = nlohmann::ordered_json::array();
+  for (const HeldOutParts &parts : course.all())
+    measured.push_back({{"step", parts.step}, {"kl", means(parts)}});
   const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
-                                          {"tokens", result.tokens},        {"seconds", result.seconds},
-                                          {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss},
-                                          {"held_out_before", before},      {"held_out_after", after}};
+                                          {"kept_step", kept.step},         {"tokens", result.tokens},
+                                          {"seconds", result.seconds},      {"first_loss", result.firstLoss},
+                                          {"last_loss", result.lastLoss},   {"held_out_before", toJson(course.first())},
+                                          {"held_out_after", toJson(kept)}, {"held_out", measured}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("distill.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }

@@ -163,6 +163,7 @@ TEST_F(SixLayers, ProbesReadWhatIsNotTrainedOn) {
   };
   once(context.spec.align);
   once(context.spec.distill);
+  context.spec.distill.evalEvery = 1;
   DistillSpec &distill = context.spec.distill;
   distill.length = 16;
   distill.tasks = {"recall"};
@@ -183,8 +184,8 @@ TEST_F(SixLayers, ProbesReadWhatIsNotTrainedOn) {
   const auto outcome = runDistill(context);
   ASSERT_TRUE(outcome.ok()) << outcome.status().message();
   const Json summary = *readJson(context.outPath("distill.json"));
-  EXPECT_EQ(summary["held_out_before"]["tasks"]["batches"].get<std::vector<double>>(),
-            lossesOn("held-out/distill/tasks", "distill-forward"));
+  EXPECT_EQ(summary["held_out_before"]["recall"]["batches"].get<std::vector<double>>(),
+            lossesOn("held-out/distill/recall", "distill-forward"));
 }
 
 /// What a section needs to train a little, on batches of 4 samples.
@@ -198,6 +199,10 @@ template <typename Section> void trainBriefly(Section &section, int64_t steps) {
   section.tasks = {"recall"};
   section.taskFraction = 1;
   section.checkpointEvery = section.logEvery = 100;
+  if constexpr (std::is_same_v<Section, DistillSpec>) {
+    section.evalEvery = 100;
+    section.evalSamples = 8;
+  }
 }
 
 /// The plan distill-other, of another selection, as distill, with what of the teacher is in `teacher`.
@@ -258,7 +263,7 @@ TEST_F(SixLayers, VariantsEndWithTheSameBitsWhereTheTeacherIsKept) {
   std::filesystem::create_directories(context.out);
   ASSERT_TRUE(runDistill(context).ok());
   EXPECT_TRUE(std::filesystem::exists(folder.file("teacher/teacher/train-4.safetensors")));
-  EXPECT_TRUE(std::filesystem::exists(folder.file("teacher/teacher/held-out-tasks-1.safetensors")));
+  EXPECT_TRUE(std::filesystem::exists(folder.file("teacher/teacher/held-out-recall-1.safetensors")));
 
   const StageContext alone = otherVariant(context, folder.file("alone"), "");
   const StageContext given = otherVariant(context, folder.file("given"), context.teacherDir);
@@ -274,6 +279,71 @@ TEST_F(SixLayers, VariantsEndWithTheSameBitsWhereTheTeacherIsKept) {
   const Json expected = *readJson(alone.outPath("distill.json")), actual = *readJson(given.outPath("distill.json"));
   for (const char *name : {"first_loss", "last_loss", "held_out_before", "held_out_after"})
     EXPECT_EQ(actual[name], expected[name]) << name;
+}
+
+TEST_F(SixLayers, DistillationKeepsTheBestWeights) {
+  const auto run = [&](const std::string &name, auto &&change, int interrupts = 0) {
+    StageContext own = otherVariant(context, folder.file(name), ""); // Which trains all weights.
+    trainBriefly(own.spec.distill, 6);
+    own.spec.distill.evalEvery = 2;
+    change(own.spec.distill);
+    requestInterrupt(interrupts > 0); // Every start makes one step.
+    for (int start = 0; start < interrupts; ++start)
+      EXPECT_EQ(*runDistill(own), StageOutcome::Interrupted);
+    requestInterrupt(false);
+    const auto outcome = runDistill(own);
+    EXPECT_TRUE(outcome.ok()) << outcome.status().message();
+    return own;
+  };
+  const auto summary = [](const StageContext &stage) { return *readJson(stage.outPath("distill.json")); };
+  const auto weights = [](const StageContext &stage) { return fileText(stage.outPath("weights.safetensors")); };
+  const auto atStep = [](const Json &of, int64_t step) {
+    for (const Json &measured : of["held_out"])
+      if (measured["step"] == step)
+        return measured["kl"]["recall"].get<double>();
+    return -1.0;
+  };
+
+  // What helps is kept to the end, and is what the last weights are.
+  const StageContext gentle = run("gentle", [](DistillSpec &) {});
+  const Json good = summary(gentle);
+  ASSERT_EQ(good["held_out"].size(), 4);
+  EXPECT_EQ(good["kept_step"], 6);
+  EXPECT_LT(atStep(good, 6), atStep(good, 0));
+  EXPECT_EQ(good["held_out_after"]["recall"]["kl"], atStep(good, 6));
+  const StageContext last = run("last", [](DistillSpec &distill) { distill.keep = DistillSpec::Keep::Last; });
+  EXPECT_TRUE(weights(last) == weights(gentle));
+
+  // What is worse than the beginning from the first step on leaves the weights as they were.
+  const auto ruin = [](DistillSpec &distill) { distill.lr = distill.lrEnd = 10; };
+  const StageContext ruined = run("ruined", ruin);
+  const Json bad = summary(ruined);
+  EXPECT_GT(atStep(bad, 2), atStep(bad, 0));
+  EXPECT_EQ(bad["kept_step"], 0);
+  EXPECT_EQ(bad["held_out_after"], bad["held_out_before"]);
+  const StageContext still = run("still", [](DistillSpec &distill) { distill.lr = distill.lrEnd = 1e-30; });
+  EXPECT_TRUE(weights(ruined) == weights(still));
+  const StageContext kept = run("kept", [&](DistillSpec &distill) {
+    ruin(distill);
+    distill.keep = DistillSpec::Keep::Last;
+  });
+  EXPECT_TRUE(weights(kept) != weights(ruined));
+  EXPECT_EQ(summary(kept)["kept_step"], 6);
+
+  // What helps at first and harms later: the weights of between, also of a run that was stopped.
+  const auto overshoot = [](DistillSpec &distill) {
+    distill.lr = 1e-2;
+    distill.lrEnd = 10;
+    distill.schedule = TrainingSpec::Schedule::Linear;
+    distill.evalEvery = 1;
+  };
+  const StageContext between = run("between", overshoot);
+  const int64_t best = summary(between)["kept_step"];
+  EXPECT_GT(best, 0);
+  EXPECT_LT(best, 6);
+  const StageContext stopped = run("stopped", overshoot, 4);
+  EXPECT_TRUE(weights(stopped) == weights(between));
+  EXPECT_EQ(summary(stopped)["held_out"], summary(between)["held_out"]);
 }
 
 TEST_F(SixLayers, WavesBeginWhereTheOnesBeforeEnded) {
