@@ -6,6 +6,7 @@
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/GatePressure.h"
 #include "runtime/train/select/GateSpace.h"
+#include "runtime/train/select/Halo.h"
 #include "runtime/train/select/MeasuredChoices.h"
 #include "runtime/train/select/SwapSearch.h"
 
@@ -51,6 +52,20 @@ Layers choose(const std::string &method, const ChoiceSpace &space, uint64_t seed
 TEST(Selectors, AreRegistered) {
   for (const SelectorInfo &info : selectors())
     EXPECT_TRUE(findSelector(info)) << info.name;
+}
+
+// Model 0 is the better one at both; R of model 1 is 1/2 of one and zero samples, C 1/8 of 1/4 and zero.
+TEST(Selectors, HaloIsRecallLostOverAbilityLost) {
+  const auto scores = haloScores({{1, 1}, {1, 0}}, {{0.5, 0.5}, {0.25, 0}});
+  ASSERT_EQ(scores.size(), 2u);
+  EXPECT_EQ(scores[0].mean, 0);
+  EXPECT_EQ(scores[0].standardError, 0);
+  EXPECT_NEAR(scores[1].mean, 0.5 / 0.375, 1e-4);
+  // Without a sample of R: 1 / .375 and 0; without one of C: .5 / .5 and .5 / .25. Of two values the jackknife's error
+  // is half their difference.
+  EXPECT_NEAR(scores[1].standardError, std::hypot(0.5 / 0.375, 0.5), 1e-4);
+  // Who loses no ability is worth what 1e-6 makes of it.
+  EXPECT_NEAR(haloScores({{1}, {0.5}}, {{0.5}, {0.5}})[1].mean, 0.5e6, 1);
 }
 
 TEST(Selectors, UniformTakesFloorOfIByLOverK) {

@@ -130,6 +130,22 @@ protected:
     ASSERT_TRUE(context.prepare().ok());
   }
 
+  /// A run's text, of windows of 12 tokens read at their last four.
+  void giveText() {
+    context.runDir = folder.file("run");
+    std::filesystem::create_directories(context.dataDir());
+    std::string tokens;
+    Random random(7, "text", 0);
+    for (int64_t i = 0; i < 2048; ++i)
+      tokens += {static_cast<char>(random.below(32)), 0};
+    ASSERT_TRUE(writeFile(context.dataDir() + "/text.tokens", tokens).ok());
+    ASSERT_TRUE(writeFile(context.dataDir() + "/text.json",
+                          R"({"dtype": "u16", "count": 2048, "documents": [0], "holdout": 0.5})")
+                    .ok());
+    context.spec.distill.length = 12;
+    context.spec.distill.textPositions = 4;
+  }
+
   /// The loss of a plan on batch 0 with full attention in `kept`.
   double lossOf(const std::string &plan, const Layers &kept) {
     const auto executor = context.executor(plan);

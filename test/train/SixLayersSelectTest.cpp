@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The selectors on the model of six layers: whether they find the layers, and what they read, cost and remember.
 
+#include "runtime/train/select/Halo.h"
 #include "runtime/train/select/Selector.h"
 #include "test/train/SixLayers.h"
 
@@ -72,6 +73,39 @@ TEST_F(SixLayers, ScoresOfSingleLayersSeeNoRedundance) {
   for (size_t layer = 0; layer < 6; ++layer) {
     EXPECT_EQ(dropped->values[layer][1], -dropped->scores[layer]);
     EXPECT_GT(dropped->standardErrors[layer], 0);
+  }
+}
+
+// On text every layer is as strong as on the task: what the KL to the teacher falls most with, alone, are 4 and 5.
+TEST_F(SixLayers, KlAndHaloReadText) {
+  context.spec.select.method = "kl";
+  const auto without = select(context);
+  ASSERT_FALSE(without.ok());
+  giveText();
+  const auto added = select(context);
+  ASSERT_TRUE(added.ok()) << added.status().message();
+  EXPECT_EQ(fullLayers(added->choice), (Layers{4, 5}));
+  EXPECT_EQ(added->cost.tokens, (6 + 1 + 1) * 32 * 12);
+  for (size_t layer = 0; layer < 6; ++layer)
+    EXPECT_GT(added->standardErrors[layer], 0);
+
+  // The same shares of right tokens that the scorers tell, by the formula.
+  context.spec.select.method = "halo";
+  const auto chosen = select(context);
+  ASSERT_TRUE(chosen.ok()) << chosen.status().message();
+  EXPECT_EQ(chosen->cost.tokens, (6 + 1) * 32 * (16 + 12));
+  SelectorContext scoring(context, context.spec.space, "");
+  std::vector<std::vector<double>> recall, ability;
+  for (int64_t dropped = 0; dropped < kLayers; ++dropped) {
+    Choice choice(kLayers, 0);
+    choice[static_cast<size_t>(dropped)] = 1;
+    recall.push_back((*scoring.scorer(ScoredData::Tasks))->scores(choice)->correct);
+    ability.push_back((*scoring.scorer(ScoredData::Text))->scores(choice)->correct);
+  }
+  const std::vector<MeanAndError> scores = haloScores(recall, ability);
+  for (size_t layer = 0; layer < 6; ++layer) {
+    EXPECT_EQ(chosen->scores[layer], scores[layer].mean) << layer;
+    EXPECT_EQ(chosen->standardErrors[layer], scores[layer].standardError) << layer;
   }
 }
 
@@ -408,6 +442,35 @@ TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
   EXPECT_GT((*judge)->teacherCost().flops, 0);
   EXPECT_EQ(cost.tokens, 8 * 16);
   EXPECT_LT(cost.flops, 0.8 * whole->flops);
+}
+
+TEST_F(SixLayers, SelectorsFindWhatOthersHaveMeasured) {
+  TemporaryFolder shared;
+  const auto run = [&](const std::string &method, bool shares) {
+    TemporaryFolder where;
+    StageContext own;
+    prepare(own, where, 1);
+    own.spec.select.method = method;
+    if (shares) {
+      own.choicesDir = shared.file("");
+      own.choicesKey = "key";
+    }
+    const auto selection = select(own);
+    EXPECT_TRUE(selection.ok()) << selection.status().message();
+    return *selection;
+  };
+  const auto known = [&] {
+    const auto saved = readCheckpoint(shared.file("score.safetensors"), "key");
+    return saved.ok() && *saved ? (*saved)->step : -1;
+  };
+  EXPECT_EQ(known(), -1);
+  run("drop", true);
+  EXPECT_EQ(known(), kLayers); // One choice a layer, though all took less than the file waits for.
+  // Its first six choices are there; it chooses and costs as it would alone.
+  const Selection with = run("greedy:backward", true), without = run("greedy:backward", false);
+  EXPECT_EQ(known(), 6 + 5 + 4 + 3);
+  EXPECT_EQ(with.choice, without.choice);
+  EXPECT_EQ(with.cost.tokens, without.cost.tokens);
 }
 
 TEST_F(SixLayers, AreJudgedAgainstTheBaseItself) {
