@@ -36,6 +36,49 @@ def shifted(differences):
     return {(0, 1): (noise + differences).tolist(), (2, 3): noise.tolist()}
 
 
+class Persistence(unittest.TestCase):
+    def both(self, after, **options):
+        """Before distillation 1, 2, 2, 3, 5, 8; after it the values given."""
+        picks = {"gates": (0, 1)}
+        distilled = {kept: [float(value)] * 4 for kept, value in zip(subsets(4, 2), after, strict=True)}
+        synthetic = Synthetic(["gates"]).cell(FLAT, picks)
+        return results_of(synthetic.cell(distilled, picks, after="distill", **options)).persistence
+
+    def test_an_order_that_is_kept(self):
+        (line,) = self.both((10, 20, 20, 30, 50, 80))
+        self.assertAlmostEqual(line.spearman, 1)
+        self.assertEqual((line.base, line.seed, line.budget, line.choices), ("tiny", 0, 2, 6))
+        self.assertAlmostEqual(line.spearman_best, 1)
+        self.assertEqual(line.finalists, {1: 0, 2: 0, 4: 0})
+
+    def test_a_turned_order(self):
+        # Ranks 1, 2.5, 2.5, 4, 5, 6 and 6, 5, 4, 3, 2, 1: products of their distances from 3.5 sum up to -17, squares
+        # to 17 and 17.5.
+        (line,) = self.both((6, 5, 4, 3, 2, 1))
+        self.assertAlmostEqual(line.spearman, -17 / np.sqrt(17 * 17.5))
+        # The best two before are the worst two after; among four the best is 3.
+        self.assertAlmostEqual(line.spearman_best, -1)
+        self.assertEqual(line.finalists, {1: 5, 2: 4, 4: 2})
+
+    def test_equal_ones_have_no_order(self):
+        (line,) = self.both((1, 1, 1, 1, 1, 1))
+        self.assertEqual((line.spearman, line.spearman_best), (None, None))
+        self.assertEqual(line.finalists, {1: 0, 2: 0, 4: 0})
+
+    def test_only_where_all_were_distilled(self):
+        self.assertEqual(self.both((1, 2, 3, 4, 5, 6), complete=False), ())
+
+    def test_is_printed(self):
+        picks = {"gates": (0, 1)}
+        synthetic = Synthetic(["gates"]).cell(FLAT, picks).cell(FLAT, picks, after="distill")
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_audit(synthetic.write(folder))
+            page = pathlib.Path(folder, "audit.html").read_text()
+        self.assertIn("rank correlation of 6 choices before and after distillation 1.0000", done.stdout)
+        self.assertIn("best before it: 0.0000 of 1, 0.0000 of 2, 0.0000 of 4", done.stdout)
+        self.assertIn('id="persistence"', page)
+
+
 class Ranks(unittest.TestCase):
     def test_rank_percentile_and_regret(self):
         results = one_cell(FLAT, {"best": (0, 1), "tied": (0, 3), "fourth": (1, 2), "last": (2, 3)})

@@ -19,7 +19,7 @@ import math
 import zlib
 
 import numpy as np
-from cells import BEST_UNIFORM, EXHAUSTIVE, FULL, TEXT, Audit, Cell, Cost, Measures
+from cells import AFTERS, BEST_UNIFORM, EXHAUSTIVE, FULL, TEXT, Audit, Cell, Cost, Measures
 
 Interval = tuple[float, float]
 # Splits of the samples into halves that regret_crossfit is the mean over.
@@ -128,6 +128,19 @@ class Additivity:
 
 
 @dataclasses.dataclass(frozen=True)
+class Persistence:
+    """Whether choices that are good before distillation are good after it, where all were distilled."""
+
+    base: str
+    seed: int
+    budget: int
+    choices: int
+    spearman: float | None  # of the objectives before and after; None where all are equal
+    spearman_best: float | None  # the same of the quarter of the choices that is best before
+    finalists: dict[int, float]  # by n: regret after of the one that is best after, among the n that are best before
+
+
+@dataclasses.dataclass(frozen=True)
 class Agreement:
     """Mean Jaccard index of the kept layers of two selectors over the cells in which both stand; None where none is."""
 
@@ -147,6 +160,7 @@ class Results:
     comparisons: tuple[Comparison, ...]
     pairs: tuple[Pair, ...]
     additivity: tuple[Additivity, ...]
+    persistence: tuple[Persistence, ...]
     agreement: Agreement
     summary: tuple[Summary, ...]
 
@@ -556,6 +570,51 @@ def additivity(cell: Cell) -> list[Additivity]:
     return result
 
 
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[where]
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's rank correlation; None where one of them has one value alone."""
+    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
+        return None
+    return float(np.corrcoef(ranks(first), ranks(second))[0, 1])
+
+
+def persistence(before: Cell, after: Cell) -> Persistence:
+    """Of two cells of the same base, seed and budget, in both of which every choice was judged."""
+    first = before.measures.objectives
+    second = np.array([after.measures.objectives[after.measures.index[choice]] for choice in before.measures.choices])
+    order = np.argsort(first, kind="stable")
+    best = order[: -(-len(order) // 4)]
+    sizes = [2**power for power in range(len(order).bit_length()) if 2**power <= len(order)]
+    return Persistence(
+        base=before.base,
+        seed=before.seed,
+        budget=before.budget,
+        choices=len(order),
+        spearman=spearman(first, second),
+        spearman_best=spearman(first[best], second[best]),
+        finalists={size: float(second[order[:size]].min() - second.min()) for size in sizes},
+    )
+
+
+def persistences(audit: Audit) -> list[Persistence]:
+    """Of all bases, seeds and budgets whose choices were all judged before distillation and after it."""
+    found: dict[tuple[str, int, int], dict[str, Cell]] = collections.defaultdict(dict)
+    for cell in audit.cells:
+        if cell.measures.complete:
+            found[cell.base, cell.seed, cell.budget][cell.after] = cell
+    pairs = [tuple(cells[after] for after in AFTERS) for cells in found.values() if len(cells) == len(AFTERS)]
+    return [
+        persistence(before, after)
+        for before, after in pairs
+        if before.measures.index.keys() == after.measures.index.keys()
+    ]
+
+
 def jaccard(first: tuple[int, ...], second: tuple[int, ...]) -> float:
     """|A and B| / |A or B|; 1 for two empty sets."""
     union = set(first) | set(second)
@@ -612,6 +671,7 @@ def evaluate(audit: Audit) -> Results:
         tuple(comparisons),
         tuple(pairs),
         tuple(itertools.chain.from_iterable(additivity(cell) for cell in audit.cells if cell.measures.complete)),
+        tuple(persistences(audit)),
         agree(audit, every),
         tuple(summary),
     )

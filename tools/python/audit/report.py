@@ -280,6 +280,27 @@ def additivity_table(results: Results) -> Html:
     )
 
 
+def persistence_table(results: Results) -> Html:
+    sizes = sorted({size for line in results.persistence for size in line.finalists})
+    return table(
+        "How far choices keep their order, and what the best after distillation, among the n that are best before it, "
+        "lose to the best of all.",
+        ["Base", "Seed", "Budget", "Spearman", "Best quarter", *(f"n = {size}" for size in sizes), "Choices"],
+        [
+            [
+                line.base,
+                line.seed,
+                line.budget,
+                number(line.spearman),
+                number(line.spearman_best),
+                *(number(line.finalists.get(size)) for size in sizes),
+                line.choices,
+            ]
+            for line in results.persistence
+        ],
+    )
+
+
 GLOSSARY = (
     (
         "KL, the objective",
@@ -333,6 +354,8 @@ def make_report(audit: Audit, results: Results) -> str:
     links = [(after, TITLES[after]) for after in afters] + [("agreement", "Agreement")]
     if results.additivity:
         links.append(("additivity", "Additivity"))
+    if results.persistence:
+        links.append(("persistence", "Before and after distillation"))
     links += [("rows", "Every selection"), ("words", "What words mean")]
     main = [after_section(audit, results, after, place) for place, after in enumerate(afters)]
     main.append(
@@ -354,6 +377,15 @@ def make_report(audit: Audit, results: Results) -> str:
                 element("h2", "Additivity", id="additivity"),
                 additivity_table(results),
                 aria_labelledby="additivity",
+            )
+        )
+    if results.persistence:
+        main.append(
+            element(
+                "section",
+                element("h2", "Before and after distillation", id="persistence"),
+                persistence_table(results),
+                aria_labelledby="persistence",
             )
         )
     main.append(
