@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from small_model import LAYERS, make_inputs
-from support import BIN, read_json, run
+from support import BIN, SOURCE, read_json, run
 
 AUDIT = """
 [audit]
@@ -102,6 +102,16 @@ def main():
         for a, b in zip(theirs, ours, strict=True):
             assert a["kept"] == b["kept"] and abs(a["objective"] - b["objective"]) < 1e-6, (a, b)
 
+        # A deeper base has more patterns of uniform; each base has runs of its own.
+        planted = folder / "deeper"
+        subprocess.run([SOURCE / "tools/plant-control", folder / "model", "1", planted], check=True)
+        bases = json.dumps([str(folder / "model"), str(planted)])
+        run(*command, "--out", folder / "bases", "--set", f"audit.bases={bases}", "--set", 'audit.selectors=["uniform:*"]', "--set",
+            "audit.seeds=[3]", "--set", "audit.budgets=[1]")
+        rows = read_json(folder / "bases/audit.json")["rows"]
+        patterns = {base: {row["selector"] for row in rows if row["base"] == base} for base in ("model", "deeper")}
+        assert patterns["deeper"] - patterns["model"] == {"uniform:4"}, patterns
+
         # After distillation the chosen ones are judged again; here that helps on the task.
         run(*command, "--out", folder / "out", "--update", "--set", 'audit.distill="chosen"', "--set", "audit.seeds=[3]", "--set",
             "audit.budgets=[2]", "--set", "distill.steps=40", "--set", "distill.lr=0.003", "--set", 'audit.selectors=["uniform:1", "drop"]')
@@ -110,10 +120,28 @@ def main():
         assert set(after) == {"uniform:1", "drop", "gates:final"}, after
         assert all(after[name] < before[name] for name in after), (before, after)
 
+        # Or all of them: the best one is known then, too.
+        done = run(*command, "--out", folder / "every", "--set", 'audit.distill="every"', "--set", "audit.seeds=[3]", "--set",
+                   "audit.budgets=[1]", "--set", "distill.steps=2", "--set", 'audit.selectors=["uniform:1"]')
+        assert f"[{4 + 1 + 2 * LAYERS}/{4 + 1 + 2 * LAYERS}] judge" in done.stderr, done.stderr
+        rows = [row for row in check_rows(folder / "every")["rows"] if row["after"] == "distill"]
+        assert {row["selector"] for row in rows} == {"uniform:1", "gates:final", "exhaustive"}, rows
+        assert [row["rank"] for row in rows if row["selector"] == "exhaustive"] == [1] and all(row["choices"] == LAYERS for row in rows)
+
+        # What has no room is refused before the first stage, by the stage that needs most.
+        small = run(*command, "--out", folder / "small-memory", "--memory-limit", 0.002, expect=2)
+        assert "stage 'select' needs at least" in small.stderr and "lower select.batch" in small.stderr, small.stderr
+        large = run(*command, "--out", folder / "small-memory", "--set", "audit.samples=100000000", expect=2)
+        assert "audit.samples" in large.stderr, large.stderr
+        judge = run(*command, "--out", folder / "small-memory", "--memory-limit", 0.05, "--set", "evaluate.batch=512", expect=2)
+        assert "stage 'judge' needs at least" in judge.stderr and "lower evaluate.batch" in judge.stderr, judge.stderr
+        assert not (folder / "small-memory/runs/model-seed3/align").exists()
+
         # What cannot be is said before the first stage.
         for settings, message in (
             (["audit.budgets=[5]"], "audit.budgets 5"),
             (['audit.selectors=["gatez"]'], "there is no selector 'gatez'"),
+            (['audit.selectors=["exhaustive"]', "audit.variant=[]"], "names no selector"),
             (["audit.seeds=[1, 1]"], "audit.seeds"),
             (['audit.variant.0.settings=["align.steps=2"]'], "does not set a key of [select] [S27]"),
             (['audit.bases=["nowhere"]'], "there is no folder"),

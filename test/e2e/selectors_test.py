@@ -58,10 +58,15 @@ def main():
 
         # Baselines are selectors, each with the same distillation; names of files have no colon.
         run("morph", "run", folder / "small.toml", "--out", folder / "run", "--set",
-            'evaluate.baselines=["uniform:middle", "drop"]', "--set", "select.samples=4", "--set", "finetune.steps=0")
+            'evaluate.baselines=["uniform:middle", "drop+refine"]', "--set", "select.samples=4", "--set", "finetune.steps=0")
         models = {row["model"] for row in read_json(folder / "run/evaluation.json")}
-        assert models == {"teacher", "uniform-middle", "drop", "selected"}, models
+        assert models == {"teacher", "uniform-middle", "drop+refine", "selected"}, models
         assert read_json(folder / "run/baselines/uniform-middle/selection.json")["method"] == "uniform:middle"
+        assert "refine" in read_json(folder / "run/baselines/drop+refine/selection.json")["details"]
+
+        # The command lists them, and what may stand beside their names.
+        words = run("morph", "selectors").stdout
+        assert "greedy" in words and "+refine" in words and "uniform:*" in words, words
 
         # A plan counts what a selector measures.
         def flops(method):

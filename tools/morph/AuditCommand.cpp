@@ -19,12 +19,15 @@ struct AuditedRun {
   std::string base; ///< The folder's name.
   int64_t seed = 0;
   std::vector<std::string> settings; ///< All of the run's.
+  ResolvedSpec resolved;
+  std::vector<Variant> variants;
 };
 
 } // namespace
 
-/// All bases with all seeds.
-static StatusOr<std::vector<AuditedRun>> listRuns(const RunArguments &arguments, const ResolvedSpec &resolved) {
+/// All bases with all seeds; whatever a spec is refused for is said here.
+static StatusOr<std::vector<AuditedRun>> listRuns(const Compiler &compiler, const RunArguments &arguments,
+                                                  const ResolvedSpec &resolved) {
   std::vector<AuditedRun> runs;
   std::vector<std::string> bases = resolved.audit->bases;
   if (bases.empty())
@@ -36,18 +39,32 @@ static StatusOr<std::vector<AuditedRun>> listRuns(const RunArguments &arguments,
     if (!folders.emplace(name, folder.string()).second)
       return Status::invalid("audit.bases: two folders are called '" + name + "' [S26]", "rename one of them");
     for (const int64_t seed : resolved.audit->seeds) {
-      AuditedRun &run = runs.emplace_back(AuditedRun{name, seed, arguments.settings});
+      AuditedRun &run = runs.emplace_back(AuditedRun{name, seed, arguments.settings, {}, {}});
       run.settings.push_back("seed=" + std::to_string(seed));
       if (!base.empty())
         run.settings.push_back("model.path=" + Json(base).dump());
     }
   }
+  for (AuditedRun &run : runs) {
+    const auto resolve = [&](const std::vector<std::string> &settings) {
+      std::vector<std::string> all = run.settings;
+      all.insert(all.end(), settings.begin(), settings.end());
+      return compiler.resolve(arguments.spec, all);
+    };
+    MORPH_ASSIGN_OR_RETURN(run.resolved, resolve({}));
+    MORPH_ASSIGN_OR_RETURN(run.variants, auditVariants(run.resolved, resolve));
+  }
   return runs;
 }
 
 /// The audit's inputs for tools/python/audit.
-static Json describe(const ResolvedSpec &resolved, const std::vector<std::string> &labels, std::vector<Json> cells) {
+static Json describe(const ResolvedSpec &resolved, const std::vector<AuditedRun> &runs, std::vector<Json> cells) {
   const AuditSpec &audit = *resolved.audit;
+  std::vector<std::string> labels; // A base of more layers has more patterns of uniform.
+  for (const AuditedRun &run : runs)
+    for (const Variant &variant : run.variants)
+      if (std::find(labels.begin(), labels.end(), variant.label) == labels.end())
+        labels.push_back(variant.label);
   return {{"version", 1},
           {"name", resolved.name},
           {"confidence", audit.confidence},
@@ -65,34 +82,17 @@ static Status runAudit(const Toolchain &tools, const RunArguments &arguments, Wo
     return Status::invalid(arguments.spec + " has no [audit]", "specs/README.md says what it holds");
   const fs::path out = arguments.out.empty() ? fs::path(whole.name + ".audit") : fs::path(arguments.out);
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, whole.model.threads, whole.model.device));
-  MORPH_ASSIGN_OR_RETURN(const std::vector<AuditedRun> runs, listRuns(arguments, whole));
-  // Whatever a spec is refused for is said before the first stage.
-  std::vector<std::pair<ResolvedSpec, std::vector<Variant>>> prepared;
-  for (const AuditedRun &run : runs) {
-    MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, run.settings));
-    const auto resolve = [&](const std::vector<std::string> &settings) {
-      std::vector<std::string> all = run.settings;
-      all.insert(all.end(), settings.begin(), settings.end());
-      return compiler.resolve(arguments.spec, all);
-    };
-    MORPH_ASSIGN_OR_RETURN(std::vector<Variant> variants, auditVariants(resolved, resolve));
-    prepared.push_back({resolved, std::move(variants)});
-  }
+  MORPH_ASSIGN_OR_RETURN(const std::vector<AuditedRun> runs, listRuns(compiler, arguments, whole));
   std::vector<Json> cells;
-  std::vector<std::string> labels;
-  for (const Variant &variant : prepared.front().second)
-    if (std::find(labels.begin(), labels.end(), variant.label) == labels.end())
-      labels.push_back(variant.label);
   for (size_t i = 0; i < runs.size(); ++i) {
     const AuditedRun &audited = runs[i];
-    auto &[resolved, variants] = prepared[i];
     const std::string folder = "runs/" + audited.base + "-seed" + std::to_string(audited.seed);
     std::fprintf(stderr, "morph: audit, run %zu of %zu: base %s, seed %lld\n", i + 1, runs.size(), audited.base.c_str(),
                  static_cast<long long>(audited.seed));
-    MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out / folder, resolved, runtime.machine,
+    MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::open(out / folder, audited.resolved, runtime.machine,
                                                                       arguments.spec, arguments.update));
     Pipeline pipeline(tools, run, runtime, fs::absolute(arguments.spec), audited.settings, arguments.force, workers);
-    MORPH_ASSIGN_OR_RETURN(Json found, pipeline.audit(std::move(variants)));
+    MORPH_ASSIGN_OR_RETURN(Json found, pipeline.audit(audited.variants));
     for (Json &cell : found) {
       cell["base"] = audited.base;
       cell["seed"] = audited.seed;
@@ -102,11 +102,10 @@ static Status runAudit(const Toolchain &tools, const RunArguments &arguments, Wo
       cells.push_back(std::move(cell));
     }
   }
-  MORPH_RETURN_IF_ERROR(writeJson(out / "cells.json", describe(whole, labels, std::move(cells))));
+  MORPH_RETURN_IF_ERROR(writeJson(out / "cells.json", describe(whole, runs, std::move(cells))));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("audit/audit.py"));
-  MORPH_RETURN_IF_ERROR(runHelper({{python, script, "--dir", out.string()}}));
-  return Status();
+  return runHelper({{python, script, "--dir", out.string()}});
 }
 
 void morph::addAuditCommand(CLI::App &app, Action &action) {

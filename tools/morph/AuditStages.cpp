@@ -20,6 +20,14 @@ std::string nameOf(const ChoiceSpace &space, const Choice &choice) {
   return name.empty() ? "none" : name;
 }
 
+/// The stage that judges a budget's choices, or, with the name of a hybrid, that one.
+std::string judgeStage(int64_t budget, const std::string &hybrid = "") {
+  return "judge/" + std::to_string(budget) + (hybrid.empty() ? "" : "-distill/" + hybrid);
+}
+
+/// The file of what all hybrids of a budget lose after distillation.
+std::string joinedFile(int64_t budget) { return "judged-" + std::to_string(budget) + "-distill.json"; }
+
 } // namespace
 
 StatusOr<Json> Pipeline::audit(std::vector<Variant> variants) {
@@ -27,16 +35,15 @@ StatusOr<Json> Pipeline::audit(std::vector<Variant> variants) {
   MORPH_RETURN_IF_ERROR(execute(Goal::Audit));
   Json cells = Json::array();
   for (const AuditedBudget &budget : audited_) {
-    const std::string name = std::to_string(budget.budget);
     Json cell = {{"budget", budget.budget},
                  {"after", "selection"},
-                 {"measures", "judge/" + name + "/judged.json"},
+                 {"measures", judgeStage(budget.budget) + "/judged.json"},
                  {"selections", budget.selections}};
     cells.push_back(cell);
     if (resolved_.audit->distill == AuditSpec::Distill::None)
       continue;
     cell["after"] = "distill";
-    cell["measures"] = "judged-" + name + "-distill.json";
+    cell["measures"] = joinedFile(budget.budget);
     cells.push_back(cell);
   }
   return cells;
@@ -65,16 +72,19 @@ Status Pipeline::walkAudit() {
                            allChoices(budget.spec.space, static_cast<size_t>(resolved_.audit->mostChoices)));
     budget.complete = all.has_value();
     budget.choices = all.value_or(std::vector<Choice>(budget.chosen.begin(), budget.chosen.end()));
-    MORPH_RETURN_IF_ERROR(judge("judge/" + std::to_string(budget.budget), budget, budget.choices, ""));
+    MORPH_RETURN_IF_ERROR(judge(budget, budget.choices, ""));
   }
   if (resolved_.audit->distill == AuditSpec::Distill::None)
     return Status();
+  size_t judged = 0;
   for (const AuditedBudget &budget : audited_)
-    for (const Choice &choice : toDistill(budget))
+    for (const Choice &choice : toDistill(budget)) {
+      ++judged;
       if (trains("distill", hasTrained(budget.spec.space, choice)))
         trained_.push_back(nameOf(budget.spec.space, choice));
-  if (mode_ == Mode::Run)
-    stages_ += 2 * trained_.size();
+    }
+  if (mode_ == Mode::Run) // Looked at before they are counted.
+    stages_ += trained_.size() + judged;
   for (const AuditedBudget &budget : audited_)
     MORPH_RETURN_IF_ERROR(distillChoices(budget));
   return mode_ == Mode::Run ? removeAll(teacherFolder()) : Status();
@@ -86,8 +96,20 @@ std::vector<Choice> Pipeline::toDistill(const AuditedBudget &budget) const {
              : std::vector<Choice>(budget.chosen.begin(), budget.chosen.end());
 }
 
-Status Pipeline::judge(const std::string &folder, const AuditedBudget &budget, const std::vector<Choice> &choices,
-                       const std::string &hybrid) {
+bool Pipeline::isAuditWhole(const std::string &stage) const {
+  for (const AuditedBudget &budget : audited_) {
+    if (stage == "judge" && !isWhole(judgeStage(budget.budget)))
+      return false;
+    if (stage == "judge" && resolved_.audit->distill != AuditSpec::Distill::None)
+      for (const Choice &choice : toDistill(budget))
+        if (!isWhole(judgeStage(budget.budget, nameOf(budget.spec.space, choice))))
+          return false;
+  }
+  return isStageWhole("select") && std::all_of(trained_.begin(), trained_.end(),
+                                               [&](const std::string &hybrid) { return isWhole("distill/" + hybrid); });
+}
+
+Status Pipeline::judge(const AuditedBudget &budget, const std::vector<Choice> &choices, const std::string &hybrid) {
   const AuditSpec &section = *resolved_.audit;
   Inputs inputs;
   inputs.sections = {"model", "tasks", "model_info"};
@@ -105,38 +127,37 @@ Status Pipeline::judge(const std::string &folder, const AuditedBudget &budget, c
   const std::string title = hybrid.empty() ? "judge: " + std::to_string(choices.size()) + " choices of " +
                                                  std::to_string(budget.budget) + " layers"
                                            : "judge " + hybrid + " after distill";
-  return runStage(folder, title, key, [&](const fs::path &out, const std::string &id) -> Status {
-    MORPH_RETURN_IF_ERROR(writeJson(out / "choices.json", list));
-    MORPH_RETURN_IF_ERROR(writeJson(out / "resolved.json", toJson(budget.spec)));
-    std::vector<fs::path> files = weights(hybrid);
-    MORPH_ASSIGN_OR_RETURN(Command command, runtimeCommand("judge", out, id, hybrid,
-                                                           {{"score", "score-relaxed"}, {"logits", "logits-teacher"}},
-                                                           files, out / "resolved.json"));
-    command.arguments.insert(command.arguments.end(), {"--choices", (out / "choices.json").string()});
-    return runWorkers(command);
-  });
+  return runStage(judgeStage(budget.budget, hybrid), title, key,
+                  [&](const fs::path &out, const std::string &id) -> Status {
+                    MORPH_RETURN_IF_ERROR(writeJson(out / "choices.json", list));
+                    MORPH_RETURN_IF_ERROR(writeJson(out / "resolved.json", toJson(budget.spec)));
+                    MORPH_ASSIGN_OR_RETURN(Command command,
+                                           runtimeCommand("judge", out, id, hybrid,
+                                                          {{"score", "score-relaxed"}, {"logits", "logits-teacher"}},
+                                                          weights(hybrid), out / "resolved.json"));
+                    command.arguments.insert(command.arguments.end(), {"--choices", (out / "choices.json").string()});
+                    return runWorkers(command);
+                  });
 }
 
 Status Pipeline::distillChoices(const AuditedBudget &budget) {
-  const std::vector<Choice> choices = toDistill(budget);
-  for (const Choice &choice : choices) {
+  for (const Choice &choice : toDistill(budget)) {
     const std::string name = nameOf(budget.spec.space, choice);
     if (trains("distill", hasTrained(budget.spec.space, choice))) {
       MORPH_RETURN_IF_ERROR(compileHybrid(name, budget.spec.space, choice));
       MORPH_RETURN_IF_ERROR(train("distill", name));
     }
-    MORPH_RETURN_IF_ERROR(judge("judge/" + std::to_string(budget.budget) + "-distill/" + name, budget, {choice}, name));
+    MORPH_RETURN_IF_ERROR(judge(budget, {choice}, name));
   }
   return mode_ == Mode::Run ? joinJudged(budget) : Status();
 }
 
 Status Pipeline::joinJudged(const AuditedBudget &budget) {
-  const std::string name = std::to_string(budget.budget);
   Json joined;
   const std::vector<Choice> choices = toDistill(budget);
   for (const Choice &choice : choices) {
-    const fs::path file = run_.file("judge/" + name + "-distill/" + nameOf(budget.spec.space, choice) + "/judged.json");
-    MORPH_ASSIGN_OR_RETURN(Json part, readJson(file.string()));
+    const std::string stage = judgeStage(budget.budget, nameOf(budget.spec.space, choice));
+    MORPH_ASSIGN_OR_RETURN(Json part, readJson(run_.file(stage + "/judged.json").string()));
     if (joined.is_null()) {
       joined = std::move(part);
       joined["complete"] = budget.complete && choices.size() == budget.choices.size();
@@ -149,5 +170,5 @@ Status Pipeline::joinJudged(const AuditedBudget &budget) {
     for (const char *name : {"flops", "seconds"})
       cost[name] = cost[name].get<double>() + more.at(name).get<double>();
   }
-  return writeJson(run_.file("judged-" + name + "-distill.json"), joined);
+  return writeJson(run_.file(joinedFile(budget.budget)), joined);
 }

@@ -8,7 +8,6 @@
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Rings.h"
 #include "tools/morph/Compiler.h"
-#include "tools/morph/Selection.h"
 
 #include <algorithm>
 #include <fstream>
@@ -309,7 +308,8 @@ int64_t morph::threadsOf(int64_t threads) {
 }
 
 StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
-                                                       int64_t variants, const plan::DeviceModel *device) {
+                                                       const std::vector<Variant> &variants,
+                                                       const plan::DeviceModel *device) {
   const StageEstimator estimator(resolved, plans, device);
   std::vector<StageCost> costs;
   auto times = [](StageCost cost, int64_t models) {
@@ -398,12 +398,12 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     selection.seconds += cost.seconds;
     takeLarger(selection.memory, cost.memory);
   };
-  /// `choices` on the samples that score them.
-  const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
-    const double samples = static_cast<double>(select.samples), batch = static_cast<double>(select.batch);
-    MORPH_ASSIGN_OR_RETURN(
-        StageCost cost,
-        estimator.estimateLengths("select", "score-relaxed", choices * samples / batch, 0, select.batch, sizes, rows));
+  /// `choices` on samples of these sizes, of which `rows` are read in a batch.
+  const auto scoring = [&](const char *stage, const char *program, double choices, int64_t sampleCount,
+                           int64_t batchSize, const std::vector<int64_t> &sizes, int64_t rows) -> StatusOr<StageCost> {
+    const double samples = static_cast<double>(sampleCount), batch = static_cast<double>(batchSize);
+    MORPH_ASSIGN_OR_RETURN(StageCost cost, estimator.estimateLengths(stage, program, choices * samples / batch, 0,
+                                                                     batchSize, sizes, rows));
     // Between two choices, what goes into the layers, and what the teacher said (ChoiceJudge).
     const double length = static_cast<double>(*std::max_element(sizes.begin(), sizes.end()));
     const double streams = 4.0 * static_cast<double>(resolved.modelInfo.layers * resolved.modelInfo.hidden) * length *
@@ -411,13 +411,18 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     if (streams <= static_cast<double>(plan::kStreamBytes))
       cost.memory.bytes += streams;
     cost.memory.bytes += 4.0 * static_cast<double>(rows * resolved.modelInfo.vocab) * samples / batch;
+    return cost;
+  };
+  const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                           scoring("select", "score-relaxed", choices, select.samples, select.batch, sizes, rows));
     add(cost);
     return Status();
   };
   MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
   const double length =
       lengths.empty() ? 1 : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
-  for (const Variant &variant : variantsOf(resolved)) {
+  for (const Variant &variant : variants) {
     MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
     const SelectorNeeds needs = selector.info->needs;
     if (needs == SelectorNeeds::Gates && estimator.has("gates")) {
@@ -443,6 +448,22 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   }
   if (!selection.stage.empty())
     costs.push_back(selection);
+  if (estimator.has("judge") && resolved.audit) {
+    const AuditSpec &audit = *resolved.audit;
+    const int64_t batch = resolved.evaluate.batch;
+    // How many choices there are is known once they are chosen.
+    MORPH_ASSIGN_OR_RETURN(StageCost judging, scoring("judge", "judge", /*choices=*/0, audit.samples, batch,
+                                                      sampleLengths(resolved, audit.tasks, {}),
+                                                      batch * answerTokens(resolved, audit.tasks)));
+    if (audit.textSamples > 0) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost text,
+                             scoring("judge", "judge", /*choices=*/0, audit.textSamples, batch,
+                                     {resolved.distill.length}, batch * resolved.distill.textPositions));
+      takeLarger(judging.memory, text.memory);
+    }
+    costs.push_back(judging);
+  }
+  const auto models = static_cast<int64_t>(variants.size());
   const DistillSpec &distill = resolved.distill;
   if (estimator.has("distill") && distill.steps > 0) {
     const int64_t answers = answerTokens(resolved, distill.tasks);
@@ -450,14 +471,14 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
         distill.tasks.empty() || distill.taskFraction < 1 ? std::min(distill.textPositions, distill.length - 1) : 0;
     MORPH_ASSIGN_OR_RETURN(const StageCost cost,
                            estimator.training("distill", distill, distill.batch * std::max(answers, text)));
-    costs.push_back(times(cost, variants));
-    if (variants > 1) { // The teacher runs for the first of them.
+    costs.push_back(times(cost, models));
+    if (models > 1) { // The teacher runs for the first of them.
       MORPH_ASSIGN_OR_RETURN(const auto kept, estimator.keeping("distill", "teacher",
                                                                 static_cast<double>(distill.steps * distill.accumulate),
                                                                 cost.memory.sizes));
-      costs.back().sharedFlops = static_cast<double>(variants - 1) * kept.flops;
+      costs.back().sharedFlops = static_cast<double>(models - 1) * kept.flops;
       costs.back().flops -= costs.back().sharedFlops;
-      costs.back().seconds -= static_cast<double>(variants - 1) * kept.seconds;
+      costs.back().seconds -= static_cast<double>(models - 1) * kept.seconds;
       costs.back().keptBytes = kept.bytes;
     }
   }
@@ -466,7 +487,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const bool text = finetune.tasks.empty() || finetune.taskFraction < 1;
     const int64_t positions = text ? finetune.length - 1 : answerTokens(resolved, finetune.tasks);
     MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", finetune, finetune.batch * positions));
-    costs.push_back(times(cost, variants));
+    costs.push_back(times(cost, models));
   }
   if (estimator.has("score")) {
     const EvaluateSpec &evaluate = resolved.evaluate;
@@ -523,7 +544,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       }
     // The teacher once; every hybrid after each stage that changes it.
     const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);
-    costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + variants * stages));
+    costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + models * stages));
   }
   return costs;
 }

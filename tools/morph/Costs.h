@@ -7,6 +7,7 @@
 #include "runtime/plan/DeviceModel.h"
 #include "runtime/spec/Spec.h"
 #include "tools/morph/Files.h"
+#include "tools/morph/Selection.h"
 
 #include <map>
 #include <string>
@@ -60,12 +61,14 @@ struct StageCost {
 
 /// Where the plans of a run lie, by program ("calibrate", "align", "gates", "distill", "finetune", "score", "decode",
 /// "pretrain"); "score-full" and "decode-full" are the teacher's. Where align goes in waves, they are "align-1",
-/// "align-2", ... A program without a plan has no cost.
+/// "align-2", ... "score-relaxed" scores choices for selectors, "judge" for an audit. A program without a plan has no
+/// cost.
 using PlanFiles = std::map<std::string, fs::path>;
 
-/// Costs of the stages that a resolved spec has, in order. `variants` hybrids are distilled, tuned and measured. Times
-/// are those of `device`, if any.
-StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans, int64_t variants,
+/// Costs of the stages that a resolved spec has, in order. The hybrids of `variants` are chosen, distilled, tuned and
+/// measured. Times are those of `device`, if any.
+StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
+                                                const std::vector<Variant> &variants,
                                                 const plan::DeviceModel *device = nullptr);
 
 /// Free memory of this machine in bytes: what the kernel calls available, within the limits of the control group.

@@ -27,7 +27,8 @@ public:
   /// The cost of the plan's stage; of nothing where the spec gives it no steps.
   StatusOr<StageCost> costOf(const TrainingPlan &plan) const {
     const PlanFiles files = {{program, folder / (plan.name + ".json")}};
-    MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs, estimateStages(resolved, files, 1));
+    MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
+                           estimateStages(resolved, files, {variantsOf(resolved).back()}));
     return costs.empty() ? StageCost() : costs.front();
   }
 

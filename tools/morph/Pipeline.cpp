@@ -159,6 +159,8 @@ bool Pipeline::isStageWhole(const std::string &stage) const {
     return std::all_of(variants_.begin(), variants_.end(),
                        [&](const Variant &variant) { return isWhole(selectionStage(variant.name)); });
   }
+  if (goal_ == Goal::Audit && (stage == "judge" || stage == "distill"))
+    return isAuditWhole(stage);
   if (!evaluation && stage != "distill" && stage != "finetune")
     return isWhole(stage);
   if (evaluation && !isWhole("evaluate/teacher"))
@@ -188,21 +190,25 @@ Status Pipeline::refuse(Status error) const {
 
 Status Pipeline::preflight() {
   PlanFiles plans;
-  for (const char *program : {"pretrain", "calibrate", "gates"})
+  for (const char *program : {"pretrain", "calibrate", "gates", "score-relaxed"})
     plans[program] = planFile(program);
   for (const std::string &wave : waves_)
     plans[wave] = planFile(wave);
-  plans["score"] = planFile("score-teacher");
-  plans["score-relaxed"] = planFile("score-relaxed");
-  plans["decode-full"] = planFile("decode-teacher");
+  const bool audits = goal_ == Goal::Audit;
+  if (audits)
+    plans["judge"] = planFile("score-relaxed");
   // Which layers are kept is not known yet; the estimate is of the dearest choice.
-  for (const char *program : {"distill", "finetune"})
-    plans[program] = planFile(std::string(program) + "-estimate");
+  if (!audits || resolved_.audit->distill != AuditSpec::Distill::None)
+    plans["distill"] = planFile("distill-estimate");
+  if (!audits) {
+    plans["finetune"] = planFile("finetune-estimate");
+    plans["score"] = planFile("score-teacher");
+    plans["decode-full"] = planFile("decode-teacher");
+  }
   std::error_code error;
   for (auto it = plans.begin(); it != plans.end();)
     it = fs::exists(it->second, error) ? std::next(it) : plans.erase(it);
-  MORPH_ASSIGN_OR_RETURN(std::vector<StageCost> costs,
-                         estimateStages(resolved_, plans, static_cast<int64_t>(variants_.size())));
+  MORPH_ASSIGN_OR_RETURN(std::vector<StageCost> costs, estimateStages(resolved_, plans, variants_));
 
   double disk = 0, working = 0;
   const auto deviceMemory = static_cast<double>(runtime_.deviceBytes);
@@ -219,7 +225,8 @@ Status Pipeline::preflight() {
         !resolved_.model.shard)
       printNote("stage '" + cost.stage + "': the frozen weights are divided among the " +
                 std::to_string(workers_.count()) + " processes, as all of them do not fit in each");
-    const std::string less = "lower " + cost.stage + ".batch or the lengths, set model.precision=\"bf16\"";
+    const std::string less = "lower " + (cost.stage == "judge" ? "evaluate" : cost.stage) +
+                             ".batch or the lengths, set model.precision=\"bf16\"";
     if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
       MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));
     const double needed = static_cast<double>(sharing) * (cost.memory.bytes + kProgramBytes);
@@ -234,7 +241,7 @@ Status Pipeline::preflight() {
     working = std::max(working, 2 * cost.checkpointBytes + cost.keptBytes);
   }
   disk += working;
-  if (!isWhole("hybrid") && !resolved_.model.path.empty())
+  if (!audits && !isWhole("hybrid") && !resolved_.model.path.empty())
     for (const fs::directory_entry &entry : fs::directory_iterator(baseFolder(), error))
       if (entry.is_regular_file(error))
         disk += static_cast<double>(entry.file_size(error));

@@ -117,14 +117,15 @@ private:
     bool complete = false;
   };
   Status walkAudit();
-  /// Judges these choices, with weights of stage distill of `hybrid` (empty: none), into the stage `folder`.
-  Status judge(const std::string &folder, const AuditedBudget &budget, const std::vector<Choice> &choices,
-               const std::string &hybrid);
+  /// Judges these choices, with weights of stage distill of `hybrid` (empty: none).
+  Status judge(const AuditedBudget &budget, const std::vector<Choice> &choices, const std::string &hybrid);
   /// Distils choices of a budget, and judges each.
   Status distillChoices(const AuditedBudget &budget);
   /// One file of those of all choices.
   Status joinJudged(const AuditedBudget &budget);
   std::vector<Choice> toDistill(const AuditedBudget &budget) const;
+  /// As isStageWhole, of stages judge and distill.
+  bool isAuditWhole(const std::string &stage) const;
 
   /// The section of stage distill or finetune.
   const TrainingSpec &trainingSection(const std::string &stage) const;

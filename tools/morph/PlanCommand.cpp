@@ -219,10 +219,8 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, folder.path()));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
-  const size_t baselines = resolved.evaluate.baselines.size();
-  MORPH_ASSIGN_OR_RETURN(
-      const std::vector<StageCost> costs,
-      estimateStages(resolved, plans.files, static_cast<int64_t>(1 + baselines), device ? &*device : nullptr));
+  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
+                         estimateStages(resolved, plans.files, variantsOf(resolved), device ? &*device : nullptr));
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
                  {"full_layers", fullLayers(choice).size()},

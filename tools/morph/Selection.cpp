@@ -94,7 +94,8 @@ StatusOr<SelectionPrograms> selectionPrograms(const std::vector<Variant> &varian
   SelectionPrograms programs;
   for (const Variant &variant : variants) {
     MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
-    programs.gates |= selector.info->needs == SelectorNeeds::Gates;
+    if (selector.info->needs == SelectorNeeds::Gates)
+      programs.gates.emplace(variant.plans, &variant);
     programs.scores |= needsScores(selector);
   }
   return programs;

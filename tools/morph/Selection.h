@@ -8,6 +8,7 @@
 #include "runtime/spec/Spec.h"
 
 #include <functional>
+#include <map>
 
 namespace morph {
 
@@ -30,9 +31,10 @@ auditVariants(const ResolvedSpec &resolved,
 
 /// What any of them runs on the relaxed model.
 struct SelectionPrograms {
-  bool gates = false;  ///< `gates`, and without its backward.
-  bool scores = false; ///< `score` with the KL, and the teacher's `logits`.
+  std::map<std::string, const Variant *> gates; ///< `gates`, by Variant::plans, of one of those that have these.
+  bool scores = false;                          ///< `score` with the KL, and the teacher's `logits`.
 };
+/// It refers to the variants.
 StatusOr<SelectionPrograms> selectionPrograms(const std::vector<Variant> &variants);
 
 /// A selector's name in those of files, which have no colons.

@@ -30,13 +30,16 @@ static const char *describeNeeds(SelectorNeeds needs) {
 
 void addSelectorsCommand(CLI::App &app, Action &action) {
   CLI::App *command = app.add_subcommand(
-      "selectors", "List what select.method and evaluate.baselines may name, and what each measures");
+      "selectors", "List what select.method, evaluate.baselines and audit.selectors may name, and what each measures");
   command->callback([&action] {
     action = [](const Toolchain &) {
       Table table({"selector", "option", "measures", "keeps"}, /*left=*/4);
       for (const SelectorInfo &info : selectors())
         table.add({info.name, info.options.empty() ? "-" : info.options, describeNeeds(info.needs), info.summary});
-      std::printf("%s", table.print().c_str());
+      std::printf(
+          "%s\nNAME+refine ends any of them by exchanges of layers; in [audit] %s are all offsets of uniform, and the "
+          "middles\n",
+          table.print().c_str(), kEveryUniform);
       return Status();
     };
   });

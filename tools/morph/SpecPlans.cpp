@@ -40,10 +40,11 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     if (calibrates)
       plans["calibrate"] = plan;
   }
-  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variantsOf(resolved)));
-  if (programs.scores || programs.gates)
+  const std::vector<Variant> variants = variantsOf(resolved);
+  MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variants));
+  if (programs.scores || !programs.gates.empty())
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
-  if (programs.gates)
+  if (!programs.gates.empty())
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
   if (programs.scores)
     MORPH_RETURN_IF_ERROR(emit("relaxed", "score", programOptions(resolved, "score") + ",kl=true", "score-relaxed"));

@@ -215,12 +215,8 @@ Status Pipeline::compileBase() {
                                                                   planFile("calibrate")));
   }
   MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variants_));
-  if (programs.gates)
-    MORPH_RETURN_IF_ERROR(emitTraining(resolved_, "relaxed", "gates", "gates").status());
-  std::set<std::string> gates = {"gates"};
-  for (const Variant &variant : variants_)
-    if (gates.insert(variant.plans).second)
-      MORPH_RETURN_IF_ERROR(emitTraining(variant.spec, "relaxed", "gates", variant.plans).status());
+  for (const auto &[name, variant] : programs.gates)
+    MORPH_RETURN_IF_ERROR(emitTraining(variant->spec, "relaxed", "gates", name).status());
   if (programs.scores || goal_ == Goal::Audit) {
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("relaxed"), "score", programOptions(resolved_, "score") + ",kl=true",
                                              planFile("score-relaxed")));

@@ -232,7 +232,7 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
     if (fs::exists(run.file("plans/" + file + ".json"), error))
       plans[program] = run.file("plans/" + file + ".json");
   std::map<std::string, double> flopsPerToken;
-  if (auto costs = estimateStages(run.resolved(), plans, 1); costs.ok())
+  if (auto costs = estimateStages(run.resolved(), plans, {variantsOf(run.resolved()).back()}); costs.ok())
     for (const StageCost &cost : *costs)
       if (cost.tokens > 0)
         flopsPerToken[cost.stage] = cost.flops / cost.tokens;

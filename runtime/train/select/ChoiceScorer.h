@@ -19,20 +19,24 @@ struct ScoredSamples {
   int64_t count = 0, batch = 1;
 };
 
-/// Measures each choice once. What was measured is in a file of the stage, so a search that is stopped and begun again
-/// goes on where it was. All processes measure together and get the same.
+/// Measures each choice once. What was measured is in a file of the stage, or of the run's selectors
+/// (StageContext::choicesDir), so a search that is stopped and begun again goes on where it was. All processes measure
+/// together and get the same.
 class ChoiceScorer {
 public:
   /// `sharing`: an executor of the relaxed model whose weights are read (null: none).
   static StatusOr<std::unique_ptr<ChoiceScorer>> create(const StageContext &context, const ChoiceSpace &space,
                                                         const ScoredSamples &samples, const Executor *sharing);
 
-  /// Scores of a choice, on the first `samples` samples; 0: on all.
-  /// The teacher has run once; the layers below the first in which the choice differs from the one
-  /// before it do not run again, so neighbours belong together. Errors: Status::interrupted after a signal.
+  /// Scores of a choice, on the first `samples` samples; 0: on all. The teacher has run once; the layers below the
+  /// first in which the choice differs from the one before it do not run again, so neighbours belong together. Errors:
+  /// Status::interrupted after a signal.
   StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples = 0);
   /// The mean of its KL.
   StatusOr<double> kl(const Choice &choice);
+
+  /// Writes what was measured.
+  Status flush() { return choices_->flush(); }
 
   /// So many further choices are to come: the progress line's length. `label` opens it: "select (drop)".
   void expect(const std::string &label, int64_t choices);

@@ -57,7 +57,7 @@ StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions 
   for (const std::string &task : audit.tasks)
     data.push_back({"audit/" + task, {task}, Split::Evaluation, audit.samples, context.spec.evaluate.batch});
   if (audit.textSamples > 0)
-    data.push_back({"audit-text/text", {}, Split::Evaluation, audit.textSamples, context.spec.evaluate.batch});
+    data.push_back({"audit/text", {}, Split::Evaluation, audit.textSamples, context.spec.evaluate.batch});
   std::vector<JudgedTask> judged;
   MeasureCost cost;
   for (const ScoredSamples &samples : data) {

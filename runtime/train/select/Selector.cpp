@@ -37,6 +37,13 @@ StatusOr<ChoiceScorer *> SelectorContext::scorer(ScoredData data) {
   return scorer.get();
 }
 
+Status SelectorContext::flush() const {
+  for (const auto &[data, scorer] : scorers_)
+    if (scorer)
+      MORPH_RETURN_IF_ERROR(scorer->flush());
+  return Status();
+}
+
 MeasureCost SelectorContext::scorersCost() const {
   MeasureCost cost;
   for (const auto &[data, scorer] : scorers_)
@@ -145,6 +152,7 @@ StatusOr<Selection> choose(SelectorContext &context, const SelectorName &name) {
   MORPH_ASSIGN_OR_RETURN(Selection selection, findSelector(*name.info)(context));
   if (name.refines)
     MORPH_RETURN_IF_ERROR(refine(context, selection));
+  MORPH_RETURN_IF_ERROR(context.flush());
   selection.cost += context.scorersCost();
   return selection;
 }

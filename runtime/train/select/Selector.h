@@ -41,6 +41,8 @@ public:
 
   /// Measures choices; made at the first call. Errors: no samples, a plan that was not given.
   StatusOr<ChoiceScorer *> scorer(ScoredData data = ScoredData::Tasks);
+  /// Writes what they measured, for the selectors after this one.
+  Status flush() const;
   /// What the scorers' measurements took.
   MeasureCost scorersCost() const;
 
