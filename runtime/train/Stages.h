@@ -41,8 +41,8 @@ struct JudgeOptions {
 StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions &options);
 
 /// KL from the teacher to the hybrid. Plans `distill`, `distill-forward`. Writes weights.safetensors (fp32) and
-/// distill.json with the KL on held-out tasks and text before and after; warns where it rose beyond the noise of the
-/// batches, which are the same before and after.
+/// distill.json with the KL on held-out tasks and text in the course of the training, before it, and of the weights
+/// that are kept; warns where it rose beyond the noise of the batches, which are the same each time.
 StatusOr<StageOutcome> runDistill(const StageContext &context);
 
 /// Next-token cross-entropy. Plan `finetune`. Writes weights.safetensors and finetune.json.

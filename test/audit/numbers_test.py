@@ -75,7 +75,7 @@ class Persistence(unittest.TestCase):
             done = run_audit(synthetic.write(folder))
             page = pathlib.Path(folder, "audit.html").read_text()
         self.assertIn("rank correlation of 6 choices before and after distillation 1.0000", done.stdout)
-        self.assertIn("best before it: 0.0000 of 1, 0.0000 of 2, 0.0000 of 4", done.stdout)
+        self.assertIn("has regret 0.0000 (n = 1), 0.0000 (n = 2), 0.0000 (n = 4)", done.stdout)
         self.assertIn('id="persistence"', page)
 
 
@@ -481,7 +481,8 @@ synthetic, after distill: 1 cell
             written = json.loads(outputs[0][1])
         self.assertEqual(
             list(written),
-            ["version", "name", "rule", "rows", "comparisons", "pairs", "additivity", "agreement", "summary"],
+            ["version", "name", "rule", "rows", "comparisons", "pairs", "additivity",
+                    "persistence", "agreement", "summary"],
         )
         self.assertEqual((written["version"], written["name"]), (1, "synthetic"))
         self.assertTrue(

@@ -63,6 +63,16 @@ def main():
         (folder / "small.toml").write_text((folder / "small.toml").read_text() + AUDIT)
         command = ["morph", "audit", folder / "small.toml"]
 
+        # What it will take is said before: every choice on all samples and windows of text.
+        plan = json.loads(run("morph", "plan", folder / "small.toml", "--json").stdout)
+        judge = next(stage for stage in plan["stages"] if stage["stage"] == "judge")
+        choices = sum(len(list(itertools.combinations(range(LAYERS), budget))) for budget in (1, 2))
+        assert plan["audit_runs"] == 2 and judge["tokens"] == choices * (4 + 2) * 48, plan
+        assert [stage["stage"] for stage in plan["stages"]] == ["align", "select", "judge"], plan
+        plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--set", 'audit.distill="every"').stdout)
+        distill, twice = (next(stage for stage in plan["stages"] if stage["stage"] == name) for name in ("distill", "judge"))
+        assert distill["models"] == choices and twice["tokens"] == 2 * judge["tokens"], plan
+
         first = run(*command, "--out", folder / "out")
         audit = check_rows(folder / "out")
         cells = {(row["seed"], row["budget"]) for row in audit["rows"]}

@@ -27,7 +27,8 @@ Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
     return Status::invalid("'" + arguments.output + "' is there and not empty", "name another folder with --out");
   // Whole or not at all.
   MORPH_ASSIGN_OR_RETURN(TemporaryFolder made, TemporaryFolder::createFor(folder));
-  MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, made.path()));
+  MORPH_ASSIGN_OR_RETURN(const SpecPlans plans,
+                         emitSpecPlans(compiler, arguments, resolved, variantsOf(resolved), made.path()));
   MORPH_RETURN_IF_ERROR(made.keepAs(folder));
   for (const auto &[name, file] : plans.files)
     std::printf("%s\n", (folder / file.filename()).c_str());

@@ -2,6 +2,7 @@
 
 #include "tools/morph/Costs.h"
 
+#include "runtime/choice/Enumerate.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Demand.h"
 #include "runtime/plan/Gathers.h"
@@ -448,22 +449,40 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   }
   if (!selection.stage.empty())
     costs.push_back(selection);
+  auto models = static_cast<int64_t>(variants.size());
   if (estimator.has("judge") && resolved.audit) {
     const AuditSpec &audit = *resolved.audit;
+    const bool distills = audit.distill != AuditSpec::Distill::None;
     const int64_t batch = resolved.evaluate.batch;
-    // How many choices there are is known once they are chosen.
-    MORPH_ASSIGN_OR_RETURN(StageCost judging, scoring("judge", "judge", /*choices=*/0, audit.samples, batch,
+    // Every choice of each budget or, where these are too many, one a selector at most.
+    std::map<int64_t, std::vector<const Variant *>> budgets;
+    for (const Variant &variant : variants)
+      budgets[variant.budget].push_back(&variant);
+    double judged = 0;
+    models = 0;
+    for (const auto &[budget, chosen] : budgets) {
+      MORPH_ASSIGN_OR_RETURN(const auto all,
+                             allChoices(chosen.front()->spec.space, static_cast<size_t>(audit.mostChoices)));
+      const size_t choices = all ? all->size() : chosen.size();
+      const size_t hybrids = audit.distill == AuditSpec::Distill::Every ? choices : std::min(choices, chosen.size());
+      models += static_cast<int64_t>(hybrids);
+      judged += static_cast<double>(choices + (distills ? hybrids : 0));
+    }
+    const double tasks = judged * static_cast<double>(audit.tasks.size());
+    MORPH_ASSIGN_OR_RETURN(StageCost judging, scoring("judge", "judge", tasks, audit.samples, batch,
                                                       sampleLengths(resolved, audit.tasks, {}),
                                                       batch * answerTokens(resolved, audit.tasks)));
     if (audit.textSamples > 0) {
       MORPH_ASSIGN_OR_RETURN(const StageCost text,
-                             scoring("judge", "judge", /*choices=*/0, audit.textSamples, batch,
-                                     {resolved.distill.length}, batch * resolved.distill.textPositions));
+                             scoring("judge", "judge", judged, audit.textSamples, batch, {resolved.distill.length},
+                                     batch * resolved.distill.textPositions));
+      judging.tokens += text.tokens;
+      judging.flops += text.flops;
+      judging.seconds += text.seconds;
       takeLarger(judging.memory, text.memory);
     }
     costs.push_back(judging);
   }
-  const auto models = static_cast<int64_t>(variants.size());
   const DistillSpec &distill = resolved.distill;
   if (estimator.has("distill") && distill.steps > 0) {
     const int64_t answers = answerTokens(resolved, distill.tasks);

@@ -66,7 +66,7 @@ struct StageCost {
 using PlanFiles = std::map<std::string, fs::path>;
 
 /// Costs of the stages that a resolved spec has, in order. The hybrids of `variants` are chosen, distilled, tuned and
-/// measured. Times are those of `device`, if any.
+/// measured; with a plan "judge", they are an audit's. Times are those of `device`, if any.
 StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, const PlanFiles &plans,
                                                 const std::vector<Variant> &variants,
                                                 const plan::DeviceModel *device = nullptr);

@@ -13,6 +13,7 @@
 #include "tools/morph/SpecArguments.h"
 #include "tools/morph/SpecPlans.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -146,6 +147,8 @@ void print(const Json &report) {
     printDevice(report["device"]);
     header.push_back("estimated time");
   }
+  if (report.contains("audit_runs"))
+    std::printf("Each of the audit's runs, one a base and seed (%lld):\n\n", report["audit_runs"].get<long long>());
   Table stages(header);
   for (const Json &stage : report["stages"]) {
     // Tokens, FLOPs and disk are those of all models together.
@@ -204,6 +207,16 @@ StatusOr<std::optional<plan::DeviceModel>> findDevice(const std::string &name) {
   return std::optional<plan::DeviceModel>(std::move(device));
 }
 
+/// Of a spec's plans those that an audit runs.
+void keepAudited(const AuditSpec &audit, PlanFiles &files) {
+  if (const auto scores = files.find("score-relaxed"); scores != files.end())
+    files["judge"] = scores->second;
+  for (const char *program : {"finetune", "score", "score-full"})
+    files.erase(program);
+  if (audit.distill == AuditSpec::Distill::None)
+    files.erase("distill");
+}
+
 Status planSpec(const Toolchain &tools, Arguments arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::optional<plan::DeviceModel> device, findDevice(arguments.device));
   const Compiler compiler(tools, device ? device->target : "");
@@ -217,16 +230,28 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
   }
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_RETURN_IF_ERROR(checkWords(tools, resolved, folder.path()));
-  MORPH_ASSIGN_OR_RETURN(const SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, folder.path()));
+  const auto resolve = [&](std::vector<std::string> settings) {
+    settings.insert(settings.begin(), arguments.settings.begin(), arguments.settings.end());
+    return compiler.resolve(arguments.spec, settings, /*configOnly=*/true);
+  };
+  std::vector<Variant> variants = variantsOf(resolved);
+  if (resolved.audit) {
+    MORPH_ASSIGN_OR_RETURN(variants, auditVariants(resolved, resolve));
+  }
+  MORPH_ASSIGN_OR_RETURN(SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, variants, folder.path()));
+  if (resolved.audit)
+    keepAudited(*resolved.audit, plans.files);
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
-                         estimateStages(resolved, plans.files, variantsOf(resolved), device ? &*device : nullptr));
+                         estimateStages(resolved, plans.files, variants, device ? &*device : nullptr));
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
                  {"full_layers", fullLayers(choice).size()},
                  {"candidates", candidatesOf(resolved.space)},
                  {"stages", toJson(resolved, costs, plans.unlimitedFlops, arguments.processes)},
                  {"cache", Json::array()}};
+  if (resolved.audit)
+    report["audit_runs"] = std::max<size_t>(1, resolved.audit->bases.size()) * resolved.audit->seeds.size();
   if (device)
     report["device"] = toJson(*device, arguments.device == kMeasured);
   if (plans.files.count("decode")) {

@@ -7,7 +7,8 @@
 using namespace morph;
 
 StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArguments &arguments,
-                                         const ResolvedSpec &resolved, const fs::path &folder) {
+                                         const ResolvedSpec &resolved, const std::vector<Variant> &variants,
+                                         const fs::path &folder) {
   SpecPlans result;
   PlanFiles &plans = result.files;
   auto ir = [&](const char *name) { return folder / (std::string(name) + ".mlir"); };
@@ -40,13 +41,13 @@ StatusOr<SpecPlans> morph::emitSpecPlans(const Compiler &compiler, const SpecArg
     if (calibrates)
       plans["calibrate"] = plan;
   }
-  const std::vector<Variant> variants = variantsOf(resolved);
   MORPH_ASSIGN_OR_RETURN(const SelectionPrograms programs, selectionPrograms(variants));
-  if (programs.scores || !programs.gates.empty())
+  const bool scores = programs.scores || resolved.audit; // An audit judges every choice.
+  if (scores || !programs.gates.empty())
     MORPH_RETURN_IF_ERROR(compiler.relax(ir("paired"), ir("relaxed")));
   if (!programs.gates.empty())
     MORPH_RETURN_IF_ERROR(emitTraining("relaxed", "gates", "select"));
-  if (programs.scores)
+  if (scores)
     MORPH_RETURN_IF_ERROR(emit("relaxed", "score", programOptions(resolved, "score") + ",kl=true", "score-relaxed"));
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_RETURN_IF_ERROR(compiler.discretize(ir("paired"), resolved.space, choice, ir("hybrid")));

@@ -19,9 +19,10 @@ struct SpecPlans {
 };
 
 /// Writes the IR and the plans of all programs that the stages of a spec run into `folder`, which is there. Which
-/// layers a selection keeps is not known yet: the hybrid's programs are those of the dearest choice.
+/// layers the selections of `variants` keep is not known yet: the hybrid's programs are those of the dearest choice.
 StatusOr<SpecPlans> emitSpecPlans(const Compiler &compiler, const SpecArguments &arguments,
-                                  const ResolvedSpec &resolved, const fs::path &folder);
+                                  const ResolvedSpec &resolved, const std::vector<Variant> &variants,
+                                  const fs::path &folder);
 
 } // namespace morph
 

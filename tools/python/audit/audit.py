@@ -61,11 +61,11 @@ def make_table(results: Results, reference: str) -> str:
         cells = max(line.cells for line in summary)
         blocks.append(f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}\n{text_table(lines)}")
     for line in results.persistence:
-        finalists = ", ".join(f"{number(regret)} of {size}" for size, regret in line.finalists.items())
+        finalists = ", ".join(f"{number(regret)} (n = {size})" for size, regret in line.finalists.items())
         blocks.append(
             f"{line.base}, seed {line.seed}, {line.budget} layers: rank correlation of {line.choices} choices before and "
             f"after distillation {number(line.spearman)}, of the best quarter {number(line.spearman_best)}\n"
-            f"  regret after it of the best among those that are best before it: {finalists}\n"
+            f"  the best after it, among the n that are best before it, has regret {finalists}\n"
         )
     return "\n".join(blocks)
 

@@ -405,8 +405,8 @@ def make_report(audit: Audit, results: Results) -> str:
         element("h1", title),
         element(
             "p",
-            f"{len(audit.cells)} cells of {len(bases)} base{'' if len(bases) == 1 else 's'} ({', '.join(bases)}), "
-            f"seeds {listed({cell.seed for cell in audit.cells})}, {listed({cell.budget for cell in audit.cells})} "
+            f"{len(audit.cells)} cells of {len(bases)} base{'' if len(bases) == 1 else 's'} ({', '.join(bases)}); "
+            f"seeds {listed({cell.seed for cell in audit.cells})}; {listed({cell.budget for cell in audit.cells})} "
             "kept layers.",
         ),
         element("p", element("strong", "The rule, written before the run. "), results.rule),
