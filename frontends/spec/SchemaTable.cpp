@@ -438,7 +438,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S22",
      "`arch` names an arch of a `.morph` file; what it says is not said again by `model.path`, [linear] or [budget]."},
     {"S23", "`model.device` is `cpu`, `cuda` or `cuda:N`."},
-    {"S24", "Selectors are named as `morph selectors` lists them, baselines each once."},
+    {"S24", "Selectors are named as `morph selectors` lists them, baselines each once; for `kl:trained` [distill] has "
+            "steps and "
+            "text."},
     {"S25", "Method fixed has one of `select.layers` and `select.from`."},
     {"S26", "[audit] names each base, seed, budget and selector once, and at least one selector; a base is a model's "
             "folder, and a number of layers is what the budget asks for where budgets are named."},

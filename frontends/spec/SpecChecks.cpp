@@ -355,6 +355,14 @@ void Checker::checkSelector(const std::string &key, const std::string &text) {
     error("select.steps", "'select.steps' is 0, but selector 'gates' trains them for at least one step [S17]");
   if (morph::scoresText(info) && spec_.getStrings("data.text").empty() && !options_.configOnly)
     error(key, "selector '" + info.name + "' measures on text, but [data] names none [S14]", "give 'text' in [data]");
+  if (morph::distilsAlone(*name)) {
+    const bool hasSteps = spec_.getInteger("distill.steps") > 0;
+    if (!hasSteps || (!spec_.getStrings("distill.tasks").empty() && spec_.getNumber("distill.task_fraction") == 1))
+      error(key,
+            "selector '" + text + "' distils models and measures them on text, but [distill] has no " +
+                (hasSteps ? "text" : "steps") + " [S24]",
+            hasSteps ? "give distill.task_fraction less than 1" : "give 'steps' in [distill], or take 'kl'");
+  }
   if (info.name == "fixed" && spec_.getTable("select")->getArray("layers")->empty() == !spec_.isGiven("select.from"))
     error(key, "selector 'fixed' needs one of 'select.layers' and 'select.from' [S25]",
           "layers = [0, 7] in [select], or from = \"RUN/select/selection.json\"");

@@ -48,6 +48,12 @@ inline bool needsScores(const SelectorName &name) {
          name.info->needs == SelectorNeeds::Text;
 }
 
+/// Whether it distils, for each layer, the model with that layer alone full, and reads what the stage wrote.
+inline bool distilsAlone(const SelectorName &name) { return name.info->name == "kl" && name.option == "trained"; }
+
+/// The folder of such a model's stage in the run, of the first layer of a tied group.
+inline std::string aloneStage(size_t layer) { return "distill/alone-" + std::to_string(layer); }
+
 /// What an audit takes for uniform with every offset that its budget admits, and the middles.
 inline constexpr const char *kEveryUniform = "uniform:*";
 

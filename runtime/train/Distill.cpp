@@ -118,7 +118,8 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   KeptResults teacher(isShared ? context.teacherDir : context.outPath("checkpoint.teacher"),
                       isShared ? context.teacherKey : context.key, {"teacher"}, context.processes->count());
   options.division = Division(context.processes, *executor, options.accumulate, section.batch);
-  BatchSource source = options.division.attachTo(batchSource(*stream, executor->plan()));
+  BatchSource source =
+      options.division.attachTo(countingFlops(batchSource(*stream, executor->plan()), executor->plan()));
   if (isShared) // No variant sees a batch of the training twice.
     source = teacher.attachTo(std::move(source), "train");
 
@@ -158,11 +159,11 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   nlohmann::ordered_json measured = nlohmann::ordered_json::array();
   for (const HeldOutParts &parts : course.all())
     measured.push_back({{"step", parts.step}, {"kl", means(parts)}});
-  const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
-                                          {"kept_step", kept.step},         {"tokens", result.tokens},
-                                          {"seconds", result.seconds},      {"first_loss", result.firstLoss},
-                                          {"last_loss", result.lastLoss},   {"held_out_before", toJson(course.first())},
-                                          {"held_out_after", toJson(kept)}, {"held_out", measured}};
+  const nlohmann::ordered_json summary = {
+      {"variant", context.variant},     {"steps", result.steps},        {"kept_step", kept.step},
+      {"tokens", result.tokens},        {"flops", result.flops},        {"seconds", result.seconds},
+      {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss}, {"held_out_before", toJson(course.first())},
+      {"held_out_after", toJson(kept)}, {"held_out", measured}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("distill.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }

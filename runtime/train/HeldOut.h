@@ -31,6 +31,10 @@ struct HeldOutCheckpoint {
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs,
                             const std::vector<plan::Step> &steps = {});
 
+/// The batches of a source that tell their operations; those of batches of one size are counted once. It refers to the
+/// plan.
+BatchSource countingFlops(BatchSource source, const plan::Plan &plan);
+
 /// Runs `executor`, of a training program without its gradients, on the first `batches` batches. With a checkpoint,
 /// batches that it holds are not run again, each new one is added to it, and signals stop between batches. Batches are
 /// dealt out to `processes`, which may be null: one; all of them get all losses. Errors: a plan without `loss`, a loss

@@ -481,8 +481,18 @@ synthetic, after distill: 1 cell
             written = json.loads(outputs[0][1])
         self.assertEqual(
             list(written),
-            ["version", "name", "rule", "rows", "comparisons", "pairs", "additivity",
-                    "persistence", "agreement", "summary"],
+            [
+                "version",
+                "name",
+                "rule",
+                "rows",
+                "comparisons",
+                "pairs",
+                "additivity",
+                "persistence",
+                "agreement",
+                "summary",
+            ],
         )
         self.assertEqual((written["version"], written["name"]), (1, "synthetic"))
         self.assertTrue(

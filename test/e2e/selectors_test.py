@@ -6,10 +6,11 @@ import pathlib
 import shutil
 import tempfile
 
-from small_model import make_inputs
+from small_model import LAYERS, make_inputs
 from support import read_json, run
 
-MEASURED = ["gates", "drop", "add", "greedy", "greedy:backward", "beam:2", "random_search", "evolution", "layer_mse", "halo", "kl"]
+MEASURED = ["gates", "drop", "add", "greedy", "greedy:backward", "beam:2", "random_search", "evolution", "layer_mse", "halo", "kl",
+            "kl:trained"]
 UNMEASURED = ["uniform", "uniform:1", "uniform:middle", "random:1"]
 
 
@@ -41,6 +42,14 @@ def main():
             assert selection["method"] == method
             found[method] = regret(selection)
             assert (selection["cost"]["tokens"] > 0) == (method in MEASURED), selection
+        # Each layer's model is distilled once, whatever the budget.
+        alone = [read_json(folder / f"out/distill/alone-{layer}/distill.json") for layer in range(LAYERS)]
+        trained = select("kl:trained", "out", "budget.full_layers=1")
+        least = min(range(LAYERS), key=lambda layer: alone[layer]["held_out_after"]["text"]["kl"])
+        assert trained["kept"] == [least] and trained["scores"] == [-one["held_out_after"]["text"]["kl"] for one in alone], trained
+        assert trained["cost"]["tokens"] == sum(one["tokens"] for one in alone) and trained["cost"]["flops"] > 0, trained
+        assert alone == [read_json(folder / f"out/distill/alone-{layer}/distill.json") for layer in range(LAYERS)]
+
         # A search that looked at all six choices found the best.
         assert found["random_search"] == found["evolution"] == 0, found
         assert found["beam:2"] <= found["greedy"], found
@@ -74,6 +83,7 @@ def main():
             return {stage["stage"]: stage["flops"] for stage in json.loads(report)["stages"]}.get("select", 0)
 
         assert flops("uniform") == 0 < flops("drop") < flops("halo"), "the costs of selectors"
+        assert flops("kl") < flops("kl:trained"), "the cost of distillation"
 
 
 main()

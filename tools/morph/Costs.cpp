@@ -15,6 +15,7 @@
 #include <functional>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 using namespace morph;
 
@@ -423,6 +424,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
   const double length =
       lengths.empty() ? 1 : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+  bool distilledAlone = false;
   for (const Variant &variant : variants) {
     MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
     const SelectorNeeds needs = selector.info->needs;
@@ -433,6 +435,14 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                        steps * static_cast<double>(select.accumulate), steps,
                                                        select.batch, lengths, answers));
       add(cost);
+    }
+    if (distilsAlone(selector) && estimator.has("distill")) {
+      const int64_t text = std::min(resolved.distill.textPositions, resolved.distill.length - 1);
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             estimator.training("select", "distill", resolved.distill, resolved.distill.batch * text));
+      // One model a layer, or tied group; selectors for several budgets have them together.
+      if (!std::exchange(distilledAlone, true))
+        add(times(cost, static_cast<int64_t>(tiedGroups(resolved.space).size())));
     }
     if (!needsScores(selector) || !estimator.has("score-relaxed"))
       continue;

@@ -41,7 +41,12 @@ size_t Pipeline::countStages() const {
   if (resolved_.pretrain)
     return 4; // data, pretrain, base, evaluate
   // data, align (where it has steps), select
-  const size_t first = resolved_.align.steps > 0 ? 3 : 2;
+  size_t first = resolved_.align.steps > 0 ? 3 : 2;
+  if (std::any_of(variants_.begin(), variants_.end(), [](const Variant &variant) {
+        const auto selector = parseSelectorName(variant.spec.select.method);
+        return selector.ok() && distilsAlone(*selector);
+      }))
+    first += tiedGroups(resolved_.space).size();
   if (goal_ == Goal::Selection)
     return first;
   if (goal_ == Goal::Audit) { // What is distilled is known once it is chosen.

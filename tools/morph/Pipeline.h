@@ -97,6 +97,8 @@ private:
                                                   const std::string &program, const std::string &name);
   Status compileBase();
   Status compileHybrid(const std::string &variant, const ChoiceSpace &space, const Choice &choice);
+  /// Distils the models with one layer, or tied group, full, for selectors that ask for that (distilsAlone).
+  Status distillAlone(const ChoiceSpace &space);
   Status data();
   Status pretrain();
   Status align();

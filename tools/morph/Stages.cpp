@@ -344,6 +344,8 @@ Status Pipeline::select(const Variant &variant) {
     plans = {{"gates", variant.plans}, {"gates-forward", variant.plans + "-forward"}};
   if (needsScores(selector))
     plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
+  if (distilsAlone(selector))
+    MORPH_RETURN_IF_ERROR(distillAlone(variant.spec.space));
   Inputs inputs;
   inputs.runtime = true;
   if (plans.empty()) {
@@ -356,6 +358,9 @@ Status Pipeline::select(const Variant &variant) {
     for (const auto &[name, file] : plans)
       inputs.plans.push_back(file);
     inputs.stages = {"data", "align"};
+    if (distilsAlone(selector))
+      for (const std::vector<size_t> &group : tiedGroups(variant.spec.space))
+        inputs.stages.push_back(aloneStage(group.front()));
     inputs.base = inputs.arithmetic = true;
   }
   if (selector.info->name == "fixed" && section.from)
@@ -389,6 +394,23 @@ Status Pipeline::select(const Variant &variant) {
   });
 }
 
+Status Pipeline::distillAlone(const ChoiceSpace &space) {
+  for (const std::vector<size_t> &group : tiedGroups(space)) {
+    const std::string name = fs::path(aloneStage(group.front())).filename().string();
+    if (compiled_.insert(name).second) {
+      Choice choice(space.layers.size(), 0);
+      for (size_t layer = 0; layer < choice.size(); ++layer)
+        choice[layer] = std::count(group.begin(), group.end(), layer) || space.layers[layer].size() == 1 ? 0 : 1;
+      if (!trains("distill", hasTrained(space, choice)))
+        return Status::invalid("selector 'kl:trained' has nothing to distil: no layer has weights of its own");
+      MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), space, choice, ir("hybrid-" + name)));
+      MORPH_RETURN_IF_ERROR(emitTraining(resolved_, "hybrid-" + name, "distill", "distill-" + name).status());
+    }
+    MORPH_RETURN_IF_ERROR(train("distill", name));
+  }
+  return Status();
+}
+
 StatusOr<std::vector<std::string>> Pipeline::choicesArguments(const Variant &variant) {
   const SelectSpec &section = variant.spec.select;
   Inputs inputs;
@@ -409,7 +431,8 @@ StatusOr<std::vector<std::string>> Pipeline::choicesArguments(const Variant &var
 StatusOr<std::vector<std::string>> Pipeline::teacherArguments(const std::string &variant) {
   std::error_code error;
   // The last variant reads what there is, and writes for nobody.
-  if (trained_.size() == 1 || (variant == trained_.back() && !fs::exists(teacherFolder(), error)))
+  const bool isLast = !trained_.empty() && variant == trained_.back();
+  if (isLast && (trained_.size() == 1 || !fs::exists(teacherFolder(), error)))
     return std::vector<std::string>();
   Inputs inputs;
   inputs.sections = {"distill", "model", "tasks"};

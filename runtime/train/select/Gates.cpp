@@ -33,8 +33,6 @@ private:
   StatusOr<LoopResult> train();
   /// Scores, their drift and the layers, from the gates' trajectory.
   StatusOr<Selection> rank() const;
-  /// Counts the operations of a run of the gates' plan.
-  Status count(LoopBatch &batch);
   LoopHooks hooks();
 
   const StageContext &context_;
@@ -49,7 +47,6 @@ private:
   Json unit_;                                   ///< What was measured, for selection.json.
   std::vector<std::vector<double>> trajectory_; ///< Full shares after each step.
   MeasureCost unitCost_;
-  std::map<std::pair<int64_t, int64_t>, double> flopsOf_; ///< By sizes of tokens and positions.
 };
 
 } // namespace
@@ -72,17 +69,6 @@ Status GateSelector::read() {
   MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("gates"));
   MORPH_ASSIGN_OR_RETURN(forward_, context_.executor("gates-forward", executor_.get()));
   MORPH_ASSIGN_OR_RETURN(gates_, GateSpace::create(executor_->plan(), space_, section_.parametrization));
-  return Status();
-}
-
-Status GateSelector::count(LoopBatch &batch) {
-  const at::Tensor &tokens = batch.inputs.at("tokens");
-  const int64_t rows = batch.inputs.count("positions") ? batch.inputs.at("positions").numel() : 0;
-  auto [entry, isNew] = flopsOf_.insert({{tokens.numel(), rows}, 0});
-  if (isNew) {
-    MORPH_ASSIGN_OR_RETURN(entry->second, batchFlops(executor_->plan(), batch.inputs));
-  }
-  batch.flops = entry->second;
   return Status();
 }
 
@@ -197,12 +183,8 @@ LoopHooks GateSelector::hooks() {
 
 StatusOr<LoopResult> GateSelector::train() {
   options_.division = Division(context_.processes, *executor_, options_.accumulate, section_.batch);
-  const BatchSource source = options_.division.attachTo([this](int64_t index) -> StatusOr<LoopBatch> {
-    MORPH_ASSIGN_OR_RETURN(const Batch batch, stream_->batch(static_cast<uint64_t>(index)));
-    LoopBatch inputs = loopBatch(batch, executor_->plan());
-    MORPH_RETURN_IF_ERROR(count(inputs));
-    return inputs;
-  });
+  const plan::Plan &plan = executor_->plan();
+  const BatchSource source = options_.division.attachTo(countingFlops(batchSource(*stream_, plan), plan));
   gates_.begin(executor_->masters());
   pressure_.begin(gates_.shares(executor_->masters()));
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor_, context_.processes));
