@@ -333,8 +333,10 @@ StatusOr<CudaFunction> CudaModule::find(const std::string &kernel) const {
   const CudaDriver &driver = *state_->driver;
   const std::string name = "kernel '" + kernel + "' of " + what_;
   CUfunction function = nullptr;
-  MORPH_RETURN_IF_ERROR(
-      state_->check(driver.cuModuleGetFunction(&function, static_cast<CUmodule>(module_), kernel.c_str()), name));
+  const CUresult result = driver.cuModuleGetFunction(&function, static_cast<CUmodule>(module_), kernel.c_str());
+  if (result == CUDA_ERROR_NOT_FOUND)
+    return Status::invalid("the PTX of " + what_ + " has no kernel '" + kernel + "'", "compile it again");
+  MORPH_RETURN_IF_ERROR(state_->check(result, name));
   CudaFunction found;
   found.name = kernel;
   found.handle = function;

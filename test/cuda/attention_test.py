@@ -135,26 +135,25 @@ class AttentionTest(ProgramCase):
         self.attention(2, 7, 520, 3, 1, 10, "scale 0.3", half=True)
 
 
-    def check_counts(self, program, ideal, most, kernels, op="attention_"):
-        """Of the kernels of `op` that have products: three quarters and more of the arithmetic is that of tensor cores, no
-        access to shared memory has a bank conflict, no register is spilled, and at most `most` times the `ideal` bytes are
-        moved by all kernels of the op."""
+    def check_counts(self, program, ideal, memory, loaded, kernels, op="attention_"):
+        """Of the kernels of `op` that have products: nearly all arithmetic is that of tensor cores, no access to shared memory
+        has a bank conflict, no register is spilled. Of all kernels of the op: what the memory gives and takes, and what warps
+        load and store, is at most so many times the `ideal` bytes."""
         for target in ("sm_80", "sm_90"):
             with self.subTest(target=target):
                 counts = self.counts(*program, target=target)
-                if not counts:
-                    return
                 counts = {name: count for name, count in counts.items() if name.startswith(op)}
                 self.assertEqual(len(counts), kernels, counts.keys())
                 for name, count in counts.items():
-                    self.assertEqual(count["spills"], 0, name)
+                    self.assertEqual(count["spill_bytes"], 0, name)
                     self.assertEqual(count["wavefronts"], count["ideal_wavefronts"], name)
                     self.assertLessEqual(count["sectors"], 1.1 * count["ideal_sectors"], name)
                     if count["mma_flops"]:
                         share = count["mma_flops"] / (count["mma_flops"] + count["flops"])
                         self.assertGreater(share, .95, name)
-                moved = sum(count["bytes_loaded"] + count["bytes_stored"] for count in counts.values())
-                self.assertLess(moved, most * ideal)
+                for what, most in (("memory", memory), ("bytes", loaded)):
+                    moved = sum(count[f"{what}_loaded"] + count[f"{what}_stored"] for count in counts.values())
+                    self.assertLess(moved, most * ideal, what)
                 self.assertTrue(any(count["mma_flops"] for count in counts.values()))
 
     def test_counts(self):
@@ -163,13 +162,13 @@ class AttentionTest(ProgramCase):
                 # Two tiles of rows, of which the first sees half of the keys. Inputs are bf16, outputs fp32.
                 elements, options = 2 * 256 * 2 * width, f"scale {width ** -.5}"
                 sizes = (2, 256, 256, 2, 2, width, options)
-                self.check_counts(attention_program(*sizes, half=True), elements * (3 * 2 + 4), 1.25, kernels=1)
+                self.check_counts(attention_program(*sizes, half=True), elements * (3 * 2 + 4), 1.01, 1.25, kernels=1)
                 # All but the forward's result is read for dq and for dk and dv.
-                self.check_counts(gradient_program(*sizes, half=True, found=False), elements * (4 * 2 + 4 * 4), 1.55,
+                self.check_counts(gradient_program(*sizes, half=True, found=False), elements * (4 * 2 + 4 * 4), 1.36, 1.55,
                                   kernels=2, op="attention_grad")
         # Decoding is reading the cache.
         sizes = (2, 1, 1024, 8, 2, 128, "offset %offset scale 0.1", {"offset": torch.tensor(1023)})
-        self.check_counts(attention_program(*sizes, half=True), 2 * 2 * 1024 * 2 * 128 * 2, 1.15, kernels=2)
+        self.check_counts(attention_program(*sizes, half=True), 2 * 2 * 1024 * 2 * 128 * 2, 1.06, 1.15, kernels=2)
 
 
 if __name__ == "__main__":

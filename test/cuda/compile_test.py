@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """morph compile: every program of a spec, with PTX of its own hash, that ptxas assembles where there is one; whole or not at
-all."""
+all. The runtime refuses what is not whole, and code that its GPU does not run."""
 
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import tempfile
 import unittest
 
-BIN, SOURCE = pathlib.Path(os.environ["MORPH_BIN"]), pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
+import gpu
+import torch
+from programs import BIN, PLAN_RUN, PTXAS, SOURCE, Program, model
 
 
 def compile_spec(folder, *arguments):
@@ -37,9 +38,9 @@ class CompileTest(unittest.TestCase):
                     ptx = (folder / f"{device['ptx']}.ptx").read_bytes()
                     self.assertEqual(hashlib.sha256(ptx).hexdigest(), device["ptx"])
                     text = text.get("update")
-            if ptxas := shutil.which("ptxas"):
+            if PTXAS:
                 largest = max(folder.glob("*.ptx"), key=lambda file: file.stat().st_size)
-                assembled = subprocess.run([ptxas, "-arch=sm_90", "-v", largest, "-o", pathlib.Path(place) / "cubin"],
+                assembled = subprocess.run([PTXAS, "-arch=sm_90", "-v", largest, "-o", pathlib.Path(place) / "cubin"],
                                            capture_output=True, text=True)
                 self.assertEqual(assembled.returncode, 0, assembled.stderr)
 
@@ -51,6 +52,45 @@ class CompileTest(unittest.TestCase):
             self.assertEqual(other.returncode, 2)
             self.assertEqual(sorted(path.name for path in pathlib.Path(place).iterdir() if path.is_dir()), ["compiled"])
             self.assertEqual(compile_spec(pathlib.Path(place) / "old", "--device", "sm_70").returncode, 2)
+
+    def check_refused(self, plan, device, *words):
+        """That a plan is not run on a device; the error's words."""
+        result = subprocess.run([str(part) for part in (
+            PLAN_RUN, plan, "--input", plan.parent / "inputs.safetensors", "--output", plan.parent / "outputs", "--device",
+            "cuda")], capture_output=True, text=True, env={**os.environ, "MORPH_STAND_IN_DEVICE": device})
+        self.assertEqual(result.returncode, 2, result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def test_refused_plans(self):
+        if not gpu.is_stand_in():
+            self.skipTest("only the stand-in plays an older device")
+        text = model("""(%x: tensor<?x8xf32> "x" [N]) {
+    %y = morph.exp %x : tensor<?x8xf32>
+    morph.output "y" = %y : tensor<?x8xf32>
+  }""")
+        with tempfile.TemporaryDirectory() as folder:
+            program = Program(folder, text, {"x": torch.zeros(3, 8)})
+            self.assertTrue(program.run("sm_90")["y"].eq(1).all())
+            plan = program.emit("sm_90")
+            self.check_refused(plan, "a100", "program 'small' is compiled for sm_90, and NVIDIA A100", "is sm_80",
+                               "hint: compile it for sm_80 or an earlier one")
+            # What only the driver and the sizes of a run tell.
+            text = json.loads(plan.read_text())
+            launch = text["device"]["instructions"][0]["launches"][0]
+            for key, value, words in (("grid", [[[1, 1, ["Z"], 1]], 1, 1], "names a size 'Z', which the program does not have"),
+                                      ("kernel", "other", "the PTX of program 'small' has no kernel 'other'")):
+                old, launch[key] = launch[key], value
+                plan.write_text(json.dumps(text))
+                self.check_refused(plan, "h100", words)
+                launch[key] = old
+            plan = program.emit("sm_90")
+            ptx = plan.with_name(json.loads(plan.read_text())["device"]["ptx"] + ".ptx")
+            ptx.write_text(ptx.read_text().replace("ret;", "ret; ", 1))
+            self.check_refused(plan, "h100", f"'{ptx}' is not what its name says: its hash is another",
+                               "hint: compile the program again")
+            ptx.unlink()
+            self.check_refused(plan, "h100", f"'{ptx}'", "No such file")
 
 
 if __name__ == "__main__":

@@ -160,6 +160,14 @@ class LinearAttentionTest(ProgramCase):
                     self.recurrence(*case, half=True, tolerance=2e-2)
                     self.recurrence(*case, half=True, gradient=True, tolerance=2e-2)
 
+    def test_bf16_of_terms(self):
+        # Free vectors of writing and erasing; the widest keys.
+        for case in (((2, 70, 2, 1, 32, 40), "channel_decay write erase state", "chunk 32"),
+                     ((1, 70, 2, 1, 256, 40), "decay beta state", "chunk 64")):
+            with self.subTest(operands=case[1]):
+                self.recurrence(*case, half=True, tolerance=2e-2)
+                self.recurrence(*case, half=True, gradient=True, tolerance=2e-2)
+
     def test_chunks(self):
         # Several chunks and tiles of columns, of which the last are not full; chunks that are longer than a block's.
         sizes = (1, 150, 2, 1, 128, 128)
@@ -200,14 +208,12 @@ class LinearAttentionTest(ProgramCase):
                     with self.subTest(operands=operands, gradient=gradient, target=target):
                         counts = self.counts(*self.recurrence_program((1, 256, 2, 2, 128, 128), operands, "chunk 64", half=True,
                                                                       gradient=gradient), target=target)
-                        if not counts:
-                            return
                         counts = {name: count for name, count in counts.items() if name.startswith("linear_attention")}
                         self.assertEqual(len(counts), kernels + 2 if gradient else kernels, counts.keys())
                         for name, count in counts.items():
-                            # One register of the kernel with the most sums, on sm_80.
-                            mostSpills = 4 if "channel" in operands and gradient and target == "sm_80" else 0
-                            self.assertLessEqual(count["spills"], mostSpills, name)
+                            # One register of the kernel with the most sums, on sm_80: stored and loaded.
+                            mostSpills = 8 if "channel" in operands and gradient and target == "sm_80" else 0
+                            self.assertLessEqual(count["spill_bytes"], mostSpills, name)
                             self.assertLess(count["wavefronts"], 1.15 * count["ideal_wavefronts"], name)
                             # Solves are fp32.
                             least = .8 if "scores" in name else .9

@@ -6,16 +6,22 @@ import collections
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
+import gpu
 import torch
 from safetensors.torch import load_file, save_file
 
-BIN = pathlib.Path(os.environ["MORPH_BIN"])
+BIN, SOURCE = pathlib.Path(os.environ["MORPH_BIN"]), pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
+sys.path.insert(0, str(SOURCE / "tools/python/bench"))
+import cuda_model  # noqa: E402  pylint: disable=wrong-import-position
+
+PLAN_RUN = BIN.parent / "test/bin/morph-plan-run"
+PTXAS = cuda_model.find_ptxas(BIN.parent)
 # Where programs are kept in place of being run on the stand-ins.
 KEPT = os.environ.get("MORPH_KEEP_PROGRAMS")
 TARGETS = {"sm_80": "a100", "sm_90": "h100"}
@@ -64,12 +70,12 @@ class Program:
         return plan
 
     def run(self, target=None, *options):
-        """The outputs, on the stand-in for a target, or on the CPU without compiled kernels."""
+        """The outputs, on a GPU by the code of a target, or on the CPU without compiled kernels."""
         plan = self.emit(target)
         output = plan.with_suffix(".safetensors")
-        run(BIN.parent / "test/bin/morph-plan-run", plan, "--input", self.folder / "inputs.safetensors", "--output", output,
+        run(PLAN_RUN, plan, "--input", self.folder / "inputs.safetensors", "--output", output,
             "--device", "cuda" if target else "cpu", *self.options, *options,
-            **({"MORPH_STAND_IN_DEVICE": TARGETS[target]} if target else {}))
+            **({"MORPH_STAND_IN_DEVICE": TARGETS[target]} if target and gpu.is_stand_in() else {}))
         return load_file(output)
 
     def keep(self, case, tolerance):
@@ -80,8 +86,8 @@ class Program:
         shutil.copytree(self.folder, tempfile.mkdtemp(prefix=f"{case}-", dir=KEPT), dirs_exist_ok=True)
 
     def counts(self, target):
-        """What the stand-in counted of each kernel, summed over its lines, and what of it the memory had; `registers` and bytes of `spills` where there is
-        an assembler."""
+        """What the stand-in counted of each kernel, summed over its lines, what of it the memory had, and what ptxas says of its
+        registers and spills."""
         file = self.folder / "counts.json"
         self.run(target, "--counts", file)
         totals = {}
@@ -89,13 +95,10 @@ class Program:
             total = totals.setdefault(kernel["kernel"], collections.Counter())
             for line in [kernel, *kernel["lines"]]:
                 total.update({name: number for name, number in line.items() if isinstance(number, int)})
-        if ptxas := os.environ.get("MORPH_PTXAS"):
-            ptx = self.folder / f"{json.loads(self.emit(target).read_text())['device']['ptx']}.ptx"
-            text = run(ptxas, "-v", f"-arch={target}", ptx, "-o", os.devnull).stderr
-            for name, spills, registers in re.findall(
-                    r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", text, re.DOTALL):
-                if name in totals:
-                    totals[name].update(spills=int(spills), registers=int(registers))
+        plan = json.loads(self.emit(target).read_text())
+        said = cuda_model.assemble(PTXAS, self.folder / f"{plan['device']['ptx']}.ptx", target)
+        for name, total in totals.items():
+            total.update(registers=said[name]["registers"], spill_bytes=said[name]["spill_bytes"])
         return totals
 
 
@@ -111,6 +114,8 @@ class ProgramCase(unittest.TestCase):
                 return one.keep(self._testMethodName, tolerance)
             for target in TARGETS:
                 with self.subTest(target=target):
+                    if gpu.refuses(target):
+                        self.skipTest(f"the device is too old for {target}")
                     found = one.run(target)
                     self.assertEqual(found.keys(), expected.keys())
                     for one_name, other in (same or {}).items():
@@ -121,8 +126,10 @@ class ProgramCase(unittest.TestCase):
                         self.assertLess(difference, tolerance, name)
 
     def counts(self, text, inputs, weights=None, target="sm_90"):
-        """Program.counts; None where programs are kept for a GPU, which counts nothing."""
-        if KEPT:
-            return None
+        """Program.counts; skipped where nothing counts or no ptxas tells spills."""
+        if KEPT or not gpu.is_stand_in():
+            self.skipTest("only the stand-in counts")
+        if not PTXAS:
+            self.skipTest("there is no ptxas")
         with tempfile.TemporaryDirectory() as folder:
             return Program(folder, text, inputs, weights).counts(target)

@@ -2,7 +2,7 @@
 """Several processes: every stage gives what one process gives, whatever their number and whoever started them; runs
 go on with another number of them; one that dies ends the others, and the reason is said.
 
-Usage: processes_test.py [PART ...]     numbers, resume, shard, launcher, deaths; default: all
+Usage: processes_test.py [PART ...]     numbers, selectors, resume, shard, launcher, deaths; default: all
 """
 
 import json
@@ -80,6 +80,25 @@ def check_numbers(folder):
     run("morph", *arguments(folder, "relative", *more, command="select"))
     run("morph", *arguments(folder, "relative3", *more, command="select"), "--processes", 3)
     compare(folder, "relative3", "relative")
+
+
+def check_selectors(folder):
+    """A selector that measures models, whose samples the processes share unevenly; numbers of processes that there are not."""
+    choices = []
+    for count in (1, 2):
+        out = f"drop{count}"
+        run("morph", *arguments(folder, out, "select.method=drop", "select.samples=7", command="select"), "--processes", count)
+        choices.append(read_json(folder / out / "selection.json"))
+    one, two = choices
+    assert two["choice"] == one["choice"] and two["cost"]["tokens"] == one["cost"]["tokens"], choices
+    for key in ("scores", "standard_errors"):
+        for ours, theirs in zip(two[key], one[key], strict=True):
+            # KLs of 5e-4 between fp32 logits.
+            assert close(ours, theirs, 1e-3 * theirs) and theirs > 0, (key, choices)
+    for count in (0, 257):
+        words = run("morph", *arguments(folder, "none"), "--processes", count, expect=2).stderr
+        assert "--processes" in words and f"{count} not in range" in words, words
+    assert not (folder / "none").exists()
 
 
 def stop_at(folder, out, processes, stage, step, *settings):
@@ -260,7 +279,8 @@ def check_deaths(folder):
             time.sleep(0.05)
 
 
-CHECKS = {"numbers": check_numbers, "resume": check_resume, "shard": check_shard, "launcher": check_launcher, "deaths": check_deaths}
+CHECKS = {"numbers": check_numbers, "selectors": check_selectors, "resume": check_resume, "shard": check_shard,
+          "launcher": check_launcher, "deaths": check_deaths}
 
 
 def main():

@@ -12,9 +12,10 @@ using namespace morph;
 
 const std::vector<std::string> &fuzz::formatWords() {
   static const std::vector<std::string> words = [] {
-    std::set<std::string> words{"B",        "T",      "N",      "S",        "f32",  "i64",
-                                "bf16",     "true",   "false",  "null",     "copy", "repeat_heads",
-                                "constant", "normal", "values", "relative", "mean", "rows"};
+    std::set<std::string> words{"B",        "T",      "N",       "S",        "f32",    "i64",
+                                "bf16",     "true",   "false",   "null",     "copy",   "repeat_heads",
+                                "constant", "normal", "values",  "relative", "mean",   "rows",
+                                "operand",  "result", "scratch", "size",     "shared", "launches"};
     for (const std::string &op : plan::opNames()) {
       words.insert(op);
       for (const plan::AttributeRule &attribute : plan::findOpRule(op)->attributes)

@@ -160,6 +160,61 @@ const Malformed kKernelCases[] = {
      "argument 1 is [B,T,8] of bf16, but kernel 'add_silu' takes [R0,R1,8] of f32"},
 };
 
+/// A plan with code for GPUs: one launch of `exp` by blocks of four rows.
+plan::Plan devicePlan() {
+  PlanBuilder b;
+  b.output("y", b.op("exp", {b.input("x", {plan::Dim(std::string("N")), plan::Dim(int64_t(8))})}));
+  using Kind = plan::LaunchArgument::Kind;
+  const plan::SizeFormula rows = {{1, 1, {"N"}, 4}}, one = plan::constantFormula(1);
+  const plan::DeviceLaunch launch{
+      "exp", {rows, one, one}, 128, 1024, {{Kind::Operand, 0, {}}, {Kind::Result, 0, {}}, {Kind::Size, 0, rows}}};
+  b.plan.device = plan::DeviceCode{"sm_90", std::string(64, 'a'), {{{launch}, rows}}, ""};
+  return b.plan;
+}
+
+Json &launchOf(Json &plan) { return plan["device"]["instructions"][0]["launches"][0]; }
+
+const Malformed kDeviceCases[] = {
+    {"NoObject", [](Json &j) { j["device"] = 3; }, "device: expected an object"},
+    {"NoTarget", [](Json &j) { j["device"].erase("target"); }, "device: the member 'target' is missing"},
+    {"HashIsAPath", [](Json &j) { j["device"]["ptx"] = "../" + std::string(61, 'a'); },
+     "device: 'ptx' must be a SHA-256 in hexadecimal"},
+    {"HashIsShort", [](Json &j) { j["device"]["ptx"] = "abc"; }, "device: 'ptx' must be a SHA-256 in hexadecimal"},
+    {"InstructionsIsObject", [](Json &j) { j["device"]["instructions"] = Json::object(); },
+     "device: 'instructions' must be an array"},
+    {"MoreInstructions", [](Json &j) { j["device"]["instructions"].push_back({{"launches", Json::array()}}); },
+     "device: there is code of 2 instructions, and the plan has 1"},
+    {"InstructionIsNumber", [](Json &j) { j["device"]["instructions"][0] = 1; },
+     "device: instructions[0]: 'launches' must be an array"},
+    {"NoLaunches", [](Json &j) { j["device"]["instructions"][0].erase("launches"); },
+     "device: instructions[0]: 'launches' must be an array"},
+    {"NoKernel", [](Json &j) { launchOf(j)["kernel"] = ""; }, "device: instruction 0 (exp): a launch of ''"},
+    {"NoThreads", [](Json &j) { launchOf(j)["threads"] = 0; }, "a launch of 'exp' with 0 threads"},
+    {"ManyThreads", [](Json &j) { launchOf(j)["threads"] = 1025; },
+     "with 1025 threads and 1024 bytes of shared memory"},
+    {"NegativeShared", [](Json &j) { launchOf(j)["shared"] = -1; }, "with 128 threads and -1 bytes of shared memory"},
+    {"MuchShared", [](Json &j) { launchOf(j)["shared"] = 1 << 20; }, "and 1048576 bytes of shared memory"},
+    {"FlatGrid", [](Json &j) { launchOf(j)["grid"].erase(2); },
+     "device: instructions[0]: launches[0]: a grid has three sizes"},
+    {"FourSizes", [](Json &j) { launchOf(j)["grid"].push_back(1); }, "grid[3]: a grid has three sizes"},
+    {"SizeIsText", [](Json &j) { launchOf(j)["grid"][0] = "N"; }, "grid[0]: a size must be a number, or terms"},
+    {"SizeIsHalf", [](Json &j) { launchOf(j)["grid"][0] = 1.5; }, "grid[0]: a size must be a number, or terms"},
+    {"ShortTerm", [](Json &j) { launchOf(j)["grid"][0][0].erase(3); }, "grid[0]: a size must be a number, or terms"},
+    {"NameIsNumber", [](Json &j) { launchOf(j)["grid"][0][0][2][0] = 4; },
+     "grid[0]: a size must be a number, or terms"},
+    {"UnknownKind", [](Json &j) { launchOf(j)["arguments"][0]["kind"] = "pointer"; },
+     "arguments[0]: unknown kind 'pointer'"},
+    {"NoIndex", [](Json &j) { launchOf(j)["arguments"][1].erase("index"); },
+     "arguments[1]: the member 'index' is missing"},
+    {"NoSuchOperand", [](Json &j) { launchOf(j)["arguments"][0]["index"] = 1; },
+     "device: instruction 0 (exp): 'exp' gets operand or result 1, which there is not"},
+    {"NegativeResult", [](Json &j) { launchOf(j)["arguments"][1]["index"] = -1; },
+     "'exp' gets operand or result -1, which there is not"},
+    {"NoSize", [](Json &j) { launchOf(j)["arguments"][2].erase("size"); }, "arguments[2]: 'size' is missing"},
+    {"ScratchIsNull", [](Json &j) { j["device"]["instructions"][0]["scratch"] = nullptr; },
+     "scratch: a size must be a number, or terms"},
+};
+
 /// The input or output of a name.
 Json &named(Json &list, const std::string &name) {
   return *std::find_if(list.begin(), list.end(), [&](const Json &value) { return value["name"] == name; });
@@ -203,6 +258,13 @@ INSTANTIATE_TEST_SUITE_P(All, MalformedPlan, testing::ValuesIn(kCases), nameOf);
 class MalformedKernel : public testing::TestWithParam<Malformed> {};
 TEST_P(MalformedKernel, IsRefused) { expectRefused(everyOpPlan(), GetParam()); }
 INSTANTIATE_TEST_SUITE_P(All, MalformedKernel, testing::ValuesIn(kKernelCases), nameOf);
+
+class MalformedDevice : public testing::TestWithParam<Malformed> {};
+TEST_P(MalformedDevice, IsRefused) {
+  EXPECT_TRUE(plan::parsePlan(plan::printPlan(devicePlan()), "plan.json").ok());
+  expectRefused(devicePlan(), GetParam());
+}
+INSTANTIATE_TEST_SUITE_P(All, MalformedDevice, testing::ValuesIn(kDeviceCases), nameOf);
 
 class MalformedUpdate : public testing::TestWithParam<Malformed> {};
 TEST_P(MalformedUpdate, IsRefused) { expectRefused(withUpdate(smallTrainingPlan()), GetParam()); }

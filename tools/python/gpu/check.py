@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 TARGETS = ("sm_80", "sm_90")
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "i64": torch.int64}
 SIZES = {"B": 4, "T": 2048}
+LOSS_TOLERANCE = 1e-3  # Of the quickstart; test/cuda/run_test.py has the same.
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
@@ -26,6 +27,12 @@ def library_path():
     """LibTorch's libraries, and NVIDIA's that came with it."""
     torch_folder = pathlib.Path(torch.__file__).parent
     return f"{torch_folder / 'lib'}:{torch_folder.parent / 'nvidia/cu13/lib'}"
+
+
+def targets():
+    """Those whose code the GPU runs, the last one the latest."""
+    major, minor = torch.cuda.get_device_capability()
+    return [target for target in TARGETS if int(target.removeprefix("sm_")) <= 10 * major + minor]
 
 
 def check_program(folder, runner, target):
@@ -50,7 +57,7 @@ def check_program(folder, runner, target):
 
 def check_programs(folder):
     lines = collections.defaultdict(lambda: {"runs": 0, "wrong": 0, "worst_of_tolerance": 0.0, "errors": []})
-    jobs = [(place, target) for place in sorted((folder / "programs").iterdir()) for target in TARGETS]
+    jobs = [(place, target) for place in sorted((folder / "programs").iterdir()) for target in targets()]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         results = pool.map(lambda job: check_program(job[0], folder / "morph-plan-run", job[1]), jobs)
     for (place, target), (worst, errors) in zip(jobs, results):
@@ -70,6 +77,11 @@ def run_tests(folder, name, **environment):
     counts = {word.lower(): int(number) for word, number in re.findall(r"\[  (PASSED|SKIPPED) +\] (\d+) test", result.stdout)}
     return {"passed": counts.get("passed", 0), "skipped": counts.get("skipped", 0),
             "failed": re.findall(r"\[  FAILED  \] (\S+\.\S+) \(", result.stdout), "code": result.returncode}
+
+
+def are_tests_right(result):
+    """Whether every program ended well and ran something: one that crashes prints no failed test."""
+    return all(line["code"] == 0 and line["passed"] and not line["failed"] for line in result.values())
 
 
 #===----------------------------------------------------------------------===#
@@ -116,7 +128,7 @@ class Launches:
     """The launches of a plan, on PyTorch's stream and memory."""
 
     def __init__(self, folder):
-        self.plan = json.loads((folder / "plan.json").read_text())
+        self.plan = json.loads((folder / f"{targets()[-1]}.json").read_text())
         self.device = self.plan["device"]
         self.driver = ctypes.CDLL("libcuda.so.1")
         torch.manual_seed(0)
@@ -275,9 +287,19 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def compare_losses(ours, theirs):
+    """The largest difference of two runs' losses, as a part of the losses; none where they are not of the same steps."""
+    steps = [[(line["stage"], line.get("variant"), line["step"]) for line in lines] for lines in (ours, theirs)]
+    if steps[0] != steps[1] or not steps[0]:
+        return None
+    # A loss may be next to zero. What is no number is no agreement.
+    parts = [abs(one["loss"] - other["loss"]) / max(abs(other["loss"]), 1e-3) for one, other in zip(ours, theirs)]
+    return max(part if part == part else float("inf") for part in parts)
+
+
 def run_quickstart(folder):
     """The quickstart on the GPU beside the CPU's: its seconds, kept layers, the losses of each stage's first and last
-    logged step."""
+    logged step, and the largest difference of all of them."""
     out = folder / "quickstart/cuda"
     begin = time.perf_counter()
     result = subprocess.run([folder / "morph/morph", "run", folder / "morph/specs/quickstart.toml", "--out", out, "--device",
@@ -287,13 +309,20 @@ def run_quickstart(folder):
         return {"error": result.stderr.strip().splitlines()[-3:]}
     figures = {"seconds": time.perf_counter() - begin}
     places = {"cpu": folder / "quickstart", "cuda": out}
+    lines = {name: read_lines(place / "metrics.jsonl") for name, place in places.items()}
     for name, place in places.items():
         losses = collections.defaultdict(list)
-        for line in read_lines(place / "metrics.jsonl"):
+        for line in lines[name]:
             losses[" ".join(filter(None, (line["stage"], line.get("variant", ""))))].append(line["loss"])
         figures[name] = {"kept": json.loads((place / "selection.json").read_text())["kept"],
                          "losses": {stage: [values[0], values[-1]] for stage, values in losses.items()}}
-    return figures
+    return {**figures, "largest_difference": compare_losses(lines["cuda"], lines["cpu"])}
+
+
+def is_quickstart_right(result):
+    """Whether the GPU keeps the CPU's layers and has its losses."""
+    return ("error" not in result and result["cuda"]["kept"] == result["cpu"]["kept"]
+            and result["largest_difference"] is not None and result["largest_difference"] <= LOSS_TOLERANCE)
 
 
 def run_bench(folder):
@@ -346,10 +375,10 @@ def run_both_tests(folder):
 
 # What each part runs, prints, and when it is right.
 PARTS = {
-    "programs": (check_programs, print_programs, lambda result: not any(line["wrong"] for line in result.values())),
-    "tests": (run_both_tests, print, lambda result: not any(line["failed"] for line in result.values())),
-    "quickstart": (run_quickstart, print, lambda result: "error" not in result
-                   and result["cuda"]["kept"] == result["cpu"]["kept"]),
+    "programs": (check_programs, print_programs,
+                 lambda result: bool(result) and not any(line["wrong"] for line in result.values())),
+    "tests": (run_both_tests, print, are_tests_right),
+    "quickstart": (run_quickstart, print, is_quickstart_right),
     "rows": (time_rows, print_rows, lambda result: True),
     "attention": (time_attention, print_attention, lambda result: True),
     "recurrence": (time_recurrence, print_recurrence, lambda result: True),
@@ -359,7 +388,8 @@ PARTS = {
 
 def main(folder, names):
     if unknown := set(names) - set(PARTS):
-        sys.exit(f"gpu-check: error: there is no part '{unknown.pop()}': {', '.join(PARTS)}")
+        print(f"gpu-check: error: there is no part '{unknown.pop()}': {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     torch.zeros(1, device="cuda")
     os.environ["LD_LIBRARY_PATH"] = library_path()
     print(torch.cuda.get_device_name(), flush=True)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tempfile
 
+from check import TARGETS
+
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
-BUILD = SOURCE / "build"
+# As tools/package finds it.
+BUILD = pathlib.Path(os.environ.get("MORPH_BUILD") or SOURCE / "build").resolve()
 # Hidden sizes and those of feed-forward layers: of models of 1.7 and 8 billion parameters.
 ROWS = {2048: 6144, 4096: 12288}
 # What a layer does row by row: a norm for bf16 products, the residual stream, SwiGLU, a norm's gradients.
@@ -93,33 +96,46 @@ def pack_morph(folder):
 
 
 def emit(place, program, text):
-    """A program's plan and PTX, to be timed."""
+    """A program's plans and PTX, to be timed."""
     place.mkdir(parents=True)
     (place / "model.mlir").write_text(text)
-    subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
-                    f"--morph-emit-plan=program={program} output={place}/plan.json device=sm_90", "-o", os.devnull], check=True)
+    for target in TARGETS:
+        subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
+                        f"--morph-emit-plan=program={program} output={place}/{target}.json device={target}", "-o", os.devnull],
+                       check=True)
 
 
-def main(folder):
-    if folder.exists() and any(folder.iterdir()):
-        sys.exit(f"gpu-check: error: '{folder}' is there and not empty")
-    programs, rows = folder / "programs", folder / "rows"
-    for place in (programs, rows):
-        place.mkdir(parents=True)
-    environment = {**os.environ, "MORPH_BIN": str(BUILD / "bin"), "MORPH_SOURCE_DIR": str(SOURCE), "OMP_NUM_THREADS": "1",
-                   "MORPH_KEEP_PROGRAMS": str(programs.resolve())}
-    tests = [test for test in sorted((SOURCE / "test/cuda").glob("*_test.py")) if "ProgramCase" in test.read_text()]
-    for test in tests:
-        print(f"gpu-check: programs of {test.name}", flush=True)
-        subprocess.run([sys.executable, test, "--quiet"], env=environment, check=True)
+def emit_timed(folder):
+    """What check.py times beside PyTorch: rows, attention and recurrences."""
     for width, ffn in ROWS.items():
-        emit(rows / str(width), "rows", PROGRAM.format(C=width, F=ffn))
+        emit(folder / "rows" / str(width), "rows", PROGRAM.format(C=width, F=ffn))
     for name, (heads, groups, width) in ATTENTION.items():
         types = {letter + suffix: f"tensor<?x?x{count}x{width}x{dtype}>" for letter, count in (("q", heads), ("k", groups))
                  for suffix, dtype in (("", "bf16"), ("32", "f32"))}
         emit(folder / "attention" / name, "attention", ATTENTION_PROGRAM.format(lse=f"tensor<?x{heads}x?xf32>", **types))
     for name, arguments in RECURRENCES.items():
         emit(folder / "recurrence" / name, "recurrence", recurrence_program(*arguments))
+
+
+def fail(message, hint=""):
+    print(f"gpu-check: error: {message}", *([f"gpu-check: hint: {hint}"] if hint else []), sep="\n", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(folder):
+    if not (BUILD / "bin/morph-opt").exists():
+        fail(f"{BUILD}/bin/morph-opt is not there", "tools/build makes it; MORPH_BUILD names another build folder")
+    if folder.exists() and any(folder.iterdir()):
+        fail(f"'{folder}' is there and not empty")
+    programs = folder / "programs"
+    programs.mkdir(parents=True)
+    environment = {**os.environ, "MORPH_BIN": str(BUILD / "bin"), "MORPH_SOURCE_DIR": str(SOURCE), "OMP_NUM_THREADS": "1",
+                   "MORPH_KEEP_PROGRAMS": str(programs.resolve())}
+    tests = [test for test in sorted((SOURCE / "test/cuda").glob("*_test.py")) if "ProgramCase" in test.read_text()]
+    for test in tests:
+        print(f"gpu-check: programs of {test.name}", flush=True)
+        subprocess.run([sys.executable, test, "--quiet"], env=environment, check=True)
+    emit_timed(folder)
     pack_morph(folder)
     for name in ("morph-plan-run", "cuda-driver-test", "cuda-device-test"):
         shutil.copy(BUILD / "test/bin" / name, folder)
