@@ -105,8 +105,8 @@ class Program:
 class ProgramCase(unittest.TestCase):
     def compare(self, text, inputs, weights=None, tolerance=1e-6, passes=("--morph-form-kernels",),
                 program="small", same=None):
-        """A program of a model in MLIR, on the CPU without compiled kernels and on both targets. Outputs have the bits of
-        those that `same` names for them."""
+        """A program of a model in MLIR, on the CPU without compiled kernels and by the code of each target that the GPU runs.
+        Outputs have the bits of those that `same` names for them."""
         with tempfile.TemporaryDirectory() as folder:
             one = Program(folder, text, inputs, weights, passes, program)
             expected = one.run()
