@@ -66,6 +66,28 @@ std::string textOf(Dim3 size) {
   return std::to_string(size.x) + " x " + std::to_string(size.y) + " x " + std::to_string(size.z);
 }
 
+/// While it lives, a driver that checks accesses holds what this thread launches to some memory.
+class Confined {
+public:
+  Confined(const CudaDriver &driver, const std::vector<CudaSpan> &touched) : driver_(driver) {
+    if (!driver.confine)
+      return;
+    std::vector<CUdeviceptr> bounds;
+    for (const CudaSpan &span : touched)
+      bounds.insert(bounds.end(),
+                    {addressOf(span.begin), addressOf(static_cast<const char *>(span.begin) + span.bytes)});
+    driver.confine(bounds.data(), touched.size());
+  }
+  ~Confined() {
+    if (driver_.confine)
+      driver_.confine(nullptr, 0);
+  }
+  Confined(const Confined &) = delete;
+
+private:
+  const CudaDriver &driver_;
+};
+
 /// The driver's compiler writes its log here.
 constexpr size_t kLogBytes = 8192;
 
@@ -98,6 +120,7 @@ CudaDevice::~CudaDevice() = default;
 int CudaDevice::ordinal() const { return state_->ordinal; }
 const CudaProperties &CudaDevice::properties() const { return state_->properties; }
 bool CudaDevice::waits() const { return state_->waits; }
+bool CudaDevice::checksAccesses() const { return state_->driver->confine != nullptr; }
 void *CudaDevice::stream() const { return state_->stream; }
 
 //===----------------------------------------------------------------------===//
@@ -119,16 +142,7 @@ StatusOr<void *> CudaDevice::allocate(int64_t bytes, const std::string &what) {
   MORPH_RETURN_IF_ERROR(state_->enterOutsideCapture("memory for " + what));
   // An address of its own for nothing, too.
   bytes = std::max<int64_t>(bytes, 1);
-  CUdeviceptr memory = 0;
-  const CUresult result = state_->driver->cuMemAlloc(&memory, static_cast<size_t>(bytes));
-  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    size_t free = 0, total = 0;
-    const bool known = state_->driver->cuMemGetInfo(&free, &total) == CUDA_SUCCESS;
-    return Status::failed("out of memory on " + state_->properties.name + ": " + what + " takes " +
-                          std::to_string(bytes) + " bytes" +
-                          (known ? ", " + std::to_string(free) + " of " + std::to_string(total) + " are free" : ""));
-  }
-  MORPH_RETURN_IF_ERROR(state_->check(result, "memory for " + what));
+  MORPH_ASSIGN_OR_RETURN(const CUdeviceptr memory, state_->allocate(bytes, what));
   auto *address = reinterpret_cast<char *>(memory);
   state_->allocations[address] = bytes;
   state_->held += bytes;
@@ -277,16 +291,6 @@ Status CudaDevice::fillWords(void *to, uint32_t word, int64_t words) {
   return state_->waits ? state_->started("a fill of memory") : Status();
 }
 
-Status CudaDevice::declareLive(const void *begin, int64_t bytes, bool alive) {
-  if (!state_->driver->setLive || bytes <= 0)
-    return Status();
-  const Lock lock(state_->mutex);
-  MORPH_RETURN_IF_ERROR(state_->enterOutsideCapture("a declaration of live memory"));
-  return state_->check(
-      state_->driver->setLive(addressOf(begin), static_cast<size_t>(bytes), alive ? 1 : 0, state_->stream),
-      "a declaration of live memory");
-}
-
 //===----------------------------------------------------------------------===//
 // Kernels
 //===----------------------------------------------------------------------===//
@@ -359,7 +363,7 @@ StatusOr<CudaFunction> CudaModule::find(const std::string &kernel) const {
 }
 
 Status CudaDevice::launch(const CudaFunction &function, Dim3 grid, Dim3 block, int64_t sharedBytes,
-                          void *const *arguments, const std::string &what) {
+                          void *const *arguments, const std::string &what, const std::vector<CudaSpan> &touched) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0)
     return Status();
   if (sharedBytes > function.maximumDynamicBytes)
@@ -373,6 +377,7 @@ Status CudaDevice::launch(const CudaFunction &function, Dim3 grid, Dim3 block, i
                           " threads a block, of which it can have " + std::to_string(function.maximumThreads));
   const Lock lock(state_->mutex);
   MORPH_RETURN_IF_ERROR(state_->enter());
+  const Confined confined(*state_->driver, touched);
   const CUresult result = state_->driver->cuLaunchKernel(
       static_cast<CUfunction>(function.handle), grid.x, grid.y, grid.z, block.x, block.y, block.z,
       static_cast<unsigned>(sharedBytes), state_->stream, const_cast<void **>(arguments), nullptr);
@@ -399,7 +404,7 @@ Status CudaDevice::prepareProducts(const std::string &what) {
 }
 
 Status CudaDevice::product(const CudaProduct &product, const void *a, const void *b, const void *bias, void *c,
-                           const std::string &what) {
+                           const std::string &what, std::vector<CudaSpan> touched) {
   StatusOr<CudaProduct> checked = checkedProduct(product);
   if (!checked.ok())
     return std::move(checked).status().withContext(what);
@@ -408,6 +413,9 @@ Status CudaDevice::product(const CudaProduct &product, const void *a, const void
   const Lock lock(state_->mutex);
   MORPH_RETURN_IF_ERROR(state_->enter());
   MORPH_RETURN_IF_ERROR(prepareProducts(what));
+  if (!touched.empty())
+    touched.push_back(state_->products->workspace());
+  const Confined confined(*state_->driver, touched);
   MORPH_RETURN_IF_ERROR(state_->products->run(*checked, a, b, bias, c, what));
   return state_->started(what);
 }

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace morph {
 
@@ -32,6 +33,12 @@ struct CudaProperties {
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
+};
+
+/// A part of a device's memory.
+struct CudaSpan {
+  const void *begin = nullptr;
+  int64_t bytes = 0;
 };
 
 enum class CudaType { F32, BF16, F64 };
@@ -116,11 +123,13 @@ public:
   StatusOr<int64_t> freeBytes() const;
   /// MORPH_CUDA_SYNC=1: every launch waits, so that an error names it.
   bool waits() const;
+  /// Whether the driver checks what launches touch (test/cuda). On others it is of no use to say what that is.
+  bool checksAccesses() const;
   /// The driver's stream, for checkers.
   void *stream() const;
 
   /// Memory at a multiple of 256 bytes, with anything in it. Out of memory: the error says `what`, and the bytes asked
-  /// for, free and there. Not under capture.
+  /// for, held, free and there. Not under capture.
   StatusOr<void *> allocate(int64_t bytes, const std::string &what);
   /// Waits for work that may use the memory. Null is nothing.
   void release(void *memory);
@@ -141,22 +150,20 @@ public:
   /// `to` at a multiple of 4 bytes.
   Status fillWords(void *to, uint32_t word, int64_t words);
 
-  /// Says which parts of an allocation are live buffers from here on, to a driver that checks accesses (test/cuda);
-  /// nothing on any other.
-  Status declareLive(const void *begin, int64_t bytes, bool alive);
-
   /// Compiles PTX for this device. `what` names it in errors, which have the compiler's log.
   StatusOr<CudaModule> load(const std::string &ptx, const std::string &what);
   /// Starts a kernel; `arguments` are addresses of its parameters' values, read before this returns. A grid with a side
-  /// of 0 is no work. `what` names the launch in errors: instruction, layer.
+  /// of 0 is no work. `what` names the launch in errors: instruction, layer. `touched` is all memory that the kernel
+  /// may read or write, beside its module's variables, for a driver that checks it; none: any.
   Status launch(const CudaFunction &function, Dim3 grid, Dim3 block, int64_t sharedBytes, void *const *arguments,
-                const std::string &what);
+                const std::string &what, const std::vector<CudaSpan> &touched = {});
 
   /// Multiplies by cuBLASLt. `bias` may be null; c overlaps no other operand. The first product of a kind waits,
   /// measures the algorithms that cuBLASLt proposes and keeps the choice in ${MORPH_CACHE:-~/.cache/morph}
-  /// (CudaProducts.h); under capture nothing is measured: run a product once before it is captured.
+  /// (CudaProducts.h); under capture nothing is measured: run a product once before it is captured. `touched` as of
+  /// launch; the workspace is added.
   Status product(const CudaProduct &product, const void *a, const void *b, const void *bias, void *c,
-                 const std::string &what);
+                 const std::string &what, std::vector<CudaSpan> touched = {});
   /// Opens cuBLASLt and takes its workspace, which the first product does otherwise. Not under capture.
   Status prepareProducts(const std::string &what);
   /// Kinds of products that were measured by this object.

@@ -31,6 +31,7 @@ const CudaProperties &CudaDevice::properties() const {
 }
 StatusOr<int64_t> CudaDevice::freeBytes() const { return absent(); }
 bool CudaDevice::waits() const { return false; }
+bool CudaDevice::checksAccesses() const { return false; }
 void *CudaDevice::stream() const { return nullptr; }
 StatusOr<void *> CudaDevice::allocate(int64_t, const std::string &) { return absent(); }
 void CudaDevice::release(void *) {}
@@ -44,12 +45,13 @@ Status CudaDevice::copyOut(void *, const void *, int64_t) { return absent(); }
 Status CudaDevice::copy(void *, const void *, int64_t) { return absent(); }
 Status CudaDevice::fill(void *, uint8_t, int64_t) { return absent(); }
 Status CudaDevice::fillWords(void *, uint32_t, int64_t) { return absent(); }
-Status CudaDevice::declareLive(const void *, int64_t, bool) { return absent(); }
 StatusOr<CudaModule> CudaDevice::load(const std::string &, const std::string &) { return absent(); }
-Status CudaDevice::launch(const CudaFunction &, Dim3, Dim3, int64_t, void *const *, const std::string &) {
+Status CudaDevice::launch(const CudaFunction &, Dim3, Dim3, int64_t, void *const *, const std::string &,
+                          const std::vector<CudaSpan> &) {
   return absent();
 }
-Status CudaDevice::product(const CudaProduct &, const void *, const void *, const void *, void *, const std::string &) {
+Status CudaDevice::product(const CudaProduct &, const void *, const void *, const void *, void *, const std::string &,
+                           std::vector<CudaSpan>) {
   return absent();
 }
 Status CudaDevice::prepareProducts(const std::string &) { return absent(); }

@@ -31,7 +31,7 @@ StatusOr<CudaDriver> openDriver() {
 #undef MORPH_CUDA_FIND
 #undef MORPH_CUDA_SYMBOL
 #undef MORPH_CUDA_TEXT
-  driver.setLive = reinterpret_cast<decltype(driver.setLive)>(::dlsym(driver.library, "morphStandInSetLiveAsync"));
+  driver.confine = reinterpret_cast<decltype(driver.confine)>(::dlsym(driver.library, "morphStandInConfine"));
   // The version first: a driver without a device tells it, too.
   MORPH_RETURN_IF_ERROR(driver.check(driver.cuDriverGetVersion(&driver.version), "cuDriverGetVersion"));
   if (driver.version < kOldestDriver)

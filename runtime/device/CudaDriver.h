@@ -64,7 +64,7 @@ struct CudaDriver {
   MORPH_CUDA_FUNCTIONS(MORPH_CUDA_MEMBER)
 #undef MORPH_CUDA_MEMBER
   /// Of a driver that checks accesses (test/cuda/StandIn.h); null in others.
-  CUresult (*setLive)(CUdeviceptr begin, size_t bytes, int alive, CUstream stream) = nullptr;
+  void (*confine)(const CUdeviceptr *bounds, size_t count) = nullptr;
   int version = 0; ///< Of CUDA, as the driver says: 13000 is 13.0.
   void *library = nullptr;
 

@@ -6,7 +6,7 @@
 namespace morph {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t(32) << 20;
+constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
 /// Of cuBLASLt's proposals: those asked for, where a kept one is found again, and those measured.
 constexpr int kProposals = 16;
 constexpr size_t kMeasured = 4;
@@ -61,8 +61,7 @@ StatusOr<std::unique_ptr<CudaProducts>> CudaProducts::make(CudaState &state) {
   MORPH_ASSIGN_OR_RETURN(made->blas_, CublasLt::open());
   MORPH_RETURN_IF_ERROR(
       made->blas_->check(made->blas_->Create(&made->handle_), "cuBLASLt on " + state.properties.name));
-  MORPH_RETURN_IF_ERROR(state.check(driver.cuMemAlloc(&made->workspace_, kWorkspaceBytes),
-                                    "a workspace of " + std::to_string(kWorkspaceBytes) + " bytes for products"));
+  MORPH_ASSIGN_OR_RETURN(made->workspace_, state.allocate(kWorkspaceBytes, "the workspace of products"));
   MORPH_RETURN_IF_ERROR(state.check(driver.cuEventCreate(&made->begin_, 0), "an event to time products"));
   MORPH_RETURN_IF_ERROR(state.check(driver.cuEventCreate(&made->end_, 0), "an event to time products"));
   made->choices_ = ProductChoices(productChoicesPath(state.properties));
@@ -82,6 +81,8 @@ CudaProducts::~CudaProducts() {
   if (workspace_)
     state_.driver->cuMemFree(workspace_);
 }
+
+CudaSpan CudaProducts::workspace() const { return {reinterpret_cast<const void *>(workspace_), kWorkspaceBytes}; }
 
 StatusOr<std::unique_ptr<CudaProducts::Prepared>> CudaProducts::prepare(const ProductKind &kind, const void *bias) {
   const CublasLt &blas = *blas_;

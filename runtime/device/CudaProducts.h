@@ -30,6 +30,7 @@ public:
   Status run(const CudaProduct &product, const void *a, const void *b, const void *bias, void *c,
              const std::string &what);
   int64_t measured() const { return measured_; }
+  CudaSpan workspace() const;
 
 private:
   struct Prepared;

@@ -86,12 +86,27 @@ Status CudaState::enterOutsideCapture(const std::string &what) {
   return enter();
 }
 
-std::string CudaState::lastNames() const {
-  std::string text;
+std::string CudaState::amongLaunches() const {
   const size_t count = std::min(started_, kNames);
+  std::string text = "in one of the " + std::to_string(started_) + " launches since the device was last waited for" +
+                     (count < started_ ? ", of which the last are: " : ": ");
   for (size_t i = started_ - count; i < started_; ++i)
-    text += (text.empty() ? "" : ", ") + names_[i % kNames];
+    text += (i > started_ - count ? ", " : "") + names_[i % kNames];
   return text;
+}
+
+StatusOr<CUdeviceptr> CudaState::allocate(int64_t bytes, const std::string &what) {
+  CUdeviceptr memory = 0;
+  const CUresult result = driver->cuMemAlloc(&memory, static_cast<size_t>(bytes));
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+    size_t free = 0, total = 0;
+    const bool known = driver->cuMemGetInfo(&free, &total) == CUDA_SUCCESS;
+    return Status::failed("out of memory on " + properties.name + ": " + what + " takes " + std::to_string(bytes) +
+                          " bytes beside " + std::to_string(held) + " that are held" +
+                          (known ? ", " + std::to_string(free) + " of " + std::to_string(total) + " are free" : ""));
+  }
+  MORPH_RETURN_IF_ERROR(check(result, "memory for " + what));
+  return memory;
 }
 
 Status CudaState::check(CUresult result, const std::string &what) {
@@ -100,7 +115,7 @@ Status CudaState::check(CUresult result, const std::string &what) {
     return status;
   if (!waits && started_ > 0)
     status =
-        Status::failed(status.message() + ", in one of the last launches: " + lastNames(),
+        Status::failed(status.message() + ", " + amongLaunches(),
                        "the same again with MORPH_CUDA_SYNC=1 starts no graphs, waits for every launch, and names the "
                        "one that failed; morph run goes on from its last checkpoint");
   broken_ = status;

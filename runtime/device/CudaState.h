@@ -67,6 +67,8 @@ struct CudaState {
   Status enter();
   /// The same where `what` would wait, allocate or read the host's memory, which a capture cannot record.
   Status enterOutsideCapture(const std::string &what);
+  /// Memory that the caller frees. Out of memory: the error has `what`, and the bytes asked for, held, free and there.
+  StatusOr<CUdeviceptr> allocate(int64_t bytes, const std::string &what);
   /// An error of `what`, which may be one of work that ran before.
   Status check(CUresult result, const std::string &what);
   /// After something was put on the stream: remembers its name, with a kernel's, and waits where everything does.
@@ -79,7 +81,8 @@ private:
   size_t started_ = 0;
   Status broken_;
 
-  std::string lastNames() const;
+  /// "in one of the 214 launches since the last wait, of which the last are: ..."
+  std::string amongLaunches() const;
 };
 
 } // namespace morph

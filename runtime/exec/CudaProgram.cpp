@@ -31,15 +31,19 @@ static int targetNumber(const std::string &target) {
   return target.rfind("sm_", 0) == 0 ? std::atoi(target.c_str() + 3) : 0;
 }
 
-/// The numbers in weights' names, `model.layers.3.mlp...`, by the weights' values.
+/// ", layer 3" of weights' names, `model.layers.3.mlp...`, by the weights' values; nothing of those outside layers, as
+/// the head's. Gates are of the layer that they stand in.
 static std::map<int64_t, std::string> layersOfWeights(const plan::Plan &plan) {
   std::map<int64_t, std::string> layers;
   const std::string begin = "layers.";
   for (size_t w = 0; w < plan.weights.size(); ++w) {
     const std::string &name = plan.weights[w].name;
+    if (plan.weights[w].gate)
+      continue;
+    std::string &layer = layers[plan.weightValues[w]];
     if (const size_t at = name.find(begin); at != std::string::npos) {
       const std::string rest = name.substr(at + begin.size());
-      layers[plan.weightValues[w]] = rest.substr(0, rest.find('.'));
+      layer = ", layer " + rest.substr(0, rest.find('.'));
     }
   }
   return layers;
@@ -69,7 +73,7 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &pla
     }
     for (int64_t operand : plan.instructions[i].operands)
       if (const auto found = layers.find(operand); found != layers.end())
-        layer = ", layer " + found->second;
+        layer = found->second;
     program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + layer +
                               ")");
   }
@@ -139,15 +143,29 @@ StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::stri
   return launches;
 }
 
+static CudaSpan spanOf(const at::Tensor &tensor) {
+  return {tensor.const_data_ptr(), static_cast<int64_t>(tensor.nbytes())};
+}
+
 Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
-                        const std::vector<at::Tensor> &results, char *scratch) const {
+                        const std::vector<at::Tensor> &results, CudaSpan scratch) const {
   const Launches::Instruction &instruction = launches.instructions[i];
+  const bool isChecked = device_.checksAccesses();
+  std::vector<CudaSpan> touched;
+  const auto give = [&](CudaSpan span) {
+    if (isChecked && span.begin)
+      touched.push_back(span);
+    return span.begin;
+  };
   if (functions_[i].empty()) {
     if (instruction.product.k == 0)
       return Status::failed(names_[i] + " is no product of matrices, and has no kernels");
     const bool hasBias = operands.size() > 2 && operands[2].defined();
-    return device_.product(instruction.product, operands[0].const_data_ptr(), operands[1].const_data_ptr(),
-                           hasBias ? operands[2].const_data_ptr() : nullptr, results[0].mutable_data_ptr(), names_[i]);
+    const void *const a = give(spanOf(operands[0])), *const b = give(spanOf(operands[1])),
+                      *const bias = hasBias ? give(spanOf(operands[2])) : nullptr;
+    give(spanOf(results[0]));
+    return device_.product(instruction.product, a, b, bias, results[0].mutable_data_ptr(), names_[i],
+                           std::move(touched));
   }
   using Kind = plan::LaunchArgument::Kind;
   std::vector<int64_t> values;
@@ -155,15 +173,16 @@ Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at
   for (size_t l = 0; l < functions_[i].size(); ++l) {
     const Launches::Launch &launch = instruction.launches[l];
     values.clear();
+    touched.clear();
     for (const Launches::Argument &argument : launch.arguments) {
       const void *pointer = nullptr;
       const auto index = static_cast<size_t>(argument.number);
       if (argument.kind == Kind::Operand && operands[index].defined())
-        pointer = operands[index].const_data_ptr();
+        pointer = give(spanOf(operands[index]));
       else if (argument.kind == Kind::Result)
-        pointer = results[index].const_data_ptr();
-      else if (argument.kind == Kind::Scratch)
-        pointer = scratch + argument.number;
+        pointer = give(spanOf(results[index]));
+      else if (argument.kind == Kind::Scratch) // How long its part is no plan says.
+        pointer = give({static_cast<const char *>(scratch.begin) + argument.number, scratch.bytes - argument.number});
       values.push_back(argument.kind == Kind::Size ? argument.number : reinterpret_cast<int64_t>(pointer));
     }
     addresses.clear();
@@ -171,7 +190,7 @@ Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at
       addresses.push_back(&value);
     MORPH_RETURN_IF_ERROR(device_.launch(functions_[i][l], launch.grid, launch.block,
                                          plan_.device->instructions[i].launches[l].sharedBytes, addresses.data(),
-                                         names_[i]));
+                                         names_[i], touched));
   }
   return Status();
 }

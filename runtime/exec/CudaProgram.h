@@ -31,9 +31,9 @@ public:
                                 const std::vector<std::vector<int64_t>> &shapes) const;
 
   /// Puts instruction `i` on the device's stream. Optional operands that are absent are undefined; `scratch` is the
-  /// instruction's.
+  /// instruction's. Errors name the program, the instruction and its layer.
   Status run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
-             const std::vector<at::Tensor> &results, char *scratch) const;
+             const std::vector<at::Tensor> &results, CudaSpan scratch) const;
 
 private:
   CudaProgram(const plan::Plan &plan, CudaDevice &device, CudaModule module)

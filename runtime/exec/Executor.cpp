@@ -211,6 +211,39 @@ std::shared_ptr<Executor::BoundWeight> Executor::findBound(const plan::Weight &w
   return nullptr;
 }
 
+std::shared_ptr<Executor::BoundWeight> Executor::findShared(size_t w, const Executor *sharing, bool dividable) const {
+  const plan::Weight &weight = plan_.weights[w];
+  std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight) : nullptr;
+  const bool fits = shared && shared->value.scalar_type() == typeOf(plan_.weightValues[w]) &&
+                    (shared->master || !(weight.trainable || weight.gate)) && (dividable || !shared->divided);
+  return fits ? shared : nullptr;
+}
+
+Status Executor::checkRoomForWeights(const Executor *sharing, const std::vector<bool> &dividable) const {
+  int64_t all = 0, most = 0;
+  std::string largest;
+  for (size_t w = 0; w < plan_.weights.size(); ++w) {
+    if (findShared(w, sharing, dividable[w]))
+      continue;
+    const int64_t elements = c10::multiply_integers(plan_.weights[w].shape);
+    const int64_t bytes = (dividable[w] ? plan::partElements(elements, divided_->count()) : elements) *
+                          static_cast<int64_t>(c10::elementSize(typeOf(plan_.weightValues[w])));
+    all += bytes;
+    if (bytes > most)
+      largest = plan_.weights[w].name;
+    most = std::max(most, bytes);
+  }
+  const CudaDevice &device = cudaDeviceOf(device_);
+  MORPH_ASSIGN_OR_RETURN(const int64_t free, device.freeBytes());
+  if (all <= free)
+    return Status();
+  return Status::failed("out of memory on " + device.properties().name + ": the weights of program '" + plan_.program +
+                            "' take " + std::to_string(all) + " bytes, '" + largest + "' alone " +
+                            std::to_string(most) + "; " + std::to_string(free) + " are free beside " +
+                            std::to_string(device.heldBytes()) + " that are held",
+                        "no length would fit; model.shard divides frozen weights among the GPUs of several processes");
+}
+
 at::ScalarType Executor::typeOf(int64_t value) const {
   return scalarType(plan_.values[static_cast<size_t>(value)].dtype, precision_);
 }
@@ -223,13 +256,13 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     gateElements += weight.gate ? c10::multiply_integers(weight.shape) : 0;
   const std::vector<bool> dividable =
       divided_ ? plan::dividableWeights(plan_) : std::vector<bool>(plan_.weights.size(), false);
+  if (cuda_)
+    MORPH_RETURN_IF_ERROR(checkRoomForWeights(sharing, dividable));
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
     const bool master = weight.trainable || weight.gate;
     const at::ScalarType type = typeOf(plan_.weightValues[w]);
-    if (std::shared_ptr<BoundWeight> shared = sharing ? sharing->findBound(weight) : nullptr;
-        shared && shared->value.scalar_type() == type && (shared->master || !master) &&
-        (dividable[w] || !shared->divided)) {
+    if (std::shared_ptr<BoundWeight> shared = findShared(w, sharing, dividable[w])) {
       if (master)
         masters_[weight.name] = shared->value;
       bound_.push_back(std::move(shared));
@@ -420,26 +453,28 @@ bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) con
   return isRecorded;
 }
 
-void Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout) {
+Status Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout) {
   std::vector<at::Tensor> &results = layout.results[i];
   const int64_t offset = layout.buffers.scratchOffset[i];
   char *const scratch = offset < 0 ? nullptr : layout.memory + offset;
-  if (cuda_) {
-    const Status status = cuda_->run(i, *layout.launches, operands, results, scratch);
-    TORCH_CHECK(status.ok(), status.message());
-    return;
+  if (cuda_)
+    return cuda_->run(i, *layout.launches, operands, results, {scratch, layout.buffers.scratchBytes[i]});
+  if (launches_[i] < 0) {
+    kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch});
+    return Status();
   }
-  if (launches_[i] < 0)
-    return kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch});
   Launched &launched = launched_[static_cast<size_t>(launches_[i])];
-  if (launched.function)
-    return launch(launched, operands, results, scratch);
+  if (launched.function) {
+    launch(launched, operands, results, scratch);
+    return Status();
+  }
   if (!notCompiled_.empty())
     logWarning("morph-run", "the kernels of program '" + plan_.program +
                                 "' are interpreted, which is slow: " + std::exchange(notCompiled_, {}));
   const std::vector<at::Tensor> interpreted = interpret(launched, operands, /*recording=*/false);
   for (size_t r = 0; r < results.size(); ++r)
     results[r].copy_(interpreted[r]);
+  return Status();
 }
 
 std::vector<at::Tensor> Executor::record(size_t i, const std::vector<at::Tensor> &operands) {
@@ -448,23 +483,23 @@ std::vector<at::Tensor> Executor::record(size_t i, const std::vector<at::Tensor>
   return kernels_[i]->reference(KernelCall{plan_, plan_.instructions[i], operands, {}});
 }
 
-void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout) {
+Status Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout) {
   const plan::Instruction &instruction = plan_.instructions[i];
   if (layout && viewed_[i] >= 0) {
     const size_t result = static_cast<size_t>(instruction.results[0]);
     if (gathers_.weightOf[result] >= 0) // It comes with its weight.
-      return;
+      return Status();
     values[result] = layout->values[result].defined()
                          ? layout->values[result]
                          : values[static_cast<size_t>(viewed_[i])].view(layout->shapes[result]);
-    return;
+    return Status();
   }
   std::vector<at::Tensor> operands;
   operands.reserve(instruction.operands.size());
   for (int64_t operand : instruction.operands)
     operands.push_back(operand < 0 ? at::Tensor() : values[static_cast<size_t>(operand)]);
   if (!layout && !isRecorded(i, operands))
-    return;
+    return Status();
   try {
     std::vector<at::Tensor> recorded;
     if (!layout)
@@ -475,12 +510,13 @@ void Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout 
       if (isUpdated(r))
         results[r] = values[static_cast<size_t>(updated_[i][r])];
     if (layout)
-      compute(i, operands, *layout);
+      MORPH_RETURN_IF_ERROR(compute(i, operands, *layout));
     for (size_t r = 0; r < results.size(); ++r) {
       values[static_cast<size_t>(instruction.results[r])] = results[r];
       if (isUpdated(r))
         results[r].reset(); // The layout keeps none of the caller's memory.
     }
+    return Status();
   } catch (const StatusError &error) {
     throw StatusError(
         Status(error.status()).withContext("instruction " + std::to_string(i) + " (" + instruction.op + ")"));
@@ -559,17 +595,15 @@ Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout
     if (!isRun) {
       fill(i, steps_[i], values, *layout, given);
     } else if (observer_ && cuda_) {
-      MORPH_ASSIGN_OR_RETURN(const double seconds, cudaDeviceOf(device_).secondsOf([&] {
-        runInstruction(i, values, layout);
-        return Status();
-      }));
+      MORPH_ASSIGN_OR_RETURN(const double seconds,
+                             cudaDeviceOf(device_).secondsOf([&] { return runInstruction(i, values, layout); }));
       observer_(i, seconds);
     } else if (observer_) {
       const auto begin = std::chrono::steady_clock::now();
-      runInstruction(i, values, layout);
+      MORPH_RETURN_IF_ERROR(runInstruction(i, values, layout));
       observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     } else {
-      runInstruction(i, values, layout);
+      MORPH_RETURN_IF_ERROR(runInstruction(i, values, layout));
     }
     if (poisons_ && layout)
       poison(i, *layout);

@@ -147,6 +147,10 @@ private:
   Status bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing);
   /// What this executor has bound to a weight of another plan's name and shape, or null.
   std::shared_ptr<BoundWeight> findBound(const plan::Weight &weight) const;
+  /// What `sharing` holds of weight `w` as this executor reads it, or null.
+  std::shared_ptr<BoundWeight> findShared(size_t w, const Executor *sharing, bool dividable) const;
+  /// The error of a GPU that has no room for the weights that are not shared: what they take, before one is read.
+  Status checkRoomForWeights(const Executor *sharing, const std::vector<bool> &dividable) const;
   /// Makes known to the others which weights are divided.
   Status divideWeights(const Executor *sharing);
   /// Brings the weights that instruction `i` reads, where they do not lie in `gathered_`; `group` is that whose weights
@@ -175,10 +179,10 @@ private:
   void fill(size_t i, plan::Step step, std::vector<at::Tensor> &values, const Layout &layout,
             const std::map<int64_t, at::Tensor> &given) const;
   /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
-  /// there is no layout.
-  void runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
+  /// there is no layout. An error is a GPU's, and names the program and the instruction; the CPU's are thrown.
+  Status runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
   /// Its results into the layout's memory.
-  void compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout);
+  Status compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout);
   /// Its results as autograd's.
   std::vector<at::Tensor> record(size_t i, const std::vector<at::Tensor> &operands);
   /// Loads the plan's compiled kernels; those that are not at hand are interpreted.

@@ -78,8 +78,8 @@
   X(cuGetProcAddress)
 
 #define MORPH_STAND_IN_FUNCTIONS(X)                                                                                    \
-  X(morphStandInSetLive)                                                                                               \
-  X(morphStandInSetLiveAsync)                                                                                          \
+  X(morphStandInConfine)                                                                                               \
+  X(morphStandInGraphLaunches)                                                                                         \
   X(morphStandInEnqueue)                                                                                               \
   X(morphStandInHostPointer)                                                                                           \
   X(morphStandInFail)                                                                                                  \

@@ -99,30 +99,72 @@ TEST_F(FaultTest, DeviceMemoryIsNotTheHosts) {
   EXPECT_DEATH(std::printf("%f", *reinterpret_cast<volatile float *>(pointer)), "");
 }
 
-TEST_F(FaultTest, PartsOfAnAllocation) {
-  CUfunction function =
-      kernel(kernelText("u64 a, u32 n", kPlacesGlobal + "  st.global.f32 [%rd1], 0f3F800000;\n"), "k");
-  CUdeviceptr pointer = 0;
-  ASSERT_CUDA(cuda().cuMemAlloc(&pointer, 4096));
-  ASSERT_CUDA(cuda().morphStandInSetLive(pointer, 256, 1));
-  ASSERT_CUDA(cuda().morphStandInSetLive(pointer + 512, 256, 1));
-  EXPECT_CUDA(run(function, 1, 64, pointer, 0u));
-  EXPECT_CUDA(run(function, 1, 64, pointer + 512, 0u));
-  EXPECT_CUDA_ERROR(run(function, 1, 65, pointer, 0u), CUDA_ERROR_ILLEGAL_ADDRESS);
-  EXPECT_THAT(takeErrors(), HasSubstr("thread (64,0,0): stores 4 bytes"));
-  // Copies too.
-  char host[512];
-  EXPECT_CUDA(cuda().cuMemcpyDtoH(host, pointer, 256));
-  EXPECT_CUDA_ERROR(cuda().cuMemcpyDtoH(host, pointer, 260), CUDA_ERROR_ILLEGAL_ADDRESS);
-  EXPECT_THAT(takeErrors(), HasSubstr("cuMemcpyDtoH: 260 bytes from 0 bytes into an allocation of 4096"));
-  // What has died is no longer there, and its bytes are gone.
-  ASSERT_CUDA(cuda().morphStandInSetLive(pointer, 256, 0));
-  EXPECT_CUDA_ERROR(run(function, 1, 1, pointer, 0u), CUDA_ERROR_ILLEGAL_ADDRESS);
-  EXPECT_THAT(takeErrors(), HasSubstr("in no live buffer"));
-  ASSERT_CUDA(cuda().morphStandInSetLive(pointer, 256, 1));
-  ASSERT_CUDA(cuda().cuMemcpyDtoH(host, pointer, 256));
-  EXPECT_EQ(host[17], char(0xff));
-  EXPECT_CUDA_ERROR(cuda().morphStandInSetLive(pointer + 4000, 200, 1), CUDA_ERROR_INVALID_VALUE);
+TEST_F(FaultTest, WhatALaunchWasNotGiven) {
+  CUfunction function = kernel(kernelText("u64 a", kPlacesGlobal + "  st.global.f32 [%rd1], 0f3F800000;\n"), "k");
+  Buffer<float> buffer(1024), other(64);
+  const CUdeviceptr at = buffer.pointer;
+  // Spans that overlap are one; what is not memory is none.
+  const CUdeviceptr bounds[] = {at + 512, at + 768, at, at + 128, at + 64, at + 256, 4096, 8192};
+  cuda().morphStandInConfine(bounds, 4);
+  EXPECT_CUDA(run(function, 1, 64, at));
+  EXPECT_CUDA(run(function, 1, 64, at + 512));
+  EXPECT_CUDA_ERROR(run(function, 1, 65, at), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("thread (64,0,0): stores 4 bytes at"));
+  EXPECT_CUDA_ERROR(run(function, 1, 1, at + 1024), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("1024 bytes into an allocation of 4096, in no buffer that the launch was given "
+                                      "(256 bytes behind the nearest below)"));
+  EXPECT_CUDA_ERROR(run(function, 1, 1, other.pointer), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("0 bytes into an allocation of 256, in no buffer that the launch was given\n"));
+  // Copies are given all that is alive, and so is everything from here on.
+  char host[4096];
+  EXPECT_CUDA(cuda().cuMemcpyDtoH(host, at, sizeof(host)));
+  cuda().morphStandInConfine(nullptr, 0);
+  EXPECT_CUDA(run(function, 1, 1024, at));
+}
+
+TEST_F(FaultTest, BuffersSideBySideAreTwo) {
+  Buffer<float> buffer(std::vector<float>(4, 0.f));
+  const CUdeviceptr at = buffer.pointer, bounds[] = {at, at + 4, at + 4, at + 8};
+  cuda().morphStandInConfine(bounds, 2);
+  EXPECT_CUDA(run(kernel(kernelText("u64 a", "  ld.global.f32 %f1, [%rd0+4];\n"), "k"), 1, 1, at));
+  EXPECT_CUDA_ERROR(run(kernel(kernelText("u64 a", "  ld.global.u64 %rd1, [%rd0];\n"), "k"), 1, 1, at),
+                    CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("beyond the end of a buffer of 4 bytes that the launch was given"));
+  cuda().morphStandInConfine(nullptr, 0);
+}
+
+// A module's variables are its kernels' own.
+TEST_F(FaultTest, VariablesOfTheModule) {
+  Buffer<float> buffer(std::vector<float>(1, 0.f));
+  const CUdeviceptr bounds[] = {buffer.pointer, buffer.pointer + 4};
+  CUfunction function = kernel(kernelText("u64 a", "  ld.global.f32 %f1, [v];\n  st.global.f32 [%rd0], %f1;\n",
+                                          ".global .f32 v = 0f40400000;\n"),
+                               "k");
+  cuda().morphStandInConfine(bounds, 1);
+  EXPECT_CUDA(run(function, 1, 1, buffer.pointer));
+  cuda().morphStandInConfine(nullptr, 0);
+  EXPECT_EQ(buffer.read()[0], 3);
+}
+
+// What a library does with memory that it was not given.
+TEST_F(FaultTest, WorkOfALibrary) {
+  Buffer<float> buffer(64);
+  const CUdeviceptr bounds[] = {buffer.pointer, buffer.pointer + 128};
+  const auto work = [](const void *data) {
+    cuda().morphStandInHostPointer(*static_cast<const CUdeviceptr *>(data), 128, "a product");
+  };
+  CUdeviceptr inside = buffer.pointer, outside = buffer.pointer + 64;
+  cuda().morphStandInConfine(bounds, 1);
+  ASSERT_CUDA(cuda().morphStandInEnqueue(nullptr, work, &inside, sizeof(inside)));
+  cuda().morphStandInConfine(nullptr, 0);
+  ASSERT_CUDA(cuda().morphStandInEnqueue(nullptr, work, &outside, sizeof(outside)));
+  EXPECT_CUDA(cuda().cuCtxSynchronize());
+  cuda().morphStandInConfine(bounds, 1);
+  ASSERT_CUDA(cuda().morphStandInEnqueue(nullptr, work, &outside, sizeof(outside)));
+  cuda().morphStandInConfine(nullptr, 0);
+  EXPECT_CUDA_ERROR(cuda().cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_THAT(takeErrors(), HasSubstr("a product: 128 bytes from 64 bytes into an allocation of 256, beyond the end of "
+                                      "a buffer of 128 bytes that the launch was given; byte 64 is 128 bytes into"));
 }
 
 TEST_F(FaultTest, FreedMemory) {

@@ -34,11 +34,11 @@ typedef struct MorphStandInCounters {
   uint64_t instructions[13];
 } MorphStandInCounters;
 
-/* Says which parts of an allocation are live buffers. Once a part of an allocation was declared, accesses of kernels,
- * copies and sets outside its live parts are errors. What dies is filled with bytes 0xff. */
-CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive);
-/* The same in the order of a stream. */
-CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream);
+/* Confines what the calling thread launches from here on to `count` spans of device memory, which `bounds` has as the
+ * begin and the end of each; no spans end that. Whatever else a kernel touches, but for variables of its module, is an
+ * error, and so is what morphStandInHostPointer is asked for in work of morphStandInEnqueue. A launch keeps its spans,
+ * in a graph too. */
+void morphStandInConfine(const CUdeviceptr *bounds, size_t count);
 
 /* For stand-ins of libraries: work of a stream, as a kernel of the library would be. `function` gets a copy of `bytes`
  * of `data`, made now, and is called when the stream comes to it, each time that a graph which captured it runs; not
@@ -49,6 +49,9 @@ CUresult morphStandInEnqueue(CUstream stream, void (*function)(const void *data)
 void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what);
 /* Keeps an error; the context fails with CUDA_ERROR_LAUNCH_FAILED. */
 void morphStandInFail(const char *text);
+
+/* Launches of graphs since the start. */
+uint64_t morphStandInGraphLaunches(void);
 
 /* The number of errors found since the start or since they were taken. */
 uint64_t morphStandInErrors(void);

@@ -314,23 +314,6 @@ TEST_F(StreamTest, MemoryInTheOrderOfAStream) {
             (std::set<float>{0, 1}));
 }
 
-TEST_F(StreamTest, LiveBuffersInTheOrderOfAStream) {
-  NEED_STAND_IN();
-  Buffer<float> buffer(std::vector<float>(64, 1.f));
-  CUstream one = makeStream();
-  CUfunction function = affine();
-  ASSERT_CUDA(cuda().morphStandInSetLiveAsync(buffer.pointer, 128, 1, one));
-  ASSERT_CUDA(apply(function, one, buffer.pointer, 2, 0));
-  ASSERT_CUDA(cuda().morphStandInSetLiveAsync(buffer.pointer, 128, 0, one));
-  ASSERT_CUDA(cuda().morphStandInSetLiveAsync(buffer.pointer + 128, 128, 1, one));
-  ASSERT_CUDA(cuda().cuMemsetD32Async(buffer.pointer + 128, 0, 32, one));
-  ASSERT_CUDA(apply(function, one, buffer.pointer + 128, 2, 0));
-  EXPECT_CUDA(cuda().cuStreamSynchronize(one));
-  ASSERT_CUDA(apply(function, one, buffer.pointer, 2, 0));
-  EXPECT_CUDA_ERROR(cuda().cuStreamSynchronize(one), CUDA_ERROR_ILLEGAL_ADDRESS);
-  EXPECT_THAT(takeErrors(), HasSubstr("in no live buffer"));
-}
-
 // --- Graphs ----------------------------------------------------------------------------------------------------------
 
 TEST_F(StreamTest, GraphOfOneStream) {
@@ -359,6 +342,36 @@ TEST_F(StreamTest, GraphOfOneStream) {
   EXPECT_EQ(buffer.read()[0], 13);
   ASSERT_CUDA(cuda().cuGraphExecDestroy(executable));
   ASSERT_CUDA(cuda().cuStreamDestroy(one));
+}
+
+// A launch keeps the memory that it may touch, whenever it runs.
+TEST_F(StreamTest, GraphOfALaunchWithItsBuffers) {
+  NEED_STAND_IN();
+  Buffer<float> buffer(std::vector<float>(64, 1.f));
+  const CUdeviceptr half[] = {buffer.pointer, buffer.pointer + 128};
+  for (const CUdeviceptr place : {buffer.pointer, buffer.pointer + 128}) {
+    CUstream one = makeStream();
+    CUfunction function = affine();
+    CUgraph graph = nullptr;
+    CUgraphExec executable = nullptr;
+    ASSERT_CUDA(cuda().cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    cuda().morphStandInConfine(half, 1);
+    ASSERT_CUDA(apply(function, one, place, 2, 0));
+    cuda().morphStandInConfine(nullptr, 0);
+    ASSERT_CUDA(cuda().cuStreamEndCapture(one, &graph));
+    ASSERT_CUDA(cuda().cuGraphInstantiate(&executable, graph, 0));
+    const uint64_t before = cuda().morphStandInGraphLaunches();
+    ASSERT_CUDA(cuda().cuGraphLaunch(executable, one));
+    EXPECT_EQ(cuda().morphStandInGraphLaunches(), before + 1);
+    if (place == buffer.pointer) {
+      EXPECT_CUDA(cuda().cuStreamSynchronize(one));
+    } else {
+      EXPECT_CUDA_ERROR(cuda().cuStreamSynchronize(one), CUDA_ERROR_ILLEGAL_ADDRESS);
+      EXPECT_THAT(takeErrors(), HasSubstr("in no buffer that the launch was given"));
+    }
+    EXPECT_CUDA(cuda().cuGraphExecDestroy(executable));
+    EXPECT_CUDA(cuda().cuGraphDestroy(graph));
+  }
 }
 
 // Pinned memory is read when the graph runs.

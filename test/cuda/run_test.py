@@ -49,8 +49,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         run(*command(folder / "cpu", "cpu"))
-        said = run(*command(folder / "cuda", "cuda")).stderr
+        report = folder / "report.jsonl"
+        said = run(*command(folder / "cuda", "cuda"), env={**os.environ, "MORPH_STAND_IN_REPORT": str(report)}).stderr
         assert "interpreted" not in said and "compared with transformers" not in said, said
+        # A GPU's driver reports nothing.
+        if "MORPH_NCCL" in os.environ:
+            launches = {line["process"]: line["graph_launches"] for line in reversed(read_lines(report))}
+            for stage in ("align", "select", "distill", "evaluate"):
+                # Two of three steps and of their updates, at least, by the first run of a stage.
+                assert launches[f"morph-run {stage}"] >= 4, launches
         cpu, cuda = numbers(folder / "cpu"), numbers(folder / "cuda")
         assert cuda["selection"]["kept"] == cpu["selection"]["kept"], (cuda["selection"], cpu["selection"])
         assert len(cuda["metrics"]) == len(cpu["metrics"]) >= 12

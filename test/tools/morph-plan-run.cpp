@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--device cpu|cuda] [--weights PATH]...
-//                [--counts FILE]
-// Runs a plan once on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. Of
-// the program `decode` the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the
-// output is `logits` [N,B,V], those after each step. `--counts` writes what the stand-in for NVIDIA's driver counted of
-// each kernel (morphStandInCountersJson), as a JSON list. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
+//                [--runs N] [--counts FILE]
+// Runs a plan on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. With
+// `--runs` so often, each on what the one before has left in inputs that are updated. Of the program `decode`, which
+// runs once, the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the output is
+// `logits` [N,B,V], those after each step. `--counts` writes what the stand-in for NVIDIA's driver counted of each
+// kernel (morphStandInCountersJson), as a JSON list. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Log.h"
@@ -26,6 +27,7 @@ struct Options {
   Precision precision = Precision::F32;
   std::string device = "cpu";
   std::vector<std::string> weights;
+  int runs = 1;
   std::string counts; ///< Empty: none.
 };
 
@@ -47,7 +49,7 @@ StatusOr<Results> decode(Executor &executor, SafetensorsFile &file, at::ScalarTy
   return Results{{"logits", at::stack(logits)}};
 }
 
-StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarType type) {
+StatusOr<Results> runOften(Executor &executor, SafetensorsFile &file, at::ScalarType type, int runs) {
   NamedTensors inputs;
   for (const std::string &name : file.names()) {
     const at::Tensor tensor = file.tensor(name);
@@ -65,6 +67,8 @@ StatusOr<Results> runOnce(Executor &executor, SafetensorsFile &file, at::ScalarT
   for (const plan::Weight &weight : executor.plan().weights)
     if (weight.trainable)
       inputs[plan::kGradientPrefix + weight.name] = at::zeros(weight.shape, type).to(executor.device());
+  for (int i = 1; i < runs; ++i)
+    MORPH_RETURN_IF_ERROR(executor.run(inputs).status());
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor.run(inputs));
   Results results;
   for (const auto &[name, tensor] : outputs)
@@ -108,8 +112,9 @@ StatusOr<int> run(const Options &options) {
   }
   MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0,
                                                                /*sharing=*/nullptr, device));
-  MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode" ? decode(*executor, *file, type)
-                                                                                     : runOnce(*executor, *file, type));
+  MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode"
+                                                    ? decode(*executor, *file, type)
+                                                    : runOften(*executor, *file, type, options.runs));
   MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
   if (!options.counts.empty())
     MORPH_RETURN_IF_ERROR(writeCounts(executor->plan(), options.counts));
@@ -133,6 +138,8 @@ int main(int argc, char **argv) {
       options.output = value;
     else if (argument == "--weights")
       options.weights.push_back(value);
+    else if (argument == "--runs" && std::atoi(value.c_str()) > 0)
+      options.runs = std::atoi(value.c_str());
     else if (argument == "--counts")
       options.counts = value;
     else if (argument == "--device" && (value == "cpu" || value == "cuda"))
@@ -145,7 +152,7 @@ int main(int argc, char **argv) {
   if (options.plan.empty() || options.input.empty() || options.output.empty())
     return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
                                                          "[--precision f64|f32] [--device cpu|cuda] "
-                                                         "[--weights PATH]... [--counts FILE]"));
+                                                         "[--weights PATH]... [--runs N] [--counts FILE]"));
   const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
   return done.ok() ? *done : reportError("morph-plan-run", done.status());
 }

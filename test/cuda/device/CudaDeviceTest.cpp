@@ -120,13 +120,26 @@ TEST_F(CudaDeviceTest, MemoryIsAlignedAndOwned) {
 
 TEST_F(CudaDeviceTest, OutOfMemorySaysWhatTheBytesWereFor) {
   const int64_t all = device->properties().memoryBytes;
-  EXPECT_THAT(messageOf(device->allocate(2 * all, "the arena of gates")),
-              AllOf(HasSubstr("out of memory on NVIDIA"),
-                    HasSubstr("the arena of gates takes " + std::to_string(2 * all) + " bytes, "),
-                    HasSubstr(" are free")));
+  memory<char>(1000);
+  EXPECT_THAT(
+      messageOf(device->allocate(2 * all, "the arena of gates")),
+      AllOf(HasSubstr("out of memory on NVIDIA"),
+            HasSubstr("the arena of gates takes " + std::to_string(2 * all) + " bytes beside 1000 that are held, "),
+            HasSubstr(" are free")));
   // The device works on.
   EXPECT_OK(device->fill(memory<char>(100), 1, 100));
   EXPECT_OK(device->synchronize());
+}
+
+TEST_F(CudaDeviceTest, NoRoomForTheWorkspaceOfProducts) {
+  const int64_t most = *device->freeBytes() - (16 << 20);
+  void *values = *device->allocate(most, "values");
+  EXPECT_THAT(messageOf(device->prepareProducts("program 'gates'")),
+              AllOf(HasSubstr("program 'gates': out of memory on NVIDIA"),
+                    HasSubstr(": the workspace of products takes 33554432 bytes beside " + std::to_string(most) +
+                              " that are held, ")));
+  device->release(values);
+  EXPECT_OK(device->prepareProducts("program 'gates'"));
 }
 
 TEST_F(CudaDeviceTest, CopiesOfEverySize) {
@@ -326,10 +339,31 @@ TEST(CudaErrors, AWrongAddressIsReportedWithTheLastLaunches) {
         writeBehind();
       },
       "1 no error\n(.*\n)*2 no error\n(.*\n)*3 waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS \\(.*\\), in one of "
-      "the "
-      "last launches: norm of layer 1: kernel 'add_to', softmax of layer 2: kernel 'write_behind' \\[the same again "
+      "the 2 launches since the device was last waited for: norm of layer 1: kernel 'add_to', softmax of layer 2: "
+      "kernel 'write_behind' \\[the same again "
       "with MORPH_CUDA_SYNC=1 .*\\]\n(.*\n)*4 waiting for the device: "
       "CUDA_ERROR_ILLEGAL_ADDRESS");
+}
+
+/// The wrong one, and more behind it than are named.
+void writeBehindBeforeMany() {
+  Launches launches;
+  auto &[device, module, add, behind, y, x, reach, arguments] = launches;
+  (void)device->launch(behind, {1, 1, 1}, {1, 1, 1}, 0, arguments, "softmax of layer 2");
+  for (int i = 0; i < 9; ++i)
+    (void)addTo(*device, add, x, y, 1, 64, "norm of layer " + std::to_string(i));
+  say(messageOf(device->synchronize()));
+  device->release(y);
+}
+
+TEST(CudaErrors, OfManyLaunchesTheLastAreNamed) {
+  EXPECT_IN_ANOTHER_PROCESS(
+      {
+        ::unsetenv("MORPH_CUDA_SYNC");
+        writeBehindBeforeMany();
+      },
+      "in one of the 10 launches since the device was last waited for, of which the last are: norm of layer 1: kernel "
+      "'add_to', .*norm of layer 8: kernel 'add_to'\n");
 }
 
 /// The same launches as a graph.
@@ -355,7 +389,8 @@ TEST(CudaErrors, AGraphIsReportedByItsNameAndHowToLearnMore) {
         writeBehindInAGraph();
       },
       "1 no error\n(.*\n)*2 no error\n(.*\n)*3 waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS \\(.*\\), in one of "
-      "the last launches: program 'gates' \\[the same again with MORPH_CUDA_SYNC=1 starts no graphs, waits for every "
+      "the 1 launches since the device was last waited for: program 'gates' \\[the same again with MORPH_CUDA_SYNC=1 "
+      "starts no graphs, waits for every "
       "launch, and names the one that failed; morph run goes on from its last checkpoint\\]");
 }
 
@@ -368,6 +403,37 @@ TEST(CudaErrors, WaitingForEveryLaunchNamesTheOne) {
       "1 no error\n(.*\n)*2 softmax of layer 2: kernel 'write_behind': CUDA_ERROR_ILLEGAL_ADDRESS "
       "\\([^,]*\\)\n(.*\n)*3 "
       "softmax of layer 2: kernel 'write_behind': CUDA_ERROR_ILLEGAL_ADDRESS");
+}
+
+// A driver that checks accesses holds a launch to what it is said to touch.
+TEST_F(CudaDeviceTest, WhatALaunchTouches) {
+  if (!device->checksAccesses())
+    GTEST_SKIP() << "the driver checks no accesses";
+  CudaProduct product;
+  product.m = product.n = product.k = 10;
+  for (const bool isProduct : {false, true}) {
+    const CudaModule module = *device->load(kTestPtx, "the test");
+    const CudaFunction add = *module.find("add_to");
+    // All in one allocation, as in an arena.
+    float *x = memoryOf(std::vector<float>(300, 1)), *y = x + 100, *c = x + 200;
+    const auto start = [&](int64_t reach) {
+      if (isProduct)
+        return device->product(product, x, y, nullptr, c, "a product", {{x, 400}, {y, reach}, {c, 400}});
+      uint32_t count = 100;
+      float by = 1;
+      void *arguments[] = {&x, &y, &by, &count};
+      return device->launch(add, {2, 1, 1}, {64, 1, 1}, 0, arguments, "a sum", {{x, 400}, {y, reach}});
+    };
+    ASSERT_OK(start(400));
+    ASSERT_OK(device->synchronize());
+    ASSERT_OK(start(396));
+    EXPECT_THAT(messageOf(device->synchronize()), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS"));
+    std::string text(4096, '\0');
+    standIn<size_t(char *, size_t)>("morphStandInTakeErrors")(text.data(), text.size());
+    EXPECT_THAT(text, HasSubstr(isProduct ? "byte 396 is 796 bytes into an allocation of 1200, in no buffer that"
+                                          : "796 bytes into an allocation of 1200, in no buffer that"));
+    reopen();
+  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "runtime/device/TorchDevice.h"
-
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/HostCopies.h"
-#include "test/cuda/device/TestDevice.h"
+#include "test/cuda/device/TestTorchDevice.h"
 
 #include <gmock/gmock.h>
 
@@ -12,40 +10,6 @@ namespace morph {
 namespace {
 
 using testing::HasSubstr;
-
-/// LibTorch has one device for all tests of the process.
-class TorchDeviceTest : public testing::Test {
-protected:
-  void SetUp() override {
-    static const StatusOr<std::shared_ptr<CudaDevice>> opened = CudaDevice::open(0);
-    ASSERT_OK(opened);
-    cuda = opened->get();
-    StatusOr<at::Device> known = torchDevice(*opened);
-    ASSERT_OK(known);
-    device = *known;
-    before = cuda->allocations();
-  }
-  void TearDown() override {
-    if (!cuda)
-      return;
-    EXPECT_EQ(cuda->allocations(), before);
-    EXPECT_OK(cuda->synchronize());
-    if (auto *errors = standIn<uint64_t()>("morphStandInErrors")) {
-      EXPECT_EQ(errors(), 0u);
-    }
-  }
-  void expectEqual(const at::Tensor &there, const at::Tensor &here) {
-    EXPECT_EQ(there.device(), device);
-    const at::Tensor copy = there.cpu();
-    EXPECT_EQ(copy.sizes(), here.sizes());
-    EXPECT_EQ(copy.scalar_type(), here.scalar_type());
-    EXPECT_TRUE(at::equal(copy, here)) << copy << "\n" << here;
-  }
-
-  CudaDevice *cuda = nullptr;
-  at::Device device = at::kCPU;
-  int64_t before = 0;
-};
 
 TEST_F(TorchDeviceTest, IsOneDeviceForAnOrdinal) {
   EXPECT_EQ(device.index(), 0);

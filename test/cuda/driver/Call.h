@@ -32,9 +32,13 @@ struct Driver {
   unsigned flags = 0;
   std::chrono::steady_clock::time_point lastCall = std::chrono::steady_clock::now();
   bool hasHelper = false;
+  bool hasReport = false;
+  uint64_t graphLaunches = 0;
 };
 extern Driver &driver;
 extern thread_local bool isCurrent; ///< Whether the thread has made the context current.
+/// Of what the thread launches, and of the work of a library that it runs.
+extern thread_local Confinement confinement, runningConfinement;
 
 /// A call that needs a current context without an error. The lock is held while it lives.
 class Call {

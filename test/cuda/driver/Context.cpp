@@ -50,6 +50,8 @@ Settings Settings::read() {
     settings.machine.sharedBytes = uint64_t(settings.device->sharedPerProcessor);
     settings.machine.cacheBytes = uint64_t(settings.device->l2);
   }
+  if (const char *report = std::getenv("MORPH_STAND_IN_REPORT"))
+    settings.report = report;
   settings.machine.checks = environmentNumber("MORPH_STAND_IN_CHECKS", 1) != 0;
   settings.machine.seed = environmentNumber("MORPH_STAND_IN_SEED", 0);
   settings.machine.threads =
@@ -175,16 +177,18 @@ void Context::fail(const std::string &place, const std::string &text, Fault faul
   noteFaults();
 }
 
-char *Context::span(uint64_t address, uint64_t bytes, const std::string &what) {
+char *Context::span(uint64_t address, uint64_t bytes, const std::string &what, const Confinement &confinement) {
   std::shared_ptr<const LiveRanges> live = memory.live();
+  if (confinement)
+    live = std::make_shared<LiveRanges>(live->within(*confinement));
   uint64_t delta = memory.isDevice(address) ? memory.delta() : 0;
   // Parts that lie side by side may be copied together.
   for (uint64_t at = address, rest = bytes; rest;) {
     const LiveRange *range = live->find(at, 1);
     if (!range) {
-      fail(what + "/" + memory.explain(at, rest),
-           what + ": " + std::to_string(bytes) + " bytes from " + memory.explain(address, bytes) + "; byte " +
-               std::to_string(at - address) + " is " + memory.explain(at, 1),
+      fail(what + "/" + memory.explain(at, rest, *live),
+           what + ": " + std::to_string(bytes) + " bytes from " + memory.explain(address, bytes, *live) + "; byte " +
+               std::to_string(at - address) + " is " + memory.explain(at, 1, *live),
            Fault::IllegalAddress);
       return nullptr;
     }

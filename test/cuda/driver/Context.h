@@ -22,11 +22,12 @@
 
 namespace morph::standin {
 
-/// What the environment chooses: MORPH_STAND_IN_DEVICE, _MEMORY, _SEED, _CHECKS and _THREADS.
+/// What the environment chooses: MORPH_STAND_IN_DEVICE, _MEMORY, _SEED, _CHECKS, _THREADS and _REPORT.
 struct Settings {
   const Device *device = nullptr; ///< Null: there is none.
   uint64_t memory = 0;
   MachineOptions machine;
+  std::string report; ///< The file that says at the end what the process did; empty: none.
   static Settings read();
 };
 
@@ -62,8 +63,8 @@ public:
   /// Takes over what the machine found.
   void noteFaults();
   /// The host's view of device memory or of registered host memory for a copy; null and an error where not all of it is
-  /// live.
-  char *span(uint64_t address, uint64_t bytes, const std::string &what);
+  /// live and within `confinement`.
+  char *span(uint64_t address, uint64_t bytes, const std::string &what, const Confinement &confinement = nullptr);
 
   const Settings settings;
   Errors errors;

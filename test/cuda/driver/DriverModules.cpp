@@ -218,6 +218,7 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned gridX, unsigned gridY, unsig
   std::copy(sizes, sizes + 3, launch->grid);
   std::copy(sizes + 3, sizes + 6, launch->block);
   launch->dynamicShared = dynamicShared;
+  launch->confinement = confinement;
   // Parameters are copied now, whenever the kernel runs.
   launch->params.resize(kernel.paramBytes + 16);
   if (parameters) {

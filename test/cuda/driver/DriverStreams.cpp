@@ -234,7 +234,10 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream streamHandle) {
   Call call;
   Stream *stream = call.stream(streamHandle);
   auto *graph = call.executable(handle);
-  return graph ? call->streams.launch(stream, *graph) : call.result;
+  if (!graph)
+    return call.result;
+  ++driver.graphLaunches;
+  return call->streams.launch(stream, *graph);
 }
 
 CUresult cuGraphGetNodes(CUgraph handle, CUgraphNode *nodes, size_t *count) {

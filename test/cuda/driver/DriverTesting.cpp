@@ -9,32 +9,16 @@
 
 using namespace morph::standin;
 
-namespace {
-
-CUresult setLive(CUdeviceptr begin, size_t bytes, int alive, bool isOrdered, CUstream handle) {
-  Call call;
-  if (call.failed())
-    return call.result;
-  if (!call.isInAllocation(begin, bytes))
-    return CUDA_ERROR_INVALID_VALUE;
-  if (!isOrdered)
-    return call->memory.setLive(begin, bytes, alive != 0) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-  Stream *stream = call.stream(handle);
-  if (!stream)
-    return call.result;
-  return call.queue(stream, [=](Context &context) { context.memory.setLive(begin, bytes, alive != 0); });
-}
-
-} // namespace
-
 extern "C" {
 
-CUresult morphStandInSetLive(CUdeviceptr begin, size_t bytes, int alive) {
-  return setLive(begin, bytes, alive, false, nullptr);
-}
-
-CUresult morphStandInSetLiveAsync(CUdeviceptr begin, size_t bytes, int alive, CUstream stream) {
-  return setLive(begin, bytes, alive, true, stream);
+void morphStandInConfine(const CUdeviceptr *bounds, size_t count) {
+  confinement = nullptr;
+  if (count == 0)
+    return;
+  std::vector<Span> spans;
+  for (size_t i = 0; i < count; ++i)
+    spans.push_back({bounds[2 * i], bounds[2 * i + 1]});
+  confinement = std::make_shared<const std::vector<Span>>(std::move(spans));
 }
 
 CUresult morphStandInEnqueue(CUstream handle, void (*function)(const void *data), const void *data, size_t bytes) {
@@ -43,7 +27,12 @@ CUresult morphStandInEnqueue(CUstream handle, void (*function)(const void *data)
   if (!stream)
     return call.result;
   std::vector<char> copy(static_cast<const char *>(data), static_cast<const char *>(data) + bytes);
-  return call.queue(stream, [=, copy = std::move(copy)](Context &) { function(copy.data()); }, false, true);
+  auto run = [=, copy = std::move(copy), spans = confinement](Context &) {
+    runningConfinement = spans;
+    function(copy.data());
+    runningConfinement = nullptr;
+  };
+  return call.queue(stream, std::move(run), false, true);
 }
 
 void morphStandInFail(const char *text) {
@@ -54,7 +43,14 @@ void morphStandInFail(const char *text) {
 
 void *morphStandInHostPointer(CUdeviceptr begin, size_t bytes, const char *what) {
   std::lock_guard<std::mutex> lock(driver.gate);
-  return driver.context ? driver.context->span(begin, bytes, what ? what : "morphStandInHostPointer") : nullptr;
+  return driver.context
+             ? driver.context->span(begin, bytes, what ? what : "morphStandInHostPointer", runningConfinement)
+             : nullptr;
+}
+
+uint64_t morphStandInGraphLaunches(void) {
+  std::lock_guard<std::mutex> lock(driver.gate);
+  return driver.graphLaunches;
 }
 
 uint64_t morphStandInErrors(void) {

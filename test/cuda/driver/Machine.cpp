@@ -35,7 +35,7 @@ struct Machine::Pool {
     shared.options = &options;
     shared.memory = &memory;
     shared.errors = &errors;
-    shared.live = memory.live();
+    shared.live = options.checks && launch.confinement ? confined(launch) : memory.live();
     shared.shadow = shadow.get();
     if (shadow)
       shadow->beginLaunch();
@@ -84,6 +84,16 @@ struct Machine::Pool {
     }
     countMemory(shared.requests, mostBlocks(launch), options.cacheBytes, all);
     counters.add(launch.kernel->name, launch.module->translation, all);
+  }
+
+  std::shared_ptr<const LiveRanges> confined(const Launch &launch) const {
+    std::vector<Span> spans = *launch.confinement;
+    for (uint64_t variable : launch.module->globals) {
+      uint64_t begin = 0, bytes = 0;
+      if (memory.find(variable, begin, bytes))
+        spans.push_back({begin, begin + bytes});
+    }
+    return std::make_shared<LiveRanges>(memory.live()->within(std::move(spans)));
   }
 
   /// Blocks of a launch that the device has at once, as far as threads and shared memory say.

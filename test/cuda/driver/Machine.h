@@ -19,6 +19,9 @@
 
 namespace morph::standin {
 
+/// All that a launch may touch; null: whatever is alive.
+using Confinement = std::shared_ptr<const std::vector<Span>>;
+
 /// A module that can run: translated, compiled, its variables in device memory.
 struct LoadedModule {
   std::shared_ptr<const Translation> translation;
@@ -33,6 +36,7 @@ struct Launch {
   uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
   uint32_t dynamicShared = 0;
   std::vector<uint8_t> params;
+  Confinement confinement; ///< Beside the module's variables.
 };
 
 struct MachineOptions {
@@ -48,7 +52,8 @@ public:
   Machine(const MachineOptions &options, Memory &memory, Errors &errors, Counters &counters);
   ~Machine();
 
-  /// Runs a launch to its end, or to its first error that hardware would stop at. What is alive is what is alive now.
+  /// Runs a launch to its end, or to its first error that hardware would stop at. What is alive is what is alive now,
+  /// within the launch's confinement.
   void run(const Launch &launch);
 
 private:

@@ -23,14 +23,34 @@ uint64_t reserveSpan(uint64_t bytes, int protection) {
 
 } // namespace
 
-const LiveRange *LiveRanges::find(uint64_t address, uint64_t bytes) const {
+const LiveRange *LiveRanges::below(uint64_t address) const {
   auto after = std::upper_bound(ranges.begin(), ranges.end(), address,
                                 [](uint64_t value, const LiveRange &range) { return value < range.begin; });
-  if (after == ranges.begin())
+  return after == ranges.begin() ? nullptr : &*(after - 1);
+}
+
+const LiveRange *LiveRanges::find(uint64_t address, uint64_t bytes) const {
+  const LiveRange *range = below(address);
+  if (!range)
     return nullptr;
-  const LiveRange &range = *(after - 1);
-  uint64_t offset = address - range.begin;
-  return offset < range.bytes && range.bytes - offset >= bytes ? &range : nullptr;
+  uint64_t offset = address - range->begin;
+  return offset < range->bytes && range->bytes - offset >= bytes ? range : nullptr;
+}
+
+LiveRanges LiveRanges::within(std::vector<Span> spans) const {
+  std::sort(spans.begin(), spans.end(), [](const Span &a, const Span &b) { return a.begin < b.begin; });
+  LiveRanges found;
+  for (size_t i = 0; i < spans.size();) {
+    Span all = spans[i++];
+    for (; i < spans.size() && spans[i].begin < all.end; ++i)
+      all.end = std::max(all.end, spans[i].end);
+    for (const LiveRange &range : ranges) {
+      uint64_t begin = std::max(all.begin, range.begin), end = std::min(all.end, range.begin + range.bytes);
+      if (begin < end)
+        found.ranges.push_back({begin, end - begin, range.delta});
+    }
+  }
+  return found;
 }
 
 Memory::Memory(uint64_t total, bool isFilled) : total_(total), isFilled(isFilled) {
@@ -122,38 +142,6 @@ bool Memory::find(uint64_t address, uint64_t &begin, uint64_t &bytes) const {
   return true;
 }
 
-bool Memory::setLive(uint64_t begin, uint64_t bytes, bool alive) {
-  uint64_t base = 0, size = 0;
-  if (!find(begin, base, size) || bytes == 0 || bytes > size - (begin - base))
-    return false;
-  Allocation &allocation = allocations[base];
-  allocation.hasParts = true;
-  uint64_t end = begin + bytes;
-  std::map<uint64_t, uint64_t> &parts = allocation.parts;
-  // What overlaps is cut.
-  auto part = parts.lower_bound(begin);
-  if (part != parts.begin())
-    --part;
-  while (part != parts.end() && part->first < end) {
-    auto [first, last] = *part;
-    if (last <= begin) {
-      ++part;
-      continue;
-    }
-    part = parts.erase(part);
-    if (first < begin)
-      parts[first] = begin;
-    if (last > end)
-      parts[end] = last;
-  }
-  if (alive)
-    parts[begin] = end;
-  else
-    fill(begin, bytes);
-  snapshot = nullptr;
-  return true;
-}
-
 void Memory::addHost(uint64_t begin, uint64_t bytes) {
   hosts[begin] = begin + bytes;
   snapshot = nullptr;
@@ -174,12 +162,8 @@ std::shared_ptr<const LiveRanges> Memory::live() {
     return snapshot;
   auto now = std::make_shared<LiveRanges>();
   for (const auto &[begin, allocation] : allocations) {
-    if (!allocation.isAllocated)
-      continue;
-    if (!allocation.hasParts)
+    if (allocation.isAllocated)
       now->ranges.push_back({begin, allocation.bytes, delta()});
-    for (auto [first, last] : allocation.parts)
-      now->ranges.push_back({first, last - first, delta()});
   }
   for (auto [begin, end] : hosts)
     now->ranges.push_back({begin, end - begin, 0});
@@ -189,7 +173,7 @@ std::shared_ptr<const LiveRanges> Memory::live() {
   return snapshot;
 }
 
-std::string Memory::explain(uint64_t address, uint64_t bytes) const {
+std::string Memory::explain(uint64_t address, uint64_t bytes, const LiveRanges &ranges) const {
   auto offset = [](uint64_t value) { return std::to_string(value); };
   uint64_t begin = 0, size = 0;
   if (find(address, begin, size)) {
@@ -199,14 +183,14 @@ std::string Memory::explain(uint64_t address, uint64_t bytes) const {
       return place + " that its stream has not reached yet";
     if (address - begin + bytes > size)
       return place + ", beyond its end";
-    auto after = allocation.parts.upper_bound(address);
-    if (after != allocation.parts.begin() && std::prev(after)->second > address)
-      return place + ", beyond the end of a live buffer of " +
-             offset(std::prev(after)->second - std::prev(after)->first) + " bytes";
-    if (after != allocation.parts.begin())
-      return place + ", in no live buffer (" + offset(address - std::prev(after)->second) +
-             " bytes behind the nearest below)";
-    return place + ", in no live buffer";
+    // It is alive, and not the launch's.
+    if (const LiveRange *begun = ranges.find(address, 1))
+      return place + ", beyond the end of a buffer of " + offset(begun->bytes) + " bytes that the launch was given";
+    place += ", in no buffer that the launch was given";
+    const LiveRange *below = ranges.below(address);
+    return below && below->begin >= begin
+               ? place + " (" + offset(address - below->begin - below->bytes) + " bytes behind the nearest below)"
+               : place;
   }
   for (auto [first, last] : freed)
     if (address >= first && address < last)

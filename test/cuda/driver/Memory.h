@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device memory: where allocations lie, which of them and which of their parts are alive, and the host's view of them.
+// Device memory: where allocations lie, which of them are alive, and the host's view of them.
 // Device addresses are reserved but never mapped, and the bytes lie elsewhere, a fixed distance away: a host program
 // that follows a device address ends, as it would with hardware.
 
@@ -20,17 +20,26 @@ struct LiveRange {
   uint64_t begin = 0, bytes = 0, delta = 0;
 };
 
+/// A part of device memory.
+struct Span {
+  uint64_t begin = 0, end = 0;
+};
+
 /// All live ranges at one time, ordered.
 class LiveRanges {
 public:
+  /// The last range that begins at `address` or below, or null.
+  const LiveRange *below(uint64_t address) const;
   /// The range that holds all bytes from `address` on, or null.
   const LiveRange *find(uint64_t address, uint64_t bytes) const;
+  /// What of these lies within `spans`. Spans that overlap are one range, and those side by side are two.
+  LiveRanges within(std::vector<Span> spans) const;
   std::vector<LiveRange> ranges;
 };
 
 class Memory {
 public:
-  /// `total`: bytes of the device; `isFilled`: what is new or dead is filled with 0xff.
+  /// `total`: bytes of the device; `isFilled`: what is new is filled with 0xff.
   Memory(uint64_t total, bool isFilled);
   ~Memory();
   Memory(const Memory &) = delete;
@@ -50,9 +59,6 @@ public:
   /// The allocation around an address: where it begins and its size. False where there is none.
   bool find(uint64_t address, uint64_t &begin, uint64_t &bytes) const;
 
-  /// Declares a part of an allocation. False where it is in none.
-  bool setLive(uint64_t begin, uint64_t bytes, bool alive);
-
   /// Host memory that kernels may read and write at its own address.
   void addHost(uint64_t begin, uint64_t bytes);
   bool removeHost(uint64_t begin);
@@ -60,8 +66,8 @@ public:
 
   /// The live ranges now; shared until they change.
   std::shared_ptr<const LiveRanges> live();
-  /// Why an access is none to a live range.
-  std::string explain(uint64_t address, uint64_t bytes) const;
+  /// Why an access is none to one of `ranges`, which are all live ones or a launch's.
+  std::string explain(uint64_t address, uint64_t bytes, const LiveRanges &ranges) const;
   /// Host address of device memory; no check.
   char *hostAddress(uint64_t address) const { return reinterpret_cast<char *>(address + delta()); }
   bool isDevice(uint64_t address) const { return address - device < span_; }
@@ -70,8 +76,6 @@ private:
   struct Allocation {
     uint64_t bytes = 0;
     bool isAllocated = false;
-    bool hasParts = false;
-    std::map<uint64_t, uint64_t> parts; ///< Live ones: begin to end.
   };
   void fill(uint64_t begin, uint64_t bytes);
 

@@ -190,7 +190,7 @@ const LiveRange &Worker::findLive(const MorphThread &thread, uint32_t site, uint
                      : how == kWrite ? "stores "
                                      : "changes ") +
              std::to_string(bytes) + " bytes at " + hexadecimal(address) + ", " +
-             shared_->memory->explain(address, bytes),
+             shared_->memory->explain(address, bytes, *shared_->live),
          Fault::IllegalAddress);
   return *found;
 }
