@@ -316,7 +316,7 @@ constexpr Key kKeys[] = {
      "Last positions of a text sequence at which the KL is taken."},
     {"distill.eval_every", kInteger, "steps", "<steps / 4>", ">= 1, <= 1000000000", "distill_c17",
      "Steps between measurements of the KL on held-out samples of each task and on held-out text."},
-    {"distill.eval_samples", kInteger, "sequences", "8", ">= 2, <= 1000000", "distill_c18",
+    {"distill.eval_samples", kInteger, "sequences", "16", ">= 2, <= 1000000", "distill_c18",
      "Held-out sequences of each task, and of text, that it is measured on."},
     {"distill.keep", kString, "", "\"best\"", "best | last", "distill_c19",
      "The weights that are kept: those at which the held-out KL was least, in units of that before the training and in "

@@ -74,25 +74,26 @@ nlohmann::ordered_json means(const HeldOutParts &parts) {
 }
 
 /// Says where the kept weights are not the last ones, and where a KL has risen.
-void report(const HeldOutCourse &course, const HeldOutParts &kept) {
+void report(const std::string &variant, const HeldOutCourse &course, const HeldOutParts &kept) {
+  const std::string who = "distill" + (variant.empty() ? "" : " " + variant);
   const HeldOutParts &last = course.last();
+  const std::string steps = std::to_string(last.step) + " steps";
   if (kept.step == 0 && last.step > 0)
-    logWarning("distill", "no measurement on held-out data was better than the one before the first step: the weights "
-                          "are left as they were");
+    logInfo(who.c_str(),
+            "the weights are left as they were: of " + steps + " none that was measured on held-out data was better");
   else if (kept.step < last.step)
-    logInfo("distill", "kept the weights of step " + std::to_string(kept.step) + " of " + std::to_string(last.step) +
-                           ", the best on held-out data");
+    logInfo(who.c_str(), "kept the weights of step " + std::to_string(kept.step) + " of " + std::to_string(last.step) +
+                             ", the best on held-out data");
   const auto risen = course.worse(last);
   for (const auto &[part, rise] : risen) {
     char numbers[160];
     std::snprintf(numbers, sizeof numbers, "from %.4g to %.4g (by %.2g +- %.1g)",
                   meanAndError(course.first().losses.at(part)).mean, meanAndError(last.losses.at(part)).mean, rise.mean,
                   rise.standardError);
-    logWarning("distill", "KL to the teacher on held-out " + part + " rose " + numbers +
-                              (kept.step < last.step ? " in " + std::to_string(last.step) + " steps" : ""));
+    logWarning(who.c_str(), "KL to the teacher on held-out " + part + " rose " + numbers + " in " + steps);
   }
   if (!risen.empty())
-    logLine("distill", "hint: ", "lower distill.lr, or change distill.task_fraction");
+    logLine(who.c_str(), "hint: ", "lower distill.lr, or change distill.task_fraction");
 }
 
 } // namespace
@@ -155,7 +156,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
     return StageOutcome::Done;
 
   const HeldOutParts &kept = section.keep == DistillSpec::Keep::Best ? course.best() : course.last();
-  report(course, kept);
+  report(context.variant, course, kept);
   nlohmann::ordered_json measured = nlohmann::ordered_json::array();
   for (const HeldOutParts &parts : course.all())
     measured.push_back({{"step", parts.step}, {"kl", means(parts)}});

@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
@@ -29,6 +31,19 @@ MeanAndError meanAndError(const std::vector<double> &values) {
   if (values.size() > 1)
     result.standardError = std::sqrt(squares / (count - 1) / count);
   return result;
+}
+
+double studentFactor(size_t count) {
+  // Of 1 to 10 degrees of freedom; then the expansion about the normal distribution's point (Abramowitz and Stegun
+  // 1964, 26.7.5), right to .003.
+  static constexpr double known[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
+  if (count < 2)
+    return std::numeric_limits<double>::infinity();
+  const size_t freedom = count - 1;
+  if (freedom <= std::size(known))
+    return known[freedom - 1];
+  const double inverse = 1 / static_cast<double>(freedom);
+  return 1.95996 + inverse * (2.37227 + inverse * 2.8225);
 }
 
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs, const std::vector<plan::Step> &steps) {

@@ -52,6 +52,10 @@ struct MeanAndError {
 /// Of values that are samples of one quantity.
 MeanAndError meanAndError(const std::vector<double> &values);
 
+/// The 97.5 % point of Student's distribution, for the mean of `count` values: within so many standard errors of it the
+/// truth lies with 95 %. Infinite for fewer than two.
+double studentFactor(size_t count);
+
 /// Mean and standard error of values[i] - reference[i]: both of the same samples, in the same order.
 MeanAndError pairedDifference(const std::vector<double> &values, const std::vector<double> &reference);
 

@@ -20,7 +20,7 @@ std::map<std::string, MeanAndError> HeldOutCourse::worse(const HeldOutParts &par
   std::map<std::string, MeanAndError> result;
   for (const auto &[name, losses] : parts.losses) {
     const MeanAndError rise = pairedDifference(losses, first().losses.at(name));
-    if (rise.mean > 2 * rise.standardError)
+    if (rise.mean > studentFactor(losses.size()) * rise.standardError)
       result[name] = rise;
   }
   return result;

@@ -34,8 +34,8 @@ public:
   const HeldOutParts &best() const { return course_[best_]; }
   const std::vector<HeldOutParts> &all() const { return course_; }
 
-  /// The parts whose loss is above that of `first` by more than twice the standard error of the paired difference, and
-  /// by how much: what the batches' own spread would hide shows in the differences.
+  /// The parts whose loss is above that of `first` by more than the 95 % interval of the paired difference, and by how
+  /// much: what the batches' own spread would hide shows in the differences.
   std::map<std::string, MeanAndError> worse(const HeldOutParts &parts) const;
 
   /// For checkpoints. `restore` throws Json::exception on anything that is not `state`'s.

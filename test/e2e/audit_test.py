@@ -67,8 +67,12 @@ def main():
         plan = json.loads(run("morph", "plan", folder / "small.toml", "--json").stdout)
         judge = next(stage for stage in plan["stages"] if stage["stage"] == "judge")
         choices = sum(len(list(itertools.combinations(range(LAYERS), budget))) for budget in (1, 2))
+        assert plan["full_layers"] == [1, 2], plan
         assert plan["audit_runs"] == 2 and judge["tokens"] == choices * (4 + 2) * 48, plan
         assert [stage["stage"] for stage in plan["stages"]] == ["align", "select", "judge"], plan
+        # A limit that binds nothing costs nothing.
+        plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--memory-limit", 1).stdout)
+        assert all(stage["extra_flops"] == 0 for stage in plan["stages"]), plan
         plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--set", 'audit.distill="every"').stdout)
         distill, twice = (next(stage for stage in plan["stages"] if stage["stage"] == name) for name in ("distill", "judge"))
         assert distill["models"] == choices and twice["tokens"] == 2 * judge["tokens"], plan

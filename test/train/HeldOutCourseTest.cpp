@@ -4,6 +4,8 @@
 
 #include "gtest/gtest.h"
 
+#include <limits>
+
 using namespace morph;
 
 namespace {
@@ -44,6 +46,21 @@ TEST(HeldOutCourse, APartThatIsWorseBeyondItsErrorIsNotPaidByAnother) {
   EXPECT_TRUE(course.add(parts(2, {0.1, 0.1, 0.1, 0.1}, {1.8, 0.7, 1.1, 0.8})));
   EXPECT_TRUE(course.worse(course.last()).empty());
   EXPECT_EQ(course.best().step, 2);
+}
+
+TEST(HeldOutCourse, TwoBatchesTellLittle) {
+  EXPECT_EQ(studentFactor(1), std::numeric_limits<double>::infinity());
+  EXPECT_NEAR(studentFactor(2), 12.706, 1e-3);
+  EXPECT_NEAR(studentFactor(12), 2.201, 5e-3);
+  EXPECT_NEAR(studentFactor(31), 2.042, 5e-3);
+  EXPECT_NEAR(studentFactor(1000), 1.962, 5e-3);
+  HeldOutCourse course;
+  course.add(parts(0, {2, 2}, {1, 1}));
+  // Ten times the standard error of two differences is no sign yet; of four it is one.
+  EXPECT_TRUE(course.add(parts(1, {1, 1}, {1.09, 1.11})));
+  HeldOutCourse longer;
+  longer.add(parts(0, {2, 2, 2, 2}, {1, 1, 1, 1}));
+  EXPECT_FALSE(longer.add(parts(1, {1, 1, 1, 1}, {1.09, 1.11, 1.09, 1.11})));
 }
 
 TEST(HeldOutCourse, APartWithoutALossCanOnlyRise) {

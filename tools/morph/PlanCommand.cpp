@@ -138,9 +138,12 @@ void print(const Json &report) {
   std::string list;
   for (const std::string reference : report["candidates"])
     list += (list.empty() ? "" : " or ") + reference;
-  std::printf("%s: %s, %lld layers, %lld keep full attention, the others %s\n\n",
+  std::string kept;
+  for (const int64_t budget : report["full_layers"])
+    kept += (kept.empty() ? "" : " or ") + std::to_string(budget);
+  std::printf("%s: %s, %lld layers, %s keep full attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
-              model["layers"].get<long long>(), report["full_layers"].get<long long>(), list.c_str());
+              model["layers"].get<long long>(), kept.c_str(), list.c_str());
   std::vector<std::string> header = {"stage",      "steps",       "tokens", "FLOPs",
                                      "for memory", "peak memory", "disk",   "kept on the way"};
   if (hasDevice) {
@@ -241,12 +244,25 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
   MORPH_ASSIGN_OR_RETURN(SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, variants, folder.path()));
   if (resolved.audit)
     keepAudited(*resolved.audit, plans.files);
+  // What memory costs is told of a stage that runs one program; selectors may run others beside the gates'.
+  const auto scores = [](const Variant &variant) {
+    const auto selector = parseSelectorName(variant.spec.select.method);
+    return selector.ok() && (needsScores({selector->info, selector->option}) || distilsAlone(*selector));
+  };
+  if (resolved.audit || std::any_of(variants.begin(), variants.end(), scores))
+    plans.unlimitedFlops.erase("select");
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                          estimateStages(resolved, plans.files, variants, device ? &*device : nullptr));
+  std::set<int64_t> budgets = {static_cast<int64_t>(fullLayers(choice).size())};
+  if (resolved.audit) {
+    budgets.clear();
+    for (const Variant &variant : variants)
+      budgets.insert(variant.budget);
+  }
   Json report = {{"name", resolved.name},
                  {"model", toJson(resolved.modelInfo)},
-                 {"full_layers", fullLayers(choice).size()},
+                 {"full_layers", budgets},
                  {"candidates", candidatesOf(resolved.space)},
                  {"stages", toJson(resolved, costs, plans.unlimitedFlops, arguments.processes)},
                  {"cache", Json::array()}};
