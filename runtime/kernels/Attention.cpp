@@ -3,7 +3,7 @@
 // and values, by BlockAttention. The gradient takes the result and the logarithms of its rows' sums, or has the forward
 // find them again.
 //
-// bf16 operands are factors of products as they are where that is faster (hasFastBf16Multiply), and widened to fp32
+// bf16 operands are factors of products as they are where that is faster (multipliesBf16), and widened to fp32
 // where it is not, or for a single query (decoding), whose products wait for memory. Sums and softmax are fp32.
 // Shapes: B batch, T queries, S keys, H query heads, G key-value heads, R = H / G, D head dimension.
 
@@ -73,7 +73,7 @@ Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
               ": expected start [B] for a batch of ", q.size(0), ", but got ", p.start_B.sizes());
   if (q.scalar_type() == at::kDouble)
     p.type = at::kDouble;
-  else if (q.scalar_type() == at::kBFloat16 && q.size(1) > 1 && hasFastBf16Multiply())
+  else if (q.scalar_type() == at::kBFloat16 && q.size(1) > 1 && multipliesBf16())
     p.type = at::kBFloat16;
   return p;
 }

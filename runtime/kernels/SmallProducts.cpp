@@ -5,6 +5,8 @@
 #include "runtime/kernels/PairProduct.h"
 #include "runtime/kernels/TiledProduct.h"
 
+#include <vector>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -22,6 +24,17 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
 }
 
 namespace {
+
+bool roundsEverywhere = false;
+
+/// A factor's numbers rounded to bf16, and widened again.
+std::vector<float> rounded(int64_t rows, int64_t columns, Matrix<const float> x) {
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      values[static_cast<size_t>(i * columns + j)] = widen(roundToBf16(x.data[i * x.stride + j]));
+  return values;
+}
 
 /// Whether LibTorch's MKL has the bf16 product and uses AVX512-BF16 or AMX for it, as it does on Intel's processors
 /// alone.
@@ -64,17 +77,28 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
   multiplyByMkl(d, a.data, b.data, beta, c.data);
 }
 
-bool hasFastBf16Multiply() { return hasFastMkl() || pairProduct<Bf16>(); }
+bool multipliesBf16() { return roundsEverywhere || hasFastMkl() || pairProduct<Bf16>(); }
 
 void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                      Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c) {
   static const PairProduct<float> pairs = pairProduct<float>();
-  if (pairs && k > 0)
+  if (pairs && k > 0) {
     pairs(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
-  else
+    return;
+  }
+  if (!roundsEverywhere) {
     multiply(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
+    return;
+  }
+  const int64_t rowsA = transposeA ? k : m, columnsA = transposeA ? m : k, rowsB = transposeB ? n : k,
+                columnsB = transposeB ? k : n;
+  const std::vector<float> factorA = rounded(rowsA, columnsA, a), factorB = rounded(rowsB, columnsB, b);
+  multiply(transposeA, transposeB, m, n, k, alpha, Matrix<const float>{factorA.data(), columnsA},
+           Matrix<const float>{factorB.data(), columnsB}, beta, c);
 }
 
-bool hasFastRoundedMultiply() { return pairProduct<float>(); }
+bool roundsFactors() { return roundsEverywhere || pairProduct<float>(); }
+
+void roundFactors(bool everywhere) { roundsEverywhere = everywhere; }
 
 } // namespace morph

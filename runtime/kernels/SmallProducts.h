@@ -20,14 +20,20 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
 void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, Matrix<const Bf16> a,
               Matrix<const Bf16> b, float beta, Matrix<float> c);
 
-/// Whether the bf16 product is faster than fp32's: LibTorch's MKL has it (Intel with AVX512-BF16 or AMX), or the
-/// processor has what PairProduct needs.
-bool hasFastBf16Multiply();
+/// Whether operands of bf16 are factors as they are, not widened: where that is faster (LibTorch's MKL has the product,
+/// on Intel with AVX512-BF16 or AMX, or the processor has what PairProduct needs), or roundFactors wants it.
+bool multipliesBf16();
 
-/// The same of factors that may be rounded to bf16: they are where that is faster (hasFastRoundedMultiply).
+/// The same of factors that may be rounded to bf16: they are where roundsFactors() says so.
 void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                      Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c);
-bool hasFastRoundedMultiply();
+
+/// Whether multiplyRounded rounds: where that is faster (PairProduct), or roundFactors wants it.
+bool roundsFactors();
+
+/// Whether factors are rounded to bf16 on every processor, faster or not, as tensor cores have them: what programs on a
+/// GPU are compared with must not depend on the processor beside it. Not while products run.
+void roundFactors(bool everywhere);
 
 } // namespace morph
 

@@ -23,7 +23,8 @@ CASES = {"quickstart": {"sm_80": [(2, 37)], "sm_90": [(1, 70), (3, 21)]},
          "qwen3-layer": {"sm_80": [(2, 21)], "sm_90": [(1, 70), (3, 9)]}}
 # Programs of a layer of Qwen3's width take their time: all of them for one target and case, these for the others.
 FEW = {"qwen3-layer": ("align", "decode", "decode-full", "gates")}
-# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5.
+# Of an output's largest magnitude. Gradients of the CPU in fp32 are as far from fp64: 5e-5. In bf16 an output may be farther off
+# if the CPU's is, with factors rounded as on tensor cores: some processors would not round them.
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
 # Gradients of decays are small sums of large terms: in bf16 what is left of them is between .01 and .5 off, from case to case,
 # on the CPU and on a GPU alike. So they are compared over many cases.
@@ -82,7 +83,7 @@ class SpecsTest(unittest.TestCase):
         if self.precision == "bf16":
             far = {name: distance for name, distance in far.items() if not name.endswith(DECAYS)}
         if far and self.precision == "bf16":
-            half = distances(load_file(programs.run(program, batch, length, "cpu")), expected)
+            half = distances(load_file(programs.run(program, batch, length, "cpu", factors="rounded")), expected)
             far = {name: (distance, half[name]) for name, distance in far.items() if not distance < 2 * half[name]}
         self.assertFalse(far)
 
@@ -91,8 +92,8 @@ class SpecsTest(unittest.TestCase):
         for length in DECAY_LENGTHS.get(MODEL, ()):
             expected = load_file(programs.run("distill", 1, length, "cpu", "f64"))
             for device, squares in errors.items():
-                found = load_file(programs.run("distill", 1, length, device, MORPH_STAND_IN_DEVICE=DEVICES["sm_90"],
-                                               MORPH_STAND_IN_CHECKS="0"))
+                found = load_file(programs.run("distill", 1, length, device, factors="rounded",
+                                               MORPH_STAND_IN_DEVICE=DEVICES["sm_90"], MORPH_STAND_IN_CHECKS="0"))
                 squares += [distance ** 2 for name, distance in distances(found, expected).items() if name.endswith(DECAYS)]
         if MODEL in DECAY_LENGTHS:
             self.assertEqual(len(errors["cuda"]), len(DECAYS) * len(DECAY_LENGTHS[MODEL]))

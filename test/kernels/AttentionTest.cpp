@@ -156,7 +156,7 @@ TEST_P(AttentionTest, ForwardIsTheDefinition) {
   round();
   const at::Tensor low = forward(at::kBFloat16);
   EXPECT_EQ(low.scalar_type(), at::kFloat);
-  expectClose(low, naive(GetParam(), q, k, v, scale), hasFastBf16Multiply() ? 1e-2 : 1e-5);
+  expectClose(low, naive(GetParam(), q, k, v, scale), multipliesBf16() ? 1e-2 : 1e-5);
 }
 
 TEST_P(AttentionTest, RingsThatHoldWhatIsSeenGiveTheSame) {

@@ -265,7 +265,16 @@ TYPED_TEST(TiledProductTest, AddsToWhatIsThere) {
           }
 }
 
-TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
+/// On this processor, and with factors rounded whether that is faster or not.
+class MultiplyRoundedTest : public testing::TestWithParam<bool> {
+protected:
+  void SetUp() override { roundFactors(GetParam()); }
+  void TearDown() override { roundFactors(false); }
+};
+INSTANTIATE_TEST_SUITE_P(Everywhere, MultiplyRoundedTest, testing::Bool());
+
+TEST_P(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
+  EXPECT_TRUE(roundsFactors() || !GetParam());
   for (int64_t m : {1, 9, 64, 67})
     for (int64_t n : {1, 31, 64})
       for (int64_t k : {1, 2, 15, 33, 64, 259})
@@ -281,7 +290,7 @@ TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
           multiplyRounded(d.transposeA, d.transposeB, m, n, k, 2, matrix(problem.a), matrix(problem.b), -1,
                           Matrix<float>{reinterpret_cast<float *>(c.memory.data()), c.stride});
           // The same numbers are drawn for both types.
-          const Problem &factors = hasFastRoundedMultiply() ? rounded : problem;
+          const Problem &factors = roundsFactors() ? rounded : problem;
           double worst = 0;
           for (int64_t i = 0; i < m; ++i)
             for (int64_t j = 0; j < c.stride; ++j) {

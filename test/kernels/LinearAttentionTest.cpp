@@ -397,26 +397,30 @@ TEST_P(LinearAttention, StrongDecayIsExact) {
 
 // Factors within the products are rounded where that is faster, else only q, k and v: sums and states stay fp32.
 TEST_P(LinearAttention, RoundedFactorsAreClose) {
-  forAll([](const Variant &variant) {
-    for (const Sizes &sizes : {Sizes{2, 70, 4, 32, 32}, Sizes{1, 40, 2, 32, 48}, Sizes{8, 1, 4, 16, 16}}) {
-      SCOPED_TRACE(testing::Message() << "length " << sizes.length);
-      Call call = randomCall(variant, sizes, true, at::kFloat);
-      call.chunk = 32;
-      for (int i : {kQ, kK, kV})
-        call.x[i] = call.x[i].to(at::kBFloat16);
-      const at::Tensor dO = at::randn(call.x[kV].sizes()).to(at::kBFloat16);
-      const Call wide = cast(call, at::kDouble);
-      const bool rounds = hasFastRoundedMultiply();
-      const Result result = chunked(call);
-      EXPECT_EQ(result.o.scalar_type(), at::kFloat);
-      // A single step is no product of matrices.
-      expectClose(result, recurrent(wide), rounds && sizes.length > 1 ? (variant.normalised ? 3e-2 : 1e-2) : 1e-5);
-      const Operands actual = gradients(call, dO), expected = gradientsByAutograd(wide, dO.to(at::kDouble));
-      for (const at::Tensor &gradient : actual)
-        EXPECT_EQ(gradient.scalar_type(), at::kFloat);
-      expectClose(call, actual, expected, !rounds ? 1e-4 : variant.normalised ? 4e-2 : 2e-2);
-    }
-  });
+  for (bool everywhere : {false, true}) {
+    roundFactors(everywhere);
+    forAll([](const Variant &variant) {
+      for (const Sizes &sizes : {Sizes{2, 70, 4, 32, 32}, Sizes{1, 40, 2, 32, 48}, Sizes{8, 1, 4, 16, 16}}) {
+        SCOPED_TRACE(testing::Message() << "length " << sizes.length);
+        Call call = randomCall(variant, sizes, true, at::kFloat);
+        call.chunk = 32;
+        for (int i : {kQ, kK, kV})
+          call.x[i] = call.x[i].to(at::kBFloat16);
+        const at::Tensor dO = at::randn(call.x[kV].sizes()).to(at::kBFloat16);
+        const Call wide = cast(call, at::kDouble);
+        const bool rounds = roundsFactors();
+        const Result result = chunked(call);
+        EXPECT_EQ(result.o.scalar_type(), at::kFloat);
+        // A single step is no product of matrices.
+        expectClose(result, recurrent(wide), rounds && sizes.length > 1 ? (variant.normalised ? 3e-2 : 1e-2) : 1e-5);
+        const Operands actual = gradients(call, dO), expected = gradientsByAutograd(wide, dO.to(at::kDouble));
+        for (const at::Tensor &gradient : actual)
+          EXPECT_EQ(gradient.scalar_type(), at::kFloat);
+        expectClose(call, actual, expected, !rounds ? 1e-4 : variant.normalised ? 4e-2 : 2e-2);
+      }
+    });
+  }
+  roundFactors(false);
 }
 
 //===--- Recurrences by their names ------------------------------------------------------------------------------===//

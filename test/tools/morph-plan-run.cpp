@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--device cpu|cuda] [--weights PATH]...
-//                [--runs N] [--counts FILE]
+//                [--runs N] [--counts FILE] [--factors fast|rounded]
 // Runs a plan on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. With
 // `--runs` so often, each on what the one before has left in inputs that are updated. Of the program `decode`, which
 // runs once, the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the output is
 // `logits` [N,B,V], those after each step. `--counts` writes what the stand-in for NVIDIA's driver counted of each
-// kernel (morphStandInCountersJson), as a JSON list. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
+// kernel (morphStandInCountersJson), as a JSON list. With `--factors rounded` the CPU's kernels round factors to bf16
+// as a GPU's, on every processor (roundFactors). Exit 0: done; 1: failed; 2: wrong usage, plan or file.
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/device/TorchDevice.h"
+#include "runtime/kernels/SmallProducts.h"
 #include "runtime/plan/Names.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/train/Inference.h"
@@ -142,6 +144,8 @@ int main(int argc, char **argv) {
       options.runs = std::atoi(value.c_str());
     else if (argument == "--counts")
       options.counts = value;
+    else if (argument == "--factors" && (value == "fast" || value == "rounded"))
+      roundFactors(value == "rounded");
     else if (argument == "--device" && (value == "cpu" || value == "cuda"))
       options.device = value;
     else if (argument == "--precision" && (value == "f64" || value == "f32"))
@@ -152,7 +156,8 @@ int main(int argc, char **argv) {
   if (options.plan.empty() || options.input.empty() || options.output.empty())
     return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
                                                          "[--precision f64|f32] [--device cpu|cuda] "
-                                                         "[--weights PATH]... [--runs N] [--counts FILE]"));
+                                                         "[--weights PATH]... [--runs N] [--counts FILE] "
+                                                         "[--factors fast|rounded]"));
   const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
   return done.ok() ? *done : reportError("morph-plan-run", done.status());
 }

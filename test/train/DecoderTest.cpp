@@ -114,7 +114,7 @@ TEST(Decoder, RingsOfBf16GiveTheSameHoweverTokensCome) {
   const at::Tensor expected = decode(*executor, {length}, length);
   // Keys and values are rounded before the first query sees them, so that nothing but the order of sums differs; and,
   // where bf16 products are fast, the shares that several queries at once multiply with values.
-  const double tolerance = hasFastBf16Multiply() ? 4e-3 : 1e-5;
+  const double tolerance = multipliesBf16() ? 4e-3 : 1e-5;
   for (const std::vector<int64_t> &lengths : {std::vector<int64_t>{length - 3, 1, 1, 1}, {1, 4, 300, length - 305}})
     EXPECT_LT((decode(*executor, lengths, 0) - expected).abs().max().item<double>(), tolerance);
   const double rounding = (decode(*make(decodePlan()), {length}, length) - expected).abs().max().item<double>();

@@ -176,7 +176,8 @@ class Programs:
         self.plans = compile_plans(binaries, spec, target, self.folder / "plans")
         save_file(make_weights(self.plans.values()), self.folder / "weights.safetensors")
 
-    def run(self, program, batch, length, device, precision="f32", counts=None, runs=1, **environment):
+    def run(self, program, batch, length, device, precision="f32", counts=None, runs=1, factors="fast",
+            **environment):
         """The file of the outputs of a program, of the last run. A plan for a GPU without its code is one for the CPU."""
         plan = self.plans[program]
         if device == "cpu":
@@ -187,7 +188,7 @@ class Programs:
         if not inputs.exists():
             save_file(make_inputs(plan, batch, length), inputs)
         output = self.folder / f"{program}-{device}-{precision}.safetensors"
-        options = ["--runs", runs, *(["--counts", counts] if counts else [])]
+        options = ["--runs", runs, "--factors", factors, *(["--counts", counts] if counts else [])]
         run(self.binaries.parent / "test/bin/morph-plan-run", path, "--input", inputs, "--output", output, "--device", device,
             "--precision", precision, "--weights", self.folder / "weights.safetensors", *options, **environment)
         return output
