@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernels/ChunkLoops.h"
+#include "runtime/kernels/Bf16.h"
 #include "runtime/kernels/Vectorize.h"
 
 namespace morph::chunk {
@@ -184,6 +185,11 @@ MORPH_VECTORIZE void scaleAll(int64_t rows, int64_t n, float factor, Matrix<cons
 }
 void scaleAll(int64_t rows, int64_t n, double factor, Matrix<const double> from, Matrix<double> to) {
   scaleRowsOf<double>(rows, n, nullptr, factor, from, to);
+}
+MORPH_VECTORIZE void roundAll(int64_t rows, int64_t n, Matrix<float> x) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      x.row(i)[j] = widen(roundToBf16(x.row(i)[j]));
 }
 MORPH_VECTORIZE void addRows(int64_t rows, int64_t n, Matrix<const float> a, Matrix<const float> b, Matrix<float> to) {
   addRowsOf<float>(rows, n, a, b, to);

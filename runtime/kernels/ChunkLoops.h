@@ -30,6 +30,9 @@ void scaleRows(int64_t rows, int64_t n, const double *factors, Matrix<const doub
 void scaleAll(int64_t rows, int64_t n, float factor, Matrix<const float> from, Matrix<float> to);
 void scaleAll(int64_t rows, int64_t n, double factor, Matrix<const double> from, Matrix<double> to);
 
+/// Each of x [rows,n] becomes the nearest number of bf16.
+void roundAll(int64_t rows, int64_t n, Matrix<float> x);
+
 /// to [rows,n] = a + b
 void addRows(int64_t rows, int64_t n, Matrix<const float> a, Matrix<const float> b, Matrix<float> to);
 void addRows(int64_t rows, int64_t n, Matrix<const double> a, Matrix<const double> b, Matrix<double> to);

@@ -15,7 +15,7 @@ namespace morph::chunk {
 /// T, which is not deduced from here.
 template <typename T> using Same = std::common_type_t<T>;
 
-/// A product (SmallProducts.h), whose factors may be rounded to bf16 where it `rounds`.
+/// A product (SmallProducts.h), of factors rounded to bf16 where it `rounds`.
 template <typename T>
 void product(bool rounds, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, T alpha,
              Matrix<const Same<T>> a, Matrix<const Same<T>> b, Same<T> beta, Matrix<Same<T>> c) {

@@ -67,7 +67,7 @@ template <typename T> struct RecurrenceProblem {
   /// What the forward leaves where they are not null, and the backward finds again where they are: the states
   /// [B,H,chunks,K,V] at the chunks' starts (if sizes.hasStates), and [B,T,H,V] W, E of the delta rule, or v.
   T *states = nullptr, *written = nullptr;
-  bool rounds = false; ///< Products may round their factors to bf16, as fla's do; sums, solves and states are T.
+  bool rounds = false; ///< Products round their factors to bf16, as fla's do; sums, solves and states are T.
 };
 
 /// Where the gradients go, null for what the problem has not.

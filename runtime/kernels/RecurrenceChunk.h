@@ -120,6 +120,10 @@ template <typename T, StateUpdate update, bool channels> struct Chunk {
     decays.load(size, head.g.below(begin), fromStart, p.rounds);
     if (needQ)
       chunk::scaleAll(size, s.width, p.scale, head.q.below(begin), rows);
+    // Products would round them, and the gradients of decays are differences of such products and of theirs.
+    if constexpr (std::is_same_v<T, float>)
+      if (needQ && p.rounds)
+        chunk::roundAll(size, s.width, rows);
     const int64_t first = needQ ? 0 : 1, count = int64_t(needQ) + int64_t(needB);
     if (count > 0)
       decays.scores(count, kWrites, first > 0, rows.below(first * size), written(), scores.below(first * size));

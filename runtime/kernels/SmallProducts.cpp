@@ -86,10 +86,6 @@ void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int
     pairs(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
     return;
   }
-  if (!roundsEverywhere) {
-    multiply(transposeA, transposeB, m, n, k, alpha, a, b, beta, c);
-    return;
-  }
   const int64_t rowsA = transposeA ? k : m, columnsA = transposeA ? m : k, rowsB = transposeB ? n : k,
                 columnsB = transposeB ? k : n;
   const std::vector<float> factorA = rounded(rowsA, columnsA, a), factorB = rounded(rowsB, columnsB, b);

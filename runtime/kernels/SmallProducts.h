@@ -24,11 +24,11 @@ void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k,
 /// on Intel with AVX512-BF16 or AMX, or the processor has what PairProduct needs), or roundFactors wants it.
 bool multipliesBf16();
 
-/// The same of factors that may be rounded to bf16: they are where roundsFactors() says so.
+/// The same of factors rounded to bf16.
 void multiplyRounded(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                      Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c);
 
-/// Whether multiplyRounded rounds: where that is faster (PairProduct), or roundFactors wants it.
+/// Whether factors that may be rounded are: where such products are faster (PairProduct), or roundFactors wants it.
 bool roundsFactors();
 
 /// Whether factors are rounded to bf16 on every processor, faster or not, as tensor cores have them: what programs on a

@@ -265,16 +265,7 @@ TYPED_TEST(TiledProductTest, AddsToWhatIsThere) {
           }
 }
 
-/// On this processor, and with factors rounded whether that is faster or not.
-class MultiplyRoundedTest : public testing::TestWithParam<bool> {
-protected:
-  void SetUp() override { roundFactors(GetParam()); }
-  void TearDown() override { roundFactors(false); }
-};
-INSTANTIATE_TEST_SUITE_P(Everywhere, MultiplyRoundedTest, testing::Bool());
-
-TEST_P(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
-  EXPECT_TRUE(roundsFactors() || !GetParam());
+TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
   for (int64_t m : {1, 9, 64, 67})
     for (int64_t n : {1, 31, 64})
       for (int64_t k : {1, 2, 15, 33, 64, 259})
@@ -290,12 +281,11 @@ TEST_P(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
           multiplyRounded(d.transposeA, d.transposeB, m, n, k, 2, matrix(problem.a), matrix(problem.b), -1,
                           Matrix<float>{reinterpret_cast<float *>(c.memory.data()), c.stride});
           // The same numbers are drawn for both types.
-          const Problem &factors = roundsFactors() ? rounded : problem;
           double worst = 0;
           for (int64_t i = 0; i < m; ++i)
             for (int64_t j = 0; j < c.stride; ++j) {
               const double before = problem.c.at(i, j),
-                           wanted = j < n ? 2 * factors.expected(i, j, false) - before : before;
+                           wanted = j < n ? 2 * rounded.expected(i, j, false) - before : before;
               worst = std::max(worst, std::abs(c.at(i, j) - wanted) / (1 + std::abs(wanted)));
             }
           ASSERT_LT(worst, 3e-6 * (2 + std::sqrt(static_cast<double>(k))));

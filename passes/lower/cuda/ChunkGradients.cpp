@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gradients of a chunk once the states' and their gradients at its ends are known: a block has a chunk of a head,
-// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V. What is
-// written under the keys is at first without beta, whose gradient it gives: that of k_j and that of beta_j are of one
-// product.
+// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V. The
+// gradients of scores have beta, and what reads and what is written are products of the same rounded matrix: what it
+// adds to the one it takes from the other in the gradient of decays, where errors that are not the same would be all
+// that is left of long sums. beta's own gradient is divided by beta.
 
 #include "passes/lower/cuda/RecurrenceChunks.h"
 
@@ -16,6 +17,9 @@ namespace {
 constexpr unsigned kDy = Shape::Count, kStates = kDy + 1, kDStates = kDy + 2, kDv = kDy + 3, kWritten = kDy + 4,
                    kDq = kDy + 5, kDk = kDy + 6, kDDecay = kDy + 7, kDBeta = kDy + 8, kDBonus = kDy + 9,
                    kPointers = kDy + 10;
+
+/// A smaller beta counts as this, by which its gradient can be divided: nothing beside what a number is rounded by.
+constexpr double kLeastBeta = 1e-18;
 
 class GradientsKernel : public ChunkKernel {
 public:
@@ -35,8 +39,7 @@ public:
       if (isOfKeys && !isDelta)
         continue;
       Scores &to = isOfKeys ? ofKeys : ofQueries;
-      to.plain = p.take(size, size);
-      to.withBeta = isDelta ? p.take(size, size) : to.plain;
+      to.matrix = p.take(size, size);
       if (takesScores())
         to.ofAll = p.take(size, size);
     }
@@ -60,10 +63,10 @@ private:
   };
   /// Gradients of scores in shared memory.
   struct Scores {
-    SharedMatrix plain, withBeta;
+    SharedMatrix matrix;
     SharedMatrix ofAll; ///< As they are summed up, where levels take them from there.
   };
-  /// Gradients [C,K]: of what reads the state, and of what is written without beta.
+  /// Gradients [C,K]: of what reads the state, and of what is written, times beta.
   struct Rows {
     Carried queries, readKeys, writtenKeys;
   };
@@ -77,7 +80,7 @@ private:
   /// This thread's sum of S * R over a tile: of its row where channels decay each by itself.
   Scalar addStates(Scalar sum);
   /// The sum of S' * R, the gradient of the logarithm of what decays over the chunk: of each channel, or of all. The
-  /// state after the chunk is not read for it: S' = e S + (f K)^T U, and `writtenKeys` are f U R^T, U without beta.
+  /// state after the chunk is not read for it: S' = e S + (f K)^T U, and `writtenKeys` are f U R^T.
   void storeLast(Scalar states, ArrayRef<Scalar> writtenKeys);
   /// Stores the gradients of the scores of a level, or decayed of all.
   void storeScores(const Sums &sums, std::optional<Index> level);
@@ -159,8 +162,7 @@ Scalar GradientsKernel::addStates(Scalar sum) {
 
 void GradientsKernel::storeLast(Scalar states, ArrayRef<Scalar> writtenKeys) {
   auto product = [&](size_t number, Index row, Index column) {
-    Scalar value = writtenKeys[number] * p.loadOne(keys, row, column);
-    return isDelta ? value * vectorAt(betas, row) : value;
+    return writtenKeys[number] * p.loadOne(keys, row, column);
   };
   if (!hasChannels()) {
     Scalar sum = states * decayed(vectorAt(decays, k->integer(size - 1)));
@@ -194,28 +196,26 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
         ofRow.emplace(vectorAt(decays, row));
       for (size_t number : numbers) {
         Index column = p.columnOf(size, size, number);
-        Carried plain, withBeta, pair;
+        Carried pair;
         if (takesScores()) {
           auto [a, b] = p.load(to.ofAll, row, column);
           pair = {a, b};
         } else {
           pair.append({gradients[number], gradients[number + 1]});
         }
-        for (size_t lane = 0; lane < 2; ++lane) {
+        for (auto [lane, value] : llvm::enumerate(pair)) {
           Index at = column + static_cast<int64_t>(lane);
-          Scalar value = pair[lane] * (isOfKeys ? -1 : shape.scale);
+          value = value * (isOfKeys ? -1 : shape.scale);
           if (!level && shape.has[Shape::Bonus])
             k->onlyIf(at == row, [&] { k->store(value, vector(diagonal), row); });
           Value isSeen = level ? isOfLevel(row, at, *level) : isOfKeys ? at < row : at <= row;
           if (ofRow)
             value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));
-          plain.push_back(k->select(isSeen, value, k->number(0)));
           if (isDelta)
-            withBeta.push_back(plain.back() * vectorAt(betas, at));
+            value = value * vectorAt(betas, at);
+          value = k->select(isSeen, value, k->number(0));
         }
-        p.store({plain[0], plain[1]}, to.plain, row, column);
-        if (isDelta)
-          p.store({withBeta[0], withBeta[1]}, to.withBeta, row, column);
+        p.store({pair[0], pair[1]}, to.matrix, row, column);
       }
     });
   };
@@ -228,12 +228,12 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
 /// argument.
 void GradientsKernel::addProducts(
     Rows &rows, llvm::function_ref<void(Carried &sums, llvm::function_ref<Carried(Carried)> product)> add) {
-  add(rows.queries, [&](Carried start) { return p.product(size, width, size, ofQueries.withBeta, levelKeys, start); });
+  add(rows.queries, [&](Carried start) { return p.product(size, width, size, ofQueries.matrix, levelKeys, start); });
   if (isDelta)
-    add(rows.readKeys, [&](Carried start) { return p.product(size, width, size, ofKeys.withBeta, levelKeys, start); });
+    add(rows.readKeys, [&](Carried start) { return p.product(size, width, size, ofKeys.matrix, levelKeys, start); });
   add(rows.writtenKeys, [&](Carried start) {
-    start = p.product(size, width, size, ~Factor(ofQueries.plain), levelQueries, start);
-    return isDelta ? p.product(size, width, size, ~Factor(ofKeys.plain), levelKeys, start) : start;
+    start = p.product(size, width, size, ~Factor(ofQueries.matrix), levelQueries, start);
+    return isDelta ? p.product(size, width, size, ~Factor(ofKeys.matrix), levelKeys, start) : start;
   });
 }
 
@@ -279,15 +279,15 @@ void GradientsKernel::addLevels(const Sums &s, Rows &rows) {
 void GradientsKernel::addDiagonal(Rows &rows) {
   p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
     auto [element, isThere] = place(row, shape.width);
-    Scalar ofRow = vectorAt(diagonal, row), beta = isDelta ? vectorAt(betas, row) : k->number(1);
+    Scalar ofRow = vectorAt(diagonal, row), written = isDelta ? ofRow * vectorAt(betas, row) : ofRow;
     for (size_t n : numbers) {
       Index column = p.columnOf(size, width, n);
       auto [q0, q1] = p.load(queries, row, column);
       auto [k0, k1] = p.load(keys, row, column);
       Carried query{q0, q1}, key{k0, k1}, ofBonus;
       for (size_t lane = 0; lane < 2; ++lane) {
-        Scalar factor = ofRow * diagonalFactor(column + static_cast<int64_t>(lane));
-        rows.queries[n + lane] = fma(factor * beta, key[lane], rows.queries[n + lane]);
+        Scalar factor = written * diagonalFactor(column + static_cast<int64_t>(lane));
+        rows.queries[n + lane] = fma(factor, key[lane], rows.queries[n + lane]);
         rows.writtenKeys[n + lane] = fma(factor, query[lane], rows.writtenKeys[n + lane]);
         ofBonus.push_back(ofRow * query[lane] * key[lane]);
       }
@@ -336,12 +336,11 @@ void GradientsKernel::storeDecays(const Rows &rows) {
     k->onlyIf(k->thread() < size, [&] {
       Scalar ofWritten = rowSum(0, k->thread());
       if (isDelta)
-        k->onlyIf(k->thread() < positions(),
-                  [&] { k->store(ofWritten, k->pointer(kDBeta), line(*first + k->thread())); });
+        k->onlyIf(k->thread() < positions(), [&] {
+          k->store(ofWritten / vectorAt(betas, k->thread()), k->pointer(kDBeta), line(*first + k->thread()));
+        });
       if (!hasRowDecay())
         return;
-      if (isDelta)
-        ofWritten = ofWritten * vectorAt(betas, k->thread());
       Scalar sum = rowSum(1, k->thread()) - ofWritten;
       k->store(k->select(k->thread() == size - 1, sum + vectorAt(ofLast, k->integer(0)), sum), vector(gradient),
                k->thread());
@@ -358,13 +357,12 @@ void GradientsKernel::storeDecays(const Rows &rows) {
     return;
   k->barrier();
   p.visitRows(size, width, [&](Index row, ArrayRef<size_t> numbers) {
-    Scalar beta = isDelta ? vectorAt(betas, row) : k->number(1);
     for (size_t n : numbers) {
       Index column = p.columnOf(size, width, n);
       Carried pair;
       for (int64_t lane = 0; lane < 2; ++lane) {
         size_t at = n + static_cast<size_t>(lane);
-        pair.push_back(ofReads(at, row, column + lane) - beta * ofWrites(at, row, column + lane));
+        pair.push_back(ofReads(at, row, column + lane) - ofWrites(at, row, column + lane));
       }
       p.store({pair[0], pair[1]}, logs, row, column);
     }
@@ -388,8 +386,10 @@ void GradientsKernel::build(KernelBuilder &kernel) {
   beginChunk(kernel.block(0));
   fillShared(keys, Shape::K);
   fillShared(queries, Shape::Q);
-  if (isDelta)
-    storeBeta(loadBeta(), betas);
+  if (isDelta) {
+    Scalar beta = loadBeta();
+    storeBeta(k->select(k->less(abs(beta), k->number(kLeastBeta)), k->number(kLeastBeta), beta), betas);
+  }
   if (hasRowDecay())
     storeRunningSums(loadDecays(), decays);
   if (hasChannels())
@@ -416,8 +416,10 @@ void GradientsKernel::build(KernelBuilder &kernel) {
   Rows rows{s.dyState, s.dvState, s.writtenDState};
   decayRows(width, rows.queries, logs, decays, /*isToEnd=*/false, shape.scale);
   decayRows(width, rows.writtenKeys, logs, decays, /*isToEnd=*/true, 1);
-  if (isDelta)
+  if (isDelta) {
     decayRows(width, rows.readKeys, logs, decays, /*isToEnd=*/false, -1);
+    scaleRows(width, rows.writtenKeys, [&](Index row) { return vectorAt(betas, row); });
+  }
   if (shape.hasDecay())
     storeLast(s.states, rows.writtenKeys);
   k->barrier();
@@ -440,9 +442,8 @@ void GradientsKernel::build(KernelBuilder &kernel) {
     });
   };
   storeRows(kDq, [&](size_t n, Index) { return rows.queries[n]; });
-  storeRows(kDk, [&](size_t n, Index row) {
-    return isDelta ? fma(rows.writtenKeys[n], vectorAt(betas, row), rows.readKeys[n]) : rows.writtenKeys[n];
-  });
+  storeRows(kDk,
+            [&](size_t n, Index) { return isDelta ? rows.writtenKeys[n] + rows.readKeys[n] : rows.writtenKeys[n]; });
   if (shape.hasDecay() || isDelta)
     storeDecays(rows);
 }

@@ -24,6 +24,11 @@ MODELS = {
     # One layer of Qwen3-1.7B, with a small vocabulary: the head's product is a library's.
     "qwen3-layer": {"config": "qwen3-1.7b", "changes": {"num_hidden_layers": 1, "vocab_size": 1000},
                     "precision": "bf16", "backend": "gated_deltanet", "full_layers": 0},
+    # Its heads, of a narrow model: for many cases.
+    "qwen3-narrow": {"config": "qwen3-1.7b",
+                     "changes": {"num_hidden_layers": 1, "vocab_size": 256, "hidden_size": 256, "intermediate_size": 256,
+                                 "num_attention_heads": 4, "num_key_value_heads": 2},
+                     "precision": "bf16", "backend": "gated_deltanet", "full_layers": 0},
 }
 SPEC = """version = 1
 name = "{name}"
