@@ -8,7 +8,7 @@
 
 namespace morph {
 
-struct CudaProgram::Launches {
+struct CudaProgram::Launches : Prepared {
   struct Argument {
     plan::LaunchArgument::Kind kind;
     int64_t number; ///< An operand or result, a byte of scratch, or the number itself.
@@ -24,7 +24,10 @@ struct CudaProgram::Launches {
   std::vector<Instruction> instructions;
 };
 
-void CudaProgram::FreeLaunches::operator()(Launches *launches) const { delete launches; }
+struct CudaProgram::DriverGraph : Graph {
+  explicit DriverGraph(CudaGraph graph) : graph(std::move(graph)) {}
+  CudaGraph graph;
+};
 
 /// "sm_90" as 90; 0 where it is none.
 static int targetNumber(const std::string &target) {
@@ -111,9 +114,10 @@ static CudaProduct productOf(const plan::Plan &plan, const plan::Instruction &in
   return description;
 }
 
-StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::string, int64_t> &sizes,
-                                                        const std::vector<std::vector<int64_t>> &shapes) const {
-  LaunchesPtr launches(new Launches());
+StatusOr<std::unique_ptr<DeviceProgram::Prepared>>
+CudaProgram::prepare(const std::map<std::string, int64_t> &sizes,
+                     const std::vector<std::vector<int64_t>> &shapes) const {
+  auto launches = std::make_unique<Launches>();
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   for (size_t i = 0; i < plan_.instructions.size(); ++i) {
     Launches::Instruction &instruction = launches->instructions.emplace_back();
@@ -140,16 +144,30 @@ StatusOr<CudaProgram::LaunchesPtr> CudaProgram::prepare(const std::map<std::stri
       instruction.launches.push_back(std::move(prepared));
     }
   }
-  return launches;
+  return std::unique_ptr<Prepared>(std::move(launches));
+}
+
+StatusOr<std::optional<DeviceProgram::Room>> CudaProgram::room() const {
+  MORPH_ASSIGN_OR_RETURN(const int64_t free, device_.freeBytes());
+  return std::optional<Room>(Room{device_.properties().name, free, device_.heldBytes()});
+}
+
+StatusOr<std::unique_ptr<DeviceProgram::Graph>> CudaProgram::capture(const std::function<Status()> &work) {
+  MORPH_ASSIGN_OR_RETURN(CudaGraph graph, device_.capture(work));
+  return std::unique_ptr<Graph>(new DriverGraph(std::move(graph)));
+}
+
+Status CudaProgram::launch(const Graph &graph) {
+  return device_.launch(static_cast<const DriverGraph &>(graph).graph, "program '" + plan_.program + "'");
 }
 
 static CudaSpan spanOf(const at::Tensor &tensor) {
   return {tensor.const_data_ptr(), static_cast<int64_t>(tensor.nbytes())};
 }
 
-Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
-                        const std::vector<at::Tensor> &results, CudaSpan scratch) const {
-  const Launches::Instruction &instruction = launches.instructions[i];
+Status CudaProgram::run(size_t i, const Prepared *prepared, const std::vector<at::Tensor> &operands,
+                        const std::vector<at::Tensor> &results, ScratchMemory scratch) {
+  const Launches::Instruction &instruction = static_cast<const Launches *>(prepared)->instructions[i];
   const bool isChecked = device_.checksAccesses();
   std::vector<CudaSpan> touched;
   const auto give = [&](CudaSpan span) {
@@ -182,7 +200,7 @@ Status CudaProgram::run(size_t i, const Launches &launches, const std::vector<at
       else if (argument.kind == Kind::Result)
         pointer = give(spanOf(results[index]));
       else if (argument.kind == Kind::Scratch) // How long its part is no plan says.
-        pointer = give({static_cast<const char *>(scratch.begin) + argument.number, scratch.bytes - argument.number});
+        pointer = give({scratch.begin + argument.number, scratch.bytes - argument.number});
       values.push_back(argument.kind == Kind::Size ? argument.number : reinterpret_cast<int64_t>(pointer));
     }
     addresses.clear();

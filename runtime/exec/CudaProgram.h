@@ -5,39 +5,36 @@
 #define MORPH_RUNTIME_EXEC_CUDAPROGRAM_H
 
 #include "runtime/device/CudaDevice.h"
-#include "runtime/plan/Plan.h"
-
-#include <ATen/ATen.h>
-
-#include <array>
-#include <memory>
-#include <vector>
+#include "runtime/exec/DeviceProgram.h"
 
 namespace morph {
 
-class CudaProgram {
+class CudaProgram : public DeviceProgram {
 public:
   /// Loads the code of a validated plan, which must live as long as this. Errors: the plan has no code for GPUs, or for
   /// a later one than `device` is; the PTX is not there, or refused by the driver; it lacks a kernel.
   static StatusOr<std::unique_ptr<CudaProgram>> create(const plan::Plan &plan, CudaDevice &device);
 
-  /// What the launches and products of all instructions are for sizes by name, and the shapes of all values.
-  struct Launches;
-  struct FreeLaunches {
-    void operator()(Launches *launches) const;
-  };
-  using LaunchesPtr = std::unique_ptr<Launches, FreeLaunches>;
-  StatusOr<LaunchesPtr> prepare(const std::map<std::string, int64_t> &sizes,
-                                const std::vector<std::vector<int64_t>> &shapes) const;
+  /// What the launches and products of all instructions are.
+  StatusOr<std::unique_ptr<Prepared>> prepare(const std::map<std::string, int64_t> &sizes,
+                                              const std::vector<std::vector<int64_t>> &shapes) const override;
+  /// Puts instruction `i` on the device's stream.
+  Status run(size_t i, const Prepared *prepared, const std::vector<at::Tensor> &operands,
+             const std::vector<at::Tensor> &results, ScratchMemory scratch) override;
+  StatusOr<double> secondsOf(const std::function<Status()> &work) override { return device_.secondsOf(work); }
+  StatusOr<std::optional<Room>> room() const override;
 
-  /// Puts instruction `i` on the device's stream. Optional operands that are absent are undefined; `scratch` is the
-  /// instruction's. Errors name the program, the instruction and its layer.
-  Status run(size_t i, const Launches &launches, const std::vector<at::Tensor> &operands,
-             const std::vector<at::Tensor> &results, CudaSpan scratch) const;
+  /// Not where every call waits: a graph is one launch, whose error would name no instruction.
+  bool hasGraphs() const override { return !device_.waits(); }
+  StatusOr<std::unique_ptr<Graph>> capture(const std::function<Status()> &work) override;
+  Status launch(const Graph &graph) override;
 
 private:
   CudaProgram(const plan::Plan &plan, CudaDevice &device, CudaModule module)
       : plan_(plan), device_(device), module_(std::move(module)) {}
+
+  struct Launches;
+  struct DriverGraph;
 
   const plan::Plan &plan_;
   CudaDevice &device_;

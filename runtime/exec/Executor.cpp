@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/Executor.h"
 
-#include "runtime/base/Log.h"
 #include "runtime/base/Memory.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/exec/Bindings.h"
+#include "runtime/exec/CpuProgram.h"
+#include "runtime/exec/CudaProgram.h"
 #include "runtime/exec/HeldMemory.h"
 #include "runtime/exec/HostCopies.h"
-#include "runtime/kernels/Rows.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/plan/Workspace.h"
@@ -42,18 +42,6 @@ bool isPoisoning() {
 #else
   return true;
 #endif
-}
-
-/// The sums of `blocks` parts of a sum over rows, in their order.
-void addParts(const float *parts, int64_t blocks, int64_t elements, float *sums) {
-  forRows(elements, blocks, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      double sum = 0;
-      for (int64_t block = 0; block < blocks; ++block)
-        sum += static_cast<double>(parts[block * elements + i]);
-      sums[i] = static_cast<float>(sum);
-    }
-  });
 }
 
 /// Sets all bits: NaN, whatever the type.
@@ -90,11 +78,13 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
   if (isCuda(device)) {
     if (precision != Precision::F32)
       return Status::invalid(what + ": GPUs run fp32 and bf16 only");
-    MORPH_ASSIGN_OR_RETURN(executor->cuda_, CudaProgram::create(executor->plan_, cudaDeviceOf(device)));
+    MORPH_ASSIGN_OR_RETURN(executor->program_, CudaProgram::create(executor->plan_, cudaDeviceOf(device)));
+  } else {
+    MORPH_ASSIGN_OR_RETURN(executor->program_, CpuProgram::create(executor->plan_, precision));
   }
   if (divided && divided->count() > 1)
     executor->divided_ = std::move(divided);
-  MORPH_RETURN_IF_ERROR(executor->prepare());
+  executor->prepare();
   MORPH_RETURN_IF_ERROR(guardTorch(what, [&]() -> Status {
     // Parts that nobody reads any more go before others come.
     if (executor->divided_)
@@ -105,103 +95,19 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
   return executor;
 }
 
-Status Executor::prepare() {
+void Executor::prepare() {
   for (const plan::Instruction &instruction : plan_.instructions) {
     if (instruction.op == "launch") {
-      kernels_.push_back(nullptr);
       viewed_.push_back(-1);
       updated_.emplace_back(instruction.results.size(), -1);
-      launches_.push_back(plan::findKernel(plan_, instruction) - plan_.kernels.data());
       continue;
     }
-    launches_.push_back(-1);
-    kernels_.push_back(findKernel(instruction.op));
-    if (!kernels_.back())
-      return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
     const plan::OpRule &rule = *plan::findOpRule(instruction.op);
     updated_.push_back(plan::updatedValues(instruction, rule));
     viewed_.push_back(rule.viewOf.empty() ? -1 : plan::operandValue(instruction, rule, rule.viewOf));
   }
   inputs_ = std::make_unique<InputChecker>(plan_);
   poisons_ = isPoisoning();
-  if (!cuda_)
-    bindKernels();
-  return Status();
-}
-
-void Executor::bindKernels() {
-  // Compiled code is of fp32 values. It is loaded only where it says that it was made of these very kernels.
-  if (!plan_.kernels.empty() && precision_ == Precision::F32) {
-    StatusOr<KernelLibrary> library = Status::failed("its plan names no compiled kernels");
-    if (!plan_.kernelObject.empty())
-      library = KernelLibrary::openFirst(kernelFolders(), plan_.kernelObject, plan::hashKernels(plan_));
-    if (library.ok())
-      library_ = std::move(*library);
-    else
-      notCompiled_ = library.status().message();
-  }
-  for (const plan::Kernel &kernel : plan_.kernels) {
-    Launched &launched = launched_.emplace_back();
-    launched.kernel = &kernel;
-    launched.function = library_.find(kernel.name);
-  }
-}
-
-void Executor::launch(const Launched &launched, const std::vector<at::Tensor> &operands,
-                      const std::vector<at::Tensor> &results, char *scratch) {
-  const plan::Kernel &kernel = *launched.kernel;
-  std::vector<void *> buffers;
-  std::vector<int64_t> sizes;
-  int64_t elements = 1;
-  for (size_t i = 0; i < operands.size(); ++i) {
-    buffers.push_back(const_cast<void *>(operands[i].const_data_ptr()));
-    if (!plan::hasRows(kernel.values[i]))
-      continue;
-    elements = std::max(elements, operands[i].numel());
-    const auto rows = operands[i].sizes().slice(0, static_cast<size_t>(kernel.rows));
-    sizes.assign(rows.begin(), rows.end());
-  }
-  const int64_t count = c10::multiply_integers(sizes), blocks = plan::blocksOf(count, plan::kRowBlock);
-  std::vector<size_t> sums;
-  for (size_t r = 0; r < results.size(); ++r) {
-    if (plan::hasRows(kernel.values[static_cast<size_t>(kernel.results[r])])) {
-      buffers.push_back(results[r].mutable_data_ptr());
-      elements = std::max(elements, results[r].numel());
-      continue;
-    }
-    sums.push_back(r);
-    buffers.push_back(scratch);
-    scratch += plan::rowSumWorkspace(count, results[r].numel());
-  }
-  const int64_t width = elements / std::max<int64_t>(count, 1);
-  if (sums.empty())
-    return forRows(count, width,
-                   [&](int64_t begin, int64_t end) { launched.function(buffers.data(), sizes.data(), begin, end); });
-  forRows(blocks, plan::kRowBlock * width, [&](int64_t begin, int64_t end) {
-    launched.function(buffers.data(), sizes.data(), begin * plan::kRowBlock, std::min(count, end * plan::kRowBlock));
-  });
-  for (size_t r : sums)
-    addParts(static_cast<const float *>(buffers[operands.size() + r]), blocks, results[r].numel(),
-             results[r].mutable_data_ptr<float>());
-}
-
-std::vector<at::Tensor> Executor::interpret(Launched &launched, const std::vector<at::Tensor> &operands,
-                                            bool recording) {
-  auto orThrow = [](auto result) {
-    if (!result.ok())
-      throw std::runtime_error(result.status().message());
-    return std::move(*result);
-  };
-  if (!launched.body)
-    launched.body = orThrow(create(plan::planOf(*launched.kernel), WeightStore::inMemory({}), precision_, 0));
-  NamedTensors inputs;
-  for (size_t i = 0; i < operands.size(); ++i)
-    inputs["a" + std::to_string(i)] = operands[i];
-  NamedTensors outputs = orThrow(launched.body->execute(inputs, {}, recording));
-  std::vector<at::Tensor> results;
-  for (size_t i = 0; i < launched.kernel->results.size(); ++i)
-    results.push_back(outputs["r" + std::to_string(i)]);
-  return results;
 }
 
 std::shared_ptr<Executor::BoundWeight> Executor::findBound(const plan::Weight &weight) const {
@@ -220,6 +126,9 @@ std::shared_ptr<Executor::BoundWeight> Executor::findShared(size_t w, const Exec
 }
 
 Status Executor::checkRoomForWeights(const Executor *sharing, const std::vector<bool> &dividable) const {
+  MORPH_ASSIGN_OR_RETURN(const std::optional<DeviceProgram::Room> room, program_->room());
+  if (!room)
+    return Status();
   int64_t all = 0, most = 0;
   std::string largest;
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
@@ -233,14 +142,12 @@ Status Executor::checkRoomForWeights(const Executor *sharing, const std::vector<
       largest = plan_.weights[w].name;
     most = std::max(most, bytes);
   }
-  const CudaDevice &device = cudaDeviceOf(device_);
-  MORPH_ASSIGN_OR_RETURN(const int64_t free, device.freeBytes());
-  if (all <= free)
+  if (all <= room->freeBytes)
     return Status();
-  return Status::failed("out of memory on " + device.properties().name + ": the weights of program '" + plan_.program +
-                            "' take " + std::to_string(all) + " bytes, '" + largest + "' alone " +
-                            std::to_string(most) + "; " + std::to_string(free) + " are free beside " +
-                            std::to_string(device.heldBytes()) + " that are held",
+  return Status::failed("out of memory on " + room->device + ": the weights of program '" + plan_.program + "' take " +
+                            std::to_string(all) + " bytes, '" + largest + "' alone " + std::to_string(most) + "; " +
+                            std::to_string(room->freeBytes) + " are free beside " + std::to_string(room->heldBytes) +
+                            " that are held",
                         "no length would fit; model.shard divides frozen weights among the GPUs of several processes");
 }
 
@@ -250,14 +157,13 @@ at::ScalarType Executor::typeOf(int64_t value) const {
 
 Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing) {
   at::NoGradGuard noGrad;
-  at::Tensor gates; // Those of a GPU, one after the other.
+  at::Tensor gates; // Those of a device, one after the other.
   int64_t gateElements = 0;
   for (const plan::Weight &weight : plan_.weights)
     gateElements += weight.gate ? c10::multiply_integers(weight.shape) : 0;
   const std::vector<bool> dividable =
       divided_ ? plan::dividableWeights(plan_) : std::vector<bool>(plan_.weights.size(), false);
-  if (cuda_)
-    MORPH_RETURN_IF_ERROR(checkRoomForWeights(sharing, dividable));
+  MORPH_RETURN_IF_ERROR(checkRoomForWeights(sharing, dividable));
   for (size_t w = 0; w < plan_.weights.size(); ++w) {
     const plan::Weight &weight = plan_.weights[w];
     const bool master = weight.trainable || weight.gate;
@@ -278,7 +184,7 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
       tensor = tensor.to(type, /*non_blocking=*/false, /*copy=*/master).contiguous().to(device_);
       return Status();
     }));
-    if (weight.gate && cuda_) {
+    if (weight.gate && !device_.is_cpu()) {
       if (!gates.defined())
         gates = at::empty({gateElements}, tensor.options());
       gateElements -= tensor.numel();
@@ -287,7 +193,7 @@ Status Executor::bindWeights(const WeightStore &store, uint64_t seed, const Exec
     if (master)
       masters_[weight.name] = tensor;
     // A view of a mapped file takes memory like a tensor of its own, once it is read.
-    if (!cuda_ && !tensor.storage().allocator())
+    if (device_.is_cpu() && !tensor.storage().allocator())
       viewBytes_ += static_cast<int64_t>(tensor.nbytes());
     bound_.push_back(std::make_shared<BoundWeight>(BoundWeight{tensor, master, dividable[w]}));
   }
@@ -372,21 +278,14 @@ StatusOr<Executor::Layout *> Executor::layoutOf(const std::map<std::string, int6
     MORPH_ASSIGN_OR_RETURN(layout.shapes, shapesOf(sizes));
     MORPH_ASSIGN_OR_RETURN(layout.buffers, plan::planBuffers(plan_, layout.shapes, mode));
     MORPH_RETURN_IF_ERROR(plan::checkBuffers(plan_, layout.buffers));
-    if (cuda_) {
-      MORPH_ASSIGN_OR_RETURN(layout.launches, cuda_->prepare(sizes, layout.shapes));
-    }
+    MORPH_ASSIGN_OR_RETURN(layout.prepared, program_->prepare(sizes, layout.shapes));
     layout.sizes = sizes;
     layouts_.push_front(std::move(layout));
     if (layouts_.size() > capacity)
       layouts_.pop_back();
   }
   Layout &layout = layouts_.front();
-  if (cuda_ && arena_->bytes() < layout.buffers.arenaBytes) {
-    MORPH_ASSIGN_OR_RETURN(const int64_t free, cudaDeviceOf(device_).freeBytes());
-    const int64_t needed = layout.buffers.arenaBytes + heldInputBytes(layout.shapes);
-    if (needed > free + arena_->bytes())
-      return explainNoRoom(sizes, needed);
-  }
+  MORPH_RETURN_IF_ERROR(checkRoom(layout));
   char *const memory = layout.memory = static_cast<char *>(arena_->reserve(layout.buffers.arenaBytes));
   if (layout.generation == arena_->generation())
     return &layout;
@@ -417,10 +316,19 @@ int64_t Executor::heldInputBytes(const std::vector<std::vector<int64_t>> &shapes
   return bytes;
 }
 
-Status Executor::explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const {
-  const CudaDevice &device = cudaDeviceOf(device_);
-  MORPH_ASSIGN_OR_RETURN(const int64_t free, device.freeBytes());
-  const int64_t room = free + arena_->bytes();
+Status Executor::checkRoom(const Layout &layout) const {
+  if (arena_->bytes() >= layout.buffers.arenaBytes)
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(const std::optional<DeviceProgram::Room> room, program_->room());
+  const int64_t needed = layout.buffers.arenaBytes + heldInputBytes(layout.shapes);
+  if (!room || needed <= room->freeBytes + arena_->bytes())
+    return Status();
+  return explainNoRoom(*room, layout.sizes, needed);
+}
+
+Status Executor::explainNoRoom(const DeviceProgram::Room &room, const std::map<std::string, int64_t> &sizes,
+                               int64_t bytes) const {
+  const int64_t free = room.freeBytes + arena_->bytes();
   // The length whose values fit: they grow with it.
   int64_t fits = 0, tooLong = sizes.count("T") ? sizes.at("T") : 0;
   while (tooLong - fits > 1) {
@@ -432,55 +340,18 @@ Status Executor::explainNoRoom(const std::map<std::string, int64_t> &sizes, int6
     const auto shapes = plan::resolveShapes(plan_, tried);
     const auto buffers = shapes.ok() ? plan::planBuffers(plan_, *shapes, {false, at::get_num_threads()})
                                      : StatusOr<plan::Buffers>(shapes.status());
-    (buffers.ok() && buffers->arenaBytes + heldInputBytes(*shapes) <= room ? fits : tooLong) = length;
+    (buffers.ok() && buffers->arenaBytes + heldInputBytes(*shapes) <= free ? fits : tooLong) = length;
   }
-  std::string text = "out of memory on " + device.properties().name + ": the values of program '" + plan_.program +
-                     "' take " + std::to_string(bytes) + " bytes at";
+  std::string text = "out of memory on " + room.device + ": the values of program '" + plan_.program + "' take " +
+                     std::to_string(bytes) + " bytes at";
   for (const auto &[name, size] : sizes)
     text += " " + name + "=" + std::to_string(size);
-  text += ", " + std::to_string(room) + " are free beside weights and caches, which take " +
-          std::to_string(device.heldBytes() - arena_->bytes());
+  text += ", " + std::to_string(free) + " are free beside weights and caches, which take " +
+          std::to_string(room.heldBytes - arena_->bytes());
   return Status::failed(text, fits > 0 ? "a length of " + std::to_string(fits) +
                                              " would fit; so may a smaller batch, or "
                                              "model.memory_limit"
                                        : "take a smaller batch, or give model.memory_limit");
-}
-
-bool Executor::isRecorded(size_t i, const std::vector<at::Tensor> &operands) const {
-  bool isRecorded = launches_[i] >= 0 || kernels_[i]->reference;
-  for (size_t o = 0; o < operands.size(); ++o)
-    isRecorded &= operands[o].defined() || plan_.instructions[i].operands[o] < 0;
-  return isRecorded;
-}
-
-Status Executor::compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout) {
-  std::vector<at::Tensor> &results = layout.results[i];
-  const int64_t offset = layout.buffers.scratchOffset[i];
-  char *const scratch = offset < 0 ? nullptr : layout.memory + offset;
-  if (cuda_)
-    return cuda_->run(i, *layout.launches, operands, results, {scratch, layout.buffers.scratchBytes[i]});
-  if (launches_[i] < 0) {
-    kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch});
-    return Status();
-  }
-  Launched &launched = launched_[static_cast<size_t>(launches_[i])];
-  if (launched.function) {
-    launch(launched, operands, results, scratch);
-    return Status();
-  }
-  if (!notCompiled_.empty())
-    logWarning("morph-run", "the kernels of program '" + plan_.program +
-                                "' are interpreted, which is slow: " + std::exchange(notCompiled_, {}));
-  const std::vector<at::Tensor> interpreted = interpret(launched, operands, /*recording=*/false);
-  for (size_t r = 0; r < results.size(); ++r)
-    results[r].copy_(interpreted[r]);
-  return Status();
-}
-
-std::vector<at::Tensor> Executor::record(size_t i, const std::vector<at::Tensor> &operands) {
-  if (launches_[i] >= 0)
-    return interpret(launched_[static_cast<size_t>(launches_[i])], operands, /*recording=*/true);
-  return kernels_[i]->reference(KernelCall{plan_, plan_.instructions[i], operands, {}});
 }
 
 Status Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout) {
@@ -498,19 +369,24 @@ Status Executor::runInstruction(size_t i, std::vector<at::Tensor> &values, Layou
   operands.reserve(instruction.operands.size());
   for (int64_t operand : instruction.operands)
     operands.push_back(operand < 0 ? at::Tensor() : values[static_cast<size_t>(operand)]);
-  if (!layout && !isRecorded(i, operands))
-    return Status();
   try {
     std::vector<at::Tensor> recorded;
-    if (!layout)
-      recorded = record(i, operands);
+    if (!layout) {
+      std::optional<std::vector<at::Tensor>> found = program_->record(i, operands);
+      if (!found)
+        return Status();
+      recorded = std::move(*found);
+    }
     std::vector<at::Tensor> &results = layout ? layout->results[i] : recorded;
     auto isUpdated = [&](size_t r) { return layout && updated_[i][r] >= 0; };
     for (size_t r = 0; r < results.size(); ++r)
       if (isUpdated(r))
         results[r] = values[static_cast<size_t>(updated_[i][r])];
-    if (layout)
-      MORPH_RETURN_IF_ERROR(compute(i, operands, *layout));
+    if (layout) {
+      const int64_t offset = layout->buffers.scratchOffset[i];
+      const ScratchMemory scratch{offset < 0 ? nullptr : layout->memory + offset, layout->buffers.scratchBytes[i]};
+      MORPH_RETURN_IF_ERROR(program_->run(i, layout->prepared.get(), operands, results, scratch));
+    }
     for (size_t r = 0; r < results.size(); ++r) {
       values[static_cast<size_t>(instruction.results[r])] = results[r];
       if (isUpdated(r))
@@ -594,14 +470,10 @@ Status Executor::runInstructions(std::vector<at::Tensor> &values, Layout *layout
       MORPH_RETURN_IF_ERROR(gather(i, values, *layout, group));
     if (!isRun) {
       fill(i, steps_[i], values, *layout, given);
-    } else if (observer_ && cuda_) {
-      MORPH_ASSIGN_OR_RETURN(const double seconds,
-                             cudaDeviceOf(device_).secondsOf([&] { return runInstruction(i, values, layout); }));
-      observer_(i, seconds);
     } else if (observer_) {
-      const auto begin = std::chrono::steady_clock::now();
-      MORPH_RETURN_IF_ERROR(runInstruction(i, values, layout));
-      observer_(i, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+      MORPH_ASSIGN_OR_RETURN(const double seconds,
+                             program_->secondsOf([&] { return runInstruction(i, values, layout); }));
+      observer_(i, seconds);
     } else {
       MORPH_RETURN_IF_ERROR(runInstruction(i, values, layout));
     }
@@ -636,12 +508,11 @@ Status Executor::runGraph(std::vector<at::Tensor> &values, Layout &layout) {
     layout.graphKey = std::move(key);
     return runInstructions(values, &layout, {});
   }
-  CudaDevice &device = cudaDeviceOf(device_);
   if (!layout.graph) {
     std::vector<at::Tensor> captured = values;
-    MORPH_ASSIGN_OR_RETURN(layout.graph, device.capture([&] { return runInstructions(captured, &layout, {}); }));
+    MORPH_ASSIGN_OR_RETURN(layout.graph, program_->capture([&] { return runInstructions(captured, &layout, {}); }));
   }
-  MORPH_RETURN_IF_ERROR(device.launch(*layout.graph, "program '" + plan_.program + "'"));
+  MORPH_RETURN_IF_ERROR(program_->launch(*layout.graph));
   // While the device works.
   for (size_t i = 0; i < plan_.instructions.size(); ++i)
     findResults(i, values, layout);
@@ -676,8 +547,7 @@ StatusOr<NamedTensors> Executor::execute(const NamedTensors &inputs, const Named
     }
     if (!recording)
       findSteps(known);
-    // A graph is one launch, whose error would name no instruction.
-    if (cuda_ && known.empty() && !observer_ && groups_.empty() && !cudaDeviceOf(device_).waits())
+    if (program_->hasGraphs() && known.empty() && !observer_ && groups_.empty())
       MORPH_RETURN_IF_ERROR(runGraph(values, *layout));
     else
       MORPH_RETURN_IF_ERROR(runInstructions(values, layout, known));
@@ -694,7 +564,7 @@ StatusOr<NamedTensors> Executor::run(const NamedTensors &inputs, const NamedTens
 }
 
 StatusOr<NamedTensors> Executor::runRecording(const NamedTensors &inputs) {
-  if (cuda_)
+  if (!program_->records())
     return Status::failed("program '" + plan_.program + "': autograd records on the CPU alone");
   if (!groups_.empty())
     return Status::failed("program '" + plan_.program + "': autograd records whole weights alone");

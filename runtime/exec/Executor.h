@@ -5,9 +5,8 @@
 #define MORPH_RUNTIME_EXEC_EXECUTOR_H
 
 #include "runtime/exec/Arena.h"
-#include "runtime/exec/CudaProgram.h"
+#include "runtime/exec/DeviceProgram.h"
 #include "runtime/exec/DividedTensors.h"
-#include "runtime/exec/KernelLibrary.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/plan/Buffers.h"
 #include "runtime/plan/Demand.h"
@@ -86,8 +85,8 @@ private:
     bool master = false;  ///< `value` is one of `masters_`.
     bool divided = false; ///< `value` is this process' part of the elements, one after the other.
   };
-  /// What a run's work on a GPU depends on beside its layout: where lies what the caller has given, and what is left
-  /// out.
+  /// What a run's work that may be a graph depends on beside its layout: where lies what the caller has given, and what
+  /// is left out.
   struct GraphKey {
     std::vector<const void *> inputs;
     std::vector<plan::Step> steps;
@@ -103,32 +102,21 @@ private:
     std::vector<at::Tensor> values; ///< One a value; undefined where it lies outside the arena.
     std::vector<std::vector<at::Tensor>> results;
     char *memory = nullptr; ///< The arena's.
-    CudaProgram::LaunchesPtr launches;
+    std::unique_ptr<DeviceProgram::Prepared> prepared;
     std::vector<at::Tensor> inputs;   ///< On a GPU: where each input lies that is given elsewhere or not updated.
     std::optional<GraphKey> graphKey; ///< Of the last run that could be a graph.
-    std::optional<CudaGraph> graph;   ///< That run, from its second time on.
+    std::unique_ptr<DeviceProgram::Graph> graph; ///< That run, from its second time on.
   };
 
   plan::Plan plan_;
   Precision precision_ = Precision::F32;
   at::Device device_ = at::kCPU;
-  std::unique_ptr<CudaProgram> cuda_; ///< Null on the CPU.
+  std::unique_ptr<DeviceProgram> program_;
   bool poisons_ = false;
   NamedTensors masters_;
   std::vector<std::shared_ptr<BoundWeight>> bound_; ///< One a weight.
-  std::vector<const Kernel *> kernels_;
   std::vector<int64_t> viewed_;               ///< One an instruction: the value that its result is a view of, or -1.
   std::vector<std::vector<int64_t>> updated_; ///< One an instruction: the values that its results update, or -1.
-  /// A launched kernel: compiled, or interpreted.
-  struct Launched {
-    const plan::Kernel *kernel = nullptr;
-    KernelFunction function = nullptr;
-    std::unique_ptr<Executor> body; ///< Of its instructions, once it has been interpreted.
-  };
-  KernelLibrary library_;
-  std::string notCompiled_;        ///< Why kernels are interpreted; told when the first one is.
-  std::vector<Launched> launched_; ///< One a kernel of the plan.
-  std::vector<int64_t> launches_;  ///< One an instruction: which of these it launches, or -1.
   std::shared_ptr<Arena> arena_;
   std::list<Layout> layouts_; ///< The most recent first.
   int64_t viewBytes_ = 0;     ///< Of the files that bound weights are views of.
@@ -143,13 +131,13 @@ private:
   std::set<int64_t> given_;
 
   Executor() = default;
-  Status prepare();
+  void prepare();
   Status bindWeights(const WeightStore &store, uint64_t seed, const Executor *sharing);
   /// What this executor has bound to a weight of another plan's name and shape, or null.
   std::shared_ptr<BoundWeight> findBound(const plan::Weight &weight) const;
   /// What `sharing` holds of weight `w` as this executor reads it, or null.
   std::shared_ptr<BoundWeight> findShared(size_t w, const Executor *sharing, bool dividable) const;
-  /// The error of a GPU that has no room for the weights that are not shared: what they take, before one is read.
+  /// The error of a device that has no room for the weights that are not shared: what they take, before one is read.
   Status checkRoomForWeights(const Executor *sharing, const std::vector<bool> &dividable) const;
   /// Makes known to the others which weights are divided.
   Status divideWeights(const Executor *sharing);
@@ -158,18 +146,20 @@ private:
   Status gather(size_t i, std::vector<at::Tensor> &values, const Layout &layout, int64_t &group);
   StatusOr<std::vector<std::vector<int64_t>>> shapesOf(const std::map<std::string, int64_t> &sizes) const;
   StatusOr<Layout *> layoutOf(const std::map<std::string, int64_t> &sizes);
-  /// What a GPU holds of inputs beside the arena (Layout::inputs).
+  /// What a device holds of inputs beside the arena (Layout::inputs).
   int64_t heldInputBytes(const std::vector<std::vector<int64_t>> &shapes) const;
-  /// The error of an arena and inputs of `bytes` that a GPU has no room for: what takes the memory, and the length that
+  /// The error of a device that has no room for a layout's arena and inputs: what takes the memory, and the length that
   /// fits.
-  Status explainNoRoom(const std::map<std::string, int64_t> &sizes, int64_t bytes) const;
+  Status checkRoom(const Layout &layout) const;
+  Status explainNoRoom(const DeviceProgram::Room &room, const std::map<std::string, int64_t> &sizes,
+                       int64_t bytes) const;
   at::ScalarType typeOf(int64_t value) const;
   /// A value that leaves the executor: it keeps the memory alive that it lies in.
   at::Tensor outputOf(int64_t value, const at::Tensor &tensor, const Layout *layout) const;
   StatusOr<NamedTensors> execute(const NamedTensors &inputs, const NamedTensors &given, bool recording);
   /// Runs all instructions; `layout` is null where autograd records.
   Status runInstructions(std::vector<at::Tensor> &values, Layout *layout, const std::map<int64_t, at::Tensor> &given);
-  /// The same on a GPU: what is run for the second time becomes a graph, whose launch is one call.
+  /// The same where a device has graphs: what is run for the second time becomes one, whose launch is one call.
   Status runGraph(std::vector<at::Tensor> &values, Layout &layout);
   /// The results of instruction `i` where a graph leaves them: in the layout, or where the caller's memory is updated.
   void findResults(size_t i, std::vector<at::Tensor> &values, const Layout &layout) const;
@@ -181,20 +171,6 @@ private:
   /// Runs instruction `i` on `values`, which get its results: in the layout's memory, or tensors of their own where
   /// there is no layout. An error is a GPU's, and names the program and the instruction; the CPU's are thrown.
   Status runInstruction(size_t i, std::vector<at::Tensor> &values, Layout *layout);
-  /// Its results into the layout's memory.
-  Status compute(size_t i, const std::vector<at::Tensor> &operands, Layout &layout);
-  /// Its results as autograd's.
-  std::vector<at::Tensor> record(size_t i, const std::vector<at::Tensor> &operands);
-  /// Loads the plan's compiled kernels; those that are not at hand are interpreted.
-  void bindKernels();
-  /// Runs a compiled kernel into `results`; `scratch` is for the parts of its sums over rows.
-  static void launch(const Launched &launched, const std::vector<at::Tensor> &operands,
-                     const std::vector<at::Tensor> &results, char *scratch);
-  /// Interprets a kernel; the results have tensors of their own. Throws as Torch does.
-  std::vector<at::Tensor> interpret(Launched &launched, const std::vector<at::Tensor> &operands, bool recording);
-  /// Whether an instruction has a form that autograd records, and values to compute it on: gradients have none, nor
-  /// what is computed of them.
-  bool isRecorded(size_t i, const std::vector<at::Tensor> &operands) const;
   /// Fills what ends with instruction `i` with NaN.
   void poison(size_t i, const Layout &layout) const;
 };
