@@ -31,6 +31,7 @@ struct Library {
   const char *(*GetErrorString)(int result) = nullptr;
   const char *(*GetLastError)(void *group) = nullptr;
   void *handle = nullptr;
+  std::string file;
 };
 
 /// NCCL's numbers of types.
@@ -42,6 +43,7 @@ StatusOr<Library> openLibrary() {
                          openVendorLibrary({"NCCL", "libnccl.so.2", "MORPH_NCCL", "nvidia/nccl/lib"}));
   Library library;
   library.handle = opened.handle;
+  library.file = opened.file;
   const auto find = [&](auto &function, const char *name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library.handle, name));
     return function != nullptr;
@@ -73,6 +75,11 @@ Status check(const Library &nccl, int result, void *group, const char *what) {
 }
 
 } // namespace
+
+StatusOr<std::string> Nccl::file() {
+  MORPH_ASSIGN_OR_RETURN(const Library *nccl, library());
+  return nccl->file;
+}
 
 StatusOr<std::string> Nccl::makeId() {
   MORPH_ASSIGN_OR_RETURN(const Library *nccl, library());

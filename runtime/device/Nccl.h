@@ -17,6 +17,8 @@ namespace morph {
 /// them (tools/morph/Workers).
 class Nccl {
 public:
+  /// The file that it is read from. The errors of makeId.
+  static StatusOr<std::string> file();
   /// By which the processes of a group find each other: made by one, given to all. Errors: "no NCCL: REASON"; the file
   /// that MORPH_NCCL names, or the first libnccl.so.2 of the loader's path, the wheel beside LibTorch and the toolkit.
   static StatusOr<std::string> makeId();

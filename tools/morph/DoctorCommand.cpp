@@ -3,6 +3,7 @@
 
 #include "runtime/base/Cpu.h"
 #include "runtime/device/CudaDevice.h"
+#include "runtime/device/Nccl.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/Costs.h"
 #include "tools/morph/Process.h"
@@ -91,18 +92,26 @@ Finding findMlir(const Toolchain &tools) {
   return {"MLIR", false, true, "morph-opt --version fails"};
 }
 
-/// The first CUDA device with its libraries, or why there is none.
-Finding findCuda() {
+/// The CUDA devices with their libraries, or why there is none.
+std::vector<Finding> findCuda() {
   StatusOr<CudaProperties> device = CudaDevice::describe(0);
   if (!device.ok())
-    return {"CUDA", false, false, Status(device.status()).message() + "; none is needed"};
+    return {{"CUDA", false, false, Status(device.status()).message() + "; none is needed"}};
   const int version = device->driverVersion;
-  const std::string found = device->name + ", " + formatBytes(device->memoryBytes) + ", capability " +
-                            std::to_string(device->major) + "." + std::to_string(device->minor) + ", driver of CUDA " +
-                            std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+  std::string found = device->name + ", " + formatBytes(device->memoryBytes) + ", capability " +
+                      std::to_string(device->major) + "." + std::to_string(device->minor) + ", driver of CUDA " +
+                      std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
   StatusOr<std::string> products = CudaDevice::productLibrary();
-  return {"CUDA", products.ok(), false,
-          found + ", " + (products.ok() ? *products : Status(products.status()).message())};
+  found += ", " + (products.ok() ? *products : Status(products.status()).message());
+  for (int ordinal = 1; CudaDevice::describe(ordinal).ok(); ++ordinal)
+    found += "; cuda:" + std::to_string(ordinal) + ": " + CudaDevice::describe(ordinal)->name;
+  // Tests set it, and who has forgotten that would take a stand-in for a GPU.
+  if (const char *driver = std::getenv("MORPH_CUDA_DRIVER"))
+    found += "; by MORPH_CUDA_DRIVER=" + std::string(driver);
+  const StatusOr<std::string> nccl = Nccl::file();
+  return {{"CUDA", products.ok(), false, found},
+          {"NCCL", nccl.ok(), false,
+           nccl.ok() ? *nccl : Status(nccl.status()).message() + "; several GPUs exchange by the host without it"}};
 }
 
 Status examine(const Toolchain &tools, bool json) {
@@ -125,7 +134,8 @@ Status examine(const Toolchain &tools, bool json) {
         {"AVX512-BF16", "avx512_bf16", "bf16 products"},
         {"AMX-BF16", "amx_bf16", "fast bf16 products"}})
     findings.push_back({name, flags.count(flag) != 0, false, flags.count(flag) ? use : std::string("not on this CPU")});
-  findings.push_back(findCuda());
+  for (Finding &finding : findCuda())
+    findings.push_back(std::move(finding));
 
   bool complete = true;
   Json report = Json::array();

@@ -9,11 +9,11 @@ import unittest
 MORPH = os.path.join(os.environ["MORPH_BIN"], "morph")
 
 
-def cuda_finding(**variables):
+def cuda_finding(name="CUDA", **variables):
     environment = {**os.environ, **variables}
     report = subprocess.run([MORPH, "doctor", "--json"], env=environment, stdout=subprocess.PIPE, text=True).stdout
     text = subprocess.run([MORPH, "doctor"], env=environment, stdout=subprocess.PIPE, text=True).stdout
-    finding = next(each for each in json.loads(report) if each["name"] == "CUDA")
+    finding = next(each for each in json.loads(report) if each["name"] == name)
     assert finding["detail"] in text, text
     return finding
 
@@ -23,7 +23,15 @@ class DoctorTest(unittest.TestCase):
         finding = cuda_finding(MORPH_STAND_IN_DEVICE="a100")
         self.assertTrue(finding["found"])
         self.assertRegex(finding["detail"], r"^NVIDIA A100.*, \d+\.\d+ GB, capability 8\.0, driver of CUDA 13\.0, "
-                                            r"cuBLASLt 13\.\d+\.\d+$")
+                                            r"cuBLASLt 13\.\d+\.\d+; by MORPH_CUDA_DRIVER=.*libcuda\.so\.1$")
+
+    def test_exchange_between_devices(self):
+        finding = cuda_finding("NCCL")
+        self.assertTrue(finding["found"])
+        self.assertEqual(finding["detail"], os.environ["MORPH_NCCL"])
+        finding = cuda_finding("NCCL", MORPH_NCCL="/nowhere/libnccl.so.2")
+        self.assertFalse(finding["found"])
+        self.assertRegex(finding["detail"], "^no NCCL: /nowhere/libnccl.so.2: cannot open.*; several GPUs exchange by the host")
 
     def test_no_device(self):
         finding = cuda_finding(MORPH_STAND_IN_DEVICE="none")
