@@ -36,7 +36,7 @@ class LinearAttentionTest(ProgramCase):
 
     def recurrence_program(self, sizes, operands="", attributes="", kept=(), half=False, gradient=False, strong=False):
         """A program, its inputs and weights. `sizes` of B, T, H, G, K and V; `operands` of the op beside q, k and v;
-        `strong`: some decays leave nothing."""
+        `strong`: some decays leave nothing, some betas write nothing."""
         sizes = dict(zip("BTHGKV", sizes))
         sizes["W"] = sizes["V"] + ("normaliser" in attributes)
         names = operands.split()
@@ -60,6 +60,8 @@ class LinearAttentionTest(ProgramCase):
                     value = torch.where(torch.rand_like(value) < 0.1, torch.tensor(-1e4), value)
             elif name == "beta":
                 value = value.sigmoid()
+                if strong:
+                    value = torch.where(torch.rand_like(value) < 0.1, torch.tensor(0.0), value)
             elif name in ("write", "erase"):
                 value = torch.nn.functional.normalize(value, dim=-1) * (-0.7 if name == "write" else 1)
             elif name == "state" and "normaliser" in attributes:
@@ -182,8 +184,8 @@ class LinearAttentionTest(ProgramCase):
         self.recurrence((1, 90, 2, 1, 48, 33), "decay state", "chunk 40 normaliser 0.1", half=True, gradient=True,
                         tolerance=2e-2)
 
-    def test_strong_decays(self):
-        # Nothing is left of the state, now and then: decays are zero, and their quotients no numbers. In chunks the sums of
+    def test_decays_and_betas_of_zero(self):
+        # Nothing is written, now and then. Nothing is left of the state, now and then: decays are zero, and their quotients no numbers. In chunks the sums of
         # their logarithms go up to 500, and are as exact as that.
         for operands in ("decay beta", "channel_decay beta"):
             for gradient in (False, True):
