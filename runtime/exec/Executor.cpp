@@ -17,7 +17,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -320,10 +319,10 @@ Status Executor::checkRoom(const Layout &layout) const {
   if (arena_->bytes() >= layout.buffers.arenaBytes)
     return Status();
   MORPH_ASSIGN_OR_RETURN(const std::optional<DeviceProgram::Room> room, program_->room());
-  const int64_t needed = layout.buffers.arenaBytes + heldInputBytes(layout.shapes);
-  if (!room || needed <= room->freeBytes + arena_->bytes())
+  if (!room)
     return Status();
-  return explainNoRoom(*room, layout.sizes, needed);
+  const int64_t needed = layout.buffers.arenaBytes + heldInputBytes(layout.shapes);
+  return needed <= room->freeBytes + arena_->bytes() ? Status() : explainNoRoom(*room, layout.sizes, needed);
 }
 
 Status Executor::explainNoRoom(const DeviceProgram::Room &room, const std::map<std::string, int64_t> &sizes,

@@ -158,7 +158,7 @@ void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor 
   }
 }
 
-/// Widens q, k and v to fp32 where they are bf16: products may then round their other factors, too.
+/// Widens q, k and v to fp32 where they are bf16. Whether products then round their other factors, too.
 bool widen(LinearAttentionInputs &x, ScratchAllocator &scratch) {
   const bool rounds = x.q_BTGK.scalar_type() == at::kBFloat16 && roundsFactors();
   for (at::Tensor *factor : {&x.q_BTGK, &x.k_BTGK, &x.v_BTHV})

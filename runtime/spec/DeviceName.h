@@ -17,9 +17,9 @@ struct DeviceName {
 };
 
 /// For hints.
-inline constexpr const char *kDeviceNames = "a device is 'cpu', 'cuda' or 'cuda:N', N from 0 to 99; names like h100 "
-                                            "are 'morph plan --device's, generations like "
-                                            "sm_90 'morph compile --device's";
+inline constexpr const char *kDeviceNames =
+    "a device is 'cpu', 'cuda' or 'cuda:N', N from 0 to 99; 'morph plan --device' takes names like h100, "
+    "'morph compile --device' generations like sm_90";
 
 /// Of "cpu", "cuda", which is the first GPU, or "cuda:N"; nothing of any other text.
 inline std::optional<DeviceName> parseDeviceName(const std::string &text) {

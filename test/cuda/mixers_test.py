@@ -185,8 +185,8 @@ class LinearAttentionTest(ProgramCase):
                         tolerance=2e-2)
 
     def test_decays_and_betas_of_zero(self):
-        # Nothing is written, now and then. Nothing is left of the state, now and then: decays are zero, and their quotients no numbers. In chunks the sums of
-        # their logarithms go up to 500, and are as exact as that.
+        # Now and then nothing is written, or nothing is left of the state: decays are zero, and their quotients no numbers. In
+        # chunks the sums of their logarithms go up to 500, and are as exact as that.
         for operands in ("decay beta", "channel_decay beta"):
             for gradient in (False, True):
                 with self.subTest(operands=operands, gradient=gradient):

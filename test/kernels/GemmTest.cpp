@@ -273,6 +273,7 @@ TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
           SCOPED_TRACE(testing::Message() << m << "x" << n << "x" << k << " form " << form);
           const GemmDescription wide = describe(m, n, k, form, DType::F32, 3),
                                 d = describe(m, n, k, form, DType::BF16, 3);
+          // The same numbers are drawn for both types.
           const Problem problem(wide), rounded(d);
           Values c = problem.c;
           const auto matrix = [](const Values &x) {
@@ -280,7 +281,6 @@ TEST(MultiplyRoundedTest, IsTheProductOfRoundedFactors) {
           };
           multiplyRounded(d.transposeA, d.transposeB, m, n, k, 2, matrix(problem.a), matrix(problem.b), -1,
                           Matrix<float>{reinterpret_cast<float *>(c.memory.data()), c.stride});
-          // The same numbers are drawn for both types.
           double worst = 0;
           for (int64_t i = 0; i < m; ++i)
             for (int64_t j = 0; j < c.stride; ++j) {

@@ -171,6 +171,7 @@ protected:
     // Their number changes no bit (ThreadsTest), and small tasks wait for threads where other tests run.
     at::set_num_threads(1);
   }
+  void TearDown() override { roundFactors(false); }
   /// Calls test(variant) for all of them.
   template <typename Test> static void forAll(Test test) {
     for (const char *decay : {"none", "head_decay", "decay", "channel_decay"})
@@ -420,7 +421,6 @@ TEST_P(LinearAttention, RoundedFactorsAreClose) {
       }
     });
   }
-  roundFactors(false);
 }
 
 //===--- Recurrences by their names ------------------------------------------------------------------------------===//

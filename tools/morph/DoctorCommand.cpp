@@ -103,8 +103,8 @@ std::vector<Finding> findCuda() {
                       std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
   StatusOr<std::string> products = CudaDevice::productLibrary();
   found += ", " + (products.ok() ? *products : Status(products.status()).message());
-  for (int ordinal = 1; CudaDevice::describe(ordinal).ok(); ++ordinal)
-    found += "; cuda:" + std::to_string(ordinal) + ": " + CudaDevice::describe(ordinal)->name;
+  for (int ordinal = 1; (device = CudaDevice::describe(ordinal)).ok(); ++ordinal)
+    found += "; cuda:" + std::to_string(ordinal) + ": " + device->name;
   // Tests set it, and who has forgotten that would take a stand-in for a GPU.
   if (const char *driver = std::getenv("MORPH_CUDA_DRIVER"))
     found += "; by MORPH_CUDA_DRIVER=" + std::string(driver);

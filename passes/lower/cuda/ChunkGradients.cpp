@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gradients of a chunk once the states' and their gradients at its ends are known: a block has a chunk of a head,
-// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V. The
-// gradients of scores have beta, and what reads and what is written are products of the same rounded matrix: what it
-// adds to the one it takes from the other in the gradient of decays, where errors that are not the same would be all
-// that is left of long sums. beta's own gradient is divided by beta.
+// all its columns, tile by tile. Of the delta rule E is what is written and X the gradient of v; else E is V.
+// The gradients of what reads the state and of what is written are products of the same rounded matrix, which has beta:
+// the gradient of decays is a long sum of their differences, in which two roundings of one number would not cancel. So
+// the gradient of beta is one of what is written, divided by beta.
 
 #include "passes/lower/cuda/RecurrenceChunks.h"
 

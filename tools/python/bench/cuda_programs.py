@@ -24,11 +24,6 @@ MODELS = {
     # One layer of Qwen3-1.7B, with a small vocabulary: the head's product is a library's.
     "qwen3-layer": {"config": "qwen3-1.7b", "changes": {"num_hidden_layers": 1, "vocab_size": 1000},
                     "precision": "bf16", "backend": "gated_deltanet", "full_layers": 0},
-    # Its heads, of a narrow model: for many cases.
-    "qwen3-narrow": {"config": "qwen3-1.7b",
-                     "changes": {"num_hidden_layers": 1, "vocab_size": 256, "hidden_size": 256, "intermediate_size": 256,
-                                 "num_attention_heads": 4, "num_key_value_heads": 2},
-                     "precision": "bf16", "backend": "gated_deltanet", "full_layers": 0},
 }
 SPEC = """version = 1
 name = "{name}"
@@ -75,9 +70,8 @@ def run(*command, **environment):
     return done.stdout
 
 
-def write_spec(source, name, folder):
+def write_spec(source, name, model, folder):
     """A model's spec with its config.json, and no weights."""
-    model = MODELS[name]
     config = model["config"]
     if isinstance(config, str):
         config = json.loads((source / "specs/models" / config / "config.json").read_text())
@@ -171,13 +165,20 @@ def make_inputs(plan, batch, length):
     return inputs
 
 
-class Programs:
-    """The programs of one model for one target, in a folder of their own."""
+def distances(values, expected):
+    """How far outputs are from those that are expected, of the largest of each. Gradients of gates may all be zero."""
+    return {name: (values[name] - value).abs().max().item() / max(value.abs().max().item(), 1e-3)
+            for name, value in expected.items()}
 
-    def __init__(self, binaries, source, name, target, folder):
+
+class Programs:
+    """The programs of one model for one target, in a folder of their own. `model`: as MODELS has them; none: the one of that
+    name."""
+
+    def __init__(self, binaries, source, name, target, folder, model=None):
         self.binaries, self.target = binaries, target
         self.folder = pathlib.Path(folder) / f"{name}-{target}"
-        spec = write_spec(source, name, self.folder)
+        spec = write_spec(source, name, model or MODELS[name], self.folder)
         self.plans = compile_plans(binaries, spec, target, self.folder / "plans")
         save_file(make_weights(self.plans.values()), self.folder / "weights.safetensors")
 
