@@ -29,7 +29,7 @@ struct EmitPlanPass : public morph::impl::EmitPlanPassBase<EmitPlanPass> {
   void runOnOperation() override {
     FailureOr<plan::Plan> plan = emitPlan(getOperation(), program);
     if (failed(plan) ||
-        (!device.empty() && failed(compilePlanForDevice(getOperation(), *plan, device, output, everyTile))))
+        (!devices.empty() && failed(compilePlanForDevices(getOperation(), *plan, devices, output, everyTile))))
       return signalPassFailure();
     if (Status status = plan::validate(*plan); !status.ok()) {
       emitError(getOperation().getLoc()) << "program '" << program

@@ -427,7 +427,8 @@ def EmitPlanPass : Morph_Pass<"morph-emit-plan"> {
   let options = [
     Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
     Option<"output", "output", "std::string", /*default=*/"\"-\"", "File to write, - for the standard output">,
-    Option<"device", "device", "std::string", /*default=*/"", "Compile for GPUs of sm_80 or sm_90, as PTX beside the plan">,
+    ListOption<"devices", "device", "std::string",
+               "Compile for GPUs of these generations (sm_80, sm_90), as PTX beside the plan">,
     Option<"everyTile", "every-tile", "bool", /*default=*/"false",
            "Compile tiled kernels for every tile that one is picked of, with remarks, for passes/lower/cuda/TileAnswers.def">,
   ];

@@ -29,11 +29,6 @@ struct CudaProgram::DriverGraph : Graph {
   CudaGraph graph;
 };
 
-/// "sm_90" as 90; 0 where it is none.
-static int targetNumber(const std::string &target) {
-  return target.rfind("sm_", 0) == 0 ? std::atoi(target.c_str() + 3) : 0;
-}
-
 /// ", layer 3" of weights' names, `model.layers.3.mlp...`, by the weights' values; nothing of those outside layers, as
 /// the head's. Gates are of the layer that they stand in.
 static std::map<int64_t, std::string> layersOfWeights(const plan::Plan &plan) {
@@ -52,25 +47,39 @@ static std::map<int64_t, std::string> layersOfWeights(const plan::Plan &plan) {
   return layers;
 }
 
-StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(const plan::Plan &plan, CudaDevice &device) {
-  const std::string what = "program '" + plan.program + "'";
-  if (!plan.device)
+/// Leaves a plan the latest code that the device runs.
+static Status chooseCode(plan::Plan &plan, const CudaProperties &properties, const std::string &what) {
+  const int here = properties.major * 10 + properties.minor;
+  std::string targets;
+  std::optional<plan::DeviceCode> chosen;
+  for (plan::DeviceCode &code : plan.devices) {
+    targets += (targets.empty() ? "" : ", ") + code.target;
+    if (plan::capabilityOf(code.target) <= here)
+      chosen = std::move(code);
+  }
+  if (targets.empty())
     return Status::invalid(what + " has no code for GPUs", "'morph compile SPEC --device sm_90' makes it");
-  const CudaProperties &properties = device.properties();
-  const int target = targetNumber(plan.device->target), here = properties.major * 10 + properties.minor;
-  if (target == 0 || target > here)
-    return Status::invalid(what + " is compiled for " + plan.device->target + ", and " + properties.name + " is sm_" +
+  if (!chosen)
+    return Status::invalid(what + " is compiled for " + targets + ", and " + properties.name + " is sm_" +
                                std::to_string(here),
                            "compile it for sm_" + std::to_string(here) + " or an earlier one");
-  if (plan.device->text.empty())
-    return Status::invalid(what + ": its PTX is not there: '" + plan.device->ptx + ".ptx' belongs beside the plan");
-  MORPH_ASSIGN_OR_RETURN(CudaModule module, device.load(plan.device->text, what));
+  plan.devices = {std::move(*chosen)};
+  return Status();
+}
+
+StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(plan::Plan &plan, CudaDevice &device) {
+  const std::string what = "program '" + plan.program + "'";
+  MORPH_RETURN_IF_ERROR(chooseCode(plan, device.properties(), what));
+  const plan::DeviceCode &code = plan.devices.front();
+  if (code.text.empty())
+    return Status::invalid(what + ": its PTX is not there: '" + code.ptx + ".ptx' belongs beside the plan");
+  MORPH_ASSIGN_OR_RETURN(CudaModule module, device.load(code.text, what));
   std::unique_ptr<CudaProgram> program(new CudaProgram(plan, device, std::move(module)));
   std::map<int64_t, std::string> layers = layersOfWeights(plan);
   std::string layer; // Of the last weight that was read.
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     std::vector<CudaFunction> &functions = program->functions_.emplace_back();
-    for (const plan::DeviceLaunch &launch : plan.device->instructions[i].launches) {
+    for (const plan::DeviceLaunch &launch : code.instructions[i].launches) {
       MORPH_ASSIGN_OR_RETURN(CudaFunction function, program->module_.find(launch.kernel));
       functions.push_back(std::move(function));
     }
@@ -123,7 +132,7 @@ CudaProgram::prepare(const std::map<std::string, int64_t> &sizes,
     Launches::Instruction &instruction = launches->instructions.emplace_back();
     if (functions_[i].empty())
       instruction.product = productOf(plan_, plan_.instructions[i], shapes);
-    for (const plan::DeviceLaunch &launch : plan_.device->instructions[i].launches) {
+    for (const plan::DeviceLaunch &launch : plan_.devices.front().instructions[i].launches) {
       Launches::Launch prepared;
       prepared.block.x = static_cast<unsigned>(launch.threads);
       unsigned *const axes[] = {&prepared.grid.x, &prepared.grid.y, &prepared.grid.z};
@@ -207,8 +216,8 @@ Status CudaProgram::run(size_t i, const Prepared *prepared, const std::vector<at
     for (int64_t &value : values)
       addresses.push_back(&value);
     MORPH_RETURN_IF_ERROR(device_.launch(functions_[i][l], launch.grid, launch.block,
-                                         plan_.device->instructions[i].launches[l].sharedBytes, addresses.data(),
-                                         names_[i], touched));
+                                         plan_.devices.front().instructions[i].launches[l].sharedBytes,
+                                         addresses.data(), names_[i], touched));
   }
   return Status();
 }

@@ -11,9 +11,10 @@ namespace morph {
 
 class CudaProgram : public DeviceProgram {
 public:
-  /// Loads the code of a validated plan, which must live as long as this. Errors: the plan has no code for GPUs, or for
-  /// a later one than `device` is; the PTX is not there, or refused by the driver; it lacks a kernel.
-  static StatusOr<std::unique_ptr<CudaProgram>> create(const plan::Plan &plan, CudaDevice &device);
+  /// Loads the latest code of a validated plan that `device` runs. The plan must live as long as this, and keeps that
+  /// code alone. Errors: the plan has no code for GPUs, or for later ones than `device` is; the PTX is not there, or
+  /// refused by the driver; it lacks a kernel.
+  static StatusOr<std::unique_ptr<CudaProgram>> create(plan::Plan &plan, CudaDevice &device);
 
   /// What the launches and products of all instructions are.
   StatusOr<std::unique_ptr<Prepared>> prepare(const std::map<std::string, int64_t> &sizes,

@@ -66,7 +66,7 @@ StatusOr<std::unique_ptr<Executor>> Executor::create(plan::Plan plan, const Weig
   MORPH_RETURN_IF_ERROR(plan::validate(plan));
   // Code for GPUs has scratch of its own, which the CPU's kernels do not go by.
   if (!isCuda(device))
-    plan.device.reset();
+    plan.devices.clear();
   keepFreedMemory();
   std::unique_ptr<Executor> executor(new Executor());
   executor->plan_ = std::move(plan);

@@ -190,11 +190,16 @@ private:
 
   /// Bytes of scratch of instruction `i`.
   StatusOr<int64_t> scratchOf(size_t i) {
-    if (!plan.device)
+    if (plan.devices.empty())
       return plan::scratchBytes(plan, plan.instructions[i], shapes, mode);
     if (sizes.empty())
       sizes = sizesByName(plan, shapes);
-    return evaluate(plan.device->instructions[i].scratchBytes, sizes);
+    int64_t most = 0;
+    for (const DeviceCode &code : plan.devices) {
+      MORPH_ASSIGN_OR_RETURN(const int64_t bytes, evaluate(code.instructions[i].scratchBytes, sizes));
+      most = std::max(most, bytes);
+    }
+    return most;
   }
 
   StatusOr<Buffers> place() {

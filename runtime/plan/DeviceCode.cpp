@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/DeviceCodeJson.h"
 
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
 namespace morph::plan {
 
 namespace {
@@ -161,6 +165,16 @@ StatusOr<int64_t> evaluate(const SizeFormula &formula, const std::map<std::strin
       return large;
   }
   return sum;
+}
+
+int capabilityOf(const std::string &target) {
+  constexpr std::string_view kPrefix = "sm_";
+  int capability = 0;
+  const char *end = target.data() + target.size();
+  if (target.rfind(kPrefix, 0) != 0)
+    return 0;
+  const auto [stop, error] = std::from_chars(target.data() + kPrefix.size(), end, capability);
+  return error == std::errc() && stop == end ? std::max(capability, 0) : 0;
 }
 
 StatusOr<DeviceCode> readDeviceCode(const Json &json, const std::string &where) {

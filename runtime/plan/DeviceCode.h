@@ -60,12 +60,16 @@ struct InstructionCode {
   SizeFormula scratchBytes; ///< What they need, aligned to 256.
 };
 
+/// The code of a whole plan for one generation of GPUs.
 struct DeviceCode {
-  std::string target; ///< "sm_90".
+  std::string target; ///< "sm_90"; later generations run it, too.
   std::string ptx;    ///< SHA-256 of the PTX's text: its file is `<ptx>.ptx`.
   std::vector<InstructionCode> instructions;
   std::string text; ///< The PTX, once its file has been read; no part of the plan's.
 };
+
+/// 10 * major + minor of the capability that a target's name says: "sm_90" as 90; 0 where it says none.
+int capabilityOf(const std::string &target);
 
 /// Threads of a block, and bytes of its shared memory, that any device has.
 inline constexpr int64_t kMostBlockThreads = 1024;

@@ -118,7 +118,8 @@ StatusOr<std::vector<double>> instructionSeconds(const Plan &plan, const std::ma
     }
     const double speed = time.flopsPerSecond(device);
     // A product has no launches of ours.
-    const size_t launches = plan.device && !time.isProduct() ? plan.device->instructions[i].launches.size() : 1;
+    const size_t launches =
+        plan.devices.empty() || time.isProduct() ? 1 : plan.devices.back().instructions[i].launches.size();
     seconds.push_back(std::max({static_cast<double>(launches) * DeviceShares::kLaunchSeconds,
                                 time.bytes() / device.rowBytes, speed > 0 ? flops[i] / speed : 0.0}));
   }

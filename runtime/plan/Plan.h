@@ -19,7 +19,7 @@
 namespace morph::plan {
 
 /// The version that this library writes, and the newest it reads.
-inline constexpr int64_t kPlanVersion = 4;
+inline constexpr int64_t kPlanVersion = 5;
 
 enum class DType { F32, F16, BF16, F64, I64 };
 
@@ -111,8 +111,7 @@ struct Plan {
   std::vector<NamedValue> outputs;
   std::vector<Kernel> kernels;
   std::shared_ptr<const Plan> update; ///< Of a program that gives gradients: what a step does with them. May be null.
-  std::optional<DeviceCode>
-      device;               ///< Code for a GPU, one element an instruction. The CPU's kernels are of no use then.
+  std::vector<DeviceCode> devices;    ///< Code for GPUs, one of each target, earlier ones first.
   std::string kernelObject; ///< The compiled kernels, by the name of their file without `.so`; empty: there are none.
 };
 

@@ -42,7 +42,7 @@ public:
     MORPH_RETURN_IF_ERROR(
         onlyMembers(root, where,
                     {"format", "version", "model", "program", "values", "inputs", "outputs", "weights", "rope_tables",
-                     "instructions", "kernels", "kernel_object", "device", "update"}));
+                     "instructions", "kernels", "kernel_object", "devices", "update"}));
     MORPH_ASSIGN_OR_RETURN(plan.model, jsonGet<std::string>(root, "model", where));
     MORPH_ASSIGN_OR_RETURN(plan.program, jsonGet<std::string>(root, "program", where));
     MORPH_RETURN_IF_ERROR(each(root, where, "values", [&](const Json &json, const std::string &at) {
@@ -63,9 +63,12 @@ public:
     MORPH_RETURN_IF_ERROR(
         each(root, where, "kernels", [&](const Json &json, const std::string &at) { return readKernel(json, at); }));
     MORPH_ASSIGN_OR_RETURN(plan.kernelObject, jsonGetOr<std::string>(root, "kernel_object", "", where));
-    if (auto device = root.find("device"); device != root.end()) {
-      MORPH_ASSIGN_OR_RETURN(plan.device, readDeviceCode(*device, where + ": device"));
-    }
+    if (root.contains("devices"))
+      MORPH_RETURN_IF_ERROR(each(root, where, "devices", [&](const Json &json, const std::string &at) -> Status {
+        MORPH_ASSIGN_OR_RETURN(DeviceCode code, readDeviceCode(json, at));
+        plan.devices.push_back(std::move(code));
+        return Status();
+      }));
     if (auto update = root.find("update"); update != root.end()) {
       MORPH_ASSIGN_OR_RETURN(Plan inner, PlanReader(*update, where + ": update").read());
       plan.update = std::make_shared<const Plan>(std::move(inner));
@@ -345,10 +348,10 @@ StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
 
 /// Reads the PTX of a plan and its update from beside the plan.
 static Status readPtx(Plan &plan, const std::filesystem::path &folder) {
-  if (plan.device) {
-    const std::string path = (folder / (plan.device->ptx + ".ptx")).string();
-    MORPH_ASSIGN_OR_RETURN(plan.device->text, readTextFile(path, kMaximumJsonBytes));
-    if (sha256(plan.device->text) != plan.device->ptx)
+  for (DeviceCode &code : plan.devices) {
+    const std::string path = (folder / (code.ptx + ".ptx")).string();
+    MORPH_ASSIGN_OR_RETURN(code.text, readTextFile(path, kMaximumJsonBytes));
+    if (sha256(code.text) != code.ptx)
       return Status::invalid("'" + path + "' is not what its name says: its hash is another",
                              "compile the program again");
   }
@@ -396,8 +399,9 @@ std::string printPlan(const Plan &plan) {
   text += "  \"kernels\": " + list(plan.kernels, [](const Kernel &kernel) { return toJson(kernel); }) + ",\n";
   if (!plan.kernelObject.empty())
     text += "  \"kernel_object\": " + dump(plan.kernelObject) + ",\n";
-  if (plan.device)
-    text += "  \"device\": " + printDeviceCode(*plan.device) + ",\n";
+  for (size_t d = 0; d < plan.devices.size(); ++d)
+    text += (d == 0 ? "  \"devices\": [" : ", ") + printDeviceCode(plan.devices[d]) +
+            (d + 1 == plan.devices.size() ? "],\n" : "");
   if (plan.update)
     text += "  \"update\": " + printPlan(*plan.update) + ",\n";
   text += "  \"values\": " + list(plan.values, [](const TensorType &type) { return toJson(type); });

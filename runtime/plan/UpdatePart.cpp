@@ -48,10 +48,9 @@ Plan updatePart(const Plan &update, const std::function<bool(const std::string &
       part.weights.push_back(update.weights[i]);
       part.weightValues.push_back(define(update.weightValues[i]));
     }
-  if (update.device) {
-    part.device = update.device;
-    part.device->instructions.clear();
-  }
+  part.devices = update.devices;
+  for (DeviceCode &code : part.devices)
+    code.instructions.clear();
   for (size_t i = 0; i < update.instructions.size(); ++i) {
     if (!kept[i])
       continue;
@@ -60,8 +59,8 @@ Plan updatePart(const Plan &update, const std::function<bool(const std::string &
       operand = rename(operand);
     for (int64_t &result : instruction.results)
       result = define(result);
-    if (update.device)
-      part.device->instructions.push_back(update.device->instructions[i]);
+    for (size_t d = 0; d < part.devices.size(); ++d)
+      part.devices[d].instructions.push_back(update.devices[d].instructions[i]);
   }
   for (const NamedValue &output : update.outputs)
     if (const int64_t value = rename(output.value); value >= 0)

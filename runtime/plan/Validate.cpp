@@ -37,7 +37,7 @@ public:
       if (!defined[i])
         return Status::invalid("value " + std::to_string(i) + " is never defined");
     MORPH_RETURN_IF_ERROR(checkOutputs());
-    MORPH_RETURN_IF_ERROR(checkDeviceCode());
+    MORPH_RETURN_IF_ERROR(checkDevices());
     return checkUpdate();
   }
 
@@ -346,23 +346,33 @@ private:
   }
 
   /// What can be told before the sizes are known; the driver says whether the PTX has the kernels.
-  Status checkDeviceCode() const {
-    if (!plan.device)
-      return Status();
-    const DeviceCode &code = *plan.device;
+  Status checkDevices() const {
+    for (size_t d = 0; d < plan.devices.size(); ++d)
+      if (Status status = checkDevice(d); !status.ok())
+        return std::move(status).withContext("devices[" + std::to_string(d) + "]");
+    return Status();
+  }
+
+  Status checkDevice(size_t d) const {
+    const DeviceCode &code = plan.devices[d];
+    if (capabilityOf(code.target) == 0)
+      return Status::invalid("'" + code.target + "' is no generation of GPUs, expected such as sm_90");
+    if (d > 0 && capabilityOf(code.target) <= capabilityOf(plan.devices[d - 1].target))
+      return Status::invalid("'" + code.target + "' comes after " + plan.devices[d - 1].target +
+                             ", expected later generations in order");
     const bool isHash = code.ptx.size() == 64 && std::all_of(code.ptx.begin(), code.ptx.end(), [](unsigned char c) {
                           return std::isxdigit(c) != 0; // It becomes the name of a file.
                         });
     if (!isHash)
-      return Status::invalid("device: 'ptx' must be a SHA-256 in hexadecimal");
+      return Status::invalid("'ptx' must be a SHA-256 in hexadecimal");
     if (code.instructions.size() != plan.instructions.size())
-      return Status::invalid("device: there is code of " + std::to_string(code.instructions.size()) +
+      return Status::invalid("there is code of " + std::to_string(code.instructions.size()) +
                              " instructions, and the plan has " + std::to_string(plan.instructions.size()));
     for (size_t i = 0; i < code.instructions.size(); ++i)
       for (const DeviceLaunch &launch : code.instructions[i].launches)
         if (Status status = checkLaunch(launch, plan.instructions[i]); !status.ok())
-          return std::move(status).withContext("device: instruction " + std::to_string(i) + " (" +
-                                               plan.instructions[i].op + ")");
+          return std::move(status).withContext("instruction " + std::to_string(i) + " (" + plan.instructions[i].op +
+                                               ")");
     return Status();
   }
 

@@ -27,14 +27,14 @@ def clusters_of(plan):
     """A plan that launches each kernel of rows of another once, each on inputs of its own."""
     result = {**{key: plan[key] for key in ("format", "version", "model", "rope_tables", "kernels")}, "program": "test",
               "inputs": [], "outputs": [], "weights": [], "values": [], "instructions": [],
-              "device": {"target": plan["device"]["target"], "ptx": plan["device"]["ptx"], "instructions": []}}
+              "devices": [{**plan["devices"][0], "instructions": []}]}
 
     def define(value):
         result["values"].append(plan["values"][value])
         return len(result["values"]) - 1
 
     seen = set()
-    for instruction, code in zip(plan["instructions"], plan["device"]["instructions"]):
+    for instruction, code in zip(plan["instructions"], plan["devices"][0]["instructions"]):
         if instruction["op"] != "launch" or instruction["attributes"]["kernel"] in seen:
             continue
         seen.add(instruction["attributes"]["kernel"])
@@ -46,7 +46,7 @@ def clusters_of(plan):
             copy["results"].append(define(value))
             result["outputs"].append({"name": f"o{len(result['outputs'])}", "value": copy["results"][-1]})
         result["instructions"].append(copy)
-        result["device"]["instructions"].append(code)
+        result["devices"][0]["instructions"].append(code)
     return result
 
 
@@ -68,7 +68,7 @@ class ClustersTest(unittest.TestCase):
                           MORPH_STAND_IN_DEVICE="a100" if programs.target == "sm_80" else "h100")
         rows = cuda_model.model_program(programs, program, plan, ROWS, counts, cuda_model.find_ptxas(BIN.parent),
                                         cuda_model.read_devices(SOURCE))
-        self.assertEqual(len(rows), len({launch["kernel"] for code in plan["device"]["instructions"]
+        self.assertEqual(len(rows), len({launch["kernel"] for code in plan["devices"][0]["instructions"]
                                          for launch in code["launches"]}))
         for row in rows:
             with self.subTest(program=program, kernel=row["kernel"], target=programs.target):

@@ -13,6 +13,7 @@ import unittest
 import gpu
 import torch
 from programs import BIN, PLAN_RUN, PTXAS, SOURCE, Program, model
+from safetensors.torch import load_file
 
 
 def compile_spec(folder, *arguments):
@@ -32,7 +33,7 @@ class CompileTest(unittest.TestCase):
             for plan in plans:
                 text = json.loads(plan.read_text())
                 while text:
-                    device = text["device"]
+                    device = text["devices"][0]
                     self.assertEqual(device["target"], "sm_90")
                     self.assertEqual(len(device["instructions"]), len(text["instructions"]))
                     ptx = (folder / f"{device['ptx']}.ptx").read_bytes()
@@ -52,6 +53,41 @@ class CompileTest(unittest.TestCase):
             self.assertEqual(other.returncode, 2)
             self.assertEqual(sorted(path.name for path in pathlib.Path(place).iterdir() if path.is_dir()), ["compiled"])
             self.assertEqual(compile_spec(pathlib.Path(place) / "old", "--device", "sm_70").returncode, 2)
+            self.assertEqual(compile_spec(pathlib.Path(place) / "old", "--device", "sm_90,sm_70").returncode, 2)
+
+    def test_targets(self):
+        """A plan of several targets runs on each: the latest code that a device runs, whose file alone must be right there."""
+        if not gpu.is_stand_in():
+            self.skipTest("only the stand-in plays several devices")
+        text = model("""(%x: tensor<?x8xf32> "x" [N]) {
+    %y = morph.exp %x : tensor<?x8xf32>
+    morph.output "y" = %y : tensor<?x8xf32>
+  }""")
+        with tempfile.TemporaryDirectory() as folder:
+            program = Program(folder, text, {"x": torch.zeros(3, 8)})
+            plan = program.emit("sm_90,sm_80")
+            written = json.loads(plan.read_text())
+            codes = written["devices"]
+            self.assertEqual([code["target"] for code in codes], ["sm_80", "sm_90"])
+            for code in codes:
+                self.assertIn(f".target {code['target']}", plan.with_name(f"{code['ptx']}.ptx").read_text())
+            # Which of them is run: the other's launches name no kernel of its PTX.
+            for device, mine in (("a100", 0), ("h100", 1)):
+                for broken in (0, 1):
+                    damaged = json.loads(json.dumps(written))
+                    damaged["devices"][broken]["instructions"][0]["launches"][0]["kernel"] = "other"
+                    plan.write_text(json.dumps(damaged))
+                    if broken == mine:
+                        self.check_refused(plan, device, "the PTX of program 'small' has no kernel 'other'")
+                    else:
+                        self.check_runs(plan, device)
+
+    def check_runs(self, plan, device):
+        result = subprocess.run([str(part) for part in (
+            PLAN_RUN, plan, "--input", plan.parent / "inputs.safetensors", "--output", plan.parent / "outputs", "--device",
+            "cuda")], capture_output=True, text=True, env={**os.environ, "MORPH_STAND_IN_DEVICE": device})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(load_file(plan.parent / "outputs")["y"].eq(1).all())
 
     def check_refused(self, plan, device, *words):
         """That a plan is not run on a device; the error's words."""
@@ -77,7 +113,7 @@ class CompileTest(unittest.TestCase):
                                "hint: compile it for sm_80 or an earlier one")
             # What only the driver and the sizes of a run tell.
             text = json.loads(plan.read_text())
-            launch = text["device"]["instructions"][0]["launches"][0]
+            launch = text["devices"][0]["instructions"][0]["launches"][0]
             for key, value, words in (("grid", [[[1, 1, ["Z"], 1]], 1, 1], "names a size 'Z', which the program does not have"),
                                       ("kernel", "other", "the PTX of program 'small' has no kernel 'other'")):
                 old, launch[key] = launch[key], value
@@ -85,7 +121,7 @@ class CompileTest(unittest.TestCase):
                 self.check_refused(plan, "h100", words)
                 launch[key] = old
             plan = program.emit("sm_90")
-            ptx = plan.with_name(json.loads(plan.read_text())["device"]["ptx"] + ".ptx")
+            ptx = plan.with_name(json.loads(plan.read_text())["devices"][0]["ptx"] + ".ptx")
             ptx.write_text(ptx.read_text().replace("ret;", "ret; ", 1))
             self.check_refused(plan, "h100", f"'{ptx}' is not what its name says: its hash is another",
                                "hint: compile the program again")

@@ -32,20 +32,20 @@ class FaultsTest(unittest.TestCase):
         cls.folder.cleanup()
 
     def ptx(self, plan):
-        return self.programs.folder / "plans" / f"{plan['device']['ptx']}.ptx"
+        return self.programs.folder / "plans" / f"{plan['devices'][0]['ptx']}.ptx"
 
     def launches_of(self, op, layer=None):
         """Places of instructions of the op that launch kernels; with a layer, those that read weights of it."""
         plan = self.programs.plans[PROGRAM]
         weights = {weight["value"] for weight in plan["weights"] if f"layers.{layer}." in weight["name"]}
-        return [place for place, (instruction, code) in enumerate(zip(plan["instructions"], plan["device"]["instructions"]))
+        return [place for place, (instruction, code) in enumerate(zip(plan["instructions"], plan["devices"][0]["instructions"]))
                 if instruction["op"] == op and code["launches"] and
                 (layer is None or weights & set(instruction["operands"]))]
 
     def plant(self, place, bytes_off):
         """A plan whose instruction at a place launches a kernel of its own, which loads too far. Returns the kernel's name."""
         plan = json.loads(json.dumps(self.programs.plans[PROGRAM]))
-        launch = plan["device"]["instructions"][place]["launches"][0]
+        launch = plan["devices"][0]["instructions"][place]["launches"][0]
         text = self.ptx(plan).read_text()
         kernel = re.search(rf"(\.visible )?\.entry {launch['kernel']}\(.*?\n}}\n", text, re.DOTALL)[0]
         launch["kernel"], before = "planted", launch["kernel"]
@@ -53,7 +53,7 @@ class FaultsTest(unittest.TestCase):
                                lambda found: f"{found[1]}+{int(found[2] or 0) + bytes_off}]", kernel, count=1)
         self.assertEqual(count, 1, kernel)
         text += wrong.replace(before, "planted")
-        plan["device"]["ptx"] = hashlib.sha256(text.encode()).hexdigest()
+        plan["devices"][0]["ptx"] = hashlib.sha256(text.encode()).hexdigest()
         self.ptx(plan).write_text(text)
         self.programs.plans["planted"] = plan
 

@@ -64,7 +64,7 @@ class GpuCheckTest(unittest.TestCase):
             self.assertEqual(len(places), 2)
             for place in places:
                 for target in check.TARGETS:
-                    device = json.loads((place / f"{target}.json").read_text())["device"]
+                    device = json.loads((place / f"{target}.json").read_text())["devices"][0]
                     self.assertEqual(device["target"], target)
                     self.assertIn(f".target {target}", (place / f"{device['ptx']}.ptx").read_text())
 

@@ -96,7 +96,7 @@ class Program:
             for line in [kernel, *kernel["lines"]]:
                 total.update({name: number for name, number in line.items() if isinstance(number, int)})
         plan = json.loads(self.emit(target).read_text())
-        said = cuda_model.assemble(PTXAS, self.folder / f"{plan['device']['ptx']}.ptx", target)
+        said = cuda_model.assemble(PTXAS, self.folder / f"{plan['devices'][0]['ptx']}.ptx", target)
         for name, total in totals.items():
             total.update(registers=said[name]["registers"], spill_bytes=said[name]["spill_bytes"])
         return totals

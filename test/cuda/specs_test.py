@@ -51,7 +51,7 @@ class SpecsTest(unittest.TestCase):
         for target, programs in self.programs.items():
             cases, known = CASES[MODEL][target], set()
             for program, plan in programs.plans.items():
-                kernels = {launch["kernel"] for code in plan["device"]["instructions"] for launch in code["launches"]}
+                kernels = {launch["kernel"] for code in plan["devices"][0]["instructions"] for launch in code["launches"]}
                 # Of the large model, programs that are made of the kernels of others are left out.
                 if MODEL in FEW and kernels <= known:
                     continue

@@ -25,7 +25,7 @@ struct Malformed {
 const Malformed kCases[] = {
     {"WrongFormat", [](Json &j) { j["format"] = "gguf"; }, "'format' is 'gguf'"},
     {"NoFormat", [](Json &j) { j.erase("format"); }, "'format' is missing"},
-    {"NewerVersion", [](Json &j) { j["version"] = 5; }, "plan of version 5, this program reads version 4"},
+    {"NewerVersion", [](Json &j) { j["version"] = 6; }, "plan of version 6, this program reads version 5"},
     {"VersionIsText", [](Json &j) { j["version"] = "1"; }, "'version' must be an integer"},
     {"UnknownMember", [](Json &j) { j["extra"] = 1; }, "unknown member 'extra'"},
     {"UnknownOp", [](Json &j) { j["instructions"][2]["op"] = "softmax"; }, "instruction 2 (softmax): unknown op"},
@@ -168,34 +168,48 @@ plan::Plan devicePlan() {
   const plan::SizeFormula rows = {{1, 1, {"N"}, 4}}, one = plan::constantFormula(1);
   const plan::DeviceLaunch launch{
       "exp", {rows, one, one}, 128, 1024, {{Kind::Operand, 0, {}}, {Kind::Result, 0, {}}, {Kind::Size, 0, rows}}};
-  b.plan.device = plan::DeviceCode{"sm_90", std::string(64, 'a'), {{{launch}, rows}}, ""};
+  b.plan.devices = {{"sm_90", std::string(64, 'a'), {{{launch}, rows}}, ""}};
   return b.plan;
 }
 
-Json &launchOf(Json &plan) { return plan["device"]["instructions"][0]["launches"][0]; }
+Json &launchOf(Json &plan) { return plan["devices"][0]["instructions"][0]["launches"][0]; }
 
 const Malformed kDeviceCases[] = {
-    {"NoObject", [](Json &j) { j["device"] = 3; }, "device: expected an object"},
-    {"NoTarget", [](Json &j) { j["device"].erase("target"); }, "device: the member 'target' is missing"},
-    {"HashIsAPath", [](Json &j) { j["device"]["ptx"] = "../" + std::string(61, 'a'); },
-     "device: 'ptx' must be a SHA-256 in hexadecimal"},
-    {"HashIsShort", [](Json &j) { j["device"]["ptx"] = "abc"; }, "device: 'ptx' must be a SHA-256 in hexadecimal"},
-    {"InstructionsIsObject", [](Json &j) { j["device"]["instructions"] = Json::object(); },
-     "device: 'instructions' must be an array"},
-    {"MoreInstructions", [](Json &j) { j["device"]["instructions"].push_back({{"launches", Json::array()}}); },
-     "device: there is code of 2 instructions, and the plan has 1"},
-    {"InstructionIsNumber", [](Json &j) { j["device"]["instructions"][0] = 1; },
-     "device: instructions[0]: 'launches' must be an array"},
-    {"NoLaunches", [](Json &j) { j["device"]["instructions"][0].erase("launches"); },
-     "device: instructions[0]: 'launches' must be an array"},
-    {"NoKernel", [](Json &j) { launchOf(j)["kernel"] = ""; }, "device: instruction 0 (exp): a launch of ''"},
+    {"NoList", [](Json &j) { j["devices"] = 3; }, "'devices' must be an array"},
+    {"NoObject", [](Json &j) { j["devices"][0] = 3; }, "devices[0]: expected an object"},
+    {"OtherTarget", [](Json &j) { j["devices"][0]["target"] = "gfx942"; },
+     "devices[0]: 'gfx942' is no generation of GPUs, expected such as sm_90"},
+    {"TargetWithFeature", [](Json &j) { j["devices"][0]["target"] = "sm_90a"; }, "'sm_90a' is no generation of GPUs"},
+    {"TargetTwice", [](Json &j) { j["devices"].push_back(j["devices"][0]); },
+     "devices[1]: 'sm_90' comes after sm_90, expected later generations in order"},
+    {"SecondIsBroken",
+     [](Json &j) {
+       j["devices"].push_back(j["devices"][0]);
+       j["devices"][1]["target"] = "sm_100";
+       j["devices"][1]["instructions"] = Json::array();
+     },
+     "devices[1]: there is code of 0 instructions, and the plan has 1"},
+    {"NoTarget", [](Json &j) { j["devices"][0].erase("target"); }, "devices[0]: the member 'target' is missing"},
+    {"HashIsAPath", [](Json &j) { j["devices"][0]["ptx"] = "../" + std::string(61, 'a'); },
+     "devices[0]: 'ptx' must be a SHA-256 in hexadecimal"},
+    {"HashIsShort", [](Json &j) { j["devices"][0]["ptx"] = "abc"; },
+     "devices[0]: 'ptx' must be a SHA-256 in hexadecimal"},
+    {"InstructionsIsObject", [](Json &j) { j["devices"][0]["instructions"] = Json::object(); },
+     "devices[0]: 'instructions' must be an array"},
+    {"MoreInstructions", [](Json &j) { j["devices"][0]["instructions"].push_back({{"launches", Json::array()}}); },
+     "devices[0]: there is code of 2 instructions, and the plan has 1"},
+    {"InstructionIsNumber", [](Json &j) { j["devices"][0]["instructions"][0] = 1; },
+     "devices[0]: instructions[0]: 'launches' must be an array"},
+    {"NoLaunches", [](Json &j) { j["devices"][0]["instructions"][0].erase("launches"); },
+     "devices[0]: instructions[0]: 'launches' must be an array"},
+    {"NoKernel", [](Json &j) { launchOf(j)["kernel"] = ""; }, "devices[0]: instruction 0 (exp): a launch of ''"},
     {"NoThreads", [](Json &j) { launchOf(j)["threads"] = 0; }, "a launch of 'exp' with 0 threads"},
     {"ManyThreads", [](Json &j) { launchOf(j)["threads"] = 1025; },
      "with 1025 threads and 1024 bytes of shared memory"},
     {"NegativeShared", [](Json &j) { launchOf(j)["shared"] = -1; }, "with 128 threads and -1 bytes of shared memory"},
     {"MuchShared", [](Json &j) { launchOf(j)["shared"] = 1 << 20; }, "and 1048576 bytes of shared memory"},
     {"FlatGrid", [](Json &j) { launchOf(j)["grid"].erase(2); },
-     "device: instructions[0]: launches[0]: a grid has three sizes"},
+     "devices[0]: instructions[0]: launches[0]: a grid has three sizes"},
     {"FourSizes", [](Json &j) { launchOf(j)["grid"].push_back(1); }, "grid[3]: a grid has three sizes"},
     {"SizeIsText", [](Json &j) { launchOf(j)["grid"][0] = "N"; }, "grid[0]: a size must be a number, or terms"},
     {"SizeIsHalf", [](Json &j) { launchOf(j)["grid"][0] = 1.5; }, "grid[0]: a size must be a number, or terms"},
@@ -207,11 +221,11 @@ const Malformed kDeviceCases[] = {
     {"NoIndex", [](Json &j) { launchOf(j)["arguments"][1].erase("index"); },
      "arguments[1]: the member 'index' is missing"},
     {"NoSuchOperand", [](Json &j) { launchOf(j)["arguments"][0]["index"] = 1; },
-     "device: instruction 0 (exp): 'exp' gets operand or result 1, which there is not"},
+     "devices[0]: instruction 0 (exp): 'exp' gets operand or result 1, which there is not"},
     {"NegativeResult", [](Json &j) { launchOf(j)["arguments"][1]["index"] = -1; },
      "'exp' gets operand or result -1, which there is not"},
     {"NoSize", [](Json &j) { launchOf(j)["arguments"][2].erase("size"); }, "arguments[2]: 'size' is missing"},
-    {"ScratchIsNull", [](Json &j) { j["device"]["instructions"][0]["scratch"] = nullptr; },
+    {"ScratchIsNull", [](Json &j) { j["devices"][0]["instructions"][0]["scratch"] = nullptr; },
      "scratch: a size must be a number, or terms"},
 };
 

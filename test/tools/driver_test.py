@@ -27,7 +27,7 @@ def option(name, default=None):
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(pathlib.Path(sys.argv[0]).name + " " + " ".join(arguments) + "\\n")
 """
-PLAN = {"format": "morph-plan", "version": 4, "model": "m", "program": "p", "values": [{"shape": ["B", "T"], "dtype": "i64"}],
+PLAN = {"format": "morph-plan", "version": 5, "model": "m", "program": "p", "values": [{"shape": ["B", "T"], "dtype": "i64"}],
         "inputs": [{"name": "tokens", "value": 0}], "outputs": [{"name": "tokens", "value": 0}], "weights": [],
         "rope_tables": {}, "kernels": [], "instructions": []}
 # One named in $DYING dies from a signal, saying much on standard error.

@@ -83,12 +83,13 @@ Status writeCounts(const plan::Plan &plan, const std::string &path) {
   void *library = driver ? ::dlopen(driver, RTLD_NOW | RTLD_NOLOAD) : nullptr;
   using CountersJson = size_t(const char *kernel, char *buffer, size_t size);
   auto *json = reinterpret_cast<CountersJson *>(library ? ::dlsym(library, "morphStandInCountersJson") : nullptr);
-  if (!json || !plan.device)
+  if (!json || plan.devices.empty())
     return Status::invalid("counts are of plans for GPUs, on the stand-in for NVIDIA's driver");
   std::set<std::string> kernels;
-  for (const plan::InstructionCode &code : plan.device->instructions)
-    for (const plan::DeviceLaunch &launch : code.launches)
-      kernels.insert(launch.kernel);
+  for (const plan::DeviceCode &device : plan.devices)
+    for (const plan::InstructionCode &code : device.instructions)
+      for (const plan::DeviceLaunch &launch : code.launches)
+        kernels.insert(launch.kernel);
   std::string text;
   for (const std::string &kernel : kernels) {
     // Texts end in a zero byte.

@@ -100,9 +100,10 @@ cl::opt<std::string> program("program",
                              cl::value_desc("program"), cl::cat(category));
 cl::opt<std::string> programOptions("program-options", cl::desc("Options of the program, for example loss=kl,kl=true"),
                                     cl::value_desc("key=value,..."), cl::cat(category));
-cl::opt<std::string> device("device",
-                            cl::desc("For --emit-plan: compile for GPUs of sm_80 or sm_90, as PTX beside the plan"),
-                            cl::value_desc("sm_80|sm_90"), cl::cat(category));
+cl::list<std::string>
+    devices("device", cl::CommaSeparated,
+            cl::desc("For --emit-plan: compile for GPUs of these generations, as PTX beside the plan"),
+            cl::value_desc("sm_80,sm_90"), cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));
 cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context for --mixers (default: 32768)"),
@@ -246,13 +247,13 @@ ExitCode translateToPlan(MLIRContext &context) {
   FailureOr<plan::Plan> plan = emitPlan(model, program);
   if (failed(plan))
     return kFailed;
-  if (!device.empty()) {
+  if (!devices.empty()) {
     DialectRegistry registry;
     registerDeviceDialects(registry);
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
   }
-  if (failed(device.empty() ? compilePlanKernels(model, *plan) : compilePlanForDevice(model, *plan, device, output)))
+  if (failed(devices.empty() ? compilePlanKernels(model, *plan) : compilePlanForDevices(model, *plan, devices, output)))
     return kFailed;
   if (Status status = plan::validate(*plan); !status.ok())
     return fail(kFailed, "the plan that was made is not valid: " + status.message(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph compile: a spec's programs for a GPU, to be run where no compiler is.
+// morph compile: a spec's programs for GPUs, to be run where no compiler is.
 
 #include "runtime/plan/DeviceTargets.h"
 #include "tools/morph/Commands.h"
@@ -13,12 +13,15 @@ using namespace morph;
 namespace {
 
 struct Arguments : SpecArguments {
-  std::string device;
+  std::vector<std::string> devices;
   std::string output;
 };
 
 Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
-  const Compiler compiler(tools, arguments.device);
+  std::string target;
+  for (const std::string &device : arguments.devices)
+    target += (target.empty() ? "" : ",") + device;
+  const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   std::error_code error;
@@ -39,13 +42,15 @@ Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
 
 void morph::addCompileCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App *command =
-      app.add_subcommand("compile", "Write a spec's programs and their kernels for a GPU into a folder");
+  CLI::App *command = app.add_subcommand("compile", "Write a spec's programs and their kernels for GPUs into a folder");
   addSpecArguments(*command, *arguments);
   std::vector<std::string> targets;
   for (const plan::DeviceTarget &target : plan::kDeviceTargets)
     targets.push_back(target.name);
-  command->add_option("--device", arguments->device, "The generation of GPUs: later ones run it, too")
+  command
+      ->add_option("--device", arguments->devices,
+                   "The generation of GPUs, or several with commas; later ones run it, too")
+      ->delimiter(',')
       ->check(CLI::IsMember(targets))
       ->required();
   command->add_option("--out", arguments->output, "The folder to make: plans, IR and PTX")->required();

@@ -32,7 +32,8 @@ bool hasTrained(const ChoiceSpace &space, const Choice &choice);
 
 class Compiler {
 public:
-  /// Plans are for the CPU, or, with their kernels as PTX beside them, for GPUs of `target` ("sm_90").
+  /// Plans are for the CPU, or, with their kernels as PTX beside them, for GPUs of `target` ("sm_90", or several:
+  /// "sm_80,sm_90").
   explicit Compiler(const Toolchain &tools, std::string target = "") : tools_(tools), target_(std::move(target)) {}
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer

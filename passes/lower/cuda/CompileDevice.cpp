@@ -108,14 +108,10 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
                   tensor::TensorDialect, vector::VectorDialect>();
 }
 
-LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, StringRef chip, StringRef planPath,
-                                          bool hasEveryTile) {
-  const plan::DeviceTarget *target = findPtxTarget(chip);
-  if (!target)
-    return emitError(model.getLoc()) << describeUnknownTarget(chip);
-  if (planPath == "-")
-    return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
-  FailureOr<plan::DeviceCode> code = compile(model, plan, *target, hasEveryTile);
+/// Gives a plan code for one target.
+static LogicalResult compileFor(ModelOp model, plan::Plan &plan, const plan::DeviceTarget &target, StringRef planPath,
+                                bool hasEveryTile) {
+  FailureOr<plan::DeviceCode> code = compile(model, plan, target, hasEveryTile);
   if (failed(code))
     return failure();
   SmallString<256> path(llvm::sys::path::parent_path(planPath));
@@ -126,11 +122,24 @@ LogicalResult morph::compilePlanForDevice(ModelOp model, plan::Plan &plan, Strin
     return emitError(model.getLoc()) << message;
   file->os() << code->text;
   file->keep();
-  plan.device = std::move(*code);
+  plan.devices.push_back(std::move(*code));
+  return success();
+}
+
+LogicalResult morph::compilePlanForDevices(ModelOp model, plan::Plan &plan, ArrayRef<std::string> chips,
+                                           StringRef planPath, bool hasEveryTile) {
+  for (StringRef chip : chips)
+    if (!findPtxTarget(chip))
+      return emitError(model.getLoc()) << describeUnknownTarget(chip);
+  if (planPath == "-")
+    return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
+  for (const plan::DeviceTarget &target : plan::kDeviceTargets)
+    if (llvm::is_contained(chips, target.name) && failed(compileFor(model, plan, target, planPath, hasEveryTile)))
+      return failure();
   if (!plan.update)
     return success();
   auto update = std::make_shared<plan::Plan>(*plan.update);
-  if (failed(compilePlanForDevice(model, *update, chip, planPath, hasEveryTile)))
+  if (failed(compilePlanForDevices(model, *update, chips, planPath, hasEveryTile)))
     return failure();
   plan.update = std::move(update);
   return success();

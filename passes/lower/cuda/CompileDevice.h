@@ -12,11 +12,11 @@ namespace morph {
 /// The dialects that kernels go through; they must be loaded.
 void registerDeviceDialects(mlir::DialectRegistry &registry);
 
-/// Gives a plan of `model`, and its update, code for the target called `chip` (`plan.device`), and writes the PTX
-/// beside the plan at `planPath`. Errors are reported at the model: an unknown target, an op that has no form on GPUs,
-/// a file that cannot be written. `hasEveryTile`: for TileAnswers.def, with a remark a kernel and tile.
-llvm::LogicalResult compilePlanForDevice(ModelOp model, plan::Plan &plan, llvm::StringRef chip,
-                                         llvm::StringRef planPath, bool hasEveryTile = false);
+/// Gives a plan of `model`, and its update, code for the targets called `chips` (`plan.devices`), and writes the PTX of
+/// each beside the plan at `planPath`. Errors are reported at the model: an unknown target, an op that has no form on
+/// GPUs, a file that cannot be written. `hasEveryTile`: for TileAnswers.def, with a remark a kernel and tile.
+llvm::LogicalResult compilePlanForDevices(ModelOp model, plan::Plan &plan, llvm::ArrayRef<std::string> chips,
+                                          llvm::StringRef planPath, bool hasEveryTile = false);
 
 } // namespace morph
 

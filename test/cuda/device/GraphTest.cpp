@@ -49,7 +49,7 @@ plan::Plan accumulatePlan() {
   launch.grid.fill(plan::constantFormula(1));
   launch.threads = 4;
   launch.arguments = {{Kind::Operand, 0, {}}, {Kind::Operand, 1, {}}, {Kind::Operand, 2, {}}, {Kind::Result, 0, {}}};
-  b.plan.device = plan::DeviceCode{"sm_80", std::string(64, '0'), {{{launch}, {}}}, kAccumulatePtx};
+  b.plan.devices = {{"sm_80", std::string(64, '0'), {{{launch}, {}}}, kAccumulatePtx}};
   return b.plan;
 }
 

@@ -122,7 +122,7 @@ def launches_of(plan, sizes):
     """What each kernel is launched for in a run: its op, threads and shared memory of a block, and bytes of operands, results
     and scratch once each a launch, where sizes are known; of these the operands that all rows read."""
     kernels = {}
-    for instruction, code in zip(plan["instructions"], plan["device"]["instructions"]):
+    for instruction, code in zip(plan["instructions"], plan["devices"][0]["instructions"]):
         for launch in code["launches"]:
             entry = kernels.setdefault(launch["kernel"], {"op": instruction["op"], "threads": launch["threads"],
                                                           "shared_bytes": launch.get("shared", 0), "ideal_bytes": 0,
@@ -173,7 +173,7 @@ def model_program(programs, program, plan, sizes, counts_file, ptxas, devices):
     rows = []
     counted = {each["kernel"]: each for each in json.loads(counts_file.read_text())}
     keys = [key for key, device in devices.items() if device["target"] == programs.target]
-    ptx = programs.folder / "plans" / f"{plan['device']['ptx']}.ptx"
+    ptx = programs.folder / "plans" / f"{plan['devices'][0]['ptx']}.ptx"
     assembled = {key: assemble(ptxas, ptx, ARCHITECTURES[key]) for key in keys} if counted else {}
     for name, launch in launches_of(plan, sizes).items():
         if name not in counted:

@@ -129,7 +129,7 @@ class Launches:
 
     def __init__(self, folder):
         self.plan = json.loads((folder / f"{targets()[-1]}.json").read_text())
-        self.device = self.plan["device"]
+        self.device = self.plan["devices"][0]
         self.driver = ctypes.CDLL("libcuda.so.1")
         torch.manual_seed(0)
         self.values = [torch.randn([size_of(size) for size in value["shape"]], device="cuda").to(DTYPES[value["dtype"]])
