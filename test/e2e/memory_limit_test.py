@@ -107,6 +107,8 @@ def main():
         wrong = run("morph", "run", spec, "--out", folder / "wrong", *arguments(1e5), expect=2)
         assert "stage 'align' needs at least" in wrong.stderr and "and the limit is 100 kB: weights are" in wrong.stderr, wrong.stderr
         assert not (folder / "wrong").exists()
+        told = run("morph", "plan", spec, *arguments(1e5)).stdout
+        assert "stage 'align' needs at least" in told and "hint: lower align.batch or the lengths" in told, told
 
 
 if __name__ == "__main__":

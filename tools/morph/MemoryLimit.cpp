@@ -151,3 +151,7 @@ std::string morph::explainExcess(const ResolvedSpec &resolved, const StageCost &
     text += ", inputs and caches " + formatBytes(inputs);
   return text;
 }
+
+std::string morph::howToShrink(const std::string &stage) {
+  return "lower " + (stage == "judge" ? "evaluate" : stage) + ".batch or the lengths, set model.precision=\"bf16\"";
+}

@@ -45,6 +45,9 @@ bool divideAmong(const ResolvedSpec &resolved, int64_t count, double most, Stage
 /// weights are ..."; empty where it is not, or where there is no limit.
 std::string explainExcess(const ResolvedSpec &resolved, const StageCost &cost);
 
+/// What makes a stage smaller, as a hint says it.
+std::string howToShrink(const std::string &stage);
+
 } // namespace morph
 
 #endif // MORPH_TOOLS_MORPH_MEMORYLIMIT_H

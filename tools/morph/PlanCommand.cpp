@@ -178,7 +178,8 @@ void print(const Json &report) {
   std::printf("%s\n", stages.print().c_str());
   for (const Json &stage : report["stages"])
     if (stage["excess"] != "")
-      std::printf("%s\n\n", stage["excess"].get<std::string>().c_str());
+      std::printf("%s\nhint: %s, or raise model.memory_limit (in GB)\n\n", stage["excess"].get<std::string>().c_str(),
+                  howToShrink(stage["stage"]).c_str());
   if (report["cache"].empty())
     return;
   std::printf("Cache of one sequence while decoding:\n\n");
