@@ -268,6 +268,10 @@ constexpr Key kKeys[] = {
     {"select.accumulate", kInteger, "", "1", ">= 1, <= 4096", "select_c19",
      "Batches whose gradients make one step (method gates)."},
     {"select.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers decide, in turn."},
+    {"select.task_fraction", kNumber, "", "1.0", "> 0, <= 1", "select_c22",
+     "Share of sequences that are task prompts, for all selectors that measure on tasks; the others are windows of "
+     "text, "
+     "as long, of which the last `distill.text_positions` decide."},
     {"select.lr", kNumber, "", "0.05", "> 0", "select_c4", "Learning rate of the gates (Adam)."},
     {"select.lr_end", kNumber, "", "<lr>", ">= 0", "select_c5", "Learning rate at the last step."},
     {"select.warmup", kInteger, "steps", "0", ">= 0, <= 1000000000", "select_c6",
@@ -422,8 +426,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S12", "Background `text` needs `data.text`; `noise` in token space needs `noise_tokens`."},
     {"S13", "Token ranges are given in space `tokens`, rise, and lie within the vocabulary."},
     {"S14",
-     "Stages name tasks of the spec; selectors that measure need one; a stage without tasks, and a selector that "
-     "measures on text, needs `data.text`."},
+     "Stages name tasks of the spec; selectors that measure need one; a stage without tasks, or with text between "
+     "them, and a selector that measures on text, needs `data.text`."},
     {"S15", "`kv_heads` divides `heads`; `head_dim` is even; without `head_dim`, `heads` divides `hidden`."},
     {"S16", "`select.target` local goes with `select.loss` layers."},
     {"S17", "A warm-up is not longer than its stage."},

@@ -310,6 +310,9 @@ void Checker::checkStages() {
   if (!select.get("lr_end"))
     select["lr_end"] = spec_.getNumber("select.lr");
   checkTaskNames("select.tasks");
+  if (!hasText && !select.getArray("tasks")->empty() && spec_.getNumber("select.task_fraction") < 1)
+    error("select.task_fraction", "stage 'select' mixes text with its tasks, but [data] names none [S14]",
+          "give 'text' in [data], or task_fraction = 1");
   checkSelector("select.method", spec_.getString("select.method"));
   for (const auto &[index, name] : llvm::enumerate(spec_.getStrings("evaluate.baselines")))
     checkSelector(("evaluate.baselines[" + llvm::Twine(index) + "]").str(), name);

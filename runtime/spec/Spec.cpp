@@ -132,6 +132,7 @@ template <> struct Visit<SelectSpec> {
     visitor.key("steps", section.steps, {atLeast(0), atMost(1000000000)});
     visitor.key("batch", section.batch, {atLeast(1), atMost(4096)});
     visitor.key("accumulate", section.accumulate, {atLeast(1), atMost(4096)});
+    visitor.key("task_fraction", section.taskFraction, {above(0), atMost(1)});
     visitor.key("loss", section.loss);
     visitor.key("target", section.target);
     visitor.key("normalize", section.normalize);

@@ -278,6 +278,9 @@ struct SelectSpec : OptimizerSpec {
   int64_t batch{};
   /// Batches whose gradients make one step (method gates). (>= 1, <= 4096)
   int64_t accumulate{};
+  /// Share of sequences that are task prompts, for all selectors that measure on tasks; the others are windows of text,
+  /// as long, of which the last `distill.text_positions` decide. (> 0, <= 1)
+  double taskFraction{};
   /// What the gates lower: KL at the answers, the answers' cross-entropy, the final hidden state's error, the layers'.
   Loss loss{};
   /// Whose stream is compared: the teacher's own, or the same-input full branch (only with loss layers).

@@ -118,6 +118,7 @@ protected:
     select.steps = 80;
     select.batch = select.accumulate = 1;
     select.tasks = {"recall"};
+    select.taskFraction = 1;
     select.lr = select.lrEnd = 0.05;
     select.betas = {0.9, 0.999};
     select.lambda = 0.1;

@@ -109,6 +109,54 @@ TEST_F(SixLayers, KlAndHaloReadText) {
   }
 }
 
+// Half of the sequences that gates and scores see are windows of text; the others are the prompts that they were.
+TEST_F(SixLayers, TextStandsBetweenThePrompts) {
+  giveText();
+  std::filesystem::create_directories(context.out);
+  const auto scoresOf = [&](double taskFraction) {
+    context.spec.select.taskFraction = taskFraction;
+    context.key = std::to_string(taskFraction);
+    SelectorContext scoring(context, context.spec.space, "");
+    const auto scorer = scoring.scorer(ScoredData::Tasks);
+    EXPECT_TRUE(scorer.ok()) << scorer.status().message();
+    return (*scorer)->scores(keeping({1, 4}))->kl;
+  };
+  const std::vector<double> prompts = scoresOf(1), mixed = scoresOf(0.5);
+  ASSERT_EQ(mixed.size(), prompts.size());
+  for (size_t i = 0; i < mixed.size(); ++i) {
+    EXPECT_EQ(mixed[i] == prompts[i], i % 2 == 1) << i;
+  }
+
+  // The cross-entropy, which is not 0 where all layers are full.
+  SelectSpec &section = context.spec.select;
+  section.loss = SelectSpec::Loss::Ce;
+  for (const std::string suffix : {"", "-forward"})
+    context.planPaths["gates" + suffix] = planPath("gates-ce" + suffix);
+  section.pressure = SelectSpec::Pressure::Raw;
+  section.steps = 2;
+  section.logEvery = 1;
+  section.lr = section.lrEnd = 1e-9;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  BatchStreamOptions data;
+  data.batch = 1;
+  data.stream = "select";
+  data.sample.split = Split::Selection;
+  data.taskFraction = section.taskFraction;
+  data.textPositions = context.spec.distill.textPositions;
+  const auto executor = context.executor("gates-forward");
+  for (auto &[name, gate] : (*executor)->masters())
+    if (name.rfind("gate.", 0) == 0)
+      gate.fill_(1);
+  const std::vector<double> losses = heldOutLoss(**executor, *batches(data), 2)->losses;
+  std::istringstream lines(fileText(context.outPath("metrics.jsonl")));
+  for (double loss : losses) {
+    std::string line;
+    ASSERT_TRUE(std::getline(lines, line));
+    EXPECT_NEAR((*parseJson(line, "metrics"))["loss"].get<double>(), loss, 1e-6 * loss);
+  }
+}
+
 TEST_F(SixLayers, EveryChoiceIsMeasured) {
   context.spec.select.method = "exhaustive";
   const auto selection = select(context);

@@ -368,7 +368,7 @@ Status Pipeline::select(const Variant &variant) {
   MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, variant.spec));
   if (key)
     key->add("method", section.method);
-  if (key && scoresText(*selector.info)) // Windows as distillation sees them.
+  if (key && (section.taskFraction < 1 || scoresText(*selector.info))) // Windows as distillation sees them.
     key->add("text", std::to_string(resolved_.distill.length) + " " + std::to_string(resolved_.distill.textPositions));
   std::string title = "select" +
                       (goal_ == Goal::Audit ? ", " + std::to_string(variant.budget) + " layers"
@@ -419,8 +419,8 @@ StatusOr<std::vector<std::string>> Pipeline::choicesArguments(const Variant &var
   inputs.stages = {"data", "align"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs, variant.spec));
-  key->add("scored on", Json{section.tasks, section.samples, section.batch, resolved_.distill.length,
-                             resolved_.distill.textPositions});
+  key->add("scored on", Json{section.tasks, section.taskFraction, section.samples, section.batch,
+                             resolved_.distill.length, resolved_.distill.textPositions});
   const std::string id = key->value();
   // Of each key a folder: a variant may score on samples of its own.
   const fs::path folder = choicesFolder() / id.substr(0, 16);

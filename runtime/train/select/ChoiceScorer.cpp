@@ -16,11 +16,10 @@ StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext 
   options.batch = samples.batch;
   options.sample.split = samples.split;
   options.stream = samples.stream;
-  if (samples.tasks.empty()) {
+  options.taskFraction = samples.tasks.empty() ? 0 : samples.taskFraction;
+  options.textPositions = context.spec.distill.textPositions;
+  if (samples.tasks.empty())
     options.length = context.spec.distill.length;
-    options.taskFraction = 0;
-    options.textPositions = context.spec.distill.textPositions;
-  }
   std::unique_ptr<ChoiceScorer> scorer(new ChoiceScorer(context));
   MORPH_ASSIGN_OR_RETURN(scorer->stream_, context.stream(options, samples.tasks));
   const int64_t batches = (samples.count + samples.batch - 1) / samples.batch;

@@ -17,6 +17,7 @@ struct ScoredSamples {
   std::vector<std::string> tasks; ///< None: windows of text, as distillation sees them.
   Split split = Split::Selection;
   int64_t count = 0, batch = 1;
+  double taskFraction = 1; ///< Of samples of tasks: the others are windows of text.
 };
 
 /// Measures each choice once. What was measured is in a file of the stage, or of the run's selectors

@@ -61,6 +61,8 @@ Status GateSelector::read() {
 
   data_.stream = "select";
   data_.sample.split = Split::Selection;
+  data_.taskFraction = section_.taskFraction;
+  data_.textPositions = context_.spec.distill.textPositions;
   MORPH_ASSIGN_OR_RETURN(stream_, context_.stream(data_, section_.tasks));
   BatchStreamOptions other = data_;
   other.stream = "select/unit";

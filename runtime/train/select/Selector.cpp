@@ -31,6 +31,7 @@ StatusOr<ChoiceScorer *> SelectorContext::scorer(ScoredData data) {
     if (data == ScoredData::Tasks) {
       samples.stream = "select/score";
       samples.tasks = section.tasks;
+      samples.taskFraction = section.taskFraction;
     }
     MORPH_ASSIGN_OR_RETURN(scorer, ChoiceScorer::create(stage, space, samples, sharing));
   }
