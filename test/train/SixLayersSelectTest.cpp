@@ -254,6 +254,35 @@ TEST_F(SixLayers, GatesFindTheLayers) {
   }
 }
 
+// What the choice loses over the gates as they are is told, and is no part of what the selection cost.
+TEST_F(SixLayers, TheGapOfTheChoiceIsMeasured) {
+  context.spec.select.steps = 40;
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->cost.tokens, (40 + 16) * 16);
+  BatchStreamOptions data;
+  data.stream = "select/unit";
+  data.sample.split = Split::Selection;
+  const auto executor = context.executor("gates-forward");
+  const auto lossesAt = [&](const std::vector<double> &gates) {
+    for (size_t layer = 0; layer < kLayers; ++layer)
+      (*executor)->masters().at("gate." + std::to_string(layer)).fill_(gates[layer]);
+    return heldOutLoss(**executor, *batches(data), 16)->losses;
+  };
+  std::vector<double> chosen(kLayers, 0);
+  for (int64_t layer : fullLayers(selection->choice))
+    chosen[static_cast<size_t>(layer)] = 1;
+  const std::vector<double> relaxed = lossesAt(selection->scores), discrete = lossesAt(chosen);
+  const MeanAndError rise = pairedDifference(discrete, relaxed);
+  const auto &gap = selection->details["gap"];
+  EXPECT_NEAR(gap["relaxed"].get<double>(), meanAndError(relaxed).mean, 1e-6);
+  EXPECT_NEAR(gap["discrete"].get<double>(), meanAndError(discrete).mean, 1e-6);
+  EXPECT_NEAR(gap["difference"].get<double>(), rise.mean, 1e-6);
+  EXPECT_NEAR(gap["standard_error"].get<double>(), rise.standardError, 1e-6);
+  EXPECT_EQ(gap["samples"], 16);
+  EXPECT_GT(std::abs(rise.mean), 1e-4); // Half the steps: the gates are not yet where they stop.
+}
+
 TEST_F(SixLayers, DriftIsOfTheRunsLastQuarter) {
   context.spec.select.logEvery = 1;
   const auto selection = select(context);

@@ -5,6 +5,7 @@
 //
 // Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured.
 
+#include "runtime/base/Log.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/GatePressure.h"
 #include "runtime/train/select/GateSpace.h"
@@ -33,6 +34,9 @@ private:
   StatusOr<LoopResult> train();
   /// Scores, their drift and the layers, from the gates' trajectory.
   StatusOr<Selection> rank() const;
+  /// What it costs to take the choice for the gates as they are: the objective of both on the unit's sequences, for
+  /// selection.json. It decides nothing, and so is no part of the selection's cost. Leaves the gates at the choice.
+  Status measureGap(Selection &selection);
   LoopHooks hooks();
 
   const StageContext &context_;
@@ -225,6 +229,27 @@ StatusOr<Selection> GateSelector::rank() const {
   return selection;
 }
 
+Status GateSelector::measureGap(Selection &selection) {
+  const auto objective = [&] {
+    return heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr, context_.processes.get());
+  };
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss relaxed, objective());
+  gates_.setChoice(forward_->masters(), selection.choice);
+  MORPH_ASSIGN_OR_RETURN(const HeldOutLoss discrete, objective());
+  const MeanAndError rise = pairedDifference(discrete.losses, relaxed.losses);
+  selection.details["gap"] = {{"relaxed", relaxed.loss},
+                              {"discrete", discrete.loss},
+                              {"difference", rise.mean},
+                              {"standard_error", rise.standardError},
+                              {"samples", section_.unitSamples}};
+  char text[160];
+  std::snprintf(text, sizeof text, "objective of the gates as they are %.4g, of the choice %.4g (%+.2g +- %.2g)",
+                relaxed.loss, discrete.loss, rise.mean, rise.standardError);
+  if (context_.processes->isLeader())
+    logLine("select", "", text);
+  return Status();
+}
+
 StatusOr<Selection> GateSelector::run() {
   MORPH_RETURN_IF_ERROR(read());
   MORPH_ASSIGN_OR_RETURN(const LoopResult result, train());
@@ -235,6 +260,7 @@ StatusOr<Selection> GateSelector::run() {
   MORPH_ASSIGN_OR_RETURN(Selection selection, rank());
   selection.cost = unitCost_;
   selection.cost += {result.tokens, result.flops, result.seconds};
+  MORPH_RETURN_IF_ERROR(measureGap(selection));
   return selection;
 }
 
