@@ -261,6 +261,35 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
   return summary;
 }
 
+std::string morph::printSeeds(const Json &pooled) {
+  const auto seeds = pooled["seeds"].get<std::vector<int64_t>>();
+  std::string text = "\n" + pooled.value("name", "") + ", seeds " + formatLayers(seeds) +
+                     ": means over them; intervals are over seeds and samples.\n\n";
+  const Json rows = pooled.value("evaluation", Json::array()), differences = pooled.value("differences", Json::array());
+  const std::string baseline = differences.empty() ? "" : differences[0].value("baseline", "");
+  text += answersTable(rows, differences, baseline);
+  // Each seed has layers of its own: the models' table has those that all keep.
+  const Json kept = pooled.value("kept", Json::object());
+  text += modelsTable(rows, differences, baseline, [&](const std::string &model) -> std::string {
+    if (model == "teacher")
+      return "all";
+    const Json lists = kept.value(model, Json::array());
+    const bool isOne = std::all_of(lists.begin(), lists.end(), [&](const Json &list) { return list == lists.front(); });
+    return lists.empty() ? "" : isOne ? formatLayers(lists.front().get<std::vector<int64_t>>()) : "by seed, below";
+  });
+  std::vector<std::string> header = {"seed"};
+  for (const auto &[model, lists] : kept.items())
+    header.push_back(model);
+  Table table(header, /*left=*/header.size());
+  for (size_t s = 0; s < seeds.size(); ++s) {
+    std::vector<std::string> line = {std::to_string(seeds[s])};
+    for (const auto &[model, lists] : kept.items())
+      line.push_back(s < lists.size() ? formatLayers(lists[s].get<std::vector<int64_t>>()) : "");
+    table.add(line);
+  }
+  return text + "Layers with full attention by seed\n\n" + table.print();
+}
+
 std::string morph::printSummary(const Json &summary) {
   std::string text = "\n";
   const Json selection = summary.value("selection", Json::object());

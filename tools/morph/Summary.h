@@ -22,6 +22,9 @@ StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string>
 /// the hybrid lies. Lengths are never pooled.
 std::string printSummary(const Json &summary);
 
+/// What several seeds say together (Seeds.h) as tables: answers, perplexity, and the layers that each seed keeps.
+std::string printSeeds(const Json &pooled);
+
 } // namespace morph
 
 #endif // MORPH_TOOLS_MORPH_SUMMARY_H
