@@ -29,6 +29,7 @@ void addBenchCommand(CLI::App &app, Action &action);
 void addMixersCommand(CLI::App &app, Action &action);
 void addSelectorsCommand(CLI::App &app, Action &action);
 void addFormatCommand(CLI::App &app, Action &action);
+void addTrackCommand(CLI::App &app, Action &action);
 
 } // namespace morph
 

@@ -45,6 +45,7 @@ int main(int argc, char **argv) {
   addMixersCommand(app, action);
   addSelectorsCommand(app, action);
   addFormatCommand(app, action);
+  addTrackCommand(app, action);
   // CLI11 would only say that a subcommand is required.
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;
