@@ -25,8 +25,10 @@ set(CMAKE_JOB_POOL_LINK link)
 if(NOT MORPH_PYTHON_ENV)
   execute_process(COMMAND ${CMAKE_SOURCE_DIR}/tools/setup --print-env OUTPUT_VARIABLE environment
                   OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-  set(MORPH_PYTHON_ENV ${environment} CACHE PATH "Python environment of tools/setup" FORCE)
+  # Not in the cache: other requirements are another environment.
+  set(MORPH_PYTHON_ENV ${environment})
 endif()
+set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tools/python/requirements.txt)
 set(MORPH_PYTHON ${MORPH_PYTHON_ENV}/bin/python)
 if(NOT EXISTS ${MORPH_PYTHON})
   message(FATAL_ERROR "no Python environment at ${MORPH_PYTHON_ENV}: run tools/setup first")

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guide's pages: each page's blocks of `sh`, one after another in an empty folder, as a reader would type them.
+
+    guide_test.py PAGE      the file's name in specs/guide
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+from support import BIN, SOURCE
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def main():
+    text = (SOURCE / "specs/guide" / sys.argv[1]).read_text()
+    blocks = BLOCK.findall(text)
+    assert blocks, "a page without commands"
+    environment = {**os.environ, "MORPH": str(SOURCE), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    with tempfile.TemporaryDirectory() as folder:
+        for block in blocks:
+            print(block, flush=True)
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=environment, check=False)
+            assert done.returncode == 0, f"exit code {done.returncode}"
+        left = {path.name for path in pathlib.Path(folder).iterdir()}
+        named = set(re.findall(r"--out (\S+)", "".join(blocks)))
+        assert named <= left, (named, left)
+
+
+if __name__ == "__main__":
+    main()
