@@ -29,6 +29,10 @@ void addBenchCommand(CLI::App &app, Action &action);
 void addMixersCommand(CLI::App &app, Action &action);
 void addSelectorsCommand(CLI::App &app, Action &action);
 void addFormatCommand(CLI::App &app, Action &action);
+void addInitCommand(CLI::App &app, Action &action);
+void addDiffCommand(CLI::App &app, Action &action);
+void addExplainCommand(CLI::App &app, Action &action);
+void addCompletionCommand(CLI::App &app, Action &action);
 
 } // namespace morph
 
