@@ -16,6 +16,7 @@
 #include "llvm/Support/Path.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 using namespace morph;
 using namespace morph::spec;
@@ -162,6 +163,14 @@ void Checker::resolveMixers() {
     (*spec_.getTable("budget"))["costs"] = resolvePath(spec_.getString("budget.costs"), "budget.costs");
 }
 
+/// The text of Debian's package: what tools/package has packed of it, else where Debian puts it.
+static std::string packagedText() {
+  if (const char *folder = std::getenv("MORPH_SOURCE_DIR"))
+    if (std::string packed = std::string(folder) + "/specs/texts/jargon.txt.gz"; llvm::sys::fs::exists(packed))
+      return packed;
+  return "/usr/share/doc/jargon-text/jargon.txt.gz";
+}
+
 void Checker::checkData() {
   std::vector<std::string> files = spec_.getStrings("data.text");
   llvm::json::Array resolved;
@@ -174,7 +183,7 @@ void Checker::checkData() {
         error(key, "unknown text package '" + package + "' [S7]", "known is package:jargon-text");
         continue;
       }
-      path = "/usr/share/doc/jargon-text/jargon.txt.gz";
+      path = packagedText();
     } else {
       path = resolvePath(file, key);
     }

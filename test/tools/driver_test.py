@@ -312,6 +312,52 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out, "--set", "align.log_every=7")
         self.assertEqual(self.stages(), [])
 
+    def test_diff_says_what_differs(self):
+        second = self.root / "second"
+        self.morph("run", self.spec, "--out", self.out)
+        self.morph("run", self.spec, "--out", second, "--set", "evaluate.baselines=[]", INSTRUCTIONS="AVX512")
+        done = self.morph("diff", self.out, self.out)
+        self.assertEqual(done.stdout, "The runs have the same spec, machine, kept layers and results.\n")
+        selection = json.loads((second / "selection.json").read_text())
+        (second / "selection.json").write_text(json.dumps(selection | {"kept": [1]}))
+        rows = json.loads((second / "evaluation.json").read_text())
+        for row in rows:
+            if row["model"] == "selected" and row["length"] == 64:
+                row["generated"] |= {"answers": 1.0, "interval": [0.676, 1.0], "by_sample": [1] * 8}
+            if row["model"] == "selected" and row["task"] == "text":
+                row |= {"cross_entropy": 0.5, "by_sample": [by - 0.5 for by in row["by_sample"]]}
+        (second / "evaluation.json").write_text(json.dumps(rows))
+        report = json.loads(self.morph("diff", self.out, second, "--json").stdout)
+        self.assertEqual(report["spec"], [{"key": "evaluate.baselines", "first": ["uniform"], "second": []}])
+        self.assertEqual(report["machine"]["second"], "on a CPU with AVX512")
+        self.assertEqual([report["selection"][run]["kept"] for run in ("first", "second")], [[2], [1]])
+        self.assertTrue(report["same_samples"])
+        # Of the second run nobody has a baseline's rows; of those that both have two are others.
+        both = [entry for entry in report["results"] if entry["second"]]
+        self.assertEqual([(entry["model"], entry["task"], entry["measure"]) for entry in both],
+                         [("selected", "needle", "generated"), ("selected", "text", "cross_entropy")])
+        self.assertEqual([entry["difference"] for entry in both], [0.25, -0.5])
+        self.assertTrue(all(entry["model"] == "uniform" for entry in report["results"] if not entry["second"]))
+        self.assertEqual(self.calls, [])
+        done = self.morph("diff", "out", "second", cwd=self.root)
+        self.assertRegex(done.stdout, r"kept layers +2 \(gates\) +1 \(gates\)\n")
+        self.assertRegex(done.stdout, r"needle +64 +selected +selection +generated +0\.750 \[.*\] +1\.000 \[.*\] +\+0\.250 \[")
+        self.assertRegex(done.stdout, r"text +32 +selected +selection +perplexity +2\.72 .* 1\.65 .* -0\.500 \[")
+        self.assertRegex(done.stdout, r"uniform +selection +perplexity +7\.39 \[4\.48 12\.18\] +- +-\n")
+
+    def test_diff_pairs_no_other_samples(self):
+        self.morph("run", self.spec, "--out", self.out)
+        self.morph("run", self.spec, "--out", self.root / "second", "--set", "data.separator=\"---\"")
+        report = json.loads(self.morph("diff", self.out, self.root / "second", "--json").stdout)
+        self.assertFalse(report["same_samples"])
+
+    def test_diff_of_what_is_no_run(self):
+        self.morph("run", self.spec, "--out", self.out)
+        done = self.morph("diff", self.out, self.root, expect=2)
+        self.assertIn(f"{self.root} is not a run directory", done.stderr)
+        self.assertIn("hint: 'morph run SPEC --out DIR' makes one", done.stderr)
+        self.morph("diff", self.out, expect=2)
+
     def test_changed_base_reruns(self):
         self.morph("run", self.spec, "--out", self.out)
         (self.root / "model/model.safetensors").write_text("another base")

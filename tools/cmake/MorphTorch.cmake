@@ -28,8 +28,8 @@ set_target_properties(torch::cpu PROPERTIES
   INTERFACE_INCLUDE_DIRECTORIES "${torchRoot}/include;${torchRoot}/include/torch/csrc/api/include"
   INTERFACE_LINK_LIBRARIES torch_c10
   INTERFACE_COMPILE_OPTIONS "${torchOptions}"
-  # The wheel's own dependencies (libcudart, libgomp, ...) are found by its rpath when a program starts.
-  INTERFACE_LINK_OPTIONS "${MORPH_OPENMP};-Wl,--allow-shlib-undefined;-Wl,-rpath,${torchRoot}/lib")
+  # The wheel's own dependencies (libcudart, libgomp, ...) are found by the rpath that CMake gives to programs of the build.
+  INTERFACE_LINK_OPTIONS "${MORPH_OPENMP};-Wl,--allow-shlib-undefined")
 
 # ATen's headers take half a minute to parse: once for all.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)

@@ -147,7 +147,8 @@ int main(int argc, char **argv) {
                "The driver 'morph' starts it; 'morph run SPEC --out DIR' is what people type."};
   app.name("morph-run");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "morph-run 0.1.0 (plan version " + std::to_string(plan::kPlanVersion) + ")");
+  app.set_version_flag("--version",
+                       "morph-run " MORPH_VERSION " (plan version " + std::to_string(plan::kPlanVersion) + ")");
   app.footer("Exit codes: 0 done, 1 failed, 2 wrong input, 130 stopped by a signal after a checkpoint (run again to\n"
              "continue).");
   Flags flags;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-tblgen: writes what the runtime has of the op definitions of dialect/*.td: the op table of plans
-// (runtime/plan/OpTable.inc) and the references of elementwise ops (runtime/kernels/ElementwiseReferences.inc).
+// (runtime/plan/OpTable.inc) and the references of elementwise ops (runtime/kernels/ElementwiseReferences.inc). And the
+// constraints that their descriptions name, for `morph explain`.
 
 #include "mlir/TableGen/Operator.h"
 #include "llvm/ADT/Sequence.h"
@@ -8,6 +9,7 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Regex.h"
 #include "llvm/TableGen/Error.h"
 #include "llvm/TableGen/Main.h"
 #include "llvm/TableGen/Record.h"
@@ -293,11 +295,41 @@ bool emitReferences(raw_ostream &os, RecordKeeper &records) {
   return false;
 }
 
+/// What follows the word "Constraints:" of a description, up to an empty line: "model_c1 text; model_c2 text."
+void emitConstraintsOf(StringRef subject, StringRef description, raw_ostream &os) {
+  StringRef text = description.split("Constraints:").second.split("\n\n").first;
+  Regex label("[a-z][a-z0-9_]*_c[1-9][0-9]*");
+  SmallVector<StringRef, 1> found;
+  while (label.match(text, &found)) {
+    StringRef rest = text.substr(found[0].data() + found[0].size() - text.data());
+    SmallVector<StringRef, 1> next;
+    StringRef words = label.match(rest, &next) ? rest.take_front(next[0].data() - rest.data()) : rest;
+    SmallVector<StringRef> parts;
+    SplitString(words, parts, " \n");
+    os << "{" << quoted(found[0]) << ", " << quoted(subject) << ", " << quoted(StringRef(join(parts, " ")).rtrim(";."))
+       << "},\n";
+    text = rest;
+  }
+}
+
+bool emitConstraints(raw_ostream &os, RecordKeeper &records) {
+  os << "// Made from dialect/*.td by morph-tblgen: label, subject, text.\n";
+  for (const auto &[name, record] : records.getDefs()) {
+    const RecordVal *description = record->getValue("description");
+    const bool isOp = record->isSubClassOf("Op"), isAttribute = record->isSubClassOf("AttrDef");
+    if (description && (isOp || isAttribute))
+      emitConstraintsOf(("morph." + record->getValueAsString(isOp ? "opName" : "mnemonic")).str(),
+                        record->getValueAsString("description"), os);
+  }
+  return false;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   cl::opt<bool> references("elementwise-references", cl::desc("Write the references of elementwise ops instead"));
+  cl::opt<bool> constraints("constraints", cl::desc("Write the labels of ops' and attributes' constraints instead"));
   cl::ParseCommandLineOptions(argc, argv, "The op table of plans from the definitions of the dialect's ops\n");
-  return TableGenMain(argv[0], references ? &emitReferences : &emitTable);
+  return TableGenMain(argv[0], references ? &emitReferences : constraints ? &emitConstraints : &emitTable);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Specs and Hugging Face folders to IR, and IR to plans.
 
+#include "Constraints.h"
 #include "MixerCosts.h"
 #include "MixerList.h"
 
@@ -56,7 +57,8 @@ enum class Mode {
   SpecDocs,
   SpecStructs,
   CheckMorph,
-  FormatMorph
+  FormatMorph,
+  Explain
 };
 
 cl::OptionCategory category("morph-translate options");
@@ -81,7 +83,8 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::SpecStructs, "spec-structs",
                    "write Spec.h and Spec.cpp of the runtime into the folder <input>"),
         clEnumValN(Mode::CheckMorph, "check-morph", "check the mixers of a .morph file"),
-        clEnumValN(Mode::FormatMorph, "format-morph", "a .morph file to its canonical text")));
+        clEnumValN(Mode::FormatMorph, "format-morph", "a .morph file to its canonical text"),
+        clEnumValN(Mode::Explain, "explain", "the label of an error to JSON: the constraints that it stands for")));
 cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
                             cl::init("-"), cl::cat(category));
@@ -281,6 +284,18 @@ ExitCode printSpecDocs() {
   return write([&](llvm::raw_ostream &os) { os << text; });
 }
 
+/// The constraints of the label that the input is.
+ExitCode explainLabel() {
+  std::vector<Constraint> found = findConstraints(input);
+  if (found.empty()) {
+    std::string nearest = findNearestLabel(input);
+    return fail(kWrongInput, "no error has the label '" + input + "'",
+                nearest.empty() ? "labels stand in an error's brackets or before its message: S14, model_c3"
+                                : "did you mean '" + nearest + "'?");
+  }
+  return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", toJson(found)); });
+}
+
 /// The schema as the structs that the runtime reads resolved specs into.
 ExitCode writeSpecStructs() {
   for (const auto &file :
@@ -381,6 +396,8 @@ ExitCode translate(int argc, char **argv) {
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
   if (mode == Mode::SpecStructs)
     return writeSpecStructs();
+  if (mode == Mode::Explain)
+    return explainLabel();
   if (mode == Mode::CheckMorph || mode == Mode::FormatMorph)
     return translateMixers();
 

@@ -30,6 +30,10 @@ void addMixersCommand(CLI::App &app, Action &action);
 void addSelectorsCommand(CLI::App &app, Action &action);
 void addFormatCommand(CLI::App &app, Action &action);
 void addTrackCommand(CLI::App &app, Action &action);
+void addInitCommand(CLI::App &app, Action &action);
+void addDiffCommand(CLI::App &app, Action &action);
+void addExplainCommand(CLI::App &app, Action &action);
+void addCompletionCommand(CLI::App &app, Action &action);
 
 } // namespace morph
 

@@ -158,6 +158,14 @@ StatusOr<Json> Compiler::mixers(const fs::path &model, int64_t context) const {
   return parseJson(result.output, "the output of morph-translate --mixers");
 }
 
+StatusOr<Json> Compiler::explain(const std::string &label) const {
+  MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program("morph-translate"));
+  const Command command{{program, "--explain", "--", label}, /*captureOutput=*/true, /*captureErrors=*/true};
+  MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runProcess(command));
+  MORPH_RETURN_IF_ERROR(toStatus(result, command));
+  return parseJson(result.output, "the output of morph-translate --explain");
+}
+
 Status Compiler::formatMixers(const fs::path &file, const fs::path &output) const {
   return translate("morph-translate", {"--format-morph", file.string()}, output);
 }

@@ -48,7 +48,7 @@ Finding findProgram(const Toolchain &tools, const std::string &name) {
 Finding findPython(const Toolchain &tools) {
   auto python = tools.python();
   if (!python.ok())
-    return {"Python environment", false, true, Status(python.status()).message() + " (tools/setup makes it)"};
+    return {"Python environment", false, true, Status(python.status()).message() + "; " + tools.howToInstall()};
   const std::string code =
       "from importlib.metadata import PackageNotFoundError, version\n"
       "def find(name):\n"
@@ -57,13 +57,14 @@ Finding findPython(const Toolchain &tools) {
       "print(', '.join(map(find, ('torch', 'transformers', 'tokenizers', 'safetensors', 'numpy'))))";
   const std::string versions = firstLine({*python, "-c", code});
   const bool whole = !versions.empty() && versions.find("no ") == std::string::npos;
-  return {"Python environment", whole, true, tools.pythonFolder + " (" + versions + ")"};
+  return {"Python environment", whole, true,
+          tools.pythonFolder + " (" + versions + ")" + (whole ? "" : "; " + tools.howToInstall())};
 }
 
 Finding findLibTorch(const Toolchain &tools) {
   std::error_code error;
-  for (const fs::directory_entry &entry : fs::directory_iterator(tools.pythonFolder + "/lib", error)) {
-    const fs::path root = entry.path() / "site-packages/torch";
+  for (const std::string &folder : tools.packageFolders) {
+    const fs::path root = fs::path(folder) / "torch";
     if (!fs::exists(root / "lib/libtorch_cpu.so", error))
       continue;
     std::ifstream file(root / "version.py");
@@ -154,7 +155,7 @@ Status examine(const Toolchain &tools, bool json) {
     std::printf("%s\n", report.dump(2).c_str());
   if (!complete)
     return Status::failed("something that Morph needs is missing (above)",
-                          "tools/quickstart sets up and builds all of it");
+                          tools.isPacked() ? tools.howToInstall() : "tools/quickstart sets up and builds all of it");
   return Status();
 }
 

@@ -24,6 +24,7 @@ int main(int argc, char **argv) {
       "Turns a pretrained Transformer into a hybrid: a few layers keep softmax attention, the others get linear "
       "attention."};
   app.name("morph");
+  app.set_version_flag("--version", "morph " MORPH_VERSION);
   app.require_subcommand(1);
   app.failure_message([](const CLI::App *, const CLI::Error &error) {
     return std::string("morph: error: ") + error.what() +
@@ -46,6 +47,10 @@ int main(int argc, char **argv) {
   addSelectorsCommand(app, action);
   addFormatCommand(app, action);
   addTrackCommand(app, action);
+  addInitCommand(app, action);
+  addDiffCommand(app, action);
+  addExplainCommand(app, action);
+  addCompletionCommand(app, action);
   // CLI11 would only say that a subcommand is required.
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;

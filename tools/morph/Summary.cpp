@@ -23,23 +23,6 @@ std::string shortNumber(double value) {
   return text;
 }
 
-/// "0.875 [.719 .950]", from the members `value` and `interval` (null: none) of `part`.
-std::string withInterval(const Json &part, const char *value, const char *interval, int digits = 3, bool sign = false,
-                         double (*transform)(double) = nullptr) {
-  if (!part.is_object() || !part.contains(value) || !part[value].is_number())
-    return "-";
-  const auto number = [&](double x) { return transform ? transform(x) : x; };
-  std::string text = formatFixed(number(part[value].get<double>()), digits);
-  if (sign && text[0] != '-')
-    text.insert(0, "+");
-  const Json limits = part.value(interval, Json());
-  if (!limits.is_array() || limits.size() != 2)
-    return text;
-  const double low = number(limits[0].get<double>()), high = number(limits[1].get<double>());
-  return text + " [" + (digits == 3 ? shortNumber(low) : formatFixed(low, digits)) + " " +
-         (digits == 3 ? shortNumber(high) : formatFixed(high, digits)) + "]";
-}
-
 /// The entry of `differences` that belongs to a row; null where there is none.
 Json findDifference(const Json &differences, const Json &row, const std::string &baseline, const std::string &measure) {
   if (row.value("model", "") != "selected")
@@ -56,14 +39,6 @@ Json findDifference(const Json &differences, const Json &row, const std::string 
 
 std::string stageOf(const Json &row) { return row.value("model", "") == "teacher" ? "-" : row.value("after", ""); }
 
-/// "512", or "512 at 0.5" for needles at a given depth.
-std::string lengthOf(const Json &row) {
-  std::string text = std::to_string(row.value("length", int64_t(0)));
-  if (row.value("depth", Json()).is_number())
-    text += " at " + formatFixed(row["depth"].get<double>(), 2);
-  return text;
-}
-
 /// Answers: one line a task, length and model. `baseline`: what the selected hybrid is compared with; empty: nothing.
 std::string answersTable(const Json &rows, const Json &differences, const std::string &baseline) {
   std::vector<std::string> header = {"task", "length", "model", "after", "generated", "teacher-forced", "tokens"};
@@ -73,7 +48,7 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
   std::vector<std::pair<std::string, std::string>> cells; // Task and length, in the order of the rows.
   std::set<std::string> shared;
   for (const Json &row : rows) {
-    const std::pair<std::string, std::string> cell = {row.value("task", ""), lengthOf(row)};
+    const std::pair<std::string, std::string> cell = {row.value("task", ""), formatLength(row)};
     if (cell.first != "text" && std::find(cells.begin(), cells.end(), cell) == cells.end())
       cells.push_back(cell);
     std::string names;
@@ -88,20 +63,20 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
   for (const auto &[task, length] : cells) {
     bool first = true;
     for (const Json &row : rows) {
-      if (row.value("task", "") != task || lengthOf(row) != length)
+      if (row.value("task", "") != task || formatLength(row) != length)
         continue;
       const Json forced = row.value("teacher_forced", Json()), generated = row.value("generated", Json());
       std::vector<std::string> line = {task == lastTask ? "" : task,
                                        first ? length : "",
                                        row.value("model", ""),
                                        stageOf(row),
-                                       withInterval(generated, "answers", "interval"),
-                                       withInterval(forced, "answers", "interval"),
-                                       withInterval(forced, "tokens", "")};
+                                       formatWithInterval(generated, "answers", "interval"),
+                                       formatWithInterval(forced, "answers", "interval"),
+                                       formatWithInterval(forced, "tokens", "")};
       if (!baseline.empty()) {
         const Json difference =
             findDifference(differences, row, baseline, generated.is_object() ? "generated" : "teacher_forced");
-        line.push_back(difference.is_null() ? "" : withInterval(difference, "difference", "interval", 3, true));
+        line.push_back(difference.is_null() ? "" : formatWithInterval(difference, "difference", "interval", 3, true));
       }
       table.add(line);
       lastTask = task;
@@ -144,10 +119,10 @@ std::string modelsTable(const Json &rows, const Json &differences, const std::st
     std::vector<std::string> line = {model, after, keptOf(model)};
     for (const Json &row : texts)
       if (row.value("model", "") == model && stageOf(row) == after) {
-        line.push_back(withInterval(row, "cross_entropy", "cross_entropy_interval", 2, false, std::exp));
+        line.push_back(formatWithInterval(row, "cross_entropy", "cross_entropy_interval", 2, false, std::exp));
         if (!baseline.empty()) {
           const Json difference = findDifference(differences, row, baseline, "cross_entropy");
-          line.push_back(difference.is_null() ? "" : withInterval(difference, "difference", "interval", 3, true));
+          line.push_back(difference.is_null() ? "" : formatWithInterval(difference, "difference", "interval", 3, true));
         }
       }
     line.resize(header.size());
@@ -155,7 +130,7 @@ std::string modelsTable(const Json &rows, const Json &differences, const std::st
   }
   std::string text = "Layers with full attention";
   if (!texts.empty())
-    text += "; perplexity on text that no other stage reads, in windows of " + lengthOf(texts[0]) + " tokens";
+    text += "; perplexity on text that no other stage reads, in windows of " + formatLength(texts[0]) + " tokens";
   return text + "\n\n" + table.print() + "\n";
 }
 
@@ -200,6 +175,29 @@ std::string describeCheck(const Json &check) {
 }
 
 } // namespace
+
+std::string morph::formatWithInterval(const Json &part, const char *value, const char *interval, int digits, bool sign,
+                                      double (*transform)(double)) {
+  if (!part.is_object() || !part.contains(value) || !part[value].is_number())
+    return "-";
+  const auto number = [&](double x) { return transform ? transform(x) : x; };
+  std::string text = formatFixed(number(part[value].get<double>()), digits);
+  if (sign && text[0] != '-')
+    text.insert(0, "+");
+  const Json limits = part.value(interval, Json());
+  if (!limits.is_array() || limits.size() != 2)
+    return text;
+  const double low = number(limits[0].get<double>()), high = number(limits[1].get<double>());
+  return text + " [" + (digits == 3 ? shortNumber(low) : formatFixed(low, digits)) + " " +
+         (digits == 3 ? shortNumber(high) : formatFixed(high, digits)) + "]";
+}
+
+std::string morph::formatLength(const Json &row) {
+  std::string text = std::to_string(row.value("length", int64_t(0)));
+  if (row.value("depth", Json()).is_number())
+    text += " at " + formatFixed(row["depth"].get<double>(), 2);
+  return text;
+}
 
 StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
                                 const std::vector<Json> &stageRecords) {

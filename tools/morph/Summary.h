@@ -24,6 +24,11 @@ std::string printSummary(const Json &summary);
 
 /// What several seeds say together (Seeds.h) as tables: answers, perplexity, and the layers that each seed keeps.
 std::string printSeeds(const Json &pooled);
+/// "0.875 [.719 .950]", from the members `value` and `interval` (null: none) of `part`; "-" where it has no value.
+std::string formatWithInterval(const Json &part, const char *value, const char *interval, int digits = 3,
+                               bool sign = false, double (*transform)(double) = nullptr);
+/// "512", or "512 at 0.5" for needles at a given depth: the length of an evaluation's row.
+std::string formatLength(const Json &row);
 
 } // namespace morph
 

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <unistd.h>
 
 using namespace morph;
@@ -23,7 +24,14 @@ Toolchain Toolchain::find() {
   std::error_code error;
   tools.binFolder = fs::read_symlink("/proc/self/exe", error).parent_path().string();
   tools.pythonFolder = environmentOr("MORPH_PYTHON_ENV", MORPH_PYTHON_ENV);
+  tools.pythonProgram = environmentOr("MORPH_PYTHON", (tools.pythonFolder + "/bin/python3").c_str());
   tools.sourceFolder = environmentOr("MORPH_SOURCE_DIR", MORPH_SOURCE_DIR);
+  std::istringstream folders(environmentOr("MORPH_PYTHON_PACKAGES", ""));
+  for (std::string folder; std::getline(folders, folder, ':');)
+    tools.packageFolders.push_back(folder);
+  if (tools.packageFolders.empty())
+    for (const fs::directory_entry &python : fs::directory_iterator(tools.pythonFolder + "/lib", error))
+      tools.packageFolders.push_back(python.path() / "site-packages");
   return tools;
 }
 
@@ -36,18 +44,25 @@ StatusOr<std::string> Toolchain::program(const std::string &name) const {
 }
 
 StatusOr<std::string> Toolchain::python() const {
-  const std::string path = pythonFolder + "/bin/python3";
-  if (::access(path.c_str(), X_OK) != 0)
-    return Status::failed("no Python environment at " + pythonFolder,
-                          "run tools/setup, or name another one in MORPH_PYTHON_ENV");
-  return path;
+  if (::access(pythonProgram.c_str(), X_OK) != 0)
+    return Status::failed("no Python at " + pythonProgram,
+                          howToInstall() + ", or name another one in MORPH_PYTHON_ENV");
+  return pythonProgram;
+}
+
+bool Toolchain::isPacked() const { return ::access((sourceFolder + "/VERSION").c_str(), R_OK) == 0; }
+
+std::string Toolchain::howToInstall() const {
+  if (!isPacked())
+    return "run tools/setup";
+  return "run " + pythonProgram + " -m pip install -r " + sourceFolder + "/tools/python/requirements.txt";
 }
 
 std::string Toolchain::packageVersion(const std::string &package) const {
   std::error_code error;
   const std::string begin = package + "-", end = ".dist-info";
-  for (const fs::directory_entry &python : fs::directory_iterator(pythonFolder + "/lib", error))
-    for (const fs::directory_entry &entry : fs::directory_iterator(python.path() / "site-packages", error)) {
+  for (const std::string &folder : packageFolders)
+    for (const fs::directory_entry &entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename().string();
       if (name.rfind(begin, 0) == 0 && entry.path().extension() == end)
         return name.substr(begin.size(), name.size() - begin.size() - end.size());
