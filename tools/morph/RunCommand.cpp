@@ -2,7 +2,10 @@
 // morph run and morph select: the pipeline, whole or up to the selection.
 
 #include "tools/morph/Commands.h"
+#include "tools/morph/HtmlReport.h"
 #include "tools/morph/Pipeline.h"
+#include "tools/morph/Process.h"
+#include "tools/morph/Report.h"
 #include "tools/morph/RunArguments.h"
 #include "tools/morph/Summary.h"
 
@@ -17,6 +20,22 @@ struct Arguments : RunArguments {
   bool json = false;
 };
 
+/// Leaves `summary.json` and `report.html` in the run's folder. The run is whole without them: what hinders them is a
+/// warning.
+void publishReport(const Toolchain &tools, const RunDirectory &run, Json &summary) {
+  const fs::path page = run.file(kReportFile);
+  Status status = writeJson(run.file(kSummaryFile), summary);
+  if (status.ok())
+    status = writeReport(tools, {run.root().string()}, page.string());
+  if (status.ok())
+    summary["report"] = page.string();
+  else if (!stopSignal())
+    printWarning("the run is whole, but its report could not be written" +
+                     (status.message().empty() ? "; the reason stands above" : ": " + status.message()),
+                 (status.hint().empty() ? "" : status.hint() + "; ") + "'morph report " + formatPath(run.root()) +
+                     "' writes it");
+}
+
 Status runPipeline(const Toolchain &tools, const Arguments &arguments, Workers &workers, Goal goal) {
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
@@ -26,7 +45,8 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Workers &
                          RunDirectory::open(out, resolved, runtime.machine, arguments.spec, arguments.update));
   Pipeline pipeline(tools, run, runtime, fs::absolute(arguments.spec), arguments.settings, arguments.force, workers);
   MORPH_RETURN_IF_ERROR(pipeline.execute(goal));
-  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.stageRecords()));
+  MORPH_ASSIGN_OR_RETURN(Json summary, summarize(run, pipeline.wholeStages(), pipeline.stageRecords()));
+  publishReport(tools, run, summary);
   const std::string text = arguments.json ? summary.dump(2) + "\n" : printSummary(summary);
   std::fputs(text.c_str(), stdout);
   return Status();
