@@ -11,10 +11,12 @@ import numpy as np
 from synthetic import Synthetic, subsets
 
 import cells
+import drawing
 import estimates
 import figures
 import formats
 import html_builder
+import page
 import report
 
 HOSTILE = ["<script>alert(1)</script>", '"onmouseover="x', "$x^{$", "a & b", 'id="x" url(#y) #010101', "ü" * 60]
@@ -166,13 +168,13 @@ class Report(unittest.TestCase):
 
         schemes = re.findall(
             r"--paper: (\S+); --ink: (\S+); --muted: (\S+); --grid: \S+; --accent: (\S+);",
-            report.STYLE.replace("#fff;", "#ffffff;"),
+            page.STYLE.replace("#fff;", "#ffffff;"),
         )
         self.assertEqual(len(schemes), 2)
         for paper, ink, muted, accent in schemes:
             for colour in (ink, muted, accent):
                 self.assertGreaterEqual(contrast(colour, paper), 4.5, (colour, paper))
-            share = figures.FULL_OPACITY
+            share = drawing.FULL_OPACITY
             cell = [
                 share * int(accent[i : i + 2], 16) / 255 + (1 - share) * int(paper[i : i + 2], 16) / 255
                 for i in (1, 3, 5)
@@ -181,7 +183,7 @@ class Report(unittest.TestCase):
 
     def test_a_figure_as_a_file(self):
         summary = list(estimates.evaluate(self.audit).summary)
-        drawn = figures.as_file(figures.cost_figure("regret", summary, "gates+refine"))
+        drawn = drawing.as_file(figures.cost_figure("regret", summary, "gates+refine"))
         root = ElementTree.fromstring(drawn)
         self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
         self.assertIn("<script>alert(1)</scrip…", [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")])
@@ -197,9 +199,9 @@ class Report(unittest.TestCase):
 
 class Parts(unittest.TestCase):
     def test_labels_are_spread(self):
-        np.testing.assert_allclose(figures.spread([0.5, 0.5, 0.9], 0.2, 0, 1), [0.5, 0.7, 0.9])
-        np.testing.assert_allclose(figures.spread([1, 1, 1], 0.25, 0, 1), [0.5, 0.75, 1])
-        self.assertEqual(figures.spread([], 0.2, 0, 1), [])
+        np.testing.assert_allclose(drawing.spread([0.5, 0.5, 0.9], 0.2, 0, 1), [0.5, 0.7, 0.9])
+        np.testing.assert_allclose(drawing.spread([1, 1, 1], 0.25, 0, 1), [0.5, 0.75, 1])
+        self.assertEqual(drawing.spread([], 0.2, 0, 1), [])
 
     def test_numbers(self):
         self.assertEqual(

@@ -79,6 +79,8 @@ def main():
             assert difference["interval"][0] <= difference["difference"] <= difference["interval"][1], difference
         assert "seeds 0 1 4: means over them" in said and "Layers with full attention by seed" in said, said
 
+        assert all(f"seed-{seed}" in (folder / "out/report.html").read_text() for seed in SEEDS)
+
         # A seed is the run that it would be alone, and again nothing is done.
         alone = run("morph", "run", folder / "small.toml", "--out", folder / "out/seed-4", *settings, "--set", "seed=4").stderr
         assert "align: step" not in alone, alone

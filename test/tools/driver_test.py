@@ -108,8 +108,14 @@ if stage == "evaluate":
          "samples": 3, "cross_entropy": 2.0 - better, "cross_entropy_interval": [1.5, 2.5], "perplexity": 7.389,
          "tokens": 0.4, "by_sample": [1.5 - better, 2.0 - better, 2.5 - 1.1 * better]}]))
 """
-# The comparison with transformers finds a mismatch where $DIFFERENT is set.
+# The comparison with transformers finds a mismatch where $DIFFERENT is set; no page is written where $PAGELESS is.
 PYTHON = COMMON + """
+if arguments[0].endswith("report.py"):
+    if os.environ.get("PAGELESS"):
+        print("report: error: something of the page", file=sys.stderr)
+        sys.exit(2)
+    pathlib.Path(option("--out")).write_text("page of " + " ".join(arguments[arguments.index("--") + 1:]))
+    sys.exit()
 if arguments[0].endswith("check_export.py") and os.environ.get("DIFFERENT"):
     print("check_export: error: different", file=sys.stderr)
     sys.exit(1)
@@ -157,7 +163,7 @@ class DriverTest(unittest.TestCase):
             file.write_text(text.replace("{python}", sys.executable, 1))
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
         for name in ("morph_data.py", "morph_lexicon.py", "export/morph_export.py", "export/check_export.py",
-                     "export/modeling_morph.py", "export/configuration_morph.py"):
+                     "export/modeling_morph.py", "export/configuration_morph.py", "report/report.py"):
             script = self.root / "source/tools/python" / name
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text("")
@@ -247,6 +253,40 @@ class DriverTest(unittest.TestCase):
         self.assertEqual(summary["hybrid"], str(self.out / "hybrid"))
         select = next(stage for stage in summary["stages"] if stage["stage"] == "select")
         self.assertEqual((select["tokens"], select["flops"]), (1000, 2e9))
+
+    def test_a_run_leaves_its_page(self):
+        done = self.morph("run", self.spec, "--out", self.out, "--json")
+        summary = json.loads(done.stdout)
+        self.assertEqual(summary.pop("report"), str(self.out / "report.html"))
+        self.assertEqual(json.loads((self.out / "summary.json").read_text()), summary)
+        self.assertEqual((self.out / "report.html").read_text(), f"page of {self.out}")
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertIn(f"The report: {self.out}/report.html\n", done.stdout)
+
+    def test_a_run_without_a_page_is_whole(self):
+        done = self.morph("run", self.spec, "--out", self.out, PAGELESS="1")
+        self.assertIn("morph: warning: the run is whole, but its report could not be written; the reason stands above\n"
+                      f"morph: hint: 'morph report {self.out}' writes it", done.stderr)
+        self.assertIn("The hybrid:", done.stdout)
+        self.assertNotIn("The report:", done.stdout)
+        self.assertFalse((self.out / "report.html").exists())
+        (self.root / "source/tools/python/report/report.py").unlink()
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertRegex(done.stderr, "morph: warning: .*no Python script at .*report.py\nmorph: hint: MORPH_SOURCE_DIR")
+
+    def test_report(self):
+        self.morph("run", self.spec, "--out", self.out)
+        (self.out / "report.html").unlink()
+        done = self.morph("report", self.out)
+        self.assertEqual(done.stdout, f"The report: {self.out}/report.html\n")
+        self.assertEqual((self.out / "report.html").read_text(), f"page of {self.out}")
+        done = self.morph("report", self.out, self.out, expect=2)
+        self.assertIn("a page of several runs belongs to no run's folder", done.stderr)
+        self.assertIn("--out FILE", done.stderr)
+        self.morph("report", self.out, "other", "--out", self.root / "both.html")
+        self.assertEqual((self.root / "both.html").read_text(), f"page of {self.out} other")
+        done = self.morph("report", self.out, expect=2, PAGELESS="1")
+        self.assertEqual(done.stderr, "report: error: something of the page\n")
 
     def test_evaluation_counts_its_tokens(self):
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
@@ -513,10 +553,10 @@ class DriverTest(unittest.TestCase):
         self.assertTrue((self.out / "hybrid/model.safetensors").exists())
         # The next run compares again, and does nothing else.
         self.morph("run", self.spec, "--out", self.out)
-        self.assertEqual([call.split()[1].rpartition("/")[2] for call in self.calls if call.startswith("python")],
+        self.assertEqual([call.split()[1].rpartition("/")[2] for call in self.calls if "_export.py" in call],
                          ["check_export.py"])
         self.morph("run", self.spec, "--out", self.out)
-        self.assertFalse([call for call in self.calls if call.startswith("python")])
+        self.assertFalse([call for call in self.calls if "_export.py" in call])
 
     def test_select_shows_nothing_of_another_selection(self):
         self.morph("run", self.spec, "--out", self.out)
@@ -541,7 +581,7 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out)
         self.write_spec(align__steps=3)
         self.morph("run", self.spec, "--out", self.out, "--update", expect=1, BROKEN="align", CODE="1")
-        for name in ("selection.json", "evaluation.json", "metrics.jsonl"):
+        for name in ("selection.json", "evaluation.json", "metrics.jsonl", "summary.json", "report.html"):
             self.assertFalse((self.out / name).exists(), name)
 
     def test_baselines_of_another_spec(self):

@@ -305,6 +305,15 @@ StatusOr<double> morph::decodeSeconds(const plan::Plan &decode, int64_t context,
   return std::accumulate(seconds.begin(), seconds.end(), 0.0);
 }
 
+Json morph::cacheByContext(const plan::Plan &full, const plan::Plan &hybrid, int64_t least) {
+  Json lines = Json::array();
+  for (int64_t context = least; context <= 262144; context *= 2)
+    lines.push_back({{"context", context},
+                     {"full_bytes", plan::cacheBytes(full, context)},
+                     {"hybrid_bytes", plan::cacheBytes(hybrid, context)}});
+  return lines;
+}
+
 int64_t morph::threadsOf(int64_t threads) {
   return threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
 }

@@ -40,6 +40,10 @@ inline constexpr int64_t kMostContext = int64_t(1) << 30;
 /// Seconds that a GPU would take for a token after `context` others.
 StatusOr<double> decodeSeconds(const plan::Plan &decode, int64_t context, const plan::DeviceModel &device);
 
+/// A line a context from `least` tokens on, doubled until 262144: `context`, `full_bytes` and `hybrid_bytes` of the
+/// caches of one sequence, by programs `decode`.
+Json cacheByContext(const plan::Plan &full, const plan::Plan &hybrid, int64_t least);
+
 /// The threads that a run has for a spec's number, of which 0 means all cores.
 int64_t threadsOf(int64_t threads);
 

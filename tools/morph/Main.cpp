@@ -41,6 +41,7 @@ int main(int argc, char **argv) {
   addEvalCommand(app, action);
   addGenerateCommand(app, action);
   addExportCommand(app, action);
+  addReportCommand(app, action);
   addDoctorCommand(app, action);
   addBenchCommand(app, action);
   addMixersCommand(app, action);

@@ -2,6 +2,7 @@
 
 #include "tools/morph/Pipeline.h"
 
+#include "tools/morph/HtmlReport.h"
 #include "tools/morph/Report.h"
 
 #include <algorithm>
@@ -299,6 +300,9 @@ Status Pipeline::publish() const {
   }
   MORPH_RETURN_IF_ERROR(put("selection.json", selection));
   MORPH_RETURN_IF_ERROR(put("metrics.jsonl", metrics));
+  // Of the run as it was; they are written anew at its end.
+  for (const char *name : {kSummaryFile, kReportFile})
+    MORPH_RETURN_IF_ERROR(put(name, std::nullopt));
   return put("evaluation.json", rows.empty() ? std::nullopt : std::optional(rows.dump(2) + "\n"));
 }
 

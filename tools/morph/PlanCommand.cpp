@@ -274,15 +274,13 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
   if (plans.files.count("decode")) {
     MORPH_ASSIGN_OR_RETURN(const plan::Plan full, plan::readPlan(plans.files.at("decode-full").string()));
     MORPH_ASSIGN_OR_RETURN(const plan::Plan hybrid, plan::readPlan(plans.files.at("decode").string()));
-    for (int64_t context = 8192; context <= 262144; context *= 2) {
-      Json line = {{"context", context},
-                   {"full_bytes", plan::cacheBytes(full, context)},
-                   {"hybrid_bytes", plan::cacheBytes(hybrid, context)}};
-      if (device) {
-        MORPH_ASSIGN_OR_RETURN(line["full_seconds"], decodeSeconds(full, context, *device));
-        MORPH_ASSIGN_OR_RETURN(line["hybrid_seconds"], decodeSeconds(hybrid, context, *device));
-      }
-      report["cache"].push_back(std::move(line));
+    report["cache"] = cacheByContext(full, hybrid, 8192);
+    for (Json &line : report["cache"]) {
+      if (!device)
+        break;
+      const int64_t context = line["context"];
+      MORPH_ASSIGN_OR_RETURN(line["full_seconds"], decodeSeconds(full, context, *device));
+      MORPH_ASSIGN_OR_RETURN(line["hybrid_seconds"], decodeSeconds(hybrid, context, *device));
     }
     if (device) {
       MORPH_ASSIGN_OR_RETURN(report["device"]["full_context"], longestContext(full, device->memoryBytes));

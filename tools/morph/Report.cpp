@@ -108,4 +108,8 @@ void morph::printError(const Status &status) {
     std::fprintf(stderr, "morph: hint: %s\n", status.hint().c_str());
 }
 
+void morph::printWarning(const std::string &text, const std::string &hint) {
+  std::fprintf(stderr, "morph: warning: %s\nmorph: hint: %s\n", text.c_str(), hint.c_str());
+}
+
 void morph::printNote(const std::string &text) { std::fprintf(stderr, "morph: note: %s\n", text.c_str()); }

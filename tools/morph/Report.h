@@ -40,6 +40,8 @@ std::string formatPath(const std::filesystem::path &path);
 
 /// Prints "morph: error: ..." and the hint to standard error. An error without a message was reported already.
 void printError(const Status &status);
+/// Prints "morph: warning: ..." and the hint to standard error.
+void printWarning(const std::string &text, const std::string &hint);
 /// Prints "morph: note: ..." to standard error.
 void printNote(const std::string &text);
 

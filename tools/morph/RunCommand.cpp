@@ -2,7 +2,10 @@
 // morph run and morph select: the pipeline, whole or up to the selection, with one seed or several.
 
 #include "tools/morph/Commands.h"
+#include "tools/morph/HtmlReport.h"
 #include "tools/morph/Pipeline.h"
+#include "tools/morph/Process.h"
+#include "tools/morph/Report.h"
 #include "tools/morph/RunArguments.h"
 #include "tools/morph/Seeds.h"
 #include "tools/morph/Summary.h"
@@ -24,6 +27,21 @@ fs::path folderOf(const Arguments &arguments, const ResolvedSpec &resolved) {
   return arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
 }
 
+/// Leaves the page of `runs` in `folder`, and its place in `summary`. Runs are whole without it: what hinders it is a
+/// warning.
+void publishReport(const Toolchain &tools, const std::vector<std::string> &runs, const fs::path &folder,
+                   Json &summary) {
+  const fs::path page = folder / kReportFile;
+  const Status status = writeReport(tools, runs, page.string());
+  if (status.ok())
+    summary["report"] = page.string();
+  else if (!stopSignal())
+    printWarning("the run is whole, but its report could not be written" +
+                     (status.message().empty() ? "; the reason stands above" : ": " + status.message()),
+                 (status.hint().empty() ? "" : status.hint() + "; ") + "'morph report " + formatPath(runs.front()) +
+                     "' writes it");
+}
+
 /// The summary of a run in `out`.
 StatusOr<Json> runOnce(const Toolchain &tools, const Arguments &arguments, const ResolvedSpec &resolved,
                        const fs::path &out, Workers &workers, Goal goal) {
@@ -32,7 +50,10 @@ StatusOr<Json> runOnce(const Toolchain &tools, const Arguments &arguments, const
                          RunDirectory::open(out, resolved, runtime.machine, arguments.spec, arguments.update));
   Pipeline pipeline(tools, run, runtime, fs::absolute(arguments.spec), arguments.settings, arguments.force, workers);
   MORPH_RETURN_IF_ERROR(pipeline.execute(goal));
-  return summarize(run, pipeline.wholeStages(), pipeline.stageRecords());
+  MORPH_ASSIGN_OR_RETURN(Json summary, summarize(run, pipeline.wholeStages(), pipeline.stageRecords()));
+  MORPH_RETURN_IF_ERROR(writeJson(run.file(kSummaryFile), summary));
+  publishReport(tools, {run.root().string()}, run.root(), summary);
+  return summary;
 }
 
 void print(const Arguments &arguments, const Json &summary, std::string (*tables)(const Json &)) {
@@ -65,8 +86,9 @@ Status runSeeds(const Toolchain &tools, const Arguments &arguments, const std::v
         Json summary, runOnce(tools, one, resolved, folder / ("seed-" + std::to_string(seed)), workers, Goal::Hybrid));
     summaries.push_back(std::move(summary));
   }
-  const Json pooled = poolSeeds(seeds, summaries);
+  Json pooled = poolSeeds(seeds, summaries);
   MORPH_RETURN_IF_ERROR(writeJson(folder / "seeds.json", pooled));
+  publishReport(tools, pooled["runs"].get<std::vector<std::string>>(), folder, pooled);
   print(arguments, pooled, printSeeds);
   return Status();
 }

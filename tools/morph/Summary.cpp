@@ -205,7 +205,7 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
   auto isWhole = [&](const std::string &stage) {
     return std::find(wholeStages.begin(), wholeStages.end(), stage) != wholeStages.end();
   };
-  Json summary = {{"run", run.root().string()}, {"name", run.resolved().name}};
+  Json summary = {{"version", 1}, {"run", run.root().string()}, {"name", run.resolved().name}};
   for (const char *name : {"selection", "evaluation"}) {
     const fs::path file = run.file(std::string(name) + ".json");
     if (!fs::exists(file, error))
@@ -218,7 +218,17 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
     if (stage.rfind(baselines, 0) != 0)
       continue;
     MORPH_ASSIGN_OR_RETURN(const Json selection, readJson(run.file(stage + "/selection.json").string()));
-    summary["baselines"][stage.substr(baselines.size())] = selection.value("kept", Json::array());
+    const std::string name = stage.substr(baselines.size());
+    summary["baselines"][name] = selection.value("kept", Json::array());
+    summary["choices"][name] = selection.value("choice", Json::array());
+  }
+  if (summary.contains("selection"))
+    summary["choices"]["selected"] = summary["selection"].value("choice", Json::array());
+  if (const fs::path full = run.file("plans/decode-teacher.json"), hybrid = run.file("plans/decode-selected.json");
+      isWhole("select") && fs::exists(full, error) && fs::exists(hybrid, error)) {
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan fullPlan, plan::readPlan(full.string()));
+    MORPH_ASSIGN_OR_RETURN(const plan::Plan hybridPlan, plan::readPlan(hybrid.string()));
+    summary["cache"] = cacheByContext(fullPlan, hybridPlan, 1024);
   }
   // FLOPs of stages that do not count their own: those a token of its plan, from the estimate.
   PlanFiles plans;
@@ -285,7 +295,10 @@ std::string morph::printSeeds(const Json &pooled) {
       line.push_back(s < lists.size() ? formatLayers(lists[s].get<std::vector<int64_t>>()) : "");
     table.add(line);
   }
-  return text + "Layers with full attention by seed\n\n" + table.print();
+  text += "Layers with full attention by seed\n\n" + table.print();
+  if (pooled.contains("report"))
+    text += "\nThe report: " + formatPath(pooled["report"].get<std::string>()) + "\n";
+  return text;
 }
 
 std::string morph::printSummary(const Json &summary) {
@@ -328,5 +341,7 @@ std::string morph::printSummary(const Json &summary) {
   }
   if (summary.contains("base"))
     text += "The base model: " + formatPath(summary["base"].get<std::string>()) + "\n";
+  if (summary.contains("report"))
+    text += "The report: " + formatPath(summary["report"].get<std::string>()) + "\n";
   return text;
 }

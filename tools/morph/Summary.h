@@ -12,14 +12,15 @@
 
 namespace morph {
 
-/// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: run,
-/// selection, evaluation (rows), differences (Differences.h), stages (stage, seconds, tokens, flops), hybrid (folder,
-/// or null), check (of the manifest).
+/// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: version,
+/// run, name, selection, evaluation (rows), differences (Differences.h), baselines (kept layers by name), choices (each
+/// layer's candidate, by model), stages (stage, seconds, tokens, flops), cache (cacheByContext), hybrid (folder), check
+/// (of the manifest). What there is nothing of is left out.
 StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
                          const std::vector<Json> &stageRecords);
 
 /// The same as tables: answers by task, length, model and stage; perplexity by model and stage; cost by stage; where
-/// the hybrid lies. Lengths are never pooled.
+/// the hybrid and the report lie. Lengths are never pooled.
 std::string printSummary(const Json &summary);
 
 /// What several seeds say together (Seeds.h) as tables: answers, perplexity, and the layers that each seed keeps.

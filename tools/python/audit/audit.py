@@ -12,10 +12,12 @@ import json
 import pathlib
 import sys
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+PYTHON = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(PYTHON), str(PYTHON / "pages")]
 from cells import read_audit
+from drawing import as_file
 from estimates import Results, Summary, evaluate
-from figures import as_file, cost_figure
+from figures import cost_figure
 from formats import counted, interval, number
 from morph_data import exit_status, whole_file
 from report import make_report

@@ -8,10 +8,10 @@ file.
 import collections
 import dataclasses
 import functools
-import json
 import pathlib
 
 import numpy as np
+from checked_json import Node, read_json
 from morph_data import InputError
 
 VERSION = 1
@@ -103,101 +103,20 @@ class Audit:
     cells: tuple[Cell, ...]
 
 
-class Node:
-    """A value of a JSON file that knows where it stands; its methods check types."""
-
-    def __init__(self, value: object, file: str, where: str = ""):
-        self.value, self.file, self.where = value, file, where
-
-    def error(self, what: str, hint: str = "") -> InputError:
-        return InputError(f"{self.file}: {self.where + ' ' if self.where else ''}{what}", hint)
-
-    def fields(self) -> dict[str, "Node"]:
-        if not isinstance(self.value, dict):
-            raise self.error("is not an object")
-        return {key: Node(value, self.file, f"{self.where}.{key}".lstrip(".")) for key, value in self.value.items()}
-
-    def __getitem__(self, key: str) -> "Node":
-        if not isinstance(self.value, dict):
-            raise self.error("is not an object")
-        if key not in self.value:
-            raise self.error(f"has no '{key}'")
-        return Node(self.value[key], self.file, f"{self.where}.{key}".lstrip("."))
-
-    def items(self) -> list["Node"]:
-        """Of a list that is not empty."""
-        if not isinstance(self.value, list) or not self.value:
-            raise self.error("is not a list with something in it")
-        return [Node(value, self.file, f"{self.where}[{i}]") for i, value in enumerate(self.value)]
-
-    def text(self) -> str:
-        """A name: one line that can be shown anywhere."""
-        if not isinstance(self.value, str) or not self.value.isprintable() or not 0 < len(self.value) <= 200:
-            raise self.error("is not a text of 1 to 200 printable characters")
-        return self.value
-
-    def boolean(self) -> bool:
-        if not isinstance(self.value, bool):
-            raise self.error("is not true or false")
-        return self.value
-
-    def integer(self, least: int = 0, most: int = 2**64) -> int:
-        if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
-            raise self.error(f"is not an integer from {least} to {most}")
-        return self.value
-
-    def number(self, least: float = 0.0) -> float:
-        if type(self.value) not in (int, float) or not least <= self.value <= 1e300:
-            raise self.error(f"is not a finite number of {least:g} or more")
-        return float(self.value)
-
-    def numbers(self) -> np.ndarray:
-        """Of a list of finite numbers that is not empty."""
-        if not isinstance(self.value, list) or not self.value:
-            raise self.error("is not a list with something in it")
-        for i, value in enumerate(self.value):
-            if type(value) not in (int, float) or not abs(value) <= 1e300:
-                raise self.error(f"has {str(value)[:40]} as value {i}, which is not a finite number")
-        return np.array(self.value, dtype=np.float64)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(item.text() for item in self.items())
-
-    def unique_names(self) -> tuple[str, ...]:
-        names = self.names()
-        if repeated := [name for name, count in collections.Counter(names).items() if count > 1]:
-            raise self.error(f"names '{repeated[0]}' twice")
-        return names
-
-    def kept_layers(self, choice: tuple[str, ...]) -> tuple[int, ...]:
-        """Layers in order, which have to be those that are full in the choice."""
-        kept = tuple(layer for layer, candidate in enumerate(choice) if candidate == FULL)
-        if self.value != list(kept):
-            raise self.error(
-                f"is {str(self.value)[:80]}, but the layers that are '{FULL}' in the choice are {list(kept)}"
-            )
-        return kept
-
-
 def read_node(folder: pathlib.Path, name: str) -> Node:
     """A JSON file below the folder whose version is known."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise InputError(f"{name}: lies outside the audit's folder", "paths in cells.json are relative to its folder")
-    try:
-        node = Node(json.loads(path.read_bytes()), name)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}", "morph audit writes it") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{name}: is no JSON: {' '.join(str(error).split())[:200]}", "morph audit writes it"
-        ) from error
-    version = node["version"].value
-    if type(version) is not int or version != VERSION:
-        raise node.error(
-            f"has version {json.dumps(version)[:40]}, expected {VERSION}", "let this version of Morph write it again"
-        )
-    return node
+    return read_json(path, name, "morph audit writes it").versioned(VERSION)
+
+
+def check_kept(node: Node, choice: tuple[str, ...]) -> tuple[int, ...]:
+    """Layers in order, which have to be those that are full in the choice."""
+    kept = tuple(layer for layer, candidate in enumerate(choice) if candidate == FULL)
+    if node.value != list(kept):
+        raise node.error(f"is {str(node.value)[:80]}, but the layers that are '{FULL}' in the choice are {list(kept)}")
+    return kept
 
 
 def read_cost(node: Node) -> Cost:
@@ -215,7 +134,7 @@ def read_measures(folder: pathlib.Path, name: str) -> Measures:
         if len(choice) != layers:
             raise entry["choice"].error(f"names {len(choice)} candidates, but there are {layers} layers")
         choices.append(choice)
-        kept.append(entry["kept"].kept_layers(choice))
+        kept.append(check_kept(entry["kept"], choice))
         scores = entry["scores"].fields()
         if missing := set(tasks) - set(scores):
             raise entry["scores"].error(f"has no '{min(missing)}', which the objective is the mean over")
@@ -249,7 +168,7 @@ def read_measures(folder: pathlib.Path, name: str) -> Measures:
 def read_pick(folder: pathlib.Path, name: str, measures: Measures, measured_in: str) -> Pick:
     root = read_node(folder, name)
     choice = root["choice"].names()
-    root["kept"].kept_layers(choice)
+    check_kept(root["kept"], choice)
     if choice not in measures.index:
         raise root["choice"].error(
             f"is not among the {len(measures.choices)} that {measured_in} judges",

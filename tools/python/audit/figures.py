@@ -1,127 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of an audit's page, as SVG elements whose colours are the page's, light or dark."""
 
-import functools
-import io
 import math
-from collections.abc import Callable
-from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from cells import EXHAUSTIVE, Cell
+from drawing import ACCENT, FULL_OPACITY, INK, MUTED, shorten, spread, styled, to_svg
 from estimates import Agreement, Row, Summary
 from formats import counted
-from html_builder import Html, element
+from html_builder import Html
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import SymmetricalLogLocator
-
-# The page's colours.
-PALETTE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --muted: #5d6772; --grid: #d9dee3; --accent: #1a62c4; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14171b; --ink: #e6e9ec; --muted: #9aa5b0; --grid: #353c44; --accent: #6fabff; }
-}
-"""
-# What figures are drawn in, and what the page's style says instead.
-INK, MUTED, GRID, ACCENT = "#010101", "#020202", "#030303", "#040404"
-COLOURS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", ACCENT: "var(--accent)"}
-STYLE = {
-    # Names are shown as they are, whatever they hold.
-    "text.parse_math": False,
-    # Text stays text, and two runs write the same identifiers.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "morph audit",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.grid": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-}
-# Opacity of a full cell of the heat map: the letters on it keep their contrast on light and dark pages.
-FULL_OPACITY = 0.5
-
-
-def styled(draw: Callable[..., Html]) -> Callable[..., Html]:
-    """Draws under the figures' style, whatever matplotlib's settings of this machine are."""
-
-    @functools.wraps(draw)
-    def wrapped(*arguments, **options):
-        with matplotlib.rc_context():
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(STYLE)
-            return draw(*arguments, **options)
-
-    return wrapped
-
-
-def to_svg(figure: Figure, name: str, alt: str) -> Html:
-    """The figure as an element of a page: no address in it, identifiers that begin with `name`."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(buffer.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.rpartition("}")[2] in ("metadata", "style"):
-                parent.remove(child)
-        parent.tag = parent.tag.rpartition("}")[2]
-        parent.attrib = {
-            key.rpartition("}")[2]: on_page(key.rpartition("}")[2], value, name) for key, value in parent.attrib.items()
-        }
-    _, _, width, height = map(float, root.attrib["viewBox"].split())
-    content = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
-    # 96 pixels an inch of 72 points; narrower pages shrink it.
-    return element(
-        "svg",
-        element("title", alt),
-        Html(content),
-        viewBox=root.attrib["viewBox"],
-        role="img",
-        aria_label=alt,
-        style=f"width: {width / 72:.2f}in; aspect-ratio: {width / height:.3f}",
-    )
-
-
-def as_file(figure: Html) -> str:
-    """The element of a figure as a file of its own, in the page's colours."""
-    style = PALETTE + "svg { color: var(--ink); background: var(--paper); }\n"
-    begin, rest = figure.split(">", 1)
-    return f'{begin} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
-
-
-def on_page(key: str, value: str, name: str) -> str:
-    """The value of an attribute as it stands on the page, where other figures are and colours are the page's."""
-    if key == "id":
-        return f"{name}-{value}"
-    if key == "href":
-        return value.replace("#", f"#{name}-", 1)
-    for colour, variable in COLOURS.items():
-        value = value.replace(colour, variable)
-    return value.replace("url(#", f"url(#{name}-")
-
-
-def spread(places: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Sorted places moved until they are `gap` apart, between `low` and `high` where they fit."""
-    result: list[float] = []
-    for place in places:
-        result.append(max(place, result[-1] + gap if result else low))
-    limit = high
-    for i in reversed(range(len(result))):
-        result[i] = min(result[i], limit)
-        limit = result[i] - gap
-    return result
 
 
 @styled
@@ -194,10 +84,6 @@ def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
         f"Scatter plot of {measure} against the tokens that selections took, one marker for each of "
         f"{len(lines)} selectors. The least {measure} is that of {best}. The figures are in the table above.",
     )
-
-
-def shorten(selector: str) -> str:
-    return selector if len(selector) <= 24 else selector[:23] + "…"
 
 
 @styled

@@ -3,43 +3,12 @@
 
 from cells import BEST_UNIFORM, EXHAUSTIVE, Audit
 from estimates import Pair, Results, Summary
-from figures import PALETTE, agreement_figure, cost_figure, landscape_figure
+from figures import agreement_figure, cost_figure, landscape_figure
 from formats import counted, duration, interval, number, percent
-from html_builder import Html, element, join, scrolling, table
-
-STYLE = PALETTE + """
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--paper); color: var(--ink);
-       font: 1rem/1.5 system-ui, sans-serif; }
-h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .5rem; }
-h1 { margin-top: .5rem; overflow-wrap: anywhere; }
-p, li, dd { max-width: 46rem; overflow-wrap: anywhere; }
-a { color: var(--accent); }
-nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-style: none; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; }
-caption { text-align: left; color: var(--muted); padding-bottom: .25rem; }
-th, td { padding: .25rem .625rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
-thead th { vertical-align: bottom; border-bottom-color: var(--muted); }
-th:first-child { text-align: left; }
-.marked { color: var(--accent); font-weight: 600; }
-figure { margin: 0; }
-figcaption { color: var(--muted); font-size: .875rem; max-width: 46rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
-.figures svg { max-width: 100%; }
-svg { display: block; height: auto; }
-svg * { stroke-linejoin: round; stroke-linecap: butt; }
-summary { cursor: pointer; margin: 1rem 0 0; }
-dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; }
-"""
+from html_builder import Html, element, join, table
+from page import figure, make_page, marked, navigation, section
 
 TITLES = {"selection": "After selection", "distill": "After distillation"}
-
-
-def marked(text: object, is_marked: bool) -> Html:
-    return element("span", text, class_="marked") if is_marked else join(text)
 
 
 def summary_table(results: Results, lines: list[Summary], reference: str) -> Html:
@@ -145,14 +114,9 @@ def pairs_table(pairs: list[Pair], order: list[str]) -> Html:
     )
 
 
-def figure(content: Html, caption: str, scrolls: str = "") -> Html:
-    return element("figure", scrolling(scrolls, content) if scrolls else content, element("figcaption", caption))
-
-
 def after_section(audit: Audit, results: Results, after: str, place: int) -> Html:
     lines = [line for line in results.summary if line.after == after]
     parts = [
-        element("h2", TITLES[after], id=after),
         summary_table(results, lines, audit.reference),
         figure(
             cost_figure(f"cost{place}", lines, audit.reference),
@@ -195,7 +159,7 @@ def after_section(audit: Audit, results: Results, after: str, place: int) -> Htm
             )
     if landscapes:
         parts += [element("h3", "All choices"), element("div", *landscapes, class_="figures")]
-    return element("section", *parts, aria_labelledby=after)
+    return section(after, TITLES[after], *parts)
 
 
 def rows_table(results: Results) -> Html:
@@ -359,46 +323,23 @@ def make_report(audit: Audit, results: Results) -> str:
     links += [("rows", "Every selection"), ("words", "What words mean")]
     main = [after_section(audit, results, after, place) for place, after in enumerate(afters)]
     main.append(
-        element(
-            "section",
-            element("h2", "Agreement", id="agreement"),
+        section(
+            "agreement",
+            "Agreement",
             figure(
                 agreement_figure("agreement-map", results.agreement),
                 "How alike the layers are that two selectors keep: mean Jaccard index over cells.",
                 "Agreement of selectors",
             ),
-            aria_labelledby="agreement",
         )
     )
     if results.additivity:
-        main.append(
-            element(
-                "section",
-                element("h2", "Additivity", id="additivity"),
-                additivity_table(results),
-                aria_labelledby="additivity",
-            )
-        )
+        main.append(section("additivity", "Additivity", additivity_table(results)))
     if results.persistence:
-        main.append(
-            element(
-                "section",
-                element("h2", "Before and after distillation", id="persistence"),
-                persistence_table(results),
-                aria_labelledby="persistence",
-            )
-        )
-    main.append(
-        element("section", element("h2", "Every selection", id="rows"), rows_table(results), aria_labelledby="rows")
-    )
-    main.append(
-        element(
-            "section",
-            element("h2", "What words mean", id="words"),
-            element("dl", *(join(element("dt", word), element("dd", meaning)) for word, meaning in GLOSSARY)),
-            aria_labelledby="words",
-        )
-    )
+        main.append(section("persistence", "Before and after distillation", persistence_table(results)))
+    main.append(section("rows", "Every selection", rows_table(results)))
+    words = (join(element("dt", word), element("dd", meaning)) for word, meaning in GLOSSARY)
+    main.append(section("words", "What words mean", element("dl", *words)))
     title = f"Audit of selectors: {audit.name}"
     header = element(
         "header",
@@ -410,22 +351,9 @@ def make_report(audit: Audit, results: Results) -> str:
             "kept layers.",
         ),
         element("p", element("strong", "The rule, written before the run. "), results.rule),
-        element(
-            "nav",
-            element("ul", *(element("li", element("a", text, href=f"#{target}")) for target, text in links)),
-            aria_label="Sections",
-        ),
+        navigation(links),
     )
-    head = join(
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", title),
-        element("style", Html(STYLE)),
-    )
-    return (
-        "<!DOCTYPE html>\n"
-        + element("html", element("head", head), element("body", header, element("main", *main)), lang="en")
-        + "\n"
-    )
+    return make_page(title, header, main)
 
 
 def listed(numbers: set[int]) -> str:

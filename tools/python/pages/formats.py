@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an audit's numbers are written, the same in the printed table and on the page."""
-
-from estimates import Interval
-
+"""How numbers are written, the same in printed tables and on pages."""
 
 def number(value: float | None) -> str:
     """Four decimals, or two digits where these would show none."""
@@ -12,7 +9,7 @@ def number(value: float | None) -> str:
     return f"{value + 0.0:.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.1e}"
 
 
-def interval(bounds: Interval | None) -> str:
+def interval(bounds: tuple[float, float] | None) -> str:
     return "-" if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
 
 
@@ -36,3 +33,11 @@ def duration(seconds: float | None) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def size(count: float) -> str:
+    """1.5 GB: powers of ten."""
+    for limit, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= 0.9995 * limit:
+            return f"{count / limit:.3g} {unit}"
+    return f"{count:.3g} B"

@@ -24,11 +24,20 @@ def element(tag: str, *children: object, **attributes: object) -> Html:
     return Html(f"<{tag}{text}>{join(*children)}</{tag}>")
 
 
-def table(caption: str, header: list[object], lines: list[list[object]]) -> Html:
-    """A table whose first column names the line, in a box of its own that scrolls where the page is narrower."""
-    head = element("tr", *(element("th", name, scope="col") for name in header))
+def table(caption: str, header: list[object], lines: list[list[object]], left: int = 1) -> Html:
+    """A table whose first column names the line, in a box of its own that scrolls where the page is narrower. The first
+    `left` columns are aligned left, the others right."""
+
+    def side(place: int) -> dict[str, str]:
+        return {"class_": "text"} if 0 < place < left else {}
+
+    head = element("tr", *(element("th", name, scope="col", **side(place)) for place, name in enumerate(header)))
     body = [
-        element("tr", element("th", line[0], scope="row"), *(element("td", value) for value in line[1:]))
+        element(
+            "tr",
+            element("th", line[0], scope="row"),
+            *(element("td", value, **side(place)) for place, value in enumerate(line[1:], 1)),
+        )
         for line in lines
     ]
     return scrolling(

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page that shows runs, written by tools/python/report.
+
+#ifndef MORPH_TOOLS_MORPH_HTMLREPORT_H
+#define MORPH_TOOLS_MORPH_HTMLREPORT_H
+
+#include "tools/morph/Toolchain.h"
+
+#include <string>
+#include <vector>
+
+namespace morph {
+
+/// In a run's folder: what `morph run --json` prints, and the page.
+inline constexpr const char *kSummaryFile = "summary.json";
+inline constexpr const char *kReportFile = "report.html";
+
+/// Writes the page of these runs' folders to `out`, whole or not at all. An error without a message was reported
+/// already.
+Status writeReport(const Toolchain &tools, const std::vector<std::string> &runs, const std::string &out);
+
+} // namespace morph
+
+#endif // MORPH_TOOLS_MORPH_HTMLREPORT_H
