@@ -24,6 +24,7 @@ void addCompileCommand(CLI::App &app, Action &action);
 void addEvalCommand(CLI::App &app, Action &action);
 void addGenerateCommand(CLI::App &app, Action &action);
 void addExportCommand(CLI::App &app, Action &action);
+void addPushCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 void addBenchCommand(CLI::App &app, Action &action);
 void addMixersCommand(CLI::App &app, Action &action);

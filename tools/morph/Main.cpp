@@ -40,6 +40,7 @@ int main(int argc, char **argv) {
   addEvalCommand(app, action);
   addGenerateCommand(app, action);
   addExportCommand(app, action);
+  addPushCommand(app, action);
   addDoctorCommand(app, action);
   addBenchCommand(app, action);
   addMixersCommand(app, action);
