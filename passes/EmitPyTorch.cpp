@@ -3,6 +3,7 @@
 #include "passes/EmitPyTorch.h"
 
 #include "dialect/MixerReference.h"
+#include "frontends/morph/Mixers.h"
 #include "passes/Phases.h"
 #include "passes/pytorch/Class.h"
 #include "passes/pytorch/Text.h"
@@ -44,6 +45,8 @@ public:
 private:
   LogicalResult add(TokenMixerOpInterface mixer);
   FailureOr<std::string> addClass(LinearMixerOp mixer);
+  OwningOpRef<ModuleOp> makeHolder(ModelOp &holder);
+  bool isBuiltin(MixerOp mixer);
   std::string printModule();
   std::string printClasses() const;
 
@@ -56,6 +59,7 @@ private:
       "MorphModel", "MorphForCausalLM"};
   std::vector<std::pair<std::string, std::string>> classes;
   llvm::json::Object states, declarations;
+  llvm::json::Array builtin;
   SmallVector<MixerOp> mixers;
 };
 
@@ -100,6 +104,8 @@ LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
   auto declaration = cast<MixerOp>(SymbolTable::lookupSymbolIn(model, linear.getMixerAttr().getAttr()));
   if (!llvm::is_contained(mixers, declaration)) {
     mixers.push_back(declaration);
+    if (isBuiltin(declaration))
+      builtin.push_back(linear.getMixer());
     declarations[linear.getMixer()] = print(declaration);
   }
   llvm::json::Object options;
@@ -112,13 +118,28 @@ LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
   return success();
 }
 
-std::string PyTorchEmitter::printModule() {
+/// An empty model in a module.
+OwningOpRef<ModuleOp> PyTorchEmitter::makeHolder(ModelOp &holder) {
   OpBuilder builder(model.getContext());
   OwningOpRef<ModuleOp> module(ModuleOp::create(model.getLoc()));
   builder.setInsertionPointToEnd(module->getBody());
-  auto holder =
-      builder.create<ModelOp>(model.getLoc(), "mixers", Phase::Base, model.getArchitecture(), model.getLayers());
-  builder.setInsertionPointToEnd(&holder.getBody().emplaceBlock());
+  holder = builder.create<ModelOp>(model.getLoc(), "mixers", Phase::Base, model.getArchitecture(), model.getLayers());
+  holder.getBody().emplaceBlock();
+  return module;
+}
+
+/// Whether a mixer is one that comes with Morph, and not one of a user's of the same name.
+bool PyTorchEmitter::isBuiltin(MixerOp mixer) {
+  ModelOp holder;
+  OwningOpRef<ModuleOp> module = makeHolder(holder);
+  MixerOp builtin = declareMixer(holder, mixer.getSymName());
+  return builtin && print(builtin) == print(mixer);
+}
+
+std::string PyTorchEmitter::printModule() {
+  ModelOp holder;
+  OwningOpRef<ModuleOp> module = makeHolder(holder);
+  OpBuilder builder = OpBuilder::atBlockEnd(&holder.getBody().front());
   for (MixerOp mixer : mixers)
     builder.clone(*mixer.getOperation());
   return print(*module);
@@ -154,6 +175,7 @@ FailureOr<llvm::json::Value> PyTorchEmitter::emit() {
   return llvm::json::Value(llvm::json::Object{{"layers", std::move(list)},
                                               {"classes", llvm::json::fixUTF8(printClasses())},
                                               {"states", std::move(states)},
+                                              {"builtin", std::move(builtin)},
                                               {"declarations", std::move(declarations)},
                                               {"module", llvm::json::fixUTF8(printModule())}});
 }

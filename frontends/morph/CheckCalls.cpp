@@ -122,11 +122,21 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
   return type;
 }
 
-/// A weight of the base has the base's key-value heads or all heads, not both.
+/// A weight of the base has the base's key-value heads or all heads, not both; its norm is there or not.
 bool MixerChecker::checkHeads(const Expression &call, const TensorFunction &function, const CheckedCall &checked) {
   if (getWeightsOfFunction(function.name).empty())
     return true;
-  for (const Parameter &parameter : function.parameters) {
+  for (auto [parameter, argument] : llvm::zip(function.parameters, checked.arguments)) {
+    if (parameter.name == "norm") {
+      const std::string norm = argument ? printExpression(*argument) : "1";
+      auto [known, isNew] = normOf_.try_emplace(function.name, std::make_pair(norm, getRange(call)));
+      if (isNew || known->second.first == norm)
+        continue;
+      error(call, "'" + function.name + "' has norm = " + norm + " here, and " + known->second.first + " elsewhere",
+            "its weight is one: write the same 'norm' everywhere",
+            {{known->second.second, "it has norm = " + known->second.first + " here"}});
+      return false;
+    }
     if (parameter.size.empty())
       continue;
     const SizePolynomial &heads = checked.sizes.at(parameter.size);

@@ -25,9 +25,12 @@ struct Entry {
   const char *summary;
 };
 constexpr Entry entries[] = {
-    {"base_q(x [M]) -> [H, D]", "the base's query projection, with its bias and norm"},
-    {"base_k(x [M], *, heads size N = H) -> [N, D]",
-     "the base's key projection, with its bias and norm; key-value heads are repeated to H unless heads = G"},
+    {"base_q(x [M], *, norm number = 1) -> [H, D]",
+     "the base's query projection, with its bias and, unless norm = 0, its norm"},
+    {"base_k(x [M], *, heads size N = H, norm number = 1) -> [N, D]",
+     "the base's key projection, with its bias and, unless norm = 0, its norm; key-value heads are repeated to H "
+     "unless "
+     "heads = G"},
     {"base_v(x [M], *, heads size N = H) -> [N, D]",
      "the base's value projection, with its bias; key-value heads are repeated to H unless heads = G"},
     {"base_o(y [H * D]) -> [M]", "the base's output projection, with its bias"},

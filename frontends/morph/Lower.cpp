@@ -55,7 +55,7 @@ private:
   Value lower(const Expression &expression);
   Value lowerOperator(const Expression &expression);
   Value lowerCall(const Expression &expression);
-  Value lowerBaseProjection(StringRef which, Value x, StringRef heads);
+  Value lowerBaseProjection(StringRef which, Value x, StringRef heads, StringRef norm);
   Value lowerBaseOutput(Value y);
   Value lowerConv(Value x, Value filter, StringRef state) {
     return builder.create<MixerConvOp>(location, x, filter, makeStateName(state));
@@ -368,7 +368,7 @@ StringAttr Lowering::makeStateName(StringRef name) {
   return text(count == 1 ? state : state + std::to_string(count));
 }
 
-Value Lowering::lowerBaseProjection(StringRef which, Value x, StringRef heads) {
+Value Lowering::lowerBaseProjection(StringRef which, Value x, StringRef heads, StringRef norm) {
   bool repeats = which != "q" && heads == "H";
   std::string rows = heads.str() + " * D", name = which.str();
   Value weight = addBaseWeight(name + "_proj.weight", {rows, "M"}, repeats);
@@ -378,10 +378,10 @@ Value Lowering::lowerBaseProjection(StringRef which, Value x, StringRef heads) {
   y = builder.create<MixerSplitOp>(location, getType(4), y, text(heads));
   if (which == "v")
     return y;
-  Value scale = addBaseWeight(name + "_norm.weight", {"D"}, /*repeats=*/false, "base.qk_norm");
+  std::string condition = norm == "1" ? "base.qk_norm" : "base.qk_norm and (" + norm.str() + ") != 0";
+  Value scale = addBaseWeight(name + "_norm.weight", {"D"}, /*repeats=*/false, condition);
   return choose(
-      "base.qk_norm",
-      [&]() -> Value { return builder.create<MixerNormOp>(location, y, scale, text("base.qk_norm_eps")); },
+      condition, [&]() -> Value { return builder.create<MixerNormOp>(location, y, scale, text("base.qk_norm_eps")); },
       [&] { return y; });
 }
 
@@ -422,7 +422,8 @@ Value Lowering::lowerCall(const Expression &expression) {
     return builder.create<LinearOp>(location, x, weight, bias);
   }
   if (name.starts_with("base_"))
-    return lowerBaseProjection(name.drop_front(5), x, name == "base_q" ? StringRef("H") : number("heads").getValue());
+    return lowerBaseProjection(name.drop_front(5), x, name == "base_q" ? StringRef("H") : number("heads").getValue(),
+                               name == "base_v" ? StringRef() : number("norm").getValue());
   if (name == "norm")
     return builder.create<MixerNormOp>(location, x, value("w"), number("eps"));
   if (name == "l2norm")

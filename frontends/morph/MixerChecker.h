@@ -135,6 +135,8 @@ private:
   std::map<std::string, SourceRange> usedFunctions_, calibratingFunctions_;
   /// Of functions with weights of the base: how many heads they give, and where first.
   std::map<std::string, std::pair<SizePolynomial, SourceRange>> headsOf_;
+  /// Of the same functions: the argument that says whether they have the base's norm, and where first.
+  std::map<std::string, std::pair<std::string, SourceRange>> normOf_;
   std::map<std::string, SourceRange> calibrated_; ///< Weights, and where.
   bool calibrates_ = false;                       ///< What is checked is a weight's first value.
   Scope scope_ = Scope::Values;

@@ -353,6 +353,9 @@ constexpr Key kKeys[] = {
     {"evaluate.perplexity_length", kInteger, "tokens", "512", ">= 8, <= 16777216", "evaluate_c6",
      "Tokens of one window of it."},
 
+    {"export.format", kString, "", "\"auto\"", "auto | native | remote", "export_c2",
+     "`native`: a class of stock transformers loads the folder, an error where none computes the hybrid's function; "
+     "`remote`: the folder's own code does; `auto`: native where there is one."},
     {"export.check", kBoolean, "", "true", "", "",
      "Load the folder in stock transformers and compare log-probabilities."},
     {"export.tolerance", kNumber, "", "0.001", "> 0", "export_c1",

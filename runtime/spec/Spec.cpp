@@ -184,6 +184,7 @@ template <> struct Visit<EvaluateSpec> {
 
 template <> struct Visit<ExportSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
+    visitor.key("format", section.format);
     visitor.key("check", section.check);
     visitor.key("tolerance", section.tolerance, {above(0)});
   }
@@ -430,6 +431,18 @@ const char *toWord(DistillSpec::Keep value) {
     return "best";
   case DistillSpec::Keep::Last:
     return "last";
+  }
+  return "";
+}
+
+const char *toWord(ExportSpec::Format value) {
+  switch (value) {
+  case ExportSpec::Format::Auto:
+    return "auto";
+  case ExportSpec::Format::Native:
+    return "native";
+  case ExportSpec::Format::Remote:
+    return "remote";
   }
   return "";
 }

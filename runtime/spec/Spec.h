@@ -374,6 +374,14 @@ struct EvaluateSpec {
 
 /// The Hugging Face folder of the hybrid.
 struct ExportSpec {
+  enum class Format {
+    Auto,
+    Native,
+    Remote,
+  };
+  /// `native`: a class of stock transformers loads the folder, an error where none computes the hybrid's function;
+  /// `remote`: the folder's own code does; `auto`: native where there is one.
+  Format format{};
   /// Load the folder in stock transformers and compare log-probabilities.
   bool check{};
   /// Largest |difference of log-probabilities| to transformers that passes; what is larger passes too where it is
@@ -498,6 +506,7 @@ const char *toWord(SelectSpec::Parametrization value);
 const char *toWord(SelectSpec::Pressure value);
 const char *toWord(DistillSpec::Train value);
 const char *toWord(DistillSpec::Keep value);
+const char *toWord(ExportSpec::Format value);
 const char *toWord(AuditSpec::Distill value);
 
 /// Reads a resolved spec; `where` (its file) goes in front of errors. Every key must be there, of its type and among

@@ -64,7 +64,7 @@ class Morph(LspTest):
     def test_hover(self):
         document = self.open(GOOD)
         self.assert_hovers(document, {
-            "base|_q(x)": ["base_q(x [M]) -> [H, D]", "the base's query projection", "Here it gives an activation [H, D]"],
+            "base|_q(x)": ["base_q(x [M], *, norm number = 1) -> [H, D]", "the base's query projection", "Here it gives an activation [H, D]"],
             "recur|rence(": ["chunk number = 64", "a linear attention's state"],
             "chunk| = chunk": ["chunk number = 64"],
             "merge(y|)": ["an activation [H, D]", "y = recurrence("],

@@ -25,6 +25,7 @@ void addEvalCommand(CLI::App &app, Action &action);
 void addGenerateCommand(CLI::App &app, Action &action);
 void addExportCommand(CLI::App &app, Action &action);
 void addReportCommand(CLI::App &app, Action &action);
+void addPushCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 void addBenchCommand(CLI::App &app, Action &action);
 void addMixersCommand(CLI::App &app, Action &action);

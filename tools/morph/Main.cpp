@@ -42,6 +42,7 @@ int main(int argc, char **argv) {
   addGenerateCommand(app, action);
   addExportCommand(app, action);
   addReportCommand(app, action);
+  addPushCommand(app, action);
   addDoctorCommand(app, action);
   addBenchCommand(app, action);
   addMixersCommand(app, action);

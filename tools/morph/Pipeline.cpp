@@ -4,6 +4,7 @@
 
 #include "tools/morph/HtmlReport.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/Serving.h"
 
 #include <algorithm>
 #include <chrono>
@@ -73,6 +74,10 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
     if (finished) {
       keys_[folder] = key->value();
       whole_.push_back(folder);
+      if (!title.empty()) {
+        earlierRecords_.push_back(*finished);
+        earlierRecords_.back()["stage"] = folder;
+      }
     } else {
       missing_[folder] = key ? describeDifference(stage, *key) : "";
     }
@@ -195,6 +200,10 @@ Status Pipeline::refuse(Status error) const {
 }
 
 Status Pipeline::preflight() {
+  if (goal_ == Goal::Hybrid && !resolved_.pretrain && resolved_.export_.format == ExportSpec::Format::Native) {
+    MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+    MORPH_RETURN_IF_ERROR(findEngines(tools_, compiler_, resolved_, ir("paired"), folder.path()).status());
+  }
   PlanFiles plans;
   for (const char *program : {"pretrain", "calibrate", "gates", "score-relaxed"})
     plans[program] = planFile(program);
@@ -324,6 +333,7 @@ Status Pipeline::walk(Mode mode) {
   whole_.clear();
   missing_.clear();
   records_.clear();
+  earlierRecords_.clear();
   trained_.clear();
   audited_.clear();
   MORPH_RETURN_IF_ERROR(data());

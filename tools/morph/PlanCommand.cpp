@@ -10,6 +10,7 @@
 #include "tools/morph/DeviceMeasure.h"
 #include "tools/morph/MemoryLimit.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/Serving.h"
 #include "tools/morph/SpecArguments.h"
 #include "tools/morph/SpecPlans.h"
 
@@ -132,6 +133,51 @@ std::string formatContext(int64_t tokens) {
   return tokens >= kMostContext ? "any" : formatCount(static_cast<double>(tokens)) + " tokens";
 }
 
+/// What decoding keeps, by contexts.
+void printCaches(const Json &report) {
+  if (report["cache"].empty())
+    return;
+  const bool hasDevice = report.contains("device");
+  std::printf("Cache of one sequence while decoding:\n\n");
+  std::vector<std::string> header = {"context", "full", "hybrid", "ratio"};
+  if (hasDevice)
+    header.insert(header.end(), {"full, ms a token", "hybrid, ms a token"});
+  Table cache(header);
+  for (const Json &line : report["cache"]) {
+    const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];
+    std::vector<std::string> cells = {std::to_string(line["context"].get<int64_t>() / 1024) + "K", formatBytes(full),
+                                      formatBytes(hybrid), formatFixed(full / hybrid, 2) + "x"};
+    if (hasDevice)
+      for (const char *key : {"full_seconds", "hybrid_seconds"})
+        cells.push_back(formatFixed(1e3 * line[key].get<double>(), 2));
+    cache.add(cells);
+  }
+  std::printf("%s", cache.print().c_str());
+  if (hasDevice)
+    std::printf("\nThe longest context of one sequence: full %s, hybrid %s\n",
+                formatContext(report["device"]["full_context"]).c_str(),
+                formatContext(report["device"]["hybrid_context"]).c_str());
+}
+
+/// What could load the hybrid, and what prevents the others.
+void printServing(const Json &serving) {
+  std::printf(
+      "\nWhat loads the hybrid, whichever layers are kept (servers by their sources of November 2026, not run):\n\n");
+  Table table({"program", "class"}, 2);
+  std::string notes;
+  for (const Json &engine : serving["engines"]) {
+    const std::string name = engine["engine"];
+    const bool isPrevented = !engine["prevented"].is_null();
+    table.add({name, isPrevented ? "-" : engine["class"].get<std::string>()});
+    if (isPrevented)
+      notes += name + ": " + engine["prevented"].get<std::string>() + "\n";
+    for (const std::string warning : engine["warnings"])
+      notes += name + ": " + warning + "\n";
+  }
+  std::printf("%s\n%sThe export is %s: %s\n", table.print().c_str(), notes.c_str(),
+              serving["format"].get<std::string>().c_str(), serving["class"].get<std::string>().c_str());
+}
+
 void print(const Json &report) {
   const bool hasDevice = report.contains("device");
   const Json &model = report["model"];
@@ -180,27 +226,9 @@ void print(const Json &report) {
     if (stage["excess"] != "")
       std::printf("%s\nhint: %s, or raise model.memory_limit (in GB)\n\n", stage["excess"].get<std::string>().c_str(),
                   howToShrink(stage["stage"]).c_str());
-  if (report["cache"].empty())
-    return;
-  std::printf("Cache of one sequence while decoding:\n\n");
-  header = {"context", "full", "hybrid", "ratio"};
-  if (hasDevice)
-    header.insert(header.end(), {"full, ms a token", "hybrid, ms a token"});
-  Table cache(header);
-  for (const Json &line : report["cache"]) {
-    const double full = line["full_bytes"], hybrid = line["hybrid_bytes"];
-    std::vector<std::string> cells = {std::to_string(line["context"].get<int64_t>() / 1024) + "K", formatBytes(full),
-                                      formatBytes(hybrid), formatFixed(full / hybrid, 2) + "x"};
-    if (hasDevice)
-      for (const char *key : {"full_seconds", "hybrid_seconds"})
-        cells.push_back(formatFixed(1e3 * line[key].get<double>(), 2));
-    cache.add(cells);
-  }
-  std::printf("%s", cache.print().c_str());
-  if (hasDevice)
-    std::printf("\nThe longest context of one sequence: full %s, hybrid %s\n",
-                formatContext(report["device"]["full_context"]).c_str(),
-                formatContext(report["device"]["hybrid_context"]).c_str());
+  printCaches(report);
+  if (report.contains("serving"))
+    printServing(report["serving"]);
 }
 
 /// The GPU that was named; nothing where none was.
@@ -286,6 +314,10 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
       MORPH_ASSIGN_OR_RETURN(report["device"]["full_context"], longestContext(full, device->memoryBytes));
       MORPH_ASSIGN_OR_RETURN(report["device"]["hybrid_context"], longestContext(hybrid, device->memoryBytes));
     }
+  }
+  if (!resolved.pretrain && !resolved.audit) {
+    MORPH_ASSIGN_OR_RETURN(report["serving"],
+                           findEngines(tools, compiler, resolved, folder.path() / "paired.mlir", folder.path()));
   }
   if (arguments.json)
     std::printf("%s\n", report.dump(2).c_str());

@@ -535,8 +535,15 @@ Status Pipeline::exportHybrid() {
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
   inputs.base = true;
   inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py"};
-  inputs.packages = {"torch", "safetensors"};
-  MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
+  MORPH_ASSIGN_OR_RETURN(const fs::path targets, tools_.script("export/targets/__init__.py"));
+  std::error_code error;
+  for (const fs::directory_entry &file : fs::directory_iterator(targets.parent_path(), error))
+    if (file.path().extension() == ".py")
+      inputs.scripts.push_back("export/targets/" + file.path().filename().string());
+  inputs.packages = {"torch", "safetensors", "transformers"};
+  MORPH_ASSIGN_OR_RETURN(auto key, stageKey(inputs));
+  if (key)
+    key->add("export.format", std::string(toWord(resolved_.export_.format)));
   MORPH_RETURN_IF_ERROR(runStage(
       "hybrid",
       std::string("export: a Hugging Face folder") + (resolved_.export_.check ? ", compared with transformers" : ""),
@@ -545,7 +552,8 @@ Status Pipeline::exportHybrid() {
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
         Command command{{python, writer, "--base", baseFolder().string(), "--run", run_.root().string(), "--mixers",
                          planFile("mixers-selected").string(), "--selection", selectionFile("selected").string(),
-                         "--plan", planFile("decode-selected").string(), "--out", out.string()}};
+                         "--plan", planFile("decode-selected").string(), "--format", toWord(resolved_.export_.format),
+                         "--out", out.string()}};
         const std::vector<fs::path> files = weights("selected");
         for (size_t i = 1; i < files.size(); ++i)
           command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});
@@ -568,10 +576,12 @@ Status Pipeline::checkHybrid() {
     MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
     MORPH_ASSIGN_OR_RETURN(const std::string checker, tools_.script("export/check_export.py"));
     MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools_.program("morph-run"));
-    MORPH_RETURN_IF_ERROR(
-        runHelper({{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
-                    "--morph-run", runtime, "--logits-plan", planFile("logits-check").string(), "--decode-plan",
-                    planFile("decode-check").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}}));
+    Command command{{python, checker, "--folder", run_.file("hybrid").string(), "--data", run_.file("data").string(),
+                     "--morph-run", runtime, "--logits-plan", planFile("logits-check").string(), "--decode-plan",
+                     planFile("decode-check").string(), "--tolerance", Json(resolved_.export_.tolerance).dump()}};
+    for (const fs::path &file : weights("selected"))
+      command.arguments.insert(command.arguments.end(), {"--weights", file.string()});
+    MORPH_RETURN_IF_ERROR(runHelper(command));
     // The verdict is in the hybrid's manifest, which must outlast the record that there was one.
     return syncTree(run_.file("hybrid").string());
   });

@@ -34,15 +34,17 @@ class LoadError(Exception):
     """The folder is not what it seems when it is loaded; the message says why."""
 
 
-def load(folder):
-    """The model as anyone loads it, which has generated something, with all the weights of the folder in its types."""
+def load(folder, native):
+    """The model as anyone loads it, which has generated something, with all the weights of the folder in its types; where
+    it is native, without the folder's code, and in a type that holds them all."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model, report = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    model, report = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=not native,
+                                                         output_loading_info=True)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[what]:
             raise LoadError(f"{what.replace('_', ' ')} in it: {', '.join(map(str, sorted(report[what])))}")
@@ -51,7 +53,8 @@ def load(folder):
         with safe_open(path, framework="pt") as file:
             stored |= {name: file.get_slice(name).get_dtype() for name in file.keys()}
     wrong = [f"{name} is {DTYPES.get(parameter.dtype, parameter.dtype)}, stored as {stored[name]}"
-             for name, parameter in model.named_parameters() if DTYPES.get(parameter.dtype) != stored[name]]
+             for name, parameter in model.named_parameters()
+             if DTYPES.get(parameter.dtype) not in ({stored[name], "F32"} if native else {stored[name]})]
     if wrong:
         raise LoadError(f"weights have other types than in the folder: {', '.join(wrong)}")
     model.eval().generate(torch.arange(4).reshape(1, 4) % model.config.vocab_size, max_new_tokens=4, do_sample=False)
@@ -73,7 +76,7 @@ def runtime_logits(arguments, precision, plans, tokens, start=None, split=1):
     with tempfile.TemporaryDirectory() as folder:
         source, target = pathlib.Path(folder, "in.safetensors"), pathlib.Path(folder, "out.safetensors")
         save_file({"tokens": tokens} | ({"start": start} if start is not None else {}), source)
-        command = [str(arguments.morph_run), "logits", "--weights", str(arguments.folder), "--input", str(source),
+        command = [str(arguments.morph_run), "logits", *arguments.weight_files, "--input", str(source),
                    "--split", str(split), *(["--fp64"] if precision == "fp64" else []), "--out", str(target)]
         for name, file in plans.items():
             command += ["--plan", f"{name}={file}"]
@@ -143,7 +146,11 @@ def judge(fp32, tolerance, measure_fp64):
 
 def compare(arguments):
     """The judgement of both programs on the same tokens."""
-    model = load(arguments.folder)
+    form = json.loads((arguments.folder / "conversion_manifest.json").read_text())["export"]["format"]
+    # Morph reads what the folder holds where it has Morph's names, else what it was made of.
+    files = [arguments.folder] if form == "remote" else arguments.weights
+    arguments.weight_files = [word for file in files for word in ("--weights", str(file))]
+    model = load(arguments.folder, form == "native")
     length = min(LENGTH, model.config.max_position_embeddings)
     tokens = text_tokens(arguments.data, model.config.vocab_size, length)
     source = "text"
@@ -167,6 +174,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="the exported folder")
     parser.add_argument("--data", type=pathlib.Path, help="the run's data: text.json and text.tokens, if it has text")
+    parser.add_argument("--weights", action="append", default=[],
+                        help="the base's folder, then trained weights: what a native folder was made of")
     parser.add_argument("--morph-run", type=pathlib.Path, required=True, help="the program morph-run")
     parser.add_argument("--logits-plan", required=True, help="the hybrid's program `logits`")
     parser.add_argument("--decode-plan", required=True, help="the hybrid's program `decode`")

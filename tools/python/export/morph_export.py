@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a hybrid as a Hugging Face folder that stock transformers loads with trust_remote_code.
+"""Writes a hybrid as a Hugging Face folder: of a class of stock transformers (targets/), or with code of its own.
 
 Which mixer a layer has, and the classes of PyTorch that compute them, come from `morph-translate --emit-pytorch`; the
 model around them is modeling_morph.py, into which they are put.
@@ -20,6 +20,10 @@ import sys
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from targets import Inexact, choose, explain  # noqa: E402
+from targets.hybrid import Hybrid, join  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The lines of modeling_morph.py between which the classes of the declared mixers go.
@@ -136,29 +140,67 @@ def make_config(base, mixers, plan):
     return config
 
 
-def write_weights(plan, weights, out):
-    """The plan's weights as one safetensors file, or as shards of 4 GB with an index."""
-    shards, current, size = [], {}, 0
-    for weight in sorted(plan["weights"], key=lambda weight: weight["name"]):
-        name = weight["name"]
-        if weight.get("teacher_of") or weight.get("gate"):
-            continue
-        tensor = weights[name] if name in weights else initial_value(weight, weights)
+class PlanWeights:
+    """The weights of a plan by name, of the types and shapes that it says, and which of them nobody has asked for."""
+
+    def __init__(self, plan, weights):
+        self.plan = {weight["name"]: weight for weight in sorted(plan["weights"], key=lambda weight: weight["name"])
+                     if not weight.get("teacher_of") and not weight.get("gate")}
+        self.weights, self.left = weights, set(self.plan)
+
+    def names(self):
+        return list(self.plan)
+
+    def __contains__(self, name):
+        return name in self.plan
+
+    def __call__(self, name):
+        if name not in self.plan:
+            raise ExportError(f"the hybrid has no weight {name}, which the class that is to load it needs")
+        weight = self.plan[name]
+        tensor = self.weights[name] if name in self.weights else initial_value(weight, self.weights)
         if list(tensor.shape) != weight["shape"]:
             raise ExportError(f"the weight {name} has shape {list(tensor.shape)}, expected {weight['shape']}")
         if not torch.isfinite(tensor).all():
             raise ExportError(f"the weight {name} holds values that are not finite")
-        tensor = tensor.to(DTYPES[weight["dtype"]]).contiguous()
+        self.left.discard(name)
+        return tensor.to(DTYPES[weight["dtype"]])
+
+
+def check_dropped(plan, weights, mixers):
+    """No tensor of the weight files goes nowhere, but those of mixers that were not chosen."""
+    names = {weight["name"] for weight in plan["weights"]}
+
+    def is_other(name):
+        if name.endswith("rotary_emb.inv_freq") or name == "lm_head.weight":
+            return True  # Made of the config; a copy of the embedding where the plan has no head.
+        parts = name.split(".")
+        if not name.startswith("model.layers.") or not parts[2].isdigit() or int(parts[2]) >= len(mixers):
+            return False
+        return parts[3] not in KEPT_MODULES and parts[3] != mixers[int(parts[2])]["weights"]
+
+    dropped = sorted(name for name in weights.owner if name not in names and not is_other(name))
+    if dropped:
+        raise ExportError(f"the hybrid has no place for {join(dropped)}: the export would drop what the weights hold")
+
+
+def write_weights(tensors, out):
+    """Tensors by name, as (name, tensor) one after the other, as one safetensors file, or as shards of 4 GB with an
+    index; the types that they have."""
+    shards, current, size, dtypes = [], {}, 0, set()
+    for name, tensor in tensors:
+        tensor = tensor.contiguous()
         if current and size + tensor.nbytes > SHARD_BYTES:
             shards.append(current)
             current, size = {}, 0
         current[name] = tensor.clone()
         size += tensor.nbytes
+        dtypes.add(tensor.dtype)
     shards.append(current)
     if len(shards) == 1:
         save_file(shards[0], out / "model.safetensors", metadata={"format": "pt"})
         (out / "model.safetensors").chmod(0o644)
-        return
+        return dtypes
     index = {"metadata": {"total_size": sum(t.nbytes for shard in shards for t in shard.values())}, "weight_map": {}}
     for i, shard in enumerate(shards):
         file = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
@@ -166,6 +208,7 @@ def write_weights(plan, weights, out):
         (out / file).chmod(0o644)
         index["weight_map"].update({name: file for name in shard})
     write_json(out / "model.safetensors.index.json", index)
+    return dtypes
 
 
 def write_json(path, value):
@@ -178,15 +221,18 @@ def name_in(folder, path):
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
+# Of a layer's modules those that no mixer stands in the place of.
+KEPT_MODULES = {"mlp", "input_layernorm", "post_attention_layernorm"}
 # Of layers that kept the base's attention.
 FULL_STATES = {"k": "[batch, kv_heads, positions, head_dim], keys, rotary applied",
                "v": "[batch, kv_heads, positions, head_dim], values"}
 
 
-def make_manifest(base, base_config, mixers, selection, run, overrides):
+def make_manifest(base, base_config, mixers, selection, run, overrides, form):
     """conversion_manifest.json: where the model comes from, how its mixers are declared, what decoding keeps."""
     return {
         "version": 1,
+        "export": form,
         "source": {"folder": base.name, "model_type": base_config["model_type"],
                    "sha256": {path.name: sha256(path) for path in
                               sorted([base / "config.json", *base.glob("*.safetensors")])}},
@@ -201,6 +247,53 @@ def make_manifest(base, base_config, mixers, selection, run, overrides):
     }
 
 
+def write_remote(base_config, mixers, plan, take, out):
+    """The folder with the code of its own."""
+    (out / "configuration_morph.py").write_text(make_configuration(mixers["classes"]))
+    (out / "modeling_morph.py").write_text(make_modeling(mixers["classes"]))
+    (out / "mixers.mlir").write_text(mixers["module"])
+    write_weights(((name, take(name)) for name in take.names()), out)
+    write_json(out / "config.json", make_config(base_config, mixers["layers"], plan))
+
+
+def expected_weights(config):
+    """Names and shapes of the weights of a model of stock transformers, none of which is made."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    return {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def write_native(target, hybrid, take, out):
+    """The folder of a class of stock transformers: every weight of the hybrid is used, every one of the class given."""
+    config = target.config(hybrid)
+    expected, written = expected_weights(config), {}
+
+    def checked():
+        for name, tensor in target.weights(hybrid, take):
+            written[name] = list(tensor.shape)
+            yield name, tensor
+
+    dtypes = write_weights(checked(), out)
+    name = target.name(hybrid)
+    if take.left:
+        raise ExportError(f"{name} has no place for {join(sorted(take.left))}: the export would drop weights")
+    if missing := sorted(expected.keys() - written.keys()):
+        raise ExportError(f"{name} needs {join(missing)}, which the hybrid does not have")
+    if wrong := sorted(key for key, shape in written.items() if expected.get(key) != shape):
+        raise ExportError(f"{name} expects other shapes, or nothing, of {join(wrong)}")
+    # A class casts all weights to one type. Those that are fp32 beside a base of less keep their digits in fp32 alone.
+    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+    write_json(out / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+
+
+def copy_tokenizer(base, out):
+    for file in TOKENIZER_FILES:
+        if (base / file).exists():
+            shutil.copyfile(base / file, out / file)
+
+
 def export(arguments):
     base, out = arguments.base, arguments.out
     base_config = json.loads((base / "config.json").read_text())
@@ -209,16 +302,34 @@ def export(arguments):
     plan = json.loads(arguments.plan.read_text())
     out.mkdir(parents=True, exist_ok=True)
     weights = WeightFiles(base, arguments.weights)
-    (out / "configuration_morph.py").write_text(make_configuration(mixers["classes"]))
-    (out / "modeling_morph.py").write_text(make_modeling(mixers["classes"]))
-    (out / "mixers.mlir").write_text(mixers["module"])
-    for file in TOKENIZER_FILES:
-        if (base / file).exists():
-            shutil.copyfile(base / file, out / file)
-    write_weights(plan, weights, out)
-    write_json(out / "config.json", make_config(base_config, mixers["layers"], plan))
+    check_dropped(plan, weights, mixers["layers"])
+    hybrid = Hybrid(base_config, [mixers])
+    target, reason = None, None
+    if arguments.format != "remote":
+        target, reasons = choose(hybrid)
+        reason = explain(hybrid, reasons) if reasons else None
+    form = {"format": "remote", "class": "MorphForCausalLM"}
+    if target:
+        try:
+            write_native(target, hybrid, PlanWeights(plan, weights), out)
+            form = {"format": "native", "class": target.name(hybrid)}
+        except Inexact as error:
+            target, reason = None, str(error)
+            for file in out.glob("*"):
+                file.unlink()
+    if not target and arguments.format == "native":
+        raise ExportError(f"no class of stock transformers computes this hybrid's function ({reason})")
+    if not target:
+        if reason:
+            print(f"export: with code of its own, as no class of stock transformers computes the same: {reason}",
+                  file=sys.stderr)
+            form["native_prevented"] = reason
+        write_remote(base_config, mixers, plan, PlanWeights(plan, weights), out)
+    else:
+        print(f"export: {form['class']} of stock transformers", file=sys.stderr)
+    copy_tokenizer(base, out)
     write_json(out / "conversion_manifest.json",
-               make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights))
+               make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights, form))
 
 
 def main():
@@ -229,6 +340,8 @@ def main():
     parser.add_argument("--selection", type=pathlib.Path, required=True, help="selection.json")
     parser.add_argument("--plan", type=pathlib.Path, required=True, help="the hybrid's decode plan")
     parser.add_argument("--weights", action="append", default=[], help="trained weights; later ones win")
+    parser.add_argument("--format", choices=("auto", "native", "remote"), default="auto",
+                        help="a class of stock transformers, the folder's own code, or the first where there is one")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write")
     try:
         export(parser.parse_args())

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""export.format through the whole pipeline: classes of stock transformers that agree with the runtime, what `morph plan`
+says beforehand, what is refused before any training, and `morph push`."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+import transformers
+from small_model import LAYERS
+from support import SOURCE, read_json, run
+
+SPEC = """
+version = 1
+name = "small"
+[model]
+path = "model"
+threads = 1
+[linear]
+backend = "{backend}"
+[budget]
+full_layers = 1
+[data]
+text = ["text.txt"]
+[align]
+steps = 3
+batch = 1
+length = 48
+[select]
+method = "uniform"
+[distill]
+steps = 2
+batch = 1
+length = 48
+[evaluate]
+tasks = []
+baselines = []
+perplexity_tokens = 512
+perplexity_length = 64
+[export]
+tolerance = 1e-4
+"""
+CARD = """---
+license: apache-2.0
+language:
+- en
+---
+# A base
+"""
+
+
+def make_inputs(folder, cls, backend):
+    """A random base with the tiny tokenizer and a card, a text, and a spec."""
+    folder.mkdir()
+    torch.manual_seed(1)
+    config = cls.config_class(
+        vocab_size=256, hidden_size=32, intermediate_size=64, num_hidden_layers=LAYERS, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, tie_word_embeddings=True)
+    model = cls(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.copy_(torch.rand_like(parameter) + 0.5)
+    model.save_pretrained(folder / "model")
+    subprocess.run([sys.executable, SOURCE / "tools/python/morph_data.py", "make-tiny-tokenizer", folder / "model"], check=True)
+    (folder / "model/README.md").write_text(CARD)
+    (folder / "text.txt").write_text("".join(f"The quick brown fox number {i} jumps.\n" for i in range(400)))
+    (folder / "spec.toml").write_text(SPEC.format(backend=backend))
+    return folder / "spec.toml"
+
+
+def engines(spec, *arguments):
+    """What `morph plan` says of each program, by its name, and its text."""
+    serving = read_plan(spec, "--json", *arguments)["serving"]
+    return serving, {engine["engine"]: engine for engine in serving["engines"]}
+
+
+def read_plan(spec, *arguments):
+    return json.loads(run("morph", "plan", spec, *arguments).stdout)
+
+
+def check_native(folder, cls, backend, architecture):
+    """A run whose export is of a stock class; its folder."""
+    spec = make_inputs(folder, cls, backend)
+    serving, found = engines(spec)
+    assert (serving["format"], serving["class"]) == ("native", architecture), serving
+    assert found["transformers"]["class"] == architecture and found["transformers"]["prevented"] is None, found
+    out = folder / "run"
+    done = run("morph", "run", spec, "--out", out, "--set", 'export.format="native"')
+    assert f"export: {architecture} of stock transformers" in done.stderr, done.stderr
+    manifest = read_json(out / "hybrid/conversion_manifest.json")
+    assert manifest["export"] == {"format": "native", "class": architecture}, manifest
+    assert manifest["check"]["verdict"] == "agreement" and max(manifest["check"]["fp32"].values()) <= 1e-4, manifest
+    return out
+
+
+def main():
+    with tempfile.TemporaryDirectory() as holder:
+        root = pathlib.Path(holder)
+        gdn = check_native(root / "qwen3", transformers.Qwen3ForCausalLM,
+                           "gated_deltanet(base_norm = false, conv = 4, chunk = 16)", "Qwen3_5ForCausalLM")
+        check_native(root / "llama", transformers.LlamaForCausalLM, "mamba2(per_head = true, chunk = 16)",
+                     "GraniteMoeHybridForCausalLM")
+        check_native(root / "windows", transformers.LlamaForCausalLM, "sliding_window(window = 24)", "CwmForCausalLM")
+
+        # What the plan says of servers, in JSON and in words.
+        _, found = engines(root / "qwen3/spec.toml")
+        assert found["vLLM"]["class"] == found["TensorRT-LLM"]["class"] == "Qwen3_5ForCausalLM", found
+        assert found["llama.cpp"]["class"] == "qwen35" and "irregular" in found["llama.cpp"]["warnings"][0], found
+        assert "Qwen3_5ForConditionalGeneration" in found["SGLang"]["prevented"], found
+        text = run("morph", "plan", root / "qwen3/spec.toml").stdout
+        assert "vLLM: give --dtype bfloat16" in text and "The export is native: Qwen3_5ForCausalLM" in text, text
+        # The same with the norms of the base before the recurrence.
+        serving, found = engines(root / "qwen3/spec.toml", "--set", 'linear.backend="gated_deltanet"')
+        assert serving["format"] == "remote" and found["transformers, remote code"]["class"] == "MorphForCausalLM", serving
+        assert "base_norm = false" in found["transformers"]["prevented"], found
+        assert all(found[name]["prevented"] for name in ("vLLM", "SGLang", "llama.cpp", "TensorRT-LLM")), found
+        serving, _ = engines(root / "qwen3/spec.toml", "--set", 'export.format="remote"')
+        assert serving["format"] == "remote", serving
+
+        # What cannot be is said before any training, and leaves nothing.
+        native = ["--set", 'export.format="native"', "--set", 'linear.backend="gated_deltanet"']
+        for command in (["plan", root / "qwen3/spec.toml"],
+                        ["run", root / "qwen3/spec.toml", "--out", root / "refused"]):
+            said = run("morph", *command, *native, expect=2).stderr
+            assert "export.format is native" in said and "base_norm = false" in said and "hint:" in said, said
+        assert not (root / "refused").exists()
+
+        # A folder to publish.
+        for name in ("model.safetensors", "README.md"):
+            assert (gdn / "hybrid" / name).exists() == (name != "README.md")
+        (root / "taken").mkdir()
+        (root / "taken/file").write_text("mine")
+        said = run("morph", "push", gdn, "--to", root / "taken", expect=2).stderr
+        assert "exists already" in said, said
+        run("morph", "push", gdn, "--to", root / "published")
+        card = (root / "published/README.md").read_text()
+        front = card.split("---\n")[1]
+        for line in ("license: apache-2.0", "base_model: model", "library_name: transformers", "- linear-attention"):
+            assert line in front, front
+        for words in ("Qwen3_5ForCausalLM", "Full attention stays in 1 of 4 layers", "perplexity", "align", "FLOPs"):
+            assert words in card, card
+        assert "trust_remote_code" not in card, card
+        transformers.AutoModelForCausalLM.from_pretrained(root / "published", trust_remote_code=False)
+        # Without the scripts that write the card nothing is left.
+        (gdn / "hybrid/conversion_manifest.json").unlink()
+        run("morph", "push", gdn, "--to", root / "none", expect=1)
+        assert not (root / "none").exists() and not list(root.glob("none*"))
+
+
+if __name__ == "__main__":
+    main()

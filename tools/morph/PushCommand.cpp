@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph push: a run's hybrid as a folder that can be published, with its model card.
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Pipeline.h"
+#include "tools/morph/Report.h"
+#include "tools/morph/Summary.h"
+
+#include <cstdio>
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+struct Arguments {
+  std::string run, folder;
+  bool json = false;
+};
+
+Status pushRun(const Toolchain &tools, const Arguments &arguments) {
+  const fs::path target = arguments.folder;
+  std::error_code error;
+  if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error)))
+    return Status::invalid(target.string() + " exists already",
+                           "--to names a folder that is to be made, or an empty one");
+  MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
+  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
+  MORPH_ASSIGN_OR_RETURN(const auto workers, Workers::gather(Place(), 1));
+  Pipeline pipeline(tools, run, runtime, run.file("spec.toml"), {}, /*force=*/false, *workers);
+  MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
+  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.earlierRecords()));
+  MORPH_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::createFor(target));
+  for (const fs::directory_entry &file : fs::directory_iterator(run.file("hybrid"), error))
+    MORPH_RETURN_IF_ERROR(copyFile(file.path(), folder.path() / file.path().filename()));
+  if (error)
+    return Status::failed("cannot read " + run.file("hybrid").string() + ": " + error.message());
+  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder scratch, TemporaryFolder::create());
+  const fs::path tables = scratch.path() / "summary.txt";
+  MORPH_RETURN_IF_ERROR(writeFile(tables.string(), printSummary(summary)));
+  MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
+  MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("export/model_card.py"));
+  MORPH_RETURN_IF_ERROR(runHelper({{python, script, "--folder", folder.path().string(), "--base",
+                                    run.resolved().model.path, "--summary", tables.string()}}));
+  MORPH_RETURN_IF_ERROR(folder.keepAs(target));
+  if (arguments.json)
+    std::printf("%s\n", Json({{"folder", fs::absolute(target).string()}}).dump().c_str());
+  else
+    std::printf("The hybrid with its model card: %s\n", formatPath(target).c_str());
+  return Status();
+}
+
+} // namespace
+
+void morph::addPushCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("push", "Write a run's hybrid with a model card into a new folder");
+  command->add_option("DIR", arguments->run, "The run directory")->required();
+  command->add_option("--to", arguments->folder, "The folder, which is made whole or not at all")->required();
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback(
+      [&action, arguments] { action = [arguments](const Toolchain &tools) { return pushRun(tools, *arguments); }; });
+}

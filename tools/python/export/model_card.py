@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the model card of an exported hybrid: README.md with the Hugging Face Hub's front matter and the run's tables."""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from huggingface_hub import ModelCard, ModelCardData
+
+HUB_CACHE = "models--"
+# What a card takes over from the base's: under which terms the weights are, and what languages they know.
+INHERITED = ("license", "license_name", "license_link", "language")
+LOADING = """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(FOLDER{remote})
+tokenizer = AutoTokenizer.from_pretrained(FOLDER{remote})
+```
+"""
+
+
+def hub_name(base):
+    """org/name of a folder in the Hub's cache, else the folder's name."""
+    for part in base.parts:
+        if part.startswith(HUB_CACHE):
+            return part.removeprefix(HUB_CACHE).replace("--", "/", 1)
+    return base.name
+
+
+def inherited(base):
+    """Those fields of the base's own card."""
+    card = base / "README.md"
+    if not card.exists():
+        return {}
+    try:
+        data = ModelCard(card.read_text(errors="replace"), ignore_metadata_errors=True).data.to_dict()
+    except ValueError:
+        return {}
+    return {key: data[key] for key in INHERITED if data.get(key)}
+
+
+def describe_layers(config, manifest):
+    """Which layers keep full attention, and what stands in the others."""
+    kept = manifest["selection"].get("kept") or []
+    layers = manifest["selection"].get("layers") or len(config.get("layer_types", []))
+    mixers = sorted(manifest["declarations"]) or ["full attention"]
+    return (f"Full attention stays in {len(kept)} of {layers} layers: {', '.join(map(str, kept)) or 'none'} (counted from "
+            f"0). The others have {', '.join(mixers)}.")
+
+
+def make_card(folder, base, summary):
+    """The text of README.md. `summary` is what `morph run` prints at its end."""
+    manifest = json.loads((folder / "conversion_manifest.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    form, name = manifest["export"], hub_name(base)
+    native = form["format"] == "native"
+    data = ModelCardData(**inherited(base), base_model=name, base_model_relation="finetune", library_name="transformers",
+                         pipeline_tag="text-generation",
+                         tags=["hybrid", "linear-attention", "morph", *([] if native else ["custom_code"])])
+    check = manifest.get("check") or {}
+    agreement = ""
+    if check.get("fp32"):
+        agreement = (f"Log-probabilities of the folder in transformers differ from those of the run by "
+                     f"{max(check['fp32'].values()):.1e} at most ({check['verdict']}).\n\n")
+    loading = LOADING.format(remote="" if native else ", trust_remote_code=True")
+    return f"""---
+{data.to_yaml()}
+---
+
+# {name}, with linear attention
+
+A hybrid that Morph made of `{name}`, after FlashMorph (arXiv 2606.30562). {describe_layers(config, manifest)}
+
+It is a `{form['class']}`, {'a class of transformers' if native else 'whose code lies in the folder'}.
+
+{loading}
+{agreement}## The run
+
+```
+{summary.strip()}
+```
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=pathlib.Path, required=True, help="the exported folder")
+    parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
+    parser.add_argument("--summary", type=pathlib.Path, required=True, help="the run's tables, a text")
+    arguments = parser.parse_args()
+    try:
+        card = make_card(arguments.folder, arguments.base, arguments.summary.read_text())
+        (arguments.folder / "README.md").write_text(card)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"model_card: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
