@@ -4,12 +4,15 @@ the files hold."""
 
 import html.parser
 import math
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import tempfile
 import unittest
-import pathlib
 
-from synthetic_run import LAYERS, LINEAR, SyntheticRun, answers, choice_of, run_report
+from synthetic_run import LAYERS, LINEAR, SCRIPT, SyntheticRun, answers, choice_of, run_command, run_report
 
 HOSTILE = ["<script>alert(1)</script>", '"onmouseover="x', "$x^{$", "a & b", 'id="x" url(#y) #010101', "ü" * 60]
 VOID = {"meta"}
@@ -78,14 +81,14 @@ class ReportTest(unittest.TestCase):
     def page(self, *runs):
         """The page of these runs, each given as folder name and files."""
         folders = [run.write(self.root / name) for name, run in runs]
-        done = run_report("--out", self.out, *folders)
+        done = run_report(self.out, *folders)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return Page(self.out.read_text())
 
     def refused(self, run, *expected):
         """No page is written, and the error says this."""
         folder = run if isinstance(run, pathlib.Path) else run.write(self.root / "run")
-        done = run_report("--out", self.out, folder)
+        done = run_report(self.out, folder)
         self.assertEqual(done.returncode, 2, done.stderr)
         for words in ("report: error: ", *expected):
             self.assertIn(words, done.stderr)
@@ -181,6 +184,8 @@ class OneRun(ReportTest):
 
     def test_equal_files_give_equal_bytes(self):
         first = self.page(("run", SyntheticRun())).text
+        done = run_command("--out", self.out, self.root / "run")
+        self.assertEqual((done.returncode, done.stderr, self.out.read_text()), (0, "", first))
         self.assertEqual(self.page(("run", SyntheticRun())).text, first)
 
     def test_numbers_that_were_none(self):
@@ -251,6 +256,26 @@ class Damaged(ReportTest):
         (SyntheticRun().write(folder) / "summary.json").write_text("[" * 100_000)
         self.refused(folder, "summary.json: is no JSON")
 
+    def test_files_that_are_others(self):
+        folder = SyntheticRun().write(self.root / "run")
+        (folder / "spec.toml").unlink()
+        (folder / "spec.toml").symlink_to("/etc/passwd")
+        self.refused(folder, "spec.toml: lies outside the run's folder")
+        (folder / "spec.toml").unlink()
+        os.mkfifo(folder / "spec.toml")
+        self.refused(folder, "spec.toml: is no file")
+        with open(SyntheticRun().write(self.root / "run2") / "metrics.jsonl", "wb") as stream:
+            stream.truncate(2**40)
+        done = run_report(self.out, self.root / "run2")
+        self.assertIn("metrics.jsonl: has 1099511627776 bytes, expected at most 536870912", done.stderr)
+
+    def test_without_packages(self):
+        """An environment without what pages are made with."""
+        command = [sys.executable, "-S", "-E", SCRIPT, "--out", self.out, self.root]
+        done = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^report: error: No module named '\w+'\nreport: hint: tools/setup")
+
     def test_values_that_are_wrong(self):
         def changed(path, value):
             run = SyntheticRun()
@@ -289,7 +314,7 @@ class Damaged(ReportTest):
         before = self.page(("run", run)).text
         folder = run.write(self.root / "run")
         (folder / "summary.json").write_text("{")
-        self.assertEqual(run_report("--out", self.out, folder).returncode, 2)
+        self.assertEqual(run_report(self.out, folder).returncode, 2)
         self.assertEqual(self.out.read_text(), before)
         self.assertEqual(sorted(path.name for path in self.root.iterdir()), ["page.html", "run"])
 
@@ -326,7 +351,7 @@ class SeveralRuns(ReportTest):
     def test_names_tell_runs_apart(self):
         page = self.page(("x/run", SyntheticRun()), ("y/run", SyntheticRun()))
         self.assertIn(["Stage", "x/run", "y/run"], page.tables["Time, tokens and FLOPs of each stage."])
-        done = run_report("--out", self.out, self.root / "x/run", self.root / "x/../x/run")
+        done = run_report(self.out, self.root / "x/run", self.root / "x/../x/run")
         self.assertEqual(done.returncode, 2)
         self.assertIn("a run is named twice", done.stderr)
 

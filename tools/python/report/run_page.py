@@ -33,8 +33,7 @@ STAGE_TITLES = {
     "finetune": "Finetune: loss",
     "pretrain": "Pretrain: loss",
 }
-# What stages measure beside their loss, on samples that they do not train on.
-HELD_OUT = "held out"
+SEARCH = "select"
 
 
 def layers_of(choice: tuple[str, ...]) -> str:
@@ -85,6 +84,11 @@ def title_of_choice(run: Run, runs: list[Run], model: str) -> str:
 def name_of(run: Run, runs: list[Run], rest: str = "") -> str:
     """The run's name where there are several, with what else tells a line."""
     return " ".join(part for part in (run.label if len(runs) > 1 else "", rest) if part)
+
+
+def beside(*parts: Html) -> Html:
+    """Figures and tables side by side where the page is wide enough."""
+    return element("div", *parts, class_="figures")
 
 
 def facts(run: Run) -> Html:
@@ -147,10 +151,11 @@ def layers_section(runs: list[Run]) -> Html | None:
         [label, layers_of(choice), *(" ".join(str(i) for i, k in enumerate(choice) if k == kind) or "-" for kind in several)]
         for label, choice in lines
     ]
-    parts = [
+    pair = [
         figure(kept_figure("kept", lines), "Layers with full attention, by what chose them, after selection."),
         table("Layers with full attention.", ["Chosen by", "Full attention", *several], body, left=2 + len(several)),
     ]
+    parts = [beside(*pair)]
     scored = [run for run in runs if run.scores]
     if scored:
         count = max(len(run.scores) for run in scored)
@@ -306,44 +311,47 @@ def above_baseline(run: Run, row: Row | None) -> Html:
     return Html("-")
 
 
-def gates_section(runs: list[Run]) -> Html | None:
-    drawn = [run for run in runs if any(is_drawn(curve) for curve in run.gates.values())]
-    if not drawn:
-        return None
+def search_section(runs: list[Run]) -> Html | None:
+    """Gates of the searches that have some, and their loss."""
     figures = [
         figure(
             gates_figure(f"gates{place}", run),
             name_of(run, runs, "A line a layer: 1 is full attention, 0 none of it. Kept layers are bold."),
         )
-        for place, run in enumerate(drawn)
+        for place, run in enumerate(runs)
+        if any(is_drawn(curve) for curve in run.gates.values())
     ]
-    return section("gates", "Gates over the search", element("div", *figures, class_="figures"))
+    return section("gates", "Gates over the search", beside(*figures, *loss_figures(runs, "search", True))) if figures else None
 
 
 def losses_section(runs: list[Run]) -> Html | None:
+    has_gates = any(run.gates for run in runs)
+    figures = loss_figures(runs, "loss", False) + ([] if has_gates else loss_figures(runs, "search", True))
+    return section("losses", "Losses", beside(*figures)) if figures else None
+
+
+def loss_figures(runs: list[Run], name: str, of_search: bool) -> list[Html]:
+    """Of the search, or of all other stages, a figure a loss; their names begin with `name`."""
     groups: dict[str, list[tuple[str, Curve]]] = {}
 
     def add(title: str, run: Run, curve: Curve) -> None:
         # Side by side what is compared are the runs: of each its hybrid.
         is_shown = len(runs) == 1 or curve.variant in ("", SELECTED)
-        if is_shown and is_drawn(curve):
+        if is_shown and is_drawn(curve) and (curve.stage == SEARCH) == of_search:
             label = name_of(run, runs, "" if len(runs) > 1 else curve.variant)
             groups.setdefault(title, []).append((label or curve.stage, curve))
 
     for run in runs:
         for curve in run.losses:
             add(STAGE_TITLES.get(curve.stage, curve.stage), run, curve)
-    for name in dict.fromkeys(name for run in runs for name in run.held_out):
+    for measured in dict.fromkeys(measured for run in runs for measured in run.held_out):
         for run in runs:
-            for curve in run.held_out.get(name, []):
-                add(f"{curve.stage.capitalize()}: KL to the teacher on held-out {name}", run, curve)
-    if not groups:
-        return None
-    figures = [
-        figure(curves_figure(f"loss{place}", title, "KL, nats" if " KL " in title else "loss", curves), title)
+            for curve in run.held_out.get(measured, []):
+                add(f"{curve.stage.capitalize()}: KL to the teacher on held-out {measured}", run, curve)
+    return [
+        figure(curves_figure(f"{name}{place}", title, "KL, nats" if " KL " in title else "loss", curves), title)
         for place, (title, curves) in enumerate(groups.items())
     ]
-    return section("losses", "Losses", element("div", *figures, class_="figures"))
 
 
 def cache_section(runs: list[Run]) -> Html | None:
@@ -361,7 +369,7 @@ def cache_section(runs: list[Run]) -> Html | None:
             [context_name(context), *(cell for column in columns for cell in cache_cells(column.get(context)))]
             for context in contexts
         ]
-        parts += [
+        pair = [
             figure(
                 cache_figure("cache", series, drawn[0].caches),
                 "Bytes that decoding keeps of one sequence."
@@ -369,6 +377,7 @@ def cache_section(runs: list[Run]) -> Html | None:
             ),
             table("Cache of one sequence while decoding, by context.", ["Context", *header], body),
         ]
+        parts.append(beside(*pair))
     budgets = [(run, budget) for run in runs for budget in run.budgets]
     if budgets:
         parts.append(
@@ -538,9 +547,9 @@ def make_report(runs: list[Run]) -> str:
     found = (
         ("differing", "What differs", differing_section(runs)),
         ("layers", "Kept layers", layers_section(runs)),
+        ("gates", "Gates", search_section(runs)),
         ("recall", "Recall", recall_section(runs)),
         ("text", "Perplexity", text_section(runs)),
-        ("gates", "Gates", gates_section(runs)),
         ("losses", "Losses", losses_section(runs)),
         ("cache", "Cache", cache_section(runs)),
         ("costs", "Costs", costs_section(runs)),
