@@ -142,6 +142,20 @@ class OneRun(ReportTest):
         drawings = [tag for tag, _ in page.elements if tag == "svg"]
         self.assertEqual(len(drawings), len([tag for tag, _ in page.elements if tag == "figcaption"]))
 
+    def test_colours_are_the_page_s(self):
+        run = SyntheticRun()
+        run.resolved["space"]["budgets"] = []
+        run.summary["choices"]["uniform"] = ["full", "kda", "sliding_window", LINEAR, "kda", "full"]
+        page = self.page(("run", run))
+        styles = [attributes["style"] for tag, attributes in page.elements if tag in ("path", "use", "text", "rect", "g")
+                  and "style" in attributes]
+        self.assertGreater(len(styles), 100)
+        self.assertNotRegex(" ".join(styles), "#[0-9a-f]{6}")
+        for variable in set(re.findall(r"var\((--\w+)\)", page.text)) - {"--share"}:
+            self.assertEqual(page.text.count(f"{variable}: #"), 2, variable)
+        self.assertEqual(page.table("Layers with full")[0][2:], [LINEAR, "kda", "sliding_window"])
+        self.assertEqual(page.table("Layers with full")[2], ["uniform", "0 5", "3", "1 4", "2"])
+
     def test_depths_are_lines(self):
         page = self.page(("run", SyntheticRun(depths=(0.0, 0.5, 1.0))))
         lines = page.table("needle: share of answers right in every token, in the model's own")
@@ -227,6 +241,14 @@ class Hostile(ReportTest):
         self.assertNotIn("<b>", page.text)
         self.assertFalse([attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)])
         self.assertIn("&lt;script&gt;", " ".join(re.findall(r"<text[^>]*>(.*?)</text>", page.text, re.S)))
+
+    def test_many_steps(self):
+        run = SyntheticRun()
+        run.metrics += [{"stage": "finetune", "variant": "selected", "step": step, "loss": 1 + math.sin(step)}
+                        for step in range(1, 30_001)]
+        page = self.page(("run", run))
+        self.assertLess(len(page.text), 300_000)
+        self.assertIn(f"from {1 + math.sin(1):.4g} to {1 + math.sin(30_000):.4g}", page.figure("Finetune: "))
 
     def test_huge_numbers(self):
         run = SyntheticRun()

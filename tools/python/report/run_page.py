@@ -36,8 +36,9 @@ STAGE_TITLES = {
 SEARCH = "select"
 
 
-def layers_of(choice: tuple[str, ...]) -> str:
-    return " ".join(str(layer) for layer, kind in enumerate(choice) if kind == FULL) or "none"
+def layers_of(choice: tuple[str, ...], kind: str = FULL) -> str:
+    """The layers that have this candidate."""
+    return " ".join(str(layer) for layer, candidate in enumerate(choice) if candidate == kind) or "none"
 
 
 def share(value: float) -> str:
@@ -104,7 +105,8 @@ def facts(run: Run) -> Html:
     if SELECTED in run.choices:
         choice = run.choices[SELECTED]
         kept = sum(kind == FULL for kind in choice)
-        lines.append(("Full attention", f"in {kept} of {len(choice)} layers: {layers_of(choice)}, chosen by {run.method}"))
+        words = f"in {kept} of {len(choice)} layers: {layers_of(choice)}, chosen by {run.method}"
+        lines.append(("Full attention", words))
         others = dict.fromkeys(kind for kind in choice if kind != FULL)
         if others:
             counts = (f"{kind} in {choice.count(kind)}" for kind in others)
@@ -113,12 +115,9 @@ def facts(run: Run) -> Html:
         lines.append(("Right answers", answers))
     if run.caches:
         last = run.caches[-1]
-        lines.append(
-            (
-                f"Cache at {context_name(last.context)}",
-                f"{size(last.hybrid)}, {last.full / max(last.hybrid, 1):.2f} times less than full attention's {size(last.full)}",
-            )
-        )
+        ratio = f"{last.full / max(last.hybrid, 1):.2f}"
+        words = f"{size(last.hybrid)}, {ratio} times less than full attention's {size(last.full)}"
+        lines.append((f"Cache at {context_name(last.context)}", words))
     lines.append(("All stages", duration(sum(stage.seconds for stage in run.stages))))
     if run.check:
         lines.append(("The hybrid", run.check))
@@ -134,8 +133,10 @@ def answers_of(run: Run) -> str:
         values = {model: row.generated or row.forced for model, row in ends.items()}
         if values.get(SELECTED):
             teacher = values.get(TEACHER)
-            beside = f" (teacher {share(teacher.value)})" if teacher else ""
-            parts.append(f"{task} at {rows[-1].length} tokens {share(values[SELECTED].value)}{beside}")
+            compared = f" (teacher {share(teacher.value)})" if teacher else ""
+            where = f"{rows[-1].length} tokens"
+            where += "" if rows[-1].depth is None else f", depth {rows[-1].depth:.2f},"
+            parts.append(f"{task} at {where} {share(values[SELECTED].value)}{compared}")
     return "; ".join(parts)
 
 
@@ -147,10 +148,7 @@ def layers_section(runs: list[Run]) -> Html | None:
         return None
     kinds = dict.fromkeys(kind for _, choice in lines for kind in choice if kind != FULL)
     several = list(kinds) if len(kinds) > 1 else []
-    body = [
-        [label, layers_of(choice), *(" ".join(str(i) for i, k in enumerate(choice) if k == kind) or "-" for kind in several)]
-        for label, choice in lines
-    ]
+    body = [[label, *(layers_of(choice, kind) for kind in (FULL, *several))] for label, choice in lines]
     pair = [
         figure(kept_figure("kept", lines), "Layers with full attention, by what chose them, after selection."),
         table("Layers with full attention.", ["Chosen by", "Full attention", *several], body, left=2 + len(several)),
@@ -316,12 +314,15 @@ def search_section(runs: list[Run]) -> Html | None:
     figures = [
         figure(
             gates_figure(f"gates{place}", run),
-            name_of(run, runs, "A line a layer: 1 is full attention, 0 none of it. Kept layers are bold."),
+            (f"{run.label}. " if len(runs) > 1 else "")
+            + "A line a layer: 1 is full attention, 0 none of it. Kept layers are bold.",
         )
         for place, run in enumerate(runs)
         if any(is_drawn(curve) for curve in run.gates.values())
     ]
-    return section("gates", "Gates over the search", beside(*figures, *loss_figures(runs, "search", True))) if figures else None
+    if not figures:
+        return None
+    return section("gates", "Gates over the search", beside(*figures, *loss_figures(runs, "search", True)))
 
 
 def losses_section(runs: list[Run]) -> Html | None:
@@ -494,11 +495,13 @@ def described_space(space: dict) -> dict[str, str]:
     layers = layers if isinstance(layers, list) else []
     candidates: dict[str, None] = {}
     for layer in layers:
-        names = [
-            str(candidate.get("reference") or candidate.get("name")) for candidate in layer if isinstance(candidate, dict)
-        ]
-        candidates[" | ".join(names)] = None
-    return {"constraints": "; ".join(lines), "candidates": "; ".join(candidates), "layers": str(len(layers))}
+        # Each has been read as an object with a name.
+        candidates[" | ".join(str(candidate.get("reference") or candidate["name"]) for candidate in layer)] = None
+    return {
+        "space.layers": str(len(layers)),
+        "space.candidates": "; ".join(candidates),
+        "space.constraints": "; ".join(lines),
+    }
 
 
 def differing_section(runs: list[Run]) -> Html | None:

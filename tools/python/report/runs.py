@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report reads of a run's folder, as checked values: resolved.json, the spec's text, metrics.jsonl, summary.json.
+"""What a report reads of a run's folder, as checked values: resolved.json, the spec, metrics.jsonl, summary.json.
 
 All files are taken to be untrusted: whatever is malformed is an InputError that names its file.
 """
@@ -136,7 +136,8 @@ def text_of(folder: pathlib.Path, name: str) -> str:
     try:
         return read_bytes(path, shown, HINT).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{shown}: is no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from error
+        byte = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise InputError(f"{shown}: is no UTF-8 text: {byte}") from error
 
 
 def object_of(folder: pathlib.Path, name: str) -> Node:
