@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole pipeline on a small random model: what it writes, and that the same line again does nothing."""
 
+import html
 import pathlib
+import re
 import tempfile
 import time
 
@@ -45,6 +47,44 @@ def check_outputs(out):
     assert read_json(out / "hybrid/conversion_manifest.json")
 
 
+def words_of(page):
+    """What a page shows, without its markup."""
+    return " ".join(html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", page.read_text(), flags=re.S)).split())
+
+
+def check_report(folder, spec):
+    """Every run leaves its page; `morph report` writes it again, and one of several runs."""
+    out, other = folder / "whole", folder / "other"
+    page = out / "report.html"
+    words = words_of(page)
+    selection = read_json(out / "selection.json")
+    assert f"in 1 of {LAYERS} layers: {selection['kept'][0]}, chosen by gates" in words, words[:1000]
+    for row in read_json(out / "evaluation.json"):
+        if row["task"] != "text":
+            assert f"{row['generated']['answers']:.3f} [{row['generated']['interval'][0]:.3f}" in words, row
+    for stage in ("align", "select", "distill/selected", "finetune/uniform", "hybrid"):
+        assert f" {stage} " in words, stage
+    for figure in ("Gates of full attention over the steps of the search, a line for each of 4 layers", "Finetune: loss over steps",
+                   "Align: error of the linear branches over steps", "Cache of one sequence by context"):
+        assert f'aria-label="{figure}' in page.read_text(), figure
+    before = page.read_bytes()
+    page.unlink()
+    assert run("morph", "report", out).stdout.strip() == f"The report: {page}"
+    assert page.read_bytes() == before
+
+    run("morph", "run", spec, "--out", other, "--set", "seed=4", "--set", "select.lr=0.02", "--set", "distill.steps=0",
+        "--set", "finetune.steps=0", "--set", "evaluate.baselines=[]")
+    run("morph", "report", out, other, "--out", folder / "both.html")
+    words = words_of(folder / "both.html")
+    assert "Key whole other" in words and " seed 3 4 " in words and " distill.steps 8 0 " in words, words[:3000]
+    assert "whole: gates" in words and "other: gates" in words
+    assert (out / "report.html").read_bytes() == before
+    (other / "summary.json").write_text((other / "summary.json").read_text()[:100])
+    failed = run("morph", "report", out, other, "--out", folder / "none.html", expect=2)
+    assert "other/summary.json: is no JSON" in failed.stderr, failed.stderr
+    assert not list(folder.glob("none*"))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -55,6 +95,7 @@ def main():
         duration = time.time() - begin
         print(f"a whole run takes {duration:.1f} s")
         check_outputs(folder / "whole")
+        check_report(folder, spec)
 
         before = {path: path.stat().st_mtime_ns for path in (folder / "whole").rglob("*.safetensors")}
         begin = time.time()

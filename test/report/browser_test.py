@@ -106,7 +106,7 @@ def main():
             check_the_check(tab, folder)
             for name, (folders, figures) in pages.items():
                 page = folder / f"{name}.html"
-                done = run_report("--out", page, *folders)
+                done = run_report(page, *folders)
                 assert done.returncode == 0, done.stderr
                 for width in (1280, 390):
                     for scheme in ("light", "dark"):

@@ -4,12 +4,15 @@ the files hold."""
 
 import html.parser
 import math
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import tempfile
 import unittest
-import pathlib
 
-from synthetic_run import LAYERS, LINEAR, SyntheticRun, answers, choice_of, run_report
+from synthetic_run import LAYERS, LINEAR, SCRIPT, SyntheticRun, answers, choice_of, run_command, run_report
 
 HOSTILE = ["<script>alert(1)</script>", '"onmouseover="x', "$x^{$", "a & b", 'id="x" url(#y) #010101', "ü" * 60]
 VOID = {"meta"}
@@ -78,14 +81,14 @@ class ReportTest(unittest.TestCase):
     def page(self, *runs):
         """The page of these runs, each given as folder name and files."""
         folders = [run.write(self.root / name) for name, run in runs]
-        done = run_report("--out", self.out, *folders)
+        done = run_report(self.out, *folders)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return Page(self.out.read_text())
 
     def refused(self, run, *expected):
         """No page is written, and the error says this."""
         folder = run if isinstance(run, pathlib.Path) else run.write(self.root / "run")
-        done = run_report("--out", self.out, folder)
+        done = run_report(self.out, folder)
         self.assertEqual(done.returncode, 2, done.stderr)
         for words in ("report: error: ", *expected):
             self.assertIn(words, done.stderr)
@@ -139,6 +142,20 @@ class OneRun(ReportTest):
         drawings = [tag for tag, _ in page.elements if tag == "svg"]
         self.assertEqual(len(drawings), len([tag for tag, _ in page.elements if tag == "figcaption"]))
 
+    def test_colours_are_the_page_s(self):
+        run = SyntheticRun()
+        run.resolved["space"]["budgets"] = []
+        run.summary["choices"]["uniform"] = ["full", "kda", "sliding_window", LINEAR, "kda", "full"]
+        page = self.page(("run", run))
+        styles = [attributes["style"] for tag, attributes in page.elements if tag in ("path", "use", "text", "rect", "g")
+                  and "style" in attributes]
+        self.assertGreater(len(styles), 100)
+        self.assertNotRegex(" ".join(styles), "#[0-9a-f]{6}")
+        for variable in set(re.findall(r"var\((--\w+)\)", page.text)) - {"--share"}:
+            self.assertEqual(page.text.count(f"{variable}: #"), 2, variable)
+        self.assertEqual(page.table("Layers with full")[0][2:], [LINEAR, "kda", "sliding_window"])
+        self.assertEqual(page.table("Layers with full")[2], ["uniform", "0 5", "3", "1 4", "2"])
+
     def test_depths_are_lines(self):
         page = self.page(("run", SyntheticRun(depths=(0.0, 0.5, 1.0))))
         lines = page.table("needle: share of answers right in every token, in the model's own")
@@ -181,6 +198,8 @@ class OneRun(ReportTest):
 
     def test_equal_files_give_equal_bytes(self):
         first = self.page(("run", SyntheticRun())).text
+        done = run_command("--out", self.out, self.root / "run")
+        self.assertEqual((done.returncode, done.stderr, self.out.read_text()), (0, "", first))
         self.assertEqual(self.page(("run", SyntheticRun())).text, first)
 
     def test_numbers_that_were_none(self):
@@ -223,6 +242,14 @@ class Hostile(ReportTest):
         self.assertFalse([attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)])
         self.assertIn("&lt;script&gt;", " ".join(re.findall(r"<text[^>]*>(.*?)</text>", page.text, re.S)))
 
+    def test_many_steps(self):
+        run = SyntheticRun()
+        run.metrics += [{"stage": "finetune", "variant": "selected", "step": step, "loss": 1 + math.sin(step)}
+                        for step in range(1, 30_001)]
+        page = self.page(("run", run))
+        self.assertLess(len(page.text), 300_000)
+        self.assertIn(f"from {1 + math.sin(1):.4g} to {1 + math.sin(30_000):.4g}", page.figure("Finetune: "))
+
     def test_huge_numbers(self):
         run = SyntheticRun()
         run.summary["stages"][1] |= {"tokens": 1e300, "flops": 1e300, "seconds": 1e300, "memory_bytes": 1e300}
@@ -250,6 +277,26 @@ class Damaged(ReportTest):
         self.refused(folder, "metrics.jsonl: is no UTF-8 text: byte 11 is 0xff")
         (SyntheticRun().write(folder) / "summary.json").write_text("[" * 100_000)
         self.refused(folder, "summary.json: is no JSON")
+
+    def test_files_that_are_others(self):
+        folder = SyntheticRun().write(self.root / "run")
+        (folder / "spec.toml").unlink()
+        (folder / "spec.toml").symlink_to("/etc/passwd")
+        self.refused(folder, "spec.toml: lies outside the run's folder")
+        (folder / "spec.toml").unlink()
+        os.mkfifo(folder / "spec.toml")
+        self.refused(folder, "spec.toml: is no file")
+        with open(SyntheticRun().write(self.root / "run2") / "metrics.jsonl", "wb") as stream:
+            stream.truncate(2**40)
+        done = run_report(self.out, self.root / "run2")
+        self.assertIn("metrics.jsonl: has 1099511627776 bytes, expected at most 536870912", done.stderr)
+
+    def test_without_packages(self):
+        """An environment without what pages are made with."""
+        command = [sys.executable, "-S", "-E", SCRIPT, "--out", self.out, self.root]
+        done = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^report: error: No module named '\w+'\nreport: hint: tools/setup")
 
     def test_values_that_are_wrong(self):
         def changed(path, value):
@@ -289,7 +336,7 @@ class Damaged(ReportTest):
         before = self.page(("run", run)).text
         folder = run.write(self.root / "run")
         (folder / "summary.json").write_text("{")
-        self.assertEqual(run_report("--out", self.out, folder).returncode, 2)
+        self.assertEqual(run_report(self.out, folder).returncode, 2)
         self.assertEqual(self.out.read_text(), before)
         self.assertEqual(sorted(path.name for path in self.root.iterdir()), ["page.html", "run"])
 
@@ -326,7 +373,7 @@ class SeveralRuns(ReportTest):
     def test_names_tell_runs_apart(self):
         page = self.page(("x/run", SyntheticRun()), ("y/run", SyntheticRun()))
         self.assertIn(["Stage", "x/run", "y/run"], page.tables["Time, tokens and FLOPs of each stage."])
-        done = run_report("--out", self.out, self.root / "x/run", self.root / "x/../x/run")
+        done = run_report(self.out, self.root / "x/run", self.root / "x/../x/run")
         self.assertEqual(done.returncode, 2)
         self.assertIn("a run is named twice", done.stderr)
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small runs' folders whose values are known, as the files that tools/python/report reads."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 SCRIPT = SOURCE / "tools" / "python" / "report" / "report.py"
@@ -93,6 +96,17 @@ class SyntheticRun:
         return folder
 
 
-def run_report(*arguments):
+def run_command(*arguments):
     """The command, as `morph report` calls it."""
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def run_report(out, *folders):
+    """The same in this process, which has its packages already: `returncode` and `stderr`."""
+    import morph_data
+    import report
+
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        code = morph_data.exit_status("report", lambda: report.run(list(folders), out))
+    return types.SimpleNamespace(returncode=code, stderr=errors.getvalue())

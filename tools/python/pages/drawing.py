@@ -49,6 +49,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "hatch.linewidth": 0.6,
 }
 # Opacity of a full cell of the heat map: the letters on it keep their contrast on light and dark pages.
 FULL_OPACITY = 0.5

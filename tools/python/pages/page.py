@@ -15,7 +15,8 @@ a { color: var(--accent); }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-style: none; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; min-width: min(100%, 28rem); font-variant-numeric: tabular-nums; font-size: .875rem; }
+table { border-collapse: collapse; min-width: min(100%, 28rem); font-variant-numeric: tabular-nums;
+        font-size: .875rem; }
 caption { text-align: left; color: var(--muted); padding-bottom: .25rem; }
 th, td { padding: .25rem .625rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
 thead th { vertical-align: bottom; border-bottom-color: var(--muted); }

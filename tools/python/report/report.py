@@ -10,9 +10,14 @@ import sys
 
 PYTHON = pathlib.Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(PYTHON), str(PYTHON / "pages")]
-from morph_data import exit_status, whole_file
-from run_page import make_report
-from runs import read_runs
+try:
+    from morph_data import exit_status, whole_file
+    from run_page import make_report
+    from runs import read_runs
+except ImportError as missing:
+    print(f"report: error: {missing}", file=sys.stderr)
+    print("report: hint: tools/setup makes an environment with tools/python/requirements.txt", file=sys.stderr)
+    sys.exit(1)
 
 
 def run(folders: list[pathlib.Path], out: pathlib.Path) -> None:

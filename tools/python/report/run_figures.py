@@ -8,6 +8,7 @@ from drawing import ACCENT, FULL_OPACITY, INK, MUTED, SERIES, shorten, spread, s
 from formats import counted, size
 from html_builder import Html
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -15,16 +16,17 @@ from runs import FULL, Cache, Curve, Run
 
 WIDTH = 4.7  # inches
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
-# More points than these are not told apart.
-MOST_POINTS = 400
+HATCHES = ("", "////", "....", "xxxx", "----")
+# More points of a curve, and of all in a figure, are not told apart.
+MOST_POINTS, MOST_POINTS_OF_ALL = 400, 20_000
 # Where larger values are drawn, such as a diverged loss.
 LARGEST = 1e30
 
 
-def thinned(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of at most MOST_POINTS points, the first and the last among them."""
-    count = len(curve.steps)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
+def thinned(curve: Curve, curves: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of not too many points, for one of so many curves; the first and the last are among them."""
+    count, most = len(curve.steps), min(MOST_POINTS, max(10, MOST_POINTS_OF_ALL // curves))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
     return np.array(curve.steps, float)[chosen], np.clip(np.array(curve.values, float)[chosen], -LARGEST, LARGEST)
 
 
@@ -70,7 +72,7 @@ def curves_figure(name: str, title: str, measure: str, curves: list[tuple[str, C
     """A line a curve, over steps. At least one has a finite value."""
     curves = [(label, curve) for label, curve in curves if is_drawn(curve)]
     figure, axes = plot(2.3, len(curves))
-    points = [thinned(curve) for _, curve in curves]
+    points = [thinned(curve, len(curves)) for _, curve in curves]
     for place, ((label, _), (steps, values)) in enumerate(zip(curves, points, strict=True)):
         marker = {"marker": "o", "markersize": 3} if len(steps) < 12 else {}
         axes.plot(steps, values, label=shorten(label, 30), **style_of(place), **marker)
@@ -105,7 +107,7 @@ def gates_figure(name: str, run: Run) -> Html:
     figure = Figure(figsize=(WIDTH, 3.0))
     axes = figure.add_axes((0.125, 0.16, 0.78, 0.75))
     for layer, curve in run.gates.items():
-        steps, values = thinned(curve)
+        steps, values = thinned(curve, len(run.gates))
         is_kept = layer in kept
         marker = {"marker": "o", "markersize": 3} if len(steps) < 2 else {}
         axes.plot(
@@ -123,7 +125,8 @@ def gates_figure(name: str, run: Run) -> Html:
     axes.set_ylabel("gate of full attention")
     # Those that are kept, and beside them what is open at the end, as far as there is room.
     ends = {layer: end(curve) for layer, curve in run.gates.items()}
-    labelled = kept + sorted((layer for layer in ends if layer not in kept and ends[layer] > 0.03), key=lambda i: -ends[i])
+    others = [layer for layer in ends if layer not in kept and ends[layer] > 0.03]
+    labelled = kept + sorted(others, key=lambda layer: -ends[layer])
     labelled = sorted((layer for layer in labelled[:16] if layer in ends), key=lambda layer: ends[layer])
     places = [(min(max(ends[layer], 0), 1) + 0.03) / 1.06 for layer in labelled]
     for layer, place in zip(labelled, spread(places, 0.06, 0.0, 1.0), strict=True):
@@ -149,15 +152,20 @@ def gates_figure(name: str, run: Run) -> Html:
 
 @styled
 def kept_figure(name: str, lines: list[tuple[str, tuple[str, ...]]]) -> Html:
-    """A line a model, a field a layer: full where attention stays, the other kinds of layers in colours of their own."""
+    """A line a model, a field a layer: full attention where it stays, other kinds in colours and hatches of their own."""
     layers = max(len(choice) for _, choice in lines)
     kinds = list(dict.fromkeys(kind for _, choice in lines for kind in choice if kind != FULL))
-    fills = {FULL: (ACCENT, 1.0)} | (
-        {kinds[0]: (MUTED, 0.18)}
-        if len(kinds) == 1
-        else {kind: (SERIES[1 + i % (len(SERIES) - 1)], FULL_OPACITY) for i, kind in enumerate(kinds)}
-    )
-    longest = max(len(shorten(label)) for label, _ in lines)
+    fills = {FULL: {"facecolor": ACCENT, "linewidth": 0}}
+    for place, kind in enumerate(kinds):
+        fills[kind] = {
+            "facecolor": to_rgba(SERIES[1 + place % (len(SERIES) - 1)], FULL_OPACITY),
+            "hatch": HATCHES[place % len(HATCHES)],
+            "edgecolor": INK,
+            "linewidth": 0,
+        }
+    if len(kinds) == 1:
+        fills[kinds[0]] = {"facecolor": to_rgba(MUTED, 0.18), "linewidth": 0}
+    longest = max(len(shorten(label, 28)) for label, _ in lines)
     left = 0.2 + 0.085 * longest
     legend_lines = math.ceil(len(fills) / 2)
     above, below = 0.22 * legend_lines + 0.08, 0.5
@@ -170,19 +178,14 @@ def kept_figure(name: str, lines: list[tuple[str, tuple[str, ...]]]) -> Html:
     gap = 0.08 if layers <= 40 else 0.0
     for row, (_, choice) in enumerate(lines):
         for layer, kind in enumerate(choice):
-            colour, alpha = fills[kind]
-            axes.add_patch(
-                Rectangle(
-                    (layer - 0.5 + gap / 2, row - 0.42), 1 - gap, 0.84, facecolor=colour, alpha=alpha, linewidth=0
-                )
-            )
-    axes.set_yticks(range(len(lines)), [shorten(label) for label, _ in lines])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+            axes.add_patch(Rectangle((layer - 0.5 + gap / 2, row - 0.42), 1 - gap, 0.84, **fills[kind]))
+    axes.set_yticks(range(len(lines)), [shorten(label, 28) for label, _ in lines])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10 if layers <= 20 else 5, min_n_ticks=1))
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("layer")
-    handles = [Rectangle((0, 0), 1, 1, facecolor=colour, alpha=alpha, linewidth=0) for colour, alpha in fills.values()]
+    handles = [Rectangle((0, 0), 1, 1, **fill) for fill in fills.values()]
     figure.legend(
         handles,
         ["full attention", *(shorten(kind, 30) for kind in kinds)],
@@ -197,14 +200,16 @@ def kept_figure(name: str, lines: list[tuple[str, tuple[str, ...]]]) -> Html:
         f"{label}: {' '.join(str(i) for i, kind in enumerate(choice) if kind == FULL) or 'none'}"
         for label, choice in lines
     )
-    return to_svg(figure, name, f"Which of {layers} layers keep full attention, a line for each of {len(lines)}. {kept}.")
+    words = f"Which of {layers} layers keep full attention, a line for each of {len(lines)}. {kept}."
+    return to_svg(figure, name, words)
 
 
 @styled
 def cache_figure(name: str, series: list[tuple[str, list[Cache]]], full: list[Cache]) -> Html:
     """Bytes of the cache of one sequence by context: of the base, and of hybrids."""
     figure, axes = plot(2.3, 1 + len(series))
-    axes.plot([c.context for c in full], [min(c.full, LARGEST) for c in full], color=INK, linewidth=1.6, label="full attention")
+    sizes = [min(c.full, LARGEST) for c in full]
+    axes.plot([c.context for c in full], sizes, color=INK, linewidth=1.6, label="full attention")
     for place, (label, caches) in enumerate(series):
         sizes = [min(c.hybrid, LARGEST) for c in caches]
         axes.plot([c.context for c in caches], sizes, label=shorten(label, 30), **style_of(place))

@@ -33,12 +33,12 @@ STAGE_TITLES = {
     "finetune": "Finetune: loss",
     "pretrain": "Pretrain: loss",
 }
-# What stages measure beside their loss, on samples that they do not train on.
-HELD_OUT = "held out"
+SEARCH = "select"
 
 
-def layers_of(choice: tuple[str, ...]) -> str:
-    return " ".join(str(layer) for layer, kind in enumerate(choice) if kind == FULL) or "none"
+def layers_of(choice: tuple[str, ...], kind: str = FULL) -> str:
+    """The layers that have this candidate."""
+    return " ".join(str(layer) for layer, candidate in enumerate(choice) if candidate == kind) or "none"
 
 
 def share(value: float) -> str:
@@ -87,6 +87,11 @@ def name_of(run: Run, runs: list[Run], rest: str = "") -> str:
     return " ".join(part for part in (run.label if len(runs) > 1 else "", rest) if part)
 
 
+def beside(*parts: Html) -> Html:
+    """Figures and tables side by side where the page is wide enough."""
+    return element("div", *parts, class_="figures")
+
+
 def facts(run: Run) -> Html:
     """What a run was, and what came out, in a few lines."""
     lines: list[tuple[str, object]] = []
@@ -100,7 +105,8 @@ def facts(run: Run) -> Html:
     if SELECTED in run.choices:
         choice = run.choices[SELECTED]
         kept = sum(kind == FULL for kind in choice)
-        lines.append(("Full attention", f"in {kept} of {len(choice)} layers: {layers_of(choice)}, chosen by {run.method}"))
+        words = f"in {kept} of {len(choice)} layers: {layers_of(choice)}, chosen by {run.method}"
+        lines.append(("Full attention", words))
         others = dict.fromkeys(kind for kind in choice if kind != FULL)
         if others:
             counts = (f"{kind} in {choice.count(kind)}" for kind in others)
@@ -109,12 +115,9 @@ def facts(run: Run) -> Html:
         lines.append(("Right answers", answers))
     if run.caches:
         last = run.caches[-1]
-        lines.append(
-            (
-                f"Cache at {context_name(last.context)}",
-                f"{size(last.hybrid)}, {last.full / max(last.hybrid, 1):.2f} times less than full attention's {size(last.full)}",
-            )
-        )
+        ratio = f"{last.full / max(last.hybrid, 1):.2f}"
+        words = f"{size(last.hybrid)}, {ratio} times less than full attention's {size(last.full)}"
+        lines.append((f"Cache at {context_name(last.context)}", words))
     lines.append(("All stages", duration(sum(stage.seconds for stage in run.stages))))
     if run.check:
         lines.append(("The hybrid", run.check))
@@ -130,8 +133,10 @@ def answers_of(run: Run) -> str:
         values = {model: row.generated or row.forced for model, row in ends.items()}
         if values.get(SELECTED):
             teacher = values.get(TEACHER)
-            beside = f" (teacher {share(teacher.value)})" if teacher else ""
-            parts.append(f"{task} at {rows[-1].length} tokens {share(values[SELECTED].value)}{beside}")
+            compared = f" (teacher {share(teacher.value)})" if teacher else ""
+            where = f"{rows[-1].length} tokens"
+            where += "" if rows[-1].depth is None else f", depth {rows[-1].depth:.2f},"
+            parts.append(f"{task} at {where} {share(values[SELECTED].value)}{compared}")
     return "; ".join(parts)
 
 
@@ -143,14 +148,12 @@ def layers_section(runs: list[Run]) -> Html | None:
         return None
     kinds = dict.fromkeys(kind for _, choice in lines for kind in choice if kind != FULL)
     several = list(kinds) if len(kinds) > 1 else []
-    body = [
-        [label, layers_of(choice), *(" ".join(str(i) for i, k in enumerate(choice) if k == kind) or "-" for kind in several)]
-        for label, choice in lines
-    ]
-    parts = [
+    body = [[label, *(layers_of(choice, kind) for kind in (FULL, *several))] for label, choice in lines]
+    pair = [
         figure(kept_figure("kept", lines), "Layers with full attention, by what chose them, after selection."),
         table("Layers with full attention.", ["Chosen by", "Full attention", *several], body, left=2 + len(several)),
     ]
+    parts = [beside(*pair)]
     scored = [run for run in runs if run.scores]
     if scored:
         count = max(len(run.scores) for run in scored)
@@ -306,44 +309,50 @@ def above_baseline(run: Run, row: Row | None) -> Html:
     return Html("-")
 
 
-def gates_section(runs: list[Run]) -> Html | None:
-    drawn = [run for run in runs if any(is_drawn(curve) for curve in run.gates.values())]
-    if not drawn:
-        return None
+def search_section(runs: list[Run]) -> Html | None:
+    """Gates of the searches that have some, and their loss."""
     figures = [
         figure(
             gates_figure(f"gates{place}", run),
-            name_of(run, runs, "A line a layer: 1 is full attention, 0 none of it. Kept layers are bold."),
+            (f"{run.label}. " if len(runs) > 1 else "")
+            + "A line a layer: 1 is full attention, 0 none of it. Kept layers are bold.",
         )
-        for place, run in enumerate(drawn)
+        for place, run in enumerate(runs)
+        if any(is_drawn(curve) for curve in run.gates.values())
     ]
-    return section("gates", "Gates over the search", element("div", *figures, class_="figures"))
+    if not figures:
+        return None
+    return section("gates", "Gates over the search", beside(*figures, *loss_figures(runs, "search", True)))
 
 
 def losses_section(runs: list[Run]) -> Html | None:
+    has_gates = any(run.gates for run in runs)
+    figures = loss_figures(runs, "loss", False) + ([] if has_gates else loss_figures(runs, "search", True))
+    return section("losses", "Losses", beside(*figures)) if figures else None
+
+
+def loss_figures(runs: list[Run], name: str, of_search: bool) -> list[Html]:
+    """Of the search, or of all other stages, a figure a loss; their names begin with `name`."""
     groups: dict[str, list[tuple[str, Curve]]] = {}
 
     def add(title: str, run: Run, curve: Curve) -> None:
         # Side by side what is compared are the runs: of each its hybrid.
         is_shown = len(runs) == 1 or curve.variant in ("", SELECTED)
-        if is_shown and is_drawn(curve):
+        if is_shown and is_drawn(curve) and (curve.stage == SEARCH) == of_search:
             label = name_of(run, runs, "" if len(runs) > 1 else curve.variant)
             groups.setdefault(title, []).append((label or curve.stage, curve))
 
     for run in runs:
         for curve in run.losses:
             add(STAGE_TITLES.get(curve.stage, curve.stage), run, curve)
-    for name in dict.fromkeys(name for run in runs for name in run.held_out):
+    for measured in dict.fromkeys(measured for run in runs for measured in run.held_out):
         for run in runs:
-            for curve in run.held_out.get(name, []):
-                add(f"{curve.stage.capitalize()}: KL to the teacher on held-out {name}", run, curve)
-    if not groups:
-        return None
-    figures = [
-        figure(curves_figure(f"loss{place}", title, "KL, nats" if " KL " in title else "loss", curves), title)
+            for curve in run.held_out.get(measured, []):
+                add(f"{curve.stage.capitalize()}: KL to the teacher on held-out {measured}", run, curve)
+    return [
+        figure(curves_figure(f"{name}{place}", title, "KL, nats" if " KL " in title else "loss", curves), title)
         for place, (title, curves) in enumerate(groups.items())
     ]
-    return section("losses", "Losses", element("div", *figures, class_="figures"))
 
 
 def cache_section(runs: list[Run]) -> Html | None:
@@ -361,7 +370,7 @@ def cache_section(runs: list[Run]) -> Html | None:
             [context_name(context), *(cell for column in columns for cell in cache_cells(column.get(context)))]
             for context in contexts
         ]
-        parts += [
+        pair = [
             figure(
                 cache_figure("cache", series, drawn[0].caches),
                 "Bytes that decoding keeps of one sequence."
@@ -369,6 +378,7 @@ def cache_section(runs: list[Run]) -> Html | None:
             ),
             table("Cache of one sequence while decoding, by context.", ["Context", *header], body),
         ]
+        parts.append(beside(*pair))
     budgets = [(run, budget) for run in runs for budget in run.budgets]
     if budgets:
         parts.append(
@@ -485,11 +495,13 @@ def described_space(space: dict) -> dict[str, str]:
     layers = layers if isinstance(layers, list) else []
     candidates: dict[str, None] = {}
     for layer in layers:
-        names = [
-            str(candidate.get("reference") or candidate.get("name")) for candidate in layer if isinstance(candidate, dict)
-        ]
-        candidates[" | ".join(names)] = None
-    return {"constraints": "; ".join(lines), "candidates": "; ".join(candidates), "layers": str(len(layers))}
+        # Each has been read as an object with a name.
+        candidates[" | ".join(str(candidate.get("reference") or candidate["name"]) for candidate in layer)] = None
+    return {
+        "space.layers": str(len(layers)),
+        "space.candidates": "; ".join(candidates),
+        "space.constraints": "; ".join(lines),
+    }
 
 
 def differing_section(runs: list[Run]) -> Html | None:
@@ -538,9 +550,9 @@ def make_report(runs: list[Run]) -> str:
     found = (
         ("differing", "What differs", differing_section(runs)),
         ("layers", "Kept layers", layers_section(runs)),
+        ("gates", "Gates", search_section(runs)),
         ("recall", "Recall", recall_section(runs)),
         ("text", "Perplexity", text_section(runs)),
-        ("gates", "Gates", gates_section(runs)),
         ("losses", "Losses", losses_section(runs)),
         ("cache", "Cache", cache_section(runs)),
         ("costs", "Costs", costs_section(runs)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report reads of a run's folder, as checked values: resolved.json, the spec's text, metrics.jsonl, summary.json.
+"""What a report reads of a run's folder, as checked values: resolved.json, the spec, metrics.jsonl, summary.json.
 
 All files are taken to be untrusted: whatever is malformed is an InputError that names its file.
 """
@@ -8,7 +8,7 @@ import dataclasses
 import math
 import pathlib
 
-from checked_json import Node, parse_json, read_bytes, read_json
+from checked_json import Node, parse_json, read_bytes
 from morph_data import InputError
 
 VERSION = 1
@@ -124,20 +124,25 @@ class Run:
     check: str  # what the comparison with transformers found
 
 
-def text_of(path: pathlib.Path, name: str) -> str:
+def text_of(folder: pathlib.Path, name: str) -> str:
+    """The text of a file of the folder."""
+    path, shown = folder / name, f"{folder}/{name}"
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{shown}: lies outside the run's folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{shown}: is no file")
     if path.exists() and path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{name}: has {path.stat().st_size} bytes, expected at most {MOST_BYTES}")
+        raise InputError(f"{shown}: has {path.stat().st_size} bytes, expected at most {MOST_BYTES}")
     try:
-        return read_bytes(path, name, HINT).decode("utf-8")
+        return read_bytes(path, shown, HINT).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: is no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from error
+        byte = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise InputError(f"{shown}: is no UTF-8 text: {byte}") from error
 
 
-def object_of(path: pathlib.Path, name: str) -> Node:
-    text_of(path, name)
-    node = read_json(path, name, HINT)
-    node.fields()
-    return node
+def object_of(folder: pathlib.Path, name: str) -> Node:
+    """The object in a JSON file of the folder, whose version is known."""
+    return parse_json(text_of(folder, name), f"{folder}/{name}", HINT).versioned(VERSION)
 
 
 def interval_of(node: Node | None) -> tuple[float, float] | None:
@@ -276,8 +281,7 @@ def read_run(folder: pathlib.Path, label: str) -> Run:
         raise InputError(
             f"{folder}: is no run's folder, it has no resolved.json", "'morph run SPEC --out DIR' makes one"
         )
-    resolved = object_of(folder / "resolved.json", f"{folder}/resolved.json").versioned(VERSION)
-    summary = object_of(folder / "summary.json", f"{folder}/summary.json").versioned(VERSION)
+    resolved, summary = object_of(folder, "resolved.json"), object_of(folder, "summary.json")
     spec_file = next((name for name in ("spec.morph", "spec.toml") if (folder / name).exists()), "spec.toml")
     space = resolved.find("space")
     candidates = [] if space is None else [
@@ -286,8 +290,7 @@ def read_run(folder: pathlib.Path, label: str) -> Run:
     metrics = Metrics("", "", [])
     if (folder / "metrics.jsonl").exists():
         full = [names.index(FULL) if FULL in names else None for names in candidates]
-        name = f"{folder}/metrics.jsonl"
-        metrics = Metrics(text_of(folder / "metrics.jsonl", name), name, full)
+        metrics = Metrics(text_of(folder, "metrics.jsonl"), f"{folder}/metrics.jsonl", full)
 
     selection, chosen = summary.find("selection"), summary.find("choices")
     choices = {} if chosen is None else {
@@ -310,7 +313,7 @@ def read_run(folder: pathlib.Path, label: str) -> Run:
         name=resolved["name"].text(),
         resolved=resolved.value,
         spec_file=spec_file,
-        spec=text_of(folder / spec_file, f"{folder}/{spec_file}"),
+        spec=text_of(folder, spec_file),
         layers=layers,
         method="" if selection is None else selection["method"].text(),
         choices=choices,
