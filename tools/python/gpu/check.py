@@ -303,8 +303,7 @@ def run_quickstart(folder):
     out = folder / "quickstart/cuda"
     begin = time.perf_counter()
     result = subprocess.run([folder / "morph/morph", "run", folder / "morph/specs/quickstart.toml", "--out", out, "--device",
-                             "cuda", "--set", "export.check=false", "--set", f'data.text=["{folder / "jargon.txt.gz"}"]',
-                             "--json"], capture_output=True, text=True)
+                             "cuda", "--set", "export.check=false", "--json"], capture_output=True, text=True)
     if result.returncode:
         return {"error": result.stderr.strip().splitlines()[-3:]}
     figures = {"seconds": time.perf_counter() - begin}

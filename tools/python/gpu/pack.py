@@ -77,15 +77,13 @@ def recurrence_program(heads, width, decay, shape, delta):
         outputs="".join(f', "g{i}" = %r#{i}' for i in range(len(results))))
 
 
-# What decides and measures a run; the text comes with Debian's package, which other machines lack.
+# What decides and measures a run.
 QUICKSTART = ["--set", "export.check=false"]
-TEXT = pathlib.Path("/usr/share/doc/jargon-text/jargon.txt.gz")
 
 
 def pack_morph(folder):
     """Morph as tools/package makes it, and the quickstart as the CPU runs it."""
     subprocess.run([SOURCE / "tools/package", folder / "morph"], check=True)
-    shutil.copy(TEXT, folder)
     print("gpu-check: the quickstart on the CPU", flush=True)
     with tempfile.TemporaryDirectory() as run:
         subprocess.run([BUILD / "bin/morph", "run", SOURCE / "specs/quickstart.toml", "--out", f"{run}/run", *QUICKSTART],
