@@ -12,7 +12,7 @@
 // CHOICE: error: 'morph.softmax_mixer' op is one of several of its layer: PyTorch is written of hybrids (morph-discretize)
 
 //      CHECK:class MorphGatedDeltanet(MorphMixer):
-// CHECK-NEXT:    """gated delta rule, decay and step made from the input (chunk = 64, conv = 4)"""
+// CHECK-NEXT:    """gated delta rule, decay and step made from the input (base_norm = true, chunk = 64, conv = 4)"""
 //CHECK-EMPTY:
 // CHECK-NEXT:    def __init__(self, config):
 // CHECK-NEXT:        super().__init__(config)
@@ -46,6 +46,8 @@
 //CHECK-EMPTY:
 // CHECK-NEXT:DECLARED = {"MorphGatedDeltanet": MorphGatedDeltanet}
 
+// JSON: "builtin": [
+// JSON-NEXT: "gated_deltanet"
 // JSON: "declarations": {
 // JSON-NEXT: "gated_deltanet": "morph.mixer @gated_deltanet doc \"gated delta rule
 // JSON: "layers": [
@@ -53,6 +55,7 @@
 // JSON-NEXT: "class": "MorphGatedDeltanet",
 // JSON-NEXT: "kind": "gated_deltanet",
 // JSON-NEXT: "options": {
+// JSON-NEXT: "base_norm": true,
 // JSON-NEXT: "chunk": 64,
 // JSON-NEXT: "conv": 4
 // JSON-NEXT: },

@@ -21,14 +21,14 @@
 // CHECK-NEXT: %[[CHOICE:.*]] = morph.choice layer 0 of ["full", "gated_deltanet", "lightning", "sliding_window"] : tensor<?x?x16xf32> {
 // CHECK-NEXT: %[[FULL:.*]] = morph.softmax_mixer %[[H]] layer 0 weights "model.layers.0.self_attn"
 // CHECK-NEXT: morph.yield %[[FULL]]
-// CHECK: morph.linear_mixer @gated_deltanet %[[H]] layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" heads 4 source_kv_heads 2 head_dim 8 rope @rope norm_eps 1.000000e-05 options {chunk = 32 : i64, conv = 0 : i64} :
+// CHECK: morph.linear_mixer @gated_deltanet %[[H]] layer 0 weights "model.layers.0.linear_attn" from "model.layers.0.self_attn" heads 4 source_kv_heads 2 head_dim 8 rope @rope norm_eps 1.000000e-05 options {base_norm = true, chunk = 32 : i64, conv = 0 : i64} :
 // CHECK: morph.linear_mixer @lightning %[[H]] layer 0 weights "model.layers.0.linear_attn_lightning" from "model.layers.0.self_attn" {{.*}} options {chunk = 32 : i64}
 // CHECK: morph.linear_mixer @sliding_window %[[H]] layer 0 weights "model.layers.0.linear_attn_sliding_window" {{.*}} options {window = 16 : i64}
 // CHECK: morph.add %{{.*}}, %[[CHOICE]]
 // CHECK: morph.choice layer 1
 
 // DEFAULT: morph.choice layer 0 of ["full", "gated_deltanet"]
-// DEFAULT: options {chunk = 64 : i64, conv = 0 : i64}
+// DEFAULT: options {base_norm = true, chunk = 64 : i64, conv = 0 : i64}
 
 // A layer's window bounds a wider one.
 // BOUND: morph.program @logits
