@@ -288,7 +288,7 @@ void Checker::checkQuestions(const std::string &path) {
   if (spec_.getString(path + ".space") == "tokens")
     error(path + ".space", "a task of kind jsonl is in words [S30]", "leave 'space' out");
   if (!spec_.isGiven(path + ".path")) {
-    error(path, "a task of kind jsonl needs a 'path' [S30]",
+    error(path + ".kind", "a task of kind jsonl needs a 'path' [S30]",
           "name the file of your questions, a JSON object with 'prompt' and 'answer' a line");
     return;
   }

@@ -210,7 +210,8 @@ def row_text(row, where, fields, chat):
     """(text, is a conversation) of a row: of the first of `fields` that it has. No text where it holds none."""
     present = [field for field in fields if field in row]
     if not present:
-        raise InputError(f"{where}: the row has no field '{' or '.join(fields)}'",
+        names = " or ".join(f"'{field}'" for field in fields)
+        raise InputError(f"{where}: the row has no field {names}",
                          f"it has {', '.join(map(str, row)) or 'none'}; name the one to read by 'fields' in [data]")
     for field in present:
         value = row[field]
