@@ -26,7 +26,7 @@ constexpr Section kSections[] = {
     {"linear", "The linear attention that replaces full attention.", true, /*becomesSpace=*/true},
     {"budget", "What the hybrid may cost, and which layers are not free to choose.", true, /*becomesSpace=*/true},
     {"data", "General text and the tokenizer.", true},
-    {"task[]", "A synthetic retrieval task, used by stages under its name.", false},
+    {"task[]", "A task, synthetic retrieval or your own questions, used by stages under its name.", false},
     {"pretrain", "Training of a base model from nothing, instead of `model.path`.", false},
     {"pretrain.base", "The shape of the base model that is made.", false},
     {"pretrain.phase[]", "A step of the curriculum, over when the accuracy is reached or its steps are done.", false},
@@ -92,7 +92,13 @@ constexpr Key kKeys[] = {
      "mixers` writes."},
 
     {"data.text", kStrings, "path", "[]", "", "S7",
-     "Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's."},
+     "General text: files (plain text, JSON lines, parquet, arrow), folders or patterns of such, saved datasets, "
+     "relative "
+     "to the spec's folder; `package:jargon-text` is Debian's."},
+    {"data.weights", kNumbers, "", "[]", "> 0, <= 1e9", "S29",
+     "Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens."},
+    {"data.fields", kStrings, "", R"(["text", "messages"])", "", "S29",
+     "Fields of rows: the first that a row has is its text, or a conversation for the chat template."},
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
      "evaluation."},
@@ -102,8 +108,13 @@ constexpr Key kKeys[] = {
     {"task[].name", kString, "", "required", "", "S8", "The task's name, once in a spec."},
     {"task[].kind", kString, "", "required",
      "passkeys | niah_single | niah_multi_key | niah_multi_value | niah_multi_query | variable_tracking | mqar | "
-     "near_keys | induction | two_hop | counting",
-     "task_c1", "What is hidden and asked."},
+     "near_keys | induction | two_hop | counting | jsonl",
+     "task_c1", "What is hidden and asked; jsonl: your own questions."},
+    {"task[].path", kString, "path", "<none>", "", "S30",
+     "File of your own questions (jsonl), in rows of `prompt` and `answer` or of `messages`, the last being the "
+     "answer."},
+    {"task[].prompt", kString, "", "\"prompt\"", "", "", "The field of a row that asks."},
+    {"task[].answer", kString, "", "\"answer\"", "", "", "The field of a row that answers."},
     {"task[].space", kString, "", "\"words\"", "words | tokens", "task_c2",
      "Needles in words through the tokenizer, or in token ids for tiny bases."},
     {"task[].length", kIntegers, "tokens", "[512]", ">= 8, <= 16777216", "S9",
@@ -456,6 +467,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S28",
      "near_keys and induction have space `tokens`; two_hop has two `hops` or more, and near_keys two tokens or more as "
      "`key_length`."},
+    {"S29", "`data.weights` has a number for each entry of `data.text`, or none; `data.fields` has a field."},
+    {"S30", "Kind jsonl has a `path` and is in space `words`; no other kind has a path."},
 };
 
 } // namespace

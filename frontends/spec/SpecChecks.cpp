@@ -63,6 +63,7 @@ private:
   void checkData();
   void checkTasks();
   void checkTask(const std::string &path);
+  void checkQuestions(const std::string &path);
   void checkStages();
   void checkTaskNames(llvm::StringRef path);
   /// That a selector of that name can run.
@@ -187,13 +188,24 @@ void Checker::checkData() {
     } else {
       path = resolvePath(file, key);
     }
-    if (!options_.configOnly && !llvm::sys::fs::is_regular_file(path))
+    // What a pattern stands for is looked up with the files' contents, by tools/python/data.
+    bool isPattern = llvm::StringRef(file).find_first_of("*?[") != llvm::StringRef::npos;
+    if (!options_.configOnly && !isPattern && !llvm::sys::fs::is_regular_file(path) &&
+        !llvm::sys::fs::is_directory(path))
       error(key, "there is no file '" + path + "' [S7]",
             package.data() != file.data() ? "tools/setup installs the package " + package.str() : "");
     resolved.push_back(path);
   }
   llvm::json::Object &data = *spec_.getTable("data");
   data["text"] = std::move(resolved);
+  size_t weights = data.getArray("weights")->size();
+  if (weights != 0 && weights != files.size())
+    error("data.weights",
+          "'data.weights' has " + llvm::Twine(weights) + " numbers, but 'data.text' " + llvm::Twine(files.size()) +
+              " entries [S29]",
+          "give each entry one, or leave the key out");
+  if (data.getArray("fields")->empty())
+    error("data.fields", "'data.fields' is empty [S29]", "name the field of a row that holds text");
   if (spec_.getString("data.separator").empty())
     error("data.separator", "'data.separator' is empty [S18]", "without the key a form feed divides documents");
 
@@ -264,6 +276,13 @@ void Checker::checkTask(const std::string &path) {
   if (*depth[0].getAsNumber() > *depth[1].getAsNumber())
     error(path + ".depth", "'" + path + ".depth' falls: the first is the least [S11]");
 
+  if (kind == "jsonl") {
+    checkQuestions(path);
+    return;
+  }
+  if (spec_.isGiven(path + ".path"))
+    error(path + ".path", "a task of kind " + kind + " makes its questions and reads none [S30]",
+          "kind = \"jsonl\" reads a file");
   std::string background = spec_.getString(path + ".background");
   if (background == "text" && spec_.getStrings("data.text").empty() && !options_.configOnly)
     error(path + ".background",
@@ -272,6 +291,20 @@ void Checker::checkTask(const std::string &path) {
   if (tokens && background != "text" && task.getArray("noise_tokens")->empty())
     error(path + ".noise_tokens", "background '" + background + "' in token space needs 'noise_tokens' [S12]",
           "noise_tokens = [first, last + 1]");
+}
+
+void Checker::checkQuestions(const std::string &path) {
+  if (spec_.getString(path + ".space") == "tokens")
+    error(path + ".space", "a task of kind jsonl is in words [S30]", "leave 'space' out");
+  if (!spec_.isGiven(path + ".path")) {
+    error(path + ".kind", "a task of kind jsonl needs a 'path' [S30]",
+          "name the file of your questions, a JSON object with 'prompt' and 'answer' a line");
+    return;
+  }
+  std::string file = resolvePath(spec_.getString(path + ".path"), path + ".path");
+  if (!options_.configOnly && !llvm::sys::fs::is_regular_file(file))
+    error(path + ".path", "there is no file '" + file + "' [S7]");
+  (*spec_.getTable(path))["path"] = file;
 }
 
 void Checker::checkTaskNames(llvm::StringRef path) {

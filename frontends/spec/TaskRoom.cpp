@@ -11,6 +11,8 @@ int64_t morph::spec::getTaskTokens(const TaskShape &task) {
   // Tokens around a needle's key and value, and of the prefix and the question.
   const int64_t text = task.words ? 1 : 0;
   const int64_t needle = text + 1 + task.valueTokens;
+  if (task.kind == "jsonl") // Its questions are read later.
+    return 2;
   if (task.kind == "variable_tracking") {
     // A chain sets a key to the value, and each further key to the one before; the answer repeats the value and names
     // the keys.

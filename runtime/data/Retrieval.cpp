@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/data/Retrieval.h"
 
+#include "runtime/data/Questions.h"
 #include "runtime/data/Tasks.h"
 
 #include <algorithm>
@@ -96,6 +97,30 @@ std::string joinNames(const std::vector<std::string> &names) {
   return text;
 }
 
+/// A synthetic task: needles in a background, and questions about them.
+class RetrievalTask final : public TaskGenerator {
+public:
+  static StatusOr<std::unique_ptr<TaskGenerator>> create(const TaskSpec &task, const std::string &dataDir,
+                                                         std::shared_ptr<const TextStore> text, int64_t vocabulary,
+                                                         const Sharing &shared);
+  Status checkLength(int64_t length) const override;
+  StatusOr<Sample> sample(uint64_t seed, uint64_t index, int64_t length, const SampleOptions &options) const override;
+
+private:
+  explicit RetrievalTask(const TaskSpec &task) : TaskGenerator(task.name, task.length) {}
+  Piece background(uint64_t seed, uint64_t index, int64_t length, Split split) const;
+
+  TaskParameters parameters_;
+  const TaskKind *kind_ = nullptr;
+  std::shared_ptr<const Lexicon> lexicon_;
+  std::array<Pool, 3> pools_; ///< By split.
+  /// The fewest tokens in which every sample of this task fits, in every split: its prefix, needles, question, leads
+  /// and answers with the longest pieces there are.
+  int64_t leastLength_ = 0;
+  std::shared_ptr<const TextStore> text_;
+  TaskSpec::Background background_ = TaskSpec::Background::Text;
+};
+
 } // namespace
 
 int64_t allQueries(const TaskSpec &task) { return findTaskKind(toWord(task.kind))->allQueries(parametersOf(task)); }
@@ -103,13 +128,21 @@ int64_t allQueries(const TaskSpec &task) { return findTaskKind(toWord(task.kind)
 StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &task, const std::string &dataDir,
                                                                std::shared_ptr<const TextStore> text,
                                                                int64_t vocabulary, const Sharing &shared) {
+  MORPH_RETURN_IF_ERROR(checkSizes(task, "task '" + task.name + "'"));
+  if (task.kind == TaskSpec::Kind::Jsonl)
+    return createQuestions(task, dataDir, vocabulary);
+  return RetrievalTask::create(task, dataDir, std::move(text), vocabulary, shared);
+}
+
+StatusOr<std::unique_ptr<TaskGenerator>> RetrievalTask::create(const TaskSpec &task, const std::string &dataDir,
+                                                               std::shared_ptr<const TextStore> text,
+                                                               int64_t vocabulary, const Sharing &shared) {
   std::string where = "task '" + task.name + "'";
-  std::unique_ptr<TaskGenerator> generator(new TaskGenerator);
+  std::unique_ptr<RetrievalTask> generator(new RetrievalTask(task));
   generator->kind_ = findTaskKind(toWord(task.kind));
   if (!generator->kind_)
     return Status::invalid(where + ": unknown kind '" + toWord(task.kind) + "'",
                            "known kinds: " + joinNames(taskKindNames()));
-  MORPH_RETURN_IF_ERROR(checkSizes(task, where));
   const TaskParameters &parameters = generator->parameters_ = parametersOf(task);
 
   Lexicon lexicon;
@@ -142,7 +175,6 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
   }
   generator->text_ = std::move(text);
 
-  generator->lengths_ = task.length;
   const TaskKind &kind = *generator->kind_;
   MORPH_RETURN_IF_ERROR(kind.check(parameters, lexicon));
   const int64_t keys = kind.keysOfSample(parameters);
@@ -160,14 +192,14 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
     generator->pools_[static_cast<size_t>(split)] = Pool(generator->lexicon_, split, generator->sharing_);
   MORPH_RETURN_IF_ERROR(
       generator->checkLength(*std::min_element(generator->lengths_.begin(), generator->lengths_.end())));
-  return generator;
+  return std::unique_ptr<TaskGenerator>(std::move(generator));
 }
 
 int64_t TaskGenerator::drawLength(uint64_t seed, uint64_t index) const {
-  return lengths_[Random(seed, "length/" + parameters_.name, index).below(static_cast<int64_t>(lengths_.size()))];
+  return lengths_[Random(seed, "length/" + name_, index).below(static_cast<int64_t>(lengths_.size()))];
 }
 
-Status TaskGenerator::checkLength(int64_t length) const {
+Status RetrievalTask::checkLength(int64_t length) const {
   if (leastLength_ <= length)
     return {};
   return Status::invalid("task '" + parameters_.name + "': " + std::to_string(length) +
@@ -176,7 +208,7 @@ Status TaskGenerator::checkLength(int64_t length) const {
                          "raise length, or ask fewer needles");
 }
 
-Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, Split split) const {
+Piece RetrievalTask::background(uint64_t seed, uint64_t index, int64_t length, Split split) const {
   Piece tokens;
   if (length == 0)
     return tokens;
@@ -197,7 +229,7 @@ Piece TaskGenerator::background(uint64_t seed, uint64_t index, int64_t length, S
   return tokens;
 }
 
-StatusOr<Sample> TaskGenerator::sample(uint64_t seed, uint64_t index, int64_t length,
+StatusOr<Sample> RetrievalTask::sample(uint64_t seed, uint64_t index, int64_t length,
                                        const SampleOptions &options) const {
   Random random(seed, "task/" + parameters_.name, index);
   const Pool &pool = pools_[static_cast<size_t>(options.split)];

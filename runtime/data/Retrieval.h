@@ -95,44 +95,39 @@ struct SampleOptions {
 /// Makes the samples of one task.
 class TaskGenerator {
 public:
-  /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`;
-  /// background "text" needs `text`. `vocabulary` is the model's. What `shared` says is shared by all splits however
-  /// much of it there is.
+  virtual ~TaskGenerator() = default;
+  /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`, kind jsonl
+  /// `<dataDir>/task-<name>.json` (Questions.h); background "text" needs `text`. `vocabulary` is the model's. What
+  /// `shared` says is shared by all splits however much of it there is.
   static StatusOr<std::unique_ptr<TaskGenerator>> create(const TaskSpec &task, const std::string &dataDir,
                                                          std::shared_ptr<const TextStore> text, int64_t vocabulary,
                                                          const Sharing &shared = {});
 
-  const std::string &name() const { return parameters_.name; }
-  const TaskParameters &parameters() const { return parameters_; }
+  const std::string &name() const { return name_; }
   /// The task's lengths in tokens: its `length` key.
   const std::vector<int64_t> &lengths() const { return lengths_; }
   /// The length of batch `index`, one of `lengths`.
   int64_t drawLength(uint64_t seed, uint64_t index) const;
-  /// The fewest tokens in which every sample of this task fits, in every split: its prefix, needles, question, leads
-  /// and answers with the longest pieces there are.
-  int64_t leastLength() const { return leastLength_; }
-  /// An error where samples of `length` tokens have no room for the needles and the question.
-  Status checkLength(int64_t length) const;
   /// What training, selection and evaluation of this task have in common, for want of entries.
   const Sharing &sharing() const { return sharing_; }
+  /// An error where samples of `length` tokens have no room for what the task puts into them.
+  virtual Status checkLength(int64_t length) const = 0;
+  /// How many different samples of `length` tokens a split has; nothing: as many as are asked for.
+  virtual std::optional<int64_t> sampleCount(int64_t /*length*/, Split /*split*/) const { return std::nullopt; }
+  /// Whether what is asked for lies at a depth that can be chosen.
+  virtual bool hasDepths() const { return true; }
 
   /// Sample `index` of the stream `seed` (any 64 bits; see Random::streamSeed), exactly `length` tokens. The same
   /// arguments give the same sample whatever was made before. An error where it does not fit.
-  StatusOr<Sample> sample(uint64_t seed, uint64_t index, int64_t length, const SampleOptions &options = {}) const;
+  virtual StatusOr<Sample> sample(uint64_t seed, uint64_t index, int64_t length,
+                                  const SampleOptions &options = {}) const = 0;
 
-private:
-  TaskGenerator() = default;
-  Piece background(uint64_t seed, uint64_t index, int64_t length, Split split) const;
-
-  TaskParameters parameters_;
-  const TaskKind *kind_ = nullptr;
-  std::shared_ptr<const Lexicon> lexicon_;
-  Sharing sharing_;
-  std::array<Pool, 3> pools_; ///< By split.
-  int64_t leastLength_ = 0;
-  std::shared_ptr<const TextStore> text_;
-  TaskSpec::Background background_ = TaskSpec::Background::Text;
+protected:
+  TaskGenerator(std::string name, std::vector<int64_t> lengths)
+      : name_(std::move(name)), lengths_(std::move(lengths)) {}
+  std::string name_;
   std::vector<int64_t> lengths_;
+  Sharing sharing_;
 };
 
 /// `length` tokens of text whose last `lastPositions` next-token rows count (all of them when 0 or too large).

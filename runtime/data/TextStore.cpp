@@ -15,7 +15,7 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::open(const std::string &di
   MORPH_ASSIGN_OR_RETURN(Json json, readJson(where));
   MORPH_ASSIGN_OR_RETURN(std::string dtypeName, jsonGet<std::string>(json, "dtype", where));
   MORPH_ASSIGN_OR_RETURN(int64_t count, jsonGet<int64_t>(json, "count", where));
-  MORPH_ASSIGN_OR_RETURN(std::vector<int64_t> offsets, jsonGet<std::vector<int64_t>>(json, "documents", where));
+  MORPH_ASSIGN_OR_RETURN(int64_t number, jsonGet<int64_t>(json, "documents", where));
   MORPH_ASSIGN_OR_RETURN(double holdout, jsonGet<double>(json, "holdout", where));
   auto dtype = parseTokenDType(dtypeName);
   if (!dtype.ok())
@@ -25,17 +25,42 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::open(const std::string &di
     return Status::invalid(where + ": 'count' is " + std::to_string(count) + ", but " + file->path() + " has " +
                                std::to_string(file->size()) + " tokens",
                            "the two files are of one run of the tokenising step; run it again");
+  MORPH_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets, readOffsets(dir + "/text.documents", number));
   auto documents = file->documentsAt(offsets);
   if (!documents.ok())
     return std::move(documents).status().withContext(where);
-  return create(std::move(file), *std::move(documents), holdout);
+  std::vector<TextSource> sources;
+  if (json.contains("sources") && json["sources"].is_array())
+    for (const Json &source : json["sources"]) {
+      if (!source.is_object() || !source.contains("weight"))
+        continue;
+      MORPH_ASSIGN_OR_RETURN(const int64_t count, jsonGet<int64_t>(source, "documents", where));
+      MORPH_ASSIGN_OR_RETURN(const double weight, jsonGet<double>(source, "weight", where));
+      sources.push_back({count, weight});
+    }
+  auto store = create(std::move(file), *std::move(documents), holdout, std::move(sources));
+  if (!store.ok())
+    return std::move(store).status().withContext(where);
+  return store;
 }
 
 StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<const TokenFile> file,
-                                                             std::vector<TokenSpan> documents, double holdout) {
+                                                             std::vector<TokenSpan> documents, double holdout,
+                                                             std::vector<TextSource> sources) {
   if (!(holdout >= 0 && holdout < 1))
     return Status::invalid("text '" + file->path() + "': 'holdout' must be in [0, 1), not " + std::to_string(holdout));
+  int64_t remaining = static_cast<int64_t>(documents.size());
+  for (const TextSource &source : sources) {
+    if (source.documents < 1 || source.documents > remaining || !(source.weight > 0) || !std::isfinite(source.weight))
+      return Status::invalid("text '" + file->path() +
+                             "': a source must have one or more of the documents and a weight above 0");
+    remaining -= source.documents;
+  }
+  if (!sources.empty() && remaining != 0)
+    return Status::invalid("text '" + file->path() + "': " + std::to_string(remaining) +
+                           " documents are of no source, but others have weights");
   std::shared_ptr<TextStore> store(new TextStore);
+  store->sources_ = std::move(sources);
   for (TokenSpan document : documents) {
     if (document.begin < 0 || document.begin > document.end || document.end > file->size())
       return Status::invalid("text '" + file->path() + "': a document [" + std::to_string(document.begin) + ", " +
@@ -53,12 +78,7 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
   return std::shared_ptr<const TextStore>(std::move(store));
 }
 
-int64_t TextStore::tokenCount(Split split) const {
-  int64_t count = 0;
-  for (TokenSpan span : spans(split))
-    count += span.size();
-  return count;
-}
+int64_t TextStore::tokenCount(Split split) const { return tokensIn(all(), split); }
 
 int64_t TextStore::longest(Split split) const {
   int64_t longest = 0;
@@ -75,15 +95,59 @@ Status TextStore::checkInsideDocuments(int64_t length, Split split) const {
                          "add longer documents to data.text, or ask for shorter sequences");
 }
 
+int64_t TextStore::startsIn(Range range, int64_t length, Split split) const {
+  int64_t starts = 0;
+  for (size_t i = range.first; i < range.last; ++i)
+    starts += std::max<int64_t>(0, spans(split)[i].size() - length + 1);
+  return starts;
+}
+
+int64_t TextStore::tokensIn(Range range, Split split) const {
+  int64_t count = 0;
+  for (size_t i = range.first; i < range.last; ++i)
+    count += spans(split)[i].size();
+  return count;
+}
+
+TextStore::Range TextStore::drawSource(uint64_t seed, uint64_t index, int64_t length, Split split) const {
+  if (sources_.empty())
+    return all();
+  std::vector<Range> ranges;
+  std::vector<double> shares(sources_.size()), joinedShares(sources_.size());
+  double sum = 0, joinedSum = 0;
+  size_t first = 0;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    ranges.push_back({first, first + static_cast<size_t>(sources_[i].documents)});
+    first = ranges.back().last;
+    sum += shares[i] = startsIn(ranges[i], length, split) > 0 ? sources_[i].weight : 0;
+    joinedSum += joinedShares[i] = tokensIn(ranges[i], split) > 0 ? sources_[i].weight : 0;
+  }
+  if (sum == 0) {
+    shares = joinedShares;
+    sum = joinedSum;
+  }
+  double place = Random(seed, "source", index).uniform() * sum;
+  size_t drawn = ranges.size();
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    if (shares[i] == 0)
+      continue;
+    drawn = i; // The last one, too, where rounding leaves something over.
+    if (place < shares[i])
+      break;
+    place -= shares[i];
+  }
+  return drawn < ranges.size() ? ranges[drawn] : all();
+}
+
 TokenSpan TextStore::windowSpan(uint64_t seed, uint64_t index, int64_t length, Split split) const {
   assert(length > 0);
-  int64_t starts = 0;
-  for (TokenSpan span : spans(split))
-    starts += std::max<int64_t>(0, span.size() - length + 1);
+  const Range range = drawSource(seed, index, length, split);
+  const int64_t starts = startsIn(range, length, split);
   if (starts == 0)
     return {};
   int64_t start = Random(seed, "text", index).below(starts);
-  for (TokenSpan span : spans(split)) {
+  for (size_t i = range.first; i < range.last; ++i) {
+    const TokenSpan span = spans(split)[i];
     int64_t here = std::max<int64_t>(0, span.size() - length + 1);
     if (start < here)
       return {span.begin + start, span.begin + start + length};
@@ -99,14 +163,16 @@ std::vector<int64_t> TextStore::window(uint64_t seed, uint64_t index, int64_t le
   TokenSpan span = windowSpan(seed, index, length, split);
   if (span.size() > 0)
     return file_->tokens(span);
-  return joined(Random(seed, "text", index).below(tokenCount(split)), length, split);
+  const Range range = drawSource(seed, index, length, split);
+  return joined(Random(seed, "text", index).below(tokensIn(range, split)), length, split, range);
 }
 
-std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Split split) const {
+std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Split split, Range range) const {
   std::vector<int64_t> result;
   result.reserve(length);
   while (static_cast<int64_t>(result.size()) < length)
-    for (TokenSpan span : spans(split)) {
+    for (size_t number = range.first; number < range.last; ++number) {
+      const TokenSpan span = spans(split)[number];
       int64_t skip = std::min(start, span.size());
       start -= skip;
       int64_t take = std::min<int64_t>(span.size() - skip, length - static_cast<int64_t>(result.size()));
@@ -125,7 +191,7 @@ std::vector<std::vector<int64_t>> TextStore::evaluationWindows(int64_t length, i
   int64_t available = inside > 0 ? inside : total / length;
   // A short text still gives one window: all of it.
   if (available == 0 && total > 1) {
-    windows.push_back(joined(0, total, Split::Evaluation));
+    windows.push_back(joined(0, total, Split::Evaluation, all()));
     return windows;
   }
   int64_t wanted = available;
@@ -137,7 +203,7 @@ std::vector<std::vector<int64_t>> TextStore::evaluationWindows(int64_t length, i
   if (inside == 0) {
     for (; number < available; ++number)
       if (isTaken()) {
-        windows.push_back(joined(number * length, length, Split::Evaluation));
+        windows.push_back(joined(number * length, length, Split::Evaluation, all()));
         ++taken;
       }
     return windows;

@@ -14,15 +14,25 @@
 
 namespace morph {
 
+/// Consecutive documents of one source, and the share of it in the windows that are drawn.
+struct TextSource {
+  int64_t documents = 0;
+  double weight = 1;
+};
+
 class TextStore {
 public:
-  /// Opens `<dir>/text.tokens` with `<dir>/text.json` (tools/python/morph_data.py tokenize): keys dtype, count,
-  /// documents (begin offsets), holdout (fraction). Both are checked as untrusted input; ids against `vocabulary` > 0.
+  /// Opens `<dir>/text.tokens` and `<dir>/text.documents` (begin offsets) with `<dir>/text.json`
+  /// (tools/python/morph_data.py tokenize): keys dtype, count, documents (their number), holdout (fraction), and
+  /// sources, each with documents and, where windows are drawn by shares, weight. All are checked as untrusted input;
+  /// ids against `vocabulary` > 0.
   static StatusOr<std::shared_ptr<const TextStore>> open(const std::string &dir, int64_t vocabulary = 0);
   /// A store over an open file. `holdout` in [0, 1) is the tail fraction of each document that is not trained on, half
-  /// of it for selection and the very end for evaluation.
+  /// of it for selection and the very end for evaluation. `sources`: all documents in order; without them every window
+  /// is as likely as any other.
   static StatusOr<std::shared_ptr<const TextStore>> create(std::shared_ptr<const TokenFile> file,
-                                                           std::vector<TokenSpan> documents, double holdout);
+                                                           std::vector<TokenSpan> documents, double holdout,
+                                                           std::vector<TextSource> sources = {});
 
   int64_t tokenCount(Split split) const;
   int64_t documentCount() const { return static_cast<int64_t>(spans(Split::Training).size()); }
@@ -33,7 +43,8 @@ public:
 
   /// `length` tokens. Where at least one document's part is that long the window lies inside one document, every
   /// possible window being equally likely; otherwise it runs over consecutive parts, joined in order and starting again
-  /// after the last. A split without text gives windows of the training part. length > 0.
+  /// after the last. With sources one of them is drawn before, by its share among those that have a part as long (among
+  /// all, where none has). A split without text gives windows of the training part. length > 0.
   std::vector<int64_t> window(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
   /// Where `window` reads, when it lies inside a document; else an empty span.
@@ -47,10 +58,19 @@ public:
 private:
   TextStore() = default;
   const std::vector<TokenSpan> &spans(Split split) const { return spans_[static_cast<size_t>(split)]; }
-  std::vector<int64_t> joined(int64_t start, int64_t length, Split split) const;
+  /// Documents [first, last).
+  struct Range {
+    size_t first, last;
+  };
+  Range all() const { return {0, spans_[0].size()}; }
+  Range drawSource(uint64_t seed, uint64_t index, int64_t length, Split split) const;
+  int64_t startsIn(Range range, int64_t length, Split split) const;
+  int64_t tokensIn(Range range, Split split) const;
+  std::vector<int64_t> joined(int64_t start, int64_t length, Split split, Range range) const;
 
   std::shared_ptr<const TokenFile> file_;
   std::array<std::vector<TokenSpan>, 3> spans_; ///< By split one a document; may be empty spans.
+  std::vector<TextSource> sources_;             ///< None: windows are drawn of all documents alike.
 };
 
 } // namespace morph

@@ -11,6 +11,20 @@ StatusOr<TokenDType> parseTokenDType(const std::string &name) {
   return Status::invalid("unknown token dtype '" + name + "'", "expected u16 or u32");
 }
 
+StatusOr<std::vector<int64_t>> readOffsets(const std::string &path, int64_t count) {
+  MORPH_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> map, MappedFile::open(path));
+  if (count < 0 || map->size() % 8 != 0 || static_cast<int64_t>(map->size() / 8) != count)
+    return Status::invalid("'" + path + "' has " + std::to_string(map->size()) + " bytes, which are not " +
+                               std::to_string(count) + " offsets of 8 bytes",
+                           "it is written with the tokens; run the tokenising step again");
+  const uint64_t *offsets = static_cast<const uint64_t *>(static_cast<const void *>(map->data()));
+  std::vector<int64_t> result;
+  result.reserve(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    result.push_back(static_cast<int64_t>(offsets[i]));
+  return result;
+}
+
 StatusOr<std::shared_ptr<const TokenFile>> TokenFile::open(const std::string &path, TokenDType dtype,
                                                            int64_t vocabulary) {
   auto refuse = [&](const std::string &what, const std::string &hint = "") {

@@ -25,6 +25,9 @@ struct TokenSpan {
   int64_t size() const { return end - begin; }
 };
 
+/// Offsets that a file holds, little-endian u64. An error unless there are `count` of them.
+StatusOr<std::vector<int64_t>> readOffsets(const std::string &path, int64_t count);
+
 /// A read-only map of a token file.
 class TokenFile {
 public:

@@ -48,6 +48,8 @@ template <> struct Visit<ModelSpec> {
 template <> struct Visit<DataSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("text", section.text);
+    visitor.key("weights", section.weights, {above(0), atMost(1e9)});
+    visitor.key("fields", section.fields);
     visitor.key("holdout", section.holdout, {atLeast(0), below(1)});
     visitor.key("tokenizer", section.tokenizer);
     visitor.key("separator", section.separator);
@@ -58,6 +60,9 @@ template <> struct Visit<TaskSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     visitor.key("name", section.name);
     visitor.key("kind", section.kind);
+    visitor.key("path", section.path);
+    visitor.key("prompt", section.prompt);
+    visitor.key("answer", section.answer);
     visitor.key("space", section.space);
     visitor.key("length", section.length, {atLeast(8), atMost(16777216)});
     visitor.key("needles", section.needles, {atLeast(1), atMost(65536)});
@@ -305,6 +310,8 @@ const char *toWord(TaskSpec::Kind value) {
     return "two_hop";
   case TaskSpec::Kind::Counting:
     return "counting";
+  case TaskSpec::Kind::Jsonl:
+    return "jsonl";
   }
   return "";
 }

@@ -89,8 +89,14 @@ struct ModelSpec {
 
 /// General text and the tokenizer.
 struct DataSpec {
-  /// Files of general text, plain or .gz, relative to the spec's folder; `package:jargon-text` is Debian's. (path)
+  /// General text: files (plain text, JSON lines, parquet, arrow), folders or patterns of such, saved datasets,
+  /// relative to the spec's folder; `package:jargon-text` is Debian's. (path)
   std::vector<std::string> text;
+  /// Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens. (> 0, <=
+  /// 1e9)
+  std::vector<double> weights;
+  /// Fields of rows: the first that a row has is its text, or a conversation for the chat template.
+  std::vector<std::string> fields;
   /// Share of each document, at its end, that no stage trains on: half for selection and probes, half for evaluation.
   /// (>= 0, < 1)
   double holdout{};
@@ -100,7 +106,7 @@ struct DataSpec {
   std::string separator;
 };
 
-/// A synthetic retrieval task, used by stages under its name.
+/// A task, synthetic retrieval or your own questions, used by stages under its name.
 struct TaskSpec {
   enum class Kind {
     Passkeys,
@@ -114,6 +120,7 @@ struct TaskSpec {
     Induction,
     TwoHop,
     Counting,
+    Jsonl,
   };
   enum class Space {
     Words,
@@ -136,8 +143,15 @@ struct TaskSpec {
   };
   /// The task's name, once in a spec.
   std::string name;
-  /// What is hidden and asked.
+  /// What is hidden and asked; jsonl: your own questions.
   Kind kind{};
+  /// File of your own questions (jsonl), in rows of `prompt` and `answer` or of `messages`, the last being the answer.
+  /// (path)
+  std::optional<std::string> path;
+  /// The field of a row that asks.
+  std::string prompt;
+  /// The field of a row that answers.
+  std::string answer;
   /// Needles in words through the tokenizer, or in token ids for tiny bases.
   Space space{};
   /// Lengths that samples have; each batch draws one. (tokens; >= 8, <= 16777216)

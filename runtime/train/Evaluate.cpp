@@ -52,6 +52,8 @@ public:
 private:
   Status read();
   int64_t size(const Step &step) const;
+  /// Samples of a cell: no more than the task has different ones.
+  int64_t samplesOf(const Cell &cell, int64_t wanted) const;
   OrderedJson emptyRow(const Cell &cell) const;
   /// Sample `index` of a cell: the same for every model.
   StatusOr<Sample> sampleOf(const Cell &cell, int64_t index) const;
@@ -92,8 +94,10 @@ Status Evaluation::read() {
   for (const auto &task : tasks) {
     for (int64_t length : section.lengths.empty() ? task->lengths() : section.lengths) {
       MORPH_RETURN_IF_ERROR(task->checkLength(length));
-      if (section.depths.empty())
+      if (section.depths.empty() || !task->hasDepths()) {
         cells_.push_back({task, length, std::nullopt});
+        continue;
+      }
       for (double depth : section.depths)
         cells_.push_back({task, length, depth});
     }
@@ -137,15 +141,16 @@ Evaluation::collect(const std::vector<std::vector<double>> &own, int64_t total, 
 
 StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
   std::vector<std::vector<double>> own; // By sample: share of right answers, of right tokens, loss, answers.
+  const int64_t total = samplesOf(cell, samples_);
   bool stopped = false;
-  for (int64_t begin = 0; begin < samples_ && !stopped; begin += batch_) {
+  for (int64_t begin = 0; begin < total && !stopped; begin += batch_) {
     if (!context_.processes->owns(begin / batch_))
       continue;
     stopped = interrupted();
     if (stopped)
       break;
     std::vector<Sample> samples;
-    for (int64_t i = begin; i < std::min(begin + batch_, samples_); ++i) {
+    for (int64_t i = begin; i < std::min(begin + batch_, total); ++i) {
       MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
     }
     MORPH_ASSIGN_OR_RETURN(const Batch batch, makeBatch(std::move(samples)));
@@ -173,7 +178,7 @@ StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results
     tokens_ += batch.tokenCount();
     progress.update(done_, tokens_, cell.task->name() + " at " + std::to_string(cell.length), false);
   }
-  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, samples_, stopped));
+  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, total, stopped));
   if (!all)
     return false;
   for (const std::vector<double> &sample : *all) {
@@ -201,7 +206,9 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples,
       isAnswer.back()[static_cast<size_t>(position + 1)] = true;
   }
   const int64_t longest = *std::max_element(first.begin(), first.end());
-  const int64_t steps = static_cast<int64_t>(samples[0].tokens.size()) - *std::min_element(first.begin(), first.end());
+  int64_t steps = 0; // Up to the last answer of every row.
+  for (int64_t b = 0; b < count; ++b)
+    steps = std::max(steps, samples[static_cast<size_t>(b)].positions.back() + 2 - first[static_cast<size_t>(b)]);
   at::Tensor tokens = at::zeros({count, longest}, at::kLong), start = at::empty({count}, at::kLong);
   for (int64_t b = 0; b < count; ++b) {
     start[b] = longest - first[b];
@@ -244,12 +251,13 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples,
 
 StatusOr<bool> Evaluation::generateAnswers(const Cell &cell, SampleResults &results, Progress &progress) {
   std::vector<std::vector<double>> own; // As generateBatch gives them.
+  const int64_t total = samplesOf(cell, generateSamples_);
   bool stopped = false;
-  for (int64_t begin = 0; begin < generateSamples_ && !stopped; begin += batch_) {
+  for (int64_t begin = 0; begin < total && !stopped; begin += batch_) {
     if (!context_.processes->owns(begin / batch_))
       continue;
     std::vector<Sample> samples;
-    for (int64_t i = begin; i < std::min(begin + batch_, generateSamples_); ++i) {
+    for (int64_t i = begin; i < std::min(begin + batch_, total); ++i) {
       MORPH_ASSIGN_OR_RETURN(samples.emplace_back(), sampleOf(cell, i));
     }
     MORPH_ASSIGN_OR_RETURN(const bool done, generateBatch(samples, own));
@@ -259,7 +267,7 @@ StatusOr<bool> Evaluation::generateAnswers(const Cell &cell, SampleResults &resu
     done_ += static_cast<int64_t>(samples.size());
     progress.update(done_, tokens_, "writing " + cell.task->name() + " at " + std::to_string(cell.length), false);
   }
-  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, generateSamples_, stopped));
+  MORPH_ASSIGN_OR_RETURN(const auto all, collect(own, total, stopped));
   if (!all)
     return false;
   for (const std::vector<double> &sample : *all) {
@@ -360,10 +368,14 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
   return true;
 }
 
+int64_t Evaluation::samplesOf(const Cell &cell, int64_t wanted) const {
+  return std::min(wanted, cell.task->sampleCount(cell.length, Split::Evaluation).value_or(wanted));
+}
+
 int64_t Evaluation::size(const Step &step) const {
-  return step.measure == Measure::TeacherForced ? samples_
-         : step.measure == Measure::Generated   ? generateSamples_
-                                                : static_cast<int64_t>(windows_.size());
+  return step.measure == Measure::Text
+             ? static_cast<int64_t>(windows_.size())
+             : samplesOf(cells_[step.cell], step.measure == Measure::Generated ? generateSamples_ : samples_);
 }
 
 OrderedJson Evaluation::emptyRow(const Cell &cell) const {

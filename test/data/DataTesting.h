@@ -36,6 +36,9 @@ public:
   std::string writeU16(const std::string &name, const std::vector<uint16_t> &tokens) const {
     return write(name, std::string(reinterpret_cast<const char *>(tokens.data()), 2 * tokens.size()));
   }
+  std::string writeOffsets(const std::string &name, const std::vector<uint64_t> &offsets) const {
+    return write(name, std::string(reinterpret_cast<const char *>(offsets.data()), 8 * offsets.size()));
+  }
 
 private:
   std::filesystem::path path_;

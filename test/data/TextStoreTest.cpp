@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/data/DataTesting.h"
 
+#include <cmath>
+#include <numeric>
 #include <set>
 
 namespace morph {
@@ -78,7 +80,8 @@ TEST(TextStore, EvaluationWindowsAreTheTails) {
 TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
   TemporaryFolder folder;
   folder.writeU16("text.tokens", {1, 2, 3, 4, 5, 6});
-  folder.write("text.json", R"({"dtype": "u16", "count": 6, "documents": [0, 2], "holdout": 0.5})");
+  folder.write("text.json", R"({"dtype": "u16", "count": 6, "documents": 2, "holdout": 0.5})");
+  folder.writeOffsets("text.documents", {0, 2});
   auto text = TextStore::open(folder.path(), 7);
   ASSERT_TRUE(text.ok()) << text.status().message();
   EXPECT_EQ((*text)->documentCount(), 2);
@@ -91,19 +94,46 @@ TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
 TEST(TextStore, RefusesMalformedDescriptions) {
   TemporaryFolder folder;
   folder.writeU16("text.tokens", {1, 2, 3, 4, 5, 6});
-  auto open = [&](const std::string &json) {
+  auto open = [&](const std::string &json, const std::vector<uint64_t> &offsets = {0}) {
     folder.write("text.json", json);
+    folder.writeOffsets("text.documents", offsets);
     return TextStore::open(folder.path()).status();
   };
   EXPECT_TRUE(refused(open("{"), "malformed JSON"));
-  EXPECT_TRUE(refused(open(R"({"count": 6, "documents": [0]})"), "'dtype' is missing"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "f32", "count": 6, "documents": [0], "holdout": 0.5})"), "f32"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 7, "documents": [0], "holdout": 0.5})"), "'count' is 7"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u32", "count": 6, "documents": [0], "holdout": 0.5})"), "'count' is 6"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0, 9], "holdout": 0.5})"),
+  EXPECT_TRUE(refused(open(R"({"count": 6, "documents": 1})"), "'dtype' is missing"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "f32", "count": 6, "documents": 1, "holdout": 0.5})"), "f32"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 7, "documents": 1, "holdout": 0.5})"), "'count' is 7"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u32", "count": 6, "documents": 1, "holdout": 0.5})"), "'count' is 6"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": 2, "holdout": 0.5})", {0, 9}),
                       "document 1 begins at token 9"));
   EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": "all"})"), "documents"));
-  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": [0], "holdout": 1})"), "holdout"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": 1, "holdout": 1})"), "holdout"));
+  EXPECT_TRUE(refused(open(R"({"dtype": "u16", "count": 6, "documents": 3, "holdout": 0.5})"), "not 3 offsets"));
+  const std::string weighted = R"({"dtype": "u16", "count": 6, "documents": 2, "holdout": 0.5, "sources": [)";
+  EXPECT_TRUE(refused(open(weighted + R"({"documents": 1, "weight": 0}, {"documents": 1, "weight": 1}]})", {0, 3}),
+                      "a weight above 0"));
+  EXPECT_TRUE(refused(open(weighted + R"({"documents": 1, "weight": 1}]})", {0, 3}), "1 documents are of no source"));
+}
+
+TEST(TextStore, SourcesAreDrawnByTheirShares) {
+  // Source 0 has the tokens below 1000, source 1 those above: a tenth of the text, and three quarters of the windows.
+  std::vector<int64_t> tokens(1100);
+  std::iota(tokens.begin(), tokens.end(), 0);
+  auto file = TokenFile::fromTokens(tokens);
+  const std::vector<TokenSpan> documents = {{0, 600}, {600, 1000}, {1000, 1080}, {1080, 1100}};
+  auto text = TextStore::create(file, documents, 0, {{2, 1}, {2, 3}});
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  int second = 0;
+  const int draws = 4000;
+  for (uint64_t index = 0; index < draws; ++index)
+    second += (*text)->window(5, index, 10).front() >= 1000;
+  EXPECT_NEAR(second / double(draws), 0.75, 4 * std::sqrt(0.75 * 0.25 / draws));
+  // Where one source alone has a document as long as the window, all are of it; where none has, sources are not mixed.
+  for (uint64_t index = 0; index < 50; ++index) {
+    EXPECT_LT((*text)->window(5, index, 300).back(), 1000);
+    const std::vector<int64_t> joined = (*text)->window(5, index, 700);
+    EXPECT_EQ(joined.front() >= 1000, joined.back() >= 1000);
+  }
 }
 
 } // namespace

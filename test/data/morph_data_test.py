@@ -25,7 +25,7 @@ CHAT = ("{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|en
 
 
 # What tokenize reads of a spec; a later word of the same name takes an earlier one's place.
-DATA = ["tokenize", "--separator", "\f", "--holdout", 0.1, "--vocab", 0]
+DATA = ["tokenize", "--field", "text", "--field", "messages", "--separator", "\f", "--holdout", 0.1, "--vocab", 0]
 
 
 def make_task(**keys):
@@ -103,10 +103,11 @@ class MorphDataTest(unittest.TestCase):
         tokens = numpy.fromfile(out / "text.tokens", dtype="<u2")
         info = json.loads((out / "text.json").read_text())
         self.assertEqual(bytes(tokens.astype("u1")), b"onetwo twothree")
-        self.assertEqual(info["documents"], [0, 3, 10])
+        self.assertEqual(numpy.fromfile(out / "text.documents", dtype="<u8").tolist(), [0, 3, 10])
+        self.assertEqual(info["documents"], 3)
         self.assertEqual((info["dtype"], info["count"], info["holdout"]), ("u16", 15, 0.25))
         self.assertEqual([source["documents"] for source in info["sources"]], [2, 1])
-        self.assertEqual(sorted(p.name for p in out.iterdir()), ["text.json", "text.tokens"])
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["text.documents", "text.json", "text.tokens"])
 
         done = run(*DATA, "--tokenizer", self.tiny, "--text", packed, "--out", out, "--vocab", 70000)
         self.assertEqual(done.returncode, 0, done.stderr)

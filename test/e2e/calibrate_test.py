@@ -66,7 +66,7 @@ def make_inputs(folder):
 def windows(folder, out):
     """The two windows that training draws from."""
     tokens = numpy.fromfile(folder / out / "data/text.tokens", dtype=numpy.uint16).astype(numpy.int64)
-    begins = read_json(folder / out / "data/text.json")["documents"]
+    begins = numpy.fromfile(folder / out / "data/text.documents", dtype="<u8").astype(numpy.int64)
     assert len(begins) == 2 and len(tokens) == 2 * begins[1] == 8 * LENGTH, (begins, len(tokens))
     return [torch.from_numpy(tokens[begin:begin + LENGTH]) for begin in begins]
 

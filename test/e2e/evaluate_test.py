@@ -150,7 +150,7 @@ def check_text(folder, rows):
     """The text's cross-entropy is that of the last quarter, which no other stage reads."""
     data = folder / "run/data"
     description = read_json(data / "text.json")
-    assert description["dtype"] == "u16" and len(description["documents"]) == 1, description
+    assert description["dtype"] == "u16" and description["documents"] == 1, description
     tokens = numpy.fromfile(data / "text.tokens", dtype="<u2")
     evaluated = tokens[tokens.size - (tokens.size // 2 + 1) // 2:]
     available = evaluated.size // 256

@@ -141,8 +141,9 @@ def make_data():
     write("lexicon", "whole", json.dumps(LEXICON))
     for dtype, code in (("u16", "<H"), ("u32", "<I")):
         tokens = b"".join(struct.pack(code, i % 200) for i in range(60))
-        head = {"dtype": dtype, "count": 60, "documents": [0, 10, 40], "holdout": 0.25}
-        write("text", dtype, json.dumps(head).encode() + b"\0" + tokens)
+        head = {"dtype": dtype, "count": 60, "documents": 8, "holdout": 0.25}
+        offsets = struct.pack("<8Q", 0, 10, 20, 21, 22, 40, 50, 55)
+        write("text", dtype, json.dumps(head).encode() + b"\0" + offsets + tokens)
 
 
 def make_selections():

@@ -141,8 +141,9 @@ protected:
       tokens += {static_cast<char>(random.below(32)), 0};
     ASSERT_TRUE(writeFile(context.dataDir() + "/text.tokens", tokens).ok());
     ASSERT_TRUE(writeFile(context.dataDir() + "/text.json",
-                          R"({"dtype": "u16", "count": 2048, "documents": [0], "holdout": 0.5})")
+                          R"({"dtype": "u16", "count": 2048, "documents": 1, "holdout": 0.5})")
                     .ok());
+    ASSERT_TRUE(writeFile(context.dataDir() + "/text.documents", std::string(8, '\0')).ok());
     context.spec.distill.length = 12;
     context.spec.distill.textPositions = 4;
   }

@@ -50,6 +50,8 @@ int64_t answerTokens(const TaskSpec &task) {
     return task.hops * (task.space == TaskSpec::Space::Words ? 3 : 1);
   case TaskSpec::Kind::Counting: // A space and the digits of at most 65536.
     return task.queries * (task.space == TaskSpec::Space::Words ? 6 : 1);
+  case TaskSpec::Kind::Jsonl: // Answers of a few words; they are read later.
+    return 16;
   case TaskSpec::Kind::TwoHop:
   case TaskSpec::Kind::Induction:
   case TaskSpec::Kind::NiahSingle:

@@ -55,6 +55,7 @@ Status checkWords(const Toolchain &tools, const ResolvedSpec &resolved, const fs
     return Status();
   MORPH_RETURN_IF_ERROR(makeFolder(data));
   MORPH_RETURN_IF_ERROR(writeLexicons(tools, resolved, data).status());
+  MORPH_RETURN_IF_ERROR(writeQuestions(tools, resolved, data).status());
   MORPH_RETURN_IF_ERROR(writeJson(spec, morph::toJson(changed)));
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   return runHelper({{runtime, "check", "--spec", spec.string(), "--run", folder.string()}});

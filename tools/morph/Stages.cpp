@@ -263,13 +263,16 @@ Status Pipeline::data() {
   const DataSpec &section = resolved_.data;
   Inputs inputs;
   inputs.sections = {"data", "tasks", "model_info"};
-  inputs.scripts = {"morph_data.py", "morph_lexicon.py"};
-  inputs.packages = {"tokenizers", "transformers", "jinja2", "numpy"};
-  for (const std::string &file : section.text) {
-    std::error_code error;
-    if (fs::exists(file, error))
+  inputs.scripts = {"morph_data.py",   "morph_lexicon.py", "data/files.py",
+                    "data/sources.py", "data/tokens.py",   "data/questions.py"};
+  inputs.packages = {"tokenizers", "transformers", "jinja2", "numpy", "pyarrow", "zstandard"};
+  std::vector<std::string> entries = section.text;
+  for (const TaskSpec &task : resolved_.tasks)
+    if (task.path)
+      entries.push_back(*task.path);
+  for (const std::string &entry : entries)
+    for (const fs::path &file : filesOfText(entry))
       inputs.files.push_back(file);
-  }
   for (const fs::path &file : modelFiles(section.tokenizer))
     if (file.extension() != ".safetensors")
       inputs.files.push_back(file);
@@ -277,23 +280,8 @@ Status Pipeline::data() {
   return runStage("data", "data: texts and tasks to tokens", key,
                   [&](const fs::path &out, const std::string &) -> Status {
                     // What the script says of its work goes to standard error, like everything that is not a result.
-                    MORPH_ASSIGN_OR_RETURN(std::string words, writeLexicons(tools_, resolved_, out));
-                    std::fputs(words.c_str(), stderr);
-                    if (!section.text.empty()) {
-                      std::vector<std::string> arguments = {"tokenize",
-                                                            "--tokenizer",
-                                                            section.tokenizer,
-                                                            "--out",
-                                                            out.string(),
-                                                            "--holdout",
-                                                            Json(section.holdout).dump(),
-                                                            "--vocab",
-                                                            std::to_string(resolved_.modelInfo.vocab)};
-                      // In one word: a separator may begin with a dash.
-                      arguments.push_back("--separator=" + section.separator);
-                      arguments.push_back("--text");
-                      arguments.insert(arguments.end(), section.text.begin(), section.text.end());
-                      MORPH_ASSIGN_OR_RETURN(words, runDataScript(tools_, std::move(arguments)));
+                    for (const auto write : {writeLexicons, writeQuestions, writeText}) {
+                      MORPH_ASSIGN_OR_RETURN(const std::string words, write(tools_, resolved_, out));
                       std::fputs(words.c_str(), stderr);
                     }
                     return Status();

@@ -6,140 +6,31 @@ Run with the Python environment of tools/setup. Exit status: 0 done, 1 failed, 2
 """
 
 import argparse
-import contextlib
-import gzip
-import hashlib
 import json
 import math
 import os
 import sys
 
 import morph_lexicon
-
-
-class InputError(Exception):
-    """What the caller gave is wrong; `hint` says what to do."""
-
-    def __init__(self, message, hint=""):
-        super().__init__(message)
-        self.hint = hint
-
-
-@contextlib.contextmanager
-def whole_file(path, mode="w"):
-    """Writes `path`.partial, syncs, renames and syncs the folder: the file is whole or absent, whatever ends the machine.
-
-    The name is fixed, so that what a kill leaves is written over."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = f"{path}.partial"
-    try:
-        with open(temporary, mode, **({} if "b" in mode else {"encoding": "utf-8"})) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def tokenizer_file(path):
-    """The tokenizer.json of a folder, or the file itself."""
-    file = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path
-    if not os.path.isfile(file):
-        raise InputError(f"there is no tokenizer at '{path}'", "give a folder with tokenizer.json, or that file")
-    return file
-
-
-def load_tokenizer(path):
-    from tokenizers import Tokenizer
-
-    file = tokenizer_file(path)
-    try:
-        return Tokenizer.from_file(file)
-    except Exception as error:  # the library raises bare Exception for malformed files
-        raise InputError(f"'{file}' is no tokenizer that the tokenizers library reads: {error}") from error
+from data import questions, tokens
+from data.files import InputError, blocks, parse_json, tokenizer_file, whole_file
 
 
 def read_text(path):
-    """The text of a plain or gzipped UTF-8 file."""
+    """The text of a plain or packed UTF-8 file."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return data.decode("utf-8")
+        return b"".join(blocks(path)).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}",
+        raise InputError(f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}",
                          "convert it, for example with iconv") from error
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from error
-
-
-def parse_json(text, where):
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON: {error}") from error
 
 
 def tokenize(arguments):
     """Texts to a token file."""
-    write_tokens(arguments.tokenizer, arguments.text, arguments.out, arguments.separator, arguments.holdout,
-                 arguments.vocab)
-
-
-def write_tokens(tokenizer_path, texts, out, separator, holdout, model_vocabulary):
-    """Texts to `text.tokens` and `text.json` of runtime/data/TextStore.h. `model_vocabulary` 0: the tokenizer's."""
-    import numpy
-
-    if not 0 <= holdout < 1:
-        raise InputError(f"--holdout must be in [0, 1), not {holdout}")
-    if not separator:
-        raise InputError("--separator must not be empty")
-    tokenizer = load_tokenizer(tokenizer_path)
-    # A text that writes about special tokens must not steer the model with them.
-    tokenizer.encode_special_tokens = True
-    vocabulary = max(tokenizer.get_vocab().values()) + 1
-    if model_vocabulary and vocabulary > model_vocabulary:
-        raise InputError(f"the tokenizer at '{tokenizer_path}' has {vocabulary} ids and the model {model_vocabulary}",
-                         "is it this model's tokenizer?")
-    vocabulary = model_vocabulary or vocabulary
-    dtype = "u16" if vocabulary <= 65536 else "u32"
-
-    offsets, parts, sources, count = [], [], [], 0
-    for path in texts:
-        documents = [text for text in read_text(path).split(separator) if text.strip()]
-        if not documents:
-            raise InputError(f"'{path}' has no text")
-        begin = count
-        for encoding in tokenizer.encode_batch(documents, add_special_tokens=False):
-            if not encoding.ids:
-                continue
-            offsets.append(count)
-            parts.append(numpy.array(encoding.ids, dtype="<u2" if dtype == "u16" else "<u4"))
-            count += len(encoding.ids)
-        sources.append({"path": path, "documents": len(documents), "tokens": count - begin})
-    if not count:
-        raise InputError("the texts have no tokens")
-    os.makedirs(out, exist_ok=True)
-    with whole_file(os.path.join(out, "text.tokens"), "wb") as stream:
-        for part in parts:
-            stream.write(part.tobytes())
-    with open(tokenizer_file(tokenizer_path), "rb") as stream:
-        digest = hashlib.sha256(stream.read()).hexdigest()
-    with whole_file(os.path.join(out, "text.json")) as stream:
-        json.dump({"dtype": dtype, "count": count, "documents": offsets, "holdout": holdout,
-                   "vocabulary": vocabulary, "tokenizer_sha256": digest, "sources": sources}, stream, indent=1)
-        stream.write("\n")
-    print(f"{count} tokens ({dtype}) of {len(offsets)} document{'s' if len(offsets) > 1 else ''}")
+    if arguments.workers:
+        os.environ["RAYON_NUM_THREADS"] = str(arguments.workers)
+    tokens.write_text(arguments.tokenizer, arguments.text, arguments.weight, arguments.field, arguments.out,
+                      arguments.separator, arguments.holdout, arguments.vocab, arguments.cache)
 
 
 def write_lexicon(tokenizer, task, out, seed):
@@ -154,6 +45,14 @@ def write_lexicon(tokenizer, task, out, seed):
         stream.write("\n")
     values = math.prod(len(result["alphabets"][part]) for part in result["value"])
     print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {values:.3g} values")
+
+
+def write_questions(arguments):
+    """The token files of tasks of kind jsonl (runtime/data/Questions.h)."""
+    if len(arguments.task) != len(arguments.out):
+        raise InputError("each --task needs an --out")
+    for task, out in zip(arguments.task, arguments.out):
+        questions.write_questions(arguments.tokenizer, parse_json(task, "--task"), out, arguments.vocab, arguments.cache)
 
 
 def lexicon(arguments):
@@ -211,11 +110,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("tokenize", help="text files to one token file")
+    command = commands.add_parser("tokenize", help="texts to one token file")
     command.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of tokenizer.json, or the file")
-    command.add_argument("--text", required=True, nargs="+", metavar="FILE",
-                         help="UTF-8 text, plain or gzipped; a file is one document unless it has separators")
-    command.add_argument("--out", required=True, metavar="DIR", help="where text.tokens and text.json go")
+    command.add_argument("--text", required=True, nargs="+", metavar="SOURCE",
+                         help="text, JSON lines, parquet or arrow; a folder or pattern of such; a saved dataset")
+    command.add_argument("--weight", type=float, nargs="+", default=[], metavar="W",
+                         help="share in which windows are drawn of each text")
+    command.add_argument("--field", required=True, action="append", metavar="NAME",
+                         help="field of rows that holds text or messages; given again: the next to look for")
+    command.add_argument("--cache", default=tokens.default_cache(), metavar="DIR", help="token files of other runs")
+    command.add_argument("--workers", type=int, default=0, metavar="N", help="threads; 0: one a core")
+    command.add_argument("--out", required=True, metavar="DIR", help="where text.{tokens,documents,json} go")
     command.add_argument("--separator", required=True, help="what divides documents in a file")
     command.add_argument("--holdout", type=float, required=True, help="tail of each document kept from training")
     command.add_argument("--vocab", type=int, required=True, metavar="N",
@@ -229,6 +134,16 @@ def main():
     command.add_argument("--out", required=True, action="append", metavar="FILE")
     command.add_argument("--seed", type=int, required=True, help="of the pools of numbers and names")
     command.set_defaults(run=lexicon)
+
+    command = commands.add_parser("questions", help="your own questions to token files")
+    command.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model's tokenizer")
+    command.add_argument("--task", required=True, action="append", metavar="JSON",
+                         help="a [[task]] of kind jsonl as JSON; may be given again, each with its --out")
+    command.add_argument("--out", required=True, action="append", metavar="PREFIX",
+                         help="PREFIX.{tokens,documents,json} are written")
+    command.add_argument("--vocab", type=int, required=True, metavar="N", help="the model's vocabulary; 0: the tokenizer's")
+    command.add_argument("--cache", default=tokens.default_cache(), metavar="DIR", help="token files of other runs")
+    command.set_defaults(run=write_questions)
 
     command = commands.add_parser("make-tiny-tokenizer", help="the tokenizer of the embedded tiny base")
     command.add_argument("out", metavar="OUT", help="folder to write")
