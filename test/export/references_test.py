@@ -156,7 +156,7 @@ class Hybrid:
         morph_export.export(types.SimpleNamespace(
             base=self.folder / "base", run=self.folder, mixers=self.folder / "mixers.json",
             selection=self.folder / "selection.json", plan=self.folder / "decode.json",
-            weights=[self.folder / "new.safetensors"], out=out))
+            weights=[self.folder / "new.safetensors"], format="remote", out=out))
         model = transformers.AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True, dtype=torch.float64)
         logits, gradients = self.differentiate(model, dict(model.named_parameters()))
         cache, begin, steps = None, 0, []

@@ -74,7 +74,8 @@ class RuntimeTest(unittest.TestCase):
             save_file(initial_weights(json.loads((folder / "decode.json").read_text())), folder / "new.safetensors")
             morph_export.export(types.SimpleNamespace(
                 base=folder / "base", run=folder, mixers=folder / "mixers.json", selection=folder / "selection.json",
-                plan=folder / "decode.json", weights=[folder / "new.safetensors"], out=folder / "hybrid"))
+                plan=folder / "decode.json", weights=[folder / "new.safetensors"], format="remote",
+                out=folder / "hybrid"))
             # The folder is one that Morph itself reads: its declarations among it.
             run("morph-translate", "--import-hf", folder / "hybrid", "-o", folder / "again.mlir")
             return check_export.compare(types.SimpleNamespace(

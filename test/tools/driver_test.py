@@ -164,7 +164,8 @@ class DriverTest(unittest.TestCase):
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
         for name in ("morph_data.py", "morph_lexicon.py", "data/files.py", "data/sources.py", "data/tokens.py",
                      "data/questions.py", "export/morph_export.py", "export/check_export.py",
-                     "export/modeling_morph.py", "export/configuration_morph.py", "report/report.py"):
+                     "export/modeling_morph.py", "export/configuration_morph.py", "export/targets/__init__.py",
+                     "report/report.py"):
             script = self.root / "source/tools/python" / name
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text("")
