@@ -32,7 +32,7 @@ length = 48
 [select]
 method = "uniform"
 [distill]
-steps = 2
+steps = 0
 batch = 1
 length = 48
 [evaluate]
@@ -137,6 +137,7 @@ def main():
         said = run("morph", "push", gdn, "--to", root / "taken", expect=2).stderr
         assert "exists already" in said, said
         run("morph", "push", gdn, "--to", root / "published")
+        assert not (root / "published/stage.json").exists()
         card = (root / "published/README.md").read_text()
         front = card.split("---\n")[1]
         for line in ("license: apache-2.0", "base_model: model", "library_name: transformers", "- linear-attention"):

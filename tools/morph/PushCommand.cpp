@@ -32,7 +32,8 @@ Status pushRun(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.earlierRecords()));
   MORPH_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::createFor(target));
   for (const fs::directory_entry &file : fs::directory_iterator(run.file("hybrid"), error))
-    MORPH_RETURN_IF_ERROR(copyFile(file.path(), folder.path() / file.path().filename()));
+    if (file.path().filename() != "stage.json") // The run's own record.
+      MORPH_RETURN_IF_ERROR(copyFile(file.path(), folder.path() / file.path().filename()));
   if (error)
     return Status::failed("cannot read " + run.file("hybrid").string() + ": " + error.message());
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder scratch, TemporaryFolder::create());
