@@ -77,7 +77,7 @@ def main():
         sources = read_json(out / "data/text.json")["sources"]
         assert [(source["weight"], source["documents"]) for source in sources] == [(1, 1), (2, 20)], sources
         assert len(numpy.fromfile(out / "data/task-mine.documents", dtype="<u8")) == 2 * QUESTIONS
-        rows = [row for row in read_json(out / "evaluation.json")["rows"] if row["task"] == "mine"]
+        rows = [row for row in read_json(out / "evaluation.json") if row["task"] == "mine"]
         seen = {(row["model"], row["after"]) for row in rows}
         assert {"selected"} <= {model for model, _ in seen} and ("selected", "distill") in seen, seen
         for row in rows:
