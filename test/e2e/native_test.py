@@ -3,6 +3,7 @@
 says beforehand, what is refused before any training, and `morph push`."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -146,9 +147,12 @@ def main():
             assert words in card, card
         assert "trust_remote_code" not in card, card
         transformers.AutoModelForCausalLM.from_pretrained(root / "published", trust_remote_code=False)
-        # Without the scripts that write the card nothing is left.
+        # What the export has lost is made again.
         (gdn / "hybrid/conversion_manifest.json").unlink()
-        run("morph", "push", gdn, "--to", root / "none", expect=1)
+        run("morph", "push", gdn, "--to", root / "again")
+        assert (root / "again/model.safetensors").read_bytes() == (root / "published/model.safetensors").read_bytes()
+        # Without the scripts that write the card nothing is left.
+        run("morph", "push", gdn, "--to", root / "none", expect=1, env={**os.environ, "MORPH_SOURCE_DIR": str(root)})
         assert not (root / "none").exists() and not list(root.glob("none*"))
 
 
