@@ -88,6 +88,10 @@ def main():
             assert part["cross_entropy"] > 0, part
         assert len({row["teacher_forced"]["samples"] for row in rows}) == 1
 
+        # The same line again runs nothing: what a stage of one hybrid kept of its teacher is no part of the stage.
+        again = run("morph", "run", folder / "questions.toml", "--out", out).stderr
+        assert again.count("done before") == 8 and "loss" not in again, again
+
         # A question more or less finds its way into the stage's key.
         (folder / "questions.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions[:20]))
         done = run("morph", "run", folder / "questions.toml", "--out", folder / "few", expect=2).stderr

@@ -121,7 +121,7 @@ class Spec(LspTest):
         document = self.open(SPEC)
         self.assert_hovers(document, {
             "[ali|gn]": ["**[align]**", "every linear branch learns", "`normalize`"],
-            "[[ta|sk]]": ["**[[task]]**", "retrieval task"],
+            "[[ta|sk]]": ["**[[task]]**", "your own questions"],
             "se|ed": ["**seed**: integer", "default: `0`", "allowed: `>= 0`"],
             "precisi|on": ["**model.precision**: string", 'default: `"fp32"`', "`fp32 | bf16`"],
             "leng|th": ["**task[].length**: list of integers (tokens)"],

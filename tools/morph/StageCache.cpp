@@ -27,14 +27,15 @@ Json readRecord(const fs::path &folder) {
   return record.ok() && record->is_object() ? *record : Json();
 }
 
-/// The sizes in bytes of the files that make up the stage in a folder, by their path in it.
+/// The sizes in bytes of the files that make up the stage in a folder, by their path in it: without checkpoints and
+/// what is in folders of them, which go.
 Json listFiles(const fs::path &folder) {
   Json sizes = Json::object();
   std::error_code error;
   for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (const std::string name = entry->path().lexically_relative(folder).string();
-        entry->is_regular_file(error) && name != kRecord && !isCheckpoint(entry->path()))
-      sizes[name] = entry->file_size(error);
+    if (const fs::path name = entry->path().lexically_relative(folder);
+        entry->is_regular_file(error) && name != kRecord && !isCheckpoint(*name.begin()))
+      sizes[name.string()] = entry->file_size(error);
   return sizes;
 }
 
