@@ -251,7 +251,7 @@ class TextSourcesTest(unittest.TestCase):
         small, large = peak(self.write_large(3)), peak(self.write_large(24))
         self.assertLess(large, small + 40, "MB at 3 and at 24 MB of text")
 
-    def questions(self, rows, expect=0, **keys):
+    def questions(self, rows, expect=0, cache=None, **keys):
         """(question, answer) of each row as texts, or what is said where it is refused."""
         from tokenizers import Tokenizer
 
@@ -260,7 +260,7 @@ class TextSourcesTest(unittest.TestCase):
         task = {"name": "mine", "kind": "jsonl", "path": str(folder / "mine.jsonl"), "prompt": "prompt", "answer": "answer",
                 "chat": True, "length": [64], **keys}
         done = subprocess.run([sys.executable, SCRIPT, "questions", "--tokenizer", self.model, "--vocab", "0", "--cache",
-                               self.folder / "cache", "--task", json.dumps(task), "--out", folder / "task-mine"],
+                               cache or self.folder / "cache", "--task", json.dumps(task), "--out", folder / "task-mine"],
                               capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, expect, done.stderr)
         self.assertNotIn("Traceback", done.stderr)
@@ -290,6 +290,15 @@ class TextSourcesTest(unittest.TestCase):
         self.assertEqual(pairs[0], ("a", "b"))
         self.assertIn("1 of 2 are longer than 64 tokens and are dropped (50 %)", said)
         self.assertIn("1 of 3 rows have an empty question or answer and are dropped (33 %)", said)
+
+    def test_questions_go_on_behind_the_last_step(self):
+        """A run that was stopped when all was written, and only the record of it was missing."""
+        rows, cache = [{"prompt": f"The city of {i}:", "answer": f" gate {i}"} for i in range(20)], self.new_folder()
+        pairs, _ = self.questions(rows, cache=cache)
+        (record,) = cache.glob("*/record.json")
+        record.rename(record.with_name("journal.json"))
+        again, _ = self.questions(rows, cache=cache)
+        self.assertEqual(again, pairs)
 
     def test_questions_refused(self):
         self.assertIn("mine.jsonl:2: the row has no 'answer'", self.questions('{"prompt": "a", "answer": "b"}\n{"prompt": ""}',

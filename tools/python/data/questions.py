@@ -77,7 +77,8 @@ def write_questions(tokenizer, task, prefix, model_vocabulary, cache):
     vocabulary, dtype = tokens.vocabulary_of(tokenizer, model_vocabulary)
     options = {"rows": {key: task[key] for key in ("prompt", "answer", "chat")}, "dtype": dtype}
     record = tokens.tokens_of(tokenizer, [task["path"]], options, cache, prefix,
-                              lambda writer, files, total: tokenize_rows(tokenizer, task, writer))
+                              # The journal is written at the end alone: where there is one, all rows are there.
+                              lambda writer, files, total: writer.resumed or tokenize_rows(tokenizer, task, writer))
     rows, dropped = record["documents"] // 2, record["sources"][0]["dropped"]
     with whole_file(f"{prefix}.json") as stream:
         json.dump({"dtype": dtype, "count": record["tokens"], "documents": record["documents"], "path": task["path"],
