@@ -33,9 +33,10 @@ length = 48
 [select]
 method = "uniform"
 [distill]
-steps = 0
+steps = 2
 batch = 1
 length = 48
+warmup = 0
 [evaluate]
 tasks = []
 baselines = []
@@ -92,6 +93,7 @@ def check_native(folder, cls, backend, architecture):
     out = folder / "run"
     done = run("morph", "run", spec, "--out", out, "--set", 'export.format="native"')
     assert f"export: {architecture} of stock transformers" in done.stderr, done.stderr
+    assert "`morph generate` and `morph eval` do not read it" in done.stderr, done.stderr
     manifest = read_json(out / "hybrid/conversion_manifest.json")
     assert manifest["export"] == {"format": "native", "class": architecture}, manifest
     assert manifest["check"]["verdict"] == "agreement" and max(manifest["check"]["fp32"].values()) <= 1e-4, manifest

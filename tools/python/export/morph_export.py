@@ -221,6 +221,8 @@ def name_in(folder, path):
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
+# Of the targets' classes those that frontends/huggingface reads.
+IMPORTED = {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 # Of a layer's modules those that no mixer stands in the place of.
 KEPT_MODULES = {"mlp", "input_layernorm", "post_attention_layernorm"}
 # Of layers that kept the base's attention.
@@ -327,6 +329,9 @@ def export(arguments):
         write_remote(base_config, mixers, plan, PlanWeights(plan, weights), out)
     else:
         print(f"export: {form['class']} of stock transformers", file=sys.stderr)
+        if form["class"] not in IMPORTED:
+            print("export: note: `morph generate` and `morph eval` do not read it; with export.format = \"remote\" they do",
+                  file=sys.stderr)
     copy_tokenizer(base, out)
     write_json(out / "conversion_manifest.json",
                make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights, form))
