@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page that tools/python/audit writes: whole, by itself, and safe whatever names there are."""
 
-import html.parser
 import re
 import tempfile
 import unittest
@@ -16,36 +15,9 @@ import estimates
 import figures
 import formats
 import html_builder
+from html_page import HOSTILE, HtmlPage
 import page
 import report
-
-HOSTILE = ["<script>alert(1)</script>", '"onmouseover="x', "$x^{$", "a & b", 'id="x" url(#y) #010101', "ü" * 60]
-VOID = {"meta"}
-
-
-class Page(html.parser.HTMLParser):
-    """Elements with attributes, what refers to what, and whether all that opens is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.words, self.problems = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.problems.append(tag)
-
-    def handle_data(self, text):
-        self.words.append(text)
 
 
 def make_page(audit):
@@ -81,7 +53,7 @@ class Report(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             cls.audit = cells.read_audit(synthetic.write(folder))
         cls.text = make_page(cls.audit)
-        cls.page = Page(cls.text)
+        cls.page = HtmlPage(cls.text)
 
     def test_it_parses(self):
         self.assertEqual((self.page.open, self.page.problems), ([], []))
@@ -193,7 +165,7 @@ class Report(unittest.TestCase):
     def test_an_audit_of_one_choice(self):
         synthetic = Synthetic(["gates"]).cell({(): [0.0]}, {"gates": ()}, budget=0, tokens=0)
         with tempfile.TemporaryDirectory() as folder:
-            page = Page(make_page(cells.read_audit(synthetic.write(folder))))
+            page = HtmlPage(make_page(cells.read_audit(synthetic.write(folder))))
         self.assertEqual((page.open, page.problems), ([], []))
 
 

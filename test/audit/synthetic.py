@@ -12,6 +12,7 @@ import sys
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 SCRIPT = SOURCE / "tools" / "python" / "audit" / "audit.py"
 sys.path[:0] = [str(SCRIPT.parent), str(SCRIPT.parents[1]), str(SCRIPT.parents[1] / "pages")]
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "report"))  # What reads pages.
 
 
 def subsets(layers, kept):

@@ -16,6 +16,12 @@ from programs import BIN, PLAN_RUN, PTXAS, SOURCE, Program, model
 from safetensors.torch import load_file
 
 
+EXP = model("""(%x: tensor<?x8xf32> "x" [N]) {
+    %y = morph.exp %x : tensor<?x8xf32>
+    morph.output "y" = %y : tensor<?x8xf32>
+  }""")
+
+
 def compile_spec(folder, *arguments):
     command = [BIN / "morph", "compile", SOURCE / "specs/quickstart.toml", "--out", folder, *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True)
@@ -59,12 +65,8 @@ class CompileTest(unittest.TestCase):
         """A plan of several targets runs on each: the latest code that a device runs, whose file alone must be right there."""
         if not gpu.is_stand_in():
             self.skipTest("only the stand-in plays several devices")
-        text = model("""(%x: tensor<?x8xf32> "x" [N]) {
-    %y = morph.exp %x : tensor<?x8xf32>
-    morph.output "y" = %y : tensor<?x8xf32>
-  }""")
         with tempfile.TemporaryDirectory() as folder:
-            program = Program(folder, text, {"x": torch.zeros(3, 8)})
+            program = Program(folder, EXP, {"x": torch.zeros(3, 8)})
             plan = program.emit("sm_90,sm_80")
             written = json.loads(plan.read_text())
             codes = written["devices"]
@@ -82,18 +84,19 @@ class CompileTest(unittest.TestCase):
                     else:
                         self.check_runs(plan, device)
 
-    def check_runs(self, plan, device):
-        result = subprocess.run([str(part) for part in (
+    def run_plan(self, plan, device):
+        return subprocess.run([str(part) for part in (
             PLAN_RUN, plan, "--input", plan.parent / "inputs.safetensors", "--output", plan.parent / "outputs", "--device",
             "cuda")], capture_output=True, text=True, env={**os.environ, "MORPH_STAND_IN_DEVICE": device})
+
+    def check_runs(self, plan, device):
+        result = self.run_plan(plan, device)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertTrue(load_file(plan.parent / "outputs")["y"].eq(1).all())
 
     def check_refused(self, plan, device, *words):
         """That a plan is not run on a device; the error's words."""
-        result = subprocess.run([str(part) for part in (
-            PLAN_RUN, plan, "--input", plan.parent / "inputs.safetensors", "--output", plan.parent / "outputs", "--device",
-            "cuda")], capture_output=True, text=True, env={**os.environ, "MORPH_STAND_IN_DEVICE": device})
+        result = self.run_plan(plan, device)
         self.assertEqual(result.returncode, 2, result.stderr)
         for word in words:
             self.assertIn(word, result.stderr)
@@ -101,12 +104,8 @@ class CompileTest(unittest.TestCase):
     def test_refused_plans(self):
         if not gpu.is_stand_in():
             self.skipTest("only the stand-in plays an older device")
-        text = model("""(%x: tensor<?x8xf32> "x" [N]) {
-    %y = morph.exp %x : tensor<?x8xf32>
-    morph.output "y" = %y : tensor<?x8xf32>
-  }""")
         with tempfile.TemporaryDirectory() as folder:
-            program = Program(folder, text, {"x": torch.zeros(3, 8)})
+            program = Program(folder, EXP, {"x": torch.zeros(3, 8)})
             self.assertTrue(program.run("sm_90")["y"].eq(1).all())
             plan = program.emit("sm_90")
             self.check_refused(plan, "a100", "program 'small' is compiled for sm_90, and NVIDIA A100", "is sm_80",

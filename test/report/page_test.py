@@ -2,7 +2,6 @@
 """The page that tools/python/report writes: its values are those of the files, it is whole by itself, and safe whatever
 the files hold."""
 
-import html.parser
 import math
 import os
 import pathlib
@@ -12,26 +11,19 @@ import sys
 import tempfile
 import unittest
 
+from html_page import HOSTILE, HtmlPage
 from synthetic_run import LAYERS, LINEAR, SCRIPT, SyntheticRun, answers, choice_of, run_command, run_report
 
-HOSTILE = ["<script>alert(1)</script>", '"onmouseover="x', "$x^{$", "a & b", 'id="x" url(#y) #010101', "ü" * 60]
-VOID = {"meta"}
 
-
-class Page(html.parser.HTMLParser):
-    """Elements with attributes, tables by caption, and whether all that opens is closed."""
+class Page(HtmlPage):
+    """A page with its tables by caption."""
 
     def __init__(self, text):
-        super().__init__()
-        self.text, self.elements, self.open, self.problems, self.words = text, [], [], [], []
         self.tables, self.cell = {}, None
-        self.feed(text)
-        self.close()
+        super().__init__(text)
 
     def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
+        super().handle_starttag(tag, attributes)
         if tag == "table":
             self.lines = []
         if tag == "tr":
@@ -39,12 +31,8 @@ class Page(html.parser.HTMLParser):
         if tag in ("td", "th", "caption"):
             self.cell = ""
 
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
     def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.problems.append(tag)
+        super().handle_endtag(tag)
         if tag in ("td", "th"):
             self.lines[-1].append(self.cell)
         if tag == "caption":
@@ -53,7 +41,7 @@ class Page(html.parser.HTMLParser):
             self.tables[self.caption] = self.lines
 
     def handle_data(self, text):
-        self.words.append(text)
+        super().handle_data(text)
         if self.cell is not None:
             self.cell += text
 
