@@ -29,8 +29,7 @@ constexpr Entry entries[] = {
      "the base's query projection, with its bias and, unless norm = 0, its norm"},
     {"base_k(x [M], *, heads size N = H, norm number = 1) -> [N, D]",
      "the base's key projection, with its bias and, unless norm = 0, its norm; key-value heads are repeated to H "
-     "unless "
-     "heads = G"},
+     "unless heads = G"},
     {"base_v(x [M], *, heads size N = H) -> [N, D]",
      "the base's value projection, with its bias; key-value heads are repeated to H unless heads = G"},
     {"base_o(y [H * D]) -> [M]", "the base's output projection, with its bias"},

@@ -93,8 +93,7 @@ constexpr Key kKeys[] = {
 
     {"data.text", kStrings, "path", "[]", "", "S7",
      "General text: files (plain text, JSON lines, parquet, arrow), folders or patterns of such, saved datasets, "
-     "relative "
-     "to the spec's folder; `package:jargon-text` is Debian's."},
+     "relative to the spec's folder; `package:jargon-text` is Debian's."},
     {"data.weights", kNumbers, "", "[]", "> 0, <= 1e9", "S29",
      "Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens."},
     {"data.fields", kStrings, "", R"(["text", "messages"])", "", "S29",
@@ -281,8 +280,7 @@ constexpr Key kKeys[] = {
     {"select.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers decide, in turn."},
     {"select.task_fraction", kNumber, "", "1.0", "> 0, <= 1", "select_c22",
      "Share of sequences that are task prompts, for all selectors that measure on tasks; the others are windows of "
-     "text, "
-     "as long, of which the last `distill.text_positions` decide."},
+     "text, as long, of which the last `distill.text_positions` decide."},
     {"select.lr", kNumber, "", "0.05", "> 0", "select_c4", "Learning rate of the gates (Adam)."},
     {"select.lr_end", kNumber, "", "<lr>", ">= 0", "select_c5", "Learning rate at the last step."},
     {"select.warmup", kInteger, "steps", "0", ">= 0, <= 1000000000", "select_c6",

@@ -399,9 +399,11 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   }
   const SelectSpec &select = resolved.select;
   const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
-  const int64_t answers =
-      select.batch * std::max(answerTokens(resolved, select.tasks),
-                              select.taskFraction < 1 ? resolved.distill.textPositions : int64_t(0));
+  const int64_t textRows =
+      select.taskFraction < 1 && !lengths.empty()
+          ? std::min(resolved.distill.textPositions, *std::max_element(lengths.begin(), lengths.end()) - 1)
+          : 0;
+  const int64_t answers = select.batch * std::max(answerTokens(resolved, select.tasks), textRows);
   StageCost selection;
   const auto add = [&](const StageCost &cost) {
     selection.stage = "select";
