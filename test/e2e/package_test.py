@@ -35,6 +35,9 @@ tokens = tokenizer("A hacker <k3><v7>", return_tensors="pt")
 text = tokenizer.decode(hybrid.generate(**tokens, max_new_tokens=2, do_sample=False)[0])
 assert text.startswith("A hacker"), text
 assert type(hybrid) is type(morph.load(run.hybrid)[0])
+# A class of transformers, loaded without any code of the folder.
+native = morph.convert(morph.SPECS / "quickstart.toml", "native", linear={"backend": "sliding_window(window = 64)"}, **short)
+assert type(morph.load(native.hybrid)[0]).__module__ == "transformers.models.cwm.modeling_cwm", native
 
 known = {mixer["name"]: mixer for mixer in morph.mixers()}
 assert known["kda"]["state_bytes"] > 0 and known["kda"]["options"], known

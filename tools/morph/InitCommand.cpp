@@ -37,10 +37,11 @@ backend = "gated_deltanet"        # what replaces full attention: any of `morph 
 full_layers = @FULL@# of @LAYERS@ layers those that keep full attention; or ratio = 0.25
 
 [data]
-text = ["package:jargon-text"]    # general text, plain or .gz; better yours, of what the model is to read
+text = ["package:jargon-text"]    # general text; better yours, of what the model is to read: text, JSON lines, parquet
 holdout = 0.1                     # share that no stage trains on, for perplexity@TOKENIZER@
 
-# What the hybrid has to recall: layers are chosen and judged by these. `kind` has eleven, specs/README.md has them.
+# What the hybrid has to recall: layers are chosen and judged by these. kind = "jsonl" reads questions of your own;
+# specs/README.md has the others.
 [[task]]
 name = "one_number"
 kind = "niah_single"

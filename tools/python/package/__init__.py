@@ -105,8 +105,8 @@ def convert(
 def load(folder: str | os.PathLike[str], **options: Any) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase | None]":
     """The exported hybrid as a model and a tokenizer of transformers, for generate() or training.
 
-    folder: an exported hybrid, or the directory of a run that has one. Its file modeling_morph.py is run: load only what
-        you or someone you trust has made.
+    folder: an exported hybrid, or the directory of a run that has one. Its file modeling_morph.py is run, where it is not of
+        a class of transformers (`export.format`): load only what you or someone you trust has made.
     options: those of transformers' from_pretrained for the model: `dtype=torch.bfloat16, device_map="cuda"`.
 
     Returns the model, in eval mode, and the tokenizer, None where the base has none. Raises InvalidInput where the folder is
@@ -115,21 +115,25 @@ def load(folder: str | os.PathLike[str], **options: Any) -> "tuple[PreTrainedMod
     path = pathlib.Path(folder)
     if (path / "hybrid/config.json").is_file():
         path = path / "hybrid"
+    manifest = path / "conversion_manifest.json"
     try:
         config = json.loads((path / "config.json").read_text())
+        form = json.loads(manifest.read_text())["export"]["format"] if manifest.is_file() else ""
     except OSError as error:
         raise InvalidInput(f"there is no hybrid in {path}: {error.strerror}: {error.filename}",
                            "morph.convert() makes one, and says where", 2) from error
-    except ValueError as error:
-        raise InvalidInput(f"{path}/config.json is no JSON: {error}", exit_code=2) from error
-    if not isinstance(config, dict) or config.get("model_type") != "morph_hybrid":
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{path} is not a hybrid of Morph: config.json or {manifest.name} cannot be read: {error}",
+                           exit_code=2) from error
+    native = form == "native"
+    if not native and (not isinstance(config, dict) or config.get("model_type") != "morph_hybrid"):
         raise InvalidInput(f"{path} is not a hybrid of Morph: its config.json has another model_type than morph_hybrid",
                            "transformers loads other models itself", 2)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(path, trust_remote_code=True, **options)
+    model = AutoModelForCausalLM.from_pretrained(path, trust_remote_code=not native, **options)
     has_tokenizer = (path / "tokenizer_config.json").is_file() or (path / "tokenizer.json").is_file()
-    return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=True) if has_tokenizer else None
+    return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=not native) if has_tokenizer else None
 
 
 def mixers(model: str | os.PathLike[str] | None = None, context: int = 32768) -> list[dict[str, Any]]:
