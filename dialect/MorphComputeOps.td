@@ -256,6 +256,57 @@ def Morph_SwigluOp : Morph_DifferentiableOp<"swiglu", [SameTypeOperands,
 }
 
 //===----------------------------------------------------------------------===//
+// Mixtures of experts
+//===----------------------------------------------------------------------===//
+
+def Morph_TopKSoftmaxOp : Morph_DifferentiableOp<"top_k_softmax", [Morph_Rowwise]> {
+  let summary = "softmax of x [...,E] over its last dimension, whose `count` greatest are kept and the others zero";
+  let description = [{
+    The router of a mixture of experts (arXiv 2101.03961): x are its logits, the result how much each expert takes part.
+    With `normalised` what is kept is divided by its sum. Of equal logits the first are kept.
+    Constraints: top_k_softmax_c1 x has a dimension; top_k_softmax_c2 count is from 1 to E.
+  }];
+  let arguments = (ins Morph_Float:$x, I64Attr:$count, UnitAttr:$normalised);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"x", "*E", "top_k_softmax_c1">, Range<"count", "1", "E", "top_k_softmax_c2">];
+  let resultShapes = ["*E"];
+  let assemblyFormat = "$x `count` $count (`normalised` $normalised^)? attr-dict `:` type($x)";
+}
+
+// The operands of a mixture of experts, and their rules, as its gradients have them.
+defvar expertsOperands = (ins Morph_Half:$x, Morph_Float:$routing, Morph_Half:$gate_up, Morph_Half:$down,
+    I64Attr:$active);
+defvar expertsRules = [HasShape<"x", "*C", "experts_c1">, HasShape<"routing", "*E", "experts_c2">,
+    HasShape<"down", "ECF", "experts_c3">, Size<"W", "2 * F", "experts_c4">, HasShape<"gate_up", "EWC", "experts_c4">,
+    Range<"active", "1", "E", "experts_c5">];
+// Products of a row with its experts' matrices: 3 C F of them for each.
+defvar expertsProducts = "d.rows() * static_cast<double>(d.integer(\"active\", 1)) * d('C') * d('F')";
+
+def Morph_ExpertsOp : Morph_DifferentiableOp<"experts", [AllElementTypesMatch<["x", "gate_up", "down"]>,
+    Morph_Rowwise]> {
+  let summary = "A mixture of experts on x [...,C]: the sum over e of routing_e * down_e (silu(g) * u), g and u gate_up_e x";
+  let description = [{
+    gate_up_e is [2F,C], its first F rows give g and the others u; down_e is [C,F]. Experts of which routing [...,E] is
+    exactly zero are left out, and so are their gradients: what is left out stands not in the result, whatever it would
+    be. `active` is how many experts a row has, by which costs are counted.
+    Constraints: experts_c1 x is [...,C]; experts_c2 routing is [...,E] with the leading dimensions of x; experts_c3 down
+    is [E,C,F]; experts_c4 gate_up is [E,2F,C]; experts_c5 active is from 1 to E.
+  }];
+  let arguments = expertsOperands;
+  let results = (outs Morph_Float:$result);
+  let rules = expertsRules;
+  let resultShapes = ["*C"];
+  let factors = ["x", "gate_up", "down"];
+  let zeroWhere = [["x"], ["routing"]];
+  let flops = !strconcat("6 * ", expertsProducts);
+  let scratch = "expertsScratch(d)";
+  let assemblyFormat = [{
+    $x `,` $routing `,` $gate_up `,` $down `active` $active attr-dict
+    `:` type($x) `,` type($routing) `,` type($gate_up) `,` type($down)
+  }];
+}
+
+//===----------------------------------------------------------------------===//
 // Token mixing
 //===----------------------------------------------------------------------===//
 

@@ -149,6 +149,36 @@ Gradients SwigluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<b
 }
 
 //===----------------------------------------------------------------------===//
+// Mixtures of experts
+//===----------------------------------------------------------------------===//
+
+Gradients TopKSoftmaxOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  if (!needed[0])
+    return {Value()};
+  return {builder.create<TopKSoftmaxGradOp>(getLoc(), dy[0], getX(), getResult(), getCountAttr(), getNormalisedAttr())};
+}
+
+/// The two gradients of `GradOp` by the operands from `first` on, in their places in `gradients`.
+template <typename GradOp>
+static void buildExpertsGradients(OpBuilder &builder, ExpertsOp op, Value dy, ArrayRef<bool> needed, unsigned first,
+                                  Gradients &gradients) {
+  if (!needed[first] && !needed[first + 1])
+    return;
+  auto gradient = builder.create<GradOp>(op.getLoc(), dy, op.getX(), op.getRouting(), op.getGateUp(), op.getDown(),
+                                         op.getActiveAttr());
+  for (unsigned i = first; i < first + 2; ++i)
+    if (needed[i])
+      gradients[i] = gradient->getResult(i - first);
+}
+
+Gradients ExpertsOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  Gradients gradients(4);
+  buildExpertsGradients<ExpertsInputGradOp>(builder, *this, dy[0], needed, 0, gradients);
+  buildExpertsGradients<ExpertsWeightGradOp>(builder, *this, dy[0], needed, 2, gradients);
+  return gradients;
+}
+
+//===----------------------------------------------------------------------===//
 // Token mixing
 //===----------------------------------------------------------------------===//
 

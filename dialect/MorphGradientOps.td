@@ -236,6 +236,48 @@ def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
   }];
 }
 
+def Morph_TopKSoftmaxGradOp : Morph_GradientOp<"top_k_softmax_grad"> {
+  let summary = "Gradient of top_k_softmax, whose result was y";
+  let description = [{
+    Constraints: top_k_softmax_grad_c1 dy, x and y are of one shape; top_k_softmax_grad_c2 count is from 1 to E.
+  }];
+  let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$y, I64Attr:$count, UnitAttr:$normalised);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "*E", "top_k_softmax_grad_c1">, HasShape<"x", "*E", "top_k_softmax_grad_c1">,
+      HasShape<"y", "*E", "top_k_softmax_grad_c1">, Range<"count", "1", "E", "top_k_softmax_grad_c2">];
+  let resultShapes = ["*E"];
+  let assemblyFormat = "$dy `,` $x `,` $y `count` $count (`normalised` $normalised^)? attr-dict `:` type(operands)";
+}
+
+// Both gradients compute g and u again: what they need of the forward pass is its operands alone.
+class Morph_ExpertsGradOp<string mnemonic>
+    : Morph_GradientOp<mnemonic, [AllElementTypesMatch<["dy", "x", "gate_up", "down"]>]> {
+  let arguments = !con((ins Morph_Half:$dy), expertsOperands);
+  let factors = ["dy", "x", "gate_up", "down"];
+  let assemblyFormat = [{
+    $dy `,` $x `,` $routing `,` $gate_up `,` $down `active` $active attr-dict
+    `:` type($dy) `,` type($x) `,` type($routing) `,` type($gate_up) `,` type($down)
+  }];
+}
+def Morph_ExpertsInputGradOp : Morph_ExpertsGradOp<"experts_input_grad"> {
+  let summary = "Gradients of experts by x and routing";
+  let description = "Constraints: experts_input_grad_c1 dy is of the shape of x; the rest as in experts.";
+  let results = (outs Morph_Float:$dx, Morph_Float:$drouting);
+  let rules = !listconcat(expertsRules, [HasShape<"dy", "*C", "experts_input_grad_c1">]);
+  let resultShapes = ["*C", "*E"];
+  let flops = !strconcat("10 * ", expertsProducts);
+  let scratch = "expertsInputGradScratch(d)";
+}
+def Morph_ExpertsWeightGradOp : Morph_ExpertsGradOp<"experts_weight_grad"> {
+  let summary = "Gradients of experts by gate_up and down";
+  let description = "Constraints: experts_weight_grad_c1 dy is of the shape of x; the rest as in experts.";
+  let results = (outs Morph_Float:$dgate_up, Morph_Float:$ddown);
+  let rules = !listconcat(expertsRules, [HasShape<"dy", "*C", "experts_weight_grad_c1">]);
+  let resultShapes = ["EWC", "ECF"];
+  let flops = !strconcat("12 * ", expertsProducts);
+  let scratch = "expertsWeightGradScratch(d)";
+}
+
 def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad"> {
   let summary = "Gradients of short_conv by x and weight, for a zero gradient of the final state";
   let description = [{Constraints: short_conv_grad_c1 dy is of the shape of x and the rest as in short_conv.}];

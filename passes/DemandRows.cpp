@@ -21,6 +21,9 @@ bool isSameDemand(Operation *a, Operation *b) {
   return a->getName() == b->getName() && a->getOperands().drop_front() == b->getOperands().drop_front();
 }
 
+/// Whether a value has no rows of the data, whatever its rank.
+bool isWeight(Value value) { return value.getDefiningOp<ParamOp>(); }
+
 /// take_rows(f(x, y)) becomes f(take_rows(x), take_rows(y)) where nothing else reads f.
 struct DemandRows : public RewritePattern {
   explicit DemandRows(MLIRContext *context) : RewritePattern(MatchAnyOpTypeTag(), /*benefit=*/1, context) {}
@@ -46,14 +49,14 @@ struct DemandRows : public RewritePattern {
     auto taken = cast<RankedTensorType>(demand->getResult(0).getType());
     auto hasRows = [&](Type type) { return cast<RankedTensorType>(type).getRank() == rank; };
     // Rows are taken of f32 alone.
-    for (Type type : producer->getOperandTypes())
-      if (hasRows(type) && getElementTypeOrSelf(type) != taken.getElementType())
+    for (Value operand : producer->getOperands())
+      if (hasRows(operand.getType()) && !isWeight(operand) && getElementTypeOrSelf(operand) != taken.getElementType())
         return failure();
     rewriter.setInsertionPoint(producer);
     IRMapping mapping;
     for (Value operand : producer->getOperands()) {
       auto type = cast<RankedTensorType>(operand.getType());
-      if (mapping.contains(operand) || !hasRows(type))
+      if (mapping.contains(operand) || !hasRows(type) || isWeight(operand))
         continue; // A weight, or a term that all rows share.
       SmallVector<Value> operands(demand->getOperands());
       operands.front() = operand;

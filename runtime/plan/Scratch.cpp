@@ -121,6 +121,33 @@ int64_t linearAttentionGradScratch(const ScratchSizes &d) {
          linearAttentionGradWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
 }
 
+/// Bytes of a block of rows of an expert: their numbers, arrays of so many columns each of factors and of sums, and
+/// `matrices` sums as large as gate_up of an expert.
+static int64_t expertBytes(const ScratchSizes &d, std::initializer_list<int64_t> factors,
+                           std::initializer_list<int64_t> sums, int64_t matrices) {
+  const int64_t width = d('C'), inner = d('F');
+  if (isHuge({d('E'), width + 1, inner + 1, 2 * kExpertRows}) || isHuge({d.rows(), width + 1}))
+    return kHuge;
+  const int64_t block = std::min(d.rows(), kExpertRows);
+  const int64_t factorBytes = d.isHalf("x") ? 2 : d.sumBytes();
+  int64_t bytes = alignedBytes(block * static_cast<int64_t>(sizeof(int64_t)));
+  for (int64_t columns : factors)
+    bytes += alignedBytes(block * columns * factorBytes);
+  for (int64_t columns : sums)
+    bytes += alignedBytes(block * columns * d.sumBytes());
+  return bytes + alignedBytes(matrices * 2 * inner * width * d.sumBytes());
+}
+
+int64_t expertsScratch(const ScratchSizes &d) { return expertBytes(d, {d('C'), d('F')}, {2 * d('F'), d('C')}, 0); }
+
+int64_t expertsInputGradScratch(const ScratchSizes &d) {
+  return expertBytes(d, {d('C'), 2 * d('F')}, {2 * d('F'), d('F'), d('C')}, 0);
+}
+
+int64_t expertsWeightGradScratch(const ScratchSizes &d) {
+  return expertBytes(d, {d('C'), d('C'), d('F'), 2 * d('F')}, {2 * d('F'), d('F')}, 1);
+}
+
 int64_t launchScratch(const ScratchSizes &d) {
   const Kernel &kernel = *findKernel(d.plan, d.instruction);
   int64_t rows = 1, bytes = 0;

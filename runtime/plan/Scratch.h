@@ -38,6 +38,12 @@ int64_t attentionDistanceScratch(const ScratchSizes &d);
 /// Of the chunked recurrence, and of its backward: linearAttentionWorkspace and linearAttentionGradWorkspace.
 int64_t linearAttentionScratch(const ScratchSizes &d);
 int64_t linearAttentionGradScratch(const ScratchSizes &d);
+/// Rows that go through an expert's products at once.
+inline constexpr int64_t kExpertRows = 256;
+/// Of a mixture of experts and its gradients: what a block of rows takes (runtime/kernels/Experts.cpp).
+int64_t expertsScratch(const ScratchSizes &d);
+int64_t expertsInputGradScratch(const ScratchSizes &d);
+int64_t expertsWeightGradScratch(const ScratchSizes &d);
 /// Of a launch the rowSumWorkspace of its sums over rows, in order.
 int64_t launchScratch(const ScratchSizes &d);
 

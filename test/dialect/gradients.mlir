@@ -4,6 +4,9 @@
 
 morph.model @m base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @router : tensor<4x8xf32>
+  morph.weight @gate_up : tensor<4x12x8xf32>
+  morph.weight @down : tensor<4x8x6xf32>
   morph.weight @table : tensor<32x8xf32>
   morph.weight @matrix : tensor<8x8xf32>
   morph.weight @bias : tensor<8xf32>
@@ -175,6 +178,44 @@ morph.model @m base architecture "llama" layers 1 {
     %y = morph.blend %gate of %a, %x, %c : tensor<2xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32>
     %kl = morph.kl_divergence %teacher, %y : tensor<?x32xf32>, tensor<?x32xf32>
     %loss = morph.weighted_mean %kl, %weights : tensor<?xf32>, tensor<?xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+
+  // A mixture of experts: nothing is computed for frozen experts but the gradients by x and routing.
+  // CHECK-LABEL: morph.program @mixture(
+  // CHECK: %[[LOGITS:.*]] = morph.linear %x
+  // CHECK: %[[ROUTING:.*]] = morph.top_k_softmax %[[LOGITS]] count 2 normalised : tensor<?x?x4xf32>
+  // CHECK: morph.experts %x, %[[ROUTING]], %{{.*}}, %{{.*}} active 2
+  // CHECK: %[[DX:.*]], %[[DROUTING:.*]] = morph.experts_input_grad %[[DY:.*]], %x, %[[ROUTING]]
+  // CHECK: %[[DLOGITS:.*]] = morph.top_k_softmax_grad %[[DROUTING]], %[[LOGITS]], %[[ROUTING]] count 2 normalised
+  // CHECK: %[[DROUTER:.*]] = morph.linear_weight_grad %[[DLOGITS]], %x
+  // CHECK-NOT: morph.experts_weight_grad
+  // CHECK: morph.output "loss" = %{{.*}}, "grad.router" = %[[DROUTER]]
+  morph.program @mixture(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [B, T]) trains [@router] {
+    %router = morph.param @router : tensor<4x8xf32>
+    %gate_up = morph.param @gate_up : tensor<4x12x8xf32>
+    %down = morph.param @down : tensor<4x8x6xf32>
+    %l = morph.linear %x, %router : tensor<?x?x8xf32>, tensor<4x8xf32>
+    %r = morph.top_k_softmax %l count 2 normalised : tensor<?x?x4xf32>
+    %m = morph.experts %x, %r, %gate_up, %down active 2 : tensor<?x?x8xf32>, tensor<?x?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+    %loss = morph.squared_error %m, %y normalize "mean" : tensor<?x?x8xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+
+  // Trained ones alone: nothing goes on to what is before them.
+  // CHECK-LABEL: morph.program @trained_experts(
+  // CHECK-NOT: morph.experts_input_grad
+  // CHECK: %[[DGATEUP:.*]], %[[DDOWN:.*]] = morph.experts_weight_grad %{{.*}}, %x, %{{.*}} active 3
+  // CHECK-NOT: morph.experts_input_grad
+  // CHECK: morph.output "loss" = %{{.*}}, "grad.gate_up" = %[[DGATEUP]], "grad.down" = %[[DDOWN]]
+  morph.program @trained_experts(%x: tensor<?x?x8xf32> "x" [B, T], %y: tensor<?x?x8xf32> "y" [B, T]) trains [@gate_up, @down] {
+    %router = morph.param @router : tensor<4x8xf32>
+    %gate_up = morph.param @gate_up : tensor<4x12x8xf32>
+    %down = morph.param @down : tensor<4x8x6xf32>
+    %l = morph.linear %x, %router : tensor<?x?x8xf32>, tensor<4x8xf32>
+    %r = morph.top_k_softmax %l count 3 : tensor<?x?x4xf32>
+    %m = morph.experts %x, %r, %gate_up, %down active 3 : tensor<?x?x8xf32>, tensor<?x?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+    %loss = morph.squared_error %m, %y normalize "mean" : tensor<?x?x8xf32>
     morph.output "loss" = %loss : tensor<f32>
   }
 }

@@ -271,3 +271,35 @@ func.func @attention_grad_c4(%q: tensor<?x?x2x4xf32>) {
   %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
   return
 }
+
+// -----
+
+func.func @top_k_softmax_grad_c1(%dy: tensor<?x4xf32>, %x: tensor<?x5xf32>) {
+  // expected-error@below {{top_k_softmax_grad_c1: x is tensor<?x5xf32>, expected [...,E]: E is 5, but 4 in dy (tensor<?x4xf32>)}}
+  %0 = morph.top_k_softmax_grad %dy, %x, %dy count 1 : tensor<?x4xf32>, tensor<?x5xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @top_k_softmax_grad_c2(%dy: tensor<?x4xf32>) {
+  // expected-error@below {{top_k_softmax_grad_c2: count is 5, expected 1 to 4}}
+  %0 = morph.top_k_softmax_grad %dy, %dy, %dy count 5 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @experts_input_grad_c1(%dy: tensor<?x7xf32>, %x: tensor<?x8xf32>, %r: tensor<?x4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_input_grad_c1: dy is tensor<?x7xf32>, expected [...,C]: C is 7, but 8 in x (tensor<?x8xf32>)}}
+  %0:2 = morph.experts_input_grad %dy, %x, %r, %g, %d active 1 : tensor<?x7xf32>, tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_weight_grad_c1(%dy: tensor<?x7xf32>, %x: tensor<?x8xf32>, %r: tensor<?x4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_weight_grad_c1: dy is tensor<?x7xf32>, expected [...,C]: C is 7, but 8 in x (tensor<?x8xf32>)}}
+  %0:2 = morph.experts_weight_grad %dy, %x, %r, %g, %d active 1 : tensor<?x7xf32>, tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}

@@ -753,3 +753,67 @@ func.func @attention_distance_c4(%q: tensor<?x?x4x4xf32>) {
   %0 = morph.attention_distance %q, %q scale 0.5 window 0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
   return
 }
+
+// -----
+
+func.func @top_k_softmax_c1(%x: tensor<f32>) {
+  // expected-error@below {{top_k_softmax_c1: x is tensor<f32>, expected [...,E]}}
+  %0 = morph.top_k_softmax %x count 1 : tensor<f32>
+  return
+}
+
+// -----
+
+func.func @top_k_softmax_c2(%x: tensor<?x4xf32>) {
+  // expected-error@below {{top_k_softmax_c2: count is 5, expected 1 to 4}}
+  %0 = morph.top_k_softmax %x count 5 : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c1(%x: tensor<f32>, %r: tensor<4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_c1: x is tensor<f32>, expected [...,C]}}
+  %0 = morph.experts %x, %r, %g, %d active 2 : tensor<f32>, tensor<4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c2(%x: tensor<?x8xf32>, %r: tensor<4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_c2: routing is tensor<4xf32>, expected [...,E]}}
+  %0 = morph.experts %x, %r, %g, %d active 2 : tensor<?x8xf32>, tensor<4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c3(%x: tensor<?x8xf32>, %r: tensor<?x4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<3x8x6xf32>) {
+  // expected-error@below {{experts_c3: down is tensor<3x8x6xf32>, expected [E,C,F]: E is 3, but 4 in routing (tensor<?x4xf32>)}}
+  %0 = morph.experts %x, %r, %g, %d active 2 : tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<3x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c4(%x: tensor<?x8xf32>, %r: tensor<?x4xf32>, %g: tensor<4x6x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_c4: gate_up is tensor<4x6x8xf32>, expected [E,W,C]}}
+  %0 = morph.experts %x, %r, %g, %d active 2 : tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x6x8xf32>, tensor<4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c5(%x: tensor<?x8xf32>, %r: tensor<?x4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{experts_c5: active is 0, expected 1 to 4}}
+  %0 = morph.experts %x, %r, %g, %d active 0 : tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @experts_factors(%x: tensor<?x8xbf16>, %r: tensor<?x4xf32>, %g: tensor<4x12x8xf32>, %d: tensor<4x8x6xf32>) {
+  // expected-error@below {{'morph.experts' op failed to verify that all of {x, gate_up, down} have same element type}}
+  %0 = morph.experts %x, %r, %g, %d active 1 : tensor<?x8xbf16>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
+  return
+}

@@ -18,6 +18,10 @@ morph.model @tiny base architecture "llama" layers 1 {
   morph.weight @drawn : tensor<8x8xf32> init <normal, value = 0.02 : f64>
   // CHECK-NEXT: morph.weight @given : tensor<4x2xf32> init <values, values = [0.000000e+00, 1.000000e+00]>
   morph.weight @given : tensor<4x2xf32> init <values, values = [0.0, 1.0]>
+  // CHECK-NEXT: morph.weight @gate_up : tensor<8x12x8xf32>
+  morph.weight @gate_up : tensor<8x12x8xf32>
+  // CHECK-NEXT: morph.weight @experts_down : tensor<8x8x6xf32>
+  morph.weight @experts_down : tensor<8x8x6xf32>
   // CHECK-NEXT: morph.weight @teacher : tensor<8x8xbf16> teacher_of "model.q"
   morph.weight @teacher : tensor<8x8xbf16> teacher_of "model.q"
   // CHECK-NEXT: morph.gate @gate.0 layer 0 of ["full", "lightning", "gated_deltanet"] value [5.000000e-01, 2.500000e-01]
@@ -55,6 +59,14 @@ morph.model @tiny base architecture "llama" layers 1 {
     %h = morph.silu %g : tensor<?x?x8xf32>
     // CHECK: morph.softplus %{{.*}} : tensor<?x?x8xf32>
     %o = morph.softplus %h : tensor<?x?x8xf32>
+    // CHECK: %[[ROUTING:.*]] = morph.top_k_softmax %{{.*}} count 2 normalised : tensor<?x?x8xf32>
+    %routing = morph.top_k_softmax %o count 2 normalised : tensor<?x?x8xf32>
+    // CHECK: morph.top_k_softmax %{{.*}} count 1 : tensor<?x?x8xf32>
+    %one = morph.top_k_softmax %o count 1 : tensor<?x?x8xf32>
+    %gate_up = morph.param @gate_up : tensor<8x12x8xf32>
+    %experts_down = morph.param @experts_down : tensor<8x8x6xf32>
+    // CHECK: morph.experts %{{.*}}, %[[ROUTING]], %{{.*}}, %{{.*}} active 2 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x12x8xf32>, tensor<8x8x6xf32>
+    %experts = morph.experts %o, %routing, %gate_up, %experts_down active 2 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8x12x8xf32>, tensor<8x8x6xf32>
     // CHECK: morph.l2_norm %{{.*}} eps 9.99{{.*}}E-7 : tensor<?x?x8xf32>
     %l = morph.l2_norm %o eps 1.0e-6 : tensor<?x?x8xf32>
     // CHECK: morph.last_rows %{{.*}} : tensor<?x?x8xf32>

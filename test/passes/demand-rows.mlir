@@ -14,6 +14,9 @@ morph.model @m base architecture "llama" layers 1 {
   morph.weight @down : tensor<16x32xf32>
   morph.weight @b : tensor<32xf32>
   morph.weight @conv : tensor<16x1x4xf32>
+  morph.weight @router : tensor<4x16xf32>
+  morph.weight @gate_up : tensor<4x24x16xf32>
+  morph.weight @experts_down : tensor<4x16x12xf32>
 
   // The rows are taken where the last op that mixes positions ends; what two ops read is taken once.
   // CHECK: morph.program @taken
@@ -54,6 +57,22 @@ morph.model @m base architecture "llama" layers 1 {
     %0 = morph.l2_norm %x eps 1.0e-06 : !rows
     %1 = morph.take_rows %0, %p : !rows, !index
     morph.output "rows" = %1 : !some
+  }
+
+  // Weights have no rows of the data, though they may have as many dimensions.
+  // CHECK: morph.program @mixture
+  // CHECK-DAG: %[[MX:.*]] = morph.take_rows %x, %p
+  // CHECK-DAG: %[[MR:.*]] = morph.top_k_softmax %{{.*}} count 2 : tensor<?x4xf32>
+  // CHECK-DAG: morph.experts %[[MX]], %[[MR]], %{{.*}}, %{{.*}} active 2 : tensor<?x16xf32>, tensor<?x4xf32>, tensor<4x24x16xf32>, tensor<4x16x12xf32>
+  morph.program @mixture(%x: !rows "x" [B, T], %p: !index "p" [N]) {
+    %router = morph.param @router : tensor<4x16xf32>
+    %gate_up = morph.param @gate_up : tensor<4x24x16xf32>
+    %down = morph.param @experts_down : tensor<4x16x12xf32>
+    %0 = morph.linear %x, %router : !rows, tensor<4x16xf32>
+    %1 = morph.top_k_softmax %0 count 2 : tensor<?x?x4xf32>
+    %2 = morph.experts %x, %1, %gate_up, %down active 2 : !rows, tensor<?x?x4xf32>, tensor<4x24x16xf32>, tensor<4x16x12xf32>
+    %3 = morph.take_rows %2, %p : !rows, !index
+    morph.output "rows" = %3 : !some
   }
 
   // Rows are taken of f32 alone: what is rounded before is rounded whole.

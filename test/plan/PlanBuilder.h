@@ -201,6 +201,10 @@ inline plan::Plan everyOpPlan() {
   mixed = b.launch(kernel, {mixed, h})[0];
   int64_t product = b.op("mul", {b.op("silu", {mixed}), b.op("exp", {h})});
   int64_t out = b.op("swiglu", {product, mixed});
+  const Attributes single = {{"active", int64_t(1)}}, router = {{"count", int64_t(1)}, {"normalised", true}};
+  const int64_t choices = b.op("linear", {out, narrow, -1}), routing = b.op("top_k_softmax", {choices}, router);
+  const int64_t gateUp = b.weight("gate_up", {2, 6, 8}), down = b.weight("down", {2, 8, 3});
+  out = b.op("add", {out, b.op("experts", {out, routing, gateUp, down}, single)});
   int64_t taken = b.op("take_rows", {out, positions}), logits = b.op("linear", {taken, head, -1});
   int64_t loss = b.op("weighted_mean", {b.op("token_nll", {logits, targets}), weights});
   int64_t kl = b.op("weighted_mean", {b.op("kl_divergence", {teacher, logits}), weights});
@@ -244,6 +248,9 @@ inline plan::Plan everyOpPlan() {
   ofGradient.insert(ofGradient.end(), free.begin(), free.end());
   keep(b.ops("linear_attention_grad", ofGradient, normalised));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
+  const std::vector<int64_t> drouting = b.ops("experts_input_grad", {dout, product, routing, gateUp, down}, single);
+  keep({drouting[0], b.op("top_k_softmax_grad", {drouting[1], choices, routing}, router)});
+  keep(b.ops("experts_weight_grad", {dout, product, routing, gateUp, down}, single));
   b.output("loss", b.op("stack", {loss, kl, distance}, {{"scalars_count", int64_t(3)}}));
   for (size_t i = 0; i < leaves.size(); ++i)
     b.output("leaf." + std::to_string(i), leaves[i]);

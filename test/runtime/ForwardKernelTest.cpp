@@ -38,6 +38,23 @@ at::Tensor ropeReference(const at::Tensor &x, int64_t offset, bool inverse) {
   return y;
 }
 
+/// The share of each expert [N,E]: the two greatest of each row of p, the rest zero; `sum`: divided by theirs.
+at::Tensor twoGreatest(const at::Tensor &p, bool normalised) {
+  at::Tensor y = at::zeros_like(p);
+  for (int64_t n = 0; n < p.size(0); ++n) {
+    const at::Tensor order = p[n].argsort(-1, /*descending=*/true).narrow(0, 0, 2), kept = p[n].index({order});
+    y[n].index_put_({order}, normalised ? kept / kept.sum() : kept);
+  }
+  return y;
+}
+
+/// Every expert on every row, one einsum each.
+at::Tensor expertsReference(const at::Tensor &x, const at::Tensor &routing, const at::Tensor &gateUp,
+                            const at::Tensor &down) {
+  const std::vector<at::Tensor> h = at::einsum("...c,ewc->...ew", {x, gateUp}).chunk(2, -1);
+  return at::einsum("...ef,ecf,...e->...c", {h[0] / (1 + (-h[0]).exp()) * h[1], down, routing});
+}
+
 std::vector<ForwardCase> cases() {
   at::Tensor x = normal({2, 3, 8}), wide = normal({4, 1000}, 3), other = normal({4, 1000}, 4) * 3;
   at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0}, at::kLong).view({2, 3});
@@ -53,6 +70,12 @@ std::vector<ForwardCase> cases() {
   at::Tensor gate1 = at::tensor({0.3}, at::kDouble), gate2 = at::tensor({0.3, 0.5}, at::kDouble);
   Attributes eps = {{"eps", 1e-5}};
   at::Tensor mean = x.pow(2).sum(-1, true) / 8;
+  // More rows than a block has; the first expert has them all, the last one none.
+  at::Tensor many = normal({2, 301, 8}, 10), gateUp = normal({5, 12, 8}, 11), down = normal({5, 8, 6}, 12);
+  at::Tensor routing = twoGreatest(normal({602, 5}, 13), false).view({2, 301, 5});
+  routing.select(2, 0).fill_(0.25);
+  routing.select(2, 4).zero_();
+  at::Tensor ties = at::tensor({1.0, 3.0, 3.0, 3.0, 0.0}, at::kDouble).view({1, 5});
   return {
       {"Embedding", "embedding", {ids, table}, {}, table.index({ids})},
       {"Linear", "linear", {x, weight, at::Tensor()}, {}, at::einsum("bti,oi->bto", {x, weight})},
@@ -70,6 +93,27 @@ std::vector<ForwardCase> cases() {
       {"MaskPadding", "mask_padding", {x, at::tensor({7, 5}, at::kLong), offset}, {}, padded},
       {"MaskNothing", "mask_padding", {x, at::tensor({0, 5}, at::kLong), offset}, {}, x},
       {"AddScalar", "add", {x, at::full({}, 2.0, at::kDouble)}, {}, x + 2},
+      {"TopKSoftmax", "top_k_softmax", {wide}, {{"count", int64_t(2)}}, twoGreatest(p, false)},
+      {"TopKSoftmaxNormalised",
+       "top_k_softmax",
+       {wide},
+       {{"count", int64_t(2)}, {"normalised", true}},
+       twoGreatest(p, true)},
+      {"TopKSoftmaxTies",
+       "top_k_softmax",
+       {ties},
+       {{"count", int64_t(2)}, {"normalised", true}},
+       at::tensor({0.0, 0.5, 0.5, 0.0, 0.0}, at::kDouble).view({1, 5})},
+      {"Experts",
+       "experts",
+       {many, routing, gateUp, down},
+       {{"active", int64_t(3)}},
+       expertsReference(many, routing, gateUp, down)},
+      {"ExpertsOfOneRow",
+       "experts",
+       {many[0].narrow(0, 0, 1), routing[0].narrow(0, 0, 1), gateUp, down},
+       {{"active", int64_t(3)}},
+       expertsReference(many[0].narrow(0, 0, 1), routing[0].narrow(0, 0, 1), gateUp, down)},
       {"Rope", "rope", {heads, at::Tensor()}, {{"table", std::string("rope")}}, ropeReference(heads, 0, false)},
       {"RopeOffset", "rope", {heads, offset}, {{"table", std::string("rope")}}, ropeReference(heads, 5, false)},
       {"RopeInverse",
@@ -183,6 +227,23 @@ TEST(ForwardKernelTest, Bf16ProductsRoundOnlyTheirFactors) {
   EXPECT_LT(relativeError(dx, at::matmul(rounded(y), rounded(weight))), 8e-3);
   at::Tensor dw = runKernel("linear_weight_grad", {half(y), half(x)})[0];
   EXPECT_LT(relativeError(dw, at::matmul(rounded(y).reshape({15, 33}).t(), rounded(x).reshape({15, 64}))), 8e-3);
+}
+
+TEST(ForwardKernelTest, Bf16ExpertsRoundOnlyTheirFactors) {
+  at::Tensor x = normal({40, 64}).to(at::kBFloat16), routing = twoGreatest(normal({40, 4}, 1), true).to(at::kFloat);
+  at::Tensor gateUp = (normal({4, 96, 64}, 2) / 8).to(at::kBFloat16), down = normal({4, 64, 48}, 3).to(at::kBFloat16);
+  auto wide = [](const at::Tensor &t) { return t.to(at::kDouble); };
+  at::Tensor y = runKernel("experts", {x, routing, gateUp, down}, {{"active", int64_t(2)}})[0];
+  EXPECT_EQ(y.scalar_type(), at::kFloat);
+  EXPECT_LT(relativeError(y, expertsReference(wide(x), wide(routing), wide(gateUp), wide(down))), 8e-3);
+}
+
+TEST(ForwardKernelTest, ExpertsThatNobodyChoseAreNotRead) {
+  at::Tensor x = normal({3, 8}), gateUp = normal({2, 12, 8}, 1), down = normal({2, 8, 6}, 2);
+  at::Tensor routing = at::tensor({1.0, 0.0}, at::kDouble).repeat({3, 1});
+  gateUp[1].fill_(std::nan(""));
+  const at::Tensor y = runKernel("experts", {x, routing, gateUp, down}, {{"active", int64_t(1)}})[0];
+  EXPECT_TRUE(at::isfinite(y).all().item<bool>());
 }
 
 TEST(ForwardKernelTest, Bf16TablesGiveFp32Rows) {

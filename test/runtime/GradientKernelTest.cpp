@@ -47,6 +47,18 @@ std::vector<GradientCase> cases() {
       return runKernel(op, all, attributes)[result];
     };
   };
+  const Attributes three = {{"count", int64_t(3)}}, threeNormalised = {{"count", int64_t(3)}, {"normalised", true}};
+  const Attributes active = {{"active", int64_t(2)}};
+  auto router = [](Attributes attributes) {
+    return [=](const at::Tensor &dy, const Tensors &operands) {
+      const at::Tensor y = runKernel("top_k_softmax", {operands[0]}, attributes)[0];
+      return runKernel("top_k_softmax_grad", {dy, operands[0], y}, attributes)[0];
+    };
+  };
+  // All shares are there, for those of zero have no gradient; and more rows than a block of them.
+  const at::Tensor gateUp = normal({3, 12, 8}, "gateUp") * 0.5, down = normal({3, 8, 6}, "down") * 0.5;
+  const Tensors moe = {x, normal({2, 5, 3}, "routing"), gateUp, down};
+  const Tensors manyRows = {normal({300, 8}, "many"), normal({300, 3}, "manyRouting") * 0.1, gateUp, down};
   std::vector<GradientCase> all = {
       {"LinearInput", "linear", {x, weight, at::Tensor()}, {}, 0, kernel("linear_input_grad", {1})},
       {"LinearWeight", "linear", {x, weight, at::Tensor()}, {}, 1, kernel("linear_weight_grad", {0})},
@@ -82,6 +94,14 @@ std::vector<GradientCase> cases() {
       {"TokenNll", "token_nll", {logits, targets}, {}, 0, kernel("token_nll_grad", {0, 1})},
       {"KlDivergence", "kl_divergence", {teacher, logits}, {}, 1, kernel("kl_divergence_grad", {0, 1})},
       {"WeightedMean", "weighted_mean", {losses, rowWeights}, {}, 0, kernel("weighted_mean_grad", {1})},
+      {"TopKSoftmax", "top_k_softmax", {logits}, three, 0, router(three)},
+      {"TopKSoftmaxNormalised", "top_k_softmax", {logits}, threeNormalised, 0, router(threeNormalised)},
+      {"ExpertsX", "experts", moe, active, 0, kernel("experts_input_grad", {0, 1, 2, 3}, active)},
+      {"ExpertsRouting", "experts", moe, active, 1, kernel("experts_input_grad", {0, 1, 2, 3}, active, 1)},
+      {"ExpertsGateUp", "experts", moe, active, 2, kernel("experts_weight_grad", {0, 1, 2, 3}, active)},
+      {"ExpertsDown", "experts", moe, active, 3, kernel("experts_weight_grad", {0, 1, 2, 3}, active, 1)},
+      {"ExpertsGateUpManyRows", "experts", manyRows, active, 2, kernel("experts_weight_grad", {0, 1, 2, 3}, active)},
+      {"ExpertsXManyRows", "experts", manyRows, active, 0, kernel("experts_input_grad", {0, 1, 2, 3}, active)},
       {"Rope",
        "rope",
        {heads, at::full({}, 3, at::kLong)},
@@ -162,6 +182,20 @@ TEST(GradientKernelTest, TargetsAndTeachersGetNoGradient) {
   at::Tensor c = normal({4, 6}, "a").requires_grad_(true);
   runKernel("squared_error", {b, c}, {{"normalize", std::string("relative")}}, true)[0].backward();
   EXPECT_FALSE(c.grad().defined());
+}
+
+TEST(GradientKernelTest, AnExpertsShareOfZeroHasNoGradient) {
+  const at::Tensor x = normal({2, 8}, "x"), gateUp = normal({2, 12, 8}, "gateUp"), down = normal({2, 8, 6}, "down");
+  const at::Tensor routing = at::tensor({0.5, 0.0, 0.0, 0.0}, at::kDouble).view({2, 2}), dy = at::ones_like(x);
+  const Tensors operands = {dy, x, routing, gateUp, down};
+  const Tensors inputs = runKernel("experts_input_grad", operands, {{"active", int64_t(1)}});
+  EXPECT_NE(inputs[1][0][0].item<double>(), 0);
+  EXPECT_EQ(inputs[1].abs().sum().item<double>(), inputs[1][0][0].abs().item<double>());
+  EXPECT_EQ(inputs[0][1].abs().sum().item<double>(), 0);
+  for (const at::Tensor &gradient : runKernel("experts_weight_grad", operands, {{"active", int64_t(1)}})) {
+    EXPECT_GT(gradient[0].abs().sum().item<double>(), 0);
+    EXPECT_EQ(gradient[1].abs().sum().item<double>(), 0);
+  }
 }
 
 TEST(GradientKernelTest, AZeroTargetGivesFiniteGradients) {
