@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lm-evaluation-harness on Hugging Face folders, side by side.
+
+    harness.py HYBRID --tasks NAME,... [--against FOLDER] [--include DIR] [--shots N] [--limit N] [--out FILE] ...
+"""
+
+import argparse
+import json
+import logging
+import math
+import os
+import pathlib
+import sys
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+from morph_data import InputError, exit_status
+from data.files import whole_file
+
+
+def model_folder(text):
+    """A folder with a model in it."""
+    folder = pathlib.Path(text)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"'{folder}' is no model folder: it has no config.json", "give the folder hybrid/ of a run, or its base's")
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(f"'{folder}' has no tokenizer.json", "text cannot become tokens without it")
+    return folder
+
+
+def find_tasks(names, include):
+    """The harness's tasks of these names, loaded, whose data may have come over the network."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=include)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise InputError("--tasks names no task", "for example --tasks arc_easy,hellaswag")
+    unknown = [name for name in wanted if not manager.match_tasks([name])]
+    if unknown:
+        raise InputError(f"there is no task '{unknown[0]}'",
+                         f"the harness has {len(manager.all_tasks)} tasks and groups; --include DIR adds your own")
+    return manager, wanted
+
+
+def first_token(folder):
+    """What stands before a text of which every token is scored, where the tokenizer names neither begin nor end: token 0."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    if tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None:
+        return {}
+    print(f"lm-eval: {folder}: the tokenizer has neither begin nor end; token 0 stands before texts", file=sys.stderr)
+    return {"prefix_token_id": 0}
+
+
+def evaluate(folder, manager, tasks, arguments):
+    """What the harness finds for a folder: its results, without samples."""
+    import lm_eval
+
+    return lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(folder), "trust_remote_code": True, "dtype": arguments.dtype, **first_token(folder)},
+        tasks=tasks, task_manager=manager, num_fewshot=arguments.shots, limit=arguments.limit, device=arguments.device,
+        batch_size=arguments.batch_size, log_samples=False, bootstrap_iters=1000, random_seed=arguments.seed,
+        numpy_random_seed=arguments.seed, torch_random_seed=arguments.seed, fewshot_random_seed=arguments.seed)
+
+
+def metrics_of(results):
+    """By (task, metric with its filter) the value and its standard error, None where there is none."""
+    found = {}
+    for task, values in results["results"].items():
+        for key, value in values.items():
+            metric, _, name = key.partition(",")
+            if metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, (int, float)) or metric.startswith("sample"):
+                continue
+            error = values.get(f"{metric}_stderr,{name}")
+            found[task, metric if name == "none" else f"{metric} ({name})"] = (
+                value, error if isinstance(error, (int, float)) else None)
+    return found
+
+
+def number(value, error=None, sign=""):
+    text = f"{value:{sign}.4f}"
+    return text if error is None else f"{text} +- {error:.4f}"
+
+
+def rows_of(columns):
+    """Lines of the table: a metric of a task each, and of two folders the difference of the first from the second."""
+    header = ["task", "metric", *(name for name, _ in columns)]
+    rows = [header + (["difference"] if len(columns) > 1 else [])]
+    for task, metric in columns[0][1]:
+        cells = [metrics.get((task, metric)) for _, metrics in columns]
+        row = [task, metric, *("-" if cell is None else number(*cell) for cell in cells)]
+        if len(cells) > 1 and cells[1] is not None:
+            errors = [cell[1] for cell in cells]
+            row.append(number(cells[0][0] - cells[1][0], None if None in errors else math.hypot(*errors), "+"))
+        rows.append(row)
+    return rows
+
+
+def print_table(rows):
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]
+    for index, row in enumerate(rows):
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        if index == 0:
+            print("  " + "  ".join("-" * width for width in widths))
+
+
+def label(folder):
+    """What tells folders apart in a table: their last two names."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
+def run(arguments):
+    folders = [model_folder(text) for text in (arguments.model, arguments.against) if text]
+    if arguments.include and not pathlib.Path(arguments.include).is_dir():
+        raise InputError(f"--include: there is no folder '{arguments.include}'")
+    # The harness tells of everything that it does; what matters comes as an exception.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.disable(logging.WARNING)
+    manager, tasks = find_tasks(arguments.tasks, arguments.include)
+    columns, kept = [], {}
+    for folder in folders:
+        print(f"lm-eval: {folder}: {', '.join(tasks)}", file=sys.stderr, flush=True)
+        try:
+            results = evaluate(folder, manager, tasks, arguments)
+        except (OSError, ValueError, KeyError, RuntimeError, ConnectionError) as error:
+            words = " ".join(str(error).split())[:400]
+            raise InputError(f"the harness cannot evaluate '{folder}': {words}",
+                             "a task that is not local needs a network for its data once") from error
+        columns.append((label(folder), metrics_of(results)))
+        kept[str(folder)] = {key: results[key] for key in ("results", "n-samples", "versions", "n-shot") if key in results}
+    if arguments.out:
+        with whole_file(pathlib.Path(arguments.out)) as stream:
+            json.dump(kept, stream, indent=2, default=str)
+            stream.write("\n")
+    print_table(rows_of(columns))
+
+
+def at_least(least):
+    def parse(text):
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more")
+        return value
+
+    return parse
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/lm-eval", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="the folder, a hybrid's or any other of Hugging Face")
+    parser.add_argument("--tasks", required=True, help="names of tasks or groups, with commas between them")
+    parser.add_argument("--against", help="another folder, usually the base, for the same tasks")
+    parser.add_argument("--include", help="a folder of YAML files that define further tasks")
+    parser.add_argument("--shots", type=at_least(0), help="examples before a question; default: the task's own")
+    parser.add_argument("--limit", type=at_least(1), help="samples of a task at most")
+    parser.add_argument("--batch-size", type=at_least(1), default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16", "auto"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="a JSON file for the results")
+    arguments = parser.parse_args()
+    return exit_status("lm-eval", lambda: run(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
