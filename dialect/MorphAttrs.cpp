@@ -18,6 +18,20 @@ using namespace morph;
 
 #include "dialect/MorphEnums.cpp.inc"
 
+/// `, rows 8 to 12`, or nothing.
+static ParseResult parsePieceRows(AsmParser &parser, int64_t &begin, int64_t &end) {
+  begin = end = 0;
+  if (failed(parser.parseOptionalComma()))
+    return success();
+  return failure(parser.parseKeyword("rows") || parser.parseInteger(begin) || parser.parseKeyword("to") ||
+                 parser.parseInteger(end));
+}
+
+static void printPieceRows(AsmPrinter &printer, int64_t begin, int64_t end) {
+  if (end)
+    printer << ", rows " << begin << " to " << end;
+}
+
 #define GET_ATTRDEF_CLASSES
 #include "dialect/MorphAttrs.cpp.inc"
 
@@ -65,6 +79,16 @@ LogicalResult InitAttr::verify(function_ref<InFlightDiagnostic()> emitError, Ini
     return emitError() << "init_c4: 'values' needs `values`";
   if (kind == InitKind::Values && !llvm::all_of(values.asArrayRef(), [](double v) { return std::isfinite(v); }))
     return emitError() << "init_c4: one of the `values` is not a finite number";
+  return success();
+}
+
+LogicalResult PieceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr tensor, int64_t begin,
+                                int64_t end) {
+  if (tensor.empty())
+    return emitError() << "piece_c1: the tensor has no name";
+  if ((begin != 0 || end != 0) && !(begin >= 0 && begin < end))
+    return emitError() << "piece_c2: the rows of '" << tensor.getValue() << "' are " << begin << " to " << end
+                       << ", expected a begin of 0 or more and a greater end";
   return success();
 }
 

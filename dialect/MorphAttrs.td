@@ -59,6 +59,20 @@ def Morph_InitAttr : Morph_Attr<"Init", "init"> {
   let assemblyFormat = "`<` $kind (`,` struct($source, $heads, $times, $value, $values)^)? `>`";
 }
 
+def Morph_PieceAttr : Morph_Attr<"Piece", "piece"> {
+  let summary = "A tensor of a checkpoint, or some of its rows, whose elements are a part of a weight's";
+  let description = [{
+    `tensor` is a name in the checkpoint; its rows (of the first dimension) from `begin` up to `end` are taken, all where
+    `end` is 0: `#morph.piece<"a.weight">`, `#morph.piece<"a.weight", rows 8 to 12>`.
+
+    Constraints: piece_c1 the tensor's name is not empty; piece_c2 begin is not negative and less than end, or both are 0.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$tensor, "int64_t":$begin, "int64_t":$end);
+  let assemblyFormat = "`<` $tensor custom<PieceRows>($begin, $end) `>`";
+  let genVerifyDecl = 1;
+}
+def Morph_PieceArrayAttr : TypedArrayAttrBase<Morph_PieceAttr, "array of pieces">;
+
 def Morph_FormulaAttr : Morph_Attr<"Formula", "formula"> {
   let summary = "A name and an expression of a declared mixer: a size and what it is, a message and its condition";
   let parameters = (ins StringRefParameter<>:$name, StringRefParameter<>:$text);

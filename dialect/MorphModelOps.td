@@ -49,15 +49,29 @@ def Morph_WeightOp : Morph_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
     weight with `teacher_of` is the frozen value that the base checkpoint has under that name, kept apart because a
     program trains the weight of that name.
 
-    Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is not both new and a
-    teacher's; weight_c3 the initial value fits the shape; weight_c4 its dimensions and the number of its elements are
-    positive and within the limits.
+    A weight with `pieces` has no tensor of its name in the base checkpoint: its elements are those of the pieces, in
+    their order (a projection is some rows of a fused one, stacked experts are a tensor each). What training stores has
+    the weight's own name and goes before. Such a weight stays in the model where nothing reads it, for teachers and
+    first values are made of it.
+
+    Constraints: weight_c1 the element type is f32, f16, bf16 or f64; weight_c2 a weight is at most one of new, a
+    teacher's and of pieces; weight_c3 the initial value fits the shape; weight_c4 its dimensions and the number of its
+    elements are positive and within the limits; weight_c5 there is a piece or more, and where all have rows these are
+    together the product of the weight's first dimensions.
+
+    Example:
+
+    ```mlir
+    morph.weight @"model.layers.0.self_attn.k_proj.weight" : tensor<64x128xbf16>
+      pieces [#morph.piece<"model.layers.0.self_attn.qkv_proj.weight", rows 128 to 192>]
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type,
       OptionalAttr<Morph_InitAttr>:$init,
-      OptionalAttr<StrAttr>:$teacher_of);
+      OptionalAttr<StrAttr>:$teacher_of,
+      OptionalAttr<Morph_PieceArrayAttr>:$pieces);
   let assemblyFormat = [{
-    $sym_name `:` $type (`init` $init^)? (`teacher_of` $teacher_of^)? attr-dict
+    $sym_name `:` $type (`init` $init^)? (`teacher_of` $teacher_of^)? (`pieces` $pieces^)? attr-dict
   }];
   let hasVerifier = 1;
 }

@@ -4,6 +4,7 @@
 #include "dialect/LinearMixers.h"
 #include "dialect/MixerBuilder.h"
 #include "dialect/MixerExpander.h"
+#include "runtime/plan/Pieces.h"
 #include "runtime/plan/SizeLimits.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -52,6 +53,18 @@ static bool isWithinElements(ArrayRef<int64_t> shape) {
   });
 }
 
+/// What can be said of pieces without the checkpoint.
+static LogicalResult verifyPieces(WeightOp weight) {
+  std::vector<plan::Piece> pieces;
+  for (PieceAttr piece : weight.getPieces()->getAsRange<PieceAttr>())
+    pieces.push_back({piece.getTensor().str(), piece.getBegin(), piece.getEnd()});
+  if (pieces.empty())
+    return weight.emitOpError() << "weight_c5: `pieces` is empty, expected one or more";
+  if (Status status = plan::checkPieces(weight.getType().getShape().vec(), pieces); !status.ok())
+    return weight.emitOpError() << "weight_c5: " << status.message();
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
   TensorType type = getType();
   Type element = type.getElementType();
@@ -61,10 +74,12 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "weight_c4: the type is " << type << ", expected dimensions of 1 to " << limits::kDimension
                          << " and at most " << limits::kWeightElements << " elements";
   std::optional<InitAttr> init = getInit();
-  if (init && getTeacherOf())
+  if (int(init.has_value()) + int(getTeacherOf().has_value()) + int(getPieces().has_value()) > 1)
     return emitOpError()
-           << "weight_c2: a weight with `init` is new, one with `teacher_of` is the checkpoint's; expected "
-              "at most one of the two";
+           << "weight_c2: a weight with `init` is new, one with `teacher_of` is the checkpoint's, one with `pieces` is "
+              "made of the checkpoint's; expected at most one of these";
+  if (getPieces() && failed(verifyPieces(*this)))
+    return failure();
   if (!init)
     return success();
   if (init->getKind() == InitKind::RepeatHeads) {

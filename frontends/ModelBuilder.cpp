@@ -65,7 +65,7 @@ public:
     Type element = getElementType(*builder_.getContext(), config_.weightType);
     for (const MixerParameter &weight : weights_)
       builder_.create<WeightOp>(location_, weight.name, RankedTensorType::get(weight.shape, element),
-                                makeInit(weight.name, weight.shape), StringAttr());
+                                makeInit(weight.name, weight.shape), StringAttr(), /*pieces=*/ArrayAttr());
     return module;
   }
 

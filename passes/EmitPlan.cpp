@@ -57,6 +57,7 @@ private:
   LogicalResult emitLaunch(LaunchOp launch);
   LogicalResult emitRopeTable(Operation *op, FlatSymbolRefAttr name);
   FailureOr<plan::Weight> makeWeight(Operation *symbol);
+  std::vector<plan::Piece> piecesOf(StringRef weight);
 
   /// Gives `value` the next number.
   FailureOr<int64_t> define(Value value);
@@ -119,6 +120,16 @@ plan::Init makeInit(InitAttr init) {
   return result;
 }
 
+/// What the checkpoint has in the place of a weight of the model; nothing where it has the weight itself.
+std::vector<plan::Piece> PlanEmitter::piecesOf(StringRef weight) {
+  std::vector<plan::Piece> pieces;
+  auto op = dyn_cast_or_null<WeightOp>(SymbolTable::lookupSymbolIn(model, weight));
+  if (op && op.getPieces())
+    for (PieceAttr piece : op.getPieces()->getAsRange<PieceAttr>())
+      pieces.push_back({piece.getTensor().str(), piece.getBegin(), piece.getEnd()});
+  return pieces;
+}
+
 FailureOr<plan::Weight> PlanEmitter::makeWeight(Operation *symbol) {
   plan::Weight weight;
   weight.name = SymbolTable::getSymbolName(symbol).str();
@@ -139,10 +150,13 @@ FailureOr<plan::Weight> PlanEmitter::makeWeight(Operation *symbol) {
     return failure();
   weight.dtype = *dtype;
   weight.shape = type.getShape().vec();
-  if (op.getInitAttr())
+  if (op.getInitAttr()) {
     weight.init = makeInit(op.getInitAttr());
+    weight.init->pieces = piecesOf(weight.init->source);
+  }
   if (std::optional<StringRef> teacherOf = op.getTeacherOf())
     weight.teacherOf = teacherOf->str();
+  weight.pieces = piecesOf(weight.teacherOf.empty() ? weight.name : weight.teacherOf);
   return weight;
 }
 

@@ -64,7 +64,7 @@ WeightAdder::WeightAdder(ModelOp model)
     : symbols_(model), builder_(atEndOfWeights(model)), checkpointType_(checkpointType(model)) {}
 
 void WeightAdder::add(Location location, StringAttr name, TypeAttr type, InitAttr init, StringAttr teacherOf) {
-  symbols_.insert(builder_.create<WeightOp>(location, name, type, init, teacherOf));
+  symbols_.insert(builder_.create<WeightOp>(location, name, type, init, teacherOf, /*pieces=*/ArrayAttr()));
 }
 
 void WeightAdder::addMixerWeights(TokenMixerOpInterface mixer, StringRef teacherPrefix) {
@@ -90,11 +90,16 @@ void WeightAdder::addTeacherWeight(StringRef prefix, WeightOp weight) {
     add(weight.getLoc(), name, weight.getTypeAttr(), InitAttr(), weight.getSymNameAttr());
 }
 
+bool outlivesReads(Operation *symbol) {
+  auto weight = dyn_cast<WeightOp>(symbol);
+  return weight && weight.getPieces();
+}
+
 void eraseUnreadSymbols(ModelOp model) {
   SymbolNames read = readSymbols(model);
   model.walk([&](LinearMixerOp mixer) { read.insert(mixer.getMixerAttr().getAttr()); });
   for (Operation &op : llvm::make_early_inc_range(model.getBody().front()))
-    if (isa<WeightOp, GateOp, MixerOp>(op) && !read.contains(SymbolTable::getSymbolName(&op)))
+    if (isa<WeightOp, GateOp, MixerOp>(op) && !outlivesReads(&op) && !read.contains(SymbolTable::getSymbolName(&op)))
       op.erase();
 }
 

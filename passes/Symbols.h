@@ -50,7 +50,11 @@ private:
   mlir::Type checkpointType_;
 };
 
-/// Erases the weights and gates that no function of the model reads.
+/// Whether a symbol stays where nothing reads it: a weight whose `pieces` say what it is in the checkpoint, of which
+/// teachers and first values are made.
+bool outlivesReads(mlir::Operation *symbol);
+
+/// Erases the weights and gates that no function of the model reads, but those that outlive it.
 void eraseUnreadSymbols(ModelOp model);
 
 } // namespace morph

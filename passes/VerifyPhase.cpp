@@ -121,7 +121,7 @@ struct VerifyPhasePass : public morph::impl::VerifyPhasePassBase<VerifyPhasePass
     for (Operation &op : model.getBody().front()) {
       if (isa<GateOp>(op) && !allowed(&op, phase))
         return refuse(&op, phase);
-      if (!isa<GateOp, WeightOp>(op) || read.contains(SymbolTable::getSymbolName(&op)))
+      if (!isa<GateOp, WeightOp>(op) || outlivesReads(&op) || read.contains(SymbolTable::getSymbolName(&op)))
         continue;
       InFlightDiagnostic error = op.emitOpError() << "is read by nothing in phase " << stringifyPhase(phase);
       if (phase == Phase::Hybrid)

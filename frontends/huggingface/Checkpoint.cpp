@@ -10,6 +10,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
+#include <map>
+
 using namespace morph;
 
 static std::string join(llvm::StringRef folder, llvm::StringRef name) {
@@ -139,12 +141,77 @@ static std::string printNames(llvm::ArrayRef<std::string> names) {
   return text;
 }
 
+/// The rows of tensors that weights are made of, by tensor: (begin, end), the end -1 for all.
+using UsedRows = std::map<std::string, std::vector<std::pair<int64_t, int64_t>>>;
+
+static std::string describeType(const Checkpoint::Tensor &tensor) {
+  return "'" + tensor.file + "': the tensor '" + tensor.entry.name + "' has type " + tensor.entry.type +
+         ", expected F32, F16 or BF16";
+}
+
+/// The pieces of one weight, which must be there, of one supported type, and fit.
+static void checkPieces(const Checkpoint &checkpoint, const ExpectedWeight &weight, std::vector<std::string> &missing,
+                        UsedRows &rows, Diagnostics &diagnostics) {
+  std::vector<std::vector<int64_t>> shapes;
+  const Checkpoint::Tensor *first = nullptr;
+  bool complete = true;
+  for (const plan::Piece &piece : weight.pieces) {
+    auto [used, isNew] = rows.try_emplace(piece.tensor);
+    used->second.push_back({piece.begin, piece.end ? piece.end : -1});
+    const Checkpoint::Tensor *tensor = checkpoint.find(piece.tensor);
+    if (!tensor) {
+      if (isNew)
+        missing.push_back(piece.tensor);
+      complete = false;
+      continue;
+    }
+    if (!tensor->supportedType && isNew)
+      diagnostics.error(describeType(*tensor));
+    if (first && first->type != tensor->type)
+      diagnostics.error("'" + tensor->file + "': the tensor '" + piece.tensor + "' has type " + tensor->entry.type +
+                        ", but '" + first->entry.name + "', with which it is the weight '" + weight.name + "', " +
+                        first->entry.type);
+    first = first ? first : tensor;
+    shapes.push_back({tensor->entry.shape.begin(), tensor->entry.shape.end()});
+  }
+  if (!complete)
+    return;
+  if (Status status = plan::checkPieceShapes({weight.shape.begin(), weight.shape.end()}, weight.pieces, shapes);
+      !status.ok())
+    diagnostics.error("'" + first->file + "': the weight '" + weight.name +
+                      "' of config.json does not fit: " + status.message());
+}
+
+/// That no rows of a tensor that weights are made of go nowhere, or are several weights'.
+static void checkRows(const Checkpoint &checkpoint, UsedRows &rows, Diagnostics &diagnostics) {
+  for (auto &[name, ranges] : rows) {
+    const Checkpoint::Tensor *tensor = checkpoint.find(name);
+    if (!tensor || tensor->entry.shape.empty())
+      continue;
+    llvm::sort(ranges);
+    int64_t next = 0;
+    bool fits = true;
+    for (auto [begin, end] : ranges) {
+      fits &= begin == next;
+      next = end < 0 ? tensor->entry.shape.front() : end;
+    }
+    if (!fits || next != tensor->entry.shape.front())
+      diagnostics.error("'" + tensor->file + "': the tensor '" + name + "' has " +
+                        llvm::Twine(tensor->entry.shape.front()) + " rows, but config.json needs " + llvm::Twine(next));
+  }
+}
+
 bool morph::checkWeights(const Checkpoint &checkpoint, llvm::ArrayRef<ExpectedWeight> expected, bool tied,
                          Diagnostics &diagnostics) {
   unsigned before = diagnostics.getErrorCount();
   llvm::StringSet<> used;
   std::vector<std::string> missing;
+  UsedRows rows;
   for (const ExpectedWeight &weight : expected) {
+    if (!weight.pieces.empty()) {
+      checkPieces(checkpoint, weight, missing, rows, diagnostics);
+      continue;
+    }
     used.insert(weight.name);
     const Checkpoint::Tensor *tensor = checkpoint.find(weight.name);
     if (!tensor) {
@@ -155,9 +222,12 @@ bool morph::checkWeights(const Checkpoint &checkpoint, llvm::ArrayRef<ExpectedWe
       diagnostics.error("'" + tensor->file + "': the tensor '" + weight.name + "' has shape " +
                         printShape(tensor->entry.shape) + ", but config.json needs " + printShape(weight.shape));
     if (!tensor->supportedType)
-      diagnostics.error("'" + tensor->file + "': the tensor '" + weight.name + "' has type " + tensor->entry.type +
-                        ", expected F32, F16 or BF16");
+      diagnostics.error(describeType(*tensor));
   }
+  if (diagnostics.getErrorCount() == before)
+    checkRows(checkpoint, rows, diagnostics);
+  for (const auto &tensor : rows)
+    used.insert(tensor.first);
 
   std::vector<std::string> unused;
   for (llvm::StringRef name : checkpoint.getNames()) {

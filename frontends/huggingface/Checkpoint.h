@@ -7,6 +7,8 @@
 #include "frontends/ModelConfig.h"
 #include "frontends/huggingface/SafetensorsHeader.h"
 
+#include "runtime/plan/Pieces.h"
+
 #include "llvm/ADT/StringMap.h"
 
 namespace morph {
@@ -41,11 +43,12 @@ private:
 struct ExpectedWeight {
   std::string name;
   llvm::SmallVector<int64_t> shape;
+  std::vector<plan::Piece> pieces; ///< What the checkpoint has in its place; empty: a tensor of its name.
 };
 
-/// Checks that the model's weights are in the checkpoint with their shapes and a supported type, and that the
-/// checkpoint has no others; harmless buffers (`rotary_emb.inv_freq`) and a tied head's copy do not count. Prints an
-/// error for each kind of mismatch with the tensors' names. Returns whether all fit.
+/// Checks that the model's weights, or their pieces, are in the checkpoint with their shapes and a supported type, and
+/// that the checkpoint has no other tensors or rows; harmless buffers (`rotary_emb.inv_freq`) and a tied head's copy do
+/// not count. Prints an error for each kind of mismatch with the tensors' names. Returns whether all fit.
 bool checkWeights(const Checkpoint &checkpoint, llvm::ArrayRef<ExpectedWeight> expected, bool tied,
                   Diagnostics &diagnostics);
 

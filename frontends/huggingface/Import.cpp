@@ -62,12 +62,20 @@ OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef f
       return nullptr;
     std::vector<ExpectedWeight> expected;
     module->walk([&](WeightOp weight) {
-      expected.push_back({weight.getSymName().str(), SmallVector<int64_t>(weight.getType().getShape())});
+      ExpectedWeight &added = expected.emplace_back();
+      added.name = weight.getSymName().str();
+      added.shape.assign(weight.getType().getShape().begin(), weight.getType().getShape().end());
+      if (weight.getPieces())
+        for (PieceAttr piece : weight.getPieces()->getAsRange<PieceAttr>())
+          added.pieces.push_back({piece.getTensor().str(), piece.getBegin(), piece.getEnd()});
     });
     if (!checkWeights(*checkpoint, expected, config->tied, diagnostics))
       return nullptr;
     module->walk([&](WeightOp weight) {
-      const Checkpoint::Tensor *tensor = checkpoint->find(weight.getSymName());
+      StringRef name = weight.getSymName();
+      if (weight.getPieces())
+        name = cast<PieceAttr>((*weight.getPieces())[0]).getTensor();
+      const Checkpoint::Tensor *tensor = checkpoint->find(name);
       weight.setType(weight.getType().clone(getElementType(context, tensor->type)));
       weight->setLoc(FileLineColLoc::get(&context, tensor->file, 1, 1));
     });

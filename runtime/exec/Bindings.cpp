@@ -3,6 +3,7 @@
 
 #include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Pieces.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/weights/Initialize.h"
 
@@ -36,6 +37,9 @@ public:
 
   StatusOr<at::Tensor> load(const plan::Weight &weight, const Part &part) {
     at::Tensor found = weight.teacherOf.empty() ? store.find(weight.name) : store.findBase(weight.teacherOf);
+    if (!found.defined() && !weight.pieces.empty()) {
+      MORPH_ASSIGN_OR_RETURN(found, assemble(weight.shape, weight.pieces));
+    }
     if (found.defined())
       return checked(weight, found, part);
     if (!weight.init)
@@ -51,6 +55,9 @@ public:
         if (!source.defined() && other.name == weight.init->source) {
           MORPH_ASSIGN_OR_RETURN(source, load(other, Part()));
         }
+      if (!source.defined() && !weight.init->pieces.empty()) {
+        MORPH_ASSIGN_OR_RETURN(source, assemble(plan::sourceShape(weight), weight.init->pieces));
+      }
     }
     MORPH_ASSIGN_OR_RETURN(const at::Tensor value, initialValue(weight, source, seed, dtype));
     // A copy: the rest goes.
@@ -63,15 +70,42 @@ private:
   uint64_t seed;
   at::ScalarType dtype;
 
+  /// A weight of pieces of the base checkpoint: a view of the mapped file where it is one, else a tensor of its own.
+  StatusOr<at::Tensor> assemble(const std::vector<int64_t> &shape, const std::vector<plan::Piece> &pieces) const {
+    std::vector<at::Tensor> tensors;
+    std::vector<std::vector<int64_t>> shapes;
+    for (const plan::Piece &piece : pieces) {
+      tensors.push_back(store.findBase(piece.tensor));
+      if (!tensors.back().defined())
+        return Status::invalid("the checkpoint has no tensor '" + piece.tensor + "' that program '" + plan.program +
+                                   "' reads a weight from",
+                               "the plan was made for another model");
+      shapes.push_back(tensors.back().sizes().vec());
+    }
+    if (Status status = plan::checkPieceShapes(shape, pieces, shapes); !status.ok())
+      return std::move(status).withContext("'" + store.fileOf(pieces.front().tensor) + "'");
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      if (pieces[i].end)
+        tensors[i] = tensors[i].narrow(0, pieces[i].begin, pieces[i].end - pieces[i].begin);
+      tensors[i] = tensors[i].reshape({-1});
+    }
+    return (tensors.size() == 1 ? tensors.front() : at::cat(tensors)).view(shape);
+  }
+
   StatusOr<at::Tensor> checked(const plan::Weight &weight, at::Tensor tensor, const Part &part) const {
     const std::string &name = weight.teacherOf.empty() ? weight.name : weight.teacherOf;
-    std::string what = "weight '" + name + "' of '" + store.fileOf(name) + "'";
+    std::string file = store.fileOf(name);
+    if (file.empty())
+      file = store.fileOf(weight.pieces.front().tensor);
+    std::string what = "weight '" + name + "' of '" + file + "'";
     if (tensor.sizes() != at::IntArrayRef(weight.shape))
       return Status::invalid(what + " has shape " + sizesText(tensor.sizes()) + ", the plan expects " +
                              sizesText(weight.shape));
     if (!at::isFloatingType(tensor.scalar_type()))
       return Status::invalid(what + " must be of a floating-point type, not " + c10::toString(tensor.scalar_type()));
     tensor = partOf(tensor, part);
+    if (part.count > 1 && weight.pieces.size() > 1)
+      tensor = tensor.clone(); // The rest of what was put together goes.
     // The least and the greatest value show NaN and infinity in one pass without memory.
     auto [least, greatest] = at::aminmax(tensor);
     if (!std::isfinite(least.item<double>()) || !std::isfinite(greatest.item<double>())) {

@@ -35,6 +35,14 @@ struct TensorType {
   DType dtype = DType::F32;
 };
 
+/// A tensor of the base checkpoint, or its rows from `begin` up to `end` (0: all), whose elements are a part of a
+/// weight's: `morph.piece` (dialect/MorphAttrs.td).
+struct Piece {
+  std::string tensor;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
 /// How a weight that no checkpoint holds gets its first value: the fields of `morph.init` (dialect/MorphAttrs.td).
 struct Init {
   std::string kind; ///< copy | repeat_heads | constant | normal | values
@@ -43,6 +51,7 @@ struct Init {
   int64_t times = 0;
   double value = 0;
   std::vector<double> values;
+  std::vector<Piece> pieces = {}; ///< What the base checkpoint has in the place of `source`; empty: the source itself.
 };
 
 /// A weight or gate that the program reads, by its name in the model.
@@ -50,10 +59,11 @@ struct Weight {
   std::string name;
   std::vector<int64_t> shape;
   DType dtype = DType::F32;
-  bool trainable = false; ///< The program has an output `grad.<name>`, or updates the weight.
-  bool gate = false;      ///< A gate: `init` gives its first value, `layer` its layer.
-  int64_t layer = -1;     ///< Gates only.
-  std::string teacherOf;  ///< Not empty: always the base checkpoint's tensor of this name.
+  bool trainable = false;    ///< The program has an output `grad.<name>`, or updates the weight.
+  bool gate = false;         ///< A gate: `init` gives its first value, `layer` its layer.
+  int64_t layer = -1;        ///< Gates only.
+  std::string teacherOf;     ///< Not empty: always the base checkpoint's tensor of this name.
+  std::vector<Piece> pieces; ///< What the base checkpoint has in its place; empty: a tensor of its name.
   std::optional<Init> init;
 };
 

@@ -138,8 +138,8 @@ private:
   }
 
   Status readWeight(const Json &json, const std::string &at) {
-    MORPH_RETURN_IF_ERROR(
-        onlyMembers(json, at, {"name", "shape", "dtype", "value", "trainable", "gate", "layer", "teacher_of", "init"}));
+    MORPH_RETURN_IF_ERROR(onlyMembers(
+        json, at, {"name", "shape", "dtype", "value", "trainable", "gate", "layer", "teacher_of", "pieces", "init"}));
     Weight weight;
     MORPH_ASSIGN_OR_RETURN(weight.name, jsonGet<std::string>(json, "name", at));
     MORPH_ASSIGN_OR_RETURN(weight.shape, jsonGet<std::vector<int64_t>>(json, "shape", at));
@@ -148,6 +148,7 @@ private:
     MORPH_ASSIGN_OR_RETURN(weight.gate, jsonGetOr<bool>(json, "gate", false, at));
     MORPH_ASSIGN_OR_RETURN(weight.layer, jsonGetOr<int64_t>(json, "layer", -1, at));
     MORPH_ASSIGN_OR_RETURN(weight.teacherOf, jsonGetOr<std::string>(json, "teacher_of", "", at));
+    MORPH_RETURN_IF_ERROR(readPieces(json, at, weight.pieces));
     if (auto init = json.find("init"); init != json.end() && !init->is_null()) {
       MORPH_ASSIGN_OR_RETURN(weight.init, readInit(*init, at + ".init"));
     }
@@ -158,7 +159,7 @@ private:
   }
 
   static StatusOr<Init> readInit(const Json &json, const std::string &at) {
-    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"kind", "source", "heads", "times", "value", "values"}));
+    MORPH_RETURN_IF_ERROR(onlyMembers(json, at, {"kind", "source", "heads", "times", "value", "values", "pieces"}));
     Init init;
     MORPH_ASSIGN_OR_RETURN(init.kind, jsonGet<std::string>(json, "kind", at));
     MORPH_ASSIGN_OR_RETURN(init.source, jsonGetOr<std::string>(json, "source", "", at));
@@ -166,7 +167,28 @@ private:
     MORPH_ASSIGN_OR_RETURN(init.times, jsonGetOr<int64_t>(json, "times", 0, at));
     MORPH_ASSIGN_OR_RETURN(init.value, jsonGetOr<double>(json, "value", 0, at));
     MORPH_ASSIGN_OR_RETURN(init.values, jsonGetOr<std::vector<double>>(json, "values", {}, at));
+    MORPH_RETURN_IF_ERROR(readPieces(json, at, init.pieces));
     return init;
+  }
+
+  /// The member `pieces`, which may be absent.
+  static Status readPieces(const Json &json, const std::string &at, std::vector<Piece> &pieces) {
+    if (!json.contains("pieces"))
+      return Status();
+    return each(json, at, "pieces", [&](const Json &element, const std::string &where) {
+      MORPH_RETURN_IF_ERROR(onlyMembers(element, where, {"tensor", "rows"}));
+      Piece piece;
+      MORPH_ASSIGN_OR_RETURN(piece.tensor, jsonGet<std::string>(element, "tensor", where));
+      if (element.contains("rows")) {
+        MORPH_ASSIGN_OR_RETURN(const auto rows, jsonGet<std::vector<int64_t>>(element, "rows", where));
+        if (rows.size() != 2 || rows[0] < 0 || rows[0] >= rows[1])
+          return Status::invalid(where + ": 'rows' must be a begin and a greater end");
+        piece.begin = rows[0];
+        piece.end = rows[1];
+      }
+      pieces.push_back(std::move(piece));
+      return Status();
+    });
   }
 
   Status readTables() {
@@ -256,6 +278,16 @@ OrderedJson toJson(const std::vector<Dim> &shape) {
 
 OrderedJson toJson(const NamedValue &value) { return {{"name", value.name}, {"value", value.value}}; }
 
+OrderedJson toJson(const std::vector<Piece> &pieces) {
+  OrderedJson json = OrderedJson::array();
+  for (const Piece &piece : pieces) {
+    json.push_back({{"tensor", piece.tensor}});
+    if (piece.end)
+      json.back()["rows"] = {piece.begin, piece.end};
+  }
+  return json;
+}
+
 OrderedJson toJson(const Init &init) {
   OrderedJson json = {{"kind", init.kind}};
   if (!init.source.empty())
@@ -268,6 +300,8 @@ OrderedJson toJson(const Init &init) {
     json["value"] = init.value;
   if (!init.values.empty())
     json["values"] = init.values;
+  if (!init.pieces.empty())
+    json["pieces"] = toJson(init.pieces);
   return json;
 }
 
@@ -282,6 +316,8 @@ OrderedJson toJson(const Weight &weight, int64_t value) {
     json["layer"] = weight.layer;
   if (!weight.teacherOf.empty())
     json["teacher_of"] = weight.teacherOf;
+  if (!weight.pieces.empty())
+    json["pieces"] = toJson(weight.pieces);
   if (weight.init)
     json["init"] = toJson(*weight.init);
   return json;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Names.h"
+#include "runtime/plan/Pieces.h"
 #include "runtime/plan/Updates.h"
 
 #include <algorithm>
@@ -130,12 +131,12 @@ private:
       if (init.source.empty())
         return Status::invalid("init '" + init.kind + "' needs a source");
       if (init.kind == "copy")
-        return Status();
+        return checkPieces(weight.shape, init.pieces);
       if (init.heads < 1 || init.times < 1 || weight.shape.empty() || init.times > weight.shape[0] ||
           init.heads > weight.shape[0] / init.times || weight.shape[0] % (init.heads * init.times) != 0)
         return Status::invalid("init 'repeat_heads' of " + std::to_string(init.heads) + " heads " +
                                std::to_string(init.times) + " times does not fit the shape");
-      return Status();
+      return checkPieces(sourceShape(weight), init.pieces);
     }
     if (init.kind == "constant" || init.kind == "normal") {
       if (!fitsF32(init.value) || (init.kind == "normal" && init.value < 0))
@@ -172,6 +173,9 @@ private:
       return Status::invalid("a gate needs 'layer' and 'init'");
     if (!weight.teacherOf.empty() && (weight.trainable || weight.init || weight.gate))
       return Status::invalid("a weight with 'teacher_of' is frozen and has no init");
+    if (!weight.pieces.empty() && (weight.init || weight.gate))
+      return Status::invalid("a weight with 'pieces' is the checkpoint's and has no init");
+    MORPH_RETURN_IF_ERROR(checkPieces(weight.shape, weight.pieces));
     if (weight.init)
       return checkInit(weight);
     return Status();

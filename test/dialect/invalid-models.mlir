@@ -65,6 +65,41 @@ morph.model @weight_c2 base architecture "llama" layers 1 {
 
 // -----
 
+morph.model @weight_c2_pieces base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c2: a weight with `init` is new, one with `teacher_of` is the checkpoint's, one with `pieces` is made of the checkpoint's}}
+  morph.weight @w : tensor<4xf32> teacher_of "s" pieces [#morph.piece<"a">]
+}
+
+// -----
+
+morph.model @weight_c5_empty base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c5: `pieces` is empty, expected one or more}}
+  morph.weight @w : tensor<4xf32> pieces []
+}
+
+// -----
+
+morph.model @weight_c5 base architecture "llama" layers 1 {
+  // expected-error@below {{weight_c5: the pieces have 5 rows, expected the product of the first dimensions of [2,3,4]}}
+  morph.weight @w : tensor<2x3x4xf32> pieces [#morph.piece<"a", rows 0 to 3>, #morph.piece<"b", rows 4 to 6>]
+}
+
+// -----
+
+morph.model @piece_c1 base architecture "llama" layers 1 {
+  // expected-error@below {{piece_c1: the tensor has no name}}
+  morph.weight @w : tensor<4xf32> pieces [#morph.piece<"">]
+}
+
+// -----
+
+morph.model @piece_c2 base architecture "llama" layers 1 {
+  // expected-error@below {{piece_c2: the rows of 'a' are 4 to 4, expected a begin of 0 or more and a greater end}}
+  morph.weight @w : tensor<4xf32> pieces [#morph.piece<"a", rows 4 to 4>]
+}
+
+// -----
+
 morph.model @weight_c3_heads base architecture "llama" layers 1 {
   // expected-error@below {{weight_c3: `init` makes 6 groups of rows (heads 2, times 3), which the first dimension of 'tensor<8x4xf32>' cannot be split into}}
   morph.weight @w : tensor<8x4xf32> init <repeat_heads, source = "s", heads = 2, times = 3>

@@ -24,6 +24,10 @@ morph.model @tiny base architecture "llama" layers 1 {
   morph.weight @experts_down : tensor<8x8x6xf32>
   // CHECK-NEXT: morph.weight @teacher : tensor<8x8xbf16> teacher_of "model.q"
   morph.weight @teacher : tensor<8x8xbf16> teacher_of "model.q"
+  // CHECK-NEXT: morph.weight @rows : tensor<4x8xbf16> pieces [#morph.piece<"fused", rows 8 to 12>]
+  morph.weight @rows : tensor<4x8xbf16> pieces [#morph.piece<"fused", rows 8 to 12>]
+  // CHECK-NEXT: morph.weight @stacked : tensor<2x3x8xbf16> pieces [#morph.piece<"first">, #morph.piece<"second">]
+  morph.weight @stacked : tensor<2x3x8xbf16> pieces [#morph.piece<"first">, #morph.piece<"second">]
   // CHECK-NEXT: morph.gate @gate.0 layer 0 of ["full", "lightning", "gated_deltanet"] value [5.000000e-01, 2.500000e-01]
   morph.gate @gate.0 layer 0 of ["full", "lightning", "gated_deltanet"] value [0.5, 0.25]
   // CHECK-NEXT: morph.rope_table @rope [1.000000e+00, 1.000000e-02] attention_factor 1.000000e+00

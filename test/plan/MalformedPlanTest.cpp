@@ -95,6 +95,20 @@ const Malformed kCases[] = {
     {"InitValues", [](Json &j) { j["weights"][1]["init"] = {{"kind", "values"}, {"values", {1, 2, 3, 4}}}; },
      "has 4 values, the weight has 6"},
     {"TrainedTeacher", [](Json &j) { j["weights"][1]["teacher_of"] = "a"; }, "is frozen and has no init"},
+    {"PieceRows", [](Json &j) { j["weights"][1]["pieces"] = {{{"tensor", "a"}, {"rows", {3, 3}}}}; },
+     "'rows' must be a begin and a greater end"},
+    {"PieceRowsBeyond",
+     [](Json &j) { j["weights"][1]["pieces"] = {{{"tensor", "a"}, {"rows", {0, int64_t(1) << 62}}}}; },
+     "expected a begin and a greater end"},
+    {"PieceSum", [](Json &j) { j["weights"][1]["pieces"] = {{{"tensor", "a"}, {"rows", {0, 5}}}}; },
+     "the pieces have 5 rows, expected the product of the first dimensions of [6]"},
+    {"PieceWithoutTensor", [](Json &j) { j["weights"][1]["pieces"] = {{{"rows", {0, 6}}}}; }, "tensor"},
+    {"PiecesOfNew",
+     [](Json &j) {
+       j["weights"][1]["pieces"] = {{{"tensor", "a"}, {"rows", {0, 6}}}};
+       j["weights"][1]["init"] = {{"kind", "constant"}, {"value", 1}};
+     },
+     "a weight with 'pieces' is the checkpoint's and has no init"},
     {"GateWithoutLayer", [](Json &j) { j["weights"][1]["gate"] = true; }, "a gate needs 'layer' and 'init'"},
     {"RopeEmpty", [](Json &j) { j["rope_tables"]["r"] = {{"inverse_frequencies", Json::array()}}; },
      "must have 1 to 65536 frequencies"},

@@ -15,11 +15,16 @@ TEST(PlanTest, RoundTripGivesTheSameBytes) {
   plan.ropeTables["rope"] = {{1, 0.1, 1.0 / 3}, 1.25};
   plan.weights[0].init = plan::Init{"repeat_heads", "source.weight", 11, 1, 0, {}};
   plan.weights[3].init = plan::Init{"normal", "", 0, 0, 0.02, {}};
+  plan.weights[0].init->pieces = {{"fused.weight", 0, 11}};
+  plan.weights[2].pieces = {{"other.weight"}, {"fused.weight", 11, 12}};
   std::string text = plan::printPlan(plan);
   auto parsed = plan::parsePlan(text, "plan.json");
   ASSERT_TRUE(parsed.ok()) << parsed.status().message();
   EXPECT_EQ(plan::printPlan(*parsed), text);
   EXPECT_EQ(parsed->weights[0].init->heads, 11);
+  EXPECT_EQ(parsed->weights[0].init->pieces.at(0).end, 11);
+  EXPECT_EQ(parsed->weights[2].pieces.at(0).tensor, "other.weight");
+  EXPECT_EQ(parsed->weights[2].pieces.at(1).begin, 11);
   EXPECT_EQ(parsed->ropeTables.at("rope").inverseFrequencies[2], 1.0 / 3);
   EXPECT_EQ(std::get<double>(parsed->instructions[1].attributes.at("eps")), 1e-5);
 }

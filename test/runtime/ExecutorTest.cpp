@@ -2,6 +2,7 @@
 // The executor: results, lifetimes, masters, errors.
 
 #include "runtime/exec/Executor.h"
+#include "runtime/exec/Bindings.h"
 #include "runtime/plan/Buffers.h"
 #include "runtime/plan/InferShapes.h"
 #include "test/plan/PlanBuilder.h"
@@ -87,6 +88,57 @@ TEST(ExecutorTest, WhatIsNotTrainedHasThePlansTypeWhateverTheStoreHolds) {
   }
   EXPECT_FALSE(at::equal(make(plan, smallWeights())->run(smallInputs())->at("loss"),
                          make(smallTrainingPlan(), smallWeights())->run(smallInputs())->at("loss")));
+}
+
+TEST(ExecutorTest, WeightsOfPiecesAreThePieces) {
+  const NamedTensors whole = smallWeights();
+  const NamedTensors expected = copies(*make(smallTrainingPlan(), whole)->run(smallInputs()));
+  plan::Plan plan = smallTrainingPlan();
+  NamedTensors split = whole;
+  const at::Tensor head = whole.at("head.weight"), proj = whole.at("proj.weight");
+  for (plan::Weight &weight : plan.weights) {
+    if (weight.name == "head.weight")
+      weight.pieces = {{"fused", 6, 9}, {"rest"}};
+    if (weight.name == "proj.weight")
+      weight.pieces = {{"fused", 0, 6}};
+  }
+  split.erase("head.weight");
+  split.erase("proj.weight");
+  split["fused"] = at::cat({proj, head.narrow(0, 0, 3)});
+  split["rest"] = head.narrow(0, 3, 8).contiguous();
+  const NamedTensors outputs = *make(plan, split)->run(smallInputs());
+  for (const auto &[name, value] : expected)
+    EXPECT_TRUE(at::equal(value, outputs.at(name))) << name;
+
+  // One piece of a frozen weight is a view of the checkpoint, and what training stored under the weight's name goes
+  // first.
+  WeightStore store = WeightStore::inMemory(split);
+  auto part = loadWeight(plan, plan.weights[2], store, 0, at::kFloat, Part());
+  ASSERT_TRUE(part.ok()) << part.status().message();
+  EXPECT_EQ(part->storage().data(), split.at("fused").storage().data());
+  store.add({{"proj.weight", at::ones({6, 6})}});
+  EXPECT_EQ(loadWeight(plan, plan.weights[2], store, 0, at::kFloat, Part())->sum().item<float>(), 36);
+
+  split.erase("rest");
+  EXPECT_EQ(createError(plan, split), "the checkpoint has no tensor 'rest' that program 'distill' reads a weight from");
+  split["rest"] = at::zeros({7, 6});
+  EXPECT_EQ(createError(plan, split), "'memory': the pieces of 'fused' and others have 60 elements together, expected "
+                                      "the 66 of [11,6]");
+  split["rest"] = at::full({8, 6}, NAN);
+  EXPECT_NE(createError(plan, split).find("weight 'head.weight' of 'memory' holds 48 of 66 values"), std::string::npos)
+      << createError(plan, split);
+}
+
+TEST(ExecutorTest, FirstValuesAreCopiedFromPieces) {
+  plan::Weight weight;
+  weight.name = "w";
+  weight.shape = {8, 3};
+  weight.init = plan::Init{"repeat_heads", "k_proj.weight", 2, 2, 0, {}, {{"fused", 4, 8}}};
+  const at::Tensor fused = at::arange(30, at::kFloat).view({10, 3});
+  auto value = loadWeight(plan::Plan(), weight, WeightStore::inMemory({{"fused", fused}}), 0, at::kFloat, Part());
+  ASSERT_TRUE(value.ok()) << value.status().message();
+  EXPECT_TRUE(at::equal(
+      *value, at::cat({fused.narrow(0, 4, 2), fused.narrow(0, 4, 2), fused.narrow(0, 6, 2), fused.narrow(0, 6, 2)})));
 }
 
 TEST(ExecutorTest, TheSameRunGivesTheSameBits) {

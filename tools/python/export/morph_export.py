@@ -64,12 +64,20 @@ class WeightFiles:
     def __getitem__(self, name):
         return self.owner[name].get_tensor(name)
 
+    def read(self, name, pieces, shape):
+        """The tensor of a name, or what the base has in its place: pieces of others, which have `shape` together."""
+        if name in self or not pieces:
+            if name not in self:
+                raise ExportError(f"no file holds the weight {name}")
+            return self[name]
+        parts = [self[piece["tensor"]] for piece in pieces]
+        parts = [part[slice(*piece["rows"])] if "rows" in piece else part for part, piece in zip(parts, pieces)]
+        return torch.cat([part.flatten() for part in parts]).reshape(shape)
+
 
 def initial_value(weight, weights):
     """The first value of a weight that no file holds, as dialect/MorphAttrs.td defines it."""
-    init = weight.get("init")
-    if init is None:
-        raise ExportError(f"no file holds the weight {weight['name']}")
+    init = weight["init"]
     kind, shape = init["kind"], weight["shape"]
     if kind == "values":
         # Of the last dimensions, the same along those before them.
@@ -77,9 +85,9 @@ def initial_value(weight, weights):
     if kind == "constant":
         return torch.full(shape, float(init["value"]), dtype=torch.float32)
     if kind == "copy":
-        return weights[init["source"]].reshape(shape)
+        return weights.read(init["source"], init.get("pieces"), shape).reshape(shape)
     if kind == "repeat_heads":
-        source = weights[init["source"]]
+        source = weights.read(init["source"], init.get("pieces"), [shape[0] // init["times"], *shape[1:]])
         groups = source.reshape(init["heads"], -1, *source.shape[1:])
         return groups.repeat_interleave(init["times"], dim=0).reshape(shape)
     raise ExportError(f"the weight {weight['name']} was never trained and starts from random values")
@@ -158,7 +166,8 @@ class PlanWeights:
         if name not in self.plan:
             raise ExportError(f"the hybrid has no weight {name}, which the class that is to load it needs")
         weight = self.plan[name]
-        tensor = self.weights[name] if name in self.weights else initial_value(weight, self.weights)
+        tensor = initial_value(weight, self.weights) if name not in self.weights and "init" in weight else \
+            self.weights.read(name, weight.get("pieces"), weight["shape"])
         if list(tensor.shape) != weight["shape"]:
             raise ExportError(f"the weight {name} has shape {list(tensor.shape)}, expected {weight['shape']}")
         if not torch.isfinite(tensor).all():
@@ -169,7 +178,8 @@ class PlanWeights:
 
 def check_dropped(plan, weights, mixers):
     """No tensor of the weight files goes nowhere, but those of mixers that were not chosen."""
-    names = {weight["name"] for weight in plan["weights"]}
+    names = {weight["name"] for weight in plan["weights"]} | \
+        {piece["tensor"] for weight in plan["weights"] for piece in weight.get("pieces", [])}
 
     def is_other(name):
         if name.endswith("rotary_emb.inv_freq") or name == "lm_head.weight":
