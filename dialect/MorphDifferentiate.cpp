@@ -262,6 +262,10 @@ Gradients KlDivergenceOp::buildGradients(OpBuilder &builder, ValueRange dy, Arra
   return {Value(),
           needed[1] ? builder.create<KlDivergenceGradOp>(getLoc(), dy[0], getTeacher(), getStudent()) : Value()};
 }
+Gradients ReverseKlDivergenceOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  return {Value(),
+          needed[1] ? builder.create<ReverseKlDivergenceGradOp>(getLoc(), dy[0], getTeacher(), getStudent()) : Value()};
+}
 
 Gradients SquaredErrorOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<SquaredErrorGradOp>(getLoc(), dy[0], getX(), getTarget(), getNormalize())

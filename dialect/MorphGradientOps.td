@@ -319,6 +319,17 @@ def Morph_KlDivergenceGradOp : Morph_GradientOp<"kl_divergence_grad"> {
   let inPlace = ["student"];
 }
 
+def Morph_ReverseKlDivergenceGradOp : Morph_GradientOp<"reverse_kl_divergence_grad"> {
+  let summary = "Gradient of reverse_kl_divergence by the student's logits";
+  let description = [{Constraints: reverse_kl_divergence_grad_c1 dy is [N], teacher and student [N,V].}];
+  let arguments = (ins Morph_Float:$dy, Morph_Float:$teacher, Morph_Float:$student);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"dy", "N", "reverse_kl_divergence_grad_c1">, HasShape<"teacher", "NV", "reverse_kl_divergence_grad_c1">,
+      HasShape<"student", "NV", "reverse_kl_divergence_grad_c1">];
+  let resultShapes = ["NV"];
+  let inPlace = ["student"];
+}
+
 def Morph_SquaredErrorGradOp : Morph_GradientOp<"squared_error_grad"> {
   let summary = "Gradient of squared_error by x, dy a scalar";
   let description = [{

@@ -28,6 +28,33 @@ def Morph_KlDivergenceOp : Morph_DifferentiableOp<"kl_divergence"> {
   let resultShapes = ["N"];
 }
 
+def Morph_ReverseKlDivergenceOp : Morph_DifferentiableOp<"reverse_kl_divergence"> {
+  let summary = "KL(softmax(student) || softmax(teacher)) a row [N], logits [N,V]";
+  let description = [{
+    It asks the student to say nothing that the teacher would not, where kl_divergence asks it to say all that the teacher
+    would (MiniLLM, arXiv 2306.08543). The teacher gets no gradient.
+    Constraints: reverse_kl_divergence_c1 teacher and student are [N,V].
+  }];
+  let arguments = (ins Morph_Float:$teacher, Morph_Float:$student);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"teacher", "NV", "reverse_kl_divergence_c1">,
+      HasShape<"student", "NV", "reverse_kl_divergence_c1">];
+  let resultShapes = ["N"];
+}
+
+def Morph_KeepTopOp : Morph_ComputeOp<"keep_top"> {
+  let summary = "Logits [N,V] of which a row's `count` greatest are kept, and the others are nothing in its softmax";
+  let description = [{
+    The others, but those that equal the last one kept, become 200 less than the greatest: a share below 1e-86.
+    Constraints: keep_top_c1 logits is [N,V]; keep_top_c2 count is from 1 to V.
+  }];
+  let arguments = (ins Morph_Float:$logits, I64Attr:$count);
+  let results = (outs Morph_Float:$result);
+  let rules = [HasShape<"logits", "NV", "keep_top_c1">, Range<"count", "1", "V", "keep_top_c2">];
+  let resultShapes = ["NV"];
+  let assemblyFormat = "$logits `count` $count attr-dict `:` type($logits)";
+}
+
 def Morph_CorrectOp : Morph_ComputeOp<"correct"> {
   let summary = "1 where the largest logit of the row is the target's, else 0: [N]";
   let description = [{Constraints: correct_c1 logits is [N,V] and targets [N].}];

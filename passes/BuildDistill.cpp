@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-build-distill: the hybrid against the base model that it was made from.
 
+#include "passes/Adapters.h"
 #include "passes/Passes.h"
 #include "passes/ProgramBuilder.h"
 
@@ -19,12 +20,12 @@ constexpr llvm::StringLiteral kTeacherPrefix = "teacher.";
 struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillPass> {
   using BuildDistillPassBase::BuildDistillPassBase;
 
-  /// Copies the model's ops as the teacher's: mixers become what they replaced, and weights that are trained, or that
-  /// the hybrid no longer has, are read as `teacher.<name>`.
+  /// Copies the model's ops as the teacher's: mixers become what they replaced, and weights that change, or that the
+  /// hybrid no longer has, are read as `teacher.<name>`.
   class TeacherRewrite {
   public:
-    TeacherRewrite(ProgramBuilder &program, const SymbolNames &trained)
-        : program(program), trained(trained), weights(program.model()) {}
+    TeacherRewrite(ProgramBuilder &program, const SymbolNames &changed)
+        : program(program), changed(changed), weights(program.model()) {}
 
     FailureOr<Value> operator()(Operation *op, IRMapping &mapping) {
       if (auto param = dyn_cast<ParamOp>(op))
@@ -39,7 +40,7 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
   private:
     FailureOr<Value> copyParam(ParamOp param) {
       StringAttr name = param.getSymbolAttr().getAttr();
-      if (!trained.contains(name))
+      if (!changed.contains(name))
         return Value();
       WeightOp weight = weights.lookup(name);
       if (!weight)
@@ -69,10 +70,10 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
       OpBuilder &builder = program.builder();
       auto copy = cast<SoftmaxMixerOp>(builder.clone(*mixer, mapping));
       auto parameters = cast<TokenMixerOpInterface>(mixer.getOperation()).getMixerParameters();
-      bool isTrained = llvm::any_of(parameters, [&](const MixerParameter &parameter) {
-        return trained.contains(builder.getStringAttr(parameter.name));
+      bool isChanged = llvm::any_of(parameters, [&](const MixerParameter &parameter) {
+        return changed.contains(builder.getStringAttr(parameter.name));
       });
-      if (!isTrained)
+      if (!isChanged)
         return copy.getResult();
       copy.setPrefix((kTeacherPrefix + mixer.getPrefix()).str());
       return addWeights(copy);
@@ -84,14 +85,20 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     }
 
     ProgramBuilder &program;
-    const SymbolNames &trained;
+    const SymbolNames &changed;
     WeightAdder weights;
   };
 
   LogicalResult build(ModelOp model) {
     if (failed(requirePhase(model, {Phase::Hybrid}, getArgument())) ||
-        failed(checkOption(model, "train", train, {"linear", "all"})))
+        failed(checkOption(model, "train", train, {"linear", "all"})) ||
+        failed(checkOption(model, "loss", loss, {"kl", "reverse_kl"})))
       return failure();
+    if (top < 0 || (top > 0 && loss != "kl"))
+      return emitModelError(model) << "cannot be distilled with 'top' " << top.getValue() << " and 'loss' '" << loss
+                                   << "', expected 0 or more tokens, and 0 where 'loss' is not 'kl'";
+    StringRef unmatched; // morph-add-adapters reports it.
+    const SymbolNames adapted = findAdapted(model, std::vector<std::string>(adapters.begin(), adapters.end()), unmatched);
     FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "distill");
     if (failed(program))
       return failure();
@@ -109,7 +116,9 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
 
     OpBuilder &builder = program->builder();
     Value tokens = program->addTokens(), positions = program->addPositions(), weights = program->addWeights();
-    TeacherRewrite rewrite(*program, trained);
+    SymbolNames changed = trained;
+    changed.insert(adapted.begin(), adapted.end());
+    TeacherRewrite rewrite(*program, changed);
     IRMapping mapping;
     FailureOr<Value> hidden = program->copyForward(tokens, mapping, rewrite);
     if (failed(hidden))
@@ -127,10 +136,22 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     FailureOr<Value> student = program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions));
     if (failed(student))
       return failure();
-    Value divergence = builder.create<KlDivergenceOp>(program->loc(), *teacher, *student);
-    program->addOutput("loss", builder.create<WeightedMeanOp>(program->loc(), divergence, weights));
+    program->addOutput("loss", builder.create<WeightedMeanOp>(program->loc(), addDivergence(*program, *teacher, *student),
+                                                              weights));
     program->finish(trained);
     return success();
+  }
+
+  /// What the student is measured by, a row.
+  Value addDivergence(ProgramBuilder &program, Value teacher, Value student) {
+    OpBuilder &builder = program.builder();
+    if (loss == "reverse_kl")
+      return builder.create<ReverseKlDivergenceOp>(program.loc(), teacher, student);
+    // As many tokens as there are is all of them.
+    const int64_t vocabulary = cast<RankedTensorType>(teacher.getType()).getShape().back();
+    if (top > 0 && top < vocabulary)
+      teacher = builder.create<KeepTopOp>(program.loc(), teacher, top);
+    return builder.create<KlDivergenceOp>(program.loc(), teacher, student);
   }
 
   void runOnOperation() override {

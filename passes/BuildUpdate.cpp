@@ -23,6 +23,7 @@ namespace {
 
 /// torch.optim.AdamW's.
 constexpr double kEpsilon = 1e-8;
+constexpr double kMostFactor = 1e6;
 
 /// The layers of weights and gates; those of no layer are not in it.
 llvm::DenseMap<StringAttr, int64_t> findLayers(ModelOp model) {
@@ -35,6 +36,14 @@ llvm::DenseMap<StringAttr, int64_t> findLayers(ModelOp model) {
   });
   return layers;
 }
+
+/// Weights that have a rate of their own, by a part of their names.
+struct RateGroup {
+  StringRef part;
+  double factor;
+  Value rate = {};
+  bool isUsed = false;
+};
 
 struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass> {
   using BuildUpdatePassBase::BuildUpdatePassBase;
@@ -63,7 +72,10 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
       for (StringRef prefix : {plan::kGradientPrefix, plan::kFirstMomentPrefix, plan::kSecondMomentPrefix})
         inputs.emplace_back((prefix + symbol.getValue()).str(), getParamType(symbols.lookup(symbol.getValue())));
     SmallVector<Value> arguments = update.addInputs(inputs);
-    Value rate = arguments[0], step = arguments[1];
+    FailureOr<SmallVector<RateGroup>> groups = parseRates(model);
+    if (failed(groups))
+      return failure();
+    Value step = arguments[1];
     SmallVector<Trained> trained;
     for (auto [index, symbol] : llvm::enumerate(program.getTrained().getAsRange<FlatSymbolRefAttr>())) {
       ArrayRef<Value> own = ArrayRef(arguments).slice(2 + 3 * index, 3);
@@ -71,13 +83,25 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
       trained.push_back({symbol.getValue(), parameter, own[0], own[1], own[2]});
     }
 
+    for (RateGroup &group : *groups)
+      group.rate = builder.create<ScaleOp>(update.getLoc(), arguments[0], builder.getF64FloatAttr(group.factor));
+    auto findRate = [&](StringRef weight) {
+      Value rate = arguments[0];
+      for (RateGroup &group : *groups)
+        if (weight.contains(group.part)) {
+          group.isUsed = true;
+          rate = group.rate;
+        }
+      return rate;
+    };
+
     SmallVector<Attribute> names = {builder.getStringAttr(plan::kNorm)};
     SmallVector<Value> outputs = {clipGradients(builder, model, trained)};
     for (Trained &weight : trained) {
       // What is no matrix is a norm, a bias, a gate or a decay rate.
       bool decays = cast<RankedTensorType>(weight.parameter.getType()).getRank() >= 2;
       auto adamw = builder.create<AdamwOp>(weight.parameter.getLoc(), weight.parameter, weight.gradient, weight.first,
-                                           weight.second, rate, step, builder.getF64FloatAttr(beta1),
+                                           weight.second, findRate(weight.name), step, builder.getF64FloatAttr(beta1),
                                            builder.getF64FloatAttr(beta2), builder.getF64FloatAttr(kEpsilon),
                                            builder.getF64FloatAttr(decays ? weightDecay : 0.0));
       for (auto [prefix, value] : {std::pair(plan::kFirstMomentPrefix, adamw.getNextFirst()),
@@ -87,8 +111,25 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
       }
     }
     builder.create<OutputOp>(update.getLoc(), builder.getArrayAttr(names), outputs);
+    for (const RateGroup &group : *groups)
+      if (!group.isUsed)
+        return emitProgramError(program) << "trains no weight with '" << group.part
+                                         << "' in its name, which has a rate of its own";
     program.setUpdateAttr(FlatSymbolRefAttr::get(update.getSymNameAttr()));
     return success();
+  }
+
+  FailureOr<SmallVector<RateGroup>> parseRates(ModelOp model) {
+    SmallVector<RateGroup> groups;
+    for (const std::string &entry : rates) {
+      auto [part, text] = StringRef(entry).rsplit('=');
+      double factor = 0;
+      if (part.empty() || text.getAsDouble(factor) || !(factor > 0 && factor <= kMostFactor))
+        return emitModelError(model) << "cannot be trained with the rate '" << entry
+                                     << "', expected PART=FACTOR with a factor above 0";
+      groups.push_back({part, factor});
+    }
+    return groups;
   }
 
   /// A weight's or a gate's type in a program.

@@ -167,13 +167,18 @@ def BuildDistillPass : Morph_Pass<"morph-build-distill"> {
   let summary = "Build the program that distils the teacher into the hybrid";
   let description = [{
     Phase hybrid. Adds `@distill(tokens [B,T], positions [N], weights [N]) -> teacher [N,C], loss`: the weighted mean over
-    the positions of KL(teacher || hybrid). `teacher` is what goes into the teacher's head: a run that is given it computes
+    the positions of KL(teacher || hybrid), with `loss=reverse_kl` of KL(hybrid || teacher); with `top` the teacher's
+    distribution is that of its `top` likeliest tokens alone. `teacher` is what goes into the teacher's head: a run that is given it computes
     of the teacher the head alone. The teacher is the hybrid's forward with each candidate replaced by the full attention it
-    was made from; weights that the hybrid lost or trains are added as `teacher.<name>` with `teacher_of`.
+    was made from; weights that the hybrid lost, trains or is to have `adapters` beside are added as `teacher.<name>` with
+    `teacher_of`.
   }];
   let options = [
     Option<"train", "train", "std::string", /*default=*/"\"linear\"",
            "linear: the weights of linear attention; all: every weight of the hybrid">,
+    Option<"loss", "loss", "std::string", /*default=*/"\"kl\"", "kl: from the teacher; reverse_kl: from the hybrid">,
+    Option<"top", "top", "int64_t", /*default=*/"0", "The teacher's likeliest tokens that count; 0: all">,
+    ListOption<"adapters", "adapters", "std::string", "Parts of names of matrices that morph-add-adapters is for">,
   ];
 }
 
@@ -244,6 +249,30 @@ def ExpandMixersPass : Morph_Pass<"morph-expand-mixers"> {
     ...
     ```
   }];
+}
+
+def AddAdaptersPass : Morph_Pass<"morph-add-adapters"> {
+  let summary = "Put trained low-rank adapters beside frozen matrices of a program";
+  let description = [{
+    LoRA (arXiv 2106.09685). Of a matrix of the checkpoint [O,I] in whose name one of `weights` stands each product y = W x
+    becomes y = W x + B (A x), A [R,I] of normal draws and B [O,R] zero at first; A and B are trained, and W is not. They are
+    `<module>.lora_A.weight` and `<module>.lora_B.weight` of the module whose weight W is, and the stage that trains them adds
+    their product to W at its end. Mixers of the program must be expanded.
+
+    ```mlir
+    %y = morph.linear %x, %w : tensor<?x?x16xf32>, tensor<32x16xf32>
+    ==>
+    %y0 = morph.linear %x, %w : tensor<?x?x16xf32>, tensor<32x16xf32>
+    %n = morph.linear %x, %a : tensor<?x?x16xf32>, tensor<4x16xf32>
+    %u = morph.linear %n, %b : tensor<?x?x4xf32>, tensor<32x4xf32>
+    %y = morph.add %y0, %u : tensor<?x?x32xf32>, tensor<?x?x32xf32>
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
+    ListOption<"weights", "weights", "std::string", "Parts of the names of matrices; none: nothing is done">,
+    Option<"rank", "rank", "int64_t", /*default=*/"16", "R, the rank of what is added">,
+  ];
 }
 
 def DemandRowsPass : Morph_Pass<"morph-demand-rows"> {
@@ -318,6 +347,8 @@ def BuildUpdatePass : Morph_Pass<"morph-build-update"> {
     Option<"beta1", "beta1", "double", /*default=*/"0.9", "Decay of the first moment">,
     Option<"beta2", "beta2", "double", /*default=*/"0.999", "Decay of the second moment">,
     Option<"weightDecay", "weight_decay", "double", /*default=*/"0", "Decoupled decay of matrices">,
+    ListOption<"rates", "rates", "std::string",
+               "PART=FACTOR: weights with PART in their names have FACTOR times the rate; of several the last holds">,
   ];
 }
 

@@ -65,6 +65,15 @@ OptionRule makeNumber(StringRef key, Member ProgramOptions::*member, SmallVector
           }};
 }
 
+OptionRule makeWords(StringRef key, std::vector<std::string> ProgramOptions::*member, SmallVector<StringRef> programs) {
+  return {key, std::move(programs), "words with spaces between", [=](ProgramOptions &options, StringRef value) {
+            SmallVector<StringRef> words;
+            value.split(words, ' ', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+            (options.*member).assign(words.begin(), words.end());
+            return !words.empty();
+          }};
+}
+
 /// What range it is of is the pass's to say.
 OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<StringRef> programs) {
   return {key, std::move(programs), "a number",
@@ -95,6 +104,11 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
       makeReal("beta1", &ProgramOptions::beta1, training),
       makeReal("beta2", &ProgramOptions::beta2, training),
       makeReal("weight_decay", &ProgramOptions::weightDecay, training),
+      makeWords("rates", &ProgramOptions::rates, {"distill", "finetune"}),
+      makeWords("adapters", &ProgramOptions::adapters, {"distill", "finetune"}),
+      makeNumber("adapter_rank", &ProgramOptions::adapterRank, {"distill", "finetune"}, 1),
+      makeChoice("divergence", &ProgramOptions::divergence, {"distill"}, {"kl", "reverse_kl"}),
+      makeNumber("top", &ProgramOptions::top, {"distill"}, 0),
       makeFlag("kernels", &ProgramOptions::kernels, all),
       makeChoice("precision", &ProgramOptions::precision, all, {"fp32", "bf16"}),
       makeNumber("limit", &ProgramOptions::limit, training, 0),
@@ -136,8 +150,14 @@ static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
     return createBuildAlignPass({options.layers, options.normalize});
   if (options.program == "gates")
     return createBuildGatesPass({options.loss, options.target, options.normalize});
-  if (options.program == "distill")
-    return createBuildDistillPass({options.train.empty() ? "linear" : options.train});
+  if (options.program == "distill") {
+    BuildDistillPassOptions distill;
+    distill.train = options.train.empty() ? "linear" : options.train;
+    distill.loss = options.divergence;
+    distill.top = options.top;
+    distill.adapters = options.adapters;
+    return createBuildDistillPass(distill);
+  }
   if (options.program == "finetune")
     return createBuildFinetunePass({options.train.empty() ? "all" : options.train});
   if (options.program == "pretrain")
@@ -161,6 +181,13 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
   manager.addNestedPass<ModelOp>(createVerifyPhasePass());
   manager.addNestedPass<ModelOp>(createBuilder(options));
   manager.addNestedPass<ModelOp>(createExpandMixersPass());
+  if (!options.adapters.empty()) {
+    AddAdaptersPassOptions adapters;
+    adapters.program = options.program;
+    adapters.weights = options.adapters;
+    adapters.rank = options.adapterRank;
+    manager.addNestedPass<ModelOp>(createAddAdaptersPass(adapters));
+  }
   // Before differentiation: what is not needed gets no gradient, and a teacher and a student share their common part.
   manager.addNestedPass<ModelOp>(createDemandRowsPass());
   addCleanup(manager);
@@ -179,6 +206,7 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     update.beta1 = options.beta1;
     update.beta2 = options.beta2;
     update.weightDecay = options.weightDecay;
+    update.rates = options.rates;
     manager.addNestedPass<ModelOp>(createBuildUpdatePass(update));
     addCleanup(manager);
   }

@@ -39,6 +39,14 @@ struct ProgramOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double weightDecay = 0;
+  /// distill, finetune: weights with a rate of their own, "mlp=0.1" (morph-build-update).
+  std::vector<std::string> rates;
+  /// distill, finetune: parts of the names of matrices that get adapters, and these' rank (morph-add-adapters).
+  std::vector<std::string> adapters;
+  int64_t adapterRank = 16;
+  /// distill: kl or reverse_kl; the teacher's likeliest tokens that count, all where it is 0.
+  std::string divergence = "kl";
+  int64_t top = 0;
   /// false leaves every op an instruction of its own.
   bool kernels = true;
   /// fp32 or bf16: what the factors of products are.

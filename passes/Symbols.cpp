@@ -84,6 +84,11 @@ void WeightAdder::addMixerWeights(TokenMixerOpInterface mixer, StringRef teacher
   }
 }
 
+void WeightAdder::addNew(Location location, const MixerParameter &parameter) {
+  add(location, builder_.getStringAttr(parameter.name),
+      TypeAttr::get(RankedTensorType::get(parameter.shape, builder_.getF32Type())), parameter.init, StringAttr());
+}
+
 void WeightAdder::addTeacherWeight(StringRef prefix, WeightOp weight) {
   StringAttr name = builder_.getStringAttr(prefix + weight.getSymName());
   if (!symbols_.lookup(name))

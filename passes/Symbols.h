@@ -37,6 +37,9 @@ public:
   /// name to give `teacher_of`.
   void addMixerWeights(TokenMixerOpInterface mixer, llvm::StringRef teacherPrefix = "");
 
+  /// Adds a new weight, f32 with its first value.
+  void addNew(mlir::Location location, const MixerParameter &parameter);
+
   /// Adds the weight `prefix + name` that holds the base checkpoint's value of the weight `name`, if it is not there
   /// yet.
   void addTeacherWeight(llvm::StringRef prefix, WeightOp weight);

@@ -189,6 +189,18 @@ constexpr Key kKeys[] = {
     {"pretrain.phase[].advance_at", kNumber, "", "0.9", "> 0, <= 1", "phase_c6",
      "Accuracy at which the next phase begins, that of the worst task's held-out answers."},
 
+/// What distillation and finetuning have beyond the keys that align has, too.
+#define MORPH_TUNING_KEYS(section)                                                                                    \
+  {section ".rates", kStrings, "", "[]", "", "S31",                                                                    \
+   "Rates of their own: `\"mlp = 0.1\"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit "   \
+   "the last holds."},                                                                                                 \
+      {section ".adapters", kStrings, "", "[]", "", "S32",                                                             \
+       "Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at the " \
+       "end of the stage they are added to the matrices."},                                                            \
+      {section ".adapter_rank", kInteger, "", "16", ">= 1, <= 4096", section "_c22", "Rank of the adapters."},         \
+      {section ".lengths", kIntegers, "tokens", "[]", ">= 8, <= 16777216", "S33",                                      \
+       "Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: "     \
+       "`length` all along."}
 #define MORPH_TRAINING_KEYS(section, steps, length, lr, lrEnd, schedule)                                               \
   {section ".steps",                                                                                                   \
    kInteger,                                                                                                           \
@@ -325,6 +337,12 @@ constexpr Key kKeys[] = {
     MORPH_TRAINING_KEYS("distill", "required", "512", "0.0003", "1e-5", "\"cosine\""),
     {"distill.train", kString, "", "\"linear\"", "linear | all", "distill_c15",
      "What is trained: the linear branches, or every weight."},
+    MORPH_TUNING_KEYS("distill"),
+    {"distill.loss", kString, "", "\"kl\"", "kl | reverse_kl", "distill_c20",
+     "KL from the teacher's distribution to the hybrid's, or from the hybrid's to the teacher's, by which the hybrid does "
+     "not spread over all that the teacher may say."},
+    {"distill.top_tokens", kInteger, "tokens", "0", ">= 0, <= 16777216", "distill_c21",
+     "The teacher's likeliest tokens at a position, whose distribution alone is learnt; 0: all."},
     {"distill.text_positions", kInteger, "tokens", "128", ">= 1, <= 16777216", "distill_c16",
      "Last positions of a text sequence at which the KL is taken."},
     {"distill.eval_every", kInteger, "steps", "<steps / 4>", ">= 1, <= 1000000000", "distill_c17",
@@ -339,10 +357,12 @@ constexpr Key kKeys[] = {
     MORPH_TRAINING_KEYS("finetune", "0", "1024", "1e-5", "<lr>", "\"constant\""),
     {"finetune.train", kString, "", "\"all\"", "all | linear", "finetune_c15",
      "What is trained: every weight, or the linear branches."},
+    MORPH_TUNING_KEYS("finetune"),
     {"finetune.long_documents", kBoolean, "", "false", "", "",
      "Windows of text lie inside one document; an error where none is as long. Set it for true long contexts: false "
      "joins documents that are too short."},
 #undef MORPH_TRAINING_KEYS
+#undef MORPH_TUNING_KEYS
 
     {"evaluate.tasks", kStrings, "", "<select.tasks>", "", "S14", "Tasks whose answers are measured."},
     {"evaluate.lengths", kIntegers, "tokens", "<each task's>", ">= 8, <= 16777216", "evaluate_c7",
@@ -467,6 +487,12 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "`key_length`."},
     {"S29", "`data.weights` has a number for each entry of `data.text`, or none; `data.fields` has a field."},
     {"S30", "Kind jsonl has a `path` and is in space `words`; no other kind has a path."},
+    {"S31",
+     "A rate of its own is `PART = FACTOR`: a part of weights' names, without spaces, commas and `=`, and a number above "
+     "0."},
+    {"S32", "A part of names that adapters are for has no spaces, commas or `=`."},
+    {"S33", "None of a stage's `lengths` is above its `length`."},
+    {"S34", "`distill.top_tokens` goes with `distill.loss` kl."},
 };
 
 } // namespace

@@ -65,6 +65,8 @@ private:
   void checkTask(const std::string &path);
   void checkQuestions(const std::string &path);
   void checkStages();
+  /// Of distillation and finetuning: what is trained how, in sequences of which lengths.
+  void checkTuning(const std::string &prefix);
   void checkTaskNames(llvm::StringRef path);
   /// That a selector of that name can run.
   void checkSelector(const std::string &key, const std::string &text);
@@ -323,6 +325,39 @@ void Checker::checkTaskNames(llvm::StringRef path) {
   }
 }
 
+/// Whether a part of weights' names can be handed on: options of programs are words with commas and spaces between.
+static bool isNamePart(llvm::StringRef part) {
+  return !part.empty() && part.find_first_of(" \t\n\r,='\"") == llvm::StringRef::npos;
+}
+
+void Checker::checkTuning(const std::string &prefix) {
+  auto place = [&](llvm::StringRef key, size_t index) {
+    return prefix + key.str() + "[" + std::to_string(index) + "]";
+  };
+  std::vector<std::string> rates = spec_.getStrings(prefix + "rates");
+  for (auto [index, entry] : llvm::enumerate(rates)) {
+    auto [part, text] = llvm::StringRef(entry).split('=');
+    double factor = 0;
+    if (!isNamePart(part.trim()) || text.trim().getAsDouble(factor) || !(factor > 0 && factor <= 1e6))
+      error(place("rates", index), "'" + entry + "' is no rate of some weights [S31]",
+            "expected a part of their names and a factor above 0: \"mlp = 0.1\"");
+  }
+  for (auto [index, part] : llvm::enumerate(spec_.getStrings(prefix + "adapters")))
+    if (!isNamePart(part))
+      error(place("adapters", index), "'" + part + "' is no part of a weight's name [S32]",
+            "expected words like \"q_proj\" or \"mlp\"");
+  for (auto [index, length] : llvm::enumerate(spec_.getIntegers(prefix + "lengths")))
+    if (length > spec_.getInteger(prefix + "length"))
+      error(place("lengths", index),
+            "a length of " + llvm::Twine(length) + " is above '" + prefix + "length', " +
+                llvm::Twine(spec_.getInteger(prefix + "length")) + " [S33]",
+            "'" + prefix + "length' is the longest, that of held-out data");
+  if (prefix == "distill." && spec_.getInteger("distill.top_tokens") > 0 && spec_.getString("distill.loss") != "kl")
+    error("distill.top_tokens", "likeliest tokens are the teacher's, and 'distill.loss' is '" +
+                                    spec_.getString("distill.loss") + "' [S34]",
+          "leave 'top_tokens' out, or give loss = \"kl\"");
+}
+
 void Checker::checkStages() {
   bool hasText = !spec_.getStrings("data.text").empty() || options_.configOnly;
   for (llvm::StringRef stage : {"align", "distill", "finetune"}) {
@@ -343,6 +378,8 @@ void Checker::checkStages() {
     else if (!hasText && spec_.getNumber(prefix + "task_fraction") < 1)
       error(prefix + "task_fraction", "stage '" + stage + "' mixes text with its tasks, but [data] names none [S14]",
             "give 'text' in [data], or task_fraction = 1");
+    if (stage != "align")
+      checkTuning(prefix);
     if (spec_.getInteger(prefix + "warmup") > steps)
       error(prefix + "warmup",
             "'" + prefix + "warmup' is longer than the stage's " + llvm::Twine(steps) + " steps [S17]");

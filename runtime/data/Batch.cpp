@@ -102,7 +102,9 @@ StatusOr<std::unique_ptr<BatchStream>> BatchStream::create(BatchStreamOptions op
   if (options.length != 0 && options.length < 2)
     return Status::invalid(where + ": 'length' must be 2 tokens or more");
   // A batch has one length, drawn from its first task's where none is given: it has to suit all tasks.
-  std::vector<int64_t> lengths = options.length ? std::vector<int64_t>{options.length} : tasks[0]->lengths();
+  std::vector<int64_t> lengths = !options.lengths.empty() ? options.lengths
+                                 : options.length         ? std::vector<int64_t>{options.length}
+                                                          : tasks[0]->lengths();
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   if (options.taskFraction > 0)
     for (const auto &task : tasks) {
@@ -129,6 +131,10 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
     return static_cast<uint64_t>(std::floor(static_cast<double>(number) * options_.taskFraction + 1e-9));
   };
   int64_t length = options_.length ? options_.length : tasks_[0]->drawLength(seed_, index);
+  if (const uint64_t parts = options_.lengths.size(); parts > 0) {
+    const uint64_t batches = static_cast<uint64_t>(std::max<int64_t>(options_.batches, 1));
+    length = options_.lengths[std::min(index * parts / batches, parts - 1)];
+  }
   std::vector<Sample> samples;
   for (int64_t i = 0; i < options_.batch; ++i) {
     uint64_t number = index * static_cast<uint64_t>(options_.batch) + static_cast<uint64_t>(i);

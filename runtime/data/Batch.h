@@ -45,6 +45,10 @@ struct BatchStreamOptions {
   std::string stream;        ///< The stage's name; streams of other names are independent.
   int64_t batch = 1;         ///< B
   int64_t length = 0;        ///< T; 0: drawn from the first task's `length` for each batch.
+  /// Where there are some, T of as many equal parts of the first `batches` batches, one after another; `length` is the
+  /// longest that may come.
+  std::vector<int64_t> lengths;
+  int64_t batches = 0;
   double taskFraction = 1;   ///< Share of task samples; exact over many batches, in every batch within one sample.
   int64_t textPositions = 0; ///< Rows read of a text sample: its last ones; 0: all.
   double textWeight = 0;     ///< BatchOptions::textWeight.

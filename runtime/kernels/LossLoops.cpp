@@ -44,6 +44,16 @@ MORPH_INLINE void klGradRowOf(const T *teacher, const T *student, T *y, int64_t 
     y[i] = factor * (fastExp(student[i] - studentShift) - fastExp(teacher[i] - teacherShift));
 }
 
+template <typename T>
+MORPH_INLINE void reverseKlGradRowOf(const T *teacher, const T *student, T *y, int64_t width, T teacherShift,
+                                     T studentShift, T kl, T factor) {
+#pragma omp simd
+  for (int64_t i = 0; i < width; ++i) {
+    T logP = teacher[i] - teacherShift, logQ = student[i] - studentShift;
+    y[i] = factor * fastExp(logQ) * (logQ - logP - kl);
+  }
+}
+
 } // namespace
 
 MORPH_VECTORIZE float logSumExpRow(const float *x, int64_t width) { return logSumExpRowOf<float>(x, width); }
@@ -68,6 +78,14 @@ MORPH_VECTORIZE void klGradRow(const float *teacher, const float *student, float
 void klGradRow(const double *teacher, const double *student, double *y, int64_t width, double teacherShift,
                double studentShift, double factor) {
   klGradRowOf<double>(teacher, student, y, width, teacherShift, studentShift, factor);
+}
+MORPH_VECTORIZE void reverseKlGradRow(const float *teacher, const float *student, float *y, int64_t width,
+                                      float teacherShift, float studentShift, float kl, float factor) {
+  reverseKlGradRowOf<float>(teacher, student, y, width, teacherShift, studentShift, kl, factor);
+}
+void reverseKlGradRow(const double *teacher, const double *student, double *y, int64_t width, double teacherShift,
+                      double studentShift, double kl, double factor) {
+  reverseKlGradRowOf<double>(teacher, student, y, width, teacherShift, studentShift, kl, factor);
 }
 
 } // namespace morph

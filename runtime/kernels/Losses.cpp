@@ -8,6 +8,8 @@
 #include "runtime/kernels/Rows.h"
 #include "runtime/kernels/SumOverProcesses.h"
 
+#include <algorithm>
+#include <functional>
 #include <limits>
 
 namespace morph {
@@ -93,6 +95,75 @@ void klDivergenceGrad(const KernelCall &call) {
         const T *teacher = p + n * width, *student = q + n * width;
         klGradRow(teacher, student, out + n * width, width, logSumExpRow(teacher, width), logSumExpRow(student, width),
                   dy[n]);
+      }
+    });
+  });
+}
+
+std::vector<at::Tensor> reverseKlDivergenceReference(const KernelCall &call) {
+  at::Tensor p = at::log_softmax(call.operands[0].detach(), 1), q = at::log_softmax(call.operands[1], 1);
+  return {(q.exp() * (q - p)).sum(1)};
+}
+
+void reverseKlDivergence(const KernelCall &call) {
+  const at::Tensor &teacher_NV = call.operands[0], &student_NV = call.operands[1], &kl_N = call.results[0];
+  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
+              student_NV.sizes());
+  int64_t rows = student_NV.size(0), width = student_NV.size(1);
+  withType(student_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
+    T *out = kl_N.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T *teacher = p + n * width, *student = q + n * width;
+        out[n] = klRow(student, teacher, width, logSumExpRow(student, width), logSumExpRow(teacher, width));
+      }
+    });
+  });
+}
+
+void reverseKlDivergenceGrad(const KernelCall &call) {
+  const at::Tensor &dy_N = call.operands[0], &teacher_NV = call.operands[1], &student_NV = call.operands[2];
+  const at::Tensor &result_NV = call.results[0];
+  int64_t rows = student_NV.size(0), width = student_NV.size(1);
+  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes() && dy_N.numel() == rows, "teacher ", teacher_NV.sizes(),
+              ", student ", student_NV.sizes());
+  withType(student_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *dy = dy_N.const_data_ptr<T>(), *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
+    T *out = result_NV.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T *teacher = p + n * width, *student = q + n * width;
+        const T teacherShift = logSumExpRow(teacher, width), studentShift = logSumExpRow(student, width);
+        reverseKlGradRow(teacher, student, out + n * width, width, teacherShift, studentShift,
+                         klRow(student, teacher, width, studentShift, teacherShift), dy[n]);
+      }
+    });
+  });
+}
+
+/// What keep_top takes off the greatest logit of a row for those that it leaves out.
+constexpr double kLeftOut = 200;
+
+void keepTop(const KernelCall &call) {
+  const at::Tensor &logits_NV = call.operands[0], &result_NV = call.results[0];
+  const int64_t rows = logits_NV.size(0), width = logits_NV.size(1), count = call.integer("count");
+  withType(logits_NV, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const T *x = logits_NV.const_data_ptr<T>();
+    T *y = result_NV.mutable_data_ptr<T>();
+    forRows(rows, width, [&](int64_t begin, int64_t end) {
+      std::vector<T> sorted(static_cast<size_t>(width));
+      for (int64_t n = begin; n < end; ++n) {
+        const T *row = x + n * width;
+        std::copy_n(row, width, sorted.begin());
+        std::nth_element(sorted.begin(), sorted.begin() + (count - 1), sorted.end(), std::greater<T>());
+        const T least = sorted[static_cast<size_t>(count - 1)];
+        const T leftOut = *std::max_element(sorted.begin(), sorted.begin() + count) - T(kLeftOut);
+        for (int64_t i = 0; i < width; ++i)
+          y[n * width + i] = row[i] < least ? leftOut : row[i];
       }
     });
   });
@@ -193,6 +264,10 @@ const KernelRegistration tokenNllRegistration("token_nll", {tokenNll, tokenNllRe
 const KernelRegistration tokenNllGradRegistration("token_nll_grad", {tokenNllGrad});
 const KernelRegistration klDivergenceRegistration("kl_divergence", {klDivergence, klDivergenceReference});
 const KernelRegistration klDivergenceGradRegistration("kl_divergence_grad", {klDivergenceGrad});
+const KernelRegistration reverseKlDivergenceRegistration("reverse_kl_divergence",
+                                                         {reverseKlDivergence, reverseKlDivergenceReference});
+const KernelRegistration reverseKlDivergenceGradRegistration("reverse_kl_divergence_grad", {reverseKlDivergenceGrad});
+const KernelRegistration keepTopRegistration("keep_top", {keepTop});
 const KernelRegistration correctRegistration("correct", {runByCopy<correct>, correct});
 const KernelRegistration squaredErrorRegistration("squared_error", {squaredError, squaredErrorReference});
 const KernelRegistration squaredErrorGradRegistration("squared_error_grad", {squaredErrorGrad});

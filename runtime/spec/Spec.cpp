@@ -158,6 +158,12 @@ template <> struct Visit<DistillSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<TrainingSpec>::run(visitor, section);
     visitor.key("train", section.train);
+    visitor.key("rates", section.rates);
+    visitor.key("adapters", section.adapters);
+    visitor.key("adapter_rank", section.adapterRank, {atLeast(1), atMost(4096)});
+    visitor.key("lengths", section.lengths, {atLeast(8), atMost(16777216)});
+    visitor.key("loss", section.loss);
+    visitor.key("top_tokens", section.topTokens, {atLeast(0), atMost(16777216)});
     visitor.key("text_positions", section.textPositions, {atLeast(1), atMost(16777216)});
     visitor.key("eval_every", section.evalEvery, {atLeast(1), atMost(1000000000)});
     visitor.key("eval_samples", section.evalSamples, {atLeast(2), atMost(1000000)});
@@ -169,6 +175,10 @@ template <> struct Visit<FinetuneSpec> {
   template <typename Visitor, typename Section> static void run(Visitor &visitor, Section &section) {
     Visit<TrainingSpec>::run(visitor, section);
     visitor.key("train", section.train);
+    visitor.key("rates", section.rates);
+    visitor.key("adapters", section.adapters);
+    visitor.key("adapter_rank", section.adapterRank, {atLeast(1), atMost(4096)});
+    visitor.key("lengths", section.lengths, {atLeast(8), atMost(16777216)});
     visitor.key("long_documents", section.longDocuments);
   }
 };
@@ -428,6 +438,16 @@ const char *toWord(DistillSpec::Train value) {
     return "linear";
   case DistillSpec::Train::All:
     return "all";
+  }
+  return "";
+}
+
+const char *toWord(DistillSpec::Loss value) {
+  switch (value) {
+  case DistillSpec::Loss::Kl:
+    return "kl";
+  case DistillSpec::Loss::ReverseKl:
+    return "reverse_kl";
   }
   return "";
 }

@@ -336,12 +336,33 @@ struct DistillSpec : TrainingSpec {
     Linear,
     All,
   };
+  enum class Loss {
+    Kl,
+    ReverseKl,
+  };
   enum class Keep {
     Best,
     Last,
   };
   /// What is trained: the linear branches, or every weight.
   Train train{};
+  /// Rates of their own: `"mlp = 0.1"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit the
+  /// last holds.
+  std::vector<std::string> rates;
+  /// Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at the
+  /// end of the stage they are added to the matrices.
+  std::vector<std::string> adapters;
+  /// Rank of the adapters. (>= 1, <= 4096)
+  int64_t adapterRank{};
+  /// Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: `length`
+  /// all along. (tokens; >= 8, <= 16777216)
+  std::vector<int64_t> lengths;
+  /// KL from the teacher's distribution to the hybrid's, or from the hybrid's to the teacher's, by which the hybrid
+  /// does not spread over all that the teacher may say.
+  Loss loss{};
+  /// The teacher's likeliest tokens at a position, whose distribution alone is learnt; 0: all. (tokens; >= 0, <=
+  /// 16777216)
+  int64_t topTokens{};
   /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1, <= 16777216)
   int64_t textPositions{};
   /// Steps between measurements of the KL on held-out samples of each task and on held-out text. (steps; >= 1, <=
@@ -358,6 +379,17 @@ struct DistillSpec : TrainingSpec {
 struct FinetuneSpec : TrainingSpec {
   /// What is trained: every weight, or the linear branches.
   DistillSpec::Train train{};
+  /// Rates of their own: `"mlp = 0.1"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit the
+  /// last holds.
+  std::vector<std::string> rates;
+  /// Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at the
+  /// end of the stage they are added to the matrices.
+  std::vector<std::string> adapters;
+  /// Rank of the adapters. (>= 1, <= 4096)
+  int64_t adapterRank{};
+  /// Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: `length`
+  /// all along. (tokens; >= 8, <= 16777216)
+  std::vector<int64_t> lengths;
   /// Windows of text lie inside one document; an error where none is as long. Set it for true long contexts: false
   /// joins documents that are too short.
   bool longDocuments{};
@@ -519,6 +551,7 @@ const char *toWord(SelectSpec::Target value);
 const char *toWord(SelectSpec::Parametrization value);
 const char *toWord(SelectSpec::Pressure value);
 const char *toWord(DistillSpec::Train value);
+const char *toWord(DistillSpec::Loss value);
 const char *toWord(DistillSpec::Keep value);
 const char *toWord(ExportSpec::Format value);
 const char *toWord(AuditSpec::Distill value);

@@ -2,6 +2,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Log.h"
+#include "runtime/train/Adapters.h"
 #include "runtime/train/HeldOutCourse.h"
 #include "runtime/train/KeptResults.h"
 #include "runtime/train/Stages.h"
@@ -108,7 +109,10 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.stream = "distill";
   LoopOptions options = context.loopOptions("distill", section);
 
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
+  BatchStreamOptions course = data;
+  course.lengths = section.lengths;
+  course.batches = section.steps * section.accumulate;
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(course, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const Probe probe, Probe::create(context, data));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
@@ -128,9 +132,10 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   const auto measure = [&](int64_t step) -> Status {
     MORPH_ASSIGN_OR_RETURN(HeldOutParts parts, probe.measure(step, *forward, teacher, *context.processes));
     const bool isBest = course.add(std::move(parts));
-    if ((isBest || section.keep == DistillSpec::Keep::Last) && context.processes->isLeader())
-      return writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor));
-    return Status();
+    if (!(isBest || section.keep == DistillSpec::Keep::Last) || !context.processes->isLeader())
+      return Status();
+    MORPH_ASSIGN_OR_RETURN(const auto weights, mergedWeights(context, *executor));
+    return writeSafetensors(context.outPath("weights.safetensors"), weights);
   };
   LoopHooks hooks;
   hooks.begin = [&] { return measure(0); };

@@ -313,8 +313,18 @@ StatusOr<bool> Evaluation::measure(const Step &step, OrderedJson &row, Progress 
   return true;
 }
 
+/// Where the parts of a window's targets end, of which a text's cross-entropy is told: what comes later has more context.
+static std::vector<int64_t> partEnds(int64_t targets) {
+  const int64_t parts = std::min<int64_t>(8, targets);
+  std::vector<int64_t> ends;
+  for (int64_t part = 1; part <= parts; ++part)
+    ends.push_back(part * targets / parts);
+  return ends;
+}
+
 StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progress &progress) {
-  std::vector<std::vector<double>> own; // By window: loss, share of right tokens.
+  const std::vector<int64_t> ends = partEnds(cell.length - 1);
+  std::vector<std::vector<double>> own; // By window: loss, share of right tokens, loss of each part.
   bool stopped = false;
   for (size_t begin = 0; begin < windows_.size() && !stopped; begin += static_cast<size_t>(batch_)) {
     if (!context_.processes->owns(static_cast<int64_t>(begin) / batch_))
@@ -334,10 +344,14 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
         at::arange(count * cell.length, at::kLong).view({count, cell.length}).slice(1, 0, targets).flatten();
     inputs["targets"] = tokens.slice(1, 1).flatten();
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(inputs));
-    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
+    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets});
     const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
-    for (int64_t i = 0; i < count; ++i)
-      own.push_back({nll[i].item<double>(), correct[i].item<double>()});
+    for (int64_t i = 0; i < count; ++i) {
+      std::vector<double> &window = own.emplace_back();
+      window = {nll[i].mean().item<double>(), correct[i].item<double>()};
+      for (size_t part = 0; part < ends.size(); ++part)
+        window.push_back(nll[i].slice(0, part == 0 ? 0 : ends[part - 1], ends[part]).mean().item<double>());
+    }
     done_ += count;
     tokens_ += tokens.numel();
     progress.update(done_, tokens_, "text", false);
@@ -361,6 +375,14 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
   row["perplexity"] = std::exp(entropy);
   row["tokens"] = meanOf(right);
   row["by_sample"] = loss;
+  row["by_position"] = OrderedJson::array();
+  for (size_t part = 0; part < ends.size(); ++part) {
+    double sum = 0;
+    for (const std::vector<double> &window : *all)
+      sum += window[2 + part];
+    // The target behind `ends` of them has as many tokens before it.
+    row["by_position"].push_back({{"end", ends[part]}, {"cross_entropy", sum / static_cast<double>(all->size())}});
+  }
   char details[96];
   std::snprintf(details, sizeof details, "text at %lld: cross-entropy %.4g", static_cast<long long>(cell.length),
                 entropy);

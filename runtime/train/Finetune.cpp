@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/train/Adapters.h"
 #include "runtime/train/Stages.h"
 
 namespace morph {
@@ -15,7 +16,10 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   data.longDocuments = section.longDocuments;
   LoopOptions options = context.loopOptions("finetune", section);
   data.stream = "finetune";
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, section.tasks));
+  BatchStreamOptions course = data;
+  course.lengths = section.lengths;
+  course.batches = section.steps * section.accumulate;
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(course, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context.processes));
@@ -26,7 +30,8 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
     return StageOutcome::Interrupted;
   if (!context.processes->isLeader())
     return StageOutcome::Done;
-  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), trainedTensors(*executor)));
+  MORPH_ASSIGN_OR_RETURN(const auto weights, mergedWeights(context, *executor));
+  MORPH_RETURN_IF_ERROR(writeSafetensors(context.outPath("weights.safetensors"), weights));
   const nlohmann::ordered_json summary = {{"variant", context.variant},     {"steps", result.steps},
                                           {"tokens", result.tokens},        {"seconds", result.seconds},
                                           {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss}};

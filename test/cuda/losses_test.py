@@ -21,7 +21,13 @@ class LossesTest(ProgramCase):
     %gk = morph.kl_divergence_grad %d, %x, %y : tensor<?xf32>, {rows}, {rows}
     %gn2 = morph.token_nll_grad %d, %gn, %t : tensor<?xf32>, {rows}, tensor<?xi64>
     %gk2 = morph.kl_divergence_grad %d, %x, %gk : tensor<?xf32>, {rows}, {rows}
-    morph.output "nll" = %nll, "right" = %right, "kl" = %kl, "gn2" = %gn2, "gk2" = %gk2 : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, {rows}, {rows}
+    %rkl = morph.reverse_kl_divergence %x, %y : {rows}, {rows}
+    %gr = morph.reverse_kl_divergence_grad %d, %x, %y : tensor<?xf32>, {rows}, {rows}
+    %gr2 = morph.reverse_kl_divergence_grad %d, %x, %gr : tensor<?xf32>, {rows}, {rows}
+    %top = morph.keep_top %x count 7 : {rows}
+    %one = morph.keep_top %x count 1 : {rows}
+    %all = morph.keep_top %x count {vocabulary} : {rows}
+    morph.output "nll" = %nll, "right" = %right, "kl" = %kl, "gn2" = %gn2, "gk2" = %gk2, "rkl" = %rkl, "gr2" = %gr2, "top" = %top, "one" = %one, "all" = %all : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, {rows}, {rows}, tensor<?xf32>, {rows}, {rows}, {rows}, {rows}
   }}""")
                 torch.manual_seed(0)
                 x = 3 * torch.randn(5, vocabulary)

@@ -137,6 +137,24 @@ TEST(BatchStream, TakesLengthsFromTheTask) {
   EXPECT_EQ(lengths, (std::set<int64_t>{48, 64}));
 }
 
+TEST(BatchStream, GoesThroughItsLengthsInEqualParts) {
+  BatchStreamOptions options;
+  options.stream = "distill";
+  options.length = 64;
+  options.lengths = {48, 56, 64};
+  options.batches = 7;
+  options.taskFraction = 0.5;
+  auto stream = BatchStream::create(options, tasks({2}), asciiText());
+  ASSERT_TRUE(stream.ok()) << stream.status().message();
+  std::vector<int64_t> lengths;
+  for (uint64_t index = 0; index < 9; ++index)
+    lengths.push_back((*stream)->batch(index)->tokens.size(1));
+  EXPECT_EQ(lengths, (std::vector<int64_t>{48, 48, 48, 56, 56, 64, 64, 64, 64}));
+  // The shortest must have room for the tasks.
+  options.lengths = {8, 64};
+  EXPECT_FALSE(BatchStream::create(options, tasks({2}), asciiText()).ok());
+}
+
 TEST(BatchStream, ReadsThePartOfItsSplit) {
   TaskSpec task = recallTask("a", 2);
   task.keyTokens = {1000, 1064};

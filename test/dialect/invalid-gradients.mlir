@@ -303,3 +303,11 @@ func.func @experts_weight_grad_c1(%dy: tensor<?x7xf32>, %x: tensor<?x8xf32>, %r:
   %0:2 = morph.experts_weight_grad %dy, %x, %r, %g, %d active 1 : tensor<?x7xf32>, tensor<?x8xf32>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
   return
 }
+
+// -----
+
+func.func @reverse_kl_divergence_grad_c1(%dy: tensor<?xf32>, %a: tensor<?x8xf32>, %b: tensor<?x4xf32>) {
+  // expected-error@below {{reverse_kl_divergence_grad_c1: student is tensor<?x4xf32>, expected [N,V]: V is 4, but 8 in teacher (tensor<?x8xf32>)}}
+  %0 = morph.reverse_kl_divergence_grad %dy, %a, %b : tensor<?xf32>, tensor<?x8xf32>, tensor<?x4xf32>
+  return
+}

@@ -817,3 +817,27 @@ func.func @experts_factors(%x: tensor<?x8xbf16>, %r: tensor<?x4xf32>, %g: tensor
   %0 = morph.experts %x, %r, %g, %d active 1 : tensor<?x8xbf16>, tensor<?x4xf32>, tensor<4x12x8xf32>, tensor<4x8x6xf32>
   return
 }
+
+// -----
+
+func.func @reverse_kl_divergence_c1(%teacher: tensor<?x32xf32>, %student: tensor<?x16xf32>) {
+  // expected-error@below {{reverse_kl_divergence_c1: student is tensor<?x16xf32>, expected [N,V]: V is 16, but 32 in teacher (tensor<?x32xf32>)}}
+  %0 = morph.reverse_kl_divergence %teacher, %student : tensor<?x32xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @keep_top_c1(%logits: tensor<8xf32>) {
+  // expected-error@below {{keep_top_c1: logits is tensor<8xf32>, expected [N,V]}}
+  %0 = morph.keep_top %logits count 1 : tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func @keep_top_c2(%logits: tensor<?x8xf32>) {
+  // expected-error@below {{keep_top_c2: count is 9, expected 1 to 8}}
+  %0 = morph.keep_top %logits count 9 : tensor<?x8xf32>
+  return
+}

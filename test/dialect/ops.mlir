@@ -135,6 +135,10 @@ func.func @losses(%logits: tensor<?x32xf32>, %teacher: tensor<?x32xf32>, %target
                   %x: tensor<?x?x8xf32>) -> tensor<3xf32> {
   // CHECK: morph.token_nll %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<?xi64>
   %nll = morph.token_nll %logits, %targets : tensor<?x32xf32>, tensor<?xi64>
+  // CHECK: %[[TOP:.*]] = morph.keep_top %{{.*}} count 4 : tensor<?x32xf32>
+  %top = morph.keep_top %teacher count 4 : tensor<?x32xf32>
+  // CHECK: morph.reverse_kl_divergence %[[TOP]], %{{.*}} : tensor<?x32xf32>, tensor<?x32xf32>
+  %reverse = morph.reverse_kl_divergence %top, %logits : tensor<?x32xf32>, tensor<?x32xf32>
   // CHECK: morph.kl_divergence %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<?x32xf32>
   %kl = morph.kl_divergence %teacher, %logits : tensor<?x32xf32>, tensor<?x32xf32>
   // CHECK: morph.correct %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<?xi64>

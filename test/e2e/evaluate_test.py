@@ -159,10 +159,18 @@ def check_text(folder, rows):
     numpy.concatenate(windows).tofile(folder / "windows.tokens")
     measured = run("morph-run", "eval", "--plan", f"score={folder}/run/plans/score-teacher.json", "--weights",
                    SOURCE / "specs/models/tiny-recall", "--tokens", folder / "windows.tokens", "--length", 256,
-                   "--json")
+                   "--json", "--per-token", folder / "tokens.safetensors")
     row, = rows_by(rows, model="teacher", task="text")
     assert row["samples"] == wanted, row
     assert abs(json.loads(measured.stdout)["cross_entropy"] - row["cross_entropy"]) < 1e-4, (measured.stdout, row)
+    # Eight parts of the 255 targets of a window.
+    nats = -load_file(folder / "tokens.safetensors")["logprob"].double().view(wanted, 255)
+    begin = 0
+    for number, part in enumerate(row["by_position"], 1):
+        assert part["end"] == number * 255 // 8, row["by_position"]
+        assert abs(nats[:, begin:part["end"]].mean().item() - part["cross_entropy"]) < 1e-4, (number, row["by_position"])
+        begin = part["end"]
+    assert begin == 255
 
 
 def check_shipped(folder):

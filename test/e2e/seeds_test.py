@@ -54,6 +54,8 @@ def check_text(pooled, runs):
         width = (high - low) / 2 / statistics.stdev(losses[0]["by_sample"])
         half = math.hypot(seeds, width * statistics.stdev(windows))
         assert math.isclose(row["cross_entropy"], mean, rel_tol=1e-12)
+        for part, parts in zip(row["by_position"], zip(*(loss["by_position"] for loss in losses)), strict=True):
+            assert math.isclose(part["cross_entropy"], statistics.mean(one["cross_entropy"] for one in parts), rel_tol=1e-12)
         assert math.isclose(row["perplexity"], math.exp(mean), rel_tol=1e-12)
         assert all(math.isclose(limit, mean + side * half, rel_tol=1e-6)
                    for limit, side in zip(row["cross_entropy_interval"], (-1, 1))), row

@@ -3,6 +3,19 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=train=all | FileCheck %s --check-prefix=ALL
 // RUN: morph-opt %S/Inputs/tiny-tied.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=train=all | FileCheck %s --check-prefix=TIED
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-pair-branches="candidates=lightning,sliding_window(window=8)" --morph-discretize="uniform=0 candidate=sliding_window" --morph-build-distill=train=all | FileCheck %s --check-prefix=WINDOW
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill="loss=reverse_kl adapters=gate_proj" | FileCheck %s --check-prefix=REVERSE
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=top=5 | FileCheck %s --check-prefix=TOP
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=top=32 | FileCheck %s --check-prefix=ALLTOP
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill="top=5 loss=reverse_kl" 2>&1 | FileCheck %s --check-prefix=BOTH
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=loss=ce 2>&1 | FileCheck %s --check-prefix=WRONG
+
+// REVERSE: morph.weight @teacher.model.layers.1.mlp.gate_proj.weight
+// REVERSE: morph.reverse_kl_divergence %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<?x32xf32>
+// TOP: %[[TOP:.*]] = morph.keep_top %{{.*}} count 5 : tensor<?x32xf32>
+// TOP: morph.kl_divergence %[[TOP]], %{{.*}}
+// ALLTOP-NOT: keep_top
+// BOTH: error: model @tiny cannot be distilled with 'top' 5 and 'loss' 'reverse_kl', expected 0 or more tokens, and 0 where 'loss' is not 'kl'
+// WRONG: option loss is 'ce', expected kl or reverse_kl
 
 // The attention that the hybrid lost comes back as the teacher's.
 // CHECK: morph.weight @teacher.model.layers.0.self_attn.q_proj.weight : tensor<32x16xbf16> teacher_of "model.layers.0.self_attn.q_proj.weight"

@@ -12,7 +12,18 @@
 // RUN: not morph-opt %s --morph-build-update=clip_by=head 2>&1 | FileCheck %s --check-prefix=BY
 // RUN: not morph-opt %s --morph-accumulate-gradients --morph-accumulate-gradients 2>&1 | FileCheck %s --check-prefix=TWICE
 // RUN: not morph-opt %s --morph-build-update --morph-build-update=program=step 2>&1 | FileCheck %s --check-prefix=AGAIN
+// RUN: morph-opt %s --morph-build-update="rates=a=0.1,gate=2,gate.0=3" | FileCheck %s --check-prefix=RATES
+// RUN: not morph-opt %s --morph-build-update="rates=b=0.1" 2>&1 | FileCheck %s --check-prefix=NOBODY
+// RUN: not morph-opt %s --morph-build-update="rates=a=0" 2>&1 | FileCheck %s --check-prefix=FACTOR
+// RUN: not morph-opt %s --morph-build-update="rates=a" 2>&1 | FileCheck %s --check-prefix=FACTOR
 
+// RATES: morph.program @step_update
+// RATES-DAG: %[[TENTH:.*]] = morph.scale %rate by {{1.000000e-01|0.1}}
+// RATES-DAG: %[[THREE:.*]] = morph.scale %rate by 3.000000e+00
+// RATES: morph.adamw %{{.*}}, %grad.a, %{{.*}}, %{{.*}}, %[[TENTH]], %step
+// RATES: morph.adamw %{{.*}}, %grad.gate.0, %{{.*}}, %{{.*}}, %[[THREE]], %step
+// NOBODY: error: program @step trains no weight with 'b' in its name, which has a rate of its own
+// FACTOR: error: model @small cannot be trained with the rate 'a{{(=0)?}}', expected PART=FACTOR with a factor above 0
 // PROGRAM: error: model @small has no program 'other' to train
 // BETA1: error: option beta1 is 1, expected a number from 0 to less than 1
 // BETA2: error: option beta2 is -5, expected a number from 0 to less than 1

@@ -208,15 +208,18 @@ inline plan::Plan everyOpPlan() {
   int64_t taken = b.op("take_rows", {out, positions}), logits = b.op("linear", {taken, head, -1});
   int64_t loss = b.op("weighted_mean", {b.op("token_nll", {logits, targets}), weights});
   int64_t kl = b.op("weighted_mean", {b.op("kl_divergence", {teacher, logits}), weights});
+  int64_t top = b.op("keep_top", {teacher}, {{"count", int64_t(3)}});
+  int64_t reverse = b.op("weighted_mean", {b.op("reverse_kl_divergence", {top, logits}), weights});
   int64_t distance = b.op("squared_error", {attended, merged}, mean);
 
   int64_t one = b.op("ones", {}), dnll = b.op("weighted_mean_grad", {one, weights});
   int64_t dlogits = b.op("token_nll_grad", {dnll, logits, targets});
   int64_t dkl = b.op("kl_divergence_grad", {dnll, teacher, logits});
+  int64_t dreverse = b.op("reverse_kl_divergence_grad", {dnll, top, logits});
   int64_t dout = b.op("scatter_rows", {b.op("linear_input_grad", {dlogits, head}), positions, out});
   int64_t dheads = b.op("split_heads", {dout}, heads);
   std::vector<int64_t> leaves = {
-      b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, linear[1], ofFree[1], ring};
+      b.op("last_rows", {out}), b.op("correct", {logits, targets}), dkl, dreverse, reverse, linear[1], ofFree[1], ring};
   auto keep = [&](const std::vector<int64_t> &values) { leaves.insert(leaves.end(), values.begin(), values.end()); };
   plan::Kernel sums{"silu_reduce_to", 2, {}, 1, {}, {1, 2}, {0, -1}};
   sums.values = {kernel.values[0], kernel.values[0], {{Dim(int64_t(8))}, plan::DType::F32}};

@@ -99,6 +99,8 @@ class OneRun(ReportTest):
         self.assertEqual(lines[2][2], "0.125 [0.062 0.188]")
         shares = [attributes["style"] for tag, attributes in page.elements if attributes.get("class") == "heat"]
         self.assertEqual(shares[:3], ["--share: 1.000", "--share: 1.000", "--share: 0.250"])
+        # e^3.1 and e^2.1 of the teacher, later positions being easier.
+        self.assertIn("teacher: from 22.2 to 8.166;", page.figure("Perplexity by position"))
         lines = page.table("On text that no other stage reads, in windows of 256 tokens")
         self.assertEqual(lines[1][2], f"{math.exp(2.1):.2f} [4.48 12.18]")
         self.assertEqual([line[4] for line in lines[3:]], ["-0.062 uniform", "-"])

@@ -65,7 +65,8 @@ class SyntheticRun:
                     rows.append({"model": model, "after": after, "task": "needle", "length": length, "depth": depth,
                                  "generated": answers(share), "teacher_forced": answers(share / 2)})
             rows.append({"model": model, "after": after, "task": "text", "length": 256, "depth": None, "samples": 3,
-                         "cross_entropy": 2 + share / 10, "cross_entropy_interval": [1.5, 2.5]})
+                         "cross_entropy": 2 + share / 10, "cross_entropy_interval": [1.5, 2.5],
+                         "by_position": [{"end": 128 * part, "cross_entropy": 4 + share / 10 - part} for part in (1, 2)]})
         difference = {"baseline": "uniform", "after": "selection", "length": 64, "depth": None}
         self.summary = {
             "version": 1, "run": "/somewhere", "name": name,

@@ -48,6 +48,12 @@ at::Tensor twoGreatest(const at::Tensor &p, bool normalised) {
   return y;
 }
 
+/// Rows of x without all but their `count` greatest elements.
+at::Tensor keepTop(const at::Tensor &x, int64_t count) {
+  const at::Tensor order = std::get<0>(x.sort(-1, /*descending=*/true));
+  return at::where(x.lt(order.narrow(-1, count - 1, 1)), order.narrow(-1, 0, 1) - 200, x);
+}
+
 /// Every expert on every row, one einsum each.
 at::Tensor expertsReference(const at::Tensor &x, const at::Tensor &routing, const at::Tensor &gateUp,
                             const at::Tensor &down) {
@@ -145,6 +151,10 @@ std::vector<ForwardCase> cases() {
       {"BlendThree", "blend", {gate2, x, x.flip(0), x.flip(1)}, {}, 0.3 * x + 0.5 * x.flip(0) + 0.2 * x.flip(1)},
       {"TokenNll", "token_nll", {wide, targets}, {}, -p.log().gather(1, targets.unsqueeze(1)).squeeze(1)},
       {"KlDivergence", "kl_divergence", {wide, other}, {}, (p * (p.log() - q.log())).sum(1)},
+      {"ReverseKlDivergence", "reverse_kl_divergence", {wide, other}, {}, (q * (q.log() - p.log())).sum(1)},
+      {"KeepTop", "keep_top", {wide}, {{"count", int64_t(3)}}, keepTop(wide, 3)},
+      {"KeepTopTies", "keep_top", {ties}, {{"count", int64_t(2)}}, keepTop(ties, 3)},
+      {"KeepTopAll", "keep_top", {ties}, {{"count", int64_t(5)}}, ties},
       {"Correct",
        "correct",
        {wide, at::stack({wide[0].argmax(), wide[1].argmin(), wide[2].argmax(), wide[3].argmin()})},
@@ -265,6 +275,15 @@ TEST(ForwardKernelTest, LossesStandLargeLogits) {
   EXPECT_FLOAT_EQ(runKernel("token_nll", {logits, target})[0].item<float>(), 2000);
   EXPECT_FLOAT_EQ(runKernel("kl_divergence", {logits, logits})[0].item<float>(), 0);
   EXPECT_TRUE(at::isfinite(runKernel("kl_divergence", {logits, -logits})[0]).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(runKernel("reverse_kl_divergence", {logits, -logits})[0]).all().item<bool>());
+}
+
+TEST(ForwardKernelTest, WhatKeepTopLeavesOutWeighsNothing) {
+  at::Tensor teacher = normal({2, 50000}, 1).to(at::kFloat), student = normal({2, 50000}, 2).to(at::kFloat);
+  at::Tensor kl = runKernel("kl_divergence", {runKernel("keep_top", {teacher}, {{"count", int64_t(5)}})[0], student})[0];
+  const auto [top, places] = teacher.to(at::kDouble).topk(5);
+  at::Tensor p = top.log_softmax(-1), q = student.to(at::kDouble).log_softmax(-1).gather(-1, places);
+  EXPECT_LT(relativeError(kl, (p.exp() * (p - q)).sum(-1)), 1e-5);
 }
 
 TEST(ForwardKernelTest, FastExpIsGoodTo2e7) {

@@ -2,6 +2,7 @@
 // Stages, and parts of them, on the model of six layers.
 
 #include "test/train/SixLayers.h"
+#include "runtime/train/Adapters.h"
 #include "runtime/train/KeptResults.h"
 #include "test/plan/WithBf16.h"
 #include "test/processes/ProcessesTesting.h"
@@ -344,6 +345,41 @@ TEST_F(SixLayers, DistillationKeepsTheBestWeights) {
   const StageContext stopped = run("stopped", overshoot, 4);
   EXPECT_TRUE(weights(stopped) == weights(between));
   EXPECT_EQ(summary(stopped)["held_out"], summary(between)["held_out"]);
+}
+
+TEST_F(SixLayers, AdaptersAreAddedToTheirMatrices) {
+  context.planPaths["adapters"] = planPath("distill-adapters-forward");
+  context.planPaths["all"] = planPath("distill-all-forward");
+  const auto lossOn = [&](Executor &executor) {
+    const auto loss = heldOutLoss(executor, *batches(), 8);
+    EXPECT_TRUE(loss.ok()) << loss.status().message();
+    return loss->loss;
+  };
+  const auto executor = context.executor("adapters");
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  // Of zeros in one half they change nothing.
+  const double before = lossOn(**context.executor("distill-forward")), zero = lossOn(**executor);
+  EXPECT_NEAR(zero, before, 1e-6 * before);
+  int64_t adapters = 0;
+  for (auto &[name, master] : (*executor)->masters())
+    if (name.find(".lora_B") != std::string::npos) {
+      master.copy_(noise(master.sizes(), 0.5, name));
+      ++adapters;
+    }
+  EXPECT_EQ(adapters, 8) << "v_proj of the two layers that keep full attention, up_proj of six";
+  const double adapted = lossOn(**executor);
+  EXPECT_GT(std::abs(adapted - before), 1e-3 * before);
+
+  const auto merged = mergedWeights(context, **executor);
+  ASSERT_TRUE(merged.ok()) << merged.status().message();
+  EXPECT_EQ(merged->count("model.layers.0.mlp.up_proj.weight"), 1u);
+  EXPECT_EQ(merged->count("model.layers.0.linear_attn.o_proj.weight"), 1u) << "what is trained as it is stays";
+  for (const auto &[name, tensor] : *merged)
+    EXPECT_EQ(name.find("lora"), std::string::npos) << name;
+  const std::string file = folder.file("merged.safetensors");
+  ASSERT_TRUE(writeSafetensors(file, *merged).ok());
+  context.weightPaths.push_back(file);
+  EXPECT_NEAR(lossOn(**context.executor("all")), adapted, 1e-5 * adapted);
 }
 
 TEST_F(SixLayers, WavesBeginWhereTheOnesBeforeEnded) {

@@ -7,6 +7,7 @@
 #include "tools/morph/Files.h"
 
 #include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -58,6 +59,25 @@ std::string morph::programOptions(const ResolvedSpec &resolved, const std::strin
     add("clip", section.clip);
     add("weight_decay", section.weightDecay);
   };
+  const auto addTuning = [&](const auto &section) {
+    // Entries are of one word each.
+    const auto addWords = [&](const char *key, const std::vector<std::string> &entries) {
+      std::string words;
+      for (std::string entry : entries) {
+        entry.erase(std::remove_if(entry.begin(), entry.end(), [](unsigned char c) { return std::isspace(c); }),
+                    entry.end());
+        words += (words.empty() ? "" : " ") + entry;
+      }
+      if (!words.empty())
+        add(key, words);
+    };
+    addAdamW(section);
+    add("train", toWord(section.train));
+    addWords("rates", section.rates);
+    addWords("adapters", section.adapters);
+    if (!section.adapters.empty())
+      add("adapter_rank", section.adapterRank);
+  };
   if (program == "align") {
     add("normalize", toWord(resolved.align.normalize));
     // Layers that share a limit would depend on each other, and on which of them make a wave.
@@ -70,11 +90,11 @@ std::string morph::programOptions(const ResolvedSpec &resolved, const std::strin
     // The pressure is not part of the objective's norm: clipping would weigh one against the other.
     addAdam(resolved.select);
   } else if (program == "distill") {
-    add("train", toWord(resolved.distill.train));
-    addAdamW(resolved.distill);
+    addTuning(resolved.distill);
+    add("divergence", toWord(resolved.distill.loss));
+    add("top", resolved.distill.topTokens);
   } else if (program == "finetune") {
-    add("train", toWord(resolved.finetune.train));
-    addAdamW(resolved.finetune);
+    addTuning(resolved.finetune);
   } else if (program == "pretrain" && resolved.pretrain) {
     addAdamW(*resolved.pretrain);
   }

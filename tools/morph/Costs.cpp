@@ -225,15 +225,25 @@ public:
     return names;
   }
 
-  /// A training stage, whose program has its name, as its section says.
-  StatusOr<StageCost> training(const std::string &stage, const TrainingSpec &section, int64_t rows) const {
-    return training(stage, stage, section, rows);
+  /// A training stage, whose program has its name, as its section says, in sequences of `lengths`; none: the section's
+  /// own.
+  StatusOr<StageCost> training(const std::string &stage, const TrainingSpec &section, int64_t rows,
+                               const std::vector<int64_t> &lengths) const {
+    return training(stage, stage, section, rows, lengths);
   }
   StatusOr<StageCost> training(const std::string &stage, const std::string &program, const TrainingSpec &section,
-                               int64_t rows) const {
+                               int64_t rows, const std::vector<int64_t> &lengths) const {
     const double steps = static_cast<double>(section.steps);
-    return estimate(stage, program, steps * static_cast<double>(section.accumulate), steps, section.batch,
-                    section.length, rows);
+    const double batches = steps * static_cast<double>(section.accumulate);
+    // Held-out data are as long as the longest.
+    MORPH_ASSIGN_OR_RETURN(const StageCost longest,
+                           estimate(stage, program, batches, steps, section.batch, section.length, rows));
+    if (lengths.empty())
+      return longest;
+    MORPH_ASSIGN_OR_RETURN(StageCost cost,
+                           estimateLengths(stage, program, batches, steps, section.batch, lengths, rows));
+    takeLarger(cost.memory, longest.memory);
+    return cost;
   }
 
 private:
@@ -361,7 +371,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   if (align.steps > 0 && !waves.empty()) {
     StageCost total;
     for (const std::string &wave : waves) {
-      MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", wave, align, 0));
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("align", wave, align, 0, {}));
       total.tokens += cost.tokens;
       total.flops += cost.flops;
       total.seconds += cost.seconds;
@@ -454,7 +464,8 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     if (distilsAlone(selector) && estimator.has("distill")) {
       const int64_t text = std::min(resolved.distill.textPositions, resolved.distill.length - 1);
       MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                             estimator.training("select", "distill", resolved.distill, resolved.distill.batch * text));
+                             estimator.training("select", "distill", resolved.distill,
+                                                resolved.distill.batch * text, resolved.distill.lengths));
       // One model a layer, or tied group; selectors for several budgets have them together.
       if (!std::exchange(distilledAlone, true))
         add(times(cost, static_cast<int64_t>(tiedGroups(resolved.space).size())));
@@ -514,7 +525,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const int64_t text =
         distill.tasks.empty() || distill.taskFraction < 1 ? std::min(distill.textPositions, distill.length - 1) : 0;
     MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                           estimator.training("distill", distill, distill.batch * std::max(answers, text)));
+                           estimator.training("distill", distill, distill.batch * std::max(answers, text), distill.lengths));
     costs.push_back(times(cost, models));
     if (models > 1) { // The teacher runs for the first of them.
       MORPH_ASSIGN_OR_RETURN(const auto kept, estimator.keeping("distill", "teacher",
@@ -530,7 +541,7 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   if (estimator.has("finetune") && finetune.steps > 0) {
     const bool text = finetune.tasks.empty() || finetune.taskFraction < 1;
     const int64_t positions = text ? finetune.length - 1 : answerTokens(resolved, finetune.tasks);
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", finetune, finetune.batch * positions));
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", finetune, finetune.batch * positions, finetune.lengths));
     costs.push_back(times(cost, models));
   }
   if (estimator.has("score")) {

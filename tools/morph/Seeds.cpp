@@ -128,6 +128,13 @@ void poolText(const std::vector<Json> &rows, Json &pooled) {
   pooled["cross_entropy_interval"] = add(mean, meanInterval(bySeed), meanInterval(windows));
   pooled["perplexity"] = std::exp(mean);
   pooled["tokens"] = meanOf(valuesOf(rows, "tokens"));
+  pooled["by_position"] = rows.front().value("by_position", Json::array());
+  for (size_t part = 0; part < pooled["by_position"].size(); ++part) {
+    std::vector<double> losses;
+    for (const Json &row : rows)
+      losses.push_back(row.at("by_position").at(part).at("cross_entropy").get<double>());
+    pooled["by_position"][part]["cross_entropy"] = meanOf(losses);
+  }
 }
 
 std::vector<Json> lists(const std::vector<Json> &summaries, const char *name) {

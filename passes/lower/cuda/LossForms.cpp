@@ -91,20 +91,25 @@ void morph::token_nll_gradForm(DeviceFormCall &call) {
           });
 }
 
+/// The sum over a row of p (log p - log q), p and q being the softmax of `from` and `to`, with their logSumExp.
+static Scalar divergenceOf(KernelBuilder &k, const LogitRow &from, Scalar fromSum, const LogitRow &to, Scalar toSum) {
+  auto sums = from.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+    Scalar sum = before[0];
+    for (auto [f, t] : llvm::zip_equal(from.load(place), to.load(place))) {
+      Scalar logP = f - fromSum, logQ = t - toSum;
+      sum = sum + exp(logP) * (logP - logQ);
+    }
+    return KernelBuilder::Carried{sum};
+  });
+  return k.blockSum(sums[0]);
+}
+
 void morph::kl_divergenceForm(DeviceFormCall &call) {
   forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow teacher(k, k.pointer(0), width), student(k, k.pointer(1), width);
             Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
-            auto sums = student.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
-              Scalar sum = before[0];
-              for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place))) {
-                Scalar logP = t - teacherSum, logQ = s - studentSum;
-                sum = sum + exp(logP) * (logP - logQ);
-              }
-              return KernelBuilder::Carried{sum};
-            });
-            Scalar sum = k.blockSum(sums[0]);
+            Scalar sum = divergenceOf(k, teacher, teacherSum, student, studentSum);
             k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(2), k.block()); });
           });
 }
@@ -123,6 +128,87 @@ void morph::kl_divergence_gradForm(DeviceFormCall &call) {
               k.storeVector(result, k.pointer(3), student.first + place);
             });
           });
+}
+
+void morph::reverse_kl_divergenceForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow teacher(k, k.pointer(0), width), student(k, k.pointer(1), width);
+            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            Scalar sum = divergenceOf(k, student, studentSum, teacher, teacherSum);
+            k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(2), k.block()); });
+          });
+}
+
+void morph::reverse_kl_divergence_gradForm(DeviceFormCall &call) {
+  forRows(call, call.operandType(2), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
+          [&](KernelBuilder &k, int64_t width) {
+            LogitRow teacher(k, k.pointer(1), width), student(k, k.pointer(2), width);
+            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            Scalar kl = divergenceOf(k, student, studentSum, teacher, teacherSum);
+            Scalar dy = k.load(k.pointer(0), k.block());
+            // A thread writes what it alone reads: the result may lie where the student's logits do.
+            student.over([&](Index place) {
+              KernelBuilder::Carried result;
+              for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place))) {
+                Scalar logP = t - teacherSum, logQ = s - studentSum;
+                result.push_back(dy * exp(logQ) * (logQ - logP - kl));
+              }
+              k.storeVector(result, k.pointer(3), student.first + place);
+            });
+          });
+}
+
+/// The last logit that is kept is the greatest number that `count` logits or more are not less than. It is found by
+/// halving: after 64 steps the interval is two numbers that follow each other, but for logits within 1e-12 of zero.
+void morph::keep_topForm(DeviceFormCall &call) {
+  const double count = static_cast<double>(call.integer("count"));
+  constexpr double leftOut = 200;
+  constexpr int64_t steps = 64;
+  int64_t width = staticSize(call.operandType(0), 1);
+  std::string kernel = call.define(
+      std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kThreads,
+      [&](KernelBuilder &k) {
+        LogitRow logits(k, k.pointer(0), width);
+        Scalar least = k.number(-std::numeric_limits<float>::max());
+        auto ends = logits.over({least, least}, [&](Index place, ArrayRef<Scalar> before) {
+          KernelBuilder::Carried after(before);
+          for (Scalar x : logits.load(place)) {
+            after[0] = k.maximum(after[0], x);
+            after[1] = k.maximum(after[1], -x);
+          }
+          return after;
+        });
+        Scalar greatest = k.blockMax(ends[0]), smallest = -k.blockMax(ends[1]);
+        auto found = k.loop(k.integer(0), k.integer(steps), 1, {smallest, greatest},
+                            [&](Index, ArrayRef<Scalar> interval) {
+                              Scalar middle = 0.5 * interval[0] + 0.5 * interval[1];
+                              auto counted = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+                                Scalar sum = before[0];
+                                for (Scalar x : logits.load(place))
+                                  sum = sum + k.select(k.less(x, middle), k.number(0), k.number(1));
+                                return KernelBuilder::Carried{sum};
+                              });
+                              Value isLess = k.less(k.blockSum(counted[0]), k.number(count));
+                              return KernelBuilder::Carried{k.select(isLess, interval[0], middle),
+                                                            k.select(isLess, middle, interval[1])};
+                            });
+        // The greatest itself is met where it alone is kept.
+        auto top = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+          Scalar sum = before[0];
+          for (Scalar x : logits.load(place))
+            sum = sum + k.select(k.less(x, found[1]), k.number(0), k.number(1));
+          return KernelBuilder::Carried{sum};
+        });
+        Scalar bound = k.select(k.less(k.blockSum(top[0]), k.number(count)), found[0], found[1]);
+        logits.over([&](Index place) {
+          KernelBuilder::Carried result;
+          for (Scalar x : logits.load(place))
+            result.push_back(k.select(k.less(x, bound), greatest - leftOut, x));
+          k.storeVector(result, k.pointer(1), logits.first + place);
+        });
+      });
+  call.launch(kernel, {productOf(call.operandType(0).shape[0])}, kThreads, {operandArgument(0), resultArgument(0)});
 }
 
 /// The target's logit is the largest where no element before it is as large, and none after it larger: of equal ones

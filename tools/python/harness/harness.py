@@ -5,6 +5,7 @@
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import math
@@ -25,6 +26,18 @@ def model_folder(text):
     if not (folder / "tokenizer.json").is_file():
         raise InputError(f"'{folder}' has no tokenizer.json", "text cannot become tokens without it")
     return folder
+
+
+def without_bars():
+    """Progress bars are for terminals: a log would have each of their states."""
+    import tqdm
+
+    start = tqdm.tqdm.__init__
+
+    def disabled(bar, *arguments, **options):
+        start(bar, *arguments, **{**options, "disable": True})
+
+    tqdm.tqdm.__init__ = disabled
 
 
 def find_tasks(names, include):
@@ -117,15 +130,17 @@ def run(arguments):
         raise InputError(f"--include: there is no folder '{arguments.include}'")
     # The harness tells of everything that it does; what matters comes as an exception.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
     logging.disable(logging.WARNING)
+    if not sys.stderr.isatty():
+        without_bars()
     manager, tasks = find_tasks(arguments.tasks, arguments.include)
     columns, kept = [], {}
     for folder in folders:
         print(f"lm-eval: {folder}: {', '.join(tasks)}", file=sys.stderr, flush=True)
         try:
-            results = evaluate(folder, manager, tasks, arguments)
+            # What the harness prints is no part of the table.
+            with contextlib.redirect_stdout(sys.stderr):
+                results = evaluate(folder, manager, tasks, arguments)
         except (OSError, ValueError, KeyError, RuntimeError, ConnectionError) as error:
             words = " ".join(str(error).split())[:400]
             raise InputError(f"the harness cannot evaluate '{folder}': {words}",

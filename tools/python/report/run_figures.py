@@ -68,8 +68,8 @@ def style_of(place: int) -> dict:
 
 
 @styled
-def curves_figure(name: str, title: str, measure: str, curves: list[tuple[str, Curve]]) -> Html:
-    """A line a curve, over steps. At least one has a finite value."""
+def curves_figure(name: str, title: str, measure: str, curves: list[tuple[str, Curve]], axis: str = "step") -> Html:
+    """A line a curve, over steps, or what else its axis is called. At least one has a finite value."""
     curves = [(label, curve) for label, curve in curves if is_drawn(curve)]
     figure, axes = plot(2.3, len(curves))
     points = [thinned(curve, len(curves)) for _, curve in curves]
@@ -85,11 +85,11 @@ def curves_figure(name: str, title: str, measure: str, curves: list[tuple[str, C
             lambda value, _: f"{value:g}" if is_short and f"{value:e}"[0] in "25" else ""
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.set_xlabel("step")
+    axes.set_xlabel(axis)
     axes.set_ylabel(measure)
     add_legend(figure, axes, len(curves))
     ends = "; ".join(f"{label}: from {start(curve):.4g} to {end(curve):.4g}" for label, curve in curves)
-    return to_svg(figure, name, f"{title} over steps, a line for each of {len(curves)}. {ends}.")
+    return to_svg(figure, name, f"{title} over {axis}s, a line for each of {len(curves)}. {ends}.")
 
 
 def start(curve: Curve) -> float:

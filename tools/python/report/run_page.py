@@ -289,6 +289,7 @@ def text_section(runs: list[Run]) -> Html | None:
     return section(
         "text",
         "Perplexity",
+        *position_figures(runs, lines),
         table(
             f"On text that no other stage reads, in windows of {windows} tokens, with intervals of 95 %.",
             ["Model", "After", *(single if len(runs) == 1 else [run.label for run in runs])],
@@ -296,6 +297,25 @@ def text_section(runs: list[Run]) -> Html | None:
             left=2,
         ),
     )
+
+
+def position_figures(runs: list[Run], lines: dict[tuple, dict[str, Row]]) -> list[Html]:
+    """Perplexity by the place in a window: of all models of one run, of several runs their hybrids at the end."""
+    curves: list[tuple[str, Curve]] = []
+    last = {run.label: max((line for line in lines if run.label in lines[line]), default=None) for run in runs}
+    for place in sorted(lines):
+        _, model, after = place
+        for run in runs:
+            row = lines[place].get(run.label)
+            if row is None or not row.by_position or (len(runs) > 1 and last[run.label] != place):
+                continue
+            label = name_of(run, runs, "") or (model if model == TEACHER else f"{model} after {after}")
+            ends = [end for end, _ in row.by_position]
+            curves.append((label, Curve(TEXT, model, ends, [math.exp(min(nats, 700)) for _, nats in row.by_position])))
+    if not any(is_drawn(curve) for _, curve in curves):
+        return []
+    title = "Perplexity by position in the window: what comes later has more context"
+    return [figure(curves_figure("positions", title, "perplexity", curves, "position"), f"{title}.")]
 
 
 def above_baseline(run: Run, row: Row | None) -> Html:

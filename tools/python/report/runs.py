@@ -54,6 +54,7 @@ class Row:
     generated: Measured | None  # share of answers that are right in every token, written by the model itself
     forced: Measured | None  # the same, each token predicted after the true ones
     cross_entropy: Measured | None  # nats a token of text
+    by_position: list[tuple[int, float]]  # the same of parts of the windows: the last target's position, nats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +173,11 @@ def read_row(node: Node) -> Row:
         if share and not 0 <= share.value <= 1:
             raise node[part]["answers"].error("is no share, 0 to 1")
     entropy = measured_of(node, "cross_entropy", "cross_entropy_interval")
-    return Row(node["model"].text(), after, task, length, depth, *shares, entropy)
+    parts = node.find("by_position")
+    by_position = [] if parts is None else [
+        (part["end"].integer(1), part["cross_entropy"].number()) for part in parts.entries()
+    ]
+    return Row(node["model"].text(), after, task, length, depth, *shares, entropy, by_position)
 
 
 def read_stage(node: Node) -> Stage:
