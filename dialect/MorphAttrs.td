@@ -68,7 +68,7 @@ def Morph_PieceAttr : Morph_Attr<"Piece", "piece"> {
     Constraints: piece_c1 the tensor's name is not empty; piece_c2 begin is not negative and less than end, or both are 0.
   }];
   let parameters = (ins "::mlir::StringAttr":$tensor, "int64_t":$begin, "int64_t":$end);
-  let assemblyFormat = "`<` $tensor custom<PieceRows>($begin, $end) `>`";
+  let assemblyFormat = "`<` $tensor `` custom<PieceRows>($begin, $end) `>`";
   let genVerifyDecl = 1;
 }
 def Morph_PieceArrayAttr : TypedArrayAttrBase<Morph_PieceAttr, "array of pieces">;

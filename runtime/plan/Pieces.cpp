@@ -34,7 +34,7 @@ Status checkPieces(const std::vector<int64_t> &shape, const std::vector<Piece> &
     if (rows > limits::kWeightElements)
       return Status::invalid("the pieces have more than " + std::to_string(limits::kWeightElements) + " rows");
   }
-  if (!known)
+  if (!known || pieces.empty())
     return Status();
   int64_t first = 1;
   for (int64_t size : shape)
