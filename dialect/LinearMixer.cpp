@@ -46,7 +46,7 @@ double LinearMixerOp::getMixerFlops(int64_t tokens, int64_t context) {
   int64_t hidden = cast<RankedTensorType>(getHidden().getType()).getShape().back();
   MixerInputs inputs;
   inputs.hidden = scratch.addArgument(getTensorType(getContext(), {1, tokens, hidden}), getLoc());
-  inputs.offset = scratch.addArgument(getIndexTensorType(getContext(), {}), getLoc());
+  inputs.offset = scratch.addArgument(getIndexTensorType(getContext(), {1}), getLoc());
   FailureOr<SmallVector<MixerState>> states = expander.getStates();
   for (const MixerState &state : *states) {
     SmallVector<int64_t> shape(state.type.getShape());

@@ -433,8 +433,9 @@ FailureOr<Value> MixerExpander::expandDecoding(Block &scratch) {
   at.setInsertionPointToEnd(&scratch);
   MixerInputs decoding;
   decoding.hidden = scratch.addArgument(use.getHidden().getType(), use.getLoc());
-  decoding.start = scratch.addArgument(getIndexTensorType(use.getContext(), {ShapedType::kDynamic}), use.getLoc());
-  decoding.offset = scratch.addArgument(getIndexTensorType(use.getContext(), {}), use.getLoc());
+  RankedTensorType ofRows = getIndexTensorType(use.getContext(), {ShapedType::kDynamic});
+  decoding.start = scratch.addArgument(ofRows, use.getLoc());
+  decoding.offset = scratch.addArgument(ofRows, use.getLoc());
   FailureOr<MixerExpansion> expansion = expand(at, decoding);
   return failed(expansion) ? FailureOr<Value>(failure()) : expansion->hidden;
 }

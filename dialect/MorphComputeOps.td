@@ -160,13 +160,13 @@ def Morph_LastRowsOp : Morph_ComputeOp<"last_rows", [Morph_TakesRows]> {
 def Morph_MaskPaddingOp : Morph_ComputeOp<"mask_padding"> {
   let summary = "x [B,T,C] with the positions before start [B] set to zero";
   let description = [{
-    The positions of `x` are `offset` (a scalar) and following; `start` counts from position 0.
-    Constraints: mask_padding_c1 x is [B,T,C]; mask_padding_c2 start is [B]; mask_padding_c3 offset is a scalar.
+    The positions of sequence b of `x` are offset[b] and following; `start` counts from position 0.
+    Constraints: mask_padding_c1 x is [B,T,C]; mask_padding_c2 start is [B]; mask_padding_c3 offset is [B].
   }];
   let arguments = (ins Morph_Float:$x, Morph_Index:$start, Morph_Index:$offset);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"x", "BTC", "mask_padding_c1">, HasShape<"start", "B", "mask_padding_c2">,
-      HasShape<"offset", "", "mask_padding_c3">];
+      HasShape<"offset", "B", "mask_padding_c3">];
   let resultShapes = ["BTC"];
   let inPlace = ["x"];
   let hasFolder = 1;
@@ -314,14 +314,14 @@ def Morph_RopeOp : Morph_DifferentiableOp<"rope", [DeclareOpInterfaceMethods<Sym
   let summary = "Rotary position embedding of x [B,T,H,D], rotate-half";
   let description = [{
     The first 2*F of the D elements are rotated, F the table's length; sine and cosine are multiplied by the table's
-    attention factor. Position t has index offset + t (offset a scalar, 0 where absent). With `inverse` the rotation
-    is transposed, which is its gradient.
-    Constraints: rope_c1 x is [B,T,H,D]; rope_c2 offset is a scalar; rope_c3 the model has a rope table of that name;
+    attention factor. Position t of sequence b has index offset[b] + t (offset 0 where absent). With `inverse` the
+    rotation is transposed, which is its gradient.
+    Constraints: rope_c1 x is [B,T,H,D]; rope_c2 offset is [B]; rope_c3 the model has a rope table of that name;
     rope_c4 2*F is at most D.
   }];
   let arguments = (ins Morph_Float:$x, Optional<Morph_Index>:$offset, FlatSymbolRefAttr:$table, UnitAttr:$inverse);
   let results = (outs Morph_Float:$result);
-  let rules = [HasShape<"x", "BTHD", "rope_c1">, HasShape<"offset", "", "rope_c2">, Table<"table", "D", "rope_c4">];
+  let rules = [HasShape<"x", "BTHD", "rope_c1">, HasShape<"offset", "B", "rope_c2">, Table<"table", "D", "rope_c4">];
   let resultShapes = ["BTHD"];
   let inPlace = ["x"];
   let zeroWhere = [["x"]];
@@ -339,16 +339,16 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     Query t has position S - T + t and sees the keys of positions not later, not before start [B] (0 where absent), and,
     with a `window`, of the last `window` positions, its own included. A row that sees no key gives zero.
 
-    With `offset` (a scalar) query t has position offset + t, and k and v are rings (`cache_write`): the key of position
-    p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it, or, where
-    that is less or there is no window, offset + T.
+    With `offset` query t of sequence b has position offset[b] + t, and k and v are rings (`cache_write`): the key of
+    position p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it,
+    or, where that is less or there is no window, offset[b] + T for every b.
 
     With `keep_lse` there is a second result for attention_grad, which finds it again otherwise: [B,H,T], the logarithm of
     the sum of exp(scale * product) over the keys that a query sees, infinity where it sees none. morph-keep-states asks
     for it.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
-    a scalar.
+    [B].
   }];
   let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
       Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$keep_lse);
@@ -356,7 +356,7 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
-      HasShape<"offset", "", "attention_c7">];
+      HasShape<"offset", "B", "attention_c7">];
   let resultShapes = ["BTHD", "?keep_lse=BHT"];
   let factors = ["q", "k", "v"];
   let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
@@ -404,17 +404,17 @@ def Morph_AttentionDistanceOp : Morph_ComputeOp<"attention_distance"> {
 }
 
 def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
-  let summary = "The ring cache [B,S,...] with x [B,T,...] at positions offset, offset+1, ...: the cache, in place";
+  let summary = "The ring cache [B,S,...] with x [B,T,...] at positions offset[b], offset[b]+1, ...: the cache, in place";
   let description = [{
     Position p lies in slot p mod S, so that the ring keeps the last S positions. T is at most S when the program runs.
     x is rounded to the ring's element type.
     Constraints: cache_write_c1 cache has two dimensions or more; cache_write_c2 x has the cache's dimensions but for
-    the second; cache_write_c3 offset is a scalar.
+    the second; cache_write_c3 offset is [B].
   }];
   let arguments = (ins Morph_Half:$cache, Morph_Float:$x, Morph_Index:$offset);
   let results = (outs Morph_Half:$result);
   let rules = [HasShape<"cache", "BS~", "cache_write_c1">, HasShape<"x", "BT~", "cache_write_c2">,
-      HasShape<"offset", "", "cache_write_c3">];
+      HasShape<"offset", "B", "cache_write_c3">];
   let resultShapes = ["BS~"];
   let updates = ["cache"];
   let flops = "d('B') * d('T')"; // Moves alone.

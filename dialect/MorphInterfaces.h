@@ -30,8 +30,8 @@ struct MixerState {
 };
 
 /// The operands of a mixer's expansion. `start` [B] is the index of the first real position of each left-padded row,
-/// `offset` (a scalar) the position of the first of the new tokens; both null where there is no padding and no cache.
-/// `states` has one value a MixerState when decoding, and is empty otherwise.
+/// `offset` [B] the position of the first of the new tokens of each row; both null where there is no padding and no
+/// cache. `states` has one value a MixerState when decoding, and is empty otherwise.
 struct MixerInputs {
   mlir::Value hidden; ///< [B,T,C], normalised.
   mlir::Value start;

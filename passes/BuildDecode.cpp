@@ -41,9 +41,9 @@ struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass
       return failure();
     OpBuilder &builder = program->builder();
     Value tokens = program->addTokens();
-    Value start =
-        program->addInput("start", RankedTensorType::get({ShapedType::kDynamic}, builder.getI64Type()), {"B"});
-    Value offset = program->addInput("offset", RankedTensorType::get({}, builder.getI64Type()), {});
+    auto ofRows = RankedTensorType::get({ShapedType::kDynamic}, builder.getI64Type());
+    Value start = program->addInput("start", ofRows, {"B"});
+    Value offset = program->addInput("offset", ofRows, {"B"});
 
     SmallVector<NextState> next;
     auto expand = [&](TokenMixerOpInterface mixer, IRMapping &mapping) -> Value {

@@ -25,8 +25,8 @@ constexpr size_t kOut = 5, kLse = 6;
 
 struct Problem {
   at::Tensor q_BTHD, k_BSGD, v_BSGD, start_B;
-  int64_t position = 0; ///< Of the first query.
-  bool isRing = false;  ///< The key of position p lies in slot p mod S; else the last query stands at the last key.
+  at::Tensor offset_B; ///< Position of each first query; then the key of position p lies in slot p mod S. Undefined:
+                       ///< the last query stands at the last key.
   double scale = 1;
   int64_t window = 0;               ///< 0: none.
   at::ScalarType type = at::kFloat; ///< Of the products' operands.
@@ -36,7 +36,7 @@ struct Problem {
   int64_t group() const { return q_BTHD.size(2) / k_BSGD.size(2); }
   AttentionProblem raw() const {
     return {{q_BTHD.size(0), queries(), keys(), q_BTHD.size(2), k_BSGD.size(2), q_BTHD.size(3)},
-            position,
+            offset_B.defined() ? offset_B.const_data_ptr<int64_t>() : nullptr,
             scale,
             window,
             start_B.defined() ? start_B.const_data_ptr<int64_t>() : nullptr};
@@ -59,18 +59,19 @@ Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
                   q.size(3) == k.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
               call.instruction.op, ": expected q [B,T,H,D] and k, v [B,S,G,D] with H a multiple of G, but got ",
               q.sizes(), ", ", k.sizes(), " and ", p.v_BSGD.sizes());
-  if (hasOffset && call.operands[first + 4].defined()) {
-    p.isRing = true;
-    p.position = call.operands[first + 4].item<int64_t>();
-  } else {
-    p.position = k.size(1) - q.size(1);
+  if (hasOffset && call.operands[first + 4].defined())
+    p.offset_B = call.operands[first + 4];
+  for (const at::Tensor &ofRows : {p.start_B, p.offset_B})
+    TORCH_CHECK(!ofRows.defined() || (ofRows.dim() == 1 && ofRows.size(0) == q.size(0)), call.instruction.op,
+                ": expected start and offset [B] for a batch of ", q.size(0), ", but got ", ofRows.sizes());
+  const AttentionProblem raw = p.raw();
+  for (int64_t b = 0; b < q.size(0); ++b) {
+    // The keys that any of the queries sees, but for padding.
+    const int64_t position = raw.position(b),
+                  seen = std::min(position, p.window > 0 ? p.window - 1 : position) + q.size(1);
+    TORCH_CHECK(position >= 0 && seen <= k.size(1), call.instruction.op, ": ", q.size(1), " queries from position ",
+                position, " on see ", seen, " keys, but there are ", k.size(1));
   }
-  // The keys that any of the queries sees, but for padding.
-  const int64_t seen = std::min(p.position, p.window > 0 ? p.window - 1 : p.position) + q.size(1);
-  TORCH_CHECK(p.position >= 0 && seen <= k.size(1), call.instruction.op, ": ", q.size(1), " queries from position ",
-              p.position, " on see ", seen, " keys, but there are ", k.size(1));
-  TORCH_CHECK(!p.start_B.defined() || (p.start_B.dim() == 1 && p.start_B.size(0) == q.size(0)), call.instruction.op,
-              ": expected start [B] for a batch of ", q.size(0), ", but got ", p.start_B.sizes());
   if (q.scalar_type() == at::kDouble)
     p.type = at::kDouble;
   else if (q.scalar_type() == at::kBFloat16 && q.size(1) > 1 && multipliesBf16())
@@ -80,18 +81,28 @@ Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
 
 /// The plain definition in ATen functions, what autograd records: the result, and the logarithms of its rows' sums.
 std::vector<at::Tensor> attendByAten(const Problem &p) {
-  const int64_t end = p.position + p.queries();
-  const at::Tensor query_T1 = at::arange(p.position, end, at::kLong).unsqueeze(1);
-  const at::Tensor key_S = at::arange(std::max<int64_t>(0, end - p.keys()), end, at::kLong);
-  at::Tensor visible = key_S <= query_T1;
+  // Keys in the order of positions: the last S of them up to the last query's, those before position 0 not visible.
+  const at::Tensor first_B1 = p.offset_B.defined() ? p.offset_B.view({-1, 1})
+                                                   : at::full({p.q_BTHD.size(0), 1}, p.keys() - p.queries(), at::kLong);
+  const at::Tensor query_BT1 = (first_B1 + at::arange(p.queries(), at::kLong)).unsqueeze(2);
+  const at::Tensor key_BS = first_B1 + p.queries() - p.keys() + at::arange(p.keys(), at::kLong);
+  const at::Tensor key_B1S = key_BS.unsqueeze(1);
+  at::Tensor visible = (key_B1S <= query_BT1).logical_and(key_B1S >= 0);
   if (p.window > 0)
-    visible = visible.logical_and(key_S > query_T1 - p.window);
+    visible = visible.logical_and(key_B1S > query_BT1 - p.window);
   if (p.start_B.defined())
-    visible = visible.logical_and(key_S >= p.start_B.view({-1, 1, 1, 1}));
+    visible = visible.logical_and(key_B1S >= p.start_B.view({-1, 1, 1}));
+  visible = visible.unsqueeze(1);
   auto widened = [](const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x; };
   auto forHeads = [&](const at::Tensor &x_BSGD) {
-    const at::Tensor inOrder = p.isRing ? x_BSGD.index_select(1, key_S.remainder(p.keys())) : x_BSGD;
-    return widened(inOrder).repeat_interleave(p.group(), 2).transpose(1, 2);
+    at::Tensor inOrder = widened(x_BSGD);
+    if (p.offset_B.defined()) {
+      const at::Tensor slot_BS11 = key_BS.remainder(p.keys()).unsqueeze(2).unsqueeze(3);
+      inOrder = inOrder.gather(1, slot_BS11.expand_as(inOrder));
+      // What no position has filled may be anything.
+      inOrder = inOrder.masked_fill((key_BS < 0).unsqueeze(2).unsqueeze(3), 0);
+    }
+    return inOrder.repeat_interleave(p.group(), 2).transpose(1, 2);
   };
   const at::Tensor k_BHSD = forHeads(p.k_BSGD), v_BHSD = forHeads(p.v_BSGD);
   const at::Tensor scores_BHTS = at::matmul(widened(p.q_BTHD).transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
@@ -100,7 +111,7 @@ std::vector<at::Tensor> attendByAten(const Problem &p) {
   const at::Tensor shares_BHTS = at::softmax(scores_BHTS.masked_fill(visible.logical_not(), floor), -1) * visible;
   const at::Tensor infinite = at::full({}, std::numeric_limits<double>::infinity(), scores_BHTS.options());
   return {at::matmul(shares_BHTS, v_BHSD).transpose(1, 2),
-          at::where(visible.any(-1).expand({scores_BHTS.size(0), scores_BHTS.size(1), -1}),
+          at::where(visible.any(-1).expand({-1, scores_BHTS.size(1), -1}),
                     at::logsumexp(scores_BHTS.masked_fill(visible.logical_not(), floor), -1), infinite)};
 }
 

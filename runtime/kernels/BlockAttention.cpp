@@ -34,9 +34,9 @@ template <typename T> void fillRows(Matrix<T> x, int64_t rows, int64_t width) {
 /// A block of queries of the positions position, position + 1, ..., and the keys that any of them sees, by position.
 struct Queries {
   Queries(const AttentionProblem &p, int64_t b, int64_t number)
-      : begin(number * kQueryBlock), rows(std::min(kQueryBlock, p.sizes.queries - begin)), position(p.position + begin),
-        window(p.window), start(p.start ? std::max<int64_t>(0, p.start[b]) : 0), lastKey(position + rows),
-        firstKey(std::min(firstSeen(0), lastKey)) {}
+      : begin(number * kQueryBlock), rows(std::min(kQueryBlock, p.sizes.queries - begin)),
+        position(p.position(b) + begin), window(p.window), start(p.start ? std::max<int64_t>(0, p.start[b]) : 0),
+        lastKey(position + rows), firstKey(std::min(firstSeen(0), lastKey)) {}
   int64_t firstSeen(int64_t row) const { return window > 0 ? std::max(start, position + row - window + 1) : start; }
   bool empty() const { return firstKey == lastKey; }
   /// The blocks of keys that are seen, and of one of them the keys that count.
@@ -129,7 +129,7 @@ struct Rows {
 
 /// The rows of the keys that one query sees of a sequence; two parts where the ring ends between them.
 std::array<Rows, 2> rowsSeen(const AttentionProblem &p, int64_t b) {
-  const int64_t start = p.start ? std::max<int64_t>(0, p.start[b]) : 0, end = p.position + 1;
+  const int64_t start = p.start ? std::max<int64_t>(0, p.start[b]) : 0, end = p.position(b) + 1;
   const int64_t seen = std::min(end, std::max(start, p.window > 0 ? end - p.window : 0));
   const int64_t first = seen % p.sizes.keys, last = first + end - seen;
   return {Rows{0, std::max<int64_t>(0, last - p.sizes.keys)}, Rows{first, std::min(last, p.sizes.keys)}};

@@ -31,17 +31,23 @@ const plan::RopeTable &tableOf(const KernelCall &call) {
   return table;
 }
 
-int64_t offsetOf(const KernelCall &call) { return call.operands[1].defined() ? call.operands[1].item<int64_t>() : 0; }
+/// [B], or null where all sequences begin at position 0.
+const int64_t *offsetsOf(const KernelCall &call) {
+  return call.operands[1].defined() ? call.operands[1].const_data_ptr<int64_t>() : nullptr;
+}
 
 std::vector<at::Tensor> ropeReference(const KernelCall &call) {
   const at::Tensor &x = call.operands[0];
   const plan::RopeTable &table = tableOf(call);
-  const at::Tensor position_T = at::arange(offsetOf(call), offsetOf(call) + x.size(1), at::kDouble);
-  const at::Tensor angle_TF = position_T.unsqueeze(1) * at::tensor(table.inverseFrequencies, at::kDouble);
+  at::Tensor position_BT = at::arange(x.size(1), at::kDouble).unsqueeze(0);
+  if (call.operands[1].defined())
+    position_BT = call.operands[1].unsqueeze(1) + position_BT;
+  const at::Tensor angle_BTF = position_BT.unsqueeze(2) * at::tensor(table.inverseFrequencies, at::kDouble);
   const double factor = table.attentionFactor;
-  const at::Tensor cosine = (angle_TF.cos() * factor).to(x.scalar_type()).unsqueeze(1);
-  const at::Tensor sine = (angle_TF.sin() * (call.flag("inverse") ? -factor : factor)).to(x.scalar_type()).unsqueeze(1);
-  const int64_t half = cosine.size(2), width = x.size(3);
+  const at::Tensor cosine = (angle_BTF.cos() * factor).to(x.scalar_type()).unsqueeze(2);
+  const at::Tensor sine =
+      (angle_BTF.sin() * (call.flag("inverse") ? -factor : factor)).to(x.scalar_type()).unsqueeze(2);
+  const int64_t half = cosine.size(3), width = x.size(3);
   at::Tensor low = x.narrow(-1, 0, half), high = x.narrow(-1, half, half);
   return {
       at::cat({low * cosine - high * sine, high * cosine + low * sine, x.narrow(-1, 2 * half, width - 2 * half)}, -1)};
@@ -101,7 +107,8 @@ private:
 
 template <typename T> void rotate(const KernelCall &call, const plan::RopeTable &table) {
   const at::Tensor &x = call.operands[0];
-  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3), row = heads * width, offset = offsetOf(call);
+  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3), row = heads * width;
+  const int64_t *const offset_B = offsetsOf(call);
   const int64_t half = static_cast<int64_t>(table.inverseFrequencies.size());
   const int64_t blocks = plan::blocksOf(length, kPositions), tasks = x.size(0) * blocks;
   const int threads = x.numel() < kElementsAlone ? 1 : at::get_num_threads();
@@ -114,7 +121,7 @@ template <typename T> void rotate(const KernelCall &call, const plan::RopeTable 
     const int64_t b = task / blocks, first = task % blocks * kPositions, last = std::min(length, first + kPositions);
     for (int64_t t = first; t < last; ++t) {
       if (t == first)
-        angles.start(offset + t);
+        angles.start((offset_B ? offset_B[b] : 0) + t);
       else
         angles.next();
       const int64_t at = (b * length + t) * row;

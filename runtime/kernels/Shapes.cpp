@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Views, gathers and scatters. Legend: B batch, T positions, H heads, D head dimension, N rows, C channels.
 
+#include "runtime/kernels/Bf16.h"
 #include "runtime/kernels/Kernel.h"
 #include "runtime/kernels/Rows.h"
 
@@ -76,29 +77,47 @@ std::vector<at::Tensor> lastRows(const KernelCall &call) {
 void maskPadding(const KernelCall &call) {
   const at::Tensor &x_BTC = call.operands[0];
   const int64_t *const start_B = call.operands[1].const_data_ptr<int64_t>();
-  const int64_t offset = call.operands[2].item<int64_t>();
+  const int64_t *const offset_B = call.operands[2].const_data_ptr<int64_t>();
   if (call.results[0].const_data_ptr() != x_BTC.const_data_ptr())
     call.results[0].copy_(x_BTC);
   for (int64_t b = 0; b < x_BTC.size(0); ++b)
-    if (const int64_t padding = std::clamp<int64_t>(start_B[b] - offset, 0, x_BTC.size(1)); padding > 0)
+    if (const int64_t padding = std::clamp<int64_t>(start_B[b] - offset_B[b], 0, x_BTC.size(1)); padding > 0)
       call.results[0].select(0, b).narrow(0, 0, padding).zero_();
 }
 std::vector<at::Tensor> maskPaddingReference(const KernelCall &call) {
-  const at::Tensor &x_BTC = call.operands[0], &start_B = call.operands[1];
-  const int64_t offset = call.operands[2].item<int64_t>();
-  const at::Tensor position_T = at::arange(offset, offset + x_BTC.size(1), at::kLong);
-  return {at::masked_fill(x_BTC, (position_T.unsqueeze(0) < start_B.unsqueeze(1)).unsqueeze(-1), 0)};
+  const at::Tensor &x_BTC = call.operands[0], &start_B = call.operands[1], &offset_B = call.operands[2];
+  const at::Tensor position_BT = offset_B.unsqueeze(1) + at::arange(x_BTC.size(1), at::kLong);
+  return {at::masked_fill(x_BTC, (position_BT < start_B.unsqueeze(1)).unsqueeze(-1), 0)};
 }
 
-/// x [B,T,...] into the ring [B,S,...], in at most two pieces of slots.
+/// Rows of x [B,T,...] into the ring [B,S,...]: that of position p into slot p mod S.
+template <typename From, typename To, typename Round>
+void writeRows(const at::Tensor &ring, const at::Tensor &x, const int64_t *offset_B, const Round &round) {
+  const int64_t slots = ring.size(1), positions = x.size(1), rows = x.size(0) * positions,
+                width = rows == 0 ? 0 : x.numel() / rows;
+  const From *const from = static_cast<const From *>(x.const_data_ptr());
+  To *const to = static_cast<To *>(ring.mutable_data_ptr());
+  forRows(rows, width, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t b = row / positions, slot = (offset_B[b] + row % positions) % slots;
+      std::transform(from + row * width, from + (row + 1) * width, to + (b * slots + slot) * width, round);
+    }
+  });
+}
+
 void writeRing(const at::Tensor &ring, const KernelCall &call) {
-  const at::Tensor &x = call.operands[1];
-  const int64_t slots = ring.size(1), positions = x.size(1), first = call.operands[2].item<int64_t>() % slots;
-  TORCH_CHECK(positions <= slots, "cache_write: ", positions, " positions for a ring of ", slots);
-  const int64_t before = std::min(positions, slots - first);
-  ring.narrow(1, first, before).copy_(x.narrow(1, 0, before));
-  if (before < positions)
-    ring.narrow(1, 0, positions - before).copy_(x.narrow(1, before, positions - before));
+  const at::Tensor x = call.operands[1].contiguous();
+  const int64_t *const offset_B = call.operands[2].const_data_ptr<int64_t>();
+  TORCH_CHECK(x.size(1) <= ring.size(1), "cache_write: ", x.size(1), " positions for a ring of ", ring.size(1));
+  TORCH_CHECK(std::all_of(offset_B, offset_B + x.size(0), [](int64_t offset) { return offset >= 0; }),
+              "cache_write: a negative position");
+  if (ring.scalar_type() == at::kBFloat16)
+    writeRows<float, Bf16>(ring, x, offset_B, [](float value) { return roundToBf16(value); });
+  else
+    withType(ring, [&](auto *type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      writeRows<T, T>(ring, x, offset_B, [](T value) { return value; });
+    });
 }
 void cacheWrite(const KernelCall &call) { writeRing(call.results[0], call); }
 std::vector<at::Tensor> cacheWriteReference(const KernelCall &call) {

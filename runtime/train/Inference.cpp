@@ -88,7 +88,7 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
     if (name == "start")
       decoder->inputs_[name] = start_B;
     if (name == "offset")
-      decoder->inputs_[name] = at::zeros({}, at::kLong);
+      decoder->inputs_[name] = at::zeros({start_B.numel()}, at::kLong);
     if (!plan::hasPrefix(name, plan::kCachePrefix))
       continue;
     if (!updated[i])
@@ -139,7 +139,7 @@ StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
     const int64_t count = std::min(plan::kPrefillChunk, end - offset_);
     inputs_["tokens"] = tokens.narrow(1, tokens.size(1) - (end - offset_), count).contiguous();
     if (auto offset = inputs_.find("offset"); offset != inputs_.end())
-      *offset->second.mutable_data_ptr<int64_t>() = offset_;
+      std::fill_n(offset->second.mutable_data_ptr<int64_t>(), offset->second.numel(), offset_);
     MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
     offset_ += count;
     auto found = outputs.find("logits");

@@ -13,7 +13,7 @@ def attention_program(batch, queries, keys, heads, groups, width, options="", in
     q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
     dims = "B, S" if cached else "B, T"
     extra = {"start": ('%start: tensor<?xi64> "start" [B]', "start tensor<?xi64>"),
-             "offset": ('%offset: tensor<i64> "offset"', "offset tensor<i64>")}
+             "offset": ('%offset: tensor<?xi64> "offset" [B]', "offset tensor<?xi64>")}
     used = [name for name in extra if f"%{name}" in options]
     parameters = ", ".join([f'%q: {q} "q" [B, T]', f'%k: {k} "k" [{dims}]', f'%v: {k} "v" [{dims}]',
                             *(extra[name][0] for name in used)])
@@ -100,7 +100,7 @@ class AttentionTest(ProgramCase):
         for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 70, 67, ""), (1, 100, 250, "window 100")):
             with self.subTest(queries=queries, keys=keys):
                 self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
-                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)})
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor([offset - 7, offset])})
 
     def test_gradients(self):
         # The second with rows that see no key and one row in the last tile, the third with a window that begins with the
@@ -131,7 +131,7 @@ class AttentionTest(ProgramCase):
                                               (40, 600, 450, "")):
             with self.subTest(queries=queries, keys=keys):
                 self.attention(2, queries, keys, 4, 2, 16, f"start %start offset %offset scale 0.25 {window}",
-                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor(offset)}, half=True)
+                               {"start": torch.tensor([0, offset - 20]), "offset": torch.tensor([offset - 7, offset])}, half=True)
         self.attention(2, 7, 520, 3, 1, 10, "scale 0.3", half=True)
 
 
@@ -167,7 +167,7 @@ class AttentionTest(ProgramCase):
                 self.check_counts(gradient_program(*sizes, half=True, found=False), elements * (4 * 2 + 4 * 4), 1.36, 1.55,
                                   kernels=2, op="attention_grad")
         # Decoding is reading the cache.
-        sizes = (2, 1, 1024, 8, 2, 128, "offset %offset scale 0.1", {"offset": torch.tensor(1023)})
+        sizes = (2, 1, 1024, 8, 2, 128, "offset %offset scale 0.1", {"offset": torch.tensor([1023, 1023])})
         self.check_counts(attention_program(*sizes, half=True), 2 * 2 * 1024 * 2 * 128 * 2, 1.06, 1.15, kernels=2)
 
 

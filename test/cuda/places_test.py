@@ -13,15 +13,15 @@ class PlacesTest(ProgramCase):
             for batch in (1, 3):
                 with self.subTest(width=width, batch=batch):
                     x = f"tensor<?x?x{width}xf32>"
-                    text = model(f"""(%x: {x} "x" [B, T], %s: tensor<?xi64> "s" [B], %o: tensor<i64> "o") {{
-    %m = morph.mask_padding %x, %s, %o : {x}, tensor<?xi64>, tensor<i64>
+                    text = model(f"""(%x: {x} "x" [B, T], %s: tensor<?xi64> "s" [B], %o: tensor<?xi64> "o" [B]) {{
+    %m = morph.mask_padding %x, %s, %o : {x}, tensor<?xi64>, tensor<?xi64>
     %e = morph.exp %x : {x}
-    %n = morph.mask_padding %e, %s, %o : {x}, tensor<?xi64>, tensor<i64>
+    %n = morph.mask_padding %e, %s, %o : {x}, tensor<?xi64>, tensor<?xi64>
     morph.output "m" = %m, "n" = %n : {x}, {x}
   }}""")
                     torch.manual_seed(0)
                     self.compare(text, {"x": torch.randn(batch, 19, width), "s": torch.tensor([7, 0, 40][:batch]),
-                                        "o": torch.tensor(3)}, tolerance=2e-6)
+                                        "o": torch.tensor([3, 0, 24][:batch])}, tolerance=2e-6)
 
     def test_lines(self):
         for width in (1, 6, 36, 300):
@@ -71,13 +71,13 @@ class PlacesTest(ProgramCase):
         for dtype, offset, length, width in (("f32", 3, 5, 8), ("bf16", 12, 5, 5), ("bf16", 0, 1, 8), ("f32", 2, 11, 3)):
             with self.subTest(dtype=dtype, offset=offset, length=length):
                 ring, x = f"tensor<?x?x2x{width}x{dtype}>", f"tensor<?x?x2x{width}xf32>"
-                text = model(f"""(%c: {ring} "c" [B, S], %x: {x} "x" [B, T], %o: tensor<i64> "o") {{
-    %r = morph.cache_write %c, %x offset %o : {ring}, {x}, tensor<i64>
+                text = model(f"""(%c: {ring} "c" [B, S], %x: {x} "x" [B, T], %o: tensor<?xi64> "o" [B]) {{
+    %r = morph.cache_write %c, %x offset %o : {ring}, {x}, tensor<?xi64>
     morph.output "c" = %r : {ring}
   }}""")
                 torch.manual_seed(0)
                 self.compare(text, {"c": torch.randn(2, 11, 2, width).to(getattr(torch, {"f32": "float32"}.get(dtype, "bfloat16"))),
-                                    "x": torch.randn(2, length, 2, width), "o": torch.tensor(offset)})
+                                    "x": torch.randn(2, length, 2, width), "o": torch.tensor([offset, offset + 4])})
 
     def test_attention_distance(self):
         # More keys than threads, with and without a window, heads that share keys.

@@ -46,13 +46,13 @@ class RowsTest(ProgramCase):
 
     def test_rope(self):
         # The table reaches six of ten elements.
-        text = model("""(%x: tensor<?x?x2x10xf32> "x" [B, T], %o: tensor<i64> "o") {
-    %r = morph.rope %x offset %o table @rope : tensor<?x?x2x10xf32>, tensor<i64>
+        text = model("""(%x: tensor<?x?x2x10xf32> "x" [B, T], %o: tensor<?xi64> "o" [B]) {
+    %r = morph.rope %x offset %o table @rope : tensor<?x?x2x10xf32>, tensor<?xi64>
     %i = morph.rope %x table @rope inverse : tensor<?x?x2x10xf32>
     morph.output "r" = %r, "i" = %i : tensor<?x?x2x10xf32>, tensor<?x?x2x10xf32>
   }""")
         torch.manual_seed(0)
-        self.compare(text, {"x": torch.randn(3, 19, 2, 10), "o": torch.tensor(100_000)}, tolerance=2e-6)
+        self.compare(text, {"x": torch.randn(3, 19, 2, 10), "o": torch.tensor([100_000, 0, 7])}, tolerance=2e-6)
 
     def test_rows_taken(self):
         text = model("""(%t: tensor<?x?xi64> "t" [B, T], %p: tensor<?xi64> "p" [N]) {

@@ -37,14 +37,14 @@ func.func @heads(%x: tensor<?x?x8xf32>, %y: tensor<?x?x2x4xf32>)
 }
 
 // CHECK-LABEL: func.func @mask_twice
-func.func @mask_twice(%x: tensor<?x?x8xf32>, %start: tensor<?xi64>, %other: tensor<?xi64>, %offset: tensor<i64>)
+func.func @mask_twice(%x: tensor<?x?x8xf32>, %start: tensor<?xi64>, %other: tensor<?xi64>, %offset: tensor<?xi64>)
     -> (tensor<?x?x8xf32>, tensor<?x?x8xf32>) {
   // CHECK-NEXT: %[[A:.*]] = morph.mask_padding %{{.*}}, %[[START:.*]], %[[OFFSET:.*]] :
   // CHECK-NEXT: %[[B:.*]] = morph.mask_padding %[[A]], %{{.*}}, %[[OFFSET]] :
   // CHECK-NEXT: return %[[A]], %[[B]]
-  %0 = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
-  %1 = morph.mask_padding %0, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
-  %2 = morph.mask_padding %1, %other, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
+  %0 = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
+  %1 = morph.mask_padding %0, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
+  %2 = morph.mask_padding %1, %other, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
   return %1, %2 : tensor<?x?x8xf32>, tensor<?x?x8xf32>
 }
 
@@ -74,8 +74,8 @@ morph.model @rotations base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.rope_table @scaled [1.0, 0.01] attention_factor 1.2
   // CHECK: func.func @turned_back
-  // CHECK-SAME: %[[X:.*]]: tensor<?x?x2x4xf32>, %[[OFFSET:.*]]: tensor<i64>
-  func.func @turned_back(%x: tensor<?x?x2x4xf32>, %offset: tensor<i64>)
+  // CHECK-SAME: %[[X:.*]]: tensor<?x?x2x4xf32>, %[[OFFSET:.*]]: tensor<?xi64>
+  func.func @turned_back(%x: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>)
       -> (tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>) {
     // CHECK-NEXT: %[[A:.*]] = morph.rope %[[X]] table @rope :
     // CHECK-NEXT: %[[B:.*]] = morph.rope %[[A]] offset %[[OFFSET]] table @rope inverse :
@@ -84,7 +84,7 @@ morph.model @rotations base architecture "llama" layers 1 {
     // CHECK-NEXT: return %[[X]], %[[B]], %[[D]]
     %0 = morph.rope %x table @rope : tensor<?x?x2x4xf32>
     %1 = morph.rope %0 table @rope inverse : tensor<?x?x2x4xf32>
-    %2 = morph.rope %0 offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
+    %2 = morph.rope %0 offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<?xi64>
     %3 = morph.rope %x table @scaled : tensor<?x?x2x4xf32>
     %4 = morph.rope %3 table @scaled inverse : tensor<?x?x2x4xf32>
     return %1, %2, %4 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>

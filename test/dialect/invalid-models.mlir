@@ -1300,11 +1300,11 @@ morph.model @program_c6_number base architecture "llama" layers 1 {
 
 // Names follow from op to op: keys and values in rings of two sizes.
 morph.model @program_c6_rings base architecture "llama" layers 1 {
-  morph.program @decode(%k: tensor<?x?x2x4xf32> "k" [B, S], %v: tensor<?x?x2x4xf32> "v" [B, S8], %x: tensor<?x?x2x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
-    %keys = morph.cache_write %k, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
-    %values = morph.cache_write %v, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+  morph.program @decode(%k: tensor<?x?x2x4xf32> "k" [B, S], %v: tensor<?x?x2x4xf32> "v" [B, S8], %x: tensor<?x?x2x4xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
+    %keys = morph.cache_write %k, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    %values = morph.cache_write %v, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
     // expected-error@below {{program_c6: attention_c3: v is [B,S8,2,4], expected [B,S,G,D]: S is S8, but S in k ([B,S,2,4])}}
-    %0 = morph.attention %x, %keys, %values offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<i64>
+    %0 = morph.attention %x, %keys, %values offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<?xi64>
     morph.output "y" = %0 : tensor<?x?x2x4xf32>
   }
 }
@@ -1347,10 +1347,10 @@ morph.model @program_c6_choice paired architecture "llama" layers 1 {
 
 // What is made in the run has memory that the run gives away again.
 morph.model @program_c7 base architecture "llama" layers 1 {
-  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
     %other = morph.exp %cache : tensor<?x?x4xf32>
     // expected-error@below {{program_c7: operand 'cache' is updated, but lies in no input and in no weight that the program trains}}
-    %next = morph.cache_write %other, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    %next = morph.cache_write %other, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
     morph.output "next" = %next : tensor<?x?x4xf32>
   }
 }
@@ -1361,12 +1361,12 @@ morph.model @program_c7 base architecture "llama" layers 1 {
 morph.model @program_c7_frozen base architecture "llama" layers 1 {
   morph.weight @w : tensor<2x8x4xf32>
   morph.weight @v : tensor<2x8x4xf32>
-  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<i64> "offset") trains [@w] {
+  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<2xi64> "offset") trains [@w] {
     %w = morph.param @w : tensor<2x8x4xf32>
-    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<2xi64>
     %v = morph.param @v : tensor<2x8x4xf32>
     // expected-error@below {{program_c7: operand 'cache' is updated, but lies in no input and in no weight that the program trains}}
-    %1 = morph.cache_write %v, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    %1 = morph.cache_write %v, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<2xi64>
     morph.output "w" = %0, "v" = %1 : tensor<2x8x4xf32>, tensor<2x8x4xf32>
   }
 }
@@ -1374,9 +1374,9 @@ morph.model @program_c7_frozen base architecture "llama" layers 1 {
 // -----
 
 morph.model @program_c7_overlap base architecture "llama" layers 1 {
-  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %offset: tensor<i64> "offset") {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %offset: tensor<?xi64> "offset" [B]) {
     // expected-error@below {{program_c7: operand 'cache' is updated, but another operand lies in the same memory}}
-    %next = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    %next = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
     morph.output "next" = %next : tensor<?x?x4xf32>
   }
 }
@@ -1385,9 +1385,9 @@ morph.model @program_c7_overlap base architecture "llama" layers 1 {
 
 // A view lies where its operand lies.
 morph.model @program_c8 base architecture "llama" layers 1 {
-  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
     %heads = morph.split_heads %cache heads 2 : tensor<?x?x4xf32>
-    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
     // expected-error@below {{program_c8: operand 'x' is read after 'cache_write' has updated its memory}}
     %old = morph.exp %heads : tensor<?x?x2x2xf32>
     morph.output "next" = %next, "old" = %old : tensor<?x?x4xf32>, tensor<?x?x2x2xf32>
@@ -1399,12 +1399,12 @@ morph.model @program_c8 base architecture "llama" layers 1 {
 // Two updates of one value would be of one memory.
 morph.model @program_c8_twice base architecture "llama" layers 1 {
   morph.weight @w : tensor<2x8x4xf32>
-  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<i64> "offset") trains [@w] {
+  morph.program @update(%x: tensor<2x?x4xf32> "x" [T], %offset: tensor<2xi64> "offset") trains [@w] {
     %w = morph.param @w : tensor<2x8x4xf32>
     %same = morph.param @w : tensor<2x8x4xf32>
-    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    %0 = morph.cache_write %w, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<2xi64>
     // expected-error@below {{program_c8: operand 'cache' is read after 'cache_write' has updated its memory}}
-    %1 = morph.cache_write %same, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<i64>
+    %1 = morph.cache_write %same, %x offset %offset : tensor<2x8x4xf32>, tensor<2x?x4xf32>, tensor<2xi64>
     morph.output "0" = %0, "1" = %1 : tensor<2x8x4xf32>, tensor<2x8x4xf32>
   }
 }
@@ -1412,8 +1412,8 @@ morph.model @program_c8_twice base architecture "llama" layers 1 {
 // -----
 
 morph.model @program_c8_output base architecture "llama" layers 1 {
-  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<i64> "offset") {
-    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
+  morph.program @decode(%cache: tensor<?x?x4xf32> "cache" [B, S], %x: tensor<?x?x4xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
     // expected-error@below {{program_c8: output 'old' is read after 'cache_write' has updated its memory}}
     morph.output "next" = %next, "old" = %cache : tensor<?x?x4xf32>, tensor<?x?x4xf32>
   }
@@ -1428,8 +1428,8 @@ morph.model @program_c8_mixer base architecture "llama" layers 1 {
   morph.weight @a.k_proj.weight : tensor<2x2xf32>
   morph.weight @a.v_proj.weight : tensor<2x2xf32>
   morph.weight @a.o_proj.weight : tensor<2x2xf32>
-  morph.program @score(%cache: tensor<?x?x2xf32> "cache" [B, S], %x: tensor<?x?x2xf32> "x" [B, T], %offset: tensor<i64> "offset") {
-    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x2xf32>, tensor<?x?x2xf32>, tensor<i64>
+  morph.program @score(%cache: tensor<?x?x2xf32> "cache" [B, S], %x: tensor<?x?x2xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x2xf32>, tensor<?x?x2xf32>, tensor<?xi64>
     // expected-error@below {{program_c8: operand #0 is read after 'cache_write' has updated its memory}}
     %m = morph.softmax_mixer %cache layer 0 weights "a" heads 1 kv_heads 1 head_dim 2 rope @rope scale 1.0 : tensor<?x?x2xf32>
     morph.output "next" = %next, "m" = %m : tensor<?x?x2xf32>, tensor<?x?x2xf32>

@@ -171,25 +171,25 @@ func.func @last_rows_c1(%x: tensor<?x8xf32>) {
 
 // -----
 
-func.func @mask_padding_c1(%x: tensor<?x8xf32>, %start: tensor<?xi64>, %offset: tensor<i64>) {
+func.func @mask_padding_c1(%x: tensor<?x8xf32>, %start: tensor<?xi64>, %offset: tensor<?xi64>) {
   // expected-error@below {{mask_padding_c1: x is tensor<?x8xf32>, expected [B,T,C]}}
-  %0 = morph.mask_padding %x, %start, %offset : tensor<?x8xf32>, tensor<?xi64>, tensor<i64>
+  %0 = morph.mask_padding %x, %start, %offset : tensor<?x8xf32>, tensor<?xi64>, tensor<?xi64>
   return
 }
 
 // -----
 
-func.func @mask_padding_c2(%x: tensor<2x?x8xf32>, %start: tensor<3xi64>, %offset: tensor<i64>) {
+func.func @mask_padding_c2(%x: tensor<2x?x8xf32>, %start: tensor<3xi64>, %offset: tensor<2xi64>) {
   // expected-error@below {{mask_padding_c2: start is tensor<3xi64>, expected [B]: B is 3, but 2 in x (tensor<2x?x8xf32>)}}
-  %0 = morph.mask_padding %x, %start, %offset : tensor<2x?x8xf32>, tensor<3xi64>, tensor<i64>
+  %0 = morph.mask_padding %x, %start, %offset : tensor<2x?x8xf32>, tensor<3xi64>, tensor<2xi64>
   return
 }
 
 // -----
 
-func.func @mask_padding_c3(%x: tensor<?x?x8xf32>, %start: tensor<?xi64>) {
-  // expected-error@below {{mask_padding_c3: offset is tensor<?xi64>, expected a scalar}}
-  %0 = morph.mask_padding %x, %start, %start : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
+func.func @mask_padding_c3(%x: tensor<?x?x8xf32>, %start: tensor<?xi64>, %offset: tensor<i64>) {
+  // expected-error@below {{mask_padding_c3: offset is tensor<i64>, expected [B]}}
+  %0 = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
   return
 }
 
@@ -227,9 +227,9 @@ func.func @rope_c1(%x: tensor<?x?x8xf32>) {
 
 // -----
 
-func.func @rope_c2(%x: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
-  // expected-error@below {{rope_c2: offset is tensor<?xi64>, expected a scalar}}
-  %0 = morph.rope %x offset %offset table @rope : tensor<?x?x2x4xf32>, tensor<?xi64>
+func.func @rope_c2(%x: tensor<?x?x2x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{rope_c2: offset is tensor<i64>, expected [B]}}
+  %0 = morph.rope %x offset %offset table @rope : tensor<?x?x2x4xf32>, tensor<i64>
   return
 }
 
@@ -539,9 +539,9 @@ func.func @merge_heads_c2_limit(%x: tensor<?x?x65536x65536xf32>) {
 
 // -----
 
-func.func @attention_c7(%q: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>) {
-  // expected-error@below {{attention_c7: offset is tensor<?xi64>, expected a scalar}}
-  %0 = morph.attention %q, %q, %q offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<?xi64>
+func.func @attention_c7(%q: tensor<?x?x2x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{attention_c7: offset is tensor<i64>, expected [B]}}
+  %0 = morph.attention %q, %q, %q offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<i64>
   return
 }
 
@@ -555,41 +555,41 @@ func.func @attention_types(%q: tensor<?x?x2x4xf32>, %v: tensor<?x?x2x4xbf16>) {
 
 // -----
 
-func.func @cache_write_type(%cache: tensor<?x?x4xbf16>, %x: tensor<?x?x4xf32>, %offset: tensor<i64>) {
+func.func @cache_write_type(%cache: tensor<?x?x4xbf16>, %x: tensor<?x?x4xf32>, %offset: tensor<?xi64>) {
   // expected-error@below {{'morph.cache_write' op operand #1 must be ranked tensor of 32-bit float values, but got 'tensor<?x?x4xbf16>'}}
-  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xbf16>, tensor<?x?x4xbf16>, tensor<i64>
+  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xbf16>, tensor<?x?x4xbf16>, tensor<?xi64>
   return
 }
 
 // -----
 
-func.func @cache_write_c1(%cache: tensor<?xf32>, %x: tensor<?x?xf32>, %offset: tensor<i64>) {
+func.func @cache_write_c1(%cache: tensor<?xf32>, %x: tensor<?x?xf32>, %offset: tensor<?xi64>) {
   // expected-error@below {{cache_write_c1: cache is tensor<?xf32>, expected [B,S,...]}}
-  %0 = morph.cache_write %cache, %x offset %offset : tensor<?xf32>, tensor<?x?xf32>, tensor<i64>
+  %0 = morph.cache_write %cache, %x offset %offset : tensor<?xf32>, tensor<?x?xf32>, tensor<?xi64>
   return
 }
 
 // -----
 
-func.func @cache_write_c2(%cache: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>, %offset: tensor<i64>) {
+func.func @cache_write_c2(%cache: tensor<?x?x2x4xf32>, %x: tensor<?x?x1x4xf32>, %offset: tensor<?xi64>) {
   // expected-error@below {{cache_write_c2: x is tensor<?x?x1x4xf32>, expected [B,T,...]: the trailing dimensions are not those of cache (tensor<?x?x2x4xf32>)}}
-  %0 = morph.cache_write %cache, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<i64>
+  %0 = morph.cache_write %cache, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x1x4xf32>, tensor<?xi64>
   return
 }
 
 // -----
 
-func.func @cache_write_c3(%cache: tensor<?x?x4xf32>, %offset: tensor<?xi64>) {
-  // expected-error@below {{cache_write_c3: offset is tensor<?xi64>, expected a scalar}}
-  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?xi64>
+func.func @cache_write_c3(%cache: tensor<?x?x4xf32>, %offset: tensor<i64>) {
+  // expected-error@below {{cache_write_c3: offset is tensor<i64>, expected [B]}}
+  %0 = morph.cache_write %cache, %cache offset %offset : tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<i64>
   return
 }
 
 // -----
 
-func.func @cache_write_c1_limit(%x: tensor<?x9223372036854775807x4xf32>, %offset: tensor<i64>) {
+func.func @cache_write_c1_limit(%x: tensor<?x9223372036854775807x4xf32>, %offset: tensor<?xi64>) {
   // expected-error@below {{cache_write_c1: cache is tensor<?x9223372036854775807x4xf32>, expected [B,S,...]: a dimension is larger than 2147483647}}
-  %0 = morph.cache_write %x, %x offset %offset : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>, tensor<i64>
+  %0 = morph.cache_write %x, %x offset %offset : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>, tensor<?xi64>
   return
 }
 

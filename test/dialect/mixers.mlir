@@ -47,7 +47,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 
 // The caches grow, rope starts at the offset, and padding is the attention's own business.
 // FULL-DECODE-LABEL: morph.program @decode
-// FULL-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset", %cache.0.k: tensor<?x?x1x4xf32> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x1x4xf32> "cache.0.v" [B, S]) {
+// FULL-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<?xi64> "offset" [B], %cache.0.k: tensor<?x?x1x4xf32> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x1x4xf32> "cache.0.v" [B, S]) {
 // FULL-DECODE: %[[Q:.*]] = morph.rope %{{.*}} offset %offset table @rope
 // FULL-DECODE: %[[K:.*]] = morph.rope %{{.*}} offset %offset table @rope
 // FULL-DECODE: %[[V:.*]] = morph.split_heads %{{.*}} heads 1
@@ -101,7 +101,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 
 // Left padding leaves no trace: what goes into convolutions and the keys are masked.
 // GDN-DECODE-LABEL: morph.program @decode
-// GDN-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset", %cache.0.q_conv: tensor<?x3x8xf32> "cache.0.q_conv" [B], %cache.0.k_conv: tensor<?x3x8xf32> "cache.0.k_conv" [B], %cache.0.v_conv: tensor<?x3x8xf32> "cache.0.v_conv" [B], %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
+// GDN-DECODE-SAME: %start: tensor<?xi64> "start" [B], %offset: tensor<?xi64> "offset" [B], %cache.0.q_conv: tensor<?x3x8xf32> "cache.0.q_conv" [B], %cache.0.k_conv: tensor<?x3x8xf32> "cache.0.k_conv" [B], %cache.0.v_conv: tensor<?x3x8xf32> "cache.0.v_conv" [B], %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
 // GDN-DECODE: %[[X:.*]] = morph.embedding
 // GDN-DECODE: %[[PQ:.*]] = morph.linear %[[X]],
 // GDN-DECODE: %[[MQ:.*]] = morph.mask_padding %[[PQ]], %start, %offset
@@ -127,7 +127,7 @@ morph.model @m base architecture "qwen2" layers 1 {
 // LIGHTNING-NEXT: morph.linear_attention %[[Q]], %[[K]], %[[V]] head_decay %[[D]] scale 5.000000e-01 chunk 64
 
 // LIGHTNING-DECODE-LABEL: morph.program @decode
-// LIGHTNING-DECODE-SAME: %offset: tensor<i64> "offset", %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
+// LIGHTNING-DECODE-SAME: %offset: tensor<?xi64> "offset" [B], %cache.0.state: tensor<?x2x4x4xf32> "cache.0.state" [B]) {
 // LIGHTNING-DECODE: morph.rope %{{.*}} offset %offset table @rope
 // LIGHTNING-DECODE: %{{.*}}, %[[NEXT:.*]] = morph.linear_attention %{{.*}} state %cache.0.state scale 5.000000e-01 chunk 64
 // LIGHTNING-DECODE: morph.output "logits" = %{{.*}}, "next.0.state" = %[[NEXT]]

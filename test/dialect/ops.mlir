@@ -83,11 +83,11 @@ morph.model @tiny base architecture "llama" layers 1 {
 
   // CHECK-LABEL: func.func @mixing
   func.func @mixing(%x: tensor<?x?x8xf32>, %cache: tensor<?x?x2x4xf32>, %state: tensor<?x2x4x4xf32>,
-                    %g: tensor<?x?x2xf32>, %decay: tensor<2xf32>, %start: tensor<?xi64>, %offset: tensor<i64>,
+                    %g: tensor<?x?x2xf32>, %decay: tensor<2xf32>, %start: tensor<?xi64>, %offset: tensor<?xi64>,
                     %filter: tensor<8x1x4xf32>, %inputs: tensor<?x3x8xf32>, %narrow: tensor<?x?x2x4xbf16>,
                     %kv: tensor<?x?x1x4xf32>, %bonus: tensor<2x4xf32>) -> tensor<?x?x8xf32> {
-    // CHECK: morph.mask_padding %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
-    %masked = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<i64>
+    // CHECK: morph.mask_padding %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
+    %masked = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
     // CHECK: %{{.*}}, %{{.*}} = morph.short_conv %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>
     %conv:2 = morph.short_conv %masked, %filter : tensor<?x?x8xf32>, tensor<8x1x4xf32>
     // CHECK: morph.short_conv %{{.*}}, %{{.*}} state %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x3x8xf32>
@@ -96,18 +96,18 @@ morph.model @tiny base architecture "llama" layers 1 {
     %heads = morph.split_heads %next#0 heads 2 : tensor<?x?x8xf32>
     // CHECK: %[[Q:.*]] = morph.rope %[[H]] table @rope : tensor<?x?x2x4xf32>
     %q = morph.rope %heads table @rope : tensor<?x?x2x4xf32>
-    // CHECK: %[[K:.*]] = morph.rope %[[H]] offset %{{.*}} table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
-    %k = morph.rope %heads offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<i64>
-    // CHECK: %[[RING:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
-    %ring = morph.cache_write %cache, %k offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
-    // CHECK: %[[HALF:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
-    %half = morph.cache_write %narrow, %k offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
-    // CHECK: morph.attention %[[HALF]], %[[HALF]], %[[HALF]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
-    %low = morph.attention %half, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<i64>
+    // CHECK: %[[K:.*]] = morph.rope %[[H]] offset %{{.*}} table @rope inverse : tensor<?x?x2x4xf32>, tensor<?xi64>
+    %k = morph.rope %heads offset %offset table @rope inverse : tensor<?x?x2x4xf32>, tensor<?xi64>
+    // CHECK: %[[RING:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    %ring = morph.cache_write %cache, %k offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    // CHECK: %[[HALF:.*]] = morph.cache_write %{{.*}}, %[[K]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    %half = morph.cache_write %narrow, %k offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<?xi64>
+    // CHECK: morph.attention %[[HALF]], %[[HALF]], %[[HALF]] offset %{{.*}} : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<?xi64>
+    %low = morph.attention %half, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<?xi64>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
-    // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
-    %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<i64>
+    // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
+    %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
     // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} head_decay %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
     %c:2 = morph.linear_attention %b, %b, %b head_decay %decay scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>
     // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} decay %{{.*}} beta %{{.*}} state %{{.*}} scale 5.000000e-01 chunk 32 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> decay tensor<?x?x2xf32> beta tensor<?x?x2xf32> state tensor<?x2x4x4xf32>

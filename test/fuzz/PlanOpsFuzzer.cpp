@@ -42,7 +42,7 @@ public:
     addInput("tokens", {name("B"), name("T")}, plan::DType::I64);
     addInput("positions", {name("N")}, plan::DType::I64);
     addInput("start", {name("B")}, plan::DType::I64);
-    addInput("offset", {}, plan::DType::I64);
+    addInput("offset", {name("B")}, plan::DType::I64);
     for (size_t count = 2 + choices.below(6); count > 0; --count)
       addFloat();
     for (size_t count = 1 + choices.below(8); count > 0 && !choices.empty(); --count)

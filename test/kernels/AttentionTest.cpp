@@ -114,7 +114,7 @@ protected:
     return ring;
   }
   at::Tensor onRing(at::ScalarType type, int64_t slots, bool reference = false) const {
-    const at::Tensor offset = at::full({}, GetParam().keys - GetParam().queries, at::kLong);
+    const at::Tensor offset = at::full({q.size(0)}, GetParam().keys - GetParam().queries, at::kLong);
     return runKernel("attention", {q.to(type), ringOf(k.to(type), slots), ringOf(v.to(type), slots), start, offset},
                      attributes, reference)[0];
   }
@@ -175,6 +175,29 @@ TEST_P(AttentionTest, RingsThatHoldWhatIsSeenGiveTheSame) {
   if (seen > 1) {
     EXPECT_THROW(onRing(at::kFloat, seen - 1), c10::Error);
   }
+}
+
+TEST_P(AttentionTest, EachSequenceHasItsOwnPositions) {
+  // The second sequence is some positions behind the first, and gives what it gives alone.
+  const int64_t last = GetParam().keys - GetParam().queries, slots = GetParam().keys + 3;
+  at::Tensor offset = at::full({q.size(0)}, last, at::kLong);
+  for (int64_t b = 1; b < q.size(0); ++b)
+    offset[b] = std::max<int64_t>(0, last - 5 * b);
+  for (at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16})
+    for (bool reference : {false, true}) {
+      SCOPED_TRACE(testing::Message() << type << (reference ? ", reference" : ""));
+      const at::Tensor keys = ringOf(k.to(type), slots), values = ringOf(v.to(type), slots);
+      auto attend = [&](int64_t b, int64_t count) {
+        auto of = [&](const at::Tensor &x) { return x.defined() ? x.narrow(0, b, count).contiguous() : x; };
+        return runKernel("attention", {of(q.to(type)), of(keys), of(values), of(start), of(offset)}, attributes,
+                         reference)[0];
+      };
+      const at::Tensor together = attend(0, q.size(0));
+      for (int64_t b = 0; b < q.size(0); ++b) {
+        const at::Tensor alone = attend(b, 1);
+        EXPECT_LT((together.narrow(0, b, 1) - alone).abs().max().item<double>(), reference ? 1e-5 : 1e-12);
+      }
+    }
 }
 
 TEST_P(AttentionTest, BackwardIsAutogradOfTheDefinition) {

@@ -147,7 +147,6 @@ std::vector<Bf16> halves(const std::vector<float> &x) {
 Attention runAttention(int64_t queries, int64_t keys, int64_t window, int threads) {
   AttentionProblem p;
   p.sizes = {2, queries, keys, 6, 2, 16};
-  p.position = keys - queries;
   p.scale = 0.4;
   p.window = window;
   const int64_t start[] = {3, keys - 1};

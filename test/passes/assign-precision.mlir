@@ -57,33 +57,33 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-LABEL: morph.program @decode
   // CHECK-SAME: %cache.0.k: tensor<?x?x2x4xbf16> "cache.0.k" [B, S], %cache.0.v: tensor<?x?x2x4xbf16> "cache.0.v" [B, S]
   // CHECK-SAME: %cache.1.state: tensor<?x2x4x4xf32> "cache.1.state" [B]
-  // CHECK: %[[K:.*]] = morph.cache_write %cache.0.k, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
-  // CHECK: %[[V:.*]] = morph.cache_write %cache.0.v, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<i64>
+  // CHECK: %[[K:.*]] = morph.cache_write %cache.0.k, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<?xi64>
+  // CHECK: %[[V:.*]] = morph.cache_write %cache.0.v, %x offset %offset : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xf32>, tensor<?xi64>
   // CHECK: %[[Q:.*]] = morph.cast %x to "bf16"
   // CHECK: morph.attention %[[Q]], %[[K]], %[[V]] offset %offset scale 5.000000e-01 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>
   // CHECK: %[[A:.*]] = morph.cast %{{.*}} to "bf16"
   // CHECK: morph.linear_attention %[[A]], %[[A]], %[[A]] head_decay %decay state %cache.1.state
   // CHECK-SAME: tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> head_decay tensor<2xf32> state tensor<?x2x4x4xf32>
   // CHECK: "next.k" = %[[K]], "next.v" = %[[V]], "next.state" = %{{.*}} : tensor<?x?x2x4xf32>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x2x4x4xf32>
-  morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<i64> "offset", %k: !ring "cache.0.k" [B, S],
+  morph.program @decode(%x: !ring "x" [B, T], %offset: tensor<?xi64> "offset" [B], %k: !ring "cache.0.k" [B, S],
                         %v: !ring "cache.0.v" [B, S], %state: tensor<?x2x4x4xf32> "cache.1.state" [B],
                         %decay: tensor<2xf32> "decay") {
-    %ks = morph.cache_write %k, %x offset %offset : !ring, !ring, tensor<i64>
-    %vs = morph.cache_write %v, %x offset %offset : !ring, !ring, tensor<i64>
-    %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<i64>
+    %ks = morph.cache_write %k, %x offset %offset : !ring, !ring, tensor<?xi64>
+    %vs = morph.cache_write %v, %x offset %offset : !ring, !ring, tensor<?xi64>
+    %a = morph.attention %x, %ks, %vs offset %offset scale 0.5 : !ring, !ring, !ring offset tensor<?xi64>
     %y:2 = morph.linear_attention %a, %a, %a head_decay %decay state %state scale 0.5 chunk 64 : !ring, !ring, !ring head_decay tensor<2xf32> state tensor<?x2x4x4xf32>
     morph.output "y" = %y#0, "next.k" = %ks, "next.v" = %vs, "next.state" = %y#1 : !ring, !ring, !ring, tensor<?x2x4x4xf32>
   }
 
   // A ring that others read, too, or that is a weight, is what it was.
   // CHECK-LABEL: morph.program @others
-  // CHECK: morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
-  // CHECK: morph.cache_write %{{[0-9]+}}, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
-  morph.program @others(%x: tensor<1x?x2x4xf32> "x" [T], %k: tensor<1x8x2x4xf32> "k", %offset: tensor<i64> "offset") trains [@ring] {
+  // CHECK: morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<1xi64>
+  // CHECK: morph.cache_write %{{[0-9]+}}, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<1xi64>
+  morph.program @others(%x: tensor<1x?x2x4xf32> "x" [T], %k: tensor<1x8x2x4xf32> "k", %offset: tensor<1xi64> "offset") trains [@ring] {
     %w = morph.param @ring : tensor<1x8x2x4xf32>
-    %a = morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+    %a = morph.cache_write %k, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<1xi64>
     %twice = morph.scale %a by 2.0 : tensor<1x8x2x4xf32>
-    %b = morph.cache_write %w, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<i64>
+    %b = morph.cache_write %w, %x offset %offset : tensor<1x8x2x4xf32>, tensor<1x?x2x4xf32>, tensor<1xi64>
     morph.output "twice" = %twice, "next" = %b : tensor<1x8x2x4xf32>, tensor<1x8x2x4xf32>
   }
 

@@ -2,7 +2,7 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet(conv=4)" --morph-discretize=kept=1 --morph-program-pipeline=program=decode | FileCheck %s
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-program-pipeline=program=decode | FileCheck %s --check-prefix=WINDOW
 
-// CHECK: morph.program @decode(%tokens: tensor<?x?xi64> "tokens" [B, T], %start: tensor<?xi64> "start" [B], %offset: tensor<i64> "offset"
+// CHECK: morph.program @decode(%tokens: tensor<?x?xi64> "tokens" [B, T], %start: tensor<?xi64> "start" [B], %offset: tensor<?xi64> "offset" [B]
 // CHECK-SAME: "cache.0.q_conv" [B]
 // CHECK-SAME: %cache.0.state: tensor<?x4x8x8xf32> "cache.0.state" [B]
 // CHECK-SAME: %cache.1.k: tensor<?x?x2x8xf32> "cache.1.k" [B, S]

@@ -166,12 +166,12 @@ morph.model @no_share base architecture "llama" layers 1 {
 // Keys and values of a ring are those of earlier runs.
 morph.model @rings base architecture "llama" layers 1 {
   morph.weight @a : tensor<4xf32>
-  morph.program @program(%cache: tensor<?x?x2x4xf32> "cache" [B, S], %x: tensor<?x?x2x4xf32> "x" [B, T], %offset: tensor<i64> "offset") trains [@a] {
+  morph.program @program(%cache: tensor<?x?x2x4xf32> "cache" [B, S], %x: tensor<?x?x2x4xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) trains [@a] {
     %a = morph.param @a : tensor<4xf32>
     %q = morph.mul %x, %a : tensor<?x?x2x4xf32>, tensor<4xf32>
-    %keys = morph.cache_write %cache, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<i64>
+    %keys = morph.cache_write %cache, %x offset %offset : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64>
     // expected-error @below {{'morph.attention' op has no gradient on rings}}
-    %y = morph.attention %q, %keys, %keys offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<i64>
+    %y = morph.attention %q, %keys, %keys offset %offset scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<?xi64>
     %loss = morph.squared_error %y, %x normalize "mean" : tensor<?x?x2x4xf32>
     morph.output "loss" = %loss : tensor<f32>
   }

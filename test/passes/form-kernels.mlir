@@ -145,10 +145,10 @@ morph.model @m base architecture "llama" layers 1 {
   // CHECK-NEXT: %[[NEXT:.*]] = morph.cache_write %[[CACHE]]
   // CHECK-NEXT: %[[L:.*]] = morph.linear %[[NEXT]]
   // CHECK-NEXT: morph.launch @add_16(%[[A]], %[[L]])
-  morph.program @updates(%cache: !rows "cache" [B, S], %x: !rows "x" [B, T], %offset: tensor<i64> "offset") {
+  morph.program @updates(%cache: !rows "cache" [B, S], %x: !rows "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
     %p = morph.param @p : tensor<16x16xf32>
     %0 = morph.exp %cache : !rows
-    %1 = morph.cache_write %cache, %x offset %offset : !rows, !rows, tensor<i64>
+    %1 = morph.cache_write %cache, %x offset %offset : !rows, !rows, tensor<?xi64>
     %2 = morph.linear %1, %p : !rows, tensor<16x16xf32>
     %3 = morph.add %0, %2 : !rows, !rows
     morph.output "r0" = %1, "r1" = %3 : !rows, !rows

@@ -21,8 +21,8 @@ morph.model @m base architecture "llama" layers 1 {
   }
 
   // UPDATE: [[#@LINE+1]]:3: error: program @ring cannot be planned: its 'exp' reads what is updated in place: what a copy would read is not there any more
-  morph.program @ring(%cache: tensor<?x?x8xf32> "cache" [B, S], %x: tensor<?x?x8xf32> "x" [B, T], %offset: tensor<i64> "offset") {
-    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<i64>
+  morph.program @ring(%cache: tensor<?x?x8xf32> "cache" [B, S], %x: tensor<?x?x8xf32> "x" [B, T], %offset: tensor<?xi64> "offset" [B]) {
+    %next = morph.cache_write %cache, %x offset %offset : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?xi64>
     %y = morph.exp %next : tensor<?x?x8xf32>
     morph.output "next" = %next, "y" = %y : tensor<?x?x8xf32>, tensor<?x?x8xf32>
   }

@@ -82,7 +82,8 @@ TEST(BuffersTest, AnOperandReadTwiceIsReplacedOnlyWhereAllOfItIsElementwise) {
 TEST(BuffersTest, AnUpdateLiesInWhatItUpdates) {
   PlanBuilder b;
   const Dim two = int64_t(2), eight = int64_t(8);
-  const int64_t ring = b.input("ring", {two, Dim(int64_t(4)), eight}), offset = b.input("offset", {}, plan::DType::I64);
+  const int64_t ring = b.input("ring", {two, Dim(int64_t(4)), eight}),
+                offset = b.input("offset", {two}, plan::DType::I64);
   const int64_t next = b.op("cache_write", {ring, b.input("x", {two, Dim(std::string("T")), eight}), offset});
   const int64_t y = b.op("exp", {next}); // Not in place: the memory is not the run's.
   b.output("next", next);

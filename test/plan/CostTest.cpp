@@ -135,7 +135,7 @@ TEST(CostTest, ACacheCostsItsWindow) {
   PlanBuilder b;
   const Dim batch = std::string("B"), one = int64_t(1), eight = int64_t(8);
   const int64_t x = b.input("x", {batch, Dim(std::string("T")), one, eight}),
-                offset = b.input("offset", {}, plan::DType::I64);
+                offset = b.input("offset", {batch}, plan::DType::I64);
   auto attend = [&](const std::string &name, const std::string &slots,
                     const std::map<std::string, plan::Attribute> &how) {
     const int64_t ring = b.input(name, {batch, Dim(slots), one, eight});

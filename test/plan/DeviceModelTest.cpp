@@ -65,7 +65,7 @@ TEST(DeviceModelTest, WhatIsTouchedAndNotWhatIsThere) {
   PlanBuilder b;
   int64_t cache = b.input("cache.k", {Dim(int64_t(1)), Dim(int64_t(1 << 20)), Dim(int64_t(2)), Dim(int64_t(8))});
   int64_t x = b.input("x", {Dim(int64_t(1)), Dim(std::string("N")), Dim(int64_t(2)), Dim(int64_t(8))});
-  int64_t offset = b.input("offset", {}, plan::DType::I64);
+  int64_t offset = b.input("offset", {Dim(int64_t(1))}, plan::DType::I64);
   b.output("next", b.op("cache_write", {cache, x, offset}));
   int64_t tokens = b.input("tokens", {Dim(int64_t(1)), Dim(std::string("N"))}, plan::DType::I64);
   b.output("e", b.op("embedding", {tokens, b.weight("table", {1 << 20, 64})}));

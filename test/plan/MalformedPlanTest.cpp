@@ -314,7 +314,7 @@ class Updates : public testing::Test {
 protected:
   PlanBuilder b;
   plan::Dim two = int64_t(2), four = int64_t(4), eight = int64_t(8), length = std::string("T");
-  int64_t x = b.input("x", {two, length, eight}), offset = b.input("offset", {}, plan::DType::I64);
+  int64_t x = b.input("x", {two, length, eight}), offset = b.input("offset", {two}, plan::DType::I64);
 
   int64_t write(int64_t ring, int64_t rows) { return b.op("cache_write", {ring, rows, offset}); }
   void expectRefused(const std::string &message) const {

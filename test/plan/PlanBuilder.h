@@ -165,7 +165,7 @@ inline plan::Plan everyOpPlan() {
   int64_t positions = b.input("positions", {rows}, plan::DType::I64);
   int64_t targets = b.input("targets", {rows}, plan::DType::I64);
   int64_t start = b.input("start", {batch}, plan::DType::I64);
-  int64_t offset = b.input("offset", {}, plan::DType::I64);
+  int64_t offset = b.input("offset", {batch}, plan::DType::I64);
   int64_t weights = b.input("weights", {rows});
   int64_t teacher = b.input("teacher_logits", {rows, Dim(int64_t(11))});
   int64_t table = b.weight("embed.weight", {11, 8}, true), norm = b.weight("norm.weight", {8});

@@ -365,7 +365,7 @@ TEST(ExecutorTest, EveryIndexHasItsBound) {
   // by the attribute; positions of padding and caches by what sums of them can hold.
   NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
                                   {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
-                                  {"offset", at::zeros({}, at::kLong)},     {"weights", at::ones({4})},
+                                  {"offset", at::zeros({2}, at::kLong)},    {"weights", at::ones({4})},
                                   {"teacher_logits", at::zeros({4, 11})},   {"rate", at::ones({})},
                                   {"step", at::ones({}, at::kLong)}};
   plan::Plan plan = everyOpPlan();
@@ -446,7 +446,8 @@ TEST(ExecutorTest, SizesOfZeroAndBeyondMemoryAreErrors) {
 plan::Plan ringPlan(bool isWeight) {
   PlanBuilder b;
   const Dim one = int64_t(1), two = int64_t(2);
-  const int64_t x = b.input("x", {one, Dim(std::string("T")), two}), offset = b.input("offset", {}, plan::DType::I64);
+  const int64_t x = b.input("x", {one, Dim(std::string("T")), two}),
+                offset = b.input("offset", {one}, plan::DType::I64);
   const int64_t ring = isWeight ? b.weight("ring", {1, 4, 2}, true) : b.input("ring", {one, Dim(int64_t(4)), two});
   const int64_t next = b.op("cache_write", {ring, x, offset});
   b.output(isWeight ? "grad.ring" : "next", next);
@@ -457,7 +458,7 @@ plan::Plan ringPlan(bool isWeight) {
 TEST(ExecutorTest, UpdatesWhatItWasGiven) {
   const at::Tensor expected = at::tensor({3, 3, 0, 0, 1, 1, 2, 2}, at::kFloat).view({1, 4, 2});
   NamedTensors inputs = {{"x", at::tensor({1, 1, 2, 2, 3, 3}, at::kFloat).view({1, 3, 2})},
-                         {"offset", at::full({}, 6, at::kLong)}};
+                         {"offset", at::full({1}, 6, at::kLong)}};
   auto trained = make(ringPlan(true), {{"ring", at::zeros({1, 4, 2})}});
   NamedTensors outputs = *trained->run(inputs);
   EXPECT_TRUE(at::equal(trained->masters().at("ring"), expected));
@@ -479,7 +480,7 @@ TEST(ExecutorTest, UpdatesWhatItWasGiven) {
 TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
   auto executor = make(ringPlan(false), {});
   const at::Tensor memory = at::zeros({16});
-  NamedTensors inputs = {{"x", at::ones({1, 3, 2})}, {"offset", at::zeros({}, at::kLong)}};
+  NamedTensors inputs = {{"x", at::ones({1, 3, 2})}, {"offset", at::zeros({1}, at::kLong)}};
   auto errorWith = [&](const at::Tensor &ring) {
     inputs["ring"] = ring;
     auto outputs = executor->run(inputs);
@@ -494,10 +495,10 @@ TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
             std::string::npos);
   // A third input that begins between them hides nothing.
   inputs["x"] = memory.narrow(0, 0, 12).view({1, 6, 2});
-  inputs["offset"] = at::from_blob(memory.data_ptr<float>() + 2, {}, at::kLong);
+  inputs["offset"] = at::from_blob(memory.data_ptr<float>() + 2, {1}, at::kLong);
   EXPECT_NE(errorWith(memory.narrow(0, 8, 8).view({1, 4, 2})).find("inputs 'x' and 'ring' of program 'test' overlap"),
             std::string::npos);
-  inputs["offset"] = at::zeros({}, at::kLong);
+  inputs["offset"] = at::zeros({1}, at::kLong);
   inputs["x"] = memory.narrow(0, 8, 6).view({1, 3, 2});
   EXPECT_EQ(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})), "ran");
 }

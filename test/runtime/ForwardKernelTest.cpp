@@ -25,16 +25,17 @@ struct ForwardCase {
   double tolerance = 1e-5; ///< In fp32, relative to the largest element.
 };
 
-at::Tensor ropeReference(const at::Tensor &x, int64_t offset, bool inverse) {
+at::Tensor ropeReference(const at::Tensor &x, const std::vector<int64_t> &offsets, bool inverse) {
   const double frequencies[] = {1, 0.3, 0.02};
   at::Tensor y = x.clone();
-  for (int64_t t = 0; t < x.size(1); ++t)
-    for (int64_t i = 0; i < 3; ++i) {
-      double angle = static_cast<double>(offset + t) * frequencies[i] * (inverse ? -1 : 1);
-      at::Tensor low = x.select(1, t).select(2, i), high = x.select(1, t).select(2, 3 + i);
-      y.select(1, t).select(2, i).copy_(1.1 * (low * std::cos(angle) - high * std::sin(angle)));
-      y.select(1, t).select(2, 3 + i).copy_(1.1 * (low * std::sin(angle) + high * std::cos(angle)));
-    }
+  for (int64_t b = 0; b < x.size(0); ++b)
+    for (int64_t t = 0; t < x.size(1); ++t)
+      for (int64_t i = 0; i < 3; ++i) {
+        double angle = static_cast<double>(offsets[static_cast<size_t>(b)] + t) * frequencies[i] * (inverse ? -1 : 1);
+        at::Tensor low = x[b][t].select(1, i), high = x[b][t].select(1, 3 + i);
+        y[b][t].select(1, i).copy_(1.1 * (low * std::cos(angle) - high * std::sin(angle)));
+        y[b][t].select(1, 3 + i).copy_(1.1 * (low * std::sin(angle) + high * std::cos(angle)));
+      }
   return y;
 }
 
@@ -66,13 +67,17 @@ std::vector<ForwardCase> cases() {
   at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0}, at::kLong).view({2, 3});
   at::Tensor positions = at::tensor({5, 0, 3, 3}, at::kLong), targets = at::tensor({0, 999, 17, 500}, at::kLong);
   at::Tensor table = normal({5, 8}, 1), weight = normal({7, 8}, 2), bias = normal({7}, 5), scale = normal({8}, 6);
-  at::Tensor heads = normal({2, 3, 2, 8}, 7), offset = at::full({}, 5, at::kLong);
+  at::Tensor heads = normal({2, 3, 2, 8}, 7), offset = at::tensor({5, 2}, at::kLong);
   at::Tensor p = wide.softmax(1), q = other.softmax(1), rowWeights = normal({4}, 8).abs();
   at::Tensor padded = x.clone();
-  padded[0].narrow(0, 0, 2).zero_();                                 // Start 7 with offset 5.
-  at::Tensor ring = normal({2, 5, 2, 8}, 9), wrapped = ring.clone(); // Position 8 lies in slot 3.
-  for (int64_t t = 0; t < 3; ++t)
-    wrapped.select(1, (8 + t) % 5).copy_(heads.select(1, t));
+  padded[0].narrow(0, 0, 2).zero_(); // Start 7 with offset 5.
+  padded[1].narrow(0, 0, 1).zero_(); // Start 3 with offset 2.
+  // Position 8 lies in slot 3, position 1 in slot 1.
+  at::Tensor ring = normal({2, 5, 2, 8}, 9), wrapped = ring.clone();
+  for (int64_t t = 0; t < 3; ++t) {
+    wrapped[0][(8 + t) % 5].copy_(heads[0][t]);
+    wrapped[1][1 + t].copy_(heads[1][t]);
+  }
   at::Tensor gate1 = at::tensor({0.3}, at::kDouble), gate2 = at::tensor({0.3, 0.5}, at::kDouble);
   Attributes eps = {{"eps", 1e-5}};
   at::Tensor mean = x.pow(2).sum(-1, true) / 8;
@@ -96,8 +101,8 @@ std::vector<ForwardCase> cases() {
       {"PositionMeanOfNumbers", "position_mean", {x.select(2, 0)}, {}, x.select(2, 0).sum() / 6},
       {"TakeRows", "take_rows", {x, positions}, {}, at::stack({x[1][2], x[0][0], x[1][0], x[1][0]})},
       {"LastRows", "last_rows", {x}, {}, at::stack({x[0][2], x[1][2]})},
-      {"MaskPadding", "mask_padding", {x, at::tensor({7, 5}, at::kLong), offset}, {}, padded},
-      {"MaskNothing", "mask_padding", {x, at::tensor({0, 5}, at::kLong), offset}, {}, x},
+      {"MaskPadding", "mask_padding", {x, at::tensor({7, 3}, at::kLong), offset}, {}, padded},
+      {"MaskNothing", "mask_padding", {x, at::tensor({0, 2}, at::kLong), offset}, {}, x},
       {"AddScalar", "add", {x, at::full({}, 2.0, at::kDouble)}, {}, x + 2},
       {"TopKSoftmax", "top_k_softmax", {wide}, {{"count", int64_t(2)}}, twoGreatest(p, false)},
       {"TopKSoftmaxNormalised",
@@ -120,17 +125,17 @@ std::vector<ForwardCase> cases() {
        {many[0].narrow(0, 0, 1), routing[0].narrow(0, 0, 1), gateUp, down},
        {{"active", int64_t(3)}},
        expertsReference(many[0].narrow(0, 0, 1), routing[0].narrow(0, 0, 1), gateUp, down)},
-      {"Rope", "rope", {heads, at::Tensor()}, {{"table", std::string("rope")}}, ropeReference(heads, 0, false)},
-      {"RopeOffset", "rope", {heads, offset}, {{"table", std::string("rope")}}, ropeReference(heads, 5, false)},
+      {"Rope", "rope", {heads, at::Tensor()}, {{"table", std::string("rope")}}, ropeReference(heads, {0, 0}, false)},
+      {"RopeOffset", "rope", {heads, offset}, {{"table", std::string("rope")}}, ropeReference(heads, {5, 2}, false)},
       {"RopeInverse",
        "rope",
        {heads, offset},
        {{"table", std::string("rope")}, {"inverse", true}},
-       ropeReference(heads, 5, true)},
-      {"CacheWrite", "cache_write", {ring, heads, at::full({}, 8, at::kLong)}, {}, wrapped},
+       ropeReference(heads, {5, 2}, true)},
+      {"CacheWrite", "cache_write", {ring, heads, at::tensor({8, 1}, at::kLong)}, {}, wrapped},
       {"CacheWriteAll",
        "cache_write",
-       {heads, ring.narrow(1, 0, 3), at::full({}, 6, at::kLong)},
+       {heads, ring.narrow(1, 0, 3), at::tensor({6, 3}, at::kLong)},
        {},
        ring.narrow(1, 0, 3)},
       {"Accumulate", "accumulate", {x, x.flip(0), at::full({}, 0.25, at::kDouble)}, {}, x + 0.25 * x.flip(0)},

@@ -21,7 +21,8 @@ plan::Plan decodePlan(int64_t window = 4) {
   b.plan.ropeTables["rope"] = {{0.7}, 1};
   const Dim batch = std::string("B"), length = std::string("T"), two = int64_t(2), three = int64_t(3);
   const int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
-  const int64_t start = b.input("start", {batch}, plan::DType::I64), offset = b.input("offset", {}, plan::DType::I64);
+  const int64_t start = b.input("start", {batch}, plan::DType::I64),
+                offset = b.input("offset", {batch}, plan::DType::I64);
   const int64_t table = b.weight("embed.weight", {7, 6});
   int64_t x = b.op("split_heads", {b.op("embedding", {tokens, table})}, {{"heads", int64_t(2)}});
   for (int64_t layer : {0, 1}) {
@@ -100,7 +101,7 @@ TEST(Decoder, GivesTheSameHoweverTokensCome) {
   // And what one run with rings that hold all positions gives.
   NamedTensors inputs = {{"tokens", tokensFrom(0, length)},
                          {"start", at::tensor({0, 3}, at::kLong)},
-                         {"offset", at::zeros({}, at::kLong)}};
+                         {"offset", at::zeros({2}, at::kLong)}};
   for (const char *name : {"cache.0.k", "cache.0.v", "cache.1.k", "cache.1.v"})
     inputs[name] = at::zeros({2, length, 2, 3}, at::kDouble);
   auto outputs = executor->run(inputs);

@@ -152,7 +152,7 @@ void AttentionTiles::storeSums(ArrayRef<Scalar> sums, ArrayRef<Scalar> factors, 
 
 AttentionKeys::AttentionKeys(KernelBuilder &k, const AttentionShape &shape, Index batch, Index queries, Index keys,
                              Value start, Value offset)
-    : k(k), shape(shape), base(shape.hasOffset ? k.loadInteger(offset, k.integer(0)) : keys - queries),
+    : k(k), shape(shape), base(shape.hasOffset ? k.loadInteger(offset, batch) : keys - queries),
       start(shape.hasStart ? max(k.integer(0), k.loadInteger(start, batch)) : k.integer(0)) {}
 
 Index AttentionKeys::firstSeen(Index position) const {

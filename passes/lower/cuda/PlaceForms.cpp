@@ -15,10 +15,9 @@ void morph::mask_paddingForm(DeviceFormCall &call) {
   forVectors(call, std::to_string(width), x, lanes,
              {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)}, {productOf(x.shape[1])},
              [&](KernelBuilder &k, EachVector each) {
-               Index offset = k.loadInteger(k.pointer(2), k.integer(0));
                each([&](Index element) {
-                 Index row = element / width;
-                 Index start = k.loadInteger(k.pointer(1), row / k.size(1));
+                 Index row = element / width, batch = row / k.size(1);
+                 Index start = k.loadInteger(k.pointer(1), batch), offset = k.loadInteger(k.pointer(2), batch);
                  Value isPadding = row % k.size(1) + offset < start;
                  KernelBuilder::Carried result;
                  for (Scalar number : k.loadVector(k.pointer(0), element, lanes))
@@ -46,10 +45,10 @@ void morph::cache_writeForm(DeviceFormCall &call) {
   forVectors(call, std::string(plan::dtypeName(ring.dtype)) + "_" + std::to_string(width), x, lanes,
              {operandArgument(1), operandArgument(2), resultArgument(0)},
              {productOf(x.shape[1]), productOf(ring.shape[1])}, [&](KernelBuilder &k, EachVector each) {
-               Index positions = k.size(1), slots = k.size(2), offset = k.loadInteger(k.pointer(1), k.integer(0));
+               Index positions = k.size(1), slots = k.size(2);
                each([&](Index element) {
                  Index row = element / width, batch = row / positions;
-                 Index slot = (offset + row % positions) % slots;
+                 Index slot = (k.loadInteger(k.pointer(1), batch) + row % positions) % slots;
                  k.storeVector(k.loadVector(k.pointer(0), element, lanes), k.pointer(2),
                                (batch * slots + slot) * width + element % width, ring.dtype);
                });

@@ -56,9 +56,9 @@ void morph::ropeForm(DeviceFormCall &call) {
         Index number = k.block() * kThreads + k.thread(), line = number / (width - half),
               place = number % (width - half);
         k.onlyIf(number < k.size(0), [&] {
-          Index position = line / heads % k.size(1), low = line * width + place, high = low + half;
+          Index row = line / heads, position = row % k.size(1), low = line * width + place, high = low + half;
           if (hasOffset)
-            position = position + k.loadInteger(k.pointer(1), k.integer(0));
+            position = position + k.loadInteger(k.pointer(1), row / k.size(1));
           k.onlyIf(place < half, [&] {
             auto [sine, cosine] = k.sineAndCosine(k.toDouble(position) * k.constant(table.inverseFrequencies, place));
             Scalar a = k.load(k.pointer(0), low), b = k.load(k.pointer(0), high), c = cosine * factor, s = sine * sign;

@@ -18,11 +18,10 @@
 // PLAN-SAME: {"kernel":"embedding_grad_chains","threads":256,"grid":{{\[\[\[}}1,1,["B","T"],1]],1,1]
 // PLAN-SAME: {"kernel":"embedding_grad_rows_256","threads":256,"grid":{{\[\[\[}}1,1,["B","T"],1]],1,1]
 
-// The offset is in device memory (two halves of 64 bits), so that a graph serves every position.
+// Start and offset of a sequence are in device memory (two halves of 64 bits each), so that a graph serves every
+// position.
 // CHECK-LABEL: .entry mask_padding_256_4(
-// CHECK-COUNT-2: ld.global.u32
-// CHECK: $L__BB
-// CHECK-COUNT-2: ld.global.u32
+// CHECK-COUNT-4: ld.global.u32
 // CHECK: ld.global.v4.f32
 // CHECK: st.global.v4.f32
 // CHECK-LABEL: .entry expand_36_4(
@@ -56,12 +55,12 @@
 // CHECK-NOT: st.global
 morph.model @model base architecture "llama" layers 1 {
   morph.program @places(%x: tensor<?x?x256xf32> "x" [B, T], %d: tensor<?x256xf32> "d" [N], %s: tensor<?xi64> "s" [B],
-                        %o: tensor<i64> "o", %p: tensor<?xi64> "p" [N], %i: tensor<?x?xi64> "i" [B, T],
+                        %o: tensor<?xi64> "o" [B], %p: tensor<?xi64> "p" [N], %i: tensor<?x?xi64> "i" [B, T],
                         %k: tensor<?x?x2x64xf32> "k" [B, T], %c: tensor<?x?x2x64xbf16> "c" [B, S],
                         %h: tensor<?x?x3xf32> "h" [B, T]) {
-    %m = morph.mask_padding %x, %s, %o : tensor<?x?x256xf32>, tensor<?xi64>, tensor<i64>
+    %m = morph.mask_padding %x, %s, %o : tensor<?x?x256xf32>, tensor<?xi64>, tensor<?xi64>
     %e = morph.expand %h to 36 : tensor<?x?x3xf32>
-    %r = morph.cache_write %c, %k offset %o : tensor<?x?x2x64xbf16>, tensor<?x?x2x64xf32>, tensor<i64>
+    %r = morph.cache_write %c, %k offset %o : tensor<?x?x2x64xbf16>, tensor<?x?x2x64xf32>, tensor<?xi64>
     %a = morph.scatter_rows %d, %p, %x : tensor<?x256xf32>, tensor<?xi64>, tensor<?x?x256xf32>
     %g = morph.embedding_grad %x, %i rows 29 : tensor<?x?x256xf32>, tensor<?x?xi64>
     morph.output "m" = %m, "e" = %e, "r" = %r, "a" = %a, "g" = %g

@@ -49,12 +49,12 @@ morph.model @model base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.5, 0.1] attention_factor 1.5
   morph.weight @table : tensor<11x64xbf16>
   morph.program @rows(%t: tensor<?x?xi64> "t" [B, T], %p: tensor<?xi64> "p" [N], %h: tensor<?x?x2x10xf32> "h" [B, T],
-                      %o: tensor<i64> "o", %s: tensor<f32> "s") {
+                      %o: tensor<?xi64> "o" [B], %s: tensor<f32> "s") {
     %w = morph.param @table : tensor<11x64xbf16>
     %e = morph.embedding %t, %w : tensor<?x?xi64>, tensor<11x64xbf16>
     %r = morph.take_rows %e, %p : tensor<?x?x64xf32>, tensor<?xi64>
     %l = morph.last_rows %e : tensor<?x?x64xf32>
-    %a = morph.rope %h offset %o table @rope : tensor<?x?x2x10xf32>, tensor<i64>
+    %a = morph.rope %h offset %o table @rope : tensor<?x?x2x10xf32>, tensor<?xi64>
     %b = morph.add %a, %s : tensor<?x?x2x10xf32>, tensor<f32>
     %c = morph.cast %l to "bf16" : tensor<?x64xf32>
     morph.output "r" = %r, "c" = %c, "b" = %b : tensor<?x64xf32>, tensor<?x64xbf16>, tensor<?x?x2x10xf32>

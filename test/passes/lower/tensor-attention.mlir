@@ -84,9 +84,9 @@ morph.model @model base architecture "llama" layers 1 {
       : tensor<?x?x2x64xf32>, tensor<?x?x1x64xf32>, tensor<?x?x1x64xf32>
   }
   morph.program @decode(%q: tensor<?x?x2x64xbf16> "q" [B, T], %k: tensor<?x?x1x64xbf16> "k" [B, S],
-                        %v: tensor<?x?x1x64xbf16> "v" [B, S], %offset: tensor<i64> "offset") {
+                        %v: tensor<?x?x1x64xbf16> "v" [B, S], %offset: tensor<?xi64> "offset" [B]) {
     %y = morph.attention %q, %k, %v offset %offset scale 0.125
-      : tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16> offset tensor<i64>
+      : tensor<?x?x2x64xbf16>, tensor<?x?x1x64xbf16>, tensor<?x?x1x64xbf16> offset tensor<?xi64>
     morph.output "y" = %y : tensor<?x?x2x64xf32>
   }
 }

@@ -47,7 +47,7 @@ def model_of(width):
         scale, types_of = f"scale 0.125 {window} :", f"{q}, {kv}, {kv}"
         add(result[:1], f"morph.attention %q{heads}, %k{groups}, %v{groups} {start} {scale} {types_of}{start_type}")
         add(result[:1], f"morph.attention %q{heads}, %ck{groups}, %cv{groups} {start} offset %o {scale} {types_of}{start_type} "
-            "offset tensor<i64>")
+            "offset tensor<?xi64>")
         add(result, f"morph.attention_grad %q{heads}, %q{heads}, %k{groups}, %v{groups} {start} {scale} {q}, {types_of}"
             + (", tensor<?xi64>" if start else ""))
     parameters = [f'%q{heads}: {tensor(heads)} "q{heads}" [B, T]' for heads in (2, 3)]
@@ -55,7 +55,7 @@ def model_of(width):
                    for groups in (1, 2) for name in ("k", "v", "ck", "cv")]
     text = "\n".join(lines)
     return f"""morph.model @model base architecture "llama" layers 1 {{
-  morph.program @tiles({", ".join(parameters)}, %s: tensor<?xi64> "s" [B], %o: tensor<i64> "o") {{
+  morph.program @tiles({", ".join(parameters)}, %s: tensor<?xi64> "s" [B], %o: tensor<?xi64> "o" [B]) {{
 {text}
     morph.output {", ".join(outputs)} : {", ".join(types)}
   }}
