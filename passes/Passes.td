@@ -231,6 +231,15 @@ def BuildDecodePass : Morph_Pass<"morph-build-decode"> {
   }];
 }
 
+def BuildReadPass : Morph_Pass<"morph-build-read"> {
+  let summary = "Build the program that reads documents piece by piece and measures what it expects of them";
+  let description = [{
+    Phase base, paired (first candidates) or hybrid. Adds `@read`, which has the caches and states of `@decode`, and for them
+    `positions` [N] and `targets` [N] -> `nll` [N]: at positions of the T new tokens, the cross-entropy of what follows. Of
+    a long document neither logits nor activations are ever there for more than T tokens.
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Lowering of programs
 //===----------------------------------------------------------------------===//

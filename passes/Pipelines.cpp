@@ -18,7 +18,7 @@ using namespace mlir;
 namespace morph {
 
 static constexpr StringRef kPrograms[] = {"calibrate", "align", "gates",  "distill", "finetune",
-                                          "pretrain",  "score", "logits", "decode"};
+                                          "pretrain",  "score", "logits", "decode", "read"};
 static constexpr StringRef kTraining[] = {"align", "gates", "distill", "finetune", "pretrain"};
 
 ArrayRef<StringRef> programNames() { return kPrograms; }
@@ -166,8 +166,10 @@ static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
     return createBuildScorePass({options.kl});
   if (options.program == "logits")
     return createBuildLogitsPass();
-  assert(options.program == "decode" && "unknown program");
-  return createBuildDecodePass();
+  if (options.program == "decode")
+    return createBuildDecodePass();
+  assert(options.program == "read" && "unknown program");
+  return createBuildReadPass();
 }
 
 /// Merges what is computed twice and drops what nobody reads, in the model's functions.

@@ -16,7 +16,7 @@ namespace morph {
 
 /// Which program to build, and how. Options that a program does not have are not looked at by it.
 struct ProgramOptions {
-  /// calibrate, align, gates, distill, finetune, pretrain, score, logits or decode.
+  /// calibrate, align, gates, distill, finetune, pretrain, score, logits, decode or read.
   std::string program;
   /// gates: kl, ce, final_hidden or layers.
   std::string loss = "kl";

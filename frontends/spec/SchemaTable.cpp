@@ -353,6 +353,8 @@ constexpr Key kKeys[] = {
      "The weights that are kept: those at which the held-out KL was least, in units of that before the training and in "
      "the mean over tasks and text, where none of these was worse than before by more than its error; or the last "
      "ones."},
+    {"distill.patience", kInteger, "measurements", "0", ">= 0, <= 1000000000", "distill_c23",
+     "Measurements in a row without a better one after which the training ends; 0: it goes through all steps."},
 
     MORPH_TRAINING_KEYS("finetune", "0", "1024", "1e-5", "<lr>", "\"constant\""),
     {"finetune.train", kString, "", "\"all\"", "all | linear", "finetune_c15",

@@ -168,6 +168,7 @@ template <> struct Visit<DistillSpec> {
     visitor.key("eval_every", section.evalEvery, {atLeast(1), atMost(1000000000)});
     visitor.key("eval_samples", section.evalSamples, {atLeast(2), atMost(1000000)});
     visitor.key("keep", section.keep);
+    visitor.key("patience", section.patience, {atLeast(0), atMost(1000000000)});
   }
 };
 

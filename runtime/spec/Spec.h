@@ -373,6 +373,9 @@ struct DistillSpec : TrainingSpec {
   /// The weights that are kept: those at which the held-out KL was least, in units of that before the training and in
   /// the mean over tasks and text, where none of these was worse than before by more than its error; or the last ones.
   Keep keep{};
+  /// Measurements in a row without a better one after which the training ends; 0: it goes through all steps.
+  /// (measurements; >= 0, <= 1000000000)
+  int64_t patience{};
 };
 
 /// Stage 4: the hybrid learns from text itself, at long contexts.

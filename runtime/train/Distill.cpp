@@ -109,10 +109,10 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   data.stream = "distill";
   LoopOptions options = context.loopOptions("distill", section);
 
-  BatchStreamOptions course = data;
-  course.lengths = section.lengths;
-  course.batches = section.steps * section.accumulate;
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(course, section.tasks));
+  BatchStreamOptions training = data;
+  training.lengths = section.lengths;
+  training.batches = section.steps * section.accumulate;
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(training, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const Probe probe, Probe::create(context, data));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("distill"));
   MORPH_ASSIGN_OR_RETURN(const auto forward, context.executor("distill-forward", executor.get()));
@@ -140,9 +140,10 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   LoopHooks hooks;
   hooks.begin = [&] { return measure(0); };
   hooks.finished = [&](int64_t step, NamedTensors &) -> StatusOr<bool> {
-    if ((step + 1) % section.evalEvery == 0 || step + 1 == section.steps)
-      MORPH_RETURN_IF_ERROR(measure(step + 1));
-    return false;
+    if ((step + 1) % section.evalEvery != 0 && step + 1 != section.steps)
+      return false;
+    MORPH_RETURN_IF_ERROR(measure(step + 1));
+    return section.patience > 0 && course.sinceBest() >= section.patience;
   };
   hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) {
     if (course.last().step == step + 1)

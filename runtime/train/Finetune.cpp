@@ -16,10 +16,10 @@ StatusOr<StageOutcome> runFinetune(const StageContext &context) {
   data.longDocuments = section.longDocuments;
   LoopOptions options = context.loopOptions("finetune", section);
   data.stream = "finetune";
-  BatchStreamOptions course = data;
-  course.lengths = section.lengths;
-  course.batches = section.steps * section.accumulate;
-  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(course, section.tasks));
+  BatchStreamOptions training = data;
+  training.lengths = section.lengths;
+  training.batches = section.steps * section.accumulate;
+  MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(training, section.tasks));
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("finetune"));
 
   MORPH_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::create(*executor, context.processes));

@@ -32,6 +32,8 @@ public:
   const HeldOutParts &first() const { return course_.front(); }
   const HeldOutParts &last() const { return course_.back(); }
   const HeldOutParts &best() const { return course_[best_]; }
+  /// How many measurements have come since the best.
+  int64_t sinceBest() const { return static_cast<int64_t>(course_.size() - 1 - best_); }
   const std::vector<HeldOutParts> &all() const { return course_; }
 
   /// The parts whose loss is above that of `first` by more than the 95 % interval of the paired difference, and by how

@@ -37,7 +37,7 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
   MORPH_ASSIGN_OR_RETURN(const TokenDType dtype, parseTokenDType(options.dtype));
   MORPH_ASSIGN_OR_RETURN(const auto file, TokenFile::open(options.tokens, dtype, context.vocabulary));
   MORPH_ASSIGN_OR_RETURN(const std::vector<TokenSpan> spans, cutDocuments(*file, options));
-  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("score"));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("read"));
 
   EvalResult result;
   double sum = 0;
@@ -51,16 +51,20 @@ StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &
     const std::vector<int64_t> ids = file->tokens(span);
     at::Tensor tokens = at::empty({1, span.size()}, at::kLong);
     std::copy(ids.begin(), ids.end(), tokens.data_ptr<int64_t>());
-    NamedTensors inputs;
-    inputs["tokens"] = tokens;
-    inputs["positions"] = at::arange(span.size() - 1, at::kLong);
-    inputs["targets"] = tokens.flatten().slice(0, 1).contiguous();
-    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
-    const at::Tensor nll = outputs.at("nll").cpu().to(at::kFloat);
-    sum += nll.sum(at::kDouble).item<double>();
-    result.tokens += nll.numel();
-    if (!options.perToken.empty())
-      logprobs.push_back(nll.neg());
+    MORPH_ASSIGN_OR_RETURN(const auto decoder, Decoder::create(*executor, at::zeros({1}, at::kLong), span.size()));
+    // The last token is no one's context.
+    for (int64_t begin = 0; begin < span.size() - 1; begin += plan::kPrefillChunk) {
+      const int64_t end = std::min(begin + plan::kPrefillChunk, span.size() - 1);
+      const NamedTensors further = {{"positions", at::arange(end - begin, at::kLong)},
+                                    {"targets", tokens.flatten().slice(0, begin + 1, end + 1).contiguous()}};
+      MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs,
+                             decoder->appendPiece(tokens.slice(1, begin, end).contiguous(), further));
+      const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+      sum += nll.sum(at::kDouble).item<double>();
+      result.tokens += nll.numel();
+      if (!options.perToken.empty())
+        logprobs.push_back(nll.neg());
+    }
     seen += span.size();
     progress.update(result.documents, seen, "", result.documents % 100 == 0);
   }
@@ -92,7 +96,7 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
     if (!plan::hasPrefix(name, plan::kCachePrefix))
       continue;
     if (!updated[i])
-      return Status::invalid("the plan 'decode' does not update its cache '" + name + "'");
+      return Status::invalid("the plan '" + plan.program + "' does not update its cache '" + name + "'");
     std::vector<int64_t> shape;
     for (const plan::Dim &dim : plan.values[static_cast<size_t>(value)].shape) {
       const std::string *size = std::get_if<std::string>(&dim);
@@ -100,7 +104,7 @@ StatusOr<std::unique_ptr<Decoder>> Decoder::create(Executor &executor, const at:
         decoder->rings_.push_back({name, ring->second});
         shape.push_back(0);
       } else if (size && *size != "B") {
-        return Status::invalid("the plan 'decode' has a cache of unknown size '" + *size + "'");
+        return Status::invalid("the plan '" + plan.program + "' has a cache of unknown size '" + *size + "'");
       } else {
         shape.push_back(size ? start_B.numel() : std::get<int64_t>(dim));
       }
@@ -131,23 +135,32 @@ void Decoder::reserve(int64_t positions) {
 }
 
 StatusOr<at::Tensor> Decoder::append(const at::Tensor &tokens) {
-  const int64_t end = offset_ + tokens.size(1);
-  if (end > room_)
-    reserve(std::max(end, 2 * room_));
   at::Tensor logits;
-  while (offset_ < end) {
-    const int64_t count = std::min(plan::kPrefillChunk, end - offset_);
-    inputs_["tokens"] = tokens.narrow(1, tokens.size(1) - (end - offset_), count).contiguous();
-    if (auto offset = inputs_.find("offset"); offset != inputs_.end())
-      std::fill_n(offset->second.mutable_data_ptr<int64_t>(), offset->second.numel(), offset_);
-    MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
-    offset_ += count;
-    auto found = outputs.find("logits");
+  for (int64_t begin = 0; begin < tokens.size(1); begin += plan::kPrefillChunk) {
+    const int64_t end = std::min(begin + plan::kPrefillChunk, tokens.size(1));
+    if (begin == 0 && offset_ + tokens.size(1) > room_)
+      reserve(std::max(offset_ + tokens.size(1), 2 * room_));
+    MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, appendPiece(tokens.slice(1, begin, end).contiguous()));
+    const auto found = outputs.find("logits");
     if (found == outputs.end())
       return Status::invalid("the plan 'decode' has no output 'logits'");
     logits = found->second;
   }
   return logits;
+}
+
+StatusOr<NamedTensors> Decoder::appendPiece(const at::Tensor &tokens, const NamedTensors &further) {
+  const int64_t end = offset_ + tokens.size(1);
+  if (end > room_)
+    reserve(std::max(end, 2 * room_));
+  inputs_["tokens"] = tokens;
+  for (const auto &[name, tensor] : further)
+    inputs_[name] = tensor;
+  if (auto offset = inputs_.find("offset"); offset != inputs_.end())
+    std::fill_n(offset->second.mutable_data_ptr<int64_t>(), offset->second.numel(), offset_);
+  MORPH_ASSIGN_OR_RETURN(NamedTensors outputs, executor_->run(inputs_));
+  offset_ = end;
+  return outputs;
 }
 
 int64_t Decoder::cacheBytes() const {

@@ -25,7 +25,8 @@ struct EvalResult {
   int64_t documents = 0;
   double seconds = 0;
 };
-/// Log-probabilities of the tokens of a file. Plan `score`. Documents of fewer than two tokens have no target.
+/// Log-probabilities of the tokens of a file. Plan `read`: documents go through in pieces, so that memory does not grow
+/// with them but for what full attention keeps. Documents of fewer than two tokens have no target.
 StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &options);
 
 struct GenerateOptions {
@@ -45,7 +46,7 @@ void takeMostLikely(const at::Tensor &logits, const at::Tensor &tokens_B1);
 /// `split` tokens, then one token at a time; element i is the row of position split-1+i.
 Status computeLogits(const StageContext &context, const std::string &input, int64_t split, const std::string &output);
 
-/// Steps the program `decode`: owns the caches and states, which the program updates in place.
+/// Steps the program `decode`, or `read`: owns the caches and states, which the program updates in place.
 class Decoder {
 public:
   /// Begins B sequences; `executor` outlives the decoder. `start_B` [B] int64: how many tokens of padding each row
@@ -55,6 +56,9 @@ public:
                                                    int64_t positions = 0);
   /// Appends tokens [B,T]; logits [B,V] of the last position, which lie in the executor's arena.
   StatusOr<at::Tensor> append(const at::Tensor &tokens);
+  /// Appends tokens [B,T], plan::kPrefillChunk of them at most, with further inputs of the program. Its outputs lie in
+  /// the executor's arena.
+  StatusOr<NamedTensors> appendPiece(const at::Tensor &tokens, const NamedTensors &further = {});
   /// Bytes of the caches and states that are held between calls.
   int64_t cacheBytes() const;
 

@@ -157,7 +157,8 @@ def check_text(folder, rows):
     wanted = min(available, 8)
     windows = [evaluated[256 * (i * available // wanted):][:256] for i in range(wanted)]
     numpy.concatenate(windows).tofile(folder / "windows.tokens")
-    measured = run("morph-run", "eval", "--plan", f"score={folder}/run/plans/score-teacher.json", "--weights",
+    run("morph-translate", "--emit-plan", folder / "run/ir/base.mlir", "--program=read", "-o", folder / "read-teacher.json")
+    measured = run("morph-run", "eval", "--plan", f"read={folder}/read-teacher.json", "--weights",
                    SOURCE / "specs/models/tiny-recall", "--tokens", folder / "windows.tokens", "--length", 256,
                    "--json", "--per-token", folder / "tokens.safetensors")
     row, = rows_by(rows, model="teacher", task="text")
@@ -191,12 +192,12 @@ def check_shipped(folder):
     assert changed > 20, "nothing was rounded: the test does not test"
     for precision in ("fp32", "bf16"):
         results = []
-        plan = folder / f"score-{precision}.json"
-        run("morph-translate", "--emit-plan", out / "ir/hybrid.mlir", "--program=score",
+        plan = folder / f"read-{precision}.json"
+        run("morph-translate", "--emit-plan", out / "ir/hybrid.mlir", "--program=read",
             f"--program-options=precision={precision}", "-o", plan)
         for name, weights in {"run": [base, *trained], "folder": [out / "hybrid"]}.items():
             arguments = [part for path in weights for part in ("--weights", path)]
-            run("morph-run", "eval", "--plan", f"score={plan}", *arguments, "--tokens",
+            run("morph-run", "eval", "--plan", f"read={plan}", *arguments, "--tokens",
                 out / "data/text.tokens", "--length", 64, "--documents", 4, "--per-token", folder / f"{name}.safetensors")
             results.append(load_file(folder / f"{name}.safetensors")["logprob"])
         assert torch.equal(*results), f"{precision}: up to {(results[0] - results[1]).abs().max():.2e} apart"

@@ -129,15 +129,15 @@ def main():
         # A plan of a newer version, and one that is no plan.
         base = folder / "base.mlir"
         run("morph-translate", "--import-hf", folder / "model", "-o", base)
-        run("morph-translate", "--emit-plan", base, "--program=score", "-o", folder / "score.json")
-        plan = json.loads((folder / "score.json").read_text())
+        run("morph-translate", "--emit-plan", base, "--program=read", "-o", folder / "read.json")
+        plan = json.loads((folder / "read.json").read_text())
         for name, text, pattern in (
             ("newer", json.dumps({**plan, "version": plan["version"] + 1}), rf"version {plan['version'] + 1}"),
             ("no-plan", "{]", "newer|no-plan"),
             ("empty", "", "empty"),
         ):
             (folder / f"{name}.json").write_text(text)
-            message = run("morph-run", "eval", "--plan", f"score={folder / name}.json", "--weights", folder / "model",
+            message = run("morph-run", "eval", "--plan", f"read={folder / name}.json", "--weights", folder / "model",
                           "--tokens", folder / "text.txt", "--token-dtype", "u16", "--length", 16, expect=2).stderr
             print(f"--- plan {name}\n{message.strip()}")
             assert re.search(pattern, message), message

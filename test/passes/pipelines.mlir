@@ -25,7 +25,7 @@
 // FORWARD: morph.output "loss" = %{{[0-9]+}} : tensor<f32>{{$}}
 // FORWARD-NOT: _grad
 // NOGRADIENTS: program 'score' has no option 'gradients'
-// UNKNOWN: unknown program 'train', expected one of calibrate, align, gates, distill, finetune, pretrain, score, logits, decode
+// UNKNOWN: unknown program 'train', expected one of calibrate, align, gates, distill, finetune, pretrain, score, logits, decode, read
 // OPTION: program 'score' has no option 'loss'
 // LIMIT: option 'limit' of program 'gates' is '-1', expected a number of 0 or more
 // VALUE: option 'loss' of program 'gates' is 'mse', expected one of kl, ce, final_hidden, layers

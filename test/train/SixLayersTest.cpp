@@ -344,6 +344,16 @@ TEST_F(SixLayers, DistillationKeepsTheBestWeights) {
   EXPECT_LT(best, 6);
   const StageContext stopped = run("stopped", overshoot, 4);
   EXPECT_TRUE(weights(stopped) == weights(between));
+  // Patience ends it after as many measurements without a better one, with the same weights.
+  const auto impatient = [&](DistillSpec &distill) {
+    overshoot(distill);
+    distill.patience = 1;
+  };
+  const Json ended = summary(run("impatient", impatient));
+  EXPECT_EQ(ended["kept_step"], best);
+  EXPECT_EQ(ended["steps"], best + 1);
+  EXPECT_EQ(ended["held_out"].size(), static_cast<size_t>(best) + 2);
+  EXPECT_TRUE(weights(run("impatient", impatient)) == weights(between));
   EXPECT_EQ(summary(stopped)["held_out"], summary(between)["held_out"]);
 }
 

@@ -205,7 +205,7 @@ int main(int argc, char **argv) {
       ->required();
 
   CLI::App *eval = app.add_subcommand("eval", "cross-entropy of a token file");
-  addCommon(eval, "score");
+  addCommon(eval, "read");
   eval->add_option("--spec", flags.spec, "Resolved spec, for threads");
   eval->add_option("--tokens", flags.eval.tokens, "Raw little-endian token ids")->required();
   eval->add_option("--token-dtype", flags.eval.dtype, "u16 or u32")->capture_default_str();

@@ -98,8 +98,8 @@ cl::opt<bool> withoutTimes("without-times",
 cl::opt<std::string> modelName("name", cl::desc("Name of the model in the IR (default: the folder's)"),
                                cl::value_desc("name"), cl::cat(category));
 cl::opt<std::string> program("program",
-                             cl::desc("calibrate, align, gates, distill, finetune, pretrain, score, logits or "
-                                      "decode"),
+                             cl::desc("calibrate, align, gates, distill, finetune, pretrain, score, logits, "
+                                      "decode or read"),
                              cl::value_desc("program"), cl::cat(category));
 cl::opt<std::string> programOptions("program-options", cl::desc("Options of the program, for example loss=kl,kl=true"),
                                     cl::value_desc("key=value,..."), cl::cat(category));

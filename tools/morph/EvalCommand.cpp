@@ -29,10 +29,10 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
   const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "score.json";
+  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "read.json";
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
-  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "score", "precision=" + arguments.precision, plan));
-  Command command{{runtime, "eval", "--plan", "score=" + plan.string(), "--weights", arguments.model, "--tokens",
+  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "read", "precision=" + arguments.precision, plan));
+  Command command{{runtime, "eval", "--plan", "read=" + plan.string(), "--weights", arguments.model, "--tokens",
                    arguments.tokens, "--token-dtype", arguments.tokenType, "--length", std::to_string(arguments.length),
                    "--device", arguments.device}};
   auto add = [&](const char *name, const std::string &value) {
