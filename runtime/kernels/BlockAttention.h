@@ -22,7 +22,12 @@ struct AttentionProblem {
   int64_t position = 0;           ///< Of the first query. The key of position p lies in row p mod S.
   double scale = 1;               ///< Of the products of queries and keys; positive.
   int64_t window = 0;             ///< Keys that a query sees, itself included; 0: all before it.
+  double softcap = 0;             ///< Scores are softcap * tanh(scale * product / softcap); 0: scale * product.
   const int64_t *start = nullptr; ///< [B]: the first key that is seen; null: 0.
+
+  /// What scores are multiples of: products, or tanh(capFactor() * product), which takes a product's place in memory.
+  double factor() const { return softcap > 0 ? softcap : scale; }
+  double capFactor() const { return scale / softcap; }
 };
 
 /// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are
