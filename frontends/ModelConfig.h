@@ -51,9 +51,17 @@ llvm::StringRef getWeightTypeName(WeightType type);
 /// What the feed-forward networks' gate goes through.
 enum class Activation { Silu, GeluTanh, QuickGelu };
 
-/// Rotary position embedding: inverse frequencies [head_dim / 2] with all scaling applied, and the factor that
-/// multiplies sine and cosine.
+/// What of queries and keys is normalised: nothing, each head, or all heads together.
+enum class QkNorm { None, Heads, Width };
+
+/// Where a layer's norms stand: before its sublayers, after them (before what they give is added to the residual
+/// stream), or both.
+enum class NormPlacement { Before, After, Both };
+
+/// Rotary position embedding: inverse frequencies with all scaling applied, for the first elements of a head, two each,
+/// and the factor that multiplies sine and cosine.
 struct RopeConfig {
+  std::string name = "rope"; ///< Of the table in the IR.
   std::vector<double> inverseFrequencies;
   double attentionFactor = 1;
 };
@@ -64,11 +72,20 @@ struct LayerConfig {
   std::string kind = "full";
   /// Positions that full attention sees, the own one included; 0: all.
   int64_t window = 0;
+  /// The place of its rope table in ModelConfig::ropes; nothing where no positions are rotated.
+  std::optional<size_t> rope = 0;
   /// Declared mixers: the last part of their weights' prefix, and their options as far as they are given.
   std::string weights;
   llvm::json::Object options;
 
   bool isSoftmax() const { return kind == "full"; }
+};
+
+/// Weights of a layer that a checkpoint has as one tensor, the rows of one after those of the other. Names without the
+/// layer's prefix.
+struct FusedWeights {
+  std::string tensor;
+  std::vector<std::string> weights;
 };
 
 /// How new weights start, for a base that is made and not read.
@@ -77,9 +94,9 @@ struct InitConfig {
   double outputScale = 0;
 };
 
-/// A decoder-only Transformer of the Llama family, or a hybrid made from one.
+/// A decoder-only Transformer with a gated feed-forward network and RMS norms, or a hybrid made from one.
 struct ModelConfig {
-  std::string architecture; ///< llama | mistral | qwen2 | qwen3
+  std::string architecture; ///< A `model_type` of transformers: huggingface/Families.cpp.
   int64_t vocab = 0;
   int64_t hidden = 0;
   int64_t ffn = 0;
@@ -91,13 +108,22 @@ struct ModelConfig {
   Activation activation = Activation::Silu;
   bool qkvBias = false;
   bool outputBias = false;
-  bool qkNorm = false;
+  QkNorm qkNorm = QkNorm::None;
+  NormPlacement norms = NormPlacement::Before;
+  double normOffset = 0;       ///< Norms multiply by their weight plus this.
+  double embeddingScale = 1;   ///< Of the embedding's rows, not of the head that is tied to it.
+  double attentionScale = 0;   ///< Of scores; 0: head_dim ^ -0.5.
+  double attentionSoftcap = 0; ///< Scores s become c tanh(s / c); 0: none.
+  double logitSoftcap = 0;     ///< The same of logits.
   bool tied = false;
-  RopeConfig rope;
+  std::vector<RopeConfig> ropes;
+  std::vector<FusedWeights> fused;
   double ropeTheta = 0; ///< Of a base that is made.
   std::vector<LayerConfig> layers;
   /// Element type of the weights where no checkpoint says it.
   WeightType weightType = WeightType::BF16;
+  /// config.json, its RoPE parameters for `maxPositions`.
+  llvm::json::Object source;
   /// Present for a base that is made: every weight has an initial value.
   std::optional<InitConfig> init;
   /// Hybrids: the epsilon of the linear mixers' output norm.
