@@ -11,6 +11,16 @@ using namespace morph;
 static FloatAttr inputNormEps(SoftmaxMixerOp mixer) {
   if (auto norm = mixer.getHidden().getDefiningOp<RmsNormOp>())
     return norm.getEpsAttr();
+  // Where the input is not normalised, the eps of the model's other norms.
+  if (auto function = mixer->getParentOfType<func::FuncOp>()) {
+    FloatAttr eps;
+    function.walk([&](RmsNormOp norm) {
+      eps = norm.getEpsAttr();
+      return WalkResult::interrupt();
+    });
+    if (eps)
+      return eps;
+  }
   return FloatAttr::get(Float64Type::get(mixer.getContext()), 1e-6);
 }
 
@@ -20,12 +30,12 @@ LinearMixerOp morph::createLinearMixer(OpBuilder &builder, SoftmaxMixerOp softma
   FloatAttr scale;
   if (softmax.getScale().convertToDouble() != 1.0 / std::sqrt(static_cast<double>(softmax.getHeadDim())))
     scale = softmax.getScaleAttr();
-  LinearMixerOp::build(builder, state, softmax.getType(), softmax.getHidden(),
-                       FlatSymbolRefAttr::get(mixer.getSymNameAttr()), softmax.getLayerAttr(),
-                       builder.getStringAttr(prefix), softmax.getPrefixAttr(), softmax.getHeadsAttr(),
-                       softmax.getKvHeadsAttr(), softmax.getHeadDimAttr(), softmax.getRopeAttr(),
-                       softmax.getQkvBiasAttr(), softmax.getOBiasAttr(), softmax.getQkNormEpsAttr(),
-                       inputNormEps(softmax), options, scale, softmax.getWindowAttr());
+  LinearMixerOp::build(
+      builder, state, softmax.getType(), softmax.getHidden(), FlatSymbolRefAttr::get(mixer.getSymNameAttr()),
+      softmax.getLayerAttr(), builder.getStringAttr(prefix), softmax.getPrefixAttr(), softmax.getHeadsAttr(),
+      softmax.getKvHeadsAttr(), softmax.getHeadDimAttr(), softmax.getRopeAttr(), softmax.getQkvBiasAttr(),
+      softmax.getOBiasAttr(), softmax.getQkNormEpsAttr(), softmax.getQkNormWideAttr(), softmax.getQkNormOffsetAttr(),
+      inputNormEps(softmax), options, scale, softmax.getWindowAttr(), softmax.getSoftcapAttr());
   return cast<LinearMixerOp>(builder.create(state));
 }
 

@@ -16,8 +16,10 @@ Value MixerBuilder::project(Value x, StringRef suffix, int64_t outputs, bool has
   return builder.create<LinearOp>(location, x, weight, bias);
 }
 
-Value MixerBuilder::rmsNorm(Value x, StringRef suffix, double eps) {
+Value MixerBuilder::rmsNorm(Value x, StringRef suffix, double eps, double offset) {
   Value weight = param((suffix + ".weight").str(), {cast<RankedTensorType>(x.getType()).getShape().back()});
+  if (offset != 0)
+    weight = builder.create<OffsetOp>(location, weight, llvm::APFloat(offset));
   return builder.create<RmsNormOp>(location, x, weight, llvm::APFloat(eps));
 }
 

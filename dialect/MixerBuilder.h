@@ -21,8 +21,8 @@ public:
   /// x [...,inputs] by `<suffix>.weight` [outputs,inputs], plus `<suffix>.bias` where there is one: [...,outputs].
   mlir::Value project(mlir::Value x, llvm::StringRef suffix, int64_t outputs, bool hasBias);
 
-  /// x [...,D] normalised with `<suffix>.weight` [D].
-  mlir::Value rmsNorm(mlir::Value x, llvm::StringRef suffix, double eps);
+  /// x [...,D] normalised with `<suffix>.weight` [D], to which `offset` is added.
+  mlir::Value rmsNorm(mlir::Value x, llvm::StringRef suffix, double eps, double offset);
 
   mlir::Value splitHeads(mlir::Value x, int64_t heads);
   mlir::Value mergeHeads(mlir::Value x);

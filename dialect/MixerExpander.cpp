@@ -88,6 +88,11 @@ LogicalResult MixerExpander::bind() {
   names["base.o_bias"] = use.getOBias();
   names["base.qk_norm"] = use.getQkNormEps().has_value();
   names["base.qk_norm_eps"] = use.getQkNormEps() ? use.getQkNormEps()->convertToDouble() : 0;
+  names["base.qk_norm_wide"] = use.getQkNormWide();
+  names["base.qk_norm_offset"] = use.getQkNormOffset() ? use.getQkNormOffset()->convertToDouble() : 0;
+  names["base.scale"] = use.getSourceScale() ? use.getSourceScale()->convertToDouble()
+                                             : 1 / std::sqrt(static_cast<double>(use.getHeadDim()));
+  names["base.softcap"] = use.getSourceSoftcap() ? use.getSourceSoftcap()->convertToDouble() : 0;
   names["base.norm_eps"] = use.getNormEps().convertToDouble();
   names["base.layer"] = static_cast<double>(use.getLayer());
   names["base.window"] = static_cast<double>(use.getSourceWindow().value_or(limits::kDimension));
@@ -186,6 +191,8 @@ FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_
     return InitAttr::get(context, kind, nullptr, 0, 0, attributes.getF64FloatAttr(value), nullptr);
   };
   int64_t groups = use.getSourceKvHeads(), times = use.getHeads() / groups;
+  if (StringRef(init.getText()).ends_with("_norm.weight") && !use.getQkNormWide())
+    times = 1; // The norm of a head is that of all heads.
   if (init.getKind() == InitKind::Copy || (init.getKind() == InitKind::RepeatHeads && times == 1))
     return InitAttr::get(context, InitKind::Copy, source(), 0, 0, nullptr, nullptr);
   if (init.getKind() == InitKind::RepeatHeads)

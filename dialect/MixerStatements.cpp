@@ -77,6 +77,8 @@ Expanded MixerNormOp::expandStatement(MixerExpander &expander, ValueRange operan
 }
 
 Expanded MixerRopeOp::expandStatement(MixerExpander &expander, ValueRange operands) {
+  if (!expander.getUse().getRope())
+    return SmallVector<Value>{operands[0]};
   return single(
       expander.create<RopeOp>(operands[0], expander.getOffset(), expander.getUse().getRopeAttr(), UnitAttr()));
 }
@@ -148,7 +150,8 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
 Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange operands) {
   FailureOr<double> scale = expander.getNumber(getScale());
   FailureOr<int64_t> window = getWindow() ? expander.getSize(*getWindow()) : FailureOr<int64_t>(0);
-  if (failed(scale) || failed(window))
+  FailureOr<double> softcap = getSoftcap() ? expander.getNumber(*getSoftcap()) : FailureOr<double>(0.0);
+  if (failed(scale) || failed(window) || failed(softcap))
     return failure();
   Value k = operands[1], v = operands[2], ringOffset;
   if (typeOf(k).getRank() != 4 || typeOf(v).getRank() != 4)
@@ -171,7 +174,7 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
   IntegerAttr seen = getWindow() ? IntegerAttr::get(IntegerType::get(getContext(), 64), *window) : IntegerAttr();
   FailureOr<AttentionOp> attention = expander.create<AttentionOp>(
       operands[0], k, v, expander.getStart(), ringOffset, FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
-      /*keep_lse=*/UnitAttr());
+      *softcap != 0 ? FloatAttr::get(Float64Type::get(getContext()), *softcap) : FloatAttr(), /*keep_lse=*/UnitAttr());
   if (failed(attention))
     return failure();
   return SmallVector<Value>{attention->getResult()};

@@ -235,6 +235,8 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
 def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)", "{}.exp()">;
 def Morph_LogOp : Morph_UnaryOp<"log", "The natural logarithm of x", "log(x)", "{}.log()">;
 def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)", "{}.sigmoid()">;
+def Morph_TanhOp : Morph_UnaryOp<"tanh", "(exp(x) - exp(-x)) / (exp(x) + exp(-x))", "sigmoid(2 * x) - sigmoid(-2 * x)",
+    "{}.tanh()">;
 def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)", "F.silu({})">;
 // (1 + tanh(u)) / 2 is sigmoid(2 u), and 2 sqrt(2 / pi) the slope of 2 u at 0.
 defvar geluSlope = "1.5957691216057308";
@@ -343,20 +345,23 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     position p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it,
     or, where that is less or there is no window, offset[b] + T for every b.
 
+    A score is scale * product or, with a `softcap` c, c * tanh(scale * product / c), which lies within -c and c.
+
     With `keep_lse` there is a second result for attention_grad, which finds it again otherwise: [B,H,T], the logarithm of
-    the sum of exp(scale * product) over the keys that a query sees, infinity where it sees none. morph-keep-states asks
+    the sum of exp(score) over the keys that a query sees, infinity where it sees none. morph-keep-states asks
     for it.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
-    [B].
+    [B]; attention_c8 softcap is positive.
   }];
   let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, UnitAttr:$keep_lse);
+      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
+      UnitAttr:$keep_lse);
   let results = (outs Morph_Float:$result, Variadic<Morph_Float>:$kept);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
-      HasShape<"offset", "B", "attention_c7">];
+      HasShape<"offset", "B", "attention_c7">, Positive<"softcap", "attention_c8">];
   let resultShapes = ["BTHD", "?keep_lse=BHT"];
   let factors = ["q", "k", "v"];
   let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
@@ -364,8 +369,8 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let scratch = "attentionScratch(d)";
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`keep_lse` $keep_lse^)?
-    attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
+    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`softcap` $softcap^)?
+    (`keep_lse` $keep_lse^)? attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
   }];
 }
 

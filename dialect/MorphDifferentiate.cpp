@@ -122,6 +122,16 @@ Gradients SigmoidOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<
   return {needed[0] ? builder.create<SigmoidGradOp>(getLoc(), dy[0], getResult()) : Value()};
 }
 
+Gradients TanhOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
+  if (!needed[0])
+    return {Value()};
+  // 1 - tanh(x)^2
+  Value square = builder.create<MulOp>(getLoc(), getResult(), getResult());
+  Value slope =
+      builder.create<OffsetOp>(getLoc(), builder.create<ScaleOp>(getLoc(), square, APFloat(-1.0)), APFloat(1.0));
+  return {builder.create<MulOp>(getLoc(), dy[0], slope)};
+}
+
 Gradients SiluOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   return {needed[0] ? builder.create<SiluGradOp>(getLoc(), dy[0], getX()) : Value()};
 }
@@ -198,7 +208,8 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
     return {};
   }
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(),
-                                                  /*out=*/Value(), /*lse=*/Value(), getScaleAttr(), getWindowAttr());
+                                                  /*out=*/Value(), /*lse=*/Value(), getScaleAttr(), getWindowAttr(),
+                                                  getSoftcapAttr());
   for (int i = 0; i < 3; ++i)
     if (needed[i])
       gradients[i] = gradient.getResult(i);

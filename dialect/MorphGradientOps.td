@@ -182,16 +182,18 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
     same bits.
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
     attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit; attention_grad_c5 out is of
-    the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together.
+    the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together; attention_grad_c7 softcap is positive.
   }];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+      Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, F64Attr:$scale, OptionalAttr<I64Attr>:$window,
+      OptionalAttr<F64Attr>:$softcap);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
   let rules = [HasShape<"dy", "BTHD", "attention_grad_c1">, HasShape<"q", "BTHD", "attention_grad_c1">,
       HasShape<"k", "BSGD", "attention_grad_c2">, HasShape<"v", "BSGD", "attention_grad_c2">,
       HasShape<"start", "B", "attention_grad_c2">, Divides<"G", "H", "attention_grad_c3">,
       Range<"window", "1", kDimension, "attention_grad_c4">, HasShape<"out", "BTHD", "attention_grad_c5">,
-      HasShape<"lse", "BHT", "attention_grad_c5">, Together<"out|lse", "attention_grad_c6">];
+      HasShape<"lse", "BHT", "attention_grad_c5">, Together<"out|lse", "attention_grad_c6">,
+      Positive<"softcap", "attention_grad_c7">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;
@@ -201,7 +203,7 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
   let scratch = "attentionGradScratch(d)";
   let assemblyFormat = [{
     $dy `,` $q `,` $k `,` $v (`start` $start^)? (`out` $out^)? (`lse` $lse^)? `scale` $scale (`window` $window^)?
-    attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)? (`out` type($out)^)?
+    (`softcap` $softcap^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)? (`out` type($out)^)?
     (`lse` type($lse)^)?
   }];
 }

@@ -26,8 +26,9 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
     - sizes: M hidden, H heads, G key-value heads and D head dimension of the layer's full attention, and `sizes`, each
       of which may use those before it;
     - `options`, which a `linear_mixer` gives values to;
-    - facts of the layer: `base.qkv_bias`, `base.o_bias`, `base.qk_norm` (1 or 0), `base.norm_eps`, `base.qk_norm_eps`,
-      `base.layer`, `base.layers`, `base.window` (the positions that full attention sees, or the limit).
+    - facts of the layer: `base.qkv_bias`, `base.o_bias`, `base.qk_norm`, `base.qk_norm_wide` (1 or 0), `base.norm_eps`,
+      `base.qk_norm_eps`, `base.qk_norm_offset`, `base.scale`, `base.softcap` (0 where there is none), `base.layer`,
+      `base.layers`, `base.window` (the positions that full attention sees, or the limit).
 
     A `linear_mixer` is written in primitive ops by copying the body with values for all of these: the weights, the
     states of decoding, the operations and the bytes of a mixer all follow from its body, and so does what left padding
@@ -186,7 +187,7 @@ def Morph_MixerConvOp : Morph_MixerBodyOp<"conv", [AllTypesMatch<["x", "result"]
 }
 
 def Morph_MixerRopeOp : Morph_MixerBodyOp<"rope", [SameOperandsAndResultType]> {
-  let summary = "Rotary position embedding of x [B,T,H,D] by the layer's table";
+  let summary = "Rotary position embedding of x [B,T,H,D] by the layer's table; x itself in a layer without one";
   let arguments = (ins Morph_Float:$x);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = "$x attr-dict `:` type($x)";
@@ -214,12 +215,15 @@ def Morph_MixerRecurrenceOp : Morph_MixerBodyOp<"recurrence", [AttrSizedOperandS
 
 def Morph_MixerAttentionOp : Morph_MixerBodyOp<"attention", [AllTypesMatch<["q", "result"]>]> {
   let summary = "Causal softmax attention of q, k, v, whose keys and values are rings of decoding";
-  let description = "Constraints: mixer_attention_c1 the states are names, and no other states of the mixer have them.";
+  let description = [{
+    A `softcap` of 0 is none. Constraints: mixer_attention_c1 the states are names, and no other states of the mixer have
+    them.
+  }];
   let arguments = (ins Morph_Float:$q, Morph_Float:$k, Morph_Float:$v, StrAttr:$key_state, StrAttr:$value_state,
-      StrAttr:$scale, OptionalAttr<StrAttr>:$window);
+      StrAttr:$scale, OptionalAttr<StrAttr>:$window, OptionalAttr<StrAttr>:$softcap);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `states` $key_state $value_state `scale` $scale (`window` $window^)? attr-dict
+    $q `,` $k `,` $v `states` $key_state $value_state `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict
     `:` type($q) `,` type($k) `,` type($v)
   }];
   let hasVerifier = 1;

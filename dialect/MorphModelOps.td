@@ -126,22 +126,26 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
   let summary = "Causal softmax attention of one layer, from normalised hidden state to output projection";
   let description = [{
     Its weights are `<prefix>.{q,k,v,o}_proj.weight`, their biases where `qkv_bias` or `o_bias` is set, and
-    `<prefix>.{q,k}_norm.weight` where `qk_norm_eps` is. `window` positions at most are seen, the own one included; all
-    where it is absent. The mixer's kind is 'full', or 'sliding_window' where there is a window.
+    `<prefix>.{q,k}_norm.weight` where `qk_norm_eps` is: norms of each head or, with `qk_norm_wide`, of all heads
+    together, whose weights are multiplied by after `qk_norm_offset` is added to them. Without a `rope` table nothing is
+    rotated. `window` positions at most are seen, the own one included; all where it is absent. `softcap` is that of
+    `attention`. The mixer's kind is 'full', or 'sliding_window' where there is a window.
 
     Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer
     is not negative, heads, kv_heads, head_dim and window positive, all within the limits;
     softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has the rope table, of at most head_dim/2
-    frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm is positive
-    and finite, scale finite.
+    frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm and softcap
+    are positive and finite, scale and qk_norm_offset finite.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
-      I64Attr:$head_dim, FlatSymbolRefAttr:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
-      OptionalAttr<F64Attr>:$qk_norm_eps, OptionalAttr<I64Attr>:$window);
+      I64Attr:$head_dim, OptionalAttr<FlatSymbolRefAttr>:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
+      OptionalAttr<F64Attr>:$qk_norm_eps, UnitAttr:$qk_norm_wide, OptionalAttr<F64Attr>:$qk_norm_offset,
+      OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
-    $hidden `layer` $layer `weights` $prefix `heads` $heads `kv_heads` $kv_heads `head_dim` $head_dim `rope` $rope
-    `scale` $scale (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)? (`window` $window^)?
+    $hidden `layer` $layer `weights` $prefix `heads` $heads `kv_heads` $kv_heads `head_dim` $head_dim (`rope` $rope^)?
+    `scale` $scale (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
+    (`qk_norm_wide` $qk_norm_wide^)? (`qk_norm_offset` $qk_norm_offset^)? (`window` $window^)? (`softcap` $softcap^)?
     attr-dict `:` type($hidden)
   }];
   let hasVerifier = 1;
@@ -152,28 +156,30 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer", ["getInitialParameters"]
   let description = [{
     `mixer` is declared by a `morph.mixer`, which gives the weights, their initial values from the layer's full attention
     (`source`), the expansion and the costs. `options` are the declared ones, all present.
-    `source_scale` (head_dim^-0.5 where absent) and `source_window` (none where absent) are what else the full attention
-    had: with them and the attributes above a teacher is rebuilt from a hybrid model.
+    `source_scale` (head_dim^-0.5 where absent), `source_window` and `source_softcap` (none where absent) are what else
+    the full attention had: with them and the attributes above, which are the softmax_mixer's, a teacher is rebuilt from
+    a hybrid model.
 
     Constraints: linear_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; linear_mixer_c2 layer is
     not negative, heads, source_kv_heads, head_dim and source_window are positive, all within the limits;
     linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model has the rope table, of at most head_dim/2
     frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 the
     model declares the mixer; linear_mixer_c7 the options are the declared ones, all in their ranges; linear_mixer_c8
-    norm_eps and qk_norm are positive and finite, source_scale finite; linear_mixer_c9 the declaration fits the layer: its
+    norm_eps, qk_norm and source_softcap are positive and finite, source_scale and qk_norm_offset finite; linear_mixer_c9 the declaration fits the layer: its
     requirements hold, its sizes are sizes, and its body computes [B,T,C]; linear_mixer_c10 rotary positions leave no trace
     in the result but through their differences (`dialect/Rotation.h`).
   }];
   let arguments = (ins Morph_Float:$hidden, FlatSymbolRefAttr:$mixer, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
-      I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, FlatSymbolRefAttr:$rope, UnitAttr:$qkv_bias,
-      UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, F64Attr:$norm_eps, DictionaryAttr:$options,
-      OptionalAttr<F64Attr>:$source_scale, OptionalAttr<I64Attr>:$source_window);
+      I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, OptionalAttr<FlatSymbolRefAttr>:$rope,
+      UnitAttr:$qkv_bias, UnitAttr:$o_bias, OptionalAttr<F64Attr>:$qk_norm_eps, UnitAttr:$qk_norm_wide,
+      OptionalAttr<F64Attr>:$qk_norm_offset, F64Attr:$norm_eps, DictionaryAttr:$options,
+      OptionalAttr<F64Attr>:$source_scale, OptionalAttr<I64Attr>:$source_window, OptionalAttr<F64Attr>:$source_softcap);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
     $mixer $hidden `layer` $layer `weights` $prefix `from` $source `heads` $heads `source_kv_heads` $source_kv_heads
-    `head_dim` $head_dim `rope` $rope (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
-    `norm_eps` $norm_eps `options` $options (`source_scale` $source_scale^)? (`source_window` $source_window^)?
-    attr-dict `:` type($hidden)
+    `head_dim` $head_dim (`rope` $rope^)? (`qkv_bias` $qkv_bias^)? (`o_bias` $o_bias^)? (`qk_norm` $qk_norm_eps^)?
+    (`qk_norm_wide` $qk_norm_wide^)? (`qk_norm_offset` $qk_norm_offset^)? `norm_eps` $norm_eps `options` $options
+    (`source_scale` $source_scale^)? (`source_window` $source_window^)? (`source_softcap` $source_softcap^)? attr-dict `:` type($hidden)
   }];
   let hasVerifier = 1;
 }

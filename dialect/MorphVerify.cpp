@@ -185,7 +185,7 @@ struct MixerLabels {
 /// be positive, `scale` finite where it is there.
 static LogicalResult verifyMixer(Operation *op, const MixerLabels &labels, ArrayRef<MixerSize> sizes, int64_t heads,
                                  int64_t kvHeads, ArrayRef<std::pair<StringRef, std::optional<APFloat>>> epsilons,
-                                 std::optional<APFloat> scale) {
+                                 std::optional<APFloat> scale, std::optional<APFloat> qkNormOffset) {
   auto type = cast<RankedTensorType>(op->getOperand(0).getType());
   if (type.getRank() != 3 || type.isDynamicDim(2) || type.getDimSize(2) < 1 ||
       llvm::any_of(type.getShape(), [](int64_t size) { return size > limits::kDimension; }))
@@ -204,9 +204,10 @@ static LogicalResult verifyMixer(Operation *op, const MixerLabels &labels, Array
     if (eps && !(eps->convertToDouble() > 0 && eps->isFinite()))
       return op->emitOpError() << labels.numbers << ": " << name << " is " << eps->convertToDouble()
                                << ", expected a positive finite number";
-  if (scale && !scale->isFinite())
-    return op->emitOpError() << labels.numbers << ": the scale is " << scale->convertToDouble()
-                             << ", expected a finite number";
+  for (const auto &[name, number] : {std::pair("the scale", scale), std::pair("qk_norm_offset", qkNormOffset)})
+    if (number && !number->isFinite())
+      return op->emitOpError() << labels.numbers << ": " << name << " is " << number->convertToDouble()
+                               << ", expected a finite number";
   return success();
 }
 
@@ -218,30 +219,36 @@ LogicalResult SoftmaxMixerOp::verify() {
                       {"kv_heads", kvHeads, 1, limits::kHeads},
                       {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
                       {"window", int64_t(getWindow().value_or(1)), 1, limits::kDimension}},
-                     heads, kvHeads, {{"qk_norm", getQkNormEps()}}, getScale());
+                     heads, kvHeads, {{"qk_norm", getQkNormEps()}, {"softcap", getSoftcap()}}, getScale(),
+                     getQkNormOffset());
 }
 
 LogicalResult SoftmaxMixerOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
-  if (failed(verifyRopeTable(*this, "softmax_mixer_c4", "softmax_mixer_c4", getRopeAttr(), getHeadDim(), symbolTables)))
+  if (getRope() &&
+      failed(verifyRopeTable(*this, "softmax_mixer_c4", "softmax_mixer_c4", getRopeAttr(), getHeadDim(), symbolTables)))
     return failure();
   return verifyMixerWeights(*this, "softmax_mixer_c5", getMixerParameters(), symbolTables);
 }
 
 LogicalResult LinearMixerOp::verify() {
   int64_t heads = getHeads(), kvHeads = getSourceKvHeads();
-  if (failed(verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3", "linear_mixer_c8"},
-                         {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
-                          {"heads", heads, 1, limits::kHeads},
-                          {"source_kv_heads", kvHeads, 1, limits::kHeads},
-                          {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
-                          {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
-                         heads, kvHeads, {{"norm_eps", getNormEps()}, {"qk_norm", getQkNormEps()}}, getSourceScale())))
+  if (failed(
+          verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3", "linear_mixer_c8"},
+                      {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
+                       {"heads", heads, 1, limits::kHeads},
+                       {"source_kv_heads", kvHeads, 1, limits::kHeads},
+                       {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
+                       {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
+                      heads, kvHeads,
+                      {{"norm_eps", getNormEps()}, {"qk_norm", getQkNormEps()}, {"source_softcap", getSourceSoftcap()}},
+                      getSourceScale(), getQkNormOffset())))
     return failure();
   return success();
 }
 
 LogicalResult LinearMixerOp::verifySymbolUses(SymbolTableCollection &symbolTables) {
-  if (failed(verifyRopeTable(*this, "linear_mixer_c4", "linear_mixer_c4", getRopeAttr(), getHeadDim(), symbolTables)))
+  if (getRope() &&
+      failed(verifyRopeTable(*this, "linear_mixer_c4", "linear_mixer_c4", getRopeAttr(), getHeadDim(), symbolTables)))
     return failure();
   if (failed(MixerExpander::check(*this)))
     return failure();

@@ -33,8 +33,8 @@ SmallVector<MixerParameter> SoftmaxMixerOp::getMixerParameters() {
     add("v_proj.bias", {kvWidth});
   }
   if (getQkNormEps()) {
-    add("q_norm.weight", {headDim});
-    add("k_norm.weight", {headDim});
+    add("q_norm.weight", {getQkNormWide() ? qWidth : headDim});
+    add("k_norm.weight", {getQkNormWide() ? kvWidth : headDim});
   }
   add("o_proj.weight", {hidden, qWidth});
   if (getOBias())
@@ -52,13 +52,21 @@ SmallVector<MixerState> SoftmaxMixerOp::getMixerStates() {
 MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs &inputs) {
   MixerBuilder mix(builder, getLoc(), getPrefix());
   int64_t heads = getHeads(), kvHeads = getKvHeads(), headDim = getHeadDim();
-  auto project = [&](StringRef name, int64_t count, bool isRotated) {
-    Value x = mix.splitHeads(mix.project(inputs.hidden, (name + "_proj").str(), count * headDim, getQkvBias()), count);
-    if (!isRotated)
-      return x;
-    if (getQkNormEps())
-      x = mix.rmsNorm(x, (name + "_norm").str(), getQkNormEps()->convertToDouble());
-    return Value(builder.create<RopeOp>(getLoc(), x, inputs.offset, getRope()));
+  auto project = [&](StringRef name, int64_t count, bool isKey) {
+    Value x = mix.project(inputs.hidden, (name + "_proj").str(), count * headDim, getQkvBias());
+    auto norm = [&] {
+      double offset = getQkNormOffset() ? getQkNormOffset()->convertToDouble() : 0;
+      x = mix.rmsNorm(x, (name + "_norm").str(), getQkNormEps()->convertToDouble(), offset);
+    };
+    bool isNormed = isKey && getQkNormEps();
+    if (isNormed && getQkNormWide())
+      norm();
+    x = mix.splitHeads(x, count);
+    if (isNormed && !getQkNormWide())
+      norm();
+    if (isKey && getRope())
+      x = builder.create<RopeOp>(getLoc(), x, inputs.offset, *getRope());
+    return x;
   };
   Value q = project("q", heads, true);
   Value k = project("k", kvHeads, true);
@@ -74,7 +82,7 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
   }
   Value mixed = builder
                     .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(), getWindowAttr(),
-                                         /*keep_lse=*/UnitAttr())
+                                         getSoftcapAttr(), /*keep_lse=*/UnitAttr())
                     .getResult();
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;

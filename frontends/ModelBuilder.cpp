@@ -9,6 +9,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -33,10 +34,11 @@ Type morph::getElementType(MLIRContext &context, WeightType type) {
 
 namespace {
 
-constexpr StringLiteral kRopeName = "rope";
 constexpr StringLiteral kEmbeddingName = "model.embed_tokens.weight";
 constexpr StringLiteral kFinalNormName = "model.norm.weight";
 constexpr StringLiteral kHeadName = "lm_head.weight";
+constexpr StringLiteral kGateUpName = "experts.gate_up_proj";
+constexpr StringLiteral kDownName = "experts.down_proj";
 
 /// Builds one model; its weights are collected while its functions are built.
 class ModelMaker {
@@ -54,8 +56,8 @@ public:
     builder_.setInsertionPointToEnd(body);
     if (declared)
       declared.walk([&](MixerOp mixer) { builder_.clone(*mixer.getOperation()); });
-    builder_.create<RopeTableOp>(location_, kRopeName, config_.rope.inverseFrequencies,
-                                 llvm::APFloat(config_.rope.attentionFactor));
+    for (const RopeConfig &rope : config_.ropes)
+      builder_.create<RopeTableOp>(location_, rope.name, rope.inverseFrequencies, llvm::APFloat(rope.attentionFactor));
     if (!buildForward())
       return nullptr;
     builder_.setInsertionPointToEnd(body);
@@ -63,9 +65,10 @@ public:
 
     builder_.setInsertionPointToStart(body);
     Type element = getElementType(*builder_.getContext(), config_.weightType);
+    llvm::StringMap<ArrayAttr> pieces = findPieces();
     for (const MixerParameter &weight : weights_)
       builder_.create<WeightOp>(location_, weight.name, RankedTensorType::get(weight.shape, element),
-                                makeInit(weight.name, weight.shape), StringAttr(), /*pieces=*/ArrayAttr());
+                                makeInit(weight.name, weight.shape), StringAttr(), pieces.lookup(weight.name));
     return module;
   }
 
@@ -81,8 +84,52 @@ private:
       weights_.push_back({name.str(), SmallVector<int64_t>(shape), InitAttr()});
   }
 
+  /// The pieces of weights that the checkpoint has fused, by name.
+  llvm::StringMap<ArrayAttr> findPieces() {
+    llvm::StringMap<int64_t> rows;
+    for (const MixerParameter &weight : weights_)
+      rows[weight.name] = weight.shape.front();
+    llvm::StringMap<ArrayAttr> pieces;
+    for (int64_t layer = 0; layer < config_.getLayerCount(); ++layer)
+      for (const FusedWeights &fused : config_.fused) {
+        StringAttr tensor = builder_.getStringAttr(getPrefix(layer) + "." + fused.tensor);
+        int64_t begin = 0;
+        for (const std::string &part : fused.weights) {
+          std::string weight = getPrefix(layer) + "." + part;
+          int64_t end = begin + rows.lookup(weight);
+          Attribute piece = PieceAttr::get(builder_.getContext(), tensor, begin, end);
+          pieces[weight] = builder_.getArrayAttr(piece);
+          begin = end;
+        }
+      }
+    if (config_.experts && config_.experts->areSeparate)
+      for (int64_t layer = 0; layer < config_.getLayerCount(); ++layer)
+        if (hasExperts(layer))
+          addPiecesOfExperts(getPrefix(layer) + ".mlp.", pieces);
+    return pieces;
+  }
+
+  /// A tensor an expert and matrix.
+  void addPiecesOfExperts(const std::string &prefix, llvm::StringMap<ArrayAttr> &pieces) {
+    SmallVector<Attribute> gateUp, down;
+    for (int64_t expert = 0; expert < config_.experts->count; ++expert) {
+      auto piece = [&](StringRef name) {
+        StringAttr tensor = builder_.getStringAttr(prefix + "experts." + std::to_string(expert) + "." + name.str());
+        return PieceAttr::get(builder_.getContext(), tensor, 0, 0);
+      };
+      gateUp.append({piece("gate_proj.weight"), piece("up_proj.weight")});
+      down.push_back(piece("down_proj.weight"));
+    }
+    pieces[prefix + kGateUpName.str()] = builder_.getArrayAttr(gateUp);
+    pieces[prefix + kDownName.str()] = builder_.getArrayAttr(down);
+  }
+
+  static std::string getPrefix(int64_t layer) { return "model.layers." + std::to_string(layer); }
+
   Value norm(Value x, StringRef name) {
     Value weight = param(name, {config_.hidden});
+    if (config_.normOffset != 0)
+      weight = builder_.create<OffsetOp>(*layerLocation_, weight, llvm::APFloat(config_.normOffset));
     return builder_.create<RmsNormOp>(*layerLocation_, x, weight, llvm::APFloat(config_.normEps));
   }
 
@@ -115,36 +162,74 @@ private:
     layerLocation_ = location_;
     Value table = param(kEmbeddingName, {config_.vocab, config_.hidden});
     Value stream = builder_.create<EmbeddingOp>(location_, function.getArgument(0), table);
+    if (config_.embeddingScale != 1)
+      stream = builder_.create<ScaleOp>(location_, stream, llvm::APFloat(config_.embeddingScale));
+    const bool isBefore = config_.norms != NormPlacement::After, isAfter = config_.norms != NormPlacement::Before;
     for (int64_t layer = 0; layer < config_.getLayerCount(); ++layer) {
-      std::string prefix = "model.layers." + std::to_string(layer);
+      std::string prefix = getPrefix(layer);
       layerLocation_ = NameLoc::get(builder_.getStringAttr(prefix), location_);
-      Value mixed = buildMixer(norm(stream, prefix + ".input_layernorm.weight"), layer, prefix);
+      Value x = isBefore ? norm(stream, prefix + ".input_layernorm.weight") : stream;
+      Value mixed = buildMixer(x, layer, prefix);
       if (!mixed)
         return false;
+      if (isAfter)
+        mixed = norm(mixed, prefix + ".post_attention_layernorm.weight");
       stream = builder_.create<AddOp>(*layerLocation_, stream, mixed);
-      Value x = norm(stream, prefix + ".post_attention_layernorm.weight");
-      Value gate = linear(x, prefix + ".mlp.gate_proj.weight", config_.ffn, config_.hidden);
-      Value up = linear(x, prefix + ".mlp.up_proj.weight", config_.ffn, config_.hidden);
-      Value inner = gated(gate, up);
-      Value down = linear(inner, prefix + ".mlp.down_proj.weight", config_.hidden, config_.ffn);
-      stream = builder_.create<AddOp>(*layerLocation_, stream, down);
+      StringRef before = isAfter ? ".pre_feedforward_layernorm.weight" : ".post_attention_layernorm.weight";
+      x = isBefore ? norm(stream, prefix + before.str()) : stream;
+      Value fed = hasExperts(layer) ? buildExperts(x, prefix + ".mlp.") : buildFeedForward(x, prefix + ".mlp.");
+      if (isAfter)
+        fed = norm(fed, prefix + ".post_feedforward_layernorm.weight");
+      stream = builder_.create<AddOp>(*layerLocation_, stream, fed);
     }
     layerLocation_ = location_;
     builder_.create<func::ReturnOp>(location_, norm(stream, kFinalNormName));
     return true;
   }
 
+  bool hasExperts(int64_t layer) const { return config_.experts && config_.experts->layers[layer]; }
+
+  Value buildFeedForward(Value x, const std::string &prefix) {
+    Value gate = linear(x, prefix + "gate_proj.weight", config_.ffn, config_.hidden);
+    Value up = linear(x, prefix + "up_proj.weight", config_.ffn, config_.hidden);
+    return linear(gated(gate, up), prefix + "down_proj.weight", config_.hidden, config_.ffn);
+  }
+
+  /// The names of a layer's experts are those that transformers gives them, in one tensor each of gates and ups, and of
+  /// downs.
+  Value buildExperts(Value x, const std::string &prefix) {
+    const ExpertsConfig &experts = *config_.experts;
+    Value logits = linear(x, prefix + "gate.weight", experts.count, config_.hidden);
+    Value routing = builder_.create<TopKSoftmaxOp>(*layerLocation_, logits, uint64_t(experts.active),
+                                                   experts.normalised);
+    Value gateUp = param(prefix + kGateUpName.str(), {experts.count, 2 * experts.inner, config_.hidden});
+    Value down = param(prefix + kDownName.str(), {experts.count, config_.hidden, experts.inner});
+    return builder_.create<ExpertsOp>(*layerLocation_, x, routing, gateUp, down, uint64_t(experts.active));
+  }
+
   Value buildMixer(Value x, int64_t layer, const std::string &prefix) {
     const LayerConfig &kind = config_.layers[layer];
     std::string source = prefix + ".self_attn";
-    FloatAttr qkNormEps = config_.qkNorm ? builder_.getF64FloatAttr(config_.normEps) : FloatAttr();
+    const double headScale = 1.0 / std::sqrt(double(config_.headDim));
+    const double scale = config_.attentionScale != 0 ? config_.attentionScale : headScale;
+    auto optional = [&](bool is, double value) { return is ? builder_.getF64FloatAttr(value) : FloatAttr(); };
+    const bool isNormed = config_.qkNorm != QkNorm::None;
+    FloatAttr qkNormEps = optional(isNormed, config_.normEps);
+    FloatAttr qkNormOffset = optional(isNormed && config_.normOffset != 0, config_.normOffset);
+    UnitAttr isWide = config_.qkNorm == QkNorm::Width ? builder_.getUnitAttr() : UnitAttr();
+    FloatAttr softcap = optional(config_.attentionSoftcap != 0, config_.attentionSoftcap);
+    IntegerAttr window = kind.window > 0 ? builder_.getI64IntegerAttr(kind.window) : IntegerAttr();
+    FlatSymbolRefAttr rope;
+    if (kind.rope)
+      rope = FlatSymbolRefAttr::get(builder_.getContext(), config_.ropes[*kind.rope].name);
+    auto number = [&](int64_t value) { return builder_.getI64IntegerAttr(value); };
+    auto flag = [&](bool is) { return is ? builder_.getUnitAttr() : UnitAttr(); };
     Operation *op;
     if (kind.isSoftmax()) {
-      IntegerAttr window = kind.window > 0 ? builder_.getI64IntegerAttr(kind.window) : IntegerAttr();
-      op = builder_.create<SoftmaxMixerOp>(*layerLocation_, x, uint64_t(layer), source, uint64_t(config_.heads),
-                                           uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName,
-                                           llvm::APFloat(1.0 / std::sqrt(double(config_.headDim))), config_.qkvBias,
-                                           config_.outputBias, qkNormEps, window);
+      op = builder_.create<SoftmaxMixerOp>(
+          *layerLocation_, x.getType(), x, number(layer), builder_.getStringAttr(source), number(config_.heads),
+          number(config_.kvHeads), number(config_.headDim), rope, builder_.getF64FloatAttr(scale),
+          flag(config_.qkvBias), flag(config_.outputBias), qkNormEps, isWide, qkNormOffset, window, softcap);
     } else {
       MixerOp mixer = declareMixer(builder_.getBlock()->getParentOp()->getParentOfType<ModelOp>(), kind.kind);
       if (!mixer) {
@@ -157,9 +242,11 @@ private:
       if (failed(options))
         return nullptr;
       op = builder_.create<LinearMixerOp>(
-          *layerLocation_, x, mixer.getSymName(), uint64_t(layer), prefix + "." + kind.weights, source,
-          uint64_t(config_.heads), uint64_t(config_.kvHeads), uint64_t(config_.headDim), kRopeName, config_.qkvBias,
-          config_.outputBias, qkNormEps, llvm::APFloat(config_.mixerNormEps), *options, FloatAttr(), IntegerAttr());
+          *layerLocation_, x.getType(), x, FlatSymbolRefAttr::get(mixer.getSymNameAttr()), number(layer),
+          builder_.getStringAttr(prefix + "." + kind.weights), builder_.getStringAttr(source), number(config_.heads),
+          number(config_.kvHeads), number(config_.headDim), rope, flag(config_.qkvBias), flag(config_.outputBias),
+          qkNormEps, isWide, qkNormOffset, builder_.getF64FloatAttr(config_.mixerNormEps), *options,
+          optional(scale != headScale, scale), window, softcap);
     }
     if (auto linear = dyn_cast<LinearMixerOp>(op); linear && failed(MixerExpander::check(linear)))
       return nullptr;
@@ -188,7 +275,14 @@ private:
     builder_.setInsertionPointToStart(function.addEntryBlock());
     layerLocation_ = location_;
     StringRef name = config_.tied ? StringRef(kEmbeddingName) : StringRef(kHeadName);
-    builder_.create<func::ReturnOp>(location_, linear(function.getArgument(0), name, config_.vocab, config_.hidden));
+    Value result = linear(function.getArgument(0), name, config_.vocab, config_.hidden);
+    if (config_.logitSoftcap != 0) {
+      auto scale = [&](double factor) { result = builder_.create<ScaleOp>(location_, result, llvm::APFloat(factor)); };
+      scale(1 / config_.logitSoftcap);
+      result = builder_.create<TanhOp>(location_, result);
+      scale(config_.logitSoftcap);
+    }
+    builder_.create<func::ReturnOp>(location_, result);
   }
 
   /// The first value of a weight of a base that is made: norms one, biases zero, the embedding as the spec says, output

@@ -61,7 +61,8 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
                             builder.getStringAttr(kTeacherPrefix + linear.getSource()), linear.getHeadsAttr(),
                             linear.getSourceKvHeadsAttr(), linear.getHeadDimAttr(), linear.getRopeAttr(), scale,
                             linear.getQkvBiasAttr(), linear.getOBiasAttr(), linear.getQkNormEpsAttr(),
-                            linear.getSourceWindowAttr());
+                            linear.getQkNormWideAttr(), linear.getQkNormOffsetAttr(), linear.getSourceWindowAttr(),
+                            linear.getSourceSoftcapAttr());
       return addWeights(cast<SoftmaxMixerOp>(builder.create(state)));
     }
 

@@ -11,6 +11,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
+#include <array>
 #include <map>
 
 using namespace mlir;
@@ -49,6 +50,12 @@ private:
   bool isBuiltin(MixerOp mixer);
   std::string printModule();
   std::string printClasses() const;
+  void addAttention(const std::array<FloatAttr, 4> &numbers, bool isWide);
+  LogicalResult addAround(func::FuncOp forward);
+  void addExperts(func::FuncOp forward);
+  static llvm::json::Value printRope(std::optional<StringRef> table) {
+    return table ? llvm::json::Value(table->str()) : llvm::json::Value(nullptr);
+  }
 
   ModelOp model;
   std::map<int64_t, llvm::json::Value> layers;
@@ -58,7 +65,7 @@ private:
       "MorphMixer", "MorphSoftmaxAttention", "MorphMLP",     "MorphDecoderLayer", "MorphPreTrainedModel",
       "MorphModel", "MorphForCausalLM"};
   std::vector<std::pair<std::string, std::string>> classes;
-  llvm::json::Object states, declarations;
+  llvm::json::Object states, declarations, around;
   llvm::json::Array builtin;
   SmallVector<MixerOp> mixers;
 };
@@ -84,6 +91,8 @@ FailureOr<std::string> PyTorchEmitter::addClass(LinearMixerOp mixer) {
 
 LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
   int64_t layer = mixer.getMixerLayer();
+  if (auto headDim = mixer->getAttrOfType<IntegerAttr>("head_dim"))
+    around["head_dim"] = headDim.getInt();
   if (isa<ChoiceOp>(mixer->getParentOp()))
     return mixer->emitOpError() << "is one of several of its layer: PyTorch is written of hybrids (morph-discretize)";
   if (layers.count(layer))
@@ -92,7 +101,11 @@ LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
     llvm::json::Value window = softmax.getWindow() ? llvm::json::Value(*softmax.getWindow()) : nullptr;
     layers.insert({layer, llvm::json::Object{{"kind", "full"},
                                              {"weights", softmax.getPrefix().rsplit('.').second},
-                                             {"window", std::move(window)}}});
+                                             {"window", std::move(window)},
+                                             {"rope", printRope(softmax.getRope())}}});
+    addAttention(
+        {softmax.getQkNormEpsAttr(), softmax.getQkNormOffsetAttr(), softmax.getScaleAttr(), softmax.getSoftcapAttr()},
+        softmax.getQkNormWide());
     return success();
   }
   auto linear = dyn_cast<LinearMixerOp>(mixer.getOperation());
@@ -114,7 +127,92 @@ LogicalResult PyTorchEmitter::add(TokenMixerOpInterface mixer) {
   layers.insert({layer, llvm::json::Object{{"kind", linear.getMixer()},
                                            {"class", *name},
                                            {"weights", linear.getPrefix().rsplit('.').second},
-                                           {"options", std::move(options)}}});
+                                           {"options", std::move(options)},
+                                           {"rope", printRope(linear.getRope())}}});
+  return success();
+}
+
+/// What layers that kept full attention have beside their weights; the same for all.
+void PyTorchEmitter::addAttention(const std::array<FloatAttr, 4> &numbers, bool isWide) {
+  auto print = [](FloatAttr number, llvm::json::Value absent) {
+    return number ? llvm::json::Value(number.getValueAsDouble()) : absent;
+  };
+  around["qk_norm_eps"] = print(numbers[0], nullptr);
+  around["qk_norm_offset"] = print(numbers[1], 0.0);
+  around["attention_scale"] = print(numbers[2], nullptr);
+  around["attention_softcap"] = print(numbers[3], nullptr);
+  around["qk_norm_wide"] = isWide;
+}
+
+/// The mixtures of experts: their sizes, and the layers that have them; null where none has.
+void PyTorchEmitter::addExperts(func::FuncOp forward) {
+  around["experts"] = nullptr;
+  llvm::json::Array layers;
+  forward.walk([&](ExpertsOp experts) {
+    auto down = experts.getDown().getDefiningOp<ParamOp>();
+    auto router = experts.getRouting().getDefiningOp<TopKSoftmaxOp>();
+    int64_t layer = 0;
+    StringRef name = down ? down.getSymbol() : StringRef();
+    if (!router || !name.consume_front("model.layers.") || name.consumeInteger(10, layer))
+      return;
+    layers.push_back(layer);
+    ArrayRef<int64_t> shape = cast<RankedTensorType>(down.getType()).getShape();
+    around["experts"] = llvm::json::Object{{"count", shape[0]},
+                                           {"active", int64_t(router.getCount())},
+                                           {"inner", shape[2]},
+                                           {"normalised", router.getNormalised()}};
+  });
+  if (llvm::json::Object *experts = around.getObject("experts"))
+    (*experts)["layers"] = std::move(layers);
+}
+
+/// What stands around the mixers, as it is in the functions: tables, norms and factors.
+LogicalResult PyTorchEmitter::addAround(func::FuncOp forward) {
+  llvm::json::Object ropes;
+  for (auto table : model.getBody().getOps<RopeTableOp>()) {
+    ArrayRef<double> frequencies = table.getInverseFrequencies();
+    ropes[table.getSymName()] = llvm::json::Object{
+        {"inverse_frequencies", llvm::json::Array(std::vector<double>(frequencies.begin(), frequencies.end()))},
+        {"attention_factor", table.getAttentionFactor().convertToDouble()}};
+  }
+  around["ropes"] = std::move(ropes);
+  double normOffset = 0, normEps = 1e-6, embeddingScale = 1;
+  StringRef activation = "silu";
+  forward.walk([&](Operation *op) {
+    if (auto norm = dyn_cast<RmsNormOp>(op)) {
+      normEps = norm.getEps().convertToDouble();
+      if (auto offset = norm.getWeight().getDefiningOp<OffsetOp>())
+        normOffset = offset.getTerm().convertToDouble();
+    }
+    if (auto scale = dyn_cast<ScaleOp>(op); scale && scale.getX().getDefiningOp<EmbeddingOp>())
+      embeddingScale = scale.getFactor().convertToDouble();
+    if (isa<GeluTanhOp>(op))
+      activation = "gelu_pytorch_tanh";
+    else if (isa<QuickGeluOp>(op))
+      activation = "quick_gelu";
+  });
+  around["rms_norm_eps"] = normEps;
+  around["activation"] = activation;
+  around["norm_offset"] = normOffset;
+  around["embedding_scale"] = embeddingScale;
+  // The norms of the first layer are those of all.
+  llvm::json::Array norms;
+  forward.walk([&](ParamOp param) {
+    StringRef name = param.getSymbol();
+    if (name.consume_front("model.layers.0.") && name.consume_back("_layernorm.weight"))
+      norms.push_back((name + "_layernorm").str());
+  });
+  around["norms"] = std::move(norms);
+  addExperts(forward);
+  around["logit_softcap"] = nullptr;
+  auto head = dyn_cast_or_null<func::FuncOp>(SymbolTable::lookupSymbolIn(model, "head"));
+  if (!head)
+    return emitModelError(model) << "has no function @head";
+  head.walk([&](TanhOp tanh) {
+    for (Operation *user : tanh->getUsers())
+      if (auto scale = dyn_cast<ScaleOp>(user))
+        around["logit_softcap"] = scale.getFactor().convertToDouble();
+  });
   return success();
 }
 
@@ -164,6 +262,10 @@ FailureOr<llvm::json::Value> PyTorchEmitter::emit() {
   });
   if (walked.wasInterrupted())
     return failure();
+  if (failed(addAround(forward)))
+    return failure();
+  if (!around.get("qk_norm_wide"))
+    addAttention({}, /*isWide=*/false);
   llvm::json::Array list;
   for (auto &[layer, mixer] : layers) {
     if (layer != static_cast<int64_t>(list.size()))
@@ -173,6 +275,7 @@ FailureOr<llvm::json::Value> PyTorchEmitter::emit() {
   if (static_cast<int64_t>(list.size()) != static_cast<int64_t>(model.getLayers()))
     return emitModelError(model) << "has no mixer in layer " << list.size();
   return llvm::json::Value(llvm::json::Object{{"layers", std::move(list)},
+                                              {"model", std::move(around)},
                                               {"classes", llvm::json::fixUTF8(printClasses())},
                                               {"states", std::move(states)},
                                               {"builtin", std::move(builtin)},

@@ -28,7 +28,8 @@ struct Pair {
 bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
   auto operandsOf = [](auto op) { return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()}; };
   return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() &&
-         forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr();
+         forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr() &&
+         forward.getSoftcapAttr() == gradient.getSoftcapAttr();
 }
 bool belongTo(LinearAttentionOp forward, LinearAttentionGradOp gradient) {
   auto operandsOf = [](auto op) {
@@ -76,9 +77,10 @@ SmallVector<Pair> findPairs(ProgramOp program) {
 /// Makes the forward leave its rows' sums, and its result live until the gradient; or neither.
 AttentionOp setKept(AttentionOp before, AttentionGradOp gradient, bool keeps) {
   OpBuilder builder(before);
-  auto forward = builder.create<AttentionOp>(before.getLoc(), before.getQ(), before.getK(), before.getV(),
-                                             before.getStart(), before.getOffset(), before.getScaleAttr(),
-                                             before.getWindowAttr(), keeps ? builder.getUnitAttr() : UnitAttr());
+  auto forward =
+      builder.create<AttentionOp>(before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getStart(),
+                                  before.getOffset(), before.getScaleAttr(), before.getWindowAttr(),
+                                  before.getSoftcapAttr(), keeps ? builder.getUnitAttr() : UnitAttr());
   before.getResult().replaceAllUsesWith(forward.getResult());
   gradient.getOutMutable().assign(forward->getResults().take_front(keeps));
   gradient.getLseMutable().assign(forward.getKept());

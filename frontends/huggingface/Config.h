@@ -6,12 +6,15 @@
 
 #include "frontends/ModelConfig.h"
 #include "frontends/huggingface/JsonFile.h"
+#include "frontends/huggingface/Rope.h"
 
 namespace morph {
 
-/// Reads the configuration of a llama, mistral, qwen2 or qwen3 model, or of a hybrid that Morph exported. What would
-/// change the mathematics and is not supported is refused by name. Prints errors, and returns nothing after one.
-std::optional<ModelConfig> readModelConfig(const JsonFile &config);
+/// Reads the configuration of a model of one of the families, or of a hybrid that Morph exported. `context` is what a
+/// spec asks for; a base alone can have one. What would change the mathematics and is not supported is refused by name.
+/// Prints errors, and returns nothing after one.
+std::optional<ModelConfig> readModelConfig(const JsonFile &config, Diagnostics &diagnostics,
+                                           const std::optional<ContextRequest> &context = std::nullopt);
 
 } // namespace morph
 

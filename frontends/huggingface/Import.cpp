@@ -19,7 +19,7 @@ using namespace morph;
 
 OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef folder, StringRef name,
                                                WeightCheck check, Diagnostics &diagnostics, SourceRange usedAt,
-                                               ModelConfig *configOut) {
+                                               ModelConfig *configOut, const std::optional<ContextRequest> &positions) {
   llvm::SmallString<256> configPath(folder);
   llvm::sys::path::append(configPath, "config.json");
   if (!llvm::sys::fs::is_directory(folder)) {
@@ -37,7 +37,7 @@ OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef f
   std::optional<JsonFile> file = JsonFile::read(configPath, diagnostics);
   if (!file)
     return nullptr;
-  std::optional<ModelConfig> config = readModelConfig(*file);
+  std::optional<ModelConfig> config = readModelConfig(*file, diagnostics, positions);
   if (!config)
     return nullptr;
 

@@ -6,6 +6,7 @@
 
 #include "frontends/Diagnostics.h"
 #include "frontends/ModelConfig.h"
+#include "frontends/huggingface/Rope.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -19,10 +20,12 @@ enum class WeightCheck {
 };
 
 /// Imports the model of a folder. Its weights have the types of the checkpoint, or that of config.json where there is
-/// none. `usedAt` is where the folder's path was written. Prints errors, and returns null after one.
+/// none. `usedAt` is where the folder's path was written, `positions` what a spec asks for. Prints errors, and returns
+/// null after one.
 mlir::OwningOpRef<mlir::ModuleOp> importHuggingFace(mlir::MLIRContext &context, llvm::StringRef folder,
                                                     llvm::StringRef name, WeightCheck check, Diagnostics &diagnostics,
-                                                    SourceRange usedAt = {}, ModelConfig *configOut = nullptr);
+                                                    SourceRange usedAt = {}, ModelConfig *configOut = nullptr,
+                                                    const std::optional<ContextRequest> &positions = std::nullopt);
 
 } // namespace morph
 

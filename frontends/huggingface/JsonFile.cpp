@@ -46,6 +46,17 @@ const llvm::json::Value *JsonFile::find(llvm::StringRef path) const {
   }
 }
 
+bool JsonFile::isNull(llvm::StringRef name) const {
+  const llvm::json::Value *value = root_.get(name);
+  return value && value->kind() == llvm::json::Value::Null;
+}
+
+JsonFile JsonFile::with(llvm::json::Object root) const {
+  JsonFile file = *this;
+  file.root_ = std::move(root);
+  return file;
+}
+
 SourceRange JsonFile::getPlace(llvm::StringRef path) const {
   llvm::SmallVector<llvm::StringRef> parts;
   path.split(parts, '.');

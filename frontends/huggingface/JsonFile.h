@@ -28,6 +28,10 @@ public:
   /// The value at a dotted path, null where it is absent or null.
   const llvm::json::Value *find(llvm::StringRef path) const;
   bool has(llvm::StringRef path) const { return find(path) != nullptr; }
+  /// Whether a member of the root is there, and null.
+  bool isNull(llvm::StringRef name) const;
+  /// The same file with another root: places of members that it does not have are the file's beginning.
+  JsonFile with(llvm::json::Object root) const;
   /// The place of the member's name, or the file's beginning where there is no such member. Scans the text.
   SourceRange getPlace(llvm::StringRef path) const;
 

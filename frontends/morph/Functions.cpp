@@ -47,8 +47,9 @@ constexpr Entry entries[] = {
      "erase [R, K] = none, write [R, K] = none, bonus weight [R, K] = none, scale number = K ^ -0.5, "
      "normaliser number = none, chunk number = 64) -> [R, V] where P divides R",
      "a linear attention's state and its output; decays are natural logarithms"},
-    {"attention(q [H, D], k [G, D], v [G, D], *, window number = none, scale number = D ^ -0.5) -> [H, D]",
-     "causal softmax attention, of the last `window` positions"},
+    {"attention(q [H, D], k [G, D], v [G, D], *, window number = none, scale number = D ^ -0.5, "
+     "softcap number = none) -> [H, D]",
+     "causal softmax attention, of the last `window` positions; scores bounded by `softcap`, unless it is 0"},
     {"mean(x [*]) -> weight [*]", "the mean over batch and positions; in calibrate lines"},
     {"attention_distance(q [N, E], k [P, E], *, window number = none, scale number = E ^ -0.5) -> weight [N] "
      "where P divides N",

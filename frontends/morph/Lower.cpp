@@ -375,14 +375,29 @@ Value Lowering::lowerBaseProjection(StringRef which, Value x, StringRef heads, S
   Value bias = addBaseWeight(name + "_proj.bias", {rows}, repeats, "base.qkv_bias");
   auto project = [&](Value b) -> Value { return builder.create<LinearOp>(location, x, weight, b); };
   Value y = choose("base.qkv_bias", [&] { return project(bias); }, [&] { return project(Value()); });
-  y = builder.create<MixerSplitOp>(location, getType(4), y, text(heads));
-  if (which == "v")
+  auto split = [&] { y = builder.create<MixerSplitOp>(location, getType(4), y, text(heads)); };
+  if (which == "v") {
+    split();
     return y;
+  }
   std::string condition = norm == "1" ? "base.qk_norm" : "base.qk_norm and (" + norm.str() + ") != 0";
-  Value scale = addBaseWeight(name + "_norm.weight", {"D"}, /*repeats=*/false, condition);
-  return choose(
-      condition, [&]() -> Value { return builder.create<MixerNormOp>(location, y, scale, text("base.qk_norm_eps")); },
-      [&] { return y; });
+  std::string size = "D * (1 + base.qk_norm_wide * (" + heads.str() + " - 1))";
+  Value weight_N = addBaseWeight(name + "_norm.weight", {size}, repeats, condition);
+  auto normIf = [&](StringRef which) {
+    y = choose(
+        condition + " and " + which.str(),
+        [&]() -> Value {
+          Value factor = choose(
+              "base.qk_norm_offset != 0", [&] { return offsetBy(weight_N, "base.qk_norm_offset"); },
+              [&] { return weight_N; });
+          return builder.create<MixerNormOp>(location, y, factor, text("base.qk_norm_eps"));
+        },
+        [&] { return y; });
+  };
+  normIf("base.qk_norm_wide");
+  split();
+  normIf("not base.qk_norm_wide");
+  return y;
 }
 
 Value Lowering::lowerBaseOutput(Value y) {
@@ -408,7 +423,8 @@ Value Lowering::lowerCall(const Expression &expression) {
   if (name == "attention") {
     Value q = value("q"), k = value("k"), v = value("v");
     StringAttr keys = makeStateName("k"), values = makeStateName("v");
-    return builder.create<MixerAttentionOp>(location, q, k, v, keys, values, number("scale"), number("window"));
+    return builder.create<MixerAttentionOp>(location, q, k, v, keys, values, number("scale"), number("window"),
+                                            number("softcap"));
   }
   if (name == "attention_distance") {
     Value q = value("q"), k = value("k");

@@ -56,6 +56,11 @@ constexpr Key kKeys[] = {
      "Element type of products; accumulation, residual stream, norms, states and gates are fp32 always."},
     {"model.device", kString, "", "\"cpu\"", "", "S23",
      "Where programs run: `cpu`, or an NVIDIA GPU, `cuda` (the first) or `cuda:1`."},
+    {"model.context", kInteger, "tokens", "<none>", ">= 1, <= 2147483648", "S31",
+     "Positions that the hybrid is made for, those of the base where it is left out: the base's RoPE parameters are "
+     "scaled to them (a base without scaling gets "
+     "YaRN), in every stage and in the export's config.json. A base whose scaling depends on a sequence's length "
+     "(`dynamic`, `longrope`) is fixed at this one."},
     {"model.threads", kInteger, "threads", "0", ">= 0, <= 4096", "model_c2", "Threads of the CPU; 0: all cores."},
     {"model.memory_limit", kNumber, "GB", "<none>", "> 0", "model_c3",
      "Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of "
@@ -70,6 +75,9 @@ constexpr Key kKeys[] = {
     {"linear.candidates", kStrings, "", "[]", "", "S3",
      "Further candidates of every layer, beside full and `backend`, in the same form, `sliding_window(window = 256)` "
      "among them."},
+    {"linear.windows", kBoolean, "", "false", "", "S5",
+     "Whether layers with a sliding window, where others of the base see all positions (Gemma, OLMo-3), may become "
+     "linear, too. They keep their windows otherwise, and are not counted by `budget.full_layers` and `ratio`."},
 
     {"budget.full_layers", kInteger, "layers", "<from ratio>", ">= 0, <= 4096", "S5",
      "Layers that keep full attention."},
@@ -191,14 +199,14 @@ constexpr Key kKeys[] = {
 
 /// What distillation and finetuning have beyond the keys that align has, too.
 #define MORPH_TUNING_KEYS(section)                                                                                    \
-  {section ".rates", kStrings, "", "[]", "", "S31",                                                                    \
+  {section ".rates", kStrings, "", "[]", "", "S32",                                                                    \
    "Rates of their own: `\"mlp = 0.1\"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit "   \
    "the last holds."},                                                                                                 \
-      {section ".adapters", kStrings, "", "[]", "", "S32",                                                             \
+      {section ".adapters", kStrings, "", "[]", "", "S33",                                                             \
        "Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at the " \
        "end of the stage they are added to the matrices."},                                                            \
       {section ".adapter_rank", kInteger, "", "16", ">= 1, <= 4096", section "_c22", "Rank of the adapters."},         \
-      {section ".lengths", kIntegers, "tokens", "[]", ">= 8, <= 16777216", "S33",                                      \
+      {section ".lengths", kIntegers, "tokens", "[]", ">= 8, <= 16777216", "S34",                                      \
        "Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: "     \
        "`length` all along."}
 #define MORPH_TRAINING_KEYS(section, steps, length, lr, lrEnd, schedule)                                               \
@@ -490,11 +498,14 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S29", "`data.weights` has a number for each entry of `data.text`, or none; `data.fields` has a field."},
     {"S30", "Kind jsonl has a `path` and is in space `words`; no other kind has a path."},
     {"S31",
+     "`model.context` is of a base with `model.path`: no less than the positions that it is made for, and of one "
+     "with longrope no more than those that it has factors for."},
+    {"S32",
      "A rate of its own is `PART = FACTOR`: a part of weights' names, without spaces, commas and `=`, and a number above "
      "0."},
-    {"S32", "A part of names that adapters are for has no spaces, commas or `=`."},
-    {"S33", "None of a stage's `lengths` is above its `length`."},
-    {"S34", "`distill.top_tokens` goes with `distill.loss` kl."},
+    {"S33", "A part of names that adapters are for has no spaces, commas or `=`."},
+    {"S34", "None of a stage's `lengths` is above its `length`."},
+    {"S35", "`distill.top_tokens` goes with `distill.loss` kl."},
 };
 
 } // namespace

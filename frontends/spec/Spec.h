@@ -76,7 +76,8 @@ std::optional<ImportedSpec> importArch(mlir::MLIRContext &context, llvm::StringR
 /// The resolved spec as indented JSON with sorted keys: the same spec gives the same bytes.
 std::string printSpec(const Spec &spec);
 
-/// config.json of the base that [pretrain.base] describes.
+/// config.json of the base: of the one that [pretrain.base] describes, or that of `model.path` with the RoPE parameters
+/// that `model.context` asks for.
 std::string printBaseConfig(const ModelConfig &model);
 
 namespace spec {

@@ -339,22 +339,22 @@ void Checker::checkTuning(const std::string &prefix) {
     auto [part, text] = llvm::StringRef(entry).split('=');
     double factor = 0;
     if (!isNamePart(part.trim()) || text.trim().getAsDouble(factor) || !(factor > 0 && factor <= 1e6))
-      error(place("rates", index), "'" + entry + "' is no rate of some weights [S31]",
+      error(place("rates", index), "'" + entry + "' is no rate of some weights [S32]",
             "expected a part of their names and a factor above 0: \"mlp = 0.1\"");
   }
   for (auto [index, part] : llvm::enumerate(spec_.getStrings(prefix + "adapters")))
     if (!isNamePart(part))
-      error(place("adapters", index), "'" + part + "' is no part of a weight's name [S32]",
+      error(place("adapters", index), "'" + part + "' is no part of a weight's name [S33]",
             "expected words like \"q_proj\" or \"mlp\"");
   for (auto [index, length] : llvm::enumerate(spec_.getIntegers(prefix + "lengths")))
     if (length > spec_.getInteger(prefix + "length"))
       error(place("lengths", index),
             "a length of " + llvm::Twine(length) + " is above '" + prefix + "length', " +
-                llvm::Twine(spec_.getInteger(prefix + "length")) + " [S33]",
+                llvm::Twine(spec_.getInteger(prefix + "length")) + " [S34]",
             "'" + prefix + "length' is the longest, that of held-out data");
   if (prefix == "distill." && spec_.getInteger("distill.top_tokens") > 0 && spec_.getString("distill.loss") != "kl")
     error("distill.top_tokens", "likeliest tokens are the teacher's, and 'distill.loss' is '" +
-                                    spec_.getString("distill.loss") + "' [S34]",
+                                    spec_.getString("distill.loss") + "' [S35]",
           "leave 'top_tokens' out, or give loss = \"kl\"");
 }
 

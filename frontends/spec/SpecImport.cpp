@@ -50,7 +50,7 @@ static std::optional<ModelConfig> readBase(Spec &spec, Diagnostics &diagnostics)
   model.maxPositions = get("max_positions");
   model.normEps = spec.getNumber("pretrain.base.norm_eps");
   model.tied = base.getBoolean("tied").value_or(true);
-  model.rope = makeRope(spec.getNumber("pretrain.base.theta"), model.headDim);
+  model.ropes = {makeRope(spec.getNumber("pretrain.base.theta"), model.headDim)};
   model.ropeTheta = spec.getNumber("pretrain.base.theta");
   model.layers.resize(get("layers"));
   model.weightType = WeightType::F32;
@@ -183,14 +183,22 @@ static std::optional<ImportedSpec> importSource(MLIRContext &context, Source sou
   bool hasWeights = false;
   if (!folder.empty()) {
     WeightCheck check = options.requireWeights && !options.configOnly ? WeightCheck::Required : WeightCheck::IfPresent;
+    std::optional<ContextRequest> positions;
+    if (spec.isGiven("model.context"))
+      positions = ContextRequest{spec.getInteger("model.context"), spec.getPlace("model.context")};
     imported.module = importHuggingFace(context, folder, spec.getString("name"), check, diagnostics,
-                                        spec.getPlace("model.path"), &imported.model);
+                                        spec.getPlace("model.path"), &imported.model, positions);
     hasWeights = Checkpoint::exists(folder);
     if (imported.module && imported.model.isHybrid()) {
       diagnostics.error(spec.getPlace("model.path"), "the model is a hybrid already: expected a base [S2]");
       return std::nullopt;
     }
   } else if (spec.getTable("pretrain.base")) {
+    if (spec.isGiven("model.context")) {
+      diagnostics.error(spec.getPlace("model.context"), "'model.context' is of a base that is there: one that is made "
+                                                        "has 'pretrain.base.max_positions' [S31]");
+      return std::nullopt;
+    }
     std::optional<ModelConfig> model = readBase(spec, diagnostics);
     if (!model)
       return std::nullopt;
@@ -206,7 +214,9 @@ static std::optional<ImportedSpec> importSource(MLIRContext &context, Source sou
   loadModelDialects(context);
   ok &= spec::checkAgainstModel(spec, imported.model, diagnostics);
   spec::SpaceModel target{*imported.module->getOps<ModelOp>().begin(), imported.model,
-                          spec.getString("model.precision"), options.withoutTimes};
+                          spec.getString("model.precision"), options.withoutTimes,
+                          spec.values.getObject("linear") &&
+                              spec.values.getObject("linear")->getBoolean("windows").value_or(false)};
   if (!addSpace(spec, source.arch, target, diagnostics) || !ok)
     return std::nullopt;
   spec.values["model_info"] = makeModelInfo(imported.model, *imported.module, hasWeights);
@@ -234,6 +244,8 @@ std::optional<ImportedSpec> morph::importArch(MLIRContext &context, StringRef pa
 }
 
 std::string morph::printBaseConfig(const ModelConfig &model) {
+  if (!model.init)
+    return llvm::formatv("{0:2}\n", llvm::json::Value(llvm::json::Object(model.source))).str();
   llvm::json::Object config{
       {"architectures", llvm::json::Array{"LlamaForCausalLM"}},
       {"model_type", model.architecture},

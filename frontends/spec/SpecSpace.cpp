@@ -67,6 +67,12 @@ private:
   const KnownMixer *lookUp(const Word &text);
   std::optional<KnownMixer> declare(const Word &text, MixerReference reference);
   void readCandidates();
+  /// Whether a layer has a window where others of the base have none. Such a layer is cheap already.
+  bool hasWindowBesideOthers(int64_t layer) const;
+  /// Whether it has one and keeps it, whatever else may stand in the others.
+  bool keepsWindow(int64_t layer) const {
+    return hasWindowBesideOthers(layer) && space_.layers[static_cast<size_t>(layer)].size() == 1;
+  }
   void addCandidate(int64_t layer, const Word &text);
   void addPin(const ArchLine &line);
   void addTie(const ArchLine &line);
@@ -219,6 +225,12 @@ const KnownMixer *SpaceBuilder::lookUp(const Word &text) {
   return entry->second ? &*entry->second : nullptr;
 }
 
+bool SpaceBuilder::hasWindowBesideOthers(int64_t layer) const {
+  const std::vector<LayerConfig> &layers = target_.config.layers;
+  return layers[static_cast<size_t>(layer)].window > 0 &&
+         llvm::any_of(layers, [](const LayerConfig &other) { return other.window == 0; });
+}
+
 void SpaceBuilder::addCandidate(int64_t layer, const Word &text) {
   const KnownMixer *mixer = lookUp(text);
   if (!mixer)
@@ -259,10 +271,12 @@ void SpaceBuilder::readCandidates() {
       return;
     }
     bool hasFull = false;
+    // An arch says itself what may stand where.
+    const bool isLeft = !isFile_ && !target_.choosesWindows && hasWindowBesideOthers(layer);
     for (const Word &text : line->mixers) {
-      if (text.text != kFullAttention)
+      if (text.text != kFullAttention && !isLeft)
         addCandidate(layer, text);
-      else if (hasFull)
+      else if (text.text == kFullAttention && hasFull)
         error(text.range, "'full' is a candidate already [S3]");
       hasFull |= text.text == kFullAttention;
     }
@@ -289,10 +303,14 @@ void SpaceBuilder::addPin(const ArchLine &line) {
   for (const Word &name : line.mixers)
     allowed.candidates.push_back(name.text);
   if (line.mixers.empty()) // A spec's budget.linear.
-    for (int64_t layer : allowed.layers)
+    for (int64_t layer : allowed.layers) {
+      if (keepsWindow(layer))
+        return error(line.range, "layer " + llvm::Twine(layer) + " keeps its window, and is not to choose [S6]",
+                     "linear.windows = true lets it be linear");
       for (const Candidate &candidate : llvm::drop_begin(space_.layers[static_cast<size_t>(layer)]))
         if (!llvm::is_contained(allowed.candidates, candidate.name))
           allowed.candidates.push_back(candidate.name);
+    }
   for (const Word &name : line.mixers)
     for (int64_t layer : allowed.layers) {
       const std::vector<Candidate> &candidates = space_.layers[static_cast<size_t>(layer)];
@@ -348,11 +366,15 @@ void SpaceBuilder::addPattern(const ArchLine &line) {
 
 void SpaceBuilder::addFullLayers(const ArchLine &line) {
   bool isRatio = line.text.text == "ratio";
-  double full = isRatio ? std::max(1.0, std::round(line.limit.value * double(layers_))) : line.limit.value;
-  if (full > double(layers_))
-    return error(line.limit.range, "the budget is " + line.limit.text +
-                                       " layers of full attention, but the model has " + llvm::Twine(layers_) +
-                                       " layers [S5]");
+  int64_t windows = llvm::count_if(llvm::seq<int64_t>(0, layers_), [&](int64_t layer) { return keepsWindow(layer); });
+  double counted = double(layers_ - windows);
+  double full = isRatio ? std::max(1.0, std::round(line.limit.value * counted)) : line.limit.value;
+  if (full > counted)
+    return error(line.limit.range,
+                 "the budget is " + line.limit.text + " layers of full attention, but the model has " +
+                     llvm::Twine(layers_ - windows) + " layers" + (windows ? " without a window" : "") + " [S5]");
+  // Layers that keep their windows keep the first candidate, too.
+  full += double(windows);
   CandidateCount count{makeSource(line, isFile_ ? quote(line) : "budget." + line.text.text + " = " + line.limit.text),
                        {},
                        kFullAttention,

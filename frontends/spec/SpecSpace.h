@@ -18,6 +18,9 @@ struct SpaceModel {
   std::string precision; ///< Element type of products: "fp32" or "bf16".
   /// Leaves budgets of `decode_seconds` out, whose tables need not be there: they are about to be measured.
   bool withoutTimes = false;
+  /// Layers with a window, where others of the base have none, may get another mixer as those may (`linear.windows`);
+  /// else they keep their attention, and budgets of full attention do not count them.
+  bool choosesWindows = false;
 };
 
 /// Checks an arch against a model of the base phase, to which the mixers are added that files declare, and builds its

@@ -46,6 +46,10 @@ private:
         replaced[result] = value;
       return success();
     }
+    if (isa<MixerRopeOp>(op) && !expander.getUse().getRope()) {
+      replaced[op.getResult(0)] = resolve(op.getOperand(0));
+      return success();
+    }
     Step step{&op, {}};
     for (Value operand : op.getOperands())
       step.operands.push_back(resolve(operand));

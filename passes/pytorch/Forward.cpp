@@ -283,9 +283,12 @@ FailureOr<Written> ForwardPrinter::writeAttention(MixerAttentionOp op, const Ste
     call += ", " + take(operand, Binding::Sum, false);
   FailureOr<std::string> scale = formula(op.getScale());
   FailureOr<std::string> window = op.getWindow() ? formula(*op.getWindow()) : std::string();
-  if (failed(scale) || failed(window))
+  FailureOr<double> softcap = op.getSoftcap() ? expander.getNumber(*op.getSoftcap()) : FailureOr<double>(0.0);
+  if (failed(scale) || failed(window) || failed(softcap))
     return failure();
   call += ", mask, scale=" + *scale + (window->empty() ? "" : ", window=" + *window);
+  if (*softcap != 0)
+    call += ", softcap=" + printNumber(*softcap).text;
   return make(call + ")", Binding::Atom, false);
 }
 

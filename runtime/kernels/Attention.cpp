@@ -29,6 +29,7 @@ struct Problem {
                        ///< the last query stands at the last key.
   double scale = 1;
   int64_t window = 0;               ///< 0: none.
+  double softcap = 0;               ///< 0: none.
   at::ScalarType type = at::kFloat; ///< Of the products' operands.
 
   int64_t queries() const { return q_BTHD.size(1); }
@@ -39,6 +40,7 @@ struct Problem {
             offset_B.defined() ? offset_B.const_data_ptr<int64_t>() : nullptr,
             scale,
             window,
+            softcap,
             start_B.defined() ? start_B.const_data_ptr<int64_t>() : nullptr};
   }
 };
@@ -54,6 +56,8 @@ Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
   p.scale = call.number("scale");
   if (call.flag("window"))
     p.window = call.integer("window");
+  if (call.flag("softcap"))
+    p.softcap = call.number("softcap");
   const at::Tensor &q = p.q_BTHD, &k = p.k_BSGD;
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == p.v_BSGD.sizes() && q.size(0) == k.size(0) &&
                   q.size(3) == k.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
@@ -105,7 +109,9 @@ std::vector<at::Tensor> attendByAten(const Problem &p) {
     return inOrder.repeat_interleave(p.group(), 2).transpose(1, 2);
   };
   const at::Tensor k_BHSD = forHeads(p.k_BSGD), v_BHSD = forHeads(p.v_BSGD);
-  const at::Tensor scores_BHTS = at::matmul(widened(p.q_BTHD).transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
+  at::Tensor scores_BHTS = at::matmul(widened(p.q_BTHD).transpose(1, 2), k_BHSD.transpose(2, 3)) * p.scale;
+  if (p.softcap > 0)
+    scores_BHTS = at::tanh(scores_BHTS / p.softcap) * p.softcap;
   // A finite floor and a second masking: a row that sees no key gives zero, not the mean of all values.
   const double floor = std::numeric_limits<float>::lowest();
   const at::Tensor shares_BHTS = at::softmax(scores_BHTS.masked_fill(visible.logical_not(), floor), -1) * visible;

@@ -44,6 +44,14 @@ void softmaxGradient(const double *x, const double *dp, double *p, double *ds, i
 void softmaxGradient(const float *x, const float *dp, Bf16 *p, Bf16 *ds, int64_t first, int64_t last, int64_t n,
                      float lse, float inner, float scale);
 
+/// x = tanh(factor * x): a product in the place of which scores are multiples of this.
+void capRow(float *x, int64_t n, float factor);
+void capRow(double *x, int64_t n, double factor);
+
+/// The same, and dp = factor * (1 - x^2) * (dp - inner) with the new x.
+void capGradient(float *x, float *dp, int64_t n, float factor, float inner);
+void capGradient(double *x, double *dp, int64_t n, double factor, double inner);
+
 /// The inner product of two rows.
 float innerProduct(const float *x, const float *y, int64_t n);
 float innerProduct(const Bf16 *x, const float *y, int64_t n);

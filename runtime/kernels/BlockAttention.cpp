@@ -105,9 +105,11 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
     const Matrix<T> s{buffers.scores, n};
     const Matrix<E> e{buffers.shares, n};
     multiply(false, true, block.rows, n, width, T(1), q, factorsOf(k.below(row), n, width, buffers.keys), T(0), s);
+    if (p.softcap > 0)
+      capRow(s.data, block.rows * n, T(p.capFactor()));
     for (int64_t i = 0; i < block.rows; ++i) {
       const T factor =
-          addExponentials(s.row(i), e.row(i), block.first(i, at, n), block.last(i, at, n), n, T(p.scale), sums + i);
+          addExponentials(s.row(i), e.row(i), block.first(i, at, n), block.last(i, at, n), n, T(p.factor()), sums + i);
       if (factor != 1)
         scaleRow(o.row(i), width, factor);
     }
@@ -118,7 +120,7 @@ void forwardBlock(const AttentionProblem &p, const Queries &block, Matrix<const 
     if (sums[i].sum != 0)
       scaleRow(o.row(i), width, T(1) / sums[i].sum);
     if (lse)
-      lse[i] = logSumOf(sums[i], T(p.scale));
+      lse[i] = logSumOf(sums[i], T(p.factor()));
   }
 }
 
@@ -173,8 +175,10 @@ void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v,
         for (int64_t g = firstGroup; g < lastGroup; ++g) {
           scoreKeys(q.below(b * s.heads + g * group), headOf(k, b, g, s.keys, s.groups, width).below(at), x, group, n,
                     width);
+          if (p.softcap > 0)
+            capRow(x.data, group * n, T(p.capFactor()));
           for (int64_t r = 0; r < group; ++r) {
-            const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.scale), sumsOf(g, r));
+            const T factor = addExponentials(x.row(r), x.row(r), 0, n, n, T(p.factor()), sumsOf(g, r));
             if (factor != 1)
               scaleRow(outputOf(g).row(r), width, factor);
           }
@@ -193,14 +197,14 @@ void decode(const AttentionProblem &p, const C *queries, const C *k, const C *v,
     std::fill_n(out, width, T(0));
     for (int64_t part = 0; part < parts; ++part)
       if (mine[part].sum != 0) {
-        const T factor = std::exp(T(p.scale) * (mine[part].most - most));
+        const T factor = std::exp(T(p.factor()) * (mine[part].most - most));
         sum += factor * mine[part].sum;
         addScaledRow(outputs + (row * parts + part) * width, out, width, factor);
       }
     if (sum != 0)
       scaleRow(out, width, T(1) / sum);
     if (lse)
-      lse[row] = logSumOf(RowSums<T>{most, sum, 0}, T(p.scale));
+      lse[row] = logSumOf(RowSums<T>{most, sum, 0}, T(p.factor()));
   }
 }
 
@@ -241,10 +245,16 @@ void addGradients(const AttentionProblem &p, const Head<E, T> &x, const Queries 
            Matrix<T>{buffers.scores, n});
   multiply(false, true, block.rows, n, width, T(1), x.dO.below(block.begin), x.v.below(at), T(0),
            Matrix<T>{buffers.dshares, n});
-  for (int64_t i = 0; i < block.rows; ++i)
+  for (int64_t i = 0; i < block.rows; ++i) {
+    T inner = x.inner[block.begin + i];
+    if (p.softcap > 0) {
+      // The slope of the cap, times what shares' gradients are beyond their mean.
+      capGradient(buffers.scores + i * n, buffers.dshares + i * n, n, T(p.capFactor()), inner);
+      inner = 0;
+    }
     softmaxGradient(buffers.scores + i * n, buffers.dshares + i * n, buffers.shares + i * n, buffers.dscores + i * n,
-                    block.first(i, j), block.last(i, j), n, x.lse[block.begin + i], x.inner[block.begin + i],
-                    T(p.scale));
+                    block.first(i, j), block.last(i, j), n, x.lse[block.begin + i], inner, T(p.factor()));
+  }
   const Matrix<const E> ds{buffers.dscores, n}, share{buffers.shares, n};
   if (toQueries)
     multiply(false, false, block.rows, width, n, T(1), ds, x.k.below(at), T(1), x.dq.below(block.begin));

@@ -22,10 +22,15 @@ struct AttentionProblem {
   const int64_t *offset = nullptr; ///< [B]: positions of the first queries; null: the last query is at the last key.
   double scale = 1;                ///< Of the products of queries and keys; positive.
   int64_t window = 0;              ///< Keys that a query sees, itself included; 0: all before it.
+  double softcap = 0;              ///< Scores are softcap * tanh(scale * product / softcap); 0: scale * product.
   const int64_t *start = nullptr;  ///< [B]: the first key that is seen; null: 0.
 
   /// Of a sequence's first query. The key of position p lies in row p mod S.
   int64_t position(int64_t b) const { return offset ? offset[b] : sizes.keys - sizes.queries; }
+
+  /// What scores are multiples of: products, or tanh(capFactor() * product), which takes a product's place in memory.
+  double factor() const { return softcap > 0 ? softcap : scale; }
+  double capFactor() const { return scale / softcap; }
 };
 
 /// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are

@@ -39,6 +39,7 @@ template <> struct Visit<ModelSpec> {
     visitor.key("path", section.path);
     visitor.key("precision", section.precision);
     visitor.key("device", section.device);
+    visitor.key("context", section.context, {atLeast(1), atMost(2147483648)});
     visitor.key("threads", section.threads, {atLeast(0), atMost(4096)});
     visitor.key("memory_limit", section.memoryLimit, {above(0)});
     visitor.key("shard", section.shard);

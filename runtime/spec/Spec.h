@@ -77,6 +77,10 @@ struct ModelSpec {
   Precision precision{};
   /// Where programs run: `cpu`, or an NVIDIA GPU, `cuda` (the first) or `cuda:1`.
   std::string device;
+  /// Positions that the hybrid is made for, those of the base where it is left out: the base's RoPE parameters are
+  /// scaled to them (a base without scaling gets YaRN), in every stage and in the export's config.json. A base whose
+  /// scaling depends on a sequence's length (`dynamic`, `longrope`) is fixed at this one. (tokens; >= 1, <= 2147483648)
+  std::optional<int64_t> context;
   /// Threads of the CPU; 0: all cores. (threads; >= 0, <= 4096)
   int64_t threads{};
   /// Memory (of 10^9 bytes) that a stage may take: what does not fit is computed twice, and align goes in waves of

@@ -266,6 +266,14 @@ func.func @attention_grad_c3(%q: tensor<?x?x3x4xf32>, %k: tensor<?x?x2x4xf32>) {
 
 // -----
 
+func.func @attention_grad_c7(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c7: softcap is 0, expected a positive finite number}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 softcap 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @attention_grad_c4(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_grad_c4: window is 0, expected 1 to 2147483647}}
   %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>

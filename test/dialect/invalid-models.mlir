@@ -888,6 +888,51 @@ morph.model @softmax_mixer_c6 base architecture "llama" layers 1 {
 
 // -----
 
+morph.model @softmax_mixer_c6_softcap base architecture "llama" layers 1 {
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: softcap is 0.0}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 scale 0.5 softcap 0.0 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c6_offset base architecture "llama" layers 1 {
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: qk_norm_offset is}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 scale 0.5 qk_norm 1.0e-6 qk_norm_offset 0x7FF0000000000000 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c5_wide base architecture "olmo2" layers 1 {
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  // expected-note@below {{it is defined here}}
+  morph.weight @a.q_norm.weight : tensor<4xf32>
+  morph.weight @a.k_norm.weight : tensor<4xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c5: 'a.q_norm.weight' must be a weight of the shape of 'tensor<8xf32>'}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 scale 0.5 qk_norm 1.0e-6 qk_norm_wide : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
 morph.model @softmax_mixer_c6_scale base architecture "llama" layers 1 {
   morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
   morph.weight @a.q_proj.weight : tensor<8x8xf32>

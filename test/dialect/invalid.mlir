@@ -275,6 +275,14 @@ func.func @attention_c5(%q: tensor<?x?x2x4xf32>, %start: tensor<i64>) {
 
 // -----
 
+func.func @attention_c8(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_c8: softcap is -1, expected a positive finite number}}
+  %0 = morph.attention %q, %q, %q scale 0.5 softcap -1.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_c6: window is 0, expected 1 to 2147483647}}
   %0 = morph.attention %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>

@@ -57,6 +57,8 @@ morph.model @tiny base architecture "llama" layers 1 {
     %c = morph.scale %m by 0.25 : tensor<?x?x8xf32>
     // CHECK: morph.exp %{{.*}} : tensor<?x?x8xf32>
     %e = morph.exp %c : tensor<?x?x8xf32>
+    // CHECK: morph.tanh %{{.*}} : tensor<?x?x8xf32>
+    %tanh = morph.tanh %e : tensor<?x?x8xf32>
     // CHECK: morph.sigmoid %{{.*}} : tensor<?x?x8xf32>
     %g = morph.sigmoid %e : tensor<?x?x8xf32>
     // CHECK: morph.silu %{{.*}} : tensor<?x?x8xf32>
@@ -106,6 +108,8 @@ morph.model @tiny base architecture "llama" layers 1 {
     %low = morph.attention %half, %half, %half offset %offset scale 0.5 : tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16>, tensor<?x?x2x4xbf16> offset tensor<?xi64>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 window 4 softcap 3.000000e+01 : tensor
+    %capped = morph.attention %q, %k, %k scale 0.5 window 4 softcap 30.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
     %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
     // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} head_decay %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>

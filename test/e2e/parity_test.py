@@ -30,6 +30,12 @@ LLAMA3 = dict(
 )
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
 LINEAR = dict(rope_type="linear", rope_theta=10000.0, factor=2.0)
+DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0)
+# Up to the original length transformers takes the short factors.
+LONGROPE = dict(max_position_embeddings=1024, original_max_position_embeddings=128,
+                rope_parameters=dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0, 1.2, 1.5, 2.0],
+                                     long_factor=[1.0, 2.0, 5.0, 9.0]))
+TYPES = ["sliding_attention", "full_attention", "sliding_attention"]
 CASES = {
     "llama-tied": ("Llama", dict(tie_word_embeddings=True)),
     "llama-untied-sharded": ("Llama", dict(tie_word_embeddings=False), "20KB"),
@@ -44,6 +50,31 @@ CASES = {
     "qwen2-some-windows": ("Qwen2", dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
     "qwen3-norms-head-dim": ("Qwen3", dict(head_dim=16, tie_word_embeddings=True)),
     "qwen3-untied-bf16": ("Qwen3", dict(head_dim=8, dtype="bfloat16"), "30KB"),
+    "llama-fp16-sharded": ("Llama", dict(dtype="float16"), "20KB"),
+    "llama-dynamic": ("Llama", dict(rope_parameters=DYNAMIC)),
+    "llama-partial": ("Llama", dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5))),
+    "smollm3": ("SmolLM3", dict(no_rope_layer_interval=2, attention_bias=True)),
+    "smollm3-windows": ("SmolLM3", dict(no_rope_layers=[1, 0, 1], use_sliding_window=True, sliding_window=7)),
+    "olmo2": ("Olmo2", dict(attention_bias=True)),
+    "olmo2-tied-bf16": ("Olmo2", dict(tie_word_embeddings=True, dtype="bfloat16")),
+    "olmo3": ("Olmo3", dict(sliding_window=7, layer_types=TYPES)),
+    "olmo3-yarn": ("Olmo3", dict(sliding_window=7, layer_types=TYPES, rope_parameters={
+        "sliding_attention": dict(rope_type="default", rope_theta=1e4), "full_attention": YARN})),
+    "phi3": ("Phi3", {}),
+    "phi3-window-sharded": ("Phi3", dict(sliding_window=9, dtype="bfloat16"), "30KB"),
+    "phi3-longrope": ("Phi3", LONGROPE),
+    "phi3-partial-longrope": ("Phi3", dict(
+        LONGROPE, partial_rotary_factor=0.5,
+        rope_parameters=dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0, 1.5], long_factor=[1.0, 9.0]))),
+    "gemma2": ("Gemma2", dict(head_dim=12, sliding_window=7, query_pre_attn_scalar=20)),
+    "gemma2-caps": ("Gemma2", dict(head_dim=8, sliding_window=50, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+    "gemma2-bf16": ("Gemma2", dict(head_dim=8, sliding_window=7, dtype="bfloat16")),
+    "gemma2-no-caps": ("Gemma2", dict(head_dim=8, sliding_window=7, attn_logit_softcapping=None,
+                                      final_logit_softcapping=None)),
+    "gemma3": ("Gemma3Text", dict(head_dim=12, sliding_window=7, query_pre_attn_scalar=20, layer_types=TYPES)),
+    "gemma3-linear": ("Gemma3Text", dict(head_dim=8, sliding_window=7, layer_types=TYPES, rope_parameters={
+        "sliding_attention": dict(rope_type="default", rope_theta=100.0), "full_attention": LINEAR})),
+    "cwm": ("Cwm", dict(head_dim=8, sliding_window=7, rope_parameters=LLAMA3)),
 }
 TOLERANCE = 1e-4
 
@@ -79,8 +110,8 @@ def main():
                     torch.nn.init.uniform_(parameter, -0.5, 1.5)
                 else:
                     torch.nn.init.normal_(parameter, std=0.25)
-            if changes.get("dtype") == "bfloat16":
-                model = model.to(torch.bfloat16)
+            if "dtype" in changes:
+                model = model.to(getattr(torch, changes["dtype"]))
             model.save_pretrained(folder / name, max_shard_size=shard[0] if shard else "1GB")
             model = type(model).from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager").eval()
             out = folder / f"{name}.safetensors"

@@ -10,12 +10,16 @@ import sys
 import tempfile
 import types
 
+import torch
+from safetensors.torch import save_file
+
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("MORPH_BIN", SOURCE / "build/bin"))
 sys.path.insert(0, str(SOURCE / "tools/python"))
-from export import morph_export  # noqa: E402
+from export import check_export, morph_export  # noqa: E402
 
 FULL = "full"
+TOLERANCE = 1e-3
 
 
 def run(*command):
@@ -53,6 +57,39 @@ def compile_mixers(config, stack):
         (folder / "config.json").write_text(json.dumps(config))
         compile_hybrid(folder, folder, stack)
         return json.loads((folder / "mixers.json").read_text())
+
+
+def initial_weights(plan):
+    """Values of the weights that the plan starts anew: what it says, and some noise on what is trained."""
+    generator = torch.Generator().manual_seed(1)
+    weights = {}
+    for weight in plan["weights"]:
+        init = weight.get("init")
+        if not init or init["kind"] not in ("normal", "constant", "values"):
+            continue
+        value = 0.0 if init["kind"] == "normal" else morph_export.initial_value(weight, {})
+        noise = torch.randn(weight["shape"], generator=generator)
+        weights[weight["name"]] = value + (0.2 if init["kind"] == "normal" else 0.05) * noise
+    return weights
+
+
+def judge(folder, stack, declaration=None):
+    """The judgement of check_export on a hybrid of the base `folder/base` with the mixers of `stack`: whole, prefill and
+    decoding, padded on the left. The export is `folder/hybrid`."""
+    compile_hybrid(folder / "base", folder, stack, declaration)
+    for program in ("logits", "decode"):
+        run("morph-translate", "--emit-plan", folder / "hybrid.mlir", f"--program={program}", "-o",
+            folder / f"{program}.json")
+    save_file(initial_weights(json.loads((folder / "decode.json").read_text())), folder / "new.safetensors")
+    morph_export.export(types.SimpleNamespace(
+        base=folder / "base", config=None, run=folder, mixers=folder / "mixers.json",
+        selection=folder / "selection.json", plan=folder / "decode.json", weights=[folder / "new.safetensors"],
+        format="remote", out=folder / "hybrid"))
+    # The folder is one that Morph itself reads: its declarations among it.
+    run("morph-translate", "--import-hf", folder / "hybrid", "-o", folder / "again.mlir")
+    return check_export.compare(types.SimpleNamespace(
+        folder=folder / "hybrid", data=None, morph_run=BIN / "morph-run", logits_plan=folder / "logits.json",
+        decode_plan=folder / "decode.json", tolerance=TOLERANCE))
 
 
 @functools.cache

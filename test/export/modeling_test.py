@@ -41,10 +41,13 @@ def make_config(mixers, qkv_bias=False, o_bias=False, qk_norm_eps=None, rope=Non
         **others, **SHAPE, num_hidden_layers=len(mixers),
         tie_word_embeddings=tied, pad_token_id=0, bos_token_id=1, eos_token_id=None,
         layer_types=[morph_export.layer_type(mixer) for mixer in mixers],
-        morph={"version": 1, "base_model_type": "llama", "mixers": mixers, "qkv_bias": qkv_bias, "o_bias": o_bias,
-               "qk_norm_eps": qk_norm_eps, "norm_eps": 1e-5,
-               "rope": rope or {"inverse_frequencies": [10000.0 ** (-2 * i / HEAD_DIM) for i in range(HEAD_DIM // 2)],
-                                "attention_factor": 1.0}})
+        morph={"version": 2, "base_model_type": "llama", "mixers": mixers, "qkv_bias": qkv_bias, "o_bias": o_bias,
+               "qk_norm_eps": qk_norm_eps, "qk_norm_wide": False, "qk_norm_offset": 0.0, "norm_eps": 1e-5,
+               "norms": ["input_layernorm", "post_attention_layernorm"], "norm_offset": 0.0, "embedding_scale": 1.0,
+               "logit_softcap": None, "attention_scale": HEAD_DIM ** -0.5, "attention_softcap": None,
+               "ropes": {"rope": rope or {
+                   "inverse_frequencies": [10000.0 ** (-2 * i / HEAD_DIM) for i in range(HEAD_DIM // 2)],
+                   "attention_factor": 1.0}}})
 
 
 def compile_stack(stack, base="llama"):
@@ -228,7 +231,7 @@ class FolderTest(unittest.TestCase):
         for name, (config, keywords, window) in bases.items():
             with self.subTest(base=name), torch.no_grad():
                 base = randomise(transformers.AutoModelForCausalLM.from_config(config))
-                mixers = [{"kind": "full", "weights": "self_attn", "window": window}] * 2
+                mixers = [{"kind": "full", "weights": "self_attn", "window": window, "rope": "rope"}] * 2
                 model = morph.MorphForCausalLM(make_config(mixers, tied=False, **keywords)).eval()
                 model.load_state_dict(base.state_dict(), strict=True)
                 ids = random_ids(2, 19)

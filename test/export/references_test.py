@@ -154,7 +154,7 @@ class Hybrid:
         """Logits and gradients of the exported folder in transformers, and logits by decoding."""
         out = self.folder / "hybrid"
         morph_export.export(types.SimpleNamespace(
-            base=self.folder / "base", run=self.folder, mixers=self.folder / "mixers.json",
+            base=self.folder / "base", config=None, run=self.folder, mixers=self.folder / "mixers.json",
             selection=self.folder / "selection.json", plan=self.folder / "decode.json",
             weights=[self.folder / "new.safetensors"], format="remote", out=out))
         model = transformers.AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True, dtype=torch.float64)

@@ -4,19 +4,14 @@ biases, and with norms of queries and keys; whole, prefill and decoding, padded 
 have names that mean something to Python, PyTorch, transformers or the exported class; what cannot be an attribute of a
 module is refused where it is declared."""
 
-import json
 import pathlib
 import subprocess
 import tempfile
-import types
 import unittest
 
 import torch
 import transformers
-from hybrids import BIN, FULL, SOURCE, compile_hybrid, run
-from safetensors.torch import save_file
-
-from export import check_export, morph_export
+from hybrids import BIN, FULL, SOURCE, judge
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -32,7 +27,6 @@ BASES = {
 BUILTIN = {path.stem: path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph")}
 MIXERS = BUILTIN | {"gated_deltanet with convolution": "gated_deltanet(conv=4)", "deltanet without": "deltanet(conv=0)",
                     "sliding_window": "sliding_window(window=20)"}
-TOLERANCE = 1e-3
 # Words of Python, of the exported class and its base, of transformers, and of the model around it.
 NAMES = "class lambda self heads hidden kv_heads head_dim config mask cache gate a".split()
 MORE_NAMES = ("None cls print super F nn torch wide layers model mlp bias name dtype device loss norm.weight norm2.bias "
@@ -46,20 +40,6 @@ def declare(names):
     return f"mixer own() {{\n{weights}  y = base_o(merge(base_v(x)))\n{used}  return y\n}}\n"
 
 
-def initial_weights(plan):
-    """Values of the weights that the plan starts anew: what it says, and some noise on what is trained."""
-    generator = torch.Generator().manual_seed(1)
-    weights = {}
-    for weight in plan["weights"]:
-        init = weight.get("init")
-        if not init or init["kind"] not in ("normal", "constant", "values"):
-            continue
-        value = 0.0 if init["kind"] == "normal" else morph_export.initial_value(weight, {})
-        noise = torch.randn(weight["shape"], generator=generator)
-        weights[weight["name"]] = value + (0.2 if init["kind"] == "normal" else 0.05) * noise
-    return weights
-
-
 class RuntimeTest(unittest.TestCase):
     def compare(self, config, mixer, declaration=None):
         """The judgement of check_export on a hybrid with a mixer in two of its layers."""
@@ -67,20 +47,7 @@ class RuntimeTest(unittest.TestCase):
             folder = pathlib.Path(name)
             torch.manual_seed(0)
             transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder / "base")
-            compile_hybrid(folder / "base", folder, [mixer, FULL, mixer], declaration)
-            for program in ("logits", "decode"):
-                run("morph-translate", "--emit-plan", folder / "hybrid.mlir", f"--program={program}", "-o",
-                    folder / f"{program}.json")
-            save_file(initial_weights(json.loads((folder / "decode.json").read_text())), folder / "new.safetensors")
-            morph_export.export(types.SimpleNamespace(
-                base=folder / "base", run=folder, mixers=folder / "mixers.json", selection=folder / "selection.json",
-                plan=folder / "decode.json", weights=[folder / "new.safetensors"], format="remote",
-                out=folder / "hybrid"))
-            # The folder is one that Morph itself reads: its declarations among it.
-            run("morph-translate", "--import-hf", folder / "hybrid", "-o", folder / "again.mlir")
-            return check_export.compare(types.SimpleNamespace(
-                folder=folder / "hybrid", data=None, morph_run=BIN / "morph-run", logits_plan=folder / "logits.json",
-                decode_plan=folder / "decode.json", tolerance=TOLERANCE))
+            return judge(folder, [mixer, FULL, mixer], declaration)
 
     def test_mixers(self):
         for mixer in MIXERS.values():

@@ -216,12 +216,21 @@ def make_specs():
     scaled = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
               "original_max_position_embeddings": 32}  # fmt: skip
     yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    by_type = {"full_attention": yarn | {"rope_theta": 1e6}, "sliding_attention": {"rope_type": "default"}}
+    longrope = {"type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [1.0, 4.0]}
     extras = {
         "llama": {"rope_scaling": scaled, "rope_theta": 5e5, "tie_word_embeddings": True},
         "mistral": {"sliding_window": 8},
         "qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
         "qwen3": {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 8,
                   "use_sliding_window": True, "rope_scaling": yarn, "attention_bias": False},
+        "smollm3": {"no_rope_layers": [1, 0], "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        "olmo2": {"attention_bias": True},
+        "olmo3": {"sliding_window": 8, "rope_parameters": by_type},
+        "phi3": {"partial_rotary_factor": 1.0, "original_max_position_embeddings": 32, "rope_scaling": longrope},
+        "gemma2": {"sliding_window": 8, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 50.0},
+        "gemma3_text": {"sliding_window": 8, "sliding_window_pattern": 2, "rope_parameters": by_type},
+        "cwm": {"sliding_window": 8, "rope_scaling": scaled},
         "morph_hybrid": {"base_model_type": "llama", "layer_types": ["full_attention", "linear_attention"],
                          "morph": {"kind": "gated_deltanet", "options": {"chunk": 16}, "norm_eps": 1e-5}},
     }  # fmt: skip

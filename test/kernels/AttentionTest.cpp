@@ -21,6 +21,7 @@ struct Case {
   std::string name;
   int64_t batch, queries, keys, heads, kvHeads, width, window;
   std::vector<int64_t> start;
+  double softcap = 0;
 };
 
 const std::vector<Case> kCases = {
@@ -45,6 +46,16 @@ const std::vector<Case> kCases = {
     {"DecodeOddWidth", 2, 1, 67, 4, 1, 37, 0, {}},
     {"DecodeOneHeadEach", 1, 1, 600, 7, 7, 20, 0, {}},
     {"First", 2, 1, 1, 4, 2, 8, 0, {}},
+    {"Softcap", 2, 33, 33, 4, 2, 16, 0, {}, 1.5},
+    {"SoftcapTight", 1, 40, 40, 2, 2, 8, 0, {}, 0.2},
+    {"SoftcapWide", 1, 40, 40, 2, 1, 8, 0, {}, 50},
+    {"SoftcapOverBlocks", 1, 600, 600, 2, 1, 8, 100, {}, 1.5},
+    {"SoftcapStartWindow", 2, 50, 50, 4, 2, 8, 11, {20, 1}, 1.5},
+    {"SoftcapStartBeyondAll", 2, 10, 10, 2, 1, 8, 0, {10, 0}, 1.5},
+    {"SoftcapCache", 2, 13, 40, 4, 2, 8, 30, {5, 33}, 1.5},
+    {"SoftcapDecode", 2, 1, 77, 6, 2, 16, 0, {}, 1.5},
+    {"SoftcapDecodeWide", 1, 1, 1300, 10, 2, 64, 0, {}, 3},
+    {"SoftcapDecodeStartWindow", 2, 1, 77, 4, 2, 16, 12, {70, 3}, 1.5},
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -61,12 +72,15 @@ at::Tensor visibleKeys(const Case &c) {
   return visible;
 }
 
+at::Tensor scoresOf(const Case &c, const at::Tensor &q, const at::Tensor &k, double scale) {
+  const at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(c.heads / c.kvHeads, 2)}) * scale;
+  return c.softcap > 0 ? c.softcap * at::tanh(scores / c.softcap) : scores;
+}
+
 at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale) {
   const at::Tensor visible = visibleKeys(c);
-  const int64_t group = c.heads / c.kvHeads;
-  const at::Tensor keys = k.repeat_interleave(group, 2), values = v.repeat_interleave(group, 2);
-  at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, keys}) * scale;
-  scores = scores.masked_fill(visible.logical_not(), -1e300);
+  const at::Tensor values = v.repeat_interleave(c.heads / c.kvHeads, 2);
+  const at::Tensor scores = scoresOf(c, q, k, scale).masked_fill(visible.logical_not(), -1e300);
   const at::Tensor shares = at::softmax(scores, -1) * visible;
   return at::einsum("bhts,bshd->bthd", {shares, values});
 }
@@ -74,8 +88,7 @@ at::Tensor naive(const Case &c, const at::Tensor &q, const at::Tensor &k, const 
 /// The logarithms of the rows' sums [B,H,T]; infinity where a row sees no key.
 at::Tensor logSums(const Case &c, const at::Tensor &q, const at::Tensor &k, double scale) {
   const at::Tensor visible = visibleKeys(c);
-  const at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(c.heads / c.kvHeads, 2)}) * scale;
-  const at::Tensor sums = at::logsumexp(scores.masked_fill(visible.logical_not(), -1e300), -1);
+  const at::Tensor sums = at::logsumexp(scoresOf(c, q, k, scale).masked_fill(visible.logical_not(), -1e300), -1);
   return sums.masked_fill(visible.any(-1).logical_not(), std::numeric_limits<double>::infinity());
 }
 
@@ -92,6 +105,8 @@ protected:
     attributes = {{"scale", scale}};
     if (c.window > 0)
       attributes["window"] = c.window;
+    if (c.softcap > 0)
+      attributes["softcap"] = c.softcap;
     if (!c.start.empty())
       start = at::tensor(c.start, at::kLong);
   }

@@ -37,6 +37,7 @@ inline const std::vector<ElementwiseCase> &elementwiseCases() {
       {"log", "p", [](const List &in) { return List{at::log(in[0])}; }},
       {"sigmoid", "x", [](const List &in) { return List{at::sigmoid(in[0])}; }},
       {"sigmoid_grad", "xx", [](const List &in) { return List{at::sigmoid_backward(in[0], in[1])}; }},
+      {"tanh", "x", [](const List &in) { return List{at::tanh(in[0])}; }},
       {"silu", "x", [](const List &in) { return List{at::silu(in[0])}; }},
       {"silu_grad", "xx", [](const List &in) { return List{at::silu_backward(in[0], in[1])}; }},
       {"gelu_tanh", "x", [](const List &in) { return List{at::gelu(in[0], "tanh")}; }},

@@ -256,6 +256,7 @@ Status Pipeline::compileHybrid(const std::string &variant, const ChoiceSpace &sp
   // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
   for (const char *program : {"logits", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
+  MORPH_RETURN_IF_ERROR(compiler_.baseConfig(spec_, settings_, planFile("base-config")));
   return compiler_.emitPyTorch(ir(name), planFile("mixers-selected"));
 }
 
@@ -519,7 +520,7 @@ Status Pipeline::pretrain() {
 
 Status Pipeline::exportHybrid() {
   Inputs inputs;
-  inputs.plans = {"decode-selected", "mixers-selected"};
+  inputs.plans = {"decode-selected", "mixers-selected", "base-config"};
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
   inputs.base = true;
   inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py"};
@@ -538,10 +539,10 @@ Status Pipeline::exportHybrid() {
       key, [&](const fs::path &out, const std::string &) -> Status {
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
-        Command command{{python, writer, "--base", baseFolder().string(), "--run", run_.root().string(), "--mixers",
-                         planFile("mixers-selected").string(), "--selection", selectionFile("selected").string(),
-                         "--plan", planFile("decode-selected").string(), "--format", toWord(resolved_.export_.format),
-                         "--out", out.string()}};
+        Command command{{python, writer, "--base", baseFolder().string(), "--config", planFile("base-config").string(),
+                         "--run", run_.root().string(), "--mixers", planFile("mixers-selected").string(), "--selection",
+                         selectionFile("selected").string(), "--plan", planFile("decode-selected").string(), "--format",
+                         toWord(resolved_.export_.format), "--out", out.string()}};
         const std::vector<fs::path> files = weights("selected");
         for (size_t i = 1; i < files.size(); ++i)
           command.arguments.insert(command.arguments.end(), {"--weights", files[i].string()});

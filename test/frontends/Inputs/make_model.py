@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a tiny Hugging Face folder for import tests: config.json and safetensors, right or wrong in one way.
 
-Usage: make_model.py OUT [--arch llama|mistral|qwen2|qwen3] [--set key=json ...] [--fault NAME] [--shards] [--no-weights]
+Usage: make_model.py OUT [--arch llama|mistral|qwen2|qwen3|phi3|...] [--set key=json ...] [--fault NAME] [--shards] [--no-weights]
 Only the standard library is used. Weights are zeros: importers look at headers only.
 """
 
@@ -62,6 +62,12 @@ def make_tensors(config):
         if arch == "qwen3":
             tensors[mixer + "q_norm.weight"] = [HEAD_DIM]
             tensors[mixer + "k_norm.weight"] = [HEAD_DIM]
+        if arch == "phi3":
+            # One tensor for several projections.
+            for whole, parts in ((mixer + "qkv_proj", [mixer + part + "_proj" for part in "qkv"]),
+                                 (prefix + "mlp.gate_up_proj", [prefix + "mlp.gate_proj", prefix + "mlp.up_proj"])):
+                rows = sum(tensors.pop(part + ".weight")[0] for part in parts)
+                tensors[whole + ".weight"] = [rows, HIDDEN]
         if linear:
             tensors[mixer + "g_proj.weight"] = [HEADS * HEAD_DIM, HIDDEN]
             tensors[mixer + "o_norm.weight"] = [HEAD_DIM]
@@ -175,6 +181,11 @@ def main():
         tensors["model.norm.weight"] = ("BF16", [HIDDEN + 1])
     if fault == "int8":
         tensors["model.norm.weight"] = ("I8", [HIDDEN])
+    fused = "model.layers.1.self_attn.qkv_proj.weight"
+    if fault in ("short-fused", "long-fused"):
+        tensors[fused] = ("BF16", [60 if fault == "short-fused" else 68, HIDDEN])
+    if fault == "split-fused":
+        tensors["model.layers.1.self_attn.q_proj.weight"] = tensors.pop(fused)
     if fault == "harmless":
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = ("F32", [HEAD_DIM // 2])
         tensors["lm_head.weight"] = ("BF16", [VOCAB, HIDDEN])

@@ -7,13 +7,20 @@ from transformers import PretrainedConfig
 class MorphConfig(PretrainedConfig):
     """The base model's configuration plus `layer_types` and the section `morph`.
 
-    `morph` holds what the base's fields do not say:
-        base_model_type  architecture of the base: llama, mistral, qwen2, qwen3
+    `morph` holds what the base's fields do not say, or say in names of its family:
+        base_model_type  architecture of the base: llama, gemma2, ...
         mixers           one object a layer: `kind`, `full` or the name of a declared mixer; `weights`, the name of the
-                         mixer's module; for full attention its `window` (null: all positions), for declared mixers
-                         their `class` in modeling_morph.py and their `options`
-        qkv_bias, o_bias, qk_norm_eps (null where q and k are not normalised) of full attention, norm_eps
-        rope             `inverse_frequencies` (scaling applied) and `attention_factor`
+                         mixer's module; `rope`, the name of its table of rotary frequencies, null where positions are not
+                         rotated; for full attention its `window` (null: all positions), for declared mixers their `class`
+                         in modeling_morph.py and their `options`
+        ropes            by name `inverse_frequencies` (scaling applied) and `attention_factor`
+        norms            names of a layer's norms: `input_layernorm` stands before the mixer, `post_attention_layernorm`
+                         behind it where there is `post_feedforward_layernorm`, else before the feed-forward network,
+                         as does `pre_feedforward_layernorm`
+        norm_offset      what norms add to their weights; norm_eps
+        embedding_scale  factor of the embedding's rows; logit_softcap, c of c tanh(logit / c), null: none
+        qkv_bias, o_bias, qk_norm_eps (null where q and k are not normalised), qk_norm_wide (norms of all heads together),
+        qk_norm_offset, attention_scale and attention_softcap (null: none) of full attention
     """
 
     model_type = "morph_hybrid"

@@ -72,15 +72,17 @@ def rms_norm(x, weight, eps):
 
 
 class MorphRMSNorm(nn.Module):
-    """`rms_norm` with a weight of its own."""
+    """`rms_norm` with a weight of its own, to which `offset` is added."""
 
-    def __init__(self, size, eps):
+    def __init__(self, size, eps, offset=0.0):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
+        self.weight = nn.Parameter(torch.full((size,), 1.0 - offset))
+        self.eps, self.offset = eps, offset
 
     def forward(self, x):
-        return rms_norm(x, self.weight, self.eps)
+        if self.offset == 0:
+            return rms_norm(x, self.weight, self.eps)
+        return rms_norm(wide(x), wide(self.weight) + self.offset, self.eps).to(x.dtype)
 
 
 def l2_norm(x, eps):
@@ -119,10 +121,15 @@ def convolve(cache, name, x, weight, mask):
     return F.conv1d(inputs.mT, weight.to(x.dtype), groups=weight.shape[0]).mT.reshape(x.shape)
 
 
-def attention(cache, names, q, k, v, mask, scale, window=None):
+def softcapped(x, cap):
+    """cap * tanh(x / cap)"""
+    return cap * torch.tanh(x / cap)
+
+
+def attention(cache, names, q, k, v, mask, scale, window=None, softcap=None):
     """Causal softmax attention of q [B,T,H,K] to k, v [B,T,G,...] and those before them, `cache[names]` [B,G,S,...].
 
-    A query sees `window` positions, its own included, or all; no more than that are kept.
+    A query sees `window` positions, its own included, or all; no more than that are kept. `softcap` bounds scores.
     """
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if cache is not None:
@@ -145,8 +152,13 @@ def attention(cache, names, q, k, v, mask, scale, window=None):
         if mask is not None:
             # A padded position sees itself, so that no row is empty; nothing real sees it.
             allowed = (allowed & mask[:, None, None, -total:]) | (key == query)
-    output = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=plain, scale=scale)
-    return output.transpose(1, 2)
+    if softcap is None:
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=plain, scale=scale)
+        return output.transpose(1, 2)
+    if plain:
+        allowed = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    scores = softcapped((q @ k.mT) * scale, softcap).masked_fill(~allowed, -torch.inf)
+    return (wide(scores).softmax(-1).to(q.dtype) @ v).transpose(1, 2)
 
 
 # Chunks of recurrences whose decay differs by key channel: products of each pair of positions and channel are in memory.
@@ -312,20 +324,24 @@ class MorphSoftmaxAttention(MorphMixer):
         self.k_proj = nn.Linear(self._hidden, kv_rows, bias=morph["qkv_bias"])
         self.v_proj = nn.Linear(self._hidden, kv_rows, bias=morph["qkv_bias"])
         self.o_proj = nn.Linear(rows, self._hidden, bias=morph["o_bias"])
-        self.qk_norm = morph["qk_norm_eps"] is not None
+        self.qk_norm, self.is_wide = morph["qk_norm_eps"] is not None, morph["qk_norm_wide"]
         if self.qk_norm:
-            self.q_norm = MorphRMSNorm(self._head_dim, morph["qk_norm_eps"])
-            self.k_norm = MorphRMSNorm(self._head_dim, morph["qk_norm_eps"])
-        self.window = mixer.get("window")
+            sizes = (rows, kv_rows) if self.is_wide else (self._head_dim, self._head_dim)
+            self.q_norm, self.k_norm = (MorphRMSNorm(size, morph["qk_norm_eps"], morph["qk_norm_offset"])
+                                        for size in sizes)
+        self.window, self.scale, self.softcap = mixer.get("window"), morph["attention_scale"], morph["attention_softcap"]
 
     def forward(self, x, cache, rope, mask):
-        q = self.q_proj(x).unflatten(-1, (self._heads, -1))
-        k = self.k_proj(x).unflatten(-1, (self._kv_heads, -1))
-        v = self.v_proj(x).unflatten(-1, (self._kv_heads, -1))
-        if self.qk_norm:
+        q, k = self.q_proj(x), self.k_proj(x)
+        if self.qk_norm and self.is_wide:
             q, k = self.q_norm(q), self.k_norm(k)
-        o = attention(cache, ("k", "v"), apply_rope(q, *rope), apply_rope(k, *rope), v, mask, self._head_dim**-0.5,
-                      self.window)
+        q, k = q.unflatten(-1, (self._heads, -1)), k.unflatten(-1, (self._kv_heads, -1))
+        v = self.v_proj(x).unflatten(-1, (self._kv_heads, -1))
+        if self.qk_norm and not self.is_wide:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rope is not None:
+            q, k = apply_rope(q, *rope), apply_rope(k, *rope)
+        o = attention(cache, ("k", "v"), q, k, v, mask, self.scale, self.window, self.softcap)
         return self.o_proj(o.flatten(2))
 
 
@@ -364,8 +380,41 @@ class MorphMLP(nn.Module):
         return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
 
 
+class MorphExperts(nn.Module):
+    """The matrices of all experts: gates above ups [E,2F,C], downs [E,C,F]."""
+
+    def __init__(self, hidden, count, inner):
+        super().__init__()
+        self.gate_up_proj = nn.Parameter(torch.empty(count, 2 * inner, hidden))
+        self.down_proj = nn.Parameter(torch.empty(count, hidden, inner))
+
+
+class MorphMixture(nn.Module):
+    """A mixture of experts: the sum over the likeliest experts of a router of share * down(silu(gate x) * up x)."""
+
+    def __init__(self, config):
+        super().__init__()
+        experts = config.morph["experts"]
+        self.active, self.normalised = experts["active"], experts["normalised"]
+        self.gate = nn.Linear(config.hidden_size, experts["count"], bias=False)
+        self.experts = MorphExperts(config.hidden_size, experts["count"], experts["inner"])
+
+    def forward(self, x):
+        rows = x.flatten(0, -2)
+        shares, chosen = wide(self.gate(rows)).softmax(-1).topk(self.active, dim=-1)
+        if self.normalised:
+            shares = shares / shares.sum(-1, keepdim=True)
+        y = torch.zeros_like(rows)
+        for expert in chosen.unique().tolist():
+            row, place = torch.where(chosen == expert)
+            gate, up = F.linear(rows[row], self.experts.gate_up_proj[expert]).chunk(2, dim=-1)
+            part = F.linear(F.silu(gate) * up, self.experts.down_proj[expert])
+            y.index_add_(0, row, part * shares[row, place, None].to(part.dtype))
+        return y.view_as(x)
+
+
 class MorphDecoderLayer(nn.Module):
-    """Token mixer and feed-forward network, each on the normalised residual stream."""
+    """Token mixer and feed-forward network, each with a norm before it, behind it, or both."""
 
     def __init__(self, config, layer):
         super().__init__()
@@ -373,20 +422,33 @@ class MorphDecoderLayer(nn.Module):
         if mixer["kind"] != "full" and mixer["class"] not in DECLARED:
             raise ValueError(f"layer {layer} has the unknown mixer class '{mixer['class']}', expected {list(DECLARED)}")
         # The mixer's module has the name that its weights have in the checkpoint.
-        self.mixer_name = mixer["weights"]
+        self.mixer_name, self.rope_name = mixer["weights"], mixer["rope"]
         setattr(self, self.mixer_name, MorphSoftmaxAttention(config, mixer) if mixer["kind"] == "full"
                 else DECLARED[mixer["class"]](config))
-        self.mlp = MorphMLP(config)
-        self.input_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.post_attention_layernorm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
+        experts = config.morph["experts"]
+        self.mlp = MorphMixture(config) if experts and layer in experts["layers"] else MorphMLP(config)
+        norms = config.morph["norms"]
+        for name in norms:
+            setattr(self, name, MorphRMSNorm(config.hidden_size, config.rms_norm_eps, config.morph["norm_offset"]))
+        # The names of the norms around each of the two; None: there is none.
+        has_after = "post_feedforward_layernorm" in norms
+        self.around = (
+            ("input_layernorm" if "input_layernorm" in norms else None, "post_attention_layernorm" if has_after else None),
+            (("pre_feedforward_layernorm" if "pre_feedforward_layernorm" in norms else None, "post_feedforward_layernorm")
+             if has_after else ("post_attention_layernorm", None)))
+
+    def norm(self, name, x):
+        return x if name is None else getattr(self, name)(x)
 
     @property
     def mixer(self):
         return getattr(self, self.mixer_name)
 
-    def forward(self, x, cache, rope, mask):
-        x = x + self.mixer(self.input_layernorm(x), cache, rope, mask)
-        return x + self.mlp(self.post_attention_layernorm(x))
+    def forward(self, x, cache, ropes, mask):
+        rope = None if self.rope_name is None else ropes[self.rope_name]
+        (before, after), (before_mlp, after_mlp) = self.around
+        x = x + self.norm(after, self.mixer(self.norm(before, x), cache, rope, mask))
+        return x + self.norm(after_mlp, self.mlp(self.norm(before_mlp, x)))
 
 
 class MorphPreTrainedModel(PreTrainedModel):
@@ -406,6 +468,9 @@ class MorphPreTrainedModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
+        if isinstance(module, MorphExperts):
+            for parameter in module.parameters():
+                nn.init.normal_(parameter, std=self.config.initializer_range)
 
 
 class MorphModel(MorphPreTrainedModel):
@@ -415,7 +480,7 @@ class MorphModel(MorphPreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList([MorphDecoderLayer(config, layer) for layer in range(config.num_hidden_layers)])
-        self.norm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = MorphRMSNorm(config.hidden_size, config.rms_norm_eps, config.morph["norm_offset"])
         self.gradient_checkpointing = False
         # Vectors of declared mixers (decays, norms, biases) are fp32 in a model of any type, and nothing else is:
         # transformers searches these expressions in names, before which the whole model's have its own.
@@ -426,9 +491,8 @@ class MorphModel(MorphPreTrainedModel):
             if parameter.dim() == 1]
         self.post_init()
 
-    def rope(self, position_ids, dtype):
+    def rope(self, table, position_ids, dtype):
         """Cosine and sine [B,T,1,2F] of the positions [B,T], in fp32 until the end as the base computes them."""
-        table = self.config.morph["rope"]
         width = torch.promote_types(dtype, torch.float32)
         frequencies = torch.tensor(table["inverse_frequencies"], dtype=width, device=position_ids.device)
         angles = position_ids[..., None].to(width) * frequencies
@@ -441,7 +505,11 @@ class MorphModel(MorphPreTrainedModel):
         """`attention_mask` [B,S] is 1 at tokens and 0 at padding; padding must be on the left of all tokens."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("exactly one of input_ids and inputs_embeds must be given")
-        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        x = inputs_embeds
+        if x is None:
+            x = self.embed_tokens(input_ids)
+            if self.config.morph["embedding_scale"] != 1:
+                x = x * torch.tensor(self.config.morph["embedding_scale"], dtype=x.dtype, device=x.device)
         use_cache = self.config.use_cache if use_cache is None else use_cache
         # A layer whose forward is computed again would add to its cache again.
         checkpointed = self.gradient_checkpointing and self.training
@@ -459,12 +527,12 @@ class MorphModel(MorphPreTrainedModel):
                 mask = attention_mask.bool()
         if position_ids is None:
             position_ids = torch.arange(past, past + x.shape[1], device=x.device).unsqueeze(0)
-        rope = self.rope(position_ids, x.dtype)
+        ropes = {name: self.rope(table, position_ids, x.dtype) for name, table in self.config.morph["ropes"].items()}
         hidden = [] if output_hidden_states else None
         for i, layer in enumerate(self.layers):
             if output_hidden_states:
                 hidden.append(x)
-            arguments = (x, past_key_values.layers[i] if past_key_values is not None else None, rope, mask)
+            arguments = (x, past_key_values.layers[i] if past_key_values is not None else None, ropes, mask)
             x = self._gradient_checkpointing_func(layer.__call__, *arguments) if checkpointed else layer(*arguments)
         x = self.norm(x)
         if past_key_values is not None:
@@ -494,6 +562,8 @@ class MorphForCausalLM(MorphPreTrainedModel, GenerationMixin):
                              output_hidden_states=output_hidden_states)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        if self.config.morph["logit_softcap"] is not None:
+            logits = softcapped(logits, self.config.morph["logit_softcap"])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)

@@ -117,11 +117,8 @@ def make_configuration(classes):
 def make_config(base, mixers, plan):
     """config.json of the hybrid: the base's, and what transformers and Morph's importer need beside it."""
     names = [weight["name"] for weight in plan["weights"]]
-    tables = plan.get("rope_tables", {})
-    table = next(iter(tables.values())) if isinstance(tables, dict) and tables else (tables[0] if tables else {})
-    eps = base.get("rms_norm_eps", 1e-6)
     config = {key: value for key, value in base.items()
-              if key not in ("architectures", "auto_map", "layer_types", "torch_dtype")}
+              if key not in ("architectures", "auto_map", "layer_types", "torch_dtype", "dtype")}
     embedding = next((weight for weight in plan["weights"] if weight["name"] == "model.embed_tokens.weight"), None)
     config.update({
         # The type of all but the vectors of declared mixers, whatever the base's config says: what is stored is loaded.
@@ -132,18 +129,20 @@ def make_config(base, mixers, plan):
                      "AutoModelForCausalLM": "modeling_morph.MorphForCausalLM"},
         "model_type": "morph_hybrid",
         "base_model_type": base["model_type"],
-        "layer_types": [layer_type(mixer) for mixer in mixers],
+        "layer_types": [layer_type(mixer) for mixer in mixers["layers"]],
+        # What a family's own class would take where its config.json does not say, and names of its own for it.
+        "hidden_act": mixers["model"]["activation"],
+        "rms_norm_eps": mixers["model"]["rms_norm_eps"],
+        "head_dim": mixers["model"]["head_dim"],
+        "tie_word_embeddings": "lm_head.weight" not in names,
         "morph": {
-            "version": 1,
+            "version": 2,
             "base_model_type": base["model_type"],
-            "norm_eps": eps,
-            "mixers": mixers,
+            "norm_eps": mixers["model"]["rms_norm_eps"],
+            "mixers": mixers["layers"],
             "qkv_bias": any(name.endswith("q_proj.bias") for name in names),
             "o_bias": any(name.endswith("o_proj.bias") for name in names),
-            "qk_norm_eps": eps if any(name.endswith("q_norm.weight") for name in names) else None,
-            "rope": {"inverse_frequencies": table.get("inverse_frequencies", []),
-                     "attention_factor": table.get("attention_factor", 1.0)},
-        },
+        } | {key: value for key, value in mixers["model"].items() if key not in ("activation", "rms_norm_eps", "head_dim")},
     })
     return config
 
@@ -232,9 +231,10 @@ def name_in(folder, path):
 
 
 # Of the targets' classes those that frontends/huggingface reads.
-IMPORTED = {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}
+IMPORTED = {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "CwmForCausalLM"}
 # Of a layer's modules those that no mixer stands in the place of.
-KEPT_MODULES = {"mlp", "input_layernorm", "post_attention_layernorm"}
+KEPT_MODULES = {"mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+                "post_feedforward_layernorm"}
 # Of layers that kept the base's attention.
 FULL_STATES = {"k": "[batch, kv_heads, positions, head_dim], keys, rotary applied",
                "v": "[batch, kv_heads, positions, head_dim], values"}
@@ -265,7 +265,7 @@ def write_remote(base_config, mixers, plan, take, out):
     (out / "modeling_morph.py").write_text(make_modeling(mixers["classes"]))
     (out / "mixers.mlir").write_text(mixers["module"])
     write_weights(((name, take(name)) for name in take.names()), out)
-    write_json(out / "config.json", make_config(base_config, mixers["layers"], plan))
+    write_json(out / "config.json", make_config(base_config, mixers, plan))
 
 
 def expected_weights(config):
@@ -308,7 +308,7 @@ def copy_tokenizer(base, out):
 
 def export(arguments):
     base, out = arguments.base, arguments.out
-    base_config = json.loads((base / "config.json").read_text())
+    base_config = json.loads((arguments.config or base / "config.json").read_text())
     mixers = json.loads(arguments.mixers.read_text())
     selection = json.loads(arguments.selection.read_text())
     plan = json.loads(arguments.plan.read_text())
@@ -350,6 +350,8 @@ def export(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
+    parser.add_argument("--config", type=pathlib.Path,
+                        help="the base's config.json as the hybrid's context makes it (default: as it is)")
     parser.add_argument("--run", type=pathlib.Path, required=True, help="the run's folder")
     parser.add_argument("--mixers", type=pathlib.Path, required=True, help="output of morph-translate --emit-pytorch")
     parser.add_argument("--selection", type=pathlib.Path, required=True, help="selection.json")

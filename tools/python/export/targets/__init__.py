@@ -12,6 +12,7 @@ Only `weights` needs PyTorch: `morph plan` asks the others.
 """
 
 from . import granite, qwen3_5, softmax
+from .hybrid import prevents_family
 
 TARGETS = (softmax, qwen3_5, granite)
 
@@ -24,7 +25,7 @@ def choose(hybrid):
     """The target that fits and None, or None and a sentence a target that says what prevents it."""
     reasons = {}
     for target in TARGETS:
-        reason = target.prevents(hybrid)
+        reason = prevents_family(hybrid) or target.prevents(hybrid)
         if reason is None:
             return target, None
         reasons[target.NAME] = reason

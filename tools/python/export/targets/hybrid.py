@@ -7,6 +7,9 @@ COMMON = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
           "max_position_embeddings", "initializer_range", "use_cache", "attention_dropout", "pad_token_id",
           "bos_token_id", "eos_token_id")
 
+# Bases whose layers are what the classes have: a norm before each of the two parts, the same rotary positions in all layers.
+PLAIN = ("llama", "mistral", "qwen2", "qwen3")
+
 
 class Hybrid:
     """A base and its layers' mixers.
@@ -128,3 +131,10 @@ def filters(take, prefix, names, rows, width):
             found.append(newest)
     dtype = found[0].dtype
     return torch.cat([filter_.to(dtype) for filter_ in found])
+
+
+def prevents_family(hybrid):
+    """What no class has of a base's family; None where that is nothing."""
+    if hybrid.family in PLAIN:
+        return None
+    return f"no class of stock transformers has the layers of a {hybrid.family} beside linear ones"
