@@ -74,6 +74,10 @@ CASES = {
     "gemma3": ("Gemma3Text", dict(head_dim=12, sliding_window=7, query_pre_attn_scalar=20, layer_types=TYPES)),
     "gemma3-linear": ("Gemma3Text", dict(head_dim=8, sliding_window=7, layer_types=TYPES, rope_parameters={
         "sliding_attention": dict(rope_type="default", rope_theta=100.0), "full_attention": LINEAR})),
+    "qwen3-moe": ("Qwen3Moe", dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24)),
+    "qwen3-moe-some-sharded-bf16": ("Qwen3Moe", dict(
+        num_experts=5, num_experts_per_tok=3, moe_intermediate_size=24, norm_topk_prob=True, mlp_only_layers=[0],
+        use_sliding_window=True, sliding_window=9, dtype="bfloat16"), "20KB"),
     "cwm": ("Cwm", dict(head_dim=8, sliding_window=7, rope_parameters=LLAMA3)),
 }
 TOLERANCE = 1e-4

@@ -35,6 +35,12 @@ FAMILIES = {
                                            "sliding_attention": dict(rope_type="default", rope_theta=100.0),
                                            "full_attention": dict(rope_type="linear", rope_theta=1e4, factor=4.0)})),
     "cwm": ("Cwm", dict(sliding_window=20, layer_types=TYPES)),
+    # Experts in all layers but one, of which the shares of the active ones do not add up to one, and do.
+    "qwen3_moe": ("Qwen3Moe", dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=20, mlp_only_layers=[1],
+                                   attention_bias=True)),
+    "qwen3_moe-normalised": ("Qwen3Moe", dict(num_experts=5, num_experts_per_tok=3, moe_intermediate_size=20,
+                                              norm_topk_prob=True, decoder_sparse_step=2, use_sliding_window=True,
+                                              sliding_window=30)),
 }
 # What a family's own layers keep, its norms, positions and scale, is in each of these another way.
 MIXERS = ("gated_deltanet", "lightning", "retnet", "sliding_window(window=9)")
