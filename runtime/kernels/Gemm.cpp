@@ -67,6 +67,13 @@ void gemm(const GemmDescription &description, const void *a, const void *b, cons
     addBias(d, static_cast<const float *>(bias), static_cast<float *>(c), threads);
 }
 
+/// The rows of hasFewRows.
+static int64_t fewRows = kFewRows;
+
+void keepRowsApart(bool apart) { fewRows = apart ? kRowsApart : kFewRows; }
+
+bool hasFewRows(const GemmDescription &d) { return d.m <= fewRows && d.transposeB && !d.transposeA; }
+
 const std::vector<const GemmLibrary *> &gemmLibraryList() {
   static const std::vector<const GemmLibrary *> all = [] {
     std::vector<const GemmLibrary *> list = {ownGemm()};

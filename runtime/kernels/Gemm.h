@@ -31,6 +31,14 @@ struct GemmDescription {
 /// first product of a kind takes a measurement longer (GemmChoice.h).
 void gemm(const GemmDescription &description, const void *a, const void *b, const void *bias, void *c, int threads);
 
+/// The most sequences whose products with weights give each the bits that it gets alone, where rows are kept apart.
+inline constexpr int64_t kRowsApart = 64;
+
+/// From now on products of at most kRowsApart rows with a weight are ours, whose sums of a row do not depend on the
+/// other rows: sequences that decode together get the same bits as each alone. Costs time where a library is faster
+/// from some rows on. Not while products run.
+void keepRowsApart(bool apart);
+
 /// What can serve products in this process, with versions: "own, mkl 2024.2, onednn 2.6.3".
 std::string gemmLibraries();
 

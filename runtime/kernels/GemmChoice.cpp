@@ -188,7 +188,7 @@ int64_t GemmChoices::measured() const { return state_->measured; }
 
 const GemmLibrary &GemmChoices::choose(const GemmDescription &d) {
   // Not measured: the larger sides of such products do not matter.
-  if (!state_->forced && (d.m * d.n * d.k <= kSmallProduct || (d.m <= kFewRows && d.transposeB && !d.transposeA)))
+  if (!state_->forced && (d.m * d.n * d.k <= kSmallProduct || hasFewRows(d)))
     return *ownGemm();
   const uint64_t kind = kindNumber(d);
   {

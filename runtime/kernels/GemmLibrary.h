@@ -45,6 +45,9 @@ void multiplyByMkl(const GemmDescription &description, const Bf16 *a, const Bf16
 inline constexpr int64_t kSmallProduct = 64 * 64 * 64;
 inline constexpr int64_t kFewRows = 4;
 
+/// Whether a product is one of few rows with a transposed b: of kFewRows, or kRowsApart where rows are kept apart.
+bool hasFewRows(const GemmDescription &description);
+
 } // namespace morph
 
 #endif // MORPH_RUNTIME_KERNELS_GEMMLIBRARY_H

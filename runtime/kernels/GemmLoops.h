@@ -15,10 +15,12 @@ namespace morph {
 void addRow(const float *bias, float *y, int64_t n);
 void addRow(const double *bias, double *y, int64_t n);
 
-/// y_j = a . (row j of b) for the `n` rows of b [n,k]: sums in a fixed order that depends on k alone.
-void rowTimesRows(const float *a, const float *b, int64_t stride, float *y, int64_t n, int64_t k);
-void rowTimesRows(const double *a, const double *b, int64_t stride, double *y, int64_t n, int64_t k);
-void rowTimesRows(const Bf16 *a, const Bf16 *b, int64_t stride, float *y, int64_t n, int64_t k);
+/// y [rows,n] = a [rows,k] times the transpose of b [n,k]: sums in a fixed order that depends on k alone, so that a
+/// row's are the same whatever other rows there are.
+void rowsTimesRows(Matrix<const float> a, Matrix<const float> b, Matrix<float> y, int64_t rows, int64_t n, int64_t k);
+void rowsTimesRows(Matrix<const double> a, Matrix<const double> b, Matrix<double> y, int64_t rows, int64_t n,
+                   int64_t k);
+void rowsTimesRows(Matrix<const Bf16> a, Matrix<const Bf16> b, Matrix<float> y, int64_t rows, int64_t n, int64_t k);
 
 /// y [rows,columns] = x in fp32.
 void widenRows(Matrix<const Bf16> x, Matrix<float> y, int64_t rows, int64_t columns);

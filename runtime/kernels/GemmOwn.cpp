@@ -25,14 +25,13 @@ template <typename T, typename E> void runFewRows(const GemmDescription &d, cons
   parallelTasks(threads, parts, [&](int64_t part, int) {
     const int64_t end = d.n * (part + 1) / parts;
     for (int64_t j = d.n * part / parts; j < end; j += block)
-      for (int64_t i = 0; i < d.m; ++i)
-        rowTimesRows(a + i * d.strideA, b + j * d.strideB, d.strideB, c + i * d.strideC + j, std::min(block, end - j),
-                     d.k);
+      rowsTimesRows(Matrix<const E>{a, d.strideA}, Matrix<const E>{b + j * d.strideB, d.strideB},
+                    Matrix<T>{c + j, d.strideC}, d.m, std::min(block, end - j), d.k);
   });
 }
 
 template <typename T, typename E> void runOf(const GemmDescription &d, const E *a, const E *b, T *c, int threads) {
-  if (d.m <= kFewRows && d.transposeB && !d.transposeA)
+  if (hasFewRows(d))
     return runFewRows(d, a, b, c, threads);
   const int64_t rowBlocks = (d.m + kRows - 1) / kRows, columnBlocks = (d.n + kColumns - 1) / kColumns;
   parallelTasks(threads, rowBlocks * columnBlocks, [&](int64_t task, int) {

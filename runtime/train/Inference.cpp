@@ -187,28 +187,6 @@ void takeMostLikely(const at::Tensor &logits, const at::Tensor &tokens_B1) {
     findGreatest<float>(logits_BV, tokens);
 }
 
-Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit) {
-  if (options.prompt.empty())
-    return Status::invalid("the prompt has no token");
-  const int64_t promptLength = static_cast<int64_t>(options.prompt.size());
-  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
-  MORPH_ASSIGN_OR_RETURN(const auto decoder,
-                         Decoder::create(*executor, at::zeros({1}, at::kLong), promptLength + options.maxTokens));
-  at::Tensor tokens = at::empty({1, promptLength}, at::kLong);
-  std::copy(options.prompt.begin(), options.prompt.end(), tokens.data_ptr<int64_t>());
-  const at::Tensor last = at::empty({1, 1}, at::kLong);
-  for (int64_t i = 0; i < options.maxTokens; ++i) {
-    MORPH_ASSIGN_OR_RETURN(const at::Tensor logits, decoder->append(tokens));
-    takeMostLikely(logits, last);
-    const int64_t next = *last.const_data_ptr<int64_t>();
-    const bool ended = std::find(options.eos.begin(), options.eos.end(), next) != options.eos.end();
-    if (!emit(next) || ended)
-      break;
-    tokens = last;
-  }
-  return Status();
-}
-
 Status computeLogits(const StageContext &context, const std::string &input, int64_t split, const std::string &output) {
   MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(input));
   const at::Tensor tokens = file->tensor("tokens");

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs on a finished model, without a spec: scoring a token file, generating, logits for comparisons.
+// Programs on a finished model, without a spec: scoring a token file, decoding, logits for comparisons.
 
 #ifndef MORPH_RUNTIME_TRAIN_INFERENCE_H
 #define MORPH_RUNTIME_TRAIN_INFERENCE_H
 
 #include "runtime/train/StageContext.h"
-
-#include <functional>
 
 namespace morph {
 
@@ -28,14 +26,6 @@ struct EvalResult {
 /// Log-probabilities of the tokens of a file. Plan `read`: documents go through in pieces, so that memory does not grow
 /// with them but for what full attention keeps. Documents of fewer than two tokens have no target.
 StatusOr<EvalResult> evalTokens(const StageContext &context, const EvalOptions &options);
-
-struct GenerateOptions {
-  std::vector<int64_t> prompt;
-  int64_t maxTokens = 64;
-  std::vector<int64_t> eos; ///< Stop after one of these (it is emitted).
-};
-/// Greedy continuation with caches; `emit` gets each id as it comes and returns false to stop. Plan `decode`.
-Status generate(const StageContext &context, const GenerateOptions &options, const std::function<bool(int64_t)> &emit);
 
 /// The most likely token of each row of logits [B,V], into tokens [B,1] on the CPU; of equal ones the first.
 void takeMostLikely(const at::Tensor &logits, const at::Tensor &tokens_B1);

@@ -156,11 +156,12 @@ INSTANTIATE_TEST_SUITE_P(Present, GemmTest, testing::ValuesIn(libraryNames()), [
 });
 
 TEST(FewRowsTest, AnElementHasTheSameBitsAlone) {
+  keepRowsApart(true);
   // The last one is a weight whose rows several threads read, in blocks.
   const std::vector<std::vector<int64_t>> sizes = {{5, 16}, {6, 31}, {7, 64}, {9, 100}, {67, 5}, {531, 1027}};
   for (const DType factors : kTypes)
     for (const auto &size : sizes)
-      for (int64_t m : {int64_t(1), kFewRows}) {
+      for (int64_t m : {int64_t(1), kFewRows, int64_t(7), kRowsApart}) {
         const GemmDescription d = describe(m, size[0], size[1], /*form=*/2, factors, /*pad=*/3);
         const Problem problem(d);
         const auto element = [](const Values &values, int64_t i, int64_t j) {
@@ -182,6 +183,7 @@ TEST(FewRowsTest, AnElementHasTheSameBitsAlone) {
           EXPECT_EQ(c.memory, alone.memory);
         }
       }
+  keepRowsApart(false);
 }
 
 TEST(GemmBiasTest, IsAdded) {

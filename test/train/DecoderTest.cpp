@@ -6,50 +6,13 @@
 #include "runtime/plan/Cost.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/train/Inference.h"
-#include "test/plan/PlanBuilder.h"
 #include "test/plan/WithBf16.h"
+#include "test/train/DecodePlan.h"
 
 namespace morph {
 namespace {
 
 using plan::Dim;
-
-/// Decoding of two layers of attention, one in a window, without projections: embeddings are queries, keys and values
-/// of two heads of three. The head's weight is the embedding's table.
-plan::Plan decodePlan(int64_t window = 4) {
-  PlanBuilder b("decode");
-  b.plan.ropeTables["rope"] = {{0.7}, 1};
-  const Dim batch = std::string("B"), length = std::string("T"), two = int64_t(2), three = int64_t(3);
-  const int64_t tokens = b.input("tokens", {batch, length}, plan::DType::I64);
-  const int64_t start = b.input("start", {batch}, plan::DType::I64),
-                offset = b.input("offset", {batch}, plan::DType::I64);
-  const int64_t table = b.weight("embed.weight", {7, 6});
-  int64_t x = b.op("split_heads", {b.op("embedding", {tokens, table})}, {{"heads", int64_t(2)}});
-  for (int64_t layer : {0, 1}) {
-    const Dim slots = layer == 0 ? "S" : "S" + std::to_string(window);
-    std::map<std::string, plan::Attribute> how = {{"scale", 1.0}};
-    if (layer == 1)
-      how["window"] = window;
-    auto write = [&](const std::string &name) {
-      const std::string state = std::to_string(layer) + "." + name;
-      const int64_t next = b.op("cache_write", {b.input("cache." + state, {batch, slots, two, three}), x, offset});
-      b.output("next." + state, next);
-      return next;
-    };
-    x = b.op("rope", {x, offset}, {{"table", std::string("rope")}});
-    const int64_t keys = write("k"), values = write("v");
-    x = b.op("attention", {x, keys, values, start, offset}, how);
-  }
-  b.output("logits", b.op("linear", {b.op("last_rows", {b.op("merge_heads", {x})}), table, -1}));
-  return b.plan;
-}
-
-std::unique_ptr<Executor> make(plan::Plan plan, Precision precision = Precision::F32) {
-  const WeightStore store = WeightStore::inMemory({{"embed.weight", at::arange(42).view({7, 6}).sin() / 2}});
-  auto executor = Executor::create(std::move(plan), store, precision, 0);
-  EXPECT_TRUE(executor.ok()) << executor.status().message();
-  return std::move(*executor);
-}
 
 at::Tensor tokensFrom(int64_t begin, int64_t end) {
   return at::stack({at::arange(begin, end).remainder(7), at::arange(begin, end).mul(3).remainder(7)});
@@ -73,7 +36,7 @@ at::Tensor decode(Executor &executor, const std::vector<int64_t> &lengths, int64
 TEST(Decoder, HoldsWhatTheEstimateSays) {
   for (bool half : {false, true}) {
     const plan::Plan plan = half ? withBf16(decodePlan()) : decodePlan();
-    auto executor = make(plan);
+    auto executor = makeDecodeExecutor(plan);
     for (int64_t positions : {4, 27, 1000}) {
       auto decoder = Decoder::create(*executor, at::zeros({1}, at::kLong), positions);
       ASSERT_TRUE(decoder.ok()) << decoder.status().message();
@@ -87,7 +50,7 @@ TEST(Decoder, HoldsWhatTheEstimateSays) {
 TEST(Decoder, GivesTheSameHoweverTokensCome) {
   // Longer than a chunk, so that rings of the window have come round several times.
   const int64_t length = 3 * plan::kPrefillChunk + 5;
-  auto executor = make(decodePlan(), Precision::F64);
+  auto executor = makeDecodeExecutor(decodePlan(), Precision::F64);
   const at::Tensor expected = decode(*executor, {length}, length);
   // Rings of doubling size, of one that is known, and of more than is needed.
   EXPECT_LT((decode(*executor, {length - 3, 1, 1, 1}, 0) - expected).abs().max().item<double>(), 1e-12);
@@ -111,21 +74,22 @@ TEST(Decoder, GivesTheSameHoweverTokensCome) {
 
 TEST(Decoder, RingsOfBf16GiveTheSameHoweverTokensCome) {
   const int64_t length = plan::kPrefillChunk + 70;
-  auto executor = make(withBf16(decodePlan()));
+  auto executor = makeDecodeExecutor(withBf16(decodePlan()));
   const at::Tensor expected = decode(*executor, {length}, length);
   // Keys and values are rounded before the first query sees them, so that nothing but the order of sums differs; and,
   // where bf16 products are fast, the shares that several queries at once multiply with values.
   const double tolerance = multipliesBf16() ? 4e-3 : 1e-5;
   for (const std::vector<int64_t> &lengths : {std::vector<int64_t>{length - 3, 1, 1, 1}, {1, 4, 300, length - 305}})
     EXPECT_LT((decode(*executor, lengths, 0) - expected).abs().max().item<double>(), tolerance);
-  const double rounding = (decode(*make(decodePlan()), {length}, length) - expected).abs().max().item<double>();
+  const double rounding =
+      (decode(*makeDecodeExecutor(decodePlan()), {length}, length) - expected).abs().max().item<double>();
   EXPECT_GT(rounding, 1e-5);
   EXPECT_LT(rounding, 2e-2);
 }
 
 TEST(Decoder, AllocatesNothingForAToken) {
   countHeldMemory();
-  auto executor = make(decodePlan()); // Without ops that the compiler makes kernels of.
+  auto executor = makeDecodeExecutor(decodePlan()); // Without ops that the compiler makes kernels of.
   auto decoder = *Decoder::create(*executor, at::zeros({1}, at::kLong), 20);
   const at::Tensor token = at::ones({1, 1}, at::kLong);
   ASSERT_TRUE(decoder->append(token).ok());
@@ -139,7 +103,7 @@ TEST(Decoder, WantsCachesThatAreUpdated) {
   plan::Plan plan = decodePlan();
   plan.inputs.push_back({"cache.2.state", static_cast<int64_t>(plan.values.size())});
   plan.values.push_back({{Dim(std::string("B")), Dim(int64_t(3))}, plan::DType::F32});
-  auto decoder = Decoder::create(*make(plan), at::zeros({1}, at::kLong));
+  auto decoder = Decoder::create(*makeDecodeExecutor(plan), at::zeros({1}, at::kLong));
   EXPECT_EQ(decoder.status().message(), "the plan 'decode' does not update its cache 'cache.2.state'");
 }
 

@@ -9,8 +9,12 @@
 #include "runtime/bench/PlanBench.h"
 #include "runtime/device/TorchDevice.h"
 #include "runtime/exec/HeldMemory.h"
+#include "runtime/kernels/Gemm.h"
+#include "runtime/plan/Rings.h"
 #include "runtime/processes/Exit.h"
 #include "runtime/processes/Processes.h"
+#include "runtime/serve/LineServer.h"
+#include "runtime/serve/SlotDecoder.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Machine.h"
@@ -22,6 +26,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <unistd.h>
 
 using namespace morph;
 
@@ -39,8 +44,11 @@ struct Flags {
   int64_t begin = -1;
   uint64_t seed = 0;
   bool json = false;
-  GenerateOptions generate;
+  GenerationRequest generate;
   std::string prompt;
+  SlotDecoder::Sizes slots;
+  double memoryLimit = 0;    ///< GB.
+  int64_t prefixCache = 512; ///< MB.
   std::string input;
   int64_t split = 1;
   PlanBenchOptions bench;
@@ -128,17 +136,51 @@ static StatusOr<StageOutcome> runEval(const StageContext &context, const Flags &
   return StageOutcome::Done;
 }
 
+/// One request, in the one slot that it needs.
 static StatusOr<StageOutcome> runGenerate(const StageContext &context, const Flags &flags) {
-  GenerateOptions options = flags.generate;
+  GenerationRequest request = flags.generate;
+  request.id = "generate";
+  request.sampling.seed = flags.seed;
   MORPH_ASSIGN_OR_RETURN(const Json prompt, readJson(flags.prompt));
-  MORPH_ASSIGN_OR_RETURN(options.prompt, jsonGet<std::vector<int64_t>>(prompt, "tokens", flags.prompt));
-  MORPH_ASSIGN_OR_RETURN(options.eos, jsonGetOr<std::vector<int64_t>>(prompt, "eos", {}, flags.prompt));
+  MORPH_ASSIGN_OR_RETURN(request.tokens, jsonGet<std::vector<int64_t>>(prompt, "tokens", flags.prompt));
+  MORPH_ASSIGN_OR_RETURN(request.eos, jsonGetOr<std::vector<int64_t>>(prompt, "eos", {}, flags.prompt));
+  keepRowsApart(true);
+  if (request.maxTokens < 1)
+    return Status::invalid("--max-tokens must be 1 or more");
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
+  SlotDecoder::Sizes sizes;
+  sizes.context = static_cast<int64_t>(request.tokens.size()) + request.maxTokens;
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, SlotDecoder::create(*executor, sizes));
   std::signal(SIGPIPE, SIG_IGN); // A closed pipe ends the generation.
-  MORPH_RETURN_IF_ERROR(generate(context, options, [](int64_t token) {
+  Status failure;
+  bool isRead = true;
+  Scheduler scheduler(*decoder, /*prefixBytes=*/0, [&](const GenerationEvent &event) {
+    if (event.kind == GenerationEvent::Kind::Error)
+      failure = event.error;
+    if (event.kind != GenerationEvent::Kind::Token)
+      return;
     // A line a token, at once: the driver shows text as it comes.
-    std::printf("{\"token\":%lld}\n", static_cast<long long>(token));
-    return std::fflush(stdout) == 0;
-  }));
+    std::printf("{\"token\":%lld}\n", static_cast<long long>(event.sample.token));
+    isRead = std::fflush(stdout) == 0;
+  });
+  scheduler.add(std::move(request));
+  while (isRead && !scheduler.isIdle())
+    MORPH_RETURN_IF_ERROR(scheduler.turn());
+  MORPH_RETURN_IF_ERROR(failure);
+  return StageOutcome::Done;
+}
+
+static StatusOr<StageOutcome> runServe(const StageContext &context, const Flags &flags) {
+  // A front ends this by closing the pipes: signals to the whole process group are for the front alone.
+  for (int signal : {SIGPIPE, SIGINT, SIGTERM})
+    std::signal(signal, SIG_IGN);
+  keepRowsApart(true);
+  SlotDecoder::Sizes sizes = flags.slots;
+  sizes.memoryLimit = static_cast<int64_t>(flags.memoryLimit * 1e9);
+  MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("decode"));
+  MORPH_ASSIGN_OR_RETURN(const auto decoder, SlotDecoder::create(*executor, sizes));
+  MORPH_RETURN_IF_ERROR(
+      serveLines(*decoder, flags.prefixCache * 1'000'000, decoder->bytes() / sizes.slots, STDIN_FILENO, stdout));
   return StageOutcome::Done;
 }
 
@@ -215,13 +257,36 @@ int main(int argc, char **argv) {
   eval->add_option("--per-token", flags.eval.perToken, "Write `logprob`, fp32, one a target token, to this file");
   eval->add_flag("--json", flags.json, "Print JSON: cross_entropy, perplexity, tokens, documents, seconds");
 
-  CLI::App *generateCommand = app.add_subcommand("generate", "greedy continuation; prints {\"token\": id} lines");
+  CLI::App *generateCommand = app.add_subcommand("generate", "continuation of a prompt; prints {\"token\": id} lines");
   addCommon(generateCommand, "decode");
   generateCommand->add_option("--spec", flags.spec, "Resolved spec, for threads");
   generateCommand
       ->add_option("--prompt", flags.prompt, "JSON file: `tokens`, the ids of the prompt; `eos`, ids that end the text")
       ->required();
   generateCommand->add_option("--max-tokens", flags.generate.maxTokens, "New tokens at most")->capture_default_str();
+  generateCommand->add_option("--temperature", flags.generate.sampling.temperature, "0: the most likely token")
+      ->capture_default_str();
+  generateCommand->add_option("--top-p", flags.generate.sampling.topP, "Of the tokens the most likely of this share")
+      ->capture_default_str();
+  generateCommand->add_option("--seed", flags.seed, "Of what is drawn")->capture_default_str();
+
+  CLI::App *serve = app.add_subcommand(
+      "serve", "many requests at once: lines of JSON in, lines of JSON out (runtime/serve/LineServer.h)");
+  addCommon(serve, "decode");
+  serve->add_option("--slots", flags.slots.slots, "Sequences that run at once")
+      ->check(CLI::Range(int64_t(1), int64_t(4096)))
+      ->capture_default_str();
+  serve->add_option("--context", flags.slots.context, "Tokens of a sequence at most, prompt and answer")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 30))
+      ->capture_default_str();
+  serve->add_option("--chunk", flags.slots.chunk, "Tokens of a prompt between two steps of those that run")
+      ->check(CLI::Range(int64_t(1), plan::kPrefillChunk))
+      ->capture_default_str();
+  serve->add_option("--prefix-cache-mb", flags.prefixCache, "States of prefixes that are kept; 0: none")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 30))
+      ->capture_default_str();
+  serve->add_option("--memory-limit", flags.memoryLimit, "GB that the slots may take (default: what is free)")
+      ->check(CLI::PositiveNumber);
 
   CLI::App *bench = app.add_subcommand("bench", "times the steps of a plan; prints JSON");
   addCommon(bench, "the program's; score, where weights are made from the seed");
@@ -279,7 +344,7 @@ int main(int argc, char **argv) {
 
   const CLI::App *command = app.get_subcommands().front();
   const bool free = command == eval || command == generateCommand || command == logits || command == check ||
-                    command == machine || command == bench;
+                    command == machine || command == bench || command == serve;
   // A stage stops at a checkpoint; the others have nothing to keep.
   if (!free)
     catchInterrupts();
@@ -298,6 +363,8 @@ int main(int argc, char **argv) {
       return runEval(context, flags);
     if (command == generateCommand)
       return runGenerate(context, flags);
+    if (command == serve)
+      return runServe(context, flags);
     if (command == bench) {
       context.seed = flags.seed;
       MORPH_ASSIGN_OR_RETURN(const nlohmann::ordered_json result, benchPlan(context, flags.bench));

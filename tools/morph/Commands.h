@@ -23,6 +23,8 @@ void addPlanCommand(CLI::App &app, Action &action);
 void addCompileCommand(CLI::App &app, Action &action);
 void addEvalCommand(CLI::App &app, Action &action);
 void addGenerateCommand(CLI::App &app, Action &action);
+void addChatCommand(CLI::App &app, Action &action);
+void addServeCommand(CLI::App &app, Action &action);
 void addExportCommand(CLI::App &app, Action &action);
 void addReportCommand(CLI::App &app, Action &action);
 void addPushCommand(CLI::App &app, Action &action);

@@ -16,7 +16,8 @@ namespace {
 
 struct Arguments {
   std::string model, prompt, promptFile, device = "cpu";
-  int64_t maxTokens = 64;
+  int64_t maxTokens = 64, seed = 0;
+  double temperature = 0, topP = 1;
   bool chat = false, json = false;
 };
 
@@ -56,7 +57,9 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
   MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "", plan));
   const Command run{{runtime, "generate", "--plan", "decode=" + plan.string(), "--weights", arguments.model, "--prompt",
-                     tokens, "--max-tokens", std::to_string(arguments.maxTokens), "--device", arguments.device}};
+                     tokens, "--max-tokens", std::to_string(arguments.maxTokens), "--temperature",
+                     std::to_string(arguments.temperature), "--top-p", std::to_string(arguments.topP), "--seed",
+                     std::to_string(arguments.seed), "--device", arguments.device}};
   Command print{{python, script, "decode", "--model", arguments.model}};
   if (arguments.json)
     print.arguments.insert(print.arguments.end(), {"--json", "--prompt-file", prompt});
@@ -68,7 +71,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
 
 void morph::addGenerateCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App *command = app.add_subcommand("generate", "Continue a prompt, greedily");
+  CLI::App *command = app.add_subcommand("generate", "Continue a prompt");
   command->add_option("MODEL", arguments->model, "The folder, a base model's or a hybrid's")->required();
   CLI::Option *prompt = command->add_option("--prompt", arguments->prompt, "The text to continue");
   CLI::Option *file =
@@ -76,6 +79,15 @@ void morph::addGenerateCommand(CLI::App &app, Action &action) {
   prompt->excludes(file);
   command->add_option("--max-tokens", arguments->maxTokens, "Tokens at most")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", arguments->temperature, "0: the most likely token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  command->add_option("--top-p", arguments->topP, "Of the tokens the most likely of this share")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Of what is drawn")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   addDeviceArgument(*command, arguments->device);
   command->add_flag("--chat", arguments->chat, "The prompt is a user's message: use the model's chat template");

@@ -40,6 +40,8 @@ int main(int argc, char **argv) {
   addAuditCommand(app, action);
   addEvalCommand(app, action);
   addGenerateCommand(app, action);
+  addChatCommand(app, action);
+  addServeCommand(app, action);
   addExportCommand(app, action);
   addReportCommand(app, action);
   addPushCommand(app, action);
@@ -87,8 +89,10 @@ int main(int argc, char **argv) {
   } catch (const std::exception &error) {
     status = Status::failed(std::string("unexpected: ") + error.what(), "please report this with the command");
   }
-  if (const int signal = stopSignal()) {
-    const std::string command = app.get_subcommands().front()->get_name();
+  const std::string command = app.get_subcommands().front()->get_name();
+  // Of a server a signal is the proper end, of a chat that of an answer: their fronts say how it went.
+  const bool endsBySignal = command == "serve" || command == "chat";
+  if (const int signal = stopSignal(); signal && !endsBySignal) {
     const bool continues = command == "run" || command == "select" || command == "audit";
     // Of several drivers the leader's speaks.
     if (const StatusOr<Place> place = findPlace(); !continues || !place.ok() || place->isLeader())

@@ -11,26 +11,7 @@ import os
 import pathlib
 import sys
 
-
-class InputError(Exception):
-    """The model folder cannot be used; the message says why."""
-
-
-def words_of(error):
-    """What an exception of a library says, in one line of a bearable length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def load_tokenizer(folder):
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        raise InputError(f"{folder} has no tokenizer.json")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for malformed files
-        raise InputError(f"'{path}' is no tokenizer that the tokenizers library reads: {words_of(error)}") from error
+from model_text import Detokenizer, InputError, encode_text, end_tokens, load_tokenizer, read_json, render_chat
 
 
 def read_text(path):
@@ -40,79 +21,12 @@ def read_text(path):
         raise InputError(f"the prompt is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from error
 
 
-def read_json(path):
-    """The JSON object of a file of the model's folder; an empty one where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is no JSON: {words_of(error)}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"'{path}' holds no JSON object")
-    return value
-
-
-def token_text(value):
-    """A token of tokenizer_config.json: a string, or an object that holds it."""
-    return value.get("content") if isinstance(value, dict) else value
-
-
-def end_tokens(folder, tokenizer):
-    """Ids that end a text: of the generation config, the config, or the tokenizer's end token."""
-    for file in ("generation_config.json", "config.json"):
-        ids = read_json(folder / file).get("eos_token_id")
-        if ids is None:
-            continue
-        ids = ids if isinstance(ids, list) else [ids]
-        if not all(isinstance(i, int) for i in ids):
-            raise InputError(f"'{folder / file}': 'eos_token_id' must be an id or a list of ids")
-        return ids
-    token = token_text(read_json(folder / "tokenizer_config.json").get("eos_token"))
-    known = isinstance(token, str) and tokenizer.token_to_id(token) is not None
-    return [tokenizer.token_to_id(token)] if known else []
-
-
-def render_chat(folder, prompt):
-    """The prompt as a user's message through the model's chat template."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    config = read_json(folder / "tokenizer_config.json")
-    file = folder / "chat_template.jinja"
-    source = file if file.exists() else folder / "tokenizer_config.json"
-
-    def raise_exception(message):
-        raise InputError(f"the chat template says: {words_of(message)}")
-
-    try:
-        template = file.read_bytes().decode() if file.exists() else config.get("chat_template")
-        if isinstance(template, list):
-            template = next((entry["template"] for entry in template if entry["name"] == "default"), None)
-        if not template:
-            raise InputError(f"{folder} has no chat template; leave out --chat")
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = raise_exception
-        tokens = {name: token_text(config.get(name)) or "" for name in ("bos_token", "eos_token")}
-        return environment.from_string(template).render(messages=[{"role": "user", "content": prompt}],
-                                                        add_generation_prompt=True, **tokens)
-    except InputError:
-        raise
-    except Exception as error:  # a template is a program: it may raise anything
-        raise InputError(f"the chat template of '{source}' fails: {words_of(error)}") from error
-
-
 def encode(arguments):
     tokenizer = load_tokenizer(arguments.model)
     text = read_text(arguments.prompt_file)
     if arguments.chat:
-        text = render_chat(arguments.model, text)
-    # A template writes its own special tokens.
-    try:
-        ids = tokenizer.encode(text, add_special_tokens=not arguments.chat).ids
-    except Exception as error:  # a tokenizer that loads may still lack what it needs
-        raise InputError(f"the tokenizer of '{arguments.model}' cannot encode the prompt: {words_of(error)}") from error
-    if not ids:
-        raise InputError("the prompt has no tokens")
+        text = render_chat(arguments.model, [{"role": "user", "content": text}])
+    ids = encode_text(arguments.model, tokenizer, text, special=not arguments.chat)
     most = read_json(arguments.model / "config.json").get("max_position_embeddings")
     if isinstance(most, int) and len(ids) > most:
         print(f"morph: note: the prompt has {len(ids)} tokens, the model was made for {most} "
@@ -122,20 +36,20 @@ def encode(arguments):
 
 def decode(arguments):
     tokenizer = load_tokenizer(arguments.model)
-    ids, shown = [], ""
-    for line in sys.stdin:
-        if not line.strip():
-            continue
-        ids.append(json.loads(line)["token"])
-        text = tokenizer.decode(ids, skip_special_tokens=True)
-        # An unfinished character of several bytes is shown once it is whole.
-        if not arguments.json and not text.endswith("\ufffd"):
-            sys.stdout.write(text[len(shown):])
+    text = Detokenizer(tokenizer)
+
+    def show(piece):
+        if piece and not arguments.json:
+            sys.stdout.write(piece)
             sys.stdout.flush()
-            shown = text
+
+    for line in sys.stdin:
+        if line.strip():
+            show(text.add(json.loads(line)["token"]))
+    show(text.rest())
     if arguments.json:
-        print(json.dumps({"prompt": read_text(arguments.prompt_file), "text": tokenizer.decode(ids, skip_special_tokens=True),
-                          "tokens": ids}, ensure_ascii=False))
+        print(json.dumps({"prompt": read_text(arguments.prompt_file), "text": text.decode(text.ids), "tokens": text.ids},
+                         ensure_ascii=False))
     else:
         print()
 

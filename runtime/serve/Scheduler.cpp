@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/serve/Scheduler.h"
+
+#include <algorithm>
+
+namespace morph {
+
+Scheduler::Scheduler(SequenceModel &model, int64_t prefixBytes, Emit emit)
+    : model_(model), cache_(prefixBytes), emit_(std::move(emit)) {}
+
+Status Scheduler::check(const GenerationRequest &request) const {
+  MORPH_RETURN_IF_ERROR(request.sampling.check());
+  const auto length = static_cast<int64_t>(request.tokens.size());
+  if (request.tokens.empty())
+    return Status::invalid("the prompt has no token");
+  for (int64_t token : request.tokens)
+    if (token < 0 || token >= model_.vocabulary())
+      return Status::invalid("token " + std::to_string(token) + " is none of the model's " +
+                             std::to_string(model_.vocabulary()));
+  if (request.maxTokens < 1)
+    return Status::invalid("max_tokens must be 1 or more");
+  if (length > model_.context() || request.maxTokens > model_.context() - length)
+    return Status::invalid("the prompt has " + std::to_string(length) + " tokens and asks for " +
+                               std::to_string(request.maxTokens) + " more, a context has " +
+                               std::to_string(model_.context()),
+                           "ask for fewer tokens, or give a larger --context");
+  if (isKnown(request.id))
+    return Status::invalid("a request with this id is running");
+  return Status();
+}
+
+bool Scheduler::isKnown(const std::string &id) const {
+  auto isIt = [&](const Sequence &sequence) { return sequence.request.id == id; };
+  return std::any_of(queue_.begin(), queue_.end(), isIt) || (reading_ && isIt(*reading_)) ||
+         std::any_of(active_.begin(), active_.end(), isIt);
+}
+
+void Scheduler::add(GenerationRequest request) {
+  if (Status status = check(request); !status.ok()) {
+    GenerationEvent event;
+    event.kind = GenerationEvent::Kind::Error;
+    event.id = request.id;
+    event.error = std::move(status);
+    emit_(event);
+    return;
+  }
+  ++stats_.requests;
+  Sequence sequence;
+  sequence.promptLength = static_cast<int64_t>(request.tokens.size());
+  sequence.request = std::move(request);
+  queue_.push_back(std::move(sequence));
+}
+
+void Scheduler::cancel(const std::string &id) {
+  auto isIt = [&](const Sequence &sequence) { return sequence.request.id == id; };
+  if (auto found = std::find_if(queue_.begin(), queue_.end(), isIt); found != queue_.end()) {
+    finish(*found, FinishReason::Cancelled);
+    queue_.erase(found);
+  } else if (reading_ && isIt(*reading_)) {
+    finish(*reading_, FinishReason::Cancelled);
+    reading_.reset();
+  } else if (auto active = std::find_if(active_.begin(), active_.end(), isIt); active != active_.end()) {
+    finish(*active, FinishReason::Cancelled);
+    // A copy of rows: it does not fail for what a request holds.
+    (void)leave(static_cast<size_t>(active - active_.begin())).ok();
+  }
+}
+
+void Scheduler::finish(const Sequence &sequence, FinishReason reason) {
+  GenerationEvent event;
+  event.kind = GenerationEvent::Kind::Finish;
+  event.id = sequence.request.id;
+  event.reason = reason;
+  event.promptTokens = sequence.promptLength;
+  event.cachedTokens = sequence.cached;
+  event.tokens = sequence.generated();
+  emit_(event);
+}
+
+Status Scheduler::leave(size_t i) {
+  const size_t last = active_.size() - 1;
+  if (i != last) {
+    MORPH_RETURN_IF_ERROR(model_.move(static_cast<int64_t>(last), static_cast<int64_t>(i), active_[last].position));
+    active_[i] = std::move(active_[last]);
+  }
+  active_.pop_back();
+  return Status();
+}
+
+Status Scheduler::keep(const Sequence &sequence, int64_t slot) {
+  const int64_t begin = cache_.beginOf(sequence.request.tokens, sequence.position);
+  if (begin < 0)
+    return Status();
+  MORPH_ASSIGN_OR_RETURN(auto snapshot, model_.save(slot, begin, sequence.position));
+  cache_.insert(sequence.request.tokens, begin, sequence.position, std::move(snapshot));
+  return Status();
+}
+
+bool Scheduler::takeToken(Sequence &sequence, int64_t row) {
+  GenerationEvent event;
+  event.id = sequence.request.id;
+  StatusOr<SampledToken> sample = model_.sample(row, sequence.request.sampling, sequence.generated());
+  if (!sample.ok()) {
+    event.kind = GenerationEvent::Kind::Error;
+    event.error = std::move(sample).status();
+    emit_(event);
+    return false;
+  }
+  event.sample = *sample;
+  emit_(event);
+  ++stats_.tokens;
+  sequence.request.tokens.push_back(sample->token);
+  const std::vector<int64_t> &eos = sequence.request.eos;
+  if (std::find(eos.begin(), eos.end(), sample->token) != eos.end()) {
+    finish(sequence, FinishReason::Stop);
+    return false;
+  }
+  if (sequence.generated() == sequence.request.maxTokens) {
+    finish(sequence, FinishReason::Length);
+    return false;
+  }
+  return true;
+}
+
+Status Scheduler::readChunk() {
+  if (!reading_) {
+    const auto free = static_cast<int64_t>(active_.size());
+    if (queue_.empty() || free == model_.slots())
+      return Status();
+    reading_ = std::move(queue_.front());
+    queue_.pop_front();
+    readingSlot_ = free;
+    // The last token is computed in any case: its logits are no states.
+    const PrefixCache::Found found = cache_.find(reading_->request.tokens, reading_->promptLength - 1);
+    MORPH_RETURN_IF_ERROR(found.length > 0 ? model_.restore(readingSlot_, found.parts) : model_.clear(readingSlot_));
+    reading_->position = reading_->cached = found.length;
+    stats_.promptTokens += reading_->promptLength;
+    stats_.cachedTokens += found.length;
+  }
+  // Chunks end at multiples of their length, wherever the first one begins: so do kept prefixes.
+  Sequence &sequence = *reading_;
+  const int64_t begin = sequence.position,
+                end = std::min(sequence.promptLength, begin - begin % model_.chunk() + model_.chunk());
+  const auto &tokens = sequence.request.tokens;
+  MORPH_RETURN_IF_ERROR(model_.prefill(readingSlot_, begin, {tokens.begin() + begin, tokens.begin() + end}));
+  ++stats_.chunks;
+  sequence.position = end;
+  MORPH_RETURN_IF_ERROR(keep(sequence, readingSlot_));
+  if (end < sequence.promptLength)
+    return Status();
+  if (takeToken(sequence, 0)) {
+    const auto slot = static_cast<int64_t>(active_.size());
+    if (slot != readingSlot_) // Others have left in the meantime.
+      MORPH_RETURN_IF_ERROR(model_.move(readingSlot_, slot, sequence.position));
+    active_.push_back(std::move(sequence));
+  }
+  reading_.reset();
+  return Status();
+}
+
+Status Scheduler::step() {
+  if (active_.empty())
+    return Status();
+  std::vector<int64_t> positions, tokens;
+  for (const Sequence &sequence : active_) {
+    positions.push_back(sequence.position);
+    tokens.push_back(sequence.request.tokens.back());
+  }
+  MORPH_RETURN_IF_ERROR(model_.step(positions, tokens));
+  ++stats_.steps;
+  // Rows of the last step's logits are slots as they were; those that end leave from the last one on, so that what
+  // takes a place has been looked at.
+  std::vector<bool> goesOn;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    ++active_[i].position;
+    goesOn.push_back(takeToken(active_[i], static_cast<int64_t>(i)));
+  }
+  for (size_t i = active_.size(); i-- > 0;) {
+    if (goesOn[i])
+      continue;
+    if (active_[i].request.keepsEnd)
+      MORPH_RETURN_IF_ERROR(keep(active_[i], static_cast<int64_t>(i)));
+    MORPH_RETURN_IF_ERROR(leave(i));
+  }
+  return Status();
+}
+
+Status Scheduler::turn() {
+  MORPH_RETURN_IF_ERROR(readChunk());
+  return step();
+}
+
+SchedulerStats Scheduler::stats() const {
+  SchedulerStats stats = stats_;
+  stats.running = static_cast<int64_t>(active_.size()) + (reading_ ? 1 : 0);
+  stats.queued = static_cast<int64_t>(queue_.size());
+  stats.cacheBytes = cache_.bytes();
+  stats.cacheEntries = cache_.entries();
+  return stats;
+}
+
+} // namespace morph

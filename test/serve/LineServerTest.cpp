@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/serve/LineServer.h"
+
+#include "runtime/base/Json.h"
+#include "test/serve/FakeModel.h"
+
+#include <gmock/gmock.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <sstream>
+
+namespace morph {
+namespace {
+
+using testing::HasSubstr;
+
+struct Served {
+  Status status;
+  std::vector<Json> answers;
+};
+
+/// Serves lines to their end.
+Served serve(const std::string &lines) {
+  int ends[2];
+  EXPECT_EQ(::pipe(ends), 0);
+  EXPECT_EQ(::fcntl(ends[1], F_SETPIPE_SZ, 1 << 20), 1 << 20);
+  EXPECT_EQ(::write(ends[1], lines.data(), lines.size()), static_cast<ssize_t>(lines.size()));
+  ::close(ends[1]);
+  char *text = nullptr;
+  size_t size = 0;
+  std::FILE *const output = open_memstream(&text, &size);
+  FakeModel model(2, 64);
+  Served served{serveLines(model, 1 << 20, 123, ends[0], output), {}};
+  std::fclose(output);
+  std::istringstream stream(std::string(text, size));
+  for (std::string line; std::getline(stream, line);)
+    served.answers.push_back(Json::parse(line));
+  std::free(text);
+  // The input stays open: a server that has ended by an error leaves its reading thread behind.
+  return served;
+}
+
+TEST(LineServer, AnswersRequestsAndSaysWhatThereIs) {
+  const Served served = serve(R"({"id": "a", "tokens": [1, 2], "max_tokens": 3}
+{"id": "b", "tokens": [3], "max_tokens": 2, "temperature": 0.5, "top_p": 0.9, "seed": 4, "eos": [], "keep_end": true}
+
+{"cancel": "nobody"})"); // The last line without its end.
+  EXPECT_TRUE(served.status.ok()) << served.status.message();
+  ASSERT_EQ(served.answers.size(), 1 + 4 + 3u);
+  EXPECT_EQ(served.answers[0],
+            Json::parse(R"({"ready": {"slots": 2, "context": 64, "vocabulary": 97, "slot_bytes": 123}})"));
+  std::vector<int64_t> tokens;
+  Json end;
+  for (const Json &answer : served.answers)
+    if (answer.contains("id") && answer["id"] == "a") {
+      if (answer.contains("token")) {
+        tokens.push_back(answer["token"]);
+        EXPECT_EQ(answer["logprob"], -1);
+      } else {
+        end = answer;
+      }
+    }
+  EXPECT_EQ(tokens, FakeModel::generate({1, 2}, 3));
+  EXPECT_EQ(end,
+            Json::parse(R"({"id": "a", "finish": "length", "prompt_tokens": 2, "cached_tokens": 0, "tokens": 3})"));
+}
+
+TEST(LineServer, TellsItsCounts) {
+  const Served served = serve("{\"id\": \"a\", \"tokens\": [1, 2]}\n{\"stats\": true}\n");
+  ASSERT_GE(served.answers.size(), 2u);
+  const Json stats = served.answers[1].value("stats", Json::object());
+  EXPECT_EQ(stats.value("queued", -1), 1) << served.answers[1].dump();
+  EXPECT_EQ(stats.value("requests", -1), 1);
+}
+
+TEST(LineServer, WhatIsWrongInARequestIsThatRequestsError) {
+  for (const auto &[members, message] : std::vector<std::pair<std::string, std::string>>{
+           {R"("x": 1)", "the member 'tokens' is missing"},
+           {R"("tokens": "text")", "'tokens' must be an array"},
+           {R"("tokens": [1.5])", "'tokens' must be an array"},
+           {R"("tokens": [])", "the prompt has no token"},
+           {R"("tokens": [1], "max_tokens": "9")", "'max_tokens' must be an integer"},
+           {R"("tokens": [1], "temperature": -1)", "temperature -1"},
+           {R"("tokens": [1], "top_p": 0)", "top_p 0"},
+           {R"("tokens": [1], "eos": [true])", "'eos' must be an array"}}) {
+    const Served served =
+        serve("{\"id\": \"a\", " + members + "}\n{\"id\": \"b\", \"tokens\": [1], \"max_tokens\": 1}\n");
+    EXPECT_TRUE(served.status.ok()) << served.status.message();
+    ASSERT_EQ(served.answers.size(), 4u) << members;
+    EXPECT_EQ(served.answers[1]["id"], "a");
+    EXPECT_THAT(served.answers[1]["error"].get<std::string>(), HasSubstr(message));
+    EXPECT_EQ(served.answers[2]["id"], "b");
+  }
+}
+
+TEST(LineServer, WhatIsNobodysErrorEndsIt) {
+  for (const auto &[line, message] : std::vector<std::pair<std::string, std::string>>{
+           {"{", "malformed JSON"},
+           {"[]", "expected an object"},
+           {R"({"tokens": [1]})", "the member 'id' is missing"},
+           {R"({"id": 7, "tokens": [1]})", "'id' must be a string"},
+           {R"({"id": "", "tokens": [1]})", "'id' must have 1 to 128 bytes"},
+           {"{\"id\": \"" + std::string(129, 'x') + "\", \"tokens\": [1]}", "'id' must have 1 to 128 bytes"},
+           {R"({"cancel": []})", "'cancel' must be a string"},
+           {std::string(200, '['), "nested deeper than 64"}}) {
+    const Served served = serve(line + "\n");
+    EXPECT_EQ(served.status.exitCode(), 2) << line;
+    EXPECT_THAT(served.status.message(), HasSubstr(message));
+  }
+}
+
+TEST(LineServer, EndsWhenNobodyReads) {
+  int ends[2], answers[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::pipe(answers), 0);
+  ::close(answers[0]);
+  std::signal(SIGPIPE, SIG_IGN);
+  std::FILE *const output = ::fdopen(answers[1], "w");
+  FakeModel model(2, 64);
+  // The input stays open.
+  EXPECT_TRUE(serveLines(model, 0, 0, ends[0], output).ok());
+  std::fclose(output);
+  ::close(ends[1]);
+}
+
+} // namespace
+} // namespace morph

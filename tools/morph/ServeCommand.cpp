@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// morph serve and morph chat: a model's folder behind HTTP, or in a terminal. Both start a Python front
+// (tools/python/serve), which starts the engine (runtime/serve).
+
+#include "tools/morph/Commands.h"
+#include "tools/morph/Compiler.h"
+#include "tools/morph/Machine.h"
+#include "tools/morph/SpecArguments.h"
+
+#include <memory>
+
+using namespace morph;
+
+namespace {
+
+/// What the engine is told, of both commands.
+struct EngineArguments {
+  std::string model, device = "cpu", precision = "fp32";
+  int64_t threads = 0, slots = 8, chunk = 512, prefixCache = 512, context = 0;
+  double memoryLimit = 0;
+};
+
+/// What a front is told: flags with their values.
+using Flags = std::vector<std::string>;
+
+void addEngineArguments(CLI::App &command, EngineArguments &arguments) {
+  command.add_option("MODEL", arguments.model, "The folder, a base model's or a hybrid's")->required();
+  addDeviceArgument(command, arguments.device);
+  command.add_option("--precision", arguments.precision, "Of products and of kept keys and values")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--threads", arguments.threads, "CPU threads (default: all cores)")->check(CLI::PositiveNumber);
+  command
+      .add_option("--prefix-cache-mb", arguments.prefixCache, "States of texts that are kept, least recently used out")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--context", arguments.context,
+                  "Tokens of a sequence at most, prompt and answer (default: the model's, at most 8192)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--memory-limit", arguments.memoryLimit,
+                  "GB that the sequences' states may take (default: what is free)")
+      ->check(CLI::PositiveNumber);
+}
+
+Status runFront(const Toolchain &tools, const EngineArguments &arguments, const char *front, const Flags &flags) {
+  std::error_code error;
+  if (!fs::is_directory(arguments.model, error))
+    return Status::invalid("no such model folder: " + arguments.model,
+                           "expected a folder with config.json, *.safetensors and tokenizer.json");
+  MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
+  const Compiler compiler(tools, target);
+  MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
+  MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
+  MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script(front));
+  MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
+  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "decode.json";
+  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
+  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "precision=" + arguments.precision, plan));
+  Command command{{python, script, "--model", arguments.model}};
+  auto add = [&](const Flags &more) { command.arguments.insert(command.arguments.end(), more.begin(), more.end()); };
+  add(flags);
+  if (arguments.context > 0)
+    add({"--context", std::to_string(arguments.context)});
+  add({"--", runtime, "serve", "--plan", "decode=" + plan.string(), "--weights", arguments.model, "--device",
+       arguments.device, "--slots", std::to_string(arguments.slots), "--chunk", std::to_string(arguments.chunk),
+       "--prefix-cache-mb", std::to_string(arguments.prefixCache)});
+  if (arguments.threads > 0)
+    add({"--threads", std::to_string(arguments.threads)});
+  if (arguments.memoryLimit > 0)
+    add({"--memory-limit", std::to_string(arguments.memoryLimit)});
+  return runHelper(command);
+}
+
+struct ServeArguments {
+  EngineArguments engine;
+  std::string host = "127.0.0.1", keyFile, name;
+  int64_t port = 8000, bodyKb = 1024, maxTokens = 4096, queue = 64;
+  double timeout = 600, grace = 20;
+};
+
+struct ChatArguments {
+  EngineArguments engine;
+  int64_t maxTokens = 1024, seed = 0;
+  double temperature = 0.7, topP = 1;
+  bool showsCounts = false;
+};
+
+} // namespace
+
+void morph::addServeCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<ServeArguments>();
+  CLI::App *command =
+      app.add_subcommand("serve", "OpenAI's completions and chat completions over HTTP, of any Hugging Face folder");
+  addEngineArguments(*command, arguments->engine);
+  command->add_option("--slots", arguments->engine.slots, "Requests that run at once")
+      ->check(CLI::Range(int64_t(1), int64_t(4096)))
+      ->capture_default_str();
+  command
+      ->add_option("--chunk", arguments->engine.chunk,
+                   "Tokens of a prompt that are read between two steps of the others")
+      ->check(CLI::Range(int64_t(1), int64_t(512)))
+      ->capture_default_str();
+  command->add_option("--host", arguments->host, "Where to listen; others than this machine's own need an API key")
+      ->capture_default_str();
+  command->add_option("--port", arguments->port, "The port; 0: any that is free")
+      ->check(CLI::Range(int64_t(0), int64_t(65535)))
+      ->capture_default_str();
+  command->add_option("--api-key-file", arguments->keyFile,
+                      "A file whose first line clients must give as their API key (default: MORPH_API_KEY, if set)");
+  command->add_option("--name", arguments->name, "The model's name (default: the folder's)");
+  command->add_option("--max-body-kb", arguments->bodyKb, "A request's kilobytes at most")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+      ->capture_default_str();
+  command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--queue", arguments->queue, "Requests that wait for a slot at most")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--timeout-s", arguments->timeout, "Seconds from a request's acceptance to its last token")
+      ->check(CLI::Range(1.0, 1e6))
+      ->capture_default_str();
+  command->add_option("--grace-s", arguments->grace, "Seconds for what is running after SIGTERM or Ctrl-C")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  command->callback([&action, arguments] {
+    action = [arguments](const Toolchain &tools) {
+      const ServeArguments &a = *arguments;
+      Flags flags = {"--host",        a.host,
+                     "--port",        std::to_string(a.port),
+                     "--max-body-kb", std::to_string(a.bodyKb),
+                     "--max-tokens",  std::to_string(a.maxTokens),
+                     "--queue",       std::to_string(a.queue),
+                     "--timeout-s",   std::to_string(a.timeout),
+                     "--grace-s",     std::to_string(a.grace)};
+      if (!a.keyFile.empty())
+        flags.insert(flags.end(), {"--api-key-file", a.keyFile});
+      if (!a.name.empty())
+        flags.insert(flags.end(), {"--name", a.name});
+      return runFront(tools, a.engine, "serve/server.py", flags);
+    };
+  });
+}
+
+void morph::addChatCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<ChatArguments>();
+  arguments->engine.slots = 1;
+  CLI::App *command = app.add_subcommand("chat", "A conversation with a model that has a chat template");
+  addEngineArguments(*command, arguments->engine);
+  command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", arguments->temperature, "0: the most likely token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  command->add_option("--top-p", arguments->topP, "Of the tokens the most likely of this share")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Of what is drawn")->capture_default_str();
+  command->add_flag("--show-counts", arguments->showsCounts,
+                    "Say of each turn how many tokens it has, and how many were kept");
+  command->footer("/reset begins anew, /exit or the end of the input ends it, Ctrl-C stops an answer.");
+  command->callback([&action, arguments] {
+    action = [arguments](const Toolchain &tools) {
+      const ChatArguments &a = *arguments;
+      Flags flags = {"--max-tokens", std::to_string(a.maxTokens), "--temperature", std::to_string(a.temperature),
+                     "--top-p",      std::to_string(a.topP),      "--seed",        std::to_string(a.seed)};
+      if (a.showsCounts)
+        flags.push_back("--show-counts");
+      return runFront(tools, a.engine, "serve/chat.py", flags);
+    };
+  });
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests of OpenAI's API as what the engine takes; what they may not ask for is an ApiError that names the parameter."""
+
+import dataclasses
+import secrets
+
+
+class ApiError(Exception):
+    """An error in OpenAI's shape."""
+
+    def __init__(self, status, message, param=None, code=None):
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+    def body(self):
+        kind = "invalid_request_error" if self.status < 500 and self.status != 429 else "server_error"
+        if self.status == 429:
+            kind = "rate_limit_error"
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+# Stop strings and how long they are: OpenAI's limit is four; an answer's end is held back as long as they are.
+MOST_STOPS, LONGEST_STOP = 16, 256
+MOST_MESSAGES = 4096
+SEED_BITS = 63
+
+# What would change the answer, with the values that do not.
+UNSUPPORTED = {
+    "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "presence_penalty": (0,), "frequency_penalty": (0,),
+    "logit_bias": ({},), "tools": ([],), "functions": ([],), "top_logprobs": (0,), "tool_choice": ("none", "auto"),
+    "response_format": ({"type": "text"},), "modalities": (["text"],), "audio": (), "prediction": (),
+}
+
+
+@dataclasses.dataclass
+class GenerationRequest:
+    max_tokens: int | None
+    temperature: float
+    top_p: float
+    seed: int
+    stop: list[str]
+    stream: bool
+    includes_usage: bool
+    has_logprobs: bool
+
+
+def take(body, name, kinds, default, low=None, high=None):
+    """A member of the body, null where it is left out."""
+    value = body.get(name)
+    if value is None:
+        return default
+    # A bool is an int to Python, not to JSON.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}
+        raise ApiError(400, f"'{name}' must be {names[kinds[0]]}", name, "invalid_type")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        raise ApiError(400, f"'{name}' must be from {low} to {high}", name, "invalid_value")
+    return value
+
+
+def read_generation(body, is_chat):
+    for name, harmless in UNSUPPORTED.items():
+        value = body.get(name)
+        if value is not None and value not in harmless:
+            raise ApiError(400, f"'{name}' is not supported" + (f" but as {harmless[0]!r}" if harmless else ""), name, "unsupported")
+    stop = body.get("stop")
+    stop = [] if stop is None else [stop] if isinstance(stop, str) else stop
+    if (not isinstance(stop, list) or len(stop) > MOST_STOPS
+            or not all(isinstance(text, str) and 0 < len(text) <= LONGEST_STOP for text in stop)):
+        raise ApiError(400, f"'stop' must be a string or at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters", "stop",
+                       "invalid_value")
+    most = take(body, "max_tokens", (int,), None, 1, 2**31)
+    if is_chat:
+        most = take(body, "max_completion_tokens", (int,), most, 1, 2**31)
+    temperature = float(take(body, "temperature", (float, int), 1.0, 0, 2))
+    top_p = float(take(body, "top_p", (float, int), 1.0, 0, 1))
+    if is_chat:
+        has_logprobs = take(body, "logprobs", (bool,), False)
+    else:
+        has_logprobs = take(body, "logprobs", (int,), None, 0, 0) is not None
+    options = take(body, "stream_options", (dict,), {})
+    seed = take(body, "seed", (int,), None, -(2**63), 2**63 - 1)
+    return GenerationRequest(
+        max_tokens=most, temperature=temperature, top_p=top_p or 1e-9,
+        seed=secrets.randbits(SEED_BITS) if seed is None else seed, stop=stop,
+        stream=take(body, "stream", (bool,), False), includes_usage=take(options, "include_usage", (bool,), False),
+        has_logprobs=has_logprobs)
+
+
+def read_prompt(body):
+    """A text, or token ids."""
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], (str, list)):
+        prompt = prompt[0]
+    is_ids = isinstance(prompt, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in prompt)
+    if not isinstance(prompt, str) and not is_ids:
+        raise ApiError(400, "'prompt' must be one text or one array of token ids", "prompt", "invalid_type")
+    if not prompt:
+        raise ApiError(400, "the prompt is empty", "prompt", "invalid_value")
+    return prompt
+
+
+def read_messages(body):
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not 0 < len(messages) <= MOST_MESSAGES:
+        raise ApiError(400, f"'messages' must be an array of 1 to {MOST_MESSAGES} messages", "messages", "invalid_type")
+    read = []
+    for i, message in enumerate(messages):
+        param = f"messages[{i}]"
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise ApiError(400, f"'{param}' must be an object with a role", param, "invalid_type")
+        content = message.get("content")
+        if isinstance(content, list):  # parts: only texts can be read
+            if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
+                raise ApiError(400, f"'{param}.content' may have parts of the type 'text' only", param, "unsupported")
+            content = "".join(part["text"] for part in content)
+        if not isinstance(content, str):
+            raise ApiError(400, f"'{param}.content' must be a text", param, "invalid_type")
+        read.append({"role": message["role"], "content": content})
+    return read
