@@ -255,7 +255,7 @@ def check_refusals(folder, model):
     for arguments, message in ((["--host", "0.0.0.0"], "--api-key-file"), (["--api-key-file", folder / "short"], "8 to 4096"),
                                (["--api-key-file", folder / "none"], "No such file"), (["--host", "no.such.host.invalid"], "--api-key-file"),
                                (["--port", taken.getsockname()[1]], "cannot listen on 127.0.0.1"), (["--port", 70000], "--port"),
-                               (["--slots", 4096, "--context", 10**7], "would fit"), (["--memory-limit", 1e-6], "are allowed"),
+                               (["--slots", 4096, "--context", 10**7], "are free"), (["--memory-limit", 1e-6], "are allowed"),
                                (["--slots", 0], "--slots"), (["--timeout-s", 0], "--timeout-s")):
         said = run("morph", "serve", model, *arguments, expect=2, timeout=120).stderr
         assert message in said, (arguments, said)
