@@ -255,7 +255,7 @@ def check_refusals(folder, model):
     for arguments, message in ((["--host", "0.0.0.0"], "--api-key-file"), (["--api-key-file", folder / "short"], "8 to 4096"),
                                (["--api-key-file", folder / "none"], "No such file"), (["--host", "no.such.host.invalid"], "--api-key-file"),
                                (["--port", taken.getsockname()[1]], "cannot listen on 127.0.0.1"), (["--port", 70000], "--port"),
-                               (["--slots", 4096, "--context", 10**7], "would fit"), (["--memory-limit", 1e-6], "are allowed"),
+                               (["--slots", 4096, "--context", 10**7], "are free"), (["--memory-limit", 1e-6], "are allowed"),
                                (["--slots", 0], "--slots"), (["--timeout-s", 0], "--timeout-s")):
         said = run("morph", "serve", model, *arguments, expect=2, timeout=120).stderr
         assert message in said, (arguments, said)
@@ -264,13 +264,13 @@ def check_refusals(folder, model):
 
 
 def check_load(model):
-    """Many clients for some seconds; the same script runs with 64 for ten minutes."""
+    """Many clients at once; the same script runs with 64 for ten minutes."""
     command = [sys.executable, SOURCE / "tools/python/bench/serve_load.py", "--model", model, "--morph", BIN / "morph", "--clients", "16",
-               "--seconds", "8", "--prompts", "12", "--longest", "400", "--serve", "--context", "512", "--precision", "bf16"]
+               "--rounds", "3", "--prompts", "12", "--longest", "400", "--serve", "--context", "512", "--precision", "bf16"]
     told = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
     assert told.returncode == 0, told.stdout + told.stderr
     result = json.loads(told.stdout)
-    assert result["wrong"] == 0 and result["requests"] > 16, result
+    assert result["wrong"] == 0 and result["requests"] + result["hung_up"] == 48, result
 
 
 def main():

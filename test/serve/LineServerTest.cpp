@@ -70,7 +70,7 @@ TEST(LineServer, AnswersRequestsAndSaysWhatThereIs) {
 }
 
 TEST(LineServer, TellsItsCounts) {
-  const Served served = serve("{\"id\": \"a\", \"tokens\": [1, 2]}\n{\"stats\": true}\n");
+  const Served served = serve("{\"id\": \"a\", \"tokens\": [1, 2], \"max_tokens\": 3}\n{\"stats\": true}\n");
   ASSERT_GE(served.answers.size(), 2u);
   const Json stats = served.answers[1].value("stats", Json::object());
   EXPECT_EQ(stats.value("queued", -1), 1) << served.answers[1].dump();

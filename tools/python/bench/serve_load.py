@@ -2,7 +2,7 @@
 """Many clients at once against `morph serve`: is every token the one that greedy decoding of one request at a time gives, and
 does memory stay flat?
 
-    serve_load.py --model DIR --morph build/bin/morph [--clients 64] [--seconds 600] [--prompts 48] [--serve ARGUMENT ...]
+    serve_load.py --model DIR --morph build/bin/morph [--clients 64] [--seconds 600 | --rounds N] [--prompts 48] [--serve ARGUMENT ...]
 
 The prompts' answers are made first by `morph serve --slots 1 --prefix-cache-mb 0`, one after the other. Then clients of the
 `openai` package ask for them again and again, half of them streaming, one in sixteen hanging up in the middle. A token that
@@ -13,6 +13,7 @@ is wrong or a request fails.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import pathlib
 import random
@@ -101,11 +102,14 @@ async def load(url, prompts, expected, arguments, server):
     counts = {"requests": 0, "tokens": 0, "hung_up": 0, "failed": 0}
     wrong, memory, errors = [], [], []
     end = time.monotonic() + arguments.seconds
+    is_over = asyncio.Event()
 
     async def run_client(number):
         draw = random.Random(number)
         async with openai.AsyncOpenAI(base_url=url, api_key="none", timeout=600, max_retries=0) as client:
-            while time.monotonic() < end:
+            rounds = 0
+            while rounds < arguments.rounds if arguments.rounds else time.monotonic() < end:
+                rounds += 1
                 i = draw.randrange(len(prompts))
                 try:
                     if draw.randrange(16) == 0:
@@ -129,14 +133,16 @@ async def load(url, prompts, expected, arguments, server):
 
     async def watch():
         begin = time.monotonic()
-        while time.monotonic() < end:
+        while not is_over.is_set():
             memory.append([round(time.monotonic() - begin), *server.resident()])
-            await asyncio.sleep(max(1, arguments.seconds / 20))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(is_over.wait(), max(1, arguments.seconds / 20))
 
     watching = asyncio.create_task(watch())
     begin = time.monotonic()
     await asyncio.gather(*(run_client(i) for i in range(arguments.clients)))
     seconds = time.monotonic() - begin
+    is_over.set()
     await watching
     memory.append([round(seconds), *server.resident()])
     return {**counts, "wrong": len(wrong), "first_wrong": wrong[:5], "first_errors": errors[:5], "seconds": round(seconds, 1),
@@ -149,6 +155,7 @@ def main():
     parser.add_argument("--morph", required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--rounds", type=int, default=0, help="requests of a client, instead of the time")
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--longest", type=int, default=900, help="tokens of a prompt at most")
     parser.add_argument("--seed", type=int, default=0)
