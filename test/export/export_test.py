@@ -42,8 +42,14 @@ CLASSES = '''class MorphLightning(MorphMixer):
 
 DECLARED = {"MorphLightning": MorphLightning}
 '''
-LINEAR = {"kind": "lightning", "class": "MorphLightning", "weights": "linear_attn", "options": {"chunk": 16}}
-MIXERS = {"layers": [LINEAR, {"kind": "full", "weights": "self_attn", "window": None}, LINEAR], "classes": CLASSES,
+LINEAR = {"kind": "lightning", "class": "MorphLightning", "weights": "linear_attn", "options": {"chunk": 16},
+          "rope": "rope"}
+AROUND = {"activation": "silu", "head_dim": HEAD_DIM, "rms_norm_eps": 1e-6, "qk_norm_eps": None, "qk_norm_wide": False,
+          "qk_norm_offset": 0.0, "attention_scale": HEAD_DIM ** -0.5, "attention_softcap": None,
+          "norms": ["input_layernorm", "post_attention_layernorm"], "norm_offset": 0.0, "embedding_scale": 1.0,
+          "logit_softcap": None, "ropes": {"rope": {"inverse_frequencies": ROTARY, "attention_factor": 1.0}}}
+MIXERS = {"layers": [LINEAR, {"kind": "full", "weights": "self_attn", "window": None, "rope": "rope"}, LINEAR],
+          "model": AROUND, "classes": CLASSES,
           "states": {"MorphLightning": {"state": "[batch, heads 4, key 8, value 8] in fp32"}},
           "declarations": {"lightning": "morph.mixer @lightning ..."}, "module": "module {}\n"}
 
@@ -84,8 +90,7 @@ class ExportTest(unittest.TestCase):
             }
             weights += [{"name": f"model.layers.{layer}.linear_attn.{name}", "shape": shape, "dtype": "f32",
                          "init": init, "value": 0} for name, (shape, init) in branch.items()]
-        return {"format": "morph-plan", "version": 1, "weights": weights,
-                "rope_tables": {"rope": {"inverse_frequencies": ROTARY, "attention_factor": 1.0}}}
+        return {"format": "morph-plan", "version": 1, "weights": weights}
 
     def export(self, branches, selection=None):
         """Runs the exporter; its exit status and words."""
