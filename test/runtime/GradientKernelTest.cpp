@@ -110,7 +110,7 @@ std::vector<GradientCase> cases() {
       {"ExpertsXManyRows", "experts", manyRows, active, 0, kernel("experts_input_grad", {0, 1, 2, 3}, active)},
       {"Rope",
        "rope",
-       {heads, at::full({}, 3, at::kLong)},
+       {heads, at::full({2}, 3, at::kLong)},
        {{"table", std::string("rope")}},
        0,
        [](const at::Tensor &dy, const Tensors &operands) {
