@@ -68,6 +68,8 @@ static std::vector<std::string> outputsOf(const std::string &name) {
     return {"logits"};
   if (name == "score")
     return {"nll", "correct"};
+  if (name == "read")
+    return {"nll"};
   if (name == "calibrate") // They are called as the weights.
     return {};
   return {"loss"};
