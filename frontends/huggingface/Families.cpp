@@ -220,6 +220,7 @@ static std::vector<Family> makeFamilies() {
                  [](Family &f) {
                    f.normEps = 1e-5;
                    f.windows = WindowRule::Everywhere;
+                   f.rotatesPartly = true;
                    f.fused = {{"self_attn.qkv_proj.weight",
                                {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"}},
                               {"mlp.gate_up_proj.weight", {"mlp.gate_proj.weight", "mlp.up_proj.weight"}}};

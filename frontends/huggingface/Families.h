@@ -40,6 +40,7 @@ struct Family {
   /// WindowRule::LayerTypes: whether a layer has the window where there are no `layer_types`. Nothing after an error.
   std::optional<bool> (*hasWindow)(const JsonFile &config, int64_t layer) = nullptr;
 
+  bool rotatesPartly = false; ///< `partial_rotary_factor` is the share of a head that is rotated.
   /// Layers with windows have a rope table of their own: `rope_parameters` has an object for each layer type.
   bool ropeByLayerType = false;
   std::string windowThetaKey; ///< Where, before transformers 5, the theta of those layers stood.

@@ -74,7 +74,7 @@ namespace {
 class RopeParameters {
 public:
   RopeParameters(const JsonFile &config, const Family &family, bool ofWindows)
-      : config_(config), thetaKey_("rope_theta"), defaultTheta_(family.ropeTheta) {
+      : config_(config), thetaKey_("rope_theta"), defaultTheta_(family.ropeTheta), family_(family) {
     bool isNew = config.has("rope_parameters");
     table_ = isNew ? "rope_parameters" : "rope_scaling";
     if (!family.ropeByLayerType)
@@ -157,6 +157,10 @@ public:
     std::optional<double> partial = config_.getNumber(key, {1e-3, 1}, 1);
     if (!partial)
       return std::nullopt;
+    if (*partial != 1 && !family_.rotatesPartly) {
+      config_.error(key, "'" + key + "' other than 1 is not supported for " + family_.name + " models");
+      return std::nullopt;
+    }
     auto dimensions = static_cast<int64_t>(double(headDim) * *partial);
     if (dimensions < 2 || dimensions % 2 != 0) {
       config_.error(key, "'" + key + "' rotates " + llvm::Twine(dimensions) + " of the " + llvm::Twine(headDim) +
@@ -201,6 +205,7 @@ private:
   std::string table_; ///< Of the parameters; empty: there is none.
   std::string thetaKey_;
   double defaultTheta_;
+  const Family &family_;
 };
 
 } // namespace

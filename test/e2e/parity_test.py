@@ -19,6 +19,7 @@ SHAPE = dict(
     num_attention_heads=4,
     num_key_value_heads=2,
     max_position_embeddings=128,
+    pad_token_id=0,
 )
 LLAMA3 = dict(
     rope_type="llama3",
@@ -52,7 +53,7 @@ CASES = {
     "qwen3-untied-bf16": ("Qwen3", dict(head_dim=8, dtype="bfloat16"), "30KB"),
     "llama-fp16-sharded": ("Llama", dict(dtype="float16"), "20KB"),
     "llama-dynamic": ("Llama", dict(rope_parameters=DYNAMIC)),
-    "llama-partial": ("Llama", dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5))),
+    "phi3-partial": ("Phi3", dict(partial_rotary_factor=0.5)),
     "smollm3": ("SmolLM3", dict(no_rope_layer_interval=2, attention_bias=True)),
     "smollm3-windows": ("SmolLM3", dict(no_rope_layers=[1, 0, 1], use_sliding_window=True, sliding_window=7)),
     "olmo2": ("Olmo2", dict(attention_bias=True)),
@@ -107,7 +108,7 @@ def main():
         for name, (architecture, changes, *shard) in CASES.items():
             config_class = getattr(transformers, f"{architecture}Config")
             config = config_class(**{**SHAPE, **changes}, attn_implementation="eager")
-            model = getattr(transformers, f"{architecture}ForCausalLM")(config).eval()
+            model = getattr(transformers, f"{architecture.removesuffix('Text')}ForCausalLM")(config).eval()
             for parameter in model.parameters():
                 # Norm weights and biases start at one and zero, which would hide a mistake with them.
                 if parameter.dim() == 1:
@@ -118,6 +119,10 @@ def main():
                 model = model.to(getattr(torch, changes["dtype"]))
             model.save_pretrained(folder / name, max_shard_size=shard[0] if shard else "1GB")
             model = type(model).from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager").eval()
+            if "dtype" in changes and hasattr(model.model.embed_tokens, "embed_scale"):
+                # transformers rounds it to the type of the weights, which is here another one than the folder's.
+                scale = model.model.embed_tokens.embed_scale
+                scale.copy_(scale.to(getattr(torch, changes["dtype"])))
             out = folder / f"{name}.safetensors"
             run("morph", "eval", folder / name, "--tokens", folder / "tokens.u16", "--token-dtype", "u16",
                 "--documents", len(documents), "--begin", 1, "--length", 64, "--per-token", out, "--json")

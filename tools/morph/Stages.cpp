@@ -196,9 +196,11 @@ Status Pipeline::compileBase() {
     MORPH_RETURN_IF_ERROR(removeAll(run_.file(folder)));
     MORPH_RETURN_IF_ERROR(makeFolder(run_.file(folder)));
   }
-  MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
-                                           : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
-                                                                   /*configOnly=*/false, resolved_.space));
+  // A context is the spec's, not the folder's.
+  const bool isOfSpec = resolved_.pretrain || resolved_.model.context;
+  MORPH_RETURN_IF_ERROR(isOfSpec ? compiler_.importSpec(spec_, settings_, ir("base"))
+                                 : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
+                                                         /*configOnly=*/false, resolved_.space));
   for (const char *program : {"score", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-teacher")));
