@@ -75,7 +75,7 @@ void morph::top_k_softmaxForm(DeviceFormCall &call) {
     // Round by round the greatest that comes after the one before: of equal ones, the first.
     auto isAfter = [&](Scalar value, Scalar place, Scalar lastValue, Scalar lastPlace) {
       Scalar no = k.number(0), yes = k.number(1);
-      Scalar equal = k.select(k.lessOrEqual(lastValue, value), k.select(k.less(lastPlace, place), yes, no), no);
+      Scalar equal = k.select(k.lessOrEqual(value, lastValue), k.select(k.less(lastPlace, place), yes, no), no);
       return k.select(k.less(value, lastValue), yes, equal);
     };
     auto last =
