@@ -11,6 +11,7 @@
 #include "passes/Symbols.h"
 #include "runtime/plan/Names.h"
 
+#include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -68,6 +69,7 @@ private:
   ProgramSizes sizes;
   std::optional<ProgramUpdates> updates;
   llvm::DenseMap<Value, int64_t> numbers;
+  llvm::StringMap<ArrayAttr> piecesByWeight;
 };
 
 FailureOr<plan::DType> planType(Type element, Operation *op) {
@@ -123,9 +125,8 @@ plan::Init makeInit(InitAttr init) {
 /// What the checkpoint has in the place of a weight of the model; nothing where it has the weight itself.
 std::vector<plan::Piece> PlanEmitter::piecesOf(StringRef weight) {
   std::vector<plan::Piece> pieces;
-  auto op = dyn_cast_or_null<WeightOp>(SymbolTable::lookupSymbolIn(model, weight));
-  if (op && op.getPieces())
-    for (PieceAttr piece : op.getPieces()->getAsRange<PieceAttr>())
+  if (ArrayAttr given = piecesByWeight.lookup(weight))
+    for (PieceAttr piece : given.getAsRange<PieceAttr>())
       pieces.push_back({piece.getTensor().str(), piece.getBegin(), piece.getEnd()});
   return pieces;
 }
@@ -168,6 +169,9 @@ LogicalResult PlanEmitter::emitWeights() {
   for (auto name : program.getOutput().getNames().getAsRange<StringAttr>())
     outputs.insert(name.getValue());
 
+  for (auto weight : model.getBody().getOps<WeightOp>())
+    if (weight.getPieces())
+      piecesByWeight[weight.getSymName()] = *weight.getPieces();
   for (Operation &symbol : model.getBody().front()) {
     if (!isa<WeightOp, GateOp>(symbol))
       continue;

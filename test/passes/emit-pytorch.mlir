@@ -59,10 +59,20 @@
 // JSON-NEXT: "chunk": 64,
 // JSON-NEXT: "conv": 4
 // JSON-NEXT: },
+// JSON-NEXT: "rope": "rope",
 // JSON-NEXT: "weights": "linear_attn"
 // JSON: "kind": "full",
+// JSON-NEXT: "rope": "rope",
 // JSON-NEXT: "weights": "self_attn",
 // JSON-NEXT: "window": null
+// JSON: "model": {
+// JSON-NEXT: "activation": "silu"
+// JSON: "norms": [
+// JSON-NEXT: "input_layernorm",
+// JSON-NEXT: "post_attention_layernorm"
+// JSON: "ropes": {
+// JSON-NEXT: "rope": {
+// JSON-NEXT: "attention_factor": 1
 // JSON: "module": "module {\n  morph.model @mixers base
 // JSON: "states": {
 // JSON-NEXT: "MorphGatedDeltanet": {
