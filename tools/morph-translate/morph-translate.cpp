@@ -69,8 +69,8 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::ImportSpec, "import-spec", "SPEC.toml to IR of the base phase"),
         clEnumValN(Mode::SpecToJson, "spec-to-json", "SPEC.toml to JSON with defaults filled in and paths absolute"),
         clEnumValN(Mode::BaseConfig, "base-config",
-                   "SPEC.toml to the base's config.json: of the base that is made, or with RoPE "
-                   "parameters for model.context"),
+                   "SPEC.toml, or a Hugging Face folder, to the base's config.json: of the base that is made, or with "
+                   "RoPE parameters for model.context, or for --context"),
         clEnumValN(Mode::ImportHf, "import-hf",
                    "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
         clEnumValN(Mode::EmitPlan, "emit-plan",
@@ -111,7 +111,8 @@ cl::list<std::string>
             cl::value_desc("sm_80,sm_90"), cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));
-cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context for --mixers (default: 32768)"),
+cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context: for --mixers (default: 32768), for a Hugging Face folder those "
+                                           "that RoPE is scaled to (default: as it is)"),
                                cl::init(32768), cl::cat(category));
 cl::list<std::string> declared("declare", cl::desc("Mixers of files that --import-hf adds to the model"),
                                cl::value_desc("FILE.morph:NAME"), cl::cat(category));
@@ -182,10 +183,18 @@ ExitCode translateHuggingFace(MLIRContext &context) {
   Diagnostics diagnostics("morph-translate", llvm::errs());
   // 'models/tiny/' is named tiny, too.
   std::string name = modelName.empty() ? llvm::sys::path::filename(llvm::StringRef(input).rtrim('/')).str() : modelName;
+  std::optional<ContextRequest> positions;
+  if (contextLength.getNumOccurrences() > 0)
+    positions = ContextRequest{contextLength, {}};
+  const bool isRead = mode == Mode::ImportHf && !configOnly;
+  ModelConfig config;
   OwningOpRef<ModuleOp> module =
-      importHuggingFace(context, input, name, configOnly ? WeightCheck::IfPresent : WeightCheck::Required, diagnostics);
+      importHuggingFace(context, input, name, isRead ? WeightCheck::Required : WeightCheck::IfPresent, diagnostics, {},
+                        &config, positions);
   if (!module)
     return kWrongInput;
+  if (mode == Mode::BaseConfig)
+    return write([&](llvm::raw_ostream &os) { os << printBaseConfig(config); });
   MixerFiles mixerFiles(diagnostics);
   for (const std::string &text : declared) {
     std::string message;
@@ -408,7 +417,8 @@ ExitCode translate(int argc, char **argv) {
   case Mode::ImportSpec:
   case Mode::SpecToJson:
   case Mode::BaseConfig:
-    return translateSpec(context);
+    return mode == Mode::BaseConfig && llvm::sys::fs::is_directory(input) ? translateHuggingFace(context)
+                                                                          : translateSpec(context);
   case Mode::ImportHf:
     return translateHuggingFace(context);
   case Mode::EmitPlan:
