@@ -223,7 +223,7 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::baseConfig(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const {
+Status Compiler::configOf(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const {
   std::vector<std::string> arguments = {"--base-config", folder.string()};
   if (context)
     arguments.push_back("--context=" + std::to_string(*context));

@@ -54,7 +54,7 @@ public:
   /// config.json of the base that a spec makes.
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
   /// That of a model's folder, for a context where there is one.
-  Status baseConfig(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const;
+  Status configOf(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const;
   /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
   /// weights need not be there.
   /// The mixers of files that `space` has for candidates become part of the model, and its RoPE that of a context.

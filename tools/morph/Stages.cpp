@@ -257,7 +257,7 @@ Status Pipeline::compileHybrid(const std::string &variant, const ChoiceSpace &sp
   // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
   for (const char *program : {"logits", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
-  MORPH_RETURN_IF_ERROR(compiler_.baseConfig(baseFolder(), resolved_.model.context, planFile("base-config")));
+  MORPH_RETURN_IF_ERROR(compiler_.configOf(baseFolder(), resolved_.model.context, planFile("base-config")));
   return compiler_.emitPyTorch(ir(name), planFile("mixers-selected"));
 }
 
