@@ -79,7 +79,7 @@
 // JSON-NEXT: "k_conv": "[batch, positions 3, channels 32], the last inputs of a convolution",
 // JSON: "state": "[batch, heads 4, key 8, value 8] in fp32"
 
-// WINDOW: scale=self._head_dim**-0.5, window=16)
+// WINDOW: scale=0.35355339059327373, window=16)
 // WINDOW-SAME: DECLARED = {\"MorphSlidingWindow\": MorphSlidingWindow}
 // WINDOW: "class": "MorphSlidingWindow"
 // WINDOW: "class": "MorphSlidingWindow"
