@@ -235,8 +235,11 @@ def Morph_CastOp : Morph_DifferentiableOp<"cast", [Morph_KernelForm<>]> {
 def Morph_ExpOp : Morph_UnaryOp<"exp", "e to the x", "exp(x)", "{}.exp()">;
 def Morph_LogOp : Morph_UnaryOp<"log", "The natural logarithm of x", "log(x)", "{}.log()">;
 def Morph_SigmoidOp : Morph_UnaryOp<"sigmoid", "1 / (1 + exp(-x))", "sigmoid(x)", "{}.sigmoid()">;
-def Morph_TanhOp : Morph_UnaryOp<"tanh", "(exp(x) - exp(-x)) / (exp(x) + exp(-x))", "sigmoid(2 * x) - sigmoid(-2 * x)",
-    "{}.tanh()">;
+// A difference of sigmoids has an absolute error; near zero, where it would be all, tanh's series has none to speak of.
+defvar tanhSeries = "x * fma(x * x, fma(x * x, fma(x * x, fma(x * x, fma(x * x, fma(x * x, fma(x * x, -929569.0 / 638512875, "
+    # "21844.0 / 6081075), -1382.0 / 155925), 62.0 / 2835), -17.0 / 315), 2.0 / 15), -1.0 / 3), 1)";
+def Morph_TanhOp : Morph_UnaryOp<"tanh", "(exp(x) - exp(-x)) / (exp(x) + exp(-x))",
+    !strconcat("selectBelow(abs(x), 0.125, ", tanhSeries, ", sigmoid(2 * x) - sigmoid(-2 * x))"), "{}.tanh()">;
 def Morph_SiluOp : Morph_UnaryOp<"silu", "x * sigmoid(x)", "x * sigmoid(x)", "F.silu({})">;
 // (1 + tanh(u)) / 2 is sigmoid(2 u), and 2 sqrt(2 / pi) the slope of 2 u at 0.
 defvar geluSlope = "1.5957691216057308";

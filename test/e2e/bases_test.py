@@ -16,8 +16,9 @@ from support import SOURCE, read_json, run
 SHAPE = dict(vocab_size=256, hidden_size=32, intermediate_size=64, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=256, tie_word_embeddings=True, pad_token_id=0)
 WINDOW, FULL = "sliding_attention", "full_attention"
-SHORT = ["--set", "align.steps=3", "--set", "select.steps=3", "--set", "distill.steps=2", "--set", "finetune.steps=2",
-         "--set", "evaluate.baselines=[]"]
+SHORT = ["--set", "align.steps=3", "--set", "select.steps=3", "--set", "distill.steps=2", "--set", "finetune.steps=0",
+         "--set", "evaluate.baselines=[]", "--set", "evaluate.perplexity_tokens=256", "--set",
+         "evaluate.perplexity_length=64"]
 
 
 def make_base(folder, name, **changes):
@@ -129,6 +130,9 @@ def check_contexts(folder):
         run("morph-translate", "--base-config", folder / "spec.toml", *settings, "-o", folder / "config.json")
         run("morph-translate", "--import-spec", folder / "spec.toml", *settings, "-o", folder / "base.mlir")
         fixed = read_json(folder / "config.json")
+        run("morph-translate", "--base-config", folder / "base", "--config-only",
+            *([f"--positions={context}"] if context else []), "-o", folder / "again.json")
+        assert read_json(folder / "again.json") == fixed, name
         line = next(line for line in (folder / "base.mlir").read_text().splitlines() if "rope_table @rope [" in line)
         table, _, factor = line.partition("[")[2].partition("] attention_factor ")
         ours = torch.tensor([float(x) for x in table.split(",")], dtype=torch.float64)

@@ -69,8 +69,8 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::ImportSpec, "import-spec", "SPEC.toml to IR of the base phase"),
         clEnumValN(Mode::SpecToJson, "spec-to-json", "SPEC.toml to JSON with defaults filled in and paths absolute"),
         clEnumValN(Mode::BaseConfig, "base-config",
-                   "SPEC.toml, or a Hugging Face folder, to the base's config.json: of the base that is made, or with "
-                   "RoPE parameters for model.context, or for --context"),
+                   "SPEC.toml, or a Hugging Face folder, to the base's config.json: of the base that is "
+                   "made, or with RoPE parameters for model.context"),
         clEnumValN(Mode::ImportHf, "import-hf",
                    "Hugging Face folder to IR of the base phase (hybrid for Morph's exports)"),
         clEnumValN(Mode::EmitPlan, "emit-plan",
@@ -111,9 +111,12 @@ cl::list<std::string>
             cl::value_desc("sm_80,sm_90"), cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));
-cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context: for --mixers (default: 32768), for a Hugging Face folder those "
-                                           "that RoPE is scaled to (default: as it is)"),
+cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context for --mixers (default: 32768)"),
                                cl::init(32768), cl::cat(category));
+cl::opt<int64_t> positionCount("positions",
+                               cl::desc("Positions that RoPE is for, of --import-hf and --base-config of a folder "
+                                        "(default: those of the base)"),
+                               cl::value_desc("number"), cl::init(0), cl::cat(category));
 cl::list<std::string> declared("declare", cl::desc("Mixers of files that --import-hf adds to the model"),
                                cl::value_desc("FILE.morph:NAME"), cl::cat(category));
 cl::opt<bool> locations("locations", cl::desc("Print where in the input each op comes from"), cl::cat(category));
@@ -181,20 +184,19 @@ ExitCode translateSpec(MLIRContext &context) {
 
 ExitCode translateHuggingFace(MLIRContext &context) {
   Diagnostics diagnostics("morph-translate", llvm::errs());
+  std::optional<ContextRequest> positions;
+  if (positionCount != 0)
+    positions = ContextRequest{positionCount, {}};
   // 'models/tiny/' is named tiny, too.
   std::string name = modelName.empty() ? llvm::sys::path::filename(llvm::StringRef(input).rtrim('/')).str() : modelName;
-  std::optional<ContextRequest> positions;
-  if (contextLength.getNumOccurrences() > 0)
-    positions = ContextRequest{contextLength, {}};
-  const bool isRead = mode == Mode::ImportHf && !configOnly;
-  ModelConfig config;
+  ModelConfig model;
   OwningOpRef<ModuleOp> module =
-      importHuggingFace(context, input, name, isRead ? WeightCheck::Required : WeightCheck::IfPresent, diagnostics, {},
-                        &config, positions);
+      importHuggingFace(context, input, name, configOnly ? WeightCheck::IfPresent : WeightCheck::Required, diagnostics,
+                        {}, &model, positions);
   if (!module)
     return kWrongInput;
   if (mode == Mode::BaseConfig)
-    return write([&](llvm::raw_ostream &os) { os << printBaseConfig(config); });
+    return write([&](llvm::raw_ostream &os) { os << printBaseConfig(model); });
   MixerFiles mixerFiles(diagnostics);
   for (const std::string &text : declared) {
     std::string message;
@@ -416,9 +418,9 @@ ExitCode translate(int argc, char **argv) {
   switch (mode) {
   case Mode::ImportSpec:
   case Mode::SpecToJson:
+    return translateSpec(context);
   case Mode::BaseConfig:
-    return mode == Mode::BaseConfig && llvm::sys::fs::is_directory(input) ? translateHuggingFace(context)
-                                                                          : translateSpec(context);
+    return llvm::sys::fs::is_directory(input) ? translateHuggingFace(context) : translateSpec(context);
   case Mode::ImportHf:
     return translateHuggingFace(context);
   case Mode::EmitPlan:

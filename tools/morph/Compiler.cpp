@@ -223,18 +223,18 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::configOf(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const {
+Status Compiler::folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output) const {
   std::vector<std::string> arguments = {"--base-config", folder.string()};
-  if (context)
-    arguments.push_back("--context=" + std::to_string(*context));
+  if (positions)
+    arguments.push_back("--positions=" + std::to_string(*positions));
   return translate("morph-translate", std::move(arguments), output);
 }
 
 Status Compiler::importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly,
-                             const ChoiceSpace &space, std::optional<int64_t> context) const {
+                             const ChoiceSpace &space, std::optional<int64_t> positions) const {
   std::vector<std::string> arguments = {"--import-hf", folder.string()};
-  if (context)
-    arguments.push_back("--context=" + std::to_string(*context));
+  if (positions)
+    arguments.push_back("--positions=" + std::to_string(*positions));
   if (configOnly)
     arguments.push_back("--config-only");
   if (!name.empty())

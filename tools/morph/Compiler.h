@@ -10,6 +10,7 @@
 #include "tools/morph/Process.h"
 #include "tools/morph/Toolchain.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,13 +54,13 @@ public:
                     bool configOnly = false) const;
   /// config.json of the base that a spec makes.
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
-  /// That of a model's folder, for a context where there is one.
-  Status configOf(const fs::path &folder, std::optional<int64_t> context, const fs::path &output) const;
+  /// That of a base's folder, with RoPE parameters for `positions` where they are given (`model.context`).
+  Status folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output) const;
   /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
   /// weights need not be there.
-  /// The mixers of files that `space` has for candidates become part of the model, and its RoPE that of a context.
+  /// The mixers of files that `space` has for candidates become part of the model.
   Status importModel(const fs::path &folder, const std::string &name, const fs::path &output, bool configOnly = false,
-                     const ChoiceSpace &space = {}, std::optional<int64_t> context = std::nullopt) const;
+                     const ChoiceSpace &space = {}, std::optional<int64_t> positions = std::nullopt) const;
 
   // Each step from phase to phase checks its input and its output (morph-verify-phase).
   /// Phase base -> paired, with the candidates of a space.

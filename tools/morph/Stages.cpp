@@ -196,10 +196,10 @@ Status Pipeline::compileBase() {
     MORPH_RETURN_IF_ERROR(removeAll(run_.file(folder)));
     MORPH_RETURN_IF_ERROR(makeFolder(run_.file(folder)));
   }
-  MORPH_RETURN_IF_ERROR(resolved_.pretrain ? compiler_.importSpec(spec_, settings_, ir("base"))
-                                           : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
-                                                                   /*configOnly=*/false, resolved_.space,
-                                                                   resolved_.model.context));
+  MORPH_RETURN_IF_ERROR(resolved_.pretrain
+                            ? compiler_.importSpec(spec_, settings_, ir("base"))
+                            : compiler_.importModel(baseFolder(), resolved_.name, ir("base"),
+                                                    /*configOnly=*/false, resolved_.space, resolved_.model.context));
   for (const char *program : {"score", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("base"), program, programOptions(resolved_, program),
                                              planFile(std::string(program) + "-teacher")));
@@ -257,7 +257,7 @@ Status Pipeline::compileHybrid(const std::string &variant, const ChoiceSpace &sp
   // What the export is compared with is fp32 whatever the run's precision: rounded factors would hide its faults.
   for (const char *program : {"logits", "decode"})
     MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir(name), program, "", planFile(std::string(program) + "-check")));
-  MORPH_RETURN_IF_ERROR(compiler_.configOf(baseFolder(), resolved_.model.context, planFile("base-config")));
+  MORPH_RETURN_IF_ERROR(compiler_.folderConfig(baseFolder(), resolved_.model.context, planFile("base-config")));
   return compiler_.emitPyTorch(ir(name), planFile("mixers-selected"));
 }
 
