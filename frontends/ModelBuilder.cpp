@@ -200,8 +200,8 @@ private:
   Value buildExperts(Value x, const std::string &prefix) {
     const ExpertsConfig &experts = *config_.experts;
     Value logits = linear(x, prefix + "gate.weight", experts.count, config_.hidden);
-    Value routing = builder_.create<TopKSoftmaxOp>(*layerLocation_, logits, uint64_t(experts.active),
-                                                   experts.normalised);
+    Value routing =
+        builder_.create<TopKSoftmaxOp>(*layerLocation_, logits, uint64_t(experts.active), experts.normalised);
     Value gateUp = param(prefix + kGateUpName.str(), {experts.count, 2 * experts.inner, config_.hidden});
     Value down = param(prefix + kDownName.str(), {experts.count, config_.hidden, experts.inner});
     return builder_.create<ExpertsOp>(*layerLocation_, x, routing, gateUp, down, uint64_t(experts.active));

@@ -93,9 +93,9 @@ struct FusedWeights {
 /// `count` gated networks of `inner` channels a token, by the softmax of a router.
 struct ExpertsConfig {
   int64_t count = 0, active = 0, inner = 0;
-  bool normalised = false;    ///< The shares of the active ones add up to one.
-  std::vector<bool> layers;   ///< Which layers have them.
-  bool areSeparate = false;   ///< The checkpoint has each expert's matrices as tensors of their own.
+  bool normalised = false;  ///< The shares of the active ones add up to one.
+  std::vector<bool> layers; ///< Which layers have them.
+  bool areSeparate = false; ///< The checkpoint has each expert's matrices as tensors of their own.
 };
 
 /// How new weights start, for a base that is made and not read.

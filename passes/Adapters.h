@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which matrices adapters are asked for: what morph-add-adapters adds them to, and of what a teacher keeps the old value.
+// Which matrices adapters are asked for: what morph-add-adapters adds them to, and of what a teacher keeps the old
+// value.
 
 #ifndef MORPH_PASSES_ADAPTERS_H
 #define MORPH_PASSES_ADAPTERS_H
@@ -8,7 +9,8 @@
 
 namespace morph {
 
-/// The matrices of the base checkpoint in whose names one of `parts` stands; `unmatched` becomes a part that is in none.
+/// The matrices of the base checkpoint in whose names one of `parts` stands; `unmatched` becomes a part that is in
+/// none.
 SymbolNames findAdapted(ModelOp model, llvm::ArrayRef<std::string> parts, llvm::StringRef &unmatched);
 
 } // namespace morph

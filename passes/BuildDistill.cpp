@@ -99,7 +99,8 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
       return emitModelError(model) << "cannot be distilled with 'top' " << top.getValue() << " and 'loss' '" << loss
                                    << "', expected 0 or more tokens, and 0 where 'loss' is not 'kl'";
     StringRef unmatched; // morph-add-adapters reports it.
-    const SymbolNames adapted = findAdapted(model, std::vector<std::string>(adapters.begin(), adapters.end()), unmatched);
+    const SymbolNames adapted =
+        findAdapted(model, std::vector<std::string>(adapters.begin(), adapters.end()), unmatched);
     FailureOr<ProgramBuilder> program = ProgramBuilder::create(model, "distill");
     if (failed(program))
       return failure();
@@ -137,8 +138,8 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     FailureOr<Value> student = program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions));
     if (failed(student))
       return failure();
-    program->addOutput("loss", builder.create<WeightedMeanOp>(program->loc(), addDivergence(*program, *teacher, *student),
-                                                              weights));
+    program->addOutput(
+        "loss", builder.create<WeightedMeanOp>(program->loc(), addDivergence(*program, *teacher, *student), weights));
     program->finish(trained);
     return success();
   }

@@ -18,7 +18,7 @@ using namespace mlir;
 namespace morph {
 
 static constexpr StringRef kPrograms[] = {"calibrate", "align", "gates",  "distill", "finetune",
-                                          "pretrain",  "score", "logits", "decode", "read"};
+                                          "pretrain",  "score", "logits", "decode",  "read"};
 static constexpr StringRef kTraining[] = {"align", "gates", "distill", "finetune", "pretrain"};
 
 ArrayRef<StringRef> programNames() { return kPrograms; }

@@ -198,15 +198,31 @@ constexpr Key kKeys[] = {
      "Accuracy at which the next phase begins, that of the worst task's held-out answers."},
 
 /// What distillation and finetuning have beyond the keys that align has, too.
-#define MORPH_TUNING_KEYS(section)                                                                                    \
-  {section ".rates", kStrings, "", "[]", "", "S32",                                                                    \
-   "Rates of their own: `\"mlp = 0.1\"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit "   \
+#define MORPH_TUNING_KEYS(section)                                                                                     \
+  {section ".rates",                                                                                                   \
+   kStrings,                                                                                                           \
+   "",                                                                                                                 \
+   "[]",                                                                                                               \
+   "",                                                                                                                 \
+   "S32",                                                                                                              \
+   "Rates of their own: `\"mlp = 0.1\"` gives weights with `mlp` in their names a tenth of `lr`; of several that fit " \
    "the last holds."},                                                                                                 \
-      {section ".adapters", kStrings, "", "[]", "", "S33",                                                             \
-       "Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at the " \
+      {section ".adapters",                                                                                            \
+       kStrings,                                                                                                       \
+       "",                                                                                                             \
+       "[]",                                                                                                           \
+       "",                                                                                                             \
+       "S33",                                                                                                          \
+       "Parts of the names of frozen matrices (`q_proj`, `mlp`) beside which low-rank adapters are trained, LoRA; at " \
+       "the "                                                                                                          \
        "end of the stage they are added to the matrices."},                                                            \
       {section ".adapter_rank", kInteger, "", "16", ">= 1, <= 4096", section "_c22", "Rank of the adapters."},         \
-      {section ".lengths", kIntegers, "tokens", "[]", ">= 8, <= 16777216", "S34",                                      \
+      {section ".lengths",                                                                                             \
+       kIntegers,                                                                                                      \
+       "tokens",                                                                                                       \
+       "[]",                                                                                                           \
+       ">= 8, <= 16777216",                                                                                            \
+       "S34",                                                                                                          \
        "Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: "     \
        "`length` all along."}
 #define MORPH_TRAINING_KEYS(section, steps, length, lr, lrEnd, schedule)                                               \
@@ -347,7 +363,8 @@ constexpr Key kKeys[] = {
      "What is trained: the linear branches, or every weight."},
     MORPH_TUNING_KEYS("distill"),
     {"distill.loss", kString, "", "\"kl\"", "kl | reverse_kl", "distill_c20",
-     "KL from the teacher's distribution to the hybrid's, or from the hybrid's to the teacher's, by which the hybrid does "
+     "KL from the teacher's distribution to the hybrid's, or from the hybrid's to the teacher's, by which the hybrid "
+     "does "
      "not spread over all that the teacher may say."},
     {"distill.top_tokens", kInteger, "tokens", "0", ">= 0, <= 16777216", "distill_c21",
      "The teacher's likeliest tokens at a position, whose distribution alone is learnt; 0: all."},
@@ -500,9 +517,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S31",
      "`model.context` is of a base with `model.path`: no less than the positions that it is made for, and of one "
      "with longrope no more than those that it has factors for."},
-    {"S32",
-     "A rate of its own is `PART = FACTOR`: a part of weights' names, without spaces, commas and `=`, and a number above "
-     "0."},
+    {"S32", "A rate of its own is `PART = FACTOR`: a part of weights' names, without spaces, commas and `=`, and a "
+            "number above "
+            "0."},
     {"S33", "A part of names that adapters are for has no spaces, commas or `=`."},
     {"S34", "None of a stage's `lengths` is above its `length`."},
     {"S35", "`distill.top_tokens` goes with `distill.loss` kl."},

@@ -353,8 +353,8 @@ void Checker::checkTuning(const std::string &prefix) {
                 llvm::Twine(spec_.getInteger(prefix + "length")) + " [S34]",
             "'" + prefix + "length' is the longest, that of held-out data");
   if (prefix == "distill." && spec_.getInteger("distill.top_tokens") > 0 && spec_.getString("distill.loss") != "kl")
-    error("distill.top_tokens", "likeliest tokens are the teacher's, and 'distill.loss' is '" +
-                                    spec_.getString("distill.loss") + "' [S35]",
+    error("distill.top_tokens",
+          "likeliest tokens are the teacher's, and 'distill.loss' is '" + spec_.getString("distill.loss") + "' [S35]",
           "leave 'top_tokens' out, or give loss = \"kl\"");
 }
 

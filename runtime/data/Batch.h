@@ -41,10 +41,10 @@ std::vector<double> exactMatches(const Batch &batch, const at::Tensor &correct);
 
 /// A stage's batches: batch i is a function of the options and i.
 struct BatchStreamOptions {
-  uint64_t seed = 0;         ///< The run's seed.
-  std::string stream;        ///< The stage's name; streams of other names are independent.
-  int64_t batch = 1;         ///< B
-  int64_t length = 0;        ///< T; 0: drawn from the first task's `length` for each batch.
+  uint64_t seed = 0;  ///< The run's seed.
+  std::string stream; ///< The stage's name; streams of other names are independent.
+  int64_t batch = 1;  ///< B
+  int64_t length = 0; ///< T; 0: drawn from the first task's `length` for each batch.
   /// Where there are some, T of as many equal parts of the first `batches` batches, one after another; `length` is the
   /// longest that may come.
   std::vector<int64_t> lengths;

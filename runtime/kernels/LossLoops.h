@@ -17,8 +17,8 @@ void softmaxRow(const double *x, double *y, int64_t width, double shift, double 
 /// sum(p * (log p - log q)) with log p = teacher - teacherShift, log q = student - studentShift.
 float klRow(const float *teacher, const float *student, int64_t width, float teacherShift, float studentShift);
 double klRow(const double *teacher, const double *student, int64_t width, double teacherShift, double studentShift);
-/// y = factor * q * (log q - log p - kl), with log p and log q as above: the gradient of sum(q * (log q - log p)), which
-/// is kl, by the student's logits.
+/// y = factor * q * (log q - log p - kl), with log p and log q as above: the gradient of sum(q * (log q - log p)),
+/// which is kl, by the student's logits.
 void reverseKlGradRow(const float *teacher, const float *student, float *y, int64_t width, float teacherShift,
                       float studentShift, float kl, float factor);
 void reverseKlGradRow(const double *teacher, const double *student, double *y, int64_t width, double teacherShift,

@@ -9,8 +9,8 @@
 namespace morph {
 
 /// The trained weights of an executor as tensors of the CPU, to write: its masters, but in the place of each adapter
-/// (plan::kAdapterDown and kAdapterUp of a module) the module's weight W + up down, in the masters' type. `context` has the
-/// weights that the executor was made on. Errors: a weight that cannot be read.
+/// (plan::kAdapterDown and kAdapterUp of a module) the module's weight W + up down, in the masters' type. `context` has
+/// the weights that the executor was made on. Errors: a weight that cannot be read.
 StatusOr<std::map<std::string, at::Tensor>> mergedWeights(const StageContext &context, Executor &executor);
 
 } // namespace morph

@@ -313,7 +313,8 @@ StatusOr<bool> Evaluation::measure(const Step &step, OrderedJson &row, Progress 
   return true;
 }
 
-/// Where the parts of a window's targets end, of which a text's cross-entropy is told: what comes later has more context.
+/// Where the parts of a window's targets end, of which a text's cross-entropy is told: what comes later has more
+/// context.
 static std::vector<int64_t> partEnds(int64_t targets) {
   const int64_t parts = std::min<int64_t>(8, targets);
   std::vector<int64_t> ends;

@@ -285,7 +285,8 @@ TEST(ForwardKernelTest, LossesStandLargeLogits) {
 
 TEST(ForwardKernelTest, WhatKeepTopLeavesOutWeighsNothing) {
   at::Tensor teacher = normal({2, 50000}, 1).to(at::kFloat), student = normal({2, 50000}, 2).to(at::kFloat);
-  at::Tensor kl = runKernel("kl_divergence", {runKernel("keep_top", {teacher}, {{"count", int64_t(5)}})[0], student})[0];
+  at::Tensor kl =
+      runKernel("kl_divergence", {runKernel("keep_top", {teacher}, {{"count", int64_t(5)}})[0], student})[0];
   const auto [top, places] = teacher.to(at::kDouble).topk(5);
   at::Tensor p = top.log_softmax(-1), q = student.to(at::kDouble).log_softmax(-1).gather(-1, places);
   EXPECT_LT(relativeError(kl, (p.exp() * (p - q)).sum(-1)), 1e-5);

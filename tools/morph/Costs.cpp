@@ -464,8 +464,8 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     if (distilsAlone(selector) && estimator.has("distill")) {
       const int64_t text = std::min(resolved.distill.textPositions, resolved.distill.length - 1);
       MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                             estimator.training("select", "distill", resolved.distill,
-                                                resolved.distill.batch * text, resolved.distill.lengths));
+                             estimator.training("select", "distill", resolved.distill, resolved.distill.batch * text,
+                                                resolved.distill.lengths));
       // One model a layer, or tied group; selectors for several budgets have them together.
       if (!std::exchange(distilledAlone, true))
         add(times(cost, static_cast<int64_t>(tiedGroups(resolved.space).size())));
@@ -524,8 +524,9 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     const int64_t answers = answerTokens(resolved, distill.tasks);
     const int64_t text =
         distill.tasks.empty() || distill.taskFraction < 1 ? std::min(distill.textPositions, distill.length - 1) : 0;
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                           estimator.training("distill", distill, distill.batch * std::max(answers, text), distill.lengths));
+    MORPH_ASSIGN_OR_RETURN(
+        const StageCost cost,
+        estimator.training("distill", distill, distill.batch * std::max(answers, text), distill.lengths));
     costs.push_back(times(cost, models));
     if (models > 1) { // The teacher runs for the first of them.
       MORPH_ASSIGN_OR_RETURN(const auto kept, estimator.keeping("distill", "teacher",
@@ -541,7 +542,8 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   if (estimator.has("finetune") && finetune.steps > 0) {
     const bool text = finetune.tasks.empty() || finetune.taskFraction < 1;
     const int64_t positions = text ? finetune.length - 1 : answerTokens(resolved, finetune.tasks);
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost, estimator.training("finetune", finetune, finetune.batch * positions, finetune.lengths));
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                           estimator.training("finetune", finetune, finetune.batch * positions, finetune.lengths));
     costs.push_back(times(cost, models));
   }
   if (estimator.has("score")) {

@@ -166,48 +166,48 @@ void morph::keep_topForm(DeviceFormCall &call) {
   constexpr double leftOut = 200;
   constexpr int64_t steps = 64;
   int64_t width = staticSize(call.operandType(0), 1);
-  std::string kernel = call.define(
-      std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kThreads,
-      [&](KernelBuilder &k) {
-        LogitRow logits(k, k.pointer(0), width);
-        Scalar least = k.number(-std::numeric_limits<float>::max());
-        auto ends = logits.over({least, least}, [&](Index place, ArrayRef<Scalar> before) {
-          KernelBuilder::Carried after(before);
-          for (Scalar x : logits.load(place)) {
-            after[0] = k.maximum(after[0], x);
-            after[1] = k.maximum(after[1], -x);
-          }
-          return after;
-        });
-        Scalar greatest = k.blockMax(ends[0]), smallest = -k.blockMax(ends[1]);
-        auto found = k.loop(k.integer(0), k.integer(steps), 1, {smallest, greatest},
-                            [&](Index, ArrayRef<Scalar> interval) {
-                              Scalar middle = 0.5 * interval[0] + 0.5 * interval[1];
-                              auto counted = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
-                                Scalar sum = before[0];
-                                for (Scalar x : logits.load(place))
-                                  sum = sum + k.select(k.less(x, middle), k.number(0), k.number(1));
-                                return KernelBuilder::Carried{sum};
-                              });
-                              Value isLess = k.less(k.blockSum(counted[0]), k.number(count));
-                              return KernelBuilder::Carried{k.select(isLess, interval[0], middle),
-                                                            k.select(isLess, middle, interval[1])};
-                            });
-        // The greatest itself is met where it alone is kept.
-        auto top = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
-          Scalar sum = before[0];
-          for (Scalar x : logits.load(place))
-            sum = sum + k.select(k.less(x, found[1]), k.number(0), k.number(1));
-          return KernelBuilder::Carried{sum};
-        });
-        Scalar bound = k.select(k.less(k.blockSum(top[0]), k.number(count)), found[0], found[1]);
-        logits.over([&](Index place) {
-          KernelBuilder::Carried result;
-          for (Scalar x : logits.load(place))
-            result.push_back(k.select(k.less(x, bound), greatest - leftOut, x));
-          k.storeVector(result, k.pointer(1), logits.first + place);
-        });
-      });
+  std::string kernel =
+      call.define(std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kThreads,
+                  [&](KernelBuilder &k) {
+                    LogitRow logits(k, k.pointer(0), width);
+                    Scalar least = k.number(-std::numeric_limits<float>::max());
+                    auto ends = logits.over({least, least}, [&](Index place, ArrayRef<Scalar> before) {
+                      KernelBuilder::Carried after(before);
+                      for (Scalar x : logits.load(place)) {
+                        after[0] = k.maximum(after[0], x);
+                        after[1] = k.maximum(after[1], -x);
+                      }
+                      return after;
+                    });
+                    Scalar greatest = k.blockMax(ends[0]), smallest = -k.blockMax(ends[1]);
+                    auto found = k.loop(
+                        k.integer(0), k.integer(steps), 1, {smallest, greatest}, [&](Index, ArrayRef<Scalar> interval) {
+                          Scalar middle = 0.5 * interval[0] + 0.5 * interval[1];
+                          auto counted = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+                            Scalar sum = before[0];
+                            for (Scalar x : logits.load(place))
+                              sum = sum + k.select(k.less(x, middle), k.number(0), k.number(1));
+                            return KernelBuilder::Carried{sum};
+                          });
+                          Value isLess = k.less(k.blockSum(counted[0]), k.number(count));
+                          return KernelBuilder::Carried{k.select(isLess, interval[0], middle),
+                                                        k.select(isLess, middle, interval[1])};
+                        });
+                    // The greatest itself is met where it alone is kept.
+                    auto top = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
+                      Scalar sum = before[0];
+                      for (Scalar x : logits.load(place))
+                        sum = sum + k.select(k.less(x, found[1]), k.number(0), k.number(1));
+                      return KernelBuilder::Carried{sum};
+                    });
+                    Scalar bound = k.select(k.less(k.blockSum(top[0]), k.number(count)), found[0], found[1]);
+                    logits.over([&](Index place) {
+                      KernelBuilder::Carried result;
+                      for (Scalar x : logits.load(place))
+                        result.push_back(k.select(k.less(x, bound), greatest - leftOut, x));
+                      k.storeVector(result, k.pointer(1), logits.first + place);
+                    });
+                  });
   call.launch(kernel, {productOf(call.operandType(0).shape[0])}, kThreads, {operandArgument(0), resultArgument(0)});
 }
 
