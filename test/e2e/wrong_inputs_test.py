@@ -73,8 +73,8 @@ def main():
 
         spec = model_variant(folder, "gpt", lambda m: edit_json(m / "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"]))
         fails(folder, "architecture", spec, "gpt_neox", "llama")
-        spec = model_variant(folder, "dynamic", lambda m: edit_json(m / "config.json", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}))
-        fails(folder, "rope", spec, "dynamic")
+        spec = model_variant(folder, "proportional", lambda m: edit_json(m / "config.json", rope_parameters={"rope_type": "proportional", "rope_theta": 1e4, "factor": 2.0}))
+        fails(folder, "rope", spec, "proportional")
 
         weights = lambda m: m / "model.safetensors"
         spec = model_variant(folder, "truncated", lambda m: weights(m).write_bytes(weights(m).read_bytes()[:-1000]))
