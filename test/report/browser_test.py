@@ -100,7 +100,7 @@ def main():
         # Names that browsers would take for something else.
         hostile = SyntheticRun(name="<script>alert(1)</script>")
         hostile.metrics.append({"stage": "<img src=x onerror=alert(1)>", "step": 1, "loss": 1.0})
-        pages = {"one": (runs[:1], 8), "two": (runs, 9), "hostile": ([hostile.write(folder / "hostile")], 9)}
+        pages = {"one": (runs[:1], 9), "two": (runs, 10), "hostile": ([hostile.write(folder / "hostile")], 10)}
         tab = browser.Browser(program)
         try:
             check_the_check(tab, folder)
