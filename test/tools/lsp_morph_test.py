@@ -91,7 +91,7 @@ class Morph(LspTest):
         text = GOOD.replace("if gated {", "if base.qk_norm {").replace("= log(1 + h) if gated", "= 1 if base.qk_norm")
         document = self.open(text)
         self.assertIn("a condition", document.hover("if base.qk_|norm {"))
-        self.assertIn("normalises each head's queries and keys", document.hover("if base.qk_|norm {"))
+        self.assertIn("normalises queries and keys", document.hover("if base.qk_|norm {"))
 
     def test_hover_and_range_behind_characters_beyond_the_bmp(self):
         text = "mixer a() {\n  doc \"𝄞𝄞\" // 𝄞\n  /**/\n  return x\n}\n".replace("  /**/\n", "")
