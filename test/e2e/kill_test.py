@@ -3,8 +3,8 @@
 
     kill_test.py [--kills 25] [--seed 0] [--precision bf16] [--threads 2] [--set KEY=VALUE ...]
 
-Every kill has a stage, drawn beforehand. Two of three in a stage that trains come at a random step, so that the next
-start goes on from a checkpoint; the others come a random part of the stage's duration after its begin: into its start,
+Every kill has a stage, drawn beforehand. Two of three come at a random step of a stage that trains, so that the next
+start goes on from a checkpoint; the others come a random part of any stage's duration after its begin: into its start,
 its last writes, the renaming of its folder, the compilation before it. In its environment:
 MORPH_BIN=build/bin MORPH_SOURCE_DIR=. as ctest sets them.
 """
@@ -118,13 +118,14 @@ def main():
         expected = numbers(folder / "whole")
 
         # In ascending order, so that each run goes on a little further.
-        stages = sorted(generator.randrange(len(durations)) for _ in range(arguments.kills))
+        trained = sorted(whole.steps)
+        kills = sorted((generator.choice(trained), True) if kill % 3 < 2 else (generator.randrange(len(durations)), False)
+                       for kill in range(arguments.kills))
         hit, resumed, finished, out = collections.Counter(), 0, 0, "killed-0"
-        for stage in stages:
+        for stage, within in kills:
             run = start(out)
             # In the first half: the kill takes its time.
-            steps = whole.steps.get(stage, 0) // 2 if generator.randrange(3) else 0
-            step = generator.randrange(4, steps) if steps else 0
+            step = generator.randrange(4, whole.steps[stage] // 2) if within else 0
             killed = run.kill_after(stage, step, 0 if step else generator.random() * durations[stage])
             resumed += run.resumed()
             if killed:
