@@ -144,6 +144,18 @@ template <typename Sum, typename Factor> struct Experts {
     });
   }
 
+  /// Adds the rows of `from_RC`, each times scale(its row of N), to those of `to` [N,C] that `list` [R] names.
+  template <typename Scale>
+  void scatter(const Sum *from_RC, const int64_t *list, int64_t count, const Scale &scale, Sum *to) const {
+    forRows(count, width, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const Sum factor = scale(list[r]), *const from = from_RC + r * width;
+        for (int64_t c = 0; c < width; ++c)
+          to[list[r] * width + c] += factor * from[c];
+      }
+    });
+  }
+
   /// Calls body(expert, list, count) for every block of rows that chose an expert, experts in order and rows in theirs.
   template <typename Body> void forBlocks(int64_t *list, const Body &body) const {
     for (int64_t expert = 0; expert < experts; ++expert) {
@@ -195,15 +207,7 @@ void experts(const KernelCall &call) {
           gatedRow(h_RW + r * 2 * inner, Sum(1), inner, a_RF + r * inner);
       });
       moe.multiply(count, width, inner, a_RF, false, moe.down(expert), true, z_RC);
-      forRows(count, width, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) {
-          const Sum share = moe.share(rows[r], expert);
-          const Sum *const z = z_RC + r * width;
-          Sum *const y = y_NC + rows[r] * width;
-          for (int64_t c = 0; c < width; ++c)
-            y[c] += share * z[c];
-        }
-      });
+      moe.scatter(z_RC, rows, count, [&](int64_t row) { return moe.share(row, expert); }, y_NC);
     });
   });
 }
@@ -249,14 +253,7 @@ void expertsInputGrad(const KernelCall &call) {
               h_RW + r * 2 * inner, da_RF + r * inner, moe.share(rows[r], expert), inner, dh_RW + r * 2 * inner);
       });
       moe.multiply(count, width, 2 * inner, dh_RW, false, moe.gateUp(expert), false, z_RC);
-      forRows(count, width, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) {
-          const Sum *const z = z_RC + r * width;
-          Sum *const dx = dx_NC + rows[r] * width;
-          for (int64_t c = 0; c < width; ++c)
-            dx[c] += z[c];
-        }
-      });
+      moe.scatter(z_RC, rows, count, [](int64_t) { return Sum(1); }, dx_NC);
     });
   });
 }

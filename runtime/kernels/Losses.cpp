@@ -62,42 +62,45 @@ std::vector<at::Tensor> klDivergenceReference(const KernelCall &call) {
   return {(p.exp() * (p - q)).sum(1)};
 }
 
-void klDivergence(const KernelCall &call) {
-  const at::Tensor &teacher_NV = call.operands[0], &student_NV = call.operands[1], &kl_N = call.results[0];
+/// Calls body(n, teacher, student, width, teacherShift, studentShift) for every row of the logits [N,V] of both; a
+/// shift is the logarithm of a row's sum of exponentials.
+template <typename Body>
+void forLogitPairs(const at::Tensor &teacher_NV, const at::Tensor &student_NV, const Body &body) {
   TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
               student_NV.sizes());
-  int64_t rows = student_NV.size(0), width = student_NV.size(1);
+  const int64_t rows = student_NV.size(0), width = student_NV.size(1);
   withType(student_NV, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const T *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
-    T *out = kl_N.mutable_data_ptr<T>();
     forRows(rows, width, [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
         const T *teacher = p + n * width, *student = q + n * width;
-        out[n] = klRow(teacher, student, width, logSumExpRow(teacher, width), logSumExpRow(student, width));
+        body(n, teacher, student, width, logSumExpRow(teacher, width), logSumExpRow(student, width));
       }
     });
   });
 }
 
+void klDivergence(const KernelCall &call) {
+  void *const out = call.results[0].mutable_data_ptr();
+  forLogitPairs(call.operands[0], call.operands[1],
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
+                  static_cast<decltype(teacherShift) *>(out)[n] =
+                      klRow(teacher, student, width, teacherShift, studentShift);
+                });
+}
+
 void klDivergenceGrad(const KernelCall &call) {
-  const at::Tensor &dy_N = call.operands[0], &teacher_NV = call.operands[1], &student_NV = call.operands[2];
-  const at::Tensor &result_NV = call.results[0];
-  int64_t rows = student_NV.size(0), width = student_NV.size(1);
-  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes() && dy_N.numel() == rows, "teacher ", teacher_NV.sizes(),
-              ", student ", student_NV.sizes());
-  withType(student_NV, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    const T *dy = dy_N.const_data_ptr<T>(), *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
-    T *out = result_NV.mutable_data_ptr<T>();
-    forRows(rows, width, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        const T *teacher = p + n * width, *student = q + n * width;
-        klGradRow(teacher, student, out + n * width, width, logSumExpRow(teacher, width), logSumExpRow(student, width),
-                  dy[n]);
-      }
-    });
-  });
+  const at::Tensor &dy_N = call.operands[0], &student_NV = call.operands[2];
+  TORCH_CHECK(dy_N.numel() == student_NV.size(0), "dy ", dy_N.sizes(), " for logits ", student_NV.sizes());
+  const void *const dy = dy_N.const_data_ptr();
+  void *const out = call.results[0].mutable_data_ptr();
+  forLogitPairs(call.operands[1], student_NV,
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
+                  using T = decltype(teacherShift);
+                  klGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherShift, studentShift,
+                            static_cast<const T *>(dy)[n]);
+                });
 }
 
 std::vector<at::Tensor> reverseKlDivergenceReference(const KernelCall &call) {
@@ -106,42 +109,26 @@ std::vector<at::Tensor> reverseKlDivergenceReference(const KernelCall &call) {
 }
 
 void reverseKlDivergence(const KernelCall &call) {
-  const at::Tensor &teacher_NV = call.operands[0], &student_NV = call.operands[1], &kl_N = call.results[0];
-  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
-              student_NV.sizes());
-  int64_t rows = student_NV.size(0), width = student_NV.size(1);
-  withType(student_NV, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    const T *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
-    T *out = kl_N.mutable_data_ptr<T>();
-    forRows(rows, width, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        const T *teacher = p + n * width, *student = q + n * width;
-        out[n] = klRow(student, teacher, width, logSumExpRow(student, width), logSumExpRow(teacher, width));
-      }
-    });
-  });
+  void *const out = call.results[0].mutable_data_ptr();
+  forLogitPairs(call.operands[0], call.operands[1],
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
+                  static_cast<decltype(teacherShift) *>(out)[n] =
+                      klRow(student, teacher, width, studentShift, teacherShift);
+                });
 }
 
 void reverseKlDivergenceGrad(const KernelCall &call) {
-  const at::Tensor &dy_N = call.operands[0], &teacher_NV = call.operands[1], &student_NV = call.operands[2];
-  const at::Tensor &result_NV = call.results[0];
-  int64_t rows = student_NV.size(0), width = student_NV.size(1);
-  TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes() && dy_N.numel() == rows, "teacher ", teacher_NV.sizes(),
-              ", student ", student_NV.sizes());
-  withType(student_NV, [&](auto *type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    const T *dy = dy_N.const_data_ptr<T>(), *p = teacher_NV.const_data_ptr<T>(), *q = student_NV.const_data_ptr<T>();
-    T *out = result_NV.mutable_data_ptr<T>();
-    forRows(rows, width, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        const T *teacher = p + n * width, *student = q + n * width;
-        const T teacherShift = logSumExpRow(teacher, width), studentShift = logSumExpRow(student, width);
-        reverseKlGradRow(teacher, student, out + n * width, width, teacherShift, studentShift,
-                         klRow(student, teacher, width, studentShift, teacherShift), dy[n]);
-      }
-    });
-  });
+  const at::Tensor &dy_N = call.operands[0], &student_NV = call.operands[2];
+  TORCH_CHECK(dy_N.numel() == student_NV.size(0), "dy ", dy_N.sizes(), " for logits ", student_NV.sizes());
+  const void *const dy = dy_N.const_data_ptr();
+  void *const out = call.results[0].mutable_data_ptr();
+  forLogitPairs(call.operands[1], student_NV,
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
+                  using T = decltype(teacherShift);
+                  reverseKlGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherShift,
+                                   studentShift, klRow(student, teacher, width, studentShift, teacherShift),
+                                   static_cast<const T *>(dy)[n]);
+                });
 }
 
 /// What keep_top takes off the greatest logit of a row for those that it leaves out.
