@@ -109,6 +109,22 @@ Json poolAnswers(const std::vector<Json> &rows, const char *measure) {
   return pooled;
 }
 
+/// The loss of each part of a window in all rows, the mean over seeds; empty where their windows have other parts.
+Json poolPositions(const std::vector<Json> &rows) {
+  Json parts = rows.front().value("by_position", Json::array());
+  for (size_t p = 0; p < parts.size(); ++p) {
+    std::vector<double> losses;
+    for (const Json &row : rows) {
+      const Json others = row.value("by_position", Json::array());
+      if (others.size() != parts.size())
+        return Json::array();
+      losses.push_back(others[p].value("cross_entropy", std::nan("")));
+    }
+    parts[p]["cross_entropy"] = meanOf(losses);
+  }
+  return parts;
+}
+
 /// The loss of text in all rows: of each window the mean over seeds.
 void poolText(const std::vector<Json> &rows, Json &pooled) {
   std::vector<double> windows(rows.front().value("by_sample", std::vector<double>()).size(), 0);
@@ -128,13 +144,7 @@ void poolText(const std::vector<Json> &rows, Json &pooled) {
   pooled["cross_entropy_interval"] = add(mean, meanInterval(bySeed), meanInterval(windows));
   pooled["perplexity"] = std::exp(mean);
   pooled["tokens"] = meanOf(valuesOf(rows, "tokens"));
-  pooled["by_position"] = rows.front().value("by_position", Json::array());
-  for (size_t part = 0; part < pooled["by_position"].size(); ++part) {
-    std::vector<double> losses;
-    for (const Json &row : rows)
-      losses.push_back(row.at("by_position").at(part).at("cross_entropy").get<double>());
-    pooled["by_position"][part]["cross_entropy"] = meanOf(losses);
-  }
+  pooled["by_position"] = poolPositions(rows);
 }
 
 std::vector<Json> lists(const std::vector<Json> &summaries, const char *name) {
