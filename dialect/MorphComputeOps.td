@@ -293,7 +293,8 @@ def Morph_ExpertsOp : Morph_DifferentiableOp<"experts", [AllElementTypesMatch<["
   let description = [{
     gate_up_e is [2F,C], its first F rows give g and the others u; down_e is [C,F]. Experts of which routing [...,E] is
     exactly zero are left out, and so are their gradients: what is left out stands not in the result, whatever it would
-    be. `active` is how many experts a row has, by which costs are counted.
+    be. `active` is how many shares of a row are not zero at most, which is for the program to keep (as a top_k_softmax of
+    that count does): costs count by it, and a GPU's kernel has places for so many.
     Constraints: experts_c1 x is [...,C]; experts_c2 routing is [...,E] with the leading dimensions of x; experts_c3 down
     is [E,C,F]; experts_c4 gate_up is [E,2F,C]; experts_c5 active is from 1 to E.
   }];
