@@ -47,7 +47,8 @@ LINEAR = {"kind": "lightning", "class": "MorphLightning", "weights": "linear_att
 AROUND = {"activation": "silu", "head_dim": HEAD_DIM, "rms_norm_eps": 1e-6, "qk_norm_eps": None, "qk_norm_wide": False,
           "qk_norm_offset": 0.0, "attention_scale": HEAD_DIM ** -0.5, "attention_softcap": None,
           "norms": ["input_layernorm", "post_attention_layernorm"], "norm_offset": 0.0, "embedding_scale": 1.0,
-          "logit_softcap": None, "ropes": {"rope": {"inverse_frequencies": ROTARY, "attention_factor": 1.0}}}
+          "logit_softcap": None, "ropes": {"rope": {"inverse_frequencies": ROTARY, "attention_factor": 1.0}},
+          "experts": None}
 MIXERS = {"layers": [LINEAR, {"kind": "full", "weights": "self_attn", "window": None, "rope": "rope"}, LINEAR],
           "model": AROUND, "classes": CLASSES,
           "states": {"MorphLightning": {"state": "[batch, heads 4, key 8, value 8] in fp32"}},

@@ -47,7 +47,7 @@ def make_config(mixers, qkv_bias=False, o_bias=False, qk_norm_eps=None, rope=Non
                "logit_softcap": None, "attention_scale": HEAD_DIM ** -0.5, "attention_softcap": None,
                "ropes": {"rope": rope or {
                    "inverse_frequencies": [10000.0 ** (-2 * i / HEAD_DIM) for i in range(HEAD_DIM // 2)],
-                   "attention_factor": 1.0}}})
+                   "attention_factor": 1.0}}, "experts": None})
 
 
 def compile_stack(stack, base="llama"):

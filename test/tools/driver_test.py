@@ -771,7 +771,7 @@ class DriverTest(unittest.TestCase):
             (): "A subcommand is required",
             ("run",): "SPEC is required",
             ("run", "a", "--frob"): "--frob",
-            ("eval", "model", "--tokens", "t", "--length", "1"): "--length",
+            ("eval", ".", "--tokens", "t", "--length", "1"): "--length",
             ("eval", "nowhere", "--tokens", "t", "--length", "8"): "no such model folder: nowhere",
             ("generate", "nowhere", "--prompt", "a"): "no such model folder: nowhere",
             ("export", "nowhere"): "is not a run directory",

@@ -3,8 +3,7 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
-#include "tools/morph/Machine.h"
-#include "tools/morph/SpecArguments.h"
+#include "tools/morph/FolderArguments.h"
 
 #include <memory>
 
@@ -13,28 +12,23 @@ using namespace morph;
 namespace {
 
 struct Arguments {
-  std::string model, tokens, tokenType = "u16", perToken, precision = "fp32", device = "cpu";
+  FolderArguments folder;
+  std::string tokens, tokenType = "u16", perToken;
   int64_t documents = 0, begin = -1, length = 0;
   bool json = false;
 };
 
 Status evaluate(const Toolchain &tools, const Arguments &arguments) {
   std::error_code error;
-  if (!fs::is_directory(arguments.model, error))
-    return Status::invalid("no such model folder: " + arguments.model,
-                           "expected a folder with config.json and *.safetensors");
   if (!fs::exists(arguments.tokens, error))
     return Status::invalid("no such token file: " + arguments.tokens);
-  MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
-  const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "read.json";
-  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
-  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "read", "precision=" + arguments.precision, plan));
-  Command command{{runtime, "eval", "--plan", "read=" + plan.string(), "--weights", arguments.model, "--tokens",
-                   arguments.tokens, "--token-dtype", arguments.tokenType, "--length", std::to_string(arguments.length),
-                   "--device", arguments.device}};
+  MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> program,
+                         compileFolder(tools, arguments.folder, "read", folder.path()));
+  Command command{{runtime, "eval", "--tokens", arguments.tokens, "--token-dtype", arguments.tokenType, "--length",
+                   std::to_string(arguments.length)}};
+  command.arguments.insert(command.arguments.end(), program.begin(), program.end());
   auto add = [&](const char *name, const std::string &value) {
     command.arguments.insert(command.arguments.end(), {name, value});
   };
@@ -54,7 +48,7 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
 void morph::addEvalCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command = app.add_subcommand("eval", "Cross-entropy and perplexity of a Hugging Face folder on token ids");
-  command->add_option("MODEL", arguments->model, "The folder, a base model's or a hybrid's")->required();
+  addFolderArguments(*command, arguments->folder);
   command->add_option("--tokens", arguments->tokens, "File of token ids, little endian")->required();
   command->add_option("--token-dtype", arguments->tokenType, "Type of an id")
       ->check(CLI::IsMember({"u16", "u32"}))
@@ -69,10 +63,6 @@ void morph::addEvalCommand(CLI::App &app, Action &action) {
       ->check(CLI::Range(int64_t(2), int64_t(1) << 30));
   command->add_option("--per-token", arguments->perToken,
                       "Write each target's log-probability to this safetensors file");
-  command->add_option("--precision", arguments->precision, "Element type of products")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
-      ->capture_default_str();
-  addDeviceArgument(*command, arguments->device);
   command->add_flag("--json", arguments->json, "Print JSON: cross_entropy, perplexity, tokens");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return evaluate(tools, *arguments); }; });

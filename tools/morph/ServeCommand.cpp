@@ -4,8 +4,7 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
-#include "tools/morph/Machine.h"
-#include "tools/morph/SpecArguments.h"
+#include "tools/morph/FolderArguments.h"
 
 #include <memory>
 
@@ -15,7 +14,7 @@ namespace {
 
 /// What the engine is told, of both commands.
 struct EngineArguments {
-  std::string model, device = "cpu", precision = "fp32";
+  FolderArguments folder;
   int64_t threads = 0, slots = 8, chunk = 512, prefixCache = 512, context = 0;
   double memoryLimit = 0;
 };
@@ -24,11 +23,7 @@ struct EngineArguments {
 using Flags = std::vector<std::string>;
 
 void addEngineArguments(CLI::App &command, EngineArguments &arguments) {
-  command.add_option("MODEL", arguments.model, "The folder, a base model's or a hybrid's")->required();
-  addDeviceArgument(command, arguments.device);
-  command.add_option("--precision", arguments.precision, "Of products and of kept keys and values")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
-      ->capture_default_str();
+  addFolderArguments(command, arguments.folder);
   command.add_option("--threads", arguments.threads, "CPU threads (default: all cores)")->check(CLI::PositiveNumber);
   command
       .add_option("--prefix-cache-mb", arguments.prefixCache, "States of texts that are kept, least recently used out")
@@ -45,27 +40,19 @@ void addEngineArguments(CLI::App &command, EngineArguments &arguments) {
 }
 
 Status runFront(const Toolchain &tools, const EngineArguments &arguments, const char *front, const Flags &flags) {
-  std::error_code error;
-  if (!fs::is_directory(arguments.model, error))
-    return Status::invalid("no such model folder: " + arguments.model,
-                           "expected a folder with config.json, *.safetensors and tokenizer.json");
-  MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
-  const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script(front));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  const fs::path ir = folder.path() / "model.mlir", plan = folder.path() / "decode.json";
-  MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
-  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, "decode", "precision=" + arguments.precision, plan));
-  Command command{{python, script, "--model", arguments.model}};
+  MORPH_ASSIGN_OR_RETURN(const Flags program, compileFolder(tools, arguments.folder, "decode", folder.path()));
+  Command command{{python, script, "--model", arguments.folder.model}};
   auto add = [&](const Flags &more) { command.arguments.insert(command.arguments.end(), more.begin(), more.end()); };
   add(flags);
   if (arguments.context > 0)
     add({"--context", std::to_string(arguments.context)});
-  add({"--", runtime, "serve", "--plan", "decode=" + plan.string(), "--weights", arguments.model, "--device",
-       arguments.device, "--slots", std::to_string(arguments.slots), "--chunk", std::to_string(arguments.chunk),
+  add({"--", runtime, "serve", "--slots", std::to_string(arguments.slots), "--chunk", std::to_string(arguments.chunk),
        "--prefix-cache-mb", std::to_string(arguments.prefixCache)});
+  add(program);
   if (arguments.threads > 0)
     add({"--threads", std::to_string(arguments.threads)});
   if (arguments.memoryLimit > 0)
@@ -82,8 +69,8 @@ struct ServeArguments {
 
 struct ChatArguments {
   EngineArguments engine;
-  int64_t maxTokens = 1024, seed = 0;
-  double temperature = 0.7, topP = 1;
+  SamplingArguments sampling{.temperature = 0.7};
+  int64_t maxTokens = 1024;
   bool showsCounts = false;
 };
 
@@ -152,21 +139,15 @@ void morph::addChatCommand(CLI::App &app, Action &action) {
   command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--temperature", arguments->temperature, "0: the most likely token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--top-p", arguments->topP, "Of the tokens the most likely of this share")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--seed", arguments->seed, "Of what is drawn")->capture_default_str();
+  addSamplingArguments(*command, arguments->sampling);
   command->add_flag("--show-counts", arguments->showsCounts,
                     "Say of each turn how many tokens it has, and how many were kept");
   command->footer("/reset begins anew, /exit or the end of the input ends it, Ctrl-C stops an answer.");
   command->callback([&action, arguments] {
     action = [arguments](const Toolchain &tools) {
       const ChatArguments &a = *arguments;
-      Flags flags = {"--max-tokens", std::to_string(a.maxTokens), "--temperature", std::to_string(a.temperature),
-                     "--top-p",      std::to_string(a.topP),      "--seed",        std::to_string(a.seed)};
+      Flags flags = a.sampling.flags();
+      flags.insert(flags.end(), {"--max-tokens", std::to_string(a.maxTokens)});
       if (a.showsCounts)
         flags.push_back("--show-counts");
       return runFront(tools, a.engine, "serve/chat.py", flags);

@@ -425,7 +425,7 @@ class MorphDecoderLayer(nn.Module):
         self.mixer_name, self.rope_name = mixer["weights"], mixer["rope"]
         setattr(self, self.mixer_name, MorphSoftmaxAttention(config, mixer) if mixer["kind"] == "full"
                 else DECLARED[mixer["class"]](config))
-        experts = config.morph.get("experts")
+        experts = config.morph["experts"]
         self.mlp = MorphMixture(config) if experts and layer in experts["layers"] else MorphMLP(config)
         norms = config.morph["norms"]
         for name in norms:
