@@ -104,7 +104,7 @@ Expanded MixerConvOp::expandStatement(MixerExpander &expander, ValueRange operan
       expander.getState(getState(), getTensorType(getContext(), {type.getDimSize(0), filter[2] - 1, filter[0]}));
   if (failed(state))
     return failure();
-  FailureOr<ShortConvOp> convolved = expander.create<ShortConvOp>(*masked, operands[1], *state);
+  FailureOr<ShortConvOp> convolved = expander.create<ShortConvOp>(*masked, operands[1], *state, /*begins=*/Value());
   if (failed(convolved))
     return failure();
   expander.setState(convolved->getFinalState());
@@ -138,7 +138,7 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
   Builder attributes(getContext());
   FailureOr<LinearAttentionOp> attention = expander.create<LinearAttentionOp>(
       given.getQ(), *k, given.getV(), decayOfRank(1), decayOfRank(3), decayOfRank(4), given.getBeta(), given.getWrite(),
-      given.getErase(), given.getBonus(), *state, attributes.getF64FloatAttr(*scale),
+      given.getErase(), given.getBonus(), *state, /*begins=*/Value(), attributes.getF64FloatAttr(*scale),
       attributes.getI64IntegerAttr(*chunk), getNormaliser() ? attributes.getF64FloatAttr(*normaliser) : FloatAttr(),
       /*keep_states=*/UnitAttr(), /*keep_written=*/UnitAttr());
   if (failed(attention))
@@ -173,7 +173,7 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
   }
   IntegerAttr seen = getWindow() ? IntegerAttr::get(IntegerType::get(getContext(), 64), *window) : IntegerAttr();
   FailureOr<AttentionOp> attention = expander.create<AttentionOp>(
-      operands[0], k, v, expander.getStart(), ringOffset, FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
+      operands[0], k, v, expander.getStart(), ringOffset, /*begins=*/Value(), FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
       *softcap != 0 ? FloatAttr::get(Float64Type::get(getContext()), *softcap) : FloatAttr(), /*keep_lse=*/UnitAttr());
   if (failed(attention))
     return failure();

@@ -349,6 +349,10 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     position p lies in slot p mod S. When the program runs, S is at least the window and the T - 1 positions after it,
     or, where that is less or there is no window, offset[b] + T for every b.
 
+    With `begins` [B,T] the window of a sequence holds several documents: query t sees no key before begins[b,t], where its
+    document begins. Positions of a document stand together, T is S, and there is neither start nor offset
+    (morph-separate-documents).
+
     A score is scale * product or, with a `softcap` c, c * tanh(scale * product / c), which lies within -c and c.
 
     With `keep_lse` there is a second result for attention_grad, which finds it again otherwise: [B,H,T], the logarithm of
@@ -356,16 +360,19 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     for it.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
-    [B]; attention_c8 softcap is positive.
+    [B]; attention_c8 softcap is positive; attention_c9 begins is [B,T]; attention_c10 begins comes without start and
+    offset.
   }];
   let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Index>:$offset, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
+      Optional<Morph_Index>:$offset, Optional<Morph_Index>:$begins, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
       UnitAttr:$keep_lse);
   let results = (outs Morph_Float:$result, Variadic<Morph_Float>:$kept);
   let rules = [HasShape<"q", "BTHD", "attention_c1">, HasShape<"k", "BSGD", "attention_c2">,
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
-      HasShape<"offset", "B", "attention_c7">, Positive<"softcap", "attention_c8">];
+      HasShape<"offset", "B", "attention_c7">, Positive<"softcap", "attention_c8">,
+      HasShape<"begins", "BT", "attention_c9">, AtMostOne<"start|begins", "attention_c10">,
+      AtMostOne<"offset|begins", "attention_c10">];
   let resultShapes = ["BTHD", "?keep_lse=BHT"];
   let factors = ["q", "k", "v"];
   let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
@@ -373,8 +380,9 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
   let flops = [{ 4 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('S'), d.integer("window", d('S'))) }];
   let scratch = "attentionScratch(d)";
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? `scale` $scale (`window` $window^)? (`softcap` $softcap^)?
-    (`keep_lse` $keep_lse^)? attr-dict `:` type($q) `,` type($k) `,` type($v) (`start` type($start)^)? (`offset` type($offset)^)?
+    $q `,` $k `,` $v (`start` $start^)? (`offset` $offset^)? (`begins` $begins^)? `scale` $scale (`window` $window^)?
+    (`softcap` $softcap^)? (`keep_lse` $keep_lse^)? attr-dict `:` type($q) `,` type($k) `,` type($v)
+    (`start` type($start)^)? (`offset` type($offset)^)? (`begins` type($begins)^)?
   }];
 }
 
@@ -434,7 +442,8 @@ def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
 defvar linearAttentionOperands = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Float>:$head_decay,
     Optional<Morph_Float>:$decay, Optional<Morph_Float>:$channel_decay, Optional<Morph_Float>:$beta,
     Optional<Morph_Float>:$write, Optional<Morph_Float>:$erase, Optional<Morph_Float>:$bonus,
-    Optional<Morph_Float>:$state, F64Attr:$scale, I64Attr:$chunk, OptionalAttr<F64Attr>:$normaliser);
+    Optional<Morph_Float>:$state, Optional<Morph_Index>:$begins, F64Attr:$scale, I64Attr:$chunk,
+    OptionalAttr<F64Attr>:$normaliser);
 defvar linearAttentionRules = [HasShape<"q", "BTGK", "linear_attention_c1">,
     HasShape<"k", "BTGK", "linear_attention_c2">, HasShape<"v", "BTHV", "linear_attention_c3">,
     Divides<"G", "H", "linear_attention_c4">, HasShape<"head_decay", "H", "linear_attention_c5">,
@@ -444,7 +453,8 @@ defvar linearAttentionRules = [HasShape<"q", "BTGK", "linear_attention_c1">,
     Together<"write|erase", "linear_attention_c8">, AtMostOne<"beta|write", "linear_attention_c8">,
     HasShape<"bonus", "HK", "linear_attention_c9">, Size<"W", "V + ?normaliser", "linear_attention_c10">,
     HasShape<"state", "BHKW", "linear_attention_c10">, Range<"chunk", "1", kChunk, "linear_attention_c11">,
-    Positive<"normaliser", "linear_attention_c12">, Size<"N", "T // chunk", "">];
+    Positive<"normaliser", "linear_attention_c12">, HasShape<"begins", "BT", "linear_attention_c13">,
+    AtMostOne<"state|begins", "linear_attention_c14">, Size<"N", "T // chunk", "">];
 
 def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [AttrSizedOperandSegments, AllElementTypesMatch<["q", "k", "v"]>]> {
@@ -466,6 +476,9 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     the place of `state`. Computed in chunks of `chunk` positions; the result does not depend on it but for rounding. A
     position with a zero k does nothing to a zero state.
 
+    With `begins` [B,T] the window of a sequence holds several documents, that of position t beginning at begins[b,t]: S is
+    zero before each, and the final state is the last one's (morph-separate-documents).
+
     For linear_attention_grad, which finds them again otherwise, there are two more results: with `keep_states` the states
     [B,H,N,K,W] at the starts of the N chunks, with `keep_written` [B,T,H,W] what a position adds under its key or vector:
     v - (D S)^T k of the delta rule, b^T D S of `write`, else v (with its column of ones). morph-keep-states asks for them.
@@ -474,7 +487,8 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
     [B,T,H,K]; linear_attention_c6 there is one decay at most; linear_attention_c7 beta is [B,T,H], write and erase
     are [B,T,H,K]; linear_attention_c8 write and erase come together and without beta; linear_attention_c9 bonus is
     [H,K]; linear_attention_c10 state is [B,H,K,W]; linear_attention_c11 chunk is positive and within the limit;
-    linear_attention_c12 normaliser is positive.
+    linear_attention_c12 normaliser is positive; linear_attention_c13 begins is [B,T]; linear_attention_c14 begins comes
+    without state.
   }];
   let arguments = !con(linearAttentionOperands, (ins UnitAttr:$keep_states, UnitAttr:$keep_written));
   let results = (outs Morph_Float:$result, Morph_Float:$final_state, Variadic<Morph_Float>:$kept);
@@ -487,35 +501,38 @@ def Morph_LinearAttentionOp : Morph_DifferentiableOp<"linear_attention",
   let scratch = "linearAttentionScratch(d)";
   let assemblyFormat = [{
     $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)? (`beta` $beta^)?
-    (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? `scale` $scale `chunk` $chunk
+    (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)? (`begins` $begins^)? `scale` $scale `chunk` $chunk
     (`normaliser` $normaliser^)? (`keep_states` $keep_states^)? (`keep_written` $keep_written^)?
     attr-dict `:` type($q) `,` type($k) `,` type($v)
     (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
     (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
-    (`state` type($state)^)?
+    (`state` type($state)^)? (`begins` type($begins)^)?
   }];
 }
 
-def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv"> {
+def Morph_ShortConvOp : Morph_DifferentiableOp<"short_conv", [AttrSizedOperandSegments]> {
   let summary = "Causal depthwise convolution of x [B,T,C] with weight [C,1,W]: output [B,T,C] and final state";
   let description = [{
     `state` [B,W-1,C] holds the inputs before the first position (zero where absent); the final state is the last W-1
-    inputs, in the place of `state`.
+    inputs, in the place of `state`. With `begins` [B,T] the window of a sequence holds several documents, that of position
+    t beginning at begins[b,t]; nothing before that is an input of its.
     Constraints: short_conv_c1 x is [B,T,C]; short_conv_c2 weight is [C,1,W] with W at least 2; short_conv_c3 state is
-    [B,W-1,C].
+    [B,W-1,C]; short_conv_c4 begins is [B,T]; short_conv_c5 begins comes without state.
   }];
-  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
+  let arguments = (ins Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state, Optional<Morph_Index>:$begins);
   let results = (outs Morph_Float:$result, Morph_Float:$final_state);
   let rules = [HasShape<"x", "BTC", "short_conv_c1">, HasShape<"weight", "C1W", "short_conv_c2">,
       Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
-      HasShape<"state", "BPC", "short_conv_c3">];
+      HasShape<"state", "BPC", "short_conv_c3">, HasShape<"begins", "BT", "short_conv_c4">,
+      AtMostOne<"state|begins", "short_conv_c5">];
   let resultShapes = ["BTC", "BPC"];
   let updates = ["", "state"];
   let mixesTokens = 1;
   let flops = "2 * d('B') * d('T') * d('C') * d('W')";
   let scratch = "alignedBytes(d('C') * d('W') * d.sumBytes())"; // The taps as rows.
   let assemblyFormat = [{
-    $x `,` $weight (`state` $state^)? attr-dict `:` type($x) `,` type($weight) (`,` type($state)^)?
+    $x `,` $weight (`state` $state^)? (`begins` $begins^)? attr-dict `:` type($x) `,` type($weight)
+    (`state` type($state)^)? (`begins` type($begins)^)?
   }];
 }
 

@@ -208,8 +208,8 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
     return {};
   }
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(),
-                                                  /*out=*/Value(), /*lse=*/Value(), getScaleAttr(), getWindowAttr(),
-                                                  getSoftcapAttr());
+                                                  /*out=*/Value(), /*lse=*/Value(), getBegins(), getScaleAttr(),
+                                                  getWindowAttr(), getSoftcapAttr());
   for (int i = 0; i < 3; ++i)
     if (needed[i])
       gradients[i] = gradient.getResult(i);
@@ -218,7 +218,8 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
 
 Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRef<bool> needed) {
   Gradients gradients(getNumOperands());
-  size_t inputs = getNumOperands() - (getState() ? 1 : 0);
+  // The state and the begins, which are the last, get none.
+  size_t inputs = getNumOperands() - (getState() ? 1 : 0) - (getBegins() ? 1 : 0);
   if (dy[1] || (getState() && needed[inputs])) {
     emitOpError() << "has no gradient by its states";
     return {};
@@ -227,7 +228,7 @@ Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, A
     return gradients;
   auto gradient = builder.create<LinearAttentionGradOp>(
       getLoc(), dy[0], /*states=*/Value(), /*written=*/Value(), getQ(), getK(), getV(), getHeadDecay(), getDecay(),
-      getChannelDecay(), getBeta(), getWrite(), getErase(), getBonus(), getState(), getScaleAttr(), getChunkAttr(),
+      getChannelDecay(), getBeta(), getWrite(), getErase(), getBonus(), getState(), getBegins(), getScaleAttr(), getChunkAttr(),
       getNormaliserAttr());
   for (size_t i = 0; i < inputs; ++i)
     if (needed[i])
@@ -243,7 +244,7 @@ Gradients ShortConvOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
   }
   if (!needed[0] && !needed[1])
     return gradients;
-  auto gradient = builder.create<ShortConvGradOp>(getLoc(), dy[0], getX(), getWeight(), getState());
+  auto gradient = builder.create<ShortConvGradOp>(getLoc(), dy[0], getX(), getWeight(), getState(), getBegins());
   if (needed[0])
     gradients[0] = gradient.getDx();
   if (needed[1])

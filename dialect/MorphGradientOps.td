@@ -182,18 +182,20 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
     same bits.
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
     attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit; attention_grad_c5 out is of
-    the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together; attention_grad_c7 softcap is positive.
+    the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together; attention_grad_c7 softcap is positive;
+    attention_grad_c8 begins is [B,T]; attention_grad_c9 begins comes without start.
   }];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
-      Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, F64Attr:$scale, OptionalAttr<I64Attr>:$window,
-      OptionalAttr<F64Attr>:$softcap);
+      Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, Optional<Morph_Index>:$begins, F64Attr:$scale,
+      OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
   let results = (outs Morph_Float:$dq, Morph_Float:$dk, Morph_Float:$dv);
   let rules = [HasShape<"dy", "BTHD", "attention_grad_c1">, HasShape<"q", "BTHD", "attention_grad_c1">,
       HasShape<"k", "BSGD", "attention_grad_c2">, HasShape<"v", "BSGD", "attention_grad_c2">,
       HasShape<"start", "B", "attention_grad_c2">, Divides<"G", "H", "attention_grad_c3">,
       Range<"window", "1", kDimension, "attention_grad_c4">, HasShape<"out", "BTHD", "attention_grad_c5">,
       HasShape<"lse", "BHT", "attention_grad_c5">, Together<"out|lse", "attention_grad_c6">,
-      Positive<"softcap", "attention_grad_c7">];
+      Positive<"softcap", "attention_grad_c7">, HasShape<"begins", "BT", "attention_grad_c8">,
+      AtMostOne<"start|begins", "attention_grad_c9">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;
@@ -202,9 +204,9 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
   }];
   let scratch = "attentionGradScratch(d)";
   let assemblyFormat = [{
-    $dy `,` $q `,` $k `,` $v (`start` $start^)? (`out` $out^)? (`lse` $lse^)? `scale` $scale (`window` $window^)?
-    (`softcap` $softcap^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v) (`,` type($start)^)? (`out` type($out)^)?
-    (`lse` type($lse)^)?
+    $dy `,` $q `,` $k `,` $v (`start` $start^)? (`out` $out^)? (`lse` $lse^)? (`begins` $begins^)? `scale` $scale
+    (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v)
+    (`,` type($start)^)? (`out` type($out)^)? (`lse` type($lse)^)? (`begins` type($begins)^)?
   }];
 }
 
@@ -230,11 +232,11 @@ def Morph_LinearAttentionGradOp : Morph_GradientOp<"linear_attention_grad",
   let assemblyFormat = [{
     $dy `,` $q `,` $k `,` $v (`head_decay` $head_decay^)? (`decay` $decay^)? (`channel_decay` $channel_decay^)?
     (`beta` $beta^)? (`write` $write^)? (`erase` $erase^)? (`bonus` $bonus^)? (`state` $state^)?
-    (`states` $states^)? (`written` $written^)? `scale` $scale
+    (`begins` $begins^)? (`states` $states^)? (`written` $written^)? `scale` $scale
     `chunk` $chunk (`normaliser` $normaliser^)? attr-dict `:` type($dy) `,` type($q) `,` type($k) `,` type($v)
     (`head_decay` type($head_decay)^)? (`decay` type($decay)^)? (`channel_decay` type($channel_decay)^)?
     (`beta` type($beta)^)? (`write` type($write)^)? (`erase` type($erase)^)? (`bonus` type($bonus)^)?
-    (`state` type($state)^)? (`states` type($states)^)? (`written` type($written)^)?
+    (`state` type($state)^)? (`begins` type($begins)^)? (`states` type($states)^)? (`written` type($written)^)?
   }];
 }
 
@@ -280,21 +282,23 @@ def Morph_ExpertsWeightGradOp : Morph_ExpertsGradOp<"experts_weight_grad"> {
   let scratch = "expertsWeightGradScratch(d)";
 }
 
-def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad"> {
+def Morph_ShortConvGradOp : Morph_GradientOp<"short_conv_grad", [AttrSizedOperandSegments]> {
   let summary = "Gradients of short_conv by x and weight, for a zero gradient of the final state";
   let description = [{Constraints: short_conv_grad_c1 dy is of the shape of x and the rest as in short_conv.}];
-  let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state);
+  let arguments = (ins Morph_Float:$dy, Morph_Float:$x, Morph_Float:$weight, Optional<Morph_Float>:$state,
+      Optional<Morph_Index>:$begins);
   let results = (outs Morph_Float:$dx, Morph_Float:$dweight);
   let rules = [HasShape<"x", "BTC", "short_conv_c1">, HasShape<"weight", "C1W", "short_conv_c2">,
       Range<"W", "2", kDimension, "short_conv_c2">, Size<"P", "W - 1", "short_conv_c2">,
-      HasShape<"state", "BPC", "short_conv_c3">, HasShape<"dy", "BTC", "short_conv_grad_c1">];
+      HasShape<"state", "BPC", "short_conv_c3">, HasShape<"begins", "BT", "short_conv_c4">,
+      AtMostOne<"state|begins", "short_conv_c5">, HasShape<"dy", "BTC", "short_conv_grad_c1">];
   let resultShapes = ["BTC", "C1W"];
   let mixesTokens = 1;
   let flops = "4 * d('B') * d('T') * d('C') * d('W')";
   let scratch = "alignedBytes(2 * d('C') * d('W') * d.sumBytes())"; // The taps as rows, and their gradients.
   let assemblyFormat = [{
-    $dy `,` $x `,` $weight (`state` $state^)? attr-dict
-    `:` type($dy) `,` type($x) `,` type($weight) (`,` type($state)^)?
+    $dy `,` $x `,` $weight (`state` $state^)? (`begins` $begins^)? attr-dict
+    `:` type($dy) `,` type($x) `,` type($weight) (`state` type($state)^)? (`begins` type($begins)^)?
   }];
 }
 

@@ -81,7 +81,7 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
     expansion.states = {k, v};
   }
   Value mixed = builder
-                    .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, getScaleAttr(), getWindowAttr(),
+                    .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, /*begins=*/Value(), getScaleAttr(), getWindowAttr(),
                                          getSoftcapAttr(), /*keep_lse=*/UnitAttr())
                     .getResult();
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());

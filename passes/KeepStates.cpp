@@ -26,7 +26,7 @@ struct Pair {
 
 /// Whether the gradient is that of the forward.
 bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
-  auto operandsOf = [](auto op) { return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()}; };
+  auto operandsOf = [](auto op) { return std::array<Value, 5>{op.getQ(), op.getK(), op.getV(), op.getStart(), op.getBegins()}; };
   return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() &&
          forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr() &&
          forward.getSoftcapAttr() == gradient.getSoftcapAttr();
@@ -37,7 +37,9 @@ bool belongTo(LinearAttentionOp forward, LinearAttentionGradOp gradient) {
         op.getQ(),    op.getK(),     op.getV(),     op.getHeadDecay(), op.getDecay(), op.getChannelDecay(),
         op.getBeta(), op.getWrite(), op.getErase(), op.getBonus(),     op.getState()};
   };
-  return operandsOf(forward) == operandsOf(gradient) && forward.getChunkAttr() == gradient.getChunkAttr() &&
+  // Of several documents nobody knows how many chunks there are.
+  return operandsOf(forward) == operandsOf(gradient) && !forward.getBegins() && !gradient.getBegins() &&
+         forward.getChunkAttr() == gradient.getChunkAttr() &&
          forward.getNormaliserAttr() == gradient.getNormaliserAttr();
 }
 
@@ -79,7 +81,7 @@ AttentionOp setKept(AttentionOp before, AttentionGradOp gradient, bool keeps) {
   OpBuilder builder(before);
   auto forward =
       builder.create<AttentionOp>(before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getStart(),
-                                  before.getOffset(), before.getScaleAttr(), before.getWindowAttr(),
+                                  before.getOffset(), before.getBegins(), before.getScaleAttr(), before.getWindowAttr(),
                                   before.getSoftcapAttr(), keeps ? builder.getUnitAttr() : UnitAttr());
   before.getResult().replaceAllUsesWith(forward.getResult());
   gradient.getOutMutable().assign(forward->getResults().take_front(keeps));
@@ -95,7 +97,7 @@ LinearAttentionOp setKept(LinearAttentionOp before, LinearAttentionGradOp gradie
   auto forward = builder.create<LinearAttentionOp>(
       before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getHeadDecay(), before.getDecay(),
       before.getChannelDecay(), before.getBeta(), before.getWrite(), before.getErase(), before.getBonus(),
-      before.getState(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(), flag,
+      before.getState(), before.getBegins(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(), flag,
       solves ? flag : UnitAttr());
   const ResultRange kept = forward.getKept();
   gradient.getStatesMutable().assign(kept.take_front(keeps));

@@ -284,6 +284,26 @@ def AddAdaptersPass : Morph_Pass<"morph-add-adapters"> {
   ];
 }
 
+def SeparateDocumentsPass : Morph_Pass<"morph-separate-documents"> {
+  let summary = "Let the positions of a program see their own document alone";
+  let description = [{
+    Windows of training may hold several documents, one after another. The program gets the input `begins` [B,T], of each
+    position the one where its document begins, and so does every op by which positions see each other: attention is masked,
+    recurrences and convolutions start anew. Rotary positions stay as they are: what comes of them depends on their
+    differences alone (`attention`; linear_mixer_c10 has it checked of declared mixers). Mixers of the program must be
+    expanded, and gradients not built yet: they take over what their ops have.
+
+    ```mlir
+    %y = morph.attention %q, %k, %v scale 0.5 : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>
+    ==>
+    %y = morph.attention %q, %k, %v begins %begins scale 0.5 : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32> begins tensor<?x?xi64>
+    ```
+  }];
+  let options = [
+    Option<"program", "program", "std::string", /*default=*/"", "Name of the program">,
+  ];
+}
+
 def DemandRowsPass : Morph_Pass<"morph-demand-rows"> {
   let summary = "Compute at some rows what is read at these rows alone";
   let description = [{

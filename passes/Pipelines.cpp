@@ -85,6 +85,8 @@ OptionRule makeReal(StringRef key, double ProgramOptions::*member, SmallVector<S
 llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef text) {
   const SmallVector<StringRef> all(programNames());
   const SmallVector<StringRef> training(ArrayRef<StringRef>{kTraining});
+  SmallVector<StringRef> ofWindows(training);
+  ofWindows.append({"score", "logits"});
   const OptionRule rules[] = {
       makeChoice("loss", &ProgramOptions::loss, {"gates"}, {"kl", "ce", "final_hidden", "layers"}),
       makeChoice("target", &ProgramOptions::target, {"gates"}, {"teacher", "local"}),
@@ -99,6 +101,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
       makeChoice("train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}),
       makeFlag("kl", &ProgramOptions::kl, {"score"}),
       makeFlag("gradients", &ProgramOptions::gradients, training),
+      makeFlag("separate", &ProgramOptions::separate, ofWindows),
       makeReal("clip", &ProgramOptions::clip, training),
       makeChoice("clip_by", &ProgramOptions::clipBy, training, {"all", "layer"}),
       makeReal("beta1", &ProgramOptions::beta1, training),
@@ -190,6 +193,8 @@ void addProgramPipeline(OpPassManager &manager, const ProgramOptions &options) {
     adapters.rank = options.adapterRank;
     manager.addNestedPass<ModelOp>(createAddAdaptersPass(adapters));
   }
+  if (options.separate)
+    manager.addNestedPass<ModelOp>(createSeparateDocumentsPass({options.program}));
   // Before differentiation: what is not needed gets no gradient, and a teacher and a student share their common part.
   manager.addNestedPass<ModelOp>(createDemandRowsPass());
   addCleanup(manager);

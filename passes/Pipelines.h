@@ -47,6 +47,8 @@ struct ProgramOptions {
   /// distill: kl or reverse_kl; the teacher's likeliest tokens that count, all where it is 0.
   std::string divergence = "kl";
   int64_t top = 0;
+  /// Programs that train, score and logits: no position sees another document of its window (morph-separate-documents).
+  bool separate = false;
   /// false leaves every op an instruction of its own.
   bool kernels = true;
   /// fp32 or bf16: what the factors of products are.
@@ -66,7 +68,7 @@ llvm::ArrayRef<llvm::StringRef> programNames();
 llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
-/// the program, expand its mixers, share what is computed twice, differentiate what trains and build its update (unless
+/// the program, expand its mixers, separate documents where asked, share what is computed twice, differentiate what trains and build its update (unless
 /// `gradients` is false), clean up, assign the precision, compute twice what does not fit, form kernels. The program
 /// must be one of programNames(). Of `calibrate` there is none afterwards where no mixer of the model asks for it.
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);

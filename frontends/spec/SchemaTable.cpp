@@ -109,6 +109,10 @@ constexpr Key kKeys[] = {
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
      "evaluation."},
+    {"data.separate_documents", kBoolean, "", "false", "", "",
+     "Windows of training hold all documents, short ones too, and no position sees another document than its own: attention "
+     "is masked and states are reset between them; so it is where perplexity is measured. false: windows lie inside "
+     "documents that are as long, and run over several where none is. CPUs alone."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},
     {"data.separator", kString, "", R"("\f")", "", "S18", "What divides documents within a file."},
 

@@ -75,7 +75,7 @@ StatusOr<NamedTensors> seededInputs(const plan::Plan &plan, const RunSizes &size
       inputs[name] = at::full(shape, 1.0 / static_cast<double>(std::max<int64_t>(1, shape[0])), at::kFloat);
     else if (name == "offset")
       inputs[name] = at::full(shape, sizes.context, at::kLong);
-    else if (name == "start")
+    else if (name == "start" || name == plan::kBegins)
       inputs[name] = at::zeros(shape, at::kLong);
     else if (plan::hasPrefix(name, plan::kCachePrefix))
       inputs[name] = seededNormal(shape, 1, seed, name).to(scalarType(plan.values[value].dtype, Precision::F32));

@@ -37,17 +37,21 @@ StatusOr<Batch> makeBatch(std::vector<Sample> samples, const BatchOptions &optio
   }
   Batch batch;
   batch.tokens = at::empty({static_cast<int64_t>(samples.size()), length}, at::kLong);
-  int64_t *tokens = batch.tokens.data_ptr<int64_t>();
+  batch.begins = at::zeros_like(batch.tokens);
+  int64_t *tokens = batch.tokens.data_ptr<int64_t>(), *begins = batch.begins.data_ptr<int64_t>();
   std::vector<Row> rows;
   int64_t answers = 0;
   for (size_t b = 0; b < samples.size(); ++b) {
     const Sample &sample = samples[b];
     int64_t base = static_cast<int64_t>(b) * length;
     std::copy(sample.tokens.begin(), sample.tokens.end(), tokens + base);
+    std::copy(sample.begins.begin(), sample.begins.end(), begins + base);
+    const auto isInside = [&](int64_t position) { return begins[base + position + 1] != position + 1; };
+    const auto inside = std::count_if(sample.positions.begin(), sample.positions.end(), isInside);
     for (size_t i = 0; i < sample.positions.size(); ++i)
       rows.push_back({base + sample.positions[i], sample.targets[i],
                       sample.answerId[i] < 0 ? -1 : answers + sample.answerId[i],
-                      1.0 / static_cast<double>(sample.positions.size() * answering)});
+                      isInside(sample.positions[i]) ? 1.0 / static_cast<double>(inside * answering) : 0.0});
     if (options.textWeight > 0)
       for (int64_t position : sample.textPositions)
         rows.push_back({base + position, sample.tokens[position + 1], -1, options.textWeight / textRows});
@@ -60,6 +64,8 @@ StatusOr<Batch> makeBatch(std::vector<Sample> samples, const BatchOptions &optio
   double sum = 0;
   for (const Row &row : rows)
     sum += row.weight;
+  if (!rows.empty() && sum == 0)
+    return Status::failed("no document of the batch has a second token to predict");
   std::vector<int64_t> positions, targets;
   batch.weights = at::empty({static_cast<int64_t>(rows.size())}, at::kFloat);
   float *weights = batch.weights.data_ptr<float>();
@@ -113,6 +119,7 @@ StatusOr<std::unique_ptr<BatchStream>> BatchStream::create(BatchStreamOptions op
         return std::move(status).withContext(where);
     }
   if (options.longDocuments && options.taskFraction < 1) {
+    options.isPacked = false;
     Status status = text->checkInsideDocuments(longest, options.sample.split);
     if (!status.ok())
       return std::move(status).withContext(where);
@@ -143,7 +150,8 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
       MORPH_ASSIGN_OR_RETURN(Sample sample, tasks_[task]->sample(seed_, number, length, options_.sample));
       samples.push_back(std::move(sample));
     } else {
-      samples.push_back(textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.split));
+      samples.push_back(textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.split,
+                                   options_.isPacked));
     }
   }
   return makeBatch(std::move(samples), {options_.textWeight});

@@ -17,6 +17,7 @@ namespace morph {
 /// B sequences of T tokens and the N rows of theirs that are read.
 struct Batch {
   at::Tensor tokens;                  ///< [B, T] int64
+  at::Tensor begins;                  ///< [B, T] int64: where in its sequence the document of a position begins.
   at::Tensor positions;               ///< [N] int64: b * T + t, increasing. The row predicts token t + 1 of sequence b.
   at::Tensor targets;                 ///< [N] int64
   at::Tensor weights;                 ///< [N] float32, sum 1.
@@ -32,7 +33,8 @@ struct BatchOptions {
 };
 
 /// Stacks samples of equal length. Every sample weighs the same, and within a sample every row, so that 128 rows of
-/// text do not drown 8 rows of an answer. An error where lengths differ or there is no sample.
+/// text do not drown 8 rows of an answer. A row that would predict the first token of another document weighs nothing. An
+/// error where lengths differ, there is no sample, or no row that weighs anything.
 StatusOr<Batch> makeBatch(std::vector<Sample> samples, const BatchOptions &options = {});
 
 /// Of per-row results `correct` [N] (1 right, 0 wrong; any dtype): 1 for each answer of the batch with every row right,
@@ -54,6 +56,7 @@ struct BatchStreamOptions {
   double textWeight = 0;     ///< BatchOptions::textWeight.
   bool longDocuments =
       false; ///< Text windows must lie inside one document: an error at creation where none is as long.
+  bool isPacked = false; ///< Otherwise: they hold the documents of a window apart (Batch::begins), short ones, too.
   SampleOptions sample;
 };
 

@@ -294,9 +294,15 @@ StatusOr<Sample> RetrievalTask::sample(uint64_t seed, uint64_t index, int64_t le
 }
 
 Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions,
-                  Split split) {
+                  Split split, bool isPacked) {
   Sample sample;
-  sample.tokens = text.window(seed, index, length, split);
+  if (isPacked) {
+    TextWindow window = text.packedWindow(seed, index, length, split);
+    sample.tokens = std::move(window.tokens);
+    sample.begins = std::move(window.begins);
+  } else {
+    sample.tokens = text.window(seed, index, length, split);
+  }
   int64_t rows = length - 1;
   if (lastPositions > 0)
     rows = std::min(rows, lastPositions);

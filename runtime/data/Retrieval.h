@@ -21,6 +21,7 @@ namespace morph {
 /// tokens[positions[i] + 1] == targets[i]. A text sample has answerId -1 everywhere.
 struct Sample {
   std::vector<int64_t> tokens;        ///< [T]
+  std::vector<int64_t> begins;        ///< [T] where the document of a token begins; empty: all are of one.
   std::vector<int64_t> positions;     ///< [N], increasing.
   std::vector<int64_t> targets;       ///< [N]
   std::vector<int> answerId;          ///< [N] which answer of the sample; an answer is right when all its targets are.
@@ -130,9 +131,11 @@ protected:
   Sharing sharing_;
 };
 
-/// `length` tokens of text whose last `lastPositions` next-token rows count (all of them when 0 or too large).
+/// `length` tokens of text whose last `lastPositions` next-token rows count (all of them when 0 or too large). With
+/// `isPacked` they are of as many documents as there are in a window of that length (TextStore::packedWindow), else of
+/// `TextStore::window`.
 Sample textSample(const TextStore &text, uint64_t seed, uint64_t index, int64_t length, int64_t lastPositions = 0,
-                  Split split = Split::Training);
+                  Split split = Split::Training, bool isPacked = false);
 
 } // namespace morph
 

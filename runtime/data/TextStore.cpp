@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <set>
 
 namespace morph {
 
@@ -119,7 +120,7 @@ TextStore::Range TextStore::drawSource(uint64_t seed, uint64_t index, int64_t le
   for (size_t i = 0; i < sources_.size(); ++i) {
     ranges.push_back({first, first + static_cast<size_t>(sources_[i].documents)});
     first = ranges.back().last;
-    sum += shares[i] = startsIn(ranges[i], length, split) > 0 ? sources_[i].weight : 0;
+    sum += shares[i] = length > 0 && startsIn(ranges[i], length, split) > 0 ? sources_[i].weight : 0;
     joinedSum += joinedShares[i] = tokensIn(ranges[i], split) > 0 ? sources_[i].weight : 0;
   }
   if (sum == 0) {
@@ -164,30 +165,48 @@ std::vector<int64_t> TextStore::window(uint64_t seed, uint64_t index, int64_t le
   if (span.size() > 0)
     return file_->tokens(span);
   const Range range = drawSource(seed, index, length, split);
+  return joined(Random(seed, "text", index).below(tokensIn(range, split)), length, split, range).tokens;
+}
+
+TextWindow TextStore::packedWindow(uint64_t seed, uint64_t index, int64_t length, Split split) const {
+  if (tokenCount(split) == 0)
+    split = Split::Training;
+  const Range range = drawSource(seed, index, /*length=*/0, split);
   return joined(Random(seed, "text", index).below(tokensIn(range, split)), length, split, range);
 }
 
-std::vector<int64_t> TextStore::joined(int64_t start, int64_t length, Split split, Range range) const {
-  std::vector<int64_t> result;
-  result.reserve(length);
-  while (static_cast<int64_t>(result.size()) < length)
+double TextStore::unreadShare(int64_t length, Split split) const {
+  int64_t unread = 0;
+  for (TokenSpan span : spans(split))
+    unread += span.size() < length ? span.size() : 0;
+  const int64_t all = tokenCount(split);
+  return unread < all ? static_cast<double>(unread) / static_cast<double>(all) : 0;
+}
+
+TextWindow TextStore::joined(int64_t start, int64_t length, Split split, Range range) const {
+  TextWindow window;
+  window.tokens.reserve(static_cast<size_t>(length));
+  window.begins.reserve(static_cast<size_t>(length));
+  while (static_cast<int64_t>(window.tokens.size()) < length)
     for (size_t number = range.first; number < range.last; ++number) {
       const TokenSpan span = spans(split)[number];
       int64_t skip = std::min(start, span.size());
       start -= skip;
-      int64_t take = std::min<int64_t>(span.size() - skip, length - static_cast<int64_t>(result.size()));
+      const auto begin = static_cast<int64_t>(window.tokens.size());
+      int64_t take = std::min<int64_t>(span.size() - skip, length - begin);
       for (int64_t i = 0; i < take; ++i)
-        result.push_back((*file_)[span.begin + skip + i]);
+        window.tokens.push_back((*file_)[span.begin + skip + i]);
+      window.begins.resize(window.tokens.size(), begin);
     }
-  return result;
+  return window;
 }
 
-std::vector<std::vector<int64_t>> TextStore::evaluationWindows(int64_t length, int64_t maxTokens) const {
+std::vector<TextWindow> TextStore::evaluationWindows(int64_t length, int64_t maxTokens, bool isPacked) const {
   assert(length > 0);
-  std::vector<std::vector<int64_t>> windows;
+  std::vector<TextWindow> windows;
   int64_t inside = 0, total = tokenCount(Split::Evaluation);
   for (TokenSpan span : spans(Split::Evaluation))
-    inside += span.size() / length;
+    inside += isPacked ? 0 : span.size() / length;
   int64_t available = inside > 0 ? inside : total / length;
   // A short text still gives one window: all of it.
   if (available == 0 && total > 1) {
@@ -206,12 +225,19 @@ std::vector<std::vector<int64_t>> TextStore::evaluationWindows(int64_t length, i
         windows.push_back(joined(number * length, length, Split::Evaluation, all()));
         ++taken;
       }
+    windows.erase(std::remove_if(windows.begin(), windows.end(),
+                                 [](const TextWindow &window) {
+                                   return std::set<int64_t>(window.begins.begin(), window.begins.end()).size() ==
+                                          window.begins.size();
+                                 }),
+                  windows.end());
     return windows;
   }
   for (TokenSpan span : spans(Split::Evaluation))
     for (int64_t i = 0; i < span.size() / length; ++i, ++number)
       if (isTaken()) {
-        windows.push_back(file_->tokens({span.begin + i * length, span.begin + (i + 1) * length}));
+        windows.push_back({file_->tokens({span.begin + i * length, span.begin + (i + 1) * length}),
+                           std::vector<int64_t>(static_cast<size_t>(length), 0)});
         ++taken;
       }
   return windows;

@@ -20,6 +20,11 @@ struct TextSource {
   double weight = 1;
 };
 
+/// Consecutive tokens, and of each the place in the window where its document begins: 0 for one that began before it.
+struct TextWindow {
+  std::vector<int64_t> tokens, begins;
+};
+
 class TextStore {
 public:
   /// Opens `<dir>/text.tokens` and `<dir>/text.documents` (begin offsets) with `<dir>/text.json`
@@ -47,13 +52,22 @@ public:
   /// all, where none has). A split without text gives windows of the training part. length > 0.
   std::vector<int64_t> window(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
+  /// `length` tokens from any place on, each as likely as another, over consecutive parts as `window` joins them, whether or
+  /// not there are longer ones: so that all text is read. length > 0.
+  TextWindow packedWindow(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
+
+  /// Which share of the tokens `window` never reads, being of documents that are shorter than `length`: 0 where none is as
+  /// long.
+  double unreadShare(int64_t length, Split split = Split::Training) const;
+
   /// Where `window` reads, when it lies inside a document; else an empty span.
   TokenSpan windowSpan(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
   /// Windows for perplexity: the parts for evaluation cut one after another into `length` tokens, each window inside
   /// one document (joined over documents where none is long enough). With `maxTokens` > 0 at most that many tokens, the
-  /// windows spread evenly over the whole part. Empty where nothing is held out.
-  std::vector<std::vector<int64_t>> evaluationWindows(int64_t length, int64_t maxTokens = 0) const;
+  /// windows spread evenly over the whole part. Empty where nothing is held out. With `isPacked` they are joined over all
+  /// documents, and each has two tokens of one document.
+  std::vector<TextWindow> evaluationWindows(int64_t length, int64_t maxTokens = 0, bool isPacked = false) const;
 
 private:
   TextStore() = default;
@@ -63,10 +77,11 @@ private:
     size_t first, last;
   };
   Range all() const { return {0, spans_[0].size()}; }
+  /// `length` 0: sources whose windows are joined.
   Range drawSource(uint64_t seed, uint64_t index, int64_t length, Split split) const;
   int64_t startsIn(Range range, int64_t length, Split split) const;
   int64_t tokensIn(Range range, Split split) const;
-  std::vector<int64_t> joined(int64_t start, int64_t length, Split split, Range range) const;
+  TextWindow joined(int64_t start, int64_t length, Split split, Range range) const;
 
   std::shared_ptr<const TokenFile> file_;
   std::array<std::vector<TokenSpan>, 3> spans_; ///< By split one a document; may be empty spans.

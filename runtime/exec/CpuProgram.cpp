@@ -3,6 +3,7 @@
 
 #include "runtime/base/Log.h"
 #include "runtime/exec/Executor.h"
+#include "runtime/kernels/Documents.h"
 #include "runtime/kernels/Rows.h"
 #include "runtime/plan/Workspace.h"
 
@@ -19,6 +20,7 @@ StatusOr<std::unique_ptr<CpuProgram>> CpuProgram::create(const plan::Plan &plan,
     const bool isLaunch = instruction.op == "launch";
     program->launches_.push_back(isLaunch ? plan::findKernel(plan, instruction) - plan.kernels.data() : -1);
     program->kernels_.push_back(isLaunch ? nullptr : findKernel(instruction.op));
+    program->begins_.push_back(isLaunch ? -1 : findBegins(instruction));
     if (!isLaunch && !program->kernels_.back())
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
   }
@@ -116,7 +118,11 @@ std::vector<at::Tensor> CpuProgram::interpret(Launched &launched, const std::vec
 Status CpuProgram::run(size_t i, const Prepared *, const std::vector<at::Tensor> &operands,
                        const std::vector<at::Tensor> &results, ScratchMemory scratch) {
   if (launches_[i] < 0) {
-    kernels_[i]->run(KernelCall{plan_, plan_.instructions[i], operands, results, scratch.begin});
+    const KernelCall call{plan_, plan_.instructions[i], operands, results, scratch.begin};
+    if (begins_[i] >= 0)
+      runByDocument(*kernels_[i], call, begins_[i]);
+    else
+      kernels_[i]->run(call);
     return Status();
   }
   Launched &launched = launched_[static_cast<size_t>(launches_[i])];
@@ -147,7 +153,8 @@ std::optional<std::vector<at::Tensor>> CpuProgram::record(size_t i, const std::v
     return interpret(launched_[static_cast<size_t>(launches_[i])], operands, /*recording=*/true);
   if (!kernels_[i]->reference)
     return std::nullopt;
-  return kernels_[i]->reference(KernelCall{plan_, plan_.instructions[i], operands, {}});
+  const KernelCall call{plan_, plan_.instructions[i], operands, {}};
+  return begins_[i] >= 0 ? referenceByDocument(*kernels_[i], call, begins_[i]) : kernels_[i]->reference(call);
 }
 
 } // namespace morph

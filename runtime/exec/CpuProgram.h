@@ -47,6 +47,7 @@ private:
   KernelLibrary library_;
   std::string notCompiled_;             ///< Why kernels are interpreted, until that is told.
   std::vector<const Kernel *> kernels_; ///< One an instruction; null: it launches one of the plan's.
+  std::vector<int64_t> begins_;         ///< One an instruction: the place of its operand `begins`, or -1.
   std::vector<Launched> launched_;      ///< One a kernel of the plan.
   std::vector<int64_t> launches_;       ///< One an instruction: which of these it launches, or -1.
 };

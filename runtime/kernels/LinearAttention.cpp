@@ -19,7 +19,8 @@ LinearAttentionInputs::LinearAttentionInputs(const KernelCall &call)
       normaliser(call.flag("normaliser") ? call.number("normaliser") : 0) {
   at::Tensor *const all[] = {&q_BTGK,   &k_BTGK,     &v_BTHV,     &headDecay_H, &decay_BTH, &channelDecay_BTHK,
                              &beta_BTH, &write_BTHK, &erase_BTHK, &bonus_HK,    &state_BHKW};
-  size_t next = call.operands.size() - std::size(all);
+  // Behind them are the begins of documents, of which a kernel sees one at a time.
+  size_t next = call.operands.size() - 1 - std::size(all);
   for (at::Tensor *operand : all)
     *operand = call.operands[next++];
 }

@@ -17,6 +17,8 @@ inline constexpr char kFirstMomentPrefix[] = "exp_avg.", kSecondMomentPrefix[] =
 /// The share of a batch in its step, a scalar that a program multiplies its gradients by; the rate and number of a
 /// step, scalars that the update takes, and the norm of the gradients, which it gives.
 inline constexpr char kShare[] = "share", kRate[] = "rate", kStep[] = "step", kNorm[] = "norm";
+/// [B,T], of each position of a window the one where its document begins: an input of programs that separate documents.
+inline constexpr char kBegins[] = "begins";
 /// The low-rank adapter of the matrix `<module>.weight` [O,I]: its update is `up` [O,R] times `down` [R,I].
 inline constexpr char kAdapterDown[] = ".lora_A.weight", kAdapterUp[] = ".lora_B.weight";
 /// A cache or state of a layer's mixer in `decode`: `cache.<layer>.<state>`, written in place.

@@ -52,6 +52,7 @@ template <> struct Visit<DataSpec> {
     visitor.key("weights", section.weights, {above(0), atMost(1e9)});
     visitor.key("fields", section.fields);
     visitor.key("holdout", section.holdout, {atLeast(0), below(1)});
+    visitor.key("separate_documents", section.separateDocuments);
     visitor.key("tokenizer", section.tokenizer);
     visitor.key("separator", section.separator);
   }

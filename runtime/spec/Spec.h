@@ -104,6 +104,10 @@ struct DataSpec {
   /// Share of each document, at its end, that no stage trains on: half for selection and probes, half for evaluation.
   /// (>= 0, < 1)
   double holdout{};
+  /// Windows of training hold all documents, short ones too, and no position sees another document than its own:
+  /// attention is masked and states are reset between them; so it is where perplexity is measured. false: windows lie
+  /// inside documents that are as long, and run over several where none is. CPUs alone.
+  bool separateDocuments{};
   /// Folder or file of `tokenizer.json`. (path)
   std::string tokenizer;
   /// What divides documents within a file.

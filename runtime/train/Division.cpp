@@ -13,7 +13,7 @@ Division::Sums Division::sumsOf(const plan::Plan &plan) {
   // `part` knows how the inputs of batches are divided; the others are the optimizer's.
   for (const plan::NamedValue &input : plan.inputs)
     if (input.name != "tokens" && input.name != "positions" && input.name != "targets" && input.name != "weights" &&
-        input.name != plan::kShare && input.name.rfind(plan::kGradientPrefix, 0) != 0)
+        input.name != plan::kBegins && input.name != plan::kShare && input.name.rfind(plan::kGradientPrefix, 0) != 0)
       return Sums::None;
   std::set<Sums> found;
   for (const plan::Instruction &instruction : plan.instructions) {
@@ -69,7 +69,7 @@ LoopBatch Division::part(LoopBatch batch, int64_t index) const {
   result.tokens = own * length;
   result.flops = batch.flops * static_cast<double>(own) / static_cast<double>(sequences);
   for (const auto &[name, input] : batch.inputs) {
-    if (name == "tokens")
+    if (name == "tokens" || name == plan::kBegins)
       result.inputs[name] = input.narrow(0, first, own);
     else if (name == "positions")
       result.inputs[name] = input.narrow(0, firstRow, ownRows) - first * length;

@@ -2,6 +2,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/Intervals.h"
+#include "runtime/plan/Names.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Inference.h"
 #include "runtime/train/Interrupt.h"
@@ -74,7 +75,7 @@ private:
   std::vector<Cell> cells_;
   std::vector<Step> steps_; ///< All of plan `score` before those of plan `decode`: one executor at a time.
   std::shared_ptr<const TextStore> text_;
-  std::vector<std::vector<int64_t>> windows_;
+  std::vector<TextWindow> windows_;
   std::unique_ptr<Executor> executor_;
   int64_t samples_ = 0, generateSamples_ = 0, batch_ = 0;
   int64_t done_ = 0, tokens_ = 0;
@@ -103,10 +104,11 @@ Status Evaluation::read() {
     }
   }
   if (text_ && section.perplexityTokens > 0) {
-    windows_ = text_->evaluationWindows(section.perplexityLength, section.perplexityTokens);
+    windows_ = text_->evaluationWindows(section.perplexityLength, section.perplexityTokens,
+                                         context_.spec.data.separateDocuments);
     if (!windows_.empty())
       // A held-out text shorter than a window gives one window: all of it.
-      cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().size()), std::nullopt});
+      cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().tokens.size()), std::nullopt});
   }
   if (cells_.empty())
     return Status::invalid("evaluate: there is neither a task nor held-out text to measure",
@@ -325,7 +327,8 @@ static std::vector<int64_t> partEnds(int64_t targets) {
 
 StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progress &progress) {
   const std::vector<int64_t> ends = partEnds(cell.length - 1);
-  std::vector<std::vector<double>> own; // By window: loss, share of right tokens, loss of each part.
+  // By window: loss, share of right tokens, of each part the sum of losses and their number.
+  std::vector<std::vector<double>> own;
   bool stopped = false;
   for (size_t begin = 0; begin < windows_.size() && !stopped; begin += static_cast<size_t>(batch_)) {
     if (!context_.processes->owns(static_cast<int64_t>(begin) / batch_))
@@ -335,23 +338,33 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
       break;
     const size_t end = std::min(begin + static_cast<size_t>(batch_), windows_.size());
     const int64_t count = static_cast<int64_t>(end - begin), targets = cell.length - 1;
-    const at::Tensor tokens = at::empty({count, cell.length}, at::kLong);
-    for (size_t w = begin; w < end; ++w)
-      std::copy(windows_[w].begin(), windows_[w].end(),
-                tokens.data_ptr<int64_t>() + static_cast<int64_t>(w - begin) * cell.length);
+    const at::Tensor tokens = at::empty({count, cell.length}, at::kLong), begins = at::zeros_like(tokens);
+    const bool separates = context_.spec.data.separateDocuments;
+    for (size_t w = begin; w < end; ++w) {
+      const int64_t place = static_cast<int64_t>(w - begin) * cell.length;
+      std::copy(windows_[w].tokens.begin(), windows_[w].tokens.end(), tokens.data_ptr<int64_t>() + place);
+      if (separates)
+        std::copy(windows_[w].begins.begin(), windows_[w].begins.end(), begins.data_ptr<int64_t>() + place);
+    }
     NamedTensors inputs;
     inputs["tokens"] = tokens;
     inputs["positions"] =
         at::arange(count * cell.length, at::kLong).view({count, cell.length}).slice(1, 0, targets).flatten();
     inputs["targets"] = tokens.slice(1, 1).flatten();
+    if (separates)
+      inputs[plan::kBegins] = begins;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_->run(inputs));
-    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets});
-    const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).view({count, targets}).mean(1);
+    // No document predicts the first token of the next one.
+    const at::Tensor inside = begins.slice(1, 1).lt(at::arange(1, cell.length, at::kLong)).to(at::kDouble);
+    const at::Tensor nll = outputs.at("nll").to(at::kCPU, at::kDouble).view({count, targets}) * inside;
+    const at::Tensor correct = outputs.at("correct").to(at::kCPU, at::kDouble).view({count, targets}) * inside;
     for (int64_t i = 0; i < count; ++i) {
       std::vector<double> &window = own.emplace_back();
-      window = {nll[i].mean().item<double>(), correct[i].item<double>()};
+      for (const at::Tensor &each : {nll, correct})
+        window.push_back((each[i].sum() / inside[i].sum()).item<double>());
       for (size_t part = 0; part < ends.size(); ++part)
-        window.push_back(nll[i].slice(0, part == 0 ? 0 : ends[part - 1], ends[part]).mean().item<double>());
+        for (const at::Tensor &each : {nll, inside})
+          window.push_back(each[i].slice(0, part == 0 ? 0 : ends[part - 1], ends[part]).sum().item<double>());
     }
     done_ += count;
     tokens_ += tokens.numel();
@@ -378,11 +391,15 @@ StatusOr<bool> Evaluation::measureText(const Cell &cell, OrderedJson &row, Progr
   row["by_sample"] = loss;
   row["by_position"] = OrderedJson::array();
   for (size_t part = 0; part < ends.size(); ++part) {
-    double sum = 0;
-    for (const std::vector<double> &window : *all)
-      sum += window[2 + part];
+    double sum = 0, rows = 0;
+    for (const std::vector<double> &window : *all) {
+      sum += window[2 + 2 * part];
+      rows += window[3 + 2 * part];
+    }
+    if (rows == 0) // Documents of one token alone.
+      continue;
     // The target behind `ends` of them has as many tokens before it.
-    row["by_position"].push_back({{"end", ends[part]}, {"cross_entropy", sum / static_cast<double>(all->size())}});
+    row["by_position"].push_back({{"end", ends[part]}, {"cross_entropy", sum / rows}});
   }
   char details[96];
   std::snprintf(details, sizeof details, "text at %lld: cross-entropy %.4g", static_cast<long long>(cell.length),

@@ -2,7 +2,9 @@
 
 #include "runtime/train/StageContext.h"
 
+#include "runtime/base/Log.h"
 #include "runtime/device/TorchDevice.h"
+#include "runtime/plan/Names.h"
 #include "runtime/spec/DeviceName.h"
 
 #include <ATen/Parallel.h>
@@ -153,6 +155,22 @@ StageContext::tasks(const std::vector<std::string> &names, const std::shared_ptr
   return createTasks(spec.tasks, names, dataDir(), text, vocabulary);
 }
 
+/// A line about documents that are too short for a stream's windows.
+static void sayWhatIsUnread(const BatchStreamOptions &options, const std::shared_ptr<const TextStore> &text,
+                            const Processes &processes) {
+  const bool isPacked = options.isPacked && !options.longDocuments;
+  if (!text || options.taskFraction == 1 || options.length == 0 || isPacked || !processes.isLeader())
+    return;
+  const double share = text->unreadShare(options.length, options.sample.split);
+  if (share < 0.01)
+    return;
+  char line[200];
+  std::snprintf(line, sizeof line, ": %.0f %% of the text's tokens are in documents of less than %lld, and not read%s",
+                100 * share, static_cast<long long>(options.length),
+                options.longDocuments ? "" : " (data.separate_documents = true reads them)");
+  logInfo("morph-run", options.stream + line);
+}
+
 StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions options,
                                                             const std::vector<std::string> &names) const {
   options.seed = seed;
@@ -160,6 +178,8 @@ StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions o
   MORPH_ASSIGN_OR_RETURN(auto generators, tasks(names, store));
   if (generators.empty())
     options.taskFraction = 0;
+  options.isPacked = spec.data.separateDocuments;
+  sayWhatIsUnread(options, store, *processes);
   return BatchStream::create(options, std::move(generators), std::move(store));
 }
 
@@ -193,6 +213,8 @@ LoopBatch loopBatch(const Batch &batch, const plan::Plan &plan) {
   for (const plan::NamedValue &input : plan.inputs) {
     if (input.name == "tokens")
       result.inputs[input.name] = batch.tokens;
+    else if (input.name == plan::kBegins)
+      result.inputs[input.name] = batch.begins;
     else if (input.name == "positions")
       result.inputs[input.name] = batch.positions;
     else if (input.name == "targets")

@@ -95,6 +95,17 @@ class AttentionTest(ProgramCase):
         # The first sequence sees all keys, the last rows of the third none before their own.
         self.attention(3, 75, 75, 2, 1, 16, "start %start scale 0.25", {"start": torch.tensor([0, 70, 75])})
 
+    def test_soft_caps(self):
+        # Low enough that most scores are bent; the last with caches, whose blocks share the keys in bf16.
+        cap = "scale 0.5 window 61 softcap 0.8"
+        for half in (False, True):
+            with self.subTest(half=half):
+                self.attention(2, 100, 100, 4, 2, 32, cap, half=half)
+                self.attention(2, 3, 700, 4, 2, 16, "start %start offset %offset scale 0.5 softcap 0.8",
+                               {"start": torch.tensor([0, 30]), "offset": torch.tensor([60, 67])}, half=half)
+                self.gradients((2, 100, 100, 4, 2, 32, cap), (3, 43, 43, 2, 1, 16, "start %s scale 0.5 softcap 0.8"), half=half)
+        self.gradients((1, 70, 70, 2, 2, 256, "scale 0.2 softcap 1.5"), half=True)
+
     def test_ring(self):
         # Position p lies in slot p mod S, with a window and without one; several queries, and one.
         for queries, keys, offset, window in ((5, 90, 333, "window 80"), (3, 70, 67, ""), (1, 100, 250, "window 100")):

@@ -75,6 +75,33 @@ TEST(Batch, SamplesWeighTheSame) {
   EXPECT_EQ(batch->answerIndex[16], 0);
 }
 
+TEST(Batch, NoDocumentPredictsTheNextOnesFirstToken) {
+  auto text = countingText({10, 6, 20}, 0.0);
+  auto batch = makeBatch({textSample(*text, 0, 0, 30, 0, Split::Training, /*isPacked=*/true),
+                          textSample(*text, 0, 1, 30, 16, Split::Training, /*isPacked=*/true)});
+  ASSERT_TRUE(batch.ok());
+  const std::vector<int64_t> begins = values(batch->begins.flatten()), positions = values(batch->positions);
+  EXPECT_EQ(positions.size(), 29u + 16) << "as many rows, whatever the documents";
+  std::map<int64_t, std::set<float>> weights; // By sequence.
+  int64_t crossing = 0;
+  for (size_t i = 0; i < positions.size(); ++i) {
+    const int64_t b = positions[i] / 30, next = positions[i] % 30 + 1;
+    const float weight = batch->weights[static_cast<int64_t>(i)].item<float>();
+    if (begins[b * 30 + next] != next) {
+      weights[b].insert(weight);
+      continue;
+    }
+    EXPECT_EQ(weight, 0);
+    ++crossing;
+  }
+  EXPECT_GE(crossing, 2);
+  EXPECT_EQ(weights[0].size(), 1u);
+  EXPECT_EQ(weights[1].size(), 1u);
+  EXPECT_NEAR(batch->weights.slice(0, 0, 29).sum().item<float>(), 0.5, 1e-6);
+  auto single = makeBatch({textSample(*countingText({1, 1, 1}, 0.0), 0, 0, 3, 0, Split::Training, true)});
+  EXPECT_NE(single.status().message().find("has a second token"), std::string::npos);
+}
+
 TEST(Batch, TextRowsOfTasksWeighTextWeightTogether) {
   auto task = tasks({3})[0];
   auto batch = makeBatch({*task->sample(1, 0, 48), *task->sample(1, 1, 48)}, {0.3});
@@ -95,6 +122,25 @@ TEST(Batch, RefusesSamplesOfDifferentLengths) {
   auto task = tasks({2})[0];
   EXPECT_FALSE(makeBatch({*task->sample(1, 0, 48), *task->sample(1, 0, 49)}).ok());
   EXPECT_FALSE(makeBatch({}).ok());
+}
+
+TEST(BatchStream, PacksTextAndKeepsLongDocumentsWhole) {
+  BatchStreamOptions options;
+  options.stream = "finetune";
+  options.length = 20;
+  options.isPacked = true;
+  const auto documentsOf = [&](bool longDocuments) {
+    options.longDocuments = longDocuments;
+    auto stream = BatchStream::create(options, {}, countingText({10, 6, 30, 7}, 0.0));
+    EXPECT_TRUE(stream.ok()) << stream.status().message();
+    std::set<int64_t> begins;
+    for (uint64_t i = 0; i < 20; ++i)
+      for (int64_t begin : values((*stream)->batch(i)->begins.flatten()))
+        begins.insert(begin);
+    return begins.size();
+  };
+  EXPECT_GT(documentsOf(false), 5u);
+  EXPECT_EQ(documentsOf(true), 1u);
 }
 
 TEST(BatchStream, MixesByTheFractionAndStartsAnywhere) {

@@ -43,6 +43,30 @@ TEST(TextStore, JoinsDocumentsWhereNoneIsLongEnough) {
   EXPECT_EQ(text->windowSpan(3, 0, 45).size(), 0);
 }
 
+TEST(TextStore, PackedWindowsReadAllDocumentsAndSayWhereTheyBegin) {
+  auto text = countingText({10, 100, 7}, 0.0);
+  std::set<int64_t> seen;
+  for (uint64_t index = 0; index < 300; ++index) {
+    const TextWindow window = text->packedWindow(3, index, 25);
+    ASSERT_EQ(window.tokens.size(), 25u);
+    ASSERT_EQ(window.begins.size(), 25u);
+    EXPECT_EQ(window.begins[0], 0);
+    for (size_t i = 0; i < 25; ++i) {
+      seen.insert(window.tokens[i]);
+      const bool isFirst = window.tokens[i] == 0 || window.tokens[i] == 10 || window.tokens[i] == 110;
+      EXPECT_EQ(window.begins[i], i == 0 || isFirst ? static_cast<int64_t>(i) : window.begins[i - 1]);
+    }
+  }
+  EXPECT_EQ(seen.size(), 117u) << "short documents are read, too";
+  EXPECT_EQ(text->packedWindow(3, 7, 25).tokens, text->packedWindow(3, 7, 25).tokens);
+}
+
+TEST(TextStore, SaysWhichShareWindowsNeverRead) {
+  EXPECT_DOUBLE_EQ(countingText({10, 100, 10}, 0.0)->unreadShare(25), 20.0 / 120);
+  EXPECT_DOUBLE_EQ(countingText({10, 100, 10}, 0.0)->unreadShare(10), 0);
+  EXPECT_DOUBLE_EQ(countingText({10, 20, 10}, 0.0)->unreadShare(25), 0) << "joined, all are read";
+}
+
 TEST(TextStore, WindowIsAFunctionOfSeedAndIndex) {
   auto text = countingText({1000}, 0.2);
   auto again = countingText({1000}, 0.2);
@@ -57,18 +81,22 @@ TEST(TextStore, EvaluationWindowsAreTheTails) {
   auto text = countingText({100, 15, 50}, 0.4);
   auto windows = text->evaluationWindows(8);
   ASSERT_EQ(windows.size(), 3u);
-  EXPECT_EQ(windows[0].front(), 80);
-  EXPECT_EQ(windows[1].front(), 88);
-  EXPECT_EQ(windows[2].front(), 155);
+  EXPECT_EQ(windows[0].tokens.front(), 80);
+  EXPECT_EQ(windows[1].tokens.front(), 88);
+  EXPECT_EQ(windows[2].tokens.front(), 155);
   EXPECT_EQ(text->evaluationWindows(8, 16).size(), 2u);
-  EXPECT_EQ(text->evaluationWindows(8, 16)[1].front(), 88);
+  EXPECT_EQ(text->evaluationWindows(8, 16)[1].tokens.front(), 88);
   EXPECT_EQ(text->evaluationWindows(8, 1).size(), 1u);
   EXPECT_EQ(text->evaluationWindows(30).size(), 1u); // joined: 20 + 3 + 7 tokens
-  EXPECT_EQ(text->evaluationWindows(30)[0][20], 112);
-  EXPECT_EQ(text->evaluationWindows(64)[0].size(), 33u);
-  EXPECT_EQ(text->evaluationWindows(64)[0].front(), 80);
-  EXPECT_EQ(text->evaluationWindows(4, 8)[1].front(), 92) << "two of seven windows, evenly spread";
+  EXPECT_EQ(text->evaluationWindows(30)[0].tokens[20], 112);
+  EXPECT_EQ(text->evaluationWindows(64)[0].tokens.size(), 33u);
+  EXPECT_EQ(text->evaluationWindows(64)[0].tokens.front(), 80);
+  EXPECT_EQ(text->evaluationWindows(4, 8)[1].tokens.front(), 92) << "two of seven windows, evenly spread";
   EXPECT_TRUE(countingText({50}, 0.0)->evaluationWindows(8).empty());
+  const auto packed = text->evaluationWindows(15, 0, /*isPacked=*/true); // 20 + 3 + 7 tokens
+  ASSERT_EQ(packed.size(), 2u);
+  EXPECT_EQ(packed[1].begins, std::vector<int64_t>({0, 0, 0, 0, 0, 5, 5, 5, 8, 8, 8, 8, 8, 8, 8}));
+  EXPECT_TRUE(countingText({2, 2, 2}, 0.5)->evaluationWindows(3, 0, true).empty()) << "nothing to predict";
   for (uint64_t index = 0; index < 50; ++index) {
     EXPECT_GE(text->window(1, index, 18, Split::Evaluation).front(), 80);
     std::vector<int64_t> window = text->window(1, index, 18, Split::Selection);

@@ -266,6 +266,22 @@ func.func @attention_grad_c3(%q: tensor<?x?x3x4xf32>, %k: tensor<?x?x2x4xf32>) {
 
 // -----
 
+func.func @attention_grad_c8(%q: tensor<?x?x2x4xf32>, %begins: tensor<?xi64>) {
+  // expected-error@below {{attention_grad_c8: begins is tensor<?xi64>, expected [B,T]}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> begins tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c9(%q: tensor<?x?x2x4xf32>, %start: tensor<?xi64>, %begins: tensor<?x?xi64>) {
+  // expected-error@below {{attention_grad_c9: there is 'start' and 'begins', expected one at most of 'start' and 'begins'}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q start %start begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?xi64> begins tensor<?x?xi64>
+  return
+}
+
+// -----
+
 func.func @attention_grad_c7(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_grad_c7: softcap is 0, expected a positive finite number}}
   %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 softcap 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>

@@ -283,6 +283,30 @@ func.func @attention_c8(%q: tensor<?x?x2x4xf32>) {
 
 // -----
 
+func.func @attention_c9(%q: tensor<?x?x2x4xf32>, %begins: tensor<?xi64>) {
+  // expected-error@below {{attention_c9: begins is tensor<?xi64>, expected [B,T]}}
+  %0 = morph.attention %q, %q, %q begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> begins tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @attention_c10_start(%q: tensor<?x?x2x4xf32>, %start: tensor<?xi64>, %begins: tensor<?x?xi64>) {
+  // expected-error@below {{attention_c10: there is 'start' and 'begins', expected one at most of 'start' and 'begins'}}
+  %0 = morph.attention %q, %q, %q start %start begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> begins tensor<?x?xi64>
+  return
+}
+
+// -----
+
+func.func @attention_c10_offset(%q: tensor<?x?x2x4xf32>, %offset: tensor<?xi64>, %begins: tensor<?x?xi64>) {
+  // expected-error@below {{attention_c10: there is 'offset' and 'begins', expected one at most of 'offset' and 'begins'}}
+  %0 = morph.attention %q, %q, %q offset %offset begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> offset tensor<?xi64> begins tensor<?x?xi64>
+  return
+}
+
+// -----
+
 func.func @attention_c6(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_c6: window is 0, expected 1 to 2147483647}}
   %0 = morph.attention %q, %q, %q scale 0.5 window 0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
@@ -451,9 +475,41 @@ func.func @short_conv_c2_width(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x1xf32>
 
 // -----
 
+func.func @linear_attention_c13(%q: tensor<?x?x2x4xf32>, %begins: tensor<?xi64>) {
+  // expected-error@below {{linear_attention_c13: begins is tensor<?xi64>, expected [B,T]}}
+  %0:2 = morph.linear_attention %q, %q, %q begins %begins scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> begins tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @linear_attention_c14(%q: tensor<?x?x2x4xf32>, %state: tensor<?x2x4x4xf32>, %begins: tensor<?x?xi64>) {
+  // expected-error@below {{linear_attention_c14: there is 'state' and 'begins', expected one at most of 'state' and 'begins'}}
+  %0:2 = morph.linear_attention %q, %q, %q state %state begins %begins scale 0.5 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> state tensor<?x2x4x4xf32> begins tensor<?x?xi64>
+  return
+}
+
+// -----
+
+func.func @short_conv_c4(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %begins: tensor<?xi64>) {
+  // expected-error@below {{short_conv_c4: begins is tensor<?xi64>, expected [B,T]}}
+  %0:2 = morph.short_conv %x, %weight begins %begins : tensor<?x?x8xf32>, tensor<8x1x4xf32> begins tensor<?xi64>
+  return
+}
+
+// -----
+
+func.func @short_conv_c5(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %state: tensor<?x3x8xf32>, %begins: tensor<?x?xi64>) {
+  // expected-error@below {{short_conv_c5: there is 'state' and 'begins', expected one at most of 'state' and 'begins'}}
+  %0:2 = morph.short_conv %x, %weight state %state begins %begins : tensor<?x?x8xf32>, tensor<8x1x4xf32> state tensor<?x3x8xf32> begins tensor<?x?xi64>
+  return
+}
+
+// -----
+
 func.func @short_conv_c3(%x: tensor<?x?x8xf32>, %weight: tensor<8x1x4xf32>, %state: tensor<?x4x8xf32>) {
   // expected-error@below {{short_conv_c3: state is tensor<?x4x8xf32>, expected [B,P,C]: P is 4, but W - 1 is 3}}
-  %0:2 = morph.short_conv %x, %weight state %state : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x4x8xf32>
+  %0:2 = morph.short_conv %x, %weight state %state : tensor<?x?x8xf32>, tensor<8x1x4xf32> state tensor<?x4x8xf32>
   return
 }
 

@@ -92,8 +92,8 @@ morph.model @tiny base architecture "llama" layers 1 {
     %masked = morph.mask_padding %x, %start, %offset : tensor<?x?x8xf32>, tensor<?xi64>, tensor<?xi64>
     // CHECK: %{{.*}}, %{{.*}} = morph.short_conv %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>
     %conv:2 = morph.short_conv %masked, %filter : tensor<?x?x8xf32>, tensor<8x1x4xf32>
-    // CHECK: morph.short_conv %{{.*}}, %{{.*}} state %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x3x8xf32>
-    %next:2 = morph.short_conv %conv#0, %filter state %inputs : tensor<?x?x8xf32>, tensor<8x1x4xf32>, tensor<?x3x8xf32>
+    // CHECK: morph.short_conv %{{.*}}, %{{.*}} state %{{.*}} : tensor<?x?x8xf32>, tensor<8x1x4xf32> state tensor<?x3x8xf32>
+    %next:2 = morph.short_conv %conv#0, %filter state %inputs : tensor<?x?x8xf32>, tensor<8x1x4xf32> state tensor<?x3x8xf32>
     // CHECK: %[[H:.*]] = morph.split_heads %{{.*}} heads 2 : tensor<?x?x8xf32>
     %heads = morph.split_heads %next#0 heads 2 : tensor<?x?x8xf32>
     // CHECK: %[[Q:.*]] = morph.rope %[[H]] table @rope : tensor<?x?x2x4xf32>

@@ -10,7 +10,7 @@ import tempfile
 import torch
 import torch.nn.functional as F
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support import read_json, run
 
 import small_model
@@ -50,6 +50,38 @@ def convert(folder, backend, name):
     verdict = read_json(out / "hybrid/conversion_manifest.json")["check"]["verdict"]
     assert verdict in ("agreement", "rounding"), (backend, verdict)
     return out
+
+
+def check_documents(out):
+    """Logits of a window of several documents are those of each document alone: attention is masked, states are reset."""
+    hybrid, plans = out / "hybrid", {}
+    run("morph-translate", "--import-hf", hybrid, "-o", out / "documents.mlir")
+    for name, options in (("alone", []), ("window", ["--program-options", "separate=true"])):
+        plans[name] = out / f"documents-{name}.json"
+        run("morph-translate", "--emit-plan", "--program", "logits", *options, out / "documents.mlir", "-o", plans[name])
+
+    def logits(plan, **inputs):
+        given, computed = out / "documents-in.safetensors", out / "documents-out.safetensors"
+        save_file(inputs, given)
+        run("morph-run", "logits", "--plan", f"logits={plans[plan]}", "--weights", hybrid, "--input", given, "--out", computed)
+        return load_file(computed)["whole"]
+
+    # Shorter and longer than a chunk and than a convolution, of one token; and a sequence that is one document.
+    lengths = [[21, 1, 2, 40], [64]]
+    tokens = torch.randint(1, 255, (2, 64), generator=torch.Generator().manual_seed(2))
+    begins = torch.zeros(2, 64, dtype=torch.int64)
+    spans = []
+    for sequence, of_sequence in enumerate(lengths):
+        at = 0
+        for length in of_sequence:
+            begins[sequence, at:at + length] = at
+            spans.append((sequence, at, at + length))
+            at += length
+    window, joined = logits("window", tokens=tokens, begins=begins), logits("alone", tokens=tokens)
+    for sequence, begin, end in spans:
+        alone = logits("alone", tokens=tokens[sequence:sequence + 1, begin:end].contiguous())[0]
+        torch.testing.assert_close(window[sequence, begin:end], alone, atol=2e-5, rtol=1e-5)
+    assert not torch.allclose(window[0, 21:], joined[0, 21:], atol=1e-3), "the window is not of separate documents"
 
 
 def mine(x, w, config, conv=3):
@@ -129,7 +161,7 @@ def main():
         for mixer in known:
             if not only or mixer["name"] in only:
                 print(mixer["name"], flush=True)
-                convert(folder, mixer["name"], mixer["name"])
+                check_documents(convert(folder, mixer["name"], mixer["name"]))
 
 
 if __name__ == "__main__":

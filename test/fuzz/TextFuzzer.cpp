@@ -31,5 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int64_t length : {1, 7, 100})
       textSample(**store, /*seed=*/0, size, length, /*lastPositions=*/3, split);
   (*store)->evaluationWindows(8, 64);
+  (*store)->packedWindow(/*seed=*/0, size, 8);
   return 0;
 }

@@ -31,7 +31,7 @@ morph.model @model base architecture "llama" layers 1 {
 // DECODE: "program": "decode"
 // DECODE: {"name":"cache.1.k"
 // DECODE: {"name":"next.1.k"
-// DECODE: "op":"linear_attention","operands":[{{[0-9]+,[0-9]+,[0-9]+,-1,[0-9]+,-1,[0-9]+,-1,-1,-1,[0-9]+}}],{{.*}}"chunk":64
+// DECODE: "op":"linear_attention","operands":[{{[0-9]+,[0-9]+,[0-9]+,-1,[0-9]+,-1,[0-9]+,-1,-1,-1,[0-9]+}},-1],{{.*}}"chunk":64
 // DECODE: {"shape":["B","S",2,8],"dtype":"f32"}
 
 // GATES: {"name":"grad.gate.0"

@@ -38,8 +38,12 @@ public:
     plan.weightValues.push_back(value);
     return value;
   }
-  std::vector<int64_t> ops(const std::string &op, const std::vector<int64_t> &operands,
+  /// Optional operands at the end may be left out.
+  std::vector<int64_t> ops(const std::string &op, std::vector<int64_t> operands,
                            const std::map<std::string, plan::Attribute> &attributes = {}) {
+    const std::vector<plan::OperandRule> &rules = plan::findOpRule(op)->operands;
+    while (operands.size() < rules.size() && rules.back().arity == plan::Arity::Optional)
+      operands.push_back(-1);
     plan::Instruction instruction{op, operands, {}, attributes};
     plan::BoundSizes sizes;
     auto results = plan::inferResults(plan, instruction, sizes);
@@ -255,6 +259,15 @@ inline plan::Plan everyOpPlan() {
   ofGradient.insert(ofGradient.end(), free.begin(), free.end());
   keep(b.ops("linear_attention_grad", ofGradient, normalised));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1}));
+  // Windows of several documents.
+  const int64_t begins = b.input("begins", {batch, length}, plan::DType::I64);
+  keep(b.ops("attention", {q, q, q, -1, -1, begins}, window));
+  keep(b.ops("attention_grad", {dheads, q, q, q, -1, -1, -1, begins}, window));
+  keep(b.ops("linear_attention", {q, q, y, -1, decay, -1, beta, -1, -1, -1, -1, begins}, rule));
+  keep(b.ops("linear_attention_grad",
+             {dheads, -1, -1, q, q, y, -1, decay, -1, beta, -1, -1, -1, -1, begins}, rule));
+  keep(b.ops("short_conv", {h, taps, -1, begins}));
+  keep(b.ops("short_conv_grad", {dout, h, taps, -1, begins}));
   const std::vector<int64_t> drouting = b.ops("experts_input_grad", {dout, product, routing, gateUp, down}, single);
   keep({drouting[0], b.op("top_k_softmax_grad", {drouting[1], choices, routing}, router)});
   keep(b.ops("experts_weight_grad", {dout, product, routing, gateUp, down}, single));

@@ -366,6 +366,7 @@ TEST(ExecutorTest, EveryIndexHasItsBound) {
   NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
                                   {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
                                   {"offset", at::zeros({2}, at::kLong)},    {"weights", at::ones({4})},
+                                  {"begins", at::zeros({2, 3}, at::kLong)},
                                   {"teacher_logits", at::zeros({4, 11})},   {"rate", at::ones({})},
                                   {"step", at::ones({}, at::kLong)}};
   plan::Plan plan = everyOpPlan();

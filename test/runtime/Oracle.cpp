@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Oracle.h"
 
+#include "runtime/plan/Names.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/plan/InferShapes.h"
@@ -74,6 +75,11 @@ NamedTensors randomInputs(const plan::Plan &plan, const OracleOptions &options) 
     if (type.dtype != plan::DType::I64) {
       at::Tensor normal = seededNormal(shape, 1, options.seed, "input." + name, at::kDouble);
       inputs[name] = name == "weights" ? normal.abs() + 0.1 : normal;
+      continue;
+    }
+    if (name == plan::kBegins) { // A document of two positions, then one of what is left.
+      inputs[name] = at::full(shape, 2, at::kLong);
+      inputs[name].slice(1, 0, 2).fill_(0);
       continue;
     }
     int64_t limit = 1; // Without a range (start, offset): zeros.

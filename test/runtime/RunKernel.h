@@ -26,12 +26,15 @@ inline const plan::Plan &tablePlan() {
 
 /// The results of an op's kernel; undefined tensors stand for absent operands. `reference`, and operands that require a
 /// gradient, run its differentiable form where it has one.
-inline std::vector<at::Tensor> runKernel(const std::string &op, const std::vector<at::Tensor> &operands,
+inline std::vector<at::Tensor> runKernel(const std::string &op, std::vector<at::Tensor> operands,
                                          const Attributes &attributes = {}, bool reference = false) {
   const Kernel *kernel = findKernel(op);
   const plan::OpRule *rule = plan::findOpRule(op);
   TORCH_CHECK(kernel && rule, "no kernel '", op, "'");
   plan::Instruction instruction{op, {}, {}, attributes};
+  // Optional operands at the end may be left out.
+  while (operands.size() < rule->operands.size() && rule->operands.back().arity == plan::Arity::Optional)
+    operands.emplace_back();
   // What the length of the one variadic operand is, the others say.
   for (const plan::OperandRule &operand : rule->operands)
     if (operand.arity == plan::Arity::Variadic)

@@ -78,6 +78,9 @@ std::string morph::programOptions(const ResolvedSpec &resolved, const std::strin
     if (!section.adapters.empty())
       add("adapter_rank", section.adapterRank);
   };
+  // Programs that read windows; statistics for first values do not need to know.
+  if (resolved.data.separateDocuments && program != "calibrate" && program != "decode" && program != "read")
+    add("separate", "true");
   if (program == "align") {
     add("normalize", toWord(resolved.align.normalize));
     // Layers that share a limit would depend on each other, and on which of them make a wave.

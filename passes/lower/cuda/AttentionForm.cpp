@@ -32,6 +32,8 @@ static void buildAttention(KernelBuilder &k, const AttentionShape &shape, Attent
     tiles.load(kv, k.pointer(1), shape.type, ofKey(at));
     k.barrier();
     Carried shares = tiles.products(q, kv), factors;
+    for (Scalar &share : shares)
+      share = shape.capped(share);
     for (size_t i = 0; i < perThread; ++i)
       factors.push_back(
           rows.addShares(at, i, MutableArrayRef(shares).slice(i * perThread, perThread), next[i], next[perThread + i]));

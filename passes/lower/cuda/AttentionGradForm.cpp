@@ -46,7 +46,10 @@ static void buildRows(KernelBuilder &k, const AttentionShape &shape, AttentionTi
     for (size_t i = 0; i < perThread; ++i)
       for (size_t j = 0; j < perThread; ++j) {
         Scalar &x = products[i * perThread + j];
-        x = exp(x * shape.scale - logSums[i]) * (gradients[i * perThread + j] - inner[i]) * shape.scale;
+        const Scalar score = shape.capped(x);
+        x = exp(score * shape.scale - logSums[i]) * (gradients[i * perThread + j] - inner[i]) * shape.scale;
+        if (shape.softcap != 0)
+          x = x * shape.slopeOf(score);
         x = k.select(rows.isVisible(at, i, j), x, k.number(0));
       }
     tiles.storeWeights(products);
@@ -94,8 +97,11 @@ static void buildKeys(KernelBuilder &k, const AttentionShape &shape, AttentionTi
         Index at = firstKey + tiles.row(static_cast<int64_t>(i));
         Value isVisible = k.both(isRow, seen.isVisible(at, position));
         Scalar &share = shares[i * perThread + j], &gradient = gradients[i * perThread + j];
-        share = k.select(isVisible, exp(share * shape.scale - logSum), k.number(0));
+        const Scalar score = shape.capped(share);
+        share = k.select(isVisible, exp(score * shape.scale - logSum), k.number(0));
         gradient = share * (gradient - inner) * shape.scale;
+        if (shape.softcap != 0)
+          gradient = gradient * shape.slopeOf(score);
       }
     }
     tiles.storeWeights(shares);

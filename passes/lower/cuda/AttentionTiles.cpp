@@ -14,7 +14,8 @@ static constexpr int64_t kVector = 4;
 AttentionShape::AttentionShape(DeviceFormCall &call, size_t first)
     : first(first), heads(staticSize(call.operandType(first), 2)), groups(staticSize(call.operandType(first + 1), 2)),
       width(staticSize(call.operandType(first), 3)), scale(call.real("scale")),
-      window(call.has("window") ? call.integer("window") : 0), hasStart(call.hasOperand(first + 3)),
+      window(call.has("window") ? call.integer("window") : 0), softcap(call.has("softcap") ? call.real("softcap") : 0),
+      hasStart(call.hasOperand(first + 3)),
       hasOffset(call.rule.operandIndex("offset") >= 0 && call.hasOperand(first + 4)),
       type(call.operandType(first).dtype), batch(call.operandType(first).shape[0]),
       queries(call.operandType(first).shape[1]), keys(call.operandType(first + 1).shape[1]) {}
@@ -23,7 +24,20 @@ std::string AttentionShape::variant() const {
   std::string name = plan::dtypeName(type);
   for (int64_t number : {heads, groups, width, window})
     name += "_" + std::to_string(number);
-  return name + "_" + exactName(scale) + (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
+  return name + "_" + exactName(scale) + (softcap != 0 ? "_cap" + exactName(softcap) : "") + (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
+}
+
+Scalar AttentionShape::capped(Scalar product) const {
+  if (softcap == 0)
+    return product;
+  // tanh(x) is sigmoid(2 x) - sigmoid(-2 x): wrong by a rounding of one, which a score may be by anyway.
+  Scalar twice = product * (2 * scale / softcap);
+  return (sigmoid(twice) - sigmoid(-twice)) * (softcap / scale);
+}
+
+Scalar AttentionShape::slopeOf(Scalar capped) const {
+  Scalar tanh = capped * (scale / softcap);
+  return 1 - tanh * tanh;
 }
 
 std::vector<plan::LaunchArgument> AttentionShape::arguments() const {

@@ -19,6 +19,7 @@ struct AttentionShape {
   int64_t heads, groups, width;
   double scale;
   int64_t window; ///< 0: none.
+  double softcap; ///< 0: none.
   bool hasStart, hasOffset;
   plan::DType type; ///< Of q, k and v.
   plan::Dim batch, queries, keys;
@@ -35,6 +36,10 @@ struct AttentionShape {
   Index logSumElement(Index batch, Index queries, Index g, Index row) const {
     return ((batch * groups + g) * group() + row % group()) * queries + row / group();
   }
+  /// What takes the products' place where there is a soft cap: scores are `scale` times it, whatever there is. Multiplied by
+  /// `slopeOf` of it, gradients of scores are those of products, but for `scale`.
+  Scalar capped(Scalar product) const;
+  Scalar slopeOf(Scalar capped) const;
   plan::SizeFormula tilesOfRows(int64_t tile) const { return productOf(queries, group(), tile); }
   /// What kernels depend on.
   std::string variant() const;

@@ -79,9 +79,10 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
-    if (instruction.attributes.count("softcap"))
-      return emitError(model.getLoc()) << "program '" << plan.program << "': the soft cap of '" << instruction.op
-                                       << "' has no form on GPUs yet: model.device = \"cpu\" computes it";
+    if (rule && plan::operandPosition(instruction, *rule, "begins") >= 0 && plan::operandValue(instruction, *rule, "begins") >= 0)
+      return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
+                                       << "' on several documents has no form on GPUs yet: data.separate_documents = "
+                                          "false, or model.device = \"cpu\"";
     DeviceFormCall call(plan, instruction, cuda->getGpuModule(), target, hasEveryTile, code);
     if (const plan::Kernel *kernel = plan::findKernel(plan, instruction)) {
       launchRows(call, *kernel, cuda->rows[places[kernel->name]]);

@@ -252,6 +252,13 @@ void copyKeysAndValues(TensorTiles &t, const AttentionRowTile &rows, const HalfT
   t.copy(tile, t.advance(to, t.k.integer(tile.bytes())), t.k.pointer(values), rows.shape.width, place);
 }
 
+/// Products with the soft cap, where there is one.
+Carried cappedProducts(const AttentionShape &shape, Carried products) {
+  for (Scalar &x : products)
+    x = shape.capped(x);
+  return products;
+}
+
 /// What a warp's rows see of tiles of keys: rows of sums are rows, columns keys.
 class VisibleKeys {
 public:
@@ -415,7 +422,8 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     Value hasRows = rows.firstRow + warpRows.first(t, 0) < rows.rows;
     Carried all = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
       auto addTile = [&] {
-        Carried shares = visible.mask(from, products(t, warpRows, fragmentOfQ, sizes.kv, pairs.first(from)));
+        Carried shares = visible.mask(
+            from, cappedProducts(shape, products(t, warpRows, fragmentOfQ, sizes.kv, pairs.first(from))));
         RunningSoftmax softmax(warpRows, carried);
         Carried factors = softmax.addShares(t, shape.scale, shares), next = softmax.numbers();
         for (auto [n, sum] : llvm::enumerate(carried.drop_front(numberCount)))
@@ -647,11 +655,14 @@ void buildRowsGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   KeptFragments ofQ(t, warpRows, fixed, q, kKeptColumns), ofGradient(t, warpRows, fixed, dO, kKeptColumns);
   Carried sums(at(warpRows.blocks * moving.columns / 2), k.number(0));
   sums = pairs.loop(rows.begin, rows.end, sums, [&](Index from, ArrayRef<Scalar> carried) {
-    Carried next(carried), shares = visible.mask(from, products(t, warpRows, ofQ, moving, pairs.first(from))),
+    Carried next(carried), scores = cappedProducts(shape, products(t, warpRows, ofQ, moving, pairs.first(from))),
+                           shares = visible.mask(from, scores),
                            gradients = products(t, warpRows, ofGradient, moving, pairs.second(from));
     for (auto [n, share] : llvm::enumerate(shares)) {
       size_t row = warpRows.rowOf(n, shares.size());
       share = shareOf(k, share, factor, logarithm[row]) * (gradients[n] - inner[row]);
+      if (shape.softcap != 0)
+        share = share * shape.slopeOf(scores[n]);
     }
     addWeighted(t, warpRows, shares, moving, pairs.first(from), next);
     return next;
@@ -729,7 +740,8 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
   Carried sums = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
     Carried next(carried);
     MutableArrayRef<Scalar> sums(next);
-    Carried shares = mask(from, products(t, warpRows, ofKeys, moving, pairs.first(from)));
+    Carried scores = cappedProducts(shape, products(t, warpRows, ofKeys, moving, pairs.first(from))),
+            shares = mask(from, scores);
     Carried inner;
     for (int64_t n = 0; n < tile / 8; ++n) {
       Carried of = k.loadVector(pairs.extra(from), (t.column() + 8 * n) * BackwardSizes::kStatistics, 4);
@@ -744,7 +756,7 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
     if (results.keys) {
       Carried gradients = products(t, warpRows, ofValues, moving, pairs.second(from));
       for (auto [n, gradient] : llvm::enumerate(gradients))
-        gradient = shares[n] * (gradient - inner[n]);
+        gradient = shares[n] * (gradient - inner[n]) * (shape.softcap != 0 ? shape.slopeOf(scores[n]) : k.number(1));
       addWeighted(t, warpRows, gradients, moving, pairs.first(from), sums.take_front(sumCount));
     }
     return next;

@@ -52,7 +52,7 @@
 morph.model @model base architecture "llama" layers 1 {
   morph.program @conv(%x: tensor<?x?x96xf32> "x" [B, T], %w: tensor<96x1x4xf32> "w", %s: tensor<?x3x96xf32> "s" [B],
                       %d: tensor<?x?x96xf32> "d" [B, T]) {
-    %y, %f = morph.short_conv %x, %w state %s : tensor<?x?x96xf32>, tensor<96x1x4xf32>, tensor<?x3x96xf32>
+    %y, %f = morph.short_conv %x, %w state %s : tensor<?x?x96xf32>, tensor<96x1x4xf32> state tensor<?x3x96xf32>
     %dx, %dw = morph.short_conv_grad %d, %x, %w : tensor<?x?x96xf32>, tensor<?x?x96xf32>, tensor<96x1x4xf32>
     morph.output "y" = %y, "f" = %f, "dx" = %dx, "dw" = %dw
       : tensor<?x?x96xf32>, tensor<?x3x96xf32>, tensor<?x?x96xf32>, tensor<96x1x4xf32>
