@@ -109,10 +109,10 @@ constexpr Key kKeys[] = {
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
      "evaluation."},
-    {"data.separate_documents", kBoolean, "", "false", "", "",
+    {"data.separate_documents", kBoolean, "", "false", "", "S36",
      "Windows of training hold all documents, short ones too, and no position sees another document than its own: attention "
      "is masked and states are reset between them; so it is where perplexity is measured. false: windows lie inside "
-     "documents that are as long, and run over several where none is. CPUs alone."},
+     "documents that are as long, and run over several where none is."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},
     {"data.separator", kString, "", R"("\f")", "", "S18", "What divides documents within a file."},
 
@@ -527,6 +527,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S33", "A part of names that adapters are for has no spaces, commas or `=`."},
     {"S34", "None of a stage's `lengths` is above its `length`."},
     {"S35", "`distill.top_tokens` goes with `distill.loss` kl."},
+    {"S36", "`data.separate_documents` goes with `model.device` cpu."},
 };
 
 } // namespace

@@ -131,6 +131,10 @@ void Checker::checkHeader() {
 
   if (std::string device = spec_.getString("model.device"); !parseDeviceName(device))
     error("model.device", "'" + device + "' is no device [S23]", kDeviceNames);
+  else if (device != "cpu" && spec_.values.getObject("data")->getBoolean("separate_documents").value_or(false))
+    error("data.separate_documents",
+          "GPUs have no form of documents that do not see each other, and 'model.device' is '" + device + "' [S36]",
+          "leave it out, or give device = \"cpu\"");
 
   bool hasPath = spec_.isGiven("model.path");
   if (hasPath && isPretrain())

@@ -106,7 +106,7 @@ struct DataSpec {
   double holdout{};
   /// Windows of training hold all documents, short ones too, and no position sees another document than its own:
   /// attention is masked and states are reset between them; so it is where perplexity is measured. false: windows lie
-  /// inside documents that are as long, and run over several where none is. CPUs alone.
+  /// inside documents that are as long, and run over several where none is.
   bool separateDocuments{};
   /// Folder or file of `tokenizer.json`. (path)
   std::string tokenizer;

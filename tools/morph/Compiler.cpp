@@ -166,7 +166,11 @@ StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
   const std::string where = "the output of morph-translate --spec-to-json";
   MORPH_ASSIGN_OR_RETURN(const Json json, parseJson(result.output, where));
-  return readSpec(json, where);
+  MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved, readSpec(json, where));
+  if (!target_.empty() && resolved.data.separateDocuments)
+    return Status::invalid("data.separate_documents is true, and GPUs have no form of that",
+                           "--set data.separate_documents=false, or the CPU");
+  return resolved;
 }
 
 StatusOr<Json> Compiler::mixers(const fs::path &model, int64_t context) const {
