@@ -46,6 +46,13 @@ struct AddAdaptersPass : public morph::impl::AddAdaptersPassBase<AddAdaptersPass
     if (!unmatched.empty())
       return emitModelError(model) << "has no matrix of the checkpoint with '" << unmatched
                                    << "' in its name, which adapters are asked for";
+    // Not silently the router's alone.
+    for (auto weight : model.getBody().getOps<WeightOp>())
+      for (const std::string &part : parts)
+        if (weight.getType().getShape().size() == 3 && !weight.getInit() && weight.getSymName().contains(part))
+          return emitModelError(model) << "has the experts '" << weight.getSymName() << "' with '" << part
+                                       << "' in their name, and adapters are of matrices alone: name parts that leave "
+                                          "them out, as 'q_proj'";
     WeightAdder adder(model);
     SymbolNames trained;
     for (auto symbol : program.getTrained().getAsRange<FlatSymbolRefAttr>())

@@ -10,6 +10,9 @@
 // RUN: not morph-opt %s --morph-add-adapters="program=step weights=table rank=2" 2>&1 | FileCheck %s --check-prefix=TABLE
 // RUN: not morph-opt %s --morph-add-adapters="program=step weights=odd rank=2" 2>&1 | FileCheck %s --check-prefix=ODD
 
+// RUN: not morph-opt %s --morph-add-adapters="program=step weights=expert rank=2" 2>&1 | FileCheck %s --check-prefix=EXPERTS
+
+// EXPERTS: error: model @m has the experts 'mlp.experts.down_proj' with 'expert' in their name, and adapters are of matrices alone: name parts that leave them out, as 'q_proj'
 // NAME: error: model @m has no matrix of the checkpoint with 'down' in its name, which adapters are asked for
 // RANK: error: model @m has the matrix 'mlp.up.weight' of 16 x 8, smaller than the adapters' rank 9
 // NONE: error: model @m cannot have adapters of rank 0, expected 1 or more
@@ -29,6 +32,8 @@ morph.model @m hybrid architecture "llama" layers 1 {
   morph.weight @teacher.mlp.up.weight : tensor<16x8xbf16> teacher_of "mlp.up.weight"
   morph.weight @table.weight : tensor<32x8xbf16>
   morph.weight @odd : tensor<8x8xbf16>
+  morph.weight @mlp.experts.down_proj : tensor<4x8x16xbf16>
+  morph.weight @expert_norm.weight : tensor<8x8xbf16>
 
   // What was trained of an adapted matrix is frozen; two products share an adapter; the teacher has none.
   // CHECK: morph.program @step({{.*}}) trains [@branch.q_proj.weight, @mlp.up.lora_A.weight, @mlp.up.lora_B.weight, @self_attn.q_proj.lora_A.weight, @self_attn.q_proj.lora_B.weight] {
