@@ -173,7 +173,8 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
   }
   IntegerAttr seen = getWindow() ? IntegerAttr::get(IntegerType::get(getContext(), 64), *window) : IntegerAttr();
   FailureOr<AttentionOp> attention = expander.create<AttentionOp>(
-      operands[0], k, v, expander.getStart(), ringOffset, /*begins=*/Value(), FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
+      operands[0], k, v, expander.getStart(), ringOffset, /*begins=*/Value(),
+      FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
       *softcap != 0 ? FloatAttr::get(Float64Type::get(getContext()), *softcap) : FloatAttr(), /*keep_lse=*/UnitAttr());
   if (failed(attention))
     return failure();

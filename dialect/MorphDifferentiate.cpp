@@ -228,8 +228,8 @@ Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, A
     return gradients;
   auto gradient = builder.create<LinearAttentionGradOp>(
       getLoc(), dy[0], /*states=*/Value(), /*written=*/Value(), getQ(), getK(), getV(), getHeadDecay(), getDecay(),
-      getChannelDecay(), getBeta(), getWrite(), getErase(), getBonus(), getState(), getBegins(), getScaleAttr(), getChunkAttr(),
-      getNormaliserAttr());
+      getChannelDecay(), getBeta(), getWrite(), getErase(), getBonus(), getState(), getBegins(), getScaleAttr(),
+      getChunkAttr(), getNormaliserAttr());
   for (size_t i = 0; i < inputs; ++i)
     if (needed[i])
       gradients[i] = gradient->getResult(i);

@@ -81,8 +81,8 @@ MixerExpansion SoftmaxMixerOp::expandMixer(OpBuilder &builder, const MixerInputs
     expansion.states = {k, v};
   }
   Value mixed = builder
-                    .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, /*begins=*/Value(), getScaleAttr(), getWindowAttr(),
-                                         getSoftcapAttr(), /*keep_lse=*/UnitAttr())
+                    .create<AttentionOp>(getLoc(), q, k, v, inputs.start, ringOffset, /*begins=*/Value(),
+                                         getScaleAttr(), getWindowAttr(), getSoftcapAttr(), /*keep_lse=*/UnitAttr())
                     .getResult();
   expansion.hidden = mix.project(mix.mergeHeads(mixed), "o_proj", getHiddenSize(*this), getOBias());
   return expansion;

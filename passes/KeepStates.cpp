@@ -26,7 +26,9 @@ struct Pair {
 
 /// Whether the gradient is that of the forward.
 bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
-  auto operandsOf = [](auto op) { return std::array<Value, 5>{op.getQ(), op.getK(), op.getV(), op.getStart(), op.getBegins()}; };
+  auto operandsOf = [](auto op) {
+    return std::array<Value, 5>{op.getQ(), op.getK(), op.getV(), op.getStart(), op.getBegins()};
+  };
   return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() &&
          forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr() &&
          forward.getSoftcapAttr() == gradient.getSoftcapAttr();
@@ -97,8 +99,8 @@ LinearAttentionOp setKept(LinearAttentionOp before, LinearAttentionGradOp gradie
   auto forward = builder.create<LinearAttentionOp>(
       before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getHeadDecay(), before.getDecay(),
       before.getChannelDecay(), before.getBeta(), before.getWrite(), before.getErase(), before.getBonus(),
-      before.getState(), before.getBegins(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(), flag,
-      solves ? flag : UnitAttr());
+      before.getState(), before.getBegins(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(),
+      flag, solves ? flag : UnitAttr());
   const ResultRange kept = forward.getKept();
   gradient.getStatesMutable().assign(kept.take_front(keeps));
   gradient.getWrittenMutable().assign(kept.drop_front(keeps));

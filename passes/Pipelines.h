@@ -68,9 +68,10 @@ llvm::ArrayRef<llvm::StringRef> programNames();
 llvm::Expected<ProgramOptions> parseProgramOptions(llvm::StringRef program, llvm::StringRef text);
 
 /// Adds everything between a model and a program in primitive ops, ready for emitPlan: verify the model's phase, build
-/// the program, expand its mixers, separate documents where asked, share what is computed twice, differentiate what trains and build its update (unless
-/// `gradients` is false), clean up, assign the precision, compute twice what does not fit, form kernels. The program
-/// must be one of programNames(). Of `calibrate` there is none afterwards where no mixer of the model asks for it.
+/// the program, expand its mixers, separate documents where asked, share what is computed twice, differentiate what
+/// trains and build its update (unless `gradients` is false), clean up, assign the precision, compute twice what does
+/// not fit, form kernels. The program must be one of programNames(). Of `calibrate` there is none afterwards where no
+/// mixer of the model asks for it.
 void addProgramPipeline(mlir::OpPassManager &manager, const ProgramOptions &options);
 
 /// Registers morph-search-pipeline (base -> relaxed), morph-commit-pipeline (paired or relaxed -> hybrid) and

@@ -43,8 +43,8 @@ struct SeparateDocumentsPass : public morph::impl::SeparateDocumentsPassBase<Sep
       emitModelError(getOperation()) << "has no program '" << program << "' to separate documents in";
       return signalPassFailure();
     }
-    auto type = RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic},
-                                      IntegerType::get(op.getContext(), 64));
+    auto type =
+        RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, IntegerType::get(op.getContext(), 64));
     Value begins = op.addInput(plan::kBegins, type, {"B", "T"});
     for (Operation &mixing : op.getBlock().without_terminator())
       if (failed(separate(mixing, begins)))

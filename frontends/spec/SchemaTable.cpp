@@ -110,7 +110,8 @@ constexpr Key kKeys[] = {
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
      "evaluation."},
     {"data.separate_documents", kBoolean, "", "false", "", "S36",
-     "Windows of training hold all documents, short ones too, and no position sees another document than its own: attention "
+     "Windows of training hold all documents, short ones too, and no position sees another document than its own: "
+     "attention "
      "is masked and states are reset between them; so it is where perplexity is measured. false: windows lie inside "
      "documents that are as long, and run over several where none is."},
     {"data.tokenizer", kString, "path", "<the model's folder>", "", "S7", "Folder or file of `tokenizer.json`."},

@@ -150,8 +150,8 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
       MORPH_ASSIGN_OR_RETURN(Sample sample, tasks_[task]->sample(seed_, number, length, options_.sample));
       samples.push_back(std::move(sample));
     } else {
-      samples.push_back(textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.split,
-                                   options_.isPacked));
+      samples.push_back(
+          textSample(*text_, seed_, number, length, options_.textPositions, options_.sample.split, options_.isPacked));
     }
   }
   return makeBatch(std::move(samples), {options_.textWeight});

@@ -33,8 +33,8 @@ struct BatchOptions {
 };
 
 /// Stacks samples of equal length. Every sample weighs the same, and within a sample every row, so that 128 rows of
-/// text do not drown 8 rows of an answer. A row that would predict the first token of another document weighs nothing. An
-/// error where lengths differ, there is no sample, or no row that weighs anything.
+/// text do not drown 8 rows of an answer. A row that would predict the first token of another document weighs nothing.
+/// An error where lengths differ, there is no sample, or no row that weighs anything.
 StatusOr<Batch> makeBatch(std::vector<Sample> samples, const BatchOptions &options = {});
 
 /// Of per-row results `correct` [N] (1 right, 0 wrong; any dtype): 1 for each answer of the batch with every row right,
@@ -55,7 +55,7 @@ struct BatchStreamOptions {
   int64_t textPositions = 0; ///< Rows read of a text sample: its last ones; 0: all.
   double textWeight = 0;     ///< BatchOptions::textWeight.
   bool longDocuments =
-      false; ///< Text windows must lie inside one document: an error at creation where none is as long.
+      false;             ///< Text windows must lie inside one document: an error at creation where none is as long.
   bool isPacked = false; ///< Otherwise: they hold the documents of a window apart (Batch::begins), short ones, too.
   SampleOptions sample;
 };

@@ -52,12 +52,12 @@ public:
   /// all, where none has). A split without text gives windows of the training part. length > 0.
   std::vector<int64_t> window(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
-  /// `length` tokens from any place on, each as likely as another, over consecutive parts as `window` joins them, whether or
-  /// not there are longer ones: so that all text is read. length > 0.
+  /// `length` tokens from any place on, each as likely as another, over consecutive parts as `window` joins them,
+  /// whether or not there are longer ones: so that all text is read. length > 0.
   TextWindow packedWindow(uint64_t seed, uint64_t index, int64_t length, Split split = Split::Training) const;
 
-  /// Which share of the tokens `window` never reads, being of documents that are shorter than `length`: 0 where none is as
-  /// long.
+  /// Which share of the tokens `window` never reads, being of documents that are shorter than `length`: 0 where none is
+  /// as long.
   double unreadShare(int64_t length, Split split = Split::Training) const;
 
   /// Where `window` reads, when it lies inside a document; else an empty span.
@@ -65,8 +65,8 @@ public:
 
   /// Windows for perplexity: the parts for evaluation cut one after another into `length` tokens, each window inside
   /// one document (joined over documents where none is long enough). With `maxTokens` > 0 at most that many tokens, the
-  /// windows spread evenly over the whole part. Empty where nothing is held out. With `isPacked` they are joined over all
-  /// documents, and each has two tokens of one document.
+  /// windows spread evenly over the whole part. Empty where nothing is held out. With `isPacked` they are joined over
+  /// all documents, and each has two tokens of one document.
   std::vector<TextWindow> evaluationWindows(int64_t length, int64_t maxTokens = 0, bool isPacked = false) const;
 
 private:

@@ -105,7 +105,7 @@ Status Evaluation::read() {
   }
   if (text_ && section.perplexityTokens > 0) {
     windows_ = text_->evaluationWindows(section.perplexityLength, section.perplexityTokens,
-                                         context_.spec.data.separateDocuments);
+                                        context_.spec.data.separateDocuments);
     if (!windows_.empty())
       // A held-out text shorter than a window gives one window: all of it.
       cells_.push_back({nullptr, static_cast<int64_t>(windows_.front().tokens.size()), std::nullopt});

@@ -264,8 +264,7 @@ inline plan::Plan everyOpPlan() {
   keep(b.ops("attention", {q, q, q, -1, -1, begins}, window));
   keep(b.ops("attention_grad", {dheads, q, q, q, -1, -1, -1, begins}, window));
   keep(b.ops("linear_attention", {q, q, y, -1, decay, -1, beta, -1, -1, -1, -1, begins}, rule));
-  keep(b.ops("linear_attention_grad",
-             {dheads, -1, -1, q, q, y, -1, decay, -1, beta, -1, -1, -1, -1, begins}, rule));
+  keep(b.ops("linear_attention_grad", {dheads, -1, -1, q, q, y, -1, decay, -1, beta, -1, -1, -1, -1, begins}, rule));
   keep(b.ops("short_conv", {h, taps, -1, begins}));
   keep(b.ops("short_conv_grad", {dout, h, taps, -1, begins}));
   const std::vector<int64_t> drouting = b.ops("experts_input_grad", {dout, product, routing, gateUp, down}, single);

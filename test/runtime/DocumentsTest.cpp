@@ -30,8 +30,7 @@ at::Tensor beginsOf(const std::vector<std::vector<int64_t>> &lengths) {
   return begins;
 }
 
-/// An op, its operands as shapes (B and T by name; an empty one: absent), and what its results are for: "T" of positions, "B"
-/// of a sequence, "" a sum.
+/// An op and its operands as shapes (B and T by name; an empty one: absent).
 struct DocumentCase {
   std::string name, op;
   std::vector<std::pair<std::string, std::vector<plan::Dim>>> operands; ///< But for begins, which is the last one.
@@ -69,12 +68,18 @@ std::vector<DocumentCase> cases() {
       {"DeltaRule", "linear_attention", {q2, q2, v4, none, decay, none, beta, none, none, none, none}, chunks},
       {"Normalised", "linear_attention", {q2, q2, v4, headDecay, none, none, none, none, none, none, none}, normalised},
       {"Free", "linear_attention", {q2, q2, v4, none, none, channels, none, write, erase, bonus, none}, chunks},
-      {"DeltaRuleGrad", "linear_attention_grad",
-       {dv4, none, none, q2, q2, v4, none, decay, none, beta, none, none, none, none}, chunks},
-      {"NormalisedGrad", "linear_attention_grad",
-       {dv4, none, none, q2, q2, v4, headDecay, none, none, none, none, none, none, none}, normalised},
-      {"FreeGrad", "linear_attention_grad",
-       {dv4, none, none, q2, q2, v4, none, none, channels, none, write, erase, bonus, none}, chunks},
+      {"DeltaRuleGrad",
+       "linear_attention_grad",
+       {dv4, none, none, q2, q2, v4, none, decay, none, beta, none, none, none, none},
+       chunks},
+      {"NormalisedGrad",
+       "linear_attention_grad",
+       {dv4, none, none, q2, q2, v4, headDecay, none, none, none, none, none, none, none},
+       normalised},
+      {"FreeGrad",
+       "linear_attention_grad",
+       {dv4, none, none, q2, q2, v4, none, none, channels, none, write, erase, bonus, none},
+       chunks},
       {"ShortConv", "short_conv", {x, taps, none}, {}},
       {"ShortConvGrad", "short_conv_grad", {dx, x, taps, none}, {}},
   };
@@ -177,8 +182,7 @@ TEST_P(Documents, AreNotWhatTheWindowIs) {
     EXPECT_TRUE(at::equal(whole.at(name), tensor)) << name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, Documents, testing::ValuesIn(cases()),
-                         [](const auto &info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Ops, Documents, testing::ValuesIn(cases()), [](const auto &info) { return info.param.name; });
 
 TEST(DocumentsOf, RefusesWhatIsNoBegin) {
   EXPECT_EQ(documentsOf(beginsOf({{3, 20}})).size(), 2u);

@@ -363,11 +363,15 @@ TEST(ExecutorTest, BadInputsAreErrors) {
 TEST(ExecutorTest, EveryIndexHasItsBound) {
   // The rows of every op that reads or writes at an index are bounded by the sizes of this run, and rows of gradients
   // by the attribute; positions of padding and caches by what sums of them can hold.
-  NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)}, {"positions", at::zeros({4}, at::kLong)},
-                                  {"targets", at::zeros({4}, at::kLong)},   {"start", at::zeros({2}, at::kLong)},
-                                  {"offset", at::zeros({2}, at::kLong)},    {"weights", at::ones({4})},
+  NamedTensors weights, inputs = {{"tokens", at::zeros({2, 3}, at::kLong)},
+                                  {"positions", at::zeros({4}, at::kLong)},
+                                  {"targets", at::zeros({4}, at::kLong)},
+                                  {"start", at::zeros({2}, at::kLong)},
+                                  {"offset", at::zeros({2}, at::kLong)},
+                                  {"weights", at::ones({4})},
                                   {"begins", at::zeros({2, 3}, at::kLong)},
-                                  {"teacher_logits", at::zeros({4, 11})},   {"rate", at::ones({})},
+                                  {"teacher_logits", at::zeros({4, 11})},
+                                  {"rate", at::ones({})},
                                   {"step", at::ones({}, at::kLong)}};
   plan::Plan plan = everyOpPlan();
   for (const plan::Weight &weight : plan.weights)

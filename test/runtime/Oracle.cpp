@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Oracle.h"
 
-#include "runtime/plan/Names.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/exec/Bindings.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/Names.h"
 #include "runtime/weights/Initialize.h"
 
 #include <c10/core/GradMode.h>

@@ -24,7 +24,8 @@ std::string AttentionShape::variant() const {
   std::string name = plan::dtypeName(type);
   for (int64_t number : {heads, groups, width, window})
     name += "_" + std::to_string(number);
-  return name + "_" + exactName(scale) + (softcap != 0 ? "_cap" + exactName(softcap) : "") + (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
+  return name + "_" + exactName(scale) + (softcap != 0 ? "_cap" + exactName(softcap) : "") +
+         (hasStart ? "_start" : "") + (hasOffset ? "_offset" : "");
 }
 
 Scalar AttentionShape::capped(Scalar product) const {

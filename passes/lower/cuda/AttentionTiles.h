@@ -36,8 +36,8 @@ struct AttentionShape {
   Index logSumElement(Index batch, Index queries, Index g, Index row) const {
     return ((batch * groups + g) * group() + row % group()) * queries + row / group();
   }
-  /// What takes the products' place where there is a soft cap: scores are `scale` times it, whatever there is. Multiplied by
-  /// `slopeOf` of it, gradients of scores are those of products, but for `scale`.
+  /// What takes the products' place where there is a soft cap: scores are `scale` times it, whatever there is.
+  /// Multiplied by `slopeOf` of it, gradients of scores are those of products, but for `scale`.
   Scalar capped(Scalar product) const;
   Scalar slopeOf(Scalar capped) const;
   plan::SizeFormula tilesOfRows(int64_t tile) const { return productOf(queries, group(), tile); }

@@ -79,7 +79,8 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
-    if (rule && plan::operandPosition(instruction, *rule, "begins") >= 0 && plan::operandValue(instruction, *rule, "begins") >= 0)
+    if (rule && plan::operandPosition(instruction, *rule, "begins") >= 0 &&
+        plan::operandValue(instruction, *rule, "begins") >= 0)
       return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
                                        << "' on several documents has no form on GPUs yet: data.separate_documents = "
                                           "false, or model.device = \"cpu\"";

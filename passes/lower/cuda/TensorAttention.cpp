@@ -422,8 +422,8 @@ void buildForward(KernelBuilder &k, const AttentionShape &shape, const ForwardSi
     Value hasRows = rows.firstRow + warpRows.first(t, 0) < rows.rows;
     Carried all = pairs.loop(begin, end, start, [&](Index from, ArrayRef<Scalar> carried) {
       auto addTile = [&] {
-        Carried shares = visible.mask(
-            from, cappedProducts(shape, products(t, warpRows, fragmentOfQ, sizes.kv, pairs.first(from))));
+        Carried shares =
+            visible.mask(from, cappedProducts(shape, products(t, warpRows, fragmentOfQ, sizes.kv, pairs.first(from))));
         RunningSoftmax softmax(warpRows, carried);
         Carried factors = softmax.addShares(t, shape.scale, shares), next = softmax.numbers();
         for (auto [n, sum] : llvm::enumerate(carried.drop_front(numberCount)))
