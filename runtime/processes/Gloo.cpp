@@ -3,6 +3,7 @@
 
 #include "runtime/processes/Exit.h"
 #include "runtime/processes/Group.h"
+#include "runtime/processes/Meeting.h"
 
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -29,6 +30,8 @@ extern "C" __attribute__((visibility("default"))) int getnameinfo(const sockaddr
 namespace morph {
 
 namespace {
+
+constexpr int kAttempts = 3;
 
 /// As long all processes have to come.
 constexpr std::chrono::minutes kJoinTimeout{5};
@@ -72,8 +75,11 @@ public:
     gloo->devices = {interface          ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
                      : !address.empty() ? c10d::ProcessGroupGloo::createDeviceForHostname(address)
                                         : c10d::ProcessGroupGloo::createDefaultDevice()};
-    backend_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, static_cast<int>(place.rank),
-                                                           static_cast<int>(place.count), std::move(gloo));
+    meet(store_, place.rank, place.count, kAttempts, [&](const c10::intrusive_ptr<c10d::Store> &store) {
+      backend_.reset(); // One that the others do not have.
+      backend_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(place.rank),
+                                                             static_cast<int>(place.count), gloo);
+    });
   }
 
   void allReduce(at::Tensor tensor) override {

@@ -145,7 +145,9 @@ Status Scheduler::readChunk() {
   MORPH_RETURN_IF_ERROR(model_.prefill(readingSlot_, begin, {tokens.begin() + begin, tokens.begin() + end}));
   ++stats_.chunks;
   sequence.position = end;
-  MORPH_RETURN_IF_ERROR(keep(sequence, readingSlot_));
+  // From another place the chunks that follow would be cut elsewhere, and have other bits.
+  if (end % model_.chunk() == 0 || sequence.request.keepsEnd)
+    MORPH_RETURN_IF_ERROR(keep(sequence, readingSlot_));
   if (end < sequence.promptLength)
     return Status();
   if (takeToken(sequence, 0)) {

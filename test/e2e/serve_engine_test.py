@@ -61,6 +61,11 @@ def check_mixer(folder, mixer):
         assert together == alone, (mixer, arguments)
         cached = sum(end["cached_tokens"] for end in ends.values())
         assert (cached > 0) == ("--chunk" in arguments), (mixer, arguments, cached)
+    # In fp32 what begins with a kept prefix has the bits that it has alone: prefixes end where chunks end.
+    plain = [{name: value for name, value in request.items() if name != "keep_end"} for request in requests]
+    kept, ends = serve(plan, plain, "--slots", 3, "--chunk", 32)
+    assert sum(end["cached_tokens"] for end in ends.values()) > 0
+    assert kept == serve(plan, plain, "--slots", 1, "--chunk", 32, "--prefix-cache-mb", 0)[0], mixer
     # In fp32 a step of several sequences gives each the bits that it gets alone.
     assert serve(plan, requests, "--slots", 1, "--prefix-cache-mb", 0)[0] == serve(plan, requests, "--slots", 4, "--prefix-cache-mb", 0)[0], mixer
 

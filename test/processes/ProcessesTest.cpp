@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What processes tell each other.
 
+#include "runtime/processes/Meeting.h"
 #include "test/processes/ProcessesTesting.h"
 
 #include <arpa/inet.h>
+#include <atomic>
 #include <resolv.h>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
 
 namespace morph {
 namespace {
@@ -48,6 +51,42 @@ TEST_P(ProcessesTest, Collectives) {
     EXPECT_FALSE(*none);
     EXPECT_TRUE(all->barrier().ok());
   });
+}
+
+/// What each of two processes that `meet` says at the end, where process r cannot connect the first `failures[r]` times.
+std::array<std::string, 2> meetWithFailures(std::array<int, 2> failures) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  std::array<std::string, 2> said;
+  std::vector<std::thread> threads;
+  for (int64_t rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      const auto r = static_cast<size_t>(rank);
+      int calls = 0;
+      try {
+        meet(store, rank, 2, /*attempts=*/3, [&](const c10::intrusive_ptr<c10d::Store> &own) {
+          // An attempt is the same for both, and nothing of one before it is there.
+          EXPECT_FALSE(own->check({"mine " + std::to_string(rank)}));
+          own->set("mine " + std::to_string(rank), "here");
+          if (calls++ < failures[r])
+            throw std::runtime_error("the line is busy");
+        });
+        said[r] = "met after " + std::to_string(calls);
+      } catch (const std::exception &error) {
+        said[r] = error.what();
+      }
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  return said;
+}
+
+TEST(ProcessesTest, AllConnectOnceMoreWhereOneCouldNot) {
+  EXPECT_EQ(meetWithFailures({0, 0}), (std::array<std::string, 2>{"met after 1", "met after 1"}));
+  EXPECT_EQ(meetWithFailures({0, 1}), (std::array<std::string, 2>{"met after 2", "met after 2"}));
+  EXPECT_EQ(meetWithFailures({2, 1}), (std::array<std::string, 2>{"met after 3", "met after 3"}));
+  const std::array<std::string, 2> lost = meetWithFailures({0, 3});
+  EXPECT_NE(lost[0].find("others could not connect"), std::string::npos) << lost[0];
+  EXPECT_EQ(lost[1], "the line is busy");
 }
 
 TEST(ProcessesTest, SumsHaveTheSameBitsEverywhere) {

@@ -228,13 +228,27 @@ TEST_F(SchedulerTest, KeptPrefixesAreNotComputedAgain) {
   EXPECT_EQ(records["other"].end->cachedTokens, 0);
 }
 
+TEST_F(SchedulerTest, WhatIsKeptEndsWhereAChunkEndsUnlessAskedFor) {
+  for (bool keeps : {false, true}) {
+    begin(2, 100, 1 << 20);
+    std::vector<int64_t> prompt(10, 3);
+    add("first", prompt, 4, -1, keeps);
+    finish();
+    prompt.push_back(5);
+    add("longer", prompt, 4);
+    finish();
+    EXPECT_EQ(records["longer"].end->cachedTokens, keeps ? 10 : 8);
+    records.clear();
+  }
+}
+
 TEST_F(SchedulerTest, TheLeastRecentlyUsedPrefixGoesFirst) {
   // Room for two prompts of nine tokens: 100 and 8 bytes a token.
   begin(1, 100, 2 * 9 * 108);
   auto ask = [&](const std::string &id, int64_t token) {
     std::vector<int64_t> prompt(8, token);
     prompt.push_back(90);
-    add(id, prompt, 1);
+    add(id, prompt, 1, -1, /*keeps=*/true);
     finish();
     return records[id].end->cachedTokens;
   };

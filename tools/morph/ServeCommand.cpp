@@ -65,6 +65,7 @@ struct ServeArguments {
   std::string host = "127.0.0.1", keyFile, name;
   int64_t port = 8000, bodyKb = 1024, maxTokens = 4096, queue = 64;
   double timeout = 600, grace = 20;
+  bool keepsAnswers = false;
 };
 
 struct ChatArguments {
@@ -89,6 +90,8 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
                    "Tokens of a prompt that are read between two steps of the others")
       ->check(CLI::Range(int64_t(1), int64_t(512)))
       ->capture_default_str();
+  command->add_flag("--keep-answers", arguments->keepsAnswers,
+                    "A chat's next turn begins where the last answer ended: sooner, and the same but for rounding");
   command->add_option("--host", arguments->host, "Where to listen; others than this machine's own need an API key")
       ->capture_default_str();
   command->add_option("--port", arguments->port, "The port; 0: any that is free")
@@ -124,6 +127,8 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
                      "--grace-s",     std::to_string(a.grace)};
       if (!a.keyFile.empty())
         flags.insert(flags.end(), {"--api-key-file", a.keyFile});
+      if (a.keepsAnswers)
+        flags.push_back("--keep-answers");
       if (!a.name.empty())
         flags.insert(flags.end(), {"--name", a.name});
       return runFront(tools, a.engine, "serve/server.py", flags);

@@ -30,11 +30,12 @@ def is_local(host):
 
 
 class Api:
-    """What the routes share. `limits`: max_body (bytes), max_tokens, requests (running and queued), timeout (s)."""
+    """What the routes share. `limits`: max_body (bytes), max_tokens, requests (running and queued), timeout (s). With
+    `keeps_answers` a chat's next turn begins where its last answer has ended, the same but for rounding."""
 
-    def __init__(self, name, folder, tokenizer, ends, engine, limits, key=None):
+    def __init__(self, name, folder, tokenizer, ends, engine, limits, key=None, keeps_answers=False):
         self.name, self.folder, self.tokenizer, self.ends = name, folder, tokenizer, ends
-        self.engine, self.limits = engine, limits
+        self.engine, self.limits, self.keeps_answers = engine, limits, keeps_answers
         self.key = None if key is None else hashlib.sha256(key.encode()).digest()
         self.running = 0
         self.is_stopping = False
@@ -188,7 +189,7 @@ class Api:
             raise ApiError(429, f"{self.running} requests are running or waiting (--slots, --queue); try again", None, "queue_full")
         generation = self.engine.generate(
             tokens=prompt, max_tokens=count, temperature=options.temperature, top_p=options.top_p, seed=options.seed,
-            eos=self.ends, keep_end=isinstance(shape, ChatCompletion))
+            eos=self.ends, keep_end=self.keeps_answers and isinstance(shape, ChatCompletion))
         self.running += 1
         release = self.releaser(generation)
         pieces = self.stream(prompt, generation, options, release)

@@ -79,7 +79,8 @@ async def serve(arguments, folder, tokenizer, ends, key, listener):
         return 2 if engine.exit_code == 2 else 1
     limits = {"max_body": arguments.max_body_kb * 1000, "max_tokens": arguments.max_tokens,
               "requests": engine.ready["slots"] + arguments.queue, "timeout": arguments.timeout_s}
-    api = Api(arguments.name or folder.resolve().name, folder, tokenizer, ends, engine, limits, key)
+    api = Api(arguments.name or folder.resolve().name, folder, tokenizer, ends, engine, limits, key,
+              arguments.keep_answers)
     config = uvicorn.Config(
         api.app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_keep_alive=30,
         limit_concurrency=4 * limits["requests"] + 64, h11_max_incomplete_event_size=64 << 10, ws="none", http="h11",
@@ -138,6 +139,7 @@ def main():
         parser.add_argument(f"--{option}", type=number(kind, 1), default=default)
     for option, kind, default in (("queue", int, 64), ("grace-s", float, 20.0)):
         parser.add_argument(f"--{option}", type=number(kind, 0), default=default)
+    parser.add_argument("--keep-answers", action="store_true")
     parser.add_argument("engine", nargs="+", help="the engine's command, without --context")
     arguments = parser.parse_args()
     sys.stderr.reconfigure(errors="backslashreplace")
