@@ -113,8 +113,9 @@ struct BuildUpdatePass : public morph::impl::BuildUpdatePassBase<BuildUpdatePass
     builder.create<OutputOp>(update.getLoc(), builder.getArrayAttr(names), outputs);
     for (const RateGroup &group : *groups)
       if (!group.isUsed)
-        return emitProgramError(program) << "trains no weight with '" << group.part
-                                         << "' in its name, which has a rate of its own";
+        return emitProgramError(program) << "trains no weight with '" << group.part << "' in its name, for which "
+                                         << program.getSymName() << ".rates has a rate: frozen ones are trained by "
+                                         << program.getSymName() << ".train = \"all\", and beside them their adapters";
     program.setUpdateAttr(FlatSymbolRefAttr::get(update.getSymNameAttr()));
     return success();
   }

@@ -19,12 +19,20 @@ namespace {
 constexpr llvm::StringLiteral kRefused[] = {"attn_logit_softcapping", "final_logit_softcapping", "num_local_experts",
                                             "num_experts"};
 
+/// Formats of hybrids that are written (tools/python/export/targets) and not read.
+constexpr llvm::StringLiteral kNativeExports[] = {"granitemoehybrid", "qwen3_5_text"};
+
 const Family *findFamily(const JsonFile &config, llvm::StringRef path, llvm::StringRef type) {
   llvm::SmallVector<llvm::StringRef> names;
   for (const Family &family : getFamilies()) {
     if (family.name == type)
       return &family;
     names.push_back(family.name);
+  }
+  if (llvm::is_contained(kNativeExports, type)) {
+    config.error(path, "'" + type + "' is a format of exports that is not read",
+                 "of a hybrid that Morph made, export.format = \"remote\" writes a folder that is");
+    return nullptr;
   }
   llvm::StringRef nearest = findNearest(type, names);
   config.error(path, "the architecture '" + type + "' is not supported",

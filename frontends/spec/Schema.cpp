@@ -100,6 +100,9 @@ std::optional<size_t> morph::spec::getAllowedCount(const Key &key) {
   if (at == llvm::StringRef::npos)
     return std::nullopt;
   size_t count = 0;
-  key.allowed.substr(at + 6).take_while(llvm::isDigit).getAsInteger(10, count);
+  if (key.allowed.substr(at + 6).take_while(llvm::isDigit).getAsInteger(10, count))
+    return std::nullopt;
   return count;
 }
+
+bool morph::spec::mayRepeat(const Key &key) { return key.allowed.contains("count "); }

@@ -30,7 +30,8 @@ struct Key {
   /// computed from other keys, as words.
   llvm::StringRef fallback;
   /// What values are allowed, for each element of a list: words between bars ("fp32 | bf16"), or conditions between
-  /// commas ("> 0, <= 1"), "count N" for a list of exactly N elements; empty where every value of the type is.
+  /// commas ("> 0, <= 1"), "count N" for a list of exactly N elements, "count any"
+  /// for one of which some may be equal; empty where every value of the type is.
   llvm::StringRef allowed;
   /// The constraint's label: in this table, in errors, in the tests and in specs/README.md. Empty where there is none.
   llvm::StringRef label;
@@ -91,6 +92,8 @@ llvm::SmallVector<llvm::StringRef> getAllowedConditions(const Key &key);
 bool isAllowedNumber(const Key &key, double value);
 /// The exact length of a list, where `allowed` has one.
 std::optional<size_t> getAllowedCount(const Key &key);
+/// Whether elements of a list may be equal.
+bool mayRepeat(const Key &key);
 
 /// The documentation's tables of keys and constraints, as Markdown.
 std::string makeDocumentation();

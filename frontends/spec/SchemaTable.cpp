@@ -102,7 +102,7 @@ constexpr Key kKeys[] = {
     {"data.text", kStrings, "path", "[]", "", "S7",
      "General text: files (plain text, JSON lines, parquet, arrow), folders or patterns of such, saved datasets, "
      "relative to the spec's folder; `package:jargon-text` is Debian's."},
-    {"data.weights", kNumbers, "", "[]", "> 0, <= 1e9", "S29",
+    {"data.weights", kNumbers, "", "[]", "count any, > 0, <= 1e9", "S29",
      "Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens."},
     {"data.fields", kStrings, "", R"(["text", "messages"])", "", "S29",
      "Fields of rows: the first that a row has is its text, or a conversation for the chat template."},
@@ -226,7 +226,7 @@ constexpr Key kKeys[] = {
        kIntegers,                                                                                                      \
        "tokens",                                                                                                       \
        "[]",                                                                                                           \
-       ">= 8, <= 16777216",                                                                                            \
+       "count any, >= 8, <= 16777216",                                                                                      \
        "S34",                                                                                                          \
        "Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: "     \
        "`length` all along."}

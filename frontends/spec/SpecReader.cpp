@@ -174,7 +174,7 @@ std::optional<llvm::json::Value> Reader::readValue(const Node &node, const Key &
     spec_.valuePlaces[elementPath] = elementNode.range;
     std::optional<llvm::json::Value> value = readScalar(elementNode, key, element, elementPath);
     // What has places, such as a first and a last, may have one value in two.
-    if (value && !getAllowedCount(key) && llvm::is_contained(array, *value)) {
+    if (value && !mayRepeat(key) && llvm::is_contained(array, *value)) {
       diagnostics_.error(elementNode.range, llvm::formatv("{0} stands twice in '{1}'", *value, path) + printLabel(key));
       value.reset();
     }

@@ -113,8 +113,13 @@ private:
       return;
     checkAmount(stage + ".batch", spec_.getInteger(stage + ".batch"), length,
                 double(steps) * double(spec_.getInteger(stage + ".accumulate")));
-    for (size_t task : findTasks(stage + ".tasks"))
+    for (size_t task : findTasks(stage + ".tasks")) {
       checkLength(stage + ".length", length, makePath(task), readShape(makePath(task)));
+      if (stage != "align") // It has one length.
+        for (auto [index, shorter] : llvm::enumerate(spec_.getIntegers(stage + ".lengths")))
+          checkLength(stage + ".lengths[" + std::to_string(index) + "]", shorter, makePath(task),
+                      readShape(makePath(task)));
+    }
   }
 
   void checkSelect() {

@@ -96,8 +96,8 @@ struct DataSpec {
   /// General text: files (plain text, JSON lines, parquet, arrow), folders or patterns of such, saved datasets,
   /// relative to the spec's folder; `package:jargon-text` is Debian's. (path)
   std::vector<std::string> text;
-  /// Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens. (> 0, <=
-  /// 1e9)
+  /// Shares in which windows are drawn of the entries of `text`, whatever their sum; none: by their tokens. (count any,
+  /// > 0, <= 1e9)
   std::vector<double> weights;
   /// Fields of rows: the first that a row has is its text, or a conversation for the chat template.
   std::vector<std::string> fields;
@@ -363,7 +363,7 @@ struct DistillSpec : TrainingSpec {
   /// Rank of the adapters. (>= 1, <= 4096)
   int64_t adapterRank{};
   /// Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: `length`
-  /// all along. (tokens; >= 8, <= 16777216)
+  /// all along. (tokens; count any, >= 8, <= 16777216)
   std::vector<int64_t> lengths;
   /// KL from the teacher's distribution to the hybrid's, or from the hybrid's to the teacher's, by which the hybrid
   /// does not spread over all that the teacher may say.
@@ -399,7 +399,7 @@ struct FinetuneSpec : TrainingSpec {
   /// Rank of the adapters. (>= 1, <= 4096)
   int64_t adapterRank{};
   /// Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: `length`
-  /// all along. (tokens; >= 8, <= 16777216)
+  /// all along. (tokens; count any, >= 8, <= 16777216)
   std::vector<int64_t> lengths;
   /// Windows of text lie inside one document; an error where none is as long. Set it for true long contexts: false
   /// joins documents that are too short.

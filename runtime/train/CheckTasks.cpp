@@ -31,7 +31,12 @@ Status checkTasks(const StageContext &context) {
       if (&section == &spec.finetune && spec.finetune.longDocuments)
         MORPH_RETURN_IF_ERROR(text->checkInsideDocuments(section.length).withContext(name));
     }
-    MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, {section.length}));
+    std::vector<int64_t> lengths = {section.length};
+    if (&section == &spec.distill)
+      lengths.insert(lengths.end(), spec.distill.lengths.begin(), spec.distill.lengths.end());
+    if (&section == &spec.finetune)
+      lengths.insert(lengths.end(), spec.finetune.lengths.begin(), spec.finetune.lengths.end());
+    MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, lengths));
   }
   if (spec.select.steps > 0)
     MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, {}));

@@ -123,6 +123,17 @@ class TextSourcesTest(unittest.TestCase):
                 self.assertIn("1 file is not read", said)
             if name == "saved":
                 self.assertIn("split 'train' is read, not test", said)
+        # As Hugging Face's hub has it: a card, and a file a split.
+        hub = folder / "hub"
+        (hub / "data").mkdir(parents=True)
+        pyarrow.parquet.write_table(table, hub / "data/train-00000-of-00001.parquet")
+        pyarrow.parquet.write_table(table.slice(0, 3), hub / "data/test-00000-of-00001.parquet")
+        (hub / "README.md").write_text("A card, and no document.")
+        (hub / "dataset_infos.json").write_text('{"default": {}}')
+        tokens, begins, _, said = self.run_text([hub])
+        self.assertEqual((tokens, begins), (expected, offsets))
+        self.assertIn("split 'train' is read, not 1 file of test", said)
+        self.assertIn("2 files are not read, by the names", said)
         for i, part in enumerate((DOCUMENTS[:17], DOCUMENTS[17:])):
             (folder / f"part-{i}.jsonl").write_text(jsonl({"text": text} for text in part), encoding="utf-8")
         self.assertEqual(self.run_text([folder / "part-*.jsonl"])[:2], (expected, offsets))

@@ -95,7 +95,7 @@ def check_native(folder, cls, backend, architecture):
     assert f"export: {architecture} of stock transformers" in done.stderr, done.stderr
     # Code World Model is a base that Morph reads.
     is_read = architecture == "CwmForCausalLM"
-    assert ("`morph generate` and `morph eval` do not read it" in done.stderr) != is_read, done.stderr
+    assert ("`morph generate`, `serve`, `chat` and `eval` do not read it" in done.stderr) != is_read, done.stderr
     if is_read:
         run("morph", "generate", out / "hybrid", "--prompt", "The quick", "--max-tokens", 3)
     manifest = read_json(out / "hybrid/conversion_manifest.json")

@@ -137,7 +137,8 @@ def check_errors(client, url):
         ({"top_p": -1}, "'top_p'"), ({"max_tokens": 0}, "'max_tokens'"), ({"max_tokens": 10**9}, "--max-tokens"),
         ({"prompt": ""}, "empty"), ({"prompt": ["a", "b"]}, "one text"), ({"prompt": [1, 100_000]}, "token 100000 is none"),
         ({"prompt": [-1]}, "token -1 is none"), ({"stop": [""]}, "'stop'"), ({"stop": ["a"] * 17}, "'stop'"),
-        ({"logprobs": 5}, "'logprobs'"), ({"presence_penalty": 1}, "'presence_penalty'"), ({"prompt": "a" * 600}, "--context"),
+        ({"logprobs": 5}, "'logprobs'"), ({"presence_penalty": 1}, "'presence_penalty'"),
+        ({"extra_body": {"top_k": 5}}, "'top_k' is not supported other than as 0"), ({"extra_body": {"tok_k": 5}}, "'tok_k' is no field"), ({"prompt": "a" * 600}, "--context"),
         ({"max_tokens": 500, "prompt": "a" * 100}, "--context"),
     ):
         assert message in refused(400, create, **{**ask, **change}), change
@@ -148,7 +149,7 @@ def check_errors(client, url):
         assert message in refused(400, chat, model="model", messages=messages), messages
     assert "'tools'" in refused(400, chat, model="model", messages=[{"role": "user", "content": "a"}],
                                 tools=[{"type": "function", "function": {"name": "f"}}])
-    for body, status in ((b"{", 400), (b"[]", 400), (b"\xff", 400), (b"[" * 30_000, 400), (b'{"model": 1}', 404),
+    for body, status in ((b"{", 400), (b"[]", 400), (b"\xff", 400), (b"[" * 30_000, 400), (b'{"model": 1}', 404), (b'{"prompt": "a"}', 400),
                          (b'{"model": "model", "prompt": true}', 400), (b'{"model": "model", "prompt": [true]}', 400),
                          (b'{"model": "model", "prompt": "a", "seed": 1e400}', 400),
                          (b'{"model": "model", "prompt": "a", "max_tokens": true}', 400), (b"x" * 40_000, 413)):

@@ -13,7 +13,7 @@
 // RUN: not morph-opt %s --morph-add-adapters="program=step weights=expert rank=2" 2>&1 | FileCheck %s --check-prefix=EXPERTS
 
 // EXPERTS: error: model @m has the experts 'mlp.experts.down_proj' with 'expert' in their name, and adapters are of matrices alone: name parts that leave them out, as 'q_proj'
-// NAME: error: model @m has no matrix of the checkpoint with 'down' in its name, which adapters are asked for
+// NAME: error: model @m has no matrix of the checkpoint with 'down' in its name, which step.adapters ask for
 // RANK: error: model @m has the matrix 'mlp.up.weight' of 16 x 8, smaller than the adapters' rank 9
 // NONE: error: model @m cannot have adapters of rank 0, expected 1 or more
 // TABLE: error: model @m reads the matrix 'table.weight', which adapters are asked for, otherwise than as a projection

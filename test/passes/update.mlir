@@ -22,7 +22,7 @@
 // RATES-DAG: %[[THREE:.*]] = morph.scale %rate by 3.000000e+00
 // RATES: morph.adamw %{{.*}}, %grad.a, %{{.*}}, %{{.*}}, %[[TENTH]], %step
 // RATES: morph.adamw %{{.*}}, %grad.gate.0, %{{.*}}, %{{.*}}, %[[THREE]], %step
-// NOBODY: error: program @step trains no weight with 'b' in its name, which has a rate of its own
+// NOBODY: error: program @step trains no weight with 'b' in its name, for which step.rates has a rate: frozen ones are trained by step.train = "all"
 // FACTOR: error: model @small cannot be trained with the rate 'a{{(=0)?}}', expected PART=FACTOR with a factor above 0
 // PROGRAM: error: model @small has no program 'other' to train
 // BETA1: error: option beta1 is 1, expected a number from 0 to less than 1

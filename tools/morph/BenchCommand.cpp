@@ -9,6 +9,7 @@
 #include "tools/morph/MixerBench.h"
 #include "tools/morph/Report.h"
 #include "tools/morph/SpecArguments.h"
+#include "tools/morph/Validators.h"
 
 #include <cmath>
 #include <cstdio>
@@ -272,14 +273,14 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
                    "Linear attention of the layers (gated_deltanet; kernels: all); several are candidates of gates")
       ->delimiter(',');
   command->add_option("--full-layers", arguments->fullLayers, "Layers of a hybrid that keep full attention (an eighth)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(aboveZero(/*orEqual=*/true));
   command->add_option("--precision", arguments->precision, "Element type of products")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   command
       ->add_option("--memory-limit", arguments->memoryLimit,
                    "Memory in GB that a step's tensors may take: values are computed twice for it")
-      ->check(CLI::PositiveNumber);
+      ->check(aboveZero());
   command->add_option("--threads", arguments->threads, "CPU threads (default: all cores)")->check(count);
   addDeviceArgument(*command, arguments->device);
   command->add_option("--repeat", arguments->repeat, "Samples")
@@ -289,7 +290,7 @@ void morph::addBenchCommand(CLI::App &app, Action &action) {
       ->check(CLI::Range(int64_t(2), int64_t(1000000)))
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "Of weights and inputs")
-      ->check(CLI::NonNegativeNumber)
+      ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
   command->add_option("--save", arguments->save,
                       "Folder to write config.json to, and model, branches and inputs, each with .safetensors");

@@ -4,6 +4,7 @@
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
 #include "tools/morph/FolderArguments.h"
+#include "tools/morph/Validators.h"
 
 #include <memory>
 
@@ -54,9 +55,9 @@ void morph::addEvalCommand(CLI::App &app, Action &action) {
       ->check(CLI::IsMember({"u16", "u32"}))
       ->capture_default_str();
   CLI::Option *documents = command->add_option("--documents", arguments->documents, "Read only the first N documents")
-                               ->check(CLI::PositiveNumber);
+                               ->check(aboveZero());
   CLI::Option *begin = command->add_option("--begin", arguments->begin, "Id with which a document begins")
-                           ->check(CLI::NonNegativeNumber);
+                           ->check(aboveZero(/*orEqual=*/true));
   documents->needs(begin);
   command->add_option("--length", arguments->length, "Tokens of a sequence; a document is cut to it")
       ->required()

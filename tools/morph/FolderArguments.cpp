@@ -5,6 +5,7 @@
 #include "tools/morph/Compiler.h"
 #include "tools/morph/Machine.h"
 #include "tools/morph/SpecArguments.h"
+#include "tools/morph/Validators.h"
 
 using namespace morph;
 
@@ -48,6 +49,6 @@ void morph::addSamplingArguments(CLI::App &command, SamplingArguments &arguments
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command.add_option("--seed", arguments.seed, "Of what is drawn")
-      ->check(CLI::NonNegativeNumber)
+      ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
 }

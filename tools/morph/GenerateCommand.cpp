@@ -4,6 +4,7 @@
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
 #include "tools/morph/FolderArguments.h"
+#include "tools/morph/Validators.h"
 
 #include <iostream>
 #include <iterator>
@@ -71,7 +72,7 @@ void morph::addGenerateCommand(CLI::App &app, Action &action) {
       command->add_option("--prompt-file", arguments->promptFile, "A file that holds it; -: standard input");
   prompt->excludes(file);
   command->add_option("--max-tokens", arguments->maxTokens, "Tokens at most")
-      ->check(CLI::PositiveNumber)
+      ->check(aboveZero())
       ->capture_default_str();
   addSamplingArguments(*command, arguments->sampling);
   command->add_flag("--chat", arguments->chat, "The prompt is a user's message: use the model's chat template");

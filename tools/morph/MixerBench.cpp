@@ -7,6 +7,7 @@
 #include "runtime/spec/MixerName.h"
 #include "tools/morph/BenchModel.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/Validators.h"
 
 #include <algorithm>
 #include <chrono>
@@ -461,7 +462,7 @@ void morph::addMixerBench(CLI::App &bench, Action &action) {
       ->check(CLI::Range(int64_t(1), int64_t(10000)))
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "Of weights and inputs")
-      ->check(CLI::NonNegativeNumber)
+      ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
   command->add_option("--out", arguments->out, "File for the table, which a spec's budget.costs names");
   command->add_flag("--json", arguments->json, "Print JSON");

@@ -5,6 +5,7 @@
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
 #include "tools/morph/FolderArguments.h"
+#include "tools/morph/Validators.h"
 
 #include <memory>
 
@@ -24,19 +25,19 @@ using Flags = std::vector<std::string>;
 
 void addEngineArguments(CLI::App &command, EngineArguments &arguments) {
   addFolderArguments(command, arguments.folder);
-  command.add_option("--threads", arguments.threads, "CPU threads (default: all cores)")->check(CLI::PositiveNumber);
+  command.add_option("--threads", arguments.threads, "CPU threads (default: all cores)")->check(aboveZero());
   command
       .add_option("--prefix-cache-mb", arguments.prefixCache, "States of texts that are kept, least recently used out")
-      ->check(CLI::NonNegativeNumber)
+      ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
   command
       .add_option("--context", arguments.context,
                   "Tokens of a sequence at most, prompt and answer (default: the model's, at most 8192)")
-      ->check(CLI::PositiveNumber);
+      ->check(aboveZero());
   command
       .add_option("--memory-limit", arguments.memoryLimit,
                   "GB that the sequences' states may take (default: what is free)")
-      ->check(CLI::PositiveNumber);
+      ->check(aboveZero());
 }
 
 Status runFront(const Toolchain &tools, const EngineArguments &arguments, const char *front, const Flags &flags) {
@@ -104,10 +105,10 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
       ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
       ->capture_default_str();
   command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
-      ->check(CLI::PositiveNumber)
+      ->check(aboveZero())
       ->capture_default_str();
   command->add_option("--queue", arguments->queue, "Requests that wait for a slot at most")
-      ->check(CLI::NonNegativeNumber)
+      ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
   command->add_option("--timeout-s", arguments->timeout, "Seconds from a request's acceptance to its last token")
       ->check(CLI::Range(1.0, 1e6))
@@ -142,7 +143,7 @@ void morph::addChatCommand(CLI::App &app, Action &action) {
   CLI::App *command = app.add_subcommand("chat", "A conversation with a model that has a chat template");
   addEngineArguments(*command, arguments->engine);
   command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
-      ->check(CLI::PositiveNumber)
+      ->check(aboveZero())
       ->capture_default_str();
   addSamplingArguments(*command, arguments->sampling);
   command->add_flag("--show-counts", arguments->showsCounts,

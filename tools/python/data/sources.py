@@ -9,6 +9,7 @@ import codecs
 import glob
 import json
 import os
+import re
 
 from data.files import InputError, blocks, parse_json
 
@@ -16,6 +17,10 @@ ROWS = (".jsonl", ".ndjson", ".json")
 TEXTS = (".txt", ".md", ".text")
 TABLES = (".parquet", ".arrow", ".feather")
 PACKED = (".gz", ".zst")
+# What describes a dataset and is none of its rows.
+CARDS = ("README.md", "dataset_infos.json")
+# How names say their split, as `datasets` reads them.
+SPLIT = re.compile(r"(?:^|[^a-z])(train|training|test|testing|eval|evaluation|validation|valid|val|dev)(?:[^a-z]|$)")
 READ = 1024  # rows of a table at a time
 LONGEST = 1 << 22  # Characters of a document that are held at once, where the tokenizer lets it be cut.
 
@@ -26,6 +31,26 @@ def ending(path):
     for packed in PACKED:
         name = name.removesuffix(packed)
     return os.path.splitext(name)[1]
+
+
+def leave_out(source, found, others, note):
+    """Of a folder as from Hugging Face's hub the files of its split `train`, without its card; and how many others there are."""
+    data = [path for path in found if os.path.basename(path) not in CARDS]
+    if any(ending(path) in ROWS + TABLES for path in data):
+        others += len(found) - len(data)
+        found = data
+
+    def split(path):
+        match = SPLIT.search(os.path.relpath(path, source).lower())
+        return match and match[1]
+
+    training = [path for path in found if split(path) in ("train", "training")]
+    held_out = [path for path in found if split(path) not in (None, "train", "training")]
+    if training and held_out:
+        note(f"of the folder '{source}' split 'train' is read, not {len(held_out)} "
+             f"file{'s' * (len(held_out) > 1)} of {', '.join(sorted({split(path) for path in held_out}))}")
+        found = [path for path in found if path not in held_out]
+    return found, others
 
 
 def files_of(source, note=lambda text: None):
@@ -64,7 +89,7 @@ def files_of(source, note=lambda text: None):
                     found.append(os.path.join(folder, name))
                 else:
                     others += 1
-        found.sort()
+        found, others = leave_out(source, sorted(found), others, note)
         if found and others:
             note(f"of the folder '{source}' {others} file{'s are' if others > 1 else ' is'} not read, by the names")
     if not found:

@@ -340,7 +340,7 @@ def export(arguments):
     else:
         print(f"export: {form['class']} of stock transformers", file=sys.stderr)
         if form["class"] not in IMPORTED:
-            print("export: note: `morph generate` and `morph eval` do not read it; with export.format = \"remote\" they do",
+            print("export: note: `morph generate`, `serve`, `chat` and `eval` do not read it; with export.format = \"remote\" they do",
                   file=sys.stderr)
     copy_tokenizer(base, out)
     write_json(out / "conversion_manifest.json",

@@ -103,6 +103,8 @@ class Api:
         return JSONResponse(self.describe())
 
     def check_model(self, name):
+        if name is None:
+            raise ApiError(400, f"'model' is missing: '{self.name}'", "model", "missing")
         if name != self.name:
             raise ApiError(404, f"there is no model '{str(name)[:100]}', only '{self.name}'", "model", "model_not_found")
 

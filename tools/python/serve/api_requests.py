@@ -2,6 +2,7 @@
 """Requests of OpenAI's API as what the engine takes; what they may not ask for is an ApiError that names the parameter."""
 
 import dataclasses
+import json
 import secrets
 
 
@@ -24,12 +25,17 @@ MOST_STOPS, LONGEST_STOP = 16, 256
 MOST_MESSAGES = 4096
 SEED_BITS = 63
 
-# What would change the answer, with the values that do not.
+# What would change the answer, with the values that do not: OpenAI's fields, then those that other servers add.
 UNSUPPORTED = {
     "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "presence_penalty": (0,), "frequency_penalty": (0,),
     "logit_bias": ({},), "tools": ([],), "functions": ([],), "top_logprobs": (0,), "tool_choice": ("none", "auto"),
     "response_format": ({"type": "text"},), "modalities": (["text"],), "audio": (), "prediction": (),
+    "top_k": (0, -1), "min_p": (0,), "repetition_penalty": (1,), "length_penalty": (1,), "min_tokens": (0,), "ignore_eos": (False,),
+    "use_beam_search": (False,), "logprob_token_ids": (),
 }
+# What is read, and what changes no answer.
+FIELDS = {"model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream",
+          "stream_options", "logprobs", "user", "metadata", "store", "service_tier", "parallel_tool_calls", *UNSUPPORTED}
 
 
 @dataclasses.dataclass
@@ -54,7 +60,7 @@ def take(body, name, kinds, default, low=None, high=None):
         names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}
         raise ApiError(400, f"'{name}' must be {names[kinds[0]]}", name, "invalid_type")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise ApiError(400, f"'{name}' must be from {low} to {high}", name, "invalid_value")
+        raise ApiError(400, f"'{name}' must be " + (f"{low}" if low == high else f"from {low} to {high}"), name, "invalid_value")
     return value
 
 
@@ -62,7 +68,12 @@ def read_generation(body, is_chat):
     for name, harmless in UNSUPPORTED.items():
         value = body.get(name)
         if value is not None and value not in harmless:
-            raise ApiError(400, f"'{name}' is not supported" + (f" but as {harmless[0]!r}" if harmless else ""), name, "unsupported")
+            raise ApiError(400, f"'{name}' is not supported" + (f" other than as {json.dumps(harmless[0])}" if harmless else ""), name,
+                           "unsupported")
+    for name in body:
+        if name not in FIELDS:
+            raise ApiError(400, f"'{str(name)[:100]}' is no field that is known here, and would change nothing", str(name)[:100],
+                           "unknown_parameter")
     stop = body.get("stop")
     stop = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if (not isinstance(stop, list) or len(stop) > MOST_STOPS
