@@ -99,7 +99,8 @@ class NativeTest(unittest.TestCase):
             self.assertLess((native[way] - expected).abs().max().item(), 1e-4, way)
         self.assertFalse(list((self.root / "native").glob("*.py")))
         manifest = json.loads((self.root / "native/conversion_manifest.json").read_text())
-        self.assertEqual(manifest["export"], {"format": "native", "class": architecture})
+        self.assertEqual((manifest["export"]["format"], manifest["export"]["class"]), ("native", architecture))
+        self.assertEqual([entry["engine"] for entry in manifest["export"]["engines"]], ["vLLM", "SGLang", "llama.cpp", "TensorRT-LLM"])
         config = json.loads((self.root / "native/config.json").read_text())
         self.assertEqual(config["architectures"], [architecture])
         return config

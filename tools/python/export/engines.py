@@ -118,3 +118,10 @@ class TensorRtLlm:
 
 
 ENGINES = (Vllm, Sglang, LlamaCpp, TensorRtLlm)
+
+
+def survey(hybrid, target):
+    """Of each engine `engine`, `class` or what `prevented` it, and `warnings`, for the folder of `target`."""
+    found = [(engine.NAME, *engine.serve(hybrid, target)) for engine in ENGINES]
+    return [{"engine": name, "class": of, "prevented": prevented, "warnings": warnings}
+            for name, of, prevented, warnings in found]

@@ -63,6 +63,8 @@ def make_card(folder, base, summary):
     if check.get("fp32"):
         agreement = (f"Log-probabilities of the folder in transformers differ from those of the run by "
                      f"{max(check['fp32'].values()):.1e} at most ({check['verdict']}).\n\n")
+    served = "".join(f"| {entry['engine']} | {entry['class'] or 'not: ' + entry['prevented']} | {'; '.join(entry['warnings'])} |\n"
+                     for entry in form["engines"])
     loading = LOADING.format(remote="" if native else ", trust_remote_code=True")
     return f"""---
 {data.to_yaml()}
@@ -75,7 +77,13 @@ A hybrid that Morph made of `{name}`, after FlashMorph (arXiv 2606.30562). {desc
 It is a `{form['class']}`, {'a class of transformers' if native else 'whose code lies in the folder'}.
 
 {loading}
-{agreement}## The run
+{agreement}## Servers
+By their sources in November 2026; none was run on it.
+
+| server | class | mind |
+|---|---|---|
+{served}
+## The run
 
 ```
 {summary.strip()}

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from engines import survey  # noqa: E402
 from targets import Inexact, choose, explain  # noqa: E402
 from targets.hybrid import Hybrid, join  # noqa: E402
 
@@ -342,6 +343,11 @@ def export(arguments):
         if form["class"] not in IMPORTED:
             print("export: note: `morph generate`, `serve`, `chat` and `eval` do not read it; with export.format = \"remote\" they do",
                   file=sys.stderr)
+    # Of the layers that were kept, which the plan could not know.
+    form["engines"] = survey(hybrid, target)
+    for entry in form["engines"]:
+        for warning in entry["warnings"]:
+            print(f"export: note: {entry['engine']}: {warning}", file=sys.stderr)
     copy_tokenizer(base, out)
     write_json(out / "conversion_manifest.json",
                make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights, form))

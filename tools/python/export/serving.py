@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from engines import ENGINES  # noqa: E402
+from engines import survey  # noqa: E402
 from targets import choose, explain  # noqa: E402
 from targets.hybrid import Hybrid  # noqa: E402
 
@@ -24,9 +24,7 @@ def describe(hybrid, form):
     engines = [{"engine": "transformers", "class": target.name(hybrid) if target else None, "prevented": reason,
                 "warnings": []},
                {"engine": "transformers, remote code", "class": "MorphForCausalLM", "prevented": None, "warnings": []}]
-    for engine in ENGINES:
-        found, prevented, warnings = engine.serve(hybrid, target)
-        engines.append({"engine": engine.NAME, "class": found, "prevented": prevented, "warnings": warnings})
+    engines += survey(hybrid, target)
     return {"format": "native" if written else "remote",
             "class": written.name(hybrid) if written else "MorphForCausalLM", "engines": engines}
 
