@@ -44,9 +44,8 @@ struct AddAdaptersPass : public morph::impl::AddAdaptersPassBase<AddAdaptersPass
     StringRef unmatched;
     const SymbolNames adapted = findAdapted(model, parts, unmatched);
     if (!unmatched.empty())
-      return emitModelError(model) << "has no matrix of the checkpoint with '" << unmatched
-                                   << "' in its name, which " << program.getSymName()
-                                   << ".adapters ask for";
+      return emitModelError(model) << "has no matrix of the checkpoint with '" << unmatched << "' in its name, which "
+                                   << program.getSymName() << ".adapters ask for";
     // Not silently the router's alone.
     for (auto weight : model.getBody().getOps<WeightOp>())
       for (const std::string &part : parts)

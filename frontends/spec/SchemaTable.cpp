@@ -226,7 +226,7 @@ constexpr Key kKeys[] = {
        kIntegers,                                                                                                      \
        "tokens",                                                                                                       \
        "[]",                                                                                                           \
-       "count any, >= 8, <= 16777216",                                                                                      \
+       "count any, >= 8, <= 16777216",                                                                                 \
        "S34",                                                                                                          \
        "Lengths of sequences one after another, each for an equal part of the steps, none above `length`; empty: "     \
        "`length` all along."}

@@ -302,6 +302,10 @@ void Checker::checkTask(const std::string &path) {
 void Checker::checkQuestions(const std::string &path) {
   if (spec_.getString(path + ".space") == "tokens")
     error(path + ".space", "a task of kind jsonl is in words [S30]", "leave 'space' out");
+  for (llvm::StringRef key : {"needles", "queries", "hops", "keys", "key_length", "values", "value_length", "depth",
+                              "background", "key_tokens", "value_tokens", "noise_tokens"})
+    if (std::string given = path + "." + key.str(); spec_.isGiven(given))
+      error(given, "a task of kind jsonl reads its questions, and makes none of '" + key + "' [S30]", "leave it out");
   if (!spec_.isGiven(path + ".path")) {
     error(path + ".kind", "a task of kind jsonl needs a 'path' [S30]",
           "name the file of your questions, a JSON object with 'prompt' and 'answer' a line");

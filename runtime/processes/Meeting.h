@@ -10,10 +10,10 @@
 
 namespace morph {
 
-/// On a busy machine a connection may be lost while it is made, which Gloo does not try again. Calls `connect` with a store that
-/// no other attempt has written to, tells all others by `store` how that went, and returns where it went well for all; else all
-/// try again. Every process calls it. Rethrows what the last attempt threw, or says that others could not connect; the store
-/// throws where one of them is gone.
+/// On a busy machine a connection may be lost while it is made, which Gloo does not try again. Calls `connect` with a
+/// store that no other attempt has written to, tells all others by `store` how that went, and returns where it went
+/// well for all; else all try again. Every process calls it. Rethrows what the last attempt threw, or says that others
+/// could not connect; the store throws where one of them is gone.
 inline void meet(const c10::intrusive_ptr<c10d::Store> &store, int64_t rank, int64_t count, int attempts,
                  const std::function<void(const c10::intrusive_ptr<c10d::Store> &)> &connect) {
   for (int attempt = 1;; ++attempt) {

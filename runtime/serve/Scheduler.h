@@ -20,8 +20,8 @@ struct GenerationRequest {
   int64_t maxTokens = 64; ///< New tokens at most.
   SamplingOptions sampling;
   std::vector<int64_t> eos; ///< Stop after one of these, which is given out.
-  /// Its states after the prompt, and after the last token but one, go into the prefix cache, too: what begins there is the same
-  /// but for rounding.
+  /// Its states after the prompt, and after the last token but one, go into the prefix cache, too: what begins there is
+  /// the same but for rounding.
   bool keepsEnd = false;
 };
 

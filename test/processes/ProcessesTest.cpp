@@ -53,7 +53,8 @@ TEST_P(ProcessesTest, Collectives) {
   });
 }
 
-/// What each of two processes that `meet` says at the end, where process r cannot connect the first `failures[r]` times.
+/// What each of two processes that `meet` says at the end, where process r cannot connect the first `failures[r]`
+/// times.
 std::array<std::string, 2> meetWithFailures(std::array<int, 2> failures) {
   const auto store = c10::make_intrusive<c10d::HashStore>();
   std::array<std::string, 2> said;

@@ -54,8 +54,8 @@ void morph::addEvalCommand(CLI::App &app, Action &action) {
   command->add_option("--token-dtype", arguments->tokenType, "Type of an id")
       ->check(CLI::IsMember({"u16", "u32"}))
       ->capture_default_str();
-  CLI::Option *documents = command->add_option("--documents", arguments->documents, "Read only the first N documents")
-                               ->check(aboveZero());
+  CLI::Option *documents =
+      command->add_option("--documents", arguments->documents, "Read only the first N documents")->check(aboveZero());
   CLI::Option *begin = command->add_option("--begin", arguments->begin, "Id with which a document begins")
                            ->check(aboveZero(/*orEqual=*/true));
   documents->needs(begin);

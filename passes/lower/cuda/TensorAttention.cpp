@@ -755,8 +755,11 @@ void buildKeysGradient(KernelBuilder &k, const AttentionShape &shape, const Back
       addWeighted(t, warpRows, shares, moving, pairs.second(from), sums.take_back(sumCount));
     if (results.keys) {
       Carried gradients = products(t, warpRows, ofValues, moving, pairs.second(from));
-      for (auto [n, gradient] : llvm::enumerate(gradients))
-        gradient = shares[n] * (gradient - inner[n]) * (shape.softcap != 0 ? shape.slopeOf(scores[n]) : k.number(1));
+      for (auto [n, gradient] : llvm::enumerate(gradients)) {
+        gradient = shares[n] * (gradient - inner[n]);
+        if (shape.softcap != 0)
+          gradient = gradient * shape.slopeOf(scores[n]);
+      }
       addWeighted(t, warpRows, gradients, moving, pairs.first(from), sums.take_front(sumCount));
     }
     return next;
