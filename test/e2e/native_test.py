@@ -126,6 +126,9 @@ def main():
         assert "Qwen3_5ForConditionalGeneration" in found["SGLang"]["prevented"], found
         text = run("morph", "plan", root / "qwen3/spec.toml").stdout
         assert "vLLM: give --dtype bfloat16" in text and "The export is native: Qwen3_5ForCausalLM" in text, text
+        # The export's config has the scaling of a longer context, and so has what servers are asked about.
+        _, found = engines(root / "llama/spec.toml", "--set", "model.context=1024")
+        assert "rotary scaling would be lost" in found["SGLang"]["prevented"], found
         # The same with the norms of the base before the recurrence.
         serving, found = engines(root / "qwen3/spec.toml", "--set", 'linear.backend="gated_deltanet"')
         assert serving["format"] == "remote" and found["transformers, remote code"]["class"] == "MorphForCausalLM", serving

@@ -230,8 +230,11 @@ Status Compiler::baseConfig(const fs::path &spec, const std::vector<std::string>
   return translate("morph-translate", std::move(arguments), output);
 }
 
-Status Compiler::folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output) const {
+Status Compiler::folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output,
+                              bool configOnly) const {
   std::vector<std::string> arguments = {"--base-config", folder.string()};
+  if (configOnly)
+    arguments.push_back("--config-only");
   if (positions)
     arguments.push_back("--positions=" + std::to_string(*positions));
   return translate("morph-translate", std::move(arguments), output);

@@ -55,7 +55,9 @@ public:
   /// config.json of the base that a spec makes.
   Status baseConfig(const fs::path &spec, const std::vector<std::string> &settings, const fs::path &output) const;
   /// That of a base's folder, with RoPE parameters for `positions` where they are given (`model.context`).
-  Status folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output) const;
+  /// With `configOnly` weights need not be there.
+  Status folderConfig(const fs::path &folder, std::optional<int64_t> positions, const fs::path &output,
+                      bool configOnly = false) const;
   /// A Hugging Face folder (base or hybrid) as IR; a model without a name is called as the folder is. With `configOnly`
   /// weights need not be there.
   /// The mixers of files that `space` has for candidates become part of the model.
