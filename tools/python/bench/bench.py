@@ -16,6 +16,7 @@ import tempfile
 
 import cuda_model
 import cuda_tiles
+import serve_speed
 
 SMOLLM2 = "30,576,9,3,1536,49152"
 SMALL = "12,512,8,4,1536,8192"
@@ -239,6 +240,8 @@ def parse_arguments(rows):
                         "that are not there (tools/bench --cuda-model --help)")
     parser.add_argument("--cuda-tiles", action="store_true", help="nor that: what ptxas says of tiled kernels, and what the "
                         "compiler picks by it (tools/bench --cuda-tiles --help)")
+    parser.add_argument("--serve", action="store_true", help="nor that: morph serve against transformers' generate "
+                        "(tools/bench --serve --help)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
     arguments = parser.parse_args()
@@ -256,7 +259,7 @@ def parse_arguments(rows):
 
 
 def main():
-    for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles)):
+    for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles), ("--serve", serve_speed)):
         if option in sys.argv:
             return module.main([argument for argument in sys.argv[1:] if argument != option],
                                pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3])
