@@ -137,7 +137,8 @@ class TransformersSide:
 
     def __init__(self, folder, modules, options):
         job = {"folder": str(folder), "precision": options.precision, "threads": options.threads}
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+        # Its threads wait as `morph` has its own do: those that spin take many times as long where others want the cores.
+        environment = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"} | os.environ
         self.process = subprocess.Popen(
             [sys.executable, pathlib.Path(__file__).with_name("generate_worker.py"), json.dumps(job)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env=environment | {"HF_MODULES_CACHE": str(modules), "HF_HUB_OFFLINE": "1"})
