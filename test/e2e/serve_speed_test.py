@@ -76,7 +76,7 @@ def check_wrong(folder, hybrid):
     (broken / "modeling_morph.py").write_text(wrong)
     file = folder / "wrong.json"
     done = bench(folder, "--hybrid", broken, "--contexts", 32, "--turns", 1, "--json", file, "--limit-seconds", 1e-6,
-                 expect=1)
+                 "--passive", expect=1)
     assert "Wrong: 1 answers leave transformers' tokens by more than 0.01" in done.stdout, done.stdout
     # Of one client there is nothing to expect by; that of several is expected to be as long.
     assert done.stdout.count("Left out: ") == len(SIDES), done.stdout

@@ -22,6 +22,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -137,8 +138,9 @@ class TransformersSide:
 
     def __init__(self, folder, modules, options):
         job = {"folder": str(folder), "precision": options.precision, "threads": options.threads}
-        # Its threads wait as `morph` has its own do: those that spin take many times as long where others want the cores.
-        environment = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"} | os.environ
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+        if options.passive:
+            environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}  # what `morph` sets for itself
         self.process = subprocess.Popen(
             [sys.executable, pathlib.Path(__file__).with_name("generate_worker.py"), json.dumps(job)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env=environment | {"HF_MODULES_CACHE": str(modules), "HF_HUB_OFFLINE": "1"})
@@ -365,6 +367,8 @@ def parse_arguments(arguments):
                         help="wait so long at most before each turn until others leave the cores alone (default: 0)")
     parser.add_argument("--retries", type=int, default=0, help="how often a turn during which others took over a tenth of "
                         "the cores' time is repeated; the least disturbed counts (default: 0)")
+    parser.add_argument("--passive", action="store_true", help="let PyTorch's threads sleep when they wait, as Morph's do: "
+                        "slower on an idle machine, many times as fast on one that others use")
     parser.add_argument("--tolerance", type=float, help="nats that rounding explains (default: .01 in fp32, .5 in bf16)")
     parser.add_argument("--json", type=pathlib.Path, help="file of the results, written after each length")
     options = parser.parse_args(arguments)
@@ -380,6 +384,7 @@ def parse_arguments(arguments):
 def main(arguments, binaries, _):
     """What tools/bench --serve runs."""
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The servers are stopped then, too.
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(options, binaries / "morph", pathlib.Path(folder))
         for context in options.contexts:
