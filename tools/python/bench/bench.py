@@ -16,6 +16,7 @@ import tempfile
 
 import cuda_model
 import cuda_tiles
+import serve_speed
 import tokenise
 
 SMOLLM2 = "30,576,9,3,1536,49152"
@@ -240,6 +241,8 @@ def parse_arguments(rows):
                         "that are not there (tools/bench --cuda-model --help)")
     parser.add_argument("--cuda-tiles", action="store_true", help="nor that: what ptxas says of tiled kernels, and what the "
                         "compiler picks by it (tools/bench --cuda-tiles --help)")
+    parser.add_argument("--serve", action="store_true", help="nor that: morph serve against transformers' generate "
+                        "(tools/bench --serve --help)")
     parser.add_argument("--tokenise", action="store_true", help="nor that: memory and time of tokenising a corpus "
                         "(tools/bench --tokenise --help)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
@@ -259,7 +262,8 @@ def parse_arguments(rows):
 
 
 def main():
-    for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles), ("--tokenise", tokenise)):
+    for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles), ("--serve", serve_speed),
+                           ("--tokenise", tokenise)):
         if option in sys.argv:
             return module.main([argument for argument in sys.argv[1:] if argument != option],
                                pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3])

@@ -158,6 +158,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=0, help="requests of a client, instead of the time")
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--longest", type=int, default=900, help="tokens of a prompt at most")
+    parser.add_argument("--prefix-cache-mb", type=int, default=512, help="of the server with many clients. Behind a kept "
+                        "prefix a prompt's chunks may be cut elsewhere, which rounds differently: in bf16 other tokens win")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="arguments of both servers, at the end")
     arguments = parser.parse_args()
@@ -166,7 +168,8 @@ def main():
     alone = Server(arguments.morph, arguments.model, "--slots", 1, "--prefix-cache-mb", 0, *arguments.serve)
     expected = asyncio.run(ask_all(alone.url, prompts))
     stopped = [alone.stop()]
-    server = Server(arguments.morph, arguments.model, "--slots", 16, "--queue", 4 * arguments.clients, *arguments.serve)
+    server = Server(arguments.morph, arguments.model, "--slots", 16, "--prefix-cache-mb", arguments.prefix_cache_mb,
+                    "--queue", 4 * arguments.clients, *arguments.serve)
     result = asyncio.run(load(server.url, prompts, expected, arguments, server))
     stopped.append(server.stop())
     print(json.dumps({**result, "exit_codes": stopped}, indent=2))

@@ -48,10 +48,12 @@ def main(arguments, binaries, source):
         folder = pathlib.Path(holder)
         documents = write_corpus(folder / "corpus.jsonl", arguments.megabytes)
         begin = time.monotonic()
-        subprocess.run([sys.executable, source / "tools/python/morph_data.py", "tokenize", "--tokenizer", arguments.tokenizer,
+        step = subprocess.run([sys.executable, source / "tools/python/morph_data.py", "tokenize", "--tokenizer", arguments.tokenizer,
                         "--text", folder / "corpus.jsonl", "--field", "text", "--separator", "\f", "--vocab", "0",
                         "--holdout", "0.1",
-                        "--out", folder / "out", "--cache", folder / "cache"], check=True, stdout=subprocess.DEVNULL)
+                        "--out", folder / "out", "--cache", folder / "cache"], stdout=subprocess.DEVNULL)
+        if step.returncode:  # It has said what is wrong.
+            return step.returncode
         seconds = time.monotonic() - begin
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         made = json.loads((folder / "out/text.json").read_text())
