@@ -48,10 +48,10 @@ def main(arguments, binaries, source):
         folder = pathlib.Path(holder)
         documents = write_corpus(folder / "corpus.jsonl", arguments.megabytes)
         begin = time.monotonic()
-        step = subprocess.run([sys.executable, source / "tools/python/morph_data.py", "tokenize", "--tokenizer", arguments.tokenizer,
-                        "--text", folder / "corpus.jsonl", "--field", "text", "--separator", "\f", "--vocab", "0",
-                        "--holdout", "0.1",
-                        "--out", folder / "out", "--cache", folder / "cache"], stdout=subprocess.DEVNULL)
+        step = subprocess.run([sys.executable, source / "tools/python/morph_data.py", "tokenize", "--tokenizer",
+                               arguments.tokenizer, "--text", folder / "corpus.jsonl", "--field", "text", "--separator", "\f",
+                               "--vocab", "0", "--holdout", "0.1", "--out", folder / "out", "--cache", folder / "cache"],
+                              stdout=subprocess.DEVNULL, check=False)
         if step.returncode:  # It has said what is wrong.
             return step.returncode
         seconds = time.monotonic() - begin
