@@ -266,7 +266,7 @@ def main():
                            ("--tokenise", tokenise)):
         if option in sys.argv:
             sys.exit(module.main([argument for argument in sys.argv[1:] if argument != option],
-                               pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3]))
+                                 pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3]))
     rows = make_rows()
     arguments, names = parse_arguments(rows)
     results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
