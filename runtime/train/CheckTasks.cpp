@@ -32,9 +32,10 @@ Status checkTasks(const StageContext &context) {
         MORPH_RETURN_IF_ERROR(text->checkInsideDocuments(section.length).withContext(name));
     }
     std::vector<int64_t> lengths = {section.length};
-    if (&section == &spec.distill)
+    // Of text alone they may be shorter.
+    if (&section == &spec.distill && section.taskFraction > 0)
       lengths.insert(lengths.end(), spec.distill.lengths.begin(), spec.distill.lengths.end());
-    if (&section == &spec.finetune)
+    if (&section == &spec.finetune && section.taskFraction > 0)
       lengths.insert(lengths.end(), spec.finetune.lengths.begin(), spec.finetune.lengths.end());
     MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, lengths));
   }

@@ -13,7 +13,7 @@ class ShortConvTest(ProgramCase):
         for batch, length, channels, taps, state in ((3, 37, 40, 4, True), (1, 2, 5, 4, True), (2, 300, 8, 3, False)):
             with self.subTest(length=length):
                 x, w, s = tensor(None, None, channels), tensor(channels, 1, taps), tensor(None, taps - 1, channels)
-                extra, operand, type = (f', %s: {s} "s" [B]', "state %s", f", {s}") if state else ("", "", "")
+                extra, operand, type = (f', %s: {s} "s" [B]', "state %s", f" state {s}") if state else ("", "", "")
                 text = model(f"""(%x: {x} "x" [B, T], %d: {x} "d" [B, T]{extra}) {{
     %w = morph.param @w : {w}
     %dx, %dw = morph.short_conv_grad %d, %x, %w {operand} : {x}, {x}, {w}{type}
