@@ -24,12 +24,18 @@ struct Pair {
   int64_t distance = 0; ///< Ops between them.
 };
 
+/// Whether windows hold several documents (morph-separate-documents).
+template <typename Forward, typename Gradient> bool separates(Forward forward, Gradient gradient) {
+  return forward.getBegins() || gradient.getBegins();
+}
+
 /// Whether the gradient is that of the forward.
 bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
   auto operandsOf = [](auto op) {
-    return std::array<Value, 5>{op.getQ(), op.getK(), op.getV(), op.getStart(), op.getBegins()};
+    return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()};
   };
-  return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() &&
+  // A document's part of rows' sums is no block of memory.
+  return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() && !separates(forward, gradient) &&
          forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr() &&
          forward.getSoftcapAttr() == gradient.getSoftcapAttr();
 }
@@ -39,8 +45,8 @@ bool belongTo(LinearAttentionOp forward, LinearAttentionGradOp gradient) {
         op.getQ(),    op.getK(),     op.getV(),     op.getHeadDecay(), op.getDecay(), op.getChannelDecay(),
         op.getBeta(), op.getWrite(), op.getErase(), op.getBonus(),     op.getState()};
   };
-  // Of several documents nobody knows how many chunks there are.
-  return operandsOf(forward) == operandsOf(gradient) && !forward.getBegins() && !gradient.getBegins() &&
+  // Nobody knows how many chunks documents have.
+  return operandsOf(forward) == operandsOf(gradient) && !separates(forward, gradient) &&
          forward.getChunkAttr() == gradient.getChunkAttr() &&
          forward.getNormaliserAttr() == gradient.getNormaliserAttr();
 }
@@ -83,7 +89,7 @@ AttentionOp setKept(AttentionOp before, AttentionGradOp gradient, bool keeps) {
   OpBuilder builder(before);
   auto forward =
       builder.create<AttentionOp>(before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getStart(),
-                                  before.getOffset(), before.getBegins(), before.getScaleAttr(), before.getWindowAttr(),
+                                  before.getOffset(), Value(), before.getScaleAttr(), before.getWindowAttr(),
                                   before.getSoftcapAttr(), keeps ? builder.getUnitAttr() : UnitAttr());
   before.getResult().replaceAllUsesWith(forward.getResult());
   gradient.getOutMutable().assign(forward->getResults().take_front(keeps));
@@ -99,7 +105,7 @@ LinearAttentionOp setKept(LinearAttentionOp before, LinearAttentionGradOp gradie
   auto forward = builder.create<LinearAttentionOp>(
       before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getHeadDecay(), before.getDecay(),
       before.getChannelDecay(), before.getBeta(), before.getWrite(), before.getErase(), before.getBonus(),
-      before.getState(), before.getBegins(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(),
+      before.getState(), Value(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(),
       flag, solves ? flag : UnitAttr());
   const ResultRange kept = forward.getKept();
   gradient.getStatesMutable().assign(kept.take_front(keeps));

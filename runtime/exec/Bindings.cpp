@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exec/Bindings.h"
 
+#include "runtime/plan/DocumentAxes.h"
 #include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Pieces.h"
@@ -148,7 +149,12 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan:
   for (const plan::Instruction &instruction : plan.instructions)
     for (auto &[value, limit] : boundsOf(plan, instruction))
       limits[static_cast<size_t>(value)].insert(std::move(limit));
+  std::set<int64_t> onHost; // Where documents begin decides what is launched.
+  for (const plan::Instruction &instruction : plan.instructions)
+    if (const int64_t begins = plan::findBegins(instruction); begins >= 0)
+      onHost.insert(instruction.operands[static_cast<size_t>(begins)]);
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
+    isOnHost_.push_back(onHost.count(plan.inputs[i].value) != 0);
     size_t value = static_cast<size_t>(plan.inputs[i].value);
     if (plan.values[value].dtype != plan::DType::I64)
       continue;
@@ -246,6 +252,10 @@ Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string
     const at::Tensor &tensor = inputs.at(plan_.inputs[i].name);
     const size_t value = static_cast<size_t>(plan_.inputs[i].value);
     const at::ScalarType type = scalarType(plan_.values[value].dtype, precision);
+    if (isOnHost_[i]) {
+      values[value] = tensor.contiguous();
+      continue;
+    }
     if (!isHeld || updated_[i]) {
       values[value] = tensor.to(type).contiguous().to(device);
       continue;

@@ -47,7 +47,8 @@ public:
 private:
   const plan::Plan &plan_;
   std::vector<IndexRange> ranges_;
-  std::vector<bool> updated_; ///< One an input: the program writes where it lies.
+  std::vector<bool> updated_;  ///< One an input: the program writes where it lies.
+  std::vector<bool> isOnHost_; ///< One an input: it is not brought to the device, because the host reads it.
 
   /// An updated input must be given as the program takes it, and no other may lie where it is written.
   Status checkUpdated(const NamedTensors &inputs, Precision precision, at::Device device) const;

@@ -20,7 +20,7 @@ StatusOr<std::unique_ptr<CpuProgram>> CpuProgram::create(const plan::Plan &plan,
     const bool isLaunch = instruction.op == "launch";
     program->launches_.push_back(isLaunch ? plan::findKernel(plan, instruction) - plan.kernels.data() : -1);
     program->kernels_.push_back(isLaunch ? nullptr : findKernel(instruction.op));
-    program->begins_.push_back(isLaunch ? -1 : findBegins(instruction));
+    program->begins_.push_back(isLaunch ? -1 : plan::findBegins(instruction));
     if (!isLaunch && !program->kernels_.back())
       return Status::failed("no kernel for op '" + instruction.op + "' is linked into this program");
   }

@@ -9,19 +9,12 @@
 namespace morph {
 
 struct CudaProgram::Launches : Prepared {
-  struct Argument {
-    plan::LaunchArgument::Kind kind;
-    int64_t number; ///< An operand or result, a byte of scratch, or the number itself.
-  };
-  struct Launch {
-    Dim3 grid, block;
-    std::vector<Argument> arguments;
-  };
   struct Instruction {
     std::vector<Launch> launches;
     CudaProduct product; ///< Where there are none.
   };
   std::vector<Instruction> instructions;
+  std::map<std::string, int64_t> sizes;
 };
 
 struct CudaProgram::DriverGraph : Graph {
@@ -86,6 +79,8 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(plan::Plan &plan, Cud
     for (int64_t operand : plan.instructions[i].operands)
       if (const auto found = layers.find(operand); found != layers.end())
         layer = found->second;
+    program->begins_.push_back(plan::findBegins(plan.instructions[i]));
+    program->separates_ |= program->begins_.back() >= 0;
     program->names_.push_back(what + ": instruction " + std::to_string(i) + " (" + plan.instructions[i].op + layer +
                               ")");
   }
@@ -123,37 +118,44 @@ static CudaProduct productOf(const plan::Plan &plan, const plan::Instruction &in
   return description;
 }
 
+StatusOr<std::vector<CudaProgram::Launch>>
+CudaProgram::launchesOf(size_t i, const std::map<std::string, int64_t> &sizes, int64_t document) const {
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  std::vector<Launch> launches;
+  for (const plan::DeviceLaunch &launch : plan_.devices.front().instructions[i].launches) {
+    Launch &prepared = launches.emplace_back();
+    prepared.block.x = static_cast<unsigned>(launch.threads);
+    unsigned *const axes[] = {&prepared.grid.x, &prepared.grid.y, &prepared.grid.z};
+    for (size_t axis = 0; axis < launch.grid.size(); ++axis) {
+      MORPH_ASSIGN_OR_RETURN(const int64_t blocks, plan::evaluate(launch.grid[axis], sizes));
+      if (blocks > (axis == 0 ? most : 65535))
+        return Status::invalid("'" + launch.kernel + "' would have " + std::to_string(blocks) +
+                               " blocks of threads, more than a device takes");
+      *axes[axis] = static_cast<unsigned>(blocks);
+    }
+    for (const plan::LaunchArgument &argument : launch.arguments) {
+      int64_t number = argument.kind == plan::LaunchArgument::Kind::Document ? document : argument.index;
+      if (!argument.size.empty()) {
+        MORPH_ASSIGN_OR_RETURN(number, plan::evaluate(argument.size, sizes));
+      }
+      prepared.arguments.push_back({argument.kind, number});
+    }
+  }
+  return launches;
+}
+
 StatusOr<std::unique_ptr<DeviceProgram::Prepared>>
 CudaProgram::prepare(const std::map<std::string, int64_t> &sizes,
                      const std::vector<std::vector<int64_t>> &shapes) const {
-  auto launches = std::make_unique<Launches>();
-  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  auto prepared = std::make_unique<Launches>();
+  prepared->sizes = sizes;
   for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-    Launches::Instruction &instruction = launches->instructions.emplace_back();
+    Launches::Instruction &instruction = prepared->instructions.emplace_back();
     if (functions_[i].empty())
       instruction.product = productOf(plan_, plan_.instructions[i], shapes);
-    for (const plan::DeviceLaunch &launch : plan_.devices.front().instructions[i].launches) {
-      Launches::Launch prepared;
-      prepared.block.x = static_cast<unsigned>(launch.threads);
-      unsigned *const axes[] = {&prepared.grid.x, &prepared.grid.y, &prepared.grid.z};
-      for (size_t axis = 0; axis < launch.grid.size(); ++axis) {
-        MORPH_ASSIGN_OR_RETURN(const int64_t blocks, plan::evaluate(launch.grid[axis], sizes));
-        if (blocks > (axis == 0 ? most : 65535))
-          return Status::invalid("'" + launch.kernel + "' would have " + std::to_string(blocks) +
-                                 " blocks of threads, more than a device takes");
-        *axes[axis] = static_cast<unsigned>(blocks);
-      }
-      for (const plan::LaunchArgument &argument : launch.arguments) {
-        int64_t number = argument.index;
-        if (!argument.size.empty()) {
-          MORPH_ASSIGN_OR_RETURN(number, plan::evaluate(argument.size, sizes));
-        }
-        prepared.arguments.push_back({argument.kind, number});
-      }
-      instruction.launches.push_back(std::move(prepared));
-    }
+    MORPH_ASSIGN_OR_RETURN(instruction.launches, launchesOf(i, sizes, 0));
   }
-  return std::unique_ptr<Prepared>(std::move(launches));
+  return std::unique_ptr<Prepared>(std::move(prepared));
 }
 
 StatusOr<std::optional<DeviceProgram::Room>> CudaProgram::room() const {
@@ -174,19 +176,75 @@ static CudaSpan spanOf(const at::Tensor &tensor) {
   return {tensor.const_data_ptr(), static_cast<int64_t>(tensor.nbytes())};
 }
 
+Status CudaProgram::launchAll(size_t i, const std::vector<Launch> &launches, const std::vector<at::Tensor> &operands,
+                              const std::vector<at::Tensor> &results, ScratchMemory scratch) {
+  using Kind = plan::LaunchArgument::Kind;
+  std::vector<CudaSpan> touched;
+  std::vector<int64_t> values;
+  std::vector<void *> addresses;
+  for (size_t l = 0; l < launches.size(); ++l) {
+    values.clear();
+    touched.clear();
+    for (const Argument &argument : launches[l].arguments) {
+      CudaSpan span;
+      const auto index = static_cast<size_t>(argument.number);
+      if (argument.kind == Kind::Operand && operands[index].defined())
+        span = spanOf(operands[index]);
+      else if (argument.kind == Kind::Result)
+        span = spanOf(results[index]);
+      else if (argument.kind == Kind::Scratch) // How long its part is no plan says.
+        span = {scratch.begin + argument.number, scratch.bytes - argument.number};
+      if (device_.checksAccesses() && span.begin)
+        touched.push_back(span);
+      const bool isNumber = argument.kind == Kind::Size || argument.kind == Kind::Document;
+      values.push_back(isNumber ? argument.number : reinterpret_cast<int64_t>(span.begin));
+    }
+    addresses.clear();
+    for (int64_t &value : values)
+      addresses.push_back(&value);
+    MORPH_RETURN_IF_ERROR(device_.launch(functions_[i][l], launches[l].grid, launches[l].block,
+                                         plan_.devices.front().instructions[i].launches[l].sharedBytes,
+                                         addresses.data(), names_[i], touched));
+  }
+  return Status();
+}
+
+Status CudaProgram::launchByDocument(size_t i, const std::map<std::string, int64_t> &sizes,
+                                     const std::vector<DocumentSpan> &documents,
+                                     const std::vector<at::Tensor> &operands, const std::vector<at::Tensor> &results,
+                                     ScratchMemory scratch) {
+  const plan::Instruction &instruction = plan_.instructions[i];
+  const DocumentParts parts(plan_, instruction, begins_[i]);
+  const int64_t value = instruction.operands[static_cast<size_t>(begins_[i])];
+  const std::vector<plan::Dim> &shape = plan_.values[static_cast<size_t>(value)].shape;
+  std::map<std::string, int64_t> own = sizes;
+  own[std::get<std::string>(shape[0])] = 1;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    own[std::get<std::string>(shape[1])] = documents[d].length;
+    MORPH_ASSIGN_OR_RETURN(const std::vector<Launch> launches, launchesOf(i, own, static_cast<int64_t>(d)));
+    std::vector<at::Tensor> ownOperands, ownResults;
+    for (size_t o = 0; o < operands.size(); ++o)
+      ownOperands.push_back(operands[o].defined() ? parts.operand(o, operands[o], documents[d]) : at::Tensor());
+    for (size_t r = 0; r < results.size(); ++r)
+      ownResults.push_back(parts.result(r, results[r], documents[d]));
+    MORPH_RETURN_IF_ERROR(launchAll(i, launches, ownOperands, ownResults, scratch));
+  }
+  return Status();
+}
+
 Status CudaProgram::run(size_t i, const Prepared *prepared, const std::vector<at::Tensor> &operands,
                         const std::vector<at::Tensor> &results, ScratchMemory scratch) {
-  const Launches::Instruction &instruction = static_cast<const Launches *>(prepared)->instructions[i];
-  const bool isChecked = device_.checksAccesses();
-  std::vector<CudaSpan> touched;
-  const auto give = [&](CudaSpan span) {
-    if (isChecked && span.begin)
-      touched.push_back(span);
-    return span.begin;
-  };
+  const auto &launches = *static_cast<const Launches *>(prepared);
+  const Launches::Instruction &instruction = launches.instructions[i];
   if (functions_[i].empty()) {
     if (instruction.product.k == 0)
       return Status::failed(names_[i] + " is no product of matrices, and has no kernels");
+    std::vector<CudaSpan> touched;
+    const auto give = [&](CudaSpan span) {
+      if (device_.checksAccesses())
+        touched.push_back(span);
+      return span.begin;
+    };
     const bool hasBias = operands.size() > 2 && operands[2].defined();
     const void *const a = give(spanOf(operands[0])), *const b = give(spanOf(operands[1])),
                       *const bias = hasBias ? give(spanOf(operands[2])) : nullptr;
@@ -194,32 +252,12 @@ Status CudaProgram::run(size_t i, const Prepared *prepared, const std::vector<at
     return device_.product(instruction.product, a, b, bias, results[0].mutable_data_ptr(), names_[i],
                            std::move(touched));
   }
-  using Kind = plan::LaunchArgument::Kind;
-  std::vector<int64_t> values;
-  std::vector<void *> addresses;
-  for (size_t l = 0; l < functions_[i].size(); ++l) {
-    const Launches::Launch &launch = instruction.launches[l];
-    values.clear();
-    touched.clear();
-    for (const Launches::Argument &argument : launch.arguments) {
-      const void *pointer = nullptr;
-      const auto index = static_cast<size_t>(argument.number);
-      if (argument.kind == Kind::Operand && operands[index].defined())
-        pointer = give(spanOf(operands[index]));
-      else if (argument.kind == Kind::Result)
-        pointer = give(spanOf(results[index]));
-      else if (argument.kind == Kind::Scratch) // How long its part is no plan says.
-        pointer = give({scratch.begin + argument.number, scratch.bytes - argument.number});
-      values.push_back(argument.kind == Kind::Size ? argument.number : reinterpret_cast<int64_t>(pointer));
-    }
-    addresses.clear();
-    for (int64_t &value : values)
-      addresses.push_back(&value);
-    MORPH_RETURN_IF_ERROR(device_.launch(functions_[i][l], launch.grid, launch.block,
-                                         plan_.devices.front().instructions[i].launches[l].sharedBytes,
-                                         addresses.data(), names_[i], touched));
+  if (begins_[i] >= 0) {
+    const at::Tensor &begins_BT = operands[static_cast<size_t>(begins_[i])];
+    if (const std::vector<DocumentSpan> documents = documentsOf(begins_BT); !areWhole(documents, begins_BT))
+      return launchByDocument(i, launches.sizes, documents, operands, results, scratch);
   }
-  return Status();
+  return launchAll(i, instruction.launches, operands, results, scratch);
 }
 
 } // namespace morph

@@ -16,10 +16,14 @@ using OrderedJson = nlohmann::ordered_json;
 const std::pair<LaunchArgument::Kind, const char *> kKinds[] = {{LaunchArgument::Kind::Operand, "operand"},
                                                                 {LaunchArgument::Kind::Result, "result"},
                                                                 {LaunchArgument::Kind::Scratch, "scratch"},
-                                                                {LaunchArgument::Kind::Size, "size"}};
+                                                                {LaunchArgument::Kind::Size, "size"},
+                                                                {LaunchArgument::Kind::Document, "document"}};
 
 bool isIndexed(LaunchArgument::Kind kind) {
   return kind == LaunchArgument::Kind::Operand || kind == LaunchArgument::Kind::Result;
+}
+bool isSized(LaunchArgument::Kind kind) {
+  return kind == LaunchArgument::Kind::Scratch || kind == LaunchArgument::Kind::Size;
 }
 
 //===----------------------------------------------------------------------===//
@@ -74,11 +78,11 @@ StatusOr<LaunchArgument> readArgument(const Json &json, const std::string &where
   const auto *found =
       std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto &known) { return kind == known.second; });
   if (found == std::end(kKinds))
-    return Status::invalid(where + ": unknown kind '" + kind + "'", "known are operand, result, scratch, size");
+    return Status::invalid(where + ": unknown kind '" + kind + "'", "known are operand, result, scratch, size, document");
   argument.kind = found->first;
   if (isIndexed(argument.kind)) {
     MORPH_ASSIGN_OR_RETURN(argument.index, jsonGet<int64_t>(json, "index", where));
-  } else {
+  } else if (isSized(argument.kind)) {
     MORPH_ASSIGN_OR_RETURN(argument.size, readFormulaOf(json, "size", where));
   }
   return argument;
@@ -126,7 +130,7 @@ OrderedJson toJson(const LaunchArgument &argument) {
       json["kind"] = name;
   if (isIndexed(argument.kind))
     json["index"] = argument.index;
-  else
+  else if (isSized(argument.kind))
     json["size"] = toJson(argument.size);
   return json;
 }

@@ -38,6 +38,7 @@ struct LaunchArgument {
     Result,  ///< The address of result `index`.
     Scratch, ///< The address of the byte `size` of the instruction's scratch.
     Size,    ///< The number `size`, 64 bits.
+    Document, ///< Which document of the window this is, from 0 on, 64 bits: its launches are made once a document.
   };
   Kind kind = Kind::Operand;
   int64_t index = 0;

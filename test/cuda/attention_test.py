@@ -4,7 +4,7 @@
 import unittest
 
 import torch
-from programs import ProgramCase, model, tensor
+from programs import ProgramCase, begins_of, model, tensor
 
 
 def attention_program(batch, queries, keys, heads, groups, width, options="", inputs=None, half=False):
@@ -13,7 +13,8 @@ def attention_program(batch, queries, keys, heads, groups, width, options="", in
     q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
     dims = "B, S" if cached else "B, T"
     extra = {"start": ('%start: tensor<?xi64> "start" [B]', "start tensor<?xi64>"),
-             "offset": ('%offset: tensor<?xi64> "offset" [B]', "offset tensor<?xi64>")}
+             "offset": ('%offset: tensor<?xi64> "offset" [B]', "offset tensor<?xi64>"),
+             "begins": ('%begins: tensor<?x?xi64> "begins" [B, T]', "begins tensor<?x?xi64>")}
     used = [name for name in extra if f"%{name}" in options]
     parameters = ", ".join([f'%q: {q} "q" [B, T]', f'%k: {k} "k" [{dims}]', f'%v: {k} "v" [{dims}]',
                             *(extra[name][0] for name in used)])
@@ -73,6 +74,28 @@ def gradient_program(batch, length, keys, heads, groups, width, options, half=Fa
     return text, inputs
 
 
+def document_program(documents, heads, groups, width, half=False):
+    """attention and its gradients on windows of several documents, and inputs."""
+    q, k = tensor(None, None, heads, width), tensor(None, None, groups, width)
+    casts, types, names = "", f"{q}, {q}, {k}, {k}", "%d, %q, %k, %v"
+    if half:
+        casts = "\n    ".join(f'%h{name} = morph.cast %{name} to "bf16" : {type}'
+                             for name, type in (("d", q), ("q", q), ("k", k), ("v", k)))
+        names, types = names.replace("%", "%h"), types.replace("f32", "bf16")
+    last = types.split(", ", 1)[1]
+    text = model(f"""(%d: {q} "d" [B, T], %q: {q} "q" [B, T], %k: {k} "k" [B, T], %v: {k} "v" [B, T],
+    %b: tensor<?x?xi64> "b" [B, T]) {{
+    {casts}
+    %y = morph.attention {names.split(", ", 1)[1]} begins %b scale 0.2 : {last} begins tensor<?x?xi64>
+    %g:3 = morph.attention_grad {names} begins %b scale 0.2 window 21 : {types} begins tensor<?x?xi64>
+    morph.output "y" = %y, "dq" = %g#0, "dk" = %g#1, "dv" = %g#2 : {q}, {q}, {k}, {k}
+  }}""")
+    torch.manual_seed(0)
+    begins = begins_of(*documents)
+    inputs = {name: torch.randn(*begins.shape, groups if name in "kv" else heads, width) for name in "dqkv"}
+    return text, {**inputs, "b": begins}
+
+
 class AttentionTest(ProgramCase):
     def attention(self, *case, half=False):
         self.compare(*attention_program(*case, half=half), tolerance=1e-2 if half else 2e-6)
@@ -105,6 +128,13 @@ class AttentionTest(ProgramCase):
                                {"start": torch.tensor([0, 30]), "offset": torch.tensor([60, 67])}, half=half)
                 self.gradients((2, 100, 100, 4, 2, 32, cap), (3, 43, 43, 2, 1, 16, "start %s scale 0.5 softcap 0.8"), half=half)
         self.gradients((1, 70, 70, 2, 2, 256, "scale 0.2 softcap 1.5"), half=True)
+
+    def test_documents(self):
+        # Some of a token and some of several tiles; one a window.
+        for documents in (([1, 70, 5, 44], [120]), ([64, 1, 55], [3, 7, 110]), ([33], [33])):
+            for half in (False, True):
+                with self.subTest(documents=documents, half=half):
+                    self.compare(*document_program(documents, 4, 2, 32, half=half), tolerance=1e-2 if half else 4e-6)
 
     def test_ring(self):
         # Position p lies in slot p mod S, with a window and without one; several queries, and one.

@@ -5,7 +5,11 @@ import collections
 import unittest
 
 import torch
-from programs import ProgramCase, model, tensor
+from programs import ProgramCase, begins_of, model, tensor
+
+
+# Lengths of the documents of windows: of a position, of several chunks, and one a window.
+DOCUMENTS = ([1, 2, 30, 16, 4], [53]), ([16, 1, 36], [48, 2, 3]), ([37], [37])
 
 
 class ShortConvTest(ProgramCase):
@@ -26,22 +30,40 @@ class ShortConvTest(ProgramCase):
                     inputs["s"] = torch.randn(batch, taps - 1, channels)
                 self.compare(text, inputs, {"w": torch.randn(channels, 1, taps)}, 2e-6)
 
+    def test_documents(self):
+        x, w, s, begins = tensor(None, None, 24), tensor(24, 1, 4), tensor(None, 3, 24), "begins tensor<?x?xi64>"
+        text = model(f"""(%x: {x} "x" [B, T], %d: {x} "d" [B, T], %b: tensor<?x?xi64> "b" [B, T]) {{
+    %w = morph.param @w : {w}
+    %dx, %dw = morph.short_conv_grad %d, %x, %w begins %b : {x}, {x}, {w} {begins}
+    %y, %f = morph.short_conv %x, %w begins %b : {x}, {w} {begins}
+    morph.output "y" = %y, "s" = %f, "dx" = %dx, "dw" = %dw : {x}, {s}, {x}, {w}
+  }}""", f"morph.weight @w : {w}")
+        torch.manual_seed(0)
+        weights = {"w": torch.randn(24, 1, 4)}
+        for documents in DOCUMENTS:
+            with self.subTest(documents=documents):
+                batch = begins_of(*documents)
+                inputs = {"x": torch.randn(*batch.shape, 24), "d": torch.randn(*batch.shape, 24), "b": batch}
+                self.compare(text, inputs, weights, 2e-6)
+
 
 class LinearAttentionTest(ProgramCase):
     SHAPES = {"head_decay": "H", "decay": "BTH", "channel_decay": "BTHK", "beta": "BTH", "write": "BTHK",
-              "erase": "BTHK", "bonus": "HK", "state": "BHKW"}
+              "erase": "BTHK", "bonus": "HK", "state": "BHKW", "begins": "BT"}
 
     def recurrence(self, *case, tolerance=2e-6, **options):
         self.compare(*self.recurrence_program(*case, **options), tolerance=tolerance)
 
-    def recurrence_program(self, sizes, operands="", attributes="", kept=(), half=False, gradient=False, strong=False):
+    def recurrence_program(self, sizes, operands="", attributes="", kept=(), half=False, gradient=False, strong=False,
+                           documents=()):
         """A program, its inputs and weights. `sizes` of B, T, H, G, K and V; `operands` of the op beside q, k and v;
-        `strong`: some decays leave nothing, some betas write nothing."""
+        `strong`: some decays leave nothing, some betas write nothing; `documents`: the lengths of the sequences'."""
         sizes = dict(zip("BTHGKV", sizes))
         sizes["W"] = sizes["V"] + ("normaliser" in attributes)
-        names = operands.split()
+        names = operands.split() + ["begins"] * bool(documents)
 
         def type_of(letters, dtype="f32"):
+            dtype = "i64" if letters == self.SHAPES["begins"] else dtype
             return tensor(*(None if letter in "BTN" else sizes[letter] for letter in letters), dtype=dtype)
 
         def size_of(letters):
@@ -66,7 +88,7 @@ class LinearAttentionTest(ProgramCase):
                 value = torch.nn.functional.normalize(value, dim=-1) * (-0.7 if name == "write" else 1)
             elif name == "state" and "normaliser" in attributes:
                 value = value.abs()
-            inputs[name] = value
+            inputs[name] = begins_of(*documents) if name == "begins" else value
         letters = {"q": "BTGK", "k": "BTGK", "v": "BTHV", **self.SHAPES}
         dims = {"B": "B", "T": "T"}
         if gradient:
@@ -93,7 +115,7 @@ class LinearAttentionTest(ProgramCase):
         types += "".join(f" {name} {type_of(letters[name])}" for name in names)
         results = {"y": "BTHV", "state": "BHKW", **{name: {"states": "BHNKW", "written": "BTHW"}[name] for name in kept}}
         if gradient:
-            results = {f"d{name}": letters[name] for name in ["q", "k", "v", *names] if name != "state"}
+            results = {f"d{name}": letters[name] for name in ["q", "k", "v", *names] if name not in ("state", "begins")}
         flags = "".join(f" keep_{name}" for name in kept)
         if gradient and kept:
             body += (f"%f:{2 + len(kept)} = morph.linear_attention {factors.split(', ', 1)[1]} {used} scale 0.3 {attributes}"
@@ -169,6 +191,21 @@ class LinearAttentionTest(ProgramCase):
             with self.subTest(operands=case[1]):
                 self.recurrence(*case, half=True, tolerance=2e-2)
                 self.recurrence(*case, half=True, gradient=True, tolerance=2e-2)
+
+    def test_documents(self):
+        for terms, attributes in (("", "chunk 16"), ("decay beta", "chunk 16"), ("channel_decay beta", "chunk 16"),
+                                  ("channel_decay write erase bonus", "chunk 16"), ("head_decay", "chunk 8 normaliser 1.0")):
+            for documents in DOCUMENTS:
+                sizes = (len(documents), sum(documents[0]), 4, 2, 16, 24)
+                for gradient in (False, True):
+                    with self.subTest(terms=terms, documents=documents, gradient=gradient):
+                        self.recurrence(sizes, terms, attributes, documents=documents, gradient=gradient, tolerance=4e-6)
+
+    def test_bf16_of_documents(self):
+        for gradient in (False, True):
+            with self.subTest(gradient=gradient):
+                self.recurrence((2, 53, 4, 2, 32, 32), "decay beta", "chunk 16", documents=DOCUMENTS[0], gradient=gradient,
+                                half=True, tolerance=1e-2)
 
     def test_chunks(self):
         # Several chunks and tiles of columns, of which the last are not full; chunks that are longer than a block's.

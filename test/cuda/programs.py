@@ -39,6 +39,11 @@ def tensor(*shape, dtype="f32"):
     return f"tensor<{'x'.join('?' if size is None else str(size) for size in shape)}{'x' if shape else ''}{dtype}>"
 
 
+def begins_of(*documents):
+    """[B,T] of where the document of a position begins: of a sequence the lengths of its documents."""
+    return torch.tensor([[sum(lengths[:i]) for i, length in enumerate(lengths) for _ in range(length)] for lengths in documents])
+
+
 def model(program, weights="", kernels=""):
     return f"""
 morph.model @model base architecture "llama" layers 1 {{

@@ -90,12 +90,6 @@ def main():
         assert "of the text's tokens are in documents of less than 48, and not read" in said, said
         assert "not read" not in convert(folder, "long-apart", separate).stderr
 
-        # GPUs have no form of it yet.
-        settings = [word for setting in (*SHORT, separate) for word in ("--set", setting)]
-        said = run("morph", "compile", folder / "small.toml", "--device", "sm_90", "--out", folder / "compiled", *settings,
-                   expect=2).stderr
-        assert "data.separate_documents is true, and GPUs have no form of that" in said, said
-
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@
 #include "passes/lower/cuda/DeviceForms.h"
 #include "passes/lower/cuda/LowerToCuda.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/plan/DocumentAxes.h"
 #include "runtime/plan/Workspace.h"
 
 #include "mlir/Support/FileUtilities.h"
@@ -57,6 +58,51 @@ static void launchRows(DeviceFormCall &call, const plan::Kernel &kernel, const R
 }
 
 //===----------------------------------------------------------------------===//
+// Windows of several documents
+//===----------------------------------------------------------------------===//
+
+/// The launches of an instruction with `begins` are made once a document, each on its block of the values. What is the
+/// documents' sum goes to scratch, and from there to the result. Fails where a document has no block of a value.
+static LogicalResult addUpDocuments(DeviceFormCall &call, int64_t begins) {
+  constexpr int64_t threads = 128;
+  using Kind = plan::LaunchArgument::Kind;
+  const plan::Instruction &instruction = call.instruction;
+  auto axesOf = [&](int64_t value) {
+    return plan::documentAxes(call.plan, instruction.operands[static_cast<size_t>(begins)], value);
+  };
+  if (!llvm::all_of(instruction.operands, [&](int64_t operand) { return axesOf(operand).isBlock(); }))
+    return failure();
+  for (auto [r, value] : llvm::enumerate(instruction.results)) {
+    const auto result = static_cast<int64_t>(r);
+    if (!axesOf(value).isBlock())
+      return failure();
+    if (!axesOf(value).isSum())
+      continue;
+    int64_t elements = 1;
+    for (size_t d = 0; d < call.resultType(r).shape.size(); ++d)
+      elements *= staticSize(call.resultType(r), d);
+    const plan::LaunchArgument part = call.takeScratch(scratchOf({}, elements));
+    for (plan::DeviceLaunch &launch : call.code.launches)
+      for (plan::LaunchArgument &argument : launch.arguments)
+        if (argument.kind == Kind::Result && argument.index == result)
+          argument = part;
+    std::string add = call.define("document_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads,
+                                  [&](KernelBuilder &k) {
+                                    Index element = k.block() * threads + k.thread();
+                                    k.onlyIf(element < elements, [&] {
+                                      Scalar before = k.choose(
+                                          k.size(0) == 0, [&] { return k.number(0); },
+                                          [&] { return k.load(k.pointer(1), element); });
+                                      k.store(before + k.load(k.pointer(0), element), k.pointer(1), element);
+                                    });
+                                  });
+    call.launch(add, {plan::constantFormula(llvm::divideCeil(elements, threads))}, threads,
+                {part, resultArgument(result), {Kind::Document, 0, {}}});
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Plans
 //===----------------------------------------------------------------------===//
 
@@ -79,11 +125,6 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
-    if (rule && plan::operandPosition(instruction, *rule, "begins") >= 0 &&
-        plan::operandValue(instruction, *rule, "begins") >= 0)
-      return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
-                                       << "' on several documents has no form on GPUs yet: data.separate_documents = "
-                                          "false, or model.device = \"cpu\"";
     DeviceFormCall call(plan, instruction, cuda->getGpuModule(), target, hasEveryTile, code);
     if (const plan::Kernel *kernel = plan::findKernel(plan, instruction)) {
       launchRows(call, *kernel, cuda->rows[places[kernel->name]]);
@@ -98,6 +139,9 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
       return emitError(model.getLoc()) << "program '" << plan.program << "': '" << instruction.op
                                        << "' has no form on GPUs yet";
     form(call);
+    if (const int64_t begins = plan::findBegins(instruction); begins >= 0 && failed(addUpDocuments(call, begins)))
+      return emitError(model.getLoc()) << "program '" << plan.program << "': a value of '" << instruction.op
+                                       << "' has no block of memory a document";
   }
   FailureOr<std::string> ptx = translateToPtx(*cuda->module, target);
   if (failed(ptx))
