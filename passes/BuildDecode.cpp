@@ -92,9 +92,16 @@ LogicalResult StatefulProgram::build(ModelOp model, StringRef name, StringRef ar
 }
 
 struct BuildDecodePass : public morph::impl::BuildDecodePassBase<BuildDecodePass> {
+  using BuildDecodePassBase::BuildDecodePassBase;
+
   void runOnOperation() override {
-    auto addLogits = [](ProgramBuilder &program, Value hidden) -> LogicalResult {
-      FailureOr<Value> logits = program.copyHead(program.builder().create<LastRowsOp>(program.loc(), hidden));
+    auto takeRows = [this](ProgramBuilder &program, Value hidden) -> Value {
+      if (positions)
+        return program.builder().create<TakeRowsOp>(program.loc(), hidden, program.addPositions());
+      return program.builder().create<LastRowsOp>(program.loc(), hidden);
+    };
+    auto addLogits = [&](ProgramBuilder &program, Value hidden) -> LogicalResult {
+      FailureOr<Value> logits = program.copyHead(takeRows(program, hidden));
       if (succeeded(logits))
         program.addOutput("logits", *logits);
       return logits;

@@ -227,8 +227,12 @@ def BuildDecodePass : Morph_Pass<"morph-build-decode"> {
     new tokens, `start` the index of the first real position of each left-padded row. Mixers are expanded here, since
     their caches are inputs and outputs of the program; the outputs are the inputs' own memory, updated in place. Keys
     and values are rings of S slots, or with a window w of Sw (`S1024`). A prefill is a decode at offset 0 with zero
-    states.
+    states. With `positions` logits are those of other rows, [N,V]: of the input `positions` [N], as places in [B*T], so that
+    whoever runs the program says of how many tokens it wants them.
   }];
+  let options = [
+    Option<"positions", "positions", "bool", /*default=*/"false", "Logits of the rows of an input, not of each last one">,
+  ];
 }
 
 def BuildReadPass : Morph_Pass<"morph-build-read"> {

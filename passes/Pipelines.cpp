@@ -100,6 +100,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
        }},
       makeChoice("train", &ProgramOptions::train, {"distill", "finetune"}, {"linear", "all"}),
       makeFlag("kl", &ProgramOptions::kl, {"score"}),
+      makeFlag("positions", &ProgramOptions::positions, {"decode"}),
       makeFlag("gradients", &ProgramOptions::gradients, training),
       makeFlag("separate", &ProgramOptions::separate, ofWindows),
       makeReal("clip", &ProgramOptions::clip, training),
@@ -170,7 +171,7 @@ static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
   if (options.program == "logits")
     return createBuildLogitsPass();
   if (options.program == "decode")
-    return createBuildDecodePass();
+    return createBuildDecodePass({options.positions});
   assert(options.program == "read" && "unknown program");
   return createBuildReadPass();
 }

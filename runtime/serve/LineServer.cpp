@@ -112,6 +112,8 @@ StatusOr<GenerationRequest> requestOf(const Json &json) {
   request.sampling.seed = static_cast<uint64_t>(seed);
   MORPH_ASSIGN_OR_RETURN(request.eos, jsonGetOr<std::vector<int64_t>>(json, "eos", {}, where));
   MORPH_ASSIGN_OR_RETURN(request.keepsEnd, jsonGetOr<bool>(json, "keep_end", false, where));
+  MORPH_ASSIGN_OR_RETURN(request.sampling.likely, jsonGetOr<int64_t>(json, "top_logprobs", 0, where));
+  MORPH_ASSIGN_OR_RETURN(request.scoresPrompt, jsonGetOr<bool>(json, "prompt_logprobs", false, where));
   return request;
 }
 
@@ -150,9 +152,12 @@ StatusOr<GenerationRequest> parseGenerationRequest(const std::string &line) {
 std::string toLine(const GenerationEvent &event) {
   nlohmann::ordered_json line = {{"id", event.id}};
   switch (event.kind) {
+  case GenerationEvent::Kind::PromptToken:
   case GenerationEvent::Kind::Token:
-    line["token"] = event.sample.token;
+    line[event.kind == GenerationEvent::Kind::Token ? "token" : "prompt_token"] = event.sample.token;
     line["logprob"] = event.sample.logProbability;
+    for (const LikelyToken &likely : event.sample.likely)
+      line["top"].push_back({likely.token, likely.logProbability});
     break;
   case GenerationEvent::Kind::Finish:
     line["finish"] = toWord(event.reason);

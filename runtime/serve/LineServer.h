@@ -4,12 +4,15 @@
 //
 // Requests, a line each:
 //   {"id": "a", "tokens": [1, 2], "max_tokens": 16, "temperature": 0, "top_p": 1, "seed": 0, "eos": [2],
-//    "keep_end": true}                         all but id and tokens may be left out
+//    "keep_end": true, "top_logprobs": 2, "prompt_logprobs": true}
+//                                              all but id and tokens may be left out
 //   {"cancel": "a"}
 //   {"stats": true}
 // Answers:
 //   {"ready": {"slots": 8, "context": 2048, "vocabulary": 50257, "slot_bytes": 123}}    once, before anything else
-//   {"id": "a", "token": 7, "logprob": -0.25}
+//   {"id": "a", "prompt_token": 2, "logprob": -1.5, "top": [[7, -0.25], [2, -1.5]]}
+//                                              with prompt_logprobs each but the first; "top" with top_logprobs
+//   {"id": "a", "token": 7, "logprob": -0.25, "top": [[7, -0.25], [2, -1.5]]}
 //   {"id": "a", "finish": "stop" | "length" | "cancelled", "prompt_tokens": 2, "cached_tokens": 0, "tokens": 1}
 //   {"id": "a", "error": "...", "hint": "..."}
 //   {"stats": {...}}                           SchedulerStats

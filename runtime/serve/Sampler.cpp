@@ -14,6 +14,9 @@ Status SamplingOptions::check() const {
     return Status::invalid("temperature " + std::to_string(temperature) + " is not from 0 to 100");
   if (!(topP > 0 && topP <= 1))
     return Status::invalid("top_p " + std::to_string(topP) + " is not above 0 and at most 1");
+  if (likely < 0 || likely > kMostLikely)
+    return Status::invalid("top_logprobs " + std::to_string(likely) + " is not from 0 to " +
+                           std::to_string(kMostLikely));
   return Status();
 }
 
@@ -63,19 +66,63 @@ int64_t draw(const T *logits, int64_t count, const SamplingOptions &options, int
   return order[nucleus - 1];
 }
 
-template <typename T>
-StatusOr<SampledToken> sampleOf(const T *logits, int64_t count, const SamplingOptions &options, int64_t index) {
-  const int64_t best = std::max_element(logits, logits + count) - logits;
-  const double most = static_cast<double>(logits[best]);
+/// A row's greatest logit and the logarithm of what the exponentials of all are of its own: log-softmax in two parts.
+struct Row {
+  int64_t best = 0;
+  double most = 0, logTotal = 0;
+};
+
+template <typename T> StatusOr<Row> readRow(const T *logits, int64_t count) {
+  Row row;
+  row.best = std::max_element(logits, logits + count) - logits;
+  row.most = static_cast<double>(logits[row.best]);
   double total = 0;
   for (int64_t i = 0; i < count; ++i)
-    total += std::exp(static_cast<double>(logits[i]) - most);
-  if (!std::isfinite(most) || !std::isfinite(total))
+    total += std::exp(static_cast<double>(logits[i]) - row.most);
+  if (!std::isfinite(row.most) || !std::isfinite(total))
     return Status::failed("the model's logits are not finite");
-  SampledToken sample;
-  sample.token = options.temperature == 0 ? best : draw(logits, count, options, index, most);
-  sample.logProbability = static_cast<double>(logits[sample.token]) - most - std::log(total);
-  return sample;
+  row.logTotal = std::log(total);
+  return row;
+}
+
+/// The places of the greatest `most` logits, in falling order. They are few: each is put where it belongs among those
+/// so far.
+template <typename T> std::vector<int64_t> findGreatest(const T *logits, int64_t count, int64_t most) {
+  std::vector<int64_t> found;
+  for (int64_t i = 0; i < count && most > 0; ++i) {
+    const bool isFull = static_cast<int64_t>(found.size()) == most;
+    if (isFull && !(logits[i] > logits[found.back()]))
+      continue;
+    if (isFull)
+      found.pop_back();
+    found.insert(
+        std::upper_bound(found.begin(), found.end(), i, [&](int64_t a, int64_t b) { return logits[a] > logits[b]; }),
+        i);
+  }
+  return found;
+}
+
+template <typename T>
+SampledToken describe(const T *logits, int64_t count, const Row &row, int64_t token, int64_t likely) {
+  auto logProbability = [&](int64_t i) { return static_cast<double>(logits[i]) - row.most - row.logTotal; };
+  SampledToken described;
+  described.token = token;
+  described.logProbability = logProbability(token);
+  for (int64_t i : findGreatest(logits, count, likely))
+    described.likely.push_back({i, logProbability(i)});
+  return described;
+}
+
+template <typename T>
+StatusOr<SampledToken> sampleOf(const T *logits, int64_t count, const SamplingOptions &options, int64_t index) {
+  MORPH_ASSIGN_OR_RETURN(const Row row, readRow(logits, count));
+  const int64_t token = options.temperature == 0 ? row.best : draw(logits, count, options, index, row.most);
+  return describe(logits, count, row, token, options.likely);
+}
+
+template <typename T> StatusOr<SampledToken> scoreOf(const T *logits, int64_t count, int64_t token, int64_t likely) {
+  MORPH_ASSIGN_OR_RETURN(const Row row, readRow(logits, count));
+  return describe(logits, count, row, token, likely);
 }
 
 } // namespace
@@ -85,6 +132,12 @@ StatusOr<SampledToken> sampleToken(const float *logits, int64_t count, const Sam
 }
 StatusOr<SampledToken> sampleToken(const double *logits, int64_t count, const SamplingOptions &options, int64_t index) {
   return sampleOf(logits, count, options, index);
+}
+StatusOr<SampledToken> scoreToken(const float *logits, int64_t count, int64_t token, int64_t likely) {
+  return scoreOf(logits, count, token, likely);
+}
+StatusOr<SampledToken> scoreToken(const double *logits, int64_t count, int64_t token, int64_t likely) {
+  return scoreOf(logits, count, token, likely);
 }
 
 } // namespace morph

@@ -17,8 +17,8 @@ Status Scheduler::check(const GenerationRequest &request) const {
     if (token < 0 || token >= model_.vocabulary())
       return Status::invalid("token " + std::to_string(token) + " is none of the model's " +
                              std::to_string(model_.vocabulary()));
-  if (request.maxTokens < 1)
-    return Status::invalid("max_tokens must be 1 or more");
+  if (request.maxTokens < (request.scoresPrompt ? 0 : 1))
+    return Status::invalid("max_tokens must be 1 or more, or 0 with prompt_logprobs");
   if (length > model_.context() || request.maxTokens > model_.context() - length)
     return Status::invalid("the prompt has " + std::to_string(length) + " tokens and asks for " +
                                std::to_string(request.maxTokens) + " more, a context has " +
@@ -36,14 +36,8 @@ bool Scheduler::isKnown(const std::string &id) const {
 }
 
 void Scheduler::add(GenerationRequest request) {
-  if (Status status = check(request); !status.ok()) {
-    GenerationEvent event;
-    event.kind = GenerationEvent::Kind::Error;
-    event.id = request.id;
-    event.error = std::move(status);
-    emit_(event);
-    return;
-  }
+  if (Status status = check(request); !status.ok())
+    return fail(request.id, std::move(status));
   ++stats_.requests;
   Sequence sequence;
   sequence.promptLength = static_cast<int64_t>(request.tokens.size());
@@ -77,6 +71,14 @@ void Scheduler::finish(const Sequence &sequence, FinishReason reason) {
   emit_(event);
 }
 
+void Scheduler::fail(const std::string &id, Status error) {
+  GenerationEvent event;
+  event.kind = GenerationEvent::Kind::Error;
+  event.id = id;
+  event.error = std::move(error);
+  emit_(event);
+}
+
 Status Scheduler::leave(size_t i) {
   const size_t last = active_.size() - 1;
   if (i != last) {
@@ -96,16 +98,34 @@ Status Scheduler::keep(const Sequence &sequence, int64_t slot) {
   return Status();
 }
 
-bool Scheduler::takeToken(Sequence &sequence, int64_t row) {
-  GenerationEvent event;
-  event.id = sequence.request.id;
-  StatusOr<SampledToken> sample = model_.sample(row, sequence.request.sampling, sequence.generated());
-  if (!sample.ok()) {
-    event.kind = GenerationEvent::Kind::Error;
-    event.error = std::move(sample).status();
-    emit_(event);
+bool Scheduler::scoreChunk(const Sequence &sequence, int64_t begin) {
+  // The row of a token scores the one after it; that of the prompt's last has none.
+  const auto &tokens = sequence.request.tokens;
+  const int64_t end = std::min(sequence.position + 1, sequence.promptLength);
+  StatusOr<std::vector<SampledToken>> scores =
+      model_.score({tokens.begin() + begin + 1, tokens.begin() + end}, sequence.request.sampling.likely);
+  if (!scores.ok()) {
+    fail(sequence.request.id, std::move(scores).status());
     return false;
   }
+  GenerationEvent event;
+  event.kind = GenerationEvent::Kind::PromptToken;
+  event.id = sequence.request.id;
+  for (SampledToken &score : *scores) {
+    event.sample = std::move(score);
+    emit_(event);
+  }
+  return true;
+}
+
+bool Scheduler::takeToken(Sequence &sequence, int64_t row) {
+  StatusOr<SampledToken> sample = model_.sample(row, sequence.request.sampling, sequence.generated());
+  if (!sample.ok()) {
+    fail(sequence.request.id, std::move(sample).status());
+    return false;
+  }
+  GenerationEvent event;
+  event.id = sequence.request.id;
   event.sample = *sample;
   emit_(event);
   ++stats_.tokens;
@@ -130,8 +150,9 @@ Status Scheduler::readChunk() {
     reading_ = std::move(queue_.front());
     queue_.pop_front();
     readingSlot_ = free;
-    // The last token is computed in any case: its logits are no states.
-    const PrefixCache::Found found = cache_.find(reading_->request.tokens, reading_->promptLength - 1);
+    // The last token is computed in any case, and all that are scored: logits are no states.
+    const PrefixCache::Found found =
+        cache_.find(reading_->request.tokens, reading_->request.scoresPrompt ? 0 : reading_->promptLength - 1);
     MORPH_RETURN_IF_ERROR(found.length > 0 ? model_.restore(readingSlot_, found.parts) : model_.clear(readingSlot_));
     reading_->position = reading_->cached = found.length;
     stats_.promptTokens += reading_->promptLength;
@@ -142,15 +163,20 @@ Status Scheduler::readChunk() {
   const int64_t begin = sequence.position,
                 end = std::min(sequence.promptLength, begin - begin % model_.chunk() + model_.chunk());
   const auto &tokens = sequence.request.tokens;
-  MORPH_RETURN_IF_ERROR(model_.prefill(readingSlot_, begin, {tokens.begin() + begin, tokens.begin() + end}));
+  const bool scores = sequence.request.scoresPrompt;
+  MORPH_RETURN_IF_ERROR(model_.prefill(readingSlot_, begin, {tokens.begin() + begin, tokens.begin() + end},
+                                       scores ? SequenceModel::Rows::All : SequenceModel::Rows::Last));
   ++stats_.chunks;
   sequence.position = end;
   // From another place the chunks that follow would be cut elsewhere, and have other bits.
   if (end % model_.chunk() == 0 || sequence.request.keepsEnd)
     MORPH_RETURN_IF_ERROR(keep(sequence, readingSlot_));
-  if (end < sequence.promptLength)
+  const bool goesOn = !scores || scoreChunk(sequence, begin);
+  if (goesOn && end < sequence.promptLength)
     return Status();
-  if (takeToken(sequence, 0)) {
+  if (goesOn && sequence.request.maxTokens == 0)
+    finish(sequence, FinishReason::Length);
+  else if (goesOn && takeToken(sequence, scores ? end - begin - 1 : 0)) {
     const auto slot = static_cast<int64_t>(active_.size());
     if (slot != readingSlot_) // Others have left in the meantime.
       MORPH_RETURN_IF_ERROR(model_.move(readingSlot_, slot, sequence.position));

@@ -17,22 +17,26 @@ namespace morph {
 struct GenerationRequest {
   std::string id; ///< Of the requests that are not finished no two have the same.
   std::vector<int64_t> tokens;
-  int64_t maxTokens = 64; ///< New tokens at most.
+  int64_t maxTokens = 64; ///< New tokens at most; 0 only where the prompt is scored.
   SamplingOptions sampling;
   std::vector<int64_t> eos; ///< Stop after one of these, which is given out.
   /// Its states after the prompt, and after the last token but one, go into the prefix cache, too: what begins there is
   /// the same but for rounding.
   bool keepsEnd = false;
+  /// Every token of the prompt but the first is given out with its log-probability after those before it. All of the
+  /// prompt is computed then, of which no kept prefix has logits; requests without it have logits of the last token
+  /// alone.
+  bool scoresPrompt = false;
 };
 
 enum class FinishReason { Stop, Length, Cancelled };
 
-/// What happens to a request: tokens, then the end or an error.
+/// What happens to a request: tokens of its prompt where they are scored, tokens, then the end or an error.
 struct GenerationEvent {
-  enum class Kind { Token, Finish, Error };
+  enum class Kind { PromptToken, Token, Finish, Error };
   Kind kind = Kind::Token;
   std::string id;
-  SampledToken sample;                        ///< Token.
+  SampledToken sample;                        ///< PromptToken, Token.
   FinishReason reason = FinishReason::Stop;   ///< Finish.
   int64_t promptTokens = 0, cachedTokens = 0; ///< Finish: of the prompt, and of these how many were not computed.
   int64_t tokens = 0;                         ///< Finish: that were generated.
@@ -77,10 +81,14 @@ private:
   Status check(const GenerationRequest &request) const;
   bool isKnown(const std::string &id) const;
   Status readChunk();
+  /// Gives out what the last chunk's rows, from position `begin` on, say of the prompt's tokens; false where that is an
+  /// error, which ends the request.
+  bool scoreChunk(const Sequence &sequence, int64_t begin);
   Status step();
   /// Takes the next token of a row; true where the sequence goes on.
   bool takeToken(Sequence &sequence, int64_t row);
   void finish(const Sequence &sequence, FinishReason reason);
+  void fail(const std::string &id, Status error);
   /// Ends what is in slot i: the last sequence takes its place.
   Status leave(size_t i);
   /// Keeps a snapshot of all that the sequence's states have.

@@ -33,12 +33,18 @@ public:
 
   /// Begins a sequence in a slot: states as they are before the first token.
   virtual Status clear(int64_t slot) = 0;
+  /// Which of a chunk's tokens get logits.
+  enum class Rows { Last, All };
   /// Appends 1 to chunk() tokens to the sequence in `slot`, which has `position` so far.
-  virtual Status prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens) = 0;
+  virtual Status prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens, Rows rows) = 0;
   /// Appends tokens[i] to the sequence in slot i, which has positions[i] so far, for slots 0 to tokens.size() - 1.
   virtual Status step(const std::vector<int64_t> &positions, const std::vector<int64_t> &tokens) = 0;
-  /// The next token after the last of row `row` of the last call: of prefill row 0, of step that of the slot.
+  /// The next token after row `row` of the last call: of step that of the slot, of prefill with Rows::Last row 0, with
+  /// Rows::All that of the token.
   virtual StatusOr<SampledToken> sample(int64_t row, const SamplingOptions &options, int64_t index) = 0;
+  /// How likely row i of the last call has tokens[i] as the next one, with the `likely` likeliest ones, for rows 0 to
+  /// tokens.size() - 1.
+  virtual StatusOr<std::vector<SampledToken>> score(const std::vector<int64_t> &tokens, int64_t likely) = 0;
   /// Copies the sequence in `from`, which has `positions`, over the one in `to`.
   virtual Status move(int64_t from, int64_t to, int64_t positions) = 0;
 

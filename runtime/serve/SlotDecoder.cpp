@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/serve/SlotDecoder.h"
 
+#include "runtime/kernels/Parallel.h"
 #include "runtime/plan/Names.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/plan/Updates.h"
+
+#include <ATen/Parallel.h>
 
 #include <unistd.h>
 
@@ -64,6 +67,10 @@ Status SlotDecoder::allocate() {
         vocabulary_ = std::get<int64_t>(last);
   if (vocabulary_ == 0)
     return Status::invalid("the plan '" + plan.program + "' has no output 'logits' of known width");
+  if (std::none_of(plan.inputs.begin(), plan.inputs.end(),
+                   [](const plan::NamedValue &input) { return input.name == "positions"; }))
+    return Status::invalid("the plan '" + plan.program + "' has no input 'positions'",
+                           "compile it with --program-options=positions=true");
 
   // What all slots take is known before any is made; products stay below what a double holds exactly enough.
   std::vector<std::vector<int64_t>> shapes;
@@ -133,9 +140,10 @@ Status SlotDecoder::clear(int64_t slot) {
   return Status();
 }
 
-Status SlotDecoder::run(int64_t first, const at::Tensor &tokens_BT, const at::Tensor &offset_B) {
+Status SlotDecoder::run(int64_t first, const at::Tensor &tokens_BT, const at::Tensor &offset_B,
+                        const at::Tensor &positions_N) {
   const int64_t count = tokens_BT.size(0);
-  NamedTensors inputs = {{"tokens", tokens_BT}};
+  NamedTensors inputs = {{"tokens", tokens_BT}, {"positions", positions_N}};
   for (const plan::NamedValue &input : executor_.plan().inputs) {
     if (input.name == "offset")
       inputs["offset"] = offset_B;
@@ -145,7 +153,7 @@ Status SlotDecoder::run(int64_t first, const at::Tensor &tokens_BT, const at::Te
   for (const State &state : states_)
     inputs[state.input] = state.memory.narrow(0, first, count);
   MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor_.run(inputs));
-  logits_BV = outputs.at("logits").cpu();
+  logits_NV = outputs.at("logits").cpu();
   return Status();
 }
 
@@ -156,20 +164,46 @@ static at::Tensor tensorOf(const std::vector<int64_t> &values, at::IntArrayRef s
   return tensor;
 }
 
-Status SlotDecoder::prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens) {
-  return run(slot, tensorOf(tokens, {1, static_cast<int64_t>(tokens.size())}), tensorOf({position}, {1}));
+Status SlotDecoder::prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens, Rows rows) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  return run(slot, tensorOf(tokens, {1, count}), tensorOf({position}, {1}),
+             at::arange(rows == Rows::All ? 0 : count - 1, count, at::kLong));
 }
 
 Status SlotDecoder::step(const std::vector<int64_t> &positions, const std::vector<int64_t> &tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
-  return run(0, tensorOf(tokens, {count, 1}), tensorOf(positions, {count}));
+  return run(0, tensorOf(tokens, {count, 1}), tensorOf(positions, {count}), at::arange(count, at::kLong));
+}
+
+/// Calls body(row) with the numbers of row `row` of logits, in the type that they have.
+template <typename Body> static auto withRow(const at::Tensor &logits_NV, int64_t row, const Body &body) {
+  const int64_t begin = row * logits_NV.size(1);
+  if (logits_NV.scalar_type() == at::kDouble)
+    return body(logits_NV.const_data_ptr<double>() + begin);
+  return body(logits_NV.const_data_ptr<float>() + begin);
 }
 
 StatusOr<SampledToken> SlotDecoder::sample(int64_t row, const SamplingOptions &options, int64_t index) {
-  const int64_t width = logits_BV.size(1);
-  if (logits_BV.scalar_type() == at::kDouble)
-    return sampleToken(logits_BV.const_data_ptr<double>() + row * width, width, options, index);
-  return sampleToken(logits_BV.const_data_ptr<float>() + row * width, width, options, index);
+  return withRow(logits_NV, row,
+                 [&](const auto *logits) { return sampleToken(logits, logits_NV.size(1), options, index); });
+}
+
+StatusOr<std::vector<SampledToken>> SlotDecoder::score(const std::vector<int64_t> &tokens, int64_t likely) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  std::vector<SampledToken> scores(tokens.size());
+  std::vector<Status> statuses(tokens.size());
+  parallelTasks(at::get_num_threads(), count, [&](int64_t row, int) {
+    const auto i = static_cast<size_t>(row);
+    StatusOr<SampledToken> scored = withRow(
+        logits_NV, row, [&](const auto *logits) { return scoreToken(logits, logits_NV.size(1), tokens[i], likely); });
+    if (scored.ok())
+      scores[i] = *std::move(scored);
+    else
+      statuses[i] = std::move(scored).status();
+  });
+  for (Status &status : statuses)
+    MORPH_RETURN_IF_ERROR(std::move(status));
+  return scores;
 }
 
 Status SlotDecoder::move(int64_t from, int64_t to, int64_t positions) {

@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from serve_engine_test import MODEL, serve  # noqa: E402
+from serve_engine_test import MODEL, read_scores, serve  # noqa: E402
 from support import run  # noqa: E402
 
 # A state, tails of a convolution, and a ring of a window, beside the rings of full attention.
@@ -22,7 +22,7 @@ def make_plans(folder, mixer):
     run("morph-opt", paired, "--morph-discretize=kept=2,7", "-o", hybrid)
     for name, options in (("cpu", []), ("cuda", ["--device", "sm_80"])):
         (folder / name).mkdir(exist_ok=True)
-        run("morph-translate", "--emit-plan", hybrid, "--program=decode", *options, "-o", folder / name / "decode.json")
+        run("morph-translate", "--emit-plan", hybrid, "--program=decode", "--program-options=positions=true", *options, "-o", folder / name / "decode.json")
     return folder / "cpu/decode.json", folder / "cuda/decode.json"
 
 
@@ -40,6 +40,13 @@ def main():
             assert sum(end["cached_tokens"] for end in ends.values()) > 0, ends
             apart, _ = serve(cuda, requests, "--slots", 3, "--prefix-cache-mb", 0, "--device", "cuda")
             assert apart == alone, (mixer, apart, alone)
+            scored = [request | {"prompt_logprobs": True, "top_logprobs": 2} for request in requests]
+            expected, _ = read_scores(cpu, scored, "--slots", 1)
+            found, tokens = read_scores(cuda, scored, "--slots", 2, "--chunk", 8, "--device", "cuda")
+            assert tokens == alone, (mixer, tokens, alone)
+            for name, told in expected.items():
+                assert [token for token, _, _ in told] == [token for token, _, _ in found[name]]
+                assert all(abs(a[1] - b[1]) < 1e-4 for a, b in zip(told, found[name])), (mixer, name, told, found[name])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def make_plan(folder, mixer, precision):
     run("morph-translate", "--import-hf", MODEL, "-o", folder / "base.mlir")
     run("morph-opt", folder / "base.mlir", f"--morph-pair-branches=candidates={mixer}", "-o", paired)
     run("morph-opt", paired, "--morph-discretize=kept=2,7", "-o", hybrid)
-    run("morph-translate", "--emit-plan", hybrid, "--program=decode", f"--program-options=precision={precision}", "-o", plan)
+    run("morph-translate", "--emit-plan", hybrid, "--program=decode", f"--program-options=precision={precision},positions=true", "-o",
+        plan)
     return plan
 
 
@@ -38,6 +39,19 @@ def serve(plan, requests, *arguments, expect=0):
             assert "finish" in event, event
             ends[event["id"]] = event
     return tokens, ends
+
+
+def read_scores(plan, requests, *arguments):
+    """What is told of each request's prompt: (token, logprob, likeliest) of each but the first, and the tokens behind it."""
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
+    told = run("morph-run", "serve", "--plan", f"decode={plan}", "--weights", MODEL, "--context", CONTEXT, *arguments, input=lines)
+    scores, tokens = {r["id"]: [] for r in requests}, {r["id"]: [] for r in requests}
+    for event in map(json.loads, told.stdout.splitlines()):
+        if "prompt_token" in event:
+            scores[event["id"]].append((event["prompt_token"], event["logprob"], event["top"]))
+        elif "token" in event:
+            tokens[event["id"]].append(event["token"])
+    return scores, tokens
 
 
 def make_requests(count, **options):
@@ -68,6 +82,26 @@ def check_mixer(folder, mixer):
     assert kept == serve(plan, plain, "--slots", 1, "--chunk", 32, "--prefix-cache-mb", 0)[0], mixer
     # In fp32 a step of several sequences gives each the bits that it gets alone.
     assert serve(plan, requests, "--slots", 1, "--prefix-cache-mb", 0)[0] == serve(plan, requests, "--slots", 4, "--prefix-cache-mb", 0)[0], mixer
+
+
+def check_scores(folder):
+    """Prompts whose tokens are scored: the same whatever is kept and whoever runs beside, and for others it changes nothing."""
+    plan = make_plan(folder, "gated_deltanet", "fp32")
+    requests = make_requests(10)
+    scored = [r | {"prompt_logprobs": True, "top_logprobs": 4, "max_tokens": r["max_tokens"] * (i % 2)} for i, r in enumerate(requests)]
+    alone, tokens = read_scores(plan, scored, "--slots", 1, "--chunk", 32, "--prefix-cache-mb", 0)
+    for request in scored:
+        told = alone[request["id"]]
+        assert [token for token, _, _ in told] == request["tokens"][1:]
+        assert all(len(top) == 4 and top == sorted(top, key=lambda pair: -pair[1]) and top[0][1] >= logprob for _, logprob, top in told)
+    plain = [r | {"id": f"plain {r['id']}"} for r in requests]
+    together, _ = read_scores(plan, [r for pair in zip(plain, scored) for r in pair], "--slots", 3, "--chunk", 32)
+    assert {name: together[name] for name in alone} == alone
+    # Another chunk sums in another order.
+    other, _ = read_scores(plan, scored, "--slots", 2, "--chunk", 7)
+    assert all(abs(a[1] - b[1]) < 1e-4 for name in alone for a, b in zip(alone[name], other[name]))
+    expected = serve(plan, requests, "--slots", 1, "--chunk", 32, "--prefix-cache-mb", 0)[0]
+    assert tokens == {r["id"]: expected[r["id"]] * (i % 2) for i, r in enumerate(requests)}
 
 
 def check_generate(folder, plan):
@@ -134,6 +168,7 @@ def main():
             folder.mkdir()
             check_mixer(folder, mixer)
         folder = pathlib.Path(holder)
+        check_scores(folder)
         plan = make_plan(folder, "gated_deltanet", "bf16")
         check_generate(folder, plan)
         check_sampling(plan)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=gated_deltanet(conv=4)" --morph-discretize=kept=1 --morph-program-pipeline=program=decode | FileCheck %s
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-program-pipeline="program=decode options=positions=true" | FileCheck %s --check-prefix=ROWS
 // RUN: morph-opt %S/Inputs/tiny-window.mlir --morph-program-pipeline=program=decode | FileCheck %s --check-prefix=WINDOW
 
 // CHECK: morph.program @decode(%tokens: tensor<?x?xi64> "tokens" [B, T], %start: tensor<?xi64> "start" [B], %offset: tensor<?xi64> "offset" [B]
@@ -18,3 +19,9 @@
 // The rings of a window have slots of their own.
 // WINDOW: %cache.0.k: tensor<?x?x2x8xf32> "cache.0.k" [B, S32]
 // WINDOW: morph.attention {{.*}} offset %offset scale {{.*}} window 32
+
+// Whoever runs it names the rows that have logits; what follows the last mixer is computed of them alone.
+// ROWS: morph.program @decode(%tokens: {{.*}} %positions: tensor<?xi64> "positions" [N])
+// ROWS-NOT: morph.last_rows
+// ROWS: morph.take_rows %{{.*}}, %positions
+// ROWS: morph.output "logits" = %{{.*}} : tensor<?x32xf32>

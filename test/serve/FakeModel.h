@@ -24,6 +24,12 @@ public:
       hash = (hash ^ static_cast<uint64_t>(token)) * 0x100000001b3u;
     return static_cast<int64_t>((hash ^ (hash >> 32)) % kVocabulary);
   }
+  /// How likely the token after `tokens` is `token`: of each context and token something else.
+  static double logProbability(std::vector<int64_t> tokens, int64_t token) {
+    tokens.push_back(token);
+    tokens.push_back(kVocabulary);
+    return -1 - static_cast<double>(next(tokens)) / 8;
+  }
   /// What a request gives that is alone.
   static std::vector<int64_t> generate(std::vector<int64_t> tokens, int64_t count, int64_t end = -1) {
     std::vector<int64_t> generated;
@@ -43,12 +49,16 @@ public:
     at(slot).clear();
     return Status();
   }
-  Status prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens) override {
+  Status prefill(int64_t slot, int64_t position, const std::vector<int64_t> &tokens, Rows rows) override {
     EXPECT_LE(static_cast<int64_t>(tokens.size()), chunk_);
     EXPECT_FALSE(tokens.empty());
     computed += static_cast<int64_t>(tokens.size());
+    const size_t before = at(slot).size();
     append(slot, position, tokens);
-    rows_ = {at(slot)};
+    rows_.clear();
+    for (size_t i = rows == Rows::All ? 1 : tokens.size(); i <= tokens.size(); ++i)
+      rows_.emplace_back(at(slot).begin(), at(slot).begin() + static_cast<ptrdiff_t>(before + i));
+    logitRows += static_cast<int64_t>(rows_.size());
     if (failsAfter >= 0 && failsAfter-- == 0)
       return Status::failed("the model fails");
     return Status();
@@ -64,7 +74,17 @@ public:
   StatusOr<SampledToken> sample(int64_t row, const SamplingOptions &options, int64_t) override {
     if (options.seed == kNotFinite)
       return Status::failed("not finite");
-    return SampledToken{next(rows_.at(static_cast<size_t>(row))), -1};
+    const std::vector<int64_t> &tokens = rows_.at(static_cast<size_t>(row));
+    return describe(tokens, next(tokens), options.likely);
+  }
+  StatusOr<std::vector<SampledToken>> score(const std::vector<int64_t> &tokens, int64_t likely) override {
+    std::vector<SampledToken> scores;
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      if (tokens[row] == kUnscorable)
+        return Status::failed("not finite");
+      scores.push_back(describe(rows_.at(row), tokens[row], likely));
+    }
+    return scores;
   }
   Status move(int64_t from, int64_t to, int64_t positions) override {
     EXPECT_EQ(static_cast<int64_t>(at(from).size()), positions);
@@ -88,7 +108,8 @@ public:
   }
 
   static constexpr uint64_t kNotFinite = 666; ///< Requests of this seed have logits that are not finite.
-  int64_t computed = 0;                       ///< Tokens of prompts.
+  static constexpr int64_t kUnscorable = 96;  ///< A token for which no row has a score.
+  int64_t computed = 0, logitRows = 0;        ///< Tokens of prompts; those of them that got logits.
   int64_t failsAfter = -1;                    ///< Prefills, of which the last fails; negative: none.
   std::vector<int64_t> batches;               ///< Sequences of each step.
 
@@ -97,6 +118,14 @@ private:
     std::vector<int64_t> tokens;
     int64_t bytes() const override { return static_cast<int64_t>(tokens.size()) * 100; }
   };
+  static SampledToken describe(const std::vector<int64_t> &tokens, int64_t token, int64_t likely) {
+    SampledToken described;
+    described.token = token;
+    described.logProbability = logProbability(tokens, token);
+    for (int64_t i = 0; i < likely; ++i)
+      described.likely.push_back({i, logProbability(tokens, i)});
+    return described;
+  }
   std::vector<int64_t> &at(int64_t slot) { return states_.at(static_cast<size_t>(slot)); }
   void append(int64_t slot, int64_t position, const std::vector<int64_t> &tokens) {
     EXPECT_EQ(static_cast<int64_t>(at(slot).size()), position) << "slot " << slot;

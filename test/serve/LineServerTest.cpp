@@ -59,7 +59,7 @@ TEST(LineServer, AnswersRequestsAndSaysWhatThereIs) {
     if (answer.contains("id") && answer["id"] == "a") {
       if (answer.contains("token")) {
         tokens.push_back(answer["token"]);
-        EXPECT_EQ(answer["logprob"], -1);
+        EXPECT_EQ(answer.size(), 3u) << answer.dump(); // With its logarithm alone.
       } else {
         end = answer;
       }
@@ -67,6 +67,29 @@ TEST(LineServer, AnswersRequestsAndSaysWhatThereIs) {
   EXPECT_EQ(tokens, FakeModel::generate({1, 2}, 3));
   EXPECT_EQ(end,
             Json::parse(R"({"id": "a", "finish": "length", "prompt_tokens": 2, "cached_tokens": 0, "tokens": 3})"));
+}
+
+TEST(LineServer, TellsHowLikelyTokensAreWhereAskedFor) {
+  const Served served = serve(
+      R"({"id": "a", "tokens": [1, 2, 3], "max_tokens": 1, "top_logprobs": 2, "prompt_logprobs": true}
+{"id": "b", "tokens": [1, 2], "max_tokens": 0, "prompt_logprobs": true}
+)");
+  EXPECT_TRUE(served.status.ok()) << served.status.message();
+  auto score = [](const char *member, const std::vector<int64_t> &before, int64_t token) {
+    Json line = {{"id", "a"}, {member, token}, {"logprob", FakeModel::logProbability(before, token)}};
+    for (int64_t i = 0; i < 2; ++i)
+      line["top"].push_back(Json::array({i, FakeModel::logProbability(before, i)}));
+    return line;
+  };
+  ASSERT_EQ(served.answers.size(), 1 + 4 + 2u);
+  EXPECT_EQ(served.answers[1], score("prompt_token", {1}, 2));
+  EXPECT_EQ(served.answers[2], score("prompt_token", {1, 2}, 3));
+  EXPECT_EQ(served.answers[3], score("token", {1, 2, 3}, FakeModel::next({1, 2, 3})));
+  EXPECT_EQ(served.answers[4]["finish"], "length");
+  // Nothing beside what is asked for.
+  EXPECT_EQ(served.answers[5],
+            Json({{"id", "b"}, {"prompt_token", 2}, {"logprob", FakeModel::logProbability({1}, 2)}}));
+  EXPECT_EQ(served.answers[6]["tokens"], 0);
 }
 
 TEST(LineServer, TellsItsCounts) {
@@ -86,6 +109,8 @@ TEST(LineServer, WhatIsWrongInARequestIsThatRequestsError) {
            {R"("tokens": [1], "max_tokens": "9")", "'max_tokens' must be an integer"},
            {R"("tokens": [1], "temperature": -1)", "temperature -1"},
            {R"("tokens": [1], "top_p": 0)", "top_p 0"},
+           {R"("tokens": [1], "top_logprobs": 21)", "top_logprobs 21 is not from 0 to 20"},
+           {R"("tokens": [1], "prompt_logprobs": 1)", "'prompt_logprobs' must be a boolean"},
            {R"("tokens": [1], "eos": [true])", "'eos' must be an array"}}) {
     const Served served =
         serve("{\"id\": \"a\", " + members + "}\n{\"id\": \"b\", \"tokens\": [1], \"max_tokens\": 1}\n");

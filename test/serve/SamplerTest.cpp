@@ -84,7 +84,45 @@ TEST(Sampler, RefusesWhatHasNoGreatestNumber) {
                 "the model's logits are not finite");
 }
 
+TEST(Sampler, TellsTheLikeliestInFallingOrder) {
+  SamplingOptions options;
+  options.likely = 3;
+  const SampledToken sample = *sampleToken(kLogits.data(), 4, options, 0);
+  ASSERT_EQ(sample.likely.size(), 3u);
+  for (const auto &[place, token] : std::map<size_t, int64_t>{{0, 1}, {1, 3}, {2, 2}}) {
+    EXPECT_EQ(sample.likely[place].token, token);
+    EXPECT_NEAR(sample.likely[place].logProbability, kLogits[static_cast<size_t>(token)], 1e-6);
+  }
+  // Whatever is drawn, and however: they are the model's own.
+  options = {5, .5, 1, 3};
+  EXPECT_NEAR(sampleToken(kLogits.data(), 4, options, 0)->likely[0].logProbability, std::log(.4), 1e-6);
+  // All there are, and of equal ones the first before.
+  const std::vector<double> equal = {0, 1, 1, 0};
+  std::vector<int64_t> order;
+  const SampledToken all = *scoreToken(equal.data(), 4, 3, 20);
+  for (const LikelyToken &likely : all.likely)
+    order.push_back(likely.token);
+  EXPECT_EQ(order, (std::vector<int64_t>{1, 2, 0, 3}));
+}
+
+TEST(Sampler, ScoresATokenByTheSameLogarithms) {
+  for (int64_t token = 0; token < 4; ++token) {
+    const SampledToken score = *scoreToken(kLogits.data(), 4, token, 0);
+    EXPECT_EQ(score.token, token);
+    EXPECT_NEAR(score.logProbability, kLogits[static_cast<size_t>(token)], 1e-6);
+    EXPECT_TRUE(score.likely.empty());
+  }
+  // Far from zero, too, where exponentials by themselves would overflow.
+  const std::vector<double> far = {1000, 999};
+  EXPECT_NEAR(scoreToken(far.data(), 2, 1, 0)->logProbability, -1 - std::log1p(std::exp(-1)), 1e-12);
+  const float nan = std::nanf("");
+  EXPECT_EQ(scoreToken(&nan, 1, 0, 0).status().message(), "the model's logits are not finite");
+}
+
 TEST(Sampler, OptionsHaveLimits) {
+  for (int64_t likely : {int64_t(-1), kMostLikely + 1})
+    EXPECT_FALSE((SamplingOptions{1, 1, 0, likely}.check().ok()));
+  EXPECT_TRUE((SamplingOptions{1, 1, 0, kMostLikely}.check().ok()));
   EXPECT_TRUE((SamplingOptions{2, .5, 0}.check().ok()));
   for (double temperature : {-.1, 101., std::nan("")})
     EXPECT_FALSE((SamplingOptions{temperature, 1, 0}.check().ok()));

@@ -18,6 +18,7 @@ using testing::HasSubstr;
 
 /// What has happened to requests.
 struct Record {
+  std::vector<SampledToken> prompt; ///< That are scored.
   std::vector<int64_t> tokens;
   std::optional<GenerationEvent> end; ///< Finish or Error.
 };
@@ -29,10 +30,14 @@ protected:
     scheduler = std::make_unique<Scheduler>(*model, prefixBytes, [this](const GenerationEvent &event) {
       Record &record = records[event.id];
       EXPECT_FALSE(record.end) << event.id << " is over";
-      if (event.kind == GenerationEvent::Kind::Token)
+      if (event.kind == GenerationEvent::Kind::PromptToken) {
+        EXPECT_TRUE(record.tokens.empty()) << event.id;
+        record.prompt.push_back(event.sample);
+      } else if (event.kind == GenerationEvent::Kind::Token) {
         record.tokens.push_back(event.sample.token);
-      else
+      } else {
         record.end = event;
+      }
     });
   }
   void add(const std::string &id, std::vector<int64_t> tokens, int64_t count, int64_t end = -1, bool keeps = false) {
@@ -146,7 +151,7 @@ TEST_F(SchedulerTest, WhatTheModelCannotDoIsAnError) {
   add("negative", {-1}, 1);
   EXPECT_THAT(errorOf("negative"), HasSubstr("token -1 is none"));
   add("none", {1}, 0);
-  EXPECT_THAT(errorOf("none"), HasSubstr("max_tokens must be 1 or more"));
+  EXPECT_THAT(errorOf("none"), HasSubstr("max_tokens must be 1 or more, or 0 with prompt_logprobs"));
   add("long", std::vector<int64_t>(10, 1), 7);
   EXPECT_THAT(errorOf("long"), HasSubstr("has 10 tokens and asks for 7 more, a context has 16"));
   add("endless", {1}, INT64_MAX);
@@ -156,6 +161,87 @@ TEST_F(SchedulerTest, WhatTheModelCannotDoIsAnError) {
   finish();
   EXPECT_EQ(records["fits"].tokens.size(), 6u);
   EXPECT_EQ(scheduler->stats().requests, 2);
+}
+
+/// Whether a record has the scores of a prompt.
+void expectScores(const Record &record, const std::vector<int64_t> &prompt, size_t likely) {
+  ASSERT_EQ(record.prompt.size(), prompt.size() - 1);
+  for (size_t i = 1; i < prompt.size(); ++i) {
+    const SampledToken &score = record.prompt[i - 1];
+    const std::vector<int64_t> before(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(i));
+    EXPECT_EQ(score.token, prompt[i]);
+    EXPECT_EQ(score.logProbability, FakeModel::logProbability(before, prompt[i])) << i;
+    ASSERT_EQ(score.likely.size(), likely);
+    for (size_t token = 0; token < likely; ++token)
+      EXPECT_EQ(score.likely[token].logProbability, FakeModel::logProbability(before, static_cast<int64_t>(token)));
+  }
+}
+
+TEST_F(SchedulerTest, ScoresAPromptWhateverItsLength) {
+  // Chunks have four tokens: prompts that end before, with and behind one, alone and among others.
+  begin(3, 64, 1 << 20);
+  std::map<std::string, std::vector<int64_t>> prompts;
+  for (int64_t length : {1, 2, 3, 4, 5, 8, 9, 15})
+    for (int64_t count : {0, 3}) {
+      GenerationRequest request;
+      request.id = std::to_string(length) + "+" + std::to_string(count);
+      for (int64_t i = 0; i < length; ++i)
+        request.tokens.push_back((i * i + 3) % 90);
+      request.maxTokens = count;
+      request.scoresPrompt = true;
+      request.sampling.likely = 2;
+      prompts[request.id] = request.tokens;
+      scheduler->add(request);
+    }
+  add("other", {5, 6}, 9);
+  finish();
+  for (const auto &[id, prompt] : prompts) {
+    SCOPED_TRACE(id);
+    const int64_t count = id.back() - '0';
+    expectScores(records[id], prompt, 2);
+    EXPECT_EQ(records[id].tokens, FakeModel::generate(prompt, count));
+    EXPECT_EQ(records[id].end->reason, FinishReason::Length);
+    EXPECT_EQ(records[id].end->tokens, count);
+  }
+  EXPECT_EQ(records["other"].tokens, FakeModel::generate({5, 6}, 9));
+  EXPECT_TRUE(records["other"].prompt.empty());
+}
+
+TEST_F(SchedulerTest, ScoresNeedNoKeptPrefixAndLeaveSome) {
+  begin(1, 64, 1 << 20);
+  const std::vector<int64_t> prompt(11, 3);
+  auto ask = [&](const std::string &id, bool scores) {
+    GenerationRequest request;
+    request.id = id;
+    request.tokens = prompt;
+    request.maxTokens = 2;
+    request.scoresPrompt = scores;
+    scheduler->add(request);
+    finish();
+    EXPECT_EQ(records[id].tokens, FakeModel::generate(prompt, 2)) << id;
+    return records[id].end->cachedTokens;
+  };
+  EXPECT_EQ(ask("first", true), 0);
+  EXPECT_EQ(ask("kept", true), 0);
+  expectScores(records["kept"], prompt, 0);
+  EXPECT_EQ(ask("plain", false), 8);
+  // A row of logits a chunk, where nobody asks for more: 11 and 11, and the last chunk's.
+  EXPECT_EQ(model->logitRows, 11 + 11 + 1);
+}
+
+TEST_F(SchedulerTest, ScoresThatCannotBeAreTheirRequestsError) {
+  begin(1, 64);
+  GenerationRequest request;
+  request.id = "broken";
+  request.tokens = {1, 2, 3, 4, 5, FakeModel::kUnscorable, 6, 7, 8, 9};
+  request.maxTokens = 2;
+  request.scoresPrompt = true;
+  scheduler->add(request);
+  add("other", {5}, 8);
+  finish();
+  EXPECT_EQ(errorOf("broken"), "not finite");
+  EXPECT_EQ(records["broken"].prompt.size(), 4u); // Of the first chunk.
+  EXPECT_EQ(records["other"].tokens, FakeModel::generate({5}, 8));
 }
 
 TEST_F(SchedulerTest, AnIdIsTakenWhileItRuns) {

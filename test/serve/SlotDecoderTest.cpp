@@ -9,12 +9,17 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <map>
 
 namespace morph {
 namespace {
 
 using testing::HasSubstr;
+using Rows = SequenceModel::Rows;
+
+/// Whose logits are of the rows that are asked for.
+plan::Plan servePlan() { return decodePlan(/*window=*/4, /*positions=*/true); }
 
 /// Greedy tokens by the decoder of whole batches, of one sequence alone.
 std::vector<int64_t> generate(Executor &executor, const std::vector<int64_t> &prompt, int64_t count) {
@@ -42,7 +47,7 @@ std::vector<int64_t> promptOf(int64_t number, int64_t length) {
 
 TEST(SlotDecoder, GivesWhatSequencesGetAlone) {
   for (int64_t chunk : {5, 64}) {
-    auto executor = makeDecodeExecutor(decodePlan(), Precision::F64),
+    auto executor = makeDecodeExecutor(servePlan(), Precision::F64),
          alone = makeDecodeExecutor(decodePlan(), Precision::F64);
     auto decoder = SlotDecoder::create(*executor, {/*slots=*/3, /*context=*/96, chunk});
     ASSERT_TRUE(decoder.ok()) << decoder.status().message();
@@ -69,21 +74,21 @@ TEST(SlotDecoder, GivesWhatSequencesGetAlone) {
 }
 
 TEST(SlotDecoder, ASnapshotIsTheSequence) {
-  auto executor = makeDecodeExecutor(decodePlan(), Precision::F64);
+  auto executor = makeDecodeExecutor(servePlan(), Precision::F64);
   auto decoder = *SlotDecoder::create(*executor, {/*slots=*/2, /*context=*/600, /*chunk=*/512});
   const std::vector<int64_t> prompt = promptOf(1, 560), head(prompt.begin(), prompt.begin() + 512),
                              tail(prompt.begin() + 512, prompt.end());
   // The ring of the window has come round before the first snapshot ends and does again before the second.
-  ASSERT_TRUE(decoder->prefill(0, 0, head).ok());
+  ASSERT_TRUE(decoder->prefill(0, 0, head, Rows::Last).ok());
   std::vector<std::shared_ptr<const StateSnapshot>> parts = {*decoder->save(0, 0, 512)};
-  ASSERT_TRUE(decoder->prefill(0, 512, tail).ok());
+  ASSERT_TRUE(decoder->prefill(0, 512, tail, Rows::Last).ok());
   parts.push_back(*decoder->save(0, 512, 560));
   const SampledToken expected = *decoder->sample(0, {}, 0);
   ASSERT_TRUE(decoder->step({560}, {expected.token}).ok());
   const SampledToken next = *decoder->sample(0, {}, 0);
 
   ASSERT_TRUE(decoder->restore(1, {parts[0]}).ok());
-  ASSERT_TRUE(decoder->prefill(1, 512, tail).ok());
+  ASSERT_TRUE(decoder->prefill(1, 512, tail, Rows::Last).ok());
   EXPECT_EQ(decoder->sample(0, {}, 0)->logProbability, expected.logProbability);
   ASSERT_TRUE(decoder->restore(0, parts).ok());
   ASSERT_TRUE(decoder->step({560}, {expected.token}).ok());
@@ -92,8 +97,38 @@ TEST(SlotDecoder, ASnapshotIsTheSequence) {
   EXPECT_LT(parts[1]->bytes(), parts[0]->bytes() / 5);
 }
 
+TEST(SlotDecoder, ScoresEveryTokenAsIfItWereTheLast) {
+  auto executor = makeDecodeExecutor(servePlan(), Precision::F64);
+  auto decoder = *SlotDecoder::create(*executor, {/*slots=*/2, /*context=*/40, /*chunk=*/16});
+  const std::vector<int64_t> prompt = promptOf(2, 30), rest(prompt.begin() + 16, prompt.end());
+  // In the second slot, behind a chunk: each row against the same tokens one by one in the first.
+  ASSERT_TRUE(decoder->prefill(1, 0, {prompt.begin(), prompt.begin() + 16}, Rows::Last).ok());
+  ASSERT_TRUE(decoder->prefill(1, 16, rest, Rows::All).ok());
+  std::vector<int64_t> targets(rest.begin() + 1, rest.end());
+  const std::vector<SampledToken> scores = *decoder->score(targets, 7);
+  const SampledToken last = *decoder->sample(static_cast<int64_t>(rest.size()) - 1, {}, 0);
+  ASSERT_EQ(scores.size(), targets.size());
+  for (int64_t i = 0; i < 30; ++i) {
+    ASSERT_TRUE(decoder->prefill(0, i, {prompt[static_cast<size_t>(i)]}, Rows::Last).ok());
+    if (i < 16 || i == 29)
+      continue;
+    const auto row = static_cast<size_t>(i - 16);
+    const SampledToken expected = decoder->score({targets[row]}, 7)->front();
+    EXPECT_EQ(scores[row].token, targets[row]);
+    EXPECT_NEAR(scores[row].logProbability, expected.logProbability, 1e-12) << i;
+    ASSERT_EQ(scores[row].likely.size(), 7u);
+    double sum = 0;
+    for (size_t k = 0; k < 7; ++k) {
+      EXPECT_EQ(scores[row].likely[k].token, expected.likely[k].token);
+      sum += std::exp(scores[row].likely[k].logProbability);
+    }
+    EXPECT_NEAR(sum, 1, 1e-12);
+  }
+  EXPECT_NEAR(decoder->sample(0, {}, 0)->logProbability, last.logProbability, 1e-12);
+}
+
 TEST(SlotDecoder, RefusesSlotsThatDoNotFit) {
-  auto executor = makeDecodeExecutor(decodePlan());
+  auto executor = makeDecodeExecutor(servePlan());
   SlotDecoder::Sizes sizes{8, 1000, 512};
   sizes.memoryLimit = 3 * 2 * (1000 + 515) * 6 * 4; // Three.
   auto decoder = SlotDecoder::create(*executor, sizes);
@@ -109,9 +144,12 @@ TEST(SlotDecoder, RefusesSlotsThatDoNotFit) {
 }
 
 TEST(SlotDecoder, WantsADecodePlan) {
-  plan::Plan plan = decodePlan();
+  plan::Plan plan = servePlan();
   plan.outputs.erase(plan.outputs.end() - 1);
   EXPECT_THAT(SlotDecoder::create(*makeDecodeExecutor(plan), {}).status().message(), HasSubstr("no output 'logits'"));
+  const Status status = SlotDecoder::create(*makeDecodeExecutor(decodePlan()), {}).status();
+  EXPECT_THAT(status.message(), HasSubstr("no input 'positions'"));
+  EXPECT_THAT(status.hint(), HasSubstr("positions=true"));
 }
 
 } // namespace

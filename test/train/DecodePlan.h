@@ -12,8 +12,9 @@
 namespace morph {
 
 /// Decoding of two layers of attention, one in a window, without projections: embeddings are queries, keys and values
-/// of two heads of three. The head's weight is the embedding's table.
-inline plan::Plan decodePlan(int64_t window = 4) {
+/// of two heads of three. The head's weight is the embedding's table. Logits are of each row's last token, or with
+/// `positions` of those that this input names.
+inline plan::Plan decodePlan(int64_t window = 4, bool positions = false) {
   PlanBuilder b("decode");
   b.plan.ropeTables["rope"] = {{0.7}, 1};
   using plan::Dim;
@@ -38,7 +39,10 @@ inline plan::Plan decodePlan(int64_t window = 4) {
     const int64_t keys = write("k"), values = write("v");
     x = b.op("attention", {x, keys, values, start, offset}, how);
   }
-  b.output("logits", b.op("linear", {b.op("last_rows", {b.op("merge_heads", {x})}), table, -1}));
+  x = b.op("merge_heads", {x});
+  x = positions ? b.op("take_rows", {x, b.input("positions", {std::string("N")}, plan::DType::I64)})
+                : b.op("last_rows", {x});
+  b.output("logits", b.op("linear", {x, table, -1}));
   return b.plan;
 }
 

@@ -258,7 +258,7 @@ int main(int argc, char **argv) {
   eval->add_flag("--json", flags.json, "Print JSON: cross_entropy, perplexity, tokens, documents, seconds");
 
   CLI::App *generateCommand = app.add_subcommand("generate", "continuation of a prompt; prints {\"token\": id} lines");
-  addCommon(generateCommand, "decode");
+  addCommon(generateCommand, "decode (positions=true)");
   generateCommand->add_option("--spec", flags.spec, "Resolved spec, for threads");
   generateCommand
       ->add_option("--prompt", flags.prompt, "JSON file: `tokens`, the ids of the prompt; `eos`, ids that end the text")
@@ -272,7 +272,7 @@ int main(int argc, char **argv) {
 
   CLI::App *serve = app.add_subcommand(
       "serve", "many requests at once: lines of JSON in, lines of JSON out (runtime/serve/LineServer.h)");
-  addCommon(serve, "decode");
+  addCommon(serve, "decode (positions=true)");
   serve->add_option("--slots", flags.slots.slots, "Sequences that run at once")
       ->check(CLI::Range(int64_t(1), int64_t(4096)))
       ->capture_default_str();

@@ -26,7 +26,7 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> program,
-                         compileFolder(tools, arguments.folder, "read", folder.path()));
+                         compileFolder(tools, arguments.folder, "read", "", folder.path()));
   Command command{{runtime, "eval", "--tokens", arguments.tokens, "--token-dtype", arguments.tokenType, "--length",
                    std::to_string(arguments.length)}};
   command.arguments.insert(command.arguments.end(), program.begin(), program.end());

@@ -26,12 +26,13 @@ void morph::addFolderArguments(CLI::App &command, FolderArguments &arguments) {
 }
 
 StatusOr<std::vector<std::string>> morph::compileFolder(const Toolchain &tools, const FolderArguments &arguments,
-                                                        const std::string &program, const fs::path &output) {
+                                                        const std::string &program, const std::string &options,
+                                                        const fs::path &output) {
   MORPH_ASSIGN_OR_RETURN(const std::string target, targetOf(tools, arguments.device));
   const Compiler compiler(tools, target);
   const fs::path ir = output / "model.mlir", plan = output / (program + ".json");
   MORPH_RETURN_IF_ERROR(compiler.importModel(arguments.model, "", ir));
-  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, program, "precision=" + arguments.precision, plan));
+  MORPH_RETURN_IF_ERROR(compiler.emitPlan(ir, program, "precision=" + arguments.precision + "," + options, plan));
   return std::vector<std::string>{
       "--plan", program + "=" + plan.string(), "--weights", arguments.model, "--device", arguments.device};
 }

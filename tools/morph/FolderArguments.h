@@ -22,9 +22,10 @@ struct FolderArguments {
 void addFolderArguments(CLI::App &command, FolderArguments &arguments);
 
 /// The plan of one program of the folder's model, written into `output`, and where it runs and its weights lie, as
-/// arguments of morph-run.
+/// arguments of morph-run. `options` are the program's own, beside its precision: "positions=true".
 StatusOr<std::vector<std::string>> compileFolder(const Toolchain &tools, const FolderArguments &arguments,
-                                                 const std::string &program, const fs::path &output);
+                                                 const std::string &program, const std::string &options,
+                                                 const fs::path &output);
 
 /// How tokens are drawn.
 struct SamplingArguments {

@@ -47,7 +47,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");
   MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> program,
-                         compileFolder(tools, arguments.folder, "decode", folder.path()));
+                         compileFolder(tools, arguments.folder, "decode", "positions=true", folder.path()));
   MORPH_ASSIGN_OR_RETURN(const ProcessResult encoded, runProcess(tokenise));
   MORPH_RETURN_IF_ERROR(toStatus(encoded, tokenise));
 

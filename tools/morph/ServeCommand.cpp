@@ -45,7 +45,8 @@ Status runFront(const Toolchain &tools, const EngineArguments &arguments, const 
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script(front));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
-  MORPH_ASSIGN_OR_RETURN(const Flags program, compileFolder(tools, arguments.folder, "decode", folder.path()));
+  MORPH_ASSIGN_OR_RETURN(const Flags program,
+                         compileFolder(tools, arguments.folder, "decode", "positions=true", folder.path()));
   Command command{{python, script, "--model", arguments.folder.model}};
   auto add = [&](const Flags &more) { command.arguments.insert(command.arguments.end(), more.begin(), more.end()); };
   add(flags);
@@ -64,7 +65,7 @@ Status runFront(const Toolchain &tools, const EngineArguments &arguments, const 
 struct ServeArguments {
   EngineArguments engine;
   std::string host = "127.0.0.1", keyFile, name;
-  int64_t port = 8000, bodyKb = 1024, maxTokens = 4096, queue = 64;
+  int64_t port = 8000, bodyKb = 1024, maxTokens = 4096, sequences = 64, queue = 64;
   double timeout = 600, grace = 20;
   bool keepsAnswers = false;
 };
@@ -83,7 +84,7 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
   CLI::App *command =
       app.add_subcommand("serve", "OpenAI's completions and chat completions over HTTP, of any Hugging Face folder");
   addEngineArguments(*command, arguments->engine);
-  command->add_option("--slots", arguments->engine.slots, "Requests that run at once")
+  command->add_option("--slots", arguments->engine.slots, "Sequences that run at once")
       ->check(CLI::Range(int64_t(1), int64_t(4096)))
       ->capture_default_str();
   command
@@ -107,7 +108,12 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
   command->add_option("--max-tokens", arguments->maxTokens, "An answer's tokens at most")
       ->check(aboveZero())
       ->capture_default_str();
-  command->add_option("--queue", arguments->queue, "Requests that wait for a slot at most")
+  command
+      ->add_option("--max-sequences", arguments->sequences,
+                   "Sequences of a request at most: its prompts times the answers to each")
+      ->check(aboveZero())
+      ->capture_default_str();
+  command->add_option("--queue", arguments->queue, "Sequences that wait for a slot at most")
       ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
   command->add_option("--timeout-s", arguments->timeout, "Seconds from a request's acceptance to its last token")
@@ -119,13 +125,14 @@ void morph::addServeCommand(CLI::App &app, Action &action) {
   command->callback([&action, arguments] {
     action = [arguments](const Toolchain &tools) {
       const ServeArguments &a = *arguments;
-      Flags flags = {"--host",        a.host,
-                     "--port",        std::to_string(a.port),
-                     "--max-body-kb", std::to_string(a.bodyKb),
-                     "--max-tokens",  std::to_string(a.maxTokens),
-                     "--queue",       std::to_string(a.queue),
-                     "--timeout-s",   std::to_string(a.timeout),
-                     "--grace-s",     std::to_string(a.grace)};
+      Flags flags = {"--host",          a.host,
+                     "--port",          std::to_string(a.port),
+                     "--max-body-kb",   std::to_string(a.bodyKb),
+                     "--max-tokens",    std::to_string(a.maxTokens),
+                     "--max-sequences", std::to_string(a.sequences),
+                     "--queue",         std::to_string(a.queue),
+                     "--timeout-s",     std::to_string(a.timeout),
+                     "--grace-s",       std::to_string(a.grace)};
       if (!a.keyFile.empty())
         flags.insert(flags.end(), {"--api-key-file", a.keyFile});
       if (a.keepsAnswers)

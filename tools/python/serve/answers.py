@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of completions and chat completions in OpenAI's shape, whole and in pieces."""
+"""Answers of completions and chat completions in OpenAI's shape, whole and in pieces. Tokens and pieces are those of
+choices.py."""
 
 import time
 import uuid
@@ -14,11 +15,16 @@ class TextStream:
         self.text = Detokenizer(tokenizer)
         self.ends, self.stops = set(ends), stops
         self.held = ""
+        self.length = 0  # characters of all tokens so far, given out or not
         self.has_stopped = False
 
     def add(self, token):
         """The text that can be given out after a token."""
-        return "" if token in self.ends else self.pass_on(self.text.add(token))
+        if token in self.ends:
+            return ""
+        text = self.text.add(token)
+        self.length += len(text)
+        return self.pass_on(text)
 
     def finish(self):
         """What is left at the end."""
@@ -45,13 +51,35 @@ class TextStream:
         return text
 
 
+class TokenTexts(dict):
+    """The text of each token by itself, of special ones, too; made when it is asked for."""
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.tokenizer = tokenizer
+
+    def __missing__(self, token):
+        text = self[token] = self.tokenizer.decode([token], skip_special_tokens=False)
+        return text
+
+    def distinct(self, tokens):
+        """Names of different tokens, by token, no two alike: the text, else what the vocabulary has, else the number. The
+        first has its text in any case."""
+        names, taken = {}, set()
+        for token in tokens:
+            candidates = (self[token], self.tokenizer.id_to_token(token), f"token_id:{token}")
+            names[token] = next(name for name in candidates if name is not None and name not in taken)
+            taken.add(names[token])
+        return names
+
+
 class Completion:
     """The shape of /v1/completions."""
 
     kind, piece_kind, prefix = "text_completion", "text_completion", "cmpl-"
 
-    def __init__(self, model, tokenizer):
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, model, texts):
+        self.model, self.texts = model, texts
         self.id, self.created = self.prefix + uuid.uuid4().hex, int(time.time())
 
     def frame(self, kind, choices, usage=None):
@@ -60,14 +88,17 @@ class Completion:
             body["usage"] = usage
         return body
 
-    def token_text(self, token):
-        return self.tokenizer.decode([token], skip_special_tokens=False)
+    def top(self, token):
+        """The likeliest tokens by name, and the one that is there, which may be none of them."""
+        if token.logprob is None:
+            return None
+        told = dict(token.top) | {token.token: token.logprob}
+        names = self.texts.distinct([token.token, *(other for other, _ in token.top if other != token.token)])
+        return {names[other]: logprob for other, logprob in told.items()}
 
     def logprobs(self, tokens):
-        """Of what was sampled: [(token, logarithm of its probability)]."""
-        texts = [self.token_text(token) for token, _ in tokens]
-        return {"tokens": texts, "token_logprobs": [logprob for _, logprob in tokens], "top_logprobs": None,
-                "text_offset": [sum(map(len, texts[:i])) for i in range(len(texts))]}
+        return {"tokens": [self.texts[token.token] for token in tokens], "token_logprobs": [token.logprob for token in tokens],
+                "top_logprobs": [self.top(token) for token in tokens], "text_offset": [token.offset for token in tokens]}
 
     def content(self, text):
         return {"text": text}
@@ -75,19 +106,20 @@ class Completion:
     def piece_content(self, text):
         return {"text": text}
 
-    def first(self):
-        """The piece before the first text, or nothing."""
+    def first(self, index):
+        """The piece before a choice's first text, or nothing."""
         return None
 
-    def whole(self, text, reason, tokens, usage):
-        choice = {"index": 0, **self.content(text), "logprobs": None if tokens is None else self.logprobs(tokens),
-                  "finish_reason": reason}
-        return self.frame(self.kind, [choice], usage)
+    def choice(self, piece, content, has_logprobs):
+        return {"index": piece.index, **content, "logprobs": self.logprobs(piece.tokens) if has_logprobs else None,
+                "finish_reason": piece.reason}
 
-    def piece(self, text, reason=None, tokens=None):
-        choice = {"index": 0, **self.piece_content(text), "logprobs": None if tokens is None else self.logprobs(tokens),
-                  "finish_reason": reason}
-        return self.frame(self.piece_kind, [choice])
+    def whole(self, pieces, has_logprobs, usage):
+        """The answer of choices that are each one piece."""
+        return self.frame(self.kind, [self.choice(piece, self.content(piece.text), has_logprobs) for piece in pieces], usage)
+
+    def piece(self, piece, has_logprobs):
+        return self.frame(self.piece_kind, [self.choice(piece, self.piece_content(piece.text), has_logprobs)])
 
     def usage_piece(self, usage):
         return self.frame(self.piece_kind, [], usage)
@@ -98,9 +130,13 @@ class ChatCompletion(Completion):
 
     kind, piece_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl-"
 
+    def entry(self, token, logprob):
+        text = self.texts[token]
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
     def logprobs(self, tokens):
-        return {"content": [{"token": self.token_text(token), "logprob": logprob,
-                             "bytes": list(self.token_text(token).encode()), "top_logprobs": []} for token, logprob in tokens]}
+        return {"content": [{**self.entry(token.token, token.logprob),
+                             "top_logprobs": [self.entry(other, logprob) for other, logprob in token.top]} for token in tokens]}
 
     def content(self, text):
         return {"message": {"role": "assistant", "content": text, "refusal": None}}
@@ -108,7 +144,6 @@ class ChatCompletion(Completion):
     def piece_content(self, text):
         return {"delta": {"content": text} if text else {}}
 
-    def first(self):
-        piece = self.piece("")
-        piece["choices"][0]["delta"] = {"role": "assistant", "content": ""}
-        return piece
+    def first(self, index):
+        return self.frame(self.piece_kind, [{"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None,
+                                             "finish_reason": None}])

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import ipaddress
@@ -13,10 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from answers import ChatCompletion, Completion, TextStream
+from answers import ChatCompletion, Completion, TokenTexts
+from api_requests import ApiError, read_generation, read_messages, read_prompts
+from choices import Choice, Piece, Prompt, find_offsets
 from engine import EngineEnded, RequestError
 from model_text import InputError, encode_text, render_chat
-from api_requests import ApiError, read_generation, read_messages, read_prompt
 
 
 def is_local(host):
@@ -30,14 +32,16 @@ def is_local(host):
 
 
 class Api:
-    """What the routes share. `limits`: max_body (bytes), max_tokens, requests (running and queued), timeout (s). With
-    `keeps_answers` a chat's next turn begins where its last answer has ended, the same but for rounding."""
+    """What the routes share. `limits`: max_body (bytes), max_tokens, sequences (of one request), running (sequences of all,
+    queued ones among them), timeout (s). With `keeps_answers` a chat's next turn begins where its last answer has ended, the
+    same but for rounding."""
 
     def __init__(self, name, folder, tokenizer, ends, engine, limits, key=None, keeps_answers=False):
         self.name, self.folder, self.tokenizer, self.ends = name, folder, tokenizer, ends
         self.engine, self.limits, self.keeps_answers = engine, limits, keeps_answers
         self.key = None if key is None else hashlib.sha256(key.encode()).digest()
-        self.running = 0
+        self.texts = TokenTexts(tokenizer)
+        self.running = 0  # sequences
         self.is_stopping = False
         self.is_cut = asyncio.Event()  # the time for what was running is over
         self.app = Starlette(
@@ -140,10 +144,23 @@ class Api:
         body = await self.read_body(request)
         self.check_model(body.get("model"))
         options = read_generation(body, is_chat=False)
-        prompt = read_prompt(body)
-        if isinstance(prompt, str):
-            prompt = await self.encode("prompt", encode_text, self.folder, self.tokenizer, prompt)
-        return await self.answer(request, Completion(self.name, self.tokenizer), prompt, options)
+        given = read_prompts(body)
+        self.check_sequences(len(given), options.n)
+
+        def read(prompt):
+            is_text = isinstance(prompt, str)
+            tokens = encode_text(self.folder, self.tokenizer, prompt) if is_text else prompt
+            if not options.echo:
+                return Prompt(tokens)
+            text = prompt if is_text else self.tokenizer.decode(tokens, skip_special_tokens=True)
+            return Prompt(tokens, text, [] if options.logprobs is None else find_offsets(self.tokenizer, tokens))
+
+        prompts = {}
+        for param, prompt in given.items():
+            if not isinstance(prompt, str):
+                self.check_tokens(param, prompt)
+            prompts[param] = await self.encode(param, read, prompt)
+        return await self.answer(request, Completion(self.name, self.texts), prompts, options)
 
     async def chat_completions(self, request):
         self.check_access(request)
@@ -151,27 +168,43 @@ class Api:
         self.check_model(body.get("model"))
         options = read_generation(body, is_chat=True)
         messages = read_messages(body)
+        self.check_sequences(1, options.n)
 
-        def tokens():
-            return encode_text(self.folder, self.tokenizer, render_chat(self.folder, messages), special=False)
+        def read():
+            return Prompt(encode_text(self.folder, self.tokenizer, render_chat(self.folder, messages), special=False))
 
-        prompt = await self.encode("messages", tokens)
-        return await self.answer(request, ChatCompletion(self.name, self.tokenizer), prompt, options)
+        prompts = {"messages": await self.encode("messages", read)}
+        return await self.answer(request, ChatCompletion(self.name, self.texts), prompts, options)
 
     async def encode(self, param, function, *arguments):
-        """Tokens of a text, made beside the loop."""
+        """A prompt, made beside the loop."""
         try:
             return await asyncio.to_thread(function, *arguments)
         except InputError as error:
             # Where the model lies is nobody's business.
             raise ApiError(400, str(error).replace(str(self.folder), self.name), param, "invalid_value") from None
 
-    def count_tokens(self, prompt, options):
-        """How many tokens a request may have: what it asks for, else what there is room for."""
+    def check_sequences(self, prompts, n):
+        """Refuses a request of more sequences than one may have, or than there is ever room for."""
+        count, param = prompts * n, "n" if prompts == 1 else "prompt"
+        asked = f"{prompts} prompts with n = {n} are {count} sequences"
+        if count > self.limits["sequences"]:
+            raise ApiError(400, f"{asked}, a request may have {self.limits['sequences']} (--max-sequences)", param, "invalid_value")
+        if count > self.limits["running"]:
+            raise ApiError(400, f"{asked}, {self.limits['running']} can run or wait (--slots, --queue)", param, "invalid_value")
+
+    def check_tokens(self, param, tokens):
+        most = self.engine.ready["vocabulary"]
+        for token in tokens:
+            if not 0 <= token < most:
+                raise ApiError(400, f"'{param}': token {token} is none of the model's {most}", param, "invalid_value")
+
+    def count_tokens(self, param, prompt, options):
+        """How many tokens an answer may have: what the request asks for, else what there is room for."""
         room = self.engine.ready["context"] - len(prompt)
-        if room < 1:
+        if room < (0 if options.max_tokens == 0 else 1):
             raise ApiError(400, f"the prompt has {len(prompt)} tokens, which leaves no room in a context of "
-                           f"{self.engine.ready['context']} (--context)", "prompt", "context_length_exceeded")
+                           f"{self.engine.ready['context']} (--context)", param, "context_length_exceeded")
         most = self.limits["max_tokens"]
         if options.max_tokens is None:
             return min(room, most)
@@ -183,48 +216,60 @@ class Api:
                            f"{self.engine.ready['context']} (--context)", "max_tokens", "context_length_exceeded")
         return options.max_tokens
 
-    async def answer(self, request, shape, prompt, options):
-        count = self.count_tokens(prompt, options)
+    async def answer(self, request, shape, prompts, options):
+        """The answers to prompts, which have the parameter's names for them: n to each, those of a prompt behind those of the
+        one before."""
+        counts = [self.count_tokens(param, prompt.tokens, options) for param, prompt in prompts.items()]
         if self.is_stopping:
             raise ApiError(503, "the server is shutting down", None, "shutting_down")
-        if self.running >= self.limits["requests"]:
-            raise ApiError(429, f"{self.running} requests are running or waiting (--slots, --queue); try again", None, "queue_full")
-        generation = self.engine.generate(
-            tokens=prompt, max_tokens=count, temperature=options.temperature, top_p=options.top_p, seed=options.seed,
-            eos=self.ends, keep_end=self.keeps_answers and isinstance(shape, ChatCompletion))
-        self.running += 1
-        release = self.releaser(generation)
-        pieces = self.stream(prompt, generation, options, release)
+        sequences, choices = [], []
+        for prompt, count in zip(prompts.values(), counts):
+            # Of a prompt that is only echoed nothing else is to be computed, and its tokens' logarithms are what that is for.
+            scores = options.echo and (options.logprobs is not None or count == 0)
+            for answer in range(options.n):
+                sequences.append({
+                    "tokens": prompt.tokens, "max_tokens": count, "temperature": options.temperature, "top_p": options.top_p,
+                    "seed": options.seed_of(answer), "eos": self.ends, "top_logprobs": options.logprobs or 0, "prompt_logprobs": scores,
+                    "keep_end": self.keeps_answers and isinstance(shape, ChatCompletion)})
+                choices.append(Choice(len(choices), prompt, self.tokenizer, self.ends, options))
+        if self.running + len(sequences) > self.limits["running"]:
+            raise ApiError(429, f"{self.running} sequences are running or waiting, there is room for {self.limits['running']} "
+                           "(--slots, --queue); try again", None, "queue_full")
+        generation = self.engine.generate(sequences)
+        self.running += len(sequences)
+        release = self.releaser(generation, len(sequences))
+        pieces = self.stream(choices, generation, release)
+        has_logprobs = options.logprobs is not None
         try:
             # The first event says whether there is an answer at all: its errors have a status of their own.
-            first = await self.unless_disconnected(request, anext(pieces))
+            piece = await self.unless_disconnected(request, anext(pieces))
             if not options.stream:
-                texts, tokens = [], []
-                piece = first
-                while not isinstance(piece, End):
-                    texts.append(piece.text)
-                    tokens += piece.tokens
+                whole = [Piece(choice.index, "", []) for choice in choices]
+                while piece is not None:
+                    one = whole[piece.index]
+                    one.text += piece.text
+                    one.tokens += piece.tokens
+                    one.reason = piece.reason
                     piece = await self.unless_disconnected(request, anext(pieces))
-                texts.append(piece.text)
-                tokens += piece.tokens
-                return JSONResponse(shape.whole("".join(texts), piece.reason, tokens if options.has_logprobs else None, piece.usage))
+                # What is told of every token of long prompts takes a while to be written.
+                return await asyncio.to_thread(lambda: JSONResponse(shape.whole(whole, has_logprobs, self.usage(choices))))
         except BaseException:
             release()
             await pieces.aclose()
             raise
-        return StreamingResponse(self.send(shape, first, pieces, options), media_type="text/event-stream",
+        return StreamingResponse(self.send(shape, choices, piece, pieces, options), media_type="text/event-stream",
                                  headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
-    def releaser(self, generation):
-        """Gives back a place among the requests and the slot, once."""
+    def releaser(self, generation, count):
+        """Gives back the places among the sequences and the slots, once."""
         is_released = False
 
         def release():
             nonlocal is_released
             if not is_released:
                 is_released = True
-                generation.cancel()
-                self.running -= 1
+                generation.cancel_all()
+                self.running -= count
 
         return release
 
@@ -248,29 +293,18 @@ class Api:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    async def stream(self, prompt, generation, options, release):
-        """Pieces of an answer, and its End. Whatever ends it frees the slot."""
-        text = TextStream(self.tokenizer, self.ends, options.stop)
+    async def stream(self, choices, generation, release):
+        """Pieces of all choices as they come, then None. Whatever ends it frees the slots."""
         try:
-            sent = 0
-            tokens = []
             deadline = asyncio.get_running_loop().time() + self.limits["timeout"]
-            while True:
-                event = await self.next_event(generation, deadline)
-                if "token" not in event:
-                    reason = event["finish"]
-                    usage = self.usage(event["prompt_tokens"], event["tokens"], event["cached_tokens"])
-                    yield End(text.finish(), tokens, reason, usage)
-                    return
-                sent += 1
-                tokens.append((event["token"], event["logprob"]))
-                piece = text.add(event["token"])
-                if text.has_stopped:
-                    yield End(piece, tokens, "stop", self.usage(len(prompt), sent, 0))
-                    return
-                if piece or sent == 1:
-                    yield Piece(piece, tokens)
-                    tokens = []
+            while not all(choice.is_over for choice in choices):
+                index, event = await self.next_event(generation, deadline)
+                piece = choices[index].take(event)
+                if choices[index].is_over:  # by a stop string of which the engine knows nothing
+                    generation.cancel(index)
+                if piece is not None:
+                    yield piece
+            yield None
         except RequestError as error:
             raise ApiError(400, f"{error}{'; ' + error.hint if error.hint else ''}") from None
         finally:
@@ -296,26 +330,30 @@ class Api:
                         await task
 
     @staticmethod
-    def usage(prompt, tokens, cached):
-        return {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens,
-                "prompt_tokens_details": {"cached_tokens": cached}}
+    def usage(choices):
+        """The tokens of all choices; those of a prompt once, however many answers it has."""
+        prompts = {id(choice.prompt): choice for choice in reversed(choices)}.values()  # of each the first answer
+        read, written = sum(len(choice.prompt.tokens) for choice in prompts), sum(choice.count for choice in choices)
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
+                "prompt_tokens_details": {"cached_tokens": sum(choice.cached for choice in prompts)}}
 
-    async def send(self, shape, first, pieces, options):
-        """Server-sent events. An error after the first one is an event, too."""
+    async def send(self, shape, choices, piece, pieces, options):
+        """Server-sent events, from the first piece on. An error after that is an event, too."""
         line = lambda body: f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
-        probabilities = lambda piece: piece.tokens if options.has_logprobs else None
+        has_logprobs = options.logprobs is not None
         try:
-            if shape.first() is not None:
-                yield line(shape.first())
-            piece = first
-            while not isinstance(piece, End):
-                yield line(shape.piece(piece.text, tokens=probabilities(piece)))
+            for choice in choices:
+                if shape.first(choice.index) is not None:
+                    yield line(shape.first(choice.index))
+            while piece is not None:
+                # A reason has an event of its own, behind all text.
+                if piece.reason is None or piece.text or (has_logprobs and piece.tokens):
+                    yield line(shape.piece(dataclasses.replace(piece, reason=None), has_logprobs))
+                if piece.reason is not None:
+                    yield line(shape.piece(Piece(piece.index, "", [], piece.reason), has_logprobs=False))
                 piece = await anext(pieces)
-            if piece.text or (options.has_logprobs and piece.tokens):
-                yield line(shape.piece(piece.text, tokens=probabilities(piece)))
-            yield line(shape.piece("", piece.reason))
             if options.includes_usage:
-                yield line(shape.usage_piece(piece.usage))
+                yield line(shape.usage_piece(self.usage(choices)))
             yield "data: [DONE]\n\n"
         except ApiError as error:
             yield line(error.body())
@@ -323,18 +361,3 @@ class Api:
             yield line(ApiError(500, str(error)).body())
         finally:
             await pieces.aclose()
-
-
-class Piece:
-    """Some text of an answer, and the tokens since the last piece."""
-
-    def __init__(self, text, tokens):
-        self.text, self.tokens = text, tokens
-
-
-class End(Piece):
-    """The last of it."""
-
-    def __init__(self, text, tokens, reason, usage):
-        super().__init__(text, tokens)
-        self.reason, self.usage = reason, usage

@@ -2,6 +2,7 @@
 """Requests of OpenAI's API as what the engine takes; what they may not ask for is an ApiError that names the parameter."""
 
 import dataclasses
+import hashlib
 import json
 import secrets
 
@@ -24,18 +25,21 @@ class ApiError(Exception):
 MOST_STOPS, LONGEST_STOP = 16, 256
 MOST_MESSAGES = 4096
 SEED_BITS = 63
+# Of the likeliest tokens that are told beside each: the engine's own limit (runtime/serve/Sampler.h).
+MOST_LIKELY = 20
 
 # What would change the answer, with the values that do not: OpenAI's fields, then those that other servers add.
 UNSUPPORTED = {
-    "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "presence_penalty": (0,), "frequency_penalty": (0,),
-    "logit_bias": ({},), "tools": ([],), "functions": ([],), "top_logprobs": (0,), "tool_choice": ("none", "auto"),
+    "suffix": ("",), "presence_penalty": (0,), "frequency_penalty": (0,),
+    "logit_bias": ({},), "tools": ([],), "functions": ([],), "tool_choice": ("none", "auto"),
     "response_format": ({"type": "text"},), "modalities": (["text"],), "audio": (), "prediction": (),
     "top_k": (0, -1), "min_p": (0,), "repetition_penalty": (1,), "length_penalty": (1,), "min_tokens": (0,), "ignore_eos": (False,),
     "use_beam_search": (False,), "logprob_token_ids": (),
 }
 # What is read, and what changes no answer.
 FIELDS = {"model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream",
-          "stream_options", "logprobs", "user", "metadata", "store", "service_tier", "parallel_tool_calls", *UNSUPPORTED}
+          "stream_options", "logprobs", "top_logprobs", "n", "best_of", "echo", "user", "metadata", "store",
+          "service_tier", "parallel_tool_calls", *UNSUPPORTED}
 
 
 @dataclasses.dataclass
@@ -43,11 +47,21 @@ class GenerationRequest:
     max_tokens: int | None
     temperature: float
     top_p: float
-    seed: int
+    seed: int | None  # None: each sequence has one of its own
     stop: list[str]
     stream: bool
     includes_usage: bool
-    has_logprobs: bool
+    n: int  # answers to each prompt
+    echo: bool
+    logprobs: int | None  # how many of the likeliest tokens are told beside each; None: nothing is told of tokens
+
+    def seed_of(self, answer):
+        """The seed of a prompt's answer of that number: of the first the request's own, so that it is the same alone."""
+        if self.seed is None:
+            return secrets.randbits(SEED_BITS)
+        if answer == 0:
+            return self.seed
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {answer}".encode()).digest()[:8], "big", signed=True)
 
 
 def take(body, name, kinds, default, low=None, high=None):
@@ -80,35 +94,53 @@ def read_generation(body, is_chat):
             or not all(isinstance(text, str) and 0 < len(text) <= LONGEST_STOP for text in stop)):
         raise ApiError(400, f"'stop' must be a string or at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters", "stop",
                        "invalid_value")
-    most = take(body, "max_tokens", (int,), None, 1, 2**31)
+    n = take(body, "n", (int,), 1, 1, 2**31)
+    if take(body, "best_of", (int,), n) != n:
+        raise ApiError(400, "'best_of' is not supported other than as 'n'", "best_of", "unsupported")
+    echo = take(body, "echo", (bool,), False)
+    if echo and is_chat:
+        raise ApiError(400, "'echo' is not supported of chats", "echo", "unsupported")
+    most = take(body, "max_tokens", (int,), None, 0, 2**31)
     if is_chat:
-        most = take(body, "max_completion_tokens", (int,), most, 1, 2**31)
+        most = take(body, "max_completion_tokens", (int,), most, 0, 2**31)
+    if most == 0 and not echo:
+        raise ApiError(400, "'max_tokens' must be 1 or more, or 0 with 'echo'", "max_tokens", "invalid_value")
     temperature = float(take(body, "temperature", (float, int), 1.0, 0, 2))
     top_p = float(take(body, "top_p", (float, int), 1.0, 0, 1))
     if is_chat:
-        has_logprobs = take(body, "logprobs", (bool,), False)
+        likely = take(body, "top_logprobs", (int,), None, 0, MOST_LIKELY)
+        if take(body, "logprobs", (bool,), False):
+            logprobs = likely or 0
+        elif likely:
+            raise ApiError(400, "'top_logprobs' needs 'logprobs' to be true", "top_logprobs", "invalid_value")
+        else:
+            logprobs = None
     else:
-        has_logprobs = take(body, "logprobs", (int,), None, 0, 0) is not None
+        logprobs = take(body, "logprobs", (int,), None, 0, MOST_LIKELY)
+        if body.get("top_logprobs"):
+            raise ApiError(400, "'top_logprobs' is a chat's; of completions 'logprobs' is the number", "top_logprobs", "unsupported")
     options = take(body, "stream_options", (dict,), {})
     seed = take(body, "seed", (int,), None, -(2**63), 2**63 - 1)
     return GenerationRequest(
-        max_tokens=most, temperature=temperature, top_p=top_p or 1e-9,
-        seed=secrets.randbits(SEED_BITS) if seed is None else seed, stop=stop,
+        max_tokens=most, temperature=temperature, top_p=top_p or 1e-9, seed=seed, stop=stop,
         stream=take(body, "stream", (bool,), False), includes_usage=take(options, "include_usage", (bool,), False),
-        has_logprobs=has_logprobs)
+        n=n, echo=echo, logprobs=logprobs)
 
 
-def read_prompt(body):
-    """A text, or token ids."""
+def read_prompts(body):
+    """The prompts of a request, each with the parameter's name for it: texts, or arrays of token ids, one or several."""
     prompt = body.get("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], (str, list)):
-        prompt = prompt[0]
-    is_ids = isinstance(prompt, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in prompt)
-    if not isinstance(prompt, str) and not is_ids:
-        raise ApiError(400, "'prompt' must be one text or one array of token ids", "prompt", "invalid_type")
-    if not prompt:
-        raise ApiError(400, "the prompt is empty", "prompt", "invalid_value")
-    return prompt
+    if isinstance(prompt, list) and prompt and all(isinstance(one, (str, list)) for one in prompt):
+        prompts = {f"prompt[{i}]": one for i, one in enumerate(prompt)}
+    else:
+        prompts = {"prompt": prompt}
+    for param, one in prompts.items():
+        is_ids = isinstance(one, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in one)
+        if not isinstance(one, str) and not is_ids:
+            raise ApiError(400, "'prompt' must be a text or an array of token ids, or an array of such", param, "invalid_type")
+        if not one:
+            raise ApiError(400, "the prompt is empty" if param == "prompt" else f"'{param}' is empty", param, "invalid_value")
+    return prompts
 
 
 def read_messages(body):

@@ -73,8 +73,7 @@ async def chat(arguments, tokenizer, ends):
 
     def interrupt():
         if running:
-            running.cancel()
-            running.events.put_nowait({"finish": "cancelled"})
+            running.cancel_all()
         else:
             print("\n(/exit ends the chat)", file=sys.stderr)
 
@@ -93,10 +92,11 @@ async def chat(arguments, tokenizer, ends):
             room = engine.ready["context"] - len(prompt)
             if room < 1:
                 raise InputError(f"the conversation has {len(prompt)} tokens, a context has {engine.ready['context']}; /reset begins anew")
-            running = engine.generate(tokens=prompt, max_tokens=min(arguments.max_tokens, room), temperature=arguments.temperature,
-                                      top_p=arguments.top_p, seed=arguments.seed, eos=ends, keep_end=True)
+            running = engine.generate([{
+                "tokens": prompt, "max_tokens": min(arguments.max_tokens, room), "temperature": arguments.temperature,
+                "top_p": arguments.top_p, "seed": arguments.seed, "eos": ends, "keep_end": True}])
             stream, tokens, answer = TextStream(tokenizer, ends, []), [], ""
-            async for event in running:
+            async for _, event in running:
                 text = stream.add(event["token"]) if "token" in event else stream.finish()
                 answer += text
                 print(text, end="", flush=True)

@@ -25,30 +25,37 @@ def die_with_parent():
 
 
 class Generation:
-    """One request in the engine. Iterates over {"token", "logprob"}, then one {"finish", ...}."""
+    """Sequences in the engine that one caller waits for. Iterates over (index of the sequence, event): of each
+    {"prompt_token", "logprob"} where it asks for them, {"token", "logprob"}, then one {"finish", ...}."""
 
-    def __init__(self, engine, number):
-        self.engine, self.id = engine, number
+    def __init__(self, engine):
+        self.engine = engine
         self.events = asyncio.Queue()
-        self.is_over = False
+        self.running = {}  # the engine's name of each sequence that is not over, by its index
 
     def __aiter__(self):
         return self
 
     async def __anext__(self):
-        if self.is_over and self.events.empty():
+        if not self.running and self.events.empty():
             raise StopAsyncIteration
-        event = await self.events.get()
+        index, event = await self.events.get()
         if isinstance(event, Exception):
             raise event
-        return event
+        return index, event
 
-    def cancel(self):
-        """Frees the slot. Later events are dropped."""
-        if not self.is_over:
-            self.is_over = True
-            self.engine.forget(self.id)
-            self.engine.send({"cancel": self.id})
+    def cancel(self, index):
+        """Frees a sequence's slot, and has it end there. Events that it has given already are still told."""
+        if index in self.running:
+            name = self.running.pop(index)
+            self.engine.forget(name)
+            self.engine.send({"cancel": name})
+            self.events.put_nowait((index, {"finish": "cancelled"}))
+
+    def cancel_all(self):
+        """Frees all slots."""
+        for index in list(self.running):
+            self.cancel(index)
 
 
 class Engine:
@@ -57,7 +64,7 @@ class Engine:
         self.ready = None  # what the engine says of itself once it serves
         self.ended = asyncio.Event()
         self.exit_code = None
-        self.running = {}
+        self.running = {}  # (generation, index) of each sequence by its name
         self.numbers = itertools.count()
         self.stats_waiting = []
 
@@ -87,9 +94,9 @@ class Engine:
         error = EngineEnded(f"the engine has ended with exit code {self.exit_code}")
         if not is_ready.done():
             is_ready.set_exception(error)
-        for generation in list(self.running.values()):
-            generation.is_over = True
-            generation.events.put_nowait(error)
+        for generation, index in self.running.values():
+            generation.running.clear()
+            generation.events.put_nowait((index, error))
         self.running.clear()
         for waiting in self.stats_waiting:
             if not waiting.done():
@@ -97,29 +104,33 @@ class Engine:
         self.ended.set()
 
     def deliver(self, event):
-        generation = self.running.get(event["id"])
-        if generation is None:
+        if event["id"] not in self.running:
             return
-        if "token" not in event:
-            generation.is_over = True
-            self.forget(generation.id)
-        generation.events.put_nowait(RequestError(event["error"], event["hint"]) if "error" in event else event)
+        generation, index = self.running[event["id"]]
+        if "finish" in event or "error" in event:
+            del generation.running[index]
+            self.forget(event["id"])
+        generation.events.put_nowait((index, RequestError(event["error"], event["hint"]) if "error" in event else event))
 
-    def forget(self, number):
-        self.running.pop(number, None)
+    def forget(self, name):
+        self.running.pop(name, None)
 
     def send(self, message):
         if self.process.stdin.is_closing() or self.ended.is_set():
             return
         self.process.stdin.write(json.dumps(message).encode() + b"\n")
 
-    def generate(self, **request):
-        """Starts a request: tokens, max_tokens, temperature, top_p, seed, eos, keep_end."""
+    def generate(self, sequences):
+        """Starts sequences, each an object: tokens, max_tokens, temperature, top_p, seed, eos, keep_end, top_logprobs,
+        prompt_logprobs (LineServer.h)."""
         if self.ended.is_set():
             raise EngineEnded(f"the engine has ended with exit code {self.exit_code}")
-        generation = Generation(self, str(next(self.numbers)))
-        self.running[generation.id] = generation
-        self.send({"id": generation.id, **request})
+        generation = Generation(self)
+        for index, sequence in enumerate(sequences):
+            name = str(next(self.numbers))
+            self.running[name] = generation, index
+            generation.running[index] = name
+            self.send({"id": name, **sequence})
         return generation
 
     async def stats(self):
@@ -132,8 +143,8 @@ class Engine:
 
     async def close(self):
         """Ends the engine: what is running is cancelled, and its exit code is given back."""
-        for generation in list(self.running.values()):
-            generation.cancel()
+        for generation, _ in list(self.running.values()):
+            generation.cancel_all()
         if not self.process.stdin.is_closing():
             self.process.stdin.close()
         await self.ended.wait()

@@ -78,12 +78,12 @@ async def serve(arguments, folder, tokenizer, ends, key, listener):
         print(f"morph: {error}", file=sys.stderr)
         return 2 if engine.exit_code == 2 else 1
     limits = {"max_body": arguments.max_body_kb * 1000, "max_tokens": arguments.max_tokens,
-              "requests": engine.ready["slots"] + arguments.queue, "timeout": arguments.timeout_s}
+              "sequences": arguments.max_sequences, "running": engine.ready["slots"] + arguments.queue, "timeout": arguments.timeout_s}
     api = Api(arguments.name or folder.resolve().name, folder, tokenizer, ends, engine, limits, key,
               arguments.keep_answers)
     config = uvicorn.Config(
         api.app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_keep_alive=30,
-        limit_concurrency=4 * limits["requests"] + 64, h11_max_incomplete_event_size=64 << 10, ws="none", http="h11",
+        limit_concurrency=4 * limits["running"] + 64, h11_max_incomplete_event_size=64 << 10, ws="none", http="h11",
         timeout_graceful_shutdown=int(arguments.grace_s) + CUT_SECONDS)
     server = Server(config)
     loop = asyncio.get_running_loop()
@@ -135,7 +135,8 @@ def main():
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--api-key-file", type=pathlib.Path)
     parser.add_argument("--context", type=number(int, 0), default=0, help="0: the model's own")
-    for option, kind, default in (("max-body-kb", int, 1024), ("max-tokens", int, 4096), ("timeout-s", float, 600.0)):
+    for option, kind, default in (("max-body-kb", int, 1024), ("max-tokens", int, 4096), ("max-sequences", int, 64),
+                                  ("timeout-s", float, 600.0)):
         parser.add_argument(f"--{option}", type=number(kind, 1), default=default)
     for option, kind, default in (("queue", int, 64), ("grace-s", float, 20.0)):
         parser.add_argument(f"--{option}", type=number(kind, 0), default=default)

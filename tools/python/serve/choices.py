@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The choices of a request: what the engine says of each sequence as pieces of text, with how likely their tokens are."""
+
+import dataclasses
+
+from answers import TextStream
+from model_text import Detokenizer
+
+# In place of the logarithm of zero, which JSON has not: OpenAI's own word for a token that is not to be expected.
+IMPOSSIBLE = -9999.0
+
+
+@dataclasses.dataclass
+class Prompt:
+    tokens: list[int]
+    text: str = ""  # as it is echoed
+    offsets: list[int] = dataclasses.field(default_factory=list)  # of each token in the text, where these are told
+
+
+@dataclasses.dataclass
+class Token:
+    """A token of an answer: `logprob` None of a prompt's first, which follows nothing; `top` (token, logprob) of the likeliest;
+    `offset` characters of the answer's text come before it."""
+
+    token: int
+    logprob: float | None
+    top: list
+    offset: int
+
+
+@dataclasses.dataclass
+class Piece:
+    """Some text of a choice, and the tokens since its last piece; `reason` only of the last one, why it ends."""
+
+    index: int
+    text: str
+    tokens: list[Token]
+    reason: str | None = None
+
+
+def find_offsets(tokenizer, tokens):
+    """Of each token how many characters the text of those before it has. A character's first byte is where it begins."""
+    stream, offsets, length = Detokenizer(tokenizer), [], 0
+    for token in tokens:
+        offsets.append(length)
+        length += len(stream.add(token))
+    return offsets
+
+
+class Choice:
+    """One sequence of a request, from its prompt on."""
+
+    def __init__(self, index, prompt, tokenizer, ends, options):
+        self.index, self.prompt = index, prompt
+        self.text = TextStream(tokenizer, ends, options.stop)
+        self.echo, self.tokens = "", []
+        if options.echo:
+            self.echo = prompt.text
+            if options.logprobs is not None:
+                self.tokens.append(Token(prompt.tokens[0], None, [], 0))
+        self.begin = len(self.echo)
+        self.is_begun = self.is_over = False
+        self.count = self.cached = 0  # tokens that were generated; of the prompt, those that were not computed
+
+    def take(self, event):
+        """What an event adds: a Piece, or None where nothing can be given out yet."""
+        if self.is_over:
+            return None
+        if "prompt_token" in event:
+            if self.tokens:  # else the prompt is read without being told
+                place = len(self.tokens)
+                self.add(event["prompt_token"], event, min(self.prompt.offsets[place], self.begin))
+            return None
+        if "finish" in event:
+            self.cached = event.get("cached_tokens", 0)
+            return self.end(self.text.finish(), event["finish"])
+        self.count += 1
+        self.add(event["token"], event, self.begin + self.text.length)
+        text = self.text.add(event["token"])
+        if self.text.has_stopped:
+            return self.end(text, "stop")
+        # The first piece says that there is an answer, whatever its text.
+        return self.piece(text) if text or not self.is_begun else None
+
+    def add(self, token, event, offset):
+        finite = lambda logprob: IMPOSSIBLE if logprob is None else logprob
+        self.tokens.append(Token(token, finite(event["logprob"]), [(other, finite(logprob)) for other, logprob in event.get("top", ())],
+                                 offset))
+
+    def piece(self, text, reason=None):
+        if not self.is_begun:
+            self.is_begun, text = True, self.echo + text
+        tokens, self.tokens = self.tokens, []
+        return Piece(self.index, text, tokens, reason)
+
+    def end(self, text, reason):
+        self.is_over = True
+        return self.piece(text, reason)
