@@ -155,13 +155,12 @@ StageContext::tasks(const std::vector<std::string> &names, const std::shared_ptr
   return createTasks(spec.tasks, names, dataDir(), text, vocabulary);
 }
 
-/// A line about documents that are too short for a stream's windows.
-static void sayWhatIsUnread(const BatchStreamOptions &options, const std::shared_ptr<const TextStore> &text,
-                            const Processes &processes) {
+void StageContext::noteUnread(const BatchStreamOptions &options, const std::shared_ptr<const TextStore> &text) const {
   const bool isPacked = options.isPacked && !options.longDocuments;
-  if (!text || options.taskFraction == 1 || options.length == 0 || isPacked || !processes.isLeader())
+  if (!text || options.taskFraction == 1 || options.length == 0 || isPacked || !processes->isLeader())
     return;
   const double share = text->unreadShare(options.length, options.sample.split);
+  unreadShare = std::max(unreadShare, share);
   if (share < 0.01)
     return;
   char line[200];
@@ -179,7 +178,7 @@ StatusOr<std::unique_ptr<BatchStream>> StageContext::stream(BatchStreamOptions o
   if (generators.empty())
     options.taskFraction = 0;
   options.isPacked = spec.data.separateDocuments;
-  sayWhatIsUnread(options, store, *processes);
+  noteUnread(options, store);
   return BatchStream::create(options, std::move(generators), std::move(store));
 }
 

@@ -80,7 +80,10 @@ public:
   /// Task generators by name.
   StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>> tasks(const std::vector<std::string> &names,
                                                                     const std::shared_ptr<const TextStore> &text) const;
-  /// The batches of a stage over `names` and the run's text.
+  /// Of the text's tokens the share that is in documents too short for the windows of a stream: the largest of all.
+  mutable double unreadShare = 0;
+
+  /// The batches of a stage over `names` and the run's text. The leader says how much of the text they leave out.
   StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,
                                                 const std::vector<std::string> &names) const;
 
@@ -89,6 +92,10 @@ public:
   LoopOptions loopOptions(const std::string &stage, const TrainingSpec &section) const;
   /// The same for a section of its own kind: one batch a step.
   LoopOptions loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const;
+
+private:
+  /// Says, and remembers, how much of the text a stream leaves out.
+  void noteUnread(const BatchStreamOptions &options, const std::shared_ptr<const TextStore> &text) const;
 };
 
 /// The inputs of a program among a batch's tensors (tokens, positions, targets, weights), by the names it has.

@@ -90,11 +90,22 @@ def main():
         one, two, shard = (read_lines(folder / name / "metrics.jsonl") for name in ("one", "two", "shard"))
         # Where frozen weights lie changes no bit.
         assert [line["loss"] for line in shard] == [line["loss"] for line in two], (shard, two)
-        peaks = [read_json(folder / name / "align" / "memory.json")["peak_bytes"] for name in ("two", "shard")]
+        peaks = [read_json(folder / name / "align" / "facts.json")["peak_bytes"] for name in ("two", "shard")]
         assert peaks[1] < peaks[0], peaks
         assert len(one) == len(two) == 6
         for ours, theirs in zip(two, one):
             assert ours["tokens"] == theirs["tokens"], (ours, theirs)
+            assert abs(ours["loss"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"]) + 1e-6, (ours, theirs)
+
+        # Windows of several documents.
+        apart = ["--set", "data.separate_documents=true", "--set", 'data.separator="\n\n"', "--set", "align.task_fraction=0"]
+        for name, device in (("apart", "cpu"), ("apart-cuda", "cuda")):
+            start = command(folder / name, device)
+            start[1] = "align"
+            run(*start, *apart)
+        plan = read_json(folder / "apart-cuda/plans/align.json")
+        assert "begins" in [value["name"] for value in plan["inputs"]], plan["inputs"]
+        for ours, theirs in zip(*(read_lines(folder / name / "metrics.jsonl") for name in ("apart-cuda", "apart")), strict=True):
             assert abs(ours["loss"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"]) + 1e-6, (ours, theirs)
 
         message = run(*command(folder / "none", "cuda:99"), expect=1).stderr

@@ -135,7 +135,7 @@ def check_shard(folder):
     ours, theirs = (read_lines(folder / out / "metrics.jsonl") for out in ("shard2", "whole2"))
     for a, b in zip(ours, theirs, strict=True):
         assert (a.get("loss"), a.get("grad_norm")) == (b.get("loss"), b.get("grad_norm")), (a, b)
-    peaks = [{stage: read_json(folder / out / stage / "memory.json")["peak_bytes"]
+    peaks = [{stage: read_json(folder / out / stage / "facts.json")["peak_bytes"]
               for stage in ("align", "distill/selected", "evaluate/teacher")} for out in ("shard2", "whole2")]
     print(f"bytes held in each process, divided and whole: {peaks}")
     # Half of the matrices goes, the largest comes back as a buffer, and once and a half as the message that fills it.

@@ -110,6 +110,12 @@ class OneRun(ReportTest):
         self.assertEqual(lines[2][:4], ["align", "461 k", "3.85 T", "16 s"])
         self.assertEqual(lines[2][5:], ["28.8 k", "36.5 MB"])
         self.assertEqual(lines[-1][:4], ["all", "662 k", "5.17 T", "23 s"])
+        lines = page.table("What was read.")
+        self.assertEqual(lines[1], ["text", "corpora/books.jsonl", "1.2 k", "600 k", "300 (20.0 %)"])
+        self.assertEqual(lines[2], ["faq", "faq.jsonl", "40", "-", "0 (0.0 %)"])
+        said = [words for words in page.words if "does not read" in words]
+        self.assertEqual(len(said), 1)
+        self.assertIn("Stage align does not read 37.0 % of the text's tokens", said[0])
         lines = page.table("Cache of one sequence")
         self.assertEqual(lines[1], ["1K", "5.12 kB", "2.02 kB", "2.53x"])
         self.assertEqual(lines[-1], ["256K", "1.31 MB", "263 kB", "4.98x"])
@@ -183,7 +189,7 @@ class OneRun(ReportTest):
         run.metrics = [line | {"stage": "pretrain"} for line in run.metrics if line["stage"] == "align"]
         page = self.page(("run", run))
         links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
-        self.assertEqual(links, ["#content", "#recall", "#text", "#losses", "#costs", "#spec"])
+        self.assertEqual(links, ["#content", "#recall", "#text", "#losses", "#data", "#costs", "#spec"])
         page.figure("Pretrain: loss")
 
     def test_equal_files_give_equal_bytes(self):
@@ -303,6 +309,7 @@ class Damaged(ReportTest):
             (("summary", "stages"), {}, "stages is not a list"),
             (("summary", "stages", 0, "seconds"), math.nan, "stages[0].seconds is not a finite number"),
             (("summary", "stages", 0, "stage"), "a\nb", "stages[0].stage is not a text"),
+            (("summary", "data", "texts", 0, "tokens"), "many", "data.texts[0].tokens is not a finite number"),
             (("summary", "evaluation", 0, "generated"), answers(2) | {"interval": None}, "generated.answers is no share, 0 to 1"),
             (("summary", "evaluation", 0, "generated", "interval"), [1, 0], "interval is no interval of two numbers"),
             (("summary", "evaluation", 0, "length"), -1, "length is not an integer"),

@@ -80,10 +80,13 @@ class SyntheticRun:
                               "interval": None},
             ],
             "stages": [{"stage": "data", "seconds": 1.75, "tokens": 0, "flops": 0},
-                       {"stage": "align", "seconds": 16, "tokens": 460_800, "flops": 3.85e12, "memory_bytes": 36_455_300},
+                       {"stage": "align", "seconds": 16, "tokens": 460_800, "flops": 3.85e12, "memory_bytes": 36_455_300,
+                        "unread_share": 0.37},
                        {"stage": "select", "seconds": 5.25, "tokens": 201_216, "flops": 1.316e12}],
             "cache": [{"context": 1024 * 2**i, "full_bytes": 5120 * 2.0**i, "hybrid_bytes": 1000 + 1024 * 2.0**i}
                       for i in range(9)],
+            "data": {"texts": [{"path": "corpora/books.jsonl", "documents": 1200, "tokens": 600_500, "dropped": 300}],
+                     "tasks": [{"name": "faq", "path": "faq.jsonl", "rows": 40, "dropped": 0}]},
             "check": {"verdict": "agreement", "fp32": {"whole": 2.1e-05}},
         }
 

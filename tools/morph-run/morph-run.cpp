@@ -397,8 +397,9 @@ int main(int argc, char **argv) {
         outcome = stage.run(context);
     if (outcome.ok() && *outcome == StageOutcome::Done && context.processes->isLeader()) {
       const bool cuda = isCuda(context.device);
-      const Json memory = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()}};
-      MORPH_RETURN_IF_ERROR(writeFile(context.outPath("memory.json"), memory.dump() + "\n"));
+      const Json facts = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()},
+                          {"unread_share", context.unreadShare}};
+      MORPH_RETURN_IF_ERROR(writeFile(context.outPath("facts.json"), facts.dump() + "\n"));
     }
     if (outcome.ok())
       MORPH_RETURN_IF_ERROR(processes->leave());

@@ -166,11 +166,7 @@ StatusOr<ResolvedSpec> Compiler::resolve(const fs::path &spec, const std::vector
   MORPH_RETURN_IF_ERROR(toStatus(result, command));
   const std::string where = "the output of morph-translate --spec-to-json";
   MORPH_ASSIGN_OR_RETURN(const Json json, parseJson(result.output, where));
-  MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved, readSpec(json, where));
-  if (!target_.empty() && resolved.data.separateDocuments)
-    return Status::invalid("data.separate_documents is true, and GPUs have no form of that",
-                           "--set data.separate_documents=false, or the CPU");
-  return resolved;
+  return readSpec(json, where);
 }
 
 StatusOr<Json> Compiler::mixers(const fs::path &model, int64_t context) const {
@@ -197,13 +193,37 @@ Status Compiler::formatMixers(const fs::path &file, const fs::path &output) cons
   return translate("morph-translate", {"--format-morph", file.string()}, output);
 }
 
-Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const {
+/// What a compiler says of IR that the driver has made, which nobody has written and which may be gone: without its
+/// places and excerpts, as the driver's own words.
+static std::string withoutPlaces(const std::string &errors, const fs::path &made) {
+  std::istringstream lines(errors);
+  std::string text;
+  bool isOfMade = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind(made.string() + ":", 0) == 0) {
+      isOfMade = true;
+      const size_t kind = line.find(": ", made.string().size());
+      text += "morph" + (kind == std::string::npos ? line.substr(made.string().size()) : line.substr(kind)) + "\n";
+    } else if (!isOfMade || line.empty() || line[0] != ' ') {
+      isOfMade = false;
+      text += line + "\n";
+    }
+  }
+  return text;
+}
+
+Status Compiler::translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output,
+                           const fs::path &made) const {
   MORPH_ASSIGN_OR_RETURN(const std::string program, tools_.program(name));
   const fs::path partial = output.string() + ".partial";
   arguments.insert(arguments.begin(), program);
   arguments.insert(arguments.end(), {"-o", partial.string()});
   // Compilers say what they have to say at once, so their errors can wait for how they end.
-  Status status = runHelper({std::move(arguments), /*captureOutput=*/false, /*captureErrors=*/true});
+  const Command command{std::move(arguments), /*captureOutput=*/false, /*captureErrors=*/true};
+  MORPH_ASSIGN_OR_RETURN(ProcessResult result, runProcess(command));
+  if (!made.empty())
+    result.errors = withoutPlaces(result.errors, made);
+  Status status = toStatus(result, command);
   if (!status.ok()) {
     std::error_code error;
     fs::remove(partial, error);
@@ -263,7 +283,7 @@ Status Compiler::importModel(const fs::path &folder, const std::string &name, co
 Status Compiler::changePhase(const fs::path &input, const std::string &from, const std::string &pass,
                              const std::string &to, const fs::path &output) const {
   const std::string check = "--morph-verify-phase=phase=";
-  return translate("morph-opt", {input.string(), check + from, pass, check + to}, output);
+  return translate("morph-opt", {input.string(), check + from, pass, check + to}, output, input);
 }
 
 Status Compiler::pair(const fs::path &input, const ChoiceSpace &space, const fs::path &output) const {
@@ -296,7 +316,7 @@ Status Compiler::emitPlan(const fs::path &input, const std::string &program, con
     arguments.push_back("--program-options=" + options);
   if (!target_.empty())
     arguments.push_back("--device=" + target_);
-  return translate("morph-translate", std::move(arguments), output);
+  return translate("morph-translate", std::move(arguments), output, input);
 }
 
 StatusOr<bool> Compiler::emitCalibration(const fs::path &input, const std::string &options,

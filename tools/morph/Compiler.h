@@ -88,8 +88,10 @@ private:
   /// Runs the passes that lead from one phase to another, between checks of both.
   Status changePhase(const fs::path &input, const std::string &from, const std::string &pass, const std::string &to,
                      const fs::path &output) const;
-  /// Runs program `name` with `-o` a temporary name that becomes `output` when it succeeds.
-  Status translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output) const;
+  /// Runs program `name` with `-o` a temporary name that becomes `output` when it succeeds. Its errors leave out the
+  /// places in `made`, IR that the driver has made.
+  Status translate(const std::string &name, std::vector<std::string> arguments, const fs::path &output,
+                   const fs::path &made = {}) const;
   Toolchain tools_;
   std::string target_;
 };

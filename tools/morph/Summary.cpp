@@ -174,6 +174,25 @@ std::string describeCheck(const Json &check) {
   return " (log-probabilities DIFFER from transformers by " + largest("fp32") + ")";
 }
 
+/// What the data stage read: members `texts` (path, documents, tokens, dropped) and `tasks` (the same of jsonl tasks'
+/// files, with name and rows).
+StatusOr<Json> readSources(const RunDirectory &run) {
+  std::error_code error;
+  Json data = {{"texts", Json::array()}, {"tasks", Json::array()}};
+  if (const fs::path text = run.file("data/text.json"); fs::exists(text, error)) {
+    MORPH_ASSIGN_OR_RETURN(const Json content, readJson(text.string()));
+    data["texts"] = content.value("sources", Json::array());
+  }
+  for (const TaskSpec &task : run.resolved().tasks)
+    if (const fs::path file = run.file("data/task-" + task.name + ".json"); fs::exists(file, error)) {
+      MORPH_ASSIGN_OR_RETURN(const Json content, readJson(file.string()));
+      data["tasks"].push_back({{"name", task.name}});
+      for (const char *name : {"path", "rows", "dropped"})
+        data["tasks"].back()[name] = content.value(name, Json());
+    }
+  return data;
+}
+
 } // namespace
 
 std::string morph::formatWithInterval(const Json &part, const char *value, const char *interval, int digits, bool sign,
@@ -211,6 +230,9 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
     if (!fs::exists(file, error))
       continue;
     MORPH_ASSIGN_OR_RETURN(summary[name], readJson(file.string()));
+  }
+  if (isWhole("data")) {
+    MORPH_ASSIGN_OR_RETURN(summary["data"], readSources(run));
   }
   summary["differences"] = pairedDifferences(summary.value("evaluation", Json::array()));
   const std::string baselines = "baselines/";
@@ -255,8 +277,9 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
         flops = tokens * found->second;
     line["tokens"] = tokens;
     line["flops"] = flops;
-    if (record.contains("memory_bytes"))
-      line["memory_bytes"] = record["memory_bytes"];
+    for (const char *name : {"memory_bytes", "unread_share"})
+      if (record.contains(name))
+        line[name] = record[name];
     summary["stages"].push_back(line);
   }
   for (const char *folder : {"hybrid", "base"})

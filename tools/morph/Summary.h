@@ -14,8 +14,9 @@ namespace morph {
 
 /// What a finished run has to say, of the stages that are whole and its own (Pipeline::wholeStages). Members: version,
 /// run, name, selection, evaluation (rows), differences (Differences.h), baselines (kept layers by name), choices (each
-/// layer's candidate, by model), stages (stage, seconds, tokens, flops), cache (cacheByContext), hybrid (folder), check
-/// (of the manifest). What there is nothing of is left out.
+/// layer's candidate, by model), stages (stage, seconds, tokens, flops), data (texts and tasks' files, with what was
+/// dropped of them), cache (cacheByContext), hybrid (folder), check (of the manifest). What there is nothing of is left
+/// out.
 StatusOr<Json> summarize(const RunDirectory &run, const std::vector<std::string> &wholeStages,
                          const std::vector<Json> &stageRecords);
 

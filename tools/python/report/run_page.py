@@ -473,6 +473,27 @@ def costs_section(runs: list[Run]) -> Html | None:
     return section("costs", "Stages and their costs", table("Time, tokens and FLOPs of each stage.", header, body))
 
 
+def data_section(runs: list[Run]) -> Html | None:
+    """What was read, what of it was dropped for being empty, and what stages leave out."""
+    parts = []
+    for run in runs:
+        if not run.sources:
+            continue
+        body = [
+            [source.name, source.path, counted(source.documents), some(source.tokens, counted),
+             f"{counted(source.dropped)} ({percent(100 * source.dropped / max(1, source.documents + source.dropped))} %)"]
+            for source in run.sources
+        ]
+        header = ["Of", "File or folder", "Documents or questions", "Tokens", "Dropped, being empty"]
+        parts.append(table("What was read" + (f" by {run.label}." if len(runs) > 1 else "."), header, body))
+        parts += [
+            element("p", f"Stage {stage.name} does not read {percent(100 * stage.unread_share)} % of the text's tokens: they are in "
+                         "documents that are shorter than its windows.")
+            for stage in run.stages if stage.unread_share >= 0.01
+        ]
+    return section("data", "Data", *parts) if parts else None
+
+
 def some(value: float, write) -> str:
     return write(value) if value > 0 else "-"
 
@@ -574,6 +595,7 @@ def make_report(runs: list[Run]) -> str:
         ("recall", "Recall", recall_section(runs)),
         ("text", "Perplexity", text_section(runs)),
         ("losses", "Losses", losses_section(runs)),
+        ("data", "Data", data_section(runs)),
         ("cache", "Cache", cache_section(runs)),
         ("costs", "Costs", costs_section(runs)),
         ("spec", "Spec", spec_section(runs)),

@@ -32,6 +32,18 @@ class Stage:
     tokens: float
     flops: float
     memory_bytes: float
+    unread_share: float  # of the text's tokens, in documents that are too short for its windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A text, or a jsonl task's file: documents or questions, and empty ones that were dropped."""
+
+    name: str
+    path: str
+    documents: float
+    tokens: float  # 0 of a task
+    dropped: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +127,7 @@ class Run:
     choices: dict[str, tuple[str, ...]]  # each layer's candidate, by model; the selected one first
     scores: list[float] | None  # of the layers, by the method
     stages: list[Stage]
+    sources: list[Source]
     rows: list[Row]
     differences: list[Difference]
     losses: list[Curve]
@@ -185,7 +198,18 @@ def read_stage(node: Node) -> Stage:
         found = node.find(key)
         return 0.0 if found is None else found.number()
 
-    return Stage(node["stage"].text(), *(amount(key) for key in ("seconds", "tokens", "flops", "memory_bytes")))
+    return Stage(node["stage"].text(), *(amount(key) for key in ("seconds", "tokens", "flops", "memory_bytes", "unread_share")))
+
+
+def read_sources(data: Node | None) -> list[Source]:
+    """What the data stage read."""
+    if data is None:
+        return []
+    texts = [Source("text", node["path"].text(), node["documents"].number(), node["tokens"].number(), node["dropped"].number())
+             for node in data["texts"].entries()]
+    tasks = [Source(node["name"].text(), node["path"].text(), node["rows"].number(), 0, node["dropped"].number())
+             for node in data["tasks"].entries()]
+    return texts + tasks
 
 
 def value_of(node: Node | None) -> float:
@@ -324,6 +348,7 @@ def read_run(folder: pathlib.Path, label: str) -> Run:
         choices=choices,
         scores=None if scores is None or scores.value == [] else scores.numbers().tolist(),
         stages=[read_stage(node) for node in several("stages")],
+        sources=read_sources(summary.find("data")),
         rows=[read_row(node) for node in several("evaluation")],
         differences=[
             Difference(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text to token ids and back, for morph generate.
 
-    prompt.py encode --model DIR --prompt-file FILE --out FILE [--chat]   writes {"tokens": [...], "eos": [...]}
+    prompt.py encode --model DIR --prompt-file FILE --max-tokens N --out FILE [--chat]   writes {"tokens": [...], "eos": [...]}
     prompt.py decode --model DIR [--json --prompt-file FILE]   reads {"token": id} lines, prints text as it comes
 """
 
@@ -28,9 +28,9 @@ def encode(arguments):
         text = render_chat(arguments.model, [{"role": "user", "content": text}])
     ids = encode_text(arguments.model, tokenizer, text, special=not arguments.chat)
     most = read_json(arguments.model / "config.json").get("max_position_embeddings")
-    if isinstance(most, int) and len(ids) > most:
-        print(f"morph: note: the prompt has {len(ids)} tokens, the model was made for {most} "
-              "(max_position_embeddings)", file=sys.stderr)
+    if isinstance(most, int) and len(ids) + arguments.max_tokens > most:
+        print(f"morph: note: the prompt has {len(ids)} tokens and {arguments.max_tokens} may follow, the model was made for "
+              f"{most} (max_position_embeddings)", file=sys.stderr)
     arguments.out.write_text(json.dumps({"tokens": ids, "eos": end_tokens(arguments.model, tokenizer)}))
 
 
@@ -59,6 +59,7 @@ def main():
     parser.add_argument("action", choices=("encode", "decode"))
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--prompt-file", type=pathlib.Path)
+    parser.add_argument("--max-tokens", type=int, default=0, help="what may follow, of which is said where it is too much")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--json", action="store_true")
