@@ -120,19 +120,21 @@ constexpr Key kKeys[] = {
     {"task[].name", kString, "", "required", "", "S8", "The task's name, once in a spec."},
     {"task[].kind", kString, "", "required",
      "passkeys | niah_single | niah_multi_key | niah_multi_value | niah_multi_query | variable_tracking | mqar | "
-     "near_keys | induction | two_hop | counting | jsonl",
-     "task_c1", "What is hidden and asked; jsonl: your own questions."},
+     "near_keys | induction | two_hop | counting | common_words | frequent_words | jsonl | qa",
+     "task_c1",
+     "What is hidden and asked; jsonl: your own questions; qa: questions with their paragraphs among others."},
     {"task[].path", kString, "path", "<none>", "", "S30",
      "File of your own questions (jsonl), in rows of `prompt` and `answer` or of `messages`, the last being the "
-     "answer."},
-    {"task[].prompt", kString, "", "\"prompt\"", "", "", "The field of a row that asks."},
-    {"task[].answer", kString, "", "\"answer\"", "", "", "The field of a row that answers."},
+     "answer; of qa JSON as SQuAD 1 and 2 or HotpotQA have it."},
+    {"task[].prompt", kString, "", "\"prompt\"", "", "S30", "The field of a row that asks (jsonl)."},
+    {"task[].answer", kString, "", "\"answer\"", "", "S30", "The field of a row that answers (jsonl)."},
     {"task[].space", kString, "", "\"words\"", "words | tokens", "task_c2",
      "Needles in words through the tokenizer, or in token ids for tiny bases."},
     {"task[].length", kIntegers, "tokens", "[512]", ">= 8, <= 16777216", "S9",
      "Lengths that samples have; each batch draws one."},
     {"task[].needles", kInteger, "", "1", ">= 1, <= 65536", "task_c3",
-     "Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting."},
+     "Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting; words asked for of "
+     "common_words and frequent_words, which RULER has 10 and 3 of."},
     {"task[].queries", kInteger, "", "1", ">= 1, <= 65536", "S10",
      "Needles asked for in a sample; of counting: marks whose number is asked."},
     {"task[].hops", kInteger, "", "2", ">= 1, <= 65536", "task_c4",
@@ -144,14 +146,21 @@ constexpr Key kKeys[] = {
      "What a needle's value looks like."},
     {"task[].value_length", kInteger, "", "<7, in space tokens 1>", ">= 1, <= 65536", "task_c7",
      "Digits, words or tokens of a value."},
+    {"task[].repeats", kIntegers, "", "[30, 3]", "count 2, >= 1, <= 65536", "S37",
+     "How often each word that is asked for stands in the list of common_words, and how often each other."},
+    {"task[].alpha", kNumber, "", "2.0", "> 1, <= 16", "task_c9",
+     "Exponent of Zipf's law, by which the words of frequent_words are spread."},
     {"task[].depth", kNumbers, "", "[0.05, 0.95]", "count 2, >= 0, <= 1", "S11",
      "Share of the context before a needle: drawn between the two."},
     {"task[].background", kString, "", "\"text\"", "text | noise | repeat", "S12",
-     "What surrounds the needles: general text, random tokens, or one repeated sentence."},
+     "What surrounds the needles: general text, random tokens, or one repeated sentence. common_words, frequent_words "
+     "and qa have none: all of a sample is the task."},
     {"task[].chat", kBoolean, "", "true", "", "", "Ask through the tokenizer's chat template, where it has one."},
     {"task[].key_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13",
-     "First and last + 1 of the ids that keys are drawn from (space tokens)."},
-    {"task[].value_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13", "The same for values."},
+     "First and last + 1 of the ids that keys are drawn from (space tokens), and the words of common_words and "
+     "frequent_words."},
+    {"task[].value_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13",
+     "The same for values; of common_words and frequent_words the last asks, of the latter the first is the noise."},
     {"task[].noise_tokens", kIntegers, "tokens", "[]", "count 2, >= 0, <= 16777216", "S13",
      "The same for background `noise`."},
 
@@ -487,7 +496,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S9", "A task has at least one length."},
     {"S10", "`queries` is at most `needles`; it is 1 for niah_multi_value and variable_tracking."},
     {"S11", "The first depth is not above the second."},
-    {"S12", "Background `text` needs `data.text`; `noise` in token space needs `noise_tokens`."},
+    {"S12", "Background `text` needs `data.text`; `noise` in token space needs `noise_tokens`; kinds whose samples are "
+            "the task throughout have none."},
     {"S13", "Token ranges are given in space `tokens`, rise, and lie within the vocabulary."},
     {"S14",
      "Stages name tasks of the spec; selectors that measure need one; a stage without tasks, or with text between "
@@ -499,7 +509,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S19",
      "Each length at which a task is used has room for its needles, its question and its answers, and the task has "
      "as many keys as it needs, and values: counting one a needle, induction so many that a sequence's beginning is "
-     "rarely met twice."},
+     "rarely met twice, frequent_words its noise and what asks."},
     {"S20", "A stage has at most 10^15 tokens, and a batch at most 2^31."},
     {"S21",
      "`name` has 1 to 100 letters, digits, `_`, `-` and `.`, which is not the first: it names the run's folder."},
@@ -518,7 +528,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "near_keys and induction have space `tokens`; two_hop has two `hops` or more, and near_keys two tokens or more as "
      "`key_length`."},
     {"S29", "`data.weights` has a number for each entry of `data.text`, or none; `data.fields` has a field."},
-    {"S30", "Kind jsonl has a `path` and is in space `words`; no other kind has a path."},
+    {"S30",
+     "Kinds jsonl and qa have a `path` and are in space `words`; no other kind has a path, and jsonl alone names "
+     "fields."},
     {"S31",
      "`model.context` is of a base with `model.path`: no less than the positions that it is made for, and of one "
      "with longrope no more than those that it has factors for."},
@@ -529,6 +541,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S34", "None of a stage's `lengths` is above its `length`."},
     {"S35", "`distill.top_tokens` goes with `distill.loss` kl."},
     {"S36", "`data.separate_documents` goes with `model.device` cpu."},
+    {"S37", "`repeats` falls: words that are asked for stand there more often than others."},
 };
 
 } // namespace

@@ -63,7 +63,7 @@ private:
   void checkData();
   void checkTasks();
   void checkTask(const std::string &path);
-  void checkQuestions(const std::string &path);
+  void checkQuestions(const std::string &path, llvm::StringRef kind);
   void checkStages();
   /// Of distillation and finetuning: what is trained how, in sequences of which lengths.
   void checkTuning(const std::string &prefix);
@@ -259,7 +259,8 @@ void Checker::checkTask(const std::string &path) {
   std::string kind = spec_.getString(path + ".kind");
   int64_t needles = spec_.getInteger(path + ".needles"), queries = spec_.getInteger(path + ".queries");
   bool asksOnce = kind == "niah_multi_value" || kind == "variable_tracking";
-  bool asksAll = kind == "passkeys" || kind == "mqar" || kind == "near_keys";
+  bool fillsContext = kind == "common_words" || kind == "frequent_words";
+  bool asksAll = kind == "passkeys" || kind == "mqar" || kind == "near_keys" || fillsContext;
   if (asksOnce && queries != 1)
     error(path + ".queries",
           "'" + path + ".queries' is " + llvm::Twine(queries) + ", but " + kind + " asks for one key [S10]");
@@ -282,13 +283,26 @@ void Checker::checkTask(const std::string &path) {
   if (*depth[0].getAsNumber() > *depth[1].getAsNumber())
     error(path + ".depth", "'" + path + ".depth' falls: the first is the least [S11]");
 
-  if (kind == "jsonl") {
-    checkQuestions(path);
+  const llvm::json::Array &repeats = *task.getArray("repeats");
+  if (*repeats[0].getAsInteger() <= *repeats[1].getAsInteger())
+    error(path + ".repeats", "'" + path + ".repeats' does not fall: the first is of the words that are asked for [S37]",
+          "repeats = [30, 3]");
+
+  if (kind == "jsonl" || kind == "qa") {
+    checkQuestions(path, kind);
     return;
   }
-  if (spec_.isGiven(path + ".path"))
-    error(path + ".path", "a task of kind " + kind + " makes its questions and reads none [S30]",
-          "kind = \"jsonl\" reads a file");
+  for (llvm::StringRef key : {"path", "prompt", "answer"})
+    if (std::string given = path + "." + key.str(); spec_.isGiven(given))
+      error(given, "a task of kind " + kind + " makes its questions and reads none [S30]",
+            "kind = \"jsonl\" reads a file");
+  if (fillsContext) {
+    for (llvm::StringRef key : {"background", "depth"})
+      if (std::string given = path + "." + key.str(); spec_.isGiven(given))
+        error(given, "the words of a task of kind " + kind + " are all of its context, without '" + key + "' [S12]",
+              "leave it out");
+    return;
+  }
   std::string background = spec_.getString(path + ".background");
   if (background == "text" && spec_.getStrings("data.text").empty() && !options_.configOnly)
     error(path + ".background",
@@ -299,16 +313,22 @@ void Checker::checkTask(const std::string &path) {
           "noise_tokens = [first, last + 1]");
 }
 
-void Checker::checkQuestions(const std::string &path) {
+void Checker::checkQuestions(const std::string &path, llvm::StringRef kind) {
+  bool isRows = kind == "jsonl";
   if (spec_.getString(path + ".space") == "tokens")
-    error(path + ".space", "a task of kind jsonl is in words [S30]", "leave 'space' out");
-  for (llvm::StringRef key : {"needles", "queries", "hops", "keys", "key_length", "values", "value_length", "depth",
-                              "background", "key_tokens", "value_tokens", "noise_tokens"})
+    error(path + ".space", "a task of kind " + kind + " is in words [S30]", "leave 'space' out");
+  for (llvm::StringRef key : {"needles", "queries", "hops", "keys", "key_length", "values", "value_length", "repeats",
+                              "alpha", "depth", "background", "key_tokens", "value_tokens", "noise_tokens"})
     if (std::string given = path + "." + key.str(); spec_.isGiven(given))
-      error(given, "a task of kind jsonl reads its questions, and makes none of '" + key + "' [S30]", "leave it out");
+      error(given, "a task of kind " + kind + " reads its questions, and makes none of '" + key + "' [S30]",
+            "leave it out");
+  for (llvm::StringRef key : {"prompt", "answer"})
+    if (std::string given = path + "." + key.str(); !isRows && spec_.isGiven(given))
+      error(given, "the fields of a task of kind " + kind + " are those of SQuAD and HotpotQA [S30]", "leave it out");
   if (!spec_.isGiven(path + ".path")) {
-    error(path + ".kind", "a task of kind jsonl needs a 'path' [S30]",
-          "name the file of your questions, a JSON object with 'prompt' and 'answer' a line");
+    error(path + ".kind", "a task of kind " + kind + " needs a 'path' [S30]",
+          isRows ? "name the file of your questions, a JSON object with 'prompt' and 'answer' a line"
+                 : "name a JSON file of SQuAD or HotpotQA");
     return;
   }
   std::string file = resolvePath(spec_.getString(path + ".path"), path + ".path");

@@ -52,6 +52,8 @@ private:
     shape.queries = spec_.getInteger(task + ".queries");
     shape.hops = spec_.getInteger(task + ".hops");
     shape.keyTokens = spec_.getInteger(task + ".key_length");
+    shape.repeats = {spec_.getIntegers(task + ".repeats")[0], spec_.getIntegers(task + ".repeats")[1]};
+    shape.alpha = spec_.getNumber(task + ".alpha");
     // Digits of a number may be one token.
     bool counted = !shape.words || spec_.getString(task + ".values") == "words";
     shape.valueTokens = counted ? spec_.getInteger(task + ".value_length") : 1;

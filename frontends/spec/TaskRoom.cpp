@@ -4,15 +4,49 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 using namespace morph::spec;
+
+/// More words than a sample can have.
+constexpr double kMostWords = 1 << 24;
+
+/// How often each rank that is there at all occurs in the shortest text of frequent_words, in which each word that is
+/// asked for occurs more often than the next: as runtime/data/tasks/FrequentWords.cpp counts. Nothing where that is a
+/// longer text than any.
+static std::vector<int64_t> countShortest(const TaskShape &task) {
+  const double zeta = std::riemann_zeta(task.alpha), last = double(task.needles + 1);
+  const double difference = (std::pow(last, -task.alpha) - std::pow(last + 1, -task.alpha)) / zeta;
+  const double words = std::ceil(1 / difference - 1e-9);
+  std::vector<int64_t> counts;
+  if (!(words <= kMostWords))
+    return counts;
+  for (double rank = 1;; ++rank) {
+    const int64_t count = int64_t(words * std::pow(rank, -task.alpha) / zeta);
+    if (count < 1)
+      return counts;
+    counts.push_back(count);
+  }
+}
 
 int64_t morph::spec::getTaskTokens(const TaskShape &task) {
   // Tokens around a needle's key and value, and of the prefix and the question.
   const int64_t text = task.words ? 1 : 0;
   const int64_t needle = text + 1 + task.valueTokens;
-  if (task.kind == "jsonl") // Its questions are read later.
+  if (task.kind == "jsonl" || task.kind == "qa") // Its questions are read later.
     return 2;
+  if (task.kind == "common_words") {
+    // In words an item is its number, a point and the word; in tokens the question is one.
+    const int64_t items = task.needles * task.repeats[0] + task.repeats[1];
+    return (task.words ? 2 + 3 * items : items + 1) + task.needles;
+  }
+  if (task.kind == "frequent_words") {
+    const std::vector<int64_t> counts = countShortest(task);
+    const int64_t words =
+        counts.empty() ? int64_t(kMostWords) : std::accumulate(counts.begin(), counts.end(), int64_t(0));
+    return (task.words ? 2 : 1) + words + task.needles;
+  }
   if (task.kind == "variable_tracking") {
     // A chain sets a key to the value, and each further key to the one before; the answer repeats the value and names
     // the keys.
@@ -44,12 +78,18 @@ int64_t morph::spec::getTaskKeys(const TaskShape &task) {
     return task.queries + 1;
   if (task.kind == "induction")
     return 0;
+  if (task.kind == "common_words") // And another one.
+    return task.needles + 1;
+  if (task.kind == "frequent_words")
+    return std::max<int64_t>(task.needles, int64_t(countShortest(task).size()) - 1);
   return task.kind == "variable_tracking" || task.kind == "two_hop" ? task.needles * task.hops : task.needles;
 }
 
 int64_t morph::spec::getTaskValues(const TaskShape &task) {
   if (task.kind == "counting")
     return task.needles;
+  if (task.kind == "frequent_words")
+    return 2;
   if (task.kind != "induction")
     return 1;
   // Each of the N beginnings of L tokens may be met at N (v + 1) places inside the sequences and N^2 (L - 1) across two

@@ -113,11 +113,12 @@ StatusOr<std::unique_ptr<BatchStream>> BatchStream::create(BatchStreamOptions op
                                                           : tasks[0]->lengths();
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   if (options.taskFraction > 0)
-    for (const auto &task : tasks) {
-      Status status = task->checkLength(*std::min_element(lengths.begin(), lengths.end()));
-      if (!status.ok())
-        return std::move(status).withContext(where);
-    }
+    for (const auto &task : tasks)
+      for (int64_t length : lengths) {
+        Status status = task->checkLength(length);
+        if (!status.ok())
+          return std::move(status).withContext(where);
+      }
   if (options.longDocuments && options.taskFraction < 1) {
     options.isPacked = false;
     Status status = text->checkInsideDocuments(longest, options.sample.split);

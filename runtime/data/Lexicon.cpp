@@ -215,6 +215,8 @@ StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
   lexicon.alphabets.emplace_back();
   for (int64_t id = values.first; id < values.second; ++id)
     lexicon.alphabets[0].push_back({id});
+  if (task.kind == TaskSpec::Kind::FrequentWords && lexicon.alphabets[0].size() < 2)
+    return Status::invalid(where + ": 'value_tokens' must have 2 different values or more: the noise, and what asks");
   lexicon.value.assign(static_cast<size_t>(task.valueLength), 0);
   if (!task.noiseTokens.empty()) {
     MORPH_ASSIGN_OR_RETURN(auto noise, idRange(task.noiseTokens, "noise_tokens", vocabulary, where));
@@ -225,10 +227,15 @@ StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary) {
   }
   Wording wording;
   wording.needle = {{{}, "key"}};
-  if (task.kind != TaskSpec::Kind::Counting)
-    wording.needle.push_back({{}, "value"});
+  const bool asksForKeys = task.kind == TaskSpec::Kind::CommonWords || task.kind == TaskSpec::Kind::FrequentWords;
+  if (asksForKeys) {
+    wording.question = {{{values.second - 1}, ""}};
+  } else {
+    if (task.kind != TaskSpec::Kind::Counting)
+      wording.needle.push_back({{}, "value"});
+    wording.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
+  }
   wording.link = {{{}, "key"}, {{}, "source"}};
-  wording.lead = {{{}, task.kind == TaskSpec::Kind::VariableTracking ? "value" : "key"}};
   lexicon.wordings[static_cast<size_t>(Split::Training)] = {wording};
   return lexicon;
 }

@@ -59,7 +59,8 @@ StatusOr<Lexicon> readLexicon(const std::string &path);
 
 /// A token-space lexicon from a task's `key_tokens`, `value_tokens`, `noise_tokens` ([first, last_exclusive]),
 /// `value_length`, `key_length` and `kind`: a needle is `key value` (for counting `key`), a link `key source`, a
-/// question nothing, a lead the key (for variable_tracking the value). It has this one wording. `vocabulary` bounds the
+/// question nothing, a lead the key (for variable_tracking the value). Of common_words and frequent_words a needle is
+/// `key`, the question the last id of `value_tokens`, a lead nothing. It has this one wording. `vocabulary` bounds the
 /// ranges.
 StatusOr<Lexicon> tokenLexicon(const TaskSpec &task, int64_t vocabulary);
 

@@ -59,21 +59,21 @@ Piece longestOf(const std::vector<Piece> &pieces) {
                            [](const Piece &a, const Piece &b) { return a.size() < b.size(); });
 }
 
-/// The tokens that the longest sample of a kind needs beside background: made of the longest key and value parts, in
-/// every wording.
+/// The tokens that the longest sample of a kind needs beside background, of one that fills its context the shortest:
+/// made of the longest key and value parts, in every wording.
 int64_t longestPlan(const TaskKind &kind, const TaskParameters &parameters, const Lexicon &lexicon) {
   auto longest = std::make_shared<Lexicon>(lexicon);
   if (!lexicon.keys.empty())
-    longest->keys.assign(static_cast<size_t>(kind.keysOfSample(parameters)), longestOf(lexicon.keys));
-  for (std::vector<Piece> &alphabet : longest->alphabets)
-    alphabet.assign(alphabet.size(), longestOf(alphabet));
+    longest->keys.assign(static_cast<size_t>(kind.keysOfSample(parameters, lexicon, 0)), longestOf(lexicon.keys));
+  if (!kind.fillsContext()) // What is not drawn is in its place.
+    for (std::vector<Piece> &alphabet : longest->alphabets)
+      alphabet.assign(alphabet.size(), longestOf(alphabet));
   const Pool pool(longest, Split::Training, {/*keys=*/true, /*values=*/true, /*wordings=*/true});
   int64_t most = 0;
   for (const std::vector<Wording> &wordings : lexicon.wordings)
     for (const Wording &wording : wordings) {
       Random random(0, "check", 0);
-      most = std::max(
-          most, fixedLength(fill(wording.prefix, {}), kind.plan(parameters, pool, wording, random, std::nullopt)));
+      most = std::max(most, fixedLength(fill(wording.prefix, {}), kind.plan(parameters, pool, wording, random, {})));
     }
   return most;
 }
@@ -85,6 +85,8 @@ TaskParameters parametersOf(const TaskSpec &task) {
   parameters.queries = task.queries;
   parameters.hops = task.hops;
   parameters.keyLength = task.keyLength;
+  parameters.repeats = task.repeats;
+  parameters.alpha = task.alpha;
   parameters.depthLow = task.depth[0];
   parameters.depthHigh = task.depth[1];
   return parameters;
@@ -97,6 +99,14 @@ std::string joinNames(const std::vector<std::string> &names) {
   return text;
 }
 
+Status checkKeys(const std::string &where, int64_t needed, size_t there) {
+  if (needed <= static_cast<int64_t>(there))
+    return {};
+  return Status::invalid(where + ": it needs " + std::to_string(needed) + " different keys and there are " +
+                             std::to_string(there),
+                         "lower needles or length, or give more keys");
+}
+
 /// A synthetic task: needles in a background, and questions about them.
 class RetrievalTask final : public TaskGenerator {
 public:
@@ -104,6 +114,7 @@ public:
                                                          std::shared_ptr<const TextStore> text, int64_t vocabulary,
                                                          const Sharing &shared);
   Status checkLength(int64_t length) const override;
+  bool hasDepths() const override { return !kind_->fillsContext(); }
   StatusOr<Sample> sample(uint64_t seed, uint64_t index, int64_t length, const SampleOptions &options) const override;
 
 private:
@@ -115,7 +126,7 @@ private:
   std::shared_ptr<const Lexicon> lexicon_;
   std::array<Pool, 3> pools_; ///< By split.
   /// The fewest tokens in which every sample of this task fits, in every split: its prefix, needles, question, leads
-  /// and answers with the longest pieces there are.
+  /// and answers with the longest pieces there are. Of a kind that fills its context: with the least it has.
   int64_t leastLength_ = 0;
   std::shared_ptr<const TextStore> text_;
   TaskSpec::Background background_ = TaskSpec::Background::Text;
@@ -129,7 +140,7 @@ StatusOr<std::unique_ptr<TaskGenerator>> TaskGenerator::create(const TaskSpec &t
                                                                std::shared_ptr<const TextStore> text,
                                                                int64_t vocabulary, const Sharing &shared) {
   MORPH_RETURN_IF_ERROR(checkSizes(task, "task '" + task.name + "'"));
-  if (task.kind == TaskSpec::Kind::Jsonl)
+  if (task.kind == TaskSpec::Kind::Jsonl || task.kind == TaskSpec::Kind::Qa)
     return createQuestions(task, dataDir, vocabulary);
   return RetrievalTask::create(task, dataDir, std::move(text), vocabulary, shared);
 }
@@ -156,8 +167,10 @@ StatusOr<std::unique_ptr<TaskGenerator>> RetrievalTask::create(const TaskSpec &t
                              " ids and the model's " + std::to_string(vocabulary));
   }
 
-  generator->background_ = task.background;
-  switch (task.background) {
+  const TaskKind &kind = *generator->kind_;
+  const TaskSpec::Background background = kind.fillsContext() ? TaskSpec::Background::Repeat : task.background;
+  generator->background_ = background;
+  switch (background) {
   case TaskSpec::Background::Text:
     if (!text)
       return Status::invalid(where + ": its background is text, and the spec has no text",
@@ -168,30 +181,32 @@ StatusOr<std::unique_ptr<TaskGenerator>> RetrievalTask::create(const TaskSpec &t
       return Status::invalid(where + ": its background is noise, and it has no 'noise_tokens'");
     break;
   case TaskSpec::Background::Repeat:
-    if (lexicon.repeat.empty())
+    // Where a key is a token and nothing stands beside it, nothing is left over.
+    if (lexicon.repeat.empty() && !(kind.fillsContext() && task.space == TaskSpec::Space::Tokens))
       return Status::invalid(where + ": its background is repeat, and its lexicon has nothing to repeat",
                              "in token space give 'noise_tokens'");
     break;
   }
   generator->text_ = std::move(text);
 
-  const TaskKind &kind = *generator->kind_;
   MORPH_RETURN_IF_ERROR(kind.check(parameters, lexicon));
-  const int64_t keys = kind.keysOfSample(parameters);
-  if (keys > static_cast<int64_t>(lexicon.keys.size()))
-    return Status::invalid(where + ": it needs " + std::to_string(keys) + " different keys and there are " +
-                               std::to_string(lexicon.keys.size()),
-                           "lower needles, or give more keys");
+  const int64_t longest = *std::max_element(generator->lengths_.begin(), generator->lengths_.end());
+  const int64_t keys = kind.keysOfSample(parameters, lexicon, longest);
+  MORPH_RETURN_IF_ERROR(checkKeys(where, keys, lexicon.keys.size()));
+  for (int64_t length : generator->lengths_) // Before a plan is made, which could be a large one.
+    MORPH_RETURN_IF_ERROR(kind.checkLength(parameters, lexicon, length));
   generator->leastLength_ = longestPlan(kind, parameters, lexicon);
   generator->sharing_ = sharingOf(lexicon, keys);
   generator->sharing_.keys |= shared.keys;
-  generator->sharing_.values |= shared.values || kind.sharesValues();
+  // Where none are drawn, there are none to share.
+  generator->sharing_.values =
+      !kind.fillsContext() && (generator->sharing_.values || shared.values || kind.sharesValues());
   generator->sharing_.wordings |= shared.wordings;
   generator->lexicon_ = std::make_shared<const Lexicon>(std::move(lexicon));
   for (Split split : kSplits)
     generator->pools_[static_cast<size_t>(split)] = Pool(generator->lexicon_, split, generator->sharing_);
-  MORPH_RETURN_IF_ERROR(
-      generator->checkLength(*std::min_element(generator->lengths_.begin(), generator->lengths_.end())));
+  for (int64_t length : generator->lengths_)
+    MORPH_RETURN_IF_ERROR(generator->checkLength(length));
   return std::unique_ptr<TaskGenerator>(std::move(generator));
 }
 
@@ -200,12 +215,17 @@ int64_t TaskGenerator::drawLength(uint64_t seed, uint64_t index) const {
 }
 
 Status RetrievalTask::checkLength(int64_t length) const {
-  if (leastLength_ <= length)
-    return {};
-  return Status::invalid("task '" + parameters_.name + "': " + std::to_string(length) +
-                             " tokens have no room for its needles and its question, which take up to " +
-                             std::to_string(leastLength_),
-                         "raise length, or ask fewer needles");
+  const std::string where = "task '" + parameters_.name + "'";
+  if (leastLength_ > length)
+    return Status::invalid(where + ": " + std::to_string(length) +
+                               " tokens have no room for its needles and its question, which take up to " +
+                               std::to_string(leastLength_),
+                           "raise length, or ask fewer needles");
+  MORPH_RETURN_IF_ERROR(kind_->checkLength(parameters_, *lexicon_, length));
+  const int64_t keys = kind_->keysOfSample(parameters_, *lexicon_, length);
+  for (const Pool &pool : pools_)
+    MORPH_RETURN_IF_ERROR(checkKeys(where + ", " + std::to_string(length) + " tokens", keys, pool.keys().size()));
+  return {};
 }
 
 Piece RetrievalTask::background(uint64_t seed, uint64_t index, int64_t length, Split split) const {
@@ -231,12 +251,15 @@ Piece RetrievalTask::background(uint64_t seed, uint64_t index, int64_t length, S
 
 StatusOr<Sample> RetrievalTask::sample(uint64_t seed, uint64_t index, int64_t length,
                                        const SampleOptions &options) const {
+  if (kind_->fillsContext()) // In a longer sample than was checked keys could run out.
+    MORPH_RETURN_IF_ERROR(checkLength(length));
   Random random(seed, "task/" + parameters_.name, index);
   const Pool &pool = pools_[static_cast<size_t>(options.split)];
   const Wording &wording =
       pool.wordings()[static_cast<size_t>(random.below(static_cast<int64_t>(pool.wordings().size())))];
   const Piece prefix = fill(wording.prefix, {});
-  TaskPlan plan = kind_->plan(parameters_, pool, wording, random, options.depth);
+  const int64_t room = length - static_cast<int64_t>(prefix.size());
+  TaskPlan plan = kind_->plan(parameters_, pool, wording, random, {room, options.depth});
   int64_t backgroundLength = length - fixedLength(prefix, plan);
   if (backgroundLength < 0) {
     MORPH_RETURN_IF_ERROR(checkLength(length));

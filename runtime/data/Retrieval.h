@@ -10,6 +10,7 @@
 #include "runtime/data/TextStore.h"
 #include "runtime/spec/Spec.h"
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,8 @@ struct Sample {
   std::vector<int64_t> targets;       ///< [N]
   std::vector<int> answerId;          ///< [N] which answer of the sample; an answer is right when all its targets are.
   std::vector<int64_t> textPositions; ///< Positions whose next token is background text (pretraining's second loss).
-  std::vector<double> answerDepth;    ///< By answer id: tokens of background before its needle / all background.
+  std::vector<double> answerDepth;    ///< By answer id: tokens of background before its needle / all background; 0
+                                      ///< of tasks without depths.
   double depth = 0;                   ///< Mean of answerDepth.
   bool isTask = false;
   int answers() const { return static_cast<int>(answerDepth.size()); }
@@ -55,30 +57,45 @@ struct TaskPlan {
 /// A task's parameters, from its [[task]] section.
 struct TaskParameters {
   std::string name;
-  int64_t needles = 1;   ///< variable_tracking and two_hop: chains; counting: marks.
+  int64_t needles = 1;   ///< variable_tracking and two_hop: chains; counting: marks; the two below: words asked for.
   int64_t queries = 1;   ///< Of kinds that do not ask for all they hide.
   int64_t hops = 2;      ///< variable_tracking: assignments of a chain; two_hop: needles of a chain.
   int64_t keyLength = 2; ///< near_keys: tokens of a key; induction: those that ask for a sequence.
+  std::array<int64_t, 2> repeats = {30, 3}; ///< common_words: how often a common word stands there, and any other.
+  double alpha = 2;                         ///< frequent_words: the exponent of Zipf's law.
   double depthLow = 0.05, depthHigh = 0.95;
   int64_t depthCandidates = 1000;
+};
+
+/// What a sample has for its plan.
+struct SampleRoom {
+  int64_t tokens = 0;          ///< All behind the prefix. Kinds that fill their context use them up.
+  std::optional<double> depth; ///< Where the asked needles go; unset: drawn.
 };
 
 /// A kind of task. Stateless; all randomness comes from `random`.
 class TaskKind {
 public:
   virtual ~TaskKind() = default;
-  /// How many different keys a sample takes; of near_keys: tokens in which its keys differ.
-  virtual int64_t keysOfSample(const TaskParameters &parameters) const = 0;
+  /// Whether the whole context is the kind's own: it gives as much as there is room for, draws no values, and what it
+  /// asks for lies at no depth. There is no background but the lexicon's `repeat`, where nothing else has room.
+  virtual bool fillsContext() const { return false; }
+  /// How many different keys a sample of `length` tokens takes at most; of near_keys: tokens in which its keys differ.
+  /// Length 0: those that the shortest sample has.
+  virtual int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &lexicon, int64_t length) const = 0;
   /// The `queries` that ask for all that a sample hides.
   virtual int64_t allQueries(const TaskParameters &parameters) const { return parameters.needles; }
   /// Whether answers are the same few in every split whatever the lexicon has.
   virtual bool sharesValues() const { return false; }
   /// Parameters that this kind cannot do, as more queries than needles, or not with this lexicon.
   virtual Status check(const TaskParameters &parameters, const Lexicon &lexicon) const = 0;
-  /// Needles, question and answers of one sample in one of the pool's wordings. `depth`, when set, is where the asked
-  /// needles go. How many tokens they take follows from the parameters and the lengths of the pieces alone.
+  /// A length that is far too short, or for which the lexicon has not enough beside keys.
+  virtual Status checkLength(const TaskParameters &, const Lexicon &, int64_t /*length*/) const { return {}; }
+  /// Needles, question and answers of one sample in one of the pool's wordings. How many tokens they take follows from
+  /// the parameters and the lengths of the pieces alone; of kinds that fill their context from the room, too: as many
+  /// as it has but for less than a key, or where it has too few the least that a sample takes.
   virtual TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                        std::optional<double> depth) const = 0;
+                        const SampleRoom &room) const = 0;
 };
 
 /// The kind of that name, or null. Kinds are listed in Tasks.cpp.
@@ -97,9 +114,9 @@ struct SampleOptions {
 class TaskGenerator {
 public:
   virtual ~TaskGenerator() = default;
-  /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`, kind jsonl
-  /// `<dataDir>/task-<name>.json` (Questions.h); background "text" needs `text`. `vocabulary` is the model's. What
-  /// `shared` says is shared by all splits however much of it there is.
+  /// A generator for a [[task]] of a resolved spec. Words-space tasks read `<dataDir>/lexicon-<name>.json`, kinds jsonl
+  /// and qa `<dataDir>/task-<name>.json` (Questions.h); background "text" needs `text`. `vocabulary` is the model's.
+  /// What `shared` says is shared by all splits however much of it there is.
   static StatusOr<std::unique_ptr<TaskGenerator>> create(const TaskSpec &task, const std::string &dataDir,
                                                          std::shared_ptr<const TextStore> text, int64_t vocabulary,
                                                          const Sharing &shared = {});

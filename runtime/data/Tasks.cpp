@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/data/Tasks.h"
 
+#include <algorithm>
+
 namespace morph {
 
 static const TaskKinds &taskKinds() {
@@ -13,6 +15,8 @@ static const TaskKinds &taskKinds() {
     addCountingKind(all);
     addNearKeysKind(all);
     addInductionKind(all);
+    addCommonWordsKind(all);
+    addFrequentWordsKind(all);
     return all;
   }();
   return kinds;
@@ -74,6 +78,37 @@ void ask(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::ve
     append(answers[i].lead, fill(wording.lead, {{"key", pool.keys()[keys[i]]}, {"value", {}}}));
   }
   plan.answers = std::move(answers);
+}
+
+static const std::map<std::string, Piece> &emptySlots() {
+  static const std::map<std::string, Piece> slots = {{"key", {}}, {"keys", {}}, {"value", {}}};
+  return slots;
+}
+
+void askForKeys(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::vector<int64_t> &keys) {
+  plan.question = fill(wording.question, emptySlots());
+  plan.answers.clear();
+  for (int64_t key : keys)
+    plan.answers.push_back({plan.answers.empty() ? fill(wording.lead, emptySlots()) : pool.lexicon().listJoin,
+                            pool.keys()[static_cast<size_t>(key)], 0});
+}
+
+int64_t mostContext(const Lexicon &lexicon, int64_t asked, int64_t length) {
+  int64_t around = length;
+  for (const std::vector<Wording> &wordings : lexicon.wordings)
+    for (const Wording &wording : wordings)
+      around = std::min(around, static_cast<int64_t>(fill(wording.prefix, {}).size() +
+                                                     fill(wording.question, emptySlots()).size() +
+                                                     fill(wording.lead, emptySlots()).size()));
+  const int64_t answers = asked * shortestKey(lexicon) + (asked - 1) * static_cast<int64_t>(lexicon.listJoin.size());
+  return std::max<int64_t>(0, length - around - answers);
+}
+
+int64_t shortestKey(const Lexicon &lexicon) {
+  size_t shortest = lexicon.keys.empty() ? 0 : lexicon.keys[0].size();
+  for (const Piece &key : lexicon.keys)
+    shortest = std::min(shortest, key.size());
+  return static_cast<int64_t>(shortest);
 }
 
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys) {

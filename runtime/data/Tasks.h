@@ -21,6 +21,8 @@ void addTwoHopKind(TaskKinds &kinds);
 void addCountingKind(TaskKinds &kinds);
 void addNearKeysKind(TaskKinds &kinds);
 void addInductionKind(TaskKinds &kinds);
+void addCommonWordsKind(TaskKinds &kinds);
+void addFrequentWordsKind(TaskKinds &kinds);
 
 /// The tokens of a template with its slots filled; every slot that occurs must be given.
 Piece fill(const Template &parts, const std::map<std::string, Piece> &slots);
@@ -40,6 +42,16 @@ Status checkLinks(const TaskParameters &parameters, const Lexicon &lexicon, cons
 /// Asks for `keys` (indices into the pool's), in this order: the question, and of each of `answers` what leads to it.
 void ask(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::vector<int64_t> &keys,
          std::vector<Answer> answers);
+
+/// Asks for `keys` (indices into the pool's) themselves, in this order: the question, and the keys as answers to one
+/// lead. Slots of question and lead stay empty. They take as many tokens in any other order.
+void askForKeys(TaskPlan &plan, const Pool &pool, const Wording &wording, const std::vector<int64_t> &keys);
+
+/// The most tokens that the context of a sample of `length` tokens can have where askForKeys asks for `asked` keys.
+int64_t mostContext(const Lexicon &lexicon, int64_t asked, int64_t length);
+
+/// Tokens of the shortest key.
+int64_t shortestKey(const Lexicon &lexicon);
 
 /// All `keys` (indices into the pool's) with keyJoin between them.
 Piece joinKeys(const Pool &pool, const std::vector<int64_t> &keys);

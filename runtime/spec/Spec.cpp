@@ -74,6 +74,8 @@ template <> struct Visit<TaskSpec> {
     visitor.key("key_length", section.keyLength, {atLeast(1), atMost(4096)});
     visitor.key("values", section.values);
     visitor.key("value_length", section.valueLength, {atLeast(1), atMost(65536)});
+    visitor.key("repeats", section.repeats, {atLeast(1), atMost(65536)});
+    visitor.key("alpha", section.alpha, {above(1), atMost(16)});
     visitor.key("depth", section.depth, {atLeast(0), atMost(1)});
     visitor.key("background", section.background);
     visitor.key("chat", section.chat);
@@ -323,8 +325,14 @@ const char *toWord(TaskSpec::Kind value) {
     return "two_hop";
   case TaskSpec::Kind::Counting:
     return "counting";
+  case TaskSpec::Kind::CommonWords:
+    return "common_words";
+  case TaskSpec::Kind::FrequentWords:
+    return "frequent_words";
   case TaskSpec::Kind::Jsonl:
     return "jsonl";
+  case TaskSpec::Kind::Qa:
+    return "qa";
   }
   return "";
 }

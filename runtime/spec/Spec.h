@@ -128,7 +128,10 @@ struct TaskSpec {
     Induction,
     TwoHop,
     Counting,
+    CommonWords,
+    FrequentWords,
     Jsonl,
+    Qa,
   };
   enum class Space {
     Words,
@@ -151,20 +154,21 @@ struct TaskSpec {
   };
   /// The task's name, once in a spec.
   std::string name;
-  /// What is hidden and asked; jsonl: your own questions.
+  /// What is hidden and asked; jsonl: your own questions; qa: questions with their paragraphs among others.
   Kind kind{};
-  /// File of your own questions (jsonl), in rows of `prompt` and `answer` or of `messages`, the last being the answer.
-  /// (path)
+  /// File of your own questions (jsonl), in rows of `prompt` and `answer` or of `messages`, the last being the answer;
+  /// of qa JSON as SQuAD 1 and 2 or HotpotQA have it. (path)
   std::optional<std::string> path;
-  /// The field of a row that asks.
+  /// The field of a row that asks (jsonl).
   std::string prompt;
-  /// The field of a row that answers.
+  /// The field of a row that answers (jsonl).
   std::string answer;
   /// Needles in words through the tokenizer, or in token ids for tiny bases.
   Space space{};
   /// Lengths that samples have; each batch draws one. (tokens; >= 8, <= 16777216)
   std::vector<int64_t> length;
-  /// Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting. (>= 1, <= 65536)
+  /// Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting; words asked for of
+  /// common_words and frequent_words, which RULER has 10 and 3 of. (>= 1, <= 65536)
   int64_t needles{};
   /// Needles asked for in a sample; of counting: marks whose number is asked. (>= 1, <= 65536)
   int64_t queries{};
@@ -178,15 +182,23 @@ struct TaskSpec {
   Values values{};
   /// Digits, words or tokens of a value. (>= 1, <= 65536)
   int64_t valueLength{};
+  /// How often each word that is asked for stands in the list of common_words, and how often each other. (count 2, >=
+  /// 1, <= 65536)
+  std::array<int64_t, 2> repeats{};
+  /// Exponent of Zipf's law, by which the words of frequent_words are spread. (> 1, <= 16)
+  double alpha{};
   /// Share of the context before a needle: drawn between the two. (count 2, >= 0, <= 1)
   std::array<double, 2> depth{};
-  /// What surrounds the needles: general text, random tokens, or one repeated sentence.
+  /// What surrounds the needles: general text, random tokens, or one repeated sentence. common_words, frequent_words
+  /// and qa have none: all of a sample is the task.
   Background background{};
   /// Ask through the tokenizer's chat template, where it has one.
   bool chat{};
-  /// First and last + 1 of the ids that keys are drawn from (space tokens). (tokens; count 2, >= 0, <= 16777216)
+  /// First and last + 1 of the ids that keys are drawn from (space tokens), and the words of common_words and
+  /// frequent_words. (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> keyTokens;
-  /// The same for values. (tokens; count 2, >= 0, <= 16777216)
+  /// The same for values; of common_words and frequent_words the last asks, of the latter the first is the noise.
+  /// (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> valueTokens;
   /// The same for background `noise`. (tokens; count 2, >= 0, <= 16777216)
   std::vector<int64_t> noiseTokens;

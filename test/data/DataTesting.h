@@ -54,6 +54,8 @@ inline TaskSpec makeTask(const std::string &name, TaskSpec::Kind kind, int64_t n
   task.queries = 1;
   task.hops = 2;
   task.keyLength = 2;
+  task.repeats = {30, 3};
+  task.alpha = 2;
   task.valueLength = 2;
   task.depth = {0.05, 0.95};
   task.background = TaskSpec::Background::Text;

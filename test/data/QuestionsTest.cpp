@@ -4,6 +4,9 @@
 #include "runtime/data/Batch.h"
 #include "test/data/DataTesting.h"
 
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -123,6 +126,154 @@ TEST(Questions, RefusesTooFewAndWhatIsNoQuestionFile) {
   EXPECT_TRUE(refused(open(), "not 400 offsets"));
   folder.write("task-mine.json", R"({"dtype": "u16", "count": 9, "documents": 3})");
   EXPECT_TRUE(refused(open(), "the last question has no answer"));
+}
+
+/// Kind qa: question i asks in tokens i and 800, and 900 + i % 7 answers it. Its paragraph is i % kParagraphs, of which
+/// p is 3 + p % 4 tokens 500 + p; groups have six, one after another. Headings are one token each, 300 and on.
+constexpr int64_t kParagraphs = 60;
+constexpr int64_t kOfGroup = 6;
+
+int64_t paragraphSize(int64_t paragraph) { return 3 + paragraph % 4; }
+
+nlohmann::json writeParagraphs(const TemporaryFolder &folder, int64_t count) {
+  std::vector<uint16_t> tokens;
+  std::vector<uint64_t> offsets;
+  const auto add = [&](int64_t times, int64_t token) {
+    tokens.insert(tokens.end(), static_cast<size_t>(times), static_cast<uint16_t>(token));
+  };
+  nlohmann::json json = {
+      {"dtype", "u16"}, {"documents", kParagraphs + 2 * count}, {"paragraphs", kParagraphs}, {"frame", {{1, 2}}}};
+  for (int64_t paragraph = 0; paragraph < kParagraphs; ++paragraph) {
+    offsets.push_back(tokens.size());
+    add(paragraphSize(paragraph), 500 + paragraph);
+    json["headings"].push_back({300 + paragraph});
+    json["groups"][static_cast<size_t>(paragraph / kOfGroup)].push_back(paragraph);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    offsets.push_back(tokens.size());
+    add(1, i);
+    add(1, 800);
+    offsets.push_back(tokens.size());
+    add(1, 900 + i % 7);
+    json["questions"].push_back({i % kParagraphs / kOfGroup, i % kParagraphs});
+  }
+  json["count"] = tokens.size();
+  folder.writeU16("task-mine.tokens", tokens);
+  folder.writeOffsets("task-mine.documents", offsets);
+  folder.write("task-mine.json", json.dump());
+  return json;
+}
+
+TaskSpec paragraphTask(int64_t length) {
+  TaskSpec task = questionTask();
+  task.kind = TaskSpec::Kind::Qa;
+  task.length = {length};
+  return task;
+}
+
+TEST(QuestionsWithParagraphs, SamplesAreFilledWithTheirOwnParagraphTheirGroupsAndOthers) {
+  TemporaryFolder folder;
+  writeParagraphs(folder, 120);
+  const auto made = TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kVocabulary);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_FALSE((*made)->hasDepths());
+  EXPECT_TRUE((*made)->sharing().wordings);
+  std::map<int64_t, Split> splits;
+  std::set<size_t> places;
+  for (int64_t length : {12, 30, 64, 65, 200})
+    for (Split split : kSplits) {
+      const int64_t count = *(*made)->sampleCount(length, split);
+      ASSERT_GT(count, 7);
+      std::set<int64_t> drawn;
+      for (int64_t index = 0; index < count; ++index) {
+        const auto sample = (*made)->sample(5, static_cast<uint64_t>(index), length, {std::nullopt, split});
+        ASSERT_TRUE(sample.ok()) << sample.status().message();
+        EXPECT_EQ(sample->tokens,
+                  (*made)->sample(5, static_cast<uint64_t>(index), length, {std::nullopt, split})->tokens);
+        const std::vector<int64_t> &tokens = sample->tokens;
+        ASSERT_EQ(static_cast<int64_t>(tokens.size()), length);
+        EXPECT_EQ(tokens[0], 1);
+        EXPECT_EQ(tokens[1], 2);
+        // Heading by heading, each with a whole paragraph that was not there yet.
+        size_t at = 2;
+        std::vector<int64_t> there;
+        while (tokens[at] >= 300 && tokens[at] < 500) {
+          EXPECT_EQ(tokens[at], 300 + static_cast<int64_t>(there.size()));
+          const int64_t paragraph = tokens[++at] - 500;
+          ASSERT_TRUE(paragraph >= 0 && paragraph < kParagraphs);
+          for (int64_t i = 0; i < paragraphSize(paragraph); ++i)
+            EXPECT_EQ(tokens[at++], 500 + paragraph);
+          EXPECT_EQ(std::count(there.begin(), there.end(), paragraph), 0);
+          there.push_back(paragraph);
+        }
+        const int64_t asked = tokens[at];
+        drawn.insert(asked);
+        // A question is in the same split at every length, by its own tokens.
+        EXPECT_EQ(splitOf(std::vector<int64_t>{asked, 800}), split);
+        EXPECT_EQ(tokens[at + 1], 800);
+        ASSERT_EQ(sample->positions, (std::vector<int64_t>{static_cast<int64_t>(at) + 1}));
+        EXPECT_EQ(sample->targets, (std::vector<int64_t>{900 + asked % 7}));
+        EXPECT_EQ(tokens[at + 2], sample->targets[0]);
+        // Its own paragraph, at any place; others of its group before paragraphs that are not.
+        const auto own = std::find(there.begin(), there.end(), asked % kParagraphs);
+        ASSERT_NE(own, there.end());
+        if (length == 200)
+          places.insert(static_cast<size_t>(own - there.begin()));
+        const int64_t group = asked % kParagraphs / kOfGroup;
+        const auto ofGroup =
+            std::count_if(there.begin(), there.end(), [&](int64_t p) { return p / kOfGroup == group; });
+        if (length >= 64) {
+          EXPECT_EQ(ofGroup, kOfGroup) << "a whole group and its headings take 33 tokens at most";
+          EXPECT_GT(static_cast<int64_t>(there.size()), kOfGroup);
+        }
+        // Less is left over than a paragraph takes that is not there.
+        EXPECT_LT(length - static_cast<int64_t>(at) - 3, 1 + 6);
+      }
+      EXPECT_EQ(static_cast<int64_t>(drawn.size()), count) << "one comes again before all have come";
+    }
+  EXPECT_GT(places.size(), 20u) << "own paragraphs are anywhere";
+  // Other paragraphs are drawn for each sample.
+  EXPECT_NE((*made)->sample(5, 0, 200)->tokens, (*made)->sample(6, 0, 200)->tokens);
+}
+
+TEST(QuestionsWithParagraphs, RefusesLengthsThatNothingFitsIntoOrNothingFills) {
+  TemporaryFolder folder;
+  writeParagraphs(folder, 120);
+  auto open = [&](int64_t length) {
+    return TaskGenerator::create(paragraphTask(length), folder.path(), nullptr, kVocabulary).status();
+  };
+  // The frame, a heading, 3 tokens or more, and 3 of the question: the shortest take 9.
+  EXPECT_TRUE(refused(open(8), "fit into 8 tokens"));
+  EXPECT_TRUE(open(12).ok());
+  // All paragraphs: 60 * (1 + 4.5) tokens.
+  EXPECT_TRUE(open(2 + 330 + 3).ok());
+  EXPECT_TRUE(refused(open(2 + 330 + 4), "its 60 paragraphs have 330 tokens, too few to fill samples of 336"));
+}
+
+TEST(QuestionsWithParagraphs, RefusesWhatIsNoFileOfThem) {
+  TemporaryFolder folder;
+  const nlohmann::json whole = writeParagraphs(folder, 120);
+  const auto with = [&](auto change) {
+    nlohmann::json json = whole;
+    change(json);
+    folder.write("task-mine.json", json.dump());
+    return TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kVocabulary).status();
+  };
+  using Json = nlohmann::json;
+  EXPECT_TRUE(with([](Json &) {}).ok());
+  EXPECT_TRUE(refused(with([](Json &json) { json.erase("paragraphs"); }), "paragraphs"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["paragraphs"] = 0; }), "'paragraphs' must be in 1..300"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["paragraphs"] = 59; }), "the last question has no answer"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["headings"].erase(3); }), "'headings' must be an array of 60"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["headings"][3] = {1000}; }), "which is no number below 1000"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["groups"][0][1] = 60; }), "'groups' has 60"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["groups"] = 3; }), "'groups' must be an array of arrays"));
+  EXPECT_TRUE(
+      refused(with([](Json &json) { json["questions"][5][0] = 10; }), "'questions' must be the number of a group"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["questions"][5][1] = -1; }), "'questions' has -1"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["questions"][5] = {0, 4, 4}; }), "each once"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["questions"].erase(0); }), "'questions' must be an array of 120"));
+  EXPECT_TRUE(refused(with([](Json &json) { json["frame"] = {{-4}}; }), "'frame' has -4"));
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -23,6 +24,7 @@ TaskSpec tokenTask(const std::string &kind, int64_t needles, int64_t queries = 1
   task.length = {96, 192};
   task.queries = queries;
   task.hops = 3;
+  task.repeats = {12, 6};
   task.keyTokens = {1000, 1064};
   task.valueTokens = {1064, 1128};
   task.noiseTokens = {0, 1000};
@@ -146,8 +148,8 @@ TEST_P(EveryTask, TokenSpaceSamplesHoldTheirPromises) {
       checkSample(sample, length, c.keyTokens(1));
       EXPECT_EQ(sample.answers(), c.answers);
       for (double depth : sample.answerDepth) {
-        EXPECT_GT(depth, 0.02);
-        EXPECT_LT(depth, 0.98);
+        EXPECT_GT(depth, generator->hasDepths() ? 0.02 : -1);
+        EXPECT_LT(depth, generator->hasDepths() ? 0.98 : 1e-9);
       }
     }
 }
@@ -162,10 +164,16 @@ TEST_P(EveryTask, WordSpaceSamplesHoldTheirPromises) {
   if (std::string(c.kind) == "variable_tracking")
     for (json &wordings : lexicon["wordings"])
       wordings[0]["lead"] = json::array({{{"slot", "value"}}});
+  if (std::string(c.kind) == "common_words") {
+    lexicon["alphabets"][0].clear(); // The numbers.
+    for (int64_t i = 0; i < 64; ++i)
+      lexicon["alphabets"][0].push_back({kValues + i});
+  }
   folder.write("lexicon-t.json", lexicon.dump());
   TaskSpec task = tokenTask(c.kind, c.needles, c.queries);
   task.space = TaskSpec::Space::Words;
   task.length = {160};
+  task.repeats = {4, 2};
   if (!c.words) {
     EXPECT_TRUE(refused(TaskGenerator::create(task, folder.path(), countingText({500}, 0, 1000), kVocabulary).status(),
                         "needs space \"tokens\""));
@@ -207,6 +215,8 @@ TEST_P(EveryTask, AskedDepthIsGiven) {
   for (double depth : {0.0, 0.25, 1.0}) {
     Sample sample = sampleOf(*generator, 3, 192, {depth, Split::Training});
     checkSample(sample, 192, c.keyTokens(1));
+    if (!generator->hasDepths()) // What is asked for is all over the context.
+      depth = 0;
     for (double given : sample.answerDepth)
       EXPECT_NEAR(given, depth, 0.01);
     EXPECT_NEAR(sample.depth, depth, 0.01);
@@ -219,13 +229,15 @@ INSTANTIATE_TEST_SUITE_P(Kinds, EveryTask,
                                            Case{"niah_multi_query", 6, 2, 2}, Case{"variable_tracking", 3, 1, 3},
                                            Case{"mqar", 6, 1, 6}, Case{"two_hop", 3, 2, 2}, Case{"counting", 20, 3, 3},
                                            Case{"near_keys", 6, 1, 6, /*words=*/false},
-                                           Case{"induction", 3, 2, 2, /*words=*/false}),
+                                           Case{"induction", 3, 2, 2, /*words=*/false}, Case{"common_words", 3, 1, 3},
+                                           Case{"frequent_words", 3, 1, 3}),
                          [](const auto &info) { return std::string(info.param.kind); });
 
 TEST(Tasks, EveryKindIsTested) {
-  EXPECT_EQ(taskKindNames(), (std::vector<std::string>{"counting", "induction", "mqar", "near_keys", "niah_multi_key",
-                                                       "niah_multi_query", "niah_multi_value", "niah_single",
-                                                       "passkeys", "two_hop", "variable_tracking"}));
+  EXPECT_EQ(taskKindNames(),
+            (std::vector<std::string>{"common_words", "counting", "frequent_words", "induction", "mqar", "near_keys",
+                                      "niah_multi_key", "niah_multi_query", "niah_multi_value", "niah_single",
+                                      "passkeys", "two_hop", "variable_tracking"}));
 }
 
 TEST(Tasks, MqarFillsTheSequenceWithoutBackground) {
@@ -426,6 +438,185 @@ TEST(Tasks, ManyValuesAreAskedInTheOrderOfTheContext) {
   }
 }
 
+/// The answers, each of one token, in their order.
+Piece answersOf(const Sample &sample) {
+  Piece answers;
+  for (int id = 0; id < sample.answers(); ++id) {
+    EXPECT_EQ(answerOf(sample, id).size(), 1u);
+    answers.push_back(answerOf(sample, id).at(0));
+  }
+  return answers;
+}
+
+/// What a word of a context is there for.
+struct Word {
+  int64_t token = 0, count = 0;
+  size_t first = 0; ///< Where it first stands.
+};
+
+/// The words of a context, the most frequent first, those as frequent in the order of their first place.
+std::vector<Word> wordsOf(const Piece &context) {
+  std::map<int64_t, Word> found;
+  for (size_t i = 0; i < context.size(); ++i)
+    ++found.emplace(context[i], Word{context[i], 0, i}).first->second.count;
+  std::vector<Word> words;
+  for (const auto &[token, word] : found)
+    words.push_back(word);
+  std::sort(words.begin(), words.end(),
+            [](const Word &a, const Word &b) { return a.count != b.count ? a.count > b.count : a.first < b.first; });
+  return words;
+}
+
+/// A task in token space with so many words that every split has its own, as long as RULER's.
+TaskSpec longTask(const std::string &kind, int64_t needles) {
+  TaskSpec task = tokenTask(kind, needles);
+  task.repeats = {30, 3}; // RULER's.
+  task.length = {512, 4096};
+  task.keyTokens = {2000, 20000};
+  return task;
+}
+
+TEST(Tasks, CommonWordsAreAskedInTheOrderOfTheirFirstPlace) {
+  auto generator = TaskGenerator::create(longTask("common_words", 10), "", nullptr, 20000);
+  ASSERT_TRUE(generator.ok()) << generator.status().message();
+  EXPECT_FALSE((*generator)->sharing().keys || (*generator)->sharing().values);
+  EXPECT_FALSE((*generator)->hasDepths());
+  std::set<int64_t> early;
+  for (int64_t length : {512, 513, 514, 4096})
+    for (Split split : kSplits)
+      for (uint64_t index = 0; index < 5; ++index) {
+        const Sample sample = sampleOf(**generator, index, length, {std::nullopt, split});
+        // The list is all but the question, which is one token, and the answers.
+        ASSERT_EQ(static_cast<int64_t>(sample.tokens.size()), length);
+        EXPECT_EQ(sample.positions.front(), length - 11);
+        EXPECT_EQ(sample.tokens[static_cast<size_t>(length - 11)], 1127) << "the last value asks";
+        const std::vector<Word> words = wordsOf(contextOf(sample, 1));
+        ASSERT_GT(words.size(), 11u);
+        const int64_t others = length - 11 - 10 * 30;
+        EXPECT_EQ(static_cast<int64_t>(words.size()), 10 + (others + 2) / 3);
+        Piece common;
+        for (size_t i = 0; i < words.size(); ++i) {
+          EXPECT_EQ(splitOf(Piece{words[i].token}), split);
+          const bool isLast = i + 1 == words.size() && others % 3 != 0;
+          EXPECT_EQ(words[i].count, i < 10 ? 30 : isLast ? others % 3 : 3);
+          if (i < 10)
+            common.push_back(words[i].token);
+        }
+        EXPECT_EQ(answersOf(sample), common);
+        // The list has no order: common words are in its first half about as often as in its second.
+        const Piece context = contextOf(sample, 1);
+        const int64_t half = static_cast<int64_t>(context.size()) / 2;
+        const std::set<int64_t> asked(common.begin(), common.end());
+        const auto before =
+            std::count_if(context.begin(), context.begin() + half, [&](int64_t token) { return asked.count(token); });
+        EXPECT_NEAR(before, 150, 45);
+        early.insert(before);
+      }
+  EXPECT_GT(early.size(), 10u);
+}
+
+TEST(Tasks, CommonWordsAreNumberedInWords) {
+  TemporaryFolder folder;
+  json lexicon = wordLexicon();
+  lexicon["alphabets"][0].clear();
+  for (int64_t i = 0; i < 64; ++i)
+    lexicon["alphabets"][0].push_back({kValues + i});
+  folder.write("lexicon-t.json", lexicon.dump());
+  TaskSpec task = tokenTask("common_words", 3);
+  task.space = TaskSpec::Space::Words;
+  task.repeats = {4, 2};
+  task.length = {160, 250};
+  auto generator = make(task, folder.path());
+  ASSERT_TRUE(generator);
+  size_t most = 0;
+  for (int64_t length = 160; length <= 250; ++length) {
+    const Sample sample = sampleOf(*generator, 0, length);
+    ASSERT_EQ(static_cast<int64_t>(sample.tokens.size()), length);
+    // Items `2 word 3 number 4` one after another, what no item fits into, and the question.
+    std::map<Piece, int64_t> counts;
+    size_t at = 2;
+    int64_t items = 0;
+    while (sample.tokens[at] == kFixed + 2) {
+      Piece word;
+      for (++at; sample.tokens[at] != kFixed + 3; ++at)
+        word.push_back(sample.tokens[at]);
+      EXPECT_EQ(sample.tokens[at + 1], kValues + items) << "numbers rise by one";
+      EXPECT_EQ(sample.tokens[at + 2], kFixed + 4);
+      at += 3;
+      ++items;
+      ++counts[word];
+    }
+    size_t filling = 0;
+    for (; sample.tokens[at] != kFixed + 6; ++at, ++filling)
+      EXPECT_EQ(sample.tokens[at], 7 + static_cast<int64_t>(filling % 3));
+    EXPECT_LT(filling, 6u) << "an item has 5 or 6 tokens";
+    most = std::max(most, filling);
+    std::set<Piece> common;
+    int fewer = 0;
+    for (const auto &[word, count] : counts) {
+      EXPECT_TRUE(count == 4 || count <= 2) << count;
+      fewer += count == 1;
+      if (count == 4)
+        common.insert(word);
+    }
+    EXPECT_LE(fewer, 1);
+    EXPECT_EQ(common, (std::set<Piece>{answerOf(sample, 0), answerOf(sample, 1), answerOf(sample, 2)}));
+    // One lead, list_join between answers.
+    EXPECT_EQ(sample.tokens[static_cast<size_t>(sample.positions[0])], kFixed + 9);
+    const size_t second = answerOf(sample, 0).size();
+    EXPECT_EQ(sample.tokens[static_cast<size_t>(sample.positions[second])], kFixed + 12);
+  }
+  EXPECT_GT(most, 0u) << "no length leaves anything over";
+}
+
+TEST(Tasks, FrequentWordsFollowZipfsLawAndAreAskedByFallingFrequency) {
+  for (double alpha : {1.5, 2.0, 3.0}) {
+    TaskSpec task = longTask("frequent_words", 3);
+    task.alpha = alpha;
+    task.length = {1024, 4096};
+    auto generator = TaskGenerator::create(task, "", nullptr, 20000);
+    ASSERT_TRUE(generator.ok()) << generator.status().message();
+    EXPECT_FALSE((*generator)->sharing().keys || (*generator)->sharing().values);
+    // The sum of k^-alpha: terms below a million, and the integral of the others.
+    double zeta = std::pow(1e6, 1 - alpha) / (alpha - 1);
+    for (double k = 1; k < 1e6; ++k)
+      zeta += std::pow(k, -alpha);
+    for (int64_t length : {1024, 1025, 4096})
+      for (Split split : kSplits) {
+        const Sample sample = sampleOf(**generator, 3, length, {std::nullopt, split});
+        ASSERT_EQ(static_cast<int64_t>(sample.tokens.size()), length);
+        EXPECT_EQ(sample.positions.front(), length - 4);
+        EXPECT_EQ(sample.tokens[static_cast<size_t>(length - 4)], 1127) << "the last value asks";
+        const Piece context = contextOf(sample, 1);
+        const std::vector<Word> words = wordsOf(context);
+        EXPECT_EQ(words[0].token, kValues) << "the first value is the noise";
+        Piece next;
+        for (size_t rank = 1; rank <= 3; ++rank) {
+          EXPECT_GT(words[rank].count, words[rank + 1].count);
+          next.push_back(words[rank].token);
+        }
+        EXPECT_EQ(answersOf(sample), next);
+        // So many words n that rank 2 occurs floor(n / zeta / 2^alpha) times; in the text are fewer, as floors are.
+        const double low = static_cast<double>(words[1].count) * zeta * std::pow(2, alpha);
+        const double high = static_cast<double>(words[1].count + 1) * zeta * std::pow(2, alpha);
+        for (size_t rank = 0; rank < words.size(); ++rank) {
+          const double share = std::pow(static_cast<double>(rank + 1), -alpha) / zeta;
+          // What is left over is noise, too, less than one more word takes of each rank.
+          const double over = rank == 0 ? static_cast<double>(words.size()) : 0;
+          EXPECT_GE(static_cast<double>(words[rank].count), std::floor(low * share)) << rank;
+          EXPECT_LE(static_cast<double>(words[rank].count), std::ceil(high * share) + over) << rank;
+          if (rank > 0) {
+            EXPECT_EQ(splitOf(Piece{words[rank].token}), split);
+          }
+        }
+        EXPECT_LT(high / zeta * std::pow(static_cast<double>(words.size() + 1), -alpha), 1.5) << "no rank is left out";
+        // The text has no order.
+        const auto half = context.begin() + static_cast<std::ptrdiff_t>(context.size() / 2);
+        EXPECT_NEAR(static_cast<double>(std::count(context.begin(), half, kValues)) / words[0].count, 0.5, 0.1);
+      }
+  }
+}
+
 TEST(Tasks, BackgroundComesFromThePartOfItsSplit) {
   auto text = countingText({900}, 2.0 / 3); // 300 tokens for each
   auto generator = TaskGenerator::create(tokenTask("niah_single", 1), "", text, kVocabulary);
@@ -511,6 +702,30 @@ TEST(Tasks, WhatCannotBeDoneIsRefusedByName) {
   EXPECT_TRUE(refused(with(tokenTask("near_keys", 3), [](TaskSpec &t) { t.keyLength = 1; }), "'key_length' of 2"));
   EXPECT_TRUE(refused(with(tokenTask("induction", 3), [](TaskSpec &t) { t.keyLength = 0; }), "1..65536"));
   EXPECT_TRUE(refused(with(tokenTask("induction", 3), [](TaskSpec &t) { t.queries = 4; }), "more than its 3 needles"));
+  const TaskSpec common = tokenTask("common_words", 3), frequent = tokenTask("frequent_words", 3);
+  EXPECT_TRUE(refused(with(common, [](TaskSpec &t) { t.repeats = {6, 6}; }), "'repeats' must be two numbers"));
+  EXPECT_TRUE(refused(with(common, [](TaskSpec &t) { t.repeats = {6, 0}; }), "'repeats' must be two numbers"));
+  EXPECT_TRUE(refused(with(common, [](TaskSpec &t) { t.length = {45}; }), "45 tokens have no room"));
+  EXPECT_TRUE(refused(with(common, [](TaskSpec &t) { t.length = {96, 4096}; }), "different keys and there are 64"));
+  EXPECT_TRUE(refused(with(frequent, [](TaskSpec &t) { t.alpha = 1; }), "'alpha' must be above 1"));
+  EXPECT_TRUE(refused(with(common, [](TaskSpec &t) { t.length = {41}; }), "room for its list, of 42 words at least"));
+  EXPECT_TRUE(refused(with(frequent, [](TaskSpec &t) { t.length = {66}; }), "66 tokens have no room for its needles"));
+  EXPECT_TRUE(refused(with(frequent, [](TaskSpec &t) { t.length = {62}; }), "room for its text, of 63 words at least"));
+  EXPECT_TRUE(refused(with(frequent, [](TaskSpec &t) { t.needles = 60000; }), "a longer text than any"));
+  EXPECT_TRUE(refused(with(frequent, [](TaskSpec &t) { t.valueTokens = {1064, 1065}; }), "'value_tokens' must have 2"));
+  // A longer sample than the task's own lengths has more words than there are keys, and in words than there are
+  // numbers.
+  EXPECT_TRUE(refused(make(common)->checkLength(4096), "4096 tokens: it needs"));
+  EXPECT_TRUE(refused(make(common)->sample(0, 0, 4096).status(), "4096 tokens: it needs"));
+  TaskSpec numbered = common;
+  numbered.space = TaskSpec::Space::Words;
+  numbered.repeats = {4, 2};
+  numbered.length = {300};
+  EXPECT_TRUE(refused(TaskGenerator::create(numbered, folder.path(), nullptr, kVocabulary).status(),
+                      "numbers for lists of 32 words, and 300 tokens hold longer ones"));
+  numbered.repeats = {30, 2};
+  EXPECT_TRUE(refused(TaskGenerator::create(numbered, folder.path(), nullptr, kVocabulary).status(),
+                      "its list has 92 words at least, and there are numbers for 32"));
   // 12 beginnings of one token each could be met at 432 places.
   EXPECT_TRUE(
       refused(with(tokenTask("induction", 12), [](TaskSpec &t) { t.keyLength = 1; }), "told apart by no 1 tokens"));

@@ -23,6 +23,8 @@ TEST(TaskRoom, GeneratorsNeedWhatTheTableSays) {
     task.queries = row.at("queries");
     task.hops = row.value("hops", task.hops);
     task.keyLength = row.value("key_length", task.keyLength);
+    task.repeats = row.value("repeats", task.repeats);
+    task.alpha = row.value("alpha", task.alpha);
     task.valueLength = row.at("value_length");
     task.length = {tokens};
     task.background = TaskSpec::Background::Noise;

@@ -31,7 +31,7 @@ DATA = ["tokenize", "--field", "text", "--field", "messages", "--separator", "\f
 def make_task(**keys):
     """A [[task]] of niah_single as a resolved spec has it, but for these keys."""
     return {"name": "t", "kind": "niah_single", "keys": "words", "values": "number", "value_length": 7, "needles": 4,
-            "chat": True, **keys}
+            "chat": True, "length": [512], "repeats": [30, 3], **keys}
 
 
 def run(*arguments):
@@ -163,6 +163,8 @@ class MorphDataTest(unittest.TestCase):
             self.assertEqual(sorted(wordings), ["evaluation", "selection", "training"])
             links = ("link",) if kind in ("variable_tracking", "two_hop") else ()
             for part in ("prefix", "needle", "question", "lead", *links):
+                if (kind, part) == ("frequent_words", "needle"):  # A coded word, and nothing around it.
+                    continue
                 texts = [{json.dumps(wording[part]) for wording in wordings[split]} for split in wordings]
                 self.assertEqual(len(set.union(*texts)), sum(map(len, texts)), f"{kind}: {part}")
 
@@ -193,6 +195,34 @@ class MorphDataTest(unittest.TestCase):
         self.assertEqual([tokenizer.decode(piece) for piece in lexicon["alphabets"][0]],
                          [f" {count}" for count in range(1, 13)])
 
+    def test_words_of_lists_and_coded_texts(self):
+        from transformers import AutoTokenizer
+
+        for folder, has_words in ((self.tiny, False), (self.byte_level, True)):
+            decode = AutoTokenizer.from_pretrained(folder).decode
+            task = make_task(kind="common_words", needles=10, length=[512, 30000], repeats=[30, 3])
+            lexicon = morph_lexicon.make_lexicon(str(folder), task, 0)
+            numbers = [decode(piece) for piece in lexicon["alphabets"][0]]
+            # Items of three tokens, a number, a point and a word: as many numbers as the longest sample can take.
+            self.assertEqual(numbers, [f" {number}" for number in range(1, 10002)])
+            words = [decode(piece) for piece in lexicon["keys"]]
+            self.assertEqual(len(set(words)), len(words))
+            self.assertGreaterEqual(len(words), 10 + 10000 // 3)
+            for word in words:
+                self.assertRegex(word, "^ [a-z]{4,12}$")
+            whole = [word for word, piece in zip(words, lexicon["keys"]) if len(piece) == 1]
+            self.assertEqual(bool(set(whole) & {" " + word.lower() for word in morph_lexicon.THINGS}), has_words)
+            for wordings in lexicon["wordings"].values():
+                for wording in wordings:
+                    self.assertIn("10", decode([i for part in wording["question"] for i in part["tokens"]]))
+                    self.assertTrue(all("tokens" in part for part in wording["lead"]), "the lead tells no word")
+            lexicon = morph_lexicon.make_lexicon(str(folder), make_task(kind="frequent_words", needles=3), 0)
+            coded = {decode(piece) for piece in lexicon["keys"]}
+            self.assertEqual(len(coded), morph_lexicon.WHOLE_KEYS)
+            self.assertTrue(all(len(word) == 7 and word[0] == " " and word[1:].islower() for word in coded))
+            self.assertEqual([decode(piece) for piece in lexicon["alphabets"][0]], [" ..."])
+            self.assertEqual(decode(lexicon["repeat"]), " ...")
+
     def test_lexicon_file(self):
         task = make_task(value_length=5)
         lexicon = self.lexicon(self.byte_level, task)
@@ -214,6 +244,9 @@ class MorphDataTest(unittest.TestCase):
         self.refused(run(*base, json.dumps(make_task(value_length=0))), "'value_length'")
         self.refused(run(*base, json.dumps(make_task(kind="counting", needles=0))), "'needles'")
         self.refused(run(*base, json.dumps(make_task(kind="near_keys"))), "counting")
+        self.refused(run(*base, json.dumps(make_task(kind="frequent_words", needles=0))), "'needles'")
+        self.refused(run(*base, json.dumps(make_task(kind="common_words", repeats=[3]))), "'repeats' must be two numbers")
+        self.refused(run(*base, json.dumps(make_task(kind="common_words", length=[]))), "'length' must be a list")
         self.refused(run(*base, '{"name": "t", "kind": "mqar", "keys": "words"}'), "'values' is missing")
         self.refused(run(*base, self.folder / "none"), "none", "No such file")
         self.assertFalse((self.folder / "none.json").exists())

@@ -25,7 +25,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     TaskParameters parameters;
     parameters.name = name;
     parameters.needles = 2;
-    const int64_t keys = kind.keysOfSample(parameters);
+    parameters.repeats = {2, 1}; // A short list, for lexicons are small.
+    parameters.alpha = 3;
+    const int64_t keys = kind.keysOfSample(parameters, *lexicon, 0);
     if (!kind.check(parameters, *lexicon).ok() || keys > static_cast<int64_t>(lexicon->keys.size()))
       continue;
     const auto shared = std::make_shared<const Lexicon>(*lexicon);
@@ -34,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       const Pool pool(shared, split, sharing);
       Random random(0, name, size);
       for (const Wording &wording : pool.wordings())
-        kind.plan(parameters, pool, wording, random, std::nullopt);
+        kind.plan(parameters, pool, wording, random, {});
     }
   }
   return 0;

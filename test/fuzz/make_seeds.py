@@ -79,6 +79,8 @@ TASKS = [
     {"name": "marks", "kind": "counting", "needles": 3, "background": "noise"},
     {"name": "alike", "kind": "near_keys", "needles": 2, "key_length": 2, "background": "noise"},
     {"name": "again", "kind": "induction", "needles": 2, "key_length": 3, "background": "noise"},
+    {"name": "list", "kind": "common_words", "needles": 2, "repeats": [4, 2]},
+    {"name": "coded", "kind": "frequent_words", "needles": 1, "alpha": 2.5},
 ]
 
 WORDING = {
@@ -139,6 +141,7 @@ def make_weights():
 
 def make_data():
     write("lexicon", "whole", json.dumps(LEXICON))
+    write("lexicon", "list", json.dumps({**LEXICON, "alphabets": [[[10 + i] for i in range(8)]], "value": [0]}))
     for dtype, code in (("u16", "<H"), ("u32", "<I")):
         tokens = b"".join(struct.pack(code, i % 200) for i in range(60))
         head = {"dtype": dtype, "count": 60, "documents": 8, "holdout": 0.25}

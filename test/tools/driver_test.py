@@ -163,7 +163,7 @@ class DriverTest(unittest.TestCase):
             file.write_text(text.replace("{python}", sys.executable, 1))
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
         for name in ("morph_data.py", "morph_lexicon.py", "data/files.py", "data/sources.py", "data/tokens.py",
-                     "data/questions.py", "export/morph_export.py", "export/check_export.py",
+                     "data/questions.py", "data/paragraphs.py", "export/morph_export.py", "export/check_export.py",
                      "export/modeling_morph.py", "export/configuration_morph.py", "export/targets/__init__.py",
                      "report/report.py"):
             script = self.root / "source/tools/python" / name

@@ -48,9 +48,13 @@ int64_t answerTokens(const TaskSpec &task) {
     return task.needles * tokens;
   case TaskSpec::Kind::VariableTracking: // Answers are keys.
     return task.hops * (task.space == TaskSpec::Space::Words ? 3 : 1);
+  case TaskSpec::Kind::CommonWords: // The same.
+  case TaskSpec::Kind::FrequentWords:
+    return task.needles * (task.space == TaskSpec::Space::Words ? 3 : 1);
   case TaskSpec::Kind::Counting: // A space and the digits of at most 65536.
     return task.queries * (task.space == TaskSpec::Space::Words ? 6 : 1);
   case TaskSpec::Kind::Jsonl: // Answers of a few words; they are read later.
+  case TaskSpec::Kind::Qa:
     return 16;
   case TaskSpec::Kind::TwoHop:
   case TaskSpec::Kind::Induction:

@@ -71,7 +71,7 @@ StatusOr<std::string> morph::writeQuestions(const Toolchain &tools, const Resolv
                                         std::to_string(resolved.modelInfo.vocab)};
   const size_t before = arguments.size();
   for (const TaskSpec &task : resolved.tasks)
-    if (task.kind == TaskSpec::Kind::Jsonl)
+    if (task.path)
       arguments.insert(arguments.end(),
                        {"--task", toJson(task).dump(), "--out", (folder / ("task-" + task.name)).string()});
   if (arguments.size() == before)
@@ -85,7 +85,7 @@ StatusOr<std::string> morph::writeLexicons(const Toolchain &tools, const Resolve
                                         std::to_string(resolved.seed)};
   const size_t before = arguments.size();
   for (const TaskSpec &task : resolved.tasks)
-    if (task.space == TaskSpec::Space::Words && task.kind != TaskSpec::Kind::Jsonl)
+    if (task.space == TaskSpec::Space::Words && !task.path)
       arguments.insert(arguments.end(), {"--task", toJson(task).dump(), "--out",
                                          (folder / ("lexicon-" + task.name + ".json")).string()});
   if (arguments.size() == before)

@@ -20,7 +20,8 @@ StatusOr<std::string> runDataScript(const Toolchain &tools, std::vector<std::str
 std::vector<fs::path> filesOfText(const std::string &entry);
 /// Writes `text.{tokens,documents,json}` of [data]; what the script says of it.
 StatusOr<std::string> writeText(const Toolchain &tools, const ResolvedSpec &resolved, const fs::path &folder);
-/// Writes `task-NAME.{tokens,documents,json}` of each task of kind jsonl; what the script says of it.
+/// Writes `task-NAME.{tokens,documents,json}` of each task that reads a file (kinds jsonl and qa); what the script says
+/// of it.
 StatusOr<std::string> writeQuestions(const Toolchain &tools, const ResolvedSpec &resolved, const fs::path &folder);
 /// Writes `lexicon-NAME.json` of each synthetic task in words; what the script says of it.
 StatusOr<std::string> writeLexicons(const Toolchain &tools, const ResolvedSpec &resolved, const fs::path &folder);

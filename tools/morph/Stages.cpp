@@ -265,8 +265,8 @@ Status Pipeline::data() {
   const DataSpec &section = resolved_.data;
   Inputs inputs;
   inputs.sections = {"data", "tasks", "model_info"};
-  inputs.scripts = {"morph_data.py",   "morph_lexicon.py", "data/files.py",
-                    "data/sources.py", "data/tokens.py",   "data/questions.py"};
+  inputs.scripts = {"morph_data.py",  "morph_lexicon.py",  "data/files.py",     "data/sources.py",
+                    "data/tokens.py", "data/questions.py", "data/paragraphs.py"};
   inputs.packages = {"tokenizers", "transformers", "jinja2", "numpy", "pyarrow", "zstandard"};
   std::vector<std::string> entries = section.text;
   for (const TaskSpec &task : resolved_.tasks)

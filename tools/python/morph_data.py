@@ -13,16 +13,7 @@ import sys
 
 import morph_lexicon
 from data import questions, tokens
-from data.files import InputError, blocks, parse_json, tokenizer_file, whole_file
-
-
-def read_text(path):
-    """The text of a plain or packed UTF-8 file."""
-    try:
-        return b"".join(blocks(path)).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}",
-                         "convert it, for example with iconv") from error
+from data.files import InputError, parse_json, read_text, tokenizer_file, whole_file
 
 
 def tokenize(arguments):
@@ -48,7 +39,7 @@ def write_lexicon(tokenizer, task, out, seed):
 
 
 def write_questions(arguments):
-    """The token files of tasks of kind jsonl (runtime/data/Questions.h)."""
+    """The token files of tasks of kinds jsonl and qa (runtime/data/Questions.h)."""
     if len(arguments.task) != len(arguments.out):
         raise InputError("each --task needs an --out")
     for task, out in zip(arguments.task, arguments.out):
@@ -138,7 +129,7 @@ def main():
     command = commands.add_parser("questions", help="your own questions to token files")
     command.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model's tokenizer")
     command.add_argument("--task", required=True, action="append", metavar="JSON",
-                         help="a [[task]] of kind jsonl as JSON; may be given again, each with its --out")
+                         help="a [[task]] of kind jsonl or qa as JSON; may be given again, each with its --out")
     command.add_argument("--out", required=True, action="append", metavar="PREFIX",
                          help="PREFIX.{tokens,documents,json} are written")
     command.add_argument("--vocab", type=int, required=True, metavar="N", help="the model's vocabulary; 0: the tokenizer's")

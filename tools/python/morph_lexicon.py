@@ -36,12 +36,13 @@ ORDINALS = """first second third fourth fifth sixth seventh eighth ninth tenth e
 fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth""".split()
 NOUNS = {"number": "number", "words": "word", "uuid": "uuid"}
 REPEAT = " The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+NOISE = " ..."  # The most frequent word of a coded text, which is not asked for.
 # Kinds in words; near_keys and induction are in token ids only.
 KINDS = ("passkeys", "niah_single", "niah_multi_key", "niah_multi_value", "niah_multi_query", "variable_tracking",
-         "mqar", "two_hop", "counting")
+         "mqar", "two_hop", "counting", "common_words", "frequent_words")
 VERIFIED_SAMPLES = 24  # of each wording
 VERIFIED_VALUES = 256
-WHOLE_NUMBERS, WHOLE_UUIDS, WHOLE_KEYS, UUID_PARTS = 65536, 16384, 8192, 1024
+WHOLE_NUMBERS, WHOLE_UUIDS, WHOLE_KEYS, UUID_PARTS, LEAST_WORDS = 65536, 16384, 8192, 1024, 1024
 SLOT = re.compile(r"\{(keys|key|value|source)\}")
 
 
@@ -152,6 +153,50 @@ COUNTING_WORDINGS = {
          "lead": "Special magic letters from{key}:"},
     ],
 }
+# {count} is how many are asked for. The order of the answers is said: the samples' is the only one.
+COMMON_WORDINGS = {
+    "training": [
+        {"prefix": "Goods were unloaded one by one and noted below. Some came again and again.\n\n",
+         "needle": "{value}:{key}", "question": "\n\nWhich {count} goods came the most often? Name them as they came first.",
+         "lead": "The {count} goods that came the most often:"},
+        {"prefix": "An index has these entries. Watch for those that are repeated most.\n\n",
+         "needle": "{value}.{key};", "question": "\n\nGive the {count} entries repeated most, the earliest first.",
+         "lead": "Entries repeated most:"},
+    ],
+    "selection": [
+        {"prefix": "Voters wrote these names on their slips. Find out who is ahead.\n\n",
+         "needle": "{value}){key}", "question": "\n\nWho are the {count} names ahead, in the order of their first slips?",
+         "lead": "The {count} names ahead are:"},
+    ],
+    "evaluation": [
+        {"prefix": "Below is a numbered list of words. In these words, some appear more often than others. Memorize the "
+                   "ones that appear most often.\n\n",
+         "needle": "{value}.{key}",
+         "question": "\n\nWhat are the {count} most common words in the above list, in the order in which they first appear?",
+         "lead": "The {count} words that appear most often in the list are:"},
+    ],
+}
+FREQUENT_WORDINGS = {
+    "training": [
+        {"prefix": "Somebody tapped these signals. Ignore the pauses and note how often each came.\n\n",
+         "question": "\n\nWhich {count} signals came the most often? Begin with the one that came most.",
+         "lead": "The {count} signals that came the most often:"},
+        {"prefix": "This is a log of calls of birds, with silence between them. Keep a tally of the calls.\n\n",
+         "question": "\n\nRank the top {count} calls of the log, the most common one first.", "lead": "Top {count} calls:"},
+    ],
+    "selection": [
+        {"prefix": "A machine has printed labels and gaps. Count the labels.\n\n",
+         "question": "\n\nOf which {count} labels are there the most, from the largest number down?",
+         "lead": "There are the most of these {count} labels:"},
+    ],
+    "evaluation": [
+        {"prefix": "Read the following coded text and track the frequency of each coded word. Find the {count} most "
+                   "frequently appeared coded words.\n\n",
+         "question": "\n\nPlease ignore the dots. What are the {count} most frequently appeared words in the above coded "
+                     "text, in order of falling frequency?",
+         "lead": "The {count} most frequently appeared words are:"},
+    ],
+}
 
 
 def needle_wordings(kind, noun, phrase):
@@ -172,6 +217,13 @@ def needle_wordings(kind, noun, phrase):
                  "question": put(wording["ask"], plural or asks_all), "lead": put(wording["lead"], plural)}
         return {**parts, "link": put(wording["link"], phrase)} if kind == "two_hop" else parts
     return {split: [write(wording) for wording in wordings] for split, wordings in WORDINGS.items()}
+
+
+def list_wordings(wordings, task):
+    """Wordings with the number of words that are asked for; a word of a text has nothing around it."""
+    put = lambda text: text.replace("{count}", str(task.get("needles")))
+    return {split: [{"needle": "{key}", **{part: put(text) for part, text in wording.items()}} for wording in several]
+            for split, several in wordings.items()}
 
 
 def different(count, draw):
@@ -197,6 +249,22 @@ def random_uuid(generator):
 def name_pool(generator, most=WHOLE_KEYS):
     """Names of variables as in RULER: five capital letters."""
     return different(most, lambda: "".join(generator.choice(string.ascii_uppercase) for _ in range(5)))
+
+
+def word_pool(generator, pieces, count):
+    """At least `count` different words: those that the tokenizer has whole (of a trained one of real words, English ones
+    for the most part), and where these are too few made up ones of syllables, as "kudalo"."""
+    entries = sorted(pieces.tokenizer.get_vocab())
+    words = {match[1]: None for entry in entries if (match := re.fullmatch("[\u0120\u2581 ]([a-z]{4,12})", entry))}
+    letter = lambda letters: letters[generator.randrange(len(letters))]
+    while len(words) < count:
+        words["".join(letter("bdfgklmnprstvz") + letter("aeiou") for _ in range(3))] = None
+    return list(words)
+
+
+def coded_pool(generator):
+    """Words of a coded text as in RULER: six random letters."""
+    return different(WHOLE_KEYS, lambda: "".join(generator.choice(string.ascii_lowercase) for _ in range(6)))
 
 
 def joins(pieces, alphabets, value, generator):
@@ -237,27 +305,39 @@ def texts_of(task, seed, pieces):
     """What the task is written with: texts of keys, values and wordings, `{slot}` where a piece goes."""
     generator = random.Random(f"{seed}/{task['name']}")
     kind, keys, values, length = task["kind"], task["keys"], task["values"], task["value_length"]
+    # Of a list, whose item is three tokens at least: its number, a point, the word.
+    items = max(task["length"]) // 3 + 1 if kind == "common_words" else 0
     if keys == "numbers":
         key_pool = number_pool(generator, 7, WHOLE_KEYS)
     elif keys == "uuid":
         key_pool = different(WHOLE_KEYS, lambda: random_uuid(generator))
     elif kind == "passkeys":
         key_pool = ORDINALS
+    elif kind == "common_words":
+        key_pool = word_pool(generator, pieces, max(LEAST_WORDS, task["needles"] + items // task["repeats"][1]))
+    elif kind == "frequent_words":
+        key_pool = coded_pool(generator)
     else:
         key_pool = name_pool(generator) if kind == "variable_tracking" else CITIES
     if kind == "counting":
         alphabets, value = [[f" {count}" for count in range(1, task["needles"] + 1)]], [0]
+    elif kind == "common_words":
+        alphabets, value = [[f" {number}" for number in range(1, items + 1)]], [0]
+    elif kind == "frequent_words":
+        alphabets, value = [[NOISE]], [0]
     elif values == "number":
         alphabets, value = number_values(pieces, length, generator)
     elif values == "uuid":
         alphabets, value = uuid_values(pieces, generator)
     else:
         alphabets, value = [[" " + word for word in (NATO if kind == "passkeys" else THINGS)]], [0] * length
-    special = {"passkeys": PASSKEY_WORDINGS, "variable_tracking": TRACKING_WORDINGS, "counting": COUNTING_WORDINGS}
+    special = {"passkeys": PASSKEY_WORDINGS, "variable_tracking": TRACKING_WORDINGS, "counting": COUNTING_WORDINGS,
+               "common_words": list_wordings(COMMON_WORDINGS, task), "frequent_words": list_wordings(FREQUENT_WORDINGS, task)}
     wordings = special[kind] if kind in special else \
         needle_wordings(kind, NOUNS[values], values == "words" and length > 1)
     return {"keys": [" " + key for key in key_pool], "alphabets": alphabets, "value": value, "wordings": wordings,
-            "key_join": ",", "answer_join": ".\n", "list_join": ",", "repeat": REPEAT}
+            "key_join": ",", "answer_join": ".\n", "list_join": ",",
+            "repeat": NOISE if kind in ("common_words", "frequent_words") else REPEAT}
 
 
 class Pieces:
@@ -331,8 +411,9 @@ def fill(template, slots, tokens):
 
 def compose(source, wording, generator, tokens):
     """A sample without background in one wording, of texts or of tokens by what `source` and `wording` hold;
-    `generator` decides what is drawn."""
+    `generator` decides what is drawn. A lead without slots is of a kind that fills its context and asks for keys."""
     empty = [] if tokens else ""
+    asks_keys = not (any("slot" in part for part in wording["lead"]) if tokens else SLOT.search(wording["lead"]))
     count = min(4, len(source["keys"]))
     chosen = generator.sample(range(len(source["keys"])), count)
     values = []
@@ -347,11 +428,14 @@ def compose(source, wording, generator, tokens):
         between.join(pieces)
     result = fill(wording["prefix"], {}, tokens)
     for i, (key, value) in enumerate(zip(keys, values)):
-        result = result + source["repeat"] + fill(wording["needle"], {"key": key, "value": value}, tokens)
+        between = empty if asks_keys and i % 2 else source["repeat"]
+        result = result + between + fill(wording["needle"], {"key": key, "value": value}, tokens)
         if "link" in wording and i:
             result = result + fill(wording["link"], {"key": key, "source": keys[i - 1]}, tokens)
     slots = {"key": keys[0], "keys": join(keys, source["key_join"]), "value": values[0]}
-    result = result + source["repeat"] + fill(wording["question"], slots, tokens)
+    result = result + source["repeat"] * (2 if asks_keys else 1) + fill(wording["question"], slots, tokens)
+    if asks_keys:
+        return result + fill(wording["lead"], {}, tokens) + join(keys, source["list_join"])
     for i, (key, value) in enumerate(zip(keys, values)):
         result = result + (source["answer_join"] if i else empty)
         result = result + fill(wording["lead"], {"key": key, "value": value}, tokens) + value
@@ -386,8 +470,16 @@ def make_lexicon(folder, task, seed):
     for key, allowed in (("keys", ("words", "numbers", "uuid")), ("values", ("number", "words", "uuid"))):
         if task[key] not in allowed:
             raise LexiconError(f"task '{task['name']}': '{key}' must be one of {', '.join(allowed)}, not {task[key]!r}")
-    if task["kind"] == "counting" and not (isinstance(task.get("needles"), int) and 1 <= task["needles"] <= WHOLE_NUMBERS):
+    is_count = lambda number: type(number) is int and 1 <= number <= WHOLE_NUMBERS
+    if task["kind"] in ("counting", "common_words", "frequent_words") and not is_count(task.get("needles")):
         raise LexiconError(f"task '{task['name']}': 'needles' must be in 1..{WHOLE_NUMBERS}")
+    if task["kind"] == "common_words":
+        lists = {"length": task.get("length"), "repeats": task.get("repeats")}
+        for key, numbers in lists.items():
+            if not isinstance(numbers, list) or not numbers or not all(type(number) is int and number >= 1 for number in numbers):
+                raise LexiconError(f"task '{task['name']}': '{key}' must be a list of numbers of 1 or more")
+        if len(task["repeats"]) != 2:
+            raise LexiconError(f"task '{task['name']}': 'repeats' must be two numbers")
     if not isinstance(task["value_length"], int) or not 1 <= task["value_length"] <= 4096:
         raise LexiconError(f"task '{task['name']}': 'value_length' must be in 1..4096, not {task['value_length']!r}")
     try:

@@ -14,7 +14,9 @@ namespace {
 
 class CountingKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.queries + 1; }
+  int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &, int64_t) const override {
+    return parameters.queries + 1;
+  }
   int64_t allQueries(const TaskParameters &parameters) const override {
     // As many queries as marks would leave nothing to count.
     return std::min(parameters.queries, parameters.needles);
@@ -32,7 +34,7 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     const int64_t asked = parameters.queries, free = parameters.needles - asked;
     const std::vector<int64_t> keys = random.choose(asked + 1, static_cast<int64_t>(pool.keys().size()));
@@ -49,8 +51,9 @@ public:
     for (size_t key = 0; key < counts.size(); ++key)
       for (int64_t i = 0; i < counts[key]; ++i) {
         const Piece &tokens = pool.keys()[keys[key]];
-        marks.push_back({fill(wording.needle, {{"key", tokens}, {"value", {}}}),
-                         depth && static_cast<int64_t>(key) < asked ? *depth : drawDepth(parameters, random)});
+        marks.push_back(
+            {fill(wording.needle, {{"key", tokens}, {"value", {}}}),
+             room.depth && static_cast<int64_t>(key) < asked ? *room.depth : drawDepth(parameters, random)});
         keyOf.push_back(key);
       }
     // Marks of equal depth keep the plan's order, which must not tell how they are divided.

@@ -20,7 +20,7 @@ constexpr int kTries = 256;
 
 class InductionKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &) const override { return 0; }
+  int64_t keysOfSample(const TaskParameters &, const Lexicon &, int64_t) const override { return 0; }
 
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
     if (!lexicon.keys.empty())
@@ -40,7 +40,7 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     std::vector<Piece> beginnings, values;
     for (int attempt = 0; attempt < kTries; ++attempt) {
@@ -56,8 +56,8 @@ public:
     for (int64_t i = 0; i < parameters.needles; ++i)
       plan.needles.push_back({join(beginnings[i], values[i]), drawDepth(parameters, random)});
     for (int64_t i : random.choose(parameters.queries, parameters.needles)) {
-      if (depth)
-        plan.needles[i].depth = *depth;
+      if (room.depth)
+        plan.needles[i].depth = *room.depth;
       plan.answers.push_back({beginnings[i], values[i], static_cast<size_t>(i)});
     }
     return plan;

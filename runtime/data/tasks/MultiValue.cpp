@@ -11,7 +11,7 @@ namespace {
 
 class MultiValueKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &) const override { return 1; }
+  int64_t keysOfSample(const TaskParameters &, const Lexicon &, int64_t) const override { return 1; }
   int64_t allQueries(const TaskParameters &) const override { return 1; }
 
   Status check(const TaskParameters &parameters, const Lexicon &) const override {
@@ -21,12 +21,12 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     const Piece &key = pool.keys()[static_cast<size_t>(random.below(static_cast<int64_t>(pool.keys().size())))];
     std::vector<double> depths;
     for (int64_t i = 0; i < parameters.needles; ++i)
-      depths.push_back(depth ? *depth : drawDepth(parameters, random));
+      depths.push_back(room.depth ? *room.depth : drawDepth(parameters, random));
     std::sort(depths.begin(), depths.end());
     for (int64_t i = 0; i < parameters.needles; ++i) {
       Piece value = pool.drawValue(random);

@@ -11,7 +11,9 @@ namespace {
 
 class NearKeysKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles; }
+  int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &, int64_t) const override {
+    return parameters.needles;
+  }
 
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
     if (lexicon.keyParts < 2)
@@ -22,14 +24,14 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     const std::vector<Piece> keys = pool.drawNearKeys(parameters.needles, random);
     std::vector<Piece> values;
     for (const Piece &key : keys) {
       values.push_back(pool.drawValue(random));
       plan.needles.push_back({fill(wording.needle, {{"key", key}, {"value", values.back()}}),
-                              depth ? *depth : drawDepth(parameters, random)});
+                              room.depth ? *room.depth : drawDepth(parameters, random)});
     }
     for (int64_t i : random.choose(parameters.needles, parameters.needles))
       plan.answers.push_back(

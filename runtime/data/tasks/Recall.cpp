@@ -16,14 +16,16 @@ class RecallKind : public TaskKind {
 public:
   explicit RecallKind(bool asksAll) : asksAll_(asksAll) {}
 
-  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles; }
+  int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &, int64_t) const override {
+    return parameters.needles;
+  }
 
   Status check(const TaskParameters &parameters, const Lexicon &) const override {
     return asksAll_ ? Status() : checkQueries(parameters);
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     std::vector<int64_t> keys = random.choose(parameters.needles, static_cast<int64_t>(pool.keys().size()));
     std::vector<int64_t> asked = random.choose(asksAll_ ? parameters.needles : parameters.queries, parameters.needles);
@@ -36,8 +38,8 @@ public:
     std::vector<int64_t> askedKeys;
     std::vector<Answer> answers;
     for (int64_t needle : asked) {
-      if (depth)
-        plan.needles[needle].depth = *depth;
+      if (room.depth)
+        plan.needles[needle].depth = *room.depth;
       askedKeys.push_back(keys[needle]);
       answers.push_back({{}, values[needle], static_cast<size_t>(needle)});
     }

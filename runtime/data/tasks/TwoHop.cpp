@@ -12,7 +12,9 @@ namespace {
 
 class TwoHopKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles * parameters.hops; }
+  int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &, int64_t) const override {
+    return parameters.needles * parameters.hops;
+  }
 
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
     if (parameters.hops < 2)
@@ -24,9 +26,10 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
-    const std::vector<int64_t> keys = random.choose(keysOfSample(parameters), static_cast<int64_t>(pool.keys().size()));
+    const std::vector<int64_t> keys =
+        random.choose(parameters.needles * parameters.hops, static_cast<int64_t>(pool.keys().size()));
     const std::vector<int64_t> asked = random.choose(parameters.queries, parameters.needles);
     std::vector<bool> isAsked(static_cast<size_t>(parameters.needles));
     for (int64_t chain : asked)
@@ -41,7 +44,8 @@ public:
             i + 1 < parameters.hops
                 ? fill(wording.link, {{"key", key}, {"source", pool.keys()[keys[chain * parameters.hops + i + 1]]}})
                 : fill(wording.needle, {{"key", key}, {"value", values.back()}});
-        needles.push_back({std::move(tokens), depth && isAsked[chain] ? *depth : drawDepth(parameters, random)});
+        needles.push_back(
+            {std::move(tokens), room.depth && isAsked[chain] ? *room.depth : drawDepth(parameters, random)});
       }
     }
     // Needles of equal depth keep the plan's order: it is random, or without background no chain would be turned round.

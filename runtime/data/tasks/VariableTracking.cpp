@@ -11,7 +11,9 @@ namespace {
 
 class VariableTrackingKind : public TaskKind {
 public:
-  int64_t keysOfSample(const TaskParameters &parameters) const override { return parameters.needles * parameters.hops; }
+  int64_t keysOfSample(const TaskParameters &parameters, const Lexicon &, int64_t) const override {
+    return parameters.needles * parameters.hops;
+  }
   int64_t allQueries(const TaskParameters &) const override { return 1; }
 
   Status check(const TaskParameters &parameters, const Lexicon &lexicon) const override {
@@ -22,7 +24,7 @@ public:
   }
 
   TaskPlan plan(const TaskParameters &parameters, const Pool &pool, const Wording &wording, Random &random,
-                std::optional<double> depth) const override {
+                const SampleRoom &room) const override {
     TaskPlan plan;
     int64_t perChain = parameters.hops;
     std::vector<int64_t> keys = random.choose(parameters.needles * perChain, static_cast<int64_t>(pool.keys().size()));
@@ -32,7 +34,7 @@ public:
       Piece value = pool.drawValue(random);
       std::vector<double> depths;
       for (int64_t i = 0; i < perChain; ++i)
-        depths.push_back(depth && chain == asked ? *depth : drawDepth(parameters, random));
+        depths.push_back(room.depth && chain == asked ? *room.depth : drawDepth(parameters, random));
       std::sort(depths.begin(), depths.end());
       for (int64_t i = 0; i < perChain; ++i) {
         const Piece &key = pool.keys()[keys[chain * perChain + i]];

@@ -91,6 +91,15 @@ def blocks(path, update=lambda size: None):
         raise
 
 
+def read_text(path):
+    """The text of a plain or packed UTF-8 file."""
+    try:
+        return b"".join(blocks(path)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}",
+                         "convert it, for example with iconv") from error
+
+
 def tokenizer_file(path):
     """The tokenizer.json of a folder, or the file itself."""
     file = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own questions as token files: of each row the tokens of what asks and of what answers (runtime/data/Questions.h)."""
+"""Questions of a file as token files: the tokens of what asks and of what answers (runtime/data/Questions.h)."""
 
 import json
 
 import morph_lexicon
-from data import sources, tokens
+from data import paragraphs, sources, tokens
 from data.files import InputError, load_tokenizer, sha256_of, tokenizer_file, whole_file
 
 BATCH = 256  # rows
@@ -71,28 +71,49 @@ def tokenize_rows(tokenizer, task, writer):
 
 
 def write_questions(tokenizer, task, prefix, model_vocabulary, cache):
-    """Writes `prefix`.tokens, `prefix`.documents (a row's question, its answer, the next row's) and `prefix`.json."""
-    import numpy
-
+    """Writes `prefix`.tokens, `prefix`.documents (of kind qa the paragraphs; a question, its answer, the next question) and
+    `prefix`.json, which of kind qa says what stands before questions, too."""
     vocabulary, dtype = tokens.vocabulary_of(tokenizer, model_vocabulary)
-    options = {"rows": {key: task[key] for key in ("prompt", "answer", "chat")}, "dtype": dtype}
+    if task["kind"] == "qa":
+        collection = paragraphs.read(task["path"])
+        frame, headings, contents = paragraphs.tokenize(tokenizer, task, collection)
+        options = {"paragraphs": {"version": 1, "chat": task["chat"]}, "dtype": dtype}
+        described = {"paragraphs": len(collection.texts), "frame": [frame], "headings": headings, "groups": collection.groups,
+                     "questions": [[group, *gold] for _, _, group, gold in collection.questions]}
+
+        def produce(writer):
+            for ids in contents():
+                if not ids:
+                    raise InputError(f"the tokenizer of '{tokenizer}' has no tokens for a text of '{task['path']}'")
+                writer.append(0, [(ids, True)])
+            writer.state["sources"][0]["dropped"] = collection.dropped
+    else:
+        options, described = {"rows": {key: task[key] for key in ("prompt", "answer", "chat")}, "dtype": dtype}, {}
+        produce = lambda writer: tokenize_rows(tokenizer, task, writer)  # noqa: E731
     record = tokens.tokens_of(tokenizer, [task["path"]], options, cache, prefix,
-                              # The journal is written at the end alone: where there is one, all rows are there.
-                              lambda writer, files, total: writer.resumed or tokenize_rows(tokenizer, task, writer))
-    rows, dropped = record["documents"] // 2, record["sources"][0]["dropped"]
+                              # The journal is written at the end alone: where there is one, all is there.
+                              lambda writer, files, total: writer.resumed or produce(writer))
+    before = described.get("paragraphs", 0)
+    rows, dropped = (record["documents"] - before) // 2, record["sources"][0]["dropped"]
     with whole_file(f"{prefix}.json") as stream:
         json.dump({"dtype": dtype, "count": record["tokens"], "documents": record["documents"], "path": task["path"],
                    "vocabulary": vocabulary, "tokenizer_sha256": sha256_of(tokenizer_file(tokenizer)),
-                   "rows": rows, "dropped": dropped}, stream, indent=1)
+                   "rows": rows, "dropped": dropped, **described}, stream, separators=(",", ":"))
         stream.write("\n")
+    report(task, prefix, record, before, rows, dropped)
+
+
+def report(task, prefix, record, before, rows, dropped):
+    """Says how long questions are, those behind the first `before` documents, and what is dropped."""
+    import numpy
+
     offsets = numpy.append(numpy.fromfile(f"{prefix}.documents", dtype="<u8"), record["tokens"]).astype(numpy.int64)
-    lengths = offsets[2::2] - offsets[:-1:2]
-    longest = max(task["length"])
-    long = int((lengths > longest).sum())
+    lengths = offsets[before + 2::2] - offsets[before:-1:2]
     print(f"task '{task['name']}': {rows} questions of {lengths.mean():.0f} tokens in the mean, the longest of "
-          f"{lengths.max()}")
+          f"{lengths.max()}" + (f"; {before} paragraphs of {offsets[before] / before:.0f}" if before else ""))
     if dropped:
-        print(f"  {dropped} of {rows + dropped} rows have an empty question or answer and are dropped "
-              f"({100 * dropped / (rows + dropped):.2g} %)")
-    if long:
-        print(f"  {long} of {rows} are longer than {longest} tokens and are dropped ({100 * long / rows:.2g} %)")
+        what = "questions have no answer in their paragraphs" if before else "rows have an empty question or answer"
+        print(f"  {dropped} of {rows + dropped} {what} and are dropped ({100 * dropped / (rows + dropped):.2g} %)")
+    long = int((lengths > max(task["length"])).sum())
+    if long and not before:
+        print(f"  {long} of {rows} are longer than {max(task['length'])} tokens and are dropped ({100 * long / rows:.2g} %)")
