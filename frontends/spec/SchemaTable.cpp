@@ -109,7 +109,7 @@ constexpr Key kKeys[] = {
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
      "evaluation."},
-    {"data.separate_documents", kBoolean, "", "false", "", "S36",
+    {"data.separate_documents", kBoolean, "", "false", "", "",
      "Windows of training hold all documents, short ones too, and no position sees another document than its own: "
      "attention "
      "is masked and states are reset between them; so it is where perplexity is measured. false: windows lie inside "
@@ -539,8 +539,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
             "0."},
     {"S33", "A part of names that adapters are for has no spaces, commas or `=`."},
     {"S34", "None of a stage's `lengths` is above its `length`."},
-    {"S35", "`distill.top_tokens` goes with `distill.loss` kl."},
-    {"S36", "`data.separate_documents` goes with `model.device` cpu."},
+    {"S35", "`distill.top_tokens` goes with `distill.loss` kl, and is at most the vocabulary."},
+    {"S36", "`evaluate.depths` goes with a task whose needles lie at depths: not of kinds common_words, frequent_words, "
+            "jsonl and qa alone."},
     {"S37", "`repeats` falls: words that are asked for stand there more often than others."},
 };
 

@@ -67,6 +67,7 @@ private:
   void checkStages();
   /// Of distillation and finetuning: what is trained how, in sequences of which lengths.
   void checkTuning(const std::string &prefix);
+  void checkDepths();
   void checkTaskNames(llvm::StringRef path);
   /// That a selector of that name can run.
   void checkSelector(const std::string &key, const std::string &text);
@@ -131,10 +132,6 @@ void Checker::checkHeader() {
 
   if (std::string device = spec_.getString("model.device"); !parseDeviceName(device))
     error("model.device", "'" + device + "' is no device [S23]", kDeviceNames);
-  else if (device != "cpu" && spec_.values.getObject("data")->getBoolean("separate_documents").value_or(false))
-    error("data.separate_documents",
-          "GPUs have no form of documents that do not see each other, and 'model.device' is '" + device + "' [S36]",
-          "leave it out, or give device = \"cpu\"");
 
   bool hasPath = spec_.isGiven("model.path");
   if (hasPath && isPretrain())
@@ -353,6 +350,24 @@ void Checker::checkTaskNames(llvm::StringRef path) {
   }
 }
 
+/// Whether what a task of this kind asks for lies at no depth: its whole context answers, or it is read.
+static bool hasNoDepths(llvm::StringRef kind) {
+  return llvm::is_contained({"common_words", "frequent_words", "jsonl", "qa"}, kind);
+}
+
+void Checker::checkDepths() {
+  if (spec_.find("evaluate.depths")->getAsArray()->empty() || spec_.getStrings("evaluate.tasks").empty())
+    return;
+  const std::vector<std::string> measured = spec_.getStrings("evaluate.tasks");
+  for (size_t i = 0; i < getTaskCount(); ++i) {
+    const std::string path = "task[" + std::to_string(i) + "]";
+    if (llvm::is_contained(measured, spec_.getString(path + ".name")) && !hasNoDepths(spec_.getString(path + ".kind")))
+      return;
+  }
+  error("evaluate.depths", "no task of 'evaluate.tasks' asks for what lies at a depth [S36]",
+        "leave it out, or name a task of needles");
+}
+
 /// Whether a part of weights' names can be handed on: options of programs are words with commas and spaces between.
 static bool isNamePart(llvm::StringRef part) {
   return !part.empty() && part.find_first_of(" \t\n\r,='\"") == llvm::StringRef::npos;
@@ -438,6 +453,7 @@ void Checker::checkStages() {
     checkTaskNames("evaluate.tasks");
   if (!evaluate.get("lengths"))
     evaluate["lengths"] = llvm::json::Array();
+  checkDepths();
 }
 
 void Checker::checkSelector(const std::string &key, const std::string &text) {

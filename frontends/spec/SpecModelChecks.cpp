@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between the spec and its model: S13, and what [budget] says of itself: S5.
+// Constraints between the spec and its model: S13, S35, and what [budget] says of itself: S5.
 
 #include "frontends/spec/Schema.h"
 #include "frontends/spec/Spec.h"
@@ -18,6 +18,10 @@ public:
     checkBudget();
     for (size_t i = 0; i < spec_.values.getArray("tasks")->size(); ++i)
       checkTokens("task[" + std::to_string(i) + "]");
+    if (spec_.getInteger("distill.top_tokens") > config_.vocab)
+      error("distill.top_tokens",
+            "the vocabulary has " + llvm::Twine(config_.vocab) + " tokens, fewer than 'distill.top_tokens' [S35]",
+            "leave it out: the teacher's whole distribution counts");
   }
 
 private:
