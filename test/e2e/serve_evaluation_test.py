@@ -132,6 +132,7 @@ def check_prompts(client, reference):
         said = reference.greedy(tokens, 3)
         compare(more.logprobs, tokens + said, reference, 3)
         assert more.text == decode(tokens + said)
+        assert all(more.text.startswith(text, at) for text, at in zip(more.logprobs.tokens, more.logprobs.text_offset))
         plain = ask(tokens, max_tokens=3, echo=False, logprobs=20).choices[0]
         assert plain.text == decode(said) and plain.logprobs.text_offset[0] == 0
         assert [len(top) for top in plain.logprobs.top_logprobs] == [20] * 3
@@ -172,7 +173,7 @@ def check_prompts(client, reference):
     assert "--context" in refused(400, ask, full, max_tokens=1)
 
 
-def check_several(client, url):
+def check_several(client, url, hybrid):
     """Prompts and answers of one request are those of requests of their own."""
     prompts = make_prompts(6)
     ask = lambda prompt, **more: client.completions.create(model="model", prompt=prompt, **{"max_tokens": 12, "temperature": 0, **more})
@@ -191,11 +192,18 @@ def check_several(client, url):
     cut = ask(prompts, stop=stop)
     assert [choice.text for choice in cut.choices] == [text.partition(stop)[0] for text in texts]
     assert {choice.finish_reason for choice in cut.choices} == {"stop", "length"}
+    # Its slot is free then: of two long ones the engine computes but one.
+    before = metrics(url)["tokens_total"]
+    long = ask([prompts[5], prompts[4]], stop=stop, max_tokens=160)
+    assert {choice.finish_reason for choice in long.choices} == {"stop", "length"}
+    assert metrics(url)["tokens_total"] - before < 300
     # Answers to one prompt are different draws, the first of which is that of the request alone; to the same seed the same.
     draw = lambda prompt, **more: [choice.text for choice in ask(prompt, temperature=1.2, **more).choices]
     three = draw(prompts[3], n=3, seed=5)
     assert len(set(three)) == 3 and three == draw(prompts[3], n=3, seed=5, extra_body={"best_of": 3})
     assert three[:1] == draw(prompts[3], seed=5)
+    told = run("morph", "generate", hybrid, "--prompt", "The fox", "--max-tokens", 12, "--temperature", 1.2, "--seed", 5, "--json")
+    assert [json.loads(told.stdout)["text"]] == draw("The fox", seed=5)
     assert draw(prompts[3:5], n=3, seed=5) == three + draw(prompts[4], n=3, seed=5)
     assert three != draw(prompts[3], n=3, seed=6)
     assert len(set(draw([prompts[3]] * 3))) == 3, "without a seed each sequence has one of its own"
@@ -212,12 +220,14 @@ def check_several(client, url):
     for choice in answer.choices:
         own = [piece.choices[0].delta for piece in pieces if piece.choices[0].index == choice.index]
         assert own[0].role == "assistant" and "".join(delta.content or "" for delta in own) == choice.message.content
-    # Who hangs up frees all of them.
-    stream = ask(prompts * 2, n=2, max_tokens=120, stream=True)
+    # Who hangs up frees all of them: most of what 24 sequences would have is never computed.
+    before = metrics(url)["tokens_total"]
+    stream = ask(prompts * 2, n=2, max_tokens=160, stream=True)
     next(stream)
-    wait_for(lambda: metrics(url)["running"] + metrics(url)["queued"] > 10)
+    wait_for(lambda: metrics(url)["running"] + metrics(url)["queued"] > 20)
     stream.close()
     wait_for(lambda: metrics(url)["running"] + metrics(url)["queued"] == 0)
+    assert metrics(url)["tokens_total"] - before < 20 * 160
 
 
 def check_bounds(client, url):
@@ -309,7 +319,7 @@ def main():
         try:
             client = client_of(server.url)
             check_prompts(client, reference)
-            check_several(client, server.url)
+            check_several(client, server.url, hybrid)
             check_bounds(client, server.url)
             check_harness(root, server.url, hybrid, reference)
         finally:

@@ -103,6 +103,7 @@ TEST(Sampler, TellsTheLikeliestInFallingOrder) {
   for (const LikelyToken &likely : all.likely)
     order.push_back(likely.token);
   EXPECT_EQ(order, (std::vector<int64_t>{1, 2, 0, 3}));
+  EXPECT_EQ(scoreToken(equal.data(), 4, 3, 1)->likely.at(0).token, 1);
 }
 
 TEST(Sampler, ScoresATokenByTheSameLogarithms) {
