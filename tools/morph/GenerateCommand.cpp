@@ -56,6 +56,8 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   for (const std::vector<std::string> &more : {program, arguments.sampling.flags()})
     run.arguments.insert(run.arguments.end(), more.begin(), more.end());
   Command print{{python, script, "decode", "--model", arguments.folder.model}};
+  if (!arguments.chat) // An answer begins a text of its own.
+    print.arguments.insert(print.arguments.end(), {"--after", tokens});
   if (arguments.json)
     print.arguments.insert(print.arguments.end(), {"--json", "--prompt-file", prompt});
   MORPH_ASSIGN_OR_RETURN(const ProcessResult result, runPipe(run, print));

@@ -9,10 +9,10 @@ from model_text import Detokenizer
 
 
 class TextStream:
-    """Text of tokens up to a stop string. What may become one is held back until it is known."""
+    """Text of tokens up to a stop string, behind those `before`. What may become one is held back until it is known."""
 
-    def __init__(self, tokenizer, ends, stops):
-        self.text = Detokenizer(tokenizer)
+    def __init__(self, tokenizer, ends, stops, before=()):
+        self.text = Detokenizer(tokenizer, before)
         self.ends, self.stops = set(ends), stops
         self.held = ""
         self.length = 0  # characters of all tokens so far, given out or not

@@ -222,7 +222,7 @@ class Api:
         counts = [self.count_tokens(param, prompt.tokens, options) for param, prompt in prompts.items()]
         if self.is_stopping:
             raise ApiError(503, "the server is shutting down", None, "shutting_down")
-        sequences, choices = [], []
+        sequences, choices, is_chat = [], [], isinstance(shape, ChatCompletion)
         for prompt, count in zip(prompts.values(), counts):
             # Of a prompt that is only echoed nothing else is to be computed, and its tokens' logarithms are what that is for.
             scores = options.echo and (options.logprobs is not None or count == 0)
@@ -230,8 +230,8 @@ class Api:
                 sequences.append({
                     "tokens": prompt.tokens, "max_tokens": count, "temperature": options.temperature, "top_p": options.top_p,
                     "seed": options.seed_of(answer), "eos": self.ends, "top_logprobs": options.logprobs or 0, "prompt_logprobs": scores,
-                    "keep_end": self.keeps_answers and isinstance(shape, ChatCompletion)})
-                choices.append(Choice(len(choices), prompt, self.tokenizer, self.ends, options))
+                    "keep_end": self.keeps_answers and is_chat})
+                choices.append(Choice(len(choices), prompt, self.tokenizer, self.ends, options, not is_chat))
         if self.running + len(sequences) > self.limits["running"]:
             raise ApiError(429, f"{self.running} sequences are running or waiting, there is room for {self.limits['running']} "
                            "(--slots, --queue); try again", None, "queue_full")

@@ -48,11 +48,11 @@ def find_offsets(tokenizer, tokens):
 
 
 class Choice:
-    """One sequence of a request, from its prompt on."""
+    """One sequence of a request, from its prompt on, which it continues or answers."""
 
-    def __init__(self, index, prompt, tokenizer, ends, options):
+    def __init__(self, index, prompt, tokenizer, ends, options, continues):
         self.index, self.prompt = index, prompt
-        self.text = TextStream(tokenizer, ends, options.stop)
+        self.text = TextStream(tokenizer, ends, options.stop, prompt.tokens if continues else ())
         self.echo, self.tokens = "", []
         if options.echo:
             self.echo = prompt.text

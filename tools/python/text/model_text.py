@@ -112,16 +112,27 @@ def encode_text(folder, tokenizer, text, special=True):
     return ids
 
 
+CONTEXT_TOKENS = 5
+
+
 class Detokenizer:
     """Text of tokens as they come. A character of several bytes is given out once it is whole.
 
     Only the tokens since the last text are decoded, behind those of the text before: whether a token's text begins with
-    a space may depend on the one before it.
+    a space may depend on the one before it. So it is with the first one and the text that it continues, whose tokens are
+    `before`; of a text that begins anew there are none.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, before=()):
         self.tokenizer = tokenizer
-        self.ids, self.begin, self.end = [], 0, 0  # ids[begin:end] gave the last text
+        # ids[begin:end] gave the last text. A few tokens tell how a text goes on, as in vLLM's detokenizer.
+        self.ids, self.begin = list(before)[-CONTEXT_TOKENS:], 0
+        self.given = self.end = len(self.ids)
+
+    @property
+    def tokens(self):
+        """What was added."""
+        return self.ids[self.given:]
 
     def decode(self, ids):
         return self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -142,3 +153,8 @@ class Detokenizer:
         text, before = self.decode(self.ids[self.begin:]), self.decode(self.ids[self.begin:self.end])
         self.begin = self.end = len(self.ids)
         return text[len(before):]
+
+    def whole(self):
+        """The text of all that was added, behind what was there before."""
+        before = self.ids[:self.given]
+        return self.decode(self.ids)[len(self.decode(before)):]

@@ -2,7 +2,8 @@
 """Text to token ids and back, for morph generate.
 
     prompt.py encode --model DIR --prompt-file FILE --max-tokens N --out FILE [--chat]   writes {"tokens": [...], "eos": [...]}
-    prompt.py decode --model DIR [--json --prompt-file FILE]   reads {"token": id} lines, prints text as it comes
+    prompt.py decode --model DIR [--after FILE] [--json --prompt-file FILE]   reads {"token": id} lines, prints text as it
+                                                                              comes, behind the tokens that encode wrote
 """
 
 import argparse
@@ -36,7 +37,7 @@ def encode(arguments):
 
 def decode(arguments):
     tokenizer = load_tokenizer(arguments.model)
-    text = Detokenizer(tokenizer)
+    text = Detokenizer(tokenizer, json.loads(arguments.after.read_text())["tokens"] if arguments.after else ())
 
     def show(piece):
         if piece and not arguments.json:
@@ -48,7 +49,7 @@ def decode(arguments):
             show(text.add(json.loads(line)["token"]))
     show(text.rest())
     if arguments.json:
-        print(json.dumps({"prompt": read_text(arguments.prompt_file), "text": text.decode(text.ids), "tokens": text.ids},
+        print(json.dumps({"prompt": read_text(arguments.prompt_file), "text": text.whole(), "tokens": text.tokens},
                          ensure_ascii=False))
     else:
         print()
@@ -61,6 +62,7 @@ def main():
     parser.add_argument("--prompt-file", type=pathlib.Path)
     parser.add_argument("--max-tokens", type=int, default=0, help="what may follow, of which is said where it is too much")
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--after", type=pathlib.Path)
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
