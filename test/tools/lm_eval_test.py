@@ -113,8 +113,8 @@ class Scorer:
         return math.exp(-total / sum(len(sample["text"].encode()) for sample in samples))
 
 
-def lm_eval(*arguments, expect=0):
-    done = subprocess.run([SOURCE / "tools/lm-eval", *map(str, arguments)], capture_output=True, text=True, check=False,
+def lm_eval(*arguments, expect=0, cwd=None):
+    done = subprocess.run([SOURCE / "tools/lm-eval", *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd,
                           env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     assert done.returncode == expect, (done.returncode, done.stdout[-2000:], done.stderr[-4000:])
     return done
@@ -128,7 +128,8 @@ def main():
         assert made.returncode == 0, made.stderr[-4000:]
         hybrid, base = root / "run/hybrid", root / "model"
         done = lm_eval(hybrid, "--against", base, "--tasks", "morph_choices,morph_texts", "--include", root / "tasks", "--out",
-                       root / "results.json")
+                       root / "results.json", cwd=root)
+        assert "git" not in done.stderr, done.stderr  # In a folder that is in no repository.
         lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
         assert lines["task"][2:] == ["run/hybrid", f"{root.name}/model", "difference"], done.stdout
         assert len(lines["morph_choices"]) == 11 and "Traceback" not in done.stderr, (done.stdout, done.stderr)

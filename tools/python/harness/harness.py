@@ -68,9 +68,12 @@ def first_token(folder):
 
 def evaluate(folder, manager, tasks, arguments):
     """What the harness finds for a folder: its results, without samples."""
-    import lm_eval
+    from lm_eval import evaluator
 
-    return lm_eval.simple_evaluate(
+    # It asks git for the commit of whatever folder this is called in, which says nothing of the model, and of one that is
+    # in no repository git complains.
+    evaluator.get_git_commit_hash = lambda: None
+    return evaluator.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(folder), "trust_remote_code": True, "dtype": arguments.dtype, **first_token(folder)},
         tasks=tasks, task_manager=manager, num_fewshot=arguments.shots, limit=arguments.limit, device=arguments.device,
