@@ -20,7 +20,7 @@ constexpr llvm::StringLiteral kRefused[] = {"attn_logit_softcapping", "final_log
                                             "num_experts"};
 
 /// Formats of hybrids that are written (tools/python/export/targets) and not read.
-constexpr llvm::StringLiteral kNativeExports[] = {"granitemoehybrid", "qwen3_5_text"};
+constexpr llvm::StringLiteral kNativeExports[] = {"granitemoehybrid", "mellum", "qwen3_5_moe_text", "qwen3_5_text"};
 
 const Family *findFamily(const JsonFile &config, llvm::StringRef path, llvm::StringRef type) {
   llvm::SmallVector<llvm::StringRef> names;

@@ -12,7 +12,7 @@ import unittest
 
 import torch
 import transformers
-from hybrids import SOURCE, compile_hybrid, run
+from hybrids import SOURCE, compile_hybrid, compile_mixers, morph_export, run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -23,7 +23,9 @@ torch.set_num_threads(1)
 SIZES = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
              num_key_value_heads=2, head_dim=8, max_position_embeddings=256, initializer_range=0.1, pad_token_id=0)
 CLASSES = {"llama": transformers.LlamaForCausalLM, "mistral": transformers.MistralForCausalLM,
-           "qwen2": transformers.Qwen2ForCausalLM, "qwen3": transformers.Qwen3ForCausalLM}
+           "qwen2": transformers.Qwen2ForCausalLM, "qwen3": transformers.Qwen3ForCausalLM,
+           "qwen3_moe": transformers.Qwen3MoeForCausalLM}
+EXPERTS = dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=20, norm_topk_prob=True)
 LENGTH, SPLIT, PADDING = 90, 70, 17
 
 
@@ -128,6 +130,79 @@ class NativeTest(unittest.TestCase):
             self.assertEqual(file.get_slice("model.layers.0.linear_attn.out_proj.weight").get_dtype(), "BF16")
             self.assertEqual(file.get_slice("model.layers.0.linear_attn.A_log").get_dtype(), "F32")
 
+    def test_qwen3_5_moe(self):
+        gdn = "gated_deltanet(base_norm=false,conv=3)"
+        self.make("qwen3_moe", [gdn, "full", gdn, "full"], **EXPERTS)
+        config = self.check("Qwen3_5MoeForCausalLM")
+        self.assertEqual(config["layer_types"], ["linear_attention", "full_attention"] * 2)
+        self.assertEqual((config["num_experts"], config["num_experts_per_tok"], config["moe_intermediate_size"]), (6, 3, 20))
+        weights = load_file(self.root / "native/model.safetensors")
+        base = load_file(self.root / "base/model.safetensors")
+        # Stacked as in the published checkpoints: the gate's rows first.
+        for expert in (0, 5):
+            for part, rows in (("gate_proj", slice(0, 20)), ("up_proj", slice(20, 40))):
+                self.assertTrue(torch.equal(weights["model.layers.2.mlp.experts.gate_up_proj"][expert, rows],
+                                            base[f"model.layers.2.mlp.experts.{expert}.{part}.weight"]))
+        for name, tensor in weights.items():
+            self.assertEqual("shared_expert" in name, not tensor.any(), name)
+        # generate(), through the class's own cache, gives the greedy tokens that follow from whole sequences.
+        model, tokens = self.load("native", False), torch.arange(1, 9)[None]
+        generated = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False,
+                                   eos_token_id=-1)
+        with torch.no_grad():
+            greedy = model(generated[:, :-1], use_cache=False).logits.argmax(-1)
+        self.assertEqual(generated[0, 8:].tolist(), greedy[0, 7:].tolist())
+        self.assertEqual(generated.shape[1], 20)
+
+    def test_qwen3_30b_a3b(self):
+        """The paper's largest base, of which there is config.json alone: stock transformers takes the hybrid's, and has a
+        place for every expert."""
+        base = json.loads((SOURCE / "specs/models/qwen3-30b-a3b/config.json").read_text())
+        mixers = compile_mixers(base, (["gated_deltanet(base_norm=false)"] * 3 + ["full"]) * 12)
+        hybrid = morph_export.Hybrid(base, [mixers])
+        target, _ = morph_export.choose(hybrid)
+        self.assertEqual(target.name(hybrid), "Qwen3_5MoeForCausalLM")
+        shapes = morph_export.expected_weights(target.config(hybrid))
+        for layer in range(48):
+            mlp = f"model.layers.{layer}.mlp."
+            self.assertEqual(shapes[f"{mlp}experts.gate_up_proj"], [128, 2 * 768, 2048])
+            self.assertEqual(shapes[f"{mlp}experts.down_proj"], [128, 2048, 768])
+            self.assertEqual(f"model.layers.{layer}.self_attn.q_proj.weight" in shapes, layer % 4 == 3)
+        self.assertEqual(shapes["model.layers.0.linear_attn.in_proj_qkv.weight"], [3 * 32 * 128, 2048])
+
+    def test_qwen3_5_moe_of_bf16(self):
+        gdn = "gated_deltanet(base_norm=false)"
+        self.make("qwen3_moe", [gdn, gdn, gdn, "full"], torch.bfloat16, tie_word_embeddings=True, **EXPERTS)
+        self.check("Qwen3_5MoeForCausalLM")
+        with safe_open(self.root / "native/model.safetensors", framework="pt") as file:
+            for name in ("experts.down_proj", "gate.weight", "shared_expert.up_proj.weight"):
+                self.assertEqual(file.get_slice(f"model.layers.0.mlp.{name}").get_dtype(), "BF16", name)
+
+    def test_qwen3_moe_of_full_attention(self):
+        # Whatever of experts its own class has.
+        self.make("qwen3_moe", ["full"] * 4, mlp_only_layers=[1], attention_bias=True,
+                  **EXPERTS | dict(norm_topk_prob=False))
+        config = self.check("Qwen3MoeForCausalLM")
+        self.assertEqual((config["mlp_only_layers"], config["norm_topk_prob"]), ([1], False))
+        # One by one, as in the published checkpoints.
+        weights, base = (load_file(self.root / folder / "model.safetensors") for folder in ("native", "base"))
+        self.assertEqual(weights.keys(), base.keys())
+        for name, tensor in base.items():
+            self.assertTrue(torch.equal(weights[name], tensor), name)
+
+    def test_windows_of_experts(self):
+        window = "sliding_window(window=24)"
+        self.make("qwen3_moe", [window, "full", window, "full"], mlp_only_layers=[2], rope_parameters={
+            "rope_type": "yarn", "rope_theta": 5000.0, "factor": 2.0, "original_max_position_embeddings": 64},
+            **EXPERTS | dict(norm_topk_prob=False))
+        config = self.check("MellumForCausalLM")
+        self.assertEqual(config["layer_types"], ["sliding_attention", "full_attention"] * 2)
+        self.assertEqual(config["mlp_layer_types"], ["sparse", "sparse", "dense", "sparse"])
+        self.assertEqual(config["sliding_window"], 24)
+        # The base's own window, which is smaller, is that of all layers.
+        self.make("qwen3_moe", [window, "full", window, window], use_sliding_window=True, sliding_window=20, **EXPERTS)
+        self.assertEqual(self.check("MellumForCausalLM")["sliding_window"], 20)
+
     def test_granite(self):
         mamba = "mamba2(per_head=true)"
         self.make("llama", [mamba, "full", mamba, mamba], rms_norm_eps=1e-5)
@@ -179,6 +254,14 @@ class NativeTest(unittest.TestCase):
             ("llama", ["kda"] * 3 + ["full"], {}, None, "has kda"),
             ("mistral", ["sliding_window(window=24)"] * 3 + ["full"], {"sliding_window": 40}, None,
              "windows of 24 and 40 positions"),
+            ("qwen3_moe", ["gated_deltanet(base_norm=false)"] * 3 + ["full"], EXPERTS | {"norm_topk_prob": False}, None,
+             "the base does not (norm_topk_prob is false)"),
+            ("qwen3_moe", ["gated_deltanet(base_norm=false)"] * 3 + ["full"], EXPERTS | {"mlp_only_layers": [3]}, None,
+             "the base has one MLP in layer 3 ("),
+            ("qwen3_moe", ["gated_deltanet(base_norm=false)"] * 3 + ["full"], EXPERTS | {"decoder_sparse_step": 2}, None,
+             "the base has one MLP in layers 0 and 2 ("),
+            ("qwen3_moe", ["gated_deltanet(base_norm=false)"] * 3 + ["full"], EXPERTS | {"use_sliding_window": True,
+             "sliding_window": 40}, None, "has no sliding window"),
         ]
         for family, stack, config, declaration, words in cases:
             with self.subTest(words):
@@ -208,10 +291,8 @@ class NativeTest(unittest.TestCase):
         # What a mixer that was not chosen has is no loss.
         self.branches(branches | {"model.layers.3.linear_attn.A_log": torch.zeros(4)})
         self.export("auto", "auto")
-        for name in ("model.layers.0.linear_attn.extra.weight", "model.layers.1.mlp.gate_proj.bias", "model.extra"):
-            self.branches(branches | {name: torch.zeros(4)})
-            for form in ("native", "remote"):
-                self.assertIn(f"no place for {name}", self.export(form, form + "-dropped", expect=1))
+        self.refuses(branches, ("model.layers.0.linear_attn.extra.weight", "model.layers.1.mlp.gate_proj.bias",
+                                "model.extra"))
         # One that the class has and the hybrid has not.
         self.branches(branches)
         plan = json.loads((self.root / "plan.json").read_text())
@@ -219,6 +300,20 @@ class NativeTest(unittest.TestCase):
         (self.root / "plan.json").write_text(json.dumps(plan))
         self.branches({name: tensor for name, tensor in branches.items() if "layers.1.linear_attn.A_log" not in name})
         self.assertIn("no weight model.layers.1.linear_attn.A_log", self.export("native", "missing", expect=1))
+
+    def test_dropped_experts(self):
+        gdn = "gated_deltanet(base_norm=false)"
+        self.make("qwen3_moe", [gdn, gdn, gdn, "full"], **EXPERTS)
+        # An expert too many, a shared expert that the family has not.
+        self.refuses(load_file(self.root / "branches.safetensors"), (
+            "model.layers.0.mlp.experts.6.down_proj.weight", "model.layers.1.mlp.shared_expert.down_proj.weight"))
+
+    def refuses(self, branches, names):
+        """Weights that no class has a place for are an error of both formats."""
+        for name in names:
+            self.branches(branches | {name: torch.zeros(4)})
+            for form in ("native", "remote"):
+                self.assertIn(f"no place for {name}", self.export(form, form + "-dropped", expect=1))
 
 
 if __name__ == "__main__":

@@ -52,9 +52,15 @@ def load(folder, native):
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             stored |= {name: file.get_slice(name).get_dtype() for name in file.keys()}
-    wrong = [f"{name} is {DTYPES.get(parameter.dtype, parameter.dtype)}, stored as {stored[name]}"
+
+    def types_of(name):
+        """Of a weight, or of those of single experts that a stack was made of."""
+        return {stored[name]} if name in stored else {
+            dtype for key, dtype in stored.items() if key.startswith(name.rpartition(".")[0] + ".")}
+
+    wrong = [f"{name} is {DTYPES.get(parameter.dtype, parameter.dtype)}, stored as {', '.join(types_of(name))}"
              for name, parameter in model.named_parameters()
-             if DTYPES.get(parameter.dtype) not in ({stored[name], "F32"} if native else {stored[name]})]
+             if DTYPES.get(parameter.dtype) not in types_of(name) | ({"F32"} if native else set())]
     if wrong:
         raise LoadError(f"weights have other types than in the folder: {', '.join(wrong)}")
     model.eval().generate(torch.arange(4).reshape(1, 4) % model.config.vocab_size, max_new_tokens=4, do_sample=False)

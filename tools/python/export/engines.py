@@ -7,6 +7,7 @@ None, or None and what prevents it; and warnings.
 """
 
 from targets import granite, qwen3_5
+from targets.experts import prevents_experts, sparse_layers
 
 REMOTE = "it has no class for the folder's own code"
 
@@ -22,7 +23,8 @@ def is_regular(layers):
 
 
 class Vllm:
-    """vllm-project/vllm: model_executor/models/registry.py of v0.28.0 has the three classes."""
+    """vllm-project/vllm: model_executor/models/registry.py of v0.28.0 has the classes; Qwen3.5's of text alone came with its
+    PR 50210, for dense models and experts."""
 
     NAME = "vLLM"
 
@@ -33,7 +35,8 @@ class Vllm:
             return None, "it has no class for it, and its Transformers backend keeps no states of linear layers", []
         warnings = ["give --dtype bfloat16: of a folder in fp32 it makes fp16"]
         if target is qwen3_5:
-            # models/qwen3_5.py at 00def4f: any list of layer_types, no biases.
+            # models/qwen3_5.py at 00def4f: any list of layer_types, no biases; stacked experts, and of models/qwen3_next.py
+            # at 002d607 a shared expert of any width.
             return target.name(hybrid), None, warnings
         if target is granite:
             # models/granitemoehybrid.py at 0195c9e: any list of `attention` and `mamba`, head_dim = hidden / heads.
@@ -42,6 +45,11 @@ class Vllm:
             return target.name(hybrid), None, warnings
         if hybrid.family in ("llama", "mistral"):
             # CwmForCausalLM is models/llama.py, whose attention reads layer_types.
+            return target.name(hybrid), None, []
+        if hybrid.has_experts and slides(hybrid):
+            # models/mellum.py at 055e47c: any list of layer_types and mlp_layer_types; o_proj has no bias.
+            if hybrid.o_bias:
+                return None, "its MellumForCausalLM has no bias of o_proj, which the base has", []
             return target.name(hybrid), None, []
         if slides(hybrid):
             # models/qwen2.py, from which models/qwen3.py is made: an assertion.
@@ -60,9 +68,11 @@ class Sglang:
             return None, REMOTE, []
         if target is qwen3_5:
             # models/qwen3_5.py at 005fa71: EntryClass has Qwen3_5ForConditionalGeneration and the one of experts;
-            # configs/qwen3_next.py at 041bacd: layers_block_type goes by full_attention_interval alone.
-            return None, ("its models/qwen3_5.py registers Qwen3_5ForConditionalGeneration, with a part for vision, alone, "
-                          "and takes every n-th layer for full attention"), []
+            # configs/qwen3_next.py at 041bacd: layers_block_type goes by full_attention_interval alone. Its PR 27899, which
+            # would register the classes of text, is open.
+            vision = target.name(hybrid).replace("ForCausalLM", "ForConditionalGeneration")
+            return None, (f"its models/qwen3_5.py registers {vision}, with a part for vision, alone, and takes every n-th "
+                          "layer for full attention"), []
         if target is granite:
             # configs/granitemoehybrid.py at 7f1ce9b: any list; rope_theta and rope_scaling, not rope_parameters.
             if hybrid.rope()["rope_type"] != "default":
@@ -71,6 +81,12 @@ class Sglang:
         if hybrid.family == "qwen3" and slides(hybrid):
             # models/qwen3.py at 01b5f57: RadixAttention without sliding_window_size.
             return None, "its Qwen3ForCausalLM has no windows, and would ignore them without a word", []
+        if hybrid.has_experts and slides(hybrid):
+            # models/mellum.py at 03e1701: any list of layer_types and mlp_layer_types.
+            return target.name(hybrid), None, []
+        if hybrid.has_experts and not all(sparse_layers(hybrid)):
+            # models/qwen3_moe.py at 008af3a: is_layer_sparse is True.
+            return None, "its Qwen3MoeForCausalLM has experts in all layers, and the base has one MLP in some", []
         if slides(hybrid):
             return None, "not checked", []
         return target.name(hybrid), None, []
@@ -86,14 +102,26 @@ class LlamaCpp:
         if target is None:
             return None, "its conversion/ has no class for it", []
         if target is qwen3_5:
-            # conversion/qwen.py registers Qwen3_5ForCausalLM; attention.recurrent_layers since its PR 28208.
+            # conversion/qwen.py registers Qwen3_5ForCausalLM and Qwen3_5MoeForCausalLM, with experts stacked or not;
+            # attention.recurrent_layers since its PR 28208. src/models/qwen35moe.cpp at 02ebd8f normalises shares.
+            name = "qwen35moe" if hybrid.has_experts else "qwen35"
             if all(is_regular(layers) for layers in hybrid.choices):
-                return "qwen35", None, []
-            return "qwen35", None, ["a converter before its PR 28208 takes every n-th layer for full attention, and would "
-                                    "mix up an irregular list without a word"]
+                return name, None, []
+            return name, None, ["a converter before its PR 28208 takes every n-th layer for full attention, and would mix "
+                                "up an irregular list without a word"]
         if target is granite:
             # conversion/granite.py registers GraniteMoeHybridForCausalLM, dense ones too.
             return "granitehybrid", None, ["rotary positions in its attention were not checked"]
+        if hybrid.has_experts:
+            # src/models/qwen3moe.cpp at 069be0a and mellum.cpp at 82234e0: experts in all layers, shares normalised; of
+            # mellum.cpp no scaling of rotary positions in layers with windows, and a head of its own.
+            if reason := prevents_experts(hybrid):
+                return None, f"of its class {reason}", []
+            if slides(hybrid) and hybrid.rope()["rope_type"] != "default":
+                return None, "its mellum scales no rotary positions in layers with windows", []
+            if slides(hybrid) and hybrid.base.get("tie_word_embeddings", False):
+                return None, "its mellum has a head of its own, and the base's is the embedding", []
+            return "mellum" if slides(hybrid) else "qwen3moe", None, []
         if slides(hybrid):
             return None, "not checked" if hybrid.family != "llama" else "its conversion/ has no CwmForCausalLM", []
         return target.name(hybrid), None, []
@@ -110,8 +138,10 @@ class TensorRtLlm:
             return None, REMOTE, []
         if target is qwen3_5:
             return target.name(hybrid), None, ["it may keep states in bf16, whatever they were trained in"]
-        if target is granite or hybrid.family in ("llama", "mistral"):
+        if target is granite or hybrid.family in ("llama", "mistral") or hybrid.has_experts and slides(hybrid):
             return None, f"it has no {target.name(hybrid)}", []
+        if hybrid.has_experts and prevents_experts(hybrid):
+            return None, "not checked", []
         if slides(hybrid):
             return None, "not checked", []
         return target.name(hybrid), None, []

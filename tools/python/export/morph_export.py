@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from engines import survey  # noqa: E402
 from targets import Inexact, choose, explain  # noqa: E402
+from targets.experts import experts_apart  # noqa: E402
 from targets.hybrid import Hybrid, join  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -232,7 +233,7 @@ def name_in(folder, path):
 
 
 # Of the targets' classes those that frontends/huggingface reads.
-IMPORTED = {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "CwmForCausalLM"}
+IMPORTED = {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "CwmForCausalLM"}
 # Of a layer's modules those that no mixer stands in the place of.
 KEPT_MODULES = {"mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
                 "post_feedforward_layernorm"}
@@ -286,7 +287,7 @@ def write_native(target, hybrid, take, out):
     def checked():
         for name, tensor in target.weights(hybrid, take):
             written[name] = list(tensor.shape)
-            yield name, tensor
+            yield from experts_apart(name, tensor) if target.EXPERTS_APART else [(name, tensor)]
 
     dtypes = write_weights(checked(), out)
     name = target.name(hybrid)

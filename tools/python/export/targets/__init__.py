@@ -6,6 +6,7 @@ A target has
     prevents(hybrid)         None where the class computes the hybrid's function, else the sentence that says why not
     resembles(hybrid)        whether the class is the nearest of all where none fits
     config(hybrid)           config.json, but for `dtype`
+    EXPERTS_APART            whether its files have the experts of a layer one by one, not as the class's stacks
     weights(hybrid, take)    generates (name, tensor) of the class; `take(name)` gives a weight of Morph's by its name,
                              which is then used, and `name in take` says whether there is one
 Only `weights` needs PyTorch: `morph plan` asks the others.

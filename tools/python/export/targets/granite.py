@@ -9,6 +9,7 @@ norm and the skip of mamba2(per_head = true); rows of in_proj are z, x, B, C and
 from .hybrid import filters, prevents_mixers, prevents_projections
 
 NAME = "GraniteMoeHybridForCausalLM"
+EXPERTS_APART = False
 
 
 def resembles(hybrid):

@@ -8,7 +8,7 @@ COMMON = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
           "bos_token_id", "eos_token_id")
 
 # Bases whose layers are what the classes have: a norm before each of the two parts, the same rotary positions in all layers.
-PLAIN = ("llama", "mistral", "qwen2", "qwen3")
+PLAIN = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe")
 
 
 class Hybrid:
@@ -31,8 +31,9 @@ class Hybrid:
         self.head_dim = base.get("head_dim") or (128 if self.family == "qwen3" else self.hidden // self.heads)
         self.eps = base.get("rms_norm_eps", 1e-6)
         self.activation = base.get("hidden_act", "silu")
-        self.qk_norm = self.family == "qwen3"
-        self.o_bias = self.family in ("llama", "qwen3") and bool(base.get("attention_bias", False))
+        self.has_experts = self.family == "qwen3_moe"
+        self.qk_norm = self.family in ("qwen3", "qwen3_moe")
+        self.o_bias = self.family in ("llama", "qwen3", "qwen3_moe") and bool(base.get("attention_bias", False))
         self.qkv_bias = self.family == "qwen2" or self.o_bias
         self.mlp_bias = bool(base.get("mlp_bias", False))
 
@@ -53,8 +54,10 @@ class Hybrid:
         window = self.base.get("sliding_window")
         if self.family == "mistral":
             return window
-        if self.family not in ("qwen2", "qwen3") or not self.base.get("use_sliding_window", False):
+        if self.family not in ("qwen2", "qwen3", "qwen3_moe") or not self.base.get("use_sliding_window", False):
             return None
+        if self.family == "qwen3_moe":
+            return self.base.get("sliding_window", 4096)  # All layers alike, or none.
         types = self.base.get("layer_types")
         slides = types[layer] == "sliding_attention" if types else layer >= self.base.get("max_window_layers", 28)
         return (4096 if window is None else window) if slides else None

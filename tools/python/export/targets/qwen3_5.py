@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qwen3 with gated DeltaNet: the dense text model of Qwen3.5.
+"""Qwen3 with gated DeltaNet: the text model of Qwen3.5, dense or, for Qwen3-MoE, with experts.
 
-transformers' models/qwen3_5/modeling_qwen3_5.py differs from Qwen3 by convention in three things:
+transformers' models/qwen3_5/modeling_qwen3_5.py differs from Qwen3 by convention in three things, and
+models/qwen3_5_moe/modeling_qwen3_5_moe.py from Qwen3-MoE in a fourth:
 - Its RMSNorms, but for the gated one, multiply by 1 + weight, in fp32. The weight is stored as w - 1; for w of bf16 or fp16
   that is exact in fp32, for w of fp32 it is rounded by half a unit of 1.
 - Its attention multiplies what the heads give by sigmoid(gate), whose rows stand in q_proj behind each head's. A saturated
   gate is 1 - 1e-8 at best in some programs; rows of zeros give exactly 1/2 in all of them, and o_proj of twice the size,
   a power of two, exactly the result.
 - Its linear layers always have a convolution. A filter that takes the newest input alone changes nothing.
+- Beside the chosen experts every layer has one that all tokens share. Of zeros, with a gate of zeros, it adds 0 exactly.
 """
 
+from .experts import experts_config, prevents_experts
 from .hybrid import filters, prevents_mixers, prevents_projections
 
-NAME = "Qwen3_5ForCausalLM"
+NAME = "Qwen3_5ForCausalLM or Qwen3_5MoeForCausalLM"
 ROTARY_PARTS = 3
+# Servers read the experts of this class stacked, as its published checkpoints have them.
+EXPERTS_APART = False
+# The width of the shared expert, which has no use: small beside a layer's experts (Qwen3-30B-A3B: 128 of 768), not 0, which
+# llama.cpp takes for a width that is not said, and a multiple of what tensor-parallel servers and fp8's blocks cut it into.
+SHARED_WIDTH = 128
 
 
 def resembles(hybrid):
@@ -21,7 +29,7 @@ def resembles(hybrid):
 
 
 def name(hybrid):
-    return NAME
+    return "Qwen3_5MoeForCausalLM" if hybrid.has_experts else "Qwen3_5ForCausalLM"
 
 
 def prevents(hybrid):
@@ -35,7 +43,7 @@ def prevents(hybrid):
     if any(mixer["options"]["base_norm"] for mixer in hybrid.linear()):
         return ("its linear layers have no norms before the convolutions, where gated_deltanet has the base's; "
                 "gated_deltanet(base_norm = false) leaves them out")
-    return prevents_projections(hybrid, "its linear layers")
+    return prevents_experts(hybrid) or prevents_projections(hybrid, "its linear layers")
 
 
 def filter_width(hybrid):
@@ -44,7 +52,10 @@ def filter_width(hybrid):
 
 
 def config(hybrid):
-    fields = hybrid.common("qwen3_5_text", NAME)
+    fields = hybrid.common("qwen3_5_moe_text" if hybrid.has_experts else "qwen3_5_text", name(hybrid))
+    fields |= experts_config(hybrid)
+    if hybrid.has_experts:
+        fields["shared_expert_intermediate_size"] = SHARED_WIDTH
     rope = fields["rope_parameters"]
     rope["partial_rotary_factor"] = 1.0
     # Positions of text are the same in all three parts, so that their sizes change nothing; they must sum up to the half.
@@ -69,7 +80,7 @@ def weights(hybrid, take):
         narrow = (w.float() - 1).to(w.dtype)
         z = narrow if torch.equal(1 + narrow.float(), w.float()) else w.float() - 1
         if not torch.allclose(1 + z.float(), w.float(), rtol=1e-5, atol=0):
-            raise Inexact(f"{NAME} stores norms as their difference to 1, which loses digits of {name_}")
+            raise Inexact(f"{name(hybrid)} stores norms as their difference to 1, which loses digits of {name_}")
         return z
 
     def gated(q):
@@ -77,13 +88,28 @@ def weights(hybrid, take):
         q = q.unflatten(0, (hybrid.heads, hybrid.head_dim))
         return torch.cat([q, torch.zeros_like(q)], 1).flatten(0, 1)
 
+    def mlp(prefix):
+        """The weights below `prefix` between a layer's second norm and the sum."""
+        if not hybrid.has_experts:
+            for part in ("gate_proj", "up_proj", "down_proj"):
+                yield f"{prefix}{part}.weight", take(f"{prefix}{part}.weight")
+            return
+        router = take(f"{prefix}gate.weight")
+        yield f"{prefix}gate.weight", router
+        for part in ("gate_up_proj", "down_proj"):
+            yield f"{prefix}experts.{part}", take(f"{prefix}experts.{part}")
+        for part, shape in {"shared_expert.gate_proj": (SHARED_WIDTH, hybrid.hidden),
+                            "shared_expert.up_proj": (SHARED_WIDTH, hybrid.hidden),
+                            "shared_expert.down_proj": (hybrid.hidden, SHARED_WIDTH),
+                            "shared_expert_gate": (1, hybrid.hidden)}.items():
+            yield f"{prefix}{part}.weight", router.new_zeros(shape)
+
     yield "model.embed_tokens.weight", take("model.embed_tokens.weight")
     for i, mixer in enumerate(hybrid.layers):
         layer = f"model.layers.{i}."
         for norm in ("input_layernorm", "post_attention_layernorm"):
             yield f"{layer}{norm}.weight", centred(f"{layer}{norm}.weight")
-        for part in ("gate_proj", "up_proj", "down_proj"):
-            yield f"{layer}mlp.{part}.weight", take(f"{layer}mlp.{part}.weight")
+        yield from mlp(f"{layer}mlp.")
         prefix = f"{layer}{mixer['weights']}."
         if mixer["kind"] == "full":
             own = f"{layer}self_attn."
