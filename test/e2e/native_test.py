@@ -54,13 +54,16 @@ language:
 """
 
 
-def make_inputs(folder, cls, backend):
+EXPERTS = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, norm_topk_prob=True)
+
+
+def make_inputs(folder, cls, backend, **sizes):
     """A random base with the tiny tokenizer and a card, a text, and a spec."""
     folder.mkdir()
     torch.manual_seed(1)
     config = cls.config_class(
         vocab_size=256, hidden_size=32, intermediate_size=64, num_hidden_layers=LAYERS, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, tie_word_embeddings=True)
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, tie_word_embeddings=True, **sizes)
     model = cls(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -84,9 +87,9 @@ def read_plan(spec, *arguments):
     return json.loads(run("morph", "plan", spec, *arguments).stdout)
 
 
-def check_native(folder, cls, backend, architecture):
+def check_native(folder, cls, backend, architecture, **sizes):
     """A run whose export is of a stock class; its folder."""
-    spec = make_inputs(folder, cls, backend)
+    spec = make_inputs(folder, cls, backend, **sizes)
     serving, found = engines(spec)
     assert (serving["format"], serving["class"]) == ("native", architecture), serving
     assert found["transformers"]["class"] == architecture and found["transformers"]["prevented"] is None, found
@@ -104,7 +107,7 @@ def check_native(folder, cls, backend, architecture):
     kept = read_json(out / "selection.json")["kept"]
     told = {entry["engine"]: entry["warnings"] for entry in manifest["export"]["engines"]}["llama.cpp"]
     assert any("irregular" in warning for warning in told) == (
-        architecture == "Qwen3_5ForCausalLM" and kept != list(range(kept[0], 4, kept[0] + 1))), (kept, told)
+        architecture.startswith("Qwen3_5") and kept != list(range(kept[0], 4, kept[0] + 1))), (kept, told)
     assert all(f"export: note: llama.cpp: {warning}" in done.stderr for warning in told), done.stderr
     assert manifest["check"]["verdict"] == "agreement" and max(manifest["check"]["fp32"].values()) <= 1e-4, manifest
     return out
@@ -115,6 +118,11 @@ def main():
         root = pathlib.Path(holder)
         gdn = check_native(root / "qwen3", transformers.Qwen3ForCausalLM,
                            "gated_deltanet(base_norm = false, conv = 4, chunk = 16)", "Qwen3_5ForCausalLM")
+        experts = "gated_deltanet(base_norm = false, chunk = 16)"
+        check_native(root / "experts", transformers.Qwen3MoeForCausalLM, experts, "Qwen3_5MoeForCausalLM", **EXPERTS)
+        # Whose files have the experts one by one.
+        check_native(root / "mellum", transformers.Qwen3MoeForCausalLM, "sliding_window(window = 24)", "MellumForCausalLM",
+                     **EXPERTS)
         check_native(root / "llama", transformers.LlamaForCausalLM, "mamba2(per_head = true, chunk = 16)",
                      "GraniteMoeHybridForCausalLM")
         check_native(root / "windows", transformers.LlamaForCausalLM, "sliding_window(window = 24)", "CwmForCausalLM")
@@ -124,6 +132,13 @@ def main():
         assert found["vLLM"]["class"] == found["TensorRT-LLM"]["class"] == "Qwen3_5ForCausalLM", found
         assert found["llama.cpp"]["class"] == "qwen35" and "irregular" in found["llama.cpp"]["warnings"][0], found
         assert "Qwen3_5ForConditionalGeneration" in found["SGLang"]["prevented"], found
+        _, found = engines(root / "experts/spec.toml")
+        assert found["llama.cpp"]["class"] == "qwen35moe", found
+        assert found["vLLM"]["class"] == found["TensorRT-LLM"]["class"] == "Qwen3_5MoeForCausalLM", found
+        assert "Qwen3_5MoeForConditionalGeneration" in found["SGLang"]["prevented"], found
+        _, found = engines(root / "experts/spec.toml", "--set", 'linear.backend="sliding_window(window = 24)"')
+        assert found["vLLM"]["class"] == found["SGLang"]["class"] == "MellumForCausalLM", found
+        assert "head of its own" in found["llama.cpp"]["prevented"], found
         text = run("morph", "plan", root / "qwen3/spec.toml").stdout
         assert "vLLM: give --dtype bfloat16" in text and "The export is native: Qwen3_5ForCausalLM" in text, text
         # The export's config has the scaling of a longer context, and so has what servers are asked about.
@@ -156,16 +171,31 @@ def main():
         assert not (root / "published/stage.json").exists()
         card = (root / "published/README.md").read_text()
         front = card.split("---\n")[1]
-        for line in ("license: apache-2.0", "base_model: model", "library_name: transformers", "- linear-attention"):
+        for line in ("license: apache-2.0", "library_name: transformers", "- linear-attention"):
             assert line in front, front
+        # Nothing tells what the base is called on the Hub.
+        assert "base_model" not in front and "made of `model`" in card, card
         for words in ("Qwen3_5ForCausalLM", "Full attention stays in 1 of 4 layers", "perplexity", "align", "FLOPs"):
             assert words in card, card
         assert "trust_remote_code" not in card, card
         transformers.AutoModelForCausalLM.from_pretrained(root / "published", trust_remote_code=False)
-        # What the export has lost is made again.
-        (gdn / "hybrid/conversion_manifest.json").unlink()
+        # A finished run's, whatever it was made with: of other programs the stages' keys are others.
+        for record in gdn.glob("**/stage.json"):
+            record.write_text(json.dumps(read_json(record) | {"key": "0" * 64}))
         run("morph", "push", gdn, "--to", root / "again")
         assert (root / "again/model.safetensors").read_bytes() == (root / "published/model.safetensors").read_bytes()
+        assert (root / "again/README.md").read_text() == card
+        # A part of one is not pushed, nor what is of no finished run.
+        weights = (gdn / "hybrid/model.safetensors").read_bytes()
+        (gdn / "hybrid/model.safetensors").write_bytes(weights[:-1])
+        said = run("morph", "push", gdn, "--to", root / "part", expect=2).stderr
+        assert "parts of them: model.safetensors" in said and "hint: 'morph run" in said, said
+        (gdn / "hybrid/model.safetensors").write_bytes(weights)
+        (gdn / "summary.json").rename(gdn / "summary.aside")
+        said = run("morph", "push", gdn, "--to", root / "part", expect=2).stderr
+        assert "is not finished" in said and "hint: 'morph run" in said, said
+        (gdn / "summary.aside").rename(gdn / "summary.json")
+        assert not (root / "part").exists()
         # Without the scripts that write the card nothing is left.
         run("morph", "push", gdn, "--to", root / "none", expect=1, env={**os.environ, "MORPH_SOURCE_DIR": str(root)})
         assert not (root / "none").exists() and not list(root.glob("none*"))

@@ -21,13 +21,6 @@ double secondsSince(std::chrono::steady_clock::time_point begin) {
 /// What morph-run takes beside its tensors: LibTorch's code and data, the heap's slack.
 constexpr double kProgramBytes = 300e6;
 
-std::string joinNames(const std::vector<std::string> &names) {
-  std::string text;
-  for (const std::string &name : names)
-    text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 /// What is wrong with what lies in a stage's folder; empty where nothing lies there.
 std::string describeDifference(const StageFolder &stage, const StageKey &key) {
   if (const std::vector<std::string> changed = stage.changedInputs(key); !changed.empty())
@@ -74,10 +67,6 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
     if (finished) {
       keys_[folder] = key->value();
       whole_.push_back(folder);
-      if (!title.empty()) {
-        earlierRecords_.push_back(*finished);
-        earlierRecords_.back()["stage"] = folder;
-      }
     } else {
       missing_[folder] = key ? describeDifference(stage, *key) : "";
     }
@@ -129,10 +118,11 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
         if (cost.contains(name) && cost[name].is_number())
           record[name] = cost[name];
     }
-    // The most that its tensors held, in the part that was run last.
-    if (const fs::path memory = stage.partialPath() / "memory.json"; fs::exists(memory, error)) {
-      MORPH_ASSIGN_OR_RETURN(const Json content, readJson(memory.string()));
-      MORPH_ASSIGN_OR_RETURN(record["memory_bytes"], jsonGet<int64_t>(content, "peak_bytes", memory.string()));
+    // The most that its tensors held, in the part that was run last, and the share of the text that it does not read.
+    if (const fs::path facts = stage.partialPath() / "facts.json"; fs::exists(facts, error)) {
+      MORPH_ASSIGN_OR_RETURN(const Json content, readJson(facts.string()));
+      MORPH_ASSIGN_OR_RETURN(record["memory_bytes"], jsonGet<int64_t>(content, "peak_bytes", facts.string()));
+      MORPH_ASSIGN_OR_RETURN(record["unread_share"], jsonGet<double>(content, "unread_share", facts.string()));
     }
     if (const fs::path rows = stage.partialPath() / "rows.json"; fs::exists(rows, error)) {
       MORPH_ASSIGN_OR_RETURN(const Json evaluation, readJson(rows.string()));
@@ -333,7 +323,6 @@ Status Pipeline::walk(Mode mode) {
   whole_.clear();
   missing_.clear();
   records_.clear();
-  earlierRecords_.clear();
   trained_.clear();
   audited_.clear();
   MORPH_RETURN_IF_ERROR(data());

@@ -58,8 +58,6 @@ public:
   const std::vector<std::string> &wholeStages() const { return whole_; }
   /// What each stage took: stage, state (done now, or before), seconds, tokens, flops.
   const std::vector<Json> &stageRecords() const { return records_; }
-  /// The same of the stages that were whole before exportOnly.
-  const std::vector<Json> &earlierRecords() const { return earlierRecords_; }
 
 private:
   /// What a stage does: fills the folder. `key` is what its checkpoints carry.
@@ -200,7 +198,7 @@ private:
   std::set<std::string> compiled_;   ///< Variants whose hybrid is compiled.
   std::vector<std::string> trained_; ///< Hybrids that share the teacher's results in distillation.
   std::vector<AuditedBudget> audited_; ///< By budget, what an audit has chosen.
-  std::vector<Json> records_, earlierRecords_;
+  std::vector<Json> records_;
   size_t stages_ = 0;
 };
 

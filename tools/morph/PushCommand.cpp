@@ -2,8 +2,11 @@
 // morph push: a run's hybrid as a folder that can be published, with its model card.
 
 #include "tools/morph/Commands.h"
-#include "tools/morph/Pipeline.h"
+#include "tools/morph/Compiler.h"
+#include "tools/morph/HtmlReport.h"
 #include "tools/morph/Report.h"
+#include "tools/morph/RunDirectory.h"
+#include "tools/morph/StageCache.h"
 #include "tools/morph/Summary.h"
 
 #include <cstdio>
@@ -18,6 +21,26 @@ struct Arguments {
   bool json = false;
 };
 
+/// What a finished run said at its end, whose hybrid is whole. What it was made with does not matter: nothing of it is
+/// made here, so that no stage's key is asked.
+StatusOr<Json> readFinished(const RunDirectory &run) {
+  const std::string root = formatPath(run.root());
+  std::error_code error;
+  if (!fs::exists(run.file(kSummaryFile), error))
+    return Status::invalid(root + " is not finished", "'morph run SPEC --out " + root + "' goes on with it");
+  MORPH_ASSIGN_OR_RETURN(Json summary, readJson(run.file(kSummaryFile).string()));
+  if (!summary.is_object() || !summary.contains("hybrid"))
+    return Status::invalid(root + " has no hybrid", "'morph run SPEC --out " + root + "' makes one");
+  if (const StageFolder hybrid(run.root(), "hybrid"); !hybrid.isComplete()) {
+    const std::vector<std::string> damaged = hybrid.damagedFiles();
+    return Status::invalid(
+        "the hybrid of " + root +
+            (damaged.empty() ? " is not whole" : " has lost files, or parts of them: " + joinNames(damaged)),
+        "'morph run SPEC --out " + root + "' makes it again");
+  }
+  return summary;
+}
+
 Status pushRun(const Toolchain &tools, const Arguments &arguments) {
   const fs::path target = arguments.folder;
   std::error_code error;
@@ -25,11 +48,7 @@ Status pushRun(const Toolchain &tools, const Arguments &arguments) {
     return Status::invalid(target.string() + " exists already",
                            "--to names a folder that is to be made, or an empty one");
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
-  MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
-  MORPH_ASSIGN_OR_RETURN(const auto workers, Workers::gather(Place(), 1));
-  Pipeline pipeline(tools, run, runtime, run.file("spec.toml"), {}, /*force=*/false, *workers);
-  MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
-  MORPH_ASSIGN_OR_RETURN(const Json summary, summarize(run, pipeline.wholeStages(), pipeline.earlierRecords()));
+  MORPH_ASSIGN_OR_RETURN(const Json summary, readFinished(run));
   MORPH_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::createFor(target));
   for (const fs::directory_entry &file : fs::directory_iterator(run.file("hybrid"), error))
     if (file.path().filename() != "stage.json") // The run's own record.

@@ -92,6 +92,13 @@ std::string morph::formatLayers(const std::vector<int64_t> &layers) {
   return text.empty() ? "none" : text;
 }
 
+std::string morph::joinNames(const std::vector<std::string> &names) {
+  std::string text;
+  for (const std::string &name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 std::string morph::formatPath(const std::filesystem::path &path) {
   std::error_code error;
   const std::filesystem::path inside = std::filesystem::proximate(path, error);

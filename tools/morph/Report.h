@@ -35,6 +35,8 @@ std::string formatCount(double count);
 std::string formatDuration(double seconds);
 /// "4 16 18 23", or "none".
 std::string formatLayers(const std::vector<int64_t> &layers);
+/// "a, b, c".
+std::string joinNames(const std::vector<std::string> &names);
 /// A path as short as it can be typed: from the current folder where it lies inside, else absolute.
 std::string formatPath(const std::filesystem::path &path);
 

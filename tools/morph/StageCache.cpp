@@ -103,6 +103,11 @@ std::vector<std::string> StageFolder::changedInputs(const StageKey &key) const {
   return changed;
 }
 
+bool StageFolder::isComplete() const {
+  const Json record = readRecord(path());
+  return record.is_object() && record.value("complete", Json()) == true && findDamage(path(), record).empty();
+}
+
 std::vector<std::string> StageFolder::damagedFiles() const {
   const Json record = readRecord(path());
   return record.is_object() ? findDamage(path(), record) : std::vector<std::string>();

@@ -46,6 +46,8 @@ public:
   StatusOr<std::optional<Json>> finished(const StageKey &key) const;
   /// Names of the inputs in which what lies here, whole or partial, differs from `key`; empty where nothing lies here.
   std::vector<std::string> changedInputs(const StageKey &key) const;
+  /// Whether a whole stage lies here, of whichever key.
+  bool isComplete() const;
   /// Files of the whole stage that are missing or shorter than they were.
   std::vector<std::string> damagedFiles() const;
   /// Makes the partial folder, or keeps the one that a stopped run of the same key left. Returns the seconds that

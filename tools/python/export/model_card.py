@@ -4,8 +4,10 @@
 import argparse
 import json
 import pathlib
+import re
 import sys
 
+import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 HUB_CACHE = "models--"
@@ -20,24 +22,35 @@ tokenizer = AutoTokenizer.from_pretrained(FOLDER{remote})
 """
 
 
-def hub_name(base):
-    """org/name of a folder in the Hub's cache, else the folder's name."""
-    for part in base.parts:
-        if part.startswith(HUB_CACHE):
-            return part.removeprefix(HUB_CACHE).replace("--", "/", 1)
-    return base.name
-
-
-def inherited(base):
-    """Those fields of the base's own card."""
+def front_matter(base):
+    """What the front matter of a folder's own card says, a dictionary; empty where there is none that can be read."""
     card = base / "README.md"
     if not card.exists():
         return {}
     try:
-        data = ModelCard(card.read_text(errors="replace"), ignore_metadata_errors=True).data.to_dict()
-    except ValueError:
+        return ModelCard(card.read_text(errors="replace"), ignore_metadata_errors=True).data.to_dict()
+    except (ValueError, yaml.YAMLError):
         return {}
-    return {key: data[key] for key in INHERITED if data.get(key)}
+
+
+def hub_id(base):
+    """The name on the Hub, mostly organisation/name, of what a base's folder holds; None where nothing tells it.
+
+    The Hub's cache has it in its folders (models--organisation--name/snapshots/commit). A card whose licence lies in the
+    model's own repository (Qwen's) has it in `license_link`: a repository of the folder's name. transformers before 5
+    wrote into config.json as `_name_or_path` what a model was loaded from, which may be a path, too.
+    """
+    for part in base.parts:
+        if part.startswith(HUB_CACHE):
+            return part.removeprefix(HUB_CACHE).replace("--", "/", 1)
+    licence = re.match(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/", str(front_matter(base).get("license_link", "")))
+    if licence and licence[1].partition("/")[2].lower() == base.name.lower():
+        return licence[1]
+    config = base / "config.json"
+    loaded = json.loads(config.read_text()).get("_name_or_path") if config.exists() else None
+    if isinstance(loaded, str) and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", loaded) and not base.as_posix().endswith(f"/{loaded}"):
+        return loaded
+    return None
 
 
 def describe_layers(config, manifest):
@@ -53,10 +66,13 @@ def make_card(folder, base, summary):
     """The text of README.md. `summary` is what `morph run` prints at its end."""
     manifest = json.loads((folder / "conversion_manifest.json").read_text())
     config = json.loads((folder / "config.json").read_text())
-    form, name = manifest["export"], hub_name(base)
+    form, known = manifest["export"], hub_id(base)
+    name = known or base.name
     native = form["format"] == "native"
-    data = ModelCardData(**inherited(base), base_model=name, base_model_relation="finetune", library_name="transformers",
-                         pipeline_tag="text-generation",
+    # Of a base that is known by its folder's name alone the Hub would make a link to another model, or to none.
+    lineage = {"base_model": known, "base_model_relation": "finetune"} if known else {}
+    terms = {key: value for key, value in front_matter(base).items() if key in INHERITED and value}
+    data = ModelCardData(**terms, **lineage, library_name="transformers", pipeline_tag="text-generation",
                          tags=["hybrid", "linear-attention", "morph", *([] if native else ["custom_code"])])
     check = manifest.get("check") or {}
     agreement = ""
@@ -72,7 +88,7 @@ def make_card(folder, base, summary):
 
 # {name}, with linear attention
 
-A hybrid that Morph made of `{name}`, after FlashMorph (arXiv 2606.30562). {describe_layers(config, manifest)}
+A hybrid that Morph made of {f"[{known}](https://huggingface.co/{known})" if known else f"`{name}`"}, after FlashMorph (arXiv 2606.30562). {describe_layers(config, manifest)}
 
 It is a `{form['class']}`, {'a class of transformers' if native else 'whose code lies in the folder'}.
 
