@@ -31,9 +31,7 @@ template <typename Forward, typename Gradient> bool separates(Forward forward, G
 
 /// Whether the gradient is that of the forward.
 bool belongTo(AttentionOp forward, AttentionGradOp gradient) {
-  auto operandsOf = [](auto op) {
-    return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()};
-  };
+  auto operandsOf = [](auto op) { return std::array<Value, 4>{op.getQ(), op.getK(), op.getV(), op.getStart()}; };
   // A document's part of rows' sums is no block of memory.
   return operandsOf(forward) == operandsOf(gradient) && !forward.getOffset() && !separates(forward, gradient) &&
          forward.getScaleAttr() == gradient.getScaleAttr() && forward.getWindowAttr() == gradient.getWindowAttr() &&
@@ -105,8 +103,8 @@ LinearAttentionOp setKept(LinearAttentionOp before, LinearAttentionGradOp gradie
   auto forward = builder.create<LinearAttentionOp>(
       before.getLoc(), before.getQ(), before.getK(), before.getV(), before.getHeadDecay(), before.getDecay(),
       before.getChannelDecay(), before.getBeta(), before.getWrite(), before.getErase(), before.getBonus(),
-      before.getState(), Value(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(),
-      flag, solves ? flag : UnitAttr());
+      before.getState(), Value(), before.getScaleAttr(), before.getChunkAttr(), before.getNormaliserAttr(), flag,
+      solves ? flag : UnitAttr());
   const ResultRange kept = forward.getKept();
   gradient.getStatesMutable().assign(kept.take_front(keeps));
   gradient.getWrittenMutable().assign(kept.drop_front(keeps));

@@ -540,8 +540,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S33", "A part of names that adapters are for has no spaces, commas or `=`."},
     {"S34", "None of a stage's `lengths` is above its `length`."},
     {"S35", "`distill.top_tokens` goes with `distill.loss` kl, and is at most the vocabulary."},
-    {"S36", "`evaluate.depths` goes with a task whose needles lie at depths: not of kinds common_words, frequent_words, "
-            "jsonl and qa alone."},
+    {"S36",
+     "`evaluate.depths` goes with a task whose needles lie at depths: not of kinds common_words, frequent_words, "
+     "jsonl and qa alone."},
     {"S37", "`repeats` falls: words that are asked for stand there more often than others."},
 };
 

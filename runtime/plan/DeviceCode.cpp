@@ -78,7 +78,8 @@ StatusOr<LaunchArgument> readArgument(const Json &json, const std::string &where
   const auto *found =
       std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto &known) { return kind == known.second; });
   if (found == std::end(kKinds))
-    return Status::invalid(where + ": unknown kind '" + kind + "'", "known are operand, result, scratch, size, document");
+    return Status::invalid(where + ": unknown kind '" + kind + "'",
+                           "known are operand, result, scratch, size, document");
   argument.kind = found->first;
   if (isIndexed(argument.kind)) {
     MORPH_ASSIGN_OR_RETURN(argument.index, jsonGet<int64_t>(json, "index", where));

@@ -34,10 +34,10 @@ StatusOr<int64_t> evaluate(const SizeFormula &formula, const std::map<std::strin
 /// What a kernel gets for one of its parameters.
 struct LaunchArgument {
   enum class Kind {
-    Operand, ///< The address of operand `index` of the instruction; null where it is absent.
-    Result,  ///< The address of result `index`.
-    Scratch, ///< The address of the byte `size` of the instruction's scratch.
-    Size,    ///< The number `size`, 64 bits.
+    Operand,  ///< The address of operand `index` of the instruction; null where it is absent.
+    Result,   ///< The address of result `index`.
+    Scratch,  ///< The address of the byte `size` of the instruction's scratch.
+    Size,     ///< The number `size`, 64 bits.
     Document, ///< Which document of the window this is, from 0 on, 64 bits: its launches are made once a document.
   };
   Kind kind = Kind::Operand;

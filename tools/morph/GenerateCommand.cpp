@@ -42,9 +42,8 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   const std::string prompt = folder.path() / "prompt.txt", tokens = folder.path() / "prompt.json";
   MORPH_RETURN_IF_ERROR(writeFile(prompt, text));
-  Command tokenise{
-      {python, script, "encode", "--model", arguments.folder.model, "--prompt-file", prompt, "--max-tokens",
-       std::to_string(arguments.maxTokens), "--out", tokens}};
+  Command tokenise{{python, script, "encode", "--model", arguments.folder.model, "--prompt-file", prompt,
+                    "--max-tokens", std::to_string(arguments.maxTokens), "--out", tokens}};
   if (arguments.chat)
     tokenise.arguments.push_back("--chat");
   MORPH_ASSIGN_OR_RETURN(const std::vector<std::string> program,

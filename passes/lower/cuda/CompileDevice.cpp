@@ -86,16 +86,15 @@ static LogicalResult addUpDocuments(DeviceFormCall &call, int64_t begins) {
       for (plan::LaunchArgument &argument : launch.arguments)
         if (argument.kind == Kind::Result && argument.index == result)
           argument = part;
-    std::string add = call.define("document_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads,
-                                  [&](KernelBuilder &k) {
-                                    Index element = k.block() * threads + k.thread();
-                                    k.onlyIf(element < elements, [&] {
-                                      Scalar before = k.choose(
-                                          k.size(0) == 0, [&] { return k.number(0); },
-                                          [&] { return k.load(k.pointer(1), element); });
-                                      k.store(before + k.load(k.pointer(0), element), k.pointer(1), element);
-                                    });
-                                  });
+    std::string add = call.define(
+        "document_" + std::to_string(elements), /*pointers=*/2, /*sizes=*/1, threads, [&](KernelBuilder &k) {
+          Index element = k.block() * threads + k.thread();
+          k.onlyIf(element < elements, [&] {
+            Scalar before =
+                k.choose(k.size(0) == 0, [&] { return k.number(0); }, [&] { return k.load(k.pointer(1), element); });
+            k.store(before + k.load(k.pointer(0), element), k.pointer(1), element);
+          });
+        });
     call.launch(add, {plan::constantFormula(llvm::divideCeil(elements, threads))}, threads,
                 {part, resultArgument(result), {Kind::Document, 0, {}}});
   }
