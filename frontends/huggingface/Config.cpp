@@ -30,8 +30,9 @@ const Family *findFamily(const JsonFile &config, llvm::StringRef path, llvm::Str
     names.push_back(family.name);
   }
   if (llvm::is_contained(kNativeExports, type)) {
-    config.error(path, "'" + type + "' is a format of exports that is not read",
-                 "of a hybrid that Morph made, export.format = \"remote\" writes a folder that is");
+    config.error(path, "models of type '" + type + "' are not read",
+                 "of a hybrid that Morph made, 'morph run SPEC --out RUN --update --set export.format=remote' writes a "
+                 "folder that is");
     return nullptr;
   }
   llvm::StringRef nearest = findNearest(type, names);

@@ -30,8 +30,10 @@ OwningOpRef<ModuleOp> morph::importHuggingFace(MLIRContext &context, StringRef f
     return nullptr;
   }
   if (!llvm::sys::fs::exists(configPath)) {
+    const bool isRun = llvm::sys::fs::exists(folder + "/hybrid/config.json");
     diagnostics.error(usedAt, "the folder '" + folder + "' has no config.json",
-                      "a model is a Hugging Face folder with config.json and *.safetensors");
+                      isRun ? "it is a run, whose hybrid is '" + folder + "/hybrid'"
+                            : llvm::Twine("a model is a Hugging Face folder with config.json and *.safetensors"));
     return nullptr;
   }
   std::optional<JsonFile> file = JsonFile::read(configPath, diagnostics);

@@ -77,7 +77,9 @@ private:
     error(path,
           "'" + path + "' is " + llvm::Twine(length) + ", but task '" + spec_.getString(task + ".name") +
               "' takes at least " + llvm::Twine(needed) + " tokens for its needles, its question and its answers [S19]",
-          "raise the length, or lower the task's needles, queries or value_length");
+          shape.kind == "common_words"     ? "raise the length, or lower the task's needles or repeats"
+          : shape.kind == "frequent_words" ? "raise the length, or lower the task's needles"
+                                           : "raise the length, or lower the task's needles, queries or value_length");
   }
 
   /// Every length of a list, or of a single value, against a task.

@@ -217,10 +217,10 @@ int64_t TaskGenerator::drawLength(uint64_t seed, uint64_t index) const {
 Status RetrievalTask::checkLength(int64_t length) const {
   const std::string where = "task '" + parameters_.name + "'";
   if (leastLength_ > length)
-    return Status::invalid(where + ": " + std::to_string(length) +
-                               " tokens have no room for its needles and its question, which take up to " +
-                               std::to_string(leastLength_),
-                           "raise length, or ask fewer needles");
+    return Status::invalid(
+        where + ": " + std::to_string(length) +
+            " tokens have no room for its needles and its question, which take up to " + std::to_string(leastLength_),
+        kind_->fillsContext() ? "raise length, or lower needles or repeats" : "raise length, or ask fewer needles");
   MORPH_RETURN_IF_ERROR(kind_->checkLength(parameters_, *lexicon_, length));
   const int64_t keys = kind_->keysOfSample(parameters_, *lexicon_, length);
   for (const Pool &pool : pools_)

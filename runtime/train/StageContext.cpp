@@ -160,7 +160,7 @@ void StageContext::noteUnread(const BatchStreamOptions &options, const std::shar
   if (!text || options.taskFraction == 1 || options.length == 0 || isPacked || !processes->isLeader())
     return;
   const double share = text->unreadShare(options.length, options.sample.split);
-  unreadShare = std::max(unreadShare, share);
+  *unreadShare = std::max(*unreadShare, share);
   if (share < 0.01)
     return;
   char line[200];

@@ -80,8 +80,9 @@ public:
   /// Task generators by name.
   StatusOr<std::vector<std::shared_ptr<const TaskGenerator>>> tasks(const std::vector<std::string> &names,
                                                                     const std::shared_ptr<const TextStore> &text) const;
-  /// Of the text's tokens the share that is in documents too short for the windows of a stream: the largest of all.
-  mutable double unreadShare = 0;
+  /// Of the text's tokens the share that is in documents too short for the windows of a stream: the largest of all
+  /// streams, of copies of the context, too.
+  std::shared_ptr<double> unreadShare = std::make_shared<double>(0);
 
   /// The batches of a stage over `names` and the run's text. The leader says how much of the text they leave out.
   StatusOr<std::unique_ptr<BatchStream>> stream(BatchStreamOptions options,

@@ -87,6 +87,8 @@ def main():
         # Where one document is long enough, the others are not read, and that is said; or they are.
         make_corpus(folder, "a long document about nothing in particular. " * 8)
         said = convert(folder, "long").stderr
+        stages = {stage["stage"]: stage.get("unread_share", 0) for stage in read_json(folder / "long/summary.json")["stages"]}
+        assert stages["align"] > 0.1 and stages["distill/selected"] > 0.1, stages
         assert "of the text's tokens are in documents of less than 48, and not read" in said, said
         assert "not read" not in convert(folder, "long-apart", separate).stderr
 

@@ -90,11 +90,18 @@ def read_plan(spec, *arguments):
 def check_native(folder, cls, backend, architecture, **sizes):
     """A run whose export is of a stock class; its folder."""
     spec = make_inputs(folder, cls, backend, **sizes)
-    serving, found = engines(spec)
+    native = ["--set", 'export.format="native"']
+    # transformers gives this class a tokenizer of its own, to which the tiny one's spaces are lost.
+    is_divided_otherwise = architecture == "Qwen3_5MoeForCausalLM"
+    if is_divided_otherwise:
+        serving, found = engines(spec)
+        assert serving["format"] == "remote" and "Qwen3_5Tokenizer" in found["transformers"]["prevented"], serving
+    serving, found = engines(spec, *(native if is_divided_otherwise else ()))
     assert (serving["format"], serving["class"]) == ("native", architecture), serving
     assert found["transformers"]["class"] == architecture and found["transformers"]["prevented"] is None, found
     out = folder / "run"
-    done = run("morph", "run", spec, "--out", out, "--set", 'export.format="native"')
+    done = run("morph", "run", spec, "--out", out, *native)
+    assert ("export: note: transformers gives a qwen3_5_moe_text its Qwen3_5Tokenizer" in done.stderr) == is_divided_otherwise
     assert f"export: {architecture} of stock transformers" in done.stderr, done.stderr
     # Code World Model is a base that Morph reads.
     is_read = architecture == "CwmForCausalLM"
@@ -103,6 +110,15 @@ def check_native(folder, cls, backend, architecture, **sizes):
         run("morph", "generate", out / "hybrid", "--prompt", "The quick", "--max-tokens", 3)
     manifest = read_json(out / "hybrid/conversion_manifest.json")
     assert (manifest["export"]["format"], manifest["export"]["class"]) == ("native", architecture), manifest
+    assert ("tokenizer" in manifest["export"]) == is_divided_otherwise, manifest
+    run("morph", "push", out, "--to", folder / "published")
+    loads = "PreTrainedTokenizerFast" if is_divided_otherwise else "AutoTokenizer"
+    assert f"tokenizer = {loads}.from_pretrained(folder)" in (folder / "published/README.md").read_text()
+    if is_divided_otherwise:  # As the card says, the tokens are the base's.
+        text = "The quick  brown fox.\n"
+        expected = transformers.AutoTokenizer.from_pretrained(folder / "model").encode(text)
+        assert transformers.PreTrainedTokenizerFast.from_pretrained(folder / "published").encode(text) == expected
+        assert transformers.AutoTokenizer.from_pretrained(folder / "published").encode(text) != expected
     # Of the layers that were kept: some servers take every n-th for full attention.
     kept = read_json(out / "selection.json")["kept"]
     told = {entry["engine"]: entry["warnings"] for entry in manifest["export"]["engines"]}["llama.cpp"]
@@ -132,8 +148,9 @@ def main():
         assert found["vLLM"]["class"] == found["TensorRT-LLM"]["class"] == "Qwen3_5ForCausalLM", found
         assert found["llama.cpp"]["class"] == "qwen35" and "irregular" in found["llama.cpp"]["warnings"][0], found
         assert "Qwen3_5ForConditionalGeneration" in found["SGLang"]["prevented"], found
-        _, found = engines(root / "experts/spec.toml")
+        _, found = engines(root / "experts/spec.toml", "--set", 'export.format="native"')
         assert found["llama.cpp"]["class"] == "qwen35moe", found
+        assert any("tokenizer" in warning for warning in found["vLLM"]["warnings"]), found
         assert found["vLLM"]["class"] == found["TensorRT-LLM"]["class"] == "Qwen3_5MoeForCausalLM", found
         assert "Qwen3_5MoeForConditionalGeneration" in found["SGLang"]["prevented"], found
         _, found = engines(root / "experts/spec.toml", "--set", 'linear.backend="sliding_window(window = 24)"')
@@ -149,8 +166,9 @@ def main():
         assert serving["format"] == "remote" and found["transformers, remote code"]["class"] == "MorphForCausalLM", serving
         assert "base_norm = false" in found["transformers"]["prevented"], found
         assert all(found[name]["prevented"] for name in ("vLLM", "SGLang", "llama.cpp", "TensorRT-LLM")), found
-        serving, _ = engines(root / "qwen3/spec.toml", "--set", 'export.format="remote"')
-        assert serving["format"] == "remote", serving
+        serving, found = engines(root / "qwen3/spec.toml", "--set", 'export.format="remote"')
+        assert serving["format"] == "remote" and found["transformers"]["prevented"] == "export.format is remote", serving
+        assert found["vLLM"]["class"] is None, found
 
         # What cannot be is said before any training, and leaves nothing.
         native = ["--set", 'export.format="native"', "--set", 'linear.backend="gated_deltanet"']

@@ -111,8 +111,8 @@ class OneRun(ReportTest):
         self.assertEqual(lines[2][5:], ["28.8 k", "36.5 MB"])
         self.assertEqual(lines[-1][:4], ["all", "662 k", "5.17 T", "23 s"])
         lines = page.table("What was read.")
-        self.assertEqual(lines[1], ["text", "corpora/books.jsonl", "1.2 k", "600 k", "300 (20.0 %)"])
-        self.assertEqual(lines[2], ["faq", "faq.jsonl", "40", "-", "0 (0.0 %)"])
+        self.assertEqual(lines[1], ["text", "corpora/books.jsonl", "1.2 k", "600 k", "300 (20.0 %)", "-"])
+        self.assertEqual(lines[2], ["faq", "faq.jsonl", "40", "-", "-", "10 (25.0 %)"])
         said = [words for words in page.words if "does not read" in words]
         self.assertEqual(len(said), 1)
         self.assertIn("Stage align does not read 37.0 % of the text's tokens", said[0])

@@ -86,7 +86,7 @@ class SyntheticRun:
             "cache": [{"context": 1024 * 2**i, "full_bytes": 5120 * 2.0**i, "hybrid_bytes": 1000 + 1024 * 2.0**i}
                       for i in range(9)],
             "data": {"texts": [{"path": "corpora/books.jsonl", "documents": 1200, "tokens": 600_500, "dropped": 300}],
-                     "tasks": [{"name": "faq", "path": "faq.jsonl", "rows": 40, "dropped": 0}]},
+                     "tasks": [{"name": "faq", "path": "faq.jsonl", "rows": 40, "dropped": 0, "long": 10}]},
             "check": {"verdict": "agreement", "fp32": {"whole": 2.1e-05}},
         }
 

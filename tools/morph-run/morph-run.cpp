@@ -398,7 +398,7 @@ int main(int argc, char **argv) {
     if (outcome.ok() && *outcome == StageOutcome::Done && context.processes->isLeader()) {
       const bool cuda = isCuda(context.device);
       const Json facts = {{"peak_bytes", cuda ? cudaDeviceOf(context.device).peakBytes() : peakHeldBytes()},
-                          {"unread_share", context.unreadShare}};
+                          {"unread_share", *context.unreadShare}};
       MORPH_RETURN_IF_ERROR(writeFile(context.outPath("facts.json"), facts.dump() + "\n"));
     }
     if (outcome.ok())

@@ -146,7 +146,7 @@ Status init(const Toolchain &tools, const Arguments &arguments) {
   MORPH_RETURN_IF_ERROR(writeFile(output.string(), replaceAll(kSpec, values)));
   if (!hasTokenizer)
     printNote(model.string() + " has no tokenizer.json: name one in data.tokenizer");
-  std::printf("%s: %s of %lld layers, %s keep full attention\n\nNext:\n  morph plan %s\n  morph run %s --out %s\n",
+  std::printf("%s: %s of %lld layers, %s keep full attention\n\nNext:\n  morph plan %s\n  morph run %s --out %s.run\n",
               output.c_str(), info.architecture.c_str(), static_cast<long long>(info.layers), full.c_str(),
               output.c_str(), output.c_str(), output.stem().c_str());
   return Status();

@@ -35,7 +35,8 @@ StatusOr<Json> morph::findEngines(const Toolchain &tools, const Compiler &compil
   MORPH_ASSIGN_OR_RETURN(const std::vector<Choice> choices, coverCandidates(resolved));
   const fs::path base = folder / "serving-base.json"; // As the export has it, with RoPE for `model.context`.
   MORPH_RETURN_IF_ERROR(compiler.folderConfig(resolved.model.path, resolved.model.context, base, /*configOnly=*/true));
-  Command command{{python, script, "--base", base.string(), "--format", toWord(resolved.export_.format)},
+  Command command{{python, script, "--base", base.string(), "--folder", resolved.model.path, "--format",
+                   toWord(resolved.export_.format)},
                   /*captureOutput=*/true};
   for (size_t i = 0; i < choices.size(); ++i) {
     const fs::path ir = folder / ("serving-" + std::to_string(i) + ".mlir"),

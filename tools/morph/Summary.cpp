@@ -55,7 +55,7 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
     for (const Json &name : row.value("shared", Json::array()))
       names += (names.empty() ? "" : ", ") + name.get<std::string>();
     if (!names.empty())
-      shared.insert(cell.first + ": " + names);
+      shared.insert(names + " (" + cell.first + ")");
   }
   if (cells.empty())
     return "";
@@ -89,7 +89,7 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
     text += "over " + baseline + ": difference of the share that is generated, paired by sample.\n";
   text += "\n" + table.print();
   if (!shared.empty()) {
-    text += "\n  The samples of training, selection and evaluation share";
+    text += "\n  In common to the samples of training, selection and evaluation:";
     for (const std::string &line : shared)
       text += (line == *shared.begin() ? " " : "; ") + line;
     text += "\n";
@@ -174,8 +174,8 @@ std::string describeCheck(const Json &check) {
   return " (log-probabilities DIFFER from transformers by " + largest("fp32") + ")";
 }
 
-/// What the data stage read: members `texts` (path, documents, tokens, dropped) and `tasks` (the same of jsonl tasks'
-/// files, with name and rows).
+/// What the data stage read: members `texts` (path, documents, tokens, dropped) and `tasks` (name, path, rows, dropped
+/// and long, those of the rows that no length of the task holds).
 StatusOr<Json> readSources(const RunDirectory &run) {
   std::error_code error;
   Json data = {{"texts", Json::array()}, {"tasks", Json::array()}};
@@ -187,7 +187,7 @@ StatusOr<Json> readSources(const RunDirectory &run) {
     if (const fs::path file = run.file("data/task-" + task.name + ".json"); fs::exists(file, error)) {
       MORPH_ASSIGN_OR_RETURN(const Json content, readJson(file.string()));
       data["tasks"].push_back({{"name", task.name}});
-      for (const char *name : {"path", "rows", "dropped"})
+      for (const char *name : {"path", "rows", "dropped", "long"})
         data["tasks"].back()[name] = content.value(name, Json());
     }
   return data;

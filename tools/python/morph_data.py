@@ -35,7 +35,8 @@ def write_lexicon(tokenizer, task, out, seed):
         json.dump(result, stream, separators=(",", ":"))
         stream.write("\n")
     values = math.prod(len(result["alphabets"][part]) for part in result["value"])
-    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys, {values:.3g} values")
+    # Tasks whose whole context is words draw no values.
+    print(f"lexicon of task '{task['name']}': {len(result['keys'])} keys" + (f", {values:.3g} values" if values > 1 else ""))
 
 
 def write_questions(arguments):

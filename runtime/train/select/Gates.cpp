@@ -243,7 +243,7 @@ Status GateSelector::measureGap(Selection &selection) {
                               {"standard_error", rise.standardError},
                               {"samples", section_.unitSamples}};
   char text[160];
-  std::snprintf(text, sizeof text, "objective of the gates as they are %.4g, of the choice %.4g (%+.2g +- %.2g)",
+  std::snprintf(text, sizeof text, "loss with the gates as trained %.4g, with the layers chosen %.4g (%+.2g +- %.2g)",
                 relaxed.loss, discrete.loss, rise.mean, rise.standardError);
   if (context_.processes->isLeader())
     logLine("select", "", text);

@@ -70,6 +70,14 @@ def tokenize_rows(tokenizer, task, writer):
         write(waiting, was_chat)
 
 
+def lengths_of(prefix, record, before):
+    """Tokens of each question with its answer, which stand behind the first `before` documents."""
+    import numpy
+
+    offsets = numpy.append(numpy.fromfile(f"{prefix}.documents", dtype="<u8"), record["tokens"]).astype(numpy.int64)
+    return offsets[before + 2::2] - offsets[before:-1:2]
+
+
 def write_questions(tokenizer, task, prefix, model_vocabulary, cache):
     """Writes `prefix`.tokens, `prefix`.documents (of kind qa the paragraphs; a question, its answer, the next question) and
     `prefix`.json, which of kind qa says what stands before questions, too."""
@@ -95,25 +103,18 @@ def write_questions(tokenizer, task, prefix, model_vocabulary, cache):
                               lambda writer, files, total: writer.resumed or produce(writer))
     before = described.get("paragraphs", 0)
     rows, dropped = (record["documents"] - before) // 2, record["sources"][0]["dropped"]
+    lengths = lengths_of(prefix, record, before)
+    # Paragraphs leave room, or the question is not asked at that length (runtime/data/Questions.cpp).
+    long = 0 if before else int((lengths > max(task["length"])).sum())
     with whole_file(f"{prefix}.json") as stream:
         json.dump({"dtype": dtype, "count": record["tokens"], "documents": record["documents"], "path": task["path"],
                    "vocabulary": vocabulary, "tokenizer_sha256": sha256_of(tokenizer_file(tokenizer)),
-                   "rows": rows, "dropped": dropped, **described}, stream, separators=(",", ":"))
+                   "rows": rows, "dropped": dropped, "long": long, **described}, stream, separators=(",", ":"))
         stream.write("\n")
-    report(task, prefix, record, before, rows, dropped)
-
-
-def report(task, prefix, record, before, rows, dropped):
-    """Says how long questions are, those behind the first `before` documents, and what is dropped."""
-    import numpy
-
-    offsets = numpy.append(numpy.fromfile(f"{prefix}.documents", dtype="<u8"), record["tokens"]).astype(numpy.int64)
-    lengths = offsets[before + 2::2] - offsets[before:-1:2]
     print(f"task '{task['name']}': {rows} questions of {lengths.mean():.0f} tokens in the mean, the longest of "
-          f"{lengths.max()}" + (f"; {before} paragraphs of {offsets[before] / before:.0f}" if before else ""))
+          f"{lengths.max()}" + (f"; {before} paragraphs before them" if before else ""))
     if dropped:
         what = "questions have no answer in their paragraphs" if before else "rows have an empty question or answer"
         print(f"  {dropped} of {rows + dropped} {what} and are dropped ({100 * dropped / (rows + dropped):.2g} %)")
-    long = int((lengths > max(task["length"])).sum())
-    if long and not before:
+    if long:
         print(f"  {long} of {rows} are longer than {max(task['length'])} tokens and are dropped ({100 * long / rows:.2g} %)")

@@ -218,8 +218,8 @@ class Chat:
                                  "a message is {\"role\": \"user\", \"content\": \"...\"}")
         if not self.template().chat_template:
             raise InputError(f"{where}: the row is a conversation, and the tokenizer of '{self.folder}' has no chat "
-                             "template", "name a field of text by 'fields' in [data], or give data.tokenizer a folder "
-                             "with chat_template.jinja")
+                             "template", "give data.tokenizer a folder with chat_template.jinja, or name fields without "
+                             "conversations: 'fields' in [data], 'prompt' and 'answer' of a task")
 
     def render(self, messages, where, asks=False):
         """The conversation as the model reads it; `asks`: up to where the assistant would answer."""

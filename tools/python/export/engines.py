@@ -150,8 +150,14 @@ class TensorRtLlm:
 ENGINES = (Vllm, Sglang, LlamaCpp, TensorRtLlm)
 
 
-def survey(hybrid, target):
-    """Of each engine `engine`, `class` or what `prevented` it, and `warnings`, for the folder of `target`."""
-    found = [(engine.NAME, *engine.serve(hybrid, target)) for engine in ENGINES]
-    return [{"engine": name, "class": of, "prevented": prevented, "warnings": warnings}
-            for name, of, prevented, warnings in found]
+def survey(hybrid, target, tokens=None):
+    """Of each engine `engine`, `class` or what `prevented` it, and `warnings`, for the folder of `target`. `tokens`: what
+    other_tokens says of it."""
+    found = []
+    for engine in ENGINES:
+        name, prevented, warnings = engine.serve(hybrid, target)
+        # llama.cpp writes the rules of dividing text into its file, by the hash of what they do.
+        if name and tokens and engine is not LlamaCpp:
+            warnings = [*warnings, "its tokenizer is transformers': name the base's folder as the tokenizer"]
+        found.append({"engine": engine.NAME, "class": name, "prevented": prevented, "warnings": warnings})
+    return found

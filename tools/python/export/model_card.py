@@ -14,10 +14,11 @@ HUB_CACHE = "models--"
 # What a card takes over from the base's: under which terms the weights are, and what languages they know.
 INHERITED = ("license", "license_name", "license_link", "language")
 LOADING = """```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, {tokenizer}
 
-model = AutoModelForCausalLM.from_pretrained(FOLDER{remote})
-tokenizer = AutoTokenizer.from_pretrained(FOLDER{remote})
+folder = "."  # where this file lies
+model = AutoModelForCausalLM.from_pretrained(folder{remote})
+tokenizer = {tokenizer}.from_pretrained(folder{remote})
 ```
 """
 
@@ -78,10 +79,12 @@ def make_card(folder, base, summary):
     agreement = ""
     if check.get("fp32"):
         agreement = (f"Log-probabilities of the folder in transformers differ from those of the run by "
-                     f"{max(check['fp32'].values()):.1e} at most ({check['verdict']}).\n\n")
-    served = "".join(f"| {entry['engine']} | {entry['class'] or 'not: ' + entry['prevented']} | {'; '.join(entry['warnings'])} |\n"
+                     f"{max(check['fp32'].values()):.1e} at most.\n\n")
+    served = "".join(f"| {entry['engine']} | {entry['class'] or 'no: ' + entry['prevented']} | {'; '.join(entry['warnings'])} |\n"
                      for entry in form["engines"])
-    loading = LOADING.format(remote="" if native else ", trust_remote_code=True")
+    # The class of transformers may bring a tokenizer of its own (other_tokens.py).
+    loading = LOADING.format(remote="" if native else ", trust_remote_code=True",
+                             tokenizer="PreTrainedTokenizerFast" if form.get("tokenizer") else "AutoTokenizer")
     return f"""---
 {data.to_yaml()}
 ---
@@ -96,7 +99,7 @@ It is a `{form['class']}`, {'a class of transformers' if native else 'whose code
 {agreement}## Servers
 By their sources in November 2026; none was run on it.
 
-| server | class | mind |
+| server | class | note |
 |---|---|---|
 {served}
 ## The run

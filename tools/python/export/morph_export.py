@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from engines import survey  # noqa: E402
+from other_tokens import TOKENIZER_FILES, other_tokens  # noqa: E402
 from targets import Inexact, choose, explain  # noqa: E402
 from targets.experts import experts_apart  # noqa: E402
 from targets.hybrid import Hybrid, join  # noqa: E402
@@ -30,9 +31,7 @@ from targets.hybrid import Hybrid, join  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 # The lines of modeling_morph.py between which the classes of the declared mixers go.
 MARKS = ("# <declared mixers>\n", "# </declared mixers>\n")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                   "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
-                   "LICENSE")
+COPIED_FILES = (*TOKENIZER_FILES, "chat_template.jinja", "generation_config.json", "LICENSE")
 DTYPES = {"f32": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16,
           "fp16": torch.float16}
 SHARD_BYTES = 4 << 30
@@ -303,7 +302,7 @@ def write_native(target, hybrid, take, out):
 
 
 def copy_tokenizer(base, out):
-    for file in TOKENIZER_FILES:
+    for file in COPIED_FILES:
         if (base / file).exists():
             shutil.copyfile(base / file, out / file)
 
@@ -322,11 +321,14 @@ def export(arguments):
     if arguments.format != "remote":
         target, reasons = choose(hybrid)
         reason = explain(hybrid, reasons) if reasons else None
+    tokens = target and other_tokens(base, target.config(hybrid))
+    if tokens and arguments.format == "auto":
+        target, reason = None, tokens
     form = {"format": "remote", "class": "MorphForCausalLM"}
     if target:
         try:
             write_native(target, hybrid, PlanWeights(plan, weights), out)
-            form = {"format": "native", "class": target.name(hybrid)}
+            form = {"format": "native", "class": target.name(hybrid)} | ({"tokenizer": tokens} if tokens else {})
         except Inexact as error:
             target, reason = None, str(error)
             for file in out.glob("*"):
@@ -335,17 +337,19 @@ def export(arguments):
         raise ExportError(f"no class of stock transformers computes this hybrid's function ({reason})")
     if not target:
         if reason:
-            print(f"export: with code of its own, as no class of stock transformers computes the same: {reason}",
-                  file=sys.stderr)
+            print(f"export: with code of its own, as no class of stock transformers does the same: {reason}", file=sys.stderr)
             form["native_prevented"] = reason
         write_remote(base_config, mixers, plan, PlanWeights(plan, weights), out)
     else:
         print(f"export: {form['class']} of stock transformers", file=sys.stderr)
+        if tokens:
+            print(f"export: note: {tokens}; PreTrainedTokenizerFast.from_pretrained reads the file as it is, and servers take the "
+                  "base's folder as their tokenizer", file=sys.stderr)
         if form["class"] not in IMPORTED:
             print("export: note: `morph generate`, `serve`, `chat` and `eval` do not read it; with export.format = \"remote\" they do",
                   file=sys.stderr)
     # Of the layers that were kept, which the plan could not know.
-    form["engines"] = survey(hybrid, target)
+    form["engines"] = survey(hybrid, target, tokens)
     for entry in form["engines"]:
         for warning in entry["warnings"]:
             print(f"export: note: {entry['engine']}: {warning}", file=sys.stderr)

@@ -473,6 +473,11 @@ def costs_section(runs: list[Run]) -> Html | None:
     return section("costs", "Stages and their costs", table("Time, tokens and FLOPs of each stage.", header, body))
 
 
+def of_all(count: float, everything: float) -> str:
+    """A count with its share."""
+    return f"{counted(count)} ({percent(100 * count / max(1, everything))} %)" if count else "-"
+
+
 def data_section(runs: list[Run]) -> Html | None:
     """What was read, what of it was dropped for being empty, and what stages leave out."""
     parts = []
@@ -481,10 +486,10 @@ def data_section(runs: list[Run]) -> Html | None:
             continue
         body = [
             [source.name, source.path, counted(source.documents), some(source.tokens, counted),
-             f"{counted(source.dropped)} ({percent(100 * source.dropped / max(1, source.documents + source.dropped))} %)"]
+             of_all(source.dropped, source.documents + source.dropped), of_all(source.long, source.documents)]
             for source in run.sources
         ]
-        header = ["Of", "File or folder", "Documents or questions", "Tokens", "Dropped, being empty"]
+        header = ["Of", "File or folder", "Documents or questions", "Tokens", "Dropped, being empty", "Dropped, being too long"]
         parts.append(table("What was read" + (f" by {run.label}." if len(runs) > 1 else "."), header, body))
         parts += [
             element("p", f"Stage {stage.name} does not read {percent(100 * stage.unread_share)} % of the text's tokens: they are in "

@@ -37,13 +37,14 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A text, or a jsonl task's file: documents or questions, and empty ones that were dropped."""
+    """A text, or a task's file: documents or questions, empty ones that were dropped, and those of a task that are too long."""
 
     name: str
     path: str
     documents: float
     tokens: float  # 0 of a task
     dropped: float
+    long: float = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +208,7 @@ def read_sources(data: Node | None) -> list[Source]:
         return []
     texts = [Source("text", node["path"].text(), node["documents"].number(), node["tokens"].number(), node["dropped"].number())
              for node in data["texts"].entries()]
-    tasks = [Source(node["name"].text(), node["path"].text(), node["rows"].number(), 0, node["dropped"].number())
+    tasks = [Source(node["name"].text(), node["path"].text(), node["rows"].number(), 0, node["dropped"].number(), node["long"].number())
              for node in data["tasks"].entries()]
     return texts + tasks
 
