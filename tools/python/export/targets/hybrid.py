@@ -140,4 +140,4 @@ def prevents_family(hybrid):
     """What no class has of a base's family; None where that is nothing."""
     if hybrid.family in PLAIN:
         return None
-    return f"no class of stock transformers has the layers of a {hybrid.family} beside linear ones"
+    return f"hybrids of bases of type {hybrid.family} are written with code of their own alone"
