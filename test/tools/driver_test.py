@@ -232,7 +232,7 @@ class DriverTest(unittest.TestCase):
         self.assertRegex(done.stdout, r"\n +128 +teacher ")
         self.assertRegex(done.stdout, r"selected +selection +0\.750 .* 0\.900 +\+0\.250 \[-\.\d+ \.\d+\]\n")
         self.assertRegex(done.stdout, r"selected +selection +2 +2\.72 \[4\.48 12\.18\] +-1\.033 \[-1\.177 -\.890\]\n")
-        self.assertIn("share needle: keys", done.stdout)
+        self.assertIn("evaluation: keys (needle)", done.stdout)
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 120)
         rows = json.loads((self.out / "evaluation.json").read_text())
         self.assertEqual([(row["model"], row["after"]) for row in rows[::3]],
