@@ -98,10 +98,11 @@ def main():
             assert abs(ours["loss"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"]) + 1e-6, (ours, theirs)
 
         # Windows of several documents.
-        apart = ["--set", "data.separate_documents=true", "--set", 'data.separator="\n\n"', "--set", "align.task_fraction=0"]
+        apart = ["--set", "data.separate_documents=true", "--set", r'data.separator="\n\n"', "--set", "align.task_fraction=0",
+                 "--set", 'select.method="uniform"']
         for name, device in (("apart", "cpu"), ("apart-cuda", "cuda")):
             start = command(folder / name, device)
-            start[1] = "align"
+            start[1] = "select"
             run(*start, *apart)
         plan = read_json(folder / "apart-cuda/plans/align.json")
         assert "begins" in [value["name"] for value in plan["inputs"]], plan["inputs"]

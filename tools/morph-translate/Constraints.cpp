@@ -24,7 +24,9 @@ std::string describe(const spec::Key &key) {
     text += " (" + key.unit.str() + ")";
   if (!key.allowed.empty())
     text += ", " + key.allowed.str();
-  return text + ", default " + key.fallback.trim("<>").str() + ". " + key.text.str();
+  const std::string fallback =
+      key.fallback == "required" ? ", required" : ", default " + key.fallback.trim("<>").str();
+  return text + fallback + ". " + key.text.str();
 }
 
 std::vector<Constraint> allConstraints() {

@@ -44,8 +44,8 @@ std::string describeOptions(const Json &options) {
 }
 
 void print(const Json &mixers, const std::string &model, int64_t context) {
-  std::printf("A layer of %s, one sequence at %lld tokens, options at their defaults:\n\n", model.c_str(),
-              static_cast<long long>(context));
+  std::printf("A layer of %s, one sequence at %lld tokens, options at their defaults (--model FOLDER: of another):\n\n",
+              model.c_str(), static_cast<long long>(context));
   Table table({"mixer", "parameters", "state", "FLOPs a token", "options"});
   for (const Json &mixer : mixers)
     if (mixer.contains("error"))
