@@ -24,8 +24,7 @@ std::string describe(const spec::Key &key) {
     text += " (" + key.unit.str() + ")";
   if (!key.allowed.empty())
     text += ", " + key.allowed.str();
-  const std::string fallback =
-      key.fallback == "required" ? ", required" : ", default " + key.fallback.trim("<>").str();
+  const std::string fallback = key.fallback == "required" ? ", required" : ", default " + key.fallback.trim("<>").str();
   return text + fallback + ". " + key.text.str();
 }
 

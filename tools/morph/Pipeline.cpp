@@ -368,8 +368,9 @@ Status Pipeline::walkRun() {
         MORPH_RETURN_IF_ERROR(train(stage, variant->name));
         MORPH_RETURN_IF_ERROR(evaluate(variant->name, stage));
       } else if (mode_ == Mode::Run) {
-        printNote("no layer of '" + variant->name + "' has linear attention: " + stage +
-                  " has nothing to train (a lower budget, or linear.windows for layers with windows, would change that)");
+        printNote(
+            "no layer of '" + variant->name + "' has linear attention: " + stage +
+            " has nothing to train (a lower budget, or linear.windows for layers with windows, would change that)");
         stages_ -= 2;
       }
     }
