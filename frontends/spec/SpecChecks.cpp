@@ -245,6 +245,12 @@ void Checker::checkTasks() {
   }
 }
 
+/// Whether a task's samples are the task throughout: what it asks for lies at no depth of a background.
+static bool fillsContext(llvm::StringRef kind) { return kind == "common_words" || kind == "frequent_words"; }
+
+/// Whether a task reads its questions from a file.
+static bool readsQuestions(llvm::StringRef kind) { return kind == "jsonl" || kind == "qa"; }
+
 void Checker::checkTask(const std::string &path) {
   llvm::json::Object &task = *spec_.getTable(path);
   bool tokens = task.getString("space") == "tokens";
@@ -256,8 +262,7 @@ void Checker::checkTask(const std::string &path) {
   std::string kind = spec_.getString(path + ".kind");
   int64_t needles = spec_.getInteger(path + ".needles"), queries = spec_.getInteger(path + ".queries");
   bool asksOnce = kind == "niah_multi_value" || kind == "variable_tracking";
-  bool fillsContext = kind == "common_words" || kind == "frequent_words";
-  bool asksAll = kind == "passkeys" || kind == "mqar" || kind == "near_keys" || fillsContext;
+  bool asksAll = kind == "passkeys" || kind == "mqar" || kind == "near_keys" || fillsContext(kind);
   if (asksOnce && queries != 1)
     error(path + ".queries",
           "'" + path + ".queries' is " + llvm::Twine(queries) + ", but " + kind + " asks for one key [S10]");
@@ -285,7 +290,7 @@ void Checker::checkTask(const std::string &path) {
     error(path + ".repeats", "'" + path + ".repeats' does not fall: the first is of the words that are asked for [S37]",
           "repeats = [30, 3]");
 
-  if (kind == "jsonl" || kind == "qa") {
+  if (readsQuestions(kind)) {
     checkQuestions(path, kind);
     return;
   }
@@ -293,7 +298,7 @@ void Checker::checkTask(const std::string &path) {
     if (std::string given = path + "." + key.str(); spec_.isGiven(given))
       error(given, "a task of kind " + kind + " makes its questions and reads none [S30]",
             "kind = \"jsonl\" reads a file");
-  if (fillsContext) {
+  if (fillsContext(kind)) {
     for (llvm::StringRef key : {"background", "depth"})
       if (std::string given = path + "." + key.str(); spec_.isGiven(given))
         error(given, "the words of a task of kind " + kind + " are all of its context, without '" + key + "' [S12]",
@@ -350,18 +355,13 @@ void Checker::checkTaskNames(llvm::StringRef path) {
   }
 }
 
-/// Whether what a task of this kind asks for lies at no depth: its whole context answers, or it is read.
-static bool hasNoDepths(llvm::StringRef kind) {
-  return llvm::is_contained({"common_words", "frequent_words", "jsonl", "qa"}, kind);
-}
-
 void Checker::checkDepths() {
   if (spec_.find("evaluate.depths")->getAsArray()->empty() || spec_.getStrings("evaluate.tasks").empty())
     return;
   const std::vector<std::string> measured = spec_.getStrings("evaluate.tasks");
   for (size_t i = 0; i < getTaskCount(); ++i) {
-    const std::string path = "task[" + std::to_string(i) + "]";
-    if (llvm::is_contained(measured, spec_.getString(path + ".name")) && !hasNoDepths(spec_.getString(path + ".kind")))
+    const std::string path = "task[" + std::to_string(i) + "]", kind = spec_.getString(path + ".kind");
+    if (llvm::is_contained(measured, spec_.getString(path + ".name")) && !fillsContext(kind) && !readsQuestions(kind))
       return;
   }
   error("evaluate.depths", "no task of 'evaluate.tasks' asks for what lies at a depth [S36]",

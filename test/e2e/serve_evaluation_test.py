@@ -13,12 +13,11 @@ import sys
 import tempfile
 
 import torch
-import transformers
 from serve_test import client_of, metrics, refused, wait_for
 from support import BIN, SOURCE, run
 
 sys.path[1:1] = [str(SOURCE / "tools/python/bench"), str(SOURCE / "test/tools")]
-from lm_eval_test import lm_eval, make_inputs
+from lm_eval_test import Scorer, lm_eval, make_inputs
 from serve_load import Server
 
 CHUNK = 16
@@ -72,17 +71,8 @@ metadata: {{version: 1}}
 """
 
 
-class Reference:
-    """Log-probabilities of stock transformers, in fp32."""
-
-    def __init__(self, folder):
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32)
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-
-    @torch.no_grad()
-    def logprobs(self, tokens):
-        """[T, V]: row t of the token after t."""
-        return self.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+class Reference(Scorer):
+    """What stock transformers goes on with, too."""
 
     def greedy(self, tokens, count):
         tokens = list(tokens)

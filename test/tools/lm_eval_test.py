@@ -88,16 +88,20 @@ def make_inputs(root):
 
 
 class Scorer:
-    """Log-likelihoods by stock transformers."""
+    """Log-likelihoods by stock transformers, in fp32."""
 
     def __init__(self, folder):
         self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 
     @torch.no_grad()
+    def logprobs(self, tokens):
+        """[T, V]: row t of the token after t."""
+        return self.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+
     def score(self, context, text):
         tokens = context + self.tokenizer.encode(text, add_special_tokens=False)
-        logprobs = self.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+        logprobs = self.logprobs(tokens)
         return sum(logprobs[place - 1, tokens[place]].item() for place in range(len(context), len(tokens)))
 
     def accuracy(self, samples):

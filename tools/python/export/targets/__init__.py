@@ -3,6 +3,7 @@
 
 A target has
     NAME, name(hybrid)       the class that loads the folder, and which of several
+    TYPES                    every model_type that config() may write
     prevents(hybrid)         None where the class computes the hybrid's function, else the sentence that says why not
     resembles(hybrid)        whether the class is the nearest of all where none fits
     config(hybrid)           config.json, but for `dtype`

@@ -9,6 +9,7 @@ norm and the skip of mamba2(per_head = true); rows of in_proj are z, x, B, C and
 from .hybrid import filters, prevents_mixers, prevents_projections
 
 NAME = "GraniteMoeHybridForCausalLM"
+TYPES = ("granitemoehybrid",)
 EXPERTS_APART = False
 
 
@@ -43,7 +44,7 @@ def filter_width(hybrid):
 
 
 def config(hybrid):
-    fields = hybrid.common("granitemoehybrid", NAME)
+    fields = hybrid.common(TYPES[0], NAME)
     if hybrid.head_dim == hybrid.hidden // hybrid.heads:
         del fields["head_dim"]  # What the class takes where it is not said, and other programs only know so.
     if fields["rope_parameters"]["rope_type"] == "default":

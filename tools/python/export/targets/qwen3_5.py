@@ -16,6 +16,7 @@ from .experts import experts_config, prevents_experts
 from .hybrid import filters, prevents_mixers, prevents_projections
 
 NAME = "Qwen3_5ForCausalLM or Qwen3_5MoeForCausalLM"
+TYPES = ("qwen3_5_text", "qwen3_5_moe_text")
 ROTARY_PARTS = 3
 # Servers read the experts of this class stacked, as its published checkpoints have them.
 EXPERTS_APART = False
@@ -52,7 +53,7 @@ def filter_width(hybrid):
 
 
 def config(hybrid):
-    fields = hybrid.common("qwen3_5_moe_text" if hybrid.has_experts else "qwen3_5_text", name(hybrid))
+    fields = hybrid.common(TYPES[1] if hybrid.has_experts else TYPES[0], name(hybrid))
     fields |= experts_config(hybrid)
     if hybrid.has_experts:
         fields["shared_expert_intermediate_size"] = SHARED_WIDTH

@@ -16,6 +16,7 @@ CLASSES = {"qwen2": ("qwen2", "Qwen2ForCausalLM"), "qwen3": ("qwen3", "Qwen3ForC
            "qwen3_moe": ("qwen3_moe", "Qwen3MoeForCausalLM")}
 # Of a family whose own class has one window for all layers.
 WINDOWED = {"qwen3_moe": ("mellum", "MellumForCausalLM")}
+TYPES = tuple(sorted({kind for kind, _ in (*CLASSES.values(), *WINDOWED.values())}))
 # Servers read the experts of these classes one by one, as their published checkpoints have them.
 EXPERTS_APART = True
 
