@@ -98,6 +98,9 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     if (top < 0 || (top > 0 && loss != "kl"))
       return emitModelError(model) << "cannot be distilled with 'top' " << top.getValue() << " and 'loss' '" << loss
                                    << "', expected 0 or more tokens, and 0 where 'loss' is not 'kl'";
+    if (!(streams >= 0))
+      return emitModelError(model) << "cannot be distilled with 'streams' " << streams.getValue()
+                                   << ", expected 0 or more";
     StringRef unmatched; // morph-add-adapters reports it.
     const SymbolNames adapted =
         findAdapted(model, std::vector<std::string>(adapters.begin(), adapters.end()), unmatched);
@@ -125,6 +128,9 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     FailureOr<Value> hidden = program->copyForward(tokens, mapping, rewrite);
     if (failed(hidden))
       return failure();
+    SmallVector<std::pair<Value, Value>> targets; // Streams of @forward, and the teacher's at the positions.
+    if (streams > 0 && failed(takeStreams(*program, mapping, positions, targets)))
+      return failure();
     // What the teacher says of a batch stays the same, so it can be kept. The rows that go into the head are C numbers
     // each, where logits are V, many times as many; the head's product is the part of a forward that is computed again.
     Value rows = builder.create<TakeRowsOp>(program->loc(), *hidden, positions);
@@ -132,15 +138,45 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     FailureOr<Value> teacher = program->copyHead(rows, rewrite);
     if (failed(teacher))
       return failure();
-    hidden = program->copyForward(tokens);
+    IRMapping copied;
+    hidden = program->copyForward(tokens, copied);
     if (failed(hidden))
       return failure();
     FailureOr<Value> student = program->copyHead(builder.create<TakeRowsOp>(program->loc(), *hidden, positions));
     if (failed(student))
       return failure();
-    program->addOutput(
-        "loss", builder.create<WeightedMeanOp>(program->loc(), addDivergence(*program, *teacher, *student), weights));
+    Value total = builder.create<WeightedMeanOp>(program->loc(), addDivergence(*program, *teacher, *student), weights);
+    if (!targets.empty()) {
+      SmallVector<Value> errors;
+      for (const auto &[stream, target] : targets)
+        errors.push_back(builder.create<SquaredErrorOp>(program->loc(),
+                                                        rowsOf(*program, copied.lookup(stream), positions), target,
+                                                        builder.getStringAttr("relative")));
+      Value error = builder.create<ScaleOp>(program->loc(), program->mean(errors), builder.getF64FloatAttr(streams));
+      total = builder.create<AddOp>(program->loc(), total, error);
+    }
+    program->addOutput("loss", total);
     program->finish(trained);
+    return success();
+  }
+
+  /// Rows of `state` at the positions, made right after it so that the whole state need not live on.
+  static Value rowsOf(ProgramBuilder &program, Value state, Value positions) {
+    OpBuilder::InsertionGuard guard(program.builder());
+    program.builder().setInsertionPointAfterValue(state);
+    return program.builder().create<TakeRowsOp>(program.loc(), state, positions);
+  }
+
+  /// The residual streams behind the mixers of linear attention, as @forward has them and as the teacher does.
+  static LogicalResult takeStreams(ProgramBuilder &program, const IRMapping &teacher, Value positions,
+                                   SmallVectorImpl<std::pair<Value, Value>> &targets) {
+    for (auto linear : program.forward().getBody().getOps<LinearMixerOp>()) {
+      AddOp residual = findResidual(linear.getResult());
+      if (!residual)
+        return failure();
+      Value stream = residual.getResult();
+      targets.push_back({stream, rowsOf(program, teacher.lookup(stream), positions)});
+    }
     return success();
   }
 

@@ -168,7 +168,9 @@ def BuildDistillPass : Morph_Pass<"morph-build-distill"> {
   let description = [{
     Phase hybrid. Adds `@distill(tokens [B,T], positions [N], weights [N]) -> teacher [N,C], loss`: the weighted mean over
     the positions of KL(teacher || hybrid), with `loss=reverse_kl` of KL(hybrid || teacher); with `top` the teacher's
-    distribution is that of its `top` likeliest tokens alone. `teacher` is what goes into the teacher's head: a run that is given it computes
+    distribution is that of its `top` likeliest tokens alone. With `streams` as much times the mean over the layers of linear
+    attention of the squared error of the residual stream behind their mixer, over the teacher's power, at the same positions
+    is added. `teacher` is what goes into the teacher's head: a run that is given it computes
     of the teacher the head alone. The teacher is the hybrid's forward with each candidate replaced by the full attention it
     was made from; weights that the hybrid lost, trains or is to have `adapters` beside are added as `teacher.<name>` with
     `teacher_of`.
@@ -178,6 +180,7 @@ def BuildDistillPass : Morph_Pass<"morph-build-distill"> {
            "linear: the weights of linear attention; all: every weight of the hybrid">,
     Option<"loss", "loss", "std::string", /*default=*/"\"kl\"", "kl: from the teacher; reverse_kl: from the hybrid">,
     Option<"top", "top", "int64_t", /*default=*/"0", "The teacher's likeliest tokens that count; 0: all">,
+    Option<"streams", "streams", "double", /*default=*/"0", "Weight of the errors of the layers' residual streams">,
     ListOption<"adapters", "adapters", "std::string", "Parts of names of matrices that morph-add-adapters is for">,
   ];
 }

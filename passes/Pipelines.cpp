@@ -113,6 +113,7 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
       makeNumber("adapter_rank", &ProgramOptions::adapterRank, {"distill", "finetune"}, 1),
       makeChoice("divergence", &ProgramOptions::divergence, {"distill"}, {"kl", "reverse_kl"}),
       makeNumber("top", &ProgramOptions::top, {"distill"}, 0),
+      makeReal("streams", &ProgramOptions::streams, {"distill"}),
       makeFlag("kernels", &ProgramOptions::kernels, all),
       makeChoice("precision", &ProgramOptions::precision, all, {"fp32", "bf16"}),
       makeNumber("limit", &ProgramOptions::limit, training, 0),
@@ -159,6 +160,8 @@ static std::unique_ptr<Pass> createBuilder(const ProgramOptions &options) {
     distill.train = options.train.empty() ? "linear" : options.train;
     distill.loss = options.divergence;
     distill.top = options.top;
+    // What is measured is the divergence alone.
+    distill.streams = options.gradients ? options.streams : 0;
     distill.adapters = options.adapters;
     return createBuildDistillPass(distill);
   }

@@ -47,6 +47,8 @@ struct ProgramOptions {
   /// distill: kl or reverse_kl; the teacher's likeliest tokens that count, all where it is 0.
   std::string divergence = "kl";
   int64_t top = 0;
+  /// distill: weight of the layers' distances to the teacher's; none where nothing is trained.
+  double streams = 0;
   /// decode: logits of the rows that an input names (morph-build-decode).
   bool positions = false;
   /// Programs that train, score and logits: no position sees another document of its window (morph-separate-documents).

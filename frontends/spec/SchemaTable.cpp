@@ -382,6 +382,11 @@ constexpr Key kKeys[] = {
      "not spread over all that the teacher may say."},
     {"distill.top_tokens", kInteger, "tokens", "0", ">= 0, <= 16777216", "distill_c21",
      "The teacher's likeliest tokens at a position, whose distribution alone is learnt; 0: all."},
+    {"distill.streams", kNumber, "", "0", ">= 0", "distill_c24",
+     "Weight of a second loss beside the KL: the squared error of the residual stream behind each linear mixer, over "
+     "the teacher's power, in the mean over these layers, at the same positions."},
+    {"distill.text_weight", kNumber, "", "0", ">= 0", "distill_c25",
+     "Weight of the KL on the text that a task's prompt hides its needles in, beside 1 of its answers."},
     {"distill.text_positions", kInteger, "tokens", "128", ">= 1, <= 16777216", "distill_c16",
      "Last positions of a text sequence at which the KL is taken."},
     {"distill.eval_every", kInteger, "steps", "<steps / 4>", ">= 1, <= 1000000000", "distill_c17",

@@ -220,7 +220,7 @@ Status RetrievalTask::checkLength(int64_t length) const {
     return Status::invalid(
         where + ": " + std::to_string(length) +
             " tokens have no room for its needles and its question, which take up to " + std::to_string(leastLength_),
-        kind_->fillsContext() ? "raise length, or lower needles or repeats" : "raise length, or ask fewer needles");
+        kind_->fillsContext() ? "raise length, or lower needles" : "raise length, or ask fewer needles");
   MORPH_RETURN_IF_ERROR(kind_->checkLength(parameters_, *lexicon_, length));
   const int64_t keys = kind_->keysOfSample(parameters_, *lexicon_, length);
   for (const Pool &pool : pools_)

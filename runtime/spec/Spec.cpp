@@ -168,6 +168,8 @@ template <> struct Visit<DistillSpec> {
     visitor.key("lengths", section.lengths, {atLeast(8), atMost(16777216)});
     visitor.key("loss", section.loss);
     visitor.key("top_tokens", section.topTokens, {atLeast(0), atMost(16777216)});
+    visitor.key("streams", section.streams, {atLeast(0)});
+    visitor.key("text_weight", section.textWeight, {atLeast(0)});
     visitor.key("text_positions", section.textPositions, {atLeast(1), atMost(16777216)});
     visitor.key("eval_every", section.evalEvery, {atLeast(1), atMost(1000000000)});
     visitor.key("eval_samples", section.evalSamples, {atLeast(2), atMost(1000000)});

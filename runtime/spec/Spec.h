@@ -383,6 +383,11 @@ struct DistillSpec : TrainingSpec {
   /// The teacher's likeliest tokens at a position, whose distribution alone is learnt; 0: all. (tokens; >= 0, <=
   /// 16777216)
   int64_t topTokens{};
+  /// Weight of a second loss beside the KL: the squared error of the residual stream behind each linear mixer, over the
+  /// teacher's power, in the mean over these layers, at the same positions. (>= 0)
+  double streams{};
+  /// Weight of the KL on the text that a task's prompt hides its needles in, beside 1 of its answers. (>= 0)
+  double textWeight{};
   /// Last positions of a text sequence at which the KL is taken. (tokens; >= 1, <= 16777216)
   int64_t textPositions{};
   /// Steps between measurements of the KL on held-out samples of each task and on held-out text. (steps; >= 1, <=

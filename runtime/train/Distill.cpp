@@ -110,6 +110,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   LoopOptions options = context.loopOptions("distill", section);
 
   BatchStreamOptions training = data;
+  training.textWeight = section.textWeight;
   training.lengths = section.lengths;
   training.batches = section.steps * section.accumulate;
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(training, section.tasks));

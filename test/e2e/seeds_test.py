@@ -79,7 +79,7 @@ def main():
         for difference in pooled["differences"]:
             assert math.isclose(difference["difference"], statistics.mean(difference["by_seed"]), abs_tol=1e-12)
             assert difference["interval"][0] <= difference["difference"] <= difference["interval"][1], difference
-        assert "seeds 0 1 4: means over them" in said and "Layers with full attention by seed" in said, said
+        assert "seeds 0 1 4: means over them" in said and "Layers with softmax attention by seed" in said, said
 
         assert all(f"seed-{seed}" in (folder / "out/report.html").read_text() for seed in SEEDS)
 

@@ -43,7 +43,7 @@ def main():
         assert steps == [2 * 24] * 3 + [2 * 32] * 3 + [2 * 48] * 3, steps
 
         # What the loss is of, and the same numbers after an interruption: kill_test.py has that with adapters.
-        for loss in ('distill.loss="reverse_kl"', "distill.top_tokens=8"):
+        for loss in ('distill.loss="reverse_kl"', "distill.top_tokens=8", "distill.streams=1", "distill.text_weight=1"):
             done = root / loss.replace("=", "-").replace('"', "")
             run("morph", "run", spec, "--out", done, *common, "--set", loss)
             result = read_json(done / "distill/selected/distill.json")

@@ -8,6 +8,8 @@
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=top=32 | FileCheck %s --check-prefix=ALLTOP
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill="top=5 loss=reverse_kl" 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=loss=ce 2>&1 | FileCheck %s --check-prefix=WRONG
+// RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=streams=0.5 | FileCheck %s --check-prefix=STREAMS
+// RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches --morph-discretize=kept=1 --morph-build-distill=streams=-1 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 
 // REVERSE: morph.weight @teacher.model.layers.1.mlp.gate_proj.weight
 // REVERSE: morph.reverse_kl_divergence %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<?x32xf32>
@@ -15,6 +17,20 @@
 // TOP: morph.kl_divergence %[[TOP]], %{{.*}}
 // ALLTOP-NOT: keep_top
 // BOTH: error: model @tiny cannot be distilled with 'top' 5 and 'loss' 'reverse_kl', expected 0 or more tokens, and 0 where 'loss' is not 'kl'
+// NEGATIVE: error: model @tiny cannot be distilled with 'streams' -1
+// The stream behind the linear mixer alone, with a gradient in the hybrid's and none in the teacher's.
+// STREAMS: morph.softmax_mixer %{{.*}} layer 0
+// STREAMS-NEXT: %[[FULL:.*]] = morph.add
+// STREAMS-NEXT: %[[TARGET:.*]] = morph.take_rows %[[FULL]]
+// STREAMS: morph.linear_mixer @gated_deltanet
+// STREAMS-NEXT: %[[MIXED:.*]] = morph.add
+// STREAMS-NEXT: %[[STATE:.*]] = morph.take_rows %[[MIXED]]
+// STREAMS: %[[KL:.*]] = morph.weighted_mean
+// STREAMS-NEXT: %[[ERROR:.*]] = morph.squared_error %[[STATE]], %[[TARGET]] normalize "relative"
+// STREAMS-NEXT: %[[MEAN:.*]] = morph.scale %[[ERROR]]
+// STREAMS-NEXT: %[[PART:.*]] = morph.scale %[[MEAN]] by 5.000000e-01
+// STREAMS-NEXT: %[[SUM:.*]] = morph.add %[[KL]], %[[PART]]
+// STREAMS-NEXT: "loss" = %[[SUM]]
 // WRONG: option loss is 'ce', expected kl or reverse_kl
 
 // The attention that the hybrid lost comes back as the teacher's.

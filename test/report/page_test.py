@@ -88,7 +88,7 @@ class OneRun(ReportTest):
     def test_values_are_those_of_the_files(self):
         page = self.page(("run", SyntheticRun()))
         self.assertEqual((page.open, page.problems), ([], []))
-        lines = page.table("Layers with full attention.")
+        lines = page.table("Layers with softmax attention.")
         self.assertEqual(lines[1:], [["selected (gates+refine)", "1 4"], ["uniform", "0 3"]])
         lines = page.table("needle: share of answers right in every token, in the model's own")
         self.assertEqual(lines[0], ["Model", "After", "64 tokens", "128 tokens"])
@@ -348,7 +348,7 @@ class SeveralRuns(ReportTest):
         self.assertEqual(lines[0], ["Key", "first", "second"])
         self.assertEqual(lines[1:], [["name", '"synthetic"', '"other"'], ["select.lr", "0.05", "0.1"],
                                      ["select.steps", "40", "-"]])
-        lines = page.table("Layers with full attention.")
+        lines = page.table("Layers with softmax attention.")
         self.assertEqual(lines[1:], [["first: gates+refine", "1 4"], ["first: uniform", "0 3"],
                                      ["second: gates+refine", "2 5"], ["second: uniform", "0 3"]])
         lines = page.table("needle: share of answers right in every token, in the model's own")
@@ -382,7 +382,7 @@ class SeveralRuns(ReportTest):
         other.summary["selection"]["scores"] = [0.5, 0.25, 0.125]
         other.metrics = []
         page = self.page(("first", SyntheticRun()), ("second", other))
-        self.assertIn(["second: gates+refine", "0 2"], page.table("Layers with full attention."))
+        self.assertIn(["second: gates+refine", "0 2"], page.table("Layers with softmax attention."))
         self.assertEqual(page.table("What the selector gave")[6], ["5", "0.1250", "-"])
 
 

@@ -44,7 +44,7 @@ def main():
         (build / "work").touch()
         words, cache = run()
         assert cache["MORPH_BUILD_COMPILER:BOOL"] == "ON" and "compiling into" in words, (words, cache)
-        assert "everything again; the last build was without MORPH_BUILD_COMPILER" in words, words
+        assert "now with what the last one left out: MORPH_BUILD_COMPILER" in words, words
         assert "everything" not in run()[0]
 
 

@@ -318,6 +318,20 @@ class DriverTest(unittest.TestCase):
         self.assertIn("--update", done.stderr)
         self.assertEqual(self.stages(), [])
 
+    def test_another_spec_where_nothing_was_made(self):
+        self.morph("run", self.spec, "--out", self.out)
+        for stage in self.out.rglob("stage.json"):
+            stage.unlink()
+        self.write_spec(align__steps=3)
+        self.morph("run", self.spec, "--out", self.out)
+        checkpoint = self.out / "align.partial/checkpoint.bin"
+        for stage in self.out.rglob("stage.json"):
+            stage.unlink()
+        checkpoint.parent.mkdir()
+        checkpoint.touch()
+        self.write_spec(align__steps=4)
+        self.morph("run", self.spec, "--out", self.out, expect=2)
+
     def test_the_words_of_a_line_change_nothing(self):
         self.morph("run", self.spec, "--out", self.out)
         [count] = SPEC["space"]["counts"]
@@ -546,6 +560,14 @@ class DriverTest(unittest.TestCase):
         self.morph("export", self.out)
         writer = [call for call in self.calls if "morph_export.py" in call]
         self.assertEqual(len(writer), 1, "the hybrid was of the selection before")
+
+    def test_a_finished_run_stays_one_when_its_hybrid_is_made_again(self):
+        self.morph("run", self.spec, "--out", self.out)
+        before = json.loads((self.out / "summary.json").read_text())
+        (self.out / "hybrid/conversion_manifest.json").unlink()
+        self.morph("export", self.out)
+        self.assertTrue(any("morph_export.py" in call for call in self.calls))
+        self.assertEqual(json.loads((self.out / "summary.json").read_text()), before)
 
     def test_a_mismatch_with_transformers_leaves_the_hybrid(self):
         self.write_spec(export__check=True)

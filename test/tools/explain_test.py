@@ -34,6 +34,12 @@ class ExplainTest(unittest.TestCase):
         found = json.loads(explain("model_c3", "--json").stdout)
         self.assertEqual([entry["where"] for entry in found], ["key", "ir"])
 
+    def test_a_key(self):
+        self.assertRegex(explain("export.check").stdout, r"^export\.check: boolean, default true\. ")
+        self.assertTrue(explain("model.memory_limit").stdout.startswith("model_c3, the key model.memory_limit: number"))
+        self.assertTrue(explain("task[].length").stdout.count("task[].length"))
+        self.assertIn("did you mean 'align.batch'?", explain("align.bach", expect=2).stderr)
+
     def test_every_label(self):
         reference = (SOURCE / "specs/README.md").read_text()
         labels = set(re.findall(r"^\| (S\d+) \|", reference, re.MULTILINE))
@@ -51,7 +57,7 @@ class ExplainTest(unittest.TestCase):
     def test_unknown(self):
         done = explain("modle_c3", expect=2)
         self.assertEqual(done.stdout, "")
-        self.assertIn("no error has the label 'modle_c3'\nhint: did you mean 'model_c3'?", done.stderr)
+        self.assertIn("no error has the label 'modle_c3', and no key is named so\nhint: did you mean 'model_c3'?", done.stderr)
         self.assertIn("hint: labels stand in", explain("something", expect=2).stderr)
         self.assertIn("LABEL", explain(expect=2).stderr)
 

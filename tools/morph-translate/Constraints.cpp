@@ -52,19 +52,25 @@ std::vector<Constraint> morph::findConstraints(llvm::StringRef label) {
   for (Constraint &constraint : allConstraints())
     if (label.trim("[] ").equals_insensitive(constraint.label))
       found.push_back(std::move(constraint));
+  for (const spec::Key &key : spec::getKeys())
+    if (label.trim() == key.path)
+      found.push_back({key.label.str(), "key", key.path.str(), describe(key)});
   return found;
 }
 
 std::string morph::findNearestLabel(llvm::StringRef label) {
   std::string nearest;
   unsigned least = 3; // More than two letters away it is another word.
-  for (const Constraint &constraint : allConstraints()) {
-    unsigned distance = label.trim("[] ").edit_distance_insensitive(constraint.label);
-    if (distance < least) {
+  const auto consider = [&](llvm::StringRef name) {
+    if (unsigned distance = label.trim("[] ").edit_distance_insensitive(name); distance < least) {
       least = distance;
-      nearest = constraint.label;
+      nearest = name.str();
     }
-  }
+  };
+  for (const Constraint &constraint : allConstraints())
+    consider(constraint.label);
+  for (const spec::Key &key : spec::getKeys())
+    consider(key.path);
   return nearest;
 }
 

@@ -19,10 +19,11 @@ struct Constraint {
   std::string text;
 };
 
-/// Every constraint with that label ("S14", "model_c3": one of a key and one of an op may have the same). Upper and
-/// lower case are one, and brackets are left away.
+/// Every constraint with that label ("S14", "model_c3": one of a key and one of an op may have the same), upper and
+/// lower case being one and brackets left away; or what is said of the key of that path ("align.batch"), whose label
+/// may be empty.
 std::vector<Constraint> findConstraints(llvm::StringRef label);
-/// The label that is nearest to one that is not there; empty where none is near.
+/// The label or key that is nearest to one that is not there; empty where none is near.
 std::string findNearestLabel(llvm::StringRef label);
 
 llvm::json::Value toJson(const std::vector<Constraint> &constraints);

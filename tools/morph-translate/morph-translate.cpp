@@ -86,7 +86,7 @@ cl::opt<Mode> mode(
                    "write Spec.h and Spec.cpp of the runtime into the folder <input>"),
         clEnumValN(Mode::CheckMorph, "check-morph", "check the mixers of a .morph file"),
         clEnumValN(Mode::FormatMorph, "format-morph", "a .morph file to its canonical text"),
-        clEnumValN(Mode::Explain, "explain", "the label of an error to JSON: the constraints that it stands for")));
+        clEnumValN(Mode::Explain, "explain", "the label of an error, or a key of specs, to JSON: what it stands for")));
 cl::opt<std::string> input(cl::Positional, cl::desc("<input>"), cl::cat(category));
 cl::opt<std::string> output("o", cl::desc("Output file (default: standard output)"), cl::value_desc("file"),
                             cl::init("-"), cl::cat(category));
@@ -294,14 +294,16 @@ ExitCode printSpecDocs() {
   return write([&](llvm::raw_ostream &os) { os << text; });
 }
 
-/// The constraints of the label that the input is.
+/// What the label or key stands for that the input is.
 ExitCode explainLabel() {
   std::vector<Constraint> found = findConstraints(input);
   if (found.empty()) {
     std::string nearest = findNearestLabel(input);
-    return fail(kWrongInput, "no error has the label '" + input + "'",
-                nearest.empty() ? "labels stand in an error's brackets or before its message: S14, model_c3"
-                                : "did you mean '" + nearest + "'?");
+    return fail(kWrongInput, "no error has the label '" + input + "', and no key is named so",
+                nearest.empty()
+                    ? "labels stand in an error's brackets or before its message: S14, model_c3; keys are those of "
+                      "specs/README.md: align.batch, task[].length"
+                    : "did you mean '" + nearest + "'?");
   }
   return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", toJson(found)); });
 }

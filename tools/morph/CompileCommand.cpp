@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph compile: a spec's programs for GPUs, to be run where no compiler is.
 
+#include "runtime/plan/DeviceModel.h"
 #include "runtime/plan/DeviceTargets.h"
 #include "tools/morph/Commands.h"
 #include "tools/morph/SpecPlans.h"
@@ -19,8 +20,10 @@ struct Arguments : SpecArguments {
 
 Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
   std::string target;
-  for (const std::string &device : arguments.devices)
-    target += (target.empty() ? "" : ",") + device;
+  for (const std::string &device : arguments.devices) {
+    const StatusOr<plan::DeviceModel> model = plan::findDeviceModel(device);
+    target += (target.empty() ? "" : ",") + (model.ok() ? model->target : device);
+  }
   const Compiler compiler(tools, target);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
@@ -44,12 +47,12 @@ void morph::addCompileCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command = app.add_subcommand("compile", "Write a spec's programs and their kernels for GPUs into a folder");
   addSpecArguments(*command, *arguments);
-  std::vector<std::string> targets;
+  std::vector<std::string> targets = plan::deviceNames();
   for (const plan::DeviceTarget &target : plan::kDeviceTargets)
     targets.push_back(target.name);
   command
       ->add_option("--device", arguments->devices,
-                   "The generation of GPUs, or several with commas; later ones run it, too")
+                   "The GPU or its generation, or several with commas; later ones run it, too")
       ->delimiter(',')
       ->check(CLI::IsMember(targets))
       ->required();

@@ -96,6 +96,8 @@ std::string morph::programOptions(const ResolvedSpec &resolved, const std::strin
     addTuning(resolved.distill);
     add("divergence", toWord(resolved.distill.loss));
     add("top", resolved.distill.topTokens);
+    if (resolved.distill.streams > 0)
+      add("streams", resolved.distill.streams);
   } else if (program == "finetune") {
     addTuning(resolved.finetune);
   } else if (program == "pretrain" && resolved.pretrain) {

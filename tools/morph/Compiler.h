@@ -45,7 +45,7 @@ public:
   /// The mixers that come with Morph or that the model declares, by name: what `morph-translate --mixers` prints.
   /// `model` is IR of the base phase, for costs at a context of that many tokens, or empty.
   StatusOr<Json> mixers(const fs::path &model = {}, int64_t context = 32768) const;
-  /// The constraints that an error's label stands for: what `morph-translate --explain` prints.
+  /// What an error's label or a spec's key stands for: what `morph-translate --explain` prints.
   StatusOr<Json> explain(const std::string &label) const;
   /// The canonical text of a `.morph` file.
   Status formatMixers(const fs::path &file, const fs::path &output) const;

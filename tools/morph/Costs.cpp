@@ -526,8 +526,10 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   const DistillSpec &distill = resolved.distill;
   if (estimator.has("distill") && distill.steps > 0) {
     const int64_t answers = answerTokens(resolved, distill.tasks);
-    const int64_t text =
-        distill.tasks.empty() || distill.taskFraction < 1 ? std::min(distill.textPositions, distill.length - 1) : 0;
+    const int64_t text = !distill.tasks.empty() && distill.textWeight > 0 ? distill.length - 1 // A prompt's own.
+                         : distill.tasks.empty() || distill.taskFraction < 1
+                             ? std::min(distill.textPositions, distill.length - 1)
+                             : 0;
     MORPH_ASSIGN_OR_RETURN(
         const StageCost cost,
         estimator.training("distill", distill, distill.batch * std::max(answers, text), distill.lengths));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph explain: what the label of an error stands for.
+// morph explain: what the label of an error, or a key of specs, stands for.
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
@@ -20,7 +20,7 @@ std::string describe(const Json &constraint) {
   const std::string text = constraint["text"];
   std::string line = constraint["label"];
   if (where == "key")
-    line += ", the key " + subject;
+    line += line.empty() ? subject : ", the key " + subject;
   else if (where == "ir")
     line += ", " + subject + " of the IR";
   line += ": " + text + (text.back() == '.' ? "" : ".");
@@ -43,8 +43,9 @@ Status explain(const Toolchain &tools, const Arguments &arguments) {
 
 void morph::addExplainCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App *command = app.add_subcommand("explain", "Say what the label in an error's brackets stands for");
-  command->add_option("LABEL", arguments->label, "The label: S14, model_c3")->required();
+  CLI::App *command =
+      app.add_subcommand("explain", "Say what the label in an error's brackets stands for, or a key of specs");
+  command->add_option("LABEL", arguments->label, "The label or key: S14, model_c3, align.batch")->required();
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return explain(tools, *arguments); }; });

@@ -2,11 +2,13 @@
 // morph export: the Hugging Face folder of a run, written and checked again.
 
 #include "tools/morph/Commands.h"
+#include "tools/morph/HtmlReport.h"
 #include "tools/morph/Pipeline.h"
 #include "tools/morph/Report.h"
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 using namespace morph;
 
@@ -23,10 +25,21 @@ Status exportRun(const Toolchain &tools, const Arguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
   MORPH_ASSIGN_OR_RETURN(const auto workers, Workers::gather(Place(), 1));
   Pipeline pipeline(tools, run, runtime, run.file("spec.toml"), {}, /*force=*/false, *workers);
+  std::optional<Json> summary;
+  std::error_code error;
+  if (fs::exists(run.file(kSummaryFile), error)) {
+    MORPH_ASSIGN_OR_RETURN(summary, readJson(run.file(kSummaryFile).string()));
+  }
   MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
+  if (summary && !fs::exists(run.file(kSummaryFile), error)) {
+    // A finished run stays one, with the hybrid that it has now.
+    MORPH_ASSIGN_OR_RETURN(const Json content, readJson(run.file("hybrid/conversion_manifest.json").string()));
+    (*summary)["check"] = content.value("check", Json());
+    MORPH_RETURN_IF_ERROR(writeJson(run.file(kSummaryFile), *summary));
+    publishReport(tools, {run.root().string()}, run.root(), *summary);
+  }
   fs::path folder = run.file("hybrid");
   if (!arguments.copy.empty()) {
-    std::error_code error;
     if (fs::exists(arguments.copy, error))
       return Status::invalid(arguments.copy + " exists already", "--to names a folder that is to be made");
     fs::copy(folder, arguments.copy, fs::copy_options::recursive, error);

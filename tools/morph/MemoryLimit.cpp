@@ -152,6 +152,10 @@ std::string morph::explainExcess(const ResolvedSpec &resolved, const StageCost &
   return text;
 }
 
-std::string morph::howToShrink(const std::string &stage) {
-  return "lower " + (stage == "judge" ? "evaluate" : stage) + ".batch or the lengths, set model.precision=\"bf16\"";
+std::string morph::howToShrink(const ResolvedSpec &resolved, const StageCost &cost) {
+  const std::string section = cost.stage == "judge" ? "evaluate" : cost.stage;
+  const auto batch = cost.memory.sizes.find("B");
+  const bool isBatched = batch == cost.memory.sizes.end() || batch->second > 1;
+  return "lower " + (isBatched ? section + ".batch or " : "") + "the lengths" +
+         (resolved.model.precision == ModelSpec::Precision::Bf16 ? "" : ", set model.precision=\"bf16\"");
 }

@@ -46,7 +46,7 @@ bool divideAmong(const ResolvedSpec &resolved, int64_t count, double most, Stage
 std::string explainExcess(const ResolvedSpec &resolved, const StageCost &cost);
 
 /// What makes a stage smaller, as a hint says it.
-std::string howToShrink(const std::string &stage);
+std::string howToShrink(const ResolvedSpec &resolved, const StageCost &cost);
 
 } // namespace morph
 

@@ -230,7 +230,7 @@ Status Pipeline::preflight() {
         !resolved_.model.shard)
       printNote("stage '" + cost.stage + "': the frozen weights are divided among the " +
                 std::to_string(workers_.count()) + " processes, as all of them do not fit in each");
-    const std::string less = howToShrink(cost.stage);
+    const std::string less = howToShrink(resolved_, cost);
     if (const std::string excess = explainExcess(resolved_, cost); !excess.empty())
       MORPH_RETURN_IF_ERROR(refuse(Status::invalid(excess, less + ", or raise model.memory_limit")));
     const double needed = static_cast<double>(sharing) * (cost.memory.bytes + kProgramBytes);

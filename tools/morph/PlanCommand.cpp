@@ -93,6 +93,7 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
                       {"value_bytes", cost.memory.values},
                       {"sharded", isSharded},
                       {"excess", explainExcess(resolved, cost)},
+                      {"hint", howToShrink(resolved, cost) + ", or raise model.memory_limit (in GB)"},
                       {"disk_bytes", cost.diskBytes},
                       {"kept_bytes", cost.keptBytes}});
   }
@@ -188,7 +189,7 @@ void print(const Json &report) {
   std::string kept;
   for (const int64_t budget : report["full_layers"])
     kept += (kept.empty() ? "" : " or ") + std::to_string(budget);
-  std::printf("%s: %s, %lld layers, %s keep full attention, the others %s\n\n",
+  std::printf("%s: %s, %lld layers, %s keep softmax attention, the others %s\n\n",
               report["name"].get<std::string>().c_str(), model["architecture"].get<std::string>().c_str(),
               model["layers"].get<long long>(), kept.c_str(), list.c_str());
   std::vector<std::string> header = {"stage",      "steps",       "tokens", "FLOPs",
@@ -225,8 +226,8 @@ void print(const Json &report) {
   std::printf("%s\n", stages.print().c_str());
   for (const Json &stage : report["stages"])
     if (stage["excess"] != "")
-      std::printf("%s\nhint: %s, or raise model.memory_limit (in GB)\n\n", stage["excess"].get<std::string>().c_str(),
-                  howToShrink(stage["stage"]).c_str());
+      std::printf("%s\nhint: %s\n\n", stage["excess"].get<std::string>().c_str(),
+                  stage["hint"].get<std::string>().c_str());
   printCaches(report);
   if (report.contains("serving"))
     printServing(report["serving"]);

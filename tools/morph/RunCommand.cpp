@@ -27,21 +27,6 @@ fs::path folderOf(const Arguments &arguments, const ResolvedSpec &resolved) {
   return arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
 }
 
-/// Leaves the page of `runs` in `folder`, and its place in `summary`. Runs are whole without it: what hinders it is a
-/// warning.
-void publishReport(const Toolchain &tools, const std::vector<std::string> &runs, const fs::path &folder,
-                   Json &summary) {
-  const fs::path page = folder / kReportFile;
-  const Status status = writeReport(tools, runs, page.string());
-  if (status.ok())
-    summary["report"] = page.string();
-  else if (!stopSignal())
-    printWarning("the run is whole, but its report could not be written" +
-                     (status.message().empty() ? "; the reason stands above" : ": " + status.message()),
-                 (status.hint().empty() ? "" : status.hint() + "; ") + "'morph report " + formatPath(runs.front()) +
-                     "' writes it");
-}
-
 /// The summary of a run in `out`.
 StatusOr<Json> runOnce(const Toolchain &tools, const Arguments &arguments, const ResolvedSpec &resolved,
                        const fs::path &out, Workers &workers, Goal goal) {

@@ -2,6 +2,8 @@
 
 #include "tools/morph/RunDirectory.h"
 
+#include "tools/morph/StageCache.h"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -91,6 +93,22 @@ Status refuseMachine(const fs::path &path, const Machine &made, const Machine &h
           ", name another folder with --out, or give --update to run the stages again here");
 }
 
+/// Whether a change of the spec would cost anything that lies in the folder: a whole stage, or a checkpoint of one.
+bool holdsWork(const fs::path &root) {
+  std::error_code error;
+  for (const fs::directory_entry &entry : fs::recursive_directory_iterator(root, error)) {
+    const fs::path &path = entry.path();
+    if (path.filename().string().rfind("checkpoint.", 0) == 0)
+      return true;
+    if (path.filename() == "stage.json") {
+      const fs::path stage = path.parent_path();
+      if (StageFolder(stage.parent_path(), stage.filename().string()).isComplete())
+        return true;
+    }
+  }
+  return static_cast<bool>(error);
+}
+
 } // namespace
 
 std::vector<std::string> morph::differingKeys(const Json &first, const Json &second) {
@@ -134,7 +152,8 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
     MORPH_ASSIGN_OR_RETURN(const Json before, readJson((path / kResolved).string()));
     const std::vector<std::string> keys = differingKeys(before, resolved);
     known = keys.empty();
-    if (!known && !update) {
+    const bool asks = !update && holdsWork(path);
+    if (!known && asks) {
       std::string names;
       for (size_t i = 0; i < keys.size() && i < 8; ++i)
         names += (i ? ", " : "") + keys[i];
@@ -144,7 +163,7 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
                              "name another folder with --out, or give --update to run the changed stages again here");
     }
     MORPH_ASSIGN_OR_RETURN(const Machine made, readMachine(path / kMachine));
-    if (made != machine && !update)
+    if (made != machine && asks)
       return refuseMachine(path, made, machine);
     known &= made == machine;
   } else if (fs::exists(path, error)) {

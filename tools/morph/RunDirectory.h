@@ -20,8 +20,8 @@ std::vector<std::string> differingKeys(const Json &first, const Json &second);
 class RunDirectory {
 public:
   /// Makes or reopens `path` for a spec on a machine. Errors: the folder belongs to another spec or to a machine that
-  /// gives other bits (exit code 2, what differs named) unless `update`; it holds something else; it cannot be written;
-  /// another run works in it.
+  /// gives other bits and holds a whole stage or a checkpoint (exit code 2, what differs named) unless `update`; it
+  /// holds something else; it cannot be written; another run works in it.
   static StatusOr<RunDirectory> open(const fs::path &path, const ResolvedSpec &resolved, const Machine &machine,
                                      const fs::path &specFile, bool update);
   /// Reopens an existing run as it is, for commands that work on its results.

@@ -128,7 +128,7 @@ std::string modelsTable(const Json &rows, const Json &differences, const std::st
     line.resize(header.size());
     table.add(line);
   }
-  std::string text = "Layers with full attention";
+  std::string text = "Layers with softmax attention";
   if (!texts.empty())
     text += "; perplexity on text that no other stage reads, in windows of " + formatLength(texts[0]) + " tokens";
   return text + "\n\n" + table.print() + "\n";
@@ -318,7 +318,7 @@ std::string morph::printSeeds(const Json &pooled) {
       line.push_back(s < lists.size() ? formatLayers(lists[s].get<std::vector<int64_t>>()) : "");
     table.add(line);
   }
-  text += "Layers with full attention by seed\n\n" + table.print();
+  text += "Layers with softmax attention by seed\n\n" + table.print();
   if (pooled.contains("report"))
     text += "\nThe report: " + formatPath(pooled["report"].get<std::string>()) + "\n";
   return text;

@@ -150,8 +150,8 @@ def layers_section(runs: list[Run]) -> Html | None:
     several = list(kinds) if len(kinds) > 1 else []
     body = [[label, *(layers_of(choice, kind) for kind in (FULL, *several))] for label, choice in lines]
     pair = [
-        figure(kept_figure("kept", lines), "Layers with full attention, by what chose them, after selection."),
-        table("Layers with full attention.", ["Chosen by", "Full attention", *several], body, left=2 + len(several)),
+        figure(kept_figure("kept", lines), "Layers with softmax attention, by what chose them, after selection."),
+        table("Layers with softmax attention.", ["Chosen by", "Full attention", *several], body, left=2 + len(several)),
     ]
     parts = [beside(*pair)]
     scored = [run for run in runs if run.scores]
@@ -584,7 +584,7 @@ def spec_section(runs: list[Run]) -> Html:
         parts.append(
             element(
                 "details",
-                element("summary", "Every key, with its default"),
+                element("summary", "Every key as it was run, after --set and with the defaults"),
                 table("The spec as it was run.", ["Key", "Value"], lines, left=2),
             )
         )

@@ -90,7 +90,11 @@ def render_chat(folder, messages):
         if isinstance(template, list):
             template = next((entry["template"] for entry in template if entry["name"] == "default"), None)
         if not template:
-            raise InputError(f"{folder} has no chat template")
+            raise InputError(
+                f"{folder} has no chat template",
+                "a model that was not trained on chats is asked by 'morph generate'; else put the template of its base "
+                "into chat_template.jinja",
+            )
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = raise_exception
         tokens = {name: token_text(config.get(name)) or "" for name in ("bos_token", "eos_token")}
