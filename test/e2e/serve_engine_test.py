@@ -12,7 +12,7 @@ from support import BIN, SOURCE, run
 
 MODEL = SOURCE / "specs/models/tiny-recall"
 # Rings of all positions and of a window beside states and tails.
-MIXERS = ("gated_deltanet", "mamba2", "kda(chunk=16)", "sliding_window(window=24)", "rwkv7")
+MIXERS = ("gated_deltanet", "mamba2", "kda(chunk=16)", "sliding_window(window=24)", "windowed_deltanet(window=24)", "rwkv7")
 CONTEXT = 256
 
 

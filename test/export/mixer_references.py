@@ -252,9 +252,9 @@ def linear_attention(x, w, base, **_):
     return linear((o / (similarity.sum(-1).mT.unsqueeze(-1) + 1e-6)).flatten(2), w, "o_proj")
 
 
-def sliding_window(x, w, base, window=1024):
+def window_attention(x, w, base, window):
     """Softmax attention of a position to itself and the window - 1 before it (Mistral, arXiv 2310.06825, section 2), grouped
-    queries as in the base (GQA, arXiv 2305.13245): query head h reads key-value head h // (H / G)."""
+    queries as in the base (GQA, arXiv 2305.13245): query head h reads key-value head h // (H / G). [B,T,H,D]"""
     q = rotate(base_head(x, w, base, "q"), base)
     k = rotate(base_head(x, w, base, "k", base.kv_heads), base)
     v = base_head(x, w, base, "v", base.kv_heads)
@@ -265,9 +265,27 @@ def sliding_window(x, w, base, window=1024):
         seen = slice(max(0, t - window + 1), t + 1)
         scores = torch.einsum("bhd,bjhd->bhj", q[:, t], k[:, seen][:, :, reads]) / base.head_dim**0.5
         outputs.append(torch.einsum("bhj,bjhd->bhd", scores.softmax(-1), v[:, seen][:, :, reads]))
-    return linear(torch.stack(outputs, 1).flatten(2), w, "o_proj")
+    return torch.stack(outputs, 1)
+
+
+def sliding_window(x, w, base, window=1024):
+    """Window attention alone."""
+    return linear(window_attention(x, w, base, window).flatten(2), w, "o_proj")
+
+
+def windowed_deltanet(x, w, base, window=128):
+    """Window attention and Gated DeltaNet side by side, as LoLCATs (arXiv 2410.10254, section 3.3) has a window before its
+    linear attention and Hymba (arXiv 2411.13676, eq. 3) sums normed outputs of both kinds. The sum's parts are the declaration's
+    own: a share a head for the window, a gate for the rule, whose keys and values are projections without bias or norm."""
+    near = window_attention(x, w, base, window) * linear(x, w, "share_proj").sigmoid().unsqueeze(-1)
+    q = unit(F.silu(base_head(x, w, base, "q")))
+    k, v = (F.silu(linear(x, w, f"far_{name}_proj")).unflatten(-1, (base.heads, base.head_dim)) for name in "kv")
+    rate = F.softplus(linear(x, w, "a_proj") + w["dt_bias"])
+    far = delta_recurrence(q * base.head_dim**-0.5, unit(k), v, linear(x, w, "b_proj").sigmoid(),
+                           (-w["A_log"].exp() * rate).unsqueeze(-1))
+    return linear(near.flatten(2) + head_norm(far, w, base) * F.silu(linear(x, w, "g_proj")), w, "o_proj")
 
 
 REFERENCES = {"lightning": lightning, "retnet": retnet, "gla": gla, "deltanet": deltanet, "gated_deltanet": gated_deltanet,
               "kda": kda, "mamba2": mamba2, "hgrn2": hgrn2, "rwkv7": rwkv7, "linear": linear_attention,
-              "sliding_window": sliding_window}
+              "sliding_window": sliding_window, "windowed_deltanet": windowed_deltanet}

@@ -33,7 +33,7 @@ SHAPE = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_lay
 BASES = {"biases": transformers.LlamaConfig(**SHAPE, attention_bias=True), "qwen3": transformers.Qwen3Config(**SHAPE)}
 # Options that are another computation than the defaults.
 VARIANTS = [("gated_deltanet", {"conv": 4}), ("deltanet", {"conv": 0}), ("kda", {"conv": 3}), ("mamba2", {"conv": 0}),
-            ("hgrn2", {"bound": 0.25}), ("sliding_window", {"window": 20})]
+            ("hgrn2", {"bound": 0.25}), ("sliding_window", {"window": 20}), ("windowed_deltanet", {"window": 20})]
 # `none` has no formula.
 MIXERS = sorted({path.stem for path in (SOURCE / "dialect/mixers").glob("*.morph")} - {"none"})
 BATCH, LENGTH, CHUNK = 2, 70, 16

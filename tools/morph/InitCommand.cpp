@@ -31,7 +31,9 @@ precision = "bf16"                # fp32 on a CPU without bf16 products (`morph 
 # memory_limit = 16               # GB that a stage may take: what does not fit is computed twice
 
 [linear]
-backend = "gated_deltanet"        # what replaces full attention: any of `morph mixers`
+# What replaces full attention, any of `morph mixers`. This one reads what is near by a window of softmax attention and
+# the rest from a state, and is soon near to the model; "gated_deltanet", the state alone, is known to more servers.
+backend = "windowed_deltanet"
 
 [budget]
 full_layers = @FULL@# of @LAYERS@ layers those that keep full attention; or ratio = 0.25
@@ -62,7 +64,7 @@ lr = 1e-3
 lr_end = 1e-5
 warmup = 10
 tasks = ["one_number", "one_of_four"]
-task_fraction = 0.5               # of the sequences; the others are text
+task_fraction = 0.25              # of the sequences; the others are text
 
 # One gate a layer is trained toward the budget, all weights frozen.
 [select]
@@ -74,15 +76,15 @@ lr = 0.05
 
 # The hybrid learns the model's own predictions.
 [distill]
-steps = 60
+steps = 200
 batch = 1
 length = @LENGTH@
-lr = 3e-4
-lr_end = 3e-5
+lr = 2e-4
+lr_end = 1e-5
 warmup = 5
 tasks = ["one_number", "one_of_four"]
-task_fraction = 0.5
-text_positions = @POSITIONS@
+task_fraction = 0.25
+text_positions = @LENGTH@           # all of a text's
 
 [evaluate]
 tasks = ["one_number", "one_of_four"]
@@ -136,7 +138,6 @@ Status init(const Toolchain &tools, const Arguments &arguments) {
       {"FULL", full + std::string(20 - full.size(), ' ')},
       {"LENGTH", std::to_string(length)},
       {"LENGTHS", (length < 1024 ? "" : std::to_string(length / 2) + ", ") + std::to_string(length)},
-      {"POSITIONS", std::to_string(std::min<int64_t>(128, length))},
       {"TOKENIZER", hasTokenizer ? "" : "\n# The model's folder has no tokenizer.json:\n# tokenizer = \"FOLDER\""},
       {"PATH", absolute}};
   // What is written is what has been read.
