@@ -149,8 +149,8 @@ class OneRun(ReportTest):
         self.assertNotRegex(" ".join(styles), "#[0-9a-f]{6}")
         for variable in set(re.findall(r"var\((--\w+)\)", page.text)) - {"--share"}:
             self.assertEqual(page.text.count(f"{variable}: #"), 2, variable)
-        self.assertEqual(page.table("Layers with full")[0][2:], [LINEAR, "kda", "sliding_window"])
-        self.assertEqual(page.table("Layers with full")[2], ["uniform", "0 5", "3", "1 4", "2"])
+        self.assertEqual(page.table("Layers with softmax")[0][2:], [LINEAR, "kda", "sliding_window"])
+        self.assertEqual(page.table("Layers with softmax")[2], ["uniform", "0 5", "3", "1 4", "2"])
 
     def test_depths_are_lines(self):
         page = self.page(("run", SyntheticRun(depths=(0.0, 0.5, 1.0))))

@@ -46,7 +46,7 @@ class InitTest(unittest.TestCase):
         self.assertLessEqual(max(map(len, text.splitlines())), 125)
         spec = tomllib.loads(text)
         self.assertEqual(spec["model"]["path"], str(BASE))
-        self.assertIn("llama, 10 layers, 1 keep full attention", self.morph("plan", "spec.toml").stdout)
+        self.assertIn("llama, 10 layers, 1 keep softmax attention", self.morph("plan", "spec.toml").stdout)
         # Whole: weights and texts are read, too.
         self.morph("plan", "spec.toml", "--json")
 
