@@ -150,7 +150,7 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
       SmallVector<Value> errors;
       for (const auto &[stream, target] : targets)
         errors.push_back(builder.create<SquaredErrorOp>(program->loc(),
-                                                        rowsOf(*program, copied.lookup(stream), positions), target,
+                                                        program->rowsAt(copied.lookup(stream), positions), target,
                                                         builder.getStringAttr("relative")));
       Value error = builder.create<ScaleOp>(program->loc(), program->mean(errors), builder.getF64FloatAttr(streams));
       total = builder.create<AddOp>(program->loc(), total, error);
@@ -158,13 +158,6 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
     program->addOutput("loss", total);
     program->finish(trained);
     return success();
-  }
-
-  /// Rows of `state` at the positions, made right after it so that the whole state need not live on.
-  static Value rowsOf(ProgramBuilder &program, Value state, Value positions) {
-    OpBuilder::InsertionGuard guard(program.builder());
-    program.builder().setInsertionPointAfterValue(state);
-    return program.builder().create<TakeRowsOp>(program.loc(), state, positions);
   }
 
   /// The residual streams behind the mixers of linear attention, as @forward has them and as the teacher does.
@@ -175,7 +168,7 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
       if (!residual)
         return failure();
       Value stream = residual.getResult();
-      targets.push_back({stream, rowsOf(program, teacher.lookup(stream), positions)});
+      targets.push_back({stream, program.rowsAt(teacher.lookup(stream), positions)});
     }
     return success();
   }

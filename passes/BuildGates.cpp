@@ -28,13 +28,6 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
     Value tokens, positions, targets, weights;
   };
 
-  /// Rows of `state` at the positions, made right after it so that the whole state need not live on.
-  static Value rowsAt(ProgramBuilder &program, const Inputs &inputs, Value state) {
-    OpBuilder::InsertionGuard guard(program.builder());
-    program.builder().setInsertionPointAfterValue(state);
-    return program.builder().create<TakeRowsOp>(program.loc(), state, inputs.positions);
-  }
-
   Value squaredError(ProgramBuilder &program, Value x, Value target) {
     return program.builder().create<SquaredErrorOp>(program.loc(), x, target,
                                                     program.builder().getStringAttr(normalize));
@@ -49,7 +42,7 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
       FailureOr<Value> hidden = program.copyForward(inputs.tokens, mapping, takeFull);
       if (failed(hidden))
         return failure();
-      teacher = rowsAt(program, inputs, *hidden);
+      teacher = program.rowsAt(*hidden, inputs.positions);
       if (loss == "kl") {
         FailureOr<Value> logits = program.copyHead(teacher);
         if (failed(logits))
@@ -60,7 +53,7 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
     FailureOr<Value> hidden = program.copyForward(inputs.tokens);
     if (failed(hidden))
       return failure();
-    Value rows = rowsAt(program, inputs, *hidden);
+    Value rows = program.rowsAt(*hidden, inputs.positions);
     if (loss == "final_hidden")
       return squaredError(program, rows, teacher);
     FailureOr<Value> logits = program.copyHead(rows);
@@ -82,8 +75,8 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
       AddOp residual = findResidual(blend.getResult());
       if (!residual)
         return failure();
-      Value target = rowsAt(program, inputs, teacher.lookup(residual.getResult()));
-      Value rows = rowsAt(program, inputs, student.lookup(residual.getResult()));
+      Value target = program.rowsAt(teacher.lookup(residual.getResult()), inputs.positions);
+      Value rows = program.rowsAt(student.lookup(residual.getResult()), inputs.positions);
       losses.push_back(squaredError(program, rows, target));
     }
     return program.mean(losses);

@@ -137,6 +137,12 @@ FailureOr<Value> ProgramBuilder::copyHead(Value rows, OpRewrite rewrite) {
 }
 FailureOr<Value> ProgramBuilder::copyHead(Value rows) { return copyHead(rows, copyAsItIs); }
 
+Value ProgramBuilder::rowsAt(Value state, Value positions) {
+  OpBuilder::InsertionGuard guard(builder_);
+  builder_.setInsertionPointAfterValue(state);
+  return builder_.create<TakeRowsOp>(loc(), state, positions);
+}
+
 Value ProgramBuilder::mean(ArrayRef<Value> scalars, size_t count) {
   Value sum = scalars.front();
   for (Value scalar : scalars.drop_front())

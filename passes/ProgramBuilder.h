@@ -45,6 +45,9 @@ public:
   /// Copies the ops of one candidate of a choice and returns what it yields.
   mlir::Value copyCandidate(ChoiceOp choice, unsigned candidate, mlir::IRMapping &mapping);
 
+  /// Rows of `state` [B,T,C] at `positions`, made right after it so that the whole state need not live on.
+  mlir::Value rowsAt(mlir::Value state, mlir::Value positions);
+
   /// The mean of scalars, at least one; or the part of it that they have in the mean of `count`.
   mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars, size_t count);
   mlir::Value mean(llvm::ArrayRef<mlir::Value> scalars) { return mean(scalars, scalars.size()); }

@@ -549,6 +549,7 @@ constexpr CrossConstraint kCrossConstraints[] = {
      "`evaluate.depths` goes with a task whose needles lie at depths: not of kinds common_words, frequent_words, "
      "jsonl and qa alone."},
     {"S37", "`repeats` falls: words that are asked for stand there more often than others."},
+    {"S38", "`distill.text_weight` goes with a task in `distill.tasks` that hides its needles in text."},
 };
 
 } // namespace

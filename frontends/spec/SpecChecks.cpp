@@ -68,6 +68,8 @@ private:
   /// Of distillation and finetuning: what is trained how, in sequences of which lengths.
   void checkTuning(const std::string &prefix);
   void checkDepths();
+  /// Whether one of the tasks that the key names hides what it asks for at depths of such a background.
+  bool findHidingTask(const std::string &key, llvm::function_ref<bool(llvm::StringRef)> isBackground);
   void checkTaskNames(llvm::StringRef path);
   /// That a selector of that name can run.
   void checkSelector(const std::string &key, const std::string &text);
@@ -358,14 +360,20 @@ void Checker::checkTaskNames(llvm::StringRef path) {
 void Checker::checkDepths() {
   if (spec_.find("evaluate.depths")->getAsArray()->empty() || spec_.getStrings("evaluate.tasks").empty())
     return;
-  const std::vector<std::string> measured = spec_.getStrings("evaluate.tasks");
+  if (!findHidingTask("evaluate.tasks", [](llvm::StringRef) { return true; }))
+    error("evaluate.depths", "no task of 'evaluate.tasks' asks for what lies at a depth [S36]",
+          "leave it out, or name a task of needles");
+}
+
+bool Checker::findHidingTask(const std::string &key, llvm::function_ref<bool(llvm::StringRef)> isBackground) {
+  const std::vector<std::string> names = spec_.getStrings(key);
   for (size_t i = 0; i < getTaskCount(); ++i) {
     const std::string path = "task[" + std::to_string(i) + "]", kind = spec_.getString(path + ".kind");
-    if (llvm::is_contained(measured, spec_.getString(path + ".name")) && !fillsContext(kind) && !readsQuestions(kind))
-      return;
+    if (llvm::is_contained(names, spec_.getString(path + ".name")) && !fillsContext(kind) && !readsQuestions(kind) &&
+        isBackground(spec_.getString(path + ".background")))
+      return true;
   }
-  error("evaluate.depths", "no task of 'evaluate.tasks' asks for what lies at a depth [S36]",
-        "leave it out, or name a task of needles");
+  return false;
 }
 
 /// Whether a part of weights' names can be handed on: options of programs are words with commas and spaces between.
@@ -399,6 +407,10 @@ void Checker::checkTuning(const std::string &prefix) {
     error("distill.top_tokens",
           "likeliest tokens are the teacher's, and 'distill.loss' is '" + spec_.getString("distill.loss") + "' [S35]",
           "leave 'top_tokens' out, or give loss = \"kl\"");
+  if (prefix == "distill." && spec_.getNumber("distill.text_weight") > 0 &&
+      !findHidingTask("distill.tasks", [](llvm::StringRef background) { return background == "text"; }))
+    error("distill.text_weight", "no task of 'distill.tasks' hides its needles in text [S38]",
+          "leave it out, or name a task with background = \"text\"");
 }
 
 void Checker::checkStages() {

@@ -108,7 +108,10 @@ def main():
         assert "stage 'align' needs at least" in wrong.stderr and "and the limit is 100 kB: weights are" in wrong.stderr, wrong.stderr
         assert not (folder / "wrong").exists()
         told = run("morph", "plan", spec, *arguments(1e5)).stdout
-        assert "stage 'align' needs at least" in told and "hint: lower align.batch or the lengths" in told, told
+        assert "stage 'align' needs at least" in told and "hint: lower align.batch or the lengths, set model.precision" in told, told
+        # Of what can be lowered no more.
+        told = run("morph", "plan", spec, *arguments(1e5), "--set=align.batch=1", '--set=model.precision="bf16"').stdout
+        assert "stage 'align' needs at least" in told and "hint: lower the lengths, or raise model.memory_limit" in told, told
 
 
 if __name__ == "__main__":

@@ -43,11 +43,20 @@ def main():
         assert steps == [2 * 24] * 3 + [2 * 32] * 3 + [2 * 48] * 3, steps
 
         # What the loss is of, and the same numbers after an interruption: kill_test.py has that with adapters.
-        for loss in ('distill.loss="reverse_kl"', "distill.top_tokens=8", "distill.streams=1", "distill.text_weight=1"):
+        results = {}
+        for loss in ("distill.steps=8", 'distill.loss="reverse_kl"', "distill.top_tokens=8", "distill.streams=1",
+                     "distill.text_weight=1"):
             done = root / loss.replace("=", "-").replace('"', "")
-            run("morph", "run", spec, "--out", done, *common, "--set", loss)
-            result = read_json(done / "distill/selected/distill.json")
-            assert result["held_out_after"]["recall"]["kl"] <= result["held_out_before"]["recall"]["kl"], result
+            run("morph", "run", spec, "--out", done, *common, "--set", 'distill.keep="last"', "--set", loss)
+            results[loss] = result = read_json(done / "distill/selected/distill.json")
+            assert result["held_out_after"]["recall"]["kl"] < result["held_out_before"]["recall"]["kl"], result
+        plain = results["distill.steps=8"]
+        first = {loss: result["first_loss"] for loss, result in results.items()}
+        assert len(set(first.values())) == len(results) and first["distill.streams=1"] > first["distill.steps=8"], first
+        # What is trained on beside it is no part of what is measured.
+        for loss in ("distill.streams=1", "distill.text_weight=1"):
+            assert results[loss]["held_out_before"] == plain["held_out_before"], (loss, results[loss], plain)
+            assert results[loss]["held_out_after"] != plain["held_out_after"], loss
 
         # What no weight is called is said before a step is made, and so is an adapter that is too large.
         for wrong, words in ((['distill.adapters=["nothing"]'], "no matrix of the checkpoint with 'nothing' in its name"),

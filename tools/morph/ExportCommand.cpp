@@ -31,8 +31,8 @@ Status exportRun(const Toolchain &tools, const Arguments &arguments) {
     MORPH_ASSIGN_OR_RETURN(summary, readJson(run.file(kSummaryFile).string()));
   }
   MORPH_RETURN_IF_ERROR(pipeline.exportOnly());
-  if (summary && !fs::exists(run.file(kSummaryFile), error)) {
-    // A finished run stays one, with the hybrid that it has now.
+  // A finished run stays one, with the hybrid that it has now. What `morph select` said is of no hybrid.
+  if (summary && summary->contains("hybrid") && !fs::exists(run.file(kSummaryFile), error)) {
     MORPH_ASSIGN_OR_RETURN(const Json content, readJson(run.file("hybrid/conversion_manifest.json").string()));
     (*summary)["check"] = content.value("check", Json());
     MORPH_RETURN_IF_ERROR(writeJson(run.file(kSummaryFile), *summary));

@@ -78,24 +78,26 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
     const bool isSharded = divideAmong(resolved, processes, std::numeric_limits<double>::infinity(), cost);
     const auto found = unlimitedFlops.find(cost.stage);
     const double unlimited = found == unlimitedFlops.end() ? 0 : found->second;
+    const std::string excess = explainExcess(resolved, cost);
     const double flops = (cost.flops + cost.sharedFlops) / static_cast<double>(cost.models);
-    stages.push_back({{"stage", cost.stage},
-                      {"models", cost.models},
-                      {"waves", cost.waves},
-                      {"steps", cost.steps},
-                      {"tokens", cost.tokens},
-                      {"flops", cost.flops},
-                      {"seconds", cost.seconds > 0 ? Json(cost.seconds) : Json()},
-                      {"extra_flops", unlimited > 0 ? flops / unlimited - 1 : 0},
-                      {"memory_bytes", cost.memory.bytes},
-                      {"weight_bytes", cost.memory.weights},
-                      {"optimizer_bytes", cost.memory.optimizer},
-                      {"value_bytes", cost.memory.values},
-                      {"sharded", isSharded},
-                      {"excess", explainExcess(resolved, cost)},
-                      {"hint", howToShrink(resolved, cost) + ", or raise model.memory_limit (in GB)"},
-                      {"disk_bytes", cost.diskBytes},
-                      {"kept_bytes", cost.keptBytes}});
+    stages.push_back(
+        {{"stage", cost.stage},
+         {"models", cost.models},
+         {"waves", cost.waves},
+         {"steps", cost.steps},
+         {"tokens", cost.tokens},
+         {"flops", cost.flops},
+         {"seconds", cost.seconds > 0 ? Json(cost.seconds) : Json()},
+         {"extra_flops", unlimited > 0 ? flops / unlimited - 1 : 0},
+         {"memory_bytes", cost.memory.bytes},
+         {"weight_bytes", cost.memory.weights},
+         {"optimizer_bytes", cost.memory.optimizer},
+         {"value_bytes", cost.memory.values},
+         {"sharded", isSharded},
+         {"excess", excess},
+         {"hint", excess.empty() ? "" : howToShrink(resolved, cost) + ", or raise model.memory_limit (in GB)"},
+         {"disk_bytes", cost.diskBytes},
+         {"kept_bytes", cost.keptBytes}});
   }
   return stages;
 }

@@ -152,8 +152,9 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
     MORPH_ASSIGN_OR_RETURN(const Json before, readJson((path / kResolved).string()));
     const std::vector<std::string> keys = differingKeys(before, resolved);
     known = keys.empty();
-    const bool asks = !update && holdsWork(path);
-    if (!known && asks) {
+    MORPH_ASSIGN_OR_RETURN(const Machine made, readMachine(path / kMachine));
+    const bool loses = (!known || made != machine) && !update && holdsWork(path);
+    if (!known && loses) {
       std::string names;
       for (size_t i = 0; i < keys.size() && i < 8; ++i)
         names += (i ? ", " : "") + keys[i];
@@ -162,8 +163,7 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
       return Status::invalid(path.string() + " belongs to another spec; these keys differ: " + names,
                              "name another folder with --out, or give --update to run the changed stages again here");
     }
-    MORPH_ASSIGN_OR_RETURN(const Machine made, readMachine(path / kMachine));
-    if (made != machine && asks)
+    if (loses)
       return refuseMachine(path, made, machine);
     known &= made == machine;
   } else if (fs::exists(path, error)) {
