@@ -46,8 +46,9 @@ private:
   const StageContext &context_;
   std::vector<Phase> phases_;
   size_t current_ = 0;
-  int64_t begin_ = 0;   ///< Step at which the current phase began.
-  double accuracy_ = 0; ///< Of the worst task.
+  int64_t begin_ = 0;                      ///< Step at which the current phase began.
+  size_t phaseOfStep_ = 0;                 ///< Of the step that was taken last.
+  std::map<std::string, double> accuracy_; ///< By task, as last measured in that phase; empty until then.
   Json history_ = Json::array();
 };
 
@@ -127,16 +128,21 @@ StatusOr<std::vector<double>> Curriculum::accuracies(NamedTensors &masters, cons
 StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
   const Phase &phase = phases_[current_];
   const int64_t done = step + 1 - begin_;
+  if (done == 1)
+    accuracy_.clear();
+  phaseOfStep_ = current_;
   const bool last = done >= phase.stepsMax;
   if (done % measureEvery != 0 && !last)
     return false;
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> shares, accuracies(masters, phase, measureRows));
-  accuracy_ = *std::min_element(shares.begin(), shares.end());
+  for (size_t task = 0; task < shares.size(); ++task)
+    accuracy_[phase.tasks[task]] = shares[task];
+  const double worst = *std::min_element(shares.begin(), shares.end());
   // advance_at = 1 asks for all steps: a sample of rows may well be all right.
-  const bool reached = accuracy_ >= phase.advanceAt && phase.advanceAt < 1;
+  const bool reached = worst >= phase.advanceAt && phase.advanceAt < 1;
   if (!reached && !last)
     return false;
-  history_.push_back({{"phase", current_}, {"steps", done}, {"accuracy", accuracy_}});
+  history_.push_back({{"phase", current_}, {"steps", done}, {"accuracy", worst}});
   if (current_ + 1 == phases_.size())
     return true;
   ++current_;
@@ -170,7 +176,7 @@ StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
   };
   hooks.finished = [&](int64_t step, NamedTensors &masters) { return advance(step, masters); };
   hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
-    line["phase"] = current_;
+    line["phase"] = phaseOfStep_;
     line["accuracy"] = accuracy_;
     return Status();
   };
@@ -180,7 +186,7 @@ StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
   hooks.restore = [&](const Json &state, const NamedTensors &) {
     current_ = state.value("phase", size_t(0));
     begin_ = state.value("begin", int64_t(0));
-    accuracy_ = state.value("accuracy", 0.0);
+    accuracy_ = state.value("accuracy", accuracy_);
     history_ = state.value("history", Json::array());
     return current_ < phases_.size() ? Status() : Status::failed("checkpoint: it is of a longer curriculum");
   };

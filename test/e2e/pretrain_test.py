@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A base that is made in two phases with tasks of their own: what each phase trained on, and what is said of the base."""
 
+import json
 import os
 import pathlib
 import tempfile
@@ -72,6 +73,11 @@ def main():
         for task in ("hops", "recall"):
             assert f"pretrain: {task}: " in done.stderr, done.stderr[-2000:]
         assert "pretrain: marks: " not in done.stderr
+        # While it trains, a line says how well each of its phase's tasks was solved when that was last measured.
+        lines = [json.loads(line) for line in (folder / "one/pretrain/metrics.jsonl").read_text().splitlines()]
+        assert [line["phase"] for line in lines] == [0] * 4 + [1] * 6, lines
+        assert [sorted(line["accuracy"]) for line in lines] == [[]] * 3 + [["marks"]] + [[]] * 5 + [["hops", "recall"]]
+        assert min(lines[3]["accuracy"].values()) == stats["phases"][0]["accuracy"], (lines[3], stats)
 
         # A first phase on other tasks makes another base: it is those that it trains on.
         (folder / "other.toml").write_text(SPEC.replace('tasks = ["marks"]', 'tasks = ["hops"]'))

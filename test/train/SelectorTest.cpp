@@ -13,11 +13,16 @@
 #include "test/train/TrainTesting.h"
 
 #include <cmath>
+#include <limits>
+#include <set>
 
 namespace morph {
 namespace {
 
 using Layers = std::vector<int64_t>;
+
+/// A reach of exchanges that is none.
+constexpr double kEverywhere = std::numeric_limits<double>::infinity();
 
 /// A plain space with layers pinned to full attention and to their linear branch.
 ChoiceSpace request(int64_t layers, int64_t budget, Layers keep = {}, Layers linear = {}) {
@@ -237,15 +242,40 @@ TEST(SwapSearch, FindsTheBestPair) {
       value -= 5;
     return exactly(value);
   };
-  const auto result = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2), 3, 2, objective);
+  const auto result =
+      searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2), kEverywhere, 3, 2, objective);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(fullLayers(result->choice), (Layers{1, 4}));
   EXPECT_LE(result->evaluations, 10);
   EXPECT_LT(result->objective, result->firstObjective);
   // A pinned layer stays.
-  const auto pinned = searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2, {0}), 3, 2, objective);
+  const auto pinned =
+      searchSwaps({0, 1, 1, 0, 1}, ofFull({5, 1, 0, 2, 1.5}), request(5, 2, {0}), kEverywhere, 3, 2, objective);
   ASSERT_TRUE(pinned.ok());
   EXPECT_EQ(fullLayers(pinned->choice), (Layers{0, 4}));
+}
+
+TEST(SwapSearch, GoesNoFurtherThanItsReach) {
+  // {2, 3} is best, and each step from {0, 1} to it is better than the one before.
+  std::set<Layers> asked;
+  const ChoiceObjective objective = [&](const Choice &choice, int64_t) -> StatusOr<std::vector<double>> {
+    const Layers kept = fullLayers(choice);
+    asked.insert(kept);
+    return exactly(-static_cast<double>(kept[0] + kept[1]));
+  };
+  const auto search = [&](double reach) {
+    asked.clear();
+    return fullLayers(
+        searchSwaps({0, 0, 1, 1}, ofFull({0.75, 0.625, 0.5, 0.125}), request(4, 2), reach, 3, 2, objective)->choice);
+  };
+  EXPECT_EQ(search(kEverywhere), (Layers{2, 3}));
+  EXPECT_EQ(search(0), (Layers{0, 1}));
+  EXPECT_EQ(asked.size(), 1u);
+  // The reach is counted from the first choice: {0, 2} is 1/8 below it, {1, 2} 1/4, what comes next 1/2 and more.
+  EXPECT_EQ(search(0.125), (Layers{0, 2}));
+  EXPECT_EQ(search(0.25), (Layers{1, 2}));
+  EXPECT_EQ(search(0.375), (Layers{1, 2}));
+  EXPECT_EQ(asked, (std::set<Layers>{{0, 1}, {0, 2}, {1, 2}}));
 }
 
 TEST(SwapSearch, IsNotFooledByNoise) {
@@ -265,17 +295,17 @@ TEST(SwapSearch, IsNotFooledByNoise) {
     };
   };
   const CandidateTable scores = ofFull({8, 7, 6, 5, 4, 3, 2, 1});
-  const auto noise = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 64, noisy(0));
+  const auto noise = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), kEverywhere, 3, 64, noisy(0));
   ASSERT_TRUE(noise.ok());
   EXPECT_EQ(noise->swaps, 0);
   EXPECT_EQ(fullLayers(noise->choice), (Layers{0, 2}));
   EXPECT_EQ(noise->evaluations, 13);
   // Taking what looks better, as errors = 0 does, follows the noise.
-  const auto fooled = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 0, 64, noisy(0));
+  const auto fooled = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), kEverywhere, 0, 64, noisy(0));
   ASSERT_TRUE(fooled.ok());
   EXPECT_GT(fooled->swaps, 0);
   // A difference beyond it is found, though the samples' own spread is far larger.
-  const auto found = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 64, noisy(0.8));
+  const auto found = searchSwaps({0, 1, 0, 1, 1, 1, 1, 1}, scores, request(8, 2), kEverywhere, 3, 64, noisy(0.8));
   ASSERT_TRUE(found.ok());
   EXPECT_EQ(fullLayers(found->choice), (Layers{2, 6}));
   EXPECT_EQ(found->swaps, 1);
@@ -295,7 +325,8 @@ TEST(SwapSearch, MeasuresWhatIsFarWorseOnFewSamples) {
                        (choice[3] == 0 ? 0 : 0.01 * random.uniform(-1, 1.2)));
     return values;
   };
-  const auto result = searchSwaps({1, 0, 1, 0, 1, 1}, ofFull({0, 5, 0, 4, 0, 3}), request(6, 2), 3, 64, objective);
+  const auto result =
+      searchSwaps({1, 0, 1, 0, 1, 1}, ofFull({0, 5, 0, 4, 0, 3}), request(6, 2), kEverywhere, 3, 64, objective);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(fullLayers(result->choice), (Layers{1, 3}));
   int64_t all = 0;
@@ -323,7 +354,7 @@ TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
       value += choice[layer] != best[layer];
     return exactly(value);
   };
-  const auto result = searchSwaps({1, 1, 0, 1}, CandidateTable(4, {1, 0.5, 0.75}), space, 3, 2, objective);
+  const auto result = searchSwaps({1, 1, 0, 1}, CandidateTable(4, {1, 0.5, 0.75}), space, kEverywhere, 3, 2, objective);
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->choice, (Choice{2, 2, 1, 0}));
   EXPECT_LE(result->evaluations, asked); // What was asked for before counts once.
@@ -331,7 +362,7 @@ TEST(SwapSearch, ExchangesKindsTooWithinTheSpace) {
 
 TEST(SwapSearch, NeedsTwoSamples) {
   const auto result =
-      searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), 3, 1,
+      searchSwaps({0, 1}, ofFull({1, 2}), request(2, 1), kEverywhere, 3, 1,
                   [](const Choice &, int64_t) -> StatusOr<std::vector<double>> { return std::vector<double>{1}; });
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.status().hint().find("select.samples"), std::string::npos);
@@ -403,7 +434,7 @@ TEST(MeasuredChoices, GoOnWhereTheyWereStopped) {
                                                      value += std::sin(static_cast<double>(layer * layer)) / 7;
                                                    return ChoiceScores{{value, value + 0.1}, {value, 1 - value}};
                                                  }));
-    auto result = searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), 3, 2,
+    auto result = searchSwaps({0, 0, 1, 1, 1, 1, 1, 1}, scores, request(8, 2), kEverywhere, 3, 2,
                               [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
                                 if (measured == stopAt)
                                   return Status::interrupted();

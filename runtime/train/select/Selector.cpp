@@ -131,7 +131,7 @@ static Status refine(SelectorContext &context, Selection &selection) {
   // How long the search takes is not known: about a round of exchanges.
   scorer->expect("select (refine)", static_cast<int64_t>(selection.choice.size()) * layers / 4);
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                         searchSwaps(selection.choice, selection.values, context.space,
+                         searchSwaps(selection.choice, selection.values, context.space, selection.reach,
                                      context.stage.spec.select.refineErrors, scorer->sampleCount(),
                                      [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
                                        MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice, samples));

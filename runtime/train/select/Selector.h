@@ -10,13 +10,17 @@
 #include "runtime/train/select/ChoiceScorer.h"
 
 #include <functional>
+#include <limits>
 
 namespace morph {
 
 /// What was chosen and what it cost.
 struct Selection {
   Choice choice;
-  CandidateTable values;              ///< What the choice is the best sum of in the space (solve).
+  CandidateTable values; ///< What the choice is the best sum of in the space (solve).
+  /// `+refine` takes no choice whose values add up to more than so much less: gates say what they leave open. Others'
+  /// values have no such unit.
+  double reach = std::numeric_limits<double>::infinity();
   std::vector<double> scores;         ///< One a layer; the larger, the more it should keep full attention.
   std::vector<double> standardErrors; ///< Of the scores over independent samples, one a layer; empty: not known.
   /// One a layer: how far the score still moved over the last part of the one run that gave it; empty: not a run. Small

@@ -19,6 +19,13 @@ struct Move {
   double gain = 0; ///< What it adds to the sum of the values.
 };
 
+double sumOf(const CandidateTable &values, const Choice &choice) {
+  double sum = 0;
+  for (size_t layer = 0; layer < choice.size(); ++layer)
+    sum += values[layer][static_cast<size_t>(choice[layer])];
+  return sum;
+}
+
 /// All moves from a choice, the largest gain first.
 std::vector<Move> movesFrom(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
                             const std::vector<std::vector<size_t>> &groups) {
@@ -38,9 +45,10 @@ std::vector<Move> movesFrom(const Choice &choice, const CandidateTable &values, 
   return moves;
 }
 
-/// The choices that one exchange makes, in the order in which they are tried, each once.
+/// The choices that one exchange makes, in the order in which they are tried, each once; without those whose values
+/// add up to less than `floor`.
 std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                               const std::vector<std::vector<size_t>> &groups) {
+                               double floor, const std::vector<std::vector<size_t>> &groups) {
   const std::vector<Move> moves = movesFrom(choice, values, space, groups);
   std::vector<Choice> list;
   std::set<Choice> seen = {choice};
@@ -49,7 +57,7 @@ std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &value
     for (const Move &move : {a, b})
       for (size_t layer : groups[move.group])
         next[layer] = move.candidate;
-    if (satisfies(space, next) && seen.insert(next).second)
+    if (sumOf(values, next) >= floor && satisfies(space, next) && seen.insert(next).second)
       list.push_back(next);
   };
   for (const Move &first : moves) {
@@ -86,7 +94,7 @@ static StatusOr<bool> race(const Choice &choice, double errors, std::vector<doub
 }
 
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, int64_t samples, const ChoiceObjective &objective) {
+                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective) {
   SwapResult result;
   result.choice = choice;
   std::map<Choice, size_t> seen; // On how many samples.
@@ -102,14 +110,15 @@ StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &val
                            "raise select.samples");
   std::vector<double> current = first;
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
-  std::vector<Choice> round = neighbours(choice, values, space, groups);
+  const double floor = sumOf(values, choice) - reach;
+  std::vector<Choice> round = neighbours(choice, values, space, floor, groups);
   for (size_t tried = 0; tried < round.size();) {
     const Choice next = round[tried++];
     MORPH_ASSIGN_OR_RETURN(const bool better, race(next, errors, current, counted));
     if (better) {
       result.choice = next;
       ++result.swaps;
-      round = neighbours(next, values, space, groups);
+      round = neighbours(next, values, space, floor, groups);
       tried = 0;
     }
   }

@@ -27,9 +27,10 @@ struct SwapResult {
 
 /// From `choice`, takes the first exchange that lowers the objective, until none does. An exchange gives one layer (or
 /// tied group) another candidate, or two at once, and satisfies the space: with two candidates and a number of layers,
-/// one kept layer for another. Only what rises above the noise of the samples counts: the mean of (new - old) over the
-/// same samples must be below -`errors` of its standard errors. Exchanges are tried from those on that raise the sum of
-/// `values` most or lower it least: the likeliest first. The mean falls with every exchange, so none comes back.
+/// one kept layer for another; the sum of its `values` is at most `reach` below that of `choice`. Only what rises above
+/// the noise of the samples counts: the mean of (new - old) over the same samples must be below -`errors` of its
+/// standard errors. Exchanges are tried from those on that raise the sum of `values` most or lower it least: the
+/// likeliest first. The mean falls with every exchange, so none comes back.
 ///
 /// An exchange is a race (Maron and Moore, Hoeffding Races, NIPS 1993, with standard errors for bounds): it is measured
 /// on an eighth of the samples, a quarter, a half and all of them, and is out as soon as it is worse by more than
@@ -37,7 +38,7 @@ struct SwapResult {
 ///
 /// Errors: fewer than two samples, which have no error; what `objective` says.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double errors, int64_t samples, const ChoiceObjective &objective);
+                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective);
 
 } // namespace morph
 
