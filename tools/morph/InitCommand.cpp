@@ -68,7 +68,7 @@ task_fraction = 0.25              # of the sequences; the others are text
 
 # One gate a layer is trained toward the budget, all weights frozen.
 [select]
-method = "gates"                  # or any of `morph selectors`
+method = "gates+refine"           # or any of `morph selectors`
 steps = 80
 batch = 1
 tasks = ["one_number", "one_of_four"]
