@@ -146,6 +146,7 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
     MORPH_RETURN_IF_ERROR(measure(step + 1));
     return section.patience > 0 && course.sinceBest() >= section.patience;
   };
+  hooks.logs = [&](int64_t steps) { return course.last().step == steps; };
   hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) {
     if (course.last().step == step + 1)
       line["held_out"] = means(course.last());

@@ -260,7 +260,8 @@ StatusOr<LoopResult> Loop::run() {
       MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, masters()));
     }
     const bool last = step_ == options_.steps || stopped_;
-    const bool log = last || (options_.logEvery > 0 && step_ % options_.logEvery == 0);
+    const bool log =
+        last || (options_.logEvery > 0 && step_ % options_.logEvery == 0) || (hooks_.logs && hooks_.logs(step_));
     const bool stop = asked_ && !last;
     const bool keep = last || stop || (options_.checkpointEvery > 0 && step_ % options_.checkpointEvery == 0);
     if (log || keep || step_ - readSteps_ == kMostUnread)

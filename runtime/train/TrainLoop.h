@@ -42,6 +42,8 @@ struct LoopHooks {
   std::function<Status(int64_t step, NamedTensors &gradients)> onGradients;
   /// After the update, before the masters are used again; may change them.
   std::function<Status(int64_t step, NamedTensors &masters)> onUpdate;
+  /// Whether a metrics line is written after so many steps, beside those of `log_every`.
+  std::function<bool(int64_t steps)> logs;
   /// When a metrics line is written: add keys.
   std::function<Status(int64_t step, nlohmann::ordered_json &line)> onLog;
   /// After each step: whether to stop before `steps` (a curriculum that is through).

@@ -8,6 +8,7 @@
 #include "test/processes/ProcessesTesting.h"
 
 #include <cmath>
+#include <sstream>
 
 namespace morph {
 namespace {
@@ -287,6 +288,7 @@ TEST_F(SixLayers, DistillationKeepsTheBestWeights) {
     StageContext own = otherVariant(context, folder.file(name), ""); // Which trains all weights.
     trainBriefly(own.spec.distill, 6);
     own.spec.distill.evalEvery = 2;
+    own.spec.distill.logEvery = 5;
     change(own.spec.distill);
     requestInterrupt(interrupts > 0); // Every start makes one step.
     for (int start = 0; start < interrupts; ++start)
@@ -312,6 +314,18 @@ TEST_F(SixLayers, DistillationKeepsTheBestWeights) {
   EXPECT_EQ(good["kept_step"], 6);
   EXPECT_LT(atStep(good, 6), atStep(good, 0));
   EXPECT_EQ(good["held_out_after"]["recall"]["kl"], atStep(good, 6));
+  // Each measurement after the first has its line of metrics, whatever log_every is.
+  std::istringstream metrics(fileText(gentle.outPath("metrics.jsonl")));
+  std::vector<int64_t> steps;
+  for (std::string text; std::getline(metrics, text);) {
+    const Json line = *parseJson(text, "metrics");
+    steps.push_back(line["step"]);
+    EXPECT_EQ(line.contains("held_out"), steps.back() != 5) << text;
+    if (line.contains("held_out")) {
+      EXPECT_EQ(line["held_out"]["recall"], atStep(good, steps.back()));
+    }
+  }
+  EXPECT_EQ(steps, (std::vector<int64_t>{2, 4, 5, 6}));
   const StageContext last = run("last", [](DistillSpec &distill) { distill.keep = DistillSpec::Keep::Last; });
   EXPECT_TRUE(weights(last) == weights(gentle));
 
