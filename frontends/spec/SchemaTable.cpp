@@ -321,9 +321,8 @@ constexpr Key kKeys[] = {
     {"select.method", kString, "", "\"gates+refine\"", "", "S24",
      "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With "
      "`+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than "
-     "noise: at most a forward pass for each sample and exchange tried; after gates alone choices whose gates add up "
-     "to "
-     "at most a half less."},
+     "noise: at most a forward pass for each sample and exchange tried. After `gates` only choices whose gates add up "
+     "to at most a half less are tried."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
     {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},

@@ -304,8 +304,8 @@ struct SelectSpec : OptimizerSpec {
   };
   /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With
   /// `+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than
-  /// noise: at most a forward pass for each sample and exchange tried; after gates alone choices whose gates add up to
-  /// at most a half less.
+  /// noise: at most a forward pass for each sample and exchange tried. After `gates` only choices whose gates add up to
+  /// at most a half less are tried.
   std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};

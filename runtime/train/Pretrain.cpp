@@ -46,9 +46,8 @@ private:
   const StageContext &context_;
   std::vector<Phase> phases_;
   size_t current_ = 0;
-  int64_t begin_ = 0;                      ///< Step at which the current phase began.
-  size_t phaseOfStep_ = 0;                 ///< Of the step that was taken last.
-  std::map<std::string, double> accuracy_; ///< By task, as last measured in that phase; empty until then.
+  int64_t begin_ = 0;                      ///< Step at which the current phase begins.
+  std::map<std::string, double> accuracy_; ///< By task, as last measured in the last step's phase; empty until then.
   Json history_ = Json::array();
 };
 
@@ -130,7 +129,6 @@ StatusOr<bool> Curriculum::advance(int64_t step, NamedTensors &masters) {
   const int64_t done = step + 1 - begin_;
   if (done == 1)
     accuracy_.clear();
-  phaseOfStep_ = current_;
   const bool last = done >= phase.stepsMax;
   if (done % measureEvery != 0 && !last)
     return false;
@@ -175,8 +173,8 @@ StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
     return schedule.rate(step - begin_);
   };
   hooks.finished = [&](int64_t step, NamedTensors &masters) { return advance(step, masters); };
-  hooks.onLog = [&](int64_t, nlohmann::ordered_json &line) {
-    line["phase"] = phaseOfStep_;
+  hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) {
+    line["phase"] = step < begin_ ? current_ - 1 : current_; // The last step of a phase has begun the next.
     line["accuracy"] = accuracy_;
     return Status();
   };

@@ -487,6 +487,22 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
   }
 }
 
+TEST_F(SixLayers, ExchangesAfterGatesAreThoseThatTheGatesLeaveOpen) {
+  context.spec.select.method = "gates+refine";
+  context.spec.select.refineErrors = 1e9; // None is taken: all are of the gates' own choice.
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  const Layers kept = fullLayers(selection->choice);
+  int64_t open = 0;
+  for (int64_t in : kept)
+    for (size_t out = 0; out < kLayers; ++out)
+      open += selection->choice[out] != 0 && selection->scores[static_cast<size_t>(in)] - selection->scores[out] <= 0.5;
+  const int64_t all = 2 * (kLayers - 2);
+  EXPECT_GT(open, 0);
+  EXPECT_LT(open, all);
+  EXPECT_EQ(selection->details["refine"]["evaluations"], 1 + open);
+}
+
 TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
   const auto executor = context.executor("gates-forward");
   ASSERT_TRUE(executor.ok());

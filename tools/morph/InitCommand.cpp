@@ -66,7 +66,7 @@ warmup = 10
 tasks = ["one_number", "one_of_four"]
 task_fraction = 0.25              # of the sequences; the others are text
 
-# One gate a layer is trained toward the budget, all weights frozen.
+# One gate a layer is trained toward the budget, all weights frozen; choices that the gates leave open are measured.
 [select]
 method = "gates+refine"           # or any of `morph selectors`
 steps = 80
