@@ -321,8 +321,7 @@ constexpr Key kKeys[] = {
     {"select.method", kString, "", "\"gates+refine\"", "", "S24",
      "The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With "
      "`+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than "
-     "noise: at most a forward pass for each sample and exchange tried. After `gates` only choices whose gates add up "
-     "to at most a half less are tried."},
+     "noise: at most a forward pass for each sample and exchange tried."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
     {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
@@ -365,7 +364,12 @@ constexpr Key kKeys[] = {
      "counted for each."},
     {"select.refine_errors", kNumber, "", "3.0", ">= 0", "select_c21",
      "An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the "
-     "difference over the same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance."},
+     "difference over the same samples. After selectors other than `gates` a round tries a hundred exchanges and more: "
+     "at "
+     "2 a few would pass by chance."},
+    {"select.refine_reach", kNumber, "", "0.5", ">= 0", "select_c23",
+     "After `gates`, `+refine` tries only choices whose gates sum to at most so much less than those of the gates' own "
+     "choice: layers that do the same work hold each other's gates down, so that a small difference says little."},
     {"select.samples", kInteger, "sequences", "64", ">= 2, <= 1000000", "select_c16",
      "Sequences that score layers, choices and exchanges, the same for all."},
     {"select.checkpoint_every", kInteger, "steps", "20", ">= 1, <= 1000000000", "select_c17",
@@ -446,7 +450,8 @@ constexpr Key kKeys[] = {
      "Hugging Face folders of base models, as in `model.path`; none: that one."},
     {"audit.seeds", kIntegers, "", "<seed>", ">= 0", "S26", "Seeds of alignment, selection and distillation."},
     {"audit.budgets", kIntegers, "layers", "[]", ">= 0, <= 4096", "S26",
-     "Layers that keep full attention, in place of the budget's; none: the budget's."},
+     "Layers that keep full attention, those that keep their windows (Gemma, OLMo-3) among them, in place of the "
+     "budget's; none: the budget's."},
     {"audit.tasks", kStrings, "", "<evaluate.tasks>", "", "S14",
      "Tasks on whose held-out samples choices are judged: the objective is the mean over them of the KL at the "
      "answers."},

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints between keys that hold without looking at the model: S1, S2, S4, S7 to S12, S14, S16 to S18, S21, S23 to
-// S28 and the defaults that follow from other keys.
+// Constraints between keys that hold without looking at the model, and the defaults that follow from other keys.
 
 #include "dialect/MixerReference.h"
 #include "frontends/spec/Schema.h"

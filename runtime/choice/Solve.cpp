@@ -161,7 +161,7 @@ void Solver::makeGroups() {
   }
   for (Group &group : groups_)
     for (size_t c = 0; c < space_.layers[group.layers.front()].size(); ++c)
-      if (std::all_of(group.layers.begin(), group.layers.end(), [&](size_t layer) { return mask[layer][c]; }))
+      if (mask[group.layers.front()][c])
         group.choices.push_back(static_cast<int64_t>(c));
 }
 

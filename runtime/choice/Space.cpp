@@ -136,6 +136,12 @@ std::vector<std::vector<bool>> ChoiceSpace::allowedMask() const {
         if (std::find(allowance.candidates.begin(), allowance.candidates.end(),
                       layers[static_cast<size_t>(layer)][c].name) == allowance.candidates.end())
           mask[static_cast<size_t>(layer)][c] = false;
+  for (const std::vector<size_t> &group : tiedGroups(*this))
+    for (size_t c = 0; c < mask[group.front()].size(); ++c) {
+      const bool isAllowed = std::all_of(group.begin(), group.end(), [&](size_t layer) { return mask[layer][c]; });
+      for (size_t layer : group)
+        mask[layer][c] = isAllowed;
+    }
   return mask;
 }
 

@@ -68,7 +68,7 @@ struct ChoiceSpace {
   std::vector<CostBudget> budgets;
 
   int64_t layerCount() const { return static_cast<int64_t>(layers.size()); }
-  /// By layer and candidate: whether every `allowed` has it.
+  /// By layer and candidate: whether every `allowed` has it, of this layer and of those that are tied to it.
   std::vector<std::vector<bool>> allowedMask() const;
 };
 

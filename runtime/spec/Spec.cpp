@@ -154,6 +154,7 @@ template <> struct Visit<SelectSpec> {
     visitor.key("from", section.from);
     visitor.key("search_tokens", section.searchTokens, {atLeast(1), atMost(1000000000000)});
     visitor.key("refine_errors", section.refineErrors, {atLeast(0)});
+    visitor.key("refine_reach", section.refineReach, {atLeast(0)});
     visitor.key("samples", section.samples, {atLeast(2), atMost(1000000)});
   }
 };

@@ -304,8 +304,7 @@ struct SelectSpec : OptimizerSpec {
   };
   /// The selector, which chooses the layers, with its option, if it has one, after a colon: `greedy:backward`. With
   /// `+refine` at the end exchanges of single layers follow, while that lowers the KL at the answers by more than
-  /// noise: at most a forward pass for each sample and exchange tried. After `gates` only choices whose gates add up to
-  /// at most a half less are tried.
+  /// noise: at most a forward pass for each sample and exchange tried.
   std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
@@ -344,9 +343,12 @@ struct SelectSpec : OptimizerSpec {
   /// counted for each. (tokens; >= 1, <= 1000000000000)
   int64_t searchTokens{};
   /// An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the
-  /// difference over the same samples. A round tries a hundred exchanges and more: at 2 a few would pass by chance. (>=
-  /// 0)
+  /// difference over the same samples. After selectors other than `gates` a round tries a hundred exchanges and more:
+  /// at 2 a few would pass by chance. (>= 0)
   double refineErrors{};
+  /// After `gates`, `+refine` tries only choices whose gates sum to at most so much less than those of the gates' own
+  /// choice: layers that do the same work hold each other's gates down, so that a small difference says little. (>= 0)
+  double refineReach{};
   /// Sequences that score layers, choices and exchanges, the same for all. (sequences; >= 2, <= 1000000)
   int64_t samples{};
 };
@@ -486,7 +488,8 @@ struct AuditSpec {
   std::vector<std::string> bases;
   /// Seeds of alignment, selection and distillation. (>= 0)
   std::vector<int64_t> seeds;
-  /// Layers that keep full attention, in place of the budget's; none: the budget's. (layers; >= 0, <= 4096)
+  /// Layers that keep full attention, those that keep their windows (Gemma, OLMo-3) among them, in place of the
+  /// budget's; none: the budget's. (layers; >= 0, <= 4096)
   std::vector<int64_t> budgets;
   /// Tasks on whose held-out samples choices are judged: the objective is the mean over them of the KL at the answers.
   std::vector<std::string> tasks;

@@ -77,6 +77,19 @@ def main():
         distill, twice = (next(stage for stage in plan["stages"] if stage["stage"] == name) for name in ("distill", "judge"))
         assert distill["models"] == choices and twice["tokens"] == 2 * judge["tokens"], plan
 
+        # Each selector is counted with its own budget and settings.
+        def selecting(*settings):
+            changes = [word for setting in settings for word in ("--set", setting)]
+            stages = json.loads(run("morph", "plan", folder / "small.toml", "--json", *changes).stdout)["stages"]
+            return next(stage["tokens"] for stage in stages if stage["stage"] == "select")
+
+        greedy = ['audit.selectors=["greedy"]', "audit.variant=[]"]
+        one, two = (selecting(*greedy, f"audit.budgets=[{budget}]") for budget in (1, 2))
+        assert two > one > 0 and selecting(*greedy) == one + two, (one, two)
+        variant = 'audit.variant=[{name = "more", settings = ["select.method=greedy", "select.samples=%d"]}]'
+        few, many = (selecting('audit.selectors=["random:1"]', "audit.budgets=[1]", variant % samples) for samples in (8, 16))
+        assert many == 2 * few, (few, many)
+
         first = run(*command, "--out", folder / "out")
         audit = check_rows(folder / "out")
         cells = {(row["seed"], row["budget"]) for row in audit["rows"]}

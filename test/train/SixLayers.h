@@ -125,6 +125,7 @@ protected:
     select.anneal = 0.6;
     select.unitSamples = 16;
     select.refineErrors = 3;
+    select.refineReach = 0.5;
     select.searchTokens = 1000000;
     select.samples = 32;
     select.checkpointEvery = select.logEvery = 20;

@@ -488,19 +488,49 @@ TEST_F(SixLayers, ExchangesFindTheLayers) {
 }
 
 TEST_F(SixLayers, ExchangesAfterGatesAreThoseThatTheGatesLeaveOpen) {
-  context.spec.select.method = "gates+refine";
-  context.spec.select.refineErrors = 1e9; // None is taken: all are of the gates' own choice.
-  const auto selection = select(context);
-  ASSERT_TRUE(selection.ok()) << selection.status().message();
-  const Layers kept = fullLayers(selection->choice);
-  int64_t open = 0;
-  for (int64_t in : kept)
-    for (size_t out = 0; out < kLayers; ++out)
-      open += selection->choice[out] != 0 && selection->scores[static_cast<size_t>(in)] - selection->scores[out] <= 0.5;
-  const int64_t all = 2 * (kLayers - 2);
-  EXPECT_GT(open, 0);
-  EXPECT_LT(open, all);
-  EXPECT_EQ(selection->details["refine"]["evaluations"], 1 + open);
+  std::set<int64_t> counts;
+  for (double reach : {0.15, 0.5}) {
+    SCOPED_TRACE(reach);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = "gates+refine";
+    run.spec.select.refineErrors = 1e9; // None is taken: all are of the gates' own choice.
+    run.spec.select.refineReach = reach;
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    int64_t open = 0;
+    for (int64_t in : fullLayers(selection->choice))
+      for (size_t out = 0; out < kLayers; ++out)
+        open +=
+            selection->choice[out] != 0 && selection->scores[static_cast<size_t>(in)] - selection->scores[out] <= reach;
+    const int64_t all = 2 * (kLayers - 2);
+    EXPECT_LT(open, all);
+    EXPECT_EQ(selection->details["refine"]["evaluations"], 1 + open);
+    counts.insert(open);
+  }
+  EXPECT_EQ(counts.size(), 2u);
+}
+
+TEST_F(SixLayers, WhatBytesAloneAdmitIsKept) {
+  // Two layers' bytes, and nothing that says how many: searches keep both, and those that count.
+  for (const std::string method : {"greedy", "greedy:backward", "beam", "drop", "add", "gates"}) {
+    SCOPED_TRACE(method);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    run.spec.select.method = method;
+    run.spec.space.counts.clear();
+    run.spec.space.budgets = {{{"bytes", ""},
+                               "cache_bytes",
+                               "bytes",
+                               4096,
+                               2 * 100 + 4 * 10,
+                               std::vector<std::vector<int64_t>>(kLayers, {100, 10})}};
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    EXPECT_EQ(fullLayers(selection->choice).size(), 2u);
+  }
 }
 
 TEST_F(SixLayers, AJudgeGivesTheGatesObjective) {
@@ -632,6 +662,19 @@ TEST_F(SixLayers, ExchangesGoOnWhereTheyWereStopped) {
   EXPECT_EQ(second->cost.tokens, straight->cost.tokens);
   // What the stopped one had of lower layers is gone.
   EXPECT_GE(second->cost.flops, straight->cost.flops);
+}
+
+TEST_F(SixLayers, PartsOfTheSamplesAreWholeBatches) {
+  context.spec.select.batch = 3;
+  context.spec.select.samples = 9;
+  SelectorContext selector(context, context.spec.space);
+  const auto scorer = selector.scorer();
+  ASSERT_TRUE(scorer.ok()) << scorer.status().message();
+  const int64_t teacher = (*scorer)->cost().tokens; // Of all nine.
+  const auto scores = (*scorer)->scores(keeping({1, 4}), 4);
+  ASSERT_TRUE(scores.ok());
+  EXPECT_EQ(scores->kl.size(), 6u);
+  EXPECT_EQ((*scorer)->cost().tokens - teacher, teacher * 6 / 9);
 }
 
 TEST_F(SixLayers, AChoiceGoesOnFromTheFirstLayerThatDiffers) {

@@ -411,13 +411,6 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.checkpointBytes += total.diskBytes;
     costs.push_back(total);
   }
-  const SelectSpec &select = resolved.select;
-  const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
-  const int64_t textRows =
-      select.taskFraction < 1 && !lengths.empty()
-          ? std::min(resolved.distill.textPositions, *std::max_element(lengths.begin(), lengths.end()) - 1)
-          : 0;
-  const int64_t answers = select.batch * std::max(answerTokens(resolved, select.tasks), textRows);
   StageCost selection;
   const auto add = [&](const StageCost &cost) {
     selection.stage = "select";
@@ -444,18 +437,23 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     cost.memory.bytes += 4.0 * static_cast<double>(rows * resolved.modelInfo.vocab) * samples / batch;
     return cost;
   };
-  const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
-    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                           scoring("select", "score-relaxed", choices, select.samples, select.batch, sizes, rows));
-    add(cost);
-    return Status();
-  };
-  MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(resolved));
-  const double length =
-      lengths.empty() ? 1 : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
   bool distilledAlone = false;
   for (const Variant &variant : variants) {
-    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
+    // A variant of an audit has a budget and settings of its own.
+    const SelectSpec &select = variant.spec.select;
+    const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
+    const int64_t textRows =
+        select.taskFraction < 1 && !lengths.empty()
+            ? std::min(resolved.distill.textPositions, *std::max_element(lengths.begin(), lengths.end()) - 1)
+            : 0;
+    const int64_t answers = select.batch * std::max(answerTokens(resolved, select.tasks), textRows);
+    const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             scoring("select", "score-relaxed", choices, select.samples, select.batch, sizes, rows));
+      add(cost);
+      return Status();
+    };
+    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(select.method));
     const SelectorNeeds needs = selector.info->needs;
     if (needs == SelectorNeeds::Gates && estimator.has("gates")) {
       const double steps = static_cast<double>(select.steps);
@@ -476,11 +474,16 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     }
     if (!needsScores(selector) || !estimator.has("score-relaxed"))
       continue;
+    // Of the exchanges it is not known how many there are: the teacher and one choice.
     if (selector.refines && !lengths.empty())
-      MORPH_RETURN_IF_ERROR(addScores(/*choices=*/0, lengths, answers));
+      MORPH_RETURN_IF_ERROR(addScores(/*choices=*/2, lengths, answers));
     if (!needsScores({selector.info, selector.option}))
       continue;
-    const double choices = scoredChoices(resolved, selector, dearest, length);
+    MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(variant.spec));
+    const double length =
+        lengths.empty() ? 1
+                        : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+    const double choices = scoredChoices(variant.spec, selector, dearest, length);
     if (needs != SelectorNeeds::Text && !lengths.empty())
       MORPH_RETURN_IF_ERROR(addScores(choices, lengths, answers));
     if (scoresText(*selector.info))

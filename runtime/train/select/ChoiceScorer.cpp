@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 namespace morph {
 
@@ -25,6 +26,7 @@ StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext 
   const int64_t batches = (samples.count + samples.batch - 1) / samples.batch;
   MORPH_ASSIGN_OR_RETURN(scorer->judge_, ChoiceJudge::create(context, sharing, space, *scorer->stream_, batches));
   scorer->samples_ = batches * samples.batch;
+  scorer->batch_ = samples.batch;
   ChoiceJudge *judge = scorer->judge_.get();
   const std::string name = samples.stream.substr(samples.stream.rfind('/') + 1);
   const bool isShared = !context.choicesDir.empty();
@@ -45,6 +47,7 @@ void ChoiceScorer::expect(const std::string &label, int64_t choices) {
   progress_.reset();
   progress_.emplace(label, choices, 0, "choice");
   done_ = 0;
+  best_ = std::numeric_limits<double>::infinity();
 }
 
 StatusOr<ChoiceScores> ChoiceScorer::scores(const Choice &choice, int64_t samples) {
@@ -54,16 +57,23 @@ StatusOr<ChoiceScores> ChoiceScorer::scores(const Choice &choice, int64_t sample
     MORPH_RETURN_IF_ERROR(choices_->flush());
     return Status::interrupted();
   }
+  // A batch is computed whole, and so it costs.
+  const int64_t wanted = samples > 0 ? std::min(samples_, (samples + batch_ - 1) / batch_ * batch_) : samples_;
   const int64_t known = choices_->count();
-  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, choices_->scores(choice, samples > 0 ? samples : samples_));
+  MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, choices_->scores(choice, wanted));
   // A search that measures a choice again on more samples has not come further.
   if (progress_ && (samples == 0 || choices_->count() > known)) {
     const double kl = meanAndError(scores.kl).mean;
-    best_ = done_ == 0 ? kl : std::min(best_, kl);
     char details[64];
-    std::snprintf(details, sizeof details, "KL %.4g, best %.4g", kl, best_);
+    // What a part of the samples gives is not held against what others or all do.
+    if (wanted < samples_) {
+      std::snprintf(details, sizeof details, "KL %.4g on %lld samples", kl, static_cast<long long>(wanted));
+    } else {
+      best_ = std::min(best_, kl);
+      std::snprintf(details, sizeof details, "KL %.4g, best %.4g", kl, best_);
+    }
     ++done_;
-    progress_->update(done_, choices_->cost().tokens, details, done_ % 10 == 0);
+    progress_->update(done_, choices_->measuredTokens(), details, done_ % 10 == 0);
   }
   return scores;
 }

@@ -29,9 +29,9 @@ public:
   static StatusOr<std::unique_ptr<ChoiceScorer>> create(const StageContext &context, const ChoiceSpace &space,
                                                         const ScoredSamples &samples, const Executor *sharing);
 
-  /// Scores of a choice, on the first `samples` samples; 0: on all. The teacher has run once; the layers below the
-  /// first in which the choice differs from the one before it do not run again, so neighbours belong together. Errors:
-  /// Status::interrupted after a signal.
+  /// Scores of a choice, on the first `samples` samples, rounded up to whole batches; 0: on all. The teacher has run
+  /// once; the layers below the first in which the choice differs from the one before it do not run again, so
+  /// neighbours belong together. Errors: Status::interrupted after a signal.
   StatusOr<ChoiceScores> scores(const Choice &choice, int64_t samples = 0);
   /// The mean of its KL.
   StatusOr<double> kl(const Choice &choice);
@@ -59,7 +59,8 @@ private:
   std::unique_ptr<BatchStream> stream_;
   std::unique_ptr<ChoiceJudge> judge_;
   std::optional<MeasuredChoices> choices_;
-  int64_t samples_ = 0; ///< All that there are.
+  int64_t samples_ = 0; ///< All that there are: whole batches.
+  int64_t batch_ = 1;
   std::optional<Progress> progress_;
   int64_t done_ = 0; ///< Of those expected.
   double best_ = 0;  ///< KL among these.

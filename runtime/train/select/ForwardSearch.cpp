@@ -51,7 +51,8 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
       start.choice[layer] = isForward ? 0 : first - row.begin();
   }
   std::vector<Grown> best = {std::move(start)};
-  for (;;) {
+  // Toward linear attention it ends where budgets are met: more layers could always follow.
+  while (isForward || !satisfies(space, best.front().choice)) {
     std::vector<Grown> next;
     std::set<std::set<size_t>> seen;
     for (const Grown &grown : best)
@@ -83,10 +84,12 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
     best = std::move(next);
   }
   const Grown &found = best.front();
-  std::vector<double> scores(space.layers.size(), 0);
+  // Sooner is more; what never became linear is worth most.
+  const auto all = static_cast<double>(groups.size());
+  std::vector<double> scores(space.layers.size(), isForward ? 0 : all);
   for (size_t i = 0; i < found.groups.size(); ++i)
     for (size_t layer : groups[found.groups[i]])
-      scores[layer] = (isForward ? 1.0 : -1.0) * static_cast<double>(groups.size() - i);
+      scores[layer] = isForward ? all - static_cast<double>(i) : static_cast<double>(i);
   // Pins that the search had no say in, other candidates and budgets are the space's.
   Selection selection;
   selection.scores = std::move(scores);

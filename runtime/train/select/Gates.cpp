@@ -19,10 +19,6 @@ namespace morph {
 
 namespace {
 
-/// Choices whose shares add up to at most so much less than the best sum are left to `+refine`. Where gates end between
-/// 0 and 1, two layers that are good for the same thing hold each other's share down, and the larger says little.
-constexpr double openShares = 0.5;
-
 /// One run of the selector.
 class GateSelector {
 public:
@@ -204,7 +200,7 @@ StatusOr<LoopResult> GateSelector::train() {
 StatusOr<Selection> GateSelector::rank() const {
   Selection selection;
   selection.scores = trajectory_.back();
-  selection.reach = openShares;
+  selection.reach = section_.refineReach;
   const CandidateTable shares = gates_.shares(executor_->masters());
   selection.values = valuesOfShares(space_, shares);
   const size_t steps = trajectory_.size();

@@ -6,6 +6,8 @@
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/SingleChanges.h"
 
+#include <algorithm>
+
 namespace morph {
 
 /// Of what stage distill has left of the models with one layer, or tied group, full.
@@ -29,7 +31,12 @@ static StatusOr<Selection> selectTrained(const SelectorContext &context) {
       return Status();
     }));
   }
-  selection.values = valuesOfFull(space, selection.scores);
+  // The lowest KL of all is worth most: where a budget bounds layers from above, the others are worth something, too.
+  std::vector<double> worth = selection.scores;
+  const double least = *std::min_element(worth.begin(), worth.end());
+  for (double &value : worth)
+    value -= least;
+  selection.values = valuesOfFull(space, worth);
   MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   return selection;
 }

@@ -56,6 +56,7 @@ StatusOr<ChoiceScores> MeasuredChoices::scores(const Choice &choice, int64_t sam
     MORPH_ASSIGN_OR_RETURN(const ChoiceScores more, measure_(choice, before, samples, cost));
     const auto end = std::chrono::steady_clock::now();
     cost.seconds = std::chrono::duration<double>(end - begin).count();
+    measuredTokens_ += cost.tokens;
     Known &known = known_[choice];
     known.cost += cost;
     known.scores.kl.insert(known.scores.kl.end(), more.kl.begin(), more.kl.end());

@@ -32,8 +32,9 @@ struct ChoiceScores {
 };
 
 /// Remembers the scores of choices. A search that is stopped and begun again asks for the same choices in the same
-/// order, so it goes on where it was. Searches that share a file find in it what others have measured, and cost what
-/// they would cost without.
+/// order, so it goes on where it was. Searches that share a file find in it what others have measured, and cost the
+/// tokens that they would cost without; FLOPs and seconds are those of the first measurement, which may have shared
+/// layers.
 class MeasuredChoices {
 public:
   /// Measures a choice on the samples from `begin` to `end`, and maybe some more, and adds to the cost.
@@ -55,6 +56,8 @@ public:
 
   /// What the samples asked for took when they were measured.
   MeasureCost cost() const;
+  /// Tokens measured since this was opened: without those found in the file.
+  int64_t measuredTokens() const { return measuredTokens_; }
 
 private:
   struct Known {
@@ -67,6 +70,7 @@ private:
   std::chrono::steady_clock::time_point written_ = std::chrono::steady_clock::now();
   std::map<Choice, Known> known_;
   std::map<Choice, int64_t> asked_; ///< For how many samples.
+  int64_t measuredTokens_ = 0;
 };
 
 } // namespace morph

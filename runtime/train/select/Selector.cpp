@@ -127,9 +127,9 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
 /// Ends a selection by exchanges of candidates that lower the KL.
 static Status refine(SelectorContext &context, Selection &selection) {
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
-  const auto layers = context.space.layerCount();
-  // How long the search takes is not known: about a round of exchanges.
-  scorer->expect("select (refine)", static_cast<int64_t>(selection.choice.size()) * layers / 4);
+  // How long the search takes is not known: at least the choice itself and a round of exchanges.
+  scorer->expect("select (refine)",
+                 1 + exchangeCount(selection.choice, selection.values, context.space, selection.reach));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
                          searchSwaps(selection.choice, selection.values, context.space, selection.reach,
                                      context.stage.spec.select.refineErrors, scorer->sampleCount(),

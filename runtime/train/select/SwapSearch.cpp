@@ -5,6 +5,7 @@
 #include "runtime/train/HeldOut.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -48,7 +49,8 @@ std::vector<Move> movesFrom(const Choice &choice, const CandidateTable &values, 
 /// The choices that one exchange makes, in the order in which they are tried, each once; without those whose values
 /// add up to less than `floor`.
 std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                               double floor, const std::vector<std::vector<size_t>> &groups) {
+                               double floor) {
+  const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   const std::vector<Move> moves = movesFrom(choice, values, space, groups);
   std::vector<Choice> list;
   std::set<Choice> seen = {choice};
@@ -71,65 +73,72 @@ std::vector<Choice> neighbours(const Choice &choice, const CandidateTable &value
 
 } // namespace
 
-/// Whether a choice lowers the objective by more than `errors` standard errors below `current`, which has all samples;
-/// these are then the choice's.
-static StatusOr<bool> race(const Choice &choice, double errors, std::vector<double> &current,
+/// Whether `choice` lowers the objective by more than `errors` standard errors below `current`.
+static StatusOr<bool> race(const Choice &choice, const Choice &current, double errors, int64_t samples,
                            const ChoiceObjective &objective) {
-  const size_t all = current.size();
+  const auto all = static_cast<size_t>(samples);
   for (size_t part : {all / 8, all / 4, all / 2, all}) {
     part = std::max<size_t>(part, 2);
-    MORPH_ASSIGN_OR_RETURN(std::vector<double> measured, objective(choice, static_cast<int64_t>(part)));
-    measured.resize(std::min(measured.size(), all));
-    const MeanAndError change = pairedDifference(measured, {current.begin(), current.begin() + measured.size()});
-    if (measured.size() == all) {
-      if (change.mean >= 0 || change.mean >= -errors * change.standardError)
-        return false;
-      current = std::move(measured);
-      return true;
-    }
-    if (change.mean > kRaceErrors * change.standardError)
+    MORPH_ASSIGN_OR_RETURN(const std::vector<double> measured, objective(choice, static_cast<int64_t>(part)));
+    MORPH_ASSIGN_OR_RETURN(std::vector<double> before, objective(current, static_cast<int64_t>(measured.size())));
+    before.resize(measured.size());
+    const MeanAndError change = pairedDifference(measured, before);
+    if (measured.size() == all)
+      return change.mean < 0 && change.mean < -errors * change.standardError;
+    const double share = static_cast<double>(measured.size()) / static_cast<double>(all);
+    const double bar =
+        measured.size() < kRaceSamples ? kFarWorse : kRaceQuantile * std::sqrt(1 - share) - errors * std::sqrt(share);
+    if (change.mean > bar * change.standardError)
       return false;
   }
   return false;
+}
+
+int64_t exchangeCount(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space, double reach) {
+  return static_cast<int64_t>(neighbours(choice, values, space, sumOf(values, choice) - reach).size());
 }
 
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
                                  double reach, double errors, int64_t samples, const ChoiceObjective &objective) {
   SwapResult result;
   result.choice = choice;
-  std::map<Choice, size_t> seen; // On how many samples.
+  std::map<Choice, std::vector<double>> seen; // The most that was measured of each.
   const ChoiceObjective counted = [&](const Choice &next, int64_t count) -> StatusOr<std::vector<double>> {
     MORPH_ASSIGN_OR_RETURN(std::vector<double> measured, objective(next, count));
-    size_t &most = seen[next];
-    most = std::max(most, measured.size());
+    measured.resize(std::min(measured.size(), static_cast<size_t>(samples)));
+    std::vector<double> &most = seen[next];
+    if (measured.size() > most.size())
+      most = measured;
     return measured;
   };
-  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first, counted(choice, samples));
+  // What it is worth is known even where there is nothing to exchange.
+  MORPH_ASSIGN_OR_RETURN(const std::vector<double> first,
+                         counted(choice, std::min(samples, std::max<int64_t>(samples / 8, 2))));
   if (first.size() < 2)
     return Status::invalid("the exchanges of layers need at least two samples to know their noise",
                            "raise select.samples");
-  std::vector<double> current = first;
-  const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   const double floor = sumOf(values, choice) - reach;
-  std::vector<Choice> round = neighbours(choice, values, space, floor, groups);
+  std::vector<Choice> round = neighbours(choice, values, space, floor);
   for (size_t tried = 0; tried < round.size();) {
     const Choice next = round[tried++];
-    MORPH_ASSIGN_OR_RETURN(const bool better, race(next, errors, current, counted));
+    MORPH_ASSIGN_OR_RETURN(const bool better, race(next, result.choice, errors, samples, counted));
     if (better) {
       result.choice = next;
       ++result.swaps;
-      round = neighbours(next, values, space, floor, groups);
+      round = neighbours(next, values, space, floor);
       tried = 0;
     }
   }
-  const MeanAndError gain = pairedDifference(first, current);
-  result.firstObjective = meanAndError(first).mean;
-  result.objective = meanAndError(current).mean;
+  // A choice that was exchanged has all samples, as what it was exchanged for.
+  const std::vector<double> &before = seen.at(choice), &after = seen.at(result.choice);
+  const MeanAndError gain = pairedDifference(before, after);
+  result.firstObjective = meanAndError(before).mean;
+  result.objective = meanAndError(after).mean;
   result.gain = gain.mean;
   result.gainStandardError = gain.standardError;
   result.evaluations = static_cast<int64_t>(seen.size());
-  for (const auto &[looked, count] : seen)
-    result.samples += static_cast<int64_t>(count);
+  for (const auto &[looked, measured] : seen)
+    result.samples += static_cast<int64_t>(measured.size());
   return result;
 }
 

@@ -60,8 +60,11 @@ def make_table(results: Results, reference: str) -> str:
         lines += [
             [line.selector, *measured(line), counted(line.tokens), against.get(line.selector, "-")] for line in summary
         ]
-        cells = max(line.cells for line in summary)
-        blocks.append(f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}\n{text_table(lines)}")
+        cells, ranked = max(line.cells for line in summary), max(line.ranked for line in summary)
+        title = f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}"
+        if 0 < ranked < cells:
+            title += f"; regret and rank over the {ranked} in which every choice was judged"
+        blocks.append(f"{title}\n{text_table(lines)}")
     for line in results.persistence:
         finalists = ", ".join(f"{number(regret)} (n = {size})" for size, regret in line.finalists.items())
         blocks.append(

@@ -73,7 +73,11 @@ def summary_table(results: Results, lines: list[Summary], reference: str) -> Htm
                 line.cells,
             ]
         )
-    return table("Selectors over all bases, seeds and budgets. KL and regret in nats an answer token.", header, body)
+    caption = "Selectors over all bases, seeds and budgets. KL and regret in nats an answer token."
+    cells, ranked = max(line.cells for line in lines), max(line.ranked for line in lines)
+    if 0 < ranked < cells:
+        caption += f" Regret and ranks over the {ranked} of {cells} cells in which every choice was judged."
+    return table(caption, header, body)
 
 
 def comparisons_table(results: Results, after: str, reference: str) -> Html:
