@@ -364,9 +364,7 @@ constexpr Key kKeys[] = {
      "counted for each."},
     {"select.refine_errors", kNumber, "", "3.0", ">= 0", "select_c21",
      "An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the "
-     "difference over the same samples. After selectors other than `gates` a round tries a hundred exchanges and more: "
-     "at "
-     "2 a few would pass by chance."},
+     "difference over the same samples. Of dozens of exchanges a few would pass by chance at 2."},
     {"select.refine_reach", kNumber, "", "0.5", ">= 0", "select_c23",
      "After `gates`, `+refine` tries only choices whose gates sum to at most so much less than those of the gates' own "
      "choice: layers that do the same work hold each other's gates down, so that a small difference says little."},

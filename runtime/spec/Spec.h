@@ -343,8 +343,7 @@ struct SelectSpec : OptimizerSpec {
   /// counted for each. (tokens; >= 1, <= 1000000000000)
   int64_t searchTokens{};
   /// An exchange of `+refine` counts where it lowers the objective by more than so many standard errors of the
-  /// difference over the same samples. After selectors other than `gates` a round tries a hundred exchanges and more:
-  /// at 2 a few would pass by chance. (>= 0)
+  /// difference over the same samples. Of dozens of exchanges a few would pass by chance at 2. (>= 0)
   double refineErrors{};
   /// After `gates`, `+refine` tries only choices whose gates sum to at most so much less than those of the gates' own
   /// choice: layers that do the same work hold each other's gates down, so that a small difference says little. (>= 0)

@@ -140,6 +140,17 @@ class Ranks(unittest.TestCase):
         self.assertEqual(results.additivity, ())
         self.assertEqual(results.comparisons[0].difference, -7)
 
+    def test_of_which_cells_they_are_is_said(self):
+        words = "cells in which every choice was judged"
+        for complete in (True, False):
+            picks = {"gates": (0, 1)}
+            synthetic = Synthetic(["gates"]).cell(FLAT, picks).cell(FLAT, picks, seed=1, complete=complete)
+            with tempfile.TemporaryDirectory() as folder:
+                done = run_audit(synthetic.write(folder))
+                page = pathlib.Path(folder, "audit.html").read_text()
+            self.assertEqual((words in done.stdout, words in page), (not complete, not complete), done)
+            self.assertTrue(complete or f"over the 1 of 2 {words}" in done.stdout, done)
+
 
 class Regret(unittest.TestCase):
     def test_crossfit_by_hand(self):

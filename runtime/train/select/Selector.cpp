@@ -127,16 +127,15 @@ nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpa
 /// Ends a selection by exchanges of candidates that lower the KL.
 static Status refine(SelectorContext &context, Selection &selection) {
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
-  // How long the search takes is not known: at least the choice itself and a round of exchanges.
-  scorer->expect("select (refine)",
-                 1 + exchangeCount(selection.choice, selection.values, context.space, selection.reach));
   MORPH_ASSIGN_OR_RETURN(const SwapResult result,
-                         searchSwaps(selection.choice, selection.values, context.space, selection.reach,
-                                     context.stage.spec.select.refineErrors, scorer->sampleCount(),
-                                     [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
-                                       MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice, samples));
-                                       return std::move(scores.kl);
-                                     }));
+                         searchSwaps(
+                             selection.choice, selection.values, context.space, selection.reach,
+                             context.stage.spec.select.refineErrors, scorer->sampleCount(),
+                             [&](const Choice &choice, int64_t samples) -> StatusOr<std::vector<double>> {
+                               MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice, samples));
+                               return std::move(scores.kl);
+                             },
+                             [&](int64_t exchanges) { scorer->expect("select (refine)", exchanges); }));
   selection.details["refine"] = {{"choice_before", selection.choice},
                                  {"objective_before", result.firstObjective},
                                  {"objective_after", result.objective},

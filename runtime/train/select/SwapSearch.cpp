@@ -94,12 +94,9 @@ static StatusOr<bool> race(const Choice &choice, const Choice &current, double e
   return false;
 }
 
-int64_t exchangeCount(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space, double reach) {
-  return static_cast<int64_t>(neighbours(choice, values, space, sumOf(values, choice) - reach).size());
-}
-
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective) {
+                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective,
+                                 const std::function<void(int64_t)> &beginRound) {
   SwapResult result;
   result.choice = choice;
   std::map<Choice, std::vector<double>> seen; // The most that was measured of each.
@@ -111,21 +108,27 @@ StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &val
       most = measured;
     return measured;
   };
+  const double floor = sumOf(values, choice) - reach;
+  std::vector<Choice> round;
+  const auto begin = [&] {
+    round = neighbours(result.choice, values, space, floor);
+    if (beginRound)
+      beginRound(static_cast<int64_t>(round.size()));
+  };
+  begin();
   // What it is worth is known even where there is nothing to exchange.
   MORPH_ASSIGN_OR_RETURN(const std::vector<double> first,
                          counted(choice, std::min(samples, std::max<int64_t>(samples / 8, 2))));
   if (first.size() < 2)
     return Status::invalid("the exchanges of layers need at least two samples to know their noise",
                            "raise select.samples");
-  const double floor = sumOf(values, choice) - reach;
-  std::vector<Choice> round = neighbours(choice, values, space, floor);
   for (size_t tried = 0; tried < round.size();) {
     const Choice next = round[tried++];
     MORPH_ASSIGN_OR_RETURN(const bool better, race(next, result.choice, errors, samples, counted));
     if (better) {
       result.choice = next;
       ++result.swaps;
-      round = neighbours(next, values, space, floor);
+      begin();
       tried = 0;
     }
   }

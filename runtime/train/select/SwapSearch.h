@@ -46,12 +46,12 @@ struct SwapResult {
 /// present choice does not take all samples to show that it is no better; what would just pass is lost at one look in
 /// ten.
 ///
+/// `beginRound` is told how many exchanges there are to try, at the beginning and after each that is taken.
+///
 /// Errors: fewer than two samples, which have no error; what `objective` says.
 StatusOr<SwapResult> searchSwaps(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space,
-                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective);
-
-/// How many exchanges `searchSwaps` tries where none is taken.
-int64_t exchangeCount(const Choice &choice, const CandidateTable &values, const ChoiceSpace &space, double reach);
+                                 double reach, double errors, int64_t samples, const ChoiceObjective &objective,
+                                 const std::function<void(int64_t exchanges)> &beginRound = nullptr);
 
 } // namespace morph
 

@@ -20,7 +20,7 @@ from estimates import Results, Summary, evaluate
 from figures import cost_figure
 from formats import counted, interval, number
 from morph_data import exit_status, whole_file
-from report import make_report
+from report import make_report, ranked_cells
 
 
 def text_table(lines: list[list[str]]) -> str:
@@ -60,10 +60,10 @@ def make_table(results: Results, reference: str) -> str:
         lines += [
             [line.selector, *measured(line), counted(line.tokens), against.get(line.selector, "-")] for line in summary
         ]
-        cells, ranked = max(line.cells for line in summary), max(line.ranked for line in summary)
+        cells = max(line.cells for line in summary)
         title = f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}"
-        if 0 < ranked < cells:
-            title += f"; regret and rank over the {ranked} in which every choice was judged"
+        if of := ranked_cells(summary):
+            title += f"; {of}"
         blocks.append(f"{title}\n{text_table(lines)}")
     for line in results.persistence:
         finalists = ", ".join(f"{number(regret)} (n = {size})" for size, regret in line.finalists.items())

@@ -11,6 +11,14 @@ from page import figure, make_page, marked, navigation, section
 TITLES = {"selection": "After selection", "distill": "After distillation"}
 
 
+def ranked_cells(lines: list[Summary]) -> str:
+    """Of which cells regret and ranks are, where these are not all; else nothing."""
+    cells, ranked = max(line.cells for line in lines), max(line.ranked for line in lines)
+    if 0 < ranked < cells:
+        return f"regret and ranks over the {ranked} of {cells} cells in which every choice was judged"
+    return ""
+
+
 def summary_table(results: Results, lines: list[Summary], reference: str) -> Html:
     against = {
         comparison.selector: comparison
@@ -74,9 +82,8 @@ def summary_table(results: Results, lines: list[Summary], reference: str) -> Htm
             ]
         )
     caption = "Selectors over all bases, seeds and budgets. KL and regret in nats an answer token."
-    cells, ranked = max(line.cells for line in lines), max(line.ranked for line in lines)
-    if 0 < ranked < cells:
-        caption += f" Regret and ranks over the {ranked} of {cells} cells in which every choice was judged."
+    if of := ranked_cells(lines):
+        caption += f" Here {of}."
     return table(caption, header, body)
 
 
