@@ -100,9 +100,9 @@ StatusOr<Program> Program::create(const plan::Plan &plan, const std::map<std::st
 }
 
 /// Values that are dropped after some position, with what must be copied for it.
-class Choice {
+class Dropped {
 public:
-  Choice(const Program &program, int64_t groupBytes)
+  Dropped(const Program &program, int64_t groupBytes)
       : program(program), groupBytes(groupBytes), droppedAfter(program.plan.values.size(), -1),
         isCopied(program.plan.instructions.size(), false), isRefused(program.plan.values.size(), false),
         group(program.plan.instructions.size()), bytesOfGroup(program.plan.instructions.size(), 0) {
@@ -161,7 +161,7 @@ private:
   friend class Copier;
 };
 
-bool Choice::canDrop(int64_t value, int64_t position) const {
+bool Dropped::canDrop(int64_t value, int64_t position) const {
   if (program.isOutside(value) || program.root[at(value)] != value || program.isOutput[at(value)] ||
       droppedAfter[at(value)] >= 0 || isRefused[at(value)])
     return false;
@@ -170,7 +170,8 @@ bool Choice::canDrop(int64_t value, int64_t position) const {
          !std::binary_search(reads.begin(), reads.end(), position);
 }
 
-bool Choice::collect(int64_t value, int64_t position, std::vector<int64_t> &added, std::vector<int64_t> &joined) const {
+bool Dropped::collect(int64_t value, int64_t position, std::vector<int64_t> &added,
+                      std::vector<int64_t> &joined) const {
   int64_t bytes = 0;
   std::vector<int64_t> pending = {program.producer[at(value)]};
   std::set<int64_t> seen(pending.begin(), pending.end());
@@ -206,7 +207,7 @@ bool Choice::collect(int64_t value, int64_t position, std::vector<int64_t> &adde
   return bytes <= groupBytes;
 }
 
-std::optional<double> Choice::costOf(int64_t value, int64_t position) const {
+std::optional<double> Dropped::costOf(int64_t value, int64_t position) const {
   std::vector<int64_t> added, joined;
   if (!collect(value, firstReadAfter(value, position), added, joined))
     return std::nullopt;
@@ -216,7 +217,7 @@ std::optional<double> Choice::costOf(int64_t value, int64_t position) const {
   return flops;
 }
 
-bool Choice::drop(int64_t value, int64_t position) {
+bool Dropped::drop(int64_t value, int64_t position) {
   std::vector<int64_t> added, joined;
   if (!collect(value, firstReadAfter(value, position), added, joined)) {
     isRefused[at(value)] = true;
@@ -241,7 +242,7 @@ bool Choice::drop(int64_t value, int64_t position) {
 /// Writes a program with its copies.
 class Copier {
 public:
-  explicit Copier(const Choice &choice) : choice(choice), program(choice.program), before(choice.program.plan) {
+  explicit Copier(const Dropped &choice) : choice(choice), program(choice.program), before(choice.program.plan) {
     copyOf.assign(before.values.size(), -1);
     result.plan = before;
     result.plan.instructions.clear();
@@ -262,7 +263,7 @@ public:
   }
 
 private:
-  const Choice &choice;
+  const Dropped &choice;
   const Program &program;
   const plan::Plan &before;
   Recomputation result;
@@ -297,7 +298,7 @@ private:
   }
 };
 
-std::pair<Recomputation, Shapes> Choice::materialize() const { return Copier(*this).run(); }
+std::pair<Recomputation, Shapes> Dropped::materialize() const { return Copier(*this).run(); }
 
 /// The instruction at which the most lives.
 int64_t findPeak(const plan::Plan &plan, const plan::Buffers &buffers) {
@@ -325,7 +326,7 @@ int64_t findPeak(const plan::Plan &plan, const plan::Buffers &buffers) {
 
 /// Drops values with groups of at most `groupBytes` until the limit is met or nothing is left to drop at the peak.
 StatusOr<Recomputation> lowerPeak(const Program &program, int64_t limit, int64_t groupBytes, int64_t leastBytes) {
-  Choice choice(program, groupBytes);
+  Dropped choice(program, groupBytes);
   std::optional<Recomputation> best;
   while (true) {
     auto [now, shapes] = choice.materialize();

@@ -25,7 +25,7 @@ namespace morph {
 static constexpr int64_t kSelectionVersion = 1;
 static constexpr size_t kMaxNameBytes = 100;
 
-static llvm::Error makeError(const Twine &message) {
+static llvm::Error makeSelectionError(const Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
 }
 
@@ -34,9 +34,10 @@ Expected<SmallVector<int64_t>> checkLayers(ArrayRef<int64_t> list, int64_t layer
   llvm::sort(sorted);
   for (int64_t layer : sorted)
     if (layer < 0 || layer >= layers)
-      return makeError(what + " names layer " + Twine(layer) + ", but the model has layers 0 to " + Twine(layers - 1));
+      return makeSelectionError(what + " names layer " + Twine(layer) + ", but the model has layers 0 to " +
+                                Twine(layers - 1));
   if (auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-    return makeError(what + " names layer " + Twine(*twice) + " twice");
+    return makeSelectionError(what + " names layer " + Twine(*twice) + " twice");
   return sorted;
 }
 
@@ -85,7 +86,7 @@ private:
   llvm::Error fail(StringRef key, const Twine &message) {
     StringRef name = findJsonName(text, key);
     size_t offset = name.empty() ? 0 : name.data() - text.data();
-    return makeError("selection file " + printPlace(path, text, offset) + ": " + message);
+    return makeSelectionError("selection file " + printPlace(path, text, offset) + ": " + message);
   }
 
   /// Keys that may be absent, but must have the expected value if not.
@@ -224,15 +225,15 @@ private:
 Expected<SelectionFile> readSelectionFile(StringRef path, int64_t layers) {
   Expected<std::unique_ptr<llvm::MemoryBuffer>> buffer = readTextFile(path, kMaxJsonBytes);
   if (!buffer)
-    return makeError("cannot read selection file '" + path + "': " + llvm::toString(buffer.takeError()));
+    return makeSelectionError("cannot read selection file '" + path + "': " + llvm::toString(buffer.takeError()));
   StringRef text = (*buffer)->getBuffer();
   JsonError error;
   std::optional<llvm::json::Value> value = parseJson(text, error);
   if (!value)
-    return makeError("selection file " + printPlace(path, text, error.offset) + ": " + error.message);
+    return makeSelectionError("selection file " + printPlace(path, text, error.offset) + ": " + error.message);
   const llvm::json::Object *object = value->getAsObject();
   if (!object)
-    return makeError("selection file '" + path + "' is not a JSON object");
+    return makeSelectionError("selection file '" + path + "' is not a JSON object");
   return Reader(path, text, layers, *object).read();
 }
 

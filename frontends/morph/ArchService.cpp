@@ -50,7 +50,7 @@ size_t findToken(llvm::ArrayRef<Token> tokens, size_t begin) {
 }
 
 /// The bracket that is open before a token.
-std::optional<size_t> findOpenBracket(llvm::ArrayRef<Token> tokens, size_t at) {
+std::optional<size_t> findOpenParenthesis(llvm::ArrayRef<Token> tokens, size_t at) {
   for (size_t closed = 0; at-- > 0;) {
     if (tokens[at].is("(") && closed == 0)
       return at;
@@ -122,7 +122,7 @@ ArchService::Role ArchService::getRole(const Line &line, size_t at) const {
   if (at == line.head)
     return Role::Keyword;
   bool isSecond = at == line.head + 1, isLayers = head.is("layers"), isPin = head.is("pin");
-  if (findOpenBracket(tokens_.slice(line.head, at - line.head), at - line.head))
+  if (findOpenParenthesis(tokens_.slice(line.head, at - line.head), at - line.head))
     return isLayers && (before.is("(") || before.is(",")) ? Role::Option : Role::None;
   if (isSecond && (isLayers || isPin || head.is("tie")))
     return Role::All;
@@ -160,7 +160,7 @@ ArchService::Place ArchService::findPlaceInString(const Token &string, TextRange
   TokenList list = readTokens(place.text);
   llvm::ArrayRef<Token> tokens = list.tokens;
   size_t at = findToken(tokens, offset);
-  std::optional<size_t> open = findOpenBracket(tokens, at);
+  std::optional<size_t> open = findOpenParenthesis(tokens, at);
   if (!open || !(tokens[at - 1].is("(") || tokens[at - 1].is(",")))
     return place;
   bool isEmpty = word.begin == word.end;
@@ -180,7 +180,7 @@ ArchService::Place ArchService::findPlace(TextRange word) const {
   bool isEmpty = word.begin == word.end, stands = tokens_[at].begin <= word.begin;
   const Line *line = findLine(stands ? at : at - 1);
   std::optional<size_t> open =
-      line ? findOpenBracket(tokens_.slice(line->head, at - line->head), at - line->head) : std::nullopt;
+      line ? findOpenParenthesis(tokens_.slice(line->head, at - line->head), at - line->head) : std::nullopt;
   Place place{Role::None, word, file_.text.slice(word.begin, word.end)};
   // A new line begins here, or the first one.
   if (isEmpty && tokens_[at].kind != TokenKind::String && !open && !tokens_[at - 1].is("|") &&

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kMaxTableBytes = 10'000'000;
 /// Of a token and layer. In picoseconds it is a cost that a space may have.
-constexpr double kMaxSeconds = 1000;
+constexpr double kMaxCostSeconds = 1000;
 constexpr double kMaxContext = int64_t(1) << 30;
 
 /// The sizes that decide how long a token takes, beside the number of layers.
@@ -85,7 +85,7 @@ std::optional<spec::CostTable> readTable(const llvm::json::Value &json, std::str
   auto readFixed = [&](const char *name, double &seconds) {
     std::optional<double> number = fixed ? fixed->getNumber(name) : std::nullopt;
     seconds = number.value_or(-1);
-    return seconds >= 0 && seconds <= kMaxSeconds;
+    return seconds >= 0 && seconds <= kMaxCostSeconds;
   };
   if (!readFixed("head", table.head) || !readFixed("layer", table.layer)) {
     message = "'fixed' has no seconds 'head' and 'layer'";
@@ -96,7 +96,7 @@ std::optional<spec::CostTable> readTable(const llvm::json::Value &json, std::str
     const llvm::json::Object *mixer = value.getAsObject();
     std::optional<llvm::StringRef> name = mixer ? mixer->getString("mixer") : std::nullopt;
     std::vector<double> seconds;
-    if (!name || !readNumbers(mixer->getArray("seconds"), kMaxSeconds, seconds) ||
+    if (!name || !readNumbers(mixer->getArray("seconds"), kMaxCostSeconds, seconds) ||
         seconds.size() != table.contexts.size()) {
       message = "'mixers' holds an entry without 'mixer' and a number of 'seconds' for each context";
       return std::nullopt;

@@ -22,8 +22,6 @@
 using namespace llvm;
 using namespace morph;
 
-static Error fail(const Twine &message) { return createStringError(inconvertibleErrorCode(), message); }
-
 std::string morph::getTargetTriple() { return sys::getDefaultTargetTriple(); }
 
 std::vector<CpuTarget> morph::getCpuTargets() {
@@ -41,14 +39,14 @@ static Expected<std::unique_ptr<TargetMachine>> makeMachine(const CpuTarget &tar
   std::string triple = getTargetTriple(), message;
   const Target *registered = TargetRegistry::lookupTarget(triple, message);
   if (!registered)
-    return fail("LLVM has no target " + triple + ": " + message);
+    return createStringError("LLVM has no target " + triple + ": " + message);
   TargetOptions options;
   // Products and sums are contracted in the IR, and nowhere else.
   options.AllowFPOpFusion = FPOpFusion::Strict;
   std::unique_ptr<TargetMachine> machine(registered->createTargetMachine(triple, target.cpu, "", options, Reloc::PIC_,
                                                                          std::nullopt, CodeGenOptLevel::Default));
   if (!machine)
-    return fail("LLVM has no processor " + target.cpu + " for " + triple);
+    return createStringError("LLVM has no processor " + target.cpu + " for " + triple);
   return machine;
 }
 
@@ -101,7 +99,7 @@ static Expected<std::string> makeObject(const Module &original, const CpuTarget 
   raw_svector_ostream stream(bytes);
   legacy::PassManager emission;
   if ((*machine)->addPassesToEmitFile(emission, stream, nullptr, CodeGenFileType::ObjectFile))
-    return fail("LLVM cannot write objects for " + getTargetTriple());
+    return createStringError("LLVM cannot write objects for " + getTargetTriple());
   emission.run(*module);
   return std::string(bytes.begin(), bytes.end());
 }
@@ -121,7 +119,7 @@ static Expected<std::string> makeTemporary(StringRef suffix, StringRef content, 
   SmallString<128> path;
   int descriptor = -1;
   if (std::error_code code = sys::fs::createTemporaryFile("morph-kernels", suffix, descriptor, path))
-    return fail("cannot make a temporary file: " + code.message());
+    return createStringError("cannot make a temporary file: " + code.message());
   files.paths.push_back(path.str().str());
   raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
   stream << content;
@@ -129,7 +127,7 @@ static Expected<std::string> makeTemporary(StringRef suffix, StringRef content, 
   if (stream.has_error()) {
     std::error_code code = stream.error();
     stream.clear_error();
-    return fail("cannot write " + path + ": " + code.message());
+    return createStringError("cannot write " + path + ": " + code.message());
   }
   return path.str().str();
 }
@@ -157,7 +155,7 @@ Expected<std::string> morph::makeSharedObject(const Module &module, ArrayRef<Cpu
     if (!found)
       found = sys::findProgramByName("ld.lld");
     if (!found)
-      return fail("there is no linker: install lld-19 (tools/setup does)");
+      return createStringError("there is no linker: install lld-19 (tools/setup does)");
     linker = *found;
   }
   // With -z defs a call of any library function is an error here.
@@ -170,11 +168,12 @@ Expected<std::string> morph::makeSharedObject(const Module &module, ArrayRef<Cpu
   std::string message;
   if (int code = sys::ExecuteAndWait(linker, arguments, std::nullopt, redirects, 0, 0, &message)) {
     ErrorOr<std::unique_ptr<MemoryBuffer>> words = MemoryBuffer::getFile(*messages);
-    return fail(linker + " ended with " + Twine(code) + ": " + message + (words ? (*words)->getBuffer() : ""));
+    return createStringError(linker + " ended with " + Twine(code) + ": " + message +
+                             (words ? (*words)->getBuffer() : ""));
   }
   ErrorOr<std::unique_ptr<MemoryBuffer>> bytes = MemoryBuffer::getFile(*output, /*IsText=*/false,
                                                                        /*RequiresNullTerminator=*/false);
   if (!bytes)
-    return fail("cannot read " + *output + ": " + bytes.getError().message());
+    return createStringError("cannot read " + *output + ": " + bytes.getError().message());
   return (*bytes)->getBuffer().str();
 }

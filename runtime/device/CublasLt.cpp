@@ -9,7 +9,7 @@
 namespace morph {
 namespace {
 
-StatusOr<CublasLt> openLibrary() {
+StatusOr<CublasLt> openCublasLt() {
   VendorLibrary library{"cuBLASLt", "libcublasLt.so.13", "MORPH_CUBLASLT", "nvidia/cu13/lib"};
   if (*MORPH_CUDA_WHEEL)
     library.folder = std::string(MORPH_CUDA_WHEEL) + "/lib";
@@ -33,7 +33,7 @@ StatusOr<const CublasLt *> CublasLt::open() {
   static CublasLt opened;
   const std::lock_guard<std::mutex> lock(mutex);
   if (!opened.library) {
-    MORPH_ASSIGN_OR_RETURN(opened, openLibrary());
+    MORPH_ASSIGN_OR_RETURN(opened, openCublasLt());
   }
   return &opened;
 }

@@ -25,26 +25,26 @@ cudaDataType_t typeOf(CudaType type) {
   return type == CudaType::F64 ? CUDA_R_64F : type == CudaType::BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-/// Something of cuBLASLt's that its destroying function ends.
-template <typename T> class Owned {
-public:
-  explicit Owned(cublasStatus_t (*destroy)(T)) : destroy_(destroy) {}
-  Owned(const Owned &) = delete;
-  ~Owned() {
-    if (value_)
-      destroy_(value_);
-  }
-  T *address() { return &value_; }
-  T get() const { return value_; }
-
-private:
-  T value_ = nullptr;
-  cublasStatus_t (*destroy_)(T);
-};
-
 } // namespace
 
 struct CudaProducts::Prepared {
+  /// Something of cuBLASLt's that its destroying function ends.
+  template <typename T> class Owned {
+  public:
+    explicit Owned(cublasStatus_t (*destroy)(T)) : destroy_(destroy) {}
+    Owned(const Owned &) = delete;
+    ~Owned() {
+      if (value_)
+        destroy_(value_);
+    }
+    T *address() { return &value_; }
+    T get() const { return value_; }
+
+  private:
+    T value_ = nullptr;
+    cublasStatus_t (*destroy_)(T);
+  };
+
   Owned<cublasLtMatmulDesc_t> operation;
   Owned<cublasLtMatrixLayout_t> first, second, result;
   cublasLtMatmulAlgo_t algorithm = {};
@@ -108,7 +108,8 @@ StatusOr<std::unique_ptr<CudaProducts::Prepared>> CudaProducts::prepare(const Pr
     MORPH_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, result));
     MORPH_RETURN_IF_ERROR(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias));
   }
-  auto lay = [&](Owned<cublasLtMatrixLayout_t> &layout, const ColumnMajor &matrix, cudaDataType_t type) -> Status {
+  auto lay = [&](Prepared::Owned<cublasLtMatrixLayout_t> &layout, const ColumnMajor &matrix,
+                 cudaDataType_t type) -> Status {
     MORPH_RETURN_IF_ERROR(blas.check(blas.MatrixLayoutCreate(layout.address(), type, static_cast<uint64_t>(matrix.rows),
                                                              static_cast<uint64_t>(matrix.columns), matrix.leading),
                                      "a layout"));
@@ -131,7 +132,7 @@ StatusOr<std::unique_ptr<CudaProducts::Prepared>> CudaProducts::prepare(const Pr
 StatusOr<std::vector<CudaProducts::Candidate>> CudaProducts::candidates(const ProductKind &kind,
                                                                         const Prepared &prepared) {
   const CublasLt &blas = *blas_;
-  Owned<cublasLtMatmulPreference_t> preference(blas.MatmulPreferenceDestroy);
+  Prepared::Owned<cublasLtMatmulPreference_t> preference(blas.MatmulPreferenceDestroy);
   MORPH_RETURN_IF_ERROR(blas.check(blas.MatmulPreferenceCreate(preference.address()), "a preference"));
   auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto &value) {
     return blas.check(blas.MatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)),

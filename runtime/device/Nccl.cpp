@@ -38,7 +38,7 @@ struct Library {
 int numberOf(Nccl::Type type) { return type == Nccl::Type::F32 ? 7 : type == Nccl::Type::F64 ? 8 : 4; }
 constexpr int kBytes = 0;
 
-StatusOr<Library> openLibrary() {
+StatusOr<Library> openNccl() {
   MORPH_ASSIGN_OR_RETURN(const OpenedLibrary opened,
                          openVendorLibrary({"NCCL", "libnccl.so.2", "MORPH_NCCL", "nvidia/nccl/lib"}));
   Library library;
@@ -61,7 +61,7 @@ StatusOr<const Library *> library() {
   static Library opened;
   const std::lock_guard<std::mutex> lock(mutex);
   if (!opened.handle) {
-    MORPH_ASSIGN_OR_RETURN(opened, openLibrary());
+    MORPH_ASSIGN_OR_RETURN(opened, openNccl());
   }
   return &opened;
 }

@@ -117,7 +117,7 @@ private:
     if (shape == json.end() || !shape->is_array())
       return Status::invalid(at + ": 'shape' must be an array");
     for (const Json &dim : *shape) {
-      if (detail::JsonKind<int64_t>::is(dim))
+      if (morph::detail::JsonKind<int64_t>::is(dim))
         type.shape.push_back(dim.get<int64_t>());
       else if (dim.is_string())
         type.shape.push_back(dim.get<std::string>());
@@ -256,7 +256,7 @@ private:
       attribute = value.get<std::string>();
     else if (value.is_number() && (real || value.is_number_float()))
       attribute = value.get<double>();
-    else if (detail::JsonKind<int64_t>::is(value))
+    else if (morph::detail::JsonKind<int64_t>::is(value))
       attribute = value.get<int64_t>();
     else
       return Status::invalid(at + ": attribute '" + name + "' must be a boolean, number or string, not " +

@@ -15,7 +15,7 @@ namespace morph {
 namespace {
 
 /// "model.layers.3" of "model.layers.3.linear_attn.decay".
-std::string layerOf(const std::string &weight) {
+std::string layerOfWeight(const std::string &weight) {
   const std::string prefix = "model.layers.";
   if (weight.rfind(prefix, 0) != 0)
     return weight;
@@ -98,7 +98,7 @@ StatusOr<Calibration> calibrate(const StageContext &context, const BatchStream &
     return result;
   std::set<std::string> layers;
   for (const auto &entry : result.values)
-    layers.insert(layerOf(entry.first));
+    layers.insert(layerOfWeight(entry.first));
   std::fprintf(stderr, "align: calibrated %zu weights of %zu layers on %lld batches\n", result.values.size(),
                layers.size(), static_cast<long long>(result.batches));
   MORPH_ASSIGN_OR_RETURN(MetricsFile metrics, MetricsFile::open(context.outPath("metrics.jsonl"), "align", "", -1));

@@ -12,21 +12,22 @@ namespace morph {
 namespace {
 
 /// Places of the thread in 32-bit (%rd1) and 64-bit (%rd2) arrays at %rd0; %r0: the thread.
-const std::string kPlaces =
+const std::string kSharedPlaces =
     "  mov.u32 %r0, %tid.x;\n  mul.wide.u32 %rd1, %r0, 4;\n  add.s64 %rd1, %rd0, %rd1;\n  mul.wide.u32 %rd2, %r0, 8;\n"
     "  add.s64 %rd2, %rd0, %rd2;\n";
-const char *const kShared = ".shared .align 16 .b8 s[4096];\n";
+const char *const kSharedArray = ".shared .align 16 .b8 s[4096];\n";
 
 class WarpTest : public CudaTest {
 protected:
   /// Runs a block on an array of numbers; what the array is then. Under a few orders, which must not matter.
   std::vector<uint32_t> after(const std::string &body, std::vector<uint32_t> numbers, unsigned threads = 64,
-                              const std::string &before = kShared, int target = 80) {
+                              const std::string &before = kSharedArray, int target = 80) {
     std::vector<uint32_t> first;
     for (int seed = 0; seed < (isStandIn() ? 4 : 1); ++seed) {
       open({{"SEED", std::to_string(seed)}});
       Buffer<uint32_t> buffer(numbers);
-      EXPECT_CUDA(run(kernel(kernelText("u64 a", kPlaces + body, before, target), "k"), 1, threads, buffer.pointer));
+      EXPECT_CUDA(
+          run(kernel(kernelText("u64 a", kSharedPlaces + body, before, target), "k"), 1, threads, buffer.pointer));
       std::vector<uint32_t> now = buffer.read();
       if (seed == 0)
         first = now;

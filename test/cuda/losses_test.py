@@ -39,7 +39,8 @@ class LossesTest(ProgramCase):
                              tolerance=2e-6)
 
     def test_reverse_kl(self):
-        # Its gradient is what is left of logarithms as large as the divergence.
+        # Its gradient is what is left of logarithms as large as the divergence. A logarithm of a sum is 8: rounded to half
+        # an ulp on either side, it is 2e-6 of a divergence of a half.
         for vocabulary in (50, 2051, 4104):
             with self.subTest(vocabulary=vocabulary):
                 rows = f"tensor<?x{vocabulary}xf32>"
@@ -51,7 +52,7 @@ class LossesTest(ProgramCase):
   }}""")
                 torch.manual_seed(0)
                 x = torch.randn(5, vocabulary)
-                self.compare(text, {"x": x, "y": x + torch.randn(5, vocabulary), "d": torch.randn(5)}, tolerance=2e-6)
+                self.compare(text, {"x": x, "y": x + torch.randn(5, vocabulary), "d": torch.randn(5)}, tolerance=5e-6)
 
     def test_scalars(self):
         # Sums of one part and of several, in vectors and not.

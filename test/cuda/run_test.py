@@ -12,8 +12,8 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from support import BIN, SOURCE, read_json, read_lines, run  # noqa: E402
 
-STEPS = {"task.recall.length": "[96]", "align.steps": 3, "align.length": 96, "align.warmup": 1, "align.batch": 1, "select.steps": 3, "select.batch": 1, "select.method": "gates", "evaluate.baselines": '["uniform"]',
-         "distill.steps": 3, "distill.length": 96, "distill.warmup": 1, "distill.batch": 1, "evaluate.samples": 2, "evaluate.batch": 2,
+STEPS = {"task.recall.length": "[84]", "align.steps": 3, "align.length": 84, "align.warmup": 1, "align.batch": 1, "select.steps": 3, "select.batch": 1, "select.method": "gates", "evaluate.baselines": "[]",
+         "distill.steps": 3, "distill.length": 84, "distill.warmup": 1, "distill.batch": 1, "evaluate.samples": 2, "evaluate.batch": 2,
          "evaluate.perplexity_tokens": 128, "evaluate.perplexity_length": 64, "align.checkpoint_every": 1,
          "align.log_every": 1, "select.log_every": 1, "distill.log_every": 1, "distill.checkpoint_every": 1,
          "export.check": "false", "model.threads": 1}

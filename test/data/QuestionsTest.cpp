@@ -13,7 +13,7 @@
 namespace morph {
 namespace {
 
-constexpr int64_t kVocabulary = 1000;
+constexpr int64_t kQuestionVocabulary = 1000;
 
 /// Question i is 2 + i % 5 tokens, the first of which is i, its answer 1 + i % 2 tokens of 900 and more.
 void writeQuestions(const TemporaryFolder &folder, int64_t count) {
@@ -42,7 +42,7 @@ TaskSpec questionTask() {
 }
 
 std::unique_ptr<TaskGenerator> makeQuestions(const TemporaryFolder &folder) {
-  auto made = TaskGenerator::create(questionTask(), folder.path(), nullptr, kVocabulary);
+  auto made = TaskGenerator::create(questionTask(), folder.path(), nullptr, kQuestionVocabulary);
   EXPECT_TRUE(made.ok()) << made.status().message();
   return made.ok() ? *std::move(made) : nullptr;
 }
@@ -116,7 +116,9 @@ TEST(Questions, LengthDecidesWhichFit) {
 
 TEST(Questions, RefusesTooFewAndWhatIsNoQuestionFile) {
   TemporaryFolder folder;
-  auto open = [&] { return TaskGenerator::create(questionTask(), folder.path(), nullptr, kVocabulary).status(); };
+  auto open = [&] {
+    return TaskGenerator::create(questionTask(), folder.path(), nullptr, kQuestionVocabulary).status();
+  };
   EXPECT_TRUE(refused(open(), "task-mine.json"));
   writeQuestions(folder, 20);
   EXPECT_TRUE(refused(open(), "each needs 8"));
@@ -174,7 +176,7 @@ TaskSpec paragraphTask(int64_t length) {
 TEST(QuestionsWithParagraphs, SamplesAreFilledWithTheirOwnParagraphTheirGroupsAndOthers) {
   TemporaryFolder folder;
   writeParagraphs(folder, 120);
-  const auto made = TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kVocabulary);
+  const auto made = TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kQuestionVocabulary);
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_FALSE((*made)->hasDepths());
   EXPECT_TRUE((*made)->sharing().wordings);
@@ -240,7 +242,7 @@ TEST(QuestionsWithParagraphs, RefusesLengthsThatNothingFitsIntoOrNothingFills) {
   TemporaryFolder folder;
   writeParagraphs(folder, 120);
   auto open = [&](int64_t length) {
-    return TaskGenerator::create(paragraphTask(length), folder.path(), nullptr, kVocabulary).status();
+    return TaskGenerator::create(paragraphTask(length), folder.path(), nullptr, kQuestionVocabulary).status();
   };
   // The frame, a heading, 3 tokens or more, and 3 of the question: the shortest take 9.
   EXPECT_TRUE(refused(open(8), "fit into 8 tokens"));
@@ -257,7 +259,7 @@ TEST(QuestionsWithParagraphs, RefusesWhatIsNoFileOfThem) {
     nlohmann::json json = whole;
     change(json);
     folder.write("task-mine.json", json.dump());
-    return TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kVocabulary).status();
+    return TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kQuestionVocabulary).status();
   };
   using Json = nlohmann::json;
   EXPECT_TRUE(with([](Json &) {}).ok());

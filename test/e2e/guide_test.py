@@ -4,9 +4,11 @@
     guide_test.py PAGE      the file's name in specs/guide
 """
 
+import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +26,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for block in blocks:
             print(block, flush=True)
-            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=environment, check=False)
-            assert done.returncode == 0, f"exit code {done.returncode}"
+            shell = subprocess.Popen(["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=environment,
+                                     start_new_session=True)
+            code = shell.wait()
+            if code:
+                # What the block has begun would hold the test's output open.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
+            assert code == 0, f"exit code {code}"
         left = {path.name for path in pathlib.Path(folder).iterdir()}
         named = set(re.findall(r"--out (\S+)", "".join(blocks)))
         assert named <= left, (named, left)

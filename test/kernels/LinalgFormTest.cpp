@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kRows = 5, kWidth = 20;
+constexpr int64_t kFormRows = 5, kWidth = 20;
 
 /// Kernels for linalg alone: compiled ones leave parts of sums over rows to the runtime.
 std::vector<KernelCase> linalgCases() {
@@ -38,7 +38,7 @@ std::vector<KernelCase> linalgCases() {
       {"normOfHeads", "x",
        "%h = morph.split_heads %0 heads 4 : $T\n%n = morph.l2_norm %h eps 1.0e-6 : tensor<?x?x4x5xf32>\n"
        "%r = morph.merge_heads %n : tensor<?x?x4x5xf32>",
-       "%r", [](auto &in) { return Tensors{l2Norm(in[0].view({kRows, 4, 5})).view({kRows, kWidth})}; }}};
+       "%r", [](auto &in) { return Tensors{l2Norm(in[0].view({kFormRows, 4, 5})).view({kFormRows, kWidth})}; }}};
   cases.insert(cases.end(), further.begin(), further.end());
   return cases;
 }
@@ -70,7 +70,7 @@ std::string callOf(const KernelCase &c, const Tensors &operands) {
   for (size_t i = 0; i < operands.size(); ++i) {
     const std::string value = prefix + "_" + std::to_string(i), type = linalgType(c.arguments[i]);
     std::string constant = type;
-    replaceAll(constant, "?", std::to_string(kRows));
+    replaceAll(constant, "?", std::to_string(kFormRows));
     text += value + "_constant = arith.constant dense<" + hexOf(operands[i]) + "> : " + constant + "\n";
     text += value + " = tensor.cast " + value + "_constant : " + constant + " to " + type + "\n";
     arguments += (i ? ", " : "") + value;
@@ -129,7 +129,7 @@ TEST(LinalgFormTest, MeansToMlirWhatItMeansToLibTorch) {
   std::string kernels, calls;
   for (const KernelCase &c : cases) {
     kernels += kernelText(c);
-    calls += callOf(c, makeOperands(c, kRows, kWidth));
+    calls += callOf(c, makeOperands(c, kFormRows, kWidth));
   }
   std::ofstream(folder + "/kernels.mlir") << "morph.model @m base architecture \"llama\" layers 1 {\n"
                                           << kernels << "}\n";
@@ -151,7 +151,7 @@ TEST(LinalgFormTest, MeansToMlirWhatItMeansToLibTorch) {
   const std::vector<std::vector<double>> tensors = parsePrinted(*printed);
   size_t next = 0;
   for (const KernelCase &c : cases) {
-    const Tensors expected = refer(c, makeOperands(c, kRows, kWidth));
+    const Tensors expected = refer(c, makeOperands(c, kFormRows, kWidth));
     for (size_t i = 0; i < expected.size(); ++i, ++next) {
       SCOPED_TRACE(c.name + " result " + std::to_string(i));
       ASSERT_LT(next, tensors.size());

@@ -18,7 +18,7 @@ at::Tensor naive(const at::Tensor &x_BTC, const at::Tensor &weight_C1W, const at
       .transpose(1, 2);
 }
 
-double distance(const at::Tensor &actual, const at::Tensor &expected) {
+double distanceTo(const at::Tensor &actual, const at::Tensor &expected) {
   EXPECT_EQ(actual.sizes(), expected.sizes());
   return expected.numel() == 0 ? 0 : (actual.to(at::kDouble) - expected).abs().max().item<double>();
 }
@@ -41,20 +41,20 @@ TEST(ShortConvTest, IsConv1dAndItsAutograd) {
         expected.backward(dy);
 
         const std::vector<at::Tensor> wide = runKernel("short_conv", {x, weight, state});
-        EXPECT_LT(distance(wide[0], expected.detach()), 1e-12);
+        EXPECT_LT(distanceTo(wide[0], expected.detach()), 1e-12);
         EXPECT_EQ(wide[1].sizes(), at::IntArrayRef({batch, taps - 1, channels}));
         const std::vector<at::Tensor> gradients = runKernel("short_conv_grad", {dy, x, weight, state});
-        EXPECT_LT(distance(gradients[0], xLeaf.grad()), 1e-12);
-        EXPECT_LT(distance(gradients[1], weightLeaf.grad()), 1e-12);
+        EXPECT_LT(distanceTo(gradients[0], xLeaf.grad()), 1e-12);
+        EXPECT_LT(distanceTo(gradients[1], weightLeaf.grad()), 1e-12);
 
         auto single = [](const at::Tensor &t) { return t.defined() ? t.to(at::kFloat) : t; };
         EXPECT_LT(
-            distance(runKernel("short_conv", {single(x), single(weight), single(state)}, {})[0], expected.detach()),
+            distanceTo(runKernel("short_conv", {single(x), single(weight), single(state)}, {})[0], expected.detach()),
             1e-5);
         const std::vector<at::Tensor> narrow =
             runKernel("short_conv_grad", {single(dy), single(x), single(weight), single(state)}, {});
-        EXPECT_LT(distance(narrow[0], xLeaf.grad()), 1e-5);
-        EXPECT_LT(distance(narrow[1], weightLeaf.grad()), 5e-5);
+        EXPECT_LT(distanceTo(narrow[0], xLeaf.grad()), 1e-5);
+        EXPECT_LT(distanceTo(narrow[1], weightLeaf.grad()), 5e-5);
       }
 }
 
@@ -88,7 +88,7 @@ TEST(ShortConvTest, ForwardIsDifferentiable) {
   const at::Tensor dy = at::randn(x.sizes(), at::kDouble);
   runKernel("short_conv", {x, weight, {}})[0].backward(dy);
   const at::Tensor expected = runKernel("short_conv_grad", {dy, x, weight.detach(), {}})[1];
-  EXPECT_LT(distance(weight.grad(), expected), 1e-12);
+  EXPECT_LT(distanceTo(weight.grad(), expected), 1e-12);
 }
 
 } // namespace

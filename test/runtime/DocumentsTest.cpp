@@ -41,7 +41,7 @@ const plan::Dim kB = std::string("B"), kT = std::string("T");
 
 std::vector<plan::Dim> heads(int64_t count, int64_t width) { return {kB, kT, count, width}; }
 
-std::vector<DocumentCase> cases() {
+std::vector<DocumentCase> documentCases() {
   const Attributes plain = {{"scale", 0.5}}, window = {{"scale", 0.5}, {"window", int64_t(4)}};
   Attributes keeps = window;
   keeps["keep_lse"] = true;
@@ -182,7 +182,8 @@ TEST_P(Documents, AreNotWhatTheWindowIs) {
     EXPECT_TRUE(at::equal(whole.at(name), tensor)) << name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, Documents, testing::ValuesIn(cases()), [](const auto &info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Ops, Documents, testing::ValuesIn(documentCases()),
+                         [](const auto &info) { return info.param.name; });
 
 TEST(DocumentsOf, RefusesWhatIsNoBegin) {
   EXPECT_EQ(documentsOf(beginsOf({{3, 20}})).size(), 2u);

@@ -11,7 +11,7 @@
 namespace morph {
 namespace {
 
-at::Tensor normal(at::IntArrayRef shape, int64_t salt = 0) {
+at::Tensor drawn(at::IntArrayRef shape, int64_t salt = 0) {
   at::Tensor values = at::arange(at::empty(shape).numel(), at::kDouble);
   // Irrational steps give numbers without a pattern, in [-2, 2], the same on every run.
   return (at::sin(values * 12.9898 + static_cast<double>(salt) * 78.233) * 43758.5453).frac().mul(2).view(shape);
@@ -63,17 +63,17 @@ at::Tensor expertsReference(const at::Tensor &x, const at::Tensor &routing, cons
 }
 
 std::vector<ForwardCase> cases() {
-  at::Tensor x = normal({2, 3, 8}), wide = normal({4, 1000}, 3), other = normal({4, 1000}, 4) * 3;
+  at::Tensor x = drawn({2, 3, 8}), wide = drawn({4, 1000}, 3), other = drawn({4, 1000}, 4) * 3;
   at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0}, at::kLong).view({2, 3});
   at::Tensor positions = at::tensor({5, 0, 3, 3}, at::kLong), targets = at::tensor({0, 999, 17, 500}, at::kLong);
-  at::Tensor table = normal({5, 8}, 1), weight = normal({7, 8}, 2), bias = normal({7}, 5), scale = normal({8}, 6);
-  at::Tensor heads = normal({2, 3, 2, 8}, 7), offset = at::tensor({5, 2}, at::kLong);
-  at::Tensor p = wide.softmax(1), q = other.softmax(1), rowWeights = normal({4}, 8).abs();
+  at::Tensor table = drawn({5, 8}, 1), weight = drawn({7, 8}, 2), bias = drawn({7}, 5), scale = drawn({8}, 6);
+  at::Tensor heads = drawn({2, 3, 2, 8}, 7), offset = at::tensor({5, 2}, at::kLong);
+  at::Tensor p = wide.softmax(1), q = other.softmax(1), rowWeights = drawn({4}, 8).abs();
   at::Tensor padded = x.clone();
   padded[0].narrow(0, 0, 2).zero_(); // Start 7 with offset 5.
   padded[1].narrow(0, 0, 1).zero_(); // Start 3 with offset 2.
   // Position 8 lies in slot 3, position 1 in slot 1.
-  at::Tensor ring = normal({2, 5, 2, 8}, 9), wrapped = ring.clone();
+  at::Tensor ring = drawn({2, 5, 2, 8}, 9), wrapped = ring.clone();
   for (int64_t t = 0; t < 3; ++t) {
     wrapped[0][(8 + t) % 5].copy_(heads[0][t]);
     wrapped[1][1 + t].copy_(heads[1][t]);
@@ -82,8 +82,8 @@ std::vector<ForwardCase> cases() {
   Attributes eps = {{"eps", 1e-5}};
   at::Tensor mean = x.pow(2).sum(-1, true) / 8;
   // More rows than a block has; the first expert has them all, the last one none.
-  at::Tensor many = normal({2, 301, 8}, 10), gateUp = normal({5, 12, 8}, 11), down = normal({5, 8, 6}, 12);
-  at::Tensor routing = twoGreatest(normal({602, 5}, 13), false).view({2, 301, 5});
+  at::Tensor many = drawn({2, 301, 8}, 10), gateUp = drawn({5, 12, 8}, 11), down = drawn({5, 8, 6}, 12);
+  at::Tensor routing = twoGreatest(drawn({602, 5}, 13), false).view({2, 301, 5});
   routing.select(2, 0).fill_(0.25);
   routing.select(2, 4).zero_();
   at::Tensor ties = at::tensor({1.0, 3.0, 3.0, 3.0, 0.0}, at::kDouble).view({1, 5});
@@ -182,9 +182,9 @@ std::vector<ForwardCase> cases() {
        (wide - other).pow(2).sum() / other.pow(2).sum()},
       {"WeightedMean",
        "weighted_mean",
-       {normal({4}), rowWeights},
+       {drawn({4}), rowWeights},
        {},
-       (normal({4}) * rowWeights).sum() / rowWeights.sum()},
+       (drawn({4}) * rowWeights).sum() / rowWeights.sum()},
       {"Stack", "stack", {bias[0], bias[1], bias[2]}, {}, bias.narrow(0, 0, 3)},
       {"Ones", "ones", {}, {}, at::ones({}, at::kDouble)},
       {"ReduceTo", "reduce_to", {heads}, {{"rank", int64_t(2)}}, heads.sum(at::IntArrayRef({0, 1}))},
@@ -231,7 +231,7 @@ TEST(ForwardKernelTest, AgreesWithTheReference) {
 }
 
 TEST(ForwardKernelTest, Bf16ProductsRoundOnlyTheirFactors) {
-  at::Tensor x = normal({3, 5, 64}).to(at::kFloat), weight = normal({33, 64}, 1).to(at::kFloat);
+  at::Tensor x = drawn({3, 5, 64}).to(at::kFloat), weight = drawn({33, 64}, 1).to(at::kFloat);
   auto rounded = [](const at::Tensor &t) { return t.to(at::kBFloat16).to(at::kDouble); };
   at::Tensor expected = at::matmul(rounded(x), rounded(weight).t());
   auto half = [](const at::Tensor &t) { return runKernel("cast", {t}, {{"dtype", std::string("bf16")}})[0]; };
@@ -245,8 +245,8 @@ TEST(ForwardKernelTest, Bf16ProductsRoundOnlyTheirFactors) {
 }
 
 TEST(ForwardKernelTest, Bf16ExpertsRoundOnlyTheirFactors) {
-  at::Tensor x = normal({40, 64}).to(at::kBFloat16), routing = twoGreatest(normal({40, 4}, 1), true).to(at::kFloat);
-  at::Tensor gateUp = (normal({4, 96, 64}, 2) / 8).to(at::kBFloat16), down = normal({4, 64, 48}, 3).to(at::kBFloat16);
+  at::Tensor x = drawn({40, 64}).to(at::kBFloat16), routing = twoGreatest(drawn({40, 4}, 1), true).to(at::kFloat);
+  at::Tensor gateUp = (drawn({4, 96, 64}, 2) / 8).to(at::kBFloat16), down = drawn({4, 64, 48}, 3).to(at::kBFloat16);
   auto wide = [](const at::Tensor &t) { return t.to(at::kDouble); };
   at::Tensor y = runKernel("experts", {x, routing, gateUp, down}, {{"active", int64_t(2)}})[0];
   EXPECT_EQ(y.scalar_type(), at::kFloat);
@@ -254,7 +254,7 @@ TEST(ForwardKernelTest, Bf16ExpertsRoundOnlyTheirFactors) {
 }
 
 TEST(ForwardKernelTest, ExpertsThatNobodyChoseAreNotRead) {
-  at::Tensor x = normal({3, 8}), gateUp = normal({2, 12, 8}, 1), down = normal({2, 8, 6}, 2);
+  at::Tensor x = drawn({3, 8}), gateUp = drawn({2, 12, 8}, 1), down = drawn({2, 8, 6}, 2);
   at::Tensor routing = at::tensor({1.0, 0.0}, at::kDouble).repeat({3, 1});
   gateUp[1].fill_(std::nan(""));
   const at::Tensor y = runKernel("experts", {x, routing, gateUp, down}, {{"active", int64_t(1)}})[0];
@@ -262,14 +262,14 @@ TEST(ForwardKernelTest, ExpertsThatNobodyChoseAreNotRead) {
 }
 
 TEST(ForwardKernelTest, Bf16TablesGiveFp32Rows) {
-  at::Tensor table = normal({5, 8}).to(at::kBFloat16);
+  at::Tensor table = drawn({5, 8}).to(at::kBFloat16);
   at::Tensor rows = runKernel("embedding", {at::tensor({1, 3}, at::kLong).view({1, 2}), table})[0];
   EXPECT_EQ(rows.scalar_type(), at::kFloat);
   EXPECT_TRUE(at::equal(rows[0][1], table[3].to(at::kFloat)));
 }
 
 TEST(ForwardKernelTest, AGateAtItsEndGivesTheCandidateItself) {
-  at::Tensor a = normal({64}).to(at::kFloat), b = normal({64}, 1).to(at::kFloat);
+  at::Tensor a = drawn({64}).to(at::kFloat), b = drawn({64}, 1).to(at::kFloat);
   EXPECT_TRUE(at::equal(runKernel("blend", {at::ones({1}), a, b})[0], a));
   EXPECT_TRUE(at::equal(runKernel("blend", {at::zeros({1}), a, b})[0], b));
 }
@@ -284,7 +284,7 @@ TEST(ForwardKernelTest, LossesStandLargeLogits) {
 }
 
 TEST(ForwardKernelTest, WhatKeepTopLeavesOutWeighsNothing) {
-  at::Tensor teacher = normal({2, 50000}, 1).to(at::kFloat), student = normal({2, 50000}, 2).to(at::kFloat);
+  at::Tensor teacher = drawn({2, 50000}, 1).to(at::kFloat), student = drawn({2, 50000}, 2).to(at::kFloat);
   at::Tensor kl =
       runKernel("kl_divergence", {runKernel("keep_top", {teacher}, {{"count", int64_t(5)}})[0], student})[0];
   const auto [top, places] = teacher.to(at::kDouble).topk(5);

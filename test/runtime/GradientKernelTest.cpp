@@ -27,7 +27,7 @@ at::Tensor normal(at::IntArrayRef shape, const std::string &name) {
   return seededNormal(shape, 1, 3, name, at::kDouble);
 }
 
-std::vector<GradientCase> cases() {
+std::vector<GradientCase> gradientCases() {
   at::Tensor x = normal({2, 5, 8}, "x"), y = normal({2, 5, 8}, "y"), weight = normal({7, 8}, "weight");
   at::Tensor scale = normal({8}, "scale"), heads = normal({2, 5, 2, 8}, "heads"), table = normal({6, 8}, "table");
   at::Tensor ids = at::tensor({0, 4, 2, 2, 1, 0, 5, 5, 5, 1}, at::kLong).view({2, 5});
@@ -129,7 +129,7 @@ std::vector<GradientCase> cases() {
   return all;
 }
 
-double largestDifference(const at::Tensor &a, const at::Tensor &b) {
+double largestError(const at::Tensor &a, const at::Tensor &b) {
   EXPECT_EQ(a.sizes(), b.sizes());
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
@@ -153,7 +153,7 @@ TEST_P(GradientKernel, AgreesWithAutogradAndDifferences) {
   at::Tensor expected = recorded[test.operand].grad();
   double size = expected.abs().max().item<double>();
   ASSERT_GT(size, 0);
-  EXPECT_LT(largestDifference(gradient, expected), 1e-11 * std::max(size, 1.0));
+  EXPECT_LT(largestError(gradient, expected), 1e-11 * std::max(size, 1.0));
 
   // The fast path of the forward kernel must have this derivative too.
   at::Tensor flat = gradient.reshape(-1);
@@ -174,10 +174,10 @@ TEST_P(GradientKernel, AgreesWithAutogradAndDifferences) {
       operand = operand.to(at::kFloat);
   at::Tensor single = test.gradient(dy.to(at::kFloat), narrow);
   EXPECT_EQ(single.scalar_type(), at::kFloat);
-  EXPECT_LT(largestDifference(single, gradient), 1e-5 * std::max(size, 1.0));
+  EXPECT_LT(largestError(single, gradient), 1e-5 * std::max(size, 1.0));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GradientKernel, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, GradientKernel, testing::ValuesIn(gradientCases()),
                          [](const auto &info) { return info.param.name; });
 
 TEST(GradientKernelTest, TargetsAndTeachersGetNoGradient) {

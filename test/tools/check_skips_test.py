@@ -42,6 +42,19 @@ class CheckSkips(unittest.TestCase):
     def test_inside_a_program_that_passes(self):
         self.assertEqual(self.check("run", "test_a ... skipped 'no root'\nOK (skipped=1)")[0], 1)
 
+    def test_cases_of_googletest(self):
+        output = """[ RUN      ] Suite.Fits
+[       OK ] Suite.Fits (0 ms)
+[ RUN      ] Suite.One
+File.cpp:9: Skipped
+this machine has one
+[  SKIPPED ] Suite.One (0 ms)
+[  SKIPPED ] 1 test, listed below:
+"""
+        for row, expected in (("p.Suite.One  has one", 0), ("p.Suite.Fits  has one", 1), ("p.Suite.One  has two", 1)):
+            code, error = self.check("run", output, name="p", allowed=row)
+            self.assertEqual((code, "'p.Suite.One' was skipped" in error), (expected, bool(expected)), row)
+
     def test_disabled(self):
         self.assertEqual(self.check("disabled", "")[0], 1)
 

@@ -8,7 +8,7 @@
 namespace morph {
 namespace {
 
-NamedTensors weights() {
+NamedTensors smallWeights() {
   return {{"embed.weight", at::arange(66, at::kFloat).view({11, 6}).sin()},
           {"cube", at::arange(66, at::kFloat).view({1, 11, 6}).exp()},
           {"norm.weight", at::ones({6})},
@@ -24,7 +24,7 @@ NamedTensors inputs(int64_t index = 0) {
 }
 
 StatusOr<std::unique_ptr<Executor>> make(const plan::Plan &plan, const std::shared_ptr<Processes> &all,
-                                         NamedTensors values = weights(), const Executor *sharing = nullptr,
+                                         NamedTensors values = smallWeights(), const Executor *sharing = nullptr,
                                          Precision precision = Precision::F32) {
   return Executor::create(plan, WeightStore::inMemory(std::move(values)), precision, 1, sharing, at::kCPU, all);
 }
@@ -53,7 +53,7 @@ NamedTensors copies(NamedTensors outputs) {
 }
 
 NamedTensors resultsAlone(const plan::Plan &plan, const NamedTensors &given, Precision precision = Precision::F32) {
-  return copies(*(*make(plan, std::make_shared<Processes>(), weights(), nullptr, precision))->run(given));
+  return copies(*(*make(plan, std::make_shared<Processes>(), smallWeights(), nullptr, precision))->run(given));
 }
 
 TEST(Shard, ResultsHaveTheBitsOfWholeWeights) {
@@ -61,7 +61,7 @@ TEST(Shard, ResultsHaveTheBitsOfWholeWeights) {
     const NamedTensors expected = resultsAlone(smallTrainingPlan(), inputs(), precision);
     for (int64_t count : {2, 3})
       runProcesses(count, [&](const std::shared_ptr<Processes> &all) {
-        const auto executor = make(smallTrainingPlan(), all, weights(), nullptr, precision);
+        const auto executor = make(smallTrainingPlan(), all, smallWeights(), nullptr, precision);
         ASSERT_TRUE(executor.ok()) << executor.status().message();
         for (int64_t run = 0; run < 3; ++run) {
           const auto results = (*executor)->run(inputs());
@@ -84,7 +84,7 @@ TEST(Shard, ProcessesNeedNotRunTheSame) {
   runProcesses(3, [&](const std::shared_ptr<Processes> &all) {
     const auto executor = make(smallTrainingPlan(), all);
     ASSERT_TRUE(executor.ok()) << executor.status().message();
-    auto other = make(forwardPlan(), all, weights(), executor->get());
+    auto other = make(forwardPlan(), all, smallWeights(), executor->get());
     ASSERT_TRUE(other.ok()) << other.status().message();
     const auto check = [&](int64_t i, bool trains) {
       const auto results = trains ? (*executor)->run(inputs(i)) : (*other)->run({{"tokens", inputs(i).at("tokens")}});
@@ -110,7 +110,7 @@ TEST(Shard, ProcessesNeedNotRunTheSame) {
 }
 
 TEST(Shard, ADivergedPartIsNamedByItsProcess) {
-  NamedTensors values = weights();
+  NamedTensors values = smallWeights();
   values["head.weight"][10][5].fill_(NAN);
   runProcesses(2, [&](const std::shared_ptr<Processes> &all) {
     const auto executor = make(smallTrainingPlan(), all, values);

@@ -15,3 +15,10 @@ set(MORPH_LLVM_DEFINITIONS ${definitions})
 set(MORPH_LLVM_TOOLS ${LLVM_TOOLS_BINARY_DIR})
 find_program(MORPH_LIT NAMES lit.py llvm-lit lit lit-19
              HINTS ${llvmPrefix}/build/utils/lit ${LLVM_TOOLS_BINARY_DIR})
+
+# What the compiler's files include most.
+set(MORPH_MLIR_HEADERS <algorithm> <functional> <map> <memory> <set> <string> <vector>
+  <llvm/ADT/STLExtras.h> <llvm/ADT/StringExtras.h> <llvm/ADT/StringMap.h> <mlir/Bytecode/BytecodeOpInterface.h>
+  <mlir/Dialect/Func/IR/FuncOps.h> <mlir/IR/Builders.h> <mlir/IR/BuiltinOps.h> <mlir/IR/BuiltinTypes.h>
+  <mlir/IR/OpImplementation.h> <mlir/IR/PatternMatch.h> <mlir/IR/SymbolTable.h>
+  <mlir/Interfaces/InferTypeOpInterface.h> <mlir/Interfaces/SideEffectInterfaces.h> <mlir/Pass/Pass.h>)

@@ -31,10 +31,6 @@ set_target_properties(torch::cpu PROPERTIES
   # The wheel's own dependencies (libcudart, libgomp, ...) are found by the rpath that CMake gives to programs of the build.
   INTERFACE_LINK_OPTIONS "${MORPH_OPENMP};-Wl,--allow-shlib-undefined")
 
-# ATen's headers take half a minute to parse: once for all.
-file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp CONTENT "// The precompiled header's carrier.\n" @ONLY)
-add_library(MorphTorchPch OBJECT ${CMAKE_BINARY_DIR}/MorphTorchPch.cpp)
-_morph_runtime_world(MorphTorchPch)
+# ATen's headers take half a minute to parse.
+morph_precompiled_headers(MorphTorchPch <ATen/ATen.h> <ATen/Parallel.h> ${MORPH_HEADERS})
 target_link_libraries(MorphTorchPch PUBLIC torch::cpu)
-target_precompile_headers(MorphTorchPch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <functional> <map> <memory> <string>
-                          <variant> <vector>)

@@ -37,7 +37,7 @@ constexpr Mode kModes[] = {
     {"compile", nullptr, 0},     {"kernels", "gates", 32},
 };
 
-struct Arguments {
+struct BenchArguments {
   std::string mode, shape, model, precision = "bf16", save, device = "cpu";
   std::vector<std::string> backends;
   int64_t length = 1024, batch = 1, threads = 0, positions = 0, fullLayers = -1;
@@ -46,7 +46,7 @@ struct Arguments {
   bool json = false, profile = false;
 };
 
-const Mode &modeOf(const Arguments &arguments) {
+const Mode &modeOf(const BenchArguments &arguments) {
   for (const Mode &mode : kModes)
     if (arguments.mode == mode.name)
       return mode;
@@ -54,7 +54,7 @@ const Mode &modeOf(const Arguments &arguments) {
 }
 
 /// The model of the arguments; of a shape a folder is written below `folder`.
-StatusOr<BenchModel> findModel(const Toolchain &tools, const Arguments &arguments, const fs::path &folder) {
+StatusOr<BenchModel> findModel(const Toolchain &tools, const BenchArguments &arguments, const fs::path &folder) {
   BenchModel model;
   model.candidates = arguments.backends;
   const bool kernels = arguments.mode == "kernels";
@@ -128,7 +128,7 @@ OrderedJson mixersOf(const OrderedJson &profile) {
 }
 
 /// Runs a program's plan by morph-run.
-StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments, const Mode &mode,
+StatusOr<OrderedJson> runPlan(const Toolchain &tools, const BenchArguments &arguments, const Mode &mode,
                               const BenchModel &model, BenchCompiler &compiler) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   const bool decodes = std::string(mode.name) == "decode";
@@ -180,7 +180,7 @@ StatusOr<OrderedJson> runPlan(const Toolchain &tools, const Arguments &arguments
 
 void printLine(const char *name, const std::string &value) { std::printf("  %-20s %s\n", name, value.c_str()); }
 
-void print(const OrderedJson &result) {
+void printProfile(const OrderedJson &result) {
   const auto number = [&](const char *name) { return result[name].is_number() ? result[name].get<double>() : 0; };
   std::printf("%s, %s\n\n", result["mode"].get<std::string>().c_str(),
               result[result.contains("device") ? "device" : "cpu"].get<std::string>().c_str());
@@ -224,7 +224,7 @@ void print(const OrderedJson &result) {
   }
 }
 
-Status bench(const Toolchain &tools, const Arguments &arguments) {
+Status bench(const Toolchain &tools, const BenchArguments &arguments) {
   const Mode &mode = modeOf(arguments);
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::create());
   MORPH_ASSIGN_OR_RETURN(const BenchModel model, findModel(tools, arguments, folder.path()));
@@ -243,14 +243,14 @@ Status bench(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.json)
     std::printf("%s\n", result.dump(2).c_str());
   else
-    print(result);
+    printProfile(result);
   return Status();
 }
 
 } // namespace
 
 void morph::addBenchCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BenchArguments>();
   CLI::App *command = app.add_subcommand("bench", "Time of a program's steps on this machine, and what it could be");
   std::vector<std::string> modes;
   for (const Mode &mode : kModes)

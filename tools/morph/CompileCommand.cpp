@@ -13,12 +13,12 @@ using namespace morph;
 
 namespace {
 
-struct Arguments : SpecArguments {
+struct CompileArguments : SpecArguments {
   std::vector<std::string> devices;
   std::string output;
 };
 
-Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
+Status compileSpec(const Toolchain &tools, const CompileArguments &arguments) {
   std::string target;
   for (const std::string &device : arguments.devices) {
     const StatusOr<plan::DeviceModel> model = plan::findDeviceModel(device);
@@ -44,7 +44,7 @@ Status compileSpec(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addCompileCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CompileArguments>();
   CLI::App *command = app.add_subcommand("compile", "Write a spec's programs and their kernels for GPUs into a folder");
   addSpecArguments(*command, *arguments);
   std::vector<std::string> targets = plan::deviceNames();

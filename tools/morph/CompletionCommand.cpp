@@ -18,7 +18,7 @@ struct Option {
 };
 
 /// The app (an empty path), a command or one of its own commands.
-struct Command {
+struct CompletedCommand {
   std::string path; ///< "run", "bench mixers".
   std::string text;
   std::vector<std::string> words;    ///< Names of its commands and choices of its positional arguments.
@@ -35,8 +35,8 @@ std::vector<std::string> choicesOf(const CLI::Option &option) {
              : CLI::detail::split(type.substr(open + 1, close - open - 1), ',');
 }
 
-void gather(const CLI::App &app, const std::string &path, std::vector<Command> &commands) {
-  Command command{path, app.get_description(), {}, {}, {}};
+void gather(const CLI::App &app, const std::string &path, std::vector<CompletedCommand> &commands) {
+  CompletedCommand command{path, app.get_description(), {}, {}, {}};
   for (const CLI::Option *option : app.get_options()) {
     if (option->get_positional()) {
       for (const std::string &choice : choicesOf(*option))
@@ -73,18 +73,18 @@ std::string join(const std::vector<std::string> &words, const std::string &betwe
 }
 
 /// Patterns of a shell's `case` that go from a command to one of its own: `" run"|"bench mixers"`.
-std::vector<std::string> stepsOf(const std::vector<Command> &commands) {
+std::vector<std::string> stepsOf(const std::vector<CompletedCommand> &commands) {
   std::vector<std::string> steps;
-  for (const Command &command : commands)
+  for (const CompletedCommand &command : commands)
     if (!command.path.empty())
       steps.push_back(quote(command.path.find(' ') == std::string::npos ? " " + command.path : command.path));
   return steps;
 }
 
-std::string makeBash(const std::vector<Command> &commands) {
+std::string makeBash(const std::vector<CompletedCommand> &commands) {
   std::string choices, words;
   std::vector<std::string> files; // Bash completes them where it is given no words.
-  for (const Command &command : commands) {
+  for (const CompletedCommand &command : commands) {
     std::vector<std::string> names;
     for (const Option &option : command.options)
       for (const std::string &name : option.names) {
@@ -134,9 +134,9 @@ std::string escapeZsh(const std::string &text) {
   return escaped;
 }
 
-std::string makeZsh(const std::vector<Command> &commands) {
+std::string makeZsh(const std::vector<CompletedCommand> &commands) {
   std::string cases;
-  for (const Command &command : commands) {
+  for (const CompletedCommand &command : commands) {
     cases += "    " + quote(command.path) + ")\n";
     std::string arguments;
     for (const Option &option : command.options)
@@ -150,7 +150,7 @@ std::string makeZsh(const std::vector<Command> &commands) {
     std::string described;
     for (const std::string &word : command.words) {
       std::string text;
-      for (const Command &child : commands)
+      for (const CompletedCommand &child : commands)
         if (child.path == (command.path.empty() ? word : command.path + " " + word))
           text = child.text;
       described += " " + quote(escapeZsh(word) + (text.empty() ? "" : ":" + escapeZsh(text)));
@@ -180,15 +180,15 @@ std::string makeZsh(const std::vector<Command> &commands) {
          "if [[ $funcstack[1] == _morph ]]; then _morph \"$@\"; else compdef _morph morph; fi\n";
 }
 
-std::string makeFish(const std::vector<Command> &commands) {
+std::string makeFish(const std::vector<CompletedCommand> &commands) {
   std::vector<std::string> steps = stepsOf(commands);
   std::string lines;
-  for (const Command &command : commands) {
+  for (const CompletedCommand &command : commands) {
     const auto quoteFish = [](const std::string &text) { return quote(text, "\\'"); };
     const std::string line = "complete -c morph -n " + quoteFish("__morph_at " + quote(command.path, "\\'")) + " ";
     for (const std::string &word : command.words) {
       std::string text;
-      for (const Command &child : commands)
+      for (const CompletedCommand &child : commands)
         if (child.path == (command.path.empty() ? word : command.path + " " + word))
           text = child.text;
       lines += line + "-f -a " + quoteFish(word) + (text.empty() ? "" : " -d " + quoteFish(text)) + "\n";
@@ -221,7 +221,7 @@ std::string makeFish(const std::vector<Command> &commands) {
 
 struct Shell {
   const char *name;
-  std::string (*make)(const std::vector<Command> &);
+  std::string (*make)(const std::vector<CompletedCommand> &);
 };
 constexpr Shell kShells[] = {{"bash", makeBash}, {"zsh", makeZsh}, {"fish", makeFish}};
 
@@ -237,7 +237,7 @@ void morph::addCompletionCommand(CLI::App &app, Action &action) {
   command->add_option("SHELL", *shell, "The shell")->required()->check(CLI::IsMember(names));
   command->callback([&app, &action, shell] {
     action = [&app, shell](const Toolchain &) {
-      std::vector<Command> commands;
+      std::vector<CompletedCommand> commands;
       gather(app, "", commands);
       for (const Shell &known : kShells)
         if (known.name == *shell)

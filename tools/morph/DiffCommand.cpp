@@ -17,7 +17,7 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct DiffArguments {
   std::string first, second;
   bool json = false;
 };
@@ -107,7 +107,7 @@ Json compareRuns(const Run &first, const Run &second) {
   return report;
 }
 
-std::string describe(const Json &value) {
+std::string describeValue(const Json &value) {
   return value.is_null() ? "-" : value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -129,7 +129,7 @@ std::string print(const Json &report, const std::string &first, const std::strin
   if (!report["spec"].empty()) {
     Table table({"spec", first, second}, /*left=*/3);
     for (const Json &line : report["spec"])
-      table.add({line["key"], describe(line["first"]), describe(line["second"])});
+      table.add({line["key"], describeValue(line["first"]), describeValue(line["second"])});
     text += table.print() + "\n";
   }
   Table made({"", first, second}, /*left=*/3);
@@ -156,7 +156,7 @@ std::string print(const Json &report, const std::string &first, const std::strin
       std::string measure = line["measure"];
       std::replace(measure.begin(), measure.end(), '_', '-');
       table.add({line["task"], formatLength(line), line["model"],
-                 line["model"] == "teacher" ? "-" : describe(line["after"]), isLoss ? "perplexity" : measure,
+                 line["model"] == "teacher" ? "-" : describeValue(line["after"]), isLoss ? "perplexity" : measure,
                  value(line["first"]), value(line["second"]),
                  formatWithInterval(line, "difference", "interval", 3, true)});
     }
@@ -168,7 +168,7 @@ std::string print(const Json &report, const std::string &first, const std::strin
   return text.empty() ? "The runs have the same spec, machine, kept layers and results.\n" : text;
 }
 
-Status diff(const Arguments &arguments) {
+Status diff(const DiffArguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const Run first, readRun(arguments.first));
   MORPH_ASSIGN_OR_RETURN(const Run second, readRun(arguments.second));
   const Json report = compareRuns(first, second);
@@ -180,7 +180,7 @@ Status diff(const Arguments &arguments) {
 } // namespace
 
 void morph::addDiffCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<DiffArguments>();
   CLI::App *command =
       app.add_subcommand("diff", "Print what differs between two runs: spec, machine, kept layers, results");
   command->add_option("FIRST", arguments->first, "A run directory")->required();

@@ -12,14 +12,14 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   FolderArguments folder;
   std::string tokens, tokenType = "u16", perToken;
   int64_t documents = 0, begin = -1, length = 0;
   bool json = false;
 };
 
-Status evaluate(const Toolchain &tools, const Arguments &arguments) {
+Status evaluate(const Toolchain &tools, const EvalArguments &arguments) {
   std::error_code error;
   if (!fs::exists(arguments.tokens, error))
     return Status::invalid("no such token file: " + arguments.tokens);
@@ -47,7 +47,7 @@ Status evaluate(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addEvalCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EvalArguments>();
   CLI::App *command = app.add_subcommand("eval", "Cross-entropy and perplexity of a Hugging Face folder on token ids");
   addFolderArguments(*command, arguments->folder);
   command->add_option("--tokens", arguments->tokens, "File of token ids, little endian")->required();

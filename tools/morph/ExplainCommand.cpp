@@ -10,12 +10,12 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct ExplainArguments {
   std::string label;
   bool json = false;
 };
 
-std::string describe(const Json &constraint) {
+std::string describeConstraint(const Json &constraint) {
   const std::string where = constraint["where"], subject = constraint["subject"];
   const std::string text = constraint["text"];
   std::string line = constraint["label"];
@@ -29,20 +29,20 @@ std::string describe(const Json &constraint) {
   return line;
 }
 
-Status explain(const Toolchain &tools, const Arguments &arguments) {
+Status explain(const Toolchain &tools, const ExplainArguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const Json constraints, Compiler(tools).explain(arguments.label));
   if (arguments.json)
     std::printf("%s\n", constraints.dump(2).c_str());
   else
     for (const Json &constraint : constraints)
-      std::printf("%s\n", describe(constraint).c_str());
+      std::printf("%s\n", describeConstraint(constraint).c_str());
   return Status();
 }
 
 } // namespace
 
 void morph::addExplainCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ExplainArguments>();
   CLI::App *command =
       app.add_subcommand("explain", "Say what the label in an error's brackets stands for, or a key of specs");
   command->add_option("LABEL", arguments->label, "The label or key: S14, model_c3, align.batch")->required();

@@ -14,12 +14,12 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct ExportArguments {
   std::string run, copy;
   bool json = false;
 };
 
-Status exportRun(const Toolchain &tools, const Arguments &arguments) {
+Status exportRun(const Toolchain &tools, const ExportArguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
   // The other stages' keys are those of the machine that they ran on; the export's numbers are the same on any.
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
@@ -59,7 +59,7 @@ Status exportRun(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addExportCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ExportArguments>();
   CLI::App *command = app.add_subcommand("export", "Write and check the Hugging Face folder of a run's hybrid");
   command->add_option("DIR", arguments->run, "The run directory")->required();
   command->add_option("--to", arguments->copy, "Also copy the folder here");

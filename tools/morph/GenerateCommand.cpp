@@ -14,7 +14,7 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   FolderArguments folder;
   SamplingArguments sampling;
   std::string prompt, promptFile;
@@ -23,7 +23,7 @@ struct Arguments {
 };
 
 /// The text to continue: of the argument, of a file, or of standard input.
-StatusOr<std::string> readPrompt(const Arguments &arguments) {
+StatusOr<std::string> readPrompt(const GenerateArguments &arguments) {
   if (arguments.promptFile.empty())
     return arguments.prompt;
   if (arguments.promptFile != "-")
@@ -31,7 +31,7 @@ StatusOr<std::string> readPrompt(const Arguments &arguments) {
   return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }
 
-Status generate(const Toolchain &tools, const Arguments &arguments) {
+Status generate(const Toolchain &tools, const GenerateArguments &arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::string runtime, tools.program("morph-run"));
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
   MORPH_ASSIGN_OR_RETURN(const std::string script, tools.script("text/prompt.py"));
@@ -66,7 +66,7 @@ Status generate(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addGenerateCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GenerateArguments>();
   CLI::App *command = app.add_subcommand("generate", "Continue a prompt");
   addFolderArguments(*command, arguments->folder);
   CLI::Option *prompt = command->add_option("--prompt", arguments->prompt, "The text to continue");

@@ -12,7 +12,7 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct InitArguments {
   std::string model, output;
 };
 
@@ -76,7 +76,7 @@ lr = 0.05
 
 # The hybrid learns the model's own predictions.
 [distill]
-steps = 200
+steps = 100
 batch = 1
 length = @LENGTH@
 lr = 5e-5
@@ -101,7 +101,7 @@ std::string replaceAll(std::string text, const std::vector<std::pair<std::string
   return text;
 }
 
-Status init(const Toolchain &tools, const Arguments &arguments) {
+Status init(const Toolchain &tools, const InitArguments &arguments) {
   std::error_code error;
   fs::path model = fs::absolute(arguments.model).lexically_normal();
   if (!model.has_filename())
@@ -156,7 +156,7 @@ Status init(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addInitCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<InitArguments>();
   CLI::App *command = app.add_subcommand("init", "Write a commented spec for a model, to begin with");
   command->add_option("MODEL", arguments->model, "Hugging Face folder of the base model")->required();
   command->add_option("-o,--output", arguments->output, "The spec to write (default: NAME.toml by the folder's name)");

@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char *kNoMixer = "none";
 constexpr int64_t kDefaultLayers = 4;
 
-struct Arguments {
+struct MixerBenchArguments {
   std::string model, shape, spec, mixers, precision, out;
   std::vector<int64_t> contexts = {1024, 8192, 32768};
   int64_t layers = 0, threads = 0, repeat = 5, seed = 0;
@@ -83,7 +83,7 @@ StatusOr<std::vector<std::string>> splitMixers(const std::string &text) {
 
 class MixerBench {
 public:
-  MixerBench(const Toolchain &tools, const Arguments &arguments, fs::path folder)
+  MixerBench(const Toolchain &tools, const MixerBenchArguments &arguments, fs::path folder)
       : tools_(tools), compiler_(tools), arguments_(arguments), folder_(std::move(folder)) {}
 
   /// The table.
@@ -109,7 +109,7 @@ private:
 
   const Toolchain &tools_;
   Compiler compiler_;
-  const Arguments &arguments_;
+  const MixerBenchArguments &arguments_;
   fs::path folder_;
   Subject subject_;
   /// Without mixers, and twice as many layers without; then the mixers; last the one with two kinds of layers, if any.
@@ -375,7 +375,7 @@ std::string cell(double seconds, const OrderedJson &quartiles) {
   return microseconds(seconds) + " ± " + microseconds((quartiles[1].get<double>() - quartiles[0].get<double>()) / 2);
 }
 
-void print(const OrderedJson &table) {
+void printTable(const OrderedJson &table) {
   std::printf("Decoding a token on %s, threads: %lld, %s. Of a layer, in µs:\n\n",
               table["cpu"].get<std::string>().c_str(), static_cast<long long>(table["threads"].get<int64_t>()),
               table["precision"].get<std::string>().c_str());
@@ -414,7 +414,7 @@ void print(const OrderedJson &table) {
   std::printf("%s", checks.print().c_str());
 }
 
-Status benchMixers(const Toolchain &tools, const Arguments &arguments) {
+Status benchMixers(const Toolchain &tools, const MixerBenchArguments &arguments) {
   if (std::adjacent_find(arguments.contexts.begin(), arguments.contexts.end(), std::greater_equal<>()) !=
       arguments.contexts.end())
     return Status::invalid("the numbers of --contexts do not rise", "for example --contexts 1024,8192,32768");
@@ -427,14 +427,14 @@ Status benchMixers(const Toolchain &tools, const Arguments &arguments) {
   if (arguments.json)
     std::printf("%s\n", table.dump(2).c_str());
   else
-    print(table);
+    printTable(table);
   return arguments.out.empty() ? Status() : writeFile(arguments.out, table.dump(2) + "\n");
 }
 
 } // namespace
 
 void morph::addMixerBench(CLI::App &bench, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<MixerBenchArguments>();
   CLI::App *command =
       bench.add_subcommand("mixers", "Seconds of each mixer in a layer of a model that decodes: a table of costs");
   const auto count = CLI::Range(int64_t(1), int64_t(1) << 30);

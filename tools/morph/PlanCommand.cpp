@@ -24,7 +24,7 @@ using namespace morph;
 
 namespace {
 
-struct Arguments : SpecArguments {
+struct PlanArguments : SpecArguments {
   bool json = false;
   int64_t processes = 1;
   std::string device; ///< Of plan::deviceNames(), "measured", or empty.
@@ -253,7 +253,7 @@ void keepAudited(const AuditSpec &audit, PlanFiles &files) {
     files.erase("distill");
 }
 
-Status planSpec(const Toolchain &tools, Arguments arguments) {
+Status planSpec(const Toolchain &tools, PlanArguments arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::optional<plan::DeviceModel> device, findDevice(arguments.device));
   const Compiler compiler(tools, device ? device->target : "");
   MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved,
@@ -333,7 +333,7 @@ Status planSpec(const Toolchain &tools, Arguments arguments) {
 } // namespace
 
 void morph::addPlanCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PlanArguments>();
   CLI::App *command =
       app.add_subcommand("plan", "Print a spec's stages, tokens, FLOPs, memory and cache sizes; runs nothing");
   addSpecArguments(*command, *arguments);

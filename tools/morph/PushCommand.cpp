@@ -16,7 +16,7 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct PushArguments {
   std::string run, folder;
   bool json = false;
 };
@@ -41,7 +41,7 @@ StatusOr<Json> readFinished(const RunDirectory &run) {
   return summary;
 }
 
-Status pushRun(const Toolchain &tools, const Arguments &arguments) {
+Status pushRun(const Toolchain &tools, const PushArguments &arguments) {
   const fs::path target = arguments.folder;
   std::error_code error;
   if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error)))
@@ -73,7 +73,7 @@ Status pushRun(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addPushCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PushArguments>();
   CLI::App *command = app.add_subcommand("push", "Write a run's hybrid with a model card into a new folder");
   command->add_option("DIR", arguments->run, "The run directory")->required();
   command->add_option("--to", arguments->folder, "The folder, which is made whole or not at all")->required();

@@ -13,12 +13,12 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct ReportArguments {
   std::vector<std::string> runs;
   std::string out;
 };
 
-Status reportRuns(const Toolchain &tools, const Arguments &arguments) {
+Status reportRuns(const Toolchain &tools, const ReportArguments &arguments) {
   if (arguments.runs.size() > 1 && arguments.out.empty())
     return Status::invalid("a page of several runs belongs to no run's folder",
                            "name its file: 'morph report RUN RUN --out FILE'");
@@ -32,7 +32,7 @@ Status reportRuns(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addReportCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ReportArguments>();
   CLI::App *command =
       app.add_subcommand("report", "Write a page that shows a run, or several side by side, with no network needed");
   command->add_option("RUN", arguments->runs, "Run directories")->required();

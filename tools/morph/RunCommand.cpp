@@ -18,17 +18,17 @@ using namespace morph;
 
 namespace {
 
-struct Arguments : RunArguments {
+struct RunCommandArguments : RunArguments {
   bool json = false;
   std::optional<std::string> seeds; ///< None: the spec's.
 };
 
-fs::path folderOf(const Arguments &arguments, const ResolvedSpec &resolved) {
+fs::path folderOf(const RunCommandArguments &arguments, const ResolvedSpec &resolved) {
   return arguments.out.empty() ? fs::path(resolved.name + ".run") : fs::path(arguments.out);
 }
 
 /// The summary of a run in `out`.
-StatusOr<Json> runOnce(const Toolchain &tools, const Arguments &arguments, const ResolvedSpec &resolved,
+StatusOr<Json> runOnce(const Toolchain &tools, const RunCommandArguments &arguments, const ResolvedSpec &resolved,
                        const fs::path &out, Workers &workers, Goal goal) {
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, resolved.model.threads, resolved.model.device));
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run,
@@ -41,11 +41,11 @@ StatusOr<Json> runOnce(const Toolchain &tools, const Arguments &arguments, const
   return summary;
 }
 
-void print(const Arguments &arguments, const Json &summary, std::string (*tables)(const Json &)) {
+void print(const RunCommandArguments &arguments, const Json &summary, std::string (*tables)(const Json &)) {
   std::fputs((arguments.json ? summary.dump(2) + "\n" : tables(summary)).c_str(), stdout);
 }
 
-Status runPipeline(const Toolchain &tools, const Arguments &arguments, Workers &workers, Goal goal) {
+Status runPipeline(const Toolchain &tools, const RunCommandArguments &arguments, Workers &workers, Goal goal) {
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(arguments.spec, arguments.settings));
   MORPH_ASSIGN_OR_RETURN(const Json summary,
@@ -55,13 +55,13 @@ Status runPipeline(const Toolchain &tools, const Arguments &arguments, Workers &
 }
 
 /// Each seed in a folder of its own, one after another; what they say together in `seeds.json` beside them.
-Status runSeeds(const Toolchain &tools, const Arguments &arguments, const std::vector<int64_t> &seeds,
+Status runSeeds(const Toolchain &tools, const RunCommandArguments &arguments, const std::vector<int64_t> &seeds,
                 Workers &workers) {
   const Compiler compiler(tools);
   std::vector<Json> summaries;
   fs::path folder;
   for (const int64_t seed : seeds) {
-    Arguments one = arguments;
+    RunCommandArguments one = arguments;
     one.settings.push_back("seed=" + std::to_string(seed));
     MORPH_ASSIGN_OR_RETURN(const ResolvedSpec resolved, compiler.resolve(one.spec, one.settings));
     folder = folderOf(arguments, resolved);
@@ -79,7 +79,7 @@ Status runSeeds(const Toolchain &tools, const Arguments &arguments, const std::v
 }
 
 void addCommand(CLI::App &app, Action &action, const char *name, const char *summary, Goal goal) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RunCommandArguments>();
   CLI::App *command = app.add_subcommand(name, summary);
   addRunArguments(*command, *arguments, "The run directory (default: NAME.run, NAME the spec's name)");
   command->add_flag("--json", arguments->json, "Print the results as JSON");

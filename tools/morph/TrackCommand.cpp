@@ -10,12 +10,12 @@ using namespace morph;
 
 namespace {
 
-struct Arguments {
+struct TrackArguments {
   std::string run, tensorboard, wandb;
   std::string project = "morph";
 };
 
-Status track(const Toolchain &tools, const Arguments &arguments) {
+Status track(const Toolchain &tools, const TrackArguments &arguments) {
   if (arguments.tensorboard.empty() && arguments.wandb.empty())
     return Status::invalid("nothing to write", "give --tensorboard DIR, --wandb DIR or both");
   MORPH_ASSIGN_OR_RETURN(const std::string python, tools.python());
@@ -30,7 +30,7 @@ Status track(const Toolchain &tools, const Arguments &arguments) {
 } // namespace
 
 void morph::addTrackCommand(CLI::App &app, Action &action) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TrackArguments>();
   CLI::App *command =
       app.add_subcommand("track", "Write a run's metrics as TensorBoard's and Weights & Biases' own files");
   command->add_option("RUN", arguments->run, "The run's folder")->required();

@@ -31,11 +31,11 @@ std::vector<std::string> environmentOf(const Place &place, int64_t port) {
           std::string(kDriverVariable) + "=1"};
 }
 
-Json toJson(const ProcessResult &result) {
+Json resultToJson(const ProcessResult &result) {
   return {{"exit_code", result.exitCode}, {"signal", result.signal}, {"errors", result.errors}};
 }
 
-ProcessResult fromJson(const Json &message) {
+ProcessResult resultFromJson(const Json &message) {
   ProcessResult result;
   const std::string where = "a message of another process";
   result.exitCode = static_cast<int>(jsonGetOr<int64_t>(message, "exit_code", 1, where).ok()
@@ -69,7 +69,7 @@ struct Workers::Process {
     }
     if (const std::optional<Json> message = driver->receive(std::chrono::milliseconds(0))) {
       ended = true;
-      result = fromJson(*message);
+      result = resultFromJson(*message);
     } else if (driver->isClosed()) {
       ended = true;
       result.exitCode = 1;
@@ -209,7 +209,7 @@ Status morph::followLeader(const Toolchain &tools, const Place &place) {
   while (true) {
     const std::optional<Json> message = leader->receive(kPoll);
     if (child && child->hasEnded()) {
-      leader->send(toJson(child->result()));
+      leader->send(resultToJson(child->result()));
       child.reset();
     }
     const std::string where = "a message of the leader";

@@ -8,9 +8,6 @@
 using namespace mlir;
 using namespace morph;
 
-/// Bytes of a load, as elements of fp32.
-static constexpr int64_t kVector = 4;
-
 AttentionShape::AttentionShape(DeviceFormCall &call, size_t first)
     : first(first), heads(staticSize(call.operandType(first), 2)), groups(staticSize(call.operandType(first + 1), 2)),
       width(staticSize(call.operandType(first), 3)), scale(call.real("scale")),

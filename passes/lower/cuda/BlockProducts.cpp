@@ -11,9 +11,7 @@ using namespace morph;
 using Carried = KernelBuilder::Carried;
 
 /// Threads that have the columns of a row of fp32 sums, two of every 16 each.
-static constexpr int64_t kLanes = 8;
-/// Elements of 16 bytes of fp32, and the step of a product's inner loop.
-static constexpr int64_t kVector = 4;
+static constexpr int64_t kSumLanes = 8;
 
 SharedMatrix BlockProducts::takeAs(int64_t rows, int64_t columns, plan::DType elementType, bool isDouble) {
   SharedMatrix matrix{bytes, rows, columns, elementType, isDouble};
@@ -26,8 +24,8 @@ void BlockProducts::begin(KernelBuilder &kernel) {
   k = &kernel;
   if (isHalf())
     tensor.emplace(kernel, threads());
-  firstRow.emplace(kernel.thread() / kLanes);
-  firstColumn.emplace(kernel.thread() % kLanes * 2);
+  firstRow.emplace(kernel.thread() / kSumLanes);
+  firstColumn.emplace(kernel.thread() % kSumLanes * 2);
 }
 
 Value BlockProducts::place(const SharedMatrix &matrix) {
@@ -73,7 +71,7 @@ void BlockProducts::visitRows(int64_t rows, int64_t columns,
       }
     return;
   }
-  const int64_t stride = threads() / kLanes, each = columns / kLanes;
+  const int64_t stride = threads() / kSumLanes, each = columns / kSumLanes;
   for (int64_t row = 0; row < rows / stride; ++row) {
     SmallVector<size_t> numbers;
     for (int64_t column = 0; column < each; column += 2)
@@ -85,7 +83,7 @@ void BlockProducts::visitRows(int64_t rows, int64_t columns,
 Index BlockProducts::columnOf(int64_t rows, int64_t columns, size_t number) {
   auto at = static_cast<int64_t>(number);
   if (!isHalf())
-    return *firstColumn + at % (columns / kLanes) / 2 * (2 * kLanes);
+    return *firstColumn + at % (columns / kSumLanes) / 2 * (2 * kSumLanes);
   const int64_t down = rowWarps(rows), each = columns / (warps / down);
   return tensor->warp() / down * each + tensor->column() + at % (each / 2) / 4 * 8;
 }
@@ -127,7 +125,7 @@ Carried BlockProducts::halfProduct(int64_t rows, int64_t columns, int64_t depth,
 
 Carried BlockProducts::singleProduct(int64_t rows, int64_t columns, int64_t depth, Factor a, Factor b,
                                      ArrayRef<Scalar> start) {
-  const int64_t stride = threads() / kLanes, down = rows / stride, each = columns / kLanes;
+  const int64_t stride = threads() / kSumLanes, down = rows / stride, each = columns / kSumLanes;
   Value ofA = place(a.matrix), ofB = place(b.matrix);
   const int64_t strideA = a.matrix.stride(), strideB = b.matrix.stride();
   return k->loop(k->integer(0), k->integer(depth), kVector, start, [&](Index at, ArrayRef<Scalar> before) {
@@ -144,7 +142,7 @@ Carried BlockProducts::singleProduct(int64_t rows, int64_t columns, int64_t dept
         rowsOfA.back().push_back(k->load(ofA, (at + n) * strideA + row));
     }
     for (int64_t j = 0; j < each; j += 2) {
-      Index column = *firstColumn + j / 2 * (2 * kLanes);
+      Index column = *firstColumn + j / 2 * (2 * kSumLanes);
       if (b.isTransposed) {
         for (int64_t n = 0; n < 2; ++n)
           columnsOfB.push_back(k->loadVector(ofB, (column + n) * strideB + at, kVector));

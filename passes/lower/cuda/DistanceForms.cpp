@@ -9,8 +9,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads;
-
 void morph::attention_distanceForm(DeviceFormCall &call) {
   const plan::TensorType &q = call.operandType(0), &keys = call.operandType(1);
   int64_t heads = staticSize(q, 2), groups = staticSize(keys, 2), width = staticSize(q, 3);
@@ -23,19 +21,19 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
   std::string queries = call.define(
       std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" + exactName(scale) +
           (hasWindow ? "_" + std::to_string(window) : ""),
-      /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+      /*pointers=*/3, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
         Index head = k.block() % heads, position = k.block() / heads;
         Index query = position % k.size(0), first = position - query; // The first position of the sequence.
         Value row = k.shared(width);
-        k.loop(k.thread(), k.integer(width), kThreads,
+        k.loop(k.thread(), k.integer(width), kElementThreads,
                [&](Index d) { k.store(k.load(k.pointer(0), k.block() * width + d), row, d); });
         k.barrier();
         Index begin = hasWindow ? max(k.integer(0), query - (window - 1)) : k.integer(0);
         Scalar zero = k.number(0);
         // The largest product so far, and the sums of shares and of shares times distances relative to it.
         auto sums =
-            k.loop(begin + k.thread(), query + 1, kThreads, {k.number(-std::numeric_limits<float>::max()), zero, zero},
-                   [&](Index key, ArrayRef<Scalar> before) {
+            k.loop(begin + k.thread(), query + 1, kElementThreads,
+                   {k.number(-std::numeric_limits<float>::max()), zero, zero}, [&](Index key, ArrayRef<Scalar> before) {
                      Index line = ((first + key) * groups + head / (heads / groups)) * width;
                      auto product =
                          k.loop(k.integer(0), k.integer(width), 1, {zero}, [&](Index d, ArrayRef<Scalar> sum) {
@@ -50,15 +48,15 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
         Scalar shares = k.blockSum(sums[1] * shrink), distances = k.blockSum(sums[2] * shrink);
         k.onlyIf(k.thread() == 0, [&] { k.store(distances / shares, k.pointer(2), k.block()); });
       });
-  call.launch(queries, {productOf(positions, heads)}, kThreads,
+  call.launch(queries, {productOf(positions, heads)}, kElementThreads,
               {operandArgument(0), operandArgument(1), parts, sizeArgument(productOf(q.shape[1]))});
-  std::string means =
-      call.define("means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+  std::string means = call.define(
+      "means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
         Scalar sum = blockSumInDouble(
             k, k.size(0), [&](Index position) { return k.load(k.pointer(0), position * heads + k.block()); });
         Index count = max(k.size(0), k.integer(1));
         k.onlyIf(k.thread() == 0, [&] { k.store(k.toSingle(sum / k.toDouble(count)), k.pointer(1), k.block()); });
       });
-  call.launch(means, {plan::constantFormula(heads)}, kThreads,
+  call.launch(means, {plan::constantFormula(heads)}, kElementThreads,
               {parts, resultArgument(0), sizeArgument(productOf(positions))});
 }

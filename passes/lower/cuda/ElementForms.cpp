@@ -9,7 +9,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kVector = 4;
 /// Elements of a block of forVectors.
 static constexpr int64_t kPiece = 4 * kElementThreads * kVector;
 

@@ -17,9 +17,8 @@ using Carried = KernelBuilder::Carried;
 
 namespace {
 
-constexpr int64_t kThreads = kElementThreads;
 /// Rows, columns and depth of a block's products.
-constexpr int64_t kSide = 64;
+constexpr int64_t kExpertsSide = 64;
 constexpr int64_t kWarps = 4;
 
 //===----------------------------------------------------------------------===//
@@ -58,12 +57,12 @@ void forRouterRows(DeviceFormCall &call, std::vector<plan::LaunchArgument> point
   std::string variant = std::to_string(experts) + "_" + std::to_string(call.integer("count")) +
                         (call.has("normalised") ? "_normalised" : "");
   std::string kernel =
-      call.define(variant, static_cast<unsigned>(pointers.size()), /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-        Index row = k.block() * kThreads + k.thread();
+      call.define(variant, static_cast<unsigned>(pointers.size()), /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+        Index row = k.block() * kElementThreads + k.thread();
         k.onlyIf(row < k.size(0), [&] { build(k, row, experts); });
       });
   pointers.push_back(sizeArgument(productOf(rows)));
-  call.launch(kernel, {productOf(rows, 1, kThreads)}, kThreads, std::move(pointers));
+  call.launch(kernel, {productOf(rows, 1, kElementThreads)}, kElementThreads, std::move(pointers));
 }
 
 } // namespace
@@ -156,8 +155,10 @@ private:
   plan::LaunchArgument down() const { return operand(3); }
   plan::SizeFormula rowCount() const { return productOf(rows); }
   plan::SizeFormula slotCount() const { return productOf(rows, active); }
-  plan::SizeFormula tileCount() const { return sumOf(productOf(rows, active, kSide), plan::constantFormula(experts)); }
-  static int64_t blocksOf(int64_t size) { return static_cast<int64_t>(llvm::divideCeil(size, kSide)); }
+  plan::SizeFormula tileCount() const {
+    return sumOf(productOf(rows, active, kExpertsSide), plan::constantFormula(experts));
+  }
+  static int64_t blocksOf(int64_t size) { return static_cast<int64_t>(llvm::divideCeil(size, kExpertsSide)); }
   /// Scratch for `columns` elements of so many bytes for each slot.
   plan::LaunchArgument takeSlots(int64_t columns, int64_t bytes) {
     return call.takeScratch(productOf(rows, active * columns * bytes, 256, 256));
@@ -219,9 +220,9 @@ void ExpertsForm::launchLists() {
   plan::LaunchArgument places = call.takeScratch(productOf(rows, 8 * experts, 256, 256));
   slotsOfRow = takeSlots(1, 8);
   expertsOfRow = takeSlots(1, 8);
-  std::string listing = call.define(name("lists"), /*pointers=*/4, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Value own = k.shared(kThreads);
-    Index expert = k.block(), count = k.size(0), each = (count + (kThreads - 1)) / kThreads;
+  std::string listing = call.define(name("lists"), /*pointers=*/4, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+    Value own = k.shared(kElementThreads);
+    Index expert = k.block(), count = k.size(0), each = (count + (kElementThreads - 1)) / kElementThreads;
     Index begin = min(k.thread() * each, count), end = min(begin + each, count);
     auto counted = k.loop(begin, end, 1, {k.number(0)},
                           [&](Index row, ArrayRef<Scalar> sum) { return Carried{sum[0] + isChosen(k, row, expert)}; });
@@ -229,7 +230,7 @@ void ExpertsForm::launchLists() {
     k.barrier();
     auto before = k.loop(k.integer(0), k.thread(), 1, {k.number(0)},
                          [&](Index thread, ArrayRef<Scalar> sum) { return Carried{sum[0] + k.load(own, thread)}; });
-    k.onlyIf(k.thread() == kThreads - 1,
+    k.onlyIf(k.thread() == kElementThreads - 1,
              [&] { k.storeInteger(k.toInteger(before[0] + counted[0]), k.pointer(1), expert); });
     k.loop(begin, end, 1, {before[0]}, [&](Index row, ArrayRef<Scalar> place) {
       Scalar chosen = isChosen(k, row, expert);
@@ -241,10 +242,10 @@ void ExpertsForm::launchLists() {
       return Carried{place[0] + chosen};
     });
   });
-  call.launch(listing, {plan::constantFormula(experts)}, kThreads,
+  call.launch(listing, {plan::constantFormula(experts)}, kElementThreads,
               {routing(), counts, lists, places, sizeArgument(rowCount())});
-  std::string placing = call.define(name("slots"), /*pointers=*/5, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Index row = k.block() * kThreads + k.thread();
+  std::string placing = call.define(name("slots"), /*pointers=*/5, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+    Index row = k.block() * kElementThreads + k.thread();
     k.onlyIf(row < k.size(0), [&] {
       // How many experts it has, and the first slot of the expert.
       Carried start = {k.number(0), k.scalar(k.integer(0).get())};
@@ -263,7 +264,7 @@ void ExpertsForm::launchLists() {
              [&](Index number) { k.storeInteger(k.integer(-1), k.pointer(4), row * active + number); });
     });
   });
-  call.launch(placing, {productOf(rows, 1, kThreads)}, kThreads,
+  call.launch(placing, {productOf(rows, 1, kElementThreads)}, kElementThreads,
               {routing(), counts, places, slotsOfRow, expertsOfRow, sizeArgument(rowCount())});
 }
 
@@ -279,19 +280,19 @@ void ExpertsForm::findTile(KernelBuilder &k, llvm::function_ref<void(const Tile 
   auto carry = [&](Index index) { return k.scalar(index.get()); };
   Index none = k.integer(0), block = k.block();
   // Tiles and slots before an expert; of the expert whose the block is: its number, tile and first slot.
-  auto found = k.loop(k.integer(0), k.integer(experts), 1,
-                      {carry(none), carry(none), carry(k.integer(experts)), carry(none), carry(none)},
-                      [&](Index expert, ArrayRef<Scalar> state) {
-                        Index tiles = k.wrap(state[0].get()), slots = k.wrap(state[1].get());
-                        Index count = k.loadInteger(k.pointer(0), expert), own = (count + (kSide - 1)) / kSide;
-                        Index after = tiles + own;
-                        Value isHere = k.both(tiles <= block, block < after);
-                        return Carried{carry(after), carry(slots + count),
-                                       carry(k.select(isHere, expert, k.wrap(state[2].get()))),
-                                       carry(k.select(isHere, block - tiles, k.wrap(state[3].get()))),
-                                       carry(k.select(isHere, slots, k.wrap(state[4].get())))};
-                      });
-  Index expert = k.wrap(found[2].get()), begin = k.wrap(found[3].get()) * kSide;
+  auto found = k.loop(
+      k.integer(0), k.integer(experts), 1,
+      {carry(none), carry(none), carry(k.integer(experts)), carry(none), carry(none)},
+      [&](Index expert, ArrayRef<Scalar> state) {
+        Index tiles = k.wrap(state[0].get()), slots = k.wrap(state[1].get());
+        Index count = k.loadInteger(k.pointer(0), expert), own = (count + (kExpertsSide - 1)) / kExpertsSide;
+        Index after = tiles + own;
+        Value isHere = k.both(tiles <= block, block < after);
+        return Carried{carry(after), carry(slots + count), carry(k.select(isHere, expert, k.wrap(state[2].get()))),
+                       carry(k.select(isHere, block - tiles, k.wrap(state[3].get()))),
+                       carry(k.select(isHere, slots, k.wrap(state[4].get())))};
+      });
+  Index expert = k.wrap(found[2].get()), begin = k.wrap(found[3].get()) * kExpertsSide;
   k.onlyIf(expert < experts,
            [&] { body({expert, begin, k.loadInteger(k.pointer(0), expert), k.wrap(found[4].get()) + begin}); });
 }
@@ -323,28 +324,33 @@ std::vector<plan::LaunchArgument> ExpertsForm::tileArguments(std::vector<plan::L
 
 void ExpertsForm::launchHidden(plan::LaunchArgument a) {
   BlockProducts p(type, kWarps);
-  SharedMatrix tile = p.take(kSide, kSide), gate = p.take(kSide, kSide), up = p.take(kSide, kSide);
+  SharedMatrix tile = p.take(kExpertsSide, kExpertsSide), gate = p.take(kExpertsSide, kExpertsSide),
+               up = p.take(kExpertsSide, kExpertsSide);
   std::string kernel = call.define(name("hidden"), /*pointers=*/5, /*sizes=*/2, p.threads(), [&](KernelBuilder &k) {
     p.begin(k);
     findTile(k, [&](const Tile &slots) {
-      Index column = k.block(1) * kSide, matrix = slots.expert * (2 * inner * width);
-      Carried start = p.zeros(kSide, kSide);
+      Index column = k.block(1) * kExpertsSide, matrix = slots.expert * (2 * inner * width);
+      Carried start = p.zeros(kExpertsSide, kExpertsSide);
       const size_t each = start.size();
-      start.append(p.zeros(kSide, kSide));
-      auto sums = k.loop(k.integer(0), k.integer(width), kSide, start, [&](Index depth, ArrayRef<Scalar> before) {
-        k.barrier();
-        p.fill(tile, k.pointer(2), type, width, depth, [&](Index row) { return rowOf(k, slots, row, width, false); });
-        for (auto [to, offset] : {std::pair(&gate, int64_t(0)), std::pair(&up, inner)})
-          p.fill(*to, k.pointer(3), type, width, depth, [&, offset = offset](Index row) {
-            return BlockProducts::Row(matrix + (column + row + offset) * width, column + row < inner);
+      start.append(p.zeros(kExpertsSide, kExpertsSide));
+      auto sums =
+          k.loop(k.integer(0), k.integer(width), kExpertsSide, start, [&](Index depth, ArrayRef<Scalar> before) {
+            k.barrier();
+            p.fill(tile, k.pointer(2), type, width, depth,
+                   [&](Index row) { return rowOf(k, slots, row, width, false); });
+            for (auto [to, offset] : {std::pair(&gate, int64_t(0)), std::pair(&up, inner)})
+              p.fill(*to, k.pointer(3), type, width, depth, [&, offset = offset](Index row) {
+                return BlockProducts::Row(matrix + (column + row + offset) * width, column + row < inner);
+              });
+            p.finishFills();
+            k.barrier();
+            Carried after =
+                p.product(kExpertsSide, kExpertsSide, kExpertsSide, tile, ~Factor(gate), before.take_front(each));
+            after.append(
+                p.product(kExpertsSide, kExpertsSide, kExpertsSide, tile, ~Factor(up), before.drop_front(each)));
+            return after;
           });
-        p.finishFills();
-        k.barrier();
-        Carried after = p.product(kSide, kSide, kSide, tile, ~Factor(gate), before.take_front(each));
-        after.append(p.product(kSide, kSide, kSide, tile, ~Factor(up), before.drop_front(each)));
-        return after;
-      });
-      p.visit(kSide, kSide, [&](size_t number, Index row, Index at) {
+      p.visit(kExpertsSide, kExpertsSide, [&](size_t number, Index row, Index at) {
         auto [place, isThere] = rowOf(k, slots, row, inner, true);
         for (int64_t lane = 0; lane < 2; ++lane) {
           Scalar g = sums[number + static_cast<size_t>(lane)], u = sums[each + number + static_cast<size_t>(lane)];
@@ -361,42 +367,47 @@ void ExpertsForm::launchHidden(plan::LaunchArgument a) {
 
 void ExpertsForm::launchHiddenGradient(plan::LaunchArgument a, plan::LaunchArgument dh, plan::LaunchArgument parts) {
   BlockProducts p(type, kWarps);
-  SharedMatrix tile = p.take(kSide, kSide), gate = p.take(kSide, kSide), up = p.take(kSide, kSide),
-               gradient = p.take(kSide, kSide), back = p.take(kSide, kSide);
+  SharedMatrix tile = p.take(kExpertsSide, kExpertsSide), gate = p.take(kExpertsSide, kExpertsSide),
+               up = p.take(kExpertsSide, kExpertsSide), gradient = p.take(kExpertsSide, kExpertsSide),
+               back = p.take(kExpertsSide, kExpertsSide);
   std::string kernel = call.define(name("hidden"), /*pointers=*/10, /*sizes=*/2, p.threads(), [&](KernelBuilder &k) {
     p.begin(k);
     findTile(k, [&](const Tile &slots) {
-      Index column = k.block(1) * kSide, matrix = slots.expert * (2 * inner * width),
+      Index column = k.block(1) * kExpertsSide, matrix = slots.expert * (2 * inner * width),
             downwards = slots.expert * (width * inner);
       Carried start;
       for (int sum = 0; sum < 3; ++sum)
-        start.append(p.zeros(kSide, kSide));
+        start.append(p.zeros(kExpertsSide, kExpertsSide));
       const size_t each = start.size() / 3;
-      auto sums = k.loop(k.integer(0), k.integer(width), kSide, start, [&](Index depth, ArrayRef<Scalar> before) {
-        k.barrier();
-        for (auto [to, pointer] : {std::pair(&tile, 2), std::pair(&gradient, 5)})
-          p.fill(*to, k.pointer(pointer), type, width, depth,
-                 [&](Index row) { return rowOf(k, slots, row, width, false); });
-        for (auto [to, offset] : {std::pair(&gate, int64_t(0)), std::pair(&up, inner)})
-          p.fill(*to, k.pointer(3), type, width, depth, [&, offset = offset](Index row) {
-            return BlockProducts::Row(matrix + (column + row + offset) * width, column + row < inner);
+      auto sums =
+          k.loop(k.integer(0), k.integer(width), kExpertsSide, start, [&](Index depth, ArrayRef<Scalar> before) {
+            k.barrier();
+            for (auto [to, pointer] : {std::pair(&tile, 2), std::pair(&gradient, 5)})
+              p.fill(*to, k.pointer(pointer), type, width, depth,
+                     [&](Index row) { return rowOf(k, slots, row, width, false); });
+            for (auto [to, offset] : {std::pair(&gate, int64_t(0)), std::pair(&up, inner)})
+              p.fill(*to, k.pointer(3), type, width, depth, [&, offset = offset](Index row) {
+                return BlockProducts::Row(matrix + (column + row + offset) * width, column + row < inner);
+              });
+            p.fill(back, k.pointer(4), type, inner, column, [&](Index row) {
+              return BlockProducts::Row(downwards + (depth + row) * inner, depth + row < width);
+            });
+            p.finishFills();
+            k.barrier();
+            Carried after =
+                p.product(kExpertsSide, kExpertsSide, kExpertsSide, tile, ~Factor(gate), before.take_front(each));
+            after.append(
+                p.product(kExpertsSide, kExpertsSide, kExpertsSide, tile, ~Factor(up), before.slice(each, each)));
+            after.append(p.product(kExpertsSide, kExpertsSide, kExpertsSide, gradient, back, before.take_back(each)));
+            return after;
           });
-        p.fill(back, k.pointer(4), type, inner, column,
-               [&](Index row) { return BlockProducts::Row(downwards + (depth + row) * inner, depth + row < width); });
-        p.finishFills();
-        k.barrier();
-        Carried after = p.product(kSide, kSide, kSide, tile, ~Factor(gate), before.take_front(each));
-        after.append(p.product(kSide, kSide, kSide, tile, ~Factor(up), before.slice(each, each)));
-        after.append(p.product(kSide, kSide, kSide, gradient, back, before.take_back(each)));
-        return after;
-      });
-      p.visitRows(kSide, kSide, [&](Index row, ArrayRef<size_t> numbers) {
+      p.visitRows(kExpertsSide, kExpertsSide, [&](Index row, ArrayRef<size_t> numbers) {
         auto [ofA, isThere] = rowOf(k, slots, row, inner, true);
         Scalar share = k.load(k.pointer(6), dataRow(k, slots, row) * experts + slots.expert), sum = k.number(0);
         for (size_t number : numbers)
           for (int64_t lane = 0; lane < 2; ++lane) {
             const size_t at = number + static_cast<size_t>(lane);
-            Index channel = column + p.columnOf(kSide, kSide, number) + lane;
+            Index channel = column + p.columnOf(kExpertsSide, kExpertsSide, number) + lane;
             Scalar g = sums[at], u = sums[each + at], da = sums[2 * each + at], s = sigmoid(g), own = g * s * u;
             sum = fma(own, da, sum);
             Scalar scaled = share * da;
@@ -407,7 +418,7 @@ void ExpertsForm::launchHiddenGradient(plan::LaunchArgument a, plan::LaunchArgum
             });
           }
         Scalar total = p.rowSum(sum);
-        Value isFirst = p.columnOf(kSide, kSide, numbers.front()) == 0;
+        Value isFirst = p.columnOf(kExpertsSide, kExpertsSide, numbers.front()) == 0;
         Index slot = min(slots.slot + row, k.size(1) - 1);
         k.onlyIf(k.both(isThere, isFirst), [&] { k.store(total, k.pointer(9), slot * blocksOf(inner) + k.block(1)); });
       });
@@ -420,13 +431,14 @@ void ExpertsForm::launchHiddenGradient(plan::LaunchArgument a, plan::LaunchArgum
 void ExpertsForm::launchProduct(const std::string &kind, plan::LaunchArgument from, plan::LaunchArgument matrix,
                                 int64_t depth, int64_t columns, bool isTransposed, plan::LaunchArgument z) {
   BlockProducts p(type, kWarps);
-  SharedMatrix tile = p.take(kSide, kSide), weights = p.take(kSide, kSide);
+  SharedMatrix tile = p.take(kExpertsSide, kExpertsSide), weights = p.take(kExpertsSide, kExpertsSide);
   std::string kernel = call.define(name(kind), /*pointers=*/5, /*sizes=*/2, p.threads(), [&](KernelBuilder &k) {
     p.begin(k);
     findTile(k, [&](const Tile &slots) {
-      Index column = k.block(1) * kSide, first = slots.expert * (depth * columns);
-      auto sums =
-          k.loop(k.integer(0), k.integer(depth), kSide, p.zeros(kSide, kSide), [&](Index at, ArrayRef<Scalar> before) {
+      Index column = k.block(1) * kExpertsSide, first = slots.expert * (depth * columns);
+      auto sums = k.loop(
+          k.integer(0), k.integer(depth), kExpertsSide, p.zeros(kExpertsSide, kExpertsSide),
+          [&](Index at, ArrayRef<Scalar> before) {
             k.barrier();
             p.fill(tile, k.pointer(2), type, depth, at, [&](Index row) { return rowOf(k, slots, row, depth, true); });
             if (isTransposed)
@@ -438,9 +450,9 @@ void ExpertsForm::launchProduct(const std::string &kind, plan::LaunchArgument fr
                      [&](Index row) { return BlockProducts::Row(first + (at + row) * columns, at + row < depth); });
             p.finishFills();
             k.barrier();
-            return p.product(kSide, kSide, kSide, tile, Factor(weights, isTransposed), before);
+            return p.product(kExpertsSide, kExpertsSide, kExpertsSide, tile, Factor(weights, isTransposed), before);
           });
-      p.visit(kSide, kSide, [&](size_t number, Index row, Index at) {
+      p.visit(kExpertsSide, kExpertsSide, [&](size_t number, Index row, Index at) {
         auto [place, isThere] = rowOf(k, slots, row, columns, true);
         for (int64_t lane = 0; lane < 2; ++lane) {
           Index channel = column + at + lane;
@@ -457,8 +469,8 @@ void ExpertsForm::launchProduct(const std::string &kind, plan::LaunchArgument fr
 
 void ExpertsForm::launchCombine(const std::string &kind, plan::LaunchArgument z, bool isShared, int64_t result) {
   const int64_t lanes = lanesOf(width);
-  std::string kernel = call.define(name(kind), /*pointers=*/5, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Index row = k.block(), channel = (k.block(1) * kThreads + k.thread()) * lanes;
+  std::string kernel = call.define(name(kind), /*pointers=*/5, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+    Index row = k.block(), channel = (k.block(1) * kElementThreads + k.thread()) * lanes;
     k.onlyIf(channel < width, [&] {
       Carried start(static_cast<size_t>(lanes), k.number(0));
       auto sums = k.loop(k.integer(0), k.integer(active), 1, start, [&](Index number, ArrayRef<Scalar> before) {
@@ -478,21 +490,22 @@ void ExpertsForm::launchCombine(const std::string &kind, plan::LaunchArgument z,
       k.storeVector(sums, k.pointer(4), row * width + channel);
     });
   });
-  call.launch(kernel,
-              {rowCount(), plan::constantFormula(static_cast<int64_t>(llvm::divideCeil(width, kThreads * lanes)))},
-              kThreads, {slotsOfRow, expertsOfRow, routing(), z, resultArgument(result), sizeArgument(slotCount())});
+  call.launch(
+      kernel,
+      {rowCount(), plan::constantFormula(static_cast<int64_t>(llvm::divideCeil(width, kElementThreads * lanes)))},
+      kElementThreads, {slotsOfRow, expertsOfRow, routing(), z, resultArgument(result), sizeArgument(slotCount())});
 }
 
 void ExpertsForm::launchShares(plan::LaunchArgument parts, int64_t result) {
   const int64_t each = blocksOf(inner);
-  std::string zero = call.define(name("zero"), /*pointers=*/1, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Index element = k.block() * kThreads + k.thread();
+  std::string zero = call.define(name("zero"), /*pointers=*/1, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+    Index element = k.block() * kElementThreads + k.thread();
     k.onlyIf(element < k.size(0), [&] { k.store(k.number(0), k.pointer(0), element); });
   });
-  call.launch(zero, {productOf(rows, experts, kThreads)}, kThreads,
+  call.launch(zero, {productOf(rows, experts, kElementThreads)}, kElementThreads,
               {resultArgument(result), sizeArgument(productOf(rows, experts))});
-  std::string kernel = call.define(name("shares"), /*pointers=*/4, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Index place = k.block() * kThreads + k.thread();
+  std::string kernel = call.define(name("shares"), /*pointers=*/4, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+    Index place = k.block() * kElementThreads + k.thread();
     k.onlyIf(place < k.size(0), [&] {
       Index expert = k.loadInteger(k.pointer(1), place);
       k.onlyOne(
@@ -507,29 +520,31 @@ void ExpertsForm::launchShares(plan::LaunchArgument parts, int64_t result) {
           });
     });
   });
-  call.launch(kernel, {productOf(rows, active, kThreads)}, kThreads,
+  call.launch(kernel, {productOf(rows, active, kElementThreads)}, kElementThreads,
               {slotsOfRow, expertsOfRow, parts, resultArgument(result), sizeArgument(slotCount())});
 }
 
 void ExpertsForm::launchOuter(const std::string &kind, const Source &left, const Source &right, int64_t result) {
   BlockProducts p(type, kWarps);
-  SharedMatrix ofLeft = p.take(kSide, kSide), ofRight = p.take(kSide, kSide);
+  SharedMatrix ofLeft = p.take(kExpertsSide, kExpertsSide), ofRight = p.take(kExpertsSide, kExpertsSide);
   std::string kernel = call.define(name(kind), /*pointers=*/5, /*sizes=*/2, p.threads(), [&](KernelBuilder &k) {
     p.begin(k);
-    Index expert = k.block(), down = k.block(1) * kSide, across = k.block(2) * kSide;
+    Index expert = k.block(), down = k.block(1) * kExpertsSide, across = k.block(2) * kExpertsSide;
     Index count = k.loadInteger(k.pointer(0), expert), slot = firstSlot(k, k.pointer(0), expert);
-    auto sums = k.loop(k.integer(0), count, kSide, p.zeros(kSide, kSide), [&](Index begin, ArrayRef<Scalar> before) {
-      const Tile slots{expert, begin, count, slot + begin};
-      k.barrier();
-      for (auto [to, from, pointer, column] :
-           {std::tuple(&ofLeft, &left, 2, down), std::tuple(&ofRight, &right, 3, across)})
-        p.fill(*to, k.pointer(pointer), type, from->columns, column,
-               [&, from = from](Index row) { return rowOf(k, slots, row, from->columns, from->isOfSlots); });
-      p.finishFills();
-      k.barrier();
-      return p.product(kSide, kSide, kSide, ~Factor(ofLeft), ofRight, before);
-    });
-    p.visit(kSide, kSide, [&](size_t number, Index row, Index at) {
+    auto sums = k.loop(k.integer(0), count, kExpertsSide, p.zeros(kExpertsSide, kExpertsSide),
+                       [&](Index begin, ArrayRef<Scalar> before) {
+                         const Tile slots{expert, begin, count, slot + begin};
+                         k.barrier();
+                         for (auto [to, from, pointer, column] :
+                              {std::tuple(&ofLeft, &left, 2, down), std::tuple(&ofRight, &right, 3, across)})
+                           p.fill(*to, k.pointer(pointer), type, from->columns, column, [&, from = from](Index row) {
+                             return rowOf(k, slots, row, from->columns, from->isOfSlots);
+                           });
+                         p.finishFills();
+                         k.barrier();
+                         return p.product(kExpertsSide, kExpertsSide, kExpertsSide, ~Factor(ofLeft), ofRight, before);
+                       });
+    p.visit(kExpertsSide, kExpertsSide, [&](size_t number, Index row, Index at) {
       for (int64_t lane = 0; lane < 2; ++lane) {
         Index column = across + at + lane;
         Value isThere = k.both(down + row < left.columns, column < right.columns);

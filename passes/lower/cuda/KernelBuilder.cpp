@@ -9,7 +9,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kWarp = 32;
 static constexpr unsigned kGlobal = 1, kShared = 3; // Address spaces.
 
 //===----------------------------------------------------------------------===//
@@ -414,12 +413,12 @@ Scalar KernelBuilder::reduce(Scalar value, Combine combine) {
   return result;
 }
 
-static Scalar sumOf(Scalar a, Scalar b) { return a + b; }
+static Scalar addScalars(Scalar a, Scalar b) { return a + b; }
 
-Scalar KernelBuilder::blockSum(Scalar value) { return reduce(value, sumOf); }
+Scalar KernelBuilder::blockSum(Scalar value) { return reduce(value, addScalars); }
 
 Scalar KernelBuilder::laneSum(Scalar value, int64_t lanes, int64_t distance) {
-  return reduceLanes(value, lanes, distance, sumOf);
+  return reduceLanes(value, lanes, distance, addScalars);
 }
 
 Scalar KernelBuilder::blockMax(Scalar value) {

@@ -13,6 +13,11 @@
 
 namespace morph {
 
+/// Threads of a warp.
+inline constexpr int64_t kWarp = 32;
+/// Elements of fp32 that a thread loads at once (16 bytes), and the step of a product's inner loop.
+inline constexpr int64_t kVector = 4;
+
 /// An integer in the IR, of 64 bits but where `narrow` made it one of 32; operators build ops, as those of Scalar do.
 /// Division and remainder are of numbers that are not negative.
 class Index {

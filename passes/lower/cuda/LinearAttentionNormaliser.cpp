@@ -8,8 +8,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads, kWarp = 32;
-
 void morph::launchNormaliser(DeviceFormCall &call, const RecurrenceShape &shape, const plan::LaunchArgument &sums) {
   forElements(call, "normalise_" + shape.variant(), {sums, resultArgument(0)}, {},
               [&](KernelBuilder &k, Index element) {
@@ -21,9 +19,9 @@ void morph::launchNormaliser(DeviceFormCall &call, const RecurrenceShape &shape,
 
 void morph::launchNormaliserGradient(DeviceFormCall &call, const RecurrenceShape &shape,
                                      const plan::LaunchArgument &sums, const plan::LaunchArgument &to) {
-  std::string kernel = call.define("normaliser_" + shape.variant(), 3, 1, kThreads, [&](KernelBuilder &k) {
+  std::string kernel = call.define("normaliser_" + shape.variant(), 3, 1, kElementThreads, [&](KernelBuilder &k) {
     // A warp has a line.
-    Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
+    Index lane = k.thread() % kWarp, line = k.block() * (kElementThreads / kWarp) + k.thread() / kWarp;
     Value isThere = line < k.size(0);
     Index first = min(line, k.size(0) - 1);
     Scalar inverse = 1 / (k.load(k.pointer(1), first * shape.columns + shape.valueWidth) + shape.normaliser);
@@ -37,6 +35,6 @@ void morph::launchNormaliserGradient(DeviceFormCall &call, const RecurrenceShape
              [&] { k.store(-total * inverse, k.pointer(2), first * shape.columns + shape.valueWidth); });
   });
   std::vector<plan::Dim> dims{shape.batch, shape.length};
-  call.launch(kernel, {productOf(dims, shape.heads, kThreads / kWarp)}, kThreads,
+  call.launch(kernel, {productOf(dims, shape.heads, kElementThreads / kWarp)}, kElementThreads,
               {operandArgument(0), sums, to, sizeArgument(productOf(dims, shape.heads))});
 }

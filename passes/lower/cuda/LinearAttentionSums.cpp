@@ -10,13 +10,11 @@ using namespace morph;
 
 using Carried = KernelBuilder::Carried;
 
-static constexpr int64_t kThreads = kElementThreads, kWarp = 32;
-
 void PartSums::sumHeads(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width,
                         int64_t heads) {
   std::string name = llvm::join_items("_", "sum", std::to_string(parts), std::to_string(width), std::to_string(heads));
-  std::string kernel = call.define(name, 2, 2, kThreads, [&](KernelBuilder &k) {
-    Index element = k.block() * kThreads + k.thread();
+  std::string kernel = call.define(name, 2, 2, kElementThreads, [&](KernelBuilder &k) {
+    Index element = k.block() * kElementThreads + k.thread();
     k.onlyIf(element < k.size(1), [&] {
       Index first = element / width * heads * width + element % width;
       auto sum = k.loop(k.integer(0), k.integer(parts), 1, {k.number(0)}, [&](Index part, ArrayRef<Scalar> sums) {
@@ -30,15 +28,15 @@ void PartSums::sumHeads(const plan::LaunchArgument &from, const plan::LaunchArgu
   });
   std::vector<plan::Dim> dims{shape.batch, shape.length};
   int64_t each = shape.heads / heads * width;
-  call.launch(kernel, {productOf(dims, each, kThreads)}, kThreads,
+  call.launch(kernel, {productOf(dims, each, kElementThreads)}, kElementThreads,
               {from, to, lines, sizeArgument(productOf(dims, each))});
 }
 
 void PartSums::sumPositions(const plan::LaunchArgument &from, const plan::LaunchArgument &to, int64_t width) {
   std::string name =
       llvm::join_items("_", "positions", std::to_string(parts), std::to_string(width), std::to_string(shape.heads));
-  std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
-    constexpr int64_t slots = kThreads / kWarp;
+  std::string kernel = call.define(name, 2, 1, kElementThreads, [&](KernelBuilder &k) {
+    constexpr int64_t slots = kElementThreads / kWarp;
     Index lane = k.thread() % kWarp, slot = k.thread() / kWarp, element = k.block(0) * kWarp + lane;
     Index there = min(element, k.integer(width - 1));
     auto sum =
@@ -50,14 +48,14 @@ void PartSums::sumPositions(const plan::LaunchArgument &from, const plan::Launch
     k.onlyIf(k.both(slot == 0, element < width), [&] { k.store(total, k.pointer(1), k.block(1) * width + element); });
   });
   call.launch(kernel, {plan::constantFormula(llvm::divideCeil(width, kWarp)), plan::constantFormula(shape.heads), {}},
-              kThreads, {from, to, lines});
+              kElementThreads, {from, to, lines});
 }
 
 void PartSums::sumLines(const plan::LaunchArgument &from, const plan::LaunchArgument &to, ArrayRef<plan::Dim> dims,
                         int64_t scale, int64_t parts) {
   std::string name = llvm::join_items("_", "lines", std::to_string(parts), std::to_string(shape.width));
-  std::string kernel = call.define(name, 2, 1, kThreads, [&](KernelBuilder &k) {
-    Index lane = k.thread() % kWarp, line = k.block() * (kThreads / kWarp) + k.thread() / kWarp;
+  std::string kernel = call.define(name, 2, 1, kElementThreads, [&](KernelBuilder &k) {
+    Index lane = k.thread() % kWarp, line = k.block() * (kElementThreads / kWarp) + k.thread() / kWarp;
     Index there = min(line, k.size(0) - 1);
     auto sum =
         k.loop(lane, k.integer(parts * shape.width), kWarp, {k.number(0)}, [&](Index number, ArrayRef<Scalar> sums) {
@@ -67,6 +65,6 @@ void PartSums::sumLines(const plan::LaunchArgument &from, const plan::LaunchArgu
     Scalar total = k.laneSum(sum[0], kWarp);
     k.onlyIf(k.both(lane == 0, line < k.size(0)), [&] { k.store(total, k.pointer(1), line); });
   });
-  call.launch(kernel, {productOf(dims, scale, kThreads / kWarp)}, kThreads,
+  call.launch(kernel, {productOf(dims, scale, kElementThreads / kWarp)}, kElementThreads,
               {from, to, sizeArgument(productOf(dims, scale))});
 }

@@ -10,7 +10,6 @@ using namespace mlir;
 using namespace morph;
 
 namespace {
-constexpr int64_t kThreads = kElementThreads;
 
 /// The block's row of a [N,V].
 struct LogitRow {
@@ -20,10 +19,10 @@ struct LogitRow {
   /// Goes over the places of the thread's vectors in a row.
   KernelBuilder::Carried over(ArrayRef<Scalar> start,
                               llvm::function_ref<KernelBuilder::Carried(Index, ArrayRef<Scalar>)> body) const {
-    return k.loop(k.thread() * lanes, k.integer(width), kThreads * lanes, start, body);
+    return k.loop(k.thread() * lanes, k.integer(width), kElementThreads * lanes, start, body);
   }
   void over(llvm::function_ref<void(Index)> body) const {
-    k.loop(k.thread() * lanes, k.integer(width), kThreads * lanes, body);
+    k.loop(k.thread() * lanes, k.integer(width), kElementThreads * lanes, body);
   }
   KernelBuilder::Carried load(Index place) const { return k.loadVector(pointer, first + place, lanes); }
 
@@ -56,9 +55,9 @@ struct LogitRow {
 static void forRows(DeviceFormCall &call, const plan::TensorType &logits, std::vector<plan::LaunchArgument> pointers,
                     llvm::function_ref<void(KernelBuilder &, int64_t width)> build) {
   int64_t width = staticSize(logits, 1);
-  std::string kernel = call.define(std::to_string(width), static_cast<unsigned>(pointers.size()), /*sizes=*/0, kThreads,
-                                   [&](KernelBuilder &k) { build(k, width); });
-  call.launch(kernel, {productOf(logits.shape[0])}, kThreads, std::move(pointers));
+  std::string kernel = call.define(std::to_string(width), static_cast<unsigned>(pointers.size()), /*sizes=*/0,
+                                   kElementThreads, [&](KernelBuilder &k) { build(k, width); });
+  call.launch(kernel, {productOf(logits.shape[0])}, kElementThreads, std::move(pointers));
 }
 
 void morph::token_nllForm(DeviceFormCall &call) {
@@ -167,7 +166,7 @@ void morph::keep_topForm(DeviceFormCall &call) {
   constexpr int64_t steps = 64;
   int64_t width = staticSize(call.operandType(0), 1);
   std::string kernel =
-      call.define(std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kThreads,
+      call.define(std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kElementThreads,
                   [&](KernelBuilder &k) {
                     LogitRow logits(k, k.pointer(0), width);
                     Scalar least = k.number(-std::numeric_limits<float>::max());
@@ -208,7 +207,8 @@ void morph::keep_topForm(DeviceFormCall &call) {
                       k.storeVector(result, k.pointer(1), logits.first + place);
                     });
                   });
-  call.launch(kernel, {productOf(call.operandType(0).shape[0])}, kThreads, {operandArgument(0), resultArgument(0)});
+  call.launch(kernel, {productOf(call.operandType(0).shape[0])}, kElementThreads,
+              {operandArgument(0), resultArgument(0)});
 }
 
 /// The target's logit is the largest where no element before it is as large, and none after it larger: of equal ones

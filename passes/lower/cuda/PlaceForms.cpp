@@ -7,8 +7,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads;
-
 void morph::mask_paddingForm(DeviceFormCall &call) {
   const plan::TensorType &x = call.operandType(0);
   int64_t width = staticSize(x, 2), lanes = lanesOf(width);
@@ -74,16 +72,17 @@ static void addRows(DeviceFormCall &call, int64_t dy, int64_t places, ArrayRef<p
   });
   plan::LaunchArgument next = call.takeScratch(productOf(rows, 1, 1, 8)),
                        lengths = call.takeScratch(productOf(rows, 1, 1, 8));
-  std::string chains = call.define("chains", /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+  std::string chains = call.define("chains", /*pointers=*/3, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
     Index row = k.block(), place = k.loadInteger(k.pointer(0), row);
     Scalar zero = k.number(0), one = k.number(1), end = -k.toScalar(k.size(0));
-    auto found = k.loop(k.thread(), k.size(0), kThreads, {zero, end, zero}, [&](Index other, ArrayRef<Scalar> before) {
-      Value isSame = k.loadInteger(k.pointer(0), other) == place;
-      Value isEarlier = k.both(isSame, other < row), isLater = k.both(isSame, row < other);
-      return KernelBuilder::Carried{k.select(isEarlier, one, before[0]),
-                                    k.maximum(before[1], k.select(isLater, -k.toScalar(other), end)),
-                                    before[2] + k.select(isLater, one, zero)};
-    });
+    auto found =
+        k.loop(k.thread(), k.size(0), kElementThreads, {zero, end, zero}, [&](Index other, ArrayRef<Scalar> before) {
+          Value isSame = k.loadInteger(k.pointer(0), other) == place;
+          Value isEarlier = k.both(isSame, other < row), isLater = k.both(isSame, row < other);
+          return KernelBuilder::Carried{k.select(isEarlier, one, before[0]),
+                                        k.maximum(before[1], k.select(isLater, -k.toScalar(other), end)),
+                                        before[2] + k.select(isLater, one, zero)};
+        });
     Scalar hasEarlier = k.blockMax(found[0]), following = k.blockMax(found[1]), later = k.blockSum(found[2]);
     k.onlyIf(k.thread() == 0, [&] {
       k.storeInteger(k.toInteger(-following), k.pointer(1), row);
@@ -91,10 +90,10 @@ static void addRows(DeviceFormCall &call, int64_t dy, int64_t places, ArrayRef<p
     });
   });
   plan::SizeFormula count = productOf(rows);
-  call.launch(chains, {count}, kThreads, {operandArgument(places), next, lengths, sizeArgument(count)});
+  call.launch(chains, {count}, kElementThreads, {operandArgument(places), next, lengths, sizeArgument(count)});
   std::string sums =
-      call.define("rows_" + std::to_string(width), /*pointers=*/5, /*sizes=*/0, kThreads, [&](KernelBuilder &k) {
-        Index row = k.block(), channel = (k.block(1) * kThreads + k.thread()) * lanes;
+      call.define("rows_" + std::to_string(width), /*pointers=*/5, /*sizes=*/0, kElementThreads, [&](KernelBuilder &k) {
+        Index row = k.block(), channel = (k.block(1) * kElementThreads + k.thread()) * lanes;
         Index length = k.loadInteger(k.pointer(3), row);
         k.onlyIf(k.both(channel < width, k.integer(0) < length), [&] {
           KernelBuilder::Carried start(static_cast<size_t>(lanes), k.number(0));
@@ -112,8 +111,8 @@ static void addRows(DeviceFormCall &call, int64_t dy, int64_t places, ArrayRef<p
           k.storeVector(sums, k.pointer(4), k.loadInteger(k.pointer(1), row) * width + channel);
         });
       });
-  call.launch(sums, {count, plan::constantFormula((width + kThreads * lanes - 1) / (kThreads * lanes))}, kThreads,
-              {operandArgument(dy), operandArgument(places), next, lengths, resultArgument(0)});
+  call.launch(sums, {count, plan::constantFormula((width + kElementThreads * lanes - 1) / (kElementThreads * lanes))},
+              kElementThreads, {operandArgument(dy), operandArgument(places), next, lengths, resultArgument(0)});
 }
 
 void morph::scatter_rowsForm(DeviceFormCall &call) {

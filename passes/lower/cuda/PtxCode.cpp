@@ -23,8 +23,6 @@ void LLVMInitializeNVPTXAsmPrinter();
 using namespace llvm;
 using namespace morph;
 
-static Error fail(const Twine &message) { return createStringError(inconvertibleErrorCode(), message); }
-
 const plan::DeviceTarget *morph::findPtxTarget(StringRef chip) {
   const auto *found =
       find_if(plan::kDeviceTargets, [&](const plan::DeviceTarget &target) { return target.name == chip; });
@@ -48,14 +46,14 @@ Expected<std::string> morph::makePtx(Module &module, const plan::DeviceTarget &p
   std::string message;
   const Target *registered = TargetRegistry::lookupTarget(triple, message);
   if (!registered)
-    return fail("this LLVM makes no PTX: " + message);
+    return createStringError("this LLVM makes no PTX: " + message);
   TargetOptions options;
   // Products and sums are contracted in the IR, and nowhere else: LLVM writes `.rn`, which ptxas leaves as it is.
   options.AllowFPOpFusion = FPOpFusion::Strict;
   std::unique_ptr<TargetMachine> machine(registered->createTargetMachine(
       triple, ptx.name, ptx.ptx, options, Reloc::PIC_, std::nullopt, CodeGenOptLevel::Aggressive));
   if (!machine)
-    return fail(Twine("LLVM has no ") + ptx.name);
+    return createStringError(Twine("LLVM has no ") + ptx.name);
   module.setTargetTriple(triple);
   module.setDataLayout(machine->createDataLayout());
 
@@ -76,7 +74,7 @@ Expected<std::string> morph::makePtx(Module &module, const plan::DeviceTarget &p
   raw_svector_ostream stream(text);
   legacy::PassManager emission;
   if (machine->addPassesToEmitFile(emission, stream, nullptr, CodeGenFileType::AssemblyFile))
-    return fail("LLVM cannot write PTX");
+    return createStringError("LLVM cannot write PTX");
   emission.run(module);
   return text.str().str();
 }

@@ -6,7 +6,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kWarp = 32;
 /// Elements of a column that a thread has, where a warp is enough for that.
 static constexpr int64_t kRows = 8;
 

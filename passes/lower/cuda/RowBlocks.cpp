@@ -20,12 +20,9 @@ using namespace morph;
 
 namespace {
 
-constexpr int64_t kWarp = 32;
 /// Threads of a block, but where a line needs more than a warp: then they are the line's.
 constexpr int64_t kThreads = 128;
 constexpr int64_t kMostThreads = 1024;
-/// Elements that a thread loads at once: 16 bytes of fp32.
-constexpr int64_t kVector = 4;
 /// Vectors of a line that a thread holds of each value.
 constexpr int64_t kPieces = 4;
 /// Bytes of shared memory that the groups of a block take for one sum over rows, at most.

@@ -7,8 +7,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads;
-
 static std::string nameOf(const plan::TensorType &type) { return plan::dtypeName(type.dtype); }
 
 void morph::embeddingForm(DeviceFormCall &call) {
@@ -52,8 +50,8 @@ void morph::ropeForm(DeviceFormCall &call) {
   std::string kernel = call.define(
       call.text("table") + "_" + std::to_string(heads) + "_" + std::to_string(width) +
           (call.has("inverse") ? "_inverse" : "") + (hasOffset ? "_offset" : ""),
-      /*pointers=*/3, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
-        Index number = k.block() * kThreads + k.thread(), line = number / (width - half),
+      /*pointers=*/3, /*sizes=*/2, kElementThreads, [&](KernelBuilder &k) {
+        Index number = k.block() * kElementThreads + k.thread(), line = number / (width - half),
               place = number % (width - half);
         k.onlyIf(number < k.size(0), [&] {
           Index row = line / heads, position = row % k.size(1), low = line * width + place, high = low + half;
@@ -69,7 +67,7 @@ void morph::ropeForm(DeviceFormCall &call) {
           k.onlyIf(k.integer(half) <= place, [&] { k.store(k.load(k.pointer(0), high), k.pointer(2), high); });
         });
       });
-  call.launch(kernel, {productOf({x.shape[0], x.shape[1]}, heads * (width - half), kThreads)}, kThreads,
+  call.launch(kernel, {productOf({x.shape[0], x.shape[1]}, heads * (width - half), kElementThreads)}, kElementThreads,
               {operandArgument(0), operandArgument(1), resultArgument(0),
                sizeArgument(productOf({x.shape[0], x.shape[1]}, heads * (width - half))),
                sizeArgument(productOf(x.shape[1]))});

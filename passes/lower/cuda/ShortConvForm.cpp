@@ -7,8 +7,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads;
-
 namespace {
 struct Convolution {
   /// `first`: the place of x among the operands.
@@ -52,8 +50,8 @@ void morph::short_convForm(DeviceFormCall &call) {
       });
 
   // The final state, which may be the state: a thread has a channel, and each row takes a later one.
-  std::string keep = call.define("state_" + conv.variant(), 3, 2, kThreads, [&](KernelBuilder &k) {
-    Index number = k.block() * kThreads + k.thread(), length = k.size(1);
+  std::string keep = call.define("state_" + conv.variant(), 3, 2, kElementThreads, [&](KernelBuilder &k) {
+    Index number = k.block() * kElementThreads + k.thread(), length = k.size(1);
     k.onlyIf(number < k.size(0), [&] {
       Index channel = number % channels, sequence = number / channels;
       k.loop(k.integer(0), k.integer(taps - 1), 1, [&](Index row) {
@@ -62,7 +60,7 @@ void morph::short_convForm(DeviceFormCall &call) {
       });
     });
   });
-  call.launch(keep, {productOf(conv.batch, channels, kThreads)}, kThreads,
+  call.launch(keep, {productOf(conv.batch, channels, kElementThreads)}, kElementThreads,
               {operandArgument(0), operandArgument(2), resultArgument(1), sizeArgument(productOf(conv.batch, channels)),
                sizeArgument(productOf(conv.length))});
 }
@@ -84,10 +82,10 @@ void morph::short_conv_gradForm(DeviceFormCall &call) {
               });
 
   // The weight's gradient: a block sums a tap of some channels over some positions, and then the parts are summed.
-  constexpr int64_t warp = 32, slots = kThreads / warp, positions = 256;
+  constexpr int64_t warp = 32, slots = kElementThreads / warp, positions = 256;
   plan::LaunchArgument parts =
       call.takeScratch(productOf({conv.batch, conv.length}, 1, positions, llvm::divideCeil(channels * taps, 64) * 256));
-  std::string sums = call.define("parts_" + conv.variant(), 4, 2, kThreads, [&](KernelBuilder &k) {
+  std::string sums = call.define("parts_" + conv.variant(), 4, 2, kElementThreads, [&](KernelBuilder &k) {
     Index lane = k.thread() % warp, slot = k.thread() / warp, channel = k.block(1) * warp + lane, tap = k.block(2);
     Index lines = k.size(0), length = k.size(1), begin = k.block() * positions;
     Index there = min(channel, k.integer(channels - 1));
@@ -103,7 +101,7 @@ void morph::short_conv_gradForm(DeviceFormCall &call) {
   call.launch(sums,
               {productOf({conv.batch, conv.length}, 1, positions),
                plan::constantFormula(llvm::divideCeil(channels, warp)), plan::constantFormula(taps)},
-              kThreads,
+              kElementThreads,
               {operandArgument(0), operandArgument(1), operandArgument(3), parts,
                sizeArgument(productOf({conv.batch, conv.length})), sizeArgument(productOf(conv.length))});
   call.launch(call.defineSumOfParts(channels * taps), {plan::constantFormula(llvm::divideCeil(channels * taps, 128))},

@@ -10,8 +10,6 @@
 using namespace mlir;
 using namespace morph;
 
-static constexpr int64_t kThreads = kElementThreads;
-
 static Scalar square(Scalar x) { return x * x; }
 
 /// Launches one block that gives a number, f64, which becomes element 0 of the last pointer.
@@ -19,13 +17,13 @@ static void launchOne(DeviceFormCall &call, const std::string &variant, std::vec
                       const std::vector<plan::SizeFormula> &sizes, llvm::function_ref<Scalar(KernelBuilder &)> build) {
   auto count = static_cast<unsigned>(pointers.size());
   std::string kernel =
-      call.define(variant, count, static_cast<unsigned>(sizes.size()), kThreads, [&](KernelBuilder &k) {
+      call.define(variant, count, static_cast<unsigned>(sizes.size()), kElementThreads, [&](KernelBuilder &k) {
         Scalar result = k.toSingle(build(k));
         k.onlyIf(k.thread() == 0, [&] { k.store(result, k.pointer(count - 1), k.integer(0)); });
       });
   for (const plan::SizeFormula &size : sizes)
     pointers.push_back(sizeArgument(size));
-  call.launch(kernel, {}, kThreads, std::move(pointers));
+  call.launch(kernel, {}, kElementThreads, std::move(pointers));
 }
 
 static Scalar sumOfParts(KernelBuilder &k, Value parts, Index count) {
@@ -107,15 +105,15 @@ void morph::weighted_meanForm(DeviceFormCall &call) {
 
 /// One block, because rows are few; a thread writes the rows that it alone reads after the sum.
 void morph::weighted_mean_gradForm(DeviceFormCall &call) {
-  std::string kernel = call.define("", /*pointers=*/3, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
+  std::string kernel = call.define("", /*pointers=*/3, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
     auto weight = [&](Index row) { return k.load(k.pointer(1), row); };
     Scalar sum = blockSumInDouble(k, k.size(0), weight);
     Scalar factor = k.toDouble(k.load(k.pointer(0), k.integer(0))) / sum;
-    k.loop(k.thread(), k.size(0), kThreads,
+    k.loop(k.thread(), k.size(0), kElementThreads,
            [&](Index row) { k.store(k.toSingle(k.toDouble(weight(row)) * factor), k.pointer(2), row); });
   });
   call.launch(
-      kernel, {}, kThreads,
+      kernel, {}, kElementThreads,
       {operandArgument(0), operandArgument(1), resultArgument(0), sizeArgument(elementsOf(call.operandType(1)))});
 }
 
@@ -146,8 +144,8 @@ static void launchRowSum(DeviceFormCall &call, size_t leading, bool isMean) {
   // At least the parts times the width, which no term says.
   plan::LaunchArgument parts =
       call.takeScratch(sumOf(productOf(shape, 1, plan::kRowBlock, 4), productOf(widthDims, 1, 1, 4)));
-  std::string kernel = call.define("parts", /*pointers=*/2, /*sizes=*/2, kThreads, [&](KernelBuilder &k) {
-    Index element = k.block(1) * kThreads + k.thread(), row = k.block() * plan::kRowBlock;
+  std::string kernel = call.define("parts", /*pointers=*/2, /*sizes=*/2, kElementThreads, [&](KernelBuilder &k) {
+    Index element = k.block(1) * kElementThreads + k.thread(), row = k.block() * plan::kRowBlock;
     k.onlyIf(element < k.size(1), [&] {
       auto sum =
           k.loop(row, min(row + plan::kRowBlock, k.size(0)), 1, {k.number(0)}, [&](Index row, ArrayRef<Scalar> before) {
@@ -156,8 +154,8 @@ static void launchRowSum(DeviceFormCall &call, size_t leading, bool isMean) {
       k.store(sum[0], k.pointer(1), k.block() * k.size(1) + element);
     });
   });
-  call.launch(kernel, {productOf(rowDims, 1, plan::kRowBlock), productOf(widthDims, 1, kThreads)}, kThreads,
-              {operandArgument(0), parts, sizeArgument(rows), sizeArgument(width)});
+  call.launch(kernel, {productOf(rowDims, 1, plan::kRowBlock), productOf(widthDims, 1, kElementThreads)},
+              kElementThreads, {operandArgument(0), parts, sizeArgument(rows), sizeArgument(width)});
   forElements(call, "", {parts, resultArgument(0)}, {rows}, [&](KernelBuilder &k, Index element) {
     Index rows = k.size(1);
     auto sum = k.loop(k.integer(0), (rows + (plan::kRowBlock - 1)) / plan::kRowBlock, 1, {k.toDouble(k.number(0))},
@@ -179,23 +177,24 @@ void morph::position_meanForm(DeviceFormCall &call) { launchRowSum(call, 2, /*is
 
 /// A warp a line.
 void morph::sum_lastForm(DeviceFormCall &call) {
-  constexpr int64_t warp = 32, lines = kThreads / warp;
+  constexpr int64_t warp = 32, lines = kElementThreads / warp;
   ArrayRef<plan::Dim> shape(call.operandType(0).shape);
   int64_t width = staticSize(call.operandType(0), shape.size() - 1), lanes = lanesOf(width);
-  std::string kernel = call.define(std::to_string(width), /*pointers=*/2, /*sizes=*/1, kThreads, [&](KernelBuilder &k) {
-    Index line = k.block() * lines + k.thread() / warp, lane = k.thread() % warp;
-    k.onlyIf(line < k.size(0), [&] {
-      auto sums = k.loop(lane * lanes, k.integer(width), warp * lanes, {k.number(0)},
-                         [&](Index place, ArrayRef<Scalar> before) {
-                           Scalar sum = before[0];
-                           for (Scalar x : k.loadVector(k.pointer(0), line * width + place, lanes))
-                             sum = sum + x;
-                           return KernelBuilder::Carried{sum};
-                         });
-      Scalar sum = k.laneSum(sums[0], warp);
-      k.onlyIf(lane == 0, [&] { k.store(sum, k.pointer(1), line); });
-    });
-  });
-  call.launch(kernel, {productOf(shape.drop_back(), 1, lines)}, kThreads,
+  std::string kernel =
+      call.define(std::to_string(width), /*pointers=*/2, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
+        Index line = k.block() * lines + k.thread() / warp, lane = k.thread() % warp;
+        k.onlyIf(line < k.size(0), [&] {
+          auto sums = k.loop(lane * lanes, k.integer(width), warp * lanes, {k.number(0)},
+                             [&](Index place, ArrayRef<Scalar> before) {
+                               Scalar sum = before[0];
+                               for (Scalar x : k.loadVector(k.pointer(0), line * width + place, lanes))
+                                 sum = sum + x;
+                               return KernelBuilder::Carried{sum};
+                             });
+          Scalar sum = k.laneSum(sums[0], warp);
+          k.onlyIf(lane == 0, [&] { k.store(sum, k.pointer(1), line); });
+        });
+      });
+  call.launch(kernel, {productOf(shape.drop_back(), 1, lines)}, kElementThreads,
               {operandArgument(0), resultArgument(0), sizeArgument(productOf(shape.drop_back()))});
 }

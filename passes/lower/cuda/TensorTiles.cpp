@@ -9,7 +9,7 @@ using namespace mlir;
 using namespace morph;
 
 /// Elements of 16 bytes, which a thread copies and which a row of an 8 x 8 matrix has.
-static constexpr int64_t kVector = 8;
+static constexpr int64_t kHalfVector = 8;
 
 //===----------------------------------------------------------------------===//
 // Instructions
@@ -30,7 +30,7 @@ void morph::copyAsync(KernelBuilder &k, Value shared, Index element, Value globa
   auto number = [&](int32_t bytes) -> Value {
     return k.builder.create<arith::ConstantOp>(k.location, k.builder.getI32IntegerAttr(bytes));
   };
-  Value bytes = number(2 * kVector);
+  Value bytes = number(2 * kHalfVector);
   if (isThere)
     bytes = k.builder.create<arith::SelectOp>(k.location, isThere, bytes, number(0));
   callIntrinsic(k, "llvm.nvvm.cp.async.cg.shared.global.16.s", {},
@@ -106,7 +106,7 @@ void TensorTiles::copy(const HalfTile &tile, Value to, Value from, int64_t width
   auto isSeen = [&](Value isThere, Index row, Index column) {
     return triangleSide == 0 ? isThere : k.both(isThere, column / triangleSide <= row / triangleSide);
   };
-  if (width % kVector != 0) {
+  if (width % kHalfVector != 0) {
     k.loop(k.thread(), k.integer(tile.rows * tile.columns), threads, [&](Index number) {
       Index row = number / tile.columns, column = number % tile.columns;
       auto [element, isThere] = place(row);
@@ -119,8 +119,8 @@ void TensorTiles::copy(const HalfTile &tile, Value to, Value from, int64_t width
     });
     return;
   }
-  const int64_t vectors = tile.columns / kVector, rows = threads / vectors;
-  Index first = k.thread() / vectors, column = k.thread() % vectors * kVector;
+  const int64_t vectors = tile.columns / kHalfVector, rows = threads / vectors;
+  Index first = k.thread() / vectors, column = k.thread() % vectors * kHalfVector;
   for (int64_t done = 0; done < tile.rows; done += rows) {
     Index row = first + done;
     auto copyOne = [&] {

@@ -19,7 +19,7 @@ constexpr double kWaitClocks = 600;
 /// (tools/python/bench).
 constexpr double kCacheSpeed = 2.5, kMemoryShare = .78;
 constexpr double kElementsAClock = 8, kSharedBytesAClock = 128, kSchedulers = 4;
-constexpr int64_t kMostWarps = 64, kMostBlocks = 32, kRegisters = 65536, kWarp = 32;
+constexpr int64_t kMostWarps = 64, kMostBlocks = 32, kRegisters = 65536, kWarpThreads = 32;
 /// Of a thread. A kernel that has all of them spills with other heads, windows or paddings than the table's.
 constexpr int64_t kMostRegisters = 255;
 /// Registers of a warp are handed out by as many, and the system has as much shared memory of each block.
@@ -87,7 +87,7 @@ int64_t TileCosts::resident(llvm::StringRef kind, int64_t width, const KernelTil
   const TileAnswer *answer = findAnswer(target, kind, width, tile);
   if (!answer || answer->spilledBytes > 0 || answer->registers == kMostRegisters || blockBytes > kBlockSharedBytes)
     return 0;
-  const int64_t registers = (answer->registers * kWarp + kRegisterUnit - 1) / kRegisterUnit * kRegisterUnit;
+  const int64_t registers = (answer->registers * kWarpThreads + kRegisterUnit - 1) / kRegisterUnit * kRegisterUnit;
   return std::min({kMostWarps / tile.warps, kMostBlocks, kRegisters / (registers * tile.warps),
                    static_cast<int64_t>(sharedBytes) / (blockBytes + kSystemBytes)});
 }

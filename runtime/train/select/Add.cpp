@@ -9,6 +9,6 @@ static StatusOr<Selection> selectAdd(SelectorContext &context) {
   return selectByAdding(context, ScoredData::Tasks, "select (add)");
 }
 
-static const SelectorRegistration registration("add", selectAdd);
+static const SelectorRegistration addRegistration("add", selectAdd);
 
 } // namespace morph

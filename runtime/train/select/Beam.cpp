@@ -13,6 +13,6 @@ static StatusOr<Selection> selectBeam(SelectorContext &context) {
   return growChoices(context, GrowthFrom::Linear, width, "select (beam)");
 }
 
-static const SelectorRegistration registration("beam", selectBeam);
+static const SelectorRegistration beamRegistration("beam", selectBeam);
 
 } // namespace morph

@@ -38,7 +38,7 @@ static int64_t firstDifference(const Choice &a, const Choice &b) {
 }
 
 /// The layer that an output of `score` goes into; -1 where it is no such output.
-static int64_t layerOf(const std::string &output) {
+static int64_t layerOfOutput(const std::string &output) {
   const std::string prefix = "stream.";
   return output.rfind(prefix, 0) == 0 ? std::strtoll(output.c_str() + prefix.size(), nullptr, 10) : -1;
 }
@@ -47,7 +47,7 @@ NamedTensors JudgedBatch::streamsBelow(const Choice &next) const {
   NamedTensors given;
   const int64_t changed = firstDifference(choice, next);
   for (const auto &[name, stream] : streams)
-    if (layerOf(name) <= changed)
+    if (layerOfOutput(name) <= changed)
       given[name] = stream;
   return given;
 }
@@ -56,16 +56,16 @@ void JudgedBatch::keepStreams(const Choice &next, const NamedTensors &outputs, i
   const int64_t changed = firstDifference(choice, next);
   int64_t bytes = 0;
   for (const auto &[name, tensor] : outputs)
-    bytes += layerOf(name) < 0 ? 0 : static_cast<int64_t>(tensor.nbytes());
+    bytes += layerOfOutput(name) < 0 ? 0 : static_cast<int64_t>(tensor.nbytes());
   if (bytes > mostBytes)
     return;
   for (const auto &[name, tensor] : outputs) {
-    if (layerOf(name) < 0)
+    if (layerOfOutput(name) < 0)
       continue;
     at::Tensor &stream = streams[name];
     if (!stream.defined())
       stream = tensor.clone();
-    else if (layerOf(name) > changed)
+    else if (layerOfOutput(name) > changed)
       stream.copy_(tensor);
   }
   choice = next;

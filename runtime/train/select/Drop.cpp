@@ -32,6 +32,6 @@ static StatusOr<Selection> selectDrop(SelectorContext &context) {
   return selection;
 }
 
-static const SelectorRegistration registration("drop", selectDrop);
+static const SelectorRegistration dropRegistration("drop", selectDrop);
 
 } // namespace morph

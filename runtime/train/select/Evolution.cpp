@@ -54,6 +54,6 @@ static StatusOr<Selection> selectEvolution(SelectorContext &context) {
       });
 }
 
-static const SelectorRegistration registration("evolution", selectEvolution);
+static const SelectorRegistration evolutionRegistration("evolution", selectEvolution);
 
 } // namespace morph

@@ -49,6 +49,6 @@ static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
   return selection;
 }
 
-static const SelectorRegistration registration("exhaustive", selectExhaustive);
+static const SelectorRegistration exhaustiveRegistration("exhaustive", selectExhaustive);
 
 } // namespace morph

@@ -52,6 +52,6 @@ static StatusOr<Selection> selectFixed(SelectorContext &context) {
   return selectionOfChoice(space, std::move(choice));
 }
 
-static const SelectorRegistration registration("fixed", selectFixed);
+static const SelectorRegistration fixedRegistration("fixed", selectFixed);
 
 } // namespace morph

@@ -269,6 +269,6 @@ static StatusOr<Selection> selectGates(SelectorContext &context) {
   return GateSelector(context.stage, context.space).run();
 }
 
-static const SelectorRegistration registration("gates", selectGates);
+static const SelectorRegistration gatesRegistration("gates", selectGates);
 
 } // namespace morph

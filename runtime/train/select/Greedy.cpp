@@ -11,6 +11,6 @@ static StatusOr<Selection> selectGreedy(SelectorContext &context) {
                      "select (greedy)");
 }
 
-static const SelectorRegistration registration("greedy", selectGreedy);
+static const SelectorRegistration greedyRegistration("greedy", selectGreedy);
 
 } // namespace morph

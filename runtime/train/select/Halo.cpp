@@ -96,6 +96,6 @@ static StatusOr<Selection> selectHalo(SelectorContext &context) {
   return selection;
 }
 
-static const SelectorRegistration registration("halo", selectHalo);
+static const SelectorRegistration haloRegistration("halo", selectHalo);
 
 } // namespace morph

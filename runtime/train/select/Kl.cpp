@@ -47,6 +47,6 @@ static StatusOr<Selection> selectKl(SelectorContext &context) {
   return selectByAdding(context, ScoredData::Text, "select (kl)");
 }
 
-static const SelectorRegistration registration("kl", selectKl);
+static const SelectorRegistration klRegistration("kl", selectKl);
 
 } // namespace morph

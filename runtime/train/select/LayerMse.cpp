@@ -58,6 +58,6 @@ static StatusOr<Selection> selectLayerMse(SelectorContext &selector) {
   return selection;
 }
 
-static const SelectorRegistration registration("layer_mse", selectLayerMse);
+static const SelectorRegistration layerMseRegistration("layer_mse", selectLayerMse);
 
 } // namespace morph

@@ -22,6 +22,6 @@ static StatusOr<Selection> selectRandom(SelectorContext &context) {
   return selection;
 }
 
-static const SelectorRegistration registration("random", selectRandom);
+static const SelectorRegistration randomRegistration("random", selectRandom);
 
 } // namespace morph

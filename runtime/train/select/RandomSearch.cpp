@@ -16,6 +16,6 @@ static StatusOr<Selection> selectRandomSearch(SelectorContext &context) {
   });
 }
 
-static const SelectorRegistration registration("random_search", selectRandomSearch);
+static const SelectorRegistration randomSearchRegistration("random_search", selectRandomSearch);
 
 } // namespace morph

@@ -58,6 +58,6 @@ static StatusOr<Selection> selectUniform(SelectorContext &context) {
   return selectionOfScores(space, std::move(scores));
 }
 
-static const SelectorRegistration registration("uniform", selectUniform);
+static const SelectorRegistration uniformRegistration("uniform", selectUniform);
 
 } // namespace morph

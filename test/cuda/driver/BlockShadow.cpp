@@ -2,13 +2,26 @@
 #include "test/cuda/driver/BlockShadow.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 namespace morph::standin {
 
+bool BlockShadow::Cell::operator==(const Cell &other) const {
+  static_assert(std::has_unique_object_representations_v<Cell> && sizeof(Cell) % 8 == 0);
+  uint64_t ours[sizeof(Cell) / 8], theirs[sizeof(Cell) / 8], difference = 0;
+  std::memcpy(ours, this, sizeof(Cell));
+  std::memcpy(theirs, &other, sizeof(Cell));
+  for (size_t i = 0; i < sizeof(Cell) / 8; ++i)
+    difference |= ours[i] ^ theirs[i];
+  return difference == 0;
+}
+
 void BlockShadow::begin(uint32_t threads, uint32_t bytes) {
   // Times go on from block to block: what is older than the block's beginning is as if it had never been.
-  if (cells.size() < bytes || next > (1u << 30)) {
-    cells.assign(std::max<size_t>(bytes, cells.size()), {});
+  const size_t count = (bytes + kGranule - 1) / kGranule;
+  if (cells.size() < count || next > (1u << 30)) {
+    cells.assign(std::max(count, cells.size()), {});
     std::fill(lineCells.begin(), lineCells.end(), Cell());
     next = 1;
   }
@@ -18,15 +31,15 @@ void BlockShadow::begin(uint32_t threads, uint32_t bytes) {
     std::fill(lines.begin(), lines.end(), Line());
     block = 1;
   }
-  uint32_t count = (threads + 31) / 32;
-  warps.resize(count);
+  const uint32_t warpCount = (threads + 31) / 32;
+  warps.resize(warpCount);
   for (Warp &warp : warps) {
     warp.time = base;
     warp.floor = base - 1;
-    warp.known.assign(count, base - 1);
+    warp.known.assign(warpCount, base - 1);
     warp.lanes.clear();
   }
-  laneTimes.assign(count * 32, base);
+  laneTimes.assign(warpCount * 32, base);
   next = base + 1;
 }
 
@@ -70,86 +83,89 @@ BlockShadow::Cell *BlockShadow::globalCells(uint64_t address) {
   return &lineCells[lines[place].cells + address % kLineBytes / kGranule];
 }
 
-BlockShadow::Found BlockShadow::look(uint32_t thread, Cell *cells, uint32_t count, bool mayBeUnwritten) {
-  for (uint32_t i = 0; i < count; ++i) {
+BlockShadow::Found BlockShadow::look(uint32_t thread, Cell *cells, uint32_t bytes, bool mayBeUnwritten) {
+  Cell before, after;
+  for (uint32_t i = 0; i < bytes / kGranule; ++i) {
     Cell &cell = cells[i];
+    // Cells of a word have mostly been treated alike.
+    if (i > 0 && cell == before) {
+      cell = after;
+      continue;
+    }
+    before = cell;
     if (!isCurrent(cell.writer)) {
       if (!mayBeUnwritten)
-        return {Finding::Uninitialised, 0, 0, i};
+        return {Finding::Uninitialised, 0, 0, i * kGranule};
     } else {
       if (cell.isInFlight)
-        return {Finding::InFlight, cell.writer.thread, cell.site, i};
+        return {Finding::InFlight, cell.writer.thread, cell.site, i * kGranule};
       if (!isOrdered(cell.writer, thread))
-        return {Finding::WriteRead, cell.writer.thread, cell.site, i};
+        return {Finding::WriteRead, cell.writer.thread, cell.site, i * kGranule};
     }
     if (!isCurrent(cell.readers[0]) || isOrdered(cell.readers[0], thread))
       cell.readers[0] = now(thread);
     else
       cell.readers[1] = now(thread);
+    after = cell;
   }
   return {};
 }
 
-BlockShadow::Found BlockShadow::change(uint32_t thread, uint32_t site, Cell *cells, uint32_t count, bool isAtomic,
+BlockShadow::Found BlockShadow::change(uint32_t thread, uint32_t site, Cell *cells, uint32_t bytes, bool isAtomic,
                                        bool isCopy, bool mayBeUnwritten) {
+  const uint32_t count = bytes / kGranule;
   for (uint32_t i = 0; i < count; ++i) {
-    Cell &cell = cells[i];
+    const Cell &cell = cells[i];
+    if (i > 0 && cell == cells[i - 1])
+      continue;
     if (isCurrent(cell.writer)) {
       if (cell.isInFlight)
-        return {Finding::InFlight, cell.writer.thread, cell.site, i};
+        return {Finding::InFlight, cell.writer.thread, cell.site, i * kGranule};
       if (!isOrdered(cell.writer, thread) && !(isAtomic && cell.isAtomic))
-        return {Finding::WriteWrite, cell.writer.thread, cell.site, i};
+        return {Finding::WriteWrite, cell.writer.thread, cell.site, i * kGranule};
     } else if (isAtomic && !mayBeUnwritten) {
-      return {Finding::Uninitialised, 0, 0, i};
+      return {Finding::Uninitialised, 0, 0, i * kGranule};
     }
     for (const Stamp &reader : cell.readers)
       if (isCurrent(reader) && !isOrdered(reader, thread))
-        return {Finding::ReadWrite, reader.thread, 0, i};
+        return {Finding::ReadWrite, reader.thread, 0, i * kGranule};
   }
-  for (uint32_t i = 0; i < count; ++i) {
-    Cell &cell = cells[i];
-    cell.writer = now(thread);
-    cell.site = uint16_t(std::min(site, 0xffffu));
-    cell.isInFlight = isCopy;
-    cell.isAtomic = isAtomic;
-    cell.readers[0] = cell.readers[1] = {};
-  }
+  Cell after;
+  after.writer = now(thread);
+  after.site = uint16_t(std::min(site, 0xffffu));
+  after.isInFlight = isCopy;
+  after.isAtomic = isAtomic;
+  std::fill_n(cells, count, after);
   return {};
 }
 
 BlockShadow::Found BlockShadow::read(uint32_t thread, uint32_t, uint32_t address, uint32_t bytes) {
-  return look(thread, &cells[address], bytes, /*mayBeUnwritten=*/false);
+  return look(thread, &cells[address / kGranule], bytes, /*mayBeUnwritten=*/false);
 }
 
 BlockShadow::Found BlockShadow::write(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes, bool isAtomic) {
-  return change(thread, site, &cells[address], bytes, isAtomic, /*isCopy=*/false, /*mayBeUnwritten=*/false);
+  return change(thread, site, &cells[address / kGranule], bytes, isAtomic, /*isCopy=*/false, /*mayBeUnwritten=*/false);
 }
 
 BlockShadow::Found BlockShadow::readGlobal(uint32_t thread, uint32_t, uint64_t address, uint32_t bytes) {
-  if (bytes < kGranule)
-    return {};
-  Found found = look(thread, globalCells(address), uint32_t(bytes / kGranule), /*mayBeUnwritten=*/true);
-  found.offset *= kGranule;
-  return found;
+  return bytes < kGranule ? Found() : look(thread, globalCells(address), bytes, /*mayBeUnwritten=*/true);
 }
 
 BlockShadow::Found BlockShadow::writeGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes,
                                             bool isAtomic) {
-  if (bytes < kGranule)
-    return {};
-  Found found = change(thread, site, globalCells(address), uint32_t(bytes / kGranule), isAtomic, /*isCopy=*/false,
-                       /*mayBeUnwritten=*/true);
-  found.offset *= kGranule;
-  return found;
+  return bytes < kGranule ? Found()
+                          : change(thread, site, globalCells(address), bytes, isAtomic, /*isCopy=*/false,
+                                   /*mayBeUnwritten=*/true);
 }
 
 BlockShadow::Found BlockShadow::beginCopy(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes) {
-  return change(thread, site, &cells[address], bytes, /*isAtomic=*/false, /*isCopy=*/true, /*mayBeUnwritten=*/false);
+  return change(thread, site, &cells[address / kGranule], bytes, /*isAtomic=*/false, /*isCopy=*/true,
+                /*mayBeUnwritten=*/false);
 }
 
 void BlockShadow::endCopy(uint32_t thread, uint32_t address, uint32_t bytes) {
-  for (uint32_t i = 0; i < bytes; ++i) {
-    Cell &cell = cells[address + i];
+  for (uint32_t i = 0; i < bytes / kGranule; ++i) {
+    Cell &cell = cells[address / kGranule + i];
     if (cell.isInFlight && cell.writer.thread == thread) {
       cell.isInFlight = false;
       cell.writer = now(thread);

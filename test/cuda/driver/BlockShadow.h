@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is known of every byte of a block's shared memory, and of every two bytes of device memory that it touches:
-// which of its threads wrote and read it last, and what has ordered that before others. Orders come from barriers of
-// the block (warps learn of each other) and of a warp (lanes learn of each other); shuffles and votes order nothing, as
-// PTX has it.
+// What is known of every two bytes of a block's shared memory, and of device memory that it touches: which of its
+// threads wrote and read it last, and what has ordered that before others. Orders come from barriers of the block
+// (warps learn of each other) and of a warp (lanes learn of each other); shuffles and votes order nothing, as PTX has
+// it.
 
 #ifndef MORPH_TEST_CUDA_DRIVER_BLOCKSHADOW_H
 #define MORPH_TEST_CUDA_DRIVER_BLOCKSHADOW_H
@@ -26,10 +26,9 @@ public:
   /// Begins a block of `threads` with `bytes` of shared memory.
   void begin(uint32_t threads, uint32_t bytes);
 
+  /// Of bytes that are aligned to their number, at most 16; single bytes are left alone, as by GlobalShadow.
   Found read(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes);
   Found write(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes, bool isAtomic);
-  /// The same of device memory, at most 16 bytes that are aligned to their number; single bytes are left alone, as by
-  /// GlobalShadow.
   Found readGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes);
   Found writeGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes, bool isAtomic);
   /// A copy on its way: nobody may touch the bytes until it has landed.
@@ -44,13 +43,14 @@ public:
 private:
   /// A time at which a thread did something: the warp's count of barriers of the block, the lane's of all barriers.
   struct Stamp {
-    uint32_t warpTime = 0, laneTime = 0;
-    uint16_t thread = 0;
+    uint32_t warpTime = 0, laneTime = 0, thread = 0;
   };
   struct Cell {
     Stamp writer, readers[2]; ///< Of readers the first one since the write that is not ordered, and the last.
     uint16_t site = 0;
     bool isInFlight = false, isAtomic = false;
+
+    bool operator==(const Cell &other) const;
   };
   struct Warp {
     uint32_t time = 0;
@@ -58,7 +58,7 @@ private:
     std::vector<uint32_t> known; ///< Times of other warps.
     std::vector<uint32_t> lanes; ///< 32 x 32: what a lane knows of others; empty until a part of the warp joins.
   };
-  Stamp now(uint32_t thread) const { return {warps[thread / 32].time, laneTimes[thread], uint16_t(thread)}; }
+  Stamp now(uint32_t thread) const { return {warps[thread / 32].time, laneTimes[thread], thread}; }
   /// The cells of 16 bytes of device memory follow each other. A table of those that the block has touched, by hashes:
   /// few beside all memory.
   struct Line {
@@ -66,13 +66,14 @@ private:
     uint32_t block = 0;  ///< In whose time it was touched; 0: never.
     uint32_t cells = 0;  ///< Where they begin.
   };
-  static constexpr uint64_t kLineBytes = 16, kGranule = 2;
+  static constexpr uint64_t kLineBytes = 16;
+  static constexpr uint32_t kGranule = 2;
   Cell *globalCells(uint64_t address);
 
   bool isCurrent(const Stamp &stamp) const { return stamp.warpTime >= base; }
   bool isOrdered(const Stamp &before, uint32_t thread) const;
-  Found look(uint32_t thread, Cell *cells, uint32_t count, bool mayBeUnwritten);
-  Found change(uint32_t thread, uint32_t site, Cell *cells, uint32_t count, bool isAtomic, bool isCopy,
+  Found look(uint32_t thread, Cell *cells, uint32_t bytes, bool mayBeUnwritten);
+  Found change(uint32_t thread, uint32_t site, Cell *cells, uint32_t bytes, bool isAtomic, bool isCopy,
                bool mayBeUnwritten);
 
   uint32_t base = 1, next = 1;

@@ -50,12 +50,14 @@ void SiteCounts::add(const WarpRequest &request) {
   unsigned lanes = request.bytes > 8 ? 8 : request.bytes > 4 ? 16 : 32;
   ++sharedRequests;
   for (unsigned part = 0; part < 32; part += lanes) {
-    uint64_t words[32][32];
+    uint32_t words[32][32];
     unsigned used[32] = {}, most = 0;
     for (unsigned lane = part; lane < part + lanes; ++lane) {
       if (!(request.mask >> lane & 1))
         continue;
-      for (uint64_t word = request.address[lane] / 4; word <= (request.address[lane] + request.bytes - 1) / 4; ++word) {
+      for (uint32_t word = uint32_t(request.address[lane] / 4),
+                    last = uint32_t((request.address[lane] + request.bytes - 1) / 4);
+           word <= last; ++word) {
         unsigned bank = word % 32;
         if (std::find(words[bank], words[bank] + used[bank], word) == words[bank] + used[bank] && used[bank] < 32)
           words[bank][used[bank]++] = word;

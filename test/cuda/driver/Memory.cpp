@@ -14,7 +14,7 @@ constexpr uint64_t kPage = 4096;
 /// Larger memory is not filled: that would touch all its pages.
 constexpr uint64_t kMostFilled = uint64_t(256) << 20;
 
-uint64_t alignUp(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
+uint64_t roundUp(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
 
 uint64_t reserveSpan(uint64_t bytes, int protection) {
   void *address = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -55,7 +55,7 @@ LiveRanges LiveRanges::within(std::vector<Span> spans) const {
 
 Memory::Memory(uint64_t total, bool isFilled) : total_(total), isFilled(isFilled) {
   // Twice the device, so that addresses return late: what is freed and used again is seen.
-  span_ = alignUp(2 * total, kPage) + (uint64_t(1) << 30);
+  span_ = roundUp(2 * total, kPage) + (uint64_t(1) << 30);
   device = reserveSpan(span_, PROT_NONE);
   host = reserveSpan(span_, PROT_READ | PROT_WRITE);
   if (!device || !host) {
@@ -78,17 +78,17 @@ void Memory::fill(uint64_t begin, uint64_t bytes) {
 }
 
 uint64_t Memory::reserve(uint64_t bytes) {
-  uint64_t room = alignUp(bytes, 512);
+  uint64_t room = roundUp(bytes, 512);
   if (bytes == 0 || bytes > total_ || room > total_ - used_)
     return 0;
   // At least a page between allocations; the next place, and from the beginning again behind the last.
-  uint64_t need = alignUp(bytes, kPage) + kPage;
+  uint64_t need = roundUp(bytes, kPage) + kPage;
   for (int pass = 0; pass < 2; ++pass) {
     uint64_t at = pass == 0 ? next : device;
     for (auto after = allocations.lower_bound(at);; ++after) {
       if (after != allocations.begin()) {
         auto before = std::prev(after);
-        at = std::max(at, alignUp(before->first + before->second.bytes, kPage) + kPage);
+        at = std::max(at, roundUp(before->first + before->second.bytes, kPage) + kPage);
       }
       uint64_t end = after == allocations.end() ? device + span_ : after->first;
       if (at + need <= end) {
@@ -120,8 +120,8 @@ bool Memory::release(uint64_t address) {
   if (found == allocations.end())
     return false;
   uint64_t bytes = found->second.bytes;
-  madvise(hostAddress(address), alignUp(bytes, kPage), MADV_DONTNEED);
-  used_ -= alignUp(bytes, 512);
+  madvise(hostAddress(address), roundUp(bytes, kPage), MADV_DONTNEED);
+  used_ -= roundUp(bytes, 512);
   if (freed.size() > 4096)
     freed.clear();
   freed[address] = address + bytes;
