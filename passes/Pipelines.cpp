@@ -23,10 +23,6 @@ static constexpr StringRef kTraining[] = {"align", "gates", "distill", "finetune
 
 ArrayRef<StringRef> programNames() { return kPrograms; }
 
-static llvm::Error makeError(const Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
-}
-
 namespace {
 
 /// One key of program options: which programs have it, what its values are, and how one is read; false where it is
@@ -127,7 +123,8 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
        }},
   };
   if (!llvm::is_contained(kPrograms, program))
-    return makeError("unknown program '" + program + "', expected one of " + llvm::join(programNames(), ", "));
+    return llvm::createStringError("unknown program '" + program + "', expected one of " +
+                                   llvm::join(programNames(), ", "));
   ProgramOptions options;
   options.program = program.str();
   SmallVector<StringRef> entries;
@@ -137,14 +134,15 @@ llvm::Expected<ProgramOptions> parseProgramOptions(StringRef program, StringRef 
     std::tie(key, value) = entry.trim().split('=');
     const OptionRule *rule = llvm::find_if(rules, [&](const OptionRule &rule) { return rule.key == key; });
     if (rule == std::end(rules) || !llvm::is_contained(rule->programs, program))
-      return makeError("program '" + program + "' has no option '" + key + "'");
+      return llvm::createStringError("program '" + program + "' has no option '" + key + "'");
     if (!rule->read(options, value))
-      return makeError("option '" + key + "' of program '" + program + "' is '" + value + "', expected " +
-                       rule->expected);
+      return llvm::createStringError("option '" + key + "' of program '" + program + "' is '" + value + "', expected " +
+                                     rule->expected);
   }
   if (options.target == "local" && options.loss != "layers")
-    return makeError("option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is '" +
-                     options.loss + "'");
+    return llvm::createStringError(
+        "option 'target' of program 'gates' can be 'local' only where 'loss' is 'layers', but it is '" + options.loss +
+        "'");
   return options;
 }
 

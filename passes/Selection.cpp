@@ -25,19 +25,15 @@ namespace morph {
 static constexpr int64_t kSelectionVersion = 1;
 static constexpr size_t kMaxNameBytes = 100;
 
-static llvm::Error makeSelectionError(const Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
-}
-
 Expected<SmallVector<int64_t>> checkLayers(ArrayRef<int64_t> list, int64_t layers, const Twine &what) {
   SmallVector<int64_t> sorted(list);
   llvm::sort(sorted);
   for (int64_t layer : sorted)
     if (layer < 0 || layer >= layers)
-      return makeSelectionError(what + " names layer " + Twine(layer) + ", but the model has layers 0 to " +
-                                Twine(layers - 1));
+      return llvm::createStringError(what + " names layer " + Twine(layer) + ", but the model has layers 0 to " +
+                                     Twine(layers - 1));
   if (auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-    return makeSelectionError(what + " names layer " + Twine(*twice) + " twice");
+    return llvm::createStringError(what + " names layer " + Twine(*twice) + " twice");
   return sorted;
 }
 
@@ -86,7 +82,7 @@ private:
   llvm::Error fail(StringRef key, const Twine &message) {
     StringRef name = findJsonName(text, key);
     size_t offset = name.empty() ? 0 : name.data() - text.data();
-    return makeSelectionError("selection file " + printPlace(path, text, offset) + ": " + message);
+    return llvm::createStringError("selection file " + printPlace(path, text, offset) + ": " + message);
   }
 
   /// Keys that may be absent, but must have the expected value if not.
@@ -225,15 +221,15 @@ private:
 Expected<SelectionFile> readSelectionFile(StringRef path, int64_t layers) {
   Expected<std::unique_ptr<llvm::MemoryBuffer>> buffer = readTextFile(path, kMaxJsonBytes);
   if (!buffer)
-    return makeSelectionError("cannot read selection file '" + path + "': " + llvm::toString(buffer.takeError()));
+    return llvm::createStringError("cannot read selection file '" + path + "': " + llvm::toString(buffer.takeError()));
   StringRef text = (*buffer)->getBuffer();
   JsonError error;
   std::optional<llvm::json::Value> value = parseJson(text, error);
   if (!value)
-    return makeSelectionError("selection file " + printPlace(path, text, error.offset) + ": " + error.message);
+    return llvm::createStringError("selection file " + printPlace(path, text, error.offset) + ": " + error.message);
   const llvm::json::Object *object = value->getAsObject();
   if (!object)
-    return makeSelectionError("selection file '" + path + "' is not a JSON object");
+    return llvm::createStringError("selection file '" + path + "' is not a JSON object");
   return Reader(path, text, layers, *object).read();
 }
 

@@ -28,7 +28,7 @@ def read_allowed(path):
     return rows
 
 
-GTEST_SKIPPED = re.compile(r"^\[ RUN      \] (\S+)\n((?:(?!^\[ ).*\n)*)^\[  SKIPPED \] \1", re.MULTILINE)
+GTEST_SKIPPED = re.compile(r"^\[ RUN      \] (\S+)\n((?:.*\n)*?)\[  SKIPPED \] \1 \(", re.MULTILINE)
 
 
 def skipped(case):

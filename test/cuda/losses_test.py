@@ -36,11 +36,11 @@ class LossesTest(ProgramCase):
                 # A row far from zero.
                 x[4] += 1000
                 self.compare(text, {"x": x, "y": x + 2 * torch.randn(5, vocabulary), "t": t, "d": torch.randn(5)},
-                             tolerance=2e-6)
+                             tolerance=2e-6, precision="f64")
 
     def test_reverse_kl(self):
-        # Its gradient is what is left of logarithms as large as the divergence. A logarithm of a sum is 8: rounded to half
-        # an ulp on either side, it is 2e-6 of a divergence of a half.
+        # Its gradient is what is left of logarithms as large as the divergence. In fp32 the
+        # CPU's logarithms are off by as much as is allowed here, on some processors.
         for vocabulary in (50, 2051, 4104):
             with self.subTest(vocabulary=vocabulary):
                 rows = f"tensor<?x{vocabulary}xf32>"
@@ -52,7 +52,8 @@ class LossesTest(ProgramCase):
   }}""")
                 torch.manual_seed(0)
                 x = torch.randn(5, vocabulary)
-                self.compare(text, {"x": x, "y": x + torch.randn(5, vocabulary), "d": torch.randn(5)}, tolerance=5e-6)
+                self.compare(text, {"x": x, "y": x + torch.randn(5, vocabulary), "d": torch.randn(5)},
+                             tolerance=2e-6, precision="f64")
 
     def test_scalars(self):
         # Sums of one part and of several, in vectors and not.

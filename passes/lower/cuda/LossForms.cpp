@@ -11,6 +11,15 @@ using namespace morph;
 
 namespace {
 
+/// log(sum(exp(x))) of a row in two parts: as one number it is rounded at the place of the row's largest element, and a
+/// divergence is a difference of such logarithms.
+struct LogSumExp {
+  Scalar greatest, rest;
+
+  /// The logarithm of the softmax of an element.
+  Scalar logOf(Scalar x) const { return x - greatest - rest; }
+};
+
 /// The block's row of a [N,V].
 struct LogitRow {
   LogitRow(KernelBuilder &k, Value pointer, int64_t width)
@@ -26,9 +35,9 @@ struct LogitRow {
   }
   KernelBuilder::Carried load(Index place) const { return k.loadVector(pointer, first + place, lanes); }
 
-  /// log(sum(exp(x))). The largest element that a thread has met is taken off as it goes; a row without a number that
-  /// is finite gives not a number, as does one with an infinity.
-  Scalar logSumExp() const {
+  /// The largest element that a thread has met is taken off as it goes; a row without a number that is finite gives not
+  /// a number, as does one with an infinity.
+  LogSumExp logSumExp() const {
     auto carried =
         over({k.number(-std::numeric_limits<float>::max()), k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
           KernelBuilder::Carried x = load(place);
@@ -41,7 +50,7 @@ struct LogitRow {
           return KernelBuilder::Carried{greatest, sum};
         });
     Scalar greatest = k.blockMax(carried[0]);
-    return greatest + log(k.blockSum(carried[1] * exp(carried[0] - greatest)));
+    return {greatest, log(k.blockSum(carried[1] * exp(carried[0] - greatest)))};
   }
 
   KernelBuilder &k;
@@ -64,10 +73,10 @@ void morph::token_nllForm(DeviceFormCall &call) {
   forRows(call, call.operandType(0), {operandArgument(0), operandArgument(1), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow logits(k, k.pointer(0), width);
-            Scalar sum = logits.logSumExp();
+            LogSumExp sum = logits.logSumExp();
             k.onlyIf(k.thread() == 0, [&] {
               Index target = k.loadInteger(k.pointer(1), k.block());
-              k.store(sum - k.load(logits.pointer, logits.first + target), k.pointer(2), k.block());
+              k.store(-sum.logOf(k.load(logits.pointer, logits.first + target)), k.pointer(2), k.block());
             });
           });
 }
@@ -76,13 +85,14 @@ void morph::token_nll_gradForm(DeviceFormCall &call) {
   forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow logits(k, k.pointer(1), width);
-            Scalar sum = logits.logSumExp(), dy = k.load(k.pointer(0), k.block());
+            LogSumExp sum = logits.logSumExp();
+            Scalar dy = k.load(k.pointer(0), k.block());
             Index target = k.loadInteger(k.pointer(2), k.block());
             // A thread writes what it alone reads: the result may lie where the logits do.
             logits.over([&](Index place) {
               KernelBuilder::Carried result;
               for (auto [lane, x] : llvm::enumerate(logits.load(place))) {
-                Scalar share = dy * exp(x - sum);
+                Scalar share = dy * exp(sum.logOf(x));
                 result.push_back(k.select(place + static_cast<int64_t>(lane) == target, share - dy, share));
               }
               k.storeVector(result, k.pointer(3), logits.first + place);
@@ -90,12 +100,13 @@ void morph::token_nll_gradForm(DeviceFormCall &call) {
           });
 }
 
-/// The sum over a row of p (log p - log q), p and q being the softmax of `from` and `to`, with their logSumExp.
-static Scalar divergenceOf(KernelBuilder &k, const LogitRow &from, Scalar fromSum, const LogitRow &to, Scalar toSum) {
+/// The sum over a row of p (log p - log q), p and q being the softmax of `from` and `to`.
+static Scalar divergenceOf(KernelBuilder &k, const LogitRow &from, const LogSumExp &fromSum, const LogitRow &to,
+                           const LogSumExp &toSum) {
   auto sums = from.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
     Scalar sum = before[0];
     for (auto [f, t] : llvm::zip_equal(from.load(place), to.load(place))) {
-      Scalar logP = f - fromSum, logQ = t - toSum;
+      Scalar logP = fromSum.logOf(f), logQ = toSum.logOf(t);
       sum = sum + exp(logP) * (logP - logQ);
     }
     return KernelBuilder::Carried{sum};
@@ -107,7 +118,7 @@ void morph::kl_divergenceForm(DeviceFormCall &call) {
   forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow teacher(k, k.pointer(0), width), student(k, k.pointer(1), width);
-            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            LogSumExp teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
             Scalar sum = divergenceOf(k, teacher, teacherSum, student, studentSum);
             k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(2), k.block()); });
           });
@@ -117,13 +128,13 @@ void morph::kl_divergence_gradForm(DeviceFormCall &call) {
   forRows(call, call.operandType(2), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow teacher(k, k.pointer(1), width), student(k, k.pointer(2), width);
-            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            LogSumExp teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
             Scalar dy = k.load(k.pointer(0), k.block());
             // A thread writes what it alone reads: the result may lie where the student's logits do.
             student.over([&](Index place) {
               KernelBuilder::Carried result;
               for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place)))
-                result.push_back(dy * (exp(s - studentSum) - exp(t - teacherSum)));
+                result.push_back(dy * (exp(studentSum.logOf(s)) - exp(teacherSum.logOf(t))));
               k.storeVector(result, k.pointer(3), student.first + place);
             });
           });
@@ -133,7 +144,7 @@ void morph::reverse_kl_divergenceForm(DeviceFormCall &call) {
   forRows(call, call.operandType(1), {operandArgument(0), operandArgument(1), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow teacher(k, k.pointer(0), width), student(k, k.pointer(1), width);
-            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            LogSumExp teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
             Scalar sum = divergenceOf(k, student, studentSum, teacher, teacherSum);
             k.onlyIf(k.thread() == 0, [&] { k.store(sum, k.pointer(2), k.block()); });
           });
@@ -143,14 +154,14 @@ void morph::reverse_kl_divergence_gradForm(DeviceFormCall &call) {
   forRows(call, call.operandType(2), {operandArgument(0), operandArgument(1), operandArgument(2), resultArgument(0)},
           [&](KernelBuilder &k, int64_t width) {
             LogitRow teacher(k, k.pointer(1), width), student(k, k.pointer(2), width);
-            Scalar teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
+            LogSumExp teacherSum = teacher.logSumExp(), studentSum = student.logSumExp();
             Scalar kl = divergenceOf(k, student, studentSum, teacher, teacherSum);
             Scalar dy = k.load(k.pointer(0), k.block());
             // A thread writes what it alone reads: the result may lie where the student's logits do.
             student.over([&](Index place) {
               KernelBuilder::Carried result;
               for (auto [t, s] : llvm::zip_equal(teacher.load(place), student.load(place))) {
-                Scalar logP = t - teacherSum, logQ = s - studentSum;
+                Scalar logP = teacherSum.logOf(t), logQ = studentSum.logOf(s);
                 result.push_back(dy * exp(logQ) * (logQ - logP - kl));
               }
               k.storeVector(result, k.pointer(3), student.first + place);

@@ -19,7 +19,7 @@ bool BlockShadow::Cell::operator==(const Cell &other) const {
 
 void BlockShadow::begin(uint32_t threads, uint32_t bytes) {
   // Times go on from block to block: what is older than the block's beginning is as if it had never been.
-  const size_t count = (bytes + kGranule - 1) / kGranule;
+  const size_t count = cellsOf(bytes);
   if (cells.size() < count || next > (1u << 30)) {
     cells.assign(std::max(count, cells.size()), {});
     std::fill(lineCells.begin(), lineCells.end(), Cell());
@@ -85,7 +85,7 @@ BlockShadow::Cell *BlockShadow::globalCells(uint64_t address) {
 
 BlockShadow::Found BlockShadow::look(uint32_t thread, Cell *cells, uint32_t bytes, bool mayBeUnwritten) {
   Cell before, after;
-  for (uint32_t i = 0; i < bytes / kGranule; ++i) {
+  for (uint32_t i = 0; i < cellsOf(bytes); ++i) {
     Cell &cell = cells[i];
     // Cells of a word have mostly been treated alike.
     if (i > 0 && cell == before) {
@@ -113,7 +113,7 @@ BlockShadow::Found BlockShadow::look(uint32_t thread, Cell *cells, uint32_t byte
 
 BlockShadow::Found BlockShadow::change(uint32_t thread, uint32_t site, Cell *cells, uint32_t bytes, bool isAtomic,
                                        bool isCopy, bool mayBeUnwritten) {
-  const uint32_t count = bytes / kGranule;
+  const uint32_t count = cellsOf(bytes);
   for (uint32_t i = 0; i < count; ++i) {
     const Cell &cell = cells[i];
     if (i > 0 && cell == cells[i - 1])
@@ -164,7 +164,7 @@ BlockShadow::Found BlockShadow::beginCopy(uint32_t thread, uint32_t site, uint32
 }
 
 void BlockShadow::endCopy(uint32_t thread, uint32_t address, uint32_t bytes) {
-  for (uint32_t i = 0; i < bytes / kGranule; ++i) {
+  for (uint32_t i = 0; i < cellsOf(bytes); ++i) {
     Cell &cell = cells[address / kGranule + i];
     if (cell.isInFlight && cell.writer.thread == thread) {
       cell.isInFlight = false;

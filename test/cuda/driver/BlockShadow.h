@@ -26,9 +26,10 @@ public:
   /// Begins a block of `threads` with `bytes` of shared memory.
   void begin(uint32_t threads, uint32_t bytes);
 
-  /// Of bytes that are aligned to their number, at most 16; single bytes are left alone, as by GlobalShadow.
+  /// Of bytes that are aligned to their number, at most 16. A single byte counts as two.
   Found read(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes);
   Found write(uint32_t thread, uint32_t site, uint32_t address, uint32_t bytes, bool isAtomic);
+  /// The same of device memory, where single bytes are left alone, as by GlobalShadow.
   Found readGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes);
   Found writeGlobal(uint32_t thread, uint32_t site, uint64_t address, uint32_t bytes, bool isAtomic);
   /// A copy on its way: nobody may touch the bytes until it has landed.
@@ -68,6 +69,7 @@ private:
   };
   static constexpr uint64_t kLineBytes = 16;
   static constexpr uint32_t kGranule = 2;
+  static uint32_t cellsOf(uint32_t bytes) { return (bytes + kGranule - 1) / kGranule; }
   Cell *globalCells(uint64_t address);
 
   bool isCurrent(const Stamp &stamp) const { return stamp.warpTime >= base; }
