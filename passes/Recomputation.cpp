@@ -242,7 +242,7 @@ bool Dropped::drop(int64_t value, int64_t position) {
 /// Writes a program with its copies.
 class Copier {
 public:
-  explicit Copier(const Dropped &choice) : choice(choice), program(choice.program), before(choice.program.plan) {
+  explicit Copier(const Dropped &dropped) : dropped(dropped), program(dropped.program), before(dropped.program.plan) {
     copyOf.assign(before.values.size(), -1);
     result.plan = before;
     result.plan.instructions.clear();
@@ -263,7 +263,7 @@ public:
   }
 
 private:
-  const Dropped &choice;
+  const Dropped &dropped;
   const Program &program;
   const plan::Plan &before;
   Recomputation result;
@@ -277,14 +277,14 @@ private:
 
   /// What a reader at `position` of the program before reads as `value`.
   int64_t resolve(int64_t value, int64_t position) {
-    if (value < 0 || choice.isThere(program.root[at(value)], position))
+    if (value < 0 || dropped.isThere(program.root[at(value)], position))
       return value;
     if (copyOf[at(value)] >= 0)
       return copyOf[at(value)];
     const size_t origin = at(program.producer[at(value)]);
     plan::Instruction copy = before.instructions[origin];
     for (int64_t &operand : copy.operands)
-      if (operand >= 0 && !choice.isThereFor(static_cast<int64_t>(origin), program.root[at(operand)], position))
+      if (operand >= 0 && !dropped.isThereFor(static_cast<int64_t>(origin), program.root[at(operand)], position))
         operand = resolve(operand, position);
     for (int64_t &number : copy.results) {
       result.plan.values.push_back(before.values[at(number)]);
@@ -326,10 +326,10 @@ int64_t findPeak(const plan::Plan &plan, const plan::Buffers &buffers) {
 
 /// Drops values with groups of at most `groupBytes` until the limit is met or nothing is left to drop at the peak.
 StatusOr<Recomputation> lowerPeak(const Program &program, int64_t limit, int64_t groupBytes, int64_t leastBytes) {
-  Dropped choice(program, groupBytes);
+  Dropped dropped(program, groupBytes);
   std::optional<Recomputation> best;
   while (true) {
-    auto [now, shapes] = choice.materialize();
+    auto [now, shapes] = dropped.materialize();
     MORPH_ASSIGN_OR_RETURN(const plan::Buffers buffers, plan::planBuffers(now.plan, shapes, program.mode));
     now.arenaBytes = buffers.arenaBytes;
     size_t peak = at(findPeak(now.plan, buffers));
@@ -348,8 +348,8 @@ StatusOr<Recomputation> lowerPeak(const Program &program, int64_t limit, int64_t
     };
     std::vector<Candidate> candidates;
     for (int64_t value = 0; value < static_cast<int64_t>(program.plan.values.size()); ++value)
-      if (program.bytes[at(value)] >= leastBytes && choice.canDrop(value, position))
-        if (const std::optional<double> flops = choice.costOf(value, position))
+      if (program.bytes[at(value)] >= leastBytes && dropped.canDrop(value, position))
+        if (const std::optional<double> flops = dropped.costOf(value, position))
           candidates.push_back({value, *flops / static_cast<double>(program.bytes[at(value)])});
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate &a, const Candidate &b) { return a.cost < b.cost; });
@@ -359,7 +359,7 @@ StatusOr<Recomputation> lowerPeak(const Program &program, int64_t limit, int64_t
     for (const Candidate &candidate : candidates) {
       if (saved >= wanted)
         break;
-      if (choice.drop(candidate.value, position))
+      if (dropped.drop(candidate.value, position))
         saved += program.bytes[at(candidate.value)];
     }
     if (saved == 0)
