@@ -2,21 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/python/morph_data.py with the tiny tokenizer and with a byte-level one: what it writes, and what it refuses."""
 
+import contextlib
 import gzip
+import io
 import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import numpy
 
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 SCRIPT = SOURCE / "tools" / "python" / "morph_data.py"
 sys.path.insert(0, str(SCRIPT.parent))
+import morph_data  # noqa: E402
 import morph_lexicon  # noqa: E402
 
 KINDS = morph_lexicon.KINDS
@@ -35,7 +40,14 @@ def make_task(**keys):
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    """morph_data.py with arguments, in this process: a program of its own would load transformers each time."""
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        try:
+            code = morph_data.main(list(map(str, arguments)))
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), said.getvalue())
 
 
 def make_byte_level(folder):
@@ -137,7 +149,8 @@ class MorphDataTest(unittest.TestCase):
 
     def lexicon(self, tokenizer, task):
         out = self.folder / "lexicon.json"
-        done = run("lexicon", "--tokenizer", tokenizer, "--task", json.dumps(task), "--out", out, "--seed", 3)
+        done = run("lexicon", "--tokenizer", tokenizer, "--task", json.dumps(task), "--out", out, "--seed", 3, "--cache",
+                   self.folder / "lexicons")
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(out.read_text())
 
@@ -235,6 +248,35 @@ class MorphDataTest(unittest.TestCase):
         self.assertEqual(lexicon, again)
         plain = self.lexicon(self.byte_level, make_task(chat=False))
         self.assertNotEqual(plain["wordings"]["training"][0]["prefix"], lexicon["wordings"]["training"][0]["prefix"])
+
+    def test_lexicons_are_kept(self):
+        """What was made before is read, also by a reader who cannot write; what it depends on makes another; a broken one is
+        made anew."""
+        task, cache = make_task(), self.folder / "kept-lexicons"
+
+        def make(folder, **keys):
+            out = self.folder / "kept.json"
+            with unittest.mock.patch.object(morph_lexicon, "make_lexicon", wraps=morph_lexicon.make_lexicon) as made:
+                done = run("lexicon", "--tokenizer", folder, "--task", json.dumps(task | keys), "--out", out, "--seed", 3, "--cache",
+                           cache)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return out.read_bytes(), made.call_count
+
+        first, made = make(self.byte_level)
+        self.assertEqual(made, 1)
+        self.assertEqual(make(self.byte_level), (first, 0))
+        self.assertEqual(make(self.byte_level, needles=3)[1], 1)
+        other = self.folder / "other-template"
+        shutil.copytree(self.byte_level, other)
+        self.assertEqual(make(other), (first, 0))
+        (other / "chat_template.jinja").write_text(CHAT.replace("assistant", "helper"))
+        self.assertEqual(make(other)[1], 1)
+        for file in cache.iterdir():
+            file.write_text("{")
+        self.assertEqual(make(self.byte_level), (first, 1))
+        shutil.rmtree(cache)
+        cache.write_text("no folder")
+        self.assertEqual(make(self.byte_level), (first, 1))
 
     def test_lexicon_refuses(self):
         base = ["lexicon", "--tokenizer", self.tiny, "--out", self.folder / "none.json", "--seed", 0, "--task"]

@@ -6,13 +6,12 @@ import gzip
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import unittest
 
 import numpy
-from morph_data_test import SCRIPT, make_byte_level, run
+from morph_data_test import make_byte_level, run
 
 ARTICLES, PARTS = 6, 3
 
@@ -61,9 +60,8 @@ class ParagraphsTest(unittest.TestCase):
         (folder / "asked.json").write_bytes(text)
         task = {"name": "asked", "kind": "qa", "path": str(folder / "asked.json"), "prompt": "prompt", "answer": "answer",
                 "chat": True, "length": [64], **keys}
-        done = subprocess.run([sys.executable, SCRIPT, "questions", "--tokenizer", tokenizer or self.byte_level, "--vocab", "0",
-                               "--cache", self.folder / "cache", "--task", json.dumps(task), "--out", folder / "task-asked"],
-                              capture_output=True, text=True, check=False)
+        done = run("questions", "--tokenizer", tokenizer or self.byte_level, "--vocab", "0", "--cache", self.folder / "cache",
+                   "--task", json.dumps(task), "--out", folder / "task-asked")
         self.assertEqual(done.returncode, expect, done.stderr)
         self.assertNotIn("Traceback", done.stderr)
         if expect:

@@ -22,7 +22,7 @@ import zstandard
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 SCRIPT = SOURCE / "tools" / "python" / "morph_data.py"
 sys.path.insert(0, str(SOURCE / "test" / "data"))
-from morph_data_test import make_byte_level  # noqa: E402
+from morph_data_test import make_byte_level, run  # noqa: E402
 
 DOCUMENTS = [f"The gate of city {i}.\n\nIt is über {i} years old, and its bridge too.\n" for i in range(40)]
 CHATS = [[{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"It is {i}."}]
@@ -270,9 +270,8 @@ class TextSourcesTest(unittest.TestCase):
         (folder / "mine.jsonl").write_text(rows if isinstance(rows, str) else jsonl(rows), encoding="utf-8")
         task = {"name": "mine", "kind": "jsonl", "path": str(folder / "mine.jsonl"), "prompt": "prompt", "answer": "answer",
                 "chat": True, "length": [64], **keys}
-        done = subprocess.run([sys.executable, SCRIPT, "questions", "--tokenizer", self.model, "--vocab", "0", "--cache",
-                               cache or self.folder / "cache", "--task", json.dumps(task), "--out", folder / "task-mine"],
-                              capture_output=True, text=True, check=False)
+        done = run("questions", "--tokenizer", self.model, "--vocab", "0", "--cache", cache or self.folder / "cache", "--task",
+                   json.dumps(task), "--out", folder / "task-mine")
         self.assertEqual(done.returncode, expect, done.stderr)
         self.assertNotIn("Traceback", done.stderr)
         if expect:

@@ -6,14 +6,18 @@ Run with the Python environment of tools/setup. Exit status: 0 done, 1 failed, 2
 """
 
 import argparse
+import contextlib
+import hashlib
 import json
 import math
 import os
+import pathlib
 import sys
+from importlib import metadata
 
 import morph_lexicon
 from data import questions, tokens
-from data.files import InputError, parse_json, read_text, tokenizer_file, whole_file
+from data.files import InputError, parse_json, read_text, sha256_of, tokenizer_file, whole_file
 
 
 def tokenize(arguments):
@@ -24,13 +28,33 @@ def tokenize(arguments):
                       arguments.separator, arguments.holdout, arguments.vocab, arguments.cache)
 
 
-def write_lexicon(tokenizer, task, out, seed):
-    """Writes the lexicon of one [[task]] to the file `out`."""
+def make_lexicon(tokenizer, task, seed, cache):
+    """The lexicon of a [[task]]; made once for the same task, seed, tokenizer and code, as loading a tokenizer takes seconds."""
     tokenizer_file(tokenizer)
+    # What transformers may read of the folder: its model's type, the tokenizer, templates.
+    files = {path.name: sha256_of(path) for path in sorted(pathlib.Path(tokenizer).glob("*"))
+             if path.suffix in (".json", ".jinja", ".txt", ".model") and path.is_file()}
+    content = {"task": task, "seed": seed, "files": files, "code": sha256_of(morph_lexicon.__file__), "python": sys.version,
+               "packages": {name: metadata.version(name) for name in ("transformers", "tokenizers", "jinja2")}}
+    kept = os.path.join(cache, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() + ".json")
+    with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
+        return json.load(stream)
     try:
         result = morph_lexicon.make_lexicon(tokenizer, task, seed)
     except morph_lexicon.LexiconError as error:
         raise InputError(str(error), error.hint) from error
+    with contextlib.suppress(OSError):
+        # Others may write the same.
+        own = f"{kept}.{os.getpid()}"
+        with whole_file(own) as stream:
+            json.dump(result, stream, separators=(",", ":"))
+        os.replace(own, kept)
+    return result
+
+
+def write_lexicon(tokenizer, task, out, seed, cache):
+    """Writes the lexicon of one [[task]] to the file `out`."""
+    result = make_lexicon(tokenizer, task, seed, cache)
     with whole_file(out) as stream:
         json.dump(result, stream, separators=(",", ":"))
         stream.write("\n")
@@ -53,7 +77,7 @@ def lexicon(arguments):
         raise InputError("each --task needs an --out")
     for task, out in zip(arguments.task, arguments.out):
         text = task if task.lstrip().startswith("{") else read_text(task)
-        write_lexicon(arguments.tokenizer, parse_json(text, "--task"), out, arguments.seed)
+        write_lexicon(arguments.tokenizer, parse_json(text, "--task"), out, arguments.seed, arguments.cache)
 
 
 # What ASCII writes differently; what is still unknown afterwards becomes '?'.
@@ -98,7 +122,8 @@ def exit_status(program, run):
     return 0
 
 
-def main():
+def main(arguments=None):
+    """Does what the arguments say, the command line's by default; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -125,6 +150,7 @@ def main():
                          help="a [[task]] as JSON, or a file of it; may be given again, each with its --out")
     command.add_argument("--out", required=True, action="append", metavar="FILE")
     command.add_argument("--seed", type=int, required=True, help="of the pools of numbers and names")
+    command.add_argument("--cache", default=tokens.default_cache("lexicons"), metavar="DIR", help="lexicons of other runs")
     command.set_defaults(run=lexicon)
 
     command = commands.add_parser("questions", help="your own questions to token files")
@@ -141,7 +167,7 @@ def main():
     command.add_argument("out", metavar="OUT", help="folder to write")
     command.set_defaults(run=make_tiny_tokenizer)
 
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     return exit_status("morph_data", lambda: arguments.run(arguments))
 
 

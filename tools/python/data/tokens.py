@@ -86,10 +86,10 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def default_cache():
-    """Where token files are kept for other runs: $MORPH_CACHE, or ~/.cache/morph, and there `tokens`."""
+def default_cache(name="tokens"):
+    """Where token files, or what `name` says, are kept for other runs: that folder of $MORPH_CACHE, or of ~/.cache/morph."""
     root = os.environ.get("MORPH_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "morph")
-    return os.path.join(root, "tokens")
+    return os.path.join(root, name)
 
 
 def content_key(tokenizer, source_files, options):
