@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The comparison of an export with transformers: agreement, rounding of fp32, and a fault that was planted."""
 
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-from support import BIN, SOURCE, read_json, run
+from support import SOURCE, compare_export, read_json, run
 
 sys.path.insert(0, str(SOURCE / "tools/python/export"))
 from check_export import judge  # noqa: E402
@@ -56,17 +55,6 @@ def make_inputs(folder):
     (folder / "loud.toml").write_text(SPEC)
 
 
-def check(out, tolerance, expect):
-    """Runs check_export.py on a run; the manifest's judgement and what was said."""
-    done = subprocess.run(
-        [sys.executable, SOURCE / "tools/python/export/check_export.py", "--folder", out / "hybrid", "--data",
-         out / "data", "--morph-run", BIN / "morph-run", "--logits-plan", out / "plans/logits-check.json",
-         "--decode-plan", out / "plans/decode-check.json", "--tolerance", str(tolerance)],
-        capture_output=True, text=True, env=os.environ | {"HF_MODULES_CACHE": str(out / "modules")})
-    assert done.returncode == expect, done.stderr
-    return read_json(out / "hybrid/conversion_manifest.json")["check"], done.stderr
-
-
 def main():
     exact = judge({"whole": 1e-5}, 1e-3, lambda: 1 / 0)
     assert exact["verdict"] == "agreement", exact
@@ -84,14 +72,14 @@ def main():
         make_inputs(folder)
         out = folder / "run"
         run("morph", "run", folder / "loud.toml", "--out", out)
-        judgement, _ = check(out, 1e-14, expect=1)
+        judgement, _ = compare_export(out, 1e-14, expect=1)
         fp32, fp64 = max(judgement["fp32"].values()), max(judgement["fp64"].values())
         assert judgement["tokens"] == "text", judgement
         assert set(judgement["fp32"]) == {"whole", "prefill_and_decode", "left_padded", "padded_row_alone"}, judgement
         assert fp64 < 1e-8 and fp32 > 100 * fp64, judgement
-        judgement, said = check(out, 10 * fp64, expect=0)
+        judgement, said = compare_export(out, 10 * fp64, expect=0)
         assert judgement["verdict"] == "rounding" and "fp32's rounding" in said, judgement
-        judgement, _ = check(out, 2 * fp32, expect=0)
+        judgement, _ = compare_export(out, 2 * fp32, expect=0)
         assert judgement["verdict"] == "agreement" and "fp64" not in judgement, judgement
 
         # A run in bf16 is compared in fp32: its own plan of decoding is not what transformers computes to 1e-3.
@@ -106,11 +94,11 @@ def main():
         wrong = right.replace("wide(self.b_proj(x)).sigmoid()", "wide(self.b_proj(x)).sigmoid() * 0.98")
         assert wrong != right
         code.write_text(wrong)
-        judgement, said = check(out, 1e-3, expect=1)
+        judgement, said = compare_export(out, 1e-3, expect=1)
         assert judgement["verdict"] == "mismatch" and "the folder is kept" in said, (judgement, said)
         # What transformers would leave as it was made is no model.
         code.write_text(right.replace("self.o_norm", "self.out_norm"))
-        judgement, said = check(out, 1e-3, expect=1)
+        judgement, said = compare_export(out, 1e-3, expect=1)
         assert judgement["verdict"] == "mismatch", judgement
         assert "missing keys in it: model.layers.1.linear_attn.out_norm.weight" in said, said
         assert (out / "hybrid/model.safetensors").exists()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
-from support import read_json, run
+from support import compare_export, read_json, run
 
 import small_model
 
@@ -47,7 +47,7 @@ def convert(folder, backend, name):
     out = folder / name
     settings = [word for key in (f'linear.backend="{backend}"', *SHORT) for word in ("--set", key)]
     run("morph", "run", folder / "small.toml", "--out", out, *settings)
-    verdict = read_json(out / "hybrid/conversion_manifest.json")["check"]["verdict"]
+    verdict = compare_export(out)[0]["verdict"]
     assert verdict in ("agreement", "rounding"), (backend, verdict)
     return out
 

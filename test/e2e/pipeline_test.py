@@ -44,7 +44,7 @@ def check_outputs(out):
     config = read_json(out / "hybrid/config.json")
     full = [i for i, kind in enumerate(config["layer_types"]) if kind == "full_attention"]
     assert full == selection["kept"]
-    assert read_json(out / "hybrid/conversion_manifest.json")
+    assert read_json(out / "hybrid/conversion_manifest.json")["check"]["verdict"] == "agreement"
 
 
 def words_of(page):
@@ -91,7 +91,8 @@ def main():
         make_inputs(folder)
         spec = folder / "small.toml"
         begin = time.time()
-        run("morph", "run", spec, "--out", folder / "whole")
+        whole = ("morph", "run", spec, "--out", folder / "whole", "--set", "export.check=true")
+        run(*whole)
         duration = time.time() - begin
         print(f"a whole run takes {duration:.1f} s")
         check_outputs(folder / "whole")
@@ -99,7 +100,7 @@ def main():
 
         before = {path: path.stat().st_mtime_ns for path in (folder / "whole").rglob("*.safetensors")}
         begin = time.time()
-        run("morph", "run", spec, "--out", folder / "whole")
+        run(*whole)
         assert before == {path: path.stat().st_mtime_ns for path in (folder / "whole").rglob("*.safetensors")}
         print(f"the same line again does nothing ({time.time() - begin:.1f} s)")
 

@@ -59,6 +59,9 @@ generate_samples = 8
 perplexity_tokens = 256
 perplexity_length = 128
 baselines = []
+
+[export]
+check = false
 """
 QUESTIONS = 120
 

@@ -81,6 +81,9 @@ tasks = ["common", "frequent", "common-ids", "frequent-ids", "squad"]
 samples = 4
 generate_samples = 2
 baselines = []
+
+[export]
+check = false
 """
 
 

@@ -2,10 +2,12 @@
 """What the end-to-end checks share: running programs, reading what they wrote, small models."""
 
 import json
+import multiprocessing
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 BIN = pathlib.Path(os.environ["MORPH_BIN"])
 SOURCE = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
@@ -29,6 +31,32 @@ def run(*command, expect=0, **options):
         f"{process.stdout[-4000:]}\n{process.stderr[-4000:]}"
     )
     return process
+
+
+def compare_export(out, tolerance=1e-3, expect=0):
+    """Compares a run's export, of its own code, with transformers as the stage `check` does; the manifest's judgement and
+    what was said. It is done by a copy of this process: transformers is loaded once, and no comparison sees the classes of
+    the one before (transformers keeps a folder's classes as long as its configuration's text stays)."""
+    sys.path.insert(0, str(SOURCE / "tools/python"))
+    import torch
+    from export import check_export
+    from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel  # noqa: F401
+
+    torch.set_num_threads(1)  # Threads are not copied.
+    arguments = ["--folder", out / "hybrid", "--data", out / "data", "--morph-run", BIN / "morph-run", "--logits-plan",
+                 out / "plans/logits-check.json", "--decode-plan", out / "plans/decode-check.json", "--tolerance", tolerance]
+    with tempfile.TemporaryFile("w+") as said:
+        def compare():
+            sys.stderr = said
+            check_export.main(list(map(str, arguments)))
+
+        child = multiprocessing.get_context("fork").Process(target=compare)
+        child.start()
+        child.join()
+        said.seek(0)
+        words = said.read()
+    assert child.exitcode == expect, words
+    return read_json(out / "hybrid/conversion_manifest.json")["check"], words
 
 
 def read_json(path):

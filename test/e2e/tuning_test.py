@@ -7,7 +7,7 @@ import tempfile
 import torch
 from safetensors.torch import load_file
 from small_model import make_inputs
-from support import read_json, read_lines, run
+from support import compare_export, read_json, read_lines, run
 
 ADAPTERS = ["--set", 'distill.adapters=["mlp", "q_proj"]', "--set", "distill.adapter_rank=4"]
 
@@ -37,7 +37,7 @@ def main():
             assert sizes[3] > 0 and sizes[4] < 1e-4 * sizes[0], (name, sizes[:6])
         hybrid = load_file(out / "hybrid/model.safetensors")
         assert not [name for name in hybrid if "lora" in name]
-        assert read_json(out / "hybrid/conversion_manifest.json")["check"]["verdict"] == "agreement"
+        assert compare_export(out)[0]["verdict"] == "agreement"
         tokens = [line["tokens"] for line in read_lines(out / "metrics.jsonl") if line["stage"] == "distill"]
         steps = [b - a for a, b in zip([0, *tokens], tokens)]
         assert steps == [2 * 24] * 3 + [2 * 32] * 3 + [2 * 48] * 3, steps

@@ -18,14 +18,15 @@ import unittest
 
 BIN = pathlib.Path(os.environ["MORPH_BIN"])
 
-# Stand-ins write a line to $CALLS each time they are started.
-COMMON = """#!{python}
-import json, os, pathlib, signal, sys, time
+# Stand-ins write a line to $CALLS each time they are started. A run starts sixty, most of time is how they start: without
+# packages (-IS), and the compiler's without json and pathlib.
+COMMON = """#!{python} -IS
+import os, signal, sys
 arguments = sys.argv[1:]
 def option(name, default=None):
     return arguments[arguments.index(name) + 1] if name in arguments else default
 with open(os.environ["CALLS"], "a") as calls:
-    calls.write(pathlib.Path(sys.argv[0]).name + " " + " ".join(arguments) + "\\n")
+    calls.write(os.path.basename(sys.argv[0]) + " " + " ".join(arguments) + "\\n")
 """
 PLAN = {"format": "morph-plan", "version": 5, "model": "m", "program": "p", "values": [{"shape": ["B", "T"], "dtype": "i64"}],
         "inputs": [{"name": "tokens", "value": 0}], "outputs": [{"name": "tokens", "value": 0}], "weights": [],
@@ -43,6 +44,7 @@ if os.environ.get("WRONG") == arguments[0]:
     print("morph-translate: error: something of the spec\\n  a second line", file=sys.stderr)
     sys.exit(2)
 if "--spec-to-json" in arguments:
+    import json, pathlib
     spec = json.loads(pathlib.Path(arguments[1]).read_text())
     for setting in [a[6:] for a in arguments if a.startswith("--set=")]:
         key, value = setting.split("=", 1)
@@ -51,15 +53,16 @@ if "--spec-to-json" in arguments:
     print(json.dumps(spec))
 else:
     # $MODEL stands for a compiler that makes other plans.
-    plan = {PLAN!r}
-    plan["model"] = os.environ.get("MODEL", "m")
-    pathlib.Path(option("-o")).write_text(json.dumps(plan))
+    with open(option("-o"), "w") as file:
+        file.write({json.dumps(PLAN)!r}.replace('"model": "m"', '"model": "' + os.environ.get("MODEL", "m") + '"'))
 """
 OPT = COMMON + """
-pathlib.Path(option("-o")).write_text("module {}")
+with open(option("-o"), "w") as file:
+    file.write("module {}")
 """
 # A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE.
 RUN = COMMON + """
+import json, pathlib, time
 if arguments[0] == "machine":
     threads = int(option("--threads"))
     print(json.dumps({"threads": threads or int(os.environ.get("CORES", 2)), "libtorch": "2.11", "device": os.environ.get("DEVICE", "cpu"), "target": "", "device_bytes": 0, "devices": 0,
@@ -110,6 +113,7 @@ if stage == "evaluate":
 """
 # The comparison with transformers finds a mismatch where $DIFFERENT is set; no page is written where $PAGELESS is.
 PYTHON = COMMON + """
+import pathlib
 if arguments[0].endswith("report.py"):
     if os.environ.get("PAGELESS"):
         print("report: error: something of the page", file=sys.stderr)

@@ -29,7 +29,7 @@ namespace {
 const char *const kFlags[] = {"-x",
                               "c",
                               "-std=gnu11",
-                              "-O1",
+                              "-O0",
                               "-ffp-contract=off",
                               "-frounding-math",
                               "-fPIC",

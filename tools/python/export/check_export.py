@@ -176,7 +176,8 @@ def words(values):
     return ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in values.items())
 
 
-def main():
+def main(arguments=None):
+    """Compares as the arguments say, the command line's by default; exits with 1 and a message on a mismatch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="the exported folder")
     parser.add_argument("--data", type=pathlib.Path, help="the run's data: text.json and text.tokens, if it has text")
@@ -187,7 +188,7 @@ def main():
     parser.add_argument("--decode-plan", required=True, help="the hybrid's program `decode`")
     parser.add_argument("--tolerance", type=float, required=True,
                         help="largest |difference of log-probabilities| that passes")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     try:
         check = compare(arguments)
     except LoadError as error:

@@ -358,7 +358,8 @@ def export(arguments):
                make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights, form))
 
 
-def main():
+def main(arguments=None):
+    """Exports what the arguments say, the command line's by default; exits with 1 and a message where that cannot be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
     parser.add_argument("--config", type=pathlib.Path,
@@ -372,7 +373,7 @@ def main():
                         help="a class of stock transformers, the folder's own code, or the first where there is one")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write")
     try:
-        export(parser.parse_args())
+        export(parser.parse_args(arguments))
     except (ExportError, OSError) as error:
         print(f"morph_export: error: {error}", file=sys.stderr)
         sys.exit(1)
