@@ -34,7 +34,7 @@ def run(*command, expect=0, **options):
 
 
 def compare_export(out, tolerance=1e-3, expect=0):
-    """Compares a run's export, of its own code, with transformers as the stage `check` does; the manifest's judgement and
+    """Compares a run's export with transformers as the stage `check` does; the manifest's judgement and
     what was said. It is done by a copy of this process: transformers is loaded once, and no comparison sees the classes of
     the one before (transformers keeps a folder's classes as long as its configuration's text stays)."""
     sys.path.insert(0, str(SOURCE / "tools/python"))
@@ -43,8 +43,12 @@ def compare_export(out, tolerance=1e-3, expect=0):
     from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel  # noqa: F401
 
     torch.set_num_threads(1)  # Threads are not copied.
+    # What a folder of a stock class was made of; any other is read itself.
+    made_of = [read_json(out / "resolved.json")["model"]["path"], out / "align/branches.safetensors",
+               *(out / f"{stage}/selected/weights.safetensors" for stage in ("distill", "finetune"))]
+    weights = [word for path in made_of if pathlib.Path(path).exists() for word in ("--weights", path)]
     arguments = ["--folder", out / "hybrid", "--data", out / "data", "--morph-run", BIN / "morph-run", "--logits-plan",
-                 out / "plans/logits-check.json", "--decode-plan", out / "plans/decode-check.json", "--tolerance", tolerance]
+                 out / "plans/logits-check.json", "--decode-plan", out / "plans/decode-check.json", "--tolerance", tolerance, *weights]
     with tempfile.TemporaryFile("w+") as said:
         def compare():
             sys.stderr = said
