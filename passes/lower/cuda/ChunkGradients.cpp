@@ -207,7 +207,7 @@ void GradientsKernel::storeScores(const Sums &s, std::optional<Index> level) {
           Index at = column + static_cast<int64_t>(lane);
           value = value * (isOfKeys ? -1 : shape.scale);
           if (!level && shape.has[Shape::Bonus])
-            k->onlyIf(at == row, [&] { k->store(value, vector(diagonal), row); });
+            k->onlyIf(at == row, [&, value = value] { k->store(value, vector(diagonal), row); });
           Value isSeen = level ? isOfLevel(row, at, *level) : isOfKeys ? at < row : at <= row;
           if (ofRow)
             value = value * decayed(k->select(isSeen, *ofRow - vectorAt(decays, at), k->number(0)));

@@ -356,7 +356,7 @@ void ExpertsForm::launchHidden(plan::LaunchArgument a) {
           Scalar g = sums[number + static_cast<size_t>(lane)], u = sums[each + number + static_cast<size_t>(lane)];
           Index channel = column + at + lane;
           k.onlyIf(k.both(isThere, channel < inner),
-                   [&] { k.store(g * sigmoid(g) * u, k.pointer(4), place + channel, type); });
+                   [&, place = place] { k.store(g * sigmoid(g) * u, k.pointer(4), place + channel, type); });
         }
       });
     });
