@@ -104,7 +104,7 @@ def main():
         make_inputs(folder)
 
         def start(out):
-            return Run([BIN / "morph", "run", folder / "small.toml", "--out", folder / out, "--set",
+            return Run([BIN / "morph", "run", folder / "small.toml", "--out", folder / out, "--set", "export.check=true", "--set",
                         f'model.precision="{arguments.precision}"', "--set", f"model.threads={arguments.threads}",
                         *(part for stage, steps in STEPS.items() for part in ("--set", f"{stage}.steps={steps}")),
                         *(part for setting in arguments.set for part in ("--set", setting))])
