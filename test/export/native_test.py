@@ -8,6 +8,7 @@ import io
 import json
 import pathlib
 import tempfile
+import types
 import unittest
 
 import torch
@@ -60,20 +61,19 @@ class NativeTest(unittest.TestCase):
     def branches(self, tensors):
         save_file(tensors, self.root / "branches.safetensors")
 
-    def export(self, form, out, expect=0):
-        arguments = ["--base", self.root / "base", "--run", self.root, "--weights", self.root / "branches.safetensors",
-                     "--out", self.root / out, "--format", form]
-        for name in ("mixers", "selection", "plan"):
-            arguments += [f"--{name}", self.root / f"{name}.json"]
+    def export(self, form, out, fails=False):
         # In this process: a program of its own would load transformers for each of the exports.
-        said, code = io.StringIO(), 0
+        said, error = io.StringIO(), ""
         with contextlib.redirect_stderr(said):
             try:
-                morph_export.main(list(map(str, arguments)))
-            except SystemExit as end:
-                code = end.code
-        self.assertEqual(code, expect, said.getvalue())
-        return said.getvalue()
+                morph_export.export(types.SimpleNamespace(
+                    base=self.root / "base", config=None, run=self.root, weights=[self.root / "branches.safetensors"],
+                    format=form, out=self.root / out,
+                    **{name: self.root / f"{name}.json" for name in ("mixers", "selection", "plan")}))
+            except morph_export.ExportError as wrong:
+                error = str(wrong)
+        self.assertEqual(bool(error), fails, said.getvalue() + error)
+        return said.getvalue() + error
 
     def load(self, out, remote):
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -272,7 +272,7 @@ class NativeTest(unittest.TestCase):
         for family, stack, config, declaration, words in cases:
             with self.subTest(words):
                 self.make(family, stack, declaration=declaration, **config)
-                self.assertIn(words, self.export("native", "native", expect=1))
+                self.assertIn(words, self.export("native", "native", fails=True))
                 said = self.export("auto", "auto")
                 self.assertIn(words, said)
                 self.assertIn("with code of its own", said)
@@ -286,7 +286,7 @@ class NativeTest(unittest.TestCase):
         weights = load_file(self.root / "base/model.safetensors")
         weights["model.norm.weight"][3] = 1.234567e-6
         save_file(weights, self.root / "base/model.safetensors", metadata={"format": "pt"})
-        self.assertIn("loses digits of model.norm.weight", self.export("native", "native", expect=1))
+        self.assertIn("loses digits of model.norm.weight", self.export("native", "native", fails=True))
         self.assertIn("loses digits of model.norm.weight", self.export("auto", "auto"))
         self.load("auto", True)
 
@@ -305,7 +305,7 @@ class NativeTest(unittest.TestCase):
         plan["weights"] = [weight for weight in plan["weights"] if not weight["name"].endswith("layers.1.linear_attn.A_log")]
         (self.root / "plan.json").write_text(json.dumps(plan))
         self.branches({name: tensor for name, tensor in branches.items() if "layers.1.linear_attn.A_log" not in name})
-        self.assertIn("no weight model.layers.1.linear_attn.A_log", self.export("native", "missing", expect=1))
+        self.assertIn("no weight model.layers.1.linear_attn.A_log", self.export("native", "missing", fails=True))
 
     def test_dropped_experts(self):
         gdn = "gated_deltanet(base_norm=false)"
@@ -319,7 +319,7 @@ class NativeTest(unittest.TestCase):
         for name in names:
             self.branches(branches | {name: torch.zeros(4)})
             for form in ("native", "remote"):
-                self.assertIn(f"no place for {name}", self.export(form, form + "-dropped", expect=1))
+                self.assertIn(f"no place for {name}", self.export(form, form + "-dropped", fails=True))
 
 
 if __name__ == "__main__":

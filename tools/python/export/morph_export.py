@@ -358,8 +358,7 @@ def export(arguments):
                make_manifest(base, base_config, mixers, selection, arguments.run, arguments.weights, form))
 
 
-def main(arguments=None):
-    """Exports what the arguments say, the command line's by default; exits with 1 and a message where that cannot be."""
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=pathlib.Path, required=True, help="Hugging Face folder of the base model")
     parser.add_argument("--config", type=pathlib.Path,
@@ -373,7 +372,7 @@ def main(arguments=None):
                         help="a class of stock transformers, the folder's own code, or the first where there is one")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write")
     try:
-        export(parser.parse_args(arguments))
+        export(parser.parse_args())
     except (ExportError, OSError) as error:
         print(f"morph_export: error: {error}", file=sys.stderr)
         sys.exit(1)
