@@ -627,12 +627,14 @@ void SpaceBuilder::reportConflict() {
   for (size_t i = 1; i < conflict->size(); ++i)
     notes.push_back({ranges[i], "'" + (*conflict)[i].text + "' is one of the lines that exclude each other"});
   std::string hint = conflict->size() == 1 ? "relax it" : "relax one of them";
-  for (const auto &[index, budget] : llvm::enumerate(space_.budgets))
+  for (size_t index = 0; index < space_.budgets.size(); ++index) {
+    const ConstraintSource &limit = space_.budgets[index].source;
     if (llvm::any_of(*conflict, [&](const ConstraintSource &source) {
-          return source.text == budget.source.text && source.place == budget.source.place;
+          return source.text == limit.text && source.place == limit.place;
         }))
       if (std::string least = describeLeast(index); !least.empty())
-        hint += "; the other lines allow '" + budget.source.text + "' to be no less than " + least;
+        hint += "; the other lines allow '" + limit.text + "' to be no less than " + least;
+  }
   diagnostics_.error(ranges.front(),
                      conflict->size() == 1 ? "no choice of layers satisfies '" + conflict->front().text + "' [S6]"
                                            : "no choice of layers satisfies '" + conflict->front().text +

@@ -188,7 +188,8 @@ void emitOp(const Operator &op, raw_ostream &os) {
   if (shapes.size() != static_cast<size_t>(op.getNumResults()))
     PrintFatalError(op.getLoc(), "op '" + name + "' has " + Twine(op.getNumResults()) +
                                      " results, but `resultShapes` names " + Twine(shapes.size()));
-  for (auto [i, shape] : enumerate(shapes)) {
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const StringRef shape = shapes[i];
     const NamedTypeConstraint &result = op.getResult(static_cast<int>(i));
     // Those of one variadic operand, of any number of optional ones, or of flags.
     const bool isVariadic =

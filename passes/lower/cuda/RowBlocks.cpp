@@ -283,7 +283,8 @@ void RowBlockLowering::addToSums(int phase, MutableArrayRef<Piece> pieces, Value
       *own = k.scalar(select(isThere, applyBody(sum.op, arguments, /*width=*/0)[0], own->get()));
       continue;
     }
-    for (auto [index, piece] : llvm::enumerate(pieces)) {
+    for (size_t index = 0; index < pieces.size(); ++index) {
+      Piece &piece = pieces[index];
       SmallVector<Value> arguments = evaluateOperands(sum.op, piece);
       Value isCounted = both(isThere, piece.isInside);
       if (!sum.inMemory) {

@@ -369,16 +369,16 @@ TEST(CudaErrors, OfManyLaunchesTheLastAreNamed) {
 /// The same launches as a graph.
 void writeBehindInAGraph() {
   Launches launches;
-  auto &[device, module, add, behind, y, x, reach, arguments] = launches;
-  StatusOr<CudaGraph> graph = device->capture([&]() -> Status {
-    MORPH_RETURN_IF_ERROR(addTo(*device, add, x, y, 1, 64, "norm of layer 1"));
-    return device->launch(behind, {1, 1, 1}, {1, 1, 1}, 0, arguments, "softmax of layer 2");
+  CudaDevice &device = *launches.device;
+  StatusOr<CudaGraph> graph = device.capture([&]() -> Status {
+    MORPH_RETURN_IF_ERROR(addTo(device, launches.add, launches.x, launches.y, 1, 64, "norm of layer 1"));
+    return device.launch(launches.behind, {1, 1, 1}, {1, 1, 1}, 0, launches.arguments, "softmax of layer 2");
   });
   say("1 " + messageOf(graph.status()));
-  say("2 " + messageOf(device->launch(*graph, "program 'gates'")));
-  const Status status = device->synchronize();
+  say("2 " + messageOf(device.launch(*graph, "program 'gates'")));
+  const Status status = device.synchronize();
   say("3 " + messageOf(status) + " [" + status.hint() + "]");
-  device->release(y);
+  device.release(launches.y);
 }
 
 // Of a graph's launches nobody knows which one it was: the hint says how to learn it.
