@@ -43,6 +43,8 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        # The page has the focus whether or not the browser has given its window any yet: `:focus` needs it.
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def message(self):
         while b"\0" not in self.buffer:
