@@ -108,7 +108,7 @@ constexpr Key kKeys[] = {
      "Fields of rows: the first that a row has is its text, or a conversation for the chat template."},
     {"data.holdout", kNumber, "", "0.1", ">= 0, < 1", "data_c1",
      "Share of each document, at its end, that no stage trains on: half for selection and probes, half for "
-     "evaluation."},
+     "evaluation. Of documents with fewer than four such tokens as large a share of whole ones."},
     {"data.separate_documents", kBoolean, "", "false", "", "",
      "Windows of training hold all documents, short ones too, and no position sees another document than its own: "
      "attention "
@@ -131,7 +131,7 @@ constexpr Key kKeys[] = {
     {"task[].space", kString, "", "\"words\"", "words | tokens", "task_c2",
      "Needles in words through the tokenizer, or in token ids for tiny bases."},
     {"task[].length", kIntegers, "tokens", "[512]", ">= 8, <= 16777216", "S9",
-     "Lengths that samples have; each batch draws one."},
+     "Lengths that samples have; each batch draws one. In [select] the first task's hold for all tasks."},
     {"task[].needles", kInteger, "", "1", ">= 1, <= 65536", "task_c3",
      "Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting; words asked for of "
      "common_words and frequent_words, which RULER has 10 and 3 of."},
@@ -531,8 +531,8 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S25", "Method fixed has one of `select.layers` and `select.from`."},
     {"S26", "[audit] names each base, seed, budget and selector once, and at least one selector; a base is a model's "
             "folder, and a number of layers is what the budget asks for where budgets are named."},
-    {"S27", "A variant has a name of its own, of letters, digits, `_`, `-`, `.`, `:` and `+`, and sets keys of "
-            "[select]."},
+    {"S27", "A variant has a name of its own, also with `-` for `:`, that does not begin with `uniform`, of letters, "
+            "digits, `_`, `-`, `.`, `:` and `+`, and sets keys of [select]."},
     {"S28",
      "near_keys and induction have space `tokens`; two_hop has two `hops` or more, and near_keys two tokens or more as "
      "`key_length`."},

@@ -10,7 +10,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -540,20 +540,33 @@ void Checker::checkAudit() {
   if (spec_.getString("audit.distill") != "none" && spec_.getInteger("distill.steps") == 0)
     error("audit.distill", "choices are judged after distillation, but the spec has no [distill] [S26]",
           "give 'steps' in [distill]");
-  llvm::StringSet<> names;
-  names.insert(best);
+  // What selectors choose lies in files, whose names have no colons.
+  const auto fileNameOf = [](std::string name) {
+    std::replace(name.begin(), name.end(), ':', '-');
+    return name;
+  };
+  llvm::StringMap<std::string> names; // By those of files.
+  names[best] = best;
   for (const std::string &name : selectors)
-    names.insert(name);
+    names[fileNameOf(name)] = name;
   for (size_t i = 0; i < variants.size(); ++i) {
     const std::string key = "audit.variant[" + std::to_string(i) + "].";
-    std::string name = spec_.getString(key + "name"), letters = name;
-    std::replace(letters.begin(), letters.end(), ':', '-');
+    const std::string name = spec_.getString(key + "name");
+    std::string letters = fileNameOf(name);
+    const auto entry = names.try_emplace(letters, name);
+    const std::string &owner = entry.first->second;
     std::replace(letters.begin(), letters.end(), '+', '-');
     if (!isName(letters, /*takesDots=*/true))
       error(key + "name", "'" + name + "' is no name for a variant [S27]",
             "a name has letters, digits, '_', '-', '.', ':' and '+'");
-    if (!names.insert(name).second)
+    if (!entry.second && owner == name)
       error(key + "name", "'" + name + "' is the name of another selector of [audit] [S27]");
+    else if (!entry.second)
+      error(key + "name", "'" + name + "' and '" + owner + "' of [audit] would have the same files [S27]",
+            "give one of them another name; in those of files ':' is '-'");
+    else if (llvm::StringRef(name).starts_with("uniform")) // Tables have the best of these.
+      error(key + "name", "'" + name + "' begins as evenly spaced patterns of layers are called [S27]",
+            "give it another name");
     for (const auto &[index, setting] : llvm::enumerate(spec_.getStrings(key + "settings")))
       if (llvm::StringRef text = setting; !text.starts_with("select.") || !text.contains('='))
         error(key + "settings[" + std::to_string(index) + "]", "'" + setting + "' does not set a key of [select] [S27]",

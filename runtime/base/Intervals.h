@@ -64,7 +64,8 @@ inline Share estimateShare(const std::vector<double> &bySample, double answersPe
 }
 
 /// The interval of share a - share b of two models on the same samples: Wilson's limits of each put together with the
-/// samples' correlation (Newcombe 1998, paired method 8; MOVER of Zou and Donner 2008). Never of width 0.
+/// samples' correlation (Newcombe 1998, paired method 8; MOVER of Zou and Donner 2008). Where both are right in the
+/// same samples it is [0, 0] for a share of .5, whose limits are equally far from it; for shares of 0 and 1 it is not.
 inline Interval pairedShareInterval(const std::vector<double> &a, const std::vector<double> &b,
                                     double answersPerSample) {
   const Share first = estimateShare(a, answersPerSample), second = estimateShare(b, answersPerSample);
@@ -94,7 +95,8 @@ inline double median(std::vector<double> values) { return quantile(std::move(val
 
 /// Student's quantile that leaves 2.5 % above it (Abramowitz and Stegun 26.7.5; exact values where that is rough).
 inline double studentQuantile(size_t freedom) {
-  constexpr double few[] = {12.706204736, 4.302652730, 3.182446305, 2.776445105};
+  constexpr double few[] = {12.706204736, 4.302652730, 3.182446305, 2.776445105, 2.570581836,
+                            2.446911851,  2.364624252, 2.306004135, 2.262157163, 2.228138852};
   if (freedom >= 1 && freedom <= std::size(few))
     return few[freedom - 1];
   const double z = kNormalQuantile, v = static_cast<double>(freedom), z2 = z * z;

@@ -70,10 +70,10 @@ std::vector<std::vector<int64_t>> quantize(const CandidateTable &table) {
   return whole;
 }
 
-/// A count or a budget: what may be used of it, and from which group to which it is used.
+/// A count or a budget: what may be used of it, and the last group that uses it.
 struct Resource {
   int64_t least = 0, most = 0;
-  size_t first = 0, last = 0;
+  size_t last = 0;
 };
 
 /// What a group's choices use of a resource, and what the groups after it can.
@@ -191,7 +191,7 @@ void Solver::addBudget(const CostBudget &budget) {
 }
 
 void Solver::addResource(int64_t least, int64_t most, std::map<size_t, std::vector<int64_t>> used) {
-  Resource resource{least, most, groups_.size(), 0};
+  Resource resource{least, most, 0};
   int64_t leastAfter = 0, mostAfter = 0;
   for (auto entry = used.rbegin(); entry != used.rend(); ++entry) {
     auto &[g, byChoice] = *entry;
@@ -203,7 +203,6 @@ void Solver::addResource(int64_t least, int64_t most, std::map<size_t, std::vect
     if (largest == 0)
       continue;
     resource.last = std::max(resource.last, g);
-    resource.first = g;
     groups_[g].uses.push_back({resources_.size(), std::move(byChoice), leastAfter, mostAfter});
     leastAfter += smallest;
     mostAfter += largest;

@@ -20,8 +20,8 @@ using CandidateTable = std::vector<std::vector<double>>;
 /// Pferschy and Pisinger, Knapsack Problems, 2004, sections 11.5 and 6.2).
 ///
 /// Errors: nothing satisfies the constraints, which names the smallest set of them that exclude each other
-/// (findConflict); more than a million states or some seconds of work, which only layers of very different costs make,
-/// and very many constraints that overlap.
+/// (findConflict); more than four million states or some seconds of work, which only layers of very different costs
+/// make, and very many constraints that overlap.
 StatusOr<Choice> solve(const ChoiceSpace &space, const CandidateTable &values, const CandidateTable &tieBreak = {});
 
 /// Whether a choice satisfies every constraint.

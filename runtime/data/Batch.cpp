@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace morph {
 namespace {
@@ -133,11 +134,26 @@ StatusOr<std::unique_ptr<BatchStream>> BatchStream::create(BatchStreamOptions op
   return stream;
 }
 
+uint64_t BatchStream::tasksBefore(uint64_t number) const {
+  // They come at the numbers where this grows: exact in the long run, whatever the batch.
+  return static_cast<uint64_t>(std::floor(static_cast<double>(number) * options_.taskFraction + 1e-9));
+}
+
+int64_t BatchStream::differentSamples(int64_t wanted) const {
+  if (options_.taskFraction == 0)
+    return wanted;
+  std::optional<int64_t> least;
+  for (const auto &task : tasks_)
+    for (int64_t length : options_.length ? std::vector<int64_t>{options_.length} : tasks_[0]->lengths())
+      if (const std::optional<int64_t> count = task->sampleCount(length, options_.sample.split))
+        least = std::min(least.value_or(*count), *count);
+  int64_t different = wanted;
+  while (least && tasksBefore(static_cast<uint64_t>(different)) > static_cast<uint64_t>(*least) * tasks_.size())
+    --different;
+  return different;
+}
+
 StatusOr<Batch> BatchStream::batch(uint64_t index) const {
-  // Task samples come at the numbers where floor(number * fraction) grows: exact in the long run, whatever the batch.
-  auto tasksBefore = [&](uint64_t number) {
-    return static_cast<uint64_t>(std::floor(static_cast<double>(number) * options_.taskFraction + 1e-9));
-  };
   int64_t length = options_.length ? options_.length : tasks_[0]->drawLength(seed_, index);
   if (const uint64_t parts = options_.lengths.size(); parts > 0) {
     const uint64_t batches = static_cast<uint64_t>(std::max<int64_t>(options_.batches, 1));
@@ -147,8 +163,12 @@ StatusOr<Batch> BatchStream::batch(uint64_t index) const {
   for (int64_t i = 0; i < options_.batch; ++i) {
     uint64_t number = index * static_cast<uint64_t>(options_.batch) + static_cast<uint64_t>(i);
     if (tasksBefore(number + 1) > tasksBefore(number)) {
-      int64_t task = Random(seed_, "task of sample", number).below(static_cast<int64_t>(tasks_.size()));
-      MORPH_ASSIGN_OR_RETURN(Sample sample, tasks_[task]->sample(seed_, number, length, options_.sample));
+      const uint64_t before = tasksBefore(number), count = tasks_.size();
+      const auto &task = tasks_[before % count];
+      // Questions of a file come one after another; of the others any number gives a sample of its own.
+      const bool isFinite = task->sampleCount(length, options_.sample.split).has_value();
+      MORPH_ASSIGN_OR_RETURN(Sample sample,
+                             task->sample(seed_, isFinite ? before / count : number, length, options_.sample));
       samples.push_back(std::move(sample));
     } else {
       samples.push_back(

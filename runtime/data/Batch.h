@@ -68,11 +68,18 @@ public:
                                                        std::vector<std::shared_ptr<const TaskGenerator>> tasks,
                                                        std::shared_ptr<const TextStore> text);
 
-  /// Batch `index`. With several tasks each task sample draws its task.
+  /// Batch `index`. Task samples are of the tasks in turn.
   StatusOr<Batch> batch(uint64_t index) const;
+
+  /// How many of the first `wanted` samples are different ones: questions of a file come again when all have been, and
+  /// then tell nothing new.
+  int64_t differentSamples(int64_t wanted) const;
 
 private:
   BatchStream() = default;
+  /// Task samples among the first `number` samples.
+  uint64_t tasksBefore(uint64_t number) const;
+
   BatchStreamOptions options_;
   uint64_t seed_ = 0;
   std::vector<std::shared_ptr<const TaskGenerator>> tasks_;

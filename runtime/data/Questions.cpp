@@ -179,10 +179,10 @@ StatusOr<Sample> QuestionTask::sample(uint64_t seed, uint64_t index, int64_t len
     return checkLength(length);
   const uint64_t stream = Random::streamSeed(seed, "questions/" + name_);
   const uint64_t round = index / static_cast<uint64_t>(count);
-  const Question &question =
-      all[static_cast<size_t>(permuted(Random(stream, "round of questions", round).next(),
-                                       static_cast<int64_t>(index % static_cast<uint64_t>(count)), count))];
   Sample sample;
+  sample.question = permuted(Random(stream, "round of questions", round).next(),
+                             static_cast<int64_t>(index % static_cast<uint64_t>(count)), count);
+  const Question &question = all[static_cast<size_t>(sample.question)];
   sample.isTask = true;
   if (!paragraphs_.spans.empty())
     sample.tokens = context(question, length, Random(stream, "paragraphs", index));

@@ -12,8 +12,9 @@ namespace morph {
 /// untrusted input: documents are the paragraphs that the JSON counts (kind qa), a question, its answer, the next
 /// question and so on.
 ///
-/// A question belongs to a split by the hash of its tokens (`splitOf`). Samples of a stream go through all questions
-/// that fit with their answers before one comes again. A sample of `length` tokens is, from the first token on:
+/// A question belongs to a split by the hash of its tokens (`splitOf`). The samples 0, 1, ... of a seed go through all
+/// questions that fit with their answers before one comes again. A sample of `length` tokens is, from the first token
+/// on:
 ///
 /// - jsonl: the question and its answer.
 /// - qa (RULER QA, scripts/data/synthetic/qa.py): the frame, paragraphs in random order, each behind the heading of its

@@ -30,6 +30,7 @@ struct Sample {
   std::vector<double> answerDepth;    ///< By answer id: tokens of background before its needle / all background; 0
                                       ///< of tasks without depths.
   double depth = 0;                   ///< Mean of answerDepth.
+  int64_t question = -1;              ///< Of tasks with finitely many: its number among the split's.
   bool isTask = false;
   int answers() const { return static_cast<int>(answerDepth.size()); }
 };

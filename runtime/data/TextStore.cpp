@@ -11,6 +11,9 @@
 
 namespace morph {
 
+/// Tokens of the shortest part of a document: one that is seen, and one that is predicted.
+static constexpr int64_t kLeastPart = 2;
+
 StatusOr<std::shared_ptr<const TextStore>> TextStore::open(const std::string &dir, int64_t vocabulary) {
   std::string where = dir + "/text.json";
   MORPH_ASSIGN_OR_RETURN(Json json, readJson(where));
@@ -62,6 +65,7 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
                            " documents are of no source, but others have weights");
   std::shared_ptr<TextStore> store(new TextStore);
   store->sources_ = std::move(sources);
+  int64_t shortDocuments = 0;
   for (TokenSpan document : documents) {
     if (document.begin < 0 || document.begin > document.end || document.end > file->size())
       return Status::invalid("text '" + file->path() + "': a document [" + std::to_string(document.begin) + ", " +
@@ -69,6 +73,19 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
                              " tokens");
     int64_t held = static_cast<int64_t>(std::floor(holdout * static_cast<double>(document.size())));
     int64_t trained = document.end - held, evaluated = document.end - (held + 1) / 2;
+    if (held < 2 * kLeastPart) { // In the parts of its tail nothing could be predicted.
+      trained = evaluated = document.end;
+      if (document.size() >= kLeastPart) {
+        const auto heldBefore = [&](int64_t count) {
+          return static_cast<int64_t>(std::floor(static_cast<double>(count) * holdout + 1e-9));
+        };
+        const int64_t number = heldBefore(shortDocuments++);
+        if (heldBefore(shortDocuments) > number) {
+          trained = document.begin;
+          evaluated = number % 2 == 0 ? document.begin : document.end;
+        }
+      }
+    }
     store->spans_[static_cast<size_t>(Split::Training)].push_back({document.begin, trained});
     store->spans_[static_cast<size_t>(Split::Selection)].push_back({trained, evaluated});
     store->spans_[static_cast<size_t>(Split::Evaluation)].push_back({evaluated, document.end});

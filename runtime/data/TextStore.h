@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // General text for training and for perplexity: windows of documents, drawn by (seed, index). Of each document the tail
-// is never trained on: its first half is for selection and probes, its second for the evaluation.
+// is never trained on: its first half is for selection and probes, its second for the evaluation. Of documents whose
+// tail is too short to be divided as large a share is held out whole, evenly spread, in turn for the evaluation and for
+// selection.
 
 #ifndef MORPH_RUNTIME_DATA_TEXTSTORE_H
 #define MORPH_RUNTIME_DATA_TEXTSTORE_H
@@ -33,8 +35,8 @@ public:
   /// ids against `vocabulary` > 0.
   static StatusOr<std::shared_ptr<const TextStore>> open(const std::string &dir, int64_t vocabulary = 0);
   /// A store over an open file. `holdout` in [0, 1) is the tail fraction of each document that is not trained on, half
-  /// of it for selection and the very end for evaluation. `sources`: all documents in order; without them every window
-  /// is as likely as any other.
+  /// of it for selection and the very end for evaluation, or the share of short documents that are held out whole.
+  /// `sources`: all documents in order; without them every window is as likely as any other.
   static StatusOr<std::shared_ptr<const TextStore>> create(std::shared_ptr<const TokenFile> file,
                                                            std::vector<TokenSpan> documents, double holdout,
                                                            std::vector<TextSource> sources = {});

@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <arpa/inet.h>
+#include <csignal>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <netdb.h>
@@ -61,6 +62,9 @@ std::string addressTowards(const std::string &host, int64_t port) {
 class GlooGroup final : public Processes::Group {
 public:
   GlooGroup(const Place &place, std::chrono::seconds timeout) {
+    // What is written to a process that is gone is an error here, not this one's end: Gloo is at home in Python, which
+    // ignores the signal.
+    std::signal(SIGPIPE, SIG_IGN);
     c10d::TCPStoreOptions options;
     options.port = static_cast<std::uint16_t>(place.port);
     options.isServer = place.isLeader();

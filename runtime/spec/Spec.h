@@ -102,7 +102,7 @@ struct DataSpec {
   /// Fields of rows: the first that a row has is its text, or a conversation for the chat template.
   std::vector<std::string> fields;
   /// Share of each document, at its end, that no stage trains on: half for selection and probes, half for evaluation.
-  /// (>= 0, < 1)
+  /// Of documents with fewer than four such tokens as large a share of whole ones. (>= 0, < 1)
   double holdout{};
   /// Windows of training hold all documents, short ones too, and no position sees another document than its own:
   /// attention is masked and states are reset between them; so it is where perplexity is measured. false: windows lie
@@ -165,7 +165,8 @@ struct TaskSpec {
   std::string answer;
   /// Needles in words through the tokenizer, or in token ids for tiny bases.
   Space space{};
-  /// Lengths that samples have; each batch draws one. (tokens; >= 8, <= 16777216)
+  /// Lengths that samples have; each batch draws one. In [select] the first task's hold for all tasks. (tokens; >= 8,
+  /// <= 16777216)
   std::vector<int64_t> length;
   /// Needles hidden in a sample: chains of variable_tracking and two_hop, marks of counting; words asked for of
   /// common_words and frequent_words, which RULER has 10 and 3 of. (>= 1, <= 65536)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a run's tasks can be known to fail before its first step.
 
+#include "runtime/base/Log.h"
+#include "runtime/data/Batch.h"
 #include "runtime/train/Stages.h"
+#include "runtime/train/select/Selector.h"
 
 namespace morph {
 
@@ -17,12 +20,15 @@ Status checkTasks(const StageContext &context) {
         MORPH_RETURN_IF_ERROR(task->checkLength(tokens).withContext(stage));
     return Status();
   };
+  const auto reads = [](const TrainingSpec &section) {
+    return section.steps > 0 && (section.taskFraction < 1 || section.tasks.empty());
+  };
   const std::pair<const char *, const TrainingSpec &> stages[] = {
       {"align", spec.align}, {"distill", spec.distill}, {"finetune", spec.finetune}};
   for (const auto &[name, section] : stages) {
     if (section.steps == 0)
       continue;
-    if (text && (section.taskFraction < 1 || section.tasks.empty())) {
+    if (text && reads(section)) {
       const int64_t tokens = text->tokenCount(Split::Training);
       if (section.length > tokens)
         return Status::invalid(std::string(name) + ".length is " + std::to_string(section.length) +
@@ -39,8 +45,16 @@ Status checkTasks(const StageContext &context) {
       lengths.insert(lengths.end(), spec.finetune.lengths.begin(), spec.finetune.lengths.end());
     MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, lengths));
   }
-  if (spec.select.steps > 0)
-    MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, {}));
+  if (!spec.select.tasks.empty()) {
+    // A batch has samples of all tasks, of one length: the first task's are all tasks'.
+    MORPH_ASSIGN_OR_RETURN(const TaskSpec first, findTask(spec.tasks, spec.select.tasks.front()));
+    MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, first.length));
+  }
+  if (spec.audit)
+    MORPH_RETURN_IF_ERROR(checkRoom("audit", spec.audit->tasks, {}));
+  if (text && text->tokenCount(Split::Selection) == 0 && (reads(spec.align) || reads(spec.distill)))
+    logWarning("data", "of the text nothing is held out: losses on held-out text are of text that is trained on");
+  MORPH_RETURN_IF_ERROR(checkSelectors(spec));
   return checkRoom("evaluate", spec.evaluate.tasks, spec.evaluate.lengths);
 }
 

@@ -21,14 +21,17 @@ public:
   static StatusOr<Probe> create(const StageContext &context, BatchStreamOptions data) {
     const DistillSpec &section = context.spec.distill;
     Probe probe;
-    probe.batches_ = std::max<int64_t>(2, (section.evalSamples + data.batch - 1) / data.batch);
+    // Sequences one by one: the errors, by which weights are kept, are over them.
+    data.batch = 1;
     const double tasks = data.taskFraction;
     data.sample.split = Split::Selection;
     const auto add = [&](const std::string &part, double taskFraction,
                          const std::vector<std::string> &names) -> Status {
       data.stream = "held-out/distill/" + part;
       data.taskFraction = taskFraction;
-      MORPH_ASSIGN_OR_RETURN(probe.parts_[part], context.stream(data, names));
+      Part &made = probe.parts_[part];
+      MORPH_ASSIGN_OR_RETURN(made.stream, context.stream(data, names));
+      made.samples = made.stream->differentSamples(section.evalSamples);
       return Status();
     };
     for (const std::string &task : section.tasks)
@@ -43,17 +46,22 @@ public:
   StatusOr<HeldOutParts> measure(int64_t step, Executor &executor, KeptResults &teacher, Processes &processes) const {
     HeldOutParts result;
     result.step = step;
-    for (const auto &[part, stream] : parts_) {
-      const BatchSource source = teacher.attachTo(batchSource(*stream, executor.plan()), "held-out-" + part);
-      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, batches_, nullptr, &processes));
-      result.losses[part] = loss.losses;
+    for (const auto &[name, part] : parts_) {
+      const BatchSource source = teacher.attachTo(batchSource(*part.stream, executor.plan()), "held-out-" + name);
+      MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss, heldOutLoss(executor, source, part.samples, nullptr, &processes));
+      result.losses[name] = loss.losses;
+      result.tokens += loss.tokens;
+      result.flops += loss.flops;
     }
     return result;
   }
 
 private:
-  std::map<std::string, std::unique_ptr<BatchStream>> parts_; ///< By task, and "text".
-  int64_t batches_ = 2;                                       ///< Of each.
+  struct Part {
+    std::unique_ptr<BatchStream> stream;
+    int64_t samples = 0; ///< That are measured.
+  };
+  std::map<std::string, Part> parts_; ///< By task, and "text".
 };
 
 /// For distill.json.
@@ -61,7 +69,7 @@ nlohmann::ordered_json toJson(const HeldOutParts &parts) {
   nlohmann::ordered_json result;
   for (const auto &[name, losses] : parts.losses) {
     const MeanAndError kl = meanAndError(losses);
-    result[name] = {{"kl", kl.mean}, {"standard_error", kl.standardError}, {"batches", losses}};
+    result[name] = {{"kl", kl.mean}, {"standard_error", kl.standardError}, {"by_sample", losses}};
   }
   return result;
 }
@@ -166,13 +174,19 @@ StatusOr<StageOutcome> runDistill(const StageContext &context) {
   const HeldOutParts &kept = section.keep == DistillSpec::Keep::Best ? course.best() : course.last();
   report(context.variant, course, kept);
   nlohmann::ordered_json measured = nlohmann::ordered_json::array();
-  for (const HeldOutParts &parts : course.all())
+  int64_t measuredTokens = 0;
+  double measuredFlops = 0;
+  for (const HeldOutParts &parts : course.all()) {
     measured.push_back({{"step", parts.step}, {"kl", means(parts)}});
+    measuredTokens += parts.tokens;
+    measuredFlops += parts.flops;
+  }
   const nlohmann::ordered_json summary = {
       {"variant", context.variant},     {"steps", result.steps},        {"kept_step", kept.step},
       {"tokens", result.tokens},        {"flops", result.flops},        {"seconds", result.seconds},
       {"first_loss", result.firstLoss}, {"last_loss", result.lastLoss}, {"held_out_before", toJson(course.first())},
-      {"held_out_after", toJson(kept)}, {"held_out", measured}};
+      {"held_out_after", toJson(kept)}, {"held_out", measured},         {"held_out_tokens", measuredTokens},
+      {"held_out_flops", measuredFlops}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("distill.json"), summary.dump(2) + "\n"));
   return StageOutcome::Done;
 }

@@ -38,10 +38,11 @@ struct Step {
 
 /// Of each sample of a task.
 struct SampleResults {
-  std::vector<double> answers; ///< Share of answers with every token right.
-  std::vector<double> tokens;  ///< Share of answer tokens that are right.
-  std::vector<double> loss;    ///< Mean cross-entropy of answer tokens in nats.
-  std::vector<Piece> written;  ///< The answers' tokens that the model generated, one after another.
+  std::vector<double> answers;    ///< Share of answers with every token right.
+  std::vector<double> tokens;     ///< Share of answer tokens that are right.
+  std::vector<double> loss;       ///< Mean cross-entropy of answer tokens in nats.
+  std::vector<Piece> written;     ///< The answers' tokens that the model generated, one after another.
+  std::vector<int64_t> questions; ///< Which of the task's: Sample::question.
   double answersPerSample = 1;
 };
 
@@ -66,7 +67,8 @@ private:
   StatusOr<bool> measure(const Step &step, OrderedJson &row, Progress &progress);
   StatusOr<bool> scoreAnswers(const Cell &cell, SampleResults &results, Progress &progress);
   StatusOr<bool> generateAnswers(const Cell &cell, SampleResults &results, Progress &progress);
-  /// Adds each sample's share of right answers, their number, and the tokens written; false when interrupted.
+  /// Adds each sample's share of right answers, their number, its question, and the tokens written; false when
+  /// interrupted.
   StatusOr<bool> generateBatch(const std::vector<Sample> &samples, std::vector<std::vector<double>> &results);
   StatusOr<bool> measureText(const Cell &cell, OrderedJson &row, Progress &progress);
 
@@ -174,7 +176,8 @@ StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results
       for (int64_t answer = first; answer < end; ++answer)
         sum += matches[static_cast<size_t>(answer)];
       const double answers = static_cast<double>(end - first);
-      own.push_back({sum / answers, sumRight[b] / rows[b], sumLoss[b] / rows[b], answers});
+      own.push_back({sum / answers, sumRight[b] / rows[b], sumLoss[b] / rows[b], answers,
+                     static_cast<double>(batch.samples[b].question)});
     }
     done_ += static_cast<int64_t>(count);
     tokens_ += batch.tokenCount();
@@ -188,6 +191,7 @@ StatusOr<bool> Evaluation::scoreAnswers(const Cell &cell, SampleResults &results
     results.tokens.push_back(sample[1]);
     results.loss.push_back(sample[2]);
     results.answersPerSample = sample[3];
+    results.questions.push_back(static_cast<int64_t>(sample[4]));
   }
   return true;
 }
@@ -238,7 +242,7 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples,
   for (size_t b = 0; b < samples.size(); ++b) {
     const Sample &sample = samples[b];
     std::vector<double> right(static_cast<size_t>(sample.answers()), 1);
-    std::vector<double> &result = results.emplace_back(2, 0.0);
+    std::vector<double> &result = results.emplace_back(3, 0.0);
     for (size_t i = 0; i < sample.positions.size(); ++i) {
       const int64_t token = written[b][static_cast<size_t>(sample.positions[i] + 1)];
       result.push_back(static_cast<double>(token));
@@ -247,6 +251,7 @@ StatusOr<bool> Evaluation::generateBatch(const std::vector<Sample> &samples,
     }
     result[0] = meanOf(right);
     result[1] = static_cast<double>(right.size());
+    result[2] = static_cast<double>(sample.question);
   }
   return true;
 }
@@ -275,7 +280,8 @@ StatusOr<bool> Evaluation::generateAnswers(const Cell &cell, SampleResults &resu
   for (const std::vector<double> &sample : *all) {
     results.answers.push_back(sample[0]);
     results.answersPerSample = sample[1];
-    results.written.emplace_back(sample.begin() + 2, sample.end());
+    results.questions.push_back(static_cast<int64_t>(sample[2]));
+    results.written.emplace_back(sample.begin() + 3, sample.end());
   }
   return true;
 }
@@ -296,6 +302,8 @@ StatusOr<bool> Evaluation::measure(const Step &step, OrderedJson &row, Progress 
                       {"interval", toJson(share.interval)},
                       {"by_sample", results.answers}};
   row["answers_per_sample"] = results.answersPerSample;
+  if (cell.task->sampleCount(cell.length, Split::Evaluation)) // Other seeds ask the same.
+    part["questions"] = results.questions;
   if (generated) {
     part["written"] = results.written;
   } else {

@@ -2,6 +2,7 @@
 
 #include "runtime/train/HeldOut.h"
 
+#include "runtime/base/Intervals.h"
 #include "runtime/plan/Cost.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Progress.h"
@@ -10,7 +11,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -34,16 +34,7 @@ MeanAndError meanAndError(const std::vector<double> &values) {
 }
 
 double studentFactor(size_t count) {
-  // Of 1 to 10 degrees of freedom; then the expansion about the normal distribution's point (Abramowitz and Stegun
-  // 1964, 26.7.5), right to .003.
-  static constexpr double known[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
-  if (count < 2)
-    return std::numeric_limits<double>::infinity();
-  const size_t freedom = count - 1;
-  if (freedom <= std::size(known))
-    return known[freedom - 1];
-  const double inverse = 1 / static_cast<double>(freedom);
-  return 1.95996 + inverse * (2.37227 + inverse * 2.8225);
+  return count < 2 ? std::numeric_limits<double>::infinity() : studentQuantile(count - 1);
 }
 
 StatusOr<double> batchFlops(const plan::Plan &plan, const NamedTensors &inputs, const std::vector<plan::Step> &steps) {

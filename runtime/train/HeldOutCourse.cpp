@@ -38,15 +38,17 @@ double HeldOutCourse::relative(const HeldOutParts &parts) const {
 Json HeldOutCourse::state() const {
   Json course = Json::array();
   for (const HeldOutParts &parts : course_)
-    course.push_back({{"step", parts.step}, {"losses", parts.losses}});
+    course.push_back(
+        {{"step", parts.step}, {"losses", parts.losses}, {"tokens", parts.tokens}, {"flops", parts.flops}});
   return {{"best", best_}, {"course", course}};
 }
 
 void HeldOutCourse::restore(const Json &state) {
   course_.clear();
   for (const Json &parts : state.at("course"))
-    course_.push_back(
-        {parts.at("step").get<int64_t>(), parts.at("losses").get<std::map<std::string, std::vector<double>>>()});
+    course_.push_back({parts.at("step").get<int64_t>(),
+                       parts.at("losses").get<std::map<std::string, std::vector<double>>>(),
+                       parts.at("tokens").get<int64_t>(), parts.at("flops").get<double>()});
   best_ = course_.empty() ? 0 : std::min(state.at("best").get<size_t>(), course_.size() - 1);
 }
 

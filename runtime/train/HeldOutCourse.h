@@ -16,15 +16,17 @@ namespace morph {
 /// What was measured after some steps.
 struct HeldOutParts {
   int64_t step = 0; ///< Steps done.
-  /// One a batch, by part of the data: a task's name, or "text".
+  /// One a sequence, by part of the data: a task's name, or "text".
   std::map<std::string, std::vector<double>> losses;
+  int64_t tokens = 0; ///< Measured.
+  double flops = 0;   ///< Without what was kept of the teacher.
 };
 
 /// Best is where the parts' losses are least in units of those that they had at first, in the mean over parts, among
 /// the steps at which no part is worse than it was at first.
 class HeldOutCourse {
 public:
-  /// Adds what was measured, on the same parts and batches as all before it; whether that is the best so far, as the
+  /// Adds what was measured, on the same parts and sequences as all before it; whether that is the best so far, as the
   /// first is.
   bool add(HeldOutParts parts);
 
@@ -37,7 +39,7 @@ public:
   const std::vector<HeldOutParts> &all() const { return course_; }
 
   /// The parts whose loss is above that of `first` by more than the 95 % interval of the paired difference, and by how
-  /// much: what the batches' own spread would hide shows in the differences.
+  /// much: what the sequences' own spread would hide shows in the differences.
   std::map<std::string, MeanAndError> worse(const HeldOutParts &parts) const;
 
   /// For checkpoints. `restore` throws Json::exception on anything that is not `state`'s.

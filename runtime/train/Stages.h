@@ -8,7 +8,8 @@
 
 namespace morph {
 
-/// Errors of the stages' tasks and lengths that would otherwise be found when the stage is reached. Reads `DIR/data`.
+/// Errors of the stages' tasks, lengths and selectors that would otherwise be found when the stage is reached. Reads
+/// `DIR/data`.
 Status checkTasks(const StageContext &context);
 
 /// Trains a base model from its initial values. Section `pretrain`: a curriculum of `phase`s, each left when the

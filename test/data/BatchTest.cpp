@@ -172,6 +172,26 @@ TEST(BatchStream, MixesByTheFractionAndStartsAnywhere) {
   EXPECT_FALSE(at::equal((*other)->batch(13)->tokens, (*stream)->batch(13)->tokens));
 }
 
+TEST(BatchStream, TasksComeInTurn) {
+  BatchStreamOptions options;
+  options.stream = "align";
+  options.batch = 3;
+  options.length = 64;
+  options.taskFraction = 0.5;
+  const auto stream = BatchStream::create(options, tasks({2, 3, 4}), asciiText());
+  ASSERT_TRUE(stream.ok()) << stream.status().message();
+  std::vector<int> answers;
+  for (uint64_t index = 0; index < 4; ++index) {
+    const auto batch = (*stream)->batch(index);
+    ASSERT_TRUE(batch.ok());
+    for (const Sample &sample : batch->samples)
+      if (sample.isTask)
+        answers.push_back(sample.answers());
+  }
+  EXPECT_EQ(answers, (std::vector<int>{2, 3, 4, 2, 3, 4}));
+  EXPECT_EQ((*stream)->differentSamples(1000), 1000);
+}
+
 TEST(BatchStream, TakesLengthsFromTheTask) {
   BatchStreamOptions options;
   options.stream = "select";

@@ -100,6 +100,49 @@ TEST(Questions, SamplesHaveTheLengthAndTheRowsOfTheAnswer) {
   EXPECT_EQ(batch->answerOffsets.back(), 40);
 }
 
+TEST(Questions, AStreamGoesThroughAllBeforeOneComesAgain) {
+  TemporaryFolder folder;
+  writeQuestions(folder, 200);
+  TaskSpec other = makeTask("mqar", TaskSpec::Kind::Mqar, 2);
+  other.length = {32};
+  other.background = TaskSpec::Background::Noise;
+  other.noiseTokens = {300, 400};
+  other.keyTokens = {128, 192};
+  other.valueTokens = {192, 256};
+  const auto tasks = createTasks({questionTask(), other}, {"mine", "mqar"}, folder.path(), nullptr, 1000);
+  ASSERT_TRUE(tasks.ok()) << tasks.status().message();
+  BatchStreamOptions options;
+  options.stream = "distill";
+  options.length = 32;
+  options.batch = 4;
+  options.taskFraction = 0.5;
+  options.sample.split = Split::Selection;
+  const auto stream = BatchStream::create(options, *tasks, countingText({500}, 0.1, 900));
+  ASSERT_TRUE(stream.ok()) << stream.status().message();
+  // One sample in four is a question: the second of each four, as text and the two tasks come in turn.
+  const int64_t count = *(*tasks)[0]->sampleCount(32, Split::Selection);
+  std::map<int64_t, int> seen;
+  for (uint64_t index = 0; static_cast<int64_t>(index) < 2 * count; ++index) {
+    const auto batch = (*stream)->batch(index);
+    ASSERT_TRUE(batch.ok());
+    int questions = 0;
+    for (const Sample &sample : batch->samples)
+      if (sample.question >= 0) {
+        ++seen[sample.question];
+        ++questions;
+      }
+    ASSERT_EQ(questions, 1);
+    if (static_cast<int64_t>(index) == count - 1) {
+      EXPECT_EQ(static_cast<int64_t>(seen.size()), count) << "one has come twice";
+    }
+  }
+  for (const auto &[question, times] : seen)
+    EXPECT_EQ(times, 2) << question;
+  // So many samples are different: four for each question.
+  EXPECT_NEAR(static_cast<double>((*stream)->differentSamples(1000)), 4.0 * static_cast<double>(count), 3);
+  EXPECT_EQ((*stream)->differentSamples(4), 4);
+}
+
 TEST(Questions, LengthDecidesWhichFit) {
   TemporaryFolder folder;
   writeQuestions(folder, 200);

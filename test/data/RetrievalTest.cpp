@@ -274,6 +274,29 @@ TEST(Tasks, VariableTrackingLinksAChainInOrder) {
   EXPECT_LT(place({chain[2], chain[1]}), sample.positions.front());
 }
 
+TEST(Tasks, VariableTrackingHasOneChainWithTheValueThatIsAskedFor) {
+  TaskSpec task = tokenTask("variable_tracking", 3);
+  task.valueLength = 1;
+  task.valueTokens = {kValues, kValues + 40}; // Some ten for each split: of three chains, often two had the same.
+  const auto generator = make(task);
+  for (uint64_t index = 0; index < 100; ++index) {
+    const Sample sample = sampleOf(*generator, index, 120);
+    std::map<int64_t, int> assigned; // By value: chains whose first key is set to it.
+    const auto end = static_cast<size_t>(sample.positions.front()) + 1;
+    for (size_t i = 0; i + 1 < end; ++i)
+      if (sample.tokens[i] >= kKeys && sample.tokens[i] < kValues && sample.tokens[i + 1] >= kValues &&
+          sample.tokens[i + 1] < kValues + 40)
+        ++assigned[sample.tokens[i + 1]];
+    EXPECT_EQ(assigned.size(), 3u) << index;
+  }
+  task.needles = 41;
+  task.hops = 1;
+  task.length = {4096};
+  task.keyTokens = {kKeys, kValues};
+  EXPECT_TRUE(refused(TaskGenerator::create(task, "/nowhere", countingText({500}, 0, 1000), kVocabulary).status(),
+                      "41 chains need as many different values, and there are 40"));
+}
+
 /// The tokens before the question.
 Piece contextOf(const Sample &sample, int64_t leadTokens) {
   return Piece(sample.tokens.begin(), sample.tokens.begin() + sample.positions.front() + 1 - leadTokens);

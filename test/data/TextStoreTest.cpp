@@ -9,14 +9,14 @@ namespace morph {
 namespace {
 
 TEST(TextStore, WindowsStayInsideTrainingPartsOfDocuments) {
-  auto text = countingText({100, 30, 50}, 0.1); // training parts [0,90) [100,127) [130,175)
+  auto text = countingText({100, 30, 50}, 0.1); // training parts [0,90) [100,130) [130,175)
   std::set<int64_t> documents;
   for (uint64_t index = 0; index < 500; ++index) {
     std::vector<int64_t> window = text->window(7, index, 25);
     ASSERT_EQ(window.size(), 25u);
     EXPECT_EQ(window.back() - window.front(), 24) << "a window crosses documents";
     int64_t begin = window.front(), end = window.back();
-    int document = end < 90 ? 0 : begin >= 100 && end < 127 ? 1 : begin >= 130 && end < 175 ? 2 : -1;
+    int document = end < 90 ? 0 : begin >= 100 && end < 130 ? 1 : begin >= 130 && end < 175 ? 2 : -1;
     EXPECT_NE(document, -1) << begin;
     documents.insert(document);
   }
@@ -96,13 +96,36 @@ TEST(TextStore, EvaluationWindowsAreTheTails) {
   const auto packed = text->evaluationWindows(15, 0, /*isPacked=*/true); // 20 + 3 + 7 tokens
   ASSERT_EQ(packed.size(), 2u);
   EXPECT_EQ(packed[1].begins, std::vector<int64_t>({0, 0, 0, 0, 0, 5, 5, 5, 8, 8, 8, 8, 8, 8, 8}));
-  EXPECT_TRUE(countingText({2, 2, 2}, 0.5)->evaluationWindows(3, 0, true).empty()) << "nothing to predict";
+  // The second document, [2, 5), and the seventh, [12, 14): the last of one with the first of the other says nothing.
+  const auto lone = countingText({2, 3, 2, 1, 2, 2, 2, 3}, 0.5)->evaluationWindows(2, 0, true);
+  ASSERT_EQ(lone.size(), 1u);
+  EXPECT_EQ(lone[0].tokens, (std::vector<int64_t>{2, 3}));
   for (uint64_t index = 0; index < 50; ++index) {
     EXPECT_GE(text->window(1, index, 18, Split::Evaluation).front(), 80);
     std::vector<int64_t> window = text->window(1, index, 18, Split::Selection);
     EXPECT_GE(window.front(), 60);
     EXPECT_LT(window.back(), 80);
   }
+}
+
+TEST(TextStore, ShortDocumentsAreHeldOutWhole) {
+  // Tails of 25 tokens would have 1 for selection and 1 for evaluation: nothing in them could be predicted.
+  const auto text = countingText(std::vector<int64_t>(200, 25), 0.1);
+  EXPECT_EQ(text->tokenCount(Split::Training), 180 * 25);
+  EXPECT_EQ(text->tokenCount(Split::Selection), 10 * 25);
+  EXPECT_EQ(text->tokenCount(Split::Evaluation), 10 * 25);
+  const auto windows = text->evaluationWindows(512, 0, /*isPacked=*/true);
+  ASSERT_EQ(windows.size(), 1u);
+  for (size_t i = 0; i < 250; ++i) {
+    EXPECT_EQ(windows[0].begins[i], static_cast<int64_t>(i / 25 * 25));
+    EXPECT_EQ((windows[0].tokens[i] - windows[0].tokens[0]) % 25, static_cast<int64_t>(i % 25));
+  }
+  // Of one that can be divided, the tail; of one token nothing is predicted, wherever it is.
+  const auto mixed = countingText({25, 40, 25, 1, 25}, 0.1);
+  EXPECT_EQ(mixed->tokenCount(Split::Selection), 2);
+  EXPECT_EQ(mixed->tokenCount(Split::Evaluation), 2);
+  EXPECT_EQ(countingText({3}, 0.9)->tokenCount(Split::Training), 3) << "there is always one to train on";
+  EXPECT_EQ(countingText({25, 25}, 0.0)->tokenCount(Split::Training), 50);
 }
 
 TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
@@ -113,9 +136,9 @@ TEST(TextStore, OpensWhatTheTokenisingStepWrites) {
   auto text = TextStore::open(folder.path(), 7);
   ASSERT_TRUE(text.ok()) << text.status().message();
   EXPECT_EQ((*text)->documentCount(), 2);
-  EXPECT_EQ((*text)->tokenCount(Split::Training), 3);
-  EXPECT_EQ((*text)->tokenCount(Split::Selection), 1);
-  EXPECT_EQ((*text)->tokenCount(Split::Evaluation), 2);
+  EXPECT_EQ((*text)->tokenCount(Split::Training), 2);
+  EXPECT_EQ((*text)->tokenCount(Split::Selection), 0);
+  EXPECT_EQ((*text)->tokenCount(Split::Evaluation), 4) << "one of two short documents is held out whole";
   EXPECT_TRUE(refused(TextStore::open(folder.path(), 6).status(), "id 6 at token 5"));
 }
 

@@ -2,6 +2,7 @@
 """morph run --seeds: each seed is a run of its own, and what they say together are means over seeds with intervals that are no
 narrower than the seeds' spread, and than that of all samples."""
 
+import json
 import math
 import pathlib
 import statistics
@@ -25,9 +26,38 @@ def row_of(rows, **wanted):
     return found[0]
 
 
+QUESTIONS = """
+[[task]]
+name = "asked"
+kind = "jsonl"
+path = "questions.jsonl"
+length = [48]
+"""
+
+
+def check_questions(pooled, runs):
+    """Questions of a file are the same for all seeds: each counts once, not once a seed."""
+    rows = [row for row in pooled["evaluation"] if row["task"] == "asked"]
+    assert rows
+    for row in rows:
+        for measure in ("generated", "teacher_forced"):
+            answers = {}
+            for one in runs:
+                part = row_of(one, **{name: row[name] for name in ("model", "after", "task", "length")})[measure]
+                assert len(set(part["questions"])) == len(part["questions"]) == part["samples"] == 6, part
+                for question, value in zip(part["questions"], part["by_sample"], strict=True):
+                    answers.setdefault(question, []).append(value)
+            part, count = row[measure], len(answers)
+            assert 6 < count < 18, "seeds that ask all of them, or none twice, show nothing"
+            assert part["questions"] == sorted(answers) and part["samples"] == count, (part, answers)
+            assert part["by_sample"] == [statistics.mean(answers[question]) for question in sorted(answers)]
+            # A random model knows none: what is left is Wilson's interval of so many.
+            assert part["answers"] == 0 and math.isclose(part["interval"][1], 3.8414588 / (count + 3.8414588), rel_tol=1e-6), part
+
+
 def check_answers(pooled, runs):
     for row in pooled["evaluation"]:
-        if row["task"] == "text":
+        if row["task"] in ("text", "asked"):
             continue
         key = {name: row[name] for name in ("model", "after", "task", "length")}
         for measure in ("generated", "teacher_forced"):
@@ -65,6 +95,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         make_inputs(folder)
+        (folder / "small.toml").write_text((folder / "small.toml").read_text().replace('tasks = ["recall"]\nsamples',
+                                           'tasks = ["recall", "asked"]\nsamples') + QUESTIONS)
+        (folder / "questions.jsonl").write_text("".join(
+            json.dumps({"prompt": f"What is number {i}?", "answer": f" It is {3 * i} of them."}) + "\n" for i in range(60)))
         settings = ["--set", "finetune.steps=0", "--set", "evaluate.samples=6", "--set", "evaluate.perplexity_length=16"]
         command = ["morph", "run", folder / "small.toml", "--out", folder / "out", *settings, "--seeds"]
         said = run(*command, "0..1,4").stdout
@@ -74,6 +108,7 @@ def main():
         assert pooled["kept"]["selected"] == [read_json(folder / f"out/seed-{seed}/selection.json")["kept"] for seed in SEEDS]
         assert len(pooled["evaluation"]) == len(runs[0])
         check_answers(pooled, runs)
+        check_questions(pooled, runs)
         check_text(pooled, runs)
         assert pooled["differences"]
         for difference in pooled["differences"]:
@@ -90,7 +125,9 @@ def main():
         assert "align: step" not in again.stderr and read_json(folder / "out/seeds.json") == pooled
 
         for wrong, words in (("3", "two seeds or more"), ("0,0", "0 is there twice"), ("4..1", "'4..1' falls"),
-                             ("0..x", "'x' is no seed"), ("", "--seeds"), ("0,-1", "'-1' is no seed")):
+                             ("0..x", "'x' is no seed"), ("", "--seeds"), ("0,-1", "'-1' is no seed"),
+                             ("0..998,1000..1998", "there are more than 1000"), ("0..999,x", "'x' is no seed"),
+                             ("9223372036854775807,9223372036854775807", "9223372036854775807 is there twice")):
             refused = run("morph", "run", folder / "small.toml", "--out", folder / "wrong", "--seeds", wrong, expect=2).stderr
             assert words in refused, (wrong, refused)
         assert not (folder / "wrong").exists()

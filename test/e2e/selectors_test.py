@@ -36,18 +36,23 @@ def main():
             return truth[choice] - min(truth.values())
 
         assert regret(whole) == 0
-        found = {}
+        found, tokens = {}, {"exhaustive": whole["cost"]["tokens"]}
         for method in MEASURED + UNMEASURED:
             selection = select(method, "out")
             assert selection["method"] == method
-            found[method] = regret(selection)
+            found[method], tokens[method] = regret(selection), selection["cost"]["tokens"]
             assert (selection["cost"]["tokens"] > 0) == (method in MEASURED), selection
         # Each layer's model is distilled once, whatever the budget.
         alone = [read_json(folder / f"out/distill/alone-{layer}/distill.json") for layer in range(LAYERS)]
         trained = select("kl:trained", "out", "budget.full_layers=1")
         least = min(range(LAYERS), key=lambda layer: alone[layer]["held_out_after"]["text"]["kl"])
-        assert trained["kept"] == [least] and trained["scores"] == [-one["held_out_after"]["text"]["kl"] for one in alone], trained
-        assert trained["cost"]["tokens"] == sum(one["tokens"] for one in alone) and trained["cost"]["flops"] > 0, trained
+        losses = [one["held_out_after"]["text"]["kl"] for one in alone]
+        assert trained["kept"] == [least] and trained["scores"] == [max(losses) - loss for loss in losses], trained
+        assert all(one["held_out_tokens"] > 0 for one in alone), alone
+        for cost in ("tokens", "flops"):
+            whole_cost = sum(one[cost] + one[f"held_out_{cost}"] for one in alone)
+            assert abs(trained["cost"][cost] / whole_cost - 1) < 1e-9, (cost, trained, whole_cost)
+        assert not (folder / "out/distill/teacher").exists(), "what the distillations kept of the teacher is nobody's now"
         assert alone == [read_json(folder / f"out/distill/alone-{layer}/distill.json") for layer in range(LAYERS)]
 
         # A search that looked at all six choices found the best.
@@ -77,13 +82,26 @@ def main():
         words = run("morph", "selectors").stdout
         assert "greedy" in words and "+refine" in words and "uniform:*" in words, words
 
-        # A plan counts what a selector measures.
-        def flops(method):
-            report = run("morph", "plan", folder / "small.toml", "--set", f'select.method="{method}"', "--json").stdout
-            return {stage["stage"]: stage["flops"] for stage in json.loads(report)["stages"]}.get("select", 0)
+        # A plan counts what a selector measures, in whole batches and with the teacher's run.
+        def planned(method, samples=6):
+            report = run("morph", "plan", folder / "small.toml", "--set", f'select.method="{method}"', "--set",
+                         f"select.samples={samples}", "--set", "budget.full_layers=2", "--json").stdout
+            return next((stage for stage in json.loads(report)["stages"] if stage["stage"] == "select"), {"tokens": 0, "flops": 0})
 
-        assert flops("uniform") == 0 < flops("drop") < flops("halo"), "the costs of selectors"
-        assert flops("kl") < flops("kl:trained"), "the cost of distillation"
+        flops = {}
+        tokens["kl:trained"] = sum(one["tokens"] for one in alone)  # Without what distillation measures on the way.
+        for method in ("uniform", "drop", "add", "halo", "kl", "kl:trained", "greedy", "greedy:backward", "exhaustive"):
+            plan = planned(method)
+            assert plan["tokens"] == tokens[method], (method, plan, tokens)
+            flops[method] = plan["flops"]
+        assert flops["uniform"] == 0 < flops["drop"] < flops["halo"], flops
+        assert planned("drop", samples=5)["tokens"] == tokens["drop"], "5 samples are 3 batches of 2"
+        # What a search comes upon nobody knows before; how many choices there can be is known.
+        choice = 6 * 48
+        for method, most in (("beam:2", 4 + 2 * 3), ("random_search", 6), ("evolution", 6)):
+            assert planned(method)["tokens"] == (1 + most) * choice >= tokens[method], (method, tokens)
+        # A selector and its exchanges share one run of the teacher.
+        assert planned("drop+refine")["tokens"] == tokens["drop"] + choice, tokens
 
 
 main()

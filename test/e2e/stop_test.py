@@ -67,7 +67,7 @@ def stage(folder, out, **settings):
                         *[f"--set=align.{key}={value}" for key, value in settings.items()]).stdout)
     return start("morph-run", "align", "--spec", spec, "--run", whole, "--out", folder / out, "--key", "k", "--weights",
                  folder / "model", "--plan", f"align={whole}/plans/align.json", "--plan",
-                 f"align-forward={whole}/plans/align-forward.json")
+                 f"align-forward={whole}/plans/forward-align.json")
 
 
 def main():

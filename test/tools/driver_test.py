@@ -60,7 +60,8 @@ OPT = COMMON + """
 with open(option("-o"), "w") as file:
     file.write("module {}")
 """
-# A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE.
+# A stage named in $SLOW waits, so that a test can stop it; one named in $BROKEN fails with exit code $CODE. At the lengths in
+# $SILENT models generate nothing.
 RUN = COMMON + """
 import json, pathlib, time
 if arguments[0] == "machine":
@@ -101,12 +102,16 @@ if stage == "select":
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
     better = int(option("--model-name") == "selected")
-    (out / "rows.json").write_text(json.dumps([{"model": option("--model-name"), "after": option("--after"),
+    rows = [{"model": option("--model-name"), "after": option("--after"),
         "task": "needle", "length": length, "depth": None, "answers_per_sample": 1.0, "shared": ["keys"],
         "teacher_forced": dict(samples=8, answers=0.5, interval=[0.215, 0.785], tokens=0.9, cross_entropy=0.5,
                                cross_entropy_interval=[0.4, 0.6], by_sample=[0, 1] * 4),
         "generated": dict(samples=8, answers=0.5 + better / 4, interval=[0.215, 0.785],
-                          by_sample=[better, 1] + [0, 1] * 2 + [better, 1])} for length in (64, 128)] + [
+                          by_sample=[better, 1] + [0, 1] * 2 + [better, 1])} for length in (64, 128)]
+    for row in rows:
+        if str(row["length"]) in os.environ.get("SILENT", "").split():
+            del row["generated"]
+    (out / "rows.json").write_text(json.dumps(rows + [
         {"model": option("--model-name"), "after": option("--after"), "task": "text", "length": 32, "depth": None,
          "samples": 3, "cross_entropy": 2.0 - better, "cross_entropy_interval": [1.5, 2.5], "perplexity": 7.389,
          "tokens": 0.4, "by_sample": [1.5 - better, 2.0 - better, 2.5 - 1.1 * better]}]))
@@ -169,7 +174,7 @@ class DriverTest(unittest.TestCase):
         for name in ("morph_data.py", "morph_lexicon.py", "data/files.py", "data/sources.py", "data/tokens.py",
                      "data/questions.py", "data/paragraphs.py", "export/morph_export.py", "export/check_export.py",
                      "export/modeling_morph.py", "export/configuration_morph.py", "export/targets/__init__.py",
-                     "report/report.py"):
+                     "export/engines.py", "export/other_tokens.py", "report/report.py"):
             script = self.root / "source/tools/python" / name
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text("")
@@ -226,7 +231,7 @@ class DriverTest(unittest.TestCase):
 
     def test_run_and_run_again(self):
         done = self.morph("run", self.spec, "--out", self.out)
-        self.assertEqual(self.stages(), ["align", "select", "evaluate", "select", "evaluate", "evaluate"])
+        self.assertEqual(self.stages(), ["select", "align", "select", "evaluate", "evaluate", "evaluate"])
         self.assertIn("[1/8] data", done.stderr)
         self.assertIn("[8/8] export", done.stderr)
         self.assertIn("Full attention stays in 1 of 4 layers: 2 (gates)", done.stdout)
@@ -247,6 +252,16 @@ class DriverTest(unittest.TestCase):
         done = self.morph("run", self.spec, "--out", self.out)
         self.assertEqual(self.stages(), [])
         self.assertEqual(done.stderr.count("done before"), 8)
+
+    def test_differences_are_called_what_was_measured(self):
+        both = "generated (teacher-forced where none is)"
+        for silent, share in (("", "generated"), ("64 128", "teacher-forced"), ("64", both)):
+            with self.subTest(silent=silent):
+                done = self.morph("run", self.spec, "--out", self.root / f"silent-{len(silent)}", SILENT=silent)
+                self.assertIn(f"\nover uniform: difference of the share that is {share}, paired by sample.\n", done.stdout)
+                # With the true tokens before them the stand-in's models are right equally often.
+                expected = ["+0.000" if length in silent.split() else "+0.250" for length in ("64", "128")]
+                self.assertEqual(re.findall(r"selected +selection .* ([+-]\d\.\d+) \[\S+ \S+\]\n", done.stdout)[:2], expected)
 
     def test_json(self):
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
@@ -305,14 +320,14 @@ class DriverTest(unittest.TestCase):
         self.assertIn("the linear branches are not aligned", done.stderr)
         self.assertNotIn("align:", done.stderr)
         self.assertIn("[7/7] export", done.stderr)
-        self.assertEqual(self.stages()[0], "align", "select and evaluate read the branches")
+        self.assertIn("align", self.stages(), "select and evaluate read the branches")
         self.assertNotIn("\nalign", done.stdout)
 
     def test_select_stops_before_evaluation(self):
         self.morph("select", self.spec, "--out", self.out)
         self.assertEqual(self.stages(), ["align", "select"])
         self.morph("run", self.spec, "--out", self.out)
-        self.assertEqual(self.stages(), ["evaluate", "select", "evaluate", "evaluate"])
+        self.assertEqual(self.stages(), ["select", "evaluate", "evaluate", "evaluate"])
 
     def test_other_spec(self):
         self.morph("run", self.spec, "--out", self.out)
@@ -586,6 +601,48 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out)
         self.assertFalse([call for call in self.calls if "_export.py" in call])
 
+    def test_a_hybrid_that_is_made_again_is_compared_again(self):
+        def scripts():
+            return [call.split()[1].rpartition("/")[2] for call in self.calls if "_export.py" in call]
+
+        self.write_spec(export__check=True)
+        self.morph("run", self.spec, "--out", self.out)
+        self.assertEqual(scripts(), ["morph_export.py", "check_export.py"])
+        for again in (["run", self.spec, "--out", self.out], ["export", self.out]):
+            shutil.rmtree(self.out / "hybrid")
+            done = self.morph(*again)
+            self.assertEqual(scripts(), ["morph_export.py", "check_export.py"], again)
+            self.assertNotIn("check/", done.stderr)
+            self.morph("run", self.spec, "--out", self.out)
+            self.assertEqual(scripts(), [], again)
+
+    def test_what_the_hybrid_copies_is_in_its_key(self):
+        self.morph("run", self.spec, "--out", self.out)
+        for name in ("generation_config.json", "LICENSE"):
+            (self.root / "model" / name).write_text("{}")
+            self.morph("run", self.spec, "--out", self.out, "--update")
+            self.assertEqual(self.stages(), [], name)
+            self.assertTrue(any("morph_export.py" in call for call in self.calls), name)
+        self.touch("source/tools/python/export/other_tokens.py")
+        self.morph("run", self.spec, "--out", self.out, "--update")
+        self.assertTrue(any("morph_export.py" in call for call in self.calls))
+
+    def test_a_tokenizer_that_is_a_file_is_in_the_key_of_the_data(self):
+        tokenizer = self.root / "tokens/tokenizer.json"
+        tokenizer.parent.mkdir()
+        tokenizer.write_text("{}")
+        self.write_spec(data__tokenizer=str(tokenizer))
+        self.morph("run", self.spec, "--out", self.out)
+        for name in ("tokenizer.json", "special_tokens_map.json"):
+            (tokenizer.parent / name).write_text('{"other": 1}')
+            done = self.morph("run", self.spec, "--out", self.out, "--update")
+            self.assertIn(f"was made from other inputs: file {tokenizer.parent / name}", done.stderr)
+            self.assertIn("align", self.stages())
+
+    def test_choices_that_look_at_no_weights_come_first(self):
+        self.morph("run", self.spec, "--out", self.out, expect=2, BROKEN="select", CODE="2")
+        self.assertEqual(self.stages(), ["select"], "aligned before a baseline that cannot be made")
+
     def test_select_shows_nothing_of_another_selection(self):
         self.morph("run", self.spec, "--out", self.out)
         done = self.morph("select", self.spec, "--out", self.out)
@@ -609,13 +666,17 @@ class DriverTest(unittest.TestCase):
         self.morph("run", self.spec, "--out", self.out)
         self.write_spec(align__steps=3)
         self.morph("run", self.spec, "--out", self.out, "--update", expect=1, BROKEN="align", CODE="1")
-        for name in ("selection.json", "evaluation.json", "metrics.jsonl", "summary.json", "report.html"):
+        for name in ("selection.json", "evaluation.json", "summary.json", "report.html"):
             self.assertFalse((self.out / name).exists(), name)
+        # The baseline looks at no weights, and so it is as it was.
+        lines = map(json.loads, (self.out / "metrics.jsonl").read_text().splitlines())
+        self.assertEqual([line["variant"] for line in lines], ["uniform"])
 
     def test_baselines_of_another_spec(self):
         self.morph("run", self.spec, "--out", self.out)
         self.write_spec(evaluate__baselines=[])
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--update", "--json").stdout)
+        self.assertEqual(self.stages(), [], "another list of baselines changes no number of the others")
         self.assertNotIn("baselines", summary)
         self.assertEqual({row["model"] for row in summary["evaluation"]}, {"teacher", "selected"})
 
@@ -698,7 +759,7 @@ class DriverTest(unittest.TestCase):
 
     def test_rebuilt_programs_and_scripts(self):
         self.morph("run", self.spec, "--out", self.out)
-        everything = ["align", "select", "evaluate", "select", "evaluate", "evaluate"]
+        everything = ["select", "align", "select", "evaluate", "evaluate", "evaluate"]
         for path, stages, scripts in (
             ("bin/morph-run", everything, ["morph_export.py"]),
             ("bin/morph-opt", [], []),
@@ -714,6 +775,17 @@ class DriverTest(unittest.TestCase):
                                  scripts)
                 self.morph("run", self.spec, "--out", self.out)
                 self.assertEqual(self.stages(), [])
+
+    def test_a_pattern_of_texts_stands_for_files(self):
+        texts = self.root / "texts"
+        (texts / "older").mkdir(parents=True)
+        for name in ("b.txt", "a.txt", "older/c.txt"):
+            (texts / name).write_text("text")
+        self.write_spec(data__text=[str(texts / "*")])
+        self.morph("run", self.spec, "--out", self.out)
+        inputs = json.loads((self.out / "data/stage.json").read_text())["inputs"]
+        self.assertEqual(sorted(name for name in inputs if name.startswith(f"file {texts}")),
+                         [f"file {texts}/{name}" for name in ("a.txt", "b.txt")])
 
     def test_other_plans(self):
         self.morph("run", self.spec, "--out", self.out)

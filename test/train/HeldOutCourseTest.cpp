@@ -2,6 +2,8 @@
 
 #include "runtime/train/HeldOutCourse.h"
 
+#include "runtime/base/Intervals.h"
+
 #include "gtest/gtest.h"
 
 #include <limits>
@@ -54,6 +56,8 @@ TEST(HeldOutCourse, TwoBatchesTellLittle) {
   EXPECT_NEAR(studentFactor(12), 2.201, 5e-3);
   EXPECT_NEAR(studentFactor(31), 2.042, 5e-3);
   EXPECT_NEAR(studentFactor(1000), 1.962, 5e-3);
+  for (size_t count : {2, 6, 11, 12, 1000}) // One formula for all that is said with 95 %.
+    EXPECT_EQ(studentFactor(count), studentQuantile(count - 1)) << count;
   HeldOutCourse course;
   course.add(parts(0, {2, 2}, {1, 1}));
   // Ten times the standard error of two differences is no sign yet; of four it is one.

@@ -183,23 +183,35 @@ TEST(Selectors, KlOfTrainedLayersKeepsTheLowest) {
     const std::string where = context.runDir + "/" + aloneStage(layer);
     std::filesystem::create_directories(where);
     const Json text = {{"kl", kl[layer]}, {"standard_error", 0.01}};
-    const Json summary = {{"held_out_after", {{"text", text}}}, {"tokens", 100}, {"flops", 1e6}, {"seconds", 1.0}};
+    const Json summary = {{"held_out_after", {{"text", text}}},
+                          {"tokens", 100},
+                          {"flops", 1e6},
+                          {"held_out_tokens", 10},
+                          {"held_out_flops", 1e5},
+                          {"seconds", 1.0}};
     ASSERT_TRUE(writeFile(where + "/distill.json", summary.dump()).ok());
   }
-  const auto kept = [&](const ChoiceSpace &space) {
+  const auto kept = [&](const ChoiceSpace &space, const std::vector<double> &scores, int64_t models) {
     SelectorContext selector(context, space, "trained");
     const auto selection = choose(selector, *parseSelectorName("kl:trained"));
     EXPECT_TRUE(selection.ok()) << selection.status().message();
-    EXPECT_EQ(selection->scores, (std::vector<double>{-0.3, -0.1, -0.2, -0.4}));
-    EXPECT_EQ(selection->cost.tokens, 400);
+    for (size_t layer = 0; layer < scores.size(); ++layer)
+      EXPECT_DOUBLE_EQ(selection->scores[layer], scores[layer]) << layer;
+    EXPECT_EQ(selection->cost.tokens, 110 * models);
+    EXPECT_DOUBLE_EQ(selection->cost.flops, 1.1e6 * static_cast<double>(models));
     return fullLayers(selection->choice);
   };
-  EXPECT_EQ(kept(request(4, 1)), (Layers{1}));
+  const std::vector<double> single = {0.4 - 0.3, 0.4 - 0.1, 0.4 - 0.2, 0};
+  EXPECT_EQ(kept(request(4, 1), single, 4), (Layers{1}));
   // As many as bytes admit, where nothing says how many.
   ChoiceSpace space = request(4, 2);
   space.counts.clear();
   space.budgets = {{{"bytes", ""}, "cache_bytes", "bytes", 4096, 220, std::vector<std::vector<int64_t>>(4, {100, 10})}};
-  EXPECT_EQ(kept(space), (Layers{1, 2}));
+  EXPECT_EQ(kept(space, single, 4), (Layers{1, 2}));
+  // Two tied layers that gain .1 together are worth less than two of which one alone gains .2.
+  space = request(4, 2);
+  space.ties = {{{"tie", ""}, {0, 1}}};
+  EXPECT_EQ(kept(space, {(0.4 - 0.3) / 2, (0.4 - 0.3) / 2, 0.4 - 0.2, 0}, 3), (Layers{2, 3}));
 }
 
 TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {

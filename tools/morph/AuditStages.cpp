@@ -87,7 +87,7 @@ Status Pipeline::walkAudit() {
     stages_ += trained_.size() + judged;
   for (const AuditedBudget &budget : audited_)
     MORPH_RETURN_IF_ERROR(distillChoices(budget));
-  return mode_ == Mode::Run ? removeAll(teacherFolder()) : Status();
+  return Status();
 }
 
 std::vector<Choice> Pipeline::toDistill(const AuditedBudget &budget) const {

@@ -11,6 +11,7 @@
 #include "tools/morph/Compiler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <numeric>
@@ -75,25 +76,38 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
   return most;
 }
 
-/// How many choices a selector scores: exact where a number of layers is all that the space asks for; without the
-/// exchanges that end it, of which nobody knows how many are tried.
-double scoredChoices(const ResolvedSpec &resolved, const SelectorName &selector, const Choice &dearest, double length) {
+/// How many choices a selector scores, without the teacher's run and the exchanges that end it, of which nobody knows
+/// how many are tried. Exact for those that change one layer alone. The others: where layers have two candidates and a
+/// number of full layers is all that the space asks for, exact for greedy and exhaustive; at most for beam, whose best
+/// choices have neighbours in common, and for random_search and evolution, which end where they draw nothing new.
+/// `tokens`: those of a choice.
+double scoredChoices(const ResolvedSpec &resolved, const SelectorName &selector, const Choice &dearest, double tokens) {
   const double layers = static_cast<double>(dearest.size()), kept = static_cast<double>(fullLayers(dearest).size());
   const std::string &name = selector.info->name;
-  const double forward = kept * layers - kept * (kept - 1) / 2; // layers + (layers - 1) + ...
+  if (name == "greedy" && selector.option == "backward") // layers + (layers - 1) + ... + (kept + 1)
+    return (layers * (layers + 1) - kept * (kept + 1)) / 2;
+  if (name == "greedy" || name == "beam") {
+    const double width = name == "greedy" ? 1 : selector.option.empty() ? 4 : std::max(1.0, std::stod(selector.option));
+    double sum = 0, best = 1, all = 1;
+    for (double size = 0; size < kept; ++size) {
+      all = all * (layers - size) / (size + 1); // So many choices have a layer more.
+      const double grown = std::min(all, best * (layers - size));
+      sum += grown;
+      best = std::min(grown, width);
+    }
+    return sum;
+  }
   double all = 1;
   for (double i = 0; i < kept; ++i)
-    all *= (layers - i) / (i + 1);
-  if (name == "greedy")
-    return selector.option == "backward" ? (layers * (layers + 1) - kept * (kept + 1)) / 2 : forward;
-  if (name == "beam")
-    return forward * (selector.option.empty() ? 4 : std::stod(selector.option));
+    all = all * (layers - i) / (i + 1);
   if (name == "exhaustive")
     return all;
   if (name == "random_search" || name == "evolution")
-    return std::min(all, static_cast<double>(resolved.select.searchTokens) /
-                             (length * static_cast<double>(resolved.select.samples)));
-  return layers;
+    return std::min(all, std::floor(static_cast<double>(resolved.select.searchTokens) / tokens));
+  double changes = 0;
+  for (const std::vector<size_t> &group : tiedGroups(resolved.space))
+    changes += static_cast<double>(resolved.space.layers[group.front()].size() - 1);
+  return name == "add" || name == "kl" ? 1 + changes : changes; // The gain is over all layers linear.
 }
 
 void takeLarger(StageMemory &memory, const StageMemory &other) {
@@ -447,9 +461,11 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
             ? std::min(resolved.distill.textPositions, *std::max_element(lengths.begin(), lengths.end()) - 1)
             : 0;
     const int64_t answers = select.batch * std::max(answerTokens(resolved, select.tasks), textRows);
+    const int64_t samples = (select.samples + select.batch - 1) / select.batch * select.batch; // In whole batches.
     const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
+      // The teacher runs on them once.
       MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                             scoring("select", "score-relaxed", choices, select.samples, select.batch, sizes, rows));
+                             scoring("select", "score-relaxed", 1 + choices, samples, select.batch, sizes, rows));
       add(cost);
       return Status();
     };
@@ -474,19 +490,21 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     }
     if (!needsScores(selector) || !estimator.has("score-relaxed"))
       continue;
-    // Of the exchanges it is not known how many there are: the teacher and one choice.
-    if (selector.refines && !lengths.empty())
-      MORPH_RETURN_IF_ERROR(addScores(/*choices=*/2, lengths, answers));
-    if (!needsScores({selector.info, selector.option}))
-      continue;
-    MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(variant.spec));
-    const double length =
-        lengths.empty() ? 1
-                        : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
-    const double choices = scoredChoices(variant.spec, selector, dearest, length);
-    if (needs != SelectorNeeds::Text && !lengths.empty())
-      MORPH_RETURN_IF_ERROR(addScores(choices, lengths, answers));
-    if (scoresText(*selector.info))
+    // One that distils reads what was measured then.
+    const bool scores = needsScores({selector.info, selector.option}) && !distilsAlone(selector);
+    double choices = 0;
+    if (scores) {
+      MORPH_ASSIGN_OR_RETURN(const Choice dearest, dearestChoice(variant.spec));
+      const double length =
+          lengths.empty() ? 1
+                          : std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+      choices = scoredChoices(variant.spec, selector, dearest, length * static_cast<double>(samples));
+    }
+    const bool scoresTasks = scores && needs != SelectorNeeds::Text;
+    // Of the exchanges it is not known how many there are: one choice.
+    if ((scoresTasks || selector.refines) && !lengths.empty())
+      MORPH_RETURN_IF_ERROR(addScores((scoresTasks ? choices : 0) + (selector.refines ? 1 : 0), lengths, answers));
+    if (scores && scoresText(*selector.info))
       MORPH_RETURN_IF_ERROR(
           addScores(choices, {resolved.distill.length}, select.batch * resolved.distill.textPositions));
   }

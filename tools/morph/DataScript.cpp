@@ -7,6 +7,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <iterator>
 
 using namespace morph;
 
@@ -31,8 +32,12 @@ std::vector<fs::path> morph::filesOfText(const std::string &entry) {
     files.push_back(entry);
   } else {
     glob_t found{};
+    // A folder that the pattern matches is not read (tools/python/data/sources.py).
     if (::glob(entry.c_str(), 0, nullptr, &found) == 0)
-      files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+      std::copy_if(found.gl_pathv, found.gl_pathv + found.gl_pathc, std::back_inserter(files), [](const char *path) {
+        std::error_code ignored;
+        return fs::is_regular_file(path, ignored);
+      });
     ::globfree(&found);
   }
   std::sort(files.begin(), files.end());

@@ -140,6 +140,7 @@ Status Pipeline::runStage(const std::string &folder, const std::string &title, c
   }
   record["stage"] = folder;
   keys_[folder] = key->value();
+  missing_.erase(folder);
   whole_.push_back(folder);
   if (counted)
     records_.push_back(record);
@@ -313,6 +314,8 @@ Status Pipeline::execute(Goal goal) {
     return status;
   }
   MORPH_RETURN_IF_ERROR(walk(Mode::Run));
+  // Selectors may have distilled, too.
+  MORPH_RETURN_IF_ERROR(removeAll(teacherFolder()));
   return publish();
 }
 
@@ -335,6 +338,8 @@ Status Pipeline::walk(Mode mode) {
     MORPH_RETURN_IF_ERROR(pretrain());
     return evaluate("teacher", "selection");
   }
+  // A choice that looks at no weights is made before any are trained: so is its error.
+  MORPH_RETURN_IF_ERROR(selectUnmeasured());
   MORPH_RETURN_IF_ERROR(align());
   return goal_ == Goal::Audit ? walkAudit() : walkRun();
 }

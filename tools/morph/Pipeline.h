@@ -91,7 +91,7 @@ private:
 
   // Stages.cpp: what each stage is.
   /// A training program, with the options of `spec`, of an IR as the plan `name`, within the memory limit, and beside
-  /// it `<name>-forward`: the same loss without gradients, with which stages measure. Where align goes in waves, each
+  /// it `forward-<name>`: the same loss without gradients, with which stages measure. Where align goes in waves, each
   /// has both. Returns their names.
   StatusOr<std::vector<std::string>> emitTraining(const ResolvedSpec &spec, const std::string &ir,
                                                   const std::string &program, const std::string &name);
@@ -103,6 +103,8 @@ private:
   Status pretrain();
   Status align();
   Status select(const Variant &variant);
+  /// The variants whose selectors measure nothing.
+  Status selectUnmeasured();
   Status train(const std::string &stage, const std::string &variant);
   Status evaluate(const std::string &model, const std::string &after);
   Status exportHybrid();

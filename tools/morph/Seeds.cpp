@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
+#include <map>
 
 using namespace morph;
 
@@ -67,12 +69,15 @@ Json widen(const std::optional<Interval> &seeds, const std::optional<Interval> &
       {std::max(least, std::min(seeds->low, samples->low)), std::min(most, std::max(seeds->high, samples->high))});
 }
 
-/// Around `mean`, of two spreads that do not depend on each other.
-Json add(double mean, const std::optional<Interval> &seeds, const std::optional<Interval> &windows) {
-  if (!seeds || !windows)
+/// Around `mean`, of two spreads that do not depend on each other: of seeds, and of what all seeds measure.
+Json add(double mean, const std::optional<Interval> &seeds, const std::optional<Interval> &shared,
+         double least = -std::numeric_limits<double>::infinity(),
+         double most = std::numeric_limits<double>::infinity()) {
+  if (!seeds || !shared)
     return Json();
-  const double half = std::hypot((seeds->high - seeds->low) / 2, (windows->high - windows->low) / 2);
-  return Json::array({mean - half, mean + half});
+  const double half = (seeds->high - seeds->low) / 2;
+  return Json::array({std::max(least, mean - std::hypot(half, mean - shared->low)),
+                      std::min(most, mean + std::hypot(half, shared->high - mean))});
 }
 
 /// The samples of all rows, one row's after another's.
@@ -84,6 +89,26 @@ Json joinedSamples(const std::vector<Json> &parts) {
   return samples;
 }
 
+/// Of questions that come in several rows one sample each, the mean over these; in the order of `questions`, which gets
+/// their numbers. Nothing where a row does not say which it has.
+std::vector<double> samplesByQuestion(const std::vector<Json> &parts, std::vector<int64_t> &questions) {
+  std::map<int64_t, std::vector<double>> values;
+  for (const Json &part : parts) {
+    const auto numbers = part.value("questions", std::vector<int64_t>());
+    const auto samples = part.value("by_sample", std::vector<double>());
+    if (numbers.empty() || numbers.size() != samples.size())
+      return {};
+    for (size_t i = 0; i < numbers.size(); ++i)
+      values[numbers[i]].push_back(samples[i]);
+  }
+  std::vector<double> means;
+  for (const auto &[question, of] : values) {
+    questions.push_back(question);
+    means.push_back(meanOf(of));
+  }
+  return means;
+}
+
 /// Answers of one measure ("generated", "teacher_forced") in all rows; null where one lacks them.
 Json poolAnswers(const std::vector<Json> &rows, const char *measure) {
   std::vector<Json> parts;
@@ -93,16 +118,24 @@ Json poolAnswers(const std::vector<Json> &rows, const char *measure) {
   if (parts.size() != rows.size())
     return Json();
   Json pooled;
-  pooled["by_sample"] = joinedSamples(parts);
-  const std::vector<double> samples = pooled["by_sample"].get<std::vector<double>>();
+  std::vector<int64_t> questions;
+  std::vector<double> samples = samplesByQuestion(parts, questions);
+  const bool isShared = !samples.empty();
+  if (isShared)
+    pooled["questions"] = questions;
+  else
+    samples = joinedSamples(parts).get<std::vector<double>>();
   if (samples.empty())
     return Json();
+  pooled["by_sample"] = samples;
   const std::vector<double> bySeed = valuesOf(parts, "answers");
+  const double mean = meanOf(bySeed);
+  const Interval ofSamples = estimateShare(samples, rows.front().value("answers_per_sample", 1.0)).interval;
   pooled["samples"] = samples.size();
   pooled["by_seed"] = bySeed;
-  pooled["answers"] = meanOf(bySeed);
+  pooled["answers"] = mean;
   pooled["interval"] =
-      widen(meanInterval(bySeed), estimateShare(samples, rows.front().value("answers_per_sample", 1.0)).interval, 0, 1);
+      isShared ? add(mean, meanInterval(bySeed), ofSamples, 0, 1) : widen(meanInterval(bySeed), ofSamples, 0, 1);
   for (const char *name : {"tokens", "cross_entropy"})
     if (parts.front().contains(name))
       pooled[name] = meanOf(valuesOf(parts, name));
@@ -174,6 +207,17 @@ Json poolRows(const std::vector<Json> &evaluations) {
   return pooled;
 }
 
+/// Whether the row that a difference is of has questions that are the same for all seeds.
+bool hasQuestions(const Json &rows, const Json &difference) {
+  for (const Json &row : rows) {
+    const bool isOf = row.value("model", "") == "selected" && row.value("task", "") == difference.value("task", "") &&
+                      row.value("length", 0) == difference.value("length", 0);
+    if (isOf && row.value(difference.value("measure", ""), Json::object()).contains("questions"))
+      return true;
+  }
+  return false;
+}
+
 /// The differences of the pooled rows, their intervals over seeds too.
 Json poolDifferences(const Json &rows, const std::vector<Json> &differences) {
   Json pooled = Json::array();
@@ -185,8 +229,12 @@ Json poolDifferences(const Json &rows, const std::vector<Json> &differences) {
     const std::optional<Interval> seeds = meanInterval(values), samples = intervalOf(entry, "interval");
     entry["by_seed"] = values;
     entry["difference"] = meanOf(values);
-    // Answers' differences are of shares; windows of text are the same for all seeds.
-    entry["interval"] = isText(entry) ? add(meanOf(values), seeds, samples) : widen(seeds, samples, -1, 1);
+    // Answers' differences are of shares.
+    if (isText(entry))
+      entry["interval"] = add(meanOf(values), seeds, samples);
+    else
+      entry["interval"] =
+          hasQuestions(rows, entry) ? add(meanOf(values), seeds, samples, -1, 1) : widen(seeds, samples, -1, 1);
     pooled.push_back(std::move(entry));
   }
   return pooled;
@@ -206,10 +254,13 @@ StatusOr<std::vector<int64_t>> morph::parseSeeds(const std::string &text) {
     if (dots != std::string::npos) {
       MORPH_ASSIGN_OR_RETURN(last, parseSeed(part.substr(dots + 2)));
     }
-    if (last < first || static_cast<size_t>(last - first) >= kMostSeeds || seeds.size() >= kMostSeeds)
-      return Status::invalid("--seeds: '" + part + "' falls, or there are more than " + std::to_string(kMostSeeds),
-                             "the first seed of a range is the least: --seeds 0..4");
-    for (int64_t seed = first; seed <= last; ++seed) {
+    if (last < first)
+      return Status::invalid("--seeds: '" + part + "' falls", "the first seed of a range is the least: --seeds 0..4");
+    if (static_cast<size_t>(last - first) >= kMostSeeds - seeds.size())
+      return Status::invalid("--seeds: there are more than " + std::to_string(kMostSeeds));
+    // By their distance: after the largest seed there is no other number.
+    for (int64_t further = 0; further <= last - first; ++further) {
+      const int64_t seed = first + further;
       if (std::count(seeds.begin(), seeds.end(), seed))
         return Status::invalid("--seeds: " + std::to_string(seed) + " is there twice");
       seeds.push_back(seed);

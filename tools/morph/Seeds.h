@@ -20,9 +20,10 @@ StatusOr<std::vector<int64_t>> parseSeeds(const std::string &text);
 ///   seeds, runs     the seeds, and the runs' folders
 ///   kept            by model the layers that each seed's keeps
 ///   evaluation      the rows that all have, with means over seeds. `by_seed` has each seed's. Intervals are over
-///                   seeds and samples: each seed draws questions of its own, so the spread of seeds has theirs in it,
-///                   and an interval is never narrower than that of all samples together; windows of text are the
-///                   same for all, and the two spreads are added.
+///                   seeds and samples: each seed draws samples of its own, so the spread of seeds has theirs in it,
+///                   and an interval is never narrower than that of all samples together; windows of text and
+///                   questions of a file are the same for all: each counts once, with its mean over seeds, and the
+///                   two spreads are added.
 ///   differences     from these rows (Differences.h), their intervals likewise
 Json poolSeeds(const std::vector<int64_t> &seeds, const std::vector<Json> &summaries);
 

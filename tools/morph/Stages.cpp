@@ -19,19 +19,38 @@ std::string describeSteps(const TrainingSpec &section) {
          std::to_string(section.length) + " tokens";
 }
 
-/// The run's files that a folder of a base or hybrid model is copied from, in a fixed order.
-std::vector<fs::path> modelFiles(const fs::path &folder) {
+/// The files of a folder for whose names `isWanted` holds, in a fixed order.
+std::vector<fs::path> filesIn(const fs::path &folder, const std::function<bool(const fs::path &name)> &isWanted) {
   std::vector<fs::path> files;
   std::error_code error;
-  for (const fs::directory_entry &entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "config.json" || entry.path().extension() == ".safetensors" || name == "tokenizer.json" ||
-        name == "tokenizer_config.json" || name == "chat_template.jinja")
+  for (const fs::directory_entry &entry : fs::directory_iterator(folder, error))
+    if (std::error_code ignored; entry.is_regular_file(ignored) && isWanted(entry.path().filename()))
       files.push_back(entry.path());
-  }
   std::sort(files.begin(), files.end());
   return files;
 }
+
+/// What a base model computes by.
+bool isOfModel(const fs::path &name) { return name == "config.json" || name.extension() == ".safetensors"; }
+
+/// What transformers may read of a folder to make tokens of text: the tokenizer, its vocabulary, templates, and the
+/// type of the model.
+bool isOfTokenizer(const fs::path &name) {
+  const std::string ending = name.extension().string();
+  return ending == ".json" || ending == ".jinja" || ending == ".txt" || ending == ".model";
+}
+
+/// The files of a tokenizer: of a folder, or of the folder in which `path`, a file, lies.
+std::vector<fs::path> tokenizerFiles(const fs::path &path) {
+  std::error_code error;
+  if (path.empty() || fs::is_directory(path, error))
+    return filesIn(path, isOfTokenizer);
+  return filesIn(fs::absolute(path, error).parent_path(),
+                 [&](const fs::path &name) { return isOfTokenizer(name) || name == path.filename(); });
+}
+
+/// The plan's that computes what the plan `name` does, without gradients.
+std::string forwardPlan(const std::string &name) { return "forward-" + name; }
 
 /// Takes out of a space which lines of the spec say what: moving a line changes nothing.
 void removeSources(Json &space) {
@@ -144,6 +163,9 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs, const
         slice.erase(name);
     if (section == "space")
       removeSources(slice);
+    // Which hybrids are evaluated changes the numbers of none.
+    if (section == "evaluate")
+      slice.erase("baselines");
     key.add("spec " + section, slice);
   }
   auto addFile = [&](const std::string &name, const fs::path &file) -> Status {
@@ -154,7 +176,7 @@ StatusOr<std::optional<StageKey>> Pipeline::stageKey(const Inputs &inputs, const
   for (const std::string &plan : inputs.plans)
     MORPH_RETURN_IF_ERROR(addFile("plan " + plan, planFile(plan)));
   if (inputs.base && !resolved_.pretrain)
-    for (const fs::path &file : modelFiles(baseFolder()))
+    for (const fs::path &file : filesIn(baseFolder(), isOfModel))
       MORPH_RETURN_IF_ERROR(addFile("base " + file.filename().string(), file));
   for (const fs::path &file : inputs.files)
     MORPH_RETURN_IF_ERROR(addFile("file " + file.string(), file));
@@ -181,7 +203,7 @@ StatusOr<std::vector<std::string>> Pipeline::emitTraining(const ResolvedSpec &sp
   for (const TrainingPlan &plan : made.plans) {
     names.push_back(plan.name);
     MORPH_RETURN_IF_ERROR(
-        compiler_.emitPlan(this->ir(ir), program, plan.options + ",gradients=false", planFile(plan.name + "-forward")));
+        compiler_.emitPlan(this->ir(ir), program, plan.options + ",gradients=false", planFile(forwardPlan(plan.name))));
   }
   return names;
 }
@@ -209,8 +231,9 @@ Status Pipeline::compileBase() {
   MORPH_RETURN_IF_ERROR(compiler_.relax(ir("paired"), ir("relaxed")));
   MORPH_ASSIGN_OR_RETURN(waves_, emitTraining(resolved_, "paired", "align", "align"));
   if (waves_.size() > 1) // A selector measures all layers at once.
-    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(
-        ir("paired"), "align", programOptions(resolved_, "align") + ",gradients=false", planFile("align-forward")));
+    MORPH_RETURN_IF_ERROR(compiler_.emitPlan(ir("paired"), "align",
+                                             programOptions(resolved_, "align") + ",gradients=false",
+                                             planFile(forwardPlan("align"))));
   if (resolved_.align.calibration > 0) {
     MORPH_ASSIGN_OR_RETURN(calibrates_, compiler_.emitCalibration(ir("paired"), programOptions(resolved_, "calibrate"),
                                                                   planFile("calibrate")));
@@ -275,9 +298,8 @@ Status Pipeline::data() {
   for (const std::string &entry : entries)
     for (const fs::path &file : filesOfText(entry))
       inputs.files.push_back(file);
-  for (const fs::path &file : modelFiles(section.tokenizer))
-    if (file.extension() != ".safetensors")
-      inputs.files.push_back(file);
+  for (const fs::path &file : tokenizerFiles(section.tokenizer))
+    inputs.files.push_back(file);
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
   return runStage("data", "data: texts and tasks to tokens", key,
                   [&](const fs::path &out, const std::string &) -> Status {
@@ -295,14 +317,11 @@ Status Pipeline::align() {
   inputs.sections = {"align", "model"};
   std::vector<std::pair<std::string, std::string>> plans;
   for (const std::string &wave : waves_)
-    for (const std::string &plan : {wave, wave + "-forward"}) {
-      inputs.plans.push_back(plan);
-      plans.push_back({plan, plan});
-    }
-  if (calibrates_) {
-    inputs.plans.push_back("calibrate");
+    plans.insert(plans.end(), {{wave, wave}, {wave + "-forward", forwardPlan(wave)}});
+  if (calibrates_)
     plans.push_back({"calibrate", "calibrate"});
-  }
+  for (const auto &[name, file] : plans)
+    inputs.plans.push_back(file);
   inputs.stages = {"data"};
   inputs.base = inputs.runtime = inputs.arithmetic = true;
   MORPH_ASSIGN_OR_RETURN(const auto key, stageKey(inputs));
@@ -325,13 +344,15 @@ Status Pipeline::align() {
 Status Pipeline::select(const Variant &variant) {
   const bool selected = variant.name == "selected";
   const std::string folder = selectionStage(variant.name);
+  if (isWhole(folder)) // One that measures nothing has chosen before.
+    return Status();
   const SelectSpec &section = variant.spec.select;
   MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(section.method));
   std::vector<std::pair<std::string, std::string>> plans;
   if (selector.info->needs == SelectorNeeds::Alignment)
-    plans = {{"align-forward", "align-forward"}};
+    plans = {{"align-forward", forwardPlan("align")}};
   if (selector.info->needs == SelectorNeeds::Gates)
-    plans = {{"gates", variant.plans}, {"gates-forward", variant.plans + "-forward"}};
+    plans = {{"gates", variant.plans}, {"gates-forward", forwardPlan(variant.plans)}};
   if (needsScores(selector))
     plans.insert(plans.end(), {{"score", "score-relaxed"}, {"logits", "logits-teacher"}});
   if (distilsAlone(selector))
@@ -372,8 +393,9 @@ Status Pipeline::select(const Variant &variant) {
     const fs::path file = selected ? run_.file("resolved.json") : out / "resolved.json";
     if (!selected)
       MORPH_RETURN_IF_ERROR(writeJson(file, toJson(variant.spec)));
-    std::vector<fs::path> files = weights("teacher");
-    files.push_back(run_.file("align/branches.safetensors"));
+    std::vector<fs::path> files;
+    if (!plans.empty())
+      files = {baseFolder(), run_.file("align/branches.safetensors")};
     MORPH_ASSIGN_OR_RETURN(Command command,
                            runtimeCommand("select", out, id, selected ? "" : variant.name, plans, files, file));
     if (needsScores(selector)) {
@@ -382,6 +404,17 @@ Status Pipeline::select(const Variant &variant) {
     }
     return runWorkers(command);
   });
+}
+
+Status Pipeline::selectUnmeasured() {
+  for (const Variant &variant : variants_) {
+    if (goal_ == Goal::Selection && variant.name != "selected")
+      continue;
+    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(variant.spec.select.method));
+    if (selector.info->needs == SelectorNeeds::Nothing && !needsScores(selector))
+      MORPH_RETURN_IF_ERROR(select(variant));
+  }
+  return Status();
 }
 
 Status Pipeline::distillAlone(const ChoiceSpace &space) {
@@ -439,7 +472,7 @@ Status Pipeline::train(const std::string &stage, const std::string &variant) {
   const std::string folder = stage + "/" + variant, plan = stage + "-" + variant;
   std::vector<std::pair<std::string, std::string>> plans = {{stage, plan}};
   if (stage == "distill")
-    plans.push_back({"distill-forward", plan + "-forward"});
+    plans.push_back({"distill-forward", forwardPlan(plan)});
   Inputs inputs;
   inputs.sections = {stage, "model", "tasks"};
   for (const auto &[name, file] : plans) // The selection's part in the numbers is in the plans.
@@ -524,7 +557,9 @@ Status Pipeline::exportHybrid() {
   inputs.plans = {"decode-selected", "mixers-selected", "base-config"};
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
   inputs.base = true;
-  inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py"};
+  inputs.files = filesIn(baseFolder(), [](const fs::path &name) { return isOfTokenizer(name) || name == "LICENSE"; });
+  inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py",
+                    "export/engines.py", "export/other_tokens.py"};
   MORPH_ASSIGN_OR_RETURN(const fs::path targets, tools_.script("export/targets/__init__.py"));
   std::error_code error;
   for (const fs::directory_entry &file : fs::directory_iterator(targets.parent_path(), error))
@@ -538,6 +573,8 @@ Status Pipeline::exportHybrid() {
       "hybrid",
       std::string("export: a Hugging Face folder") + (resolved_.export_.check ? ", compared with transformers" : ""),
       key, [&](const fs::path &out, const std::string &) -> Status {
+        // Its verdict stands in the manifest of the folder that is replaced.
+        MORPH_RETURN_IF_ERROR(removeAll(run_.file("check")));
         MORPH_ASSIGN_OR_RETURN(const std::string python, tools_.python());
         MORPH_ASSIGN_OR_RETURN(const std::string writer, tools_.script("export/morph_export.py"));
         Command command{{python, writer, "--base", baseFolder().string(), "--config", planFile("base-config").string(),

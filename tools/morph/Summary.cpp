@@ -60,6 +60,7 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
   if (cells.empty())
     return "";
   std::string lastTask;
+  bool ofGenerated = false, ofForced = false; // What there are differences of.
   for (const auto &[task, length] : cells) {
     bool first = true;
     for (const Json &row : rows) {
@@ -76,6 +77,7 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
       if (!baseline.empty()) {
         const Json difference =
             findDifference(differences, row, baseline, generated.is_object() ? "generated" : "teacher_forced");
+        (generated.is_object() ? ofGenerated : ofForced) |= !difference.is_null();
         line.push_back(difference.is_null() ? "" : formatWithInterval(difference, "difference", "interval", 3, true));
       }
       table.add(line);
@@ -85,8 +87,12 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
   }
   std::string text = "Answers right in every token, with intervals of 95 %. generated: the model's own greedy tokens.\n"
                      "teacher-forced: each token predicted after the true ones; tokens: the share of these.\n";
-  if (!baseline.empty())
-    text += "over " + baseline + ": difference of the share that is generated, paired by sample.\n";
+  if (ofGenerated || ofForced)
+    text += "over " + baseline + ": difference of the share that is " +
+            (!ofForced      ? "generated"
+             : !ofGenerated ? "teacher-forced"
+                            : "generated (teacher-forced where none is)") +
+            ", paired by sample.\n";
   text += "\n" + table.print();
   if (!shared.empty()) {
     text += "\n  In common to the samples of training, selection and evaluation:";

@@ -2,6 +2,7 @@
 
 #include "runtime/train/select/ChoiceScorer.h"
 
+#include "runtime/base/Log.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
 
@@ -23,7 +24,13 @@ StatusOr<std::unique_ptr<ChoiceScorer>> ChoiceScorer::create(const StageContext 
     options.length = context.spec.distill.length;
   std::unique_ptr<ChoiceScorer> scorer(new ChoiceScorer(context));
   MORPH_ASSIGN_OR_RETURN(scorer->stream_, context.stream(options, samples.tasks));
-  const int64_t batches = (samples.count + samples.batch - 1) / samples.batch;
+  const int64_t different = scorer->stream_->differentSamples(samples.count);
+  if (different < samples.count)
+    logInfo(samples.stream.c_str(), "there are " + std::to_string(different) + " different samples, of " +
+                                        std::to_string(samples.count) + " that were asked for");
+  // Whole batches, up to the last sample that was asked for, but to none that has been.
+  const int64_t batches =
+      std::max<int64_t>(1, (different < samples.count ? different : samples.count + samples.batch - 1) / samples.batch);
   MORPH_ASSIGN_OR_RETURN(scorer->judge_, ChoiceJudge::create(context, sharing, space, *scorer->stream_, batches));
   scorer->samples_ = batches * samples.batch;
   scorer->batch_ = samples.batch;

@@ -11,7 +11,8 @@
 
 namespace morph {
 
-/// What choices are scored on: the first `count` sequences of a stream, in whole batches.
+/// What choices are scored on: the first `count` sequences of a stream, in whole batches; fewer where it has no more
+/// that are different.
 struct ScoredSamples {
   std::string stream;             ///< Its name; its last part ("a/b") is in a file's name.
   std::vector<std::string> tasks; ///< None: windows of text, as distillation sees them.
@@ -47,8 +48,7 @@ public:
   /// Tokens that a choice which shares no layer takes.
   int64_t tokensOfChoice() const { return judge_->teacherCost().tokens; }
 
-  /// Choices measured, those of the file too, and what all took, with the teacher's run.
-  int64_t choiceCount() const { return choices_->count(); }
+  /// What all choices took that were asked for, those of the file too, with the teacher's run.
   MeasureCost cost() const;
   const Executor &executor() const { return judge_->executor(); }
 

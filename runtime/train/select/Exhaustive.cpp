@@ -13,20 +13,25 @@ namespace morph {
 /// More choices are not measured.
 static constexpr size_t kMostChoices = 10'000;
 
-static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
-  const ChoiceSpace &space = context.space;
-  MORPH_ASSIGN_OR_RETURN(const auto choices, allChoices(space, kMostChoices));
+static StatusOr<std::vector<Choice>> everyChoice(const ChoiceSpace &space) {
+  MORPH_ASSIGN_OR_RETURN(auto choices, allChoices(space, kMostChoices));
   if (!choices)
     return Status::invalid("exhaustive: the space has more than " + std::to_string(kMostChoices) + " choices",
                            "take another selector, such as beam, or a smaller budget");
+  return *std::move(choices);
+}
+
+static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
+  const ChoiceSpace &space = context.space;
+  MORPH_ASSIGN_OR_RETURN(const std::vector<Choice> choices, everyChoice(space));
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
-  scorer->expect("select (exhaustive)", static_cast<int64_t>(choices->size()));
+  scorer->expect("select (exhaustive)", static_cast<int64_t>(choices.size()));
   // By layer: of the choices that keep it and of the others, how many and the sum of their KL.
   std::vector<std::array<std::array<double, 2>, 2>> sums(space.layers.size());
   Choice best;
   double least = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Choice &next : *choices) {
+  for (const Choice &next : choices) {
     MORPH_ASSIGN_OR_RETURN(const ChoiceScores scores, scorer->scores(next));
     const MeanAndError kl = meanAndError(scores.kl);
     list.push_back({{"choice", next}, {"kl", kl.mean}, {"standard_error", kl.standardError}});
@@ -49,6 +54,8 @@ static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
   return selection;
 }
 
-static const SelectorRegistration exhaustiveRegistration("exhaustive", selectExhaustive);
+static const SelectorRegistration exhaustiveRegistration("exhaustive", selectExhaustive, [](const ChoiceSpace &space) {
+  return everyChoice(space).status();
+});
 
 } // namespace morph

@@ -44,6 +44,7 @@ private:
   const ChoiceSpace &space_;
   std::unique_ptr<Executor> executor_, forward_;
   std::unique_ptr<BatchStream> stream_, unitStream_;
+  int64_t unitSamples_ = 0; ///< Sequences of the second that are measured.
   GateSpace gates_;
   GatePressure pressure_;
   LoopOptions options_;
@@ -72,6 +73,7 @@ Status GateSelector::read() {
   other.stream = "select/unit";
   other.batch = 1; // The unit's error is over sequences.
   MORPH_ASSIGN_OR_RETURN(unitStream_, context_.stream(other, section_.tasks));
+  unitSamples_ = unitStream_->differentSamples(section_.unitSamples);
   MORPH_ASSIGN_OR_RETURN(executor_, context_.executor("gates"));
   MORPH_ASSIGN_OR_RETURN(forward_, context_.executor("gates-forward", executor_.get()));
   MORPH_ASSIGN_OR_RETURN(gates_, GateSpace::create(executor_->plan(), space_, section_.parametrization));
@@ -86,8 +88,8 @@ Status GateSelector::measureUnit() {
   const Choice linear = linearChoice(space_), full = fullChoice(space_);
   const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
     gates_.setChoice(forward_->masters(), choice);
-    MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss, heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr,
-                                                         context_.processes.get()));
+    MORPH_ASSIGN_OR_RETURN(HeldOutLoss loss,
+                           heldOutLoss(*forward_, *unitStream_, unitSamples_, nullptr, context_.processes.get()));
     unitCost_ += {loss.tokens, loss.flops, 0}; // The loop's time has it.
     return std::move(loss.losses);
   };
@@ -102,7 +104,7 @@ Status GateSelector::measureUnit() {
   const MeanAndError rise = pairedDifference(student, teacher);
   char text[128];
   std::snprintf(text, sizeof text, "%.3g +- %.2g over %lld sequences", rise.mean, rise.standardError,
-                static_cast<long long>(section_.unitSamples));
+                static_cast<long long>(unitSamples_));
   const std::string what =
       std::string("making every layer linear raises the objective '") + toWord(section_.loss) + "' by " + text;
   if (rise.mean <= 0)
@@ -116,9 +118,7 @@ Status GateSelector::measureUnit() {
                  what.c_str());
   const auto layers = static_cast<double>(space_.layerCount());
   pressure_.setUnit(rise.mean / layers);
-  unit_ = {{"value", rise.mean / layers},
-           {"standard_error", rise.standardError / layers},
-           {"samples", section_.unitSamples}};
+  unit_ = {{"value", rise.mean / layers}, {"standard_error", rise.standardError / layers}, {"samples", unitSamples_}};
   return Status();
 }
 
@@ -232,7 +232,7 @@ StatusOr<Selection> GateSelector::rank() const {
 
 Status GateSelector::measureGap(Selection &selection) {
   const auto objective = [&] {
-    return heldOutLoss(*forward_, *unitStream_, section_.unitSamples, nullptr, context_.processes.get());
+    return heldOutLoss(*forward_, *unitStream_, unitSamples_, nullptr, context_.processes.get());
   };
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss relaxed, objective());
   gates_.setChoice(forward_->masters(), selection.choice);
@@ -242,7 +242,7 @@ Status GateSelector::measureGap(Selection &selection) {
                               {"discrete", discrete.loss},
                               {"difference", rise.mean},
                               {"standard_error", rise.standardError},
-                              {"samples", section_.unitSamples}};
+                              {"samples", unitSamples_}};
   char text[160];
   std::snprintf(text, sizeof text, "loss with the gates as trained %.4g, with the layers chosen %.4g (%+.2g +- %.2g)",
                 relaxed.loss, discrete.loss, rise.mean, rise.standardError);

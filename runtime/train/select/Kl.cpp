@@ -10,33 +10,35 @@
 
 namespace morph {
 
-/// Of what stage distill has left of the models with one layer, or tied group, full.
+/// Of what stage distill has left of the models with one layer, or tied group, full. A group's worth is how much lower
+/// its KL is than the largest of all, its layers' an equal part of that each.
 static StatusOr<Selection> selectTrained(const SelectorContext &context) {
   const ChoiceSpace &space = context.space;
   Selection selection;
   selection.scores.assign(space.layers.size(), 0);
   selection.standardErrors.assign(space.layers.size(), 0);
-  for (const std::vector<size_t> &group : tiedGroups(space)) {
+  std::vector<double> worth;
+  const std::vector<std::vector<size_t>> groups = tiedGroups(space);
+  for (const std::vector<size_t> &group : groups) {
     const std::string file = context.stage.runDir + "/" + aloneStage(group.front()) + "/distill.json";
     MORPH_ASSIGN_OR_RETURN(const Json summary, readJson(file));
     MORPH_RETURN_IF_ERROR(readState(file, [&] {
       const Json &text = summary.at("held_out_after").at("text");
-      const auto share = 1 / static_cast<double>(group.size());
-      for (const size_t layer : group) {
-        selection.scores[layer] = -share * text.at("kl").get<double>();
-        selection.standardErrors[layer] = share * text.at("standard_error").get<double>();
-      }
-      selection.cost +=
-          {summary.at("tokens").get<int64_t>(), summary.at("flops").get<double>(), summary.at("seconds").get<double>()};
+      worth.push_back(-text.at("kl").get<double>());
+      for (const size_t layer : group)
+        selection.standardErrors[layer] = text.at("standard_error").get<double>() / static_cast<double>(group.size());
+      selection.cost += {summary.at("tokens").get<int64_t>() + summary.at("held_out_tokens").get<int64_t>(),
+                         summary.at("flops").get<double>() + summary.at("held_out_flops").get<double>(),
+                         summary.at("seconds").get<double>()};
       return Status();
     }));
   }
-  // The lowest KL of all is worth most: where a budget bounds layers from above, the others are worth something, too.
-  std::vector<double> worth = selection.scores;
+  // Where a budget bounds layers from above, others than the lowest KL's are worth something, too.
   const double least = *std::min_element(worth.begin(), worth.end());
-  for (double &value : worth)
-    value -= least;
-  selection.values = valuesOfFull(space, worth);
+  for (size_t i = 0; i < groups.size(); ++i)
+    for (const size_t layer : groups[i])
+      selection.scores[layer] = (worth[i] - least) / static_cast<double>(groups[i].size());
+  selection.values = valuesOfFull(space, selection.scores);
   MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   return selection;
 }

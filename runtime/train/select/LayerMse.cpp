@@ -23,11 +23,12 @@ static StatusOr<Selection> selectLayerMse(SelectorContext &selector) {
   data.sample.split = Split::Selection;
 
   MORPH_ASSIGN_OR_RETURN(const auto stream, context.stream(data, align.tasks));
+  const int64_t samples = stream->differentSamples(section.samples);
   MORPH_ASSIGN_OR_RETURN(const auto executor, context.executor("align-forward"));
   const HeldOutCheckpoint checkpoint = {context.outPath("checkpoint.layer_mse.safetensors"), context.key,
                                         "select (layer_mse)"};
   MORPH_ASSIGN_OR_RETURN(const HeldOutLoss loss,
-                         heldOutLoss(*executor, *stream, section.samples, &checkpoint, context.processes.get()));
+                         heldOutLoss(*executor, *stream, samples, &checkpoint, context.processes.get()));
   if (loss.interrupted)
     return Status::interrupted();
   Selection selection;
@@ -54,7 +55,7 @@ static StatusOr<Selection> selectLayerMse(SelectorContext &selector) {
   }
   MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   selection.cost = {loss.tokens, loss.flops, loss.seconds};
-  selection.details["samples"] = section.samples;
+  selection.details["samples"] = samples;
   return selection;
 }
 

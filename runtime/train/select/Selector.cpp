@@ -9,16 +9,34 @@
 
 namespace morph {
 
-static std::map<std::string, Selector> &registry() {
-  static std::map<std::string, Selector> functions;
-  return functions;
+namespace {
+struct RegisteredSelector {
+  Selector select;
+  SpaceCheck check;
+};
+} // namespace
+
+static std::map<std::string, RegisteredSelector> &registry() {
+  static std::map<std::string, RegisteredSelector> selectors;
+  return selectors;
 }
 
-SelectorRegistration::SelectorRegistration(const std::string &name, Selector selector) {
-  registry()[name] = std::move(selector);
+SelectorRegistration::SelectorRegistration(const std::string &name, Selector selector, SpaceCheck check) {
+  registry()[name] = {std::move(selector), std::move(check)};
 }
 
-const Selector &findSelector(const SelectorInfo &info) { return registry().at(info.name); }
+const Selector &findSelector(const SelectorInfo &info) { return registry().at(info.name).select; }
+
+Status checkSelectors(const ResolvedSpec &spec) {
+  std::vector<std::string> names = spec.evaluate.baselines;
+  names.push_back(spec.select.method);
+  for (const std::string &name : names) {
+    MORPH_ASSIGN_OR_RETURN(const SelectorName selector, parseSelectorName(name));
+    if (const SpaceCheck &check = registry().at(selector.info->name).check)
+      MORPH_RETURN_IF_ERROR(check(spec.space));
+  }
+  return Status();
+}
 
 StatusOr<ChoiceScorer *> SelectorContext::scorer(ScoredData data) {
   std::unique_ptr<ChoiceScorer> &scorer = scorers_[data];

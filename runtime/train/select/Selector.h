@@ -57,13 +57,19 @@ private:
 /// Chooses. A signal ends it with Status::interrupted; what was measured is kept.
 using Selector = std::function<StatusOr<Selection>(SelectorContext &)>;
 
-/// Makes the function of a selector of Selectors.def known.
+/// What of a space a selector cannot do, found without measuring anything.
+using SpaceCheck = std::function<Status(const ChoiceSpace &)>;
+
+/// Makes the function of a selector of Selectors.def known, and its check, if it has one.
 struct SelectorRegistration {
-  SelectorRegistration(const std::string &name, Selector selector);
+  SelectorRegistration(const std::string &name, Selector selector, SpaceCheck check = nullptr);
 };
 
 /// The selector's function.
 const Selector &findSelector(const SelectorInfo &info);
+
+/// The checks of the spec's selectors.
+Status checkSelectors(const ResolvedSpec &spec);
 
 /// Values of full attention alone, the other candidates being alike: 0.
 CandidateTable valuesOfFull(const ChoiceSpace &space, const std::vector<double> &scores);
