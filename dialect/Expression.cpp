@@ -13,7 +13,6 @@ using Kind = Expression::Kind;
 
 namespace {
 
-constexpr size_t kMaxTextBytes = 4096;
 /// Brackets and operators within each other. A printed tree has at most two of them a level.
 constexpr size_t kMaxNesting = 2 * Expression::kMaxDepth;
 
@@ -51,6 +50,19 @@ Precedence getPrecedence(Kind kind) {
     if (op.kind == kind)
       return op.precedence;
   return kind == Kind::Not ? kNot : kind == Kind::Negate ? kNegation : kAtom;
+}
+
+/// What an operand must bind at least as tightly as, so that it has no brackets around it.
+Precedence getOperandPrecedence(Kind kind, size_t operand) {
+  Precedence own = getPrecedence(kind);
+  if (kind == Kind::Call)
+    return kOr;
+  if (kind == Kind::Negate || kind == Kind::Not)
+    return own;
+  if (operand == 1)
+    return kind == Kind::Power ? kNegation : Precedence(own + 1);
+  // Comparisons do not follow each other, so that both sides need brackets where they are comparisons.
+  return kind == Kind::Power || own == kComparison ? Precedence(own + 1) : own;
 }
 
 class Parser {
@@ -267,24 +279,24 @@ public:
       return printCall(expression);
     case Kind::Negate:
       text += '-';
-      return print(expression.children[0], kNegation);
+      return printOperand(expression, 0);
     case Kind::Not:
       text += "not ";
-      return print(expression.children[0], kNot);
-    default: {
-      bool power = expression.kind == Kind::Power;
-      // Comparisons do not follow each other, so that both sides need brackets where they are comparisons.
-      bool tighter = power || own == kComparison;
-      print(expression.children[0], Precedence(own + (tighter ? 1 : 0)));
+      return printOperand(expression, 0);
+    default:
+      printOperand(expression, 0);
       text += (" " + getOperator(expression.kind) + blank_).str();
-      return print(expression.children[1], power ? kNegation : Precedence(own + 1));
-    }
+      return printOperand(expression, 1);
     }
   }
 
   std::string text;
 
 private:
+  void printOperand(const Expression &expression, size_t index) {
+    print(expression.children[index], getOperandPrecedence(expression.kind, index));
+  }
+
   void printCall(const Expression &call) {
     text += call.text + "(";
     for (size_t i = 0; i < call.children.size(); ++i) {
@@ -292,7 +304,7 @@ private:
         text += ("," + blank_).str();
       if (!call.argumentNames[i].empty())
         text += call.argumentNames[i] + " = ";
-      print(call.children[i], kOr);
+      printOperand(call, i);
     }
     text += ')';
   }
@@ -331,15 +343,10 @@ std::optional<Expression> morph::parseExpression(TokenReader &reader, TextError 
 }
 
 std::optional<Expression> morph::parseExpression(llvm::StringRef text, TextError &error) {
-  if (text.size() > kMaxTextBytes) {
-    error = {0,
-             text.size(),
-             ("an expression of " + llvm::Twine(text.size()) + " bytes, expected at most " + llvm::Twine(kMaxTextBytes))
-                 .str(),
-             "",
-             0,
-             0,
-             ""};
+  if (text.size() > Expression::kMaxBytes) {
+    std::string message = "an expression of " + std::to_string(text.size()) + " bytes, expected at most " +
+                          std::to_string(Expression::kMaxBytes);
+    error = {0, text.size(), std::move(message), "", 0, 0, ""};
     return std::nullopt;
   }
   TokenList list = readTokens(text);
@@ -363,4 +370,43 @@ std::string morph::printExpression(const Expression &expression, llvm::StringRef
   Printer printer(blank);
   printer.print(expression, kOr);
   return std::move(printer.text);
+}
+
+Expression morph::replaceNames(const Expression &expression,
+                               llvm::function_ref<const Expression *(llvm::StringRef name)> lookup) {
+  if (expression.kind == Kind::Name)
+    if (const Expression *found = lookup(expression.text))
+      return *found;
+  Expression result = expression;
+  for (Expression &child : result.children)
+    child = replaceNames(child, lookup);
+  return result;
+}
+
+ExpressionExtent morph::measureExpression(const Expression &expression,
+                                          llvm::function_ref<const ExpressionExtent *(llvm::StringRef name)> lookup) {
+  if (expression.kind == Kind::Name)
+    if (const ExpressionExtent *found = lookup(expression.text))
+      return *found;
+  // Beside the operands the printer writes "f()", "-", "not " or " + ".
+  const bool isCall = expression.kind == Kind::Call;
+  ExpressionExtent extent{expression.kind, expression.text.size(), 1};
+  if (isCall)
+    extent.bytes += 2;
+  else if (expression.children.size() == 1)
+    extent.bytes += expression.kind == Kind::Not ? 4 : 1;
+  else if (expression.children.size() == 2)
+    extent.bytes += getOperator(expression.kind).size() + 2;
+  for (size_t i = 0; i < expression.children.size(); ++i) {
+    ExpressionExtent operand = measureExpression(expression.children[i], lookup);
+    extent.depth = std::max(extent.depth, operand.depth + 1);
+    bool hasBrackets = getPrecedence(operand.kind) < getOperandPrecedence(expression.kind, i);
+    extent.bytes += operand.bytes + (hasBrackets ? 2 : 0);
+    // ", name = "
+    if (isCall && i > 0)
+      extent.bytes += 2;
+    if (isCall && !expression.argumentNames[i].empty())
+      extent.bytes += expression.argumentNames[i].size() + 3;
+  }
+  return extent;
 }

@@ -50,6 +50,7 @@ struct Expression {
   };
   static constexpr size_t kMaxDepth = 64;
   static constexpr size_t kMaxArguments = 64;
+  static constexpr size_t kMaxBytes = 4096; ///< Of a text that is one expression.
 
   Kind kind = Kind::Number;
   std::string text;                       ///< A number as it was written, or the name of a Name or Call.
@@ -78,12 +79,28 @@ std::optional<Expression> parseExpression(TokenReader &reader, TextError &error,
 /// A token in an error: "'k'" or "the end of the text".
 std::string describeToken(const Token &token);
 
-/// Parses a text that is one expression of at most 4096 bytes.
+/// Parses a text that is one expression of at most kMaxBytes.
 std::optional<Expression> parseExpression(llvm::StringRef text, TextError &error);
 
 /// The expression with the fewest brackets; parsed, it gives the same tree. `blank` stands where a line may be broken:
 /// after operators and commas.
 std::string printExpression(const Expression &expression, llvm::StringRef blank = " ");
+
+/// The expression with what names stand for in their places; `lookup` gives null for a name that stays.
+Expression replaceNames(const Expression &expression,
+                        llvm::function_ref<const Expression *(llvm::StringRef name)> lookup);
+
+/// How large an expression is as text.
+struct ExpressionExtent {
+  Expression::Kind kind = Expression::Kind::Number; ///< Of the outermost operation.
+  size_t bytes = 0;                                 ///< As printExpression writes it.
+  size_t depth = 0;                                 ///< Levels.
+};
+
+/// The extent of what replaceNames would make, which may be too large to be made; `lookup` gives the extents of what
+/// names stand for.
+ExpressionExtent measureExpression(const Expression &expression,
+                                   llvm::function_ref<const ExpressionExtent *(llvm::StringRef name)> lookup);
 
 /// The value of a name, nothing where it is unknown.
 using NumberLookup = llvm::function_ref<std::optional<double>(llvm::StringRef name)>;

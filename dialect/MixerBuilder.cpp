@@ -41,6 +41,30 @@ MixerParameter morph::makeParameter(StringRef prefix, StringRef suffix, ArrayRef
   return parameter;
 }
 
+SmallVector<MixerParameter> morph::makeAttentionParameters(StringRef prefix, const AttentionShape &shape) {
+  int64_t qWidth = shape.heads * shape.headDim, kvWidth = shape.kvHeads * shape.headDim;
+  SmallVector<MixerParameter> parameters;
+  auto add = [&](StringRef suffix, ArrayRef<int64_t> sizes) {
+    parameters.push_back(makeParameter(prefix, suffix, sizes));
+  };
+  add("q_proj.weight", {qWidth, shape.hidden});
+  add("k_proj.weight", {kvWidth, shape.hidden});
+  add("v_proj.weight", {kvWidth, shape.hidden});
+  if (shape.qkvBias) {
+    add("q_proj.bias", {qWidth});
+    add("k_proj.bias", {kvWidth});
+    add("v_proj.bias", {kvWidth});
+  }
+  if (shape.isNormed) {
+    add("q_norm.weight", {shape.isWide ? qWidth : shape.headDim});
+    add("k_norm.weight", {shape.isWide ? kvWidth : shape.headDim});
+  }
+  add("o_proj.weight", {shape.hidden, qWidth});
+  if (shape.outputBias)
+    add("o_proj.bias", {shape.hidden});
+  return parameters;
+}
+
 LogicalResult morph::verifyMixerWeights(Operation *mixer, StringRef label, ArrayRef<MixerParameter> parameters,
                                         SymbolTableCollection &symbolTables) {
   for (const MixerParameter &parameter : parameters) {

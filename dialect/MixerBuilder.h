@@ -45,6 +45,17 @@ private:
 MixerParameter makeParameter(llvm::StringRef prefix, llvm::StringRef suffix, llvm::ArrayRef<int64_t> shape,
                              InitAttr init = nullptr);
 
+/// What the weights of a layer's full attention follow from.
+struct AttentionShape {
+  int64_t hidden = 0, heads = 0, kvHeads = 0, headDim = 0;
+  bool qkvBias = false, outputBias = false;
+  bool isNormed = false; ///< Queries and keys have norms.
+  bool isWide = false;   ///< They are of all heads together, not of each.
+};
+
+/// The weights of a full attention.
+llvm::SmallVector<MixerParameter> makeAttentionParameters(llvm::StringRef prefix, const AttentionShape &shape);
+
 /// The constraints of softmax_mixer_c5 and linear_mixer_c5: the model has the mixer's weights, of the right shapes.
 llvm::LogicalResult verifyMixerWeights(mlir::Operation *mixer, llvm::StringRef label,
                                        llvm::ArrayRef<MixerParameter> parameters,

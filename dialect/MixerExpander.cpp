@@ -182,6 +182,31 @@ FailureOr<SmallVector<int64_t>> MixerExpander::getSizes(ArrayAttr texts) {
 // Weights
 //===----------------------------------------------------------------------===//
 
+LogicalResult MixerExpander::checkSource(MixerWeightOp weight, ArrayRef<int64_t> shape, int64_t times) {
+  AttentionShape attention;
+  attention.hidden = cast<RankedTensorType>(use.getHidden().getType()).getShape().back();
+  attention.heads = use.getHeads();
+  attention.kvHeads = use.getSourceKvHeads();
+  attention.headDim = use.getHeadDim();
+  attention.qkvBias = use.getQkvBias();
+  attention.outputBias = use.getOBias();
+  attention.isNormed = use.getQkNormEps().has_value();
+  attention.isWide = use.getQkNormWide();
+  StringRef name = weight.getInit().getText();
+  for (MixerParameter &source : makeAttentionParameters(use.getSource(), attention)) {
+    if (source.name != (use.getSource() + "." + name).str())
+      continue;
+    source.shape.front() *= times;
+    if (ArrayRef<int64_t>(source.shape) == shape)
+      return success();
+    return emitError() << "'" << weight.getName() << "' is " << getTensorType(use.getContext(), shape)
+                       << ", but its first values, of '" << name << "', are "
+                       << getTensorType(use.getContext(), source.shape);
+  }
+  return emitError() << "'" << weight.getName() << "' starts as '" << name
+                     << "', which the layer's full attention does not have";
+}
+
 FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_t> shape) {
   MLIRContext *context = use.getContext();
   Builder attributes(context);
@@ -190,13 +215,18 @@ FailureOr<InitAttr> MixerExpander::getInit(MixerWeightOp weight, ArrayRef<int64_
   auto single = [&](InitKind kind, double value) {
     return InitAttr::get(context, kind, nullptr, 0, 0, attributes.getF64FloatAttr(value), nullptr);
   };
-  int64_t groups = use.getSourceKvHeads(), times = use.getHeads() / groups;
-  if (StringRef(init.getText()).ends_with("_norm.weight") && !use.getQkNormWide())
-    times = 1; // The norm of a head is that of all heads.
-  if (init.getKind() == InitKind::Copy || (init.getKind() == InitKind::RepeatHeads && times == 1))
-    return InitAttr::get(context, InitKind::Copy, source(), 0, 0, nullptr, nullptr);
-  if (init.getKind() == InitKind::RepeatHeads)
+  if (init.getKind() == InitKind::Copy || init.getKind() == InitKind::RepeatHeads) {
+    int64_t groups = use.getSourceKvHeads(), times = use.getHeads() / groups;
+    // The norm of a head is that of all heads.
+    const bool isOfOneHead = StringRef(init.getText()).ends_with("_norm.weight") && !use.getQkNormWide();
+    if (init.getKind() == InitKind::Copy || isOfOneHead)
+      times = 1;
+    if (failed(checkSource(weight, shape, times)))
+      return failure();
+    if (times == 1)
+      return InitAttr::get(context, InitKind::Copy, source(), 0, 0, nullptr, nullptr);
     return InitAttr::get(context, InitKind::RepeatHeads, source(), groups, times, nullptr, nullptr);
+  }
   if (init.getKind() == InitKind::Normal) {
     FailureOr<double> deviation = getNumber(init.getText());
     if (failed(deviation))

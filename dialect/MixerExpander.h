@@ -109,6 +109,8 @@ private:
   mlir::FailureOr<Expression> parse(llvm::StringRef text);
   /// `indices` are further names.
   mlir::FailureOr<double> getNumber(const Expression &expression, const llvm::StringMap<double> &indices);
+  /// Whether the full attention has what a weight starts as: of the weight's shape, with each row `times` over.
+  mlir::LogicalResult checkSource(MixerWeightOp weight, llvm::ArrayRef<int64_t> shape, int64_t times);
   mlir::FailureOr<InitAttr> getInit(MixerWeightOp weight, llvm::ArrayRef<int64_t> shape);
 
   LinearMixerOp use;

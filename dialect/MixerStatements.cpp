@@ -288,14 +288,19 @@ MixerOptionAttr MixerOp::lookupOption(StringRef name) {
   return {};
 }
 
-/// Whether the body of a mixer may have an op that it copies as it is. Where weights are calibrated nothing is decoded,
-/// nor sees a position what is later: there tokens may be mixed.
+/// Whether the body of a mixer may have an op that it copies as it is: one that leaves every position's rows its own.
+/// Where weights are calibrated nothing is decoded, nor sees a position what is later: there tokens may be mixed.
 static bool isCopied(Operation &op) {
   const plan::OpRule *rule = plan::findOpRule(op.getName().stripDialect().str());
-  if (!rule || op.getName().getDialectNamespace() != MorphDialect::getDialectNamespace() || op.getNumResults() != 1)
+  if (!rule || op.getName().getDialectNamespace() != MorphDialect::getDialectNamespace() || op.getNumResults() != 1 ||
+      !rule->updates.empty() || isa<SymbolUserOpInterface>(op))
     return false;
-  return rule->updates.empty() && !isa<SymbolUserOpInterface>(op) &&
-         (!rule->mixesTokens || op.getParentOfType<MixerCalibrateOp>());
+  if (op.getParentOfType<MixerCalibrateOp>())
+    return true;
+  // Of [B,T,E] it would make rows of positions, over which norms go.
+  if (auto sum = dyn_cast<SumLastOp>(op))
+    return typeOf(sum.getX()).getRank() != 3;
+  return op.hasTrait<morph::OpTrait::Rowwise>() || op.hasTrait<morph::OpTrait::View>() || isa<ExpandOp>(op);
 }
 
 LogicalResult MixerOp::verify() {

@@ -17,6 +17,11 @@ static Value reduceLike(OpBuilder &builder, Location location, Value gradient, V
   return builder.create<ReduceToOp>(location, gradient, rank);
 }
 
+/// Whether a gradient reaches one of some results; the others' are null.
+static bool reachesAny(ValueRange gradients) {
+  return llvm::any_of(gradients, [](Value gradient) { return static_cast<bool>(gradient); });
+}
+
 //===----------------------------------------------------------------------===//
 // Embedding, projections, norms
 //===----------------------------------------------------------------------===//
@@ -207,6 +212,10 @@ Gradients AttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, ArrayRe
     emitOpError() << "has no gradient on rings";
     return {};
   }
+  if (reachesAny(dy.drop_front(1))) {
+    emitOpError() << "has no gradient by what it keeps";
+    return {};
+  }
   auto gradient = builder.create<AttentionGradOp>(getLoc(), dy[0], getQ(), getK(), getV(), getStart(),
                                                   /*out=*/Value(), /*lse=*/Value(), getBegins(), getScaleAttr(),
                                                   getWindowAttr(), getSoftcapAttr());
@@ -222,6 +231,10 @@ Gradients LinearAttentionOp::buildGradients(OpBuilder &builder, ValueRange dy, A
   size_t inputs = getNumOperands() - (getState() ? 1 : 0) - (getBegins() ? 1 : 0);
   if (dy[1] || (getState() && needed[inputs])) {
     emitOpError() << "has no gradient by its states";
+    return {};
+  }
+  if (reachesAny(dy.drop_front(2))) {
+    emitOpError() << "has no gradient by what it keeps";
     return {};
   }
   if (!llvm::is_contained(needed.take_front(inputs), true))

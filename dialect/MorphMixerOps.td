@@ -38,8 +38,9 @@ def Morph_MixerOp : Morph_Op<"mixer", [IsolatedFromAbove, Symbol, HasParent<"Mod
 
     Constraints: mixer_c1 options have names and values of their own; mixer_c2 the body takes x and ends with a
     `mixer_yield` of the result, both [B,T,M]; mixer_c3 the body holds `mixer_` ops and ops of the op table with one result
-    that neither mix tokens, nor update, nor name a table; mixer_c4 weights have names of their own,
-    and stand outside of other ops' regions.
+    that neither update nor name a table and, outside of a `mixer_calibrate`, leave every position's rows its own: those
+    that compute rows, views, `expand`, and `sum_last` but of three dimensions, which would make rows of positions;
+    mixer_c4 weights have names of their own, and stand outside of other ops' regions.
 
     Example:
 

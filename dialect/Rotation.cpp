@@ -48,7 +48,8 @@ private:
   }
   /// The same for all elements of each row's last dimension.
   static bool isRowScalar(Value value) {
-    return value.getDefiningOp<ExpandOp>() || cast<RankedTensorType>(value.getType()).getShape().back() == 1;
+    ArrayRef<int64_t> shape = cast<RankedTensorType>(value.getType()).getShape();
+    return value.getDefiningOp<ExpandOp>() || shape.empty() || shape.back() == 1;
   }
 
   Turn getTurn(Operation *op) const {

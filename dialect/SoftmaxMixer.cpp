@@ -18,28 +18,16 @@ StringRef SoftmaxMixerOp::getMixerKind() { return getWindow() ? "sliding_window"
 StringRef SoftmaxMixerOp::getWeightPrefix() { return getPrefix(); }
 
 SmallVector<MixerParameter> SoftmaxMixerOp::getMixerParameters() {
-  int64_t hidden = getHiddenSize(*this), headDim = getHeadDim();
-  int64_t qWidth = getHeads() * headDim, kvWidth = getKvHeads() * headDim;
-  SmallVector<MixerParameter> parameters;
-  auto add = [&](StringRef suffix, ArrayRef<int64_t> shape) {
-    parameters.push_back(makeParameter(getPrefix(), suffix, shape));
-  };
-  add("q_proj.weight", {qWidth, hidden});
-  add("k_proj.weight", {kvWidth, hidden});
-  add("v_proj.weight", {kvWidth, hidden});
-  if (getQkvBias()) {
-    add("q_proj.bias", {qWidth});
-    add("k_proj.bias", {kvWidth});
-    add("v_proj.bias", {kvWidth});
-  }
-  if (getQkNormEps()) {
-    add("q_norm.weight", {getQkNormWide() ? qWidth : headDim});
-    add("k_norm.weight", {getQkNormWide() ? kvWidth : headDim});
-  }
-  add("o_proj.weight", {hidden, qWidth});
-  if (getOBias())
-    add("o_proj.bias", {hidden});
-  return parameters;
+  AttentionShape shape;
+  shape.hidden = getHiddenSize(*this);
+  shape.heads = getHeads();
+  shape.kvHeads = getKvHeads();
+  shape.headDim = getHeadDim();
+  shape.qkvBias = getQkvBias();
+  shape.outputBias = getOBias();
+  shape.isNormed = getQkNormEps().has_value();
+  shape.isWide = getQkNormWide();
+  return makeAttentionParameters(getPrefix(), shape);
 }
 
 SmallVector<MixerState> SoftmaxMixerOp::getMixerStates() {

@@ -85,6 +85,10 @@ static bool readSmolLM3(const JsonFile &config, ModelConfig &model) {
   return used && window;
 }
 
+/// Experts of all layers together. Each has tensors of its own in a checkpoint, all of which the IR names; the largest
+/// models that are known have 12 thousand.
+static constexpr int64_t kMaxExperts = 1 << 17;
+
 /// The layers whose feed-forward network is a mixture of experts: every `decoder_sparse_step`-th but for those that
 /// `mlp_only_layers` names. False after an error.
 static bool readExpertLayers(const JsonFile &config, ModelConfig &model) {
@@ -132,7 +136,15 @@ static bool readQwen3Moe(const JsonFile &config, ModelConfig &model) {
   for (LayerConfig &layer : model.layers)
     layer.window = *used ? *window : 0;
   model.experts = ExpertsConfig{*count, *active, *inner, *normalised, {}, false};
-  return readExpertLayers(config, model);
+  if (!readExpertLayers(config, model))
+    return false;
+  int64_t layers = llvm::count(model.experts->layers, true);
+  if (*count * layers > kMaxExperts) {
+    config.error(path, "the model has " + llvm::Twine(*count) + " experts in each of " + llvm::Twine(layers) +
+                           " layers, expected at most " + llvm::Twine(kMaxExperts) + " in all layers together");
+    return false;
+  }
+  return true;
 }
 
 /// Whether a layer is none of every `period`-th, of which the first is layer `first`.

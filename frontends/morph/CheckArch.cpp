@@ -160,8 +160,9 @@ private:
 llvm::ArrayRef<BudgetMeasure> morph::language::getBudgetMeasures() {
   static constexpr BudgetMeasure measures[] = {
       {"full_layers", "layers", "Exactly so many layers keep full attention."},
-      {"ratio", "a share of all layers",
-       "Exactly this share of the layers keeps full attention, rounded, but at least one layer. Above 0, at most 1."},
+      {"ratio", "a share of the layers",
+       "Exactly this share of the layers keeps full attention, rounded, but at least one layer; layers that keep a "
+       "window are not counted. Above 0, at most 1."},
       {"cache_bytes", "bytes",
        "One sequence's caches and states take at most so much at the context, in tokens, that follows `at`."},
       {"decode_seconds", "seconds",

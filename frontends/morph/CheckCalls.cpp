@@ -17,6 +17,12 @@ static bool mentions(const Parameter &parameter, llvm::StringRef size) {
   });
 }
 
+/// Whether a name is in an expression.
+static bool mentions(const Expression &expression, llvm::StringRef name) {
+  return expression.isName(name) ||
+         llvm::any_of(expression.children, [&](const Expression &child) { return mentions(child, name); });
+}
+
 std::optional<Type> MixerChecker::checkCall(const Expression &call) {
   const TensorFunction *function = findTensorFunction(call.text);
   bool isScalar = getScalarFunctionArity(call.text).has_value();
@@ -114,12 +120,43 @@ std::optional<Type> MixerChecker::checkTensorCall(const Expression &call, const 
       return std::nullopt;
     type.shape.push_back(std::move(*size));
   }
-  if (!checkHeads(call, function, checked))
+  if (!checkSizeTexts(call, checked) || !checkHeads(call, function, checked))
     return std::nullopt;
   if (!getWeightsOfFunction(function.name).empty())
     (calibrates_ ? calibratingFunctions_ : usedFunctions_).emplace(function.name, getRange(call));
+  if (!getMadeWeightPrefix(function.name).empty())
+    makingFunctions_.emplace(function.name, getRange(call));
   result_.calls[&call] = std::move(checked);
   return type;
+}
+
+bool MixerChecker::checkSizeTexts(const Expression &call, const CheckedCall &checked) {
+  const TensorFunction &function = *checked.function;
+  auto fits = [&](const std::string &name) {
+    const size_t bytes = checked.sizes.at(name).print().size(), most = Expression::kMaxBytes - kBytesAround;
+    if (bytes <= most)
+      return true;
+    llvm::SmallVector<Note, 1> notes;
+    if (auto bound = boundBy_.find(name); bound != boundBy_.end())
+      notes.push_back({bound->second.range, "it is a size of this"});
+    error(call,
+          "'" + function.name + "' has a size that takes " + llvm::Twine(bytes) + " bytes, expected at most " +
+              llvm::Twine(most),
+          "sizes are written out with the names of dims: shorter ones take less", notes);
+    return false;
+  };
+  // In what an absent argument stands for, and in the shapes of weights that the function makes.
+  for (auto [parameter, argument] : llvm::zip(function.parameters, checked.arguments))
+    if (!argument && parameter.fallback)
+      for (const auto &size : checked.sizes)
+        if (mentions(*parameter.fallback, size.first) && !fits(size.first))
+          return false;
+  if (getMadeWeightPrefix(function.name).empty())
+    return true;
+  if (checked.sizes.count("channels"))
+    return fits("channels");
+  error(call, "the channels of '" + function.name + "' have no size: their product has too many terms");
+  return false;
 }
 
 /// A weight of the base has the base's key-value heads or all heads, not both; its norm is there or not.
@@ -128,7 +165,8 @@ bool MixerChecker::checkHeads(const Expression &call, const TensorFunction &func
     return true;
   for (auto [parameter, argument] : llvm::zip(function.parameters, checked.arguments)) {
     if (parameter.name == "norm") {
-      const std::string norm = argument ? printExpression(*argument) : "1";
+      // A name may stand for another number than before.
+      const std::string norm = argument ? printExpression(writeOut(*argument)) : "1";
       auto [known, isNew] = normOf_.try_emplace(function.name, std::make_pair(norm, getRange(call)));
       if (isNew || known->second.first == norm)
         continue;
@@ -211,7 +249,7 @@ bool MixerChecker::checkArgument(const Parameter &parameter, const Expression &a
   const std::string &function = checked.function->name;
   if (!parameter.size.empty()) {
     std::optional<SizePolynomial> size = checkSize(argument);
-    if (!size)
+    if (!size || !checkExtent(argument))
       return false;
     // The base has its heads or its key-value heads.
     bool isBase = !getWeightsOfFunction(function).empty();

@@ -221,4 +221,10 @@ void MixerChecker::checkWeightUses() {
       if (auto symbol = symbols_.find(name); symbol != symbols_.end())
         diagnostics_.error(symbol->second.place, "'" + name + "' is also a weight of " + function,
                            "give it another name", {{place, function + " is used here"}});
+  for (const auto &[function, place] : makingFunctions_)
+    for (const Weight &weight : mixer_.weights)
+      if (llvm::StringRef(weight.name.text).starts_with(getMadeWeightPrefix(function)))
+        diagnostics_.error(weight.name.range,
+                           "'" + weight.name.text + "' is named as the weights that " + function + " makes",
+                           "give it another name", {{place, function + " is used here"}});
 }

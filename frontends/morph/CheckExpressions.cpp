@@ -31,9 +31,40 @@ std::optional<Type> MixerChecker::check(const Expression &expression) {
     diagnostics_.error(file_.getRange(text.begin, text.end), text.message);
     return std::nullopt;
   }
+  if (type && !type->isTensor() && !checkExtent(expression))
+    return std::nullopt;
   if (type)
     result_.types[&expression] = *type;
   return type;
+}
+
+Expression MixerChecker::writeOut(const Expression &expression) const {
+  return replaceNames(expression, [&](llvm::StringRef name) -> const Expression * {
+    auto variable = variables_.find(name.str());
+    return variable != variables_.end() && variable->second.isNumber() ? variable->second.number.get() : nullptr;
+  });
+}
+
+ExpressionExtent MixerChecker::measure(const Expression &expression) const {
+  return measureExpression(expression, [&](llvm::StringRef name) -> const ExpressionExtent * {
+    auto variable = variables_.find(name.str());
+    return variable != variables_.end() && variable->second.isNumber() ? &variable->second.extent : nullptr;
+  });
+}
+
+bool MixerChecker::checkExtent(const Expression &expression) {
+  const bool isInStatement = scope_ == Scope::Values;
+  const size_t depth = Expression::kMaxDepth - (isInStatement ? kLevelsAround : 0);
+  const size_t bytes = Expression::kMaxBytes - (isInStatement ? kBytesAround : 0);
+  ExpressionExtent extent = measure(expression);
+  if (extent.depth <= depth && extent.bytes <= bytes)
+    return true;
+  std::string message = extent.depth > depth ? "written out, this is nested " + std::to_string(extent.depth) +
+                                                   " levels deep, expected at most " + std::to_string(depth)
+                                             : "written out, this has " + std::to_string(extent.bytes) +
+                                                   " bytes, expected at most " + std::to_string(bytes);
+  error(expression, message, isInStatement ? "a number stands in full wherever its name is read" : "");
+  return false;
 }
 
 std::optional<Type> MixerChecker::computeType(const Expression &expression) {
@@ -162,6 +193,10 @@ std::optional<Type> MixerChecker::checkVariable(const Expression &name, const Va
     error(name, "'" + name.text + "' is not the same in both branches of an if", "",
           {{variable.place, "here it is " + printType(variable.type)},
            {variable.otherPlace, "here it is " + printType(variable.otherType)}});
+    return std::nullopt;
+  case Variable::State::Number:
+    error(name, "'" + name.text + "' is a number that a branch of an if gives: numbers do not depend on branches",
+          "write one number of both: a condition in it counts as 1 or 0", {{variable.place, "it is assigned here"}});
     return std::nullopt;
   case Variable::State::Whole:
     break;

@@ -46,6 +46,10 @@ void MixerChecker::checkAssignment(const Statement &statement) {
     variable.type = std::move(*type);
   else
     variable.state = Variable::State::Unknown;
+  if (variable.isNumber()) {
+    variable.number = std::make_shared<Expression>(writeOut(statement.value));
+    variable.extent = measure(statement.value);
+  }
   assign(target.text, std::move(variable));
 }
 
@@ -131,7 +135,9 @@ void MixerChecker::checkIf(const Statement &statement) {
     std::optional<Variable> first = getAfter(thenChanges), second = getAfter(elseChanges);
     Variable merged = first ? *first : *second;
     if (!first || !second) {
-      if (merged.state == Variable::State::Whole) {
+      if (merged.isNumber()) {
+        merged.state = Variable::State::Number;
+      } else if (merged.state == Variable::State::Whole) {
         merged.state = Variable::State::Partly;
         merged.condition = printExpression(first ? statement.value : negated);
       }
@@ -140,6 +146,10 @@ void MixerChecker::checkIf(const Statement &statement) {
         merged.state = Variable::State::Unequal;
         merged.otherType = second->type;
         merged.otherPlace = second->place;
+      } else if (merged.isNumber()) {
+        // A tensor is the value of either branch; a number stands in expressions, where it is one.
+        merged.state = Variable::State::Number;
+        merged.place = thenChanges.count(name) ? first->place : second->place;
       }
     } else if (first->state == Variable::State::Whole) {
       merged = *second;

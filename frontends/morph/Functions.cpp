@@ -202,3 +202,5 @@ llvm::ArrayRef<llvm::StringRef> morph::language::getWeightsOfFunction(llvm::Stri
       return entry.weights;
   return {};
 }
+
+llvm::StringRef morph::language::getMadeWeightPrefix(llvm::StringRef name) { return name == "shift" ? "shift." : ""; }

@@ -53,6 +53,10 @@ llvm::ArrayRef<std::pair<llvm::StringRef, llvm::StringRef>> getArgumentPairs(llv
 /// The weights that a function brings with it, as `base_q` does `q_proj.weight`.
 llvm::ArrayRef<llvm::StringRef> getWeightsOfFunction(llvm::StringRef name);
 
+/// What the names of weights begin with that a function makes for each size that it meets, as `shift` does its filters;
+/// empty where it makes none.
+llvm::StringRef getMadeWeightPrefix(llvm::StringRef name);
+
 } // namespace morph::language
 
 #endif // MORPH_FRONTENDS_MORPH_FUNCTIONS_H

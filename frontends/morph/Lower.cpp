@@ -2,6 +2,7 @@
 
 #include "frontends/morph/Lower.h"
 
+#include "dialect/WeightNames.h"
 #include "runtime/plan/OpTable.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -9,6 +10,8 @@
 #include "llvm/ADT/StringSwitch.h"
 
 #include <map>
+#include <memory>
+#include <set>
 
 using namespace mlir;
 using namespace morph;
@@ -19,8 +22,9 @@ namespace {
 /// What a name is: a value of the IR, or, where that is null, a scalar.
 struct Lowered {
   Value value;
-  Expression scalar;
+  std::shared_ptr<const Expression> scalar;
 };
+using LoweredNames = std::map<std::string, Lowered>;
 
 class Lowering {
 public:
@@ -50,6 +54,8 @@ private:
 
   void lowerBody(ArrayRef<Statement> statements);
   void lowerIf(const Statement &statement);
+  /// Takes back what a branch assigned. Weights of the base that it asked for are there for all that follows.
+  void restoreNames(const LoweredNames &before);
   void lowerCalibration(const Statement &statement);
   /// The value of an expression of tensors.
   Value lower(const Expression &expression);
@@ -57,6 +63,8 @@ private:
   Value lowerCall(const Expression &expression);
   Value lowerBaseProjection(StringRef which, Value x, StringRef heads, StringRef norm);
   Value lowerBaseOutput(Value y);
+  /// The filter of `shift` over some channels.
+  Value getShiftFilter(const std::string &channels);
   Value lowerConv(Value x, Value filter, StringRef state) {
     return builder.create<MixerConvOp>(location, x, filter, makeStateName(state));
   }
@@ -83,24 +91,24 @@ private:
   const Mixer &mixer;
   const Diagnostics &diagnostics;
   Location location; ///< Of the statement that is lowered.
-  std::map<std::string, Lowered> names;
-  std::map<std::string, int> stateCounts;
+  LoweredNames names;
+  std::map<std::string, int> stateCounts; ///< How often states were to be called so.
+  std::set<std::string> states;
+  std::map<std::string, std::string> shiftFilters; ///< The weights that are filters of `shift`, by their channels.
 };
 
 Expression Lowering::substitute(const Expression &expression) const {
-  if (expression.kind == Expression::Kind::Name)
-    if (auto found = names.find(expression.text); found != names.end() && !found->second.value)
-      return found->second.scalar;
-  Expression result = expression;
-  for (Expression &child : result.children)
-    child = substitute(child);
-  return result;
+  return replaceNames(expression, [&](StringRef name) -> const Expression * {
+    auto found = names.find(name.str());
+    return found != names.end() && !found->second.value ? found->second.scalar.get() : nullptr;
+  });
 }
 
 /// Replaces the names of a function's own sizes by what they are in a call.
 static void bindSizes(Expression &expression, const CheckedCall &call) {
   if (expression.kind == Expression::Kind::Name)
     if (auto found = call.sizes.find(expression.text); found != call.sizes.end()) {
+      // The checker refuses sizes that are longer than a text may be.
       TextError none;
       expression = *parseExpression(found->second.print(), none);
       return;
@@ -238,8 +246,17 @@ void Lowering::lowerBody(ArrayRef<Statement> statements) {
     else if (isTensor(statement.value))
       names[statement.target.text] = {lower(statement.value), {}};
     else
-      names[statement.target.text] = {Value(), substitute(statement.value)};
+      names[statement.target.text] = {Value(), std::make_shared<Expression>(substitute(statement.value))};
   }
+}
+
+void Lowering::restoreNames(const LoweredNames &before) {
+  LoweredNames after = before;
+  for (const auto &[name, lowered] : names)
+    if (lowered.value)
+      if (auto weight = lowered.value.getDefiningOp<MixerWeightOp>(); weight && weight.getName() == name)
+        after.try_emplace(name, lowered);
+  names = std::move(after);
 }
 
 void Lowering::lowerCalibration(const Statement &statement) {
@@ -252,24 +269,24 @@ void Lowering::lowerCalibration(const Statement &statement) {
 
 void Lowering::lowerIf(const Statement &statement) {
   Location own = location;
-  const std::map<std::string, Lowered> before = names;
+  const LoweredNames before = names;
   // Both bodies are built before their results are known.
   Region bodies[2];
-  std::map<std::string, Lowered> after[2];
+  LoweredNames after[2];
   const std::vector<Statement> *branches[] = {&statement.thenBody, &statement.elseBody};
   for (int side : {0, 1}) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToEnd(&bodies[side].emplaceBlock());
-    // Weights of the base that one body asks for are there for all that follows.
-    for (const auto &[name, lowered] : before)
-      names[name] = lowered;
     lowerBody(*branches[side]);
     after[side] = names;
+    restoreNames(before);
   }
+  // A name without a value of one type on both sides is read by nobody.
   SmallVector<std::string> changed;
   for (const auto &[name, lowered] : after[0]) {
     auto other = after[1].find(name);
-    if (lowered.value && other != after[1].end() && other->second.value != lowered.value)
+    Value first = lowered.value, second = other == after[1].end() ? Value() : other->second.value;
+    if (first && second && first != second && first.getType() == second.getType())
       changed.push_back(name);
   }
   SmallVector<mlir::Type> types;
@@ -286,8 +303,6 @@ void Lowering::lowerIf(const Statement &statement) {
       values.push_back(after[side][name].value);
     builder.create<MixerYieldOp>(own, values);
   }
-  for (const auto &[name, lowered] : before)
-    names[name] = lowered;
   for (auto [name, result] : llvm::zip_equal(changed, op.getResults()))
     names[name] = {result, {}};
 }
@@ -362,10 +377,15 @@ Value Lowering::lowerOperator(const Expression &expression) {
 }
 
 StringAttr Lowering::makeStateName(StringRef name) {
-  std::string state = name.str();
-  std::replace(state.begin(), state.end(), '.', '_');
-  int count = ++stateCounts[state];
-  return text(count == 1 ? state : state + std::to_string(count));
+  std::string stem = name.str();
+  std::replace(stem.begin(), stem.end(), '.', '_');
+  // The second `c` is c2, unless something else is.
+  int &count = stateCounts[stem];
+  std::string state;
+  do {
+    state = ++count == 1 ? stem : stem + std::to_string(count);
+  } while (!states.insert(state).second);
+  return text(state);
 }
 
 Value Lowering::lowerBaseProjection(StringRef which, Value x, StringRef heads, StringRef norm) {
@@ -407,6 +427,22 @@ Value Lowering::lowerBaseOutput(Value y) {
   return choose("base.o_bias", [&] { return project(bias); }, [&] { return project(Value()); });
 }
 
+Value Lowering::getShiftFilter(const std::string &channels) {
+  std::string &name = shiftFilters[channels];
+  if (name.empty()) {
+    std::string stem = getMadeWeightPrefix("shift").str();
+    llvm::copy_if(channels, std::back_inserter(stem), llvm::isAlnum);
+    // Other channels may have the same letters and digits, and these may be a word that no weight can have.
+    name = stem;
+    for (int count = 2; names.count(name) || !findModuleAttribute(name).empty(); ++count)
+      name = stem + std::to_string(count);
+    // It has two positions, and takes the older one.
+    addWeight(name, {channels, "1", "2"}, {"", "", "j"},
+              MixerInitAttr::get(builder.getContext(), InitKind::Values, "j == 0"), StringAttr(), /*frozen=*/true);
+  }
+  return names.at(name).value;
+}
+
 Value Lowering::lowerCall(const Expression &expression) {
   const CheckedCall &call = checked.calls.find(&expression)->second;
   StringRef name = call.function->name;
@@ -437,27 +473,24 @@ Value Lowering::lowerCall(const Expression &expression) {
     Value weight = value("w"), bias = value("bias");
     return builder.create<LinearOp>(location, x, weight, bias);
   }
-  if (name.starts_with("base_"))
-    return lowerBaseProjection(name.drop_front(5), x, name == "base_q" ? StringRef("H") : number("heads").getValue(),
+  if (name.starts_with("base_")) {
+    // H or G, whatever it is called where the function is: the weight is that of these.
+    std::string heads = name == "base_q" ? "H" : call.sizes.at("N").print();
+    return lowerBaseProjection(name.drop_front(5), x, heads,
                                name == "base_v" ? StringRef() : number("norm").getValue());
+  }
   if (name == "norm")
     return builder.create<MixerNormOp>(location, x, value("w"), number("eps"));
   if (name == "l2norm")
     return builder.create<MixerL2NormOp>(location, x, number("eps"));
   if (name == "conv") {
-    StringRef filter = call.arguments[findParameter(call, "w")]->text;
+    const Expression &w = *call.arguments[findParameter(call, "w")];
+    StringRef filter = w.kind == Expression::Kind::Name ? StringRef(w.text) : StringRef("conv");
     (void)filter.consume_back(".weight");
     return lowerConv(x, value("w"), filter);
   }
-  if (name == "shift") {
-    // The filter of two positions that takes the older one, over all channels.
-    std::string channels = call.sizes.at("channels").print(), weight = ("shift." + channels);
-    llvm::erase_if(weight, [](char c) { return !llvm::isAlnum(c) && c != '.'; });
-    if (!names.count(weight))
-      addWeight(weight, {channels, "1", "2"}, {"", "", "j"},
-                MixerInitAttr::get(builder.getContext(), InitKind::Values, "j == 0"), StringAttr(), /*frozen=*/true);
-    return lowerConv(x, names[weight].value, "shift");
-  }
+  if (name == "shift")
+    return lowerConv(x, getShiftFilter(call.sizes.at("channels").print()), "shift");
   if (name == "rope")
     return builder.create<MixerRopeOp>(location, x);
   if (name == "split")

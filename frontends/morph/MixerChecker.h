@@ -9,7 +9,12 @@
 
 #include "llvm/ADT/StringMap.h"
 
+#include <memory>
+
 namespace morph::language {
+
+/// What the lowering may put around a number in an attribute, as in "base.qk_norm and (...) != 0 and not ...".
+constexpr size_t kLevelsAround = 3, kBytesAround = 64;
 
 class MixerChecker {
 public:
@@ -43,12 +48,18 @@ private:
       Whole,   ///< It has the value of `type`.
       Partly,  ///< It has a value only in one branch.
       Unequal, ///< Branches gave it values of different types.
+      Number,  ///< It is a number that a branch gave it, which the other does not have.
       Unknown, ///< Its value had an error.
     };
     State state = State::Whole;
     Type type, otherType;
     SourceRange place, otherPlace;
-    std::string condition; ///< Of Partly: where it has a value.
+    std::string condition;                    ///< Of Partly: where it has a value.
+    std::shared_ptr<const Expression> number; ///< Of a number: what takes the place of its name.
+    ExpressionExtent extent;                  ///< Of `number`.
+
+    /// Whether it is a number that can be read.
+    bool isNumber() const { return state == State::Whole && !type.isTensor(); }
   };
   /// Variables that a branch assigns, with what they were before; nothing where they were not.
   using Changes = std::map<std::string, std::optional<Variable>>;
@@ -79,6 +90,11 @@ private:
   std::optional<Type> check(const Expression &expression);
   /// The value of an expression without names.
   static std::optional<double> getConstant(const Expression &expression);
+  /// The expression with the numbers that its names stand for: what the lowering makes of it.
+  Expression writeOut(const Expression &expression) const;
+  ExpressionExtent measure(const Expression &expression) const;
+  /// Whether that fits into an attribute; reports what does not.
+  bool checkExtent(const Expression &expression);
   std::optional<Type> computeType(const Expression &expression);
   std::optional<Type> checkName(const Expression &name);
   std::optional<Type> checkVariable(const Expression &name, const Variable &variable);
@@ -101,6 +117,8 @@ private:
                   CheckedCall &checked);
   bool checkDivides(const Expression &call, const SizePolynomial &divisor, const SizePolynomial &dividend,
                     const llvm::Twine &what);
+  /// Whether the sizes of a call that become text fit into an attribute; reports one that does not.
+  bool checkSizeTexts(const Expression &call, const CheckedCall &checked);
   std::optional<SizePolynomial> getPatternSize(const Expression &pattern, const CheckedCall &checked) const;
   std::string printPattern(const ArgumentForm &form, const CheckedCall &checked) const;
 
@@ -133,6 +151,7 @@ private:
   std::vector<bool> weightUsed_;
   /// Those with weights of their own, and those that stand in `calibrate`; the first use of each.
   std::map<std::string, SourceRange> usedFunctions_, calibratingFunctions_;
+  std::map<std::string, SourceRange> makingFunctions_; ///< Those that make weights; the first use of each.
   /// Of functions with weights of the base: how many heads they give, and where first.
   std::map<std::string, std::pair<SizePolynomial, SourceRange>> headsOf_;
   /// Of the same functions: the argument that says whether they have the base's norm, and where first.

@@ -5,6 +5,8 @@
 #include "frontends/morph/Lower.h"
 #include "frontends/morph/Parser.h"
 
+#include "mlir/IR/Verifier.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SHA256.h"
@@ -25,14 +27,19 @@ constexpr Builtin kBuiltins[] = {
 #undef MORPH_MIXER
 };
 
-/// Adds a mixer of a parsed file to a model, before its other symbols, where it is found fast.
+/// Adds a mixer of a parsed file to a model, before its other symbols, where it is found fast. Null after an error.
 MixerOp addMixer(ModelOp model, const language::CheckedMixer &mixer, const Diagnostics &diagnostics) {
   OpBuilder builder(model.getContext());
   Block &body = model.getBody().front();
   builder.setInsertionPointToStart(&body);
   for (auto known : body.getOps<MixerOp>())
     builder.setInsertionPointAfter(known);
-  return language::lowerMixer(builder, mixer, diagnostics);
+  MixerOp op = language::lowerMixer(builder, mixer, diagnostics);
+  // What follows trusts what a model has, and writes it to files.
+  if (succeeded(verify(op)))
+    return op;
+  op.erase();
+  return {};
 }
 
 } // namespace
@@ -66,9 +73,9 @@ bool morph::declareMixersOfFile(ModelOp model, StringRef path, Diagnostics &diag
   std::unique_ptr<language::CheckedFile> file = text ? language::readMixers(*text, diagnostics) : nullptr;
   if (!file)
     return false;
-  for (const language::CheckedMixer &mixer : file->mixers)
-    addMixer(model, mixer, diagnostics);
-  return true;
+  return llvm::all_of(file->mixers, [&](const language::CheckedMixer &mixer) {
+    return static_cast<bool>(addMixer(model, mixer, diagnostics));
+  });
 }
 
 std::string morph::digestDeclaration(MixerOp mixer) {

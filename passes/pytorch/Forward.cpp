@@ -54,12 +54,14 @@ private:
     return value.getDefiningOp<MixerWeightOp>() || (found != live.end() && found->second.isWide);
   }
 
-  FailureOr<std::string> formula(StringRef text, Binding around = Binding::Sum) {
-    FailureOr<Text> printed = printFormula(expander, text, /*isSize=*/false);
+  FailureOr<std::string> formula(StringRef text, Binding around = Binding::Sum, bool isSize = false) {
+    FailureOr<Text> printed = printFormula(expander, text, isSize);
     if (failed(printed))
       return failure();
     return printed->within(around);
   }
+  /// The same of what is a size: PyTorch takes whole numbers for it.
+  FailureOr<std::string> size(StringRef text) { return formula(text, Binding::Sum, /*isSize=*/true); }
 
   // Names.
   void define(const Step &step, Written written);
@@ -268,7 +270,7 @@ FailureOr<Written> ForwardPrinter::writeRecurrence(MixerRecurrenceOp op, const S
   call += ", mask, x.dtype";
   for (unsigned index = 3; index < step.operands.size(); ++index)
     call += ", " + getRole(step, index).str() + "=" + take(step.operands[index]);
-  FailureOr<std::string> scale = formula(op.getScale()), chunk = formula(op.getChunk());
+  FailureOr<std::string> scale = formula(op.getScale()), chunk = size(op.getChunk());
   FailureOr<std::string> normaliser = op.getNormaliser() ? formula(*op.getNormaliser()) : std::string();
   if (failed(scale) || failed(chunk) || failed(normaliser))
     return failure();
@@ -282,7 +284,7 @@ FailureOr<Written> ForwardPrinter::writeAttention(MixerAttentionOp op, const Ste
   for (Value operand : step.operands)
     call += ", " + take(operand, Binding::Sum, false);
   FailureOr<std::string> scale = formula(op.getScale());
-  FailureOr<std::string> window = op.getWindow() ? formula(*op.getWindow()) : std::string();
+  FailureOr<std::string> window = op.getWindow() ? size(*op.getWindow()) : std::string();
   FailureOr<double> softcap = op.getSoftcap() ? expander.getNumber(*op.getSoftcap()) : FailureOr<double>(0.0);
   if (failed(scale) || failed(window) || failed(softcap))
     return failure();
@@ -310,11 +312,11 @@ FailureOr<Written> ForwardPrinter::write(const Step &step) {
         return make(call + ", " + take(step.operands[1], Binding::Sum, false) + ", mask)", Binding::Atom, false);
       })
       .Case([&](MixerSplitOp op) -> FailureOr<Written> {
-        FailureOr<std::string> heads = formula(op.getHeads());
+        FailureOr<std::string> heads = size(op.getHeads());
         return failed(heads) ? FailureOr<Written>() : keep("", ".unflatten(-1, (" + *heads + ", -1))");
       })
       .Case([&](MixerExpandOp op) -> FailureOr<Written> {
-        FailureOr<std::string> width = formula(op.getWidth());
+        FailureOr<std::string> width = size(op.getWidth());
         return failed(width) ? FailureOr<Written>() : keep("expand(", ", " + *width + ")");
       })
       .Case([&](MixerMergeOp) -> FailureOr<Written> { return keep("", ".flatten(-2)"); })

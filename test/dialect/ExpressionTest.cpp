@@ -163,6 +163,36 @@ TEST(ExpressionTest, HasLimits) {
   }
 }
 
+size_t depthOf(const Expression &expression) {
+  size_t depth = 0;
+  for (const Expression &child : expression.children)
+    depth = std::max(depth, depthOf(child));
+  return depth + 1;
+}
+
+TEST(ExpressionTest, MeasuresWhatItWouldPrint) {
+  TextError error;
+  for (const char *value :
+       {"a", "2.50", "a - b", "-a", "a / b", "a ^ b", "a < b", "not c", "a and b", "f(a, k = b or c)"})
+    for (const char *text : {"s", "s * s", "2 - s", "s - 2", "-s", "s ^ s ^ s", "(s < 2) == c",
+                             "f(s, g(), k = s, long = -s)", "not s and s or not (s or s)", "s + s - s * s / s"}) {
+      const Expression number = *parseExpression(value, error), expression = *parseExpression(text, error);
+      const ExpressionExtent extent =
+          measureExpression(number, [](llvm::StringRef) -> const ExpressionExtent * { return nullptr; });
+      EXPECT_EQ(extent.bytes, printExpression(number).size()) << value;
+      EXPECT_EQ(extent.depth, depthOf(number)) << value;
+      const Expression whole = replaceNames(expression, [&](llvm::StringRef name) {
+        return name == "s" ? &number : static_cast<const Expression *>(nullptr);
+      });
+      const ExpressionExtent measured = measureExpression(expression, [&](llvm::StringRef name) {
+        return name == "s" ? &extent : static_cast<const ExpressionExtent *>(nullptr);
+      });
+      EXPECT_EQ(measured.bytes, printExpression(whole).size()) << printExpression(whole);
+      EXPECT_EQ(measured.depth, depthOf(whole)) << printExpression(whole);
+      EXPECT_EQ(measured.kind, whole.kind);
+    }
+}
+
 TEST(ExpressionTest, EvaluatesNumbers) {
   EXPECT_EQ(number("2 ^ -1 + 7 / 2"), "4.000000");
   EXPECT_EQ(number("log(exp(3)) + sqrt(16) + min(1, 2) + max(1, 2) + abs(-3) + floor(2.5)"), "15.000000");

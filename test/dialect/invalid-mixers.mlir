@@ -369,6 +369,65 @@ morph.model @mixer_c3_statistic base architecture "llama" layers 1 {
 
 // -----
 
+// Sums over positions, though the op mixes no tokens by its record.
+morph.model @mixer_c3_sum base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // expected-error@below {{mixer_c3: the body of a mixer cannot have this op}}
+    %s = morph.reduce_to %x rank 1 : tensor<?x?x?xf32>
+    %y = morph.add %x, %s : tensor<?x?x?xf32>, tensor<?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+// Rows of positions, over which a norm would go.
+morph.model @mixer_c3_rows base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    // expected-error@below {{mixer_c3: the body of a mixer cannot have this op}}
+    %s = morph.sum_last %x : tensor<?x?x?xf32>
+    %n = morph.l2_norm %s eps 1.0e-5 : tensor<?x?xf32>
+    %e = morph.mixer_expand %n to "M" : tensor<?x?xf32> to tensor<?x?x?xf32>
+    %y = morph.mul %x, %e : tensor<?x?x?xf32>, tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+}
+
+// -----
+
+// What leaves rows their own is fine, and where weights are calibrated all is; a number turns no rows.
+morph.model @rows base architecture "llama" layers 1 {
+  morph.rope_table @rope [1.0, 0.5] attention_factor 1.0
+  morph.weight @l.w : tensor<2xf32>
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    %number = morph.sum_last %w : tensor<?xf32>
+    morph.mixer_calibrate "w" {
+      %split = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+      %heads = morph.sum_last %split : tensor<?x?x?x?xf32>
+      %sum = morph.reduce_to %heads rank 1 : tensor<?x?x?xf32>
+      morph.mixer_yield %sum : tensor<?xf32>
+    }
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    %s = morph.sum_last %h : tensor<?x?x?x?xf32>
+    %e = morph.mixer_expand %s to "D" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    %q = morph.mixer_rope %h : tensor<?x?x?x?xf32>
+    %k = morph.mul %q, %number : tensor<?x?x?x?xf32>, tensor<f32>
+    %o = morph.mixer_attention %k, %k, %e states "k" "v" scale "1" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>
+    %y = morph.mixer_merge %o : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
 // A first value of a shape that the weight does not have in this model.
 morph.model @linear_mixer_c9_calibrate base architecture "llama" layers 1 {
   morph.mixer @m doc "" options [] sizes [] requires [] {

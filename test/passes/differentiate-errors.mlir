@@ -179,6 +179,67 @@ morph.model @rings base architecture "llama" layers 1 {
 
 // -----
 
+// What an op keeps for its backward is no result to train by, be there a gradient of the result beside it or not.
+morph.model @kept_sums base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  morph.program @program(%x: tensor<?x?x2x4xf32> "x" [B, T], %sums: tensor<?x2x?xf32> "sums" [B, T]) trains [@a] {
+    %a = morph.param @a : tensor<4xf32>
+    %q = morph.mul %x, %a : tensor<?x?x2x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.attention' op has no gradient by what it keeps}}
+    %y, %lse = morph.attention %q, %q, %q scale 0.5 keep_lse : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    %own = morph.squared_error %y, %x normalize "mean" : tensor<?x?x2x4xf32>
+    %other = morph.squared_error %lse, %sums normalize "mean" : tensor<?x2x?xf32>
+    %loss = morph.add %own, %other : tensor<f32>, tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @kept_sums_alone base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  morph.program @program(%x: tensor<?x?x2x4xf32> "x" [B, T], %sums: tensor<?x2x?xf32> "sums" [B, T]) trains [@a] {
+    %a = morph.param @a : tensor<4xf32>
+    %q = morph.mul %x, %a : tensor<?x?x2x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.attention' op has no gradient by what it keeps}}
+    %y, %lse = morph.attention %q, %q, %q scale 0.5 keep_lse : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    %loss = morph.squared_error %lse, %sums normalize "mean" : tensor<?x2x?xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @kept_values base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  morph.program @program(%x: tensor<?x?x2x4xf32> "x" [B, T]) trains [@a] {
+    %a = morph.param @a : tensor<4xf32>
+    %q = morph.mul %x, %a : tensor<?x?x2x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.linear_attention' op has no gradient by what it keeps}}
+    %y, %state, %written = morph.linear_attention %q, %q, %q scale 0.5 chunk 64 keep_written : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    %loss = morph.squared_error %written, %x normalize "mean" : tensor<?x?x2x4xf32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+}
+
+// -----
+
+morph.model @kept_states_and_values base architecture "llama" layers 1 {
+  morph.weight @a : tensor<4xf32>
+  morph.program @program(%x: tensor<?x?x2x4xf32> "x" [B, T]) trains [@a] {
+    %a = morph.param @a : tensor<4xf32>
+    %q = morph.mul %x, %a : tensor<?x?x2x4xf32>, tensor<4xf32>
+    // expected-error @below {{'morph.linear_attention' op has no gradient by what it keeps}}
+    %y, %state, %states, %written = morph.linear_attention %q, %q, %q scale 0.5 chunk 64 keep_states keep_written : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    %own = morph.squared_error %y, %x normalize "mean" : tensor<?x?x2x4xf32>
+    %other = morph.squared_error %written, %x normalize "mean" : tensor<?x?x2x4xf32>
+    %loss = morph.add %own, %other : tensor<f32>, tensor<f32>
+    morph.output "loss" = %loss : tensor<f32>
+  }
+}
+
+// -----
+
 morph.model @statistic base architecture "llama" layers 1 {
   morph.weight @n : tensor<4xf32>
   morph.program @program(%x: tensor<?x?x4xf32> "x" [B, T]) trains [@n] {
