@@ -158,6 +158,8 @@ std::string toLine(const GenerationEvent &event) {
     line["logprob"] = event.sample.logProbability;
     for (const LikelyToken &likely : event.sample.likely)
       line["top"].push_back({likely.token, likely.logProbability});
+    if (event.isFirst)
+      line["cached_tokens"] = event.cachedTokens;
     break;
   case GenerationEvent::Kind::Finish:
     line["finish"] = toWord(event.reason);
@@ -168,6 +170,7 @@ std::string toLine(const GenerationEvent &event) {
   case GenerationEvent::Kind::Error:
     line["error"] = event.error.message();
     line["hint"] = event.error.hint();
+    line["kind"] = event.error.code() == StatusCode::InvalidInput ? "invalid" : "failed";
     break;
   }
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -13,8 +13,10 @@
 //   {"id": "a", "prompt_token": 2, "logprob": -1.5, "top": [[7, -0.25], [2, -1.5]]}
 //                                              with prompt_logprobs each but the first; "top" with top_logprobs
 //   {"id": "a", "token": 7, "logprob": -0.25, "top": [[7, -0.25], [2, -1.5]]}
+//                                              the first of both has "cached_tokens", too: of the prompt, not computed
 //   {"id": "a", "finish": "stop" | "length" | "cancelled", "prompt_tokens": 2, "cached_tokens": 0, "tokens": 1}
-//   {"id": "a", "error": "...", "hint": "..."}
+//   {"id": "a", "error": "...", "hint": "...", "kind": "invalid" | "failed"}
+//                                              invalid: what is asked for; failed: the model
 //   {"stats": {...}}                           SchedulerStats
 // At the end of the input what is running is finished, then the program ends.
 

@@ -2,6 +2,7 @@
 #include "runtime/serve/Scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace morph {
 
@@ -98,7 +99,17 @@ Status Scheduler::keep(const Sequence &sequence, int64_t slot) {
   return Status();
 }
 
-bool Scheduler::scoreChunk(const Sequence &sequence, int64_t begin) {
+void Scheduler::tell(Sequence &sequence, GenerationEvent::Kind kind, SampledToken sample) {
+  GenerationEvent event;
+  event.kind = kind;
+  event.id = sequence.request.id;
+  event.sample = std::move(sample);
+  event.isFirst = !std::exchange(sequence.isTold, true);
+  event.cachedTokens = sequence.cached;
+  emit_(event);
+}
+
+bool Scheduler::scoreChunk(Sequence &sequence, int64_t begin) {
   // The row of a token scores the one after it; that of the prompt's last has none.
   const auto &tokens = sequence.request.tokens;
   const int64_t end = std::min(sequence.position + 1, sequence.promptLength);
@@ -108,13 +119,8 @@ bool Scheduler::scoreChunk(const Sequence &sequence, int64_t begin) {
     fail(sequence.request.id, std::move(scores).status());
     return false;
   }
-  GenerationEvent event;
-  event.kind = GenerationEvent::Kind::PromptToken;
-  event.id = sequence.request.id;
-  for (SampledToken &score : *scores) {
-    event.sample = std::move(score);
-    emit_(event);
-  }
+  for (SampledToken &score : *scores)
+    tell(sequence, GenerationEvent::Kind::PromptToken, std::move(score));
   return true;
 }
 
@@ -124,14 +130,12 @@ bool Scheduler::takeToken(Sequence &sequence, int64_t row) {
     fail(sequence.request.id, std::move(sample).status());
     return false;
   }
-  GenerationEvent event;
-  event.id = sequence.request.id;
-  event.sample = *sample;
-  emit_(event);
+  const int64_t token = sample->token;
+  tell(sequence, GenerationEvent::Kind::Token, *std::move(sample));
   ++stats_.tokens;
-  sequence.request.tokens.push_back(sample->token);
+  sequence.request.tokens.push_back(token);
   const std::vector<int64_t> &eos = sequence.request.eos;
-  if (std::find(eos.begin(), eos.end(), sample->token) != eos.end()) {
+  if (std::find(eos.begin(), eos.end(), token) != eos.end()) {
     finish(sequence, FinishReason::Stop);
     return false;
   }

@@ -36,11 +36,13 @@ struct GenerationEvent {
   enum class Kind { PromptToken, Token, Finish, Error };
   Kind kind = Kind::Token;
   std::string id;
-  SampledToken sample;                        ///< PromptToken, Token.
-  FinishReason reason = FinishReason::Stop;   ///< Finish.
-  int64_t promptTokens = 0, cachedTokens = 0; ///< Finish: of the prompt, and of these how many were not computed.
-  int64_t tokens = 0;                         ///< Finish: that were generated.
-  Status error;                               ///< Error.
+  SampledToken sample;                      ///< PromptToken, Token.
+  bool isFirst = false;                     ///< PromptToken, Token: nothing was said of the request before.
+  FinishReason reason = FinishReason::Stop; ///< Finish.
+  int64_t promptTokens = 0;                 ///< Finish: of the prompt.
+  int64_t cachedTokens = 0;                 ///< Finish, and where isFirst: of these how many were not computed.
+  int64_t tokens = 0;                       ///< Finish: that were generated.
+  Status error;                             ///< Error.
 };
 
 /// Counts since the start, but for what is running, queued or kept now.
@@ -75,6 +77,7 @@ private:
     GenerationRequest request;              ///< Its tokens are prompt and generated ones.
     int64_t promptLength = 0, position = 0; ///< Tokens of the prompt; tokens that the states have.
     int64_t cached = 0;
+    bool isTold = false; ///< A token of it was given out.
     int64_t generated() const { return static_cast<int64_t>(request.tokens.size()) - promptLength; }
   };
 
@@ -83,10 +86,12 @@ private:
   Status readChunk();
   /// Gives out what the last chunk's rows, from position `begin` on, say of the prompt's tokens; false where that is an
   /// error, which ends the request.
-  bool scoreChunk(const Sequence &sequence, int64_t begin);
+  bool scoreChunk(Sequence &sequence, int64_t begin);
   Status step();
   /// Takes the next token of a row; true where the sequence goes on.
   bool takeToken(Sequence &sequence, int64_t row);
+  /// Gives out a token of the prompt, or the next one.
+  void tell(Sequence &sequence, GenerationEvent::Kind kind, SampledToken sample);
   void finish(const Sequence &sequence, FinishReason reason);
   void fail(const std::string &id, Status error);
   /// Ends what is in slot i: the last sequence takes its place.

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/serve/SlotDecoder.h"
 
+#include "runtime/base/Memory.h"
 #include "runtime/kernels/Parallel.h"
 #include "runtime/plan/Names.h"
 #include "runtime/plan/Rings.h"
 #include "runtime/plan/Updates.h"
 
 #include <ATen/Parallel.h>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <limits>
@@ -37,10 +36,6 @@ template <typename Body> void forRing(int64_t slots, int64_t begin, int64_t end,
     count = std::min(end - at, slots - at % slots);
     body(at, at % slots, count);
   }
-}
-
-int64_t freeBytes() {
-  return static_cast<int64_t>(::sysconf(_SC_AVPHYS_PAGES)) * static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 std::string inMegabytes(int64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
@@ -104,7 +99,7 @@ Status SlotDecoder::allocate() {
   }
   const bool onHost = executor_.device().is_cpu();
   const int64_t room = sizes_.memoryLimit > 0 ? sizes_.memoryLimit
-                       : onHost               ? freeBytes()
+                       : onHost               ? static_cast<int64_t>(std::max(0.0, availableMemory()))
                                               : std::numeric_limits<int64_t>::max();
   if (slotBytes * static_cast<double>(sizes_.slots) > static_cast<double>(room)) {
     const auto fitting = static_cast<int64_t>(static_cast<double>(room) / std::max(1.0, slotBytes));
@@ -113,7 +108,7 @@ Status SlotDecoder::allocate() {
             inMegabytes(static_cast<int64_t>(std::min(9e18, slotBytes * static_cast<double>(sizes_.slots)))) + ", " +
             inMegabytes(room) + (sizes_.memoryLimit > 0 ? " are allowed" : " are free"),
         fitting > 0 ? "--slots " + std::to_string(fitting) + " would fit; so may a smaller --context"
-                    : "take a smaller --context");
+                    : "take a smaller --context, or fewer --max-tokens");
   }
   for (size_t i = 0; i < states_.size(); ++i) {
     const auto input = std::find_if(plan.inputs.begin(), plan.inputs.end(),

@@ -8,6 +8,7 @@ import pathlib
 import tempfile
 import unittest
 
+import accelerate
 import torch
 import transformers
 from hybrids import FULL, SOURCE, compile_mixers, load_modeling
@@ -145,6 +146,20 @@ class ContractTest(unittest.TestCase):
             self.assertEqual(beams.shape, (1, 13))
 
         self.for_each_model(check)
+
+    def test_hooks_that_move_arguments(self):
+        """As with `device_map` over several GPUs, or weights that are offloaded: accelerate then makes the dictionaries among
+        every module's arguments anew."""
+        ids = random_ids(2, 9)
+        for name, stack in STACKS.items():
+            with self.subTest(stack=name), torch.no_grad():
+                model = make_model(stack)
+                expected = model.generate(ids, max_new_tokens=8, do_sample=False)
+                beams = model.generate(ids, max_new_tokens=4, num_beams=3, do_sample=False)
+                hooked = accelerate.dispatch_model(model, {"": "cpu"}, force_hooks=True)
+                self.assertTrue(any(hasattr(module, "_hf_hook") for module in hooked.model.layers.modules()))
+                self.assertEqual(hooked.generate(ids, max_new_tokens=8, do_sample=False).tolist(), expected.tolist())
+                self.assertEqual(hooked.generate(ids, max_new_tokens=4, num_beams=3, do_sample=False).tolist(), beams.tolist())
 
     def test_half_precision_is_near(self):
         ids = random_ids(2, 29)

@@ -64,6 +64,20 @@ class RuntimeTest(unittest.TestCase):
                 judgement = self.compare(config, "own", declare(names))
                 self.assertEqual(judgement["verdict"], "agreement", judgement)
 
+    def test_sizes(self):
+        """Quotients of sizes are whole numbers in Python, where heads, widths, chunks and windows are no others."""
+        declaration = """mixer own() {
+  weight gate_proj.weight [H, M] ~ normal(0.02)
+  q = l2norm(split(merge(base_q(x)), H / G))
+  far = recurrence(q, q, q, chunk = D / 2)
+  near = attention(base_q(x), base_k(x, heads = G), base_v(x, heads = G), window = D / 2)
+  gate = expand(sigmoid(project(x, gate_proj.weight)), M / H)
+  return merge(gate) * base_o(merge(far)) + base_o(merge(near))
+}
+"""
+        judgement = self.compare(BASES["biases"], "own", declaration)
+        self.assertEqual(judgement["verdict"], "agreement", judgement)
+
     def test_names_of_attributes(self):
         """A list of the compiler's holds all attributes that modules have."""
         names = sorted(name for name in {*dir(torch.nn.Module()), *torch.nn.Module.__annotations__, "training", "_own"}

@@ -58,8 +58,10 @@ TEST(LineServer, AnswersRequestsAndSaysWhatThereIs) {
   for (const Json &answer : served.answers)
     if (answer.contains("id") && answer["id"] == "a") {
       if (answer.contains("token")) {
+        // With its logarithm alone; the first one says what was kept of the prompt.
+        EXPECT_EQ(answer.size(), tokens.empty() ? 4u : 3u) << answer.dump();
+        EXPECT_EQ(answer.value("cached_tokens", -1), tokens.empty() ? 0 : -1);
         tokens.push_back(answer["token"]);
-        EXPECT_EQ(answer.size(), 3u) << answer.dump(); // With its logarithm alone.
       } else {
         end = answer;
       }
@@ -82,14 +84,30 @@ TEST(LineServer, TellsHowLikelyTokensAreWhereAskedFor) {
     return line;
   };
   ASSERT_EQ(served.answers.size(), 1 + 4 + 2u);
-  EXPECT_EQ(served.answers[1], score("prompt_token", {1}, 2));
+  Json first = score("prompt_token", {1}, 2);
+  first["cached_tokens"] = 0;
+  EXPECT_EQ(served.answers[1], first);
   EXPECT_EQ(served.answers[2], score("prompt_token", {1, 2}, 3));
   EXPECT_EQ(served.answers[3], score("token", {1, 2, 3}, FakeModel::next({1, 2, 3})));
   EXPECT_EQ(served.answers[4]["finish"], "length");
   // Nothing beside what is asked for.
-  EXPECT_EQ(served.answers[5],
-            Json({{"id", "b"}, {"prompt_token", 2}, {"logprob", FakeModel::logProbability({1}, 2)}}));
+  EXPECT_EQ(
+      served.answers[5],
+      Json({{"id", "b"}, {"prompt_token", 2}, {"logprob", FakeModel::logProbability({1}, 2)}, {"cached_tokens", 0}}));
   EXPECT_EQ(served.answers[6]["tokens"], 0);
+}
+
+TEST(LineServer, TheFirstTokenTellsWhatWasKept) {
+  // Longer than two chunks of four tokens.
+  const std::string request = R"("tokens": [1, 2, 3, 4, 5, 6, 7, 8, 9], "max_tokens": 2})";
+  const Served served = serve(R"({"id": "a", )" + request + "\n" + R"({"id": "b", )" + request + "\n");
+  std::vector<Json> told;
+  for (const Json &answer : served.answers)
+    if (answer.contains("token") && answer["id"] == "b")
+      told.push_back(answer);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].value("cached_tokens", -1), 8);
+  EXPECT_FALSE(told[1].contains("cached_tokens"));
 }
 
 TEST(LineServer, TellsItsCounts) {
@@ -118,8 +136,20 @@ TEST(LineServer, WhatIsWrongInARequestIsThatRequestsError) {
     ASSERT_EQ(served.answers.size(), 4u) << members;
     EXPECT_EQ(served.answers[1]["id"], "a");
     EXPECT_THAT(served.answers[1]["error"].get<std::string>(), HasSubstr(message));
+    EXPECT_EQ(served.answers[1]["kind"], "invalid");
     EXPECT_EQ(served.answers[2]["id"], "b");
   }
+}
+
+TEST(LineServer, WhatTheModelCannotIsNoFaultOfTheRequest) {
+  const Served served = serve(R"({"id": "a", "tokens": [1], "max_tokens": 1, "seed": 666}
+{"id": "b", "tokens": [1, 96], "max_tokens": 1, "prompt_logprobs": true}
+)"); // FakeModel's kNotFinite, kUnscorable.
+  EXPECT_TRUE(served.status.ok()) << served.status.message();
+  ASSERT_EQ(served.answers.size(), 3u);
+  for (const char *id : {"a", "b"})
+    EXPECT_EQ(served.answers[id[0] == 'a' ? 1 : 2],
+              Json({{"id", id}, {"error", "not finite"}, {"hint", ""}, {"kind", "failed"}}));
 }
 
 TEST(LineServer, WhatIsNobodysErrorEndsIt) {

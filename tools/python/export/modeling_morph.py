@@ -6,7 +6,7 @@ Morph's language; `morph-translate --emit-pytorch` has written a class for each 
 one family (`linear_attention`), with a state [head, key, value] in fp32.
 
 Shapes: B batch, T new positions, S cached and new positions, H heads, G groups of heads that share keys, K key and V
-value dimension of a head, C chunk. `cache` is the dictionary of a layer, None where nothing is decoded; `mask` [B,S] is
+value dimension of a head, C chunk. `cache` is a layer's LayerCache, None where nothing is decoded; `mask` [B,S] is
 False at padding, which is on the left, None where there is none.
 """
 
@@ -21,17 +21,44 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from .configuration_morph import MorphConfig
 
 
-class MorphCache:
-    """What generation carries from step to step: keys and values of softmax layers, states of linear ones.
+class LayerCache:
+    """A layer's tensors by name, whose first dimension is the batch; a mixer puts new ones in their places.
 
-    `layers[l]` is a dictionary of tensors whose first dimension is the batch. It cannot be cropped: a recurrent state
-    has no past.
+    It is no dictionary: accelerate's hooks (`device_map` over several devices, offloaded weights) give modules copies of those
+    that they are called with, and what a mixer leaves in a copy is lost.
+    """
+
+    def __init__(self, tensors=()):
+        self.tensors = dict(tensors)
+
+    def __contains__(self, name):
+        return name in self.tensors
+
+    def __getitem__(self, name):
+        return self.tensors[name]
+
+    def __setitem__(self, name, tensor):
+        self.tensors[name] = tensor
+
+    def __len__(self):
+        return len(self.tensors)
+
+    def items(self):
+        return self.tensors.items()
+
+    def values(self):
+        return self.tensors.values()
+
+
+class MorphCache:
+    """What generation carries from step to step: keys and values of softmax layers, states of linear ones, a
+    LayerCache each. It cannot be cropped: a recurrent state has no past.
     """
 
     is_compileable = False
 
     def __init__(self, layers):
-        self.layers = [{} for _ in range(layers)]
+        self.layers = [LayerCache() for _ in range(layers)]
         self.seen = 0
 
     def get_seq_length(self, layer_idx=0):
@@ -43,7 +70,7 @@ class MorphCache:
         return -1
 
     def _map(self, function):
-        self.layers = [{name: function(tensor) for name, tensor in layer.items()} for layer in self.layers]
+        self.layers = [LayerCache((name, function(tensor)) for name, tensor in layer.items()) for layer in self.layers]
 
     def reorder_cache(self, beam_idx):
         """Picks the beams that go on."""

@@ -45,3 +45,14 @@ def other_tokens(base, config):
         return None
     return (f"transformers gives a {config['model_type']} its {type(loaded).__name__}, whose tokens are others than those of "
             f"tokenizer.json in {len(others)} of {len(PROBES)} texts that were tried, as in {others[0]!r}")
+
+
+def load_tokenizer(folder, **options):
+    """The tokenizer of a model's folder in transformers, `options` those of from_pretrained. That of an export whose class would
+    bring other tokens is read from tokenizer.json as it stands."""
+    import transformers
+
+    manifest = pathlib.Path(folder) / "conversion_manifest.json"
+    form = json.loads(manifest.read_text())["export"] if manifest.is_file() else {}
+    reader = transformers.PreTrainedTokenizerFast if form.get("tokenizer") else transformers.AutoTokenizer
+    return reader.from_pretrained(folder, **options)

@@ -16,6 +16,7 @@ import sys
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 from morph_data import InputError, exit_status
 from data.files import whole_file
+from export.other_tokens import load_tokenizer
 
 
 def model_folder(text):
@@ -55,11 +56,8 @@ def find_tasks(names, include):
     return manager, wanted
 
 
-def first_token(folder):
+def first_token(folder, tokenizer):
     """What stands before a text of which every token is scored, where the tokenizer names neither begin nor end: token 0."""
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     if tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None:
         return {}
     print(f"lm-eval: {folder}: the tokenizer has neither begin nor end; token 0 stands before texts", file=sys.stderr)
@@ -73,9 +71,12 @@ def evaluate(folder, manager, tasks, arguments):
     # It asks git for the commit of whatever folder this is called in, which says nothing of the model, and of one that is
     # in no repository git complains.
     evaluator.get_git_commit_hash = lambda: None
+    # The folder alone would have it take the class's tokenizer, whose tokens may be others.
+    tokenizer = load_tokenizer(folder, trust_remote_code=True)
     return evaluator.simple_evaluate(
         model="hf",
-        model_args={"pretrained": str(folder), "trust_remote_code": True, "dtype": arguments.dtype, **first_token(folder)},
+        model_args={"pretrained": str(folder), "trust_remote_code": True, "dtype": arguments.dtype, "tokenizer": tokenizer,
+                    **first_token(folder, tokenizer)},
         tasks=tasks, task_manager=manager, num_fewshot=arguments.shots, limit=arguments.limit, device=arguments.device,
         batch_size=arguments.batch_size, log_samples=False, bootstrap_iters=1000, random_seed=arguments.seed,
         numpy_random_seed=arguments.seed, torch_random_seed=arguments.seed, fewshot_random_seed=arguments.seed)

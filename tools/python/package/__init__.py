@@ -129,11 +129,12 @@ def load(folder: str | os.PathLike[str], **options: Any) -> "tuple[PreTrainedMod
     if not native and (not isinstance(config, dict) or config.get("model_type") != "morph_hybrid"):
         raise InvalidInput(f"{path} is not a hybrid of Morph: its config.json has another model_type than morph_hybrid",
                            "transformers loads other models itself", 2)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from morph.tools.python.export.other_tokens import load_tokenizer
+    from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(path, trust_remote_code=not native, **options)
     has_tokenizer = (path / "tokenizer_config.json").is_file() or (path / "tokenizer.json").is_file()
-    return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=not native) if has_tokenizer else None
+    return model.eval(), load_tokenizer(path, trust_remote_code=not native) if has_tokenizer else None
 
 
 def mixers(model: str | os.PathLike[str] | None = None, context: int = 32768) -> list[dict[str, Any]]:

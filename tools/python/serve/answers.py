@@ -5,7 +5,7 @@ choices.py."""
 import time
 import uuid
 
-from model_text import Detokenizer
+from model_text import Detokenizer, special_tokens, token_bytes
 
 
 class TextStream:
@@ -51,23 +51,41 @@ class TextStream:
         return text
 
 
-class TokenTexts(dict):
-    """The text of each token by itself, of special ones, too; made when it is asked for."""
+class TokenTexts:
+    """What tokens have of a text, made when it is asked for: names, and the bytes, which one after the other are the text's.
+    `begins`: at a text's begin, where some tokenizers leave out the space that a token begins with. Tokens without text, special
+    ones and those that end one, have a name all the same."""
 
-    def __init__(self, tokenizer):
-        super().__init__()
+    def __init__(self, tokenizer, ends=()):
         self.tokenizer = tokenizer
+        self.special = special_tokens(tokenizer)
+        self.silent = self.special | set(ends)
+        self.known = {}
 
-    def __missing__(self, token):
-        text = self[token] = self.tokenizer.decode([token], skip_special_tokens=False)
-        return text
+    def read(self, token, begins):
+        """Name and bytes, None of a token without text."""
+        key = token, begins and token not in self.special
+        if key not in self.known:
+            first = self.tokenizer.decode([token], skip_special_tokens=False)
+            own = token_bytes(self.tokenizer, token)
+            if token in self.special or (begins and "\ufffd" not in first):
+                own = first.encode()
+            try:
+                name = own.decode()
+            except UnicodeDecodeError:  # a part of a character, as OpenAI's completions have it
+                name = "bytes:" + "".join(f"\\x{byte:02x}" for byte in own)
+            self.known[key] = name, None if token in self.silent else list(own)
+        return self.known[key]
 
-    def distinct(self, tokens):
-        """Names of different tokens, by token, no two alike: the text, else what the vocabulary has, else the number. The
-        first has its text in any case."""
+    def name(self, token, begins):
+        return self.read(token, begins)[0]
+
+    def distinct(self, tokens, begins):
+        """Names of different tokens in one place, by token, no two alike: what they are, else what the vocabulary has, else the
+        number. The first has its own in any case."""
         names, taken = {}, set()
         for token in tokens:
-            candidates = (self[token], self.tokenizer.id_to_token(token), f"token_id:{token}")
+            candidates = (self.name(token, begins), self.tokenizer.id_to_token(token), f"token_id:{token}")
             names[token] = next(name for name in candidates if name is not None and name not in taken)
             taken.add(names[token])
         return names
@@ -93,12 +111,13 @@ class Completion:
         if token.logprob is None:
             return None
         told = dict(token.top) | {token.token: token.logprob}
-        names = self.texts.distinct([token.token, *(other for other, _ in token.top if other != token.token)])
+        names = self.texts.distinct([token.token, *(other for other, _ in token.top if other != token.token)], token.begins)
         return {names[other]: logprob for other, logprob in told.items()}
 
     def logprobs(self, tokens):
-        return {"tokens": [self.texts[token.token] for token in tokens], "token_logprobs": [token.logprob for token in tokens],
-                "top_logprobs": [self.top(token) for token in tokens], "text_offset": [token.offset for token in tokens]}
+        return {"tokens": [self.texts.name(token.token, token.begins) for token in tokens],
+                "token_logprobs": [token.logprob for token in tokens], "top_logprobs": [self.top(token) for token in tokens],
+                "text_offset": [token.offset for token in tokens]}
 
     def content(self, text):
         return {"text": text}
@@ -130,13 +149,14 @@ class ChatCompletion(Completion):
 
     kind, piece_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl-"
 
-    def entry(self, token, logprob):
-        text = self.texts[token]
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+    def entry(self, token, logprob, begins):
+        name, own = self.texts.read(token, begins)
+        return {"token": name, "logprob": logprob, "bytes": own}
 
     def logprobs(self, tokens):
-        return {"content": [{**self.entry(token.token, token.logprob),
-                             "top_logprobs": [self.entry(other, logprob) for other, logprob in token.top]} for token in tokens]}
+        return {"content": [{**self.entry(token.token, token.logprob, token.begins),
+                             "top_logprobs": [self.entry(other, logprob, token.begins) for other, logprob in token.top]}
+                            for token in tokens]}
 
     def content(self, text):
         return {"message": {"role": "assistant", "content": text, "refusal": None}}

@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 
 from answers import ChatCompletion, Completion, TokenTexts
-from api_requests import ApiError, read_generation, read_messages, read_prompts
-from choices import Choice, Piece, Prompt, find_offsets
+from api_requests import ApiError, read_generation, read_messages, read_prompts, read_variables
+from choices import Choice, Piece, Prompt, find_offsets, text_offsets
 from engine import EngineEnded, RequestError
-from model_text import InputError, encode_text, render_chat
+from model_text import InputError, decode_whole, encode, encode_text, render_chat
 
 
 def is_local(host):
@@ -40,7 +40,7 @@ class Api:
         self.name, self.folder, self.tokenizer, self.ends = name, folder, tokenizer, ends
         self.engine, self.limits, self.keeps_answers = engine, limits, keeps_answers
         self.key = None if key is None else hashlib.sha256(key.encode()).digest()
-        self.texts = TokenTexts(tokenizer)
+        self.texts = TokenTexts(tokenizer, ends)
         self.running = 0  # sequences
         self.is_stopping = False
         self.is_cut = asyncio.Event()  # the time for what was running is over
@@ -148,12 +148,13 @@ class Api:
         self.check_sequences(len(given), options.n)
 
         def read(prompt):
-            is_text = isinstance(prompt, str)
-            tokens = encode_text(self.folder, self.tokenizer, prompt) if is_text else prompt
-            if not options.echo:
-                return Prompt(tokens)
-            text = prompt if is_text else self.tokenizer.decode(tokens, skip_special_tokens=True)
-            return Prompt(tokens, text, [] if options.logprobs is None else find_offsets(self.tokenizer, tokens))
+            tells = options.echo and options.logprobs is not None
+            if isinstance(prompt, str):
+                encoding = encode(self.folder, self.tokenizer, prompt)
+                return Prompt(encoding.ids, prompt, text_offsets(encoding) if tells else [])
+            # A character that the prompt ends inside is the answer's.
+            text = decode_whole(self.tokenizer, prompt) if options.echo else ""
+            return Prompt(prompt, text, find_offsets(self.tokenizer, prompt) if tells else [])
 
         prompts = {}
         for param, prompt in given.items():
@@ -167,11 +168,11 @@ class Api:
         body = await self.read_body(request)
         self.check_model(body.get("model"))
         options = read_generation(body, is_chat=True)
-        messages = read_messages(body)
+        messages, variables = read_messages(body), read_variables(body)
         self.check_sequences(1, options.n)
 
         def read():
-            return Prompt(encode_text(self.folder, self.tokenizer, render_chat(self.folder, messages), special=False))
+            return Prompt(encode_text(self.folder, self.tokenizer, render_chat(self.folder, messages, variables), special=False))
 
         prompts = {"messages": await self.encode("messages", read)}
         return await self.answer(request, ChatCompletion(self.name, self.texts), prompts, options)
@@ -231,14 +232,15 @@ class Api:
                     "tokens": prompt.tokens, "max_tokens": count, "temperature": options.temperature, "top_p": options.top_p,
                     "seed": options.seed_of(answer), "eos": self.ends, "top_logprobs": options.logprobs or 0, "prompt_logprobs": scores,
                     "keep_end": self.keeps_answers and is_chat})
-                choices.append(Choice(len(choices), prompt, self.tokenizer, self.ends, options, not is_chat))
+                choices.append(Choice(len(choices), prompt, self.texts, self.ends, options, not is_chat))
         if self.running + len(sequences) > self.limits["running"]:
             raise ApiError(429, f"{self.running} sequences are running or waiting, there is room for {self.limits['running']} "
                            "(--slots, --queue); try again", None, "queue_full")
+        deadline = asyncio.get_running_loop().time() + self.limits["timeout"]
         generation = self.engine.generate(sequences)
         self.running += len(sequences)
-        release = self.releaser(generation, len(sequences))
-        pieces = self.stream(choices, generation, release)
+        release = self.releaser(generation, len(sequences), deadline)
+        pieces = self.stream(choices, generation, release, deadline)
         has_logprobs = options.logprobs is not None
         try:
             # The first event says whether there is an answer at all: its errors have a status of their own.
@@ -260,17 +262,20 @@ class Api:
         return StreamingResponse(self.send(shape, choices, piece, pieces, options), media_type="text/event-stream",
                                  headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
-    def releaser(self, generation, count):
-        """Gives back the places among the sequences and the slots, once."""
+    def releaser(self, generation, count, deadline):
+        """Gives back the places among the sequences and the slots, once: when it is called, or at the deadline. By then an answer
+        may wait for its client to read on, of which nothing else comes to know."""
         is_released = False
 
         def release():
             nonlocal is_released
+            timer.cancel()
             if not is_released:
                 is_released = True
                 generation.cancel_all()
                 self.running -= count
 
+        timer = asyncio.get_running_loop().call_at(deadline, release)
         return release
 
     async def unless_disconnected(self, request, awaitable):
@@ -293,10 +298,9 @@ class Api:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    async def stream(self, choices, generation, release):
+    async def stream(self, choices, generation, release, deadline):
         """Pieces of all choices as they come, then None. Whatever ends it frees the slots."""
         try:
-            deadline = asyncio.get_running_loop().time() + self.limits["timeout"]
             while not all(choice.is_over for choice in choices):
                 index, event = await self.next_event(generation, deadline)
                 piece = choices[index].take(event)
@@ -306,7 +310,7 @@ class Api:
                     yield piece
             yield None
         except RequestError as error:
-            raise ApiError(400, f"{error}{'; ' + error.hint if error.hint else ''}") from None
+            raise ApiError(400 if error.is_invalid else 500, f"{error}{'; ' + error.hint if error.hint else ''}") from None
         finally:
             release()
 
@@ -315,11 +319,13 @@ class Api:
         event = asyncio.ensure_future(anext(generation))
         cut = asyncio.ensure_future(self.is_cut.wait())
         try:
-            await asyncio.wait((event, cut), timeout=deadline - asyncio.get_running_loop().time(),
-                               return_when=asyncio.FIRST_COMPLETED)
-            if event.done():
+            time = asyncio.get_running_loop().time
+            await asyncio.wait((event, cut), timeout=deadline - time(), return_when=asyncio.FIRST_COMPLETED)
+            # Beyond its time a request is cancelled, and that it has ended so is no answer.
+            is_late = time() >= deadline
+            if event.done() and (not is_late or event.exception()):
                 return event.result()
-            if cut.done():
+            if cut.done() and not is_late:
                 raise ApiError(503, "the server is shutting down", None, "shutting_down")
             raise ApiError(504, f"the answer took longer than {self.limits['timeout']:g} s (--timeout-s)", None, "timeout")
         finally:

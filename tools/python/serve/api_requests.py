@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests of OpenAI's API as what the engine takes; what they may not ask for is an ApiError that names the parameter."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -39,7 +40,9 @@ UNSUPPORTED = {
 # What is read, and what changes no answer.
 FIELDS = {"model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream",
           "stream_options", "logprobs", "top_logprobs", "n", "best_of", "echo", "user", "metadata", "store",
-          "service_tier", "parallel_tool_calls", *UNSUPPORTED}
+          "service_tier", "parallel_tool_calls", "chat_template_kwargs", *UNSUPPORTED}
+# What of a template's variables is not the client's to give: what the request itself is, and what would be another template.
+OWN_VARIABLES = ("messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template", "tokenize")
 
 
 @dataclasses.dataclass
@@ -100,6 +103,9 @@ def read_generation(body, is_chat):
     echo = take(body, "echo", (bool,), False)
     if echo and is_chat:
         raise ApiError(400, "'echo' is not supported of chats", "echo", "unsupported")
+    if body.get("chat_template_kwargs") and not is_chat:
+        raise ApiError(400, "'chat_template_kwargs' are a chat's: a completion has no template", "chat_template_kwargs",
+                       "unsupported")
     most = take(body, "max_tokens", (int,), None, 0, 2**31)
     if is_chat:
         most = take(body, "max_completion_tokens", (int,), most, 0, 2**31)
@@ -143,7 +149,30 @@ def read_prompts(body):
     return prompts
 
 
+def read_calls(calls, param):
+    """What a message has called, as templates read it: OpenAI has the arguments as a text of JSON, templates as the object."""
+    if not isinstance(calls, list):
+        raise ApiError(400, f"'{param}' must be an array", param, "invalid_type")
+    read = []
+    for i, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        name = f"{param}[{i}]"
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ApiError(400, f"'{name}' must be an object with a function that has a name", name, "invalid_type")
+        arguments = function.get("arguments")
+        arguments = {} if arguments in (None, "") else arguments
+        if isinstance(arguments, str):
+            with contextlib.suppress(ValueError, RecursionError):
+                arguments = json.loads(arguments)
+        if not isinstance(arguments, dict):
+            name += ".function.arguments"
+            raise ApiError(400, f"'{name}' must be an object, or the JSON of one", name, "invalid_value")
+        read.append(call | {"function": function | {"arguments": arguments}})
+    return read
+
+
 def read_messages(body):
+    """The messages of a chat, each with all that it has: what of it is read is up to the model's template."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not 0 < len(messages) <= MOST_MESSAGES:
         raise ApiError(400, f"'messages' must be an array of 1 to {MOST_MESSAGES} messages", "messages", "invalid_type")
@@ -157,7 +186,20 @@ def read_messages(body):
             if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
                 raise ApiError(400, f"'{param}.content' may have parts of the type 'text' only", param, "unsupported")
             content = "".join(part["text"] for part in content)
-        if not isinstance(content, str):
+        calls = message.get("tool_calls")
+        calls = None if calls is None else read_calls(calls, f"{param}.tool_calls")
+        # What has called something need not say anything; what has called nothing has no such member, by which templates go.
+        if not isinstance(content, str) and not (content is None and calls):
             raise ApiError(400, f"'{param}.content' must be a text", param, "invalid_type")
-        read.append({"role": message["role"], "content": content})
+        read.append(message | {"content": content, "tool_calls": calls or None})
     return read
+
+
+def read_variables(body):
+    """What a chat's template is given beside the messages, as `enable_thinking`."""
+    variables = take(body, "chat_template_kwargs", (dict,), {})
+    for name in OWN_VARIABLES:
+        if name in variables:
+            param = f"chat_template_kwargs.{name}"
+            raise ApiError(400, f"'{param}' is not supported", param, "unsupported")
+    return variables

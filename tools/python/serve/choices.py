@@ -20,12 +20,13 @@ class Prompt:
 @dataclasses.dataclass
 class Token:
     """A token of an answer: `logprob` None of a prompt's first, which follows nothing; `top` (token, logprob) of the likeliest;
-    `offset` characters of the answer's text come before it."""
+    `offset` characters of the answer's text come before it; `begins`: no text comes before it, of the prompt neither."""
 
     token: int
     logprob: float | None
     top: list
     offset: int
+    begins: bool
 
 
 @dataclasses.dataclass
@@ -47,17 +48,29 @@ def find_offsets(tokenizer, tokens):
     return offsets
 
 
-class Choice:
-    """One sequence of a request, from its prompt on, which it continues or answers."""
+def text_offsets(encoding):
+    """The same of a text's tokens in the text as it was written, in which special tokens have their names."""
+    offsets, end = [], 0
+    for first, last in encoding.offsets:
+        # What tokens leave out, as spaces, is the next one's. Of one that the tokenizer adds nothing was written.
+        offsets.append(min(first, end) if first < last else end)
+        end = max(end, last)
+    return offsets
 
-    def __init__(self, index, prompt, tokenizer, ends, options, continues):
-        self.index, self.prompt = index, prompt
-        self.text = TextStream(tokenizer, ends, options.stop, prompt.tokens if continues else ())
+
+class Choice:
+    """One sequence of a request, from its prompt on, which it continues or answers. `texts`: TokenTexts."""
+
+    def __init__(self, index, prompt, texts, ends, options, continues):
+        self.index, self.prompt, self.special = index, prompt, texts.special
+        self.text = TextStream(texts.tokenizer, ends, options.stop, prompt.tokens if continues else ())
         self.echo, self.tokens = "", []
+        self.begins = not continues or self.special.issuperset(prompt.tokens)
         if options.echo:
             self.echo = prompt.text
             if options.logprobs is not None:
-                self.tokens.append(Token(prompt.tokens[0], None, [], 0))
+                self.begins = True
+                self.tell(prompt.tokens[0], None, [], 0)
         self.begin = len(self.echo)
         self.is_begun = self.is_over = False
         self.count = self.cached = 0  # tokens that were generated; of the prompt, those that were not computed
@@ -66,13 +79,13 @@ class Choice:
         """What an event adds: a Piece, or None where nothing can be given out yet."""
         if self.is_over:
             return None
+        self.cached = event.get("cached_tokens", self.cached)
         if "prompt_token" in event:
             if self.tokens:  # else the prompt is read without being told
                 place = len(self.tokens)
                 self.add(event["prompt_token"], event, min(self.prompt.offsets[place], self.begin))
             return None
         if "finish" in event:
-            self.cached = event.get("cached_tokens", 0)
             return self.end(self.text.finish(), event["finish"])
         self.count += 1
         self.add(event["token"], event, self.begin + self.text.length)
@@ -84,8 +97,11 @@ class Choice:
 
     def add(self, token, event, offset):
         finite = lambda logprob: IMPOSSIBLE if logprob is None else logprob
-        self.tokens.append(Token(token, finite(event["logprob"]), [(other, finite(logprob)) for other, logprob in event.get("top", ())],
-                                 offset))
+        self.tell(token, finite(event["logprob"]), [(other, finite(logprob)) for other, logprob in event.get("top", ())], offset)
+
+    def tell(self, token, logprob, top, offset):
+        self.tokens.append(Token(token, logprob, top, offset, self.begins))
+        self.begins = self.begins and token in self.special
 
     def piece(self, text, reason=None):
         if not self.is_begun:

@@ -13,11 +13,11 @@ class EngineEnded(Exception):
 
 
 class RequestError(Exception):
-    """The engine refuses a request; `hint` may be empty."""
+    """A request ends without an answer: what it asks for is invalid, or the model has failed. `hint` may be empty."""
 
-    def __init__(self, message, hint=""):
+    def __init__(self, message, hint, is_invalid):
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.is_invalid = hint, is_invalid
 
 
 def die_with_parent():
@@ -110,7 +110,9 @@ class Engine:
         if "finish" in event or "error" in event:
             del generation.running[index]
             self.forget(event["id"])
-        generation.events.put_nowait((index, RequestError(event["error"], event["hint"]) if "error" in event else event))
+        if "error" in event:
+            event = RequestError(event["error"], event["hint"], event["kind"] == "invalid")
+        generation.events.put_nowait((index, event))
 
     def forget(self, name):
         self.running.pop(name, None)

@@ -7,15 +7,19 @@ Exit status: 0 stopped by SIGTERM or SIGINT, 1 failed (the engine has ended), 2 
 import argparse
 import asyncio
 import contextlib
+import functools
+import math
 import os
 import pathlib
 import signal
 import socket
+import struct
 import sys
 
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "text"))
 try:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from api import Api, is_local
     from engine import Engine, EngineEnded
@@ -61,6 +65,40 @@ def listen(host, port):
     return listener
 
 
+class Connection(H11Protocol):
+    """uvicorn's, which would wait for ever for a client that reads nothing of its answer; this one ends after `patience` s."""
+
+    def __init__(self, patience, **options):
+        super().__init__(**options)
+        self.patience, self.timer = patience, None
+        self.left = self.moved = 0  # bytes that are to be written, and since when they are as many
+
+    def pause_writing(self):
+        super().pause_writing()
+        self.left = math.inf
+        self.watch()
+
+    def watch(self):
+        left, now = self.transport.get_write_buffer_size(), self.loop.time()
+        if left < self.left:
+            self.left, self.moved = left, now
+        if now - self.moved < self.patience:
+            self.timer = self.loop.call_later(self.patience / 8, self.watch)
+        else:
+            # At once: the kernel would go on offering what it has.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+
+    def resume_writing(self):
+        super().resume_writing()
+        self.timer.cancel()
+
+    def connection_lost(self, exc):
+        super().connection_lost(exc)
+        if self.timer:
+            self.timer.cancel()
+
+
 class Server(uvicorn.Server):
     """uvicorn's, whose signals are ours: it would end by them once it has shut down."""
 
@@ -83,8 +121,8 @@ async def serve(arguments, folder, tokenizer, ends, key, listener):
               arguments.keep_answers)
     config = uvicorn.Config(
         api.app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_keep_alive=30,
-        limit_concurrency=4 * limits["running"] + 64, h11_max_incomplete_event_size=64 << 10, ws="none", http="h11",
-        timeout_graceful_shutdown=int(arguments.grace_s) + CUT_SECONDS)
+        limit_concurrency=4 * limits["running"] + 64, h11_max_incomplete_event_size=64 << 10, ws="none",
+        http=functools.partial(Connection, arguments.timeout_s), timeout_graceful_shutdown=int(arguments.grace_s) + CUT_SECONDS)
     server = Server(config)
     loop = asyncio.get_running_loop()
 
