@@ -82,7 +82,8 @@ constexpr Key kKeys[] = {
     {"budget.full_layers", kInteger, "layers", "<from ratio>", ">= 0, <= 4096", "S5",
      "Layers that keep full attention."},
     {"budget.ratio", kNumber, "", "<none>", "> 0, <= 1", "S5",
-     "The same as a share of all layers, rounded to the nearest whole number, at least 1."},
+     "The same as a share of the layers, without those that keep their windows, rounded to the nearest whole "
+     "number, at least 1."},
     {"budget.keep", kIntegers, "layers", "[]", ">= 0, <= 4096", "S6",
      "Layers that keep full attention whatever is selected."},
     {"budget.linear", kIntegers, "layers", "[]", ">= 0, <= 4096", "S6",
@@ -497,8 +498,9 @@ constexpr CrossConstraint kCrossConstraints[] = {
     {"S3",
      "`linear.backend` and `linear.candidates` name mixers that come with Morph or that a file declares, each once, "
      "with options that they have; `backend` is a linear one."},
-    {"S5", "A budget is given: one of `full_layers` and `ratio`, at most the number of layers, or `cache_bytes` or "
-           "`decode_seconds` with `context`, the last with `costs`; they may be combined."},
+    {"S5", "A budget is given: one of `full_layers` and `ratio`, at most the number of layers, those that keep their "
+           "windows not counted, or `cache_bytes` or `decode_seconds` with `context`, the last with `costs`; they may "
+           "be combined."},
     {"S6", "Layers that are named exist, and some choice satisfies all pins, ties, patterns and budgets together."},
     {"S7", "Files and folders exist."},
     {"S8", "Task names differ, and none is `text`, as tables call general text."},

@@ -8,6 +8,7 @@
 #include "frontends/morph/Parser.h"
 #include "frontends/spec/Schema.h"
 #include "runtime/choice/Space.h"
+#include "runtime/spec/ArchName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -82,11 +83,8 @@ bool givesBudget(const Spec &spec) {
 } // namespace
 
 std::pair<llvm::StringRef, llvm::StringRef> spec::splitArchReference(llvm::StringRef reference) {
-  // A file's name may hold colons; an arch's does not hold dots.
-  auto [path, name] = reference.rsplit(':');
-  if (path.size() == reference.size() || name.contains('.') || name.contains('/'))
-    return {reference, ""};
-  return {path, name};
+  const ArchWords words = splitArch(reference);
+  return {words.file, words.name};
 }
 
 std::optional<Arch> spec::readArchFile(llvm::StringRef reference, SourceRange usedAt, Diagnostics &diagnostics) {

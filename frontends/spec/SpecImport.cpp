@@ -13,6 +13,7 @@
 #include "frontends/spec/SpecSpace.h"
 #include "frontends/spec/SpecTree.h"
 #include "frontends/text/Json.h"
+#include "runtime/spec/ArchName.h"
 #include "runtime/spec/SpaceJson.h"
 
 #include "mlir/IR/Verifier.h"
@@ -85,11 +86,6 @@ static constexpr llvm::StringLiteral kDefaultRecipe =
 #include "frontends/DefaultRecipe.inc"
     ;
 
-/// Whether a path is a `.morph` file's, or names an arch of one.
-static bool isArchPath(StringRef path) {
-  return path.ends_with(".morph") || path.rsplit(':').first.ends_with(".morph");
-}
-
 namespace {
 
 /// A spec's text and the arch that it goes with.
@@ -117,7 +113,7 @@ static std::optional<Source> readRecipe(std::optional<language::Arch> arch, Diag
 
 /// Reads the text of a spec: a TOML file, or the recipe of an arch. Nothing after an error.
 static std::optional<Source> readSource(StringRef path, Diagnostics &diagnostics) {
-  if (isArchPath(path))
+  if (!archFile(path).empty())
     return readRecipe(spec::readArchFile(path, {}, diagnostics), diagnostics);
   std::optional<spec::Document> document = spec::readToml(path, diagnostics);
   if (!document)

@@ -13,13 +13,13 @@
 using namespace morph;
 namespace fs = std::filesystem;
 
-namespace {
-
-Status systemError(const std::string &what, int error) {
+Status morph::systemError(const std::string &what, int error) {
   return Status::failed(
       what + ": " + std::strerror(error),
       error == ENOSPC || error == EDQUOT ? "the disk is full: free some space and run the same command again" : "");
 }
+
+namespace {
 
 Status sync(const std::string &path, bool folder) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (folder ? O_DIRECTORY : 0));

@@ -33,6 +33,9 @@ private:
   int file_ = -1;
 };
 
+/// What failed, with the system's reason `error` (an errno), and a hint where the disk is full.
+Status systemError(const std::string &what, int error);
+
 /// A whole file at once.
 Status writeFile(const std::string &path, const std::string &text);
 

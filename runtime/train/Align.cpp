@@ -185,8 +185,11 @@ StatusOr<StageOutcome> Alignment::run() {
     if (!isLast) {
       MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(wave.resultPath(context)));
       const std::string prefix = "master/";
-      for (const std::string &name : file->names())
+      for (const std::string &name : file->names()) {
+        if (name.compare(0, prefix.size(), prefix) != 0)
+          return Status::failed("'" + wave.resultPath(context) + "' is damaged: it has a tensor '" + name + "'");
         branches[name.substr(prefix.size())] = file->tensor(name);
+      }
     }
     total.tokens += result->tokens;
     total.seconds += result->seconds;

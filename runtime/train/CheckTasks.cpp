@@ -2,7 +2,7 @@
 // What of a run's tasks can be known to fail before its first step.
 
 #include "runtime/base/Log.h"
-#include "runtime/data/Batch.h"
+#include "runtime/spec/TaskRules.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/Selector.h"
 
@@ -45,11 +45,7 @@ Status checkTasks(const StageContext &context) {
       lengths.insert(lengths.end(), spec.finetune.lengths.begin(), spec.finetune.lengths.end());
     MORPH_RETURN_IF_ERROR(checkRoom(name, section.tasks, lengths));
   }
-  if (!spec.select.tasks.empty()) {
-    // A batch has samples of all tasks, of one length: the first task's are all tasks'.
-    MORPH_ASSIGN_OR_RETURN(const TaskSpec first, findTask(spec.tasks, spec.select.tasks.front()));
-    MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, first.length));
-  }
+  MORPH_RETURN_IF_ERROR(checkRoom("select", spec.select.tasks, mixedLengths(spec.tasks, spec.select.tasks)));
   if (spec.audit)
     MORPH_RETURN_IF_ERROR(checkRoom("audit", spec.audit->tasks, {}));
   if (text && text->tokenCount(Split::Selection) == 0 && (reads(spec.align) || reads(spec.distill)))

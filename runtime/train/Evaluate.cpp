@@ -472,14 +472,12 @@ StatusOr<StageOutcome> Evaluation::run() {
       rows = (*value)["rows"];
     }
   }
-  Progress progress("evaluate " + options_.modelName + " after " + options_.after, total, 0, "sample");
+  for (size_t i = 0; i < finished && i < steps_.size(); ++i)
+    done_ += size(steps_[i]);
+  Progress progress("evaluate " + options_.modelName + " after " + options_.after, total, done_, "sample");
   const char *bound = "";
-  for (size_t i = 0; i < steps_.size(); ++i) {
+  for (size_t i = finished; i < steps_.size(); ++i) {
     const Step &step = steps_[i];
-    if (i < finished) {
-      done_ += size(step);
-      continue;
-    }
     const char *plan = step.measure == Measure::Generated ? "decode" : "score";
     if (std::string(plan) != bound) {
       executor_.reset();

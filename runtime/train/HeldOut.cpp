@@ -103,7 +103,9 @@ Status Measured::read(const HeldOutCheckpoint &file) {
   }));
   tokens = saved->tokens;
   seconds = saved->seconds;
-  return losses.size() == layers.size() ? Status() : Status::failed("'" + file.path + "' is damaged");
+  const auto isOdd = [&](const std::vector<double> &batch) { return batch.size() != layers.front().size(); };
+  const bool isDamaged = losses.size() != layers.size() || std::any_of(layers.begin(), layers.end(), isOdd);
+  return isDamaged ? Status::failed("'" + file.path + "' is damaged") : Status();
 }
 
 Status Measured::write(const HeldOutCheckpoint &file) const {
@@ -149,6 +151,7 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
   if (checkpoint)
     MORPH_RETURN_IF_ERROR(measured.read(*checkpoint));
   std::optional<Progress> progress;
+  const int64_t tokensBefore = measured.tokens;
   if (checkpoint)
     progress.emplace(checkpoint->label, batches, static_cast<int64_t>(measured.losses.size()), "batch");
   HeldOutLoss result;
@@ -181,7 +184,7 @@ StatusOr<HeldOutLoss> heldOutLoss(Executor &executor, const BatchSource &source,
       continue;
     if (together.isLeader())
       MORPH_RETURN_IF_ERROR(measured.write(*checkpoint));
-    progress->update(static_cast<int64_t>(measured.losses.size()), measured.tokens, "",
+    progress->update(static_cast<int64_t>(measured.losses.size()), measured.tokens - tokensBefore, "",
                      measured.losses.size() % 10 == 0);
   }
   const MeanAndError all = meanAndError(measured.losses);

@@ -6,7 +6,6 @@
 #include "runtime/base/Json.h"
 
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sstream>
 #include <unistd.h>
@@ -53,15 +52,14 @@ Status MetricsFile::append(const OrderedJson &line) {
   whole.update(line);
   const std::string text = whole.dump() + "\n";
   const int file = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  // One write call: a kill leaves at most a torn last line, which `open` removes.
-  if (file < 0 || ::write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    const std::string reason = std::strerror(errno);
-    if (file >= 0)
-      ::close(file);
-    return Status::failed("cannot append to '" + path_ + "': " + reason);
-  }
-  ::close(file);
-  return Status();
+  // One write call, unless the disk is nearly full: a kill leaves at most a torn last line, which `open` removes.
+  ssize_t count = 0;
+  for (size_t written = 0; file >= 0 && written < text.size() && count >= 0; written += static_cast<size_t>(count))
+    count = ::write(file, text.data() + written, text.size() - written);
+  const Status status = file < 0 || count < 0 ? systemError("cannot append to '" + path_ + "'", errno) : Status();
+  if (file >= 0)
+    ::close(file);
+  return status;
 }
 
 } // namespace morph

@@ -164,13 +164,15 @@ StatusOr<StageOutcome> Curriculum::run(LoopOptions options) {
   // The curriculum's length is not known beforehand: the rate is constant until the last phase, and falls in it.
   hooks.rate = [&](int64_t step) {
     Schedule schedule = options.schedule;
-    if (step < schedule.warmup)
+    const int64_t rise = schedule.rise();
+    if (step < rise)
       return schedule.rate(step);
     if (current_ + 1 < phases_.size())
       return schedule.peak;
-    schedule.warmup = 0;
+    // It has risen; what of that was in this phase is no part of the fall.
     schedule.steps = phases_.back().stepsMax;
-    return schedule.rate(step - begin_);
+    schedule.warmup = std::max<int64_t>(0, rise - begin_);
+    return schedule.rate(std::max(step - begin_, schedule.rise()));
   };
   hooks.finished = [&](int64_t step, NamedTensors &masters) { return advance(step, masters); };
   hooks.onLog = [&](int64_t step, nlohmann::ordered_json &line) {

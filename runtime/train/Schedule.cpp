@@ -7,8 +7,10 @@
 
 namespace morph {
 
+int64_t Schedule::rise() const { return kind == Kind::WarmFlatCooldown ? std::max<int64_t>(1, steps / 5) : warmup; }
+
 double Schedule::rate(int64_t step) const {
-  const int64_t rise = kind == Kind::WarmFlatCooldown ? std::max<int64_t>(1, steps / 5) : warmup;
+  const int64_t rise = this->rise();
   if (step < rise)
     return peak * static_cast<double>(step + 1) / static_cast<double>(rise);
   switch (kind) {

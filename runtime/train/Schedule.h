@@ -22,6 +22,8 @@ struct Schedule {
 
   /// The rate of step `step`, counted from 0. Step i of a warm-up of w has peak * (i + 1) / w.
   double rate(int64_t step) const;
+  /// Steps over which it rises at the beginning.
+  int64_t rise() const;
 };
 
 } // namespace morph

@@ -16,12 +16,11 @@
 
 namespace morph {
 
-Status setThreads(int64_t threads) {
+Status setThreads(int64_t threads, const std::string &source) {
   const int64_t most = 4 * std::max<int64_t>(1, std::thread::hardware_concurrency());
   if (threads > most)
-    return Status::invalid("model.threads is " + std::to_string(threads) + ", and at most " + std::to_string(most) +
-                               " make sense on this machine",
-                           "0 takes one thread a core");
+    return Status::invalid(source + " is " + std::to_string(threads) + ", and at most " + std::to_string(most) +
+                           " make sense on this machine");
   at::set_num_threads(static_cast<int>(threads));
   return Status();
 }
@@ -31,7 +30,7 @@ Status StageContext::prepare() {
   vocabulary = spec.modelInfo.vocab;
   layers = spec.modelInfo.layers;
   if (spec.model.threads > 0)
-    MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads));
+    MORPH_RETURN_IF_ERROR(setThreads(spec.model.threads, "model.threads"));
   if (!spec.model.device.empty())
     MORPH_RETURN_IF_ERROR(openDevice(spec.model.device));
   if (!out.empty()) {
@@ -118,21 +117,22 @@ StatusOr<plan::Plan> StageContext::plan(const std::string &name) const {
   return plan;
 }
 
+std::shared_ptr<Processes> StageContext::sharers() const { return shards || spec.model.shard ? processes : nullptr; }
+
 StatusOr<std::unique_ptr<Executor>> StageContext::executor(const std::string &name, const Executor *sharing) const {
   MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   MORPH_ASSIGN_OR_RETURN(WeightStore store, WeightStore::open(weightPaths));
   store.add(firstValues);
-  return Executor::create(std::move(program), store, precision, seed, sharing, device,
-                          shards || spec.model.shard ? processes : nullptr);
+  return Executor::create(std::move(program), store, precision, seed, sharing, device, sharers());
 }
 
 StatusOr<std::unique_ptr<Executor>> StageContext::baseExecutor(const std::string &name, const Executor *sharing) const {
-  MORPH_ASSIGN_OR_RETURN(const plan::Plan program, plan(name));
+  MORPH_ASSIGN_OR_RETURN(plan::Plan program, plan(name));
   MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(weightPaths));
   for (const plan::Weight &weight : program.weights)
     if (store.isOverridden(weight.name)) {
       MORPH_ASSIGN_OR_RETURN(const WeightStore base, WeightStore::open({weightPaths.front()}));
-      return executorOf(name, base);
+      return Executor::create(std::move(program), base, precision, seed, /*sharing=*/nullptr, device, sharers());
     }
   return executor(name, sharing);
 }

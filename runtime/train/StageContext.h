@@ -17,8 +17,9 @@
 
 namespace morph {
 
-/// Sets LibTorch's threads. An error for more than four a core: OpenMP crashes where a thread cannot be made.
-Status setThreads(int64_t threads);
+/// Sets LibTorch's threads. An error for more than four a core, which names their `source`: OpenMP crashes where a
+/// thread cannot be made.
+Status setThreads(int64_t threads, const std::string &source);
 
 /// How a stage ended when it did not fail.
 enum class StageOutcome {
@@ -67,8 +68,8 @@ public:
   /// An executor of that plan on the context's weights; those that `sharing` holds are read there, and frozen ones are
   /// divided among the processes where these shard (Executor::create).
   StatusOr<std::unique_ptr<Executor>> executor(const std::string &name, const Executor *sharing = nullptr) const;
-  /// An executor of that plan on the base's weights, whatever overrides them: where nothing does, as `executor` makes
-  /// it.
+  /// An executor of that plan on the base's weights, whatever overrides them, divided as `executor` divides them: where
+  /// nothing does, as `executor` makes it.
   StatusOr<std::unique_ptr<Executor>> baseExecutor(const std::string &name, const Executor *sharing) const;
   /// One on the weights of `store`, which are whole.
   StatusOr<std::unique_ptr<Executor>> executorOf(const std::string &name, const WeightStore &store) const;
@@ -95,6 +96,8 @@ public:
   LoopOptions loopOptions(const std::string &stage, const OptimizerSpec &section, int64_t steps) const;
 
 private:
+  /// The processes that divide frozen weights; null: each has them whole.
+  std::shared_ptr<Processes> sharers() const;
   /// Says, and remembers, how much of the text a stream leaves out.
   void noteUnread(const BatchStreamOptions &options, const std::shared_ptr<const TextStore> &text) const;
 };

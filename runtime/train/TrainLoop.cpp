@@ -257,7 +257,10 @@ StatusOr<LoopResult> Loop::run() {
     if (readsAreFree_)
       MORPH_RETURN_IF_ERROR(read(step_));
     if (hooks_.finished) {
-      MORPH_ASSIGN_OR_RETURN(stopped_, hooks_.finished(step_ - 1, masters()));
+      const StatusOr<bool> finished = hooks_.finished(step_ - 1, masters());
+      if (!finished.ok())
+        MORPH_RETURN_IF_ERROR(read(step_)); // It may have met weights that a loss, not read yet, says more of.
+      MORPH_ASSIGN_OR_RETURN(stopped_, finished);
     }
     const bool last = step_ == options_.steps || stopped_;
     const bool log =

@@ -16,7 +16,7 @@ import cuda_model  # noqa: E402  pylint: disable=wrong-import-position
 
 def bench(*arguments):
     return subprocess.run([sys.executable, SOURCE / "tools/python/bench/bench.py", "--cuda-model", *map(str, arguments)],
-                          env={**os.environ, "MORPH": str(BIN / "morph")}, capture_output=True, text=True)
+                          env={**os.environ, "MORPH_PROGRAM": str(BIN / "morph")}, capture_output=True, text=True)
 
 
 class ModelTest(unittest.TestCase):

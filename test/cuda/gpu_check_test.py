@@ -58,9 +58,10 @@ class GpuCheckTest(unittest.TestCase):
                 self.assertEqual(check.targets(), targets)
 
     def test_timed_programs_are_of_every_target(self):
-        pack.emit_timed(self.folder)
+        packed = self.folder / "a folder"
+        pack.emit_timed(packed)
         for part in ("rows", "attention", "recurrence"):
-            places = list((self.folder / part).iterdir())
+            places = list((packed / part).iterdir())
             self.assertEqual(len(places), 2)
             for place in places:
                 for target in check.TARGETS:
@@ -120,6 +121,14 @@ class GpuCheckTest(unittest.TestCase):
                                 env={**os.environ, "MORPH_BUILD": "/nowhere"})
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("error: /nowhere/bin/morph-opt is not there", result.stderr)
+        # Meant from the clone, wherever the caller stands.
+        result = subprocess.run([SOURCE / "tools/gpu-check", "pack", self.folder / "packed"], capture_output=True, text=True,
+                                env={**os.environ, "MORPH_BUILD": "no-build"}, cwd=self.folder)
+        self.assertIn(f"error: {SOURCE.resolve()}/no-build/bin/morph-opt is not there", result.stderr)
+        result = subprocess.run([SOURCE / "tools/gpu-check", "pack", self.folder / "packed"], capture_output=True, text=True,
+                                env={**os.environ, "MORPH_CACHE": str(self.folder)})
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("gpu-check: hint: run tools/setup first", result.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/data/Batch.h"
+#include "runtime/spec/TaskRules.h"
 #include "test/data/DataTesting.h"
 
 namespace morph {
@@ -201,6 +202,26 @@ TEST(BatchStream, TakesLengthsFromTheTask) {
   for (uint64_t index = 0; index < 30; ++index)
     lengths.insert((*stream)->batch(index)->tokens.size(1));
   EXPECT_EQ(lengths, (std::set<int64_t>{48, 64}));
+}
+
+TEST(BatchStream, LengthsAreTheFirstTasksAsSpecsAreReadToSay) {
+  std::vector<TaskSpec> specs = {recallTask("a", 2), recallTask("b", 2)};
+  specs[0].length = {80, 96};
+  const std::vector<std::string> names = {"b", "a"};
+  auto made = createTasks(specs, names, "", asciiText(), 256);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  BatchStreamOptions options;
+  options.stream = "select";
+  auto stream = BatchStream::create(options, *made, nullptr);
+  ASSERT_TRUE(stream.ok()) << stream.status().message();
+  std::set<int64_t> lengths;
+  for (uint64_t index = 0; index < 30; ++index)
+    lengths.insert((*stream)->batch(index)->tokens.size(1));
+  const std::vector<int64_t> said = mixedLengths(specs, names);
+  EXPECT_EQ(lengths, std::set<int64_t>(said.begin(), said.end()));
+  EXPECT_EQ(said, (std::vector<int64_t>{48, 64}));
+  EXPECT_TRUE(mixedLengths(specs, {}).empty());
+  EXPECT_TRUE(mixedLengths(specs, {"c", "a"}).empty());
 }
 
 TEST(BatchStream, GoesThroughItsLengthsInEqualParts) {

@@ -2,6 +2,7 @@
 #include "runtime/data/Questions.h"
 
 #include "runtime/data/Batch.h"
+#include "runtime/spec/TaskRules.h"
 #include "test/data/DataTesting.h"
 
 #include <nlohmann/json.hpp>
@@ -222,6 +223,8 @@ TEST(QuestionsWithParagraphs, SamplesAreFilledWithTheirOwnParagraphTheirGroupsAn
   const auto made = TaskGenerator::create(paragraphTask(64), folder.path(), nullptr, kQuestionVocabulary);
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_FALSE((*made)->hasDepths());
+  for (TaskSpec::Kind kind : {TaskSpec::Kind::Qa, TaskSpec::Kind::Jsonl})
+    EXPECT_FALSE(hasDepths(kind)) << toWord(kind);
   EXPECT_TRUE((*made)->sharing().wordings);
   std::map<int64_t, Split> splits;
   std::set<size_t> places;

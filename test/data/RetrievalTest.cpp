@@ -2,6 +2,7 @@
 // Every kind of task, in both spaces, against what each sample promises.
 
 #include "runtime/data/Retrieval.h"
+#include "runtime/spec/TaskRules.h"
 #include "test/data/DataTesting.h"
 
 #include <nlohmann/json.hpp>
@@ -212,6 +213,7 @@ TEST_P(EveryTask, SampleIsAFunctionOfSeedIndexAndLength) {
 TEST_P(EveryTask, AskedDepthIsGiven) {
   Case c = GetParam();
   auto generator = make(tokenTask(c.kind, c.needles, c.queries));
+  EXPECT_EQ(generator->hasDepths(), hasDepths(*fromWord<TaskSpec::Kind>(c.kind)));
   for (double depth : {0.0, 0.25, 1.0}) {
     Sample sample = sampleOf(*generator, 3, 192, {depth, Split::Training});
     checkSample(sample, 192, c.keyTokens(1));

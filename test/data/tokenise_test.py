@@ -13,7 +13,7 @@ SOURCE = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
 
 def measure(megabytes, file):
     subprocess.run([sys.executable, SOURCE / "tools/python/bench/bench.py", "--tokenise", "--megabytes", str(megabytes), "--json",
-                    file], check=True, env={**os.environ, "MORPH": str(pathlib.Path(os.environ["MORPH_BIN"], "morph"))})
+                    file], check=True)
     return json.loads(pathlib.Path(file).read_text())
 
 

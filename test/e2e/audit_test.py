@@ -63,19 +63,24 @@ def main():
         (folder / "small.toml").write_text((folder / "small.toml").read_text() + AUDIT)
         command = ["morph", "audit", folder / "small.toml"]
 
-        # What it will take is said before: every choice on all samples and windows of text.
+        # What it will take is said before: every choice on all samples and windows of text, and the teacher once a budget.
         plan = json.loads(run("morph", "plan", folder / "small.toml", "--json").stdout)
         judge = next(stage for stage in plan["stages"] if stage["stage"] == "judge")
         choices = sum(len(list(itertools.combinations(range(LAYERS), budget))) for budget in (1, 2))
         assert plan["full_layers"] == [1, 2], plan
-        assert plan["audit_runs"] == 2 and judge["tokens"] == choices * (4 + 2) * 48, plan
+        assert plan["audit_runs"] == 2 and judge["tokens"] == (2 + choices) * (4 + 2) * 48, plan
         assert [stage["stage"] for stage in plan["stages"]] == ["align", "select", "judge"], plan
+        # Batches are computed whole.
+        plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--set", "evaluate.batch=3").stdout)
+        assert plan["stages"][-1]["tokens"] == (2 + choices) * (6 + 3) * 48, plan
         # A limit that binds nothing costs nothing.
         plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--memory-limit", 1).stdout)
         assert all(stage["extra_flops"] == 0 for stage in plan["stages"]), plan
         plan = json.loads(run("morph", "plan", folder / "small.toml", "--json", "--set", 'audit.distill="every"').stdout)
         distill, twice = (next(stage for stage in plan["stages"] if stage["stage"] == name) for name in ("distill", "judge"))
-        assert distill["models"] == choices and twice["tokens"] == 2 * judge["tokens"], plan
+        # Each hybrid is judged by itself, with the teacher.
+        again = 2 * choices * (4 + 2) * 48
+        assert distill["models"] == choices and twice["tokens"] == judge["tokens"] + again, plan
 
         # Each selector is counted with its own budget and settings.
         def selecting(*settings):
@@ -89,9 +94,13 @@ def main():
         variant = 'audit.variant=[{name = "more", settings = ["select.method=greedy", "select.samples=%d"]}]'
         few, many = (selecting('audit.selectors=["random:1"]', "audit.budgets=[1]", variant % samples) for samples in (8, 16))
         assert many == 2 * few, (few, many)
+        # What selectors distil is counted, whatever the audit itself distils.
+        assert selecting('audit.selectors=["kl:trained"]', "audit.variant=[]") > 0
 
         first = run(*command, "--out", folder / "out")
         audit = check_rows(folder / "out")
+        judged = [read_json(folder / f"out/runs/model-seed3/judge/{budget}/judged.json") for budget in (1, 2)]
+        assert sum(one["cost"]["tokens"] for one in judged) == judge["tokens"], judge
         cells = {(row["seed"], row["budget"]) for row in audit["rows"]}
         assert cells == {(3, 1), (3, 2), (4, 1), (4, 2)}, cells
         for seed, budget in cells:

@@ -75,6 +75,7 @@ def check_errors():
         assert words in message and "--shape LAYERS,HIDDEN" in message, message
     assert "one of them" in run("morph", "bench", "gates", expect=2).stderr
     assert "--full-layers is 5" in run("morph", "bench", "distill", "--shape", SHAPE, "--full-layers", 5, expect=2).stderr
+    assert "--threads is 99999, and at most" in run("morph", "bench", "gates", "--shape", SHAPE, "--threads", 99999, expect=2).stderr
     assert "positions" in run("morph", "bench", "gates", "--shape", SHAPE, "--length", 8, "--positions", 8, expect=2).stderr
 
 

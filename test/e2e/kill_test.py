@@ -5,8 +5,7 @@
 
 Every kill has a stage, drawn beforehand. Two of three come at a random step of a stage that trains, so that the next
 start goes on from a checkpoint; the others come a random part of any stage's duration after its begin: into its start,
-its last writes, the renaming of its folder, the compilation before it. In its environment:
-MORPH_BIN=build/bin MORPH_SOURCE_DIR=. as ctest sets them.
+its last writes, the renaming of its folder, the compilation before it.
 """
 
 import argparse

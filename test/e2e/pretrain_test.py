@@ -56,6 +56,11 @@ advance_at = 1.0
 """
 
 
+def check_rates(out, rates):
+    lines = [json.loads(line) for line in (out / "pretrain/metrics.jsonl").read_text().splitlines()]
+    assert [round(1000 * line["lr"], 6) for line in lines] == rates, lines
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -79,10 +84,24 @@ def main():
         assert [sorted(line["accuracy"]) for line in lines] == [[]] * 3 + [["marks"]] + [[]] * 5 + [["hops", "recall"]]
         assert min(lines[3]["accuracy"].values()) == stats["phases"][0]["accuracy"], (lines[3], stats)
 
+        # What has no room is refused by the key that would help, which is the larger phase's.
+        for phase in (0, 1):
+            small = run("morph", "run", folder / "spec.toml", "--out", folder / "small", "--memory-limit", 0.0001, "--set",
+                        f"pretrain.phase.{phase}.batch=12", expect=2)
+            assert f"hint: lower pretrain.phase.{phase}.batch or the lengths" in small.stderr, small.stderr
+            assert not (folder / "small").exists()
+
         # A first phase on other tasks makes another base: it is those that it trains on.
         (folder / "other.toml").write_text(SPEC.replace('tasks = ["marks"]', 'tasks = ["hops"]'))
-        run("morph", "run", folder / "other.toml", "--out", folder / "three")
+        # The rate rises, whichever phase that ends in, stays, and falls in the last phase, of six steps.
+        settings = ["pretrain.lr=0.006", "pretrain.lr_end=0", "pretrain.warmup=6", 'pretrain.schedule="linear"']
+        rates = [1, 2, 3, 4, 5, 6, 6, 4, 2, 0]
+        run("morph", "run", folder / "other.toml", "--out", folder / "three", *(word for one in settings for word in ("--set", one)))
         assert (folder / "three/pretrain/model.safetensors").read_bytes() != made[0]
+        check_rates(folder / "three", rates)
+        settings[-1] = 'pretrain.schedule="warm_flat_cooldown"'
+        run("morph", "run", folder / "other.toml", "--out", folder / "four", *(word for one in settings for word in ("--set", one)))
+        check_rates(folder / "four", [3, 6, 6, 6, 6, 6, 6, 6, 6, 0])
 
 
 main()

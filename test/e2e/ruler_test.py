@@ -85,6 +85,18 @@ baselines = []
 [export]
 check = false
 """
+NEEDLES = """
+[[task]]
+name = "needles"
+kind = "mqar"
+space = "tokens"
+length = [128]
+needles = 2
+key_tokens = [128, 192]
+value_tokens = [192, 256]
+background = "noise"
+noise_tokens = [0, 128]
+"""
 
 
 def squad():
@@ -100,8 +112,13 @@ def main():
         (folder / "squad.json").write_text(json.dumps(squad()))
         spec = folder / "ruler.toml"
         spec.write_text(SPEC)
-        planned = json.loads(run("morph", "plan", spec, "--json").stdout)
-        assert planned["stages"], planned
+        # Teacher and hybrid on four samples of each task at its own lengths, of needles alone at each depth, too.
+        (folder / "depths.toml").write_text(SPEC + NEEDLES)
+        tasks = '["common", "frequent", "common-ids", "frequent-ids", "squad", "needles"]'
+        planned = json.loads(run("morph", "plan", folder / "depths.toml", "--json", f"--set=evaluate.tasks={tasks}",
+                                 "--set=evaluate.depths=[0.1, 0.5, 0.9]", "--set=evaluate.generate_samples=0").stdout)
+        evaluation = next(stage for stage in planned["stages"] if stage["stage"] == "evaluate")
+        assert evaluation["tokens"] == 2 * 4 * (512 + 700 + 1024 + 96 + 96 + 512 + 3 * 128), evaluation
         out = folder / "out"
         run("morph", "run", spec, "--out", out)
         rows = [row for row in read_json(out / "evaluation.json") if row["task"] != "text"]

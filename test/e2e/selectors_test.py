@@ -12,6 +12,16 @@ from support import read_json, run
 MEASURED = ["gates", "drop", "add", "greedy", "greedy:backward", "beam:2", "random_search", "evolution", "layer_mse", "halo", "kl",
             "kl:trained"]
 UNMEASURED = ["uniform", "uniform:1", "uniform:middle", "random:1"]
+LONGER = """
+[[task]]
+name = "longer"
+kind = "mqar"
+space = "tokens"
+length = [64, 96]
+needles = 2
+key_tokens = [128, 192]
+value_tokens = [192, 256]
+"""
 
 
 def main():
@@ -42,6 +52,8 @@ def main():
             assert selection["method"] == method
             found[method], tokens[method] = regret(selection), selection["cost"]["tokens"]
             assert (selection["cost"]["tokens"] > 0) == (method in MEASURED), selection
+            if method == "gates":
+                gap = selection["details"]["gap"]
         # Each layer's model is distilled once, whatever the budget.
         alone = [read_json(folder / f"out/distill/alone-{layer}/distill.json") for layer in range(LAYERS)]
         trained = select("kl:trained", "out", "budget.full_layers=1")
@@ -83,19 +95,45 @@ def main():
         assert "greedy" in words and "+refine" in words and "uniform:*" in words, words
 
         # A plan counts what a selector measures, in whole batches and with the teacher's run.
-        def planned(method, samples=6):
-            report = run("morph", "plan", folder / "small.toml", "--set", f'select.method="{method}"', "--set",
-                         f"select.samples={samples}", "--set", "budget.full_layers=2", "--json").stdout
-            return next((stage for stage in json.loads(report)["stages"] if stage["stage"] == "select"), {"tokens": 0, "flops": 0})
+        def planned(method, samples=6, stage="select", spec="small.toml", settings=()):
+            changes = [f'select.method="{method}"', f"select.samples={samples}", "budget.full_layers=2", *settings]
+            report = run("morph", "plan", folder / spec, "--json", *(f"--set={change}" for change in changes)).stdout
+            stages = {line["stage"]: line for line in json.loads(report)["stages"]}
+            return stages.get(stage, {"tokens": 0, "flops": 0})
 
-        flops = {}
-        tokens["kl:trained"] = sum(one["tokens"] for one in alone)  # Without what distillation measures on the way.
-        for method in ("uniform", "drop", "add", "halo", "kl", "kl:trained", "greedy", "greedy:backward", "exhaustive"):
-            plan = planned(method)
-            assert plan["tokens"] == tokens[method], (method, plan, tokens)
-            flops[method] = plan["flops"]
-        assert flops["uniform"] == 0 < flops["drop"] < flops["halo"], flops
+        plans = {}
+        # What the choice costs for the gates, by both on each of the unit's sequences, is no part of what it took.
+        tokens["gates"] += 2 * gap["samples"] * 48
+        for method in ("uniform", "gates", "layer_mse", "drop", "add", "halo", "kl", "kl:trained", "greedy", "greedy:backward",
+                       "exhaustive"):
+            plans[method] = planned(method)
+            assert plans[method]["tokens"] == tokens[method], (method, plans[method], tokens)
+        assert plans["uniform"]["flops"] == 0 < plans["drop"]["flops"] < plans["halo"]["flops"], plans
+        # What goes into the teacher's head, in 32 numbers a row, for the training and for held-out data, once for all layers.
+        held_out_bytes = 4 * 32 * 16 * (2 * 3 + 47)
+        kept_bytes = 4 * 32 * 8 * 2 * 47 + held_out_bytes
+        assert plans["kl:trained"]["kept_bytes"] == kept_bytes and plans["kl"]["kept_bytes"] == 0, plans["kl:trained"]
         assert planned("drop", samples=5)["tokens"] == tokens["drop"], "5 samples are 3 batches of 2"
+
+        # So it is with stage distill; what one of its models takes is told as it is counted.
+        distilled = [read_json(folder / f"run/distill/{name}/distill.json") for name in ("uniform-middle", "drop+refine", "selected")]
+        baselines = 'evaluate.baselines=["uniform:middle", "drop+refine"]'
+        plan = planned("gates", stage="distill", settings=[baselines, "budget.full_layers=1"])
+        assert plan["tokens"] == sum(one["tokens"] + one["held_out_tokens"] for one in distilled), (plan, distilled)
+        assert plan["kept_bytes"] == kept_bytes, plan
+        plan = planned("gates", stage="distill", settings=["evaluate.baselines=[]", "budget.full_layers=1"])
+        assert plan["tokens"] == distilled[0]["tokens"] + distilled[0]["held_out_tokens"], (plan, distilled[0])
+        share = plan["flops"] / (distilled[0]["flops"] + distilled[0]["held_out_flops"])
+        assert 0.9 < share < 1.1, (share, plan, distilled[0])
+        assert plan["kept_bytes"] == held_out_bytes, plan
+
+        # A batch has one length: those of the first task that is named, whatever others there are.
+        (folder / "two.toml").write_text((folder / "small.toml").read_text() + LONGER)
+        two = 'select.tasks=["recall", "longer"]'
+        run("morph", "select", folder / "two.toml", "--out", folder / "two", "--set", 'select.method="drop"', "--set", two, "--set",
+            "select.samples=6", "--set", "budget.full_layers=2", "--set", "align.steps=2")
+        measured = read_json(folder / "two/selection.json")["cost"]["tokens"]
+        assert planned("drop", spec="two.toml", settings=[two])["tokens"] == measured == tokens["drop"], measured
         # What a search comes upon nobody knows before; how many choices there can be is known.
         choice = 6 * 48
         for method, most in (("beam:2", 4 + 2 * 3), ("random_search", 6), ("evolution", 6)):

@@ -23,7 +23,7 @@ def bench(folder, *arguments, expect=0):
     command = [sys.executable, SOURCE / "tools/python/bench/bench.py", "--serve", "--base", folder / "model", "--clients",
                CLIENTS, "--tokens", TOKENS, "--threads", 1, *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False,
-                          env=os.environ | {"MORPH": str(BIN / "morph")})
+                          env=os.environ | {"MORPH_PROGRAM": str(BIN / "morph")})
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 

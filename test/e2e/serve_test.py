@@ -125,6 +125,11 @@ def check_prefixes(client, url):
     again = client.completions.create(model="model", prompt=prompt + "one", max_tokens=20, temperature=0)
     assert again.choices[0].text == first.choices[0].text
     assert first.usage.prompt_tokens_details.cached_tokens == 0 and again.usage.prompt_tokens_details.cached_tokens >= 256
+    # Also of an answer that a stop string ends, of whose end the engine is not asked.
+    stop = first.choices[0].text[3:6]
+    stopped = client.completions.create(model="model", prompt=prompt + "one", max_tokens=20, temperature=0, stop=stop)
+    assert stopped.choices[0].finish_reason == "stop", stopped
+    assert stopped.usage.prompt_tokens_details == again.usage.prompt_tokens_details, stopped
     assert metrics(url)["cached_tokens_total"] > before
 
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 
-BIN = pathlib.Path(os.environ["MORPH_BIN"])
-SOURCE = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
+# ctest names them; a check that is started by hand is one of its clone and of the build there.
+SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("MORPH_BIN", SOURCE / "build/bin"))
 SHARED = SOURCE.parent / "shared"
 SKIPPED = 77
 

@@ -141,6 +141,66 @@ TEST(MorphLanguageTest, FilesHaveLimits) {
   EXPECT_THAT(errors(mixer(repeated("y = (\n", 900))), Not(HasSubstr("more errors are not shown")));
 }
 
+TEST(MorphLanguageTest, WhatIsWrittenOutHasLimits) {
+  auto errors = [](const std::string &lines) { return Reading(mixer(lines)).errors; };
+  // Each line's number is twice as long as that of the line before, or a level deeper.
+  EXPECT_EQ(errors("s = M + 1\n" + repeated("s = s * s\n", 8) + "y = x * s"), "");
+  std::string twice = errors("s = M + 1\n" + repeated("s = s * s\n", 200) + "y = x * s");
+  EXPECT_THAT(twice, HasSubstr("a.morph:11:5: error: written out, this has 5627 bytes, expected at most 4032"));
+  EXPECT_THAT(twice, HasSubstr("hint: a number stands in full wherever its name is read"));
+  EXPECT_THAT(twice, Not(HasSubstr("a.morph:12:")));
+  EXPECT_EQ(errors("s = M + 1\n" + repeated("s = s + 1\n", 59) + "y = x / s"), "");
+  std::string deeper = errors("s = M + 1\n" + repeated("s = s + 1\n", 80) + "y = x / s");
+  EXPECT_THAT(deeper,
+              HasSubstr("a.morph:62:5: error: written out, this is nested 62 levels deep, expected at most 61"));
+  EXPECT_THAT(deeper, Not(HasSubstr("a.morph:63:")));
+  // In what is no statement of its own, too.
+  std::string nearly = "s = M + 1\n" + repeated("s = s * s\n", 8);
+  EXPECT_THAT(errors(nearly + "y = x * (s - s)"), HasSubstr("a.morph:11:9: error: written out, this has 5625 bytes"));
+  EXPECT_THAT(errors(nearly + "y = base_q(x, norm = s + s)"), HasSubstr("written out, this has 5625 bytes"));
+
+  std::string dims, sum = "0", product = "1", same = "0";
+  std::vector<std::string> names;
+  for (int i = 0; i < 50; ++i) {
+    names.push_back(std::string(97, 'n') + std::to_string(i + 10));
+    dims += "dim " + names.back() + " = floor(M / 2)\n";
+    sum += " + " + names.back();
+    same += " + " + names.front();
+    if (i < 15)
+      product += " * " + names.back();
+  }
+  // The first part that is too long, from the left.
+  const std::string tooLong = "written out, this has 4183 bytes, expected at most 4096";
+  EXPECT_THAT(errors(dims + "dim K = " + sum), HasSubstr(tooLong));
+  EXPECT_THAT(errors(dims + "require " + sum + " > 1, \"why\""), HasSubstr(tooLong));
+  EXPECT_THAT(errors(dims + "weight w [M] = " + sum), HasSubstr(tooLong));
+  EXPECT_THAT(errors(dims + "y = split(x, " + same + ")"),
+              HasSubstr("written out, this has 5101 bytes, expected at most 4032"));
+  // Of sizes with short names, what they are of.
+  dims += "dim P = " + product + "\ndim K = P + P * " + names[0] + " + P * " + names[1] + "\nweight w [K, M] = 1\n";
+  EXPECT_EQ(errors(dims + "y = split(project(x, w), 1)\ny = recurrence(y, y, y, scale = 1)"), "");
+  EXPECT_THAT(errors(dims + "y = split(project(x, w), 1)\ny = recurrence(y, y, y)"),
+              HasSubstr("error: 'recurrence' has a size that takes "));
+  EXPECT_THAT(errors(dims + "y = shift(project(x, w))"), HasSubstr("error: 'shift' has a size that takes "));
+  // A product of sums that has no size at all.
+  std::string sums;
+  for (const char *name : {"E", "F"}) {
+    sums += std::string("dim ") + name + " = 1";
+    for (int i = 0; i < 8; ++i)
+      sums += " + " + names[size_t(name[0] == 'E' ? i : i + 8)];
+    sums += "\n";
+  }
+  EXPECT_THAT(errors(dims + sums + "weight v [E, M] = 1\ny = shift(expand(project(x, v), F))"),
+              HasSubstr("error: the channels of 'shift' have no size"));
+}
+
+TEST(MorphLanguageTest, NumbersOfTheSameNameAreNotTheSame) {
+  auto errors = [](const std::string &lines) { return Reading(mixer(lines)).errors; };
+  EXPECT_EQ(errors("s = 1\ny = base_q(x, norm = s)\nz = base_q(x, norm = s)"), "");
+  EXPECT_THAT(errors("s = 1\ny = base_q(x, norm = s)\ns = 0\nz = base_q(x, norm = s)"),
+              HasSubstr("'base_q' has norm = 0 here, and 1 elsewhere"));
+}
+
 TEST(MorphLanguageTest, WhatCannotBeTooManyEndsInTime) {
   // Each line's polynomial would have twice the terms of the line before.
   std::string dims = "dim a0 = M + H\n";

@@ -337,6 +337,39 @@ class DriverTest(unittest.TestCase):
         self.assertIn("--update", done.stderr)
         self.assertEqual(self.stages(), [])
 
+    def test_the_copy_of_the_spec(self):
+        copies = lambda out: sorted(path.name for path in out.glob("spec.*"))
+        text = self.spec.read_text()
+        (self.root / "many.morph").write_text("arch small {}\n")
+        for number, (name, copy) in enumerate((("small.morph.toml", "spec.toml"), (".morph/spec.toml", "spec.toml"),
+                                               ("a.morph:b/spec.toml", "spec.toml"), ("small.morph", "spec.morph"),
+                                               ("many.morph:small", "spec.morph"))):
+            with self.subTest(name=name):
+                spec, out = self.root / name, self.root / f"out-{number}"
+                spec.parent.mkdir(exist_ok=True)
+                spec.write_text(text)
+                self.morph("select", spec, "--out", out)
+                self.assertEqual(copies(out), [copy])
+                expected = self.root / "many.morph" if ":small" in name else spec
+                self.assertEqual((out / copy).read_text(), expected.read_text())
+        # Another spec takes the place of what was there, whatever it is called.
+        self.write_spec(align__steps=3)
+        self.morph("select", self.spec, "--out", out, "--update")
+        self.assertEqual(copies(out), ["spec.toml"])
+        self.morph("select", self.root / "small.morph", "--out", out, "--update")
+        self.assertEqual(copies(out), ["spec.morph"])
+
+    def test_a_run_that_cannot_begin_leaves_nothing(self):
+        # The stand-in of the compiler reads this, and the file of the arch is not there.
+        reference = self.root / "gone.morph:small"
+        reference.write_text(self.spec.read_text())
+        self.assertIn("gone.morph", self.morph("run", reference, "--out", self.out, expect=2).stderr)
+        self.assertFalse(self.out.exists())
+        self.out.mkdir()
+        self.morph("run", reference, "--out", self.out, expect=2)
+        self.assertEqual([path.name for path in self.out.iterdir()], [".lock"])
+        self.morph("run", self.spec, "--out", self.out)
+
     def test_another_spec_where_nothing_was_made(self):
         self.morph("run", self.spec, "--out", self.out)
         for stage in self.out.rglob("stage.json"):
@@ -579,6 +612,26 @@ class DriverTest(unittest.TestCase):
         self.morph("export", self.out)
         writer = [call for call in self.calls if "morph_export.py" in call]
         self.assertEqual(len(writer), 1, "the hybrid was of the selection before")
+
+    def test_export_copies_what_is_the_hybrids(self):
+        self.morph("run", self.spec, "--out", self.out)
+        taken, empty, new = (self.root / "copies" / name for name in ("taken", "empty", "new"))
+        for folder in (taken, empty):
+            folder.mkdir(parents=True)
+        (taken / "letter.txt").write_text("dear")
+        # What cannot be made is said before anything is.
+        shutil.rmtree(self.out / "hybrid")
+        for target in (taken, taken / "letter.txt"):
+            done = self.morph("export", self.out, "--to", target, expect=2)
+            self.assertIn(f"{target} exists already", done.stderr)
+            self.assertEqual(self.calls, [])
+            self.assertFalse((self.out / "hybrid").exists())
+        for target in (empty, new):
+            done = self.morph("export", self.out, "--to", target)
+            self.assertEqual(done.stdout, f"The hybrid: {target}\n")
+            self.assertEqual(sorted(path.name for path in target.iterdir()), ["conversion_manifest.json", "model.safetensors"])
+            self.assertEqual(stat.S_IMODE(target.stat().st_mode) & 0o555, 0o555)
+        self.assertEqual(sorted(path.name for path in new.parent.iterdir()), ["empty", "new", "taken"])
 
     def test_a_finished_run_stays_one_when_its_hybrid_is_made_again(self):
         self.morph("run", self.spec, "--out", self.out)
@@ -862,6 +915,33 @@ class DriverTest(unittest.TestCase):
         done = self.morph("run", self.spec, "--out", self.out, expect=1)
         self.assertIn("the program morph-run is not beside this one", done.stderr)
         self.assertIn("MISS morph-run", self.morph("doctor", expect=1).stdout)
+
+    def test_doctor_says_what_packages_are_for(self):
+        packages = self.root / "packages"
+        for name in ("torch", "transformers", "tokenizers", "safetensors", "numpy", "uvicorn"):
+            place = packages / f"{name}-1.2.dist-info"
+            place.mkdir(parents=True)
+            (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (self.root / "env/bin/python3").write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+
+        def find():
+            done = self.morph("doctor", "--json", expect=1, PYTHONPATH=str(packages))  # There is no LibTorch.
+            return {finding["name"]: finding for finding in json.loads(done.stdout)}
+
+        found = find()
+        self.assertTrue(found["Python environment"]["found"], found)
+        self.assertIn("(torch 1.2, transformers 1.2,", found["Python environment"]["detail"])
+        self.assertEqual(found["uvicorn"], {"name": "uvicorn", "found": True, "needed": False, "detail": "1.2, for morph serve"})
+        for name, use in (("starlette", "morph serve"), ("jinja2", "chats"), ("matplotlib", "pages of reports"),
+                          ("pyarrow", "parquet"), ("zstandard", "zstd")):
+            self.assertEqual((found[name]["found"], found[name]["needed"]), (False, False))
+            self.assertRegex(found[name]["detail"], f"^not there; not needed but for .*{use}")
+        text = self.morph("doctor", expect=1, PYTHONPATH=str(packages)).stdout
+        self.assertRegex(text, r"\n  -    pyarrow +not there; not needed but for texts in parquet")
+        shutil.rmtree(packages / "numpy-1.2.dist-info")
+        found = find()
+        self.assertFalse(found["Python environment"]["found"])
+        self.assertIn("safetensors 1.2, no numpy); run tools/setup", found["Python environment"]["detail"])
 
     def test_usage(self):
         for arguments, words in {

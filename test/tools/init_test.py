@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import tempfile
 import tomllib
@@ -62,6 +63,29 @@ class InitTest(unittest.TestCase):
         self.morph("init", "model")
         self.morph("plan", "model.toml")
         self.assertEqual(tomllib.loads((self.root / "model.toml").read_text())["align"]["length"], 512)
+
+    def test_layers_that_keep_their_windows_do_not_count(self):
+        self.make_model(model_type="olmo3", architectures=["Olmo3ForCausalLM"], num_hidden_layers=16, sliding_window=64)
+        done = self.morph("init", "model")
+        self.assertIn("model.toml: olmo3 of 16 layers, 1 of the 4 without a window keep full attention\n", done.stdout)
+        text = (self.root / "model.toml").read_text()
+        self.assertIn("# of 4 layers without a window those that keep full attention; or ratio = 0.25\n", text)
+        self.assertEqual(tomllib.loads(text)["budget"]["full_layers"], 1)
+        resolved = subprocess.run([BIN / "morph-translate", "--spec-to-json", "--config-only", self.root / "model.toml"],
+                                  capture_output=True, text=True, check=True)
+        space = json.loads(resolved.stdout)["space"]
+        self.assertEqual(sum(len(candidates) > 1 for candidates in space["layers"]), 4)
+        self.assertEqual(space["counts"][0]["least"], 12 + 1)
+
+    def test_the_next_lines_can_be_pasted(self):
+        self.make_model().rename(self.root / "it's mine")
+        done = self.morph("init", "it's mine")
+        plan, run = map(shlex.split, done.stdout.splitlines()[-2:])
+        self.assertEqual(plan, ["morph", "plan", "it's mine.toml"])
+        self.assertEqual(run, ["morph", "run", "it's mine.toml", "--out", "it's mine.run"])
+        lines = (self.root / "it's mine.toml").read_text().splitlines()
+        self.assertEqual(shlex.split(lines[1].strip("# "))[:3], plan)
+        self.assertEqual(shlex.split(lines[2].strip("# "))[:3], run[:3])
 
     def test_without_a_tokenizer(self):
         (self.make_model() / "tokenizer.json").unlink()

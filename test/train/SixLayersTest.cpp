@@ -3,6 +3,7 @@
 
 #include "test/train/SixLayers.h"
 #include "runtime/train/Adapters.h"
+#include "runtime/train/Checkpoint.h"
 #include "runtime/train/KeptResults.h"
 #include "test/plan/WithBf16.h"
 #include "test/processes/ProcessesTesting.h"
@@ -546,6 +547,14 @@ TEST_F(SixLayers, HeldOutBatchesAreNotMeasuredTwice) {
     gate.fill_(0.25);
   EXPECT_EQ(heldOutLoss(**executor, *batches(), 8, &checkpoint)->losses, straight->losses);
   EXPECT_NE(heldOutLoss(**executor, *batches(), 8)->losses, straight->losses);
+  // Batches with other numbers of layers are no file of this program's.
+  Checkpoint odd = **readCheckpoint(checkpoint.path, checkpoint.fingerprint);
+  odd.state["layers"] = std::vector<std::vector<double>>(8);
+  odd.state["layers"][0] = {1.0, 2.0};
+  ASSERT_TRUE(writeCheckpoint(checkpoint.path, odd).ok());
+  const auto damaged = heldOutLoss(**executor, *batches(), 8, &checkpoint);
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_NE(damaged.status().message().find("is damaged"), std::string::npos) << damaged.status().message();
 }
 
 TEST_F(SixLayers, GatesThatLeaveCandidatesOutGiveTheSameGradients) {

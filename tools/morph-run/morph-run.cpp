@@ -104,7 +104,7 @@ static Status fillContext(const Flags &flags, bool needsSpec, StageContext &cont
   if (flags.fp64)
     context.precision = Precision::F64;
   if (flags.threads > 0)
-    MORPH_RETURN_IF_ERROR(setThreads(flags.threads));
+    MORPH_RETURN_IF_ERROR(setThreads(flags.threads, "--threads"));
   if (!flags.device.empty())
     MORPH_RETURN_IF_ERROR(context.openDevice(flags.device));
   return Status();

@@ -7,13 +7,15 @@
 #include "runtime/plan/Demand.h"
 #include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
+#include "runtime/plan/OpTable.h"
 #include "runtime/plan/Rings.h"
+#include "runtime/spec/TaskRules.h"
 #include "tools/morph/Compiler.h"
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <thread>
 #include <utility>
@@ -22,16 +24,8 @@ using namespace morph;
 
 namespace {
 
-/// The lengths that samples of these tasks have: `lengths`, or else those of the tasks.
-std::vector<int64_t> sampleLengths(const ResolvedSpec &resolved, const std::vector<std::string> &names,
-                                   const std::vector<int64_t> &lengths) {
-  std::vector<int64_t> result = lengths;
-  if (lengths.empty())
-    for (const TaskSpec &task : resolved.tasks)
-      if (std::find(names.begin(), names.end(), task.name) != names.end())
-        result.insert(result.end(), task.length.begin(), task.length.end());
-  return result;
-}
+/// The samples that are computed where so many are asked for in whole batches.
+int64_t wholeBatches(int64_t samples, int64_t batch) { return (samples + batch - 1) / batch * batch; }
 
 /// Tokens of all answers of a sample: exact in token space; in words of tokenizers that know every digit and have no
 /// more than three tokens a word, because texts are tokenised later.
@@ -115,6 +109,37 @@ void takeLarger(StageMemory &memory, const StageMemory &other) {
     memory = other;
 }
 
+/// Adds what a further part of a stage takes.
+void addPart(StageCost &cost, const StageCost &part) {
+  cost.tokens += part.tokens;
+  cost.flops += part.flops;
+  cost.seconds += part.seconds;
+  takeLarger(cost.memory, part.memory);
+}
+
+/// The instructions that a training program's loss needs: those of the same program without gradients.
+std::vector<size_t> lossInstructions(plan::Plan plan) {
+  std::vector<size_t> numbers, needed;
+  std::vector<plan::Instruction> instructions;
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const plan::Instruction &instruction = plan.instructions[i];
+    // Sums of gradients, which count as needed whoever reads them.
+    if (instruction.op != "launch" && plan::updatesInPlace(instruction, *plan::findOpRule(instruction.op)))
+      continue;
+    numbers.push_back(i);
+    instructions.push_back(instruction);
+  }
+  plan.instructions = std::move(instructions);
+  plan.outputs.erase(std::remove_if(plan.outputs.begin(), plan.outputs.end(),
+                                    [](const plan::NamedValue &output) { return output.name != "loss"; }),
+                     plan.outputs.end());
+  const std::vector<plan::Step> steps = plan::planSteps(plan, plan::ZeroShares(plan.weights.size()));
+  for (size_t i = 0; i < steps.size(); ++i)
+    if (steps[i] == plan::Step::Run)
+      needed.push_back(numbers[i]);
+  return needed;
+}
+
 /// Sets what several processes could divide of a plan's weights.
 void addFrozen(const plan::Plan &plan, StageMemory &memory) {
   const std::vector<bool> divided = plan::dividableWeights(plan);
@@ -155,7 +180,8 @@ public:
   /// `passes` runs of a program with B sequences of T tokens, N rows read, `cached` tokens before, and `steps` updates.
   StatusOr<StageCost> estimate(const std::string &stage, const std::string &program, double passes, double steps,
                                int64_t batch, int64_t length, int64_t rows, int64_t cached = 0) const {
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+    MORPH_ASSIGN_OR_RETURN(const auto read, planOf(program));
+    const plan::Plan &plan = *read;
     const std::map<std::string, int64_t> sizes =
         plan::withRings({{"B", batch}, {"T", length}, {"N", rows}}, plan, cached + length);
     MORPH_ASSIGN_OR_RETURN(const plan::Cost cost, plan::estimateCost(plan, sizes, mode_));
@@ -178,8 +204,8 @@ public:
   }
 
   StatusOr<StageMemory> decodeMemory(const std::string &program, int64_t batch, int64_t length) const {
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
-    return memoryOfDecoding(plan, batch, length, mode_.threads);
+    MORPH_ASSIGN_OR_RETURN(const auto read, planOf(program));
+    return memoryOfDecoding(*read, batch, length, mode_.threads);
   }
 
   /// `passes` runs that spread evenly over sequences of several lengths; the memory is that of the longest.
@@ -202,13 +228,39 @@ public:
     return total;
   }
 
-  /// What it takes to keep an output of all of a cost's runs, and what later runs save that are given it.
+  /// `passes` runs of a training program without gradients, on sequences one by one that spread evenly over several
+  /// lengths. They hold less memory than the training does: of it there are the sizes alone.
+  StatusOr<StageCost> forward(const std::string &stage, const std::string &program, double passes,
+                              const std::vector<int64_t> &lengths, int64_t rows) const {
+    MORPH_ASSIGN_OR_RETURN(const auto read, planOf(program));
+    const plan::Plan &plan = *read;
+    const std::vector<size_t> instructions = lossInstructions(plan);
+    const double runs = passes / static_cast<double>(lengths.size());
+    StageCost total;
+    total.stage = stage;
+    for (const int64_t length : lengths) {
+      total.memory.sizes = plan::withRings({{"B", 1}, {"T", length}, {"N", rows}}, plan, length);
+      MORPH_ASSIGN_OR_RETURN(const std::vector<double> flops, plan::instructionFlops(plan, total.memory.sizes));
+      MORPH_ASSIGN_OR_RETURN(const std::vector<double> seconds, secondsOf(plan, total.memory.sizes));
+      total.tokens += runs * static_cast<double>(length);
+      for (const size_t i : instructions) {
+        total.flops += runs * flops[i];
+        total.seconds += runs * seconds[i];
+      }
+    }
+    return total;
+  }
+
+  /// What it takes to keep an output of all of a cost's runs, of which `most` bytes are kept, and what later runs save
+  /// that are given it.
   struct Keeping {
     double bytes = 0, flops = 0, seconds = 0;
   };
   StatusOr<Keeping> keeping(const std::string &program, const std::string &output, double passes,
-                            const std::map<std::string, int64_t> &sizes) const {
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+                            const std::map<std::string, int64_t> &sizes,
+                            double most = static_cast<double>(plan::kKeptBytes)) const {
+    MORPH_ASSIGN_OR_RETURN(const auto read, planOf(program));
+    const plan::Plan &plan = *read;
     const auto found = std::find_if(plan.outputs.begin(), plan.outputs.end(),
                                     [&](const plan::NamedValue &value) { return value.name == output; });
     if (found == plan.outputs.end())
@@ -226,7 +278,7 @@ public:
         result.seconds += passes * seconds[i];
       }
     // Beyond what is kept, later runs compute it again (KeptResults).
-    result.bytes = std::min(bytes, static_cast<double>(plan::kKeptBytes));
+    result.bytes = std::min(bytes, most);
     const double share = bytes > 0 ? result.bytes / bytes : 0;
     result.flops *= share;
     result.seconds *= share;
@@ -235,9 +287,9 @@ public:
 
   /// The outputs of a program with a prefix, in their order.
   StatusOr<std::vector<std::string>> outputsWith(const std::string &program, const std::string &prefix) const {
-    MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+    MORPH_ASSIGN_OR_RETURN(const auto read, planOf(program));
     std::vector<std::string> names;
-    for (const plan::NamedValue &output : plan.outputs)
+    for (const plan::NamedValue &output : read->outputs)
       if (output.name.rfind(prefix, 0) == 0)
         names.push_back(output.name);
     return names;
@@ -265,6 +317,16 @@ public:
   }
 
 private:
+  /// The plan of a program, whose file is read once.
+  StatusOr<std::shared_ptr<const plan::Plan>> planOf(const std::string &program) const {
+    std::shared_ptr<const plan::Plan> &known = read_[program];
+    if (!known) {
+      MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(plans_.at(program).string()));
+      known = std::make_shared<const plan::Plan>(std::move(plan));
+    }
+    return known;
+  }
+
   /// Of each instruction; zeros where no GPU was named.
   StatusOr<std::vector<double>> secondsOf(const plan::Plan &plan, const std::map<std::string, int64_t> &sizes) const {
     if (!device_)
@@ -275,6 +337,7 @@ private:
   const PlanFiles &plans_;
   const plan::DeviceModel *device_;
   plan::RunMode mode_;
+  mutable std::map<std::string, std::shared_ptr<const plan::Plan>> read_;
 };
 
 } // namespace
@@ -425,16 +488,67 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       total.checkpointBytes += total.diskBytes;
     costs.push_back(total);
   }
+  /// Stage distill of so many models, with the KL that it measures on held-out data. `given` of them get what the
+  /// teacher said from one before them.
+  const auto distilling = [&](const std::string &stage, int64_t models, int64_t given) -> StatusOr<StageCost> {
+    const DistillSpec &section = resolved.distill;
+    const bool readsText = section.tasks.empty() || section.taskFraction < 1;
+    const int64_t textRows = readsText ? std::min(section.textPositions, section.length - 1) : 0;
+    // A prompt's own text, too.
+    const int64_t rows = !section.tasks.empty() && section.textWeight > 0 ? section.length - 1 : textRows;
+    MORPH_ASSIGN_OR_RETURN(StageCost cost,
+                           estimator.training(stage, "distill", section,
+                                              section.batch * std::max(answerTokens(resolved, section.tasks), rows),
+                                              section.lengths));
+    const auto sizes = cost.memory.sizes;
+    std::vector<int64_t> parts; // Rows of a sequence of each task that is measured, and of text.
+    for (const std::string &task : section.tasks)
+      if (section.taskFraction > 0)
+        parts.push_back(answerTokens(resolved, {task}));
+    if (readsText)
+      parts.push_back(textRows);
+    const auto samples = static_cast<double>(section.evalSamples);
+    const auto measurements =
+        static_cast<double>(1 + section.steps / section.evalEvery + (section.steps % section.evalEvery != 0));
+    auto room = static_cast<double>(plan::kKeptBytes);
+    StageEstimator::Keeping teacher;
+    for (const int64_t part : parts) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost measured,
+                             estimator.forward(stage, "distill", measurements * samples, {section.length}, part));
+      addPart(cost, measured);
+      MORPH_ASSIGN_OR_RETURN(const auto kept,
+                             estimator.keeping("distill", "teacher", samples, measured.memory.sizes, room));
+      room -= kept.bytes;
+      teacher.bytes += kept.bytes;
+      teacher.flops += kept.flops;
+      teacher.seconds += kept.seconds;
+    }
+    // It runs for a model's first measurement.
+    cost.flops -= (measurements - 1) * teacher.flops;
+    cost.seconds -= (measurements - 1) * teacher.seconds;
+    if (models > 1) {
+      MORPH_ASSIGN_OR_RETURN(const auto kept,
+                             estimator.keeping("distill", "teacher",
+                                               static_cast<double>(section.steps * section.accumulate), sizes, room));
+      teacher.bytes += kept.bytes;
+      teacher.flops += kept.flops;
+      teacher.seconds += kept.seconds;
+    }
+    cost = times(cost, models);
+    cost.sharedFlops = static_cast<double>(given) * teacher.flops;
+    cost.flops -= cost.sharedFlops;
+    cost.seconds -= static_cast<double>(given) * teacher.seconds;
+    cost.keptBytes = teacher.bytes;
+    return cost;
+  };
   StageCost selection;
   const auto add = [&](const StageCost &cost) {
     selection.stage = "select";
     selection.steps = std::max(selection.steps, cost.steps);
     selection.diskBytes = std::max(selection.diskBytes, cost.diskBytes);
     selection.checkpointBytes = std::max(selection.checkpointBytes, cost.checkpointBytes);
-    selection.tokens += cost.tokens;
-    selection.flops += cost.flops;
-    selection.seconds += cost.seconds;
-    takeLarger(selection.memory, cost.memory);
+    selection.keptBytes = std::max(selection.keptBytes, cost.keptBytes);
+    addPart(selection, cost);
   };
   /// `choices` on samples of these sizes, of which `rows` are read in a batch.
   const auto scoring = [&](const char *stage, const char *program, double choices, int64_t sampleCount,
@@ -451,17 +565,20 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     cost.memory.bytes += 4.0 * static_cast<double>(rows * resolved.modelInfo.vocab) * samples / batch;
     return cost;
   };
+  // Of a window of text, as distillation sees it.
+  const int64_t windowRows = std::min(resolved.distill.textPositions, resolved.distill.length - 1);
   bool distilledAlone = false;
   for (const Variant &variant : variants) {
     // A variant of an audit has a budget and settings of its own.
     const SelectSpec &select = variant.spec.select;
-    const std::vector<int64_t> lengths = sampleLengths(resolved, select.tasks, {});
+    const std::vector<int64_t> lengths = mixedLengths(resolved.tasks, select.tasks);
     const int64_t textRows =
         select.taskFraction < 1 && !lengths.empty()
             ? std::min(resolved.distill.textPositions, *std::max_element(lengths.begin(), lengths.end()) - 1)
             : 0;
-    const int64_t answers = select.batch * std::max(answerTokens(resolved, select.tasks), textRows);
-    const int64_t samples = (select.samples + select.batch - 1) / select.batch * select.batch; // In whole batches.
+    const int64_t sampleRows = std::max(answerTokens(resolved, select.tasks), textRows);
+    const int64_t answers = select.batch * sampleRows;
+    const int64_t samples = wholeBatches(select.samples, select.batch);
     const auto addScores = [&](double choices, const std::vector<int64_t> &sizes, int64_t rows) -> Status {
       // The teacher runs on them once.
       MORPH_ASSIGN_OR_RETURN(const StageCost cost,
@@ -478,15 +595,28 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
                                                        steps * static_cast<double>(select.accumulate), steps,
                                                        select.batch, lengths, answers));
       add(cost);
+      // The unit of the pressure, by all layers linear and with loss ce all full; and what it costs to take the choice
+      // for the gates, by both.
+      const int64_t unit = select.pressure == SelectSpec::Pressure::Raw ? 0
+                           : select.loss == SelectSpec::Loss::Ce        ? 2
+                                                                        : 1;
+      MORPH_ASSIGN_OR_RETURN(const StageCost measured,
+                             estimator.forward("select", "gates", static_cast<double>((unit + 2) * select.unitSamples),
+                                               lengths, sampleRows));
+      add(measured);
     }
-    if (distilsAlone(selector) && estimator.has("distill")) {
-      const int64_t text = std::min(resolved.distill.textPositions, resolved.distill.length - 1);
-      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
-                             estimator.training("select", "distill", resolved.distill, resolved.distill.batch * text,
-                                                resolved.distill.lengths));
-      // One model a layer, or tied group; selectors for several budgets have them together.
-      if (!std::exchange(distilledAlone, true))
-        add(times(cost, static_cast<int64_t>(tiedGroups(resolved.space).size())));
+    if (needs == SelectorNeeds::Alignment && !waves.empty()) {
+      // All layers at once: of several waves the last one has the most below it.
+      MORPH_ASSIGN_OR_RETURN(
+          const StageCost cost,
+          estimator.forward("select", waves.back(), static_cast<double>(select.samples), {align.length}, 0));
+      add(cost);
+    }
+    // One model a layer, or tied group; selectors for several budgets have them together.
+    if (distilsAlone(selector) && estimator.has("distill") && !std::exchange(distilledAlone, true)) {
+      const auto groups = static_cast<int64_t>(tiedGroups(resolved.space).size());
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost, distilling("select", groups, groups - 1));
+      add(cost);
     }
     if (!needsScores(selector) || !estimator.has("score-relaxed"))
       continue;
@@ -505,15 +635,15 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     if ((scoresTasks || selector.refines) && !lengths.empty())
       MORPH_RETURN_IF_ERROR(addScores((scoresTasks ? choices : 0) + (selector.refines ? 1 : 0), lengths, answers));
     if (scores && scoresText(*selector.info))
-      MORPH_RETURN_IF_ERROR(
-          addScores(choices, {resolved.distill.length}, select.batch * resolved.distill.textPositions));
+      MORPH_RETURN_IF_ERROR(addScores(choices, {resolved.distill.length}, select.batch * windowRows));
   }
   if (!selection.stage.empty())
     costs.push_back(selection);
   auto models = static_cast<int64_t>(variants.size());
+  bool distills = true;
   if (estimator.has("judge") && resolved.audit) {
     const AuditSpec &audit = *resolved.audit;
-    const bool distills = audit.distill != AuditSpec::Distill::None;
+    distills = audit.distill != AuditSpec::Distill::None;
     const int64_t batch = resolved.evaluate.batch;
     // Every choice of each budget or, where these are too many, one a selector at most.
     std::map<int64_t, std::vector<const Variant *>> budgets;
@@ -527,43 +657,31 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
       const size_t choices = all ? all->size() : chosen.size();
       const size_t hybrids = audit.distill == AuditSpec::Distill::Every ? choices : std::min(choices, chosen.size());
       models += static_cast<int64_t>(hybrids);
-      judged += static_cast<double>(choices + (distills ? hybrids : 0));
+      // The teacher runs once for them, and once for each that is judged again.
+      judged += static_cast<double>(1 + choices + (distills ? 2 * hybrids : 0));
     }
-    const double tasks = judged * static_cast<double>(audit.tasks.size());
-    MORPH_ASSIGN_OR_RETURN(StageCost judging, scoring("judge", "judge", tasks, audit.samples, batch,
-                                                      sampleLengths(resolved, audit.tasks, {}),
-                                                      batch * answerTokens(resolved, audit.tasks)));
+    StageCost judging;
+    judging.stage = "judge";
+    for (const std::string &task : audit.tasks) {
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             scoring("judge", "judge", judged, wholeBatches(audit.samples, batch), batch,
+                                     mixedLengths(resolved.tasks, {task}), batch * answerTokens(resolved, {task})));
+      addPart(judging, cost);
+    }
     if (audit.textSamples > 0) {
       MORPH_ASSIGN_OR_RETURN(const StageCost text,
-                             scoring("judge", "judge", judged, audit.textSamples, batch, {resolved.distill.length},
-                                     batch * resolved.distill.textPositions));
-      judging.tokens += text.tokens;
-      judging.flops += text.flops;
-      judging.seconds += text.seconds;
-      takeLarger(judging.memory, text.memory);
+                             scoring("judge", "judge", judged, wholeBatches(audit.textSamples, batch), batch,
+                                     {resolved.distill.length}, batch * windowRows));
+      addPart(judging, text);
     }
     costs.push_back(judging);
   }
   const DistillSpec &distill = resolved.distill;
-  if (estimator.has("distill") && distill.steps > 0) {
-    const int64_t answers = answerTokens(resolved, distill.tasks);
-    const int64_t text = !distill.tasks.empty() && distill.textWeight > 0 ? distill.length - 1 // A prompt's own.
-                         : distill.tasks.empty() || distill.taskFraction < 1
-                             ? std::min(distill.textPositions, distill.length - 1)
-                             : 0;
-    MORPH_ASSIGN_OR_RETURN(
-        const StageCost cost,
-        estimator.training("distill", distill, distill.batch * std::max(answers, text), distill.lengths));
-    costs.push_back(times(cost, models));
-    if (models > 1) { // The teacher runs for the first of them.
-      MORPH_ASSIGN_OR_RETURN(const auto kept, estimator.keeping("distill", "teacher",
-                                                                static_cast<double>(distill.steps * distill.accumulate),
-                                                                cost.memory.sizes));
-      costs.back().sharedFlops = static_cast<double>(models - 1) * kept.flops;
-      costs.back().flops -= costs.back().sharedFlops;
-      costs.back().seconds -= static_cast<double>(models - 1) * kept.seconds;
-      costs.back().keptBytes = kept.bytes;
-    }
+  if (estimator.has("distill") && distill.steps > 0 && distills) {
+    // The teacher runs for the first of several, if not for those that a selector distilled.
+    MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                           distilling("distill", models, models > 1 && distilledAlone ? models : models - 1));
+    costs.push_back(cost);
   }
   const FinetuneSpec &finetune = resolved.finetune;
   if (estimator.has("finetune") && finetune.steps > 0) {
@@ -575,27 +693,40 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
   }
   if (estimator.has("score")) {
     const EvaluateSpec &evaluate = resolved.evaluate;
-    const std::vector<int64_t> lengths = sampleLengths(resolved, evaluate.tasks, evaluate.lengths);
-    // Given lengths are measured for each task, a task's own lengths once.
-    const double tasks = evaluate.lengths.empty() ? 1 : static_cast<double>(evaluate.tasks.size());
-    const double depths = std::max<double>(1, static_cast<double>(evaluate.depths.size()));
-    const double groups = static_cast<double>(lengths.size()) * tasks * depths;
-    const double passes = groups * static_cast<double>(evaluate.samples) / static_cast<double>(evaluate.batch);
+    const int64_t batch = evaluate.batch;
+    /// A task, at each length and, where it has depths, depth.
+    struct Measured {
+      std::vector<int64_t> lengths;
+      double batches = 0; ///< A sample of each of these.
+      int64_t answers = 0;
+    };
+    std::vector<Measured> tasks;
+    for (const std::string &name : evaluate.tasks)
+      for (const TaskSpec &task : resolved.tasks)
+        if (task.name == name) {
+          const std::vector<int64_t> &lengths = evaluate.lengths.empty() ? task.length : evaluate.lengths;
+          const size_t depths = hasDepths(task.kind) ? std::max<size_t>(1, evaluate.depths.size()) : 1;
+          tasks.push_back(
+              {lengths, static_cast<double>(lengths.size() * depths) / static_cast<double>(batch), answerTokens(task)});
+        }
     const auto scoring = [&](const char *program) -> StatusOr<StageCost> {
-      MORPH_ASSIGN_OR_RETURN(StageCost cost,
-                             estimator.estimateLengths("evaluate", program, passes, 0, evaluate.batch, lengths,
-                                                       evaluate.batch * answerTokens(resolved, evaluate.tasks)));
+      StageCost cost;
+      cost.stage = "evaluate";
+      for (const Measured &task : tasks) {
+        MORPH_ASSIGN_OR_RETURN(const StageCost part,
+                               estimator.estimateLengths("evaluate", program,
+                                                         task.batches * static_cast<double>(evaluate.samples), 0, batch,
+                                                         task.lengths, batch * task.answers));
+        addPart(cost, part);
+      }
       if (evaluate.perplexityTokens == 0 || resolved.data.text.empty())
         return cost;
-      const int64_t batch = evaluate.batch, length = evaluate.perplexityLength;
+      const int64_t length = evaluate.perplexityLength;
       MORPH_ASSIGN_OR_RETURN(const StageCost text, estimator.estimate("evaluate", program,
                                                                       static_cast<double>(evaluate.perplexityTokens) /
                                                                           static_cast<double>(batch * length),
                                                                       0, batch, length, batch * (length - 1)));
-      cost.tokens += text.tokens;
-      cost.flops += text.flops;
-      cost.seconds += text.seconds;
-      takeLarger(cost.memory, text.memory);
+      addPart(cost, text);
       return cost;
     };
     MORPH_ASSIGN_OR_RETURN(StageCost cost, scoring("score"));
@@ -606,52 +737,34 @@ StatusOr<std::vector<StageCost>> morph::estimateStages(const ResolvedSpec &resol
     }
     // Generated answers: a prefill and steps. The teacher has the largest caches.
     const int64_t generated = std::min(evaluate.samples, evaluate.generateSamples);
-    if (generated > 0 && !lengths.empty() && estimator.has("decode-full")) {
-      const double prefills = groups * static_cast<double>(generated) / static_cast<double>(evaluate.batch);
-      MORPH_ASSIGN_OR_RETURN(const StageCost prefill, estimator.estimateLengths("evaluate", "decode-full", prefills, 0,
-                                                                                evaluate.batch, lengths, 0));
-      const double answers = prefills * static_cast<double>(answerTokens(resolved, evaluate.tasks));
-      const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
-      MORPH_ASSIGN_OR_RETURN(const StageCost step,
-                             estimator.estimate("evaluate", "decode-full", answers, 0, evaluate.batch, 1, 0, longest));
-      cost.tokens += prefill.tokens + step.tokens;
-      cost.flops += prefill.flops + step.flops;
-      cost.seconds += prefill.seconds + step.seconds;
-    }
-    // Of the hybrids and, where it is among the plans, of the teacher.
-    for (const char *program : {"decode", "decode-full"})
-      for (int64_t length : lengths) {
-        if (!estimator.has(program) || evaluate.generateSamples == 0)
+    for (const Measured &task : tasks) {
+      if (generated == 0)
+        break;
+      const int64_t longest = *std::max_element(task.lengths.begin(), task.lengths.end());
+      if (estimator.has("decode-full")) {
+        const double prefills = task.batches * static_cast<double>(generated);
+        MORPH_ASSIGN_OR_RETURN(const StageCost prefill, estimator.estimateLengths("evaluate", "decode-full", prefills,
+                                                                                  0, batch, task.lengths, 0));
+        MORPH_ASSIGN_OR_RETURN(const StageCost step, estimator.estimate("evaluate", "decode-full",
+                                                                        prefills * static_cast<double>(task.answers), 0,
+                                                                        batch, 1, 0, longest));
+        cost.tokens += prefill.tokens + step.tokens;
+        cost.flops += prefill.flops + step.flops;
+        cost.seconds += prefill.seconds + step.seconds;
+      }
+      // Of the hybrids and, where it is among the plans, of the teacher.
+      for (const char *program : {"decode", "decode-full"}) {
+        if (!estimator.has(program))
           continue;
-        MORPH_ASSIGN_OR_RETURN(const StageMemory memory, estimator.decodeMemory(program, evaluate.batch, length));
+        MORPH_ASSIGN_OR_RETURN(const StageMemory memory, estimator.decodeMemory(program, batch, longest));
         takeLarger(cost.memory, memory);
       }
+    }
     // The teacher once; every hybrid after each stage that changes it.
     const int64_t stages = 1 + (distill.steps > 0) + (finetune.steps > 0);
     costs.push_back(times(cost, resolved.pretrain ? 1 : 1 + models * stages));
   }
   return costs;
-}
-
-double morph::availableMemory() {
-  double available = 1e18;
-  std::ifstream information("/proc/meminfo");
-  std::string line;
-  while (std::getline(information, line))
-    if (line.rfind("MemAvailable:", 0) == 0)
-      available = 1024 * std::stod(line.substr(13));
-  // A container's limit, less what it uses beyond the page cache.
-  std::ifstream limitFile("/sys/fs/cgroup/memory.max"), statistics("/sys/fs/cgroup/memory.stat");
-  double limit = 0, used = 0;
-  if (limitFile >> limit) {
-    std::string name;
-    double value;
-    while (statistics >> name >> value)
-      if (name == "anon" || name == "slab_unreclaimable")
-        used += value;
-    available = std::min(available, limit - used);
-  }
-  return available;
 }
 
 double morph::availableDisk(const fs::path &folder) {

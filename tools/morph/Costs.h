@@ -75,8 +75,6 @@ StatusOr<std::vector<StageCost>> estimateStages(const ResolvedSpec &resolved, co
                                                 const std::vector<Variant> &variants,
                                                 const plan::DeviceModel *device = nullptr);
 
-/// Free memory of this machine in bytes: what the kernel calls available, within the limits of the control group.
-double availableMemory();
 /// Free disk space for the folder (or the nearest one above that exists).
 double availableDisk(const fs::path &folder);
 

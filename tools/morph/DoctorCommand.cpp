@@ -2,6 +2,7 @@
 // morph doctor: what of the machine and of Morph's own parts is found.
 
 #include "runtime/base/Cpu.h"
+#include "runtime/base/Memory.h"
 #include "runtime/device/CudaDevice.h"
 #include "runtime/device/Nccl.h"
 #include "tools/morph/Commands.h"
@@ -44,21 +45,52 @@ Finding findProgram(const Toolchain &tools, const std::string &name) {
   return {name, path.ok(), true, path.ok() ? *path : Status(path.status()).message()};
 }
 
-/// Versions of the Python packages that Morph uses, by one start of Python.
-Finding findPython(const Toolchain &tools) {
+/// A Python package that Morph does without, but for one thing.
+struct OptionalPackage {
+  const char *name, *use;
+};
+constexpr OptionalPackage kOptionalPackages[] = {
+    {"jinja2", "chats, which a tokenizer's template makes texts of"},
+    {"matplotlib", "pages of reports and audits"},
+    {"pyarrow", "texts in parquet and arrow files"},
+    {"zstandard", "texts that zstd has compressed"},
+    {"starlette", "morph serve"},
+    {"uvicorn", "morph serve"},
+};
+
+/// Versions of the Python packages that Morph uses, by one start of Python: of those that it needs as one finding.
+std::vector<Finding> findPython(const Toolchain &tools) {
   auto python = tools.python();
   if (!python.ok())
-    return {"Python environment", false, true, Status(python.status()).message() + "; " + tools.howToInstall()};
-  const std::string code =
-      "from importlib.metadata import PackageNotFoundError, version\n"
-      "def find(name):\n"
-      "    try: return name + ' ' + version(name)\n"
-      "    except PackageNotFoundError: return 'no ' + name\n"
-      "print(', '.join(map(find, ('torch', 'transformers', 'tokenizers', 'safetensors', 'numpy'))))";
-  const std::string versions = firstLine({*python, "-c", code});
-  const bool whole = !versions.empty() && versions.find("no ") == std::string::npos;
-  return {"Python environment", whole, true,
-          tools.pythonFolder + " (" + versions + ")" + (whole ? "" : "; " + tools.howToInstall())};
+    return {{"Python environment", false, true, Status(python.status()).message() + "; " + tools.howToInstall()}};
+  const std::vector<std::string> needed = {"torch", "transformers", "tokenizers", "safetensors", "numpy"};
+  std::vector<std::string> command = {*python, "-c",
+                                      "import sys\n"
+                                      "from importlib.metadata import PackageNotFoundError, version\n"
+                                      "def find(name):\n"
+                                      "    try: return version(name)\n"
+                                      "    except PackageNotFoundError: return '-'\n"
+                                      "print(*map(find, sys.argv[1:]))"};
+  command.insert(command.end(), needed.begin(), needed.end());
+  for (const OptionalPackage &package : kOptionalPackages)
+    command.emplace_back(package.name);
+  std::istringstream versions(firstLine(command));
+  std::string version, list;
+  bool whole = true;
+  for (const std::string &name : needed) {
+    const bool found = versions >> version && version != "-";
+    list += (list.empty() ? "" : ", ") + (found ? name + " " + version : "no " + name);
+    whole &= found;
+  }
+  std::vector<Finding> findings = {
+      {"Python environment", whole, true,
+       tools.pythonFolder + " (" + list + ")" + (whole ? "" : "; " + tools.howToInstall())}};
+  for (const auto &[name, use] : kOptionalPackages) {
+    const bool found = versions >> version && version != "-";
+    findings.push_back(
+        {name, found, false, found ? version + ", for " + use : std::string("not there; not needed but for ") + use});
+  }
+  return findings;
 }
 
 Finding findLibTorch(const Toolchain &tools) {
@@ -116,12 +148,10 @@ std::vector<Finding> findCuda() {
 }
 
 Status examine(const Toolchain &tools, bool json) {
-  std::vector<Finding> findings = {findProgram(tools, "morph-translate"),
-                                   findProgram(tools, "morph-opt"),
-                                   findProgram(tools, "morph-run"),
-                                   findMlir(tools),
-                                   findLibTorch(tools),
-                                   findPython(tools)};
+  std::vector<Finding> findings = {findProgram(tools, "morph-translate"), findProgram(tools, "morph-opt"),
+                                   findProgram(tools, "morph-run"), findMlir(tools), findLibTorch(tools)};
+  for (Finding &finding : findPython(tools))
+    findings.push_back(std::move(finding));
   auto script = tools.script("export/morph_export.py");
   findings.push_back({"Python scripts", script.ok(), true,
                       script.ok() ? tools.sourceFolder + "/tools/python" : Status(script.status()).message()});

@@ -20,6 +20,8 @@ struct ExportArguments {
 };
 
 Status exportRun(const Toolchain &tools, const ExportArguments &arguments) {
+  if (!arguments.copy.empty())
+    MORPH_RETURN_IF_ERROR(checkNewFolder(arguments.copy));
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
   // The other stages' keys are those of the machine that they ran on; the export's numbers are the same on any.
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, run.machine().threads, "cpu"));
@@ -40,14 +42,10 @@ Status exportRun(const Toolchain &tools, const ExportArguments &arguments) {
   }
   fs::path folder = run.file("hybrid");
   if (!arguments.copy.empty()) {
-    if (fs::exists(arguments.copy, error))
-      return Status::invalid(arguments.copy + " exists already", "--to names a folder that is to be made");
-    fs::copy(folder, arguments.copy, fs::copy_options::recursive, error);
-    if (error) {
-      (void)removeAll(arguments.copy);
-      return Status::failed("cannot copy the hybrid to " + arguments.copy + ": " + error.message());
-    }
     folder = arguments.copy;
+    MORPH_ASSIGN_OR_RETURN(TemporaryFolder copy, TemporaryFolder::createFor(folder));
+    MORPH_RETURN_IF_ERROR(StageFolder(run.root(), "hybrid").copyTo(copy.path()));
+    MORPH_RETURN_IF_ERROR(copy.keepAs(folder));
   }
   if (arguments.json)
     std::printf("%s\n", Json({{"hybrid", fs::absolute(folder).string()}}).dump().c_str());
@@ -62,7 +60,7 @@ void morph::addExportCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<ExportArguments>();
   CLI::App *command = app.add_subcommand("export", "Write and check the Hugging Face folder of a run's hybrid");
   command->add_option("DIR", arguments->run, "The run directory")->required();
-  command->add_option("--to", arguments->copy, "Also copy the folder here");
+  command->add_option("--to", arguments->copy, "Also copy the folder here, whole or not at all");
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback(
       [&action, arguments] { action = [arguments](const Toolchain &tools) { return exportRun(tools, *arguments); }; });

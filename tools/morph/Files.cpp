@@ -2,10 +2,13 @@
 
 #include "tools/morph/Files.h"
 
+#include "runtime/base/File.h"
+
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <unistd.h>
+#include <vector>
 
 using namespace morph;
 
@@ -35,8 +38,27 @@ Status morph::removeAll(const fs::path &path) {
 }
 
 Status morph::copyFile(const fs::path &from, const fs::path &to) {
-  MORPH_ASSIGN_OR_RETURN(std::string text, readTextFile(from.string()));
-  return writeFile(to.string(), text);
+  MORPH_ASSIGN_OR_RETURN(const OpenFile file, openRegularFile(from.string()));
+  MORPH_ASSIGN_OR_RETURN(AtomicFile copy, AtomicFile::create(to.string()));
+  std::vector<char> part(size_t(1) << 20); // Weights may be larger than memory.
+  for (;;) {
+    const ssize_t count = ::read(file.descriptor.get(), part.data(), part.size());
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return Status::failed("cannot read '" + from.string() + "': " + std::strerror(errno));
+    if (count == 0)
+      return copy.commit();
+    MORPH_RETURN_IF_ERROR(copy.write(part.data(), static_cast<size_t>(count)));
+  }
+}
+
+Status morph::checkNewFolder(const fs::path &target) {
+  std::error_code error;
+  if (!fs::exists(target, error) || (fs::is_directory(target, error) && fs::is_empty(target, error)))
+    return Status();
+  return Status::invalid(target.string() + " exists already",
+                         "--to names a folder that is to be made, or an empty one");
 }
 
 StatusOr<TemporaryFolder> TemporaryFolder::create() {

@@ -20,7 +20,11 @@ Status writeJson(const fs::path &path, const Json &value);
 /// Makes a folder and those above it, where they are not there yet.
 Status makeFolder(const fs::path &path);
 Status removeAll(const fs::path &path);
+/// Of a regular file of any size; as writeFile.
 Status copyFile(const fs::path &from, const fs::path &to);
+
+/// Whether a command may make its `--to`: nothing is there, or an empty folder.
+Status checkNewFolder(const fs::path &target);
 
 /// A fresh folder for temporary files, removed with everything in it on destruction.
 class TemporaryFolder {

@@ -3,6 +3,7 @@
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"
+#include "tools/morph/Process.h"
 #include "tools/morph/Report.h"
 
 #include <algorithm>
@@ -36,7 +37,7 @@ precision = "bf16"                # fp32 on a CPU without bf16 products (`morph 
 backend = "windowed_deltanet"
 
 [budget]
-full_layers = @FULL@# of @LAYERS@ layers those that keep full attention; or ratio = 0.25
+full_layers = @FULL@# of @COUNTED@ those that keep full attention; or ratio = 0.25
 
 [data]
 text = ["package:jargon-text"]    # general text; better yours, of what the model is to read: text, JSON lines, parquet
@@ -126,7 +127,12 @@ Status init(const Toolchain &tools, const InitArguments &arguments) {
 
   const ModelInfo &info = base.modelInfo;
   const int64_t length = info.maxPositions > 0 ? std::min<int64_t>(1024, info.maxPositions) : 1024;
-  const std::string full = std::to_string(std::max<int64_t>(1, (info.layers + 4) / 8));
+  // Budgets do not count the layers that keep their windows, as most of Gemma's do.
+  const auto &layers = base.space.layers;
+  const auto counted = static_cast<int64_t>(
+      std::count_if(layers.begin(), layers.end(), [](const auto &candidates) { return candidates.size() > 1; }));
+  const bool hasWindows = counted < info.layers;
+  const std::string full = std::to_string(std::max<int64_t>(1, (counted + 4) / 8));
   const bool hasTokenizer = fs::exists(model / "tokenizer.json", error);
   const fs::path inside = model.lexically_relative(folder);
   const std::string path = !inside.empty() && *inside.begin() != ".." ? Json(inside.string()).dump() : absolute;
@@ -134,8 +140,9 @@ Status init(const Toolchain &tools, const InitArguments &arguments) {
       {"NAME", name},
       {"ARCHITECTURE", info.architecture},
       {"LAYERS", std::to_string(info.layers)},
-      {"FILE", output.string()},
+      {"FILE", toShell(Command{{output.string()}})},
       {"FULL", full + std::string(20 - full.size(), ' ')},
+      {"COUNTED", std::to_string(counted) + " layers" + (hasWindows ? " without a window" : "")},
       {"LENGTH", std::to_string(length)},
       {"LENGTHS", (length < 1024 ? "" : std::to_string(length / 2) + ", ") + std::to_string(length)},
       {"TOKENIZER", hasTokenizer ? "" : "\n# The model's folder has no tokenizer.json:\n# tokenizer = \"FOLDER\""},
@@ -147,9 +154,11 @@ Status init(const Toolchain &tools, const InitArguments &arguments) {
   MORPH_RETURN_IF_ERROR(writeFile(output.string(), replaceAll(kSpec, values)));
   if (!hasTokenizer)
     printNote(model.string() + " has no tokenizer.json: name one in data.tokenizer");
-  std::printf("%s: %s of %lld layers, %s keep full attention\n\nNext:\n  morph plan %s\n  morph run %s --out %s.run\n",
-              output.c_str(), info.architecture.c_str(), static_cast<long long>(info.layers), full.c_str(),
-              output.c_str(), output.c_str(), output.stem().c_str());
+  std::printf("%s: %s of %lld layers, %s%s keep full attention\n\nNext:\n  %s\n  %s\n", output.c_str(),
+              info.architecture.c_str(), static_cast<long long>(info.layers), full.c_str(),
+              hasWindows ? (" of the " + std::to_string(counted) + " without a window").c_str() : "",
+              toShell(Command{{"morph", "plan", output.string()}}).c_str(),
+              toShell(Command{{"morph", "run", output.string(), "--out", output.stem().string() + ".run"}}).c_str());
   return Status();
 }
 

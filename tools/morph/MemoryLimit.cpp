@@ -29,7 +29,11 @@ public:
     const PlanFiles files = {{program, folder / (plan.name + ".json")}};
     MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                            estimateStages(resolved, files, {variantsOf(resolved).back()}));
-    return costs.empty() ? StageCost() : costs.front();
+    // A selector may run the program, too.
+    const std::string stage = program == "gates" ? "select" : program;
+    const auto found =
+        std::find_if(costs.begin(), costs.end(), [&](const StageCost &cost) { return cost.stage == stage; });
+    return found == costs.end() ? StageCost() : *found;
   }
 
   bool fits(const StageCost &cost) const { return cost.memory.bytes <= limitOf(resolved); }
@@ -153,9 +157,18 @@ std::string morph::explainExcess(const ResolvedSpec &resolved, const StageCost &
 }
 
 std::string morph::howToShrink(const ResolvedSpec &resolved, const StageCost &cost) {
-  const std::string section = cost.stage == "judge" ? "evaluate" : cost.stage;
-  const auto batch = cost.memory.sizes.find("B");
+  std::string section = cost.stage == "judge" ? "evaluate" : cost.stage;
+  const auto batch = cost.memory.sizes.find("B"), length = cost.memory.sizes.find("T");
   const bool isBatched = batch == cost.memory.sizes.end() || batch->second > 1;
+  if (resolved.pretrain && cost.stage == "pretrain" && batch != cost.memory.sizes.end() &&
+      length != cost.memory.sizes.end()) {
+    // Each phase has a batch of its own: that of the one whose memory it is.
+    const std::vector<PretrainPhaseSpec> &phases = resolved.pretrain->phase;
+    const auto phase = std::find_if(phases.begin(), phases.end(), [&](const PretrainPhaseSpec &one) {
+      return one.batch == batch->second && one.length == length->second;
+    });
+    section += ".phase." + (phase == phases.end() ? "N" : std::to_string(phase - phases.begin()));
+  }
   return "lower " + (isBatched ? section + ".batch or " : "") + "the lengths" +
          (resolved.model.precision == ModelSpec::Precision::Bf16 ? "" : ", set model.precision=\"bf16\"");
 }

@@ -2,6 +2,7 @@
 
 #include "tools/morph/Pipeline.h"
 
+#include "runtime/base/Memory.h"
 #include "tools/morph/HtmlReport.h"
 #include "tools/morph/Report.h"
 #include "tools/morph/Serving.h"
@@ -204,8 +205,7 @@ Status Pipeline::preflight() {
   if (audits)
     plans["judge"] = planFile("score-relaxed");
   // Which layers are kept is not known yet; the estimate is of the dearest choice.
-  if (!audits || resolved_.audit->distill != AuditSpec::Distill::None)
-    plans["distill"] = planFile("distill-estimate");
+  plans["distill"] = planFile("distill-estimate");
   if (!audits) {
     plans["finetune"] = planFile("finetune-estimate");
     plans["score"] = planFile("score-teacher");

@@ -15,6 +15,7 @@
 #include "tools/morph/SpecPlans.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -80,6 +81,8 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
     const double unlimited = found == unlimitedFlops.end() ? 0 : found->second;
     const std::string excess = explainExcess(resolved, cost);
     const double flops = (cost.flops + cost.sharedFlops) / static_cast<double>(cost.models);
+    // What models share is added and taken away again: the last bits say nothing.
+    const double extra = unlimited > 0 && std::abs(flops / unlimited - 1) > 1e-9 ? flops / unlimited - 1 : 0;
     stages.push_back(
         {{"stage", cost.stage},
          {"models", cost.models},
@@ -88,7 +91,7 @@ Json toJson(const ResolvedSpec &resolved, const std::vector<StageCost> &costs,
          {"tokens", cost.tokens},
          {"flops", cost.flops},
          {"seconds", cost.seconds > 0 ? Json(cost.seconds) : Json()},
-         {"extra_flops", unlimited > 0 ? flops / unlimited - 1 : 0},
+         {"extra_flops", extra},
          {"memory_bytes", cost.memory.bytes},
          {"weight_bytes", cost.memory.weights},
          {"optimizer_bytes", cost.memory.optimizer},
@@ -217,7 +220,7 @@ void print(const Json &report) {
                                      stage["steps"] > 0 ? std::to_string(stage["steps"].get<int64_t>()) : "-",
                                      formatCount(stage["tokens"]),
                                      formatCount(stage["flops"]),
-                                     extra > 0 ? "+" + formatFixed(100 * extra, 1) + " %" : "-",
+                                     extra >= 5e-4 ? "+" + formatFixed(100 * extra, 1) + " %" : "-",
                                      formatBytes(stage["memory_bytes"]),
                                      stage["disk_bytes"] > 0 ? formatBytes(stage["disk_bytes"]) : "-",
                                      stage["kept_bytes"] > 0 ? formatBytes(stage["kept_bytes"]) : "-"};
@@ -244,13 +247,34 @@ StatusOr<std::optional<plan::DeviceModel>> findDevice(const std::string &name) {
 }
 
 /// Of a spec's plans those that an audit runs.
-void keepAudited(const AuditSpec &audit, PlanFiles &files) {
+void keepAudited(PlanFiles &files) {
   if (const auto scores = files.find("score-relaxed"); scores != files.end())
     files["judge"] = scores->second;
   for (const char *program : {"finetune", "score", "score-full"})
     files.erase(program);
-  if (audit.distill == AuditSpec::Distill::None)
-    files.erase("distill");
+}
+
+/// What memory costs is known of the gates' program: adds to its FLOPs without a limit those of whatever else selectors
+/// run, which no limit changes. Nothing is told where several train gates.
+Status addOtherSelectors(const ResolvedSpec &resolved, const std::vector<Variant> &variants,
+                         const std::vector<StageCost> &costs, SpecPlans &plans) {
+  const auto unlimited = plans.unlimitedFlops.find("select");
+  if (unlimited == plans.unlimitedFlops.end() || unlimited->second == 0)
+    return Status();
+  const auto training = std::count_if(variants.begin(), variants.end(), [](const Variant &variant) {
+    const auto selector = parseSelectorName(variant.spec.select.method);
+    return selector.ok() && selector->info->needs == SelectorNeeds::Gates;
+  });
+  if (resolved.audit || training != 1) {
+    plans.unlimitedFlops.erase(unlimited);
+    return Status();
+  }
+  const PlanFiles files = {{"gates", plans.files.at("gates")}};
+  MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> gates, estimateStages(resolved, files, variants));
+  for (const StageCost &cost : costs)
+    if (cost.stage == "select")
+      unlimited->second += cost.flops - gates.front().flops;
+  return Status();
 }
 
 Status planSpec(const Toolchain &tools, PlanArguments arguments) {
@@ -276,17 +300,11 @@ Status planSpec(const Toolchain &tools, PlanArguments arguments) {
   }
   MORPH_ASSIGN_OR_RETURN(SpecPlans plans, emitSpecPlans(compiler, arguments, resolved, variants, folder.path()));
   if (resolved.audit)
-    keepAudited(*resolved.audit, plans.files);
-  // What memory costs is told of a stage that runs one program; selectors may run others beside the gates'.
-  const auto scores = [](const Variant &variant) {
-    const auto selector = parseSelectorName(variant.spec.select.method);
-    return selector.ok() && (needsScores({selector->info, selector->option}) || distilsAlone(*selector));
-  };
-  if (resolved.audit || std::any_of(variants.begin(), variants.end(), scores))
-    plans.unlimitedFlops.erase("select");
+    keepAudited(plans.files);
   MORPH_ASSIGN_OR_RETURN(const Choice choice, dearestChoice(resolved));
   MORPH_ASSIGN_OR_RETURN(const std::vector<StageCost> costs,
                          estimateStages(resolved, plans.files, variants, device ? &*device : nullptr));
+  MORPH_RETURN_IF_ERROR(addOtherSelectors(resolved, variants, costs, plans));
   std::set<int64_t> budgets = {static_cast<int64_t>(fullLayers(choice).size())};
   if (resolved.audit) {
     budgets.clear();

@@ -43,18 +43,11 @@ StatusOr<Json> readFinished(const RunDirectory &run) {
 
 Status pushRun(const Toolchain &tools, const PushArguments &arguments) {
   const fs::path target = arguments.folder;
-  std::error_code error;
-  if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error)))
-    return Status::invalid(target.string() + " exists already",
-                           "--to names a folder that is to be made, or an empty one");
+  MORPH_RETURN_IF_ERROR(checkNewFolder(target));
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
   MORPH_ASSIGN_OR_RETURN(const Json summary, readFinished(run));
   MORPH_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::createFor(target));
-  for (const fs::directory_entry &file : fs::directory_iterator(run.file("hybrid"), error))
-    if (file.path().filename() != "stage.json") // The run's own record.
-      MORPH_RETURN_IF_ERROR(copyFile(file.path(), folder.path() / file.path().filename()));
-  if (error)
-    return Status::failed("cannot read " + run.file("hybrid").string() + ": " + error.message());
+  MORPH_RETURN_IF_ERROR(StageFolder(run.root(), "hybrid").copyTo(folder.path()));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder scratch, TemporaryFolder::create());
   const fs::path tables = scratch.path() / "summary.txt";
   MORPH_RETURN_IF_ERROR(writeFile(tables.string(), printSummary(summary)));

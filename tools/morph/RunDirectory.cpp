@@ -2,6 +2,7 @@
 
 #include "tools/morph/RunDirectory.h"
 
+#include "runtime/spec/ArchName.h"
 #include "tools/morph/StageCache.h"
 
 #include <cerrno>
@@ -19,6 +20,8 @@ namespace {
 
 constexpr const char *kResolved = "resolved.json";
 constexpr const char *kMachine = "machine.json";
+constexpr const char *kTomlSpec = "spec.toml";
+constexpr const char *kArchSpec = "spec.morph";
 constexpr const char *kLock = ".lock";
 
 /// Whether a key of the spec can be changed without changing any number of the run.
@@ -174,24 +177,40 @@ StatusOr<RunDirectory> RunDirectory::open(const fs::path &path, const ResolvedSp
   const bool isNew = !fs::exists(path, error);
   MORPH_RETURN_IF_ERROR(makeFolder(path));
   MORPH_ASSIGN_OR_RETURN(RunDirectory run, lockFolder(fs::absolute(path)));
-  run.isNew_ = isNew;
+  const bool isBegun = fs::exists(run.file(kResolved), error);
+  run.isNew_ = isNew && !isBegun;
   run.resolved_ = spec;
   run.machine_ = machine;
+  if (Status status = run.begin(specFile, known); !status.ok()) {
+    // A folder with some of a run's files and no resolved.json would be refused as something else's.
+    for (const char *name : {"ir", "plans", kTomlSpec, kArchSpec, kMachine})
+      if (!isBegun)
+        (void)removeAll(run.file(name));
+    run.removeIfNew();
+    return status;
+  }
+  return run;
+}
+
+Status RunDirectory::begin(const fs::path &specFile, bool known) const {
   for (const char *folder : {"ir", "plans"})
-    MORPH_RETURN_IF_ERROR(makeFolder(run.file(folder)));
+    MORPH_RETURN_IF_ERROR(makeFolder(file(folder)));
+  const Json resolved = toJson(resolved_);
   if (!known) {
     // For people: the text that the run was made of, and of an arch the file, whose recipe is in resolved.json.
     const std::string text = specFile.string();
-    const size_t arch = text.rfind(".morph");
-    MORPH_RETURN_IF_ERROR(arch == std::string::npos ? copyFile(specFile, run.file("spec.toml"))
-                                                    : copyFile(text.substr(0, arch + 6), run.file("spec.morph")));
-    MORPH_RETURN_IF_ERROR(writeJson(run.file(kMachine), machine.toJson()));
-    // Last, because it says that the folder belongs to the spec.
-    MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
-  } else if (Json before = *readJson((path / kResolved).string()); before != resolved) {
-    MORPH_RETURN_IF_ERROR(writeJson(run.file(kResolved), resolved));
+    const std::string_view arch = archFile(text);
+    MORPH_RETURN_IF_ERROR(
+        copyFile(arch.empty() ? specFile : fs::path(arch), file(arch.empty() ? kTomlSpec : kArchSpec)));
+    MORPH_RETURN_IF_ERROR(removeAll(file(arch.empty() ? kArchSpec : kTomlSpec))); // The spec before it was the other.
+    MORPH_RETURN_IF_ERROR(writeJson(file(kMachine), machine_.toJson()));
+  } else {
+    MORPH_ASSIGN_OR_RETURN(const Json before, readJson(file(kResolved).string()));
+    if (before == resolved)
+      return Status();
   }
-  return run;
+  // Last, because it says that the folder belongs to the spec.
+  return writeJson(file(kResolved), resolved);
 }
 
 void RunDirectory::removeIfNew() const {

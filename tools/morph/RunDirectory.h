@@ -21,7 +21,8 @@ class RunDirectory {
 public:
   /// Makes or reopens `path` for a spec on a machine. Errors: the folder belongs to another spec or to a machine that
   /// gives other bits and holds a whole stage or a checkpoint (exit code 2, what differs named) unless `update`; it
-  /// holds something else; it cannot be written; another run works in it.
+  /// holds something else; it cannot be written; another run works in it. In a folder that was no run's before an error
+  /// leaves nothing.
   static StatusOr<RunDirectory> open(const fs::path &path, const ResolvedSpec &resolved, const Machine &machine,
                                      const fs::path &specFile, bool update);
   /// Reopens an existing run as it is, for commands that work on its results.
@@ -43,6 +44,8 @@ public:
 private:
   RunDirectory(fs::path root, int lock) : root_(std::move(root)), lock_(lock) {}
   static StatusOr<RunDirectory> lockFolder(const fs::path &path);
+  /// Writes what `open` leaves in the folder; `known`: it has the spec and the machine already.
+  Status begin(const fs::path &specFile, bool known) const;
 
   fs::path root_;
   int lock_ = -1;

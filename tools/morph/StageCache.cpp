@@ -113,6 +113,14 @@ std::vector<std::string> StageFolder::damagedFiles() const {
   return record.is_object() ? findDamage(path(), record) : std::vector<std::string>();
 }
 
+Status StageFolder::copyTo(const fs::path &folder) const {
+  std::error_code error, ignored;
+  for (const fs::directory_entry &file : fs::directory_iterator(path(), error))
+    if (file.path().filename() != kRecord && file.is_regular_file(ignored))
+      MORPH_RETURN_IF_ERROR(copyFile(file.path(), folder / file.path().filename()));
+  return error ? Status::failed("cannot read " + path().string() + ": " + error.message()) : Status();
+}
+
 StatusOr<double> StageFolder::begin(const StageKey &key) const {
   if (const Json record = readRecord(partialPath()); isOf(record, key, /*complete=*/false))
     return record.value("seconds", 0.0);

@@ -50,6 +50,8 @@ public:
   bool isComplete() const;
   /// Files of the whole stage that are missing or shorter than they were.
   std::vector<std::string> damagedFiles() const;
+  /// Copies the files that lie in the stage's folder into another one, without the record, which is the run's own.
+  Status copyTo(const fs::path &folder) const;
   /// Makes the partial folder, or keeps the one that a stopped run of the same key left. Returns the seconds that
   /// earlier attempts took.
   StatusOr<double> begin(const StageKey &key) const;

@@ -267,6 +267,8 @@ StatusOr<Json> morph::summarize(const RunDirectory &run, const std::vector<std::
                                       {"finetune", "finetune-selected"}})
     if (fs::exists(run.file("plans/" + file + ".json"), error))
       plans[program] = run.file("plans/" + file + ".json");
+  for (int wave = 1; fs::exists(run.file("plans/align-" + std::to_string(wave) + ".json"), error); ++wave)
+    plans["align-" + std::to_string(wave)] = run.file("plans/align-" + std::to_string(wave) + ".json");
   std::map<std::string, double> flopsPerToken;
   if (auto costs = estimateStages(run.resolved(), plans, {variantsOf(run.resolved()).back()}); costs.ok())
     for (const StageCost &cost : *costs)

@@ -59,9 +59,22 @@ class Failure(Exception):
     """What ends a row."""
 
 
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+# Not MORPH, by which the guide calls the clone.
+MORPH = pathlib.Path(os.environ.get("MORPH_PROGRAM") or SOURCE / "build/bin/morph")
+
+
+def check_morph():
+    """Ends the call where there is no Morph to be measured."""
+    if not (MORPH.is_file() and os.access(MORPH, os.X_OK)):
+        print(f"bench: error: there is no program {MORPH}\nbench: hint: tools/build makes it; MORPH_BUILD names another build "
+              "folder", file=sys.stderr)
+        sys.exit(2)
+
+
 def run_morph(row, *arguments):
     """One call of `morph bench`, parsed."""
-    command = [os.environ["MORPH"], "bench", row["mode"], "--shape", row["shape"], "--json"]
+    command = [MORPH, "bench", row["mode"], "--shape", row["shape"], "--json"]
     if "length" in row:
         command += ["--length", str(row["length"]), "--precision", row["precision"]]
     if row.get("memory_limit"):
@@ -265,10 +278,12 @@ def main():
     for option, module in (("--cuda-model", cuda_model), ("--cuda-tiles", cuda_tiles), ("--serve", serve_speed),
                            ("--tokenise", tokenise)):
         if option in sys.argv:
-            sys.exit(module.main([argument for argument in sys.argv[1:] if argument != option],
-                                 pathlib.Path(os.environ["MORPH"]).parent, pathlib.Path(__file__).resolve().parents[3]))
+            if module is not tokenise and not {"-h", "--help"} & set(sys.argv):  # Its step is Python's.
+                check_morph()
+            sys.exit(module.main([argument for argument in sys.argv[1:] if argument != option], MORPH.parent, SOURCE))
     rows = make_rows()
     arguments, names = parse_arguments(rows)
+    check_morph()
     results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
     failed = False
     for name in names:

@@ -158,8 +158,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=0, help="requests of a client, instead of the time")
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--longest", type=int, default=900, help="tokens of a prompt at most")
-    parser.add_argument("--prefix-cache-mb", type=int, default=512, help="of the server with many clients. Behind a kept "
-                        "prefix a prompt's chunks may be cut elsewhere, which rounds differently: in bf16 other tokens win")
+    parser.add_argument("--prefix-cache-mb", type=int, default=512, help="of the server with many clients; what is kept changes "
+                        "no token, as chunks behind it are cut as they are without it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="arguments of both servers, at the end")
     arguments = parser.parse_args()

@@ -222,6 +222,8 @@ def main():
     if stamp.exists() and json.loads(stamp.read_text()) == source and (destination / "model.safetensors").exists():
         print(f"fetch-model: ready ({destination})")
         return
+    if destination.exists() and not destination.is_dir():
+        fail(f"{destination} is a file, expected a folder", "name a folder that is to be made")
     if destination.exists() and any(destination.iterdir()):
         fail(f"{destination} exists and is not this model", "name another folder or delete this one")
 

@@ -327,7 +327,7 @@ def is_quickstart_right(result):
 def run_bench(folder):
     """tools/bench's table on the GPU."""
     results = folder / "bench.json"
-    environment = {**os.environ, "MORPH": str(folder / "morph/morph"), "MORPH_PYTHON": sys.executable}
+    environment = {**os.environ, "MORPH_PROGRAM": str(folder / "morph/morph"), "MORPH_PYTHON": sys.executable}
     process = subprocess.run([sys.executable, folder / "morph/tools/python/bench/bench.py", "--device", "cuda", "--only",
                               ROWS_OF_BENCH, "--json", results], env=environment, text=True, stdout=subprocess.PIPE)
     print(process.stdout)

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import tempfile
 from check import TARGETS
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
-# As tools/package finds it.
-BUILD = pathlib.Path(os.environ.get("MORPH_BUILD") or SOURCE / "build").resolve()
+# Meant from the clone, as in tools/common.sh.
+BUILD = (SOURCE / (os.environ.get("MORPH_BUILD") or "build")).resolve()
 # Hidden sizes and those of feed-forward layers: of models of 1.7 and 8 billion parameters.
 ROWS = {2048: 6144, 4096: 12288}
 # What a layer does row by row: a norm for bf16 products, the residual stream, SwiGLU, a norm's gradients.
@@ -99,7 +100,8 @@ def emit(place, program, text):
     (place / "model.mlir").write_text(text)
     for target in TARGETS:
         subprocess.run([BUILD / "bin/morph-opt", place / "model.mlir", "--morph-form-kernels",
-                        f"--morph-emit-plan=program={program} output={place}/{target}.json device={target}", "-o", os.devnull],
+                        # Options end at blanks that no quotes are around.
+                        f'--morph-emit-plan=program={program} output="{place}/{target}.json" device={target}', "-o", os.devnull],
                        check=True)
 
 
@@ -140,7 +142,7 @@ def main(folder):
     shutil.copytree(SOURCE / "test/cuda/ptx", folder / "test/cuda/ptx")
     shutil.copy(SOURCE / "tools/gpu-check", folder)
     shutil.copy(SOURCE / "tools/python/gpu/check.py", folder)
-    print(f"gpu-check: {len(list(programs.iterdir()))} programs; on the GPU's machine: {folder}/gpu-check")
+    print(f"gpu-check: {len(list(programs.iterdir()))} programs; on the GPU's machine: {shlex.quote(f'{folder}/gpu-check')}")
 
 
 if __name__ == "__main__":
