@@ -24,9 +24,10 @@ def arguments(limit):
     return [f"--set={setting}" for setting in SETTINGS] + ([f"--memory-limit={limit / 1e9}"] if limit else [])
 
 
-def plan(spec, limit=0):
+def plan(spec, limit=0, *more):
     """The stages of `morph plan` by name."""
-    return {stage["stage"]: stage for stage in json.loads(run("morph", "plan", spec, "--json", *arguments(limit)).stdout)["stages"]}
+    report = json.loads(run("morph", "plan", spec, "--json", *arguments(limit), *more).stdout)
+    return {stage["stage"]: stage for stage in report["stages"]}
 
 
 def weights(out):
@@ -83,6 +84,9 @@ def main():
             assert free[name]["memory_bytes"] > limit >= stage["memory_bytes"], name
             # A wave begins where the one before it ends: waves cost nothing, what is computed twice does.
             assert stage["extra_flops"] > (-1e-6 if name == "align" else 0) and not stage["excess"], name
+        # What is measured beside the gates costs the same within a limit.
+        refined = [plan(spec, limit, '--set=select.method="gates+refine"')["select"]["extra_flops"] for limit in (limit, 1e9)]
+        assert 0 < refined[0] < fitted["select"]["extra_flops"] and refined[1] == 0, refined
         waves = fitted["align"]["waves"]
         assert 1 < waves <= LAYERS and free["align"]["waves"] == 1
         assert fitted["align"]["kept_bytes"] > 0 and free["align"]["kept_bytes"] == 0

@@ -126,6 +126,8 @@ def main():
         share = plan["flops"] / (distilled[0]["flops"] + distilled[0]["held_out_flops"])
         assert 0.9 < share < 1.1, (share, plan, distilled[0])
         assert plan["kept_bytes"] == held_out_bytes, plan
+        # A limit that binds nothing costs nothing, whatever else runs the program.
+        assert planned("kl:trained", stage="distill", settings=["model.memory_limit=1"])["extra_flops"] == 0
 
         # A batch has one length: those of the first task that is named, whatever others there are.
         (folder / "two.toml").write_text((folder / "small.toml").read_text() + LONGER)
