@@ -164,10 +164,10 @@ struct BuildDistillPass : public morph::impl::BuildDistillPassBase<BuildDistillP
   static LogicalResult takeStreams(ProgramBuilder &program, const IRMapping &teacher, Value positions,
                                    SmallVectorImpl<std::pair<Value, Value>> &targets) {
     for (auto linear : program.forward().getBody().getOps<LinearMixerOp>()) {
-      AddOp residual = findResidual(linear.getResult());
-      if (!residual)
+      FailureOr<Residual> residual = findResidual(linear.getResult());
+      if (failed(residual))
         return failure();
-      Value stream = residual.getResult();
+      Value stream = residual->add.getResult();
       targets.push_back({stream, program.rowsAt(teacher.lookup(stream), positions)});
     }
     return success();

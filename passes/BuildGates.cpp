@@ -72,11 +72,12 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
       return failure();
     SmallVector<Value> losses;
     for (BlendOp blend : blends) {
-      AddOp residual = findResidual(blend.getResult());
-      if (!residual)
+      FailureOr<Residual> residual = findResidual(blend.getResult());
+      if (failed(residual))
         return failure();
-      Value target = program.rowsAt(teacher.lookup(residual.getResult()), inputs.positions);
-      Value rows = program.rowsAt(student.lookup(residual.getResult()), inputs.positions);
+      Value stream = residual->add.getResult();
+      Value target = program.rowsAt(teacher.lookup(stream), inputs.positions);
+      Value rows = program.rowsAt(student.lookup(stream), inputs.positions);
       losses.push_back(squaredError(program, rows, target));
     }
     return program.mean(losses);
@@ -90,13 +91,21 @@ struct BuildGatesPass : public morph::impl::BuildGatesPassBase<BuildGatesPass> {
       auto blend = dyn_cast<BlendOp>(op);
       if (!blend)
         return Value();
-      Value stream = findStream(blend.getResult());
-      if (!stream)
+      FailureOr<Residual> residual = findResidual(blend.getResult());
+      if (failed(residual))
         return failure();
       Value full = mapping.lookup(blend.getCandidates().front());
       Value mixed = builder.clone(*blend, mapping)->getResult(0);
       auto rowsAfter = [&](Value state) {
-        Value sum = builder.create<AddOp>(op->getLoc(), mapping.lookup(stream), state);
+        IRMapping own = mapping;
+        own.map(blend.getResult(), state);
+        for (Operation *behind : residual->behind) {
+          for (Value operand : behind->getOperands())
+            if (!own.contains(operand)) // A weight, which the copy has not come to yet.
+              builder.clone(*operand.getDefiningOp(), own);
+          state = builder.clone(*behind, own)->getResult(0);
+        }
+        Value sum = builder.create<AddOp>(op->getLoc(), mapping.lookup(residual->stream), state);
         return builder.create<TakeRowsOp>(op->getLoc(), sum, inputs.positions).getResult();
       };
       Value rows = rowsAfter(mixed);

@@ -86,10 +86,10 @@ void ProgramBuilder::addOutput(StringRef name, Value value) {
 }
 
 LogicalResult ProgramBuilder::addStream(uint64_t layer, Value mixed, const IRMapping &mapping) {
-  Value stream = findStream(mixed);
-  if (!stream)
+  FailureOr<Residual> residual = findResidual(mixed);
+  if (failed(residual))
     return failure();
-  addOutput("stream." + std::to_string(layer), mapping.lookup(stream));
+  addOutput("stream." + std::to_string(layer), mapping.lookup(residual->stream));
   return success();
 }
 
@@ -172,27 +172,23 @@ FailureOr<Value> addCrossEntropy(ProgramBuilder &program) {
   return builder.create<WeightedMeanOp>(program.loc(), nll, weights).getResult();
 }
 
-AddOp findResidual(Value mixed) {
-  AddOp residual;
-  for (Operation *user : mixed.getUsers()) {
-    auto add = dyn_cast<AddOp>(user);
+FailureOr<Residual> findResidual(Value mixed) {
+  Residual residual;
+  Value value = mixed;
+  while (value.hasOneUse()) {
+    Operation *user = *value.getUsers().begin();
     // Where one side is broadcast, it is no residual stream.
-    if (!add || residual || add.getLhs().getType() != add.getRhs().getType()) {
-      residual = nullptr;
-      break;
+    if (auto add = dyn_cast<AddOp>(user); add && add.getLhs().getType() == add.getRhs().getType()) {
+      residual.add = add;
+      residual.stream = add.getLhs() == value ? add.getRhs() : add.getLhs();
+      return residual;
     }
-    residual = add;
+    if (user->getNumResults() != 1 || user->getResult(0).getType() != value.getType())
+      break;
+    residual.behind.push_back(user);
+    value = user->getResult(0);
   }
-  if (!residual)
-    mixed.getDefiningOp()->emitOpError() << "is not used by exactly one residual addition";
-  return residual;
-}
-
-Value findStream(Value mixed) {
-  AddOp residual = findResidual(mixed);
-  if (!residual)
-    return Value();
-  return residual.getLhs() == mixed ? residual.getRhs() : residual.getLhs();
+  return mixed.getDefiningOp()->emitOpError() << "is not used by exactly one residual addition";
 }
 
 } // namespace morph

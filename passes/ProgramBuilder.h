@@ -80,10 +80,14 @@ private:
 /// program.
 mlir::FailureOr<mlir::Value> addCrossEntropy(ProgramBuilder &program);
 
-/// The residual addition that takes a layer's mixed state `mixed`; null with an error if there is not exactly one.
-AddOp findResidual(mlir::Value mixed);
-/// What that addition adds `mixed` to, which is what goes into the layer; null with the same error.
-mlir::Value findStream(mlir::Value mixed);
+/// Where a layer's mixed state joins the residual stream.
+struct Residual {
+  AddOp add;
+  mlir::Value stream;                          ///< What it is added to, which is what goes into the layer.
+  llvm::SmallVector<mlir::Operation *> behind; ///< What it goes through before: a norm behind the mixer.
+};
+/// That of `mixed`; an error if it does not end in exactly one addition.
+mlir::FailureOr<Residual> findResidual(mlir::Value mixed);
 
 } // namespace morph
 
