@@ -246,6 +246,7 @@ class MorphDataTest(unittest.TestCase):
         self.assertTrue(lexicon["break_after"])
         again = self.lexicon(self.byte_level, task)
         self.assertEqual(lexicon, again)
+        self.assertEqual(lexicon, self.lexicon(self.byte_level / "tokenizer.json", task), "the tokenizer is the folder's or its file")
         plain = self.lexicon(self.byte_level, make_task(chat=False))
         self.assertNotEqual(plain["wordings"]["training"][0]["prefix"], lexicon["wordings"]["training"][0]["prefix"])
 

@@ -17,7 +17,7 @@ from importlib import metadata
 
 import morph_lexicon
 from data import questions, tokens
-from data.files import InputError, parse_json, read_text, sha256_of, tokenizer_file, whole_file
+from data.files import InputError, parse_json, read_text, sha256_of, tokenizer_file, tokenizer_folder, whole_file
 
 
 def tokenize(arguments):
@@ -31,8 +31,9 @@ def tokenize(arguments):
 def make_lexicon(tokenizer, task, seed, cache):
     """The lexicon of a [[task]]; made once for the same task, seed, tokenizer and code, as loading a tokenizer takes seconds."""
     tokenizer_file(tokenizer)
-    # What transformers may read of the folder: its model's type, the tokenizer, templates.
-    files = {path.name: sha256_of(path) for path in sorted(pathlib.Path(tokenizer).glob("*"))
+    folder = tokenizer_folder(tokenizer)
+    # What transformers may read of it: its model's type, the tokenizer, templates.
+    files = {path.name: sha256_of(path) for path in sorted(pathlib.Path(folder).glob("*"))
              if path.suffix in (".json", ".jinja", ".txt", ".model") and path.is_file()}
     content = {"task": task, "seed": seed, "files": files, "code": sha256_of(morph_lexicon.__file__), "python": sys.version,
                "packages": {name: metadata.version(name) for name in ("transformers", "tokenizers", "jinja2")}}
@@ -40,7 +41,7 @@ def make_lexicon(tokenizer, task, seed, cache):
     with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
         return json.load(stream)
     try:
-        result = morph_lexicon.make_lexicon(tokenizer, task, seed)
+        result = morph_lexicon.make_lexicon(folder, task, seed)
     except morph_lexicon.LexiconError as error:
         raise InputError(str(error), error.hint) from error
     with contextlib.suppress(OSError):

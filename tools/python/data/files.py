@@ -108,6 +108,11 @@ def tokenizer_file(path):
     return file
 
 
+def tokenizer_folder(path):
+    """The folder of a tokenizer, that itself or where the file lies: what transformers reads."""
+    return path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+
+
 def load_tokenizer(path):
     from tokenizers import Tokenizer
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 
-from data.files import InputError, blocks, parse_json
+from data.files import InputError, blocks, parse_json, tokenizer_folder
 
 ROWS = (".jsonl", ".ndjson", ".json")
 TEXTS = (".txt", ".md", ".text")
@@ -192,7 +192,7 @@ class Chat:
     """Conversations as text, by the chat template of a tokenizer's folder."""
 
     def __init__(self, tokenizer):
-        self.folder = tokenizer if os.path.isdir(tokenizer) else os.path.dirname(os.path.abspath(tokenizer))
+        self.folder = tokenizer_folder(tokenizer)
         self.tokenizer = None
 
     def template(self):
