@@ -65,6 +65,10 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
                            " documents are of no source, but others have weights");
   std::shared_ptr<TextStore> store(new TextStore);
   store->sources_ = std::move(sources);
+  // Whole documents are held out where there are so many more than before.
+  const auto heldOf = [&](int64_t shortDocuments) {
+    return static_cast<int64_t>(std::floor(static_cast<double>(shortDocuments) * holdout + 1e-9));
+  };
   int64_t shortDocuments = 0;
   for (TokenSpan document : documents) {
     if (document.begin < 0 || document.begin > document.end || document.end > file->size())
@@ -74,17 +78,11 @@ StatusOr<std::shared_ptr<const TextStore>> TextStore::create(std::shared_ptr<con
     int64_t held = static_cast<int64_t>(std::floor(holdout * static_cast<double>(document.size())));
     int64_t trained = document.end - held, evaluated = document.end - (held + 1) / 2;
     if (held < 2 * kLeastPart) { // In the parts of its tail nothing could be predicted.
-      trained = evaluated = document.end;
-      if (document.size() >= kLeastPart) {
-        const auto heldBefore = [&](int64_t count) {
-          return static_cast<int64_t>(std::floor(static_cast<double>(count) * holdout + 1e-9));
-        };
-        const int64_t number = heldBefore(shortDocuments++);
-        if (heldBefore(shortDocuments) > number) {
-          trained = document.begin;
-          evaluated = number % 2 == 0 ? document.begin : document.end;
-        }
-      }
+      const int64_t number = heldOf(shortDocuments);
+      shortDocuments += document.size() >= kLeastPart;
+      const bool isHeld = heldOf(shortDocuments) > number;
+      trained = isHeld ? document.begin : document.end;
+      evaluated = isHeld && number % 2 == 0 ? document.begin : document.end;
     }
     store->spans_[static_cast<size_t>(Split::Training)].push_back({document.begin, trained});
     store->spans_[static_cast<size_t>(Split::Selection)].push_back({trained, evaluated});

@@ -53,10 +53,10 @@ Status MetricsFile::append(const OrderedJson &line) {
   const std::string text = whole.dump() + "\n";
   const int file = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   // One write call, unless the disk is nearly full: a kill leaves at most a torn last line, which `open` removes.
-  ssize_t count = 0;
-  for (size_t written = 0; file >= 0 && written < text.size() && count >= 0; written += static_cast<size_t>(count))
+  size_t written = 0;
+  for (ssize_t count = 1; file >= 0 && written < text.size() && count > 0; written += count > 0 ? count : 0)
     count = ::write(file, text.data() + written, text.size() - written);
-  const Status status = file < 0 || count < 0 ? systemError("cannot append to '" + path_ + "'", errno) : Status();
+  const Status status = written < text.size() ? systemError("cannot append to '" + path_ + "'", errno) : Status();
   if (file >= 0)
     ::close(file);
   return status;

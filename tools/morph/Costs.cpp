@@ -213,11 +213,11 @@ public:
                                       int64_t batch, const std::vector<int64_t> &lengths, int64_t rows) const {
     StageCost total;
     total.stage = stage;
+    total.steps = static_cast<int64_t>(steps);
+    const auto parts = static_cast<double>(lengths.size());
     for (int64_t length : lengths) {
-      MORPH_ASSIGN_OR_RETURN(
-          const StageCost cost,
-          estimate(stage, program, passes / static_cast<double>(lengths.size()), steps, batch, length, rows));
-      total.steps = cost.steps;
+      MORPH_ASSIGN_OR_RETURN(const StageCost cost,
+                             estimate(stage, program, passes / parts, steps / parts, batch, length, rows));
       total.diskBytes = cost.diskBytes;
       total.checkpointBytes = cost.checkpointBytes;
       total.tokens += cost.tokens;

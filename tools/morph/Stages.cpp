@@ -36,9 +36,20 @@ bool isOfModel(const fs::path &name) { return name == "config.json" || name.exte
 /// What transformers may read of a folder to make tokens of text: the tokenizer, its vocabulary, templates, and the
 /// type of the model.
 bool isOfTokenizer(const fs::path &name) {
-  const std::string ending = name.extension().string();
-  return ending == ".json" || ending == ".jinja" || ending == ".txt" || ending == ".model";
+  static const std::set<std::string> names = {"config.json",
+                                              "tokenizer.json",
+                                              "tokenizer_config.json",
+                                              "special_tokens_map.json",
+                                              "added_tokens.json",
+                                              "chat_template.json",
+                                              "vocab.json",
+                                              "vocab.txt",
+                                              "merges.txt"};
+  return names.count(name.string()) != 0 || name.extension() == ".jinja" || name.extension() == ".model";
 }
+
+/// What an export copies of the base beside its tokenizer.
+bool isOfExport(const fs::path &name) { return name == "generation_config.json" || name == "LICENSE"; }
 
 /// The files of a tokenizer: of a folder, or of the folder in which `path`, a file, lies.
 std::vector<fs::path> tokenizerFiles(const fs::path &path) {
@@ -49,7 +60,7 @@ std::vector<fs::path> tokenizerFiles(const fs::path &path) {
                  [&](const fs::path &name) { return isOfTokenizer(name) || name == path.filename(); });
 }
 
-/// The plan's that computes what the plan `name` does, without gradients.
+/// The name of the plan that computes what the plan `name` does, without gradients.
 std::string forwardPlan(const std::string &name) { return "forward-" + name; }
 
 /// Takes out of a space which lines of the spec say what: moving a line changes nothing.
@@ -557,7 +568,7 @@ Status Pipeline::exportHybrid() {
   inputs.plans = {"decode-selected", "mixers-selected", "base-config"};
   inputs.stages = {"align", "select", "distill/selected", "finetune/selected"};
   inputs.base = true;
-  inputs.files = filesIn(baseFolder(), [](const fs::path &name) { return isOfTokenizer(name) || name == "LICENSE"; });
+  inputs.files = filesIn(baseFolder(), [](const fs::path &name) { return isOfTokenizer(name) || isOfExport(name); });
   inputs.scripts = {"export/morph_export.py", "export/modeling_morph.py", "export/configuration_morph.py",
                     "export/engines.py", "export/other_tokens.py"};
   MORPH_ASSIGN_OR_RETURN(const fs::path targets, tools_.script("export/targets/__init__.py"));

@@ -10,21 +10,22 @@
 
 namespace morph {
 
-/// Of what stage distill has left of the models with one layer, or tied group, full. A group's worth is how much lower
-/// its KL is than the largest of all, its layers' an equal part of that each.
+/// Of what stage distill has left of the models with one layer, or tied group, full. A group is worth how much lower
+/// its KL is than the largest of all, and its layers an equal part of that each: where a budget bounds layers from
+/// above, others than the lowest KL's are worth something, too.
 static StatusOr<Selection> selectTrained(const SelectorContext &context) {
   const ChoiceSpace &space = context.space;
   Selection selection;
   selection.scores.assign(space.layers.size(), 0);
   selection.standardErrors.assign(space.layers.size(), 0);
-  std::vector<double> worth;
+  std::vector<double> losses; // By group.
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
   for (const std::vector<size_t> &group : groups) {
     const std::string file = context.stage.runDir + "/" + aloneStage(group.front()) + "/distill.json";
     MORPH_ASSIGN_OR_RETURN(const Json summary, readJson(file));
     MORPH_RETURN_IF_ERROR(readState(file, [&] {
       const Json &text = summary.at("held_out_after").at("text");
-      worth.push_back(-text.at("kl").get<double>());
+      losses.push_back(text.at("kl").get<double>());
       for (const size_t layer : group)
         selection.standardErrors[layer] = text.at("standard_error").get<double>() / static_cast<double>(group.size());
       selection.cost += {summary.at("tokens").get<int64_t>() + summary.at("held_out_tokens").get<int64_t>(),
@@ -33,11 +34,10 @@ static StatusOr<Selection> selectTrained(const SelectorContext &context) {
       return Status();
     }));
   }
-  // Where a budget bounds layers from above, others than the lowest KL's are worth something, too.
-  const double least = *std::min_element(worth.begin(), worth.end());
+  const double largest = *std::max_element(losses.begin(), losses.end());
   for (size_t i = 0; i < groups.size(); ++i)
     for (const size_t layer : groups[i])
-      selection.scores[layer] = (worth[i] - least) / static_cast<double>(groups[i].size());
+      selection.scores[layer] = (largest - losses[i]) / static_cast<double>(groups[i].size());
   selection.values = valuesOfFull(space, selection.scores);
   MORPH_ASSIGN_OR_RETURN(selection.choice, solve(space, selection.values));
   return selection;
